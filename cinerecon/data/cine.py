@@ -1,0 +1,157 @@
+"""The container that every floor passes on: one slice, one cine."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from cinerecon.axes import CSM, IMAGE, KSPACE, MASK, describe, require_axes
+from cinerecon.errors import ShapeError
+
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the slice lies in the patient (LPS coordinates, as in ISMRMRD and DICOM).
+
+    Attributes
+    ----------
+    position_mm
+        Centre of the slice.
+    read_dir, phase_dir, slice_dir
+        Unit vectors along x (readout), along y (phase encode) and across the slice.
+    patient_position
+        How the patient lies, e.g. ``HFS``; empty if unknown.
+    """
+
+    position_mm: Vector
+    read_dir: Vector
+    phase_dir: Vector
+    slice_dir: Vector
+    patient_position: str = ""
+
+
+@dataclass(frozen=True)
+class CineMeta:
+    """Everything about a slice that is not an array. Holds no tensors.
+
+    Attributes
+    ----------
+    source
+        File the data came from.
+    slice
+        Index of the slice, sorted by position.
+    frame_times_ms
+        Time of each frame since the first [ms]; empty if unknown.
+    pixel_size_mm
+        Distance of neighbouring pixels along (y, x) [mm].
+    slice_thickness_mm
+        Thickness of the slice [mm].
+    geometry
+        Position and orientation; None where the file has none, and then none is written.
+    warnings
+        What a reader of the image should know.
+    """
+
+    source: str = ""
+    slice: int = 0
+    frame_times_ms: tuple[float, ...] = ()
+    pixel_size_mm: tuple[float, float] = (1.0, 1.0)
+    slice_thickness_mm: float = 1.0
+    geometry: Geometry | None = None
+    protocol: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class CineData:
+    """One slice, one cine. Shapes are checked here, once; the code behind this door trusts them.
+
+    Attributes
+    ----------
+    kspace
+        ``(*batch, frames, coils, ky, kx)`` complex; zero where not sampled.
+    mask
+        ``(*batch, frames, 1, ky, kx or 1)`` bool; never a coil axis.
+    csm
+        ``(*batch, coils, y, x)`` complex coil sensitivity maps, sum of squared magnitudes 1 in the support;
+        None means one coil of unit sensitivity.
+    reference
+        ``(*batch, frames, y, x)`` complex, the fully sampled truth, where there is one.
+    meta
+        Source, slice, frame times, geometry.
+
+    Raises
+    ------
+    ShapeError
+        If axes are missing, sizes disagree, or a dtype is wrong.
+    """
+
+    kspace: Tensor
+    mask: Tensor
+    csm: Tensor | None = None
+    reference: Tensor | None = None
+    meta: CineMeta = field(default_factory=CineMeta)
+
+    def __post_init__(self) -> None:
+        require_axes("kspace", self.kspace, KSPACE)
+        require_axes("mask", self.mask, MASK, torch.bool)
+        if not self.kspace.is_complex():
+            raise ShapeError(f"kspace is {self.kspace.dtype}, expected a complex type")
+        *_, frames, coils, ky, kx = self.kspace.shape
+        require_sizes("mask", self.mask, MASK, ((frames,), (1,), (ky,), (1, kx)), self.kspace)
+        if self.csm is None:
+            if coils != 1:
+                raise ShapeError(f"csm is missing, and kspace has {coils} coils", hint="estimate maps first")
+        else:
+            require_axes("csm", self.csm, CSM, self.kspace.dtype)
+            require_sizes("csm", self.csm, CSM, ((coils,), (ky,), (kx,)), self.kspace)
+        if self.reference is not None:
+            require_axes("reference", self.reference, IMAGE, self.kspace.dtype)
+            require_sizes("reference", self.reference, IMAGE, ((frames,), (ky,), (kx,)), self.kspace)
+
+    @property
+    def n_frames(self) -> int:
+        """Number of time steps."""
+        return self.kspace.shape[-4]
+
+    @property
+    def n_coils(self) -> int:
+        """Number of receive coils."""
+        return self.kspace.shape[-3]
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """Image size (y, x)."""
+        return self.kspace.shape[-2], self.kspace.shape[-1]
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move all arrays to a device."""
+        return replace(
+            self,
+            kspace=self.kspace.to(device),
+            mask=self.mask.to(device),
+            csm=None if self.csm is None else self.csm.to(device),
+            reference=None if self.reference is None else self.reference.to(device),
+        )
+
+
+def require_sizes(
+    name: str, array: Tensor, axes: tuple[str, ...], sizes: Iterable[tuple[int, ...]], kspace: Tensor
+) -> None:
+    """Check the last axes of an array against the sizes allowed by k-space.
+
+    Raises
+    ------
+    ShapeError
+        Naming the axis, the size found and the size of k-space.
+    """
+    for axis, size, allowed in zip(axes, array.shape[-len(axes) :], sizes, strict=True):
+        if size not in allowed:
+            raise ShapeError(
+                f"{name} has {size} {axis}, expected {' or '.join(map(str, allowed))}"
+                f"     kspace {describe(kspace, KSPACE)}"
+            )

@@ -1,0 +1,54 @@
+"""Errors a user can cause: what is wrong, where it is, and what to try."""
+
+
+class CineReconError(Exception):
+    """A mistake in the input, told in three short parts. The command line prints it and exits with code 2.
+
+    Parameters
+    ----------
+    what
+        What is wrong, with the value found and the value expected.
+    where
+        The file, slice, acquisition or option it concerns.
+    hint
+        What to try next.
+    """
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """The three parts, one line each, without the empty ones."""
+        parts = (("", self.what), ("where  ", self.where), ("try    ", self.hint))
+        return "\n".join(label + text for label, text in parts if text)
+
+
+class FileError(CineReconError):
+    """The file is missing, damaged, of another kind, or would be overwritten."""
+
+
+class HeaderError(CineReconError):
+    """The header is missing, malformed, or contradicts the data."""
+
+
+class DataError(CineReconError):
+    """The measured data are unusable: wrong sizes, not finite, incomplete."""
+
+
+class UnsupportedError(CineReconError):
+    """The scan is valid, but of a kind that is not reconstructed here."""
+
+
+class ConfigError(CineReconError):
+    """A recipe, an option or a name is unknown or ill-typed."""
+
+
+class WeightsError(CineReconError):
+    """A checkpoint is missing, damaged, or does not fit its architecture."""
+
+
+class ShapeError(CineReconError):
+    """An array has the wrong axes or sizes."""

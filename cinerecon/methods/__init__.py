@@ -1,0 +1,1 @@
+"""CineData to image: classical and deep behind one door."""

@@ -1,0 +1,1 @@
+"""Pure networks: (kspace, encoding) -> image."""

@@ -1,0 +1,1 @@
+"""Physics and linear algebra: Fourier transform, encoding, coils, sampling, low rank, phantom."""

@@ -1,0 +1,69 @@
+"""The centred orthonormal 2-D DFT, written without shifts.
+
+F x [k] = N^(-1/2) sum_n x[n] exp(-2 pi i (k - c)(n - c) / N), c = N // 2, along each of the last two axes.
+Multiplying out the exponent leaves a plain FFT between two diagonal factors (+-1 for even N, a phase ramp for odd N):
+F = K . fft2 . I. A shift moves the whole array through memory; a factor can be folded into whatever multiplies it anyway.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+@lru_cache(maxsize=64)
+def _ramps(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The image-side and the k-space-side factor of a centred DFT of length n, each ``(n,)``."""
+    centre = n // 2
+    index = torch.arange(n, dtype=torch.float64)
+    image_side = torch.polar(torch.ones_like(index), 2 * torch.pi * (index * centre % n) / n)
+    kspace_side = image_side * image_side[centre].conj()
+    if n % 2 == 0:
+        real = torch.float64 if dtype == torch.complex128 else torch.float32
+        return image_side.real.round().to(device, real), kspace_side.real.round().to(device, real)
+    return image_side.to(device, dtype), kspace_side.to(device, dtype)
+
+
+def image_factor(shape: tuple[int, int], like: Tensor) -> Tensor:
+    """The diagonal factor I before the FFT, ``(y, x)``; its inverse, the conjugate, comes after the inverse FFT."""
+    y, x = (_ramps(n, like.dtype, like.device)[0] for n in shape)
+    return y[:, None] * x
+
+
+def kspace_factor(shape: tuple[int, int], like: Tensor) -> Tensor:
+    """The diagonal factor K after the FFT, ``(ky, kx)``; its conjugate comes before the inverse FFT."""
+    y, x = (_ramps(n, like.dtype, like.device)[1] for n in shape)
+    return y[:, None] * x
+
+
+def fft2c(image: Tensor) -> Tensor:
+    """Image to k-space over the last two axes, ``(..., y, x)`` to ``(..., ky, kx)``, zero frequency at index n // 2."""
+    shape = (image.shape[-2], image.shape[-1])
+    return torch.fft.fft2(image * image_factor(shape, image), norm="ortho") * kspace_factor(shape, image)
+
+
+def ifft2c(kspace: Tensor) -> Tensor:
+    """K-space to image over the last two axes, ``(..., ky, kx)`` to ``(..., y, x)``; inverse and adjoint of `fft2c`."""
+    shape = (kspace.shape[-2], kspace.shape[-1])
+    before = kspace_factor(shape, kspace).conj()
+    return torch.fft.ifft2(kspace * before, norm="ortho") * image_factor(shape, kspace).conj()
+
+
+def fft1c(signal: Tensor, dim: int) -> Tensor:
+    """Centred orthonormal DFT along one axis."""
+    return _one_axis(signal, dim, inverse=False)
+
+
+def ifft1c(signal: Tensor, dim: int) -> Tensor:
+    """Inverse (and adjoint) of `fft1c`."""
+    return _one_axis(signal, dim, inverse=True)
+
+
+def _one_axis(signal: Tensor, dim: int, inverse: bool) -> Tensor:
+    dim = dim % signal.ndim
+    n = signal.shape[dim]
+    shape = (n,) + (1,) * (signal.ndim - dim - 1)
+    before, after = (ramp.reshape(shape) for ramp in _ramps(n, signal.dtype, signal.device))
+    if inverse:
+        return torch.fft.ifft(signal * after.conj(), dim=dim, norm="ortho") * before.conj()
+    return torch.fft.fft(signal * before, dim=dim, norm="ortho") * after

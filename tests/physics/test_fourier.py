@@ -1,0 +1,30 @@
+import pytest
+import torch
+from helpers import complex_randn, relative_error
+
+from cinerecon.physics.fourier import fft1c, fft2c, ifft1c, ifft2c
+
+
+@pytest.mark.parametrize("shape", [(24, 20), (23, 20), (9, 7), (1, 6)])
+def test_fft2c_equals_the_shifted_transform(shape):
+    image = complex_randn(3, *shape)
+    shifted = torch.fft.ifftshift(image, dim=(-2, -1))
+    expected = torch.fft.fftshift(torch.fft.fft2(shifted, norm="ortho"), dim=(-2, -1))
+    assert relative_error(fft2c(image), expected) < 1e-12
+    assert relative_error(ifft2c(expected), image) < 1e-12
+
+
+def test_a_point_at_the_centre_is_flat_in_kspace():
+    image = torch.zeros(9, 8, dtype=torch.complex128)
+    image[4, 4] = 1
+    assert torch.allclose(fft2c(image), torch.full((9, 8), 72**-0.5, dtype=torch.complex128))
+
+
+def test_one_axis_after_the_other_is_the_2d_transform():
+    image = complex_randn(2, 11, 8)
+    assert relative_error(fft1c(fft1c(image, -1), -2), fft2c(image)) < 1e-12
+    assert relative_error(ifft1c(fft1c(image, -2), 1), image) < 1e-12
+
+
+def test_single_precision_stays_single():
+    assert fft2c(complex_randn(5, 6, dtype=torch.complex64)).dtype == torch.complex64
