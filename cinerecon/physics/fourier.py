@@ -2,7 +2,7 @@
 
 F x [k] = N^(-1/2) sum_n x[n] exp(-2 pi i (k - c)(n - c) / N), c = N // 2, along each of the last two axes.
 Multiplying out the exponent leaves a plain FFT between two diagonal factors (+-1 for even N, a phase ramp for odd N):
-F = K . fft2 . I. A shift moves the whole array through memory; a factor can be folded into whatever multiplies it anyway.
+F = K . fft2 . I. A shift moves the whole array through memory; a factor can be folded into what multiplies it anyway.
 """
 
 from functools import lru_cache

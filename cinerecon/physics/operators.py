@@ -33,8 +33,8 @@ class Encoding(LinearOperator):
     """What the scanner does to a cine: weight by coils, transform, sample. A = mask . F . csm. Immutable.
 
     The centred transform is a plain FFT between two diagonal factors (`physics.fourier`). Here the image-side factor is
-    folded into the coil maps and the k-space-side factor into the mask, so that no application shifts anything; in A^H A
-    the k-space-side factors cancel, and with whole readouts sampled so do the transforms along x.
+    folded into the coil maps and the k-space-side factor into the mask, so that nothing is ever shifted; in A^H A the
+    k-space-side factors cancel, and with whole readouts sampled so do the transforms along x.
 
     Parameters
     ----------

@@ -1,0 +1,87 @@
+"""Typed configuration: each recipe is YAML, validated by a model that stands beside the thing it configures."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cinerecon.errors import ConfigError
+
+
+class Config(BaseModel):
+    """Base of all recipes: immutable, unknown keys are errors, a field's description is its help text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], *, where: str = "") -> Self:
+        """Validate plain values, e.g. from YAML.
+
+        Raises
+        ------
+        ConfigError
+            Naming the first wrong key and the nearest right one, or the value and what was expected.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                raise ConfigError(f"unknown setting '{key}'", where=where, hint=_nearest(key, cls)) from None
+            message = f"setting '{key}': {first['msg'].lower()}, found {first['input']!r}"
+            raise ConfigError(message, where=where) from None
+
+    def with_settings(self, settings: Sequence[str]) -> Self:
+        """A copy with ``key=value`` texts applied; dots reach into nested settings, values are read as YAML.
+
+        Raises
+        ------
+        ConfigError
+            If a text is not ``key=value``, or the key or the value is wrong.
+        """
+        values = self.model_dump()
+        for setting in settings:
+            key, sign, text = setting.partition("=")
+            if not sign:
+                raise ConfigError(f"'{setting}' is not key=value", where="--set")
+            *path, last = key.strip().split(".")
+            target = values
+            for part in path:
+                target = target.setdefault(part, {})
+            target[last] = yaml.safe_load(text)
+        return type(self).parse(values, where="--set")
+
+
+def _nearest(key: str, model: type[BaseModel]) -> str:
+    known = list(model.model_fields)
+    match = difflib.get_close_matches(key.split(".")[-1], known, n=1)
+    return f"did you mean '{match[0]}'?" if match else "one of: " + ", ".join(known)
+
+
+def nearest_name(name: str, known: Sequence[str]) -> str:
+    """A hint for a name that is not in a list: the nearest one, or all of them."""
+    match = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{match[0]}'? " * bool(match) + "known: " + ", ".join(known)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the recipe: {error.strerror}", where=str(path)) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the recipe is not YAML: {' '.join(str(error).split())}", where=str(path)) from None
+    if not isinstance(values, dict):
+        raise ConfigError("the recipe is not a mapping of keys to values", where=str(path))
+    return values
