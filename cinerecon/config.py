@@ -65,7 +65,8 @@ def _nearest(key: str, model: type[BaseModel]) -> str:
 def nearest_name(name: str, known: Sequence[str]) -> str:
     """A hint for a name that is not in a list: the nearest one, or all of them."""
     match = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean '{match[0]}'? " * bool(match) + "known: " + ", ".join(known)
+    question = f"did you mean '{match[0]}'? " if match else ""
+    return question + "known: " + ", ".join(known)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from cinerecon.config import Config
 from cinerecon.data.cine import CineData
+from cinerecon.physics.operators import Encoding
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -15,8 +16,16 @@ Progress = Callable[[int, int], None]
 class Reconstructor(Protocol):
     """What every method is. Callers cannot tell classical from deep."""
 
-    config: Config
+    @property
+    def config(self) -> Config:
+        """The settings it was built with."""
+        ...
 
     def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
         """Reconstruct ``(*batch, frames, y, x)`` complex, in the units of A^H y. Leaves the input untouched."""
         ...
+
+
+def encoding_of(data: CineData) -> Encoding:
+    """The encoding operator A that made this k-space."""
+    return Encoding(data.mask, data.csm, matrix=data.matrix, dtype=data.kspace.dtype)

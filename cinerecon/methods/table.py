@@ -1,0 +1,100 @@
+"""The one list of all methods, classical and deep. Importing it is cheap: each method is imported when it is loaded."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cinerecon.config import Config, nearest_name
+from cinerecon.errors import ConfigError
+from cinerecon.methods.base import Reconstructor
+
+Loader = Callable[[], tuple[type[Config], Callable[..., Reconstructor]]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One entry of the table.
+
+    Attributes
+    ----------
+    name
+        What the user types.
+    kind
+        ``classical``: built as ``builder(config)``, from the defaults of its config class and the user's settings.
+        ``deep``: built as ``builder(source, settings, device=..., weights=...)``, where the source is a name under
+        ``models/`` or a folder that holds recipe and weights.
+    summary
+        One line for the list of methods.
+    load
+        Imports the method and returns its config class and its builder.
+    """
+
+    name: str
+    kind: Literal["classical", "deep"]
+    summary: str
+    load: Loader
+
+
+def _zerofilled() -> tuple[type[Config], Callable[..., Reconstructor]]:
+    from cinerecon.methods.zerofilled import ZeroFilled, ZeroFilledConfig
+
+    return ZeroFilledConfig, ZeroFilled
+
+
+def _cgsense() -> tuple[type[Config], Callable[..., Reconstructor]]:
+    from cinerecon.methods.cgsense import CgSense, CgSenseConfig
+
+    return CgSenseConfig, CgSense
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("zerofilled", "classical", "inverse transform of the sampled points alone", _zerofilled),
+        Method("cgsense", "classical", "SENSE by conjugate gradients, frame by frame", _cgsense),
+    )
+}
+
+
+def load_method(
+    name: str, settings: Sequence[str] = (), *, device: str = "cpu", weights: Path | None = None
+) -> Reconstructor:
+    """Build a method.
+
+    Parameters
+    ----------
+    name
+        A name of the table, or for trained networks a folder: one under ``models/``, or that of a training run.
+    settings
+        ``key=value`` texts that override the method's defaults.
+    device
+        Where a network runs; classical methods run where their data lie.
+    weights
+        Weights to take instead of those beside the recipe.
+
+    Raises
+    ------
+    ConfigError
+        If the name or a setting is unknown (the hint names the nearest), or weights are given to a classical method.
+    """
+    method = find_method(name)
+    config_class, build = method.load()
+    if method.kind == "deep":
+        return build(name, settings, device=device, weights=weights)
+    if weights is not None:
+        raise ConfigError(f"{name} is a classical method and takes no weights", where=str(weights))
+    return build(config_class().with_settings(settings))
+
+
+def find_method(name: str) -> Method:
+    """The entry of a name, or of a folder with a trained network.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such method or folder, with the nearest name as a hint.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    raise ConfigError(f"unknown method '{name}'", where="--model", hint=nearest_name(name, list(METHODS)))

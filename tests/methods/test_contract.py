@@ -1,0 +1,102 @@
+"""What every method keeps, whatever it is. A new entry of the table is picked up by itself."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers import relative_error
+
+from cinerecon.data.cine import CineData
+from cinerecon.errors import ConfigError
+from cinerecon.methods.table import METHODS, load_method
+from cinerecon.metrics.measures import psnr
+
+GAIN_OVER_ZEROFILLED_DB = {"zerofilled": 0.0, "cgsense": 2.0, "ktslr": 8.0}
+"""What a classical method must gain on the small beating cine with 4 coils."""
+
+
+@pytest.fixture(params=METHODS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def method(name):
+    return load_method(name)
+
+
+@pytest.mark.parametrize(("n_coils", "n_frames", "matrix"), [(4, 8, (24, 21)), (1, 7, (25, 24)), (3, 5, (23, 25))])
+def test_the_image_has_the_axes_of_the_reference_and_is_finite(method, make_cine, n_coils, n_frames, matrix):
+    data = make_cine(n_coils, n_frames, matrix)
+    image = method(data)
+    assert image.shape == data.reference.shape
+    assert image.dtype == data.kspace.dtype
+    assert image.device == data.kspace.device
+    assert image.isfinite().all()
+
+
+@pytest.mark.parametrize("n_coils", [1, 4])
+def test_the_image_scales_with_the_data(method, make_cine, n_coils):
+    data = make_cine(n_coils)
+    for scale in (1e-6, 1e4):
+        scaled = method(replace(data, kspace=scale * data.kspace))
+        assert relative_error(scaled, scale * method(data)) < 1e-3
+
+
+def test_the_input_is_left_untouched(method, make_cine):
+    data, copy = make_cine(), make_cine()
+    method(data)
+    for field in ("kspace", "mask", "csm", "reference"):
+        assert torch.equal(getattr(data, field), getattr(copy, field))
+
+
+def test_the_reference_is_not_looked_at(method, make_cine):
+    data = make_cine()
+    assert torch.equal(method(replace(data, reference=None)), method(data))
+
+
+@pytest.mark.parametrize("n_coils", [1, 4])
+def test_a_batch_is_the_slices_one_by_one(method, make_cine, n_coils):
+    slices = [make_cine(n_coils, seed=seed) for seed in (0, 1)]
+    slices[1] = replace(slices[1], kspace=30 * slices[1].kspace)
+    batch = CineData(
+        kspace=torch.stack([one.kspace for one in slices]),
+        mask=torch.stack([one.mask for one in slices]),
+        csm=None if n_coils == 1 else torch.stack([one.csm for one in slices]),
+    )
+    for found, one in zip(method(batch), slices, strict=True):
+        assert relative_error(found, method(one)) < 1e-4
+
+
+def test_progress_runs_to_its_end(method, make_cine):
+    calls = []
+    method(make_cine(), lambda done, total: calls.append((done, total)))
+    assert calls
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+    assert all(0 <= done <= total for done, total in calls)
+
+
+def test_a_wrong_setting_names_the_nearest_one(name):
+    config_class, _ = METHODS[name].load()
+    fields = list(config_class.model_fields)
+    if METHODS[name].kind == "deep" or not fields:
+        with pytest.raises(ConfigError, match="unknown setting"):
+            load_method(name, ["no_such_setting=1"])
+        return
+    with pytest.raises(ConfigError, match="unknown setting") as caught:
+        load_method(name, [fields[0] + "s=1"])
+    assert f"did you mean '{fields[0]}'?" in caught.value.hint
+
+
+@pytest.mark.parametrize("n_coils", [1, 4])
+@pytest.mark.parametrize("name", ["zerofilled", "cgsense"])
+def test_linear_methods_return_the_truth_from_full_sampling(name, make_cine, n_coils):
+    data = make_cine(n_coils, per_frame=None)
+    assert relative_error(load_method(name)(data), data.reference) < 2e-3
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.kind == "classical"])
+def test_classical_methods_gain_over_zero_filling(name, make_cine):
+    data = make_cine()
+    gain = psnr(load_method(name)(data), data.reference) - psnr(load_method("zerofilled")(data), data.reference)
+    assert gain >= GAIN_OVER_ZEROFILLED_DB[name]
