@@ -1,0 +1,163 @@
+"""Draw a cine: a body, a heart in it, an image plane, the motion, the contrast and the resolution of a scan."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from cinerecon.config import Config
+from cinerecon.physics.fourier import fft2c, ifft2c
+from cinerecon.physics.phantom.fields import Points, Texture, smooth_field
+from cinerecon.physics.phantom.heart import Heart, Size
+from cinerecon.physics.phantom.motion import Cycle, draw_breathing, frame_times
+from cinerecon.physics.phantom.plane import Plane, Pose, View, draw_plane
+from cinerecon.physics.phantom.receive import draw_phase
+from cinerecon.physics.phantom.torso import Tissues, Torso
+
+
+class PhantomConfig(Config):
+    """What is fixed about a phantom; all else is drawn at random."""
+
+    n_frames: int = Field(25, ge=1, description="number of frames")
+    matrix: tuple[int, int] = Field((192, 192), description="image size (y, x)")
+    view: View | None = Field(None, description="short or long axis; drawn if not given")
+    position: float | None = Field(
+        None,
+        ge=-0.5,
+        le=1.2,
+        description="where a short-axis slice cuts the left ventricle: 0 at the valve, 1 at the apex",
+    )
+    pixel_mm: float | None = Field(None, gt=0, description="size of a pixel [mm]; drawn if not given")
+    n_beats: float = Field(1.0, gt=0, description="heart beats over the frames")
+    noise: float = Field(0.0, ge=0, description="standard deviation of complex noise in the image, of its maximum")
+
+
+def draw_phantom(seed: int, config: PhantomConfig | None = None) -> Tensor:
+    """Draw a beating-heart cine with its phase.
+
+    Parameters
+    ----------
+    seed
+        The same seed and configuration give the same cine.
+    config
+        What is fixed.
+
+    Returns
+    -------
+        ``(frames, y, x)`` complex64, largest magnitude 1.
+    """
+    config = config or PhantomConfig()
+    rng = np.random.default_rng([seed, 1])
+    signal = _draw_signal(seed, config)
+    if rng.random() < 0.5:
+        signal = signal.abs()
+    image = torch.polar(torch.ones_like(signal), draw_phase(rng, config.n_frames, config.matrix)) * signal
+    if config.noise:
+        noise = rng.standard_normal((2, *image.shape), dtype=np.float32) / math.sqrt(2)
+        image = image + config.noise * torch.complex(*torch.from_numpy(noise))
+    return image / image.abs().max()
+
+
+def draw_magnitude(seed: int, config: PhantomConfig | None = None) -> Tensor:
+    """The magnitude of `draw_phantom` without its noise, ``(frames, y, x)`` float32, largest value 1."""
+    return _draw_signal(seed, config or PhantomConfig()).abs()
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Everything drawn before a single pixel is."""
+
+    heart: Heart
+    torso: Torso
+    pose: Pose
+    plane: Plane
+    tissues: Tissues
+
+
+def _draw_scene(rng: np.random.Generator, config: PhantomConfig) -> _Scene:
+    cloudy, grainy = Texture(rng, slope=3.5), Texture(rng, slope=1.2)
+    size = Size.draw(rng)
+    pose = Pose.draw(rng, size.length)
+    heart = Heart(rng, cloudy, grainy, size, Cycle.draw(rng))
+    torso = Torso(rng, cloudy, grainy, pose.centre)
+    view: View = "short" if rng.random() < 0.65 else "long"
+    position, fov_mm = rng.uniform(-0.1, 0.98), rng.uniform(250, 360)
+    pixel_mm = config.pixel_mm or fov_mm / max(config.matrix)
+    position = position if config.position is None else config.position
+    plane = draw_plane(
+        rng, pose, size.length, config.view or view, position, pixel_mm, 0.12 * pixel_mm * min(config.matrix)
+    )
+    return _Scene(heart, torso, pose, plane, Tissues.draw(rng))
+
+
+def _draw_signal(seed: int, config: PhantomConfig) -> Tensor:
+    """The real-valued image, fat with its sign, ``(frames, y, x)``, largest magnitude 1."""
+    rng = np.random.default_rng([seed, 0])
+    scene = _draw_scene(rng, config)
+    time = frame_times(rng, config.n_frames, config.n_beats)[:, None, None]
+    breath = draw_breathing(rng, config.n_frames, config.n_beats)[:, None, None]
+    edge_mm = rng.uniform(1.0, 1.6) * scene.plane.pixel_mm
+    body = scene.torso.draw(scene.plane.points(config.matrix, oversampling=2), scene.tissues, edge_mm)
+    image = _move_body(rng, body, scene, config, time, breath)
+    rows, columns, points = _around_heart(scene, config.matrix, breath)
+    image[:, rows, columns] = scene.heart.draw(image[:, rows, columns], points, time, scene.tissues, edge_mm)
+    image = _finish(rng, image)
+    return image / image.abs().max()
+
+
+def _around_heart(scene: _Scene, matrix: tuple[int, int], breath: Tensor) -> tuple[slice, slice, Points]:
+    """The part of the image that the heart can reach, and the heart coordinates there in every frame."""
+    u, v, w = scene.pose.to_heart(scene.plane.points(matrix))
+    near = (u > -60) & (u < 100) & (v.abs() < 70) & (w > -95) & (w < scene.heart.size.length + 20)
+    rows, columns = (_extent(near.any(dim)) for dim in (1, 0))
+    shift = [float(axis[2]) * breath for axis in scene.pose.axes]
+    u, v, w = (p[rows, columns] - s for p, s in zip((u, v, w), shift, strict=True))
+    return rows, columns, (u, v, w)
+
+
+def _extent(flags: Tensor) -> slice:
+    index = flags.nonzero()
+    return slice(int(index[0]), int(index[-1]) + 1) if len(index) else slice(0, 1)
+
+
+def _move_body(
+    rng: np.random.Generator, body: Tensor, scene: _Scene, config: PhantomConfig, time: Tensor, breath: Tensor
+) -> Tensor:
+    """The body in every frame: it breathes, and what lies near the heart is pulled along with the beat."""
+    plane, (n_y, n_x) = scene.plane, config.matrix
+    u, v, w = scene.pose.to_heart(plane.points(config.matrix))
+    near = torch.exp(-((u - 15) ** 2 + v**2 + (w - 40) ** 2) / (2 * 55.0**2))
+    off = [p - float(c) for p, c in zip(plane.points(config.matrix), scene.pose.centre, strict=True)]
+    beat = scene.heart.contraction(time) * rng.uniform(1.0, 4.0) / 60
+    head_ward = float(plane.x_dir[2]), float(plane.y_dir[2])
+    wide = torch.exp(-(off[0] ** 2 + off[1] ** 2) / (2 * 90.0**2))
+    shifts = []
+    for axis, lift in ((plane.y_dir, head_ward[1]), (plane.x_dir, head_ward[0])):
+        inward = sum(float(a) * o for a, o in zip(axis, off, strict=True)) * near
+        shifts.append((-beat * inward + breath * lift * wide) / plane.pixel_mm)
+    y, x = torch.meshgrid(*(2 * (torch.arange(n) + 0.5) / n - 1 for n in (n_y, n_x)), indexing="ij")
+    grid = torch.stack([x - 2 * shifts[1] / n_x, y - 2 * shifts[0] / n_y], -1)
+    stack = body.expand(config.n_frames, 1, *body.shape)
+    return torch.nn.functional.grid_sample(stack, grid, align_corners=False, padding_mode="border")[:, 0]
+
+
+def _finish(rng: np.random.Generator, image: Tensor) -> Tensor:
+    """Coil shading, a dark band at times, and the resolution of the scan in space and time."""
+    shading = torch.exp(rng.uniform(0.1, 0.5) * smooth_field(rng, tuple(image.shape[-2:]), rng.uniform(0.6, 1.2)))
+    if rng.random() < 0.35:
+        phase = math.pi * (rng.uniform(0.2, 0.5) * smooth_field(rng, tuple(image.shape[-2:]), 1.2))
+        shading = shading * (1 - 0.7 * torch.exp(-(((phase.abs() - math.pi) / 0.35) ** 2)))
+    blur = rng.uniform(0, 0.12)
+    if len(image) > 2 and blur > 0:
+        image = (1 - 2 * blur) * image + blur * (image.roll(1, 0) + image.roll(-1, 0))
+    window = [_resolution(rng, n) for n in image.shape[-2:]]
+    return ifft2c(fft2c((image * shading).to(torch.complex64)) * (window[0][:, None] * window[1])).real
+
+
+def _resolution(rng: np.random.Generator, n: int) -> Tensor:
+    """A soft end of k-space, at or inside its border."""
+    frequency = (torch.arange(n) - n // 2).abs() / (n / 2)
+    return ((rng.uniform(0.75, 1.1) - frequency) / 0.12 + 0.5).clamp(0, 1)

@@ -1,0 +1,98 @@
+"""How the heart moves in time: the cardiac cycle, the flow it drives, and breathing."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def rise(time: Tensor, start: float, end: float) -> Tensor:
+    """A smooth step from 0 to 1 between two times."""
+    x = ((time - start) / (end - start)).clamp(0, 1)
+    return x * x * (3 - 2 * x)
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One heart beat, in time since the R wave over the length of the beat.
+
+    Attributes
+    ----------
+    end_systole
+        When the ventricles are smallest.
+    filling
+        How long the early, rapid filling takes.
+    kick
+        Part of the filling that is left to the contraction of the atria.
+    kick_start
+        When the atria contract.
+    """
+
+    end_systole: float
+    filling: float
+    kick: float
+    kick_start: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "Cycle":
+        """A heart at rest: systole takes a good third of the beat."""
+        end_systole = rng.uniform(0.31, 0.42)
+        return cls(end_systole, rng.uniform(0.13, 0.22), rng.uniform(0.1, 0.35), rng.uniform(0.78, 0.88))
+
+    def ventricles(self, time: Tensor, lag: float = 0.0) -> Tensor:
+        """How far the ventricles are contracted, 0 in end diastole, 1 in end systole."""
+        t = (time - lag) % 1.0
+        relaxed = self.end_systole + 0.04
+        early = rise(t, relaxed, relaxed + self.filling)
+        late = rise(t, self.kick_start, min(self.kick_start + 0.13, 0.995))
+        return rise(t, 0.0, self.end_systole) - (1 - self.kick) * early - self.kick * late
+
+    def atria(self, time: Tensor) -> Tensor:
+        """How full the atria are: filled during systole, emptied passively, then by their contraction."""
+        t = time % 1.0
+        relaxed = self.end_systole + 0.04
+        passive = rise(t, relaxed, relaxed + 1.2 * self.filling)
+        active = rise(t, self.kick_start - 0.04, self.kick_start + 0.1)
+        return (
+            rise(t, -0.05, self.end_systole)
+            - 0.5 * passive
+            - (0.5 - float(rise(torch.zeros(1), -0.05, self.end_systole))) * active
+        )
+
+    def valves(self, time: Tensor) -> Tensor:
+        """How far the mitral valve is open: wide in early filling, half closed in diastasis, open again at the kick."""
+        t = time % 1.0
+        relaxed = self.end_systole + 0.04
+        opened = rise(t, relaxed, relaxed + 0.05)
+        resting = 0.5 * rise(t, relaxed + self.filling, relaxed + self.filling + 0.1)
+        again = 0.4 * rise(t, self.kick_start - 0.03, self.kick_start + 0.03)
+        return (
+            opened
+            - resting * (1 - rise(t, self.kick_start - 0.03, self.kick_start))
+            - (opened - again) * rise(t, self.kick_start + 0.06, 0.99)
+        )
+
+    def flow(self, time: Tensor) -> Tensor:
+        """How fast the blood moves, about 0 at rest and 1 at its fastest."""
+        step = 0.01
+        speed = (self.ventricles(time + step) - self.ventricles(time - step)).abs() / (2 * step)
+        return speed * self.filling / 1.5
+
+
+def frame_times(rng: np.random.Generator, n_frames: int, n_beats: float) -> Tensor:
+    """Time of each frame in beats; the first frame lies near the R wave. ``(frames,)``."""
+    return rng.uniform(-0.04, 0.04) + n_beats * (torch.arange(n_frames) + 0.5) / n_frames
+
+
+def draw_breathing(rng: np.random.Generator, n_frames: int, n_beats: float) -> Tensor:
+    """Displacement of the heart and the organs below along the body [mm], ``(frames,)``.
+
+    Mostly a slow drift in a breath-hold that is not quite held; at times a part of a breath.
+    """
+    time = torch.arange(n_frames) / n_frames
+    drift = rng.normal(0, 1.0) * (time - 0.5)
+    depth = rng.uniform(1, 6) if rng.random() < 0.25 else rng.uniform(0, 0.6)
+    breaths = n_beats * rng.uniform(0.15, 0.4)
+    return drift + depth * torch.sin(2 * math.pi * (breaths * time + rng.uniform(0, 1)))
