@@ -1,0 +1,25 @@
+"""Coils: prewhitening, compression, and sensitivity maps."""
+
+from cinerecon.physics.coils.compression import (
+    apply_geometric_compression,
+    compression_matrix,
+    geometric_compression_matrices,
+)
+from cinerecon.physics.coils.espirit import espirit, espirit_eigenmaps
+from cinerecon.physics.coils.estimate import estimate_csm, time_average
+from cinerecon.physics.coils.walsh import walsh
+from cinerecon.physics.coils.whitening import apply_coil_matrix, noise_covariance, whitening_matrix
+
+__all__ = [
+    "apply_coil_matrix",
+    "apply_geometric_compression",
+    "compression_matrix",
+    "espirit",
+    "espirit_eigenmaps",
+    "estimate_csm",
+    "geometric_compression_matrices",
+    "noise_covariance",
+    "time_average",
+    "walsh",
+    "whitening_matrix",
+]

@@ -1,0 +1,95 @@
+"""Coil compression: fewer virtual coils that hold nearly all of the signal.
+
+One matrix for the whole scan from the principal components of the coils (Huang et al. 2008,
+doi:10.1016/j.mri.2007.04.010), or one for each position along the readout (geometric decomposition: Zhang et al. 2013,
+doi:10.1002/mrm.24267).
+
+Departs from the papers in: the principal components come from the coils x coils correlation matrix and not from an SVD
+of all samples; neighbouring matrices are aligned outwards from the middle of the readout, so that the first and the
+last position, far from the heart, carry what drift there is.
+"""
+
+import torch
+from torch import Tensor
+
+from cinerecon.errors import ShapeError
+from cinerecon.physics.fourier import fft1c, ifft1c
+
+
+def compression_matrix(kspace: Tensor, n_virtual: int) -> Tensor:
+    """The strongest principal components of the coils, the same for all slices and frames.
+
+    Parameters
+    ----------
+    kspace
+        ``(..., coils, ky, kx)`` whitened k-space, or images; zeros where nothing was sampled do no harm.
+    n_virtual
+        Number of virtual coils.
+
+    Returns
+    -------
+    ``(n_virtual, coils)`` with orthonormal rows, strongest first.
+
+    Raises
+    ------
+    ShapeError
+        If more virtual coils are asked for than there are coils.
+    """
+    correlation = torch.einsum("...cyx,...dyx->cd", kspace, kspace.conj())
+    return _principal_components(correlation, n_virtual)
+
+
+def geometric_compression_matrices(kspace: Tensor, n_virtual: int, *, window: int = 1) -> Tensor:
+    """One compression matrix for each position along the readout, aligned so that virtual coils stay smooth.
+
+    Along the readout every position is known separately after a 1-D transform, and fewer virtual coils hold its signal
+    than the whole volume needs.
+
+    Parameters
+    ----------
+    kspace
+        ``(..., coils, ky, kx)`` whitened k-space with whole readouts; lines that were not sampled are zero.
+    n_virtual
+        Number of virtual coils.
+    window
+        Positions averaged for each matrix, odd; more for noisy data.
+
+    Returns
+    -------
+    ``(x, n_virtual, coils)`` with orthonormal rows.
+
+    Raises
+    ------
+    ShapeError
+        If more virtual coils are asked for than there are coils.
+    """
+    hybrid = ifft1c(kspace, -1)
+    correlation = torch.einsum("...cyx,...dyx->xcd", hybrid, hybrid.conj())
+    if window > 1:
+        padded = torch.cat([correlation[:1]] * (window // 2) + [correlation] + [correlation[-1:]] * (window // 2))
+        correlation = padded.unfold(0, window, 1).mean(-1)
+    return _align(_principal_components(correlation, n_virtual))
+
+
+def apply_geometric_compression(matrices: Tensor, kspace: Tensor) -> Tensor:
+    """Compress ``(..., coils, ky, kx)`` to ``(..., n_virtual, ky, kx)`` with matrices ``(x, n_virtual, coils)``."""
+    return fft1c(torch.einsum("xvc,...cyx->...vyx", matrices.to(kspace), ifft1c(kspace, -1)), -1)
+
+
+def _principal_components(correlation: Tensor, n_virtual: int) -> Tensor:
+    """Rows of ``(..., n_virtual, coils)``: conjugate eigenvectors of the largest eigenvalues, strongest first."""
+    coils = correlation.shape[-1]
+    if not 1 <= n_virtual <= coils:
+        raise ShapeError(f"{n_virtual} virtual coils asked for, expected 1 to {coils}, the number of coils")
+    return torch.linalg.eigh(correlation)[1][..., -n_virtual:].flip(-1).mH
+
+
+def _align(matrices: Tensor) -> Tensor:
+    """Rotate each matrix within its subspace as near as possible to its neighbour (orthogonal Procrustes)."""
+    aligned = list(matrices)
+    middle = len(aligned) // 2
+    for step, positions in ((1, range(middle + 1, len(aligned))), (-1, range(middle - 1, -1, -1))):
+        for x in positions:
+            u, _, vh = torch.linalg.svd(aligned[x - step] @ aligned[x].mH)
+            aligned[x] = u @ vh @ aligned[x]
+    return torch.stack(aligned)

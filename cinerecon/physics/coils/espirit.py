@@ -1,0 +1,140 @@
+"""ESPIRiT: coil maps as eigenvectors of the projection onto what calibration data can be.
+
+Uecker et al. 2014, doi:10.1002/mrm.24751. All k-by-k patches of the calibration k-space span a small subspace; P is the
+projection onto it. Patches of a point object at position q are c(q) exp(-2 pi i j q), so the coil maps c(q) are the
+eigenvectors to eigenvalue 1 of the coils x coils matrices
+
+    G(q)_cd = k^-2 sum_ij exp(2 pi i (i - j) q) P_(ci)(dj).
+
+Departs from the paper in: G(q) depends on P only through the sums over patch positions with equal i - j, a small array
+of (2k - 1)^2 coefficients for each pair of coils. It is transformed by two small matrix products; no kernel is ever
+zero-padded to the size of the image. The subspace comes from the Gram matrix of the patches, not from their SVD.
+"""
+
+import torch
+from torch import Tensor
+
+from cinerecon.errors import DataError
+from cinerecon.physics.coils.eigenmaps import eigenmaps
+
+
+def espirit(
+    kspace: Tensor, *, n_acs: int = 24, kernel_size: int = 6, threshold: float = 1e-3, crop: float = 0.8
+) -> Tensor:
+    """Coil sensitivity maps, one set.
+
+    Parameters
+    ----------
+    kspace
+        ``(*batch, coils, ky, kx)``; only its central part is looked at.
+    n_acs
+        Side of the central part, fully sampled; cut to the size of k-space.
+    kernel_size
+        Side k of the patches.
+    threshold
+        Patches span those eigenvectors of their Gram matrix whose eigenvalue exceeds this part of the largest one
+        (eigenvalues of the Gram matrix are squared singular values of the patches; BART's ``-t`` means the same).
+    crop
+        Maps are zero where the eigenvalue is below; 0 keeps them everywhere.
+
+    Returns
+    -------
+    ``(*batch, coils, y, x)``, sum of squared magnitudes 1 inside the support and 0 outside.
+
+    Raises
+    ------
+    DataError
+        If the calibration region is smaller than a patch.
+    """
+    maps, values = espirit_eigenmaps(kspace, n_acs=n_acs, kernel_size=kernel_size, threshold=threshold)
+    return (maps * (values >= crop).unsqueeze(-3)).squeeze(-4)
+
+
+def espirit_eigenmaps(
+    kspace: Tensor, *, n_acs: int = 24, kernel_size: int = 6, threshold: float = 1e-3, n_maps: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Uncropped maps and their eigenvalues, any number of sets. Parameters as in `espirit`.
+
+    A second set takes up what one map cannot explain: a field of view smaller than the body, or water and fat that
+    moved differently.
+
+    Returns
+    -------
+    Maps ``(*batch, n_maps, coils, y, x)`` of unit norm and eigenvalues ``(*batch, n_maps, y, x)``, 1 where the patches
+    agree perfectly with the map.
+    """
+    batch, (coils, y, x) = kspace.shape[:-3], kspace.shape[-3:]
+    acs = central_region(kspace.reshape(-1, coils, y, x), n_acs)
+    gram, reference = patch_gram(acs, kernel_size), torch.einsum("bcyx,bdyx->bcd", acs, acs.conj())
+    maps, values = eigenmaps(pixel_matrices(signal_projection(gram, threshold), coils, (y, x)), reference, n_maps)
+    return maps.reshape(*batch, *maps.shape[1:]), values.reshape(*batch, *values.shape[1:])
+
+
+def central_region(kspace: Tensor, n_acs: int) -> Tensor:
+    """The central `n_acs` lines and columns of ``(..., ky, kx)``, or all there are; centred at index n // 2."""
+    for dim in (-2, -1):
+        n = kspace.shape[dim]
+        n_kept = min(n, n_acs)
+        kspace = kspace.narrow(dim, n // 2 - n_kept // 2, n_kept)
+    return kspace
+
+
+def patch_gram(acs: Tensor, kernel_size: int) -> Tensor:
+    """Gram matrix of all patches of a region, the mean of s s^H.
+
+    Parameters
+    ----------
+    acs
+        ``(batch, coils, ky, kx)``.
+
+    Returns
+    -------
+    ``(batch, n, n)`` with n = coils k^2, in the order (coils, ky, kx).
+
+    Raises
+    ------
+    DataError
+        If the region is smaller than a patch.
+    """
+    if min(acs.shape[-2:]) < kernel_size:
+        found = " x ".join(map(str, acs.shape[-2:]))
+        raise DataError(
+            f"the calibration region is {found}, smaller than the {kernel_size} x {kernel_size} kernel",
+            hint="sample more central lines, or take a smaller kernel",
+        )
+    patches = acs.unfold(-2, kernel_size, 1).unfold(-2, kernel_size, 1)  # (batch, coils, n_y, n_x, k, k)
+    patches = patches.permute(0, 1, 4, 5, 2, 3).flatten(4).flatten(1, 3)
+    return patches @ patches.mH / patches.shape[-1]
+
+
+def signal_projection(gram: Tensor, threshold: float) -> Tensor:
+    """Projection ``(batch, n, n)`` onto the eigenvectors with eigenvalues above a part of the largest one."""
+    values, vectors = torch.linalg.eigh(gram)
+    signal = vectors * (values > threshold * values[:, -1:])[:, None]
+    return signal @ signal.mH
+
+
+def pixel_matrices(projection: Tensor, coils: int, matrix: tuple[int, int]) -> Tensor:
+    """The matrices G(q) ``(batch, y, x, coils, coils)`` of a projection ``(batch, coils k^2, coils k^2)``."""
+    k = round((projection.shape[-1] / coils) ** 0.5)
+    pairs = projection.reshape(-1, coils, k * k, coils, k * k).permute(0, 2, 4, 1, 3).reshape(-1, k**4, coils**2)
+    by_shift = pairs.new_zeros(pairs.shape[0], (2 * k - 1) ** 2, coils**2)
+    by_shift.index_add_(1, _shifts(k, projection.device), pairs / k**2)
+    along_y, along_x = (_shift_phases(k, n, projection) for n in matrix)
+    rows = along_y @ by_shift.reshape(-1, 2 * k - 1, (2 * k - 1) * coils**2)
+    pixels = along_x @ rows.reshape(-1, matrix[0], 2 * k - 1, coils**2)
+    return pixels.unflatten(-1, (coils, coils))
+
+
+def _shifts(k: int, device: torch.device) -> Tensor:
+    """For each pair of patch positions (i, j), ``(k^4,)``, the index of i - j among the (2k - 1)^2 shifts."""
+    y, x = (axis.ravel() for axis in torch.meshgrid(torch.arange(k), torch.arange(k), indexing="ij"))
+    dy, dx = y[:, None] - y + k - 1, x[:, None] - x + k - 1
+    return (dy * (2 * k - 1) + dx).ravel().to(device)
+
+
+def _shift_phases(k: int, n: int, like: Tensor) -> Tensor:
+    """The factors exp(2 pi i d (q - n // 2) / n), ``(n, 2k - 1)`` over pixels q and shifts d."""
+    pixel, shift = torch.arange(n, dtype=torch.float64) - n // 2, torch.arange(1 - k, k, dtype=torch.float64)
+    angle = 2 * torch.pi * pixel[:, None] * shift / n
+    return torch.polar(torch.ones_like(angle), angle).to(like)

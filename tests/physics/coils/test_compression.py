@@ -1,0 +1,89 @@
+import pytest
+import torch
+from helpers import complex_randn, relative_error
+
+from cinerecon.errors import ShapeError
+from cinerecon.physics.coils import (
+    apply_coil_matrix,
+    apply_geometric_compression,
+    compression_matrix,
+    geometric_compression_matrices,
+)
+from cinerecon.physics.fourier import fft2c
+
+
+def test_rank_deficient_coils_are_compressed_without_loss():
+    kspace = apply_coil_matrix(complex_randn(6, 3, seed=1), complex_randn(4, 3, 9, 8), -3)
+    matrix = compression_matrix(kspace, 3)
+    assert relative_error(matrix @ matrix.mH, torch.eye(3, dtype=matrix.dtype)) < 1e-12
+    compressed = apply_coil_matrix(matrix, kspace, -3)
+    assert relative_error(apply_coil_matrix(matrix.mH, compressed, -3), kspace) < 1e-12
+
+
+def test_virtual_coils_are_sorted_by_energy_and_uncorrelated():
+    kspace = complex_randn(5, 9, 8) * torch.tensor([1.0, 9.0, 3.0, 5.0, 2.0])[:, None, None]
+    compressed = apply_coil_matrix(compression_matrix(kspace, 5), kspace, 0).flatten(1)
+    correlation = compressed @ compressed.mH
+    energy = correlation.diagonal().real
+    assert torch.equal(energy, energy.sort(descending=True).values)
+    assert relative_error(correlation, torch.diag(energy).to(correlation)) < 1e-12
+
+
+def two_coils_at_each_position(n_x: int = 21):
+    """Coil images whose coils lie, at each x, in a plane that turns slowly along x."""
+    angle = torch.linspace(0, 2, n_x, dtype=torch.float64)
+    mixing = torch.zeros(n_x, 4, 2, dtype=torch.complex128)
+    mixing[:, 0, 0], mixing[:, 1, 0], mixing[:, 2, 1], mixing[:, 3, 1] = (
+        angle.cos(),
+        angle.sin(),
+        angle.sin(),
+        angle.cos(),
+    )
+    return torch.einsum("xcv,fvyx->fcyx", mixing, complex_randn(3, 2, 16, n_x))
+
+
+def test_geometric_compression_needs_fewer_coils_than_one_matrix():
+    images = two_coils_at_each_position()
+    kspace = fft2c(images)
+    compressed = apply_geometric_compression(geometric_compression_matrices(kspace, 2), kspace)
+    assert abs(compressed.norm() / kspace.norm() - 1) < 1e-12
+    plain = apply_coil_matrix(compression_matrix(kspace, 2), kspace, -3)
+    assert plain.norm() < 0.95 * kspace.norm()
+
+
+def test_aligned_matrices_turn_as_slowly_as_their_subspace():
+    matrices = geometric_compression_matrices(fft2c(two_coils_at_each_position()), 2)
+    steps = (matrices[1:] - matrices[:-1]).norm(dim=(1, 2))
+    assert float(steps.max()) < 1.01 * 2**0.5 * 2 / 20
+
+
+def test_window_averages_neighbouring_positions():
+    kspace = fft2c(complex_randn(2, 4, 16, 9))
+    wide = geometric_compression_matrices(kspace, 4, window=5)
+    assert wide.shape == (9, 4, 4)
+    assert relative_error(wide @ wide.mH, torch.eye(4, dtype=wide.dtype).expand(9, 4, 4)) < 1e-12
+
+
+@pytest.mark.parametrize("n_virtual", [0, 5])
+def test_impossible_number_of_virtual_coils_is_refused(n_virtual):
+    with pytest.raises(ShapeError, match="1 to 4"):
+        compression_matrix(complex_randn(4, 6, 6), n_virtual)
+
+
+@pytest.fixture
+def bart_phantom(bart):
+    return torch.from_numpy(bart("phantom64")["kspace"])
+
+
+def smallest_angle_cosine(found, expected):
+    return float(torch.linalg.svdvals(found @ expected.mH).min())
+
+
+def test_subspace_agrees_with_bart(bart, bart_phantom):
+    expected = torch.from_numpy(bart("cc_S_r24_p4")["matrix"])[:4].conj()
+    assert smallest_angle_cosine(compression_matrix(bart_phantom, 4), expected) > 0.99999
+
+
+def test_geometric_subspaces_agree_with_bart(bart, bart_phantom):
+    expected = torch.from_numpy(bart("cc_G_r24_p4")["matrix"]).permute(2, 0, 1)[:, :4].conj()
+    assert smallest_angle_cosine(geometric_compression_matrices(bart_phantom, 4), expected) > 0.9999
