@@ -1,0 +1,40 @@
+"""Write images as NIfTI: one volume over time, its place in RAS coordinates."""
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.data.image import CineImage, slice_spacing_mm
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def affine_ras(stack: list[CineImage]) -> NDArray[np.float64]:
+    """Voxel index (x, y, slice) to world coordinates [mm] in NIfTI's RAS frame.
+
+    Columns in LPS: dx read_dir, dy phase_dir, the step from slice to slice, and the centre of the first voxel.
+    """
+    cine = stack[0]
+    dy, dx = cine.meta.pixel_size_mm
+    if cine.place is None:
+        return np.diag([dx, dy, cine.meta.slice_thickness_mm, 1.0])
+    corner, read, phase, across = cine.place
+    affine = np.eye(4)
+    affine[:3] = np.stack([dx * read, dy * phase, slice_spacing_mm(stack) * across, corner], axis=1)
+    return LPS_TO_RAS @ affine
+
+
+def write_nifti(path: Path, stack: list[CineImage]) -> None:
+    """Write one stack of slices as magnitude (x, y, slice, frames) float32, with times in the fourth pixel size."""
+    affine = affine_ras(stack)
+    image = nibabel.Nifti1Image(np.stack([cine.magnitude.transpose(2, 1, 0) for cine in stack], axis=2), affine)
+    code = "unknown" if stack[0].place is None else "scanner"
+    image.set_sform(affine, code=code)
+    image.set_qform(affine, code=code)
+    dy, dx = stack[0].meta.pixel_size_mm
+    image.header.set_xyzt_units("mm", "msec")
+    image.header.set_zooms((dx, dy, abs(slice_spacing_mm(stack)), stack[0].frame_interval_ms or 0.0))
+    image.header["descrip"] = f"cinerecon {stack[0].method}, not for diagnostic use".encode()[:79]
+    nibabel.save(image, path)

@@ -1,0 +1,35 @@
+"""Write images as NumPy arrays, complex, with their times and the truth where there is one."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cinerecon.data.image import CineImage
+
+
+def write_npz(path: Path, cines: list[CineImage]) -> None:
+    """Write ``image`` and ``reference`` (slices, frames, y, x) complex64 and ``frame_times_ms`` (slices, frames).
+
+    Slices of different sizes cannot share an array: each then has its own, ``image_slice0``, ``image_slice1``
+    and so on. Unknown times are NaN.
+    """
+    columns: dict[str, list[np.ndarray]] = {
+        "image": [cine.image for cine in cines],
+        "frame_times_ms": [_times(cine) for cine in cines],
+    }
+    references = [cine.reference for cine in cines if cine.reference is not None]
+    if len(references) == len(cines):
+        columns["reference"] = references
+    arrays: dict[str, np.ndarray] = {}
+    for name, parts in columns.items():
+        if len({cine.image.shape for cine in cines}) == 1:
+            arrays[name] = np.stack(parts)
+        else:
+            arrays |= {f"{name}_slice{cine.meta.slice}": part for cine, part in zip(cines, parts, strict=True)}
+    with path.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _times(cine: CineImage) -> np.ndarray:
+    times = cine.meta.frame_times_ms
+    return np.array(times) if len(times) == cine.n_frames else np.full(cine.n_frames, np.nan)

@@ -1,0 +1,150 @@
+"""The summary picture: per slice the heart filled and contracted, its motion over time, and the error where known."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from cinerecon.data.image import CineImage, grey, window
+
+Array = NDArray[np.float32]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+PANEL_HEIGHT, PROFILE_WIDTH = 300, 340
+GAP, MARGIN, CAPTION, TITLE = 12, 28, 30, 34
+PAPER, INK, QUIET, ACCENT = (17, 19, 23), (236, 238, 241), (150, 156, 166), (255, 176, 59)
+ERROR_GAIN = 5
+CYCLES = 2
+"""Heartbeats shown in a motion profile: two, so that the step from last to first frame is seen."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Where and when the heart moves.
+
+    Attributes
+    ----------
+    diastole, systole
+        Frames with the most and the least blood in the moving region.
+    column
+        Image column through the middle of the motion.
+    """
+
+    diastole: int
+    systole: int
+    column: int
+
+
+def find_motion(magnitude: Array) -> Motion:
+    """Find the moving heart in ``(frames, y, x)`` magnitude.
+
+    The standard deviation over time, smoothed over a twentieth of the image, is largest at the heart. Blood is
+    bright in cine: the mean over the moving region is highest with full ventricles, lowest with empty ones.
+    """
+    spread = _smooth(magnitude.std(axis=0), max(1, min(magnitude.shape[1:]) // 20))
+    weights = np.where(spread >= 0.3 * spread.max(), spread, 0)
+    if not weights.any():
+        return Motion(0, len(magnitude) // 2, magnitude.shape[2] // 2)
+    blood = np.tensordot(magnitude, weights, axes=2)
+    column = round(float(weights.sum(axis=0) @ np.arange(weights.shape[1]) / weights.sum()))
+    return Motion(int(blood.argmax()), int(blood.argmin()), column)
+
+
+def _smooth(image: Array, radius: int) -> Array:
+    """Moving average along both axes."""
+    kernel = np.ones(2 * radius + 1) / (2 * radius + 1)
+    for axis in (0, 1):
+        image = np.apply_along_axis(np.convolve, axis, image, kernel, "same")
+    return image
+
+
+def write_png(path: Path, cines: list[CineImage]) -> None:
+    """Write the summary picture."""
+    draw_summary(cines).save(path, format="PNG", optimize=True)
+
+
+def draw_summary(cines: list[CineImage]) -> Image.Image:
+    """One row per slice on dark ground: diastole, systole, profile over time, and the error against the truth."""
+    rows = [_panels(cine) for cine in cines]
+    widths = [max(row[i][1].width for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
+    width = 2 * MARGIN + sum(widths) + GAP * (len(widths) - 1)
+    row_height = TITLE + PANEL_HEIGHT + CAPTION
+    sheet = Image.new("RGB", (width, 2 * MARGIN + row_height * len(rows) - CAPTION + 26), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for number, (cine, row) in enumerate(zip(cines, rows, strict=True)):
+        top = MARGIN - 6 + number * row_height
+        _title(pen, cine, (MARGIN, top), width - MARGIN)
+        left = MARGIN
+        for (caption, panel), step in zip(row, widths, strict=False):
+            sheet.paste(panel, (left, top + TITLE))
+            pen.text((left, top + TITLE + PANEL_HEIGHT + 7), caption, fill=QUIET, font=_font(14))
+            left += step + GAP
+    return sheet
+
+
+def _panels(cine: CineImage) -> list[tuple[str, Image.Image]]:
+    magnitude = cine.magnitude
+    white = window([magnitude])
+    motion = find_motion(magnitude)
+    interval = cine.frame_interval_ms
+
+    def name(frame: int) -> str:
+        return f"frame {frame}" + (f"  ·  {frame * interval:.0f} ms" if interval else "")
+
+    diastole = _panel(cine, magnitude[motion.diastole], white)
+    _mark_column(diastole, motion.column / cine.matrix[1])
+    panels = [
+        (f"diastole  ·  {name(motion.diastole)}", diastole),
+        (f"systole  ·  {name(motion.systole)}", _panel(cine, magnitude[motion.systole], white)),
+        ("marked line over two beats", _profile(magnitude[:, :, motion.column], white)),
+    ]
+    if cine.reference is not None:
+        # compared as a viewer compares: magnitudes, each picture as it is, no fit of scale
+        error = np.abs(magnitude - np.abs(cine.reference))[motion.systole]
+        panels.append((f"error at systole, {ERROR_GAIN} times", _panel(cine, error * ERROR_GAIN, white, heat=True)))
+    return panels
+
+
+def _panel(cine: CineImage, values: Array, white: float, *, heat: bool = False) -> Image.Image:
+    """One frame, its pixels made square, at the height of the row."""
+    (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
+    size = (max(1, round(PANEL_HEIGHT * x * dx / (y * dy))), PANEL_HEIGHT)
+    image = Image.fromarray(grey(values, white)).resize(size, Image.Resampling.BICUBIC)
+    return Image.fromarray(_heat(np.asarray(image))) if heat else image.convert("RGB")
+
+
+def _profile(lines: Array, white: float) -> Image.Image:
+    """Magnitude along the marked line, downwards, over time, to the right: ``(frames, y)``."""
+    repeated = grey(np.tile(lines, (CYCLES, 1)).T, white)
+    return Image.fromarray(repeated).resize((PROFILE_WIDTH, PANEL_HEIGHT), Image.Resampling.BICUBIC).convert("RGB")
+
+
+def _mark_column(panel: Image.Image, fraction: float) -> None:
+    """Two ticks at the edges, so that the image itself stays untouched."""
+    pen = ImageDraw.Draw(panel)
+    x = round(fraction * panel.width)
+    pen.line([(x, 0), (x, 14)], fill=ACCENT, width=2)
+    pen.line([(x, panel.height - 15), (x, panel.height)], fill=ACCENT, width=2)
+
+
+def _heat(shades: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Black over red and orange to white, evenly rising in lightness."""
+    level = shades.astype(np.float32) / 255
+    stops = np.array([0, 0.25, 0.5, 0.75, 1])
+    colours = np.array([(0, 0, 0), (96, 16, 72), (200, 56, 40), (252, 160, 40), (255, 250, 220)], np.float32)
+    return np.stack([np.interp(level, stops, colours[:, i]) for i in range(3)], axis=-1).astype(np.uint8)
+
+
+def _title(pen: ImageDraw.ImageDraw, cine: CineImage, at: tuple[int, int], right: int) -> None:
+    bold = f"slice {cine.meta.slice}"
+    pen.text(at, bold, fill=INK, font=_font(19))
+    details = f"{cine.n_frames} frames  ·  {cine.matrix[0]} x {cine.matrix[1]}"
+    pen.text((at[0] + pen.textlength(bold, font=_font(19)) + 14, at[1] + 4), details, fill=QUIET, font=_font(14))
+    source = "  ·  ".join(part for part in (Path(cine.meta.source).name, cine.method) if part)
+    pen.text((right, at[1] + 4), source, fill=QUIET, font=_font(14), anchor="ra")
+
+
+def _font(size: int) -> Font:
+    return ImageFont.load_default(size)
