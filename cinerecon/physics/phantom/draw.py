@@ -11,11 +11,16 @@ from torch import Tensor
 from cinerecon.config import Config
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.phantom.fields import Points, Texture, smooth_field
-from cinerecon.physics.phantom.heart import Heart, Size
+from cinerecon.physics.phantom.heart import Heart
 from cinerecon.physics.phantom.motion import Cycle, draw_breathing, frame_times
 from cinerecon.physics.phantom.plane import Plane, Pose, View, draw_plane
 from cinerecon.physics.phantom.receive import draw_phase
-from cinerecon.physics.phantom.torso import Tissues, Torso
+from cinerecon.physics.phantom.strain import Size
+from cinerecon.physics.phantom.tissues import Tissues
+from cinerecon.physics.phantom.torso import Torso
+
+
+_POINTS_AT_ONCE = 40_000  # few enough that the working arrays stay in the cache
 
 
 class PhantomConfig(Config):
@@ -80,16 +85,15 @@ class _Scene:
 def _draw_scene(rng: np.random.Generator, config: PhantomConfig) -> _Scene:
     cloudy, grainy = Texture(rng, slope=3.5), Texture(rng, slope=1.2)
     size = Size.draw(rng)
-    pose = Pose.draw(rng, size.length)
     heart = Heart(rng, cloudy, grainy, size, Cycle.draw(rng))
-    torso = Torso(rng, cloudy, grainy, pose.centre)
+    torso = Torso(rng, cloudy, grainy)
+    pose = Pose.draw(rng, size.length, torso.front_mm)
     view: View = "short" if rng.random() < 0.65 else "long"
-    position, fov_mm = rng.uniform(-0.1, 0.98), rng.uniform(250, 360)
-    pixel_mm = config.pixel_mm or fov_mm / max(config.matrix)
+    position, fov_mm = rng.uniform(-0.1, 0.95), rng.uniform(225, 340)
     position = position if config.position is None else config.position
-    plane = draw_plane(
-        rng, pose, size.length, config.view or view, position, pixel_mm, 0.12 * pixel_mm * min(config.matrix)
-    )
+    pixel_mm = config.pixel_mm or fov_mm / max(config.matrix)
+    reach_mm = 0.04 * pixel_mm * min(config.matrix)
+    plane = draw_plane(rng, pose, size.length, config.view or view, position, pixel_mm, reach_mm)
     return _Scene(heart, torso, pose, plane, Tissues.draw(rng))
 
 
@@ -99,23 +103,35 @@ def _draw_signal(seed: int, config: PhantomConfig) -> Tensor:
     scene = _draw_scene(rng, config)
     time = frame_times(rng, config.n_frames, config.n_beats)[:, None, None]
     breath = draw_breathing(rng, config.n_frames, config.n_beats)[:, None, None]
-    edge_mm = rng.uniform(1.0, 1.6) * scene.plane.pixel_mm
-    body = scene.torso.draw(scene.plane.points(config.matrix, oversampling=2), scene.tissues, edge_mm)
-    image = _move_body(rng, body, scene, config, time, breath)
-    rows, columns, points = _around_heart(scene, config.matrix, breath)
-    image[:, rows, columns] = scene.heart.draw(image[:, rows, columns], points, time, scene.tissues, edge_mm)
+    edge_mm = rng.uniform(1.4, 2.4) * scene.plane.pixel_mm
+    image = _move_body(rng, _draw_body(scene, config, 1.2 * edge_mm), scene, config, time, breath)
+    rows, columns, points = _around_heart(scene, config.matrix)
+    lift = [float(axis[2]) for axis in scene.pose.axes]
+    step = max(1, _POINTS_AT_ONCE // points[0].numel())
+    for first in range(0, config.n_frames, step):
+        now = slice(first, first + step)
+        moved = [p - s * breath[now] for p, s in zip(points, lift, strict=True)]
+        image[now, rows, columns] = scene.heart.draw(
+            image[now, rows, columns], (moved[0], moved[1], moved[2]), time[now], scene.tissues, edge_mm
+        )
     image = _finish(rng, image)
     return image / image.abs().max()
 
 
-def _around_heart(scene: _Scene, matrix: tuple[int, int], breath: Tensor) -> tuple[slice, slice, Points]:
-    """The part of the image that the heart can reach, and the heart coordinates there in every frame."""
+def _draw_body(scene: _Scene, config: PhantomConfig, edge_mm: float) -> Tensor:
+    """The body at rest, on a grid twice as fine."""
+    points = scene.plane.points(config.matrix, oversampling=2)
+    n_blocks = -(-points[0].numel() // _POINTS_AT_ONCE)
+    blocks = zip(*(p.chunk(n_blocks) for p in points), strict=True)
+    return torch.cat([scene.torso.draw(block, scene.tissues, edge_mm) for block in blocks])
+
+
+def _around_heart(scene: _Scene, matrix: tuple[int, int]) -> tuple[slice, slice, Points]:
+    """The part of the image that the heart can reach, and its heart coordinates."""
     u, v, w = scene.pose.to_heart(scene.plane.points(matrix))
     near = (u > -60) & (u < 100) & (v.abs() < 70) & (w > -95) & (w < scene.heart.size.length + 20)
     rows, columns = (_extent(near.any(dim)) for dim in (1, 0))
-    shift = [float(axis[2]) * breath for axis in scene.pose.axes]
-    u, v, w = (p[rows, columns] - s for p, s in zip((u, v, w), shift, strict=True))
-    return rows, columns, (u, v, w)
+    return rows, columns, (u[rows, columns], v[rows, columns], w[rows, columns])
 
 
 def _extent(flags: Tensor) -> slice:
@@ -131,7 +147,7 @@ def _move_body(
     u, v, w = scene.pose.to_heart(plane.points(config.matrix))
     near = torch.exp(-((u - 15) ** 2 + v**2 + (w - 40) ** 2) / (2 * 55.0**2))
     off = [p - float(c) for p, c in zip(plane.points(config.matrix), scene.pose.centre, strict=True)]
-    beat = scene.heart.contraction(time) * rng.uniform(1.0, 4.0) / 60
+    beat = scene.heart.cycle.ventricles(time) * rng.uniform(1.0, 4.0) / 60
     head_ward = float(plane.x_dir[2]), float(plane.y_dir[2])
     wide = torch.exp(-(off[0] ** 2 + off[1] ** 2) / (2 * 90.0**2))
     shifts = []
@@ -160,4 +176,4 @@ def _finish(rng: np.random.Generator, image: Tensor) -> Tensor:
 def _resolution(rng: np.random.Generator, n: int) -> Tensor:
     """A soft end of k-space, at or inside its border."""
     frequency = (torch.arange(n) - n // 2).abs() / (n / 2)
-    return ((rng.uniform(0.75, 1.1) - frequency) / 0.12 + 0.5).clamp(0, 1)
+    return ((rng.uniform(0.65, 1.0) - frequency) / 0.2 + 0.5).clamp(0, 1)

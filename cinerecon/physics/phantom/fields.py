@@ -1,5 +1,6 @@
 """Random fields: smooth maps over the image, endless 3-D texture, and the soft edge every shape is drawn with."""
 
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -32,39 +33,58 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], cutoff: float
 
 
 class Texture:
-    """Random texture that can be read at any point of space: a periodic volume of noise with a power-law spectrum.
-
-    Each reading starts at a place of its own, so that readings are independent of each other; the caller moves the
-    points with the tissue, and the texture moves along.
+    """A periodic volume of random fields with a power-law spectrum, to be read at any point of space.
 
     Parameters
     ----------
     rng
-        Source of randomness, of the volume and of the places.
+        Source of randomness, of the fields and of where they are read.
     slope
-        The amplitude falls with the spatial frequency to this power; 0 is grainy, 2 is cloudy.
+        The amplitude of a field falls with the spatial frequency to this power: 1 is grainy, 3.5 is cloudy.
+    n_fields
+        Number of independent fields.
     size
-        Edge of the volume [voxels]; details are between 1/3 and 1/2 of the volume and 4 voxels large.
+        Edge of the volume [voxels]; details are between half of the volume and 4 voxels large.
     """
 
-    def __init__(self, rng: np.random.Generator, slope: float, size: int = 48) -> None:
+    def __init__(self, rng: np.random.Generator, slope: float, n_fields: int = 4, size: int = 40) -> None:
         self._rng = rng
-        self._size = size
         frequency = np.fft.fftfreq(size) * size
         radius = np.sqrt(reduce(np.add.outer, [frequency**2, frequency**2, np.arange(size // 2 + 1) ** 2]))
         gain = np.where((radius >= 2) & (radius <= size / 4), np.maximum(radius, 1) ** -slope, 0).astype(np.float32)
-        spectrum = torch.fft.rfftn(torch.from_numpy(rng.standard_normal((size,) * 3, dtype=np.float32)))
-        volume = torch.fft.irfftn(spectrum * torch.from_numpy(gain), s=(size,) * 3)
-        volume = torch.nn.functional.pad(volume[None, None] / volume.std(), (0, 1) * 3, mode="circular")
-        self._volume = volume
+        white = torch.from_numpy(rng.standard_normal((n_fields, size, size, size), dtype=np.float32))
+        spectrum = torch.fft.rfftn(white, dim=(1, 2, 3)) * torch.from_numpy(gain)
+        fields = torch.fft.irfftn(spectrum, s=(size,) * 3, dim=(1, 2, 3))
+        fields = fields / fields.std(dim=(1, 2, 3), keepdim=True)
+        self._fields = torch.nn.functional.pad(fields[None], (0, 1) * 3, mode="circular")
 
-    def __call__(self, points: Points, period_mm: float) -> Tensor:
-        """Texture of zero mean and unit standard deviation at the points [mm]; it repeats after `period_mm`."""
-        offset = self._rng.uniform(0, 1, 3).tolist()
-        turns = torch.stack([p / period_mm + o for p, o in zip(points, offset, strict=True)], -1)
-        grid = 2 * (turns - turns.floor()) - 1
-        flat = grid.reshape(1, 1, 1, -1, 3)
-        return torch.nn.functional.grid_sample(self._volume, flat, align_corners=True).reshape(grid.shape[:-1])
+    def reading(self, period_mm: float) -> "Reading":
+        """The fields from a place of their own, so that readings do not depend on each other."""
+        return Reading(self._fields, tuple(self._rng.uniform(0, 1, 3).tolist()), period_mm)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Random fields over space that repeat after a period. Move the points with the tissue, and its texture moves."""
+
+    fields: Tensor
+    offset: tuple[float, ...]
+    period_mm: float
+
+    def __call__(self, points: Points) -> Tensor:
+        """The fields at the points [mm], of zero mean and unit standard deviation, ``(fields, ...)``."""
+        shape = torch.broadcast_shapes(*(p.shape for p in points))
+        grid = torch.empty(*shape, 3)
+        for axis, (point, offset) in enumerate(zip(points, self.offset, strict=True)):
+            grid[..., axis] = point / self.period_mm + offset
+        grid.frac_().add_((grid < 0).to(grid.dtype)).mul_(2).sub_(1)
+        values = torch.nn.functional.grid_sample(self.fields, grid.reshape(1, 1, 1, -1, 3), align_corners=True)
+        return values.reshape(-1, *shape)
+
+
+def tubes(first: Tensor, second: Tensor, size: float | Tensor) -> Tensor:
+    """Branching tubes, e.g. vessels: where two random fields are both near zero, which in space is along curves."""
+    return torch.exp((first**2 + second**2) * (-0.5 / size**2))
 
 
 def coverage(distance_mm: Tensor, edge_mm: float) -> Tensor:

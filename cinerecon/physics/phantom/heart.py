@@ -1,59 +1,19 @@
 """The beating heart: ventricles, atria and outlets as moving shapes, textured tissue that moves with them."""
 
-from dataclasses import dataclass
+import math
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.physics.phantom.fields import Points, Texture, capsule, coverage, ellipsoid, paint, smooth_min
+from cinerecon.physics.phantom.fields import Points, Texture, capsule, coverage, ellipsoid, paint, smooth_min, tubes
 from cinerecon.physics.phantom.motion import Cycle
-from cinerecon.physics.phantom.torso import Tissues, vessels
-
-
-@dataclass(frozen=True)
-class Size:
-    """Sizes of a heart in end diastole [mm] and how far it moves."""
-
-    length: float
-    radius: float
-    wall: float
-    apex_wall: float
-    right_offset: float
-    right_half: tuple[float, float]
-    right_wall: float
-    plane_motion: float
-    squeeze: float
-    right_squeeze: float
-    twist: float
-    oval: float
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Size":
-        """Healthy hearts mostly, thick, wide and weak ones too."""
-        scale = rng.uniform(0.88, 1.14)
-        weak = rng.random() < 0.2
-        return cls(
-            length=scale * rng.uniform(84, 100),
-            radius=scale * rng.uniform(30, 37),
-            wall=rng.uniform(7, 11) if rng.random() < 0.8 else rng.uniform(11, 15),
-            apex_wall=rng.uniform(4, 7),
-            right_offset=scale * rng.uniform(26, 34),
-            right_half=(scale * rng.uniform(33, 41), scale * rng.uniform(36, 45)),
-            right_wall=rng.uniform(2.5, 4),
-            plane_motion=rng.uniform(4, 9) if weak else rng.uniform(9, 17),
-            squeeze=rng.uniform(0.01, 0.05) if weak else rng.uniform(0.05, 0.11),
-            right_squeeze=rng.uniform(0.08, 0.15) if weak else rng.uniform(0.15, 0.27),
-            twist=rng.uniform(0.08, 0.3),
-            oval=rng.normal(0, 0.04),
-        )
+from cinerecon.physics.phantom.strain import Moved, Size, follow
+from cinerecon.physics.phantom.tissues import Tissues
 
 
 class Heart:
     """A heart and its motion, read at any point and time.
-
-    The deformed position of a point is followed back to where the tissue lay in end diastole: the valve plane descends
-    towards the apex, the wall turns about the long axis, and keeps its volume, so that it thickens as it shortens.
 
     Parameters
     ----------
@@ -68,30 +28,20 @@ class Heart:
     """
 
     def __init__(self, rng: np.random.Generator, cloudy: Texture, grainy: Texture, size: Size, cycle: Cycle) -> None:
-        self._cloudy, self._grainy = cloudy, grainy
-        self.size, self._cycle = size, cycle
-        self._lag = rng.normal(0, 0.015, 3)
-        self._regional = rng.uniform(0, 0.12), rng.uniform(0, 2 * np.pi)
-        self._papillary = [
-            (
-                angle + rng.normal(0, 0.2),
-                rng.uniform(0.55, 0.75),
-                rng.uniform(3.5, 6.0),
-                rng.uniform(0.22, 0.35),
-                rng.uniform(0.6, 0.75),
-            )
-            for angle in (2.2, 3.9)
-        ]
+        self.size, self.cycle = size, cycle
+        self._regional = rng.uniform(0, 0.12), rng.uniform(0, 2 * math.pi)
+        self._papillary = [_draw_papillary(rng, angle) for angle in (2.2, 3.9)]
         self._trabeculae = rng.uniform(0.8, 2.2)
         self._fat_mm = rng.uniform(1.0, 6.0)
-        self._right_signal = rng.uniform(0.8, 1.05)
-        self._flow_noise = rng.uniform(0.04, 0.16)
-        self._left_atrium = (rng.normal(-4, 3), rng.normal(10, 3), rng.uniform(22, 29))
-        self._right_atrium = (rng.normal(48, 4), rng.normal(10, 4), rng.uniform(22, 28))
-
-    def contraction(self, time: Tensor) -> Tensor:
-        """How far the ventricles are contracted, 0 to 1."""
-        return self._cycle.ventricles(time, float(self._lag[0]))
+        self._right_signal = rng.uniform(0.75, 1.05)
+        self._mottle = rng.uniform(0.03, 0.14)
+        self._left_atrium = rng.normal(-4, 3), rng.normal(10, 3), rng.uniform(22, 29)
+        self._right_atrium = rng.normal(48, 4), rng.normal(10, 4), rng.uniform(22, 28)
+        self._form = cloudy.reading(rng.uniform(90, 130))
+        self._sheath = cloudy.reading(rng.uniform(130, 200))
+        self._tissue = grainy.reading(rng.uniform(60, 90))
+        self._eddies = grainy.reading(rng.uniform(90, 160))
+        self._stirred_mm = rng.uniform(60, 250)
 
     def draw(self, background: Tensor, points: Points, time: Tensor, tissues: Tissues, edge_mm: float) -> Tensor:
         """Lay the heart over the body behind it.
@@ -109,184 +59,160 @@ class Heart:
         edge_mm
             Width of an edge.
         """
-        state = self._state(points, time)
-        left, right = self._left_outline(state), self._right_outline(state)
-        atria, atria_blood = self._atria(state)
+        moved = follow(points, time, self.size, self.cycle)
+        form, tissue = self._form(moved.rest), self._tissue(moved.rest)
+        left, right = self._left_outline(moved, form), self._right_outline(moved, form)
+        atria, chambers = self._atria(moved, form)
         outer = smooth_min(smooth_min(left, right, 8.0), atria, 6.0)
-        image = self._pericardium(background, outer, state, tissues, edge_mm)
-        blood = self._blood(state, tissues)
-        image = paint(image, tissues.myocardium * 0.9, coverage(atria, edge_mm))
-        image = paint(image, blood * self._right_signal, coverage(atria_blood, edge_mm))
-        muscle = tissues.myocardium * (
-            1 + 0.09 * self._grainy(state.material, 60.0) + 0.06 * self._cloudy(state.material, 90.0)
-        )
-        image = self._right_ventricle(image, right, state, muscle, blood, edge_mm)
-        image = self._outlets(image, state, blood, tissues, edge_mm)
-        return self._left_ventricle(image, left, state, muscle, blood, edge_mm)
+        image = self._pericardium(background, outer, moved, tissue, tissues, edge_mm)
+        muscle = tissues.myocardium * (1 + 0.12 * tissue[0] + 0.07 * form[3])
+        blood = self._blood(moved, tissues)
+        image = paint(image, tissues.myocardium, coverage(atria, edge_mm))
+        image = paint(image, blood * self._right_signal, coverage(chambers, edge_mm))
+        image = paint(image, muscle, coverage(right, edge_mm))
+        image = self._right_cavity(image, right, moved, form, tissue, muscle, blood, edge_mm)
+        image = self._outlets(image, moved, form, blood, tissues, edge_mm)
+        image = paint(image, muscle, coverage(left, edge_mm))
+        image = paint(image, blood, coverage(self._left_cavity(moved, form, tissue), edge_mm))
+        image = self._papillary_muscles(image, moved, form, muscle, edge_mm)
+        return self._mitral_valve(image, moved, muscle, edge_mm)
 
-    def _state(self, points: Points, time: Tensor) -> "_State":
-        """Follow every point back to end diastole."""
-        size = self.size
-        u, v, w = points
-        contracted = self.contraction(time)
-        descent = size.plane_motion * self._cycle.ventricles(time, float(self._lag[1]))
-        stretch = 1 - descent / size.length
-        roof = 45.0
-        below = (w - descent) / stretch
-        above = (w + roof) * roof / (roof + descent) - roof
-        rest_w = torch.where(w > descent, below, torch.where(w > -roof, above, w))
-        turn = (
-            size.twist
-            * self._cycle.ventricles(time, float(self._lag[2]))
-            * ((rest_w / size.length).clamp(-0.2, 1.1) - 0.3)
-        )
-        cos, sin = torch.cos(turn), torch.sin(turn)
-        ru, rv = cos * u + sin * v, cos * v - sin * u
-        outer = size.radius * (1 - size.squeeze * contracted)
-        inner0 = size.radius - size.wall
-        inner = torch.sqrt((outer**2 - (size.radius**2 - inner0**2) / stretch).clamp_min((0.3 * inner0) ** 2))
-        swell = inner0 / inner
-        material = (ru * swell.clamp(max=1.6), rv * swell.clamp(max=1.6), rest_w)
-        return _State(u, v, w, ru, rv, rest_w, contracted, descent, stretch, outer, inner, material, time)
+    def _left_axes(self, moved: Moved, apex_wall: Tensor | float) -> tuple[Points, Tensor]:
+        """Place relative to the widest part of the left ventricle, and the half length there, longer to the base."""
+        equator = 0.28 * self.size.length
+        along = moved.rest[2] - equator
+        to_apex = (self.size.length - equator - apex_wall) * torch.ones_like(along)
+        half = torch.where(along > 0, to_apex, torch.full_like(along, 2.2 * equator))
+        return (moved.turned[0] * (1 + self.size.oval), moved.turned[1] * (1 - self.size.oval), along), half
 
-    def _left_outline(self, state: "_State") -> Tensor:
-        size = self.size
-        equator = 0.28 * size.length
-        along = state.rest_w - equator
-        half = torch.where(
-            along > 0, torch.full_like(along, size.length - equator), torch.full_like(along, 2.2 * equator)
-        )
-        place = (state.ru * (1 + size.oval), state.rv * (1 - size.oval), along)
-        wall = ellipsoid(place, (state.outer, state.outer, half)) + 1.0 * self._cloudy(state.material, 110.0)
-        return torch.maximum(wall, (-state.rest_w - 2) * state.stretch)
+    def _left_outline(self, moved: Moved, form: Tensor) -> Tensor:
+        place, half = self._left_axes(moved, 0.0)
+        wall = ellipsoid(place, (moved.outer, moved.outer, half)) + 1.2 * form[0]
+        return torch.maximum(wall, (-moved.rest[2] - 2) * moved.stretch)
 
-    def _left_cavity(self, state: "_State") -> Tensor:
-        size = self.size
-        equator = 0.28 * size.length
-        along = state.rest_w - equator
-        lower = size.length - equator - size.apex_wall * (1 + 0.8 * state.contracted)
-        half = torch.where(along > 0, lower.expand_as(along), torch.full_like(along, 2.2 * equator))
+    def _left_cavity(self, moved: Moved, form: Tensor, tissue: Tensor) -> Tensor:
+        place, half = self._left_axes(moved, self.size.apex_wall * (1 + 0.8 * moved.contracted))
         amount, where = self._regional
-        angle = torch.cos(torch.atan2(state.rv, state.ru) - where)
-        radius = state.inner * (1 + amount * state.contracted * angle)
-        place = (state.ru * (1 + size.oval), state.rv * (1 - size.oval), along)
-        apical = 0.5 + (state.rest_w / size.length).clamp(0, 1)
-        ridged = (state.material[0], state.material[1], 0.5 * state.rest_w)
-        cavity = ellipsoid(place, (radius, radius, half)) + 0.8 * self._cloudy(state.material, 90.0)
-        return cavity + self._trabeculae * apical * (self._grainy(ridged, 75.0) - 0.2).clamp_min(-0.3)
+        off_axis = torch.sqrt(moved.turned[0] ** 2 + moved.turned[1] ** 2 + 1e-3)
+        towards = (moved.turned[0] * math.cos(where) + moved.turned[1] * math.sin(where)) / off_axis
+        radius = moved.inner * (1 + amount * moved.contracted * towards)
+        apical = 0.5 + (moved.rest[2] / self.size.length).clamp(0, 1)
+        ridges = self._trabeculae * apical * (tissue[1] - 0.2).clamp_min(-0.4)
+        return ellipsoid(place, (radius, radius, half)) + 0.9 * form[1] + ridges
 
-    def _left_ventricle(
-        self, image: Tensor, outline: Tensor, state: "_State", muscle: Tensor, blood: Tensor, edge_mm: float
-    ) -> Tensor:
-        image = paint(image, muscle, coverage(outline, edge_mm))
-        image = paint(image, blood, coverage(self._left_cavity(state), edge_mm))
-        thick = 1 + 0.25 * state.contracted
-        level = state.rest_w / self.size.length
+    def _papillary_muscles(self, image: Tensor, moved: Moved, form: Tensor, muscle: Tensor, edge_mm: float) -> Tensor:
+        """Two pillars that stand on the wall near the apex and thin out into chords towards the valve."""
+        level = moved.rest[2] / self.size.length
+        thick = 1 + 0.25 * moved.contracted
         for angle, reach, radius, start, end in self._papillary:
-            out = reach * state.inner
-            du, dv = state.ru - out * np.cos(angle), state.rv - out * np.sin(angle)
+            out_u, out_v = reach * math.cos(angle) * moved.inner, reach * math.sin(angle) * moved.inner
+            off = torch.sqrt((moved.turned[0] - out_u) ** 2 + (moved.turned[1] - out_v) ** 2 + 1e-3)
             taper = ((level - start) / 0.15).clamp(0.15, 1) * ((end + 0.15 - level) / 0.1).clamp(0, 1)
-            pillar = (
-                torch.sqrt(du**2 + dv**2 + 1e-3) - radius * thick * taper + 0.8 * self._cloudy(state.material, 60.0)
-            )
-            there = ((level - start + 0.15) * 15).clamp(0, 1) * (state.rest_w > 0)
-            image = paint(image, muscle, coverage(pillar, 1.3 * edge_mm) * there * (taper > 0))
-        return self._mitral_valve(image, state, muscle, edge_mm)
+            there = ((level - start + 0.15) * 15).clamp(0, 1) * (taper > 0) * (moved.rest[2] > 0)
+            image = paint(image, muscle, there * coverage(off - radius * thick * taper + form[2], 1.3 * edge_mm))
+        return image
 
-    def _mitral_valve(self, image: Tensor, state: "_State", muscle: Tensor, edge_mm: float) -> Tensor:
+    def _mitral_valve(self, image: Tensor, moved: Moved, muscle: Tensor, edge_mm: float) -> Tensor:
         """Two leaflets, a dome when closed, hanging into the ventricle when open."""
-        opened = self._cycle.valves(state.time)
-        radius = 0.8 * state.inner
-        off = torch.sqrt(state.ru**2 + 1.4 * (state.rv - 4) ** 2 + 1e-3)
+        opened = self.cycle.valves(moved.time)
+        radius = 0.8 * moved.inner
+        off = torch.sqrt(moved.turned[0] ** 2 + 1.4 * (moved.turned[1] - 4) ** 2 + 1e-3)
         hang = 20.0 * opened * (1 - off / radius).clamp(0, 1) + 3.0
-        leaflet = (state.w - state.descent - hang).abs() - 0.7
-        there = (off < radius) & (off > 0.75 * opened * radius)
-        return paint(image, 1.1 * muscle, 0.8 * coverage(leaflet, edge_mm) * there)
+        leaflet = (moved.w - moved.descent - hang).abs() - 0.6
+        there = 0.8 * ((radius - off) / 3).clamp(0, 1) * ((off - 0.75 * opened * radius) / 2).clamp(0, 1)
+        return paint(image, muscle, there * coverage(leaflet, edge_mm))
 
-    def _right_outline(self, state: "_State") -> Tensor:
+    def _right_outline(self, moved: Moved, form: Tensor) -> Tensor:
+        """A cone that leans on the left ventricle and joins it at the apex."""
         size = self.size
-        shift = size.right_offset * (1 - 0.12 * state.contracted)
-        half_u = size.right_half[0] * (1 - size.right_squeeze * state.contracted)
-        half_v = size.right_half[1] * (1 - 0.5 * size.right_squeeze * state.contracted)
-        along = state.rest_w - 0.2 * size.length
+        along = moved.rest[2] - 0.15 * size.length
+        lean = 1 - 0.6 * (along / (0.85 * size.length)).clamp(0, 1) ** 2
+        shift = size.right_offset * lean * (1 - 0.12 * moved.contracted)
+        half_u = size.right_half[0] * (1 - size.right_squeeze * moved.contracted)
+        half_v = size.right_half[1] * (1 - 0.5 * size.right_squeeze * moved.contracted)
         half_w = torch.where(
-            along > 0, torch.full_like(along, 0.72 * size.length), torch.full_like(along, 0.45 * size.length)
+            along > 0, 0.78 * size.length * torch.ones_like(along), torch.full_like(along, 0.5 * size.length)
         )
-        place = (state.u - shift, state.v + 0.12 * state.u + 4, along)
-        outline = ellipsoid(place, (half_u, half_v, half_w)) + 1.6 * self._cloudy(state.material, 110.0)
-        return torch.maximum(outline, (-state.rest_w - 4) * state.stretch)
+        place = (moved.u - shift, moved.v + 0.12 * moved.u + 4, along)
+        outline = ellipsoid(place, (half_u, half_v, half_w)) + 2.0 * form[2]
+        return torch.maximum(outline, (-moved.rest[2] - 4) * moved.stretch)
 
-    def _right_ventricle(
-        self, image: Tensor, outline: Tensor, state: "_State", muscle: Tensor, blood: Tensor, edge_mm: float
+    def _right_cavity(
+        self,
+        image: Tensor,
+        outline: Tensor,
+        moved: Moved,
+        form: Tensor,
+        tissue: Tensor,
+        muscle: Tensor,
+        blood: Tensor,
+        edge_mm: float,
     ) -> Tensor:
-        image = paint(image, muscle, coverage(outline, edge_mm))
-        ridges = (self._grainy(state.material, 80.0) - 0.3).clamp_min(-0.3)
-        cavity = outline + self.size.right_wall * (1 + 0.4 * state.contracted) + 2.2 * self._trabeculae * ridges
-        image = paint(image, self._right_signal * blood, coverage(cavity, edge_mm))
-        level = state.rest_w / self.size.length
-        bands = vessels(self._cloudy, state.material, 120.0, 0.16) * ((level - 0.3) * 6).clamp(0, 1)
-        return paint(image, muscle, bands * coverage(outline, edge_mm))
+        """Blood between coarse ridges, crossed by bands of muscle towards the apex."""
+        wall = self.size.right_wall * (1 + 0.4 * moved.contracted)
+        cavity = outline + wall + 2.2 * self._trabeculae * (tissue[2] - 0.3).clamp_min(-0.3)
+        inside = coverage(cavity, edge_mm)
+        image = paint(image, self._right_signal * blood, inside)
+        level = moved.rest[2] / self.size.length
+        bands = tubes(form[1], form[3], 0.16) * ((level - 0.3) * 6).clamp(0, 1)
+        return paint(image, muscle, bands * inside)
 
-    def _atria(self, state: "_State") -> tuple[Tensor, Tensor]:
+    def _atria(self, moved: Moved, form: Tensor) -> tuple[Tensor, Tensor]:
         """Outline of both atria and, inside, of their blood."""
-        full = self._cycle.atria(state.time)
+        full = self.cycle.atria(moved.time)
         shapes = []
-        for (u, v, radius), squash in ((self._left_atrium, 1.0), (self._right_atrium, 1.1)):
+        for u, v, radius in (self._left_atrium, self._right_atrium):
             grown = radius * (0.86 + 0.14 * full)
-            place = (state.u - u, state.v - v, state.rest_w + 0.8 * radius)
-            shapes.append(ellipsoid(place, (grown, 1.1 * grown, squash * grown)))
-        septum = (shapes[0] - shapes[1]).abs() * 0.5
-        outline = torch.minimum(*shapes) + 1.5 * self._cloudy(state.material, 100.0)
-        blood = torch.maximum(outline + 2.0, 1.2 - septum)
-        return outline, torch.where(state.rest_w < 12, blood, torch.full_like(blood, 9.0))
+            place = (moved.u - u, moved.v - v, moved.rest[2] + 0.8 * radius)
+            shapes.append(ellipsoid(place, (grown, 1.1 * grown, grown)))
+        outline = torch.minimum(*shapes) + 2.0 * form[1]
+        blood = torch.maximum(outline + 2.0, 1.2 - 0.5 * (shapes[0] - shapes[1]).abs())
+        return outline, torch.where(moved.rest[2] < 12, blood, torch.full_like(blood, 9.0))
 
-    def _outlets(self, image: Tensor, state: "_State", blood: Tensor, tissues: Tissues, edge_mm: float) -> Tensor:
-        """Aortic root and pulmonary trunk, wider in systole."""
-        moved = (state.u, state.v, state.rest_w)
-        pulse = 0.8 * self._cycle.flow(state.time)
+    def _outlets(
+        self, image: Tensor, moved: Moved, form: Tensor, blood: Tensor, tissues: Tissues, edge_mm: float
+    ) -> Tensor:
+        """Pulmonary trunk and aortic root, wider in systole."""
+        points = (moved.u, moved.v, moved.rest[2])
+        pulse = 0.8 * self.cycle.flow(moved.time)
+        above = (moved.rest[2] < 6).to(image.dtype)
         for start, end, radius in (
             ((22.0, -26.0, 8.0), (2.0, -34.0, -58.0), 13.0),
             ((10.0, -10.0, 4.0), (20.0, -22.0, -75.0), 14.0),
         ):
-            tube = capsule(moved, start, end, radius) - pulse + 0.8 * self._cloudy(state.material, 80.0)
-            above = (state.rest_w < 6).to(tube.dtype)
-            image = paint(image, tissues.myocardium * 0.8, coverage(tube - 1.8, edge_mm) * above)
-            image = paint(image, blood * 0.95, coverage(tube, edge_mm) * above)
+            tube = capsule(points, start, end, radius) - pulse + form[0]
+            image = paint(image, 0.8 * tissues.myocardium, above * coverage(tube - 1.8, edge_mm))
+            image = paint(image, 0.95 * blood, above * coverage(tube, edge_mm))
         return image
 
-    def _pericardium(self, image: Tensor, outer: Tensor, state: "_State", tissues: Tissues, edge_mm: float) -> Tensor:
+    def _pericardium(
+        self, image: Tensor, outer: Tensor, moved: Moved, tissue: Tensor, tissues: Tissues, edge_mm: float
+    ) -> Tensor:
         """Fat around the heart, most in the groove of the valves, with coronary vessels in it, and a dark sac."""
-        groove = 5.0 * torch.exp(-((state.rest_w / 12.0) ** 2))
-        thickness = (self._fat_mm * (1 + 0.9 * self._cloudy(state.material, 170.0)) + groove).clamp_min(0)
-        fat = 0.85 * tissues.fat * (1 + 0.1 * self._grainy(state.material, 70.0))
-        fat = paint(fat, 0.5 * tissues.myocardium, vessels(self._cloudy, state.material, 140.0, 0.18))
-        image = paint(image, 0.8 * tissues.muscle, coverage(outer - thickness - 1.2, edge_mm))
-        return paint(image, fat, coverage(outer - thickness, edge_mm))
+        sheath = self._sheath(moved.rest)
+        groove = 5.0 * torch.exp(-((moved.rest[2] / 12.0) ** 2))
+        outer = outer - (self._fat_mm * (1 + 0.9 * sheath[0]) + groove).clamp_min(0)
+        fat = 0.8 * tissues.fat * (1 + 0.12 * tissue[3] + 0.1 * sheath[3])
+        fat = paint(fat, 0.5 * tissues.myocardium, tubes(sheath[1], sheath[2], 0.2))
+        image = paint(image, tissues.muscle, coverage(outer - 1.2, edge_mm))
+        return paint(image, fat, coverage(outer, edge_mm))
 
-    def _blood(self, state: "_State", tissues: Tissues) -> Tensor:
-        """Blood with the mottle of flow: stronger and faster while it moves."""
-        speed = self._cycle.flow(state.time)
-        travelled = 35.0 * self._cycle.ventricles(state.time)
-        moved = (state.u, state.v, state.rest_w - travelled)
-        mottle = self._grainy(moved, 130.0) + 0.7 * self._cloudy(moved, 110.0)
-        basal = (1.1 - state.rest_w / self.size.length).clamp(0.2, 1.3)
-        return tissues.blood * (1 + self._flow_noise * (0.35 + speed) * basal * mottle).clamp(0.4, 1.5)
+    def _blood(self, moved: Moved, tissues: Tissues) -> Tensor:
+        """Blood with the mottle of flow, which is stronger while the blood moves and differs from frame to frame."""
+        speed = self.cycle.flow(moved.time)
+        carried = self._stirred_mm * self.cycle.ventricles(moved.time)
+        eddies = self._eddies((moved.u, moved.v + 0.3 * carried, moved.rest[2] - carried))
+        basal = (1.15 - moved.rest[2] / self.size.length).clamp(0.25, 1.3)
+        mottle = eddies[0] + 0.6 * eddies[1].abs()
+        return tissues.blood * (1 + self._mottle * (0.4 + 1.2 * speed) * basal * mottle).clamp(0.35, 1.5)
 
 
-@dataclass(frozen=True)
-class _State:
-    """Where every point is, and where it was in end diastole; all ``(frames, y, x)`` or ``(frames, 1, 1)``."""
-
-    u: Tensor
-    v: Tensor
-    w: Tensor
-    ru: Tensor
-    rv: Tensor
-    rest_w: Tensor
-    contracted: Tensor
-    descent: Tensor
-    stretch: Tensor
-    outer: Tensor
-    inner: Tensor
-    material: Points
-    time: Tensor
+def _draw_papillary(rng: np.random.Generator, angle: float) -> tuple[float, float, float, float, float]:
+    """Direction, distance from the axis, radius [mm], and where along the axis the muscle begins and ends."""
+    return (
+        angle + rng.normal(0, 0.2),
+        rng.uniform(0.55, 0.75),
+        rng.uniform(3.5, 6.0),
+        rng.uniform(0.22, 0.35),
+        rng.uniform(0.6, 0.75),
+    )

@@ -55,24 +55,16 @@ class Cycle:
         relaxed = self.end_systole + 0.04
         passive = rise(t, relaxed, relaxed + 1.2 * self.filling)
         active = rise(t, self.kick_start - 0.04, self.kick_start + 0.1)
-        return (
-            rise(t, -0.05, self.end_systole)
-            - 0.5 * passive
-            - (0.5 - float(rise(torch.zeros(1), -0.05, self.end_systole))) * active
-        )
+        return rise(t, 0.0, self.end_systole) - 0.5 * passive - 0.5 * active
 
     def valves(self, time: Tensor) -> Tensor:
-        """How far the mitral valve is open: wide in early filling, half closed in diastasis, open again at the kick."""
+        """How far the mitral valve is open: wide in early filling, half closed at rest, wider again at the kick."""
         t = time % 1.0
         relaxed = self.end_systole + 0.04
-        opened = rise(t, relaxed, relaxed + 0.05)
-        resting = 0.5 * rise(t, relaxed + self.filling, relaxed + self.filling + 0.1)
-        again = 0.4 * rise(t, self.kick_start - 0.03, self.kick_start + 0.03)
-        return (
-            opened
-            - resting * (1 - rise(t, self.kick_start - 0.03, self.kick_start))
-            - (opened - again) * rise(t, self.kick_start + 0.06, 0.99)
-        )
+        opened = rise(t, relaxed, relaxed + 0.05) * (1 - rise(t, self.kick_start + 0.08, 0.99))
+        rest = relaxed + self.filling
+        again = rise(t, self.kick_start - 0.03, self.kick_start + 0.03)
+        return opened * (1 - 0.55 * rise(t, rest, rest + 0.08) + 0.35 * again)
 
     def flow(self, time: Tensor) -> Tensor:
         """How fast the blood moves, about 0 at rest and 1 at its fastest."""

@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from cinerecon.physics.phantom.fields import Points
 
@@ -35,11 +34,12 @@ class Pose:
     depth_mm: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, length_mm: float) -> "Pose":
-        """The long axis to the left, the front and the feet, by various amounts."""
+    def draw(cls, rng: np.random.Generator, length_mm: float, front_mm: float) -> "Pose":
+        """The long axis to the left, the front and the feet, by various amounts; the apex near the chest wall."""
         w = unit(np.array([0.58, -0.58, -0.57]) + rng.normal(0, 0.12, 3))
         u = unit(perpendicular(np.array([-0.86, -0.31, -0.35]) + rng.normal(0, 0.1, 3), w))
-        centre = np.array([28.0, -22.0, 0.0]) + rng.normal(0, 6, 3)
+        apex = 0.55 * length_mm * w[1]
+        centre = np.array([28.0, front_mm - apex + rng.uniform(18, 28), 0.0]) + rng.normal(0, 6, 3) * [1, 0, 1]
         return cls(centre, np.stack([u, np.cross(w, u), w]), 0.45 * length_mm)
 
     def to_heart(self, points: Points) -> Points:
@@ -148,9 +148,3 @@ def unit(vector: np.ndarray) -> np.ndarray:
 def perpendicular(vector: np.ndarray, axis: np.ndarray) -> np.ndarray:
     """The part of a vector that is perpendicular to a unit vector."""
     return vector - (vector @ axis) * axis
-
-
-def inside(points: Points, low: tuple[float, float, float], high: tuple[float, float, float]) -> Tensor:
-    """Which points lie in a box."""
-    parts = [(p > a) & (p < b) for p, a, b in zip(points, low, high, strict=True)]
-    return parts[0] & parts[1] & parts[2]
