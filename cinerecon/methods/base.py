@@ -1,12 +1,14 @@
 """The one door: classical or deep, a reconstruction takes the data of one slice and returns its image series."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
 
 from cinerecon.config import Config
 from cinerecon.data.cine import CineData
+from cinerecon.errors import WeightsError
 from cinerecon.physics.operators import Encoding
 
 Progress = Callable[[int, int], None]
@@ -29,3 +31,18 @@ class Reconstructor(Protocol):
 def encoding_of(data: CineData) -> Encoding:
     """The encoding operator A that made this k-space."""
     return Encoding(data.mask, data.csm, matrix=data.matrix, dtype=data.kspace.dtype)
+
+
+def models_folder() -> Path:
+    """The folder of recipes and weights that comes with the program: inside the package, or in its source tree.
+
+    Raises
+    ------
+    WeightsError
+        If the installation lost it.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "models", package.parent / "models"):
+        if folder.is_dir():
+            return folder
+    raise WeightsError("the folder of trained models is missing", where=str(package), hint="install cinerecon again")
