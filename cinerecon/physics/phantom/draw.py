@@ -89,7 +89,7 @@ def _draw_scene(rng: np.random.Generator, config: PhantomConfig) -> _Scene:
     torso = Torso(rng, cloudy, grainy)
     pose = Pose.draw(rng, size.length, torso.front_mm)
     view: View = "short" if rng.random() < 0.65 else "long"
-    position, fov_mm = rng.uniform(-0.1, 0.95), rng.uniform(225, 340)
+    position, fov_mm = rng.uniform(-0.1, 0.95), rng.uniform(220, 330)
     position = position if config.position is None else config.position
     pixel_mm = config.pixel_mm or fov_mm / max(config.matrix)
     reach_mm = 0.04 * pixel_mm * min(config.matrix)
@@ -103,7 +103,7 @@ def _draw_signal(seed: int, config: PhantomConfig) -> Tensor:
     scene = _draw_scene(rng, config)
     time = frame_times(rng, config.n_frames, config.n_beats)[:, None, None]
     breath = draw_breathing(rng, config.n_frames, config.n_beats)[:, None, None]
-    edge_mm = rng.uniform(1.4, 2.4) * scene.plane.pixel_mm
+    edge_mm = rng.uniform(1.3, 2.2) * scene.plane.pixel_mm
     image = _move_body(rng, _draw_body(scene, config, 1.2 * edge_mm), scene, config, time, breath)
     rows, columns, points = _around_heart(scene, config.matrix)
     lift = [float(axis[2]) for axis in scene.pose.axes]
@@ -145,9 +145,9 @@ def _move_body(
     """The body in every frame: it breathes, and what lies near the heart is pulled along with the beat."""
     plane, (n_y, n_x) = scene.plane, config.matrix
     u, v, w = scene.pose.to_heart(plane.points(config.matrix))
-    near = torch.exp(-((u - 15) ** 2 + v**2 + (w - 40) ** 2) / (2 * 55.0**2))
+    near = torch.exp(-((u - 15) ** 2 + v**2 + (w - 40) ** 2) / (2 * 60.0**2))
     off = [p - float(c) for p, c in zip(plane.points(config.matrix), scene.pose.centre, strict=True)]
-    beat = scene.heart.cycle.ventricles(time) * rng.uniform(1.0, 4.0) / 60
+    beat = scene.heart.cycle.ventricles(time) * rng.uniform(2.0, 7.0) / 60
     head_ward = float(plane.x_dir[2]), float(plane.y_dir[2])
     wide = torch.exp(-(off[0] ** 2 + off[1] ** 2) / (2 * 90.0**2))
     shifts = []

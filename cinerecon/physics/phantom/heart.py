@@ -34,14 +34,15 @@ class Heart:
         self._trabeculae = rng.uniform(0.8, 2.2)
         self._fat_mm = rng.uniform(1.0, 6.0)
         self._right_signal = rng.uniform(0.75, 1.05)
-        self._mottle = rng.uniform(0.03, 0.14)
+        self._mottle = rng.uniform(0.06, 0.25)
+        self._inflow = rng.normal(0, 0.12)
         self._left_atrium = rng.normal(-4, 3), rng.normal(10, 3), rng.uniform(22, 29)
         self._right_atrium = rng.normal(48, 4), rng.normal(10, 4), rng.uniform(22, 28)
         self._form = cloudy.reading(rng.uniform(90, 130))
         self._sheath = cloudy.reading(rng.uniform(130, 200))
         self._tissue = grainy.reading(rng.uniform(60, 90))
-        self._eddies = grainy.reading(rng.uniform(90, 160))
-        self._stirred_mm = rng.uniform(60, 250)
+        self._eddies = grainy.reading(rng.uniform(70, 150))
+        self._stirred_mm = rng.uniform(100, 450)
 
     def draw(self, background: Tensor, points: Points, time: Tensor, tissues: Tissues, edge_mm: float) -> Tensor:
         """Lay the heart over the body behind it.
@@ -74,7 +75,7 @@ class Heart:
         image = self._outlets(image, moved, form, blood, tissues, edge_mm)
         image = paint(image, muscle, coverage(left, edge_mm))
         image = paint(image, blood, coverage(self._left_cavity(moved, form, tissue), edge_mm))
-        image = self._papillary_muscles(image, moved, form, muscle, edge_mm)
+        image = self._papillary_muscles(image, moved, form, tissue, muscle, edge_mm)
         return self._mitral_valve(image, moved, muscle, edge_mm)
 
     def _left_axes(self, moved: Moved, apex_wall: Tensor | float) -> tuple[Points, Tensor]:
@@ -100,16 +101,23 @@ class Heart:
         ridges = self._trabeculae * apical * (tissue[1] - 0.2).clamp_min(-0.4)
         return ellipsoid(place, (radius, radius, half)) + 0.9 * form[1] + ridges
 
-    def _papillary_muscles(self, image: Tensor, moved: Moved, form: Tensor, muscle: Tensor, edge_mm: float) -> Tensor:
+    def _papillary_muscles(
+        self, image: Tensor, moved: Moved, form: Tensor, tissue: Tensor, muscle: Tensor, edge_mm: float
+    ) -> Tensor:
         """Two pillars that stand on the wall near the apex and thin out into chords towards the valve."""
         level = moved.rest[2] / self.size.length
         thick = 1 + 0.25 * moved.contracted
-        for angle, reach, radius, start, end in self._papillary:
+        rough = 0.5 * self._trabeculae * tissue[3]
+        for angle, reach, radius, slim, start, end in self._papillary:
             out_u, out_v = reach * math.cos(angle) * moved.inner, reach * math.sin(angle) * moved.inner
-            off = torch.sqrt((moved.turned[0] - out_u) ** 2 + (moved.turned[1] - out_v) ** 2 + 1e-3)
+            du, dv = moved.turned[0] - out_u, moved.turned[1] - out_v
+            across = dv * math.cos(angle) - du * math.sin(angle)
+            off = torch.sqrt(du**2 + dv**2 + slim * across**2 + 1e-3)
             taper = ((level - start) / 0.15).clamp(0.15, 1) * ((end + 0.15 - level) / 0.1).clamp(0, 1)
             there = ((level - start + 0.15) * 15).clamp(0, 1) * (taper > 0) * (moved.rest[2] > 0)
-            image = paint(image, muscle, there * coverage(off - radius * thick * taper + form[2], 1.3 * edge_mm))
+            image = paint(
+                image, muscle, there * coverage(off - radius * thick * taper + 0.8 * form[2] + rough, 1.3 * edge_mm)
+            )
         return image
 
     def _mitral_valve(self, image: Tensor, moved: Moved, muscle: Tensor, edge_mm: float) -> Tensor:
@@ -204,15 +212,17 @@ class Heart:
         eddies = self._eddies((moved.u, moved.v + 0.3 * carried, moved.rest[2] - carried))
         basal = (1.15 - moved.rest[2] / self.size.length).clamp(0.25, 1.3)
         mottle = eddies[0] + 0.6 * eddies[1].abs()
-        return tissues.blood * (1 + self._mottle * (0.4 + 1.2 * speed) * basal * mottle).clamp(0.35, 1.5)
+        fresh = self._inflow * (speed - 0.3) * (1 + 0.7 * self._form((moved.u, moved.v, moved.w))[2])
+        return tissues.blood * (1 + fresh + self._mottle * (0.4 + 1.2 * speed) * basal * mottle).clamp(0.35, 1.5)
 
 
-def _draw_papillary(rng: np.random.Generator, angle: float) -> tuple[float, float, float, float, float]:
-    """Direction, distance from the axis, radius [mm], and where along the axis the muscle begins and ends."""
+def _draw_papillary(rng: np.random.Generator, angle: float) -> tuple[float, ...]:
+    """Direction, distance from the axis, radius [mm], how slim it is across, and where along the axis the muscle begins and ends."""
     return (
         angle + rng.normal(0, 0.2),
-        rng.uniform(0.55, 0.75),
-        rng.uniform(3.5, 6.0),
+        rng.uniform(0.55, 0.9),
+        rng.uniform(3.5, 6.5),
+        rng.uniform(-0.4, 1.5),
         rng.uniform(0.22, 0.35),
         rng.uniform(0.6, 0.75),
     )

@@ -49,7 +49,7 @@ class Size:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Size":
         """Healthy hearts mostly; thick, wide and weak ones too."""
-        scale = rng.uniform(0.9, 1.2)
+        scale = rng.uniform(0.95, 1.2)
         weak = rng.random() < 0.2
         return cls(
             length=scale * rng.uniform(84, 100),
@@ -60,9 +60,9 @@ class Size:
             right_offset=scale * rng.uniform(26, 34),
             right_half=(scale * rng.uniform(33, 41), scale * rng.uniform(36, 45)),
             right_wall=rng.uniform(2.5, 4),
-            plane_motion=rng.uniform(4, 9) if weak else rng.uniform(9, 17),
-            squeeze=rng.uniform(0.01, 0.05) if weak else rng.uniform(0.05, 0.12),
-            right_squeeze=rng.uniform(0.08, 0.15) if weak else rng.uniform(0.15, 0.27),
+            plane_motion=rng.uniform(4, 9) if weak else rng.uniform(10, 19),
+            squeeze=rng.uniform(0.01, 0.05) if weak else rng.uniform(0.07, 0.16),
+            right_squeeze=rng.uniform(0.08, 0.15) if weak else rng.uniform(0.17, 0.32),
             twist=rng.uniform(0.08, 0.3),
             lags=(rng.normal(0, 0.015), rng.normal(0, 0.015), rng.normal(0, 0.02)),
         )
