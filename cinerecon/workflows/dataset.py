@@ -2,7 +2,7 @@
 
 A case is a whole cine with coil maps as they are and as an undersampled scan would estimate them; it is made once and
 kept in a folder. A patch is a piece of a case, undersampled afresh at each draw. Line masks sample whole readouts, so a
-strip that is narrow along x and whole along ky is undersampled exactly as the whole image is, at a fraction of its cost.
+strip that is narrow along x and whole along ky is undersampled as the whole image is, at a fraction of its cost.
 """
 
 from dataclasses import dataclass, replace
@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from cinerecon.config import Config
 from cinerecon.errors import FileError
+from cinerecon.methods.unrolled import image_scale
 from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.phantom import PhantomConfig, draw_coil_maps, draw_magnitude, draw_phase
@@ -44,10 +45,10 @@ class PatchConfig(Config):
     x: int = Field(32, ge=1, description="width along the readout")
     coils: tuple[int, ...] = Field((1, 8), description="coils used, one of these")
     masks: tuple[str, ...] = Field(("gaussian:8",), description="sampling, one of these")
-    noise: tuple[float, float] = Field((0.002, 0.06), description="noise of a sample over max|image|, log-uniform")
+    noise: tuple[float, float] = Field((0.002, 0.06), description="noise of a sample, image of unit scale, log-uniform")
     noise_free: float = Field(0.25, ge=0, le=1, description="share of patches without noise")
     gamma: tuple[float, float] = Field((0.8, 1.25), description="exponent of the magnitude, uniform")
-    scale: tuple[float, float] = Field((0.7, 1.4), description="max|image|, log-uniform: as exact as scaling can be")
+    scale: tuple[float, float] = Field((0.8, 1.25), description="scale of the image, log-uniform")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ class Case:
     Attributes
     ----------
     image
-        ``(frames, y, x)`` complex64, largest magnitude 1.
+        ``(frames, y, x)`` complex64, of unit scale (`image_scale`).
     csm, csm_estimated
         ``(coils, y, x)`` complex64, the true maps and those estimated from an undersampled, noisy scan.
     """
@@ -110,7 +111,7 @@ def make_cases(folder: Path, config: CaseConfig, real: Path | None = None) -> li
                 magnitude = _vary(_read_magnitude(real / f"{kind}.npz"), config.matrix, rng)  # type: ignore[operator]
             case = _finish_case(magnitude, config, rng)
             part = path.with_suffix(".part")
-            save_file({"image": case.image, "csm": case.csm, "csm_estimated": case.csm_estimated}, part)
+            save_file({name: getattr(case, name).contiguous() for name in ("image", "csm", "csm_estimated")}, part)
             part.rename(path)
     return [folder / f"{name}.safetensors" for name in names]
 
@@ -145,7 +146,8 @@ def _vary(magnitude: Tensor, matrix: tuple[int, int], rng: Generator) -> Tensor:
 def _finish_case(magnitude: Tensor, config: CaseConfig, rng: Generator) -> Case:
     """Add phase and coils, and estimate the coil maps as an undersampled scan would have to."""
     phase = draw_phase(rng, len(magnitude), config.matrix)
-    image = torch.polar(magnitude / magnitude.max(), phase)
+    image = torch.polar(magnitude, phase)
+    image = image / image_scale(image)
     csm = draw_coil_maps(rng, config.n_coils, config.matrix)
     mask = parse_mask(config.mask).draw(len(image), *config.matrix, seed=rng)
     kspace = Encoding(mask, csm).forward(image)
@@ -168,13 +170,12 @@ def draw_batch(cases: list[Case], config: PatchConfig, size: int, rng: Generator
     patches = [_draw_patch(cases[rng.integers(len(cases))], config, ky, rng) for _ in range(size)]
     csm, estimated, target = _pick_coils(patches, n_coils, rng)
     mask = torch.stack([spec.draw(config.n_frames, ky, config.x, seed=rng) for _ in range(size)])
-    peak = torch.stack([patch.image.abs().amax() for patch in patches]).view(-1, 1, 1, 1)
     image = torch.stack([patch.image for patch in patches])
     clean = Encoding(mask, csm, matrix=(ky, config.x)).forward(image)
     low, high = np.log(config.noise)
     sigma = np.exp(rng.uniform(low, high, size)) * (rng.random(size) >= config.noise_free)
-    scale = torch.from_numpy(sigma.astype(np.float32)).view(-1, 1, 1, 1, 1) * peak[..., None]
-    kspace = clean + scale * _noise(rng, clean.shape) * mask
+    noise = torch.from_numpy(sigma.astype(np.float32)).view(-1, 1, 1, 1, 1) * _noise(rng, clean.shape)
+    kspace = clean + noise * mask
     return Batch(kspace, Encoding(mask, estimated, matrix=(ky, config.x)), target)
 
 

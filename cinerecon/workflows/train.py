@@ -1,0 +1,246 @@
+"""Training: one loop that reads from top to bottom.
+
+Every step draws new patches, masks and noise, so no pattern is ever seen twice. A run folder holds the resolved recipe,
+a log, and the last state (to resume from); the averaged weights are what is exported.
+"""
+
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import yaml
+from pydantic import Field
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cinerecon import networks
+from cinerecon.config import Config, read_yaml
+from cinerecon.errors import CineReconError, FileError
+from cinerecon.methods.unrolled import RECIPE, WEIGHTS, ModelConfig
+from cinerecon.workflows.dataset import Batch, CaseConfig, PatchConfig, draw_batch, load_cases, make_cases
+
+LAST = "last.pt"
+LOG = "log.csv"
+
+
+class TrainConfig(Config):
+    """How to train."""
+
+    n_steps: int = Field(10_000, ge=1, description="optimiser steps")
+    batch_size: int = Field(2, ge=1, description="patches per step")
+    learning_rate: float = Field(1e-3, gt=0, description="peak of the cosine schedule")
+    n_warmup: int = Field(200, ge=0, description="steps of linear warm-up")
+    loss: Literal["mse", "rmse"] = Field("mse", description="mean squared error, or per patch its square root")
+    symmetry_weight: float = Field(0.0, ge=0, description="weight of the transform's symmetry term (SLR-Net: 0.01)")
+    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    average: float = Field(0.999, ge=0, lt=1, description="decay of the running average of the weights")
+    save_every: int = Field(250, ge=1, description="steps between checkpoints, each with a validation")
+    n_validation: int = Field(8, ge=1, description="fixed patches of unseen phantoms")
+    seed: int = Field(0, description="seed of weights, patches, masks and noise")
+    cases: CaseConfig = Field(default_factory=CaseConfig, description="whole cines")
+    patches: PatchConfig = Field(default_factory=PatchConfig, description="pieces of them")
+
+
+class Recipe(ModelConfig):
+    """A model and its training: the content of ``model.yaml``."""
+
+    training: TrainConfig = Field(default_factory=TrainConfig, description="how to train")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the loop reports.
+
+    Attributes
+    ----------
+    number
+        Optimiser steps done.
+    loss
+        Mean training loss since the last report.
+    psnr
+        PSNR of the averaged weights on the validation patches [dB].
+    seconds
+        Wall time of this process so far [s].
+    """
+
+    number: int
+    loss: float
+    psnr: float
+    seconds: float
+
+
+def train(
+    recipe: Recipe,
+    run: Path,
+    *,
+    real: Path | None = None,
+    cases: Path | None = None,
+    resume: bool = False,
+    max_seconds: float = math.inf,
+    report: Callable[[Step], None] = lambda _: None,
+) -> Step:
+    """Train a network and leave its weights in a run folder.
+
+    Parameters
+    ----------
+    recipe
+        Architecture and training.
+    run
+        Folder for recipe, log, state and weights; made if missing.
+    real
+        Folder of real magnitude cines, see `make_cases`.
+    cases
+        Folder where whole cines are kept; None means ``cases/`` in the run folder.
+    resume
+        Continue from the last state.
+    max_seconds
+        Stop, resumable, after this time.
+    report
+        Called after each validation.
+
+    Raises
+    ------
+    FileError
+        If the folder holds a run already and `resume` is not asked for, or the other way round.
+    CineReconError
+        If the loss is not finite; the last checkpoint is kept.
+    """
+    config = recipe.training
+    if (run / LAST).exists() != resume:
+        what = "there is a run already" if not resume else "there is nothing to resume"
+        raise FileError(what, where=str(run), hint="--resume, or another folder")
+    cases = cases or run / "cases"
+    make_cases(cases, config.cases, real)
+    pool = load_cases(cases)
+    validation = draw_validation(config, run / "validation")
+
+    torch.manual_seed(config.seed)
+    net = networks.build(recipe.network, recipe.architecture)
+    average = networks.build(recipe.network, recipe.architecture)
+    average.load_state_dict(net.state_dict())
+    optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
+    done, losses, start = 0, [], time.monotonic()
+    if resume:
+        done = load_state(run / LAST, net, average, optimizer)
+    else:
+        write_recipe(recipe, run)
+
+    while done < config.n_steps:
+        batch = draw_batch(pool, config.patches, config.batch_size, np.random.default_rng([config.seed, 1, done]))
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * schedule(done, config)
+        loss = loss_of(net, batch, config)
+        if not torch.isfinite(loss):
+            raise CineReconError(
+                f"the loss is {loss.item()} at step {done}", where=str(run), hint="a smaller learning rate"
+            )
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
+        optimizer.step()
+        done += 1
+        follow(average, net, min(config.average, done / (done + 10)))
+        losses.append(loss.item())
+
+        out_of_time = time.monotonic() - start > max_seconds
+        if done % config.save_every == 0 or done == config.n_steps or out_of_time:
+            psnr = validate(average, validation)
+            step = Step(done, sum(losses) / len(losses), psnr, time.monotonic() - start)
+            losses.clear()
+            save_state(run / LAST, net, average, optimizer, done)
+            save_file(average.state_dict(), run / WEIGHTS)
+            log(run / LOG, step)
+            report(step)
+        if out_of_time:
+            break
+    return step
+
+
+def loss_of(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
+    """The training loss of a batch: mean over real and imaginary parts, plus the symmetry term."""
+    wants_symmetry = config.symmetry_weight > 0
+    output = net(batch.kspace, batch.encoding, extras=wants_symmetry)
+    image, extras = output if wants_symmetry else (output, {})
+    error = (image - batch.target).abs().square().mean((-3, -2, -1)) / 2
+    loss = (error if config.loss == "mse" else (error + 1e-10).sqrt()).mean()
+    for residual in extras.get("symmetry", []):
+        loss = loss + config.symmetry_weight * residual.square().mean()
+    return loss
+
+
+def schedule(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, then a cosine down to 1 % of the peak."""
+    if step < config.n_warmup:
+        return (step + 1) / config.n_warmup
+    progress = (step - config.n_warmup) / max(config.n_steps - config.n_warmup, 1)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
+
+
+@torch.no_grad()
+def follow(average: nn.Module, net: nn.Module, decay: float) -> None:
+    """Move the averaged weights towards the present ones."""
+    for slow, fast in zip(average.parameters(), net.parameters(), strict=True):
+        slow.lerp_(fast, 1 - decay)
+
+
+def draw_validation(config: TrainConfig, folder: Path) -> list[Batch]:
+    """Fixed patches of phantoms that training never sees."""
+    unseen = CaseConfig(n_phantoms=4, matrix=config.cases.matrix, seed=config.cases.seed + 1000)
+    make_cases(folder, unseen)
+    pool, rng = load_cases(folder), np.random.default_rng([config.seed, 2])
+    return [draw_batch(pool, config.patches, 1, rng) for _ in range(config.n_validation)]
+
+
+@torch.no_grad()
+def validate(net: nn.Module, batches: list[Batch]) -> float:
+    """Mean PSNR over patches [dB], peak from the target."""
+    values = []
+    for batch in batches:
+        error = (net(batch.kspace, batch.encoding) - batch.target).abs().square().mean()
+        values.append(10 * math.log10(float(batch.target.abs().max() ** 2 / error)))
+    return sum(values) / len(values)
+
+
+def write_recipe(recipe: Recipe, run: Path) -> None:
+    """Write the resolved recipe into the run folder."""
+    run.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+    (run / RECIPE).write_text(text, encoding="utf-8")
+
+
+def save_state(path: Path, net: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, done: int) -> None:
+    """Write everything that resuming needs, in one move."""
+    part = path.with_suffix(".part")
+    state: dict[str, Any] = {"net": net.state_dict(), "average": average.state_dict(), "done": done}
+    torch.save(state | {"optimizer": optimizer.state_dict()}, part)
+    part.replace(path)
+
+
+def load_state(path: Path, net: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Read the state back; the count of steps done."""
+    state = torch.load(path, weights_only=True)
+    net.load_state_dict(state["net"])
+    average.load_state_dict(state["average"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["done"])
+
+
+def log(path: Path, step: Step) -> None:
+    """Append one line to the log."""
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(["step", "loss", "validation_psnr_db", "seconds"])
+        writer.writerow([step.number, f"{step.loss:.6g}", f"{step.psnr:.3f}", f"{step.seconds:.1f}"])
+
+
+def read_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
+    """Read ``model.yaml`` and apply ``key=value`` settings."""
+    return Recipe.parse(read_yaml(path), where=str(path)).with_settings(settings or [])
