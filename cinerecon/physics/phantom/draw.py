@@ -1,7 +1,7 @@
 """Draw a cine: a body, a heart in it, an image plane, the motion, the contrast and the resolution of a scan."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -54,21 +54,40 @@ def draw_phantom(seed: int, config: PhantomConfig | None = None) -> Tensor:
     -------
         ``(frames, y, x)`` complex64, largest magnitude 1.
     """
+    return draw_slice(seed, config)[0]
+
+
+def draw_slice(seed: int, config: PhantomConfig | None = None, offset_mm: float = 0.0) -> tuple[Tensor, Plane]:
+    """Draw a cine as `draw_phantom` does, and tell where its plane lies.
+
+    Parameters
+    ----------
+    seed
+        The same seed and configuration give the same cine.
+    config
+        What is fixed.
+    offset_mm
+        Shift of the plane across the slice: several offsets of one seed are a stack through one body.
+
+    Returns
+    -------
+        ``(frames, y, x)`` complex64, largest magnitude 1, and the image plane.
+    """
     config = config or PhantomConfig()
     rng = np.random.default_rng([seed, 1])
-    signal = _draw_signal(seed, config)
+    signal, plane = _draw_signal(seed, config, offset_mm)
     if rng.random() < 0.5:
         signal = signal.abs()
     image = torch.polar(torch.ones_like(signal), draw_phase(rng, config.n_frames, config.matrix)) * signal
     if config.noise:
         noise = rng.standard_normal((2, *image.shape), dtype=np.float32) / math.sqrt(2)
         image = image + config.noise * torch.complex(*torch.from_numpy(noise))
-    return image / image.abs().max()
+    return image / image.abs().max(), plane
 
 
 def draw_magnitude(seed: int, config: PhantomConfig | None = None) -> Tensor:
     """The magnitude of `draw_phantom` without its noise, ``(frames, y, x)`` float32, largest value 1."""
-    return _draw_signal(seed, config or PhantomConfig()).abs()
+    return _draw_signal(seed, config or PhantomConfig())[0].abs()
 
 
 @dataclass(frozen=True)
@@ -97,10 +116,11 @@ def _draw_scene(rng: np.random.Generator, config: PhantomConfig) -> _Scene:
     return _Scene(heart, torso, pose, plane, Tissues.draw(rng))
 
 
-def _draw_signal(seed: int, config: PhantomConfig) -> Tensor:
-    """The real-valued image, fat with its sign, ``(frames, y, x)``, largest magnitude 1."""
+def _draw_signal(seed: int, config: PhantomConfig, offset_mm: float = 0.0) -> tuple[Tensor, Plane]:
+    """The real-valued image, fat with its sign, ``(frames, y, x)``, largest magnitude 1; and its plane."""
     rng = np.random.default_rng([seed, 0])
     scene = _draw_scene(rng, config)
+    scene = replace(scene, plane=scene.plane.shifted(offset_mm))
     time = frame_times(rng, config.n_frames, config.n_beats)[:, None, None]
     breath = draw_breathing(rng, config.n_frames, config.n_beats)[:, None, None]
     edge_mm = rng.uniform(1.3, 2.2) * scene.plane.pixel_mm
@@ -115,7 +135,7 @@ def _draw_signal(seed: int, config: PhantomConfig) -> Tensor:
             image[now, rows, columns], (moved[0], moved[1], moved[2]), time[now], scene.tissues, edge_mm
         )
     image = _finish(rng, image)
-    return image / image.abs().max()
+    return image / image.abs().max(), scene.plane
 
 
 def _draw_body(scene: _Scene, config: PhantomConfig, edge_mm: float) -> Tensor:

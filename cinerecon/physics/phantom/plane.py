@@ -1,7 +1,7 @@
 """Where the heart lies in the body, and where the image plane lies in the heart."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -56,7 +56,7 @@ class Plane:
     Attributes
     ----------
     origin
-        Position of the centre of the image [mm].
+        Position of the pixel (y // 2, x // 2), the centre of the Fourier transform [mm].
     x_dir, y_dir
         Unit vectors along the rows and down the columns.
     pixel_mm
@@ -72,6 +72,10 @@ class Plane:
     def normal(self) -> np.ndarray:
         """Unit vector across the slice."""
         return np.cross(self.x_dir, self.y_dir)
+
+    def shifted(self, offset_mm: float) -> "Plane":
+        """A parallel plane further along the normal."""
+        return replace(self, origin=self.origin + offset_mm * self.normal)
 
     def points(self, matrix: tuple[int, int], oversampling: int = 1) -> Points:
         """Body coordinates of the pixels, three arrays ``(y, x)`` [mm]; on a finer grid with oversampling."""
