@@ -1,0 +1,60 @@
+"""The entry point: the list of commands, and the door through which every error leaves."""
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from cinerecon.cli.doctor import doctor
+from cinerecon.cli.mask import mask
+from cinerecon.cli.models import models
+from cinerecon.cli.recon import recon
+from cinerecon.errors import CineReconError
+
+app = typer.Typer(
+    name="cinerecon",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def cinerecon(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Turn an accelerated cine cardiac MRI raw scan into images: classical methods and deep unrolled networks."""
+
+
+for command in (recon, mask, models, doctor):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line. Errors of use are told in three lines, exit code 2; ours with their traceback, code 1."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        app(arguments)
+    except CineReconError as error:
+        if debug:
+            traceback.print_exc()
+        print(explain(error), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception:  # a bug of ours: told in full, without the values of variables, which may be patient data
+        traceback.print_exc()
+        sys.exit(1)
+
+
+def explain(error: CineReconError) -> str:
+    """What is wrong, where, and what to try, one labelled line each; empty parts are left out."""
+    parts = (("error", error.what), ("where", error.where), ("try", error.hint))
+    return "\n".join(f"{label:<7}{text}" for label, text in parts if text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The command ``cinerecon recon``."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cinerecon.workflows.recon import ReconReport, SliceReport
+
+
+def recon(
+    scan: Annotated[Path, typer.Argument(help="Raw scan, ISMRMRD (.h5).")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A name of `cinerecon models`, or a folder.")] = "slrnet",
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="May be repeated; the ending decides: .h5 .nii.gz .npz .gif .mp4 .png, or a folder for DICOM. "
+            "Default: .h5, .mp4 and .png beside the scan.",
+        ),
+    ] = None,
+    slices: Annotated[list[int] | None, typer.Option("--slice", help="Only this slice; may be repeated.")] = None,
+    frames: Annotated[str, typer.Option(help="Only these frames, first:last, the last not included.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    csm: Annotated[str | None, typer.Option(help="How coil maps are estimated: espirit or walsh.")] = None,
+    noise: Annotated[Path | None, typer.Option(help="Separate noise scan, ISMRMRD.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Group to read, where the file holds several.")] = None,
+    undersample: Annotated[
+        str | None, typer.Option(help="Undersample a full scan first: gaussian:8,acs=4 or a mask.npz.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights in place of the model's own.")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="Override a setting, key=value.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling pattern.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Report as JSON, for programs.")] = False,
+) -> None:
+    """Reconstruct a raw scan into images."""
+    from cinerecon.cli.progress import progress_bar
+    from cinerecon.workflows.recon import ReconRequest, reconstruct_scan
+
+    request = ReconRequest(
+        scan,
+        model,
+        outputs=tuple(output or ()),
+        slices=tuple(slices or ()),
+        frames=frames,
+        device=device,
+        csm=csm,
+        noise=noise,
+        dataset=dataset,
+        undersample=undersample,
+        seed=seed,
+        weights=weights,
+        settings=tuple(setting or ()),
+        force=force,
+    )
+    with progress_bar() as progress:
+        report = reconstruct_scan(request, progress)
+    if as_json:
+        print(json.dumps(_as_plain(report), indent=2))
+    else:
+        _print_report(report)
+
+
+def _print_report(report: "ReconReport") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in (
+        "slice",
+        "frames",
+        "coils",
+        "matrix",
+        "acceleration",
+        "outside ACS",
+        "read",
+        "maps",
+        "recon",
+        "residual",
+    ):
+        table.add_column(heading, justify="right")
+    for part in report.slices:
+        table.add_row(*_row(part))
+    console = Console()
+    console.print(table)
+    writing = sum(report.written.values())
+    print(f"\nwriting {writing:.1f} s, peak memory {report.peak_memory_mb:.0f} MB, on {report.device}")
+    for text in report.warnings:
+        console.print(f"[yellow]warning[/]  {text}", highlight=False, soft_wrap=True)
+    for path in report.written:
+        print(f"wrote    {path}")
+    for part in report.slices:
+        if part.quality:
+            print(f"slice {part.cine.meta.slice}  {quality_line(part.quality)}")
+
+
+def quality_line(quality: dict[str, float]) -> str:
+    """How good an image is against the truth, in words."""
+    return f"PSNR {quality['psnr']:.2f} dB, SSIM {quality['ssim']:.4f} against the truth in the scan"
+
+
+def _row(part: "SliceReport") -> list[str]:
+    cine = part.cine
+    times = [
+        f"{part.seconds[stage]:.1f} s" if stage in part.seconds else "" for stage in ("read", "maps", "reconstruct")
+    ]
+    return [
+        str(cine.meta.slice),
+        str(cine.n_frames),
+        str(part.n_coils),
+        f"{cine.matrix[0]} x {cine.matrix[1]}",
+        f"{part.acceleration:.2f}",
+        f"{part.acceleration_without_acs:.2f}",
+        *times,
+        f"{part.residual:.3f}",
+    ]
+
+
+def _as_plain(report: "ReconReport") -> dict[str, object]:
+    return {
+        "slices": [
+            {
+                "slice": part.cine.meta.slice,
+                "frames": part.cine.n_frames,
+                "coils": part.n_coils,
+                "matrix": list(part.cine.matrix),
+                "acceleration": part.acceleration,
+                "acceleration_without_acs": part.acceleration_without_acs,
+                "seconds": part.seconds,
+                "residual": part.residual,
+                "quality": part.quality,
+            }
+            for part in report.slices
+        ],
+        "written": {str(path): seconds for path, seconds in report.written.items()},
+        "peak_memory_mb": report.peak_memory_mb,
+        "device": report.device,
+        "warnings": list(report.warnings),
+    }

@@ -1,0 +1,273 @@
+"""Reconstruct a raw scan, slice by slice, and write the images."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cinerecon.data.cine import CineData, crop_image
+from cinerecon.data.export import Target, export
+from cinerecon.data.image import CineImage
+from cinerecon.data.mrd_images import read_header
+from cinerecon.errors import ConfigError, DataError
+from cinerecon.methods.base import Reconstructor, encoding_of
+from cinerecon.methods.table import load_method
+from cinerecon.metrics.measures import SSIM_WINDOW, compare
+from cinerecon.physics.sampling import count_acs, net_acceleration
+from cinerecon.workflows.intake import IntakeConfig, Scan, open_scan
+from cinerecon.workflows.machine import peak_memory_mb, pick_device
+from cinerecon.workflows.undersample import undersample
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the fraction done so far."""
+
+DEFAULT_ENDINGS = (".h5", ".mp4", ".png")
+LARGE_RESIDUAL = 0.5
+
+
+@dataclass(frozen=True)
+class ReconRequest:
+    """What to reconstruct, how, and where to.
+
+    Attributes
+    ----------
+    scan
+        ISMRMRD raw file.
+    model
+        Name of a method, or folder of a trained network.
+    outputs
+        Files or folders, each format by its ending; empty means ``.h5``, ``.mp4`` and ``.png`` beside the scan.
+    slices
+        Indices of slices; empty means all.
+    frames
+        ``first:last`` (last not included) or one index; empty means all.
+    device
+        ``auto``, ``cpu``, ``cuda``.
+    csm
+        How coil maps are estimated, ``espirit`` or ``walsh``; None leaves it to the method.
+    noise, dataset
+        Separate noise scan; group inside the file.
+    undersample
+        Sampling pattern or mask file, for a fully sampled scan that is to be undersampled after the fact.
+    seed
+        Of the sampling pattern.
+    weights, settings
+        Weights in place of the method's own; ``key=value`` texts.
+    force
+        Overwrite existing files.
+    """
+
+    scan: Path
+    model: str
+    outputs: tuple[str, ...] = ()
+    slices: tuple[int, ...] = ()
+    frames: str = ""
+    device: str = "auto"
+    csm: str | None = None
+    noise: Path | None = None
+    dataset: str | None = None
+    undersample: str | None = None
+    seed: int = 0
+    weights: Path | None = None
+    settings: tuple[str, ...] = ()
+    force: bool = False
+
+    @property
+    def targets(self) -> list[Target]:
+        """The files to write."""
+        if self.outputs:
+            return [Target.parse(output) for output in self.outputs]
+        stem = f"{self.scan.stem}.{Path(self.model).name}"
+        return [Target(self.scan.with_name(stem + ending), ending) for ending in DEFAULT_ENDINGS]
+
+
+@dataclass(frozen=True, eq=False)
+class SliceReport:
+    """One reconstructed slice and how it went.
+
+    Attributes
+    ----------
+    cine
+        The images.
+    n_coils
+        Coils that were reconstructed from.
+    acceleration, acceleration_without_acs
+        K-space points over sampled points; the same outside the lines that every frame samples.
+    seconds
+        Time per stage: ``read``, ``maps``, ``reconstruct``.
+    residual
+        ||mask (A x) - y|| / ||y||: the part of the measured data that the image does not explain.
+    quality
+        ``psnr`` [dB] and ``ssim`` of the magnitude against the truth; empty where there is none.
+    """
+
+    cine: CineImage
+    n_coils: int
+    acceleration: float
+    acceleration_without_acs: float
+    seconds: dict[str, float]
+    residual: float
+    quality: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class ReconReport:
+    """All slices, the files written with the seconds each took, and what a reader of the images should know."""
+
+    slices: tuple[SliceReport, ...]
+    written: dict[Path, float]
+    peak_memory_mb: float
+    device: str
+    warnings: tuple[str, ...]
+
+
+def reconstruct_scan(request: ReconRequest, progress: Progress | None = None) -> ReconReport:
+    """Read a raw scan, reconstruct it slice by slice, write the images. Besides these, one slice is held in memory.
+
+    Raises
+    ------
+    CineReconError
+        For anything in the request or the file that does not fit; before any work where it can be known before.
+    """
+    targets = request.targets
+    for target in targets:
+        target.check(force=request.force)
+    device = pick_device(request.device)
+    method = load_method(request.model, request.settings, device=device, weights=request.weights)
+    scan = open_scan(request.scan, _intake_config(request, method), noise=request.noise, dataset=request.dataset)
+    reports = []
+    chosen = _chosen_slices(request.slices, scan)
+    for number, index in enumerate(chosen):
+
+        def report(text: str, fraction: float, number: int = number, index: int = index) -> None:
+            if progress:
+                progress(f"slice {index}: {text}", (number + fraction) / len(chosen))
+
+        reports.append(_reconstruct_slice(request, scan, index, method, device, report))
+    header = read_header(request.scan, request.dataset)
+    written = {}
+    for target in targets:
+        if progress:
+            progress(f"writing {target.path.name}", 1.0)
+        start = time.perf_counter()
+        for path in export([report.cine for report in reports], target, header_xml=header):
+            written[path] = time.perf_counter() - start
+    return ReconReport(tuple(reports), written, peak_memory_mb(device), device, _collect_warnings(reports))
+
+
+def _intake_config(request: ReconRequest, method: Reconstructor) -> IntakeConfig:
+    """The settings a network was trained with, or the defaults; then what the user asks for."""
+    config = IntakeConfig.parse(getattr(method.config, "intake", {}), where=request.model)
+    return config if request.csm is None else config.with_settings([f"csm={request.csm}"])
+
+
+def _chosen_slices(wanted: tuple[int, ...], scan: Scan) -> tuple[int, ...]:
+    for index in wanted:
+        if not 0 <= index < scan.n_slices:
+            known = f"0 to {scan.n_slices - 1}" if scan.n_slices > 1 else "0 alone"
+            raise ConfigError(f"there is no slice {index}", where="--slice", hint=f"the scan has {known}")
+    return wanted or tuple(range(scan.n_slices))
+
+
+def _reconstruct_slice(
+    request: ReconRequest,
+    scan: Scan,
+    index: int,
+    method: Reconstructor,
+    device: str,
+    report: Callable[[str, float], None],
+) -> SliceReport:
+    seconds: dict[str, float] = {}
+    report("reading, estimating coil maps", 0.0)
+    with _timed(seconds, "read"):
+        data = _chosen_frames(scan.read_slice(index), request.frames).to(device)
+    if request.undersample:
+        with _timed(seconds, "maps"):
+            data = undersample(data, request.undersample, seed=request.seed + index, csm=request.csm or "espirit")
+    report("reconstructing", 0.2)
+    with _timed(seconds, "reconstruct"), torch.inference_mode():
+        image = method(data, lambda done, total: report("reconstructing", 0.2 + 0.8 * done / max(total, 1)))
+        image = image.cpu()
+    return _judge(data, image, seconds, method_name=Path(request.model).name)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start
+
+
+def _chosen_frames(data: CineData, text: str) -> CineData:
+    """Keep the frames of ``first:last`` (last not included) or of one index.
+
+    Raises
+    ------
+    ConfigError
+        If the text is neither, or no frame remains.
+    """
+    if not text:
+        return data
+    first, colon, last = text.partition(":")
+    try:
+        start = int(first or 0)
+        stop = (int(last) if last else data.n_frames) if colon else start + 1
+    except ValueError:
+        raise ConfigError(f"'{text}' is not first:last", where="--frames", hint="e.g. 0:12") from None
+    if not 0 <= start < min(stop, data.n_frames):
+        what = f"no frame in {text}, slice {data.meta.slice} has {data.n_frames} frames"
+        raise ConfigError(what, where="--frames")
+    kept = slice(start, stop)
+    return replace(
+        data,
+        kspace=data.kspace[..., kept, :, :, :],
+        mask=data.mask[..., kept, :, :, :],
+        reference=None if data.reference is None else data.reference[..., kept, :, :],
+        meta=replace(data.meta, frame_times_ms=data.meta.frame_times_ms[kept]),
+    )
+
+
+def _judge(data: CineData, image: Tensor, seconds: dict[str, float], method_name: str) -> SliceReport:
+    """Measure what can be measured without trust in the method: the residual, and the error where there is a truth."""
+    where = f"{data.meta.source}, slice {data.meta.slice}"
+    if not image.isfinite().all():
+        raise DataError(f"{method_name} gave an image that is not finite", where=where)
+    expected = encoding_of(data).forward(image.to(data.kspace.device))
+    residual = float(torch.linalg.vector_norm(expected - data.kspace) / torch.linalg.vector_norm(data.kspace))
+    image = crop_image(image, data.meta)
+    reference = None if data.reference is None else crop_image(data.reference.cpu(), data.meta)
+    quality: dict[str, float] = {}
+    # a full scan is its own reference: the zero-filled image of it is no finding
+    if reference is not None and min(image.shape[-2:]) >= SSIM_WINDOW and not torch.equal(image, reference):
+        quality = compare(image, reference)
+    meta = data.meta
+    if residual > LARGE_RESIDUAL:
+        warning = f"the image leaves {residual:.0%} of the measured data unexplained: do not trust it"
+        meta = replace(meta, warnings=(*meta.warnings, warning))
+    n_acs = count_acs(data.mask)
+    return SliceReport(
+        CineImage(image.numpy(), None if reference is None else reference.numpy(), meta, method_name),
+        n_coils=data.n_coils,
+        acceleration=net_acceleration(data.mask),
+        acceleration_without_acs=net_acceleration(data.mask, n_acs=n_acs if n_acs < data.matrix[0] else 0),
+        seconds=seconds,
+        residual=residual,
+        quality=quality,
+    )
+
+
+def _collect_warnings(reports: list[SliceReport]) -> tuple[str, ...]:
+    """Each warning once, with the slices it concerns where it is not all of them."""
+    by_text: dict[str, list[int]] = {}
+    for report in reports:
+        for text in report.cine.meta.warnings:
+            by_text.setdefault(text, []).append(report.cine.meta.slice)
+    lines = []
+    for text, slices in by_text.items():
+        concerns_all = len(slices) == len(reports)
+        lines.append(text if concerns_all else f"slice {', '.join(map(str, slices))}: {text}")
+    return tuple(lines)
