@@ -52,8 +52,13 @@ class CineMeta:
         Thickness of the slice [mm].
     geometry
         Position and orientation; None where the file has none, and then none is written.
+    protocol
+        Name of the scan.
     warnings
         What a reader of the image should know.
+    crop_y
+        Central rows of the image that the scan was asked for; None where all are. Phase oversampling adds rows that
+        undersampled k-space cannot lose: they are cut from the image at the end (`crop_image`).
     """
 
     source: str = ""
@@ -64,6 +69,7 @@ class CineMeta:
     geometry: Geometry | None = None
     protocol: str = ""
     warnings: tuple[str, ...] = ()
+    crop_y: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +143,14 @@ class CineData:
             csm=None if self.csm is None else self.csm.to(device),
             reference=None if self.reference is None else self.reference.to(device),
         )
+
+
+def crop_image(image: Tensor, meta: CineMeta) -> Tensor:
+    """Cut an image series ``(..., y, x)`` to the rows the scan was asked for; the centre stays at y // 2."""
+    if meta.crop_y is None or meta.crop_y >= image.shape[-2]:
+        return image
+    first = image.shape[-2] // 2 - meta.crop_y // 2
+    return image[..., first : first + meta.crop_y, :]
 
 
 def require_sizes(

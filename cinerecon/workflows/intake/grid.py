@@ -1,0 +1,154 @@
+"""Where the readouts lie in k-space, and which part of the image is kept.
+
+Three grids meet here: what was measured (shorter than the encoded grid where the echo is asymmetric or the phase
+resolution below 100 %), the encoded grid (twice the field of view along the readout, a little more along the phase
+encode), and the image the user asked for. The image keeps the measured resolution: a scanner's interpolated matrix says
+nothing about the measurement, so sizes follow from the fields of view alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.data.mrd import Index, RawScan
+from cinerecon.data.mrd_header import EncodingSpace
+from cinerecon.errors import DataError, HeaderError
+
+Warn = Callable[[str], None]
+
+LARGEST_OVERSAMPLING = 8.5
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The encoded grid and the image within it.
+
+    Attributes
+    ----------
+    ky, kx
+        Points of the encoded grid, its centre at index n // 2.
+    first_row
+        Row of line 0: ky // 2 minus the line at the centre of k-space.
+    y, x
+        Size of the image on the field of view asked for.
+    pixel_size_mm
+        Distance of neighbouring pixels along (y, x) [mm].
+    """
+
+    ky: int
+    kx: int
+    first_row: int
+    y: int
+    x: int
+    pixel_size_mm: tuple[float, float]
+
+    @property
+    def oversampling(self) -> float:
+        """Encoded points over image points along the readout."""
+        return self.kx / self.x
+
+
+def plan_grid(raw: RawScan, image: Index, warn: Warn, *, remove_oversampling: bool = True) -> Grid:
+    """Find the grid from the header's fields of view and the lines of the data.
+
+    Raises
+    ------
+    HeaderError
+        If the header contradicts itself.
+    DataError
+        If a line lies outside the grid.
+    """
+    encoding = raw.header.encodings[0]
+    lines = raw.heads["idx"]["kspace_encode_step_1"][image].astype(np.int64)
+    ky, first_row = _phase_encode(raw, image, encoding, lines, warn)
+    kx, fov_y = encoding.encoded.matrix[0], encoding.encoded.fov_mm[1]
+    ratio = _oversampling(raw, encoding, ky, warn)
+    x = max(round(kx / ratio), 1) if remove_oversampling else kx
+    y = round(ky * encoding.recon.fov_mm[1] / fov_y)
+    if y > ky:
+        if encoding.recon.fov_mm[1] > 1.01 * fov_y:
+            warn(f"the image's field of view along y exceeds the encoded one, {fov_y:g} mm, and is cut to it")
+        y = ky
+    pixel_size_mm = (fov_y / ky, ratio * encoding.recon.fov_mm[0] / kx)
+    return Grid(ky=ky, kx=kx, first_row=first_row, y=max(y, 1), x=x, pixel_size_mm=pixel_size_mm)
+
+
+def _phase_encode(
+    raw: RawScan, image: Index, encoding: EncodingSpace, lines: NDArray[np.int64], warn: Warn
+) -> tuple[int, int]:
+    """Rows of the encoded grid, and the row of line 0."""
+    limit = encoding.limits.get("kspace_encoding_step_1")
+    ky = encoding.encoded.matrix[1]
+    if limit is not None and not limit.minimum <= limit.centre <= limit.maximum:
+        what = f"kspace_encoding_step_1 centre is {limit.centre}, outside {limit.minimum}..{limit.maximum}"
+        raise HeaderError(what, where=str(raw.path), hint="correct the encoding limits in the header")
+    centre = ky // 2 if limit is None else limit.centre
+    if _is_doubled(encoding, lines, centre):
+        warn(f"encodedSpace y ({ky}) is doubled by interpolation while its field of view is not: halved to {ky // 2}")
+        ky //= 2
+    _require_rows(raw, ky, lines)
+    first_row = ky // 2 - centre
+    rows = first_row + lines
+    outside = np.flatnonzero((rows < 0) | (rows >= ky))
+    if outside.size == 0:
+        if limit is not None and lines.max() > limit.maximum:
+            warn(f"lines count to {lines.max()}, beyond the header's limit {limit.maximum}, but fit the encoded matrix")
+        return ky, first_row
+    beyond = np.flatnonzero(lines > (ky - 1 if limit is None else limit.maximum))
+    if limit is None or beyond.size:
+        row = image[(beyond if beyond.size else outside)[0]]
+        found = raw.heads["idx"]["kspace_encode_step_1"][row]
+        what = (
+            f"acquisition {row} has kspace_encode_step_1 = {found}, limit {ky - 1 if limit is None else limit.maximum}"
+        )
+        raise DataError(what, where=raw.at(row), hint="the counter is damaged, or the header belongs to another scan")
+    half = max(centre, int(lines.max()) + 1 - centre)
+    _require_rows(raw, 2 * half, lines)
+    warn(f"lines reach beyond encodedSpace y ({ky}), phase resolution above 100 %: placed on {2 * half} rows")
+    return 2 * half, half - centre
+
+
+def _require_rows(raw: RawScan, ky: int, lines: NDArray[np.int64]) -> None:
+    """No grid is made that the lines of the data do not fill to a fair part."""
+    if ky > max(4 * (int(lines.max()) + 1), 64):
+        what = f"the header places lines on {ky} rows, the data have lines up to {lines.max()} only"
+        raise HeaderError(what, where=str(raw.path), hint="the matrix in the header is not that of this scan")
+
+
+def _is_doubled(encoding: EncodingSpace, lines: NDArray[np.int64], centre: int) -> bool:
+    """Free.Max scanners double encodedSpace y with the interpolation, but not its field of view.
+
+    The pixels along y then come out half as long as along x, while the lines fill no more than half of the rows.
+    """
+    ky = encoding.encoded.matrix[1] // 2
+    rows = ky // 2 - centre + lines
+    return round(_anisotropy(encoding, encoding.encoded.matrix[1])) == 2 and rows.min() >= 0 and rows.max() < ky
+
+
+def _anisotropy(encoding: EncodingSpace, ky: int) -> float:
+    """Length of the encoded pixels along x over that along y."""
+    (kx, _, _), (fov_x, fov_y, _) = encoding.encoded.matrix, encoding.encoded.fov_mm
+    return (fov_x / kx) / (fov_y / ky)
+
+
+def _oversampling(raw: RawScan, encoding: EncodingSpace, ky: int, warn: Warn) -> float:
+    """Oversampling along the readout: the ratio of the fields of view, not of the matrices, which interpolation bends.
+
+    Some writers claim 2x always. The claim is not believed where it makes pixels twice as long along the readout as
+    across, and the image's own matrix as uneven: without it they are square.
+    """
+    ratio = encoding.encoded.fov_mm[0] / encoding.recon.fov_mm[0]
+    if not 0.99 <= ratio <= LARGEST_OVERSAMPLING:
+        what = (
+            f"the encoded field of view is {encoding.encoded.fov_mm[0]:g} mm along x, the image's "
+            f"{encoding.recon.fov_mm[0]:g} mm: an oversampling of {ratio:.3g} makes no sense, expected 1, 2, ..."
+        )
+        raise HeaderError(what, where=str(raw.path))
+    if abs(ratio - round(ratio)) > 0.01 * ratio:
+        warn(f"the readout oversampling is {ratio:.3g}, not a whole number")
+    if round(ratio) == 2 and abs(_anisotropy(encoding, ky) - 2) < 0.02:
+        warn("the header claims 2x readout oversampling, but then pixels were 2:1: taken as not oversampled")
+        return ratio / 2
+    return max(ratio, 1.0)

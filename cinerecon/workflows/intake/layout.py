@@ -1,0 +1,114 @@
+"""A scan understood from its headers: which readouts are used, where they go, and what is odd about them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cinerecon.data.mrd import Index, RawScan
+from cinerecon.errors import DataError
+from cinerecon.workflows.intake.config import IntakeConfig
+from cinerecon.workflows.intake.counters import Counters, Warn, read_counters, require_sane_claim
+from cinerecon.workflows.intake.grid import Grid, plan_grid
+from cinerecon.workflows.intake.lines import Lines, place_lines
+from cinerecon.workflows.intake.noise import noise_readouts
+from cinerecon.workflows.intake.readouts import Selection, require_alike, require_cartesian, select_readouts
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """A scan understood: the placement of its readouts, the noise, and what to tell about them.
+
+    Attributes
+    ----------
+    raw
+        The scan.
+    selection, lines, counters, grid
+        Which readouts are used, where they go, what their counters mean.
+    noise, noise_rows
+        The file with the noise readouts, most often the scan itself, and their numbers; None without noise.
+    warnings
+        What a reader of the image should know.
+    """
+
+    raw: RawScan
+    selection: Selection
+    lines: Lines
+    counters: Counters
+    grid: Grid
+    noise: RawScan | None
+    noise_rows: Index
+    warnings: tuple[str, ...]
+
+
+def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) -> Layout:
+    """Check the headers of a scan and decide what is done with each readout. Image samples are not read.
+
+    Raises
+    ------
+    HeaderError, DataError, UnsupportedError
+        If something is wrong or not supported, naming the readout.
+    """
+    warnings: list[str] = []
+    require_sane_claim(raw)
+    selection = select_readouts(raw, config)
+    image = selection.image
+    require_cartesian(raw, image)
+    counters = read_counters(raw, image, config.select, warnings.append)
+    require_alike(raw, image)
+    grid = plan_grid(raw, image, warnings.append, remove_oversampling=config.remove_oversampling)
+    lines = place_lines(raw, image, counters, grid, warnings.append)
+    _require_memory(raw, counters, grid, config.memory_limit_gb)
+    _warn_of_oddities(raw, lines, counters.n_averages, warnings.append)
+    source = raw if noise is None else noise
+    noise_rows = selection.noise if noise is None else noise_readouts(noise)
+    if config.whiten and noise_rows.size == 0:
+        warnings.append("no noise readouts: coils are not whitened")
+    return Layout(
+        raw=raw,
+        selection=selection,
+        lines=lines,
+        counters=counters,
+        grid=grid,
+        noise=source if noise_rows.size else None,
+        noise_rows=noise_rows,
+        warnings=tuple(warnings),
+    )
+
+
+def uses_fft(raw: RawScan, config: IntakeConfig) -> bool:
+    """Whether the image is the forward transform of the file's k-space, as Siemens data have it."""
+    return raw.header.is_siemens if config.transform == "auto" else config.transform == "fft"
+
+
+def _require_memory(raw: RawScan, counters: Counters, grid: Grid, limit_gb: float) -> None:
+    """Check what one slice takes, from the counters of the data.
+
+    Raises
+    ------
+    DataError
+        With the sizes that make it and the limit.
+    """
+    coils = int(raw.heads["active_channels"].max())
+    n_frames = max(counters.n_frames)
+    needed_gb = 8e-9 * n_frames * coils * grid.ky * grid.kx
+    if needed_gb > limit_gb:
+        what = (
+            f"k-space of a slice takes {needed_gb:.1f} GB ({n_frames} frames x {coils} coils x {grid.ky} x {grid.kx}), "
+            f"limit {limit_gb:g} GB"
+        )
+        raise DataError(what, where=str(raw.path), hint="--set memory_limit_gb=... raises the limit")
+
+
+def _warn_of_oddities(raw: RawScan, lines: Lines, n_averages: int, warn: Warn) -> None:
+    """Things that are read right, but that a user should know."""
+    coils = int(raw.heads["active_channels"][lines.row[0]])
+    claimed = raw.header.receiver_channels
+    if claimed is not None and claimed != coils:
+        warn(f"the header's receiverChannels is {claimed}, the image readouts have {coils} channels")
+    if raw.header.has_pilot_tone:
+        warn("the pilot tone is on: the first 3 and the last sample of each readout are left out")
+    n_repeated = len(lines.row) - len(np.unique(np.stack([lines.slices, lines.frames, lines.ky], 1), axis=0))
+    if n_averages == 1 and n_repeated:
+        warn(f"{n_repeated} lines were measured more than once: the repeats are averaged")
+    if len(raw.header.encodings) > 1:
+        warn(f"the header describes {len(raw.header.encodings)} encodings: encoding 0 is reconstructed")

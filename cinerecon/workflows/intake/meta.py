@@ -1,0 +1,68 @@
+"""What a slice is besides its arrays: where it lies, when its frames were measured, how large its pixels are."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.data.cine import Geometry, Vector
+from cinerecon.data.mrd import Heads, RawScan
+from cinerecon.workflows.intake.counters import Warn
+from cinerecon.workflows.intake.lines import Lines
+
+SIEMENS_TICK_MS = 2.5
+SHORTEST_FRAME_MS = 10.0
+"""A header TR below this [ms] is the time between excitations, above it the temporal resolution of the cine."""
+
+
+def read_geometry(heads: Heads, patient_position: str, warn: Warn) -> Geometry | None:
+    """Position and directions of a slice from its first readout; None, with a warning, where they make no sense.
+
+    Parameters
+    ----------
+    heads
+        Headers of the image readouts of the slice.
+    patient_position
+        How the patient lies, from the XML header.
+    warn
+        Called with the reason if there is no geometry.
+    """
+    first = heads[0]
+    directions = np.array([first[name] for name in ("read_dir", "phase_dir", "slice_dir")], float)
+    position = np.array(first["position"], float)
+    if not directions.any():
+        warn("the geometry is missing (all directions are zero): images carry no orientation")
+        return None
+    if not np.isfinite(directions).all() or np.abs(directions @ directions.T - np.eye(3)).max() > 0.01:
+        warn("the directions are not orthonormal: images carry no orientation")
+        return None
+    if not np.isfinite(position).all():
+        warn("the position is not finite: images carry no orientation")
+        return None
+    turned = max(float(np.abs(heads[name] - first[name]).max()) for name in ("read_dir", "phase_dir", "slice_dir"))
+    if turned > 0.01 or float(np.abs(heads["position"] - first["position"]).max()) > 0.1:
+        warn("position or directions change within a slice: those of its first readout are kept")
+    read, phase, across = (_vector(direction / np.linalg.norm(direction)) for direction in directions)
+    return Geometry(_vector(position), read, phase, across, patient_position)
+
+
+def frame_times(raw: RawScan, lines: Lines, n_frames: int) -> tuple[float, ...]:
+    """Time of each frame since the first [ms]; empty if unknown.
+
+    The header's TR of a cine is its temporal resolution, lines per frame times echo spacing. Where it is absent, or a
+    true TR, Siemens time stamps tell: each frame's mean, since gated frames are measured over several heart beats.
+    """
+    if n_frames == 1:
+        return (0.0,)
+    tr_ms = raw.header.tr_ms
+    if tr_ms is not None and tr_ms >= SHORTEST_FRAME_MS:
+        return tuple(round(number * tr_ms, 6) for number in range(n_frames))
+    if not raw.header.is_siemens:
+        return ()
+    ticks = raw.heads["acquisition_time_stamp"][lines.row].astype(np.float64)
+    mean = np.bincount(lines.frames, ticks - ticks.min(), n_frames) / np.bincount(lines.frames, minlength=n_frames)
+    times = (mean - mean[0]) * SIEMENS_TICK_MS
+    return tuple(float(time) for time in times) if np.all(np.diff(times) > 0) else ()
+
+
+def _vector(values: NDArray[np.float64]) -> Vector:
+    x, y, z = (float(value) for value in values)
+    return x, y, z

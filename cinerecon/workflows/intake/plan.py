@@ -1,0 +1,162 @@
+"""What is in a scan and what is done with it, put into numbers and words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.workflows.intake.config import IntakeConfig
+from cinerecon.workflows.intake.layout import Layout, uses_fft
+from cinerecon.workflows.intake.readouts import Dropped, count_flags
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """What is in a raw scan, and what intake makes of it.
+
+    Attributes
+    ----------
+    source, dataset
+        The file and its group.
+    scanner, field_strength_tesla, protocol
+        From the XML header.
+    n_slices, n_frames
+        Slices, and frames of each, in the order of position.
+    time_counter
+        The counter that is time.
+    n_averages
+        Averages of each line, combined in k-space.
+    n_coils
+        Coils of the image readouts.
+    encoded_matrix, matrix, pixel_size_mm
+        (ky, kx) as measured, (y, x) of the image, and (y, x) of a pixel [mm].
+    oversampling
+        Encoded over image field of view along the readout.
+    echo_fraction
+        Part of the readout that was measured: 1 for a symmetric echo.
+    lines_per_frame, n_lines
+        Different lines of a frame, on average, and lines of the whole extent.
+    acceleration, acceleration_without_acs
+        Lines of the extent over lines measured; the second with the calibration lines left out of both.
+    n_acs
+        Central lines that every frame measures.
+    transform
+        What makes an image of the file's k-space: ``fft`` or ``ifft``.
+    noise
+        Where the noise comes from, in words.
+    flags
+        How many readouts carry each flag.
+    n_readouts, n_kept, dropped
+        Readouts in the file, those of the image, and the others with their reason.
+    warnings
+        What a reader of the image should know.
+    """
+
+    source: str
+    dataset: str
+    scanner: str
+    field_strength_tesla: float | None
+    protocol: str
+    n_slices: int
+    n_frames: tuple[int, ...]
+    time_counter: str
+    n_averages: int
+    n_coils: int
+    encoded_matrix: tuple[int, int]
+    matrix: tuple[int, int]
+    pixel_size_mm: tuple[float, float]
+    oversampling: float
+    echo_fraction: float
+    lines_per_frame: float
+    n_lines: int
+    acceleration: float
+    acceleration_without_acs: float
+    n_acs: int
+    transform: str
+    noise: str
+    flags: dict[str, int]
+    n_readouts: int
+    n_kept: int
+    dropped: tuple[Dropped, ...]
+    warnings: tuple[str, ...]
+
+
+def describe(layout: Layout, config: IntakeConfig) -> ScanPlan:
+    """Put a layout into numbers and words."""
+    raw, grid, lines = layout.raw, layout.grid, layout.lines
+    header = raw.header
+    sampled = _sampled_lines(layout)
+    extent = _extent(layout, sampled)
+    acs = _acs(sampled, grid.ky // 2)
+    return ScanPlan(
+        source=str(raw.path),
+        dataset=raw.group.strip("/"),
+        scanner=" ".join(part for part in (header.vendor, header.model) if part),
+        field_strength_tesla=header.field_strength_tesla,
+        protocol=header.protocol,
+        n_slices=len(layout.counters.n_frames),
+        n_frames=layout.counters.n_frames,
+        time_counter=layout.counters.time,
+        n_averages=layout.counters.n_averages,
+        n_coils=int(raw.heads["active_channels"][lines.row[0]]),
+        encoded_matrix=(grid.ky, grid.kx),
+        matrix=(grid.y, grid.x),
+        pixel_size_mm=grid.pixel_size_mm,
+        oversampling=grid.kx / grid.x,
+        echo_fraction=int(lines.n_samples.max()) / grid.kx,
+        lines_per_frame=float(sampled.sum(1).mean()),
+        n_lines=int(extent.sum()),
+        acceleration=_acceleration(sampled[:, extent]),
+        acceleration_without_acs=_acceleration(sampled[:, extent & ~acs]),
+        n_acs=int(acs.sum()),
+        transform="fft" if uses_fft(raw, config) else "ifft",
+        noise=_noise_in_words(layout, config),
+        flags=count_flags(raw),
+        n_readouts=len(raw),
+        n_kept=len(lines.row),
+        dropped=layout.selection.dropped,
+        warnings=layout.warnings,
+    )
+
+
+def _sampled_lines(layout: Layout) -> NDArray[np.bool_]:
+    """Which rows of the grid each frame measures, frames of all slices in one list: ``(frames, ky)``."""
+    first = np.cumsum([0, *layout.counters.n_frames])
+    sampled = np.zeros((first[-1], layout.grid.ky), bool)
+    sampled[first[layout.lines.slices] + layout.lines.frames, layout.lines.ky] = True
+    return sampled
+
+
+def _extent(layout: Layout, sampled: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The rows that the scan meant to cover, ``(ky,)``: the header's lines, or those of the data."""
+    limit = layout.raw.header.encodings[0].limits.get("kspace_encoding_step_1")
+    rows = np.flatnonzero(sampled.any(0))
+    last = rows[-1] if limit is None else max(int(rows[-1]), layout.grid.first_row + limit.maximum)
+    first = rows[0] if limit is None else min(int(rows[0]), layout.grid.first_row + limit.minimum)
+    extent = np.zeros(sampled.shape[1], bool)
+    extent[max(first, 0) : last + 1] = True
+    return extent
+
+
+def _acs(sampled: NDArray[np.bool_], centre: int) -> NDArray[np.bool_]:
+    """The run of rows around the centre that every frame measures, ``(ky,)``; none if the scan is not undersampled."""
+    always = np.asarray(sampled.all(0))
+    acs = np.zeros_like(always)
+    if not always[centre] or np.array_equal(always, sampled.any(0)):
+        return acs
+    gaps = np.flatnonzero(~always)
+    acs[max(gaps[gaps < centre], default=-1) + 1 : min(gaps[gaps > centre], default=len(always))] = True
+    return acs
+
+
+def _acceleration(sampled: NDArray[np.bool_]) -> float:
+    return sampled.size / max(int(sampled.sum()), 1)
+
+
+def _noise_in_words(layout: Layout, config: IntakeConfig) -> str:
+    if layout.noise is None:
+        return "none"
+    heads = layout.noise.heads[layout.noise_rows]
+    place = "" if layout.noise is layout.raw else f" in {layout.noise.path.name}"
+    used = "coils are whitened" if config.whiten else "not used"
+    return f"{len(heads)} readouts of {heads['number_of_samples'].max()} samples{place}, {used}"

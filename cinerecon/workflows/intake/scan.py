@@ -1,0 +1,196 @@
+"""The one road from a raw file to `CineData`, slice by slice."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cinerecon.data.cine import CineData, CineMeta
+from cinerecon.data.mrd import read_mrd
+from cinerecon.errors import DataError
+from cinerecon.physics.coils import apply_coil_matrix, compression_matrix, estimate_csm
+from cinerecon.physics.operators import Encoding
+from cinerecon.workflows.intake.assemble import Assembly, assemble, cropped, resampled
+from cinerecon.workflows.intake.config import IntakeConfig
+from cinerecon.workflows.intake.layout import Layout, lay_out, uses_fft
+from cinerecon.workflows.intake.lines import PILOT_TONE, Lines
+from cinerecon.workflows.intake.meta import frame_times, read_geometry
+from cinerecon.workflows.intake.noise import read_whitening
+from cinerecon.workflows.intake.plan import ScanPlan, describe
+from cinerecon.workflows.intake.truth import read_truth
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A raw scan whose headers are checked; its slices are read one at a time.
+
+    Attributes
+    ----------
+    plan
+        What is in the scan, and what is done with it.
+    """
+
+    plan: ScanPlan
+    _layout: Layout = field(repr=False)
+    _config: IntakeConfig = field(repr=False)
+
+    @property
+    def header_xml(self) -> str:
+        """The scan's own XML header, to be kept with its images."""
+        return self._layout.raw.xml
+
+    @property
+    def n_slices(self) -> int:
+        """Number of slices."""
+        return self.plan.n_slices
+
+    def read_slice(self, number: int) -> CineData:
+        """Read one slice: whitened, on the grid of the image, with coil maps.
+
+        Parameters
+        ----------
+        number
+            Index of the slice, sorted by position.
+
+        Raises
+        ------
+        DataError
+            If the slice does not exist, or its samples are not finite, all zero, or not as many as the header says.
+        """
+        if not 0 <= number < self.n_slices:
+            raise DataError(f"slice {number}, the scan has slices 0 to {self.n_slices - 1}", where=self.plan.source)
+        lines = self._layout.lines.of_slice(number)
+        n_frames = self.plan.n_frames[number]
+        kspace, mask = assemble(self._assembly, lines, n_frames)
+        if not bool(kspace.any()):
+            raise DataError("all samples are zero", where=f"{self.plan.source}, slice {number}")
+        kspace, mask = self._crop_y(kspace, mask)
+        mixing = self._assembly.whitening
+        if self._config.n_virtual_coils is not None and self._config.n_virtual_coils < kspace.shape[-3]:
+            compression = compression_matrix(kspace, self._config.n_virtual_coils)
+            kspace = apply_coil_matrix(compression, kspace, -3)
+            mixing = compression if mixing is None else compression @ mixing
+        csm = estimate_csm(kspace, mask, self._config.csm)
+        data = CineData(kspace=kspace, mask=mask, csm=csm, meta=self._meta(number, lines, mask.shape[-2]))
+        return replace(data, reference=self._reference(data, mixing))
+
+    @cached_property
+    def _assembly(self) -> Assembly:
+        layout = self._layout
+        whitening: Tensor | None = None
+        warnings: list[str] = []
+        if self._config.whiten and layout.noise is not None:
+            image_row = int(layout.lines.row[0])
+            whitening = read_whitening(layout.raw, image_row, layout.noise, layout.noise_rows, warnings.append)
+        return Assembly(
+            raw=layout.raw,
+            grid=layout.grid,
+            mirrored=uses_fft(layout.raw, self._config),
+            spoiled=PILOT_TONE if layout.raw.header.has_pilot_tone else (0, 0),
+            whitening=whitening,
+            warnings=tuple(warnings),
+        )
+
+    def _crop_y(self, kspace: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Remove phase oversampling where every frame measures one same block of lines; elsewhere the image is cut."""
+        y = self._layout.grid.y
+        if y == kspace.shape[-2] or block_of_lines(mask) is None:
+            return kspace, mask
+        rows = torch.from_numpy(resampled(mask[0, 0].any(-1).numpy(), y))
+        columns = mask[0, 0].any(-2)
+        mask = (rows[:, None] & columns).expand(len(mask), 1, -1, -1).contiguous()
+        return cropped(kspace, y, -2) * mask, mask
+
+    def _meta(self, number: int, lines: Lines, rows: int) -> CineMeta:
+        raw, grid = self._layout.raw, self._layout.grid
+        warnings = [*self.plan.warnings, *self._assembly.warnings]
+        return CineMeta(
+            source=self.plan.source,
+            slice=number,
+            frame_times_ms=frame_times(raw, lines, self.plan.n_frames[number]),
+            pixel_size_mm=grid.pixel_size_mm,
+            slice_thickness_mm=max(raw.header.encodings[0].recon.fov_mm[2], 0.0) or 1.0,
+            geometry=read_geometry(raw.heads[lines.row], raw.header.patient_position, warnings.append),
+            protocol=raw.header.protocol,
+            warnings=tuple(warnings),
+            crop_y=grid.y if grid.y < rows else None,
+        )
+
+    def _reference(self, data: CineData, mixing: Tensor | None) -> Tensor | None:
+        truth = read_truth(self._layout.raw, data, mixing)
+        if truth is not None or block_of_lines(data.mask) is None:
+            return truth
+        return Encoding(data.mask, data.csm, matrix=data.matrix).adjoint(data.kspace)
+
+
+def block_of_lines(mask: Tensor) -> tuple[int, int] | None:
+    """First and last row of a fully sampled scan; None if it is undersampled.
+
+    Fully sampled means that all frames measure the same block of neighbouring lines around the centre, over at least
+    half of the grid: phase resolution below 100 % and partial Fourier measure fewer lines, but leave none out.
+
+    Parameters
+    ----------
+    mask
+        ``(frames, 1, ky, kx or 1)``
+    """
+    if not bool((mask == mask[:1]).all()):
+        return None
+    sampled = mask[0, 0]
+    rows = sampled.any(-1)
+    if not bool((sampled == (rows[:, None] & sampled.any(-2))).all()):
+        return None
+    found = rows.nonzero().ravel().tolist()
+    first, last = found[0], found[-1]
+    whole = last - first + 1 == len(found) and first <= len(rows) // 2 <= last
+    return (first, last) if whole and 2 * len(found) >= len(rows) else None
+
+
+def open_scan(
+    path: str | Path,
+    config: IntakeConfig | None = None,
+    *,
+    noise: str | Path | None = None,
+    dataset: str | None = None,
+) -> Scan:
+    """Open a raw scan: check its headers, and plan what is done with each readout.
+
+    Parameters
+    ----------
+    path
+        An ISMRMRD (MRD) file.
+    config
+        Settings; the defaults if None.
+    noise
+        A separate ISMRMRD file with the noise readouts of the same coils.
+    dataset
+        The group of the measurement, where the file holds several.
+
+    Raises
+    ------
+    FileError, HeaderError, DataError, UnsupportedError
+        If the scan cannot be read right, saying where and why.
+    """
+    config = config or IntakeConfig()
+    raw = read_mrd(path, dataset)
+    layout = lay_out(raw, config, None if noise is None else read_mrd(noise))
+    return Scan(describe(layout, config), layout, config)
+
+
+def intake(
+    path: str | Path,
+    config: IntakeConfig | None = None,
+    *,
+    noise: str | Path | None = None,
+    dataset: str | None = None,
+) -> Iterator[CineData]:
+    """Read a raw scan slice by slice, sorted by position; one slice is in memory at a time.
+
+    Parameters and errors as for `open_scan` and `Scan.read_slice`.
+    """
+    scan = open_scan(path, config, noise=noise, dataset=dataset)
+    for number in range(scan.n_slices):
+        yield scan.read_slice(number)
