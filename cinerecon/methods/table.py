@@ -48,11 +48,25 @@ def _cgsense() -> tuple[type[Config], Callable[..., Reconstructor]]:
     return CgSenseConfig, CgSense
 
 
+def _ktslr() -> tuple[type[Config], Callable[..., Reconstructor]]:
+    from cinerecon.methods.ktslr import KtSlr, KtSlrConfig
+
+    return KtSlrConfig, KtSlr
+
+
+def _unrolled() -> tuple[type[Config], Callable[..., Reconstructor]]:
+    from cinerecon.methods.unrolled import ModelConfig, build_unrolled
+
+    return ModelConfig, build_unrolled
+
+
 METHODS = {
     method.name: method
     for method in (
         Method("zerofilled", "classical", "inverse transform of the sampled points alone", _zerofilled),
         Method("cgsense", "classical", "SENSE by conjugate gradients, frame by frame", _cgsense),
+        Method("ktslr", "classical", "k-t SLR: low rank and sparse gradient, by ADMM", _ktslr),
+        Method("slrnet", "deep", "SLR-Net: learned sparse transform and learned low rank, unrolled", _unrolled),
     )
 }
 
@@ -97,4 +111,6 @@ def find_method(name: str) -> Method:
     """
     if name in METHODS:
         return METHODS[name]
+    if Path(name).is_dir():
+        return Method(name, "deep", "a trained network", _unrolled)
     raise ConfigError(f"unknown method '{name}'", where="--model", hint=nearest_name(name, list(METHODS)))

@@ -22,7 +22,7 @@ def test_coils_resolve_twofold_undersampling(make_cine):
     data = make_cine(n_coils=6, per_frame=14, dtype=torch.complex128)
     image = CgSense(CgSenseConfig(weight_tikhonov=0, n_iterations=300, tolerance=1e-8))(data)
     assert relative_error(image, data.reference) < 5e-3
-    assert relative_error(encoding_of(data).adjoint(data.kspace), data.reference) > 0.2
+    assert relative_error(encoding_of(data).adjoint(data.kspace), data.reference) > 0.1
 
 
 def test_a_frame_without_data_is_empty_and_disturbs_no_other(make_cine):

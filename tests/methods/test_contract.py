@@ -8,6 +8,7 @@ from helpers import relative_error
 
 from cinerecon.data.cine import CineData
 from cinerecon.errors import ConfigError
+from cinerecon.methods.base import models_folder
 from cinerecon.methods.table import METHODS, load_method
 from cinerecon.metrics.measures import psnr
 
@@ -22,6 +23,8 @@ def name(request):
 
 @pytest.fixture
 def method(name):
+    if METHODS[name].kind == "deep" and not (models_folder() / name / "weights.safetensors").exists():
+        pytest.skip(f"no weights in models/{name}")
     return load_method(name)
 
 

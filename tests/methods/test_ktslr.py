@@ -1,0 +1,113 @@
+"""k-t SLR: its operators are adjoint, its proximals minimise, its solver solves, and the image is better for it."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import complex_randn, relative_error
+from sigpy import linop
+
+from cinerecon.methods import ktslr
+from cinerecon.methods.base import encoding_of
+from cinerecon.methods.ktslr import KtSlr, KtSlrConfig
+from cinerecon.metrics.measures import psnr
+
+SHAPE = (5, 9, 8)
+
+
+@pytest.fixture
+def split():
+    return ktslr._Split(SHAPE, KtSlrConfig())
+
+
+def test_the_split_and_its_adjoint(split):
+    u, z = complex_randn(*SHAPE).numpy(), complex_randn(4, *SHAPE, seed=1).numpy()
+    assert np.vdot(split(u), z) == pytest.approx(np.vdot(u, split.H(z)))
+    assert split.H.H is split
+
+
+def test_the_differences_are_those_of_sigpy(split):
+    u = complex_randn(*SHAPE).numpy()
+    config = KtSlrConfig()
+    differences = np.sqrt(config.penalty_sparse) * linop.FiniteDifference(SHAPE)(u)
+    differences[0] *= config.temporal_weight
+    np.testing.assert_allclose(split(u)[1:], differences, atol=1e-12)
+    np.testing.assert_allclose(split(u)[0], np.sqrt(config.penalty_lowrank) * u, atol=1e-12)
+
+
+@pytest.mark.parametrize("matrix", [(24, 21), (15, 16)])
+def test_the_closed_form_solves_the_equation_of_the_series(make_cine, matrix):
+    data = make_cine(n_coils=1, n_frames=7, matrix=matrix, dtype=torch.complex128)
+    encoding, split = encoding_of(data), ktslr._Split((7, *matrix), KtSlrConfig())
+    right_side = complex_randn(7, *matrix)
+    u = ktslr._ExactSolver(encoding, split, torch.float64)(right_side.numpy(), right_side.numpy())
+    left_side = encoding.normal(torch.from_numpy(u)).numpy() + split.N(u)
+    np.testing.assert_allclose(left_side, right_side.numpy(), atol=1e-10)
+
+
+def test_conjugate_gradients_reach_the_closed_form(make_cine):
+    data = make_cine(n_coils=1, dtype=torch.complex128)
+    encoding, split = encoding_of(data), ktslr._Split(data.reference.shape, KtSlrConfig())
+    right_side = complex_randn(*data.reference.shape).numpy()
+    exact = ktslr._ExactSolver(encoding, split, torch.float64)(right_side, right_side)
+    found = ktslr._ConjugateGradientSolver(encoding, split, 200)(right_side, np.zeros_like(right_side))
+    np.testing.assert_allclose(found, exact, atol=1e-8)
+
+
+def test_the_nuclear_norm_is_soft_thresholding():
+    series = complex_randn(*SHAPE)
+    u, s, vh = torch.linalg.svd(series.flatten(1), full_matrices=False)
+    expected = ((u * (s - 3).clamp(min=0)) @ vh).view(SHAPE)
+    found = ktslr._SchattenP(SHAPE, 1.5, 1.0, 0)(2.0, series.numpy())
+    assert relative_error(torch.from_numpy(found), expected) < 1e-9
+
+
+def test_p_shrinkage_spares_the_large_and_drops_the_small():
+    rule = ktslr._SchattenShare(weight=1.0, p=0.5)
+    values = torch.tensor([10.0, 2.0, 0.9, 0.0], dtype=torch.float64)
+    expected = torch.tensor([10 - 10**-0.5, 2 - 2**-0.5, 0, 0], dtype=torch.float64)
+    torch.testing.assert_close(rule(values, values[:1]) * values, expected)
+
+
+@pytest.mark.parametrize("offset", [(0, 0), (3, 1)])
+def test_blocks_tile_the_image_wherever_they_begin(offset):
+    series = complex_randn(4, 10, 13)
+    keep_all = ktslr._SchattenShare(weight=0.0, p=1.0)
+    assert relative_error(ktslr._shrink_blocks(series, keep_all, 5, np.array(offset)), series) < 1e-12
+
+
+def test_a_block_is_shrunk_as_a_matrix_of_its_own():
+    series, rule = complex_randn(4, 10, 10), ktslr._SchattenShare(weight=2.0, p=1.0)
+    found = ktslr._shrink_blocks(series, rule, 5, np.array((0, 0)))
+    alone = ktslr._SchattenP((4, 5, 5), 2.0, 1.0, 0)(1, series[:, 5:, :5].numpy().copy())
+    assert relative_error(found[:, 5:, :5], torch.from_numpy(alone)) < 1e-12
+
+
+def test_the_gradient_norm_shortens_vectors():
+    vectors = complex_randn(3, *SHAPE)
+    found = torch.from_numpy(ktslr._GradientNorm((3, *SHAPE), 0.7)(1, vectors.numpy()))
+    length = torch.linalg.vector_norm(vectors, dim=0)
+    assert torch.allclose(torch.linalg.vector_norm(found, dim=0), (length - 0.7).clamp(min=0))
+    assert relative_error(found * length, vectors * (length - 0.7).clamp(min=0)) < 1e-12
+
+
+def test_without_penalties_full_sampling_gives_the_truth(make_cine):
+    data = make_cine(n_coils=1, per_frame=None)
+    image = KtSlr(KtSlrConfig(weight_lowrank=0, weight_sparse=0))(data)
+    assert relative_error(image, data.reference) < 1e-5
+
+
+def test_empty_data_give_an_empty_image(make_cine):
+    data = make_cine()
+    empty = type(data)(torch.zeros_like(data.kspace), data.mask, data.csm)
+    assert not KtSlr()(empty).any()
+
+
+@pytest.mark.parametrize("block_size", [0, 8])
+@pytest.mark.parametrize("whole_readouts", [True, False])
+def test_one_coil_gains_over_zero_filling(make_cine, block_size, whole_readouts):
+    data = make_cine(n_coils=1)
+    if not whole_readouts:
+        mask = data.mask.expand(*data.mask.shape[:-1], data.matrix[1]).clone()
+        data = type(data)(data.kspace, mask, None, data.reference)
+    image = KtSlr(KtSlrConfig(block_size=block_size))(data)
+    assert psnr(image, data.reference) > psnr(encoding_of(data).adjoint(data.kspace), data.reference) + 8
