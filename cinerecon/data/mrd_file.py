@@ -170,7 +170,7 @@ def member(group: h5py.Group, name: str, where: str) -> Any:
 
 
 def _groups_of_readouts(group: h5py.Group, file: h5py.File, depth: int = 0) -> Iterator[tuple[str, h5py.Group]]:
-    if "xml" in group and "data" in group:
+    if _has(group, "xml") and _has(group, "data"):
         yield (group.name.strip("/") or "/"), group
         return
     for name in group if depth < MAX_DEPTH else ():
@@ -179,8 +179,13 @@ def _groups_of_readouts(group: h5py.Group, file: h5py.File, depth: int = 0) -> I
             yield from _groups_of_readouts(group[name], file, depth + 1)
 
 
+def _has(group: h5py.Group, name: str) -> bool:
+    """Whether there is such a member; a link to another file counts, and is not followed (`member` refuses it)."""
+    return isinstance(group.get(name, getlink=True), h5py.ExternalLink) or name in group
+
+
 def _count(group: h5py.Group) -> str:
-    data = group.get("data")
+    data = None if isinstance(group.get("data", getlink=True), h5py.ExternalLink) else group.get("data")
     return f"{data.shape[0]} readouts" if isinstance(data, h5py.Dataset) and data.shape else "no readouts"
 
 

@@ -40,7 +40,7 @@ class Limit:
 
     minimum: int
     maximum: int
-    centre: int
+    centre: int | None = None
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def _space(encoding: Element, name: str, where: str) -> Space:
 def _limit(element: Element, counter: str, where: str) -> Limit:
     maximum = _required(element, "maximum", int, where, counter)
     minimum = _required(element, "minimum", int, where, counter) if element.find("minimum") is not None else 0
-    centre = _required(element, "center", int, where, counter) if element.find("center") is not None else 0
+    centre = _required(element, "center", int, where, counter) if element.find("center") is not None else None
     if not 0 <= minimum <= maximum:
         raise HeaderError(f"{counter} runs from {minimum} to {maximum} in the encoding limits", where=where)
     return Limit(minimum, maximum, centre)

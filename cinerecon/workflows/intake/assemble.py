@@ -8,10 +8,10 @@ one; mirroring k-space about its centre turns the first into the second, and lea
 scanner meant them. And the oversampled readout becomes one of the image's own grid by going to the image, cropping, and
 coming back: sums of squares are kept, so noise stays white and keeps its variance.
 
-Cropping the image resamples k-space: each new point is interpolated from its neighbours on the encoded grid. Next to a
-part that was not measured (asymmetric echo, partial Fourier) the neighbours are missing and the point would be wrong, by
-a quarter at the last one. So a point counts as sampled only if its neighbourhood was measured, one new grid step to each
-side; all others are zero, and False in the mask.
+Cropping the image resamples k-space: each new point is interpolated from its neighbours on the encoded grid. Next to
+a part that was not measured (asymmetric echo, partial Fourier) neighbours are missing and the point would be wrong, by
+a quarter at the last one. So a point counts as sampled only if its neighbourhood was measured, one new grid step to
+each side; all others are zero, and False in the mask.
 """
 
 from collections.abc import Iterator
@@ -28,8 +28,8 @@ from cinerecon.physics.fourier import fft1c, ifft1c
 from cinerecon.workflows.intake.grid import Grid
 from cinerecon.workflows.intake.lines import Lines
 
-BLOCK = 2048
-"""Readouts transformed at a time."""
+BLOCK = 256
+"""Readouts transformed at a time: few enough that their samples stay in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +159,8 @@ def _prepare(assembly: Assembly, lines: Lines, block: Index) -> Tensor:
     stored = torch.from_numpy(assembly.raw.samples(lines.row[block]))
     kept = stored[..., skip : skip + n_samples]
     kept = kept.flip(-1) if lines.reverse[i] else kept
-    if assembly.whitening is not None:
-        kept = apply_coil_matrix(assembly.whitening, kept, 1)
     before, after = _spoiled(assembly, lines, i)
     encoded = kept.new_zeros(*kept.shape[:-1], grid.kx)
     encoded[..., start + before : start + n_samples - after] = kept[..., before : n_samples - after]
-    return cropped(encoded, grid.x, -1, mirrored=assembly.mirrored)
+    samples = cropped(encoded, grid.x, -1, mirrored=assembly.mirrored)
+    return samples if assembly.whitening is None else apply_coil_matrix(assembly.whitening, samples, 1)

@@ -118,7 +118,7 @@ def _require_single(raw: RawScan, counter: str, found: NDArray[np.integer]) -> N
     if len(found) > 1:
         meaning = " (multi-echo)" if counter == "contrast" else ""
         what = f"{len(found)} {counter}s{meaning} are not supported, values {_listed(found)}"
-        raise UnsupportedError(what, where=str(raw.path), hint=f"choose one: --set select.{counter}={found[0]}")
+        raise UnsupportedError(what, where=str(raw.path), hint=f"choose one: --intake select.{counter}={found[0]}")
 
 
 def _time_counter(raw: RawScan, idx: NDArray[np.void]) -> str:
@@ -126,10 +126,12 @@ def _time_counter(raw: RawScan, idx: NDArray[np.void]) -> str:
     phases, repetitions = np.unique(idx["phase"]), np.unique(idx["repetition"])
     if len(phases) > 1 and len(repetitions) > 1:
         what = f"{len(phases)} phases x {len(repetitions)} repetitions: which of them is time?"
-        hint = (
-            f"choose: --set select.repetition={repetitions[0]} for the phases, select.phase={phases[0]} for the others"
-        )
+        hint = f"choose --intake select.repetition={repetitions[0]} (phase is time) or select.phase={phases[0]}"
         raise UnsupportedError(what, where=str(raw.path), hint=hint)
+    if len(phases) == len(repetitions) == 1:
+        limits = raw.header.encodings[0].limits
+        expected = {name: limits[name].maximum if name in limits else 0 for name in ("phase", "repetition")}
+        return "repetition" if expected["repetition"] and not expected["phase"] else "phase"
     return "repetition" if len(repetitions) > 1 else "phase"
 
 

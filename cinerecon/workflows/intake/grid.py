@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cinerecon.data.mrd import Index, RawScan
 from cinerecon.data.mrd_header import EncodingSpace
 from cinerecon.errors import DataError, HeaderError
+from cinerecon.workflows.intake.oversampling import anisotropy, readout_oversampling
 
 Warn = Callable[[str], None]
 
@@ -64,7 +65,7 @@ def plan_grid(raw: RawScan, image: Index, warn: Warn, *, remove_oversampling: bo
     lines = raw.heads["idx"]["kspace_encode_step_1"][image].astype(np.int64)
     ky, first_row = _phase_encode(raw, image, encoding, lines, warn)
     kx, fov_y = encoding.encoded.matrix[0], encoding.encoded.fov_mm[1]
-    ratio = _oversampling(raw, encoding, ky, warn)
+    ratio = readout_oversampling(raw, image, ky, warn)
     x = max(round(kx / ratio), 1) if remove_oversampling else kx
     y = round(ky * encoding.recon.fov_mm[1] / fov_y)
     if y > ky:
@@ -81,10 +82,10 @@ def _phase_encode(
     """Rows of the encoded grid, and the row of line 0."""
     limit = encoding.limits.get("kspace_encoding_step_1")
     ky = encoding.encoded.matrix[1]
-    if limit is not None and not limit.minimum <= limit.centre <= limit.maximum:
-        what = f"kspace_encoding_step_1 centre is {limit.centre}, outside {limit.minimum}..{limit.maximum}"
+    centre = ky // 2 if limit is None or limit.centre is None else limit.centre
+    if limit is not None and limit.centre is not None and not limit.minimum <= centre <= limit.maximum:
+        what = f"kspace_encoding_step_1 centre is {centre}, outside {limit.minimum}..{limit.maximum}"
         raise HeaderError(what, where=str(raw.path), hint="correct the encoding limits in the header")
-    centre = ky // 2 if limit is None else limit.centre
     if _is_doubled(encoding, lines, centre):
         warn(f"encodedSpace y ({ky}) is doubled by interpolation while its field of view is not: halved to {ky // 2}")
         ky //= 2
@@ -124,31 +125,4 @@ def _is_doubled(encoding: EncodingSpace, lines: NDArray[np.int64], centre: int) 
     """
     ky = encoding.encoded.matrix[1] // 2
     rows = ky // 2 - centre + lines
-    return round(_anisotropy(encoding, encoding.encoded.matrix[1])) == 2 and rows.min() >= 0 and rows.max() < ky
-
-
-def _anisotropy(encoding: EncodingSpace, ky: int) -> float:
-    """Length of the encoded pixels along x over that along y."""
-    (kx, _, _), (fov_x, fov_y, _) = encoding.encoded.matrix, encoding.encoded.fov_mm
-    return (fov_x / kx) / (fov_y / ky)
-
-
-def _oversampling(raw: RawScan, encoding: EncodingSpace, ky: int, warn: Warn) -> float:
-    """Oversampling along the readout: the ratio of the fields of view, not of the matrices, which interpolation bends.
-
-    Some writers claim 2x always. The claim is not believed where it makes pixels twice as long along the readout as
-    across, and the image's own matrix as uneven: without it they are square.
-    """
-    ratio = encoding.encoded.fov_mm[0] / encoding.recon.fov_mm[0]
-    if not 0.99 <= ratio <= LARGEST_OVERSAMPLING:
-        what = (
-            f"the encoded field of view is {encoding.encoded.fov_mm[0]:g} mm along x, the image's "
-            f"{encoding.recon.fov_mm[0]:g} mm: an oversampling of {ratio:.3g} makes no sense, expected 1, 2, ..."
-        )
-        raise HeaderError(what, where=str(raw.path))
-    if abs(ratio - round(ratio)) > 0.01 * ratio:
-        warn(f"the readout oversampling is {ratio:.3g}, not a whole number")
-    if round(ratio) == 2 and abs(_anisotropy(encoding, ky) - 2) < 0.02:
-        warn("the header claims 2x readout oversampling, but then pixels were 2:1: taken as not oversampled")
-        return ratio / 2
-    return max(ratio, 1.0)
+    return round(anisotropy(encoding, encoding.encoded.matrix[1])) == 2 and rows.min() >= 0 and rows.max() < ky

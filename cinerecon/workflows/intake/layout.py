@@ -10,6 +10,7 @@ from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.counters import Counters, Warn, read_counters, require_sane_claim
 from cinerecon.workflows.intake.grid import Grid, plan_grid
 from cinerecon.workflows.intake.lines import Lines, place_lines
+from cinerecon.workflows.intake.meta import read_geometry
 from cinerecon.workflows.intake.noise import noise_readouts
 from cinerecon.workflows.intake.readouts import Selection, require_alike, require_cartesian, select_readouts
 
@@ -49,20 +50,25 @@ def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) ->
         If something is wrong or not supported, naming the readout.
     """
     warnings: list[str] = []
+
+    def warn(text: str) -> None:
+        if text not in warnings:
+            warnings.append(text)
+
     require_sane_claim(raw)
     selection = select_readouts(raw, config)
     image = selection.image
     require_cartesian(raw, image)
-    counters = read_counters(raw, image, config.select, warnings.append)
+    counters = read_counters(raw, image, config.select, warn)
     require_alike(raw, image)
-    grid = plan_grid(raw, image, warnings.append, remove_oversampling=config.remove_oversampling)
-    lines = place_lines(raw, image, counters, grid, warnings.append)
+    grid = plan_grid(raw, image, warn, remove_oversampling=config.remove_oversampling)
+    lines = place_lines(raw, image, counters, grid, warn)
     _require_memory(raw, counters, grid, config.memory_limit_gb)
-    _warn_of_oddities(raw, lines, counters.n_averages, warnings.append)
+    _warn_of_oddities(raw, lines, counters.n_averages, warn)
     source = raw if noise is None else noise
     noise_rows = selection.noise if noise is None else noise_readouts(noise)
     if config.whiten and noise_rows.size == 0:
-        warnings.append("no noise readouts: coils are not whitened")
+        warn("no noise readouts: coils are not whitened")
     return Layout(
         raw=raw,
         selection=selection,
@@ -96,7 +102,7 @@ def _require_memory(raw: RawScan, counters: Counters, grid: Grid, limit_gb: floa
             f"k-space of a slice takes {needed_gb:.1f} GB ({n_frames} frames x {coils} coils x {grid.ky} x {grid.kx}), "
             f"limit {limit_gb:g} GB"
         )
-        raise DataError(what, where=str(raw.path), hint="--set memory_limit_gb=... raises the limit")
+        raise DataError(what, where=str(raw.path), hint="--intake memory_limit_gb=... raises the limit")
 
 
 def _warn_of_oddities(raw: RawScan, lines: Lines, n_averages: int, warn: Warn) -> None:
@@ -110,5 +116,8 @@ def _warn_of_oddities(raw: RawScan, lines: Lines, n_averages: int, warn: Warn) -
     n_repeated = len(lines.row) - len(np.unique(np.stack([lines.slices, lines.frames, lines.ky], 1), axis=0))
     if n_averages == 1 and n_repeated:
         warn(f"{n_repeated} lines were measured more than once: the repeats are averaged")
+    first = np.array([np.flatnonzero(lines.slices == number)[0] for number in np.unique(lines.slices)])
+    for row in lines.row[first]:
+        read_geometry(raw.heads[row : row + 1], "", warn)
     if len(raw.header.encodings) > 1:
         warn(f"the header describes {len(raw.header.encodings)} encodings: encoding 0 is reconstructed")

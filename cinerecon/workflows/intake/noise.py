@@ -57,7 +57,9 @@ def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index, w
     if other.size:
         i = other[0]
         what = f"a noise readout has {heads['active_channels'][i]} channels, the image readouts have {coils}"
-        raise DataError(what, where=noise.at(rows[i]), hint="use the noise scan of the same coils, or whiten=false")
+        raise DataError(
+            what, where=noise.at(rows[i]), hint="use the noise scan of the same coils, or --intake whiten=false"
+        )
     parts = []
     for length in np.unique(heads["number_of_samples"]):
         samples = noise.samples(rows[heads["number_of_samples"] == length])

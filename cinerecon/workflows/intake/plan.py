@@ -1,5 +1,6 @@
 """What is in a scan and what is done with it, put into numbers and words."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,10 +45,12 @@ class ScanPlan:
         What makes an image of the file's k-space: ``fft`` or ``ifft``.
     noise
         Where the noise comes from, in words.
+    steps
+        What intake does to the readouts it keeps, in words and in order.
     flags
         How many readouts carry each flag.
-    n_readouts, n_kept, dropped
-        Readouts in the file, those of the image, and the others with their reason.
+    n_readouts, n_kept, n_noise, dropped
+        Readouts in the file, those of the image, those of noise, and the others with their reason.
     warnings
         What a reader of the image should know.
     """
@@ -74,9 +77,11 @@ class ScanPlan:
     n_acs: int
     transform: str
     noise: str
+    steps: tuple[str, ...]
     flags: dict[str, int]
     n_readouts: int
     n_kept: int
+    n_noise: int
     dropped: tuple[Dropped, ...]
     warnings: tuple[str, ...]
 
@@ -110,10 +115,12 @@ def describe(layout: Layout, config: IntakeConfig) -> ScanPlan:
         acceleration_without_acs=_acceleration(sampled[:, extent & ~acs]),
         n_acs=int(acs.sum()),
         transform="fft" if uses_fft(raw, config) else "ifft",
-        noise=_noise_in_words(layout, config),
+        noise=_noise_in_words(layout),
+        steps=tuple(_steps(layout, config)),
         flags=count_flags(raw),
         n_readouts=len(raw),
         n_kept=len(lines.row),
+        n_noise=len(layout.selection.noise),
         dropped=layout.selection.dropped,
         warnings=layout.warnings,
     )
@@ -153,10 +160,35 @@ def _acceleration(sampled: NDArray[np.bool_]) -> float:
     return sampled.size / max(int(sampled.sum()), 1)
 
 
-def _noise_in_words(layout: Layout, config: IntakeConfig) -> str:
+def _steps(layout: Layout, config: IntakeConfig) -> Iterator[str]:
+    grid, lines = layout.grid, layout.lines
+    if lines.skip.any() or (layout.raw.heads["discard_post"][lines.row] > 0).any():
+        yield "cut off the samples marked to be discarded"
+    if lines.reverse.any():
+        yield f"flip {int(lines.reverse.sum())} readouts that ran backwards"
+    if layout.raw.header.has_pilot_tone:
+        yield "leave out the samples that the pilot tone spoils: the first 3 and the last of each readout"
+    if lines.n_samples.min() < grid.kx:
+        yield f"place readouts of {lines.n_samples.min()} samples on {grid.kx} by their echo centre, the rest is zero"
+    if uses_fft(layout.raw, config):
+        yield "mirror k-space: Siemens images are its forward transform"
+    if grid.x < grid.kx:
+        yield f"remove readout oversampling: {grid.kx} to {grid.x} samples"
+    if config.whiten and layout.noise is not None:
+        yield "whiten the coils"
+    if layout.counters.n_averages > 1:
+        yield f"average {layout.counters.n_averages} measurements of each line"
+    if grid.y < grid.ky:
+        yield f"cut the image from {grid.ky} to {grid.y} rows: phase oversampling"
+    if config.n_virtual_coils is not None:
+        yield f"compress to {config.n_virtual_coils} virtual coils"
+    if layout.raw.heads["active_channels"][lines.row[0]] > 1:
+        yield f"estimate coil maps by {config.csm} from the time average"
+
+
+def _noise_in_words(layout: Layout) -> str:
     if layout.noise is None:
         return "none"
     heads = layout.noise.heads[layout.noise_rows]
     place = "" if layout.noise is layout.raw else f" in {layout.noise.path.name}"
-    used = "coils are whitened" if config.whiten else "not used"
-    return f"{len(heads)} readouts of {heads['number_of_samples'].max()} samples{place}, {used}"
+    return f"{len(heads)} readouts of {heads['number_of_samples'].max()} samples{place}"

@@ -1,10 +1,12 @@
 """The one road from a raw file to `CineData`, slice by slice."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from time import perf_counter
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +23,9 @@ from cinerecon.workflows.intake.meta import frame_times, read_geometry
 from cinerecon.workflows.intake.noise import read_whitening
 from cinerecon.workflows.intake.plan import ScanPlan, describe
 from cinerecon.workflows.intake.truth import read_truth
+
+CHECKED_AT_ONCE = 1024
+"""Readouts held in memory while samples are only checked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +52,15 @@ class Scan:
         """Number of slices."""
         return self.plan.n_slices
 
-    def read_slice(self, number: int) -> CineData:
+    def read_slice(self, number: int, seconds: dict[str, float] | None = None) -> CineData:
         """Read one slice: whitened, on the grid of the image, with coil maps.
 
         Parameters
         ----------
         number
             Index of the slice, sorted by position.
+        seconds
+            If given, the time that the coil maps took is noted here under ``maps``.
 
         Raises
         ------
@@ -65,17 +72,49 @@ class Scan:
         lines = self._layout.lines.of_slice(number)
         n_frames = self.plan.n_frames[number]
         kspace, mask = assemble(self._assembly, lines, n_frames)
-        if not bool(kspace.any()):
-            raise DataError("all samples are zero", where=f"{self.plan.source}, slice {number}")
+        self._require_signal(number, bool(kspace.any()))
         kspace, mask = self._crop_y(kspace, mask)
         mixing = self._assembly.whitening
         if self._config.n_virtual_coils is not None and self._config.n_virtual_coils < kspace.shape[-3]:
             compression = compression_matrix(kspace, self._config.n_virtual_coils)
             kspace = apply_coil_matrix(compression, kspace, -3)
             mixing = compression if mixing is None else compression @ mixing
+        start = perf_counter()
         csm = estimate_csm(kspace, mask, self._config.csm)
+        if seconds is not None:
+            seconds["maps"] = perf_counter() - start
         data = CineData(kspace=kspace, mask=mask, csm=csm, meta=self._meta(number, lines, mask.shape[-2]))
         return replace(data, reference=self._reference(data, mixing))
+
+    def check_samples(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Read every sample once, and keep none: whether the scan is whole, before hours are spent on it.
+
+        Parameters
+        ----------
+        progress
+            Called with (slices checked, slices in all).
+
+        Raises
+        ------
+        DataError
+            As `read_slice` would.
+        """
+        raw = self._layout.raw
+        for number in range(self.n_slices):
+            rows = self._layout.lines.of_slice(number).row
+            is_signal = False
+            for some in np.array_split(rows, max(len(rows) // CHECKED_AT_ONCE, 1)):
+                for length in np.unique(raw.heads["number_of_samples"][some]):
+                    samples = raw.samples(some[raw.heads["number_of_samples"][some] == length])
+                    is_signal = is_signal or bool(samples.any())
+            self._require_signal(number, is_signal)
+            if progress:
+                progress(number + 1, self.n_slices)
+        _ = self._assembly
+
+    def _require_signal(self, number: int, is_signal: bool) -> None:
+        if not is_signal:
+            raise DataError("all samples are zero", where=f"{self.plan.source}, slice {number}")
 
     @cached_property
     def _assembly(self) -> Assembly:
@@ -106,14 +145,14 @@ class Scan:
 
     def _meta(self, number: int, lines: Lines, rows: int) -> CineMeta:
         raw, grid = self._layout.raw, self._layout.grid
-        warnings = [*self.plan.warnings, *self._assembly.warnings]
+        warnings = dict.fromkeys((*self.plan.warnings, *self._assembly.warnings))  # in order, each once
         return CineMeta(
             source=self.plan.source,
             slice=number,
             frame_times_ms=frame_times(raw, lines, self.plan.n_frames[number]),
             pixel_size_mm=grid.pixel_size_mm,
             slice_thickness_mm=max(raw.header.encodings[0].recon.fov_mm[2], 0.0) or 1.0,
-            geometry=read_geometry(raw.heads[lines.row], raw.header.patient_position, warnings.append),
+            geometry=read_geometry(raw.heads[lines.row], raw.header.patient_position, warnings.setdefault),
             protocol=raw.header.protocol,
             warnings=tuple(warnings),
             crop_y=grid.y if grid.y < rows else None,

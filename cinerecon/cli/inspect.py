@@ -1,0 +1,84 @@
+"""The command ``cinerecon inspect``."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cinerecon.workflows.intake import ScanPlan
+
+
+def inspect(
+    scan: Annotated[Path, typer.Argument(help="Raw scan, ISMRMRD (.h5).")],
+    noise: Annotated[Path | None, typer.Option(help="Separate noise scan, ISMRMRD.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Group to read, where the file holds several.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--intake", help="Override a setting of intake, e.g. select.contrast=0.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+) -> None:
+    """Say what is in a raw scan, and what would be done with it: kept, dropped, and why."""
+    from cinerecon.cli.progress import progress_bar
+    from cinerecon.workflows.intake import IntakeConfig, open_scan
+
+    opened = open_scan(scan, IntakeConfig().with_settings(setting or ()), noise=noise, dataset=dataset)
+    with progress_bar() as progress:
+        opened.check_samples(lambda done, total: progress("checking samples", done / total))
+    if as_json:
+        print(json.dumps(asdict(opened.plan), indent=2))
+    else:
+        _print_plan(opened.plan)
+
+
+def _print_plan(plan: "ScanPlan") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in _rows(plan):
+        table.add_row(label, text)
+    Console(markup=False, highlight=False).print(table)
+
+
+def _rows(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
+    y, x = plan.matrix
+    dy, dx = plan.pixel_size_mm
+    counts = sorted(set(plan.n_frames))
+    field = "" if plan.field_strength_tesla is None else f", {plan.field_strength_tesla:.3g} T"
+    yield "scan", f"{plan.source}, group {plan.dataset or '/'}"
+    yield "scanner", (plan.scanner or "unknown") + field + (f", {plan.protocol}" if plan.protocol else "")
+    yield "slices", str(plan.n_slices)
+    yield "frames", f"{' to '.join(map(str, (counts[0], counts[-1])[: len(counts)]))}, counted in {plan.time_counter}"
+    yield "coils", str(plan.n_coils)
+    yield (
+        "matrix",
+        f"{y} x {x} (y x) pixels of {dy:.2f} x {dx:.2f} mm, encoded {' x '.join(map(str, plan.encoded_matrix))}",
+    )
+    echo = "symmetric" if plan.echo_fraction == 1 else f"asymmetric, {plan.echo_fraction:.0%} of the readout measured"
+    yield "readout", f"oversampled {plan.oversampling:.3g}x, echo {echo}"
+    yield "lines", f"{plan.lines_per_frame:.4g} of {plan.n_lines} per frame"
+    acs = f"{plan.acceleration_without_acs:.3g} without the {plan.n_acs} ACS lines" if plan.n_acs else "no ACS lines"
+    yield "acceleration", f"{plan.acceleration:.3g}, {acs}"
+    yield "averages", str(plan.n_averages)
+    yield "noise scan", plan.noise
+    yield from _labelled("flags", (f"{count:>6} {name}" for name, count in plan.flags.items()))
+    yield "kept", f"{plan.n_kept} of {plan.n_readouts} readouts"
+    n_noise = plan.n_readouts - plan.n_kept - sum(part.n_readouts for part in plan.dropped)
+    dropped = [f"{part.n_readouts:>6} {part.reason}" for part in plan.dropped]
+    yield from _labelled(
+        "dropped", [f"{n_noise:>6} flag 19: noise, used for whitening alone"] * bool(n_noise) + dropped
+    )
+    yield from _labelled("plan", (f"{number}. {step}" for number, step in enumerate(plan.steps, 1)))
+    yield from _labelled("warning", plan.warnings)
+
+
+def _labelled(label: str, texts: "Iterator[str] | list[str] | tuple[str, ...]") -> Iterator[tuple[str, str]]:
+    """The label stands before the first text only."""
+    for number, text in enumerate(texts):
+        yield label if number == 0 else "", text
