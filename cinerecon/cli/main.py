@@ -7,9 +7,13 @@ from typing import Annotated
 import typer
 
 from cinerecon.cli.doctor import doctor
+from cinerecon.cli.evaluate import evaluate
+from cinerecon.cli.inspect import inspect
 from cinerecon.cli.mask import mask
 from cinerecon.cli.models import models
 from cinerecon.cli.recon import recon
+from cinerecon.cli.simulate import simulate
+from cinerecon.cli.train import train
 from cinerecon.errors import CineReconError
 
 app = typer.Typer(
@@ -28,7 +32,7 @@ def cinerecon(
     """Turn an accelerated cine cardiac MRI raw scan into images: classical methods and deep unrolled networks."""
 
 
-for command in (recon, mask, models, doctor):
+for command in (inspect, recon, simulate, mask, train, evaluate, models, doctor):
     app.command()(command)
 
 

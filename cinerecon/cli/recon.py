@@ -70,18 +70,8 @@ def _print_report(report: "ReconReport") -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in (
-        "slice",
-        "frames",
-        "coils",
-        "matrix",
-        "acceleration",
-        "outside ACS",
-        "read",
-        "maps",
-        "recon",
-        "residual",
-    ):
+    headings = ("slice", "frames", "coils", "matrix", "accel (no ACS)", "read", "maps", "recon", "residual")
+    for heading in headings:
         table.add_column(heading, justify="right")
     for part in report.slices:
         table.add_row(*_row(part))
@@ -113,8 +103,7 @@ def _row(part: "SliceReport") -> list[str]:
         str(cine.n_frames),
         str(part.n_coils),
         f"{cine.matrix[0]} x {cine.matrix[1]}",
-        f"{part.acceleration:.2f}",
-        f"{part.acceleration_without_acs:.2f}",
+        f"{part.acceleration:.2f} ({part.acceleration_without_acs:.2f})",
         *times,
         f"{part.residual:.3f}",
     ]

@@ -12,6 +12,7 @@ from torch import Tensor
 from cinerecon.data.cine import CineData, crop_image
 from cinerecon.data.export import Target, export
 from cinerecon.data.image import CineImage
+from cinerecon.data.mrd_file import require_hdf5
 from cinerecon.data.mrd_images import read_header
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.methods.base import Reconstructor, encoding_of
@@ -136,9 +137,11 @@ def reconstruct_scan(request: ReconRequest, progress: Progress | None = None) ->
     targets = request.targets
     for target in targets:
         target.check(force=request.force)
+    require_hdf5(request.scan)
     device = pick_device(request.device)
     method = load_method(request.model, request.settings, device=device, weights=request.weights)
-    scan = open_scan(request.scan, _intake_config(request, method), noise=request.noise, dataset=request.dataset)
+    config = _intake_config(request, method)
+    scan = open_scan(request.scan, config, noise=request.noise, dataset=request.dataset)
     reports = []
     chosen = _chosen_slices(request.slices, scan)
     for number, index in enumerate(chosen):
@@ -147,7 +150,7 @@ def reconstruct_scan(request: ReconRequest, progress: Progress | None = None) ->
             if progress:
                 progress(f"slice {index}: {text}", (number + fraction) / len(chosen))
 
-        reports.append(_reconstruct_slice(request, scan, index, method, device, report))
+        reports.append(_reconstruct_slice(request, scan, index, method, device, config.csm, report))
     header = read_header(request.scan, request.dataset)
     written = {}
     for target in targets:
@@ -179,15 +182,17 @@ def _reconstruct_slice(
     index: int,
     method: Reconstructor,
     device: str,
-    report: Callable[[str, float], None],
+    csm: str,
+    report: Progress,
 ) -> SliceReport:
     seconds: dict[str, float] = {}
     report("reading, estimating coil maps", 0.0)
     with _timed(seconds, "read"):
-        data = _chosen_frames(scan.read_slice(index), request.frames).to(device)
+        data = _chosen_frames(scan.read_slice(index, seconds), request.frames).to(device)
+    seconds["read"] -= seconds["maps"]
     if request.undersample:
         with _timed(seconds, "maps"):
-            data = undersample(data, request.undersample, seed=request.seed + index, csm=request.csm or "espirit")
+            data = undersample(data, request.undersample, seed=request.seed + index, csm=csm)
     report("reconstructing", 0.2)
     with _timed(seconds, "reconstruct"), torch.inference_mode():
         image = method(data, lambda done, total: report("reconstructing", 0.2 + 0.8 * done / max(total, 1)))

@@ -1,0 +1,187 @@
+"""A raw scan becomes images: right ones, measured honestly, and nothing is lost when something goes wrong."""
+
+import h5py
+import ismrmrd
+import numpy as np
+import pytest
+import torch
+from helpers import complex_randn, relative_error
+
+from cinerecon.data.cine import CineData
+from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
+from cinerecon.physics.sampling import net_acceleration
+from cinerecon.workflows.mask import draw_mask
+from cinerecon.workflows.recon import ReconRequest, reconstruct_scan
+from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
+from cinerecon.workflows.undersample import undersample
+
+SIZES = {"frames": 6, "ky": 40, "kx": 44, "coils": 4, "slices": 2, "noise": 0.002}
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scan") / "full.h5"
+    simulate_scan(path, SimulateConfig(**SIZES))
+    return path
+
+
+def run(scan, tmp_path, *names, model="zerofilled", **options):
+    options = {"csm": "walsh"} | options
+    outputs = tuple(str(tmp_path / name) for name in (names or ("out.npz",)))
+    return reconstruct_scan(ReconRequest(scan, model, outputs=outputs, **options))
+
+
+def test_a_full_scan_gives_the_truth(scan, tmp_path):
+    report = run(scan, tmp_path, csm="espirit")
+    assert [part.cine.meta.slice for part in report.slices] == [0, 1]
+    for part in report.slices:
+        assert part.acceleration == 1
+        assert part.quality["psnr"] > 38
+        assert part.residual < 0.05
+        assert set(part.seconds) == {"read", "maps", "reconstruct"}
+    arrays = np.load(tmp_path / "out.npz")
+    error = np.abs(np.abs(arrays["image"]) - np.abs(arrays["reference"])).max()
+    assert error < 0.05 * np.abs(arrays["reference"]).max()
+
+
+def test_default_outputs_lie_beside_the_scan(tmp_path):
+    scan = tmp_path / "heart.h5"
+    simulate_scan(scan, SimulateConfig(**SIZES | {"frames": 3, "slices": 1}))
+    report = reconstruct_scan(ReconRequest(scan, "zerofilled"))
+    expected = [tmp_path / f"heart.zerofilled{ending}" for ending in (".h5", ".mp4", ".png")]
+    assert list(report.written) == expected
+    assert all(path.stat().st_size > 1000 for path in expected)
+
+
+def test_images_keep_header_and_geometry_of_the_scan(scan, tmp_path):
+    run(scan, tmp_path, "out.h5")
+    with ismrmrd.Dataset(str(scan), mode="r") as raw, ismrmrd.Dataset(str(tmp_path / "out.h5"), mode="r") as images:
+        header = ismrmrd.xsd.CreateFromDocument(images.read_xml_header())
+        assert header.encoding[0].reconSpace.matrixSize.x == 44
+        last = raw.read_acquisition(raw.number_of_acquisitions() - 1)
+        image = images.read_image("image_0", images.number_of_images("image_0") - 1)
+        assert np.allclose(list(image.read_dir), list(last.read_dir), atol=1e-6)
+        assert np.allclose(list(image.position), list(last.position), atol=1e-3)
+
+
+def test_only_the_chosen_slices_and_frames(scan, tmp_path):
+    report = run(scan, tmp_path, slices=(1,), frames="1:4")
+    whole = run(scan, tmp_path, "whole.npz")
+    (part,) = report.slices
+    assert part.cine.meta.slice == 1
+    assert part.cine.n_frames == 3
+    assert part.cine.meta.frame_times_ms == whole.slices[1].cine.meta.frame_times_ms[1:4]
+    assert np.allclose(part.cine.image, whole.slices[1].cine.image[1:4])
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"slices": (2,)}, "no slice 2"),
+        ({"frames": "4:2"}, "no frame"),
+        ({"frames": "some"}, "not first:last"),
+        ({"device": "toaster"}, "no device"),
+        ({"model": "zerofiled"}, "unknown method"),
+        ({"undersample": "gausian:8"}, "unknown sampling pattern"),
+        ({"csm": "guess"}, "csm"),
+    ],
+)
+def test_wrong_requests_are_named_and_write_nothing(scan, tmp_path, options, match):
+    with pytest.raises(ConfigError, match=match):
+        run(scan, tmp_path, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_output_is_refused_before_any_work(scan, tmp_path):
+    (tmp_path / "out.npz").write_bytes(b"precious")
+    with pytest.raises(FileError, match="exists already"):
+        run(tmp_path / "no such scan", tmp_path)
+    assert (tmp_path / "out.npz").read_bytes() == b"precious"
+    run(scan, tmp_path, force=True)
+    assert "image" in np.load(tmp_path / "out.npz")
+
+
+def test_undersampling_after_the_fact(scan, tmp_path):
+    """Maps and image come from fewer points, the truth stays; a better method is nearer to it."""
+    zerofilled = run(scan, tmp_path, "a.npz", undersample="kt-equispaced:2,acs=10")
+    cgsense = run(scan, tmp_path, "b.npz", model="cgsense", undersample="kt-equispaced:2,acs=10")
+    for worse, better in zip(zerofilled.slices, cgsense.slices, strict=True):
+        assert 1.5 < worse.acceleration < 2
+        assert worse.acceleration_without_acs > worse.acceleration
+        assert better.quality["psnr"] > worse.quality["psnr"] + 3
+        assert better.residual < worse.residual
+
+
+def test_undersampling_with_a_mask_file(scan, tmp_path):
+    from cinerecon.physics.sampling import parse_mask
+
+    mask = tmp_path / "mask.npz"
+    draw_mask(parse_mask("kt-equispaced:2"), 6, 40, 44, seed=3, output=mask)
+    report = run(scan, tmp_path, undersample=str(mask))
+    assert all(part.acceleration == 2 for part in report.slices)
+    wrong = tmp_path / "wrong.npz"
+    draw_mask(parse_mask("kt-equispaced:2"), 5, 40, 44, seed=3, output=wrong)
+    with pytest.raises(ConfigError, match="mask has 5 frames, the scan has 6"):
+        run(scan, tmp_path, "b.npz", undersample=str(wrong))
+
+
+def test_undersampling_keeps_exactly_the_points_of_the_mask():
+    kspace = complex_randn(5, 3, 24, 20, dtype=torch.complex64)
+    data = CineData(kspace, torch.ones(5, 1, 24, 1, dtype=torch.bool), complex_randn(3, 24, 20, dtype=torch.complex64))
+    before = data.kspace.clone()
+    once = undersample(data, "uniform:3,acs=4", seed=1, csm="walsh")
+    again = undersample(data, "uniform:3,acs=4", seed=1, csm="walsh")
+    assert torch.equal(once.kspace, again.kspace)
+    assert torch.equal(data.kspace, before)
+    assert relative_error(once.kspace, kspace * once.mask) == 0
+    assert net_acceleration(once.mask) == 3
+    with pytest.raises(DataError, match="undersampled already"):
+        undersample(once, "uniform:2")
+
+
+def test_an_image_that_explains_little_is_warned_of(scan, tmp_path, monkeypatch):
+    import cinerecon.workflows.recon as recon
+
+    class Nothing:
+        config = None
+
+        def __call__(self, data, progress=None):
+            return torch.zeros(data.n_frames, *data.matrix, dtype=torch.complex64)
+
+    monkeypatch.setattr(recon, "load_method", lambda *args, **options: Nothing())
+    report = run(scan, tmp_path)
+    assert report.slices[0].residual == pytest.approx(1)
+    assert any("100% of the measured data unexplained" in text for text in report.warnings)
+
+
+def test_an_interrupted_run_leaves_nothing(scan, tmp_path, monkeypatch):
+    import cinerecon.data.npz as npz
+
+    def interrupt(path, cines):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(npz, "write_npz", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(scan, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_runs_from_start_to_end(scan, tmp_path):
+    seen = []
+    reconstruct_scan(
+        ReconRequest(scan, "cgsense", outputs=(str(tmp_path / "out.npz"),)), lambda *call: seen.append(call)
+    )
+    fractions = [fraction for _, fraction in seen]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0, 1)
+    assert any(text.startswith("slice 1") for text, _ in seen)
+
+
+def test_a_damaged_scan_is_refused(tmp_path):
+    scan = tmp_path / "empty.h5"
+    with h5py.File(scan, "w"):
+        pass
+    with pytest.raises(CineReconError):
+        run(scan, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.h5"]
