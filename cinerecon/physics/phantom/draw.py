@@ -19,8 +19,7 @@ from cinerecon.physics.phantom.strain import Size
 from cinerecon.physics.phantom.tissues import Tissues
 from cinerecon.physics.phantom.torso import Torso
 
-
-_POINTS_AT_ONCE = 40_000  # few enough that the working arrays stay in the cache
+_POINTS_AT_ONCE = 32_000  # so few that the working arrays stay in the cache, and one thread does the work
 
 
 class PhantomConfig(Config):
@@ -165,11 +164,11 @@ def _move_body(
     """The body in every frame: it breathes, and what lies near the heart is pulled along with the beat."""
     plane, (n_y, n_x) = scene.plane, config.matrix
     u, v, w = scene.pose.to_heart(plane.points(config.matrix))
-    near = torch.exp(-((u - 15) ** 2 + v**2 + (w - 40) ** 2) / (2 * 60.0**2))
+    near = torch.exp2(-((u - 15) ** 2 + v**2 + (w - 40) ** 2) / 5000.0)
     off = [p - float(c) for p, c in zip(plane.points(config.matrix), scene.pose.centre, strict=True)]
     beat = scene.heart.cycle.ventricles(time) * rng.uniform(2.0, 7.0) / 60
     head_ward = float(plane.x_dir[2]), float(plane.y_dir[2])
-    wide = torch.exp(-(off[0] ** 2 + off[1] ** 2) / (2 * 90.0**2))
+    wide = torch.exp2(-(off[0] ** 2 + off[1] ** 2) / 11000.0)
     shifts = []
     for axis, lift in ((plane.y_dir, head_ward[1]), (plane.x_dir, head_ward[0])):
         inward = sum(float(a) * o for a, o in zip(axis, off, strict=True)) * near

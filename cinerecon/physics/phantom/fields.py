@@ -25,11 +25,10 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], cutoff: float
     padded = tuple(int(1.5 * n) for n in shape)
     frequencies = (np.fft.fftfreq(n) * n / 1.5 for n in padded)
     squared = reduce(np.add.outer, [f**2 for f in frequencies])
-    spectrum = torch.fft.fftn(torch.from_numpy(rng.standard_normal(padded, dtype=np.float32)))
-    spectrum *= torch.from_numpy(np.exp(-squared / (2 * cutoff**2)).astype(np.float32))
-    field = torch.fft.ifftn(spectrum).real[tuple(slice(n) for n in shape)]
+    spectrum = np.fft.fftn(rng.standard_normal(padded, dtype=np.float32)) * np.exp(-squared / (2 * cutoff**2))
+    field = np.fft.ifftn(spectrum).real[tuple(slice(n) for n in shape)]
     field = field - field.mean()
-    return field / field.std().clamp_min(1e-12)
+    return torch.from_numpy((field / max(field.std(), 1e-12)).astype(np.float32))
 
 
 class Texture:
@@ -76,15 +75,15 @@ class Reading:
         shape = torch.broadcast_shapes(*(p.shape for p in points))
         grid = torch.empty(*shape, 3)
         for axis, (point, offset) in enumerate(zip(points, self.offset, strict=True)):
-            grid[..., axis] = point / self.period_mm + offset
-        grid.frac_().add_((grid < 0).to(grid.dtype)).mul_(2).sub_(1)
+            turns = point / self.period_mm + offset
+            grid[..., axis] = 2 * (turns - turns.floor()) - 1
         values = torch.nn.functional.grid_sample(self.fields, grid.reshape(1, 1, 1, -1, 3), align_corners=True)
         return values.reshape(-1, *shape)
 
 
 def tubes(first: Tensor, second: Tensor, size: float | Tensor) -> Tensor:
     """Branching tubes, e.g. vessels: where two random fields are both near zero, which in space is along curves."""
-    return torch.exp((first**2 + second**2) * (-0.5 / size**2))
+    return torch.exp2((first**2 + second**2) * (-0.72 / size**2))
 
 
 def coverage(distance_mm: Tensor, edge_mm: float) -> Tensor:
@@ -97,13 +96,17 @@ def paint(image: Tensor, value: Tensor | float, alpha: Tensor) -> Tensor:
     return image + alpha * (value - image)
 
 
+def length(*parts: Tensor) -> Tensor:
+    """Length of a vector from its parts. Unlike a square root, `hypot` is not spread over threads that wait."""
+    return reduce(torch.hypot, parts)
+
+
 def ellipsoid(points: Points, semi_axes: tuple[Tensor | float, Tensor | float, Tensor | float]) -> Tensor:
     """Signed distance [mm] to the surface of an ellipsoid at the origin, to first order near the surface."""
     scaled = [p / a for p, a in zip(points, semi_axes, strict=True)]
-    level = torch.sqrt(scaled[0] ** 2 + scaled[1] ** 2 + scaled[2] ** 2 + 1e-6)
-    slope = [s / a for s, a in zip(scaled, semi_axes, strict=True)]
-    steepness = torch.sqrt(slope[0] ** 2 + slope[1] ** 2 + slope[2] ** 2 + 1e-8)
-    return level * (level - 1) / steepness
+    level = length(*scaled)
+    steepness = length(*(s / a for s, a in zip(scaled, semi_axes, strict=True)))
+    return level * (level - 1) / steepness.clamp_min(1e-4)
 
 
 def capsule(
@@ -111,11 +114,10 @@ def capsule(
 ) -> Tensor:
     """Signed distance [mm] to a round tube between two points."""
     axis = [e - s for s, e in zip(start, end, strict=True)]
-    length2 = sum(a * a for a in axis)
     rel = [p - s for p, s in zip(points, start, strict=True)]
-    along = ((rel[0] * axis[0] + rel[1] * axis[1] + rel[2] * axis[2]) / length2).clamp(0, 1)
-    off = [r - along * a for r, a in zip(rel, axis, strict=True)]
-    return torch.sqrt(off[0] ** 2 + off[1] ** 2 + off[2] ** 2 + 1e-6) - radius
+    along = (rel[0] * axis[0] + rel[1] * axis[1] + rel[2] * axis[2]) / sum(a * a for a in axis)
+    along = along.clamp(0, 1)
+    return length(*(r - along * a for r, a in zip(rel, axis, strict=True))) - radius
 
 
 def smooth_min(a: Tensor, b: Tensor, blend_mm: float) -> Tensor:

@@ -45,7 +45,7 @@ class Pose:
     def to_heart(self, points: Points) -> Points:
         """Body coordinates to heart coordinates [mm]."""
         rel = [p - float(c) for p, c in zip(points, self.centre, strict=True)]
-        u, v, w = (sum(float(a) * r for a, r in zip(axis, rel, strict=True)) for axis in self.axes)
+        u, v, w = (float(a) * rel[0] + float(b) * rel[1] + float(c) * rel[2] for a, b, c in self.axes)
         return u, v, w + self.depth_mm
 
 
