@@ -7,7 +7,7 @@ from typing import Literal
 
 from cinerecon.config import Config, nearest_name
 from cinerecon.errors import ConfigError
-from cinerecon.methods.base import Reconstructor
+from cinerecon.methods.base import Reconstructor, models_folder
 
 Loader = Callable[[], tuple[type[Config], Callable[..., Reconstructor]]]
 
@@ -111,6 +111,6 @@ def find_method(name: str) -> Method:
     """
     if name in METHODS:
         return METHODS[name]
-    if Path(name).is_dir():
+    if Path(name).is_dir() or (models_folder() / name).is_dir():
         return Method(name, "deep", "a trained network", _unrolled)
     raise ConfigError(f"unknown method '{name}'", where="--model", hint=nearest_name(name, list(METHODS)))

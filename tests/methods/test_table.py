@@ -48,6 +48,10 @@ def test_a_folder_that_is_not_there_is_an_unknown_method(tmp_path):
         find_method(str(tmp_path / "run"))
 
 
+def test_a_folder_is_a_trained_network(tmp_path):
+    assert find_method(str(tmp_path)).kind == "deep"
+
+
 def test_importing_the_table_imports_no_method():
     code = (
         "import sys, cinerecon.methods.table; "
