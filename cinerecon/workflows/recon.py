@@ -56,8 +56,8 @@ class ReconRequest:
         Sampling pattern or mask file, for a fully sampled scan that is to be undersampled after the fact.
     seed
         Of the sampling pattern.
-    weights, settings
-        Weights in place of the method's own; ``key=value`` texts.
+    weights, settings, intake
+        Weights in place of the method's own; ``key=value`` texts for the method and for intake.
     force
         Overwrite existing files.
     """
@@ -75,6 +75,7 @@ class ReconRequest:
     seed: int = 0
     weights: Path | None = None
     settings: tuple[str, ...] = ()
+    intake: tuple[str, ...] = ()
     force: bool = False
 
     @property
@@ -165,7 +166,8 @@ def reconstruct_scan(request: ReconRequest, progress: Progress | None = None) ->
 def _intake_config(request: ReconRequest, method: Reconstructor) -> IntakeConfig:
     """The settings a network was trained with, or the defaults; then what the user asks for."""
     config = IntakeConfig.parse(getattr(method.config, "intake", {}), where=request.model)
-    return config if request.csm is None else config.with_settings([f"csm={request.csm}"])
+    asked = request.intake if request.csm is None else (*request.intake, f"csm={request.csm}")
+    return config.with_settings(asked)
 
 
 def _chosen_slices(wanted: tuple[int, ...], scan: Scan) -> tuple[int, ...]:

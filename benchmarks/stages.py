@@ -1,0 +1,32 @@
+"""Time the stages of a reconstruction: an 8-coil, 160 x 192, 25-frame scan, from the raw file to the images."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from cinerecon.workflows.recon import ReconRequest, reconstruct_scan
+from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="slrnet")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        scan = Path(folder) / "scan.h5"
+        simulate_scan(scan, SimulateConfig(frames=25, ky=160, kx=192, coils=8, undersample="gaussian:8,acs=4"))
+        print("| read [s] | maps [s] | reconstruct [s] | write .h5 [s] | around / reconstruct | peak memory [MB] |")
+        print("|---|---|---|---|---|---|")
+        for _ in range(options.repeats):
+            output = str(Path(folder) / "image.h5")
+            report = reconstruct_scan(ReconRequest(scan, options.model, outputs=(output,), force=True))
+            seconds, write = report.slices[0].seconds, sum(report.written.values())
+            around = seconds["read"] + seconds["maps"] + write
+            stages = [f"{value:.2f}" for value in (seconds["read"], seconds["maps"], seconds["reconstruct"], write)]
+            ratio, memory = around / seconds["reconstruct"], report.peak_memory_mb
+            print("| " + " | ".join([*stages, f"{ratio:.2f}", f"{memory:.0f}"]) + " |")
+
+
+if __name__ == "__main__":
+    main()
