@@ -25,7 +25,7 @@ def recon(
     slices: Annotated[list[int] | None, typer.Option("--slice", help="Only this slice; may be repeated.")] = None,
     frames: Annotated[str, typer.Option(help="Only these frames, first:last, the last not included.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    csm: Annotated[str | None, typer.Option(help="How coil maps are estimated: espirit or walsh.")] = None,
+    csm: Annotated[str | None, typer.Option(help="How coil maps are estimated: smooth, espirit or walsh.")] = None,
     noise: Annotated[Path | None, typer.Option(help="Separate noise scan, ISMRMRD.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Group to read, where the file holds several.")] = None,
     undersample: Annotated[

@@ -49,7 +49,7 @@ class ReconRequest:
     device
         ``auto``, ``cpu``, ``cuda``.
     csm
-        How coil maps are estimated, ``espirit`` or ``walsh``; None leaves it to the method.
+        How coil maps are estimated, ``smooth``, ``espirit`` or ``walsh``; None leaves it to the method.
     noise, dataset
         Separate noise scan; group inside the file.
     undersample

@@ -14,7 +14,7 @@ from cinerecon.physics.sampling import parse_mask
 from cinerecon.workflows.intake import block_of_lines
 
 
-def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "espirit") -> CineData:
+def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smooth") -> CineData:
     """Sample a fully sampled slice again, with fewer points: maps from these points alone, reference kept.
 
     Parameters

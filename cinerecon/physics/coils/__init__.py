@@ -6,11 +6,13 @@ from cinerecon.physics.coils.compression import (
     geometric_compression_matrices,
 )
 from cinerecon.physics.coils.espirit import espirit, espirit_eigenmaps
-from cinerecon.physics.coils.estimate import estimate_csm, time_average
+from cinerecon.physics.coils.estimate import CsmMethod, estimate_csm, time_average
+from cinerecon.physics.coils.smooth import smooth_maps
 from cinerecon.physics.coils.walsh import walsh
 from cinerecon.physics.coils.whitening import apply_coil_matrix, noise_covariance, whitening_matrix
 
 __all__ = [
+    "CsmMethod",
     "apply_coil_matrix",
     "apply_geometric_compression",
     "compression_matrix",
@@ -19,6 +21,7 @@ __all__ = [
     "estimate_csm",
     "geometric_compression_matrices",
     "noise_covariance",
+    "smooth_maps",
     "time_average",
     "walsh",
     "whitening_matrix",

@@ -1,12 +1,23 @@
-"""Coil maps of an undersampled cine, from its own time average."""
+"""Coil maps of a cine, undersampled or not, from its own time average."""
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from cinerecon.errors import ConfigError
 from cinerecon.physics.coils.espirit import espirit
+from cinerecon.physics.coils.smooth import smooth_maps
 from cinerecon.physics.coils.walsh import walsh
 from cinerecon.physics.fourier import ifft2c
+
+CsmMethod = Literal["smooth", "espirit", "walsh"]
+
+MIN_DENSITY = 0.8
+"""Sampled share of a calibration region: random holes at its rim are harmless, regular gaps would not be."""
+
+MAX_SIZE = 128
+"""Largest resolution at which splines are fitted; beyond it is only work."""
 
 
 def time_average(kspace: Tensor, mask: Tensor) -> Tensor:
@@ -26,8 +37,15 @@ def time_average(kspace: Tensor, mask: Tensor) -> Tensor:
     return kspace.sum(-4) / mask.sum(-4).clamp_min(1)
 
 
-def estimate_csm(kspace: Tensor, mask: Tensor, method: Literal["espirit", "walsh"] = "espirit") -> Tensor | None:
-    """Coil sensitivity maps of a cine, fully sampled or not.
+def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> Tensor | None:
+    """Coil sensitivity maps of a cine from its time average.
+
+    ``smooth`` starts from the adaptive combination of the low-resolution coil images and fits splines; it is the
+    most faithful, above all where the edge of the field of view cuts tissue (`benchmarks/coils.py` measures it).
+    ``espirit`` and ``walsh`` are the standard methods on the same calibration region.
+
+    All maps have unit norm at every pixel, also without signal: nothing of an image is lost where a support was
+    guessed wrong, and the combination S^H I of white noise is white noise of the same variance.
 
     Parameters
     ----------
@@ -36,13 +54,59 @@ def estimate_csm(kspace: Tensor, mask: Tensor, method: Literal["espirit", "walsh
     mask
         ``(*batch, frames, 1, ky, kx or 1)`` bool.
     method
-        ``espirit`` or ``walsh``.
+        ``smooth``, ``espirit`` or ``walsh``.
 
     Returns
     -------
     ``(*batch, coils, y, x)``, sum of squared magnitudes 1; None for one coil.
+
+    Raises
+    ------
+    ConfigError
+        If the method is unknown.
+    DataError
+        If the calibration region is too small for ESPIRiT.
     """
+    if method not in ("smooth", "espirit", "walsh"):
+        raise ConfigError(f"unknown method for coil maps '{method}'", hint="known: smooth, espirit, walsh")
     if kspace.shape[-3] == 1:
         return None
-    average = time_average(kspace, mask)
-    return espirit(average, crop=0) if method == "espirit" else walsh(ifft2c(average))
+    matrix = (kspace.shape[-2], kspace.shape[-1])
+    average, (n_y, n_x) = time_average(kspace, mask), calibration_size(mask, matrix[1])
+    if method == "espirit":
+        return espirit(average, n_acs=min(n_y, n_x, 32), threshold=1e-4, crop=0)
+    if method == "walsh":
+        return walsh(ifft2c(_outside_zero(average, n_y, n_x)))
+    coil_images = ifft2c(_centre(_centre(average, min(n_y, MAX_SIZE), -2), min(n_x, MAX_SIZE), -1))
+    return smooth_maps(coil_images, walsh(coil_images), matrix)
+
+
+def calibration_size(mask: Tensor, n_x: int) -> tuple[int, int]:
+    """The largest central region (ky, kx) that some frame or other samples densely, in all slices of a batch.
+
+    Parameters
+    ----------
+    mask
+        ``(*batch, frames, 1, ky, kx or 1)`` bool.
+    n_x
+        Number of kx.
+    """
+    sampled = mask.any(-4).flatten(0, -3).to(torch.float64).mean(0).cpu()  # (ky, kx or 1)
+    n_y, whole_readouts = sampled.shape[0], bool((sampled == sampled[:, :1]).all())
+    for lines in range(n_y, 0, -1):
+        columns = n_x if whole_readouts else max(1, round(lines / n_y * n_x))
+        if float(_centre(_centre(sampled, lines, -2), min(columns, sampled.shape[1]), -1).mean()) >= MIN_DENSITY:
+            return lines, columns
+    return 1, n_x
+
+
+def _outside_zero(kspace: Tensor, n_y: int, n_x: int) -> Tensor:
+    """K-space with zeros outside its central region of n_y lines and n_x columns."""
+    kept = torch.zeros_like(kspace)
+    _centre(_centre(kept, n_y, -2), n_x, -1).copy_(_centre(_centre(kspace, n_y, -2), n_x, -1))
+    return kept
+
+
+def _centre(array: Tensor, n_kept: int, dim: int) -> Tensor:
+    n = array.shape[dim]
+    return array.narrow(dim, n // 2 - n_kept // 2, n_kept)

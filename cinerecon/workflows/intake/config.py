@@ -16,7 +16,7 @@ class IntakeConfig(Config):
     n_virtual_coils: int | None = Field(
         None, ge=1, description="Compress to this many virtual coils (principal components); null keeps all."
     )
-    csm: Literal["espirit", "walsh"] = Field("espirit", description="Method for the coil maps.")
+    csm: Literal["smooth", "espirit", "walsh"] = Field("smooth", description="Method for the coil maps.")
     remove_oversampling: bool = Field(
         True, description="Cut the image along the readout to the field of view that was asked for."
     )

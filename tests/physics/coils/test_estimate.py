@@ -1,7 +1,23 @@
+import pytest
 import torch
+from coil_phantom import agreement, smooth_coils
 from helpers import complex_randn, relative_error
 
+from cinerecon.errors import ConfigError
 from cinerecon.physics.coils import estimate_csm, time_average
+from cinerecon.physics.coils.estimate import calibration_size
+from cinerecon.physics.fourier import fft2c
+
+METHODS = ("smooth", "espirit", "walsh")
+
+
+def scan(n_frames=12, n_y=48, n_x=45, acceleration=4, n_acs=8):
+    """A static object, lines drawn at random in each frame."""
+    csm, image = smooth_coils(5, n_y, n_x)
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.rand(n_frames, 1, n_y, 1, generator=generator) < 1 / acceleration
+    mask[:, :, n_y // 2 - n_acs // 2 : n_y // 2 + n_acs // 2] = True
+    return csm, image, fft2c(csm * image) * mask, mask
 
 
 def test_time_average_divides_by_the_times_sampled():
@@ -13,5 +29,52 @@ def test_time_average_divides_by_the_times_sampled():
     assert torch.equal(average[:, 2], torch.zeros(4, 5, dtype=kspace.dtype))
 
 
+@pytest.mark.parametrize(("method", "worst"), [("smooth", 0.9995), ("espirit", 0.999), ("walsh", 0.995)])
+def test_maps_come_from_undersampled_frames(method, worst):
+    csm, image, kspace, mask = scan()
+    before = kspace.clone()
+    maps = estimate_csm(kspace, mask, method)
+    assert float(agreement(maps, csm)[image.abs() > 0].quantile(0.01)) > worst
+    assert float((maps.norm(dim=0) - 1).abs().max()) < 1e-9
+    assert torch.equal(kspace, before)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_regular_gaps_around_a_calibration_region_leave_no_aliasing_in_the_maps(method):
+    csm, image, _, _ = scan()
+    mask = torch.zeros(3, 1, 48, 1, dtype=torch.bool)
+    mask[:, :, ::4] = mask[:, :, 12:36] = True
+    maps = estimate_csm(fft2c(csm * image) * mask, mask, method)
+    assert float(agreement(maps, csm)[image.abs() > 0].quantile(0.01)) > 0.98
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_batched_equals_looped_and_precision_is_kept(method):
+    *_, kspace, mask = scan()
+    slices = torch.stack([kspace, kspace.flip(-3)])
+    maps = estimate_csm(slices, mask.expand(2, *mask.shape), method)
+    assert relative_error(maps, torch.stack([estimate_csm(one, mask, method) for one in slices])) < 1e-7
+    assert estimate_csm(kspace.to(torch.complex64), mask, method).dtype == torch.complex64
+
+
+def test_calibration_region_is_what_is_sampled_densely():
+    mask = torch.ones(2, 1, 40, 1, dtype=torch.bool)
+    assert calibration_size(mask, 30) == (40, 30)
+    mask[:, :, :8:2] = mask[:, :, 32::2] = False
+    assert calibration_size(mask, 30) == (40, 30)
+    mask[:, :, :8] = mask[:, :, 32:] = False
+    assert calibration_size(mask, 30) == (30, 30)
+    square = torch.zeros(1, 1, 40, 20, dtype=torch.bool)
+    square[:, :, 12:28, 6:14] = True
+    n_y, n_x = calibration_size(square, 20)
+    assert 16 <= n_y <= 18
+    assert 8 <= n_x <= 9
+
+
 def test_one_coil_needs_no_maps():
     assert estimate_csm(complex_randn(3, 1, 8, 8), torch.ones(3, 1, 8, 1, dtype=torch.bool)) is None
+
+
+def test_unknown_method_is_told():
+    with pytest.raises(ConfigError, match="'sense'"):
+        estimate_csm(complex_randn(3, 2, 8, 8), torch.ones(3, 1, 8, 1, dtype=torch.bool), "sense")
