@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import complex_randn, relative_error
-from sigpy import linop
+from sigpy import linop, prox
 
 from cinerecon.methods import ktslr
 from cinerecon.methods.base import encoding_of
@@ -82,12 +82,18 @@ def test_a_block_is_shrunk_as_a_matrix_of_its_own():
     assert relative_error(found[:, 5:, :5], torch.from_numpy(alone)) < 1e-12
 
 
-def test_the_gradient_norm_shortens_vectors():
+def test_isotropic_total_variation_shortens_vectors():
     vectors = complex_randn(3, *SHAPE)
-    found = torch.from_numpy(ktslr._GradientNorm((3, *SHAPE), 0.7)(1, vectors.numpy()))
+    found = torch.from_numpy(ktslr._TotalVariation((3, *SHAPE), 0.7, True)(1, vectors.numpy()))
     length = torch.linalg.vector_norm(vectors, dim=0)
     assert torch.allclose(torch.linalg.vector_norm(found, dim=0), (length - 0.7).clamp(min=0))
     assert relative_error(found * length, vectors * (length - 0.7).clamp(min=0)) < 1e-12
+
+
+def test_anisotropic_total_variation_is_the_l1_of_sigpy():
+    differences = complex_randn(3, *SHAPE).numpy()
+    found = ktslr._TotalVariation((3, *SHAPE), 0.35, False)(2, differences)
+    np.testing.assert_allclose(found, prox.L1Reg((3, *SHAPE), 0.35)(2, differences), atol=1e-12)
 
 
 def test_without_penalties_full_sampling_gives_the_truth(make_cine):
