@@ -144,7 +144,7 @@ def write_raw(
     with moved_into_place(path) as temporary, h5py.File(temporary, "w", libver="earliest") as file:
         group = file.create_group("dataset")
         group.create_dataset("xml", data=[header_xml(protocol).encode()], dtype=h5py.special_dtype(vlen=bytes))
-        data = group.create_dataset("data", (0,), acquisition_dtype, maxshape=(None,), chunks=(1,))
+        data = group.create_dataset("data", (0,), acquisition_dtype, maxshape=(None,), chunks=(64,))
         _append(data, _noise_rows(noise, protocol))
         for number, readouts in enumerate(slices):
             _append(data, _image_rows(readouts, number, len(data), protocol))

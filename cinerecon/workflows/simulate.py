@@ -24,7 +24,7 @@ from cinerecon.physics.sampling import net_acceleration, parse_mask
 
 ComplexArray = NDArray[np.complex64]
 
-_NOISE_READOUTS, _NOISE_SAMPLES = 32, 256
+_NOISE_READOUTS, _NOISE_SAMPLES = 16, 256
 _TRUTH_STEP = 2.0**-14  # 96 dB below the maximum, and half the size on disk
 
 

@@ -1,5 +1,6 @@
 """The deformation of the heart: every point of every frame is followed back to where its tissue lay in end diastole."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,21 +52,31 @@ class Size:
         """Healthy hearts mostly; thick, wide and weak ones too."""
         scale = rng.uniform(0.95, 1.2)
         weak = rng.random() < 0.2
+        length, radius = scale * rng.uniform(84, 100), scale * rng.uniform(30, 37)
+        wall = rng.uniform(7, 11) if rng.random() < 0.8 else rng.uniform(11, 15)
+        plane_motion = rng.uniform(4, 9) if weak else rng.uniform(10, 19)
+        narrowing = rng.uniform(0.8, 0.92) if weak else rng.uniform(0.5, 0.74)
         return cls(
-            length=scale * rng.uniform(84, 100),
-            radius=scale * rng.uniform(30, 37),
-            wall=rng.uniform(7, 11) if rng.random() < 0.8 else rng.uniform(11, 15),
+            length=length,
+            radius=radius,
+            wall=wall,
             apex_wall=rng.uniform(4, 7),
             oval=rng.normal(0, 0.04),
             right_offset=scale * rng.uniform(26, 34),
             right_half=(scale * rng.uniform(33, 41), scale * rng.uniform(36, 45)),
             right_wall=rng.uniform(2.5, 4),
-            plane_motion=rng.uniform(4, 9) if weak else rng.uniform(10, 19),
-            squeeze=rng.uniform(0.01, 0.05) if weak else rng.uniform(0.07, 0.16),
+            plane_motion=plane_motion,
+            squeeze=_squeeze(radius, wall, 1 - plane_motion / length, narrowing),
             right_squeeze=rng.uniform(0.08, 0.15) if weak else rng.uniform(0.17, 0.32),
             twist=rng.uniform(0.08, 0.3),
             lags=(rng.normal(0, 0.015), rng.normal(0, 0.015), rng.normal(0, 0.02)),
         )
+
+
+def _squeeze(radius: float, wall: float, stretch: float, narrowing: float) -> float:
+    """By what part the outer radius shrinks where the inner one narrows, the wall shortens and keeps its volume."""
+    inner = radius - wall
+    return 1 - math.sqrt((narrowing * inner) ** 2 + (radius**2 - inner**2) / stretch) / radius
 
 
 @dataclass(frozen=True, eq=False)
