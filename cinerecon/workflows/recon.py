@@ -18,7 +18,7 @@ from cinerecon.errors import ConfigError, DataError
 from cinerecon.methods.base import Reconstructor, encoding_of
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
-from cinerecon.physics.sampling import count_acs, net_acceleration
+from cinerecon.physics.sampling import count_acs, net_acceleration, parse_mask
 from cinerecon.workflows.intake import IntakeConfig, Scan, open_scan
 from cinerecon.workflows.machine import peak_memory_mb, pick_device
 from cinerecon.workflows.undersample import undersample
@@ -28,6 +28,7 @@ Progress = Callable[[str, float], None]
 
 DEFAULT_ENDINGS = (".h5", ".mp4", ".png")
 LARGE_RESIDUAL = 0.5
+BEYOND_TRAINING = 1.2
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,24 @@ def _reconstruct_slice(
     with _timed(seconds, "reconstruct"), torch.inference_mode():
         image = method(data, lambda done, total: report("reconstructing", 0.2 + 0.8 * done / max(total, 1)))
         image = image.cpu()
+    data = replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *_outside_training(method, data))))
     return _judge(data, image, seconds, method_name=Path(request.model).name)
+
+
+def _outside_training(method: Reconstructor, data: CineData) -> list[str]:
+    """Warn of an acceleration beyond those that the recipe of a network trained it on."""
+    training = getattr(method.config, "training", None)
+    patches = training.get("patches") if isinstance(training, dict) else None
+    masks = patches.get("masks") if isinstance(patches, dict) else None
+    if not masks:
+        return []
+    largest = max(parse_mask(text).acceleration for text in masks)
+    found = net_acceleration(data.mask)
+    if found <= BEYOND_TRAINING * largest:
+        return []
+    return [
+        f"acceleration is {found:.1f}, the network was trained up to {largest:g}: expect errors that look like anatomy"
+    ]
 
 
 @contextmanager

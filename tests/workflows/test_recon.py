@@ -156,6 +156,23 @@ def test_an_image_that_explains_little_is_warned_of(scan, tmp_path, monkeypatch)
     assert any("100% of the measured data unexplained" in text for text in report.warnings)
 
 
+def test_an_acceleration_beyond_training_is_warned_of(scan, tmp_path, monkeypatch):
+    import cinerecon.workflows.recon as recon
+    from cinerecon.methods.unrolled import ModelConfig
+    from cinerecon.methods.zerofilled import ZeroFilled
+
+    class Trained(ZeroFilled):
+        config = None
+
+        def __init__(self):
+            self.config = ModelConfig(network="slrnet", training={"patches": {"masks": ["gaussian:2", "uniform:3"]}})
+
+    monkeypatch.setattr(recon, "load_method", lambda *args, **options: Trained())
+    assert not run(scan, tmp_path, undersample="kt-equispaced:3,acs=0").warnings
+    (warning,) = run(scan, tmp_path, undersample="kt-equispaced:5,acs=0", force=True).warnings
+    assert warning.startswith("acceleration is 5.0, the network was trained up to 3")
+
+
 def test_an_interrupted_run_leaves_nothing(scan, tmp_path, monkeypatch):
     import cinerecon.data.npz as npz
 
