@@ -70,6 +70,7 @@ def test_only_the_chosen_slices_and_frames(scan, tmp_path):
     (part,) = report.slices
     assert part.cine.meta.slice == 1
     assert part.cine.n_frames == 3
+    assert len(part.cine.meta.frame_times_ms) == 3
     assert part.cine.meta.frame_times_ms == whole.slices[1].cine.meta.frame_times_ms[1:4]
     assert np.allclose(part.cine.image, whole.slices[1].cine.image[1:4])
 

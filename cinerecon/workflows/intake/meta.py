@@ -9,6 +9,8 @@ from cinerecon.workflows.intake.counters import Warn
 from cinerecon.workflows.intake.lines import Lines
 
 SIEMENS_TICK_MS = 2.5
+SIMULATED = "cinerecon"
+"""Vendor of our own simulated scans, which count time as Siemens scanners do."""
 SHORTEST_FRAME_MS = 10.0
 """A header TR below this [ms] is the time between excitations, above it the temporal resolution of the cine."""
 
@@ -55,7 +57,7 @@ def frame_times(raw: RawScan, lines: Lines, n_frames: int) -> tuple[float, ...]:
     tr_ms = raw.header.tr_ms
     if tr_ms is not None and tr_ms >= SHORTEST_FRAME_MS:
         return tuple(round(number * tr_ms, 6) for number in range(n_frames))
-    if not raw.header.is_siemens:
+    if not (raw.header.is_siemens or raw.header.vendor == SIMULATED):
         return ()
     ticks = raw.heads["acquisition_time_stamp"][lines.row].astype(np.float64)
     mean = np.bincount(lines.frames, ticks - ticks.min(), n_frames) / np.bincount(lines.frames, minlength=n_frames)
