@@ -122,7 +122,7 @@ def _draw_signal(seed: int, config: PhantomConfig, offset_mm: float = 0.0) -> tu
     scene = replace(scene, plane=scene.plane.shifted(offset_mm))
     time = frame_times(rng, config.n_frames, config.n_beats)[:, None, None]
     breath = draw_breathing(rng, config.n_frames, config.n_beats)[:, None, None]
-    edge_mm = rng.uniform(1.3, 2.2) * scene.plane.pixel_mm
+    edge_mm = rng.uniform(1.0, 1.8) * scene.plane.pixel_mm
     image = _move_body(rng, _draw_body(scene, config, 1.2 * edge_mm), scene, config, time, breath)
     rows, columns, points = _around_heart(scene, config.matrix)
     lift = [float(axis[2]) for axis in scene.pose.axes]

@@ -45,7 +45,7 @@ class Heart:
         self._trabeculae = rng.uniform(0.8, 2.2)
         self._fat_mm = rng.uniform(1.0, 6.0)
         self._right_signal = rng.uniform(0.75, 1.05)
-        self._mottle = rng.uniform(0.06, 0.25)
+        self._mottle = rng.uniform(0.08, 0.28)
         self._inflow = rng.normal(0, 0.12)
         self._left_atrium = rng.normal(-4, 3), rng.normal(10, 3), rng.uniform(22, 29)
         self._right_atrium = rng.normal(48, 4), rng.normal(10, 4), rng.uniform(22, 28)
