@@ -31,7 +31,7 @@ class Config(BaseModel):
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
             if first["type"] == "extra_forbidden":
-                raise ConfigError(f"unknown setting '{key}'", where=where, hint=_nearest(key, cls)) from None
+                raise ConfigError(f"unknown setting '{key}'", where=where, hint=_nearest(cls, first["loc"])) from None
             message = f"setting '{key}': {first['msg'].lower()}, found {first['input']!r}"
             raise ConfigError(message, where=where) from None
 
@@ -56,10 +56,14 @@ class Config(BaseModel):
         return type(self).parse(values, where="--set")
 
 
-def _nearest(key: str, model: type[BaseModel]) -> str:
-    known = list(model.model_fields)
-    match = difflib.get_close_matches(key.split(".")[-1], known, n=1)
-    return f"did you mean '{match[0]}'?" if match else "one of: " + ", ".join(known)
+def _nearest(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
+    """The nearest setting of the (nested) model that a wrong key was meant for."""
+    *outer, wrong = path
+    for part in outer:
+        inner = model.model_fields[str(part)].annotation if part in model.model_fields else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return nearest_name(str(wrong), list(model.model_fields))
 
 
 def nearest_name(name: str, known: Sequence[str]) -> str:

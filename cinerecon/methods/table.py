@@ -22,8 +22,8 @@ class Method:
         What the user types.
     kind
         ``classical``: built as ``builder(config)``, from the defaults of its config class and the user's settings.
-        ``deep``: built as ``builder(source, settings, device=..., weights=...)``, where the source is a name under
-        ``models/`` or a folder that holds recipe and weights.
+        ``deep``: built as ``builder(source, settings, load=..., device=..., weights=...)``, where the source is a name
+        under ``models/`` or a folder that holds recipe and weights, and ``load`` is `load_method`.
     summary
         One line for the list of methods.
     load
@@ -95,7 +95,7 @@ def load_method(
     method = find_method(name)
     config_class, build = method.load()
     if method.kind == "deep":
-        return build(name, settings, device=device, weights=weights)
+        return build(name, settings, load=load_method, device=device, weights=weights)
     if weights is not None:
         raise ConfigError(f"{name} is a classical method and takes no weights", where=str(weights))
     return build(config_class().with_settings(settings))

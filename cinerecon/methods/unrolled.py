@@ -4,7 +4,7 @@ Scale lives here and nowhere else: data are divided by the brightness of their t
 shows nearly as a full one does, and the image is multiplied back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cinerecon import networks
-from cinerecon.config import Config, read_yaml
+from cinerecon.config import Config, nearest_name, read_yaml
 from cinerecon.data.cine import CineData
-from cinerecon.errors import WeightsError
-from cinerecon.methods.base import Progress, models_folder
+from cinerecon.errors import ConfigError, WeightsError
+from cinerecon.methods.base import Progress, Reconstructor, models_folder
 from cinerecon.physics.coils import time_average
 from cinerecon.physics.operators import Encoding
 
@@ -27,13 +27,22 @@ RECIPE = "model.yaml"
 WEIGHTS = "weights.safetensors"
 
 
+class StartConfig(Config):
+    """The method that makes the image an unrolled network starts from."""
+
+    method: str = Field(description="a classical method")
+    settings: tuple[str, ...] = Field((), description="key=value texts for it")
+
+
 class ModelConfig(Config):
     """A network and how it is run: the part of ``model.yaml`` that reconstruction needs."""
 
     network: str = Field(description="name of the network")
     architecture: dict[str, Any] = Field(default_factory=dict, description="settings of the network")
+    start: StartConfig | None = Field(None, description="makes the first image; without it, it is zero-filled")
     intake: dict[str, Any] = Field(default_factory=dict, description="how raw data are prepared, as in training")
     training: Any = Field(None, description="how it was trained")
+    zeroed: tuple[str, ...] = Field((), description="ablation: parameters set to zero, by the last part of their name")
 
 
 class Unrolled:
@@ -45,11 +54,20 @@ class Unrolled:
         The network, with its weights.
     config
         What it is.
+    start
+        Makes the image the network starts from; None means the zero-filled one.
     device
         Where it runs.
     """
 
-    def __init__(self, net: nn.Module, config: ModelConfig, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        config: ModelConfig,
+        start: Reconstructor | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.start = start
         self.net = net.to(device).eval()
         self.config = config
         self.device = torch.device(device)
@@ -71,9 +89,10 @@ class Unrolled:
         average = time_average(data.kspace, data.mask).unsqueeze(-4)
         everywhere = torch.ones_like(data.mask[:1])
         scale = image_scale(Encoding(everywhere, data.csm, matrix=data.matrix).adjoint(average))
+        start = None if self.start is None else self.start(data)[None] / scale
         csm = None if data.csm is None else data.csm[None]
         encoding = Encoding(data.mask[None], csm, matrix=data.matrix)
-        return self.net(data.kspace[None] / scale, encoding)[0] * scale
+        return self.net(data.kspace[None] / scale, encoding, start=start)[0] * scale
 
 
 def image_scale(image: Tensor) -> Tensor:
@@ -83,7 +102,12 @@ def image_scale(image: Tensor) -> Tensor:
 
 
 def build_unrolled(
-    source: str, settings: Sequence[str] = (), *, device: torch.device | str = "cpu", weights: Path | None = None
+    source: str,
+    settings: Sequence[str] = (),
+    *,
+    load: Callable[[str, Sequence[str]], Reconstructor],
+    device: torch.device | str = "cpu",
+    weights: Path | None = None,
 ) -> Unrolled:
     """Load a network from a folder with recipe and weights.
 
@@ -93,6 +117,8 @@ def build_unrolled(
         Name of a folder under ``models/``, or path of a model or run folder.
     settings
         ``key=value`` texts that override the recipe.
+    load
+        Builds another method, by name and settings, for the first image.
     device
         Where it runs.
     weights
@@ -109,7 +135,9 @@ def build_unrolled(
     config = ModelConfig.parse(read_yaml(folder / RECIPE), where=str(folder / RECIPE)).with_settings(settings)
     net = networks.build(config.network, config.architecture)
     load_weights(net, weights or folder / WEIGHTS)
-    return Unrolled(net, config, device)
+    zero_parameters(net, config.zeroed)
+    start = load(config.start.method, config.start.settings) if config.start else None
+    return Unrolled(net, config, start, device)
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
@@ -132,3 +160,23 @@ def load_weights(net: nn.Module, path: Path) -> None:
             message = f"weight '{name}': the recipe has {shapes[0] or 'none'}, the file {shapes[1] or 'none'}"
             raise WeightsError(message, where=str(path), hint="the recipe and the weights must belong together")
     net.load_state_dict(found)
+
+
+@torch.no_grad()
+def zero_parameters(net: nn.Module, names: Sequence[str]) -> None:
+    """Set all parameters to zero whose name ends in one of these, to see what they contribute.
+
+    Raises
+    ------
+    ConfigError
+        If no parameter has such a name.
+    """
+    ends = {name.rsplit(".", 1)[-1] for name, _ in net.named_parameters()}
+    for wanted in names:
+        if wanted not in ends:
+            raise ConfigError(
+                f"no parameter is called '{wanted}'", where="zeroed", hint=nearest_name(wanted, sorted(ends))
+            )
+        for name, parameter in net.named_parameters():
+            if name.rsplit(".", 1)[-1] == wanted:
+                parameter.zero_()

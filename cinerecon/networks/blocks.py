@@ -1,4 +1,4 @@
-"""What the unrolled networks share: convolution stacks over (frames, y, x), the gradient step, the first image."""
+"""What the unrolled networks share: convolution stacks over (frames, y, x) and their complex-to-real views."""
 
 import math
 from collections.abc import Sequence
@@ -7,9 +7,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from cinerecon.physics.operators import Encoding
-from cinerecon.physics.sampling import view_share
 
 
 class ConvStack(nn.Sequential):
@@ -58,18 +55,3 @@ def to_complex(channels: Tensor) -> Tensor:
 def soft(features: Tensor, threshold: Tensor) -> Tensor:
     """Soft thresholding of real features: sign(z) max(|z| - t, 0)."""
     return functional.relu(features - threshold) - functional.relu(-features - threshold)
-
-
-class FirstImage(nn.Module):
-    """The image an unrolled network starts from: ``zerofilled`` A^H y, or ``viewshared``, frames lending lines."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self.kind = kind
-
-    def forward(self, kspace: Tensor, encoding: Encoding, zerofilled: Tensor) -> Tensor:
-        """``(*batch, frames, coils, ky, kx)`` to ``(*batch, frames, y, x)``; `zerofilled` is A^H y, known already."""
-        if self.kind == "zerofilled":
-            return zerofilled
-        everywhere = torch.ones_like(encoding.mask)
-        return Encoding(everywhere, encoding.csm, matrix=encoding.matrix).adjoint(view_share(kspace, encoding.mask))

@@ -6,7 +6,7 @@ soft thresholding, shrinkage of the singular values of the Casorati matrix, and 
 
 Departs from the paper in: the residual connection and the symmetry term of the training loss, which only the authors'
 program has (`variant="code"` is that program, with the coupling added instead of subtracted); the first image may be
-view-shared instead of zero-filled; k may be learned through a sigmoid, because a hard count has no derivative.
+given instead of zero-filled; k may be learned through a sigmoid, because a hard count has no derivative.
 """
 
 from typing import Literal, cast
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cinerecon.config import Config
-from cinerecon.networks.blocks import ConvStack, FirstImage, initialise_he, soft, to_channels, to_complex
+from cinerecon.networks.blocks import ConvStack, initialise_he, soft, to_channels, to_complex
 from cinerecon.physics.lowrank import RelativeSoft, Shrinkage, TopKHard, TopKSoft, shrink_casorati
 from cinerecon.physics.operators import Encoding
 
@@ -39,7 +39,6 @@ class SlrNetConfig(Config):
     multiplier_rate: float = Field(0.01, description="rate of the multiplier update, at the start")
     residual: bool = Field(True, description="add the input of the transform to its output")
     output_gain: float = Field(1.0, description="factor on the initial weights of each cascade's last convolution")
-    first_image: Literal["zerofilled", "viewshared"] = Field("zerofilled", description="image before the first cascade")
 
 
 RELEASED = SlrNetConfig(
@@ -118,7 +117,6 @@ class SlrNet(nn.Module):
     def __init__(self, config: SlrNetConfig | None = None) -> None:
         super().__init__()
         self.config = config or SlrNetConfig()
-        self.first_image = FirstImage(self.config.first_image)
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
         if self.config.variant == "code":  # the last T and beta reach no output; the released program freezes them
             last = cast(Cascade, self.cascades[-1])
@@ -126,7 +124,7 @@ class SlrNet(nn.Module):
             last.multiplier_rate.requires_grad_(False)
 
     def forward(
-        self, kspace: Tensor, encoding: Encoding, *, extras: bool = False
+        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
     ) -> Tensor | tuple[Tensor, dict[str, list[Tensor]]]:
         """Reconstruct.
 
@@ -136,6 +134,9 @@ class SlrNet(nn.Module):
             ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
         encoding
             The operator that `kspace` was measured with.
+        start
+            ``(batch, frames, y, x)``, image and low-rank part before the first cascade; None means the zero-filled
+            image, A^H y, and zero, as in the paper.
         extras
             Also return ``{"symmetry": [...]}``, one residual ``(batch, 2, frames, y, x)`` per cascade, for the loss.
 
@@ -145,8 +146,9 @@ class SlrNet(nn.Module):
             ``(batch, frames, y, x)`` complex.
         """
         zerofilled = encoding.adjoint(kspace)
-        image = self.first_image(kspace, encoding, zerofilled)
-        lowrank = multiplier = torch.zeros_like(image)
+        image = zerofilled if start is None else start
+        multiplier = torch.zeros_like(image)
+        lowrank = multiplier if start is None else start
         symmetry = []
         for n, module in enumerate(self.cascades, start=1):
             cascade = cast(Cascade, module)

@@ -96,10 +96,14 @@ def spectral_function(gram: Tensor, rule: Shrinkage) -> Tensor:
     double = gram.to(torch.complex128 if gram.is_complex() else torch.float64)
     eigenvalues, vectors = _Eigenvalues.apply(double)
     shares = _shares(eigenvalues, rule)
-    with torch.enable_grad():
-        leaf = eigenvalues.detach().requires_grad_()
-        slopes = torch.autograd.grad(_shares(leaf, rule, coupled=False).sum() + 0 * leaf.sum(), leaf)[0]
+    slopes = _slopes(eigenvalues.detach(), rule) if torch.is_grad_enabled() else torch.zeros_like(eigenvalues)
     return _Assemble.apply(double, shares, slopes, eigenvalues.detach(), vectors, rule.tie_width).to(gram.dtype)
+
+
+def _slopes(eigenvalues: Tensor, rule: Shrinkage) -> Tensor:
+    """Derivative of each share by its own eigenvalue, with s_1 held constant."""
+    leaf = eigenvalues.requires_grad_()
+    return torch.autograd.grad(_shares(leaf, rule, coupled=False).sum() + 0 * leaf.sum(), leaf)[0]
 
 
 def _shares(eigenvalues: Tensor, rule: Shrinkage, *, coupled: bool = True) -> Tensor:
@@ -116,7 +120,7 @@ class _Eigenvalues(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hermitian: Tensor) -> tuple[Tensor, Tensor]:
-        eigenvalues, vectors = torch.linalg.eigh(hermitian)
+        eigenvalues, vectors = torch.linalg.eigh(hermitian.nan_to_num())  # NaN shows in the product with the matrix
         eigenvalues, vectors = eigenvalues.flip(-1), vectors.flip(-1)
         ctx.save_for_backward(vectors)
         ctx.mark_non_differentiable(vectors)

@@ -17,7 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from cinerecon.config import Config
-from cinerecon.errors import FileError
+from cinerecon.data.cine import CineData
+from cinerecon.errors import ConfigError, FileError
+from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.unrolled import image_scale
 from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.operators import Encoding
@@ -40,7 +42,8 @@ class CaseConfig(Config):
 class PatchConfig(Config):
     """How patches are drawn from cases."""
 
-    n_frames: int = Field(12, ge=1, description="consecutive frames, cyclic")
+    n_frames: int = Field(12, ge=1, description="consecutive frames of a patch, cyclic")
+    n_windows: int = Field(2, ge=1, description="patches cut from one undersampled strip, one after the other in time")
     ky: tuple[int, ...] = Field((128, 160, 192), description="phase-encode lines, one of these")
     x: int = Field(32, ge=1, description="width along the readout")
     coils: tuple[int, ...] = Field((1, 8), description="coils used, one of these")
@@ -70,11 +73,22 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one training step needs; axes as in `CineData`, with a batch axis in front."""
+    """What one training step needs; axes as in `CineData`, with a batch axis in front.
+
+    Attributes
+    ----------
+    kspace, encoding
+        What was measured, and how.
+    target
+        ``(batch, frames, y, x)``, what a fully sampled scan would show under the same coil maps.
+    start
+        ``(batch, frames, y, x)``, the image the network starts from, where a method makes it.
+    """
 
     kspace: Tensor
     encoding: Encoding
     target: Tensor
+    start: Tensor | None = None
 
 
 def make_cases(folder: Path, config: CaseConfig, real: Path | None = None) -> list[Path]:
@@ -162,21 +176,50 @@ def _noise(rng: Generator, shape: torch.Size) -> Tensor:
     return torch.view_as_complex(parts) / 2**0.5
 
 
-def draw_batch(cases: list[Case], config: PatchConfig, size: int, rng: Generator) -> Batch:
-    """Draw patches of equal size, coils and mask name, each from a case, with noise and mask of its own."""
+def draw_batch(
+    cases: list[Case], config: PatchConfig, size: int, rng: Generator, start: Reconstructor | None = None
+) -> Batch:
+    """Draw strips of equal size, coils and sampling pattern, each with noise and masks of its own, and cut patches.
+
+    Parameters
+    ----------
+    cases
+        Where patches are cut from.
+    config
+        How.
+    size
+        Strips in the batch, each from a case; each gives `n_windows` patches.
+    rng
+        All that is random.
+    start
+        The method that makes the first image; it sees all frames of a case, as it will in use.
+    """
     ky = int(rng.choice(config.ky))
     n_coils = int(rng.choice(config.coils))
     spec = parse_mask(str(rng.choice(config.masks)))
     patches = [_draw_patch(cases[rng.integers(len(cases))], config, ky, rng) for _ in range(size)]
     csm, estimated, target = _pick_coils(patches, n_coils, rng)
-    mask = torch.stack([spec.draw(config.n_frames, ky, config.x, seed=rng) for _ in range(size)])
+    mask = torch.stack([spec.draw(target.shape[1], ky, config.x, seed=rng) for _ in range(size)])
     image = torch.stack([patch.image for patch in patches])
     clean = Encoding(mask, csm, matrix=(ky, config.x)).forward(image)
     low, high = np.log(config.noise)
     sigma = np.exp(rng.uniform(low, high, size)) * (rng.random(size) >= config.noise_free)
     noise = torch.from_numpy(sigma.astype(np.float32)).view(-1, 1, 1, 1, 1) * _noise(rng, clean.shape)
     kspace = clean + noise * mask
-    return Batch(kspace, Encoding(mask, estimated, matrix=(ky, config.x)), target)
+    first = None if start is None else _windows(start(CineData(kspace, mask, estimated)), config)
+    if estimated is not None:
+        estimated = estimated.repeat_interleave(config.n_windows, 0)
+    encoding = Encoding(_windows(mask, config), estimated, matrix=(ky, config.x))
+    return Batch(_windows(kspace, config), encoding, _windows(target, config), first)
+
+
+def _windows(series: Tensor, config: PatchConfig) -> Tensor:
+    """Cut ``(batch, frames, ...)`` into consecutive windows, ``(batch * n_windows, n_frames, ...)``."""
+    used = config.n_windows * config.n_frames
+    if series.shape[1] < used:
+        what = f"{config.n_windows} windows of {config.n_frames} frames do not fit into {series.shape[1]}"
+        raise ConfigError(what, where="training.patches")
+    return series[:, :used].reshape(-1, config.n_frames, *series.shape[2:])
 
 
 def _pick_coils(patches: list[Case], n_coils: int, rng: Generator) -> tuple[Tensor | None, Tensor | None, Tensor]:
@@ -193,8 +236,8 @@ def _pick_coils(patches: list[Case], n_coils: int, rng: Generator) -> tuple[Tens
 
 
 def _draw_patch(case: Case, config: PatchConfig, ky: int, rng: Generator) -> Case:
-    """Cut a strip around what moves, in some consecutive frames; vary direction, contrast and scale."""
-    image = case.image.roll(int(rng.integers(len(case.image))), 0)[: config.n_frames]
+    """Cut a strip around what moves; vary first frame, direction, contrast and scale."""
+    image = case.image.roll(int(rng.integers(len(case.image))), 0)
     motion = image.abs().std(0).sum(0).double().numpy()
     weight = np.convolve(motion, np.ones(config.x), mode="valid")
     weight = weight / weight.sum() + 1 / len(weight)

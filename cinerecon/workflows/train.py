@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from cinerecon import networks
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import CineReconError, FileError
+from cinerecon.methods.base import Reconstructor
+from cinerecon.methods.table import load_method
 from cinerecon.methods.unrolled import RECIPE, WEIGHTS, ModelConfig
 from cinerecon.workflows.dataset import Batch, CaseConfig, PatchConfig, draw_batch, load_cases, make_cases
 
@@ -33,7 +35,7 @@ class TrainConfig(Config):
     """How to train."""
 
     n_steps: int = Field(10_000, ge=1, description="optimiser steps")
-    batch_size: int = Field(2, ge=1, description="patches per step")
+    batch_size: int = Field(1, ge=1, description="strips per step, see patches.n_windows")
     learning_rate: float = Field(1e-3, gt=0, description="peak of the cosine schedule")
     n_warmup: int = Field(200, ge=0, description="steps of linear warm-up")
     loss: Literal["mse", "rmse"] = Field("mse", description="mean squared error, or per patch its square root")
@@ -118,21 +120,23 @@ def train(
     cases = cases or run / "cases"
     make_cases(cases, config.cases, real)
     pool = load_cases(cases)
-    validation = draw_validation(config, run / "validation")
+    start = load_method(recipe.start.method, recipe.start.settings) if recipe.start else None
+    validation = draw_validation(config, run / "validation", start)
 
     torch.manual_seed(config.seed)
     net = networks.build(recipe.network, recipe.architecture)
     average = networks.build(recipe.network, recipe.architecture)
     average.load_state_dict(net.state_dict())
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
-    done, losses, start = 0, [], time.monotonic()
+    done, losses, began = 0, [], time.monotonic()
     if resume:
         done = load_state(run / LAST, net, average, optimizer)
     else:
         write_recipe(recipe, run)
 
     while done < config.n_steps:
-        batch = draw_batch(pool, config.patches, config.batch_size, np.random.default_rng([config.seed, 1, done]))
+        rng = np.random.default_rng([config.seed, 1, done])
+        batch = draw_batch(pool, config.patches, config.batch_size, rng, start)
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * schedule(done, config)
         loss = loss_of(net, batch, config)
@@ -148,10 +152,10 @@ def train(
         follow(average, net, min(config.average, done / (done + 10)))
         losses.append(loss.item())
 
-        out_of_time = time.monotonic() - start > max_seconds
+        out_of_time = time.monotonic() - began > max_seconds
         if done % config.save_every == 0 or done == config.n_steps or out_of_time:
             psnr = validate(average, validation)
-            step = Step(done, sum(losses) / len(losses), psnr, time.monotonic() - start)
+            step = Step(done, sum(losses) / len(losses), psnr, time.monotonic() - began)
             losses.clear()
             save_state(run / LAST, net, average, optimizer, done)
             save_file(average.state_dict(), run / WEIGHTS)
@@ -165,7 +169,7 @@ def train(
 def loss_of(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
     """The training loss of a batch: mean over real and imaginary parts, plus the symmetry term."""
     wants_symmetry = config.symmetry_weight > 0
-    output = net(batch.kspace, batch.encoding, extras=wants_symmetry)
+    output = net(batch.kspace, batch.encoding, start=batch.start, extras=wants_symmetry)
     image, extras = output if wants_symmetry else (output, {})
     error = (image - batch.target).abs().square().mean((-3, -2, -1)) / 2
     loss = (error if config.loss == "mse" else (error + 1e-10).sqrt()).mean()
@@ -189,12 +193,12 @@ def follow(average: nn.Module, net: nn.Module, decay: float) -> None:
         slow.lerp_(fast, 1 - decay)
 
 
-def draw_validation(config: TrainConfig, folder: Path) -> list[Batch]:
+def draw_validation(config: TrainConfig, folder: Path, start: Reconstructor | None) -> list[Batch]:
     """Fixed patches of phantoms that training never sees."""
     unseen = CaseConfig(n_phantoms=4, matrix=config.cases.matrix, seed=config.cases.seed + 1000)
     make_cases(folder, unseen)
     pool, rng = load_cases(folder), np.random.default_rng([config.seed, 2])
-    return [draw_batch(pool, config.patches, 1, rng) for _ in range(config.n_validation)]
+    return [draw_batch(pool, config.patches, 1, rng, start) for _ in range(config.n_validation)]
 
 
 @torch.no_grad()
@@ -202,7 +206,7 @@ def validate(net: nn.Module, batches: list[Batch]) -> float:
     """Mean PSNR over patches [dB], peak from the target."""
     values = []
     for batch in batches:
-        error = (net(batch.kspace, batch.encoding) - batch.target).abs().square().mean()
+        error = (net(batch.kspace, batch.encoding, start=batch.start) - batch.target).abs().square().mean()
         values.append(10 * math.log10(float(batch.target.abs().max() ** 2 / error)))
     return sum(values) / len(values)
 

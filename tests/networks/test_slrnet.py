@@ -117,8 +117,18 @@ def test_without_coupling_the_lowrank_branch_has_no_influence_and_with_it_it_has
     assert relative_error(images[0.3, 1].detach(), images[0.3, 3].detach()) > 1e-3
 
 
+def test_starting_from_the_zero_filled_image_is_the_default():
+    mask = torch.rand(1, 5, 1, 8, 1, generator=torch.Generator().manual_seed(0)) < 0.5
+    encoding = Encoding(mask, matrix=(8, 6), dtype=torch.complex128)
+    kspace = encoding.forward(complex_randn(1, 5, 8, 6))
+    net = SlrNet(SlrNetConfig(n_cascades=1, n_channels=4)).double()
+    given = net(kspace, encoding, start=encoding.adjoint(kspace))
+    assert torch.equal(given, net(kspace, encoding))  # one cascade without coupling: the low-rank start plays no part
+    assert not torch.equal(given, net(kspace, encoding, start=2 * encoding.adjoint(kspace)))
+
+
 def test_every_learned_number_has_a_gradient():
-    config = SlrNetConfig(n_cascades=3, n_channels=4, shrinkage="topk_soft", coupling=0.1, first_image="viewshared")
+    config = SlrNetConfig(n_cascades=3, n_channels=4, shrinkage="topk_soft", coupling=0.1)
     net = SlrNet(config)
     mask = torch.rand(1, 6, 1, 8, 1, generator=torch.Generator().manual_seed(0)) < 0.5
     encoding = Encoding(mask, matrix=(8, 6))

@@ -42,7 +42,7 @@ def test_nothing_to_train_on_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("coils", [1, 3])
 def test_a_batch_is_what_its_encoding_measures_of_the_target(folder, coils):
-    config = PatchConfig(n_frames=6, ky=(48,), x=20, coils=(coils,), noise_free=1.0, masks=("gaussian:3",))
+    config = PatchConfig(n_frames=6, n_windows=1, ky=(48,), x=20, coils=(coils,), noise_free=1.0, masks=("gaussian:3",))
     batch = draw_batch(load_cases(folder), config, 2, np.random.default_rng(0))
     assert batch.target.shape == (2, 6, 48, 20)
     measured = batch.encoding.forward(batch.target)
@@ -53,8 +53,10 @@ def test_a_batch_is_what_its_encoding_measures_of_the_target(folder, coils):
 
 
 def test_noise_has_the_level_asked_for(folder):
-    quiet = PatchConfig(n_frames=6, ky=(48,), x=40, coils=(1,), noise_free=1.0)
-    noisy = PatchConfig(n_frames=6, ky=(48,), x=40, coils=(1,), noise_free=0.0, noise=(0.05, 0.05 * 1.0001))
+    quiet = PatchConfig(n_frames=6, n_windows=1, ky=(48,), x=40, coils=(1,), noise_free=1.0)
+    noisy = PatchConfig(
+        n_frames=6, n_windows=1, ky=(48,), x=40, coils=(1,), noise_free=0.0, noise=(0.05, 0.05 * 1.0001)
+    )
     cases = load_cases(folder)
     pair = [draw_batch(cases, config, 2, np.random.default_rng(3)) for config in (quiet, noisy)]
     difference = pair[1].kspace - pair[0].kspace

@@ -1,0 +1,102 @@
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cinerecon.errors import CineReconError, ConfigError, FileError
+from cinerecon.workflows import train as training
+from cinerecon.workflows.train import Recipe, read_recipe, schedule, train
+
+RECIPE = {
+    "network": "slrnet",
+    "architecture": {
+        "n_cascades": 2,
+        "n_channels": 4,
+        "step": 1.0,
+        "coupling": 0.1,
+        "shrinkage": "topk_soft",
+        "output_gain": 0.1,
+    },
+    "training": {
+        "n_steps": 30,
+        "n_warmup": 3,
+        "save_every": 15,
+        "learning_rate": 5e-3,
+        "n_validation": 2,
+        "cases": {"n_phantoms": 2, "matrix": [40, 40], "n_coils": 2, "mask": "gaussian:3"},
+        "batch_size": 2,
+        "patches": {
+            "n_frames": 5,
+            "n_windows": 1,
+            "ky": [40],
+            "x": 16,
+            "coils": [1, 2],
+            "masks": ["gaussian:3"],
+            "noise_free": 1.0,
+        },
+    },
+}
+
+
+def _recipe(*settings):
+    return Recipe.parse(RECIPE).with_settings(settings)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("training")
+
+
+def test_training_improves_and_leaves_weights_that_load(folder):
+    steps = []
+    train(_recipe(), folder / "run", cases=folder / "cases", report=steps.append)
+    assert [step.number for step in steps] == [15, 30]
+    assert steps[1].psnr > steps[0].psnr
+    net = training.networks.build("slrnet", RECIPE["architecture"])
+    net.load_state_dict(load_file(folder / "run" / "weights.safetensors"))
+    assert read_recipe(folder / "run" / "model.yaml") == _recipe()
+    assert len((folder / "run" / "log.csv").read_text().splitlines()) == 3
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(folder):
+    train(_recipe(), folder / "whole", cases=folder / "cases")
+    original = training.draw_batch
+
+    def stop(*arguments):
+        if stop.left == 0:
+            raise KeyboardInterrupt
+        stop.left -= 1
+        return original(*arguments)
+
+    stop.left = 17 + 2  # two are drawn for the validation
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "draw_batch", stop)
+        train(_recipe(), folder / "halted", cases=folder / "cases")
+    with pytest.raises(FileError, match="already"):
+        train(_recipe(), folder / "halted", cases=folder / "cases")
+    train(_recipe(), folder / "halted", cases=folder / "cases", resume=True)
+    expected, found = (load_file(folder / name / "weights.safetensors") for name in ("whole", "halted"))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_diverging_loss_stops_and_keeps_the_last_checkpoint(folder):
+    with pytest.raises(CineReconError, match="the loss is"):
+        train(_recipe("training.learning_rate=1e30", "training.n_warmup=0"), folder / "bad", cases=folder / "cases")
+
+
+def test_nothing_to_resume_is_said(folder):
+    with pytest.raises(FileError, match="nothing to resume"):
+        train(_recipe(), folder / "none", cases=folder / "cases", resume=True)
+
+
+def test_a_wrong_key_of_the_recipe_names_the_nearest():
+    with pytest.raises(ConfigError, match="learning_rat") as error:
+        _recipe("training.learning_rat=1")
+    assert "learning_rate" in error.value.hint
+
+
+def test_the_schedule_warms_up_and_comes_down():
+    config = _recipe("training.n_steps=100", "training.n_warmup=10").training
+    values = [schedule(step, config) for step in range(100)]
+    assert values[0] == pytest.approx(0.1)
+    assert max(values) == values[9] == 1
+    assert values[-1] < 0.02
