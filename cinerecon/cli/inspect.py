@@ -69,11 +69,8 @@ def _rows(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     yield "noise scan", plan.noise
     yield from _labelled("flags", (f"{count:>6} {name}" for name, count in plan.flags.items()))
     yield "kept", f"{plan.n_kept} of {plan.n_readouts} readouts"
-    n_noise = plan.n_readouts - plan.n_kept - sum(part.n_readouts for part in plan.dropped)
-    dropped = [f"{part.n_readouts:>6} {part.reason}" for part in plan.dropped]
-    yield from _labelled(
-        "dropped", [f"{n_noise:>6} flag 19: noise, used for whitening alone"] * bool(n_noise) + dropped
-    )
+    noise = [f"{plan.n_noise:>6} flag 19: noise, for whitening alone"] if plan.n_noise else []
+    yield from _labelled("dropped", noise + [f"{part.n_readouts:>6} {part.reason}" for part in plan.dropped])
     yield from _labelled("plan", (f"{number}. {step}" for number, step in enumerate(plan.steps, 1)))
     yield from _labelled("warning", plan.warnings)
 

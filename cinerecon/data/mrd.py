@@ -14,8 +14,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.data.mrd_file import find_dataset, member, open_hdf5
+from cinerecon.data.mrd_file import find_dataset, member, open_hdf5, require_hdf5
 from cinerecon.data.mrd_header import MrdHeader, parse_header
+from cinerecon.data.mrd_heap import require_sound_heaps
 from cinerecon.errors import DataError, HeaderError
 
 Heads = NDArray[np.void]
@@ -190,8 +191,9 @@ class RawScan:
 
     def _require_finite(self, rows: Index, samples: NDArray[np.complex64]) -> None:
         values = samples.reshape(len(rows), -1).view(np.float32)
-        if np.isfinite(np.sum(values, dtype=np.float64)):
-            return
+        with np.errstate(invalid="ignore"):
+            if np.isfinite(np.sum(values, dtype=np.float64)):
+                return
         good = np.isfinite(values)
         wrong = np.flatnonzero(~good.all(1))
         if wrong.size:
@@ -223,6 +225,8 @@ def read_mrd(path: str | Path, dataset: str | None = None) -> RawScan:
         If there are no readouts, or they are not stored as the standard says.
     """
     path = Path(path)
+    require_hdf5(path)
+    require_sound_heaps(path)
     with open_hdf5(path) as file:
         group = find_dataset(file, dataset, str(path))
         xml = _read_xml(member(group, "xml", str(path)), str(path))

@@ -129,7 +129,8 @@ def parse_header(xml: bytes, where: str = "") -> MrdHeader:
 
 
 def _parse(xml: bytes, where: str) -> Element:
-    xml = xml.strip(b"\0 \t\r\n")
+    if not xml.startswith((b"\xff\xfe", b"\xfe\xff")):  # in UTF-16 every other byte may be a NUL
+        xml = xml.strip(b"\0 \t\r\n")
     if not xml:
         raise HeaderError("the XML header is empty", where=where)
     try:

@@ -1,0 +1,531 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from helpers import relative_error
+from raw_scan import PHASE, READ, SLICE, RawFile, small_scan
+
+from cinerecon.data.cine import crop_image
+from cinerecon.errors import CineReconError, DataError, HeaderError, UnsupportedError
+from cinerecon.physics.coils import noise_covariance
+from cinerecon.physics.fourier import fft1c, ifft1c, ifft2c
+from cinerecon.workflows.intake import IntakeConfig, intake, open_scan
+from cinerecon.workflows.intake.assemble import cropped, mirror, resampled
+
+PLAIN = IntakeConfig(csm="walsh")
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write a scan and read one slice of it."""
+
+    def run(scan: RawFile, number: int = 0, config: IntakeConfig = PLAIN):
+        return open_scan(scan.write(tmp_path / "scan.h5"), config).read_slice(number)
+
+    return run
+
+
+def rows_of(scan, **counters):
+    chosen = np.full(len(scan.heads), True)
+    for name, value in counters.items():
+        chosen &= scan.heads["idx"][name] == value
+    return np.flatnonzero(chosen)
+
+
+@pytest.mark.parametrize("vendor", ["SIEMENS", "Siemens Healthineers", "GE MEDICAL SYSTEMS", ""])
+@pytest.mark.parametrize(("matrix", "oversampling"), [((12, 16), 2), ((13, 15), 2), ((11, 16), 1), ((12, 15), 3)])
+def test_kspace_is_that_of_the_image(read, vendor, matrix, oversampling):
+    scan = small_scan(matrix=matrix, oversampling=oversampling, vendor=vendor)
+    data = read(scan)
+    assert relative_error(data.kspace, scan.kspace[0]) < 1e-5
+    assert data.mask.shape == (3, 1, matrix[0], 1)
+    assert data.mask.all()
+    image = ifft2c(data.kspace)
+    assert relative_error(image, scan.images[0].unsqueeze(1).to(image) * scan.csm.to(image)) < 1e-5
+
+
+def test_forced_transform(read):
+    scan = small_scan(oversampling=1, vendor="GE")
+    turned = read(scan, config=IntakeConfig(csm="walsh", transform="fft"))
+    expected = (
+        scan.kspace[0].index_select(-1, torch.from_numpy(mirror(16))).index_select(-2, torch.from_numpy(mirror(12)))
+    )
+    assert relative_error(turned.kspace, expected) < 1e-5
+
+
+def test_oversampling_may_be_kept(read):
+    data = read(small_scan(), config=IntakeConfig(csm="walsh", remove_oversampling=False))
+    assert data.matrix == (12, 32)
+
+
+def test_interpolated_recon_matrix_does_not_enlarge_the_image(read):
+    scan = small_scan()
+    scan.space["recon"] = (32, 24)
+    assert relative_error(read(scan).kspace, scan.kspace[0]) < 1e-5
+
+
+def test_doubled_encoded_matrix_is_halved(tmp_path):
+    scan = small_scan()
+    scan.space["matrix"], scan.space["recon"] = (32, 24), (32, 24)
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert relative_error(opened.read_slice(0).kspace, scan.kspace[0]) < 1e-5
+    assert any("halved to 12" in warning for warning in opened.plan.warnings)
+
+
+@pytest.mark.parametrize("vendor", ["SIEMENS", "GE"])
+@pytest.mark.parametrize("early", [True, False])
+def test_asymmetric_echo(read, vendor, early):
+    """Missing samples are False in the mask; what is True is near the truth although it was interpolated."""
+    scan = small_scan(matrix=(12, 32), vendor=vendor)
+    missing = 16
+    for i, samples in enumerate(scan.samples):
+        scan.samples[i] = samples[:, missing:] if early else samples[:, :-missing]
+    scan.heads["number_of_samples"] -= missing
+    scan.heads["center_sample"] -= missing if early else 0
+    data = read(scan)
+    assert data.mask.shape == (3, 1, 12, 32)
+    first_missing = early == (vendor != "SIEMENS")  # mirroring k-space puts the gap on the other side
+    columns = data.mask[0, 0, 0]
+    assert columns.sum() == pytest.approx(32 - missing / 2, abs=2)
+    assert bool(columns[2 if first_missing else -2]) is False
+    assert bool(columns[-2 if first_missing else 2]) is True
+    assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 0.04
+    assert data.kspace[~data.mask.expand_as(data.kspace)].abs().max() == 0
+    assert data.reference is not None
+
+
+def test_each_readout_by_its_own_centre(read):
+    scan = small_scan(oversampling=1, vendor="GE")
+    late = np.arange(len(scan.heads)) % 2 == 1
+    for i in np.flatnonzero(late):
+        scan.samples[i] = scan.samples[i][:, 5:]
+    scan.heads["number_of_samples"][late], scan.heads["center_sample"][late] = 11, 3
+    data = read(scan)
+    expected = torch.ones(12, 16, dtype=torch.bool)
+    expected[1::2, :5] = False
+    assert torch.equal(data.mask[1, 0], expected)
+    assert relative_error(data.kspace, scan.kspace[0] * expected) < 1e-5
+
+
+@pytest.mark.parametrize("counted_before", [True, False])
+def test_discarded_samples(read, counted_before):
+    """center_sample counts from the first stored sample, or after the discarded ones; the echo tells."""
+    scan = small_scan(oversampling=1, vendor="GE")
+    for i, samples in enumerate(scan.samples):
+        junk = np.full((3, 6), 1e3, np.complex64)
+        scan.samples[i] = np.concatenate([junk[:, :4], samples[:, 4:], junk[:, :2]], 1)
+    scan.heads["number_of_samples"] = 18
+    scan.heads["discard_pre"], scan.heads["discard_post"] = 4, 2
+    scan.heads["center_sample"] = 8 if counted_before else 4
+    data = read(scan)
+    mask = torch.arange(16) >= 4
+    assert relative_error(data.kspace, scan.kspace[0] * mask) < 1e-5
+
+
+def test_reversed_readouts(read):
+    scan = small_scan()
+    for i in range(0, len(scan.heads), 2):
+        scan.samples[i] = scan.samples[i][:, ::-1]
+        scan.flag(i, 22)
+    scan.heads["center_sample"][:] = 16
+    assert relative_error(read(scan).kspace, scan.kspace[0]) < 1e-5
+
+
+def test_pilot_tone_by_name(read):
+    scan = small_scan(oversampling=1)
+    for samples in scan.samples:
+        samples[:, :3] = samples[:, -1:] = 1e4
+    parameter = "<userParameterLong><name>{}</name><value>1</value></userParameterLong>"
+    scan.space["extra"] = (
+        f"<userParameters>{parameter.format('Other') + parameter.format('PilotTone')}</userParameters>"
+    )
+    data = read(scan)
+    assert data.mask[0, 0].sum(-1).unique().tolist() == [12]
+    assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
+
+
+def test_averages_are_averaged_where_they_are(read):
+    """Two averages of different size; the second lacks a line, which then keeps the value of the first."""
+    scan = small_scan(vendor="GE")
+    for row in range(1, 36):
+        scan.append(row, 3 * scan.samples[row])["idx"]["average"] = 1
+    data = read(scan)
+    weight = torch.full((3, 1, 12, 1), 2.0)
+    weight[0, 0, 0] = 1
+    assert relative_error(data.kspace, scan.kspace[0] * weight) < 1e-5
+
+
+def test_double_line_is_averaged_and_said(tmp_path):
+    scan = small_scan(vendor="GE")
+    scan.append(7, 3 * scan.samples[7])
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    weight = torch.ones(3, 1, 12, 1)
+    weight[0, 0, 7] = 2
+    assert relative_error(opened.read_slice(0).kspace, scan.kspace[0] * weight) < 1e-5
+    assert any("more than once" in warning for warning in opened.plan.warnings)
+
+
+def test_other_readouts_are_left_out(tmp_path):
+    scan = small_scan()
+    junk = np.full((3, 32), 1e3, np.complex64)
+    for number in (20, 23, 24, 26, 27, 28, 30, 31):
+        scan.append(number, junk)
+        scan.flag(len(scan.heads) - 1, number)
+    scan.flag(4, 20)
+    scan.flag(4, 21)
+    for number in (3, 4, 5, 6, 25):
+        scan.flag(9, number)
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert relative_error(opened.read_slice(0).kspace, scan.kspace[0]) < 1e-5
+    assert sum(part.n_readouts for part in opened.plan.dropped) == 8
+    assert {part.reason.split(":")[0] for part in opened.plan.dropped} >= {"flag 20", "flag 31"}
+    assert opened.plan.flags["23 navigator"] == 1
+    assert opened.plan.flags["20 parallel calibration"] == 2
+
+
+def test_holes_are_in_the_mask(read):
+    scan = small_scan(vendor="GE")
+    scan.keep([i for i in range(36) if i != 17])
+    data = read(scan)
+    assert data.mask.sum() == 35
+    assert not data.mask[1, 0, 5]
+    assert data.reference is None
+    assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
+
+
+def test_partial_fourier_and_phase_resolution(read):
+    """Lines 0..8 of which line 3 is the centre lie on rows 3..11; what was not measured is not claimed."""
+    scan = small_scan(vendor="GE")
+    scan.keep(scan.heads["idx"]["kspace_encode_step_1"] >= 3)
+    scan.heads["idx"]["kspace_encode_step_1"] -= 3
+    scan.space["limits"]["kspace_encoding_step_1"] = (8, 3)
+    data = read(scan)
+    assert data.mask[:, 0, :3].sum() == 0
+    assert data.mask[:, 0, 3:].all()
+    assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
+
+
+def test_lines_beyond_the_encoded_matrix(tmp_path):
+    """Phase resolution above 100 %: the header's matrix holds fewer rows than there are lines."""
+    scan = small_scan(vendor="GE")
+    scan.space["matrix"] = (32, 10)
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert relative_error(opened.read_slice(0).kspace, scan.kspace[0]) < 1e-5
+    assert any("phase resolution above 100 %" in warning for warning in opened.plan.warnings)
+
+
+@pytest.mark.parametrize("vendor", ["SIEMENS", "GE"])
+def test_phase_oversampling(read, vendor):
+    """A full scan is cut in k-space, an undersampled one in the image."""
+    scan = small_scan(rows=16, vendor=vendor)
+    full = read(scan)
+    assert full.matrix == (12, 16)
+    assert full.meta.crop_y is None
+    assert relative_error(full.kspace, scan.kspace[0]) < 1e-5
+    scan.keep([i for i in range(48) if i != 20])
+    data = read(scan)
+    assert data.matrix == (16, 16)
+    assert data.meta.crop_y == 12
+    image = crop_image(ifft2c(data.kspace)[0], data.meta)  # frame 0 is still full
+    assert relative_error(image, ifft2c(scan.kspace[0, 0])) < 1e-5
+    assert data.meta.pixel_size_mm == pytest.approx((20, 20))
+
+
+def test_slices_by_position(tmp_path):
+    scan = small_scan(n_slices=3)
+    order = np.array([2, 0, 1])
+    scan.heads["position"][:, 2] = 10.0 * order[scan.heads["idx"]["slice"]]
+    slices = list(intake(scan.write(tmp_path / "scan.h5"), PLAIN))
+    for number, data in enumerate(slices):
+        assert relative_error(data.kspace, scan.kspace[list(order).index(number)]) < 1e-5
+        assert data.meta.slice == number
+        assert data.meta.geometry.position_mm == (0, 0, 10 * number)
+    geometry = slices[0].meta.geometry
+    np.testing.assert_allclose([geometry.read_dir, geometry.phase_dir, geometry.slice_dir], [READ, PHASE, SLICE])
+
+
+@pytest.mark.parametrize("direction", [np.zeros(3), READ, np.full(3, np.nan)])
+def test_no_orientation_is_made_up(tmp_path, direction):
+    scan = small_scan()
+    scan.heads["phase_dir"] = direction
+    if not direction.any():
+        scan.heads["read_dir"] = scan.heads["slice_dir"] = 0
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    data = opened.read_slice(0)
+    assert data.meta.geometry is None
+    assert sum("carry no orientation" in warning for warning in data.meta.warnings) == 1
+
+
+def test_slices_of_different_length(tmp_path):
+    scan = small_scan(n_slices=2)
+    last = (scan.heads["idx"]["slice"] == 1) & (scan.heads["idx"]["phase"] == 2)
+    scan.keep(~last)
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert opened.plan.n_frames == (3, 2)
+    assert relative_error(opened.read_slice(1).kspace, scan.kspace[1, :2]) < 1e-5
+
+
+def test_frames_in_repetition(read):
+    scan = small_scan()
+    scan.heads["idx"]["repetition"] = scan.heads["idx"]["phase"]
+    scan.heads["idx"]["phase"] = 0
+    scan.space["limits"]["repetition"] = scan.space["limits"].pop("phase")
+    assert relative_error(read(scan).kspace, scan.kspace[0]) < 1e-5
+
+
+def test_one_value_of_a_counter_can_be_chosen(tmp_path):
+    scan = small_scan(vendor="GE")
+    for row in range(36):
+        scan.append(row, 5 * scan.samples[row])["idx"]["contrast"] = 1
+    path = scan.write(tmp_path / "scan.h5")
+    with pytest.raises(UnsupportedError, match="2 contrasts") as caught:
+        open_scan(path)
+    assert "select.contrast=0" in caught.value.hint
+    for value, factor in ((0, 1), (1, 5)):
+        config = PLAIN.with_settings([f"select.contrast={value}"])
+        assert relative_error(open_scan(path, config).read_slice(0).kspace, factor * scan.kspace[0]) < 1e-5
+
+
+@pytest.mark.parametrize(("tr_ms", "expected"), [(31.5, (0, 31.5, 63)), (2.9, (0, 25, 50)), (None, (0, 25, 50))])
+def test_frame_times(read, tr_ms, expected):
+    scan = small_scan()
+    scan.heads["acquisition_time_stamp"] = (
+        1000 + 10 * scan.heads["idx"]["phase"] + scan.heads["idx"]["kspace_encode_step_1"]
+    )
+    if tr_ms:
+        scan.space["extra"] = f"<sequenceParameters><TR>{tr_ms}</TR></sequenceParameters>"
+    assert read(scan).meta.frame_times_ms == pytest.approx(expected)
+
+
+def add_noise(scan: RawFile, n_readouts: int, mixing: np.ndarray, dwell_us: float, bandwidth: float = 1.0) -> None:
+    """Noise on the image readouts, and noise readouts that show it through another receiver bandwidth."""
+    rng = np.random.default_rng(0)
+    coils = len(mixing)
+
+    def noise(n_samples):
+        parts = rng.standard_normal((2, coils, n_samples)) / np.sqrt(2)
+        return (mixing @ (parts[0] + 1j * parts[1])).astype(np.complex64)
+
+    seen = np.sqrt(2.0 / dwell_us * bandwidth)
+    scan.samples = [0 * samples + noise(samples.shape[1]) for samples in scan.samples]
+    for _ in range(n_readouts):
+        scan.append(0, seen * noise(256))["sample_time_us"] = dwell_us
+        scan.flag(len(scan.heads) - 1, 19)
+        scan.heads["center_sample"][-1] = 0
+    scan.space["vendor"] = "GE"
+
+
+MIXING = np.array([[2, 0, 0], [0.5 + 0.5j, 1, 0], [0, 0.3j, 0.2]]) * 1e-4
+
+
+def assert_white(data, coils=3):
+    samples = data.kspace.movedim(1, 0).reshape(coils, -1)
+    covariance = noise_covariance(samples)
+    tolerance = 5 / np.sqrt(samples.shape[1])
+    assert (covariance - torch.eye(coils)).abs().max() < tolerance
+
+
+@pytest.mark.parametrize("oversampling", [1, 2])
+def test_noise_is_white_after_intake(read, oversampling):
+    """Unit variance in every coil, whatever the dwell times; removing the oversampling keeps it."""
+    scan = small_scan(matrix=(32, 32), n_frames=6, oversampling=oversampling)
+    add_noise(scan, 40, MIXING, dwell_us=30.0, bandwidth=0.8)
+    scan.space["extra"] = ""
+    scan.space["vendor"] = (
+        "GE</systemVendor><relativeReceiverNoiseBandwidth>0.8</relativeReceiverNoiseBandwidth><systemVendor>"
+    )
+    assert_white(read(scan))
+
+
+def test_noise_from_another_file(tmp_path):
+    scan = small_scan(matrix=(32, 32), n_frames=6)
+    add_noise(scan, 40, MIXING, dwell_us=10.0)
+    is_noise = np.arange(len(scan.heads)) >= 6 * 32
+    noise = small_scan(matrix=(32, 32), n_frames=6)
+    noise.heads, noise.samples = scan.heads, scan.samples
+    noise.keep(is_noise)
+    scan.keep(~is_noise)
+    path, noise_path = scan.write(tmp_path / "scan.h5"), noise.write(tmp_path / "noise.h5")
+    opened = open_scan(path, PLAIN, noise=noise_path)
+    assert "noise.h5" in opened.plan.noise
+    assert_white(opened.read_slice(0))
+    with pytest.raises(DataError, match="no noise readouts"):
+        open_scan(path, PLAIN, noise=path)
+    noise.samples = [samples[:2] for samples in noise.samples]
+    noise.heads["active_channels"] = 2
+    with pytest.raises(DataError, match="2 channels, the image readouts have 3"):
+        open_scan(path, PLAIN, noise=noise.write(tmp_path / "other.h5")).read_slice(0)
+
+
+def test_virtual_coils_keep_the_image(read):
+    scan = small_scan(n_coils=6)
+    data = read(scan, config=IntakeConfig(csm="walsh", n_virtual_coils=4))
+    assert data.n_coils == data.csm.shape[0] == 4
+    energy = torch.linalg.vector_norm(data.kspace) / torch.linalg.vector_norm(scan.kspace[0])
+    assert 0.97 < energy <= 1.0001
+
+
+def test_one_coil_has_no_maps(read):
+    data = read(small_scan(n_coils=1))
+    assert data.csm is None
+    assert relative_error(data.reference, ifft2c(data.kspace)[:, 0]) < 1e-5
+
+
+def test_memory_limit_is_said(tmp_path):
+    path = small_scan().write(tmp_path / "scan.h5")
+    with pytest.raises(DataError, match="limit 1e-06 GB"):
+        open_scan(path, IntakeConfig(memory_limit_gb=1e-6))
+
+
+def set_head(name: str, row: int | slice, value: float) -> Callable[[RawFile], None]:
+    def bend(scan: RawFile) -> None:
+        scan.heads[name][row] = value
+
+    return bend
+
+
+def set_counter(name: str, row: int | slice, value: int) -> Callable[[RawFile], None]:
+    def bend(scan: RawFile) -> None:
+        scan.heads["idx"][name][row] = value
+
+    return bend
+
+
+def set_space(**values) -> Callable[[RawFile], None]:
+    return lambda scan: scan.space.update(values)
+
+
+def set_limit(name: str, maximum: int, centre: int = 0) -> Callable[[RawFile], None]:
+    return lambda scan: scan.space["limits"].update({name: (maximum, centre)})
+
+
+def lose(**counters) -> Callable[[RawFile], None]:
+    def bend(scan: RawFile) -> None:
+        lost = rows_of(scan, **counters)
+        scan.keep([i for i in range(len(scan.heads)) if i not in lost])
+
+    return bend
+
+
+def other_channels(scan: RawFile) -> None:
+    scan.append(5, scan.samples[5][:2])
+
+
+def radial_trajectory(scan: RawFile) -> None:
+    scan.heads["trajectory_dimensions"] = 2
+    angles = np.linspace(0, np.pi, len(scan.heads), endpoint=False)
+    along = np.linspace(-0.5, 0.5, 32)
+    scan.trajectories = [np.stack([np.cos(a) * along, np.sin(a) * along], 1).astype(np.float32) for a in angles]
+
+
+BENT = {
+    "dangling encoding": (set_head("encoding_space_ref", 9, 3), HeaderError, "encoding_space_ref is 3"),
+    "compressed": (lambda s: s.flag(9, 53), UnsupportedError, "flag 53"),
+    "only noise": (lambda s: [s.flag(i, 19) for i in range(36)], DataError, "noise readouts only"),
+    "centre sample": (set_head("center_sample", slice(None), 400), DataError, "center_sample is 400 of 32 samples"),
+    "centre does not fit": (set_head("center_sample", 9, 10), DataError, "center_sample 10 puts 32 samples"),
+    "centre line": (set_limit("kspace_encoding_step_1", 11, 99), HeaderError, r"centre is 99, outside 0\.\.11"),
+    "line": (set_counter("kspace_encode_step_1", 9, 200), DataError, "kspace_encode_step_1 = 200, limit 11"),
+    "phase": (set_counter("phase", 9, 40), HeaderError, "phase = 40, limit 2"),
+    "slice": (set_counter("slice", 9, 40), HeaderError, "slice = 40, limit 0"),
+    "channels": (other_channels, DataError, "acquisition 36 has 2 channels, the others 3"),
+    "all discarded": (set_head("discard_pre", 9, 32), DataError, "nothing is left"),
+    "radial stored": (radial_trajectory, UnsupportedError, "the stored trajectory is not"),
+    "radial header": (set_space(trajectory="radial"), UnsupportedError, "trajectory is radial"),
+    "epi header": (set_space(trajectory="epi"), UnsupportedError, "EPI"),
+    "3-D header": (set_space(depth=8), UnsupportedError, "3-D scan"),
+    "3-D data": (set_counter("kspace_encode_step_2", 9, 4), UnsupportedError, "3-D scan"),
+    "two sets": (set_counter("set", slice(5, None), 1), UnsupportedError, "2 sets"),
+    "first frame missing": (lose(phase=0), DataError, "frame 0 of 3 holds no lines"),
+    "last frame missing": (lose(phase=2), DataError, "frame 2 of 3 holds no lines"),
+    "frame missing in a slice": (lose(phase=1, slice=0), DataError, "frame 1"),
+    "65536 phases": (set_limit("phase", 65535), DataError, "phase limit 65535 against 3 phase"),
+    "terabytes": (set_space(matrix=(65535, 65535)), HeaderError, "TB of k-space, limit is 1 TB|rows|samples"),
+    "matrix of another scan": (set_space(matrix=(32, 640)), HeaderError, "640 rows, the data have lines up to 11"),
+    "wide matrix": (set_space(matrix=(640, 12), fov=(12800.0, 240.0)), HeaderError, "makes no sense|640"),
+    "short readouts": (set_space(matrix=(320, 12)), DataError, "encodedSpace x is 320, but"),
+    "field of view": (set_space(recon_fov=(1280.0, 240.0)), HeaderError, "oversampling of 0.5 makes no sense"),
+    "phases and repetitions": (
+        set_counter("repetition", slice(0, None, 2), 1),
+        UnsupportedError,
+        "3 phases x 2 repetitions",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_bent_scans_are_refused(tmp_path, name):
+    bend, error, words = BENT[name]
+    scan = small_scan()
+    bend(scan)
+    path = scan.write(tmp_path / "scan.h5")
+    with pytest.raises(error, match=words) as caught:
+        open_scan(path, PLAIN)
+    assert str(path) in caught.value.where
+
+
+def test_all_zero_is_refused(tmp_path):
+    scan = small_scan()
+    scan.samples = [0 * samples for samples in scan.samples]
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    for attempt in (opened.check_samples, lambda: opened.read_slice(0)):
+        with pytest.raises(DataError, match="all samples are zero"):
+            attempt()
+
+
+def test_cartesian_trajectory_is_read(read):
+    scan = small_scan()
+    scan.heads["trajectory_dimensions"] = 2
+    along = (np.arange(32) - 16) / 32
+    lines = (scan.heads["idx"]["kspace_encode_step_1"] - 6) / 12
+    scan.trajectories = [np.stack([along, np.full(32, ky)], 1).astype(np.float32) for ky in lines]
+    assert relative_error(read(scan).kspace, scan.kspace[0]) < 1e-5
+
+
+def test_a_false_claim_of_oversampling(tmp_path):
+    scan = small_scan(matrix=(16, 16), oversampling=1)
+    scan.space["fov"] = (640.0, 320.0)
+    scan.space["recon_fov"] = (320.0, 320.0)
+    scan.space["recon"] = (8, 16)
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert relative_error(opened.read_slice(0).kspace, scan.kspace[0]) < 1e-5
+    assert any("2x readout oversampling" in warning for warning in opened.plan.warnings)
+
+
+def test_limits_that_are_too_small_are_only_said(tmp_path):
+    scan = small_scan(n_slices=2)
+    scan.space["limits"].update(phase=(0, 0), slice=(0, 0))
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert relative_error(opened.read_slice(1).kspace, scan.kspace[1]) < 1e-5
+    assert sum("too small" in warning for warning in opened.plan.warnings) == 2
+
+
+@pytest.mark.parametrize("n", [8, 9])
+def test_mirror_is_its_own_inverse(n):
+    indices = mirror(n)
+    assert indices[n // 2] == n // 2
+    np.testing.assert_array_equal(indices[indices], np.arange(n))
+
+
+@pytest.mark.parametrize(("n", "m"), [(16, 12), (15, 12), (16, 11), (24, 8)])
+def test_cropping_keeps_the_centre_and_the_image(n, m):
+    image = torch.randn(3, n, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    found = ifft1c(cropped(fft1c(image, -1), m, -1), -1)
+    first = n // 2 - m // 2
+    torch.testing.assert_close(found, image[:, first : first + m])
+
+
+def test_resampled_points_need_their_neighbours():
+    sampled = np.arange(16) >= 4
+    assert resampled(sampled, 16).tolist() == sampled.tolist()
+    assert resampled(sampled, 8).tolist() == [False] * 3 + [True] * 5
+    assert resampled(np.full(16, True), 8).all()
+
+
+def test_errors_are_ours(tmp_path):
+    with pytest.raises(CineReconError):
+        open_scan(tmp_path / "missing.h5")
+    opened = open_scan(small_scan().write(tmp_path / "scan.h5"), PLAIN)
+    with pytest.raises(DataError, match="slices 0 to 0"):
+        opened.read_slice(1)
