@@ -1,0 +1,61 @@
+"""Every command of the README runs, in order, in a folder that holds what a clone holds."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS, PROGRAMS = (
+    re.findall(rf"^```{kind}\n(.*?)^```", README, re.DOTALL | re.MULTILINE) for kind in ("sh", "python")
+)
+COMMANDS = [
+    line.split("  #")[0].strip() for block in BLOCKS for line in block.replace("\\\n", " ").splitlines() if line.strip()
+]
+
+
+def run(command, folder):
+    """Run a line with the ``cinerecon`` of this interpreter first on the path."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        command, shell=True, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
+
+
+def test_the_readme_names_the_commands_a_newcomer_needs():
+    assert "make demo" in COMMANDS
+    assert "make test" in COMMANDS
+    assert any(command.startswith("cinerecon recon sample_data/phantom_cine.h5 --model slrnet") for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make")])
+def test_make_targets_exist(command):
+    """Not run here: `make test` is what runs this test, and `make demo` installs, then runs a command tested below."""
+    result = run(command.replace("make", "make --dry-run", 1), ROOT)
+    assert result.returncode == 0, result.stderr
+
+
+def test_pictures_and_links_exist():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+@pytest.mark.slow
+def test_commands_run_in_order(tmp_path):
+    for name in ("sample_data", "models"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.slrnet.*"))
+    ran = 0
+    for command in COMMANDS:
+        if command.startswith("cinerecon"):
+            result = run(command, tmp_path)
+            assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+            ran += 1
+    assert ran >= 6
+    for program in PROGRAMS:
+        result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
