@@ -25,6 +25,7 @@ SHARED = {
         "data.mrd",
         "data.mrd_file",
         "data.mrd_header",
+        "data.mrd_heap",
         "errors",
         "axes",
         "config",

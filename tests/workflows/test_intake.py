@@ -1,5 +1,6 @@
 from collections.abc import Callable
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -370,6 +371,29 @@ def test_one_coil_has_no_maps(read):
     data = read(small_scan(n_coils=1))
     assert data.csm is None
     assert relative_error(data.reference, ifft2c(data.kspace)[:, 0]) < 1e-5
+
+
+@pytest.mark.parametrize("n_virtual_coils", [None, 2])
+def test_truth_in_the_units_of_the_image(tmp_path, n_virtual_coils):
+    """A scan that carries its truth is given it as if it had been fully sampled and read like its data."""
+    scan = small_scan(n_slices=2)
+    every_line = scan.heads.copy(), list(scan.samples)
+    config = PLAIN.model_copy(update={"n_virtual_coils": n_virtual_coils})
+    path = tmp_path / "scan.h5"
+    for keep in (slice(None), np.flatnonzero(np.arange(72) % 4 != 1)):
+        scan.heads, scan.samples = every_line
+        scan.keep(keep)
+        with h5py.File(scan.write(path), "r+") as file:
+            file["truth/reference"] = (7 * scan.images).numpy().astype(np.complex64)
+            file["truth/csm"] = scan.csm.expand(2, -1, -1, -1).numpy().astype(np.complex64)
+        for number, data in enumerate(intake(path, config)):
+            mixed = ifft2c(scan.kspace[number])
+            if n_virtual_coils is None:
+                expected = (data.csm.conj() * mixed).sum(-3)
+                assert relative_error(data.reference, expected) < 1e-3
+            if isinstance(keep, slice):
+                adjoint = (data.csm.conj() * ifft2c(data.kspace)).sum(-3)
+                assert relative_error(data.reference, adjoint) < 1e-3
 
 
 def test_memory_limit_is_said(tmp_path):

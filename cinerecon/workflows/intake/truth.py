@@ -35,15 +35,13 @@ def read_truth(raw: RawScan, data: CineData, coil_mixing: Tensor | None) -> Tens
         csm = _slice_of(group, "csm", data, str(raw.path))
     if image is None or image.shape != (data.n_frames, *data.matrix):
         return None
-    encoding = Encoding(data.mask, data.csm, matrix=data.matrix)
-    if csm is None or csm.shape[-2:] != data.matrix:
-        expected = encoding.forward(image)
+    if csm is None:
+        expected = Encoding(data.mask, data.csm, matrix=data.matrix).forward(image)
         return image * (torch.linalg.vector_norm(data.kspace) / torch.linalg.vector_norm(expected))
     mixed = csm if coil_mixing is None else torch.einsum("vc,cyx->vyx", coil_mixing, csm)
-    combined = image * (mixed if data.csm is None else data.csm.conj() * mixed).sum(0)
-    expected = encoding.forward(combined)
+    expected = Encoding(data.mask, mixed).forward(image)
     gain = torch.vdot(expected.ravel(), data.kspace.ravel()).real / torch.linalg.vector_norm(expected) ** 2
-    return combined * gain
+    return image * (mixed if data.csm is None else data.csm.conj() * mixed).sum(0) * gain
 
 
 def _slice_of(group: object, name: str, data: CineData, where: str) -> Tensor | None:
