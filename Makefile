@@ -15,13 +15,13 @@ demo: $(VENV)/.run ## Reconstruct the sample scan
 	$(BIN)/cinerecon recon $(SCAN) --model slrnet --force
 
 test: $(VENV)/.dev ## Run the whole test suite
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 check: $(VENV)/.dev ## Format, lint, types and the fast tests, in under a minute
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
 
 bench: $(VENV)/.dev ## Time the stages of a reconstruction
 	$(BIN)/python benchmarks/stages.py
