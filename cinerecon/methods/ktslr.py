@@ -58,11 +58,11 @@ class KtSlrConfig(Config):
     schatten_p: float = Field(default=0.1, gt=0, le=1, description="p; 1 is the convex nuclear norm")
     block_size: int = Field(default=16, ge=0, description="side of the low-rank blocks [pixels]; 0: the whole image")
     weight_sparse: float = Field(default=1.4e-4, ge=0, description="tau, weight of the total variation")
-    temporal_weight: float = Field(default=4.0, ge=0, description="w_t, weight of the difference in time within it")
+    temporal_weight: float = Field(default=3.0, ge=0, description="w_t, weight of the difference in time within it")
     isotropic: bool = Field(default=False, description="shrink the gradient as a vector, not each difference")
     penalty_lowrank: float = Field(default=0.02, gt=0, description="rho_L, coupling to the low-rank variable")
-    penalty_sparse: float = Field(default=2.8e-3, gt=0, description="rho_D, coupling to the gradient variable")
-    n_iterations: int = Field(default=30, ge=1, description="ADMM iterations")
+    penalty_sparse: float = Field(default=1.4e-3, gt=0, description="rho_D, coupling to the gradient variable")
+    n_iterations: int = Field(default=40, ge=1, description="ADMM iterations")
     n_cg_iterations: int = Field(default=3, ge=1, description="conjugate gradient steps in each (several coils)")
 
 
