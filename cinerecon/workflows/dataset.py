@@ -5,6 +5,7 @@ kept in a folder. A patch is a piece of a case, undersampled afresh at each draw
 strip that is narrow along x and whole along ky is undersampled as the whole image is, at a fraction of its cost.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -130,9 +131,9 @@ def make_cases(folder: Path, config: CaseConfig, real: Path | None = None) -> li
     return [folder / f"{name}.safetensors" for name in names]
 
 
-def load_cases(folder: Path) -> list[Case]:
-    """Read all cases of a folder into memory."""
-    return [Case(**load_file(path)) for path in sorted(folder.glob("*.safetensors"))]
+def load_cases(paths: Iterable[Path]) -> list[Case]:
+    """Read cases into memory."""
+    return [Case(**load_file(path)) for path in paths]
 
 
 def _read_magnitude(path: Path) -> Tensor:

@@ -86,7 +86,7 @@ def train(
     resume: bool = False,
     max_seconds: float = math.inf,
     report: Callable[[Step], None] = lambda _: None,
-) -> Step:
+) -> None:
     """Train a network and leave its weights in a run folder.
 
     Parameters
@@ -117,40 +117,32 @@ def train(
     if (run / LAST).exists() != resume:
         what = "there is a run already" if not resume else "there is nothing to resume"
         raise FileError(what, where=str(run), hint="--resume, or another folder")
-    cases = cases or run / "cases"
-    make_cases(cases, config.cases, real)
-    pool = load_cases(cases)
+    pool = load_cases(make_cases(cases or run / "cases", config.cases, real))
     start = load_method(recipe.start.method, recipe.start.settings) if recipe.start else None
     validation = draw_validation(config, run / "validation", start)
 
     torch.manual_seed(config.seed)
-    net = networks.build(recipe.network, recipe.architecture)
-    average = networks.build(recipe.network, recipe.architecture)
+    net, average = (networks.build(recipe.network, recipe.architecture) for _ in range(2))
     average.load_state_dict(net.state_dict())
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
-    done, losses, began = 0, [], time.monotonic()
     if resume:
         done = load_state(run / LAST, net, average, optimizer)
     else:
+        done = 0
         write_recipe(recipe, run)
 
-    while done < config.n_steps:
+    losses, began, out_of_time = [], time.monotonic(), False
+    while done < config.n_steps and not out_of_time:
         rng = np.random.default_rng([config.seed, 1, done])
         batch = draw_batch(pool, config.patches, config.batch_size, rng, start)
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * schedule(done, config)
         loss = loss_of(net, batch, config)
         if not torch.isfinite(loss):
-            raise CineReconError(
-                f"the loss is {loss.item()} at step {done}", where=str(run), hint="a smaller learning rate"
-            )
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
-        optimizer.step()
-        done += 1
-        follow(average, net, min(config.average, done / (done + 10)))
+            what = f"the loss is {loss.item()} at step {done}"
+            raise CineReconError(what, where=str(run), hint="a smaller training.learning_rate")
+        descend(net, optimizer, loss, config, done)
+        follow(average, net, min(config.average, (done + 1) / (done + 11)))
         losses.append(loss.item())
+        done += 1
 
         out_of_time = time.monotonic() - began > max_seconds
         if done % config.save_every == 0 or done == config.n_steps or out_of_time:
@@ -158,12 +150,19 @@ def train(
             step = Step(done, sum(losses) / len(losses), psnr, time.monotonic() - began)
             losses.clear()
             save_state(run / LAST, net, average, optimizer, done)
-            save_file(average.state_dict(), run / WEIGHTS)
+            save_weights(run / WEIGHTS, average)
             log(run / LOG, step)
             report(step)
-        if out_of_time:
-            break
-    return step
+
+
+def descend(net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, config: TrainConfig, done: int) -> None:
+    """One optimiser step at the learning rate of the schedule, with the gradient clipped."""
+    for group in optimizer.param_groups:
+        group["lr"] = config.learning_rate * schedule(done, config)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
+    optimizer.step()
 
 
 def loss_of(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
@@ -196,8 +195,7 @@ def follow(average: nn.Module, net: nn.Module, decay: float) -> None:
 def draw_validation(config: TrainConfig, folder: Path, start: Reconstructor | None) -> list[Batch]:
     """Fixed patches of phantoms that training never sees."""
     unseen = CaseConfig(n_phantoms=4, matrix=config.cases.matrix, seed=config.cases.seed + 1000)
-    make_cases(folder, unseen)
-    pool, rng = load_cases(folder), np.random.default_rng([config.seed, 2])
+    pool, rng = load_cases(make_cases(folder, unseen)), np.random.default_rng([config.seed, 2])
     return [draw_batch(pool, config.patches, 1, rng, start) for _ in range(config.n_validation)]
 
 
@@ -223,6 +221,13 @@ def save_state(path: Path, net: nn.Module, average: nn.Module, optimizer: torch.
     part = path.with_suffix(".part")
     state: dict[str, Any] = {"net": net.state_dict(), "average": average.state_dict(), "done": done}
     torch.save(state | {"optimizer": optimizer.state_dict()}, part)
+    part.replace(path)
+
+
+def save_weights(path: Path, net: nn.Module) -> None:
+    """Write the weights alone, in one move."""
+    part = path.with_suffix(".part")
+    save_file(net.state_dict(), part)
     part.replace(path)
 
 
