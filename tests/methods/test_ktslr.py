@@ -49,8 +49,16 @@ def test_conjugate_gradients_reach_the_closed_form(make_cine):
     encoding, split = encoding_of(data), ktslr._Split(data.reference.shape, KtSlrConfig())
     right_side = complex_randn(*data.reference.shape).numpy()
     exact = ktslr._ExactSolver(encoding, split, torch.float64)(right_side, right_side)
-    found = ktslr._ConjugateGradientSolver(encoding, split, 200)(right_side, np.zeros_like(right_side))
+    found = ktslr._ConjugateGradientSolver(encoding, split, torch.float64, 200)(right_side, np.zeros_like(right_side))
     np.testing.assert_allclose(found, exact, atol=1e-8)
+
+
+def test_the_normal_operator_in_pieces_is_the_whole(make_cine, monkeypatch):
+    data = make_cine(dtype=torch.complex128)
+    monkeypatch.setattr(ktslr, "_SAMPLES_AT_ONCE", 3 * data.kspace[0].numel())
+    encoding, u = encoding_of(data), complex_randn(*data.reference.shape)
+    found = ktslr._EncodingNormal(encoding, tuple(u.shape), torch.complex128)(u.numpy())
+    assert relative_error(torch.from_numpy(found), encoding.normal(u)) < 1e-12
 
 
 def test_the_nuclear_norm_is_soft_thresholding():
