@@ -89,6 +89,10 @@ class CineData:
         ``(*batch, frames, y, x)`` complex, the fully sampled truth, where there is one.
     meta
         Source, slice, frame times, geometry.
+    shading
+        ``(*batch, y, x)`` real, what takes the shading of whitened coils from an image (`finish_image`); None where
+        coils were not whitened. Maps of unit sum of squares make whitened coils weigh by their signal to noise ratio,
+        which brightens the image near coils of little noise.
 
     Raises
     ------
@@ -101,6 +105,7 @@ class CineData:
     csm: Tensor | None = None
     reference: Tensor | None = None
     meta: CineMeta = field(default_factory=CineMeta)
+    shading: Tensor | None = None
 
     def __post_init__(self) -> None:
         require_axes("kspace", self.kspace, KSPACE)
@@ -142,6 +147,7 @@ class CineData:
             mask=self.mask.to(device),
             csm=None if self.csm is None else self.csm.to(device),
             reference=None if self.reference is None else self.reference.to(device),
+            shading=None if self.shading is None else self.shading.to(device),
         )
 
 
@@ -151,6 +157,13 @@ def crop_image(image: Tensor, meta: CineMeta) -> Tensor:
         return image
     first = image.shape[-2] // 2 - meta.crop_y // 2
     return image[..., first : first + meta.crop_y, :]
+
+
+def finish_image(image: Tensor, data: CineData) -> Tensor:
+    """The image series to be shown, from ``(*batch, frames, y, x)`` in the units of A^H y: without shading, cropped."""
+    if data.shading is not None:
+        image = image * data.shading.unsqueeze(-3).to(image.device)
+    return crop_image(image, data.meta)
 
 
 def require_sizes(

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cinerecon.data.cine import CineData, crop_image
+from cinerecon.data.cine import CineData, finish_image
 from cinerecon.data.export import Target, export
 from cinerecon.data.image import CineImage
 from cinerecon.data.mrd_file import require_hdf5
@@ -263,8 +263,8 @@ def _judge(data: CineData, image: Tensor, seconds: dict[str, float], method_name
         raise DataError(f"{method_name} gave an image that is not finite", where=where)
     expected = encoding_of(data).forward(image.to(data.kspace.device))
     residual = float(torch.linalg.vector_norm(expected - data.kspace) / torch.linalg.vector_norm(data.kspace))
-    image = crop_image(image, data.meta)
-    reference = None if data.reference is None else crop_image(data.reference.cpu(), data.meta)
+    image = finish_image(image, data)
+    reference = None if data.reference is None else finish_image(data.reference.cpu(), data)
     quality: dict[str, float] = {}
     # a full scan is its own reference: the zero-filled image of it is no finding
     if reference is not None and min(image.shape[-2:]) >= SSIM_WINDOW and not torch.equal(image, reference):

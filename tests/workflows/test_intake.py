@@ -7,7 +7,7 @@ import torch
 from helpers import relative_error
 from raw_scan import PHASE, READ, SLICE, RawFile, small_scan
 
-from cinerecon.data.cine import crop_image
+from cinerecon.data.cine import crop_image, finish_image
 from cinerecon.errors import CineReconError, DataError, HeaderError, UnsupportedError
 from cinerecon.physics.coils import noise_covariance
 from cinerecon.physics.fourier import fft1c, ifft1c, ifft2c
@@ -337,6 +337,23 @@ def test_noise_is_white_after_intake(read, oversampling):
         "GE</systemVendor><relativeReceiverNoiseBandwidth>0.8</relativeReceiverNoiseBandwidth><systemVendor>"
     )
     assert_white(read(scan))
+
+
+@pytest.mark.parametrize("n_virtual_coils", [None, 3])
+def test_whitening_does_not_shade_the_image(read, n_virtual_coils):
+    """Coils of different noise: the finished image is that of the coils as measured, the raw one is not."""
+    scan = small_scan(matrix=(24, 28))
+    signal = list(scan.samples)
+    uneven = np.array([[1, 0, 0], [0.3 + 0.3j, 0.8, 0], [0, 0.3j, 0.5]]) * 1e-4
+    add_noise(scan, 40, uneven, dwell_us=2.0)
+    scan.samples[: len(signal)] = signal
+    scan.space["vendor"] = "SIEMENS"
+    data = read(scan, config=IntakeConfig(csm="espirit", n_virtual_coils=n_virtual_coils))
+    image = (data.csm.conj() * ifft2c(data.kspace)).sum(-3)
+    truth = scan.images[0].abs().float()
+    assert relative_error(finish_image(image, data).abs(), truth) < 0.01
+    scale = (image.abs() * truth).sum() / (image.abs() ** 2).sum()
+    assert relative_error(scale * image.abs(), truth) > 0.1
 
 
 def test_noise_from_another_file(tmp_path):

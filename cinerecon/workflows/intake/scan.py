@@ -84,7 +84,7 @@ class Scan:
         if seconds is not None:
             seconds["maps"] = perf_counter() - start
         data = CineData(kspace=kspace, mask=mask, csm=csm, meta=self._meta(number, lines, mask.shape[-2]))
-        return replace(data, reference=self._reference(data, mixing))
+        return replace(data, reference=self._reference(data, mixing), shading=shading_of(csm, mixing))
 
     def check_samples(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Read every sample once, and keep none: whether the scan is whole, before hours are spent on it.
@@ -163,6 +163,23 @@ class Scan:
         if truth is not None or block_of_lines(data.mask) is None:
             return truth
         return Encoding(data.mask, data.csm, matrix=data.matrix).adjoint(data.kspace)
+
+
+def shading_of(csm: Tensor | None, mixing: Tensor | None) -> Tensor | None:
+    """What brings an image of mixed coils back to the sum of squares of the coils as they were measured, ``(y, x)``.
+
+    Whitened maps are W c / ||W c||, so that A^H y is ||W c|| times the image; undone, W^-1 has the norm 1 / ||W c||.
+
+    Parameters
+    ----------
+    csm
+        ``(virtual coils, y, x)`` maps of the mixed coils.
+    mixing
+        ``(virtual coils, coils)`` the product of whitening and compression.
+    """
+    if csm is None or mixing is None:
+        return None
+    return torch.linalg.vector_norm(torch.einsum("cv,vyx->cyx", torch.linalg.pinv(mixing), csm), dim=0)
 
 
 def block_of_lines(mask: Tensor) -> tuple[int, int] | None:
