@@ -14,6 +14,7 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="Run folder: recipe, log, state, weights.")],
     real: Annotated[Path | None, typer.Option(help="Folder of real magnitude cines (.npz) to train on too.")] = None,
     cases: Annotated[Path | None, typer.Option(help="Where whole cines are kept, to be shared by runs.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Fine-tune these instead of starting at random.")] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", help="e.g. training.n_steps=500")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     minutes: Annotated[float, typer.Option(help="Stop after this time, resumable.")] = float("inf"),
@@ -28,5 +29,14 @@ def train(
         )
 
     settings = read_recipe(recipe, setting or [])
-    run(settings, output, real=real, cases=cases, resume=resume, max_seconds=60 * minutes, report=report)
+    run(
+        settings,
+        output,
+        real=real,
+        cases=cases,
+        weights=weights,
+        resume=resume,
+        max_seconds=60 * minutes,
+        report=report,
+    )
     print(f"wrote    {output}")

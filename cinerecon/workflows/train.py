@@ -24,7 +24,7 @@ from cinerecon.config import Config, read_yaml
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import load_method
-from cinerecon.methods.unrolled import RECIPE, WEIGHTS, ModelConfig
+from cinerecon.methods.unrolled import RECIPE, WEIGHTS, ModelConfig, load_weights
 from cinerecon.workflows.dataset import Batch, CaseConfig, PatchConfig, draw_batch, load_cases, make_cases
 
 LAST = "last.pt"
@@ -83,6 +83,7 @@ def train(
     *,
     real: Path | None = None,
     cases: Path | None = None,
+    weights: Path | None = None,
     resume: bool = False,
     max_seconds: float = math.inf,
     report: Callable[[Step], None] = lambda _: None,
@@ -99,6 +100,8 @@ def train(
         Folder of real magnitude cines, see `make_cases`.
     cases
         Folder where whole cines are kept; None means ``cases/`` in the run folder.
+    weights
+        Weights to begin with, to fine-tune a network; None means random ones.
     resume
         Continue from the last state.
     max_seconds
@@ -112,6 +115,8 @@ def train(
         If the folder holds a run already and `resume` is not asked for, or the other way round.
     CineReconError
         If the loss is not finite; the last checkpoint is kept.
+    WeightsError
+        If the weights to begin with do not fit.
     """
     config = recipe.training
     if (run / LAST).exists() != resume:
@@ -123,6 +128,8 @@ def train(
 
     torch.manual_seed(config.seed)
     net, average = (networks.build(recipe.network, recipe.architecture) for _ in range(2))
+    if weights:
+        load_weights(net, weights)
     average.load_state_dict(net.state_dict())
     optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
     if resume:
