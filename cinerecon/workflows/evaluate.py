@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from cinerecon.data.cine import CineData
+from cinerecon.data.cine import CineData, finish_image
 from cinerecon.errors import DataError, FileError
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import load_method
@@ -131,7 +131,7 @@ def _judge_slice(
         with torch.inference_mode():
             image = method(measured)
         seconds = time.perf_counter() - start
-        quality = compare(image, data.reference)
+        quality = compare(finish_image(image, measured), finish_image(data.reference, data))
         label = Path(name).name
         yield Score(path.stem, data.meta.slice, data.n_coils, pattern, label, **quality, seconds=seconds)
 

@@ -201,7 +201,9 @@ def follow(average: nn.Module, net: nn.Module, decay: float) -> None:
 
 def draw_validation(config: TrainConfig, folder: Path, start: Reconstructor | None) -> list[Batch]:
     """Fixed patches of phantoms that training never sees."""
-    unseen = CaseConfig(n_phantoms=4, matrix=config.cases.matrix, seed=config.cases.seed + 1000)
+    unseen = CaseConfig(
+        n_phantoms=min(4, config.n_validation), matrix=config.cases.matrix, seed=config.cases.seed + 1000
+    )
     pool, rng = load_cases(make_cases(folder, unseen)), np.random.default_rng([config.seed, 2])
     return [draw_batch(pool, config.patches, 1, rng, start) for _ in range(config.n_validation)]
 
