@@ -77,22 +77,34 @@ class Unrolled:
         """Reconstruct ``(*batch, frames, y, x)``, cine by cine, in the units of A^H y."""
         batch = data.kspace.shape[:-4]
         image = torch.empty(*batch, data.n_frames, *data.matrix, dtype=data.kspace.dtype, device=data.kspace.device)
-        for n, item in enumerate(np.ndindex(*batch), start=1):
+        for n, item in enumerate(np.ndindex(*batch)):
             csm = None if data.csm is None else data.csm[item]
             one = CineData(data.kspace[item], data.mask[item], csm).to(self.device)
-            image[item] = self._reconstruct(one)
-            if progress:
-                progress(n, batch.numel())
+            tell = _part(progress, n, batch.numel())
+            image[item] = self._reconstruct(one, tell)
+            tell(1, 1)
         return image
 
-    def _reconstruct(self, data: CineData) -> Tensor:
+    def _reconstruct(self, data: CineData, progress: Progress) -> Tensor:
         average = time_average(data.kspace, data.mask).unsqueeze(-4)
         everywhere = torch.ones_like(data.mask[:1])
         scale = image_scale(Encoding(everywhere, data.csm, matrix=data.matrix).adjoint(average))
-        start = None if self.start is None else self.start(data)[None] / scale
+        start = None
+        if self.start:
+            start = self.start(data, lambda done, total: progress(done, total + 1))[None] / scale
         csm = None if data.csm is None else data.csm[None]
         encoding = Encoding(data.mask[None], csm, matrix=data.matrix)
         return self.net(data.kspace[None] / scale, encoding, start=start)[0] * scale
+
+
+def _part(progress: Progress | None, n: int, n_parts: int) -> Progress:
+    """Progress of part n of several, in percent of the whole."""
+
+    def tell(done: int, total: int) -> None:
+        if progress:
+            progress(int(100 * (n + done / total)), 100 * n_parts)
+
+    return tell
 
 
 def image_scale(image: Tensor) -> Tensor:
