@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -53,6 +53,31 @@ class Recipe(ModelConfig):
     """A model and its training: the content of ``model.yaml``."""
 
     training: TrainConfig = Field(default_factory=TrainConfig, description="how to train")
+
+
+@dataclass
+class State:
+    """What changes from step to step.
+
+    Attributes
+    ----------
+    net, average
+        The network, and the one that holds the running average of its weights.
+    optimizer
+        With its moments.
+    done
+        Optimiser steps taken.
+    """
+
+    net: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    done: int = 0
+
+    @property
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        """What has a state of its own, by name."""
+        return {"net": self.net, "average": self.average, "optimizer": self.optimizer}
 
 
 @dataclass(frozen=True)
@@ -126,50 +151,53 @@ def train(
     start = load_method(recipe.start.method, recipe.start.settings) if recipe.start else None
     validation = draw_validation(config, run / "validation", start)
 
-    torch.manual_seed(config.seed)
-    net, average = (networks.build(recipe.network, recipe.architecture) for _ in range(2))
-    if weights:
-        load_weights(net, weights)
-    average.load_state_dict(net.state_dict())
-    optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
-    if resume:
-        done = load_state(run / LAST, net, average, optimizer)
-    else:
-        done = 0
-        write_recipe(recipe, run)
-
+    state = begin(recipe, run, weights, resume=resume)
     losses, began, out_of_time = [], time.monotonic(), False
-    while done < config.n_steps and not out_of_time:
-        rng = np.random.default_rng([config.seed, 1, done])
+    while state.done < config.n_steps and not out_of_time:
+        rng = np.random.default_rng([config.seed, 1, state.done])
         batch = draw_batch(pool, config.patches, config.batch_size, rng, start)
-        loss = loss_of(net, batch, config)
+        loss = loss_of(state.net, batch, config)
         if not torch.isfinite(loss):
-            what = f"the loss is {loss.item()} at step {done}"
+            what = f"the loss is {loss.item()} at step {state.done}"
             raise CineReconError(what, where=str(run), hint="a smaller training.learning_rate")
-        descend(net, optimizer, loss, config, done)
-        follow(average, net, min(config.average, (done + 1) / (done + 11)))
+        descend(state, loss, config)
         losses.append(loss.item())
-        done += 1
 
         out_of_time = time.monotonic() - began > max_seconds
-        if done % config.save_every == 0 or done == config.n_steps or out_of_time:
-            psnr = validate(average, validation)
-            step = Step(done, sum(losses) / len(losses), psnr, time.monotonic() - began)
+        if state.done % config.save_every == 0 or state.done == config.n_steps or out_of_time:
+            psnr = validate(state.average, validation)
+            step = Step(state.done, sum(losses) / len(losses), psnr, time.monotonic() - began)
             losses.clear()
-            save_state(run / LAST, net, average, optimizer, done)
-            save_weights(run / WEIGHTS, average)
+            save(state, run)
             log(run / LOG, step)
             report(step)
 
 
-def descend(net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, config: TrainConfig, done: int) -> None:
-    """One optimiser step at the learning rate of the schedule, with the gradient clipped."""
-    for group in optimizer.param_groups:
-        group["lr"] = config.learning_rate * schedule(done, config)
-    optimizer.zero_grad()
+def begin(recipe: Recipe, run: Path, weights: Path | None, *, resume: bool) -> State:
+    """The state before the first step, or that of the last checkpoint."""
+    torch.manual_seed(recipe.training.seed)
+    net, average = (networks.build(recipe.network, recipe.architecture) for _ in range(2))
+    if weights:
+        load_weights(net, weights)
+    average.load_state_dict(net.state_dict())
+    state = State(net, average, torch.optim.Adam(net.parameters()))
+    if resume:
+        load(state, run)
+    else:
+        write_recipe(recipe, run)
+    return state
+
+
+def descend(state: State, loss: Tensor, config: TrainConfig) -> None:
+    """One optimiser step at the learning rate of the schedule, with the gradient clipped; the average follows."""
+    for group in state.optimizer.param_groups:
+        group["lr"] = config.learning_rate * schedule(state.done, config)
+    state.optimizer.zero_grad()
     loss.backward()
-    nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
-    optimizer.step()
+    nn.utils.clip_grad_norm_(state.net.parameters(), config.clip_norm)
+    state.optimizer.step()
+    state.done += 1
+    follow(state.average, state.net, min(config.average, state.done / (state.done + 10)))
 
 
 def loss_of(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
@@ -225,28 +253,21 @@ def write_recipe(recipe: Recipe, run: Path) -> None:
     (run / RECIPE).write_text(text, encoding="utf-8")
 
 
-def save_state(path: Path, net: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, done: int) -> None:
-    """Write everything that resuming needs, in one move."""
-    part = path.with_suffix(".part")
-    state: dict[str, Any] = {"net": net.state_dict(), "average": average.state_dict(), "done": done}
-    torch.save(state | {"optimizer": optimizer.state_dict()}, part)
-    part.replace(path)
+def save(state: State, run: Path) -> None:
+    """Write what resuming needs, and the averaged weights alone, each in one move."""
+    parts = {LAST: run / f"{LAST}.part", WEIGHTS: run / f"{WEIGHTS}.part"}
+    torch.save({name: part.state_dict() for name, part in state.parts.items()} | {"done": state.done}, parts[LAST])
+    save_file(state.average.state_dict(), parts[WEIGHTS])
+    for name, part in parts.items():
+        part.replace(run / name)
 
 
-def save_weights(path: Path, net: nn.Module) -> None:
-    """Write the weights alone, in one move."""
-    part = path.with_suffix(".part")
-    save_file(net.state_dict(), part)
-    part.replace(path)
-
-
-def load_state(path: Path, net: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Read the state back; the count of steps done."""
-    state = torch.load(path, weights_only=True)
-    net.load_state_dict(state["net"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["done"])
+def load(state: State, run: Path) -> None:
+    """Read back what resuming needs."""
+    saved = torch.load(run / LAST, weights_only=True)
+    for name, part in state.parts.items():
+        part.load_state_dict(saved[name])
+    state.done = int(saved["done"])
 
 
 def log(path: Path, step: Step) -> None:

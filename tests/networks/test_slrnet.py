@@ -36,7 +36,7 @@ def _seeded(golden, n_cascades):
         for n, cascade in enumerate(net.cascades):
             convolutions = cascade.analysis.convolutions + cascade.synthesis.convolutions
             for i, convolution in enumerate(convolutions, start=1):
-                kernel = torch.from_numpy(golden[f"w/cell{n}/conv_{i}"])
+                kernel = torch.tensor(golden[f"w/cell{n}/conv_{i}"])
                 convolution.weight.copy_(kernel.permute(4, 3, 0, 1, 2))
             for theirs, ours in names.items():
                 getattr(cascade, ours).fill_(float(golden[f"w/cell{n}/{theirs}"]))
@@ -56,7 +56,7 @@ def test_equals_the_authors_program_in_output_loss_and_gradients():
     label = torch.from_numpy(golden["label"])
     mse = (image - label).abs().square().mean() / 2
     loss = mse + 0.01 * sum(s.square().mean() for s in extras["symmetry"])
-    assert float(loss) == pytest.approx(float(golden["loss"]), rel=1e-5)
+    assert loss.item() == pytest.approx(float(golden["loss"]), rel=1e-5)
     loss.backward()
     names = {
         "lambda_step": "step",
