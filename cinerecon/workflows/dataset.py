@@ -44,6 +44,7 @@ class PatchConfig(Config):
     """How patches are drawn from cases."""
 
     n_frames: int = Field(12, ge=1, description="consecutive frames of a patch, cyclic")
+    frame_steps: tuple[int, ...] = Field((1, 1, 2), description="one of these; 2 shows two beats in as many frames")
     n_windows: int = Field(2, ge=1, description="patches cut from one undersampled strip, one after the other in time")
     ky: tuple[int, ...] = Field((128, 160, 192), description="phase-encode lines, one of these")
     x: int = Field(32, ge=1, description="width along the readout")
@@ -237,8 +238,10 @@ def _pick_coils(patches: list[Case], n_coils: int, rng: Generator) -> tuple[Tens
 
 
 def _draw_patch(case: Case, config: PatchConfig, ky: int, rng: Generator) -> Case:
-    """Cut a strip around what moves; vary first frame, direction, contrast and scale."""
-    image = case.image.roll(int(rng.integers(len(case.image))), 0)
+    """Cut a strip around what moves; vary first frame, speed, direction, contrast and scale."""
+    n_frames = len(case.image)
+    frames = rng.integers(n_frames) + rng.choice(config.frame_steps) * np.arange(n_frames)
+    image = case.image[torch.from_numpy(frames % n_frames)]
     motion = image.abs().std(0).sum(0).double().numpy()
     weight = np.convolve(motion, np.ones(config.x), mode="valid")
     weight = weight / weight.sum() + 1 / len(weight)
