@@ -1,30 +1,51 @@
-"""What the unrolled networks share: convolution stacks over (frames, y, x) and their complex-to-real views."""
+"""What the unrolled networks share: convolution stacks over (frames, y, x), data consistency, cascades run in turn."""
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from cinerecon.config import Config
+from cinerecon.physics.operators import Encoding
+
+
+class NetworkConfig(Config):
+    """What every unrolled network can be told."""
+
+    n_cascades: int = Field(10, ge=1, description="unrolled iterations")
+    n_channels: int = Field(32, ge=1, description="feature channels")
+    checkpointing: bool = Field(False, description="compute each cascade again in the backward pass, to save memory")
 
 
 class ConvStack(nn.Sequential):
-    """3x3x3 convolutions over (frames, y, x) without bias, ReLU between them (and after the last one, if asked).
+    """3x3x3 convolutions over (frames, y, x), an activation between them (and after the last one, if asked).
 
     Parameters
     ----------
     channels
         Channels before, between and after the convolutions, e.g. ``(2, 16, 16, 2)``.
-    final_relu
-        Whether a ReLU follows the last convolution.
+    final_activation
+        Whether an activation follows the last convolution.
+    slope
+        Slope of the activation for negative features: 0 is a ReLU.
+    bias
+        Whether the convolutions have one. Without, the stack is positively homogeneous.
     """
 
-    def __init__(self, channels: Sequence[int], *, final_relu: bool = False) -> None:
+    def __init__(
+        self, channels: Sequence[int], *, final_activation: bool = False, slope: float = 0.0, bias: bool = False
+    ) -> None:
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(channels):
-            layers += [nn.Conv3d(n_in, n_out, 3, padding=1, bias=False), nn.ReLU(inplace=True)]
-        super().__init__(*(layers if final_relu else layers[:-1]))
+            activation = nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
+            layers += [nn.Conv3d(n_in, n_out, 3, padding=1, bias=bias), activation]
+        super().__init__(*(layers if final_activation else layers[:-1]))
 
     @property
     def convolutions(self) -> list[nn.Conv3d]:
@@ -40,6 +61,37 @@ def initialise_he(module: nn.Module, gain_last: float = 1.0) -> None:
         nn.init.normal_(convolution.weight, std=math.sqrt(2 / fan_in))
     with torch.no_grad():
         convolutions[-1].weight.mul_(gain_last)
+
+
+def run_cascade(cascade: nn.Module, *state: Any, checkpointing: bool = False) -> Any:
+    """Call a cascade; with checkpointing, nothing inside it is kept for the backward pass."""
+    if checkpointing and torch.is_grad_enabled():
+        return checkpoint(cascade, *state, use_reentrant=False)
+    return cascade(*state)
+
+
+def data_consistency(image: Tensor, zerofilled: Tensor, encoding: Encoding, noise_level: float | None = None) -> Tensor:
+    """Put the measured data into an image, coil by coil, and combine the coils again.
+
+    In k-space: (1 - M) k + M y where there is no noise, (1 - M) k + M (k + v y) / (1 + v) with v the inverse noise
+    level. With A = M F S this is |S|^2 x + w (A^H y - A^H A x), w = 1 or v / (1 + v).
+
+    Parameters
+    ----------
+    image
+        ``(batch, frames, y, x)`` complex.
+    zerofilled
+        A^H y, ``(batch, frames, y, x)``.
+    encoding
+        The operator A.
+    noise_level
+        v; None takes the data as they are.
+    """
+    weight = 1.0 if noise_level is None else noise_level / (1 + noise_level)
+    unchanged = image
+    if encoding.csm is not None:
+        unchanged = image * encoding.csm.abs().square().sum(-3).unsqueeze(-3)
+    return unchanged + weight * (zerofilled - encoding.normal(image))
 
 
 def to_channels(image: Tensor) -> Tensor:
