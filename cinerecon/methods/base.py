@@ -1,8 +1,9 @@
 """The one door: classical or deep, a reconstruction takes the data of one slice and returns its image series."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -13,6 +14,31 @@ from cinerecon.physics.operators import Encoding
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
+
+
+@dataclass
+class Convergence:
+    """What an iterative method tells of its way, one number per iteration; filled only where it is asked for.
+
+    Attributes
+    ----------
+    cost
+        The function that is minimised.
+    data_residual
+        ||A u - y|| / ||y||.
+    change
+        ||u - u_before|| / ||u_before||.
+    """
+
+    cost: list[float] = field(default_factory=list)
+    data_residual: list[float] = field(default_factory=list)
+    change: list[float] = field(default_factory=list)
+
+    def add(self, cost: float, data_residual: float, change: float) -> None:
+        """Append one iteration."""
+        self.cost.append(cost)
+        self.data_residual.append(data_residual)
+        self.change.append(change)
 
 
 class Reconstructor(Protocol):
@@ -26,6 +52,13 @@ class Reconstructor(Protocol):
     def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
         """Reconstruct ``(*batch, frames, y, x)`` complex, in the units of A^H y. Leaves the input untouched."""
         ...
+
+
+@runtime_checkable
+class Iterative(Reconstructor, Protocol):
+    """A method that tells of its way, where `convergence` is set before it is called."""
+
+    convergence: Convergence | None
 
 
 def encoding_of(data: CineData) -> Encoding:
