@@ -30,7 +30,14 @@ SHARED = {
         "axes",
         "config",
     ),
-    *("physics.fourier", "physics.operators", "networks.blocks", "methods.base", "methods.table"),
+    *(
+        "physics.fourier",
+        "physics.operators",
+        "networks.blocks",
+        "networks.lowrank_module",
+        "methods.base",
+        "methods.table",
+    ),
     *("workflows.intake", "workflows.machine", "workflows.undersample", "workflows.dataset", "cli.progress"),
 }
 LISTS = {"data.export", "metrics", "methods.table", "networks", "cli.main"}  # the files that list all of their floor

@@ -16,23 +16,18 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.config import Config
 from cinerecon.networks.blocks import ConvStack, initialise_he, soft, to_channels, to_complex
-from cinerecon.physics.lowrank import RelativeSoft, Shrinkage, TopKHard, TopKSoft, shrink_casorati
+from cinerecon.networks.lowrank_module import LowRank
+from cinerecon.physics.lowrank import ShrinkageConfig
 from cinerecon.physics.operators import Encoding
 
-ShrinkageName = Literal["topk_hard", "topk_soft", "relative_soft"]
 
-
-class SlrNetConfig(Config):
+class SlrNetConfig(ShrinkageConfig):
     """Architecture of SLR-Net."""
 
     variant: Literal["paper", "code"] = Field("paper", description="coupling as printed (minus) or as released (plus)")
     n_cascades: int = Field(8, ge=1, description="unrolled iterations")
     n_channels: int = Field(32, ge=1, description="feature channels of the sparsifying transform")
-    shrinkage: ShrinkageName = Field("topk_hard", description="rule for the singular values")
-    rank: int = Field(1, ge=1, description="k of the top-k rules, at the start")
-    threshold: float = Field(-2.0, description="theta of the relative rule, at the start")
     step: float = Field(0.1, description="gradient step, at the start")
     coupling: float = Field(0.0, description="weight of the low-rank coupling, at the start")
     sparse_threshold: float = Field(0.1, description="soft threshold of the features, at the start")
@@ -45,27 +40,6 @@ RELEASED = SlrNetConfig(
     variant="code", n_cascades=10, n_channels=16, shrinkage="relative_soft", coupling=0.1, multiplier_rate=0.01
 )
 """The authors' program, as released."""
-
-
-class LowRank(nn.Module):
-    """Shrinkage of the Casorati singular values by a rule with one learned number (fixed for ``topk_hard``)."""
-
-    def __init__(self, config: SlrNetConfig) -> None:
-        super().__init__()
-        self.kind = config.shrinkage
-        start = config.threshold if self.kind == "relative_soft" else float(config.rank)
-        self.level = nn.Parameter(torch.tensor(start), requires_grad=self.kind != "topk_hard")
-
-    @property
-    def rule(self) -> Shrinkage:
-        """The shrinkage rule at the present level."""
-        if self.kind == "relative_soft":
-            return RelativeSoft(self.level)
-        return TopKSoft(self.level) if self.kind == "topk_soft" else TopKHard(int(self.level))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """``(*batch, frames, y, x)`` to the same."""
-        return shrink_casorati(image, self.rule)
 
 
 class Cascade(nn.Module):

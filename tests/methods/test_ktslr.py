@@ -73,7 +73,7 @@ def test_p_shrinkage_spares_the_large_and_drops_the_small():
     rule = ktslr._SchattenShare(weight=1.0, p=0.5)
     values = torch.tensor([10.0, 2.0, 0.9, 0.0], dtype=torch.float64)
     expected = torch.tensor([10 - 10**-0.5, 2 - 2**-0.5, 0, 0], dtype=torch.float64)
-    torch.testing.assert_close(rule(values, values[:1]) * values, expected)
+    torch.testing.assert_close(rule.share(values) * values, expected)
 
 
 @pytest.mark.parametrize("offset", [(0, 0), (3, 1)])

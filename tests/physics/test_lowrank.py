@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers import complex_randn, relative_error
 
-from cinerecon.physics.lowrank import RelativeSoft, TopKHard, TopKSoft, shrink_casorati, shrink_rows
+from cinerecon.physics.lowrank import RelativeSoft, Spectrum, TopKHard, TopKSoft, shrink_casorati, shrink_rows
 
 GOLDEN = Path("../shared/golden/svt.npz")
 RULES = {
@@ -17,7 +17,7 @@ RULES = {
 
 def _by_svd(matrix, rule):
     u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
-    return (u * (rule(s, s[..., :1]) * s).unsqueeze(-2)) @ vh
+    return (u * (rule.share(s, *rule.measure(Spectrum(s, matrix.shape[-2:], True))) * s).unsqueeze(-2)) @ vh
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
@@ -80,7 +80,10 @@ class _Absolute:
     def __init__(self, threshold):
         self.threshold = threshold
 
-    def __call__(self, s, largest):
+    def measure(self, spectrum):
+        return ()
+
+    def share(self, s):
         return torch.where(s > self.threshold, 1 - self.threshold / s.clamp(min=self.threshold), 0.0)
 
 

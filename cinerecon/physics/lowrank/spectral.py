@@ -6,79 +6,12 @@ differences of f(lambda) = w(sqrt(lambda)), which stay finite where singular val
 does not (Daleckii and Krein; Higham, Functions of Matrices, theorem 3.11, 10.1137/1.9780898717778).
 """
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from cinerecon.axes import IMAGE, require_axes
-
-
-class Shrinkage(Protocol):
-    """A rule that says which share of each singular value is kept."""
-
-    @property
-    def tie_width(self) -> float:
-        """Distance of eigenvalues, relative to the largest, below which they count as equal in the derivative."""
-        ...
-
-    def __call__(self, singular_values: Tensor, largest: Tensor) -> Tensor:
-        """Shares w ``(*batch, k)`` of singular values ``(*batch, k)`` in descending order.
-
-        `largest` ``(*batch, 1)`` is the first of them, apart, so that the rule is elementwise in the others.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class RelativeSoft:
-    """Soft thresholding at a share of the largest singular value: w = max(1 - sigmoid(theta) s_1 / s, 0)."""
-
-    theta: Tensor
-    tie_width: float = 1e-9
-
-    def __call__(self, singular_values: Tensor, largest: Tensor) -> Tensor:
-        """See `Shrinkage`."""
-        threshold = torch.sigmoid(self.theta.to(largest.dtype)) * largest
-        kept = singular_values > threshold
-        return torch.where(kept, 1 - threshold / torch.where(kept, singular_values, 1.0), 0.0)
-
-
-@dataclass(frozen=True)
-class TopKHard:
-    """Keep the k largest singular values as they are, drop the others."""
-
-    k: int
-    tie_width: float = 1e-3
-
-    def __call__(self, singular_values: Tensor, largest: Tensor) -> Tensor:
-        """See `Shrinkage`."""
-        return (_order(singular_values) <= self.k).to(largest.dtype).expand_as(singular_values)
-
-
-@dataclass(frozen=True)
-class TopKSoft:
-    """A top-k rule whose k can be learned: w_i = sigmoid((k + 1/2 - i) / temperature), i = 1, 2, ..."""
-
-    k: Tensor
-    temperature: float = 0.25
-    tie_width: float = 1e-3
-
-    def __call__(self, singular_values: Tensor, largest: Tensor) -> Tensor:
-        """See `Shrinkage`."""
-        k = self.k.to(largest.dtype)
-        return torch.sigmoid((k + 0.5 - _order(singular_values)) / self.temperature).expand_as(singular_values)
-
-
-def _order(singular_values: Tensor) -> Tensor:
-    return torch.arange(1, singular_values.shape[-1] + 1, device=singular_values.device)
-
-
-def shrink_casorati(image: Tensor, rule: Shrinkage) -> Tensor:
-    """Shrink the singular values of the Casorati matrix (voxels x frames) of a series ``(*batch, frames, y, x)``."""
-    require_axes("image", image, IMAGE)
-    return shrink_rows(image.flatten(-2), rule).view_as(image)
+from cinerecon.physics.lowrank.rules import Measured, Shrinkage, Spectrum
 
 
 def shrink_rows(matrix: Tensor, rule: Shrinkage) -> Tensor:
@@ -88,31 +21,32 @@ def shrink_rows(matrix: Tensor, rule: Shrinkage) -> Tensor:
     squares them; the eigendecomposition itself runs in double precision.
     """
     gram = matrix @ matrix.mH
-    return spectral_function(gram, rule) @ matrix
+    return spectral_function(gram, rule, matrix.shape[-1]) @ matrix
 
 
-def spectral_function(gram: Tensor, rule: Shrinkage) -> Tensor:
-    """w(G^(1/2)) of a positive semidefinite Hermitian matrix ``(*batch, n, n)``, differentiable everywhere."""
+def spectral_function(gram: Tensor, rule: Shrinkage, n_columns: int) -> Tensor:
+    """w(G^(1/2)) of the Gram matrix ``(*batch, n, n)`` of n x n_columns matrices, differentiable everywhere."""
     double = gram.to(torch.complex128 if gram.is_complex() else torch.float64)
     eigenvalues, vectors = _Eigenvalues.apply(double)
-    shares = _shares(eigenvalues, rule)
-    slopes = _slopes(eigenvalues.detach(), rule) if torch.is_grad_enabled() else torch.zeros_like(eigenvalues)
+    values = _roots(eigenvalues)
+    measured = rule.measure(Spectrum(values, (gram.shape[-1], n_columns), gram.is_complex()))
+    shares = rule.share(values, *measured)
+    slopes = _slopes(eigenvalues.detach(), rule, measured) if torch.is_grad_enabled() else torch.zeros_like(eigenvalues)
     return _Assemble.apply(double, shares, slopes, eigenvalues.detach(), vectors, rule.tie_width).to(gram.dtype)
 
 
-def _slopes(eigenvalues: Tensor, rule: Shrinkage) -> Tensor:
-    """Derivative of each share by its own eigenvalue, with s_1 held constant."""
+def _slopes(eigenvalues: Tensor, rule: Shrinkage, measured: Measured) -> Tensor:
+    """Derivative of each share by its own eigenvalue, with what was measured held constant."""
     leaf = eigenvalues.requires_grad_()
-    return torch.autograd.grad(_shares(leaf, rule, coupled=False).sum() + 0 * leaf.sum(), leaf)[0]
+    shares = rule.share(_roots(leaf), *(one.detach() for one in measured))
+    return torch.autograd.grad(shares.sum() + 0 * leaf.sum(), leaf)[0]
 
 
-def _shares(eigenvalues: Tensor, rule: Shrinkage, *, coupled: bool = True) -> Tensor:
-    """The rule as a function of the eigenvalues of G; uncoupled, s_1 counts as a constant."""
+def _roots(eigenvalues: Tensor) -> Tensor:
+    """Singular values from eigenvalues of the Gram matrix; zero, with derivative zero, below rounding."""
     floor = torch.finfo(eigenvalues.dtype).eps * eigenvalues[..., :1].abs()
     positive = eigenvalues > floor
-    singular_values = torch.where(positive, eigenvalues, 1.0).sqrt() * positive
-    largest = singular_values[..., :1]
-    return rule(singular_values, largest if coupled else largest.detach())
+    return torch.where(positive, eigenvalues, 1.0).sqrt() * positive
 
 
 class _Eigenvalues(torch.autograd.Function):

@@ -1,0 +1,66 @@
+"""The plug-and-play low-rank module: singular value shrinkage, by any rule, at a place of any unrolled network.
+
+Ke et al., Learned Low-rank Priors in Dynamic MR Imaging, IEEE TMI 2021, 10.1109/TMI.2021.3096218, insert it into
+ISTA-Net, DC-CNN and CRNN at three places: before the convolutions (L1), after them (L2), or after the step that uses
+the data (L3).
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from cinerecon.physics.lowrank import (
+    Shrinkage,
+    ShrinkageConfig,
+    make_rule,
+    shrink_casorati,
+    shrink_frames,
+    start_level,
+)
+
+View = Literal["casorati", "frames"]
+Place = Literal["L1", "L2", "L3"]
+
+
+class PlacedLowRankConfig(ShrinkageConfig):
+    """A low-rank module and its place in the cascades of a host network."""
+
+    place: Place = Field("L2", description="L1: before the convolutions, L2: after them, L3: after the data step")
+    view: View = Field("casorati", description="matrices whose singular values are shrunk")
+
+
+class LowRank(nn.Module):
+    """Shrinkage of singular values; the rule's number is learned as `level` (fixed for ``topk_hard``).
+
+    Parameters
+    ----------
+    config
+        The rule and its numbers at the start.
+    view
+        ``casorati``: one matrix, voxels x frames; ``frames``: one matrix y x x per frame.
+    """
+
+    level: nn.Parameter | None
+
+    def __init__(self, config: ShrinkageConfig, view: View = "casorati") -> None:
+        super().__init__()
+        self.config, self.view = config, view
+        level = start_level(config)
+        start = None if level is None else nn.Parameter(torch.tensor(level), config.shrinkage != "topk_hard")
+        self.register_parameter("level", start)
+
+    @property
+    def rule(self) -> Shrinkage:
+        """The shrinkage rule at the present level."""
+        return self.rule_with(1.0)
+
+    def rule_with(self, gain: Tensor | float) -> Shrinkage:
+        """The same with its threshold, if it has one, times a gain."""
+        return make_rule(self.config, self.level, gain)
+
+    def forward(self, image: Tensor, gain: Tensor | float = 1.0) -> Tensor:
+        """Shrink ``(*batch, frames, y, x)``; `gain` multiplies the threshold of a rule that has one."""
+        shrink = shrink_casorati if self.view == "casorati" else shrink_frames
+        return shrink(image, self.rule_with(gain))

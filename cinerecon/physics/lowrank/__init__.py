@@ -1,0 +1,21 @@
+"""Low rank: shrinkage of singular values, without a singular value decomposition."""
+
+from cinerecon.physics.lowrank.config import ShrinkageConfig, ShrinkageName, make_rule, start_level
+from cinerecon.physics.lowrank.rules import RelativeSoft, Shrinkage, Spectrum, TopKHard, TopKSoft
+from cinerecon.physics.lowrank.spectral import shrink_rows
+from cinerecon.physics.lowrank.views import shrink_casorati, shrink_frames
+
+__all__ = [
+    "RelativeSoft",
+    "Shrinkage",
+    "ShrinkageConfig",
+    "ShrinkageName",
+    "Spectrum",
+    "TopKHard",
+    "TopKSoft",
+    "make_rule",
+    "shrink_casorati",
+    "shrink_frames",
+    "shrink_rows",
+    "start_level",
+]
