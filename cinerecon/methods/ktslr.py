@@ -28,7 +28,6 @@ frames), placed anew at each iteration, and not of the whole image (``block_size
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,13 +36,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 from sigpy import alg, linop, prox
 from torch import Tensor
-from torch.nn.functional import pad
 
 from cinerecon.config import Config
 from cinerecon.data.cine import CineData
 from cinerecon.methods.base import Progress, encoding_of
 from cinerecon.physics.fourier import fft2c, ifft2c
-from cinerecon.physics.lowrank import shrink_rows
+from cinerecon.physics.lowrank import Schatten, shrink_casorati, shrink_patches
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import view_share
 
@@ -265,21 +263,6 @@ def _difference_spectrum(n: int) -> Tensor:
     return 2 - 2 * torch.cos(2 * torch.pi * frequency / n)
 
 
-@dataclass(frozen=True)
-class _SchattenShare:
-    """Share of a singular value that p-shrinkage keeps, max(1 - weight s^(p - 2), 0); soft thresholding for p = 1."""
-
-    weight: float
-    p: float
-    tie_width: float = 0.0
-
-    def __call__(self, singular_values: Tensor, largest: Tensor) -> Tensor:  # noqa: ARG002
-        """See `Shrinkage`; the largest plays no part."""
-        positive = singular_values > 0
-        powers = torch.where(positive, singular_values, 1.0) ** (self.p - 2)
-        return torch.where(positive, (1 - self.weight * powers).clamp(min=0), 0.0)
-
-
 class _SchattenP(prox.Prox):
     """Shrinkage of singular values for weight / p sum s^p, of the series or of blocks that move with each call."""
 
@@ -290,21 +273,11 @@ class _SchattenP(prox.Prox):
 
     def _prox(self, alpha: float, u: Array) -> Array:
         series = torch.from_numpy(u)
-        rule = _SchattenShare(alpha * self.weight, self.p)
+        rule = Schatten(alpha * self.weight, self.p)
         if self.block_size == 0:
-            return shrink_rows(series.flatten(1), rule).view_as(series).numpy()
-        return _shrink_blocks(series, rule, self.block_size, self.random.integers(self.block_size, size=2)).numpy()
-
-
-def _shrink_blocks(series: Tensor, rule: _SchattenShare, size: int, offset: Array) -> Tensor:
-    """Shrink the singular values of each block (frames x voxels) of ``(frames, y, x)``, the grid of blocks shifted."""
-    y, x = series.shape[1:]
-    shift = (int(offset[0]), int(offset[1]))
-    moved = pad(series.roll(shift, (1, 2)), (0, -x % size, 0, -y % size))
-    blocks = moved.unfold(1, size, size).unfold(2, size, size).permute(1, 2, 0, 3, 4)  # (.., .., frames, size, size)
-    shrunk = shrink_rows(blocks.flatten(-2), rule).view(blocks.shape)
-    whole = shrunk.permute(2, 0, 3, 1, 4).reshape(moved.shape)[:, :y, :x]
-    return whole.roll((-shift[0], -shift[1]), (1, 2))
+            return shrink_casorati(series, rule).numpy()
+        y, x = self.random.integers(self.block_size, size=2)
+        return shrink_patches(series, rule, self.block_size, (int(y), int(x))).numpy()
 
 
 class _TotalVariation(prox.Prox):

@@ -69,27 +69,6 @@ def test_the_nuclear_norm_is_soft_thresholding():
     assert relative_error(torch.from_numpy(found), expected) < 1e-9
 
 
-def test_p_shrinkage_spares_the_large_and_drops_the_small():
-    rule = ktslr._SchattenShare(weight=1.0, p=0.5)
-    values = torch.tensor([10.0, 2.0, 0.9, 0.0], dtype=torch.float64)
-    expected = torch.tensor([10 - 10**-0.5, 2 - 2**-0.5, 0, 0], dtype=torch.float64)
-    torch.testing.assert_close(rule.share(values) * values, expected)
-
-
-@pytest.mark.parametrize("offset", [(0, 0), (3, 1)])
-def test_blocks_tile_the_image_wherever_they_begin(offset):
-    series = complex_randn(4, 10, 13)
-    keep_all = ktslr._SchattenShare(weight=0.0, p=1.0)
-    assert relative_error(ktslr._shrink_blocks(series, keep_all, 5, np.array(offset)), series) < 1e-12
-
-
-def test_a_block_is_shrunk_as_a_matrix_of_its_own():
-    series, rule = complex_randn(4, 10, 10), ktslr._SchattenShare(weight=2.0, p=1.0)
-    found = ktslr._shrink_blocks(series, rule, 5, np.array((0, 0)))
-    alone = ktslr._SchattenP((4, 5, 5), 2.0, 1.0, 0)(1, series[:, 5:, :5].numpy().copy())
-    assert relative_error(found[:, 5:, :5], torch.from_numpy(alone)) < 1e-12
-
-
 def test_isotropic_total_variation_shortens_vectors():
     vectors = complex_randn(3, *SHAPE)
     found = torch.from_numpy(ktslr._TotalVariation((3, *SHAPE), 0.7, True)(1, vectors.numpy()))

@@ -5,7 +5,16 @@ import pytest
 import torch
 from helpers import complex_randn, relative_error
 
-from cinerecon.physics.lowrank import RelativeSoft, Spectrum, TopKHard, TopKSoft, shrink_casorati, shrink_rows
+from cinerecon.physics.lowrank import (
+    RelativeSoft,
+    Schatten,
+    Spectrum,
+    TopKHard,
+    TopKSoft,
+    shrink_casorati,
+    shrink_patches,
+    shrink_rows,
+)
 
 GOLDEN = Path("../shared/golden/svt.npz")
 RULES = {
@@ -101,3 +110,23 @@ def test_gradients_are_finite_for_zero_and_repeated_values(rule):
         matrix.requires_grad_()
         shrink_rows(matrix, rule).abs().square().sum().backward()
         assert torch.isfinite(torch.view_as_real(matrix.grad)).all()
+
+
+def test_p_shrinkage_spares_the_large_and_drops_the_small():
+    values = torch.tensor([10.0, 2.0, 0.9, 0.0], dtype=torch.float64)
+    expected = torch.tensor([10 - 10**-0.5, 2 - 2**-0.5, 0, 0], dtype=torch.float64)
+    torch.testing.assert_close(Schatten(1.0, 0.5).share(values, torch.tensor(1.0)) * values, expected)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (3, 1), (-1, 12)])
+def test_patches_tile_the_image_wherever_they_begin(shift):
+    series = complex_randn(2, 4, 10, 13)
+    assert relative_error(shrink_patches(series, TopKHard(4), 5, shift), series) < 1e-12
+
+
+def test_a_patch_is_shrunk_as_a_matrix_of_its_own():
+    series, rule = complex_randn(4, 10, 13), Schatten(2.0, 0.7)
+    found = shrink_patches(series, rule, 5, (2, 1))
+    for rows, columns in ((slice(3, 8), slice(4, 9)), (slice(0, 3), slice(9, 13)), (slice(8, 10), slice(0, 4))):
+        alone = shrink_casorati(series[:, rows, columns].contiguous(), rule)
+        assert relative_error(found[:, rows, columns], alone) < 1e-12

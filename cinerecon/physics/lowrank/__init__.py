@@ -1,12 +1,13 @@
 """Low rank: shrinkage of singular values, without a singular value decomposition."""
 
 from cinerecon.physics.lowrank.config import ShrinkageConfig, ShrinkageName, make_rule, start_level
-from cinerecon.physics.lowrank.rules import RelativeSoft, Shrinkage, Spectrum, TopKHard, TopKSoft
+from cinerecon.physics.lowrank.rules import RelativeSoft, Schatten, Shrinkage, Spectrum, TopKHard, TopKSoft
 from cinerecon.physics.lowrank.spectral import shrink_rows
-from cinerecon.physics.lowrank.views import shrink_casorati, shrink_frames
+from cinerecon.physics.lowrank.views import shrink_casorati, shrink_frames, shrink_patches
 
 __all__ = [
     "RelativeSoft",
+    "Schatten",
     "Shrinkage",
     "ShrinkageConfig",
     "ShrinkageName",
@@ -16,6 +17,7 @@ __all__ = [
     "make_rule",
     "shrink_casorati",
     "shrink_frames",
+    "shrink_patches",
     "shrink_rows",
     "start_level",
 ]

@@ -107,6 +107,26 @@ class TopKSoft:
         return torch.sigmoid((k + 0.5 - _order(values)) / self.temperature).expand_as(values)
 
 
+@dataclass(frozen=True)
+class Schatten:
+    """p-shrinkage, soft thresholding for p = 1: s <- max(s - level s^(p - 1), 0)."""
+
+    level: Tensor | float
+    p: float
+    tie_width: float = 1e-9
+
+    def measure(self, spectrum: Spectrum) -> Measured:
+        """The level."""
+        return (_like(self.level, spectrum.values),)
+
+    def share(self, values: Tensor, *measured: Tensor) -> Tensor:
+        """See `Shrinkage`."""
+        (level,) = measured
+        positive = values > 0
+        share = 1 - level * torch.where(positive, values, 1.0) ** (self.p - 2)
+        return torch.where(positive, share.clamp(min=0), 0.0)
+
+
 def soft_share(values: Tensor, threshold: Tensor) -> Tensor:
     """The share max(1 - t / s, 0) that soft thresholding keeps; all of it for t = 0."""
     kept = values >= threshold

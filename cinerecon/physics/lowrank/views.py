@@ -1,6 +1,7 @@
 """The matrices that one sees in an image series: all of it (Casorati), each frame, or each local patch."""
 
 from torch import Tensor
+from torch.nn.functional import pad
 
 from cinerecon.axes import IMAGE, require_axes
 from cinerecon.physics.lowrank.rules import Shrinkage
@@ -19,3 +20,30 @@ def shrink_frames(image: Tensor, rule: Shrinkage) -> Tensor:
     if image.shape[-2] > image.shape[-1]:
         return shrink_rows(image.mT, rule).mT
     return shrink_rows(image, rule)
+
+
+def shrink_patches(image: Tensor, rule: Shrinkage, size: int, shift: tuple[int, int] = (0, 0)) -> Tensor:
+    """Shrink the singular values of each patch (voxels x frames) of a series ``(*batch, frames, y, x)``.
+
+    Squares tile the image without overlap; those that its border cuts are smaller matrices.
+
+    Parameters
+    ----------
+    image
+        ``(*batch, frames, y, x)``.
+    rule
+        Which share of each singular value is kept.
+    size
+        Side of the squares [pixels].
+    shift
+        How far the tiling is moved along y and x [pixels], modulo `size`. Drawn anew at each iteration of a
+        reconstruction it leaves no edges of squares in the image.
+    """
+    require_axes("image", image, IMAGE)
+    y, x = image.shape[-2:]
+    top, left = shift[0] % size, shift[1] % size
+    padded = pad(image, (left, -(x + left) % size, top, -(y + top) % size))
+    squares = padded.unflatten(-2, (-1, size)).unflatten(-1, (-1, size))  # (frames, n_y, size, n_x, size)
+    squares = squares.movedim((-4, -2), (-5, -4))  # (n_y, n_x, frames, size, size)
+    shrunk = shrink_rows(squares.flatten(-2), rule).unflatten(-1, (size, size)).movedim((-5, -4), (-4, -2))
+    return shrunk.reshape(padded.shape)[..., top : top + y, left : left + x]
