@@ -63,6 +63,15 @@ def initialise_he(module: nn.Module, gain_last: float = 1.0) -> None:
         convolutions[-1].weight.mul_(gain_last)
 
 
+def initialise_glorot(module: nn.Module) -> None:
+    """Glorot uniform weights of all 3-D convolutions and linear layers of a module, biases zero: the start in Keras."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv3d | nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
 def run_cascade(cascade: nn.Module, *state: Any, checkpointing: bool = False) -> Any:
     """Call a cascade; with checkpointing, nothing inside it is kept for the backward pass."""
     if checkpointing and torch.is_grad_enabled():
