@@ -1,0 +1,68 @@
+"""Two priors in learned domains: low rank, frame by frame, and sparse, with thresholds that attention sets.
+
+T2LR-Net (10.1016/j.compbiomed.2024.108034) has the first, JotlasNet (10.48550/arXiv.2502.11749) and PASSNet have both.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cinerecon.networks.blocks import ConvStack, soft, to_channels, to_complex
+from cinerecon.networks.lowrank_module import LowRank
+from cinerecon.physics.lowrank import ShrinkageConfig
+
+
+class LowRankBranch(nn.Module):
+    """Shrinkage of the singular values of each frame in a learned domain: x + D2(SVT(D1(x))).
+
+    Parameters
+    ----------
+    config
+        The rule.
+    n_channels
+        Feature channels between the convolutions; the domain itself is complex, as the image.
+    """
+
+    def __init__(self, config: ShrinkageConfig, n_channels: int) -> None:
+        super().__init__()
+        self.analysis = ConvStack((2, n_channels, n_channels, 2))
+        self.lowrank = LowRank(config, view="frames")
+        self.synthesis = ConvStack((2, n_channels, n_channels, 2))
+
+    def forward(self, image: Tensor, gain: Tensor | float = 1.0) -> Tensor:
+        """``(batch, frames, y, x)`` to the same; `gain` multiplies the threshold of a rule that has one."""
+        features = to_complex(self.analysis(to_channels(image)))
+        return image + to_complex(self.synthesis(to_channels(self.lowrank(features, gain))))
+
+
+class AttentionThreshold(nn.Module):
+    """Soft thresholding of each feature channel at a share, set by all channels, of its mean magnitude.
+
+    f = mean |z| over frames, y and x; threshold = gain f sigmoid(W2 relu(W1 f + b1) + b2).
+    """
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(n_channels, n_channels)
+        self.excite = nn.Linear(n_channels, n_channels)
+
+    def forward(self, features: Tensor, gain: Tensor | float = 1.0) -> Tensor:
+        """``(batch, channels, frames, y, x)`` to the same."""
+        mean = features.abs().mean((-3, -2, -1))
+        share = torch.sigmoid(self.excite(functional.relu(self.squeeze(mean))))
+        return soft(features, (gain * mean * share)[..., None, None, None])
+
+
+class SparseBranch(nn.Module):
+    """Soft thresholding in a learned domain: x + E2(AST(E1(x)))."""
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.analysis = ConvStack((2, n_channels, n_channels, n_channels))
+        self.attention = AttentionThreshold(n_channels)
+        self.synthesis = ConvStack((n_channels, n_channels, n_channels, 2))
+
+    def forward(self, image: Tensor, gain: Tensor | float = 1.0) -> Tensor:
+        """``(batch, frames, y, x)`` to the same; `gain` multiplies the thresholds."""
+        features = self.attention(self.analysis(to_channels(image)), gain)
+        return image + to_complex(self.synthesis(features))

@@ -1,0 +1,101 @@
+"""JotlasNet: unrolled reconstruction with a tensor low-rank and an attention-based sparse prior, side by side.
+
+Zhang et al., JotlasNet: Joint tensor low-rank and attention-based sparse unrolling network for accelerating dynamic
+MRI, 2025, 10.48550/arXiv.2502.11749. One cascade is one iteration of the composite splitting algorithm: a gradient step
+on the data term, the two priors in parallel, each in a learned domain, their weighted mean, and a momentum.
+
+Departs from the paper in: the weights of the two priors stay one half, as in the authors' program, unless `learn_w`; any
+shrinkage rule may stand for the learned soft threshold; the first image may be given instead of zero-filled.
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cinerecon.networks.blocks import NetworkConfig, initialise_glorot, run_cascade
+from cinerecon.networks.branches import LowRankBranch, SparseBranch
+from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
+from cinerecon.physics.operators import Encoding
+
+
+class JotlasNetConfig(ShrinkageConfig, NetworkConfig):
+    """Architecture of JotlasNet."""
+
+    n_cascades: int = Field(15, ge=1, description="unrolled iterations")
+    n_channels: int = Field(16, ge=1, description="feature channels")
+    shrinkage: ShrinkageName = Field("relative_soft", description="rule for the singular values of each frame")
+    step: float = Field(0.1, description="gradient step mu, at the start")
+    momentum: float = Field(-2.0, description="t, at the start; the momentum is sigmoid(t)")
+    learn_w: bool = Field(False, description="learn the weights w of the two priors, else one half each")
+
+
+class Cascade(nn.Module):
+    """One iteration: gradient step, low-rank and sparse part, their mean, momentum."""
+
+    def __init__(self, config: JotlasNetConfig) -> None:
+        super().__init__()
+        self.step = nn.Parameter(torch.tensor(config.step))
+        self.lowrank = LowRankBranch(config, config.n_channels)
+        self.sparse = SparseBranch(config.n_channels)
+        self.w = nn.Parameter(torch.full((2,), 0.5), requires_grad=config.learn_w)
+        self.momentum = nn.Parameter(torch.tensor(config.momentum))
+
+    def forward(
+        self, zerofilled: Tensor, encoding: Encoding, image: Tensor, previous: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Image and previous mean, each ``(batch, frames, y, x)``, to the next ones, and the two parts.
+
+        The proximal map of a prior that counts w times in the mean has its threshold divided by w.
+        """
+        image = image - functional.relu(self.step) * (encoding.normal(image) - zerofilled)
+        w = torch.softmax(self.w, 0)
+        lowrank = self.lowrank(image, 1 / w[0])
+        sparse = self.sparse(image, 1 / w[1])
+        mean = w[0] * lowrank + w[1] * sparse
+        return mean + torch.sigmoid(self.momentum) * (mean - previous), mean, lowrank, sparse
+
+
+class JotlasNet(nn.Module):
+    """The unrolled network ``net(kspace, encoding) -> image``.
+
+    Parameters
+    ----------
+    config
+        Architecture; the defaults are the authors' program.
+    """
+
+    def __init__(self, config: JotlasNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or JotlasNetConfig()
+        self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
+        initialise_glorot(self)
+
+    def forward(
+        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """Reconstruct.
+
+        Parameters
+        ----------
+        kspace
+            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
+        encoding
+            The operator that `kspace` was measured with.
+        start
+            ``(batch, frames, y, x)``, the first image; None means the zero-filled one, A^H y.
+        extras
+            Also return the low-rank and the sparse part of the last cascade, ``{"L": ..., "S": ...}``.
+
+        Returns
+        -------
+        Tensor
+            ``(batch, frames, y, x)`` complex.
+        """
+        zerofilled = encoding.adjoint(kspace)
+        image = previous = zerofilled if start is None else start
+        for cascade in self.cascades:
+            image, previous, lowrank, sparse = run_cascade(
+                cascade, zerofilled, encoding, image, previous, checkpointing=self.config.checkpointing
+            )
+        return (image, {"L": lowrank, "S": sparse}) if extras else image

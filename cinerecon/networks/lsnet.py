@@ -1,0 +1,105 @@
+"""L+S-Net: unrolled low-rank plus sparse reconstruction with a learned sparse part.
+
+Huang et al., Deep low-rank plus sparse network for dynamic MR imaging, Medical Image Analysis 2021,
+10.1016/j.media.2021.102190. One cascade shrinks the singular values of the Casorati matrix of the image M to get the
+low-rank part L, lets a convolutional network predict the sparse part S from L and M, and corrects their sum by a
+gradient step on the data term: M = L + S - gamma A^H (A (L + S) - y).
+
+Departs from the paper in: any shrinkage rule may stand for the learned soft threshold, which is the default
+(`TOP1` keeps the first singular value only, the program's other setting); the first image may be given instead of
+zero-filled.
+"""
+
+from typing import Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cinerecon.networks.blocks import ConvStack, NetworkConfig, initialise_glorot, run_cascade, to_channels, to_complex
+from cinerecon.networks.lowrank_module import LowRank
+from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
+from cinerecon.physics.operators import Encoding
+
+SLOPE = 0.3
+"""Of the leaky activations, in the authors' program."""
+
+
+class LsNetConfig(ShrinkageConfig, NetworkConfig):
+    """Architecture of L+S-Net; the defaults are the authors' program."""
+
+    shrinkage: ShrinkageName = Field("relative_soft", description="rule for the singular values of L")
+    step: float = Field(1.0, description="gradient step gamma, at the start; the last cascade keeps 1")
+    output: Literal["L+S", "M"] = Field("L+S", description="the sum that the loss sees, or the corrected image")
+
+
+TOP1 = LsNetConfig(shrinkage="topk_hard", rank=1)
+"""The authors' program without a learned threshold."""
+
+
+class Cascade(nn.Module):
+    """One iteration: low-rank part, sparse part, data correction."""
+
+    def __init__(self, config: LsNetConfig) -> None:
+        super().__init__()
+        c = config.n_channels
+        self.step = nn.Parameter(torch.tensor(config.step))
+        self.lowrank = LowRank(config)
+        self.sparse = ConvStack((4, c, c, 2), slope=SLOPE)
+
+    def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """M ``(batch, frames, y, x)`` to L, S and the next M."""
+        lowrank = self.lowrank(image)
+        pair = torch.stack((to_channels(lowrank), to_channels(image)), 2).flatten(1, 2)  # Re L, Re M, Im L, Im M
+        sparse = to_complex(self.sparse(pair))
+        total = lowrank + sparse
+        return lowrank, sparse, total - functional.relu(self.step) * (encoding.normal(total) - zerofilled)
+
+
+class LsNet(nn.Module):
+    """The unrolled network ``net(kspace, encoding) -> image``.
+
+    Parameters
+    ----------
+    config
+        Architecture; the defaults are the authors' program.
+    """
+
+    def __init__(self, config: LsNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or LsNetConfig()
+        self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
+        initialise_glorot(self)
+        last = cast(Cascade, self.cascades[-1])
+        last.step.requires_grad_(False).fill_(1.0)  # reaches M alone, which the loss does not see
+
+    def forward(
+        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """Reconstruct.
+
+        Parameters
+        ----------
+        kspace
+            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
+        encoding
+            The operator that `kspace` was measured with.
+        start
+            ``(batch, frames, y, x)``, the first M; None means the zero-filled image, A^H y.
+        extras
+            Also return L, S and M of the last cascade, by these names.
+
+        Returns
+        -------
+        Tensor
+            ``(batch, frames, y, x)`` complex.
+        """
+        zerofilled = encoding.adjoint(kspace)
+        image = zerofilled if start is None else start
+        for cascade in self.cascades:
+            lowrank, sparse, image = run_cascade(
+                cascade, zerofilled, encoding, image, checkpointing=self.config.checkpointing
+            )
+        result = image if self.config.output == "M" else lowrank + sparse
+        return (result, {"L": lowrank, "S": sparse, "M": image}) if extras else result

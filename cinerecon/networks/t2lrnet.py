@@ -1,0 +1,180 @@
+"""T2LR-Net: unrolled reconstruction with a tensor low-rank prior in a learned domain.
+
+Zhang et al., T2LR-Net: An unrolling network learning transformed tensor low-rank prior for dynamic MR image
+reconstruction, Computers in Biology and Medicine 2024, 10.1016/j.compbiomed.2024.108034. The singular values of each
+frame of the transformed series are shrunk. In the ADMM of the paper, one cascade is
+
+    A = x + L + D2(SVT(D1(x + L))),   x = argmin mu ||A x - y||^2 + ||x - (A - L)||^2,   L = L + eta (x - A).
+
+`variant="gradient"` is the authors' later edition for several coils: r = x - mu A^H (A x - y), x = r + D2(SVT(D1(r))).
+
+Departs from the paper in: with several coils, where the minimum has no closed form, ADMM finds it by conjugate
+gradients; any shrinkage rule may stand for the learned soft threshold; the first image may be given instead of
+zero-filled.
+"""
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cinerecon.networks.blocks import NetworkConfig, initialise_glorot, run_cascade
+from cinerecon.networks.branches import LowRankBranch
+from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
+from cinerecon.physics.operators import Encoding
+
+
+class T2lrNetConfig(ShrinkageConfig, NetworkConfig):
+    """Architecture of T2LR-Net."""
+
+    variant: Literal["admm", "gradient"] = Field("admm", description="the paper's ADMM, or gradient steps")
+    n_cascades: int = Field(15, ge=1, description="unrolled iterations")
+    n_channels: int = Field(16, ge=1, description="feature channels")
+    shrinkage: ShrinkageName = Field("relative_soft", description="rule for the singular values of each frame")
+    step: float = Field(0.1, description="mu, weight of the data or gradient step, at the start")
+    multiplier_rate: float = Field(1.0, description="ADMM: rate of the multiplier update, at the start")
+    n_solver_steps: int = Field(10, ge=1, description="ADMM, several coils: conjugate gradient steps")
+
+
+class AdmmCascade(nn.Module):
+    """One iteration of ADMM: low-rank part, data, multiplier."""
+
+    def __init__(self, config: T2lrNetConfig) -> None:
+        super().__init__()
+        self.n_solver_steps = config.n_solver_steps
+        self.lowrank = LowRankBranch(config, config.n_channels)
+        self.step = nn.Parameter(torch.tensor(config.step))
+        self.multiplier_rate = nn.Parameter(torch.tensor(config.multiplier_rate))
+
+    def forward(
+        self, zerofilled: Tensor, encoding: Encoding, image: Tensor, multiplier: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Image and multiplier, each ``(batch, frames, y, x)``, to the next ones."""
+        lowrank = self.lowrank(image + multiplier)
+        weight = functional.relu(self.step)
+        image = proximal_step(lowrank - multiplier, zerofilled, encoding, weight, self.n_solver_steps)
+        return image, multiplier + functional.relu(self.multiplier_rate) * (image - lowrank)
+
+
+class GradientCascade(nn.Module):
+    """One gradient step on the data term, and the low-rank part."""
+
+    def __init__(self, config: T2lrNetConfig) -> None:
+        super().__init__()
+        self.lowrank = LowRankBranch(config, config.n_channels)
+        self.step = nn.Parameter(torch.tensor(config.step))
+
+    def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor) -> tuple[Tensor]:
+        """``(batch, frames, y, x)`` to the same."""
+        gradient = encoding.normal(image) - zerofilled
+        return (self.lowrank(image - functional.relu(self.step) * gradient),)
+
+
+class T2lrNet(nn.Module):
+    """The unrolled network ``net(kspace, encoding) -> image``.
+
+    Parameters
+    ----------
+    config
+        Architecture; the defaults are the paper's.
+    """
+
+    def __init__(self, config: T2lrNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or T2lrNetConfig()
+        cascade = AdmmCascade if self.config.variant == "admm" else GradientCascade
+        self.cascades = nn.ModuleList(cascade(self.config) for _ in range(self.config.n_cascades))
+        initialise_glorot(self)
+        if isinstance(self.cascades[-1], AdmmCascade):
+            self.cascades[-1].multiplier_rate.requires_grad_(False)  # the last multiplier reaches no output
+
+    def forward(
+        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
+    ) -> Tensor | tuple[Tensor, dict[str, Any]]:
+        """Reconstruct.
+
+        Parameters
+        ----------
+        kspace
+            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
+        encoding
+            The operator that `kspace` was measured with.
+        start
+            ``(batch, frames, y, x)``, the first image; None means the zero-filled one, A^H y.
+        extras
+            Also return a dictionary, empty here: the loss needs nothing but the image.
+
+        Returns
+        -------
+        Tensor
+            ``(batch, frames, y, x)`` complex.
+        """
+        zerofilled = encoding.adjoint(kspace)
+        image = zerofilled if start is None else start
+        state = (image, torch.zeros_like(image)) if self.config.variant == "admm" else (image,)
+        for cascade in self.cascades:
+            state = run_cascade(cascade, zerofilled, encoding, *state, checkpointing=self.config.checkpointing)
+        return (state[0], {}) if extras else state[0]
+
+
+def proximal_step(image: Tensor, zerofilled: Tensor, encoding: Encoding, weight: Tensor, n_steps: int) -> Tensor:
+    """The minimum over x of w ||A x - y||^2 + ||x - v||^2, that is v + w (1 + w A^H A)^-1 (A^H y - A^H A v).
+
+    Without coil maps A^H A is a projection, and the inverse a division by 1 + w. With maps, conjugate gradients: all
+    eigenvalues lie between 1 and 1 + w, so that few steps do.
+
+    Parameters
+    ----------
+    image
+        v, ``(batch, frames, y, x)``.
+    zerofilled
+        A^H y, ``(batch, frames, y, x)``.
+    encoding
+        The operator A.
+    weight
+        w, a number >= 0.
+    n_steps
+        Conjugate gradient steps.
+    """
+    residual = zerofilled - encoding.normal(image)
+    change = residual / (1 + weight) if encoding.csm is None else _Solve.apply(residual, weight, encoding, n_steps)
+    return image + weight * change
+
+
+class _Solve(torch.autograd.Function):
+    """x = (1 + w A^H A)^-1 b, frame by frame; the derivative is the same solve: no step is kept for it."""
+
+    @staticmethod
+    def forward(ctx: Any, target: Tensor, weight: Tensor, encoding: Encoding, n_steps: int) -> Tensor:
+        solution = _conjugate_gradients(target, weight, encoding, n_steps)
+        ctx.save_for_backward(solution, weight)
+        ctx.encoding, ctx.n_steps = encoding, n_steps
+        return solution
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        solution, weight = ctx.saved_tensors
+        by_target = _conjugate_gradients(grads[0], weight, ctx.encoding, ctx.n_steps)
+        return by_target, -_inner(by_target, ctx.encoding.normal(solution)).sum(), None, None
+
+
+def _conjugate_gradients(target: Tensor, weight: Tensor, encoding: Encoding, n_steps: int) -> Tensor:
+    solution, residual, direction = torch.zeros_like(target), target, target
+    power = _inner(residual, residual)
+    goal = torch.finfo(power.dtype).eps ** 2 * power
+    for _ in range(n_steps):
+        normal = direction + weight * encoding.normal(direction)
+        # A frame that has arrived stands still: nothing is divided by zero.
+        length = torch.where(power > goal, power / _inner(direction, normal), 0)
+        solution = solution + length * direction
+        residual = residual - length * normal
+        power, previous = _inner(residual, residual), power
+        direction = residual + torch.where(previous > goal, power / previous, 0) * direction
+    return solution
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """Real inner product of each frame, ``(batch, frames, 1, 1)``."""
+    return (a.conj() * b).real.sum((-2, -1), keepdim=True)

@@ -1,0 +1,89 @@
+"""Properties that every unrolled network has, on small random cases."""
+
+import torch
+from helpers import complex_randn, relative_error
+from torch import Tensor, nn
+
+from cinerecon.physics.operators import Encoding
+
+
+def random_case(
+    batch: int = 1, frames: int = 5, coils: int = 1, matrix: tuple[int, int] = (9, 7), seed: int = 0
+) -> tuple[Tensor, Encoding]:
+    """Undersampled noise in double precision: k-space and encoding, one coil without a map."""
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(batch, frames, 1, matrix[0], 1, generator=generator) < 0.5
+    csm = complex_randn(batch, coils, *matrix, seed=seed + 1)
+    csm = csm / csm.abs().square().sum(1, keepdim=True).sqrt() if coils > 1 else None
+    encoding = Encoding(mask, csm, matrix=matrix, dtype=torch.complex128)
+    return encoding.forward(complex_randn(batch, frames, *matrix, seed=seed + 2)), encoding
+
+
+def item(encoding: Encoding, n: int) -> Encoding:
+    """The encoding of one item of a batch, with its batch axis."""
+    csm = None if encoding.csm is None else encoding.csm[n : n + 1]
+    return Encoding(encoding.mask[n : n + 1], csm, matrix=encoding.matrix, dtype=torch.complex128)
+
+
+def count(net: nn.Module) -> int:
+    """Learned numbers."""
+    return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+
+
+@torch.no_grad()
+def assert_batched_equals_looped(net: nn.Module, coils: int) -> None:
+    """Two cines at once, of odd size, come out as one after the other; the input stays as it was."""
+    net = net.double()
+    kspace, encoding = random_case(2, coils=coils)
+    before = kspace.clone()
+    batched = net(kspace, encoding)
+    assert torch.equal(kspace, before)
+    for n in range(2):
+        assert relative_error(batched[n : n + 1], net(kspace[n : n + 1], item(encoding, n))) < 1e-10
+
+
+@torch.no_grad()
+def assert_scale_equivariant(net: nn.Module) -> None:
+    """Data ten times as large, or turned by a sign, make an image that is."""
+    net = net.double()
+    kspace, encoding = random_case(coils=2)
+    image = net(kspace, encoding)
+    assert relative_error(net(10 * kspace, encoding), 10 * image) < 1e-10
+
+
+@torch.no_grad()
+def assert_starts_from_zero_filled(net: nn.Module) -> None:
+    """The zero-filled image is where the network starts unless told otherwise."""
+    net = net.double()
+    kspace, encoding = random_case()
+    start = encoding.adjoint(kspace)
+    image = net(kspace, encoding)
+    assert torch.equal(net(kspace, encoding, start=start), image)
+    assert relative_error(net(kspace, encoding, start=2 * start), image) > 1e-3
+
+
+def gradients(net: nn.Module, coils: int = 2) -> dict[str, Tensor]:
+    """Gradients of the image's energy by every learned number, from a start that is not the zero-filled image."""
+    net = net.double()
+    net.zero_grad()
+    kspace, encoding = random_case(coils=coils)
+    start = encoding.adjoint(kspace) + 0.1 * complex_randn(1, 5, 9, 7, seed=9)
+    net(kspace, encoding, start=start).abs().square().sum().backward()
+    return {name: p.grad.clone() for name, p in net.named_parameters() if p.requires_grad}
+
+
+def assert_learns_everywhere(net: nn.Module) -> None:
+    """Every learned tensor has a finite gradient that is not all zero."""
+    for name, gradient in gradients(net).items():
+        assert torch.isfinite(gradient).all(), name
+        assert gradient.abs().max() > 0, name
+
+
+def assert_checkpointing_changes_nothing(plain: nn.Module, checkpointing: nn.Module) -> None:
+    """The same image and the same gradients with and without."""
+    checkpointing.load_state_dict(plain.state_dict())
+    kspace, encoding = random_case()
+    assert torch.equal(plain.double()(kspace, encoding), checkpointing.double()(kspace, encoding))
+    expected = gradients(plain)
+    for name, gradient in gradients(checkpointing).items():
+        assert relative_error(gradient, expected[name]) < 1e-9, name
