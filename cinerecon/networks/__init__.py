@@ -15,7 +15,30 @@ def _slrnet() -> tuple[type[Config], Callable[..., nn.Module]]:
     return SlrNetConfig, SlrNet
 
 
-NETWORKS = {"slrnet": _slrnet}
+def _lsnet() -> tuple[type[Config], Callable[..., nn.Module]]:
+    from cinerecon.networks.lsnet import LsNet, LsNetConfig
+
+    return LsNetConfig, LsNet
+
+
+def _t2lrnet() -> tuple[type[Config], Callable[..., nn.Module]]:
+    from cinerecon.networks.t2lrnet import T2lrNet, T2lrNetConfig
+
+    return T2lrNetConfig, T2lrNet
+
+
+def _jotlasnet() -> tuple[type[Config], Callable[..., nn.Module]]:
+    from cinerecon.networks.jotlasnet import JotlasNet, JotlasNetConfig
+
+    return JotlasNetConfig, JotlasNet
+
+
+NETWORKS = {
+    "slrnet": _slrnet,
+    "lsnet": _lsnet,
+    "t2lrnet": _t2lrnet,
+    "jotlasnet": _jotlasnet,
+}
 
 
 def build(name: str, config: Mapping[str, Any] | None = None, **settings: Any) -> nn.Module:
