@@ -34,6 +34,7 @@ SHARED = {
         "physics.fourier",
         "physics.operators",
         "networks.blocks",
+        "networks.branches",
         "networks.lowrank_module",
         "methods.base",
         "methods.table",
