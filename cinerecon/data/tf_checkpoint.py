@@ -2,7 +2,7 @@
 
 A V2 checkpoint is a pair of files. ``NAME.index`` is a LevelDB table: blocks of entries whose keys share prefixes with
 their predecessors, found through an index block, found through a 48-byte footer. Each value is a protocol buffer that
-says type, shape and place of one variable in ``NAME.data-00000-of-00001``, which is raw little-endian numbers.
+says type, shape, place and checksum of one variable in ``NAME.data-00000-of-00001``: raw little-endian numbers.
 """
 
 from collections.abc import Iterator
@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.errors import FileError, WeightsError
+from cinerecon.errors import FileError, UnsupportedError, WeightsError
 
 MAGIC = 0xDB4775248B80FB57
 FOOTER_BYTES = 48
+INDEX_ENDING, DATA_ENDING = ".index", ".data-00000-of-00001"
 DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8"}
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+N_SHARDS, DTYPE, SHAPE, OFFSET, SIZE, CHECKSUM = 1, 1, 2, 4, 5, 6
+"""Field numbers: of the header, the entry with the empty name, the first; of all other entries the rest."""
 
 
 def read_tf_checkpoint(prefix: Path) -> dict[str, NDArray[np.generic]]:
@@ -31,39 +34,81 @@ def read_tf_checkpoint(prefix: Path) -> dict[str, NDArray[np.generic]]:
     ------
     FileError
         If one of the two files is missing.
+    UnsupportedError
+        If TensorFlow 1 wrote it, which kept variables by another kind of name, or its data are in several files.
     WeightsError
-        If they are damaged, compressed or not a checkpoint.
+        If it is damaged, compressed or not a checkpoint.
     """
-    index_path, data_path = (Path(f"{prefix}{end}") for end in (".index", ".data-00000-of-00001"))
-    for path in (index_path, data_path):
-        if not path.is_file():
-            raise FileError("a part of the checkpoint is missing", where=str(path))
-    index, data = index_path.read_bytes(), data_path.read_bytes()
-    if len(index) < FOOTER_BYTES or int.from_bytes(index[-8:], "little") != MAGIC:
+    index_path, data_path = (Path(f"{prefix}{end}") for end in (INDEX_ENDING, DATA_ENDING))
+    if not index_path.is_file():
+        raise FileError("a part of the checkpoint is missing", where=str(index_path))
+    index = index_path.read_bytes()
+    if not is_table(index):
         raise WeightsError("not the index of a TensorFlow checkpoint", where=str(index_path))
     try:
-        return dict(_read_variables(index, data))
-    except (IndexError, ValueError, UnicodeDecodeError) as error:
+        entries = dict(_read_index(index))
+        n_shards = _numbers(entries.pop("", b"")).get(N_SHARDS, 1)
+        if n_shards > 1:
+            raise UnsupportedError(f"the checkpoint has its data in {n_shards} files", where=str(index_path))
+        if not any(name.endswith(SUFFIX) for name in entries):
+            raise UnsupportedError(
+                "a checkpoint of TensorFlow 1", where=str(index_path), hint="the published ones are of TensorFlow 2"
+            )
+        if not data_path.is_file():
+            raise FileError("a part of the checkpoint is missing", where=str(data_path))
+        data = data_path.read_bytes()
+        return {name.removesuffix(SUFFIX): value for name, value in _read_variables(entries, data)}
+    except (LookupError, ValueError) as error:
         raise WeightsError(f"the checkpoint is damaged: {error}", where=str(index_path)) from None
 
 
-def _read_variables(index: bytes, data: bytes) -> Iterator[tuple[str, NDArray[np.generic]]]:
+def is_table(content: bytes) -> bool:
+    """Whether a file is a LevelDB table: the index of a V2 checkpoint, or all of a V1 checkpoint."""
+    return len(content) >= FOOTER_BYTES and int.from_bytes(content[-8:], "little") == MAGIC
+
+
+def _read_index(index: bytes) -> Iterator[tuple[str, bytes]]:
+    """Name and message of every entry of the table."""
     _, position = _varint(index, len(index) - FOOTER_BYTES)  # the handle of the meta-index comes first; it is empty
     _, position = _varint(index, position)
     for _, handle in _entries(index, *_handle(index, position)):
         for key, value in _entries(index, *_handle(handle, 0)):
-            name = key.decode()
-            if not name.endswith(SUFFIX):
-                continue
-            numbers, dimensions = _numbers(value), _messages(value, 2)
-            dtype = DTYPES.get(numbers.get(1, 0))
-            if dtype is None:
-                continue
-            shape = [_numbers(size).get(1, 0) for dim in dimensions for size in _messages(dim, 2)]
-            start, size = numbers.get(4, 0), numbers.get(5, 0)
-            if start + size > len(data):
-                raise ValueError(f"'{name}' ends at byte {start + size}, the data at {len(data)}")
-            yield name.removesuffix(SUFFIX), np.frombuffer(data[start : start + size], dtype).reshape(shape)
+            yield key.decode(), value
+
+
+def _read_variables(entries: dict[str, bytes], data: bytes) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    for name, message in entries.items():
+        numbers = _numbers(message)
+        dtype = DTYPES.get(numbers.get(DTYPE, 0))
+        if dtype is None or not name.endswith(SUFFIX):
+            continue
+        start, size = numbers.get(OFFSET, 0), numbers.get(SIZE, 0)
+        if start + size > len(data):
+            raise ValueError(f"'{name}' ends at byte {start + size}, the data at {len(data)}")
+        content = data[start : start + size]
+        for checksum in _messages(message, CHECKSUM):
+            if masked_crc32c(content) != int.from_bytes(checksum, "little"):
+                raise ValueError(f"the checksum of '{name}' is wrong")
+        shape = [_numbers(size).get(1, 0) for dim in _messages(message, SHAPE) for size in _messages(dim, 2)]
+        yield name, np.frombuffer(content, dtype).reshape(shape)
+
+
+def masked_crc32c(content: bytes) -> int:
+    """The checksum of LevelDB: CRC-32 of Castagnoli, turned and shifted so that it may itself be checked."""
+    crc = 0xFFFFFFFF
+    for byte in content:
+        crc = _CRC_OF_BYTE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _crc_of_byte(byte: int) -> int:
+    for _ in range(8):
+        byte = byte >> 1 ^ 0x82F63B78 * (byte & 1)
+    return byte
+
+
+_CRC_OF_BYTE = tuple(map(_crc_of_byte, range(256)))
 
 
 def _varint(buffer: bytes, position: int) -> tuple[int, int]:
@@ -85,10 +130,13 @@ def _handle(buffer: bytes, position: int) -> tuple[int, int]:
 
 
 def _entries(table: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of one block."""
+    """Keys and values of one block; behind it stand a byte that tells of compression, and a checksum of both."""
     if table[offset + size] != 0:
         raise ValueError("a block is compressed")
-    block = table[offset : offset + size]
+    checked = table[offset : offset + size + 1]
+    if masked_crc32c(checked) != int.from_bytes(table[offset + size + 1 : offset + size + 5], "little"):
+        raise ValueError("the checksum of a block is wrong")
+    block = checked[:-1]
     n_restarts = int.from_bytes(block[-4:], "little")
     end, position, key = len(block) - 4 * (n_restarts + 1), 0, b""
     while position < end:

@@ -1,5 +1,6 @@
 """The one door: classical or deep, a reconstruction takes the data of one slice and returns its image series."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,9 @@ from cinerecon.config import Config
 from cinerecon.data.cine import CineData
 from cinerecon.errors import WeightsError
 from cinerecon.physics.operators import Encoding
+
+MODEL_ENDING = ".safetensors"
+"""Of a model in one file: weights, with the recipe in the metadata."""
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -79,3 +83,23 @@ def models_folder() -> Path:
         if folder.is_dir():
             return folder
     raise WeightsError("the folder of trained models is missing", where=str(package), hint="install cinerecon again")
+
+
+def imported_folder() -> Path:
+    """Where imported models are kept: ``$CINERECON_MODELS``, or ``~/.local/share/cinerecon/models``."""
+    chosen = os.environ.get("CINERECON_MODELS")
+    return Path(chosen) if chosen else Path.home() / ".local/share/cinerecon/models"
+
+
+def imported_models() -> list[Path]:
+    """The models imported so far."""
+    return sorted(imported_folder().glob(f"*{MODEL_ENDING}"))
+
+
+def find_model(name: str) -> Path | None:
+    """Where a model is, given the path of a file or folder, or the name of a shipped or imported one."""
+    path = Path(name)
+    if (path.suffix == MODEL_ENDING and path.is_file()) or (path / "model.yaml").is_file():
+        return path
+    shipped, imported = models_folder() / name, imported_folder() / f"{name}{MODEL_ENDING}"
+    return next((place for place in (shipped, imported) if place.exists()), path if path.is_dir() else None)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from cinerecon.config import Config, nearest_name
 from cinerecon.errors import ConfigError
-from cinerecon.methods.base import Reconstructor, models_folder
+from cinerecon.methods.base import Reconstructor, find_model, imported_models
 
 Loader = Callable[[], tuple[type[Config], Callable[..., Reconstructor]]]
 
@@ -22,8 +22,8 @@ class Method:
         What the user types.
     kind
         ``classical``: built as ``builder(config)``, from the defaults of its config class and the user's settings.
-        ``deep``: built as ``builder(source, settings, load=..., device=..., weights=...)``, where the source is a name
-        under ``models/`` or a folder that holds recipe and weights, and ``load`` is `load_method`.
+        ``deep``: built as ``builder(source, settings, load=..., device=..., weights=...)``, where the source is a
+        model, see `methods.unrolled.read_model`, and ``load`` is `load_method`.
     summary
         One line for the list of methods.
     load
@@ -66,7 +66,12 @@ METHODS = {
         Method("zerofilled", "classical", "inverse transform of the sampled points alone", _zerofilled),
         Method("cgsense", "classical", "SENSE by conjugate gradients, frame by frame", _cgsense),
         Method("ktslr", "classical", "k-t SLR: low rank and sparse gradient, by ADMM", _ktslr),
-        Method("slrnet", "deep", "SLR-Net: learned sparse transform and learned low rank, unrolled", _unrolled),
+        Method("slrnet", "deep", "SLR-Net: learned sparse transform and learned low rank", _unrolled),
+        Method("lsnet", "deep", "L+S-Net: low-rank part plus learned sparse part", _unrolled),
+        Method("t2lrnet", "deep", "T2LR-Net: low rank in a learned transform domain", _unrolled),
+        Method(
+            "jotlasnet", "deep", "JotlasNet: low rank and attention-thresholded sparsity in learned domains", _unrolled
+        ),
     )
 }
 
@@ -79,7 +84,8 @@ def load_method(
     Parameters
     ----------
     name
-        A name of the table, or for trained networks a folder: one under ``models/``, or that of a training run.
+        A name of the table, or for trained networks a model: the name of an imported one, a model file, or a folder,
+        be it under ``models/`` or that of a training run.
     settings
         ``key=value`` texts that override the method's defaults.
     device
@@ -102,15 +108,19 @@ def load_method(
 
 
 def find_method(name: str) -> Method:
-    """The entry of a name, or of a folder with a trained network.
+    """The entry of a name, or of a model: a file, a folder, or an imported one.
 
     Raises
     ------
     ConfigError
-        If there is no such method or folder, with the nearest name as a hint.
+        If there is no such method or model, with the nearest name as a hint.
     """
     if name in METHODS:
         return METHODS[name]
-    if Path(name).is_dir() or (models_folder() / name).is_dir():
+    if find_model(name):
         return Method(name, "deep", "a trained network", _unrolled)
-    raise ConfigError(f"unknown method '{name}'", where="--model", hint=nearest_name(name, list(METHODS)))
+    if Path(name).is_file():
+        hint = f"cinerecon models import {name}, if it is a checkpoint of a published program"
+        raise ConfigError(f"not a model: {Path(name).name}", where=name, hint=hint)
+    known = [*METHODS, *(path.stem for path in imported_models())]
+    raise ConfigError(f"unknown method '{name}'", where="--model", hint=nearest_name(name, known))

@@ -1,0 +1,176 @@
+"""A model on disk: what the network is, how it is run, its weights, and what a user should know of them.
+
+It has two forms. A folder holds the recipe ``model.yaml`` and ``weights.safetensors``. A single safetensors file holds
+the weights, and the recipe in its metadata: one text per key of ``model.yaml``, lists and mappings as JSON, and the
+lines of the card beside them.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from cinerecon.config import Config, read_yaml
+from cinerecon.errors import ConfigError, WeightsError
+from cinerecon.methods.base import find_model, imported_models
+from cinerecon.methods.unrolled.scale import ScaleName
+
+RECIPE = "model.yaml"
+WEIGHTS = "weights.safetensors"
+
+
+class StartConfig(Config):
+    """The method that makes the image an unrolled network starts from."""
+
+    method: str = Field(description="a classical method")
+    settings: tuple[str, ...] = Field((), description="key=value texts for it")
+
+
+class Card(Config):
+    """What a user should know of weights, a line each; ``CARD.md`` tells more."""
+
+    licence: str = Field("", description="licence of the weights")
+    source: str = Field("", description="who trained them, where they are published")
+    file: str = Field("", description="file they were imported from")
+    sha256: str = Field("", description="its checksum")
+    trained_on: str = Field("", description="data and sampling")
+    reports: str = Field("", description="what they reach")
+
+
+class ModelConfig(Config):
+    """A network and how it is run: the part of ``model.yaml`` that reconstruction needs."""
+
+    network: str = Field(description="name of the network")
+    architecture: dict[str, Any] = Field(default_factory=dict, description="settings of the network")
+    scale: ScaleName = Field("brightness", description="what data are divided by, as in training")
+    start: StartConfig | None = Field(None, description="makes the first image; without it, it is zero-filled")
+    intake: dict[str, Any] = Field(default_factory=dict, description="how raw data are prepared, as in training")
+    training: Any = Field(None, description="how it was trained")
+    zeroed: tuple[str, ...] = Field((), description="ablation: parameters set to zero, by the last part of their name")
+    card: Card = Field(default_factory=Card, description="what a user should know of the weights")
+
+
+def read_model(source: str | Path) -> tuple[ModelConfig, Path]:
+    """The recipe of a model, and the file where its weights are, or would be.
+
+    Parameters
+    ----------
+    source
+        Name of a shipped or imported model, path of a model file, of a model folder or of a run folder.
+
+    Raises
+    ------
+    ConfigError
+        If the recipe is missing or wrong.
+    WeightsError
+        If a model file is damaged.
+    """
+    path = find_model(str(source))
+    if path is None:
+        raise ConfigError(f"there is no model '{source}'", where="--model")
+    if path.is_dir():
+        return ModelConfig.parse(read_yaml(path / RECIPE), where=str(path / RECIPE)), path / WEIGHTS
+    return from_metadata(_read_metadata(path), where=str(path)), path
+
+
+def write_model(path: Path, weights: Mapping[str, Tensor], config: ModelConfig) -> None:
+    """Write weights with their recipe in one file."""
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path, to_metadata(config))
+
+
+def to_metadata(config: ModelConfig) -> dict[str, str]:
+    """The recipe as texts by name; what is at its default is left out."""
+    values = config.model_dump(mode="json", exclude_defaults=True)
+    values |= values.pop("card", {})
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+
+
+def from_metadata(texts: Mapping[str, str], *, where: str = "") -> ModelConfig:
+    """The recipe that `to_metadata` made texts of.
+
+    Raises
+    ------
+    WeightsError
+        If there is no recipe in the texts.
+    ConfigError
+        If it is wrong.
+    """
+    if "network" not in texts:
+        hint = "give the folder of its recipe, or this file with --weights"
+        raise WeightsError("the file holds weights without a recipe", where=where, hint=hint)
+    try:
+        values = {name: _plain(texts[name]) for name in ModelConfig.model_fields if name in texts}
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"the recipe in the file is damaged: {error}", where=where) from None
+    card = {name: texts[name] for name in Card.model_fields if name in texts}
+    return ModelConfig.parse({**values, "card": card}, where=where)
+
+
+def _plain(text: str) -> Any:
+    """A list or mapping as such, anything else as the text it is."""
+    return json.loads(text) if text[:1] in ("{", "[") else text
+
+
+def _read_metadata(path: Path) -> dict[str, str]:
+    """The texts in the header of a safetensors file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"cannot read the model: {error}", where=str(path), hint="fetch the file anew") from None
+
+
+def weights_of(config: ModelConfig, path: Path, name: str) -> Path:
+    """The weights of a model, which must be there.
+
+    Raises
+    ------
+    WeightsError
+        If they are not, with what can be done about it.
+    """
+    if path.is_file():
+        return path
+    imported = [other.stem for other in imported_models() if _read_metadata(other).get("network") == config.network]
+    hint = f"train them: cinerecon train {path.with_name(RECIPE)}; or cinerecon models import, if you have the authors'"
+    if imported:
+        hint = f"imported ones are there: --model {' or '.join(imported)}"
+    raise WeightsError(f"there are no weights for {name} yet", where=str(path), hint=hint)
+
+
+def load_weights(net: nn.Module, path: Path) -> None:
+    """Read weights into a network.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing or damaged, or a tensor is missing, unknown, or of another shape.
+    """
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as error:
+        hint = "train first, or give --weights" if not path.exists() else "fetch the file anew"
+        raise WeightsError(f"cannot read weights: {error}", where=str(path), hint=hint) from None
+    fill(net, found, where=str(path), hint="the recipe and the weights must belong together")
+
+
+def fill(net: nn.Module, weights: Mapping[str, Tensor], *, where: str = "", hint: str = "") -> None:
+    """Put weights into a network, all of them and no others.
+
+    Raises
+    ------
+    WeightsError
+        If a tensor is missing, unknown, or of another shape.
+    """
+    expected = net.state_dict()
+    for name in [*expected, *weights]:
+        shapes = [tuple(tensors[name].shape) if name in tensors else None for tensors in (expected, weights)]
+        if shapes[0] != shapes[1]:
+            known = [str(shape) if shape is not None else "none" for shape in shapes]
+            message = f"weight '{name}': the recipe has {known[0]}, the file {known[1]}"
+            raise WeightsError(message, where=where, hint=hint)
+    net.load_state_dict(weights)
