@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from cinerecon.config import Config
 from cinerecon.data.cine import CineData
 from cinerecon.errors import WeightsError
 from cinerecon.physics.operators import Encoding
+from cinerecon.physics.sampling import view_share
 
 MODEL_ENDING = ".safetensors"
 """Of a model in one file: weights, with the recipe in the metadata."""
@@ -68,6 +71,52 @@ class Iterative(Reconstructor, Protocol):
 def encoding_of(data: CineData) -> Encoding:
     """The encoding operator A that made this k-space."""
     return Encoding(data.mask, data.csm, matrix=data.matrix, dtype=data.kspace.dtype)
+
+
+def view_shared_image(data: CineData) -> Tensor:
+    """The image ``(*batch, frames, y, x)`` of k-space filled along time: complete where A^H y is aliased, but blurred."""
+    everywhere = Encoding(torch.ones_like(data.mask), data.csm, matrix=data.matrix, dtype=data.kspace.dtype)
+    return everywhere.adjoint(view_share(data.kspace, data.mask))
+
+
+def cine_by_cine(
+    data: CineData,
+    reconstruct: Callable[[CineData, Progress], Tensor],
+    progress: Progress | None = None,
+    *,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Reconstruct the cines of a batch one after the other, where each takes steps of its own.
+
+    Parameters
+    ----------
+    data
+        With or without batch axes.
+    reconstruct
+        Makes the image ``(frames, y, x)`` of a cine without batch axes, and tells its progress.
+    progress
+        Told of the whole, in percent of a cine.
+    device
+        Where the work is done; None: where the data lie.
+
+    Returns
+    -------
+    Tensor
+        ``(*batch, frames, y, x)``, where the data lie.
+    """
+    batch = data.kspace.shape[:-4]
+    image = data.kspace.new_empty(*batch, data.n_frames, *data.matrix)
+    for n, item in enumerate(np.ndindex(*batch)):
+
+        def tell(done: int, total: int, n: int = n) -> None:
+            if progress:
+                progress(int(100 * (n + done / total)), 100 * batch.numel())
+
+        csm = None if data.csm is None else data.csm[item]
+        one = CineData(data.kspace[item], data.mask[item], csm)
+        image[item] = reconstruct(one if device is None else one.to(device), tell)
+        tell(1, 1)
+    return image
 
 
 def models_folder() -> Path:
