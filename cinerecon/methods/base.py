@@ -74,7 +74,7 @@ def encoding_of(data: CineData) -> Encoding:
 
 
 def view_shared_image(data: CineData) -> Tensor:
-    """The image ``(*batch, frames, y, x)`` of k-space filled along time: complete where A^H y is aliased, but blurred."""
+    """The image ``(*batch, frames, y, x)`` of k-space filled along time: blurred where A^H y is aliased."""
     everywhere = Encoding(torch.ones_like(data.mask), data.csm, matrix=data.matrix, dtype=data.kspace.dtype)
     return everywhere.adjoint(view_share(data.kspace, data.mask))
 
