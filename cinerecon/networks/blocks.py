@@ -1,12 +1,12 @@
 """What the unrolled networks share: convolution stacks over (frames, y, x), data consistency, cascades run in turn."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -16,15 +16,79 @@ from cinerecon.physics.operators import Encoding
 
 
 class NetworkConfig(Config):
-    """What every unrolled network can be told."""
+    """What every unrolled network can be told.
+
+    Attributes
+    ----------
+    variants
+        Defaults that come with a `variant` in the place of those of the fields.
+    """
+
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     n_cascades: int = Field(10, ge=1, description="unrolled iterations")
     n_channels: int = Field(32, ge=1, description="feature channels")
     checkpointing: bool = Field(False, description="compute each cascade again in the backward pass, to save memory")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_defaults_of_the_variant(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {**cls.variants.get(values.get("variant", ""), {}), **values}
+
+
+class Conv3d(nn.Conv3d):
+    """A 3x3x3 convolution over (frames, y, x), padded by zeros, that is fast on the CPU where torch's own is not.
+
+    For one small cine, and for few input channels, torch leaves oneDNN for a slow loop of its own, and few output
+    channels leave oneDNN's vectors nearly empty. There the frames become the batch of a 2-D convolution whose input
+    channels are those of three frames, or whose output channels are the shares of three frames: the same sums.
+    """
+
+    N_FEW = 6
+    """Channels."""
+    N_SMALL = 20480
+    """Numbers in the batch, channels, frames and y of a single cine; torch's own bound."""
+
+    def __init__(self, n_in: int, n_out: int, *, bias: bool = False) -> None:
+        super().__init__(n_in, n_out, 3, padding=1, bias=bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(batch, n_in, frames, y, x)`` to ``(batch, n_out, frames, y, x)``."""
+        is_small = len(features) == 1 and features[..., 0].numel() <= self.N_SMALL
+        if features.device.type != "cpu" or not (is_small or min(self.in_channels, self.out_channels) <= self.N_FEW):
+            return super().forward(features)
+        return self._gather_frames(features) if self.in_channels <= self.out_channels else self._spread_frames(features)
+
+    def _gather_frames(self, features: Tensor) -> Tensor:
+        """Each frame from the channels of itself and its neighbours."""
+        padded = functional.pad(features.permute(0, 2, 3, 4, 1), (0, 0, 0, 0, 0, 0, 1, 1))
+        neighbours = padded.unfold(1, 3, 1).flatten(-2).permute(0, 4, 1, 2, 3)
+        frames = functional.conv2d(fold_frames(neighbours), self.weight.flatten(1, 2), self.bias, padding=1)
+        return unfold_frames(frames, len(features))
+
+    def _spread_frames(self, features: Tensor) -> Tensor:
+        """Each frame gives a share to itself and to its neighbours."""
+        weight = self.weight.movedim(2, 0).flatten(0, 1)
+        shares = unfold_frames(functional.conv2d(fold_frames(features), weight, padding=1), len(features))
+        to_next, own, to_previous = shares.permute(0, 2, 3, 4, 1).unflatten(-1, (3, -1)).unbind(-2)
+        total = own + functional.pad(to_next[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
+        total = total + functional.pad(to_previous[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))
+        return (total if self.bias is None else total + self.bias).permute(0, 4, 1, 2, 3)
+
+
+class Conv2d(nn.Conv2d):
+    """A 3x3 convolution over (y, x), frame by frame, padded by zeros."""
+
+    def __init__(self, n_in: int, n_out: int, *, bias: bool = False) -> None:
+        super().__init__(n_in, n_out, 3, padding=1, bias=bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(batch, n_in, frames, y, x)`` to ``(batch, n_out, frames, y, x)``."""
+        return unfold_frames(super().forward(fold_frames(features)), len(features))
+
 
 class ConvStack(nn.Sequential):
-    """3x3x3 convolutions over (frames, y, x), an activation between them (and after the last one, if asked).
+    """Convolutions by threes over (frames, y, x), an activation between them (and after the last one, if asked).
 
     Parameters
     ----------
@@ -36,37 +100,48 @@ class ConvStack(nn.Sequential):
         Slope of the activation for negative features: 0 is a ReLU.
     bias
         Whether the convolutions have one. Without, the stack is positively homogeneous.
+    n_dimensions
+        3, or 2 for convolutions over (y, x), frame by frame.
     """
 
     def __init__(
-        self, channels: Sequence[int], *, final_activation: bool = False, slope: float = 0.0, bias: bool = False
+        self,
+        channels: Sequence[int],
+        *,
+        final_activation: bool = False,
+        slope: float = 0.0,
+        bias: bool = False,
+        n_dimensions: Literal[2, 3] = 3,
     ) -> None:
+        convolution = Conv3d if n_dimensions == 3 else Conv2d
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(channels):
             activation = nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
-            layers += [nn.Conv3d(n_in, n_out, 3, padding=1, bias=bias), activation]
+            layers += [convolution(n_in, n_out, bias=bias), activation]
         super().__init__(*(layers if final_activation else layers[:-1]))
 
     @property
-    def convolutions(self) -> list[nn.Conv3d]:
+    def convolutions(self) -> list[Conv3d | Conv2d]:
         """The convolutions in order."""
-        return [layer for layer in self if isinstance(layer, nn.Conv3d)]
+        return [layer for layer in self if isinstance(layer, Conv3d | Conv2d)]
 
 
 def initialise_he(module: nn.Module, gain_last: float = 1.0) -> None:
-    """He initialisation of all 3-D convolutions of a module; the last one's weights times `gain_last`."""
-    convolutions = [m for m in module.modules() if isinstance(m, nn.Conv3d)]
+    """He initialisation of all convolutions of a module, biases zero; the last one's weights times `gain_last`."""
+    convolutions = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Conv3d)]
     for convolution in convolutions:
         fan_in = convolution.in_channels * math.prod(convolution.kernel_size)
         nn.init.normal_(convolution.weight, std=math.sqrt(2 / fan_in))
+        if convolution.bias is not None:
+            nn.init.zeros_(convolution.bias)
     with torch.no_grad():
         convolutions[-1].weight.mul_(gain_last)
 
 
 def initialise_glorot(module: nn.Module) -> None:
-    """Glorot uniform weights of all 3-D convolutions and linear layers of a module, biases zero: the start in Keras."""
+    """Glorot uniform weights of all convolutions and linear layers of a module, biases zero: the start in Keras."""
     for layer in module.modules():
-        if isinstance(layer, nn.Conv3d | nn.Linear):
+        if isinstance(layer, nn.Conv2d | nn.Conv3d | nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
@@ -98,8 +173,8 @@ def data_consistency(image: Tensor, zerofilled: Tensor, encoding: Encoding, nois
     """
     weight = 1.0 if noise_level is None else noise_level / (1 + noise_level)
     unchanged = image
-    if encoding.csm is not None:
-        unchanged = image * encoding.csm.abs().square().sum(-3).unsqueeze(-3)
+    if encoding.sum_of_squares is not None:
+        unchanged = image * encoding.sum_of_squares.unsqueeze(-3)
     return unchanged + weight * (zerofilled - encoding.normal(image))
 
 
@@ -113,6 +188,34 @@ def to_complex(channels: Tensor) -> Tensor:
     return torch.view_as_complex(channels.permute(0, 2, 3, 4, 1).contiguous())
 
 
+def fold_frames(features: Tensor) -> Tensor:
+    """``(batch, channels, frames, y, x)`` to ``(batch * frames, channels, y, x)``; a view if channels are last."""
+    return features.transpose(1, 2).flatten(0, 1)
+
+
+def unfold_frames(images: Tensor, n_batch: int) -> Tensor:
+    """The inverse of `fold_frames`, a view."""
+    return images.unflatten(0, (n_batch, -1)).transpose(1, 2)
+
+
 def soft(features: Tensor, threshold: Tensor) -> Tensor:
-    """Soft thresholding of real features: sign(z) max(|z| - t, 0)."""
-    return functional.relu(features - threshold) - functional.relu(-features - threshold)
+    """Soft thresholding of real features: sign(z) max(|z| - t, 0), with its jump at zero where t is negative."""
+    return _Soft.apply(features, threshold)
+
+
+class _Soft(torch.autograd.Function):
+    """Keeps its output alone for the derivative, which the layer that follows keeps as well."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, threshold: Tensor) -> Tensor:
+        shrunk = features.abs().sub_(threshold).relu_().mul_(features.sign())
+        ctx.save_for_backward(shrunk)
+        ctx.shape = threshold.shape
+        return shrunk
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        (shrunk,) = ctx.saved_tensors
+        to_features = grads[0] * (shrunk != 0) if ctx.needs_input_grad[0] else None
+        to_threshold = -(grads[0] * shrunk.sign()).sum_to_size(ctx.shape) if ctx.needs_input_grad[1] else None
+        return to_features, to_threshold

@@ -1,6 +1,7 @@
 """Linear operators: the encoding of a cine, A = mask . F . csm."""
 
 from abc import ABC, abstractmethod
+from functools import cached_property, reduce
 from typing import Self
 
 import torch
@@ -46,6 +47,8 @@ class Encoding(LinearOperator):
         Image size (y, x). Needed only where neither the maps nor the mask tell it (no maps, readout axis of 1).
     dtype
         Precision of the operator where there are no maps to tell it.
+    coils_at_once
+        Coils that are transformed together; None means all. Fewer take less memory, and the result is the same.
     """
 
     def __init__(
@@ -55,16 +58,18 @@ class Encoding(LinearOperator):
         *,
         matrix: tuple[int, int] | None = None,
         dtype: torch.dtype = torch.complex64,
+        coils_at_once: int | None = None,
     ) -> None:
         if matrix is None:
             matrix = (mask.shape[-2], mask.shape[-1]) if csm is None else (csm.shape[-2], csm.shape[-1])
         self.mask = mask
         self.csm = csm
         self.matrix = matrix
+        self.coils_at_once = coils_at_once or self.n_coils
         dtype = dtype if csm is None else csm.dtype
         like = torch.empty(0, dtype=dtype, device=mask.device)
         to_fft = image_factor(matrix, like)
-        self._weights = to_fft if csm is None else (csm * to_fft).unsqueeze(-4)  # (*batch, 1, coils, y, x)
+        self._weights = to_fft[None] if csm is None else (csm * to_fft).unsqueeze(-4)  # (*batch, 1, coils, y, x)
         self._sampling = mask.to(like.real.dtype)
         self._kspace_factor = kspace_factor(matrix, like)
 
@@ -78,30 +83,55 @@ class Encoding(LinearOperator):
         """Number of receive coils."""
         return 1 if self.csm is None else self.csm.shape[-3]
 
+    @cached_property
+    def sum_of_squares(self) -> Tensor | None:
+        """Sum over the coils of |csm|^2, ``(*batch, y, x)``; None without maps."""
+        return None if self.csm is None else self.csm.abs().square().sum(-3)
+
     def forward(self, x: Tensor) -> Tensor:
         """Image ``(*batch, frames, y, x)`` to sampled k-space ``(*batch, frames, coils, ky, kx)``."""
-        kspace = torch.fft.fft2(x.unsqueeze(-3) * self._weights, norm="ortho")
-        return kspace * (self._sampling * self._kspace_factor)
+        factor = self._sampling * self._kspace_factor
+        parts = [
+            torch.fft.fft2(x.unsqueeze(-3) * weights, norm="ortho").mul_(factor) for weights in self._coil_weights()
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -3)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """K-space ``(*batch, frames, coils, ky, kx)`` to image ``(*batch, frames, y, x)``."""
-        coil_images = torch.fft.ifft2(y * (self._sampling * self._kspace_factor.conj()), norm="ortho")
-        return self._combine(coil_images)
+        factor = self._sampling * self._kspace_factor.conj()
+        parts = zip(y.split(self.coils_at_once, -3), self._coil_weights(), strict=True)
+        return reduce(
+            torch.add, (_combine(torch.fft.ifft2(part * factor, norm="ortho"), weights) for part, weights in parts)
+        )
 
     def normal(self, x: Tensor) -> Tensor:
         """A^H A x, ``(*batch, frames, y, x)`` to the same; along whole readouts without a transform."""
-        dim = (-2,) if self._sampling.shape[-1] == 1 else (-2, -1)
-        kspace = torch.fft.fftn(x.unsqueeze(-3) * self._weights, dim=dim, norm="ortho")
-        return self._combine(torch.fft.ifftn(kspace * self._sampling, dim=dim, norm="ortho"))
+        return reduce(torch.add, (self._normal(x, weights) for weights in self._coil_weights()))
 
-    def _combine(self, coil_images: Tensor) -> Tensor:
-        return (coil_images * self._weights.conj()).sum(-3)
+    def _normal(self, x: Tensor, weights: Tensor) -> Tensor:
+        """The part of some coils in A^H A x; never more than two series of their images in memory."""
+        dim = (-2,) if self._sampling.shape[-1] == 1 else (-2, -1)
+        kspace = torch.fft.fftn(x.unsqueeze(-3) * weights, dim=dim, norm="ortho").mul_(self._sampling)
+        return _combine(torch.fft.ifftn(kspace, dim=dim, norm="ortho"), weights)
+
+    def _coil_weights(self) -> tuple[Tensor, ...]:
+        return self._weights.split(self.coils_at_once, -3)
 
     def to(self, device: torch.device | str) -> Self:
         """The same operator on another device."""
         csm = None if self.csm is None else self.csm.to(device)
-        return type(self)(self.mask.to(device), csm, matrix=self.matrix, dtype=self._kspace_dtype)
+        return type(self)(
+            self.mask.to(device),
+            csm,
+            matrix=self.matrix,
+            dtype=self._kspace_dtype,
+            coils_at_once=self.coils_at_once,
+        )
 
     @property
     def _kspace_dtype(self) -> torch.dtype:
         return torch.complex128 if self._sampling.dtype == torch.float64 else torch.complex64
+
+
+def _combine(coil_images: Tensor, weights: Tensor) -> Tensor:
+    return coil_images.mul_(weights.conj()).sum(-3)

@@ -43,3 +43,35 @@ def test_single_precision_stays_single():
     encoding = Encoding(torch.ones(2, 1, 6, 1, dtype=torch.bool), matrix=(6, 5))
     x = complex_randn(2, 6, 5, dtype=torch.complex64)
     assert encoding.adjoint(encoding.forward(x)).dtype == torch.complex64
+
+
+@pytest.mark.parametrize("coils_at_once", [1, 2, 3, 7])
+@pytest.mark.parametrize("readout", [1, 9])
+def test_coils_in_chunks_are_the_same_operator(readout, coils_at_once):
+    whole = _case((11, 9), 5, readout, (2,))
+    chunked = Encoding(whole.mask, whole.csm, coils_at_once=coils_at_once)
+    x, y = complex_randn(2, 5, 11, 9, seed=2), complex_randn(2, 5, 5, 11, 9, seed=3)
+    assert_adjoint(chunked, x, y)
+    assert relative_error(chunked.forward(x), whole.forward(x)) < 1e-12
+    assert relative_error(chunked.adjoint(y), whole.adjoint(y)) < 1e-12
+    assert relative_error(chunked.normal(x), whole.normal(x)) < 1e-12
+    assert chunked.to("cpu").coils_at_once == coils_at_once
+
+
+@pytest.mark.parametrize("coils_at_once", [None, 1])
+def test_input_is_left_as_it_was_and_gradients_are_those_of_the_matrix(coils_at_once):
+    case = _case((4, 3), 2, 3)
+    encoding = Encoding(case.mask, case.csm, coils_at_once=coils_at_once)
+    x, y = complex_randn(5, 4, 3, seed=2), complex_randn(5, 2, 4, 3, seed=3)
+    before = x.clone(), y.clone()
+    for operator, argument in ((encoding.forward, x), (encoding.adjoint, y), (encoding.normal, x)):
+        assert torch.autograd.gradcheck(operator, (argument.clone().requires_grad_(),))
+        operator(argument)
+    assert torch.equal(x, before[0])
+    assert torch.equal(y, before[1])
+
+
+def test_sum_of_squares_of_the_maps():
+    encoding = _case((4, 3), 2, 3)
+    assert relative_error(encoding.sum_of_squares, encoding.csm.abs().square().sum(0)) < 1e-12
+    assert _case((4, 3), 0, 3).sum_of_squares is None
