@@ -120,6 +120,12 @@ class ConvStack(nn.Sequential):
             layers += [convolution(n_in, n_out, bias=bias), activation]
         super().__init__(*(layers if final_activation else layers[:-1]))
 
+    def run(self, features: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+        """Some of the convolutions, from `first` up to but without `last`, each with the activation after it."""
+        for layer in list(self)[2 * first : None if last is None else 2 * last]:
+            features = layer(features)
+        return features
+
     @property
     def convolutions(self) -> list[Conv3d | Conv2d]:
         """The convolutions in order."""

@@ -64,3 +64,16 @@ class LowRank(nn.Module):
         """Shrink ``(*batch, frames, y, x)``; `gain` multiplies the threshold of a rule that has one."""
         shrink = shrink_casorati if self.view == "casorati" else shrink_frames
         return shrink(image, self.rule_with(gain))
+
+
+class LowRankAt(nn.Module):
+    """What a host network inserts: a low-rank module at one of its places, or nothing."""
+
+    def __init__(self, config: PlacedLowRankConfig | None) -> None:
+        super().__init__()
+        self.place = config.place if config else None
+        self.module = LowRank(config, config.view) if config else None
+
+    def forward(self, place: Place, image: Tensor) -> Tensor:
+        """Shrink ``(*batch, frames, y, x)`` if the module is at this place."""
+        return self.module(image) if self.module is not None and place == self.place else image

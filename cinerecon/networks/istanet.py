@@ -1,0 +1,182 @@
+"""ISTA-Net: unrolled reconstruction with a learned sparsifying transform. Three networks carry the name.
+
+``slr_paper``
+    The sparse half of SLR-Net (Ke et al., IEEE TMI 2021, 10.1109/TMI.2021.3096218), its baseline:
+    r = x - eta A^H (A x - y), x = D'(soft(D(r), lambda)), three convolutions each way.
+``snet``
+    The sparse half of L+S-Net (Huang et al., Medical Image Analysis 2021, 10.1016/j.media.2021.102190), without a
+    threshold: s = D(x), x = s - gamma A^H (A s - y); the last s is the image.
+``plus``
+    ISTA-Net+ (Zhang and Ghanem, CVPR 2018, 10.1109/CVPR.2018.00196) in the edition of UnrollingNets, with which
+    PASSNet is compared: as ``slr_paper``, with numbers kept from being negative by a ReLU.
+
+With `lowrank`, the plug-and-play module of Ke et al. shrinks singular values in each cascade; with ``slr_paper`` that
+is ISTA-LR-Net. L1: before the transform, which sees the result, as the residual does not. L2: after the transform.
+L3: right after the step that uses the data, which comes first in a cascade (last in one of ``snet``).
+
+Departs from the papers in: the residual of ``slr_paper``, as in the released SLR-Net; the threshold of ``plus``, which
+in that program starts at zero, where its ReLU has no slope, and stays there (`RELEASED_PLUS`); the image that leaves
+the module is the one that the next cascade starts from; the first image may be given instead of zero-filled.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cinerecon.networks.blocks import (
+    ConvStack,
+    NetworkConfig,
+    initialise_glorot,
+    initialise_he,
+    run_cascade,
+    soft,
+    to_channels,
+    to_complex,
+)
+from cinerecon.networks.lowrank_module import LowRankAt, PlacedLowRankConfig
+from cinerecon.physics.operators import Encoding
+
+SLOPE = 0.3
+"""Of the leaky activations of ``snet``, in the authors' program."""
+
+
+class IstaNetConfig(NetworkConfig):
+    """Architecture of ISTA-Net."""
+
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "snet": {"n_cascades": 10, "step": 1.0},
+        "plus": {"n_cascades": 10, "n_channels": 16, "sparse_threshold": 0.01},
+    }
+
+    variant: Literal["slr_paper", "snet", "plus"] = Field("slr_paper", description="which of the three networks")
+    n_cascades: int = Field(8, ge=1, description="unrolled iterations")
+    step: float = Field(0.1, description="gradient step, at the start")
+    sparse_threshold: float = Field(0.1, description="soft threshold of the features, at the start; snet has none")
+    residual: bool = Field(True, description="add the input of the transform to its output; snet never does")
+    lowrank: PlacedLowRankConfig | None = Field(None, description="shrinkage of singular values in each cascade")
+
+
+RELEASED_PLUS = IstaNetConfig(variant="plus", sparse_threshold=0.0)
+"""ISTA-Net+ as released: the threshold never leaves zero."""
+
+
+class Cascade(nn.Module):
+    """One iteration of ``slr_paper`` or ``plus``: a gradient step on the data term, and the learned transform."""
+
+    def __init__(self, config: IstaNetConfig) -> None:
+        super().__init__()
+        c = config.n_channels
+        self.is_plus = config.variant == "plus"
+        self.residual = config.residual
+        self.step = nn.Parameter(torch.tensor(config.step))
+        self.sparse_threshold = nn.Parameter(torch.tensor(config.sparse_threshold))
+        self.analysis = ConvStack((2, c, c, c))
+        self.synthesis = ConvStack((c, c, c, 2))
+        self.lowrank = LowRankAt(config.lowrank)
+        (initialise_glorot if self.is_plus else initialise_he)(self)
+
+    def forward(
+        self, zerofilled: Tensor, encoding: Encoding, image: Tensor, symmetry: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """``(batch, frames, y, x)`` to the same, with the symmetry residual if asked."""
+        numbers: tuple[Tensor, Tensor] = self.step, self.sparse_threshold
+        step, threshold = (functional.relu(number) for number in numbers) if self.is_plus else numbers
+        image = image - step * (encoding.normal(image) - zerofilled)
+        image = self.lowrank("L3", image)
+        features, residual = self.analyse(to_channels(self.lowrank("L1", image)), symmetry)
+        sparse = to_complex(self.synthesis(soft(features, threshold)))
+        image = image + sparse if self.residual else sparse
+        return self.lowrank("L2", image), residual
+
+    def analyse(self, channels: Tensor, symmetry: bool) -> tuple[Tensor, Tensor | None]:
+        """The features, and how far the transform back and forth is from the identity.
+
+        ``slr_paper``: D'(D(r)) - r; ``plus``: the same between the features after the first and before the last
+        convolution.
+        """
+        if not symmetry:
+            return self.analysis(channels), None
+        if not self.is_plus:
+            features = self.analysis(channels)
+            return features, self.synthesis(features) - channels
+        first = self.analysis.run(channels, last=1)
+        features = self.analysis.run(first, first=1)
+        return features, self.synthesis.run(features, last=2) - first
+
+
+class SNetCascade(nn.Module):
+    """One iteration of ``snet``: the convolutions, then a gradient step on the data term (none in the last cascade)."""
+
+    step: nn.Parameter | None
+
+    def __init__(self, config: IstaNetConfig, *, is_last: bool) -> None:
+        super().__init__()
+        c = config.n_channels
+        self.sparse = ConvStack((2, c, c, 2), slope=SLOPE)
+        self.register_parameter("step", None if is_last else nn.Parameter(torch.tensor(config.step)))
+        self.lowrank = LowRankAt(config.lowrank)
+        initialise_glorot(self)
+
+    def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor, _symmetry: bool) -> tuple[Tensor, None]:
+        """``(batch, frames, y, x)`` to the same; there is no symmetry residual."""
+        image = self.lowrank("L1", image)
+        image = self.lowrank("L2", to_complex(self.sparse(to_channels(image))))
+        if self.step is not None:
+            image = image - functional.relu(self.step) * (encoding.normal(image) - zerofilled)
+        return self.lowrank("L3", image), None
+
+
+class IstaNet(nn.Module):
+    """The unrolled network ``net(kspace, encoding) -> image``.
+
+    Parameters
+    ----------
+    config
+        Architecture; the defaults are those of ``slr_paper``, or of the named variant.
+    """
+
+    def __init__(self, config: IstaNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or IstaNetConfig()
+        n = self.config.n_cascades
+        self.cascades = nn.ModuleList(
+            SNetCascade(self.config, is_last=i == n - 1) if self.config.variant == "snet" else Cascade(self.config)
+            for i in range(n)
+        )
+
+    def forward(
+        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
+    ) -> Tensor | tuple[Tensor, dict[str, list[Tensor]]]:
+        """Reconstruct.
+
+        Parameters
+        ----------
+        kspace
+            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
+        encoding
+            The operator that `kspace` was measured with.
+        start
+            ``(batch, frames, y, x)``; None means the zero-filled image, A^H y.
+        extras
+            Also return ``{"symmetry": [...]}``, one residual ``(batch, channels, frames, y, x)`` per cascade, for the
+            loss; none for ``snet``.
+
+        Returns
+        -------
+        Tensor
+            ``(batch, frames, y, x)`` complex.
+        """
+        zerofilled = encoding.adjoint(kspace)
+        image = zerofilled if start is None else start
+        symmetry = []
+        for cascade in self.cascades:
+            image, residual = run_cascade(
+                cascade, zerofilled, encoding, image, extras, checkpointing=self.config.checkpointing
+            )
+            if residual is not None:
+                symmetry.append(residual)
+        return (image, {"symmetry": symmetry}) if extras else image
