@@ -10,7 +10,7 @@ from cinerecon.cli.doctor import doctor
 from cinerecon.cli.evaluate import evaluate
 from cinerecon.cli.inspect import inspect
 from cinerecon.cli.mask import mask
-from cinerecon.cli.models import models
+from cinerecon.cli.models import app as models
 from cinerecon.cli.recon import recon
 from cinerecon.cli.simulate import simulate
 from cinerecon.cli.train import train
@@ -32,8 +32,10 @@ def cinerecon(
     """Turn an accelerated cine cardiac MRI raw scan into images: classical methods and deep unrolled networks."""
 
 
-for command in (inspect, recon, simulate, mask, train, evaluate, models, doctor):
+for command in (inspect, recon, simulate, mask, train, evaluate):
     app.command()(command)
+app.add_typer(models, name="models")
+app.command()(doctor)
 
 
 def main() -> None:

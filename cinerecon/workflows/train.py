@@ -16,7 +16,6 @@ import numpy as np
 import torch
 import yaml
 from pydantic import Field
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cinerecon import networks
@@ -24,7 +23,7 @@ from cinerecon.config import Config, read_yaml
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import load_method
-from cinerecon.methods.unrolled import RECIPE, WEIGHTS, ModelConfig, load_weights
+from cinerecon.methods.unrolled import RECIPE, WEIGHTS, Card, ModelConfig, load_weights, write_model
 from cinerecon.workflows.dataset import Batch, CaseConfig, PatchConfig, draw_batch, load_cases, make_cases
 
 LAST = "last.pt"
@@ -144,6 +143,7 @@ def train(
         If the weights to begin with do not fit.
     """
     config = recipe.training
+    recipe = recipe.model_copy(update={"card": Card()})  # the card of the recipe is that of other weights
     if (run / LAST).exists() != resume:
         what = "there is a run already" if not resume else "there is nothing to resume"
         raise FileError(what, where=str(run), hint="--resume, or another folder")
@@ -168,7 +168,7 @@ def train(
             psnr = validate(state.average, validation)
             step = Step(state.done, sum(losses) / len(losses), psnr, time.monotonic() - began)
             losses.clear()
-            save(state, run)
+            save(state, run, recipe)
             log(run / LOG, step)
             report(step)
 
@@ -253,11 +253,11 @@ def write_recipe(recipe: Recipe, run: Path) -> None:
     (run / RECIPE).write_text(text, encoding="utf-8")
 
 
-def save(state: State, run: Path) -> None:
-    """Write what resuming needs, and the averaged weights alone, each in one move."""
+def save(state: State, run: Path, recipe: Recipe) -> None:
+    """Write what resuming needs, and the averaged weights with their recipe, each in one move."""
     parts = {LAST: run / f"{LAST}.part", WEIGHTS: run / f"{WEIGHTS}.part"}
     torch.save({name: part.state_dict() for name, part in state.parts.items()} | {"done": state.done}, parts[LAST])
-    save_file(state.average.state_dict(), parts[WEIGHTS])
+    write_model(parts[WEIGHTS], state.average.state_dict(), recipe)
     for name, part in parts.items():
         part.replace(run / name)
 

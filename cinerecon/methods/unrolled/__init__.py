@@ -6,20 +6,23 @@ from cinerecon.methods.unrolled.model import (
     WEIGHTS,
     Card,
     ModelConfig,
+    fill,
     load_weights,
     read_model,
     weights_of,
     write_model,
 )
-from cinerecon.methods.unrolled.scale import image_scale, scale_of
+from cinerecon.methods.unrolled.scale import ScaleName, image_scale, scale_of
 
 __all__ = [
     "RECIPE",
     "WEIGHTS",
     "Card",
     "ModelConfig",
+    "ScaleName",
     "Unrolled",
     "build_unrolled",
+    "fill",
     "image_scale",
     "load_weights",
     "read_model",

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +10,7 @@ from cinerecon import networks
 from cinerecon.config import nearest_name
 from cinerecon.data.cine import CineData
 from cinerecon.errors import ConfigError
-from cinerecon.methods.base import Progress, Reconstructor
+from cinerecon.methods.base import Progress, Reconstructor, cine_by_cine
 from cinerecon.methods.unrolled.model import ModelConfig, load_weights, read_model, weights_of
 from cinerecon.methods.unrolled.scale import scale_of
 from cinerecon.physics.operators import Encoding
@@ -47,15 +46,7 @@ class Unrolled:
     @torch.inference_mode()
     def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
         """Reconstruct ``(*batch, frames, y, x)``, cine by cine, in the units of A^H y."""
-        batch = data.kspace.shape[:-4]
-        image = torch.empty(*batch, data.n_frames, *data.matrix, dtype=data.kspace.dtype, device=data.kspace.device)
-        for n, item in enumerate(np.ndindex(*batch)):
-            csm = None if data.csm is None else data.csm[item]
-            one = CineData(data.kspace[item], data.mask[item], csm).to(self.device)
-            tell = _part(progress, n, batch.numel())
-            image[item] = self._reconstruct(one, tell)
-            tell(1, 1)
-        return image
+        return cine_by_cine(data, self._reconstruct, progress, device=self.device)
 
     def _reconstruct(self, data: CineData, progress: Progress) -> Tensor:
         scale = scale_of(data, self.config.scale)
@@ -65,16 +56,6 @@ class Unrolled:
         csm = None if data.csm is None else data.csm[None]
         encoding = Encoding(data.mask[None], csm, matrix=data.matrix)
         return self.net(data.kspace[None] / scale, encoding, start=start)[0] * scale
-
-
-def _part(progress: Progress | None, n: int, n_parts: int) -> Progress:
-    """Progress of part n of several, in percent of the whole."""
-
-    def tell(done: int, total: int) -> None:
-        if progress:
-            progress(int(100 * (n + done / total)), 100 * n_parts)
-
-    return tell
 
 
 def build_unrolled(

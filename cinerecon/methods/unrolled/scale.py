@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from cinerecon.data.cine import CineData
+from cinerecon.methods.base import view_shared_image
 from cinerecon.physics.coils import time_average
 from cinerecon.physics.operators import Encoding
-from cinerecon.physics.sampling import view_share
 
 ScaleName = Literal["brightness", "max", "kspace_max"]
 
@@ -26,21 +26,19 @@ def scale_of(data: CineData, rule: ScaleName) -> Tensor:
         Undersampled or not.
     rule
         ``brightness``: see `image_scale`. An undersampled scan shows it nearly as a full one does.
-        ``max``: largest magnitude of the series, each point of k-space that a frame lacks taken from its neighbours
-        in time. Stands for the maximum of the fully sampled series, which is 1 where single-coil networks were
-        trained; on eight real series it is 0.65 to 1 times that under 16 radial spokes, and 0.67 to 1 times under
-        Gaussian lines at 8x.
+        ``max``: largest magnitude of the view-shared image. Stands for the maximum of the fully sampled series, which
+        is 1 where single-coil networks of the literature were trained; on eight real series it is 0.65 to 1 times
+        that under 16 radial spokes, and 0.67 to 1 times under Gaussian lines at 8x.
         ``kspace_max``: largest magnitude in k-space over all coils; the same as of full data wherever the centre is
         sampled. Multi-coil networks of the literature were trained on k-space of maximum 1.
     """
     if rule == "kspace_max":
-        scale = (data.kspace * data.mask).abs().amax()
+        scale = data.kspace.abs().amax()
+    elif rule == "max":
+        scale = view_shared_image(data).abs().amax()
     else:
         everywhere = Encoding(torch.ones_like(data.mask[:1]), data.csm, matrix=data.matrix, dtype=data.kspace.dtype)
-        if rule == "max":
-            scale = everywhere.adjoint(view_share(data.kspace * data.mask, data.mask)).abs().amax()
-        else:
-            scale = image_scale(everywhere.adjoint(time_average(data.kspace, data.mask).unsqueeze(-4)))
+        scale = image_scale(everywhere.adjoint(time_average(data.kspace, data.mask).unsqueeze(-4)))
     return scale.clamp(min=torch.finfo(scale.dtype).tiny)
 
 

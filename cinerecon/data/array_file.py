@@ -1,0 +1,65 @@
+"""Read named arrays from the files of other programs, PyTorch and NumPy, and never the code such files can carry."""
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cinerecon.errors import FileError, WeightsError
+
+
+def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The tensors of a PyTorch state dict; where it lies under ``state_dict`` in a checkpoint, those.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be opened.
+    WeightsError
+        If it holds code or objects, is damaged, or is not a dictionary of tensors.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise FileError(f"cannot read: {error.strerror or error}", where=str(path)) from None
+    except pickle.UnpicklingError as error:
+        text = " ".join(str(error).split())
+        if "Unsupported" in text or "GLOBAL" in text or "not an allowed" in text:
+            hint = "only dictionaries of tensors are read: code in a file is never run"
+            raise WeightsError("the file holds objects or code, not only numbers", where=str(path), hint=hint) from None
+        raise WeightsError("the checkpoint is damaged, or no PyTorch checkpoint", where=str(path)) from None
+    except Exception as error:  # what a damaged pickle or archive makes torch raise is not to be foreseen
+        what = f"the checkpoint is damaged, or no PyTorch checkpoint: {' '.join(str(error).split())[:120]}"
+        raise WeightsError(what, where=str(path)) from None
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise WeightsError("the file is not a dictionary of tensors", where=str(path))
+    return {str(name): tensor.detach().numpy() for name, tensor in content.items()}
+
+
+def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a NumPy archive.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be opened.
+    WeightsError
+        If it is damaged or holds pickled objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except OSError as error:
+        raise FileError(f"cannot read: {error.strerror or error}", where=str(path)) from None
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+        if "allow_pickle" in str(error):
+            hint = "only arrays of numbers are read: code in a file is never run"
+            raise WeightsError(
+                "the archive holds objects or code, not only numbers", where=str(path), hint=hint
+            ) from None
+        raise WeightsError(f"the archive is damaged: {error}", where=str(path)) from None

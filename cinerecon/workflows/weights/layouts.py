@@ -1,0 +1,179 @@
+"""How the published programs name the variables of their networks, and what those are called here.
+
+Each `Layout` is one network of one program: the left side of its table is the path of a variable in one unrolled
+iteration, as the program stored it, the right side the same number in one of our cascades.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Program:
+    """A published program.
+
+    Attributes
+    ----------
+    source
+        Its repository.
+    licence
+        Of the repository, and so of the weights in it.
+    trained_on
+        What its weights were trained on, as far as the repository as a whole tells.
+    kernels
+        Order of the axes of a convolution kernel.
+    """
+
+    source: str
+    licence: str
+    trained_on: str
+    kernels: Literal["frames y x in out", "out in y x frames"]
+
+
+UNROLLINGNETS = Program("https://github.com/yhao-z/UnrollingNets-dMRI", "GPL-3.0", "OCMR cines", "frames y x in out")
+JOTLASNET = Program("https://github.com/yhao-z/JotlasNet", "GPL-3.0", "OCMR cines", "frames y x in out")
+T2LRNET = Program("https://github.com/yhao-z/T2LR-Net", "GPL-3.0", "cines, one coil", "frames y x in out")
+DEEP_MRI = Program(
+    "https://github.com/js3611/Deep-MRI-Reconstruction",
+    "Apache-2.0",
+    "cines, one coil, ky lines",
+    "out in y x frames",
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One network of one program.
+
+    Attributes
+    ----------
+    title
+        What the network is called there.
+    program
+        Where it comes from.
+    network, architecture
+        What builds the same network here; counts of cascades and channels are taken from the variables.
+    cascade
+        Path of a variable in one iteration to the name of a parameter in one cascade.
+    entry
+        Path of the kernel that the image enters by; it tells the count of channels.
+    n_in, n_dims
+        Input channels and count of axes of that kernel.
+    as_built
+        Parameters of our cascades that some iterations of the program have no variable for: constants there.
+    """
+
+    title: str
+    program: Program
+    network: str
+    cascade: Mapping[str, str]
+    entry: str
+    n_in: int = 2
+    n_dims: int = 5
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    as_built: Sequence[str] = ()
+
+    @property
+    def required(self) -> set[str]:
+        """Paths that every iteration has."""
+        return {path for path, name in self.cascade.items() if name not in self.as_built}
+
+
+def _convolutions(theirs: str, ours: str, layers: Sequence[int] = (0, 2, 4)) -> dict[str, str]:
+    """Kernels of a stack whose layers, activations counted, have the same numbers on both sides."""
+    return {theirs.format(layer): ours.format(layer) for layer in layers}
+
+
+def _numbered(names: Sequence[str]) -> dict[str, str]:
+    """Kernels ``conv_1``, ``conv_2``, ... and what each is here."""
+    return {f"conv_{i}/mylayers/0/kernel": f"{name}.weight" for i, name in enumerate(names, start=1)}
+
+
+_ANALYSIS_SYNTHESIS = _numbered([f"{part}.{layer}" for part in ("analysis", "synthesis") for layer in (0, 2, 4)])
+_LOWRANK_STACKS = _numbered([f"lowrank.{part}.{layer}" for part in ("analysis", "synthesis") for layer in (0, 2, 4)])
+_LCONV = {
+    **_convolutions("lconv_1/mylayers/{}/kernel", "lowrank.analysis.{}.weight"),
+    **_convolutions("lconv_2/mylayers/{}/kernel", "lowrank.synthesis.{}.weight"),
+}
+
+LAYOUTS = (
+    Layout(
+        "SLR-Net",
+        UNROLLINGNETS,
+        "slrnet",
+        cascade={
+            **_ANALYSIS_SYNTHESIS,
+            "lambda_step": "step",
+            "lambda_step_2": "coupling",
+            "soft_thr": "sparse_threshold",
+            "thres_coef": "lowrank.level",
+            "eta": "multiplier_rate",
+        },
+        entry="conv_1/mylayers/0/kernel",
+        architecture={"variant": "code", "shrinkage": "relative_soft"},
+    ),
+    Layout(
+        "L+S-Net",
+        UNROLLINGNETS,
+        "lsnet",
+        cascade={
+            **_convolutions("sconv/mylayers/{}/kernel", "sparse.{}.weight"),
+            "thres_coef": "lowrank.level",
+            "gamma": "step",
+        },
+        entry="sconv/mylayers/0/kernel",
+        n_in=4,
+        as_built=("step",),
+    ),
+    Layout(
+        "L+S-Net that keeps the first singular value",
+        UNROLLINGNETS,
+        "lsnet",
+        cascade={**_convolutions("sconv/mylayers/{}/kernel", "sparse.{}.weight"), "gamma": "step"},
+        entry="sconv/mylayers/0/kernel",
+        n_in=4,
+        architecture={"shrinkage": "topk_hard", "rank": 1},
+        as_built=("step", "lowrank.level"),
+    ),
+    Layout(
+        "T2LR-Net by ADMM",
+        T2LRNET,
+        "t2lrnet",
+        cascade={
+            **_LOWRANK_STACKS,
+            "thres_coef": "lowrank.lowrank.level",
+            "mu": "step",
+            "eta": "multiplier_rate",
+        },
+        entry="conv_1/mylayers/0/kernel",
+        architecture={"variant": "admm"},
+    ),
+    Layout(
+        "T2LR-Net by gradient steps",
+        UNROLLINGNETS,
+        "t2lrnet",
+        cascade={**_LCONV, "thres_lr": "lowrank.lowrank.level", "mu": "step"},
+        entry="lconv_1/mylayers/0/kernel",
+        architecture={"variant": "gradient"},
+    ),
+    Layout(
+        "JotlasNet",
+        JOTLASNET,
+        "jotlasnet",
+        cascade={
+            **_LCONV,
+            **_convolutions("sconv_1/mylayers/{}/kernel", "sparse.analysis.{}.weight"),
+            **_convolutions("sconv_2/mylayers/{}/kernel", "sparse.synthesis.{}.weight"),
+            "ST/att/layer_with_weights-0/kernel": "sparse.attention.squeeze.weight",
+            "ST/att/layer_with_weights-0/bias": "sparse.attention.squeeze.bias",
+            "ST/att/layer_with_weights-1/kernel": "sparse.attention.excite.weight",
+            "ST/att/layer_with_weights-1/bias": "sparse.attention.excite.bias",
+            "thres_lr": "lowrank.lowrank.level",
+            "mu": "step",
+            "t": "momentum",
+            "w": "w",
+        },
+        entry="lconv_1/mylayers/0/kernel",
+    ),
+)
