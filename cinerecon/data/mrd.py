@@ -26,7 +26,10 @@ Index = NDArray[np.intp]
 BLOCK = 1024
 """Readouts per read: large enough to be fast, small enough to keep memory flat."""
 READ_AT_ONCE = 512 << 20
-"""Files up to this size [bytes] are read in one go: walking their chunks twice would cost as much as the bytes."""
+"""Files of one slice up to this size [bytes] are read in one go: walking their chunks twice would cost as much as the
+bytes. Of several slices one is read at a time, so that memory does not grow with their number."""
+ALWAYS_AT_ONCE = 16 << 20
+"""Files up to this size [bytes] are read in one go, however many slices they hold."""
 LARGEST_XML = 16 << 20
 """No header is larger than this [bytes]."""
 LARGEST_RATIO = 1100
@@ -164,15 +167,18 @@ class RawScan:
                 yield block, np.concatenate(stored).astype(np.float64).reshape(-1, *map(int, shape))
 
     def _read(self, name: str, rows: Index) -> NDArray[np.object_]:
-        """One field of some readouts; a run of neighbours as a slice, which HDF5 reads fastest."""
+        """One field of some readouts; a run of neighbours as a slice, which HDF5 reads fastest.
+
+        Rows are read whole: HDF5 reads all fields in any case, and frees only those it was asked for.
+        """
         first, last = int(rows[0]), int(rows[-1])
         with open_hdf5(self.path) as file:
-            column = file[self.group]["data"].fields(name)
+            stored = file[self.group]["data"]
             if last - first + 1 <= 4 * len(rows):
-                return column[first : last + 1][rows - first]
+                return stored[first : last + 1][name][rows - first]
             chosen = np.zeros(len(self.heads), bool)
             chosen[rows] = True
-            return column[chosen]
+            return stored[chosen][name]
 
     def _require_lengths(self, rows: Index, stored: NDArray[np.object_]) -> None:
         per_sample = 1 if np.iscomplexobj(stored[0]) else 2
@@ -278,16 +284,25 @@ def _require_readouts(data: Any, path: Path) -> None:
 
 
 def _read_rows(data: h5py.Dataset, path: Path) -> tuple[Heads, NDArray[np.object_] | None]:
-    """The headers, block by block; of a small file the samples with them."""
-    at_once = path.stat().st_size <= READ_AT_ONCE
-    source = data.fields(["head", "data"]) if at_once else data.fields("head")
-    heads, rows = [], []
+    """The headers, block by block; of a small file, or one that holds a single slice, the samples with them.
+
+    Whole rows are read even where the headers alone are kept: HDF5 reads the samples in any case, and where they were
+    not asked for it never frees them.
+    """
+    size = path.stat().st_size
+    heads: list[Heads] = []
+    rows: list[NDArray[np.object_]] = []
+    keep = size <= READ_AT_ONCE
     for start in range(0, data.shape[0], BLOCK):
-        block = source[start : start + BLOCK]
-        heads.append(block["head"] if at_once else block)
-        if at_once:
-            rows.append(block["data"])
-    return np.concatenate(heads), np.concatenate(rows) if at_once else None
+        block = data[start : start + BLOCK]
+        heads.append(block["head"].copy())
+        if size > ALWAYS_AT_ONCE:
+            keep &= bool((heads[-1]["idx"]["slice"] == heads[0]["idx"]["slice"][0]).all())
+        if keep:
+            rows.append(block["data"].copy())
+        else:
+            rows.clear()
+    return np.concatenate(heads), np.concatenate(rows) if keep else None
 
 
 def _require_claims(scan: RawScan) -> None:

@@ -18,6 +18,8 @@ HEAD = 16
 """Bytes of the head of a collection, and of the head of each object."""
 LARGEST_LEAP = 64 << 20
 """A collection that claims to be larger [bytes] is not believed."""
+WINDOW = 32 << 20
+"""Bytes of the file looked at before its pages are handed back: a large file takes no more memory than a small one."""
 SUPERBLOCKS = {0: 13, 1: 13, 2: 9, 3: 9}
 """Where each version of the superblock tells the width of addresses and of lengths."""
 
@@ -36,11 +38,17 @@ def require_sound_heaps(path: Path) -> None:
         if not _has_wide_lengths(content):
             return
         starts = _find_collections(content)
-    content_bytes = np.memmap(path, np.uint8, "r")
-    stuck = _first_stuck(content_bytes, starts)
+        windows = np.split(starts, np.flatnonzero(np.diff(starts // WINDOW)) + 1)
+        stuck = next((place for place in (_first_stuck(content, part) for part in windows) if place is not None), None)
     if stuck is not None:
         what = f"the HDF5 file is damaged: zeros at byte {stuck}, where samples should be"
         raise FileError(what, where=str(path), hint="the copy is incomplete: copy or download it again")
+
+
+def _hand_back(content: mmap.mmap) -> None:
+    """Let the system have the pages read so far; they are read again if they are needed again."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        content.madvise(mmap.MADV_DONTNEED)
 
 
 def _has_wide_lengths(content: mmap.mmap) -> bool:
@@ -52,17 +60,23 @@ def _has_wide_lengths(content: mmap.mmap) -> bool:
 
 def _find_collections(content: mmap.mmap) -> NDArray[np.int64]:
     """Where the collections begin. The search leaps over each, so that it passes over the samples in no time."""
-    found = []
+    found: list[int] = []
+    handed_back = 0
     place = content.find(COLLECTION)
     while place >= 0:
+        if place - handed_back > WINDOW:
+            _hand_back(content)
+            handed_back = place
         found.append(place)
         size = int.from_bytes(content[place + 8 : place + HEAD], "little")
         place = content.find(COLLECTION, place + (size if HEAD <= size <= LARGEST_LEAP else HEAD))
     return np.array(found, np.int64)
 
 
-def _first_stuck(content: NDArray[np.uint8], starts: NDArray[np.int64]) -> int | None:
-    """Walk all collections in step. The place of the first object over which no step leads, if there is one."""
+def _first_stuck(mapped: mmap.mmap, starts: NDArray[np.int64]) -> int | None:
+    """Walk some collections in step. The place of the first object over which no step leads, if there is one."""
+    _hand_back(mapped)
+    content = np.frombuffer(mapped, np.uint8)
     starts = starts[starts + HEAD <= len(content)]
     ends = np.minimum(starts + _number(content, starts + 8, 8), len(content))
     places = starts + HEAD
