@@ -9,25 +9,40 @@ program has (`variant="code"` is that program, with the coupling added instead o
 given instead of zero-filled; k may be learned through a sigmoid, because a hard count has no derivative.
 """
 
-from typing import Literal, cast
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import ConvStack, initialise_he, soft, to_channels, to_complex
+from cinerecon.networks.blocks import (
+    ConvStack,
+    NetworkConfig,
+    initialise_he,
+    run_cascade,
+    soft,
+    to_channels,
+    to_complex,
+)
 from cinerecon.networks.lowrank_module import LowRank
 from cinerecon.physics.lowrank import ShrinkageConfig
 from cinerecon.physics.operators import Encoding
 
+State = tuple[Tensor, Tensor, Tensor]
+"""Image x, low-rank part T and multiplier beta, each ``(batch, frames, y, x)`` complex."""
 
-class SlrNetConfig(ShrinkageConfig):
+
+class SlrNetConfig(ShrinkageConfig, NetworkConfig):
     """Architecture of SLR-Net."""
+
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "code": {"n_cascades": 10, "n_channels": 16, "shrinkage": "relative_soft", "coupling": 0.1}
+    }
 
     variant: Literal["paper", "code"] = Field("paper", description="coupling as printed (minus) or as released (plus)")
     n_cascades: int = Field(8, ge=1, description="unrolled iterations")
-    n_channels: int = Field(32, ge=1, description="feature channels of the sparsifying transform")
     step: float = Field(0.1, description="gradient step, at the start")
     coupling: float = Field(0.0, description="weight of the low-rank coupling, at the start")
     sparse_threshold: float = Field(0.1, description="soft threshold of the features, at the start")
@@ -36,18 +51,20 @@ class SlrNetConfig(ShrinkageConfig):
     output_gain: float = Field(1.0, description="factor on the initial weights of each cascade's last convolution")
 
 
-RELEASED = SlrNetConfig(
-    variant="code", n_cascades=10, n_channels=16, shrinkage="relative_soft", coupling=0.1, multiplier_rate=0.01
-)
+RELEASED = SlrNetConfig(variant="code")
 """The authors' program, as released."""
 
 
 class Cascade(nn.Module):
-    """One iteration: gradient step, learned sparse transform, singular value shrinkage, multiplier update."""
+    """One iteration: gradient step, learned sparse transform, singular value shrinkage, multiplier update.
 
-    def __init__(self, config: SlrNetConfig) -> None:
+    The last one leaves out shrinkage and update, which would reach no image; the released program does not train them.
+    """
+
+    def __init__(self, config: SlrNetConfig, *, is_last: bool = False) -> None:
         super().__init__()
         c = config.n_channels
+        self.is_last = is_last
         self.released = config.variant == "code"
         self.residual = config.residual
         self.step = nn.Parameter(torch.tensor(config.step))
@@ -59,6 +76,21 @@ class Cascade(nn.Module):
         self.synthesis = ConvStack((c, c, c, 2))
         initialise_he(self.analysis)
         initialise_he(self.synthesis, gain_last=config.output_gain)
+        if is_last and self.released:
+            self.lowrank.requires_grad_(False)
+            self.multiplier_rate.requires_grad_(False)
+
+    def forward(
+        self, zerofilled: Tensor, encoding: Encoding, state: State, symmetry: bool
+    ) -> tuple[State, Tensor | None]:
+        """The state to the next one, with the symmetry residual if asked."""
+        image, lowrank, multiplier = state
+        image = self.descend(image, encoding.normal(image) - zerofilled, image + multiplier - lowrank)
+        image, residual = self.sparsify(image, symmetry=symmetry)
+        if not self.is_last:
+            lowrank = self.lowrank(image)
+            multiplier = self.update_multiplier(multiplier, image, lowrank)
+        return (image, lowrank, multiplier), residual
 
     def descend(self, image: Tensor, gradient: Tensor, distance: Tensor) -> Tensor:
         """A step down the data term (gradient A^H(A x - y)) and the low-rank coupling (distance x + beta - T)."""
@@ -91,11 +123,8 @@ class SlrNet(nn.Module):
     def __init__(self, config: SlrNetConfig | None = None) -> None:
         super().__init__()
         self.config = config or SlrNetConfig()
-        self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
-        if self.config.variant == "code":  # the last T and beta reach no output; the released program freezes them
-            last = cast(Cascade, self.cascades[-1])
-            last.lowrank.requires_grad_(False)
-            last.multiplier_rate.requires_grad_(False)
+        n = self.config.n_cascades
+        self.cascades = nn.ModuleList(Cascade(self.config, is_last=i == n - 1) for i in range(n))
 
     def forward(
         self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
@@ -120,18 +149,13 @@ class SlrNet(nn.Module):
             ``(batch, frames, y, x)`` complex.
         """
         zerofilled = encoding.adjoint(kspace)
-        image = zerofilled if start is None else start
-        multiplier = torch.zeros_like(image)
-        lowrank = multiplier if start is None else start
+        nothing = torch.zeros_like(zerofilled)
+        state = (zerofilled, nothing, nothing) if start is None else (start, start, nothing)
         symmetry = []
-        for n, module in enumerate(self.cascades, start=1):
-            cascade = cast(Cascade, module)
-            gradient = encoding.normal(image) - zerofilled
-            image = cascade.descend(image, gradient, image + multiplier - lowrank)
-            image, residual = cascade.sparsify(image, symmetry=extras)
-            if n < len(self.cascades):
-                lowrank = cascade.lowrank(image)
-                multiplier = cascade.update_multiplier(multiplier, image, lowrank)
+        for cascade in self.cascades:
+            state, residual = run_cascade(
+                cascade, zerofilled, encoding, state, extras, checkpointing=self.config.checkpointing
+            )
             if residual is not None:
                 symmetry.append(residual)
-        return (image, {"symmetry": symmetry}) if extras else image
+        return (state[0], {"symmetry": symmetry}) if extras else state[0]

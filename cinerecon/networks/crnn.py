@@ -1,0 +1,164 @@
+"""CRNN-MRI: a convolutional network that is recurrent in time, both ways, and over its iterations.
+
+Qin et al., Convolutional Recurrent Neural Networks for Dynamic MR Image Reconstruction, IEEE TMI 2019,
+10.1109/TMI.2018.2863670. All iterations share their weights. One iteration takes the image x and the features h of the
+iteration before (zero at first):
+
+    f_t = relu(W x_t + P h0_t + H f_(t-1)),  b_t = relu(W x_t + P h0_t + H b_(t+1)),  h0 = f + b
+    h_j = relu(W_j h_(j-1) + P_j h_j),  j = 1, 2, 3
+    x = DC(x + W_4 h_3)
+
+with 3x3 convolutions W, P, H over (y, x), each with a bias, and data consistency DC. Reversing time exchanges f and b.
+
+With `lowrank`, the plug-and-play module of Ke et al. (IEEE TMI 2021, 10.1109/TMI.2021.3096218) shrinks singular values
+in each iteration, before the convolutions (L1), before data consistency (L2), or after it (L3): CRNN-LR.
+
+Departs from the paper in: several coils, by data consistency in each coil's k-space; the first image may be given
+instead of zero-filled.
+"""
+
+from typing import cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from cinerecon.networks.blocks import NetworkConfig, data_consistency, run_cascade, to_channels, to_complex
+from cinerecon.networks.lowrank_module import LowRankAt, PlacedLowRankConfig
+from cinerecon.physics.operators import Encoding
+
+Features = tuple[Tensor, ...] | None
+"""h0 to h3, each ``(frames * batch, channels, y, x)``; None means zeros."""
+
+
+class CrnnConfig(NetworkConfig):
+    """Architecture of CRNN-MRI."""
+
+    n_cascades: int = Field(5, ge=1, description="unrolled iterations, which share their weights")
+    n_channels: int = Field(64, ge=1, description="feature channels")
+    n_layers: int = Field(3, ge=1, description="layers that are recurrent over the iterations alone")
+    noise_level: float | None = Field(None, gt=0, description="inverse noise level v of the data; none: noiseless")
+    lowrank: PlacedLowRankConfig | None = Field(None, description="shrinkage of singular values in each iteration")
+    shared_lowrank: bool = Field(False, description="one number of the shrinkage for all iterations, as the weights")
+
+
+class Recurrence(nn.Module):
+    """relu(W x + P h), where h is what the iteration before made of it."""
+
+    def __init__(self, n_in: int, n_channels: int) -> None:
+        super().__init__()
+        self.from_input = nn.Conv2d(n_in, n_channels, 3, padding=1)
+        self.from_iteration = nn.Conv2d(n_channels, n_channels, 3, padding=1)
+
+    def combine(self, features: Tensor, before: Tensor | None) -> Tensor:
+        """W x + P h."""
+        return self.from_input(features).add_(convolve(self.from_iteration, before))
+
+    def forward(self, features: Tensor, before: Tensor | None) -> Tensor:
+        """``(frames * batch, n_in, y, x)`` and ``(frames * batch, channels, y, x)`` to the latter."""
+        return self.combine(features, before).relu_()
+
+
+class BidirectionalRecurrence(Recurrence):
+    """The same, recurrent in time as well: forwards and backwards with the same weights, and summed."""
+
+    def __init__(self, n_in: int, n_channels: int) -> None:
+        super().__init__(n_in, n_channels)
+        self.from_neighbour = nn.Conv2d(n_channels, n_channels, 3, padding=1)
+
+    def over_time(self, features: Tensor, before: Tensor | None, n_batch: int) -> Tensor:
+        """``(frames * batch, n_in, y, x)`` and ``(frames * batch, channels, y, x)`` to the latter."""
+        frames = self.combine(features, before).split(n_batch)
+        both, steps = None, []  # the two directions are one batch
+        for first, last in zip(frames, reversed(frames), strict=True):
+            both = (torch.cat((first, last)) + convolve(self.from_neighbour, both)).relu_()
+            steps.append(both.split(n_batch))
+        forwards, backwards = zip(*steps, strict=True)
+        return torch.cat(forwards) + torch.cat(backwards[::-1])
+
+
+def convolve(convolution: nn.Conv2d, features: Tensor | None) -> Tensor:
+    """A convolution of features, or of zeros, which leaves its bias."""
+    return cast(Tensor, convolution.bias)[:, None, None] if features is None else convolution(features)
+
+
+class Cascade(nn.Module):
+    """One iteration: recurrent layers, residual, data consistency. Its weights begin as torch begins them."""
+
+    def __init__(self, config: CrnnConfig) -> None:
+        super().__init__()
+        c = config.n_channels
+        self.noise_level = config.noise_level
+        self.in_time = BidirectionalRecurrence(2, c)
+        self.layers = nn.ModuleList(Recurrence(c, c) for _ in range(config.n_layers))
+        self.to_image = nn.Conv2d(c, 2, 3, padding=1)
+
+    def forward(
+        self, zerofilled: Tensor, encoding: Encoding, lowrank: LowRankAt, image: Tensor, before: Features
+    ) -> tuple[Tensor, Features]:
+        """Image ``(batch, frames, y, x)`` and features to the next ones."""
+        image = lowrank("L1", image)
+        n_batch = len(image)
+        frames = to_channels(image).permute(2, 0, 1, 3, 4).flatten(0, 1)
+        earlier = before or (None,) * (1 + len(self.layers))
+        features = [self.in_time.over_time(frames, earlier[0], n_batch)]
+        for layer, own in zip(self.layers, earlier[1:], strict=True):
+            features.append(layer(features[-1], own))
+        change = self.to_image(features[-1]).unflatten(0, (-1, n_batch)).permute(1, 2, 0, 3, 4)
+        image = lowrank("L2", image + to_complex(change))
+        image = data_consistency(image, zerofilled, encoding, self.noise_level)
+        return lowrank("L3", image), tuple(features)
+
+
+class Crnn(nn.Module):
+    """The unrolled network ``net(kspace, encoding) -> image``.
+
+    Parameters
+    ----------
+    config
+        Architecture; the defaults are the authors' program.
+    """
+
+    def __init__(self, config: CrnnConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or CrnnConfig()
+        self.cascade = Cascade(self.config)
+        n_modules = 1 if self.config.shared_lowrank else self.config.n_cascades
+        self.lowrank = nn.ModuleList(LowRankAt(self.config.lowrank) for _ in range(n_modules))
+
+    def forward(
+        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """Reconstruct.
+
+        Parameters
+        ----------
+        kspace
+            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
+        encoding
+            The operator that `kspace` was measured with.
+        start
+            ``(batch, frames, y, x)``; None means the zero-filled image, A^H y.
+        extras
+            Also return an empty dictionary: the loss needs nothing else.
+
+        Returns
+        -------
+        Tensor
+            ``(batch, frames, y, x)`` complex.
+        """
+        zerofilled = encoding.adjoint(kspace)
+        image = zerofilled if start is None else start
+        features: Features = None
+        for n in range(self.config.n_cascades):
+            lowrank = self.lowrank[n % len(self.lowrank)]
+            image, features = run_cascade(
+                self.cascade,
+                zerofilled,
+                encoding,
+                lowrank,
+                image,
+                features,
+                checkpointing=self.config.checkpointing,
+            )
+        return (image, {}) if extras else image
