@@ -8,6 +8,7 @@ from typing import Literal
 from cinerecon.config import Config, nearest_name
 from cinerecon.errors import ConfigError
 from cinerecon.methods.base import Reconstructor, find_model, imported_models
+from cinerecon.networks import NETWORKS
 
 Loader = Callable[[], tuple[type[Config], Callable[..., Reconstructor]]]
 
@@ -66,12 +67,8 @@ METHODS = {
         Method("zerofilled", "classical", "inverse transform of the sampled points alone", _zerofilled),
         Method("cgsense", "classical", "SENSE by conjugate gradients, frame by frame", _cgsense),
         Method("ktslr", "classical", "k-t SLR: low rank and sparse gradient, by ADMM", _ktslr),
-        Method("slrnet", "deep", "SLR-Net: learned sparse transform and learned low rank", _unrolled),
-        Method("lsnet", "deep", "L+S-Net: low-rank part plus learned sparse part", _unrolled),
-        Method("t2lrnet", "deep", "T2LR-Net: low rank in a learned transform domain", _unrolled),
-        Method(
-            "jotlasnet", "deep", "JotlasNet: low rank and attention-thresholded sparsity in learned domains", _unrolled
-        ),
+        *(Method(name, "deep", summary, _unrolled) for name, (_, summary) in NETWORKS.items()),
+        Method("istanet-lr", "deep", "ISTA-Net with the plug-and-play low-rank module", _unrolled),
     )
 }
 

@@ -34,6 +34,7 @@ class Program:
 UNROLLINGNETS = Program("https://github.com/yhao-z/UnrollingNets-dMRI", "GPL-3.0", "OCMR cines", "frames y x in out")
 JOTLASNET = Program("https://github.com/yhao-z/JotlasNet", "GPL-3.0", "OCMR cines", "frames y x in out")
 T2LRNET = Program("https://github.com/yhao-z/T2LR-Net", "GPL-3.0", "cines, one coil", "frames y x in out")
+LSNET = Program("https://github.com/wenqihuang/LS-Net-Dynamic-MRI", "none given", "cines", "frames y x in out")
 DEEP_MRI = Program(
     "https://github.com/js3611/Deep-MRI-Reconstruction",
     "Apache-2.0",
@@ -114,6 +115,23 @@ LAYOUTS = (
         architecture={"variant": "code", "shrinkage": "relative_soft"},
     ),
     Layout(
+        "ISTA-Net+",
+        UNROLLINGNETS,
+        "istanet",
+        cascade={**_ANALYSIS_SYNTHESIS, "mu": "step", "thres_coef": "sparse_threshold"},
+        entry="conv_1/mylayers/0/kernel",
+        architecture={"variant": "plus"},
+    ),
+    Layout(
+        "S-Net",
+        LSNET,
+        "istanet",
+        cascade={**_convolutions("sconv/mylayers/{}/kernel", "sparse.{}.weight"), "gamma": "step"},
+        entry="sconv/mylayers/0/kernel",
+        architecture={"variant": "snet"},
+        as_built=("step",),
+    ),
+    Layout(
         "L+S-Net",
         UNROLLINGNETS,
         "lsnet",
@@ -128,7 +146,7 @@ LAYOUTS = (
     ),
     Layout(
         "L+S-Net that keeps the first singular value",
-        UNROLLINGNETS,
+        LSNET,
         "lsnet",
         cascade={**_convolutions("sconv/mylayers/{}/kernel", "sparse.{}.weight"), "gamma": "step"},
         entry="sconv/mylayers/0/kernel",
