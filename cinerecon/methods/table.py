@@ -69,6 +69,8 @@ METHODS = {
         Method("ktslr", "classical", "k-t SLR: low rank and sparse gradient, by ADMM", _ktslr),
         *(Method(name, "deep", summary, _unrolled) for name, (_, summary) in NETWORKS.items()),
         Method("istanet-lr", "deep", "ISTA-Net with the plug-and-play low-rank module", _unrolled),
+        Method("dccnn-lr", "deep", "DC-CNN with the plug-and-play low-rank module", _unrolled),
+        Method("crnn-lr", "deep", "CRNN with the plug-and-play low-rank module", _unrolled),
     )
 }
 

@@ -12,6 +12,8 @@ from cinerecon.errors import ConfigError
 NETWORKS = {
     "slrnet": ("SlrNet", "SLR-Net: learned sparse transform and learned low rank"),
     "istanet": ("IstaNet", "ISTA-Net: learned sparse transform with soft thresholding"),
+    "dccnn": ("DcCnn", "DC-CNN: residual convolutions and data consistency in turn"),
+    "crnn": ("Crnn", "CRNN: convolutions recurrent over frames and iterations"),
     "lsnet": ("LsNet", "L+S-Net: low-rank part plus learned sparse part"),
     "t2lrnet": ("T2lrNet", "T2LR-Net: low rank in a learned transform domain"),
     "jotlasnet": ("JotlasNet", "JotlasNet: low rank and attention-thresholded sparsity in learned domains"),
@@ -36,6 +38,15 @@ def load_network(name: str) -> tuple[type[Config], type[nn.Module]]:
 
 def build(name: str, config: Mapping[str, Any] | None = None, **settings: Any) -> nn.Module:
     """Build a network by name from plain values, e.g. of a recipe.
+
+    Parameters
+    ----------
+    name
+        A name of the list.
+    config
+        Settings by name; what is not said is as in the network's config class.
+    settings
+        More of them.
 
     Raises
     ------
