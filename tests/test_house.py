@@ -26,6 +26,7 @@ SHARED = {
         "data.mrd_file",
         "data.mrd_header",
         "data.mrd_heap",
+        "data.matlab",
         "errors",
         "axes",
         "config",
