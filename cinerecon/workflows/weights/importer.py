@@ -83,12 +83,9 @@ def map_variables(variables: Variables, *, where: str = "", **architecture: Any)
             iteration, path = _place(name)
             cells.setdefault(iteration, {})[path] = value
     layout = _recognise(cells, where)
+    _require_complete(cells, layout, where)
     weights = {}
-    for place, iteration in enumerate(sorted(cells, key=lambda n: -1 if n is None else n)):
-        missing = layout.required - cells[iteration].keys()
-        if missing or iteration not in (None, place):
-            what = f"'{min(missing)}' is" if missing else "all variables are"
-            raise WeightsError(f"the checkpoint is damaged: {what} missing in iteration {place}", where=where)
+    for iteration in cells:
         prefix = "" if iteration is None else f"cascades.{iteration}."
         for path, value in cells[iteration].items():
             weights[prefix + layout.cascade[path]] = _to_ours(value, layout)
@@ -123,6 +120,18 @@ def _recognise(cells: Mapping[int | None, Mapping[str, Any]], where: str) -> Lay
     some = ", ".join(sorted(paths)[:4]) or "none"
     known = ", ".join(layout.title for layout in LAYOUTS)
     raise WeightsError(f"an unknown network; its variables: {some}, ...", where=where, hint=f"known: {known}")
+
+
+def _require_complete(cells: Mapping[int | None, Mapping[str, Any]], layout: Layout, where: str) -> None:
+    """Iterations count from 0 without a gap, and all have the same variables; the last may lack some."""
+    everywhere = set().union(*cells.values())
+    for place in range(len(cells)):
+        iteration = place if place in cells else None
+        is_last = place == len(cells) - 1
+        missing = (layout.required if is_last else everywhere) - cells.get(iteration, {}).keys()
+        if missing:
+            what = f"the checkpoint is damaged: '{min(missing)}' is missing in iteration {place}"
+            raise WeightsError(what, where=where)
 
 
 def _to_ours(value: Any, layout: Layout) -> Tensor:

@@ -123,6 +123,57 @@ LAYOUTS = (
         architecture={"variant": "plus"},
     ),
     Layout(
+        "DC-CNN of ten cascades",
+        UNROLLINGNETS,
+        "dccnn",
+        cascade=_numbered([f"refine.{layer}" for layer in range(0, 12, 2)]),
+        entry="conv_1/mylayers/0/kernel",
+        architecture={"variant": "d6c10"},
+    ),
+    Layout(
+        "DC-CNN D5C5, frame by frame",
+        DEEP_MRI,
+        "dccnn",
+        cascade={
+            f"arr_{2 * number + is_bias}": f"refine.{2 * number}.{'bias' if is_bias else 'weight'}"
+            for number in range(5)
+            for is_bias in (False, True)
+        },
+        entry="arr_0",
+        n_dims=4,
+        architecture={"n_dimensions": 2},
+    ),
+    Layout(
+        "DC-CNN D5C5",
+        DEEP_MRI,
+        "dccnn",
+        cascade={f"{n}.{kind}": f"refine.{n}.{kind}" for n in range(0, 10, 2) for kind in ("weight", "bias")},
+        entry="0.weight",
+    ),
+    Layout(
+        "CRNN-MRI",
+        DEEP_MRI,
+        "crnn",
+        cascade={
+            f"{theirs}.{kind}": f"cascade.{ours}.{kind}"
+            for theirs, ours in {
+                "bcrnn.CRNN_model.i2h": "in_time.from_input",
+                "bcrnn.CRNN_model.ih2ih": "in_time.from_iteration",
+                "bcrnn.CRNN_model.h2h": "in_time.from_neighbour",
+                "conv1_x": "layers.0.from_input",
+                "conv1_h": "layers.0.from_iteration",
+                "conv2_x": "layers.1.from_input",
+                "conv2_h": "layers.1.from_iteration",
+                "conv3_x": "layers.2.from_input",
+                "conv3_h": "layers.2.from_iteration",
+                "conv4_x": "to_image",
+            }.items()
+            for kind in ("weight", "bias")
+        },
+        entry="bcrnn.CRNN_model.i2h.weight",
+        n_dims=4,
+    ),
+    Layout(
         "S-Net",
         LSNET,
         "istanet",
