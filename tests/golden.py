@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cinerecon.data.tf_checkpoint import read_tf_checkpoint
 from cinerecon.networks.blocks import ConvStack
+from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.operators import Encoding
 
 GOLDEN = Path("../shared/golden")
@@ -32,6 +33,27 @@ def golden_input(coils: str) -> tuple[Tensor, Encoding]:
     if coils == "mc":
         return kspace.transpose(1, 2), Encoding(mask, torch.from_numpy(inputs["csm"])[:, :, 0])
     return kspace[:, :, None], Encoding(mask)
+
+
+def uncentred_input(case: Mapping[str, np.ndarray]) -> tuple[Tensor, Encoding]:
+    """K-space and encoding of the cases whose program puts the zero frequency first; the image is the same."""
+    mask = torch.fft.fftshift(torch.from_numpy(case["mask_uncentred"].astype(bool)), (-2, -1))
+    image = torch.fft.ifft2(torch.from_numpy(case["kspace_uncentred"]), norm="ortho")
+    return fft2c(image)[:, :, None], Encoding(mask[:, :, None])
+
+
+def mean_square(image: Tensor, reference: np.ndarray) -> Tensor:
+    """The programs' loss: the mean over real and imaginary parts."""
+    return (image - torch.from_numpy(reference)).abs().square().mean() / 2
+
+
+def assert_gradient_norms(case: Mapping[str, np.ndarray], gradients: Mapping[str, Tensor]) -> None:
+    """Norms of gradients by the program's names, to 1e-3; of those below 1e-5, loosely: they are rounding."""
+    assert gradients
+    for name, gradient in gradients.items():
+        key = f"gradnorm/{name}" if f"gradnorm/{name}" in case else f"grad/{name}"
+        expected = abs(float(case[key]))
+        assert abs(float(gradient.norm())) == pytest.approx(expected, rel=1e-3, abs=1e-7), name
 
 
 def published(name: str) -> dict[str, np.ndarray]:
