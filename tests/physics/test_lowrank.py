@@ -13,7 +13,7 @@ from cinerecon.physics.lowrank import (
     TopKSoft,
     shrink_casorati,
     shrink_patches,
-    shrink_rows,
+    shrink_matrix,
 )
 
 GOLDEN = Path("../shared/golden/svt.npz")
@@ -33,7 +33,7 @@ def _by_svd(matrix, rule):
 @pytest.mark.parametrize("shape", [(5, 30), (3, 4, 4), (6, 3)])
 def test_equals_the_svd(rule, shape):
     matrix = complex_randn(*shape)
-    assert relative_error(shrink_rows(matrix, rule), _by_svd(matrix, rule)) < 1e-10
+    assert relative_error(shrink_matrix(matrix, rule), _by_svd(matrix, rule)) < 1e-10
 
 
 @pytest.mark.skipif(not GOLDEN.exists(), reason="the authors' outputs are not here")
@@ -43,7 +43,7 @@ def test_relative_rule_equals_the_authors_program():
     found = shrink_casorati(torch.from_numpy(golden["x"]), rule)
     assert relative_error(found, torch.from_numpy(golden["casorati"])) < 1e-6
     frames = torch.from_numpy(golden["x"])
-    assert relative_error(shrink_rows(frames, rule), torch.from_numpy(golden["perframe"])) < 1e-6
+    assert relative_error(shrink_matrix(frames, rule), torch.from_numpy(golden["perframe"])) < 1e-6
 
 
 def test_top_k_with_all_values_is_the_identity_and_zero_stays_zero():
@@ -74,12 +74,12 @@ def _degenerate_matrices():
 @pytest.mark.parametrize("matrix", [pytest.param(m, id=n) for n, m in _degenerate_matrices()])
 def test_gradient_of_the_relative_rule_is_right_where_values_repeat_or_vanish(matrix):
     theta = torch.tensor(-1.0, dtype=torch.float64, requires_grad=True)
-    function = lambda m, t: torch.view_as_real(shrink_rows(torch.view_as_complex(m), RelativeSoft(t)))  # noqa: E731
+    function = lambda m, t: torch.view_as_real(shrink_matrix(torch.view_as_complex(m), RelativeSoft(t)))  # noqa: E731
     real = torch.view_as_real(matrix).clone().requires_grad_()
     if matrix[0].norm() and torch.linalg.svdvals(matrix)[0] > torch.linalg.svdvals(matrix)[1] + 1e-6:
         assert torch.autograd.gradcheck(function, (real, theta))
     else:  # s_1 itself has no derivative at a tie of the largest: compare with the rule for a fixed threshold
-        fixed = lambda m: torch.view_as_real(shrink_rows(torch.view_as_complex(m), _Absolute(0.5)))  # noqa: E731
+        fixed = lambda m: torch.view_as_real(shrink_matrix(torch.view_as_complex(m), _Absolute(0.5)))  # noqa: E731
         assert torch.autograd.gradcheck(fixed, (real,))
 
 
@@ -100,7 +100,7 @@ def test_gradient_of_soft_top_k():
     matrix = torch.view_as_real(next(_degenerate_matrices())[1]).clone().requires_grad_()
     k = torch.tensor(1.7, dtype=torch.float64, requires_grad=True)
     rule = lambda k: TopKSoft(k, tie_width=1e-9)  # noqa: E731
-    function = lambda m, k: torch.view_as_real(shrink_rows(torch.view_as_complex(m), rule(k)))  # noqa: E731
+    function = lambda m, k: torch.view_as_real(shrink_matrix(torch.view_as_complex(m), rule(k)))  # noqa: E731
     assert torch.autograd.gradcheck(function, (matrix, k))
 
 
@@ -108,7 +108,7 @@ def test_gradient_of_soft_top_k():
 def test_gradients_are_finite_for_zero_and_repeated_values(rule):
     for matrix in (torch.zeros(3, 7, dtype=torch.complex64), torch.eye(3, 7, dtype=torch.complex64)):
         matrix.requires_grad_()
-        shrink_rows(matrix, rule).abs().square().sum().backward()
+        shrink_matrix(matrix, rule).abs().square().sum().backward()
         assert torch.isfinite(torch.view_as_real(matrix.grad)).all()
 
 

@@ -2,7 +2,7 @@
 
 from cinerecon.physics.lowrank.config import ShrinkageConfig, ShrinkageName, make_rule, start_level
 from cinerecon.physics.lowrank.rules import RelativeSoft, Schatten, Shrinkage, Spectrum, TopKHard, TopKSoft
-from cinerecon.physics.lowrank.spectral import shrink_rows
+from cinerecon.physics.lowrank.spectral import shrink_matrix
 from cinerecon.physics.lowrank.views import shrink_casorati, shrink_frames, shrink_patches
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "make_rule",
     "shrink_casorati",
     "shrink_frames",
+    "shrink_matrix",
     "shrink_patches",
-    "shrink_rows",
     "start_level",
 ]

@@ -5,6 +5,7 @@ the median, a threshold for each. `share` then treats each value by itself. So t
 of an elementwise function of the singular values, plus that of a few measured numbers.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 Measured = tuple[Tensor, ...]
+Number = Tensor | float
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Spectrum:
     Parameters
     ----------
     values
-        ``(*batch, n)``, descending; n is the smaller side of the matrix.
+        ``(*batch, n)``, descending; n is the smaller side of the matrix. A rule with a `cutoff` may be given the
+        leading ones only.
     shape
         Rows and columns of each matrix.
     is_complex
@@ -43,7 +46,11 @@ class Shrinkage(Protocol):
 
     @property
     def tie_width(self) -> float:
-        """Distance of eigenvalues of the Gram matrix, relative to the largest, below which they count as equal."""
+        """Distance of squared singular values, relative to the largest, below which the derivative takes them as equal.
+
+        Rounding for a rule that treats equal values alike; more for one that does not (the k-th and the next of a
+        top-k rule), whose derivative would grow without bound as they approach each other.
+        """
         ...
 
     def measure(self, spectrum: Spectrum) -> Measured:
@@ -54,23 +61,76 @@ class Shrinkage(Protocol):
         """Shares w ``(*batch, n)`` of singular values ``(*batch, n)``, elementwise."""
         ...
 
+    def cutoff(self, leading: Tensor) -> Tensor | None:
+        """The value ``(*batch, 1)`` at and below which nothing is kept, as far as the leading values tell it."""
+        ...
+
 
 @dataclass(frozen=True)
 class RelativeSoft:
     """Soft thresholding at a share of the largest singular value: s <- max(s - gain sigmoid(theta) s_1, 0)."""
 
-    theta: Tensor | float
-    gain: Tensor | float = 1.0
+    theta: Number
+    gain: Number = 1.0
     tie_width: float = 1e-9
 
     def measure(self, spectrum: Spectrum) -> Measured:
         """The threshold."""
-        largest = spectrum.largest
-        return (torch.sigmoid(_like(self.theta, largest)) * _like(self.gain, largest) * largest,)
+        return (self.cutoff(spectrum.values),)
 
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:
         """See `Shrinkage`."""
         return soft_share(values, measured[0])
+
+    def cutoff(self, leading: Tensor) -> Tensor:
+        """The threshold."""
+        largest = leading[..., :1]
+        return torch.sigmoid(as_numbers(self.theta, largest)) * as_numbers(self.gain, largest) * largest
+
+
+@dataclass(frozen=True)
+class AbsoluteSoft:
+    """Soft thresholding, the proximal map of the nuclear norm: s <- max(s - level, 0); no level below zero."""
+
+    level: Number
+    tie_width: float = 1e-9
+
+    def measure(self, spectrum: Spectrum) -> Measured:
+        """The threshold."""
+        return (self.cutoff(spectrum.values),)
+
+    def share(self, values: Tensor, *measured: Tensor) -> Tensor:
+        """See `Shrinkage`."""
+        return soft_share(values, measured[0])
+
+    def cutoff(self, leading: Tensor) -> Tensor:
+        """The threshold."""
+        return as_numbers(self.level, leading).clamp(min=0).expand_as(leading[..., :1])
+
+
+@dataclass(frozen=True)
+class Schatten:
+    """p-shrinkage, soft thresholding for p = 1: s <- max(s - level s^(p - 1), 0); no level below zero."""
+
+    level: Number
+    p: float
+    tie_width: float = 1e-9
+
+    def measure(self, spectrum: Spectrum) -> Measured:
+        """The level."""
+        return (as_numbers(self.level, spectrum.values).clamp(min=0).expand_as(spectrum.largest),)
+
+    def share(self, values: Tensor, *measured: Tensor) -> Tensor:
+        """See `Shrinkage`."""
+        (level,) = measured
+        positive = values > 0
+        share = 1 - level * torch.where(positive, values, 1.0) ** (self.p - 2)
+        return torch.where(positive, share.clamp(min=0), 0.0)
+
+    def cutoff(self, leading: Tensor) -> Tensor:
+        """Where s = level s^(p - 1)."""
+        level = as_numbers(self.level, leading).clamp(min=0)
+        return (level ** (1 / (2 - self.p))).expand_as(leading[..., :1])
 
 
 @dataclass(frozen=True)
@@ -88,12 +148,16 @@ class TopKHard:
         """See `Shrinkage`."""
         return (_order(values) <= self.k).to(values.dtype).expand_as(values)
 
+    def cutoff(self, leading: Tensor) -> Tensor | None:
+        """The first value that is dropped."""
+        return leading[..., self.k : self.k + 1] if leading.shape[-1] > self.k else None
+
 
 @dataclass(frozen=True)
 class TopKSoft:
     """A top-k rule whose k can be learned: w_i = sigmoid((k + 1/2 - i) / temperature), i = 1, 2, ..."""
 
-    k: Tensor | float
+    k: Number
     temperature: float = 0.25
     tie_width: float = 1e-3
 
@@ -103,28 +167,49 @@ class TopKSoft:
 
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:  # noqa: ARG002
         """See `Shrinkage`."""
-        k = _like(self.k, values)
+        k = as_numbers(self.k, values)
         return torch.sigmoid((k + 0.5 - _order(values)) / self.temperature).expand_as(values)
+
+    def cutoff(self, leading: Tensor) -> Tensor | None:
+        """Where the sigmoid is below the rounding of single precision."""
+        dropped = max(0, math.ceil(float(self.k) + 0.5 + 17 * self.temperature))
+        return leading[..., dropped : dropped + 1] if leading.shape[-1] > dropped else None
 
 
 @dataclass(frozen=True)
-class Schatten:
-    """p-shrinkage, soft thresholding for p = 1: s <- max(s - level s^(p - 1), 0)."""
+class NuclearMinusFrobenius:
+    """The proximal map of level (||X||_* - ||X||_F), which spares large singular values and any matrix of rank one.
 
-    level: Tensor | float
-    p: float
+    With z = max(s - level, 0): s <- z (1 + level / ||z||). If nothing exceeds the level, s_1 stays and the rest goes.
+
+    Wang, Yao and Kwok, A scalable, adaptive and sound nonconvex regularizer for low-rank matrix learning, WWW 2021,
+    10.1145/3442381.3450142; the closed form is that of l1 - l2, Lou and Yan, 10.1007/s10915-017-0463-2.
+    """
+
+    level: Number
     tie_width: float = 1e-9
 
     def measure(self, spectrum: Spectrum) -> Measured:
-        """The level."""
-        return (_like(self.level, spectrum.values),)
+        """The threshold, the factor on what exceeds it, and the value from which on all is kept."""
+        threshold = self._threshold(spectrum.values)
+        excess = (spectrum.values - threshold).clamp(min=0)
+        energy = excess.square().sum(-1, keepdim=True)
+        some = energy > 0
+        factor = torch.where(some, 1 + threshold * torch.where(some, energy, 1.0).rsqrt(), 1.0)
+        return threshold, factor, torch.where(some, torch.inf, spectrum.largest)
 
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:
         """See `Shrinkage`."""
-        (level,) = measured
-        positive = values > 0
-        share = 1 - level * torch.where(positive, values, 1.0) ** (self.p - 2)
-        return torch.where(positive, share.clamp(min=0), 0.0)
+        threshold, factor, untouched = measured
+        return torch.where(values >= untouched, 1.0, factor * soft_share(values, threshold))
+
+    def cutoff(self, leading: Tensor) -> Tensor:
+        """The threshold, or the second value where that is lower still."""
+        threshold = self._threshold(leading)
+        return torch.minimum(threshold, leading[..., 1:2]) if leading.shape[-1] > 1 else threshold
+
+    def _threshold(self, values: Tensor) -> Tensor:
+        return as_numbers(self.level, values).clamp(min=0).expand_as(values[..., :1])
 
 
 def soft_share(values: Tensor, threshold: Tensor) -> Tensor:
@@ -133,7 +218,8 @@ def soft_share(values: Tensor, threshold: Tensor) -> Tensor:
     return torch.where(kept, 1 - threshold / torch.where(values > 0, values, 1.0), 0.0)
 
 
-def _like(number: Tensor | float, values: Tensor) -> Tensor:
+def as_numbers(number: Number, values: Tensor) -> Tensor:
+    """A number or a tensor of numbers in the type, and on the device, of the values."""
     return torch.as_tensor(number, dtype=values.dtype, device=values.device)
 
 

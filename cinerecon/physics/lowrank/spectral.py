@@ -1,9 +1,9 @@
-"""Low rank: singular value shrinkage of the Casorati matrix without a singular value decomposition.
+"""The shrunk matrix and its derivative, from the small side alone.
 
-For a matrix X (frames x voxels, few frames) the shrunk matrix U w(S) S V^H equals w(G^(1/2)) X with the small Gram
-matrix G = X X^H: one product, one eigendecomposition of frames x frames, one product. The derivative needs only divided
-differences of f(lambda) = w(sqrt(lambda)), which stay finite where singular values repeat or vanish and that of the SVD
-does not (Daleckii and Krein; Higham, Functions of Matrices, theorem 3.11, 10.1137/1.9780898717778).
+For A = U S V^H with few rows the shrunk matrix U w(S) S V^H equals w(G^(1/2)) A with G = A A^H: one product for G, one
+eigendecomposition, one product. The derivative needs only divided differences of f(lambda) = w(sqrt(lambda)), which
+stay finite where singular values repeat or vanish and that of the singular value decomposition does not (Daleckii and
+Krein; Higham, Functions of Matrices, theorem 3.11, 10.1137/1.9780898717778).
 """
 
 from typing import Any
@@ -11,59 +11,66 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cinerecon.physics.lowrank.decompose import decompose, singular_values
 from cinerecon.physics.lowrank.rules import Measured, Shrinkage, Spectrum
+from cinerecon.physics.lowrank.truncated import apply_shares, shrink_leading
 
 
-def shrink_rows(matrix: Tensor, rule: Shrinkage) -> Tensor:
-    """Shrink the singular values of ``(*batch, rows, columns)``; meant for rows << columns.
-
-    Singular values below about 3e-4 of the largest are lost to rounding in single precision, since the Gram matrix
-    squares them; the eigendecomposition itself runs in double precision.
-    """
-    gram = matrix @ matrix.mH
-    return spectral_function(gram, rule, matrix.shape[-1]) @ matrix
-
-
-def spectral_function(gram: Tensor, rule: Shrinkage, n_columns: int) -> Tensor:
-    """w(G^(1/2)) of the Gram matrix ``(*batch, n, n)`` of n x n_columns matrices, differentiable everywhere."""
-    double = gram.to(torch.complex128 if gram.is_complex() else torch.float64)
-    eigenvalues, vectors = _Eigenvalues.apply(double)
-    values = _roots(eigenvalues)
-    measured = rule.measure(Spectrum(values, (gram.shape[-1], n_columns), gram.is_complex()))
-    shares = rule.share(values, *measured)
-    slopes = _slopes(eigenvalues.detach(), rule, measured) if torch.is_grad_enabled() else torch.zeros_like(eigenvalues)
-    return _Assemble.apply(double, shares, slopes, eigenvalues.detach(), vectors, rule.tie_width).to(gram.dtype)
+def shrink_matrix(matrix: Tensor, rule: Shrinkage) -> Tensor:
+    """Shrink the singular values of matrices ``(*batch, rows, columns)``."""
+    if matrix.shape[-2] > matrix.shape[-1]:
+        return shrink_matrix(matrix.mT, rule).mT
+    if torch.is_grad_enabled():
+        return spectral_function(matrix, rule) @ matrix
+    return shrink_leading(matrix, rule, otherwise=_shrink_all)
 
 
-def _slopes(eigenvalues: Tensor, rule: Shrinkage, measured: Measured) -> Tensor:
-    """Derivative of each share by its own eigenvalue, with what was measured held constant."""
-    leaf = eigenvalues.requires_grad_()
-    shares = rule.share(_roots(leaf), *(one.detach() for one in measured))
+def _shrink_all(matrix: Tensor, rule: Shrinkage) -> Tensor:
+    squares, vectors = decompose(matrix, rule)
+    shares, _ = _shares(singular_values(squares), matrix, rule)
+    return apply_shares(vectors, shares, matrix)
+
+
+def spectral_function(matrix: Tensor, rule: Shrinkage) -> Tensor:
+    """w(G^(1/2)) ``(*batch, rows, rows)``, rows <= columns, differentiable everywhere."""
+    squares, vectors, anchor = _Decompose.apply(matrix, rule)
+    shares, measured = _shares(singular_values(squares), matrix, rule)
+    slopes = _slopes(squares.detach(), rule, measured)
+    return _Assemble.apply(anchor, shares, slopes, squares.detach(), vectors, rule.tie_width).to(matrix.dtype)
+
+
+def _shares(values: Tensor, matrix: Tensor, rule: Shrinkage) -> tuple[Tensor, Measured]:
+    """Shares, NaN where values are, and what was measured for them."""
+    measured = rule.measure(Spectrum(values, (matrix.shape[-2], matrix.shape[-1]), matrix.is_complex()))
+    return rule.share(values, *measured) + 0 * values, measured
+
+
+def _slopes(squares: Tensor, rule: Shrinkage, measured: Measured) -> Tensor:
+    """Derivative of each share by its own squared singular value, with what was measured held constant."""
+    leaf = squares.requires_grad_()
+    shares = rule.share(singular_values(leaf), *(one.detach() for one in measured))
     return torch.autograd.grad(shares.sum() + 0 * leaf.sum(), leaf)[0]
 
 
-def _roots(eigenvalues: Tensor) -> Tensor:
-    """Singular values from eigenvalues of the Gram matrix; zero, with derivative zero, below rounding."""
-    floor = torch.finfo(eigenvalues.dtype).eps * eigenvalues[..., :1].abs()
-    positive = eigenvalues > floor
-    return torch.where(positive, eigenvalues, 1.0).sqrt() * positive
+class _Decompose(torch.autograd.Function):
+    """Squared singular values, differentiable; left vectors, not differentiable; and an anchor in the place of G.
 
-
-class _Eigenvalues(torch.autograd.Function):
-    """Eigenvalues, descending and differentiable, and eigenvectors, not differentiable, of a Hermitian matrix."""
+    Nobody reads the anchor: it carries the derivative by G from what is assembled of the vectors back to the matrix.
+    """
 
     @staticmethod
-    def forward(ctx: Any, hermitian: Tensor) -> tuple[Tensor, Tensor]:
-        eigenvalues, vectors = torch.linalg.eigh(hermitian.nan_to_num())  # NaN shows in the product with the matrix
-        eigenvalues, vectors = eigenvalues.flip(-1), vectors.flip(-1)
-        ctx.save_for_backward(vectors)
+    def forward(ctx: Any, matrix: Tensor, rule: Shrinkage) -> tuple[Tensor, Tensor, Tensor]:
+        squares, vectors = decompose(matrix, rule)
+        ctx.save_for_backward(matrix, vectors)
         ctx.mark_non_differentiable(vectors)
-        return eigenvalues, vectors
+        return squares, vectors, vectors.new_zeros(()).expand_as(vectors)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (vectors,) = ctx.saved_tensors
-        return (vectors * grads[0].unsqueeze(-2)) @ vectors.mH
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        matrix, vectors = ctx.saved_tensors
+        by_squares, _, by_gram = grads
+        total = by_gram + (vectors * by_squares.to(vectors.real.dtype).unsqueeze(-2)) @ vectors.mH
+        return (total + total.mH).to(matrix.dtype) @ matrix, None
 
 
 class _Assemble(torch.autograd.Function):
@@ -75,28 +82,27 @@ class _Assemble(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, _: Tensor, shares: Tensor, slopes: Tensor, eigenvalues: Tensor, vectors: Tensor, tie_width: float
+        ctx: Any, _: Tensor, shares: Tensor, slopes: Tensor, squares: Tensor, vectors: Tensor, tie_width: float
     ) -> Tensor:
-        ctx.save_for_backward(shares, slopes, eigenvalues, vectors)
+        ctx.save_for_backward(shares, slopes, squares, vectors)
         ctx.tie_width = tie_width
-        return (vectors * shares.unsqueeze(-2)) @ vectors.mH
+        return (vectors * shares.to(vectors.real.dtype).unsqueeze(-2)) @ vectors.mH
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        shares, slopes, eigenvalues, vectors = ctx.saved_tensors
+        shares, slopes, squares, vectors = ctx.saved_tensors
         inner = vectors.mH @ grads[0] @ vectors
-        tiny = torch.finfo(eigenvalues.dtype).tiny
-        width = (ctx.tie_width * eigenvalues[..., :1, None]).square() + tiny
-        step = eigenvalues.unsqueeze(-1) - eigenvalues.unsqueeze(-2)
-        rise = shares.unsqueeze(-1) - shares.unsqueeze(-2)
-        slope = (slopes.unsqueeze(-1) + slopes.unsqueeze(-2)) / 2
-        differences = (rise * step + width * slope) / (step.square() + width)
-        differences.diagonal(dim1=-2, dim2=-1).zero_()
-        return (
-            vectors @ (differences * inner) @ vectors.mH,
-            inner.diagonal(dim1=-2, dim2=-1).real,
-            None,
-            None,
-            None,
-            None,
-        )
+        differences = _divided_differences(shares, slopes, squares, ctx.tie_width).to(vectors.real.dtype)
+        by_shares = inner.diagonal(dim1=-2, dim2=-1).real.to(shares.dtype)
+        return vectors @ (differences * inner) @ vectors.mH, by_shares, None, None, None, None
+
+
+def _divided_differences(shares: Tensor, slopes: Tensor, squares: Tensor, tie_width: float) -> Tensor:
+    """``(*batch, n, n)``, zero on the diagonal."""
+    width = (tie_width * squares[..., :1, None]).square() + torch.finfo(squares.dtype).tiny
+    step = squares.unsqueeze(-1) - squares.unsqueeze(-2)
+    rise = shares.unsqueeze(-1) - shares.unsqueeze(-2)
+    slope = (slopes.unsqueeze(-1) + slopes.unsqueeze(-2)) / 2
+    differences = rise.mul_(step).add_(slope.mul_(width)).div_(step.square_().add_(width))
+    differences.diagonal(dim1=-2, dim2=-1).zero_()
+    return differences
