@@ -5,7 +5,9 @@ own, parts that nobody needs are missing. So only what a reconstruction stands o
 optional. What is there must make sense: numbers finite, sizes at least 1, fields of view positive.
 """
 
+import hashlib
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -73,7 +75,10 @@ class EncodingSpace:
 
 @dataclass(frozen=True)
 class MrdHeader:
-    """What the header tells about a scan. Optional values are None or empty where it is silent."""
+    """What the header tells about a scan. Optional values are None or empty where it is silent.
+
+    Of the patient nothing is kept but `person`, a hash that tells whether two scans show the same one.
+    """
 
     encodings: tuple[EncodingSpace, ...]
     vendor: str = ""
@@ -85,6 +90,7 @@ class MrdHeader:
     patient_position: str = ""
     tr_ms: float | None = None
     parameters: Mapping[str, int] = field(default_factory=dict)
+    person: str = ""
 
     @property
     def is_siemens(self) -> bool:
@@ -125,7 +131,19 @@ def parse_header(xml: bytes, where: str = "") -> MrdHeader:
         patient_position=_text(measurement, "patientPosition"),
         tr_ms=_optional(times, "TR", float),
         parameters=_parameters(root.find("userParameters")),
+        person=hashed_person(_text(root.find("subjectInformation"), "patientID")),
     )
+
+
+def hashed_person(patient_id: str) -> str:
+    """A short hash of a patient's number; empty where the number was blanked, by one letter or a word."""
+    is_telling = len(set(patient_id)) > 1 and any(letter.isdigit() for letter in patient_id)
+    return "person-" + hashlib.sha256(patient_id.encode()).hexdigest()[:10] if is_telling else ""
+
+
+def without_patient(xml: str) -> str:
+    """The XML header without what it says of the patient."""
+    return re.sub(r"<(\w+:)?subjectInformation\b.*?</(\w+:)?subjectInformation>\s*", "", xml, flags=re.DOTALL)
 
 
 def _parse(xml: bytes, where: str) -> Element:

@@ -1,6 +1,5 @@
 """Write images as ISMRMRD (MRD) image series, readable by other programs, with geometry and cardiac phase kept."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -11,20 +10,11 @@ from ismrmrd.hdf5 import image_header_dtype
 from numpy.typing import NDArray
 
 from cinerecon.data.image import CineImage, window
-from cinerecon.data.mrd_file import find_dataset, open_hdf5
 
 FLOAT32, COMPLEX64 = 5, 7
 MAGNITUDE, COMPLEX = 1, 5
 TICK_MS = 2.5
 """Time stamps are counted in these steps, as scanners do."""
-
-
-def read_header(path: Path, dataset: str | None = None) -> str:
-    """The XML header of a raw scan, without what it says of the patient."""
-    with open_hdf5(path) as file:
-        text = np.ravel(find_dataset(file, dataset, str(path))["xml"][()])[0]
-    xml = (text if isinstance(text, bytes) else str(text).encode()).strip(b"\0").decode("utf-8", errors="replace")
-    return re.sub(r"<(\w+:)?subjectInformation\b.*?</(\w+:)?subjectInformation>\s*", "", xml, flags=re.DOTALL)
 
 
 def write_mrd_images(path: Path, cines: list[CineImage], header_xml: str | None = None) -> None:

@@ -45,6 +45,15 @@ ARRAYS = {
 }
 """Axes, kind of numbers and meaning of each array."""
 TYPES = {"c": np.complex64, "b": np.bool_, "f": np.float32}
+MARKS = {
+    "simulated": "the scan is simulated",
+    "magnitude only": "made from magnitude images: phase, coils and noise of the measurement are gone",
+    "simulated phase and coils": "phase and coil maps are simulated",
+    "combined coils": "the coils were combined before sampling is simulated: no scanner measures such data",
+    "zero-padded": "the outer part of k-space is empty: it is easier to reconstruct than measured data",
+    "interpolated": "the images were interpolated to a finer matrix: they are easier to reconstruct than measured data",
+}
+"""What makes results on a case look other, most often better, than on a measured scan."""
 LARGEST_RATIO = 1100
 """No HDF5 filter packs numbers tighter than this, so a larger array is a false claim."""
 

@@ -12,14 +12,12 @@ from torch import Tensor
 from cinerecon.data.cine import CineData, finish_image
 from cinerecon.data.export import Target, export
 from cinerecon.data.image import CineImage
-from cinerecon.data.mrd_file import require_hdf5
-from cinerecon.data.mrd_images import read_header
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.methods.base import Reconstructor, encoding_of
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
 from cinerecon.physics.sampling import count_acs, net_acceleration, parse_mask
-from cinerecon.workflows.intake import IntakeConfig, Scan, open_scan
+from cinerecon.workflows.intake import CineSource, IntakeConfig, open_cine, require_cine
 from cinerecon.workflows.machine import peak_memory_mb, pick_device
 from cinerecon.workflows.undersample import undersample
 
@@ -139,11 +137,11 @@ def reconstruct_scan(request: ReconRequest, progress: Progress | None = None) ->
     targets = request.targets
     for target in targets:
         target.check(force=request.force)
-    require_hdf5(request.scan)
+    require_cine(request.scan)
     device = pick_device(request.device)
     method = load_method(request.model, request.settings, device=device, weights=request.weights)
     config = _intake_config(request, method)
-    scan = open_scan(request.scan, config, noise=request.noise, dataset=request.dataset)
+    scan = open_cine(request.scan, config, noise=request.noise, dataset=request.dataset)
     reports = []
     chosen = _chosen_slices(request.slices, scan)
     for number, index in enumerate(chosen):
@@ -153,13 +151,12 @@ def reconstruct_scan(request: ReconRequest, progress: Progress | None = None) ->
                 progress(f"slice {index}: {text}", (number + fraction) / len(chosen))
 
         reports.append(_reconstruct_slice(request, scan, index, method, device, config.csm, report))
-    header = read_header(request.scan, request.dataset)
     written = {}
     for target in targets:
         if progress:
             progress(f"writing {target.path.name}", 1.0)
         start = time.perf_counter()
-        for path in export([report.cine for report in reports], target, header_xml=header):
+        for path in export([report.cine for report in reports], target, header_xml=scan.header_xml):
             written[path] = time.perf_counter() - start
     return ReconReport(tuple(reports), written, peak_memory_mb(device), device, _collect_warnings(reports))
 
@@ -171,7 +168,7 @@ def _intake_config(request: ReconRequest, method: Reconstructor) -> IntakeConfig
     return config.with_settings(asked)
 
 
-def _chosen_slices(wanted: tuple[int, ...], scan: Scan) -> tuple[int, ...]:
+def _chosen_slices(wanted: tuple[int, ...], scan: CineSource) -> tuple[int, ...]:
     for index in wanted:
         if not 0 <= index < scan.n_slices:
             known = f"0 to {scan.n_slices - 1}" if scan.n_slices > 1 else "0 alone"
@@ -181,7 +178,7 @@ def _chosen_slices(wanted: tuple[int, ...], scan: Scan) -> tuple[int, ...]:
 
 def _reconstruct_slice(
     request: ReconRequest,
-    scan: Scan,
+    scan: CineSource,
     index: int,
     method: Reconstructor,
     device: str,

@@ -1,7 +1,26 @@
-"""Intake: the one road from a raw file to `CineData`."""
+"""Intake: the one road from a file to `CineData`."""
 
+from cinerecon.workflows.intake.assemble import cropped, resampled
 from cinerecon.workflows.intake.config import IntakeConfig
+from cinerecon.workflows.intake.door import intake, open_cine, require_cine
+from cinerecon.workflows.intake.edges import lines_with_signal
+from cinerecon.workflows.intake.finish import block_of_lines, finish_slice
 from cinerecon.workflows.intake.plan import ScanPlan
-from cinerecon.workflows.intake.scan import Scan, block_of_lines, intake, open_scan
+from cinerecon.workflows.intake.scan import Scan, open_scan
+from cinerecon.workflows.intake.source import CineSource
 
-__all__ = ["IntakeConfig", "Scan", "ScanPlan", "block_of_lines", "intake", "open_scan"]
+__all__ = [
+    "CineSource",
+    "IntakeConfig",
+    "Scan",
+    "ScanPlan",
+    "block_of_lines",
+    "cropped",
+    "finish_slice",
+    "intake",
+    "lines_with_signal",
+    "open_cine",
+    "open_scan",
+    "require_cine",
+    "resampled",
+]

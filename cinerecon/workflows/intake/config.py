@@ -13,8 +13,9 @@ class IntakeConfig(Config):
     """How raw readouts become a cine."""
 
     whiten: bool = Field(True, description="Decorrelate the noise of the coils, where the scan has noise readouts.")
-    n_virtual_coils: int | None = Field(
-        None, ge=1, description="Compress to this many virtual coils (principal components); null keeps all."
+    n_virtual_coils: int | None = Field(None, ge=1, description="Compress to this many virtual coils; null keeps all.")
+    compression: Literal["pca", "geometric"] = Field(
+        "pca", description="Principal components of all samples, or of each position along the readout."
     )
     csm: Literal["smooth", "espirit", "walsh"] = Field("smooth", description="Method for the coil maps.")
     remove_oversampling: bool = Field(

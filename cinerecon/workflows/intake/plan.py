@@ -181,7 +181,8 @@ def _steps(layout: Layout, config: IntakeConfig) -> Iterator[str]:
     if grid.y < grid.ky:
         yield f"cut the image from {grid.ky} to {grid.y} rows: phase oversampling"
     if config.n_virtual_coils is not None:
-        yield f"compress to {config.n_virtual_coils} virtual coils"
+        each = "of each position along the readout" if config.compression == "geometric" else "of all samples"
+        yield f"compress to {config.n_virtual_coils} virtual coils, the principal components {each}"
     if layout.raw.heads["active_channels"][lines.row[0]] > 1:
         yield f"estimate coil maps by {config.csm} from the time average"
 

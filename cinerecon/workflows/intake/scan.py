@@ -1,10 +1,9 @@
-"""The one road from a raw file to `CineData`, slice by slice."""
+"""The road from a raw scan to `CineData`, slice by slice."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import torch
@@ -12,14 +11,14 @@ from torch import Tensor
 
 from cinerecon.data.cine import CineData, CineMeta
 from cinerecon.data.mrd import read_mrd
+from cinerecon.data.mrd_header import without_patient
 from cinerecon.errors import DataError
-from cinerecon.physics.coils import apply_coil_matrix, compression_matrix, estimate_csm
-from cinerecon.physics.operators import Encoding
 from cinerecon.workflows.intake.assemble import Assembly, assemble, cropped, resampled
 from cinerecon.workflows.intake.config import IntakeConfig
+from cinerecon.workflows.intake.finish import block_of_lines, finish_slice
 from cinerecon.workflows.intake.layout import Layout, lay_out, uses_fft
 from cinerecon.workflows.intake.lines import PILOT_TONE, Lines
-from cinerecon.workflows.intake.meta import frame_times, read_geometry
+from cinerecon.workflows.intake.meta import SIMULATED, frame_times, read_geometry
 from cinerecon.workflows.intake.noise import read_whitening
 from cinerecon.workflows.intake.plan import ScanPlan, describe
 from cinerecon.workflows.intake.truth import read_truth
@@ -44,8 +43,13 @@ class Scan:
 
     @property
     def header_xml(self) -> str:
-        """The scan's own XML header, to be kept with its images."""
-        return self._layout.raw.xml
+        """The scan's own XML header without what it says of the patient, to be kept with its images."""
+        return without_patient(self._layout.raw.xml)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Whether the scan was simulated here."""
+        return ("simulated",) if self._layout.raw.header.vendor == SIMULATED else ()
 
     @property
     def n_slices(self) -> int:
@@ -74,17 +78,16 @@ class Scan:
         kspace, mask = assemble(self._assembly, lines, n_frames)
         self._require_signal(number, bool(kspace.any()))
         kspace, mask = self._crop_y(kspace, mask)
-        mixing = self._assembly.whitening
-        if self._config.n_virtual_coils is not None and self._config.n_virtual_coils < kspace.shape[-3]:
-            compression = compression_matrix(kspace, self._config.n_virtual_coils)
-            kspace = apply_coil_matrix(compression, kspace, -3)
-            mixing = compression if mixing is None else compression @ mixing
-        start = perf_counter()
-        csm = estimate_csm(kspace, mask, self._config.csm)
-        if seconds is not None:
-            seconds["maps"] = perf_counter() - start
-        data = CineData(kspace=kspace, mask=mask, csm=csm, meta=self._meta(number, lines, mask.shape[-2]))
-        return replace(data, reference=self._reference(data, mixing), shading=shading_of(csm, mixing))
+        meta = self._meta(number, lines, mask.shape[-2])
+        return finish_slice(
+            kspace,
+            mask,
+            meta,
+            self._config,
+            mixing=self._assembly.whitening,
+            read_truth=partial(read_truth, self._layout.raw),
+            seconds=seconds,
+        )
 
     def check_samples(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Read every sample once, and keep none: whether the scan is whole, before hours are spent on it.
@@ -158,52 +161,6 @@ class Scan:
             crop_y=grid.y if grid.y < rows else None,
         )
 
-    def _reference(self, data: CineData, mixing: Tensor | None) -> Tensor | None:
-        truth = read_truth(self._layout.raw, data, mixing)
-        if truth is not None or block_of_lines(data.mask) is None:
-            return truth
-        return Encoding(data.mask, data.csm, matrix=data.matrix).adjoint(data.kspace)
-
-
-def shading_of(csm: Tensor | None, mixing: Tensor | None) -> Tensor | None:
-    """What brings an image of mixed coils back to the sum of squares of the coils as they were measured, ``(y, x)``.
-
-    Whitened maps are W c / ||W c||, so that A^H y is ||W c|| times the image; undone, W^-1 has the norm 1 / ||W c||.
-
-    Parameters
-    ----------
-    csm
-        ``(virtual coils, y, x)`` maps of the mixed coils.
-    mixing
-        ``(virtual coils, coils)`` the product of whitening and compression.
-    """
-    if csm is None or mixing is None:
-        return None
-    return torch.linalg.vector_norm(torch.einsum("cv,vyx->cyx", torch.linalg.pinv(mixing), csm), dim=0)
-
-
-def block_of_lines(mask: Tensor) -> tuple[int, int] | None:
-    """First and last row of a fully sampled scan; None if it is undersampled.
-
-    Fully sampled means that all frames measure the same block of neighbouring lines around the centre, over at least
-    half of the grid: phase resolution below 100 % and partial Fourier measure fewer lines, but leave none out.
-
-    Parameters
-    ----------
-    mask
-        ``(frames, 1, ky, kx or 1)``
-    """
-    if not bool((mask == mask[:1]).all()):
-        return None
-    sampled = mask[0, 0]
-    rows = sampled.any(-1)
-    if not bool((sampled == (rows[:, None] & sampled.any(-2))).all()):
-        return None
-    found = rows.nonzero().ravel().tolist()
-    first, last = found[0], found[-1]
-    whole = last - first + 1 == len(found) and first <= len(rows) // 2 <= last
-    return (first, last) if whole and 2 * len(found) >= len(rows) else None
-
 
 def open_scan(
     path: str | Path,
@@ -234,19 +191,3 @@ def open_scan(
     raw = read_mrd(path, dataset)
     layout = lay_out(raw, config, None if noise is None else read_mrd(noise))
     return Scan(describe(layout, config), layout, config)
-
-
-def intake(
-    path: str | Path,
-    config: IntakeConfig | None = None,
-    *,
-    noise: str | Path | None = None,
-    dataset: str | None = None,
-) -> Iterator[CineData]:
-    """Read a raw scan slice by slice, sorted by position; one slice is in memory at a time.
-
-    Parameters and errors as for `open_scan` and `Scan.read_slice`.
-    """
-    scan = open_scan(path, config, noise=noise, dataset=dataset)
-    for number in range(scan.n_slices):
-        yield scan.read_slice(number)

@@ -8,6 +8,7 @@ from cinerecon.data.cine import CineData
 from cinerecon.data.mrd import RawScan
 from cinerecon.data.mrd_file import member, open_hdf5
 from cinerecon.physics.operators import Encoding
+from cinerecon.workflows.intake.finish import mix_maps
 
 GROUP = "truth"
 
@@ -25,7 +26,7 @@ def read_truth(raw: RawScan, data: CineData, coil_mixing: Tensor | None) -> Tens
     data
         The slice as read.
     coil_mixing
-        ``(virtual coils, coils)`` the product of whitening and compression; None if there was neither.
+        The product of whitening and compression, as `mix_maps` takes it; None if there was neither.
     """
     with open_hdf5(raw.path) as file:
         group = member(file, GROUP, str(raw.path))
@@ -38,7 +39,7 @@ def read_truth(raw: RawScan, data: CineData, coil_mixing: Tensor | None) -> Tens
     if csm is None:
         expected = Encoding(data.mask, data.csm, matrix=data.matrix).forward(image)
         return image * (torch.linalg.vector_norm(data.kspace) / torch.linalg.vector_norm(expected))
-    mixed = csm if coil_mixing is None else torch.einsum("vc,cyx->vyx", coil_mixing, csm)
+    mixed = csm if coil_mixing is None else mix_maps(coil_mixing, csm)
     expected = Encoding(data.mask, mixed).forward(image)
     gain = torch.vdot(expected.ravel(), data.kspace.ravel()).real / torch.linalg.vector_norm(expected) ** 2
     return image * (mixed if data.csm is None else data.csm.conj() * mixed).sum(0) * gain

@@ -1,0 +1,80 @@
+"""The one door: whatever holds a cine becomes slices of `CineData`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cinerecon.data.cine import CineData
+from cinerecon.data.matlab import is_matlab
+from cinerecon.data.mrd_file import require_hdf5
+from cinerecon.data.store import is_case
+from cinerecon.errors import ConfigError
+from cinerecon.workflows.intake.challenge import open_challenge
+from cinerecon.workflows.intake.config import IntakeConfig
+from cinerecon.workflows.intake.scan import open_scan
+from cinerecon.workflows.intake.source import CineSource
+from cinerecon.workflows.intake.stored import StoredCase
+
+
+def open_cine(
+    path: str | Path,
+    config: IntakeConfig | None = None,
+    *,
+    noise: str | Path | None = None,
+    dataset: str | None = None,
+) -> CineSource:
+    """Open an ISMRMRD raw scan, a prepared case or a CMRxRecon file; what it is, its content tells.
+
+    Parameters
+    ----------
+    path
+        The file.
+    config
+        Settings; the defaults if None.
+    noise
+        A separate ISMRMRD file with the noise readouts of the same coils.
+    dataset
+        The group of the measurement, where an ISMRMRD file holds several.
+
+    Raises
+    ------
+    FileError, HeaderError, DataError, UnsupportedError
+        If the file cannot be read right, saying where and why.
+    ConfigError
+        If a noise scan or a group is given for a file that is no ISMRMRD scan.
+    """
+    path, config = Path(path), config or IntakeConfig()
+    kind = "a prepared case" if is_case(path) else "a MATLAB file" if is_matlab(path) else "a raw scan"
+    if kind == "a raw scan":
+        return open_scan(path, config, noise=noise, dataset=dataset)
+    if noise is not None or dataset is not None:
+        option = "--noise" if noise is not None else "--dataset"
+        raise ConfigError(f"{option} belongs to ISMRMRD raw scans, this is {kind}", where=str(path))
+    return StoredCase(path, config) if kind == "a prepared case" else open_challenge(path, config)
+
+
+def require_cine(path: Path) -> None:
+    """Check, before anything slow is done for it, that a file is of a kind that `open_cine` knows.
+
+    Raises
+    ------
+    FileError
+        If it is missing, or of another kind.
+    """
+    if not (is_matlab(path) and path.is_file()):
+        require_hdf5(path)
+
+
+def intake(
+    path: str | Path,
+    config: IntakeConfig | None = None,
+    *,
+    noise: str | Path | None = None,
+    dataset: str | None = None,
+) -> Iterator[CineData]:
+    """Read a file slice by slice, sorted by position; one slice is in memory at a time.
+
+    Parameters and errors as for `open_cine` and `Scan.read_slice`.
+    """
+    source = open_cine(path, config, noise=noise, dataset=dataset)
+    for number in range(source.n_slices):
+        yield source.read_slice(number)

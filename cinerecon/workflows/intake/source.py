@@ -1,0 +1,24 @@
+"""What every kind of file gives: slices, each a `CineData`."""
+
+from typing import Protocol
+
+from cinerecon.data.cine import CineData
+
+
+class CineSource(Protocol):
+    """An opened file whose slices are read one at a time."""
+
+    @property
+    def n_slices(self) -> int:
+        """Number of slices."""
+
+    @property
+    def header_xml(self) -> str | None:
+        """The XML header of a raw scan without what it says of the patient, to be kept with its images."""
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What makes results on it look other than on a measured scan, in the words of `data.store.MARKS`."""
+
+    def read_slice(self, number: int, seconds: dict[str, float] | None = None) -> CineData:
+        """Read one slice with its coil maps; the time these took is noted in ``seconds`` under ``maps``."""

@@ -1,0 +1,57 @@
+"""A prepared case as a source of one slice: it comes as it was prepared."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cinerecon.data.cine import CineData
+from cinerecon.data.store import open_case, read_case
+from cinerecon.errors import DataError
+from cinerecon.workflows.intake.config import IntakeConfig
+
+SETTINGS = ("whiten", "n_virtual_coils", "compression", "csm", "remove_oversampling")
+"""The settings of intake that shape what is stored."""
+
+
+@dataclass(frozen=True)
+class StoredCase:
+    """A prepared case, opened to be reconstructed."""
+
+    path: Path
+    config: IntakeConfig
+
+    n_slices = 1
+    header_xml = None
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Its marks, as they were found when it was prepared."""
+        with open_case(self.path) as case:
+            return tuple(case.attributes.get("marks", ()))
+
+    def read_slice(self, number: int, seconds: dict[str, float] | None = None) -> CineData:
+        """Read the case. Where other settings were asked for, it says so: what is prepared stays as it is.
+
+        Raises
+        ------
+        FileError, DataError, ShapeError
+            As `read_case` does, and if another slice than the only one is asked for.
+        """
+        if number != 0:
+            raise DataError(f"slice {number}, a prepared case has slice 0 alone", where=str(self.path))
+        if seconds is not None:
+            seconds["maps"] = 0.0
+        data = read_case(self.path)
+        warnings = (*data.meta.warnings, *self._differences())
+        return replace(data, meta=replace(data.meta, warnings=warnings))
+
+    def _differences(self) -> list[str]:
+        with open_case(self.path) as case:
+            prepared = case.attributes.get("intake", {})
+        asked = self.config.model_dump()
+        names = [name for name in SETTINGS if name in prepared and prepared[name] != _as_stored(asked[name])]
+        texts = [f"{name} {prepared[name]} (asked for: {_as_stored(asked[name])})" for name in names]
+        return [f"the case was prepared with {', '.join(texts)}, and is taken as it is"] if texts else []
+
+
+def _as_stored(value: object) -> object:
+    return "all" if value is None else value
