@@ -46,7 +46,7 @@ def shrink_leading(matrix: Tensor, rule: Shrinkage, otherwise: Full) -> Tensor:
 
 def apply_shares(vectors: Tensor, shares: Tensor, matrix: Tensor) -> Tensor:
     """V diag(w) V^H A, by those columns of V alone whose share is not zero."""
-    kept = (shares != 0).flatten(0, -2).any(0).nonzero()
+    kept = (shares != 0).reshape(-1, shares.shape[-1]).any(0).nonzero()
     n = int(kept.max()) + 1 if len(kept) else 0
     vectors, shares = vectors[..., :n], shares[..., None, :n].to(vectors.real.dtype)
     if 3 * n < matrix.shape[-2]:
@@ -82,7 +82,8 @@ def _orthonormal(vectors: Tensor) -> Tensor:
     ridge = scale * 1e-14 + torch.finfo(scale.dtype).tiny
     own.diagonal(dim1=-2, dim2=-1).add_(ridge)
     factor = torch.linalg.cholesky_ex(own)[0]
-    return torch.linalg.solve_triangular(factor.mH, double, upper=True, left=False).to(vectors.dtype)
+    unit = torch.eye(own.shape[-1], dtype=own.dtype, device=own.device)
+    return (double @ torch.linalg.solve_triangular(factor, unit, upper=False).mH).to(vectors.dtype)
 
 
 def _rayleigh_ritz(gram: Tensor, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,6 +114,6 @@ def _nothing_missed(gram: Tensor, vectors: Tensor, squares: Tensor, limit: Tenso
 
 
 def _energy(matrix: Tensor) -> Tensor:
-    """Squared Frobenius norm ``(batch,)``, added up in double precision."""
-    entries = torch.view_as_real(matrix).flatten(-3) if matrix.is_complex() else matrix.flatten(-2)
-    return torch.linalg.vector_norm(entries, dim=-1, dtype=torch.float64).square()
+    """Squared Frobenius norm ``(batch,)``, the rows added up in double precision."""
+    entries = torch.view_as_real(matrix).flatten(-2) if matrix.is_complex() else matrix
+    return torch.linalg.vector_norm(entries, dim=-1).double().square().sum(-1)
