@@ -1,12 +1,14 @@
-"""Draw a k-t sampling mask and keep it in a file."""
+"""Draw a k-t sampling mask, or take it from a file, and keep it with a picture."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from cinerecon.data.files import refuse_existing
-from cinerecon.data.mask_file import write_mask, write_mask_picture
+from cinerecon.data.mask_file import write_mask
+from cinerecon.data.mask_picture import write_mask_picture
 from cinerecon.errors import ConfigError
-from cinerecon.physics.sampling import MaskSpec, count_acs, net_acceleration
+from cinerecon.physics.sampling import acs_block, net_acceleration
+from cinerecon.workflows.undersample import Sampling
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class DrawnMask:
 
 
 def draw_mask(
-    spec: MaskSpec, n_frames: int, ky: int, kx: int, *, seed: int, output: Path, force: bool = False
+    sampling: Sampling, n_frames: int, ky: int, kx: int, *, seed: int, output: Path, force: bool = False
 ) -> DrawnMask:
     """Draw a mask and write it, with a picture beside it.
 
@@ -41,7 +43,7 @@ def draw_mask(
     ConfigError
         If a size is not positive, the pattern does not fit the matrix, or the file is to be no ``.npz``.
     FileError
-        If a file exists and ``force`` is not set.
+        If a file exists and ``force`` is not set, or a mask cannot be read from the file named.
     """
     if min(n_frames, ky, kx) < 1:
         raise ConfigError(f"frames {n_frames}, ky {ky}, kx {kx}: each must be at least 1")
@@ -50,9 +52,9 @@ def draw_mask(
     picture = output.with_suffix(".png")
     for path in (output, picture):
         refuse_existing(path, force=force)
-    mask = spec.draw(n_frames, ky, kx, seed)
-    write_mask(output, mask.numpy(), str(spec), seed)
-    write_mask_picture(picture, mask.numpy())
-    n_acs = count_acs(mask)
-    outside = net_acceleration(mask, n_acs=n_acs) if n_acs < ky else 1.0
-    return DrawnMask(net_acceleration(mask), outside, n_acs, (output, picture))
+    mask = sampling.draw(n_frames, ky, kx, seed)
+    write_mask(output, mask.numpy(), str(sampling), seed)
+    write_mask_picture(picture, mask.numpy(), kx)
+    acs = acs_block(mask)
+    outside = net_acceleration(mask, without=acs)
+    return DrawnMask(net_acceleration(mask), outside, acs.stop - acs.start, (output, picture))

@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,10 +14,10 @@ from cinerecon.data.cine import CineData, finish_image
 from cinerecon.data.export import Target, export
 from cinerecon.data.image import CineImage
 from cinerecon.errors import ConfigError, DataError
-from cinerecon.methods.base import Reconstructor, encoding_of
+from cinerecon.methods.base import Convergence, Iterative, Reconstructor, encoding_of
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
-from cinerecon.physics.sampling import count_acs, net_acceleration, parse_mask
+from cinerecon.physics.sampling import acs_block, net_acceleration, parse_mask
 from cinerecon.workflows.intake import CineSource, IntakeConfig, open_cine, require_cine
 from cinerecon.workflows.machine import peak_memory_mb, pick_device
 from cinerecon.workflows.undersample import undersample
@@ -59,6 +60,8 @@ class ReconRequest:
         Weights in place of the method's own; ``key=value`` texts for the method and for intake.
     force
         Overwrite existing files.
+    verbose
+        Record the convergence of iterative methods, which takes time; ``.npz`` asks for it, too.
     """
 
     scan: Path
@@ -76,6 +79,12 @@ class ReconRequest:
     settings: tuple[str, ...] = ()
     intake: tuple[str, ...] = ()
     force: bool = False
+    verbose: bool = False
+
+    @property
+    def wants_convergence(self) -> bool:
+        """Whether somebody will see it."""
+        return self.verbose or any(target.ending == ".npz" for target in self.targets)
 
     @property
     def targets(self) -> list[Target]:
@@ -194,11 +203,20 @@ def _reconstruct_slice(
         with _timed(seconds, "maps"):
             data = undersample(data, request.undersample, seed=request.seed + index, csm=csm)
     report("reconstructing", 0.2)
+    convergence = _record_convergence(method) if request.wants_convergence else None
     with _timed(seconds, "reconstruct"), torch.inference_mode():
         image = method(data, lambda done, total: report("reconstructing", 0.2 + 0.8 * done / max(total, 1)))
         image = image.cpu()
     data = replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *_outside_training(method, data))))
-    return _judge(data, image, seconds, method_name=Path(request.model).name)
+    return _judge(data, image, seconds, Path(request.model).name, convergence)
+
+
+def _record_convergence(method: Reconstructor) -> Convergence | None:
+    """Let an iterative method keep a new record of what it will do."""
+    if not isinstance(method, Iterative):
+        return None
+    method.convergence = Convergence()
+    return method.convergence
 
 
 def _outside_training(method: Reconstructor, data: CineData) -> list[str]:
@@ -253,7 +271,9 @@ def _chosen_frames(data: CineData, text: str) -> CineData:
     )
 
 
-def _judge(data: CineData, image: Tensor, seconds: dict[str, float], method_name: str) -> SliceReport:
+def _judge(
+    data: CineData, image: Tensor, seconds: dict[str, float], method_name: str, convergence: Convergence | None
+) -> SliceReport:
     """Measure what can be measured without trust in the method: the residual, and the error where there is a truth."""
     where = f"{data.meta.source}, slice {data.meta.slice}"
     if not image.isfinite().all():
@@ -270,12 +290,12 @@ def _judge(data: CineData, image: Tensor, seconds: dict[str, float], method_name
     if residual > LARGE_RESIDUAL:
         warning = f"the image leaves {residual:.0%} of the measured data unexplained: do not trust it"
         meta = replace(meta, warnings=(*meta.warnings, warning))
-    n_acs = count_acs(data.mask)
+    curves = {} if convergence is None else {name: np.array(curve) for name, curve in asdict(convergence).items()}
     return SliceReport(
-        CineImage(image.numpy(), None if reference is None else reference.numpy(), meta, method_name),
+        CineImage(image.numpy(), None if reference is None else reference.numpy(), meta, method_name, curves),
         n_coils=data.n_coils,
         acceleration=net_acceleration(data.mask),
-        acceleration_without_acs=net_acceleration(data.mask, n_acs=n_acs if n_acs < data.matrix[0] else 0),
+        acceleration_without_acs=net_acceleration(data.mask, without=acs_block(data.mask)),
         seconds=seconds,
         residual=residual,
         quality=quality,

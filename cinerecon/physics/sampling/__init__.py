@@ -1,0 +1,10 @@
+"""k-t sampling patterns, named by one line of text; how much they sample; and neighbours in time for what they do not.
+
+Every mask is ``(frames, 1, ky, kx or 1)`` bool and centred: zero frequency at index n // 2.
+"""
+
+from cinerecon.physics.sampling.measure import acs_block, count_acs, net_acceleration
+from cinerecon.physics.sampling.share import view_share
+from cinerecon.physics.sampling.spec import PATTERNS, MaskSpec, parse_mask
+
+__all__ = ["PATTERNS", "MaskSpec", "acs_block", "count_acs", "net_acceleration", "parse_mask", "view_share"]

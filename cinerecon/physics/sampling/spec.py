@@ -1,0 +1,141 @@
+"""One line of text names a pattern everywhere: ``gaussian:8,acs=4``, ``radial:16``, ``equispaced:8,acs=24,adjusted``.
+
+The number after the name is the nominal acceleration; for ``radial`` it is the count of spokes, as the literature says
+it. Options follow, with a value (``acs``, fully sampled central lines) or without.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from cinerecon.config import nearest_name
+from cinerecon.errors import ConfigError
+from cinerecon.physics.sampling import lines, points
+from cinerecon.physics.sampling.chance import Flags, make_generator
+from cinerecon.physics.sampling.request import Request
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A pattern: how it is drawn, and what its text may say.
+
+    Attributes
+    ----------
+    draw
+        Draws ``(frames, ky)`` or ``(frames, ky, kx)``.
+    n_acs
+        Central lines where the text does not say; None if the pattern knows of none.
+    words
+        Options without a value that it knows, beside ``fixed``: one draw for all frames.
+    """
+
+    draw: Callable[[Generator, Request], Flags]
+    n_acs: int | None = None
+    words: tuple[str, ...] = ()
+
+
+PATTERNS: dict[str, Pattern] = {
+    "full": Pattern(lines.full),
+    "gaussian": Pattern(lines.gaussian, n_acs=4),
+    "kt-gaussian": Pattern(lines.kt_gaussian, n_acs=16),
+    "uniform": Pattern(lines.uniform, n_acs=4),
+    "vds-ky": Pattern(lines.vds),
+    "equispaced": Pattern(lines.equispaced, n_acs=24, words=("adjusted", "shifted")),
+    "kt-equispaced": Pattern(lines.kt_equispaced, n_acs=0),
+    "golden": Pattern(lines.golden, n_acs=0),
+    "radial": Pattern(points.radial),
+    "kt-radial": Pattern(points.kt_radial, n_acs=16),
+    "vds": Pattern(points.vds),
+    "uniform-2d": Pattern(points.uniform),
+}
+_POINTWISE = {"radial", "kt-radial", "vds", "uniform-2d"}
+
+
+@dataclass(frozen=True)
+class MaskSpec:
+    """A sampling pattern by name, before the sizes are known.
+
+    Attributes
+    ----------
+    pattern
+        Name of the pattern, a key of `PATTERNS`.
+    acceleration
+        Nominal acceleration; the count of spokes for ``radial``.
+    n_acs
+        Fully sampled central ky lines; None takes the pattern's own default.
+    words
+        Options without a value.
+    """
+
+    pattern: str
+    acceleration: float
+    n_acs: int | None = None
+    words: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        """The text that `parse_mask` reads."""
+        acs = [] if self.n_acs is None else [f"acs={self.n_acs}"]
+        return ",".join([f"{self.pattern}:{self.acceleration:g}", *acs, *sorted(self.words)])
+
+    @property
+    def samples_whole_readouts(self) -> bool:
+        """Whether the mask is the same for every kx, as a Cartesian scanner acquires it."""
+        return self.pattern not in _POINTWISE
+
+    def draw(self, n_frames: int, ky: int, kx: int, seed: int | Generator = 0) -> Tensor:
+        """Draw a mask ``(frames, 1, ky, kx or 1)`` bool.
+
+        Raises
+        ------
+        ConfigError
+            If the pattern does not fit the matrix, e.g. more central lines than lines.
+        """
+        pattern = PATTERNS[self.pattern]
+        n_acs = (pattern.n_acs or 0) if self.n_acs is None else self.n_acs
+        if n_acs > ky:
+            raise ConfigError(f"{n_acs} central lines of {ky}", where=str(self), hint="a smaller acs")
+        n_drawn = 1 if "fixed" in self.words else n_frames
+        request = Request(n_drawn, ky, kx, self.acceleration, n_acs, self.words)
+        mask = pattern.draw(make_generator(seed), request).reshape(n_drawn, 1, ky, -1)
+        return torch.from_numpy(mask.repeat(n_frames // n_drawn, axis=0))
+
+
+def parse_mask(text: str) -> MaskSpec:
+    """Read ``name:acceleration[,acs=lines][,word]``.
+
+    Raises
+    ------
+    ConfigError
+        If the text is not of that form, or the name or an option is unknown.
+    """
+    head, *options = (part.strip() for part in text.split(","))
+    name, _, number = head.partition(":")
+    if name not in PATTERNS:
+        raise ConfigError(f"unknown sampling pattern '{name}'", hint=nearest_name(name, list(PATTERNS)))
+    pattern, n_acs = PATTERNS[name], None
+    known = ["fixed", *pattern.words, *([] if pattern.n_acs is None else ["acs"])]
+    words = set()
+    try:
+        acceleration = 1.0 if head == "full" else float(number)
+        for option in options:
+            key, sign, value = option.partition("=")
+            if key not in known:
+                raise ConfigError(f"'{name}' has no option '{key}'", where=text, hint=nearest_name(key, known))
+            if (key == "acs") != bool(sign):
+                raise ValueError
+            if key == "acs":
+                n_acs = int(value)
+            else:
+                words.add(key)
+    except ValueError:
+        raise ConfigError(f"'{text}' is not a sampling pattern", hint="write e.g. gaussian:8,acs=4") from None
+    if not 1 <= acceleration < float("inf") or (n_acs is not None and n_acs < 0):
+        raise ConfigError(f"'{text}': the acceleration must be at least 1 and acs at least 0")
+    if name == "full" and acceleration != 1:
+        raise ConfigError(f"'{text}': full is 1")
+    if name == "radial" and not acceleration.is_integer():
+        raise ConfigError(f"'{text}': the number of radial is a count of spokes")
+    return MaskSpec(name, acceleration, n_acs, frozenset(words))

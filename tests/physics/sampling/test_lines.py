@@ -1,0 +1,136 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cinerecon.errors import ConfigError
+from cinerecon.physics.sampling import acs_block, count_acs, net_acceleration, parse_mask
+from cinerecon.physics.sampling.density import gaussian_density
+from cinerecon.physics.sampling.lines import equispaced_lines
+
+GOLDEN = Path("../shared/golden/masks.npz")
+needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason="the authors' masks are not here")
+
+
+@pytest.mark.parametrize(("acceleration", "lines"), [(8, 24), (10, 19), (12, 16)])
+def test_gaussian_line_counts(acceleration, lines):
+    mask = parse_mask(f"gaussian:{acceleration},acs=4").draw(16, 192, 192, seed=0)
+    assert (mask.sum(-2) == lines).all()
+    assert mask[:, 0, 94:98].all()
+    assert acs_block(mask) == slice(94, 98)
+    assert net_acceleration(mask) == pytest.approx(192 / lines)
+    assert net_acceleration(mask, without=acs_block(mask)) == pytest.approx(188 / (lines - 4))
+
+
+@needs_golden
+def test_gaussian_density_and_counts_equal_the_authors_program():
+    golden = np.load(GOLDEN)
+    for ky, acceleration, n_acs in ((192, 8, 4), (192, 10, 4), (192, 12, 4), (256, 8, 4), (256, 8, 8)):
+        case = f"Nx{ky}_acc{acceleration}_n{n_acs}"
+        density = gaussian_density(ky, acceleration, n_acs)
+        assert np.allclose(density, golden[f"cartesian_pdf_{case}"], atol=1e-15)
+        theirs = torch.from_numpy(golden[f"cartesian_mask_seed1_{case}"].astype(bool))[:, None, :, None]
+        mask = parse_mask(f"gaussian:{acceleration},acs={n_acs}").draw(len(theirs), ky, 1)
+        assert torch.equal(mask.sum(-2), theirs.sum(-2))
+        assert mask[theirs.all(0).expand_as(mask)].all()
+
+
+def test_gaussian_draws_differ_by_frame_and_follow_the_density():
+    mask = parse_mask("gaussian:8").draw(4000, 96, 1, seed=0)
+    assert not torch.equal(mask[0], mask[1])
+    share = mask[:, 0, :, 0].double().mean(0)
+    assert share[40:46].mean() > 3 * share[:20].mean()
+
+
+def test_kt_gaussian_draws_its_lines_anywhere_and_adds_the_centre():
+    mask = parse_mask("kt-gaussian:8,acs=0").draw(50, 204, 1)
+    assert (mask.sum(-2) == round(204 / 8)).all()
+    mask = parse_mask("kt-gaussian:8").draw(50, 204, 1)
+    assert acs_block(mask) == slice(94, 110)
+    assert mask.sum(-2).max() <= 26 + 16
+
+
+def test_uniform_lines_are_alike_likely_outside_the_centre():
+    mask = parse_mask("uniform:4,acs=4").draw(4000, 64, 1)
+    assert (mask.sum(-2) == 16).all()
+    share = mask[:, 0, :, 0].double().mean(0)
+    outside = torch.cat([share[:30], share[34:]])
+    assert (outside - 12 / 60).abs().max() < 0.03
+
+
+@pytest.mark.parametrize("acceleration", [8, 10])
+def test_vds_lines_are_one_more_than_the_share(acceleration):
+    mask = parse_mask(f"vds-ky:{acceleration}").draw(200, 128, 1)
+    assert (mask.sum(-2) == round(128 / acceleration) + 1).all()
+    share = mask[:, 0, :, 0].double().mean(0)
+    assert share[60:68].mean() > 0.8 > 0.3 > share[:30].mean()
+
+
+@needs_golden
+def test_equispaced_lines_equal_the_authors_program():
+    golden = np.load(GOLDEN)
+    for acceleration in (4, 8, 10):
+        for offset in (0, 1):
+            expected = golden[f"equispaced_{acceleration}_off{offset}_ny204"].astype(bool).ravel()
+            assert np.array_equal(equispaced_lines(204, acceleration, 24, offset), expected)
+
+
+@pytest.mark.parametrize(("acceleration", "net"), [(4, 2.96), (8, 4.34), (10, 4.86)])
+def test_equispaced_counts_the_centre_extra(acceleration, net):
+    found = [net_acceleration(parse_mask(f"equispaced:{acceleration}").draw(1, 204, 1, seed)) for seed in range(20)]
+    assert np.mean(found) == pytest.approx(net, abs=0.05)
+
+
+def test_adjusted_equispaced_counts_the_centre_in():
+    for acceleration in (3, 4, 6):
+        found = [
+            net_acceleration(parse_mask(f"equispaced:{acceleration},adjusted").draw(1, 204, 1, s)) for s in range(20)
+        ]
+        assert np.mean(found) == pytest.approx(acceleration, rel=0.02)
+    with pytest.raises(ConfigError, match=r"8.5x already, the adjusted mask cannot be 9x"):
+        parse_mask("equispaced:9,adjusted").draw(1, 204, 1)
+
+
+def test_adjusted_equispaced_is_placed_as_in_fastmri():
+    # 16 central lines of 128 at 4x: distance 4 (16 - 128) / (64 - 128) = 7
+    lines = equispaced_lines(128, 7.0, 16, 3)
+    assert np.flatnonzero(lines[:56]).tolist() == [3, 10, 17, 24, 31, 38, 45, 52]
+    # 20 of 100 at 4x: distance 16, up to but not at the last line; half-way places round to even
+    assert np.flatnonzero(equispaced_lines(100, 5.5, 0, 0)).tolist()[:5] == [0, 6, 11, 16, 22]
+
+
+def test_equispaced_is_fixed_or_shifted():
+    fixed, shifted = (parse_mask(f"equispaced:6,acs=8{word}").draw(12, 120, 1) for word in ("", ",shifted"))
+    assert (fixed == fixed[0]).all()
+    assert len({tuple(frame.ravel().tolist()) for frame in shifted}) > 3
+    assert count_acs(shifted) == 8
+
+
+def test_kt_equispaced_covers_every_line_in_time():
+    mask = parse_mask("kt-equispaced:5").draw(5, 40, 1, seed=2)
+    assert (mask.sum(0) == 1).all()
+    assert torch.equal(mask[1:, :, 1:], mask[:-1, :, :-1])
+
+
+@pytest.mark.parametrize(("ky", "acceleration"), [(192, 8), (160, 12), (145, 5), (96, 2), (96, 1.5), (50, 1)])
+def test_golden_offset_keeps_the_count_and_covers_k_space(ky, acceleration):
+    mask = parse_mask(f"golden:{acceleration:g}").draw(8 * int(acceleration), ky, 1)
+    assert (mask.sum(-2) == round(ky / acceleration)).all()
+    covered = mask.any(0)[0, :, 0]
+    assert covered[ky // 4 : -ky // 4].all()
+    assert covered.float().mean() > 0.97
+
+
+def test_golden_offset_is_dense_in_the_centre_and_never_repeats():
+    mask = parse_mask("golden:8").draw(400, 192, 1)
+    share = mask[:, 0, :, 0].double().mean(0)
+    assert share[88:104].mean() / share[:8].mean() == pytest.approx(4, rel=0.15)
+    assert len({tuple(frame.ravel().tolist()) for frame in mask[:24]}) == 24
+
+
+def test_more_central_lines_than_lines_is_refused():
+    with pytest.raises(ConfigError, match="cannot hold 40"):
+        parse_mask("gaussian:8,acs=40").draw(2, 96, 96)
+    with pytest.raises(ConfigError, match="24 central lines of 20"):
+        parse_mask("equispaced:2").draw(2, 20, 96)

@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cinerecon.physics.sampling import net_acceleration, parse_mask
+from cinerecon.physics.sampling.chance import highest
+from cinerecon.physics.sampling.density import vds_density
+from cinerecon.physics.sampling.points import radial_spokes
+
+GOLDEN = Path("../shared/golden/masks.npz")
+needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason="the authors' masks are not here")
+
+
+@needs_golden
+def test_spokes_equal_the_authors_program():
+    golden = np.load(GOLDEN)
+    for spokes in (8, 16, 30):
+        for rotation in (0.0, 0.37):
+            for shape in ((144, 112), (128, 128)):
+                expected = golden[f"radial_{spokes}_frac{rotation:.2f}_{shape[0]}x{shape[1]}"].astype(bool)
+                assert np.array_equal(radial_spokes(shape, spokes, rotation), expected)
+
+
+@pytest.mark.parametrize(("spokes", "percent"), [(8, 5.85), (16, 11.4), (30, 20.7)])
+def test_radial_rates(spokes, percent):
+    mask = parse_mask(f"radial:{spokes}").draw(8, 128, 128)
+    assert 100 / net_acceleration(mask) == pytest.approx(percent, abs=0.15)
+    assert mask[..., 64, 64].all()
+    assert not torch.equal(mask[0], mask[1])
+
+
+@needs_golden
+@pytest.mark.parametrize("ratio", [0.1, 0.125])
+@pytest.mark.parametrize("shape", [(128, 128), (144, 112)])
+def test_vds_equals_the_authors_program(ratio, shape):
+    golden, case = np.load(GOLDEN), f"{ratio}_{shape[0]}x{shape[1]}"
+    density = vds_density(shape, 1 / ratio)
+    assert np.allclose(density, golden[f"vds_pdf_{case}"], atol=1e-12)
+    expected = golden[f"vds_mask_seed0_{case}"].astype(bool)
+    mask = parse_mask(f"vds:{1 / ratio:g}").draw(2, *shape)
+    assert (mask.sum((-1, -2)) == int(expected[..., 0].sum())).all()
+    numbers = np.random.RandomState(0)  # what that program drew from
+    for n in range(expected.shape[-1]):
+        scores = numbers.random_sample(shape) * density
+        assert np.array_equal(highest(scores.ravel(), int(mask[0].sum())).reshape(shape), expected[..., n])
+
+
+def test_vds_is_dense_in_the_centre():
+    mask = parse_mask("vds:8").draw(20, 128, 128).double()
+    assert mask[..., 60:68, 60:68].mean() == pytest.approx(0.88, abs=0.02)
+    assert mask[..., :8].mean() < 0.1
+
+
+def test_uniform_points_are_alike_likely():
+    mask = parse_mask("uniform-2d:8").draw(2000, 20, 24).double()
+    assert (mask.sum((-1, -2)) == 61).all()
+    assert (mask.mean(0) - 61 / 480).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("shape", [(96, 96), (80, 121), (121, 80)])
+def test_kt_radial_is_a_star_of_thin_spokes_through_the_centre(shape):
+    n_spokes, reach = int(180 / (0.6 * 20)), max(shape) // 2
+    y, x = (np.arange(n) - n // 2 for n in shape)
+    distance, angle = np.hypot(y[:, None], x), np.arctan2(x, y[:, None])
+    first = []
+    for frame in parse_mask("kt-radial:20,acs=0").draw(3, *shape)[:, 0].numpy():
+        assert frame[distance == 0]
+        assert not frame[distance > reach].any()
+        far = frame & (distance > 5)
+        turns = np.exp(2j * n_spokes * angle)  # one turn from spoke to spoke
+        first.append(np.angle(np.sum((distance * turns)[far])) / (2 * n_spokes))
+        off = np.angle(turns * np.exp(-2j * n_spokes * first[-1])) / (2 * n_spokes)
+        assert np.abs(distance * np.sin(off))[far].max() < 0.56  # half a point, and the error of the angle found
+    step = (np.diff(first) - np.deg2rad(137.5)) * 2 * n_spokes
+    assert np.abs(np.angle(np.exp(1j * step))).max() < 0.1
+
+
+def test_kt_radial_keeps_a_square_in_the_centre():
+    mask = parse_mask("kt-radial:16").draw(4, 100, 80)
+    assert mask[..., 42:58, 32:48].all()
+    assert net_acceleration(mask) > net_acceleration(parse_mask("kt-radial:8").draw(4, 100, 80))

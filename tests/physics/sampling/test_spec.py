@@ -1,0 +1,74 @@
+import zlib
+
+import numpy as np
+import pytest
+import torch
+
+from cinerecon.errors import ConfigError
+from cinerecon.physics.sampling import PATTERNS, parse_mask
+
+TEXTS = [f"{name}:{16 if 'radial' in name else 4}" for name in PATTERNS if name != "full"]
+FIRST_DRAWS = {
+    "gaussian:4": 3495006872,
+    "kt-gaussian:4": 1888900632,
+    "uniform:4": 4194807954,
+    "vds-ky:4": 30379443,
+    "equispaced:4": 397677186,
+    "kt-equispaced:4": 549728634,
+    "golden:4": 1779109422,
+    "radial:16": 4091974348,
+    "kt-radial:16": 354943604,
+    "vds:4": 3500969893,
+    "uniform-2d:4": 1404769809,
+}
+
+
+@pytest.mark.parametrize("text", ["full:1", *TEXTS])
+def test_every_pattern_is_seeded_and_of_the_right_shape(text):
+    spec = parse_mask(text)
+    mask = spec.draw(6, 40, 36, seed=3)
+    assert mask.dtype == torch.bool
+    assert mask.shape == (6, 1, 40, 1 if spec.samples_whole_readouts else 36)
+    assert torch.equal(mask, spec.draw(6, 40, 36, seed=3))
+    assert text == "full:1" or not torch.equal(mask, spec.draw(6, 40, 36, seed=4))
+    assert parse_mask(str(spec)) == spec
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_draws_of_a_seed_never_change(text):
+    mask = parse_mask(text).draw(5, 48, 44, seed=7)
+    assert zlib.crc32(np.packbits(mask.numpy())) == FIRST_DRAWS[text]
+
+
+@pytest.mark.parametrize("text", ["gaussian:4,fixed", "vds:4,fixed"])
+def test_a_fixed_mask_is_one_for_all_frames(text):
+    mask = parse_mask(text).draw(6, 40, 36)
+    assert (mask == mask[0]).all()
+    mask[0] = False
+    assert mask[1].any()
+
+
+def test_options_in_any_order():
+    assert parse_mask(" equispaced:8 , shifted, acs=24,adjusted ") == parse_mask("equispaced:8,acs=24,adjusted,shifted")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gauss:8", "unknown sampling pattern 'gauss'"),
+        ("gaussian", "is not a sampling pattern"),
+        ("gaussian:x", "is not a sampling pattern"),
+        ("gaussian:8,lines=3", "'gaussian' has no option 'lines'"),
+        ("radial:16,acs=4", "'radial' has no option 'acs'"),
+        ("gaussian:8,shifted", "no option 'shifted'"),
+        ("gaussian:8,fixed=1", "is not a sampling pattern"),
+        ("gaussian:8,acs", "is not a sampling pattern"),
+        ("gaussian:0.5", "at least 1"),
+        ("gaussian:nan", "at least 1"),
+        ("gaussian:8,acs=-1", "at least 0"),
+        ("radial:16.5", "count of spokes"),
+    ],
+)
+def test_wrong_texts_are_named(text, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_mask(text)
