@@ -1,6 +1,7 @@
 """The command ``cinerecon recon``."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,9 @@ def recon(
     intake: Annotated[list[str] | None, typer.Option("--intake", help="Setting of intake, key=value.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampling pattern.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Tell how an iterative method got there: cost, residual, change.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON, for programs.")] = False,
 ) -> None:
     """Reconstruct a raw scan into images."""
@@ -58,6 +62,7 @@ def recon(
         settings=tuple(setting or ()),
         intake=tuple(intake or ()),
         force=force,
+        verbose=verbose,
     )
     with progress_bar() as progress:
         report = reconstruct_scan(request, progress)
@@ -65,6 +70,8 @@ def recon(
         print(json.dumps(_as_plain(report), indent=2))
     else:
         _print_report(report)
+        if verbose:
+            _print_convergence(report)
 
 
 def _print_report(report: "ReconReport") -> None:
@@ -88,6 +95,29 @@ def _print_report(report: "ReconReport") -> None:
     for part in report.slices:
         if part.quality:
             print(f"slice {part.cine.meta.slice}  {quality_line(part.quality)}")
+
+
+def _print_convergence(report: "ReconReport") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    for part in report.slices:
+        convergence = part.cine.convergence
+        if not convergence:
+            print(f"slice {part.cine.meta.slice}  {part.cine.method} keeps no record of iterations")
+            continue
+        table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+        for heading in (f"slice {part.cine.meta.slice}, iteration", *(name.replace("_", " ") for name in convergence)):
+            table.add_column(heading, justify="right")
+        for n in some_iterations(len(convergence["cost"])):
+            table.add_row(str(n + 1), *(f"{curve[n]:.4e}" for curve in convergence.values()))
+        Console().print(table)
+
+
+def some_iterations(n_iterations: int, most: int = 12) -> list[int]:
+    """Indices of the iterations to show: the first, every n-th, and the last."""
+    every = -(-n_iterations // (most - 1))
+    return sorted({0, *range(every - 1, n_iterations, every), n_iterations - 1})
 
 
 def quality_line(quality: dict[str, float]) -> str:
@@ -124,6 +154,10 @@ def _as_plain(report: "ReconReport") -> dict[str, object]:
                 "seconds": part.seconds,
                 "residual": part.residual,
                 "quality": part.quality,
+                "convergence": {
+                    name: [value if math.isfinite(value) else None for value in curve]
+                    for name, curve in part.cine.convergence.items()
+                },
             }
             for part in report.slices
         ],

@@ -1,6 +1,7 @@
 """A reconstructed slice on its way to a file, and what every image format asks of it: scale, times, place."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +33,8 @@ class CineImage:
         Source, slice, frame times, geometry.
     method
         Name of the method that made it.
+    convergence
+        How an iterative method got there, by what was measured: one number per iteration ``(iterations,)``.
 
     Raises
     ------
@@ -43,6 +46,7 @@ class CineImage:
     reference: NDArray[np.complex64] | None = None
     meta: CineMeta = field(default_factory=CineMeta)
     method: str = ""
+    convergence: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.image.ndim != len(IMAGE):

@@ -1,4 +1,4 @@
-"""Write images as NumPy arrays, complex, with their times and the truth where there is one."""
+"""Write images as NumPy arrays, complex, with their times, the truth, and how the method got there."""
 
 from pathlib import Path
 
@@ -11,7 +11,8 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
     """Write ``image`` and ``reference`` (slices, frames, y, x) complex64 and ``frame_times_ms`` (slices, frames).
 
     Slices of different sizes cannot share an array: each then has its own, ``image_slice0``, ``image_slice1``
-    and so on. Unknown times are NaN.
+    and so on. Unknown times are NaN. The convergence of an iterative method is kept as ``convergence_cost``,
+    ``convergence_data_residual`` and ``convergence_change`` (slices, iterations), NaN once a slice was done.
     """
     columns: dict[str, list[np.ndarray]] = {
         "image": [cine.image for cine in cines],
@@ -26,8 +27,18 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
             arrays[name] = np.stack(parts)
         else:
             arrays |= {f"{name}_slice{cine.meta.slice}": part for cine, part in zip(cines, parts, strict=True)}
+    for name in cines[0].convergence:
+        arrays[f"convergence_{name}"] = _side_by_side([cine.convergence[name] for cine in cines])
     with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _side_by_side(curves: list[np.ndarray]) -> np.ndarray:
+    """Stack curves of different lengths, the ends of the shorter ones NaN."""
+    stacked = np.full((len(curves), max(map(len, curves))), np.nan)
+    for row, curve in zip(stacked, curves, strict=True):
+        row[: len(curve)] = curve
+    return stacked
 
 
 def _times(cine: CineImage) -> np.ndarray:

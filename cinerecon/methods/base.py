@@ -34,7 +34,7 @@ class Convergence:
     data_residual
         ||A u - y|| / ||y||.
     change
-        ||u - u_before|| / ||u_before||.
+        ||u - u_before|| / ||u||.
     """
 
     cost: list[float] = field(default_factory=list)
@@ -151,4 +151,6 @@ def find_model(name: str) -> Path | None:
     if (path.suffix == MODEL_ENDING and path.is_file()) or (path / "model.yaml").is_file():
         return path
     shipped, imported = models_folder() / name, imported_folder() / f"{name}{MODEL_ENDING}"
-    return next((place for place in (shipped, imported) if place.exists()), path if path.is_dir() else None)
+    if imported.is_file() and not shipped.is_dir():
+        return imported
+    return next((folder for folder in (shipped, path) if folder.is_dir()), None)

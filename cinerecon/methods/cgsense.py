@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cinerecon.config import Config
 from cinerecon.data.cine import CineData
-from cinerecon.methods.base import Progress, encoding_of
+from cinerecon.methods.base import Convergence, Progress, encoding_of
 
 
 class CgSenseConfig(Config):
@@ -36,6 +36,7 @@ class CgSense:
 
     def __init__(self, config: CgSenseConfig | None = None) -> None:
         self.config = config or CgSenseConfig()
+        self.convergence: Convergence | None = None
 
     def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
         """Reconstruct ``(*batch, frames, y, x)``."""
@@ -50,7 +51,10 @@ class CgSense:
             normal = encoding.normal(direction) + config.weight_tikhonov * direction
             # A frame that has arrived stands still, so its result does not depend on the company it is solved in.
             length = torch.where(power > goal, power / _inner(direction, normal), 0)
-            image = image + length * direction
+            before, image = image, image + length * direction
+            if self.convergence is not None:
+                error = encoding.forward(image) - data.kspace
+                self._record(self.convergence, error, data.kspace, image, before)
             residual = residual - length * normal
             power, previous = _power(residual), power
             direction = residual + torch.where(previous > 0, power / previous, 0) * direction
@@ -59,6 +63,12 @@ class CgSense:
             if not (power > goal).any():
                 break
         return image
+
+    def _record(self, record: Convergence, error: Tensor, kspace: Tensor, image: Tensor, before: Tensor) -> None:
+        """All frames together, since they go on side by side."""
+        size = [float(torch.linalg.vector_norm(one)) for one in (error, image, kspace, image - before)]
+        cost = size[0] ** 2 + self.config.weight_tikhonov * size[1] ** 2
+        record.add(cost, size[0] / size[2], size[3] / size[1])
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

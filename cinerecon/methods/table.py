@@ -55,6 +55,18 @@ def _ktslr() -> tuple[type[Config], Callable[..., Reconstructor]]:
     return KtSlrConfig, KtSlr
 
 
+def _ktslr_reference() -> tuple[type[Config], Callable[..., Reconstructor]]:
+    from cinerecon.methods.ktslr_reference import KtSlrReference, KtSlrReferenceConfig
+
+    return KtSlrReferenceConfig, KtSlrReference
+
+
+def _lps() -> tuple[type[Config], Callable[..., Reconstructor]]:
+    from cinerecon.methods.lps import Lps, LpsConfig
+
+    return LpsConfig, Lps
+
+
 def _unrolled() -> tuple[type[Config], Callable[..., Reconstructor]]:
     from cinerecon.methods.unrolled import ModelConfig, build_unrolled
 
@@ -67,6 +79,8 @@ METHODS = {
         Method("zerofilled", "classical", "inverse transform of the sampled points alone", _zerofilled),
         Method("cgsense", "classical", "SENSE by conjugate gradients, frame by frame", _cgsense),
         Method("ktslr", "classical", "k-t SLR: low rank and sparse gradient, by ADMM", _ktslr),
+        Method("ktslr-reference", "classical", "k-t SLR as released, to compare with: slow", _ktslr_reference),
+        Method("lps", "classical", "L+S: low-rank background plus a rest sparse in temporal frequency", _lps),
         *(Method(name, "deep", summary, _unrolled) for name, (_, summary) in NETWORKS.items()),
         Method("istanet-lr", "deep", "ISTA-Net with the plug-and-play low-rank module", _unrolled),
         Method("dccnn-lr", "deep", "DC-CNN with the plug-and-play low-rank module", _unrolled),
