@@ -26,6 +26,7 @@ from cinerecon.errors import DataError, FileError, UnsupportedError
 
 UNDERSAMPLED = re.compile(r"^(AccFactor\d+|UnderSample_\w+)$", re.IGNORECASE)
 PERSON = re.compile(r"^P\d+$")
+SETS = ("TrainingSet", "ValidationSet", "TestSet")
 SET = re.compile(r"^(Train|Training|Validation|Test)\w*Set$", re.IGNORECASE)
 
 
@@ -188,7 +189,7 @@ def _undersampled_folder(path: Path) -> str | None:
 
 
 def _find_mask(path: Path) -> Path:
-    """Where the mask of an undersampled file lies.
+    """Where the mask of an undersampled file lies: beside it, in its task's folder, or there in another set.
 
     Raises
     ------
@@ -201,12 +202,14 @@ def _find_mask(path: Path) -> Path:
     if folder is not None:
         task = folder.partition("_")[2]
         others = [f"Mask_{task}", "Mask_TaskAll"] if task else []
-        places += [_in_folder(path, folder, other).with_name(name) for other in others]
+        here = [_in_folder(path, folder, other).with_name(name) for other in others]
+        own = next((part for part in path.parent.parts if SET.match(part)), "")
+        places += here + [_in_folder(place, own, other) for other in SETS if other != own for place in here]
     for place in places:
         if place.is_file():
             return place
-    where = " or ".join(str(place) for place in places)
-    raise FileError("the mask of this undersampled file is missing", where=str(path), hint=f"expected at {where}")
+    hint = f"expected {places[1 if len(places) > 1 else 0]}"
+    raise FileError("the mask of this undersampled file is missing", where=str(path), hint=hint)
 
 
 def _twins(path: Path) -> Iterator[Path]:

@@ -68,7 +68,11 @@ class ChallengeFile:
         """The mask of the file; of a file without one, all but the empty edges."""
         stored = self.file.read_mask()
         if stored is not None:
-            return torch.from_numpy(stored)
+            mask = torch.from_numpy(stored)
+            if bool((kspace * ~mask).any()):
+                what = "the file holds samples where its mask says that nothing was measured"
+                raise DataError(what, where=where, hint=f"the mask is {self.file.mask}: is it of another file?")
+            return mask
         rows, columns = lines_with_signal(kspace)
         gap = gap_inside(rows)
         if gap is not None:
