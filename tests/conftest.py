@@ -1,6 +1,7 @@
 """One small beating cine that tests share."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -40,6 +41,14 @@ def line_mask(n_frames: int, n_lines: int, per_frame: int, seed: int) -> torch.T
     mask = torch.zeros(n_frames, n_lines, dtype=torch.bool).scatter_(1, torch.stack(drawn), True)
     mask[:, n_lines // 2 - 1 : n_lines // 2 + 1] = True
     return mask[:, None, :, None]
+
+
+@pytest.fixture(autouse=True)
+def imported_models(tmp_path, monkeypatch) -> Path:
+    """A folder of imported models of its own for each test: what the user has imported plays no part."""
+    folder = tmp_path / "imported_models"
+    monkeypatch.setenv("CINERECON_MODELS", str(folder))
+    return folder
 
 
 @pytest.fixture

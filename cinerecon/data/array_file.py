@@ -1,6 +1,7 @@
 """Read named arrays from the files of other programs, PyTorch and NumPy, and never the code such files can carry."""
 
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -22,7 +23,9 @@ def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
         If it holds code or objects, is damaged, or is not a dictionary of tensors.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's advice to the author of the file
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise FileError(f"cannot read: {error.strerror or error}", where=str(path)) from None
     except pickle.UnpicklingError as error:

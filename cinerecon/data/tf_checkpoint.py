@@ -69,8 +69,10 @@ def is_table(content: bytes) -> bool:
 
 def _read_index(index: bytes) -> Iterator[tuple[str, bytes]]:
     """Name and message of every entry of the table."""
-    _, position = _varint(index, len(index) - FOOTER_BYTES)  # the handle of the meta-index comes first; it is empty
-    _, position = _varint(index, position)
+    position = len(index) - FOOTER_BYTES
+    list(_entries(index, *_handle(index, position)))  # the meta-index comes first; it is empty, and only checked
+    for _ in range(2):
+        _, position = _varint(index, position)
     for _, handle in _entries(index, *_handle(index, position)):
         for key, value in _entries(index, *_handle(handle, 0)):
             yield key.decode(), value

@@ -5,14 +5,14 @@ import pytest
 import torch
 import yaml
 from helpers import complex_randn, relative_error
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from cinerecon import networks
 from cinerecon.data.cine import CineData
 from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.methods.table import load_method
+from cinerecon.methods.unrolled import Card, ModelConfig, image_scale, read_model, scale_of, write_model
 from cinerecon.methods.unrolled import build_unrolled as build
-from cinerecon.methods.unrolled import image_scale
 from cinerecon.physics.operators import Encoding
 
 build_unrolled = partial(build, load=load_method)
@@ -90,3 +90,88 @@ def test_the_first_image_may_come_from_another_method(folder):
         (folder / "model.yaml").write_text(yaml.safe_dump({**recipe, "start": {"method": start}}))
         found = build_unrolled(str(folder), uncoupled)(data)
         assert (relative_error(found, without) < 1e-5) == same
+
+
+@pytest.mark.parametrize("rule", ["brightness", "max", "kspace_max"])
+@pytest.mark.parametrize("coils", [1, 3])
+def test_every_scale_grows_with_the_data_and_is_undone(folder, make_cine, rule, coils):
+    data = make_cine(coils)
+    tenfold = CineData(10 * data.kspace, data.mask, data.csm)
+    assert float(scale_of(tenfold, rule)) == pytest.approx(10 * float(scale_of(data, rule)), rel=1e-5)
+    method = build_unrolled(str(folder), [f"scale={rule}"])
+    assert relative_error(method(tenfold), 10 * method(data)) < 1e-5
+
+
+def test_scales_are_what_they_say(make_cine):
+    full, data = make_cine(1, per_frame=None), make_cine(1)
+    assert float(scale_of(full, "max")) == pytest.approx(float(full.reference.abs().max()), rel=1e-5)
+    assert 0.6 < float(scale_of(data, "max") / full.reference.abs().max()) < 1.1
+    assert float(scale_of(data, "kspace_max")) == float(full.kspace.abs().max())  # its centre is sampled
+    nothing = CineData(torch.zeros_like(data.kspace), data.mask)
+    assert all(float(scale_of(nothing, rule)) > 0 for rule in ("brightness", "max", "kspace_max"))
+
+
+def test_the_network_sees_data_of_the_scale_that_its_recipe_asks_for(folder, make_cine):
+    data, seen = make_cine(1), []
+    method = build_unrolled(str(folder), ["scale=kspace_max"])
+    method.net.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    method(CineData(7 * data.kspace, data.mask))
+    assert float(seen[0].abs().max()) == pytest.approx(1)
+
+
+def test_a_file_is_another_form_of_the_folder(folder, tmp_path):
+    recipe = {
+        "network": "slrnet",
+        "architecture": ARCHITECTURE,
+        "scale": "max",
+        "start": {"method": "cgsense", "settings": ["n_iterations=3"]},
+        "intake": {"csm": "walsh"},
+        "training": {"n_steps": 3},
+        "card": {"licence": "MIT", "trained_on": "[nothing]", "reports": "{little}"},
+    }
+    (folder / "model.yaml").write_text(yaml.safe_dump(recipe))
+    config, weights = read_model(folder)
+    write_model(tmp_path / "one.safetensors", load_file(weights), config)
+    assert read_model(tmp_path / "one.safetensors")[0] == config == ModelConfig.parse(recipe)
+    assert config.card == Card(licence="MIT", trained_on="[nothing]", reports="{little}")
+    data = _cine()
+    assert torch.equal(load_method(str(tmp_path / "one.safetensors"))(data), build_unrolled(str(folder))(data))
+
+
+def test_imported_models_go_by_their_name(folder, imported_models):
+    imported_models.mkdir()
+    write_model(imported_models / "mine.safetensors", load_file(folder / "weights.safetensors"), read_model(folder)[0])
+    assert torch.equal(load_method("mine")(_cine()), build_unrolled(str(folder))(_cine()))
+    with pytest.raises(ConfigError, match="unknown method 'mini'") as error:
+        load_method("mini")
+    assert "did you mean 'mine'" in error.value.hint
+
+
+def test_a_network_without_weights_says_how_to_get_some(folder, imported_models):
+    with pytest.raises(WeightsError, match="there are no weights for jotlasnet yet") as error:
+        load_method("jotlasnet")
+    assert "cinerecon models import" in error.value.hint
+    assert "cinerecon train" in error.value.hint
+    imported_models.mkdir()
+    config = ModelConfig(network="jotlasnet", architecture={"n_cascades": 1, "n_channels": 2})
+    net = networks.build(config.network, config.architecture)
+    write_model(imported_models / "theirs.safetensors", net.state_dict(), config)
+    with pytest.raises(WeightsError, match="no weights for jotlasnet") as error:
+        load_method("jotlasnet")
+    assert "--model theirs" in error.value.hint
+
+
+def test_files_that_are_no_models_are_named(tmp_path):
+    for name, content, message in (
+        ("a.safetensors", b"no weights", "cannot read the model"),
+        ("a.pth", b"\x80", "not a model: a.pth"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises((ConfigError, WeightsError), match=message):
+            load_method(str(tmp_path / name))
+    save_file({"a": torch.zeros(2)}, tmp_path / "bare.safetensors")
+    with pytest.raises(WeightsError, match="weights without a recipe"):
+        load_method(str(tmp_path / "bare.safetensors"))
+    save_file({"a": torch.zeros(2)}, tmp_path / "bad.safetensors", {"network": "slrnet", "architecture": "{"})
+    with pytest.raises(WeightsError, match="the recipe in the file is damaged"):
+        load_method(str(tmp_path / "bad.safetensors"))

@@ -14,6 +14,7 @@ from cinerecon.data.array_file import read_npz, read_pth
 from cinerecon.data.tf_checkpoint import DATA_ENDING, INDEX_ENDING, is_table, read_tf_checkpoint
 from cinerecon.errors import FileError, UnsupportedError, WeightsError
 from cinerecon.methods.base import MODEL_ENDING
+from cinerecon.methods.unrolled import read_model
 
 KINDS = "a TensorFlow checkpoint (folder, prefix or .index), a PyTorch .pth or a NumPy .npz"
 
@@ -108,11 +109,8 @@ def _read_file(path: Path) -> Variables:
             "a checkpoint of TensorFlow 1", where=str(path), hint="the published ones are of TensorFlow 2"
         )
     if path.suffix == MODEL_ENDING:
-        raise WeightsError(
-            "this is a safetensors file, not a published checkpoint",
-            where=str(path),
-            hint="if it is a model of ours, use it as it is: --model FILE",
-        )
+        read_model(path)  # tells what is wrong with it if it is none of ours
+        raise WeightsError("this is a model of cinerecon already", where=str(path), hint=f"use it: --model {path}")
     raise WeightsError("not a checkpoint of a known kind", where=str(path), hint=f"expected {KINDS}")
 
 

@@ -1,0 +1,69 @@
+"""Checkpoints as the published programs write them, of small random networks."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tf_writer import write_tf_checkpoint
+from torch import nn
+
+from cinerecon import networks
+from cinerecon.workflows.weights import LAYOUTS, Layout
+
+BY_TITLE = {layout.title: layout for layout in LAYOUTS}
+ARRAYS = "DC-CNN D5C5, frame by frame"
+
+
+def small_network(layout: Layout, seed: int = 0) -> nn.Module:
+    """The network of a layout with few channels and, where its iterations differ, few of them; random numbers."""
+    counts = {"n_channels": 4} | ({} if layout.network == "crnn" else {"n_cascades": 2})
+    net = networks.build(layout.network, layout.architecture, **counts)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if not name.endswith(tuple(layout.as_built)):
+                parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return net
+
+
+def published_form(layout: Layout, net: nn.Module) -> dict[str, np.ndarray]:
+    """The numbers of a network by the names, and with the axes, of the program."""
+    state, variables = net.state_dict(), {}
+    iterations = [None] if layout.network == "crnn" else range(len(net.cascades))
+    for n in iterations:
+        for path, name in layout.cascade.items():
+            ours = name if n is None else f"cascades.{n}.{name}"
+            if ours in state:
+                variables[_their_name(layout, n, path)] = _their_axes(layout, state[ours])
+    return variables
+
+
+def _their_name(layout: Layout, n: int | None, path: str) -> str:
+    if layout.title == ARRAYS:
+        return f"arr_{10 * n + int(path.removeprefix('arr_'))}"
+    if layout.program.kernels == "frames y x in out":
+        return f"celllist/{n}/{path}"
+    return path if n is None else f"conv_blocks.{n}.{path}"
+
+
+def _their_axes(layout: Layout, tensor: torch.Tensor) -> np.ndarray:
+    if layout.program.kernels == "frames y x in out":
+        orders = {5: (2, 3, 4, 1, 0), 2: (1, 0)}
+    else:
+        orders = {5: (0, 1, 3, 4, 2)}
+    array = tensor.numpy()
+    return np.ascontiguousarray(array.transpose(orders[array.ndim])) if array.ndim in orders else array.copy()
+
+
+def write_published(folder: Path, layout: Layout, net: nn.Module) -> Path:
+    """Write a checkpoint as the program would; the path that is to be imported."""
+    variables = published_form(layout, net)
+    folder.mkdir(parents=True, exist_ok=True)
+    if layout.title == ARRAYS:
+        np.savez(folder / "weights.npz", **variables)
+        return folder / "weights.npz"
+    if layout.program.kernels == "frames y x in out":
+        write_tf_checkpoint(folder / "weight-best", variables)
+        return folder
+    torch.save({name: torch.from_numpy(value) for name, value in variables.items()}, folder / "weights.pth")
+    return folder / "weights.pth"
