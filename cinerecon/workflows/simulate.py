@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from cinerecon.config import Config
 from cinerecon.data.cine import CineData, CineMeta, Geometry, Vector
 from cinerecon.data.files import refuse_existing
-from cinerecon.data.magnitude_cine import read_magnitude_cine
+from cinerecon.data.magnitude import cut_out, open_archive
 from cinerecon.data.mrd_write import Protocol, SliceReadouts, Truth, write_raw
 from cinerecon.errors import ConfigError
 from cinerecon.physics.fourier import fft2c
@@ -167,16 +167,9 @@ def _phantom(config: SimulateConfig, number: int) -> tuple[Tensor, CineMeta]:
 
 
 def _measured(config: SimulateConfig, source: Path) -> tuple[Tensor, CineMeta]:
-    cine = read_magnitude_cine(source, config.frames, config.matrix)
+    magnitude, meta = cut_out(*open_archive(source).read_slice(0), config.frames, config.matrix)
     phase = draw_phase(config.seed, config.frames, config.matrix)
-    meta = CineMeta(
-        source=source.name,
-        frame_times_ms=cine.frame_times_ms,
-        pixel_size_mm=cine.pixel_size_mm,
-        slice_thickness_mm=cine.slice_thickness_mm,
-        geometry=cine.geometry,
-    )
-    return torch.polar(torch.from_numpy(cine.magnitude), phase), meta
+    return torch.polar(torch.from_numpy(magnitude), phase), replace(meta, source=source.name)
 
 
 def _protocol(config: SimulateConfig, part: _Slice, source: Path | None) -> Protocol:

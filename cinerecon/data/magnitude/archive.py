@@ -1,0 +1,63 @@
+"""Magnitude cines in NumPy archives."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.data.cine import CineMeta
+from cinerecon.data.magnitude.images import MagnitudeImages, geometry_of
+from cinerecon.errors import DataError, FileError
+
+ARRAYS = (
+    *("magnitude", "trigger_time_ms", "pixel_spacing_mm", "slice_thickness_mm"),
+    *("image_orientation_patient", "image_position_patient"),
+)
+
+
+def open_archive(path: Path) -> MagnitudeImages:
+    """Open a NumPy archive: ``magnitude`` (frames, rows, columns), and as in DICOM its times, pixels and place.
+
+    Raises
+    ------
+    FileError
+        If it is missing or damaged.
+    DataError
+        If an array is missing.
+    """
+    if not zipfile.is_zipfile(path):
+        what = "this is no NumPy archive" if path.exists() else "there is no such file"
+        raise FileError(f"cannot read the cine: {what}", where=str(path))
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in ARRAYS if name not in file.files]
+            arrays = {name: np.asarray(file[name], np.float64) for name in ARRAYS if name not in missing}
+    except Exception as error:  # whatever the parser trips over in bytes that may be anything
+        raise FileError(f"cannot read the cine: {error}", where=str(path)) from None
+    if missing:
+        raise DataError(
+            f"the archive has no array '{missing[0]}'", where=str(path), hint=f"expected {', '.join(ARRAYS)}"
+        )
+    magnitude = arrays["magnitude"]
+    if magnitude.ndim != 3:
+        raise DataError(f"magnitude is {magnitude.shape}, expected (frames, rows, columns)", where=str(path))
+
+    def read(number: int) -> tuple[NDArray[Any], CineMeta]:
+        row, column = np.split(arrays["image_orientation_patient"], 2)
+        dy, dx = arrays["pixel_spacing_mm"]
+        _, y, x = magnitude.shape
+        centre = arrays["image_position_patient"] + (x // 2) * dx * row + (y // 2) * dy * column
+        times = arrays["trigger_time_ms"]
+        meta = CineMeta(
+            source=str(path),
+            slice=number,
+            frame_times_ms=tuple(float(time - times[0]) for time in times),
+            pixel_size_mm=(float(dy), float(dx)),
+            slice_thickness_mm=float(arrays["slice_thickness_mm"]),
+            geometry=geometry_of(centre, row, column),
+        )
+        return magnitude, meta
+
+    return MagnitudeImages(path, "", 1, "", False, (path,), read)
