@@ -1,0 +1,125 @@
+"""Variety for training, made on the complex image before it is sampled.
+
+Displacements are made by phase ramps in k-space: they are exact for what the pixels hold, as if the field of view
+repeated itself, keep the energy, and are undone by the opposite one. Nothing is interpolated, so no detail is lost that
+a network could then be taught to invent.
+"""
+
+import math
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from cinerecon.config import Config
+from cinerecon.physics.fourier import fft1c, ifft1c
+
+
+class AugmentConfig(Config):
+    """How a cine is varied; what moves pixels by fractions is drawn for the whole image, before a part is cut out."""
+
+    flip: float = Field(0.5, ge=0, le=1, description="share mirrored along y, and along x")
+    quarter_turns: bool = Field(False, description="turn square patches by 0, 90, 180 or 270 degrees")
+    rotate: float = Field(0.0, ge=0, le=45, description="largest rotation [degrees], uniform")
+    shear: float = Field(0.0, ge=0, le=0.5, description="largest shear along y and along x, uniform")
+    shift: float = Field(0.0, ge=0, description="largest shift along y and along x [pixels], uniform")
+    reverse: float = Field(0.5, ge=0, le=1, description="share played backwards in time")
+    phase: float = Field(0.0, ge=0, description="standard deviation of a smooth phase added [rad]")
+    turn_phase: bool = Field(False, description="add a constant phase, uniform over the circle")
+    gamma: tuple[float, float] = Field((0.8, 1.25), description="exponent of the magnitude, uniform")
+    scale: tuple[float, float] = Field((0.8, 1.25), description="factor of the intensity, log-uniform")
+
+    @property
+    def moves(self) -> bool:
+        """Whether pixels move by fractions."""
+        return max(self.rotate, self.shear, self.shift) > 0
+
+
+def flip(image: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Mirror an image; its k-space is mirrored about the zero frequency, and shifted by one pixel where n is even."""
+    return image.flip(dims)
+
+
+def quarter_turn(image: Tensor, turns: int) -> Tensor:
+    """Turn ``(..., y, x)`` by 90 degrees, several times, from y to x."""
+    return torch.rot90(image, turns, (-2, -1))
+
+
+def shift(image: Tensor, pixels: tuple[float, float]) -> Tensor:
+    """Shift ``(..., y, x)`` by any number of pixels along (y, x), cyclically: a phase ramp over k-space."""
+    for dim, distance in zip((-2, -1), pixels, strict=True):
+        image = _displace(image, torch.tensor(distance, dtype=torch.float64), dim)
+    return image
+
+
+def shear(image: Tensor, slope: float, dim: int) -> Tensor:
+    """Shift the lines of ``(..., y, x)`` along an axis, -1 or -2, by a slope times their distance from the centre.
+
+    A true affine shear: x moves to x + slope (y - c) for dim -1, and y to y + slope (x - c) for dim -2, c = n // 2.
+    """
+    if dim not in (-1, -2):
+        raise ValueError(f"dim is {dim}, expected -1 or -2")
+    n = image.shape[-3 - dim]
+    across = torch.arange(n, dtype=torch.float64) - n // 2
+    return _displace(image, slope * (across[:, None] if dim == -1 else across), dim)
+
+
+def rotate(image: Tensor, angle: float) -> Tensor:
+    """Turn ``(..., y, x)`` about (n_y // 2, n_x // 2) by an angle [rad] from x to y, up to about 45 degrees.
+
+    Three shears: R(a) = S_x(-tan a/2) S_y(sin a) S_x(-tan a/2) (Unser et al. 1995, 10.1109/83.465102). What leaves on
+    one side comes back on the other.
+    """
+    across, along = -math.tan(angle / 2), math.sin(angle)
+    return shear(shear(shear(image, across, -1), along, -2), across, -1)
+
+
+def _displace(image: Tensor, pixels: Tensor, dim: int) -> Tensor:
+    """Move along one axis by a number of pixels that does not vary along it."""
+    n = image.shape[dim]
+    frequency = (torch.arange(n, dtype=torch.float64) - n // 2) / n
+    turns = (frequency[:, None] if dim == -2 else frequency) * pixels
+    ramp = torch.polar(torch.ones_like(turns), -2 * torch.pi * turns).to(image.device, image.dtype)
+    return ifft1c(fft1c(image, dim) * ramp, dim)
+
+
+def draw_smooth_phase(rng: Generator, shape: tuple[int, int], strength: float) -> Tensor:
+    """A smooth random phase ``(y, x)`` [rad] of a given standard deviation: a few slow cosines."""
+    waves = [np.cos(np.pi * np.outer(np.arange(4), (np.arange(n) + 0.5) / n)) for n in shape]
+    order = np.hypot(*np.mgrid[:4, :4])
+    weights = rng.standard_normal((4, 4)) * np.where(order > 0, np.exp(-order), 0)
+    field = waves[0].T @ weights @ waves[1]
+    return torch.from_numpy((strength * field / max(field.std(), 1e-12)).astype(np.float32))
+
+
+def cyclic_frames(n_frames: int, first: int, step: int = 1, *, reverse: bool = False) -> NDArray[np.int64]:
+    """Indices of the frames of a heart beat that begins elsewhere, runs `step` times as fast, and perhaps backwards."""
+    frames = (first + step * np.arange(n_frames)) % n_frames
+    return frames[::-1].copy() if reverse else frames
+
+
+def move(image: Tensor, config: AugmentConfig, rng: Generator) -> Tensor:
+    """Shear, turn and shift a whole series ``(..., y, x)`` at random."""
+    along_y, along_x = rng.uniform(-config.shear, config.shear, 2)
+    angle = math.radians(rng.uniform(-config.rotate, config.rotate))
+    pixels = rng.uniform(-config.shift, config.shift, 2)
+    if config.shear:
+        image = shear(shear(image, along_x, -1), along_y, -2)
+    if config.rotate:
+        image = rotate(image, angle)
+    return shift(image, (float(pixels[0]), float(pixels[1]))) if config.shift else image
+
+
+def draw_gain(image: Tensor, config: AugmentConfig, rng: Generator) -> Tensor:
+    """What to multiply an image ``(frames, y, x)``, or each of its coil images, with to vary intensity and phase.
+
+    The magnitude m becomes scale m^gamma; coil images keep their ratios, so maps stay what they are.
+    """
+    gamma, scale = rng.uniform(*config.gamma), np.exp(rng.uniform(*np.log(config.scale)))
+    gain = float(scale) * image.abs().clamp(min=1e-6).pow(float(gamma) - 1)
+    turn = rng.uniform(-math.pi, math.pi)
+    phase = draw_smooth_phase(rng, (image.shape[-2], image.shape[-1]), config.phase)
+    return torch.polar(gain, (phase + turn * config.turn_phase).expand(gain.shape))
