@@ -4,10 +4,14 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError
+from cinerecon.methods.base import models_folder
 from cinerecon.methods.table import METHODS, find_method, load_method
+from cinerecon.methods.unrolled import read_model
+from cinerecon.networks import NETWORKS, build, load_network
 
 CLASSICAL = [name for name, method in METHODS.items() if method.kind == "classical"]
 
@@ -26,6 +30,24 @@ def test_each_entry_is_under_its_own_name_and_imports(name):
 def test_a_classical_method_loads_with_its_defaults(name):
     config_class, _ = METHODS[name].load()
     assert load_method(name).config == config_class()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_network_is_a_file_a_class_and_its_settings(name):
+    config_class, network = load_network(name)
+    assert issubclass(config_class, Config)
+    with torch.device("meta"):
+        assert isinstance(build(name), network)
+
+
+def test_networks_methods_and_the_folders_of_models_agree():
+    deep = {name for name, method in METHODS.items() if method.kind == "deep"}
+    recipes = {folder.name for folder in models_folder().iterdir() if folder.is_dir()}
+    assert deep == recipes
+    assert deep >= set(NETWORKS)
+    for name in deep:
+        assert read_model(name)[0].network == name.removesuffix("-lr")
+        assert ("lowrank" in read_model(name)[0].architecture) == name.endswith("-lr")
 
 
 def test_settings_reach_the_method():

@@ -1,0 +1,77 @@
+"""A new network is one file, one line in the table, one folder in ``models/``: CONTRIBUTING.md, done to the letter."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SECTION = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## A new network")[2]
+FILE, LINE, RECIPE = (
+    re.search(rf"{before}.*?```(?:python|yaml)\n(.*?)```", SECTION, re.DOTALL)[1]
+    for before in ("`cinerecon/networks/plainnet.py`", "The line in `NETWORKS`", "`models/plainnet/model.yaml`")
+)
+TINY = (
+    *("--set", "training.n_steps=2", "--set", "training.n_validation=1", "--set", "training.cases.n_phantoms=1"),
+    *("--set", "training.cases.matrix=[48, 48]", "--set", "training.patches.ky=[48]"),
+)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A copy of the source tree with the three additions, and no others."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("cinerecon", "models", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    (folder / "cinerecon/networks/plainnet.py").write_text(FILE, encoding="utf-8")
+    table = folder / "cinerecon/networks/__init__.py"
+    head, opening, rest = table.read_text(encoding="utf-8").partition("NETWORKS = {\n")
+    table.write_text(head + opening + LINE + rest, encoding="utf-8")
+    (folder / "models/plainnet").mkdir()
+    (folder / "models/plainnet/model.yaml").write_text(RECIPE, encoding="utf-8")
+    return folder
+
+
+def run(folder, *command):
+    """Run a module of the copy; what it printed."""
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    result = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.mark.slow
+def test_the_three_additions_make_a_method(clone):
+    assert re.search(r"plainnet +deep +none +2,593", run(clone, "cinerecon.cli.main", "models"))
+    run(clone, "cinerecon.cli.main", "train", "models/plainnet/model.yaml", "-o", "runs/plainnet", *TINY)
+    shutil.copy(clone / "runs/plainnet/weights.safetensors", clone / "models/plainnet")
+    sizes = ("--frames", "4", "--ky", "32", "--kx", "32", "--coils", "2")
+    run(clone, "cinerecon.cli.main", "simulate", "-o", "scan.h5", *sizes)
+    printed = run(
+        clone,
+        "cinerecon.cli.main",
+        "recon",
+        "scan.h5",
+        "--model",
+        "plainnet",
+        "-o",
+        "out.npz",
+        "--undersample",
+        "gaussian:2",
+    )
+    assert "against the truth" in printed
+    assert (clone / "out.npz").exists()
+
+
+@pytest.mark.slow
+def test_the_network_keeps_the_contract_and_the_house_rules(clone):
+    tests = ("tests/methods/test_contract.py", "tests/methods/test_table.py", "tests/test_house.py")
+    printed = run(clone, "pytest", "--verbose", "-k", "plainnet", "-p", "no:cacheprovider", *tests)
+    assert int(re.search(r"(\d+) passed", printed)[1]) > 10
