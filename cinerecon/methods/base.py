@@ -154,3 +154,8 @@ def find_model(name: str) -> Path | None:
     if imported.is_file() and not shipped.is_dir():
         return imported
     return next((folder for folder in (shipped, path) if folder.is_dir()), None)
+
+
+def model_label(name: str) -> str:
+    """What a method is called where its results are named: without folders and ending."""
+    return Path(name).name.removesuffix(MODEL_ENDING)

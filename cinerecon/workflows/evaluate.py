@@ -12,7 +12,7 @@ import torch
 
 from cinerecon.data.cine import CineData, finish_image
 from cinerecon.errors import DataError, FileError
-from cinerecon.methods.base import Reconstructor
+from cinerecon.methods.base import Reconstructor, model_label
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import compare
 from cinerecon.workflows.intake import intake
@@ -132,7 +132,7 @@ def _judge_slice(
             image = method(measured)
         seconds = time.perf_counter() - start
         quality = compare(finish_image(image, measured), finish_image(data.reference, data))
-        label = Path(name).name
+        label = model_label(name)
         yield Score(path.stem, data.meta.slice, data.n_coils, pattern, label, **quality, seconds=seconds)
 
 

@@ -14,7 +14,7 @@ from cinerecon.data.cine import CineData, finish_image
 from cinerecon.data.export import Target, export
 from cinerecon.data.image import CineImage
 from cinerecon.errors import ConfigError, DataError
-from cinerecon.methods.base import Convergence, Iterative, Reconstructor, encoding_of
+from cinerecon.methods.base import Convergence, Iterative, Reconstructor, encoding_of, model_label
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
 from cinerecon.physics.sampling import acs_block, net_acceleration, parse_mask
@@ -91,7 +91,7 @@ class ReconRequest:
         """The files to write."""
         if self.outputs:
             return [Target.parse(output) for output in self.outputs]
-        stem = f"{self.scan.stem}.{Path(self.model).name}"
+        stem = f"{self.scan.stem}.{model_label(self.model)}"
         return [Target(self.scan.with_name(stem + ending), ending) for ending in DEFAULT_ENDINGS]
 
 
@@ -208,7 +208,7 @@ def _reconstruct_slice(
         image = method(data, lambda done, total: report("reconstructing", 0.2 + 0.8 * done / max(total, 1)))
         image = image.cpu()
     data = replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *_outside_training(method, data))))
-    return _judge(data, image, seconds, Path(request.model).name, convergence)
+    return _judge(data, image, seconds, model_label(request.model), convergence)
 
 
 def _record_convergence(method: Reconstructor) -> Convergence | None:
@@ -220,7 +220,10 @@ def _record_convergence(method: Reconstructor) -> Convergence | None:
 
 
 def _outside_training(method: Reconstructor, data: CineData) -> list[str]:
-    """Warn of an acceleration beyond those that the recipe of a network trained it on."""
+    """Warn of an acceleration beyond those that the recipe of a network trained it on, and of weights brought in."""
+    card = getattr(method.config, "card", None)
+    if card and card.file:
+        return [f"imported weights, trained on {card.trained_on}: what differs from that, they do not know"]
     training = getattr(method.config, "training", None)
     patches = training.get("patches") if isinstance(training, dict) else None
     masks = patches.get("masks") if isinstance(patches, dict) else None
