@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    scans: Annotated[list[Path], typer.Argument(help="Fully sampled raw scans, or folders of them.")],
+    scans: Annotated[list[Path], typer.Argument(help="Fully sampled scans, prepared cases, or folders of them.")],
     model: Annotated[list[str], typer.Option("--model", "-m", help="May be repeated.")],
     undersample: Annotated[list[str], typer.Option(help="Sampling pattern, e.g. gaussian:8; may be repeated.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for scores.csv, summary.json.")] = None,

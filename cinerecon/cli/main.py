@@ -11,6 +11,7 @@ from cinerecon.cli.evaluate import evaluate
 from cinerecon.cli.inspect import inspect
 from cinerecon.cli.mask import mask
 from cinerecon.cli.models import app as models
+from cinerecon.cli.prepare import prepare
 from cinerecon.cli.recon import recon
 from cinerecon.cli.simulate import simulate
 from cinerecon.cli.train import train
@@ -32,7 +33,7 @@ def cinerecon(
     """Turn an accelerated cine cardiac MRI raw scan into images: classical methods and deep unrolled networks."""
 
 
-for command in (inspect, recon, simulate, mask, train, evaluate):
+for command in (inspect, recon, prepare, simulate, mask, train, evaluate):
     app.command()(command)
 app.add_typer(models, name="models")
 app.command()(doctor)

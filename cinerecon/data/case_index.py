@@ -120,8 +120,10 @@ def list_cases(folder: Path, split: str | None = None) -> list[Path]:
         raise FileError(f"no prepared cases here: there is no {INDEX}", where=str(folder), hint="cinerecon prepare")
     paths = [folder / row.case for row in read_index(folder) if split in (None, row.split)]
     if not paths:
-        of = f" in the split '{split}'" if split else ""
-        raise FileError(f"the index lists no case{of}", where=str(folder / INDEX), hint="prepare more persons")
+        of = f" of the split '{split}'" if split else ""
+        others = " or ".join(sorted({str(folder / row.case.split("/")[0]) for row in read_index(folder)}))
+        hint = f"prepare more persons, or name another split: {others}" if others else "prepare some"
+        raise FileError(f"the index lists no case{of}", where=str(folder / INDEX), hint=hint)
     return sorted(paths)
 
 

@@ -52,6 +52,8 @@ class CmrFile:
         Field of view (y, x) without oversampling [mm]; None if unknown.
     slice_thickness_mm
         None if unknown.
+    table
+        The file these are from; None if there is none.
     """
 
     mat: MatFile
@@ -62,11 +64,17 @@ class CmrFile:
     oversampling: float | None
     fov_mm: tuple[float, float] | None
     slice_thickness_mm: float | None
+    table: Path | None
 
     @property
     def path(self) -> Path:
         """The file."""
         return self.mat.path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it is read from."""
+        return tuple(file for file in (self.path, self.mask, self.twin, self.table) if file is not None)
 
     def read_slice(self, number: int) -> NDArray[np.complex64]:
         """K-space of one slice, ``(frames, coils, ky, kx)``.
@@ -119,7 +127,8 @@ def open_cmrxrecon(path: Path) -> CmrFile:
     variable = _kspace_variable(mat)
     shape = _shape(mat, variable)
     is_full = variable in ("kspace", "kspace_full", "kspace_single_full") and not _undersampled_folder(path)
-    info = _read_info(path)
+    table = next((place for place in _tables(path) if place.is_file()), None)
+    info = {} if table is None else _read_table(table)
     fov = (info.get("fovy", 0.0), info.get("fovx", 0.0))
     return CmrFile(
         mat=mat,
@@ -130,6 +139,7 @@ def open_cmrxrecon(path: Path) -> CmrFile:
         oversampling=info.get("readoutoversample") or None,
         fov_mm=fov if min(fov) > 0 else None,
         slice_thickness_mm=info.get("slicethickness") or None,
+        table=table,
     )
 
 
@@ -228,22 +238,22 @@ def _stem(path: Path) -> str:
     return path.stem.partition("_kus_")[0]
 
 
-def _read_info(path: Path) -> dict[str, float]:
-    """Acquisition parameters by their names in small letters, without units; empty where there is no table."""
+def _tables(path: Path) -> Iterator[Path]:
+    """Where the table of acquisition parameters may lie."""
     name = f"{_stem(path)}_info.csv"
     folder = _undersampled_folder(path) or "FullSample"
-    places = [
-        path.with_name(name),
-        *(_in_folder(path, folder, f).with_name(name) for f in ("FullSample", "ImgSnapshot")),
-    ]
-    for place in places:
-        if place.is_file():
-            try:
-                rows = list(csv.reader(place.read_text(encoding="utf-8-sig", errors="replace").splitlines()))
-            except (OSError, csv.Error) as error:
-                raise FileError(f"cannot read the table: {error}", where=str(place)) from None
-            return {row[0].split("(")[0].strip().lower(): value for row in rows for value in _number(row)}
-    return {}
+    yield path.with_name(name)
+    for other in ("FullSample", "ImgSnapshot"):
+        yield _in_folder(path, folder, other).with_name(name)
+
+
+def _read_table(table: Path) -> dict[str, float]:
+    """Acquisition parameters by their names in small letters, without units."""
+    try:
+        rows = list(csv.reader(table.read_text(encoding="utf-8-sig", errors="replace").splitlines()))
+    except (OSError, csv.Error) as error:
+        raise FileError(f"cannot read the table: {error}", where=str(table)) from None
+    return {row[0].split("(")[0].strip().lower(): value for row in rows for value in _number(row)}
 
 
 def _number(row: list[Any]) -> list[float]:

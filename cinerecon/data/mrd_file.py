@@ -196,6 +196,8 @@ def _choice(groups: dict[str, h5py.Group]) -> str:
 def _nothing_found(file: h5py.File, where: str) -> FileError | HeaderError | DataError:
     """The most helpful word on a file without readouts."""
     names = list(file)
+    if file.attrs.get("format") == "cinerecon case":
+        return FileError("this is a prepared case, not a raw scan", where=where, hint="recon and evaluate read it")
     for name in names:
         if isinstance(file.get(name, getlink=True), h5py.ExternalLink):
             return FileError(f"'{name}' is a link to another file, which is not followed", where=where)

@@ -7,10 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from cinerecon.data.files import moved_into_place
 from cinerecon.data.image import CineImage, grey, window
 
 Array = NDArray[np.float32]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Panels = list[tuple[str, Image.Image]]
+"""Captions and pictures of one row."""
 
 PANEL_HEIGHT, PROFILE_WIDTH = 300, 340
 GAP, MARGIN, CAPTION, TITLE = 12, 28, 30, 34
@@ -67,7 +70,28 @@ def write_png(path: Path, cines: list[CineImage]) -> None:
 
 def draw_summary(cines: list[CineImage]) -> Image.Image:
     """One row per slice on dark ground: diastole, systole, profile over time, and the error against the truth."""
-    rows = [_panels(cine) for cine in cines]
+    return _sheet([(cine, _panels(cine)) for cine in cines])
+
+
+def write_case_picture(path: Path, cine: CineImage, kspace: NDArray[np.complex64]) -> None:
+    """Write the picture of a prepared case: the cine, and its k-space, which shows what was sampled.
+
+    Parameters
+    ----------
+    path
+        File to write, ``.png``; whole or not there.
+    cine
+        The image to show.
+    kspace
+        ``(coils, ky, kx)`` of one frame.
+    """
+    panel = ("k-space of frame 0, logarithmic", _kspace_panel(kspace))
+    with moved_into_place(path) as temporary:
+        _sheet([(cine, [*_panels(cine), panel])]).save(temporary, format="PNG", optimize=True)
+
+
+def _sheet(rows_of_panels: list[tuple[CineImage, Panels]]) -> Image.Image:
+    cines, rows = [cine for cine, _ in rows_of_panels], [row for _, row in rows_of_panels]
     widths = [max(row[i][1].width for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
     width = 2 * MARGIN + sum(widths) + GAP * (len(widths) - 1)
     row_height = TITLE + PANEL_HEIGHT + CAPTION
@@ -84,7 +108,17 @@ def draw_summary(cines: list[CineImage]) -> Image.Image:
     return sheet
 
 
-def _panels(cine: CineImage) -> list[tuple[str, Image.Image]]:
+def _kspace_panel(kspace: NDArray[np.complex64]) -> Image.Image:
+    """Magnitude over all coils, six decades; every point as large as the next, so that no line is lost."""
+    magnitude = np.sqrt((np.abs(kspace) ** 2).sum(0))
+    decades = 6 + np.log10(np.maximum(magnitude / max(float(magnitude.max()), 1e-30), 1e-6))
+    ky, kx = magnitude.shape
+    width = min(max(PANEL_HEIGHT * kx // ky, PANEL_HEIGHT // 2), 2 * PANEL_HEIGHT)
+    shades = Image.fromarray(grey(decades.astype(np.float32), 6.0))
+    return shades.resize((width, PANEL_HEIGHT), Image.Resampling.NEAREST).convert("RGB")
+
+
+def _panels(cine: CineImage) -> Panels:
     magnitude = cine.magnitude
     white = window([magnitude])
     motion = find_motion(magnitude)
@@ -95,7 +129,7 @@ def _panels(cine: CineImage) -> list[tuple[str, Image.Image]]:
 
     diastole = _panel(cine, magnitude[motion.diastole], white)
     _mark_column(diastole, motion.column / cine.matrix[1])
-    panels = [
+    panels: Panels = [
         (f"diastole  ·  {name(motion.diastole)}", diastole),
         (f"systole  ·  {name(motion.systole)}", _panel(cine, magnitude[motion.systole], white)),
         ("marked line over two beats", _profile(magnitude[:, :, motion.column], white)),

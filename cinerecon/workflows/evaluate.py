@@ -10,7 +10,9 @@ from pathlib import Path
 
 import torch
 
+from cinerecon.data.case_index import INDEX, list_cases
 from cinerecon.data.cine import CineData, finish_image
+from cinerecon.data.cmrxrecon import is_kspace_name
 from cinerecon.errors import DataError, FileError
 from cinerecon.methods.base import Reconstructor, model_label
 from cinerecon.methods.table import load_method
@@ -68,7 +70,7 @@ def evaluate(
     Parameters
     ----------
     scans
-        Raw scans, or folders of them.
+        Raw scans, prepared cases, CMRxRecon files, or folders of them.
     models
         Names of methods or folders of trained networks.
     patterns
@@ -105,18 +107,23 @@ def evaluate(
 
 
 def list_scans(paths: Iterable[Path]) -> list[Path]:
-    """The raw scans among files and folders.
+    """The scans among files and folders: of a folder of prepared cases those for testing, of others all that lie in it.
 
     Raises
     ------
     FileError
         If there are none.
     """
-    found = []
+    found: list[Path] = []
     for path in paths:
-        found += sorted(p for p in path.iterdir() if p.suffix in SCAN_ENDINGS) if path.is_dir() else [path]
+        if (path / INDEX).exists():
+            found += list_cases(path, "test")
+        elif path.is_dir():
+            found += sorted(p for p in path.rglob("*") if p.suffix in SCAN_ENDINGS or is_kspace_name(p))
+        else:
+            found.append(path)
     if not found:
-        raise FileError("no raw scan to evaluate on", hint="give .h5 files or folders that hold them")
+        raise FileError("no scan to evaluate on", hint="give scans, prepared cases, or folders that hold them")
     return found
 
 

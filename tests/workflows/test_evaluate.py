@@ -38,7 +38,7 @@ def test_an_undersampled_scan_is_refused(tmp_path):
 
 
 def test_an_empty_folder_is_said(tmp_path):
-    with pytest.raises(FileError, match="no raw scan"):
+    with pytest.raises(FileError, match="no scan"):
         evaluate([tmp_path], ["zerofilled"], ["gaussian:4"])
 
 

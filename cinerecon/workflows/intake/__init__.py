@@ -4,7 +4,7 @@ from cinerecon.workflows.intake.assemble import cropped, resampled
 from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.door import intake, open_cine, require_cine
 from cinerecon.workflows.intake.edges import lines_with_signal
-from cinerecon.workflows.intake.finish import block_of_lines, finish_slice
+from cinerecon.workflows.intake.finish import block_of_lines, finish_slice, mix_maps
 from cinerecon.workflows.intake.plan import ScanPlan
 from cinerecon.workflows.intake.scan import Scan, open_scan
 from cinerecon.workflows.intake.source import CineSource
@@ -19,6 +19,7 @@ __all__ = [
     "finish_slice",
     "intake",
     "lines_with_signal",
+    "mix_maps",
     "open_cine",
     "open_scan",
     "require_cine",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.data.cine import CineData, CineMeta
-from cinerecon.data.cmrxrecon import CmrFile, open_cmrxrecon
+from cinerecon.data.cmrxrecon import CmrFile, open_cmrxrecon, person_of
 from cinerecon.errors import DataError
 from cinerecon.physics.operators import Encoding
 from cinerecon.workflows.intake.assemble import cropped
@@ -30,6 +30,16 @@ class ChallengeFile:
 
     header_xml = None
     marks: tuple[str, ...] = ()
+
+    @property
+    def person(self) -> str:
+        """The archive's number of the person, with its set and scanner."""
+        return person_of(self.file.path) or ""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """K-space, and where they exist mask, fully sampled twin and table."""
+        return self.file.files
 
     @property
     def n_slices(self) -> int:

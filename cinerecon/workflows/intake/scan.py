@@ -47,6 +47,17 @@ class Scan:
         return without_patient(self._layout.raw.xml)
 
     @property
+    def person(self) -> str:
+        """A hash of the patient's number in the header; empty if there is none."""
+        return self._layout.raw.header.person
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The scan, and a separate noise scan."""
+        noise = self._layout.noise
+        return tuple(dict.fromkeys((self._layout.raw.path, *(() if noise is None else (noise.path,)))))
+
+    @property
     def marks(self) -> tuple[str, ...]:
         """Whether the scan was simulated here."""
         return ("simulated",) if self._layout.raw.header.vendor == SIMULATED else ()

@@ -1,5 +1,6 @@
 """What every kind of file gives: slices, each a `CineData`."""
 
+from pathlib import Path
 from typing import Protocol
 
 from cinerecon.data.cine import CineData
@@ -15,6 +16,14 @@ class CineSource(Protocol):
     @property
     def header_xml(self) -> str | None:
         """The XML header of a raw scan without what it says of the patient, to be kept with its images."""
+
+    @property
+    def person(self) -> str:
+        """A word that two scans of one person share and that tells nothing else of them; empty if unknown."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it is read from."""
 
     @property
     def marks(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cinerecon.data.cine import CineData
 from cinerecon.data.store import open_case, read_case
@@ -23,10 +24,19 @@ class StoredCase:
     header_xml = None
 
     @property
+    def person(self) -> str:
+        """Who was scanned, as it was found when the case was prepared."""
+        return str(self._attributes.get("subject", ""))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self.path,)
+
+    @property
     def marks(self) -> tuple[str, ...]:
         """Its marks, as they were found when it was prepared."""
-        with open_case(self.path) as case:
-            return tuple(case.attributes.get("marks", ()))
+        return tuple(self._attributes.get("marks", ()))
 
     def read_slice(self, number: int, seconds: dict[str, float] | None = None) -> CineData:
         """Read the case. Where other settings were asked for, it says so: what is prepared stays as it is.
@@ -44,9 +54,13 @@ class StoredCase:
         warnings = (*data.meta.warnings, *self._differences())
         return replace(data, meta=replace(data.meta, warnings=warnings))
 
-    def _differences(self) -> list[str]:
+    @property
+    def _attributes(self) -> dict[str, Any]:
         with open_case(self.path) as case:
-            prepared = case.attributes.get("intake", {})
+            return case.attributes
+
+    def _differences(self) -> list[str]:
+        prepared = self._attributes.get("intake", {})
         asked = self.config.model_dump()
         names = [name for name in SETTINGS if name in prepared and prepared[name] != _as_stored(asked[name])]
         texts = [f"{name} {prepared[name]} (asked for: {_as_stored(asked[name])})" for name in names]

@@ -1,0 +1,250 @@
+"""From any archive of scans to prepared cases: survey, split by person, then slice after slice."""
+
+import csv
+import hashlib
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from cinerecon.config import read_yaml
+from cinerecon.data.case_index import INDEX, IndexRow, append_rows, read_index, write_index
+from cinerecon.data.files import moved_into_place, refuse_existing
+from cinerecon.errors import ConfigError, DataError
+from cinerecon.workflows.prepare.config import PrepareConfig
+from cinerecon.workflows.prepare.sources import Item, find_sources
+from cinerecon.workflows.prepare.work import Job, Refusal, prepare_slice, survey_source
+
+SETTINGS, REFUSED = "settings.yaml", "refused.csv"
+SPLITS = ("train", "val", "test")
+FEW = 4
+"""Slices that are not worth the seconds a further process takes to start."""
+
+Progress = Callable[[str, float], None]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What was prepared.
+
+    Attributes
+    ----------
+    rows
+        The cases of this run, those that were there already included.
+    n_new
+        Cases made in this run.
+    refused
+        What could not be prepared, and why.
+    passed
+        Files of folders that were passed over, by reason.
+    n_unknown_persons
+        Files that count as a person of their own, because nothing tells who was scanned.
+    warnings
+        What a user should know, with the number of slices it concerns.
+    index
+        The list of all cases of the folder.
+    """
+
+    rows: tuple[IndexRow, ...]
+    n_new: int
+    refused: tuple[Refusal, ...]
+    passed: dict[str, int]
+    n_unknown_persons: int
+    warnings: dict[str, int]
+    index: Path
+
+    def count(self, split: str) -> tuple[int, int, int]:
+        """Persons, slices and cases of a split."""
+        rows = [row for row in self.rows if row.split == split]
+        return len({r.subject for r in rows}), len({(r.source_sha256, r.slice) for r in rows}), len(rows)
+
+
+def prepare(
+    paths: Iterable[Path],
+    folder: Path,
+    config: PrepareConfig | None = None,
+    *,
+    jobs: int | None = None,
+    force: bool = False,
+    draws: bool = True,
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Prepare all cines among files and folders. What was prepared before, and is as it was, is not done again.
+
+    Parameters
+    ----------
+    paths
+        Files, or folders that are walked: ISMRMRD scans, CMRxRecon files, magnitude cines, prepared cases.
+    folder
+        Where the cases go: a folder for each split, ``index.csv``, ``settings.yaml``, pictures.
+    config
+        How.
+    jobs
+        Processes; None takes as many as there are processors, for a few slices one.
+    force
+        Prepare anew, and leave out what the folder's index lists.
+    draws
+        Whether a picture is drawn of each slice.
+    progress
+        Called with what is being done and the fraction done.
+
+    Raises
+    ------
+    FileError
+        If nothing is found, or the folder cannot be written.
+    ConfigError
+        If the folder holds cases prepared with other settings.
+    DataError
+        If a process dies, most often for lack of memory.
+    """
+    config = config or PrepareConfig()
+    sources, passed = find_sources(paths, folder)
+    before = _open_folder(folder, config, force=force)
+    n_processes = jobs or (os.cpu_count() or 1)
+    items: list[Item] = []
+    refused: list[Refusal] = []
+    tell = progress or (lambda *_: None)
+    tell("reading headers", 0.0)
+    for found in _run(
+        survey_source, [(source, config) for source in sources], n_processes if len(sources) > FEW else 1
+    ):
+        if isinstance(found, Refusal):
+            refused.append(found)
+        else:
+            items += found
+    items, n_copies = _without_copies(items)
+    passed |= {"copies of other files, under another name": n_copies} if n_copies else {}
+    tasks = [_job(item, number, folder, config, before, draws) for item in items for number in range(item.n_slices)]
+    rows: list[IndexRow] = []
+    n_new, warnings = 0, Counter[str]()
+    for n, done in enumerate(_run(prepare_slice, [(task,) for task in tasks], n_processes if len(tasks) > FEW else 1)):
+        tell(f"slice {n + 1} of {len(tasks)}", (n + 1) / len(tasks))
+        if isinstance(done, Refusal):
+            refused.append(done)
+            continue
+        if done.is_new:
+            append_rows(folder, done.rows)
+            n_new += len(done.rows)
+        rows += done.rows
+        warnings.update(done.warnings)
+    _finish_folder(folder, rows, refused)
+    n_unknown = sum(not item.is_person_known for item in items)
+    return PrepareReport(tuple(rows), n_new, tuple(refused), passed, n_unknown, dict(warnings), folder / INDEX)
+
+
+def split_of(person: str, shares: Sequence[float]) -> str:
+    """The split of a person: by a hash of the name, so that it never changes, whoever else comes or goes."""
+    place = int.from_bytes(hashlib.sha256(person.encode()).digest()[:8]) / 2**64 * sum(shares)
+    for split, share in zip(SPLITS, shares, strict=True):
+        place -= share
+        if place < 0:
+            return split
+    return next(split for split, share in zip(SPLITS, shares, strict=True) if share > 0)
+
+
+def _open_folder(folder: Path, config: PrepareConfig, *, force: bool) -> list[IndexRow]:
+    """Make the folder ready, and say what it holds that was prepared with the same settings.
+
+    Raises
+    ------
+    FileError
+        If it cannot be written.
+    ConfigError
+        If it holds cases prepared with other settings.
+    """
+    settings = folder / SETTINGS
+    refuse_existing(settings, force=True)
+    rows = read_index(folder)
+    if settings.exists() and not force:
+        stored = PrepareConfig.parse(read_yaml(settings), where=str(settings))
+        if stored != config:
+            here, asked = stored.model_dump(), config.model_dump()
+            name = next(name for name in here if here[name] != asked[name])
+            what = f"the folder was prepared with {name} = {here[name]}, asked for is {asked[name]}"
+            raise ConfigError(what, where=str(folder), hint="choose another folder, or prepare it anew with --force")
+    if force:
+        for row in rows:
+            (folder / row.case).unlink(missing_ok=True)
+        rows = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.rglob(".partial-*"):
+        left.unlink(missing_ok=True)
+    with moved_into_place(settings) as temporary:
+        temporary.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    if rows or force:
+        write_index(folder, rows)
+    return rows
+
+
+def _finish_folder(folder: Path, rows: list[IndexRow], refused: list[Refusal]) -> None:
+    """Put the index in order; cases of other runs stay in it."""
+    done = {row.case: row for row in read_index(folder)} | {row.case: row for row in rows}
+    write_index(folder, [row for row in done.values() if (folder / row.case).exists()])
+    path = folder / REFUSED
+    path.unlink(missing_ok=True)
+    if refused:
+        with moved_into_place(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["path", "what", "where", "hint"])
+            writer.writeheader()
+            writer.writerows(asdict(refusal) for refusal in refused)
+
+
+def _job(item: Item, number: int, folder: Path, config: PrepareConfig, rows: list[IndexRow], draws: bool) -> Job:
+    source = str(item.source.path)
+    known = tuple(row for row in rows if (row.source, row.slice) == (source, number) and _is_of(row, item))
+    return Job(item, number, split_of(item.person, config.split), folder, config, known, draws)
+
+
+def _is_of(row: IndexRow, item: Item) -> bool:
+    """Whether a case is of this series, by its name."""
+    return row.case.partition("/")[2].startswith(f"{item.name}_slice")
+
+
+def _without_copies(items: list[Item]) -> tuple[list[Item], int]:
+    """Each content once: a copy under another name could put one person into two splits."""
+    first: dict[tuple[str, str], Item] = {}
+    for item in items:
+        first.setdefault((item.sha256, item.series), item)
+    return list(first.values()), len(items) - len(first)
+
+
+def _run(function: Callable[..., Result], tasks: list[tuple[object, ...]], n_processes: int) -> Iterator[Result]:
+    """Results as they come, from this process or from several.
+
+    Raises
+    ------
+    DataError
+        If a process dies.
+    """
+    if n_processes == 1:
+        yield from (function(*task) for task in tasks)
+        return
+    n_processes = min(n_processes, len(tasks)) or 1
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_processes, context, initializer=_begin_work, initargs=(n_processes,)) as pool:
+        try:
+            for future in as_completed([pool.submit(function, *task) for task in tasks]):
+                yield future.result()
+        except BrokenProcessPool:
+            what = "a process died, most often for lack of memory; what is finished is kept"
+            raise DataError(what, hint="run it again with --jobs 1") from None
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _begin_work(n_processes: int) -> None:
+    """A process shares the processors with the others, and leaves interruptions to the one that started it."""
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(max((os.cpu_count() or 1) // n_processes, 1))

@@ -1,0 +1,214 @@
+"""Which files of an archive hold cines, and who was scanned."""
+
+import hashlib
+import os
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cinerecon.data.case_index import hash_file
+from cinerecon.data.cmrxrecon import is_kspace_name
+from cinerecon.data.magnitude import NIFTI_ENDINGS, MagnitudeImages, is_dicom, open_archive, open_dicom, open_nifti
+from cinerecon.errors import ConfigError, DataError, FileError
+from cinerecon.workflows.intake import CineSource, open_cine
+from cinerecon.workflows.prepare.config import PrepareConfig
+from cinerecon.workflows.prepare.magnitude import SimulatedScan
+
+RAW_ENDINGS = (".h5", ".hdf5", ".mrd")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, or a folder of DICOM images, that may hold cines.
+
+    Attributes
+    ----------
+    path
+        Where it is.
+    name
+        What its cases are called, folders included.
+    folder_person
+        The first folder below the one that was given: most archives have one for each person.
+    is_dicom
+        Whether it is a folder of DICOM images.
+    """
+
+    path: Path
+    name: str
+    folder_person: str = ""
+    is_dicom: bool = False
+
+
+@dataclass(frozen=True)
+class Item:
+    """One scan: a file, or one series among DICOM images.
+
+    Attributes
+    ----------
+    source, series
+        Where it is; the series is empty but for DICOM folders with several.
+    name
+        What its cases are called.
+    person
+        Who was scanned.
+    is_person_known
+        False where nothing tells, and the file counts as a person of its own.
+    n_slices
+        Its slices.
+    sha256
+        Hash of all files it is read from.
+    """
+
+    source: Source
+    series: str
+    name: str
+    person: str
+    is_person_known: bool
+    n_slices: int
+    sha256: str
+
+
+def find_sources(paths: Iterable[Path], output: Path) -> tuple[list[Source], dict[str, int]]:
+    """Files given by name, and all that may hold cines in folders; and how many files were passed over, by reason.
+
+    Raises
+    ------
+    FileError
+        If a path does not exist, or nothing is found.
+    ConfigError
+        If two sources would have the same name.
+    """
+    found: list[Source] = []
+    passed: Counter[str] = Counter()
+    for path in paths:
+        if path.is_dir():
+            found += _walk(path, output, passed)
+        elif path.exists():
+            found.append(Source(path, _stem(path)))
+        else:
+            raise FileError("there is no such file", where=str(path))
+    if not found:
+        hint = "ISMRMRD .h5, CMRxRecon .mat, NIfTI, DICOM or .npz"
+        raise FileError("nothing to prepare is found", where=", ".join(map(str, paths)), hint=hint)
+    return _distinct(found), dict(passed)
+
+
+def _distinct(sources: list[Source]) -> list[Source]:
+    """The sources, told apart by ending or folder where two have the same name."""
+    for longer in (lambda path: path.name.replace(".", "-"), lambda path: f"{path.absolute().parent.name}/{path.stem}"):
+        count = Counter(source.name for source in sources)
+        same = {name for name, n in count.items() if n > 1}
+        sources = [
+            replace(source, name=(Path(source.name).parent / longer(source.path)).as_posix())
+            if source.name in same
+            else source
+            for source in sources
+        ]
+    names = Counter(source.name for source in sources)
+    name, n = names.most_common(1)[0]
+    if n > 1:
+        raise ConfigError(f"{n} files would be called '{name}'", hint="give the folder that holds them all, once")
+    return sources
+
+
+def _walk(root: Path, output: Path, passed: Counter[str]) -> Iterator[Source]:
+    for folder_name, folders, names in os.walk(root):
+        folder = Path(folder_name)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and folder / name != output)
+        relative = folder.relative_to(root)
+        person = relative.parts[0] if relative.parts else ""
+        dicom_files = False
+        for name in sorted(name for name in names if not name.startswith(".")):
+            path = folder / name
+            if _may_hold_a_cine(path):
+                yield Source(path, (relative / _stem(path)).as_posix(), person)
+            elif not dicom_files and (path.suffix.lower() in ("", ".dcm", ".ima")) and is_dicom(path):
+                dicom_files = True
+            elif path.suffix.lower() == ".mat":
+                passed["MATLAB files that are no k-space of a cine (masks, maps)"] += 1
+        if dicom_files:
+            place = relative.as_posix() if relative.parts else root.absolute().name
+            yield Source(folder, place, person, is_dicom=True)
+
+
+def _may_hold_a_cine(path: Path) -> bool:
+    name = path.name.lower()
+    if name.endswith(".npz"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return "magnitude.npy" in archive.namelist()
+        except (OSError, zipfile.BadZipFile):
+            return False
+    return name.endswith((*RAW_ENDINGS, *NIFTI_ENDINGS)) or is_kspace_name(path)
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
+
+
+def survey(source: Source, config: PrepareConfig) -> list[Item]:
+    """Open a source, read its headers and hash its files.
+
+    Raises
+    ------
+    CineReconError
+        If it cannot be read right.
+    """
+    items = []
+    for series, opened in _open_all(source, config):
+        name = f"{source.name}-{series}" if series else source.name
+        person = _person(source, opened, config)
+        sha256 = _hash(opened.files)
+        items.append(Item(source, series, name, person or name, bool(person), opened.n_slices, sha256))
+    return items
+
+
+def open_item(item: Item, config: PrepareConfig) -> CineSource:
+    """Open a scan again, e.g. in another process; what is simulated for it depends on its content alone."""
+    opened = dict(_open_all(item.source, config))[item.series]
+    return replace(opened, content=item.sha256) if isinstance(opened, SimulatedScan) else opened
+
+
+def _open_all(source: Source, config: PrepareConfig) -> list[tuple[str, CineSource]]:
+    """What a source holds, by series."""
+    path = source.path
+    if source.is_dicom:
+        files = [file for file in sorted(path.iterdir()) if file.is_file() and is_dicom(file)]
+        found = [(cine.name, _simulated(cine, config)) for cine in open_dicom(path, files)]
+        if not found:
+            raise DataError("the DICOM images hold no cine: no place has several times", where=str(path))
+        return [*found]
+    name = path.name.lower()
+    if name.endswith(NIFTI_ENDINGS):
+        return [("", _simulated(open_nifti(path), config))]
+    if name.endswith(".npz"):
+        return [("", _simulated(open_archive(path), config))]
+    return [("", open_cine(path, config.maps))]
+
+
+def _simulated(images: MagnitudeImages, config: PrepareConfig) -> SimulatedScan:
+    return SimulatedScan(images, config)
+
+
+def _hash(files: tuple[Path, ...]) -> str:
+    hashes = [hash_file(file) for file in files]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
+def _person(source: Source, opened: CineSource, config: PrepareConfig) -> str:
+    """Who was scanned: by the pattern that was given, the header, the archive's way of naming, or the folder.
+
+    Raises
+    ------
+    DataError
+        If a pattern was given and the path does not fit it.
+    """
+    if config.person:
+        match = re.search(config.person, source.path.as_posix())
+        if match is None:
+            raise DataError(f"the path does not fit the pattern of persons '{config.person}'", where=str(source.path))
+        return "-".join(part for part in match.groups() if part) or match.group()
+    return opened.person or source.folder_person
