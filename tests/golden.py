@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cinerecon.data.cine import CineData
 from cinerecon.data.tf_checkpoint import read_tf_checkpoint
 from cinerecon.networks.blocks import ConvStack
 from cinerecon.physics.fourier import fft2c
@@ -54,6 +55,15 @@ def assert_gradient_norms(case: Mapping[str, np.ndarray], gradients: Mapping[str
         key = f"gradnorm/{name}" if f"gradnorm/{name}" in case else f"grad/{name}"
         expected = abs(float(case[key]))
         assert abs(float(gradient.norm())) == pytest.approx(expected, rel=1e-3, abs=1e-7), name
+
+
+def released_case(coils: str) -> CineData:
+    """The data of the classical cases in double precision, which `golden_input` has in single."""
+    inputs, several = golden("inputs"), coils == "mc"
+    mask = torch.from_numpy(inputs["mc_mask" if several else "mask"].astype(bool))[:, None]
+    csm = torch.from_numpy(inputs["csm"][0, :, 0]).to(torch.complex128) if several else None
+    image = torch.from_numpy(inputs["image"][0]).to(torch.complex128)
+    return CineData(Encoding(mask, csm, dtype=torch.complex128).forward(image), mask, csm)
 
 
 def published(name: str) -> dict[str, np.ndarray]:

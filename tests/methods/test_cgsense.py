@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import relative_error
 
-from cinerecon.methods.base import encoding_of
+from cinerecon.methods.base import Convergence, encoding_of
 from cinerecon.methods.cgsense import CgSense, CgSenseConfig
 
 
@@ -47,3 +47,16 @@ def test_it_stops_when_the_tolerance_is_reached(make_cine):
 def test_senseless_settings_are_refused(settings):
     with pytest.raises(ValueError, match="greater than or equal"):
         CgSenseConfig(**settings)
+
+
+def test_the_record_of_convergence_is_that_of_the_cost(make_cine):
+    data = make_cine(dtype=torch.complex128)
+    method = CgSense(CgSenseConfig(weight_tikhonov=0.01, n_iterations=12, tolerance=0))
+    method.convergence = Convergence()
+    image, record = method(data), method.convergence
+    error = encoding_of(data).forward(image) - data.kspace
+    expected = float(error.abs().square().sum() + 0.01 * image.abs().square().sum())
+    assert record.cost[-1] == pytest.approx(expected)
+    assert record.data_residual[-1] == pytest.approx(relative_error(error + data.kspace, data.kspace))
+    assert len(record.cost) == 12
+    assert record.cost == sorted(record.cost, reverse=True)

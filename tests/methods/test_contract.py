@@ -10,12 +10,12 @@ from safetensors.torch import save_file
 from cinerecon import networks
 from cinerecon.data.cine import CineData
 from cinerecon.errors import ConfigError
-from cinerecon.methods.base import models_folder
+from cinerecon.methods.base import Convergence, Iterative, models_folder
 from cinerecon.methods.table import METHODS, load_method
 from cinerecon.methods.unrolled import WEIGHTS, read_model
 from cinerecon.metrics.measures import psnr
 
-GAIN_OVER_ZEROFILLED_DB = {"zerofilled": 0.0, "cgsense": 2.0, "ktslr": 8.0}
+GAIN_OVER_ZEROFILLED_DB = {"zerofilled": 0.0, "cgsense": 2.0, "ktslr": 8.0, "ktslr-reference": 6.0, "lps": 4.0}
 """What a classical method must gain on the small beating cine with 4 coils."""
 
 
@@ -24,6 +24,8 @@ def name(request):
     return request.param
 
 
+FEW = {"ktslr-reference": ["n_outer=3", "n_inner=3"]}
+"""Settings that spare a slow method most of its iterations."""
 SMALL = ["architecture.n_cascades=3", "architecture.n_channels=4"]
 """For networks that come without weights: they keep the contract whatever their weights and size."""
 
@@ -31,7 +33,7 @@ SMALL = ["architecture.n_cascades=3", "architecture.n_channels=4"]
 @pytest.fixture
 def method(name, tmp_path):
     if METHODS[name].kind == "classical" or (models_folder() / name / WEIGHTS).exists():
-        return load_method(name)
+        return load_method(name, FEW.get(name, ()))
     config = read_model(name)[0].with_settings(SMALL)
     torch.manual_seed(0)
     save_file(networks.build(config.network, config.architecture).state_dict(), tmp_path / WEIGHTS)
@@ -89,6 +91,19 @@ def test_progress_runs_to_its_end(method, make_cine):
     assert all(0 <= done <= total for done, total in calls)
 
 
+def test_a_record_of_convergence_is_kept_and_changes_nothing(method, make_cine):
+    if not isinstance(method, Iterative):
+        pytest.skip("makes no record")
+    data = make_cine()
+    image = method(data)
+    method.convergence = Convergence()
+    assert relative_error(method(data), image) < 1e-5
+    record = method.convergence
+    assert len(record.cost) == len(record.data_residual) == len(record.change) > 1
+    assert 0 < record.data_residual[-1] < 1
+    assert 0 <= record.change[-1] < record.change[0]
+
+
 def test_a_wrong_setting_names_the_nearest_one(name):
     config_class, _ = METHODS[name].load()
     fields = list(config_class.model_fields)
@@ -111,5 +126,7 @@ def test_linear_methods_return_the_truth_from_full_sampling(name, make_cine, n_c
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.kind == "classical"])
 def test_classical_methods_gain_over_zero_filling(name, make_cine):
     data = make_cine()
-    gain = psnr(load_method(name)(data), data.reference) - psnr(load_method("zerofilled")(data), data.reference)
+    gain = psnr(load_method(name, FEW.get(name, ()))(data), data.reference) - psnr(
+        load_method("zerofilled")(data), data.reference
+    )
     assert gain >= GAIN_OVER_ZEROFILLED_DB[name]
