@@ -205,3 +205,28 @@ def test_a_damaged_scan_is_refused(tmp_path):
     with pytest.raises(CineReconError):
         run(scan, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["empty.h5"]
+
+
+def test_the_convergence_of_each_slice_is_kept_where_it_will_be_seen(scan, tmp_path):
+    options = {"model": "lps", "settings": ("n_iterations=6",), "undersample": "uniform:3,acs=4"}
+    report = run(scan, tmp_path, **options)
+    arrays = np.load(tmp_path / "out.npz")
+    for name in ("cost", "data_residual", "change"):
+        assert arrays[f"convergence_{name}"].shape == (2, 6)
+        for part, curve in zip(report.slices, arrays[f"convergence_{name}"], strict=True):
+            assert np.array_equal(part.cine.convergence[name], curve)
+    assert arrays["convergence_data_residual"][0, -1] == pytest.approx(report.slices[0].residual, rel=1e-3)
+    assert not run(scan, tmp_path, "out.h5", **options).slices[0].cine.convergence
+    assert len(run(scan, tmp_path, "b.h5", verbose=True, **options).slices[0].cine.convergence["cost"]) == 6
+    assert not run(scan, tmp_path, "b.npz", verbose=True).slices[0].cine.convergence
+
+
+def test_slices_that_took_different_numbers_of_iterations(tmp_path):
+    from cinerecon.data.image import CineImage
+    from cinerecon.data.npz import write_npz
+
+    image = np.ones((2, 4, 4), np.complex64)
+    curves = [{"cost": np.array([3.0, 2.0, 1.0])}, {"cost": np.array([5.0])}]
+    write_npz(tmp_path / "out.npz", [CineImage(image, convergence=curve) for curve in curves])
+    expected = [[3, 2, 1], [5, np.nan, np.nan]]
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npz")["convergence_cost"], expected)

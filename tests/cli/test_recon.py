@@ -1,0 +1,53 @@
+"""What `recon --verbose` tells of the iterations."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from cinerecon.cli.main import app
+from cinerecon.cli.recon import some_iterations
+from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scan") / "scan.h5"
+    simulate_scan(path, SimulateConfig(frames=4, ky=32, kx=36, coils=3, slices=1, undersample="uniform:2,acs=4"))
+    return path
+
+
+def recon(scan, tmp_path, *arguments):
+    result = CliRunner().invoke(app, ["recon", str(scan), "-o", str(tmp_path / "out.h5"), *arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_first_and_last_iteration_are_shown_and_few_between():
+    assert some_iterations(1) == [0]
+    assert some_iterations(5) == [0, 1, 2, 3, 4]
+    for n_iterations in (12, 13, 40, 101, 1000):
+        shown = some_iterations(n_iterations)
+        assert shown[0] == 0
+        assert shown[-1] == n_iterations - 1
+        assert 6 <= len(shown) <= 13
+
+
+def test_verbose_shows_cost_residual_and_change(scan, tmp_path):
+    output = recon(scan, tmp_path, "--model", "cgsense", "--set", "n_iterations=3", "--verbose")
+    heading = next(n for n, line in enumerate(output.splitlines()) if "data residual" in line)
+    rows = [line.split() for line in output.splitlines()[heading + 1 : heading + 4]]
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    costs = [float(row[1]) for row in rows]
+    assert costs == sorted(costs, reverse=True)
+    assert "data residual" not in recon(scan, tmp_path, "--model", "cgsense", "--force")
+
+
+def test_a_method_without_iterations_says_so(scan, tmp_path):
+    assert "zerofilled keeps no record" in recon(scan, tmp_path, "--model", "zerofilled", "--verbose")
+
+
+def test_json_holds_the_whole_record(scan, tmp_path):
+    output = recon(scan, tmp_path, "--model", "lps", "--set", "n_iterations=15", "--verbose", "--json")
+    (part,) = json.loads(output)["slices"]
+    assert len(part["convergence"]["cost"]) == len(part["convergence"]["change"]) == 15
