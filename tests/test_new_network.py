@@ -16,8 +16,8 @@ FILE, LINE, RECIPE = (
     for before in ("`cinerecon/networks/plainnet.py`", "The line in `NETWORKS`", "`models/plainnet/model.yaml`")
 )
 TINY = (
-    *("--set", "training.n_steps=2", "--set", "training.n_validation=1", "--set", "training.cases.n_phantoms=1"),
-    *("--set", "training.cases.matrix=[48, 48]", "--set", "training.patches.ky=[48]"),
+    *("--set", "training.n_steps=2", "--set", "training.n_validation=1", "--set", "training.data.crops=48x32"),
+    *("--set", "training.data.sources.phantom={kind: phantom, n_cases: 1, matrix: [48, 48]}"),
 )
 
 

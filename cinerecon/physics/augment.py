@@ -17,6 +17,8 @@ from torch import Tensor
 from cinerecon.config import Config
 from cinerecon.physics.fourier import fft1c, ifft1c
 
+DARK = 0.01
+
 
 class AugmentConfig(Config):
     """How a cine is varied; what moves pixels by fractions is drawn for the whole image, before a part is cut out."""
@@ -116,10 +118,11 @@ def move(image: Tensor, config: AugmentConfig, rng: Generator) -> Tensor:
 def draw_gain(image: Tensor, config: AugmentConfig, rng: Generator) -> Tensor:
     """What to multiply an image ``(frames, y, x)``, or each of its coil images, with to vary intensity and phase.
 
-    The magnitude m becomes scale m^gamma; coil images keep their ratios, so maps stay what they are.
+    The magnitude m becomes scale m^gamma; what is darker than 1 % of unit scale is noise or air, and keeps its
+    contrast. Coil images keep their ratios, so maps stay what they are.
     """
     gamma, scale = rng.uniform(*config.gamma), np.exp(rng.uniform(*np.log(config.scale)))
-    gain = float(scale) * image.abs().clamp(min=1e-6).pow(float(gamma) - 1)
+    gain = float(scale) * image.abs().clamp(min=DARK).pow(float(gamma) - 1)
     turn = rng.uniform(-math.pi, math.pi)
     phase = draw_smooth_phase(rng, (image.shape[-2], image.shape[-1]), config.phase)
     return torch.polar(gain, (phase + turn * config.turn_phase).expand(gain.shape))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from cinerecon.errors import ConfigError, DataError
 from cinerecon.methods.base import Convergence, Iterative, Reconstructor, encoding_of, model_label
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
-from cinerecon.physics.sampling import acs_block, net_acceleration, parse_mask
+from cinerecon.physics.sampling import MaskSpec, acs_block, net_acceleration
 from cinerecon.workflows.intake import CineSource, IntakeConfig, open_cine, require_cine
 from cinerecon.workflows.machine import peak_memory_mb, pick_device
-from cinerecon.workflows.undersample import undersample
+from cinerecon.workflows.undersample import parse_sampling, undersample
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction done so far."""
@@ -224,18 +224,19 @@ def _outside_training(method: Reconstructor, data: CineData) -> list[str]:
     card = getattr(method.config, "card", None)
     if card and card.file:
         return [f"imported weights, trained on {card.trained_on}: what differs from that, they do not know"]
-    training = getattr(method.config, "training", None)
-    patches = training.get("patches") if isinstance(training, dict) else None
-    masks = patches.get("masks") if isinstance(patches, dict) else None
-    if not masks:
-        return []
-    largest = max(parse_mask(text).acceleration for text in masks)
+    recipe = getattr(method.config, "training", None)
+    for key in ("data", "masks"):
+        recipe = recipe.get(key) if isinstance(recipe, dict) else None
+    largest = 0.0
+    for pattern in map(parse_sampling, recipe or ()):
+        with suppress(ConfigError):  # it need not fit this matrix
+            if isinstance(pattern, MaskSpec):
+                largest = max(largest, net_acceleration(pattern.draw(data.n_frames, *data.matrix)))
     found = net_acceleration(data.mask)
-    if found <= BEYOND_TRAINING * largest:
+    if not largest or found <= BEYOND_TRAINING * largest:
         return []
-    return [
-        f"acceleration is {found:.1f}, the network was trained up to {largest:g}: expect errors that look like anatomy"
-    ]
+    what = f"acceleration is {found:.1f}, the network was trained up to {largest:.3g}"
+    return [f"{what}: expect errors that look like anatomy"]
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 import yaml
 from pydantic import Field
@@ -21,10 +20,9 @@ from torch import Tensor, nn
 from cinerecon import networks
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import CineReconError, FileError
-from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import load_method
 from cinerecon.methods.unrolled import RECIPE, WEIGHTS, Card, ModelConfig, load_weights, write_model
-from cinerecon.workflows.dataset import Batch, CaseConfig, PatchConfig, draw_batch, load_cases, make_cases
+from cinerecon.workflows.dataset import PARTS, Batch, Batches, DataConfig, load_batches, open_pool
 
 LAST = "last.pt"
 LOG = "log.csv"
@@ -34,7 +32,7 @@ class TrainConfig(Config):
     """How to train."""
 
     n_steps: int = Field(10_000, ge=1, description="optimiser steps")
-    batch_size: int = Field(1, ge=1, description="strips per step, see patches.n_windows")
+    batch_size: int = Field(1, ge=1, description="strips per step, see data.n_windows")
     learning_rate: float = Field(1e-3, gt=0, description="peak of the cosine schedule")
     n_warmup: int = Field(200, ge=0, description="steps of linear warm-up")
     loss: Literal["mse", "rmse"] = Field("mse", description="mean squared error, or per patch its square root")
@@ -42,10 +40,9 @@ class TrainConfig(Config):
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
     average: float = Field(0.999, ge=0, lt=1, description="decay of the running average of the weights")
     save_every: int = Field(250, ge=1, description="steps between checkpoints, each with a validation")
-    n_validation: int = Field(8, ge=1, description="fixed patches of unseen phantoms")
+    n_validation: int = Field(8, ge=1, description="fixed batches of cases that training never sees")
     seed: int = Field(0, description="seed of weights, patches, masks and noise")
-    cases: CaseConfig = Field(default_factory=CaseConfig, description="whole cines")
-    patches: PatchConfig = Field(default_factory=PatchConfig, description="pieces of them")
+    data: DataConfig = Field(default_factory=DataConfig, description="what to train on")
 
 
 class Recipe(ModelConfig):
@@ -107,6 +104,7 @@ def train(
     *,
     real: Path | None = None,
     cases: Path | None = None,
+    workers: int = 0,
     weights: Path | None = None,
     resume: bool = False,
     max_seconds: float = math.inf,
@@ -121,9 +119,11 @@ def train(
     run
         Folder for recipe, log, state and weights; made if missing.
     real
-        Folder of real magnitude cines, see `make_cases`.
+        Folder of measured magnitude cines, for a source ``series`` that names none.
     cases
-        Folder where whole cines are kept; None means ``cases/`` in the run folder.
+        Folder where simulated cines are kept; None means ``cases/`` in the run folder.
+    workers
+        Processes that draw batches ahead of time; batches are the same with any number of them.
     weights
         Weights to begin with, to fine-tune a network; None means random ones.
     resume
@@ -147,15 +147,15 @@ def train(
     if (run / LAST).exists() != resume:
         what = "there is a run already" if not resume else "there is nothing to resume"
         raise FileError(what, where=str(run), hint="--resume, or another folder")
-    pool = load_cases(make_cases(cases or run / "cases", config.cases, real))
     start = load_method(recipe.start.method, recipe.start.settings) if recipe.start else None
-    validation = draw_validation(config, run / "validation", start)
+    seen, unseen = (open_pool(config.data, cases or run / "cases", part, real) for part in PARTS)
+    drawn = Batches(seen, config.data, config.batch_size, (config.seed, 1), start)
+    held_out = Batches(unseen, config.data, 1, (config.seed, 2), start)
+    validation = [held_out[number] for number in range(config.n_validation)]
 
     state = begin(recipe, run, weights, resume=resume)
     losses, began, out_of_time = [], time.monotonic(), False
-    while state.done < config.n_steps and not out_of_time:
-        rng = np.random.default_rng([config.seed, 1, state.done])
-        batch = draw_batch(pool, config.patches, config.batch_size, rng, start)
+    for batch in load_batches(drawn, range(state.done, config.n_steps), workers):
         loss = loss_of(state.net, batch, config)
         if not torch.isfinite(loss):
             what = f"the loss is {loss.item()} at step {state.done}"
@@ -171,6 +171,8 @@ def train(
             save(state, run, recipe)
             log(run / LOG, step)
             report(step)
+        if out_of_time:
+            break
 
 
 def begin(recipe: Recipe, run: Path, weights: Path | None, *, resume: bool) -> State:
@@ -225,15 +227,6 @@ def follow(average: nn.Module, net: nn.Module, decay: float) -> None:
     """Move the averaged weights towards the present ones."""
     for slow, fast in zip(average.parameters(), net.parameters(), strict=True):
         slow.lerp_(fast, 1 - decay)
-
-
-def draw_validation(config: TrainConfig, folder: Path, start: Reconstructor | None) -> list[Batch]:
-    """Fixed patches of phantoms that training never sees."""
-    unseen = CaseConfig(
-        n_phantoms=min(4, config.n_validation), matrix=config.cases.matrix, seed=config.cases.seed + 1000
-    )
-    pool, rng = load_cases(make_cases(folder, unseen)), np.random.default_rng([config.seed, 2])
-    return [draw_batch(pool, config.patches, 1, rng, start) for _ in range(config.n_validation)]
 
 
 @torch.no_grad()

@@ -166,7 +166,7 @@ def test_an_acceleration_beyond_training_is_warned_of(scan, tmp_path, monkeypatc
         config = None
 
         def __init__(self):
-            self.config = ModelConfig(network="slrnet", training={"patches": {"masks": ["gaussian:2", "uniform:3"]}})
+            self.config = ModelConfig(network="slrnet", training={"data": {"masks": {"gaussian:2": 1, "uniform:3": 2}}})
 
     monkeypatch.setattr(recon, "load_method", lambda *args, **options: Trained())
     assert not run(scan, tmp_path, undersample="kt-equispaced:3,acs=0").warnings

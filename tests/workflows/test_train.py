@@ -22,15 +22,16 @@ RECIPE = {
         "save_every": 15,
         "learning_rate": 5e-3,
         "n_validation": 2,
-        "cases": {"n_phantoms": 2, "matrix": [40, 40], "n_coils": 2, "mask": "gaussian:3"},
         "batch_size": 2,
-        "patches": {
+        "data": {
+            "sources": {
+                "phantom": {"kind": "phantom", "n_cases": 2, "matrix": [40, 40], "n_coils": 2, "mask": "gaussian:3"}
+            },
+            "crops": "40x16",
             "n_frames": 5,
             "n_windows": 1,
-            "ky": [40],
-            "x": 16,
             "coils": [1, 2],
-            "masks": ["gaussian:3"],
+            "masks": "gaussian:3",
             "noise_free": 1.0,
         },
     },
@@ -57,24 +58,33 @@ def test_training_improves_and_leaves_weights_that_load(folder):
     assert len((folder / "run" / "log.csv").read_text().splitlines()) == 3
 
 
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(folder):
-    train(_recipe(), folder / "whole", cases=folder / "cases")
-    original = training.draw_batch
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(folder, monkeypatch, workers):
+    train(_recipe(), folder / f"whole{workers}", cases=folder / "cases")
+    run, original, steps = folder / f"halted{workers}", training.descend, []
 
     def stop(*arguments):
-        if stop.left == 0:
+        steps.append(arguments)
+        if len(steps) > 17:
             raise KeyboardInterrupt
-        stop.left -= 1
-        return original(*arguments)
+        original(*arguments)
 
-    stop.left = 17 + 2  # two are drawn for the validation
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "draw_batch", stop)
-        train(_recipe(), folder / "halted", cases=folder / "cases")
+    monkeypatch.setattr(training, "descend", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(_recipe(), run, cases=folder / "cases", workers=workers)
+    monkeypatch.undo()
     with pytest.raises(FileError, match="already"):
-        train(_recipe(), folder / "halted", cases=folder / "cases")
-    train(_recipe(), folder / "halted", cases=folder / "cases", resume=True)
-    expected, found = (load_file(folder / name / "weights.safetensors") for name in ("whole", "halted"))
+        train(_recipe(), run, cases=folder / "cases")
+    train(_recipe(), run, cases=folder / "cases", workers=workers, resume=True)
+    expected, found = (load_file(path / "weights.safetensors") for path in (folder / f"whole{workers}", run))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_time_is_up_between_two_checkpoints(folder):
+    train(_recipe(), folder / "short", cases=folder / "cases", max_seconds=0)
+    train(_recipe(), folder / "short", cases=folder / "cases", resume=True)
+    train(_recipe(), folder / "long", cases=folder / "cases")
+    expected, found = (load_file(folder / name / "weights.safetensors") for name in ("long", "short"))
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import relative_error
+
+from cinerecon.errors import DataError, FileError
+from cinerecon.physics.augment import AugmentConfig
+from cinerecon.workflows.dataset import PhantomSource, SeriesSource
+from cinerecon.workflows.dataset.simulated import phantom_cases, series_cases
+
+REAL = Path("../shared/real")
+
+
+def image_of(case):
+    _, _, y, x = case.shape
+    window = (slice(0, y), slice(0, x))
+    return case.cut(np.arange(case.shape[0]), window, 1, AugmentConfig(), np.random.default_rng(0)).target
+
+
+def test_phantoms_differ_and_have_the_sizes_promised(tmp_path):
+    cases = phantom_cases(PhantomSource(matrix=(40, 36), n_coils=2, n_cases=2), tmp_path)
+    assert len(cases) == 2
+    first, second = (image_of(case) for case in cases)
+    assert first.shape == (25, 40, 36) == (cases.shape[0], *cases.shape[2:])
+    assert relative_error(first, second) > 0.1
+    with pytest.raises(IndexError):
+        cases[2]
+
+
+def test_variants_of_a_series_differ(tmp_path, write_series):
+    source = SeriesSource(n_variants=2, matrix=(48, 48), n_coils=2)
+    cases = series_cases(write_series(tmp_path / "kept.npz"), source, tmp_path)
+    first, second = (image_of(case) for case in cases)
+    assert first.shape == (4, 48, 48)
+    assert relative_error(first.abs(), second.abs()) > 0.1
+
+
+def test_damaged_series_are_said_to_be(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"nonsense")
+    np.savez(tmp_path / "b.npz", magnitude=np.ones((2, 8, 8)))
+    for name, error in (("a", FileError), ("b", DataError)):
+        with pytest.raises(error):
+            series_cases(tmp_path / f"{name}.npz", SeriesSource(), tmp_path)
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the measured series are not here")
+def test_a_measured_series_beats(tmp_path):
+    source = SeriesSource(n_variants=1, matrix=(96, 96), n_coils=2)
+    (case,) = series_cases(REAL / "sax_mid.npz", source, tmp_path)
+    image = image_of(case)
+    assert torch.isfinite(image.abs()).all()
+    assert case.motion().max() > 0.2
