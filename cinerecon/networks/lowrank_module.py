@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from cinerecon.networks.position_aware import PositionAware
 from cinerecon.physics.lowrank import (
     Shrinkage,
     ShrinkageConfig,
@@ -32,7 +33,10 @@ class PlacedLowRankConfig(ShrinkageConfig):
 
 
 class LowRank(nn.Module):
-    """Shrinkage of singular values; the rule's number is learned as `level` (fixed for ``topk_hard``).
+    """Shrinkage of singular values by any rule.
+
+    The rule's number is learned as `level` (fixed for ``topk_hard``; none for the rules that the noise sets), PASS has
+    its convolutions in `position_aware`.
 
     Parameters
     ----------
@@ -50,18 +54,21 @@ class LowRank(nn.Module):
         level = start_level(config)
         start = None if level is None else nn.Parameter(torch.tensor(level), config.shrinkage != "topk_hard")
         self.register_parameter("level", start)
+        self.position_aware: PositionAware | None = None
+        if config.shrinkage == "pass":
+            self.position_aware = PositionAware(gate_layers=config.gate_layers, normalize=config.normalize_spectrum)
 
     @property
     def rule(self) -> Shrinkage:
-        """The shrinkage rule at the present level."""
+        """The shrinkage rule as it is at present."""
         return self.rule_with(1.0)
 
     def rule_with(self, gain: Tensor | float) -> Shrinkage:
-        """The same with its threshold, if it has one, times a gain."""
-        return make_rule(self.config, self.level, gain)
+        """The same with its threshold or its level, if it has one, times a gain."""
+        return self.position_aware or make_rule(self.config, self.level, gain)
 
     def forward(self, image: Tensor, gain: Tensor | float = 1.0) -> Tensor:
-        """Shrink ``(*batch, frames, y, x)``; `gain` multiplies the threshold of a rule that has one."""
+        """Shrink ``(*batch, frames, y, x)``; `gain` multiplies the threshold or the level of a rule that has one."""
         shrink = shrink_casorati if self.view == "casorati" else shrink_frames
         return shrink(image, self.rule_with(gain))
 

@@ -1,11 +1,27 @@
 """Low rank: shrinkage of singular values, without a singular value decomposition."""
 
+from cinerecon.physics.lowrank.adaptive import AdaptiveTraceNorm, OptimalShrinkage
 from cinerecon.physics.lowrank.config import ShrinkageConfig, ShrinkageName, make_rule, start_level
-from cinerecon.physics.lowrank.rules import RelativeSoft, Schatten, Shrinkage, Spectrum, TopKHard, TopKSoft
+from cinerecon.physics.lowrank.rules import (
+    AbsoluteSoft,
+    Measured,
+    NuclearMinusFrobenius,
+    RelativeSoft,
+    Schatten,
+    Shrinkage,
+    Spectrum,
+    TopKHard,
+    TopKSoft,
+)
 from cinerecon.physics.lowrank.spectral import shrink_matrix
 from cinerecon.physics.lowrank.views import shrink_casorati, shrink_frames, shrink_patches
 
 __all__ = [
+    "AbsoluteSoft",
+    "AdaptiveTraceNorm",
+    "Measured",
+    "NuclearMinusFrobenius",
+    "OptimalShrinkage",
     "RelativeSoft",
     "Schatten",
     "Shrinkage",

@@ -1,15 +1,34 @@
 """Which shrinkage rule, and where its numbers begin: the settings that networks and classical methods inherit."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 from torch import Tensor
 
-from cinerecon.config import Config
+from cinerecon.config import Config, nearest_name
 from cinerecon.errors import ConfigError
-from cinerecon.physics.lowrank.rules import RelativeSoft, Shrinkage, TopKHard, TopKSoft
+from cinerecon.physics.lowrank.adaptive import AdaptiveTraceNorm, OptimalShrinkage
+from cinerecon.physics.lowrank.rules import (
+    AbsoluteSoft,
+    NuclearMinusFrobenius,
+    RelativeSoft,
+    Schatten,
+    Shrinkage,
+    TopKHard,
+    TopKSoft,
+)
 
-ShrinkageName = Literal["topk_hard", "topk_soft", "relative_soft"]
+ShrinkageName = Literal[
+    "topk_hard",
+    "topk_soft",
+    "relative_soft",
+    "absolute_soft",
+    "schatten",
+    "nuclear_minus_frobenius",
+    "optimal",
+    "adaptive_trace",
+    "pass",
+]
 
 
 class ShrinkageConfig(Config):
@@ -17,15 +36,33 @@ class ShrinkageConfig(Config):
 
     shrinkage: ShrinkageName = Field("topk_hard", description="rule for the singular values")
     rank: int = Field(1, ge=1, description="k of the top-k rules, at the start")
-    threshold: float = Field(-2.0, description="theta of the relative rule, at the start")
+    threshold: float = Field(
+        -2.0, description="theta of the relative rule, at the start: sigmoid(theta) of the largest"
+    )
+    level: float = Field(
+        0.1, ge=0, description="level of the absolute, Schatten and nuclear-minus-Frobenius rules, at the start"
+    )
+    p: float = Field(0.5, gt=0, le=1, description="exponent of the Schatten rule; 1 is soft thresholding")
+    noise: float | None = Field(
+        None, gt=0, description="noise of real and imaginary part, for the adaptive trace norm; null: unknown"
+    )
+    gate_layers: Literal[2, 3] = Field(3, description="convolutions of the gate of the position-aware rule")
+    normalize_spectrum: bool = Field(False, description="position-aware rule: bring the largest value to 1 first")
 
 
 def start_level(config: ShrinkageConfig) -> float | None:
     """The number that a network may learn for the rule, at the start; None for a rule without one."""
-    return config.threshold if config.shrinkage == "relative_soft" else float(config.rank)
+    match config.shrinkage:
+        case "topk_hard" | "topk_soft":
+            return float(config.rank)
+        case "relative_soft":
+            return config.threshold
+        case "absolute_soft" | "schatten" | "nuclear_minus_frobenius":
+            return config.level
+    return None
 
 
-def make_rule(config: ShrinkageConfig, level: Tensor | float | None = None, gain: Tensor | float = 1.0) -> Shrinkage:
+def make_rule(config: ShrinkageConfig, level: Tensor | None = None, gain: Tensor | float = 1.0) -> Shrinkage:
     """The rule that the settings name.
 
     Parameters
@@ -33,15 +70,33 @@ def make_rule(config: ShrinkageConfig, level: Tensor | float | None = None, gain
     config
         Settings.
     level
-        The rule's main number in the place of the configured one, e.g. a learned parameter: k, theta, or the threshold.
+        A learned number in the place of the configured one: k, theta, or the level.
     gain
-        Factor on the threshold of a rule that has one.
+        Factor on the threshold or the level of a rule that has one.
+
+    Raises
+    ------
+    ConfigError
+        If the rule has weights to be learned, as PASS has: only a network can hold it.
     """
+    start = start_level(config)
+    number = level if level is not None else (0.0 if start is None else start)
     match config.shrinkage:
         case "topk_hard":
-            return TopKHard(config.rank if level is None else int(level))
+            return TopKHard(int(number))
         case "topk_soft":
-            return TopKSoft(float(config.rank) if level is None else level)
+            return TopKSoft(number)
         case "relative_soft":
-            return RelativeSoft(config.threshold if level is None else level, gain)
-    raise ConfigError(f"no rule is called '{config.shrinkage}'")
+            return RelativeSoft(number, gain)
+        case "absolute_soft":
+            return AbsoluteSoft(number * gain)
+        case "schatten":
+            return Schatten(number * gain, config.p)
+        case "nuclear_minus_frobenius":
+            return NuclearMinusFrobenius(number * gain)
+        case "optimal":
+            return OptimalShrinkage()
+        case "adaptive_trace":
+            return AdaptiveTraceNorm(config.noise)
+    known = [name for name in get_args(ShrinkageName) if name != "pass"]
+    raise ConfigError(f"'{config.shrinkage}' is learned by networks only", hint=nearest_name("", known))

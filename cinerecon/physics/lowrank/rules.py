@@ -29,11 +29,14 @@ class Spectrum:
         Rows and columns of each matrix.
     is_complex
         Whether its entries are complex, which doubles the degrees of freedom of noise in it.
+    n_sibling_axes
+        How many of the last batch axes count matrices of the same series: 1 where each frame is a matrix.
     """
 
     values: Tensor
     shape: tuple[int, int]
     is_complex: bool
+    n_sibling_axes: int = 0
 
     @property
     def largest(self) -> Tensor:
@@ -58,7 +61,10 @@ class Shrinkage(Protocol):
         ...
 
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:
-        """Shares w ``(*batch, n)`` of singular values ``(*batch, n)``, elementwise."""
+        """Shares w ``(*batch, n)`` of singular values ``(*batch, n)``, elementwise.
+
+        A rule that keeps everything says so of a value of zero too: small values may come as zero.
+        """
         ...
 
     def cutoff(self, leading: Tensor) -> Tensor | None:
@@ -125,7 +131,7 @@ class Schatten:
         (level,) = measured
         positive = values > 0
         share = 1 - level * torch.where(positive, values, 1.0) ** (self.p - 2)
-        return torch.where(positive, share.clamp(min=0), 0.0)
+        return torch.where(positive, share.clamp(min=0), (level == 0).to(share.dtype))
 
     def cutoff(self, leading: Tensor) -> Tensor:
         """Where s = level s^(p - 1)."""

@@ -6,6 +6,7 @@ stay finite where singular values repeat or vanish and that of the singular valu
 Krein; Higham, Functions of Matrices, theorem 3.11, 10.1137/1.9780898717778).
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,32 +17,33 @@ from cinerecon.physics.lowrank.rules import Measured, Shrinkage, Spectrum
 from cinerecon.physics.lowrank.truncated import apply_shares, shrink_leading
 
 
-def shrink_matrix(matrix: Tensor, rule: Shrinkage) -> Tensor:
-    """Shrink the singular values of matrices ``(*batch, rows, columns)``."""
+def shrink_matrix(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> Tensor:
+    """Shrink the singular values of matrices ``(*batch, rows, columns)``; see `Spectrum` for their siblings."""
     if matrix.shape[-2] > matrix.shape[-1]:
-        return shrink_matrix(matrix.mT, rule).mT
+        return shrink_matrix(matrix.mT, rule, n_sibling_axes).mT
     if torch.is_grad_enabled():
-        return spectral_function(matrix, rule) @ matrix
-    return shrink_leading(matrix, rule, otherwise=_shrink_all)
+        return _spectral_function(matrix, rule, n_sibling_axes) @ matrix
+    return shrink_leading(matrix, rule, partial(_shrink_all, n_sibling_axes=n_sibling_axes))
 
 
-def _shrink_all(matrix: Tensor, rule: Shrinkage) -> Tensor:
+def _shrink_all(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> Tensor:
     squares, vectors = decompose(matrix, rule)
-    shares, _ = _shares(singular_values(squares), matrix, rule)
+    shares, _ = _shares(singular_values(squares), matrix, rule, n_sibling_axes)
     return apply_shares(vectors, shares, matrix)
 
 
-def spectral_function(matrix: Tensor, rule: Shrinkage) -> Tensor:
+def _spectral_function(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int) -> Tensor:
     """w(G^(1/2)) ``(*batch, rows, rows)``, rows <= columns, differentiable everywhere."""
     squares, vectors, anchor = _Decompose.apply(matrix, rule)
-    shares, measured = _shares(singular_values(squares), matrix, rule)
+    shares, measured = _shares(singular_values(squares), matrix, rule, n_sibling_axes)
     slopes = _slopes(squares.detach(), rule, measured)
     return _Assemble.apply(anchor, shares, slopes, squares.detach(), vectors, rule.tie_width).to(matrix.dtype)
 
 
-def _shares(values: Tensor, matrix: Tensor, rule: Shrinkage) -> tuple[Tensor, Measured]:
+def _shares(values: Tensor, matrix: Tensor, rule: Shrinkage, n_sibling_axes: int) -> tuple[Tensor, Measured]:
     """Shares, NaN where values are, and what was measured for them."""
-    measured = rule.measure(Spectrum(values, (matrix.shape[-2], matrix.shape[-1]), matrix.is_complex()))
+    shape = (matrix.shape[-2], matrix.shape[-1])
+    measured = rule.measure(Spectrum(values, shape, matrix.is_complex(), n_sibling_axes))
     return rule.share(values, *measured) + 0 * values, measured
 
 

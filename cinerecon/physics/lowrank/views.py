@@ -11,13 +11,14 @@ from cinerecon.physics.lowrank.spectral import shrink_matrix
 def shrink_casorati(image: Tensor, rule: Shrinkage) -> Tensor:
     """Shrink the singular values of the Casorati matrix (voxels x frames) of a series ``(*batch, frames, y, x)``."""
     require_axes("image", image, IMAGE)
-    return shrink_matrix(image.flatten(-2), rule).view_as(image)
+    alone = image.flatten(-2).unsqueeze(-3)  # a rule may look at the matrices beside: other series are not beside it
+    return shrink_matrix(alone, rule).view_as(image)
 
 
 def shrink_frames(image: Tensor, rule: Shrinkage) -> Tensor:
     """Shrink the singular values of each frame (y x x) of a series ``(*batch, frames, y, x)``."""
     require_axes("image", image, IMAGE)
-    return shrink_matrix(image, rule)
+    return shrink_matrix(image, rule, n_sibling_axes=1)
 
 
 def shrink_patches(image: Tensor, rule: Shrinkage, size: int, shift: tuple[int, int] = (0, 0)) -> Tensor:
@@ -43,5 +44,9 @@ def shrink_patches(image: Tensor, rule: Shrinkage, size: int, shift: tuple[int, 
     padded = pad(image, (left, -(x + left) % size, top, -(y + top) % size))
     squares = padded.unflatten(-2, (-1, size)).unflatten(-1, (-1, size))  # (frames, n_y, size, n_x, size)
     squares = squares.movedim((-4, -2), (-5, -4))  # (n_y, n_x, frames, size, size)
-    shrunk = shrink_matrix(squares.flatten(-2), rule).unflatten(-1, (size, size)).movedim((-5, -4), (-4, -2))
+    shrunk = (
+        shrink_matrix(squares.flatten(-2), rule, n_sibling_axes=2)
+        .unflatten(-1, (size, size))
+        .movedim((-5, -4), (-4, -2))
+    )
     return shrunk.reshape(padded.shape)[..., top : top + y, left : left + x]
