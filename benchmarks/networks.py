@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from cinerecon.networks import NETWORKS, build
 from cinerecon.physics.operators import Encoding
-from cinerecon.workflows.machine import peak_memory_mb
+from cinerecon.workflows.machine import keep_large_blocks, peak_memory_mb
 
 N_SGEMM = 2048
 
@@ -64,6 +64,7 @@ def count_operations(net: nn.Module, kspace: Tensor, encoding: Encoding) -> int:
 
 @torch.inference_mode()
 def show_speed(names: list[str], size: list[int], repeats: int, device: str) -> None:
+    keep_large_blocks()
     left, right = (torch.randn(N_SGEMM, N_SGEMM, device=device) for _ in range(2))
     kspace, encoding = make_case(size, 1, None, device)
     print("| network | parameters | convolutions [TFLOP] | seconds | [GFLOP/s] | sgemm [GFLOP/s] | share |")

@@ -71,7 +71,7 @@ class BidirectionalRecurrence(Recurrence):
         frames = self.combine(features, before).split(n_batch)
         both, steps = None, []  # the two directions are one batch
         for first, last in zip(frames, reversed(frames), strict=True):
-            both = (torch.cat((first, last)) + convolve(self.from_neighbour, both)).relu_()
+            both = torch.cat((first, last)).add_(convolve(self.from_neighbour, both)).relu_()
             steps.append(both.split(n_batch))
         forwards, backwards = zip(*steps, strict=True)
         return torch.cat(forwards) + torch.cat(backwards[::-1])

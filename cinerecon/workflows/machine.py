@@ -1,5 +1,6 @@
-"""The machine a workflow runs on: its device, and the memory this process has taken."""
+"""The machine a workflow runs on: its device, and the memory this process takes."""
 
+import ctypes
 import resource
 import sys
 
@@ -32,3 +33,16 @@ def peak_memory_mb(device: str = "cpu") -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def keep_large_blocks() -> None:
+    """Let this process keep the memory of freed arrays for the next ones, where the C library is glibc.
+
+    Else the kernel takes back and clears anew all that is larger than 32 MB, at each allocation: a fifth of the time of
+    a network of one coil, half with eight. Peak memory grows by a fifth to a third.
+    """
+    libc = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+    if libc is not None and hasattr(libc, "mallopt"):
+        trim_threshold, mmap_threshold = -1, -3  # malloc.h
+        libc.mallopt(mmap_threshold, 2**30)
+        libc.mallopt(trim_threshold, 2**31 - 1)

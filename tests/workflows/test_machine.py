@@ -1,0 +1,46 @@
+import subprocess
+import sys
+
+import pytest
+
+from cinerecon.errors import ConfigError
+from cinerecon.workflows.machine import peak_memory_mb, pick_device
+
+FAULTS = """
+import resource, torch
+from cinerecon.workflows.machine import keep_large_blocks
+{call}
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.zeros(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print([faults() for _ in range(5)][-1])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of the C library of Linux")
+def test_memory_of_freed_arrays_is_kept_for_the_next_ones():
+    pages = 2**26 // 4096
+    counts = {}
+    for call in ("pass", "keep_large_blocks()"):
+        run = subprocess.run(
+            [sys.executable, "-c", FAULTS.format(call=call)], capture_output=True, text=True, check=True
+        )
+        counts[call] = int(run.stdout)
+    if counts["pass"] < pages // 2:
+        pytest.skip("this C library, or these pages, keep it anyway")
+    assert counts["keep_large_blocks()"] < pages // 100
+
+
+def test_peak_memory_counts_what_was_held():
+    before = peak_memory_mb()
+    block = bytearray(400 * 2**20)
+    assert peak_memory_mb() >= before
+    assert peak_memory_mb() > len(block) / 2**20
+
+
+def test_a_device_that_is_not_there_is_named():
+    assert pick_device("cpu") == "cpu"
+    with pytest.raises(ConfigError, match="no device 'mars'"):
+        pick_device("mars")
