@@ -36,5 +36,8 @@ def evaluate(
     for s in summarise(scores):
         quality = f"{s.psnr:.2f} ± {s.psnr_sd:.2f} | {s.ssim:.4f} ± {s.ssim_sd:.4f}"
         print(f"| {s.method} | {s.sampling} | {s.n_coils} | {s.n_slices} | {quality} | {s.seconds:.1f} |")
+    for text in sorted({score.marks for score in scores} - {""}):
+        n = len({(score.scan, score.slice) for score in scores if score.marks == text})
+        console.print(f"warning  {n} slices are marked: {text}")
     for path in write_scores(scores, output) if output else []:
         print(f"wrote    {path}")

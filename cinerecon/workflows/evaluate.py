@@ -17,7 +17,7 @@ from cinerecon.errors import DataError, FileError
 from cinerecon.methods.base import Reconstructor, model_label
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import compare
-from cinerecon.workflows.intake import intake
+from cinerecon.workflows.intake import open_cine
 from cinerecon.workflows.machine import pick_device
 from cinerecon.workflows.undersample import undersample
 
@@ -42,6 +42,8 @@ class Score:
         Of the magnitude.
     seconds
         Wall time of the reconstruction alone [s].
+    marks
+        What makes it look other than on a measured scan, e.g. simulated phase, separated by semicolons.
     """
 
     scan: str
@@ -53,6 +55,7 @@ class Score:
     ssim: float
     nmse: float
     seconds: float
+    marks: str = ""
 
 
 def evaluate(
@@ -98,9 +101,11 @@ def evaluate(
     patterns = list(patterns)
     scores = []
     for path in list_scans(scans):
-        for data in intake(path):
+        source = open_cine(path)
+        for number in range(source.n_slices):
+            data = source.read_slice(number).to(device)
             for pattern in patterns:
-                for score in _judge_slice(path, data.to(device), pattern, methods, seed):
+                for score in _judge_slice(path, data, pattern, methods, seed, "; ".join(source.marks)):
                     scores.append(score)
                     report(score)
     return scores
@@ -128,7 +133,7 @@ def list_scans(paths: Iterable[Path]) -> list[Path]:
 
 
 def _judge_slice(
-    path: Path, data: CineData, pattern: str, methods: dict[str, Reconstructor], seed: int
+    path: Path, data: CineData, pattern: str, methods: dict[str, Reconstructor], seed: int, marks: str
 ) -> Iterator[Score]:
     if data.reference is None:
         raise DataError("there is no truth to compare with", where=str(path), hint="a fully sampled scan")
@@ -140,7 +145,7 @@ def _judge_slice(
         seconds = time.perf_counter() - start
         quality = compare(finish_image(image, measured), finish_image(data.reference, data))
         label = model_label(name)
-        yield Score(path.stem, data.meta.slice, data.n_coils, pattern, label, **quality, seconds=seconds)
+        yield Score(path.stem, data.meta.slice, data.n_coils, pattern, label, **quality, seconds=seconds, marks=marks)
 
 
 @dataclass(frozen=True)

@@ -60,12 +60,13 @@ class StoredCase:
             return case.attributes
 
     def _differences(self) -> list[str]:
-        prepared = self._attributes.get("intake", {})
-        asked = self.config.model_dump()
-        names = [name for name in SETTINGS if name in prepared and prepared[name] != _as_stored(asked[name])]
-        texts = [f"{name} {prepared[name]} (asked for: {_as_stored(asked[name])})" for name in names]
+        prepared, asked = self._attributes.get("intake"), self.config.model_dump()
+        if not isinstance(prepared, dict):
+            return []
+        found = [(name, prepared.get(name), asked[name]) for name in SETTINGS if prepared.get(name) != asked[name]]
+        texts = [f"{name} {_in_words(here)} (asked for: {_in_words(there)})" for name, here, there in found]
         return [f"the case was prepared with {', '.join(texts)}, and is taken as it is"] if texts else []
 
 
-def _as_stored(value: object) -> object:
-    return "all" if value is None else value
+def _in_words(value: object) -> str:
+    return "not set" if value is None else str(value)

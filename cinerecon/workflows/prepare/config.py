@@ -77,15 +77,15 @@ class PrepareConfig(Config):
 
 
 def _flat(values: dict[str, object]) -> dict[str, str | int | float | bool]:
-    """Settings as plain numbers and texts; none is ``all``, lists are written out."""
+    """Settings as plain numbers and texts, lists written out; what is not set is left out."""
     flat: dict[str, str | int | float | bool] = {}
     for name, value in values.items():
         if isinstance(value, dict):
             flat |= {f"{name}.{key}": part for key, part in value.items()}
         elif isinstance(value, str | int | float):
             flat[name] = value
-        else:
-            flat[name] = "all" if value is None else json.dumps(value)
+        elif value:
+            flat[name] = json.dumps(value)
     return flat
 
 

@@ -169,7 +169,8 @@ def _open_folder(folder: Path, config: PrepareConfig, *, force: bool) -> list[In
         if stored != config:
             here, asked = stored.model_dump(), config.model_dump()
             name = next(name for name in here if here[name] != asked[name])
-            what = f"the folder was prepared with {name} = {here[name]}, asked for is {asked[name]}"
+            words = ["not set" if value is None else value for value in (here[name], asked[name])]
+            what = f"the folder was prepared with {name} {words[0]}, asked for is {words[1]}"
             raise ConfigError(what, where=str(folder), hint="choose another folder, or prepare it anew with --force")
     if force:
         for row in rows:
