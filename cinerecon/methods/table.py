@@ -61,6 +61,18 @@ def _ktslr_reference() -> tuple[type[Config], Callable[..., Reconstructor]]:
     return KtSlrReferenceConfig, KtSlrReference
 
 
+def _llr() -> tuple[type[Config], Callable[..., Reconstructor]]:
+    from cinerecon.methods.llr import Llr, LlrConfig
+
+    return LlrConfig, Llr
+
+
+def _ttv() -> tuple[type[Config], Callable[..., Reconstructor]]:
+    from cinerecon.methods.ttv import Ttv, TtvConfig
+
+    return TtvConfig, Ttv
+
+
 def _lps() -> tuple[type[Config], Callable[..., Reconstructor]]:
     from cinerecon.methods.lps import Lps, LpsConfig
 
@@ -80,6 +92,8 @@ METHODS = {
         Method("cgsense", "classical", "SENSE by conjugate gradients, frame by frame", _cgsense),
         Method("ktslr", "classical", "k-t SLR: low rank and sparse gradient, by ADMM", _ktslr),
         Method("ktslr-reference", "classical", "k-t SLR as released, to compare with: slow", _ktslr_reference),
+        Method("llr", "classical", "locally low rank: blocks of the image, placed at random", _llr),
+        Method("ttv", "classical", "temporal total variation", _ttv),
         Method("lps", "classical", "L+S: low-rank background plus a rest sparse in temporal frequency", _lps),
         *(Method(name, "deep", summary, _unrolled) for name, (_, summary) in NETWORKS.items()),
         Method("istanet-lr", "deep", "ISTA-Net with the plug-and-play low-rank module", _unrolled),
