@@ -17,6 +17,7 @@ NETWORKS = {
     "lsnet": ("LsNet", "L+S-Net: low-rank part plus learned sparse part"),
     "t2lrnet": ("T2lrNet", "T2LR-Net: low rank in a learned transform domain"),
     "jotlasnet": ("JotlasNet", "JotlasNet: low rank and attention-thresholded sparsity in learned domains"),
+    "passnet": ("PassNet", "PASSNet: position-aware singular value shrinkage, fused with sparsity voxel by voxel"),
 }
 """The one list of all networks: the file, the class in it (its settings are the class with ``Config`` behind its name),
 and a line for the list of methods. A file is imported when its network is built."""

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 import torch
 from golden import assert_gradient_norms, copy_kernels, golden, golden_input, mean_square, published
@@ -13,6 +15,7 @@ from network_checks import (
 )
 
 from cinerecon.networks.lsnet import TOP1, LsNet, LsNetConfig
+from cinerecon.physics.lowrank import ShrinkageName
 
 SMALL = LsNetConfig(n_cascades=3, n_channels=4)
 NAMES = {"thres_coef": "lowrank.level", "gamma": "step"}
@@ -75,7 +78,7 @@ def test_parameter_count_of_the_authors_program():
     assert count(LsNet(TOP1)) == 328_339 - 10  # no threshold is learned
 
 
-@pytest.mark.parametrize("shrinkage", ["relative_soft", "topk_hard", "topk_soft"])
+@pytest.mark.parametrize("shrinkage", get_args(ShrinkageName))
 @pytest.mark.parametrize("coils", [1, 3])
 def test_batched_equals_looped(shrinkage, coils):
     assert_batched_equals_looped(LsNet(SMALL.model_copy(update={"shrinkage": shrinkage})), coils)

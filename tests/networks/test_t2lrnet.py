@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 import torch
 from golden import copy_kernels, golden, golden_input, published
@@ -13,6 +15,7 @@ from network_checks import (
 )
 
 from cinerecon.networks.t2lrnet import T2lrNet, T2lrNetConfig, proximal_step
+from cinerecon.physics.lowrank import ShrinkageName
 from cinerecon.physics.operators import Encoding
 
 ADMM = T2lrNetConfig(n_cascades=3, n_channels=4, step=1.0)
@@ -78,12 +81,12 @@ def test_proximal_step_solves_its_equation(coils):
 
 
 def test_proximal_step_has_the_right_gradient_with_several_coils():
-    kspace, encoding = random_case(frames=2, coils=2, matrix=(3, 4))
-    image = complex_randn(1, 2, 3, 4, seed=5).requires_grad_()
+    kspace, encoding = random_case(frames=1, coils=2, matrix=(3, 3))
+    image = complex_randn(1, 1, 3, 3, seed=5).requires_grad_()
     zerofilled = encoding.adjoint(kspace).requires_grad_()
     weight = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda v, z, w: proximal_step(v, z, encoding, w, 30), (image, zerofilled, weight), atol=1e-6
+        lambda v, z, w: proximal_step(v, z, encoding, w, 12), (image, zerofilled, weight), atol=1e-6
     )
 
 
@@ -95,7 +98,7 @@ def test_ten_solver_steps_are_enough_for_the_published_weights():
         assert relative_error(net(*golden_input("mc")), exact(*golden_input("mc"))) < 1e-4
 
 
-@pytest.mark.parametrize("shrinkage", ["relative_soft", "topk_hard", "topk_soft"])
+@pytest.mark.parametrize("shrinkage", get_args(ShrinkageName))
 @pytest.mark.parametrize("coils", [1, 3])
 @variants
 def test_batched_equals_looped(config, shrinkage, coils):

@@ -17,6 +17,7 @@ TRAINABLE = {
     "lsnet": 328_339,
     "t2lrnet": 259_244,
     "jotlasnet": 708_045,
+    "passnet": 1_254_495,
 }
 """Of the networks as published."""
 

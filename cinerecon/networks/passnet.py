@@ -1,0 +1,146 @@
+"""PASSNet: unrolled low-rank plus sparse reconstruction with position-aware singular value shrinkage.
+
+The paper (Position-aware adaptive singular-value shrinkage, under review, openreview.net/forum?id=JwJiDLvJWm) has no
+public program. One cascade takes a gradient step on the data term; shrinks the singular values of each frame in a
+learned domain, each by its own amount that a small network reads from the spectrum and the position in it (PASS);
+shrinks features in another domain at thresholds that attention sets; and fuses both parts voxel by voxel:
+X = W L + (1 - W) S.
+
+Departs from the paper in what the paper leaves open: both parts keep a residual connection to the gradient step; the
+transforms and the attention are those of JotlasNet; PASS and the fusion have one of two layouts that reproduce the
+published parameter counts (`lsaf`). With `fusion="addition"`, which is the paper's ablation, the residual counts once:
+X = L + S - X~. The first image may be given instead of zero-filled.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cinerecon.networks.blocks import ConvStack, NetworkConfig, initialise_glorot, run_cascade, to_channels
+from cinerecon.networks.branches import LowRankBranch, SparseBranch
+from cinerecon.networks.position_aware import PositionAware
+from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
+from cinerecon.physics.operators import Encoding
+
+
+class PassNetConfig(ShrinkageConfig, NetworkConfig):
+    """Architecture of PASSNet."""
+
+    n_cascades: int = Field(15, ge=1, description="unrolled iterations; the paper compares 9, 13, 15 and 17")
+    n_channels: int = Field(16, ge=1, description="feature channels")
+    shrinkage: ShrinkageName = Field("pass", description="rule for the singular values of each frame")
+    step: float = Field(0.1, description="gradient step mu, at the start")
+    fusion: Literal["adaptive", "addition"] = Field("adaptive", description="how the two parts become one image")
+    lsaf: Literal["magnitude", "residual4"] = Field(
+        "magnitude", description="what the adaptive fusion looks at; residual4 comes with two gate_layers"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_gate_of_the_layout(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {**({"gate_layers": 2} if values.get("lsaf") == "residual4" else {}), **values}
+
+
+class MagnitudeFusion(nn.Module):
+    """W of each voxel, from the magnitudes of both parts: one convolution, two residual blocks, one convolution."""
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.head = ConvStack((2, n_channels))
+        self.blocks = nn.ModuleList(ConvStack((n_channels, n_channels, n_channels)) for _ in range(2))
+        self.tail = ConvStack((n_channels, 1))
+
+    def forward(self, lowrank: Tensor, sparse: Tensor) -> Tensor:
+        """Two images ``(batch, frames, y, x)`` to W, of the same shape, between 0 and 1."""
+        features = self.head(torch.stack((lowrank.abs(), sparse.abs()), 1))
+        for block in self.blocks:
+            features = features + block(features)
+        return torch.sigmoid(self.tail(features)).squeeze(1)
+
+
+class Residual4Fusion(nn.Module):
+    """W of each voxel, from real and imaginary channels of both parts: one residual block, the mean of its output."""
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.block = ConvStack((4, *5 * (n_channels,), 4))
+
+    def forward(self, lowrank: Tensor, sparse: Tensor) -> Tensor:
+        """Two images ``(batch, frames, y, x)`` to W, of the same shape, between 0 and 1."""
+        channels = torch.cat((to_channels(lowrank), to_channels(sparse)), 1)
+        return torch.sigmoid((channels + self.block(channels)).mean(1))
+
+
+class Cascade(nn.Module):
+    """One iteration: gradient step, low-rank and sparse part, fusion."""
+
+    def __init__(self, config: PassNetConfig) -> None:
+        super().__init__()
+        self.step = nn.Parameter(torch.tensor(config.step))
+        gate_layers = 3 if config.lsaf == "magnitude" else 2
+        self.lowrank = LowRankBranch(config.model_copy(update={"gate_layers": gate_layers}), config.n_channels)
+        self.sparse = SparseBranch(config.n_channels)
+        self.fusion: nn.Module | None = None
+        if config.fusion == "adaptive":
+            layout = MagnitudeFusion if config.lsaf == "magnitude" else Residual4Fusion
+            self.fusion = layout(config.n_channels)
+
+    def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """``(batch, frames, y, x)`` to the same, and what it was made of: L, S and W."""
+        image = image - functional.relu(self.step) * (encoding.normal(image) - zerofilled)
+        lowrank, sparse = self.lowrank(image), self.sparse(image)
+        if self.fusion is None:
+            return lowrank + sparse - image, {"L": lowrank, "S": sparse}
+        weight = self.fusion(lowrank, sparse)
+        return weight * lowrank + (1 - weight) * sparse, {"L": lowrank, "S": sparse, "W": weight}
+
+
+class PassNet(nn.Module):
+    """The unrolled network ``net(kspace, encoding) -> image``.
+
+    Parameters
+    ----------
+    config
+        Architecture; the defaults are our reading of the paper.
+    """
+
+    def __init__(self, config: PassNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or PassNetConfig()
+        self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
+        initialise_glorot(self)
+        for module in self.modules():
+            if isinstance(module, PositionAware):
+                module.reset()
+
+    def forward(
+        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """Reconstruct.
+
+        Parameters
+        ----------
+        kspace
+            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
+        encoding
+            The operator that `kspace` was measured with.
+        start
+            ``(batch, frames, y, x)``, the first image; None means the zero-filled one, A^H y.
+        extras
+            Also return low-rank part, sparse part and fusion weight of the last cascade, as L, S and W (none with
+            addition).
+
+        Returns
+        -------
+        Tensor
+            ``(batch, frames, y, x)`` complex.
+        """
+        zerofilled = encoding.adjoint(kspace)
+        image = zerofilled if start is None else start
+        for cascade in self.cascades:
+            image, parts = run_cascade(cascade, zerofilled, encoding, image, checkpointing=self.config.checkpointing)
+        return (image, parts) if extras else image
