@@ -4,6 +4,7 @@ import torch
 from helpers import complex_randn, relative_error
 from torch import Tensor, nn
 
+from cinerecon.networks.position_aware import PositionAware
 from cinerecon.physics.operators import Encoding
 
 
@@ -28,6 +29,15 @@ def item(encoding: Encoding, n: int) -> Encoding:
 def count(net: nn.Module) -> int:
     """Learned numbers."""
     return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+
+
+@torch.no_grad()
+def wake(net: nn.Module) -> nn.Module:
+    """PASS begins as the identity, with a last convolution of zeros; give it thresholds."""
+    for module in net.modules():
+        if isinstance(module, PositionAware):
+            nn.init.normal_(module.mix.weight, std=0.1)
+    return net
 
 
 @torch.no_grad()

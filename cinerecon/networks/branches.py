@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import ConvStack, soft, to_channels, to_complex
+from cinerecon.networks.blocks import ConvStack, initialise_glorot, soft, to_channels, to_complex
 from cinerecon.networks.lowrank_module import LowRank
 from cinerecon.physics.lowrank import ShrinkageConfig
 
@@ -28,6 +28,8 @@ class LowRankBranch(nn.Module):
         self.analysis = ConvStack((2, n_channels, n_channels, 2))
         self.lowrank = LowRank(config, view="frames")
         self.synthesis = ConvStack((2, n_channels, n_channels, 2))
+        initialise_glorot(self.analysis)
+        initialise_glorot(self.synthesis)
 
     def forward(self, image: Tensor, gain: Tensor | float = 1.0) -> Tensor:
         """``(batch, frames, y, x)`` to the same; `gain` multiplies the threshold of a rule that has one."""
@@ -61,6 +63,7 @@ class SparseBranch(nn.Module):
         self.analysis = ConvStack((2, n_channels, n_channels, n_channels))
         self.attention = AttentionThreshold(n_channels)
         self.synthesis = ConvStack((n_channels, n_channels, n_channels, 2))
+        initialise_glorot(self)
 
     def forward(self, image: Tensor, gain: Tensor | float = 1.0) -> Tensor:
         """``(batch, frames, y, x)`` to the same; `gain` multiplies the thresholds."""

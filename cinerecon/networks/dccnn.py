@@ -65,8 +65,8 @@ class Cascade(nn.Module):
             bias=config.bias,
             n_dimensions=config.n_dimensions,
         )
+        (initialise_he if config.variant == "d5c5" else initialise_glorot)(self.refine)
         self.lowrank = LowRankAt(config.lowrank)
-        (initialise_he if config.variant == "d5c5" else initialise_glorot)(self)
 
     def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor) -> Tensor:
         """``(batch, frames, y, x)`` to the same."""

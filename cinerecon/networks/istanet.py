@@ -76,8 +76,8 @@ class Cascade(nn.Module):
         self.sparse_threshold = nn.Parameter(torch.tensor(config.sparse_threshold))
         self.analysis = ConvStack((2, c, c, c))
         self.synthesis = ConvStack((c, c, c, 2))
-        self.lowrank = LowRankAt(config.lowrank)
         (initialise_glorot if self.is_plus else initialise_he)(self)
+        self.lowrank = LowRankAt(config.lowrank)
 
     def forward(
         self, zerofilled: Tensor, encoding: Encoding, image: Tensor, symmetry: bool
@@ -117,9 +117,9 @@ class SNetCascade(nn.Module):
         super().__init__()
         c = config.n_channels
         self.sparse = ConvStack((2, c, c, 2), slope=SLOPE)
+        initialise_glorot(self.sparse)
         self.register_parameter("step", None if is_last else nn.Parameter(torch.tensor(config.step)))
         self.lowrank = LowRankAt(config.lowrank)
-        initialise_glorot(self)
 
     def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor, _symmetry: bool) -> tuple[Tensor, None]:
         """``(batch, frames, y, x)`` to the same; there is no symmetry residual."""

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import NetworkConfig, initialise_glorot, run_cascade
+from cinerecon.networks.blocks import NetworkConfig, run_cascade
 from cinerecon.networks.branches import LowRankBranch, SparseBranch
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding
@@ -69,7 +69,6 @@ class JotlasNet(nn.Module):
         super().__init__()
         self.config = config or JotlasNetConfig()
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
-        initialise_glorot(self)
 
     def forward(
         self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False

@@ -47,6 +47,7 @@ class Cascade(nn.Module):
         self.step = nn.Parameter(torch.tensor(config.step))
         self.lowrank = LowRank(config)
         self.sparse = ConvStack((4, c, c, 2), slope=SLOPE)
+        initialise_glorot(self.sparse)
 
     def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """M ``(batch, frames, y, x)`` to L, S and the next M."""
@@ -70,7 +71,6 @@ class LsNet(nn.Module):
         super().__init__()
         self.config = config or LsNetConfig()
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
-        initialise_glorot(self)
         last = cast(Cascade, self.cascades[-1])
         last.step.requires_grad_(False).fill_(1.0)  # reaches M alone, which the loss does not see
 

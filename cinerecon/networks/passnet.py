@@ -22,7 +22,6 @@ from torch.nn import functional
 
 from cinerecon.networks.blocks import ConvStack, NetworkConfig, initialise_glorot, run_cascade, to_channels
 from cinerecon.networks.branches import LowRankBranch, SparseBranch
-from cinerecon.networks.position_aware import PositionAware
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding
 
@@ -53,6 +52,7 @@ class MagnitudeFusion(nn.Module):
         self.head = ConvStack((2, n_channels))
         self.blocks = nn.ModuleList(ConvStack((n_channels, n_channels, n_channels)) for _ in range(2))
         self.tail = ConvStack((n_channels, 1))
+        initialise_glorot(self)
 
     def forward(self, lowrank: Tensor, sparse: Tensor) -> Tensor:
         """Two images ``(batch, frames, y, x)`` to W, of the same shape, between 0 and 1."""
@@ -68,6 +68,7 @@ class Residual4Fusion(nn.Module):
     def __init__(self, n_channels: int) -> None:
         super().__init__()
         self.block = ConvStack((4, *5 * (n_channels,), 4))
+        initialise_glorot(self)
 
     def forward(self, lowrank: Tensor, sparse: Tensor) -> Tensor:
         """Two images ``(batch, frames, y, x)`` to W, of the same shape, between 0 and 1."""
@@ -112,10 +113,6 @@ class PassNet(nn.Module):
         super().__init__()
         self.config = config or PassNetConfig()
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
-        initialise_glorot(self)
-        for module in self.modules():
-            if isinstance(module, PositionAware):
-                module.reset()
 
     def forward(
         self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False

@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import NetworkConfig, initialise_glorot, run_cascade
+from cinerecon.networks.blocks import NetworkConfig, run_cascade
 from cinerecon.networks.branches import LowRankBranch
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding
@@ -86,7 +86,6 @@ class T2lrNet(nn.Module):
         self.config = config or T2lrNetConfig()
         cascade = AdmmCascade if self.config.variant == "admm" else GradientCascade
         self.cascades = nn.ModuleList(cascade(self.config) for _ in range(self.config.n_cascades))
-        initialise_glorot(self)
         if isinstance(self.cascades[-1], AdmmCascade):
             self.cascades[-1].multiplier_rate.requires_grad_(False)  # the last multiplier reaches no output
 

@@ -44,6 +44,15 @@ def test_shrinkage_that_keeps_everything_leaves_the_host_as_it_is(host, place, r
 
 @hosts
 @torch.no_grad()
+def test_pass_begins_as_the_identity(host):
+    kspace, encoding = random_case(coils=2)
+    plain, inserted = _build(host), _build(host, shrinkage="pass")
+    inserted.load_state_dict(plain.state_dict(), strict=False)
+    assert relative_error(inserted(kspace, encoding), plain(kspace, encoding)) < 1e-9
+
+
+@hosts
+@torch.no_grad()
 def test_shrinkage_that_takes_something_acts_at_each_place_in_its_own_way(host):
     kspace, encoding = random_case(coils=2)
     images = [_build(host)(kspace, encoding)]

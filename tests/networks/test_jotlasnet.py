@@ -11,6 +11,7 @@ from network_checks import (
     assert_starts_from_zero_filled,
     count,
     random_case,
+    wake,
 )
 
 from cinerecon.networks.jotlasnet import JotlasNet, JotlasNetConfig
@@ -58,7 +59,7 @@ def test_parameter_counts_of_the_authors_program():
 @pytest.mark.parametrize("shrinkage", get_args(ShrinkageName))
 @pytest.mark.parametrize("coils", [1, 3])
 def test_batched_equals_looped(shrinkage, coils):
-    assert_batched_equals_looped(JotlasNet(SMALL.model_copy(update={"shrinkage": shrinkage})), coils)
+    assert_batched_equals_looped(wake(JotlasNet(SMALL.model_copy(update={"shrinkage": shrinkage}))), coils)
 
 
 def test_starts_from_the_zero_filled_image():

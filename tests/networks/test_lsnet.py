@@ -12,6 +12,7 @@ from network_checks import (
     assert_starts_from_zero_filled,
     count,
     random_case,
+    wake,
 )
 
 from cinerecon.networks.lsnet import TOP1, LsNet, LsNetConfig
@@ -81,7 +82,7 @@ def test_parameter_count_of_the_authors_program():
 @pytest.mark.parametrize("shrinkage", get_args(ShrinkageName))
 @pytest.mark.parametrize("coils", [1, 3])
 def test_batched_equals_looped(shrinkage, coils):
-    assert_batched_equals_looped(LsNet(SMALL.model_copy(update={"shrinkage": shrinkage})), coils)
+    assert_batched_equals_looped(wake(LsNet(SMALL.model_copy(update={"shrinkage": shrinkage}))), coils)
 
 
 def test_scale_equivariant():

@@ -10,6 +10,7 @@ from network_checks import (
     assert_starts_from_zero_filled,
     count,
     random_case,
+    wake,
 )
 
 from cinerecon.networks.passnet import PassNet, PassNetConfig
@@ -33,18 +34,10 @@ def test_parameter_counts(lsaf, expected):
         assert count(PassNet(PassNetConfig(n_cascades=n_cascades, lsaf=lsaf))) == number
 
 
-@torch.no_grad()
-def _wake(net):
-    """PASS begins as the identity, with a last convolution of zeros; give it thresholds."""
-    for cascade in net.cascades:
-        torch.nn.init.normal_(cascade.lowrank.lowrank.position_aware.mix.weight, std=0.1)
-    return net
-
-
 @fusions
 @pytest.mark.parametrize("coils", [1, 3])
 def test_batched_equals_looped(settings, coils):
-    assert_batched_equals_looped(_wake(PassNet(SMALL.model_copy(update=settings))), coils)
+    assert_batched_equals_looped(wake(PassNet(SMALL.model_copy(update=settings))), coils)
 
 
 @pytest.mark.parametrize("shrinkage", [name for name in get_args(ShrinkageName) if name != "pass"])
@@ -60,12 +53,12 @@ def test_pass_begins_as_the_identity_and_can_become_another():
     kspace, encoding = random_case()
     expected = kept_whole(kspace, encoding)
     assert relative_error(net(kspace, encoding), expected) < 1e-9
-    assert relative_error(_wake(net)(kspace, encoding), expected) > 1e-3
+    assert relative_error(wake(net)(kspace, encoding), expected) > 1e-3
 
 
 @fusions
 def test_learns_everywhere_once_pass_is_not_the_identity(settings):
-    assert_learns_everywhere(_wake(PassNet(SMALL.model_copy(update={**settings, "n_channels": 8}))))
+    assert_learns_everywhere(wake(PassNet(SMALL.model_copy(update={**settings, "n_channels": 8}))))
 
 
 @fusions

@@ -12,6 +12,7 @@ from network_checks import (
     assert_starts_from_zero_filled,
     count,
     random_case,
+    wake,
 )
 
 from cinerecon.networks.t2lrnet import T2lrNet, T2lrNetConfig, proximal_step
@@ -102,7 +103,7 @@ def test_ten_solver_steps_are_enough_for_the_published_weights():
 @pytest.mark.parametrize("coils", [1, 3])
 @variants
 def test_batched_equals_looped(config, shrinkage, coils):
-    assert_batched_equals_looped(T2lrNet(config.model_copy(update={"shrinkage": shrinkage})), coils)
+    assert_batched_equals_looped(wake(T2lrNet(config.model_copy(update={"shrinkage": shrinkage}))), coils)
 
 
 @variants
