@@ -1,7 +1,6 @@
 """Sampling masks in files: our own, and those that other programs left as ``.npz``, ``.npy``, ``.mat`` or ``.h5``."""
 
 import itertools
-import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -119,20 +118,23 @@ def _is_binary(array: NDArray[Any]) -> bool:
 def _arrange(values: Mask, sizes: dict[str, int], file: MaskFile) -> Mask:
     """Name the axes by their sizes, and bring them into our order.
 
-    The order of our own files comes first. Of others, those are left out that would sample all of ky and leave out
-    parts of kx, which nobody does; what then can still be read in two ways is refused.
+    Our own files say what their axes are by having four. Else the order of ours comes first. Of others, those are left
+    out that would sample all of ky and leave out parts of kx, which nobody does; what then can still be read in two
+    ways is refused.
     """
-    flat = values.squeeze()
+    flat, named = values.squeeze(), file.axes
+    if values.ndim == 4 and not named:
+        named = "".join(axis for axis, n in zip("tcyx", values.shape, strict=True) if n > 1)
     orders = ["tyx", "ty", "yx", "y", *("".join(p) for n in (3, 2) for p in itertools.permutations("tyx", n))]
     found: list[Mask] = []
-    for order in [file.axes] if file.axes else orders:
-        kept = [axis for axis in order if sizes[axis] > 1 or not file.axes]
+    for order in [named] if named else orders:
+        kept = [axis for axis in order if sizes.get(axis, 0) > 1 or not named]
         if len(kept) != flat.ndim or any(sizes[axis] != n for axis, n in zip(kept, flat.shape, strict=True)):
             continue
         places = [kept.index(axis) for axis in "tyx" if axis in kept]
         shape = [sizes[axis] if axis in kept else 1 for axis in "tyx"]
         mask = np.broadcast_to(flat.transpose(places).reshape(shape), (sizes["t"], *shape[1:]))[:, None]
-        if mask.shape[2] == sizes["y"] and (file.axes or _is_plausible(mask)):
+        if mask.shape[2] == sizes["y"] and (named or _is_plausible(mask)):
             found.append(mask)
             if order == "tyx":
                 break
@@ -149,9 +151,9 @@ def _misfit(shape: tuple[int, ...], sizes: dict[str, int], file: MaskFile, *, n_
     if n_ways:
         hint = "name the axes, e.g. ,axes=yxt (t frames, y ky, x kx)"
         return ConfigError(f"the mask {shape} fits {size} in more than one way", where=str(file), hint=hint)
-    if len(shape) == 4:
+    if len(shape) == 4 and shape[1] == 1:
         for found, (axis, expected) in zip((shape[0], *shape[2:]), sizes.items(), strict=True):
-            if found != expected:
+            if found not in (expected, 1 if axis == "x" else expected):
                 what = f"mask has {found} {names[axis]}, the scan has {expected}"
                 hint = "cinerecon mask ... " + " ".join(f"--{names[axis]} {n}" for axis, n in sizes.items())
                 return ConfigError(what, where=str(file), hint=hint)
@@ -181,5 +183,5 @@ def _read_arrays(path: Path, _: int) -> dict[str, NDArray[Any]]:
             return {name: archive[name] for name in archive.files}
     except OSError as error:
         raise FileError(f"cannot read the mask: {error.strerror or error}", where=str(path)) from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile):
+    except Exception:  # whatever the parser trips over in bytes that may be anything
         raise FileError("this file holds no mask", where=str(path), hint="cinerecon mask writes one") from None

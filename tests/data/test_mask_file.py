@@ -72,6 +72,14 @@ def test_what_can_be_read_in_two_ways_is_refused_until_the_axes_are_named(tmp_pa
     assert torch.equal(draw(f"{path},axes=xyt", (6, 20, 20)), mask.mT)
 
 
+def test_our_own_files_are_never_guessed_at(tmp_path):
+    mask = parse_mask("gaussian:4").draw(20, 20, 20)
+    path = write(tmp_path / "a.npz", mask.numpy())
+    assert torch.equal(draw(path, (20, 20, 20)), mask)
+    with pytest.raises(ConfigError, match=r"the mask is \(20, 3, 20, 1\)"):
+        draw(write(tmp_path / "b.npy", mask.expand(20, 3, 20, 1).numpy()), (20, 20, 20))
+
+
 def test_wrong_sizes_are_named(tmp_path):
     path = write(tmp_path / "a.npy", LINES.numpy())
     with pytest.raises(ConfigError, match="mask has 6 frames, the scan has 7") as error:
