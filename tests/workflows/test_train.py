@@ -58,34 +58,45 @@ def test_training_improves_and_leaves_weights_that_load(folder):
     assert len((folder / "run" / "log.csv").read_text().splitlines()) == 3
 
 
+SHORT = ("training.n_steps=10", "training.save_every=4")
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """Weights of a short run without interruption."""
+    train(_recipe(*SHORT), folder / "whole", cases=folder / "cases")
+    return load_file(folder / "whole" / "weights.safetensors")
+
+
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(folder, monkeypatch, workers):
-    train(_recipe(), folder / f"whole{workers}", cases=folder / "cases")
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(folder, whole, monkeypatch, workers):
     run, original, steps = folder / f"halted{workers}", training.descend, []
 
     def stop(*arguments):
         steps.append(arguments)
-        if len(steps) > 17:
+        if len(steps) > 6:
             raise KeyboardInterrupt
         original(*arguments)
 
     monkeypatch.setattr(training, "descend", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(_recipe(), run, cases=folder / "cases", workers=workers)
+        train(_recipe(*SHORT), run, cases=folder / "cases", workers=workers)
     monkeypatch.undo()
     with pytest.raises(FileError, match="already"):
-        train(_recipe(), run, cases=folder / "cases")
-    train(_recipe(), run, cases=folder / "cases", workers=workers, resume=True)
-    expected, found = (load_file(path / "weights.safetensors") for path in (folder / f"whole{workers}", run))
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+        train(_recipe(*SHORT), run, cases=folder / "cases")
+    train(_recipe(*SHORT), run, cases=folder / "cases", workers=workers, resume=True)
+    found = load_file(run / "weights.safetensors")
+    assert all(torch.equal(found[name], whole[name]) for name in whole)
 
 
-def test_time_is_up_between_two_checkpoints(folder):
-    train(_recipe(), folder / "short", cases=folder / "cases", max_seconds=0)
-    train(_recipe(), folder / "short", cases=folder / "cases", resume=True)
-    train(_recipe(), folder / "long", cases=folder / "cases")
-    expected, found = (load_file(folder / name / "weights.safetensors") for name in ("long", "short"))
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+def test_a_run_that_is_out_of_time_goes_on_later(folder, whole):
+    train(_recipe(*SHORT), folder / "late", cases=folder / "cases", max_seconds=0)
+    assert not torch.equal(
+        load_file(folder / "late" / "weights.safetensors")["cascades.0.step"], whole["cascades.0.step"]
+    )
+    train(_recipe(*SHORT), folder / "late", cases=folder / "cases", resume=True)
+    found = load_file(folder / "late" / "weights.safetensors")
+    assert all(torch.equal(found[name], whole[name]) for name in whole)
 
 
 def test_a_diverging_loss_stops_and_keeps_the_last_checkpoint(folder):
