@@ -1,7 +1,6 @@
 """The command ``cinerecon recon``."""
 
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -154,10 +153,7 @@ def _as_plain(report: "ReconReport") -> dict[str, object]:
                 "seconds": part.seconds,
                 "residual": part.residual,
                 "quality": part.quality,
-                "convergence": {
-                    name: [value if math.isfinite(value) else None for value in curve]
-                    for name, curve in part.cine.convergence.items()
-                },
+                "convergence": {name: curve.tolist() for name, curve in part.cine.convergence.items()},
             }
             for part in report.slices
         ],

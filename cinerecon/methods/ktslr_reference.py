@@ -54,9 +54,9 @@ class KtSlrReferenceConfig(Config):
 
     mode: Literal["auglag", "continuation"] = Field("auglag", description="with multipliers, or with penalties alone")
     weight_lowrank: float = Field(1e-3, ge=0, description="mu1, weight of the Schatten p-norm")
-    weight_sparse: float = Field(2e-3, ge=0, description="mu2, weight of the total variation")
+    weight_sparse: float = Field(5e-4, ge=0, description="mu2, weight of the total variation")
     relative: bool = Field(True, description="weights are for images of peak 1, to which the data are scaled; or as is")
-    schatten_p: float = Field(0.1, gt=0, le=1, description="p; 1 is the convex nuclear norm")
+    p: float = Field(0.1, gt=0, le=1, description="p; 1 is the convex nuclear norm")
     penalty_lowrank: float | None = Field(None, gt=0, description="beta1 at the start; default 10 / s_1 of A^H y")
     penalty_sparse: float | None = Field(None, gt=0, description="beta2 at the start; default 10 / peak of A^H y")
     growth_lowrank: float = Field(2.0, ge=1, description="factor on beta1 after each outer iteration")
@@ -65,7 +65,7 @@ class KtSlrReferenceConfig(Config):
     n_inner: int = Field(10, ge=1, description="most inner iterations in each")
     n_cg_iterations: int | None = Field(None, ge=1, description="most gradient steps in each; 10 or, continuation, 30")
     cg_tolerance: float | None = Field(None, ge=0, description="change of cost that ends them; 1e-7 or 1e-5")
-    steps: tuple[float, float, float] = Field((1.0, 1.0, 1.0), description="grid steps of the differences: t, y, x")
+    steps: tuple[float, float, float] = Field((0.303, 1.0, 1.0), description="grid steps of the differences: t, y, x")
 
 
 class KtSlrReference:
@@ -165,7 +165,7 @@ class ReleasedKtSlr(alg.Alg):
         self.u = encoding.H(kspace)
         self.D = difference_linop(self.u.shape, config.steps)
         self.shrink_gradient = vector_shrinkage(tuple(self.D.oshape))
-        self.shrink_spectrum = SchattenShrinkage(self.u.shape, config.schatten_p)
+        self.shrink_spectrum = SchattenShrinkage(self.u.shape, config.p)
         self.beta1 = config.penalty_lowrank or START_OVER_LARGEST / float(_spectrum(self.u)[0].max())
         self.beta2 = config.penalty_sparse or START_OVER_LARGEST / float(np.abs(self.u).max())
         self.gradient = self.D(self.u)

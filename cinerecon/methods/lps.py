@@ -18,14 +18,16 @@ background and dynamic components (2015), DOI 10.1002/mrm.25240
 
 Departs from the paper in: the numbers by default; weights are relative to the peak of the image. The authors' adjoint
 divides by the sum of squares of the coil maps, which is 1 here. Settings keep lambda_L at what A^H y gives
-(``frozen=true``), as some ports do, or choose any other rule for the singular values.
+(``frozen=true``), as some ports do, or choose any other rule for the singular values, with settings of its own. The
+defaults were tuned on one measured short-axis series (the base of the heart) and the phantom of seed 100, 8-fold
+Gaussian sampling of one coil, noise of 0.5 % of the peak.
 """
 
 import math
 from dataclasses import replace
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from cinerecon.data.cine import CineData
@@ -47,12 +49,19 @@ class LpsConfig(ShrinkageConfig):
     """Settings of L+S. Weights are for images of peak 1; data of any scale are brought to it."""
 
     shrinkage: ShrinkageName = Field("relative_soft", description="rule for the singular values of L")
-    weight_lowrank: float = Field(0.05, ge=0, lt=1, description="lambda_L of the relative rule, a share of s_1")
+    weight_lowrank: float = Field(0.05, ge=0, lt=1, description="lambda_L of the relative rule, as a share of s_1")
     frozen: bool = Field(False, description="take s_1 of A^H y throughout, not that of each iteration")
     weight_sparse: float = Field(0.007, ge=0, description="lambda_S, threshold of temporal frequencies")
     relative: bool = Field(True, description="weights are for images of peak 1, to which the data are scaled; or as is")
     n_iterations: int = Field(100, ge=1, description="most iterations")
     tolerance: float = Field(5e-4, ge=0, description="stop once M changes by less than this share of it")
+
+    @field_validator("threshold")
+    @classmethod
+    def _is_a_share(cls, value: float) -> float:
+        if value != ShrinkageConfig.model_fields["threshold"].default:
+            raise ValueError("for networks only; here weight_lowrank is the share of s_1")
+        return value
 
 
 class Lps:
@@ -60,6 +69,7 @@ class Lps:
 
     def __init__(self, config: LpsConfig | None = None) -> None:
         self.config = config or LpsConfig()
+        make_rule(self.config)  # refuse a rule that only networks have before any work
         self.convergence: Convergence | None = None
 
     def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
@@ -106,12 +116,19 @@ class Lps:
         return RelativeSoft(math.inf, gain=config.weight_lowrank)  # sigmoid(inf) = 1: a share of s_1
 
     def _penalty(self, low_rank: Tensor, sparse: Tensor, unshrunk: Tensor) -> float:
-        """lambda_L ||L||_* + lambda_S ||T S||_1; NaN with a rule that minimises no nuclear norm."""
-        if self.config.shrinkage != "relative_soft":
-            return math.nan
-        weight = self.config.weight_lowrank * _singular_values(unshrunk)[-1]
-        frequencies = torch.fft.fft(sparse, dim=0, norm="ortho")
-        return float(weight * _singular_values(low_rank).sum() + self.config.weight_sparse * frequencies.abs().sum())
+        """lambda_L ||L||_* + lambda_S ||T S||_1; a rule that minimises no such norm of L adds nothing for it."""
+        config, values = self.config, _singular_values(low_rank)
+        sparse_norm = torch.fft.fft(sparse, dim=0, norm="ortho").abs().sum(dtype=torch.float64)
+        match config.shrinkage:
+            case "relative_soft":
+                low_rank_norm = config.weight_lowrank * _singular_values(unshrunk)[-1] * values.sum()
+            case "absolute_soft":
+                low_rank_norm = config.level * values.sum()
+            case "schatten":
+                low_rank_norm = config.level / config.p * (values**config.p).sum()
+            case _:
+                low_rank_norm = torch.zeros(())
+        return float(low_rank_norm) + config.weight_sparse * float(sparse_norm)
 
 
 def soft_in_frequency(series: Tensor, threshold: float) -> Tensor:

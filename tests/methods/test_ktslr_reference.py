@@ -31,7 +31,7 @@ def released_config(case, mode):
         relative=False,
         weight_lowrank=float(case["mu1"]),
         weight_sparse=float(case["mu2"]),
-        schatten_p=float(case["p"]),
+        p=float(case["p"]),
         growth_lowrank=float(case["beta_rate"]),
         growth_sparse=float(case["beta_rate"]),
         n_outer=int(case["outer"]),
@@ -114,7 +114,13 @@ def test_the_inner_loop_ends_where_the_cost_settles(make_cine):
 def test_weights_of_scaled_data_follow_the_power_of_the_scale(make_cine):
     """mu1 c^(2 - p), mu2 c, beta1 c^(p - 2), beta2 / c for data times c."""
     data, c, p = make_cine(n_coils=1, dtype=torch.complex128), 7.0, 0.1
-    plain = {"relative": False, "penalty_lowrank": 0.3, "penalty_sparse": 9.0} | QUICK
+    plain = {
+        "relative": False,
+        "weight_lowrank": 1e-3,
+        "weight_sparse": 2e-3,
+        "penalty_lowrank": 0.3,
+        "penalty_sparse": 9.0,
+    } | QUICK
     scaled = {
         "weight_lowrank": 1e-3 * c ** (2 - p),
         "weight_sparse": 2e-3 * c,

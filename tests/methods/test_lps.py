@@ -1,6 +1,5 @@
 """L+S: what the authors' program gave, what each part is, and that its cost falls."""
 
-import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -9,8 +8,10 @@ import torch
 from golden import golden, released_case
 from helpers import complex_randn, relative_error
 
+from cinerecon.errors import ConfigError
 from cinerecon.methods.base import Convergence, encoding_of
 from cinerecon.methods.lps import Lps, LpsConfig, soft_in_frequency
+from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import psnr
 
 
@@ -69,11 +70,37 @@ def test_a_frozen_threshold_is_that_of_the_zero_filled_image(make_cine):
 def test_other_rules_take_the_place_of_the_threshold(make_cine):
     data = make_cine()
     method = Lps(LpsConfig(shrinkage="topk_hard", rank=2, weight_sparse=100.0))
-    method.convergence = Convergence()
     low_rank, sparse = method.separate(data)
     assert int(torch.linalg.matrix_rank(low_rank.flatten(1), rtol=1e-3)) == 2
     assert not sparse.abs().max() > 1e-3
-    assert all(math.isnan(cost) for cost in method.convergence.cost)
+
+
+def test_rules_that_are_soft_thresholding_are_one_rule(make_cine):
+    """With the largest singular value of the zero-filled image known, three names say the same."""
+    data = make_cine(n_coils=1, dtype=torch.complex128)
+    start = encoding_of(data).adjoint(data.kspace)
+    level = 0.1 * float(torch.linalg.matrix_norm(start.flatten(1), ord=2))
+    common = {"relative": False, "weight_sparse": 0.01, "n_iterations": 10}
+    settings = [
+        {"frozen": True, "weight_lowrank": 0.1},
+        {"shrinkage": "absolute_soft", "level": level},
+        {"shrinkage": "schatten", "p": 1.0, "level": level},
+    ]
+    images, costs = [], []
+    for setting in settings:
+        method = Lps(LpsConfig(**common, **setting))
+        method.convergence = Convergence()
+        images.append(method(data))
+        costs.append(method.convergence.cost[-1])
+    assert relative_error(images[1], images[0]) < 1e-10
+    assert relative_error(images[2], images[0]) < 1e-10
+    assert costs == pytest.approx([costs[0]] * 3)
+
+
+@pytest.mark.parametrize("settings", [["shrinkage=pass"], ["threshold=-3"]])
+def test_what_only_networks_have_is_refused_before_any_work(settings):
+    with pytest.raises(ConfigError, match="networks only"):
+        load_method("lps", settings)
 
 
 def test_it_ends_when_the_image_settles(make_cine):
