@@ -124,7 +124,8 @@ def list_scans(paths: Iterable[Path]) -> list[Path]:
         if (path / INDEX).exists():
             found += list_cases(path, "test")
         elif path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.suffix in SCAN_ENDINGS or is_kspace_name(p))
+            visible = (p for p in path.rglob("*") if not p.name.startswith("."))
+            found += sorted(p for p in visible if p.suffix in SCAN_ENDINGS or is_kspace_name(p))
         else:
             found.append(path)
     if not found:

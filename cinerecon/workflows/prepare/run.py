@@ -121,7 +121,9 @@ def prepare(
             refused.append(found)
         else:
             items += found
-    items, n_copies = _without_copies(items)
+    items, clashing = _without_clashes(items, before)
+    refused += clashing
+    items, n_copies = _without_copies(items, before)
     passed |= {"copies of other files, under another name": n_copies} if n_copies else {}
     tasks = [_job(item, number, folder, config, before, draws) for item in items for number in range(item.n_slices)]
     rows: list[IndexRow] = []
@@ -200,21 +202,37 @@ def _finish_folder(folder: Path, rows: list[IndexRow], refused: list[Refusal]) -
 
 
 def _job(item: Item, number: int, folder: Path, config: PrepareConfig, rows: list[IndexRow], draws: bool) -> Job:
-    source = str(item.source.path)
-    known = tuple(row for row in rows if (row.source, row.slice) == (source, number) and _is_of(row, item))
+    known = tuple(row for row in rows if row.slice == number and _is_of(row, item))
     return Job(item, number, split_of(item.person, config.split), folder, config, known, draws)
 
 
 def _is_of(row: IndexRow, item: Item) -> bool:
-    """Whether a case is of this series, by its name."""
+    """Whether a case bears the name of a scan."""
     return row.case.partition("/")[2].startswith(f"{item.name}_slice")
 
 
-def _without_copies(items: list[Item]) -> tuple[list[Item], int]:
-    """Each content once: a copy under another name could put one person into two splits."""
+def _without_clashes(items: list[Item], rows: list[IndexRow]) -> tuple[list[Item], list[Refusal]]:
+    """Scans that would not overwrite the cases of another scan; and those that would."""
+    kept, refused = [], []
+    for item in items:
+        path = str(item.source.path)
+        others = [r for r in rows if _is_of(r, item) and r.source != path and r.source_sha256 != item.sha256]
+        if others:
+            what = f"its cases would overwrite those of another scan, {others[0].source}"
+            hint = "prepare a folder that holds both, or choose another folder for the cases"
+            refused.append(Refusal(item.source.path, what, path, hint))
+        else:
+            kept.append(item)
+    return kept, refused
+
+
+def _without_copies(items: list[Item], rows: list[IndexRow]) -> tuple[list[Item], int]:
+    """Each content under one name, the one it had before: a copy could put one person into two splits."""
+    persons = {(row.source_sha256, row.slice): row.subject for row in rows}
     first: dict[tuple[str, str], Item] = {}
     for item in items:
-        first.setdefault((item.sha256, item.series), item)
+        if persons.get((item.sha256, 0), item.person) == item.person:
+            first.setdefault((item.sha256, item.series), item)
     return list(first.values()), len(items) - len(first)
 
 
@@ -232,14 +250,17 @@ def _run(function: Callable[..., Result], tasks: list[tuple[object, ...]], n_pro
     n_processes = min(n_processes, len(tasks)) or 1
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_processes, context, initializer=_begin_work, initargs=(n_processes,)) as pool:
+        waiting = {pool.submit(function, *task) for task in tasks}
         try:
-            for future in as_completed([pool.submit(function, *task) for task in tasks]):
+            for future in as_completed(waiting.copy()):
+                waiting.remove(future)
                 yield future.result()
         except BrokenProcessPool:
             what = "a process died, most often for lack of memory; what is finished is kept"
             raise DataError(what, hint="run it again with --jobs 1") from None
-        except BaseException:
+        except KeyboardInterrupt:
             pool.shutdown(wait=True, cancel_futures=True)
+            yield from (future.result() for future in waiting if not future.cancelled())  # was under way, and is done
             raise
 
 
