@@ -39,7 +39,7 @@ class ReconRequest:
     scan
         ISMRMRD raw file.
     model
-        Name of a method, or folder of a trained network.
+        Name of a method or of an imported model, or file or folder of a trained network.
     outputs
         Files or folders, each format by its ending; empty means ``.h5``, ``.mp4`` and ``.png`` beside the scan.
     slices

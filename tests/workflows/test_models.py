@@ -3,8 +3,11 @@
 import pytest
 from published_form import BY_TITLE, small_network, write_published
 
+from cinerecon.methods.base import models_folder
 from cinerecon.methods.table import METHODS
+from cinerecon.networks import build
 from cinerecon.workflows.models import list_models
+from cinerecon.workflows.train import read_recipe
 from cinerecon.workflows.weights import import_model
 
 TRAINABLE = {
@@ -41,6 +44,12 @@ def test_every_method_is_listed(entries):
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_networks_have_the_learned_numbers_of_their_papers(entries, name):
     assert entries[name].n_parameters == TRAINABLE[name]
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.kind == "deep"])
+def test_every_recipe_can_be_trained(name):
+    recipe = read_recipe(models_folder() / name / "model.yaml")
+    build(recipe.network, recipe.architecture)
 
 
 def test_what_comes_without_weights_says_so(entries):
