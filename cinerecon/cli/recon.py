@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 def recon(
     scan: Annotated[Path, typer.Argument(help="Raw scan, ISMRMRD (.h5).")],
-    model: Annotated[str, typer.Option("--model", "-m", help="A name of `cinerecon models`, a model file or folder.")] = "slrnet",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A name of `cinerecon models`, a model file or folder.")
+    ] = "slrnet",
     output: Annotated[
         list[str] | None,
         typer.Option(

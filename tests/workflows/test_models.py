@@ -21,7 +21,6 @@ TRAINABLE = {
     "t2lrnet": 259_244,
     "jotlasnet": 708_045,
     "passnet": 1_254_495,
-    "passnet": 1_254_495,
 }
 """Of the networks as published."""
 
