@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from cinerecon.config import Config, read_yaml
@@ -80,7 +80,8 @@ def read_model(source: str | Path) -> tuple[ModelConfig, Path]:
 
 def write_model(path: Path, weights: Mapping[str, Tensor], config: ModelConfig) -> None:
     """Write weights with their recipe in one file."""
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path, to_metadata(config))
+    content = save({name: tensor.contiguous() for name, tensor in weights.items()}, to_metadata(config))
+    path.write_bytes(content)  # `save_file` would leave a file that the user's colleagues cannot read
 
 
 def to_metadata(config: ModelConfig) -> dict[str, str]:
