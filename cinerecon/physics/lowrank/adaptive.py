@@ -66,8 +66,9 @@ def marchenko_pastur_median(beta: float) -> float:
     low, high = (1 - sqrt(beta)) ** 2, (1 + sqrt(beta)) ** 2
     angles = (np.arange(20_000) + 0.5) * np.pi / 20_000  # x = centre - cos(angle): the edges' roots become smooth
     x = (low + high) / 2 - (high - low) / 2 * np.cos(angles)
-    mass = np.cumsum(np.sin(angles) ** 2 / x)
-    return float(np.interp(0.5, mass / mass[-1], x))
+    density = np.sin(angles) ** 2 / x
+    mass = np.cumsum(density) - density / 2
+    return float(np.interp(density.sum() / 2, mass, x))
 
 
 @dataclass(frozen=True)

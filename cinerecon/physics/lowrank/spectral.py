@@ -6,6 +6,7 @@ stay finite where singular values repeat or vanish and that of the singular valu
 Krein; Higham, Functions of Matrices, theorem 3.11, 10.1137/1.9780898717778).
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch import Tensor
 from cinerecon.physics.lowrank.decompose import decompose, singular_values
 from cinerecon.physics.lowrank.rules import Measured, Shrinkage, Spectrum
 from cinerecon.physics.lowrank.truncated import apply_shares, shrink_leading
+
+SpectrumOf = Callable[[Tensor], Spectrum]
 
 
 def shrink_matrix(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> Tensor:
@@ -28,29 +31,41 @@ def shrink_matrix(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> T
 
 def _shrink_all(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> Tensor:
     squares, vectors = decompose(matrix, rule)
-    shares, _ = _shares(singular_values(squares), matrix, rule, n_sibling_axes)
+    shares, _ = _shares(singular_values(squares), rule, _spectrum_of(matrix, n_sibling_axes))
     return apply_shares(vectors, shares, matrix)
 
 
 def _spectral_function(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int) -> Tensor:
     """w(G^(1/2)) ``(*batch, rows, rows)``, rows <= columns, differentiable everywhere."""
+    spectrum_of = _spectrum_of(matrix, n_sibling_axes)
     squares, vectors, anchor = _Decompose.apply(matrix, rule)
-    shares, measured = _shares(singular_values(squares), matrix, rule, n_sibling_axes)
-    slopes = _slopes(squares.detach(), rule, measured)
+    shares, measured = _shares(singular_values(squares), rule, spectrum_of)
+    slopes = _slopes(squares.detach(), measured, rule, spectrum_of)
     return _Assemble.apply(anchor, shares, slopes, squares.detach(), vectors, rule.tie_width).to(matrix.dtype)
 
 
-def _shares(values: Tensor, matrix: Tensor, rule: Shrinkage, n_sibling_axes: int) -> tuple[Tensor, Measured]:
-    """Shares, NaN where values are, and what was measured for them."""
+def _spectrum_of(matrix: Tensor, n_sibling_axes: int) -> SpectrumOf:
     shape = (matrix.shape[-2], matrix.shape[-1])
-    measured = rule.measure(Spectrum(values, shape, matrix.is_complex(), n_sibling_axes))
+    return partial(Spectrum, shape=shape, is_complex=matrix.is_complex(), n_sibling_axes=n_sibling_axes)
+
+
+def _shares(values: Tensor, rule: Shrinkage, spectrum_of: SpectrumOf) -> tuple[Tensor, Measured]:
+    """Shares, NaN where values are, and what was measured for them."""
+    measured = rule.measure(spectrum_of(values))
     return rule.share(values, *measured) + 0 * values, measured
 
 
-def _slopes(squares: Tensor, rule: Shrinkage, measured: Measured) -> Tensor:
-    """Derivative of each share by its own squared singular value, with what was measured held constant."""
+def _slopes(squares: Tensor, measured: Measured, rule: Shrinkage, spectrum_of: SpectrumOf) -> Tensor:
+    """Derivative of each share by its own squared singular value.
+
+    What was measured once for all values is held constant, for it cancels in differences between shares; what was
+    measured for each value moves with it.
+    """
     leaf = squares.requires_grad_()
-    shares = rule.share(singular_values(leaf), *(one.detach() for one in measured))
+    values = singular_values(leaf)
+    if any(one.shape[-1] > 1 for one in measured):
+        measured = rule.measure(spectrum_of(values))
+    shares = rule.share(values, *(one if one.shape[-1] > 1 else one.detach() for one in measured))
     return torch.autograd.grad(shares.sum() + 0 * leaf.sum(), leaf)[0]
 
 

@@ -19,7 +19,8 @@ from cinerecon.physics.lowrank.rules import Shrinkage, Spectrum
 
 _BLOCK = 1 / 6
 _LOWEST_CUTOFF = 0.02
-_TOLERANCE = 3e-6
+_TOLERANCE = 5e-6
+_RIDGE = 1e-13
 _N_ROUNDS = 3
 
 Full = Callable[[Tensor, Shrinkage], Tensor]
@@ -63,9 +64,9 @@ def _leading(gram: Tensor, n_vectors: int, n_columns: int, rule: Shrinkage) -> t
         vectors, image, squares = _rayleigh_ritz(gram, _orthonormal(image))
         values = squares.clamp(min=0).sqrt()
         spectrum = Spectrum(values, (gram.shape[-1], n_columns), gram.is_complex())
-        shares = rule.share(values, *rule.measure(spectrum))
         cutoff = rule.cutoff(values)
         limit = squares[:, :1] if cutoff is None else cutoff.square()
+        shares = torch.where(squares > limit, rule.share(values, *rule.measure(spectrum)), 0)
         enough = squares[:, -1:] <= limit
         accurate = _error(vectors, image, squares, shares) <= _TOLERANCE * (shares * values).norm(dim=-1)
         if bool((accurate | ~enough[:, 0]).all()):
@@ -75,15 +76,15 @@ def _leading(gram: Tensor, n_vectors: int, n_columns: int, rule: Shrinkage) -> t
 
 
 def _orthonormal(vectors: Tensor) -> Tensor:
-    """An orthonormal basis, by the Cholesky factor of its own Gram matrix in double precision."""
+    """An orthonormal basis of the same span, by the Cholesky factor of their Gram matrix in double precision."""
     double = vectors.to(torch.complex128 if vectors.is_complex() else torch.float64)
     own = double.mH @ double
-    scale = own.diagonal(dim1=-2, dim2=-1).real.sum(-1, keepdim=True)
-    ridge = scale * 1e-14 + torch.finfo(scale.dtype).tiny
-    own.diagonal(dim1=-2, dim2=-1).add_(ridge)
+    lengths = own.diagonal(dim1=-2, dim2=-1).real.sqrt().clamp(min=1e-100)
+    own = own / lengths.unsqueeze(-1) / lengths.unsqueeze(-2)
+    own.diagonal(dim1=-2, dim2=-1).add_(_RIDGE)
     factor = torch.linalg.cholesky_ex(own)[0]
-    unit = torch.eye(own.shape[-1], dtype=own.dtype, device=own.device)
-    return (double @ torch.linalg.solve_triangular(factor, unit, upper=False).mH).to(vectors.dtype)
+    inverse = torch.linalg.solve_triangular(factor, torch.diag_embed(1 / lengths).to(factor.dtype), upper=False)
+    return (double @ inverse.mH).to(vectors.dtype)
 
 
 def _rayleigh_ritz(gram: Tensor, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:

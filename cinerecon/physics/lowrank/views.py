@@ -35,12 +35,12 @@ def shrink_patches(image: Tensor, rule: Shrinkage, size: int, shift: tuple[int, 
     size
         Side of the squares [pixels].
     shift
-        How far the tiling is moved along y and x [pixels], modulo `size`. Drawn anew at each iteration of a
+        Where the first whole square begins along y and x [pixels], modulo `size`. Drawn anew at each iteration of a
         reconstruction it leaves no edges of squares in the image.
     """
     require_axes("image", image, IMAGE)
     y, x = image.shape[-2:]
-    top, left = shift[0] % size, shift[1] % size
+    top, left = -shift[0] % size, -shift[1] % size
     padded = pad(image, (left, -(x + left) % size, top, -(y + top) % size))
     squares = padded.unflatten(-2, (-1, size)).unflatten(-1, (-1, size))  # (frames, n_y, size, n_x, size)
     squares = squares.movedim((-4, -2), (-5, -4))  # (n_y, n_x, frames, size, size)

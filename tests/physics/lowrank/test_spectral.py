@@ -1,0 +1,175 @@
+"""The shrunk matrix and its derivative, where singular values are apart, repeat, or vanish."""
+
+import math
+
+import pytest
+import torch
+from helpers import complex_randn, relative_error
+from lowrank_cases import RULES, by_svd, decaying, matrix_of, position_aware
+
+from cinerecon.physics.lowrank import (
+    AbsoluteSoft,
+    AdaptiveTraceNorm,
+    NuclearMinusFrobenius,
+    OptimalShrinkage,
+    RelativeSoft,
+    Schatten,
+    TopKHard,
+    TopKSoft,
+    shrink_matrix,
+)
+
+every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+
+
+@every_rule
+@pytest.mark.parametrize("shape", [(5, 30), (3, 4, 4), (6, 3), (2, 2, 3, 7), (70, 80), (90, 70)])
+@pytest.mark.parametrize("gradients", [True, False])
+def test_equals_the_svd(rule, shape, gradients):
+    matrix = decaying(*shape)
+    with torch.set_grad_enabled(gradients):
+        found = shrink_matrix(matrix, rule).detach()
+    assert relative_error(found, by_svd(matrix, rule)) < 1e-8
+
+
+@pytest.mark.parametrize("share", [0.1, 0.01, 1e-3])
+@pytest.mark.parametrize("shape", [(12, 9000), (2, 5, 3000), (96, 80), (3, 70, 75)])
+@pytest.mark.parametrize("gradients", [True, False])
+def test_single_precision_is_enough(share, shape, gradients):
+    matrix = decaying(*shape, power=2.5, dtype=torch.complex64)
+    rule = RelativeSoft(math.log(share / (1 - share)))
+    with torch.set_grad_enabled(gradients):
+        found = shrink_matrix(matrix, rule)
+    assert found.dtype == torch.complex64
+    assert relative_error(found, by_svd(matrix.to(torch.complex128), rule)) < 1e-5
+
+
+@every_rule
+@pytest.mark.parametrize("shape", [(8, 3000), (2, 70, 80)])
+def test_single_precision_is_enough_for_every_rule(rule, shape):
+    matrix = decaying(*shape, dtype=torch.complex64)
+    with torch.no_grad():
+        found = shrink_matrix(matrix, rule)
+    assert relative_error(found, by_svd(matrix.to(torch.complex128), rule)) < 2e-5
+
+
+@every_rule
+@pytest.mark.parametrize("shape", [(2, 5, 30), (2, 70, 80), (2, 80, 70)])
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("spoilt", [math.nan, math.inf])
+def test_what_is_not_a_number_stays_in_its_matrix(rule, shape, gradients, spoilt):
+    matrix = decaying(*shape, dtype=torch.complex64)
+    expected = shrink_matrix(matrix, rule)
+    matrix[1, 2, 3] = spoilt
+    with torch.set_grad_enabled(gradients):
+        found = shrink_matrix(matrix, rule)
+    assert relative_error(found[0], expected[0]) < 2e-5
+    assert found[1].isnan().all()
+
+
+# Where a rule is not differentiable there is nothing to check. The cases stay away from: values at a threshold; a
+# largest value, a median, or the last one of a top-k rule, that repeats while the rule takes it alone; zero, for rules
+# that follow the scale (like |x|); and, for PASS, any value that repeats or vanishes while its neighbours look at it.
+DISTINCT, REPEATED, DEFICIENT, ZERO = (3.0, 2.0, 1.1, 0.4), (3.0, 2.0, 2.0, 0.4), (3.0, 2.0, 0.0, 0.0), (0.0,) * 4
+EQUAL = (2.0, 2.0, 2.0, 2.0)
+NOISY = (9.0, 6.0, 1.1, 1.0, 0.8, 0.5)
+FEW_SHARES = {"shares": tuple(0.1 * n for n in range(1, 9)), "gammas": (1.0, 2.0)}
+CASES = {
+    "topk_hard": (TopKHard, (), {"k": 2}, [DISTINCT, DEFICIENT, (3.0, 3.0, 1.0, 1.0)]),
+    "topk_soft": (TopKSoft, (1.5,), {"temperature": 0.05}, [DISTINCT, DEFICIENT]),
+    "topk_soft tied": (TopKSoft, (2.0,), {"temperature": 0.02}, [(3.0, 3.0, 1.0, 1.0), DEFICIENT]),
+    "relative_soft": (RelativeSoft, (-1.0, 0.9), {}, [DISTINCT, REPEATED, DEFICIENT, (3.0, 0.4, 0.4, 0.4)]),
+    "absolute_soft": (AbsoluteSoft, (0.6,), {}, [DISTINCT, REPEATED, DEFICIENT, ZERO, EQUAL]),
+    "schatten": (Schatten, (0.5,), {"p": 0.3}, [DISTINCT, REPEATED, DEFICIENT, ZERO, EQUAL]),
+    "nuclear_minus_frobenius": (NuclearMinusFrobenius, (0.6,), {}, [DISTINCT, REPEATED, DEFICIENT, EQUAL]),
+    "nuclear_minus_frobenius alone": (NuclearMinusFrobenius, (4.0,), {}, [DISTINCT, DEFICIENT, (3.0, 1.0, 1.0, 1.0)]),
+    "optimal": (OptimalShrinkage, (), {}, [NOISY, (9.0, 9.0, 1.0, 1.0, 0.8, 0.5), (9.0, 6.0, 1.1, 1.0, 0.0, 0.0)]),
+    "adaptive_trace": (AdaptiveTraceNorm, (), FEW_SHARES, [NOISY, REPEATED, DEFICIENT]),
+    "adaptive_trace known": (AdaptiveTraceNorm, (), {"noise": 0.3} | FEW_SHARES, [NOISY, REPEATED, DEFICIENT]),
+}
+
+
+def _cases():
+    for name, (rule, numbers, settings, spectra) in CASES.items():
+        for values in spectra:
+            yield pytest.param(rule, numbers, settings, values, id=f"{name} {values}")
+
+
+def _shrink_real(matrix, rule):
+    return torch.view_as_real(shrink_matrix(torch.view_as_complex(matrix), rule))
+
+
+@pytest.mark.parametrize(("rule", "numbers", "settings", "values"), _cases())
+@pytest.mark.parametrize("tall", [False, True])
+def test_gradients(rule, numbers, settings, values, tall):
+    matrix = matrix_of(*values, columns=7)
+    real = torch.view_as_real(matrix.mT.contiguous() if tall else matrix).clone().requires_grad_()
+    learned = [torch.tensor(number, dtype=torch.float64, requires_grad=True) for number in numbers]
+    sharp = settings | {"tie_width": 1e-9}
+    assert torch.autograd.gradcheck(lambda m, *found: _shrink_real(m, rule(*found, **sharp)), (real, *learned))
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_gradients_of_pass(normalize):
+    rule = position_aware(n_channels=2, strength=0.1, normalize=normalize, gate_layers=2).requires_grad_()
+    real = torch.stack([torch.view_as_real(matrix_of(*DISTINCT, columns=5, seed=n)) for n in range(2)])
+    function = lambda m, *_: torch.view_as_real(shrink_matrix(torch.view_as_complex(m), rule, 1))  # noqa: E731
+    assert torch.autograd.gradcheck(function, (real.requires_grad_(), *rule.parameters()))
+
+
+@pytest.mark.parametrize("values", [DISTINCT, REPEATED, EQUAL], ids=str)
+def test_gradients_of_pass_that_looks_at_one_value_alone(values):
+    rule = position_aware(n_channels=2, strength=1.0)
+    for name, parameter in rule.named_parameters():
+        centre = parameter[..., 1, 1].clone()
+        parameter.zero_()
+        parameter[..., 1, 1] = centre
+        if name == "gate.0.weight":
+            parameter[:, 1] = 0  # and not at its position
+    real = torch.view_as_real(matrix_of(*values, columns=6)).clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda m: _shrink_real(m, rule), (real,))
+
+
+@pytest.mark.parametrize("values", [DISTINCT, REPEATED, DEFICIENT, ZERO, EQUAL], ids=str)
+def test_gradients_of_pass_before_it_has_learned(values):
+    rule = position_aware()
+    rule.reset()
+    real = torch.view_as_real(matrix_of(*values, columns=6)).clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda m: _shrink_real(m, rule), (real,))
+
+
+@every_rule
+@pytest.mark.parametrize("shape", [(5, 12), (2, 12, 5), (2, 70, 72)])
+def test_gradients_are_those_of_the_svd_where_values_are_apart(rule, shape):
+    found, expected = decaying(*shape).requires_grad_(), decaying(*shape).requires_grad_()
+    seed = complex_randn(*shape, seed=5)
+    shrink_matrix(found, _sharp(rule)).backward(seed)
+    by_svd(expected, rule).backward(seed)
+    assert relative_error(found.grad, expected.grad) < 1e-5
+
+
+def _sharp(rule):
+    """The same rule without the wide ties that top-k rules take."""
+    return type(rule)(rule.k, tie_width=1e-12) if isinstance(rule, TopKHard | TopKSoft) else rule
+
+
+@every_rule
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+@pytest.mark.parametrize("size", [(3, 7), (70, 72)])
+def test_gradients_are_finite_wherever_values_repeat_or_vanish(rule, dtype, size):
+    for matrix in (torch.zeros(size, dtype=dtype), torch.eye(*size, dtype=dtype), torch.ones(size, dtype=dtype)):
+        matrix.requires_grad_()
+        shrink_matrix(matrix, rule).backward(torch.ones(size, dtype=dtype))
+        assert torch.isfinite(torch.view_as_real(matrix.grad)).all()
+
+
+def test_gradients_in_single_precision_are_those_in_double():
+    for shape in ((8, 3000), (2, 70, 80)):
+        grads = []
+        for dtype in (torch.complex64, torch.complex128):
+            matrix = decaying(*shape).to(dtype).requires_grad_()
+            theta = torch.tensor(-2.0, dtype=dtype.to_real(), requires_grad=True)
+            shrink_matrix(matrix, RelativeSoft(theta)).abs().square().sum().backward()
+            grads.append((matrix.grad, theta.grad))
+        assert relative_error(grads[0][0], grads[1][0]) < 1e-4
+        assert float(grads[0][1]) == pytest.approx(float(grads[1][1]), rel=1e-4)

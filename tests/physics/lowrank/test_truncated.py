@@ -1,0 +1,133 @@
+"""Large matrices of which few values survive: the same image, and the full method where the check fails."""
+
+import math
+
+import pytest
+import torch
+from helpers import relative_error
+from lowrank_cases import RULES, by_svd, decaying
+
+from cinerecon.physics.lowrank import (
+    AbsoluteSoft,
+    NuclearMinusFrobenius,
+    RelativeSoft,
+    Schatten,
+    TopKHard,
+    TopKSoft,
+    spectral,
+    truncated,
+)
+
+SHAPE = (3, 96, 110)
+pytestmark = pytest.mark.usefixtures("no_gradients")
+
+
+@pytest.fixture
+def no_gradients():
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """How many matrices the full method was given."""
+    sizes = []
+    whole = spectral._shrink_all
+
+    def record(matrix, rule, **settings):
+        sizes.append(matrix.shape[:-2].numel())
+        return whole(matrix, rule, **settings)
+
+    monkeypatch.setattr(spectral, "_shrink_all", record)
+    return sizes
+
+
+def _shrink_and_compare(matrix, rule):
+    found = spectral.shrink_matrix(matrix, rule)
+    assert found.dtype == matrix.dtype
+    double = torch.complex128 if matrix.is_complex() else torch.float64
+    return relative_error(found, by_svd(matrix.to(double), rule))
+
+
+def relative(share):
+    return RelativeSoft(math.log(share / (1 - share)))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        relative(0.2),
+        relative(0.05),
+        AbsoluteSoft(0.1),
+        Schatten(0.03, 0.5),
+        TopKHard(1),
+        TopKHard(6),
+        TopKSoft(3.0),
+        NuclearMinusFrobenius(0.1),
+        NuclearMinusFrobenius(2.0),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("shape", [SHAPE, (2, 2, 110, 96), (96, 96)])
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.float32])
+def test_few_survivors_are_found_without_the_full_method(rule, shape, dtype, full):
+    matrix = decaying(*shape, power=1.8)
+    matrix = (matrix if dtype.is_complex else matrix.real).to(dtype)
+    assert _shrink_and_compare(matrix, rule) < 1e-5
+    assert not full
+
+
+@pytest.mark.parametrize("rule", [relative(0.03), TopKHard(12)], ids=str)
+def test_many_survivors_go_to_the_full_method(rule, full):
+    flat = decaying(*SHAPE, power=0.1, dtype=torch.complex64)
+    assert _shrink_and_compare(flat, rule) < 2e-5
+    assert full
+
+
+@pytest.mark.parametrize("rule", [RULES["pass"], RULES["optimal"], RULES["adaptive_trace"]], ids=type)
+def test_rules_that_need_the_whole_spectrum_go_to_the_full_method(rule, full):
+    assert _shrink_and_compare(decaying(*SHAPE, dtype=torch.complex64), rule) < 2e-5
+    assert full == [3]
+
+
+def test_only_those_matrices_that_need_it_go_to_the_full_method(full):
+    matrix = decaying(*SHAPE, power=1.8, dtype=torch.complex64)
+    matrix[1] = decaying(*SHAPE[1:], power=0.1, seed=7)
+    assert _shrink_and_compare(matrix, relative(0.2)) < 1e-5
+    assert full == [1]
+
+
+def test_nothing_survives_and_nothing_comes(full):
+    rule = AbsoluteSoft(3.0)
+    assert not spectral.shrink_matrix(decaying(*SHAPE, dtype=torch.complex64), rule).any()
+    assert not spectral.shrink_matrix(torch.zeros(SHAPE, dtype=torch.complex64), rule).any()
+    assert not full
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.05, 0.18])
+def test_the_check_sees_a_value_that_was_missed(floor):
+    """With one survivor left out of the subspace, be the others nothing or many and just below the cutoff."""
+    values = torch.full((96,), floor, dtype=torch.float64)
+    values[:8] = torch.linspace(1, 0.25, 8, dtype=torch.float64)
+    basis = torch.linalg.qr(
+        torch.randn(1, 96, 96, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    ).Q
+    gram = ((basis * values.square()) @ basis.mH).to(torch.complex64)
+    limit = torch.full((1, 1), 0.2**2, dtype=torch.float64)
+    for kept, expected in ((torch.arange(12), True), (torch.tensor([0, 1, 2, 3, 5, 6, 7, 8]), False)):
+        squares = values[kept].square()[None]
+        found = truncated._nothing_missed(gram, basis[..., kept].to(torch.complex64), squares, limit)
+        assert bool(found) is expected
+
+
+def test_the_error_that_is_told_is_the_error_that_is_made():
+    matrix, rule = decaying(1, 96, 110, power=1.2, dtype=torch.complex64), relative(0.1)
+    gram = matrix @ matrix.mH
+    exact = by_svd(matrix.to(torch.complex128), rule)
+    image = gram @ torch.randn(96, 24, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    for _ in range(4):
+        vectors, image, squares = truncated._rayleigh_ritz(gram, truncated._orthonormal(image))
+        shares = rule.share(squares.sqrt(), rule.cutoff(squares.sqrt()))
+        told = float(truncated._error(vectors, image, squares, shares))
+        made = float((truncated.apply_shares(vectors, shares, matrix) - exact).norm())
+        assert 0.2 * made < told < 10 * made
