@@ -1,92 +1,159 @@
-"""Image quality and time of the classical methods on a few cines; prints a table.
+"""Quality, time and memory of the classical methods, and of BART where it is installed.
 
-Cases are phantoms, or measured magnitude series (``.npz`` with ``magnitude`` (frames, rows, columns)) that are given a
-simulated smooth phase; coil maps and noise are simulated in both. With several coils the methods get the true maps, so
-that the table shows the methods and not the maps, and PSNR is that of magnitudes.
+    python benchmarks/classical.py --real FOLDER                       # every case; prints a table
+    python benchmarks/classical.py --real FOLDER --write               # and puts it into docs/benchmarks.md
+    python benchmarks/classical.py --real FOLDER --converged --write   # k-t SLR against the released algorithm
+    python benchmarks/classical.py --real FOLDER --tune                # BART's weights anew, on the tuning case
 
-    python benchmarks/classical.py
-    python benchmarks/classical.py --series sax_mid.npz --coils 8 --noise 0.02 --method ktslr --set block_size=0
+Cases are held-out phantoms and measured magnitude series (`.npz` with `magnitude`) under simulated phase, coils and
+noise, undersampled; nothing was tuned on them. PSNR and SSIM are those of magnitudes. Each run has a process of its
+own. Times are those of the reconstruction alone, BART's with reading and writing its files; memory that of the process.
 """
 
 import argparse
-import time
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
+import bart_pics
 import torch
-from torch import Tensor
+import yaml
+from cases import Case, Sizes, list_anatomies, make_cases
+from report import Row, describe_converged, describe_results, write_section
+from worker import Usage, work
 
-from cinerecon.data.cine import CineData
-from cinerecon.methods.table import METHODS, load_method
+from cinerecon.methods.table import METHODS
 from cinerecon.metrics.measures import compare
-from cinerecon.physics.operators import Encoding
-from cinerecon.physics.phantom import PhantomConfig, draw_coil_maps, draw_phantom, draw_phase
-from cinerecon.physics.sampling import parse_mask
 
-CLASSICAL = [name for name, method in METHODS.items() if method.kind == "classical"]
+SAMPLINGS = ("gaussian:8,acs=4", "radial:16")
+OURS: dict[str, tuple[str, list[str]]] = {
+    name: (name, [])
+    for name, entry in METHODS.items()
+    if entry.kind == "classical" and name != "ktslr-reference"  # minutes a cine: `--converged` compares with it
+} | {"ktslr global": ("ktslr", ["block_size=0"])}
+SAME_COST = ["block_size=0", "isotropic=true", "n_iterations=200"]
+"""k-t SLR with the penalties of the released one, until its tolerance ends it."""
+HEADINGS = f"{'case':38}{'method':18}{'PSNR [dB]':>9}{'SSIM':>8}{'wall [s]':>10}{'CPU [s]':>9}{'memory [MB]':>13}"
 
 
 def main() -> None:
     args = read_arguments()
-    print("case                      method        PSNR [dB]   SSIM     NMSE       time [s]")
-    for name, image in list_images(args):
-        for n_coils in args.coils:
-            for noise in args.noise:
-                case = f"{name} {n_coils}ch {100 * noise:g}%"
-                report(case, undersample(image, n_coils, noise, args), args)
+    if args.worker:
+        print(json.dumps(asdict(work(*args.worker[:3], args.worker[3:]))))
+    elif args.tune:
+        tune(args)
+    elif args.converged:
+        rows = list(run_converged(args))
+        print(describe_converged(rows))
+        if args.write:
+            write_section("converged", describe_converged(rows))
+    else:
+        rows = list(run_all(args))
+        print(describe_results(rows))
+        if args.write:
+            write_section("classical", describe_results(rows))
 
 
-def report(case: str, data: CineData, args: argparse.Namespace) -> None:
-    for name in args.method or CLASSICAL:
-        fields = METHODS[name].load()[0].model_fields
-        method = load_method(name, [setting for setting in args.set if setting.partition("=")[0] in fields])
-        start = time.perf_counter()
-        image = method(data)
-        seconds = time.perf_counter() - start
-        found = compare(image, data.reference, magnitude=data.n_coils > 1)
-        print(f"{case:25} {name:12} {found['psnr']:9.2f} {found['ssim']:8.4f} {found['nmse']:9.2e} {seconds:10.2f}")
+def run_all(args: argparse.Namespace) -> Iterator[Row]:
+    """Every method on every case, told as it is known."""
+    bart = list(bart_pics.METHODS) if bart_pics.is_installed() else []
+    print(HEADINGS)
+    for case in selected_cases(args):
+        for method in args.method or [*OURS, *bart]:
+            yield told(case, method, *run(case, method, *OURS.get(method, (method, []))))
 
 
-def list_images(args: argparse.Namespace) -> list[tuple[str, Tensor]]:
-    """Names and images ``(frames, y, x)`` of peak 1."""
-    if not args.series:
-        config = PhantomConfig(n_frames=args.frames, matrix=args.matrix)
-        return [(f"phantom {seed}", draw_phantom(seed, config)) for seed in args.phantom]
-    return [(path.stem, read_series(path, args.frames, args.matrix)) for path in args.series]
+def run_converged(args: argparse.Namespace) -> Iterator[Row]:
+    """k-t SLR, and the released algorithm with the same penalties, on its schedule and until it stands still."""
+    config_class, _ = METHODS["ktslr"].load()
+    config = config_class().with_settings(SAME_COST)
+    weights = [
+        f"weight_lowrank={2 * config.weight_lowrank}",  # the released cost has no 1/2 before the data term
+        f"weight_sparse={2 * config.weight_sparse}",
+        f"p={config.p}",
+        f"steps=[{1 / config.temporal_weight}, 1, 1]",
+    ]
+    held = [
+        f"penalty_lowrank={config.penalty_lowrank / config.weight_lowrank}",
+        f"penalty_sparse={config.penalty_sparse / config.weight_sparse}",
+        *("growth_lowrank=1", "growth_sparse=1", f"n_outer={args.outer}", "n_inner=10"),
+    ]
+    print(HEADINGS)
+    for case in selected_cases(args):
+        yield told(case, "ktslr", *run(case, "ktslr", "ktslr", []))
+        yield told(case, "ktslr, same cost", *run(case, "ktslr", "ktslr", SAME_COST))
+        yield told(case, "released", *run(case, "released", "ktslr-reference", weights))
+        yield told(case, "released, held", *run(case, "released", "ktslr-reference", weights + held))
 
 
-def read_series(path: Path, n_frames: int, matrix: tuple[int, int]) -> Tensor:
-    magnitude = torch.from_numpy(np.load(path)["magnitude"].astype(np.float32))[:n_frames]
-    y, x = ((size - wanted) // 2 for size, wanted in zip(magnitude.shape[1:], matrix, strict=True))
-    magnitude = magnitude[:, y : y + matrix[0], x : x + matrix[1]]
-    return torch.polar(magnitude / magnitude.max(), draw_phase(0, len(magnitude), matrix))
+def selected_cases(args: argparse.Namespace) -> Iterator[Case]:
+    anatomies = args.anatomy or list_anatomies(args.real)
+    return make_cases(anatomies, args.coils, args.sampling, args.real, Sizes(noise=args.noise), args.maps)
 
 
-def undersample(image: Tensor, n_coils: int, noise: float, args: argparse.Namespace) -> CineData:
-    n_frames, y, x = image.shape
-    csm = draw_coil_maps(args.seed, n_coils, (y, x)) if n_coils > 1 else None
-    mask = parse_mask(args.mask).draw(n_frames, y, x, args.seed)
-    kspace = Encoding(mask, csm, matrix=(y, x)).forward(image)
-    generator = torch.Generator().manual_seed(args.seed)
-    receiver_noise = noise * torch.randn(kspace.shape, dtype=kspace.dtype, generator=generator)
-    return CineData(kspace + receiver_noise * mask, mask, csm, image)
+def run(case: Case, label: str, name: str, settings: list[str]) -> tuple[torch.Tensor, Usage]:
+    """The image that a method makes in a process of its own, and what it took."""
+    if label in bart_pics.METHODS:
+        return bart_pics.reconstruct(case.data, bart_pics.read_weights(label, case.data.n_coils))
+    with tempfile.TemporaryDirectory() as folder:
+        given, made = Path(folder) / "case.pt", Path(folder) / "image.pt"
+        torch.save({name: getattr(case.data, name) for name in ("kspace", "mask", "csm")}, given)
+        command = [sys.executable, __file__, "--worker", name, str(given), str(made), *settings]
+        output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        return torch.load(made), Usage(**json.loads(output.splitlines()[-1]))
+
+
+def told(case: Case, method: str, image: torch.Tensor, usage: Usage) -> Row:
+    """Print what was found."""
+    found = compare(image, case.data.reference)
+    row = Row(case.anatomy, case.data.n_coils, case.sampling, method, found["psnr"], found["ssim"], usage)
+    floor = f"   floor {usage.floor_s:.2f} s" if usage.floor_s else ""
+    numbers = f"{row.psnr:9.2f}{row.ssim:8.4f}{usage.wall_s:10.2f}{usage.cpu_s:9.2f}{usage.memory_mb:13.0f}"
+    print(f"{case!s:38}{method:18}{numbers}{floor}", flush=True)
+    return row
+
+
+def tune(args: argparse.Namespace) -> None:
+    """Search BART's weights on the tuning case, and write them to their file."""
+    anatomy, sampling = (args.anatomy or ["sax_base"])[0], args.sampling[0]
+    found: dict[str, dict] = {}
+    for case in make_cases([anatomy], args.coils, [sampling], args.real, Sizes(noise=args.noise)):
+        group = found.setdefault("one coil" if case.data.n_coils == 1 else "several coils", {})
+        for method, start in bart_pics.METHODS.items():
+
+            def judge(weights: bart_pics.Weights, case: Case = case, method: str = method) -> float:
+                return told(case, method, *bart_pics.reconstruct(case.data, weights)).psnr
+
+            weights, psnr = bart_pics.search(start, judge)
+            group[method] = {name: value for name, value in asdict(weights).items() if value} | {"psnr": round(psnr, 2)}
+            print(method, group[method])
+    how = f"# Found by `python benchmarks/classical.py --tune` on {anatomy}, {sampling}, {bart_pics.version()}\n"
+    bart_pics.WEIGHTS_FILE.write_text(how + yaml.safe_dump(found, sort_keys=False))
 
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--series", type=Path, nargs="+", help="measured magnitude series, instead of phantoms")
-    parser.add_argument("--phantom", type=int, nargs="+", default=[0, 1], help="seeds of phantoms")
+    parser.add_argument("--real", type=Path, help="folder of measured magnitude series")
+    parser.add_argument(
+        "--anatomy", nargs="+", help="series in it, or phantom:SEED; default: all that nothing is tuned on"
+    )
     parser.add_argument("--coils", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--noise", type=float, nargs="+", default=[0.005], help="relative to the peak of the image")
-    parser.add_argument("--mask", default="gaussian:8,acs=4")
-    parser.add_argument("--frames", type=int, default=16)
-    parser.add_argument("--matrix", type=int, nargs=2, default=(192, 192), help="image size (y, x)")
-    parser.add_argument("--seed", type=int, default=0, help="of mask, maps and noise")
-    parser.add_argument("--method", action="append", choices=METHODS, help="default: all classical ones")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="setting of the methods")
-    args = parser.parse_args()
-    args.matrix = tuple(args.matrix)
-    return args
+    parser.add_argument("--sampling", nargs="+", default=SAMPLINGS)
+    parser.add_argument("--noise", type=float, default=Sizes.noise, help="of a sample, over the peak of the image")
+    parser.add_argument(
+        "--maps", default="true", help="coil maps: true, or how to estimate them: smooth, espirit, walsh"
+    )
+    parser.add_argument("--method", action="append", choices=[*OURS, *bart_pics.METHODS], help="default: all")
+    parser.add_argument("--converged", action="store_true", help="compare with the released algorithm, converged")
+    parser.add_argument("--outer", type=int, default=40, help="tens of iterations of the released one, penalties held")
+    parser.add_argument("--tune", action="store_true", help="search BART's weights")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
+    parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

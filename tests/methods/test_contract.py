@@ -99,6 +99,17 @@ def test_progress_runs_to_its_end(method, make_cine):
     assert all(0 <= done <= total for done, total in calls)
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("n_coils", [1, 4])
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.kind == "classical"])
+def test_a_gpu_gives_the_image_of_the_cpu(name, make_cine, n_coils):
+    data, method = make_cine(n_coils), load_method(name, FEW.get(name, ()))
+    image = method(data.to("cuda"))
+    assert image.device.type == "cuda"
+    assert relative_error(image.cpu(), method(data)) < 1e-3
+
+
 def test_a_record_of_convergence_is_kept_and_changes_nothing(method, make_cine):
     if not isinstance(method, Iterative):
         pytest.skip("makes no record")
