@@ -65,6 +65,6 @@ def _has_cliff(power: Tensor) -> bool:
     radius = (torch.arange(n) - n // 2).abs()
     for edge in range(n // 4, n // 2 - 1):
         outside, before = power[radius > edge], power[(radius <= edge) & (radius > edge - BAND)]
-        if float(outside.max()) < CLIFF * float(before.min()):
+        if float(outside.max()) < CLIFF * float(before.mean()):
             return True
     return False

@@ -207,8 +207,9 @@ def _job(item: Item, number: int, folder: Path, config: PrepareConfig, rows: lis
 
 
 def _is_of(row: IndexRow, item: Item) -> bool:
-    """Whether a case bears the name of a scan."""
-    return row.case.partition("/")[2].startswith(f"{item.name}_slice")
+    """Whether a case bears the name of a slice of a scan."""
+    name = item.case_name(row.slice)
+    return row.case.partition("/")[2].startswith((f"{name}.", f"{name}_"))
 
 
 def _without_clashes(items: list[Item], rows: list[IndexRow]) -> tuple[list[Item], list[Refusal]]:

@@ -154,7 +154,7 @@ def combine_coils(data: CineData) -> CineData:
     """
     if data.reference is None:
         raise UnsupportedError("the coils of an undersampled case cannot be combined", where=_where(data))
-    encoding = Encoding(data.mask, matrix=data.matrix)
+    encoding = Encoding(data.mask, matrix=data.matrix, dtype=data.kspace.dtype)
     kspace = encoding.forward(data.reference)
     reference = data.reference if block_of_lines(data.mask) is None else encoding.adjoint(kspace)
     return replace(data, kspace=kspace, csm=None, reference=reference)

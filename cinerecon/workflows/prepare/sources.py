@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cinerecon.data.case_index import hash_file
+from cinerecon.data.case_index import INDEX, hash_file, list_cases
 from cinerecon.data.cmrxrecon import is_kspace_name
 from cinerecon.data.magnitude import NIFTI_ENDINGS, MagnitudeImages, is_dicom, open_archive, open_dicom, open_nifti
 from cinerecon.errors import ConfigError, DataError, FileError
@@ -18,6 +18,7 @@ from cinerecon.workflows.prepare.config import PrepareConfig
 from cinerecon.workflows.prepare.magnitude import SimulatedScan
 
 RAW_ENDINGS = (".h5", ".hdf5", ".mrd")
+_NUMBERED = re.compile(r"_slice\d\d+(_\d+x\d+x\d+_at_[\d_]+)?$")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,10 @@ class Item:
     n_slices: int
     sha256: str
 
+    def case_name(self, number: int) -> str:
+        """What the case of a slice is called; a prepared case keeps its name."""
+        return self.name if self.n_slices == 1 and _NUMBERED.search(self.name) else f"{self.name}_slice{number:02d}"
+
 
 def find_sources(paths: Iterable[Path], output: Path) -> tuple[list[Source], dict[str, int]]:
     """Files given by name, and all that may hold cines in folders; and how many files were passed over, by reason.
@@ -115,6 +120,11 @@ def _distinct(sources: list[Source]) -> list[Source]:
 
 
 def _walk(root: Path, output: Path, passed: Counter[str]) -> Iterator[Source]:
+    """What may hold cines below a folder; of a folder of prepared cases those of its index."""
+    if (root / INDEX).exists():
+        for path in list_cases(root):
+            yield Source(path, Path(*path.relative_to(root).parts[1:]).with_suffix("").as_posix())
+        return
     for folder_name, folders, names in os.walk(root):
         folder = Path(folder_name)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and folder / name != output)

@@ -149,7 +149,7 @@ def _opened(job: Job) -> CineSource:
 
 
 def _write(job: Job, data: CineData, marks: tuple[str, ...]) -> Iterator[IndexRow]:
-    name = f"{job.item.name}_slice{job.slice:02d}"
+    name = job.item.case_name(job.slice)
     parts: list[Window | None] = [*windows(data, job.config)] if job.config.patches else [None]
     for number, window in enumerate(parts):
         part = data if window is None else cut_case(data, window)
