@@ -203,3 +203,17 @@ def test_damage_never_leaks_another_error(tmp_path):
             raw.samples(np.arange(len(raw)))
         except CineReconError as error:
             assert str(path) in error.where
+
+
+@pytest.mark.parametrize("n_slices", [1, 3])
+def test_samples_of_several_slices_are_not_kept(tmp_path, monkeypatch, n_slices):
+    monkeypatch.setattr("cinerecon.data.mrd.BLOCK", 10)
+    path = small_scan(n_slices=n_slices).write(tmp_path / "scan.h5")
+    at_once = read_mrd(path)
+    monkeypatch.setattr("cinerecon.data.mrd.ALWAYS_AT_ONCE", 0)
+    lazy = read_mrd(path)
+    assert at_once._rows is not None
+    assert (lazy._rows is not None) == (n_slices == 1)
+    assert np.array_equal(lazy.heads, at_once.heads)
+    rows = np.arange(3, len(lazy), 2)
+    assert np.array_equal(lazy.samples(rows), at_once.samples(rows))

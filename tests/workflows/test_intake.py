@@ -9,7 +9,11 @@ from raw_scan import PHASE, READ, SLICE, RawFile, small_scan
 
 from cinerecon.data.cine import crop_image, finish_image
 from cinerecon.errors import CineReconError, DataError, HeaderError, UnsupportedError
-from cinerecon.physics.coils import noise_covariance
+from cinerecon.physics.coils import (
+    apply_geometric_compression,
+    geometric_compression_matrices,
+    noise_covariance,
+)
 from cinerecon.physics.fourier import fft1c, ifft1c, ifft2c
 from cinerecon.workflows.intake import IntakeConfig, intake, open_scan
 from cinerecon.workflows.intake.assemble import cropped, mirror, resampled
@@ -570,3 +574,20 @@ def test_errors_are_ours(tmp_path):
     opened = open_scan(small_scan().write(tmp_path / "scan.h5"), PLAIN)
     with pytest.raises(DataError, match="slices 0 to 0"):
         opened.read_slice(1)
+
+
+def test_coils_are_compressed_at_each_position_along_the_readout(read):
+    scan = small_scan(n_coils=4)
+    config = IntakeConfig(csm="walsh", n_virtual_coils=2, compression="geometric")
+    data, plain = read(scan, config=config), read(scan)
+    matrices = geometric_compression_matrices(plain.kspace, 2)
+    assert relative_error(data.kspace, apply_geometric_compression(matrices, plain.kspace)) < 1e-6
+    assert data.n_coils == 2
+    shown, expected = (finish_image(part.reference, part).abs() for part in (data, plain))
+    assert relative_error(shown, expected) < 0.05
+    for i, samples in enumerate(scan.samples):
+        scan.samples[i] = samples[:, 8:]
+    scan.heads["number_of_samples"] -= 8
+    scan.heads["center_sample"] -= 8
+    with pytest.raises(UnsupportedError, match="readouts that were not measured whole"):
+        read(scan, config=config)

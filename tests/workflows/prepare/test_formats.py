@@ -15,7 +15,7 @@ from cinerecon.data.cmrxrecon import is_kspace_name
 from cinerecon.data.store import read_case
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
 from cinerecon.workflows.evaluate import evaluate
-from cinerecon.workflows.intake import IntakeConfig, open_cine
+from cinerecon.workflows.intake import IntakeConfig, open_cine, open_scan
 from cinerecon.workflows.prepare import PrepareConfig, prepare
 from cinerecon.workflows.recon import ReconRequest, reconstruct_scan
 from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
@@ -157,6 +157,12 @@ def test_a_case_says_where_other_settings_were_asked_for(scan, tmp_path):
         open_cine(case).read_slice(1)
     with pytest.raises(ConfigError, match="--noise belongs to ISMRMRD raw scans, this is a prepared case"):
         open_cine(case, noise=scan)
+
+
+def test_inspect_says_what_a_case_is(scan, tmp_path):
+    case, _ = prepared(scan, tmp_path / "data")
+    with pytest.raises(FileError, match="this is a prepared case, not a raw scan"):
+        open_scan(case)
 
 
 @others
