@@ -19,6 +19,9 @@ from cinerecon.physics.sampling import view_share
 MODEL_ENDING = ".safetensors"
 """Of a model in one file: weights, with the recipe in the metadata."""
 
+SAMPLES_AT_ONCE = 2**21
+"""Of the images of coils that are transformed together on a CPU: more take fresh memory each time, thrice as slow."""
+
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
@@ -70,7 +73,9 @@ class Iterative(Reconstructor, Protocol):
 
 def encoding_of(data: CineData) -> Encoding:
     """The encoding operator A that made this k-space."""
-    return Encoding(data.mask, data.csm, matrix=data.matrix, dtype=data.kspace.dtype)
+    y, x = data.matrix
+    at_once = max(1, SAMPLES_AT_ONCE // (data.n_frames * y * x)) if data.kspace.device.type == "cpu" else None
+    return Encoding(data.mask, data.csm, matrix=data.matrix, dtype=data.kspace.dtype, coils_at_once=at_once)
 
 
 def view_shared_image(data: CineData) -> Tensor:

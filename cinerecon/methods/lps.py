@@ -145,4 +145,5 @@ def _singular_values(series: Tensor) -> Tensor:
 
 
 def _norm(array: Tensor) -> float:
-    return float(torch.linalg.vector_norm(array))
+    """Of real and imaginary parts, since the magnitude of complex numbers is slow."""
+    return float(torch.linalg.vector_norm(torch.view_as_real(array)))
