@@ -26,7 +26,7 @@ from cinerecon.workflows.prepare.work import Job, Refusal, prepare_slice, survey
 SETTINGS, REFUSED = "settings.yaml", "refused.csv"
 SPLITS = ("train", "val", "test")
 FEW = 4
-"""Slices that are not worth the seconds a further process takes to start."""
+"""Tasks that are not worth the seconds a further process takes to start."""
 
 Progress = Callable[[str, float], None]
 Result = TypeVar("Result")
@@ -114,13 +114,12 @@ def prepare(
     refused: list[Refusal] = []
     tell = progress or (lambda *_: None)
     tell("reading headers", 0.0)
-    for found in _run(
-        survey_source, [(source, config) for source in sources], n_processes if len(sources) > FEW else 1
-    ):
+    for found in _run(survey_source, [(source, config) for source in sources], n_processes):
         if isinstance(found, Refusal):
             refused.append(found)
         else:
             items += found
+    items.sort(key=lambda item: item.name)
     items, clashing = _without_clashes(items, before)
     refused += clashing
     items, n_copies = _without_copies(items, before)
@@ -128,7 +127,7 @@ def prepare(
     tasks = [_job(item, number, folder, config, before, draws) for item in items for number in range(item.n_slices)]
     rows: list[IndexRow] = []
     n_new, warnings = 0, Counter[str]()
-    for n, done in enumerate(_run(prepare_slice, [(task,) for task in tasks], n_processes if len(tasks) > FEW else 1)):
+    for n, done in enumerate(_run(prepare_slice, [(task,) for task in tasks], n_processes)):
         tell(f"slice {n + 1} of {len(tasks)}", (n + 1) / len(tasks))
         if isinstance(done, Refusal):
             refused.append(done)
@@ -138,6 +137,7 @@ def prepare(
             n_new += len(done.rows)
         rows += done.rows
         warnings.update(done.warnings)
+    refused.sort(key=lambda refusal: (str(refusal.path), refusal.where))
     _finish_folder(folder, rows, refused)
     n_unknown = sum(not item.is_person_known for item in items)
     return PrepareReport(tuple(rows), n_new, tuple(refused), passed, n_unknown, dict(warnings), folder / INDEX)
@@ -238,17 +238,17 @@ def _without_copies(items: list[Item], rows: list[IndexRow]) -> tuple[list[Item]
 
 
 def _run(function: Callable[..., Result], tasks: list[tuple[object, ...]], n_processes: int) -> Iterator[Result]:
-    """Results as they come, from this process or from several.
+    """Results as they come, from several processes or, where there is little to do, from this one.
 
     Raises
     ------
     DataError
         If a process dies.
     """
-    if n_processes == 1:
+    if n_processes == 1 or len(tasks) <= FEW:
         yield from (function(*task) for task in tasks)
         return
-    n_processes = min(n_processes, len(tasks)) or 1
+    n_processes = min(n_processes, len(tasks))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_processes, context, initializer=_begin_work, initargs=(n_processes,)) as pool:
         waiting = {pool.submit(function, *task) for task in tasks}

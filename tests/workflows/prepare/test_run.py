@@ -90,7 +90,19 @@ def test_an_interrupted_run_goes_on_where_it_stopped(archive, run, tmp_path, mon
 def test_processes_that_are_stopped_from_outside(run, tmp_path, number):
     (tmp_path / "scans").mkdir()
     small_scan(matrix=(64, 64), n_slices=16, n_frames=10, n_coils=6).write(tmp_path / "scans/a.h5")
-    command = [sys.executable, "-m", "cinerecon.cli.main", "prepare", "scans", "-o", "data", "--jobs", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "cinerecon.cli.main",
+        "prepare",
+        "scans",
+        "-o",
+        "data",
+        "--jobs",
+        "2",
+        "--csm",
+        "walsh",
+    ]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
     end = time.monotonic() + 100
     while len(cases(tmp_path / "data")) < 3 and process.poll() is None and time.monotonic() < end:
@@ -102,11 +114,11 @@ def test_processes_that_are_stopped_from_outside(run, tmp_path, number):
         assert b"Traceback" not in error
     done = {path: path.stat().st_mtime_ns for path in cases(tmp_path / "data")}
     assert 3 <= len(done) < 16, "stopped on its way"
-    report = run(tmp_path / "scans", intake={})
+    report = run(tmp_path / "scans")
     assert len(report.rows) == 16
     n_kept = sum(path.stat().st_mtime_ns == done[path] for path in done)
     assert n_kept == len(done) if number == signal.SIGINT else n_kept >= len(done) - 2, "two were not in the index yet"
-    run(tmp_path / "scans", to="whole", intake={})
+    run(tmp_path / "scans", to="whole")
     for path in cases(tmp_path / "data"):
         here, there = read_case(path), read_case(tmp_path / "whole" / path.relative_to(tmp_path / "data"))
         for name in ("kspace", "csm", "reference"):
@@ -210,8 +222,8 @@ def test_a_bad_scan_does_not_stop_the_others(archive, run, tmp_path):
     report = run(archive)
     assert report.n_new == 3
     assert [refusal.what.split(",")[0] for refusal in report.refused] == [
-        "this is not an HDF5 file",
         "NaN in acquisition 71",
+        "this is not an HDF5 file",
     ]
     with (tmp_path / "data" / "refused.csv").open() as file:
         rows = list(csv.DictReader(file))
