@@ -1,6 +1,6 @@
 """Memory and time of `cinerecon prepare` as the number of slices grows.
 
-    python benchmarks/prepare.py [--slices 1 10 40] [--matrix 128] [--coils 8] [--frames 12]
+python benchmarks/prepare.py [--slices 1 10 40] [--matrix 128] [--coils 8] [--frames 12]
 """
 
 import argparse
