@@ -12,16 +12,16 @@ References
 Lingala et al., Accelerated dynamic MRI exploiting sparsity and low-rank structure: k-t SLR (2011),
 DOI 10.1109/TMI.2010.2100850
 
-Departs from the paper in: the data term carries 1/2; multipliers besides penalties; the start, which is the
-view-shared image and not A^H y; and choices that gained on cardiac cines, each of which a setting undoes: the
-difference in time weighs more than those in space (``temporal_weight=1``), differences are shrunk one by one and not
-the gradient as a vector (``isotropic=true``), the singular values are those of image blocks (voxels of a block x
-frames), placed anew at each iteration, and not of the whole image (``block_size=0``), and then the image is the mean of
-the last iterates (``n_averaged=1``). Of the paper's continuation only the low-rank weight has kept some
-(``continuation=1``).
+Departs from the paper in: the data term carries 1/2; multipliers besides penalties, which therefore stay as they are;
+the start, which is the view-shared image and not A^H y; and choices that gained on cardiac cines, each of which a
+setting undoes: the difference in time weighs more than those in space (``temporal_weight=1``), differences are shrunk
+one by one and not the gradient as a vector (``isotropic=true``), the singular values are those of image blocks (voxels
+of a block x frames), placed anew at each iteration, and not of the whole image (``block_size=0``), the image is then
+the mean of the last iterates (``n_averaged=1``), and mu begins larger and falls (``continuation=1``).
 
-The defaults were tuned on the phantoms of seeds 100 and 101 and one measured short-axis series (the base of the heart),
-8-fold Gaussian sampling of one coil, noise of 0.5 % of the peak.
+The defaults were tuned on phantoms of seeds 100 and 101 and one measured short-axis series (the base of the heart), of
+16 frames, 8-fold Gaussian sampling, noise of 0.5 % of the peak. They sit on a flat top: half or twice a
+weight cost 0.3 dB at most, and they held for noise of 2 %, pseudo-radial sampling and 8 coils.
 """
 
 from cinerecon.methods.splitting import (

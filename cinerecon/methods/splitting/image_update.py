@@ -73,14 +73,13 @@ class KSpaceSystem:
                 to_next.append(-e / pivots[t])
                 pivots[t + 1] = pivots[t + 1] + to_next[-1] * e
                 corner = to_last[-1] * e
-        real = dtype.to_real()
-        self.to_next = [factor.to(real) for factor in to_next]
-        self.to_last = [factor.to(real) for factor in to_last]
-        self.inverse_pivots = [(1 / pivot).to(real) for pivot in pivots]
+        self.to_next = [_for_both_parts(factor, dtype) for factor in to_next]
+        self.to_last = [_for_both_parts(factor, dtype) for factor in to_last]
+        self.inverse_pivots = [_for_both_parts(1 / pivot, dtype) for pivot in pivots]
 
     def solve_(self, kspace: Tensor) -> Tensor:
         """Solve in place; k-space ``(frames, ky, kx)`` with zero frequency at index 0."""
-        frames = kspace.unbind()
+        frames = torch.view_as_real(kspace).flatten(-2).unbind()
         for t, factor in enumerate(self.to_last):
             if t < len(self.to_next):
                 frames[t + 1].addcmul_(frames[t], self.to_next[t], value=-1)
@@ -96,6 +95,11 @@ class KSpaceSystem:
     def solve_image(self, image: Tensor) -> Tensor:
         """Solve for an image, between two transforms."""
         return torch.fft.ifft2(self.solve_(torch.fft.fft2(image)))
+
+
+def _for_both_parts(factor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Each number twice along kx, for real and imaginary part: complex times real would convert it at each use."""
+    return factor.to(dtype.to_real()).repeat_interleave(2, -1)
 
 
 class ExactUpdate:

@@ -6,6 +6,11 @@ Minimises 1/2 ||A u - y||^2 + sum_k g_k(K_k u). Each K_k u is split off as z_k; 
     u = argmin 1/2 ||A u - y||^2 + sum_k rho_k/2 ||K_k u - z_k + v_k||^2.
 
 Data are scaled so that the view-shared image, from which it starts, has a peak of 1: all weights are free of units.
+
+It stops once the image changes by less than `tolerance` of itself, or after `n_iterations`. For convex penalties the
+cost falls steadily after the first iterations, and to the minimum. Blocks placed at random minimise the mean of the
+costs of all tilings, of which the record holds one: it falls, then wavers by a few percent, as the iterates scatter
+around their mean. That mean is the image; its changes end between 1e-3 and 6e-3, and `n_iterations` ends the run.
 """
 
 from typing import Protocol
@@ -25,13 +30,16 @@ INERTIA = 1e-4
 """Of a series that no penalty holds by its values: what neither data nor penalties see stays as it is."""
 
 
+_LARGEST_KEPT = 31 * 2**20
+
+
 class SolverConfig(Config):
     """When the solver stops, and how it treats several coils."""
 
     n_iterations: int = Field(40, ge=1, description="most iterations")
-    tolerance: float = Field(1e-4, ge=0, description="stop once the image changes by less than this fraction of it")
-    n_averaged: int = Field(10, ge=1, description="iterations averaged, about, where blocks move at random")
-    n_cg_iterations: int = Field(1, ge=1, description="conjugate gradient steps in each iteration (several coils)")
+    tolerance: float = Field(1e-3, ge=0, description="stop once the image changes by less than this fraction of it")
+    n_averaged: int = Field(7, ge=1, description="iterations averaged, about, where blocks move at random")
+    n_cg_iterations: int = Field(2, ge=1, description="conjugate gradient steps in each iteration (several coils)")
 
 
 class Term(Protocol):
@@ -76,6 +84,8 @@ class Penalised:
         if scale == 0:
             return start
         encoding, kspace = encoding_of(data), data.kspace / scale
+        if start.device.type == "cpu":
+            keep_freed_memory()
         splitting = Splitting(encoding, kspace, start / scale, self.terms(), self.config)
         for n in range(self.config.n_iterations):
             change = splitting.step((n + 1) / self.config.n_iterations)
@@ -87,11 +97,17 @@ class Penalised:
         return splitting.image * scale
 
 
-class Splitting:
-    """The variables of the module's equations, for a cine without batch axes, and their updates.
+def keep_freed_memory() -> None:
+    """Let the allocator keep the pages of freed arrays, instead of taking fresh ones for each temporary.
 
-    Where blocks move at random the iterates scatter around their mean, which is the better image.
+    Freeing one large block does it: glibc then serves blocks of up to that size, at most 32 MB, from memory it holds.
+    Fresh pages were a fifth of the solver's time with one coil, a third with eight.
     """
+    torch.empty(_LARGEST_KEPT, dtype=torch.uint8)
+
+
+class Splitting:
+    """The variables of the module's equations, for a cine without batch axes, and their updates."""
 
     def __init__(
         self, encoding: Encoding, kspace: Tensor, start: Tensor, terms: list[Term], config: SolverConfig
