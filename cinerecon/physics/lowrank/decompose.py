@@ -6,7 +6,7 @@ the root of the rounding of G is lost. So
 - few rows (frames): G is accumulated in chunks, and added up in double precision, which costs nothing and resolves
   values down to 1e-3 of the largest. Where the rule keeps smaller ones, G is accumulated in double precision.
 - many rows (the lines of a frame): G and its eigenvectors in single precision where the rule drops everything below
-  1e-2 of the largest, otherwise the singular value decomposition; on a GPU G in double precision.
+  2e-2 of the largest, otherwise the singular value decomposition; on a GPU G in double precision.
 
 On the CPU a batch is halved and done in two threads: LAPACK takes one matrix at a time.
 """
@@ -20,15 +20,15 @@ from torch import Tensor
 from cinerecon.physics.lowrank.rules import Shrinkage, Spectrum
 
 FEW = 64
-_CHUNK = 1024
+_CHUNK = 2048
 _RESOLVED_IN_CHUNKS = 1e-3
-_RESOLVED_IN_SINGLE = 1e-2
+_RESOLVED_IN_SINGLE = 2e-2
 _WORTH_A_THREAD = 2**18
 
-Pair = tuple[Tensor, Tensor]
+Tensors = tuple[Tensor, ...]
 
 
-def decompose(matrix: Tensor, rule: Shrinkage) -> Pair:
+def decompose(matrix: Tensor, rule: Shrinkage) -> Tensors:
     """Squared singular values ``(*batch, rows)``, descending, double; left vectors ``(*batch, rows, rows)``.
 
     Takes ``(*batch, rows, columns)``, rows <= columns. Where a matrix is not finite, neither are its values.
@@ -47,24 +47,20 @@ def singular_values(squares: Tensor) -> Tensor:
 
 def gram(matrix: Tensor, *, precise: bool = False) -> Tensor:
     """A A^H ``(batch, rows, rows)`` in double precision; precise: accumulated in it too."""
-    if matrix.dtype == _double(matrix):
+    double = _double(matrix)
+    if matrix.dtype == double:
         return matrix @ matrix.mH
-    if precise:
-        return sum(((c := piece.to(_double(matrix))) @ c.mH for piece in matrix.split(4 * _CHUNK, -1)), start=0)
-    if matrix.shape[-1] < 2 * _CHUNK:
-        return (matrix @ matrix.mH).to(_double(matrix))
-    return torch.stack([_gram_in_chunks(one) for one in matrix])
+    if matrix.shape[-1] <= _CHUNK and not precise:
+        return (matrix @ matrix.mH).to(double)
+    total = matrix.new_zeros(*matrix.shape[:-1], matrix.shape[-2], dtype=double)
+    for one, sum_of_one in zip(matrix, total, strict=True):
+        for piece in one.split(_CHUNK, -1):
+            piece = piece.to(double) if precise else piece
+            sum_of_one += piece @ piece.mH
+    return total
 
 
-def _gram_in_chunks(matrix: Tensor) -> Tensor:
-    whole = matrix.shape[-1] // _CHUNK * _CHUNK
-    chunks = matrix[:, :whole].unflatten(-1, (-1, _CHUNK)).transpose(0, 1)
-    total = (chunks @ chunks.mH).sum(0, dtype=_double(matrix))
-    rest = matrix[:, whole:]
-    return total + rest @ rest.mH if rest.shape[-1] else total
-
-
-def _few_rows(matrix: Tensor, rule: Shrinkage) -> Pair:
+def _few_rows(matrix: Tensor, rule: Shrinkage) -> Tensors:
     if matrix.device.type != "cpu":
         return _eigh(gram(matrix, precise=True))
     squares, vectors = _eigh(gram(matrix))
@@ -76,59 +72,63 @@ def _few_rows(matrix: Tensor, rule: Shrinkage) -> Pair:
 @torch.no_grad()
 def _keeps_below(level: float, squares: Tensor, matrix: Tensor, rule: Shrinkage) -> bool:
     """Whether values below a share of the largest matter: some are kept, but not all values alike."""
+    small = squares < level**2 * squares[:, :1]
+    if not bool(small.any()):
+        return False
     values = singular_values(squares)
     spectrum = Spectrum(values, (matrix.shape[-2], matrix.shape[-1]), matrix.is_complex())
     shares = rule.share(values, *rule.measure(spectrum))
-    matter = (values < level * values[..., :1]) & (shares > 0) & (shares != shares[..., :1])
-    return bool(matter.any())
+    return bool((small & (shares > 0) & (shares != shares[:, :1])).any())
 
 
-def _many_rows(matrix: Tensor, rule: Shrinkage) -> Pair:
+def _many_rows(matrix: Tensor, rule: Shrinkage) -> Tensors:
     if matrix.dtype == _double(matrix):
-        return _eigh(gram(matrix))
-    single = matrix @ matrix.mH
-    if (relative_cutoff(single, rule) or 0) >= _RESOLVED_IN_SINGLE:
-        return _eigh(single)
-    if matrix.device.type == "cpu":
-        return _svd(matrix, single)
-    return _eigh(gram(matrix, precise=True))
+        return _eigh(matrix @ matrix.mH)
+    if (relative_cutoff(matrix, rule) or 0) >= _RESOLVED_IN_SINGLE:
+        return _eigh(small_gram(matrix))
+    return _svd(matrix) if matrix.device.type == "cpu" else _eigh(gram(matrix, precise=True))
+
+
+def small_gram(matrix: Tensor) -> Tensor:
+    """A A^H in the precision of A; one matrix after the other on the CPU, where a batch would copy its conjugate."""
+    return torch.stack([one @ one.mH for one in matrix]) if matrix.device.type == "cpu" else matrix @ matrix.mH
+
+
+def energy(matrix: Tensor) -> Tensor:
+    """Squared Frobenius norm ``(batch, 1)``, the rows added up in double precision."""
+    rows = torch.view_as_real(matrix).flatten(-2) if matrix.is_complex() else matrix
+    return torch.linalg.vector_norm(rows, dim=-1).double().square().sum(-1, keepdim=True)
 
 
 @torch.no_grad()
-def relative_cutoff(gram: Tensor, rule: Shrinkage) -> float | None:
+def relative_cutoff(matrix: Tensor, rule: Shrinkage) -> float | None:
     """The rule's cutoff as a share of the largest value, or of its bound ||A||; the least over all matrices."""
-    bound = gram.diagonal(dim1=-2, dim2=-1).real.sum(-1, keepdim=True).sqrt()
+    bound = energy(matrix).sqrt()
     cutoff = rule.cutoff(bound)
     return None if cutoff is None else float((cutoff / bound).nan_to_num(1.0).min())
 
 
-def _eigh(gram: Tensor) -> Pair:
-    squares, vectors = _in_halves(torch.linalg.eigh, _finite(gram, gram))
-    return _marked(squares.flip(-1), gram), vectors.flip(-1)
+def _eigh(gram: Tensor) -> Tensors:
+    finite = torch.isfinite(gram.diagonal(dim1=-2, dim2=-1).real.sum(-1))
+    squares, vectors = _of_finite(torch.linalg.eigh, gram, finite)
+    return squares.flip(-1), vectors.flip(-1)
 
 
-def _svd(matrix: Tensor, gram: Tensor) -> Pair:
-    vectors, values = _in_halves(lambda half: torch.linalg.svd(half, full_matrices=False)[:2], _finite(matrix, gram))
-    return _marked(values.double().square(), gram), vectors
+def _svd(matrix: Tensor) -> Tensors:
+    finite = torch.isfinite(energy(matrix)[:, 0])
+    values, vectors = _of_finite(lambda half: torch.linalg.svd(half, full_matrices=False)[1::-1], matrix, finite)
+    return values.square(), vectors
 
 
-def is_finite(gram: Tensor) -> Tensor:
-    """Whether all entries of each matrix are finite, ``(*batch, 1, 1)``, from the diagonal of its Gram matrix."""
-    return torch.isfinite(gram.diagonal(dim1=-2, dim2=-1).real.sum(-1))[..., None, None]
+def _of_finite(function: Callable[[Tensor], Tensors], matrix: Tensor, finite: Tensor) -> Tensors:
+    """Values in double precision, and vectors; NaN for the values of matrices at which LAPACK would stop."""
+    if not bool(finite.all()):
+        matrix = torch.where(finite[:, None, None], matrix, 0)
+    values, vectors = in_halves(function, matrix)
+    return torch.where(finite[:, None], values.double(), torch.nan), vectors
 
 
-def _finite(matrix: Tensor, gram: Tensor) -> Tensor:
-    """The matrices, those that are not finite replaced by zero: LAPACK would stop at them."""
-    finite = is_finite(gram)
-    return matrix if bool(finite.all()) else torch.where(finite, matrix, 0)
-
-
-def _marked(squares: Tensor, gram: Tensor) -> Tensor:
-    """The values in double precision, NaN for those matrices."""
-    return torch.where(is_finite(gram)[..., 0], squares.double(), torch.nan)
-
-
-def _in_halves(function: Callable[[Tensor], Pair], batch: Tensor) -> Pair:
+def in_halves(function: Callable[[Tensor], Tensors], batch: Tensor) -> Tensors:
     """A function of a batch of matrices, its halves in two threads where that is worth it."""
     n = len(batch) // 2
     small = batch.numel() * batch.shape[-2] < _WORTH_A_THREAD
@@ -137,7 +137,7 @@ def _in_halves(function: Callable[[Tensor], Pair], batch: Tensor) -> Pair:
     with ThreadPoolExecutor(1) as helper:
         second = helper.submit(torch.no_grad()(function), batch[n:])
         first = function(batch[:n])
-        return torch.cat((first[0], second.result()[0])), torch.cat((first[1], second.result()[1]))
+        return tuple(torch.cat(pair) for pair in zip(first, second.result(), strict=True))
 
 
 def _double(matrix: Tensor) -> torch.dtype:

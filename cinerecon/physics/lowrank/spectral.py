@@ -26,10 +26,11 @@ def shrink_matrix(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> T
         return shrink_matrix(matrix.mT, rule, n_sibling_axes).mT
     if torch.is_grad_enabled():
         return _spectral_function(matrix, rule, n_sibling_axes) @ matrix
-    return shrink_leading(matrix, rule, partial(_shrink_all, n_sibling_axes=n_sibling_axes))
+    return shrink_leading(matrix, rule, partial(shrink_by_all, n_sibling_axes=n_sibling_axes))
 
 
-def _shrink_all(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> Tensor:
+def shrink_by_all(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> Tensor:
+    """The same from all singular values, without a derivative."""
     squares, vectors = decompose(matrix, rule)
     shares, _ = _shares(singular_values(squares), rule, _spectrum_of(matrix, n_sibling_axes))
     return apply_shares(vectors, shares, matrix)

@@ -10,11 +10,12 @@ Subspace iteration with the Gram matrix G from random vectors, then Rayleigh and
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from cinerecon.physics.lowrank.decompose import FEW, is_finite, relative_cutoff
+from cinerecon.physics.lowrank.decompose import FEW, energy, in_halves, relative_cutoff, small_gram
 from cinerecon.physics.lowrank.rules import Shrinkage, Spectrum
 
 _BLOCK = 1 / 6
@@ -34,11 +35,11 @@ def shrink_leading(matrix: Tensor, rule: Shrinkage, otherwise: Full) -> Tensor:
     if rule.cutoff(matrix.real.new_ones(1, n_vectors)) is None:
         return otherwise(matrix, rule)
     flat = matrix.reshape(-1, *matrix.shape[-2:])
-    gram = flat @ flat.mH
-    cutoff = relative_cutoff(gram, rule)
-    if not bool(is_finite(gram).all()) or (cutoff is not None and cutoff < _LOWEST_CUTOFF):
+    cutoff = relative_cutoff(flat, rule)
+    if (cutoff is not None and cutoff < _LOWEST_CUTOFF) or not bool(torch.isfinite(energy(flat)).all()):
         return otherwise(matrix, rule)
-    vectors, shares, trusted = _leading(gram, n_vectors, flat.shape[-1], rule)
+    find = partial(_leading, n_vectors=n_vectors, n_columns=flat.shape[-1], rule=rule)
+    vectors, shares, trusted = in_halves(find, small_gram(flat))
     result = apply_shares(vectors, torch.where(trusted[:, None], shares, 0), flat)
     if not bool(trusted.all()):
         result[~trusted] = otherwise(flat[~trusted], rule)
@@ -105,16 +106,10 @@ def _error(vectors: Tensor, image: Tensor, squares: Tensor, shares: Tensor) -> T
 
 def _nothing_missed(gram: Tensor, vectors: Tensor, squares: Tensor, limit: Tensor) -> Tensor:
     """Whether ``(batch,)`` no eigenvalue outside the span of the vectors exceeds the limit ``(batch, 1)``."""
-    others = _energy(gram) - squares.square().sum(-1)
+    others = energy(gram)[:, 0] - squares.square().sum(-1)
     found = others <= limit[:, 0].square()
     if bool(found.all()):
         return found
     rest = (vectors * squares.unsqueeze(-2).to(vectors.real.dtype)) @ vectors.mH - gram
     rest.diagonal(dim1=-2, dim2=-1).add_(limit)
     return found | (torch.linalg.cholesky_ex(rest)[1] == 0)
-
-
-def _energy(matrix: Tensor) -> Tensor:
-    """Squared Frobenius norm ``(batch,)``, the rows added up in double precision."""
-    entries = torch.view_as_real(matrix).flatten(-2) if matrix.is_complex() else matrix
-    return torch.linalg.vector_norm(entries, dim=-1).double().square().sum(-1)
