@@ -26,6 +26,7 @@ N_DIMENSIONS = 16
 COIL, TIME = 3, 10
 SPACE_FLAGS, TIME_FLAGS = 0b11, 1 << TIME
 WEIGHTS_FILE = Path(__file__).with_name("bart_weights.yaml")
+HEADER = "# BART's weights for data of peak 1: the best on a grid of factors of 2, `benchmarks/classical.py --tune`\n"
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,24 @@ class Weights:
         return ["-w", "1", "-i", "100", "-m", "-u", f"{self.rho:g}", "-b", "16", *chosen]
 
 
-METHODS = {
-    "bart llr": Weights(low_rank=1e-3),
-    "bart ttv": Weights(time=1e-3),
-    "bart llr+tv": Weights(low_rank=1e-3, time=1e-3, space=3e-4),
-}
-"""Where the search for the weights begins."""
+METHODS = ("bart llr", "bart ttv", "bart llr+tv")
 
 
 def read_weights(method: str, n_coils: int) -> Weights:
     """Weights found before for one coil or for several."""
-    found = yaml.safe_load(WEIGHTS_FILE.read_text())["one coil" if n_coils == 1 else "several coils"][method]
-    return Weights(**{name: value for name, value in found.items() if name != "psnr"})
+    found = yaml.safe_load(WEIGHTS_FILE.read_text())[_group(n_coils)][method]
+    return Weights(**{name: value for name, value in found.items() if name != "found_on"})
+
+
+def write_weights(method: str, n_coils: int, weights: Weights, found_on: str) -> None:
+    """Put weights in the place of those found before."""
+    found = yaml.safe_load(WEIGHTS_FILE.read_text())
+    found[_group(n_coils)][method] = {k: v for k, v in asdict(weights).items() if v} | {"found_on": found_on}
+    WEIGHTS_FILE.write_text(HEADER + yaml.safe_dump(found, sort_keys=False))
+
+
+def _group(n_coils: int) -> str:
+    return "one coil" if n_coils == 1 else "several coils"
 
 
 def search(start: Weights, judge: Callable[[Weights], float], factor: float = 2.0) -> tuple[Weights, float]:

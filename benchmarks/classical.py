@@ -21,7 +21,6 @@ from pathlib import Path
 
 import bart_pics
 import torch
-import yaml
 from cases import Case, Sizes, list_anatomies, make_cases
 from report import Row, describe_converged, describe_results, write_section
 from worker import Usage, work
@@ -118,21 +117,17 @@ def told(case: Case, method: str, image: torch.Tensor, usage: Usage) -> Row:
 
 
 def tune(args: argparse.Namespace) -> None:
-    """Search BART's weights on the tuning case, and write them to their file."""
+    """Search BART's weights on the tuning case, beginning with those found before, and write them to their file."""
     anatomy, sampling = (args.anatomy or ["sax_base"])[0], args.sampling[0]
-    found: dict[str, dict] = {}
     for case in make_cases([anatomy], args.coils, [sampling], args.real, Sizes(noise=args.noise)):
-        group = found.setdefault("one coil" if case.data.n_coils == 1 else "several coils", {})
-        for method, start in bart_pics.METHODS.items():
+        for method in args.method or bart_pics.METHODS:
 
             def judge(weights: bart_pics.Weights, case: Case = case, method: str = method) -> float:
                 return told(case, method, *bart_pics.reconstruct(case.data, weights)).psnr
 
+            start = bart_pics.read_weights(method, case.data.n_coils)
             weights, psnr = bart_pics.search(start, judge)
-            group[method] = {name: value for name, value in asdict(weights).items() if value} | {"psnr": round(psnr, 2)}
-            print(method, group[method])
-    how = f"# Found by `python benchmarks/classical.py --tune` on {anatomy}, {sampling}, {bart_pics.version()}\n"
-    bart_pics.WEIGHTS_FILE.write_text(how + yaml.safe_dump(found, sort_keys=False))
+            bart_pics.write_weights(method, case.data.n_coils, weights, f"{anatomy}, {sampling}: {psnr:.2f} dB")
 
 
 def read_arguments() -> argparse.Namespace:
