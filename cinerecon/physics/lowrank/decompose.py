@@ -20,7 +20,7 @@ from torch import Tensor
 from cinerecon.physics.lowrank.rules import Shrinkage, Spectrum
 
 FEW = 64
-_CHUNK = 2048
+_CHUNK = 8192
 _RESOLVED_IN_CHUNKS = 1e-3
 _RESOLVED_IN_SINGLE = 2e-2
 _WORTH_A_THREAD = 2**18
@@ -56,7 +56,7 @@ def gram(matrix: Tensor, *, precise: bool = False) -> Tensor:
     for one, sum_of_one in zip(matrix, total, strict=True):
         for piece in one.split(_CHUNK, -1):
             piece = piece.to(double) if precise else piece
-            sum_of_one += piece @ piece.mH
+            sum_of_one += torch.mm(piece, piece.mH)
     return total
 
 
@@ -84,14 +84,20 @@ def _keeps_below(level: float, squares: Tensor, matrix: Tensor, rule: Shrinkage)
 def _many_rows(matrix: Tensor, rule: Shrinkage) -> Tensors:
     if matrix.dtype == _double(matrix):
         return _eigh(matrix @ matrix.mH)
-    if (relative_cutoff(matrix, rule) or 0) >= _RESOLVED_IN_SINGLE:
+    size = energy(matrix)
+    if (relative_cutoff(size, rule) or 0) >= _RESOLVED_IN_SINGLE:
         return _eigh(small_gram(matrix))
-    return _svd(matrix) if matrix.device.type == "cpu" else _eigh(gram(matrix, precise=True))
+    return _svd(matrix, size) if matrix.device.type == "cpu" else _eigh(gram(matrix, precise=True))
 
 
 def small_gram(matrix: Tensor) -> Tensor:
     """A A^H in the precision of A; one matrix after the other on the CPU, where a batch would copy its conjugate."""
-    return torch.stack([one @ one.mH for one in matrix]) if matrix.device.type == "cpu" else matrix @ matrix.mH
+    if matrix.device.type != "cpu":
+        return matrix @ matrix.mH
+    result = matrix.new_empty(*matrix.shape[:-1], matrix.shape[-2])
+    for one, place in zip(matrix, result, strict=True):
+        torch.mm(one, one.mH, out=place)
+    return result
 
 
 def energy(matrix: Tensor) -> Tensor:
@@ -101,31 +107,33 @@ def energy(matrix: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def relative_cutoff(matrix: Tensor, rule: Shrinkage) -> float | None:
+def relative_cutoff(energy: Tensor, rule: Shrinkage) -> float | None:
     """The rule's cutoff as a share of the largest value, or of its bound ||A||; the least over all matrices."""
-    bound = energy(matrix).sqrt()
+    bound = energy.sqrt()
     cutoff = rule.cutoff(bound)
     return None if cutoff is None else float((cutoff / bound).nan_to_num(1.0).min())
 
 
 def _eigh(gram: Tensor) -> Tensors:
-    finite = torch.isfinite(gram.diagonal(dim1=-2, dim2=-1).real.sum(-1))
-    squares, vectors = _of_finite(torch.linalg.eigh, gram, finite)
-    return squares.flip(-1), vectors.flip(-1)
+    squares, vectors = _where_finite(torch.linalg.eigh, gram)
+    mark = 0 * gram.diagonal(dim1=-2, dim2=-1).real.sum(-1, keepdim=True)  # NaN where a matrix is not finite
+    return squares.flip(-1).double() + mark, vectors.flip(-1)
 
 
-def _svd(matrix: Tensor) -> Tensors:
-    finite = torch.isfinite(energy(matrix)[:, 0])
-    values, vectors = _of_finite(lambda half: torch.linalg.svd(half, full_matrices=False)[1::-1], matrix, finite)
-    return values.square(), vectors
+def _svd(matrix: Tensor, energy: Tensor) -> Tensors:
+    values, vectors = _where_finite(lambda half: torch.linalg.svd(half, full_matrices=False)[1::-1], matrix)
+    return values.double().square() + 0 * energy, vectors
 
 
-def _of_finite(function: Callable[[Tensor], Tensors], matrix: Tensor, finite: Tensor) -> Tensors:
-    """Values in double precision, and vectors; NaN for the values of matrices at which LAPACK would stop."""
-    if not bool(finite.all()):
-        matrix = torch.where(finite[:, None, None], matrix, 0)
-    values, vectors = in_halves(function, matrix)
-    return torch.where(finite[:, None], values.double(), torch.nan), vectors
+def _where_finite(function: Callable[[Tensor], Tensors], matrix: Tensor) -> Tensors:
+    """A decomposition; of zero for those matrices of the batch that are not finite, at which LAPACK stops."""
+    try:
+        return in_halves(function, matrix)
+    except torch.linalg.LinAlgError:
+        finite = torch.isfinite(torch.linalg.vector_norm(matrix, dim=(-2, -1), keepdim=True))
+        if bool(finite.all()):
+            raise
+        return in_halves(function, torch.where(finite, matrix, 0))
 
 
 def in_halves(function: Callable[[Tensor], Tensors], batch: Tensor) -> Tensors:

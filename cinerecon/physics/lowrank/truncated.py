@@ -10,19 +10,19 @@ Subspace iteration with the Gram matrix G from random vectors, then Rayleigh and
 """
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from cinerecon.physics.lowrank.decompose import FEW, energy, in_halves, relative_cutoff, small_gram
+from cinerecon.physics.lowrank.decompose import FEW, energy, relative_cutoff, small_gram
 from cinerecon.physics.lowrank.rules import Shrinkage, Spectrum
 
 _BLOCK = 1 / 6
 _LOWEST_CUTOFF = 0.02
 _TOLERANCE = 5e-6
 _RIDGE = 1e-13
-_N_ROUNDS = 3
 
 Full = Callable[[Tensor, Shrinkage], Tensor]
 
@@ -35,20 +35,20 @@ def shrink_leading(matrix: Tensor, rule: Shrinkage, otherwise: Full) -> Tensor:
     if rule.cutoff(matrix.real.new_ones(1, n_vectors)) is None:
         return otherwise(matrix, rule)
     flat = matrix.reshape(-1, *matrix.shape[-2:])
-    cutoff = relative_cutoff(flat, rule)
-    if (cutoff is not None and cutoff < _LOWEST_CUTOFF) or not bool(torch.isfinite(energy(flat)).all()):
+    size = energy(flat)
+    cutoff = relative_cutoff(size, rule)
+    if (cutoff is not None and cutoff < _LOWEST_CUTOFF) or not bool(torch.isfinite(size).all()):
         return otherwise(matrix, rule)
-    find = partial(_leading, n_vectors=n_vectors, n_columns=flat.shape[-1], rule=rule)
-    vectors, shares, trusted = in_halves(find, small_gram(flat))
-    result = apply_shares(vectors, torch.where(trusted[:, None], shares, 0), flat)
-    if not bool(trusted.all()):
-        result[~trusted] = otherwise(flat[~trusted], rule)
+    found = find_leading(small_gram(flat), n_vectors, flat.shape[-1], rule)
+    result = apply_shares(found.vectors, torch.where(found.trusted[:, None], found.shares, 0), flat)
+    if not bool(found.trusted.all()):
+        result[~found.trusted] = otherwise(flat[~found.trusted], rule)
     return result.view_as(matrix)
 
 
 def apply_shares(vectors: Tensor, shares: Tensor, matrix: Tensor) -> Tensor:
     """V diag(w) V^H A, by those columns of V alone whose share is not zero."""
-    kept = (shares != 0).reshape(-1, shares.shape[-1]).any(0).nonzero()
+    kept = (shares != 0).reshape(shares.shape[:-1].numel(), shares.shape[-1]).any(0).nonzero()
     n = int(kept.max()) + 1 if len(kept) else 0
     vectors, shares = vectors[..., :n], shares[..., None, :n].to(vectors.real.dtype)
     if 3 * n < matrix.shape[-2]:
@@ -56,24 +56,51 @@ def apply_shares(vectors: Tensor, shares: Tensor, matrix: Tensor) -> Tensor:
     return ((vectors * shares) @ vectors.mH).to(matrix.dtype) @ matrix
 
 
-def _leading(gram: Tensor, n_vectors: int, n_columns: int, rule: Shrinkage) -> tuple[Tensor, Tensor, Tensor]:
-    """Leading vectors ``(batch, rows, n)``, their shares ``(batch, n)``, and which matrices ``(batch,)`` to trust."""
-    generator = torch.Generator().manual_seed(0)
-    start = torch.randn(gram.shape[-1], n_vectors, dtype=gram.dtype, generator=generator).to(gram.device)
+@dataclass(frozen=True)
+class Leading:
+    """What is found of each matrix.
+
+    Attributes
+    ----------
+    vectors, shares
+        Those that survive, ``(batch, rows, n)`` and ``(batch, n)``.
+    error
+        Error that they make in the shrunk matrix, relative to it, to first order ``(batch,)``.
+    trusted
+        Whether that is small, and nothing was missed ``(batch,)``.
+    """
+
+    vectors: Tensor
+    shares: Tensor
+    error: Tensor
+    trusted: Tensor
+
+
+def find_leading(gram: Tensor, n_vectors: int, n_columns: int, rule: Shrinkage, n_rounds: int = 3) -> Leading:
+    """The vectors that survive, from Gram matrices ``(batch, rows, rows)`` of matrices with so many columns."""
+    start = _random_vectors(gram.shape[-1], n_vectors, gram.dtype).to(gram.device)
     image = gram @ (gram @ _orthonormal(gram @ (gram @ start)))
-    for _ in range(_N_ROUNDS):
-        vectors, image, squares = _rayleigh_ritz(gram, _orthonormal(image))
-        values = squares.clamp(min=0).sqrt()
-        spectrum = Spectrum(values, (gram.shape[-1], n_columns), gram.is_complex())
-        cutoff = rule.cutoff(values)
-        limit = squares[:, :1] if cutoff is None else cutoff.square()
-        shares = torch.where(squares > limit, rule.share(values, *rule.measure(spectrum)), 0)
-        enough = squares[:, -1:] <= limit
-        accurate = _error(vectors, image, squares, shares) <= _TOLERANCE * (shares * values).norm(dim=-1)
-        if bool((accurate | ~enough[:, 0]).all()):
+    for _ in range(n_rounds):
+        basis = _orthonormal(image)
+        image = gram @ basis
+        inner = basis.mH @ image
+        values, turn = (part.flip(-1) for part in torch.linalg.eigh(inner))
+        squares = values.double()
+        shares, limit = _survivors(squares, (gram.shape[-1], n_columns), gram.is_complex(), rule)
+        turn = turn[..., : shares.shape[-1]]
+        vectors = basis @ turn
+        error = _error(image @ turn, vectors, squares, shares)
+        few = squares[:, -1] <= limit
+        if bool(((error <= _TOLERANCE) | ~few).all()):
             break
         image = gram @ image
-    return vectors, shares, enough[:, 0] & accurate & _nothing_missed(gram, vectors, squares, limit)
+    trusted = few & (error <= _TOLERANCE) & _nothing_missed(gram, basis, inner, limit)
+    return Leading(vectors, shares, error, trusted)
+
+
+@lru_cache(maxsize=16)
+def _random_vectors(n: int, n_vectors: int, dtype: torch.dtype) -> Tensor:
+    return torch.randn(n, n_vectors, dtype=dtype, generator=torch.Generator().manual_seed(0))
 
 
 def _orthonormal(vectors: Tensor) -> Tensor:
@@ -88,28 +115,34 @@ def _orthonormal(vectors: Tensor) -> Tensor:
     return (double @ inverse.mH).to(vectors.dtype)
 
 
-def _rayleigh_ritz(gram: Tensor, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Ritz vectors, their images under G, and Ritz values in double precision, descending."""
-    image = gram @ basis
-    squares, turn = torch.linalg.eigh(basis.mH @ image)
-    turn = turn.flip(-1)
-    return basis @ turn, image @ turn, squares.flip(-1).double()
+def _survivors(squares: Tensor, shape: tuple[int, int], is_complex: bool, rule: Shrinkage) -> tuple[Tensor, Tensor]:
+    """Shares ``(batch, n)`` of the Ritz values, up to the last that survives, and the squared cutoff ``(batch,)``."""
+    values = squares.clamp(min=0).sqrt()
+    cutoff = rule.cutoff(values)
+    limit = squares[:, :1] if cutoff is None else cutoff.square()
+    shares = rule.share(values, *rule.measure(Spectrum(values, shape, is_complex)))
+    shares = torch.where(squares > limit, shares, 0)
+    return shares[:, : int((shares != 0).sum(-1).max())], limit[:, 0]
 
 
-def _error(vectors: Tensor, image: Tensor, squares: Tensor, shares: Tensor) -> Tensor:
-    """Error ``(batch,)`` of the shrunk matrices, to first order in the residuals of the vectors that survive."""
-    residuals = torch.linalg.vector_norm(image - vectors * squares.unsqueeze(-2), dim=-2)
-    gaps = squares - squares[:, -1:]
-    size = shares * squares.clamp(min=0).sqrt()
-    return torch.linalg.vector_norm(torch.where(shares != 0, residuals * size / gaps, 0), dim=-1)
+def _error(image: Tensor, vectors: Tensor, squares: Tensor, shares: Tensor) -> Tensor:
+    """Error ``(batch,)`` of the shrunk matrices relative to them, to first order in the residuals of the vectors."""
+    kept = squares[:, : shares.shape[-1]]
+    residuals = image - vectors * kept.unsqueeze(-2).to(vectors.real.dtype)
+    sizes = shares * kept.clamp(min=0).sqrt()
+    errors = residuals.abs().square().sum(-2, dtype=torch.float64).sqrt() * sizes / (kept - squares[:, -1:])
+    whole = sizes.norm(dim=-1)
+    return torch.where(shares != 0, errors, 0).norm(dim=-1) / torch.where(whole > 0, whole, 1.0)
 
 
-def _nothing_missed(gram: Tensor, vectors: Tensor, squares: Tensor, limit: Tensor) -> Tensor:
-    """Whether ``(batch,)`` no eigenvalue outside the span of the vectors exceeds the limit ``(batch, 1)``."""
-    others = energy(gram)[:, 0] - squares.square().sum(-1)
-    found = others <= limit[:, 0].square()
+def _nothing_missed(gram: Tensor, basis: Tensor, inner: Tensor, limit: Tensor) -> Tensor:
+    """Whether ``(batch,)`` no eigenvalue outside the span of the basis exceeds the limit ``(batch,)``.
+
+    The basis Q is orthonormal, and `inner` is Q^H G Q.
+    """
+    found = (energy(gram) - energy(inner))[:, 0] <= limit.square()
     if bool(found.all()):
         return found
-    rest = (vectors * squares.unsqueeze(-2).to(vectors.real.dtype)) @ vectors.mH - gram
-    rest.diagonal(dim1=-2, dim2=-1).add_(limit)
+    rest = basis @ inner @ basis.mH - gram
+    rest.diagonal(dim1=-2, dim2=-1).add_(limit[:, None])
     return found | (torch.linalg.cholesky_ex(rest)[1] == 0)

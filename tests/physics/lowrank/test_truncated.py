@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from helpers import relative_error
+from helpers import complex_randn, relative_error
 from lowrank_cases import RULES, by_svd, decaying
 
 from cinerecon.physics.lowrank import (
@@ -32,13 +32,13 @@ def no_gradients():
 def full(monkeypatch):
     """How many matrices the full method was given."""
     sizes = []
-    whole = spectral._shrink_all
+    whole = spectral.shrink_by_all
 
     def record(matrix, rule, **settings):
         sizes.append(matrix.shape[:-2].numel())
         return whole(matrix, rule, **settings)
 
-    monkeypatch.setattr(spectral, "_shrink_all", record)
+    monkeypatch.setattr(spectral, "shrink_by_all", record)
     return sizes
 
 
@@ -109,25 +109,28 @@ def test_the_check_sees_a_value_that_was_missed(floor):
     """With one survivor left out of the subspace, be the others nothing or many and just below the cutoff."""
     values = torch.full((96,), floor, dtype=torch.float64)
     values[:8] = torch.linspace(1, 0.25, 8, dtype=torch.float64)
-    basis = torch.linalg.qr(
-        torch.randn(1, 96, 96, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
-    ).Q
-    gram = ((basis * values.square()) @ basis.mH).to(torch.complex64)
-    limit = torch.full((1, 1), 0.2**2, dtype=torch.float64)
-    for kept, expected in ((torch.arange(12), True), (torch.tensor([0, 1, 2, 3, 5, 6, 7, 8]), False)):
-        squares = values[kept].square()[None]
-        found = truncated._nothing_missed(gram, basis[..., kept].to(torch.complex64), squares, limit)
-        assert bool(found) is expected
+    vectors = torch.linalg.qr(complex_randn(1, 96, 96)).Q
+    gram = ((vectors * values.square()) @ vectors.mH).to(torch.complex64)
+    limit = torch.tensor([0.2**2], dtype=torch.float64)
+    for kept, expected in ((list(range(12)), True), ([0, 1, 2, 3, 5, 6, 7, 8], False)):
+        basis = vectors[..., kept].to(torch.complex64)
+        assert bool(truncated._nothing_missed(gram, basis, basis.mH @ gram @ basis, limit)) is expected
 
 
-def test_the_error_that_is_told_is_the_error_that_is_made():
-    matrix, rule = decaying(1, 96, 110, power=1.2, dtype=torch.complex64), relative(0.1)
-    gram = matrix @ matrix.mH
+@pytest.mark.parametrize("rule", [relative(0.1), TopKHard(6), Schatten(0.03, 0.5), TopKSoft(3.0)], ids=str)
+@pytest.mark.parametrize("n_rounds", [1, 2, 3])
+def test_the_error_that_is_told_is_the_error_that_is_made(rule, n_rounds, monkeypatch):
+    monkeypatch.setattr(truncated, "_TOLERANCE", 0.0)  # go on to the last round
+    matrix = decaying(1, 96, 110, power=1.0, dtype=torch.complex64)
+    found = truncated.find_leading(matrix @ matrix.mH, 16, 110, rule, n_rounds)
     exact = by_svd(matrix.to(torch.complex128), rule)
-    image = gram @ torch.randn(96, 24, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
-    for _ in range(4):
-        vectors, image, squares = truncated._rayleigh_ritz(gram, truncated._orthonormal(image))
-        shares = rule.share(squares.sqrt(), rule.cutoff(squares.sqrt()))
-        told = float(truncated._error(vectors, image, squares, shares))
-        made = float((truncated.apply_shares(vectors, shares, matrix) - exact).norm())
-        assert 0.2 * made < told < 10 * made
+    made = relative_error(truncated.apply_shares(found.vectors, found.shares, matrix), exact)
+    assert 0.7 * made < float(found.error) < 1.5 * made + 1e-6
+    assert not bool(found.trusted)
+
+
+def test_inference_mode(full):
+    matrix = decaying(*SHAPE, power=1.8, dtype=torch.complex64)
+    with torch.inference_mode():
+        assert _shrink_and_compare(matrix, relative(0.2)) < 1e-5
+    assert not full
