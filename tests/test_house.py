@@ -27,6 +27,8 @@ SHARED = {
         "data.mrd_header",
         "data.mrd_heap",
         "data.matlab",
+        "metrics.measures",
+        "metrics.heart",
         "errors",
         "axes",
         "config",

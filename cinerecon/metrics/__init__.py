@@ -1,5 +1,25 @@
 """The measures of image quality."""
 
-from cinerecon.metrics.measures import compare, mse, nmse, psnr, ssim
+from cinerecon.metrics.heart import Heart, find_heart
+from cinerecon.metrics.measures import compare, compare_frames, hfen, mse, nmse, psnr, ssim
+from cinerecon.metrics.profiles import PROFILES, Profile, find_profile, measure
+from cinerecon.metrics.temporal import area_agreement, temporal_sharpness, xt_ssim
 
-__all__ = ["compare", "mse", "nmse", "psnr", "ssim"]
+__all__ = [
+    "PROFILES",
+    "Heart",
+    "Profile",
+    "area_agreement",
+    "compare",
+    "compare_frames",
+    "find_heart",
+    "find_profile",
+    "hfen",
+    "measure",
+    "mse",
+    "nmse",
+    "psnr",
+    "ssim",
+    "temporal_sharpness",
+    "xt_ssim",
+]

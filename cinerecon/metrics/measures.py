@@ -1,4 +1,4 @@
-"""How far an image is from the truth: MSE, NMSE, PSNR and SSIM.
+"""How far an image is from the truth: MSE, NMSE, PSNR, SSIM and HFEN.
 
 Every measure is ``measure(image, reference)``: first what is judged, then the truth that normalises it. Both are
 ``(..., y, x)``, usually ``(frames, y, x)``, and are measured as they are: complex inputs by their complex error,
@@ -6,15 +6,47 @@ magnitudes by theirs. Sums run over the whole volume in double precision.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from cinerecon.errors import ShapeError
 
-SSIM_WINDOW = 11
-SSIM_SIGMA = 1.5
 SSIM_K1, SSIM_K2 = 0.01, 0.03
+HFEN_SIZE, HFEN_SIGMA = 15, 1.5
+
+
+@dataclass(frozen=True)
+class Window:
+    """What SSIM takes its local means under.
+
+    Attributes
+    ----------
+    size
+        Pixels along y and x.
+    sigma
+        Of the Gaussian [pixels]; None: all pixels weigh alike.
+    is_sample
+        Variances are those of a sample, N / (N - 1) times those of a population.
+    """
+
+    size: int
+    sigma: float | None = None
+    is_sample: bool = False
+
+    def weights(self) -> Tensor:
+        """Along one axis, of sum 1."""
+        offset = torch.arange(self.size, dtype=torch.float64) - self.size // 2
+        weights = torch.ones_like(offset) if self.sigma is None else torch.exp(-0.5 * (offset / self.sigma).square())
+        return weights / weights.sum()
+
+
+GAUSSIAN = Window(11, sigma=1.5)
+"""Of Wang et al., and of ``tf.image.ssim``."""
+UNIFORM = Window(7, is_sample=True)
+"""Of scikit-image where nothing else is asked for: so do fastMRI and CMRxRecon."""
+SSIM_WINDOW = GAUSSIAN.size
 
 
 def mse(image: Tensor, reference: Tensor) -> float:
@@ -61,7 +93,7 @@ def psnr(image: Tensor, reference: Tensor, data_range: float | None = None) -> f
     return 20 * math.log10(peak) - 10 * math.log10(error) if peak > 0 else -math.inf
 
 
-def ssim(image: Tensor, reference: Tensor, data_range: float | None = None) -> float:
+def ssim(image: Tensor, reference: Tensor, data_range: float | None = None, *, window: Window = GAUSSIAN) -> float:
     """Structural similarity, the mean over valid windows of all frames, each frame a 2-D image.
 
     Magnitudes are compared under an 11x11 Gaussian window of sigma 1.5 with K1 = 0.01, K2 = 0.03 and population
@@ -71,9 +103,11 @@ def ssim(image: Tensor, reference: Tensor, data_range: float | None = None) -> f
     Parameters
     ----------
     image, reference
-        As in `mse`; at least 11 pixels along y and x.
+        As in `mse`; at least as many pixels along y and x as the window has. Real values may be negative.
     data_range
         Range of the pixel values; None means max |reference|. Published programs often fix it to 1.
+    window
+        `GAUSSIAN`, or `UNIFORM`, the default of scikit-image.
 
     Raises
     ------
@@ -86,17 +120,47 @@ def ssim(image: Tensor, reference: Tensor, data_range: float | None = None) -> f
     DOI 10.1109/TIP.2003.819861
     """
     _require_alike(image, reference)
-    if min(reference.shape[-2:]) < SSIM_WINDOW:
-        size = " x ".join(map(str, reference.shape[-2:]))
-        raise ShapeError(f"SSIM needs frames of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, found {size}")
+    _require_size("SSIM", reference, window.size)
     peak = float(reference.abs().max()) if data_range is None else data_range
     c1, c2 = (SSIM_K1 * peak) ** 2, (SSIM_K2 * peak) ** 2
-    a, b = image.abs().double(), reference.abs().double()
-    mean_a, mean_b = _window_mean(a), _window_mean(b)
-    covariance = _window_mean(a * b) - mean_a * mean_b
-    variances = _window_mean(a * a + b * b) - mean_a.square() - mean_b.square()
+    a, b = (x.abs().double() if x.is_complex() else x.double() for x in (image, reference))
+    weights = window.weights()
+    mean_a, mean_b = _filter(a, weights, weights), _filter(b, weights, weights)
+    correction = window.size**2 / (window.size**2 - 1) if window.is_sample else 1.0
+    covariance = correction * (_filter(a * b, weights, weights) - mean_a * mean_b)
+    variances = correction * (_filter(a * a + b * b, weights, weights) - mean_a.square() - mean_b.square())
     luminance = (2 * mean_a * mean_b + c1) / (mean_a.square() + mean_b.square() + c1)
     return float((luminance * (2 * covariance + c2) / (variances + c2)).mean())
+
+
+def hfen(image: Tensor, reference: Tensor) -> float:
+    """High-frequency error norm, ||LoG(image) - LoG(reference)|| / ||LoG(reference)||, over all frames.
+
+    LoG is the rotationally symmetric Laplacian of Gaussian, 15x15 with sigma 1.5 pixels, of the magnitude; of windows
+    that lie in the frame alone. What it weighs are edges and fine structure, which PSNR hardly sees.
+
+    Parameters
+    ----------
+    image, reference
+        As in `mse`; at least 15 pixels along y and x.
+
+    Raises
+    ------
+    ShapeError
+        If the sizes differ, or a frame is smaller than the filter.
+
+    References
+    ----------
+    Ravishankar and Bresler, MR image reconstruction from highly undersampled k-space data by dictionary learning
+    (2011), DOI 10.1109/TMI.2010.2090538
+    """
+    _require_alike(image, reference)
+    _require_size("HFEN", reference, HFEN_SIZE)
+    edges = [_laplacian_of_gaussian(x.abs().double()) for x in (image, reference)]
+    error, power = (float(torch.linalg.vector_norm(x)) for x in (edges[0] - edges[1], edges[1]))
+    if power == 0:
+        return math.inf if error else 0.0
+    return error / power
 
 
 def compare(image: Tensor, reference: Tensor, *, magnitude: bool = True) -> dict[str, float]:
@@ -119,21 +183,53 @@ def compare(image: Tensor, reference: Tensor, *, magnitude: bool = True) -> dict
     }
 
 
-def _window_mean(frames: Tensor) -> Tensor:
-    """Gaussian-weighted mean over each valid window, ``(..., y, x)`` to ``(..., y - 10, x - 10)``.
+def compare_frames(image: Tensor, reference: Tensor) -> dict[str, tuple[float, ...]]:
+    """``psnr`` [dB], ``ssim`` and ``nmse`` of each frame's magnitude, with the data range of the whole series.
+
+    Parameters
+    ----------
+    image, reference
+        ``(frames, y, x)`` as in `ssim`.
+    """
+    image, reference = image.abs(), reference.abs()
+    peak = float(reference.max())
+    pairs = list(zip(image, reference, strict=True))
+    return {
+        "psnr": tuple(psnr(a, b, peak) for a, b in pairs),
+        "ssim": tuple(ssim(a, b, peak) for a, b in pairs),
+        "nmse": tuple(nmse(a, b) for a, b in pairs),
+    }
+
+
+def _laplacian_of_gaussian(frames: Tensor) -> Tensor:
+    """The sum of second derivatives along y and x, ``(..., y, x)`` to ``(..., y - 14, x - 14)``."""
+    offset = torch.arange(HFEN_SIZE, dtype=torch.float64) - HFEN_SIZE // 2
+    smooth = Window(HFEN_SIZE, sigma=HFEN_SIGMA).weights()
+    second = smooth * (offset.square() / HFEN_SIGMA**4 - 1 / HFEN_SIGMA**2)
+    second = second - second.mean()  # the tails cut off would leave an answer to what is constant
+    return _filter(frames, second, smooth) + _filter(frames, smooth, second)
+
+
+def _filter(frames: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
+    """Weighted sum over each valid window, ``(..., y, x)`` to ``(..., y - size + 1, x - size + 1)``.
 
     Two products with a banded matrix: in double precision they are many times faster than a convolution.
     """
-    y, x = (_window_matrix(n, frames.device) for n in frames.shape[-2:])
+    y, x = (_banded(w, n).to(frames.device) for w, n in zip((along_y, along_x), frames.shape[-2:], strict=True))
     return y @ frames @ x.mT
 
 
-def _window_matrix(n: int, device: torch.device) -> Tensor:
-    """One Gaussian window per row, ``(n - 10, n)``."""
-    offset = torch.arange(n, device=device) - torch.arange(n - SSIM_WINDOW + 1, device=device)[:, None]
-    weights = torch.exp(-0.5 * ((offset.double() - SSIM_WINDOW // 2) / SSIM_SIGMA).square())
-    weights = weights * ((offset >= 0) & (offset < SSIM_WINDOW))
-    return weights / weights.sum(-1, keepdim=True)
+def _banded(weights: Tensor, n: int) -> Tensor:
+    """One window per row, ``(n - size + 1, n)``."""
+    offset = torch.arange(n) - torch.arange(n - len(weights) + 1)[:, None]
+    inside = (offset >= 0) & (offset < len(weights))
+    return torch.where(inside, weights[offset.clamp(0, len(weights) - 1)], 0.0)
+
+
+def _require_size(name: str, reference: Tensor, size: int) -> None:
+    if min(reference.shape[-2:]) < size:
+        found = " x ".join(map(str, reference.shape[-2:]))
+        raise ShapeError(f"{name} needs frames of at least {size} x {size} pixels, found {found}")
 
 
 def _require_alike(image: Tensor, reference: Tensor) -> None:

@@ -9,7 +9,7 @@ import torch
 from helpers import complex_randn
 
 from cinerecon.errors import ShapeError
-from cinerecon.metrics.measures import compare, mse, nmse, psnr, ssim
+from cinerecon.metrics.measures import UNIFORM, compare, compare_frames, hfen, mse, nmse, psnr, ssim
 
 GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "metrics.npz"
 
@@ -64,6 +64,52 @@ def test_ssim_agrees_with_scikit_image(pair, dtype):
     assert ssim(image, reference) == pytest.approx(expected, abs=1e-10)
 
 
+def test_ssim_with_the_uniform_window_is_the_default_of_scikit_image(pair):
+    metrics = pytest.importorskip("skimage.metrics")
+    image, reference = (x.real.double() for x in pair)  # negative values too, as after the scale of CMRxRecon 2024
+    peak = float(reference.max())
+    frames = zip(image.numpy(), reference.numpy(), strict=True)
+    expected = np.mean([metrics.structural_similarity(b, a, data_range=peak) for a, b in frames])
+    assert ssim(image, reference, peak, window=UNIFORM) == pytest.approx(expected, abs=1e-10)
+
+
+def test_psnr_agrees_with_scikit_image(pair):
+    metrics = pytest.importorskip("skimage.metrics")
+    image, reference = (x.abs().double() for x in pair)
+    peak = float(reference.max())
+    expected = metrics.peak_signal_noise_ratio(reference.numpy(), image.numpy(), data_range=peak)
+    assert psnr(image, reference) == pytest.approx(expected, abs=1e-10)
+
+
+def test_hfen_is_the_laplacian_of_gaussian_of_scipy(pair):
+    ndimage = pytest.importorskip("scipy.ndimage")
+    image, reference = (x.abs().double() for x in pair)
+    inside = (slice(7, -7), slice(7, -7))
+    edges = [
+        np.stack([ndimage.gaussian_laplace(frame, 1.5, radius=7)[inside] for frame in x.numpy()])
+        for x in (image, reference)
+    ]
+    expected = np.linalg.norm(edges[0] - edges[1]) / np.linalg.norm(edges[1])
+    assert hfen(image, reference) == pytest.approx(expected, rel=1e-3)
+
+
+def test_hfen_sees_edges_alone(pair):
+    _, reference = (x.abs().double() for x in pair)
+    assert hfen(reference + 3, reference) == pytest.approx(0, abs=1e-10)
+    assert hfen(0 * reference, reference) == pytest.approx(1)
+    assert hfen(0.5 * reference, reference) == pytest.approx(0.5)
+
+
+def test_frames_are_measured_with_the_range_of_the_series(pair):
+    image, reference = (x.abs() for x in pair)
+    found = compare_frames(image, reference)
+    peak = float(reference.max())
+    assert found["psnr"] == tuple(psnr(a, b, peak) for a, b in zip(image, reference, strict=True))
+    assert np.mean(found["ssim"]) == pytest.approx(ssim(image, reference))
+    errors = [mse(a, b) for a, b in zip(image, reference, strict=True)]
+    assert 10 ** (-np.array(found["psnr"]) / 10) * peak**2 == pytest.approx(errors)
+
+
 @pytest.mark.skipif(not GOLDEN.exists(), reason="golden metrics are not here")
 @pytest.mark.parametrize("case", ["zf_sc", "jotlas_sc", "jotlas_mc"])
 def test_the_authors_programs_give_the_same_numbers(case):
@@ -94,3 +140,5 @@ def test_what_cannot_be_compared_is_refused(pair):
         psnr(image.abs(), reference)
     with pytest.raises(ShapeError, match="11 x 11"):
         ssim(image[..., :8], reference[..., :8])
+    with pytest.raises(ShapeError, match="HFEN needs frames of at least 15 x 15 pixels, found 19 x 12"):
+        hfen(image[..., :12], reference[..., :12])

@@ -1,0 +1,230 @@
+"""Named conventions of measuring: what a paper, a challenge or a benchmark calls MSE, PSNR and SSIM.
+
+The same reconstruction has as many PSNRs as there are conventions, several dB apart. A profile fixes one of them in
+full, and says so in words: what is compared, its scale and crop, the data range, the window, what is averaged over.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cinerecon.config import nearest_name
+from cinerecon.errors import ConfigError
+from cinerecon.metrics.measures import GAUSSIAN, UNIFORM, Window, mse, nmse, psnr, ssim
+
+Scale = Literal[
+    "none",
+    "maximum of the truth",
+    "maximum of the truth, of k-space where there are several coils",
+    "own maximum",
+    "own mean and deviation",
+    "own 99.5th percentile",
+]
+DataRange = Literal["maximum of the truth in the series", "maximum of the truth in the frame", "1"]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One convention.
+
+    Attributes
+    ----------
+    name
+        What the user types.
+    source
+        Whose convention it is.
+    scale
+        What image and truth are divided by before they are compared. ``own``: each by its own, frame by frame, which a
+        single hot pixel decides; the truth alone cannot be cheated with.
+    data_range
+        The peak of PSNR and the range of SSIM.
+    window
+        Of SSIM.
+    is_complex
+        MSE, NMSE and PSNR are of the complex error where there is one coil; otherwise, and elsewhere, of magnitudes.
+    is_halved
+        MSE is the mean over real and imaginary parts, half of that over complex pixels.
+    by_frame
+        PSNR and NMSE are those of frames, averaged; otherwise of the whole series.
+    n_frames
+        Only so many first frames are measured; None: all.
+    kept
+        Share of (y, x) in the central crop.
+    fixed_range_too
+        ``ssim_fixed`` is the same SSIM under a data range of 1, whatever the truth's maximum.
+    """
+
+    name: str
+    source: str
+    scale: Scale = "none"
+    data_range: DataRange = "maximum of the truth in the series"
+    window: Window = GAUSSIAN
+    is_complex: bool = False
+    is_halved: bool = False
+    by_frame: bool = False
+    n_frames: int | None = None
+    kept: tuple[float, float] = (1.0, 1.0)
+    fixed_range_too: bool = False
+
+    @property
+    def crop(self) -> str:
+        """The crop in words."""
+        frames = "all frames" if self.n_frames is None else f"frames 0 to {self.n_frames - 1}"
+        if self.kept == (1.0, 1.0):
+            return f"full field, {frames}"
+        y, x = self.kept
+        return f"central {y:.3g} x {x:.3g} of (y, x), {frames}"
+
+    @property
+    def description(self) -> str:
+        """All of it in one line, to stand under a table."""
+        values = "complex error where there is one coil, else magnitudes" if self.is_complex else "magnitudes"
+        kind = "uniform" if self.window.sigma is None else "Gaussian"
+        parts = (
+            f"profile {self.name} ({self.source}): {values}",
+            f"scale: {self.scale}",
+            f"data range: {self.data_range}",
+            f"crop: {self.crop}",
+            f"SSIM window {kind} {self.window.size}x{self.window.size}",
+            f"PSNR of {'frames, averaged' if self.by_frame else 'the whole series'}",
+            *(["MSE halved: mean over real and imaginary parts"] if self.is_halved else []),
+        )
+        return "; ".join(parts)
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("cine", "ours", scale="maximum of the truth"),
+        Profile("paper-slr", "SLR-Net, Ke et al. 2021", scale="maximum of the truth", is_complex=True),
+        Profile(
+            "paper-pass",
+            "JotlasNet and PASSNet programs; ssim_fixed is what they print",
+            scale="maximum of the truth, of k-space where there are several coils",
+            is_complex=True,
+            is_halved=True,
+            fixed_range_too=True,
+        ),
+        Profile("fastmri", "fastMRI, without its crop to the reconstruction matrix", window=UNIFORM),
+        Profile(
+            "cmrxrecon23",
+            "CMRxRecon 2023 ranking",
+            scale="own maximum",
+            data_range="1",
+            window=UNIFORM,
+            by_frame=True,
+            n_frames=3,
+            kept=(1 / 2, 2 / 3),
+        ),
+        Profile(
+            "cmrxrecon24",
+            "CMRxRecon 2024 ranking",
+            scale="own mean and deviation",
+            data_range="maximum of the truth in the frame",
+            window=UNIFORM,
+            by_frame=True,
+            n_frames=3,
+            kept=(1 / 2, 2 / 3),
+        ),
+        Profile(
+            "cmrxrecon25",
+            "CMRxRecon 2025 ranking",
+            scale="own 99.5th percentile",
+            data_range="maximum of the truth in the frame",
+            window=UNIFORM,
+            by_frame=True,
+            n_frames=3,
+            kept=(1 / 2, 2 / 3),
+        ),
+    )
+}
+"""The challenges crop a third of a readout that is oversampled twofold: two thirds of one that is not, as here."""
+
+
+def find_profile(name: str) -> Profile:
+    """The profile of a name.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, with the nearest name as a hint.
+    """
+    if name not in PROFILES:
+        raise ConfigError(f"unknown profile '{name}'", where="--profile", hint=nearest_name(name, list(PROFILES)))
+    return PROFILES[name]
+
+
+def measure(
+    profile: Profile, image: Tensor, reference: Tensor, *, n_coils: int = 1, kspace_peak: float | None = None
+) -> dict[str, float]:
+    """``mse``, ``nmse``, ``psnr`` [dB], ``ssim``, and the numerical ``data_range`` they were measured with.
+
+    Parameters
+    ----------
+    profile
+        The convention.
+    image, reference
+        ``(frames, y, x)`` complex or magnitudes, both in the same units.
+    n_coils
+        Coils that were reconstructed from.
+    kspace_peak
+        Largest magnitude of the fully sampled k-space, which a profile may ask for; None: 1.
+
+    Raises
+    ------
+    ShapeError
+        If sizes differ, or what the crop leaves is smaller than the window of SSIM.
+    """
+    image, reference = (_crop(x, profile) for x in (image, reference))
+    if not (profile.is_complex and n_coils == 1):
+        image, reference = image.abs(), reference.abs()
+    if profile.scale.startswith("own"):
+        image, reference = (torch.stack([_own_scale(frame, profile.scale) for frame in x]) for x in (image, reference))
+    elif profile.scale != "none":
+        peak = reference.abs().max()
+        if n_coils > 1 and "k-space" in profile.scale:
+            peak = torch.tensor(kspace_peak or 1.0)
+        peak = peak.clamp(min=torch.finfo(peak.dtype).tiny)
+        image, reference = image / peak, reference / peak
+    groups = [(i[None], r[None]) for i, r in zip(image, reference, strict=True)]
+    whole = groups if profile.by_frame else [(image, reference)]
+    ranges = [_data_range(profile, r) for _, r in whole]
+    n = len(whole)
+    found = {
+        "mse": sum(mse(i, r) for i, r in whole) / n * (0.5 if profile.is_halved and image.is_complex() else 1.0),
+        "nmse": sum(nmse(i, r) for i, r in whole) / n,
+        "psnr": sum(psnr(i, r, peak) for (i, r), peak in zip(whole, ranges, strict=True)) / n,
+        "ssim": sum(ssim(i, r, peak, window=profile.window) for (i, r), peak in zip(whole, ranges, strict=True)) / n,
+        "data_range": sum(ranges) / n,
+    }
+    if profile.fixed_range_too:
+        found["ssim_fixed"] = ssim(image, reference, 1.0, window=profile.window)
+    return found
+
+
+def _crop(image: Tensor, profile: Profile) -> Tensor:
+    """The first frames and the central part."""
+    image = image[: profile.n_frames]
+    for axis, share in zip((-2, -1), profile.kept, strict=True):
+        size = image.shape[axis]
+        kept = min(size, int(size * share + 0.5))
+        image = image.narrow(axis, size // 2 - kept // 2, kept)
+    return image
+
+
+def _own_scale(frame: Tensor, scale: Scale) -> Tensor:
+    values = frame.abs().double()
+    if scale == "own maximum":
+        return values / values.max()
+    if scale == "own 99.5th percentile":
+        return values / torch.quantile(values.flatten(), 0.995)
+    return (values - values.mean()) / values.std(correction=0)
+
+
+def _data_range(profile: Profile, reference: Tensor) -> float:
+    if profile.data_range == "1":
+        return 1.0
+    # signed where the deviation is the scale; the maximum of what is complex is that of its magnitude
+    return float(reference.abs().max() if reference.is_complex() else reference.max())

@@ -1,0 +1,107 @@
+"""The measures of motion on a heart whose size and motion are known."""
+
+import math
+
+import pytest
+import torch
+
+from cinerecon.metrics import area_agreement, find_heart, temporal_sharpness, xt_ssim
+
+N_FRAMES, MATRIX = 16, (80, 96)
+
+
+def beating(amplitude=0.1, blur=0):
+    """A ventricle of blood in muscle in a body; blur is a moving average over so many frames on either side."""
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, n).double() for n in MATRIX), indexing="ij")
+    time = torch.arange(N_FRAMES).double()[:, None, None] / N_FRAMES
+    inner = 0.25 + amplitude * torch.cos(2 * torch.pi * time)
+    distance = ((y - 0.1) ** 2 + (x + 0.2) ** 2).sqrt()
+    blood, muscle = (torch.sigmoid((radius - distance) / 0.015) for radius in (inner, inner + 0.1))
+    body = torch.sigmoid((0.9 - (y**2 + x**2).sqrt()) / 0.02)
+    image = 0.25 * body + 0.1 * muscle + 0.65 * blood
+    shifts = range(-blur, blur + 1)
+    return torch.stack([image.roll(shift, 0) for shift in shifts]).mean(0)
+
+
+def true_area(frame, amplitude=0.1):
+    """Pixels within the edge of the blood."""
+    radius = 0.25 + amplitude * math.cos(2 * math.pi * frame / N_FRAMES)
+    return math.pi * radius**2 * (MATRIX[0] - 1) / 2 * (MATRIX[1] - 1) / 2
+
+
+def test_the_heart_is_found_where_it_is():
+    reference = beating()
+    heart = find_heart(reference)
+    assert (heart.diastole, heart.systole) == (0, 8)
+    top, bottom, left, right = heart.box
+    assert abs((top + bottom) / 2 - 0.55 * 79) < 4
+    assert abs((left + right) / 2 - 0.4 * 95) < 4
+    assert heart.crop(reference).shape[-2:] == (bottom - top, right - left)
+    assert abs(heart.column - 0.4 * 95) < 3
+    areas = heart.pool_areas(reference)
+    assert float(areas[0]) == pytest.approx(true_area(0), rel=0.05)
+    assert float(areas[8]) == pytest.approx(true_area(8), rel=0.1)
+
+
+def test_what_does_not_beat_has_no_heart():
+    still = beating()[:1].expand(N_FRAMES, -1, -1)
+    assert find_heart(still) is None
+    assert find_heart(beating()[:1]) is None
+    assert find_heart(torch.zeros(4, 32, 32)) is None
+    noise = torch.randn(8, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert find_heart(1 + 0.01 * noise) is None
+
+
+def test_the_truth_agrees_with_itself():
+    reference = beating()
+    heart = find_heart(reference)
+    assert xt_ssim(reference, reference) == pytest.approx(1)
+    assert temporal_sharpness(reference, reference) == pytest.approx(1)
+    assert area_agreement(reference, reference, heart) == {"diastolic_area": 0, "systolic_area": 0, "area_change": 0}
+
+
+def test_blur_in_time_is_seen():
+    reference = beating()
+    heart = find_heart(reference)
+    blurred = [beating(blur=n) for n in (0, 1, 2, 3)]
+    sharpness = [temporal_sharpness(heart.crop(x), heart.crop(reference)) for x in blurred]
+    assert sharpness == sorted(sharpness, reverse=True)
+    assert sharpness[1] < 0.9
+    similar = [xt_ssim(heart.crop(x), heart.crop(reference)) for x in blurred]
+    assert similar == sorted(similar, reverse=True)
+    found = area_agreement(blurred[3], reference, heart)
+    assert found["diastolic_area"] < -1
+    assert found["systolic_area"] > 1
+    assert found["area_change"] < -2
+
+
+def test_a_weaker_beat_has_the_area_change_it_has():
+    heart = find_heart(beating())
+    found = area_agreement(beating(amplitude=0.05), beating(), heart)
+    true_change = [100 * (1 - true_area(8, a) / true_area(0, a)) for a in (0.05, 0.1)]
+    assert found["area_change"] == pytest.approx(true_change[0] - true_change[1], abs=3)
+
+
+def test_noise_is_no_sharpness():
+    reference = beating()
+    noise = torch.randn(reference.shape, generator=torch.Generator().manual_seed(1)).double()
+    assert temporal_sharpness(reference + 0.05 * noise, reference) == pytest.approx(1, abs=0.05)
+
+
+def test_the_beat_may_begin_anywhere():
+    reference, blurred = beating(), beating(blur=1)
+    for measured in (xt_ssim, temporal_sharpness):
+        turned = measured(blurred.roll(5, 0), reference.roll(5, 0))
+        assert turned == pytest.approx(measured(blurred, reference))
+
+
+def test_scale_and_phase_play_no_part():
+    reference, blurred = (
+        x * torch.polar(torch.ones(MATRIX).double(), torch.ones(MATRIX).double()) for x in (beating(), beating(blur=1))
+    )
+    heart = find_heart(1e-6 * reference)
+    assert heart.box == find_heart(beating()).box
+    assert area_agreement(1e-6 * blurred, 1e-6 * reference, heart) == pytest.approx(
+        area_agreement(beating(blur=1), beating(), find_heart(beating()))
+    )
+    assert xt_ssim(1e-6 * blurred, 1e-6 * reference) == pytest.approx(xt_ssim(beating(blur=1), beating()))
