@@ -2,20 +2,27 @@
 
     python benchmarks/quality.py --real FOLDER -o results/quality
 
-Makes fully sampled raw scans with `cinerecon simulate`, undersamples them 8x (Gaussian ky, 4 central lines, another
-mask in each frame), reconstructs them with each method from coil maps estimated of the undersampled data, and compares
-the magnitude with the noise-free truth. The real anatomy is measured; its phase, coils and noise are simulated.
+Makes fully sampled raw scans with `cinerecon simulate`, with one coil and with eight, undersamples them (another mask
+in each frame and slice), reconstructs them with every method that has weights, from coil maps estimated of the
+undersampled data, and compares magnitudes with the noise-free truth. The real anatomy is measured; its phase, coils and
+noise are simulated. Interrupted, it goes on where it was; `report.html` in the folder shows all.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from cinerecon.workflows.evaluate import Score, evaluate, summarise, write_scores
+from cinerecon.methods.table import METHODS
+from cinerecon.workflows.evaluate import Score, evaluate, tables_of, write_results
+from cinerecon.workflows.models import list_models
 from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
 
 HELD_OUT = ("sax_mid", "lax_4ch")
-PHANTOM_SEEDS = range(1, 21)
+PHANTOM_SEEDS = range(1, 41)
 """Training draws its phantoms from 1000 on."""
+SAMPLINGS = ("gaussian:8", "gaussian:10", "gaussian:12", "radial:16", "vds:10", "equispaced:8")
+CLASSICAL = ("zerofilled", "cgsense", "ktslr", "lps", "llr", "ttv")
+SHOWN = ("psnr", "ssim", "nmse", "heart_psnr", "xt_ssim")
 
 
 def make_scans(folder: Path, real: Path | None, n_phantoms: int, noise: float) -> dict[str, list[Path]]:
@@ -38,32 +45,41 @@ def _make(path: Path, config: SimulateConfig, source: Path | None) -> Path:
     return path
 
 
+def trained() -> list[str]:
+    """The networks whose weights come with the program."""
+    return [entry.name for entry in list_models() if entry.kind == "deep" and entry.weights == "ours"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", type=Path, help="folder of magnitude cines, sax_mid.npz and lax_4ch.npz among them")
     parser.add_argument("--phantoms", type=int, default=len(PHANTOM_SEEDS))
     parser.add_argument("--noise", type=float, default=0.01, help="noise of a sample over the image's maximum")
-    parser.add_argument("--model", action="append", help="default: zerofilled, ktslr, slrnet")
-    parser.add_argument("--undersample", default="gaussian:8")
+    parser.add_argument("--model", action="append", help="default: classical methods, and networks that have weights")
+    parser.add_argument("--undersample", action="append", help=f"default: {' '.join(SAMPLINGS)}")
+    parser.add_argument("--baseline", default="ktslr")
+    parser.add_argument("--workers", type=int, default=1, help="0: as many as there are cores and memory for")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/quality"))
     arguments = parser.parse_args()
-    models = arguments.model or ["zerofilled", "ktslr", "slrnet"]
-    scans = make_scans(
-        arguments.output / f"scans_{arguments.noise:g}", arguments.real, arguments.phantoms, arguments.noise
-    )
+    models = arguments.model or [*(name for name in CLASSICAL if name in METHODS), *trained()]
+    folder = arguments.output / f"scans_{arguments.noise:g}"
     everything: list[Score] = []
-    print("| anatomy | coils | method | PSNR [dB] | SSIM | seconds a slice |\n|---|---|---|---|---|---|")
-    for group, paths in scans.items():
-        scores = evaluate(paths, models, [arguments.undersample])
+    for group, paths in make_scans(folder, arguments.real, arguments.phantoms, arguments.noise).items():
+        scores = evaluate(
+            paths,
+            models,
+            arguments.undersample or SAMPLINGS,
+            output=arguments.output,
+            workers=arguments.workers,
+            pictures=2 if group != "phantoms" else 1,
+        )
+        if group != "phantoms":
+            scores = [replace(score, person="the volunteer") for score in scores]
         everything += scores
-        for s in summarise(scores):
-            spread = f" ± {s.psnr_sd:.2f}" if s.n_slices > 1 else ""
-            label = f"{group} ({s.n_slices})" if s.n_slices > 1 else group
-            print(
-                f"| {label} | {s.n_coils} | {s.method} | {s.psnr:.2f}{spread} | {s.ssim:.4f} | {s.seconds:.1f} |",
-                flush=True,
-            )
-    for path in write_scores(everything, arguments.output):
+        baseline = arguments.baseline if arguments.baseline in models else None
+        for table in tables_of(scores, baseline, SHOWN):
+            print(f"{group}: {table.as_markdown()}\n", flush=True)
+    for path in write_results(everything, arguments.output, baseline=baseline):
         print(f"wrote {path}")
 
 

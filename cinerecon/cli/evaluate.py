@@ -6,14 +6,34 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from cinerecon.workflows.evaluate import Score
+    from rich.console import Console
+
+    from cinerecon.workflows.evaluate import Score, Table
 
 
 def evaluate(
     scans: Annotated[list[Path], typer.Argument(help="Fully sampled scans, prepared cases, or folders of them.")],
-    model: Annotated[list[str], typer.Option("--model", "-m", help="May be repeated.")],
-    undersample: Annotated[list[str], typer.Option(help="Sampling pattern, e.g. gaussian:8; may be repeated.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for scores.csv, summary.json.")] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", "-m", help="Method; may be repeated.")] = None,
+    undersample: Annotated[
+        list[str] | None, typer.Option(help="Sampling pattern, e.g. gaussian:8; may be repeated.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for scores, tables, figures and report.html; resumes in it."),
+    ] = None,
+    baseline: Annotated[str | None, typer.Option(help="Method to test against. Default: the first --model.")] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Rules of measuring: cine, paper-slr, paper-pass, fastmri, cmrxrecon23, 24 or 25."),
+    ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(help="Lay out as a paper's table, slr-1 to slr-5, pass-1 to pass-3; gives models and patterns."),
+    ] = None,
+    pictures: Annotated[int, typer.Option(help="Slices to draw, evenly chosen.", min=0)] = 2,
+    workers: Annotated[
+        int, typer.Option(help="Slices at the same time, on a share of the cores each; 0: as memory allows.", min=0)
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the sampling patterns.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     setting: Annotated[list[str] | None, typer.Option("--set", help="Setting for every method, key=value.")] = None,
@@ -21,23 +41,62 @@ def evaluate(
     """Undersample full scans, reconstruct them with each method, and compare with the truth."""
     from rich.console import Console
 
-    from cinerecon.workflows.evaluate import evaluate as run
-    from cinerecon.workflows.evaluate import summarise, write_scores
+    from cinerecon.workflows import evaluate as workflow
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    layouts = [workflow.find_paper_table(name) for name in table or ()]
+    request = workflow.complete_request(model or [], undersample or [], profile, layouts)
+    for name in request.left_out:
+        console.print(f"left out  {name}: no weights yet")
 
     def report(score: "Score") -> None:
         case = f"{score.scan} slice {score.slice}, {score.n_coils} coils, {score.sampling}, {score.method}"
         console.print(f"{case}: PSNR {score.psnr:.2f} dB, SSIM {score.ssim:.4f}, {score.seconds:.1f} s")
 
-    scores = run(scans, model, undersample, seed=seed, device=device, settings=tuple(setting or ()), report=report)
-    print("| method | sampling | coils | slices | PSNR [dB] | SSIM | seconds a slice |")
-    print("|---|---|---|---|---|---|---|")
-    for s in summarise(scores):
-        quality = f"{s.psnr:.2f} ± {s.psnr_sd:.2f} | {s.ssim:.4f} ± {s.ssim_sd:.4f}"
-        print(f"| {s.method} | {s.sampling} | {s.n_coils} | {s.n_slices} | {quality} | {s.seconds:.1f} |")
-    for text in sorted({score.marks for score in scores} - {""}):
-        n = len({(score.scan, score.slice) for score in scores if score.marks == text})
-        console.print(f"warning  {n} slices are marked: {text}")
-    for path in write_scores(scores, output) if output else []:
-        print(f"wrote    {path}")
+    scores = workflow.evaluate(
+        scans,
+        request.models,
+        request.patterns,
+        seed=seed,
+        device=device,
+        settings=tuple(setting or ()),
+        profile=request.profile,
+        output=output,
+        workers=workers,
+        pictures=pictures if output else 0,
+        report=report,
+    )
+    extra = [laid_out for layout in layouts for laid_out in workflow.lay_out(layout, scores)]
+    shown = extra or workflow.tables_of(scores, baseline, workflow.BRIEF)
+    for number, each in enumerate(shown):
+        _print_table(each, is_last=number == len(shown) - 1)
+    if output:
+        for path in workflow.write_results(scores, output, baseline=baseline, extra_tables=extra):
+            print(f"wrote    {path}")
+
+
+def _print_table(table: "Table", *, is_last: bool) -> None:
+    """On a terminal as wide as that is; into a file or pipe as wide as the table needs."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=400)
+    shown = RichTable(title=Text(table.caption), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(table.columns):
+        shown.add_column(Text(column), justify="right" if index else "left", overflow="fold")
+    for row in table.rows:
+        styles = ["bright_black" if cell.is_foreign else "bold" if cell.is_best else "" for cell in row]
+        shown.add_row(*(Text(cell.text, style) for cell, style in zip(row, styles, strict=True)))
+    console.print(shown)
+    for note in table.notes if is_last else ():
+        _print_note(console, note)
+
+
+def _print_note(console: "Console", note: str) -> None:
+    from rich.text import Text
+
+    console.print(Text(note, "bright_black"), soft_wrap=True)

@@ -1,0 +1,196 @@
+"""Undersample one slice, reconstruct it with every method, and measure what comes out."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cinerecon.data.cine import CineData, finish_image
+from cinerecon.data.files import moved_into_place
+from cinerecon.data.mask_file import MaskFile
+from cinerecon.errors import DataError
+from cinerecon.methods.base import Reconstructor, model_label
+from cinerecon.methods.table import load_method
+from cinerecon.metrics import (
+    Heart,
+    area_agreement,
+    compare_frames,
+    find_heart,
+    find_profile,
+    hfen,
+    measure,
+    nmse,
+    psnr,
+    ssim,
+    temporal_sharpness,
+    xt_ssim,
+)
+from cinerecon.metrics.measures import HFEN_SIZE
+from cinerecon.physics.sampling import net_acceleration
+from cinerecon.workflows.evaluate.score import Score
+from cinerecon.workflows.intake import open_cine
+from cinerecon.workflows.machine import measured
+from cinerecon.workflows.undersample import parse_sampling, undersample
+
+IMAGES = "images"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How every slice is judged; plain values, so that other processes can be told.
+
+    Attributes
+    ----------
+    models, patterns, settings
+        Names of methods, sampling patterns, ``key=value`` texts for every method.
+    seed
+        Of the patterns; each slice has a mask of its own.
+    device
+        Where methods run.
+    profile
+        Name of the rules of measuring.
+    output
+        Folder of the results; None: nothing is kept.
+    """
+
+    models: tuple[str, ...]
+    patterns: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+    seed: int = 0
+    device: str = "cpu"
+    profile: str = "cine"
+    output: Path | None = None
+
+    def load_methods(self) -> dict[str, Reconstructor]:
+        """The methods by the names that were asked for."""
+        return {name: load_method(name, self.settings, device=self.device) for name in self.models}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One slice, and what is still to be done on it.
+
+    Attributes
+    ----------
+    path, label, number
+        The file, what it is called in results, the slice.
+    tasks
+        Hash of each (pattern, model) that is wanted.
+    is_pictured
+        Its images are kept.
+    """
+
+    path: Path
+    label: str
+    number: int
+    tasks: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    is_pictured: bool = False
+
+
+def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> Iterator[Score]:
+    """Scores of the tasks of a job, as they are known; pattern by pattern, then method by method.
+
+    Raises
+    ------
+    DataError
+        If the scan carries no truth, or is undersampled already, or a method gives what is not finite.
+    """
+    source = open_cine(job.path)
+    data = source.read_slice(job.number).to(plan.device)
+    if data.reference is None:
+        raise DataError("there is no truth to compare with", where=str(job.path), hint="a fully sampled scan")
+    reference = finish_image(data.reference, data)
+    heart = find_heart(reference)
+    for pattern in dict.fromkeys(pattern for pattern, _ in job.tasks):
+        sampled = undersample(data, pattern, seed=plan.seed + data.meta.slice)
+        for name, method in methods.items():
+            if (pattern, name) not in job.tasks:
+                continue
+            with measured(plan.device) as usage, torch.inference_mode():
+                image = method(sampled)
+            image = finish_image(image, sampled)
+            if not image.isfinite().all():
+                where = f"{job.path}, slice {job.number}, {pattern}"
+                raise DataError(f"{model_label(name)} gave an image that is not finite", where=where)
+            task = job.tasks[pattern, name]
+            if plan.output and job.is_pictured and task:
+                keep_image(plan.output, task, image, reference)
+            yield Score(
+                scan=job.label,
+                slice=data.meta.slice,
+                n_coils=data.n_coils,
+                sampling=pattern,
+                method=model_label(name),
+                seconds=usage.seconds,
+                memory_mb=usage.memory_mb,
+                n_parameters=count_parameters(method),
+                n_threads=torch.get_num_threads(),
+                device=plan.device,
+                marks="; ".join(source.marks),
+                person=source.person or job.label,
+                acceleration=net_acceleration(sampled.mask),
+                profile=plan.profile,
+                task=task,
+                **measure_image(image, reference, heart, data, plan.profile),  # type: ignore[arg-type]
+            )
+
+
+def measure_image(
+    image: Tensor, reference: Tensor, heart: Heart | None, data: CineData, profile: str
+) -> dict[str, float | str | tuple[float, ...]]:
+    """All measures of an image series ``(frames, y, x)``, by the names that `Score` has for them."""
+    rules, kspace_peak = find_profile(profile), float(data.kspace.abs().amax())
+    found: dict[str, float | str | tuple[float, ...]] = {"crop": rules.crop}
+    found |= measure(rules, image, reference, n_coils=data.n_coils, kspace_peak=kspace_peak)
+    found |= {f"frame_{name}": values for name, values in compare_frames(image, reference).items()}
+    found["hfen"] = hfen(image, reference) if min(image.shape[-2:]) >= HFEN_SIZE else math.nan
+    if heart is not None:
+        ours, truth, peak = heart.crop(image).abs(), heart.crop(reference).abs(), float(reference.abs().max())
+        found["heart_psnr"], found["heart_nmse"] = psnr(ours, truth, peak), nmse(ours, truth)
+        found["heart_ssim"], found["xt_ssim"] = ssim(ours, truth, peak), xt_ssim(ours, truth, peak)
+        found["sharpness"] = temporal_sharpness(ours, truth)
+        found |= area_agreement(image, reference, heart)
+    return found
+
+
+def count_parameters(method: Reconstructor) -> int:
+    """Learned numbers; none in a classical method."""
+    net = getattr(method, "net", None)
+    return sum(p.numel() for p in net.parameters() if p.requires_grad) if isinstance(net, torch.nn.Module) else 0
+
+
+def fingerprint(method: Reconstructor) -> str:
+    """Hash of what a method is: its class, its settings, its weights, and the method that it starts from."""
+    digest = hashlib.sha256(f"{type(method).__qualname__}\n{method.config.model_dump_json()}".encode())
+    net = getattr(method, "net", None)
+    if isinstance(net, torch.nn.Module):
+        for name, tensor in net.state_dict().items():
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    start = getattr(method, "start", None)
+    return digest.hexdigest() + (fingerprint(start) if start is not None else "")
+
+
+def fingerprint_pattern(pattern: str) -> str:
+    """A pattern by its text; a mask in a file by what the file holds, too."""
+    parsed = parse_sampling(pattern)
+    if not isinstance(parsed, MaskFile) or not parsed.path.is_file():
+        return pattern
+    return pattern + hashlib.sha256(parsed.path.read_bytes()).hexdigest()
+
+
+def image_file(folder: Path, task: str) -> Path:
+    """Where the images of a task are kept."""
+    return folder / IMAGES / f"{task}.npz"
+
+
+def keep_image(folder: Path, task: str, image: Tensor, reference: Tensor) -> None:
+    """Keep the magnitudes of image and truth, on the scale where the truth has the maximum 1, in half precision."""
+    peak = float(reference.abs().max()) or 1.0
+    ours, truth = ((x.abs() / peak).cpu().numpy().astype(np.float16) for x in (image, reference))
+    with moved_into_place(image_file(folder, task)) as temporary, temporary.open("wb") as file:
+        np.savez(file, image=ours, reference=truth)

@@ -1,0 +1,74 @@
+"""What is to be evaluated, where a paper's table says part of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cinerecon.errors import ConfigError, WeightsError
+from cinerecon.methods.table import METHODS, load_method
+from cinerecon.workflows.evaluate.papers import PaperTable
+
+DEFAULT_PROFILE = "cine"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Methods, sampling patterns and rules of measuring.
+
+    Attributes
+    ----------
+    models, patterns, profile
+        What to run and how to measure.
+    left_out
+        Methods of a table that have no weights, or are ablations nobody trained yet.
+    """
+
+    models: tuple[str, ...]
+    patterns: tuple[str, ...]
+    profile: str
+    left_out: tuple[str, ...] = ()
+
+
+def complete_request(
+    models: Sequence[str], patterns: Sequence[str], profile: str | None, layouts: Sequence[PaperTable]
+) -> Request:
+    """Take from the tables what the user leaves open: methods, patterns, profile.
+
+    Raises
+    ------
+    ConfigError
+        If there is no method or no pattern, or tables of different profiles are asked for without saying which.
+    """
+    profiles = list(dict.fromkeys(layout.profile for layout in layouts))
+    if profile is None and len(profiles) > 1:
+        raise ConfigError(
+            "these tables are measured by different rules", where="--table", hint="--profile " + " or ".join(profiles)
+        )
+    chosen = list(models)
+    left_out: list[str] = []
+    if not models:
+        for name in dict.fromkeys(method for layout in layouts for method in layout.methods):
+            (chosen if _is_ready(name) else left_out).append(name)
+    patterns = patterns or list(dict.fromkeys(sampling for layout in layouts for sampling in layout.samplings))
+    if not chosen:
+        hint = "--model ktslr --model slrnet, or --table slr-1"
+        raise ConfigError("no method to evaluate", where="--model", hint=hint)
+    if not patterns:
+        raise ConfigError(
+            "no sampling pattern to evaluate under", where="--undersample", hint="--undersample gaussian:8"
+        )
+    return Request(
+        tuple(chosen), tuple(patterns), profile or (profiles[0] if profiles else DEFAULT_PROFILE), tuple(left_out)
+    )
+
+
+def _is_ready(name: str) -> bool:
+    """Whether a method of a table can be run: ablations and networks may not be trained yet."""
+    try:
+        load_method(name)
+    except WeightsError:
+        return False
+    except ConfigError:
+        if name in METHODS:
+            raise
+        return False
+    return True

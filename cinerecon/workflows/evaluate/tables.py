@@ -1,0 +1,131 @@
+"""A table of results, and the same table as Markdown, LaTeX and HTML."""
+
+import html
+from dataclasses import dataclass
+
+from cinerecon.workflows.evaluate.summary import Summary
+
+LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "–": "--", "Δ": r"$\Delta$", "×": r"$\times$", "−": "$-$"}
+LATEX |= {character: "\\" + character for character in "&%$#_{}"}
+LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry.
+
+    Attributes
+    ----------
+    text
+        What it says.
+    is_best
+        The best of its column: shown bold.
+    is_foreign
+        Published elsewhere, on other data: shown grey.
+    """
+
+    text: str
+    is_best: bool = False
+    is_foreign: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of results.
+
+    Attributes
+    ----------
+    caption
+        What they are of.
+    columns
+        Titles; the first column is text.
+    rows
+        As many cells each as there are columns.
+    notes
+        What a reader must know, to stand below.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def as_markdown(self) -> str:
+        """For a terminal that is no terminal, or a README; published numbers in brackets."""
+
+        def show(cell: Cell) -> str:
+            text = f"**{cell.text}**" if cell.is_best else cell.text
+            return f"({text})" if cell.is_foreign and text else text
+
+        lines = [f"| {' | '.join(self.columns)} |", "|" + "---|" * len(self.columns)]
+        lines += [f"| {' | '.join(show(cell) for cell in row)} |" for row in self.rows]
+        return "\n".join([self.caption, "", *lines, "", *self.notes])
+
+    def as_latex(self) -> str:
+        """A ``table`` environment; needs ``booktabs``, and ``xcolor`` for published numbers."""
+
+        def show(cell: Cell) -> str:
+            text = rf"\textbf{{{escape_latex(cell.text)}}}" if cell.is_best else escape_latex(cell.text)
+            return rf"\textcolor{{gray}}{{{text}}}" if cell.is_foreign and text else text
+
+        body = [" & ".join(show(cell) for cell in row) + r" \\" for row in self.rows]
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escape_latex(self.caption)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}",
+            r"\toprule",
+            " & ".join(map(escape_latex, self.columns)) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(rf"\par\footnotesize {escape_latex(note)}" for note in self.notes),
+            r"\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def as_html(self) -> str:
+        """A ``figure`` that holds table, caption and notes; classes ``best`` and ``foreign`` mark cells."""
+
+        def show(cell: Cell) -> str:
+            names = [name for name, on in (("best", cell.is_best), ("foreign", cell.is_foreign)) if on]
+            mark = f' class="{" ".join(names)}"' if names else ""
+            return f"<td{mark}>{html.escape(cell.text)}</td>"
+
+        head = "".join(f"<th>{html.escape(column)}</th>" for column in self.columns)
+        rows = "\n".join(f"<tr>{''.join(map(show, row))}</tr>" for row in self.rows)
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        caption = html.escape(self.caption)
+        return (
+            f"<figure class='table'><h3>{caption}</h3><div class='wide'><table>\n<thead><tr>{head}</tr></thead>\n"
+            f"<tbody>{rows}</tbody></table></div><figcaption>{notes}</figcaption></figure>"
+        )
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def bold_best(rows: list[list[Cell]], column: int, distances: list[float]) -> None:
+    """Mark the cell of the row that is nearest to the best there could be; nothing where one row alone has a value."""
+    known = [(distance, row) for row, distance in enumerate(distances) if distance == distance]
+    if len(known) < 2:
+        return
+    _, best = min(known)
+    cell = rows[best][column]
+    rows[best][column] = Cell(cell.text, True, cell.is_foreign)
+
+
+def show_count(number: int) -> str:
+    """Learned numbers, in thousands."""
+    return f"{number / 1000:,.0f} k" if number else "–"
+
+
+def describe_group(summary: Summary) -> str:
+    """What a table is of: sampling, acceleration, coils, cases."""
+    coils = "single-coil" if summary.n_coils == 1 else f"{summary.n_coils} coils"
+    known = f" (net acceleration {summary.acceleration:.1f})" if summary.acceleration == summary.acceleration else ""
+    slices = f"{summary.n_slices} slice{'s' if summary.n_slices != 1 else ''}"
+    return f"{summary.sampling}{known}, {coils}, {slices}"

@@ -1,0 +1,160 @@
+"""Methods are judged alike, what is known is not computed again, and other processes give the same."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cinerecon.errors import ConfigError, DataError, FileError
+from cinerecon.workflows.evaluate import evaluate, read_scores
+from cinerecon.workflows.evaluate import run as module
+from cinerecon.workflows.evaluate.judge import image_file
+from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
+
+MODELS, PATTERNS = ["zerofilled", "cgsense"], ["gaussian:2", "gaussian:4"]
+
+
+def results(scores):
+    """What two runs must agree on: all but what the machine was busy with."""
+    return [replace(s, seconds=0, memory_mb=0, n_threads=0, task="") for s in scores]
+
+
+def same(some, others):
+    return list(map(repr, results(some))) == list(map(repr, results(others)))  # NaN equals itself in print
+
+
+def test_methods_are_judged_on_the_same_undersampled_scan(full_scan):
+    scores = evaluate([full_scan.parent], MODELS, PATTERNS)
+    assert [(s.sampling, s.method) for s in scores] == [(p, m) for p in PATTERNS for m in MODELS]
+    by_case = {(s.sampling, s.method): s.psnr for s in scores}
+    for pattern in PATTERNS:
+        assert by_case[pattern, "cgsense"] > by_case[pattern, "zerofilled"] + 1
+    assert by_case["gaussian:2", "cgsense"] > by_case["gaussian:4", "cgsense"]
+    assert same(evaluate([full_scan], MODELS, PATTERNS), scores)
+
+
+def test_a_score_tells_all_that_was_asked(full_scan):
+    (score,) = evaluate([full_scan], ["cgsense"], ["gaussian:2"], profile="paper-slr")
+    assert score.mse == pytest.approx(10 ** (-score.psnr / 10), rel=1e-6)  # the truth has the maximum 1
+    assert len(score.frame_psnr) == len(score.frame_ssim) == 8
+    assert np.mean(10 ** (-np.array(score.frame_psnr) / 10)) == pytest.approx(score.mse, rel=1e-5)
+    assert 1.8 < score.acceleration < 2.2
+    assert (score.data_range, score.crop) == (pytest.approx(1), "full field, all frames")
+    assert 0 < score.hfen < 1
+    assert 0.3 < score.xt_ssim <= 1
+    assert 0.5 < score.sharpness < 1.5
+    assert abs(score.area_change) < 20
+    assert score.seconds > 0
+    assert score.memory_mb >= 0
+    assert score.marks == "simulated"
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(full_scan, tmp_path):
+    whole = evaluate([full_scan], MODELS, PATTERNS)
+    seen = []
+
+    def stop_after_three(score):
+        seen.append(score)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate([full_scan], MODELS, PATTERNS, output=tmp_path, report=stop_after_three)
+    with (tmp_path / "scores.csv").open("a") as file:
+        file.write("full,0,3,gauss")  # the power failed here
+    assert len(read_scores(tmp_path)) == 3
+    again = []
+    scores = evaluate([full_scan], MODELS, PATTERNS, output=tmp_path, report=again.append)
+    assert same(scores, whole)
+    assert [(s.sampling, s.method) for s in again] == [("gaussian:4", "cgsense")]
+    assert evaluate([full_scan], MODELS, PATTERNS, output=tmp_path, report=again.append) is not None
+    assert len(again) == 1
+    assert len(read_scores(tmp_path)) == 4
+
+
+def test_what_decides_a_result_is_computed_again(full_scan, tmp_path):
+    def n_computed(**changes):
+        done = []
+        given = {"models": ["cgsense"], "patterns": ["gaussian:2"], **changes}
+        evaluate([full_scan], output=tmp_path, report=done.append, **given)
+        return len(done)
+
+    assert [n_computed(), n_computed()] == [1, 0]
+    assert n_computed(seed=1) == 1
+    assert n_computed(settings=("n_iterations=3",)) == 1
+    assert n_computed(profile="fastmri") == 1
+    assert n_computed(patterns=["gaussian:3"]) == 1
+    assert n_computed() == 0
+
+
+def test_another_mask_in_the_same_file_is_another_task(full_scan, tmp_path):
+    path, done = tmp_path / "mask.npz", []
+    for seed in (0, 1, 1):
+        lines = np.random.default_rng(seed).random((8, 1, 48, 1)) < 0.5
+        lines[:, :, 22:26] = True
+        np.savez(path, mask=lines)
+        evaluate([full_scan], ["zerofilled"], [str(path)], output=tmp_path, report=done.append)
+    assert len(done) == 2
+    assert done[0].psnr != done[1].psnr
+
+
+@pytest.mark.slow
+def test_other_processes_give_the_same(full_scan, tmp_path):
+    paths = [full_scan]
+    for seed in (1, 2):
+        paths.append(tmp_path / f"scan{seed}.h5")
+        simulate_scan(paths[-1], SimulateConfig(frames=8, ky=48, kx=40, coils=3, seed=seed))
+    alone = evaluate(paths, MODELS, PATTERNS)
+    reported = []
+    together = evaluate(paths, MODELS, PATTERNS, workers=2, output=tmp_path / "out", report=reported.append)
+    assert same(together, alone)
+    assert len(reported) == len(alone) == len(read_scores(tmp_path / "out"))
+
+
+def test_memory_bounds_the_processes(monkeypatch):
+    plan = module.Plan(("zerofilled",), ("gaussian:2",))
+    monkeypatch.setattr(module, "_n_cores", lambda: 64)
+    monkeypatch.setattr(module, "process_memory_mb", lambda: 500.0)
+    monkeypatch.setattr(module, "free_memory_mb", lambda: 9000.0)
+    assert module._affordable(plan, 1000.0) == 4
+    assert module._affordable(plan, 100_000.0) == 1
+    assert module._affordable(replace(plan, device="cuda"), 1.0) == 1
+
+
+def test_images_are_kept_of_the_slices_to_picture(full_scan, tmp_path):
+    (score,) = evaluate([full_scan], ["zerofilled"], ["gaussian:2"], output=tmp_path)
+    assert not image_file(tmp_path, score.task).exists()
+    done = []
+    (score,) = evaluate([full_scan], ["zerofilled"], ["gaussian:2"], output=tmp_path, pictures=1, report=done.append)
+    assert len(done) == 1
+    with np.load(image_file(tmp_path, score.task)) as kept:
+        assert kept["reference"].max() == pytest.approx(1, abs=1e-3)
+        error = kept["image"].astype(float) - kept["reference"]
+    assert np.mean(error**2) == pytest.approx(score.mse, rel=0.01)
+
+
+def test_equal_names_are_told_apart(full_scan, tmp_path):
+    for folder in ("anna", "ben"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "full.h5").write_bytes(full_scan.read_bytes())
+    scores = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"])
+    assert [score.scan for score in scores] == ["anna/full", "ben/full"]
+
+
+def test_an_undersampled_scan_is_refused(tmp_path):
+    path = tmp_path / "fast.h5"
+    simulate_scan(path, SimulateConfig(frames=8, ky=48, kx=40, coils=3, undersample="gaussian:4"))
+    with pytest.raises(DataError, match="undersampled already"):
+        evaluate([path], ["zerofilled"], ["gaussian:4"])
+
+
+def test_an_empty_folder_is_said(tmp_path):
+    with pytest.raises(FileError, match="no scan"):
+        evaluate([tmp_path], ["zerofilled"], ["gaussian:4"])
+
+
+def test_wrong_names_are_said_before_any_work(full_scan):
+    with pytest.raises(ConfigError, match="unknown profile"):
+        evaluate([full_scan], ["zerofilled"], ["gaussian:4"], profile="cin")
+    with pytest.raises(ConfigError, match="unknown sampling pattern"):
+        evaluate([full_scan], ["zerofilled"], ["gauss:4"])
