@@ -1,5 +1,6 @@
 """Casorati matrix, frames and patches of a series: each is the textbook's shrinkage of the matrices it speaks of."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +76,17 @@ def test_real_series_stay_real():
     found = shrink_casorati(image, RULES["relative_soft"])
     assert found.dtype == torch.float64
     assert relative_error(found.flatten(-2), by_svd(image.flatten(-2), RULES["relative_soft"])) < 1e-10
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@every_rule
+@pytest.mark.parametrize("shrink", SHRINK.values(), ids=SHRINK)
+@pytest.mark.parametrize("shape", [(2, 5, 9, 8), (2, 5, 70, 80)])
+def test_the_gpu_gives_the_same(rule, shrink, shape):
+    image = _series(*shape).to(torch.complex64)
+    there = copy.deepcopy(rule).cuda() if isinstance(rule, torch.nn.Module) else rule
+    for gradients in (True, False):
+        with torch.set_grad_enabled(gradients):
+            found, expected = shrink(image.cuda(), there).cpu(), shrink(image, rule)
+        assert relative_error(found, expected) < 5e-5
