@@ -59,14 +59,19 @@ def write_prepared(folder: Path) -> None:
         append_rows(folder, [row])
 
 
-def time_step(recipe: Recipe, batches: Batches, run: Path, n_steps: int) -> tuple[float, float]:
+def time_step(recipe: Recipe, batches: Batches, n_steps: int) -> tuple[float, float]:
     """Time of a training step without its first image, and of the first image [s]."""
     start = load_method(recipe.start.method, recipe.start.settings) if recipe.start else None
     whole = replace(batches, start=start)
     drawn, with_image = (seconds(lambda n, one=one: one[n], n_steps) for one in (batches, whole))
-    state = begin(recipe, run, None, resume=False)
+    state = begin(recipe)
     given = [whole[number] for number in range(n_steps + 1)]
-    step = seconds(lambda n: descend(state, loss_of(state.net, given[n], recipe.training), recipe.training), n_steps)
+
+    def take(n: int) -> None:
+        loss_of(state.net, given[n], recipe.training).backward()
+        descend(state, recipe.training)
+
+    step = seconds(take, n_steps)
     return step, max(with_image - drawn, 0.0) if start else 0.0
 
 
@@ -100,7 +105,7 @@ def main() -> None:
             "phantoms, each drawn anew": PhantomSource(n_cases=100_000, keep=False),
         }
         of = {label: _batches(recipe, source, folder / "cases") for label, source in sources.items()}
-        step, first = time_step(recipe, of["phantoms, kept in files"], folder / "run", arguments.steps)
+        step, first = time_step(recipe, of["phantoms, kept in files"], arguments.steps)
         consumed = recipe.training.batch_size / (step + first)
         print(
             f"\n{recipe.network}, {torch.get_num_threads()} threads: a step takes {step:.3f} s, its first image",

@@ -1,13 +1,14 @@
 """The command ``cinerecon train``."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from cinerecon.workflows.train import Step
+    from cinerecon.workflows.train import Estimate, Recipe, Step
 
 
 def train(
@@ -16,37 +17,86 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="Folder of prepared cases to train on, in place of the recipe's sources.")
     ] = None,
+    scan: Annotated[
+        list[Path] | None,
+        typer.Option(help="Undersampled scan, or folder of prepared cases, to train on without truth: --loss ssdu."),
+    ] = None,
     real: Annotated[Path | None, typer.Option(help="Folder of measured magnitude cines (.npz) for the recipe.")] = None,
     cases: Annotated[Path | None, typer.Option(help="Where simulated cines are kept, to be shared by runs.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that draw batches ahead of time.")] = 0,
     weights: Annotated[Path | None, typer.Option(help="Fine-tune these instead of starting at random.")] = None,
+    loss: Annotated[str | None, typer.Option(help="mse, rmse or ssdu (without truth); as training.loss.")] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", help="e.g. training.n_steps=500")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, exactly.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write the log for TensorBoard, too.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Tell parameters, memory and time from a few steps, and stop.")
+    ] = False,
     minutes: Annotated[float, typer.Option(help="Stop after this time, resumable.")] = float("inf"),
 ) -> None:
-    """Train a network by its recipe."""
-    from cinerecon.workflows.train import read_recipe
+    """Train a network by its recipe; in several processes by torchrun -m cinerecon.cli.main train ..."""
+    from cinerecon.workflows.train import Places, read_recipe
+    from cinerecon.workflows.train import estimate as estimate_run
     from cinerecon.workflows.train import train as run
 
-    def report(step: "Step") -> None:
-        print(
-            f"step {step.number}  loss {step.loss:.5f}  validation {step.psnr:.2f} dB  {step.seconds:.0f} s", flush=True
-        )
-
     source = json.dumps({"data": {"kind": "prepared", "folder": str(data)}})
-    settings = read_recipe(recipe, [*([f"training.data.sources={source}"] if data else []), *(setting or [])])
-    left_out = [name for name, one in settings.training.data.sources.items() if one.kind == "series" and not one.folder]
-    if left_out and real is None:
-        print(f"note     left out, as there is no --real: {', '.join(left_out)}")
+    settings = [f"training.data.sources={source}"] if data else []
+    settings += [f"training.loss={loss}"] if loss else []
+    asked = read_recipe(recipe, [*settings, *(setting or [])])
+    scans = tuple(scan or ())
+    leads = os.environ.get("RANK", "0") == "0"
+    if not scans and leads:
+        _say_what_is_left_out(asked, real)
+    if estimate:
+        places = Places(cases or output / "cases", real, scans)
+        _print_estimate(estimate_run(asked, places, device=device, workers=workers), asked)
+        return
     run(
-        settings,
+        asked,
         output,
         real=real,
         cases=cases,
+        scans=scans,
         workers=workers,
         weights=weights,
         resume=resume,
+        device=device,
+        tensorboard=tensorboard,
         max_seconds=60 * minutes,
-        report=report,
+        report=_report,
     )
-    print(f"wrote    {output}")
+    if leads:
+        print(f"wrote    {output}")
+
+
+def _say_what_is_left_out(recipe: "Recipe", real: Path | None) -> None:
+    left_out = [name for name, one in recipe.training.data.sources.items() if one.kind == "series" and not one.folder]
+    if left_out and real is None:
+        print(f"note     left out, as there is no --real: {', '.join(left_out)}")
+
+
+def _report(step: "Step") -> None:
+    print(
+        f"step {step.number}  loss {step.loss:.5f}  validation {step.validation:.2f} dB  {step.seconds:.0f} s",
+        flush=True,
+    )
+
+
+def _print_estimate(found: "Estimate", recipe: "Recipe") -> None:
+    lines = {
+        "parameters": f"{found.n_parameters:,}",
+        "memory": f"{found.memory_mb:,.0f} MB at most, on {found.device}",
+        "step": f"{found.step_s:.3f} s, and {found.draw_s:.3f} s to draw its data",
+        "epoch": f"{_duration(found.epoch_s)} for {recipe.training.n_steps_per_epoch:,} steps",
+        "run": f"{_duration(found.run_s)} for {recipe.training.n_steps:,} steps, validation left out",
+    }
+    for label, text in lines.items():
+        print(f"{label:<11}{text}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -190,7 +190,12 @@ def to_channels(image: Tensor) -> Tensor:
 
 
 def to_complex(channels: Tensor) -> Tensor:
-    """Real ``(batch, 2, frames, y, x)`` to complex ``(batch, frames, y, x)``."""
+    """Real ``(batch, 2, frames, y, x)`` to complex ``(batch, frames, y, x)``, in single precision at least.
+
+    With `to_channels` this is the border of mixed precision: convolutions may be in bfloat16, all that is complex, thus
+    transforms and shrinkage, is not.
+    """
+    channels = channels.to(torch.promote_types(channels.dtype, torch.float32))
     return torch.view_as_complex(channels.permute(0, 2, 3, 4, 1).contiguous())
 
 

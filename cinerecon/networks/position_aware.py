@@ -60,8 +60,9 @@ class PositionAware(nn.Module):
 
     def _thresholds(self, images: Tensor) -> Tensor:
         position = position_code(images.shape[-1]).to(images).expand_as(images)
-        gate = torch.sigmoid(self.gate(torch.cat((images, position), 1)))
-        return self.mix(gate * functional.gelu(self.modulation(images)))
+        with torch.autocast(images.device.type, enabled=False):  # shrinkage is never in lower precision
+            gate = torch.sigmoid(self.gate(torch.cat((images, position), 1)))
+            return self.mix(gate * functional.gelu(self.modulation(images)))
 
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:
         """See `Shrinkage`."""

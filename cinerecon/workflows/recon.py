@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -16,18 +16,18 @@ from cinerecon.data.image import CineImage
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.methods.base import Convergence, Iterative, Reconstructor, encoding_of, model_label
 from cinerecon.methods.table import load_method
+from cinerecon.methods.unrolled import Card, outside_training
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
-from cinerecon.physics.sampling import MaskSpec, acs_block, net_acceleration
+from cinerecon.physics.sampling import acs_block, net_acceleration
 from cinerecon.workflows.intake import CineSource, IntakeConfig, open_cine, require_cine
 from cinerecon.workflows.machine import peak_memory_mb, pick_device
-from cinerecon.workflows.undersample import parse_sampling, undersample
+from cinerecon.workflows.undersample import undersample
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction done so far."""
 
 DEFAULT_ENDINGS = (".h5", ".mp4", ".png")
 LARGE_RESIDUAL = 0.5
-BEYOND_TRAINING = 1.2
 
 
 @dataclass(frozen=True)
@@ -220,23 +220,13 @@ def _record_convergence(method: Reconstructor) -> Convergence | None:
 
 
 def _outside_training(method: Reconstructor, data: CineData) -> list[str]:
-    """Warn of an acceleration beyond those that the recipe of a network trained it on, and of weights brought in."""
+    """Warn of weights brought in, and of a scan that lies outside of what the card of a network tells."""
     card = getattr(method.config, "card", None)
-    if card and card.file:
-        return [f"imported weights, trained on {card.trained_on}: what differs from that, they do not know"]
-    recipe = getattr(method.config, "training", None)
-    for key in ("data", "masks"):
-        recipe = recipe.get(key) if isinstance(recipe, dict) else None
-    largest = 0.0
-    for pattern in map(parse_sampling, recipe or ()):
-        with suppress(ConfigError):  # it need not fit this matrix
-            if isinstance(pattern, MaskSpec):
-                largest = max(largest, net_acceleration(pattern.draw(data.n_frames, *data.matrix)))
-    found = net_acceleration(data.mask)
-    if not largest or found <= BEYOND_TRAINING * largest:
+    if not isinstance(card, Card):
         return []
-    what = f"acceleration is {found:.1f}, the network was trained up to {largest:.3g}"
-    return [f"{what}: expect errors that look like anatomy"]
+    if card.file:
+        return [f"imported weights, trained on {card.trained_on}: what differs from that, they do not know"]
+    return outside_training(card, data)
 
 
 @contextmanager

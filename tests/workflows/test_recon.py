@@ -159,14 +159,14 @@ def test_an_image_that_explains_little_is_warned_of(scan, tmp_path, monkeypatch)
 
 def test_an_acceleration_beyond_training_is_warned_of(scan, tmp_path, monkeypatch):
     import cinerecon.workflows.recon as recon
-    from cinerecon.methods.unrolled import ModelConfig
+    from cinerecon.methods.unrolled import Card, ModelConfig
     from cinerecon.methods.zerofilled import ZeroFilled
 
     class Trained(ZeroFilled):
         config = None
 
         def __init__(self):
-            self.config = ModelConfig(network="slrnet", training={"data": {"masks": {"gaussian:2": 1, "uniform:3": 2}}})
+            self.config = ModelConfig(network="slrnet", card=Card(acceleration=(2.0, 3.0), coils=(2, 8)))
 
     monkeypatch.setattr(recon, "load_method", lambda *args, **options: Trained())
     assert not run(scan, tmp_path, undersample="kt-equispaced:3,acs=0").warnings

@@ -1,10 +1,10 @@
 """Any unrolled network as a reconstruction method."""
 
+from cinerecon.methods.unrolled.card import Card, outside_training
 from cinerecon.methods.unrolled.method import Unrolled, build_unrolled
 from cinerecon.methods.unrolled.model import (
     RECIPE,
     WEIGHTS,
-    Card,
     ModelConfig,
     fill,
     load_weights,
@@ -25,6 +25,7 @@ __all__ = [
     "fill",
     "image_scale",
     "load_weights",
+    "outside_training",
     "read_model",
     "scale_of",
     "weights_of",

@@ -2,9 +2,10 @@
 
 It has two forms. A folder holds the recipe ``model.yaml`` and ``weights.safetensors``. A single safetensors file holds
 the weights, and the recipe in its metadata: one text per key of ``model.yaml``, lists and mappings as JSON, and the
-lines of the card beside them.
+lines of the card beside them, with the checksum of the weights.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +19,12 @@ from torch import Tensor, nn
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.methods.base import find_model, imported_models
+from cinerecon.methods.unrolled.card import Card
 from cinerecon.methods.unrolled.scale import ScaleName
 
 RECIPE = "model.yaml"
 WEIGHTS = "weights.safetensors"
+CHECKSUM = "weights_sha256"
 
 
 class StartConfig(Config):
@@ -29,17 +32,6 @@ class StartConfig(Config):
 
     method: str = Field(description="a classical method")
     settings: tuple[str, ...] = Field((), description="key=value texts for it")
-
-
-class Card(Config):
-    """What a user should know of weights, a line each; ``CARD.md`` tells more."""
-
-    licence: str = Field("", description="licence of the weights")
-    source: str = Field("", description="who trained them, where they are published")
-    file: str = Field("", description="file they were imported from")
-    sha256: str = Field("", description="its checksum")
-    trained_on: str = Field("", description="data and sampling")
-    reports: str = Field("", description="what they reach")
 
 
 class ModelConfig(Config):
@@ -74,14 +66,27 @@ def read_model(source: str | Path) -> tuple[ModelConfig, Path]:
     if path is None:
         raise ConfigError(f"there is no model '{source}'", where="--model")
     if path.is_dir():
-        return ModelConfig.parse(read_yaml(path / RECIPE), where=str(path / RECIPE)), path / WEIGHTS
+        config, weights = ModelConfig.parse(read_yaml(path / RECIPE), where=str(path / RECIPE)), path / WEIGHTS
+        if config.card == Card() and weights.is_file():  # a run folder: its card comes with the weights
+            config = config.model_copy(update={"card": _read_card(_read_metadata(weights), str(weights))})
+        return config, weights
     return from_metadata(_read_metadata(path), where=str(path)), path
 
 
 def write_model(path: Path, weights: Mapping[str, Tensor], config: ModelConfig) -> None:
-    """Write weights with their recipe in one file."""
-    content = save({name: tensor.contiguous() for name, tensor in weights.items()}, to_metadata(config))
+    """Write weights with their recipe, their card and their checksum in one file."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    content = save(tensors, {**to_metadata(config), CHECKSUM: hash_weights(tensors)})
     path.write_bytes(content)  # `save_file` would leave a file that the user's colleagues cannot read
+
+
+def hash_weights(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all tensors, with their names and shapes."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
 
 
 def to_metadata(config: ModelConfig) -> dict[str, str]:
@@ -108,8 +113,16 @@ def from_metadata(texts: Mapping[str, str], *, where: str = "") -> ModelConfig:
         values = {name: _plain(texts[name]) for name in ModelConfig.model_fields if name in texts}
     except json.JSONDecodeError as error:
         raise WeightsError(f"the recipe in the file is damaged: {error}", where=where) from None
-    card = {name: texts[name] for name in Card.model_fields if name in texts}
-    return ModelConfig.parse({**values, "card": card}, where=where)
+    return ModelConfig.parse({**values, "card": _read_card(texts, where).model_dump()}, where=where)
+
+
+def _read_card(texts: Mapping[str, str], where: str) -> Card:
+    """The card among the texts of a file; what is no text there is JSON."""
+    is_text = {name: field.annotation is str for name, field in Card.model_fields.items()}
+    try:
+        return Card.of_texts({n: text if is_text.get(n, True) else json.loads(text) for n, text in texts.items()})
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"the card in the file is damaged: {error}", where=where) from None
 
 
 def _plain(text: str) -> Any:
@@ -156,6 +169,9 @@ def load_weights(net: nn.Module, path: Path) -> None:
     except (OSError, SafetensorError) as error:
         hint = "train first, or give --weights" if not path.exists() else "fetch the file anew"
         raise WeightsError(f"cannot read weights: {error}", where=str(path), hint=hint) from None
+    told = _read_metadata(path).get(CHECKSUM)
+    if told and told != hash_weights(found):
+        raise WeightsError("the weights are not those that were written", where=str(path), hint="fetch the file anew")
     fill(net, found, where=str(path), hint="the recipe and the weights must belong together")
 
 

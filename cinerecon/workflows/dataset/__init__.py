@@ -1,7 +1,7 @@
 """Training data: where cases come from, and the batches drawn from them."""
 
-from cinerecon.workflows.dataset.batch import Batch, Batches, draw_batch, load_batches
-from cinerecon.workflows.dataset.config import DataConfig, PhantomSource, PreparedSource, SeriesSource
+from cinerecon.workflows.dataset.batch import Batch, Batches, choose, draw_batch, load_batches, one_thread
+from cinerecon.workflows.dataset.config import DataConfig, PhantomSource, PreparedSource, SeriesSource, parse_crop
 from cinerecon.workflows.dataset.pool import PARTS, Pool, open_pool
 
 __all__ = [
@@ -13,7 +13,10 @@ __all__ = [
     "Pool",
     "PreparedSource",
     "SeriesSource",
+    "choose",
     "draw_batch",
     "load_batches",
+    "one_thread",
     "open_pool",
+    "parse_crop",
 ]

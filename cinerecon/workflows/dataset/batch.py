@@ -8,6 +8,7 @@ whatever was drawn before it, in whichever process, on however many threads.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -37,15 +38,32 @@ class Batch:
     kspace, encoding
         What was measured, and how.
     target
-        ``(batch, frames, y, x)``, what a fully sampled scan would show under the same coil maps.
+        ``(batch, frames, y, x)``, what a fully sampled scan would show under the same coil maps; None where nobody
+        knows.
     start
         ``(batch, frames, y, x)``, the image the network starts from, where a method makes it.
+    held_back
+        Samples that the network does not see, and how they were measured.
     """
 
     kspace: Tensor
     encoding: Encoding
-    target: Tensor
+    target: Tensor | None
     start: Tensor | None = None
+    held_back: tuple[Tensor, Encoding] | None = None
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on another device."""
+        move = lambda tensor: None if tensor is None else tensor.to(device)  # noqa: E731
+        held_back = None if self.held_back is None else (self.held_back[0].to(device), self.held_back[1].to(device))
+        return replace(
+            self,
+            kspace=self.kspace.to(device),
+            encoding=self.encoding.to(device),
+            target=move(self.target),
+            start=move(self.start),
+            held_back=held_back,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,18 +92,18 @@ class Batches(Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         """The batch of a number."""
-        with _one_thread():
+        with one_thread():
             rng = np.random.default_rng([*self.seed, number])
             return draw_batch(self.pool, self.config, self.size, rng, self.start)
 
 
-def load_batches(batches: Batches, numbers: Sequence[int], n_workers: int = 0) -> Iterator[Batch]:
+def load_batches(batches: Dataset[Batch], numbers: Sequence[int], n_workers: int = 0) -> Iterator[Batch]:
     """Draw batches in order, ahead of time in worker processes if there are any."""
     return iter(DataLoader(batches, batch_size=None, sampler=numbers, num_workers=n_workers))
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Work on one thread, as worker processes do: the order of summation depends on the count of threads."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,0 +1,43 @@
+"""The log as TensorBoard shows it, where that is installed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cinerecon.errors import ConfigError
+from cinerecon.workflows.train.state import Step
+
+
+class Board:
+    """Writes the log of a run for TensorBoard.
+
+    Parameters
+    ----------
+    folder
+        Where the events go.
+    done
+        Steps done already: what an interrupted run wrote after them is not shown.
+
+    Raises
+    ------
+    ConfigError
+        If TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path, done: int) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            hint = "pip install 'cinerecon[tensorboard]'; log.csv is written in any case"
+            raise ConfigError("TensorBoard is not installed", where="--tensorboard", hint=hint) from None
+        self._writer: Any = SummaryWriter(str(folder), purge_step=done + 1)
+
+    def add(self, step: Step, picture: Image.Image) -> None:
+        """Show one report."""
+        values = {"loss": step.loss, "validation [dB]": step.validation, "learning rate": step.learning_rate}
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step.number)
+        self._writer.add_image("validation", np.asarray(picture), step.number, dataformats="HW")
+        self._writer.flush()

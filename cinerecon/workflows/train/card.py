@@ -1,0 +1,97 @@
+"""What the card of trained weights says of the data, and the list of data that its checksum is of."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cinerecon.data.case_index import hash_file, read_index
+from cinerecon.methods.unrolled import Card
+from cinerecon.physics.sampling import net_acceleration
+from cinerecon.workflows.dataset import DataConfig, Pool, PreparedSource, SeriesSource, parse_crop
+from cinerecon.workflows.train.scans import Scans
+from cinerecon.workflows.undersample import parse_sampling
+
+SOME_FRAMES = 16
+N_LOOKED_AT = 8
+"""Slices of undersampled scans."""
+
+
+def describe_pool(config: DataConfig, seen: Pool, unseen: Pool) -> Card:
+    """What cases, patches and masks tell; each mask is drawn once for it, at every size of the crops."""
+    shapes = [group.shape for group in seen.groups]
+    crops = [parse_crop(text) for text in config.crops]
+    sizes = sorted({(y or shape[2], x or shape[3]) for y, x in crops for shape in shapes})
+    n_frames = config.n_frames or SOME_FRAMES
+    drawn = [parse_sampling(text).draw(n_frames, *size, 0) for text in config.masks for size in sizes]
+    coils = [n for choice in config.coils for n in ([shape[1] for shape in shapes] if choice == "all" else [choice])]
+    counts = [_count(pool) for pool in (seen, unseen)]
+    split = "; ".join(f"{part}: {text}" for part, text in zip(("train", "val"), counts, strict=True))
+    return Card(
+        trained_on=f"{', '.join(config.sources)}; {', '.join(config.masks)}",
+        split=split,
+        masks=tuple(config.masks),
+        acceleration=_span([net_acceleration(mask) for mask in drawn]),
+        whole_readouts=all(mask.shape[-1] == 1 for mask in drawn),
+        coils=(min(coils), max(coils)),
+        lines=(sizes[0][0], sizes[-1][0]),
+    )
+
+
+def describe_scans(scans: Scans) -> Card:
+    """What undersampled scans tell of themselves, the first ones for all."""
+    cines = [scans.read(number) for number in range(min(len(scans.slices), N_LOOKED_AT))]
+    names = sorted({path.name for path, _ in scans.slices})
+    coils, lines = ([values(cine) for cine in cines] for values in (lambda c: c.n_coils, lambda c: c.matrix[0]))
+    return Card(
+        trained_on=f"{', '.join(names)}; as sampled, without truth",
+        split=f"train: {len(scans.slices)} slices; val: samples of the same",
+        acceleration=_span([net_acceleration(cine.mask) for cine in cines]),
+        whole_readouts=all(_samples_whole_readouts(cine.mask) for cine in cines),
+        coils=(min(coils), max(coils)),
+        lines=(min(lines), max(lines)),
+    )
+
+
+def _samples_whole_readouts(mask: Tensor) -> bool:
+    return torch.equal(mask, mask[..., :1].expand_as(mask))
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    return round(min(values), 2), round(max(values), 2)
+
+
+def _count(pool: Pool) -> str:
+    counts: dict[str, int] = {}
+    for group in pool.groups:
+        counts[group.source] = counts.get(group.source, 0) + len(group.cases)
+    return ", ".join(f"{n} of {source}" for source, n in counts.items())
+
+
+def list_data(config: DataConfig, real: Path | None = None, scans: Sequence[Path] = ()) -> str:
+    """All that is trained on, a line each: files by their checksums, what is simulated by its settings."""
+    return "\n".join(_lines(config, real, scans)) + "\n"
+
+
+def hash_data(listed: str) -> str:
+    """SHA-256 of the list of data."""
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _lines(config: DataConfig, real: Path | None, scans: Sequence[Path]) -> Iterator[str]:
+    for path in scans:
+        rows = [row for row in read_index(path) if row.split == "train"] if path.is_dir() else []
+        yield from sorted(f"scan {row.case} {row.sha256}" for row in rows)
+        if path.is_file():
+            yield f"scan {path.name} {hash_file(path)}"
+    for name, source in () if scans else config.sources.items():
+        yield f"{name} {source.model_dump_json(exclude={'folder'})}"
+        if isinstance(source, PreparedSource):
+            rows = [row for row in read_index(source.folder) if row.split in ("train", "val")]
+            yield from sorted(f"{name} {row.split} {row.case} {row.sha256}" for row in rows)
+        elif isinstance(source, SeriesSource) and (folder := source.folder or real):
+            for path in sorted(folder.glob("*.npz")):
+                if path.stem not in source.leave_out:
+                    yield f"{name} train {path.name} {hash_file(path)}"

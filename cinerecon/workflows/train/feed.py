@@ -1,0 +1,169 @@
+"""What training is fed with: batches at the scale of the recipe, and fixed ones to validate on."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from cinerecon.data.cine import CineData
+from cinerecon.errors import ConfigError
+from cinerecon.methods.base import Reconstructor
+from cinerecon.methods.table import load_method
+from cinerecon.methods.unrolled import Card, ScaleName, scale_of
+from cinerecon.workflows.dataset import PARTS, Batch, Batches, load_batches, one_thread, open_pool
+from cinerecon.workflows.intake import IntakeConfig
+from cinerecon.workflows.train.card import describe_pool, describe_scans
+from cinerecon.workflows.train.config import Recipe, SsduConfig, TrainConfig
+from cinerecon.workflows.train.scans import ScanBatches, open_scans
+from cinerecon.workflows.train.ssdu import hold_back, without
+from cinerecon.workflows.train.team import Team
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where data lie that a recipe does not name.
+
+    Attributes
+    ----------
+    cases
+        Folder where simulated cines are kept.
+    real
+        Folder of measured magnitude cines, for a source ``series`` that names none.
+    scans
+        Undersampled scans, or folders of prepared cases, to train on without truth, in place of the recipe's sources.
+    """
+
+    cases: Path
+    real: Path | None = None
+    scans: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Feed:
+    """Batches to train on, a method to draw those to validate on, and what the card of the weights says of them."""
+
+    batches: Dataset[Batch]
+    draw_validation: Callable[[], list[Batch]]
+    card: Card
+
+    def load(self, config: TrainConfig, done: int, team: Team, n_workers: int) -> Iterator[Batch]:
+        """The batches of this process, from the step after those that are done."""
+        n = config.n_batches
+        numbers = [
+            (step * team.size + team.rank) * n + place for step in range(done, config.n_steps) for place in range(n)
+        ]
+        return load_batches(self.batches, numbers, n_workers)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared(Dataset[Batch]):
+    """Batches with truth, as the network is to see them.
+
+    Attributes
+    ----------
+    drawn
+        At a brightness of 1.
+    scale
+        What else they are divided by: each patch by its own, as a scan is in use.
+    ssdu
+        How samples are held back; None holds none back.
+    start
+        Makes the first image from what is left of the samples.
+    """
+
+    drawn: Batches
+    scale: ScaleName
+    ssdu: SsduConfig | None = None
+    start: Reconstructor | None = None
+
+    def __getitem__(self, number: int) -> Batch:
+        """The batch of a number."""
+        batch = self.drawn[number]
+        with one_thread():
+            batch = at_scale(batch, self.scale)
+            if self.ssdu is None:
+                return batch
+            rng = np.random.default_rng([*self.drawn.seed, number, 1])
+            held = torch.stack([hold_back(mask, self.ssdu.loss_share, rng) for mask in batch.encoding.mask])
+            return without(batch, held, self.start)
+
+
+def at_scale(batch: Batch, rule: ScaleName) -> Batch:
+    """A batch of brightness 1 at another scale, patch by patch."""
+    if rule == "brightness":
+        return batch
+    csm = batch.encoding.csm
+    cines = [
+        CineData(kspace, mask, None if csm is None else csm[n])
+        for n, (kspace, mask) in enumerate(zip(batch.kspace, batch.encoding.mask, strict=True))
+    ]
+    scale = torch.stack([scale_of(cine, rule) for cine in cines])
+    divide = lambda image: None if image is None else image / scale.view(-1, 1, 1, 1)  # noqa: E731
+    return replace(
+        batch, kspace=batch.kspace / scale.view(-1, 1, 1, 1, 1), target=divide(batch.target), start=divide(batch.start)
+    )
+
+
+def open_feed(recipe: Recipe, places: Places) -> Feed:
+    """Open what a recipe trains on; no array is read.
+
+    Raises
+    ------
+    ConfigError
+        If there is no truth for a loss that needs one, or a setting is wrong.
+    FileError
+        If there is nothing to train on.
+    """
+    config = recipe.training
+    start = load_method(recipe.start.method, recipe.start.settings) if recipe.start else None
+    if places.scans:
+        if config.loss != "ssdu":
+            hint = "--set training.loss=ssdu"
+            raise ConfigError(f"loss {config.loss} needs the truth, a scan has none", where="--scan", hint=hint)
+        scans = open_scans(places.scans, IntakeConfig.parse(recipe.intake, where="intake"), recipe.scale)
+        measured = ScanBatches(scans, config, (config.seed, 1), start=start)
+        unseen_samples = replace(measured, seed=(config.seed, 2), validates=True)
+        return Feed(measured, lambda: _first(unseen_samples, config.n_validation), describe_scans(scans))
+    seen, unseen = (open_pool(config.data, places.cases, part, places.real) for part in PARTS)
+    held_out = Prepared(Batches(unseen, config.data, 1, (config.seed, 2), start), recipe.scale)
+    is_ssdu = config.loss == "ssdu"
+    drawn = Batches(seen, config.data, config.batch_size, (config.seed, 1), None if is_ssdu else start)
+    batches = Prepared(drawn, recipe.scale, config.ssdu if is_ssdu else None, start)
+    card = describe_pool(config.data, seen, unseen)
+    return Feed(batches, lambda: _first(held_out, config.n_validation), card)
+
+
+def _first(batches: Dataset[Batch], n: int) -> list[Batch]:
+    return [batches[number] for number in range(n)]
+
+
+@torch.no_grad()
+def reconstruct(net: nn.Module, batch: Batch) -> Tensor:
+    """The image ``(batch, frames, y, x)`` of a batch, in full precision."""
+    image: Tensor = net(batch.kspace, batch.encoding, start=batch.start)
+    return image
+
+
+def validate(net: nn.Module, batches: Sequence[Batch]) -> float:
+    """Mean over patches [dB]: PSNR, peak from the target; without truth, samples held back over what of them is missed.
+
+    The more the better, either way.
+    """
+    return sum(_decibels(net, batch) for batch in batches) / len(batches)
+
+
+def _decibels(net: nn.Module, batch: Batch) -> float:
+    image = reconstruct(net, batch)
+    if batch.target is not None:
+        power, error = batch.target.abs().max() ** 2, (image - batch.target).abs().square().mean()
+    else:
+        assert batch.held_back is not None
+        expected, encoding = batch.held_back
+        missed = encoding.forward(image) - expected
+        power, error = expected.abs().square().sum(), missed.abs().square().sum()
+    return 10 * math.log10(max(float(power / error), 1e-30)) if error.isfinite() else -math.inf

@@ -1,0 +1,190 @@
+"""The run folder: all that a run is, was made of, and has reached. Each file is whole at any moment.
+
+``model.yaml``          the recipe, every setting resolved
+``run.json``            versions, git revision, seed, device, checksum of the data, when it began
+``data.txt``            the data, a line each
+``log.csv``             a line per validation
+``last.pt``             the state, to resume from
+``last.safetensors``    averaged weights of the same step
+``weights.safetensors`` averaged weights that were best on the validation, with recipe and card: what ``--model`` takes
+``validation.png``      zero-filled, network, truth and error of a validation patch
+"""
+
+import csv
+import json
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+
+from cinerecon.data.files import moved_into_place
+from cinerecon.data.image import grey, window
+from cinerecon.errors import ConfigError, FileError, WeightsError
+from cinerecon.methods.unrolled import RECIPE, WEIGHTS, Card, write_model
+from cinerecon.workflows.dataset import Batch
+from cinerecon.workflows.train.card import hash_data
+from cinerecon.workflows.train.config import Recipe
+from cinerecon.workflows.train.state import State, Step
+
+LAST, LAST_WEIGHTS = "last.pt", "last.safetensors"
+LOG, ABOUT, DATA, PICTURE = "log.csv", "run.json", "data.txt", "validation.png"
+PACKAGES = ("cinerecon", "torch", "numpy")
+ERROR_GAIN, ZOOM = 5, 3
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder."""
+
+    path: Path
+
+    def require(self, *, resume: bool) -> None:
+        """Make sure that there is a run to resume, or that there is none yet.
+
+        Raises
+        ------
+        FileError
+            If it is the other way round.
+        """
+        if (self.path / LAST).exists() != resume:
+            what = "there is nothing to resume" if resume else "there is a run already"
+            raise FileError(what, where=str(self.path), hint="--resume, or another folder")
+
+    def begin(self, recipe: Recipe, data: str, device: torch.device) -> None:
+        """Write what the run is, before its first step."""
+        about = {
+            "began": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seed": recipe.training.seed,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+            "python": platform.python_version(),
+            **{name: _version(name) for name in PACKAGES},
+            "git": _git_revision(),
+            "data_sha256": hash_data(data),
+            "command": sys.argv,
+        }
+        self._write(RECIPE, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+        self._write(DATA, data)
+        self._write(ABOUT, json.dumps(about, indent=2) + "\n")
+
+    def require_data(self, data: str) -> None:
+        """Make sure that a run goes on with the data that it began with.
+
+        Raises
+        ------
+        ConfigError
+            If it does not.
+        """
+        began_with = (self.path / DATA).read_text(encoding="utf-8") if (self.path / DATA).exists() else data
+        if began_with != data:
+            changed = sorted(set(began_with.splitlines()) ^ set(data.splitlines()))[:1]
+            what = f"the data are not those that the run began with: {changed[0] if changed else 'another order'}"
+            raise ConfigError(what, where=str(self.path / DATA), hint="the same --data, or another folder")
+
+    def save(self, state: State, recipe: Recipe, card: Card, n_shares: int) -> None:
+        """Write the state, and the averaged weights with recipe and card; the best ones are kept apart."""
+        step = state.log[-1]
+        reached = {"validation_db": round(step.validation, 3), "step": float(step.number)}
+        reports = f"{step.validation:.2f} dB on the validation after {step.number} steps"
+        told = card.model_copy(update={"reports": reports, "metrics": reached})
+        model = recipe.model_copy(update={"card": told})
+        for name in (LAST_WEIGHTS, *([WEIGHTS] if state.is_best else [])):
+            with moved_into_place(self.path / name) as temporary:
+                write_model(temporary, state.average.state_dict(), model)
+        with moved_into_place(self.path / LAST) as temporary:
+            torch.save({**state.dump(), "n_shares": n_shares}, temporary)
+        self._write_log(state.log)
+
+    def load(self, state: State, device: torch.device, n_shares: int) -> None:
+        """Read the state back, and make the log end where it does.
+
+        Raises
+        ------
+        WeightsError
+            If it is damaged, or of another network.
+        ConfigError
+            If steps were shared by another number of batches: their numbers would no longer be those of an
+            uninterrupted run.
+        """
+        where = str(self.path / LAST)
+        try:
+            saved = torch.load(self.path / LAST, map_location=device, weights_only=True)
+            state.restore(saved)
+        except (RuntimeError, ValueError, KeyError, OSError, EOFError) as error:
+            first = str(error).splitlines()[0]
+            raise WeightsError(f"cannot resume: {first}", where=where, hint="the recipe the run began with") from None
+        if saved["n_shares"] != n_shares:
+            what = f"a step of this run is {saved['n_shares']} batches, now it would be {n_shares}"
+            raise ConfigError(what, where=where, hint="processes x training.n_batches must stay the same")
+
+    def draw(self, batch: Batch, image: torch.Tensor) -> Image.Image:
+        """Draw what a validation patch looks like, and keep it."""
+        picture = draw_patch(batch, image)
+        with moved_into_place(self.path / PICTURE) as temporary:
+            picture.save(temporary, format="PNG")
+        return picture
+
+    def _write_log(self, steps: list[Step]) -> None:
+        names = [field.name for field in fields(Step)]
+        with (
+            moved_into_place(self.path / LOG) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(["step", "loss", "validation_db", "learning_rate", "seconds"])
+            for step in steps:
+                values: dict[str, Any] = asdict(step)
+                writer.writerow([f"{values[name]:.6g}" if name != "number" else step.number for name in names])
+
+    def _write(self, name: str, text: str) -> None:
+        with moved_into_place(self.path / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def draw_patch(batch: Batch, image: torch.Tensor) -> Image.Image:
+    """One patch side by side: zero-filled, network, and where it is known the truth and the error, five times.
+
+    Above the middle frame, below the middle column over time.
+    """
+    series = [batch.encoding.adjoint(batch.kspace)[0], image[0]]
+    series += [] if batch.target is None else [batch.target[0]]
+    magnitudes = [one.abs().cpu().float().numpy() for one in series]
+    white = window(magnitudes[-1:])
+    if batch.target is not None:
+        magnitudes.append(ERROR_GAIN * np.abs(magnitudes[1] - magnitudes[2]))
+    frame, column = magnitudes[0].shape[0] // 2, magnitudes[0].shape[2] // 2
+    above = np.concatenate([grey(one[frame], white) for one in magnitudes], 1)
+    below = [grey(one[:, :, column].T, white) for one in magnitudes]
+    panels = [Image.fromarray(above).resize((ZOOM * above.shape[1], ZOOM * above.shape[0]), Image.Resampling.BICUBIC)]
+    width = panels[0].width // len(below)
+    panels += [Image.fromarray(one).resize((width, panels[0].height), Image.Resampling.BICUBIC) for one in below]
+    picture = Image.new("L", (panels[0].width, 2 * panels[0].height))
+    picture.paste(panels[0], (0, 0))
+    for n, panel in enumerate(panels[1:]):
+        picture.paste(panel, (n * width, panels[0].height))
+    return picture
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _git_revision() -> str:
+    """The commit of the source tree, with a mark if it was changed since; empty where there is none."""
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""

@@ -1,0 +1,159 @@
+"""Training goes on exactly where it was stopped, whatever stopped it, and stops by itself when it goes wrong."""
+
+import csv
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from cinerecon import networks
+from cinerecon.errors import CineReconError, ConfigError, FileError, WeightsError
+from cinerecon.methods.unrolled import load_weights, read_model
+from cinerecon.workflows.train import loop, read_recipe, train
+
+KILLED = """
+import os, signal, sys, yaml
+from pathlib import Path
+from cinerecon.workflows.train import loop, read_recipe
+
+take = loop.descend
+
+def take_or_die(state, config):
+    take(state, config)
+    if state.done == 17:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+loop.descend = take_or_die
+run, cases = map(Path, sys.argv[2:])
+loop.train(read_recipe(Path(sys.argv[1])), run, cases=cases)
+"""
+
+
+def curve(run):
+    """The log without the column of time."""
+    with (run / "log.csv").open(newline="") as file:
+        return [{key: row[key] for key in row if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def assert_same_weights(run, other):
+    for name in ("weights.safetensors", "last.safetensors"):
+        found, expected = load_file(run / name), load_file(other / name)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+@pytest.fixture(scope="module")
+def whole(folder, cases, make_recipe):
+    """A run of 30 steps without interruption, and what it reported."""
+    steps = []
+    train(make_recipe(), folder / "whole", cases=cases, report=steps.append)
+    return folder / "whole", steps
+
+
+def test_training_improves_and_leaves_weights_that_load(whole, make_recipe):
+    run, steps = whole
+    assert [step.number for step in steps] == [15, 30]
+    assert steps[1].validation > steps[0].validation
+    recipe = make_recipe()
+    load_weights(networks.build(recipe.network, recipe.architecture), run / "weights.safetensors")
+    assert read_recipe(run / "model.yaml") == recipe
+    assert [row["step"] for row in curve(run)] == ["15", "30"]
+
+
+def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(whole, folder, cases, make_recipe):
+    run, recipe = folder / "killed", make_recipe()
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    arguments = [sys.executable, "-c", KILLED, folder / "recipe.yaml", run, cases]
+    assert subprocess.run(list(map(str, arguments)), check=False).returncode == -signal.SIGKILL
+    assert [row["step"] for row in curve(run)] == ["15"]
+    with pytest.raises(FileError, match="already"):
+        train(recipe, run, cases=cases)
+    train(recipe, run, cases=cases, resume=True)
+    assert_same_weights(run, whole[0])
+    assert curve(run) == curve(whole[0])
+
+
+def test_workers_change_nothing(whole, folder, cases, make_recipe):
+    train(make_recipe(), folder / "workers", cases=cases, workers=2)
+    assert_same_weights(folder / "workers", whole[0])
+
+
+def test_a_run_that_is_out_of_time_goes_on_later(whole, folder, cases, make_recipe):
+    run = folder / "late"
+    train(make_recipe(), run, cases=cases, max_seconds=0)
+    assert [row["step"] for row in curve(run)] == ["1"]
+    assert (run / "weights.safetensors").is_file()
+    train(make_recipe(), run, cases=cases, resume=True)
+    assert_same_weights(run, whole[0])
+
+
+def test_best_weights_are_kept_apart_from_the_last(folder, cases, make_recipe, monkeypatch):
+    qualities = iter([30.0, 20.0, 25.0])
+    monkeypatch.setattr(loop, "validate", lambda net, batches: next(qualities))
+    run = folder / "best"
+    train(make_recipe("n_steps=3", "save_every=1"), run, cases=cases)
+    config, _ = read_model(run)
+    assert config.card.metrics == {"validation_db": 30.0, "step": 1.0}
+    best, last = (load_file(run / f"{name}.safetensors") for name in ("weights", "last"))
+    assert any(not torch.equal(best[name], last[name]) for name in best)
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_checkpoint(
+    folder, cases, make_recipe, monkeypatch
+):
+    run, original = folder / "bad", loop.loss_of
+    calls = []
+
+    def poisoned(net, batch, config):
+        calls.append(1)
+        return original(net, batch, config) * (float("nan") if len(calls) == 6 else 1)
+
+    monkeypatch.setattr(loop, "loss_of", poisoned)
+    with pytest.raises(CineReconError, match="the loss is nan at step 6") as error:
+        train(make_recipe("save_every=2"), run, cases=cases)
+    assert error.value.where == str(run)
+    assert torch.load(run / "last.pt", weights_only=True)["done"] == 4
+    assert all(value.isfinite().all() for value in load_file(run / "weights.safetensors").values())
+
+
+def test_weights_that_exploded_are_not_saved(folder, cases, make_recipe):
+    settings = ("learning_rate=1e30", "n_warmup=0", "save_every=1")
+    with pytest.raises(CineReconError, match="not finite at step 1"):
+        train(make_recipe(*settings), folder / "exploded", cases=cases)
+    assert not (folder / "exploded" / "last.pt").exists()
+
+
+def test_nothing_to_resume_is_said(folder, cases, make_recipe):
+    with pytest.raises(FileError, match="nothing to resume"):
+        train(make_recipe(), folder / "none", cases=cases, resume=True)
+
+
+def test_a_run_goes_on_with_its_own_data_network_and_share(whole, cases, make_recipe):
+    run, _ = whole
+    for setting, message in {
+        "data.sources.phantom.n_cases=3": "the data are not those",
+        "n_batches=2": "a step of this run is 1 batches, now it would be 2",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            train(make_recipe(setting), run, cases=cases, resume=True)
+    other = make_recipe().with_settings(["architecture.n_channels=3"])
+    with pytest.raises(WeightsError, match="cannot resume"):
+        train(other, run, cases=cases, resume=True)
+
+
+def test_fine_tuning_begins_with_the_weights_given(whole, cases, make_recipe, tmp_path):
+    run, steps = whole
+    found = []
+    settings = ("n_steps=1", "learning_rate=1e-9", "save_every=1")
+    train(make_recipe(*settings), tmp_path, cases=cases, weights=run / "weights.safetensors", report=found.append)
+    assert found[0].validation == pytest.approx(steps[1].validation, abs=1e-3)
+
+
+def test_a_wrong_key_of_the_recipe_names_the_nearest(make_recipe):
+    with pytest.raises(ConfigError, match="learning_rat") as error:
+        make_recipe("learning_rat=1")
+    assert "learning_rate" in error.value.hint
