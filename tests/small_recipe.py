@@ -15,7 +15,7 @@ RECIPE = {
     "training": {
         "n_steps": 30,
         "n_warmup": 3,
-        "save_every": 15,
+        "save_every": 10,
         "learning_rate": 5e-3,
         "n_validation": 2,
         "batch_size": 2,

@@ -34,6 +34,8 @@ class TrainConfig(Config):
     optimizer: Literal["adam", "adamw"] = Field("adam", description="Adam, or with decoupled weight decay")
     weight_decay: float = Field(0.0, ge=0, description="decay of the weights")
     betas: tuple[float, float] = Field((0.9, 0.999), description="decay of the optimiser's moments")
+    epsilon: float = Field(1e-8, gt=0, description="of the optimiser; 1e-7 in Keras")
+    reset_each_epoch: bool = Field(False, description="forget the moments each epoch, as some published programs do")
     learning_rate: float = Field(1e-3, gt=0, description="peak of the schedule")
     schedule: Literal["cosine", "exponential", "constant"] = Field("cosine", description="course of the learning rate")
     decay: float = Field(0.95, gt=0, le=1, description="exponential: factor on the learning rate, per epoch")

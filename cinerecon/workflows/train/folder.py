@@ -1,7 +1,7 @@
 """The run folder: all that a run is, was made of, and has reached. Each file is whole at any moment.
 
 ``model.yaml``          the recipe, every setting resolved
-``run.json``            versions, git revision, seed, device, checksum of the data, when it began
+``run.json``            versions, git revision, seed, device, checksum of the data, when it began and went on
 ``data.txt``            the data, a line each
 ``log.csv``             a line per validation
 ``last.pt``             the state, to resume from
@@ -62,7 +62,7 @@ class RunFolder:
     def begin(self, recipe: Recipe, data: str, device: torch.device) -> None:
         """Write what the run is, before its first step."""
         about = {
-            "began": datetime.now(UTC).isoformat(timespec="seconds"),
+            "began": _now(),
             "seed": recipe.training.seed,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
             "python": platform.python_version(),
@@ -71,23 +71,30 @@ class RunFolder:
             "data_sha256": hash_data(data),
             "command": sys.argv,
         }
-        self._write(RECIPE, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+        self._write_recipe(recipe)
         self._write(DATA, data)
         self._write(ABOUT, json.dumps(about, indent=2) + "\n")
 
-    def require_data(self, data: str) -> None:
-        """Make sure that a run goes on with the data that it began with.
+    def go_on(self, recipe: Recipe, data: str, done: int) -> None:
+        """Note that the run goes on, perhaps with other settings, and clear away what an interruption left unfinished.
 
         Raises
         ------
         ConfigError
-            If it does not.
+            If its data are not those that it began with.
         """
-        began_with = (self.path / DATA).read_text(encoding="utf-8") if (self.path / DATA).exists() else data
+        began_with = (self.path / DATA).read_text(encoding="utf-8")
         if began_with != data:
             changed = sorted(set(began_with.splitlines()) ^ set(data.splitlines()))[:1]
             what = f"the data are not those that the run began with: {changed[0] if changed else 'another order'}"
             raise ConfigError(what, where=str(self.path / DATA), hint="the same --data, or another folder")
+        for unfinished in self.path.glob(".partial-*"):
+            unfinished.unlink(missing_ok=True)
+        about = json.loads((self.path / ABOUT).read_text(encoding="utf-8"))
+        resumed = {"at_step": done, "when": _now(), "git": _git_revision(), "command": sys.argv}
+        about.setdefault("resumed", []).append(resumed)
+        self._write(ABOUT, json.dumps(about, indent=2) + "\n")
+        self._write_recipe(recipe)
 
     def save(self, state: State, recipe: Recipe, card: Card, n_shares: int) -> None:
         """Write the state, and the averaged weights with recipe and card; the best ones are kept apart."""
@@ -144,6 +151,9 @@ class RunFolder:
                 values: dict[str, Any] = asdict(step)
                 writer.writerow([f"{values[name]:.6g}" if name != "number" else step.number for name in names])
 
+    def _write_recipe(self, recipe: Recipe) -> None:
+        self._write(RECIPE, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+
     def _write(self, name: str, text: str) -> None:
         with moved_into_place(self.path / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -171,6 +181,10 @@ def draw_patch(batch: Batch, image: torch.Tensor) -> Image.Image:
     for n, panel in enumerate(panels[1:]):
         picture.paste(panel, (n * width, panels[0].height))
     return picture
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _version(package: str) -> str:

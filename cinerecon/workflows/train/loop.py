@@ -92,8 +92,10 @@ def train(
         team.wait()
         n_shares = team.size * config.n_batches
         if resume:
-            folder.require_data(data)
             folder.load(state, team.device, n_shares)
+            team.wait()
+            if team.leads:
+                folder.go_on(recipe, data, state.done)
         elif team.leads:
             folder.begin(recipe, data, team.device)
         batches = feed.load(config, state.done, team, workers)

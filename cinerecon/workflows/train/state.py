@@ -106,7 +106,8 @@ def make_optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer
     """Adam or AdamW for all that is learned."""
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    return kind(learned, config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
+    rate, decay = config.learning_rate, config.weight_decay
+    return kind(learned, rate, betas=config.betas, eps=config.epsilon, weight_decay=decay)
 
 
 def descend(state: State, config: TrainConfig) -> None:
@@ -120,6 +121,8 @@ def descend(state: State, config: TrainConfig) -> None:
     norm = nn.utils.clip_grad_norm_(state.net.parameters(), config.clip_norm or math.inf)
     if not norm.isfinite():
         stop(state, f"the gradient is not finite at step {state.done + 1}")
+    if config.reset_each_epoch and state.done % config.n_steps_per_epoch == 0:
+        state.optimizer.state.clear()
     for group in state.optimizer.param_groups:
         group["lr"] = config.learning_rate * schedule(state.done, config)
     state.optimizer.step()

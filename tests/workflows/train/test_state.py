@@ -86,6 +86,17 @@ def test_the_average_follows_the_weights(make_recipe, make_state):
         assert torch.allclose(moved, torch.full_like(moved, expected), atol=1e-4)
 
 
+def test_moments_are_forgotten_each_epoch_if_asked(make_recipe, make_state):
+    config = make_recipe("reset_each_epoch=true", "n_steps_per_epoch=2").training
+    state, ages = make_state(config), []
+    for _ in range(5):
+        for parameter in state.net.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        descend(state, config)
+        ages.append(int(state.optimizer.state[state.net.weight]["step"]))
+    assert ages == [1, 2, 1, 2, 1]
+
+
 def test_a_diverging_loss_is_noticed_and_a_noisy_one_is_not(make_recipe, make_state):
     config = make_recipe("divergence=10").training
     state = make_state(config)
