@@ -45,7 +45,7 @@ def evaluate(
 
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     layouts = [workflow.find_paper_table(name) for name in table or ()]
-    request = workflow.complete_request(model or [], undersample or [], profile, layouts)
+    request = workflow.complete_request(model or [], undersample or [], profile, layouts, baseline)
     for name in request.left_out:
         console.print(f"left out  {name}: no weights yet")
 

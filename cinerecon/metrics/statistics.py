@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 LEVEL = 0.95
 N_DRAWS = 5000
+FEWEST_UNITS = 5
+"""The bootstrap of fewer is far too sure of itself: of two it is what lies between them."""
 FEWEST_PAIRS = 6
 """With five pairs even five like signs have p = 0.0625: no test of ranks can find anything."""
 
@@ -26,7 +28,7 @@ class Spread:
     mean, sd
         Over all cases; standard deviation of a sample, 0 for one case.
     low, high
-        Bootstrap confidence interval of the mean at 95 %; NaN for one unit.
+        Bootstrap confidence interval of the mean at 95 %; NaN for fewer than five units.
     n, n_units
         Cases, and persons (or whatever cases are grouped by) that they are from.
     """
@@ -90,10 +92,10 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean; units are drawn with replacement, each with all of its cases.
 
-    Always the same for the same values. (NaN, NaN) where there is one unit, which tells nothing of others.
+    Always the same for the same values. (NaN, NaN) where there are fewer than five units, which tell little of others.
     """
     sums, counts = _by_unit(values, units)
-    if len(sums) < 2 or not np.isfinite(sums).all():
+    if len(sums) < FEWEST_UNITS or not np.isfinite(sums).all():
         return math.nan, math.nan
     drawn = np.random.default_rng(seed).integers(len(sums), size=(N_DRAWS, len(sums)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)

@@ -45,23 +45,25 @@ def temporal_sharpness(image: Tensor, reference: Tensor) -> float:
 
 
 def area_agreement(image: Tensor, reference: Tensor, heart: Heart) -> dict[str, float]:
-    """How well the blood pool agrees with that of the truth, at diastole and at systole.
+    """How well the area of the ventricle's blood agrees with that of the truth, at diastole and at systole.
 
     Parameters
     ----------
     image, reference
         ``(frames, y, x)`` the whole field.
     heart
-        Region, threshold and frames, drawn from the truth.
+        Found in the truth.
 
     Returns
     -------
     dict
         ``diastolic_area`` and ``systolic_area``: error of the area, in percent of the true one; ``area_change``: error
         of the fractional area change 100 (diastole - systole) / diastole, in percentage points. All with their sign:
-        blur in time makes the area change too small, so it is negative.
+        blur in time makes the area change too small, so it is negative. NaN where the heart has no pool.
     """
-    ours, truth = heart.pool_areas(image), heart.pool_areas(reference)
+    if heart.pool is None:
+        return dict.fromkeys(("diastolic_area", "systolic_area", "area_change"), math.nan)
+    ours, truth = heart.pool.areas(image), heart.pool.areas(reference)
     d, s = heart.diastole, heart.systole
 
     def error(frame: int) -> float:

@@ -1,12 +1,15 @@
 """The measures of motion on a heart whose size and motion are known."""
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from cinerecon.metrics import area_agreement, find_heart, temporal_sharpness, xt_ssim
 
+REAL = Path(__file__).parents[2].parent / "shared" / "real"
 N_FRAMES, MATRIX = 16, (80, 96)
 
 
@@ -38,7 +41,7 @@ def test_the_heart_is_found_where_it_is():
     assert abs((left + right) / 2 - 0.4 * 95) < 4
     assert heart.crop(reference).shape[-2:] == (bottom - top, right - left)
     assert abs(heart.column - 0.4 * 95) < 3
-    areas = heart.pool_areas(reference)
+    areas = heart.pool.areas(reference)
     assert float(areas[0]) == pytest.approx(true_area(0), rel=0.05)
     assert float(areas[8]) == pytest.approx(true_area(8), rel=0.1)
 
@@ -50,6 +53,35 @@ def test_what_does_not_beat_has_no_heart():
     assert find_heart(torch.zeros(4, 32, 32)) is None
     noise = torch.randn(8, 64, 64, generator=torch.Generator().manual_seed(0))
     assert find_heart(1 + 0.01 * noise) is None
+
+
+def test_long_axes_have_a_box_but_no_pool():
+    """Two chambers that beat against each other: what one loses the other gains."""
+    two = 0.5 * (beating() + beating().roll(N_FRAMES // 2, 0).flip(-1))
+    heart = find_heart(two)
+    assert heart.pool is None
+    assert heart.diastole == 0
+    found = area_agreement(two, two, heart)
+    assert all(map(math.isnan, found.values()))
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="measured series are not here")
+@pytest.mark.parametrize(
+    ("series", "centre"),
+    [("sax_mid", (100, 125)), ("sax_d", (100, 122)), ("sax_apex", (102, 122)), ("lax_4ch", (118, 110))],
+)
+def test_measured_hearts_are_found(series, centre):
+    """Middles were read off the images; in short axis the left ventricle is emptiest after a third of the beat."""
+    magnitude = torch.from_numpy(np.load(REAL / f"{series}.npz")["magnitude"].astype(np.float32))
+    heart = find_heart(magnitude)
+    top, bottom, left, right = heart.box
+    assert abs((top + bottom) / 2 - centre[0]) < 12
+    assert abs((left + right) / 2 - centre[1]) < 12
+    assert 50 < bottom - top < 160
+    assert (heart.pool is None) == series.startswith("lax")
+    if heart.pool:
+        assert heart.diastole in (23, 24, 0)
+        assert heart.systole in (8, 9, 10)
 
 
 def test_the_truth_agrees_with_itself():

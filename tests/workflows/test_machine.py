@@ -2,9 +2,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from cinerecon.errors import ConfigError
-from cinerecon.workflows.machine import peak_memory_mb, pick_device
+from cinerecon.workflows.machine import free_memory_mb, measured, peak_memory_mb, pick_device, process_memory_mb
 
 FAULTS = """
 import resource, torch
@@ -45,3 +46,14 @@ def test_a_device_that_is_not_there_is_named():
     assert pick_device("cpu") == "cpu"
     with pytest.raises(ConfigError, match="no device 'mars'"):
         pick_device("mars")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone tells the peak of a stretch of work")
+def test_memory_is_that_of_the_work_measured_alone():
+    for mb in (200, 50):  # the smaller one second: a peak of the process would still be that of the first
+        with measured() as usage:
+            torch.ones(mb * 2**18)
+        assert mb * 0.8 < usage.memory_mb < mb * 1.3
+        assert 0 < usage.seconds < 5
+    assert 0 < process_memory_mb() < 1e6
+    assert free_memory_mb() > 0

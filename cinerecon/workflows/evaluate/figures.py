@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ LARGEST_ERROR = 0.07
 WHITE = 99.7
 """Percentile of the truth that is shown white."""
 DPI = 150
+WIDTH, SCALE = 2.1, 0.06
+"""Of a column [inches], and of the colour scale in columns."""
 
 
 @dataclass(frozen=True)
@@ -86,31 +88,20 @@ def draw_images(scores: Sequence[Score], folder: Path) -> "Figure":
     y, x = reference.shape[1:]
     rows = _rows(heart, reference)
     heights = [row.height(y, x, heart) for row in rows]
-    width = 2.1
-    figure = new_figure(width * len(series) + 0.9, width * sum(heights) + 0.5)
-    axes = figure.subplots(len(rows), len(series), squeeze=False, gridspec_kw={"height_ratios": heights})
+    figure = new_figure(WIDTH * (len(series) + SCALE) + 0.3, WIDTH * sum(heights) + 0.5)
+    ratios = {"height_ratios": heights, "width_ratios": [*[1.0] * len(series), SCALE]}
+    axes = figure.subplots(len(rows), len(series) + 1, squeeze=False, gridspec_kw=ratios)
     white = float(np.percentile(reference, WHITE))
     for line, row in zip(axes, rows, strict=True):
-        for number, (axis, image) in enumerate(zip(line, series, strict=True)):
+        line[0].set_ylabel(row.title, fontsize=8)
+        for axis in (*line[:-1], *([] if row.is_error else line[-1:])):
             _bare(axis)
-            if row.is_error and number == 0:
-                axis.set_visible(False)
-                continue
-            shown = row.cut(np.abs(image - reference) if row.is_error else image, heart)
-            limits = (0, LARGEST_ERROR) if row.is_error else (0, white)
-            drawn = axis.imshow(
-                shown,
-                cmap="inferno" if row.is_error else "gray",
-                vmin=limits[0],
-                vmax=limits[1],
-                aspect="auto" if row.is_profile else "equal",
-                interpolation="nearest",
-            )
+        for axis, image in list(zip(line, series, strict=False))[row.is_error :]:  # the truth has no error
+            shown = np.abs(image - reference) if row.is_error else image
+            drawn = axis.imshow(row.cut(shown, heart), **row.style(white))
         if row.is_error:
-            figure.colorbar(drawn, ax=list(line), fraction=0.03, pad=0.01)
-        first = line[1] if row.is_error else line[0]
-        first.set_ylabel(row.title, fontsize=8)
-    for axis, title in zip(axes[0], ["reference", *map(_title, scores)], strict=True):
+            figure.colorbar(drawn, cax=line[-1]).ax.tick_params(labelsize=7)
+    for axis, title in zip(axes[0], ["reference", *map(_title, scores)], strict=False):
         axis.set_title(title, fontsize=9)
     _mark(axes[0][0], heart)
     return figure
@@ -137,6 +128,12 @@ class _Row:
         frame = series[self.frame]
         return frame[top:bottom, left:right] if self.is_zoom else frame
 
+    def style(self, white: float) -> dict[str, Any]:
+        """How it is painted."""
+        colours, largest = ("inferno", LARGEST_ERROR) if self.is_error else ("gray", white)
+        aspect = "auto" if self.is_profile else "equal"
+        return {"cmap": colours, "vmin": 0, "vmax": largest, "aspect": aspect, "interpolation": "nearest"}
+
     def height(self, y: int, x: int, heart: Heart) -> float:
         """Over the width."""
         top, bottom, left, right = heart.box
@@ -147,13 +144,14 @@ class _Row:
 
 def _rows(heart: Heart, reference: Array) -> list[_Row]:
     d, s = heart.diastole, heart.systole
+    full, empty = ("diastole, ", "systole, ") if heart.pool else ("", "")
     return [
-        _Row(f"diastole, frame {d}", d),
-        _Row(f"systole, frame {s}", s),
-        _Row("heart, diastole", d, is_zoom=True),
-        _Row("heart, systole", s, is_zoom=True),
-        _Row("error, diastole", d, is_zoom=True, is_error=True),
-        _Row("error, systole", s, is_zoom=True, is_error=True),
+        _Row(f"{full}frame {d}", d),
+        _Row(f"{empty}frame {s}", s),
+        _Row(f"heart, frame {d}", d, is_zoom=True),
+        _Row(f"heart, frame {s}", s, is_zoom=True),
+        _Row(f"error, frame {d}", d, is_zoom=True, is_error=True),
+        _Row(f"error, frame {s}", s, is_zoom=True, is_error=True),
         *([_Row("y-t profile"), _Row("error of profile", is_error=True)] if len(reference) > 1 else []),
     ]
 
@@ -161,8 +159,7 @@ def _rows(heart: Heart, reference: Array) -> list[_Row]:
 def _middle(reference: Array) -> Heart:
     """Where nothing beats: the middle of the field, first frame and middle frame."""
     n, y, x = reference.shape
-    box = (y // 4, y - y // 4, x // 4, x - x // 4)
-    return Heart(box, torch.ones(y, x, dtype=torch.bool), 1.0, 0, n // 2, x // 2)
+    return Heart((y // 4, y - y // 4, x // 4, x - x // 4), x // 2, 0, n // 2)
 
 
 def _title(score: Score) -> str:

@@ -240,7 +240,7 @@ def _lay_out(
     coils = {0: "no results yet", 1: "single-coil"}.get(n_coils, f"{n_coils} coils")
     n = max((summary.n_slices for summary in found.values()), default=0)
     return Table(
-        f"{table.name}. {table.caption} ({coils}, {n} slices)",
+        f"{table.name}. {table.caption} ({coils}, {n} slice{'' if n == 1 else 's'})",
         tuple(titles),
         tuple(map(tuple, rows)),
         _notes(table, scores),

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cinerecon.errors import ConfigError, WeightsError
+from cinerecon.methods.base import model_label
 from cinerecon.methods.table import METHODS, load_method
 from cinerecon.workflows.evaluate.papers import PaperTable
+from cinerecon.workflows.evaluate.summary import require_baseline
 
 DEFAULT_PROFILE = "cine"
 
@@ -29,14 +31,19 @@ class Request:
 
 
 def complete_request(
-    models: Sequence[str], patterns: Sequence[str], profile: str | None, layouts: Sequence[PaperTable]
+    models: Sequence[str],
+    patterns: Sequence[str],
+    profile: str | None,
+    layouts: Sequence[PaperTable],
+    baseline: str | None = None,
 ) -> Request:
     """Take from the tables what the user leaves open: methods, patterns, profile.
 
     Raises
     ------
     ConfigError
-        If there is no method or no pattern, or tables of different profiles are asked for without saying which.
+        If there is no method or no pattern, or the baseline is none of the methods, or tables of different profiles are
+        asked for without saying which.
     """
     profiles = list(dict.fromkeys(layout.profile for layout in layouts))
     if profile is None and len(profiles) > 1:
@@ -56,6 +63,8 @@ def complete_request(
         raise ConfigError(
             "no sampling pattern to evaluate under", where="--undersample", hint="--undersample gaussian:8"
         )
+    if baseline is not None:
+        require_baseline(baseline, [model_label(name) for name in chosen])
     return Request(
         tuple(chosen), tuple(patterns), profile or (profiles[0] if profiles else DEFAULT_PROFILE), tuple(left_out)
     )

@@ -48,7 +48,7 @@ def notes_of(scores: Sequence[Score]) -> tuple[str, ...]:
     notes.append(f"seconds a slice and memory beyond data and program, on {threads}")
     for text in sorted({score.marks for score in scores} - {""}):
         n = len({score.case[:2] for score in scores if score.marks == text})
-        notes.append(f"{n} slices are marked: {text}")
+        notes.append(f"{n} slice{' is' if n == 1 else 's are'} marked: {text}")
     return tuple(notes)
 
 

@@ -131,9 +131,8 @@ def summarise(scores: Iterable[Score], baseline: str | None = None) -> list[Summ
     for score in scores:
         groups.setdefault((score.n_coils, score.sampling, score.method), []).append(score)
     methods = list(dict.fromkeys(score.method for score in scores))
-    if baseline is not None and baseline not in methods and scores:
-        hint = nearest_name(baseline, methods)
-        raise ConfigError(f"the baseline '{baseline}' is none of the methods", where="--baseline", hint=hint)
+    if baseline is not None and scores:
+        require_baseline(baseline, methods)
     if baseline is None and len(methods) > 1:
         baseline = methods[0]
     summaries = [_summarise_group(group) for group in groups.values()]
@@ -149,6 +148,19 @@ def summarise(scores: Iterable[Score], baseline: str | None = None) -> list[Summ
         for index, gains in zip(rivals, _gains(rival_scores, reference), strict=True):
             summaries[index] = replace(summaries[index], gains=gains, baseline=baseline)
     return summaries
+
+
+def require_baseline(baseline: str, methods: Sequence[str]) -> None:
+    """Check that the baseline is one of the methods.
+
+    Raises
+    ------
+    ConfigError
+        If it is not, with the nearest name as a hint.
+    """
+    if baseline not in methods:
+        hint = nearest_name(baseline, methods)
+        raise ConfigError(f"the baseline '{baseline}' is none of the methods", where="--baseline", hint=hint)
 
 
 def units_of(scores: Sequence[Score]) -> list[str]:

@@ -43,7 +43,7 @@ def test_a_score_tells_all_that_was_asked(full_scan):
     assert 0 < score.hfen < 1
     assert 0.3 < score.xt_ssim <= 1
     assert 0.5 < score.sharpness < 1.5
-    assert abs(score.area_change) < 20
+    assert score.heart_psnr < score.psnr  # what moves is harder
     assert score.seconds > 0
     assert score.memory_mb >= 0
     assert score.marks == "simulated"
