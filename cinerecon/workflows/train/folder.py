@@ -110,7 +110,7 @@ class RunFolder:
             torch.save({**state.dump(), "n_shares": n_shares}, temporary)
         self._write_log(state.log)
 
-    def load(self, state: State, device: torch.device, n_shares: int) -> None:
+    def load(self, state: State, n_shares: int) -> None:
         """Read the state back, and make the log end where it does.
 
         Raises
@@ -123,7 +123,7 @@ class RunFolder:
         """
         where = str(self.path / LAST)
         try:
-            saved = torch.load(self.path / LAST, map_location=device, weights_only=True)
+            saved = torch.load(self.path / LAST, map_location="cpu", weights_only=True)  # each part moves it home
             state.restore(saved)
         except (RuntimeError, ValueError, KeyError, OSError, EOFError) as error:
             first = str(error).splitlines()[0]

@@ -92,7 +92,7 @@ def train(
         team.wait()
         n_shares = team.size * config.n_batches
         if resume:
-            folder.load(state, team.device, n_shares)
+            folder.load(state, n_shares)
             team.wait()
             if team.leads:
                 folder.go_on(recipe, data, state.done)
