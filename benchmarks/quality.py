@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cinerecon.methods.table import METHODS
-from cinerecon.workflows.evaluate import Score, evaluate, tables_of, write_results
+from cinerecon.workflows.evaluate import Score, Table, evaluate, tables_of, write_results
 from cinerecon.workflows.models import list_models
 from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
 
@@ -64,6 +64,8 @@ def main() -> None:
     models = arguments.model or [*(name for name in CLASSICAL if name in METHODS), *trained()]
     folder = arguments.output / f"scans_{arguments.noise:g}"
     everything: list[Score] = []
+    tables: list[Table] = []
+    baseline = arguments.baseline if arguments.baseline in models else None
     for group, paths in make_scans(folder, arguments.real, arguments.phantoms, arguments.noise).items():
         scores = evaluate(
             paths,
@@ -76,10 +78,11 @@ def main() -> None:
         if group != "phantoms":
             scores = [replace(score, person="the volunteer") for score in scores]
         everything += scores
-        baseline = arguments.baseline if arguments.baseline in models else None
         for table in tables_of(scores, baseline, SHOWN):
-            print(f"{group}: {table.as_markdown()}\n", flush=True)
-    for path in write_results(everything, arguments.output, baseline=baseline):
+            tables.append(replace(table, caption=f"{group}: {table.caption}"))
+            print(replace(tables[-1], notes=()).as_markdown(), flush=True)
+    print("\n".join(tables[-1].notes))
+    for path in write_results(everything, arguments.output, baseline=baseline, extra_tables=tables):
         print(f"wrote {path}")
 
 
