@@ -1,15 +1,20 @@
 """Undersampled scans as training data: nothing is cut that cannot be, and validation samples are never seen."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from helpers import relative_error
 from small_recipe import RECIPE, ZeroFilled
 
+from cinerecon.data.case_index import IndexRow, append_rows
+from cinerecon.data.store import write_case
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.methods.unrolled import read_model, scale_of
 from cinerecon.workflows.intake import IntakeConfig, intake
 from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
 from cinerecon.workflows.train import Recipe, train
+from cinerecon.workflows.train.card import list_data
 from cinerecon.workflows.train.feed import Places, open_feed, validate
 from cinerecon.workflows.train.scans import ScanBatches, open_scans
 
@@ -35,6 +40,20 @@ def test_all_slices_are_found(make_batches, scan):
     assert make_batches().scans.slices == ((scan, 0), (scan, 1))
     with pytest.raises(FileError, match="no scan"):
         open_scans([], IntakeConfig(), "brightness")
+
+
+def test_a_folder_gives_its_training_cases(scan, make_recipe, tmp_path):
+    for data, split in zip(intake(scan), ("train", "test"), strict=True):
+        write_case(tmp_path / f"{split}.h5", replace(data, reference=None))
+        sizes = (data.n_frames, data.n_coils, *data.matrix)
+        append_rows(tmp_path, [IndexRow(f"{split}.h5", split, split, "sim", 0, 0, 1, *sizes, 3.0, "", *["0" * 64] * 3)])
+    scans = open_scans([tmp_path], IntakeConfig(), "brightness")
+    assert scans.slices == ((tmp_path / "train.h5", 0),)
+    config = make_recipe("loss=ssdu").training
+    stored = ScanBatches(scans, config, (0, 1))[0]
+    measured = ScanBatches(replace(scans, slices=((scan, 0),)), config, (0, 1))[0]
+    assert relative_error(stored.kspace, measured.kspace) < 1e-6
+    assert list_data(config.data, scans=[tmp_path]) == f"scan train.h5 {'0' * 64}\n"
 
 
 def test_a_batch_holds_what_was_measured_at_the_scale_of_the_scan(make_batches, scan):
