@@ -35,7 +35,7 @@ class LowRankConfig(ShrinkageConfig):
     weight_lowrank: float = Field(
         4e-3, ge=0, description="mu, weight of the Schatten norm, nuclear norm, or nuclear minus Frobenius norm"
     )
-    block_size: int = Field(12, ge=0, description="side of the low-rank blocks [pixels]; 0: the whole image")
+    block_size: int = Field(16, ge=0, description="side of the low-rank blocks [pixels]; 0: the whole image")
     continuation: float = Field(20.0, ge=1, description="how many times larger that weight is at the start")
     penalty_lowrank: float = Field(0.04, gt=0, description="rho_L, coupling to the low-rank variable")
 
