@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    scans: Annotated[list[Path], typer.Argument(help="Fully sampled scans, prepared cases, or folders of them.")],
+    scans: Annotated[
+        list[Path] | None, typer.Argument(help="Fully sampled scans, prepared cases, or folders of them.")
+    ] = None,
     model: Annotated[list[str] | None, typer.Option("--model", "-m", help="Method; may be repeated.")] = None,
     undersample: Annotated[
         list[str] | None, typer.Option(help="Sampling pattern, e.g. gaussian:8; may be repeated.")
@@ -37,35 +39,49 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the sampling patterns.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     setting: Annotated[list[str] | None, typer.Option("--set", help="Setting for every method, key=value.")] = None,
+    recon: Annotated[
+        list[Path] | None, typer.Option(help="Images instead of scans: .npz, .npy, ISMRMRD images; may be repeated.")
+    ] = None,
+    reference: Annotated[Path | None, typer.Option(help="The truth that --recon is compared with.")] = None,
 ) -> None:
-    """Undersample full scans, reconstruct them with each method, and compare with the truth."""
+    """Undersample full scans, reconstruct them with each method, and compare with the truth.
+
+    Or compare images of any program with the truth: --recon a.npz --recon b.h5 --reference truth.npz.
+    """
     from rich.console import Console
 
     from cinerecon.workflows import evaluate as workflow
 
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    layouts = [workflow.find_paper_table(name) for name in table or ()]
-    request = workflow.complete_request(model or [], undersample or [], profile, layouts, baseline)
-    for name in request.left_out:
-        console.print(f"left out  {name}: no weights yet")
+    n_pictures = pictures if output else 0
 
     def report(score: "Score") -> None:
         case = f"{score.scan} slice {score.slice}, {score.n_coils} coils, {score.sampling}, {score.method}"
         console.print(f"{case}: PSNR {score.psnr:.2f} dB, SSIM {score.ssim:.4f}, {score.seconds:.1f} s")
 
-    scores = workflow.evaluate(
-        scans,
-        request.models,
-        request.patterns,
-        seed=seed,
-        device=device,
-        settings=tuple(setting or ()),
-        profile=request.profile,
-        output=output,
-        workers=workers,
-        pictures=pictures if output else 0,
-        report=report,
-    )
+    layouts = [workflow.find_paper_table(name) for name in table or ()]
+    if recon or reference:
+        paths, truth = workflow.require_files(recon or [], reference, [*(scans or []), *(model or [])])
+        scores = workflow.compare_files(
+            paths, truth, profile=profile or workflow.DEFAULT_PROFILE, output=output, pictures=n_pictures
+        )
+    else:
+        request = workflow.complete_request(model or [], undersample or [], profile, layouts, baseline)
+        for name in request.left_out:
+            console.print(f"left out  {name}: no weights yet")
+        scores = workflow.evaluate(
+            scans or [],
+            request.models,
+            request.patterns,
+            seed=seed,
+            device=device,
+            settings=tuple(setting or ()),
+            profile=request.profile,
+            workers=workers,
+            output=output,
+            pictures=n_pictures,
+            report=report,
+        )
     extra = [laid_out for layout in layouts for laid_out in workflow.lay_out(layout, scores)]
     shown = extra or workflow.tables_of(scores, baseline, workflow.BRIEF)
     for number, each in enumerate(shown):

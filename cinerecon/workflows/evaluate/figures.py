@@ -1,5 +1,6 @@
 """Figures as papers draw them: truth and reconstructions, their errors, their profiles over time."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -168,9 +169,10 @@ def _title(score: Score) -> str:
 
 def _tell(scores: Sequence[Score]) -> str:
     first = scores[0]
-    coils = "single-coil" if first.n_coils == 1 else f"{first.n_coils} coils"
+    coils = {0: "coils unknown", 1: "single-coil"}.get(first.n_coils, f"{first.n_coils} coils")
+    known = "" if math.isnan(first.acceleration) else f", net acceleration {first.acceleration:.1f}"
     return (
-        f"{first.scan}, slice {first.slice}, {coils}, {first.sampling}, net acceleration {first.acceleration:.1f}. "
+        f"{first.scan}, slice {first.slice}, {coils}, {first.sampling}{known}. "
         f"Magnitudes; the truth has the maximum 1, errors are shown from 0 to {LARGEST_ERROR}. "
         "The rectangle is the heart's box, the line the column of the profile."
     )

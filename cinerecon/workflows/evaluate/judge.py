@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.data.cine import CineData, finish_image
+from cinerecon.data.cine import finish_image
 from cinerecon.data.files import moved_into_place
 from cinerecon.data.mask_file import MaskFile
 from cinerecon.errors import DataError
@@ -105,7 +105,7 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
     if data.reference is None:
         raise DataError("there is no truth to compare with", where=str(job.path), hint="a fully sampled scan")
     reference = finish_image(data.reference, data)
-    heart = find_heart(reference)
+    heart, kspace_peak = find_heart(reference), float(data.kspace.abs().amax())
     for pattern in dict.fromkeys(pattern for pattern, _ in job.tasks):
         sampled = undersample(data, pattern, seed=plan.seed + data.meta.slice)
         for name, method in methods.items():
@@ -136,17 +136,22 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
                 acceleration=net_acceleration(sampled.mask),
                 profile=plan.profile,
                 task=task,
-                **measure_image(image, reference, heart, data, plan.profile),  # type: ignore[arg-type]
+                **measure_image(image, reference, heart, data.n_coils, plan.profile, kspace_peak),  # type: ignore[arg-type]
             )
 
 
 def measure_image(
-    image: Tensor, reference: Tensor, heart: Heart | None, data: CineData, profile: str
+    image: Tensor,
+    reference: Tensor,
+    heart: Heart | None,
+    n_coils: int,
+    profile: str,
+    kspace_peak: float | None = None,
 ) -> dict[str, float | str | tuple[float, ...]]:
     """All measures of an image series ``(frames, y, x)``, by the names that `Score` has for them."""
-    rules, kspace_peak = find_profile(profile), float(data.kspace.abs().amax())
+    rules = find_profile(profile)
     found: dict[str, float | str | tuple[float, ...]] = {"crop": rules.crop}
-    found |= measure(rules, image, reference, n_coils=data.n_coils, kspace_peak=kspace_peak)
+    found |= measure(rules, image, reference, n_coils=n_coils, kspace_peak=kspace_peak)
     found |= {f"frame_{name}": values for name, values in compare_frames(image, reference).items()}
     found["hfen"] = hfen(image, reference) if min(image.shape[-2:]) >= HFEN_SIZE else math.nan
     if heart is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.methods.base import model_label
@@ -68,6 +69,24 @@ def complete_request(
     return Request(
         tuple(chosen), tuple(patterns), profile or (profiles[0] if profiles else DEFAULT_PROFILE), tuple(left_out)
     )
+
+
+def require_files(recons: Sequence[Path], reference: Path | None, others: Sequence[object]) -> tuple[list[Path], Path]:
+    """Check that images come with their truth, and nothing else is to be evaluated with them.
+
+    Raises
+    ------
+    ConfigError
+        If one of the two is missing, or scans or methods are given, too.
+    """
+    if not recons or reference is None:
+        missing = "--reference" if recons else "--recon"
+        raise ConfigError(f"{missing} is missing", where="--recon, --reference", hint="give both")
+    if others:
+        raise ConfigError(
+            "images are compared as they are, without scans and methods", where=str(others[0]), hint="leave it out"
+        )
+    return list(recons), reference
 
 
 def _is_ready(name: str) -> bool:

@@ -44,6 +44,8 @@ def notes_of(scores: Sequence[Score]) -> tuple[str, ...]:
     notes.append(f"mean ± standard deviation over slices [{LEVEL:.0%} bootstrap interval over {unit_name(scores)}]")
     if any(not math.isnan(score.heart_psnr) for score in scores):
         notes.append(f"{heart}; temporal sharpness: 1 is right; areas of the blood pool: error against the truth")
+    if all(math.isnan(score.seconds) for score in scores):
+        return tuple(notes)
     threads = " and ".join(sorted({f"{score.device}, {score.n_threads} threads" for score in scores}))
     notes.append(f"seconds a slice and memory beyond data and program, on {threads}")
     for text in sorted({score.marks for score in scores} - {""}):
@@ -66,7 +68,8 @@ def _table(group: list[Summary], measures: list[str], notes: tuple[str, ...]) ->
             gain = summary.gains.get("psnr")
             cells += [Cell(_show_gain(gain)), Cell(_show_p(gain))]
         memory = "–" if math.isnan(summary.memory_mb) else f"{summary.memory_mb:.0f}"
-        rows.append([*cells, Cell(f"{summary.seconds:.2f}"), Cell(memory), Cell(show_count(summary.n_parameters))])
+        seconds = "–" if math.isnan(summary.seconds) else f"{summary.seconds:.2f}"
+        rows.append([*cells, Cell(seconds), Cell(memory), Cell(show_count(summary.n_parameters))])
     for column, name in enumerate(shown, start=1):
         bold_best(rows, column, [MEASURES[name].distance(summary.measures[name].mean) for summary in group])
     return Table(describe_group(group[0]), tuple(columns), tuple(map(tuple, rows)), notes)

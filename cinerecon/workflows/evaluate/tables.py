@@ -125,7 +125,7 @@ def show_count(number: int) -> str:
 
 def describe_group(summary: Summary) -> str:
     """What a table is of: sampling, acceleration, coils, cases."""
-    coils = "single-coil" if summary.n_coils == 1 else f"{summary.n_coils} coils"
+    coils = {0: "coils unknown", 1: "single-coil"}.get(summary.n_coils, f"{summary.n_coils} coils")
     known = f" (net acceleration {summary.acceleration:.1f})" if summary.acceleration == summary.acceleration else ""
     slices = f"{summary.n_slices} slice{'s' if summary.n_slices != 1 else ''}"
     return f"{summary.sampling}{known}, {coils}, {slices}"
