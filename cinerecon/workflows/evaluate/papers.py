@@ -224,7 +224,7 @@ def _lay_out(
                 row.append(Cell(_mean(summary, name)))
             distances = [MEASURES[name].distance(s.measures[name].mean) if s else float("nan") for s in summaries]
             bold_best(rows, len(titles) - 1, distances)
-    titles += ["gain [dB]", "published gain", "time [s]", "published", "parameters", "published"]
+    titles += ["gain [dB]", "published gain", "time [s]", "published time", "parameters", "published number"]
     for row, method in zip(rows, table.methods, strict=True):
         published = table.published.get(method, Published())
         ours = [found[method, s] for s in table.samplings if (method, s) in found]
