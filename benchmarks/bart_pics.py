@@ -4,11 +4,11 @@ Data go in as they are, of peak 1 in the image (`-w 1`), with the same coil maps
 are those of `bart_weights.yaml`, which tells how they were found.
 """
 
-import os
+import json
 import shutil
 import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -122,16 +122,11 @@ def reconstruct(data: CineData, weights: Weights) -> tuple[Tensor, Usage]:
 
 def run(command: list[str]) -> Usage:
     """Run a command to its end."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall_s = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{output.decode(errors='replace')}")
-    return Usage(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    launcher = Path(__file__).with_name("launch.py")
+    done = subprocess.run([sys.executable, str(launcher), *command], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return Usage(**json.loads(done.stdout))
 
 
 def write_cfl(path: Path, array: Tensor) -> None:

@@ -14,6 +14,7 @@ from cinerecon.methods.base import encoding_of
 from cinerecon.methods.table import load_method
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.lowrank import Schatten, shrink_casorati, shrink_patches
+from cinerecon.workflows.machine import process_memory_mb
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def work(name: str, case: str, image_file: str, settings: list[str]) -> Usage:
     start, cpu = time.perf_counter(), cpu_seconds()
     image = method(data, lambda done, _: steps.append(done))
     wall_s, cpu_s = time.perf_counter() - start, cpu_seconds() - cpu
-    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory_mb = process_memory_mb("VmHWM")
     torch.save(image, Path(image_file))
     floor_s = floor_seconds(data, image, method.config, len(steps) - 1) if name == "ktslr" else 0.0
     return Usage(wall_s, cpu_s, memory_mb, floor_s)
