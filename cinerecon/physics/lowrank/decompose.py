@@ -11,8 +11,12 @@ the root of the rounding of G is lost. So
 On the CPU a batch is halved and done in two threads: LAPACK takes one matrix at a time.
 """
 
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -24,18 +28,35 @@ _CHUNK = 8192
 _RESOLVED_IN_CHUNKS = 1e-3
 _RESOLVED_IN_SINGLE = 2e-2
 _WORTH_A_THREAD = 2**18
+_THREAD_NAME = "half-of-a-batch"
 
 Tensors = tuple[Tensor, ...]
 
 
-def decompose(matrix: Tensor, rule: Shrinkage) -> Tensors:
-    """Squared singular values ``(*batch, rows)``, descending, double; left vectors ``(*batch, rows, rows)``.
+@dataclass(frozen=True)
+class Decomposition:
+    """What is known of matrices A ``(*batch, rows, columns)``, rows <= columns.
 
-    Takes ``(*batch, rows, columns)``, rows <= columns. Where a matrix is not finite, neither are its values.
+    Attributes
+    ----------
+    squares
+        Squared singular values ``(*batch, rows)``, descending, double; NaN where a matrix is not finite.
+    vectors
+        Left singular vectors U ``(*batch, rows, rows)``.
+    rotated
+        U^H A ``(*batch, rows, columns)``, if it came with them.
     """
+
+    squares: Tensor
+    vectors: Tensor
+    rotated: Tensor | None = None
+
+
+def decompose(matrix: Tensor, rule: Shrinkage) -> Decomposition:
+    """Decompose ``(*batch, rows, columns)``, rows <= columns, as precisely as the rule needs it."""
     flat = matrix.reshape(-1, *matrix.shape[-2:])
-    squares, vectors = _few_rows(flat, rule) if flat.shape[-2] <= FEW else _many_rows(flat, rule)
-    return squares.view(*matrix.shape[:-1]), vectors.view(*matrix.shape[:-1], -1)
+    parts = _few_rows(flat, rule) if flat.shape[-2] <= FEW else _many_rows(flat, rule)
+    return Decomposition(*(part.view(*matrix.shape[:-2], *part.shape[1:]) for part in parts))
 
 
 def singular_values(squares: Tensor) -> Tensor:
@@ -121,8 +142,8 @@ def _eigh(gram: Tensor) -> Tensors:
 
 
 def _svd(matrix: Tensor, energy: Tensor) -> Tensors:
-    values, vectors = _where_finite(lambda half: torch.linalg.svd(half, full_matrices=False)[1::-1], matrix)
-    return values.double().square() + 0 * energy, vectors
+    left, values, right = _where_finite(partial(torch.linalg.svd, full_matrices=False), matrix)
+    return values.double().square() + 0 * energy, left, values.unsqueeze(-1) * right
 
 
 def _where_finite(function: Callable[[Tensor], Tensors], matrix: Tensor) -> Tensors:
@@ -140,12 +161,17 @@ def in_halves(function: Callable[[Tensor], Tensors], batch: Tensor) -> Tensors:
     """A function of a batch of matrices, its halves in two threads where that is worth it."""
     n = len(batch) // 2
     small = batch.numel() * batch.shape[-2] < _WORTH_A_THREAD
-    if n == 0 or small or batch.device.type != "cpu" or torch.get_num_threads() == 1:
+    alone = torch.get_num_threads() == 1 or threading.current_thread().name.startswith(_THREAD_NAME)
+    if n == 0 or small or alone or batch.device.type != "cpu":
         return function(batch)
-    with ThreadPoolExecutor(1) as helper:
-        second = helper.submit(torch.no_grad()(function), batch[n:])
-        first = function(batch[:n])
-        return tuple(torch.cat(pair) for pair in zip(first, second.result(), strict=True))
+    halves = _two_threads(os.getpid()).map(torch.no_grad()(function), (batch[:n], batch[n:]))
+    return tuple(torch.cat(pair) for pair in zip(*halves, strict=True))
+
+
+@lru_cache(maxsize=1)
+def _two_threads(process: int) -> ThreadPoolExecutor:  # noqa: ARG001
+    """Threads of this process that stay: a new one would first have to make helpers and memory of its own."""
+    return ThreadPoolExecutor(2, thread_name_prefix=_THREAD_NAME)
 
 
 def _double(matrix: Tensor) -> torch.dtype:

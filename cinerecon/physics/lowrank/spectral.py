@@ -31,9 +31,9 @@ def shrink_matrix(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> T
 
 def shrink_by_all(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> Tensor:
     """The same from all singular values, without a derivative."""
-    squares, vectors = decompose(matrix, rule)
-    shares, _ = _shares(singular_values(squares), rule, _spectrum_of(matrix, n_sibling_axes))
-    return apply_shares(vectors, shares, matrix)
+    found = decompose(matrix, rule)
+    shares, _ = _shares(singular_values(found.squares), rule, _spectrum_of(matrix, n_sibling_axes))
+    return apply_shares(found.vectors, shares, matrix, found.rotated)
 
 
 def _spectral_function(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int) -> Tensor:
@@ -78,10 +78,10 @@ class _Decompose(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, rule: Shrinkage) -> tuple[Tensor, Tensor, Tensor]:
-        squares, vectors = decompose(matrix, rule)
-        ctx.save_for_backward(matrix, vectors)
-        ctx.mark_non_differentiable(vectors)
-        return squares, vectors, vectors.new_zeros(()).expand_as(vectors)
+        found = decompose(matrix, rule)
+        ctx.save_for_backward(matrix, found.vectors)
+        ctx.mark_non_differentiable(found.vectors)
+        return found.squares, found.vectors, found.vectors.new_zeros(()).expand_as(found.vectors)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:

@@ -16,7 +16,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from cinerecon.physics.lowrank.decompose import FEW, energy, relative_cutoff, small_gram
+from cinerecon.physics.lowrank.decompose import FEW, energy, in_halves, relative_cutoff, small_gram
 from cinerecon.physics.lowrank.rules import Shrinkage, Spectrum
 
 _BLOCK = 1 / 6
@@ -35,25 +35,32 @@ def shrink_leading(matrix: Tensor, rule: Shrinkage, otherwise: Full) -> Tensor:
     if rule.cutoff(matrix.real.new_ones(1, n_vectors)) is None:
         return otherwise(matrix, rule)
     flat = matrix.reshape(-1, *matrix.shape[-2:])
-    size = energy(flat)
-    cutoff = relative_cutoff(size, rule)
-    if (cutoff is not None and cutoff < _LOWEST_CUTOFF) or not bool(torch.isfinite(size).all()):
-        return otherwise(matrix, rule)
-    found = find_leading(small_gram(flat), n_vectors, flat.shape[-1], rule)
-    result = apply_shares(found.vectors, torch.where(found.trusted[:, None], found.shares, 0), flat)
-    if not bool(found.trusted.all()):
-        result[~found.trusted] = otherwise(flat[~found.trusted], rule)
+    (result,) = in_halves(lambda half: (_try_leading(half, n_vectors, rule, otherwise),), flat)
     return result.view_as(matrix)
 
 
-def apply_shares(vectors: Tensor, shares: Tensor, matrix: Tensor) -> Tensor:
-    """V diag(w) V^H A, by those columns of V alone whose share is not zero."""
+def _try_leading(matrix: Tensor, n_vectors: int, rule: Shrinkage, otherwise: Full) -> Tensor:
+    size = energy(matrix)
+    cutoff = relative_cutoff(size, rule)
+    if (cutoff is not None and cutoff < _LOWEST_CUTOFF) or not bool(torch.isfinite(size).all()):
+        return otherwise(matrix, rule)
+    found = find_leading(small_gram(matrix), n_vectors, matrix.shape[-1], rule)
+    result = apply_shares(found.vectors, torch.where(found.trusted[:, None], found.shares, 0), matrix)
+    if not bool(found.trusted.all()):
+        result[~found.trusted] = otherwise(matrix[~found.trusted], rule)
+    return result
+
+
+def apply_shares(vectors: Tensor, shares: Tensor, matrix: Tensor, rotated: Tensor | None = None) -> Tensor:
+    """V diag(w) V^H A, by those columns of V alone whose share is not zero; `rotated` is V^H A, where it is known."""
     kept = (shares != 0).reshape(shares.shape[:-1].numel(), shares.shape[-1]).any(0).nonzero()
     n = int(kept.max()) + 1 if len(kept) else 0
-    vectors, shares = vectors[..., :n], shares[..., None, :n].to(vectors.real.dtype)
+    weighted = vectors[..., :n] * shares[..., None, :n].to(vectors.real.dtype)
+    if rotated is not None:
+        return weighted @ rotated[..., :n, :]
     if 3 * n < matrix.shape[-2]:
-        return (vectors * shares).to(matrix.dtype) @ (vectors.mH.to(matrix.dtype) @ matrix)
-    return ((vectors * shares) @ vectors.mH).to(matrix.dtype) @ matrix
+        return weighted.to(matrix.dtype) @ (vectors[..., :n].mH.to(matrix.dtype) @ matrix)
+    return (weighted @ vectors[..., :n].mH).to(matrix.dtype) @ matrix
 
 
 @dataclass(frozen=True)
