@@ -229,6 +229,18 @@ class ReleasedKtSlr(alg.Alg):
         return cost, data / _norm(self.y), _norm(self.u - before) / _norm(self.u)
 
 
+class NormalEquation:
+    """A^H A + w1 + w2 D^H D, which remembers A and D of what it was applied to last."""
+
+    def __init__(self, encoding: linop.Linop, difference: linop.Linop, weight1: float, weight2: float) -> None:
+        self.A, self.D, self.weight1, self.weight2 = encoding, difference, weight1, weight2
+
+    def __call__(self, direction: Array) -> Array:
+        """Apply it."""
+        self.encoded, self.gradient = self.A(direction), self.D(direction)
+        return self.A.H(self.encoded) + self.weight1 * direction + self.weight2 * self.D.H(self.gradient)
+
+
 class ReleasedConjugateGradient(alg.ConjugateGradient):
     """Conjugate gradients for u that end where the released ones do."""
 
@@ -241,21 +253,17 @@ class ReleasedConjugateGradient(alg.ConjugateGradient):
         right_side = outer.A.H(outer.y) + self.weight1 * low_rank - half1 * outer.multiplier1
         right_side = right_side + outer.D.H(self.weight2 * sparse - half2 * outer.multiplier2)
         max_iter = config.n_cg_iterations or (10 if is_auglag else 30)
-        super().__init__(self._normal, right_side, outer.u.copy(), max_iter=max_iter)
-        self.data_error, self.sparse_error = self.encoded - outer.y, self.gradient - sparse
+        self.normal = NormalEquation(outer.A, outer.D, self.weight1, self.weight2)
+        super().__init__(self.normal, right_side, outer.u.copy(), max_iter=max_iter)
+        self.data_error, self.sparse_error = self.normal.encoded - outer.y, self.normal.gradient - sparse
         self.last_cost, self.is_settled = self._cost(), False
-
-    def _normal(self, direction: Array) -> Array:
-        outer = self.outer
-        self.encoded, self.gradient = outer.A(direction), outer.D(direction)
-        return outer.A.H(self.encoded) + self.weight1 * direction + self.weight2 * outer.D.H(self.gradient)
 
     def _update(self) -> None:
         super()._update()
         if self.not_positive_definite:
             return
-        self.data_error += self.alpha * self.encoded
-        self.sparse_error += self.alpha * self.gradient
+        self.data_error += self.alpha * self.normal.encoded
+        self.sparse_error += self.alpha * self.normal.gradient
         cost = self._cost()
         # the released loop looks at the cost before a step, and so never after the last one
         self.is_settled = abs(cost - self.last_cost) < self.tolerance * abs(cost)

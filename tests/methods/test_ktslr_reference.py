@@ -150,3 +150,27 @@ def test_the_record_holds_the_true_cost_and_it_falls(make_cine):
 def test_empty_data_give_an_empty_image(make_cine):
     data = make_cine()
     assert not KtSlrReference()(replace(data, kspace=torch.zeros_like(data.kspace))).any()
+
+
+def test_memory_of_an_inner_iteration_is_freed_at_its_end(make_cine, monkeypatch):
+    """By counting references alone: the collector of cycles may come long after the memory is full."""
+    import gc
+    import weakref
+
+    from cinerecon.methods import ktslr_reference
+
+    solvers = []
+
+    class Watched(ktslr_reference.ReleasedConjugateGradient):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            solvers.append(weakref.ref(self))
+
+    monkeypatch.setattr(ktslr_reference, "ReleasedConjugateGradient", Watched)
+    gc.disable()
+    try:
+        KtSlrReference(KtSlrReferenceConfig(**QUICK))(make_cine(n_coils=1))
+        assert len(solvers) > 2
+        assert all(solver() is None for solver in solvers)
+    finally:
+        gc.enable()
