@@ -61,6 +61,9 @@ class Team:
 def join_team(device: str = "auto") -> Iterator[Team]:
     """Join the processes that ``torchrun`` started; without it there is this one alone.
 
+    Who has joined already stays joined. Joining, leaving and joining again is not safe: a process that is early would
+    read from the store where the others listened the first time, and wait there for good.
+
     Raises
     ------
     ConfigError
@@ -74,8 +77,12 @@ def join_team(device: str = "auto") -> Iterator[Team]:
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(name)
+    team = Team(torch.device(name), rank, size)
+    if distributed.is_initialized():
+        yield team
+        return
     distributed.init_process_group("nccl" if name.startswith("cuda") else "gloo")
     try:
-        yield Team(torch.device(name), rank, size)
+        yield team
     finally:
         distributed.destroy_process_group()

@@ -31,7 +31,7 @@ with join_team("cpu") as team:
     told = team.average(state.net, loss.item(), float(team.rank))
     gradients = {name: p.grad for name, p in state.net.named_parameters() if p.grad is not None}
     torch.save({"gradients": gradients, "told": told}, out / f"rank{team.rank}.pt")
-train(recipe, out / "run", cases=cases, device="cpu")
+    train(recipe, out / "run", cases=cases, device="cpu")
 """
 
 SETTINGS = ("n_steps=4", "save_every=2", "data.coils=2")
@@ -51,7 +51,8 @@ def together(folder, cases, make_recipe):
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
     files = [out / "script.py", out / "recipe.yaml", out, cases]
-    result = subprocess.run([str(part) for part in (*command, *files)], capture_output=True, text=True, check=False)
+    words = [str(part) for part in (*command, *files)]
+    result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, result.stderr
     return out
 
