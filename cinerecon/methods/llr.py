@@ -20,7 +20,7 @@ from cinerecon.methods.splitting import LowRank, LowRankConfig, Penalised, Solve
 class LlrConfig(LowRankConfig, SolverConfig):
     """Settings of locally low rank. Weights are for images of peak 1; data of any scale are brought to it."""
 
-    block_size: int = Field(12, ge=1, description="side of the blocks [pixels]")
+    block_size: int = Field(16, ge=1, description="side of the blocks [pixels]")
 
 
 class Llr(Penalised):

@@ -8,6 +8,7 @@ from torch import nn
 
 from cinerecon.config import Config, nearest_name
 from cinerecon.errors import ConfigError
+from cinerecon.networks.blocks import NetworkConfig, begin_near_the_first_image
 
 NETWORKS = {
     "slrnet": ("SlrNet", "SLR-Net: learned sparse transform and learned low rank"),
@@ -55,4 +56,8 @@ def build(name: str, config: Mapping[str, Any] | None = None, **settings: Any) -
         If the name, a key or a value is wrong.
     """
     config_class, network = load_network(name)
-    return network(config_class.parse({**(config or {}), **settings}, where=f"network {name}"))
+    parsed = config_class.parse({**(config or {}), **settings}, where=f"network {name}")
+    net = network(parsed)
+    if isinstance(parsed, NetworkConfig) and parsed.output_gain != 1:
+        begin_near_the_first_image(net, parsed.output_gain)
+    return net

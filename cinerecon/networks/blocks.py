@@ -28,6 +28,9 @@ class NetworkConfig(Config):
 
     n_cascades: int = Field(10, ge=1, description="unrolled iterations")
     n_channels: int = Field(32, ge=1, description="feature channels")
+    output_gain: float = Field(
+        1.0, gt=0, description="factor on initial weights that make images: small stays near x_0"
+    )
     checkpointing: bool = Field(False, description="compute each cascade again in the backward pass, to save memory")
 
     @model_validator(mode="before")
@@ -132,16 +135,23 @@ class ConvStack(nn.Sequential):
         return [layer for layer in self if isinstance(layer, Conv3d | Conv2d)]
 
 
-def initialise_he(module: nn.Module, gain_last: float = 1.0) -> None:
-    """He initialisation of all convolutions of a module, biases zero; the last one's weights times `gain_last`."""
-    convolutions = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Conv3d)]
-    for convolution in convolutions:
+def initialise_he(module: nn.Module) -> None:
+    """He initialisation of all convolutions of a module, biases zero."""
+    for convolution in module.modules():
+        if not isinstance(convolution, nn.Conv2d | nn.Conv3d):
+            continue
         fan_in = convolution.in_channels * math.prod(convolution.kernel_size)
         nn.init.normal_(convolution.weight, std=math.sqrt(2 / fan_in))
         if convolution.bias is not None:
             nn.init.zeros_(convolution.bias)
-    with torch.no_grad():
-        convolutions[-1].weight.mul_(gain_last)
+
+
+@torch.no_grad()
+def begin_near_the_first_image(net: nn.Module, gain: float) -> None:
+    """Multiply the weights of all convolutions that end in an image, by name those that do not analyse one."""
+    for name, layer in net.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Conv3d) and layer.out_channels == 2 and "analysis" not in name:
+            layer.weight.mul_(gain)
 
 
 def initialise_glorot(module: nn.Module) -> None:

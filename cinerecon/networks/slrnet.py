@@ -48,7 +48,6 @@ class SlrNetConfig(ShrinkageConfig, NetworkConfig):
     sparse_threshold: float = Field(0.1, description="soft threshold of the features, at the start")
     multiplier_rate: float = Field(0.01, description="rate of the multiplier update, at the start")
     residual: bool = Field(True, description="add the input of the transform to its output")
-    output_gain: float = Field(1.0, description="factor on the initial weights of each cascade's last convolution")
 
 
 RELEASED = SlrNetConfig(variant="code")
@@ -75,7 +74,7 @@ class Cascade(nn.Module):
         self.analysis = ConvStack((2, c, c, c))
         self.synthesis = ConvStack((c, c, c, 2))
         initialise_he(self.analysis)
-        initialise_he(self.synthesis, gain_last=config.output_gain)
+        initialise_he(self.synthesis)
         if is_last and self.released:
             self.lowrank.requires_grad_(False)
             self.multiplier_rate.requires_grad_(False)

@@ -8,6 +8,7 @@ from network_checks import random_case
 from torch import nn
 from torch.nn import functional
 
+from cinerecon import networks
 from cinerecon.networks.blocks import (
     Conv2d,
     Conv3d,
@@ -79,13 +80,26 @@ def test_a_stack_in_two_dimensions_sees_one_frame_at_a_time():
 def test_initialisations():
     torch.manual_seed(0)
     stack = ConvStack((2, 64, 64), bias=True).requires_grad_(False)
-    initialise_he(stack, gain_last=0.5)
+    initialise_he(stack)
     first, last = stack.convolutions
     assert float(first.weight.std()) == pytest.approx((2 / 54) ** 0.5, rel=0.05)
-    assert float(last.weight.std()) == pytest.approx(0.5 * (2 / (64 * 27)) ** 0.5, rel=0.05)
+    assert float(last.weight.std()) == pytest.approx((2 / (64 * 27)) ** 0.5, rel=0.05)
     assert float(first.bias.abs().max()) == 0
     initialise_glorot(stack)
     assert float(last.weight.abs().max()) == pytest.approx((6 / (128 * 27)) ** 0.5, rel=0.01)
+
+
+def test_a_small_gain_begins_near_the_first_image():
+    encoding = Encoding(torch.ones(1, 3, 1, 8, 1, dtype=torch.bool), None, matrix=(8, 6))
+    start = complex_randn(1, 3, 8, 6).to(torch.complex64)
+    kspace = encoding.forward(start)
+    for name in networks.NETWORKS:
+        nets = [networks.build(name, n_cascades=1, n_channels=4, output_gain=gain) for gain in (1.0, 1e-4)]
+        others = {layer for layer, _ in nets[1].named_parameters() if "lowrank.level" in layer}
+        for layer, parameter in nets[1].named_parameters():
+            if layer in others:  # what is shrunk is not what the gain is about
+                parameter.data.fill_(-20.0)
+        assert relative_error(nets[1](kspace, encoding, start=start).detach(), start) < 0.01, name
 
 
 def test_frames_fold_into_the_batch_and_back():
@@ -175,6 +189,7 @@ def test_defaults_of_a_variant_yield_to_what_is_said():
     assert Example.parse({"variant": "small", "n_channels": 8}).model_dump() == {
         "n_cascades": 2,
         "n_channels": 8,
+        "output_gain": 1.0,
         "checkpointing": False,
         "variant": "small",
     }

@@ -2,6 +2,7 @@
 
 from cinerecon.workflows.dataset.batch import Batch, Batches, choose, draw_batch, load_batches, one_thread
 from cinerecon.workflows.dataset.config import DataConfig, PhantomSource, PreparedSource, SeriesSource, parse_crop
+from cinerecon.workflows.dataset.kept import KeptBatches, name_of
 from cinerecon.workflows.dataset.pool import PARTS, Pool, open_pool
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "Batch",
     "Batches",
     "DataConfig",
+    "KeptBatches",
     "PhantomSource",
     "Pool",
     "PreparedSource",
@@ -16,6 +18,7 @@ __all__ = [
     "choose",
     "draw_batch",
     "load_batches",
+    "name_of",
     "one_thread",
     "open_pool",
     "parse_crop",

@@ -22,6 +22,7 @@ from cinerecon.methods.base import Reconstructor
 from cinerecon.physics.augment import cyclic_frames, draw_gain, flip, quarter_turn
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.operators import Encoding
+from cinerecon.physics.sampling import MaskSpec
 from cinerecon.workflows.dataset.case import Case, Patch, Shape
 from cinerecon.workflows.dataset.config import DataConfig, T, parse_crop
 from cinerecon.workflows.dataset.pool import Pool
@@ -123,6 +124,8 @@ def draw_batch(pool: Pool, config: DataConfig, size: int, rng: Generator, start:
     """
     crop, coils = parse_crop(choose(config.crops, rng)), choose(config.coils, rng)
     sampling = parse_sampling(choose(config.masks, rng))
+    if config.crops_2d and isinstance(sampling, MaskSpec) and not sampling.samples_whole_readouts:
+        crop = parse_crop(choose(config.crops_2d, rng))
     fit = lambda shape: fit_strip(shape, crop, coils, config, whole_beat=start is not None)  # noqa: E731
     strip, cases = pool.draw(size, fit, rng)
     patches = [_draw_patch(case, strip, config, rng) for case in cases]

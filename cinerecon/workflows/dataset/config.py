@@ -73,6 +73,9 @@ class DataConfig(Config):
     crops: Weighted[str] = Field(
         {"128x32": 1, "160x32": 1, "192x32": 1}, description="rows x columns; either may be 'all'"
     )
+    crops_2d: Weighted[str] | None = Field(
+        None, description="the same for patterns that do not sample whole readouts; a strip would change them"
+    )
     n_frames: int | None = Field(12, ge=1, description="consecutive frames of a patch, cyclic; null takes all")
     frame_steps: Weighted[int] = Field({1: 2, 2: 1}, description="2 shows two beats in as many frames")
     n_windows: int = Field(2, ge=1, description="patches cut from one undersampled strip, one after the other in time")
@@ -83,11 +86,14 @@ class DataConfig(Config):
     )
     noise_free: float = Field(0.25, ge=0, le=1, description="share of strips without added noise")
     augment: AugmentConfig = Field(default_factory=AugmentConfig, description="how cines are varied")
+    n_kept: int | None = Field(
+        None, ge=1, description="draw so many batches, keep them in files, and go through them again and again"
+    )
 
-    @field_validator("crops")
+    @field_validator("crops", "crops_2d")
     @classmethod
-    def _crops_can_be_read(cls, crops: dict[str, float]) -> dict[str, float]:
-        for text in crops:
+    def _crops_can_be_read(cls, crops: dict[str, float] | None) -> dict[str, float] | None:
+        for text in crops or ():
             parse_crop(text)
         return crops
 

@@ -32,9 +32,10 @@ from cinerecon.metrics import (
 )
 from cinerecon.metrics.measures import HFEN_SIZE
 from cinerecon.physics.sampling import net_acceleration
+from cinerecon.workflows.evaluate.first_image import MadeOnce, share_first_images
 from cinerecon.workflows.evaluate.score import Score
 from cinerecon.workflows.intake import open_cine
-from cinerecon.workflows.machine import measured
+from cinerecon.workflows.machine import Usage, measured
 from cinerecon.workflows.undersample import parse_sampling, undersample
 
 IMAGES = "images"
@@ -68,7 +69,8 @@ class Plan:
 
     def load_methods(self) -> dict[str, Reconstructor]:
         """The methods by the names that were asked for."""
-        return {name: load_method(name, self.settings, device=self.device) for name in self.models}
+        methods = {name: load_method(name, self.settings, device=self.device) for name in self.models}
+        return share_first_images(methods, self.device)
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
                 continue
             with measured(plan.device) as usage, torch.inference_mode():
                 image = method(sampled)
+            usage = with_first_image(method, usage)
             image = finish_image(image, sampled)
             if not image.isfinite().all():
                 where = f"{job.path}, slice {job.number}, {pattern}"
@@ -138,6 +141,14 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
                 task=task,
                 **measure_image(image, reference, heart, data.n_coils, plan.profile, kspace_peak),  # type: ignore[arg-type]
             )
+
+
+def with_first_image(method: Reconstructor, usage: Usage) -> Usage:
+    """What a network took, and what the first image took that it found there."""
+    maker = method if isinstance(method, MadeOnce) else getattr(method, "start", None)
+    if not isinstance(maker, MadeOnce):
+        return usage
+    return Usage(usage.seconds + maker.saved.seconds, max(usage.memory_mb, maker.saved.memory_mb))
 
 
 def measure_image(
@@ -171,6 +182,7 @@ def count_parameters(method: Reconstructor) -> int:
 
 def fingerprint(method: Reconstructor) -> str:
     """Hash of what a method is: its class, its settings, its weights, and the method that it starts from."""
+    method = method.method if isinstance(method, MadeOnce) else method
     digest = hashlib.sha256(f"{type(method).__qualname__}\n{method.config.model_dump_json()}".encode())
     net = getattr(method, "net", None)
     if isinstance(net, torch.nn.Module):

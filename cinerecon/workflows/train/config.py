@@ -71,7 +71,7 @@ class TrainConfig(Config):
 
 
 class Recipe(ModelConfig):
-    """A model and its training: the content of ``model.yaml``."""
+    """A model and its training: the content of ``model.yaml``, and of the file that it names for `training`."""
 
     training: TrainConfig = Field(default_factory=TrainConfig, description="how to train")
 
@@ -79,9 +79,14 @@ class Recipe(ModelConfig):
 def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
     """Read ``model.yaml`` and apply ``key=value`` settings.
 
+    Its `training` may be the path of another file, relative to its own, that several models share.
+
     Raises
     ------
     ConfigError
         If the file is missing, a key is unknown or a value is wrong.
     """
-    return Recipe.parse(read_yaml(path), where=str(path)).with_settings(settings)
+    values = read_yaml(path)
+    if isinstance(values.get("training"), str):
+        values["training"] = read_yaml(path.parent / values["training"])
+    return Recipe.parse(values, where=str(path)).with_settings(settings)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,18 @@ from cinerecon.errors import ConfigError
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import load_method
 from cinerecon.methods.unrolled import Card, ScaleName, scale_of
-from cinerecon.workflows.dataset import PARTS, Batch, Batches, load_batches, one_thread, open_pool
+from cinerecon.workflows.dataset import (
+    PARTS,
+    Batch,
+    Batches,
+    KeptBatches,
+    load_batches,
+    name_of,
+    one_thread,
+    open_pool,
+)
 from cinerecon.workflows.intake import IntakeConfig
-from cinerecon.workflows.train.card import describe_pool, describe_scans
+from cinerecon.workflows.train.card import describe_pool, describe_scans, list_data
 from cinerecon.workflows.train.config import Recipe, SsduConfig, TrainConfig
 from cinerecon.workflows.train.scans import ScanBatches, open_scans
 from cinerecon.workflows.train.ssdu import hold_back, without
@@ -68,6 +78,8 @@ class Prepared(Dataset[Batch]):
     ----------
     drawn
         At a brightness of 1.
+    seed
+        Of what is held back.
     scale
         What else they are divided by: each patch by its own, as a scan is in use.
     ssdu
@@ -76,7 +88,8 @@ class Prepared(Dataset[Batch]):
         Makes the first image from what is left of the samples.
     """
 
-    drawn: Batches
+    drawn: Dataset[Batch]
+    seed: tuple[int, ...]
     scale: ScaleName
     ssdu: SsduConfig | None = None
     start: Reconstructor | None = None
@@ -88,7 +101,7 @@ class Prepared(Dataset[Batch]):
             batch = at_scale(batch, self.scale)
             if self.ssdu is None:
                 return batch
-            rng = np.random.default_rng([*self.drawn.seed, number, 1])
+            rng = np.random.default_rng([*self.seed, number, 1])
             held = torch.stack([hold_back(mask, self.ssdu.loss_share, rng) for mask in batch.encoding.mask])
             return without(batch, held, self.start)
 
@@ -130,12 +143,24 @@ def open_feed(recipe: Recipe, places: Places) -> Feed:
         unseen_samples = replace(measured, seed=(config.seed, 2), validates=True)
         return Feed(measured, lambda: _first(unseen_samples, config.n_validation), describe_scans(scans))
     seen, unseen = (open_pool(config.data, places.cases, part, places.real) for part in PARTS)
-    held_out = Prepared(Batches(unseen, config.data, 1, (config.seed, 2), start), recipe.scale)
+    seeds = (config.seed, 1), (config.seed, 2)
+    held_out = Prepared(Batches(unseen, config.data, 1, seeds[1], start), seeds[1], recipe.scale)
     is_ssdu = config.loss == "ssdu"
-    drawn = Batches(seen, config.data, config.batch_size, (config.seed, 1), None if is_ssdu else start)
-    batches = Prepared(drawn, recipe.scale, config.ssdu if is_ssdu else None, start)
+    drawn: Dataset[Batch] = Batches(seen, config.data, config.batch_size, seeds[0], None if is_ssdu else start)
+    if config.data.n_kept:
+        drawn = _kept(drawn, recipe, config.data.n_kept, places)
+    batches = Prepared(drawn, seeds[0], recipe.scale, config.ssdu if is_ssdu else None, start)
     card = describe_pool(config.data, seen, unseen)
     return Feed(batches, lambda: _first(held_out, config.n_validation), card)
+
+
+def _kept(drawn: Dataset[Batch], recipe: Recipe, n_different: int, places: Places) -> KeptBatches:
+    """Batches in files, in a folder named after all that they depend on."""
+    config = recipe.training
+    first = "" if recipe.start is None or config.loss == "ssdu" else recipe.start.model_dump_json()
+    data = list_data(config.data, places.real) + config.data.model_dump_json(exclude={"n_kept"})
+    name = name_of(version("cinerecon"), data, first, f"{config.batch_size} {config.seed}")
+    return KeptBatches(drawn, n_different, places.cases / name)
 
 
 def _first(batches: Dataset[Batch], n: int) -> list[Batch]:

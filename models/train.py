@@ -1,0 +1,89 @@
+"""Train all networks alike, and the variants that the ablations compare, each by its ``model.yaml``.
+
+    python models/train.py --real FOLDER -o runs/shipped              # what models/ holds
+    python models/train.py --real FOLDER -o runs/ablations --ablations
+    python models/train.py --real FOLDER -o runs/shipped --ship       # copies what is trained into models/
+
+Networks that are trained already are left alone, interrupted ones go on where they were. `--jobs 2` trains two at the
+same time on half of the cores each. Batches are drawn once, in the first run, and are the same for all.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import yaml
+
+MODELS = Path(__file__).parent
+NETWORKS = (
+    *("slrnet", "istanet", "istanet-lr", "dccnn", "dccnn-lr", "crnn", "crnn-lr"),
+    *("lsnet", "t2lrnet", "jotlasnet", "passnet"),
+)
+SHALLOW = ("architecture.n_channels=8", "training.n_steps=300")
+"""What lets a PASSNet of 17 stages be trained on two cores."""
+ABLATIONS = {
+    "dccnn-lr-L1": ("dccnn-lr", ("architecture.lowrank.place=L1",)),
+    "dccnn-lr-L3": ("dccnn-lr", ("architecture.lowrank.place=L3",)),
+    "passnet-relative": ("passnet", ("architecture.shrinkage=relative_soft",)),
+    "passnet-addition": ("passnet", ("architecture.fusion=addition",)),
+    "passnet-fixed-patches": ("passnet", ("training.data.crops=[160x32]", "training.data.crops_2d=[80x80]")),
+    **{f"passnet-{n}": ("passnet", (f"architecture.n_cascades={n}", *SHALLOW)) for n in (9, 13, 15, 17)},
+}
+"""By the names that ``evaluate --table`` knows. SLR-Net without its low-rank branch is ``istanet``."""
+
+
+def train(name: str, arguments: argparse.Namespace) -> None:
+    """Train one network, or go on with it."""
+    model, settings = ABLATIONS.get(name, (name, ()))
+    run = arguments.output / name
+    command = [sys.executable, "-m", "cinerecon.cli.main", "train", str(MODELS / model / "model.yaml"), "-o", str(run)]
+    command += ["--real", str(arguments.real), "--cases", str(arguments.cases)]
+    command += [part for setting in (*settings, *arguments.set) for part in ("--set", setting)]
+    if (run / "last.pt").exists():
+        if (run / "done").exists():
+            return
+        command.append("--resume")
+    threads = str(max(1, (os.cpu_count() or 1) // arguments.jobs))
+    with (arguments.output / f"{name}.log").open("a") as log:
+        subprocess.run(command, check=True, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": threads})
+    (run / "done").touch()
+    print(f"{name}: {(run / 'log.csv').read_text().splitlines()[-1]}", flush=True)
+
+
+def ship(name: str, arguments: argparse.Namespace) -> None:
+    """Copy weights into models/, if they belong to the recipe that stands there."""
+    run, model = arguments.output / name, MODELS / name
+    trained, wanted = (yaml.safe_load((folder / "model.yaml").read_text()) for folder in (run, model))
+    if any(trained[key] != wanted.get(key) for key in ("network", "architecture")):
+        raise SystemExit(f"{run} is not what {model}/model.yaml says")
+    shutil.copyfile(run / "weights.safetensors", model / "weights.safetensors")
+    print(f"{model}/weights.safetensors")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="name", help="default: all")
+    parser.add_argument("--real", type=Path, required=True, help="folder of measured magnitude cines (.npz)")
+    parser.add_argument("--cases", type=Path, default=Path("runs/cases"), help="where simulated cines are kept")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of run folders")
+    parser.add_argument("--ablations", action="store_true", help="train the variants instead")
+    parser.add_argument("--jobs", type=int, default=1, help="networks at the same time")
+    parser.add_argument("--set", action="append", default=[], help="setting for all, e.g. training.n_steps=50000")
+    parser.add_argument("--ship", action="store_true", help="train nothing, copy the weights into models/")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    names = arguments.names or list(ABLATIONS if arguments.ablations else NETWORKS)
+    if arguments.ship:
+        for name in names:
+            ship(name, arguments)
+        return
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        list(pool.map(lambda name: train(name, arguments), names))
+
+
+if __name__ == "__main__":
+    main()
