@@ -89,6 +89,9 @@ class DataConfig(Config):
     n_kept: int | None = Field(
         None, ge=1, description="draw so many batches, keep them in files, and go through them again and again"
     )
+    n_frames_of_kept: int | None = Field(
+        None, ge=1, description="consecutive frames of a kept batch that a step sees, others each time; null: all"
+    )
 
     @field_validator("crops", "crops_2d")
     @classmethod

@@ -158,9 +158,10 @@ def _kept(drawn: Dataset[Batch], recipe: Recipe, n_different: int, places: Place
     """Batches in files, in a folder named after all that they depend on."""
     config = recipe.training
     first = "" if recipe.start is None or config.loss == "ssdu" else recipe.start.model_dump_json()
-    data = list_data(config.data, places.real) + config.data.model_dump_json(exclude={"n_kept"})
+    data = list_data(config.data, places.real) + config.data.model_dump_json(exclude={"n_kept", "n_frames_of_kept"})
     name = name_of(version("cinerecon"), data, first, f"{config.batch_size} {config.seed}")
-    return KeptBatches(drawn, n_different, places.cases / name)
+    folder, seed = places.cases / name, (config.seed, 3)
+    return KeptBatches(drawn, n_different, folder, config.data.n_frames_of_kept, seed)
 
 
 def _first(batches: Dataset[Batch], n: int) -> list[Batch]:
