@@ -13,7 +13,7 @@ def complex_randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.complex
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
     """||found - expected|| / ||expected||."""
-    return float(torch.linalg.vector_norm(found - expected) / torch.linalg.vector_norm(expected))
+    return float((torch.linalg.vector_norm(found - expected) / torch.linalg.vector_norm(expected)).detach())
 
 
 def assert_adjoint(operator: LinearOperator, x: Tensor, y: Tensor, tolerance: float = 1e-10) -> None:

@@ -40,6 +40,7 @@ SHARED = {
         "networks.branches",
         "networks.lowrank_module",
         "networks.position_aware",
+        "networks.unrolled",
         "methods.base",
         "methods.splitting",
         "methods.table",

@@ -8,7 +8,8 @@ from torch import nn
 
 from cinerecon.config import Config, nearest_name
 from cinerecon.errors import ConfigError
-from cinerecon.networks.blocks import NetworkConfig, begin_near_the_first_image
+from cinerecon.networks.blocks import begin_near_the_first_image
+from cinerecon.networks.unrolled import NetworkConfig
 
 NETWORKS = {
     "slrnet": ("SlrNet", "SLR-Net: learned sparse transform and learned low rank"),

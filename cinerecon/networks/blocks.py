@@ -1,42 +1,15 @@
-"""What the unrolled networks share: convolution stacks over (frames, y, x), data consistency, cascades run in turn."""
+"""What the cascades of unrolled networks are built of: convolution stacks over (frames, y, x), data consistency."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
-from cinerecon.config import Config
 from cinerecon.physics.operators import Encoding
-
-
-class NetworkConfig(Config):
-    """What every unrolled network can be told.
-
-    Attributes
-    ----------
-    variants
-        Defaults that come with a `variant` in the place of those of the fields.
-    """
-
-    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-
-    n_cascades: int = Field(10, ge=1, description="unrolled iterations")
-    n_channels: int = Field(32, ge=1, description="feature channels")
-    output_gain: float = Field(
-        1.0, gt=0, description="factor on initial weights that make images: small stays near x_0"
-    )
-    checkpointing: bool = Field(False, description="compute each cascade again in the backward pass, to save memory")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _take_the_defaults_of_the_variant(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {**cls.variants.get(values.get("variant", ""), {}), **values}
 
 
 class Conv3d(nn.Conv3d):
@@ -161,13 +134,6 @@ def initialise_glorot(module: nn.Module) -> None:
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-
-
-def run_cascade(cascade: nn.Module, *state: Any, checkpointing: bool = False) -> Any:
-    """Call a cascade; with checkpointing, nothing inside it is kept for the backward pass."""
-    if checkpointing and torch.is_grad_enabled():
-        return checkpoint(cascade, *state, use_reentrant=False)
-    return cascade(*state)
 
 
 def data_consistency(image: Tensor, zerofilled: Tensor, encoding: Encoding, noise_level: float | None = None) -> Tensor:

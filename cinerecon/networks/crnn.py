@@ -23,8 +23,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from cinerecon.networks.blocks import NetworkConfig, data_consistency, run_cascade, to_channels, to_complex
+from cinerecon.networks.blocks import data_consistency, to_channels, to_complex
 from cinerecon.networks.lowrank_module import LowRankAt, PlacedLowRankConfig
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.operators import Encoding
 
 Features = tuple[Tensor, ...] | None
@@ -110,55 +111,19 @@ class Cascade(nn.Module):
         return lowrank("L3", image), tuple(features)
 
 
-class Crnn(nn.Module):
-    """The unrolled network ``net(kspace, encoding) -> image``.
-
-    Parameters
-    ----------
-    config
-        Architecture; the defaults are the authors' program.
-    """
+class Crnn(Unrolled[CrnnConfig]):
+    """CRNN-MRI; the defaults of `config` are the authors' program. There is one `cascade`, run many times."""
 
     def __init__(self, config: CrnnConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or CrnnConfig()
+        super().__init__(config or CrnnConfig())
         self.cascade = Cascade(self.config)
         n_modules = 1 if self.config.shared_lowrank else self.config.n_cascades
         self.lowrank = nn.ModuleList(LowRankAt(self.config.lowrank) for _ in range(n_modules))
 
-    def forward(
-        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
-    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruct.
-
-        Parameters
-        ----------
-        kspace
-            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
-        encoding
-            The operator that `kspace` was measured with.
-        start
-            ``(batch, frames, y, x)``; None means the zero-filled image, A^H y.
-        extras
-            Also return an empty dictionary: the loss needs nothing else.
-
-        Returns
-        -------
-        Tensor
-            ``(batch, frames, y, x)`` complex.
-        """
-        zerofilled = encoding.adjoint(kspace)
-        image = zerofilled if start is None else start
+    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+        """The features go from one iteration to the next. No extras: the loss needs nothing else."""
         features: Features = None
         for n in range(self.config.n_cascades):
             lowrank = self.lowrank[n % len(self.lowrank)]
-            image, features = run_cascade(
-                self.cascade,
-                zerofilled,
-                encoding,
-                lowrank,
-                image,
-                features,
-                checkpointing=self.config.checkpointing,
-            )
-        return (image, {}) if extras else image
+            image, features = run(self.cascade, lowrank, image, features)
+        return image, {}

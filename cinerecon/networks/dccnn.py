@@ -24,15 +24,14 @@ from torch import Tensor, nn
 
 from cinerecon.networks.blocks import (
     ConvStack,
-    NetworkConfig,
     data_consistency,
     initialise_glorot,
     initialise_he,
-    run_cascade,
     to_channels,
     to_complex,
 )
 from cinerecon.networks.lowrank_module import LowRankAt, PlacedLowRankConfig
+from cinerecon.networks.unrolled import NetworkConfig, Unrolled
 from cinerecon.physics.operators import Encoding
 
 
@@ -77,43 +76,9 @@ class Cascade(nn.Module):
         return self.lowrank("L3", image)
 
 
-class DcCnn(nn.Module):
-    """The unrolled network ``net(kspace, encoding) -> image``.
-
-    Parameters
-    ----------
-    config
-        Architecture; the defaults are those of ``d5c5``, or of the named variant.
-    """
+class DcCnn(Unrolled[DcCnnConfig]):
+    """DC-CNN; the defaults of `config` are those of ``d5c5``, or of the named variant."""
 
     def __init__(self, config: DcCnnConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or DcCnnConfig()
+        super().__init__(config or DcCnnConfig())
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
-
-    def forward(
-        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
-    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruct.
-
-        Parameters
-        ----------
-        kspace
-            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
-        encoding
-            The operator that `kspace` was measured with.
-        start
-            ``(batch, frames, y, x)``; None means the zero-filled image, A^H y.
-        extras
-            Also return an empty dictionary: the loss needs nothing else.
-
-        Returns
-        -------
-        Tensor
-            ``(batch, frames, y, x)`` complex.
-        """
-        zerofilled = encoding.adjoint(kspace)
-        image = zerofilled if start is None else start
-        for cascade in self.cascades:
-            image = run_cascade(cascade, zerofilled, encoding, image, checkpointing=self.config.checkpointing)
-        return (image, {}) if extras else image

@@ -27,17 +27,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import (
-    ConvStack,
-    NetworkConfig,
-    initialise_glorot,
-    initialise_he,
-    run_cascade,
-    soft,
-    to_channels,
-    to_complex,
-)
+from cinerecon.networks.blocks import ConvStack, initialise_glorot, initialise_he, soft, to_channels, to_complex
 from cinerecon.networks.lowrank_module import LowRankAt, PlacedLowRankConfig
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.operators import Encoding
 
 SLOPE = 0.3
@@ -130,53 +122,25 @@ class SNetCascade(nn.Module):
         return self.lowrank("L3", image), None
 
 
-class IstaNet(nn.Module):
-    """The unrolled network ``net(kspace, encoding) -> image``.
-
-    Parameters
-    ----------
-    config
-        Architecture; the defaults are those of ``slr_paper``, or of the named variant.
-    """
+class IstaNet(Unrolled[IstaNetConfig]):
+    """ISTA-Net; the defaults of `config` are those of ``slr_paper``, or of the named variant."""
 
     def __init__(self, config: IstaNetConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or IstaNetConfig()
+        super().__init__(config or IstaNetConfig())
         n = self.config.n_cascades
         self.cascades = nn.ModuleList(
             SNetCascade(self.config, is_last=i == n - 1) if self.config.variant == "snet" else Cascade(self.config)
             for i in range(n)
         )
 
-    def forward(
-        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
-    ) -> Tensor | tuple[Tensor, dict[str, list[Tensor]]]:
-        """Reconstruct.
+    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+        """The symmetry residuals are gathered for the loss; ``snet`` has none.
 
-        Parameters
-        ----------
-        kspace
-            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
-        encoding
-            The operator that `kspace` was measured with.
-        start
-            ``(batch, frames, y, x)``; None means the zero-filled image, A^H y.
-        extras
-            Also return ``{"symmetry": [...]}``, one residual ``(batch, channels, frames, y, x)`` per cascade, for the
-            loss; none for ``snet``.
-
-        Returns
-        -------
-        Tensor
-            ``(batch, frames, y, x)`` complex.
+        Extras: ``{"symmetry": [...]}``, one residual ``(batch, channels, frames, y, x)`` per cascade.
         """
-        zerofilled = encoding.adjoint(kspace)
-        image = zerofilled if start is None else start
         symmetry = []
         for cascade in self.cascades:
-            image, residual = run_cascade(
-                cascade, zerofilled, encoding, image, extras, checkpointing=self.config.checkpointing
-            )
+            image, residual = run(cascade, image, run.extras)
             if residual is not None:
                 symmetry.append(residual)
-        return (image, {"symmetry": symmetry}) if extras else image
+        return image, {"symmetry": symmetry}

@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import NetworkConfig, run_cascade
 from cinerecon.networks.branches import LowRankBranch, SparseBranch
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding
 
@@ -56,45 +56,16 @@ class Cascade(nn.Module):
         return mean + torch.sigmoid(self.momentum) * (mean - previous), mean, lowrank, sparse
 
 
-class JotlasNet(nn.Module):
-    """The unrolled network ``net(kspace, encoding) -> image``.
-
-    Parameters
-    ----------
-    config
-        Architecture; the defaults are the authors' program.
-    """
+class JotlasNet(Unrolled[JotlasNetConfig]):
+    """JotlasNet; the defaults of `config` are the authors' program."""
 
     def __init__(self, config: JotlasNetConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or JotlasNetConfig()
+        super().__init__(config or JotlasNetConfig())
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
 
-    def forward(
-        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
-    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruct.
-
-        Parameters
-        ----------
-        kspace
-            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
-        encoding
-            The operator that `kspace` was measured with.
-        start
-            ``(batch, frames, y, x)``, the first image; None means the zero-filled one, A^H y.
-        extras
-            Also return the low-rank and the sparse part of the last cascade, ``{"L": ..., "S": ...}``.
-
-        Returns
-        -------
-        Tensor
-            ``(batch, frames, y, x)`` complex.
-        """
-        zerofilled = encoding.adjoint(kspace)
-        image = previous = zerofilled if start is None else start
+    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+        """The momentum needs the previous mean. Extras: low-rank and sparse part of the last cascade, as L and S."""
+        previous = image
         for cascade in self.cascades:
-            image, previous, lowrank, sparse = run_cascade(
-                cascade, zerofilled, encoding, image, previous, checkpointing=self.config.checkpointing
-            )
-        return (image, {"L": lowrank, "S": sparse}) if extras else image
+            image, previous, lowrank, sparse = run(cascade, image, previous)
+        return image, {"L": lowrank, "S": sparse}

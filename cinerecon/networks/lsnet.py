@@ -17,8 +17,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import ConvStack, NetworkConfig, initialise_glorot, run_cascade, to_channels, to_complex
+from cinerecon.networks.blocks import ConvStack, initialise_glorot, to_channels, to_complex
 from cinerecon.networks.lowrank_module import LowRank
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding
 
@@ -58,48 +59,18 @@ class Cascade(nn.Module):
         return lowrank, sparse, total - functional.relu(self.step) * (encoding.normal(total) - zerofilled)
 
 
-class LsNet(nn.Module):
-    """The unrolled network ``net(kspace, encoding) -> image``.
-
-    Parameters
-    ----------
-    config
-        Architecture; the defaults are the authors' program.
-    """
+class LsNet(Unrolled[LsNetConfig]):
+    """L+S-Net; the defaults of `config` are the authors' program."""
 
     def __init__(self, config: LsNetConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or LsNetConfig()
+        super().__init__(config or LsNetConfig())
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
         last = cast(Cascade, self.cascades[-1])
         last.step.requires_grad_(False).fill_(1.0)  # reaches M alone, which the loss does not see
 
-    def forward(
-        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
-    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruct.
-
-        Parameters
-        ----------
-        kspace
-            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
-        encoding
-            The operator that `kspace` was measured with.
-        start
-            ``(batch, frames, y, x)``, the first M; None means the zero-filled image, A^H y.
-        extras
-            Also return L, S and M of the last cascade, by these names.
-
-        Returns
-        -------
-        Tensor
-            ``(batch, frames, y, x)`` complex.
-        """
-        zerofilled = encoding.adjoint(kspace)
-        image = zerofilled if start is None else start
+    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+        """The image from cascade to cascade is M. Extras: L, S and M of the last one, by these names."""
         for cascade in self.cascades:
-            lowrank, sparse, image = run_cascade(
-                cascade, zerofilled, encoding, image, checkpointing=self.config.checkpointing
-            )
+            lowrank, sparse, image = run(cascade, image)
         result = image if self.config.output == "M" else lowrank + sparse
-        return (result, {"L": lowrank, "S": sparse, "M": image}) if extras else result
+        return result, {"L": lowrank, "S": sparse, "M": image}

@@ -20,8 +20,9 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import ConvStack, NetworkConfig, initialise_glorot, run_cascade, to_channels
+from cinerecon.networks.blocks import ConvStack, initialise_glorot, to_channels
 from cinerecon.networks.branches import LowRankBranch, SparseBranch
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding
 
@@ -100,44 +101,15 @@ class Cascade(nn.Module):
         return weight * lowrank + (1 - weight) * sparse, {"L": lowrank, "S": sparse, "W": weight}
 
 
-class PassNet(nn.Module):
-    """The unrolled network ``net(kspace, encoding) -> image``.
-
-    Parameters
-    ----------
-    config
-        Architecture; the defaults are our reading of the paper.
-    """
+class PassNet(Unrolled[PassNetConfig]):
+    """PASSNet; the defaults of `config` are our reading of the paper."""
 
     def __init__(self, config: PassNetConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or PassNetConfig()
+        super().__init__(config or PassNetConfig())
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
 
-    def forward(
-        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
-    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruct.
-
-        Parameters
-        ----------
-        kspace
-            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
-        encoding
-            The operator that `kspace` was measured with.
-        start
-            ``(batch, frames, y, x)``, the first image; None means the zero-filled one, A^H y.
-        extras
-            Also return low-rank part, sparse part and fusion weight of the last cascade, as L, S and W (none with
-            addition).
-
-        Returns
-        -------
-        Tensor
-            ``(batch, frames, y, x)`` complex.
-        """
-        zerofilled = encoding.adjoint(kspace)
-        image = zerofilled if start is None else start
+    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+        """Extras: low-rank part, sparse part and fusion weight (none with addition) of the last cascade, as L, S, W."""
         for cascade in self.cascades:
-            image, parts = run_cascade(cascade, zerofilled, encoding, image, checkpointing=self.config.checkpointing)
-        return (image, parts) if extras else image
+            image, parts = run(cascade, image)
+        return image, parts

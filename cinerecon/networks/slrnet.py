@@ -17,16 +17,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import (
-    ConvStack,
-    NetworkConfig,
-    initialise_he,
-    run_cascade,
-    soft,
-    to_channels,
-    to_complex,
-)
+from cinerecon.networks.blocks import ConvStack, initialise_he, soft, to_channels, to_complex
 from cinerecon.networks.lowrank_module import LowRank
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.lowrank import ShrinkageConfig
 from cinerecon.physics.operators import Encoding
 
@@ -110,51 +103,24 @@ class Cascade(nn.Module):
         return multiplier + rate * (image - lowrank)
 
 
-class SlrNet(nn.Module):
-    """The unrolled network ``net(kspace, encoding) -> image``.
-
-    Parameters
-    ----------
-    config
-        Architecture; the defaults are the paper's, `RELEASED` is the authors' program.
-    """
+class SlrNet(Unrolled[SlrNetConfig]):
+    """SLR-Net; the defaults of `config` are the paper's, `RELEASED` is the authors' program."""
 
     def __init__(self, config: SlrNetConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or SlrNetConfig()
+        super().__init__(config or SlrNetConfig())
         n = self.config.n_cascades
         self.cascades = nn.ModuleList(Cascade(self.config, is_last=i == n - 1) for i in range(n))
 
-    def forward(
-        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
-    ) -> Tensor | tuple[Tensor, dict[str, list[Tensor]]]:
-        """Reconstruct.
+    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+        """The low-rank part begins as the image if that was given, else as zero, as in the paper.
 
-        Parameters
-        ----------
-        kspace
-            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
-        encoding
-            The operator that `kspace` was measured with.
-        start
-            ``(batch, frames, y, x)``, image and low-rank part before the first cascade; None means the zero-filled
-            image, A^H y, and zero, as in the paper.
-        extras
-            Also return ``{"symmetry": [...]}``, one residual ``(batch, 2, frames, y, x)`` per cascade, for the loss.
-
-        Returns
-        -------
-        Tensor
-            ``(batch, frames, y, x)`` complex.
+        Extras: ``{"symmetry": [...]}``, one residual ``(batch, 2, frames, y, x)`` per cascade, for the loss.
         """
-        zerofilled = encoding.adjoint(kspace)
-        nothing = torch.zeros_like(zerofilled)
-        state = (zerofilled, nothing, nothing) if start is None else (start, start, nothing)
+        nothing = torch.zeros_like(image)
+        state = (image, nothing if run.start is None else image, nothing)
         symmetry = []
         for cascade in self.cascades:
-            state, residual = run_cascade(
-                cascade, zerofilled, encoding, state, extras, checkpointing=self.config.checkpointing
-            )
+            state, residual = run(cascade, state, run.extras)
             if residual is not None:
                 symmetry.append(residual)
-        return (state[0], {"symmetry": symmetry}) if extras else state[0]
+        return state[0], {"symmetry": symmetry}

@@ -20,8 +20,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import NetworkConfig, run_cascade
 from cinerecon.networks.branches import LowRankBranch
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding
 
@@ -66,56 +66,30 @@ class GradientCascade(nn.Module):
         self.lowrank = LowRankBranch(config, config.n_channels)
         self.step = nn.Parameter(torch.tensor(config.step))
 
-    def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor) -> tuple[Tensor]:
+    def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor) -> Tensor:
         """``(batch, frames, y, x)`` to the same."""
         gradient = encoding.normal(image) - zerofilled
-        return (self.lowrank(image - functional.relu(self.step) * gradient),)
+        return self.lowrank(image - functional.relu(self.step) * gradient)
 
 
-class T2lrNet(nn.Module):
-    """The unrolled network ``net(kspace, encoding) -> image``.
-
-    Parameters
-    ----------
-    config
-        Architecture; the defaults are the paper's.
-    """
+class T2lrNet(Unrolled[T2lrNetConfig]):
+    """T2LR-Net; the defaults of `config` are the paper's."""
 
     def __init__(self, config: T2lrNetConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or T2lrNetConfig()
+        super().__init__(config or T2lrNetConfig())
         cascade = AdmmCascade if self.config.variant == "admm" else GradientCascade
         self.cascades = nn.ModuleList(cascade(self.config) for _ in range(self.config.n_cascades))
         if isinstance(self.cascades[-1], AdmmCascade):
             self.cascades[-1].multiplier_rate.requires_grad_(False)  # the last multiplier reaches no output
 
-    def forward(
-        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
-    ) -> Tensor | tuple[Tensor, dict[str, Any]]:
-        """Reconstruct.
-
-        Parameters
-        ----------
-        kspace
-            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
-        encoding
-            The operator that `kspace` was measured with.
-        start
-            ``(batch, frames, y, x)``, the first image; None means the zero-filled one, A^H y.
-        extras
-            Also return a dictionary, empty here: the loss needs nothing but the image.
-
-        Returns
-        -------
-        Tensor
-            ``(batch, frames, y, x)`` complex.
-        """
-        zerofilled = encoding.adjoint(kspace)
-        image = zerofilled if start is None else start
-        state = (image, torch.zeros_like(image)) if self.config.variant == "admm" else (image,)
+    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+        """ADMM carries its multiplier along, zero at first. No extras: the loss needs nothing but the image."""
+        if self.config.variant == "gradient":
+            return super().unroll(run, image)
+        multiplier = torch.zeros_like(image)
         for cascade in self.cascades:
-            state = run_cascade(cascade, zerofilled, encoding, *state, checkpointing=self.config.checkpointing)
-        return (state[0], {}) if extras else state[0]
+            image, multiplier = run(cascade, image, multiplier)
+        return image, {}
 
 
 def proximal_step(image: Tensor, zerofilled: Tensor, encoding: Encoding, weight: Tensor, n_steps: int) -> Tensor:

@@ -1,5 +1,3 @@
-from typing import ClassVar
-
 import pytest
 import torch
 from golden import golden
@@ -13,12 +11,10 @@ from cinerecon.networks.blocks import (
     Conv2d,
     Conv3d,
     ConvStack,
-    NetworkConfig,
     data_consistency,
     fold_frames,
     initialise_glorot,
     initialise_he,
-    run_cascade,
     soft,
     to_channels,
     to_complex,
@@ -160,36 +156,3 @@ def test_data_consistency_equals_the_authors_program(name, noise_level):
     zerofilled = encoding.adjoint(case["k0"].to(torch.complex64).unsqueeze(-3))
     found = data_consistency(ifft2c(case["k"].to(torch.complex64)), zerofilled, encoding, noise_level)
     assert relative_error(fft2c(found), case[name].to(torch.complex64)) < 1e-6
-
-
-def test_checkpointing_runs_a_cascade_again_in_the_backward_pass():
-    calls = []
-
-    class Cascade(nn.Module):
-        def forward(self, x, factor):
-            calls.append(factor)
-            return (x * x).sin() * factor
-
-    x = torch.randn(3, dtype=torch.float64, requires_grad=True)
-    gradients = []
-    for checkpointing in (False, True):
-        out = run_cascade(Cascade(), x, 2.0, checkpointing=checkpointing)
-        gradients.append(torch.autograd.grad(out.sum(), x)[0])
-    assert torch.equal(*gradients)
-    assert len(calls) == 3
-
-
-def test_defaults_of_a_variant_yield_to_what_is_said():
-    class Example(NetworkConfig):
-        variants: ClassVar = {"small": {"n_cascades": 2, "n_channels": 4}}
-        variant: str = "large"
-
-    assert Example().n_cascades == 10
-    assert Example(variant="small").n_cascades == 2
-    assert Example.parse({"variant": "small", "n_channels": 8}).model_dump() == {
-        "n_cascades": 2,
-        "n_channels": 8,
-        "output_gain": 1.0,
-        "checkpointing": False,
-        "variant": "small",
-    }

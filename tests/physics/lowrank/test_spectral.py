@@ -99,7 +99,7 @@ def _shrink_real(matrix, rule):
     return torch.view_as_real(shrink_matrix(torch.view_as_complex(matrix), rule))
 
 
-@pytest.mark.parametrize(("rule", "numbers", "settings", "values"), _cases())
+@pytest.mark.parametrize(("rule", "numbers", "settings", "values"), list(_cases()))
 @pytest.mark.parametrize("tall", [False, True])
 def test_gradients(rule, numbers, settings, values, tall):
     matrix = matrix_of(*values, columns=7)

@@ -1,0 +1,122 @@
+"""The frame of every unrolled network: an image goes through cascades, each of which sees the measured data.
+
+A network makes its cascades, and says in `unroll` what goes from one to the next; all else is the same for all.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from cinerecon.config import Config
+from cinerecon.physics.operators import Encoding
+
+Extras = Mapping[str, Tensor | Sequence[Tensor]]
+"""What a network gives besides the image, by name."""
+
+
+class NetworkConfig(Config):
+    """What every unrolled network can be told.
+
+    Attributes
+    ----------
+    variants
+        Defaults that come with a `variant` in the place of those of the fields.
+    """
+
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    n_cascades: int = Field(10, ge=1, description="unrolled iterations")
+    n_channels: int = Field(32, ge=1, description="feature channels")
+    output_gain: float = Field(
+        1.0, gt=0, description="factor on initial weights that make images: small stays near x_0"
+    )
+    checkpointing: bool = Field(False, description="compute each cascade again in the backward pass, to save memory")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_defaults_of_the_variant(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {**cls.variants.get(values.get("variant", ""), {}), **values}
+
+
+C = TypeVar("C", bound=NetworkConfig)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One reconstruction: ``run(cascade, *state)`` is ``cascade(zerofilled, encoding, *state)``.
+
+    Attributes
+    ----------
+    zerofilled
+        A^H y, ``(batch, frames, y, x)``.
+    encoding
+        The operator A.
+    start
+        The first image where one was given.
+    extras
+        Whether more than the image is asked for.
+    checkpointing
+        Whether nothing inside a cascade is kept for the backward pass.
+    """
+
+    zerofilled: Tensor
+    encoding: Encoding
+    start: Tensor | None = None
+    extras: bool = False
+    checkpointing: bool = False
+
+    def __call__(self, cascade: nn.Module, *state: Any) -> Any:
+        """What the cascade returns."""
+        inputs = self.zerofilled, self.encoding, *state
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(cascade, *inputs, use_reentrant=False)
+        return cascade(*inputs)
+
+
+class Unrolled(nn.Module, Generic[C]):
+    """An unrolled network ``net(kspace, encoding) -> image``, with its architecture in `config`.
+
+    It makes its `cascades`. If they take and give more than an image, it has its own `unroll`.
+    """
+
+    cascades: nn.ModuleList
+
+    def __init__(self, config: C) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(
+        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
+    ) -> Tensor | tuple[Tensor, Extras]:
+        """Reconstruct.
+
+        Parameters
+        ----------
+        kspace
+            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
+        encoding
+            The operator that `kspace` was measured with.
+        start
+            ``(batch, frames, y, x)``, the first image; None means the zero-filled one, A^H y.
+        extras
+            Also return what the network gives besides the image, by name: its `unroll` says what.
+
+        Returns
+        -------
+        Tensor
+            ``(batch, frames, y, x)`` complex.
+        """
+        run = Run(encoding.adjoint(kspace), encoding, start, extras, self.config.checkpointing)
+        image, besides = self.unroll(run, run.zerofilled if start is None else start)
+        return (image, besides) if extras else image
+
+    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+        """From the first image through all cascades to the last one, and what there is besides; here nothing."""
+        for cascade in self.cascades:
+            image = run(cascade, image)
+        return image, {}

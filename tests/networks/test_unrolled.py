@@ -1,0 +1,85 @@
+from typing import ClassVar
+
+import pytest
+import torch
+from network_checks import gradients, random_case
+from torch import nn
+
+from cinerecon.networks.unrolled import NetworkConfig, Unrolled
+
+
+class Cascade(nn.Module):
+    """x -> f sin(x) + A^H y, and counts how often it is computed."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+        self.n_calls = 0
+
+    def forward(self, zerofilled, encoding, image):
+        self.n_calls += 1
+        return self.factor * image.sin() + zerofilled
+
+
+class Net(Unrolled[NetworkConfig]):
+    def __init__(self, **settings):
+        super().__init__(NetworkConfig(**settings))
+        self.cascades = nn.ModuleList(Cascade(factor) for factor in (0.5, 2.0))
+
+
+class Counting(Net):
+    """Has something besides the image, and asks whether it is wanted and whether an image was given."""
+
+    def unroll(self, run, image):
+        image, _ = super().unroll(run, image)
+        return image, {"first": image, "asked": run.extras, "begun": run.start}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("given", [False, True])
+def test_the_image_goes_from_cascade_to_cascade(given):
+    kspace, encoding = random_case(batch=2, coils=2)
+    zerofilled = encoding.adjoint(kspace)
+    start = 3 * zerofilled if given else None
+    expected = 2 * (0.5 * (start if given else zerofilled).sin() + zerofilled).sin() + zerofilled
+    net = Net().double()
+    assert torch.equal(net(kspace, encoding, start=start), expected)
+    image, extras = net(kspace, encoding, start=start, extras=True)
+    assert torch.equal(image, expected)
+    assert extras == {}
+
+
+@torch.no_grad()
+def test_a_network_knows_what_is_asked_of_it():
+    kspace, encoding = random_case()
+    net, start = Counting().double(), encoding.adjoint(kspace)
+    image, extras = net(kspace, encoding, extras=True)
+    assert (extras["first"] is image, extras["asked"], extras["begun"]) == (True, True, None)
+    assert net(kspace, encoding, start=start, extras=True)[1]["begun"] is start
+    assert torch.equal(net(kspace, encoding), image)
+
+
+def test_checkpointing_runs_a_cascade_again_in_the_backward_pass():
+    plain, saving = Net(), Net(checkpointing=True)
+    assert gradients(plain) == gradients(saving)
+    assert [cascade.n_calls for cascade in plain.cascades] == [1, 1]
+    assert [cascade.n_calls for cascade in saving.cascades] == [2, 2]
+    with torch.no_grad():
+        saving(*random_case())
+    assert [cascade.n_calls for cascade in saving.cascades] == [3, 3]
+
+
+def test_defaults_of_a_variant_yield_to_what_is_said():
+    class Example(NetworkConfig):
+        variants: ClassVar = {"small": {"n_cascades": 2, "n_channels": 4}}
+        variant: str = "large"
+
+    assert Example().n_cascades == 10
+    assert Example(variant="small").n_cascades == 2
+    assert Example.parse({"variant": "small", "n_channels": 8}).model_dump() == {
+        "n_cascades": 2,
+        "n_channels": 8,
+        "output_gain": 1.0,
+        "checkpointing": False,
+        "variant": "small",
+    }
