@@ -37,6 +37,11 @@ class Case:
     sampling: str
     data: CineData
 
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """What tells it from others of the same sizes."""
+        return self.anatomy, self.data.n_coils, self.sampling
+
     def __str__(self) -> str:
         return f"{self.anatomy}, {self.data.n_coils} ch, {self.sampling}"
 

@@ -1,9 +1,11 @@
 """Quality, time and memory of the classical methods, and of BART where it is installed.
 
-    python benchmarks/classical.py --real FOLDER                       # every case; prints a table
-    python benchmarks/classical.py --real FOLDER --write               # and puts it into docs/benchmarks.md
-    python benchmarks/classical.py --real FOLDER --converged --write   # k-t SLR against the released algorithm
-    python benchmarks/classical.py --real FOLDER --tune                # BART's weights anew, on the tuning case
+    python benchmarks/classical.py --real FOLDER            # every case; prints a table
+    python benchmarks/classical.py --real FOLDER --write    # and puts it into docs/benchmarks.md
+    python benchmarks/classical.py --real FOLDER --tune     # BART's weights anew, on the tuning case
+    python benchmarks/classical.py --real FOLDER --converged --matrix 96 96    # k-t SLR against the released algorithm
+
+With `--keep FILE` a table can be made in parts, by several runs that choose cases or methods; the last one writes it.
 
 Cases are held-out phantoms and measured magnitude series (`.npz` with `magnitude`) under simulated phase, coils and
 noise, undersampled; nothing was tuned on them. PSNR and SSIM are those of magnitudes. Each run has a process of its
@@ -20,22 +22,24 @@ from dataclasses import asdict
 from pathlib import Path
 
 import bart_pics
+import converged
 import torch
 from cases import Case, Sizes, list_anatomies, make_cases
-from report import Row, describe_converged, describe_results, write_section
+from kept import KeptRows
+from report import Row, describe_results, machine, write_section
 from worker import Usage, work
 
 from cinerecon.methods.table import METHODS
 from cinerecon.metrics.measures import compare
 
+Methods = dict[str, tuple[str, list[str]]]
+"""Label, then the name of a method and its settings."""
 SAMPLINGS = ("gaussian:8,acs=4", "radial:16")
-OURS: dict[str, tuple[str, list[str]]] = {
+OURS: Methods = {
     name: (name, [])
     for name, entry in METHODS.items()
     if entry.kind == "classical" and name != "ktslr-reference"  # minutes a cine: `--converged` compares with it
 } | {"ktslr global": ("ktslr", ["block_size=0"])}
-SAME_COST = ["block_size=0", "isotropic=true", "n_iterations=200"]
-"""k-t SLR with the penalties of the released one, until its tolerance ends it."""
 HEADINGS = f"{'case':38}{'method':18}{'PSNR [dB]':>9}{'SSIM':>8}{'wall [s]':>10}{'CPU [s]':>9}{'memory [MB]':>13}"
 
 
@@ -46,52 +50,49 @@ def main() -> None:
     elif args.tune:
         tune(args)
     elif args.converged:
-        rows = list(run_converged(args))
-        print(describe_converged(rows))
-        if args.write:
-            write_section("converged", describe_converged(rows))
+        rows = run_all(args, converged.methods())
+        show("converged", converged.describe_converged(rows, describe_sizes(args)), args.write)
     else:
-        rows = list(run_all(args))
-        print(describe_results(rows))
-        if args.write:
-            write_section("classical", describe_results(rows))
+        bart = {name: (name, []) for name in bart_pics.METHODS} if bart_pics.is_installed() else {}
+        show("classical", describe_results(run_all(args, OURS | bart)), args.write)
 
 
-def run_all(args: argparse.Namespace) -> Iterator[Row]:
-    """Every method on every case, told as it is known."""
-    bart = list(bart_pics.METHODS) if bart_pics.is_installed() else []
+def show(section: str, text: str, write: bool) -> None:
+    print(text)
+    if write:
+        write_section(section, text)
+
+
+def run_all(args: argparse.Namespace, methods: Methods) -> list[Row]:
+    """Every method on every case, told and kept as it is known; those kept before are not run again."""
+    common = {
+        "machine": machine(),
+        "frames": args.frames,
+        "matrix": args.matrix,
+        "noise": args.noise,
+        "maps": args.maps,
+    }
+    kept = KeptRows(args.keep, common)
     print(HEADINGS)
     for case in selected_cases(args):
-        for method in args.method or [*OURS, *bart]:
-            yield told(case, method, *run(case, method, *OURS.get(method, (method, []))))
+        for label in args.method or methods:
+            if (*case.key, label) not in kept.rows:
+                kept.add(told(case, label, *run(case, label, *methods.get(label, (label, [])))))
+    return kept.sorted(list(methods))
 
 
-def run_converged(args: argparse.Namespace) -> Iterator[Row]:
-    """k-t SLR, and the released algorithm with the same penalties, on its schedule and until it stands still."""
-    config_class, _ = METHODS["ktslr"].load()
-    config = config_class().with_settings(SAME_COST)
-    weights = [
-        f"weight_lowrank={2 * config.weight_lowrank}",  # the released cost has no 1/2 before the data term
-        f"weight_sparse={2 * config.weight_sparse}",
-        f"p={config.p}",
-        f"steps=[{1 / config.temporal_weight}, 1, 1]",
-    ]
-    held = [
-        f"penalty_lowrank={config.penalty_lowrank / config.weight_lowrank}",
-        f"penalty_sparse={config.penalty_sparse / config.weight_sparse}",
-        *("growth_lowrank=1", "growth_sparse=1", f"n_outer={args.outer}", "n_inner=10"),
-    ]
-    print(HEADINGS)
-    for case in selected_cases(args):
-        yield told(case, "ktslr", *run(case, "ktslr", "ktslr", []))
-        yield told(case, "ktslr, same cost", *run(case, "ktslr", "ktslr", SAME_COST))
-        yield told(case, "released", *run(case, "released", "ktslr-reference", weights))
-        yield told(case, "released, held", *run(case, "released", "ktslr-reference", weights + held))
+def describe_sizes(args: argparse.Namespace) -> str:
+    y, x = args.matrix
+    return f"{args.frames} frames of {y} x {x}, the middle of the measured series."
 
 
 def selected_cases(args: argparse.Namespace) -> Iterator[Case]:
     anatomies = args.anatomy or list_anatomies(args.real)
-    return make_cases(anatomies, args.coils, args.sampling, args.real, Sizes(noise=args.noise), args.maps)
+    return make_cases(anatomies, args.coils, args.sampling, args.real, sizes_of(args), args.maps)
+
+
+def sizes_of(args: argparse.Namespace) -> Sizes:
+    return Sizes(args.frames, tuple(args.matrix), args.noise)
 
 
 def run(case: Case, label: str, name: str, settings: list[str]) -> tuple[torch.Tensor, Usage]:
@@ -119,7 +120,7 @@ def told(case: Case, method: str, image: torch.Tensor, usage: Usage) -> Row:
 def tune(args: argparse.Namespace) -> None:
     """Search BART's weights on the tuning case, beginning with those found before, and write them to their file."""
     anatomy, sampling = (args.anatomy or ["sax_base"])[0], args.sampling[0]
-    for case in make_cases([anatomy], args.coils, [sampling], args.real, Sizes(noise=args.noise)):
+    for case in make_cases([anatomy], args.coils, [sampling], args.real, sizes_of(args)):
         for method in args.method or bart_pics.METHODS:
 
             def judge(weights: bart_pics.Weights, case: Case = case, method: str = method) -> float:
@@ -142,9 +143,14 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--maps", default="true", help="coil maps: true, or how to estimate them: smooth, espirit, walsh"
     )
-    parser.add_argument("--method", action="append", choices=[*OURS, *bart_pics.METHODS], help="default: all")
+    parser.add_argument("--frames", type=int, default=Sizes.frames)
+    parser.add_argument("--matrix", type=int, nargs=2, default=Sizes.matrix, metavar=("Y", "X"), help="[pixels]")
+    choices = [*dict.fromkeys([*OURS, *bart_pics.METHODS, *converged.methods()])]
+    parser.add_argument("--method", action="append", choices=choices, help="default: all")
     parser.add_argument("--converged", action="store_true", help="compare with the released algorithm, converged")
-    parser.add_argument("--outer", type=int, default=40, help="tens of iterations of the released one, penalties held")
+    parser.add_argument(
+        "--keep", type=Path, help="file of rows: what it holds is not run again, what is found is added, all is shown"
+    )
     parser.add_argument("--tune", action="store_true", help="search BART's weights")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)

@@ -12,6 +12,7 @@ from worker import Usage
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 RIVAL = "bart llr+tv"
+CLOCKS = {"wall_s": "time", "cpu_s": "CPU time"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Row:
 def describe_results(rows: list[Row]) -> str:
     """Means over anatomies for each way of measuring, then PSNR of each case, then k-t SLR against BART."""
     parts = [machine(), "Means over the cases:", table_of_means(rows)]
-    parts += ["PSNR [dB] of each case:", table_of_cases(rows), *rivalry(rows)]
+    parts += ["PSNR [dB] of each case:", table_of_cases(rows), *comparison(rows, RIVAL, "wall_s")]
     return "\n\n".join(parts)
 
 
@@ -62,46 +63,36 @@ def table_of_cases(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def rivalry(rows: list[Row]) -> list[str]:
-    """How the forms of k-t SLR stand against BART's best, for one coil and for several."""
+def comparison(rows: list[Row], rival: str, clock: str) -> list[str]:
+    """How the forms of k-t SLR stand against another method, for one coil and for several; clock: wall_s or cpu_s."""
     found = {(row.case, row.method): row for row in rows}
     sentences = []
     for method in [name for name in unique(row.method for row in rows) if name.startswith("ktslr")]:
         for several in (False, True):
             pairs = [
-                (row, found[row.case, RIVAL])
+                (row, found[row.case, rival])
                 for row in rows
-                if row.method == method and (row.n_coils > 1) == several and (row.case, RIVAL) in found
+                if row.method == method and (row.n_coils > 1) == several and (row.case, rival) in found
             ]
             if not pairs:
                 continue
             gains = [ours.psnr - theirs.psnr for ours, theirs in pairs]
-            share = sum(ours.usage.wall_s for ours, _ in pairs) / sum(theirs.usage.wall_s for _, theirs in pairs)
+            times = [(getattr(ours.usage, clock), getattr(theirs.usage, clock)) for ours, theirs in pairs]
+            share = sum(ours for ours, _ in times) / sum(theirs for _, theirs in times)
+            most = max(ours / theirs for ours, theirs in times)
             coils = "several coils" if several else "one coil"
             sentences.append(
-                f"{method} against {RIVAL}, {coils}, {len(pairs)} cases: PSNR {mean(gains):+.2f} dB on average, "
-                f"{min(gains):+.2f} dB at least, in {share:.2f} of its time."
+                f"{method} against {rival}, {coils}, {len(pairs)} cases: PSNR {mean(gains):+.2f} dB on average, "
+                f"{min(gains):+.2f} dB at least, in {share:.2g} of its {CLOCKS[clock]}, {most:.2g} at most."
             )
     return sentences
-
-
-def describe_converged(rows: list[Row]) -> str:
-    lines = [
-        "| case | coils | sampling | method | PSNR [dB] | SSIM | wall [s] | time over the last |",
-        "|" + "---|" * 8,
-    ]
-    released = {row.case: row.usage.wall_s for row in rows if row.method == "released, held"}
-    for row in rows:
-        share = row.usage.wall_s / released[row.case]
-        numbers = f"{row.psnr:.2f} | {row.ssim:.4f} | {row.usage.wall_s:.1f} | {share:.3f}"
-        lines.append(f"| {' | '.join(map(str, row.case))} | {row.method} | {numbers} |")
-    return machine() + "\n\n" + "\n".join(lines)
 
 
 def machine() -> str:
     """What the numbers were measured on."""
     bart = f", BART {bart_pics.version()}" if bart_pics.is_installed() else ""
-    return f"{torch.get_num_threads()} threads of {processor()}, torch {torch.__version__}{bart}."
+    threads = torch.get_num_threads()
+    return f"{threads} thread{'s' * (threads > 1)} of {processor()}, torch {torch.__version__}{bart}."
 
 
 def processor() -> str:

@@ -29,12 +29,15 @@ class Usage:
         Peak memory of the process [MB].
     floor_s
         Time that the Fourier transforms and the shrinkage of singular values alone take [s]; 0 where not asked for.
+    n_iterations
+        Of an iterative method; 0 where nobody tells.
     """
 
     wall_s: float
     cpu_s: float
     memory_mb: float
     floor_s: float = 0.0
+    n_iterations: int = 0
 
 
 def work(name: str, case: str, image_file: str, settings: list[str]) -> Usage:
@@ -47,8 +50,9 @@ def work(name: str, case: str, image_file: str, settings: list[str]) -> Usage:
     wall_s, cpu_s = time.perf_counter() - start, cpu_seconds() - cpu
     memory_mb = process_memory_mb("VmHWM")
     torch.save(image, Path(image_file))
-    floor_s = floor_seconds(data, image, method.config, len(steps) - 1) if name == "ktslr" else 0.0
-    return Usage(wall_s, cpu_s, memory_mb, floor_s)
+    n_iterations = len(steps) - 1  # the last call tells of the end
+    floor_s = floor_seconds(data, image, method.config, n_iterations) if name == "ktslr" else 0.0
+    return Usage(wall_s, cpu_s, memory_mb, floor_s, n_iterations)
 
 
 def cpu_seconds() -> float:

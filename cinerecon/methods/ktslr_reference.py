@@ -46,6 +46,7 @@ Shape = tuple[int, ...]
 MULTIPLIER_STEP = 1.618
 INNER_TOLERANCE = 1e-3
 RANK_TOLERANCE = 1e-6
+STILL_ITERATIONS = 10
 START_OVER_LARGEST = 10.0
 
 
@@ -65,6 +66,11 @@ class KtSlrReferenceConfig(Config):
     n_inner: int = Field(10, ge=1, description="most inner iterations in each")
     n_cg_iterations: int | None = Field(None, ge=1, description="most gradient steps in each; 10 or, continuation, 30")
     cg_tolerance: float | None = Field(None, ge=0, description="change of cost that ends them; 1e-7 or 1e-5")
+    tolerance: float = Field(
+        0.0,
+        ge=0,
+        description="stop once ten inner iterations change the image by less than this fraction; 0: as released",
+    )
     steps: tuple[float, float, float] = Field((0.303, 1.0, 1.0), description="grid steps of the differences: t, y, x")
 
 
@@ -172,6 +178,7 @@ class ReleasedKtSlr(alg.Alg):
         self.multiplier1, self.multiplier2 = np.zeros_like(self.u), np.zeros_like(self.gradient)
         self.cost: list[float] = []
         self.n_outer = self.n_inner = 0
+        self.u_before, self.is_still = self.u, False
         super().__init__(config.n_outer * config.n_inner)
 
     def _update(self) -> None:
@@ -191,6 +198,9 @@ class ReleasedKtSlr(alg.Alg):
             self.gradient = gradient
             if self.n_inner == self.config.n_inner:
                 self._grow()
+        if len(self.cost) % STILL_ITERATIONS == 0:
+            self.is_still = _norm(self.u - self.u_before) < self.config.tolerance * _norm(self.u)
+            self.u_before = self.u
 
     def _solve(self, low_rank: Array, sparse: Array) -> Array:
         algorithm = ReleasedConjugateGradient(self, low_rank, sparse)
@@ -217,7 +227,7 @@ class ReleasedKtSlr(alg.Alg):
         self.n_outer, self.n_inner = self.n_outer + 1, 0
 
     def _done(self) -> bool:
-        return self.n_outer >= self.config.n_outer
+        return self.is_still or self.n_outer >= self.config.n_outer
 
     def measure(self, before: Array) -> tuple[float, float, float]:
         """Cost, relative data residual and relative change since another series."""

@@ -174,3 +174,23 @@ def test_memory_of_an_inner_iteration_is_freed_at_its_end(make_cine, monkeypatch
         assert all(solver() is None for solver in solvers)
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("n_outer", [9, 1000])
+def test_it_ends_where_the_image_stands_still(make_cine, n_outer):
+    data = make_cine(n_coils=1, dtype=torch.complex128)
+    encoding = encoding_linop(data.mask.numpy(), None, data.reference.shape)
+    held = {"growth_lowrank": 1, "growth_sparse": 1, "penalty_lowrank": 10.0, "penalty_sparse": 14.0}
+    solver = ReleasedKtSlr(
+        encoding, data.kspace.numpy(), KtSlrReferenceConfig(tolerance=1e-2, n_outer=n_outer, n_inner=1, **held)
+    )
+    series = [solver.u]
+    while not solver.done():
+        solver.update()
+        series.append(solver.u)
+    changes = [np.linalg.norm(a - b) / np.linalg.norm(a) for a, b in zip(series[10::10], series[::10], strict=False)]
+    if n_outer == 9:
+        assert len(series) == 10
+    else:
+        assert len(series) % 10 == 1
+        assert changes[-1] < 1e-2 <= min(changes[:-1])

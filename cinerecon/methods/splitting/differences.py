@@ -1,4 +1,4 @@
-"""Circular differences of a series in time, along y and along x, into arrays that are there already."""
+"""Circular forward differences of a series in time, along y and along x, into arrays that are there already."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,19 @@ from torch import Tensor
 
 
 def difference(u: Tensor, axis: int, out: Tensor) -> Tensor:
-    """D u along one axis, u[n] - u[n - 1], into `out`."""
+    """D u along one axis, u[n + 1] - u[n], into `out`."""
     last = u.shape[axis] - 1
-    torch.sub(u.narrow(axis, 1, last), u.narrow(axis, 0, last), out=out.narrow(axis, 1, last))
-    torch.sub(u.narrow(axis, 0, 1), u.narrow(axis, last, 1), out=out.narrow(axis, 0, 1))
+    torch.sub(u.narrow(axis, 1, last), u.narrow(axis, 0, last), out=out.narrow(axis, 0, last))
+    torch.sub(u.narrow(axis, 0, 1), u.narrow(axis, last, 1), out=out.narrow(axis, last, 1))
     return out
 
 
 def add_adjoint_difference(total: Tensor, d: Tensor, axis: int, factor: float) -> Tensor:
-    """Add factor D^T d, d[n] - d[n + 1], to `total`."""
+    """Add factor D^T d, d[n - 1] - d[n], to `total`."""
     last = d.shape[axis] - 1
-    total.add_(d, alpha=factor)
-    total.narrow(axis, 0, last).sub_(d.narrow(axis, 1, last), alpha=factor)
-    total.narrow(axis, last, 1).sub_(d.narrow(axis, 0, 1), alpha=factor)
+    total.sub_(d, alpha=factor)
+    total.narrow(axis, 1, last).add_(d.narrow(axis, 0, last), alpha=factor)
+    total.narrow(axis, 0, 1).add_(d.narrow(axis, last, 1), alpha=factor)
     return total
 
 

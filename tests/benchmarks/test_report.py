@@ -1,0 +1,33 @@
+"""Sentences of the report: who is better, by how much, in which share of the time."""
+
+from converged import describe_converged
+from report import Row, comparison
+from worker import Usage
+
+
+def row(anatomy, method, psnr, cpu_s, n_coils=1):
+    return Row(anatomy, n_coils, "radial:16", method, psnr, 0.9, Usage(2 * cpu_s, cpu_s, 300.0))
+
+
+ROWS = [
+    row("sax", "ktslr", 31.0, 1.0),
+    row("sax", "released, held", 30.0, 50.0),
+    row("lax", "ktslr", 35.0, 3.0),
+    row("lax", "released, held", 35.2, 30.0),
+    row("lax", "ktslr", 36.0, 1.0, n_coils=8),
+]
+
+
+def test_gains_and_shares():
+    (sentence,) = comparison(ROWS, "released, held", "cpu_s")
+    assert sentence == (
+        "ktslr against released, held, one coil, 2 cases: PSNR +0.40 dB on average, -0.20 dB at least, "
+        "in 0.05 of its CPU time, 0.1 at most."
+    )
+
+
+def test_what_is_lower_is_said():
+    text = describe_converged(ROWS, "16 frames.")
+    assert "| sax | 1 | radial:16 | ktslr | 31.00 | 0.9000 | 0 | 1.00 | 0.0200 | 300 |" in text
+    assert text.endswith("by more than 0.05 dB, of 2: lax, 1, radial:16 (-0.20 dB).")
+    assert describe_converged(ROWS[:2], "16 frames.").endswith("of 1: none.")
