@@ -21,9 +21,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from cinerecon.memory import keep_freed_memory
 from cinerecon.physics.lowrank import RelativeSoft, shrink_matrix
 from cinerecon.physics.lowrank.spectral import shrink_by_all
-from cinerecon.workflows.machine import keep_large_blocks
 
 Shrink = Callable[[Tensor, RelativeSoft], Tensor]
 THRESHOLDS = (0.1, 0.01, 1e-3)
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--case", choices=["casorati", "frames"])
     parser.add_argument("--repeats", type=int, default=10)
     args = parser.parse_args()
-    keep_large_blocks()
+    keep_freed_memory()
     print("| matrices | threshold / s_1 | survive | method | svd [ms] | ours [ms] | times faster ", end="")
     print("| and with backward | error | error of svd |\n|" + 10 * "---|")
     for case in CASES:

@@ -21,9 +21,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from cinerecon.memory import keep_freed_memory
 from cinerecon.networks import NETWORKS, build
 from cinerecon.physics.operators import Encoding
-from cinerecon.workflows.machine import keep_large_blocks, peak_memory_mb
+from cinerecon.workflows.machine import peak_memory_mb
 
 N_SGEMM = 2048
 RETURN_AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "65536"}
@@ -69,7 +70,7 @@ def count_operations(net: nn.Module, kspace: Tensor, encoding: Encoding) -> int:
 
 @torch.inference_mode()
 def show_speed(names: list[str], size: list[int], repeats: int, device: str) -> None:
-    keep_large_blocks()
+    keep_freed_memory()
     left, right = (torch.randn(N_SGEMM, N_SGEMM, device=device) for _ in range(2))
     kspace, encoding = make_case(size, 1, None, device)
     print("| network | parameters | convolutions [TFLOP] | seconds | [GFLOP/s] | sgemm [GFLOP/s] | share |")

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cinerecon"
 FLOORS = (
-    {"errors", "axes", "config"},
+    {"errors", "axes", "config", "memory"},
     {"data", "metrics"},
     {"physics"},
     {"networks"},

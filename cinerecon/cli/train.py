@@ -36,7 +36,7 @@ def train(
     minutes: Annotated[float, typer.Option(help="Stop after this time, resumable.")] = float("inf"),
 ) -> None:
     """Train a network by its recipe; in several processes by torchrun -m cinerecon.cli.main train ..."""
-    from cinerecon.workflows.machine import keep_large_blocks
+    from cinerecon.memory import keep_freed_memory
     from cinerecon.workflows.train import Places, read_recipe
     from cinerecon.workflows.train import estimate as estimate_run
     from cinerecon.workflows.train import train as run
@@ -46,7 +46,7 @@ def train(
     settings += [f"training.loss={loss}"] if loss else []
     asked = read_recipe(recipe, [*settings, *(setting or [])])
     scans = tuple(scan or ())
-    keep_large_blocks()
+    keep_freed_memory()
     leads = os.environ.get("RANK", "0") == "0"
     if not scans and leads:
         _say_what_is_left_out(asked, real)

@@ -1,6 +1,5 @@
 """The machine a workflow runs on: its device, and the memory this process takes."""
 
-import ctypes
 import math
 import resource
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 
 from cinerecon.errors import ConfigError
+from cinerecon.memory import return_freed_memory
 
 
 def pick_device(name: str = "auto") -> str:
@@ -61,7 +61,7 @@ def measured(device: str = "cpu") -> Iterator[Usage]:
         torch.cuda.reset_peak_memory_stats(device)
         held = torch.cuda.memory_allocated(device) / 2**20
     else:
-        _return_freed_memory()
+        return_freed_memory()
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far, see proc(5)
         held = process_memory_mb()
@@ -91,28 +91,3 @@ def _read_kilobytes(path: Path, name: str, otherwise: float) -> float:
             if line.startswith(f"{name}:"):
                 return float(line.split()[1]) / 2**10
     return otherwise
-
-
-def keep_large_blocks() -> None:
-    """Let this process keep the memory of freed arrays for the next ones, where the C library is glibc.
-
-    Else the kernel takes back and clears anew all that is larger than 32 MB, at each allocation: a sixth of the time of
-    SLR-Net, half that of T2LR-Net with eight coils. Peak memory may grow by a fifth.
-    """
-    libc = _c_library()
-    if libc is not None and hasattr(libc, "mallopt"):
-        trim_threshold, mmap_threshold = -1, -3  # malloc.h
-        libc.mallopt(mmap_threshold, 2**30)
-        libc.mallopt(trim_threshold, 2**31 - 1)
-
-
-def _return_freed_memory() -> None:
-    """Give back what the allocator keeps of freed memory, so that its use anew is seen."""
-    libc = _c_library()
-    if libc is not None and hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)
-
-
-def _c_library() -> ctypes.CDLL | None:
-    """That of Linux; of which settings are asked that glibc alone has."""
-    return ctypes.CDLL(None) if sys.platform.startswith("linux") else None

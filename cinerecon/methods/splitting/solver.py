@@ -21,6 +21,7 @@ from torch import Tensor
 
 from cinerecon.config import Config
 from cinerecon.data.cine import CineData
+from cinerecon.memory import keep_freed_memory
 from cinerecon.methods.base import Convergence, Progress, cine_by_cine, encoding_of, view_shared_image
 from cinerecon.methods.splitting.differences import Coupling
 from cinerecon.methods.splitting.image_update import choose_image_update
@@ -28,9 +29,6 @@ from cinerecon.physics.operators import Encoding
 
 INERTIA = 1e-4
 """Of a series that no penalty holds by its values: what neither data nor penalties see stays as it is."""
-
-
-_LARGEST_KEPT = 31 * 2**20
 
 
 class SolverConfig(Config):
@@ -95,15 +93,6 @@ class Penalised:
             if change < self.config.tolerance:
                 break
         return splitting.image * scale
-
-
-def keep_freed_memory() -> None:
-    """Let the allocator keep the pages of freed arrays, instead of taking fresh ones for each temporary.
-
-    Freeing one large block does it: glibc then serves blocks of up to that size, at most 32 MB, from memory it holds.
-    Fresh pages were a fifth of the solver's time with one coil, a third with eight.
-    """
-    torch.empty(_LARGEST_KEPT, dtype=torch.uint8)
 
 
 class Splitting:

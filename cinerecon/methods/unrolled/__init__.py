@@ -12,6 +12,7 @@ from cinerecon.methods.unrolled.model import (
     weights_of,
     write_model,
 )
+from cinerecon.methods.unrolled.phase import still_phase, turned
 from cinerecon.methods.unrolled.scale import ScaleName, image_scale, scale_of
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "outside_training",
     "read_model",
     "scale_of",
+    "still_phase",
+    "turned",
     "weights_of",
     "write_model",
 ]

@@ -12,6 +12,7 @@ from cinerecon.data.cine import CineData
 from cinerecon.errors import ConfigError
 from cinerecon.methods.base import Progress, Reconstructor, cine_by_cine
 from cinerecon.methods.unrolled.model import ModelConfig, load_weights, read_model, weights_of
+from cinerecon.methods.unrolled.phase import still_phase, turned
 from cinerecon.methods.unrolled.scale import scale_of
 from cinerecon.physics.operators import Encoding
 
@@ -55,7 +56,13 @@ class Unrolled:
             start = self.start(data, lambda done, total: progress(done, total + 1))[None] / scale
         csm = None if data.csm is None else data.csm[None]
         encoding = Encoding(data.mask[None], csm, matrix=data.matrix)
-        return self.net(data.kspace[None] / scale, encoding, start=start)[0] * scale
+        kspace = data.kspace[None] / scale
+        if not self.config.demodulate:
+            return self.net(kspace, encoding, start=start)[0] * scale
+        start = encoding.adjoint(kspace) if start is None else start
+        phase = still_phase(start)
+        image: Tensor = self.net(kspace, turned(encoding, phase), start=start * phase[:, None].conj())
+        return (image * phase[:, None])[0] * scale
 
 
 def build_unrolled(

@@ -15,7 +15,7 @@ from cinerecon.data.cine import CineData
 from cinerecon.errors import ConfigError
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import load_method
-from cinerecon.methods.unrolled import Card, ScaleName, scale_of
+from cinerecon.methods.unrolled import Card, ScaleName, scale_of, still_phase, turned
 from cinerecon.workflows.dataset import (
     PARTS,
     Batch,
@@ -106,6 +106,31 @@ class Prepared(Dataset[Batch]):
             return without(batch, held, self.start)
 
 
+@dataclass(frozen=True, eq=False)
+class Demodulated(Dataset[Batch]):
+    """Batches whose voxels are turned so that the first image is real on time average, see `methods.unrolled.phase`."""
+
+    batches: Dataset[Batch]
+
+    def __getitem__(self, number: int) -> Batch:
+        """The batch of a number."""
+        batch = self.batches[number]
+        with one_thread():
+            return demodulate(batch)
+
+
+def demodulate(batch: Batch) -> Batch:
+    """The batch with its phase in the coil maps, as the network of a scan gets it."""
+    start = batch.encoding.adjoint(batch.kspace) if batch.start is None else batch.start
+    phase = still_phase(start)
+    back = phase[:, None].conj()
+    held_back = batch.held_back and (batch.held_back[0], turned(batch.held_back[1], phase))
+    target = None if batch.target is None else batch.target * back
+    return replace(
+        batch, encoding=turned(batch.encoding, phase), target=target, start=start * back, held_back=held_back
+    )
+
+
 def at_scale(batch: Batch, rule: ScaleName) -> Batch:
     """A batch of brightness 1 at another scale, patch by patch."""
     if rule == "brightness":
@@ -123,7 +148,7 @@ def at_scale(batch: Batch, rule: ScaleName) -> Batch:
 
 
 def open_feed(recipe: Recipe, places: Places) -> Feed:
-    """Open what a recipe trains on; no array is read.
+    """Open what a recipe trains on, as its network is to see it; no array is read.
 
     Raises
     ------
@@ -134,6 +159,7 @@ def open_feed(recipe: Recipe, places: Places) -> Feed:
     """
     config = recipe.training
     start = load_method(recipe.start.method, recipe.start.settings) if recipe.start else None
+    shown = Demodulated if recipe.demodulate else lambda batches: batches
     if places.scans:
         if config.loss != "ssdu":
             hint = "--set training.loss=ssdu"
@@ -141,7 +167,7 @@ def open_feed(recipe: Recipe, places: Places) -> Feed:
         scans = open_scans(places.scans, IntakeConfig.parse(recipe.intake, where="intake"), recipe.scale)
         measured = ScanBatches(scans, config, (config.seed, 1), start=start)
         unseen_samples = replace(measured, seed=(config.seed, 2), validates=True)
-        return Feed(measured, lambda: _first(unseen_samples, config.n_validation), describe_scans(scans))
+        return Feed(shown(measured), lambda: _first(shown(unseen_samples), config.n_validation), describe_scans(scans))
     seen, unseen = (open_pool(config.data, places.cases, part, places.real) for part in PARTS)
     seeds = (config.seed, 1), (config.seed, 2)
     held_out = Prepared(Batches(unseen, config.data, 1, seeds[1], start), seeds[1], recipe.scale)
@@ -151,7 +177,7 @@ def open_feed(recipe: Recipe, places: Places) -> Feed:
         drawn = _kept(drawn, recipe, config.data.n_kept, places)
     batches = Prepared(drawn, seeds[0], recipe.scale, config.ssdu if is_ssdu else None, start)
     card = describe_pool(config.data, seen, unseen)
-    return Feed(batches, lambda: _first(held_out, config.n_validation), card)
+    return Feed(shown(batches), lambda: _first(shown(held_out), config.n_validation), card)
 
 
 def _kept(drawn: Dataset[Batch], recipe: Recipe, n_different: int, places: Places) -> KeptBatches:
