@@ -19,7 +19,7 @@ def still_phase(image: Tensor) -> Tensor:
 
 
 def turned(encoding: Encoding, phase: Tensor) -> Encoding:
-    """The operator of the image times ``phase.conj()``: its maps are multiplied by the phase; one coil has it as map."""
+    """The operator of the image times ``phase.conj()``: its maps times the phase; for one coil the phase is the map."""
     turned_map = phase.unsqueeze(-3)
     csm = turned_map if encoding.csm is None else encoding.csm * turned_map
     return Encoding(encoding.mask, csm, matrix=encoding.matrix, coils_at_once=encoding.coils_at_once)
