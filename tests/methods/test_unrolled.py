@@ -58,6 +58,27 @@ def test_the_scale_of_a_still_image_is_its_brightness():
     assert float(image_scale(image)) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("coils", [1, 2])
+def test_a_demodulated_network_sees_an_image_that_is_real_on_time_average(folder, coils):
+    seen = {}
+
+    class Spy(torch.nn.Module):
+        def forward(self, kspace, encoding, start=None):
+            seen["start"] = start
+            return 2 * start
+
+    data = _cine(coils)
+    data = data if coils > 1 else CineData(data.kspace, data.mask, None)
+    data = CineData(data.kspace, torch.ones_like(data.mask), data.csm)
+    method = build_unrolled(str(folder), ["demodulate=true"])
+    method.net = Spy()
+    image = method(data)
+    average = seen["start"].mean(1)
+    assert float(average.imag.abs().max()) < 1e-5 * float(average.abs().max())
+    expected = 2 * Encoding(data.mask, data.csm, matrix=data.matrix).adjoint(data.kspace)
+    assert relative_error(image, expected) < 1e-5
+
+
 def test_settings_and_ablation_reach_the_network(folder):
     data = _cine()
     full = build_unrolled(str(folder))(data)

@@ -151,3 +151,11 @@ def test_augmentation_keeps_maps_and_data_together(make, coils):
     for number in range(3):
         batch = batches[number]
         assert relative_error(batch.encoding.forward(batch.target), batch.kspace) < (1e-5 if coils == 1 else 0.25)
+
+
+def test_patterns_of_points_have_crops_of_their_own(make):
+    batches = make(size=1, n_frames=2, masks=["gaussian:3", "radial:6"], crops="40x12", crops_2d="24x24")
+    for number in range(12):
+        batch = batches[number]
+        is_pointwise = batch.encoding.mask.shape[-1] > 1
+        assert tuple(batch.target.shape[-2:]) == ((24, 24) if is_pointwise else (40, 12))

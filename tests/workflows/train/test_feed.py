@@ -40,3 +40,31 @@ def test_batches_move_whole(make_recipe, cases):
     tensors = (batch.kspace, batch.encoding.mask, batch.encoding.csm, batch.target, *batch.held_back[:1])
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert batch.held_back[1].mask.device.type == "meta"
+
+
+@pytest.mark.parametrize("loss", ["mse", "ssdu"])
+@pytest.mark.parametrize("coils", [1, 2])
+def test_a_demodulated_batch_is_real_on_time_average_and_measures_the_same(make_recipe, cases, coils, loss):
+    recipe = make_recipe(f"data.coils={coils}", f"loss={loss}")
+    plain = open_feed(recipe, Places(cases)).batches[0]
+    turned = open_feed(recipe.with_settings(["demodulate=true"]), Places(cases)).batches[0]
+    average = turned.start.mean(1)
+    assert float(average.imag.abs().max()) < 1e-5 * float(average.abs().max())
+    assert float(average.real.min()) > -1e-6
+    assert torch.equal(turned.kspace, plain.kspace)
+    for one, other in ((plain, turned), *([(plain.held_back, turned.held_back)] if loss == "ssdu" else [])):
+        first, second = (x[1] if isinstance(x, tuple) else x.encoding for x in (one, other))
+        assert torch.allclose(first.forward(plain.target), second.forward(turned.target), atol=1e-5)
+
+
+def test_kept_batches_are_shared_by_runs_of_the_same_data_alone(make_recipe, tmp_path):
+    settings = ("data.n_kept=2", "data.n_frames_of_kept=3")
+    first, again = (open_feed(make_recipe(*settings), Places(tmp_path)).batches for _ in range(2))
+    assert first[1].target.shape[1] == 3
+    assert torch.equal(first[1].kspace, again[1].kspace)
+    folders = list(tmp_path.glob("batches-*"))
+    assert len(folders) == 1
+    assert [path.name for path in folders[0].iterdir()] == ["1.safetensors"]
+    other = open_feed(make_recipe(*settings, "data.noise_free=0.5"), Places(tmp_path)).batches
+    assert other[0].target.shape[1] == 3
+    assert len(list(tmp_path.glob("batches-*"))) == 2

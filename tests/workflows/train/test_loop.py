@@ -175,3 +175,15 @@ def test_a_wrong_key_of_the_recipe_names_the_nearest(make_recipe):
     with pytest.raises(ConfigError, match="learning_rat") as error:
         make_recipe("learning_rat=1")
     assert "learning_rate" in error.value.hint
+
+
+def test_models_may_share_a_file_of_training(tmp_path, make_recipe):
+    recipe = make_recipe()
+    values = recipe.model_dump(mode="json")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(values["training"]))
+    (tmp_path / "model" / "model.yaml").write_text(yaml.safe_dump({**values, "training": "../training.yaml"}))
+    assert read_recipe(tmp_path / "model" / "model.yaml") == recipe
+    (tmp_path / "training.yaml").unlink()
+    with pytest.raises(ConfigError, match="cannot read the recipe"):
+        read_recipe(tmp_path / "model" / "model.yaml")
