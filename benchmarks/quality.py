@@ -9,8 +9,12 @@ noise are simulated. Interrupted, it goes on where it was; `report.html` in the 
 """
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
+
+from report import write_section
 
 from cinerecon.methods.table import METHODS
 from cinerecon.workflows.evaluate import Score, Table, evaluate, tables_of, write_results
@@ -21,8 +25,9 @@ HELD_OUT = ("sax_mid", "lax_4ch")
 PHANTOM_SEEDS = range(1, 41)
 """Training draws its phantoms from 1000 on."""
 SAMPLINGS = ("gaussian:8", "gaussian:10", "gaussian:12", "radial:16", "vds:10", "equispaced:8")
-CLASSICAL = ("zerofilled", "cgsense", "ktslr", "lps", "llr", "ttv")
+CLASSICAL = ("zerofilled", "cgsense", "ttv", "llr", "lps", "ktslr")
 SHOWN = ("psnr", "ssim", "nmse", "heart_psnr", "xt_ssim")
+PHANTOMS = "phantoms"
 
 
 def make_scans(folder: Path, real: Path | None, n_phantoms: int, noise: float) -> dict[str, list[Path]]:
@@ -33,9 +38,10 @@ def make_scans(folder: Path, real: Path | None, n_phantoms: int, noise: float) -
         for name in HELD_OUT if real else ():
             sizes = SimulateConfig(frames=25, ky=160, kx=192, coils=coils, noise=noise, seed=11)
             groups.setdefault(name, []).append(_make(folder / f"{name}_{coils}.h5", sizes, real / f"{name}.npz"))
-        for seed in list(PHANTOM_SEEDS)[:n_phantoms]:
-            sizes = SimulateConfig(frames=16, ky=128, kx=128, coils=coils, noise=noise, seed=seed)
-            groups.setdefault("phantoms", []).append(_make(folder / f"phantom{seed}_{coils}.h5", sizes, None))
+    for seed in list(PHANTOM_SEEDS)[:n_phantoms]:
+        for coils in (1, 8):
+            sizes = SimulateConfig(frames=16, ky=96, kx=96, coils=coils, noise=noise, seed=seed)
+            groups.setdefault(PHANTOMS, []).append(_make(folder / f"phantom{seed}_{coils}.h5", sizes, None))
     return groups
 
 
@@ -50,40 +56,94 @@ def trained() -> list[str]:
     return [entry.name for entry in list_models() if entry.kind == "deep" and entry.weights == "ours"]
 
 
+def judge(group: str, paths: list[Path], arguments: argparse.Namespace) -> list[Score]:
+    """The scores of a group: every method, every sampling, but that few phantoms may do after the first sampling."""
+    few = 2 * arguments.few if group == PHANTOMS and arguments.few else len(paths)
+    parts = [(paths, arguments.undersample[:1]), (paths[:few], arguments.undersample[1:])]
+    scores = [
+        score
+        for some, samplings in parts
+        if samplings
+        for score in evaluate(
+            some,
+            arguments.model,
+            samplings,
+            output=arguments.output,
+            workers=arguments.workers,
+            pictures=1 if group == PHANTOMS else 2,
+        )
+    ]
+    return scores if group == PHANTOMS else [replace(score, person="the volunteer") for score in scores]
+
+
+def compact(scores: Iterable[Score], methods: list[str], samplings: list[str], baseline: str) -> str:
+    """PSNR and SSIM of every method under every sampling, means over scans, the best of a column in bold."""
+    found: dict[tuple[str, str], list[Score]] = {}
+    for score in scores:
+        found.setdefault((score.method, score.sampling), []).append(score)
+    lines = ["| PSNR [dB] / SSIM | " + " | ".join(samplings) + " |", "|" + "---|" * (1 + len(samplings))]
+    psnr = {key: mean(score.psnr for score in members) for key, members in found.items()}
+    for method in methods:
+        cells = [f"`{method}`"]
+        for sampling in samplings:
+            ssim = mean(score.ssim for score in found[method, sampling])
+            best = max(psnr[other, sampling] for other in methods)
+            text = f"{psnr[method, sampling]:.2f} / {ssim:.3f}"
+            cells.append(f"**{text}**" if psnr[method, sampling] == best else text)
+        lines.append("| " + " | ".join(cells) + " |")
+    deep = [name for name in methods if METHODS[name].kind == "deep"] if baseline in methods else []
+    gains = {name: [psnr[name, s] - psnr[baseline, s] for s in samplings] for name in deep}
+    if gains:
+        each = ", ".join(f"{name} {mean(values):+.2f} ({min(values):+.2f})" for name, values in gains.items())
+        lines += ["", f"Over `{baseline}`, mean over the samplings (and the least) [dB]: {each}."]
+    return "\n".join(lines)
+
+
 def main() -> None:
+    arguments = read_arguments()
+    folder = arguments.output / f"scans_{arguments.noise:g}"
+    everything: list[Score] = []
+    tables: list[Table] = []
+    page: list[str] = []
+    baseline = arguments.baseline if arguments.baseline in arguments.model else None
+    for group, paths in make_scans(folder, arguments.real, arguments.phantoms, arguments.noise).items():
+        scores = judge(group, paths, arguments)
+        everything += scores
+        tables += [replace(table, caption=f"{group}: {table.caption}") for table in tables_of(scores, baseline, SHOWN)]
+        for n_coils in sorted({score.n_coils for score in scores}):
+            some = [score for score in scores if score.n_coils == n_coils]
+            counts = {s: len({score.scan for score in some if score.sampling == s}) for s in arguments.undersample}
+            told = (
+                ", ".join(f"{n} under {sampling}" for sampling, n in counts.items())
+                if group == PHANTOMS
+                else "held out"
+            )
+            heading = f"**{group}, {n_coils} coil{'s' if n_coils > 1 else ''}** ({told})"
+            table = compact(some, arguments.model, arguments.undersample, arguments.baseline)
+            page.append(f"{heading}\n\n{table}")
+            print(page[-1], flush=True)
+    if arguments.write:
+        write_section("quality", "\n\n".join(page))
+    for path in write_results(everything, arguments.output, baseline=baseline, extra_tables=tables):
+        print(f"wrote {path}")
+
+
+def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", type=Path, help="folder of magnitude cines, sax_mid.npz and lax_4ch.npz among them")
     parser.add_argument("--phantoms", type=int, default=len(PHANTOM_SEEDS))
+    parser.add_argument("--few", type=int, help="phantoms that samplings after the first are tried on; default: all")
     parser.add_argument("--noise", type=float, default=0.01, help="noise of a sample over the image's maximum")
     parser.add_argument("--model", action="append", help="default: classical methods, and networks that have weights")
     parser.add_argument("--undersample", action="append", help=f"default: {' '.join(SAMPLINGS)}")
     parser.add_argument("--baseline", default="ktslr")
     parser.add_argument("--workers", type=int, default=1, help="0: as many as there are cores and memory for")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/quality"))
     arguments = parser.parse_args()
-    models = arguments.model or [*(name for name in CLASSICAL if name in METHODS), *trained()]
-    folder = arguments.output / f"scans_{arguments.noise:g}"
-    everything: list[Score] = []
-    tables: list[Table] = []
-    baseline = arguments.baseline if arguments.baseline in models else None
-    for group, paths in make_scans(folder, arguments.real, arguments.phantoms, arguments.noise).items():
-        scores = evaluate(
-            paths,
-            models,
-            arguments.undersample or SAMPLINGS,
-            output=arguments.output,
-            workers=arguments.workers,
-            pictures=2 if group != "phantoms" else 1,
-        )
-        if group != "phantoms":
-            scores = [replace(score, person="the volunteer") for score in scores]
-        everything += scores
-        for table in tables_of(scores, baseline, SHOWN):
-            tables.append(replace(table, caption=f"{group}: {table.caption}"))
-            print(replace(tables[-1], notes=()).as_markdown(), flush=True)
-    print("\n".join(tables[-1].notes))
-    for path in write_results(everything, arguments.output, baseline=baseline, extra_tables=tables):
-        print(f"wrote {path}")
+    arguments.model = arguments.model or [*(name for name in CLASSICAL if name in METHODS), *trained()]
+    arguments.undersample = arguments.undersample or list(SAMPLINGS)
+    return arguments
 
 
 if __name__ == "__main__":

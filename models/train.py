@@ -2,21 +2,18 @@
 
     python models/train.py --real FOLDER -o runs/shipped              # what models/ holds
     python models/train.py --real FOLDER -o runs/ablations --ablations
-    python models/train.py --real FOLDER -o runs/shipped --ship       # copies what is trained into models/
 
 Networks that are trained already are left alone, interrupted ones go on where they were. `--jobs 2` trains two at the
-same time on half of the cores each. Batches are drawn once, in the first run, and are the same for all.
+same time on half of the cores each. Batches are drawn once, in the first run, and are the same for all. `models/ship.py`
+then puts the weights beside their recipes.
 """
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import yaml
 
 MODELS = Path(__file__).parent
 NETWORKS = (
@@ -54,16 +51,6 @@ def train(name: str, arguments: argparse.Namespace) -> None:
     print(f"{name}: {(run / 'log.csv').read_text().splitlines()[-1]}", flush=True)
 
 
-def ship(name: str, arguments: argparse.Namespace) -> None:
-    """Copy weights into models/, if they belong to the recipe that stands there."""
-    run, model = arguments.output / name, MODELS / name
-    trained, wanted = (yaml.safe_load((folder / "model.yaml").read_text()) for folder in (run, model))
-    if any(trained[key] != wanted.get(key) for key in ("network", "architecture")):
-        raise SystemExit(f"{run} is not what {model}/model.yaml says")
-    shutil.copyfile(run / "weights.safetensors", model / "weights.safetensors")
-    print(f"{model}/weights.safetensors")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="name", help="default: all")
@@ -73,14 +60,9 @@ def main() -> None:
     parser.add_argument("--ablations", action="store_true", help="train the variants instead")
     parser.add_argument("--jobs", type=int, default=1, help="networks at the same time")
     parser.add_argument("--set", action="append", default=[], help="setting for all, e.g. training.n_steps=50000")
-    parser.add_argument("--ship", action="store_true", help="train nothing, copy the weights into models/")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     names = arguments.names or list(ABLATIONS if arguments.ablations else NETWORKS)
-    if arguments.ship:
-        for name in names:
-            ship(name, arguments)
-        return
     with ThreadPoolExecutor(arguments.jobs) as pool:
         list(pool.map(lambda name: train(name, arguments), names))
 

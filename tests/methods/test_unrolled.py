@@ -52,6 +52,18 @@ def test_batched_equals_looped_and_the_input_is_left_alone(folder):
     assert relative_error(batched[1, 0], one) < 1e-5
 
 
+@pytest.mark.parametrize("demodulate", ["true", "false"])
+def test_coils_in_parts_give_the_same_image(folder, demodulate, monkeypatch):
+    data, expected = _cine(coils=5), build_unrolled(str(folder), [f"demodulate={demodulate}"])(_cine(coils=5))
+    method = build_unrolled(str(folder), [f"demodulate={demodulate}", "coils_at_once=2"])
+    sizes, transform = set(), torch.fft.fftn
+    monkeypatch.setattr(
+        torch.fft, "fftn", lambda x, *args, **kwargs: sizes.add(x.shape[-3]) or transform(x, *args, **kwargs)
+    )
+    assert relative_error(method(data), expected) < 1e-5
+    assert sizes == {1, 2}
+
+
 def test_the_scale_of_a_still_image_is_its_brightness():
     image = torch.ones(3, 20, 20, dtype=torch.complex64)
     image[:, 0, 0] = 1000  # a hot pixel does not count

@@ -55,7 +55,7 @@ class Unrolled:
         if self.start:
             start = self.start(data, lambda done, total: progress(done, total + 1))[None] / scale
         csm = None if data.csm is None else data.csm[None]
-        encoding = Encoding(data.mask[None], csm, matrix=data.matrix)
+        encoding = Encoding(data.mask[None], csm, matrix=data.matrix, coils_at_once=self.config.coils_at_once)
         kspace = data.kspace[None] / scale
         if not self.config.demodulate:
             return self.net(kspace, encoding, start=start)[0] * scale

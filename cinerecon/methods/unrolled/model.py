@@ -42,6 +42,9 @@ class ModelConfig(Config):
     scale: ScaleName = Field("brightness", description="what data are divided by, as in training")
     start: StartConfig | None = Field(None, description="makes the first image; without it, it is zero-filled")
     demodulate: bool = Field(False, description="turn each voxel so that the first image is real on time average")
+    coils_at_once: int | None = Field(
+        None, ge=1, description="coils transformed together in reconstruction; fewer take less memory; default all"
+    )
     intake: dict[str, Any] = Field(default_factory=dict, description="how raw data are prepared, as in training")
     training: Any = Field(None, description="how it was trained")
     zeroed: tuple[str, ...] = Field((), description="ablation: parameters set to zero, by the last part of their name")
