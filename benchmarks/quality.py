@@ -99,6 +99,22 @@ def compact(scores: Iterable[Score], methods: list[str], samplings: list[str], b
     return "\n".join(lines)
 
 
+def in_short(scores: list[Score], methods: list[str], sampling: str) -> str:
+    """PSNR and SSIM of every method under one sampling, a column for each group and count of coils."""
+    found: dict[tuple[str, str], list[Score]] = {}
+    for score in scores:
+        if score.sampling == sampling:
+            name = PHANTOMS if score.scan.startswith("phantom") else score.scan.rpartition("_")[0]
+            found.setdefault((score.method, f"{name}, {score.n_coils}"), []).append(score)
+    columns = list(dict.fromkeys(column for _, column in found))
+    lines = [f"| PSNR [dB] / SSIM | {' | '.join(columns)} |", "|" + "---|" * (1 + len(columns))]
+    for method in methods:
+        members = [found[method, column] for column in columns]
+        cells = [f"{mean(s.psnr for s in some):.2f} / {mean(s.ssim for s in some):.3f}" for some in members]
+        lines.append(f"| `{method}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     arguments = read_arguments()
     folder = arguments.output / f"scans_{arguments.noise:g}"
@@ -124,6 +140,8 @@ def main() -> None:
             print(page[-1], flush=True)
     if arguments.write:
         write_section("quality", "\n\n".join(page))
+        short = in_short(everything, arguments.model, arguments.undersample[0])
+        write_section("quality", short, Path(__file__).parents[1] / "README.md")
     for path in write_results(everything, arguments.output, baseline=baseline, extra_tables=tables):
         print(f"wrote {path}")
 
@@ -138,7 +156,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--undersample", action="append", help=f"default: {' '.join(SAMPLINGS)}")
     parser.add_argument("--baseline", default="ktslr")
     parser.add_argument("--workers", type=int, default=1, help="0: as many as there are cores and memory for")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
+    parser.add_argument(
+        "--write", action="store_true", help="put the tables into docs/benchmarks.md, the first into README.md"
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path("results/quality"))
     arguments = parser.parse_args()
     arguments.model = arguments.model or [*(name for name in CLASSICAL if name in METHODS), *trained()]

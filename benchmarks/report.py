@@ -105,10 +105,10 @@ def unique(items: Iterable) -> list:
     return list(dict.fromkeys(items))
 
 
-def write_section(name: str, text: str) -> None:
+def write_section(name: str, text: str, page: Path = PAGE) -> None:
     """Replace what stands between the two marks of a section."""
-    before, start, rest = PAGE.read_text().partition(f"<!-- begin {name} -->\n")
+    before, start, rest = page.read_text().partition(f"<!-- begin {name} -->\n")
     _, end, after = rest.partition(f"<!-- end {name} -->")
     if not start or not end:
-        raise SystemExit(f"{PAGE} has no section '{name}'")
-    PAGE.write_text(f"{before}{start}\n{text}\n\n{end}{after}")
+        raise SystemExit(f"{page} has no section '{name}'")
+    page.write_text(f"{before}{start}\n{text}\n\n{end}{after}")

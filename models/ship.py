@@ -100,12 +100,12 @@ def describe(name: str, run: Path, n_numbers: int, checksum: str, reached: Reach
         f"| checksum (SHA-256) | `{checksum}` |\n"
         f"| checksum of the data | `{about['data_sha256']}` |",
         "## How it was trained",
-        "As all networks here, see [TRAINING.md](../TRAINING.md): on six magnitude cines of one volunteer and 60 phantoms, "
-        "with simulated phase, coils and noise.",
-        f"{log[-1]['step']} steps of one patch in {float(log[-1]['seconds']) / 60:.0f} minutes, on one core of a shared "
-        f"machine of two (x86-64, torch {about['torch']}). Shipped are the averaged weights of step {best['step']}, the "
-        f"best on twelve patches of phantoms that training never saw: {float(best['validation_db']):.2f} dB there, where "
-        f"the first image alone has {FIRST_IMAGE_DB} dB.",
+        "As all networks here, see [TRAINING.md](../TRAINING.md): on six magnitude cines of one volunteer and 60 "
+        "phantoms, with simulated phase, coils and noise.",
+        f"{log[-1]['step']} steps of one patch in {float(log[-1]['seconds']) / 60:.0f} minutes, on one core of a "
+        f"shared machine of two (x86-64, torch {about['torch']}). Shipped are the averaged weights of step "
+        f"{best['step']}, the best on twelve patches of phantoms that training never saw: "
+        f"{float(best['validation_db']):.2f} dB there, where the first image alone has {FIRST_IMAGE_DB} dB.",
         "## What it reaches",
         table(name, reached) or "Not measured yet.",
     ]

@@ -4,8 +4,8 @@
     python models/train.py --real FOLDER -o runs/ablations --ablations
 
 Networks that are trained already are left alone, interrupted ones go on where they were. `--jobs 2` trains two at the
-same time on half of the cores each. Batches are drawn once, in the first run, and are the same for all. `models/ship.py`
-then puts the weights beside their recipes.
+same time on half of the cores each. Batches are drawn once, in the first run, and are the same for all. `ship.py` then
+puts the weights beside their recipes.
 """
 
 import argparse
