@@ -35,21 +35,21 @@ class Row:
 
 def describe_results(rows: list[Row]) -> str:
     """Means over anatomies for each way of measuring, then PSNR of each case, then k-t SLR against BART."""
-    parts = [machine(), "Means over the cases:", table_of_means(rows)]
+    parts = [machine(), "Means over the cases, which are not as many for all methods:", table_of_means(rows)]
     parts += ["PSNR [dB] of each case:", table_of_cases(rows), *comparison(rows, RIVAL, "wall_s")]
     return "\n\n".join(parts)
 
 
 def table_of_means(rows: list[Row]) -> str:
-    lines = ["| coils | sampling | method | PSNR [dB] | SSIM | wall [s] | CPU [s] | memory [MB] | floor [s] |"]
-    lines.append("|" + "---|" * 9)
+    lines = ["| coils | sampling | method | cases | PSNR [dB] | SSIM | wall [s] | CPU [s] | memory [MB] | floor [s] |"]
+    lines.append("|" + "---|" * 10)
     for n_coils, sampling, method in unique((row.n_coils, row.sampling, row.method) for row in rows):
         group = [row for row in rows if (row.n_coils, row.sampling, row.method) == (n_coils, sampling, method)]
         psnr, ssim = mean(row.psnr for row in group), mean(row.ssim for row in group)
         wall, cpu = mean(row.usage.wall_s for row in group), mean(row.usage.cpu_s for row in group)
         memory, floor = max(row.usage.memory_mb for row in group), mean(row.usage.floor_s for row in group)
         numbers = f"{psnr:.2f} | {ssim:.4f} | {wall:.2f} | {cpu:.2f} | {memory:.0f} | {f'{floor:.2f}' if floor else ''}"
-        lines.append(f"| {n_coils} | {sampling} | {method} | {numbers} |")
+        lines.append(f"| {n_coils} | {sampling} | {method} | {len(group)} | {numbers} |")
     return "\n".join(lines)
 
 
