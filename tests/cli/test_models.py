@@ -32,7 +32,7 @@ def test_the_table_tells_of_each_method_and_its_weights(monkeypatch, capsys):
     rows = {line.split()[0]: line.split() for line in lines[1:] if not line.startswith(" ")}
     assert list(rows) == list(METHODS)
     assert rows["ktslr"][1:] == ["classical"]
-    assert rows["slrnet"][1:] == ["deep", "ours", "117,524", "Apache-2.0"]
+    assert rows["slrnet"][1:] == ["deep", "ours", "88,143", "Apache-2.0"]
     assert rows["jotlasnet"][1:] == ["deep", "none", "708,045"]
     assert any(line.startswith("    trained on: 6 magnitude cines") for line in lines)
     assert any(line.startswith("    reports: 35.7 dB") for line in lines)
