@@ -22,7 +22,7 @@ N_LOOKED_AT = 8
 def describe_pool(config: DataConfig, seen: Pool, unseen: Pool) -> Card:
     """What cases, patches and masks tell; each mask is drawn once for it, at every size of the crops."""
     shapes = [group.shape for group in seen.groups]
-    crops = [parse_crop(text) for text in config.crops]
+    crops = [parse_crop(text) for text in (*config.crops, *(config.crops_2d or ()))]
     sizes = sorted({(y or shape[2], x or shape[3]) for y, x in crops for shape in shapes})
     n_frames = config.n_frames or SOME_FRAMES
     drawn = [parse_sampling(text).draw(n_frames, *size, 0) for text in config.masks for size in sizes]
