@@ -1,6 +1,7 @@
 """``cinerecon models`` and ``models import``: what they print, and that an imported model reconstructs."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from published_form import BY_TITLE, small_network, write_published
 
 from cinerecon.cli.main import main
+from cinerecon.methods.base import models_folder
 from cinerecon.methods.table import METHODS
 from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
 
@@ -74,7 +76,10 @@ def test_json_is_for_programs(monkeypatch, capsys, checkpoint):
 
 def test_a_network_without_weights_is_refused_with_a_way_on(monkeypatch, capsys, tmp_path):
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=4, ky=32, kx=32, coils=1))
-    assert call(monkeypatch, "recon", tmp_path / "scan.h5", "--model", "jotlasnet") == 2
+    shutil.copytree(
+        models_folder() / "jotlasnet", tmp_path / "jotlasnet", ignore=shutil.ignore_patterns("*.safetensors")
+    )
+    assert call(monkeypatch, "recon", tmp_path / "scan.h5", "--model", tmp_path / "jotlasnet") == 2
     error = capsys.readouterr().err
     assert "there are no weights for jotlasnet yet" in error
     assert "cinerecon models import" in error

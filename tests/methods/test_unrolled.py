@@ -180,9 +180,12 @@ def test_imported_models_go_by_their_name(folder, imported_models):
     assert "did you mean 'mine'" in error.value.hint
 
 
-def test_a_network_without_weights_says_how_to_get_some(folder, imported_models):
+def test_a_network_without_weights_says_how_to_get_some(tmp_path, imported_models):
+    bare = tmp_path / "jotlasnet"
+    bare.mkdir()
+    (bare / "model.yaml").write_text("network: jotlasnet\n")
     with pytest.raises(WeightsError, match="there are no weights for jotlasnet yet") as error:
-        load_method("jotlasnet")
+        load_method(str(bare))
     assert "cinerecon models import" in error.value.hint
     assert "cinerecon train" in error.value.hint
     imported_models.mkdir()
@@ -190,7 +193,7 @@ def test_a_network_without_weights_says_how_to_get_some(folder, imported_models)
     net = networks.build(config.network, config.architecture)
     write_model(imported_models / "theirs.safetensors", net.state_dict(), config)
     with pytest.raises(WeightsError, match="no weights for jotlasnet") as error:
-        load_method("jotlasnet")
+        load_method(str(bare))
     assert "--model theirs" in error.value.hint
 
 
