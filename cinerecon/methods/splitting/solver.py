@@ -13,6 +13,7 @@ costs of all tilings, of which the record holds one: it falls, then wavers by a 
 around their mean. That mean is the image; its changes end between 1e-3 and 6e-3, and `n_iterations` ends the run.
 """
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import torch
@@ -60,16 +61,16 @@ class Term(Protocol):
         ...
 
 
-class Penalised:
+class Penalised(ABC):
     """A method that minimises data misfit and penalties, one cine after the other, on the device of the data."""
 
     def __init__(self, config: SolverConfig) -> None:
         self.config = config
         self.convergence: Convergence | None = None
 
+    @abstractmethod
     def terms(self) -> list[Term]:
         """The penalties, for images of peak 1."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
