@@ -1,6 +1,7 @@
 """Train all networks alike, and the variants that the ablations compare, each by its ``model.yaml``.
 
-    python models/train.py --real FOLDER -o runs/shipped              # what models/ holds
+    python models/train.py --real FOLDER -o runs/first
+    python models/train.py --real FOLDER -o runs/shipped --second runs/first   # what models/ holds
     python models/train.py --real FOLDER -o runs/ablations --ablations
 
 Networks that are trained already are left alone, interrupted ones go on where they were. `--jobs 2` trains two at the
@@ -15,7 +16,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import yaml
+
 MODELS = Path(__file__).parent
+SECOND = MODELS / "training-2.yaml"
 NETWORKS = (
     *("slrnet", "istanet", "istanet-lr", "dccnn", "dccnn-lr", "crnn", "crnn-lr"),
     *("lsnet", "t2lrnet", "jotlasnet", "passnet"),
@@ -36,19 +40,29 @@ ABLATIONS = {
 def train(name: str, arguments: argparse.Namespace) -> None:
     """Train one network, or go on with it."""
     model, settings = ABLATIONS.get(name, (name, ()))
-    run = arguments.output / name
-    command = [sys.executable, "-m", "cinerecon.cli.main", "train", str(MODELS / model / "model.yaml"), "-o", str(run)]
+    run, recipe = arguments.output / name, MODELS / model / "model.yaml"
+    if arguments.second:
+        recipe = with_training(recipe, SECOND, arguments.output / f"{name}.yaml")
+    command = [sys.executable, "-m", "cinerecon.cli.main", "train", str(recipe), "-o", str(run)]
     command += ["--real", str(arguments.real), "--cases", str(arguments.cases)]
     command += [part for setting in (*settings, *arguments.set) for part in ("--set", setting)]
     if (run / "last.pt").exists():
         if (run / "done").exists():
             return
         command.append("--resume")
+    elif arguments.second:
+        command += ["--weights", str(arguments.second / name)]
     threads = str(max(1, (os.cpu_count() or 1) // arguments.jobs))
     with (arguments.output / f"{name}.log").open("a") as log:
         subprocess.run(command, check=True, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": threads})
     (run / "done").touch()
     print(f"{name}: {(run / 'log.csv').read_text().splitlines()[-1]}", flush=True)
+
+
+def with_training(recipe: Path, training: Path, path: Path) -> Path:
+    """Write a recipe with another training; where it was written."""
+    path.write_text(yaml.safe_dump({**yaml.safe_load(recipe.read_text()), "training": str(training.resolve())}))
+    return path
 
 
 def main() -> None:
@@ -58,6 +72,7 @@ def main() -> None:
     parser.add_argument("--cases", type=Path, default=Path("runs/cases"), help="where simulated cines are kept")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of run folders")
     parser.add_argument("--ablations", action="store_true", help="train the variants instead")
+    parser.add_argument("--second", type=Path, metavar="FOLDER", help="the second stage, from the runs of the first")
     parser.add_argument("--jobs", type=int, default=1, help="networks at the same time")
     parser.add_argument("--set", action="append", default=[], help="setting for all, e.g. training.n_steps=50000")
     arguments = parser.parse_args()

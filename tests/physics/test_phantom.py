@@ -8,9 +8,9 @@ from helpers import relative_error
 from cinerecon.physics.phantom import (
     PhantomConfig,
     draw_coil_maps,
-    draw_magnitude,
     draw_phantom,
     draw_phase,
+    draw_signal,
     draw_slice,
 )
 from cinerecon.physics.phantom.fields import Texture, ellipsoid, smooth_field
@@ -36,8 +36,15 @@ def test_largest_magnitude_is_one(cine):
     assert cine.abs().max() == pytest.approx(1, abs=1e-5)
 
 
-def test_magnitude_is_that_of_the_phantom(cine):
-    torch.testing.assert_close(draw_magnitude(3, SMALL), cine.abs(), atol=1e-5, rtol=0)
+def test_signal_is_the_phantom_without_its_phase(cine):
+    torch.testing.assert_close(draw_signal(3, SMALL).abs(), cine.abs(), atol=1e-5, rtol=0)
+
+
+def test_fat_is_opposed_in_some_phantoms():
+    """In 0.6 of the bodies, and half of the phantoms keep the sign."""
+    small = PhantomConfig(n_frames=1, matrix=(32, 32))
+    opposed = sum(bool((draw_signal(seed, small) < -0.1).any()) for seed in range(40))
+    assert 4 <= opposed <= 20
 
 
 def test_noise_has_the_stated_level(cine):
@@ -61,7 +68,7 @@ def test_blood_pool_shrinks_in_systole(seed):
 
 
 def test_motion_is_in_the_heart_not_everywhere():
-    magnitude = draw_magnitude(5, PhantomConfig(n_frames=8, matrix=(64, 64), view="short", position=0.5))
+    magnitude = draw_signal(5, PhantomConfig(n_frames=8, matrix=(64, 64), view="short", position=0.5)).abs()
     change = magnitude.std(0)
     assert change.max() > 0.15
     assert change.median() < 0.03

@@ -75,8 +75,7 @@ def draw_slice(seed: int, config: PhantomConfig | None = None, offset_mm: float 
     config = config or PhantomConfig()
     rng = np.random.default_rng([seed, 1])
     signal, plane = _draw_signal(seed, config, offset_mm)
-    if rng.random() < 0.5:
-        signal = signal.abs()
+    signal = _perhaps_in_phase(signal, rng)
     image = torch.polar(torch.ones_like(signal), draw_phase(rng, config.n_frames, config.matrix)) * signal
     if config.noise:
         noise = rng.standard_normal((2, *image.shape), dtype=np.float32) / math.sqrt(2)
@@ -84,9 +83,19 @@ def draw_slice(seed: int, config: PhantomConfig | None = None, offset_mm: float 
     return image / image.abs().max(), plane
 
 
-def draw_magnitude(seed: int, config: PhantomConfig | None = None) -> Tensor:
-    """The magnitude of `draw_phantom` without its noise, ``(frames, y, x)`` float32, largest value 1."""
-    return _draw_signal(seed, config or PhantomConfig())[0].abs()
+def draw_signal(seed: int, config: PhantomConfig | None = None) -> Tensor:
+    """The cine of `draw_phantom` before its phase and noise.
+
+    Returns
+    -------
+        ``(frames, y, x)`` float32, largest magnitude 1; below zero where fat is opposed to water.
+    """
+    return _perhaps_in_phase(_draw_signal(seed, config or PhantomConfig())[0], np.random.default_rng([seed, 1]))
+
+
+def _perhaps_in_phase(signal: Tensor, rng: np.random.Generator) -> Tensor:
+    """The signal, or in half of the cases its magnitude: fat then turns with water."""
+    return signal.abs() if rng.random() < 0.5 else signal
 
 
 @dataclass(frozen=True)

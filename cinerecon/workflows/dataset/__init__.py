@@ -4,8 +4,10 @@ from cinerecon.workflows.dataset.batch import Batch, Batches, choose, draw_batch
 from cinerecon.workflows.dataset.config import DataConfig, PhantomSource, PreparedSource, SeriesSource, parse_crop
 from cinerecon.workflows.dataset.kept import KeptBatches, name_of
 from cinerecon.workflows.dataset.pool import PARTS, Pool, open_pool
+from cinerecon.workflows.dataset.simulated import EDITION
 
 __all__ = [
+    "EDITION",
     "PARTS",
     "Batch",
     "Batches",

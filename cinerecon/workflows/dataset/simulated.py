@@ -1,4 +1,4 @@
-"""Cases made of a magnitude: a phantom, or a measured cine; phase, coils and their estimate are simulated."""
+"""Cases made of a phantom, or of a measured magnitude; phase, coils and their estimate are simulated."""
 
 import hashlib
 import json
@@ -17,13 +17,15 @@ from cinerecon.data.magnitude import open_archive
 from cinerecon.methods.unrolled import image_scale
 from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.operators import Encoding
-from cinerecon.physics.phantom import PhantomConfig, draw_coil_maps, draw_magnitude, draw_phase
+from cinerecon.physics.phantom import PhantomConfig, draw_coil_maps, draw_phase, draw_signal
 from cinerecon.physics.sampling import parse_mask
 from cinerecon.workflows.dataset.case import Shape, SimulatedArrays, SimulatedCase
 from cinerecon.workflows.dataset.config import PhantomSource, SeriesSource, SimulatedSource
 
-EDITION = 1
+EDITION = 2
 """Counted up when cases are drawn in another way, so that older files are not taken for them."""
+OPPOSED = 0.3
+"""Share of measured series whose bright tissue is given the opposite sign; of the phantoms it is as large."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +91,15 @@ def _folder(cache: Path, name: str, source: SimulatedSource, free: set[str]) -> 
 
 def _draw_phantom(source: PhantomSource, number: int) -> SimulatedArrays:
     rng = np.random.default_rng([source.seed, 0, number])
-    magnitude = draw_magnitude(int(rng.integers(2**31)), PhantomConfig(matrix=source.matrix))
-    return _simulate(magnitude, source, rng)
+    return _simulate(draw_signal(int(rng.integers(2**31)), PhantomConfig(matrix=source.matrix)), source, rng)
 
 
 def _draw_variant(path: Path, source: SeriesSource, number: int) -> SimulatedArrays:
     name = int.from_bytes(hashlib.sha256(path.stem.encode()).digest()[:4], "little")
     rng = np.random.default_rng([source.seed, 1, name, number])
     magnitude = torch.from_numpy(open_archive(path).read_slice(0)[0])
-    return _simulate(_vary(magnitude, source.matrix, rng), source, rng)
+    varied = _vary(magnitude, source.matrix, rng)
+    return _simulate(opposed(varied, rng) if rng.random() < OPPOSED else varied, source, rng)
 
 
 def _vary(magnitude: Tensor, matrix: tuple[int, int], rng: Generator) -> Tensor:
@@ -117,16 +119,27 @@ def _vary(magnitude: Tensor, matrix: tuple[int, int], rng: Generator) -> Tensor:
     return varied.flip(-1) if rng.random() < 0.5 else varied
 
 
-def _simulate(magnitude: Tensor, source: SimulatedSource, rng: Generator) -> SimulatedArrays:
+def opposed(magnitude: Tensor, rng: Generator) -> Tensor:
+    """Turn the sign of what is bright, with dark lines around it, as fat's is turned in balanced SSFP.
+
+    What is fat, a magnitude does not tell; what matters is that the sign changes at borders that move with the heart.
+    """
+    level = rng.uniform(0.3, 0.8) * float(image_scale(magnitude))
+    above = functional.avg_pool2d(magnitude[None], 3, stride=1, padding=1)[0] - level
+    return -magnitude * torch.tanh(above / (0.15 * level))
+
+
+def _simulate(signal: Tensor, source: SimulatedSource, rng: Generator) -> SimulatedArrays:
     """Add phase and coils, and estimate the coil maps as an undersampled scan would have to."""
-    image = torch.polar(magnitude, draw_phase(rng, len(magnitude), source.matrix))
+    phase = draw_phase(rng, len(signal), source.matrix)
+    image = torch.polar(torch.ones_like(phase), phase) * signal
     image = image / image_scale(image)
     csm = draw_coil_maps(rng, source.n_coils, source.matrix)
     mask = parse_mask(source.mask).draw(len(image), *source.matrix, seed=rng)
     noise = 10 ** rng.uniform(-3.5, -1.3) * white_noise(rng, (len(image), *csm.shape))
     kspace = Encoding(mask, csm).forward(image) + noise * mask
     estimated = estimate_csm(kspace, mask)
-    return SimulatedArrays(image, csm, csm if estimated is None else estimated)
+    return SimulatedArrays(image, csm, csm.clone() if estimated is None else estimated)
 
 
 def white_noise(rng: Generator, shape: tuple[int, ...]) -> Tensor:

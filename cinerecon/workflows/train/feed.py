@@ -17,6 +17,7 @@ from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import load_method
 from cinerecon.methods.unrolled import Card, ScaleName, scale_of, still_phase, turned
 from cinerecon.workflows.dataset import (
+    EDITION,
     PARTS,
     Batch,
     Batches,
@@ -121,7 +122,7 @@ class Demodulated(Dataset[Batch]):
 
 def demodulate(batch: Batch) -> Batch:
     """The batch with its phase in the coil maps, as the network of a scan gets it."""
-    start = batch.encoding.adjoint(batch.kspace) if batch.start is None else batch.start
+    start = first_image(batch)
     phase = still_phase(start)
     back = phase[:, None].conj()
     held_back = batch.held_back and (batch.held_back[0], turned(batch.held_back[1], phase))
@@ -129,6 +130,11 @@ def demodulate(batch: Batch) -> Batch:
     return replace(
         batch, encoding=turned(batch.encoding, phase), target=target, start=start * back, held_back=held_back
     )
+
+
+def first_image(batch: Batch) -> Tensor:
+    """What a network begins with: the first image of the batch, or the zero-filled one."""
+    return batch.encoding.adjoint(batch.kspace) if batch.start is None else batch.start
 
 
 def at_scale(batch: Batch, rule: ScaleName) -> Batch:
@@ -185,7 +191,7 @@ def _kept(drawn: Dataset[Batch], recipe: Recipe, n_different: int, places: Place
     config = recipe.training
     first = "" if recipe.start is None or config.loss == "ssdu" else recipe.start.model_dump_json()
     data = list_data(config.data, places.real) + config.data.model_dump_json(exclude={"n_kept", "n_frames_of_kept"})
-    name = name_of(version("cinerecon"), data, first, f"{config.batch_size} {config.seed}")
+    name = name_of(version("cinerecon"), str(EDITION), data, first, f"{config.batch_size} {config.seed}")
     folder, seed = places.cases / name, (config.seed, 3)
     return KeptBatches(drawn, n_different, folder, config.data.n_frames_of_kept, seed)
 
@@ -201,16 +207,16 @@ def reconstruct(net: nn.Module, batch: Batch) -> Tensor:
     return image
 
 
-def validate(net: nn.Module, batches: Sequence[Batch]) -> float:
+def validate(net: nn.Module | None, batches: Sequence[Batch]) -> float:
     """Mean over patches [dB]: PSNR, peak from the target; without truth, samples held back over what of them is missed.
 
-    The more the better, either way.
+    The more the better, either way. Without a network it is that of the first images.
     """
     return sum(_decibels(net, batch) for batch in batches) / len(batches)
 
 
-def _decibels(net: nn.Module, batch: Batch) -> float:
-    image = reconstruct(net, batch)
+def _decibels(net: nn.Module | None, batch: Batch) -> float:
+    image = first_image(batch) if net is None else reconstruct(net, batch)
     if batch.target is not None:
         power, error = batch.target.abs().max() ** 2, (image - batch.target).abs().square().mean()
     else:

@@ -99,7 +99,7 @@ class RunFolder:
     def save(self, state: State, recipe: Recipe, card: Card, n_shares: int) -> None:
         """Write the state, and the averaged weights with recipe and card; the best ones are kept apart."""
         step = state.log[-1]
-        reached = {"validation_db": round(step.validation, 3), "step": float(step.number)}
+        reached = {**card.metrics, "validation_db": round(step.validation, 3), "step": float(step.number)}
         reports = f"{step.validation:.2f} dB on the validation after {step.number} steps"
         told = card.model_copy(update={"reports": reports, "metrics": reached})
         model = recipe.model_copy(update={"card": told})

@@ -104,8 +104,9 @@ def train(
             return
         told = {"licence": config.licence, "data_sha256": hash_data(data)}
         told |= {"source": f"fine-tuned from {weights.parent.name}/{weights.name}"} if weights else {}
-        card = feed.card.model_copy(update=told)
         validation = [batch.to(team.device) for batch in feed.draw_validation()]
+        told |= {"metrics": {"first_image_db": round(validate(None, validation), 3)}}
+        card = feed.card.model_copy(update=told)
         board = Board(run / "tensorboard", state.done) if tensorboard else None
         keeper = Keeper(folder, recipe, card, validation, n_shares, board, report)
         take_steps(state, batches, config, team, deadline, keeper)

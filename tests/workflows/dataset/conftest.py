@@ -44,12 +44,12 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def write_series():
-    """Writes a measured series of four noisy frames as a NumPy archive."""
+    """Writes a measured series of four frames, noise if none are given, as a NumPy archive."""
 
-    def write(path, seed=0):
+    def write(path, seed=0, magnitude=None):
         np.savez(
             path,
-            magnitude=np.random.default_rng(seed).integers(1, 99, (4, 40, 60)),
+            magnitude=np.random.default_rng(seed).integers(1, 99, (4, 40, 60)) if magnitude is None else magnitude,
             trigger_time_ms=np.arange(4) * 30.0,
             pixel_spacing_mm=[1.5, 1.5],
             slice_thickness_mm=8.0,

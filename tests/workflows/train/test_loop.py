@@ -110,12 +110,12 @@ def test_a_run_that_is_out_of_time_goes_on_later(whole, folder, cases, make_reci
 
 
 def test_best_weights_are_kept_apart_from_the_last(folder, cases, make_recipe, monkeypatch):
-    qualities = iter([30.0, 20.0, 25.0])
+    qualities = iter([19.0, 30.0, 20.0, 25.0])
     monkeypatch.setattr(loop, "validate", lambda net, batches: next(qualities))
     run = folder / "best"
     train(make_recipe("n_steps=3", "save_every=1"), run, cases=cases)
     config, _ = read_model(run)
-    assert config.card.metrics == {"validation_db": 30.0, "step": 1.0}
+    assert config.card.metrics == {"first_image_db": 19.0, "validation_db": 30.0, "step": 1.0}
     best, last = (load_file(run / f"{name}.safetensors") for name in ("weights", "last"))
     assert any(not torch.equal(best[name], last[name]) for name in best)
 
