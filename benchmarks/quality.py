@@ -99,13 +99,17 @@ def compact(scores: Iterable[Score], methods: list[str], samplings: list[str], b
     return "\n".join(lines)
 
 
+def group_of(score: Score) -> str:
+    """The phantoms, or the name of a real series."""
+    return PHANTOMS if score.scan.startswith("phantom") else score.scan.rpartition("_")[0]
+
+
 def in_short(scores: list[Score], methods: list[str], sampling: str) -> str:
     """PSNR and SSIM of every method under one sampling, a column for each group and count of coils."""
     found: dict[tuple[str, str], list[Score]] = {}
     for score in scores:
         if score.sampling == sampling:
-            name = PHANTOMS if score.scan.startswith("phantom") else score.scan.rpartition("_")[0]
-            found.setdefault((score.method, f"{name}, {score.n_coils}"), []).append(score)
+            found.setdefault((score.method, f"{group_of(score)}, {score.n_coils}"), []).append(score)
     columns = list(dict.fromkeys(column for _, column in found))
     lines = [f"| PSNR [dB] / SSIM | {' | '.join(columns)} |", "|" + "---|" * (1 + len(columns))]
     for method in methods:

@@ -1,9 +1,9 @@
 """Put trained weights beside their recipes, and write their cards.
 
-    python models/ship.py runs/shipped                             # weights alone
-    python models/ship.py runs/shipped --results results/quality   # and what they reach, by benchmarks/quality.py
+    python models/ship.py runs/first runs/shipped                             # weights alone
+    python models/ship.py runs/first runs/shipped --results results/quality   # and what benchmarks/quality.py found
 
-The weights are those of each run that were best on its validation; they carry the card's lines with them.
+The weights are those of each run of the last stage that were best on its validation; they carry the card's lines.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import yaml
 from safetensors.torch import load_file
 from train import MODELS, NETWORKS
 
-from cinerecon.methods.unrolled import read_model, write_model
+from cinerecon.methods.unrolled import Card, read_model, write_model
 from cinerecon.methods.unrolled.model import hash_weights
 from cinerecon.networks import NETWORKS as SUMMARIES
 from cinerecon.workflows.evaluate.score import Score, read_scores
@@ -25,11 +25,16 @@ from cinerecon.workflows.evaluate.score import Score, read_scores
 SOURCE = "this project"
 TRAINED_ON = "6 magnitude cines of one volunteer and 60 phantoms; phase, coils and noise simulated"
 BASELINE = "ktslr"
-FIRST_IMAGE_DB = 28.54
-"""Of k-t SLR on the patches that all runs are validated on."""
-REPORTED = ("sax_mid_1", "gaussian:8")
 HOSTS = {"istanet-lr": "istanet", "dccnn-lr": "dccnn", "crnn-lr": "crnn", "slrnet": "istanet", "passnet": "jotlasnet"}
 """What the papers compare a network with."""
+CLAIMED = {
+    "slrnet": ("ktslr", "gaussian:8", 3.5),
+    "istanet-lr": ("istanet", "gaussian:8", 1.0),
+    "dccnn-lr": ("dccnn", "gaussian:8", 1.4),
+    "crnn-lr": ("crnn", "gaussian:8", 2.1),
+    "passnet": ("jotlasnet", "vds:10", 0.9),
+}
+"""What the papers claim: a network over another method under a sampling [dB], on their data and with one coil."""
 GROUPS = ("sax_mid", "lax_4ch", "phantom")
 
 
@@ -57,8 +62,9 @@ class Reached:
         }
 
 
-def ship(name: str, run: Path, reached: Reached) -> None:
-    """Copy the weights, if they belong to the recipe that stands there, and write the card."""
+def ship(name: str, stages: list[Path], reached: Reached) -> None:
+    """Copy the weights of the last stage, if they belong to the recipe that stands there, and write the card."""
+    run = stages[-1]
     trained, wanted = (yaml.safe_load((folder / "model.yaml").read_text()) for folder in (run, MODELS / name))
     if any(trained[key] != wanted.get(key, default) for key, default in (("architecture", {}), ("demodulate", False))):
         raise SystemExit(f"{run} is not what {MODELS / name}/model.yaml says")
@@ -66,7 +72,8 @@ def ship(name: str, run: Path, reached: Reached) -> None:
     weights = load_file(path)
     card = config.card.model_copy(update={"source": SOURCE, "trained_on": TRAINED_ON, "reports": report(name, reached)})
     write_model(MODELS / name / "weights.safetensors", weights, config.model_copy(update={"card": card}))
-    text = describe(name, run, sum(tensor.numel() for tensor in weights.values()), hash_weights(weights), reached)
+    n_numbers = sum(tensor.numel() for tensor in weights.values())
+    text = describe(name, stages, n_numbers, hash_weights(weights), card, reached)
     (MODELS / name / "CARD.md").write_text(text)
     print(f"{name}: {card.reports}")
 
@@ -79,13 +86,12 @@ def report(name: str, reached: Reached) -> str:
     return f"{ours:.2f} dB on a held-out real series at 8x, one coil; k-t SLR {theirs:.2f} dB"
 
 
-def describe(name: str, run: Path, n_numbers: int, checksum: str, reached: Reached) -> str:
+def describe(name: str, stages: list[Path], n_numbers: int, checksum: str, card: Card, reached: Reached) -> str:
     """The card as a page."""
-    recipe = yaml.safe_load((run / "model.yaml").read_text())
-    about = json.loads((run / "run.json").read_text())
-    with (run / "log.csv").open(newline="") as file:
-        log = list(csv.DictReader(file))
-    best = max(log, key=lambda row: float(row["validation_db"]))
+    recipe = yaml.safe_load((stages[-1] / "model.yaml").read_text())
+    about = json.loads((stages[-1] / "run.json").read_text())
+    ends = [read_log(run)[-1] for run in stages]
+    steps, minutes = " and ".join(row["step"] for row in ends), sum(float(row["seconds"]) for row in ends) / 60
     summary = SUMMARIES[recipe["network"]][1]
     heading = (MODELS / name / "model.yaml").read_text().splitlines()[0].removeprefix("# ")
     parts = [
@@ -102,14 +108,21 @@ def describe(name: str, run: Path, n_numbers: int, checksum: str, reached: Reach
         "## How it was trained",
         "As all networks here, see [TRAINING.md](../TRAINING.md): on six magnitude cines of one volunteer and 60 "
         "phantoms, with simulated phase, coils and noise.",
-        f"{log[-1]['step']} steps of one patch in {float(log[-1]['seconds']) / 60:.0f} minutes, on one core of a "
-        f"shared machine of two (x86-64, torch {about['torch']}). Shipped are the averaged weights of step "
-        f"{best['step']}, the best on twelve patches of phantoms that training never saw: "
-        f"{float(best['validation_db']):.2f} dB there, where the first image alone has {FIRST_IMAGE_DB} dB.",
+        f"{steps} steps of one patch, {minutes:.0f} minutes in all, on one core of a shared machine of two (x86-64, "
+        f"torch {about['torch']}). Shipped are the averaged weights of step {card.metrics['step']:.0f} of the second "
+        "stage, the best on twelve patches of phantoms that training never saw: "
+        f"{card.metrics['validation_db']:.2f} dB there, where the first image alone has "
+        f"{card.metrics['first_image_db']:.2f} dB.",
         "## What it reaches",
         table(name, reached) or "Not measured yet.",
     ]
     return "\n\n".join([*parts, *claims(name, reached)]) + "\n"
+
+
+def read_log(run: Path) -> list[dict[str, str]]:
+    """The rows of a run's log."""
+    with (run / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def table(name: str, reached: Reached) -> str:
@@ -140,18 +153,28 @@ def claims(name: str, reached: Reached) -> list[str]:
             ends = [f"{gains[key]:+.2f} ({', '.join(map(str, key))})" for key in (least, most)]
             average = f"{mean(gains.values()):+.2f} dB on average of {len(gains)} cells"
             found.append(f"Over `{other}`: {average}, from {ends[0]} to {ends[1]}.")
+    if name in CLAIMED:
+        other, sampling, bar = CLAIMED[name]
+        gains = {key: gain for key, gain in reached.gains(name, other).items() if key[1:] == (1, sampling)}
+        if gains:
+            ours = ", ".join(f"{gain:+.2f} on {key[0]}" for key, gain in gains.items())
+            found.append(
+                f"Its paper has {bar:+.1f} dB over `{other}` ({sampling}, one coil, full training, other data); here "
+                f"{ours}: {bar - max(gains.values()):.1f} dB short at best. TRAINING.md says what was tried."
+            )
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, help="folder of run folders, see train.py")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of run folders, stage by stage, see train.py")
     parser.add_argument("--results", type=Path, help="folder of benchmarks/quality.py")
     arguments = parser.parse_args()
     reached = Reached.of(read_scores(arguments.results) if arguments.results else [])
     for name in NETWORKS:
-        if (arguments.runs / name / "done").exists():
-            ship(name, arguments.runs / name, reached)
+        stages = [folder / name for folder in arguments.runs]
+        if all((run / "done").exists() for run in stages):
+            ship(name, stages, reached)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Train all networks alike, and the variants that the ablations compare, each by its ``model.yaml``.
+"""Train all networks alike, in two stages, and the variants that the ablations compare, each by its ``model.yaml``.
 
     python models/train.py --real FOLDER -o runs/first
     python models/train.py --real FOLDER -o runs/shipped --second runs/first   # what models/ holds
-    python models/train.py --real FOLDER -o runs/ablations --ablations
+    python models/train.py --real FOLDER -o runs/ablations --ablations         # from random weights, 400 steps
 
 Networks that are trained already are left alone, interrupted ones go on where they were. `--jobs 2` trains two at the
-same time on half of the cores each. Batches are drawn once, in the first run, and are the same for all. `ship.py` then
-puts the weights beside their recipes.
+same time on half of the cores each. Batches are drawn once, by whoever needs them first, and are the same for all.
+`ship.py` then puts the weights beside their recipes, `benchmarks/ablations.py` compares the variants.
 """
 
 import argparse
@@ -24,28 +24,38 @@ NETWORKS = (
     *("slrnet", "istanet", "istanet-lr", "dccnn", "dccnn-lr", "crnn", "crnn-lr"),
     *("lsnet", "t2lrnet", "jotlasnet", "passnet"),
 )
-SHALLOW = ("architecture.n_channels=8", "training.n_steps=300")
+BRIEF = tuple(
+    f"training.{setting}" for setting in ("n_steps=400", "learning_rate=1.5e-3", "data.n_frames_of_kept=8", "seed=3")
+)
+"""What lets a dozen variants be trained on two cores; the numbers that begin with a seed are theirs too."""
+SHALLOW = ("architecture.n_channels=8", "training.n_steps=150")
 """What lets a PASSNet of 17 stages be trained on two cores."""
 ABLATIONS = {
+    "istanet": ("istanet", ()),  # SLR-Net without its low-rank branch
+    "slrnet": ("slrnet", ()),
+    "dccnn": ("dccnn", ()),
     "dccnn-lr-L1": ("dccnn-lr", ("architecture.lowrank.place=L1",)),
+    "dccnn-lr": ("dccnn-lr", ()),  # at L2
     "dccnn-lr-L3": ("dccnn-lr", ("architecture.lowrank.place=L3",)),
+    "passnet": ("passnet", ()),
     "passnet-relative": ("passnet", ("architecture.shrinkage=relative_soft",)),
     "passnet-addition": ("passnet", ("architecture.fusion=addition",)),
     "passnet-fixed-patches": ("passnet", ("training.data.crops=[160x32]", "training.data.crops_2d=[80x80]")),
     **{f"passnet-{n}": ("passnet", (f"architecture.n_cascades={n}", *SHALLOW)) for n in (9, 13, 15, 17)},
 }
-"""By the names that ``evaluate --table`` knows. SLR-Net without its low-rank branch is ``istanet``."""
+"""By the names that ``evaluate --table`` knows."""
 
 
 def train(name: str, arguments: argparse.Namespace) -> None:
     """Train one network, or go on with it."""
-    model, settings = ABLATIONS.get(name, (name, ()))
+    model, settings = ABLATIONS[name] if arguments.ablations else (name, ())
+    settings = (*(BRIEF if arguments.ablations else ()), *settings, *arguments.set)
     run, recipe = arguments.output / name, MODELS / model / "model.yaml"
-    if arguments.second:
+    if arguments.second or arguments.ablations:
         recipe = with_training(recipe, SECOND, arguments.output / f"{name}.yaml")
     command = [sys.executable, "-m", "cinerecon.cli.main", "train", str(recipe), "-o", str(run)]
     command += ["--real", str(arguments.real), "--cases", str(arguments.cases)]
-    command += [part for setting in (*settings, *arguments.set) for part in ("--set", setting)]
+    command += [part for setting in settings for part in ("--set", setting)]
     if (run / "last.pt").exists():
         if (run / "done").exists():
             return
@@ -60,7 +70,7 @@ def train(name: str, arguments: argparse.Namespace) -> None:
 
 
 def with_training(recipe: Path, training: Path, path: Path) -> Path:
-    """Write a recipe with another training; where it was written."""
+    """Write a recipe with another training to a path, and return that."""
     path.write_text(yaml.safe_dump({**yaml.safe_load(recipe.read_text()), "training": str(training.resolve())}))
     return path
 
@@ -71,8 +81,9 @@ def main() -> None:
     parser.add_argument("--real", type=Path, required=True, help="folder of measured magnitude cines (.npz)")
     parser.add_argument("--cases", type=Path, default=Path("runs/cases"), help="where simulated cines are kept")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of run folders")
-    parser.add_argument("--ablations", action="store_true", help="train the variants instead")
-    parser.add_argument("--second", type=Path, metavar="FOLDER", help="the second stage, from the runs of the first")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--second", type=Path, metavar="FOLDER", help="the second stage, from the runs of the first")
+    which.add_argument("--ablations", action="store_true", help="train the variants instead, briefly")
     parser.add_argument("--jobs", type=int, default=1, help="networks at the same time")
     parser.add_argument("--set", action="append", default=[], help="setting for all, e.g. training.n_steps=50000")
     arguments = parser.parse_args()

@@ -37,7 +37,9 @@ def prepare(
     coils: Annotated[int, typer.Option(help="Coils simulated for magnitude images; 1 for none.")] = 8,
     seed: Annotated[int, typer.Option(help="Of what is simulated for magnitude images.")] = 0,
     person: Annotated[str, typer.Option(help=r"Regular expression for a person's name in the path, e.g. 'P\d+'.")] = "",
-    split: Annotated[str, typer.Option(help="Shares of train, val and test; a person is in one of them.")] = "80,10,10",
+    split: Annotated[
+        str, typer.Option(help="Shares of train, val and test, or the name of one for all; a person is in one of them.")
+    ] = "80,10,10",
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse zero-padded, interpolated and magnitude data, not only mark them.")
     ] = False,
@@ -51,7 +53,7 @@ def prepare(
     Run it again to go on after an interruption, or to add scans: what is prepared already is kept.
     """
     from cinerecon.cli.progress import progress_bar
-    from cinerecon.workflows.prepare import PrepareConfig, parse_numbers, parse_sizes
+    from cinerecon.workflows.prepare import PrepareConfig, parse_sizes, parse_split
     from cinerecon.workflows.prepare import prepare as run
 
     asked = [*(intake or ()), f"compression={compression}"]
@@ -68,7 +70,7 @@ def prepare(
         "simulated_coils": coils,
         "seed": seed,
         "person": person,
-        "split": parse_numbers(split, "train,val,test", "--split"),
+        "split": parse_split(split),
         "strict": strict,
     }
     config = PrepareConfig.parse(values, where="prepare")

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Architecture and training, a model.yaml.")],
+    recipe: Annotated[
+        str, typer.Argument(help="Architecture and training: a model.yaml, its folder, or a name that models lists.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Run folder: recipe, log, state, weights.")],
     data: Annotated[
         Path | None, typer.Option(help="Folder of prepared cases to train on, in place of the recipe's sources.")
@@ -33,18 +35,26 @@ def train(
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Tell parameters, memory and time from a few steps, and stop.")
     ] = False,
-    minutes: Annotated[float, typer.Option(help="Stop after this time, resumable.")] = float("inf"),
+    minutes: Annotated[
+        float, typer.Option(min=0, help="Stop after this time, resumable; the schedule is that of training.n_steps.")
+    ] = float("inf"),
 ) -> None:
     """Train a network by its recipe; in several processes by torchrun -m cinerecon.cli.main train ..."""
+    from cinerecon.cli.progress import progress_bar
+    from cinerecon.errors import ConfigError
     from cinerecon.memory import keep_freed_memory
-    from cinerecon.workflows.train import Places, read_recipe
+    from cinerecon.workflows.train import Places, find_recipe, read_recipe
     from cinerecon.workflows.train import estimate as estimate_run
     from cinerecon.workflows.train import train as run
 
+    if data and real:
+        what = "--data takes the place of all sources of the recipe, --real is for one of them"
+        hint = "leave out one; to mix them: --set 'training.data.sources.mine={kind: prepared, folder: FOLDER}'"
+        raise ConfigError(what, where="--data, --real", hint=hint)
     source = json.dumps({"data": {"kind": "prepared", "folder": str(data)}})
     settings = [f"training.data.sources={source}"] if data else []
     settings += [f"training.loss={loss}"] if loss else []
-    asked = read_recipe(recipe, [*settings, *(setting or [])])
+    asked = read_recipe(find_recipe(recipe), [*settings, *(setting or [])])
     scans = tuple(scan or ())
     keep_freed_memory()
     leads = os.environ.get("RANK", "0") == "0"
@@ -54,22 +64,26 @@ def train(
         places = Places(cases or output / "cases", real, scans)
         _print_estimate(estimate_run(asked, places, device=device, workers=workers), asked)
         return
-    run(
-        asked,
-        output,
-        real=real,
-        cases=cases,
-        scans=scans,
-        workers=workers,
-        weights=weights,
-        resume=resume,
-        device=device,
-        tensorboard=tensorboard,
-        max_seconds=60 * minutes,
-        report=_report,
-    )
+    report = _Report()
+    with progress_bar() as progress:
+        run(
+            asked,
+            output,
+            real=real,
+            cases=cases,
+            scans=scans,
+            workers=workers,
+            weights=weights,
+            resume=resume,
+            device=device,
+            tensorboard=tensorboard,
+            max_seconds=60 * minutes,
+            report=report,
+            note=lambda text: print(text, flush=True),
+            progress=progress,
+        )
     if leads:
-        print(f"wrote    {output}")
+        _print_end(report.last, asked, output)
 
 
 def _say_what_is_left_out(recipe: "Recipe", real: Path | None) -> None:
@@ -78,18 +92,31 @@ def _say_what_is_left_out(recipe: "Recipe", real: Path | None) -> None:
         print(f"note     left out, as there is no --real: {', '.join(left_out)}")
 
 
-def _report(step: "Step") -> None:
-    print(
-        f"step {step.number}  loss {step.loss:.5f}  validation {step.validation:.2f} dB  {step.seconds:.0f} s",
-        flush=True,
-    )
+class _Report:
+    """Prints each report, and keeps the last."""
+
+    last: "Step | None" = None
+
+    def __call__(self, step: "Step") -> None:
+        print(
+            f"step {step.number}  loss {step.loss:.5f}  validation {step.validation:.2f} dB  {step.seconds:.0f} s",
+            flush=True,
+        )
+        self.last = step
+
+
+def _print_end(last: "Step | None", recipe: "Recipe", output: Path) -> None:
+    if last and last.number < recipe.training.n_steps:
+        print(f"stopped  at step {last.number} of {recipe.training.n_steps}; --resume goes on")
+    print(f"wrote    {output}")
 
 
 def _print_estimate(found: "Estimate", recipe: "Recipe") -> None:
     lines = {
         "parameters": f"{found.n_parameters:,}",
-        "memory": f"{found.memory_mb:,.0f} MB at most, on {found.device}",
+        "memory": f"{found.memory_mb:,.0f} MB in these steps, on {found.device}",
         "step": f"{found.step_s:.3f} s, and {found.draw_s:.3f} s to draw its data",
+        **({"kept": f"{_duration(found.kept_s)} to draw the batches that come again"} if found.kept_s else {}),
         "epoch": f"{_duration(found.epoch_s)} for {recipe.training.n_steps_per_epoch:,} steps",
         "run": f"{_duration(found.run_s)} for {recipe.training.n_steps:,} steps, validation left out",
     }

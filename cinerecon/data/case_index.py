@@ -122,7 +122,7 @@ def list_cases(folder: Path, split: str | None = None) -> list[Path]:
     if not paths:
         of = f" of the split '{split}'" if split else ""
         others = " or ".join(sorted({str(folder / row.case.split("/")[0]) for row in read_index(folder)}))
-        hint = f"prepare more persons, or name another split: {others}" if others else "prepare some"
+        hint = f"prepare some with --split {split or 'test'}" + (f", or name another split: {others}" if others else "")
         raise FileError(f"the index lists no case{of}", where=str(folder / INDEX), hint=hint)
     return sorted(paths)
 

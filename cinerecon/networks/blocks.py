@@ -186,8 +186,12 @@ def unfold_frames(images: Tensor, n_batch: int) -> Tensor:
 
 
 def soft(features: Tensor, threshold: Tensor) -> Tensor:
-    """Soft thresholding of real features: sign(z) max(|z| - t, 0), with its jump at zero where t is negative."""
-    return _Soft.apply(features, threshold)
+    """Soft thresholding of real features: sign(z) max(|z| - t, 0), with its jump at zero where t is negative.
+
+    In single precision at least: among convolutions in bfloat16 it is not.
+    """
+    precision = torch.promote_types(features.dtype, torch.float32)
+    return _Soft.apply(features.to(precision), threshold.to(precision))
 
 
 class _Soft(torch.autograd.Function):

@@ -50,8 +50,9 @@ class AttentionThreshold(nn.Module):
 
     def forward(self, features: Tensor, gain: Tensor | float = 1.0) -> Tensor:
         """``(batch, channels, frames, y, x)`` to the same."""
-        mean = features.abs().mean((-3, -2, -1))
-        share = torch.sigmoid(self.excite(functional.relu(self.squeeze(mean))))
+        with torch.autocast(features.device.type, enabled=False):  # shrinkage stays in single precision at least
+            mean = features.to(self.squeeze.weight.dtype).abs().mean((-3, -2, -1))
+            share = torch.sigmoid(self.excite(functional.relu(self.squeeze(mean))))
         return soft(features, (gain * mean * share)[..., None, None, None])
 
 

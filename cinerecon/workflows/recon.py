@@ -16,12 +16,12 @@ from cinerecon.data.image import CineImage
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.methods.base import Convergence, Iterative, Reconstructor, encoding_of, model_label
 from cinerecon.methods.table import load_method
-from cinerecon.methods.unrolled import Card, outside_training
+from cinerecon.methods.unrolled import doubts_of
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
 from cinerecon.physics.sampling import acs_block, net_acceleration
 from cinerecon.workflows.intake import CineSource, IntakeConfig, open_cine, require_cine
 from cinerecon.workflows.machine import peak_memory_mb, pick_device
-from cinerecon.workflows.undersample import undersample
+from cinerecon.workflows.undersample import seed_of, undersample
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction done so far."""
@@ -201,13 +201,13 @@ def _reconstruct_slice(
     seconds["read"] -= seconds["maps"]
     if request.undersample:
         with _timed(seconds, "maps"):
-            data = undersample(data, request.undersample, seed=request.seed + index, csm=csm)
+            data = undersample(data, request.undersample, seed=seed_of(data, request.seed), csm=csm)
     report("reconstructing", 0.2)
     convergence = _record_convergence(method) if request.wants_convergence else None
     with _timed(seconds, "reconstruct"), torch.inference_mode():
         image = method(data, lambda done, total: report("reconstructing", 0.2 + 0.8 * done / max(total, 1)))
         image = image.cpu()
-    data = replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *_outside_training(method, data))))
+    data = replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *doubts_of(method, data))))
     return _judge(data, image, seconds, model_label(request.model), convergence)
 
 
@@ -217,16 +217,6 @@ def _record_convergence(method: Reconstructor) -> Convergence | None:
         return None
     method.convergence = Convergence()
     return method.convergence
-
-
-def _outside_training(method: Reconstructor, data: CineData) -> list[str]:
-    """Warn of weights brought in, and of a scan that lies outside of what the card of a network tells."""
-    card = getattr(method.config, "card", None)
-    if not isinstance(card, Card):
-        return []
-    if card.file:
-        return [f"imported weights, trained on {card.trained_on}: what differs from that, they do not know"]
-    return outside_training(card, data)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Undersample a fully sampled slice after the fact, so that a reconstruction can be compared with the truth."""
 
+import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 from cinerecon.data.cine import CineData
 from cinerecon.data.mask_file import MaskFile
@@ -22,6 +24,12 @@ def parse_sampling(text: str) -> Sampling:
         If it is neither.
     """
     return MaskFile.parse(text) or parse_mask(text)
+
+
+def seed_of(data: CineData, seed: int) -> int:
+    """The seed of a slice's own pattern, by the name of its scan and its number, so that no two share it."""
+    text = f"{seed} {Path(data.meta.source).stem} {data.meta.slice}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
 
 
 def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smooth") -> CineData:

@@ -52,6 +52,14 @@ def test_a_paper_table_marks_what_is_not_ours(monkeypatch, capsys, scan, tmp_pat
     assert "wrote    " + str(tmp_path / "report.html") in printed
 
 
+def test_two_methods_of_one_name_are_refused(monkeypatch, capsys, scan, tmp_path):
+    """Their scores could not be told apart."""
+    (tmp_path / "slrnet").mkdir()
+    options = ["-m", "slrnet", "-m", tmp_path / "slrnet", "--undersample", "gaussian:4"]
+    assert call(monkeypatch, scan, *options) == 2
+    assert "two methods would be called 'slrnet'" in capsys.readouterr().err
+
+
 def test_what_is_missing_is_said(monkeypatch, capsys, scan):
     assert call(monkeypatch, scan, "-m", "zerofilled") == 2
     assert "no sampling pattern" in capsys.readouterr().err

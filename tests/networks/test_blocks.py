@@ -20,6 +20,7 @@ from cinerecon.networks.blocks import (
     to_complex,
     unfold_frames,
 )
+from cinerecon.networks.branches import SparseBranch
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.operators import Encoding
 
@@ -156,3 +157,16 @@ def test_data_consistency_equals_the_authors_program(name, noise_level):
     zerofilled = encoding.adjoint(case["k0"].to(torch.complex64).unsqueeze(-3))
     found = data_consistency(ifft2c(case["k"].to(torch.complex64)), zerofilled, encoding, noise_level)
     assert relative_error(fft2c(found), case[name].to(torch.complex64)) < 1e-6
+
+
+def test_thresholds_are_in_single_precision_among_convolutions_that_are_not():
+    branch = SparseBranch(4)
+    seen = []
+    branch.attention.excite.register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
+    image = torch.randn(1, 3, 8, 8, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        features = branch.analysis(to_channels(image))
+        assert features.dtype == torch.bfloat16
+        assert branch.attention(features).dtype == torch.float32
+        assert soft(features, torch.tensor(0.1, dtype=torch.bfloat16)).dtype == torch.float32
+    assert seen == [torch.float32]

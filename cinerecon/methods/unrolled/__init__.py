@@ -1,6 +1,6 @@
 """Any unrolled network as a reconstruction method."""
 
-from cinerecon.methods.unrolled.card import Card, outside_training
+from cinerecon.methods.unrolled.card import Card, doubts_of, outside_training
 from cinerecon.methods.unrolled.method import Unrolled, build_unrolled
 from cinerecon.methods.unrolled.model import (
     RECIPE,
@@ -23,6 +23,7 @@ __all__ = [
     "ScaleName",
     "Unrolled",
     "build_unrolled",
+    "doubts_of",
     "fill",
     "image_scale",
     "load_weights",

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cinerecon.config import Config
 from cinerecon.data.cine import CineData
+from cinerecon.methods.base import Reconstructor
 from cinerecon.physics.sampling import net_acceleration
 
 BEYOND = 1.2
@@ -41,6 +42,16 @@ class Card(Config):
     def of_texts(cls, values: Mapping[str, object]) -> Self:
         """The card that is among other values, e.g. those of a file's metadata."""
         return cls.parse({name: values[name] for name in cls.model_fields if name in values}, where="card")
+
+
+def doubts_of(method: Reconstructor, data: CineData) -> list[str]:
+    """Why the image of a scan by this method should not be trusted: weights brought in, or not trained on the like."""
+    card = getattr(method.config, "card", None)
+    if not isinstance(card, Card):
+        return []
+    if card.file:
+        return [f"imported weights, trained on {card.trained_on}: what differs from that, they do not know"]
+    return outside_training(card, data)
 
 
 def outside_training(card: Card, data: CineData) -> list[str]:

@@ -1,6 +1,16 @@
 """Training data: where cases come from, and the batches drawn from them."""
 
-from cinerecon.workflows.dataset.batch import Batch, Batches, choose, draw_batch, load_batches, one_thread
+from cinerecon.workflows.dataset.batch import (
+    Batch,
+    Batches,
+    choose,
+    crops_of,
+    draw_batch,
+    load_batches,
+    one_thread,
+    require_fit,
+)
+from cinerecon.workflows.dataset.case import Shape
 from cinerecon.workflows.dataset.config import DataConfig, PhantomSource, PreparedSource, SeriesSource, parse_crop
 from cinerecon.workflows.dataset.kept import KeptBatches, name_of
 from cinerecon.workflows.dataset.pool import PARTS, Pool, open_pool
@@ -17,11 +27,14 @@ __all__ = [
     "Pool",
     "PreparedSource",
     "SeriesSource",
+    "Shape",
     "choose",
+    "crops_of",
     "draw_batch",
     "load_batches",
     "name_of",
     "one_thread",
     "open_pool",
     "parse_crop",
+    "require_fit",
 ]

@@ -8,6 +8,7 @@ whatever was drawn before it, in whichever process, on however many threads.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cinerecon.data.cine import CineData
+from cinerecon.errors import CineReconError, DataError
 from cinerecon.methods.base import Reconstructor
 from cinerecon.physics.augment import cyclic_frames, draw_gain, flip, quarter_turn
 from cinerecon.physics.fourier import fft2c
@@ -27,7 +29,7 @@ from cinerecon.workflows.dataset.case import Case, Patch, Shape
 from cinerecon.workflows.dataset.config import DataConfig, T, parse_crop
 from cinerecon.workflows.dataset.pool import Pool
 from cinerecon.workflows.dataset.simulated import white_noise
-from cinerecon.workflows.undersample import parse_sampling
+from cinerecon.workflows.undersample import Sampling, parse_sampling
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +101,30 @@ class Batches(Dataset[Batch]):
 
 
 def load_batches(batches: Dataset[Batch], numbers: Sequence[int], n_workers: int = 0) -> Iterator[Batch]:
-    """Draw batches in order, ahead of time in worker processes if there are any."""
-    return iter(DataLoader(batches, batch_size=None, sampler=numbers, num_workers=n_workers))
+    """Draw batches in order, ahead of time in worker processes if there are any.
+
+    Raises
+    ------
+    CineReconError
+        That of drawing a batch, in whichever process.
+    """
+    for drawn in DataLoader(_Returning(batches), batch_size=None, sampler=numbers, num_workers=n_workers):
+        if isinstance(drawn, CineReconError):
+            raise drawn
+        yield drawn
+
+
+@dataclass(frozen=True, eq=False)
+class _Returning(Dataset[Batch | CineReconError]):
+    """Batches whose errors are returned: raised in a worker process, all but their text would be lost."""
+
+    batches: Dataset[Batch]
+
+    def __getitem__(self, number: int) -> Batch | CineReconError:
+        try:
+            return self.batches[number]
+        except CineReconError as error:
+            return error
 
 
 @contextmanager
@@ -124,8 +148,8 @@ def draw_batch(pool: Pool, config: DataConfig, size: int, rng: Generator, start:
     """
     crop, coils = parse_crop(choose(config.crops, rng)), choose(config.coils, rng)
     sampling = parse_sampling(choose(config.masks, rng))
-    if config.crops_2d and isinstance(sampling, MaskSpec) and not sampling.samples_whole_readouts:
-        crop = parse_crop(choose(config.crops_2d, rng))
+    if crops_of(sampling, config) is not config.crops:
+        crop = parse_crop(choose(crops_of(sampling, config), rng))
     fit = lambda shape: fit_strip(shape, crop, coils, config, whole_beat=start is not None)  # noqa: E731
     strip, cases = pool.draw(size, fit, rng)
     patches = [_draw_patch(case, strip, config, rng) for case in cases]
@@ -143,6 +167,34 @@ def draw_batch(pool: Pool, config: DataConfig, size: int, rng: Generator, start:
     csm = None if csm is None else csm.repeat_interleave(len(_windows(mask[:1], config)), 0)
     encoding = Encoding(_windows(mask, config), csm, matrix=(ky, kx))
     return Batch(_windows(kspace, config), encoding, _windows(target, config), first)
+
+
+def require_fit(pool: Pool, config: DataConfig, *, whole_beat: bool) -> None:
+    """Check that every kind of patch the settings ask for can be cut from some case.
+
+    Raises
+    ------
+    DataError
+        If one cannot, with settings that all cases of the largest size allow.
+    """
+    crops = dict.fromkeys(crop for text in config.masks for crop in crops_of(parse_sampling(text), config))
+    largest = max((group.shape for group in pool.groups), key=lambda shape: shape[2] * shape[3])
+    for crop, coils in product(crops, config.coils):
+        if any(fit_strip(group.shape, parse_crop(crop), coils, config, whole_beat=whole_beat) for group in pool.groups):
+            continue
+        frames, n_coils, ky, kx = largest
+        what = f"no case is large enough for {config.n_frames or 'all'} frames of {crop} with {coils} coils"
+        sizes = f"the largest is {frames} frames, {n_coils} coils, {ky} x {kx}"
+        hint = f"--set training.data.crops={min(ky, 128)}x{min(kx, 32)} --set training.data.coils={min(n_coils, 4)}"
+        hint += f" --set training.data.crops_2d={min(ky, 96)}x{min(kx, 96)}" if config.crops_2d else ""
+        hint += f" --set training.data.n_frames={frames}" if config.n_frames and config.n_frames > frames else ""
+        raise DataError(f"{what}; {sizes}", where="training.data", hint=hint)
+
+
+def crops_of(sampling: Sampling, config: DataConfig) -> dict[str, float]:
+    """The crops, with their weights, that patches of a pattern have."""
+    is_of_points = isinstance(sampling, MaskSpec) and not sampling.samples_whole_readouts
+    return config.crops_2d if config.crops_2d and is_of_points else config.crops
 
 
 def fit_strip(

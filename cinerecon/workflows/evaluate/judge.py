@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.data.cine import finish_image
+from cinerecon.data.cine import CineData, finish_image
 from cinerecon.data.files import moved_into_place
 from cinerecon.data.mask_file import MaskFile
 from cinerecon.errors import DataError
 from cinerecon.methods.base import Reconstructor, model_label
 from cinerecon.methods.table import load_method
+from cinerecon.methods.unrolled import doubts_of
 from cinerecon.metrics import (
     Heart,
     area_agreement,
@@ -36,7 +37,7 @@ from cinerecon.workflows.evaluate.first_image import MadeOnce, share_first_image
 from cinerecon.workflows.evaluate.score import Score
 from cinerecon.workflows.intake import open_cine
 from cinerecon.workflows.machine import Usage, measured
-from cinerecon.workflows.undersample import parse_sampling, undersample
+from cinerecon.workflows.undersample import parse_sampling, seed_of, undersample
 
 IMAGES = "images"
 
@@ -50,7 +51,7 @@ class Plan:
     models, patterns, settings
         Names of methods, sampling patterns, ``key=value`` texts for every method.
     seed
-        Of the patterns; each slice has a mask of its own.
+        Of the patterns; each slice of each scan has a mask of its own.
     device
         Where methods run.
     profile
@@ -109,7 +110,7 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
     reference = finish_image(data.reference, data)
     heart, kspace_peak = find_heart(reference), float(data.kspace.abs().amax())
     for pattern in dict.fromkeys(pattern for pattern, _ in job.tasks):
-        sampled = undersample(data, pattern, seed=plan.seed + data.meta.slice)
+        sampled = undersample(data, pattern, seed=seed_of(data, plan.seed))
         for name, method in methods.items():
             if (pattern, name) not in job.tasks:
                 continue
@@ -134,13 +135,22 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
                 n_parameters=count_parameters(method),
                 n_threads=torch.get_num_threads(),
                 device=plan.device,
-                marks="; ".join(source.marks),
+                marks="; ".join((*source.marks, *doubts_about(name, method, sampled))),
                 person=source.person or job.label,
                 acceleration=net_acceleration(sampled.mask),
                 profile=plan.profile,
                 task=task,
                 **measure_image(image, reference, heart, data.n_coils, plan.profile, kspace_peak),  # type: ignore[arg-type]
             )
+
+
+def doubts_about(name: str, method: Reconstructor, data: CineData) -> Iterator[str]:
+    """What speaks against the image of one method: a scan unlike its training, or prepared by other rules."""
+    yield from (f"{model_label(name)}: {doubt}" for doubt in doubts_of(method, data))
+    trained = getattr(method.config, "intake", {})
+    if trained:
+        words = ", ".join(f"{key} {value}" for key, value in trained.items())
+        yield f"{model_label(name)}: trained on data prepared by {words}, compared on the same data as all others"
 
 
 def with_first_image(method: Reconstructor, usage: Usage) -> Usage:
@@ -181,9 +191,13 @@ def count_parameters(method: Reconstructor) -> int:
 
 
 def fingerprint(method: Reconstructor) -> str:
-    """Hash of what a method is: its class, its settings, its weights, and the method that it starts from."""
+    """Hash of what a method is: its class, its settings, its weights, and the method that it starts from.
+
+    What is told of a network, and how it was trained, does not change what it does.
+    """
     method = method.method if isinstance(method, MadeOnce) else method
-    digest = hashlib.sha256(f"{type(method).__qualname__}\n{method.config.model_dump_json()}".encode())
+    settings = method.config.model_dump_json(exclude={"card", "training"})
+    digest = hashlib.sha256(f"{type(method).__qualname__}\n{settings}".encode())
     net = getattr(method, "net", None)
     if isinstance(net, torch.nn.Module):
         for name, tensor in net.state_dict().items():

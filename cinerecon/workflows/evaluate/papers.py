@@ -158,12 +158,13 @@ PAPER_TABLES = {
             "pass-3",
             "Table 3: ablations of PASSNet",
             (
+                "passnet",
                 "passnet-relative",
                 "passnet-addition",
                 "passnet-fixed-patches",
                 "passnet-9",
                 "passnet-13",
-                "passnet",
+                "passnet-15",
                 "passnet-17",
             ),
             ("vds:10",),
@@ -173,7 +174,7 @@ PAPER_TABLES = {
             {
                 "passnet-9": Published(parameters="0.75 M"),
                 "passnet-13": Published(parameters="1.09 M"),
-                "passnet": Published(parameters="1.25 M"),
+                "passnet-15": Published(parameters="1.25 M"),
                 "passnet-17": Published(parameters="1.42 M"),
             },
         ),

@@ -1,5 +1,6 @@
 """What is to be evaluated, where a paper's table says part of it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,8 @@ def complete_request(
     Raises
     ------
     ConfigError
-        If there is no method or no pattern, or the baseline is none of the methods, or tables of different profiles are
-        asked for without saying which.
+        If there is no method or no pattern, or two methods have one name, or the baseline is none of the methods, or
+        tables of different profiles are asked for without saying which.
     """
     profiles = list(dict.fromkeys(layout.profile for layout in layouts))
     if profile is None and len(profiles) > 1:
@@ -64,8 +65,13 @@ def complete_request(
         raise ConfigError(
             "no sampling pattern to evaluate under", where="--undersample", hint="--undersample gaussian:8"
         )
+    labels = Counter(model_label(name) for name in chosen)
+    twice = [name for name in chosen if labels[model_label(name)] > 1]
+    if len(set(twice)) > 1:
+        what = f"two methods would be called '{model_label(twice[0])}' in the results"
+        raise ConfigError(what, where=", ".join(twice), hint="rename the folder of one of them")
     if baseline is not None:
-        require_baseline(baseline, [model_label(name) for name in chosen])
+        require_baseline(baseline, list(labels))
     return Request(
         tuple(chosen), tuple(patterns), profile or (profiles[0] if profiles else DEFAULT_PROFILE), tuple(left_out)
     )

@@ -48,8 +48,8 @@ def notes_of(scores: Sequence[Score]) -> tuple[str, ...]:
         return tuple(notes)
     threads = " and ".join(sorted({f"{score.device}, {score.n_threads} threads" for score in scores}))
     notes.append(f"seconds a slice and memory beyond data and program, on {threads}")
-    for text in sorted({score.marks for score in scores} - {""}):
-        n = len({score.case[:2] for score in scores if score.marks == text})
+    for text in sorted({mark for score in scores for mark in score.marks.split("; ")} - {""}):
+        n = len({score.case[:2] for score in scores if text in score.marks.split("; ")})
         notes.append(f"{n} slice{' is' if n == 1 else 's are'} marked: {text}")
     return tuple(notes)
 

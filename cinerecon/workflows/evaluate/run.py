@@ -61,7 +61,7 @@ def evaluate(
     patterns
         Sampling patterns, see `physics.sampling`.
     seed
-        Of the patterns; each slice has a mask of its own.
+        Of the patterns; each slice of each scan has a mask of its own.
     device
         Where to run.
     settings
@@ -110,7 +110,7 @@ def list_scans(paths: Iterable[Path]) -> list[Path]:
         If there are none.
     """
     found: list[Path] = []
-    for path in paths:
+    for path in dict.fromkeys(paths):
         if (path / INDEX).exists():
             found += list_cases(path, "test")
         elif path.is_dir():
@@ -118,6 +118,7 @@ def list_scans(paths: Iterable[Path]) -> list[Path]:
             found += sorted(p for p in visible if p.suffix in SCAN_ENDINGS or is_kspace_name(p))
         else:
             found.append(path)
+    found = list(dict.fromkeys(found))
     if not found:
         raise FileError("no scan to evaluate on", hint="give scans, prepared cases, or folders that hold them")
     return found
@@ -143,7 +144,7 @@ def list_jobs(paths: list[Path], plan: Plan, methods: Mapping[str, Reconstructor
         label = path.stem if stems[path.stem] == 1 else f"{path.parent.name}/{path.stem}"
         for number in range(source.n_slices):
             tasks = {
-                (pattern, name): _hash(content, str(number), patterns[pattern], prints[name], *rules)
+                (pattern, name): _hash(path.stem, content, str(number), patterns[pattern], prints[name], *rules)
                 for pattern in plan.patterns
                 for name in methods
             }

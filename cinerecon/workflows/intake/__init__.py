@@ -8,8 +8,10 @@ from cinerecon.workflows.intake.finish import block_of_lines, finish_slice, mix_
 from cinerecon.workflows.intake.plan import ScanPlan
 from cinerecon.workflows.intake.scan import Scan, open_scan
 from cinerecon.workflows.intake.source import CineSource
+from cinerecon.workflows.intake.stored import SETTINGS
 
 __all__ = [
+    "SETTINGS",
     "CineSource",
     "IntakeConfig",
     "Scan",

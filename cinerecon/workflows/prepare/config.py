@@ -13,6 +13,7 @@ from cinerecon.errors import ConfigError
 from cinerecon.workflows.intake import IntakeConfig
 
 Patch = tuple[int, int, int]
+SPLITS = ("train", "val", "test")
 
 
 class PrepareConfig(Config):
@@ -66,8 +67,8 @@ class PrepareConfig(Config):
 
     @property
     def sha256(self) -> str:
-        """Hash of all settings and of the format of the cases."""
-        text = json.dumps([VERSION, self.model_dump(mode="json")], sort_keys=True)
+        """Hash of the format of the cases and of all settings that decide on what is in them, thus not of the split."""
+        text = json.dumps([VERSION, self.model_dump(mode="json", exclude={"split"})], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def as_attributes(self) -> dict[str, dict[str, str | int | float | bool]]:
@@ -113,18 +114,21 @@ def parse_sizes(text: str, axes: str, option: str) -> tuple[int, ...]:
     return tuple(int(size) for size in text.split("x"))
 
 
-def parse_numbers(text: str, names: str, option: str) -> tuple[float, ...]:
-    """Read numbers such as ``80,10,10``, as many as there are names.
+def parse_split(text: str) -> tuple[float, ...]:
+    """Read the shares of train, val and test, such as ``80,10,10``, or the name of the split that takes all.
 
     Raises
     ------
     ConfigError
-        If the text is not of this form.
+        If the text is neither.
     """
+    if text in SPLITS:
+        return tuple(100.0 * (name == text) for name in SPLITS)
     try:
-        numbers = tuple(float(part) for part in text.split(","))
+        shares = tuple(float(part) for part in text.split(","))
     except ValueError:
-        numbers = ()
-    if len(numbers) != len(names.split(",")):
-        raise ConfigError(f"'{text}' is not {names}", where=option, hint=f"e.g. {option} 80,10,10")
-    return numbers
+        shares = ()
+    if len(shares) != len(SPLITS):
+        what = f"'{text}' is not the shares of {', '.join(SPLITS)}"
+        raise ConfigError(what, where="--split", hint="e.g. --split 80,10,10 or --split test")
+    return shares

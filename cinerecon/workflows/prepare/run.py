@@ -19,12 +19,11 @@ from cinerecon.config import read_yaml
 from cinerecon.data.case_index import INDEX, IndexRow, append_rows, read_index, write_index
 from cinerecon.data.files import moved_into_place, refuse_existing
 from cinerecon.errors import ConfigError, DataError
-from cinerecon.workflows.prepare.config import PrepareConfig
+from cinerecon.workflows.prepare.config import SPLITS, PrepareConfig
 from cinerecon.workflows.prepare.sources import Item, find_sources
 from cinerecon.workflows.prepare.work import Job, Refusal, prepare_slice, survey_source
 
 SETTINGS, REFUSED = "settings.yaml", "refused.csv"
-SPLITS = ("train", "val", "test")
 FEW = 4
 """Tasks that are not worth the seconds a further process takes to start."""
 
@@ -168,7 +167,7 @@ def _open_folder(folder: Path, config: PrepareConfig, *, force: bool) -> list[In
     rows = read_index(folder)
     if settings.exists() and not force:
         stored = PrepareConfig.parse(read_yaml(settings), where=str(settings))
-        if stored != config:
+        if stored.model_copy(update={"split": config.split}) != config:
             here, asked = stored.model_dump(), config.model_dump()
             name = next(name for name in here if here[name] != asked[name])
             words = ["not set" if value is None else value for value in (here[name], asked[name])]
@@ -202,8 +201,10 @@ def _finish_folder(folder: Path, rows: list[IndexRow], refused: list[Refusal]) -
 
 
 def _job(item: Item, number: int, folder: Path, config: PrepareConfig, rows: list[IndexRow], draws: bool) -> Job:
+    """What is to be done for a slice; a person stays in the split that the index has, whatever the shares are now."""
     known = tuple(row for row in rows if row.slice == number and _is_of(row, item))
-    return Job(item, number, split_of(item.person, config.split), folder, config, known, draws)
+    before = next((row.split for row in rows if row.subject == item.person), None)
+    return Job(item, number, before or split_of(item.person, config.split), folder, config, known, draws)
 
 
 def _is_of(row: IndexRow, item: Item) -> bool:

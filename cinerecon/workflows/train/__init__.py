@@ -1,6 +1,6 @@
 """Training: the recipe, the loop, the run folder."""
 
-from cinerecon.workflows.train.config import Recipe, TrainConfig, read_recipe
+from cinerecon.workflows.train.config import Recipe, TrainConfig, find_recipe, read_recipe
 from cinerecon.workflows.train.estimate import Estimate, estimate
 from cinerecon.workflows.train.feed import Places
 from cinerecon.workflows.train.loop import begin, train
@@ -17,6 +17,7 @@ __all__ = [
     "begin",
     "descend",
     "estimate",
+    "find_recipe",
     "loss_of",
     "read_recipe",
     "schedule",

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from cinerecon.data.case_index import hash_file, read_index
 from cinerecon.methods.unrolled import Card
 from cinerecon.physics.sampling import net_acceleration
-from cinerecon.workflows.dataset import DataConfig, Pool, PreparedSource, SeriesSource, parse_crop
+from cinerecon.workflows.dataset import DataConfig, Pool, PreparedSource, SeriesSource, Shape, crops_of, parse_crop
 from cinerecon.workflows.train.scans import Scans
 from cinerecon.workflows.undersample import parse_sampling
 
@@ -20,12 +21,8 @@ N_LOOKED_AT = 8
 
 
 def describe_pool(config: DataConfig, seen: Pool, unseen: Pool) -> Card:
-    """What cases, patches and masks tell; each mask is drawn once for it, at every size of the crops."""
+    """What cases, patches and masks tell."""
     shapes = [group.shape for group in seen.groups]
-    crops = [parse_crop(text) for text in (*config.crops, *(config.crops_2d or ()))]
-    sizes = sorted({(y or shape[2], x or shape[3]) for y, x in crops for shape in shapes})
-    n_frames = config.n_frames or SOME_FRAMES
-    drawn = [parse_sampling(text).draw(n_frames, *size, 0) for text in config.masks for size in sizes]
     coils = [n for choice in config.coils for n in ([shape[1] for shape in shapes] if choice == "all" else [choice])]
     counts = [_count(pool) for pool in (seen, unseen)]
     split = "; ".join(f"{part}: {text}" for part, text in zip(("train", "val"), counts, strict=True))
@@ -33,11 +30,28 @@ def describe_pool(config: DataConfig, seen: Pool, unseen: Pool) -> Card:
         trained_on=f"{', '.join(config.sources)}; {', '.join(config.masks)}",
         split=split,
         masks=tuple(config.masks),
-        acceleration=_span([net_acceleration(mask) for mask in drawn]),
-        whole_readouts=all(mask.shape[-1] == 1 for mask in drawn),
         coils=(min(coils), max(coils)),
-        lines=(sizes[0][0], sizes[-1][0]),
+        **describe_sampling(config, shapes),
     )
+
+
+def describe_sampling(config: DataConfig, shapes: Sequence[Shape]) -> dict[str, Any]:
+    """Acceleration, lines, and whether whole readouts were sampled: each mask is drawn once at every size it has.
+
+    Where lines were sampled, the count of lines is that of their patches; patches for points are cut smaller.
+    """
+    n_frames, masks, lines = config.n_frames or SOME_FRAMES, [], {True: set[int](), False: set[int]()}
+    for sampling in map(parse_sampling, config.masks):
+        crops = [parse_crop(text) for text in crops_of(sampling, config)]
+        for size in {(y or shape[2], x or shape[3]) for y, x in crops for shape in shapes}:
+            masks.append(sampling.draw(n_frames, *size, 0))
+            lines[masks[-1].shape[-1] == 1].add(size[0])
+    told = lines[True] or lines[False]
+    return {
+        "acceleration": _span([net_acceleration(mask) for mask in masks]),
+        "whole_readouts": not lines[False],
+        "lines": (min(told), max(told)),
+    }
 
 
 def describe_scans(scans: Scans) -> Card:

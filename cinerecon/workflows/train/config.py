@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cinerecon.config import Config, read_yaml
-from cinerecon.methods.unrolled import ModelConfig
+from cinerecon.methods.base import find_model
+from cinerecon.methods.unrolled import RECIPE, ModelConfig
 from cinerecon.workflows.dataset import DataConfig
 
 
@@ -74,6 +75,15 @@ class Recipe(ModelConfig):
     """A model and its training: the content of ``model.yaml``, and of the file that it names for `training`."""
 
     training: TrainConfig = Field(default_factory=TrainConfig, description="how to train")
+
+
+def find_recipe(name: str) -> Path:
+    """The ``model.yaml`` that is meant by a path, its folder, or the name of a network that comes with the program."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    found = find_model(name)
+    return found / RECIPE if found and found.is_dir() else path
 
 
 def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:

@@ -33,8 +33,11 @@ class Estimate:
         Time of a step, drawing its batches left out [s].
     draw_s
         Time to draw the batches of a step, once their cases are there [s]; `workers` divide it.
+    kept_s
+        Time to draw the batches that are kept, before they come again, those left out that are there already [s].
     epoch_s, run_s
-        Time of an epoch and of all steps, each batch drawn while the one before is trained on if there are workers [s].
+        Time of an epoch and of all steps, each batch drawn while the one before is trained on if there are workers [s];
+        `run_s` counts `kept_s`, too.
     """
 
     device: str
@@ -42,6 +45,7 @@ class Estimate:
     memory_mb: float
     step_s: float
     draw_s: float
+    kept_s: float
     epoch_s: float
     run_s: float
 
@@ -58,9 +62,10 @@ def estimate(recipe: Recipe, places: Places | None = None, *, device: str = "aut
     with tempfile.TemporaryDirectory() as folder:
         feed = open_feed(recipe, places or Places(Path(folder)))
         state = begin(recipe, None, name)
-        steps, draws = [], []
+        steps, draws, firsts = [], [], []
         for number in range(N_TIMED + 1):
-            feed.batches[number]  # simulated cases are drawn for the first time
+            begun = time.perf_counter()
+            feed.batches[number]  # simulated cases, and batches that are kept, are drawn for the first time
             start = time.perf_counter()
             batch = feed.batches[number].to(name)
             drawn = time.perf_counter()
@@ -70,8 +75,10 @@ def estimate(recipe: Recipe, places: Places | None = None, *, device: str = "aut
                 torch.cuda.synchronize()
             steps.append(time.perf_counter() - drawn)
             draws.append(drawn - start)
-    step, draw = (config.n_batches * sum(times[1:]) / N_TIMED for times in (steps, draws))  # the first warms up
-    each = max(step, draw / workers) if workers else step + draw
+            firsts.append(start - begun)
+    step, draw, first = (config.n_batches * sum(times[1:]) / N_TIMED for times in (steps, draws, firsts))
+    each = max(step, draw / workers) if workers else step + draw  # the first of each warms up, and is left out
+    kept = max(first - draw, 0) * min(config.data.n_kept or 0, config.n_steps * config.n_batches) / max(workers, 1)
     n_parameters = sum(parameter.numel() for parameter in state.net.parameters() if parameter.requires_grad)
-    epoch, run = each * config.n_steps_per_epoch, each * config.n_steps
-    return Estimate(name, n_parameters, peak_memory_mb(name), step, draw, epoch, run)
+    epoch, run = each * config.n_steps_per_epoch, each * config.n_steps + kept
+    return Estimate(name, n_parameters, peak_memory_mb(name), step, draw, kept, epoch, run)

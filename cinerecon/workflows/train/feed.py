@@ -5,13 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from cinerecon.data.case_index import list_cases
 from cinerecon.data.cine import CineData
+from cinerecon.data.store import open_case
 from cinerecon.errors import ConfigError
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import load_method
@@ -22,17 +25,21 @@ from cinerecon.workflows.dataset import (
     Batch,
     Batches,
     KeptBatches,
+    PreparedSource,
     load_batches,
     name_of,
     one_thread,
     open_pool,
+    require_fit,
 )
-from cinerecon.workflows.intake import IntakeConfig
+from cinerecon.workflows.intake import SETTINGS, IntakeConfig
 from cinerecon.workflows.train.card import describe_pool, describe_scans, list_data
 from cinerecon.workflows.train.config import Recipe, SsduConfig, TrainConfig
 from cinerecon.workflows.train.scans import ScanBatches, open_scans
 from cinerecon.workflows.train.ssdu import hold_back, without
 from cinerecon.workflows.train.team import Team
+
+DEFAULTS = IntakeConfig().model_dump()
 
 
 @dataclass(frozen=True)
@@ -175,6 +182,8 @@ def open_feed(recipe: Recipe, places: Places) -> Feed:
         unseen_samples = replace(measured, seed=(config.seed, 2), validates=True)
         return Feed(shown(measured), lambda: _first(shown(unseen_samples), config.n_validation), describe_scans(scans))
     seen, unseen = (open_pool(config.data, places.cases, part, places.real) for part in PARTS)
+    for pool in (seen, unseen):
+        require_fit(pool, config.data, whole_beat=start is not None)
     seeds = (config.seed, 1), (config.seed, 2)
     held_out = Prepared(Batches(unseen, config.data, 1, seeds[1], start), seeds[1], recipe.scale)
     is_ssdu = config.loss == "ssdu"
@@ -184,6 +193,29 @@ def open_feed(recipe: Recipe, places: Places) -> Feed:
     batches = Prepared(drawn, seeds[0], recipe.scale, config.ssdu if is_ssdu else None, start)
     card = describe_pool(config.data, seen, unseen)
     return Feed(shown(batches), lambda: _first(shown(held_out), config.n_validation), card)
+
+
+def intake_of(recipe: Recipe) -> dict[str, Any]:
+    """The settings of intake that the weights are to carry: those that prepared cases were made by, or the recipe's.
+
+    Raises
+    ------
+    ConfigError
+        If cases were prepared by other settings than the recipe's, or than other cases.
+    """
+    found: dict[str, Any] | None = dict(recipe.intake) or None
+    for name, source in recipe.training.data.sources.items():
+        if not isinstance(source, PreparedSource):
+            continue
+        with open_case(list_cases(source.folder, "train")[0]) as case:
+            stored = case.attributes.get("intake", {})
+        prepared = {key: stored[key] for key in SETTINGS if stored.get(key, DEFAULTS[key]) != DEFAULTS[key]}
+        if found is not None and found != prepared:
+            ours, others = (settings or "the defaults" for settings in (prepared, found))
+            what = f"the cases of '{name}' were prepared by {ours}, expected is {others}"
+            raise ConfigError(what, where="intake", hint="prepare all alike, and leave intake out of the recipe")
+        found = prepared
+    return found or {}
 
 
 def _kept(drawn: Dataset[Batch], recipe: Recipe, n_different: int, places: Places) -> KeptBatches:

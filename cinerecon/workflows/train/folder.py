@@ -15,10 +15,12 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,11 @@ from cinerecon.workflows.train.card import hash_data
 from cinerecon.workflows.train.config import Recipe
 from cinerecon.workflows.train.state import State, Step
 
+RIGID = (
+    *("network", "architecture", "start", "scale", "demodulate", "intake"),
+    *(f"training.{name}" for name in ("seed", "data", "loss", "ssdu", "batch_size")),
+)
+"""What a run that goes on must not change: its next steps would not be those of an uninterrupted one."""
 LAST, LAST_WEIGHTS = "last.pt", "last.safetensors"
 LOG, ABOUT, DATA, PICTURE = "log.csv", "run.json", "data.txt", "validation.png"
 PACKAGES = ("cinerecon", "torch", "numpy")
@@ -59,8 +66,8 @@ class RunFolder:
             what = "there is nothing to resume" if resume else "there is a run already"
             raise FileError(what, where=str(self.path), hint="--resume, or another folder")
 
-    def begin(self, recipe: Recipe, data: str, device: torch.device) -> None:
-        """Write what the run is, before its first step."""
+    def begin(self, recipe: Recipe, data: str, device: torch.device, source: str = "") -> None:
+        """Write what the run is, before its first step; source: of the weights it begins with."""
         about = {
             "began": _now(),
             "seed": recipe.training.seed,
@@ -69,20 +76,32 @@ class RunFolder:
             **{name: _version(name) for name in PACKAGES},
             "git": _git_revision(),
             "data_sha256": hash_data(data),
+            "source": source,
             "command": sys.argv,
         }
         self._write_recipe(recipe)
         self._write(DATA, data)
         self._write(ABOUT, json.dumps(about, indent=2) + "\n")
 
-    def go_on(self, recipe: Recipe, data: str, done: int) -> None:
-        """Note that the run goes on, perhaps with other settings, and clear away what an interruption left unfinished.
+    def go_on(self, recipe: Recipe, data: str, done: int) -> list[str]:
+        """Note that the run goes on, and clear away what an interruption left unfinished.
+
+        Returns
+        -------
+        list[str]
+            The settings that are others now.
 
         Raises
         ------
         ConfigError
-            If its data are not those that it began with.
+            If its data are not those that it began with, or a setting that must stay is another.
         """
+        changed = list(_differences(yaml.safe_load((self.path / RECIPE).read_text(encoding="utf-8")), _plain(recipe)))
+        rigid = [text for text in changed if text.startswith(RIGID)]
+        if rigid:
+            what = f"the run began with other settings: {rigid[0]}"
+            hint = f"the recipe that it began with, {self.path / RECIPE}, or another folder"
+            raise ConfigError(what, where=str(self.path), hint=hint)
         began_with = (self.path / DATA).read_text(encoding="utf-8")
         if began_with != data:
             changed = sorted(set(began_with.splitlines()) ^ set(data.splitlines()))[:1]
@@ -95,6 +114,12 @@ class RunFolder:
         about.setdefault("resumed", []).append(resumed)
         self._write(ABOUT, json.dumps(about, indent=2) + "\n")
         self._write_recipe(recipe)
+        return changed
+
+    @property
+    def source(self) -> str:
+        """Of the weights that the run began with; empty if they were random."""
+        return str(json.loads((self.path / ABOUT).read_text(encoding="utf-8")).get("source", ""))
 
     def save(self, state: State, recipe: Recipe, card: Card, n_shares: int) -> None:
         """Write the state, and the averaged weights with recipe and card; the best ones are kept apart."""
@@ -125,8 +150,8 @@ class RunFolder:
         try:
             saved = torch.load(self.path / LAST, map_location="cpu", weights_only=True)  # each part moves it home
             state.restore(saved)
-        except (RuntimeError, ValueError, KeyError, OSError, EOFError) as error:
-            first = str(error).splitlines()[0]
+        except (RuntimeError, ValueError, KeyError, TypeError, OSError, EOFError, UnpicklingError) as error:
+            first = next(iter(str(error).splitlines()), "the file is empty")
             raise WeightsError(f"cannot resume: {first}", where=where, hint="the recipe the run began with") from None
         if saved["n_shares"] != n_shares:
             what = f"a step of this run is {saved['n_shares']} batches, now it would be {n_shares}"
@@ -152,11 +177,24 @@ class RunFolder:
                 writer.writerow([f"{values[name]:.6g}" if name != "number" else step.number for name in names])
 
     def _write_recipe(self, recipe: Recipe) -> None:
-        self._write(RECIPE, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+        self._write(RECIPE, yaml.safe_dump(_plain(recipe), sort_keys=False))
 
     def _write(self, name: str, text: str) -> None:
         with moved_into_place(self.path / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json")
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """``key: before, now value`` for each setting that differs; where the data lie does not count."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in before | now:
+            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
+    elif before != now and not name.endswith(".folder"):
+        yield f"{name}: {before}, now {now}"
 
 
 def draw_patch(batch: Batch, image: torch.Tensor) -> Image.Image:

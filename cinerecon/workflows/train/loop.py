@@ -19,7 +19,7 @@ from cinerecon.workflows.dataset import Batch
 from cinerecon.workflows.train.board import Board
 from cinerecon.workflows.train.card import hash_data, list_data
 from cinerecon.workflows.train.config import Recipe, TrainConfig
-from cinerecon.workflows.train.feed import Places, open_feed, reconstruct, validate
+from cinerecon.workflows.train.feed import Places, intake_of, open_feed, reconstruct, validate
 from cinerecon.workflows.train.folder import RunFolder
 from cinerecon.workflows.train.losses import loss_of
 from cinerecon.workflows.train.state import State, Step, descend, make_optimizer, schedule, stop, watch
@@ -40,6 +40,8 @@ def train(
     tensorboard: bool = False,
     max_seconds: float = math.inf,
     report: Callable[[Step], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str, float], None] = lambda *_: None,
 ) -> None:
     """Train a network and leave its weights in a run folder, see `folder`. Under ``torchrun``, in several processes.
 
@@ -70,6 +72,10 @@ def train(
         Stop, resumable, after this time.
     report
         Called after each validation.
+    note
+        Called with what is worth knowing before the first step.
+    progress
+        Called after each step with how far it is.
 
     Raises
     ------
@@ -83,32 +89,35 @@ def train(
         If the weights to begin with do not fit.
     """
     config, folder, deadline = recipe.training, RunFolder(run), time.monotonic() + max_seconds
-    recipe = recipe.model_copy(update={"card": Card()})  # the card of the recipe is that of other weights
     folder.require(resume=resume)
+    intake = recipe.intake if scans else intake_of(recipe)
+    recipe = recipe.model_copy(update={"card": Card(), "intake": intake})  # the recipe's card is that of other weights
     data = list_data(config.data, real, scans)
     with join_team(device) as team:
         feed = open_feed(recipe, Places(cases or run / "cases", real, scans))
-        state = begin(recipe, weights, team.device, str(run))
+        state = begin(recipe, None if resume else weights, team.device, str(run))
         team.wait()
         n_shares = team.size * config.n_batches
         if resume:
             folder.load(state, n_shares)
             team.wait()
-            if team.leads:
-                folder.go_on(recipe, data, state.done)
+            for change in folder.go_on(recipe, data, state.done) if team.leads else ():
+                note(f"changed  {change}")
         elif team.leads:
-            folder.begin(recipe, data, team.device)
+            source = f"fine-tuned from {weights.parent.name}/{weights.name}" if weights else ""
+            folder.begin(recipe, data, team.device, source)
         batches = feed.load(config, state.done, team, workers)
         if not team.leads:
             take_steps(state, batches, config, team, deadline)
             return
-        told = {"licence": config.licence, "data_sha256": hash_data(data)}
-        told |= {"source": f"fine-tuned from {weights.parent.name}/{weights.name}"} if weights else {}
+        told = {"licence": config.licence, "data_sha256": hash_data(data), "source": folder.source}
+        note(f"cases    {feed.card.split}")
         validation = [batch.to(team.device) for batch in feed.draw_validation()]
-        told |= {"metrics": {"first_image_db": round(validate(None, validation), 3)}}
-        card = feed.card.model_copy(update=told)
+        metrics = {"first_image_db": round(validate(None, validation), 3)}
+        note(f"first image  validation {metrics['first_image_db']:.2f} dB, without the network")
+        card = feed.card.model_copy(update={**told, "metrics": metrics})
         board = Board(run / "tensorboard", state.done) if tensorboard else None
-        keeper = Keeper(folder, recipe, card, validation, n_shares, board, report)
+        keeper = Keeper(folder, recipe, card, validation, n_shares, board, report, progress)
         take_steps(state, batches, config, team, deadline, keeper)
 
 
@@ -131,6 +140,8 @@ def take_steps(
         loss, late = team.average(state.net, loss, float(time.monotonic() > deadline))
         watch(state, loss, config)
         descend(state, config)
+        if keeper:
+            keeper.progress(f"step {state.done}", state.done / config.n_steps)
 
         if late or state.done % config.save_every == 0 or state.done == config.n_steps:
             if keeper:
@@ -152,7 +163,7 @@ class Keeper:
         Batches of cases that training never sees.
     n_shares
         Batches in a step, over all processes.
-    board, report
+    board, report, progress
         Who is told.
     """
 
@@ -163,6 +174,7 @@ class Keeper:
     n_shares: int
     board: Board | None
     report: Callable[[Step], None]
+    progress: Callable[[str, float], None] = lambda *_: None
     seconds: float = 0.0
 
     def keep(self, state: State, seconds: float) -> None:

@@ -157,7 +157,8 @@ def stop(state: State, what: str) -> NoReturn:
     CineReconError
         Always.
     """
-    hint = "--resume with a smaller training.learning_rate: the last checkpoint is as it was"
+    slower = "a smaller training.learning_rate"
+    hint = f"--resume with {slower}: the last checkpoint is as it was" if state.log else f"begin again with {slower}"
     raise CineReconError(what, where=state.where, hint=hint)
 
 

@@ -159,3 +159,12 @@ def test_patterns_of_points_have_crops_of_their_own(make):
         batch = batches[number]
         is_pointwise = batch.encoding.mask.shape[-1] > 1
         assert tuple(batch.target.shape[-2:]) == ((24, 24) if is_pointwise else (40, 12))
+
+
+@pytest.mark.parametrize("n_workers", [0, 1])
+def test_an_error_keeps_its_parts_in_any_process(make, n_workers):
+    batches = make(crops="64x20")
+    with pytest.raises(DataError, match="no case is large enough") as error:
+        next(load_batches(batches, [0], n_workers))
+    assert error.value.where == "training.data"
+    assert "Traceback" not in str(error.value)

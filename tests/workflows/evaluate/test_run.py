@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from cinerecon.errors import ConfigError, DataError, FileError
+from cinerecon.methods.table import load_method
 from cinerecon.workflows.evaluate import evaluate, read_scores
 from cinerecon.workflows.evaluate import run as module
-from cinerecon.workflows.evaluate.judge import image_file
+from cinerecon.workflows.evaluate.judge import fingerprint, image_file
 from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
 
 MODELS, PATTERNS = ["zerofilled", "cgsense"], ["gaussian:2", "gaussian:4"]
@@ -158,3 +159,31 @@ def test_wrong_names_are_said_before_any_work(full_scan):
         evaluate([full_scan], ["zerofilled"], ["gaussian:4"], profile="cin")
     with pytest.raises(ConfigError, match="unknown sampling pattern"):
         evaluate([full_scan], ["zerofilled"], ["gauss:4"])
+
+
+def test_each_scan_has_a_mask_of_its_own(tmp_path):
+    """The same image, measured with the same noise, under another name: only the mask differs."""
+    for name in ("a", "b"):
+        simulate_scan(tmp_path / f"{name}.h5", SimulateConfig(frames=4, ky=32, kx=24, coils=2))
+    one, two = evaluate([tmp_path], ["zerofilled"], ["gaussian:4"])
+    assert one.psnr != two.psnr
+
+
+def test_a_scan_that_is_named_twice_counts_once(full_scan):
+    assert len(evaluate([full_scan.parent, full_scan, full_scan], ["zerofilled"], ["gaussian:2"])) == 1
+
+
+def test_what_is_told_of_a_network_does_not_decide_its_result():
+    method = load_method("slrnet")
+    before = fingerprint(method)
+    told = method.config.card.model_copy(update={"reports": "better than ever"})
+    method.config = method.config.model_copy(update={"card": told})
+    assert fingerprint(method) == before
+    method.config = method.config.model_copy(update={"scale": "max"})
+    assert fingerprint(method) != before
+
+
+def test_a_scan_unlike_the_training_is_marked(full_scan):
+    """The networks that come with the program were trained on 96 lines and more; this scan has 48."""
+    _, score = evaluate([full_scan], ["zerofilled", "dccnn"], ["gaussian:2"])
+    assert "dccnn: the scan has 48 lines, the network was trained on" in score.marks

@@ -121,7 +121,7 @@ def test_recon_of_scan_and_case_is_the_same_image(scan, tmp_path):
     names = ("raw.npz", "raw.h5")
     raw = reconstruct_scan(ReconRequest(scan, "cgsense", tuple(str(tmp_path / n) for n in names), (1,), **options))
     name = str(tmp_path / "case.npz")
-    case = reconstruct_scan(ReconRequest(cases[1], "cgsense", (name,), undersample="gaussian:3", seed=6))
+    case = reconstruct_scan(ReconRequest(cases[1], "cgsense", (name,), **options))
     one, two = raw.slices[0], case.slices[0]
     assert np.array_equal(one.cine.image, two.cine.image)
     assert np.array_equal(one.cine.reference, two.cine.reference)
@@ -210,7 +210,7 @@ def test_the_command(scan, tmp_path, capsys):
     [
         (["--patch", "16x192"], "'16x192' is not frames x y x x"),
         (["--crop", "192"], "'192' is not rows x columns"),
-        (["--split", "80"], "'80' is not train,val,test"),
+        (["--split", "80"], "'80' is not the shares of train, val, test"),
         (["--split", "0,0,0"], "not all zero"),
         (["--stride", "1x1x1"], "a stride needs a patch"),
         (["--crop", "8x8", "--crop-readout", "8"], "not by both"),

@@ -18,7 +18,7 @@ from raw_scan import SLICE, small_scan
 from cinerecon.data.case_index import INDEX, read_index
 from cinerecon.data.store import open_case, read_case
 from cinerecon.errors import ConfigError, DataError, FileError
-from cinerecon.workflows.prepare import SPLITS, split_of, work
+from cinerecon.workflows.prepare import SPLITS, parse_split, split_of, work
 
 
 def cases(folder):
@@ -210,6 +210,14 @@ def test_other_settings_need_another_folder_or_force(archive, run, tmp_path):
     report = run(archive, frames=2, force=True)
     assert report.n_new == 4
     assert {read_case(path).n_frames for path in cases(tmp_path / "data")} == {2}
+
+
+def test_one_split_may_take_all_and_who_is_in_another_stays(archive, run, tmp_path):
+    assert parse_split("test") == (0, 0, 100)
+    first = run(archive / "anna", split=parse_split("train"), person="anna|bert")
+    both = run(archive, split=parse_split("test"), person="anna|bert")
+    assert (first.n_new, both.n_new) == (2, 2)
+    assert {row.subject: row.split for row in read_index(tmp_path / "data")} == {"anna": "train", "bert": "test"}
 
 
 def test_a_bad_scan_does_not_stop_the_others(archive, run, tmp_path):

@@ -17,6 +17,12 @@ def test_times_add_up_and_nothing_is_left(make_recipe, cases, tmp_path):
     assert found.run_s == pytest.approx(5 * found.epoch_s)
 
 
+def test_batches_that_are_kept_are_counted_once(make_recipe, cases, tmp_path):
+    found = estimate(make_recipe("n_steps=1000", "data.n_kept=7"), Places(tmp_path), device="cpu")
+    assert found.kept_s > 0
+    assert found.run_s == pytest.approx(1000 * (found.step_s + found.draw_s) + found.kept_s)
+
+
 def test_the_command_tells_and_stops(cases, tmp_path):
     (tmp_path / "model.yaml").write_text(yaml.safe_dump(RECIPE))
     options = ["-o", str(tmp_path / "run"), "--estimate", "--cases", str(cases)]

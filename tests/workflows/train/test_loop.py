@@ -12,7 +12,7 @@ import yaml
 from safetensors.torch import load_file
 
 from cinerecon import networks
-from cinerecon.errors import CineReconError, ConfigError, FileError, WeightsError
+from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, WeightsError
 from cinerecon.methods.unrolled import load_weights, read_model
 from cinerecon.workflows.train import loop, read_recipe, train
 
@@ -153,7 +153,8 @@ def test_nothing_to_resume_is_said(folder, cases, make_recipe):
 def test_a_run_goes_on_with_its_own_data_network_and_share(whole, cases, make_recipe):
     run, _ = whole
     for setting, message in {
-        "data.sources.phantom.n_cases=3": "the data are not those",
+        "data.sources.phantom.n_cases=3": "began with other settings: training.data.sources.phantom.n_cases: 2, now 3",
+        "seed=9": "training.seed: 0, now 9",
         "n_batches=2": "a step of this run is 1 batches, now it would be 2",
     }.items():
         with pytest.raises(ConfigError, match=message):
@@ -161,6 +162,38 @@ def test_a_run_goes_on_with_its_own_data_network_and_share(whole, cases, make_re
     other = make_recipe().with_settings(["architecture.n_channels=3"])
     with pytest.raises(WeightsError, match="cannot resume"):
         train(other, run, cases=cases, resume=True)
+
+
+def test_a_run_that_goes_on_tells_what_is_other_now(folder, cases, make_recipe):
+    run, told = folder / "longer", []
+    train(make_recipe("n_steps=1"), run, cases=cases, note=told.append)
+    assert [text.split()[0] for text in told] == ["cases", "first"]
+    assert "2 of phantom" in told[0]
+    train(make_recipe("n_steps=2"), run, cases=cases, resume=True, note=told.append)
+    assert told[2] == "changed  training.n_steps: 1, now 2"
+
+
+def test_a_damaged_state_is_said(folder, cases, make_recipe):
+    run = folder / "damaged"
+    train(make_recipe("n_steps=1"), run, cases=cases)
+    for content in (b"", bytes(500), b"garbage" * 100):
+        (run / "last.pt").write_bytes(content)
+        with pytest.raises(WeightsError, match="cannot resume"):
+            train(make_recipe("n_steps=2"), run, cases=cases, resume=True)
+
+
+def test_fine_tuning_is_told_in_the_card_after_an_interruption_too(whole, folder, cases, make_recipe):
+    run = folder / "tuned"
+    train(make_recipe("n_steps=2"), run, cases=cases, weights=whole[0], max_seconds=0)
+    train(make_recipe("n_steps=2"), run, cases=cases, resume=True)
+    config, _ = read_model(run)
+    assert config.card.source == f"fine-tuned from {whole[0].parent.name}/{whole[0].name}"
+
+
+def test_patches_that_no_case_can_give_are_said_before_any_is_drawn(cases, make_recipe, tmp_path):
+    with pytest.raises(DataError, match="no case is large enough for 5 frames of 64x16 with 1 coils") as error:
+        train(make_recipe("data.crops=[40x16,64x16]"), tmp_path / "run", cases=cases)
+    assert "--set training.data.crops=40x32 --set training.data.coils=2" in error.value.hint
 
 
 def test_fine_tuning_begins_with_the_weights_given(whole, cases, make_recipe, tmp_path):
