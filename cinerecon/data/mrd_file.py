@@ -58,6 +58,17 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
             raise FileError(f"the HDF5 file is damaged: {error}", where=str(path), hint=hint) from error
 
 
+def holds_images_only(path: Path) -> bool:
+    """Whether an HDF5 file has ISMRMRD images and no raw data: what a reconstruction wrote, not a scan."""
+    if not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path) as file:
+        groups = [group for group in file.values() if isinstance(group, h5py.Group)]
+        return any(name.startswith("image") for group in groups for name in group) and not any(
+            "data" in group for group in groups
+        )
+
+
 def require_hdf5(path: Path) -> None:
     """Check that there is an HDF5 file, before the HDF5 library meets it.
 

@@ -139,7 +139,7 @@ def _phantoms(source: PhantomSource, cache: Path, part: Part) -> Members:
 
 def _largest_phantom(config: DataConfig) -> PhantomSource:
     """Phantoms from which every crop can be cut."""
-    default, crops = PhantomSource(), [parse_crop(text) for text in config.crops]
+    default, crops = PhantomSource(), [parse_crop(text) for text in (*config.crops, *(config.crops_2d or ()))]
     rows, columns = (max([default.matrix[axis], *(crop[axis] or 0 for crop in crops)]) for axis in (0, 1))
     n_coils = max([default.n_coils, *(n for n in config.coils if n != "all")])
     return PhantomSource(matrix=(rows, columns), n_coils=n_coils)

@@ -14,6 +14,7 @@ import torch
 
 from cinerecon.data.case_index import INDEX, hash_file, list_cases
 from cinerecon.data.cmrxrecon import is_kspace_name
+from cinerecon.data.mrd_file import holds_images_only
 from cinerecon.errors import FileError
 from cinerecon.methods.base import Reconstructor
 from cinerecon.metrics import find_profile
@@ -104,6 +105,8 @@ def evaluate(
 def list_scans(paths: Iterable[Path]) -> list[Path]:
     """The scans among files and folders: of a folder of prepared cases those for testing, of others all that lie in it.
 
+    Images that were written beside their scans are passed over.
+
     Raises
     ------
     FileError
@@ -114,8 +117,9 @@ def list_scans(paths: Iterable[Path]) -> list[Path]:
         if (path / INDEX).exists():
             found += list_cases(path, "test")
         elif path.is_dir():
-            visible = (p for p in path.rglob("*") if not p.name.startswith("."))
-            found += sorted(p for p in visible if p.suffix in SCAN_ENDINGS or is_kspace_name(p))
+            visible = sorted(p for p in path.rglob("*") if not p.name.startswith("."))
+            scans = (p for p in visible if p.suffix in SCAN_ENDINGS and not holds_images_only(p))
+            found += sorted([*scans, *(p for p in visible if is_kspace_name(p))])
         else:
             found.append(path)
     found = list(dict.fromkeys(found))

@@ -10,6 +10,7 @@ from cinerecon.methods.table import load_method
 from cinerecon.workflows.evaluate import evaluate, read_scores
 from cinerecon.workflows.evaluate import run as module
 from cinerecon.workflows.evaluate.judge import fingerprint, image_file
+from cinerecon.workflows.recon import ReconRequest, reconstruct_scan
 from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
 
 MODELS, PATTERNS = ["zerofilled", "cgsense"], ["gaussian:2", "gaussian:4"]
@@ -167,6 +168,13 @@ def test_each_scan_has_a_mask_of_its_own(tmp_path):
         simulate_scan(tmp_path / f"{name}.h5", SimulateConfig(frames=4, ky=32, kx=24, coils=2))
     one, two = evaluate([tmp_path], ["zerofilled"], ["gaussian:4"])
     assert one.psnr != two.psnr
+
+
+def test_images_beside_a_scan_are_passed_over(tmp_path):
+    simulate_scan(tmp_path / "a.h5", SimulateConfig(frames=3, ky=16, kx=16, coils=2))
+    reconstruct_scan(ReconRequest(tmp_path / "a.h5", "zerofilled", (str(tmp_path / "a.zerofilled.h5"),)))
+    (score,) = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"])
+    assert score.scan == "a"
 
 
 def test_a_scan_that_is_named_twice_counts_once(full_scan):

@@ -214,8 +214,10 @@ def test_other_settings_need_another_folder_or_force(archive, run, tmp_path):
 
 def test_one_split_may_take_all_and_who_is_in_another_stays(archive, run, tmp_path):
     assert parse_split("test") == (0, 0, 100)
-    first = run(archive / "anna", split=parse_split("train"), person="anna|bert")
-    both = run(archive, split=parse_split("test"), person="anna|bert")
+    (archive / "bert").rename(tmp_path / "later")
+    first = run(archive, split=parse_split("train"))
+    (tmp_path / "later").rename(archive / "bert")
+    both = run(archive, split=parse_split("test"))
     assert (first.n_new, both.n_new) == (2, 2)
     assert {row.subject: row.split for row in read_index(tmp_path / "data")} == {"anna": "train", "bert": "test"}
 
