@@ -23,7 +23,7 @@ from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
 
 HELD_OUT = ("sax_mid", "lax_4ch")
 PHANTOM_SEEDS = range(1, 41)
-"""Training draws its phantoms from 1000 on."""
+"""None of them is among the phantoms of training, whose seeds are of many digits; a test says so."""
 SAMPLINGS = ("gaussian:8", "gaussian:10", "gaussian:12", "radial:16", "vds:10", "equispaced:8")
 CLASSICAL = ("zerofilled", "cgsense", "ttv", "llr", "lps", "ktslr")
 SHOWN = ("psnr", "ssim", "nmse", "heart_psnr", "xt_ssim")

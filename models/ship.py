@@ -21,9 +21,11 @@ from cinerecon.methods.unrolled import Card, read_model, write_model
 from cinerecon.methods.unrolled.model import hash_weights
 from cinerecon.networks import NETWORKS as SUMMARIES
 from cinerecon.workflows.evaluate.score import Score, read_scores
+from cinerecon.workflows.train.card import describe_sampling
+from cinerecon.workflows.train.config import read_recipe
 
 SOURCE = "this project"
-TRAINED_ON = "6 magnitude cines of one volunteer and 60 phantoms; phase, coils and noise simulated"
+TRAINED_ON = "6 cines of one volunteer (all but sax_mid and lax_4ch), 60 phantoms; phase, coils and noise simulated"
 BASELINE = "ktslr"
 HOSTS = {"istanet-lr": "istanet", "dccnn-lr": "dccnn", "crnn-lr": "crnn", "slrnet": "istanet", "passnet": "jotlasnet"}
 """What the papers compare a network with."""
@@ -70,7 +72,9 @@ def ship(name: str, stages: list[Path], reached: Reached) -> None:
         raise SystemExit(f"{run} is not what {MODELS / name}/model.yaml says")
     config, path = read_model(run)
     weights = load_file(path)
-    card = config.card.model_copy(update={"source": SOURCE, "trained_on": TRAINED_ON, "reports": report(name, reached)})
+    told = {"source": SOURCE, "trained_on": TRAINED_ON, "reports": report(name, reached)}
+    told |= describe_sampling(read_recipe(run / "model.yaml").training.data)
+    card = config.card.model_copy(update=told)
     write_model(MODELS / name / "weights.safetensors", weights, config.model_copy(update={"card": card}))
     n_numbers = sum(tensor.numel() for tensor in weights.values())
     text = describe(name, stages, n_numbers, hash_weights(weights), card, reached)

@@ -2,7 +2,7 @@
 
     python models/train.py --real FOLDER -o runs/first
     python models/train.py --real FOLDER -o runs/shipped --second runs/first   # what models/ holds
-    python models/train.py --real FOLDER -o runs/ablations --ablations         # from random weights, 400 steps
+    python models/train.py --real FOLDER -o runs/ablations --ablations         # from random weights
 
 Networks that are trained already are left alone, interrupted ones go on where they were. `--jobs 2` trains two at the
 same time on half of the cores each. Batches are drawn once, by whoever needs them first, and are the same for all.
@@ -24,9 +24,9 @@ NETWORKS = (
     *("slrnet", "istanet", "istanet-lr", "dccnn", "dccnn-lr", "crnn", "crnn-lr"),
     *("lsnet", "t2lrnet", "jotlasnet", "passnet"),
 )
-BRIEF = tuple(f"training.{setting}" for setting in ("n_steps=400", "learning_rate=1.5e-3", "data.n_frames_of_kept=8"))
+BRIEF = tuple(f"training.{setting}" for setting in ("n_steps=800", "learning_rate=1.5e-3", "data.n_frames_of_kept=8"))
 """What lets a dozen variants be trained on two cores."""
-SHALLOW = ("architecture.n_channels=8", "training.n_steps=150")
+SHALLOW = ("architecture.n_channels=8", "training.n_steps=200")
 """What lets a PASSNet of 17 stages be trained on two cores."""
 ABLATIONS = {
     "istanet": ("istanet", ()),  # SLR-Net without its low-rank branch

@@ -35,9 +35,10 @@ def describe_pool(config: DataConfig, seen: Pool, unseen: Pool) -> Card:
     )
 
 
-def describe_sampling(config: DataConfig, shapes: Sequence[Shape]) -> dict[str, Any]:
+def describe_sampling(config: DataConfig, shapes: Sequence[Shape] = ((0, 0, 0, 0),)) -> dict[str, Any]:
     """Acceleration, lines, and whether whole readouts were sampled: each mask is drawn once at every size it has.
 
+    The shapes of cases are those that crops of ``all`` rows or columns have.
     Where lines were sampled, the count of lines is that of their patches; patches for points are cut smaller.
     """
     n_frames, masks, lines = config.n_frames or SOME_FRAMES, [], {True: set[int](), False: set[int]()}

@@ -7,7 +7,7 @@ from helpers import relative_error
 
 from cinerecon.errors import DataError, FileError
 from cinerecon.physics.augment import AugmentConfig
-from cinerecon.workflows.dataset import PhantomSource, SeriesSource
+from cinerecon.workflows.dataset import PhantomSource, SeriesSource, simulated
 from cinerecon.workflows.dataset.simulated import opposed, phantom_cases, series_cases
 
 REAL = Path("../shared/real")
@@ -27,6 +27,23 @@ def test_phantoms_differ_and_have_the_sizes_promised(tmp_path):
     assert relative_error(first, second) > 0.1
     with pytest.raises(IndexError):
         cases[2]
+
+
+def test_phantoms_of_training_are_none_that_are_held_out(monkeypatch, tmp_path):
+    """Those that quality is measured on have the seeds 1 to 40."""
+    seeds = []
+
+    def note(seed, config):
+        seeds.append(seed)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(simulated, "draw_signal", note)
+    for part in (0, 1000):  # to train on, to validate on
+        for number in range(60):
+            with pytest.raises(KeyboardInterrupt):
+                phantom_cases(PhantomSource(seed=part, n_cases=60), tmp_path).draw(number)
+    assert len(seeds) == 120
+    assert min(seeds) > 1000
 
 
 def test_variants_of_a_series_differ(tmp_path, write_series):
