@@ -22,7 +22,7 @@ QUESTIONS = {
     "PASSNet: position-aware against relative soft shrinkage": ("passnet", "passnet-relative"),
     "PASSNet: adaptive fusion against addition": ("passnet", "passnet-addition"),
     "PASSNet: patches of several sizes against one": ("passnet", "passnet-fixed-patches"),
-    "PASSNet: 9, 13, 15 and 17 stages of 8 channels, 200 steps": tuple(f"passnet-{n}" for n in (9, 13, 15, 17)),
+    "PASSNet: 9, 13, 15 and 17 stages of 8 channels, 150 steps": tuple(f"passnet-{n}" for n in (9, 13, 15, 17)),
 }
 SAMPLINGS = ("gaussian:8", "vds:10")
 BASELINE = "ktslr"

@@ -24,9 +24,9 @@ NETWORKS = (
     *("slrnet", "istanet", "istanet-lr", "dccnn", "dccnn-lr", "crnn", "crnn-lr"),
     *("lsnet", "t2lrnet", "jotlasnet", "passnet"),
 )
-BRIEF = tuple(f"training.{setting}" for setting in ("n_steps=800", "learning_rate=1.5e-3", "data.n_frames_of_kept=8"))
+BRIEF = tuple(f"training.{setting}" for setting in ("n_steps=600", "learning_rate=1.5e-3", "data.n_frames_of_kept=8"))
 """What lets a dozen variants be trained on two cores."""
-SHALLOW = ("architecture.n_channels=8", "training.n_steps=200")
+SHALLOW = ("architecture.n_channels=8", "training.n_steps=150")
 """What lets a PASSNet of 17 stages be trained on two cores."""
 ABLATIONS = {
     "istanet": ("istanet", ()),  # SLR-Net without its low-rank branch

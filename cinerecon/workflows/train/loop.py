@@ -107,17 +107,16 @@ def train(
             source = f"fine-tuned from {weights.parent.name}/{weights.name}" if weights else ""
             folder.begin(recipe, data, team.device, source)
         batches = feed.load(config, state.done, team, workers)
-        if not team.leads:
-            take_steps(state, batches, config, team, deadline)
-            return
-        told = {"licence": config.licence, "data_sha256": hash_data(data), "source": folder.source}
-        note(f"cases    {feed.card.split}")
-        validation = [batch.to(team.device) for batch in feed.draw_validation()]
-        metrics = {"first_image_db": round(validate(None, validation), 3)}
-        note(f"first image  validation {metrics['first_image_db']:.2f} dB, without the network")
-        card = feed.card.model_copy(update={**told, "metrics": metrics})
-        board = Board(run / "tensorboard", state.done) if tensorboard else None
-        keeper = Keeper(folder, recipe, card, validation, n_shares, board, report, progress)
+        keeper = None
+        if team.leads:
+            note(f"cases    {feed.card.split}")
+            validation = [batch.to(team.device) for batch in feed.draw_validation()]
+            first_image_db = round(validate(None, validation), 3)
+            note(f"first image  validation {first_image_db:.2f} dB, without the network")
+            told = {"licence": config.licence, "data_sha256": hash_data(data), "source": folder.source}
+            card = feed.card.model_copy(update={**told, "metrics": {"first_image_db": first_image_db}})
+            board = Board(run / "tensorboard", state.done) if tensorboard else None
+            keeper = Keeper(folder, recipe, card, validation, n_shares, board, report, progress)
         take_steps(state, batches, config, team, deadline, keeper)
 
 
