@@ -9,6 +9,7 @@ The weights are those of each run of the last stage that were best on its valida
 import argparse
 import csv
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -42,9 +43,10 @@ GROUPS = ("sax_mid", "lax_4ch", "phantom")
 
 @dataclass(frozen=True)
 class Reached:
-    """Mean PSNR [dB] of methods, by group of scans, coils and sampling."""
+    """Mean PSNR [dB] of methods, by group of scans, coils and sampling; and phantoms, by sampling."""
 
     psnr: dict[tuple[str, int, str, str], float]
+    n_phantoms: dict[str, int]
 
     @classmethod
     def of(cls, scores: list[Score]) -> "Reached":
@@ -53,7 +55,9 @@ class Reached:
         for score in scores:
             group = next(name for name in GROUPS if score.scan.startswith(name))
             found.setdefault((group, score.n_coils, score.sampling, score.method), []).append(score.psnr)
-        return cls({key: mean(values) for key, values in found.items()})
+        phantoms = {(score.sampling, score.scan) for score in scores if score.scan.startswith("phantom")}
+        counts = Counter(sampling for sampling, scan in phantoms if scan.endswith("_1"))
+        return cls({key: mean(values) for key, values in found.items()}, dict(counts))
 
     def gains(self, method: str, other: str) -> dict[tuple[str, int, str], float]:
         """How much better than another method, wherever both were tried."""
@@ -143,7 +147,11 @@ def table(name: str, reached: Reached) -> str:
             pair = [reached.psnr.get((group, coils, sampling, method)) for method in (BASELINE, name)]
             cells.append("" if None in pair else f"{pair[0]:.2f} → {pair[1]:.2f}")
         lines.append(f"| {group}, {coils} coil{'s' if coils > 1 else ''} | " + " | ".join(cells) + " |")
-    where = "Held-out scans (`benchmarks/quality.py`; more measures in `docs/benchmarks.md`), noise 1 % of the maximum:"
+    counts = ", ".join(f"{reached.n_phantoms.get(sampling, 0)}" for sampling in samplings)
+    where = (
+        "Held-out scans (`benchmarks/quality.py`; more measures in `docs/benchmarks.md`), noise 1 % of the maximum; "
+        f"{counts} phantoms:"
+    )
     return where + "\n\n" + "\n".join(lines)
 
 
