@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 BOXES = ("psnr", "ssim", "heart_psnr", "xt_ssim")
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
 """Of Okabe and Ito, told apart by colour-blind readers too."""
+MARKERS, DASHES = ("o", "s", "^", "D"), ("-", "--", ":", "-.")
+"""Of the first, second, third and fourth methods of one colour."""
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -44,7 +46,7 @@ def draw_boxes(scores: Sequence[Score]) -> "Figure":
         for index, method in enumerate(methods):
             values = [_finite(scores, name, method, group) for group in groups]
             places = [step * g + index for g in range(len(groups))]
-            _boxes(axis, values, places, COLOURS[index % len(COLOURS)])
+            _boxes(axis, values, places, style_of(index))
         axis.set_title(MEASURES[name].title, fontsize=10)
         labels = [sampling if len({c for _, c in groups}) == 1 else f"{sampling}\n{c} ch" for sampling, c in groups]
         axis.set_xticks([step * g + (len(methods) - 1) / 2 for g in range(len(groups))], labels, fontsize=8)
@@ -54,20 +56,22 @@ def draw_boxes(scores: Sequence[Score]) -> "Figure":
 
 
 def draw_curves(scores: Sequence[Score]) -> "Figure | None":
-    """PSNR against net acceleration, one line for each method; None where no pattern comes in several accelerations."""
-    summaries = summarise(scores)
-    families: dict[tuple[str, int], set[str]] = {}
-    for summary in summaries:
-        families.setdefault((_family(summary.sampling), summary.n_coils), set()).add(summary.sampling)
-    panels = [family for family, samplings in families.items() if len(samplings) > 1]
+    """PSNR against net acceleration, one line for each method; None where no pattern comes in several accelerations.
+
+    Slices count that were judged at every acceleration, or a line would show which slices these were.
+    """
+    families: dict[tuple[str, int], list[Score]] = {}
+    for score in scores:
+        families.setdefault((_family(score.sampling), score.n_coils), []).append(score)
+    panels = [family for family, members in families.items() if len({score.sampling for score in members}) > 1]
     if not panels:
         return None
-    methods = list(dict.fromkeys(summary.method for summary in summaries))
+    methods = list(dict.fromkeys(score.method for score in scores))
     figure = new_figure(4.2 * len(panels) + 0.4, 3.6)
     for axis, (family, n_coils) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        summaries = summarise(at_every_acceleration(families[family, n_coils]))
         for index, method in enumerate(methods):
-            of_method = [s for s in summaries if s.method == method and s.n_coils == n_coils]
-            line = sorted((s for s in of_method if _family(s.sampling) == family), key=lambda s: s.acceleration)
+            line = sorted((s for s in summaries if s.method == method), key=lambda s: s.acceleration)
             found = [s.measures["psnr"] for s in line]
             means = [spread.mean for spread in found]
             bars = [
@@ -78,10 +82,9 @@ def draw_curves(scores: Sequence[Score]) -> "Figure | None":
                 [s.acceleration for s in line],
                 means,
                 bars,
-                marker="o",
                 markersize=4,
                 capsize=2,
-                color=COLOURS[index % len(COLOURS)],
+                **style_of(index),
             )
         axis.set_title(f"{family}, {'single-coil' if n_coils == 1 else f'{n_coils} coils'}", fontsize=10)
         axis.set_xlabel("net acceleration")
@@ -91,24 +94,39 @@ def draw_curves(scores: Sequence[Score]) -> "Figure | None":
     return figure
 
 
-def _boxes(axis: "Axes", values: list[list[float]], places: list[int], colour: str) -> None:
+def at_every_acceleration(scores: Sequence[Score]) -> list[Score]:
+    """The scores of slices that occur under every sampling."""
+    cases: dict[str, set[tuple[str, int]]] = {}
+    for score in scores:
+        cases.setdefault(score.sampling, set()).add((score.scan, score.slice))
+    common = set.intersection(*cases.values())
+    return [score for score in scores if (score.scan, score.slice) in common]
+
+
+def style_of(index: int) -> dict[str, Any]:
+    """How the method of a place in the list is drawn; no two of the first thirty-two alike."""
+    turn = index // len(COLOURS) % len(MARKERS)
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[turn], "linestyle": DASHES[turn]}
+
+
+def _boxes(axis: "Axes", values: list[list[float]], places: list[int], style: dict[str, Any]) -> None:
     kept = [(value, place) for value, place in zip(values, places, strict=True) if value]
     if not kept:
         return
-    style: dict[str, Any] = {"patch_artist": True, "showfliers": False, "widths": 0.7}
-    boxes = axis.boxplot([v for v, _ in kept], positions=[p for _, p in kept], manage_ticks=False, **style)
+    shape: dict[str, Any] = {"patch_artist": True, "showfliers": False, "widths": 0.7}
+    boxes = axis.boxplot([v for v, _ in kept], positions=[p for _, p in kept], manage_ticks=False, **shape)
     for box, median in zip(boxes["boxes"], boxes["medians"], strict=True):
-        box.set(facecolor=colour, alpha=0.45)
+        box.set(facecolor=style["color"], alpha=0.45, linestyle=style["linestyle"])
         median.set(color="black")
     for value, place in kept:
         shift = np.linspace(-0.2, 0.2, len(value)) if len(value) > 1 else [0.0]
-        axis.plot(np.add(place, shift), value, ".", color=colour, markersize=4)
+        axis.plot(np.add(place, shift), value, color=style["color"], marker=style["marker"], linestyle="", markersize=2)
 
 
 def _legend(figure: "Figure", methods: list[str]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=COLOURS[i % len(COLOURS)], marker="o", label=m) for i, m in enumerate(methods)]
+    handles = [Line2D([], [], label=method, **style_of(index)) for index, method in enumerate(methods)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(methods), 6), fontsize=8, frameon=False)
 
 

@@ -5,6 +5,7 @@ import html.parser
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from cinerecon.workflows.evaluate import (
     PAPER_TABLES,
     Cell,
     Table,
+    charts,
     complete_request,
     evaluate,
     find_paper_table,
@@ -193,3 +195,16 @@ def test_the_page_holds_all_and_needs_nothing(full_scan, tmp_path):
     text = page.read_text(encoding="utf-8")
     assert text.index("slr-1. Table I") < text.index("gaussian:2 (net acceleration")
     assert (tmp_path / "tables.tex").read_text().count(r"\begin{table}") == len(extra) + 2
+
+
+def test_no_two_of_many_methods_are_drawn_alike():
+    assert len({tuple(charts.style_of(index).values()) for index in range(32)}) == 32
+
+
+def test_a_curve_is_of_slices_that_have_all_its_points(make_scores):
+    """A scan that only one acceleration has would make its point look better than the others."""
+    scores = make_scores(3)
+    rest = [replace(score, sampling="gaussian:4") for score in scores if score.scan != scores[0].scan]
+    kept = charts.at_every_acceleration([*scores, *rest])
+    assert {score.scan for score in kept} == {score.scan for score in rest}
+    assert len(kept) == 2 * len(rest)
