@@ -26,7 +26,7 @@ from cinerecon.workflows.train.card import describe_sampling
 from cinerecon.workflows.train.config import read_recipe
 
 SOURCE = "this project"
-TRAINED_ON = "6 cines of one volunteer (all but sax_mid and lax_4ch), 60 phantoms; phase, coils and noise simulated"
+TRAINED_ON = "6 magnitude cines of one volunteer, not sax_mid or lax_4ch, and 60 phantoms; all else simulated"
 BASELINE = "ktslr"
 HOSTS = {"istanet-lr": "istanet", "dccnn-lr": "dccnn", "crnn-lr": "crnn", "slrnet": "istanet", "passnet": "jotlasnet"}
 """What the papers compare a network with."""

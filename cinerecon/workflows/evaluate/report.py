@@ -3,7 +3,7 @@
 import base64
 import html
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -56,7 +56,7 @@ def make_page(scores: Sequence[Score], tables: Sequence[Table], figures: Sequenc
     facts = {
         "methods": ", ".join(methods),
         "sampling": ", ".join(dict.fromkeys(score.sampling for score in scores)),
-        "cases": f"{len({score.case[:3] for score in scores})} slices of {len({s.person for s in scores})} persons",
+        "cases": f"{_count({s.case[:3] for s in scores}, 'slice')} of {_count({s.person for s in scores}, 'person')}",
         "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by cinerecon {version('cinerecon')}",
         "on": f"torch {torch.__version__}, Python {platform.python_version()}, {platform.platform()}",
     }
@@ -77,3 +77,7 @@ def _show_figure(figure: Drawn) -> str:
     return (
         f"<figure><img alt='{caption}' src='data:image/png;base64,{data}'><figcaption>{caption}</figcaption></figure>\n"
     )
+
+
+def _count(items: Collection[object], name: str) -> str:
+    return f"{len(items)} {name}{'' if len(items) == 1 else 's'}"

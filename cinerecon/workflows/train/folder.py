@@ -66,8 +66,8 @@ class RunFolder:
             what = "there is nothing to resume" if resume else "there is a run already"
             raise FileError(what, where=str(self.path), hint="--resume, or another folder")
 
-    def begin(self, recipe: Recipe, data: str, device: torch.device, source: str = "") -> None:
-        """Write what the run is, before its first step; source: of the weights it begins with."""
+    def begin(self, recipe: Recipe, data: str, device: torch.device, weights: Path | None = None) -> None:
+        """Write what the run is, and the weights it begins with, before its first step."""
         about = {
             "began": _now(),
             "seed": recipe.training.seed,
@@ -76,7 +76,7 @@ class RunFolder:
             **{name: _version(name) for name in PACKAGES},
             "git": _git_revision(),
             "data_sha256": hash_data(data),
-            "source": source,
+            "source": f"fine-tuned from {weights.parent.name}/{weights.name}" if weights else "",
             "command": sys.argv,
         }
         self._write_recipe(recipe)

@@ -70,12 +70,8 @@ def train(
         Write the log for TensorBoard, too.
     max_seconds
         Stop, resumable, after this time.
-    report
-        Called after each validation.
-    note
-        Called with what is worth knowing before the first step.
-    progress
-        Called after each step with how far it is.
+    report, note, progress
+        Called after each validation; with what is worth knowing before the first step; after each step.
 
     Raises
     ------
@@ -104,8 +100,7 @@ def train(
             for change in folder.go_on(recipe, data, state.done) if team.leads else ():
                 note(f"changed  {change}")
         elif team.leads:
-            source = f"fine-tuned from {weights.parent.name}/{weights.name}" if weights else ""
-            folder.begin(recipe, data, team.device, source)
+            folder.begin(recipe, data, team.device, weights)
         batches = feed.load(config, state.done, team, workers)
         keeper = None
         if team.leads:
