@@ -136,9 +136,21 @@ def relative_cutoff(energy: Tensor, rule: Shrinkage) -> float | None:
 
 
 def _eigh(gram: Tensor) -> Tensors:
-    squares, vectors = _where_finite(torch.linalg.eigh, gram)
+    squares, vectors = _where_finite(finite_eigh, gram)
     mark = 0 * gram.diagonal(dim1=-2, dim2=-1).real.sum(-1, keepdim=True)  # NaN where a matrix is not finite
     return squares.flip(-1).double() + mark, vectors.flip(-1)
+
+
+def finite_eigh(matrix: Tensor) -> Tensors:
+    """Eigenvalues and vectors of Hermitian matrices; LAPACK's divide and conquer in single precision can give NaN.
+
+    It did for a finite matrix of 80 x 80, singular and of norm 1e-3; double precision, tried then, has never failed.
+    """
+    values, vectors = torch.linalg.eigh(matrix)
+    if values.dtype == torch.float64 or bool(torch.isfinite(values).all()):
+        return values, vectors
+    values, vectors = torch.linalg.eigh(matrix.to(_double(matrix)))
+    return values.to(matrix.real.dtype), vectors.to(matrix.dtype)
 
 
 def _svd(matrix: Tensor, energy: Tensor) -> Tensors:

@@ -16,7 +16,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from cinerecon.physics.lowrank.decompose import FEW, energy, in_halves, relative_cutoff, small_gram
+from cinerecon.physics.lowrank.decompose import FEW, energy, finite_eigh, in_halves, relative_cutoff, small_gram
 from cinerecon.physics.lowrank.rules import Shrinkage, Spectrum
 
 _BLOCK = 1 / 6
@@ -91,7 +91,7 @@ def find_leading(gram: Tensor, n_vectors: int, n_columns: int, rule: Shrinkage, 
         basis = _orthonormal(image)
         image = gram @ basis
         inner = basis.mH @ image
-        values, turn = (part.flip(-1) for part in torch.linalg.eigh(inner))
+        values, turn = (part.flip(-1) for part in finite_eigh(inner))
         squares = values.double()
         shares, limit = _survivors(squares, (gram.shape[-1], n_columns), gram.is_complex(), rule)
         turn = turn[..., : shares.shape[-1]]

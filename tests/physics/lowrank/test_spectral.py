@@ -173,3 +173,22 @@ def test_gradients_in_single_precision_are_those_in_double():
             grads.append((matrix.grad, theta.grad))
         assert relative_error(grads[0][0], grads[1][0]) < 1e-4
         assert float(grads[0][1]) == pytest.approx(float(grads[1][1]), rel=1e-4)
+
+
+def test_a_decomposition_that_fails_in_single_precision_is_done_in_double(monkeypatch):
+    """LAPACK has given NaN for finite matrices, in training and with nothing wrong about them."""
+    original = torch.linalg.eigh
+
+    def fails_in_single(matrix):
+        values, vectors = original(matrix)
+        return (values * math.nan, vectors) if values.dtype == torch.float32 else (values, vectors)
+
+    matrix = decaying(80, 90, dtype=torch.complex64)
+    rule = RULES["relative_soft"]
+    expected = [shrink_matrix(matrix, rule)]
+    with torch.no_grad():
+        expected.append(shrink_matrix(matrix, rule))
+    monkeypatch.setattr(torch.linalg, "eigh", fails_in_single)
+    assert relative_error(shrink_matrix(matrix, rule), expected[0]) < 1e-5
+    with torch.no_grad():
+        assert relative_error(shrink_matrix(matrix, rule), expected[1]) < 1e-5
