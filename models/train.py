@@ -44,8 +44,8 @@ ABLATIONS = {
 """By the names that ``evaluate --table`` knows."""
 
 
-def train(name: str, arguments: argparse.Namespace) -> None:
-    """Train one network, or go on with it."""
+def train(name: str, arguments: argparse.Namespace) -> bool:
+    """Train one network, or go on with it; whether it came to its end."""
     model, settings = ABLATIONS[name] if arguments.ablations else (name, ())
     settings = (*(BRIEF if arguments.ablations else ()), *settings, *arguments.set)
     run, recipe = arguments.output / name, MODELS / model / "model.yaml"
@@ -56,15 +56,19 @@ def train(name: str, arguments: argparse.Namespace) -> None:
     command += [part for setting in settings for part in ("--set", setting)]
     if (run / "last.pt").exists():
         if (run / "done").exists():
-            return
+            return True
         command.append("--resume")
     elif arguments.second:
         command += ["--weights", str(arguments.second / name)]
     threads = str(max(1, (os.cpu_count() or 1) // arguments.jobs))
     with (arguments.output / f"{name}.log").open("a") as log:
-        subprocess.run(command, check=True, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": threads})
+        environment = {**os.environ, "OMP_NUM_THREADS": threads}
+        if subprocess.run(command, stdout=log, stderr=log, env=environment, check=False).returncode:
+            print(f"{name}: failed, see {log.name}", flush=True)
+            return False
     (run / "done").touch()
     print(f"{name}: {(run / 'log.csv').read_text().splitlines()[-1]}", flush=True)
+    return True
 
 
 def with_training(recipe: Path, training: Path, path: Path) -> Path:
@@ -88,7 +92,9 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     names = arguments.names or list(ABLATIONS if arguments.ablations else NETWORKS)
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        list(pool.map(lambda name: train(name, arguments), names))
+        ended = list(pool.map(lambda name: train(name, arguments), names))
+    if not all(ended):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
