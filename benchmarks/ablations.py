@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="folder of run folders, see models/train.py")
     parser.add_argument("--real", type=Path, help="folder of magnitude cines")
     parser.add_argument("--scans", type=Path, default=Path("results/quality/scans_0.01"), help="where scans are kept")
-    parser.add_argument("--phantoms", type=int, default=8)
+    parser.add_argument("--phantoms", type=int, default=6)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/ablations"))
