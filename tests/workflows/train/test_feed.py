@@ -1,12 +1,17 @@
 """Batches come at the scale of the recipe."""
 
+import json
+
 import pytest
 import torch
 from small_recipe import ZeroFilled
 
 from cinerecon.data.cine import CineData
+from cinerecon.errors import ConfigError
 from cinerecon.methods.unrolled import scale_of
-from cinerecon.workflows.train.feed import Places, open_feed, validate
+from cinerecon.workflows.prepare import PrepareConfig, prepare
+from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
+from cinerecon.workflows.train.feed import Places, intake_of, open_feed, validate
 
 
 def open_scaled(make_recipe, cases, scale, *settings):
@@ -68,3 +73,17 @@ def test_kept_batches_are_shared_by_runs_of_the_same_data_alone(make_recipe, tmp
     other = open_feed(make_recipe(*settings, "data.noise_free=0.5"), Places(tmp_path)).batches
     assert other[0].target.shape[1] == 3
     assert len(list(tmp_path.glob("batches-*"))) == 2
+
+
+def test_weights_carry_the_intake_of_the_cases_that_they_are_trained_on(make_recipe, tmp_path):
+    """So that `recon` prepares a scan as the cases were."""
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=3, ky=24, kx=24, coils=3))
+    for name, settings in {"a": {"csm": "walsh", "n_virtual_coils": 2}, "b": {}}.items():
+        config = PrepareConfig.parse({"intake": settings, "split": (100, 0, 0)})
+        prepare([tmp_path / "scan.h5"], tmp_path / name, config, jobs=1, draws=False)
+    source = {name: {"kind": "prepared", "folder": str(tmp_path / name)} for name in ("a", "b")}
+    recipe = make_recipe(f"data.sources={json.dumps({'one': source['a']})}")
+    assert intake_of(recipe) == {"csm": "walsh", "n_virtual_coils": 2}
+    assert intake_of(make_recipe(f"data.sources={json.dumps({'one': source['b']})}")) == {}
+    with pytest.raises(ConfigError, match="prepared by the defaults, expected is"):
+        intake_of(make_recipe(f"data.sources={json.dumps(source)}"))
