@@ -62,11 +62,13 @@ def holds_images_only(path: Path) -> bool:
     """Whether an HDF5 file has ISMRMRD images and no raw data: what a reconstruction wrote, not a scan."""
     if not h5py.is_hdf5(path):
         return False
-    with h5py.File(path) as file:
-        groups = [group for group in file.values() if isinstance(group, h5py.Group)]
-        return any(name.startswith("image") for group in groups for name in group) and not any(
-            "data" in group for group in groups
-        )
+    try:
+        with h5py.File(path) as file:
+            groups = [set(group) for group in file.values() if isinstance(group, h5py.Group)]
+    except (OSError, RuntimeError, KeyError):  # damaged: whoever opens it as a scan says how
+        return False
+    names = set().union(*groups)
+    return "data" not in names and any(name.startswith("image") for name in names)
 
 
 def require_hdf5(path: Path) -> None:

@@ -167,7 +167,8 @@ def _open_folder(folder: Path, config: PrepareConfig, *, force: bool) -> list[In
     rows = read_index(folder)
     if settings.exists() and not force:
         stored = PrepareConfig.parse(read_yaml(settings), where=str(settings))
-        if stored.model_copy(update={"split": config.split}) != config:
+        stored = stored.model_copy(update={"split": config.split})  # for persons to come
+        if stored != config:
             here, asked = stored.model_dump(), config.model_dump()
             name = next(name for name in here if here[name] != asked[name])
             words = ["not set" if value is None else value for value in (here[name], asked[name])]

@@ -175,6 +175,10 @@ def test_images_beside_a_scan_are_passed_over(tmp_path):
     reconstruct_scan(ReconRequest(tmp_path / "a.h5", "zerofilled", (str(tmp_path / "a.zerofilled.h5"),)))
     (score,) = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"])
     assert score.scan == "a"
+    whole = (tmp_path / "a.h5").read_bytes()
+    (tmp_path / "b.h5").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FileError):
+        evaluate([tmp_path], ["zerofilled"], ["gaussian:2"])
 
 
 def test_a_scan_that_is_named_twice_counts_once(full_scan):
