@@ -3,6 +3,7 @@
     python models/train.py --real FOLDER -o runs/first
     python models/train.py --real FOLDER -o runs/shipped --second runs/first   # what models/ holds
     python models/train.py --real FOLDER -o runs/ablations --ablations         # from random weights
+    python models/train.py --real FOLDER -o runs/published --published         # as large as published, on a GPU
 
 Networks that are trained already are left alone, interrupted ones go on where they were. `--jobs 2` trains two at the
 same time on half of the cores each. Batches are drawn once, by whoever needs them first, and are the same for all.
@@ -15,11 +16,12 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 MODELS = Path(__file__).parent
-SECOND = MODELS / "training-2.yaml"
+SECOND, PUBLISHED = MODELS / "training-2.yaml", MODELS / "training-published.yaml"
 NETWORKS = (
     *("slrnet", "istanet", "istanet-lr", "dccnn", "dccnn-lr", "crnn", "crnn-lr"),
     *("lsnet", "t2lrnet", "jotlasnet", "passnet"),
@@ -42,6 +44,8 @@ ABLATIONS = {
     **{f"passnet-{n}": ("passnet", (f"architecture.n_cascades={n}", *SHALLOW)) for n in (9, 13, 15, 17)},
 }
 """By the names that ``evaluate --table`` knows."""
+KEPT = ("variant", "shrinkage", "place")
+"""Of the shipped architectures, what is no size and no initial value; all else is as published by default."""
 
 
 def train(name: str, arguments: argparse.Namespace) -> bool:
@@ -49,10 +53,12 @@ def train(name: str, arguments: argparse.Namespace) -> bool:
     model, settings = ABLATIONS[name] if arguments.ablations else (name, ())
     settings = (*(BRIEF if arguments.ablations else ()), *settings, *arguments.set)
     run, recipe = arguments.output / name, MODELS / model / "model.yaml"
-    if arguments.second or arguments.ablations:
-        recipe = with_training(recipe, SECOND, arguments.output / f"{name}.yaml")
+    if arguments.published:
+        recipe = write_recipe(as_published(read(recipe)), PUBLISHED, arguments.output / f"{name}.yaml")
+    elif arguments.second or arguments.ablations:
+        recipe = write_recipe(read(recipe), SECOND, arguments.output / f"{name}.yaml")
     command = [sys.executable, "-m", "cinerecon.cli.main", "train", str(recipe), "-o", str(run)]
-    command += ["--real", str(arguments.real), "--cases", str(arguments.cases)]
+    command += ["--real", str(arguments.real), "--cases", str(arguments.cases), "--workers", str(arguments.workers)]
     command += [part for setting in settings for part in ("--set", setting)]
     if (run / "last.pt").exists():
         if (run / "done").exists():
@@ -71,9 +77,24 @@ def train(name: str, arguments: argparse.Namespace) -> bool:
     return True
 
 
-def with_training(recipe: Path, training: Path, path: Path) -> Path:
-    """Write a recipe with another training to a path, and return that."""
-    path.write_text(yaml.safe_dump({**yaml.safe_load(recipe.read_text()), "training": str(training.resolve())}))
+def read(recipe: Path) -> dict[str, Any]:
+    """The content of a ``model.yaml``."""
+    values: dict[str, Any] = yaml.safe_load(recipe.read_text())
+    return values
+
+
+def as_published(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The same network as large as published, from the zero-filled image."""
+    shipped = recipe["architecture"]
+    architecture = {key: shipped[key] for key in KEPT if key in shipped}
+    if "lowrank" in shipped:
+        architecture["lowrank"] = {key: shipped["lowrank"][key] for key in KEPT if key in shipped["lowrank"]}
+    return {"network": recipe["network"], "architecture": architecture}
+
+
+def write_recipe(recipe: dict[str, Any], training: Path, path: Path) -> Path:
+    """Write a recipe with a training, of another file, to a path, and return that."""
+    path.write_text(yaml.safe_dump({**recipe, "training": str(training.resolve())}))
     return path
 
 
@@ -86,7 +107,9 @@ def main() -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--second", type=Path, metavar="FOLDER", help="the second stage, from the runs of the first")
     which.add_argument("--ablations", action="store_true", help="train the variants instead, briefly")
+    which.add_argument("--published", action="store_true", help="networks as large as published, for a GPU")
     parser.add_argument("--jobs", type=int, default=1, help="networks at the same time")
+    parser.add_argument("--workers", type=int, default=0, help="processes of each that draw batches ahead")
     parser.add_argument("--set", action="append", default=[], help="setting for all, e.g. training.n_steps=50000")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
