@@ -18,6 +18,7 @@ import yaml
 from safetensors.torch import load_file
 from train import MODELS, NETWORKS
 
+from cinerecon import networks
 from cinerecon.methods.unrolled import Card, read_model, write_model
 from cinerecon.methods.unrolled.model import hash_weights
 from cinerecon.networks import NETWORKS as SUMMARIES
@@ -80,7 +81,8 @@ def ship(name: str, stages: list[Path], reached: Reached) -> None:
     told |= describe_sampling(read_recipe(run / "model.yaml").training.data)
     card = config.card.model_copy(update=told)
     write_model(MODELS / name / "weights.safetensors", weights, config.model_copy(update={"card": card}))
-    n_numbers = sum(tensor.numel() for tensor in weights.values())
+    net = networks.build(config.network, config.architecture)
+    n_numbers = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
     text = describe(name, stages, n_numbers, hash_weights(weights), card, reached)
     (MODELS / name / "CARD.md").write_text(text)
     print(f"{name}: {card.reports}")
@@ -147,10 +149,11 @@ def table(name: str, reached: Reached) -> str:
             pair = [reached.psnr.get((group, coils, sampling, method)) for method in (BASELINE, name)]
             cells.append("" if None in pair else f"{pair[0]:.2f} → {pair[1]:.2f}")
         lines.append(f"| {group}, {coils} coil{'s' if coils > 1 else ''} | " + " | ".join(cells) + " |")
-    counts = ", ".join(f"{reached.n_phantoms.get(sampling, 0)}" for sampling in samplings)
+    counts = [reached.n_phantoms.get(sampling, 0) for sampling in samplings]
+    n_phantoms = str(counts[0]) if len(set(counts)) == 1 else ", ".join(map(str, counts))
     where = (
         "Held-out scans (`benchmarks/quality.py`; more measures in `docs/benchmarks.md`), noise 1 % of the maximum; "
-        f"{counts} phantoms:"
+        f"{n_phantoms} phantoms:"
     )
     return where + "\n\n" + "\n".join(lines)
 
