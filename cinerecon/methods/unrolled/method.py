@@ -44,7 +44,7 @@ class Unrolled:
         self.config = config
         self.device = torch.device(device)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
         """Reconstruct ``(*batch, frames, y, x)``, cine by cine, in the units of A^H y."""
         return cine_by_cine(data, self._reconstruct, progress, device=self.device)
@@ -59,9 +59,9 @@ class Unrolled:
         kspace = data.kspace[None] / scale
         if not self.config.demodulate:
             return self.net(kspace, encoding, start=start)[0] * scale
-        start = encoding.adjoint(kspace) if start is None else start
-        phase = still_phase(start)
-        image: Tensor = self.net(kspace, turned(encoding, phase), start=start * phase[:, None].conj())
+        phase = still_phase(encoding.adjoint(kspace) if start is None else start)
+        turned_start = None if start is None else start * phase[:, None].conj()
+        image: Tensor = self.net(kspace, turned(encoding, phase), start=turned_start)
         return (image * phase[:, None])[0] * scale
 
 
