@@ -212,3 +212,12 @@ def test_files_that_are_no_models_are_named(tmp_path):
     save_file({"a": torch.zeros(2)}, tmp_path / "bad.safetensors", {"network": "slrnet", "architecture": "{"})
     with pytest.raises(WeightsError, match="the recipe in the file is damaged"):
         load_method(str(tmp_path / "bad.safetensors"))
+
+
+def test_any_precision_is_taken_and_the_image_is_the_callers(folder):
+    """As of a classical method."""
+    data, method = _cine(), build_unrolled(str(folder))
+    double = CineData(data.kspace.to(torch.complex128), data.mask, data.csm.to(torch.complex128))
+    image = method(double)
+    assert relative_error(image, method(data)) < 1e-5
+    image *= 2  # no inference tensor

@@ -50,12 +50,14 @@ class Unrolled:
         return cine_by_cine(data, self._reconstruct, progress, device=self.device)
 
     def _reconstruct(self, data: CineData, progress: Progress) -> Tensor:
+        csm = None if data.csm is None else data.csm.to(torch.complex64)
+        data = CineData(data.kspace.to(torch.complex64), data.mask, csm)  # the precision of the weights
         scale = scale_of(data, self.config.scale)
         start = None
         if self.start:
             start = self.start(data, lambda done, total: progress(done, total + 1))[None] / scale
-        csm = None if data.csm is None else data.csm[None]
-        encoding = Encoding(data.mask[None], csm, matrix=data.matrix, coils_at_once=self.config.coils_at_once)
+        batched = None if csm is None else csm[None]
+        encoding = Encoding(data.mask[None], batched, matrix=data.matrix, coils_at_once=self.config.coils_at_once)
         kspace = data.kspace[None] / scale
         if not self.config.demodulate:
             return self.net(kspace, encoding, start=start)[0] * scale
