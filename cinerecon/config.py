@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -43,26 +43,38 @@ class Config(BaseModel):
         ConfigError
             If a text is not ``key=value``, or the key or the value is wrong.
         """
-        values = self.model_dump()
+        values = self.model_dump(exclude_unset=True)
         for setting in settings:
             key, sign, text = setting.partition("=")
             if not sign:
                 raise ConfigError(f"'{setting}' is not key=value", where="--set")
-            *path, last = key.strip().split(".")
-            target = values
-            for part in path:
-                target = target.setdefault(part, {})
-            target[last] = yaml.safe_load(text)
+            try:
+                _put(values, key.strip().split("."), yaml.safe_load(text))
+            except yaml.YAMLError:
+                raise ConfigError(f"the value of '{setting}' is not YAML", where="--set") from None
         return type(self).parse(values, where="--set")
+
+
+def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set a value at the end of a path through nested settings; those that are not there, or null, are made."""
+    *outer, last = path
+    for part in outer:
+        if values.get(part) is None:
+            values[part] = {}
+        if not isinstance(values[part], dict):
+            raise ConfigError(f"'{part}' has no settings of its own", where=f"--set {'.'.join(path)}")
+        values = values[part]
+    values[last] = value
 
 
 def _nearest(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
     """The nearest setting of the (nested) model that a wrong key was meant for."""
     *outer, wrong = path
     for part in outer:
-        inner = model.model_fields[str(part)].annotation if part in model.model_fields else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
+        annotation = model.model_fields[str(part)].annotation if part in model.model_fields else None
+        for inner in (annotation, *get_args(annotation)):  # a model, or one that may be missing
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                model = inner
     return nearest_name(str(wrong), list(model.model_fields))
 
 
@@ -83,8 +95,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the recipe: {error.strerror}", where=str(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the recipe: {error}", where=str(path)) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"the recipe is not YAML: {' '.join(str(error).split())}", where=str(path)) from None
     if not isinstance(values, dict):

@@ -46,7 +46,7 @@ class CgSense:
         image = torch.zeros_like(residual)
         direction = residual
         power = _power(residual)
-        goal = config.tolerance**2 * power
+        goal = max(config.tolerance, torch.finfo(power.dtype).eps) ** 2 * power  # below that, rounding alone moves
         for step in range(config.n_iterations):
             normal = encoding.normal(direction) + config.weight_tikhonov * direction
             # A frame that has arrived stands still, so its result does not depend on the company it is solved in.

@@ -27,7 +27,7 @@ import math
 from dataclasses import replace
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from cinerecon.data.cine import CineData
@@ -62,6 +62,12 @@ class LpsConfig(ShrinkageConfig):
         if value != ShrinkageConfig.model_fields["threshold"].default:
             raise ValueError("for networks only; here weight_lowrank is the share of s_1")
         return value
+
+    @model_validator(mode="after")
+    def _only_a_share_is_frozen(self) -> "LpsConfig":
+        if self.frozen and self.shrinkage != "relative_soft":
+            raise ValueError(f"frozen is of the relative rule, {self.shrinkage} takes no share of s_1")
+        return self
 
 
 class Lps:

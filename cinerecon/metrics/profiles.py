@@ -216,11 +216,11 @@ def _crop(image: Tensor, profile: Profile) -> Tensor:
 
 def _own_scale(frame: Tensor, scale: Scale) -> Tensor:
     values = frame.abs().double()
-    if scale == "own maximum":
-        return values / values.max()
-    if scale == "own 99.5th percentile":
-        return values / torch.quantile(values.flatten(), 0.995)
-    return (values - values.mean()) / values.std(correction=0)
+    if scale == "own mean and deviation":
+        values, divisor = values - values.mean(), values.std(correction=0)
+    else:
+        divisor = values.max() if scale == "own maximum" else torch.quantile(values.flatten(), 0.995)
+    return values / divisor.clamp(min=torch.finfo(divisor.dtype).tiny)  # a black frame stays black
 
 
 def _data_range(profile: Profile, reference: Tensor) -> float:

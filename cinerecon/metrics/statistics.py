@@ -6,7 +6,7 @@ not pass for a hundred persons.
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ class Spread:
     Attributes
     ----------
     mean, sd
-        Over all cases; standard deviation of a sample, 0 for one case.
+        Over all cases; standard deviation of a sample, 0 for one case, NaN where the mean is not finite.
     low, high
         Bootstrap confidence interval of the mean at 95 %; NaN for fewer than five units.
     n, n_units
@@ -83,7 +83,7 @@ def spread(values: Sequence[float], units: Sequence[Hashable] | None = None) -> 
     found, of = [v for v, _ in kept], [u for _, u in kept]
     low, high = bootstrap_interval(found, of)
     mean, n = float(np.mean(found)), len(found)
-    sd = float(np.std(found, ddof=1)) if n > 1 and math.isfinite(mean) else 0.0
+    sd = (float(np.std(found, ddof=1)) if n > 1 else 0.0) if math.isfinite(mean) else math.nan
     return Spread(mean, sd, low, high, n, len(set(of)))
 
 
@@ -127,9 +127,7 @@ def correct(gains: Sequence[Gain]) -> list[Gain]:
     """The same gains with `p_holm` for all of them together; those without a p value do not count."""
     tested = [gain.p for gain in gains if not math.isnan(gain.p)]
     corrected = iter(holm(tested))
-    return [
-        Gain(g.mean, g.low, g.high, g.p, math.nan if math.isnan(g.p) else next(corrected), g.n_units) for g in gains
-    ]
+    return [gain if math.isnan(gain.p) else replace(gain, p_holm=next(corrected)) for gain in gains]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -60,7 +60,7 @@ class MagnitudeFusion(nn.Module):
         features = self.head(torch.stack((lowrank.abs(), sparse.abs()), 1))
         for block in self.blocks:
             features = features + block(features)
-        return torch.sigmoid(self.tail(features)).squeeze(1)
+        return torch.sigmoid(self.tail(features).to(lowrank.real.dtype)).squeeze(1)
 
 
 class Residual4Fusion(nn.Module):
@@ -74,7 +74,7 @@ class Residual4Fusion(nn.Module):
     def forward(self, lowrank: Tensor, sparse: Tensor) -> Tensor:
         """Two images ``(batch, frames, y, x)`` to W, of the same shape, between 0 and 1."""
         channels = torch.cat((to_channels(lowrank), to_channels(sparse)), 1)
-        return torch.sigmoid((channels + self.block(channels)).mean(1))
+        return torch.sigmoid((channels + self.block(channels)).to(lowrank.real.dtype).mean(1))
 
 
 class Cascade(nn.Module):
@@ -83,8 +83,7 @@ class Cascade(nn.Module):
     def __init__(self, config: PassNetConfig) -> None:
         super().__init__()
         self.step = nn.Parameter(torch.tensor(config.step))
-        gate_layers = 3 if config.lsaf == "magnitude" else 2
-        self.lowrank = LowRankBranch(config.model_copy(update={"gate_layers": gate_layers}), config.n_channels)
+        self.lowrank = LowRankBranch(config, config.n_channels)
         self.sparse = SparseBranch(config.n_channels)
         self.fusion: nn.Module | None = None
         if config.fusion == "adaptive":
@@ -98,7 +97,7 @@ class Cascade(nn.Module):
         if self.fusion is None:
             return lowrank + sparse - image, {"L": lowrank, "S": sparse}
         weight = self.fusion(lowrank, sparse)
-        return weight * lowrank + (1 - weight) * sparse, {"L": lowrank, "S": sparse, "W": weight}
+        return sparse + weight * (lowrank - sparse), {"L": lowrank, "S": sparse, "W": weight}
 
 
 class PassNet(Unrolled[PassNetConfig]):

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.physics.lowrank import Measured, Spectrum
+from cinerecon.physics.lowrank import Measured, Shrinkage, Spectrum
 
 
-class PositionAware(nn.Module):
+class PositionAware(nn.Module, Shrinkage):
     """The rule, with the convolutions that it learns.
 
     Parameters
@@ -43,11 +43,7 @@ class PositionAware(nn.Module):
         self.gate = _convolutions(2, *gate_layers * (n_channels,))
         self.modulation = _convolutions(1, n_channels, n_channels)
         self.mix = nn.Conv2d(n_channels, 1, 3, padding=1, bias=False)
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin as the identity."""
-        nn.init.zeros_(self.mix.weight)
+        nn.init.zeros_(self.mix.weight)  # the identity
 
     def measure(self, spectrum: Spectrum) -> Measured:
         """A threshold for each value; its neighbours are those of the same matrix and of its siblings."""
@@ -70,10 +66,6 @@ class PositionAware(nn.Module):
         positive = values > 0
         kept = functional.relu(values - thresholds) / torch.where(positive, values, 1.0)
         return torch.where(positive, kept, (thresholds <= 0).to(kept.dtype))
-
-    def cutoff(self, leading: Tensor) -> None:  # noqa: ARG002
-        """Unknown from the leading values."""
-        return
 
 
 def position_code(n: int) -> Tensor:

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import ConvStack, initialise_he, soft, to_channels, to_complex
+from cinerecon.networks.blocks import ConvStack, initialise_glorot, initialise_he, soft, to_channels, to_complex
 from cinerecon.networks.lowrank_module import LowRank
 from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.lowrank import ShrinkageConfig
@@ -66,8 +66,7 @@ class Cascade(nn.Module):
         self.lowrank = LowRank(config)
         self.analysis = ConvStack((2, c, c, c))
         self.synthesis = ConvStack((c, c, c, 2))
-        initialise_he(self.analysis)
-        initialise_he(self.synthesis)
+        (initialise_glorot if self.released else initialise_he)(self)
         if is_last and self.released:
             self.lowrank.requires_grad_(False)
             self.multiplier_rate.requires_grad_(False)

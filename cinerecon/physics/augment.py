@@ -124,5 +124,5 @@ def draw_gain(image: Tensor, config: AugmentConfig, rng: Generator) -> Tensor:
     gamma, scale = rng.uniform(*config.gamma), np.exp(rng.uniform(*np.log(config.scale)))
     gain = float(scale) * image.abs().clamp(min=DARK).pow(float(gamma) - 1)
     turn = rng.uniform(-math.pi, math.pi)
-    phase = draw_smooth_phase(rng, (image.shape[-2], image.shape[-1]), config.phase)
+    phase = draw_smooth_phase(rng, (image.shape[-2], image.shape[-1]), config.phase).to(gain)
     return torch.polar(gain, (phase + turn * config.turn_phase).expand(gain.shape))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept here may be needed by a gradient later
 def _ramps(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """The image-side and the k-space-side factor of a centred DFT of length n, each ``(n,)``."""
     centre = n // 2
@@ -19,8 +20,9 @@ def _ramps(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Te
     image_side = torch.polar(torch.ones_like(index), 2 * torch.pi * (index * centre % n) / n)
     kspace_side = image_side * image_side[centre].conj()
     if n % 2 == 0:
-        real = torch.float64 if dtype == torch.complex128 else torch.float32
+        real = dtype.to_real()
         return image_side.real.round().to(device, real), kspace_side.real.round().to(device, real)
+    dtype = dtype.to_complex()
     return image_side.to(device, dtype), kspace_side.to(device, dtype)
 
 

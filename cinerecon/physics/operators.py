@@ -7,6 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from cinerecon.errors import ShapeError
 from cinerecon.physics.fourier import image_factor, kspace_factor
 
 
@@ -49,6 +50,11 @@ class Encoding(LinearOperator):
         Precision of the operator where there are no maps to tell it.
     coils_at_once
         Coils that are transformed together; None means all. Fewer take less memory, and the result is the same.
+
+    Raises
+    ------
+    ShapeError
+        If nothing tells the image size.
     """
 
     def __init__(
@@ -60,6 +66,8 @@ class Encoding(LinearOperator):
         dtype: torch.dtype = torch.complex64,
         coils_at_once: int | None = None,
     ) -> None:
+        if matrix is None and csm is None and mask.shape[-1] == 1:
+            raise ShapeError("neither coil maps nor a mask of whole readouts tell the image size", hint="matrix=(y, x)")
         if matrix is None:
             matrix = (mask.shape[-2], mask.shape[-1]) if csm is None else (csm.shape[-2], csm.shape[-1])
         self.mask = mask
@@ -84,6 +92,7 @@ class Encoding(LinearOperator):
         return 1 if self.csm is None else self.csm.shape[-3]
 
     @cached_property
+    @torch.inference_mode(False)  # what is kept may be needed by a gradient later
     def sum_of_squares(self) -> Tensor | None:
         """Sum over the coils of |csm|^2, ``(*batch, y, x)``; None without maps."""
         return None if self.csm is None else self.csm.abs().square().sum(-3)

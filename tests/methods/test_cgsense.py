@@ -60,3 +60,10 @@ def test_the_record_of_convergence_is_that_of_the_cost(make_cine):
     assert record.data_residual[-1] == pytest.approx(relative_error(error + data.kspace, data.kspace))
     assert len(record.cost) == 12
     assert record.cost == sorted(record.cost, reverse=True)
+
+
+def test_without_tolerance_it_stops_where_rounding_begins(make_cine):
+    """Residuals of zero would be divided by each other."""
+    data = make_cine(n_coils=1, n_frames=2, matrix=(9, 7))
+    image = CgSense(CgSenseConfig(tolerance=0, n_iterations=200))(data)
+    assert relative_error(image, CgSense(CgSenseConfig(n_iterations=200))(data)) < 1e-3

@@ -112,3 +112,8 @@ def test_it_ends_when_the_image_settles(make_cine):
 def test_empty_data_give_an_empty_image(make_cine):
     data = make_cine()
     assert not Lps()(replace(data, kspace=torch.zeros_like(data.kspace))).any()
+
+
+def test_only_a_share_can_be_frozen():
+    with pytest.raises(ConfigError, match="frozen"):
+        LpsConfig.parse({"frozen": True, "shrinkage": "absolute_soft"})

@@ -76,8 +76,9 @@ def test_a_demodulated_network_sees_an_image_that_is_real_on_time_average(folder
 
     class Spy(torch.nn.Module):
         def forward(self, kspace, encoding, start=None):
-            seen["start"] = start
-            return 2 * start
+            assert start is None  # no first image was configured
+            seen["image"] = encoding.adjoint(kspace)
+            return 2 * seen["image"]
 
     data = _cine(coils)
     data = data if coils > 1 else CineData(data.kspace, data.mask, None)
@@ -85,7 +86,7 @@ def test_a_demodulated_network_sees_an_image_that_is_real_on_time_average(folder
     method = build_unrolled(str(folder), ["demodulate=true"])
     method.net = Spy()
     image = method(data)
-    average = seen["start"].mean(1)
+    average = seen["image"].mean(1)
     assert float(average.imag.abs().max()) < 1e-5 * float(average.abs().max())
     expected = 2 * Encoding(data.mask, data.csm, matrix=data.matrix).adjoint(data.kspace)
     assert relative_error(image, expected) < 1e-5
@@ -211,3 +212,12 @@ def test_files_that_are_no_models_are_named(tmp_path):
     save_file({"a": torch.zeros(2)}, tmp_path / "bad.safetensors", {"network": "slrnet", "architecture": "{"})
     with pytest.raises(WeightsError, match="the recipe in the file is damaged"):
         load_method(str(tmp_path / "bad.safetensors"))
+
+
+def test_any_precision_is_taken_and_the_image_is_the_callers(folder):
+    """As of a classical method."""
+    data, method = _cine(), build_unrolled(str(folder))
+    double = CineData(data.kspace.to(torch.complex128), data.mask, data.csm.to(torch.complex128))
+    image = method(double)
+    assert relative_error(image, method(data)) < 1e-5
+    image *= 2  # no inference tensor

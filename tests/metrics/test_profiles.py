@@ -102,3 +102,11 @@ def test_a_crop_smaller_than_the_window_is_said(pair):
     image, reference = (x[..., :12, :12] for x in pair)
     with pytest.raises(ShapeError, match="at least 7 x 7 pixels, found 6 x 8"):
         measure(PROFILES["cmrxrecon23"], image, reference)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_an_image_that_failed_to_zero_is_measured(pair, name):
+    """Left out of a mean it would pass for no failure."""
+    _, reference = pair
+    found = measure(PROFILES[name], torch.zeros_like(reference), reference)
+    assert all(np.isfinite(value) for value in found.values())

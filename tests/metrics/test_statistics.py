@@ -65,3 +65,8 @@ def test_what_was_not_tested_does_not_count_in_the_correction():
     corrected = correct([better, few, better])
     assert [g.p_holm for g in (corrected[0], corrected[2])] == pytest.approx([2 * better.p] * 2)
     assert math.isnan(corrected[1].p_holm)
+
+
+def test_of_a_mean_that_is_not_finite_nothing_is_known():
+    found = spread([math.inf, 30.0, 31.0])
+    assert (found.mean, math.isnan(found.sd), found.n) == (math.inf, True, 3)

@@ -15,6 +15,7 @@ from network_checks import (
 
 from cinerecon.networks.passnet import PassNet, PassNetConfig
 from cinerecon.physics.lowrank import ShrinkageName
+from cinerecon.physics.operators import Encoding
 
 SMALL = PassNetConfig(n_cascades=3, n_channels=4)
 fusions = pytest.mark.parametrize(
@@ -86,3 +87,21 @@ def test_the_image_lies_between_its_two_parts(settings):
     else:  # the first gradient step of one coil stays at A^H y
         expected = parts["L"] + parts["S"] - encoding.adjoint(kspace)
     assert relative_error(image, expected) < 1e-12
+
+
+@pytest.mark.parametrize("lsaf", ["magnitude", "residual4"])
+def test_in_mixed_precision_equal_parts_stay_what_they_are(lsaf):
+    """W and 1 - W sum to one."""
+    net = PassNet(PassNetConfig(n_cascades=1, n_channels=4, lsaf=lsaf, step=0.0))
+    net.cascades[0].lowrank = net.cascades[0].sparse = torch.nn.Identity()
+    kspace, encoding = random_case(1, 3, 1)
+    kspace = kspace.to(torch.complex64)
+    encoding = Encoding(encoding.mask, None, matrix=encoding.matrix)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert relative_error(net(kspace, encoding), encoding.adjoint(kspace)) < 1e-6
+
+
+def test_the_gate_has_as_many_convolutions_as_are_asked_for():
+    few, many = (PassNet(PassNetConfig(n_cascades=1, gate_layers=n)) for n in (2, 3))
+    assert count(few) < count(many)
+    assert PassNetConfig(lsaf="residual4").gate_layers == 2

@@ -134,3 +134,10 @@ def test_symmetry_residuals_leave_the_image_as_it_is():
     image, extras = net(kspace, encoding, extras=True)
     assert torch.equal(image, net(kspace, encoding))
     assert len(extras["symmetry"]) == 3
+
+
+def test_weights_begin_as_in_the_paper_or_as_in_the_program():
+    torch.manual_seed(0)
+    for config, expected in ((SlrNetConfig(), (2 / 54) ** 0.5), (RELEASED, (2 / (54 + 27 * 16)) ** 0.5)):
+        first = SlrNet(config).cascades[0].analysis.convolutions[0].weight
+        assert float(first.detach().std()) == pytest.approx(expected, rel=0.1)

@@ -158,3 +158,9 @@ def test_moving_is_seeded_and_does_nothing_by_default():
     assert float(moved[0].abs().square().sum()) == pytest.approx(float(image.abs().square().sum()))
     assert not augment.AugmentConfig().moves
     assert torch.equal(augment.move(image, augment.AugmentConfig(), np.random.default_rng(0)), image)
+
+
+def test_the_gain_keeps_double_precision():
+    image = complex_randn(2, 8, 8)
+    config, rng = augment.AugmentConfig(phase=0.3), np.random.default_rng(0)
+    assert augment.draw_gain(image, config, rng).dtype == torch.complex128

@@ -28,3 +28,17 @@ def test_one_axis_after_the_other_is_the_2d_transform():
 
 def test_single_precision_stays_single():
     assert fft2c(complex_randn(5, 6, dtype=torch.complex64)).dtype == torch.complex64
+
+
+@pytest.mark.parametrize("shape", [(9, 7), (8, 7)])
+def test_a_real_image_is_taken_as_complex(shape):
+    image = complex_randn(*shape).real
+    assert relative_error(fft2c(image), fft2c(image.to(torch.complex128))) < 1e-12
+
+
+def test_what_is_kept_of_an_inference_serves_a_gradient_later():
+    with torch.inference_mode():
+        fft1c(complex_randn(37), -1)
+    signal = complex_randn(37).requires_grad_()
+    fft1c(signal, -1).abs().sum().backward()
+    assert torch.isfinite(torch.view_as_real(signal.grad)).all()

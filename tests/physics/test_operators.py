@@ -2,6 +2,7 @@ import pytest
 import torch
 from helpers import assert_adjoint, complex_randn, relative_error
 
+from cinerecon.errors import ShapeError
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.operators import Encoding
 
@@ -75,3 +76,17 @@ def test_sum_of_squares_of_the_maps():
     encoding = _case((4, 3), 2, 3)
     assert relative_error(encoding.sum_of_squares, encoding.csm.abs().square().sum(0)) < 1e-12
     assert _case((4, 3), 0, 3).sum_of_squares is None
+
+
+def test_the_image_size_must_be_told_where_nothing_shows_it():
+    with pytest.raises(ShapeError, match="image size"):
+        Encoding(torch.ones(2, 1, 8, 1, dtype=torch.bool))
+
+
+def test_the_sum_of_squares_of_an_inference_serves_a_gradient_later():
+    encoding = _case((6, 5), 2, 5)
+    with torch.inference_mode():
+        assert encoding.sum_of_squares is not None
+    x = complex_randn(5, 6, 5).requires_grad_()
+    (x * encoding.sum_of_squares).abs().sum().backward()
+    assert x.grad is not None

@@ -27,7 +27,7 @@ class TotalVariation:
         self.config = config
         factors = (config.temporal_weight, config.spatial_weight, config.spatial_weight)
         self.axes = [(axis, factor) for axis, factor in enumerate(factors) if factor > 0]
-        self.groups = [self.axes] if config.isotropic else [[one] for one in self.axes]
+        self.groups = [self.axes] if config.isotropic and self.axes else [[one] for one in self.axes]
         self.coupling = Coupling(0.0, *(config.penalty_sparse * factor**2 for factor in factors))
 
     def begin(self, u: Tensor) -> None:

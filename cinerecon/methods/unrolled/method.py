@@ -44,24 +44,26 @@ class Unrolled:
         self.config = config
         self.device = torch.device(device)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
         """Reconstruct ``(*batch, frames, y, x)``, cine by cine, in the units of A^H y."""
         return cine_by_cine(data, self._reconstruct, progress, device=self.device)
 
     def _reconstruct(self, data: CineData, progress: Progress) -> Tensor:
+        csm = None if data.csm is None else data.csm.to(torch.complex64)
+        data = CineData(data.kspace.to(torch.complex64), data.mask, csm)  # the precision of the weights
         scale = scale_of(data, self.config.scale)
         start = None
         if self.start:
             start = self.start(data, lambda done, total: progress(done, total + 1))[None] / scale
-        csm = None if data.csm is None else data.csm[None]
-        encoding = Encoding(data.mask[None], csm, matrix=data.matrix, coils_at_once=self.config.coils_at_once)
+        batched = None if csm is None else csm[None]
+        encoding = Encoding(data.mask[None], batched, matrix=data.matrix, coils_at_once=self.config.coils_at_once)
         kspace = data.kspace[None] / scale
         if not self.config.demodulate:
             return self.net(kspace, encoding, start=start)[0] * scale
-        start = encoding.adjoint(kspace) if start is None else start
-        phase = still_phase(start)
-        image: Tensor = self.net(kspace, turned(encoding, phase), start=start * phase[:, None].conj())
+        phase = still_phase(encoding.adjoint(kspace) if start is None else start)
+        turned_start = None if start is None else start * phase[:, None].conj()
+        image: Tensor = self.net(kspace, turned(encoding, phase), start=turned_start)
         return (image * phase[:, None])[0] * scale
 
 

@@ -27,5 +27,5 @@ def eigenmaps(correlation: Tensor, reference: Tensor, n_maps: int = 1) -> tuple[
     values, vectors = values[..., -n_maps:].flip(-1), vectors[..., -n_maps:].flip(-1)
     combination = torch.linalg.eigh(reference)[1][:, None, None, :, -1:]
     product = combination.mH @ vectors
-    vectors = vectors * torch.sgn(product).conj()
+    vectors = vectors * torch.where(product == 0, 1, torch.sgn(product)).conj()
     return vectors.permute(0, 4, 3, 1, 2), values.permute(0, 3, 1, 2)

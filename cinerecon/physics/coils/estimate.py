@@ -16,6 +16,9 @@ CsmMethod = Literal["smooth", "espirit", "walsh"]
 MIN_DENSITY = 0.8
 """Sampled share of a calibration region: random holes at its rim are harmless, regular gaps would not be."""
 
+MIN_SIZE = 3
+"""Lines and columns of a calibration region that splines can be fitted to; of fewer, `walsh` makes maps."""
+
 MAX_SIZE = 128
 """Largest resolution at which splines are fitted; beyond it is only work."""
 
@@ -42,7 +45,8 @@ def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> 
 
     ``smooth`` starts from the adaptive combination of the low-resolution coil images and fits splines; it is the
     most faithful, above all where the edge of the field of view cuts tissue (`benchmarks/coils.py` measures it).
-    ``espirit`` and ``walsh`` are the standard methods on the same calibration region.
+    ``espirit`` and ``walsh`` are the standard methods on the same calibration region. Where that is of one or two
+    lines, ``walsh`` stands in for ``smooth``.
 
     All maps have unit norm at every pixel, also without signal: nothing of an image is lost where a support was
     guessed wrong, and the combination S^H I of white noise is white noise of the same variance.
@@ -75,7 +79,7 @@ def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> 
     average, (n_y, n_x) = time_average(kspace, mask), calibration_size(mask, matrix[1])
     if method == "espirit":
         return espirit(average, n_acs=min(n_y, n_x, 32), threshold=1e-4, crop=0)
-    if method == "walsh":
+    if method == "walsh" or min(n_y, n_x) < MIN_SIZE:
         return walsh(ifft2c(_outside_zero(average, n_y, n_x)))
     coil_images = ifft2c(_centre(_centre(average, min(n_y, MAX_SIZE), -2), min(n_x, MAX_SIZE), -1))
     return smooth_maps(coil_images, walsh(coil_images), matrix)

@@ -23,21 +23,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.physics.lowrank.rules import Measured, Spectrum
+from cinerecon.physics.lowrank.rules import Measured, Shrinkage, Spectrum
 
 _TIE = 1e-9
 
 
 @dataclass(frozen=True)
-class OptimalShrinkage:
+class OptimalShrinkage(Shrinkage):
     """Least squared error for a matrix of low rank in white noise, as its sides grow, with sides m <= n, beta = m / n.
 
     s <- sqrt((s^2 - (beta + 1) t^2)^2 - 4 beta t^4) / s where s > (1 + sqrt(beta)) t, else 0. The unit of noise is
     t = median(s) / sqrt(mu), with mu the median of Marchenko and Pastur's law; the law, and so the rule, is the same
     for complex noise. It takes more than half of the singular values for noise.
     """
-
-    tie_width: float = 1e-9
 
     def measure(self, spectrum: Spectrum) -> Measured:
         """The unit of noise, squared, and beta."""
@@ -55,10 +53,6 @@ class OptimalShrinkage:
         radicand = (squares - (beta + 1) * unit).square() - 4 * beta * unit.square()
         return torch.where(kept, torch.where(kept, radicand, 1.0).sqrt() / torch.where(kept, squares, 1.0), 0.0)
 
-    def cutoff(self, leading: Tensor) -> None:  # noqa: ARG002
-        """Unknown from the leading values."""
-        return
-
 
 @lru_cache(maxsize=64)
 def marchenko_pastur_median(beta: float) -> float:
@@ -72,7 +66,7 @@ def marchenko_pastur_median(beta: float) -> float:
 
 
 @dataclass(frozen=True)
-class AdaptiveTraceNorm:
+class AdaptiveTraceNorm(Shrinkage):
     """s <- s max(1 - (tau / s)^gamma, 0) with tau and gamma of the least estimated risk.
 
     The estimate is Stein's (SURE) where the noise is known, else its generalised form, which needs no noise level:
@@ -92,7 +86,6 @@ class AdaptiveTraceNorm:
     noise: float | None = None
     shares: tuple[float, ...] = tuple(10 ** (-4 + n / 30) for n in range(121))
     gammas: tuple[float, ...] = (1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
-    tie_width: float = 1e-9
 
     def measure(self, spectrum: Spectrum) -> Measured:
         """Tau and gamma."""
@@ -104,10 +97,6 @@ class AdaptiveTraceNorm:
         tau, gamma = measured
         kept = values > tau
         return torch.where(kept, 1 - (tau / torch.where(kept, values, 1.0)) ** gamma, 0.0)
-
-    def cutoff(self, leading: Tensor) -> None:  # noqa: ARG002
-        """Unknown from the leading values."""
-        return
 
     @torch.no_grad()
     def _choose(self, spectrum: Spectrum) -> Measured:

@@ -6,8 +6,8 @@ of an elementwise function of the singular values, plus that of a few measured n
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -44,41 +44,41 @@ class Spectrum:
         return self.values[..., :1]
 
 
-class Shrinkage(Protocol):
-    """A rule that says which share of each singular value is kept."""
+class Shrinkage(ABC):
+    """A rule that says which share of each singular value is kept.
 
-    @property
-    def tie_width(self) -> float:
-        """Distance of squared singular values, relative to the largest, below which the derivative takes them as equal.
-
+    Attributes
+    ----------
+    tie_width
+        Distance of squared singular values, relative to the largest, below which the derivative takes them as equal.
         Rounding for a rule that treats equal values alike; more for one that does not (the k-th and the next of a
         top-k rule), whose derivative would grow without bound as they approach each other.
-        """
-        ...
+    """
 
-    def measure(self, spectrum: Spectrum) -> Measured:
+    tie_width: float = 1e-9
+
+    def measure(self, spectrum: Spectrum) -> Measured:  # noqa: ARG002
         """Take from a spectrum what the rule needs of it as a whole, each ``(*batch, 1)`` or ``(*batch, n)``."""
-        ...
+        return ()
 
+    @abstractmethod
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:
         """Shares w ``(*batch, n)`` of singular values ``(*batch, n)``, elementwise.
 
         A rule that keeps everything says so of a value of zero too: small values may come as zero.
         """
-        ...
 
-    def cutoff(self, leading: Tensor) -> Tensor | None:
+    def cutoff(self, leading: Tensor) -> Tensor | None:  # noqa: ARG002
         """The value ``(*batch, 1)`` at and below which nothing is kept, as far as the leading values tell it."""
-        ...
+        return None
 
 
 @dataclass(frozen=True)
-class RelativeSoft:
+class RelativeSoft(Shrinkage):
     """Soft thresholding at a share of the largest singular value: s <- max(s - gain sigmoid(theta) s_1, 0)."""
 
     theta: Number
     gain: Number = 1.0
-    tie_width: float = 1e-9
 
     def measure(self, spectrum: Spectrum) -> Measured:
         """The threshold."""
@@ -95,11 +95,10 @@ class RelativeSoft:
 
 
 @dataclass(frozen=True)
-class AbsoluteSoft:
+class AbsoluteSoft(Shrinkage):
     """Soft thresholding, the proximal map of the nuclear norm: s <- max(s - level, 0); no level below zero."""
 
     level: Number
-    tie_width: float = 1e-9
 
     def measure(self, spectrum: Spectrum) -> Measured:
         """The threshold."""
@@ -115,12 +114,11 @@ class AbsoluteSoft:
 
 
 @dataclass(frozen=True)
-class Schatten:
+class Schatten(Shrinkage):
     """p-shrinkage, soft thresholding for p = 1: s <- max(s - level s^(p - 1), 0); no level below zero."""
 
     level: Number
     p: float
-    tie_width: float = 1e-9
 
     def measure(self, spectrum: Spectrum) -> Measured:
         """The level."""
@@ -140,15 +138,11 @@ class Schatten:
 
 
 @dataclass(frozen=True)
-class TopKHard:
+class TopKHard(Shrinkage):
     """Keep the k largest singular values as they are, drop the others."""
 
     k: int
     tie_width: float = 1e-3
-
-    def measure(self, spectrum: Spectrum) -> Measured:  # noqa: ARG002
-        """Nothing."""
-        return ()
 
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:  # noqa: ARG002
         """See `Shrinkage`."""
@@ -160,16 +154,12 @@ class TopKHard:
 
 
 @dataclass(frozen=True)
-class TopKSoft:
+class TopKSoft(Shrinkage):
     """A top-k rule whose k can be learned: w_i = sigmoid((k + 1/2 - i) / temperature), i = 1, 2, ..."""
 
     k: Number
     temperature: float = 0.25
     tie_width: float = 1e-3
-
-    def measure(self, spectrum: Spectrum) -> Measured:  # noqa: ARG002
-        """Nothing."""
-        return ()
 
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:  # noqa: ARG002
         """See `Shrinkage`."""
@@ -183,7 +173,7 @@ class TopKSoft:
 
 
 @dataclass(frozen=True)
-class NuclearMinusFrobenius:
+class NuclearMinusFrobenius(Shrinkage):
     """The proximal map of level (||X||_* - ||X||_F), which spares large singular values and any matrix of rank one.
 
     With z = max(s - level, 0): s <- z (1 + level / ||z||). If nothing exceeds the level, s_1 stays and the rest goes.
@@ -193,7 +183,6 @@ class NuclearMinusFrobenius:
     """
 
     level: Number
-    tie_width: float = 1e-9
 
     def measure(self, spectrum: Spectrum) -> Measured:
         """The threshold, the factor on what exceeds it, and the value from which on all is kept."""

@@ -57,25 +57,24 @@ def equispaced(rng: Generator, want: Request) -> Flags:
     ConfigError
         If the centre alone has as many lines as an adjusted mask may have.
     """
-    distance = want.acceleration
+    distance, stop = want.acceleration, want.ky
     if "adjusted" in want.words:
         if want.n_acs * want.acceleration >= want.ky:
             what = f"{want.n_acs} central lines are {want.ky / want.n_acs:.3g}x already, the adjusted mask cannot be"
             raise ConfigError(f"{what} {want.acceleration:g}x", hint="a smaller acs or acceleration")
         distance = want.acceleration * (want.ky - want.n_acs) / (want.ky - want.n_acs * want.acceleration)
+        stop = want.ky - 1  # as in fastMRI, which leaves the last line out here, and here alone
     n_draws = want.n_frames if "shifted" in want.words else 1
     offsets = np.floor(fractions(rng, n_draws) * round(distance)).astype(int)
-    lines = [equispaced_lines(want.ky, distance, want.n_acs, int(offset)) for offset in offsets]
+    lines = [equispaced_lines(want.ky, distance, want.n_acs, int(offset), stop) for offset in offsets]
     return np.broadcast_to(lines, (want.n_frames, want.ky))
 
 
-def equispaced_lines(ky: int, distance: float, n_acs: int, offset: int) -> Flags:
-    """Lines at a distance, the nearest where that is no whole number, and the centre; ``(ky,)``."""
+def equispaced_lines(ky: int, distance: float, n_acs: int, offset: int, stop: int) -> Flags:
+    """Lines at a distance before `stop`, the nearest where that is no whole number, and the centre; ``(ky,)``."""
     mask = np.zeros(ky, dtype=bool)
-    # fastMRI's adjusted mask stops one line before the border
-    last = ky if float(distance).is_integer() else ky - 1
-    mask[np.round(np.arange(offset, last, distance)).astype(int)] = True
-    # and for odd ky its centre begins one line later than `centre`
+    mask[np.round(np.arange(offset, stop, distance)).astype(int)] = True
+    # for odd ky the centre of fastMRI begins one line later than `centre`
     start = (ky - n_acs + 1) // 2
     mask[start : start + n_acs] = True
     return mask

@@ -43,5 +43,6 @@ class Request:
 
 
 def centre(n: int, width: int) -> slice:
-    """The `width` central points of an axis whose zero frequency is at n // 2."""
+    """The `width` central points, or all n, of an axis whose zero frequency is at n // 2."""
+    width = min(width, n)
     return slice(n // 2 - width // 2, n // 2 - width // 2 + width)

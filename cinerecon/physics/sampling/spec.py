@@ -78,7 +78,9 @@ class MaskSpec:
     def __str__(self) -> str:
         """The text that `parse_mask` reads."""
         acs = [] if self.n_acs is None else [f"acs={self.n_acs}"]
-        return ",".join([f"{self.pattern}:{self.acceleration:g}", *acs, *sorted(self.words)])
+        number = self.acceleration
+        short = f"{number:g}" if float(f"{number:g}") == number else repr(number)
+        return ",".join([f"{self.pattern}:{short}", *acs, *sorted(self.words)])
 
     @property
     def samples_whole_readouts(self) -> bool:

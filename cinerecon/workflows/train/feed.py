@@ -129,14 +129,12 @@ class Demodulated(Dataset[Batch]):
 
 def demodulate(batch: Batch) -> Batch:
     """The batch with its phase in the coil maps, as the network of a scan gets it."""
-    start = first_image(batch)
-    phase = still_phase(start)
+    phase = still_phase(first_image(batch))
     back = phase[:, None].conj()
     held_back = batch.held_back and (batch.held_back[0], turned(batch.held_back[1], phase))
     target = None if batch.target is None else batch.target * back
-    return replace(
-        batch, encoding=turned(batch.encoding, phase), target=target, start=start * back, held_back=held_back
-    )
+    start = None if batch.start is None else batch.start * back
+    return replace(batch, encoding=turned(batch.encoding, phase), target=target, start=start, held_back=held_back)
 
 
 def first_image(batch: Batch) -> Tensor:

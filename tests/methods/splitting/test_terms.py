@@ -142,3 +142,11 @@ def test_absolute_soft_is_the_schatten_rule_of_exponent_one():
 def test_what_only_networks_have_is_refused(setting):
     with pytest.raises(ConfigError, match="networks only"):
         LowRankConfig().with_settings([setting])
+
+
+def test_a_gradient_of_no_weight_is_no_penalty():
+    config = VariationConfig(isotropic=True, temporal_weight=0, spatial_weight=0)
+    u, variation = complex_randn(2, 4, 4), TotalVariation(config)
+    variation.begin(u)
+    variation.update(u, 1.0)
+    assert variation.cost(u) == 0

@@ -78,3 +78,13 @@ def test_one_coil_needs_no_maps():
 def test_unknown_method_is_told():
     with pytest.raises(ConfigError, match="'sense'"):
         estimate_csm(complex_randn(3, 2, 8, 8), torch.ones(3, 1, 8, 1, dtype=torch.bool), "sense")
+
+
+@pytest.mark.parametrize("n_lines", [0, 1, 2])
+def test_of_a_line_or_two_there_are_maps_all_the_same(n_lines):
+    csm, image, _, _ = *smooth_coils(3, 24, 20), None, None
+    mask = torch.zeros(4, 1, 24, 1, dtype=torch.bool)
+    mask[:, :, 12 : 12 + n_lines] = True
+    found = estimate_csm(fft2c(csm * image) * mask, mask)
+    assert found.shape == csm.shape
+    assert float((found.norm(dim=-3) - 1).abs().max()) < 1e-6

@@ -37,3 +37,10 @@ def test_agrees_with_bart(bart):
     rss = torch.from_numpy(phantom["rss"]).abs()
     found = agreement(walsh(ifft2c(kspace), window=20), expected)
     assert float(found[rss > 0.1 * rss.max()].quantile(0.01)) > 0.999
+
+
+def test_coils_that_see_nothing_of_each_other_keep_their_signal():
+    """Where the strongest combination is blind, the phase is any, but the map is there."""
+    images = torch.zeros(3, 32, 32, dtype=torch.complex128)
+    images[0, :, :10], images[1, :, 22:] = 2, 1
+    assert float(walsh(images).norm(dim=-3).min()) > 0.999

@@ -105,7 +105,7 @@ def test_gradients(rule, numbers, settings, values, tall):
     matrix = matrix_of(*values, columns=7)
     real = torch.view_as_real(matrix.mT.contiguous() if tall else matrix).clone().requires_grad_()
     learned = [torch.tensor(number, dtype=torch.float64, requires_grad=True) for number in numbers]
-    sharp = settings | {"tie_width": 1e-9}
+    sharp = {"tie_width": 1e-9, **settings} if rule in (TopKHard, TopKSoft) else settings
     assert torch.autograd.gradcheck(lambda m, *found: _shrink_real(m, rule(*found, **sharp)), (real, *learned))
 
 
@@ -133,7 +133,7 @@ def test_gradients_of_pass_that_looks_at_one_value_alone(values):
 @pytest.mark.parametrize("values", [DISTINCT, REPEATED, DEFICIENT, ZERO, EQUAL], ids=str)
 def test_gradients_of_pass_before_it_has_learned(values):
     rule = position_aware()
-    rule.reset()
+    torch.nn.init.zeros_(rule.mix.weight)
     real = torch.view_as_real(matrix_of(*values, columns=6)).clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda m: _shrink_real(m, rule), (real,))
 

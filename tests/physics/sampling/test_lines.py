@@ -73,7 +73,7 @@ def test_equispaced_lines_equal_the_authors_program():
     for acceleration in (4, 8, 10):
         for offset in (0, 1):
             expected = golden[f"equispaced_{acceleration}_off{offset}_ny204"].astype(bool).ravel()
-            assert np.array_equal(equispaced_lines(204, acceleration, 24, offset), expected)
+            assert np.array_equal(equispaced_lines(204, acceleration, 24, offset, stop=204), expected)
 
 
 @pytest.mark.parametrize(("acceleration", "net"), [(4, 2.96), (8, 4.34), (10, 4.86)])
@@ -94,10 +94,26 @@ def test_adjusted_equispaced_counts_the_centre_in():
 
 def test_adjusted_equispaced_is_placed_as_in_fastmri():
     # 16 central lines of 128 at 4x: distance 4 (16 - 128) / (64 - 128) = 7
-    lines = equispaced_lines(128, 7.0, 16, 3)
+    lines = equispaced_lines(128, 7.0, 16, 3, stop=127)
     assert np.flatnonzero(lines[:56]).tolist() == [3, 10, 17, 24, 31, 38, 45, 52]
-    # 20 of 100 at 4x: distance 16, up to but not at the last line; half-way places round to even
-    assert np.flatnonzero(equispaced_lines(100, 5.5, 0, 0)).tolist()[:5] == [0, 6, 11, 16, 22]
+    # half-way places round to even
+    assert np.flatnonzero(equispaced_lines(100, 5.5, 0, 0, stop=99)).tolist()[:5] == [0, 6, 11, 16, 22]
+
+
+@pytest.mark.parametrize(("n_acs", "acceleration", "ky"), [(10, 3, 95), (8, 4, 101), (24, 4, 204), (24, 6, 192)])
+def test_the_adjusted_mask_is_that_of_fastmri_at_every_offset(n_acs, acceleration, ky):
+    """Written out from its equations; 24 lines of 192 at 6x have the whole distance 21, and line 191 stays empty."""
+    distance = acceleration * (n_acs - ky) / (n_acs * acceleration - ky)
+    expected = set()
+    for offset in range(round(distance)):
+        mask = np.zeros(ky, bool)
+        mask[np.around(np.arange(offset, ky - 1, distance)).astype(int)] = True
+        first = (ky - n_acs + 1) // 2
+        mask[first : first + n_acs] = True
+        expected.add(mask.tobytes())
+    pattern = parse_mask(f"equispaced:{acceleration},acs={n_acs},adjusted")
+    found = {pattern.draw(1, ky, 1, seed).numpy().ravel().tobytes() for seed in range(200)}
+    assert found == expected
 
 
 def test_equispaced_is_fixed_or_shifted():

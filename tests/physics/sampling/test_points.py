@@ -89,3 +89,8 @@ def test_kt_radial_keeps_a_square_in_the_centre():
     mask = parse_mask("kt-radial:16").draw(4, 100, 80)
     assert mask[..., 42:58, 32:48].all()
     assert net_acceleration(mask) > net_acceleration(parse_mask("kt-radial:8").draw(4, 100, 80))
+
+
+def test_kt_radial_keeps_its_centre_where_the_readout_is_shorter():
+    mask = parse_mask("kt-radial:50").draw(2, 64, 12)
+    assert mask[:, 0, 24:40].all()

@@ -72,3 +72,8 @@ def test_options_in_any_order():
 def test_wrong_texts_are_named(text, message):
     with pytest.raises(ConfigError, match=message):
         parse_mask(text)
+
+
+def test_the_text_of_a_pattern_is_read_back():
+    for text in ("vds:8.1234567", "gaussian:8,acs=4", "kt-equispaced:3"):
+        assert str(parse_mask(text)) == text

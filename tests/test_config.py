@@ -1,0 +1,47 @@
+"""Settings as texts: nested ones, and those that are mistyped."""
+
+import pytest
+
+from cinerecon.config import read_yaml
+from cinerecon.errors import ConfigError
+from cinerecon.methods.lps import LpsConfig
+from cinerecon.methods.unrolled import ModelConfig
+from cinerecon.networks.dccnn import DcCnnConfig
+from cinerecon.networks.slrnet import SlrNetConfig
+
+
+def test_settings_reach_into_what_is_not_there_yet():
+    config = ModelConfig(network="slrnet").with_settings(["start.method=ttv"])
+    assert config.start is not None and config.start.method == "ttv"
+
+
+def test_a_variant_brings_its_defaults():
+    assert SlrNetConfig().with_settings(["variant=code"]).n_cascades == 10
+    assert SlrNetConfig().with_settings(["variant=code", "n_cascades=3"]).n_cascades == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("n_iterations.x=1", "n_iterations.*no settings of its own"),
+        ("n_iterations=[1", "not YAML"),
+        ("n_iterations", "not key=value"),
+        ("n_iteration=1", "unknown setting"),
+    ],
+)
+def test_what_is_mistyped_is_told(text, message):
+    with pytest.raises(ConfigError, match=message):
+        LpsConfig(n_iterations=7).with_settings([text])
+
+
+def test_the_nearest_name_is_that_of_the_nested_settings():
+    with pytest.raises(ConfigError) as caught:
+        DcCnnConfig.parse({"lowrank": {"rnk": 1}})
+    assert "did you mean 'rank'" in str(caught.value.hint)
+
+
+def test_a_recipe_that_is_no_text_is_told(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes("größe: 1".encode("latin-1"))
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_yaml(path)
