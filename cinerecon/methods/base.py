@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -51,6 +51,11 @@ class Convergence:
         self.change.append(change)
 
 
+def ratio(part: float, whole: float) -> float:
+    """A norm over another; 0 where both vanish."""
+    return part / whole if whole else 0.0
+
+
 class Reconstructor(Protocol):
     """What every method is. Callers cannot tell classical from deep."""
 
@@ -80,7 +85,7 @@ def encoding_of(data: CineData) -> Encoding:
 
 def view_shared_image(data: CineData) -> Tensor:
     """The image ``(*batch, frames, y, x)`` of k-space filled along time: blurred where A^H y is aliased."""
-    everywhere = Encoding(torch.ones_like(data.mask), data.csm, matrix=data.matrix, dtype=data.kspace.dtype)
+    everywhere = encoding_of(replace(data, mask=torch.ones_like(data.mask)))
     return everywhere.adjoint(view_share(data.kspace, data.mask))
 
 

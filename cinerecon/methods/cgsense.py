@@ -18,7 +18,8 @@ from torch import Tensor
 
 from cinerecon.config import Config
 from cinerecon.data.cine import CineData
-from cinerecon.methods.base import Convergence, Progress, encoding_of
+from cinerecon.methods.base import Convergence, Progress, encoding_of, ratio
+from cinerecon.physics.solve import conjugate_gradients
 
 
 class CgSenseConfig(Config):
@@ -32,7 +33,7 @@ class CgSenseConfig(Config):
 
 
 class CgSense:
-    """Conjugate gradient SENSE. Frames are separate problems, each with its own step sizes and its own end."""
+    """Conjugate gradient SENSE. Frames are separate problems."""
 
     def __init__(self, config: CgSenseConfig | None = None) -> None:
         self.config = config or CgSenseConfig()
@@ -40,41 +41,24 @@ class CgSense:
 
     def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
         """Reconstruct ``(*batch, frames, y, x)``."""
-        config = self.config
-        encoding = encoding_of(data)
-        residual = encoding.adjoint(data.kspace)
-        image = torch.zeros_like(residual)
-        direction = residual
-        power = _power(residual)
-        goal = max(config.tolerance, torch.finfo(power.dtype).eps) ** 2 * power  # below that, rounding alone moves
-        for step in range(config.n_iterations):
-            normal = encoding.normal(direction) + config.weight_tikhonov * direction
-            # A frame that has arrived stands still, so its result does not depend on the company it is solved in.
-            length = torch.where(power > goal, power / _inner(direction, normal), 0)
-            before, image = image, image + length * direction
+        config, encoding = self.config, encoding_of(data)
+
+        def normal(image: Tensor) -> Tensor:
+            return encoding.normal(image) + config.weight_tikhonov * image
+
+        def observe(step: int, image: Tensor, before: Tensor) -> None:
             if self.convergence is not None:
                 error = encoding.forward(image) - data.kspace
                 self._record(self.convergence, error, data.kspace, image, before)
-            residual = residual - length * normal
-            power, previous = _power(residual), power
-            direction = residual + torch.where(previous > 0, power / previous, 0) * direction
             if progress:
-                progress(step + 1, config.n_iterations)
-            if not (power > goal).any():
-                break
-        return image
+                progress(step, config.n_iterations)
+
+        return conjugate_gradients(
+            normal, encoding.adjoint(data.kspace), config.n_iterations, config.tolerance, observe
+        )
 
     def _record(self, record: Convergence, error: Tensor, kspace: Tensor, image: Tensor, before: Tensor) -> None:
         """All frames together, since they go on side by side."""
         size = [float(torch.linalg.vector_norm(one)) for one in (error, image, kspace, image - before)]
         cost = size[0] ** 2 + self.config.weight_tikhonov * size[1] ** 2
-        record.add(cost, size[0] / size[2], size[3] / size[1])
-
-
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Real inner product of each frame, ``(*batch, frames, 1, 1)``."""
-    return (a.conj() * b).real.sum((-2, -1), keepdim=True)
-
-
-def _power(a: Tensor) -> Tensor:
-    return _inner(a, a)
+        record.add(cost, ratio(size[0], size[2]), ratio(size[3], size[1]))

@@ -31,7 +31,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from cinerecon.data.cine import CineData
-from cinerecon.methods.base import Convergence, Progress, cine_by_cine, encoding_of, view_shared_image
+from cinerecon.methods.base import Convergence, Progress, cine_by_cine, encoding_of, ratio, view_shared_image
 from cinerecon.physics.lowrank import (
     RelativeSoft,
     Schatten,
@@ -105,8 +105,8 @@ class Lps:
             if self.convergence is not None:
                 residual = _norm(encoding.forward(image) - data.kspace)
                 penalty = self._penalty(low_rank, sparse, start if config.frozen else unshrunk)
-                change = _norm(image - last_sum) / _norm(image)
-                self.convergence.add(residual**2 / 2 + penalty, residual / _norm(data.kspace), change)
+                change = ratio(_norm(image - last_sum), _norm(image))
+                self.convergence.add(residual**2 / 2 + penalty, ratio(residual, _norm(data.kspace)), change)
             if progress:
                 progress(step + 1, config.n_iterations)
             if _norm(mixed - last_mixed) < config.tolerance * _norm(last_mixed):

@@ -125,10 +125,10 @@ def ssim(image: Tensor, reference: Tensor, data_range: float | None = None, *, w
     c1, c2 = (SSIM_K1 * peak) ** 2, (SSIM_K2 * peak) ** 2
     a, b = (x.abs().double() if x.is_complex() else x.double() for x in (image, reference))
     weights = window.weights()
-    mean_a, mean_b = _filter(a, weights, weights), _filter(b, weights, weights)
+    mean_a, mean_b, product, power = _filter(torch.stack((a, b, a * b, a * a + b * b)), weights, weights)
     correction = window.size**2 / (window.size**2 - 1) if window.is_sample else 1.0
-    covariance = correction * (_filter(a * b, weights, weights) - mean_a * mean_b)
-    variances = correction * (_filter(a * a + b * b, weights, weights) - mean_a.square() - mean_b.square())
+    covariance = correction * (product - mean_a * mean_b)
+    variances = correction * (power - mean_a.square() - mean_b.square())
     luminance = (2 * mean_a * mean_b + c1) / (mean_a.square() + mean_b.square() + c1)
     return float((luminance * (2 * covariance + c2) / (variances + c2)).mean())
 

@@ -136,6 +136,11 @@ def initialise_glorot(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
+def gradient_step(image: Tensor, zerofilled: Tensor, encoding: Encoding, step: Tensor) -> Tensor:
+    """One step down the data term, x - step A^H (A x - y), with A^H y as `zerofilled`, ``(batch, frames, y, x)``."""
+    return image - step * (encoding.normal(image) - zerofilled)
+
+
 def data_consistency(image: Tensor, zerofilled: Tensor, encoding: Encoding, noise_level: float | None = None) -> Tensor:
     """Put the measured data into an image, coil by coil, and combine the coils again.
 

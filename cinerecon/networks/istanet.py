@@ -27,7 +27,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import ConvStack, initialise_glorot, initialise_he, soft, to_channels, to_complex
+from cinerecon.networks.blocks import (
+    ConvStack,
+    gradient_step,
+    initialise_glorot,
+    initialise_he,
+    soft,
+    to_channels,
+    to_complex,
+)
 from cinerecon.networks.lowrank_module import LowRankAt, PlacedLowRankConfig
 from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.operators import Encoding
@@ -77,7 +85,7 @@ class Cascade(nn.Module):
         """``(batch, frames, y, x)`` to the same, with the symmetry residual if asked."""
         numbers: tuple[Tensor, Tensor] = self.step, self.sparse_threshold
         step, threshold = (functional.relu(number) for number in numbers) if self.is_plus else numbers
-        image = image - step * (encoding.normal(image) - zerofilled)
+        image = gradient_step(image, zerofilled, encoding, step)
         image = self.lowrank("L3", image)
         features, residual = self.analyse(to_channels(self.lowrank("L1", image)), symmetry)
         sparse = to_complex(self.synthesis(soft(features, threshold)))
@@ -118,7 +126,7 @@ class SNetCascade(nn.Module):
         image = self.lowrank("L1", image)
         image = self.lowrank("L2", to_complex(self.sparse(to_channels(image))))
         if self.step is not None:
-            image = image - functional.relu(self.step) * (encoding.normal(image) - zerofilled)
+            image = gradient_step(image, zerofilled, encoding, functional.relu(self.step))
         return self.lowrank("L3", image), None
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cinerecon.networks.blocks import gradient_step
 from cinerecon.networks.branches import LowRankBranch, SparseBranch
 from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
@@ -48,7 +49,7 @@ class Cascade(nn.Module):
 
         The proximal map of a prior that counts w times in the mean has its threshold divided by w.
         """
-        image = image - functional.relu(self.step) * (encoding.normal(image) - zerofilled)
+        image = gradient_step(image, zerofilled, encoding, functional.relu(self.step))
         w = torch.softmax(self.w, 0)
         lowrank = self.lowrank(image, 1 / w[0])
         sparse = self.sparse(image, 1 / w[1])

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import ConvStack, initialise_glorot, to_channels, to_complex
+from cinerecon.networks.blocks import ConvStack, gradient_step, initialise_glorot, to_channels, to_complex
 from cinerecon.networks.lowrank_module import LowRank
 from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
@@ -56,7 +56,7 @@ class Cascade(nn.Module):
         pair = torch.stack((to_channels(lowrank), to_channels(image)), 2).flatten(1, 2)  # Re L, Re M, Im L, Im M
         sparse = to_complex(self.sparse(pair))
         total = lowrank + sparse
-        return lowrank, sparse, total - functional.relu(self.step) * (encoding.normal(total) - zerofilled)
+        return lowrank, sparse, gradient_step(total, zerofilled, encoding, functional.relu(self.step))
 
 
 class LsNet(Unrolled[LsNetConfig]):

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import ConvStack, initialise_glorot, to_channels
+from cinerecon.networks.blocks import ConvStack, gradient_step, initialise_glorot, to_channels
 from cinerecon.networks.branches import LowRankBranch, SparseBranch
 from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
@@ -92,7 +92,7 @@ class Cascade(nn.Module):
 
     def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """``(batch, frames, y, x)`` to the same, and what it was made of: L, S and W."""
-        image = image - functional.relu(self.step) * (encoding.normal(image) - zerofilled)
+        image = gradient_step(image, zerofilled, encoding, functional.relu(self.step))
         lowrank, sparse = self.lowrank(image), self.sparse(image)
         if self.fusion is None:
             return lowrank + sparse - image, {"L": lowrank, "S": sparse}

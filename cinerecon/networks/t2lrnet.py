@@ -20,10 +20,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cinerecon.networks.blocks import gradient_step
 from cinerecon.networks.branches import LowRankBranch
 from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding
+from cinerecon.physics.solve import conjugate_gradients, inner_by_frame
 
 
 class T2lrNetConfig(ShrinkageConfig, NetworkConfig):
@@ -68,8 +70,7 @@ class GradientCascade(nn.Module):
 
     def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor) -> Tensor:
         """``(batch, frames, y, x)`` to the same."""
-        gradient = encoding.normal(image) - zerofilled
-        return self.lowrank(image - functional.relu(self.step) * gradient)
+        return self.lowrank(gradient_step(image, zerofilled, encoding, functional.relu(self.step)))
 
 
 class T2lrNet(Unrolled[T2lrNetConfig]):
@@ -121,7 +122,7 @@ class _Solve(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, target: Tensor, weight: Tensor, encoding: Encoding, n_steps: int) -> Tensor:
-        solution = _conjugate_gradients(target, weight, encoding, n_steps)
+        solution = _solve(target, weight, encoding, n_steps)
         ctx.save_for_backward(solution, weight)
         ctx.encoding, ctx.n_steps = encoding, n_steps
         return solution
@@ -129,25 +130,9 @@ class _Solve(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         solution, weight = ctx.saved_tensors
-        by_target = _conjugate_gradients(grads[0], weight, ctx.encoding, ctx.n_steps)
-        return by_target, -_inner(by_target, ctx.encoding.normal(solution)).sum(), None, None
+        by_target = _solve(grads[0], weight, ctx.encoding, ctx.n_steps)
+        return by_target, -inner_by_frame(by_target, ctx.encoding.normal(solution)).sum(), None, None
 
 
-def _conjugate_gradients(target: Tensor, weight: Tensor, encoding: Encoding, n_steps: int) -> Tensor:
-    solution, residual, direction = torch.zeros_like(target), target, target
-    power = _inner(residual, residual)
-    goal = torch.finfo(power.dtype).eps ** 2 * power
-    for _ in range(n_steps):
-        normal = direction + weight * encoding.normal(direction)
-        # A frame that has arrived stands still: nothing is divided by zero.
-        length = torch.where(power > goal, power / _inner(direction, normal), 0)
-        solution = solution + length * direction
-        residual = residual - length * normal
-        power, previous = _inner(residual, residual), power
-        direction = residual + torch.where(previous > goal, power / previous, 0) * direction
-    return solution
-
-
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Real inner product of each frame, ``(batch, frames, 1, 1)``."""
-    return (a.conj() * b).real.sum((-2, -1), keepdim=True)
+def _solve(target: Tensor, weight: Tensor, encoding: Encoding, n_steps: int) -> Tensor:
+    return conjugate_gradients(lambda image: image + weight * encoding.normal(image), target, n_steps)

@@ -33,7 +33,7 @@ class NetworkConfig(Config):
     n_cascades: int = Field(10, ge=1, description="unrolled iterations")
     n_channels: int = Field(32, ge=1, description="feature channels")
     output_gain: float = Field(
-        1.0, gt=0, description="factor on initial weights that make images: small stays near x_0"
+        1.0, gt=0, description="factor that `build` puts on initial weights that make images: small stays near x_0"
     )
     checkpointing: bool = Field(False, description="compute each cascade again in the backward pass, to save memory")
 

@@ -1,6 +1,7 @@
 """Linear operators: the encoding of a cine, A = mask . F . csm."""
 
 from abc import ABC, abstractmethod
+from copy import copy
 from functools import cached_property, reduce
 from typing import Self
 
@@ -125,6 +126,15 @@ class Encoding(LinearOperator):
 
     def _coil_weights(self) -> tuple[Tensor, ...]:
         return self._weights.split(self.coils_at_once, -3)
+
+    def split(self, n_frames: int) -> list[Self]:
+        """The operators of so many frames at a time; they share the maps."""
+        parts = []
+        for mask, sampling in zip(self.mask.split(n_frames, -4), self._sampling.split(n_frames, -4), strict=True):
+            part = copy(self)
+            part.mask, part._sampling = mask, sampling
+            parts.append(part)
+        return parts
 
     def to(self, device: torch.device | str) -> Self:
         """The same operator on another device."""

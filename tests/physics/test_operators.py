@@ -90,3 +90,14 @@ def test_the_sum_of_squares_of_an_inference_serves_a_gradient_later():
     x = complex_randn(5, 6, 5).requires_grad_()
     (x * encoding.sum_of_squares).abs().sum().backward()
     assert x.grad is not None
+
+
+@pytest.mark.parametrize("coils", [0, 2])
+def test_a_few_frames_at_a_time_are_the_same_operator(coils):
+    encoding = _case((11, 10), coils, 10)
+    x = complex_randn(5, 11, 10)
+    parts = encoding.split(2)
+    assert [len(part.mask) for part in parts] == [2, 2, 1]
+    found = torch.cat([part.normal(some) for part, some in zip(parts, x.split(2), strict=True)])
+    assert relative_error(found, encoding.normal(x)) < 1e-12
+    assert all(part.csm is encoding.csm for part in parts)

@@ -153,7 +153,7 @@ class PiecewiseNormal:
     def __init__(self, encoding: Encoding) -> None:
         y, x = encoding.matrix
         self.n_frames = max(1, _SAMPLES_AT_ONCE // (encoding.n_coils * y * x))
-        self.pieces = [Encoding(mask, encoding.csm) for mask in encoding.mask.split(self.n_frames)]
+        self.pieces = encoding.split(self.n_frames)
 
     def __call__(self, u: Tensor) -> Tensor:
         """Apply it to ``(frames, y, x)``."""

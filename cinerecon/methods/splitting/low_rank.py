@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
-from torch.nn.functional import pad
 
 from cinerecon.methods.splitting.differences import Coupling
 from cinerecon.physics.lowrank import (
     Shrinkage,
     ShrinkageConfig,
     ShrinkageName,
+    as_patches,
     make_rule,
     shrink_casorati,
     shrink_patches,
@@ -102,9 +102,5 @@ class LowRank:
 def gram_matrices(u: Tensor, block_size: int) -> Tensor:
     """Gram matrices ``(blocks, frames, frames)`` double of the Casorati matrices."""
     double = u.to(torch.complex128)
-    if not block_size:
-        return (double.flatten(1) @ double.flatten(1).mH)[None]
-    padded = pad(double, (0, -u.shape[-1] % block_size, 0, -u.shape[-2] % block_size))
-    blocks = padded.unflatten(-2, (-1, block_size)).unflatten(-1, (-1, block_size))
-    blocks = blocks.permute(1, 3, 0, 2, 4).flatten(0, 1).flatten(-2)
-    return blocks @ blocks.mH
+    matrices = as_patches(double, block_size).flatten(0, 1) if block_size else double.flatten(1)[None]
+    return matrices @ matrices.mH

@@ -14,7 +14,7 @@ from cinerecon.physics.lowrank.rules import (
     TopKSoft,
 )
 from cinerecon.physics.lowrank.spectral import shrink_matrix
-from cinerecon.physics.lowrank.views import shrink_casorati, shrink_frames, shrink_patches
+from cinerecon.physics.lowrank.views import as_patches, shrink_casorati, shrink_frames, shrink_patches
 
 __all__ = [
     "AbsoluteSoft",
@@ -30,6 +30,7 @@ __all__ = [
     "Spectrum",
     "TopKHard",
     "TopKSoft",
+    "as_patches",
     "make_rule",
     "shrink_casorati",
     "shrink_frames",

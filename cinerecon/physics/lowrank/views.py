@@ -41,12 +41,18 @@ def shrink_patches(image: Tensor, rule: Shrinkage, size: int, shift: tuple[int, 
     require_axes("image", image, IMAGE)
     y, x = image.shape[-2:]
     top, left = -shift[0] % size, -shift[1] % size
+    patches = as_patches(image, size, (top, left))
+    shrunk = shrink_matrix(patches, rule, n_sibling_axes=2).unflatten(-1, (size, size)).movedim((-5, -4), (-4, -2))
+    return shrunk.flatten(-4, -3).flatten(-2)[..., top : top + y, left : left + x]
+
+
+def as_patches(image: Tensor, size: int, margin: tuple[int, int] = (0, 0)) -> Tensor:
+    """Squares that tile a series ``(*batch, frames, y, x)``, each a matrix: ``(*batch, n_y, n_x, frames, voxels)``.
+
+    Zeros fill the squares at the border; `margin` are those before the first row and the first column.
+    """
+    y, x = image.shape[-2:]
+    top, left = margin
     padded = pad(image, (left, -(x + left) % size, top, -(y + top) % size))
     squares = padded.unflatten(-2, (-1, size)).unflatten(-1, (-1, size))  # (frames, n_y, size, n_x, size)
-    squares = squares.movedim((-4, -2), (-5, -4))  # (n_y, n_x, frames, size, size)
-    shrunk = (
-        shrink_matrix(squares.flatten(-2), rule, n_sibling_axes=2)
-        .unflatten(-1, (size, size))
-        .movedim((-5, -4), (-4, -2))
-    )
-    return shrunk.reshape(padded.shape)[..., top : top + y, left : left + x]
+    return squares.movedim((-4, -2), (-5, -4)).flatten(-2)

@@ -1,0 +1,36 @@
+"""Conjugate gradients: against the solution of the matrix, and frames that stand on their own."""
+
+import torch
+from helpers import complex_randn, relative_error
+
+from cinerecon.physics.solve import conjugate_gradients
+
+
+def equation(n_frames=3, n=6):
+    """A Hermitian positive matrix for each frame ``(n, n)``, as an operator, and a target."""
+    factor = complex_randn(n_frames, n, n)
+    matrices = factor @ factor.mH + torch.eye(n)
+
+    def normal(image):
+        return (matrices @ image.flatten(1)[..., None]).reshape(image.shape)
+
+    return matrices, normal, complex_randn(n_frames, 2, n // 2, seed=1)
+
+
+def test_it_is_the_solution():
+    matrices, normal, target = equation()
+    expected = torch.linalg.solve(matrices, target.flatten(1)).reshape(target.shape)
+    assert relative_error(conjugate_gradients(normal, target, 50), expected) < 1e-9
+
+
+def test_a_frame_stops_when_it_has_arrived_and_all_stop_then():
+    _, normal, target = equation()
+    target[1] = 0
+    seen = []
+    solution = conjugate_gradients(normal, target, 50, 1e-3, lambda *told: seen.append(told))
+    assert (solution[1] == 0).all()
+    assert 1 < len(seen) < 50
+    assert [step for step, _, _ in seen] == list(range(1, len(seen) + 1))
+    assert torch.equal(seen[-1][1], solution) and torch.equal(seen[-1][2], seen[-2][1])
+    residual = normal(solution) - target
+    assert relative_error(residual[0] + target[0], target[0]) < 2e-3
