@@ -8,7 +8,7 @@ from helpers import relative_error
 from raw_scan import PHASE, READ, SLICE, RawFile, small_scan
 
 from cinerecon.data.cine import crop_image, finish_image
-from cinerecon.errors import CineReconError, DataError, HeaderError, UnsupportedError
+from cinerecon.errors import CineReconError, ConfigError, DataError, HeaderError, UnsupportedError
 from cinerecon.physics.coils import (
     apply_geometric_compression,
     geometric_compression_matrices,
@@ -209,6 +209,32 @@ def test_partial_fourier_and_phase_resolution(read):
     assert data.mask[:, 0, :3].sum() == 0
     assert data.mask[:, 0, 3:].all()
     assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_centre_that_the_data_contradict(tmp_path, is_told):
+    """Far off it is refused, less far it is warned of; a setting corrects it, or insists."""
+    scan = small_scan(matrix=(64, 16), vendor="GE")
+    if is_told:
+        scan.space["limits"]["kspace_encoding_step_1"] = (63, 5)
+    else:
+        scan.keep(scan.heads["idx"]["kspace_encode_step_1"] >= 16)
+        scan.heads["idx"]["kspace_encode_step_1"] -= 16
+        del scan.space["limits"]["kspace_encoding_step_1"]
+    path = scan.write(tmp_path / "scan.h5")
+    peak = 32 if is_told else 16
+    with pytest.raises(HeaderError, match=f"peak at line {peak}") as caught:
+        open_scan(path, PLAIN)
+    assert f"ky_centre={peak} believes the data" in caught.value.hint
+    data = open_scan(path, IntakeConfig(csm="walsh", ky_centre=peak)).read_slice(0)
+    assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
+    assert data.mask.sum() == len(scan.heads)
+    if is_told:
+        assert open_scan(path, IntakeConfig(ky_centre=5)).plan.encoded_matrix[0] > 64
+        scan.space["limits"]["kspace_encoding_step_1"] = (63, 26)
+        assert any("peak at line 32" in text for text in open_scan(scan.write(path), PLAIN).plan.warnings)
+    with pytest.raises(ConfigError, match="line 99"):
+        open_scan(path, IntakeConfig(ky_centre=99))
 
 
 def test_lines_beyond_the_encoded_matrix(tmp_path):

@@ -61,7 +61,7 @@ def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) ->
     require_cartesian(raw, image)
     counters = read_counters(raw, image, config.select, warn)
     require_alike(raw, image)
-    grid = plan_grid(raw, image, warn, remove_oversampling=config.remove_oversampling)
+    grid = plan_grid(raw, image, config, warn)
     lines = place_lines(raw, image, counters, grid, warn)
     _require_memory(raw, counters, grid, config.memory_limit_gb)
     _warn_of_oddities(raw, lines, counters.n_averages, warn)
