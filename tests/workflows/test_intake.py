@@ -14,9 +14,8 @@ from cinerecon.physics.coils import (
     geometric_compression_matrices,
     noise_covariance,
 )
-from cinerecon.physics.fourier import fft1c, ifft1c, ifft2c
+from cinerecon.physics.fourier import ifft2c, mirror
 from cinerecon.workflows.intake import IntakeConfig, intake, open_scan
-from cinerecon.workflows.intake.assemble import cropped, mirror, resampled
 
 PLAIN = IntakeConfig(csm="walsh")
 
@@ -570,28 +569,6 @@ def test_limits_that_are_too_small_are_only_said(tmp_path):
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
     assert relative_error(opened.read_slice(1).kspace, scan.kspace[1]) < 1e-5
     assert sum("too small" in warning for warning in opened.plan.warnings) == 2
-
-
-@pytest.mark.parametrize("n", [8, 9])
-def test_mirror_is_its_own_inverse(n):
-    indices = mirror(n)
-    assert indices[n // 2] == n // 2
-    np.testing.assert_array_equal(indices[indices], np.arange(n))
-
-
-@pytest.mark.parametrize(("n", "m"), [(16, 12), (15, 12), (16, 11), (24, 8)])
-def test_cropping_keeps_the_centre_and_the_image(n, m):
-    image = torch.randn(3, n, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
-    found = ifft1c(cropped(fft1c(image, -1), m, -1), -1)
-    first = n // 2 - m // 2
-    torch.testing.assert_close(found, image[:, first : first + m])
-
-
-def test_resampled_points_need_their_neighbours():
-    sampled = np.arange(16) >= 4
-    assert resampled(sampled, 16).tolist() == sampled.tolist()
-    assert resampled(sampled, 8).tolist() == [False] * 3 + [True] * 5
-    assert resampled(np.full(16, True), 8).all()
 
 
 def test_errors_are_ours(tmp_path):

@@ -16,10 +16,9 @@ from helpers import relative_error
 from cinerecon.data.cine import finish_image
 from cinerecon.data.mrd import read_mrd
 from cinerecon.errors import CineReconError
-from cinerecon.physics.fourier import fft2c, ifft2c
+from cinerecon.physics.fourier import fft2c, ifft2c, mirror
 from cinerecon.physics.operators import Encoding
 from cinerecon.workflows.intake import IntakeConfig, open_scan
-from cinerecon.workflows.intake.assemble import mirror
 
 FORMATS = Path(__file__).parents[2].parent / "shared" / "formats"
 BAD = FORMATS / "bad"

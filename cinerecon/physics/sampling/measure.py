@@ -1,7 +1,10 @@
-"""How much a mask samples."""
+"""How much a mask samples, and what of k-space holds signal."""
 
 import torch
 from torch import Tensor
+
+EMPTY = 1e-12
+"""Power of an empty line over the mean of all lines: noise is orders above, rounding errors of a transform below."""
 
 
 def net_acceleration(mask: Tensor, *, without: slice | None = None) -> float:
@@ -31,3 +34,51 @@ def count_acs(mask: Tensor) -> int:
     """The count of central ky lines that every frame samples."""
     block = acs_block(mask)
     return block.stop - block.start
+
+
+def block_of_lines(mask: Tensor) -> tuple[int, int] | None:
+    """First and last row of a fully sampled scan; None if it is undersampled.
+
+    Fully sampled means that all frames measure the same block of neighbouring lines around the centre, over at least
+    half of the grid: phase resolution below 100 % and partial Fourier measure fewer lines, but leave none out.
+
+    Parameters
+    ----------
+    mask
+        ``(frames, 1, ky, kx or 1)``
+    """
+    if not bool((mask == mask[:1]).all()):
+        return None
+    sampled = mask[0, 0]
+    rows = sampled.any(-1)
+    if not bool((sampled == (rows[:, None] & sampled.any(-2))).all()):
+        return None
+    found = rows.nonzero().ravel().tolist()
+    first, last = found[0], found[-1]
+    whole = last - first + 1 == len(found) and first <= len(rows) // 2 <= last
+    return (first, last) if whole and 2 * len(found) >= len(rows) else None
+
+
+def lines_with_signal(kspace: Tensor) -> tuple[Tensor, Tensor]:
+    """Which rows ``(ky,)`` and columns ``(kx,)`` hold any signal.
+
+    Parameters
+    ----------
+    kspace
+        ``(frames, coils, ky, kx)``
+    """
+    power = torch.view_as_real(kspace).square().sum((0, 1, 4))
+    return _above_nothing(power.sum(1)), _above_nothing(power.sum(0))
+
+
+def _above_nothing(power: Tensor) -> Tensor:
+    return power > EMPTY * power.mean()
+
+
+def gap_inside(has_signal: Tensor) -> int | None:
+    """The first empty line between lines with signal, of ``(lines,)``; None if what is empty lies at the edges."""
+    found = has_signal.nonzero().ravel()
+    if found.numel() == 0:
+        return None
+    inside = ~has_signal[int(found[0]) : int(found[-1])]
+    return int(found[0] + inside.nonzero()[0]) if bool(inside.any()) else None

@@ -13,9 +13,11 @@ from cinerecon.data.cine import CineData, CineMeta
 from cinerecon.data.mrd import read_mrd
 from cinerecon.data.mrd_header import without_patient
 from cinerecon.errors import DataError
-from cinerecon.workflows.intake.assemble import Assembly, assemble, cropped, resampled
+from cinerecon.physics.fourier import cropped, resampled
+from cinerecon.physics.sampling import block_of_lines
+from cinerecon.workflows.intake.assemble import Assembly, assemble
 from cinerecon.workflows.intake.config import IntakeConfig
-from cinerecon.workflows.intake.finish import block_of_lines, finish_slice
+from cinerecon.workflows.intake.finish import finish_slice
 from cinerecon.workflows.intake.layout import Layout, lay_out, uses_fft
 from cinerecon.workflows.intake.lines import PILOT_TONE, Lines
 from cinerecon.workflows.intake.meta import SIMULATED, frame_times, read_geometry
