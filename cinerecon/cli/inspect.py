@@ -69,8 +69,12 @@ def _rows(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     yield "noise scan", plan.noise
     yield from _labelled("flags", (f"{count:>6} {name}" for name, count in plan.flags.items()))
     yield "kept", f"{plan.n_kept} of {plan.n_readouts} readouts"
-    noise = [f"{plan.n_noise:>6} flag 19: noise, for whitening alone"] if plan.n_noise else []
-    yield from _labelled("dropped", noise + [f"{part.n_readouts:>6} {part.reason}" for part in plan.dropped])
+    aside = (
+        (plan.n_noise, "flag 19: noise, for whitening alone"),
+        (plan.n_calibration, "flag 20: for coil maps alone"),
+    )
+    yield from _labelled("aside", [f"{count:>6} {reason}" for count, reason in aside if count])
+    yield from _labelled("dropped", [f"{part.n_readouts:>6} {part.reason}" for part in plan.dropped])
     yield from _labelled("plan", (f"{number}. {step}" for number, step in enumerate(plan.steps, 1)))
     yield from _labelled("warning", plan.warnings)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from cinerecon.data.cine import CineData, CineMeta
 from cinerecon.errors import UnsupportedError
 from cinerecon.physics.coils import (
+    calibration_size,
     compression_matrix,
     estimate_csm,
     geometric_compression_matrices,
@@ -17,6 +18,7 @@ from cinerecon.physics.coils import (
 )
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import block_of_lines
+from cinerecon.workflows.intake.calibration import doubt_of_maps
 from cinerecon.workflows.intake.config import IntakeConfig
 
 ReadTruth = Callable[[CineData, Tensor | None], Tensor | None]
@@ -30,6 +32,7 @@ def finish_slice(
     config: IntakeConfig,
     *,
     mixing: Tensor | None = None,
+    calibration: tuple[Tensor, Tensor] | None = None,
     read_truth: ReadTruth | None = None,
     seconds: dict[str, float] | None = None,
 ) -> CineData:
@@ -47,6 +50,8 @@ def finish_slice(
         How many coils, and which maps.
     mixing
         ``(coils, coils)`` what the coils were multiplied by so far; None for nothing.
+    calibration
+        K-space ``(1, coils, ky, kx)`` that the maps come from, and its mask; None takes the slice itself.
     read_truth
         Where a truth may come from besides the data; a fully sampled slice is its own.
     seconds
@@ -57,9 +62,16 @@ def finish_slice(
     UnsupportedError
         If coils of readouts with gaps are to be compressed for each position along them.
     """
-    kspace, mixing = _compress(kspace, mask, config, mixing, f"{meta.source}, slice {meta.slice}")
+    matrices = _compression(kspace, mask, config, f"{meta.source}, slice {meta.slice}")
+    source, source_mask = calibration or (kspace, mask)
+    if matrices is not None:
+        kspace, source = mix_coils(matrices, kspace), mix_coils(matrices, source)
+        mixing = matrices if mixing is None else matrices @ mixing
     start = perf_counter()
-    csm = estimate_csm(kspace, mask, config.csm)
+    csm = estimate_csm(source, source_mask, config.csm)
+    doubt = doubt_of_maps(calibration_size(source_mask, kspace.shape[-1])[0], kspace.shape[-2])
+    if csm is not None and doubt and doubt not in meta.warnings:
+        meta = replace(meta, warnings=(*meta.warnings, doubt))
     if seconds is not None:
         seconds["maps"] = perf_counter() - start
     data = CineData(kspace=kspace, mask=mask, csm=csm, meta=meta)
@@ -69,18 +81,14 @@ def finish_slice(
     return replace(data, reference=reference, shading=shading_of(csm, mixing))
 
 
-def _compress(
-    kspace: Tensor, mask: Tensor, config: IntakeConfig, mixing: Tensor | None, where: str
-) -> tuple[Tensor, Tensor | None]:
-    """K-space of the virtual coils, and all that the coils were mixed by."""
+def _compression(kspace: Tensor, mask: Tensor, config: IntakeConfig, where: str) -> Tensor | None:
+    """What makes virtual coils of the coils, as `mix_coils` takes it; None where there are not too many."""
     n_virtual = config.n_virtual_coils
     if n_virtual is None or n_virtual >= kspace.shape[-3]:
-        return kspace, mixing
+        return None
     if config.compression == "geometric":
         if mask.shape[-1] != 1:
             what = "coils cannot be compressed for each position along readouts that were not measured whole"
             raise UnsupportedError(what, where=where, hint="take compression=pca")
-        matrices = geometric_compression_matrices(kspace, n_virtual)
-    else:
-        matrices = compression_matrix(kspace, n_virtual)
-    return mix_coils(matrices, kspace), matrices if mixing is None else matrices @ mixing
+        return geometric_compression_matrices(kspace, n_virtual)
+    return compression_matrix(kspace, n_virtual)

@@ -1,18 +1,28 @@
 """A scan understood from its headers: which readouts are used, where they go, and what is odd about them."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cinerecon.data.mrd import Index, RawScan
 from cinerecon.errors import DataError
+from cinerecon.workflows.intake.calibration import central_lines, doubt_of_maps, place_calibration
 from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.counters import Counters, Warn, read_counters, require_sane_claim
 from cinerecon.workflows.intake.grid import Grid, plan_grid
 from cinerecon.workflows.intake.lines import Lines, place_lines
 from cinerecon.workflows.intake.meta import read_geometry
 from cinerecon.workflows.intake.noise import noise_readouts
-from cinerecon.workflows.intake.readouts import Selection, require_alike, require_cartesian, select_readouts
+from cinerecon.workflows.intake.readouts import (
+    CALIBRATION,
+    Dropped,
+    Selection,
+    is_calibration_only,
+    require_alike,
+    require_cartesian,
+    select_readouts,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +35,8 @@ class Layout:
         The scan.
     selection, lines, counters, grid
         Which readouts are used, where they go, what their counters mean.
+    calibration
+        The lines that coil maps come from, for slices whose own lines show less.
     noise, noise_rows
         The file with the noise readouts, most often the scan itself, and their numbers; None without noise.
     warnings
@@ -34,6 +46,7 @@ class Layout:
     raw: RawScan
     selection: Selection
     lines: Lines
+    calibration: Lines
     counters: Counters
     grid: Grid
     noise: RawScan | None
@@ -63,16 +76,19 @@ def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) ->
     require_alike(raw, image)
     grid = plan_grid(raw, image, config, warn)
     lines = place_lines(raw, image, counters, grid, warn)
+    calibration = place_calibration(raw, selection.calibration, lines, counters.n_frames, grid, warn)
     _require_memory(raw, counters, grid, config.memory_limit_gb)
     _warn_of_oddities(raw, lines, counters.n_averages, warn)
+    _warn_of_maps(raw, lines, calibration, counters, grid, warn)
     source = raw if noise is None else noise
     noise_rows = selection.noise if noise is None else noise_readouts(noise)
     if config.whiten and noise_rows.size == 0:
         warn("no noise readouts: coils are not whitened")
     return Layout(
         raw=raw,
-        selection=selection,
+        selection=replace(selection, dropped=(*selection.dropped, *_unused(raw, selection, calibration))),
         lines=lines,
+        calibration=calibration,
         counters=counters,
         grid=grid,
         noise=source if noise_rows.size else None,
@@ -103,6 +119,26 @@ def _require_memory(raw: RawScan, counters: Counters, grid: Grid, limit_gb: floa
             f"limit {limit_gb:g} GB"
         )
         raise DataError(what, where=str(raw.path), hint="--intake memory_limit_gb=... raises the limit")
+
+
+def _unused(raw: RawScan, selection: Selection, calibration: Lines) -> Iterator[Dropped]:
+    """Readouts for calibration alone that no map is made from."""
+    rows = selection.calibration[is_calibration_only(raw.heads[selection.calibration])]
+    n_unused = len(np.setdiff1d(rows, calibration.row))
+    if n_unused:
+        yield Dropped(n_unused, f"flag {CALIBRATION}: calibration only, and the image's own lines show as much")
+
+
+def _warn_of_maps(raw: RawScan, lines: Lines, calibration: Lines, counters: Counters, grid: Grid, warn: Warn) -> None:
+    """Where coil maps come from too few lines."""
+    if raw.heads["active_channels"][lines.row[0]] == 1:
+        return
+    for number, n_frames in enumerate(counters.n_frames):
+        extra, own = calibration.of_slice(number), lines.of_slice(number)
+        sampled = extra.sampled(1, grid.ky) if extra.row.size else own.sampled(n_frames, grid.ky)
+        doubt = doubt_of_maps(central_lines(sampled), grid.ky)
+        if doubt:
+            warn(doubt)
 
 
 def _warn_of_oddities(raw: RawScan, lines: Lines, n_averages: int, warn: Warn) -> None:

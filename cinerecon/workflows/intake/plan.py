@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.layout import Layout, uses_fft
-from cinerecon.workflows.intake.readouts import Dropped, count_flags
+from cinerecon.workflows.intake.readouts import Dropped, count_flags, is_calibration_only
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class ScanPlan:
         What intake does to the readouts it keeps, in words and in order.
     flags
         How many readouts carry each flag.
-    n_readouts, n_kept, n_noise, dropped
-        Readouts in the file, those of the image, those of noise, and the others with their reason.
+    n_readouts, n_kept, n_noise, n_calibration, dropped
+        Readouts in the file, those of the image, those of noise, those for coil maps alone, and the others with their
+        reason.
     warnings
         What a reader of the image should know.
     """
@@ -82,6 +83,7 @@ class ScanPlan:
     n_readouts: int
     n_kept: int
     n_noise: int
+    n_calibration: int
     dropped: tuple[Dropped, ...]
     warnings: tuple[str, ...]
 
@@ -121,6 +123,7 @@ def describe(layout: Layout, config: IntakeConfig) -> ScanPlan:
         n_readouts=len(raw),
         n_kept=len(lines.row),
         n_noise=len(layout.selection.noise),
+        n_calibration=int(is_calibration_only(raw.heads[layout.calibration.row]).sum()),
         dropped=layout.selection.dropped,
         warnings=layout.warnings,
     )
@@ -128,10 +131,8 @@ def describe(layout: Layout, config: IntakeConfig) -> ScanPlan:
 
 def _sampled_lines(layout: Layout) -> NDArray[np.bool_]:
     """Which rows of the grid each frame measures, frames of all slices in one list: ``(frames, ky)``."""
-    first = np.cumsum([0, *layout.counters.n_frames])
-    sampled = np.zeros((first[-1], layout.grid.ky), bool)
-    sampled[first[layout.lines.slices] + layout.lines.frames, layout.lines.ky] = True
-    return sampled
+    frames = enumerate(layout.counters.n_frames)
+    return np.concatenate([layout.lines.of_slice(number).sampled(n, layout.grid.ky) for number, n in frames])
 
 
 def _extent(layout: Layout, sampled: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -184,7 +185,9 @@ def _steps(layout: Layout, config: IntakeConfig) -> Iterator[str]:
         each = "of each position along the readout" if config.compression == "geometric" else "of all samples"
         yield f"compress to {config.n_virtual_coils} virtual coils, the principal components {each}"
     if layout.raw.heads["active_channels"][lines.row[0]] > 1:
-        yield f"estimate coil maps by {config.csm} from the time average"
+        n_calibration = len(np.unique(layout.calibration.ky))
+        source = f"{n_calibration} calibration lines" if n_calibration else "the time average"
+        yield f"estimate coil maps by {config.csm} from {source}"
 
 
 def _noise_in_words(layout: Layout) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.data.cine import CineData, CineMeta
-from cinerecon.data.mrd import read_mrd
+from cinerecon.data.mrd import Index, read_mrd
 from cinerecon.data.mrd_header import without_patient
 from cinerecon.errors import DataError
 from cinerecon.physics.fourier import cropped, resampled
@@ -91,6 +91,7 @@ class Scan:
         kspace, mask = assemble(self._assembly, lines, n_frames)
         self._require_signal(number, bool(kspace.any()))
         kspace, mask = self._crop_y(kspace, mask)
+        calibration = self._layout.calibration.of_slice(number)
         meta = self._meta(number, lines, mask.shape[-2])
         return finish_slice(
             kspace,
@@ -98,6 +99,7 @@ class Scan:
             meta,
             self._config,
             mixing=self._assembly.whitening,
+            calibration=assemble(self._assembly, calibration, 1) if calibration.row.size else None,
             read_truth=partial(read_truth, self._layout.raw),
             seconds=seconds,
         )
@@ -115,18 +117,21 @@ class Scan:
         DataError
             As `read_slice` would.
         """
-        raw = self._layout.raw
         for number in range(self.n_slices):
-            rows = self._layout.lines.of_slice(number).row
-            is_signal = False
-            for some in np.array_split(rows, max(len(rows) // CHECKED_AT_ONCE, 1)):
-                for length in np.unique(raw.heads["number_of_samples"][some]):
-                    samples = raw.samples(some[raw.heads["number_of_samples"][some] == length])
-                    is_signal = is_signal or bool(samples.any())
-            self._require_signal(number, is_signal)
+            self._require_signal(number, self._check_rows(self._layout.lines.of_slice(number).row))
+            self._check_rows(self._layout.calibration.of_slice(number).row)
             if progress:
                 progress(number + 1, self.n_slices)
         _ = self._assembly
+
+    def _check_rows(self, rows: Index) -> bool:
+        """Read some readouts; whether there is anything in them."""
+        raw, is_signal = self._layout.raw, False
+        for some in np.array_split(rows, max(len(rows) // CHECKED_AT_ONCE, 1)):
+            for length in np.unique(raw.heads["number_of_samples"][some]):
+                samples = raw.samples(some[raw.heads["number_of_samples"][some] == length])
+                is_signal = is_signal or bool(samples.any())
+        return is_signal
 
     def _require_signal(self, number: int, is_signal: bool) -> None:
         if not is_signal:
