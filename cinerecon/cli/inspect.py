@@ -11,6 +11,9 @@ import typer
 if TYPE_CHECKING:
     from cinerecon.workflows.intake import ScanPlan
 
+PARTIAL = 0.9
+"""Part of k-space along y below which a scan counts as partial Fourier; a line more on one side is none."""
+
 
 def inspect(
     scan: Annotated[Path, typer.Argument(help="Raw scan, ISMRMRD (.h5).")],
@@ -62,7 +65,8 @@ def _rows(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     )
     echo = "symmetric" if plan.echo_fraction == 1 else f"asymmetric, {plan.echo_fraction:.0%} of the readout measured"
     yield "readout", f"oversampled {plan.oversampling:.3g}x, echo {echo}"
-    yield "lines", f"{plan.lines_per_frame:.4g} of {plan.n_lines} per frame"
+    partial = f", partial Fourier: {plan.phase_fraction:.0%} of k-space" if plan.phase_fraction < PARTIAL else ""
+    yield "lines", f"{plan.lines_per_frame:.4g} of {plan.n_lines} per frame{partial}"
     acs = f"{plan.acceleration_without_acs:.3g} without the {plan.n_acs} ACS lines" if plan.n_acs else "no ACS lines"
     yield "acceleration", f"{plan.acceleration:.3g}, {acs}"
     yield "averages", str(plan.n_averages)

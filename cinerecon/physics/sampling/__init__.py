@@ -9,7 +9,9 @@ from cinerecon.physics.sampling.measure import (
     count_acs,
     gap_inside,
     lines_with_signal,
+    measured_extent,
     net_acceleration,
+    scan_acceleration,
 )
 from cinerecon.physics.sampling.share import view_share
 from cinerecon.physics.sampling.spec import PATTERNS, MaskSpec, parse_mask
@@ -22,7 +24,9 @@ __all__ = [
     "count_acs",
     "gap_inside",
     "lines_with_signal",
+    "measured_extent",
     "net_acceleration",
     "parse_mask",
+    "scan_acceleration",
     "view_share",
 ]

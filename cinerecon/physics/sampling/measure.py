@@ -10,13 +10,38 @@ EMPTY = 1e-12
 def net_acceleration(mask: Tensor, *, without: slice | None = None) -> float:
     """K-space points over sampled points of ``(*batch, frames, 1, ky, kx or 1)``; some ky lines left out.
 
-    Where lines are left out, they are neither points nor sampled points; 1 if no line is left.
+    Where lines are left out, they are neither points nor sampled points; 1 if no line or no sampled point is left.
     """
     counted = torch.ones(mask.shape[-2], dtype=torch.bool, device=mask.device)
     if without is not None:
         counted[without] = False
     rest = mask[..., counted, :]
-    return rest.numel() / max(int(rest.sum()), 1) if rest.numel() else 1.0
+    n_sampled = int(rest.sum())
+    return rest.numel() / n_sampled if n_sampled else 1.0
+
+
+def scan_acceleration(mask: Tensor) -> tuple[float, float]:
+    """Acceleration of a measured scan, and the same without the central lines that every frame samples.
+
+    It counts over the extent that was measured: what a scan leaves out at the edges of k-space (asymmetric echo,
+    partial Fourier, phase resolution below 100 %) costs resolution, not lines.
+
+    Parameters
+    ----------
+    mask
+        ``(*batch, frames, 1, ky, kx or 1)``
+    """
+    rows, columns = measured_extent(mask)
+    measured, acs = mask[..., rows, columns], acs_block(mask[..., columns])
+    without = slice(acs.start - rows.start, acs.stop - rows.start) if acs.start < acs.stop else None
+    return net_acceleration(measured), net_acceleration(measured, without=without)
+
+
+def measured_extent(mask: Tensor) -> tuple[slice, slice]:
+    """The ky and the kx from the first to the last that any frame samples of ``(*batch, frames, 1, ky, kx or 1)``."""
+    sampled = mask.flatten(0, -3).any(0)
+    rows, columns = (sampled.any(axis).nonzero().ravel().tolist() or [0] for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def acs_block(mask: Tensor) -> slice:
