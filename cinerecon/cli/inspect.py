@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,10 +31,11 @@ def inspect(
     opened = open_scan(scan, IntakeConfig().with_settings(setting or ()), noise=noise, dataset=dataset)
     with progress_bar() as progress:
         opened.check_samples(lambda done, total: progress("checking samples", done / total))
+    plan = replace(opened.plan, warnings=opened.warnings)
     if as_json:
-        print(json.dumps(asdict(opened.plan), indent=2))
+        print(json.dumps(asdict(plan), indent=2))
     else:
-        _print_plan(opened.plan)
+        _print_plan(plan)
 
 
 def _print_plan(plan: "ScanPlan") -> None:

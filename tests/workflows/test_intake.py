@@ -453,6 +453,60 @@ def test_whitening_does_not_shade_the_image(read, n_virtual_coils):
     assert relative_error(scale * image.abs(), truth) > 0.1
 
 
+@pytest.mark.parametrize(("n_coils", "settings"), [(3, ["n_virtual_coils=1"]), (1, [])])
+def test_whitening_does_not_scale_the_image_of_one_coil(read, n_coils, settings):
+    scan = small_scan(matrix=(24, 28), n_coils=n_coils)
+    signal = list(scan.samples)
+    add_noise(scan, 40, MIXING[:n_coils, :n_coils], dwell_us=2.0)
+    scan.samples[: len(signal)] = signal
+    scan.space["vendor"] = "SIEMENS"
+    data = read(scan, config=PLAIN.with_settings(settings))
+    assert data.csm is None
+    energy = torch.linalg.vector_norm(finish_image(ifft2c(data.kspace)[:, 0], data))
+    assert energy / torch.linalg.vector_norm(scan.kspace[0]) == pytest.approx(1, rel=1e-4 if n_coils == 1 else 0.6)
+
+
+def test_coils_that_are_broken(tmp_path):
+    """Without noise and signal a coil is left out; with signal alone it is refused, and can be left out."""
+    scan, config = small_scan(matrix=(24, 28)), IntakeConfig(csm="espirit")
+    signal = [samples.copy() for samples in scan.samples]
+    add_noise(scan, 40, MIXING, dwell_us=2.0)
+    for number, samples in enumerate(scan.samples):
+        samples[1] = 0
+        samples[[0, 2]] = signal[number][[0, 2]] if number < len(signal) else samples[[0, 2]]
+    scan.space["vendor"] = "SIEMENS"
+    path = scan.write(tmp_path / "scan.h5")
+    opened = open_scan(path, config)
+    assert "coil 1 carries neither noise nor signal: it is left out" in opened.warnings
+    data = opened.read_slice(0)
+    assert data.n_coils == 2
+    expected = torch.linalg.vector_norm(ifft2c(scan.kspace[0])[:, [0, 2]], dim=1)
+    assert relative_error(finish_image(data.reference, data).abs(), expected) < 0.05
+    for number in range(len(signal)):
+        scan.samples[number][1] = signal[number][1]
+    scan.write(path)
+    with pytest.raises(DataError, match="coil 1 carries signal, but no noise") as caught:
+        open_scan(path, config).read_slice(0)
+    assert (caught.value.where, "leave_out_coils=[1]" in caught.value.hint) == (str(path), True)
+    for whiten in ("true", "false"):
+        opened = open_scan(path, config.with_settings(["leave_out_coils=[1]", f"whiten={whiten}"]))
+        assert (opened.plan.n_coils, opened.read_slice(0).n_coils) == (2, 2)
+        data = opened.read_slice(0)
+        assert relative_error(finish_image(data.reference, data).abs(), expected) < 0.05
+    for left_out, words in (([3], "no coil 3"), ([0, 1, 2], "all coils")):
+        with pytest.raises(ConfigError, match=words):
+            open_scan(path, IntakeConfig(leave_out_coils=left_out))
+
+
+def test_noise_that_cannot_be_whitened_names_the_scan(tmp_path):
+    scan = small_scan()
+    add_noise(scan, 1, np.ones((3, 3)), dwell_us=2.0)
+    path = scan.write(tmp_path / "scan.h5")
+    with pytest.raises(DataError, match="singular") as caught:
+        open_scan(path, PLAIN).read_slice(0)
+    assert (caught.value.where, "whiten=false" in caught.value.hint) == (str(path), True)
+
+
 def test_noise_from_another_file(tmp_path):
     scan = small_scan(matrix=(32, 32), n_frames=6)
     add_noise(scan, 40, MIXING, dwell_us=10.0)

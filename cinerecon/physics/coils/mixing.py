@@ -27,7 +27,7 @@ def mix_maps(mixing: Tensor, maps: Tensor) -> Tensor:
     return torch.einsum("vc,cyx->vyx" if mixing.ndim == 2 else "xvc,cyx->vyx", mixing, maps)
 
 
-def shading_of(csm: Tensor | None, mixing: Tensor | None) -> Tensor | None:
+def shading_of(csm: Tensor | None, mixing: Tensor | None, matrix: tuple[int, int]) -> Tensor | None:
     """What brings an image of mixed coils back to the sum of squares of the coils as they were measured, ``(y, x)``.
 
     Whitened maps are W c / ||W c||, so that A^H y is ||W c|| times the image; undone, W^-1 has the norm 1 / ||W c||.
@@ -35,10 +35,14 @@ def shading_of(csm: Tensor | None, mixing: Tensor | None) -> Tensor | None:
     Parameters
     ----------
     csm
-        ``(virtual coils, y, x)`` maps of the mixed coils.
+        ``(virtual coils, y, x)`` maps of the mixed coils; None for one coil.
     mixing
         The product of whitening and compression, as `mix_maps` takes it.
+    matrix
+        Size (y, x) of the image.
     """
-    if csm is None or mixing is None:
+    if mixing is None:
         return None
+    if csm is None:
+        csm = torch.ones(1, *matrix, dtype=mixing.dtype)
     return torch.linalg.vector_norm(mix_maps(torch.linalg.pinv(mixing), csm), dim=0)

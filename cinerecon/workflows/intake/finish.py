@@ -78,7 +78,7 @@ def finish_slice(
     reference = None if read_truth is None else read_truth(data, mixing)
     if reference is None and block_of_lines(mask) is not None:
         reference = Encoding(mask, csm, matrix=data.matrix).adjoint(kspace)
-    return replace(data, reference=reference, shading=shading_of(csm, mixing))
+    return replace(data, reference=reference, shading=shading_of(csm, mixing, data.matrix))
 
 
 def _compression(kspace: Tensor, mask: Tensor, config: IntakeConfig, where: str) -> Tensor | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cinerecon.data.mrd import Index, RawScan
-from cinerecon.errors import DataError
+from cinerecon.errors import ConfigError, DataError
 from cinerecon.workflows.intake.calibration import central_lines, doubt_of_maps, place_calibration
 from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.counters import Counters, Warn, read_counters, require_sane_claim
@@ -37,6 +37,8 @@ class Layout:
         Which readouts are used, where they go, what their counters mean.
     calibration
         The lines that coil maps come from, for slices whose own lines show less.
+    coils
+        Numbers of the coils that are not left out.
     noise, noise_rows
         The file with the noise readouts, most often the scan itself, and their numbers; None without noise.
     warnings
@@ -49,6 +51,7 @@ class Layout:
     calibration: Lines
     counters: Counters
     grid: Grid
+    coils: Index
     noise: RawScan | None
     noise_rows: Index
     warnings: tuple[str, ...]
@@ -74,12 +77,14 @@ def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) ->
     require_cartesian(raw, image)
     counters = read_counters(raw, image, config.select, warn)
     require_alike(raw, image)
+    coils = _kept_coils(raw, int(image[0]), config.leave_out_coils)
     grid = plan_grid(raw, image, config, warn)
     lines = place_lines(raw, image, counters, grid, warn)
     calibration = place_calibration(raw, selection.calibration, lines, counters.n_frames, grid, warn)
     _require_memory(raw, counters, grid, config.memory_limit_gb)
     _warn_of_oddities(raw, lines, counters.n_averages, warn)
-    _warn_of_maps(raw, lines, calibration, counters, grid, warn)
+    if len(coils) > 1:
+        _warn_of_maps(lines, calibration, counters, grid, warn)
     source = raw if noise is None else noise
     noise_rows = selection.noise if noise is None else noise_readouts(noise)
     if config.whiten and noise_rows.size == 0:
@@ -91,10 +96,30 @@ def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) ->
         calibration=calibration,
         counters=counters,
         grid=grid,
+        coils=coils,
         noise=source if noise_rows.size else None,
         noise_rows=noise_rows,
         warnings=tuple(warnings),
     )
+
+
+def _kept_coils(raw: RawScan, image_row: int, left_out: list[int]) -> Index:
+    """Numbers of the coils that remain.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such coil, or none remains.
+    """
+    coils = np.arange(raw.heads["active_channels"][image_row])
+    unknown = np.setdiff1d(left_out, coils)
+    if unknown.size:
+        what = f"there is no coil {unknown[0]}, the scan has coils 0 to {coils[-1]}"
+        raise ConfigError(what, where="--intake leave_out_coils")
+    kept = np.setdiff1d(coils, left_out)
+    if kept.size == 0:
+        raise ConfigError("all coils are to be left out", where="--intake leave_out_coils")
+    return kept
 
 
 def uses_fft(raw: RawScan, config: IntakeConfig) -> bool:
@@ -129,10 +154,8 @@ def _unused(raw: RawScan, selection: Selection, calibration: Lines) -> Iterator[
         yield Dropped(n_unused, f"flag {CALIBRATION}: calibration only, and the image's own lines show as much")
 
 
-def _warn_of_maps(raw: RawScan, lines: Lines, calibration: Lines, counters: Counters, grid: Grid, warn: Warn) -> None:
+def _warn_of_maps(lines: Lines, calibration: Lines, counters: Counters, grid: Grid, warn: Warn) -> None:
     """Where coil maps come from too few lines."""
-    if raw.heads["active_channels"][lines.row[0]] == 1:
-        return
     for number, n_frames in enumerate(counters.n_frames):
         extra, own = calibration.of_slice(number), lines.of_slice(number)
         sampled = extra.sampled(1, grid.ky) if extra.row.size else own.sampled(n_frames, grid.ky)

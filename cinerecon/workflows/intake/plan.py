@@ -31,7 +31,7 @@ class ScanPlan:
     n_averages
         Averages of each line, combined in k-space.
     n_coils
-        Coils of the image readouts.
+        Coils of the image readouts, without those that are to be left out.
     encoded_matrix, matrix, pixel_size_mm
         (ky, kx) as measured, (y, x) of the image, and (y, x) of a pixel [mm].
     oversampling
@@ -111,7 +111,7 @@ def describe(layout: Layout, config: IntakeConfig) -> ScanPlan:
         n_frames=layout.counters.n_frames,
         time_counter=layout.counters.time,
         n_averages=layout.counters.n_averages,
-        n_coils=int(raw.heads["active_channels"][lines.row[0]]),
+        n_coils=len(layout.coils),
         encoded_matrix=(grid.ky, grid.kx),
         matrix=(grid.y, grid.x),
         pixel_size_mm=grid.pixel_size_mm,
@@ -163,6 +163,8 @@ def _steps(layout: Layout, config: IntakeConfig) -> Iterator[str]:
         yield "mirror k-space: Siemens images are its forward transform"
     if grid.x < grid.kx:
         yield f"remove readout oversampling: {grid.kx} to {grid.x} samples"
+    if config.leave_out_coils:
+        yield f"leave out coils {', '.join(map(str, sorted(set(config.leave_out_coils))))}"
     if config.whiten and layout.noise is not None:
         yield "whiten the coils"
     if layout.counters.n_averages > 1:
@@ -172,7 +174,7 @@ def _steps(layout: Layout, config: IntakeConfig) -> Iterator[str]:
     if config.n_virtual_coils is not None:
         each = "of each position along the readout" if config.compression == "geometric" else "of all samples"
         yield f"compress to {config.n_virtual_coils} virtual coils, the principal components {each}"
-    if layout.raw.heads["active_channels"][lines.row[0]] > 1:
+    if len(layout.coils) > 1:
         n_calibration = len(np.unique(layout.calibration.ky))
         source = f"{n_calibration} calibration lines" if n_calibration else "the time average"
         yield f"estimate coil maps by {config.csm} from {source}"

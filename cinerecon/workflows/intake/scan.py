@@ -21,7 +21,7 @@ from cinerecon.workflows.intake.finish import finish_slice
 from cinerecon.workflows.intake.layout import Layout, lay_out, uses_fft
 from cinerecon.workflows.intake.lines import PILOT_TONE, Lines
 from cinerecon.workflows.intake.meta import SIMULATED, frame_times, read_geometry
-from cinerecon.workflows.intake.noise import read_whitening
+from cinerecon.workflows.intake.noise import read_whitening, select_coils
 from cinerecon.workflows.intake.plan import ScanPlan, describe
 from cinerecon.workflows.intake.truth import read_truth
 
@@ -98,11 +98,16 @@ class Scan:
             mask,
             meta,
             self._config,
-            mixing=self._assembly.whitening,
+            mixing=self._assembly.mixing,
             calibration=assemble(self._assembly, calibration, 1) if calibration.row.size else None,
             read_truth=partial(read_truth, self._layout.raw),
             seconds=seconds,
         )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the images should know: of the plan, and of the noise, which is read for it."""
+        return tuple(dict.fromkeys((*self.plan.warnings, *self._assembly.warnings)))  # in order, each once
 
     def check_samples(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Read every sample once, and keep none: whether the scan is whole, before hours are spent on it.
@@ -140,17 +145,20 @@ class Scan:
     @cached_property
     def _assembly(self) -> Assembly:
         layout = self._layout
-        whitening: Tensor | None = None
+        n_coils = int(layout.raw.heads["active_channels"][layout.lines.row[0]])
+        mixing = select_coils(layout.coils, n_coils) if len(layout.coils) < n_coils else None
         warnings: list[str] = []
         if self._config.whiten and layout.noise is not None:
-            image_row = int(layout.lines.row[0])
-            whitening = read_whitening(layout.raw, image_row, layout.noise, layout.noise_rows, warnings.append)
+            whitening = read_whitening(
+                layout.raw, layout.lines.row, layout.noise, layout.noise_rows, layout.coils, warnings.append
+            )
+            mixing = mixing if whitening is None else whitening
         return Assembly(
             raw=layout.raw,
             grid=layout.grid,
             mirrored=uses_fft(layout.raw, self._config),
             spoiled=PILOT_TONE if layout.raw.header.has_pilot_tone else (0, 0),
-            whitening=whitening,
+            mixing=mixing,
             warnings=tuple(warnings),
         )
 
@@ -166,7 +174,7 @@ class Scan:
 
     def _meta(self, number: int, lines: Lines, rows: int) -> CineMeta:
         raw, grid = self._layout.raw, self._layout.grid
-        warnings = dict.fromkeys((*self.plan.warnings, *self._assembly.warnings))  # in order, each once
+        warnings = dict.fromkeys(self.warnings)
         return CineMeta(
             source=self.plan.source,
             slice=number,
