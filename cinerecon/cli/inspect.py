@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,9 @@ import typer
 
 if TYPE_CHECKING:
     from cinerecon.workflows.intake import ScanPlan
+
+PARTIAL = 0.9
+"""Part of k-space along y below which a scan counts as partial Fourier; a line more on one side is none."""
 
 
 def inspect(
@@ -28,10 +31,11 @@ def inspect(
     opened = open_scan(scan, IntakeConfig().with_settings(setting or ()), noise=noise, dataset=dataset)
     with progress_bar() as progress:
         opened.check_samples(lambda done, total: progress("checking samples", done / total))
+    plan = replace(opened.plan, warnings=opened.warnings)
     if as_json:
-        print(json.dumps(asdict(opened.plan), indent=2))
+        print(json.dumps(asdict(plan), indent=2))
     else:
-        _print_plan(opened.plan)
+        _print_plan(plan)
 
 
 def _print_plan(plan: "ScanPlan") -> None:
@@ -62,15 +66,20 @@ def _rows(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     )
     echo = "symmetric" if plan.echo_fraction == 1 else f"asymmetric, {plan.echo_fraction:.0%} of the readout measured"
     yield "readout", f"oversampled {plan.oversampling:.3g}x, echo {echo}"
-    yield "lines", f"{plan.lines_per_frame:.4g} of {plan.n_lines} per frame"
+    partial = f", partial Fourier: {plan.phase_fraction:.0%} of k-space" if plan.phase_fraction < PARTIAL else ""
+    yield "lines", f"{plan.lines_per_frame:.4g} of {plan.n_lines} per frame{partial}"
     acs = f"{plan.acceleration_without_acs:.3g} without the {plan.n_acs} ACS lines" if plan.n_acs else "no ACS lines"
     yield "acceleration", f"{plan.acceleration:.3g}, {acs}"
     yield "averages", str(plan.n_averages)
     yield "noise scan", plan.noise
     yield from _labelled("flags", (f"{count:>6} {name}" for name, count in plan.flags.items()))
     yield "kept", f"{plan.n_kept} of {plan.n_readouts} readouts"
-    noise = [f"{plan.n_noise:>6} flag 19: noise, for whitening alone"] if plan.n_noise else []
-    yield from _labelled("dropped", noise + [f"{part.n_readouts:>6} {part.reason}" for part in plan.dropped])
+    aside = (
+        (plan.n_noise, "flag 19: noise, for whitening alone"),
+        (plan.n_calibration, "flag 20: for coil maps alone"),
+    )
+    yield from _labelled("aside", [f"{count:>6} {reason}" for count, reason in aside if count])
+    yield from _labelled("dropped", [f"{part.n_readouts:>6} {part.reason}" for part in plan.dropped])
     yield from _labelled("plan", (f"{number}. {step}" for number, step in enumerate(plan.steps, 1)))
     yield from _labelled("warning", plan.warnings)
 

@@ -7,7 +7,9 @@ F = K . fft2 . I. A shift moves the whole array through memory; a factor can be 
 
 from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -59,6 +61,40 @@ def fft1c(signal: Tensor, dim: int) -> Tensor:
 def ifft1c(signal: Tensor, dim: int) -> Tensor:
     """Inverse (and adjoint) of `fft1c`."""
     return _one_axis(signal, dim, inverse=True)
+
+
+def mirror(n: int) -> NDArray[np.intp]:
+    """Where each index goes when a centred axis of n points is mirrored about its centre n // 2."""
+    return (2 * (n // 2) - np.arange(n)) % n
+
+
+def resampled(sampled: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
+    """Which points of an axis count as sampled after its image is cropped to n pixels.
+
+    Parameters
+    ----------
+    sampled
+        ``(points,)`` of the encoded axis.
+    n
+        Points of the image's axis.
+    """
+    if n == len(sampled) or sampled.all():
+        return np.full(n, True) if sampled.all() else sampled
+    step = len(sampled) / n
+    centre = len(sampled) // 2 + (np.arange(n) - n // 2) * step
+    first = np.clip(np.ceil(centre - step - 1e-6).astype(int), 0, None)
+    last = np.clip(np.floor(centre + step + 1e-6).astype(int), None, len(sampled) - 1)
+    holes = np.concatenate([[0], np.cumsum(~sampled)])
+    return holes[last + 1] == holes[first]
+
+
+def cropped(kspace: Tensor, n: int, dim: int, *, mirrored: bool = False) -> Tensor:
+    """K-space of the central n pixels along one axis. The centre stays the centre; mirrored first, if asked for."""
+    length = kspace.shape[dim]
+    if n == length:
+        return kspace.index_select(dim, torch.from_numpy(mirror(n))) if mirrored else kspace
+    image = fft1c(kspace, dim) if mirrored else ifft1c(kspace, dim)
+    return fft1c(image.narrow(dim, length // 2 - n // 2, n), dim)
 
 
 def _one_axis(signal: Tensor, dim: int, inverse: bool) -> Tensor:

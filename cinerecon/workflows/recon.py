@@ -18,7 +18,7 @@ from cinerecon.methods.base import Convergence, Iterative, Reconstructor, encodi
 from cinerecon.methods.table import load_method
 from cinerecon.methods.unrolled import doubts_of
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
-from cinerecon.physics.sampling import acs_block, net_acceleration
+from cinerecon.physics.sampling import scan_acceleration
 from cinerecon.workflows.intake import CineSource, IntakeConfig, open_cine, require_cine
 from cinerecon.workflows.machine import peak_memory_mb, pick_device
 from cinerecon.workflows.undersample import seed_of, undersample
@@ -106,7 +106,8 @@ class SliceReport:
     n_coils
         Coils that were reconstructed from.
     acceleration, acceleration_without_acs
-        K-space points over sampled points; the same outside the lines that every frame samples.
+        K-space points over sampled points, within the extent that was measured; the same outside the lines that every
+        frame samples.
     seconds
         Time per stage: ``read``, ``maps``, ``reconstruct``.
     residual
@@ -274,12 +275,13 @@ def _judge(
     if residual > LARGE_RESIDUAL:
         warning = f"the image leaves {residual:.0%} of the measured data unexplained: do not trust it"
         meta = replace(meta, warnings=(*meta.warnings, warning))
+    acceleration, without_acs = scan_acceleration(data.mask)
     curves = {} if convergence is None else {name: np.array(curve) for name, curve in asdict(convergence).items()}
     return SliceReport(
         CineImage(image.numpy(), None if reference is None else reference.numpy(), meta, method_name, curves),
         n_coils=data.n_coils,
-        acceleration=net_acceleration(data.mask),
-        acceleration_without_acs=net_acceleration(data.mask, without=acs_block(data.mask)),
+        acceleration=acceleration,
+        acceleration_without_acs=without_acs,
         seconds=seconds,
         residual=residual,
         quality=quality,

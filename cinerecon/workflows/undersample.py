@@ -8,8 +8,7 @@ from cinerecon.data.cine import CineData
 from cinerecon.data.mask_file import MaskFile
 from cinerecon.errors import DataError
 from cinerecon.physics.coils import estimate_csm
-from cinerecon.physics.sampling import MaskSpec, parse_mask
-from cinerecon.workflows.intake import block_of_lines
+from cinerecon.physics.sampling import MaskSpec, block_of_lines, parse_mask
 
 Sampling = MaskSpec | MaskFile
 """A pattern or a mask in a file; either has ``draw(n_frames, ky, kx, seed)``."""

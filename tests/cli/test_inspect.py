@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from cinerecon.cli.inspect import inspect
 from cinerecon.errors import DataError, UnsupportedError
+from cinerecon.workflows.recon import ReconRequest, reconstruct_scan
 
 
 @pytest.fixture
@@ -50,6 +51,26 @@ def test_what_is_in_the_scan(run, scan, tmp_path):
     assert plan["dropped"] == [{"n_readouts": 1, "reason": "flag 23: navigator"}]
     assert plan["flags"] == {"19 noise measurement": 1, "23 navigator": 1}
     assert "remove readout oversampling: 32 to 16 samples" in plan["steps"]
+
+
+@pytest.mark.parametrize("vendor", ["SIEMENS", "GE"])
+def test_the_acceleration_is_that_of_the_reconstruction(run, tmp_path, vendor):
+    """Phase oversampling, partial Fourier, an asymmetric echo: none of them is counted as acceleration."""
+    scan = small_scan(matrix=(24, 16), rows=30, vendor=vendor)
+    lines = scan.heads["idx"]["kspace_encode_step_1"]
+    scan.keep((lines >= 8) & ((lines + scan.heads["idx"]["phase"]) % 3 == 0))
+    scan.samples = [samples[:, 8:] for samples in scan.samples]
+    scan.heads["number_of_samples"] -= 8
+    scan.heads["center_sample"] -= 8
+    path = scan.write(tmp_path / "scan.h5")
+    plan = json.loads(run(path, "--json"))
+    report = reconstruct_scan(ReconRequest(path, "zerofilled", (str(tmp_path / "image.npz"),)))
+    assert (plan["acceleration"], plan["acceleration_without_acs"]) == pytest.approx(
+        (report.slices[0].acceleration, report.slices[0].acceleration_without_acs)
+    )
+    assert plan["acceleration"] == pytest.approx(3 * 22 / len(scan.heads))
+    assert plan["phase_fraction"] == pytest.approx(22 / 28)
+    assert "partial Fourier: 79% of k-space" in run(path)
 
 
 def test_the_same_for_people(run, scan, tmp_path):

@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 from helpers import complex_randn, relative_error
 
-from cinerecon.physics.fourier import fft1c, fft2c, ifft1c, ifft2c
+from cinerecon.physics.fourier import cropped, fft1c, fft2c, ifft1c, ifft2c, mirror, resampled
 
 
 @pytest.mark.parametrize("shape", [(24, 20), (23, 20), (9, 7), (1, 6)])
@@ -42,3 +43,23 @@ def test_what_is_kept_of_an_inference_serves_a_gradient_later():
     signal = complex_randn(37).requires_grad_()
     fft1c(signal, -1).abs().sum().backward()
     assert torch.isfinite(torch.view_as_real(signal.grad)).all()
+@pytest.mark.parametrize("n", [8, 9])
+def test_mirror_is_its_own_inverse(n):
+    indices = mirror(n)
+    assert indices[n // 2] == n // 2
+    np.testing.assert_array_equal(indices[indices], np.arange(n))
+
+
+@pytest.mark.parametrize(("n", "m"), [(16, 12), (15, 12), (16, 11), (24, 8)])
+def test_cropping_keeps_the_centre_and_the_image(n, m):
+    image = torch.randn(3, n, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    found = ifft1c(cropped(fft1c(image, -1), m, -1), -1)
+    first = n // 2 - m // 2
+    torch.testing.assert_close(found, image[:, first : first + m])
+
+
+def test_resampled_points_need_their_neighbours():
+    sampled = np.arange(16) >= 4
+    assert resampled(sampled, 16).tolist() == sampled.tolist()
+    assert resampled(sampled, 8).tolist() == [False] * 3 + [True] * 5
+    assert resampled(np.full(16, True), 8).all()

@@ -8,15 +8,15 @@ from helpers import relative_error
 from raw_scan import PHASE, READ, SLICE, RawFile, small_scan
 
 from cinerecon.data.cine import crop_image, finish_image
-from cinerecon.errors import CineReconError, DataError, HeaderError, UnsupportedError
+from cinerecon.errors import CineReconError, ConfigError, DataError, HeaderError, UnsupportedError
 from cinerecon.physics.coils import (
     apply_geometric_compression,
+    estimate_csm,
     geometric_compression_matrices,
     noise_covariance,
 )
-from cinerecon.physics.fourier import fft1c, ifft1c, ifft2c
+from cinerecon.physics.fourier import ifft2c, mirror
 from cinerecon.workflows.intake import IntakeConfig, intake, open_scan
-from cinerecon.workflows.intake.assemble import cropped, mirror, resampled
 
 PLAIN = IntakeConfig(csm="walsh")
 
@@ -189,6 +189,73 @@ def test_other_readouts_are_left_out(tmp_path):
     assert opened.plan.flags["20 parallel calibration"] == 2
 
 
+def undersampled_with_calibration(n_acs: int = 12) -> RawFile:
+    """Every third line of the image, and central lines for calibration alone: they come after it, of other contrast."""
+    scan = small_scan(matrix=(48, 16), vendor="GE")
+    lines = scan.heads["idx"]["kspace_encode_step_1"].astype(int)
+    central = np.flatnonzero((abs(lines - 24 + n_acs % 2 / 2) < n_acs / 2 + 0.1) & (scan.heads["idx"]["phase"] == 0))
+    calibration = [(scan.heads[row].copy(), 5 * scan.samples[row]) for row in central[:n_acs]]
+    scan.keep(lines % 3 == 0)
+    for head, samples in calibration:
+        scan.append(0, samples)["idx"] = head["idx"]
+        scan.heads["idx"]["contrast"][-1] = 1
+        scan.flag(len(scan.heads) - 1, 20)
+    return scan
+
+
+@pytest.mark.parametrize("is_filled", [False, True])
+def test_maps_come_from_calibration_lines(tmp_path, is_filled):
+    """They make no image; what the image measures of their lines may be left out of them."""
+    scan = undersampled_with_calibration()
+    only = (scan.heads["flags"] & (1 << 19)) > 0
+    rows = sorted(set(scan.heads["idx"]["kspace_encode_step_1"][only].tolist()))
+    if is_filled:
+        scan.samples = [samples / 5 if extra else samples for samples, extra in zip(scan.samples, only, strict=True)]
+        scan.keep(~only | (scan.heads["idx"]["kspace_encode_step_1"] % 3 != 0))
+        rows.append(30)  # the image's own, next to them
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    opened.check_samples()
+    data = opened.read_slice(0)
+    image = torch.arange(48) % 3 == 0
+    assert torch.equal(data.mask[:, 0, :, 0], image.expand(3, -1))
+    assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
+    mask = torch.zeros(1, 1, 48, 1, dtype=torch.bool)
+    mask[..., rows, :] = True
+    calibration = scan.kspace[0, :1] * mask
+    if is_filled:
+        calibration[..., image, :] = (scan.kspace[0].mean(0, keepdim=True) * mask)[..., image, :]
+    assert relative_error(data.csm, estimate_csm(calibration, mask, "walsh")) < 1e-3
+    assert opened.plan.n_calibration == (8 if is_filled else 12)
+    assert opened.plan.steps[-1] == f"estimate coil maps by walsh from {len(rows)} calibration lines"
+    assert not opened.plan.dropped
+    assert not any("coil maps" in text for text in data.meta.warnings)
+    compressed = open_scan(opened.files[0], IntakeConfig(csm="walsh", n_virtual_coils=2)).read_slice(0)
+    assert compressed.csm.shape == (2, 48, 16)
+
+
+def test_calibration_lines_that_are_of_no_use(tmp_path):
+    scan = undersampled_with_calibration()
+    only = (scan.heads["flags"] & (1 << 19)) > 0
+    scan.heads["idx"]["kspace_encode_step_1"][only] -= 15
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert any("peak at line 9, not at the centre" in text for text in opened.plan.warnings)
+    assert opened.plan.dropped[0].n_readouts == 12
+    scan.heads["idx"]["kspace_encode_step_1"][only] += 15
+    scan.heads["center_sample"][only] += 4
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert any("12 calibration readouts do not fit the grid" in text for text in opened.plan.warnings)
+
+
+def test_maps_from_too_few_lines_are_said_to_be(tmp_path):
+    scan = undersampled_with_calibration(n_acs=0)
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    warning = "coil maps come from 1 central line: do not trust the image; measure or keep ACS lines"
+    assert opened.plan.warnings.count(warning) == opened.read_slice(0).meta.warnings.count(warning) == 1
+    one_coil = small_scan(n_coils=1)
+    one_coil.keep(one_coil.heads["idx"]["kspace_encode_step_1"] % 3 == 0)
+    assert not open_scan(one_coil.write(tmp_path / "one.h5"), PLAIN).read_slice(0).meta.warnings[1:]
+
+
 def test_holes_are_in_the_mask(read):
     scan = small_scan(vendor="GE")
     scan.keep([i for i in range(36) if i != 17])
@@ -209,6 +276,32 @@ def test_partial_fourier_and_phase_resolution(read):
     assert data.mask[:, 0, :3].sum() == 0
     assert data.mask[:, 0, 3:].all()
     assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_centre_that_the_data_contradict(tmp_path, is_told):
+    """Far off it is refused, less far it is warned of; a setting corrects it, or insists."""
+    scan = small_scan(matrix=(64, 16), vendor="GE")
+    if is_told:
+        scan.space["limits"]["kspace_encoding_step_1"] = (63, 5)
+    else:
+        scan.keep(scan.heads["idx"]["kspace_encode_step_1"] >= 16)
+        scan.heads["idx"]["kspace_encode_step_1"] -= 16
+        del scan.space["limits"]["kspace_encoding_step_1"]
+    path = scan.write(tmp_path / "scan.h5")
+    peak = 32 if is_told else 16
+    with pytest.raises(HeaderError, match=f"peak at line {peak}") as caught:
+        open_scan(path, PLAIN)
+    assert f"ky_centre={peak} believes the data" in caught.value.hint
+    data = open_scan(path, IntakeConfig(csm="walsh", ky_centre=peak)).read_slice(0)
+    assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
+    assert data.mask.sum() == len(scan.heads)
+    if is_told:
+        assert open_scan(path, IntakeConfig(ky_centre=5)).plan.encoded_matrix[0] > 64
+        scan.space["limits"]["kspace_encoding_step_1"] = (63, 26)
+        assert any("peak at line 32" in text for text in open_scan(scan.write(path), PLAIN).plan.warnings)
+    with pytest.raises(ConfigError, match="line 99"):
+        open_scan(path, IntakeConfig(ky_centre=99))
 
 
 def test_lines_beyond_the_encoded_matrix(tmp_path):
@@ -358,6 +451,60 @@ def test_whitening_does_not_shade_the_image(read, n_virtual_coils):
     assert relative_error(finish_image(image, data).abs(), truth) < 0.01
     scale = (image.abs() * truth).sum() / (image.abs() ** 2).sum()
     assert relative_error(scale * image.abs(), truth) > 0.1
+
+
+@pytest.mark.parametrize(("n_coils", "settings"), [(3, ["n_virtual_coils=1"]), (1, [])])
+def test_whitening_does_not_scale_the_image_of_one_coil(read, n_coils, settings):
+    scan = small_scan(matrix=(24, 28), n_coils=n_coils)
+    signal = list(scan.samples)
+    add_noise(scan, 40, MIXING[:n_coils, :n_coils], dwell_us=2.0)
+    scan.samples[: len(signal)] = signal
+    scan.space["vendor"] = "SIEMENS"
+    data = read(scan, config=PLAIN.with_settings(settings))
+    assert data.csm is None
+    energy = torch.linalg.vector_norm(finish_image(ifft2c(data.kspace)[:, 0], data))
+    assert energy / torch.linalg.vector_norm(scan.kspace[0]) == pytest.approx(1, rel=1e-4 if n_coils == 1 else 0.6)
+
+
+def test_coils_that_are_broken(tmp_path):
+    """Without noise and signal a coil is left out; with signal alone it is refused, and can be left out."""
+    scan, config = small_scan(matrix=(24, 28)), IntakeConfig(csm="espirit")
+    signal = [samples.copy() for samples in scan.samples]
+    add_noise(scan, 40, MIXING, dwell_us=2.0)
+    for number, samples in enumerate(scan.samples):
+        samples[1] = 0
+        samples[[0, 2]] = signal[number][[0, 2]] if number < len(signal) else samples[[0, 2]]
+    scan.space["vendor"] = "SIEMENS"
+    path = scan.write(tmp_path / "scan.h5")
+    opened = open_scan(path, config)
+    assert "coil 1 carries neither noise nor signal: it is left out" in opened.warnings
+    data = opened.read_slice(0)
+    assert data.n_coils == 2
+    expected = torch.linalg.vector_norm(ifft2c(scan.kspace[0])[:, [0, 2]], dim=1)
+    assert relative_error(finish_image(data.reference, data).abs(), expected) < 0.05
+    for number in range(len(signal)):
+        scan.samples[number][1] = signal[number][1]
+    scan.write(path)
+    with pytest.raises(DataError, match="coil 1 carries signal, but no noise") as caught:
+        open_scan(path, config).read_slice(0)
+    assert (caught.value.where, "leave_out_coils=[1]" in caught.value.hint) == (str(path), True)
+    for whiten in ("true", "false"):
+        opened = open_scan(path, config.with_settings(["leave_out_coils=[1]", f"whiten={whiten}"]))
+        assert (opened.plan.n_coils, opened.read_slice(0).n_coils) == (2, 2)
+        data = opened.read_slice(0)
+        assert relative_error(finish_image(data.reference, data).abs(), expected) < 0.05
+    for left_out, words in (([3], "no coil 3"), ([0, 1, 2], "all coils")):
+        with pytest.raises(ConfigError, match=words):
+            open_scan(path, IntakeConfig(leave_out_coils=left_out))
+
+
+def test_noise_that_cannot_be_whitened_names_the_scan(tmp_path):
+    scan = small_scan()
+    add_noise(scan, 1, np.ones((3, 3)), dwell_us=2.0)
+    path = scan.write(tmp_path / "scan.h5")
+    with pytest.raises(DataError, match="singular") as caught:
+        open_scan(path, PLAIN).read_slice(0)
+    assert (caught.value.where, "whiten=false" in caught.value.hint) == (str(path), True)
 
 
 def test_noise_from_another_file(tmp_path):
@@ -544,28 +691,6 @@ def test_limits_that_are_too_small_are_only_said(tmp_path):
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
     assert relative_error(opened.read_slice(1).kspace, scan.kspace[1]) < 1e-5
     assert sum("too small" in warning for warning in opened.plan.warnings) == 2
-
-
-@pytest.mark.parametrize("n", [8, 9])
-def test_mirror_is_its_own_inverse(n):
-    indices = mirror(n)
-    assert indices[n // 2] == n // 2
-    np.testing.assert_array_equal(indices[indices], np.arange(n))
-
-
-@pytest.mark.parametrize(("n", "m"), [(16, 12), (15, 12), (16, 11), (24, 8)])
-def test_cropping_keeps_the_centre_and_the_image(n, m):
-    image = torch.randn(3, n, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
-    found = ifft1c(cropped(fft1c(image, -1), m, -1), -1)
-    first = n // 2 - m // 2
-    torch.testing.assert_close(found, image[:, first : first + m])
-
-
-def test_resampled_points_need_their_neighbours():
-    sampled = np.arange(16) >= 4
-    assert resampled(sampled, 16).tolist() == sampled.tolist()
-    assert resampled(sampled, 8).tolist() == [False] * 3 + [True] * 5
-    assert resampled(np.full(16, True), 8).all()
 
 
 def test_errors_are_ours(tmp_path):

@@ -15,10 +15,9 @@ from helpers import BESIDE, relative_error
 from cinerecon.data.cine import finish_image
 from cinerecon.data.mrd import read_mrd
 from cinerecon.errors import CineReconError
-from cinerecon.physics.fourier import fft2c, ifft2c
+from cinerecon.physics.fourier import fft2c, ifft2c, mirror
 from cinerecon.physics.operators import Encoding
 from cinerecon.workflows.intake import IntakeConfig, open_scan
-from cinerecon.workflows.intake.assemble import mirror
 
 FORMATS = BESIDE / "formats"
 BAD = FORMATS / "bad"

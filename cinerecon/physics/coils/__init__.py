@@ -6,7 +6,8 @@ from cinerecon.physics.coils.compression import (
     geometric_compression_matrices,
 )
 from cinerecon.physics.coils.espirit import espirit, espirit_eigenmaps
-from cinerecon.physics.coils.estimate import CsmMethod, estimate_csm, time_average
+from cinerecon.physics.coils.estimate import CsmMethod, calibration_size, estimate_csm, time_average
+from cinerecon.physics.coils.mixing import mix_coils, mix_maps, shading_of
 from cinerecon.physics.coils.smooth import smooth_maps
 from cinerecon.physics.coils.walsh import walsh
 from cinerecon.physics.coils.whitening import apply_coil_matrix, noise_covariance, whitening_matrix
@@ -15,12 +16,16 @@ __all__ = [
     "CsmMethod",
     "apply_coil_matrix",
     "apply_geometric_compression",
+    "calibration_size",
     "compression_matrix",
     "espirit",
     "espirit_eigenmaps",
     "estimate_csm",
     "geometric_compression_matrices",
+    "mix_coils",
+    "mix_maps",
     "noise_covariance",
+    "shading_of",
     "smooth_maps",
     "time_average",
     "walsh",

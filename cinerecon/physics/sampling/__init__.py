@@ -3,8 +3,30 @@
 Every mask is ``(frames, 1, ky, kx or 1)`` bool and centred: zero frequency at index n // 2.
 """
 
-from cinerecon.physics.sampling.measure import acs_block, count_acs, net_acceleration
+from cinerecon.physics.sampling.measure import (
+    acs_block,
+    block_of_lines,
+    count_acs,
+    gap_inside,
+    lines_with_signal,
+    measured_extent,
+    net_acceleration,
+    scan_acceleration,
+)
 from cinerecon.physics.sampling.share import view_share
 from cinerecon.physics.sampling.spec import PATTERNS, MaskSpec, parse_mask
 
-__all__ = ["PATTERNS", "MaskSpec", "acs_block", "count_acs", "net_acceleration", "parse_mask", "view_share"]
+__all__ = [
+    "PATTERNS",
+    "MaskSpec",
+    "acs_block",
+    "block_of_lines",
+    "count_acs",
+    "gap_inside",
+    "lines_with_signal",
+    "measured_extent",
+    "net_acceleration",
+    "parse_mask",
+    "scan_acceleration",
+    "view_share",
+]

@@ -14,10 +14,10 @@ from cinerecon.data.case_index import IndexRow, list_cases, read_index
 from cinerecon.data.store import open_case
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.physics.augment import AugmentConfig
+from cinerecon.physics.sampling import block_of_lines
 from cinerecon.workflows.dataset.case import Case, PreparedCase, Shape
 from cinerecon.workflows.dataset.config import DataConfig, PhantomSource, PreparedSource, SeriesSource, parse_crop
 from cinerecon.workflows.dataset.simulated import phantom_cases, series_cases
-from cinerecon.workflows.intake import block_of_lines
 
 Part = Literal["train", "val"]
 PARTS: tuple[Part, Part] = ("train", "val")

@@ -1,10 +1,8 @@
 """Intake: the one road from a file to `CineData`."""
 
-from cinerecon.workflows.intake.assemble import cropped, resampled
 from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.door import intake, open_cine, require_cine
-from cinerecon.workflows.intake.edges import lines_with_signal
-from cinerecon.workflows.intake.finish import block_of_lines, finish_slice, mix_maps
+from cinerecon.workflows.intake.finish import finish_slice
 from cinerecon.workflows.intake.plan import ScanPlan
 from cinerecon.workflows.intake.scan import Scan, open_scan
 from cinerecon.workflows.intake.source import CineSource
@@ -16,14 +14,9 @@ __all__ = [
     "IntakeConfig",
     "Scan",
     "ScanPlan",
-    "block_of_lines",
-    "cropped",
     "finish_slice",
     "intake",
-    "lines_with_signal",
-    "mix_maps",
     "open_cine",
     "open_scan",
     "require_cine",
-    "resampled",
 ]

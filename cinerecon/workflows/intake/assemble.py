@@ -24,7 +24,7 @@ from torch import Tensor
 
 from cinerecon.data.mrd import Index, RawScan
 from cinerecon.physics.coils import apply_coil_matrix
-from cinerecon.physics.fourier import fft1c, ifft1c
+from cinerecon.physics.fourier import cropped, mirror, resampled
 from cinerecon.workflows.intake.grid import Grid
 from cinerecon.workflows.intake.lines import Lines
 
@@ -46,8 +46,8 @@ class Assembly:
         Whether the image is the forward transform of the file's k-space.
     spoiled
         Samples without value at the begin and the end of each stored readout.
-    whitening
-        ``(coils, coils)``, or None to leave coils as they are.
+    mixing
+        ``(kept coils, coils)`` what leaves coils out and whitens the others, or None to leave coils as they are.
     warnings
         What was found odd about the noise.
     """
@@ -56,14 +56,15 @@ class Assembly:
     grid: Grid
     mirrored: bool
     spoiled: tuple[int, int]
-    whitening: Tensor | None
+    mixing: Tensor | None
     warnings: tuple[str, ...] = ()
 
 
 def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> tuple[Tensor, Tensor]:
     """K-space of one slice, ``(frames, coils, ky, x)`` complex64, and its mask, ``(frames, 1, ky, x or 1)`` bool."""
     grid = assembly.grid
-    coils = int(assembly.raw.heads["active_channels"][lines.row[0]])
+    mixing = assembly.mixing
+    coils = int(assembly.raw.heads["active_channels"][lines.row[0]]) if mixing is None else len(mixing)
     kspace = torch.zeros(n_frames, coils, grid.ky, grid.x, dtype=torch.complex64)
     count = torch.zeros(n_frames, grid.ky, grid.x, dtype=torch.int32)
     rows = mirror(grid.ky)[lines.ky] if assembly.mirrored else lines.ky
@@ -84,40 +85,6 @@ def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> tuple[Tensor, T
     mask = (count > 0).unsqueeze(1)
     whole = mask.any(-1, keepdim=True)
     return kspace, whole if bool((mask == whole).all()) else mask
-
-
-def mirror(n: int) -> Index:
-    """Where each index goes when a centred axis of n points is mirrored about its centre n // 2."""
-    return (2 * (n // 2) - np.arange(n)) % n
-
-
-def resampled(sampled: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
-    """Which points of an axis count as sampled after its image is cropped to n pixels.
-
-    Parameters
-    ----------
-    sampled
-        ``(points,)`` of the encoded axis.
-    n
-        Points of the image's axis.
-    """
-    if n == len(sampled) or sampled.all():
-        return np.full(n, True) if sampled.all() else sampled
-    step = len(sampled) / n
-    centre = len(sampled) // 2 + (np.arange(n) - n // 2) * step
-    first = np.clip(np.ceil(centre - step - 1e-6).astype(int), 0, None)
-    last = np.clip(np.floor(centre + step + 1e-6).astype(int), None, len(sampled) - 1)
-    holes = np.concatenate([[0], np.cumsum(~sampled)])
-    return holes[last + 1] == holes[first]
-
-
-def cropped(kspace: Tensor, n: int, dim: int, *, mirrored: bool = False) -> Tensor:
-    """K-space of the central n pixels along one axis. The centre stays the centre; mirrored first, if asked for."""
-    length = kspace.shape[dim]
-    if n == length:
-        return kspace.index_select(dim, torch.from_numpy(mirror(n))) if mirrored else kspace
-    image = fft1c(kspace, dim) if mirrored else ifft1c(kspace, dim)
-    return fft1c(image.narrow(dim, length // 2 - n // 2, n), dim)
 
 
 def _alike(raw: RawScan, lines: Lines) -> Iterator[Index]:
@@ -163,4 +130,4 @@ def _prepare(assembly: Assembly, lines: Lines, block: Index) -> Tensor:
     encoded = kept.new_zeros(*kept.shape[:-1], grid.kx)
     encoded[..., start + before : start + n_samples - after] = kept[..., before : n_samples - after]
     samples = cropped(encoded, grid.x, -1, mirrored=assembly.mirrored)
-    return samples if assembly.whitening is None else apply_coil_matrix(assembly.whitening, samples, 1)
+    return samples if assembly.mixing is None else apply_coil_matrix(assembly.mixing, samples, 1)

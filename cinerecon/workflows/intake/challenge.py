@@ -10,11 +10,12 @@ from torch import Tensor
 from cinerecon.data.cine import CineData, CineMeta
 from cinerecon.data.cmrxrecon import CmrFile, open_cmrxrecon, person_of
 from cinerecon.errors import DataError
+from cinerecon.physics.coils import mix_coils
+from cinerecon.physics.fourier import cropped
 from cinerecon.physics.operators import Encoding
-from cinerecon.workflows.intake.assemble import cropped
+from cinerecon.physics.sampling import gap_inside, lines_with_signal
 from cinerecon.workflows.intake.config import IntakeConfig
-from cinerecon.workflows.intake.edges import gap_inside, lines_with_signal
-from cinerecon.workflows.intake.finish import finish_slice, mix_coils
+from cinerecon.workflows.intake.finish import finish_slice
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,12 @@ class IntakeConfig(Config):
     select: dict[Counter, int] = Field(
         default_factory=dict, description="Keep one value of a counter, e.g. {contrast: 0} of a multi-echo scan."
     )
+    ky_centre: int | None = Field(
+        None, ge=0, description="Line at the centre of k-space; null takes the header's, and checks it with the data."
+    )
+    leave_out_coils: list[int] = Field(
+        default_factory=list, description="Coils to leave out, counted from 0, e.g. [2] where coil 2 is broken."
+    )
     memory_limit_gb: float = Field(
         16.0, gt=0, description="Refuse a scan whose slices need more than this for k-space [GB]."
     )

@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 
 from cinerecon.data.mrd import Index, RawScan
 from cinerecon.data.mrd_header import EncodingSpace
-from cinerecon.errors import DataError, HeaderError
+from cinerecon.errors import ConfigError, DataError, HeaderError
+from cinerecon.workflows.intake.centre import middle_slice, probe_lines, stronger_line
+from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.oversampling import anisotropy, readout_oversampling
 
 Warn = Callable[[str], None]
 
-LARGEST_OVERSAMPLING = 8.5
+FARTHEST = 1 / 8
+"""Part of the rows by which the header's centre may miss the data's. Farther off, coil maps would come from the outer
+lines, and the image from half of k-space."""
 
 
 @dataclass(frozen=True)
@@ -45,28 +49,26 @@ class Grid:
     x: int
     pixel_size_mm: tuple[float, float]
 
-    @property
-    def oversampling(self) -> float:
-        """Encoded points over image points along the readout."""
-        return self.kx / self.x
 
-
-def plan_grid(raw: RawScan, image: Index, warn: Warn, *, remove_oversampling: bool = True) -> Grid:
+def plan_grid(raw: RawScan, image: Index, config: IntakeConfig, warn: Warn) -> Grid:
     """Find the grid from the header's fields of view and the lines of the data.
 
     Raises
     ------
     HeaderError
-        If the header contradicts itself.
+        If the header contradicts itself, or its centre of k-space lies far from where the signal is.
     DataError
         If a line lies outside the grid.
+    ConfigError
+        If the centre that was asked for is no line of the scan.
     """
     encoding = raw.header.encodings[0]
     lines = raw.heads["idx"]["kspace_encode_step_1"][image].astype(np.int64)
-    ky, first_row = _phase_encode(raw, image, encoding, lines, warn)
+    centre = _centre_line(raw, image, encoding, config.ky_centre, warn)
+    ky, first_row = _phase_encode(raw, image, encoding, lines, centre, warn)
     kx, fov_y = encoding.encoded.matrix[0], encoding.encoded.fov_mm[1]
     ratio = readout_oversampling(raw, image, ky, warn)
-    x = max(round(kx / ratio), 1) if remove_oversampling else kx
+    x = max(round(kx / ratio), 1) if config.remove_oversampling else kx
     y = round(ky * encoding.recon.fov_mm[1] / fov_y)
     if y > ky:
         if encoding.recon.fov_mm[1] > 1.01 * fov_y:
@@ -76,16 +78,41 @@ def plan_grid(raw: RawScan, image: Index, warn: Warn, *, remove_oversampling: bo
     return Grid(ky=ky, kx=kx, first_row=first_row, y=max(y, 1), x=x, pixel_size_mm=pixel_size_mm)
 
 
+def _centre_line(raw: RawScan, image: Index, encoding: EncodingSpace, asked: int | None, warn: Warn) -> int:
+    """The line at the centre of k-space: the one asked for, or the header's, if the data do not contradict it."""
+    largest = int(raw.heads["idx"]["kspace_encode_step_1"][image].max())
+    if asked is not None:
+        if asked > largest:
+            what = f"the centre of k-space is to be line {asked}, the scan has lines up to {largest}"
+            raise ConfigError(what, where="--intake ky_centre")
+        return asked
+    limit, ky = encoding.limits.get("kspace_encoding_step_1"), encoding.encoded.matrix[1]
+    if limit is None or limit.centre is None:
+        centre, source = ky // 2, "the header does not tell the centre of k-space, which would be line"
+    else:
+        centre, source = limit.centre, "the header puts the centre of k-space at line"
+        if not limit.minimum <= centre <= limit.maximum:
+            what = f"kspace_encoding_step_1 centre is {centre}, outside {limit.minimum}..{limit.maximum}"
+            hint = "correct the encoding limits in the header, or name the line with --intake ky_centre=..."
+            raise HeaderError(what, where=str(raw.path), hint=hint)
+    if largest > max(ky, 0 if limit is None else limit.maximum):
+        return centre  # a damaged line number, which is told with its readout
+    strongest = stronger_line(*probe_lines(raw, middle_slice(raw, image)), centre)
+    if strongest is not None:
+        what = f"{source} {centre}; the signal has its peak at line {strongest}"
+        if abs(strongest - centre) > FARTHEST * (largest + 1):
+            hint = f"--intake ky_centre={strongest} believes the data, ky_centre={centre} the header"
+            raise HeaderError(what, where=str(raw.path), hint=hint)
+        warn(f"{what}: --intake ky_centre={strongest} would correct it")
+    return centre
+
+
 def _phase_encode(
-    raw: RawScan, image: Index, encoding: EncodingSpace, lines: NDArray[np.int64], warn: Warn
+    raw: RawScan, image: Index, encoding: EncodingSpace, lines: NDArray[np.int64], centre: int, warn: Warn
 ) -> tuple[int, int]:
     """Rows of the encoded grid, and the row of line 0."""
     limit = encoding.limits.get("kspace_encoding_step_1")
     ky = encoding.encoded.matrix[1]
-    centre = ky // 2 if limit is None or limit.centre is None else limit.centre
-    if limit is not None and limit.centre is not None and not limit.minimum <= centre <= limit.maximum:
-        what = f"kspace_encoding_step_1 centre is {centre}, outside {limit.minimum}..{limit.maximum}"
-        raise HeaderError(what, where=str(raw.path), hint="correct the encoding limits in the header")
     if _is_doubled(encoding, lines, centre):
         warn(f"encodedSpace y ({ky}) is doubled by interpolation while its field of view is not: halved to {ky // 2}")
         ky //= 2

@@ -1,18 +1,28 @@
 """A scan understood from its headers: which readouts are used, where they go, and what is odd about them."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cinerecon.data.mrd import Index, RawScan
-from cinerecon.errors import DataError
+from cinerecon.errors import ConfigError, DataError
+from cinerecon.workflows.intake.calibration import central_lines, doubt_of_maps, place_calibration
 from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.counters import Counters, Warn, read_counters, require_sane_claim
 from cinerecon.workflows.intake.grid import Grid, plan_grid
 from cinerecon.workflows.intake.lines import Lines, place_lines
 from cinerecon.workflows.intake.meta import read_geometry
 from cinerecon.workflows.intake.noise import noise_readouts
-from cinerecon.workflows.intake.readouts import Selection, require_alike, require_cartesian, select_readouts
+from cinerecon.workflows.intake.readouts import (
+    CALIBRATION,
+    Dropped,
+    Selection,
+    is_calibration_only,
+    require_alike,
+    require_cartesian,
+    select_readouts,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +35,10 @@ class Layout:
         The scan.
     selection, lines, counters, grid
         Which readouts are used, where they go, what their counters mean.
+    calibration
+        The lines that coil maps come from, for slices whose own lines show less.
+    coils
+        Numbers of the coils that are not left out.
     noise, noise_rows
         The file with the noise readouts, most often the scan itself, and their numbers; None without noise.
     warnings
@@ -34,8 +48,10 @@ class Layout:
     raw: RawScan
     selection: Selection
     lines: Lines
+    calibration: Lines
     counters: Counters
     grid: Grid
+    coils: Index
     noise: RawScan | None
     noise_rows: Index
     warnings: tuple[str, ...]
@@ -61,24 +77,49 @@ def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) ->
     require_cartesian(raw, image)
     counters = read_counters(raw, image, config.select, warn)
     require_alike(raw, image)
-    grid = plan_grid(raw, image, warn, remove_oversampling=config.remove_oversampling)
+    coils = _kept_coils(raw, int(image[0]), config.leave_out_coils)
+    grid = plan_grid(raw, image, config, warn)
     lines = place_lines(raw, image, counters, grid, warn)
+    calibration = place_calibration(raw, selection.calibration, lines, counters.n_frames, grid, warn)
     _require_memory(raw, counters, grid, config.memory_limit_gb)
     _warn_of_oddities(raw, lines, counters.n_averages, warn)
+    if len(coils) > 1:
+        _warn_of_maps(lines, calibration, counters, grid, warn)
     source = raw if noise is None else noise
     noise_rows = selection.noise if noise is None else noise_readouts(noise)
     if config.whiten and noise_rows.size == 0:
         warn("no noise readouts: coils are not whitened")
     return Layout(
         raw=raw,
-        selection=selection,
+        selection=replace(selection, dropped=(*selection.dropped, *_unused(raw, selection, calibration))),
         lines=lines,
+        calibration=calibration,
         counters=counters,
         grid=grid,
+        coils=coils,
         noise=source if noise_rows.size else None,
         noise_rows=noise_rows,
         warnings=tuple(warnings),
     )
+
+
+def _kept_coils(raw: RawScan, image_row: int, left_out: list[int]) -> Index:
+    """Numbers of the coils that remain.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such coil, or none remains.
+    """
+    coils = np.arange(raw.heads["active_channels"][image_row])
+    unknown = np.setdiff1d(left_out, coils)
+    if unknown.size:
+        what = f"there is no coil {unknown[0]}, the scan has coils 0 to {coils[-1]}"
+        raise ConfigError(what, where="--intake leave_out_coils")
+    kept = np.setdiff1d(coils, left_out)
+    if kept.size == 0:
+        raise ConfigError("all coils are to be left out", where="--intake leave_out_coils")
+    return kept
 
 
 def uses_fft(raw: RawScan, config: IntakeConfig) -> bool:
@@ -103,6 +144,24 @@ def _require_memory(raw: RawScan, counters: Counters, grid: Grid, limit_gb: floa
             f"limit {limit_gb:g} GB"
         )
         raise DataError(what, where=str(raw.path), hint="--intake memory_limit_gb=... raises the limit")
+
+
+def _unused(raw: RawScan, selection: Selection, calibration: Lines) -> Iterator[Dropped]:
+    """Readouts for calibration alone that no map is made from."""
+    rows = selection.calibration[is_calibration_only(raw.heads[selection.calibration])]
+    n_unused = len(np.setdiff1d(rows, calibration.row))
+    if n_unused:
+        yield Dropped(n_unused, f"flag {CALIBRATION}: calibration only, and the image's own lines show as much")
+
+
+def _warn_of_maps(lines: Lines, calibration: Lines, counters: Counters, grid: Grid, warn: Warn) -> None:
+    """Where coil maps come from too few lines."""
+    for number, n_frames in enumerate(counters.n_frames):
+        extra, own = calibration.of_slice(number), lines.of_slice(number)
+        sampled = extra.sampled(1, grid.ky) if extra.row.size else own.sampled(n_frames, grid.ky)
+        doubt = doubt_of_maps(central_lines(sampled), grid.ky)
+        if doubt:
+            warn(doubt)
 
 
 def _warn_of_oddities(raw: RawScan, lines: Lines, n_averages: int, warn: Warn) -> None:

@@ -48,8 +48,29 @@ class Lines:
 
     def of_slice(self, number: int) -> "Lines":
         """The readouts of one slice."""
-        chosen = self.slices == number
+        return self.where(self.slices == number)
+
+    def where(self, chosen: NDArray[np.bool_]) -> "Lines":
+        """Some of the readouts, ``(readouts,)`` of them chosen."""
         return replace(self, **{name: values[chosen] for name, values in vars(self).items()})
+
+    def joined(self, *others: "Lines") -> "Lines":
+        """These readouts and those of others, in the order of the file."""
+        parts = (self, *others)
+        order = np.argsort(np.concatenate([part.row for part in parts]), kind="stable")
+        return replace(
+            self, **{name: np.concatenate([getattr(part, name) for part in parts])[order] for name in vars(self)}
+        )
+
+    def in_one_frame(self) -> "Lines":
+        """The same readouts, all of frame 0."""
+        return replace(self, frames=np.zeros_like(self.frames))
+
+    def sampled(self, n_frames: int, ky: int) -> NDArray[np.bool_]:
+        """Which rows of the grid each frame measures, ``(frames, ky)``; for the readouts of one slice."""
+        sampled = np.zeros((n_frames, ky), bool)
+        sampled[self.frames, self.ky] = True
+        return sampled
 
 
 def place_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, warn: Warn) -> Lines:
@@ -60,16 +81,21 @@ def place_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, warn
     DataError
         If a readout does not fit the encoded grid.
     """
+    lines = locate_lines(raw, image, counters, grid, warn)
+    require_placement(raw, image, lines.start, lines.n_samples, grid.kx)
+    return lines
+
+
+def locate_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, warn: Warn) -> Lines:
+    """Where readouts would lie, whether or not that is on the grid; else as `place_lines`."""
     heads = raw.heads[image]
     before, after = (heads[name].astype(np.intp) for name in ("discard_pre", "discard_post"))
     n_samples = heads["number_of_samples"].astype(np.intp) - before - after
     centre = _echo_centre(raw, image, n_samples, grid, warn)
-    start = grid.kx // 2 - centre
-    require_placement(raw, image, start, n_samples, grid.kx)
     return Lines(
         row=image,
         ky=grid.first_row + heads["idx"]["kspace_encode_step_1"].astype(np.intp),
-        start=start,
+        start=grid.kx // 2 - centre,
         n_samples=n_samples,
         skip=before,
         reverse=has_flag(heads, 22),
@@ -98,6 +124,13 @@ def _echo_centre(raw: RawScan, image: Index, n_samples: Index, grid: Grid, warn:
     standard = abs(peak - readings[0][i]) <= abs(peak - readings[1][i])
     warn(f"center_sample is counted {'before' if standard else 'after'} the discarded samples: the echo lies there")
     return readings[0 if standard else 1]
+
+
+def fits_grid(lines: Lines, grid: Grid) -> NDArray[np.bool_]:
+    """Which readouts lie on the grid, with their echo among their samples, ``(readouts,)``."""
+    fits_x = (lines.start >= 0) & (lines.start + lines.n_samples <= grid.kx)
+    has_echo = (lines.start <= grid.kx // 2) & (lines.start + lines.n_samples > grid.kx // 2)
+    return fits_x & has_echo & (lines.ky >= 0) & (lines.ky < grid.ky)
 
 
 def _fits(centre: Index, n_samples: Index, kx: int) -> bool:

@@ -7,6 +7,7 @@ from torch import Tensor
 from cinerecon.data.mrd import Index, RawScan, has_flag
 from cinerecon.errors import DataError
 from cinerecon.physics.coils import noise_covariance, whitening_matrix
+from cinerecon.workflows.intake.centre import middle_slice
 from cinerecon.workflows.intake.counters import Warn
 
 SIEMENS_NOISE_BANDWIDTH = 0.793
@@ -69,16 +70,60 @@ def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index, w
     return noise_covariance(torch.from_numpy(joined).to(torch.complex128)) * scale
 
 
-def read_whitening(raw: RawScan, image_row: int, noise: RawScan, rows: Index, warn: Warn) -> Tensor | None:
+def read_whitening(raw: RawScan, image: Index, noise: RawScan, rows: Index, coils: Index, warn: Warn) -> Tensor | None:
     """The matrix that gives the noise of the image samples unit variance, and no correlation between coils.
 
-    None if the noise readouts hold nothing but zeros. Parameters and errors as for `read_covariance`.
+    Parameters
+    ----------
+    raw
+        The scan.
+    image
+        Row numbers of its image readouts.
+    noise, rows, warn
+        As for `read_covariance`.
+    coils
+        Numbers of the coils to keep.
+
+    Returns
+    -------
+    ``(kept coils, coils)``; coils without noise and without signal are not kept. None if the noise readouts hold
+    nothing but zeros.
+
+    Raises
+    ------
+    DataError
+        If the noise is not finite, comes from other coils, or cannot be whitened: a coil with signal shows no noise, or
+        there are fewer samples than coils.
     """
-    covariance = read_covariance(raw, image_row, noise, rows, warn)
-    if not bool(covariance.any()):
+    covariance = read_covariance(raw, int(image[0]), noise, rows, warn)
+    silent = coils[(covariance.diagonal()[coils].real == 0).numpy()]
+    if len(silent) == len(coils):
         warn("all noise samples are zero: coils are not whitened")
         return None
-    return whitening_matrix(covariance).to(torch.complex64)
+    for coil in silent.tolist():
+        if _has_signal(raw, image, coil):
+            hint = f"--intake leave_out_coils=[{coil}] leaves it out, --intake whiten=false takes all coils as they are"
+            raise DataError(f"coil {coil} carries signal, but no noise", where=str(noise.path), hint=hint)
+        warn(f"coil {coil} carries neither noise nor signal: it is left out")
+    kept = np.setdiff1d(coils, silent)
+    try:
+        whitening = whitening_matrix(covariance[kept][:, kept]).to(torch.complex64)
+    except DataError as error:
+        hint = "name a longer noise scan with --noise, or take --intake whiten=false"
+        raise DataError(error.what, where=str(noise.path), hint=hint) from None
+    return whitening @ select_coils(kept, len(covariance))
+
+
+def select_coils(kept: Index, n_coils: int) -> Tensor:
+    """The matrix that leaves coils out, ``(kept coils, coils)``."""
+    return torch.eye(n_coils, dtype=torch.complex64)[torch.from_numpy(kept)]
+
+
+def _has_signal(raw: RawScan, image: Index, coil: int) -> bool:
+    """Whether a coil shows anything in the image readouts of the middle slice."""
+    rows = middle_slice(raw, image)
+    lengths = raw.heads["number_of_samples"][rows]
+    return any(bool(raw.samples(rows[lengths == length])[:, coil].any()) for length in np.unique(lengths))
 
 
 def _noise_scale(raw: RawScan, image_row: int, noise: RawScan, noise_row: int, warn: Warn) -> float:

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
+from cinerecon.physics.fourier import mirror
+from cinerecon.physics.sampling import count_acs, measured_extent, scan_acceleration
 from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.layout import Layout, uses_fft
-from cinerecon.workflows.intake.readouts import Dropped, count_flags
+from cinerecon.workflows.intake.readouts import Dropped, count_flags, is_calibration_only
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,19 @@ class ScanPlan:
     n_averages
         Averages of each line, combined in k-space.
     n_coils
-        Coils of the image readouts.
+        Coils of the image readouts, without those that are to be left out.
     encoded_matrix, matrix, pixel_size_mm
         (ky, kx) as measured, (y, x) of the image, and (y, x) of a pixel [mm].
     oversampling
         Encoded over image field of view along the readout.
     echo_fraction
         Part of the readout that was measured: 1 for a symmetric echo.
+    phase_fraction
+        Part of k-space along y that was measured: below 1 for partial Fourier.
     lines_per_frame, n_lines
-        Different lines of a frame, on average, and lines of the whole extent.
+        Different lines of a frame, on average, and lines from the first to the last that any frame measures.
     acceleration, acceleration_without_acs
-        Lines of the extent over lines measured; the second with the calibration lines left out of both.
+        These lines over those of a frame; the second with the calibration lines left out of both.
     n_acs
         Central lines that every frame measures.
     transform
@@ -49,8 +54,9 @@ class ScanPlan:
         What intake does to the readouts it keeps, in words and in order.
     flags
         How many readouts carry each flag.
-    n_readouts, n_kept, n_noise, dropped
-        Readouts in the file, those of the image, those of noise, and the others with their reason.
+    n_readouts, n_kept, n_noise, n_calibration, dropped
+        Readouts in the file, those of the image, those of noise, those for coil maps alone, and the others with their
+        reason.
     warnings
         What a reader of the image should know.
     """
@@ -70,6 +76,7 @@ class ScanPlan:
     pixel_size_mm: tuple[float, float]
     oversampling: float
     echo_fraction: float
+    phase_fraction: float
     lines_per_frame: float
     n_lines: int
     acceleration: float
@@ -82,6 +89,7 @@ class ScanPlan:
     n_readouts: int
     n_kept: int
     n_noise: int
+    n_calibration: int
     dropped: tuple[Dropped, ...]
     warnings: tuple[str, ...]
 
@@ -90,9 +98,9 @@ def describe(layout: Layout, config: IntakeConfig) -> ScanPlan:
     """Put a layout into numbers and words."""
     raw, grid, lines = layout.raw, layout.grid, layout.lines
     header = raw.header
-    sampled = _sampled_lines(layout)
-    extent = _extent(layout, sampled)
-    acs = _acs(sampled, grid.ky // 2)
+    sampled = _sampled_lines(layout, is_mirrored=uses_fft(raw, config))
+    acceleration, without_acs = scan_acceleration(sampled)
+    rows, _ = measured_extent(sampled)
     return ScanPlan(
         source=str(raw.path),
         dataset=raw.group.strip("/"),
@@ -103,17 +111,18 @@ def describe(layout: Layout, config: IntakeConfig) -> ScanPlan:
         n_frames=layout.counters.n_frames,
         time_counter=layout.counters.time,
         n_averages=layout.counters.n_averages,
-        n_coils=int(raw.heads["active_channels"][lines.row[0]]),
+        n_coils=len(layout.coils),
         encoded_matrix=(grid.ky, grid.kx),
         matrix=(grid.y, grid.x),
         pixel_size_mm=grid.pixel_size_mm,
         oversampling=grid.kx / grid.x,
         echo_fraction=int(lines.n_samples.max()) / grid.kx,
-        lines_per_frame=float(sampled.sum(1).mean()),
-        n_lines=int(extent.sum()),
-        acceleration=_acceleration(sampled[:, extent]),
-        acceleration_without_acs=_acceleration(sampled[:, extent & ~acs]),
-        n_acs=int(acs.sum()),
+        phase_fraction=_phase_fraction(rows, grid.ky),
+        lines_per_frame=float(sampled.sum()) / len(sampled),
+        n_lines=rows.stop - rows.start,
+        acceleration=acceleration,
+        acceleration_without_acs=without_acs,
+        n_acs=count_acs(sampled) if acceleration > 1 else 0,
         transform="fft" if uses_fft(raw, config) else "ifft",
         noise=_noise_in_words(layout),
         steps=tuple(_steps(layout, config)),
@@ -121,43 +130,23 @@ def describe(layout: Layout, config: IntakeConfig) -> ScanPlan:
         n_readouts=len(raw),
         n_kept=len(lines.row),
         n_noise=len(layout.selection.noise),
+        n_calibration=int(is_calibration_only(raw.heads[layout.calibration.row]).sum()),
         dropped=layout.selection.dropped,
         warnings=layout.warnings,
     )
 
 
-def _sampled_lines(layout: Layout) -> NDArray[np.bool_]:
-    """Which rows of the grid each frame measures, frames of all slices in one list: ``(frames, ky)``."""
-    first = np.cumsum([0, *layout.counters.n_frames])
-    sampled = np.zeros((first[-1], layout.grid.ky), bool)
-    sampled[first[layout.lines.slices] + layout.lines.frames, layout.lines.ky] = True
-    return sampled
+def _sampled_lines(layout: Layout, *, is_mirrored: bool) -> Tensor:
+    """Which rows of the grid each frame measures, frames of all slices in one list: ``(frames, 1, ky, 1)``."""
+    frames = enumerate(layout.counters.n_frames)
+    sampled = np.concatenate([layout.lines.of_slice(number).sampled(n, layout.grid.ky) for number, n in frames])
+    return torch.from_numpy(sampled[:, mirror(layout.grid.ky)] if is_mirrored else sampled)[:, None, :, None]
 
 
-def _extent(layout: Layout, sampled: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The rows that the scan meant to cover, ``(ky,)``: the header's lines, or those of the data."""
-    limit = layout.raw.header.encodings[0].limits.get("kspace_encoding_step_1")
-    rows = np.flatnonzero(sampled.any(0))
-    last = rows[-1] if limit is None else max(int(rows[-1]), layout.grid.first_row + limit.maximum)
-    first = rows[0] if limit is None else min(int(rows[0]), layout.grid.first_row + limit.minimum)
-    extent = np.zeros(sampled.shape[1], bool)
-    extent[max(first, 0) : last + 1] = True
-    return extent
-
-
-def _acs(sampled: NDArray[np.bool_], centre: int) -> NDArray[np.bool_]:
-    """The run of rows around the centre that every frame measures, ``(ky,)``; none if the scan is not undersampled."""
-    always = np.asarray(sampled.all(0))
-    acs = np.zeros_like(always)
-    if not always[centre] or np.array_equal(always, sampled.any(0)):
-        return acs
-    gaps = np.flatnonzero(~always)
-    acs[max(gaps[gaps < centre], default=-1) + 1 : min(gaps[gaps > centre], default=len(always))] = True
-    return acs
-
-
-def _acceleration(sampled: NDArray[np.bool_]) -> float:
-    return sampled.size / max(int(sampled.sum()), 1)
+def _phase_fraction(rows: slice, ky: int) -> float:
+    """Part of k-space that lines measure around its centre, 1 where they reach as far on both sides."""
+    before, after = ky // 2 - rows.start, rows.stop - 1 - ky // 2
+    return min((rows.stop - rows.start) / (2 * max(before, after, 1)), 1.0)
 
 
 def _steps(layout: Layout, config: IntakeConfig) -> Iterator[str]:
@@ -174,6 +163,8 @@ def _steps(layout: Layout, config: IntakeConfig) -> Iterator[str]:
         yield "mirror k-space: Siemens images are its forward transform"
     if grid.x < grid.kx:
         yield f"remove readout oversampling: {grid.kx} to {grid.x} samples"
+    if config.leave_out_coils:
+        yield f"leave out coils {', '.join(map(str, sorted(set(config.leave_out_coils))))}"
     if config.whiten and layout.noise is not None:
         yield "whiten the coils"
     if layout.counters.n_averages > 1:
@@ -183,8 +174,10 @@ def _steps(layout: Layout, config: IntakeConfig) -> Iterator[str]:
     if config.n_virtual_coils is not None:
         each = "of each position along the readout" if config.compression == "geometric" else "of all samples"
         yield f"compress to {config.n_virtual_coils} virtual coils, the principal components {each}"
-    if layout.raw.heads["active_channels"][lines.row[0]] > 1:
-        yield f"estimate coil maps by {config.csm} from the time average"
+    if len(layout.coils) > 1:
+        n_calibration = len(np.unique(layout.calibration.ky))
+        source = f"{n_calibration} calibration lines" if n_calibration else "the time average"
+        yield f"estimate coil maps by {config.csm} from {source}"
 
 
 def _noise_in_words(layout: Layout) -> str:

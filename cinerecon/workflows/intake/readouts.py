@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.data.mrd import FLAGS, Index, RawScan, has_flag
+from cinerecon.data.mrd import FLAGS, Heads, Index, RawScan, has_flag
 from cinerecon.errors import DataError, HeaderError, UnsupportedError
 from cinerecon.workflows.intake.config import IntakeConfig
 
@@ -33,10 +33,21 @@ class Dropped:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The readouts of a scan, by their use: row numbers in the file."""
+    """The readouts of a scan, by their use: row numbers in the file.
+
+    Attributes
+    ----------
+    image, noise
+        What images are made of, and what coils are whitened by.
+    calibration
+        Those flagged as calibration; some are of the image, too.
+    dropped
+        The others. Readouts for calibration alone are not among them, whether or not they turn out to be of use.
+    """
 
     image: Index
     noise: Index
+    calibration: Index
     dropped: tuple[Dropped, ...]
 
 
@@ -47,7 +58,7 @@ def count_flags(raw: RawScan) -> dict[str, int]:
 
 
 def select_readouts(raw: RawScan, config: IntakeConfig) -> Selection:
-    """Sort the readouts into image lines, noise, and those that are not used.
+    """Sort the readouts into image lines, noise, calibration lines, and those that are not used.
 
     Raises
     ------
@@ -77,8 +88,10 @@ def select_readouts(raw: RawScan, config: IntakeConfig) -> Selection:
 
     for flag, reason in NOT_IMAGE.items():
         drop(has_flag(heads, flag), f"flag {flag}: {reason}")
-    calibration_only = has_flag(heads, CALIBRATION) & ~has_flag(heads, CALIBRATION_AND_IMAGING)
-    drop(calibration_only, f"flag {CALIBRATION}: calibration only, not measured for the image")
+    calibration_only = rest & is_calibration_only(heads)
+    elsewhere = calibration_only & (heads["encoding_space_ref"] != 0)
+    drop(elsewhere, f"flag {CALIBRATION}: calibration only, of another encoding")
+    rest &= ~calibration_only
     _require_known_encodings(raw, np.flatnonzero(rest))
     for reference in np.unique(heads["encoding_space_ref"][rest]):
         if reference:
@@ -87,7 +100,13 @@ def select_readouts(raw: RawScan, config: IntakeConfig) -> Selection:
         drop(heads["idx"][counter] != value, f"{counter} is not {value}, as selected")
     if not rest.any():
         raise DataError(_nothing_left(raw, is_noise, dropped), where=str(raw.path))
-    return Selection(np.flatnonzero(rest), np.flatnonzero(is_noise), tuple(dropped))
+    calibration = (calibration_only & ~elsewhere) | (rest & has_flag(heads, CALIBRATION_AND_IMAGING))
+    return Selection(np.flatnonzero(rest), np.flatnonzero(is_noise), np.flatnonzero(calibration), tuple(dropped))
+
+
+def is_calibration_only(heads: Heads) -> NDArray[np.bool_]:
+    """Which readouts serve the coil maps and not the image, ``(readouts,)``."""
+    return has_flag(heads, CALIBRATION) & ~has_flag(heads, CALIBRATION_AND_IMAGING)
 
 
 def _require_known_encodings(raw: RawScan, rows: Index) -> None:

@@ -10,16 +10,18 @@ import torch
 from torch import Tensor
 
 from cinerecon.data.cine import CineData, CineMeta
-from cinerecon.data.mrd import read_mrd
+from cinerecon.data.mrd import Index, read_mrd
 from cinerecon.data.mrd_header import without_patient
 from cinerecon.errors import DataError
-from cinerecon.workflows.intake.assemble import Assembly, assemble, cropped, resampled
+from cinerecon.physics.fourier import cropped, resampled
+from cinerecon.physics.sampling import block_of_lines
+from cinerecon.workflows.intake.assemble import Assembly, assemble
 from cinerecon.workflows.intake.config import IntakeConfig
-from cinerecon.workflows.intake.finish import block_of_lines, finish_slice
+from cinerecon.workflows.intake.finish import finish_slice
 from cinerecon.workflows.intake.layout import Layout, lay_out, uses_fft
 from cinerecon.workflows.intake.lines import PILOT_TONE, Lines
 from cinerecon.workflows.intake.meta import SIMULATED, frame_times, read_geometry
-from cinerecon.workflows.intake.noise import read_whitening
+from cinerecon.workflows.intake.noise import read_whitening, select_coils
 from cinerecon.workflows.intake.plan import ScanPlan, describe
 from cinerecon.workflows.intake.truth import read_truth
 
@@ -89,16 +91,23 @@ class Scan:
         kspace, mask = assemble(self._assembly, lines, n_frames)
         self._require_signal(number, bool(kspace.any()))
         kspace, mask = self._crop_y(kspace, mask)
+        calibration = self._layout.calibration.of_slice(number)
         meta = self._meta(number, lines, mask.shape[-2])
         return finish_slice(
             kspace,
             mask,
             meta,
             self._config,
-            mixing=self._assembly.whitening,
+            mixing=self._assembly.mixing,
+            calibration=assemble(self._assembly, calibration, 1) if calibration.row.size else None,
             read_truth=partial(read_truth, self._layout.raw),
             seconds=seconds,
         )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the images should know: of the plan, and of the noise, which is read for it."""
+        return tuple(dict.fromkeys((*self.plan.warnings, *self._assembly.warnings)))  # in order, each once
 
     def check_samples(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Read every sample once, and keep none: whether the scan is whole, before hours are spent on it.
@@ -113,18 +122,21 @@ class Scan:
         DataError
             As `read_slice` would.
         """
-        raw = self._layout.raw
         for number in range(self.n_slices):
-            rows = self._layout.lines.of_slice(number).row
-            is_signal = False
-            for some in np.array_split(rows, max(len(rows) // CHECKED_AT_ONCE, 1)):
-                for length in np.unique(raw.heads["number_of_samples"][some]):
-                    samples = raw.samples(some[raw.heads["number_of_samples"][some] == length])
-                    is_signal = is_signal or bool(samples.any())
-            self._require_signal(number, is_signal)
+            self._require_signal(number, self._check_rows(self._layout.lines.of_slice(number).row))
+            self._check_rows(self._layout.calibration.of_slice(number).row)
             if progress:
                 progress(number + 1, self.n_slices)
         _ = self._assembly
+
+    def _check_rows(self, rows: Index) -> bool:
+        """Read some readouts; whether there is anything in them."""
+        raw, is_signal = self._layout.raw, False
+        for some in np.array_split(rows, max(len(rows) // CHECKED_AT_ONCE, 1)):
+            for length in np.unique(raw.heads["number_of_samples"][some]):
+                samples = raw.samples(some[raw.heads["number_of_samples"][some] == length])
+                is_signal = is_signal or bool(samples.any())
+        return is_signal
 
     def _require_signal(self, number: int, is_signal: bool) -> None:
         if not is_signal:
@@ -133,17 +145,20 @@ class Scan:
     @cached_property
     def _assembly(self) -> Assembly:
         layout = self._layout
-        whitening: Tensor | None = None
+        n_coils = int(layout.raw.heads["active_channels"][layout.lines.row[0]])
+        mixing = select_coils(layout.coils, n_coils) if len(layout.coils) < n_coils else None
         warnings: list[str] = []
         if self._config.whiten and layout.noise is not None:
-            image_row = int(layout.lines.row[0])
-            whitening = read_whitening(layout.raw, image_row, layout.noise, layout.noise_rows, warnings.append)
+            whitening = read_whitening(
+                layout.raw, layout.lines.row, layout.noise, layout.noise_rows, layout.coils, warnings.append
+            )
+            mixing = mixing if whitening is None else whitening
         return Assembly(
             raw=layout.raw,
             grid=layout.grid,
             mirrored=uses_fft(layout.raw, self._config),
             spoiled=PILOT_TONE if layout.raw.header.has_pilot_tone else (0, 0),
-            whitening=whitening,
+            mixing=mixing,
             warnings=tuple(warnings),
         )
 
@@ -159,7 +174,7 @@ class Scan:
 
     def _meta(self, number: int, lines: Lines, rows: int) -> CineMeta:
         raw, grid = self._layout.raw, self._layout.grid
-        warnings = dict.fromkeys((*self.plan.warnings, *self._assembly.warnings))  # in order, each once
+        warnings = dict.fromkeys(self.warnings)
         return CineMeta(
             source=self.plan.source,
             slice=number,

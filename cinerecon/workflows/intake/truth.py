@@ -7,8 +7,8 @@ from torch import Tensor
 from cinerecon.data.cine import CineData
 from cinerecon.data.mrd import RawScan
 from cinerecon.data.mrd_file import member, open_hdf5
+from cinerecon.physics.coils import mix_maps
 from cinerecon.physics.operators import Encoding
-from cinerecon.workflows.intake.finish import mix_maps
 
 GROUP = "truth"
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from cinerecon.data.cine import CineData
 from cinerecon.data.store import MARKS
 from cinerecon.errors import UnsupportedError
-from cinerecon.workflows.intake import block_of_lines, lines_with_signal
+from cinerecon.physics.sampling import block_of_lines, lines_with_signal
 
 FLATTERING = ("magnitude only", "zero-padded", "interpolated")
 """Marks of data that are easier to reconstruct than what a scanner measures."""

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from cinerecon.data.cine import CineData
 from cinerecon.data.magnitude import MagnitudeImages
+from cinerecon.physics.coils import mix_maps
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.phantom import draw_coil_maps, draw_phase
-from cinerecon.workflows.intake import finish_slice, mix_maps
+from cinerecon.workflows.intake import finish_slice
 from cinerecon.workflows.prepare.config import PrepareConfig
 
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from cinerecon.data.cine import CineData, CineMeta
 from cinerecon.errors import DataError, UnsupportedError
-from cinerecon.physics.fourier import fft2c, ifft2c
+from cinerecon.physics.fourier import fft2c, ifft2c, resampled
 from cinerecon.physics.operators import Encoding
-from cinerecon.workflows.intake import block_of_lines, resampled
+from cinerecon.physics.sampling import block_of_lines
 from cinerecon.workflows.prepare.config import Patch, PrepareConfig
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cinerecon.physics.sampling import acs_block, count_acs, net_acceleration, parse_mask
+from cinerecon.physics.sampling import acs_block, count_acs, net_acceleration, parse_mask, scan_acceleration
 
 
 def test_acceleration_with_and_without_a_block():
@@ -30,3 +30,21 @@ def test_the_block_is_found_where_it_is(ky, n_acs):
 
 def test_points_have_no_acs_lines():
     assert count_acs(parse_mask("kt-radial:8").draw(3, 40, 44)) == 0
+
+
+def test_the_acceleration_of_a_scan_counts_what_was_measured():
+    """Neither partial Fourier nor an asymmetric echo accelerates; a scan of its ACS lines alone is not accelerated."""
+    mask = torch.zeros(4, 1, 24, 16, dtype=torch.bool)
+    mask[:, :, 6:, 4:] = True
+    assert scan_acceleration(mask) == (1, 1)
+    mask[:] = False
+    for frame in range(4):
+        mask[frame, :, 6 + frame :: 4, 4:] = True
+    mask[:, :, 11:14, 4:] = True
+    found, without_acs = scan_acceleration(mask)
+    assert found == pytest.approx(4 * 18 / float(mask[..., -1].sum()))
+    assert without_acs == pytest.approx(4 * 15 / (float(mask[..., -1].sum()) - 12))
+    mask[:] = False
+    mask[:, :, 11:14] = True
+    assert scan_acceleration(mask) == (1, 1)
+    assert net_acceleration(mask, without=slice(11, 14)) == 1

@@ -1,0 +1,59 @@
+"""Where the data themselves say that the centre of k-space lies: the line of most signal."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.data.mrd import Index, RawScan, has_flag
+
+N_PROBES = 2
+"""Readouts of each line that are looked at."""
+HALF_ECHO = 8
+"""Samples to each side of the echo centre that are looked at."""
+NEAR = 3
+"""Lines by which the strongest line may miss the centre: a smooth phase of the image moves it a little."""
+CLEARLY = 4.0
+"""Power of the strongest line over all lines near the header's centre that says that the header is wrong."""
+
+
+def middle_slice(raw: RawScan, rows: Index) -> Index:
+    """Those of some readouts that belong to the middle slice, where there is most to see."""
+    slices = raw.heads["idx"]["slice"][rows]
+    present = np.unique(slices)
+    return rows[slices == present[len(present) // 2]]
+
+
+def probe_lines(raw: RawScan, rows: Index) -> tuple[Index, NDArray[np.float64]]:
+    """Line numbers that occur, and the power of each around its echo, ``(lines,)`` both.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    rows
+        Row numbers of readouts, of one slice; a few of each line are read.
+    """
+    numbers = raw.heads["idx"]["kspace_encode_step_1"].astype(np.intp)
+    order = np.argsort(numbers[rows], kind="stable")
+    lines, first, counts = np.unique(numbers[rows][order], return_index=True, return_counts=True)
+    probes = np.unique(np.concatenate([rows[order[first + np.minimum(n, counts - 1)]] for n in range(N_PROBES)]))
+    power, found = np.zeros(len(lines)), np.zeros(len(lines))
+    heads = raw.heads[probes]
+    layout = np.stack([heads["number_of_samples"], heads["center_sample"], has_flag(heads, 22)], 1).astype(np.intp)
+    for n_samples, centre, is_reverse in np.unique(layout, axis=0):
+        alike = probes[(layout == (n_samples, centre, is_reverse)).all(1)]
+        samples = raw.samples(alike)[..., :: -1 if is_reverse else 1]
+        echo = samples[..., max(centre - HALF_ECHO, 0) : centre + HALF_ECHO + 1].astype(np.complex128)
+        place = np.searchsorted(lines, numbers[alike])
+        np.add.at(power, place, (np.abs(echo) ** 2).sum((1, 2)))
+        np.add.at(found, place, 1)
+    return lines, power / np.maximum(found, 1)
+
+
+def stronger_line(lines: Index, power: NDArray[np.float64], centre: int) -> int | None:
+    """The line of most signal, where it lies away from a claimed centre and is clearly stronger; else None."""
+    distance = np.abs(lines - centre)
+    reach = max(NEAR, int(distance.min()))  # where the centre itself was left out, its next neighbours stand for it
+    strongest = int(power.argmax())
+    if distance[strongest] <= reach or power[strongest] <= CLEARLY * power[distance <= reach].max():
+        return None
+    return int(lines[strongest])
