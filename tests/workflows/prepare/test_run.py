@@ -20,7 +20,6 @@ from cinerecon.data.store import open_case, read_case
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.workflows.prepare import SPLITS, parse_split, split_of, work
 
-
 NOBODY = 2**31 - 2
 """A process that cannot be."""
 

@@ -227,6 +227,9 @@ def test_a_wrong_key_of_the_recipe_names_the_nearest(make_recipe):
     with pytest.raises(ConfigError, match="learning_rat") as error:
         make_recipe("learning_rat=1")
     assert "learning_rate" in error.value.hint
+    with pytest.raises(ConfigError, match=r"unknown setting 'training\.data\.sources\.phantom\.n_case'") as error:
+        make_recipe("data.sources.phantom.n_case=1")
+    assert error.value.hint.startswith("did you mean 'n_cases'? known: weight, matrix")
 
 
 def test_models_may_share_a_file_of_training(tmp_path, make_recipe):
