@@ -10,8 +10,8 @@ from cinerecon.errors import ConfigError
 from cinerecon.workflows.train.state import Step
 
 
-def require_tensorboard() -> None:
-    """Check, before anything slow is done, that the log can be written.
+def require_tensorboard(*, wanted: bool) -> None:
+    """Check, before anything slow is done, that the log can be written where it is wanted.
 
     Raises
     ------
@@ -19,7 +19,8 @@ def require_tensorboard() -> None:
         If TensorBoard is not installed.
     """
     try:
-        import torch.utils.tensorboard  # noqa: F401
+        if wanted:
+            import torch.utils.tensorboard  # noqa: F401
     except ImportError:
         hint = "pip install 'cinerecon[tensorboard]'; log.csv is written in any case"
         raise ConfigError("TensorBoard is not installed", where="--tensorboard", hint=hint) from None

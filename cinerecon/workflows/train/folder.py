@@ -55,14 +55,19 @@ class RunFolder:
 
     path: Path
 
-    def require(self, *, resume: bool) -> None:
+    def require(self, *, resume: bool, weights: Path | None = None) -> None:
         """Make sure that there is a run to resume, or that there is none yet.
 
         Raises
         ------
         FileError
             If it is the other way round, or what tells of the run is missing or damaged.
+        ConfigError
+            If a run is to go on with weights that are not its own.
         """
+        if resume and weights:
+            hint = "leave out one; fine-tune in another folder"
+            raise ConfigError("a run that goes on has weights of its own", where="--resume, --weights", hint=hint)
         if (self.path / LAST).exists() != resume:
             what = "there is nothing to resume" if resume else "there is a run already"
             raise FileError(what, where=str(self.path), hint="--resume, or another folder")

@@ -64,10 +64,8 @@ def train(
         Weights to begin with, or the folder they are in, to fine-tune a network; None means random ones.
     resume
         Continue from the last state, exactly as if there had been no interruption.
-    device
-        ``auto``, ``cpu``, ``cuda``.
-    tensorboard
-        Write the log for TensorBoard, too.
+    device, tensorboard
+        ``auto``, ``cpu`` or ``cuda``; write the log for TensorBoard, too.
     max_seconds
         Stop, resumable, after this time.
     report, note, progress
@@ -80,18 +78,14 @@ def train(
     CineReconError
         If the loss or a gradient is not finite, or the loss diverges; the last checkpoint is kept.
     ConfigError
-        If there is no truth for a loss that needs one, a run is resumed with other data or with weights to begin with,
-        or TensorBoard is asked for and not installed.
+        If there is no truth for a loss that needs one, a run is resumed with other data or weights, or TensorBoard is
+        missing.
     WeightsError
         If the weights to begin with do not fit.
     """
     config, folder, deadline = recipe.training, RunFolder(run), time.monotonic() + max_seconds
-    folder.require(resume=resume)
-    if resume and weights:
-        what = "a run that goes on has weights of its own"
-        raise ConfigError(what, where="--resume, --weights", hint="leave out one; fine-tune in another folder")
-    if tensorboard:
-        require_tensorboard()
+    folder.require(resume=resume, weights=weights)
+    require_tensorboard(wanted=tensorboard)
     intake = recipe.intake if scans else intake_of(recipe)
     recipe = recipe.model_copy(update={"card": Card(), "intake": intake})  # the recipe's card is that of other weights
     data = list_data(config.data, real, scans)
