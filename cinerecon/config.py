@@ -3,7 +3,8 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, get_args
+from types import UnionType
+from typing import Annotated, Any, Self, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -29,9 +30,11 @@ class Config(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
+            parts, known = _follow(cls, first["loc"])
+            key = ".".join(parts)
             if first["type"] == "extra_forbidden":
-                raise ConfigError(f"unknown setting '{key}'", where=where, hint=_nearest(cls, first["loc"])) from None
+                hint = nearest_name(parts[-1], known)
+                raise ConfigError(f"unknown setting '{key}'", where=where, hint=hint) from None
             message = f"setting '{key}': {first['msg'].lower()}, found {first['input']!r}"
             raise ConfigError(message, where=where) from None
 
@@ -67,15 +70,39 @@ def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
     values[last] = value
 
 
-def _nearest(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
-    """The nearest setting of the (nested) model that a wrong key was meant for."""
-    *outer, wrong = path
-    for part in outer:
-        annotation = model.model_fields[str(part)].annotation if part in model.model_fields else None
-        for inner in (annotation, *get_args(annotation)):  # a model, or one that may be missing
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                model = inner
-    return nearest_name(str(wrong), list(model.model_fields))
+def _follow(model: type[BaseModel], path: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
+    """The path of a setting as a user writes it, and the settings that are known where its last part stands.
+
+    Where a mapping may be of several kinds, pydantic puts the kind into the path, which a user does not.
+    """
+    shown, known = list[str](), list(model.model_fields)
+    types: list[Any] = [model]
+    for part in path:
+        models = [one for one in types if isinstance(one, type) and issubclass(one, BaseModel)]
+        of_kind = [one for one in models if any(part in get_args(f.annotation) for f in one.model_fields.values())]
+        if of_kind and len(models) > 1:
+            types = of_kind
+            continue
+        shown.append(str(part))
+        known = [name for one in models for name in one.model_fields] or known
+        fields = [one.model_fields[str(part)].annotation for one in models if part in one.model_fields]
+        types = [inner for field in fields or map(_content, types) for inner in _alternatives(field)]
+    return shown, known
+
+
+def _content(container: Any) -> Any:
+    """The type of what a list or a mapping holds; None for anything else."""
+    inner = get_args(container)
+    return inner[1 if get_origin(container) is dict else 0] if inner else None
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """The types that a value may have."""
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [inner for one in get_args(annotation) for inner in _alternatives(one)]
+    return [annotation]
 
 
 def nearest_name(name: str, known: Sequence[str]) -> str:

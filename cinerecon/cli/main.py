@@ -48,19 +48,13 @@ def main() -> None:
     except CineReconError as error:
         if debug:
             traceback.print_exc()
-        print(explain(error), file=sys.stderr)
+        print(f"error  {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception:  # a bug of ours: told in full, without the values of variables, which may be patient data
         traceback.print_exc()
         sys.exit(1)
-
-
-def explain(error: CineReconError) -> str:
-    """What is wrong, where, and what to try, one labelled line each; empty parts are left out."""
-    parts = (("error", error.what), ("where", error.where), ("try", error.hint))
-    return "\n".join(f"{label:<7}{text}" for label, text in parts if text)
 
 
 if __name__ == "__main__":

@@ -36,10 +36,10 @@ def mask(
     from cinerecon.workflows.mask import draw_mask
     from cinerecon.workflows.undersample import parse_sampling
 
-    is_bare_name = pattern.isidentifier() or pattern.replace("-", "").isalnum()
+    is_bare_name = pattern != "full" and (pattern.isidentifier() or pattern.replace("-", "").isalnum())
     if not is_bare_name and (accel is not None or acs is not None):
         raise ConfigError(f"'{pattern}' says all there is to say", where="--accel, --acs", hint="leave them out")
-    if is_bare_name and pattern != "full":
+    if is_bare_name:
         pattern += f":{8 if accel is None else accel:g}" + ("" if acs is None else f",acs={acs}")
     drawn = draw_mask(parse_sampling(pattern), frames, ky, kx, seed=seed, output=output, force=force)
     print(f"acceleration  {drawn.acceleration:.3f}, and {drawn.acceleration_without_acs:.3f} without the ACS")

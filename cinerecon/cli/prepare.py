@@ -44,9 +44,12 @@ def prepare(
         bool, typer.Option("--strict", help="Refuse zero-padded, interpolated and magnitude data, not only mark them.")
     ] = False,
     intake: Annotated[list[str] | None, typer.Option("--intake", help="Setting of intake, key=value.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Processes; one per processor if not given.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one per processor if not given.")] = None,
     pictures: Annotated[bool, typer.Option(help="Draw a picture of each slice.")] = True,
-    force: Annotated[bool, typer.Option("--force", help="Prepare anew what the folder's index lists.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Prepare anew what is named here; cases of other settings than now are removed."),
+    ] = False,
 ) -> None:
     """Prepare scans of any archive as cases for training and evaluation: one HDF5 file per slice.
 

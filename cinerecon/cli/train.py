@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from cinerecon.workflows.train import Estimate, Recipe, Step
+    from cinerecon.workflows.train import Estimate, Recipe
 
 
 def train(
@@ -43,10 +43,13 @@ def train(
     from cinerecon.cli.progress import progress_bar
     from cinerecon.errors import ConfigError
     from cinerecon.memory import keep_freed_memory
-    from cinerecon.workflows.train import Places, find_recipe, read_recipe
+    from cinerecon.workflows.train import Places, Step, find_recipe, read_recipe
     from cinerecon.workflows.train import estimate as estimate_run
     from cinerecon.workflows.train import train as run
 
+    if data and scan:
+        what = "--scan takes the place of all sources, and so does --data"
+        raise ConfigError(what, where="--data, --scan", hint="leave out one; --scan takes a folder of cases, too")
     if data and real:
         what = "--data takes the place of all sources of the recipe, --real is for one of them"
         hint = "leave out one; to mix them: --set 'training.data.sources.mine={kind: prepared, folder: FOLDER}'"
@@ -64,7 +67,13 @@ def train(
         places = Places(cases or output / "cases", real, scans)
         _print_estimate(estimate_run(asked, places, device=device, workers=workers), asked)
         return
-    report = _Report()
+    steps: list[Step] = []
+
+    def report(step: Step) -> None:
+        quality = f"loss {step.loss:.5f}  validation {step.validation:.2f} dB"
+        print(f"step {step.number}  {quality}  {step.seconds:.0f} s", flush=True)
+        steps.append(step)
+
     with progress_bar() as progress:
         run(
             asked,
@@ -83,32 +92,15 @@ def train(
             progress=progress,
         )
     if leads:
-        _print_end(report.last, asked, output)
+        if steps and steps[-1].number < asked.training.n_steps:
+            print(f"stopped  at step {steps[-1].number} of {asked.training.n_steps}; --resume goes on")
+        print(f"wrote    {output}")
 
 
 def _say_what_is_left_out(recipe: "Recipe", real: Path | None) -> None:
     left_out = [name for name, one in recipe.training.data.sources.items() if one.kind == "series" and not one.folder]
     if left_out and real is None:
         print(f"note     left out, as there is no --real: {', '.join(left_out)}")
-
-
-class _Report:
-    """Prints each report, and keeps the last."""
-
-    last: "Step | None" = None
-
-    def __call__(self, step: "Step") -> None:
-        print(
-            f"step {step.number}  loss {step.loss:.5f}  validation {step.validation:.2f} dB  {step.seconds:.0f} s",
-            flush=True,
-        )
-        self.last = step
-
-
-def _print_end(last: "Step | None", recipe: "Recipe", output: Path) -> None:
-    if last and last.number < recipe.training.n_steps:
-        print(f"stopped  at step {last.number} of {recipe.training.n_steps}; --resume goes on")
-    print(f"wrote    {output}")
 
 
 def _print_estimate(found: "Estimate", recipe: "Recipe") -> None:

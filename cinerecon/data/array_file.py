@@ -41,7 +41,14 @@ def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise WeightsError("the file is not a dictionary of tensors", where=str(path))
-    return {str(name): tensor.detach().numpy() for name, tensor in content.items()}
+    return {str(name): _as_numpy(tensor) for name, tensor in content.items()}
+
+
+def _as_numpy(tensor: torch.Tensor) -> NDArray[np.generic]:
+    """The numbers of a tensor; NumPy does not have all short floating-point formats."""
+    is_short = tensor.is_floating_point() and tensor.element_size() < torch.float32.itemsize
+    array: NDArray[np.generic] = (tensor.float() if is_short else tensor).detach().numpy()
+    return array
 
 
 def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:

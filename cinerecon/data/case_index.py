@@ -3,11 +3,11 @@
 import csv
 import hashlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from cinerecon.data.files import moved_into_place
+from cinerecon.data.files import write_csv
 from cinerecon.errors import FileError
 
 INDEX = "index.csv"
@@ -94,18 +94,12 @@ def append_rows(folder: Path, rows: Iterable[IndexRow]) -> None:
     path = folder / INDEX
     is_new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, NAMES)
-        if is_new:
-            writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+        csv.writer(file).writerows([*([NAMES] if is_new else []), *map(astuple, rows)])
 
 
 def write_index(folder: Path, rows: Iterable[IndexRow]) -> None:
     """Write the index anew, sorted by case; it is whole or as it was."""
-    with moved_into_place(folder / INDEX) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, NAMES)
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in sorted(rows, key=lambda row: row.case))
+    write_csv(folder / INDEX, NAMES, map(astuple, sorted(rows, key=lambda row: row.case)))
 
 
 def list_cases(folder: Path, split: str | None = None) -> list[Path]:
@@ -125,9 +119,3 @@ def list_cases(folder: Path, split: str | None = None) -> list[Path]:
         hint = f"prepare some with --split {split or 'test'}" + (f", or name another split: {others}" if others else "")
         raise FileError(f"the index lists no case{of}", where=str(folder / INDEX), hint=hint)
     return sorted(paths)
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,12 +1,20 @@
 """Files that are either whole or not there: written under a temporary name, then moved into place."""
 
+import csv
+import hashlib
 import os
+import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from cinerecon.errors import FileError
+
+STALE_S = 3600
+"""Age [s] of a temporary file that nobody writes any more."""
+_PARTIAL = re.compile(r"\.partial-(\d+)-")
 
 
 def refuse_existing(path: Path, *, force: bool = False) -> None:
@@ -43,7 +51,66 @@ def moved_into_place(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise FileError(f"cannot write: {error.strerror or error}", where=str(path)) from error
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all.
+
+    Raises
+    ------
+    FileError
+        If the file system refuses.
+    """
+    with moved_into_place(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table, whole or not at all; of a text that is not Unicode, what is wrong is written as an escape.
+
+    Raises
+    ------
+    FileError
+        If the file system refuses.
+    """
+    with (
+        moved_into_place(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        csv.writer(file).writerows([header, *rows])
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def clear_partial(folder: Path) -> None:
+    """Remove what interrupted programs left unfinished in a folder and below, and not what others are writing now."""
+    for left in folder.rglob(".partial-*"):
+        if _is_stale(left):
+            _remove(left)
+
+
+def _is_stale(left: Path) -> bool:
+    """Whether the process that wrote a temporary file has ended, or has not touched it for long."""
+    found = _PARTIAL.match(left.name)
+    try:
+        if time.time() - left.stat().st_mtime > STALE_S:
+            return True
+        if found and os.name == "posix":  # elsewhere the signal 0 ends a process
+            os.kill(int(found[1]), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:  # it is there, but somebody else's; or the file has just been moved into place
+        pass
+    return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from cinerecon.cli.main import app, explain, main
+from cinerecon.cli.main import app, main
 from cinerecon.errors import ConfigError
 from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
 
@@ -111,9 +111,9 @@ def test_interruptions_are_quiet_and_bugs_are_loud(monkeypatch, capsys, raised, 
     assert ("ZeroDivisionError: ours" in capsys.readouterr().err) == (code == 1)
 
 
-def test_explain_leaves_out_what_is_not_told():
-    assert explain(ConfigError("wrong")) == "error  wrong"
-    assert explain(ConfigError("wrong", hint="right")) == "error  wrong\ntry    right"
+def test_an_error_leaves_out_what_is_not_told():
+    assert str(ConfigError("wrong")) == "wrong"
+    assert str(ConfigError("wrong", hint="right")) == "wrong\ntry    right"
 
 
 def test_mask_is_written_with_its_picture(monkeypatch, capsys, tmp_path):

@@ -42,3 +42,18 @@ def test_prepared_cases_and_series_do_not_go_together(recipe, tmp_path):
     result = CliRunner().invoke(app, ["train", str(recipe), "-o", "x", "--data", str(tmp_path), "--real", "y"])
     assert isinstance(result.exception, ConfigError)
     assert "kind: prepared" in result.exception.hint
+
+
+def test_scans_and_prepared_cases_do_not_go_together(tmp_path):
+    arguments = ["train", "slrnet", "-o", "x", "--data", str(tmp_path), "--scan", "y.h5", "--loss", "ssdu"]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, ConfigError)
+    assert "--scan takes the place of all sources" in result.exception.what
+
+
+def test_a_misspelt_network_gets_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match="there is no recipe 'slrnt'") as error:
+        find_recipe("slrnt")
+    assert error.value.hint.startswith("did you mean 'slrnet'?")
+    with pytest.raises(ConfigError, match=r"no model\.yaml in this folder"):
+        find_recipe(str(tmp_path))

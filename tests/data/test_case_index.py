@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from cinerecon.data.case_index import INDEX, IndexRow, append_rows, hash_file, list_cases, read_index, write_index
+from cinerecon.data.case_index import INDEX, IndexRow, append_rows, list_cases, read_index, write_index
+from cinerecon.data.files import hash_file
 from cinerecon.errors import FileError
 
 HASH = "0123456789abcdef" * 4

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import torch
 
-from cinerecon.data.case_index import INDEX, hash_file, list_cases
-from cinerecon.data.cmrxrecon import is_kspace_name
-from cinerecon.data.mrd_file import holds_images_only
+from cinerecon.data.files import hash_file
 from cinerecon.errors import FileError
 from cinerecon.methods.base import Reconstructor
 from cinerecon.metrics import find_profile
@@ -27,10 +25,9 @@ from cinerecon.workflows.evaluate.judge import (
     judge_slice,
 )
 from cinerecon.workflows.evaluate.score import Score, append_scores, read_scores
-from cinerecon.workflows.intake import open_cine
+from cinerecon.workflows.intake import find_cines, open_cine
 from cinerecon.workflows.machine import free_memory_mb, pick_device, process_memory_mb
 
-SCAN_ENDINGS = (".h5", ".mrd")
 RESERVE = 1.5
 """Of the memory that the first slice took: others may be larger."""
 
@@ -112,17 +109,9 @@ def list_scans(paths: Iterable[Path]) -> list[Path]:
     FileError
         If there are none.
     """
-    found: list[Path] = []
-    for path in dict.fromkeys(paths):
-        if (path / INDEX).exists():
-            found += list_cases(path, "test")
-        elif path.is_dir():
-            visible = sorted(p for p in path.rglob("*") if not p.name.startswith("."))
-            scans = (p for p in visible if p.suffix in SCAN_ENDINGS and not holds_images_only(p))
-            found += sorted([*scans, *(p for p in visible if is_kspace_name(p))])
-        else:
-            found.append(path)
-    found = list(dict.fromkeys(found))
+    found = list(
+        dict.fromkeys(file for path in paths for file in (find_cines(path, "test") if path.is_dir() else [path]))
+    )
     if not found:
         raise FileError("no scan to evaluate on", hint="give scans, prepared cases, or folders that hold them")
     return found

@@ -2,6 +2,7 @@
 
 from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.door import intake, open_cine, require_cine
+from cinerecon.workflows.intake.find import find_cines, is_cine_name, walk_visible
 from cinerecon.workflows.intake.finish import finish_slice
 from cinerecon.workflows.intake.plan import ScanPlan
 from cinerecon.workflows.intake.scan import Scan, open_scan
@@ -14,9 +15,12 @@ __all__ = [
     "IntakeConfig",
     "Scan",
     "ScanPlan",
+    "find_cines",
     "finish_slice",
     "intake",
+    "is_cine_name",
     "open_cine",
     "open_scan",
     "require_cine",
+    "walk_visible",
 ]

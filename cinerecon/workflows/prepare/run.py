@@ -1,6 +1,5 @@
 """From any archive of scans to prepared cases: survey, split by person, then slice after slice."""
 
-import csv
 import hashlib
 import multiprocessing
 import os
@@ -9,21 +8,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
-
-from cinerecon.config import read_yaml
-from cinerecon.data.case_index import INDEX, IndexRow, append_rows, read_index, write_index
-from cinerecon.data.files import moved_into_place, refuse_existing
-from cinerecon.errors import ConfigError, DataError
+from cinerecon.data.case_index import INDEX, IndexRow, append_rows
+from cinerecon.errors import DataError
 from cinerecon.workflows.prepare.config import SPLITS, PrepareConfig
+from cinerecon.workflows.prepare.folder import Before, begin_folder, finish_folder, look_into
 from cinerecon.workflows.prepare.sources import Item, find_sources
 from cinerecon.workflows.prepare.work import Job, Refusal, prepare_slice, survey_source
 
-SETTINGS, REFUSED = "settings.yaml", "refused.csv"
 FEW = 4
 """Tasks that are not worth the seconds a further process takes to start."""
 
@@ -90,7 +85,8 @@ def prepare(
     jobs
         Processes; None takes as many as there are processors, for a few slices one.
     force
-        Prepare anew, and leave out what the folder's index lists.
+        Prepare anew what is found now. Cases in the folder that were prepared with other settings are removed, as soon
+        as there is something to take their place.
     draws
         Whether a picture is drawn of each slice.
     progress
@@ -101,13 +97,13 @@ def prepare(
     FileError
         If nothing is found, or the folder cannot be written.
     ConfigError
-        If the folder holds cases prepared with other settings.
+        If the folder holds cases prepared with other settings, and `force` is not set.
     DataError
         If a process dies, most often for lack of memory.
     """
     config = config or PrepareConfig()
     sources, passed = find_sources(paths, folder)
-    before = _open_folder(folder, config, force=force)
+    before = look_into(folder, config, force=force)
     n_processes = jobs or (os.cpu_count() or 1)
     items: list[Item] = []
     refused: list[Refusal] = []
@@ -119,11 +115,17 @@ def prepare(
         else:
             items += found
     items.sort(key=lambda item: item.name)
+    if items:
+        before = begin_folder(folder, config, before)
     items, clashing = _without_clashes(items, before)
     refused += clashing
     items, n_copies = _without_copies(items, before)
     passed |= {"copies of other files, under another name": n_copies} if n_copies else {}
-    tasks = [_job(item, number, folder, config, before, draws) for item in items for number in range(item.n_slices)]
+    tasks = [
+        _job(item, number, folder, config, before, force=force, draws=draws)
+        for item in items
+        for number in range(item.n_slices)
+    ]
     rows: list[IndexRow] = []
     n_new, warnings = 0, Counter[str]()
     for n, done in enumerate(_run(prepare_slice, [(task,) for task in tasks], n_processes)):
@@ -137,7 +139,7 @@ def prepare(
         rows += done.rows
         warnings.update(done.warnings)
     refused.sort(key=lambda refusal: (str(refusal.path), refusal.where))
-    _finish_folder(folder, rows, refused)
+    finish_folder(folder, rows, refused)
     n_unknown = sum(not item.is_person_known for item in items)
     return PrepareReport(tuple(rows), n_new, tuple(refused), passed, n_unknown, dict(warnings), folder / INDEX)
 
@@ -152,76 +154,23 @@ def split_of(person: str, shares: Sequence[float]) -> str:
     return next(split for split, share in zip(SPLITS, shares, strict=True) if share > 0)
 
 
-def _open_folder(folder: Path, config: PrepareConfig, *, force: bool) -> list[IndexRow]:
-    """Make the folder ready, and say what it holds that was prepared with the same settings.
-
-    Raises
-    ------
-    FileError
-        If it cannot be written.
-    ConfigError
-        If it holds cases prepared with other settings.
-    """
-    settings = folder / SETTINGS
-    refuse_existing(settings, force=True)
-    rows = read_index(folder)
-    if settings.exists() and not force:
-        stored = PrepareConfig.parse(read_yaml(settings), where=str(settings))
-        stored = stored.model_copy(update={"split": config.split})  # for persons to come
-        if stored != config:
-            here, asked = stored.model_dump(), config.model_dump()
-            name = next(name for name in here if here[name] != asked[name])
-            words = ["not set" if value is None else value for value in (here[name], asked[name])]
-            what = f"the folder was prepared with {name} {words[0]}, asked for is {words[1]}"
-            raise ConfigError(what, where=str(folder), hint="choose another folder, or prepare it anew with --force")
-    if force:
-        for row in rows:
-            (folder / row.case).unlink(missing_ok=True)
-        rows = []
-    folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.rglob(".partial-*"):
-        left.unlink(missing_ok=True)
-    with moved_into_place(settings) as temporary:
-        temporary.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-    if rows or force:
-        write_index(folder, rows)
-    return rows
-
-
-def _finish_folder(folder: Path, rows: list[IndexRow], refused: list[Refusal]) -> None:
-    """Put the index in order; cases of other runs stay in it."""
-    done = {row.case: row for row in read_index(folder)} | {row.case: row for row in rows}
-    write_index(folder, [row for row in done.values() if (folder / row.case).exists()])
-    path = folder / REFUSED
-    path.unlink(missing_ok=True)
-    if refused:
-        with moved_into_place(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["path", "what", "where", "hint"])
-            writer.writeheader()
-            writer.writerows(asdict(refusal) for refusal in refused)
-
-
-def _job(item: Item, number: int, folder: Path, config: PrepareConfig, rows: list[IndexRow], draws: bool) -> Job:
+def _job(
+    item: Item, number: int, folder: Path, config: PrepareConfig, before: Before, *, force: bool, draws: bool
+) -> Job:
     """What is to be done for a slice; a person stays in the split that the index has, whatever the shares are now."""
-    known = tuple(row for row in rows if row.slice == number and _is_of(row, item))
-    before = next((row.split for row in rows if row.subject == item.person), None)
-    return Job(item, number, before or split_of(item.person, config.split), folder, config, known, draws)
+    split = before.splits.get(item.person) or split_of(item.person, config.split)
+    return Job(item, number, split, folder, config, before.find(item, number), is_anew=force, draws=draws)
 
 
-def _is_of(row: IndexRow, item: Item) -> bool:
-    """Whether a case bears the name of a slice of a scan."""
-    name = item.case_name(row.slice)
-    return row.case.partition("/")[2].startswith((f"{name}.", f"{name}_"))
-
-
-def _without_clashes(items: list[Item], rows: list[IndexRow]) -> tuple[list[Item], list[Refusal]]:
+def _without_clashes(items: list[Item], before: Before) -> tuple[list[Item], list[Refusal]]:
     """Scans that would not overwrite the cases of another scan; and those that would."""
     kept, refused = [], []
     for item in items:
         path = str(item.source.path)
-        others = [r for r in rows if _is_of(r, item) and r.source != path and r.source_sha256 != item.sha256]
-        if others:
-            what = f"its cases would overwrite those of another scan, {others[0].source}"
+        rows = (row for number in range(item.n_slices) for row in before.find(item, number))
+        other = next((row for row in rows if row.source != path and row.source_sha256 != item.sha256), None)
+        if other is not None:
+            what = f"its cases would overwrite those of another scan, {other.source}"
             hint = "prepare a folder that holds both, or choose another folder for the cases"
             refused.append(Refusal(item.source.path, what, path, hint))
         else:
@@ -229,9 +178,9 @@ def _without_clashes(items: list[Item], rows: list[IndexRow]) -> tuple[list[Item
     return kept, refused
 
 
-def _without_copies(items: list[Item], rows: list[IndexRow]) -> tuple[list[Item], int]:
+def _without_copies(items: list[Item], before: Before) -> tuple[list[Item], int]:
     """Each content under one name, the one it had before: a copy could put one person into two splits."""
-    persons = {(row.source_sha256, row.slice): row.subject for row in rows}
+    persons = {(row.source_sha256, row.slice): row.subject for row in before.rows}
     first: dict[tuple[str, str], Item] = {}
     for item in items:
         if persons.get((item.sha256, 0), item.person) == item.person:

@@ -1,7 +1,6 @@
 """Which files of an archive hold cines, and who was scanned."""
 
 import hashlib
-import os
 import re
 import zipfile
 from collections import Counter
@@ -9,16 +8,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cinerecon.data.case_index import INDEX, hash_file, list_cases
-from cinerecon.data.cmrxrecon import is_kspace_name
+from cinerecon.data.case_index import INDEX, list_cases
+from cinerecon.data.files import hash_file
 from cinerecon.data.magnitude import NIFTI_ENDINGS, MagnitudeImages, is_dicom, open_archive, open_dicom, open_nifti
+from cinerecon.data.mrd_file import holds_images_only
 from cinerecon.errors import ConfigError, DataError, FileError
-from cinerecon.workflows.intake import CineSource, open_cine
+from cinerecon.workflows.intake import CineSource, is_cine_name, open_cine, walk_visible
 from cinerecon.workflows.prepare.config import PrepareConfig
 from cinerecon.workflows.prepare.magnitude import SimulatedScan
 
-RAW_ENDINGS = (".h5", ".hdf5", ".mrd")
-_NUMBERED = re.compile(r"_slice\d\d+(_\d+x\d+x\d+_at_[\d_]+)?$")
+_WINDOW = r"_\d+x\d+x\d+_at_[\d_]+"
+_NUMBERED = re.compile(rf"_slice\d\d+({_WINDOW})?$")
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,15 @@ class Item:
         return self.name if self.n_slices == 1 and _NUMBERED.search(self.name) else f"{self.name}_slice{number:02d}"
 
 
+def case_names(case: str) -> set[str]:
+    """What the slice may be called that a case of an index was made of, see `Item.case_name`.
+
+    ``test/cine_slice07_4x12x16_at_0_6_0.h5`` is a patch of ``cine_slice07``, or a case of that name prepared again.
+    """
+    name = case.partition("/")[2].removesuffix(".h5")
+    return {name, re.sub(f"{_WINDOW}$", "", name)}
+
+
 def find_sources(paths: Iterable[Path], output: Path) -> tuple[list[Source], dict[str, int]]:
     """Files given by name, and all that may hold cines in folders; and how many files were passed over, by reason.
 
@@ -84,11 +93,14 @@ def find_sources(paths: Iterable[Path], output: Path) -> tuple[list[Source], dic
     FileError
         If a path does not exist, or nothing is found.
     ConfigError
-        If two sources would have the same name.
+        If two sources would have the same name, or the cases are to lie among their sources.
     """
     found: list[Source] = []
     passed: Counter[str] = Counter()
     for path in paths:
+        if path.is_dir() and path.resolve() == output.resolve():
+            what = "the cases would lie among the files that they are made from"
+            raise ConfigError(what, where=str(path), hint="choose another folder with -o")
         if path.is_dir():
             found += _walk(path, output, passed)
         elif path.exists():
@@ -125,15 +137,14 @@ def _walk(root: Path, output: Path, passed: Counter[str]) -> Iterator[Source]:
         for path in list_cases(root):
             yield Source(path, Path(*path.relative_to(root).parts[1:]).with_suffix("").as_posix())
         return
-    for folder_name, folders, names in os.walk(root):
-        folder = Path(folder_name)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and folder / name != output)
+    for folder, files in walk_visible(root, without=output):
         relative = folder.relative_to(root)
         person = relative.parts[0] if relative.parts else ""
         dicom_files = False
-        for name in sorted(name for name in names if not name.startswith(".")):
-            path = folder / name
-            if _may_hold_a_cine(path):
+        for path in files:
+            if is_cine_name(path) and holds_images_only(path):
+                passed["files of images, which a reconstruction wrote"] += 1
+            elif _may_hold_a_cine(path):
                 yield Source(path, (relative / _stem(path)).as_posix(), person)
             elif not dicom_files and (path.suffix.lower() in ("", ".dcm", ".ima")) and is_dicom(path):
                 dicom_files = True
@@ -152,7 +163,7 @@ def _may_hold_a_cine(path: Path) -> bool:
                 return "magnitude.npy" in archive.namelist()
         except (OSError, zipfile.BadZipFile):
             return False
-    return name.endswith((*RAW_ENDINGS, *NIFTI_ENDINGS)) or is_kspace_name(path)
+    return name.endswith(NIFTI_ENDINGS) or is_cine_name(path)
 
 
 def _stem(path: Path) -> str:
@@ -165,8 +176,13 @@ def survey(source: Source, config: PrepareConfig) -> list[Item]:
     Raises
     ------
     CineReconError
-        If it cannot be read right.
+        If it cannot be read right, or the index could not name it.
     """
+    try:
+        str(source.path).encode()
+    except UnicodeEncodeError:
+        printable = str(source.path).encode(errors="backslashreplace").decode()
+        raise FileError("the name of the file is not UTF-8", where=printable, hint="rename it") from None
     items = []
     for series, opened in _open_all(source, config):
         name = f"{source.name}-{series}" if series else source.name

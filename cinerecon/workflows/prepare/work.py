@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
-from cinerecon.data.case_index import IndexRow, hash_file
+from cinerecon.data.case_index import IndexRow
 from cinerecon.data.cine import CineData, finish_image
+from cinerecon.data.files import hash_file
 from cinerecon.data.image import CineImage
 from cinerecon.data.picture import write_case_picture
 from cinerecon.data.store import MARKS, Attributes, write_case
@@ -55,6 +56,8 @@ class Job:
         How.
     known
         What the index says of it: the cases are kept if they are as it says.
+    is_anew
+        They are not kept.
     draws
         Whether a picture is drawn.
     """
@@ -65,6 +68,7 @@ class Job:
     folder: Path
     config: PrepareConfig
     known: tuple[IndexRow, ...] = ()
+    is_anew: bool = False
     draws: bool = True
 
 
@@ -97,7 +101,7 @@ def survey_source(source: Source, config: PrepareConfig) -> list[Item] | Refusal
 
 def prepare_slice(job: Job) -> Done | Refusal:
     """Prepare one slice, unless that was done before; what a user can mend becomes a refusal."""
-    if _is_done(job):
+    if not job.is_anew and _is_done(job):
         return Done(job.known, is_new=False)
     try:
         data, marks = _make(job)

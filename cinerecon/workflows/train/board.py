@@ -10,6 +10,22 @@ from cinerecon.errors import ConfigError
 from cinerecon.workflows.train.state import Step
 
 
+def require_tensorboard(*, wanted: bool) -> None:
+    """Check, before anything slow is done, that the log can be written where it is wanted.
+
+    Raises
+    ------
+    ConfigError
+        If TensorBoard is not installed.
+    """
+    try:
+        if wanted:
+            import torch.utils.tensorboard  # noqa: F401
+    except ImportError:
+        hint = "pip install 'cinerecon[tensorboard]'; log.csv is written in any case"
+        raise ConfigError("TensorBoard is not installed", where="--tensorboard", hint=hint) from None
+
+
 class Board:
     """Writes the log of a run for TensorBoard.
 
@@ -19,19 +35,11 @@ class Board:
         Where the events go.
     done
         Steps done already: what an interrupted run wrote after them is not shown.
-
-    Raises
-    ------
-    ConfigError
-        If TensorBoard is not installed.
     """
 
     def __init__(self, folder: Path, done: int) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            hint = "pip install 'cinerecon[tensorboard]'; log.csv is written in any case"
-            raise ConfigError("TensorBoard is not installed", where="--tensorboard", hint=hint) from None
+        from torch.utils.tensorboard import SummaryWriter
+
         self._writer: Any = SummaryWriter(str(folder), purge_step=done + 1)
 
     def add(self, step: Step, picture: Image.Image) -> None:

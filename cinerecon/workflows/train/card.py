@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cinerecon.data.case_index import hash_file, read_index
+from cinerecon.data.case_index import INDEX, read_index
+from cinerecon.data.files import hash_file
 from cinerecon.methods.unrolled import Card
 from cinerecon.physics.sampling import net_acceleration
 from cinerecon.workflows.dataset import DataConfig, Pool, PreparedSource, SeriesSource, Shape, crops_of, parse_crop
+from cinerecon.workflows.intake import find_cines
 from cinerecon.workflows.train.scans import Scans
 from cinerecon.workflows.undersample import parse_sampling
 
@@ -97,10 +99,11 @@ def hash_data(listed: str) -> str:
 
 def _lines(config: DataConfig, real: Path | None, scans: Sequence[Path]) -> Iterator[str]:
     for path in scans:
-        rows = [row for row in read_index(path) if row.split == "train"] if path.is_dir() else []
-        yield from sorted(f"scan {row.case} {row.sha256}" for row in rows)
-        if path.is_file():
-            yield f"scan {path.name} {hash_file(path)}"
+        if (path / INDEX).exists():
+            yield from sorted(f"scan {row.case} {row.sha256}" for row in read_index(path) if row.split == "train")
+            continue
+        for file in find_cines(path) if path.is_dir() else [path]:
+            yield f"scan {file.relative_to(path.parent).as_posix()} {hash_file(file)}"
     for name, source in () if scans else config.sources.items():
         yield f"{name} {source.model_dump_json(exclude={'folder'})}"
         if isinstance(source, PreparedSource):

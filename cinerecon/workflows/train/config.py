@@ -6,8 +6,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from cinerecon.config import Config, read_yaml
+from cinerecon.config import Config, nearest_name, read_yaml
+from cinerecon.errors import ConfigError
 from cinerecon.methods.base import find_model
+from cinerecon.methods.table import METHODS
 from cinerecon.methods.unrolled import RECIPE, ModelConfig
 from cinerecon.workflows.dataset import DataConfig
 
@@ -78,12 +80,22 @@ class Recipe(ModelConfig):
 
 
 def find_recipe(name: str) -> Path:
-    """The ``model.yaml`` that is meant by a path, its folder, or the name of a network that comes with the program."""
+    """The ``model.yaml`` that is meant by a path, its folder, or the name of a network that comes with the program.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, with the nearest name as a hint.
+    """
     path = Path(name)
     if path.is_file():
         return path
     found = find_model(name)
-    return found / RECIPE if found and found.is_dir() else path
+    if found and (found / RECIPE).is_file():
+        return found / RECIPE
+    what = f"there is no {RECIPE} in this folder" if path.is_dir() else f"there is no recipe '{name}'"
+    hint = nearest_name(name, [method.name for method in METHODS.values() if method.kind == "deep"])
+    raise ConfigError(what, where="train", hint=hint)
 
 
 def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:

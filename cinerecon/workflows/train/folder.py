@@ -10,13 +10,12 @@
 ``validation.png``      zero-filled, network, truth and error of a validation patch
 """
 
-import csv
 import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,24 +27,26 @@ import torch
 import yaml
 from PIL import Image
 
-from cinerecon.data.files import moved_into_place
+from cinerecon.config import read_yaml
+from cinerecon.data.files import clear_partial, moved_into_place, write_csv, write_text
 from cinerecon.data.image import grey, window
 from cinerecon.errors import ConfigError, FileError, WeightsError
 from cinerecon.methods.unrolled import RECIPE, WEIGHTS, Card, write_model
 from cinerecon.workflows.dataset import Batch
 from cinerecon.workflows.train.card import hash_data
-from cinerecon.workflows.train.config import Recipe
+from cinerecon.workflows.train.config import Recipe, TrainConfig
 from cinerecon.workflows.train.state import State, Step
 
 RIGID = (
     *("network", "architecture", "start", "scale", "demodulate", "intake"),
-    *(f"training.{name}" for name in ("seed", "data", "loss", "ssdu", "batch_size")),
+    *(f"training.{name}" for name in ("seed", "data", "loss", "ssdu", "batch_size", "optimizer", "n_validation")),
 )
-"""What a run that goes on must not change: its next steps would not be those of an uninterrupted one."""
+"""What a run that goes on must not change: its next steps, and which are best, would not be as without interruption."""
 LAST, LAST_WEIGHTS = "last.pt", "last.safetensors"
 LOG, ABOUT, DATA, PICTURE = "log.csv", "run.json", "data.txt", "validation.png"
 PACKAGES = ("cinerecon", "torch", "numpy")
 ERROR_GAIN, ZOOM = 5, 3
+AGAIN = "begin again in another folder: --weights takes the weights that are here"
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,24 @@ class RunFolder:
 
     path: Path
 
-    def require(self, *, resume: bool) -> None:
+    def require(self, *, resume: bool, weights: Path | None = None) -> None:
         """Make sure that there is a run to resume, or that there is none yet.
 
         Raises
         ------
         FileError
-            If it is the other way round.
+            If it is the other way round, or what tells of the run is missing or damaged.
+        ConfigError
+            If a run is to go on with weights that are not its own.
         """
+        if resume and weights:
+            hint = "leave out one; fine-tune in another folder"
+            raise ConfigError("a run that goes on has weights of its own", where="--resume, --weights", hint=hint)
         if (self.path / LAST).exists() != resume:
             what = "there is nothing to resume" if resume else "there is a run already"
             raise FileError(what, where=str(self.path), hint="--resume, or another folder")
+        if resume:
+            self._read(RECIPE), self._read(DATA), self._read_about()
 
     def begin(self, recipe: Recipe, data: str, device: torch.device, weights: Path | None = None) -> None:
         """Write what the run is, and the weights it begins with, before its first step."""
@@ -80,8 +88,8 @@ class RunFolder:
             "command": sys.argv,
         }
         self._write_recipe(recipe)
-        self._write(DATA, data)
-        self._write(ABOUT, json.dumps(about, indent=2) + "\n")
+        write_text(self.path / DATA, data)
+        self._write_about(about)
 
     def go_on(self, recipe: Recipe, data: str, done: int) -> list[str]:
         """Note that the run goes on, and clear away what an interruption left unfinished.
@@ -96,30 +104,28 @@ class RunFolder:
         ConfigError
             If its data are not those that it began with, or a setting that must stay is another.
         """
-        changed = list(_differences(yaml.safe_load((self.path / RECIPE).read_text(encoding="utf-8")), _plain(recipe)))
+        changed = list(_differences(read_yaml(self.path / RECIPE), _plain(recipe)))
         rigid = [text for text in changed if text.startswith(RIGID)]
         if rigid:
             what = f"the run began with other settings: {rigid[0]}"
             hint = f"the recipe that it began with, {self.path / RECIPE}, or another folder"
             raise ConfigError(what, where=str(self.path), hint=hint)
-        began_with = (self.path / DATA).read_text(encoding="utf-8")
+        began_with = self._read(DATA)
         if began_with != data:
             changed = sorted(set(began_with.splitlines()) ^ set(data.splitlines()))[:1]
             what = f"the data are not those that the run began with: {changed[0] if changed else 'another order'}"
             raise ConfigError(what, where=str(self.path / DATA), hint="the same --data, or another folder")
-        for unfinished in self.path.glob(".partial-*"):
-            unfinished.unlink(missing_ok=True)
-        about = json.loads((self.path / ABOUT).read_text(encoding="utf-8"))
+        clear_partial(self.path)
+        about = self._read_about()
         resumed = {"at_step": done, "when": _now(), "git": _git_revision(), "command": sys.argv}
-        about.setdefault("resumed", []).append(resumed)
-        self._write(ABOUT, json.dumps(about, indent=2) + "\n")
+        self._write_about({**about, "resumed": [*about.get("resumed", ()), resumed]})
         self._write_recipe(recipe)
         return changed
 
     @property
     def source(self) -> str:
         """Of the weights that the run began with; empty if they were random."""
-        return str(json.loads((self.path / ABOUT).read_text(encoding="utf-8")).get("source", ""))
+        return str(self._read_about().get("source", ""))
 
     def save(self, state: State, recipe: Recipe, card: Card, n_shares: int) -> None:
         """Write the state, and the averaged weights with recipe and card; the best ones are kept apart."""
@@ -135,7 +141,7 @@ class RunFolder:
             torch.save({**state.dump(), "n_shares": n_shares}, temporary)
         self._write_log(state.log)
 
-    def load(self, state: State, n_shares: int) -> None:
+    def load(self, state: State, config: TrainConfig, n_shares: int) -> None:
         """Read the state back, and make the log end where it does.
 
         Raises
@@ -149,7 +155,7 @@ class RunFolder:
         where = str(self.path / LAST)
         try:
             saved = torch.load(self.path / LAST, map_location="cpu", weights_only=True)  # each part moves it home
-            state.restore(saved)
+            state.restore(saved, config)
         except (RuntimeError, ValueError, KeyError, TypeError, OSError, EOFError, UnpicklingError) as error:
             first = next(iter(str(error).splitlines()), "the file is empty")
             raise WeightsError(f"cannot resume: {first}", where=where, hint="the recipe the run began with") from None
@@ -165,23 +171,27 @@ class RunFolder:
         return picture
 
     def _write_log(self, steps: list[Step]) -> None:
-        names = [field.name for field in fields(Step)]
-        with (
-            moved_into_place(self.path / LOG) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow(["step", "loss", "validation_db", "learning_rate", "seconds"])
-            for step in steps:
-                values: dict[str, Any] = asdict(step)
-                writer.writerow([f"{values[name]:.6g}" if name != "number" else step.number for name in names])
+        rows = ([step.number, *(f"{value:.6g}" for value in astuple(step)[1:])] for step in steps)
+        write_csv(self.path / LOG, ["step", "loss", "validation_db", "learning_rate", "seconds"], rows)
 
     def _write_recipe(self, recipe: Recipe) -> None:
-        self._write(RECIPE, yaml.safe_dump(_plain(recipe), sort_keys=False))
+        write_text(self.path / RECIPE, yaml.safe_dump(_plain(recipe), sort_keys=False))
 
-    def _write(self, name: str, text: str) -> None:
-        with moved_into_place(self.path / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    def _write_about(self, about: Mapping[str, Any]) -> None:
+        write_text(self.path / ABOUT, json.dumps(about, indent=2) + "\n")
+
+    def _read_about(self) -> dict[str, Any]:
+        try:
+            about: dict[str, Any] = dict(json.loads(self._read(ABOUT)))
+        except (ValueError, TypeError) as error:
+            raise FileError(f"cannot resume: {error}", where=str(self.path / ABOUT), hint=AGAIN) from None
+        return about
+
+    def _read(self, name: str) -> str:
+        try:
+            return (self.path / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise FileError(f"cannot resume: {error}", where=str(self.path / name), hint=AGAIN) from None
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from cinerecon import networks
 from cinerecon.errors import ConfigError
 from cinerecon.methods.unrolled import WEIGHTS, Card, load_weights
 from cinerecon.workflows.dataset import Batch
-from cinerecon.workflows.train.board import Board
+from cinerecon.workflows.train.board import Board, require_tensorboard
 from cinerecon.workflows.train.card import hash_data, list_data
 from cinerecon.workflows.train.config import Recipe, TrainConfig
 from cinerecon.workflows.train.feed import Places, intake_of, open_feed, reconstruct, validate
@@ -64,10 +64,8 @@ def train(
         Weights to begin with, or the folder they are in, to fine-tune a network; None means random ones.
     resume
         Continue from the last state, exactly as if there had been no interruption.
-    device
-        ``auto``, ``cpu``, ``cuda``.
-    tensorboard
-        Write the log for TensorBoard, too.
+    device, tensorboard
+        ``auto``, ``cpu`` or ``cuda``; write the log for TensorBoard, too.
     max_seconds
         Stop, resumable, after this time.
     report, note, progress
@@ -80,12 +78,14 @@ def train(
     CineReconError
         If the loss or a gradient is not finite, or the loss diverges; the last checkpoint is kept.
     ConfigError
-        If there is no truth for a loss that needs one, or a run is resumed with other data.
+        If there is no truth for a loss that needs one, a run is resumed with other data or weights, or TensorBoard is
+        missing.
     WeightsError
         If the weights to begin with do not fit.
     """
     config, folder, deadline = recipe.training, RunFolder(run), time.monotonic() + max_seconds
-    folder.require(resume=resume)
+    folder.require(resume=resume, weights=weights)
+    require_tensorboard(wanted=tensorboard)
     intake = recipe.intake if scans else intake_of(recipe)
     recipe = recipe.model_copy(update={"card": Card(), "intake": intake})  # the recipe's card is that of other weights
     data = list_data(config.data, real, scans)
@@ -95,7 +95,7 @@ def train(
         team.wait()
         n_shares = team.size * config.n_batches
         if resume:
-            folder.load(state, n_shares)
+            folder.load(state, config, n_shares)
             team.wait()
             for change in folder.go_on(recipe, data, state.done) if team.leads else ():
                 note(f"changed  {change}")

@@ -14,7 +14,6 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cinerecon.data.case_index import list_cases
 from cinerecon.data.cine import CineData
 from cinerecon.errors import FileError
 from cinerecon.methods.base import Reconstructor
@@ -23,7 +22,7 @@ from cinerecon.physics.augment import cyclic_frames
 from cinerecon.physics.fourier import fft1c, ifft1c
 from cinerecon.physics.operators import Encoding
 from cinerecon.workflows.dataset import Batch, choose, one_thread, parse_crop
-from cinerecon.workflows.intake import IntakeConfig, open_cine
+from cinerecon.workflows.intake import IntakeConfig, find_cines, open_cine
 from cinerecon.workflows.train.config import TrainConfig
 from cinerecon.workflows.train.ssdu import hold_back, without
 
@@ -56,7 +55,7 @@ class Scans:
 
 
 def open_scans(paths: Sequence[Path], intake: IntakeConfig, scale: ScaleName) -> Scans:
-    """Find the slices of scans, and of the training cases of prepared folders.
+    """Find the slices of scans, of folders of scans, and of the training cases of prepared folders.
 
     Raises
     ------
@@ -65,7 +64,7 @@ def open_scans(paths: Sequence[Path], intake: IntakeConfig, scale: ScaleName) ->
     CineReconError
         If a file cannot be read.
     """
-    files = [file for path in paths for file in (list_cases(path, "train") if path.is_dir() else [path])]
+    files = [file for path in paths for file in (find_cines(path, "train") if path.is_dir() else [path])]
     slices = [(file, number) for file in files for number in range(open_cine(file, intake).n_slices)]
     if not slices:
         raise FileError("there is no scan to train on", where="--scan")

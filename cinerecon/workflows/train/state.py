@@ -93,10 +93,12 @@ class State:
         parts = {name: part.state_dict() for name, part in self.parts.items()}
         return {**parts, **plain, "log": [asdict(step) for step in self.log]}
 
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        """Take over what `dump` gave."""
+    def restore(self, saved: Mapping[str, Any], config: TrainConfig) -> None:
+        """Take over what `dump` gave; the optimiser keeps its moments, and goes on with the settings of now."""
         for name, part in self.parts.items():
             part.load_state_dict(saved[name])
+        for group in self.optimizer.param_groups:
+            group |= settings_of(config)
         self.done, self.losses = int(saved["done"]), []
         self.smooth, self.lowest = float(saved["smooth"]), float(saved["lowest"])
         self.log = [Step(**values) for values in saved["log"]]
@@ -106,8 +108,12 @@ def make_optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer
     """Adam or AdamW for all that is learned."""
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    rate, decay = config.learning_rate, config.weight_decay
-    return kind(learned, rate, betas=config.betas, eps=config.epsilon, weight_decay=decay)
+    return kind(learned, config.learning_rate, **settings_of(config))
+
+
+def settings_of(config: TrainConfig) -> dict[str, Any]:
+    """What an optimiser does besides following the schedule of the learning rate."""
+    return {"betas": config.betas, "eps": config.epsilon, "weight_decay": config.weight_decay}
 
 
 def descend(state: State, config: TrainConfig) -> None:

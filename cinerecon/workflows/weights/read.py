@@ -1,6 +1,5 @@
 """Find out what kind of checkpoint a path means, by what is in it, and read its variables."""
 
-import hashlib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.data.array_file import read_npz, read_pth
+from cinerecon.data.files import hash_file
 from cinerecon.data.tf_checkpoint import DATA_ENDING, INDEX_ENDING, is_table, read_tf_checkpoint
 from cinerecon.errors import FileError, UnsupportedError, WeightsError
 from cinerecon.methods.base import MODEL_ENDING
@@ -42,7 +42,7 @@ class Checkpoint:
     @property
     def sha256(self) -> str:
         """Checksum of the file that holds the numbers."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return hash_file(self.path)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -20,6 +20,9 @@ from cinerecon.data.store import open_case, read_case
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.workflows.prepare import SPLITS, parse_split, split_of, work
 
+NOBODY = 2**31 - 2
+"""A process that cannot be."""
+
 
 def cases(folder):
     return sorted(path for path in folder.glob("*/**/*.h5") if not path.name.startswith("."))
@@ -67,7 +70,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(archive, run, tmp_path, mon
         calls.append(path)
         if len(calls) == 3:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_name(f".partial-1-{path.name}").write_bytes(b"half")
+            path.with_name(f".partial-{NOBODY}-{path.name}").write_bytes(b"half")
             raise KeyboardInterrupt
         write(path, data, attributes)
 
@@ -210,6 +213,50 @@ def test_other_settings_need_another_folder_or_force(archive, run, tmp_path):
     report = run(archive, frames=2, force=True)
     assert report.n_new == 4
     assert {read_case(path).n_frames for path in cases(tmp_path / "data")} == {2}
+
+
+def test_force_makes_again_what_is_named_and_leaves_the_rest(archive, run, tmp_path):
+    run(archive)
+    before = {path: path.stat().st_mtime_ns for path in cases(tmp_path / "data")}
+    (tmp_path / "one").mkdir()
+    (archive / "anna").rename(tmp_path / "one" / "anna")
+    report = run(tmp_path / "one", force=True)
+    assert (report.n_new, len(read_index(tmp_path / "data"))) == (2, 4)
+    changed = {path.parent.name for path in before if path.stat().st_mtime_ns != before[path]}
+    assert changed == {"anna"}
+
+
+def test_force_removes_nothing_for_a_scan_that_cannot_be_read(archive, run, tmp_path):
+    run(archive)
+    expected, settings = contents(tmp_path / "data"), (tmp_path / "data/settings.yaml").read_bytes()
+    (tmp_path / "damaged.h5").write_bytes(b"no scan")
+    for changed in ({}, {"frames": 2}):
+        report = run(tmp_path / "damaged.h5", force=True, **changed)
+        assert (report.n_new, len(report.refused)) == (0, 1)
+        assert contents(tmp_path / "data") == expected
+        assert len(read_index(tmp_path / "data")) == 4
+        assert (tmp_path / "data/settings.yaml").read_bytes() == settings
+
+
+def test_what_another_run_is_writing_is_left_alone(archive, run, tmp_path):
+    (tmp_path / "data/train/bert").mkdir(parents=True)
+    theirs, old = (tmp_path / "data/train/bert" / f".partial-{os.getppid()}-{name}.h5" for name in ("theirs", "old"))
+    for path in (theirs, old):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    run(archive)
+    assert theirs.exists()
+    assert not old.exists()
+
+
+def test_a_name_that_cannot_be_written_down_is_refused(archive, run, tmp_path):
+    try:
+        (archive / "anna").rename(archive / os.fsdecode(b"m\xfcller"))
+    except OSError:
+        pytest.skip("this file system knows no such names")
+    report = run(archive)
+    assert (report.n_new, [refusal.what for refusal in report.refused]) == (2, ["the name of the file is not UTF-8"])
+    assert "m\\udcfcller" in (tmp_path / "data/refused.csv").read_text(encoding="utf-8")
 
 
 def test_one_split_may_take_all_and_who_is_in_another_stays(archive, run, tmp_path):

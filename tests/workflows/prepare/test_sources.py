@@ -1,6 +1,7 @@
 """Which files of an archive are taken, what they are called, and who was scanned."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import nibabel
@@ -13,6 +14,7 @@ from raw_scan import small_scan
 from cinerecon.data.case_index import read_index
 from cinerecon.data.dicom import write_dicom
 from cinerecon.data.image import CineImage
+from cinerecon.data.mrd_images import write_mrd_images
 from cinerecon.data.nifti import write_nifti
 from cinerecon.data.store import read_case
 from cinerecon.errors import ConfigError
@@ -230,3 +232,23 @@ def test_a_nifti_that_is_damaged_stops_nobody(run, archive, cine):
     report = run(archive)
     assert report.n_new == 4
     assert sorted(refusal.path.name for refusal in report.refused) == ["volume.nii", "x.nii.gz"]
+
+
+def test_the_folder_of_the_cases_is_no_source(run, tmp_path, monkeypatch):
+    (tmp_path / "scans").mkdir()
+    small_scan().write(tmp_path / "scans" / "a.h5")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        report = run(tmp_path / "scans", to=Path("scans/out"))
+        assert [row.source for row in report.rows] == [str(tmp_path / "scans" / "a.h5")]
+    with pytest.raises(ConfigError, match="would lie among the files that they are made from"):
+        run(tmp_path / "scans", to=Path("scans"))
+
+
+def test_images_beside_their_scan_are_passed_over(run, tmp_path, cine):
+    (tmp_path / "scans").mkdir()
+    small_scan().write(tmp_path / "scans" / "a.hdf5")
+    write_mrd_images(tmp_path / "scans" / "a.zerofilled.h5", [cine])
+    report = run(tmp_path / "scans")
+    assert (report.n_new, report.refused) == (1, ())
+    assert report.passed == {"files of images, which a reconstruction wrote": 1}

@@ -75,6 +75,7 @@ def test_tensorboard_is_optional(folder, cases, make_recipe, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ConfigError, match="TensorBoard is not installed") as error:
         train(make_recipe("n_steps=1"), folder / "board", cases=cases, tensorboard=True)
+    assert not (folder / "board").exists()
     assert "cinerecon[tensorboard]" in error.value.hint
 
 

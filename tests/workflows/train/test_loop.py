@@ -156,6 +156,8 @@ def test_a_run_goes_on_with_its_own_data_network_and_share(whole, cases, make_re
     for setting, message in {
         "data.sources.phantom.n_cases=3": "began with other settings: training.data.sources.phantom.n_cases: 2, now 3",
         "seed=9": "training.seed: 0, now 9",
+        "n_validation=3": "training.n_validation: 2, now 3",
+        "optimizer=adamw": "training.optimizer: adam, now adamw",
         "n_batches=2": "a step of this run is 1 batches, now it would be 2",
     }.items():
         with pytest.raises(ConfigError, match=message):
@@ -181,6 +183,23 @@ def test_a_damaged_state_is_said(folder, cases, make_recipe):
         (run / "last.pt").write_bytes(content)
         with pytest.raises(WeightsError, match="cannot resume"):
             train(make_recipe("n_steps=2"), run, cases=cases, resume=True)
+
+
+def test_a_run_whose_papers_are_lost_or_damaged_is_said(folder, cases, make_recipe):
+    run = folder / "papers"
+    train(make_recipe("n_steps=1"), run, cases=cases)
+    for name, content in (("run.json", b'{"seed": 0'), ("data.txt", b"\xff"), ("model.yaml", None)):
+        (run / name).unlink() if content is None else (run / name).write_bytes(content)
+        with pytest.raises(FileError, match="cannot resume") as error:
+            train(make_recipe("n_steps=2"), run, cases=cases, resume=True)
+        assert error.value.where == str(run / name)
+        if content is not None:
+            (run / name).write_bytes(b"{}")
+
+
+def test_a_run_that_goes_on_takes_no_other_weights(whole, cases, make_recipe):
+    with pytest.raises(ConfigError, match="has weights of its own"):
+        train(make_recipe(), whole[0], cases=cases, resume=True, weights=whole[0])
 
 
 def test_fine_tuning_is_told_in_the_card_after_an_interruption_too(whole, folder, cases, make_recipe):
@@ -209,6 +228,9 @@ def test_a_wrong_key_of_the_recipe_names_the_nearest(make_recipe):
     with pytest.raises(ConfigError, match="learning_rat") as error:
         make_recipe("learning_rat=1")
     assert "learning_rate" in error.value.hint
+    with pytest.raises(ConfigError, match=r"unknown setting 'training\.data\.sources\.phantom\.n_case'") as error:
+        make_recipe("data.sources.phantom.n_case=1")
+    assert error.value.hint.startswith("did you mean 'n_cases'? known: weight, matrix")
 
 
 def test_models_may_share_a_file_of_training(tmp_path, make_recipe):

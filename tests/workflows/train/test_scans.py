@@ -38,6 +38,12 @@ def make_batches(make_recipe, scan):
 
 def test_all_slices_are_found(make_batches, scan):
     assert make_batches().scans.slices == ((scan, 0), (scan, 1))
+
+
+def test_a_folder_of_scans_is_taken_as_its_scans(make_recipe, scan):
+    assert open_scans([scan.parent], IntakeConfig(), "brightness") == open_scans([scan], IntakeConfig(), "brightness")
+    (line,) = list_data(make_recipe().training.data, scans=[scan.parent]).splitlines()
+    assert line.startswith(f"scan {scan.parent.name}/under.h5 ")
     with pytest.raises(FileError, match="no scan"):
         open_scans([], IntakeConfig(), "brightness")
 

@@ -114,7 +114,7 @@ def test_a_state_comes_back_as_it_was(make_recipe, make_state):
     state, other = make_state(config), make_state(config)
     descend(state, config)
     watch(state, 0.5, config)
-    other.restore(copy.deepcopy(state.dump()))
+    other.restore(copy.deepcopy(state.dump()), config)
     for one in (state, other):
         for parameter in one.net.parameters():
             parameter.grad = torch.full_like(parameter, 0.3)
@@ -140,3 +140,12 @@ def test_a_bad_start_is_no_divergence(make_recipe, make_state):
         for step in range(40, 60):
             state.done = step
             watch(state, 60.0, config)
+def test_a_state_goes_on_with_the_settings_of_now(make_recipe, make_state):
+    state = make_state(make_recipe().training)
+    descend(state, make_recipe().training)
+    config = make_recipe("weight_decay=0.1", "betas=[0.8, 0.9]", "epsilon=1e-7").training
+    other = make_state(config)
+    other.restore(copy.deepcopy(state.dump()), config)
+    (group,) = other.optimizer.param_groups
+    assert (group["weight_decay"], group["betas"], group["eps"]) == (0.1, (0.8, 0.9), 1e-7)
+    assert float(other.optimizer.state[other.net.weight]["step"]) == 1
