@@ -1,16 +1,12 @@
 """Judge methods alike: the same scans, the same undersampling, the same coil maps, the same measures."""
 
 import hashlib
-import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-
-import torch
 
 from cinerecon.data.case_index import INDEX, hash_file, list_cases
 from cinerecon.data.cmrxrecon import is_kspace_name
@@ -28,7 +24,7 @@ from cinerecon.workflows.evaluate.judge import (
 )
 from cinerecon.workflows.evaluate.score import Score, append_scores, read_scores
 from cinerecon.workflows.intake import open_cine
-from cinerecon.workflows.machine import free_memory_mb, pick_device, process_memory_mb
+from cinerecon.workflows.machine import free_memory_mb, in_processes, n_cores, pick_device, process_memory_mb
 
 SCAN_ENDINGS = (".h5", ".mrd")
 RESERVE = 1.5
@@ -183,13 +179,8 @@ def _judge(jobs: list[Job], plan: Plan, methods: Mapping[str, Reconstructor], wo
         for job in jobs:
             yield from judge_slice(job, plan, methods)
         return
-    threads = max(1, _n_cores() // workers)
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _Worker.start, (plan, threads))
-    try:
-        for done in as_completed([pool.submit(_Worker.judge, job) for job in jobs]):
-            yield from done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for scores in in_processes(_Worker.judge, jobs, workers, partial(_Worker.start, plan), option="--workers"):
+        yield from scores
 
 
 class _Worker:
@@ -199,8 +190,7 @@ class _Worker:
     methods: Mapping[str, Reconstructor]
 
     @classmethod
-    def start(cls, plan: Plan, threads: int) -> None:
-        torch.set_num_threads(threads)
+    def start(cls, plan: Plan) -> None:
         cls.plan, cls.methods = plan, plan.load_methods()
 
     @classmethod
@@ -213,11 +203,7 @@ def _affordable(plan: Plan, reconstruction_mb: float) -> int:
     if plan.device != "cpu":
         return 1
     each = RESERVE * (process_memory_mb() + reconstruction_mb)
-    return int(min(_n_cores(), max(1.0, free_memory_mb() // each))) if each > 0 else 1
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(min(n_cores(), max(1.0, free_memory_mb() // each))) if each > 0 else 1
 
 
 def _hash(*parts: str) -> str:

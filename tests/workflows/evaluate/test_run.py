@@ -115,7 +115,7 @@ def test_other_processes_give_the_same(full_scan, tmp_path):
 
 def test_memory_bounds_the_processes(monkeypatch):
     plan = module.Plan(("zerofilled",), ("gaussian:2",))
-    monkeypatch.setattr(module, "_n_cores", lambda: 64)
+    monkeypatch.setattr(module, "n_cores", lambda: 64)
     monkeypatch.setattr(module, "process_memory_mb", lambda: 500.0)
     monkeypatch.setattr(module, "free_memory_mb", lambda: 9000.0)
     assert module._affordable(plan, 1000.0) == 4
