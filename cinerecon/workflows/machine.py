@@ -8,10 +8,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -147,12 +148,16 @@ def in_processes(
     context = multiprocessing.get_context("spawn")
     threads = max(1, n_cores() // n_processes)
     pool = ProcessPoolExecutor(n_processes, context, initializer=_begin_work, initargs=(threads, begin))
-    waiting = set()
+    ahead, waiting = iter(tasks), set[Future[Result]]()
     try:
-        waiting = {pool.submit(function, task) for task in tasks}
-        for future in as_completed(waiting.copy()):
-            waiting.remove(future)
-            yield future.result()
+        waiting |= {pool.submit(function, task) for task in islice(ahead, n_processes)}
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                result = future.result()
+                # one at a time: what the pool has been given it cannot be stopped from doing
+                waiting |= {pool.submit(function, task) for task in islice(ahead, 1)}
+                waiting.remove(future)
+                yield result
     except BrokenProcessPool:
         what = "a process died, most often for lack of memory; what is finished is kept"
         raise DataError(what, hint=f"run it again with {option} 1") from None

@@ -142,7 +142,9 @@ def write_summary(
         "profiles": profiles,
         "interval": {"level": LEVEL},
         "n_failed": len(failures),
-        "notes": list(dict.fromkeys(note for table in tables_of(scores, baseline) for note in table.notes)),
+        "notes": list(
+            dict.fromkeys(note for table in tables_of(scores, baseline, failures=failures) for note in table.notes)
+        ),
         "results": [_plain(asdict(summary)) for summary in summarise(scores, baseline)],
     }
     return write_text(folder / SUMMARY, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
