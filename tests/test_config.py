@@ -1,8 +1,11 @@
-"""Settings as texts: nested ones, and those that are mistyped."""
+"""Settings as texts: nested ones, and those that are mistyped, named with the nearest."""
+
+from typing import Literal
 
 import pytest
+from pydantic import Field
 
-from cinerecon.config import read_yaml
+from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError
 from cinerecon.methods.lps import LpsConfig
 from cinerecon.methods.unrolled import ModelConfig
@@ -45,15 +48,6 @@ def test_a_recipe_that_is_no_text_is_told(tmp_path):
     path.write_bytes("größe: 1".encode("latin-1"))
     with pytest.raises(ConfigError, match="cannot read"):
         read_yaml(path)
-"""A wrong setting is named as it was written, with the nearest of those that stand in its place."""
-
-from typing import Literal
-
-import pytest
-from pydantic import Field
-
-from cinerecon.config import Config
-from cinerecon.errors import ConfigError
 
 
 class Disc(Config):

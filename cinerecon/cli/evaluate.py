@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cinerecon.workflows.evaluate import Score, Table
+    from cinerecon.workflows.evaluate import Failure, Score, Table
 
 
 def evaluate(
@@ -40,9 +40,12 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     setting: Annotated[list[str] | None, typer.Option("--set", help="Setting for every method, key=value.")] = None,
     recon: Annotated[
-        list[Path] | None, typer.Option(help="Images instead of scans: .npz, .npy, ISMRMRD images; may be repeated.")
+        list[Path] | None,
+        typer.Option(help="Images instead of scans: .npz, .npy, ISMRMRD, NIfTI, DICOM; may be repeated."),
     ] = None,
-    reference: Annotated[Path | None, typer.Option(help="The truth that --recon is compared with.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="The truth that --recon is compared with: images, or the scan that carries it.")
+    ] = None,
 ) -> None:
     """Undersample full scans, reconstruct them with each method, and compare with the truth.
 
@@ -55,21 +58,33 @@ def evaluate(
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     n_pictures = pictures if output else 0
 
-    def report(score: "Score") -> None:
-        case = f"{score.scan} slice {score.slice}, {score.n_coils} coils, {score.sampling}, {score.method}"
-        console.print(f"{case}: PSNR {score.psnr:.2f} dB, SSIM {score.ssim:.4f}, {score.seconds:.1f} s")
+    def report(outcome: "Score | Failure") -> None:
+        if isinstance(outcome, workflow.Failure):
+            console.print(f"failed   {outcome.case}, {outcome.sampling}, {outcome.method}: {outcome.what}")
+            return
+        case = f"{outcome.scan} slice {outcome.slice}, {outcome.n_coils} coils, {outcome.sampling}, {outcome.method}"
+        console.print(f"{case}: PSNR {outcome.psnr:.2f} dB, SSIM {outcome.ssim:.4f}, {outcome.seconds:.1f} s")
+
+    def tell_kept(number: int) -> None:
+        if number:
+            console.print(f"kept     {number} scores of an earlier run of this folder")
 
     layouts = [workflow.find_paper_table(name) for name in table or ()]
+    failures: list[workflow.Failure] = []
+    named: tuple[str, ...] = ()
     if recon or reference:
-        paths, truth = workflow.require_files(recon or [], reference, [*(scans or []), *(model or [])])
+        given = {"--model": model, "--undersample": undersample, "--table": table, "--set": setting, "--seed": seed}
+        given |= {"--device": device != "auto", "--workers": workers != 1}
+        others = [*map(str, scans or ()), *(name for name, is_given in given.items() if is_given)]
+        paths, truth = workflow.require_files(recon or [], reference, others)
         scores = workflow.compare_files(
             paths, truth, profile=profile or workflow.DEFAULT_PROFILE, output=output, pictures=n_pictures
         )
     else:
         request = workflow.complete_request(model or [], undersample or [], profile, layouts, baseline)
         for name in request.left_out:
-            console.print(f"left out  {name}: no weights yet")
-        scores = workflow.evaluate(
+            console.print(f"left out  {name}: {workflow.why_left_out(name)}")
+        found = workflow.evaluate(
             scans or [],
             request.models,
             request.patterns,
@@ -81,17 +96,38 @@ def evaluate(
             output=output,
             pictures=n_pictures,
             report=report,
+            kept=tell_kept,
         )
-    extra = [laid_out for layout in layouts for laid_out in workflow.lay_out(layout, scores)]
-    shown = extra or workflow.tables_of(scores, baseline, workflow.BRIEF)
-    for number, each in enumerate(shown):
-        _print_table(each, is_last=number == len(shown) - 1)
+        scores, failures, named = found.scores, found.failures, request.named
+    extra = [laid_out for layout in layouts for laid_out in workflow.lay_out(layout, scores, named)]
+    rest = workflow.left_over(layouts, scores, named)
+    _print_tables([*extra, *workflow.tables_of(rest, baseline, workflow.BRIEF, failures)])
+    if failures:
+        _print_tables([workflow.tell_failures(failures, len(scores))])
     if output:
-        for path in workflow.write_results(scores, output, baseline=baseline, extra_tables=extra):
+        results = workflow.write_results(scores, output, baseline=baseline, extra_tables=extra, failures=failures)
+        for path in results:
             print(f"wrote    {path}")
+    if failures:
+        raise typer.Exit(2)
 
 
-def _print_table(table: "Table", *, is_last: bool) -> None:
+def _print_tables(tables: "list[Table]") -> None:
+    """Each with what is to be said of it alone; last what is to be said of all."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    shared = [note for note in tables[0].notes if all(note in table.notes for table in tables)] if tables else []
+    for table in tables:
+        _print_table(table)
+        for note in table.notes:
+            if note not in shared:
+                _print_note(console, note)
+    for note in shared:
+        _print_note(console, note)
+
+
+def _print_table(table: "Table") -> None:
     """On a terminal as wide as that is; into a file or pipe as wide as the table needs."""
     from rich import box
     from rich.console import Console
@@ -103,13 +139,11 @@ def _print_table(table: "Table", *, is_last: bool) -> None:
         console = Console(highlight=False, markup=False, width=400)
     shown = RichTable(title=Text(table.caption), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(table.columns):
-        shown.add_column(Text(column), justify="right" if index else "left", overflow="fold")
+        shown.add_column(Text(column), justify="right" if index and not table.is_text else "left", overflow="fold")
     for row in table.rows:
         styles = ["bright_black" if cell.is_foreign else "bold" if cell.is_best else "" for cell in row]
         shown.add_row(*(Text(cell.text, style) for cell, style in zip(row, styles, strict=True)))
     console.print(shown)
-    for note in table.notes if is_last else ():
-        _print_note(console, note)
 
 
 def _print_note(console: "Console", note: str) -> None:

@@ -2,10 +2,11 @@
 
 from cinerecon.metrics.heart import Heart, find_heart
 from cinerecon.metrics.measures import compare, compare_frames, hfen, mse, nmse, psnr, ssim
-from cinerecon.metrics.profiles import PROFILES, Profile, find_profile, measure
+from cinerecon.metrics.profiles import DEFAULT_PROFILE, PROFILES, Profile, find_profile, measure
 from cinerecon.metrics.temporal import area_agreement, temporal_sharpness, xt_ssim
 
 __all__ = [
+    "DEFAULT_PROFILE",
     "PROFILES",
     "Heart",
     "Profile",

@@ -14,15 +14,22 @@ from cinerecon.config import nearest_name
 from cinerecon.errors import ConfigError
 from cinerecon.metrics.measures import GAUSSIAN, UNIFORM, Window, mse, nmse, psnr, ssim
 
-Scale = Literal[
-    "none",
-    "maximum of the truth",
-    "maximum of the truth, of k-space where there are several coils",
-    "own maximum",
-    "own mean and deviation",
-    "own 99.5th percentile",
-]
-DataRange = Literal["maximum of the truth in the series", "maximum of the truth in the frame", "1"]
+DEFAULT_PROFILE = "cine"
+
+Scale = Literal["none", "truth", "truth-or-kspace", "own-maximum", "own-deviation", "own-percentile"]
+DataRange = Literal["truth", "one"]
+
+SCALES: dict[Scale, str] = {
+    "none": "none",
+    "truth": "maximum of the truth",
+    "truth-or-kspace": "maximum of the truth, of k-space where there are several coils",
+    "own-maximum": "own maximum",
+    "own-deviation": "own mean and deviation",
+    "own-percentile": "own 99.5th percentile",
+}
+"""What each does, in words."""
+OWN: tuple[Scale, ...] = ("own-maximum", "own-deviation", "own-percentile")
+"""Those by which each frame of image and truth has a scale of its own."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class Profile:
         What image and truth are divided by before they are compared. ``own``: each by its own, frame by frame, which a
         single hot pixel decides; the truth alone cannot be cheated with.
     data_range
-        The peak of PSNR and the range of SSIM.
+        The peak of PSNR and the range of SSIM: 1, or the maximum of the truth, of the frame or the series as PSNR is.
     window
         Of SSIM.
     is_complex
@@ -54,12 +61,14 @@ class Profile:
         Share of (y, x) in the central crop.
     fixed_range_too
         ``ssim_fixed`` is the same SSIM under a data range of 1, whatever the truth's maximum.
+    remark
+        What else differs from whose convention it is.
     """
 
     name: str
     source: str
     scale: Scale = "none"
-    data_range: DataRange = "maximum of the truth in the series"
+    data_range: DataRange = "truth"
     window: Window = GAUSSIAN
     is_complex: bool = False
     is_halved: bool = False
@@ -67,6 +76,26 @@ class Profile:
     n_frames: int | None = None
     kept: tuple[float, float] = (1.0, 1.0)
     fixed_range_too: bool = False
+    remark: str = ""
+
+    @property
+    def scale_in_words(self) -> str:
+        """The scale in words."""
+        return SCALES[self.scale]
+
+    @property
+    def sees_scale(self) -> bool:
+        """Whether an image that is brighter than the truth as a whole is measured as wrong."""
+        return self.scale not in OWN
+
+    @property
+    def data_range_in_words(self) -> str:
+        """The data range in words."""
+        return "1" if self.data_range == "one" else f"maximum of the truth in the {self._measured}"
+
+    @property
+    def _measured(self) -> str:
+        return "frame" if self.by_frame else "series"
 
     @property
     def crop(self) -> str:
@@ -84,25 +113,27 @@ class Profile:
         kind = "uniform" if self.window.sigma is None else "Gaussian"
         parts = (
             f"profile {self.name} ({self.source}): {values}",
-            f"scale: {self.scale}",
-            f"data range: {self.data_range}",
+            f"scale: {self.scale_in_words}",
+            f"data range: {self.data_range_in_words}",
             f"crop: {self.crop}",
             f"SSIM window {kind} {self.window.size}x{self.window.size}",
             f"PSNR of {'frames, averaged' if self.by_frame else 'the whole series'}",
             *(["MSE halved: mean over real and imaginary parts"] if self.is_halved else []),
+            *([self.remark] if self.remark else []),
         )
         return "; ".join(parts)
 
 
+EVERY_SLICE = "every slice counts, in the ranking the two central ones alone"
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("cine", "ours", scale="maximum of the truth"),
-        Profile("paper-slr", "SLR-Net, Ke et al. 2021", scale="maximum of the truth", is_complex=True),
+        Profile("cine", "ours", scale="truth"),
+        Profile("paper-slr", "SLR-Net, Ke et al. 2021", scale="truth", is_complex=True),
         Profile(
             "paper-pass",
             "JotlasNet and PASSNet programs; ssim_fixed is what they print",
-            scale="maximum of the truth, of k-space where there are several coils",
+            scale="truth-or-kspace",
             is_complex=True,
             is_halved=True,
             fixed_range_too=True,
@@ -111,32 +142,33 @@ PROFILES = {
         Profile(
             "cmrxrecon23",
             "CMRxRecon 2023 ranking",
-            scale="own maximum",
-            data_range="1",
+            scale="own-maximum",
+            data_range="one",
             window=UNIFORM,
             by_frame=True,
             n_frames=3,
             kept=(1 / 2, 2 / 3),
+            remark=EVERY_SLICE,
         ),
         Profile(
             "cmrxrecon24",
             "CMRxRecon 2024 ranking",
-            scale="own mean and deviation",
-            data_range="maximum of the truth in the frame",
+            scale="own-deviation",
             window=UNIFORM,
             by_frame=True,
             n_frames=3,
             kept=(1 / 2, 2 / 3),
+            remark=EVERY_SLICE,
         ),
         Profile(
             "cmrxrecon25",
             "CMRxRecon 2025 ranking",
-            scale="own 99.5th percentile",
-            data_range="maximum of the truth in the frame",
+            scale="own-percentile",
             window=UNIFORM,
             by_frame=True,
             n_frames=3,
             kept=(1 / 2, 2 / 3),
+            remark=EVERY_SLICE,
         ),
     )
 }
@@ -180,11 +212,11 @@ def measure(
     image, reference = (_crop(x, profile) for x in (image, reference))
     if not (profile.is_complex and n_coils == 1):
         image, reference = image.abs(), reference.abs()
-    if profile.scale.startswith("own"):
+    if not profile.sees_scale:
         image, reference = (torch.stack([_own_scale(frame, profile.scale) for frame in x]) for x in (image, reference))
     elif profile.scale != "none":
         peak = reference.abs().max()
-        if n_coils > 1 and "k-space" in profile.scale:
+        if n_coils > 1 and profile.scale == "truth-or-kspace":
             peak = torch.tensor(kspace_peak or 1.0)
         peak = peak.clamp(min=torch.finfo(peak.dtype).tiny)
         image, reference = image / peak, reference / peak
@@ -216,15 +248,15 @@ def _crop(image: Tensor, profile: Profile) -> Tensor:
 
 def _own_scale(frame: Tensor, scale: Scale) -> Tensor:
     values = frame.abs().double()
-    if scale == "own mean and deviation":
+    if scale == "own-deviation":
         values, divisor = values - values.mean(), values.std(correction=0)
     else:
-        divisor = values.max() if scale == "own maximum" else torch.quantile(values.flatten(), 0.995)
+        divisor = values.max() if scale == "own-maximum" else torch.quantile(values.flatten(), 0.995)
     return values / divisor.clamp(min=torch.finfo(divisor.dtype).tiny)  # a black frame stays black
 
 
 def _data_range(profile: Profile, reference: Tensor) -> float:
-    if profile.data_range == "1":
+    if profile.data_range == "one":
         return 1.0
     # signed where the deviation is the scale; the maximum of what is complex is that of its magnitude
     return float(reference.abs().max() if reference.is_complex() else reference.max())

@@ -1,18 +1,28 @@
-"""The machine a workflow runs on: its device, and the memory this process takes."""
+"""The machine a workflow runs on: its device, its cores and processes, and the memory this process takes."""
 
 import math
+import multiprocessing
+import os
 import resource
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
-from cinerecon.errors import ConfigError
+from cinerecon.errors import ConfigError, DataError
 from cinerecon.memory import return_freed_memory
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 def pick_device(name: str = "auto") -> str:
@@ -91,3 +101,87 @@ def _read_kilobytes(path: Path, name: str, otherwise: float) -> float:
             if line.startswith(f"{name}:"):
                 return float(line.split()[1]) / 2**10
     return otherwise
+
+
+def n_cores() -> int:
+    """Cores this process may use: in a container, or under a batch system, fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_processes(
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    n_processes: int,
+    begin: Callable[[], None] | None = None,
+    *,
+    option: str = "--jobs",
+) -> Iterator[Result]:
+    """Results as they come, from processes that share the cores, or from this one where one is enough.
+
+    After an error the rest is not begun. An interruption lets what is under way come to its end and gives it out
+    before it is raised; a second one does not wait.
+
+    Parameters
+    ----------
+    function
+        Called with each task; like tasks and results it must be picklable.
+    tasks
+        In the order they are begun.
+    n_processes
+        At the same time.
+    begin
+        Called first in each process.
+    option
+        What a user chooses their number by.
+
+    Raises
+    ------
+    DataError
+        If a process dies.
+    """
+    n_processes = min(n_processes, len(tasks))
+    if n_processes <= 1:
+        if tasks and begin:
+            begin()
+        yield from map(function, tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, n_cores() // n_processes)
+    pool = ProcessPoolExecutor(n_processes, context, initializer=_begin_work, initargs=(threads, begin))
+    ahead, waiting = iter(tasks), set[Future[Result]]()
+    try:
+        waiting |= {pool.submit(function, task) for task in islice(ahead, n_processes)}
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                result = future.result()
+                # one at a time: what the pool has been given it cannot be stopped from doing
+                waiting |= {pool.submit(function, task) for task in islice(ahead, 1)}
+                waiting.remove(future)
+                yield result
+    except BrokenProcessPool:
+        what = "a process died, most often for lack of memory; what is finished is kept"
+        raise DataError(what, hint=f"run it again with {option} 1") from None
+    except KeyboardInterrupt:
+        _await_end(pool)
+        yield from (future.result() for future in waiting if not future.cancelled() and not future.exception())
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_work(threads: int, begin: Callable[[], None] | None) -> None:
+    """A process shares the cores with the others, and leaves interruptions to the one that started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    if begin:
+        begin()
+
+
+def _await_end(pool: ProcessPoolExecutor) -> None:
+    """Wait for what is under way, unless there is a second interruption."""
+    try:
+        pool.shutdown(cancel_futures=True)
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise

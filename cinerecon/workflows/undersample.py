@@ -25,9 +25,19 @@ def parse_sampling(text: str) -> Sampling:
     return MaskFile.parse(text) or parse_mask(text)
 
 
-def seed_of(data: CineData, seed: int) -> int:
-    """The seed of a slice's own pattern, by the name of its scan and its number, so that no two share it."""
-    text = f"{seed} {Path(data.meta.source).stem} {data.meta.slice}"
+def seed_of(data: CineData, seed: int, scan: str = "") -> int:
+    """The seed of a slice's own pattern, by the name of its scan and its number.
+
+    Parameters
+    ----------
+    data
+        The slice.
+    seed
+        Of all patterns.
+    scan
+        Name that no other scan of the comparison bears, lest two share a pattern; empty: that of its file.
+    """
+    text = f"{seed} {scan or Path(data.meta.source).stem} {data.meta.slice}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
 
 

@@ -69,3 +69,32 @@ def test_what_is_missing_is_said(monkeypatch, capsys, scan):
     assert "unknown table 'slr-9'" in capsys.readouterr().err
     assert call(monkeypatch, scan, "-m", "zerofilled", "--undersample", "gaussian:4", "--baseline", "ktslr") == 2
     assert "none of the methods" in capsys.readouterr().err
+
+
+def test_what_failed_is_told_and_the_rest_is_shown(monkeypatch, capsys, scan, tmp_path):
+    damaged = tmp_path / "damaged.h5"
+    damaged.write_bytes(scan.read_bytes()[:4000])
+    options = ["-m", "zerofilled", "--undersample", "gaussian:4", "-o", tmp_path / "out", "--pictures", 0]
+    assert call(monkeypatch, scan, damaged, *options) == 2
+    printed = capsys.readouterr()
+    assert "failed   damaged, gaussian:4, zerofilled" in printed.err
+    assert "gaussian:4 (net acceleration 4.0), 3 coils, 1 slice" in printed.out
+    assert "failed: 1 of 2 reconstructions" in printed.out
+    assert f"wrote    {tmp_path / 'out/failures.csv'}" in printed.out
+    assert call(monkeypatch, scan, *options) == 0
+    assert "kept     1 scores of an earlier run" in capsys.readouterr().err
+
+
+def test_results_that_no_layout_holds_are_printed(monkeypatch, capsys, scan):
+    assert call(monkeypatch, scan, "--table", "slr-4", "-m", "zerofilled", "--undersample", "gaussian:4") == 0
+    printed = capsys.readouterr().out
+    assert "slr-4. Table IV" in printed
+    assert "gaussian:4 (net acceleration 4.0), 3 coils, 1 slice" in printed
+
+
+@pytest.mark.parametrize(
+    "option", [("--table", "slr-1"), ("--undersample", "gaussian:4"), ("--seed", 3), ("-m", "ktslr")]
+)
+def test_options_of_scans_do_not_go_with_images(monkeypatch, capsys, scan, option):
+    assert call(monkeypatch, "--recon", scan, "--reference", scan, *option) == 2
+    assert "without scans, methods and their options" in capsys.readouterr().err

@@ -87,9 +87,14 @@ def test_no_profile_sees_the_units_of_the_data(pair, name):
 @pytest.mark.parametrize("name", PROFILES)
 def test_every_profile_states_data_range_and_crop(name):
     text = PROFILES[name].description
-    assert f"data range: {PROFILES[name].data_range}" in text
+    assert f"data range: {PROFILES[name].data_range_in_words}" in text
     assert f"crop: {PROFILES[name].crop}" in text
     assert PROFILES[name].window.size in (7, 11)
+
+
+def test_a_ranking_of_other_slices_is_told():
+    assert "the two central ones" in PROFILES["cmrxrecon24"].description
+    assert "central ones" not in PROFILES["cine"].description
 
 
 def test_an_unknown_profile_is_named():

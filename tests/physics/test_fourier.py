@@ -43,6 +43,8 @@ def test_what_is_kept_of_an_inference_serves_a_gradient_later():
     signal = complex_randn(37).requires_grad_()
     fft1c(signal, -1).abs().sum().backward()
     assert torch.isfinite(torch.view_as_real(signal.grad)).all()
+
+
 @pytest.mark.parametrize("n", [8, 9])
 def test_mirror_is_its_own_inverse(n):
     indices = mirror(n)

@@ -52,7 +52,7 @@ class MagnitudeImages:
         DataError
             If pixels are negative, not finite, or all zero.
         """
-        values, meta = self._read(number)
+        values, meta = self.read_pixels(number)
         where = f"{self.path}, slice {number}"
         if not np.isfinite(values).all():
             raise DataError("pixels are not finite", where=where)
@@ -62,6 +62,16 @@ class MagnitudeImages:
         if float(values.min()) < -0.01 * largest:
             raise DataError("pixels are negative: these are no magnitudes", where=where)
         return np.clip(values / largest, 0, None).astype(np.float32), meta
+
+    def read_pixels(self, number: int) -> tuple[NDArray[Any], CineMeta]:
+        """Read one slice: ``(frames, y, x)`` in the units of the file, and its place and times.
+
+        Raises
+        ------
+        FileError
+            If the file is damaged.
+        """
+        return self._read(number)
 
 
 def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[int, int]) -> tuple[Magnitude, CineMeta]:

@@ -1,10 +1,12 @@
 """Compare methods on the same scans: scores, statistics, tables, figures and a report."""
 
+from cinerecon.metrics import DEFAULT_PROFILE
+from cinerecon.workflows.evaluate.failures import Failure, tell_failures
 from cinerecon.workflows.evaluate.files import compare_files
-from cinerecon.workflows.evaluate.papers import PAPER_TABLES, find_paper_table, lay_out
-from cinerecon.workflows.evaluate.request import DEFAULT_PROFILE, Request, complete_request, require_files
-from cinerecon.workflows.evaluate.results import BRIEF, tables_of, write_results, write_scores
-from cinerecon.workflows.evaluate.run import evaluate, list_scans
+from cinerecon.workflows.evaluate.papers import PAPER_TABLES, find_paper_table, lay_out, left_over
+from cinerecon.workflows.evaluate.request import Request, complete_request, require_files, why_left_out
+from cinerecon.workflows.evaluate.results import BRIEF, tables_of, write_results
+from cinerecon.workflows.evaluate.run import Evaluation, evaluate, list_scans
 from cinerecon.workflows.evaluate.score import Score, read_scores
 from cinerecon.workflows.evaluate.summary import MEASURES, Summary, summarise
 from cinerecon.workflows.evaluate.tables import Cell, Table
@@ -15,6 +17,8 @@ __all__ = [
     "MEASURES",
     "PAPER_TABLES",
     "Cell",
+    "Evaluation",
+    "Failure",
     "Request",
     "Score",
     "Summary",
@@ -24,11 +28,13 @@ __all__ = [
     "evaluate",
     "find_paper_table",
     "lay_out",
+    "left_over",
     "list_scans",
     "read_scores",
     "require_files",
     "summarise",
     "tables_of",
+    "tell_failures",
+    "why_left_out",
     "write_results",
-    "write_scores",
 ]

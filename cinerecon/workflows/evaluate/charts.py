@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cinerecon.workflows.evaluate.score import Score
+from cinerecon.workflows.evaluate.score import Score, coils_in_words
 from cinerecon.workflows.evaluate.summary import MEASURES, summarise
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def draw_curves(scores: Sequence[Score]) -> "Figure | None":
                 capsize=2,
                 **style_of(index),
             )
-        axis.set_title(f"{family}, {'single-coil' if n_coils == 1 else f'{n_coils} coils'}", fontsize=10)
+        axis.set_title(f"{family}, {coils_in_words(n_coils)}", fontsize=10)
         axis.set_xlabel("net acceleration")
         axis.set_ylabel("PSNR [dB]")
         axis.grid(alpha=0.3)

@@ -15,7 +15,7 @@ from cinerecon.data.files import moved_into_place
 from cinerecon.metrics import Heart, find_heart
 from cinerecon.workflows.evaluate.charts import draw_boxes, draw_curves, new_figure
 from cinerecon.workflows.evaluate.judge import image_file
-from cinerecon.workflows.evaluate.score import Score
+from cinerecon.workflows.evaluate.score import Score, coils_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -169,10 +169,9 @@ def _title(score: Score) -> str:
 
 def _tell(scores: Sequence[Score]) -> str:
     first = scores[0]
-    coils = {0: "coils unknown", 1: "single-coil"}.get(first.n_coils, f"{first.n_coils} coils")
     known = "" if math.isnan(first.acceleration) else f", net acceleration {first.acceleration:.1f}"
     return (
-        f"{first.scan}, slice {first.slice}, {coils}, {first.sampling}{known}. "
+        f"{first.scan}, slice {first.slice}, {coils_in_words(first.n_coils)}, {first.sampling}{known}. "
         f"Magnitudes; the truth has the maximum 1, errors are shown from 0 to {LARGEST_ERROR}. "
         "The rectangle is the heart's box, the line the column of the profile."
     )

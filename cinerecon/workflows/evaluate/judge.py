@@ -13,11 +13,12 @@ from torch import Tensor
 from cinerecon.data.cine import CineData, finish_image
 from cinerecon.data.files import moved_into_place
 from cinerecon.data.mask_file import MaskFile
-from cinerecon.errors import DataError
+from cinerecon.errors import CineReconError, DataError, FileError
 from cinerecon.methods.base import Reconstructor, model_label
 from cinerecon.methods.table import load_method
 from cinerecon.methods.unrolled import doubts_of
 from cinerecon.metrics import (
+    DEFAULT_PROFILE,
     Heart,
     area_agreement,
     compare_frames,
@@ -33,6 +34,7 @@ from cinerecon.metrics import (
 )
 from cinerecon.metrics.measures import HFEN_SIZE
 from cinerecon.physics.sampling import net_acceleration
+from cinerecon.workflows.evaluate.failures import Failure, place_of
 from cinerecon.workflows.evaluate.first_image import MadeOnce, share_first_images
 from cinerecon.workflows.evaluate.score import Score
 from cinerecon.workflows.intake import open_cine
@@ -65,7 +67,7 @@ class Plan:
     settings: tuple[str, ...] = ()
     seed: int = 0
     device: str = "cpu"
-    profile: str = "cine"
+    profile: str = DEFAULT_PROFILE
     output: Path | None = None
 
     def load_methods(self) -> dict[str, Reconstructor]:
@@ -84,6 +86,8 @@ class Job:
         The file, what it is called in results, the slice.
     tasks
         Hash of each (pattern, model) that is wanted.
+    scan
+        Name of the scan that its masks are drawn by, see `seed_of`.
     is_pictured
         Its images are kept.
     """
@@ -92,56 +96,101 @@ class Job:
     label: str
     number: int
     tasks: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    scan: str = ""
     is_pictured: bool = False
 
+    def failed(self, error: CineReconError, pattern: str, name: str) -> Failure:
+        """The record of a task that failed."""
+        where = place_of(error, self.path, self.number)
+        return Failure(self.label, self.number, pattern, model_label(name), error.what, where, error.hint)
 
-def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> Iterator[Score]:
+
+def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> Iterator[Score | Failure]:
     """Scores of the tasks of a job, as they are known; pattern by pattern, then method by method.
 
-    Raises
-    ------
-    DataError
-        If the scan carries no truth, or is undersampled already, or a method gives what is not finite.
+    What the user or the data are to blame for is told of the task it concerns, and the others go on.
     """
-    source = open_cine(job.path)
-    data = source.read_slice(job.number).to(plan.device)
-    if data.reference is None:
-        raise DataError("there is no truth to compare with", where=str(job.path), hint="a fully sampled scan")
+    try:
+        source = open_cine(job.path)
+        data = source.read_slice(job.number).to(plan.device)
+        if data.reference is None:
+            raise DataError("there is no truth to compare with", where=str(job.path), hint="a fully sampled scan")
+    except CineReconError as error:
+        yield from (job.failed(error, *task) for task in job.tasks)
+        return
     reference = finish_image(data.reference, data)
-    heart, kspace_peak = find_heart(reference), float(data.kspace.abs().amax())
+    truth = Truth(data, reference, find_heart(reference), source.marks, source.person)
     for pattern in dict.fromkeys(pattern for pattern, _ in job.tasks):
-        sampled = undersample(data, pattern, seed=seed_of(data, plan.seed))
-        for name, method in methods.items():
-            if (pattern, name) not in job.tasks:
-                continue
-            with measured(plan.device) as usage, torch.inference_mode():
-                image = method(sampled)
-            usage = with_first_image(method, usage)
-            image = finish_image(image, sampled)
-            if not image.isfinite().all():
-                where = f"{job.path}, slice {job.number}, {pattern}"
-                raise DataError(f"{model_label(name)} gave an image that is not finite", where=where)
-            task = job.tasks[pattern, name]
-            if plan.output and job.is_pictured and task:
-                keep_image(plan.output, task, image, reference)
-            yield Score(
-                scan=job.label,
-                slice=data.meta.slice,
-                n_coils=data.n_coils,
-                sampling=pattern,
-                method=model_label(name),
-                seconds=usage.seconds,
-                memory_mb=usage.memory_mb,
-                n_parameters=count_parameters(method),
-                n_threads=torch.get_num_threads(),
-                device=plan.device,
-                marks="; ".join((*source.marks, *doubts_about(name, method, sampled))),
-                person=source.person or job.label,
-                acceleration=net_acceleration(sampled.mask),
-                profile=plan.profile,
-                task=task,
-                **measure_image(image, reference, heart, data.n_coils, plan.profile, kspace_peak),  # type: ignore[arg-type]
-            )
+        wanted = {name: method for name, method in methods.items() if (pattern, name) in job.tasks}
+        try:
+            sampled = undersample(data, pattern, seed=seed_of(data, plan.seed, job.scan))
+        except CineReconError as error:
+            yield from (job.failed(error, pattern, name) for name in wanted)
+            continue
+        for name, method in wanted.items():
+            try:
+                outcome: Score | Failure = _judge(job, plan, truth, sampled, pattern, name, method)
+            except CineReconError as error:
+                outcome = job.failed(error, pattern, name)
+            yield outcome
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """A fully sampled slice, and what all methods on it are measured against.
+
+    Attributes
+    ----------
+    data
+        The slice.
+    reference
+        ``(frames, y, x)`` complex.
+    heart
+        Where it is; None where nothing moves.
+    marks, person
+        Of the scan.
+    """
+
+    data: CineData
+    reference: Tensor
+    heart: Heart | None
+    marks: tuple[str, ...]
+    person: str
+
+
+def _judge(
+    job: Job, plan: Plan, truth: Truth, sampled: CineData, pattern: str, name: str, method: Reconstructor
+) -> Score:
+    data, label = truth.data, model_label(name)
+    with measured(plan.device) as usage, torch.inference_mode():
+        image = method(sampled)
+    usage = with_first_image(method, usage)
+    image = finish_image(image, sampled)
+    if not image.isfinite().all():
+        where = f"{job.path}, slice {job.number}, {pattern}"
+        raise DataError(f"{label} gave an image that is not finite", where=where)
+    task, kspace_peak = job.tasks[pattern, name], float(data.kspace.abs().amax())
+    found = measure_image(image, truth.reference, truth.heart, data.n_coils, plan.profile, kspace_peak)
+    if plan.output and job.is_pictured and task:
+        keep_image(plan.output, task, image, truth.reference)
+    return Score(
+        scan=job.label,
+        slice=data.meta.slice,
+        n_coils=data.n_coils,
+        sampling=pattern,
+        method=label,
+        seconds=usage.seconds,
+        memory_mb=usage.memory_mb,
+        n_parameters=count_parameters(method),
+        n_threads=torch.get_num_threads(),
+        device=plan.device,
+        marks="; ".join((*truth.marks, *doubts_about(name, method, sampled))),
+        person=truth.person or job.label,
+        acceleration=net_acceleration(sampled.mask),
+        profile=plan.profile,
+        task=task,
+        **found,  # type: ignore[arg-type]
+    )
 
 
 def doubts_about(name: str, method: Reconstructor, data: CineData) -> Iterator[str]:
@@ -207,10 +256,20 @@ def fingerprint(method: Reconstructor) -> str:
 
 
 def fingerprint_pattern(pattern: str) -> str:
-    """A pattern by its text; a mask in a file by what the file holds, too."""
+    """A pattern by its text; a mask in a file by what the file holds, too.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither.
+    FileError
+        If there is no such file.
+    """
     parsed = parse_sampling(pattern)
-    if not isinstance(parsed, MaskFile) or not parsed.path.is_file():
+    if not isinstance(parsed, MaskFile):
         return pattern
+    if not parsed.path.is_file():
+        raise FileError("there is no such mask", where=pattern)
     return pattern + hashlib.sha256(parsed.path.read_bytes()).hexdigest()
 
 

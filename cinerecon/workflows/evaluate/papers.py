@@ -11,13 +11,13 @@ where the number was not at hand; none is read off a plot or derived.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cinerecon.config import nearest_name
 from cinerecon.errors import ConfigError
-from cinerecon.workflows.evaluate.score import Score
+from cinerecon.workflows.evaluate.score import Score, coils_in_words
 from cinerecon.workflows.evaluate.summary import MEASURES, Summary, summarise
-from cinerecon.workflows.evaluate.tables import Cell, Table, bold_best, show_count
+from cinerecon.workflows.evaluate.tables import Cell, Table, bold_best, count_slices, show_count
 
 SLR_SOURCE = "grey: Ke et al. 2021, on their own single-coil data"
 PASS_SOURCE = "grey: PASSNet submission and its public reviews, on OCMR and CMRxRecon"
@@ -72,6 +72,10 @@ class PaperTable:
     profile: str
     source: str
     published: Mapping[str, Published] = field(default_factory=dict)
+
+    def holds(self, score: Score) -> bool:
+        """Whether there is a place for it."""
+        return score.method in self.methods and score.sampling in self.samplings
 
 
 _KTSLR = Published(seconds="197")
@@ -195,7 +199,7 @@ def find_paper_table(name: str) -> PaperTable:
     return PAPER_TABLES[name]
 
 
-def lay_out(table: PaperTable, scores: Sequence[Score]) -> list[Table]:
+def lay_out(table: PaperTable, scores: Sequence[Score], also: Sequence[str] = ()) -> list[Table]:
     """Our results in the layout of a paper, one table for each count of coils; published numbers are marked foreign.
 
     Parameters
@@ -204,16 +208,33 @@ def lay_out(table: PaperTable, scores: Sequence[Score]) -> list[Table]:
         The layout.
     scores
         Ours; those of other methods and samplings are left out, and rows that they do not fill stay empty.
+    also
+        Methods that the paper does not have, for rows of their own below its rows.
     """
-    wanted = [s for s in scores if s.method in table.methods and s.sampling in table.samplings]
-    by_coils: dict[int, dict[tuple[str, str], Summary]] = {}
+    table = with_rows(table, also)
+    wanted = [score for score in scores if table.holds(score)]
+    by_coils: dict[int | None, dict[tuple[str, str], Summary]] = {}
     for summary in summarise(wanted):
         by_coils.setdefault(summary.n_coils, {})[summary.method, summary.sampling] = summary
-    return [_lay_out(table, n_coils, found, wanted) for n_coils, found in (by_coils or {0: {}}).items()]
+    return [_lay_out(table, n_coils, found, wanted) for n_coils, found in by_coils.items()] or [
+        _lay_out(table, None, {}, [])
+    ]
+
+
+def with_rows(table: PaperTable, also: Sequence[str]) -> PaperTable:
+    """The layout with further methods below its own."""
+    return replace(table, methods=tuple(dict.fromkeys((*table.methods, *also))))
+
+
+def left_over(tables: Sequence[PaperTable], scores: Sequence[Score], also: Sequence[str] = ()) -> list[Score]:
+    """The scores of all samplings under which some method stands in none of the layouts."""
+    wide = [with_rows(table, also) for table in tables]
+    samplings = {score.sampling for score in scores if not any(table.holds(score) for table in wide)}
+    return [score for score in scores if score.sampling in samplings]
 
 
 def _lay_out(
-    table: PaperTable, n_coils: int, found: Mapping[tuple[str, str], Summary], scores: Sequence[Score]
+    table: PaperTable, n_coils: int | None, found: Mapping[tuple[str, str], Summary], scores: Sequence[Score]
 ) -> Table:
     titles, rows = ["method"], [[Cell(method)] for method in table.methods]
     for sampling in table.samplings:
@@ -223,7 +244,7 @@ def _lay_out(
             summaries = [found.get((method, sampling)) for method in table.methods]
             for row, summary in zip(rows, summaries, strict=True):
                 row.append(Cell(_mean(summary, name)))
-            distances = [MEASURES[name].distance(s.measures[name].mean) if s else float("nan") for s in summaries]
+            distances = [s.distance(name) if s else float("nan") for s in summaries]
             bold_best(rows, len(titles) - 1, distances)
     titles += ["gain [dB]", "published gain", "time [s]", "published time", "parameters", "published number"]
     for row, method in zip(rows, table.methods, strict=True):
@@ -238,14 +259,12 @@ def _lay_out(
             Cell(show_count(ours[0].n_parameters) if ours else ""),
             Cell(published.parameters, is_foreign=True),
         ]
-    coils = {0: "no results yet", 1: "single-coil"}.get(n_coils, f"{n_coils} coils")
     n = max((summary.n_slices for summary in found.values()), default=0)
-    return Table(
-        f"{table.name}. {table.caption} ({coils}, {n} slice{'' if n == 1 else 's'})",
-        tuple(titles),
-        tuple(map(tuple, rows)),
-        _notes(table, scores),
-    )
+    of = "no results yet" if n_coils is None else f"{coils_in_words(n_coils)}, {count_slices(n)}"
+    uneven = sorted({f"{s.method} {s.n_slices}" for s in found.values() if s.n_slices < n})
+    fewer = [f"means over fewer slices: {', '.join(uneven)}"] if uneven else []
+    notes = (*fewer, *_notes(table, scores))
+    return Table(f"{table.name}. {table.caption} ({of})", tuple(titles), tuple(map(tuple, rows)), notes)
 
 
 def _mean(summary: Summary | None, name: str) -> str:

@@ -24,7 +24,8 @@ h3 { font-size: 1rem; margin: 0 0 .5rem; }
 figure { margin: 1.2rem 0 2rem; } figcaption { color: #555; font-size: .85rem; } figcaption p { margin: .15rem 0; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th, td { padding: .25rem .7rem; text-align: right; } th:first-child, td:first-child { text-align: left; }
+th, td { padding: .25rem .7rem; text-align: right; } th:first-child, td:first-child, .text th, .text td
+  { text-align: left; }
 thead th { border-bottom: 2px solid #333; } tbody tr:nth-child(even) { background: #f5f6f8; }
 .best { font-weight: 700; } .foreign { color: #999; }
 img { max-width: 100%; height: auto; }

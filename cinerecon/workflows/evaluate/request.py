@@ -8,10 +8,9 @@ from pathlib import Path
 from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.methods.base import model_label
 from cinerecon.methods.table import METHODS, load_method
+from cinerecon.metrics import DEFAULT_PROFILE
 from cinerecon.workflows.evaluate.papers import PaperTable
 from cinerecon.workflows.evaluate.summary import require_baseline
-
-DEFAULT_PROFILE = "cine"
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,8 @@ class Request:
     ----------
     models, patterns, profile
         What to run and how to measure.
+    named
+        What those of the methods are called in results that the user named.
     left_out
         Methods of a table that have no weights, or are ablations nobody trained yet.
     """
@@ -29,6 +30,7 @@ class Request:
     models: tuple[str, ...]
     patterns: tuple[str, ...]
     profile: str
+    named: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
 
@@ -72,27 +74,39 @@ def complete_request(
         raise ConfigError(what, where=", ".join(twice), hint="rename the folder of one of them")
     if baseline is not None:
         require_baseline(baseline, list(labels))
-    return Request(
-        tuple(chosen), tuple(patterns), profile or (profiles[0] if profiles else DEFAULT_PROFILE), tuple(left_out)
-    )
+    rules = profile or (profiles[0] if profiles else DEFAULT_PROFILE)
+    return Request(tuple(chosen), tuple(patterns), rules, tuple(map(model_label, models)), tuple(left_out))
 
 
-def require_files(recons: Sequence[Path], reference: Path | None, others: Sequence[object]) -> tuple[list[Path], Path]:
-    """Check that images come with their truth, and nothing else is to be evaluated with them.
+def require_files(recons: Sequence[Path], reference: Path | None, others: Sequence[str]) -> tuple[list[Path], Path]:
+    """Check that images come with their truth, and with nothing that has no effect on them.
+
+    Parameters
+    ----------
+    recons, reference
+        Images and truth.
+    others
+        Arguments and options that are of scans and methods.
 
     Raises
     ------
     ConfigError
-        If one of the two is missing, or scans or methods are given, too.
+        If one of the two is missing, or scans, methods or their options are given, too.
     """
     if not recons or reference is None:
         missing = "--reference" if recons else "--recon"
         raise ConfigError(f"{missing} is missing", where="--recon, --reference", hint="give both")
     if others:
-        raise ConfigError(
-            "images are compared as they are, without scans and methods", where=str(others[0]), hint="leave it out"
-        )
+        what = "images are compared as they are, without scans, methods and their options"
+        raise ConfigError(what, where=", ".join(others), hint="leave it out")
     return list(recons), reference
+
+
+def why_left_out(name: str) -> str:
+    """Why a method of a table cannot be run, and what would mend that."""
+    if name in METHODS:
+        return "no weights yet"
+    return "no weights yet: models/train.py --ablations trains it; then --model and its folder"
 
 
 def _is_ready(name: str) -> bool:

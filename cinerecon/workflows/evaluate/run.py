@@ -1,37 +1,37 @@
 """Judge methods alike: the same scans, the same undersampling, the same coil maps, the same measures."""
 
 import hashlib
-import multiprocessing
-import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
-import torch
-
 from cinerecon.data.files import hash_file
-from cinerecon.errors import FileError
-from cinerecon.methods.base import Reconstructor
-from cinerecon.metrics import find_profile
-from cinerecon.workflows.evaluate.judge import (
-    Job,
-    Plan,
-    fingerprint,
-    fingerprint_pattern,
-    image_file,
-    judge_slice,
-)
+from cinerecon.data.store import is_case, open_case
+from cinerecon.errors import CineReconError, FileError
+from cinerecon.methods.base import Reconstructor, model_label
+from cinerecon.metrics import DEFAULT_PROFILE, find_profile
+from cinerecon.workflows.evaluate.failures import FAILURES, Failure, append_failure, place_of, raise_first
+from cinerecon.workflows.evaluate.judge import Job, Plan, fingerprint, fingerprint_pattern, image_file, judge_slice
+from cinerecon.workflows.evaluate.labels import labels_of
 from cinerecon.workflows.evaluate.score import Score, append_scores, read_scores
 from cinerecon.workflows.intake import find_cines, open_cine
-from cinerecon.workflows.machine import free_memory_mb, pick_device, process_memory_mb
+from cinerecon.workflows.machine import free_memory_mb, in_processes, n_cores, pick_device, process_memory_mb
 
 RESERVE = 1.5
 """Of the memory that the first slice took: others may be larger."""
 
-Report = Callable[[Score], None]
+Report = Callable[[Score | Failure], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out: scores in the order of scans, slices, patterns and methods; and what failed."""
+
+    scores: list[Score]
+    failures: list[Failure]
 
 
 def evaluate(
@@ -42,12 +42,13 @@ def evaluate(
     seed: int = 0,
     device: str = "auto",
     settings: tuple[str, ...] = (),
-    profile: str = "cine",
+    profile: str = DEFAULT_PROFILE,
     output: Path | None = None,
     workers: int = 1,
     pictures: int = 0,
     report: Report = lambda _: None,
-) -> list[Score]:
+    kept: Callable[[int], None] = lambda _: None,
+) -> Evaluation:
     """Undersample fully sampled scans and reconstruct them with every method.
 
     Parameters
@@ -72,31 +73,47 @@ def evaluate(
         Processes that judge slices at the same time; the processor's cores are shared among them, so seconds are longer
         than alone. 0: as many as there are cores and memory for.
     pictures
-        Number of scans whose middle slice is kept in ``output`` as images, for figures.
+        Slices, evenly chosen among all, that are kept in ``output`` as images, for figures.
     report
-        Called with each score as it is known.
+        Called with each score and each failure as it is known.
+    kept
+        Called, before the work, with the number of scores that an earlier run left in ``output``.
 
     Raises
     ------
     FileError
         If there is no scan.
-    DataError
-        If a scan is undersampled and carries no truth.
     ConfigError
         If a name, a pattern or a setting is wrong.
+    DataError
+        If nothing could be judged, or a process dies. Where some tasks fail, the result tells which and why.
     """
     find_profile(profile)
     plan = Plan(tuple(models), tuple(patterns), settings, seed, pick_device(device), profile, output)
     methods = plan.load_methods()
-    jobs = list_jobs(list_scans(scans), plan, methods, pictures)
-    scores = {score.task: score for score in read_scores(output)} if output else {}
-    remaining = [job for job in (_remaining(job, plan, scores) for job in jobs) if job.tasks]
-    for score in _judge(remaining, plan, methods, workers):
-        if output:
-            append_scores(output, [score])
-        scores[score.task] = score
-        report(score)
-    return [scores[task] for job in jobs for task in job.tasks.values()]
+    paths = list_scans(scans)
+    jobs, unopened = list_jobs(paths, plan, methods, pictures)
+    known = {score.task: score for score in read_scores(output)} if output else {}
+    wanted = [task for job in jobs for task in job.tasks.values()]
+    remaining = [job for job in (_remaining(job, plan, known) for job in jobs) if job.tasks]
+    kept(len(wanted) - sum(len(job.tasks) for job in remaining))
+    if output:
+        (output / FAILURES).unlink(missing_ok=True)
+    failures: list[Failure] = []
+    for outcome in chain(unopened, _judge(remaining, plan, methods, workers)):
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+            if output:
+                append_failure(output, outcome)
+        else:
+            known[outcome.task] = outcome
+            if output:
+                append_scores(output, [outcome])
+        report(outcome)
+    scores = [known[task] for task in wanted if task in known]
+    if failures and not scores:
+        raise_first(failures)
+    return Evaluation(scores, failures)
 
 
 def list_scans(paths: Iterable[Path]) -> list[Path]:
@@ -109,41 +126,70 @@ def list_scans(paths: Iterable[Path]) -> list[Path]:
     FileError
         If there are none.
     """
-    found = list(
-        dict.fromkeys(file for path in paths for file in (find_cines(path, "test") if path.is_dir() else [path]))
-    )
+    found = [file for path in paths for file in (find_cines(path, "test") if path.is_dir() else [path])]
+    found = list({path.absolute(): path for path in reversed(found)}.values())[::-1]
     if not found:
         raise FileError("no scan to evaluate on", hint="give scans, prepared cases, or folders that hold them")
     return found
 
 
-def list_jobs(paths: list[Path], plan: Plan, methods: Mapping[str, Reconstructor], pictures: int = 0) -> list[Job]:
-    """One job for each slice, with the hash of each of its tasks; ``pictures`` of them, evenly chosen, are pictured.
+@dataclass(frozen=True)
+class _Opened:
+    """A file that could be opened: how many slices, the hash of its content, the scan it is of."""
 
-    Raises
-    ------
-    CineReconError
-        If a file cannot be read.
-    """
-    prints = {name: fingerprint(method) for name, method in methods.items()}
-    patterns = {pattern: fingerprint_pattern(pattern) for pattern in plan.patterns}
-    stems = Counter(path.stem for path in paths)
-    rules = (str(plan.seed), plan.profile, plan.device, version("cinerecon"))
-    jobs = []
-    for path in paths:
+    path: Path
+    n_slices: int
+    content: str
+    scan: Path
+
+    @classmethod
+    def of(cls, path: Path, plan: Plan) -> "_Opened":
         source = open_cine(path)
         # without a folder of results nothing is looked up, and large files need not be read twice
         content = ",".join(map(hash_file, source.files)) if plan.output else str(path)
-        label = path.stem if stems[path.stem] == 1 else f"{path.parent.name}/{path.stem}"
-        for number in range(source.n_slices):
+        scan = path.absolute()
+        if is_case(path):
+            with open_case(path) as case:
+                scan = Path(case.meta.source)
+        return cls(path, source.n_slices, content, scan)
+
+
+def list_jobs(
+    paths: Sequence[Path], plan: Plan, methods: Mapping[str, Reconstructor], pictures: int = 0
+) -> tuple[list[Job], list[Failure]]:
+    """One job for each slice, with the hash of each of its tasks; and the tasks of files that cannot be opened.
+
+    Masks are drawn by the name of the scan, which is that of the file, or of what a prepared case was made from; where
+    several scans bear it, their folders are part of it. ``pictures`` of the jobs, evenly chosen, are pictured.
+    """
+    prints = {name: fingerprint(method) for name, method in methods.items()}
+    patterns = {pattern: fingerprint_pattern(pattern) for pattern in plan.patterns}
+    labels = labels_of(path.absolute() for path in paths)
+    opened, failures = [], []
+    for path in paths:
+        try:
+            opened.append(_Opened.of(path, plan))
+        except CineReconError as error:
+            told = (error.what, place_of(error, path, None), error.hint)
+            label = labels[path.absolute()]
+            failures += [Failure(label, None, p, model_label(n), *told) for p in plan.patterns for n in methods]
+    scans = labels_of(file.scan for file in opened)
+    rules = (str(plan.seed), plan.profile, plan.device, version("cinerecon"))
+    jobs = []
+    for file in opened:
+        label, scan = labels[file.path.absolute()], scans[file.scan]
+        drawn_by = () if scan == file.scan.stem else (scan,)
+        for number in range(file.n_slices):
             tasks = {
-                (pattern, name): _hash(path.stem, content, str(number), patterns[pattern], prints[name], *rules)
+                (pattern, name): _hash(
+                    label, file.content, str(number), patterns[pattern], prints[name], *rules, *drawn_by
+                )
                 for pattern in plan.patterns
                 for name in methods
             }
-            jobs.append(Job(path, label, number, tasks))
+            jobs.append(Job(file.path, label, number, tasks, scan))
     chosen = {(2 * i + 1) * len(jobs) // (2 * pictures) for i in range(pictures)}
-    return [replace(job, is_pictured=index in chosen) for index, job in enumerate(jobs)]
+    return [replace(job, is_pictured=index in chosen) for index, job in enumerate(jobs)], failures
 
 
 def _remaining(job: Job, plan: Plan, scores: Mapping[str, Score]) -> Job:
@@ -156,29 +202,29 @@ def _remaining(job: Job, plan: Plan, scores: Mapping[str, Score]) -> Job:
     return replace(job, tasks={key: task for key, task in job.tasks.items() if not is_done(task)})
 
 
-def _judge(jobs: list[Job], plan: Plan, methods: Mapping[str, Reconstructor], workers: int) -> Iterator[Score]:
+def _judge(
+    jobs: list[Job], plan: Plan, methods: Mapping[str, Reconstructor], workers: int
+) -> Iterator[Score | Failure]:
     """Scores as they are known, here or in processes of their own."""
-    n_here = len(jobs) if workers == 1 else 1 if workers == 0 else 0
-    most = 0.0
-    for job in jobs[:n_here]:
-        for score in judge_slice(job, plan, methods):
-            most = max(most, score.memory_mb)
-            yield score
-    jobs = jobs[n_here:]
-    if not jobs:
+    ahead = iter(jobs)
+    if workers == 0:
+        most: float | None = None
+        for job in ahead:
+            for outcome in judge_slice(job, plan, methods):
+                if isinstance(outcome, Score):
+                    most = max(most or 0.0, outcome.memory_mb)
+                yield outcome
+            if most is not None:  # it is known what a slice takes
+                break
+        workers = _affordable(plan, most or 0.0)
+    rest = list(ahead)
+    workers = min(workers, len(rest))
+    if workers > 1:
+        for outcomes in in_processes(_Worker.judge, rest, workers, partial(_Worker.start, plan), option="--workers"):
+            yield from outcomes
         return
-    workers = min(len(jobs), workers or _affordable(plan, most))
-    if workers == 1:
-        for job in jobs:
-            yield from judge_slice(job, plan, methods)
-        return
-    threads = max(1, _n_cores() // workers)
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _Worker.start, (plan, threads))
-    try:
-        for done in as_completed([pool.submit(_Worker.judge, job) for job in jobs]):
-            yield from done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for job in rest:
+        yield from judge_slice(job, plan, methods)
 
 
 class _Worker:
@@ -188,12 +234,11 @@ class _Worker:
     methods: Mapping[str, Reconstructor]
 
     @classmethod
-    def start(cls, plan: Plan, threads: int) -> None:
-        torch.set_num_threads(threads)
+    def start(cls, plan: Plan) -> None:
         cls.plan, cls.methods = plan, plan.load_methods()
 
     @classmethod
-    def judge(cls, job: Job) -> list[Score]:
+    def judge(cls, job: Job) -> list[Score | Failure]:
         return list(judge_slice(job, cls.plan, cls.methods))
 
 
@@ -202,11 +247,7 @@ def _affordable(plan: Plan, reconstruction_mb: float) -> int:
     if plan.device != "cpu":
         return 1
     each = RESERVE * (process_memory_mb() + reconstruction_mb)
-    return int(min(_n_cores(), max(1.0, free_memory_mb() // each))) if each > 0 else 1
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(min(n_cores(), max(1.0, free_memory_mb() // each))) if each > 0 else 1
 
 
 def _hash(*parts: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from cinerecon.data.files import moved_into_place
 from cinerecon.errors import FileError
+from cinerecon.metrics import DEFAULT_PROFILE
 
 SCORES = "scores.csv"
 FRAMES = "frames.csv"
@@ -90,7 +91,7 @@ class Score:
     n_threads: int = 1
     device: str = "cpu"
     person: str = ""
-    profile: str = "cine"
+    profile: str = DEFAULT_PROFILE
     data_range: float = math.nan
     crop: str = ""
     frame_psnr: tuple[float, ...] = ()
@@ -102,6 +103,11 @@ class Score:
     def case(self) -> tuple[str, int, int, str]:
         """What two methods are compared on: scan, slice, coils, sampling."""
         return self.scan, self.slice, self.n_coils, self.sampling
+
+
+def coils_in_words(n_coils: int) -> str:
+    """A count of coils; 0 stands for not known."""
+    return {0: "coils unknown", 1: "single-coil"}.get(n_coils, f"{n_coils} coils")
 
 
 NAMES = [field.name for field in fields(Score)]
@@ -138,14 +144,6 @@ def append_scores(folder: Path, scores: Iterable[Score]) -> None:
     text += _lines([[*NAMES, HASH]]) if is_new else ""
     with path.open("a", newline="", encoding="utf-8") as file:
         file.write(text + _lines([*row, _hash(row)] for row in map(_texts, scores)))
-
-
-def write_all(folder: Path, scores: Iterable[Score]) -> None:
-    """Write ``scores.csv`` anew with these scores alone; it is whole or as it was."""
-    rows = [_texts(score) for score in scores]
-    with moved_into_place(folder / SCORES) as temporary:
-        text = _lines([[*NAMES, HASH], *([*row, _hash(row)] for row in rows)])
-        temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def write_frames(folder: Path, scores: Iterable[Score]) -> Path:

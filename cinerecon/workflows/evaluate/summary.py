@@ -43,6 +43,11 @@ class Measure:
         """A value in figures; a dash where it is not known."""
         return "–" if math.isnan(value) else f"{self.factor * value:.{self.digits}f}"
 
+    @property
+    def is_target(self) -> bool:
+        """Whether there is a right value, which can be missed on either side."""
+        return self.best in ("one", "zero")
+
     def distance(self, value: float) -> float:
         """How far a value is from the best there could be, to compare values by."""
         return {"high": -value, "low": value, "one": abs(value - 1), "zero": abs(value)}[self.best]
@@ -69,6 +74,28 @@ TESTED = ("psnr", "ssim", "nmse", "heart_psnr", "xt_ssim")
 """Those that methods are tested against the baseline by."""
 
 
+LIMITS = 1.96
+"""Standard deviations from the bias to the limits of agreement."""
+PERSONS, SLICES = "persons", "slices of one person"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a measure is from its right value, where errors of both signs would cancel in the mean.
+
+    Attributes
+    ----------
+    absolute_error
+        Mean of what each case is off.
+    low, high
+        Limits of agreement: 95 % of cases lie between, were they normal; mean ± 1.96 standard deviations.
+    """
+
+    absolute_error: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True)
 class Summary:
     """A method over all slices of one sampling pattern and coil count.
@@ -77,8 +104,12 @@ class Summary:
     ----------
     method, sampling, n_coils, n_slices
         What is summarised.
+    unit
+        What intervals and tests count: ``persons``, or ``slices of one person`` where there is one person alone.
     measures
         By name, see `MEASURES`.
+    agreement
+        By name, of the measures that have a right value.
     gains
         By name of measure, against the baseline on the same slices; empty for the baseline itself.
     baseline
@@ -99,7 +130,9 @@ class Summary:
     sampling: str
     n_coils: int
     n_slices: int
+    unit: str
     measures: dict[str, Spread]
+    agreement: dict[str, Agreement] = field(default_factory=dict)
     gains: dict[str, Gain] = field(default_factory=dict)
     baseline: str = ""
     acceleration: float = math.nan
@@ -108,6 +141,12 @@ class Summary:
     n_parameters: int = 0
     n_threads: int = 1
     device: str = "cpu"
+
+    def distance(self, name: str) -> float:
+        """How far a measure is from the best there could be; of one with a right value, the mean over cases."""
+        if name in self.agreement:
+            return self.agreement[name].absolute_error
+        return MEASURES[name].distance(self.measures[name].mean)
 
 
 def summarise(scores: Iterable[Score], baseline: str | None = None) -> list[Summary]:
@@ -135,17 +174,18 @@ def summarise(scores: Iterable[Score], baseline: str | None = None) -> list[Summ
         require_baseline(baseline, methods)
     if baseline is None and len(methods) > 1:
         baseline = methods[0]
-    summaries = [_summarise_group(group) for group in groups.values()]
+    units = {group: unit_of([s for s in scores if (s.n_coils, s.sampling) == group]) for group in _groups(groups)}
+    summaries = [_summarise_group(group, units[key[:2]]) for key, group in groups.items()]
     if baseline is None:
         return summaries
-    for n_coils, sampling in dict.fromkeys((s.n_coils, s.sampling) for s in summaries):
+    for n_coils, sampling in _groups(groups):
         reference = groups.get((n_coils, sampling, baseline))
         rows = [i for i, s in enumerate(summaries) if (s.n_coils, s.sampling) == (n_coils, sampling)]
         rivals = [i for i in rows if summaries[i].method != baseline]
         if not reference or not rivals:
             continue
         rival_scores = [groups[n_coils, sampling, summaries[i].method] for i in rivals]
-        for index, gains in zip(rivals, _gains(rival_scores, reference), strict=True):
+        for index, gains in zip(rivals, _gains(rival_scores, reference, units[n_coils, sampling]), strict=True):
             summaries[index] = replace(summaries[index], gains=gains, baseline=baseline)
     return summaries
 
@@ -163,28 +203,45 @@ def require_baseline(baseline: str, methods: Sequence[str]) -> None:
         raise ConfigError(f"the baseline '{baseline}' is none of the methods", where="--baseline", hint=hint)
 
 
-def units_of(scores: Sequence[Score]) -> list[str]:
-    """What cases are grouped by: persons; where there is one person alone, slices."""
-    persons = [score.person or score.scan for score in scores]
-    if len(set(persons)) > 1:
-        return persons
-    return [f"{score.scan} {score.slice}" for score in scores]
+def unit_of(scores: Sequence[Score]) -> str:
+    """What cases of a table are grouped by: persons; where there is one person alone, slices."""
+    return PERSONS if len({score.person or score.scan for score in scores}) > 1 else SLICES
 
 
-def unit_name(scores: Sequence[Score]) -> str:
-    """The same in a word, to stand under a table."""
-    return "persons" if len({score.person or score.scan for score in scores}) > 1 else "slices of one person"
+def _units(scores: Sequence[Score], unit: str) -> list[str]:
+    """The unit that each case belongs to."""
+    return [(s.person or s.scan) if unit == PERSONS else f"{s.scan} {s.slice}" for s in scores]
 
 
-def _summarise_group(group: list[Score]) -> Summary:
-    units, first = units_of(group), group[0]
+def _groups(groups: Iterable[tuple[int, str, str]]) -> list[tuple[int, str]]:
+    """Coils and sampling of each, once."""
+    return list(dict.fromkeys((n_coils, sampling) for n_coils, sampling, _ in groups))
+
+
+def _agreement(name: str, spread: Spread, values: Sequence[float]) -> Agreement:
+    distances = [MEASURES[name].distance(value) for value in values if not math.isnan(value)]
+    return Agreement(
+        sum(distances) / len(distances), spread.mean - LIMITS * spread.sd, spread.mean + LIMITS * spread.sd
+    )
+
+
+def _summarise_group(group: list[Score], unit: str) -> Summary:
+    units, first = _units(group, unit), group[0]
+    values = {name: [getattr(score, name) for score in group] for name in MEASURES}
+    measures = {name: spread(values[name], units) for name in MEASURES}
     memory = [s.memory_mb for s in group if not math.isnan(s.memory_mb)]
     return Summary(
         method=first.method,
         sampling=first.sampling,
         n_coils=first.n_coils,
         n_slices=len(group),
-        measures={name: spread([getattr(s, name) for s in group], units) for name in MEASURES},
+        unit=unit,
+        measures=measures,
+        agreement={
+            name: _agreement(name, found, values[name])
+            for name, found in measures.items()
+            if MEASURES[name].is_target and found.n
+        },
         acceleration=sum(s.acceleration for s in group) / len(group),
         seconds=sum(s.seconds for s in group) / len(group),
         memory_mb=max(memory, default=math.nan),
@@ -194,7 +251,7 @@ def _summarise_group(group: list[Score]) -> Summary:
     )
 
 
-def _gains(rivals: list[list[Score]], baseline: list[Score]) -> list[dict[str, Gain]]:
+def _gains(rivals: list[list[Score]], baseline: list[Score], unit: str) -> list[dict[str, Gain]]:
     """Of each rival, by measure; each measure corrected for all rivals."""
     of_baseline = {score.case: score for score in baseline}
     found: list[dict[str, Gain]] = [{} for _ in rivals]
@@ -203,7 +260,7 @@ def _gains(rivals: list[list[Score]], baseline: list[Score]) -> list[dict[str, G
         for rival in rivals:
             pairs = [(score, of_baseline[score.case]) for score in rival if score.case in of_baseline]
             ours, theirs = ([getattr(pair[side], name) for pair in pairs] for side in (0, 1))
-            gains.append(compare_paired(ours, theirs, units_of([score for score, _ in pairs])))
+            gains.append(compare_paired(ours, theirs, _units([score for score, _ in pairs], unit)))
         for gain, of_rival in zip(correct(gains), found, strict=True):
             of_rival[name] = gain
     return found

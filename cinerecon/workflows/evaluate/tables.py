@@ -1,8 +1,11 @@
-"""A table of results, and the same table as Markdown, LaTeX and HTML."""
+"""A table of results, and the same table as LaTeX and HTML."""
 
 import html
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cinerecon.workflows.evaluate.score import coils_in_words
 from cinerecon.workflows.evaluate.summary import Summary
 
 LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "–": "--", "Δ": r"$\Delta$", "×": r"$\times$", "−": "$-$"}
@@ -43,23 +46,15 @@ class Table:
         As many cells each as there are columns.
     notes
         What a reader must know, to stand below.
+    is_text
+        All columns are text.
     """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
-
-    def as_markdown(self) -> str:
-        """For a terminal that is no terminal, or a README; published numbers in brackets."""
-
-        def show(cell: Cell) -> str:
-            text = f"**{cell.text}**" if cell.is_best else cell.text
-            return f"({text})" if cell.is_foreign and text else text
-
-        lines = [f"| {' | '.join(self.columns)} |", "|" + "---|" * len(self.columns)]
-        lines += [f"| {' | '.join(show(cell) for cell in row)} |" for row in self.rows]
-        return "\n".join([self.caption, "", *lines, "", *self.notes])
+    is_text: bool = False
 
     def as_latex(self) -> str:
         """A ``table`` environment; needs ``booktabs``, and ``xcolor`` for published numbers."""
@@ -96,9 +91,9 @@ class Table:
         head = "".join(f"<th>{html.escape(column)}</th>" for column in self.columns)
         rows = "\n".join(f"<tr>{''.join(map(show, row))}</tr>" for row in self.rows)
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
-        caption = html.escape(self.caption)
+        caption, kind = html.escape(self.caption), " class='text'" if self.is_text else ""
         return (
-            f"<figure class='table'><h3>{caption}</h3><div class='wide'><table>\n<thead><tr>{head}</tr></thead>\n"
+            f"<figure class='table'><h3>{caption}</h3><div class='wide'><table{kind}>\n<thead><tr>{head}</tr></thead>\n"
             f"<tbody>{rows}</tbody></table></div><figcaption>{notes}</figcaption></figure>"
         )
 
@@ -123,9 +118,13 @@ def show_count(number: int) -> str:
     return f"{number / 1000:,.0f} k" if number else "–"
 
 
-def describe_group(summary: Summary) -> str:
-    """What a table is of: sampling, acceleration, coils, cases."""
-    coils = {0: "coils unknown", 1: "single-coil"}.get(summary.n_coils, f"{summary.n_coils} coils")
-    known = f" (net acceleration {summary.acceleration:.1f})" if summary.acceleration == summary.acceleration else ""
-    slices = f"{summary.n_slices} slice{'s' if summary.n_slices != 1 else ''}"
-    return f"{summary.sampling}{known}, {coils}, {slices}"
+def count_slices(number: int) -> str:
+    """A count with its noun."""
+    return f"{number} slice{'' if number == 1 else 's'}"
+
+
+def describe_group(summaries: Sequence[Summary]) -> str:
+    """What a table is of: sampling, acceleration, coils, the slices of the method that has most."""
+    most = max(summaries, key=lambda summary: summary.n_slices)
+    known = "" if math.isnan(most.acceleration) else f" (net acceleration {most.acceleration:.1f})"
+    return f"{most.sampling}{known}, {coils_in_words(most.n_coils)}, {count_slices(most.n_slices)}"

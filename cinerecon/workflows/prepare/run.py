@@ -1,19 +1,14 @@
 """From any archive of scans to prepared cases: survey, split by person, then slice after slice."""
 
 import hashlib
-import multiprocessing
-import os
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from cinerecon.data.case_index import INDEX, IndexRow, append_rows
-from cinerecon.errors import DataError
+from cinerecon.workflows.machine import in_processes, n_cores
 from cinerecon.workflows.prepare.config import SPLITS, PrepareConfig
 from cinerecon.workflows.prepare.folder import Before, begin_folder, finish_folder, look_into
 from cinerecon.workflows.prepare.sources import Item, find_sources
@@ -23,7 +18,6 @@ FEW = 4
 """Tasks that are not worth the seconds a further process takes to start."""
 
 Progress = Callable[[str, float], None]
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ def prepare(
     config
         How.
     jobs
-        Processes; None takes as many as there are processors, for a few slices one.
+        Processes; None takes as many as there are cores. A few slices are prepared by one in any case.
     force
         Prepare anew what is found now. Cases in the folder that were prepared with other settings are removed, as soon
         as there is something to take their place.
@@ -104,12 +98,12 @@ def prepare(
     config = config or PrepareConfig()
     sources, passed = find_sources(paths, folder)
     before = look_into(folder, config, force=force)
-    n_processes = jobs or (os.cpu_count() or 1)
+    n_processes = jobs or n_cores()
     items: list[Item] = []
     refused: list[Refusal] = []
     tell = progress or (lambda *_: None)
     tell("reading headers", 0.0)
-    for found in _run(survey_source, [(source, config) for source in sources], n_processes):
+    for found in in_processes(partial(survey_source, config=config), sources, _worth(len(sources), n_processes)):
         if isinstance(found, Refusal):
             refused.append(found)
         else:
@@ -128,7 +122,7 @@ def prepare(
     ]
     rows: list[IndexRow] = []
     n_new, warnings = 0, Counter[str]()
-    for n, done in enumerate(_run(prepare_slice, [(task,) for task in tasks], n_processes)):
+    for n, done in enumerate(in_processes(prepare_slice, tasks, _worth(len(tasks), n_processes))):
         tell(f"slice {n + 1} of {len(tasks)}", (n + 1) / len(tasks))
         if isinstance(done, Refusal):
             refused.append(done)
@@ -188,37 +182,6 @@ def _without_copies(items: list[Item], before: Before) -> tuple[list[Item], int]
     return list(first.values()), len(items) - len(first)
 
 
-def _run(function: Callable[..., Result], tasks: list[tuple[object, ...]], n_processes: int) -> Iterator[Result]:
-    """Results as they come, from several processes or, where there is little to do, from this one.
-
-    Raises
-    ------
-    DataError
-        If a process dies.
-    """
-    if n_processes == 1 or len(tasks) <= FEW:
-        yield from (function(*task) for task in tasks)
-        return
-    n_processes = min(n_processes, len(tasks))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_processes, context, initializer=_begin_work, initargs=(n_processes,)) as pool:
-        waiting = {pool.submit(function, *task) for task in tasks}
-        try:
-            for future in as_completed(waiting.copy()):
-                waiting.remove(future)
-                yield future.result()
-        except BrokenProcessPool:
-            what = "a process died, most often for lack of memory; what is finished is kept"
-            raise DataError(what, hint="run it again with --jobs 1") from None
-        except KeyboardInterrupt:
-            pool.shutdown(wait=True, cancel_futures=True)
-            yield from (future.result() for future in waiting if not future.cancelled())  # was under way, and is done
-            raise
-
-
-def _begin_work(n_processes: int) -> None:
-    """A process shares the processors with the others, and leaves interruptions to the one that started it."""
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(max((os.cpu_count() or 1) // n_processes, 1))
+def _worth(n_tasks: int, n_processes: int) -> int:
+    """The processes that so many tasks are worth."""
+    return 1 if n_tasks <= FEW else n_processes

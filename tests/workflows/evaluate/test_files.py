@@ -1,16 +1,23 @@
 """Images of any program against their truth: the scores are those of the images, whatever the file."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from cinerecon.data.cine import CineMeta
+from cinerecon.data.cine import CineMeta, Geometry
+from cinerecon.data.dicom import write_dicom
 from cinerecon.data.image import CineImage
 from cinerecon.data.mrd_images import write_mrd_images
+from cinerecon.data.nifti import write_nifti
 from cinerecon.data.npz import write_npz
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
 from cinerecon.metrics import psnr
 from cinerecon.workflows.evaluate import compare_files, read_scores, require_files, write_results
+from cinerecon.workflows.evaluate.files import read_truth
+from cinerecon.workflows.recon import ReconRequest, reconstruct_scan
+from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
 
 
 @pytest.fixture
@@ -70,3 +77,54 @@ def test_what_does_not_fit_is_said(truth, tmp_path):
         require_files([path], None, [])
     with pytest.raises(ConfigError, match="without scans"):
         require_files([path], path, ["scan.h5"])
+
+
+def test_files_of_one_name_are_rows_of_their_own(truth, tmp_path):
+    path, images = truth
+    for number, folder in enumerate(("one", "two")):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "ok.npy", images * (1 + number))
+    files = [tmp_path / folder / "ok.npy" for folder in ("one", "two", "one")]
+    scores = compare_files(files, path)
+    assert [(s.method, s.slice) for s in scores] == [("one/ok", 0), ("one/ok", 1), ("two/ok", 0), ("two/ok", 1)]
+    assert scores[0].nmse == pytest.approx(0, abs=1e-9)
+    assert scores[2].nmse == pytest.approx(1, rel=1e-4)
+    assert scores[2].marks == "two/ok: brighter by a factor of 2?"
+
+
+def test_slices_of_different_sizes_are_all_read(tmp_path):
+    generator = np.random.default_rng(0)
+    images = [generator.normal(size=(3, y, 16)).astype(np.complex64) for y in (16, 20, 16)]
+    truth = [CineImage(one, one, CineMeta(slice=number)) for number, one in enumerate(images)]
+    write_npz(tmp_path / "truth.npz", truth)
+    write_npz(tmp_path / "ours.npz", cines(images))
+    write_mrd_images(tmp_path / "images.h5", cines(images))
+    scores = compare_files([tmp_path / "ours.npz", tmp_path / "images.h5"], tmp_path / "truth.npz")
+    assert [s.slice for s in scores] == [0, 1, 2] * 2
+    assert all(s.nmse == pytest.approx(0, abs=1e-9) for s in scores)
+
+
+def test_nifti_and_dicom_are_read_in_their_own_units(truth, tmp_path):
+    path, images = truth
+    write_nifti(tmp_path / "ours.nii.gz", cines(images))
+    place = Geometry((0.0, 0, 0), (1.0, 0, 0), (0.0, 1, 0), (0.0, 0, 1))
+    placed = [
+        CineImage(one, meta=CineMeta(slice=n, geometry=replace(place, position_mm=(0.0, 0, 8 * n))))
+        for n, one in enumerate(images)
+    ]
+    write_dicom(tmp_path / "dicom", placed)
+    for name in ("ours.nii.gz", "dicom"):
+        scores = compare_files([tmp_path / name], path)
+        assert len(scores) == 2
+        assert all(s.nmse < 1e-6 and not s.marks for s in scores), name
+    with pytest.raises(DataError, match="no DICOM cines"):
+        compare_files([tmp_path], path)
+
+
+def test_the_truth_may_be_the_scan_that_carries_it(full_scan, tmp_path):
+    request = ReconRequest(full_scan, "zerofilled", (str(tmp_path / "ours.npz"),), undersample="gaussian:2")
+    (report,) = reconstruct_scan(request).slices
+    (score,) = compare_files([tmp_path / "ours.npz"], full_scan)
+    assert score.psnr == pytest.approx(report.quality["psnr"], abs=1e-3)
+    simulate_scan(tmp_path / "fast.h5", SimulateConfig(frames=4, ky=24, kx=24, coils=2, undersample="gaussian:2"))
+    assert read_truth(tmp_path / "fast.h5")[0].shape == (4, 24, 24), "a simulated scan carries it"

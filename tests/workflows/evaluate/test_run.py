@@ -1,17 +1,25 @@
 """Methods are judged alike, what is known is not computed again, and other processes give the same."""
 
+import csv
+import hashlib
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 
+from cinerecon.data.case_index import hash_file
+from cinerecon.data.store import write_case
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.methods.table import load_method
-from cinerecon.workflows.evaluate import evaluate, read_scores
+from cinerecon.methods.zerofilled import ZeroFilled
+from cinerecon.workflows.evaluate import evaluate, read_scores, tables_of, write_results
 from cinerecon.workflows.evaluate import run as module
 from cinerecon.workflows.evaluate.judge import fingerprint, image_file
+from cinerecon.workflows.intake import intake
 from cinerecon.workflows.recon import ReconRequest, reconstruct_scan
 from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
+from cinerecon.workflows.undersample import seed_of
 
 MODELS, PATTERNS = ["zerofilled", "cgsense"], ["gaussian:2", "gaussian:4"]
 
@@ -26,17 +34,17 @@ def same(some, others):
 
 
 def test_methods_are_judged_on_the_same_undersampled_scan(full_scan):
-    scores = evaluate([full_scan.parent], MODELS, PATTERNS)
+    scores = evaluate([full_scan.parent], MODELS, PATTERNS).scores
     assert [(s.sampling, s.method) for s in scores] == [(p, m) for p in PATTERNS for m in MODELS]
     by_case = {(s.sampling, s.method): s.psnr for s in scores}
     for pattern in PATTERNS:
         assert by_case[pattern, "cgsense"] > by_case[pattern, "zerofilled"] + 1
     assert by_case["gaussian:2", "cgsense"] > by_case["gaussian:4", "cgsense"]
-    assert same(evaluate([full_scan], MODELS, PATTERNS), scores)
+    assert same(evaluate([full_scan], MODELS, PATTERNS).scores, scores)
 
 
 def test_a_score_tells_all_that_was_asked(full_scan):
-    (score,) = evaluate([full_scan], ["cgsense"], ["gaussian:2"], profile="paper-slr")
+    (score,) = evaluate([full_scan], ["cgsense"], ["gaussian:2"], profile="paper-slr").scores
     assert score.mse == pytest.approx(10 ** (-score.psnr / 10), rel=1e-6)  # the truth has the maximum 1
     assert len(score.frame_psnr) == len(score.frame_ssim) == 8
     assert np.mean(10 ** (-np.array(score.frame_psnr) / 10)) == pytest.approx(score.mse, rel=1e-5)
@@ -52,7 +60,7 @@ def test_a_score_tells_all_that_was_asked(full_scan):
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_was(full_scan, tmp_path):
-    whole = evaluate([full_scan], MODELS, PATTERNS)
+    whole = evaluate([full_scan], MODELS, PATTERNS).scores
     seen = []
 
     def stop_after_three(score):
@@ -66,10 +74,10 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(full_scan, tmp_path):
         file.write("full,0,3,gauss")  # the power failed here
     assert len(read_scores(tmp_path)) == 3
     again = []
-    scores = evaluate([full_scan], MODELS, PATTERNS, output=tmp_path, report=again.append)
+    scores = evaluate([full_scan], MODELS, PATTERNS, output=tmp_path, report=again.append).scores
     assert same(scores, whole)
     assert [(s.sampling, s.method) for s in again] == [("gaussian:4", "cgsense")]
-    assert evaluate([full_scan], MODELS, PATTERNS, output=tmp_path, report=again.append) is not None
+    assert evaluate([full_scan], MODELS, PATTERNS, output=tmp_path, report=again.append).scores is not None
     assert len(again) == 1
     assert len(read_scores(tmp_path)) == 4
 
@@ -106,16 +114,16 @@ def test_other_processes_give_the_same(full_scan, tmp_path):
     for seed in (1, 2):
         paths.append(tmp_path / f"scan{seed}.h5")
         simulate_scan(paths[-1], SimulateConfig(frames=8, ky=48, kx=40, coils=3, seed=seed))
-    alone = evaluate(paths, MODELS, PATTERNS)
+    alone = evaluate(paths, MODELS, PATTERNS).scores
     reported = []
-    together = evaluate(paths, MODELS, PATTERNS, workers=2, output=tmp_path / "out", report=reported.append)
+    together = evaluate(paths, MODELS, PATTERNS, workers=2, output=tmp_path / "out", report=reported.append).scores
     assert same(together, alone)
     assert len(reported) == len(alone) == len(read_scores(tmp_path / "out"))
 
 
 def test_memory_bounds_the_processes(monkeypatch):
     plan = module.Plan(("zerofilled",), ("gaussian:2",))
-    monkeypatch.setattr(module, "_n_cores", lambda: 64)
+    monkeypatch.setattr(module, "n_cores", lambda: 64)
     monkeypatch.setattr(module, "process_memory_mb", lambda: 500.0)
     monkeypatch.setattr(module, "free_memory_mb", lambda: 9000.0)
     assert module._affordable(plan, 1000.0) == 4
@@ -124,10 +132,12 @@ def test_memory_bounds_the_processes(monkeypatch):
 
 
 def test_images_are_kept_of_the_slices_to_picture(full_scan, tmp_path):
-    (score,) = evaluate([full_scan], ["zerofilled"], ["gaussian:2"], output=tmp_path)
+    (score,) = evaluate([full_scan], ["zerofilled"], ["gaussian:2"], output=tmp_path).scores
     assert not image_file(tmp_path, score.task).exists()
     done = []
-    (score,) = evaluate([full_scan], ["zerofilled"], ["gaussian:2"], output=tmp_path, pictures=1, report=done.append)
+    (score,) = evaluate(
+        [full_scan], ["zerofilled"], ["gaussian:2"], output=tmp_path, pictures=1, report=done.append
+    ).scores
     assert len(done) == 1
     with np.load(image_file(tmp_path, score.task)) as kept:
         assert kept["reference"].max() == pytest.approx(1, abs=1e-3)
@@ -136,11 +146,81 @@ def test_images_are_kept_of_the_slices_to_picture(full_scan, tmp_path):
 
 
 def test_equal_names_are_told_apart(full_scan, tmp_path):
-    for folder in ("anna", "ben"):
-        (tmp_path / folder).mkdir()
+    """By as many folders as it takes; and each has a mask of its own, though all content is the same."""
+    for folder in ("training/anna", "training/ben", "validation/anna"):
+        (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "full.h5").write_bytes(full_scan.read_bytes())
-    scores = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"])
-    assert [score.scan for score in scores] == ["anna/full", "ben/full"]
+    scores = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"], output=tmp_path / "out").scores
+    assert [score.scan for score in scores] == ["training/anna/full", "ben/full", "validation/anna/full"]
+    assert len({score.psnr for score in scores}) == len({score.task for score in scores}) == 3
+    assert len({score.person for score in scores}) == 3
+
+
+def test_cases_of_scans_of_one_name_have_masks_of_their_own(full_scan, tmp_path):
+    (data,) = intake(full_scan)
+    sources = {"a": "P001/cine_sax.mat", "b": "P002/cine_sax.mat", "c": "alone.mat"}
+    for name, source in sources.items():
+        write_case(tmp_path / f"{name}.h5", replace(data, meta=replace(data.meta, source=source)))
+    together = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"]).scores
+    assert len({score.psnr for score in together}) == 3
+    (alone,) = evaluate([tmp_path / "c.h5"], ["zerofilled"], ["gaussian:2"]).scores
+    assert alone.psnr == together[2].psnr
+    seed = seed_of(replace(data, meta=replace(data.meta, source="alone.mat")), 0)
+    assert seed == seed_of(data, 0, "alone"), "recon draws the mask that evaluate draws"
+
+
+def test_a_score_of_before_is_found_again(full_scan, tmp_path):
+    """What decides the hash of a scan of a name of its own must not change, or all results are computed again."""
+    plan = module.Plan(("zerofilled",), ("gaussian:2",), output=tmp_path)
+    (job,), _ = module.list_jobs([full_scan], plan, plan.load_methods())
+    parts = [hash_file(full_scan), "0", "gaussian:2", fingerprint(load_method("zerofilled")), "0", "cine", "cpu"]
+    text = "\n".join(["full", *parts, version("cinerecon")])
+    assert list(job.tasks.values()) == [hashlib.sha256(text.encode()).hexdigest()[:20]]
+
+
+def test_what_cannot_be_judged_is_told_and_the_rest_goes_on(full_scan, tmp_path):
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans/a.h5").write_bytes(full_scan.read_bytes())
+    (tmp_path / "scans/b.h5").write_bytes(full_scan.read_bytes()[:5000])
+    simulate_scan(tmp_path / "scans/c.h5", SimulateConfig(frames=4, ky=24, kx=24, coils=2, undersample="gaussian:2"))
+    simulate_scan(tmp_path / "scans/d.h5", SimulateConfig(frames=4, ky=24, kx=24, coils=2))
+    patterns, told = ["gaussian:2", "gaussian:8"], []
+    found = evaluate([tmp_path / "scans"], ["zerofilled"], patterns, output=tmp_path / "out", report=told.append)
+    assert [(s.scan, s.sampling) for s in found.scores] == [("a", patterns[0]), ("a", patterns[1]), ("d", patterns[0])]
+    assert [(f.scan, f.slice, f.sampling) for f in found.failures] == [
+        *(("b", None, pattern) for pattern in patterns),
+        *(("c", 0, pattern) for pattern in patterns),
+        ("d", 0, patterns[1]),
+    ]
+    assert len(told) == 8
+    assert "d.h5, slice 0" in found.failures[-1].where
+    with (tmp_path / "out/failures.csv").open() as file:
+        assert [row["scan"] for row in csv.DictReader(file)] == ["b", "b", "c", "c", "d"]
+    notes = [table.notes[0] for table in tables_of(found.scores, failures=found.failures)]
+    assert "failed, and so missing in these means: zerofilled 2" in notes
+    page = write_results(found.scores, tmp_path / "out", failures=found.failures)[-1].read_text(encoding="utf-8")
+    assert "failed: 5 of 8 reconstructions" in page
+    evaluate([full_scan], ["zerofilled"], ["gaussian:2"], output=tmp_path / "out")
+    assert not (tmp_path / "out/failures.csv").exists()
+
+
+def test_an_image_that_is_not_finite_stops_no_other(full_scan, monkeypatch):
+    class Broken(ZeroFilled):
+        def __call__(self, data, progress=None):
+            return super().__call__(data, progress) * float("nan")
+
+    methods = {"zerofilled": Broken(), "cgsense": load_method("cgsense")}
+    monkeypatch.setattr(module.Plan, "load_methods", lambda _: methods)
+    found = evaluate([full_scan], ["zerofilled", "cgsense"], ["gaussian:2"])
+    assert [score.method for score in found.scores] == ["cgsense"]
+    assert "zerofilled gave an image that is not finite" in found.failures[0].what
+
+
+def test_scores_that_were_kept_are_counted_before_the_work(full_scan, tmp_path):
+    counts = []
+    for patterns in (["gaussian:2"], ["gaussian:2", "gaussian:3"]):
+        evaluate([full_scan], ["zerofilled"], patterns, output=tmp_path, kept=counts.append)
+    assert counts == [0, 1]
 
 
 def test_an_undersampled_scan_is_refused(tmp_path):
@@ -160,29 +240,27 @@ def test_wrong_names_are_said_before_any_work(full_scan):
         evaluate([full_scan], ["zerofilled"], ["gaussian:4"], profile="cin")
     with pytest.raises(ConfigError, match="unknown sampling pattern"):
         evaluate([full_scan], ["zerofilled"], ["gauss:4"])
+    with pytest.raises(FileError, match="no such mask"):
+        evaluate([full_scan], ["zerofilled"], ["gaussian:4", "missing.npz"])
 
 
 def test_each_scan_has_a_mask_of_its_own(tmp_path):
     """The same image, measured with the same noise, under another name: only the mask differs."""
     for name in ("a", "b"):
         simulate_scan(tmp_path / f"{name}.h5", SimulateConfig(frames=4, ky=32, kx=24, coils=2))
-    one, two = evaluate([tmp_path], ["zerofilled"], ["gaussian:4"])
+    one, two = evaluate([tmp_path], ["zerofilled"], ["gaussian:4"]).scores
     assert one.psnr != two.psnr
 
 
 def test_images_beside_a_scan_are_passed_over(tmp_path):
     simulate_scan(tmp_path / "a.h5", SimulateConfig(frames=3, ky=16, kx=16, coils=2))
     reconstruct_scan(ReconRequest(tmp_path / "a.h5", "zerofilled", (str(tmp_path / "a.zerofilled.h5"),)))
-    (score,) = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"])
+    (score,) = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"]).scores
     assert score.scan == "a"
-    whole = (tmp_path / "a.h5").read_bytes()
-    (tmp_path / "b.h5").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(FileError):
-        evaluate([tmp_path], ["zerofilled"], ["gaussian:2"])
 
 
 def test_a_scan_that_is_named_twice_counts_once(full_scan):
-    assert len(evaluate([full_scan.parent, full_scan, full_scan], ["zerofilled"], ["gaussian:2"])) == 1
+    assert len(evaluate([full_scan.parent, full_scan, full_scan], ["zerofilled"], ["gaussian:2"]).scores) == 1
 
 
 def test_what_is_told_of_a_network_does_not_decide_its_result():
@@ -197,7 +275,7 @@ def test_what_is_told_of_a_network_does_not_decide_its_result():
 
 def test_a_scan_unlike_the_training_is_marked(full_scan):
     """The networks that come with the program were trained on 96 lines and more; this scan has 48."""
-    _, score = evaluate([full_scan], ["zerofilled", "dccnn"], ["gaussian:2"])
+    _, score = evaluate([full_scan], ["zerofilled", "dccnn"], ["gaussian:2"]).scores
     assert "dccnn: the scan has 48 lines, the network was trained on" in score.marks
 
 

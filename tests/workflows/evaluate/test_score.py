@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from cinerecon.errors import FileError
-from cinerecon.workflows.evaluate.score import append_scores, read_scores, write_all, write_frames
+from cinerecon.workflows.evaluate.score import append_scores, read_scores, write_frames
 
 
 def test_scores_come_back_as_they_were(make_scores, tmp_path):
@@ -13,8 +13,6 @@ def test_scores_come_back_as_they_were(make_scores, tmp_path):
     append_scores(tmp_path, scores[:2])
     append_scores(tmp_path, scores[2:])
     assert list(map(repr, read_scores(tmp_path))) == list(map(repr, scores))
-    write_all(tmp_path, scores[:1])
-    assert list(map(repr, read_scores(tmp_path))) == list(map(repr, scores[:1]))
     assert read_scores(tmp_path / "elsewhere") == []
 
 

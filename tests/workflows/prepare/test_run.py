@@ -17,7 +17,7 @@ from raw_scan import SLICE, small_scan
 
 from cinerecon.data.case_index import INDEX, read_index
 from cinerecon.data.store import open_case, read_case
-from cinerecon.errors import ConfigError, DataError, FileError
+from cinerecon.errors import ConfigError, FileError
 from cinerecon.workflows.prepare import SPLITS, parse_split, split_of, work
 
 NOBODY = 2**31 - 2
@@ -305,30 +305,6 @@ def test_nothing_found_is_said(run, tmp_path):
         run(tmp_path / "empty")
     with pytest.raises(FileError, match="no such file"):
         run(tmp_path / "missing.h5")
-
-
-def test_a_process_that_dies_is_said(archive, run, monkeypatch):
-    import cinerecon.workflows.prepare.run as module
-
-    class Dying:
-        def __init__(self, *args, **options): ...
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *args): ...
-        def submit(self, *args):
-            from concurrent.futures import Future
-            from concurrent.futures.process import BrokenProcessPool
-
-            future = Future()
-            future.set_exception(BrokenProcessPool())
-            return future
-
-    monkeypatch.setattr(module, "ProcessPoolExecutor", Dying)
-    monkeypatch.setattr(module, "FEW", 0)
-    with pytest.raises(DataError, match="a process died") as caught:
-        run(archive, jobs=2)
-    assert "--jobs 1" in caught.value.hint
 
 
 def test_a_person_is_in_one_split_for_ever():

@@ -140,6 +140,8 @@ def test_a_bad_start_is_no_divergence(make_recipe, make_state):
         for step in range(40, 60):
             state.done = step
             watch(state, 60.0, config)
+
+
 def test_a_state_goes_on_with_the_settings_of_now(make_recipe, make_state):
     state = make_state(make_recipe().training)
     descend(state, make_recipe().training)
