@@ -1,8 +1,10 @@
 """The entry point: the list of commands, and the door through which every error leaves."""
 
+import signal
 import sys
 import traceback
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -43,6 +45,7 @@ def main() -> None:
     """Run the command line. Errors of use are told in three lines, exit code 2; ours with their traceback, code 1."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
+    signal.signal(signal.SIGTERM, _stop)  # what is half written is removed on the way out
     try:
         app(arguments)
     except CineReconError as error:
@@ -55,6 +58,11 @@ def main() -> None:
     except Exception:  # a bug of ours: told in full, without the values of variables, which may be patient data
         traceback.print_exc()
         sys.exit(1)
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    """End as an interruption does, with the exit code of the signal."""
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The command ``cinerecon recon``."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +39,9 @@ def recon(
     intake: Annotated[list[str] | None, typer.Option("--intake", help="Setting of intake, key=value.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampling pattern.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A warning is an error: no images are written, exit code 2.")
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Tell how an iterative method got there: cost, residual, change.")
     ] = False,
@@ -63,10 +67,13 @@ def recon(
         settings=tuple(setting or ()),
         intake=tuple(intake or ()),
         force=force,
+        strict=strict,
         verbose=verbose,
     )
     with progress_bar() as progress:
         report = reconstruct_scan(request, progress)
+    for text in report.warnings:
+        print(f"warning  {text}", file=sys.stderr)
     if as_json:
         print(json.dumps(_as_plain(report), indent=2))
     else:
@@ -85,17 +92,14 @@ def _print_report(report: "ReconReport") -> None:
         table.add_column(heading, justify="right")
     for part in report.slices:
         table.add_row(*_row(part))
-    console = Console()
-    console.print(table)
+    Console(markup=False, highlight=False).print(table)
     writing = sum(report.written.values())
     print(f"\nwriting {writing:.1f} s, peak memory {report.peak_memory_mb:.0f} MB, on {report.device}")
-    for text in report.warnings:
-        console.print(f"[yellow]warning[/]  {text}", highlight=False, soft_wrap=True)
     for path in report.written:
         print(f"wrote    {path}")
     for part in report.slices:
         if part.quality:
-            print(f"slice {part.cine.meta.slice}  {quality_line(part.quality)}")
+            print(f"slice {part.cine.meta.slice}  {quality_line(part)}")
 
 
 def _print_convergence(report: "ReconReport") -> None:
@@ -121,9 +125,12 @@ def some_iterations(n_iterations: int, most: int = 12) -> list[int]:
     return sorted({0, *range(every - 1, n_iterations, every), n_iterations - 1})
 
 
-def quality_line(quality: dict[str, float]) -> str:
-    """How good an image is against the truth, in words."""
-    return f"PSNR {quality['psnr']:.2f} dB, SSIM {quality['ssim']:.4f} against the truth in the scan"
+def quality_line(part: "SliceReport") -> str:
+    """How good an image is, and against what, in words."""
+    from cinerecon.data.cine import REFERENCES
+
+    against = REFERENCES.get(part.cine.meta.reference_is, "the reference in the file")
+    return f"PSNR {part.quality['psnr']:.2f} dB, SSIM {part.quality['ssim']:.4f} against {against}"
 
 
 def _row(part: "SliceReport") -> list[str]:
@@ -155,6 +162,7 @@ def _as_plain(report: "ReconReport") -> dict[str, object]:
                 "seconds": part.seconds,
                 "residual": part.residual,
                 "quality": part.quality,
+                "reference_is": part.cine.meta.reference_is,
                 "convergence": {name: curve.tolist() for name, curve in part.cine.convergence.items()},
             }
             for part in report.slices

@@ -12,6 +12,14 @@ from cinerecon.errors import ShapeError
 
 Vector = tuple[float, float, float]
 
+REFERENCES = {
+    "truth": "the truth in the scan",
+    "twin": "its fully sampled twin",
+    "all samples": "the image of all its samples",
+    "some samples": "the image of all its samples, which miss part of k-space: what a method fills in counts as error",
+}
+"""What a reference can be, and how it is called where an image is compared with it."""
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -59,6 +67,10 @@ class CineMeta:
     crop_y
         Central rows of the image that the scan was asked for; None where all are. Phase oversampling adds rows that
         undersampled k-space cannot lose: they are cut from the image at the end (`crop_image`).
+    reference_is
+        What the reference is, one of `REFERENCES`; empty if there is none, or nobody knows.
+    is_one_beat
+        Whether the frames are one whole heart beat, put together from several (gated); False if that is not known.
     """
 
     source: str = ""
@@ -70,6 +82,8 @@ class CineMeta:
     protocol: str = ""
     warnings: tuple[str, ...] = ()
     crop_y: int | None = None
+    reference_is: str = ""
+    is_one_beat: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +163,24 @@ class CineData:
             reference=None if self.reference is None else self.reference.to(device),
             shading=None if self.shading is None else self.shading.to(device),
         )
+
+
+def keep_frames(data: CineData, frames: slice) -> CineData:
+    """Some neighbouring frames as a cine of its own: its time begins with its first frame."""
+    times = data.meta.frame_times_ms[frames]
+    kspace = data.kspace[..., frames, :, :, :]
+    is_whole = kspace.shape[-4] == data.n_frames
+    return replace(
+        data,
+        kspace=kspace,
+        mask=data.mask[..., frames, :, :, :],
+        reference=None if data.reference is None else data.reference[..., frames, :, :],
+        meta=replace(
+            data.meta,
+            frame_times_ms=tuple(time - times[0] for time in times),
+            is_one_beat=data.meta.is_one_beat and is_whole,
+        ),
+    )
 
 
 def crop_image(image: Tensor, meta: CineMeta) -> Tensor:

@@ -2,28 +2,44 @@
 
 import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from cinerecon.data.image import CineImage, slice_spacing_mm, stacks
+from cinerecon.data.image import DEIDENTIFIED, CineImage, slice_spacing_mm, stacks, window
+from cinerecon.data.mrd_header import MrdHeader, parse_header
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 WHITE = 4095
 """Stored value of the brightest pixel: 12 bits, as scanners write."""
 
 FILE_PATTERN = "slice*_frame*.dcm"
+MANUFACTURER = "cinerecon"
+LONGEST_COMMENT = 10240
+POSITIONS = {
+    *(f"{first}{turn}" for first in ("HF", "FF") for turn in ("P", "S", "DR", "DL")),
+    *(f"{first}{turn}" for first in ("L", "R") for turn in ("FP", "FS")),
+    *(f"{first}{turn}" for first in ("AF", "PF") for turn in ("DR", "DL")),
+}
+"""How a patient may lie: the terms of the standard."""
 
 
 def write_dicom(folder: Path, cines: list[CineImage]) -> None:
     """Write ``slice00_frame000.dcm`` and so on into a folder: one study, one series per stack of slices.
 
-    Without geometry in the scan, orientation and position are left empty rather than invented.
+    Without geometry in the scan, orientation and position are left empty rather than invented. So is what the header
+    of the scan does not tell.
     """
+    from pydicom.uid import generate_uid
+
     folder.mkdir(parents=True, exist_ok=True)
     study, frame_of_reference = generate_uid(), generate_uid()
     now = datetime.datetime.now(tz=datetime.UTC)
     scale = max(float(cine.magnitude.max()) for cine in cines) / WHITE or 1.0
+    white = max(round(window([cine.magnitude for cine in cines]) / scale), 1)
+    header = parse_header(cines[0].header_xml.encode()) if cines[0].header_xml else None
     number = 0
     for series_number, stack in enumerate(stacks(cines), start=1):
         series = generate_uid()
@@ -34,15 +50,29 @@ def write_dicom(folder: Path, cines: list[CineImage]) -> None:
                 dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
                 dataset.SeriesNumber, dataset.InstanceNumber = series_number, number + 1
                 dataset.FrameOfReferenceUID = frame_of_reference
-                _describe(dataset, cine)
+                _describe(dataset, cine, scale)
+                _acquired(dataset, header)
                 _place(dataset, cine, slice_spacing_mm(stack))
                 _time(dataset, cine, frame)
-                _pixels(dataset, stored[frame], scale)
+                _pixels(dataset, stored[frame], white)
                 dataset.save_as(folder / f"slice{cine.meta.slice:02d}_frame{frame:03d}.dcm", enforce_file_format=True)
                 number += 1
 
 
-def _new_dataset(now: datetime.datetime) -> Dataset:
+def is_own(path: Path) -> bool:
+    """Whether a file was written here; False for anything that cannot be read."""
+    import pydicom
+
+    try:
+        return bool(pydicom.dcmread(path, specific_tags=["Manufacturer"]).get("Manufacturer") == MANUFACTURER)
+    except Exception:  # whatever the parser trips over in bytes that may be anything
+        return False
+
+
+def _new_dataset(now: datetime.datetime) -> "Dataset":
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = MRImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid()
@@ -55,32 +85,59 @@ def _new_dataset(now: datetime.datetime) -> Dataset:
     return dataset
 
 
-def _describe(dataset: Dataset, cine: CineImage) -> None:
-    """What the image is; who the patient is stays untold."""
+def _describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
+    """What the image is, and why not to trust it; who the patient is stays untold."""
     dataset.Modality = "MR"
     dataset.ImageType = ["DERIVED", "SECONDARY", "M"]
     dataset.DerivationDescription = f"cinerecon {cine.method}, not for diagnostic use"
     dataset.SeriesDescription = f"cinerecon {cine.method}"[:64]
-    dataset.ProtocolName = cine.meta.protocol[:64]
-    dataset.Manufacturer = "cinerecon"
+    remarks = "; ".join((*cine.remarks, f"magnitude = stored value x {scale:.9g}"))
+    dataset.ImageComments = remarks[:LONGEST_COMMENT]
+    dataset.ProtocolName = cine.meta.protocol.replace("\\", "/")[:64]
+    dataset.Manufacturer = MANUFACTURER
     dataset.PatientName, dataset.PatientID = "Anonymous", "anonymous"
     dataset.PatientBirthDate = dataset.PatientSex = ""
     dataset.PatientIdentityRemoved = "YES"
-    dataset.DeidentificationMethod = "no patient field is read from the raw scan"
+    dataset.DeidentificationMethod = DEIDENTIFIED
     dataset.StudyID = dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
+
+
+def _acquired(dataset: "Dataset", header: MrdHeader | None) -> None:
+    """How the scan was measured, as far as its header tells."""
     dataset.ScanningSequence, dataset.SequenceVariant, dataset.ScanOptions = "RM", "NONE", ""
     dataset.MRAcquisitionType = "2D"
     dataset.EchoTime = dataset.RepetitionTime = dataset.EchoTrainLength = None
+    if header is None:
+        return
+    numbers = {
+        "EchoTime": header.te_ms,
+        "RepetitionTime": header.tr_ms,
+        "FlipAngle": header.flip_degrees,
+        "MagneticFieldStrength": header.field_strength_tesla,
+    }
+    for name, value in numbers.items():
+        if value is not None and value > 0:
+            setattr(dataset, name, f"{value:.8g}")
+    if header.sequence:
+        dataset.SequenceName = header.sequence.rpartition("\\")[2][:16]
+    encoding = header.encodings[0]
+    oversampling = max(encoding.encoded.fov_mm[0] / encoding.recon.fov_mm[0], 1.0)
+    limit = encoding.limits.get("kspace_encoding_step_1")
+    n_lines = encoding.encoded.matrix[1] if limit is None else limit.maximum - limit.minimum + 1
+    # a row of the image runs along the readout, so frequency counts columns, and phase counts rows
+    dataset.AcquisitionMatrix = [0, round(encoding.encoded.matrix[0] / oversampling), n_lines, 0]
+    dataset.InPlanePhaseEncodingDirection = "COL"
 
 
-def _place(dataset: Dataset, cine: CineImage, spacing_mm: float) -> None:
+def _place(dataset: "Dataset", cine: CineImage, spacing_mm: float) -> None:
     """Pixel size and place. A row of the image runs along read_dir, a column along phase_dir."""
     dataset.PixelSpacing = [f"{size:.8g}" for size in cine.meta.pixel_size_mm]
     dataset.SliceThickness = f"{cine.meta.slice_thickness_mm:.8g}"
     dataset.SpacingBetweenSlices = f"{abs(spacing_mm):.8g}"
     dataset.PositionReferenceIndicator = ""
     geometry, place = cine.meta.geometry, cine.place
-    dataset.PatientPosition = "" if geometry is None else geometry.patient_position
+    position = "" if geometry is None else geometry.patient_position
+    dataset.PatientPosition = position if position in POSITIONS else ""
     if place is None:
         dataset.ImagePositionPatient = dataset.ImageOrientationPatient = None
         return
@@ -90,24 +147,25 @@ def _place(dataset: Dataset, cine: CineImage, spacing_mm: float) -> None:
     dataset.SliceLocation = f"{float(corner @ across):.8g}"
 
 
-def _time(dataset: Dataset, cine: CineImage, frame: int) -> None:
-    dataset.CardiacNumberOfImages = cine.n_frames
+def _time(dataset: "Dataset", cine: CineImage, frame: int) -> None:
+    """When the frame was measured. The R-R interval is known only where the frames are the whole beat."""
     dataset.TemporalPositionIdentifier = frame + 1
     dataset.NumberOfTemporalPositions = cine.n_frames
-    interval = cine.frame_interval_ms
-    if interval is None:
-        dataset.TriggerTime = None
-        return
-    dataset.TriggerTime = f"{cine.meta.frame_times_ms[frame]:.8g}"
-    dataset.TemporalResolution = f"{interval:.8g}"
-    dataset.NominalInterval = round(interval * cine.n_frames)
+    times, interval = cine.meta.frame_times_ms, cine.frame_interval_ms
+    dataset.TriggerTime = f"{times[frame]:.8g}" if len(times) == cine.n_frames else None
+    if interval is not None:
+        dataset.TemporalResolution = f"{interval:.8g}"
+    if cine.meta.is_one_beat:
+        dataset.CardiacNumberOfImages = cine.n_frames
+        if interval is not None:
+            dataset.NominalInterval = round(interval * cine.n_frames)
 
 
-def _pixels(dataset: Dataset, stored: np.ndarray, scale: float) -> None:
-    """12 bits; stored value times ``RescaleSlope`` gives the magnitude back."""
+def _pixels(dataset: "Dataset", stored: np.ndarray, white: int) -> None:
+    """12 bits, shown from 0 to white. A slope would shrink the window below 1, which the standard forbids."""
     dataset.Rows, dataset.Columns = stored.shape
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
-    dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = "0", f"{scale:.9g}", "US"
-    dataset.WindowCenter, dataset.WindowWidth = f"{scale * WHITE / 3:.6g}", f"{scale * WHITE * 2 / 3:.6g}"
+    dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = "0", "1", "US"
+    dataset.WindowCenter, dataset.WindowWidth = f"{white / 2:g}", f"{white}"
     dataset.PixelData = stored.astype("<u2").tobytes()

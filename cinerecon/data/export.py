@@ -1,16 +1,36 @@
 """Images to files: the ending of a name decides the format. This file alone lists all formats."""
 
+import os
+import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from cinerecon.config import nearest_name
-from cinerecon.data.files import moved_into_place, refuse_existing
+from cinerecon.data.dicom import FILE_PATTERN, is_own, write_dicom
+from cinerecon.data.files import is_same_file, moved_into_place, refuse_existing, series_moved_into_place
 from cinerecon.data.image import CineImage, stacks
+from cinerecon.data.movie import write_gif, write_mp4
+from cinerecon.data.mrd_images import write_mrd_images
+from cinerecon.data.nifti import write_nifti
+from cinerecon.data.npz import write_npz
+from cinerecon.data.picture import write_png
 from cinerecon.errors import ConfigError, FileError
 
-Writer = Callable[[Path, list[CineImage], str | None], None]
+FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
+    ".h5": write_mrd_images,
+    ".nii.gz": write_nifti,
+    ".nii": write_nifti,
+    ".npz": write_npz,
+    ".gif": write_gif,
+    ".mp4": write_mp4,
+    ".png": write_png,
+}
+"""Writers by ending. What is heavy they import when they are called."""
+VOLUMES = (".nii.gz", ".nii")
+"""Endings of formats that hold one stack of slices; further stacks go to numbered files."""
 FOLDER = "dicom/"
 
 
@@ -30,13 +50,12 @@ class Target:
         ConfigError
             If no format has this ending.
         """
-        path = Path(text)
-        if text.endswith(("/", "\\")) or path.name == FOLDER.rstrip("/") or path.is_dir():
+        known, path = [*FORMATS, FOLDER], Path(text)
+        if text and (text.endswith(("/", "\\")) or path.name == FOLDER.rstrip("/") or path.is_dir()):
             return cls(path, FOLDER)
         for ending in FORMATS:
             if path.name.lower().endswith(ending) and len(path.name) > len(ending):
                 return cls(path, ending)
-        known = [*FORMATS, FOLDER]
         hint = nearest_name(path.suffix, known) if path.suffix else f"known: {', '.join(known)}"
         raise ConfigError(f"no image format for '{text}'", where="-o", hint=hint)
 
@@ -46,21 +65,49 @@ class Target:
         Raises
         ------
         FileError
-            If the file exists, or the folder holds DICOM files, and ``force`` is not set; or it is not writable.
+            If the file, or a numbered one that further stacks of slices would need, exists, or the folder holds DICOM
+            files, and ``force`` is not set; if files of other programs are in the way; or if it is not writable.
         """
         if self.ending != FOLDER:
-            refuse_existing(self.path, force=force)
+            for path in (self.path, *self._numbered_files()):
+                refuse_existing(path, force=force)
         elif self.path.is_file():
             raise FileError("this is a file, DICOM needs a folder", where=str(self.path))
         elif self.path.is_dir():
             inside = next(self.path.glob("*.dcm"), None)
             refuse_existing(inside or self.path / "slice00_frame000.dcm", force=force)
+            foreign = next((path for path in self.path.glob(FILE_PATTERN) if not is_own(path)), None)
+            if foreign is not None:
+                what = f"{foreign.name} is not of cinerecon, and a new series would replace it"
+                raise FileError(what, where=str(self.path), hint="choose another folder")
         else:
             refuse_existing(self.path)
 
+    def may_write(self, path: Path) -> bool:
+        """Whether this file may be written here: for NIfTI also a numbered one, for DICOM any of the series."""
+        if is_same_file(path, self.path):
+            return True
+        real = Path(os.path.realpath(path))
+        if self.ending == FOLDER:
+            return is_same_file(real.parent, self.path) and real.match(FILE_PATTERN)
+        return is_same_file(real.parent, self.path.parent) and self._is_numbered(real.name)
 
-def export(cines: list[CineImage], target: Target, *, header_xml: str | None = None) -> list[Path]:
-    """Write the slices to one target and return the paths written. Each file is whole or not there.
+    def numbered(self, number: int) -> Path:
+        """``cine.nii.gz`` and 2 to ``cine.2.nii.gz``: slices that do not fit one volume get files of their own."""
+        stem, ending = self.path.name[: -len(self.ending)], self.path.name[-len(self.ending) :]
+        return self.path if number == 1 else self.path.with_name(f"{stem}.{number}{ending}")
+
+    def _is_numbered(self, name: str) -> bool:
+        stem, ending = self.path.name[: -len(self.ending)], self.path.name[-len(self.ending) :]
+        return self.ending in VOLUMES and bool(re.fullmatch(rf"{re.escape(stem)}\.\d+{re.escape(ending)}", name))
+
+    def _numbered_files(self) -> list[Path]:
+        folder = self.path.parent
+        return [path for path in folder.iterdir() if self._is_numbered(path.name)] if folder.is_dir() else []
+
+
+def export(cines: list[CineImage], target: Target) -> dict[Path, float]:
+    """Write the slices to one target. Each file is whole or not there.
 
     Parameters
     ----------
@@ -68,91 +115,26 @@ def export(cines: list[CineImage], target: Target, *, header_xml: str | None = N
         Slices, in order.
     target
         File or folder, see `Target.parse`.
-    header_xml
-        Header of the raw scan; copied into ISMRMRD images.
+
+    Returns
+    -------
+    dict
+        The paths written, and the seconds that each took.
 
     Raises
     ------
     FileError
         If the file system refuses.
     """
+    start = time.perf_counter()
     if target.ending == FOLDER:
-        return _export_dicom(cines, target.path)
-    parts = stacks(cines) if target.ending in (".nii", ".nii.gz") else [cines]
-    write = FORMATS[target.ending]
-    written = []
-    for number, part in enumerate(parts, start=1):
-        path = target.path if number == 1 else _numbered(target, number)
+        with series_moved_into_place(target.path, FILE_PATTERN) as temporary:
+            write_dicom(temporary, cines)
+        return {target.path: time.perf_counter() - start}
+    written = {}
+    for number, part in enumerate(stacks(cines) if target.ending in VOLUMES else [cines], start=1):
+        path, start = target.numbered(number), time.perf_counter()
         with moved_into_place(path) as temporary:
-            write(temporary, part, header_xml)
-        written.append(path)
+            FORMATS[target.ending](temporary, part)
+        written[path] = time.perf_counter() - start
     return written
-
-
-def _numbered(target: Target, number: int) -> Path:
-    """``cine.nii.gz`` and 2 to ``cine.2.nii.gz``: slices that do not fit one volume get files of their own."""
-    stem, ending = target.path.name[: -len(target.ending)], target.path.name[-len(target.ending) :]
-    return target.path.with_name(f"{stem}.{number}{ending}")
-
-
-def _export_dicom(cines: list[CineImage], folder: Path) -> list[Path]:
-    """Write into a folder of its own, then move file by file: what else lies in the folder is left alone."""
-    from cinerecon.data.dicom import FILE_PATTERN, write_dicom
-
-    staging = folder / "new"
-    with moved_into_place(staging) as temporary:
-        write_dicom(temporary, cines)
-    for old in folder.glob(FILE_PATTERN):
-        old.unlink()
-    for new in staging.iterdir():
-        new.replace(folder / new.name)
-    staging.rmdir()
-    return [folder]
-
-
-def _h5(path: Path, cines: list[CineImage], header_xml: str | None) -> None:
-    from cinerecon.data.mrd_images import write_mrd_images
-
-    write_mrd_images(path, cines, header_xml)
-
-
-def _nifti(path: Path, stack: list[CineImage], _: str | None) -> None:
-    from cinerecon.data.nifti import write_nifti
-
-    write_nifti(path, stack)
-
-
-def _npz(path: Path, cines: list[CineImage], _: str | None) -> None:
-    from cinerecon.data.npz import write_npz
-
-    write_npz(path, cines)
-
-
-def _gif(path: Path, cines: list[CineImage], _: str | None) -> None:
-    from cinerecon.data.movie import write_gif
-
-    write_gif(path, cines)
-
-
-def _mp4(path: Path, cines: list[CineImage], _: str | None) -> None:
-    from cinerecon.data.movie import write_mp4
-
-    write_mp4(path, cines)
-
-
-def _png(path: Path, cines: list[CineImage], _: str | None) -> None:
-    from cinerecon.data.picture import write_png
-
-    write_png(path, cines)
-
-
-FORMATS: dict[str, Writer] = {
-    ".h5": _h5,
-    ".nii.gz": _nifti,
-    ".nii": _nifti,
-    ".npz": _npz,
-    ".gif": _gif,
-    ".mp4": _mp4,
-    ".png": _png,
-}
-"""Writers by ending. Each imports its library only when asked for."""

@@ -1,6 +1,7 @@
 """Files that are either whole or not there: written under a temporary name, then moved into place."""
 
 import csv
+import glob
 import hashlib
 import os
 import re
@@ -34,6 +35,20 @@ def refuse_existing(path: Path, *, force: bool = False) -> None:
         raise FileError(f"cannot write to {folder}", where=str(path), hint="choose another place with -o")
 
 
+def would_overwrite(source: Path, target: Path) -> FileError:
+    """The error where a command would write over what it reads, which not even ``--force`` means."""
+    what = f"{source.name} is read here, and would be overwritten"
+    return FileError(what, where=str(target), hint="choose another name with -o")
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, which need not exist yet."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
 @contextmanager
 def moved_into_place(path: Path) -> Iterator[Path]:
     """Lend a temporary path beside ``path``; move what was written there into place, or remove it after an error.
@@ -43,11 +58,54 @@ def moved_into_place(path: Path) -> Iterator[Path]:
     FileError
         If the file system refuses, e.g. because the disk is full.
     """
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _lent(path.parent, path) as temporary:
         yield temporary
         temporary.replace(path)
+
+
+@contextmanager
+def series_moved_into_place(folder: Path, pattern: str) -> Iterator[Path]:
+    """Lend a temporary folder; its files replace all in ``folder`` that fit the pattern, or none after an error.
+
+    Other files in the folder stay. It may be a mount point: what is in it is moved within it alone.
+
+    Raises
+    ------
+    FileError
+        If the file system refuses.
+    """
+    place = folder if folder.is_dir() else folder.parent
+    for left in place.glob(f".partial-*-{glob.escape(folder.name)}") if place.is_dir() else ():
+        if _is_stale(left):
+            _remove(left)
+    with _lent(place, folder) as temporary:
+        new, old = temporary / "new", temporary / "old"
+        for part in (new, old):
+            part.mkdir(parents=True)
+        yield new
+        if not folder.is_dir():
+            new.replace(folder)
+            return
+        moves = [(path, old / path.name) for path in folder.glob(pattern)]
+        moves += [(path, folder / path.name) for path in new.iterdir()]
+        try:
+            for here, there in moves:
+                here.replace(there)
+        except BaseException:  # an interruption, too: a series of two reconstructions would look like one
+            for here, there in reversed(moves):
+                if not here.exists():
+                    there.replace(here)
+            raise
+
+
+@contextmanager
+def _lent(place: Path, path: Path) -> Iterator[Path]:
+    """A temporary path in the folder ``place``, gone at the end."""
+    temporary = place / f".partial-{os.getpid()}-{path.name}"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)  # a killed run may have had this number
+        yield temporary
     except OSError as error:
         raise FileError(f"cannot write: {error.strerror or error}", where=str(path)) from error
     finally:

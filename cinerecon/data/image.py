@@ -17,6 +17,8 @@ Place = tuple[Vector, Vector, Vector, Vector]
 
 UNKNOWN_FRAME_MS = 40.0
 """Time between frames where the scan does not tell it: a plausible speed for a movie, never written as a time."""
+DEIDENTIFIED = "of patient and study nothing is kept but the protocol's name"
+"""What is done for the privacy of the patient, said in every format that has a place for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +30,15 @@ class CineImage:
     image
         ``(frames, y, x)`` complex64.
     reference
-        ``(frames, y, x)`` complex64, the truth, where there is one.
+        ``(frames, y, x)`` complex64, what the image should be, where comparing says something.
     meta
-        Source, slice, frame times, geometry.
+        Source, slice, frame times, geometry, and what the reference is.
     method
         Name of the method that made it.
     convergence
         How an iterative method got there, by what was measured: one number per iteration ``(iterations,)``.
+    header_xml
+        XML header of the raw scan without what it says of the patient; empty if there is none.
 
     Raises
     ------
@@ -47,6 +51,7 @@ class CineImage:
     meta: CineMeta = field(default_factory=CineMeta)
     method: str = ""
     convergence: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    header_xml: str = ""
 
     def __post_init__(self) -> None:
         if self.image.ndim != len(IMAGE):
@@ -79,6 +84,11 @@ class CineImage:
         return interval if interval > 0 else None
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said wherever the image goes: not for diagnostic use, and its warnings."""
+        return ("not for diagnostic use", *(f"warning: {text}" for text in self.meta.warnings))
+
+    @property
     def place(self) -> Place | None:
         """Where the image lies in the patient; None where the scan does not tell it."""
         geometry = self.meta.geometry
@@ -96,6 +106,19 @@ def first_voxel(geometry: Geometry, pixel_size_mm: tuple[float, float], matrix: 
     y, x = matrix
     corner = np.array(geometry.position_mm, float) - (y // 2) * dy * phase - (x // 2) * dx * read
     return corner, read, phase, across
+
+
+def collect_warnings(cines: list[CineImage]) -> tuple[str, ...]:
+    """Each warning once, with the slices it concerns where it is not all of them."""
+    by_text: dict[str, list[int]] = {}
+    for cine in cines:
+        for text in dict.fromkeys(cine.meta.warnings):
+            by_text.setdefault(text, []).append(cine.meta.slice)
+    lines = []
+    for text, slices in by_text.items():
+        concerns_all = len(slices) == len(cines)
+        lines.append(text if concerns_all else f"slice {', '.join(map(str, slices))}: {text}")
+    return tuple(lines)
 
 
 def stacks(cines: list[CineImage]) -> list[list[CineImage]]:

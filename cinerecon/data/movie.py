@@ -1,8 +1,8 @@
 """Write images as movies: all slices side by side, one heartbeat over and over."""
 
+import subprocess
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -25,29 +25,32 @@ def write_gif(path: Path, cines: list[CineImage]) -> None:
 
 
 def write_mp4(path: Path, cines: list[CineImage]) -> None:
-    """Write H.264 in yuv420p, which every player and browser shows; sizes are padded to even numbers."""
+    """Write H.264 in yuv420p, which every player and browser shows; sizes are padded to even numbers.
+
+    Raises
+    ------
+    OSError
+        If the movie cannot be written, with the cause that ffmpeg tells.
+    """
+    import imageio_ffmpeg
+
     frames = montage(cines)
     rate = min(max(1000 / _interval_ms(cines), 1.0), 60.0)
     repeats = max(1, round(LEAST_SECONDS * rate / len(frames)))
     y, x = frames.shape[1:]
     frames = np.pad(frames, ((0, 0), (0, y % 2), (0, x % 2)))
-    writer = imageio_ffmpeg.write_frames(
-        str(path),
-        frames.shape[:0:-1],
-        fps=rate,
-        pix_fmt_in="gray",
-        pix_fmt_out="yuv420p",
-        codec="libx264",
-        quality=None,
-        macro_block_size=2,
-        ffmpeg_log_level="error",
-        output_params=["-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"],
-    )
-    writer.send(None)
-    for _ in range(repeats):
-        for frame in frames:
-            writer.send(np.ascontiguousarray(frame))
-    writer.close()
+    y, x = frames.shape[1:]
+    command = [
+        *(imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error"),
+        *("-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{x}x{y}", "-r", f"{rate:.6f}", "-i", "-"),
+        *("-vf", f"loop={repeats - 1}:{len(frames)}", "-pix_fmt", "yuv420p"),
+        *("-c:v", "libx264", "-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"),
+        str(path.absolute()),  # of a path that is not absolute ffmpeg takes what stands before a colon for a protocol
+    ]
+    done = subprocess.run(command, input=frames.tobytes(), capture_output=True)
+    if done.returncode:
+        first_line = (done.stderr.decode(errors="replace").splitlines() or ["ffmpeg failed"])[0]
+        raise OSError(first_line.rpartition(": ")[2])  # what follows are consequences
 
 
 def montage(cines: list[CineImage]) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.data.mrd_file import find_dataset, member, open_hdf5, require_hdf5
-from cinerecon.data.mrd_header import MrdHeader, parse_header
+from cinerecon.data.mrd_header import MrdHeader, parse_header, without_patient
 from cinerecon.data.mrd_heap import require_sound_heaps
 from cinerecon.errors import DataError, HeaderError
 
@@ -100,7 +100,7 @@ class RawScan:
     header
         Its XML header.
     xml
-        The same as text.
+        The same as text, without what it says of the patient.
     heads
         ``(readouts,)`` the header of every readout.
     """
@@ -240,7 +240,7 @@ def read_mrd(path: str | Path, dataset: str | None = None) -> RawScan:
         data = member(group, "data", str(path))
         _require_readouts(data, path)
         heads, rows = _read_rows(data, path)
-        scan = RawScan(path, group.name, header, xml.strip(b"\0").decode("utf-8", "replace"), heads, rows)
+        scan = RawScan(path, group.name, header, without_patient(xml, str(path)), heads, rows)
     _require_claims(scan)
     if rows is not None:
         scan._require_lengths(np.arange(len(rows)), rows)

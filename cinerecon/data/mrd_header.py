@@ -7,11 +7,10 @@ optional. What is there must make sense: numbers finite, sizes at least 1, field
 
 import hashlib
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError, tostring
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
@@ -32,6 +31,14 @@ COUNTERS = (
     "set",
     "segment",
 )
+
+NAMESPACE = "http://www.ismrm.org/ISMRMRD"
+PERSONAL = (
+    *("subjectInformation", "studyInformation", "institutionName", "stationID", "deviceID"),
+    *("measurementID", "seriesDate", "seriesTime", "seriesInstanceUIDRoot", "frameOfReferenceUID"),
+    *("measurementDependency", "referencedImageSequence"),
+)
+"""Elements of the header that tell who was scanned, when, where, by whom, or that lead to other files of the person."""
 
 Number = TypeVar("Number", int, float)
 
@@ -89,6 +96,9 @@ class MrdHeader:
     protocol: str = ""
     patient_position: str = ""
     tr_ms: float | None = None
+    te_ms: float | None = None
+    flip_degrees: float | None = None
+    sequence: str = ""
     parameters: Mapping[str, int] = field(default_factory=dict)
     person: str = ""
 
@@ -130,6 +140,9 @@ def parse_header(xml: bytes, where: str = "") -> MrdHeader:
         protocol=_text(measurement, "protocolName"),
         patient_position=_text(measurement, "patientPosition"),
         tr_ms=_optional(times, "TR", float),
+        te_ms=_optional(times, "TE", float),
+        flip_degrees=_optional(times, "flipAngle_deg", float),
+        sequence=_text(measurement, "sequenceName") or _text(times, "sequence_type"),
         parameters=_parameters(root.find("userParameters")),
         person=hashed_person(_text(root.find("subjectInformation"), "patientID")),
     )
@@ -141,9 +154,14 @@ def hashed_person(patient_id: str) -> str:
     return "person-" + hashlib.sha256(patient_id.encode()).hexdigest()[:10] if is_telling else ""
 
 
-def without_patient(xml: str) -> str:
-    """The XML header without what it says of the patient."""
-    return re.sub(r"<(\w+:)?subjectInformation\b.*?</(\w+:)?subjectInformation>\s*", "", xml, flags=re.DOTALL)
+def without_patient(xml: bytes, where: str = "") -> str:
+    """The XML header as text, without the elements in `PERSONAL`. Errors as for `parse_header`."""
+    root = _parse(xml, where)
+    for parent in list(root.iter()):
+        for child in [child for child in parent if child.tag in PERSONAL]:
+            parent.remove(child)
+    root.set("xmlns", NAMESPACE)
+    return '<?xml version="1.0"?>\n' + tostring(root, encoding="unicode") + "\n"
 
 
 def _parse(xml: bytes, where: str) -> Element:

@@ -9,7 +9,7 @@ import numpy as np
 from ismrmrd.hdf5 import image_header_dtype
 from numpy.typing import NDArray
 
-from cinerecon.data.image import CineImage, window
+from cinerecon.data.image import DEIDENTIFIED, CineImage, window
 
 FLOAT32, COMPLEX64 = 5, 7
 MAGNITUDE, COMPLEX = 1, 5
@@ -17,32 +17,28 @@ TICK_MS = 2.5
 """Time stamps are counted in these steps, as scanners do."""
 
 
-def write_mrd_images(path: Path, cines: list[CineImage], header_xml: str | None = None) -> None:
+def write_mrd_images(path: Path, cines: list[CineImage]) -> None:
     """Write magnitude series, then complex series: ``dataset/image_0``, ``image_1`` and so on.
 
     A series holds one matrix size; slices of different sizes go to series of their own. Each series is three datasets:
-    ``data`` (images, channel, z, y, x), ``header`` and ``attributes``.
+    ``data`` (images, channel, z, y, x), ``header`` and ``attributes``. The header of the raw scan is copied, so that
+    programs which ask for one can open the file.
 
-    Parameters
-    ----------
-    path
-        File to write.
-    cines
-        Slices, in order.
-    header_xml
-        Header of the raw scan, copied so that programs which ask for one can open the file.
+    The HDF5 library does not survive a full disk: the file is made in memory, and written as plain bytes.
     """
     by_matrix: dict[tuple[int, int], list[CineImage]] = {}
     for cine in cines:
         by_matrix.setdefault(cine.matrix, []).append(cine)
-    with h5py.File(path, "w") as file:
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         group = file.create_group("dataset")
-        if header_xml:
+        if cines[0].header_xml:
             text = group.create_dataset("xml", (1,), dtype=h5py.special_dtype(vlen=bytes))
-            text[0] = header_xml.encode()
+            text[0] = cines[0].header_xml.encode()
         series = [(cines, False) for cines in by_matrix.values()] + [(cines, True) for cines in by_matrix.values()]
         for index, (members, is_complex) in enumerate(series):
             _write_series(group.create_group(f"image_{index}"), index, members, is_complex)
+        file.flush()
+        path.write_bytes(file.id.get_file_image())
 
 
 def _write_series(group: h5py.Group, index: int, cines: list[CineImage], is_complex: bool) -> None:
@@ -97,7 +93,9 @@ def _attributes(cine: CineImage, white: float) -> str:
     values: dict[str, object] = {
         "DataRole": "Image",
         "ImageProcessingHistory": f"cinerecon {cine.method}".strip(),
-        "ImageComments": "not for diagnostic use",
+        "ImageComments": cine.remarks,
+        "PatientIdentityRemoved": "YES",
+        "DeidentificationMethod": DEIDENTIFIED,
         "Keep_image_geometry": 1,
         "WindowCenter": f"{white / 2:.6g}",
         "WindowWidth": f"{white:.6g}",

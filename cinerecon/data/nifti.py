@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.data.image import CineImage, slice_spacing_mm
+from cinerecon.data.image import CineImage, collect_warnings, slice_spacing_mm
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -27,7 +26,12 @@ def affine_ras(stack: list[CineImage]) -> NDArray[np.float64]:
 
 
 def write_nifti(path: Path, stack: list[CineImage]) -> None:
-    """Write one stack of slices as magnitude (x, y, slice, frames) float32, with times in the fourth pixel size."""
+    """Write one stack of slices as magnitude (x, y, slice, frames) float32, with times in the fourth pixel size.
+
+    The description has room for 79 letters: it counts the warnings, whose text is a comment in the header's extension.
+    """
+    import nibabel
+
     affine = affine_ras(stack)
     image = nibabel.Nifti1Image(np.stack([cine.magnitude.transpose(2, 1, 0) for cine in stack], axis=2), affine)
     code = "unknown" if stack[0].place is None else "scanner"
@@ -36,5 +40,10 @@ def write_nifti(path: Path, stack: list[CineImage]) -> None:
     dy, dx = stack[0].meta.pixel_size_mm
     image.header.set_xyzt_units("mm", "msec")
     image.header.set_zooms((dx, dy, abs(slice_spacing_mm(stack)), stack[0].frame_interval_ms or 0.0))
-    image.header["descrip"] = f"cinerecon {stack[0].method}, not for diagnostic use".encode()[:79]
+    warnings = collect_warnings(stack)
+    count = f", {len(warnings)} warning{'s' * (len(warnings) > 1)}" if warnings else ""
+    image.header["descrip"] = f"not for diagnostic use{count}, cinerecon {stack[0].method}".encode()[:79]
+    if warnings:
+        text = "\n".join(f"warning: {text}" for text in warnings)
+        image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", text.encode()))
     nibabel.save(image, path)

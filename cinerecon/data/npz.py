@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cinerecon.data.image import CineImage
+from cinerecon.data.image import CineImage, collect_warnings
 
 
 def write_npz(path: Path, cines: list[CineImage]) -> None:
@@ -13,6 +13,7 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
     Slices of different sizes cannot share an array: each then has its own, ``image_slice0``, ``image_slice1``
     and so on. Unknown times are NaN. The convergence of an iterative method is kept as ``convergence_cost``,
     ``convergence_data_residual`` and ``convergence_change`` (slices, iterations), NaN once a slice was done.
+    ``warnings`` are texts, ``reference_is`` says what the reference of each slice is.
     """
     columns: dict[str, list[np.ndarray]] = {
         "image": [cine.image for cine in cines],
@@ -29,6 +30,9 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
             arrays |= {f"{name}_slice{cine.meta.slice}": part for cine, part in zip(cines, parts, strict=True)}
     for name in cines[0].convergence:
         arrays[f"convergence_{name}"] = _side_by_side([cine.convergence[name] for cine in cines])
+    arrays["warnings"] = np.array(collect_warnings(cines), dtype=np.str_)
+    if len(references) == len(cines):
+        arrays["reference_is"] = np.array([cine.meta.reference_is for cine in cines], dtype=np.str_)
     with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 

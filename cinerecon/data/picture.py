@@ -1,4 +1,4 @@
-"""The summary picture: per slice the heart filled and contracted, its motion over time, and the error where known."""
+"""Pictures: per slice the heart filled and contracted, its motion over time, and the error; and sampling masks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cinerecon.data.files import moved_into_place
-from cinerecon.data.image import CineImage, grey, window
+from cinerecon.data.image import CineImage, collect_warnings, grey, window
 
 Array = NDArray[np.float32]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -19,8 +19,8 @@ PANEL_HEIGHT, PROFILE_WIDTH = 300, 340
 GAP, MARGIN, CAPTION, TITLE = 12, 28, 30, 34
 PAPER, INK, QUIET, ACCENT = (17, 19, 23), (236, 238, 241), (150, 156, 166), (255, 176, 59)
 ERROR_GAIN = 5
-CYCLES = 2
-"""Heartbeats shown in a motion profile: two, so that the step from last to first frame is seen."""
+LINE = 20
+MASK_SIDE = 384
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,10 @@ def write_png(path: Path, cines: list[CineImage]) -> None:
 
 
 def draw_summary(cines: list[CineImage]) -> Image.Image:
-    """One row per slice on dark ground: diastole, systole, profile over time, and the error against the truth."""
+    """One row per slice on dark ground: diastole, systole, profile over time, and the error where there is a reference.
+
+    Warnings stand below.
+    """
     return _sheet([(cine, _panels(cine)) for cine in cines])
 
 
@@ -90,13 +93,42 @@ def write_case_picture(path: Path, cine: CineImage, kspace: NDArray[np.complex64
         _sheet([(cine, [*_panels(cine), panel])]).save(temporary, format="PNG", optimize=True)
 
 
+def write_mask_picture(path: Path, mask: NDArray[np.bool_], kx: int) -> None:
+    """Draw a mask ``(frames, 1, ky, kx or 1)``: ky over time in the centre of kx, and the first frame, ky over kx."""
+    first = np.broadcast_to(mask[0, 0], (mask.shape[2], kx))
+    tiles = [("ky over frames", _points(mask[:, 0, :, mask.shape[3] // 2].T)), ("ky over kx, frame 0", _points(first))]
+    width = sum(tile.width + MARGIN for _, tile in tiles) + MARGIN
+    sheet = Image.new("RGB", (width, max(tile.height for _, tile in tiles) + 2 * MARGIN + CAPTION), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    left = MARGIN
+    for caption, tile in tiles:
+        sheet.paste(tile, (left, MARGIN))
+        pen.text((left, MARGIN + tile.height + 8), caption, fill=QUIET, font=_font(14))
+        left += tile.width + MARGIN
+    with moved_into_place(path) as temporary:
+        sheet.save(temporary, format="PNG")
+
+
+def _points(mask: NDArray[np.bool_]) -> Image.Image:
+    """Whole pixels per point, so that no line is lost; narrow masks are widened until they can be seen."""
+    y, x = mask.shape
+    scale_y = max(1, MASK_SIDE // y)
+    scale_x = max(1, MASK_SIDE // x) if x < y / 2 else scale_y
+    shades = np.where(mask, 236, 34).astype(np.uint8)
+    return Image.fromarray(shades).resize((x * scale_x, y * scale_y), Image.Resampling.NEAREST)
+
+
 def _sheet(rows_of_panels: list[tuple[CineImage, Panels]]) -> Image.Image:
     cines, rows = [cine for cine, _ in rows_of_panels], [row for _, row in rows_of_panels]
     widths = [max(row[i][1].width for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
     width = 2 * MARGIN + sum(widths) + GAP * (len(widths) - 1)
     row_height = TITLE + PANEL_HEIGHT + CAPTION
-    sheet = Image.new("RGB", (width, 2 * MARGIN + row_height * len(rows) - CAPTION + 26), PAPER)
+    warnings = [line for text in collect_warnings(cines) for line in _wrapped(f"warning  {text}", width - 2 * MARGIN)]
+    height = 2 * MARGIN + row_height * len(rows) - CAPTION + 26
+    sheet = Image.new("RGB", (width, height + LINE * len(warnings)), PAPER)
     pen = ImageDraw.Draw(sheet)
+    for number, line in enumerate(warnings):
+        pen.text((MARGIN, height - MARGIN // 2 + number * LINE), line, fill=ACCENT, font=_font(14))
     for number, (cine, row) in enumerate(zip(cines, rows, strict=True)):
         top = MARGIN - 6 + number * row_height
         _title(pen, cine, (MARGIN, top), width - MARGIN)
@@ -132,12 +164,14 @@ def _panels(cine: CineImage) -> Panels:
     panels: Panels = [
         (f"diastole  ·  {name(motion.diastole)}", diastole),
         (f"systole  ·  {name(motion.systole)}", _panel(cine, magnitude[motion.systole], white)),
-        ("marked line over two beats", _profile(magnitude[:, :, motion.column], white)),
+        _profile(cine, magnitude[:, :, motion.column], white),
     ]
     if cine.reference is not None:
         # compared as a viewer compares: magnitudes, each picture as it is, no fit of scale
         error = np.abs(magnitude - np.abs(cine.reference))[motion.systole]
-        panels.append((f"error at systole, {ERROR_GAIN} times", _panel(cine, error * ERROR_GAIN, white, heat=True)))
+        is_own = cine.meta.reference_is.endswith("samples")
+        caption = "difference from all samples" if is_own else "error at systole"
+        panels.append((f"{caption}, {ERROR_GAIN} times", _panel(cine, error * ERROR_GAIN, white, heat=True)))
     return panels
 
 
@@ -149,10 +183,14 @@ def _panel(cine: CineImage, values: Array, white: float, *, heat: bool = False) 
     return Image.fromarray(_heat(np.asarray(image))) if heat else image.convert("RGB")
 
 
-def _profile(lines: Array, white: float) -> Image.Image:
-    """Magnitude along the marked line, downwards, over time, to the right: ``(frames, y)``."""
-    repeated = grey(np.tile(lines, (CYCLES, 1)).T, white)
-    return Image.fromarray(repeated).resize((PROFILE_WIDTH, PANEL_HEIGHT), Image.Resampling.BICUBIC).convert("RGB")
+def _profile(cine: CineImage, lines: Array, white: float) -> tuple[str, Image.Image]:
+    """Magnitude along the marked line, downwards, over time, to the right: ``(frames, y)``.
+
+    A heart beat is shown twice, so that the step from last to first frame is seen.
+    """
+    caption, n_cycles = ("marked line over two beats", 2) if cine.meta.is_one_beat else ("marked line over time", 1)
+    shades = Image.fromarray(grey(np.tile(lines, (n_cycles, 1)).T, white))
+    return caption, shades.resize((PROFILE_WIDTH, PANEL_HEIGHT), Image.Resampling.BICUBIC).convert("RGB")
 
 
 def _mark_column(panel: Image.Image, fraction: float) -> None:
@@ -178,6 +216,18 @@ def _title(pen: ImageDraw.ImageDraw, cine: CineImage, at: tuple[int, int], right
     pen.text((at[0] + pen.textlength(bold, font=_font(19)) + 14, at[1] + 4), details, fill=QUIET, font=_font(14))
     source = "  ·  ".join(part for part in (Path(cine.meta.source).name, cine.method) if part)
     pen.text((right, at[1] + 4), source, fill=QUIET, font=_font(14), anchor="ra")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """A text in lines that fit a width [pixels]; a word that is wider stays whole."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and _font(14).getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _font(size: int) -> Font:

@@ -204,6 +204,8 @@ class CaseFile:
             protocol=str(values["protocol"]),
             warnings=tuple(values.get("warnings", ())),
             crop_y=int(values["rows_asked_for"]) if "rows_asked_for" in values else None,
+            reference_is=str(values.get("reference_is", "")),
+            is_one_beat=bool(values.get("frames_are_one_beat", False)),
         )
 
     @property
@@ -259,6 +261,10 @@ def _describe(meta: CineMeta) -> dict[str, Any]:
         values["warnings"] = meta.warnings
     if meta.crop_y is not None:
         values["rows_asked_for"] = meta.crop_y
+    if meta.reference_is:
+        values["reference_is"] = meta.reference_is
+    if meta.is_one_beat:
+        values["frames_are_one_beat"] = True
     if meta.geometry is not None:
         names = {"position_mm": "position_of_the_centre_lps_mm"}
         values["geometry"] = {names.get(name, name): value for name, value in asdict(meta.geometry).items()}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cinerecon.data.files import refuse_existing
 from cinerecon.data.mask_file import write_mask
-from cinerecon.data.mask_picture import write_mask_picture
+from cinerecon.data.picture import write_mask_picture
 from cinerecon.errors import ConfigError
 from cinerecon.physics.sampling import acs_block, net_acceleration
 from cinerecon.workflows.undersample import Sampling

@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.data.cine import CineData, finish_image
+from cinerecon.data.cine import CineData, CineMeta, finish_image, keep_frames
 from cinerecon.data.export import Target, export
-from cinerecon.data.image import CineImage
+from cinerecon.data.files import would_overwrite
+from cinerecon.data.image import CineImage, collect_warnings
+from cinerecon.data.mask_file import MaskFile
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.methods.base import Convergence, Iterative, Reconstructor, encoding_of, model_label
 from cinerecon.methods.table import load_method
 from cinerecon.methods.unrolled import doubts_of
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
-from cinerecon.physics.sampling import scan_acceleration
+from cinerecon.physics.sampling import block_of_lines, scan_acceleration
 from cinerecon.workflows.intake import CineSource, IntakeConfig, open_cine, require_cine
 from cinerecon.workflows.machine import peak_memory_mb, pick_device
 from cinerecon.workflows.undersample import seed_of, undersample
@@ -59,7 +61,9 @@ class ReconRequest:
     weights, settings, intake
         Weights in place of the method's own; ``key=value`` texts for the method and for intake.
     force
-        Overwrite existing files.
+        Overwrite existing files; never one that is read.
+    strict
+        Refuse what would be warned of.
     verbose
         Record the convergence of iterative methods, which takes time; ``.npz`` asks for it, too.
     """
@@ -79,6 +83,7 @@ class ReconRequest:
     settings: tuple[str, ...] = ()
     intake: tuple[str, ...] = ()
     force: bool = False
+    strict: bool = False
     verbose: bool = False
 
     @property
@@ -93,6 +98,20 @@ class ReconRequest:
             return [Target.parse(output) for output in self.outputs]
         stem = f"{self.scan.stem}.{model_label(self.model)}"
         return [Target(self.scan.with_name(stem + ending), ending) for ending in DEFAULT_ENDINGS]
+
+    @property
+    def sources(self) -> list[Path]:
+        """The files that are named to be read."""
+        mask = MaskFile.parse(self.undersample) if self.undersample else None
+        model = Path(self.model)
+        named = (
+            self.scan,
+            self.noise,
+            self.weights,
+            None if mask is None else mask.path,
+            model if model.is_file() else None,
+        )
+        return [path for path in named if path is not None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +132,7 @@ class SliceReport:
     residual
         ||mask (A x) - y|| / ||y||: the part of the measured data that the image does not explain.
     quality
-        ``psnr`` [dB] and ``ssim`` of the magnitude against the truth; empty where there is none.
+        ``psnr`` [dB] and ``ssim`` of the magnitude against the reference; empty where comparing says nothing.
     """
 
     cine: CineImage
@@ -144,10 +163,8 @@ def reconstruct_scan(request: ReconRequest, progress: Progress | None = None) ->
     CineReconError
         For anything in the request or the file that does not fit; before any work where it can be known before.
     """
-    targets = request.targets
-    for target in targets:
-        target.check(force=request.force)
     require_cine(request.scan)
+    targets = _checked_targets(request)
     device = pick_device(request.device)
     method = load_method(request.model, request.settings, device=device, weights=request.weights)
     config = _intake_config(request, method)
@@ -161,14 +178,27 @@ def reconstruct_scan(request: ReconRequest, progress: Progress | None = None) ->
                 progress(f"slice {index}: {text}", (number + fraction) / len(chosen))
 
         reports.append(_reconstruct_slice(request, scan, index, method, device, config.csm, report))
-    written = {}
+    cines = [replace(report.cine, header_xml=scan.header_xml or "") for report in reports]
+    written: dict[Path, float] = {}
     for target in targets:
         if progress:
             progress(f"writing {target.path.name}", 1.0)
-        start = time.perf_counter()
-        for path in export([report.cine for report in reports], target, header_xml=scan.header_xml):
-            written[path] = time.perf_counter() - start
-    return ReconReport(tuple(reports), written, peak_memory_mb(device), device, _collect_warnings(reports))
+        written |= export(cines, target)
+    return ReconReport(tuple(reports), written, peak_memory_mb(device), device, collect_warnings(cines))
+
+
+def _checked_targets(request: ReconRequest) -> list[Target]:
+    """Where to write, without what would be lost: files that exist, that are read, or that are written twice."""
+    targets = request.targets
+    for number, target in enumerate(targets):
+        for source in request.sources:
+            if target.may_write(source):
+                raise would_overwrite(source, target.path)
+        for other in targets[:number]:
+            if target.may_write(other.path) or other.may_write(target.path):
+                raise ConfigError("two outputs would be written to the same file", where=f"-o {target.path}")
+        target.check(force=request.force)
+    return targets
 
 
 def _intake_config(request: ReconRequest, method: Reconstructor) -> IntakeConfig:
@@ -203,13 +233,33 @@ def _reconstruct_slice(
     if request.undersample:
         with _timed(seconds, "maps"):
             data = undersample(data, request.undersample, seed=seed_of(data, request.seed), csm=csm)
+    elif not _is_comparable(data):
+        data = replace(data, reference=None)
+    data = replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *doubts_of(method, data))))
+    if request.strict:
+        _refuse_warnings(data.meta)
     report("reconstructing", 0.2)
     convergence = _record_convergence(method) if request.wants_convergence else None
     with _timed(seconds, "reconstruct"), torch.inference_mode():
         image = method(data, lambda done, total: report("reconstructing", 0.2 + 0.8 * done / max(total, 1)))
         image = image.cpu()
-    data = replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *doubts_of(method, data))))
-    return _judge(data, image, seconds, model_label(request.model), convergence)
+    judged = _judge(data, image, seconds, model_label(request.model), convergence)
+    if request.strict:
+        _refuse_warnings(judged.cine.meta)
+    return judged
+
+
+def _is_comparable(data: CineData) -> bool:
+    """Whether the reference says something of a scan taken as it is: its own samples do not."""
+    if not data.meta.reference_is:
+        return block_of_lines(data.mask) is None
+    return not data.meta.reference_is.endswith("samples")
+
+
+def _refuse_warnings(meta: CineMeta) -> None:
+    if meta.warnings:
+        hint = "without --strict the images are written, and carry the warning"
+        raise DataError(meta.warnings[0], where=f"{meta.source}, slice {meta.slice}", hint=hint)
 
 
 def _record_convergence(method: Reconstructor) -> Convergence | None:
@@ -246,20 +296,13 @@ def _chosen_frames(data: CineData, text: str) -> CineData:
     if not 0 <= start < min(stop, data.n_frames):
         what = f"no frame in {text}, slice {data.meta.slice} has {data.n_frames} frames"
         raise ConfigError(what, where="--frames")
-    kept = slice(start, stop)
-    return replace(
-        data,
-        kspace=data.kspace[..., kept, :, :, :],
-        mask=data.mask[..., kept, :, :, :],
-        reference=None if data.reference is None else data.reference[..., kept, :, :],
-        meta=replace(data.meta, frame_times_ms=data.meta.frame_times_ms[kept]),
-    )
+    return keep_frames(data, slice(start, stop))
 
 
 def _judge(
     data: CineData, image: Tensor, seconds: dict[str, float], method_name: str, convergence: Convergence | None
 ) -> SliceReport:
-    """Measure what can be measured without trust in the method: the residual, and the error where there is a truth."""
+    """Measure what can be measured without trust in the method: the residual, and the error where that is known."""
     where = f"{data.meta.source}, slice {data.meta.slice}"
     if not image.isfinite().all():
         raise DataError(f"{method_name} gave an image that is not finite", where=where)
@@ -268,7 +311,6 @@ def _judge(
     image = finish_image(image, data)
     reference = None if data.reference is None else finish_image(data.reference.cpu(), data)
     quality: dict[str, float] = {}
-    # a full scan is its own reference: the zero-filled image of it is no finding
     if reference is not None and min(image.shape[-2:]) >= SSIM_WINDOW and not torch.equal(image, reference):
         quality = compare(image, reference)
     meta = data.meta
@@ -286,16 +328,3 @@ def _judge(
         residual=residual,
         quality=quality,
     )
-
-
-def _collect_warnings(reports: list[SliceReport]) -> tuple[str, ...]:
-    """Each warning once, with the slices it concerns where it is not all of them."""
-    by_text: dict[str, list[int]] = {}
-    for report in reports:
-        for text in report.cine.meta.warnings:
-            by_text.setdefault(text, []).append(report.cine.meta.slice)
-    lines = []
-    for text, slices in by_text.items():
-        concerns_all = len(slices) == len(reports)
-        lines.append(text if concerns_all else f"slice {', '.join(map(str, slices))}: {text}")
-    return tuple(lines)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cinerecon.config import Config
 from cinerecon.data.cine import CineData, CineMeta, Geometry, Vector
-from cinerecon.data.files import refuse_existing
+from cinerecon.data.files import is_same_file, refuse_existing, would_overwrite
 from cinerecon.data.magnitude import cut_out, open_archive
 from cinerecon.data.mrd_write import Protocol, SliceReadouts, Truth, write_raw
 from cinerecon.errors import ConfigError
@@ -85,7 +85,8 @@ def _measure(part: _Slice, config: SimulateConfig) -> CineData:
     rng = np.random.default_rng([config.seed, 3, part.meta.slice])
     kspace = fft2c(part.reference[:, None] * part.csm)
     kspace = kspace + config.noise * _white(rng, tuple(kspace.shape))
-    return CineData(kspace * part.mask, part.mask, part.csm, part.reference, part.meta)
+    meta = replace(part.meta, reference_is="truth")
+    return CineData(kspace * part.mask, part.mask, part.csm, part.reference, meta)
 
 
 def simulate_scan(
@@ -110,13 +111,15 @@ def simulate_scan(
     Raises
     ------
     FileError
-        If the file exists and is not to be overwritten, or a file cannot be read or written.
+        If the file exists and is not to be overwritten, is the source, or a file cannot be read or written.
     ConfigError
         If the sampling pattern is unknown, or does not sample whole readouts.
     DataError
         If the measured cine is smaller than what is asked for.
     """
     config = config or SimulateConfig()
+    if source is not None and is_same_file(path, source):
+        raise would_overwrite(source, path)
     refuse_existing(path, force=force)
     parts = list(_slices(config, source))
     rng = np.random.default_rng([config.seed, 2])
@@ -157,6 +160,7 @@ def _phantom(config: SimulateConfig, number: int) -> tuple[Tensor, CineMeta]:
         source=f"phantom, seed {config.seed}",
         slice=number,
         frame_times_ms=tuple(beat_ms * frame / config.frames for frame in range(config.frames)),
+        is_one_beat=True,
         pixel_size_mm=(plane.pixel_mm, plane.pixel_mm),
         slice_thickness_mm=8.0,
         geometry=Geometry(

@@ -1,6 +1,7 @@
 """The command line from outside: help, errors and their exit codes, and what a run prints."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -23,6 +24,13 @@ def scan(tmp_path_factory):
     path = tmp_path_factory.mktemp("scan") / "scan.h5"
     simulate_scan(path, SimulateConfig(frames=4, ky=32, kx=36, coils=3, slices=1))
     return path
+
+
+@pytest.fixture
+def restored_signals():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 def call(monkeypatch, *arguments):
@@ -59,7 +67,7 @@ def test_recon_prints_table_paths_and_quality(monkeypatch, capsys, scan, tmp_pat
     printed = capsys.readouterr().out
     assert "32 x 36" in printed
     assert f"wrote    {output}" in printed
-    assert "against the truth" in printed.splitlines()[-1]
+    assert "against the truth in the scan" in printed.splitlines()[-1]
     assert np.load(output)["image"].shape == (1, 4, 32, 36)
     assert len(list((tmp_path / "dicom").glob("*.dcm"))) == 4
 
@@ -114,6 +122,23 @@ def test_interruptions_are_quiet_and_bugs_are_loud(monkeypatch, capsys, raised, 
 def test_an_error_leaves_out_what_is_not_told():
     assert str(ConfigError("wrong")) == "wrong"
     assert str(ConfigError("wrong", hint="right")) == "wrong\ntry    right"
+
+
+def test_a_terminated_run_leaves_by_the_door(monkeypatch, restored_signals):
+    """What is half written is removed on the way out, as after Ctrl-C."""
+    import cinerecon.workflows.models as models
+
+    cleaned = []
+
+    def stop():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            cleaned.append(True)
+
+    monkeypatch.setattr(models, "list_models", stop)
+    assert call(monkeypatch, "models") == 128 + signal.SIGTERM
+    assert cleaned
 
 
 def test_mask_is_written_with_its_picture(monkeypatch, capsys, tmp_path):

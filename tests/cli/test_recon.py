@@ -1,12 +1,16 @@
-"""What `recon --verbose` tells of the iterations."""
+"""What `recon` tells: iterations, warnings, and against what an image is compared."""
 
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from cinerecon.cli.main import app
-from cinerecon.cli.recon import some_iterations
+from cinerecon.cli.recon import quality_line, some_iterations
+from cinerecon.data.cine import CineMeta
+from cinerecon.data.image import CineImage
+from cinerecon.workflows.recon import SliceReport
 from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
 
 
@@ -51,3 +55,29 @@ def test_json_holds_the_whole_record(scan, tmp_path):
     output = recon(scan, tmp_path, "--model", "lps", "--set", "n_iterations=15", "--verbose", "--json")
     (part,) = json.loads(output)["slices"]
     assert len(part["convergence"]["cost"]) == len(part["convergence"]["change"]) == 15
+
+
+def test_warnings_are_told_on_standard_error_as_they_are(scan, tmp_path, monkeypatch):
+    """They quote cards of models, which may hold anything; so may the names of files."""
+    import cinerecon.workflows.recon as workflow
+
+    monkeypatch.setattr(workflow, "doubts_of", lambda method, data: ["trained on [/mnt/data] [bold]alone[/x]"])
+    arguments = ["recon", str(scan), "-m", "zerofilled", "-o", str(tmp_path / "[/a].npz")]
+    for more in ([], ["--json", "--force"]):
+        result = CliRunner().invoke(app, [*arguments, *more])
+        assert result.exit_code == 0
+        assert result.stderr == "warning  trained on [/mnt/data] [bold]alone[/x]\n"
+        assert "warning  " not in result.stdout
+    assert json.loads(result.stdout)["warnings"] == ["trained on [/mnt/data] [bold]alone[/x]"]
+
+
+def test_it_is_said_what_an_image_is_compared_with():
+    for kind, words in (
+        ("truth", "the truth in the scan"),
+        ("all samples", "the image of all its samples"),
+        ("", "file"),
+    ):
+        cine = CineImage(np.ones((1, 2, 2), np.complex64), meta=CineMeta(reference_is=kind))
+        line = quality_line(SliceReport(cine, 1, 1.0, 1.0, {}, 0.0, {"psnr": 30.0, "ssim": 0.9}))
+        assert line.startswith("PSNR 30.00 dB, SSIM 0.9000 against ")
+        assert line.endswith(words)

@@ -1,6 +1,8 @@
 """Images to files: what was written is read back, in place, in time and in value."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import imageio.v2 as imageio
 import ismrmrd
@@ -9,7 +11,9 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from raw_scan import header_xml
 
+from cinerecon.data import files
 from cinerecon.data.cine import CineMeta, Geometry
 from cinerecon.data.export import Target, export
 from cinerecon.data.image import CineImage, first_voxel, stacks
@@ -23,20 +27,21 @@ CENTRE = np.array([10.0, -20.0, 30.0])
 PIXEL = (1.5, 1.25)
 
 
-def make_cine(index=0, matrix=(9, 12), frames=5, geometry=True, spacing=8.0, reference=False, seed=0):
+def make_cine(index=0, matrix=(9, 12), frames=5, geometry=True, spacing=8.0, reference=False, seed=0, **meta):
     rng = np.random.default_rng(seed + index)
     image = (rng.standard_normal((frames, *matrix)) + 1j * rng.standard_normal((frames, *matrix))).astype(np.complex64)
     centre = CENTRE + index * spacing * ACROSS
     where = Geometry(tuple(centre), tuple(READ), tuple(PHASE), tuple(ACROSS), "HFS") if geometry else None
     times = tuple(30.0 * np.arange(frames))
-    meta = CineMeta("scan.h5", index, times, PIXEL, 6.0, where, protocol="cine_sax")
+    values = {"frame_times_ms": times, "geometry": where, "protocol": "cine_sax"} | meta
+    meta = CineMeta("scan.h5", index, pixel_size_mm=PIXEL, slice_thickness_mm=6.0, **values)
     return CineImage(image, image * 1.1 if reference else None, meta, "zerofilled")
 
 
-def written(tmp_path, name, cines, **options):
-    paths = export(cines, Target.parse(str(tmp_path / name)), **options)
-    assert not list(tmp_path.glob(".partial*"))
-    return paths
+def written(tmp_path, name, cines):
+    paths = export(cines, Target.parse(str(tmp_path / name)))
+    assert not list(tmp_path.rglob(".partial*"))
+    return list(paths)
 
 
 def test_position_is_that_of_the_centre_pixel():
@@ -49,7 +54,7 @@ def test_position_is_that_of_the_centre_pixel():
 
 def test_mrd_images_are_read_back_by_ismrmrd(tmp_path):
     cines = [make_cine(0), make_cine(1)]
-    (path,) = written(tmp_path, "out.h5", cines, header_xml="<ismrmrdHeader/>")
+    (path,) = written(tmp_path, "out.h5", [replace(cine, header_xml="<ismrmrdHeader/>") for cine in cines])
     with ismrmrd.Dataset(str(path), mode="r") as file:
         assert file.read_xml_header() == b"<ismrmrdHeader/>"
         assert file.number_of_images("image_0") == file.number_of_images("image_1") == 10
@@ -123,18 +128,23 @@ def test_without_geometry_none_is_written(tmp_path):
     assert pydicom.dcmread(tmp_path / "dicom/slice00_frame000.dcm").ImagePositionPatient is None
 
 
+def read_dicom(folder):
+    return [pydicom.dcmread(path) for path in sorted(folder.glob("*.dcm"))]
+
+
 def test_dicom_tells_value_time_and_nothing_of_the_patient(tmp_path):
     cine = make_cine()
     written(tmp_path, "dicom/", [cine])
-    images = [pydicom.dcmread(path) for path in sorted((tmp_path / "dicom").glob("*.dcm"))]
+    images = read_dicom(tmp_path / "dicom")
     assert len(images) == 5
     assert len({image.SOPInstanceUID for image in images}) == 5
     assert len({image.SeriesInstanceUID for image in images}) == 1
     for frame, image in enumerate(images):
-        found = image.pixel_array * float(image.RescaleSlope)
-        assert np.allclose(found, np.abs(cine.image[frame]), atol=float(image.RescaleSlope))
+        scale = float(image.ImageComments.rpartition(" ")[2])
+        assert np.allclose(image.pixel_array * scale, np.abs(cine.image[frame]), atol=scale)
+        assert float(image.RescaleSlope) == 1
+        assert 1 < float(image.WindowWidth) == 2 * float(image.WindowCenter) < 4096
         assert image.TriggerTime == 30.0 * frame
-        assert image.CardiacNumberOfImages == 5
         assert image.PatientName == "Anonymous"
         assert image.DerivationDescription == "cinerecon zerofilled, not for diagnostic use"
 
@@ -146,9 +156,103 @@ def test_dicom_folder_is_refused_and_with_force_only_our_files_are_replaced(tmp_
     with pytest.raises(FileError, match="exists"):
         Target.parse(str(tmp_path / "dicom")).check()
     target.check(force=True)
+    (tmp_path / "dicom/new").mkdir()
     export([make_cine(frames=3)], target)
     names = sorted(path.name for path in (tmp_path / "dicom").iterdir())
-    assert names == ["notes.txt", *(f"slice00_frame{frame:03d}.dcm" for frame in range(3))]
+    assert names == ["new", "notes.txt", *(f"slice00_frame{frame:03d}.dcm" for frame in range(3))]
+
+
+def test_dicom_of_other_programs_is_never_replaced(tmp_path):
+    target = Target.parse(str(tmp_path / "dicom/"))
+    export([make_cine(frames=2)], target)
+    head = pydicom.dcmread(tmp_path / "dicom/slice00_frame001.dcm")
+    head.Manufacturer = "scanner"
+    head.save_as(tmp_path / "dicom/slice07_frame001.dcm")
+    with pytest.raises(FileError, match=r"slice07_frame001\.dcm is not of cinerecon"):
+        target.check(force=True)
+
+
+@pytest.mark.parametrize("nth", [0, 1, 3, 4])
+def test_an_interruption_leaves_the_old_series_whole(tmp_path, monkeypatch, nth):
+    """Two old files are moved away, three new ones come: it may end in the midst of either."""
+    target = Target.parse(str(tmp_path / "dicom/"))
+    export([make_cine(frames=2)], target)
+    before = [image.SOPInstanceUID for image in read_dicom(target.path)]
+    moves, move = [], Path.replace
+
+    def interrupted(here, there):
+        moves.append(here)
+        if len(moves) == nth + 1:
+            raise KeyboardInterrupt
+        return move(here, there)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export([make_cine(frames=3, seed=1)], target)
+    assert [image.SOPInstanceUID for image in read_dicom(target.path)] == before
+    assert len(list(target.path.iterdir())) == 2
+    monkeypatch.undo()
+    export([make_cine(frames=3)], target)
+    assert len(read_dicom(target.path)) == 3
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    target = Target.parse(str(tmp_path / "dicom/"))
+    own, recent, stale = (tmp_path / f".partial-{number}-dicom" for number in (os.getpid(), 1, 2))
+    for folder in (own, recent, stale):
+        (folder / "new").mkdir(parents=True)
+        (folder / "new/slice09_frame000.dcm").write_bytes(b"half")
+    os.utime(stale, (0, 0))
+    export([make_cine(frames=2)], target)
+    assert len(list(target.path.iterdir())) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [recent.name, "dicom"]
+
+
+def test_dicom_claims_no_beat_that_it_does_not_know(tmp_path):
+    written(tmp_path, "beat/dicom", [make_cine(is_one_beat=True)])
+    written(tmp_path, "some/dicom", [make_cine(frames=1)])
+    beat, some = (read_dicom(tmp_path / name / "dicom")[0] for name in ("beat", "some"))
+    assert (beat.NominalInterval, beat.CardiacNumberOfImages) == (150, 5)
+    assert some.TriggerTime == 0
+    assert "NominalInterval" not in some
+    assert "CardiacNumberOfImages" not in some
+
+
+def test_dicom_tells_what_the_header_knows_and_leaves_out_senseless_terms(tmp_path, recwarn):
+    extra = (
+        "<sequenceParameters><TR>28.5</TR><TE>1.2</TE><TE>3.4</TE><flipAngle_deg>60</flipAngle_deg>"
+        "<sequence_type>SSFP</sequence_type></sequenceParameters>"
+    )
+    space = {"matrix": (64, 30), "fov": (640.0, 300.0), "recon": (32, 30), "recon_fov": (320.0, 300.0)}
+    xml = header_xml(**space, limits={"kspace_encoding_step_1": (23, 12)}, extra=extra)
+    cine = make_cine()
+    lying = replace(cine.meta.geometry, patient_position="on the side")
+    cine = replace(cine, header_xml=xml, meta=replace(cine.meta, geometry=lying))
+    written(tmp_path, "dicom/", [cine])
+    image = read_dicom(tmp_path / "dicom")[0]
+    assert (image.EchoTime, image.RepetitionTime, image.FlipAngle) == (1.2, 28.5, 60)
+    assert (image.SequenceName, list(image.AcquisitionMatrix)) == ("SSFP", [0, 32, 24, 0])
+    assert image.PatientPosition == ""
+    assert not recwarn.list
+
+
+def test_warnings_go_with_the_images(tmp_path):
+    text = "do not trust <this> image"
+    cines = [make_cine(0), make_cine(1, warnings=(text,))]
+    for name in ("dicom/", "out.h5", "out.nii.gz", "out.npz", "out.png"):
+        written(tmp_path, name, cines)
+    comments = [image.ImageComments for image in read_dicom(tmp_path / "dicom")]
+    assert [text in comment for comment in comments] == [False] * 5 + [True] * 5
+    with ismrmrd.Dataset(str(tmp_path / "out.h5"), mode="r") as file:
+        first, last = (ismrmrd.Meta.deserialize(file.read_image("image_0", n).attribute_string) for n in (0, 9))
+    assert first["ImageComments"] == "not for diagnostic use"
+    assert last["ImageComments"] == ["not for diagnostic use", f"warning: {text}"]
+    header = nibabel.load(tmp_path / "out.nii.gz").header
+    assert bytes(header["descrip"]).startswith(b"not for diagnostic use, 1 warning, cinerecon")
+    assert header.extensions[0].get_content() in (f"warning: slice 1: {text}", f"warning: slice 1: {text}".encode())
+    assert np.load(tmp_path / "out.npz")["warnings"].tolist() == [f"slice 1: {text}"]
+    (plain,) = written(tmp_path, "plain.png", [make_cine(0), make_cine(1)])
+    assert Image.open(tmp_path / "out.png").height > Image.open(plain).height
 
 
 def test_npz_holds_image_times_and_truth(tmp_path):
@@ -165,7 +269,8 @@ def test_npz_of_ragged_slices_pads_nothing(tmp_path):
     cines = [make_cine(0), make_cine(1, frames=3)]
     (path,) = written(tmp_path, "out.npz", cines)
     arrays = np.load(path)
-    assert sorted(arrays) == ["frame_times_ms_slice0", "frame_times_ms_slice1", "image_slice0", "image_slice1"]
+    names = [f"{name}_slice{number}" for name in ("frame_times_ms", "image") for number in (0, 1)]
+    assert sorted(arrays) == [*names, "warnings"]
     assert np.array_equal(arrays["image_slice1"], cines[1].image)
 
 
@@ -213,7 +318,7 @@ def test_endings():
     assert Target.parse("A.MP4").ending == ".mp4"
     assert Target.parse("x/dicom").ending == "dicom/"
     assert Target.parse("series/").ending == "dicom/"
-    for wrong in ("a.mp3", "a", ".h5"):
+    for wrong in ("a.mp3", "a", ".h5", ""):
         with pytest.raises(ConfigError, match="no image format"):
             Target.parse(wrong)
 
@@ -224,6 +329,54 @@ def test_existing_files_are_refused(tmp_path):
     with pytest.raises(FileError, match="exists already"):
         Target.parse(str(path)).check()
     Target.parse(str(path)).check(force=True)
+
+
+def test_numbered_files_are_refused_too(tmp_path):
+    (tmp_path / "a.2.nii.gz").write_bytes(b"precious")
+    target = Target.parse(str(tmp_path / "a.nii.gz"))
+    with pytest.raises(FileError, match=r"a\.2\.nii\.gz exists already"):
+        target.check()
+    target.check(force=True)
+    Target.parse(str(tmp_path / "a.npz")).check()
+    Target.parse(str(tmp_path / "a.nii")).check()
+
+
+def test_a_target_knows_what_it_may_write(tmp_path):
+    (tmp_path / "link.h5").symlink_to(tmp_path / "scan.h5")
+    (tmp_path / "scan.h5").touch()
+    hits = [
+        ("scan.h5", "link.h5"),
+        ("link.h5", "scan.h5"),
+        ("x/../scan.h5", "scan.h5"),
+        ("a.nii", "a.12.nii"),
+        ("dicom/", "dicom/slice03_frame012.dcm"),
+    ]
+    (tmp_path / "x").mkdir()
+    for name, path in hits:
+        assert Target.parse(str(tmp_path / name)).may_write(tmp_path / path)
+    for name, path in [("a.nii", "a.x.nii"), ("a.nii", "a.2.nii.gz"), ("a.npz", "a.2.npz"), ("dicom/", "dicom/x.dcm")]:
+        assert not Target.parse(str(tmp_path / name)).may_write(tmp_path / path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("ending", ["h5", "nii", "npz", "gif", "mp4", "png"])
+def test_a_full_disk_is_said_in_few_words(tmp_path, monkeypatch, capfd, ending):
+    """The temporary file leads to a device that is always full."""
+    path = tmp_path / f"12:30.{ending}"
+    temporary = tmp_path / f".partial-{os.getpid()}-{path.name}"
+    monkeypatch.setattr(files, "_remove", lambda path: None)
+    temporary.symlink_to("/dev/full")
+    with pytest.raises(FileError, match="cannot write: No space left on device\n") as raised:
+        export([make_cine()], Target.parse(str(path)))
+    assert str(raised.value).count("\n") == 1
+    assert capfd.readouterr().err == ""
+    assert not path.exists()
+
+
+def test_a_movie_may_have_a_colon_in_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export([make_cine()], Target.parse("12:30.mp4"))
+    assert (tmp_path / "12:30.mp4").stat().st_size > 0
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_half_one(tmp_path, monkeypatch):

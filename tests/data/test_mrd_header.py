@@ -1,7 +1,7 @@
 import pytest
 from raw_scan import header_xml
 
-from cinerecon.data.mrd_header import parse_header
+from cinerecon.data.mrd_header import parse_header, without_patient
 from cinerecon.errors import HeaderError
 
 GOOD = {
@@ -55,6 +55,25 @@ def test_optional_parts_may_be_missing():
     assert header.vendor == ""
     assert header.encodings[0].limits == {}
     assert header.tr_ms is header.receiver_channels is None
+
+
+PERSONAL = (
+    "<subjectInformation><patientName>Doe</patientName></subjectInformation><studyInformation><accessionNumber>777"
+    "</accessionNumber><referringPhysicianName>Who</referringPhysicianName></studyInformation><measurementInformation>"
+    "<measurementID>0_281</measurementID><seriesDate>2020-01-01</seriesDate><patientPosition>HFS</patientPosition>"
+    "<protocolName>sax</protocolName></measurementInformation>"
+)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_what_tells_of_the_patient_is_left_out(encoding):
+    declared = TEXT.replace('<?xml version="1.0"?>', f'<?xml version="1.0" encoding="{encoding}"?>')
+    kept = without_patient(declared.replace("<encoding>", f"{PERSONAL}<encoding>").encode(encoding))
+    assert not any(text in kept for text in ("Doe", "777", "Who", "0_281", "2020", "subject", "study"))
+    header, before = parse_header(kept.encode()), parse_header(TEXT.encode())
+    assert (header.protocol, header.patient_position) == ("sax", "HFS")
+    assert header.encodings == before.encodings
+    assert 'xmlns="http://www.ismrm.org/ISMRMRD"' in kept
 
 
 def test_a_centre_that_is_not_given_is_not_zero():

@@ -21,6 +21,8 @@ META = CineMeta(
     protocol="cine, ü",
     warnings=("one thing", "another"),
     crop_y=20,
+    reference_is="truth",
+    is_one_beat=True,
 )
 
 

@@ -19,10 +19,10 @@ def test_every_pattern_is_written_with_its_picture(tmp_path, name):
     assert torch.equal(parse_sampling(str(tmp_path / "m.npz")).draw(5, 40, 30), mask)
     picture = np.asarray(Image.open(tmp_path / "m.png").convert("L"))
     # a tile of ky over frames, 76 pixels a frame, and one of ky over kx, 9 pixels a point
-    over_time = picture[24 + 4 : 24 + 360 : 9, 24 + 38 : 24 + 5 * 76 : 76] > 128
+    over_time = picture[28 + 4 : 28 + 360 : 9, 28 + 38 : 28 + 5 * 76 : 76] > 128
     assert np.array_equal(over_time, mask[:, 0, :, mask.shape[3] // 2].T)
-    left = 24 + 5 * 76 + 24
-    first = picture[24 + 4 : 24 + 360 : 9, left + 4 : left + 30 * 9 : 9] > 128
+    left = 28 + 5 * 76 + 28
+    first = picture[28 + 4 : 28 + 360 : 9, left + 4 : left + 30 * 9 : 9] > 128
     assert np.array_equal(first, mask[0, 0].expand(40, 30))
 
 

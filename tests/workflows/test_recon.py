@@ -1,5 +1,7 @@
 """A raw scan becomes images: right ones, measured honestly, and nothing is lost when something goes wrong."""
 
+from pathlib import Path
+
 import h5py
 import ismrmrd
 import numpy as np
@@ -70,8 +72,10 @@ def test_only_the_chosen_slices_and_frames(scan, tmp_path):
     (part,) = report.slices
     assert part.cine.meta.slice == 1
     assert part.cine.n_frames == 3
-    assert len(part.cine.meta.frame_times_ms) == 3
-    assert part.cine.meta.frame_times_ms == whole.slices[1].cine.meta.frame_times_ms[1:4]
+    times = np.array(whole.slices[1].cine.meta.frame_times_ms[1:4])
+    assert part.cine.meta.frame_times_ms == pytest.approx(times - times[0])
+    assert whole.slices[1].cine.meta.is_one_beat
+    assert not part.cine.meta.is_one_beat
     assert np.allclose(part.cine.image, whole.slices[1].cine.image[1:4])
 
 
@@ -98,10 +102,82 @@ def test_wrong_requests_are_named_and_write_nothing(scan, tmp_path, options, mat
 def test_existing_output_is_refused_before_any_work(scan, tmp_path):
     (tmp_path / "out.npz").write_bytes(b"precious")
     with pytest.raises(FileError, match="exists already"):
-        run(tmp_path / "no such scan", tmp_path)
+        run(scan, tmp_path, model="no such method")
     assert (tmp_path / "out.npz").read_bytes() == b"precious"
     run(scan, tmp_path, force=True)
     assert "image" in np.load(tmp_path / "out.npz")
+
+
+@pytest.mark.parametrize("name", ["scan.h5", "link.h5", "sub/../scan.h5"])
+def test_what_is_read_is_never_overwritten(scan, tmp_path, name):
+    own = tmp_path / "scan.h5"
+    own.write_bytes(scan.read_bytes())
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link.h5").symlink_to(own)
+    with pytest.raises(FileError, match=r"scan\.h5 is read here"):
+        run(own, tmp_path, name, force=True)
+    with pytest.raises(FileError, match=r"scan\.h5 is read here"):
+        run(scan, tmp_path, name, force=True, noise=own)
+    assert own.read_bytes() == scan.read_bytes()
+
+
+def test_mask_and_weights_are_never_overwritten(scan, tmp_path):
+    for name in ("mask.npz", "weights.npz"):
+        (tmp_path / name).write_bytes(b"precious")
+    with pytest.raises(FileError, match=r"mask\.npz is read here"):
+        run(scan, tmp_path, "mask.npz", force=True, undersample=f"{tmp_path}/mask.npz,axes=ty")
+    with pytest.raises(FileError, match=r"weights\.npz is read here"):
+        run(scan, tmp_path, "weights.npz", force=True, weights=tmp_path / "weights.npz")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"precious"] * 2
+
+
+@pytest.mark.parametrize("names", [("a.npz", "x/../a.npz"), ("a.nii", "a.2.nii"), ("dicom/", "dicom")])
+def test_two_outputs_are_two_files(scan, tmp_path, names):
+    (tmp_path / "x").mkdir()
+    with pytest.raises(ConfigError, match="two outputs"):
+        run(scan, tmp_path, *names, force=True)
+
+
+@pytest.mark.parametrize("name", ["", ".", "nowhere.h5"])
+def test_a_scan_that_is_none_is_said_before_names_are_made_of_it(name):
+    with pytest.raises(FileError):
+        reconstruct_scan(ReconRequest(Path(name), "zerofilled"))
+
+
+def without_truth(scan, tmp_path):
+    measured = tmp_path / "measured.h5"
+    measured.write_bytes(scan.read_bytes())
+    with h5py.File(measured, "r+") as file:
+        del file["truth"]
+    return measured
+
+
+def test_an_image_is_compared_with_what_says_something_of_it(scan, tmp_path):
+    """Against the samples that it was made from, an image is only as good as it is like A^H y."""
+    measured, options = without_truth(scan, tmp_path), {"model": "cgsense", "slices": (0,)}
+    (alone,) = run(measured, tmp_path, "a.npz", **options).slices
+    (sampled,) = run(measured, tmp_path, "b.npz", undersample="uniform:2,acs=8", **options).slices
+    (known,) = run(scan, tmp_path, "c.npz", **options).slices
+    assert alone.quality == {}
+    assert alone.cine.reference is None
+    assert "reference" not in np.load(tmp_path / "a.npz")
+    assert sampled.quality["psnr"] > 10
+    assert sampled.cine.meta.reference_is == "all samples"
+    assert known.quality["psnr"] > 10
+    assert np.load(tmp_path / "c.npz")["reference_is"].tolist() == ["truth"]
+
+
+def test_strict_refuses_what_is_warned_of_and_writes_nothing(scan, tmp_path):
+    with h5py.File(without_truth(scan, tmp_path), "r+") as file:
+        rows = file["dataset/data"][()]
+        rows["head"]["read_dir"] = 0
+        file["dataset/data"][...] = rows
+    report = run(tmp_path / "measured.h5", tmp_path)
+    assert any("no orientation" in text for text in report.warnings)
+    with pytest.raises(DataError, match="no orientation"):
+        run(tmp_path / "measured.h5", tmp_path, "b.npz", strict=True)
+    run(scan, tmp_path, "c.npz", strict=True)
+    assert not (tmp_path / "b.npz").exists()
 
 
 def test_undersampling_after_the_fact(scan, tmp_path):
@@ -175,13 +251,13 @@ def test_an_acceleration_beyond_training_is_warned_of(scan, tmp_path, monkeypatc
 
 
 def test_an_interrupted_run_leaves_nothing(scan, tmp_path, monkeypatch):
-    import cinerecon.data.npz as npz
+    from cinerecon.data.export import FORMATS
 
     def interrupt(path, cines):
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(npz, "write_npz", interrupt)
+    monkeypatch.setitem(FORMATS, ".npz", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run(scan, tmp_path)
     assert list(tmp_path.iterdir()) == []

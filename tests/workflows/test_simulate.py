@@ -138,3 +138,13 @@ def test_mistakes_are_named(tmp_path):
     (tmp_path / "scan.h5").touch()
     with pytest.raises(FileError, match="exists already"):
         simulate_scan(tmp_path / "scan.h5", SMALL)
+
+
+def test_the_source_is_never_overwritten(tmp_path):
+    path = tmp_path / "cine.npz"
+    path.write_bytes(b"precious")
+    (tmp_path / "link.npz").symlink_to(path)
+    for name in ("cine.npz", "link.npz"):
+        with pytest.raises(FileError, match="is read here"):
+            simulate_scan(tmp_path / name, SMALL, source=path, force=True)
+    assert path.read_bytes() == b"precious"

@@ -68,7 +68,7 @@ class ChallengeFile:
         kspace, mask = self._without_oversampling(kspace * mask, mask, warnings)
         meta = self._meta(number, (kspace.shape[-2], kspace.shape[-1]), warnings)
         truth = partial(self._truth, number)
-        return finish_slice(kspace, mask, meta, self.config, read_truth=truth, seconds=seconds)
+        return finish_slice(kspace, mask, meta, self.config, read_truth=truth, truth_is="twin", seconds=seconds)
 
     @cached_property
     def _twin(self) -> CmrFile | None:
@@ -135,6 +135,7 @@ class ChallengeFile:
             slice_thickness_mm=self.file.slice_thickness_mm or 1.0,
             protocol=self.file.path.stem,
             warnings=tuple(warnings),
+            is_one_beat=self.file.path.stem.startswith("cine"),
         )
 
 

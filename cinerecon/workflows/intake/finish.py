@@ -34,6 +34,7 @@ def finish_slice(
     mixing: Tensor | None = None,
     calibration: tuple[Tensor, Tensor] | None = None,
     read_truth: ReadTruth | None = None,
+    truth_is: str = "truth",
     seconds: dict[str, float] | None = None,
 ) -> CineData:
     """Compress the coils, estimate their maps, and find the reference.
@@ -54,6 +55,8 @@ def finish_slice(
         K-space ``(1, coils, ky, kx)`` that the maps come from, and its mask; None takes the slice itself.
     read_truth
         Where a truth may come from besides the data; a fully sampled slice is its own.
+    truth_is
+        What that truth is, one of `REFERENCES`.
     seconds
         If given, the time that the coil maps took is noted here under ``maps``.
 
@@ -78,7 +81,9 @@ def finish_slice(
     reference = None if read_truth is None else read_truth(data, mixing)
     if reference is None and block_of_lines(mask) is not None:
         reference = Encoding(mask, csm, matrix=data.matrix).adjoint(kspace)
-    return replace(data, reference=reference, shading=shading_of(csm, mixing, data.matrix))
+        truth_is = "all samples" if bool(mask.all()) else "some samples"
+    meta = replace(meta, reference_is="" if reference is None else truth_is)
+    return replace(data, reference=reference, shading=shading_of(csm, mixing, data.matrix), meta=meta)
 
 
 def _compression(kspace: Tensor, mask: Tensor, config: IntakeConfig, where: str) -> Tensor | None:

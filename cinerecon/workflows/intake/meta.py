@@ -65,6 +65,17 @@ def frame_times(raw: RawScan, lines: Lines, n_frames: int) -> tuple[float, ...]:
     return tuple(float(time) for time in times) if np.all(np.diff(times) > 0) else ()
 
 
+def is_one_beat(raw: RawScan, lines: Lines) -> bool:
+    """Whether the frames are one heart beat: a gated scan comes back to each of them, beat after beat.
+
+    In real time one frame is measured after the other. So is a simulated scan of few lines, which has one beat alone.
+    """
+    if raw.header.vendor == SIMULATED:
+        return True
+    order = np.argsort(raw.heads["acquisition_time_stamp"][lines.row], kind="stable")
+    return bool((np.diff(lines.frames[order]) < 0).any())
+
+
 def _vector(values: NDArray[np.float64]) -> Vector:
     x, y, z = (float(value) for value in values)
     return x, y, z

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from cinerecon.data.cine import CineData, CineMeta
 from cinerecon.data.mrd import Index, read_mrd
-from cinerecon.data.mrd_header import without_patient
 from cinerecon.errors import DataError
 from cinerecon.physics.fourier import cropped, resampled
 from cinerecon.physics.sampling import block_of_lines
@@ -20,7 +19,7 @@ from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.finish import finish_slice
 from cinerecon.workflows.intake.layout import Layout, lay_out, uses_fft
 from cinerecon.workflows.intake.lines import PILOT_TONE, Lines
-from cinerecon.workflows.intake.meta import SIMULATED, frame_times, read_geometry
+from cinerecon.workflows.intake.meta import SIMULATED, frame_times, is_one_beat, read_geometry
 from cinerecon.workflows.intake.noise import read_whitening, select_coils
 from cinerecon.workflows.intake.plan import ScanPlan, describe
 from cinerecon.workflows.intake.truth import read_truth
@@ -46,7 +45,7 @@ class Scan:
     @property
     def header_xml(self) -> str:
         """The scan's own XML header without what it says of the patient, to be kept with its images."""
-        return without_patient(self._layout.raw.xml)
+        return self._layout.raw.xml
 
     @property
     def person(self) -> str:
@@ -185,6 +184,7 @@ class Scan:
             protocol=raw.header.protocol,
             warnings=tuple(warnings),
             crop_y=grid.y if grid.y < rows else None,
+            is_one_beat=is_one_beat(raw, lines),
         )
 
 

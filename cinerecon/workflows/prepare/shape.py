@@ -11,7 +11,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from cinerecon.data.cine import CineData, CineMeta
+from cinerecon.data.cine import CineData, CineMeta, keep_frames
 from cinerecon.errors import DataError, UnsupportedError
 from cinerecon.physics.fourier import fft2c, ifft2c, resampled
 from cinerecon.physics.operators import Encoding
@@ -87,14 +87,7 @@ def cut_case(data: CineData, window: Window) -> CineData:
         if not 0 <= first <= first + size <= n:
             raise DataError(f"the case has {n} {axis}, {size} are asked for", where=_where(data))
     frames, rows, columns = (slice(f, f + n) for f, n in zip(window.first, window.size, strict=True))
-    times = data.meta.frame_times_ms[frames]
-    data = replace(
-        data,
-        kspace=data.kspace[frames],
-        mask=data.mask[frames],
-        reference=None if data.reference is None else data.reference[frames],
-        meta=replace(data.meta, frame_times_ms=tuple(time - times[0] for time in times)),
-    )
+    data = keep_frames(data, frames)
     return data if window.size[1:] == data.matrix else _cut_image(data, rows, columns)
 
 
