@@ -38,10 +38,21 @@ def scan_acceleration(mask: Tensor) -> tuple[float, float]:
 
 
 def measured_extent(mask: Tensor) -> tuple[slice, slice]:
-    """The ky and the kx from the first to the last that any frame samples of ``(*batch, frames, 1, ky, kx or 1)``."""
+    """The ky and the kx that were to be measured, of a mask ``(*batch, frames, 1, ky, kx or 1)``.
+
+    An edge that no frame samples was left out on purpose if it is wider than twice the widest gap between lines;
+    narrower, a pattern with such gaps may have missed it by chance.
+    """
     sampled = mask.flatten(0, -3).any(0)
-    rows, columns = (sampled.any(axis).nonzero().ravel().tolist() or [0] for axis in (1, 0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return _extent(sampled.any(1)), _extent(sampled.any(0))
+
+
+def _extent(sampled: Tensor) -> slice:
+    found, n = sampled.nonzero().ravel(), len(sampled)
+    if len(found) < 2:
+        return slice(0, n)
+    first, last, chance = int(found[0]), int(found[-1]), 2 * (int(found.diff().max()) - 1)
+    return slice(first if first > chance else 0, last + 1 if n - 1 - last > chance else n)
 
 
 def acs_block(mask: Tensor) -> slice:

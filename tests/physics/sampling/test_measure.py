@@ -48,3 +48,13 @@ def test_the_acceleration_of_a_scan_counts_what_was_measured():
     mask[:, :, 11:14] = True
     assert scan_acceleration(mask) == (1, 1)
     assert net_acceleration(mask, without=slice(11, 14)) == 1
+
+
+def test_an_edge_that_was_missed_by_chance_counts():
+    """An edge that was left out does not: it is wider than twice the widest gap."""
+    missed = parse_mask("gaussian:8,acs=4").draw(12, 128, 1, seed=7)
+    assert not missed[:, :, 0].any()
+    assert scan_acceleration(missed)[0] == 8
+    left_out = torch.zeros(4, 1, 64, 1, dtype=torch.bool)
+    left_out[:, :, 19::3] = True
+    assert scan_acceleration(left_out)[0] == pytest.approx(45 / 15)
