@@ -8,7 +8,7 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 
-from cinerecon.data.case_index import hash_file
+from cinerecon.data.files import hash_file
 from cinerecon.data.store import write_case
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.methods.table import load_method
