@@ -233,7 +233,7 @@ def _reconstruct_slice(
         with _timed(seconds, "maps"):
             data = undersample(data, request.undersample, seed=seed_of(data, request.seed), csm=csm)
     elif not _is_comparable(data):
-        data = replace(data, reference=None)
+        data = replace(data, reference=None, meta=replace(data.meta, reference_is=""))
     data = replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *doubts_of(method, data))))
     if request.strict:
         _refuse_warnings(data.meta)
