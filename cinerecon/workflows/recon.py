@@ -212,7 +212,7 @@ def _chosen_slices(wanted: tuple[int, ...], scan: CineSource) -> tuple[int, ...]
         if not 0 <= index < scan.n_slices:
             known = f"0 to {scan.n_slices - 1}" if scan.n_slices > 1 else "0 alone"
             raise ConfigError(f"there is no slice {index}", where="--slice", hint=f"the scan has {known}")
-    return wanted or tuple(range(scan.n_slices))
+    return tuple(dict.fromkeys(wanted)) or tuple(range(scan.n_slices))
 
 
 def _reconstruct_slice(
