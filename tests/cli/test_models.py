@@ -52,7 +52,7 @@ def test_import_prints_what_it_found_and_the_model_works_by_name(monkeypatch, ca
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=4, ky=32, kx=32, coils=2))
     options = ("--undersample", "gaussian:2", "-o", tmp_path / "out.npz")
     assert call(monkeypatch, "recon", tmp_path / "scan.h5", *printed["use"].split(), *options) == 0
-    assert "imported weights, trained on OCMR cines, one coil, radial, 16 spokes" in capsys.readouterr().out
+    assert "imported weights, trained on OCMR cines, one coil, radial, 16 spokes" in capsys.readouterr().err
     assert np.isfinite(np.load(tmp_path / "out.npz")["image"]).all()
 
 
