@@ -3,8 +3,7 @@
 import signal
 import sys
 import traceback
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -45,7 +44,7 @@ def main() -> None:
     """Run the command line. Errors of use are told in three lines, exit code 2; ours with their traceback, code 1."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
-    signal.signal(signal.SIGTERM, _stop)  # what is half written is removed on the way out
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: nothing half written stays
     try:
         app(arguments)
     except CineReconError as error:
@@ -58,11 +57,6 @@ def main() -> None:
     except Exception:  # a bug of ours: told in full, without the values of variables, which may be patient data
         traceback.print_exc()
         sys.exit(1)
-
-
-def _stop(number: int, _: FrameType | None) -> NoReturn:
-    """End as an interruption does, with the exit code of the signal."""
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,8 @@ def is_own(path: Path) -> bool:
     import pydicom
 
     try:
-        return bool(pydicom.dcmread(path, specific_tags=["Manufacturer"]).get("Manufacturer") == MANUFACTURER)
+        head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Manufacturer"])
+        return bool(head.get("Manufacturer") == MANUFACTURER)
     except Exception:  # whatever the parser trips over in bytes that may be anything
         return False
 

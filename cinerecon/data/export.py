@@ -102,8 +102,7 @@ class Target:
         return self.ending in VOLUMES and bool(re.fullmatch(rf"{re.escape(stem)}\.\d+{re.escape(ending)}", name))
 
     def _numbered_files(self) -> list[Path]:
-        folder = self.path.parent
-        return [path for path in folder.iterdir() if self._is_numbered(path.name)] if folder.is_dir() else []
+        return [path for path in self.path.parent.glob("*") if self._is_numbered(path.name)]
 
 
 def export(cines: list[CineImage], target: Target) -> dict[Path, float]:

@@ -1,5 +1,6 @@
 """Write images as ISMRMRD (MRD) image series, readable by other programs, with geometry and cardiac phase kept."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -29,7 +30,8 @@ def write_mrd_images(path: Path, cines: list[CineImage]) -> None:
     by_matrix: dict[tuple[int, int], list[CineImage]] = {}
     for cine in cines:
         by_matrix.setdefault(cine.matrix, []).append(cine)
-    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
         group = file.create_group("dataset")
         if cines[0].header_xml:
             text = group.create_dataset("xml", (1,), dtype=h5py.special_dtype(vlen=bytes))
@@ -37,8 +39,7 @@ def write_mrd_images(path: Path, cines: list[CineImage]) -> None:
         series = [(cines, False) for cines in by_matrix.values()] + [(cines, True) for cines in by_matrix.values()]
         for index, (members, is_complex) in enumerate(series):
             _write_series(group.create_group(f"image_{index}"), index, members, is_complex)
-        file.flush()
-        path.write_bytes(file.id.get_file_image())
+    path.write_bytes(memory.getbuffer())
 
 
 def _write_series(group: h5py.Group, index: int, cines: list[CineImage], is_complex: bool) -> None:

@@ -123,7 +123,7 @@ def _sheet(rows_of_panels: list[tuple[CineImage, Panels]]) -> Image.Image:
     widths = [max(row[i][1].width for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
     width = 2 * MARGIN + sum(widths) + GAP * (len(widths) - 1)
     row_height = TITLE + PANEL_HEIGHT + CAPTION
-    warnings = [line for text in collect_warnings(cines) for line in _wrapped(f"warning  {text}", width - 2 * MARGIN)]
+    warnings = [line for text in collect_warnings(cines) for line in _wrapped(f"warning: {text}", width - 2 * MARGIN)]
     height = 2 * MARGIN + row_height * len(rows) - CAPTION + 26
     sheet = Image.new("RGB", (width, height + LINE * len(warnings)), PAPER)
     pen = ImageDraw.Draw(sheet)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cinerecon.data.files import refuse_existing
-from cinerecon.data.mask_file import write_mask
+from cinerecon.data.files import is_same_file, refuse_existing, would_overwrite
+from cinerecon.data.mask_file import MaskFile, write_mask
 from cinerecon.data.picture import write_mask_picture
 from cinerecon.errors import ConfigError
 from cinerecon.physics.sampling import acs_block, net_acceleration
@@ -43,13 +43,15 @@ def draw_mask(
     ConfigError
         If a size is not positive, the pattern does not fit the matrix, or the file is to be no ``.npz``.
     FileError
-        If a file exists and ``force`` is not set, or a mask cannot be read from the file named.
+        If a file exists and ``force`` is not set, or is the mask that is read, or that mask cannot be read.
     """
     if min(n_frames, ky, kx) < 1:
         raise ConfigError(f"frames {n_frames}, ky {ky}, kx {kx}: each must be at least 1")
     if output.suffix != ".npz":
         raise ConfigError(f"a mask is written as .npz, not '{output.name}'", where="-o")
     picture = output.with_suffix(".png")
+    if isinstance(sampling, MaskFile) and is_same_file(output, sampling.path):
+        raise would_overwrite(sampling.path, output)
     for path in (output, picture):
         refuse_existing(path, force=force)
     mask = sampling.draw(n_frames, ky, kx, seed)

@@ -213,7 +213,7 @@ def _chosen_slices(wanted: tuple[int, ...], scan: CineSource) -> tuple[int, ...]
         if not 0 <= index < scan.n_slices:
             known = f"0 to {scan.n_slices - 1}" if scan.n_slices > 1 else "0 alone"
             raise ConfigError(f"there is no slice {index}", where="--slice", hint=f"the scan has {known}")
-    return wanted or tuple(range(scan.n_slices))
+    return tuple(dict.fromkeys(wanted)) or tuple(range(scan.n_slices))
 
 
 def _reconstruct_slice(
@@ -234,7 +234,7 @@ def _reconstruct_slice(
         with _timed(seconds, "maps"):
             data = undersample(data, request.undersample, seed=seed_of(data, request.seed), csm=csm)
     elif not _is_comparable(data):
-        data = replace(data, reference=None)
+        data = replace(data, reference=None, meta=replace(data.meta, reference_is=""))
     data = replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *doubts_of(method, data))))
     if request.strict:
         _refuse_warnings(data.meta)

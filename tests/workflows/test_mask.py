@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from cinerecon.cli.main import app
-from cinerecon.errors import ConfigError
+from cinerecon.errors import ConfigError, FileError
 from cinerecon.physics.sampling import PATTERNS, parse_mask
 from cinerecon.workflows.mask import draw_mask
 from cinerecon.workflows.undersample import parse_sampling
@@ -30,6 +30,15 @@ def test_acceleration_with_and_without_the_centre(tmp_path):
     drawn = draw_mask(parse_sampling("gaussian:8,acs=4"), 20, 192, 192, seed=0, output=tmp_path / "m.npz")
     assert drawn.n_acs == 4
     assert (drawn.acceleration, drawn.acceleration_without_acs) == (8, pytest.approx(188 / 20))
+
+
+def test_a_mask_that_is_read_is_never_overwritten(tmp_path):
+    path = tmp_path / "m.npz"
+    np.savez(path, mask=np.eye(10, dtype=np.uint8))
+    before = path.read_bytes()
+    with pytest.raises(FileError, match="is read here"):
+        draw_mask(parse_sampling(f"{path},axes=yt"), 10, 10, 8, seed=0, output=path, force=True)
+    assert path.read_bytes() == before
 
 
 def test_a_mask_file_can_be_looked_at(tmp_path):

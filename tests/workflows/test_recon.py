@@ -67,7 +67,7 @@ def test_images_keep_header_and_geometry_of_the_scan(scan, tmp_path):
 
 
 def test_only_the_chosen_slices_and_frames(scan, tmp_path):
-    report = run(scan, tmp_path, slices=(1,), frames="1:4")
+    report = run(scan, tmp_path, slices=(1, 1), frames="1:4")
     whole = run(scan, tmp_path, "whole.npz")
     (part,) = report.slices
     assert part.cine.meta.slice == 1
