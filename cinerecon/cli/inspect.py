@@ -28,7 +28,9 @@ def inspect(
     from cinerecon.cli.progress import progress_bar
     from cinerecon.workflows.intake import IntakeConfig, open_scan
 
-    opened = open_scan(scan, IntakeConfig().with_settings(setting or ()), noise=noise, dataset=dataset)
+    opened = open_scan(
+        scan, IntakeConfig().with_settings(setting or (), where="--intake"), noise=noise, dataset=dataset
+    )
     with progress_bar() as progress:
         opened.check_samples(lambda done, total: progress("checking samples", done / total))
     plan = replace(opened.plan, warnings=opened.warnings)

@@ -13,6 +13,12 @@ from cinerecon.errors import ShapeError
 Vector = tuple[float, float, float]
 
 
+def vector(values: Iterable[float]) -> Vector:
+    """Three numbers of whatever kind as a position or a direction."""
+    x, y, z = (float(value) for value in values)
+    return x, y, z
+
+
 @dataclass(frozen=True)
 class Geometry:
     """Where the slice lies in the patient (LPS coordinates, as in ISMRMRD and DICOM).

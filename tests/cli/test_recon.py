@@ -51,3 +51,11 @@ def test_json_holds_the_whole_record(scan, tmp_path):
     output = recon(scan, tmp_path, "--model", "lps", "--set", "n_iterations=15", "--verbose", "--json")
     (part,) = json.loads(output)["slices"]
     assert len(part["convergence"]["cost"]) == len(part["convergence"]["change"]) == 15
+
+
+@pytest.mark.parametrize(("option", "text"), [("--csm", "foo"), ("--intake", "foo=1"), ("--set", "foo=1")])
+def test_a_wrong_setting_names_its_option(scan, tmp_path, option, text):
+    result = CliRunner().invoke(
+        app, ["recon", str(scan), "--model", "cgsense", "-o", str(tmp_path / "a.h5"), option, text]
+    )
+    assert result.exception.where == option

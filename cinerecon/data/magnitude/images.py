@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.data.cine import CineMeta, Geometry, Vector
+from cinerecon.data.cine import CineMeta, Geometry, vector
 from cinerecon.errors import DataError
 
 Magnitude = NDArray[np.float32]
@@ -84,9 +84,4 @@ def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[i
 def geometry_of(centre: NDArray[Any], row: NDArray[Any], column: NDArray[Any], patient_position: str = "") -> Geometry:
     """The place of a slice from its centre and the directions along x and along y, which need no unit length."""
     read, phase = row / np.linalg.norm(row), column / np.linalg.norm(column)
-    return Geometry(_vector(centre), _vector(read), _vector(phase), _vector(np.cross(read, phase)), patient_position)
-
-
-def _vector(values: NDArray[Any]) -> Vector:
-    x, y, z = (float(value) for value in values)
-    return x, y, z
+    return Geometry(vector(centre), vector(read), vector(phase), vector(np.cross(read, phase)), patient_position)
