@@ -1,7 +1,6 @@
 """The machine a workflow runs on: its device, and the memory this process takes."""
 
 import math
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -34,9 +33,13 @@ def pick_device(name: str = "auto") -> str:
 
 
 def peak_memory_mb(device: str = "cpu") -> float:
-    """Most memory this process has held so far, on the GPU if it runs there [MB]."""
+    """Most memory this process has held so far, on the GPU if it runs there [MB]; NaN if unknown."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return math.nan
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 

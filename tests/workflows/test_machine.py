@@ -1,3 +1,4 @@
+import math
 import sys
 
 import pytest
@@ -12,6 +13,11 @@ def test_peak_memory_counts_what_was_held():
     block = bytearray(400 * 2**20)
     assert peak_memory_mb() >= before
     assert peak_memory_mb() > len(block) / 2**20
+
+
+def test_systems_that_do_not_tell_the_peak(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert math.isnan(peak_memory_mb())
 
 
 def test_a_device_that_is_not_there_is_named():

@@ -70,7 +70,7 @@ def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[i
     Raises
     ------
     DataError
-        If there are fewer frames or pixels than asked for.
+        If there are fewer frames or pixels than asked for, or those around the centre are all zero.
     """
     for axis, found, wanted in zip(("frames", "rows", "columns"), magnitude.shape, (n_frames, *matrix), strict=True):
         if found < wanted:
@@ -78,7 +78,11 @@ def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[i
             raise DataError(f"the cine has {found} {axis}, {wanted} are asked for", where=meta.source, hint=hint)
     y, x = (n // 2 - m // 2 for n, m in zip(magnitude.shape[1:], matrix, strict=True))
     cut = magnitude[:n_frames, y : y + matrix[0], x : x + matrix[1]]
-    return cut / cut.max(), replace(meta, frame_times_ms=meta.frame_times_ms[:n_frames])
+    largest = cut.max()
+    if largest <= 0:
+        what = f"the central {matrix[0]} x {matrix[1]} pixels are zero: nothing is there to scan"
+        raise DataError(what, where=meta.source, hint="ask for more with --ky or --kx")
+    return cut / largest, replace(meta, frame_times_ms=meta.frame_times_ms[:n_frames])
 
 
 def geometry_of(centre: NDArray[Any], row: NDArray[Any], column: NDArray[Any], patient_position: str = "") -> Geometry:
