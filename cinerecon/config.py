@@ -38,8 +38,15 @@ class Config(BaseModel):
             message = f"setting '{key}': {first['msg'].lower()}, found {first['input']!r}"
             raise ConfigError(message, where=where) from None
 
-    def with_settings(self, settings: Sequence[str]) -> Self:
+    def with_settings(self, settings: Sequence[str], *, where: str = "--set") -> Self:
         """A copy with ``key=value`` texts applied; dots reach into nested settings, values are read as YAML.
+
+        Parameters
+        ----------
+        settings
+            The texts.
+        where
+            The option they come from, for messages.
 
         Raises
         ------
@@ -50,22 +57,22 @@ class Config(BaseModel):
         for setting in settings:
             key, sign, text = setting.partition("=")
             if not sign:
-                raise ConfigError(f"'{setting}' is not key=value", where="--set")
+                raise ConfigError(f"'{setting}' is not key=value", where=where)
             try:
-                _put(values, key.strip().split("."), yaml.safe_load(text))
+                _put(values, key.strip().split("."), yaml.safe_load(text), where)
             except yaml.YAMLError:
-                raise ConfigError(f"the value of '{setting}' is not YAML", where="--set") from None
-        return type(self).parse(values, where="--set")
+                raise ConfigError(f"the value of '{setting}' is not YAML", where=where) from None
+        return type(self).parse(values, where=where)
 
 
-def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
+def _put(values: dict[str, Any], path: Sequence[str], value: Any, where: str) -> None:
     """Set a value at the end of a path through nested settings; those that are not there, or null, are made."""
     *outer, last = path
     for part in outer:
         if values.get(part) is None:
             values[part] = {}
         if not isinstance(values[part], dict):
-            raise ConfigError(f"'{part}' has no settings of its own", where=f"--set {'.'.join(path)}")
+            raise ConfigError(f"'{part}' has no settings of its own", where=f"{where} {'.'.join(path)}")
         values = values[part]
     values[last] = value
 

@@ -127,13 +127,15 @@ def header_xml(
     vendor: str = "SIEMENS",
     trajectory: str = "cartesian",
     depth: int = 1,
+    thickness: float = 8,
     extra: str = "",
 ) -> str:
     """The XML header; ``extra`` goes behind the encoding; limits are maximum, centre and, unless 0, minimum."""
 
     def space(name: str, size: tuple[int, int], length: tuple[float, float]) -> str:
         sizes = f"<matrixSize><x>{size[0]}</x><y>{size[1]}</y><z>{depth}</z></matrixSize>"
-        return f"<{name}>{sizes}<fieldOfView_mm><x>{length[0]}</x><y>{length[1]}</y><z>8</z></fieldOfView_mm></{name}>"
+        lengths = f"<x>{length[0]}</x><y>{length[1]}</y><z>{thickness}</z>"
+        return f"<{name}>{sizes}<fieldOfView_mm>{lengths}</fieldOfView_mm></{name}>"
 
     ranges = "".join(
         f"<{name}><minimum>{sum(least)}</minimum><maximum>{largest}</maximum><center>{centre}</center></{name}>"

@@ -59,11 +59,12 @@ def prepare(
     from cinerecon.workflows.prepare import PrepareConfig, parse_sizes, parse_split
     from cinerecon.workflows.prepare import prepare as run
 
-    asked = [*(intake or ()), f"compression={compression}"]
-    asked += [] if csm is None else [f"csm={csm}"]
-    asked += [] if coils_to is None else [f"n_virtual_coils={coils_to}"]
+    maps = PrepareConfig().intake.with_settings(intake or (), where="--intake")
+    options = {"compression": compression, "csm": csm, "n_virtual_coils": coils_to}
+    for (key, value), option in zip(options.items(), ("--compression", "--csm", "--coils-to"), strict=True):
+        maps = maps if value is None else maps.with_settings([f"{key}={value}"], where=option)
     values: dict[str, Any] = {
-        "intake": PrepareConfig().intake.with_settings(asked).model_dump(),
+        "intake": maps.model_dump(),
         "combine": combine,
         "readout": crop_readout,
         "crop": crop and parse_sizes(crop, "rows x columns", "--crop"),

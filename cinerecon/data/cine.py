@@ -21,6 +21,12 @@ REFERENCES = {
 """What a reference can be, and how it is called where an image is compared with it."""
 
 
+def vector(values: Iterable[float]) -> Vector:
+    """Three numbers of whatever kind as a position or a direction."""
+    x, y, z = (float(value) for value in values)
+    return x, y, z
+
+
 @dataclass(frozen=True)
 class Geometry:
     """Where the slice lies in the patient (LPS coordinates, as in ISMRMRD and DICOM).

@@ -34,6 +34,11 @@ LARGEST_XML = 16 << 20
 """No header is larger than this [bytes]."""
 LARGEST_RATIO = 1100
 """No HDF5 filter packs the list of readouts tighter than this, so a longer list is a false claim."""
+SMALLEST_SAMPLE, LARGEST_SAMPLE = 1e-15, 1e15
+"""Range of the largest sample of a scan: beyond it, single precision holds no squares."""
+RESCALE = "the scale of the file is senseless: multiply its samples by a number that makes them about 1"
+TICK_MS = 2.5
+"""Unit of Siemens time stamps [ms]."""
 
 FIELDS = (
     *("flags", "number_of_samples", "active_channels", "discard_pre", "discard_post", "center_sample"),
@@ -126,7 +131,7 @@ class RawScan:
         Raises
         ------
         DataError
-            If a readout holds another number of samples than its header says, or one that is not finite.
+            If a readout holds another number of samples than its header says, or one that is not finite or beyond 1e15.
         """
         if len(rows) == 0:
             return np.empty((0, 0, 0), np.complex64)
@@ -197,8 +202,8 @@ class RawScan:
 
     def _require_finite(self, rows: Index, samples: NDArray[np.complex64]) -> None:
         values = samples.reshape(len(rows), -1).view(np.float32)
-        with np.errstate(invalid="ignore"):
-            if np.isfinite(np.sum(values, dtype=np.float64)):
+        with np.errstate(invalid="ignore", over="ignore"):
+            if np.vdot(values, values) < LARGEST_SAMPLE**2:  # one fast pass; NaN, too, is not less
                 return
         good = np.isfinite(values)
         wrong = np.flatnonzero(~good.all(1))
@@ -209,6 +214,11 @@ class RawScan:
             raise DataError(
                 f"{kind} in acquisition {int(rows[i])}{noise}, expected finite samples", where=self.at(rows[i])
             )
+        largest = np.abs(values).max(1)
+        if largest.max() > LARGEST_SAMPLE:
+            i = largest.argmax()
+            what = f"a sample of {largest[i]:.2g} in acquisition {int(rows[i])}, expected at most {LARGEST_SAMPLE:g}"
+            raise DataError(what, where=self.at(rows[i]), hint=RESCALE)
 
 
 def read_mrd(path: str | Path, dataset: str | None = None) -> RawScan:

@@ -64,7 +64,7 @@ def holds_images_only(path: Path) -> bool:
         return False
     try:
         with h5py.File(path) as file:
-            groups = [set(group) for group in file.values() if isinstance(group, h5py.Group)]
+            groups = [set(file[name]) for name in file if _is_group(file, name)]
     except (OSError, RuntimeError, KeyError):  # damaged: whoever opens it as a scan says how
         return False
     names = set().union(*groups)
@@ -187,9 +187,14 @@ def _groups_of_readouts(group: h5py.Group, file: h5py.File, depth: int = 0) -> I
         yield (group.name.strip("/") or "/"), group
         return
     for name in group if depth < MAX_DEPTH else ():
-        link = group.get(name, getlink=True)
-        if not isinstance(link, h5py.ExternalLink) and group.get(name, getclass=True) is h5py.Group:
+        if _is_group(group, name):
             yield from _groups_of_readouts(group[name], file, depth + 1)
+
+
+def _is_group(group: h5py.Group, name: str) -> bool:
+    """Whether a member is a group that lies in the file itself; links to other files are not followed."""
+    is_outside = isinstance(group.get(name, getlink=True), h5py.ExternalLink)
+    return not is_outside and group.get(name, getclass=True) is h5py.Group
 
 
 def _has(group: h5py.Group, name: str) -> bool:
@@ -210,7 +215,9 @@ def _nothing_found(file: h5py.File, where: str) -> FileError | HeaderError | Dat
     """The most helpful word on a file without readouts."""
     names = list(file)
     if file.attrs.get("format") == "cinerecon case":
-        return FileError("this is a prepared case, not a raw scan", where=where, hint="recon and evaluate read it")
+        return FileError(
+            "this is a prepared case, not a raw scan", where=where, hint="recon, evaluate and inspect read it"
+        )
     for name in names:
         if isinstance(file.get(name, getlink=True), h5py.ExternalLink):
             return FileError(f"'{name}' is a link to another file, which is not followed", where=where)
@@ -219,7 +226,7 @@ def _nothing_found(file: h5py.File, where: str) -> FileError | HeaderError | Dat
         return FileError(f"{kind} (an array 'kspace'), not ISMRMRD raw data", where=where)
     if where.endswith(".mat") or any(n.startswith(("kspace", "kus", "mask", "#refs#", "img4ranking")) for n in names):
         what = f"a MATLAB v7.3 file (it holds {_listed(names)}), not ISMRMRD raw data"
-        return FileError(what, where=where, hint="CMRxRecon files: cinerecon prepare")
+        return FileError(what, where=where, hint="CMRxRecon files must end in .mat")
     groups = [file[name] for name in names if file.get(name, getclass=True) is h5py.Group]
     for group in groups:
         images = [name for name in group if name.startswith("image")]

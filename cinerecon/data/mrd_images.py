@@ -11,11 +11,10 @@ from ismrmrd.hdf5 import image_header_dtype
 from numpy.typing import NDArray
 
 from cinerecon.data.image import DEIDENTIFIED, CineImage, window
+from cinerecon.data.mrd import TICK_MS
 
 FLOAT32, COMPLEX64 = 5, 7
 MAGNITUDE, COMPLEX = 1, 5
-TICK_MS = 2.5
-"""Time stamps are counted in these steps, as scanners do."""
 
 
 def write_mrd_images(path: Path, cines: list[CineImage]) -> None:

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from cinerecon.data.cine import Geometry
 from cinerecon.data.files import moved_into_place, refuse_existing
+from cinerecon.data.mrd import TICK_MS
 
 FIRST_IN_SLICE, LAST_IN_SLICE, LAST_IN_REPETITION, NOISE, LAST_IN_MEASUREMENT = (1 << n - 1 for n in (7, 8, 14, 19, 25))
 """Flags of a readout; flag n of the standard is bit n - 1."""
-TICK_MS = 2.5
-"""Unit of the time stamps [ms]."""
 MIDNIGHT_TICKS = 14_400_000
 """Time stamp of the first readout: ten in the morning."""
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cinerecon.axes import CSM, IMAGE, KSPACE, MASK
-from cinerecon.data.cine import CineData, CineMeta, Geometry, Vector
+from cinerecon.data.cine import CineData, CineMeta, Geometry, vector
 from cinerecon.data.files import moved_into_place
 from cinerecon.data.mrd_file import member, require_hdf5
 from cinerecon.errors import DataError, FileError
@@ -273,14 +273,9 @@ def _describe(meta: CineMeta) -> dict[str, Any]:
 
 def _geometry(values: Mapping[str, Any]) -> Geometry:
     position, read, phase, across = (
-        _vector(values[name]) for name in ("position_of_the_centre_lps_mm", "read_dir", "phase_dir", "slice_dir")
+        vector(values[name]) for name in ("position_of_the_centre_lps_mm", "read_dir", "phase_dir", "slice_dir")
     )
     return Geometry(position, read, phase, across, str(values["patient_position"]))
-
-
-def _vector(values: tuple[float, ...]) -> Vector:
-    x, y, z = (float(value) for value in values)
-    return x, y, z
 
 
 def _write_attributes(group: h5py.Group, values: Attributes) -> None:

@@ -3,7 +3,6 @@
 import math
 import multiprocessing
 import os
-import resource
 import signal
 import sys
 import time
@@ -44,9 +43,13 @@ def pick_device(name: str = "auto") -> str:
 
 
 def peak_memory_mb(device: str = "cpu") -> float:
-    """Most memory this process has held so far, on the GPU if it runs there [MB]."""
+    """Most memory this process has held so far, on the GPU if it runs there [MB]; NaN if unknown."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return math.nan
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 

@@ -204,8 +204,8 @@ def _checked_targets(request: ReconRequest) -> list[Target]:
 def _intake_config(request: ReconRequest, method: Reconstructor) -> IntakeConfig:
     """The settings a network was trained with, or the defaults; then what the user asks for."""
     config = IntakeConfig.parse(getattr(method.config, "intake", {}), where=request.model)
-    asked = request.intake if request.csm is None else (*request.intake, f"csm={request.csm}")
-    return config.with_settings(asked)
+    config = config.with_settings(request.intake, where="--intake")
+    return config if request.csm is None else config.with_settings([f"csm={request.csm}"], where="--csm")
 
 
 def _chosen_slices(wanted: tuple[int, ...], scan: CineSource) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from cinerecon.config import Config
-from cinerecon.data.cine import CineData, CineMeta, Geometry, Vector
+from cinerecon.data.cine import CineData, CineMeta, Geometry, vector
 from cinerecon.data.files import is_same_file, refuse_existing, would_overwrite
 from cinerecon.data.magnitude import cut_out, open_archive
 from cinerecon.data.mrd_write import Protocol, SliceReadouts, Truth, write_raw
@@ -163,9 +163,7 @@ def _phantom(config: SimulateConfig, number: int) -> tuple[Tensor, CineMeta]:
         is_one_beat=True,
         pixel_size_mm=(plane.pixel_mm, plane.pixel_mm),
         slice_thickness_mm=8.0,
-        geometry=Geometry(
-            _vector(plane.origin), _vector(plane.x_dir), _vector(plane.y_dir), _vector(plane.normal), "HFS"
-        ),
+        geometry=Geometry(vector(plane.origin), vector(plane.x_dir), vector(plane.y_dir), vector(plane.normal), "HFS"),
     )
     return reference, meta
 
@@ -260,8 +258,3 @@ def _truth(parts: list[Tensor], axes: str, meaning: str) -> Truth:
     values = torch.view_as_real(torch.stack(parts))
     rounded = torch.view_as_complex((values / _TRUTH_STEP).round() * _TRUTH_STEP)
     return Truth(rounded.numpy(), axes, f"{meaning}; simulated, rounded to 2^-14")
-
-
-def _vector(values: np.ndarray) -> Vector:
-    x, y, z = (float(v) for v in values)
-    return x, y, z

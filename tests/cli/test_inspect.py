@@ -1,5 +1,6 @@
 import json
 
+import h5py
 import numpy as np
 import pytest
 import typer
@@ -7,7 +8,9 @@ from raw_scan import small_scan
 from typer.testing import CliRunner
 
 from cinerecon.cli.inspect import inspect
-from cinerecon.errors import DataError, UnsupportedError
+from cinerecon.data.store import write_case
+from cinerecon.errors import ConfigError, DataError, UnsupportedError
+from cinerecon.workflows.intake import open_scan
 from cinerecon.workflows.recon import ReconRequest, reconstruct_scan
 
 
@@ -102,3 +105,27 @@ def test_samples_are_checked(run, tmp_path):
     scan.samples[20][0, 0] = np.nan
     with pytest.raises(DataError, match="NaN in acquisition 20"):
         run(scan.write(tmp_path / "scan.h5"))
+
+
+@pytest.mark.parametrize("kind", ["case", "challenge"])
+def test_what_recon_reads_is_inspected_too(run, tmp_path, kind):
+    scan = small_scan(n_slices=2)
+    if kind == "case":
+        path = tmp_path / "case.h5"
+        write_case(path, open_scan(scan.write(tmp_path / "scan.h5")).read_slice(0))
+    else:
+        path = tmp_path / "FullSample" / "P001" / "cine_sax.mat"
+        path.parent.mkdir(parents=True)
+        with h5py.File(path, "w") as file:
+            kspace = scan.kspace.numpy().swapaxes(0, 1)
+            stored = np.empty(kspace.shape, [("real", "<f4"), ("imag", "<f4")])
+            stored["real"], stored["imag"] = kspace.real, kspace.imag
+            file["kspace_full"] = stored
+    found = json.loads(run(path, "--json"))
+    n_slices = 1 if kind == "case" else 2
+    assert (found["n_slices"], found["n_frames"], found["n_coils"]) == (n_slices, [3] * n_slices, 3)
+    assert (found["matrix"], found["acceleration"], found["n_references"]) == ([12, 16], 1, n_slices)
+    lines = run(path).splitlines()
+    assert any("12 x 16 (y x) pixels" in line for line in lines)
+    with pytest.raises(ConfigError, match="--dataset belongs to ISMRMRD"):
+        run(path, "--dataset", "dataset")

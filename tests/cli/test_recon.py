@@ -81,3 +81,11 @@ def test_it_is_said_what_an_image_is_compared_with():
         line = quality_line(SliceReport(cine, 1, 1.0, 1.0, {}, 0.0, {"psnr": 30.0, "ssim": 0.9}))
         assert line.startswith("PSNR 30.00 dB, SSIM 0.9000 against ")
         assert line.endswith(words)
+
+
+@pytest.mark.parametrize(("option", "text"), [("--csm", "foo"), ("--intake", "foo=1"), ("--set", "foo=1")])
+def test_a_wrong_setting_names_its_option(scan, tmp_path, option, text):
+    result = CliRunner().invoke(
+        app, ["recon", str(scan), "--model", "cgsense", "-o", str(tmp_path / "a.h5"), option, text]
+    )
+    assert result.exception.where == option

@@ -153,6 +153,32 @@ def test_archives_need_all_arrays(tmp_path):
         open_archive(tmp_path / "missing.npz")
 
 
+@pytest.mark.parametrize(
+    ("name", "values"), [("pixel_spacing_mm", 1.5), ("trigger_time_ms", np.arange(2)), ("magnitude", np.ones((4, 5)))]
+)
+def test_archives_need_arrays_of_the_right_size(tmp_path, name, values):
+    arrays = {
+        "magnitude": np.ones((3, 4, 5)),
+        "trigger_time_ms": np.arange(3) * 40,
+        "pixel_spacing_mm": (2, 3),
+        "slice_thickness_mm": 8,
+        "image_orientation_patient": (1, 0, 0, 0, 1, 0),
+        "image_position_patient": (0, 0, 0),
+    }
+    np.savez(tmp_path / "cine.npz", **arrays)
+    assert open_archive(tmp_path / "cine.npz").read_slice(0)[1].pixel_size_mm == (2, 3)
+    np.savez(tmp_path / "cine.npz", **arrays | {name: values})
+    with pytest.raises(DataError, match=f"'{name}' is .*, expected"):
+        open_archive(tmp_path / "cine.npz")
+
+
+def test_a_dark_centre_is_refused():
+    magnitude = np.ones((2, 8, 8), np.float32)
+    magnitude[:, 2:6, 2:6] = 0
+    with pytest.raises(DataError, match="central 4 x 4 pixels are zero"):
+        cut_out(magnitude, CineMeta(), 2, (4, 4))
+
+
 def test_cutting_keeps_the_centre():
     magnitude, meta = np.arange(2 * 9 * 8, dtype=np.float32).reshape(2, 9, 8), CineMeta(frame_times_ms=(0.0, 1.0))
     cut, after = cut_out(magnitude, meta, 1, (4, 3))

@@ -8,6 +8,7 @@ import pytest
 from raw_scan import small_scan
 
 from cinerecon.data.mrd import has_flag, read_mrd
+from cinerecon.data.mrd_file import holds_images_only
 from cinerecon.errors import CineReconError, DataError, FileError, HeaderError
 
 
@@ -175,6 +176,15 @@ def test_other_layouts_are_called_by_their_name(tmp_path):
     for path, words in cases:
         with pytest.raises(FileError, match=words):
             read_mrd(path)
+
+
+def test_links_to_other_files_are_not_followed_to_find_images(tmp_path):
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        file["dataset/image_0/data"] = np.zeros(3)
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file["dataset"] = h5py.ExternalLink("images.h5", "dataset")
+    assert holds_images_only(tmp_path / "images.h5")
+    assert not holds_images_only(tmp_path / "link.h5")
 
 
 def test_zeros_in_the_heap_do_not_hang(tmp_path):

@@ -25,6 +25,11 @@ def test_peak_memory_counts_what_was_held():
     assert peak_memory_mb() > len(block) / 2**20
 
 
+def test_systems_that_do_not_tell_the_peak(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert math.isnan(peak_memory_mb())
+
+
 def test_a_device_that_is_not_there_is_named():
     assert pick_device("cpu") == "cpu"
     with pytest.raises(ConfigError, match="no device 'mars'"):

@@ -11,10 +11,15 @@ from cinerecon.data.cine import CineMeta
 from cinerecon.data.magnitude.images import MagnitudeImages, geometry_of
 from cinerecon.errors import DataError, FileError
 
-ARRAYS = (
-    *("magnitude", "trigger_time_ms", "pixel_spacing_mm", "slice_thickness_mm"),
-    *("image_orientation_patient", "image_position_patient"),
-)
+ARRAYS = {
+    "magnitude": "(frames, rows, columns)",
+    "trigger_time_ms": "(frames,)",
+    "pixel_spacing_mm": "(2,)",
+    "slice_thickness_mm": "one number",
+    "image_orientation_patient": "(6,)",
+    "image_position_patient": "(3,)",
+}
+"""What an archive holds, and the size of each array."""
 
 
 def open_archive(path: Path) -> MagnitudeImages:
@@ -25,7 +30,7 @@ def open_archive(path: Path) -> MagnitudeImages:
     FileError
         If it is missing or damaged.
     DataError
-        If an array is missing.
+        If an array is missing, or of another size.
     """
     if not zipfile.is_zipfile(path):
         what = "this is no NumPy archive" if path.exists() else "there is no such file"
@@ -41,8 +46,11 @@ def open_archive(path: Path) -> MagnitudeImages:
             f"the archive has no array '{missing[0]}'", where=str(path), hint=f"expected {', '.join(ARRAYS)}"
         )
     magnitude = arrays["magnitude"]
-    if magnitude.ndim != 3:
-        raise DataError(f"magnitude is {magnitude.shape}, expected (frames, rows, columns)", where=str(path))
+    arrays["slice_thickness_mm"] = arrays["slice_thickness_mm"].reshape(-1)
+    shapes = (magnitude.shape[:3], magnitude.shape[:1], (2,), (1,), (6,), (3,))
+    for (name, expected), shape in zip(ARRAYS.items(), shapes, strict=True):
+        if arrays[name].shape != shape or magnitude.ndim != 3:
+            raise DataError(f"'{name}' is {arrays[name].shape}, expected {expected}", where=str(path))
 
     def read(number: int) -> tuple[NDArray[Any], CineMeta]:
         row, column = np.split(arrays["image_orientation_patient"], 2)
@@ -55,7 +63,7 @@ def open_archive(path: Path) -> MagnitudeImages:
             slice=number,
             frame_times_ms=tuple(float(time - times[0]) for time in times),
             pixel_size_mm=(float(dy), float(dx)),
-            slice_thickness_mm=float(arrays["slice_thickness_mm"]),
+            slice_thickness_mm=float(arrays["slice_thickness_mm"][0]),
             geometry=geometry_of(centre, row, column),
         )
         return magnitude, meta

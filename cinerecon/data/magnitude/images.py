@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.data.cine import CineMeta, Geometry, Vector
+from cinerecon.data.cine import CineMeta, Geometry, vector
 from cinerecon.errors import DataError
 
 Magnitude = NDArray[np.float32]
@@ -80,7 +80,7 @@ def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[i
     Raises
     ------
     DataError
-        If there are fewer frames or pixels than asked for.
+        If there are fewer frames or pixels than asked for, or those around the centre are all zero.
     """
     for axis, found, wanted in zip(("frames", "rows", "columns"), magnitude.shape, (n_frames, *matrix), strict=True):
         if found < wanted:
@@ -88,15 +88,14 @@ def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[i
             raise DataError(f"the cine has {found} {axis}, {wanted} are asked for", where=meta.source, hint=hint)
     y, x = (n // 2 - m // 2 for n, m in zip(magnitude.shape[1:], matrix, strict=True))
     cut = magnitude[:n_frames, y : y + matrix[0], x : x + matrix[1]]
-    return cut / cut.max(), replace(meta, frame_times_ms=meta.frame_times_ms[:n_frames])
+    largest = cut.max()
+    if largest <= 0:
+        what = f"the central {matrix[0]} x {matrix[1]} pixels are zero: nothing is there to scan"
+        raise DataError(what, where=meta.source, hint="ask for more with --ky or --kx")
+    return cut / largest, replace(meta, frame_times_ms=meta.frame_times_ms[:n_frames])
 
 
 def geometry_of(centre: NDArray[Any], row: NDArray[Any], column: NDArray[Any], patient_position: str = "") -> Geometry:
     """The place of a slice from its centre and the directions along x and along y, which need no unit length."""
     read, phase = row / np.linalg.norm(row), column / np.linalg.norm(column)
-    return Geometry(_vector(centre), _vector(read), _vector(phase), _vector(np.cross(read, phase)), patient_position)
-
-
-def _vector(values: NDArray[Any]) -> Vector:
-    x, y, z = (float(value) for value in values)
-    return x, y, z
+    return Geometry(vector(centre), vector(read), vector(phase), vector(np.cross(read, phase)), patient_position)

@@ -8,10 +8,12 @@ from cinerecon.workflows.intake.plan import ScanPlan
 from cinerecon.workflows.intake.scan import Scan, open_scan
 from cinerecon.workflows.intake.source import CineSource
 from cinerecon.workflows.intake.stored import SETTINGS
+from cinerecon.workflows.intake.summary import CineSummary, summarise
 
 __all__ = [
     "SETTINGS",
     "CineSource",
+    "CineSummary",
     "IntakeConfig",
     "Scan",
     "ScanPlan",
@@ -22,5 +24,6 @@ __all__ = [
     "open_cine",
     "open_scan",
     "require_cine",
+    "summarise",
     "walk_visible",
 ]

@@ -99,8 +99,8 @@ def _place(raw: RawScan, rows: Index, image: Lines, grid: Grid, warn: Warn) -> L
     fits = fits_grid(placed, grid)
     peak = None
     if fits.any():
-        lines, power = probe_lines(raw, placed.row[fits & (placed.slices == placed.slices[fits][0])])
-        peak = stronger_line(lines, power, grid.ky // 2 - grid.first_row)
+        probe = probe_lines(raw, placed.row[fits & (placed.slices == placed.slices[fits][0])])
+        peak = stronger_line(probe, grid.ky // 2 - grid.first_row)
     if peak is not None:
         warn(f"the calibration lines have their peak at line {peak}, not at the centre of k-space: they are not used")
     elif not fits.all():

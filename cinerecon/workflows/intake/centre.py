@@ -1,5 +1,7 @@
 """Where the data themselves say that the centre of k-space lies: the line of most signal."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,15 +24,28 @@ def middle_slice(raw: RawScan, rows: Index) -> Index:
     return rows[slices == present[len(present) // 2]]
 
 
-def probe_lines(raw: RawScan, rows: Index) -> tuple[Index, NDArray[np.float64]]:
-    """Line numbers that occur, and the power of each around its echo, ``(lines,)`` both.
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """The lines that occur in a slice, and the power of each around its echo, both ``(lines,)``."""
+
+    lines: Index
+    power: NDArray[np.float64]
+
+    @property
+    def largest_sample(self) -> float:
+        """About the size of the largest sample."""
+        return float(np.sqrt(self.power.max()))
+
+
+def probe_lines(raw: RawScan, rows: Index) -> Probe:
+    """Look at a few readouts of each line.
 
     Parameters
     ----------
     raw
         The scan.
     rows
-        Row numbers of readouts, of one slice; a few of each line are read.
+        Row numbers of readouts, of one slice.
     """
     numbers = raw.heads["idx"]["kspace_encode_step_1"].astype(np.intp)
     order = np.argsort(numbers[rows], kind="stable")
@@ -46,14 +61,14 @@ def probe_lines(raw: RawScan, rows: Index) -> tuple[Index, NDArray[np.float64]]:
         place = np.searchsorted(lines, numbers[alike])
         np.add.at(power, place, (np.abs(echo) ** 2).sum((1, 2)))
         np.add.at(found, place, 1)
-    return lines, power / np.maximum(found, 1)
+    return Probe(lines, power / np.maximum(found, 1))
 
 
-def stronger_line(lines: Index, power: NDArray[np.float64], centre: int) -> int | None:
+def stronger_line(probe: Probe, centre: int) -> int | None:
     """The line of most signal, where it lies away from a claimed centre and is clearly stronger; else None."""
-    distance = np.abs(lines - centre)
+    distance, power = np.abs(probe.lines - centre), probe.power
     reach = max(NEAR, int(distance.min()))  # where the centre itself was left out, its next neighbours stand for it
     strongest = int(power.argmax())
     if distance[strongest] <= reach or power[strongest] <= CLEARLY * power[distance <= reach].max():
         return None
-    return int(lines[strongest])
+    return int(probe.lines[strongest])

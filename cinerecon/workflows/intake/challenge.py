@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cinerecon.data.cine import CineData, CineMeta
 from cinerecon.data.cmrxrecon import CmrFile, open_cmrxrecon, person_of
+from cinerecon.data.mrd import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
 from cinerecon.errors import DataError
 from cinerecon.physics.coils import mix_coils
 from cinerecon.physics.fourier import cropped
@@ -61,8 +62,12 @@ class ChallengeFile:
         if not 0 <= number < self.n_slices:
             raise DataError(f"slice {number}, the file has slices 0 to {self.n_slices - 1}", where=str(self.file.path))
         kspace = torch.from_numpy(self.file.read_slice(number))
-        if not bool(kspace.any()):
+        largest = float(kspace.abs().max())
+        if largest == 0:
             raise DataError("all samples are zero", where=where)
+        if not SMALLEST_SAMPLE <= largest <= LARGEST_SAMPLE:
+            what = f"the largest sample is {largest:.1g}, expected {SMALLEST_SAMPLE:g} to {LARGEST_SAMPLE:g}"
+            raise DataError(what, where=where, hint=RESCALE)
         warnings: list[str] = []
         mask = self._mask(kspace, where, warnings)
         kspace, mask = self._without_oversampling(kspace * mask, mask, warnings)

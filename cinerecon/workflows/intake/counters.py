@@ -106,12 +106,21 @@ def _require_within_limit(raw: RawScan, image: Index, name: str, values: NDArray
         return
     found = np.unique(values)
     largest = int(found[-1])
+    if _is_counted_from_one(found, limit):
+        warn(f"{name} is counted from {found[0]} to {largest}, by the header from {limit.minimum} to {limit.maximum}")
+        return
     if len(found) == largest + 1 - min(int(found[0]), limit.minimum):
         warn(f"the header's limit of {name} ({limit.maximum}) is too small, the data count to {largest}")
         return
     row = image[np.flatnonzero(values == largest)[0]]
     what = f"acquisition {row} has {name} = {largest}, limit {limit.maximum}"
     raise HeaderError(what, where=raw.at(row), hint="the counter is damaged, or the header belongs to another scan")
+
+
+def _is_counted_from_one(found: NDArray[np.integer], limit: Limit) -> bool:
+    """Whether a counter without gaps begins one above its lower limit, and so ends beyond the upper."""
+    is_dense = len(found) == int(found[-1]) - int(found[0]) + 1
+    return bool(is_dense and found[0] == limit.minimum + 1 and found[-1] > limit.maximum)
 
 
 def _require_single(raw: RawScan, counter: str, found: NDArray[np.integer]) -> None:
@@ -164,6 +173,8 @@ def _frames(
 ) -> tuple[Index, tuple[int, ...]]:
     """Number the frames from 0, and count them per slice. Only a slice may end early, and only other slices tell so."""
     time, limit = counter
+    if limit is not None and _is_counted_from_one(np.unique(values), limit):
+        limit = None
     start = int(values.min()) if limit is None else min(limit.minimum, int(values.min()))
     frames = values - start
     found = np.unique(frames)

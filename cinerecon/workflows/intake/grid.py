@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cinerecon.data.mrd import Index, RawScan
 from cinerecon.data.mrd_header import EncodingSpace
 from cinerecon.errors import ConfigError, DataError, HeaderError
-from cinerecon.workflows.intake.centre import middle_slice, probe_lines, stronger_line
+from cinerecon.workflows.intake.centre import Probe, stronger_line
 from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.oversampling import anisotropy, readout_oversampling
 
@@ -50,8 +50,21 @@ class Grid:
     pixel_size_mm: tuple[float, float]
 
 
-def plan_grid(raw: RawScan, image: Index, config: IntakeConfig, warn: Warn) -> Grid:
+def plan_grid(raw: RawScan, image: Index, probe: Probe, config: IntakeConfig, warn: Warn) -> Grid:
     """Find the grid from the header's fields of view and the lines of the data.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    image
+        Row numbers of the image readouts.
+    probe
+        Where the signal lies.
+    config
+        Whether oversampling is removed, and the centre if the user knows it.
+    warn
+        Called with each thing a user should know.
 
     Raises
     ------
@@ -64,7 +77,7 @@ def plan_grid(raw: RawScan, image: Index, config: IntakeConfig, warn: Warn) -> G
     """
     encoding = raw.header.encodings[0]
     lines = raw.heads["idx"]["kspace_encode_step_1"][image].astype(np.int64)
-    centre = _centre_line(raw, image, encoding, config.ky_centre, warn)
+    centre = _centre_line(raw, encoding, int(lines.max()), probe, config.ky_centre, warn)
     ky, first_row = _phase_encode(raw, image, encoding, lines, centre, warn)
     kx, fov_y = encoding.encoded.matrix[0], encoding.encoded.fov_mm[1]
     ratio = readout_oversampling(raw, image, ky, warn)
@@ -78,9 +91,10 @@ def plan_grid(raw: RawScan, image: Index, config: IntakeConfig, warn: Warn) -> G
     return Grid(ky=ky, kx=kx, first_row=first_row, y=max(y, 1), x=x, pixel_size_mm=pixel_size_mm)
 
 
-def _centre_line(raw: RawScan, image: Index, encoding: EncodingSpace, asked: int | None, warn: Warn) -> int:
+def _centre_line(
+    raw: RawScan, encoding: EncodingSpace, largest: int, probe: Probe, asked: int | None, warn: Warn
+) -> int:
     """The line at the centre of k-space: the one asked for, or the header's, if the data do not contradict it."""
-    largest = int(raw.heads["idx"]["kspace_encode_step_1"][image].max())
     if asked is not None:
         if asked > largest:
             what = f"the centre of k-space is to be line {asked}, the scan has lines up to {largest}"
@@ -97,7 +111,7 @@ def _centre_line(raw: RawScan, image: Index, encoding: EncodingSpace, asked: int
             raise HeaderError(what, where=str(raw.path), hint=hint)
     if largest > max(ky, 0 if limit is None else limit.maximum):
         return centre  # a damaged line number, which is told with its readout
-    strongest = stronger_line(*probe_lines(raw, middle_slice(raw, image)), centre)
+    strongest = stronger_line(probe, centre)
     if strongest is not None:
         what = f"{source} {centre}; the signal has its peak at line {strongest}"
         if abs(strongest - centre) > FARTHEST * (largest + 1):

@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cinerecon.data.mrd import Index, RawScan
+from cinerecon.data.mrd import RESCALE, SMALLEST_SAMPLE, Index, RawScan
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.workflows.intake.calibration import central_lines, doubt_of_maps, place_calibration
+from cinerecon.workflows.intake.centre import middle_slice, probe_lines
 from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.counters import Counters, Warn, read_counters, require_sane_claim
 from cinerecon.workflows.intake.grid import Grid, plan_grid
 from cinerecon.workflows.intake.lines import Lines, place_lines
-from cinerecon.workflows.intake.meta import read_geometry
+from cinerecon.workflows.intake.meta import frame_times, read_geometry, slice_thickness
 from cinerecon.workflows.intake.noise import noise_readouts
 from cinerecon.workflows.intake.readouts import (
     CALIBRATION,
@@ -58,7 +59,7 @@ class Layout:
 
 
 def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) -> Layout:
-    """Check the headers of a scan and decide what is done with each readout. Image samples are not read.
+    """Check the headers of a scan and decide what is done with each readout. Of the samples, a few are read.
 
     Raises
     ------
@@ -78,11 +79,13 @@ def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) ->
     counters = read_counters(raw, image, config.select, warn)
     require_alike(raw, image)
     coils = _kept_coils(raw, int(image[0]), config.leave_out_coils)
-    grid = plan_grid(raw, image, config, warn)
+    probe = probe_lines(raw, middle_slice(raw, image))
+    _require_magnitude(raw, probe.largest_sample)
+    grid = plan_grid(raw, image, probe, config, warn)
     lines = place_lines(raw, image, counters, grid, warn)
     calibration = place_calibration(raw, selection.calibration, lines, counters.n_frames, grid, warn)
     _require_memory(raw, counters, grid, config.memory_limit_gb)
-    _warn_of_oddities(raw, lines, counters.n_averages, warn)
+    _warn_of_oddities(raw, lines, counters, warn)
     if len(coils) > 1:
         _warn_of_maps(lines, calibration, counters, grid, warn)
     source = raw if noise is None else noise
@@ -101,6 +104,13 @@ def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) ->
         noise_rows=noise_rows,
         warnings=tuple(warnings),
     )
+
+
+def _require_magnitude(raw: RawScan, largest_sample: float) -> None:
+    """Refuse samples so small that their squares vanish; too large ones are refused where they are read."""
+    if 0 < largest_sample < SMALLEST_SAMPLE:
+        what = f"the samples are no larger than {largest_sample:.1g}, expected at least {SMALLEST_SAMPLE:g}"
+        raise DataError(what, where=str(raw.path), hint=RESCALE)
 
 
 def _kept_coils(raw: RawScan, image_row: int, left_out: list[int]) -> Index:
@@ -164,7 +174,7 @@ def _warn_of_maps(lines: Lines, calibration: Lines, counters: Counters, grid: Gr
             warn(doubt)
 
 
-def _warn_of_oddities(raw: RawScan, lines: Lines, n_averages: int, warn: Warn) -> None:
+def _warn_of_oddities(raw: RawScan, lines: Lines, counters: Counters, warn: Warn) -> None:
     """Things that are read right, but that a user should know."""
     coils = int(raw.heads["active_channels"][lines.row[0]])
     claimed = raw.header.receiver_channels
@@ -173,10 +183,13 @@ def _warn_of_oddities(raw: RawScan, lines: Lines, n_averages: int, warn: Warn) -
     if raw.header.has_pilot_tone:
         warn("the pilot tone is on: the first 3 and the last sample of each readout are left out")
     n_repeated = len(lines.row) - len(np.unique(np.stack([lines.slices, lines.frames, lines.ky], 1), axis=0))
-    if n_averages == 1 and n_repeated:
+    if counters.n_averages == 1 and n_repeated:
         warn(f"{n_repeated} lines were measured more than once: the repeats are averaged")
     first = np.array([np.flatnonzero(lines.slices == number)[0] for number in np.unique(lines.slices)])
     for row in lines.row[first]:
         read_geometry(raw.heads[row : row + 1], "", warn)
+    for number, n_frames in enumerate(counters.n_frames):
+        frame_times(raw, lines.of_slice(number), n_frames, warn)
+    slice_thickness(raw, warn)
     if len(raw.header.encodings) > 1:
         warn(f"the header describes {len(raw.header.encodings)} encodings: encoding 0 is reconstructed")

@@ -19,7 +19,7 @@ from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.finish import finish_slice
 from cinerecon.workflows.intake.layout import Layout, lay_out, uses_fft
 from cinerecon.workflows.intake.lines import PILOT_TONE, Lines
-from cinerecon.workflows.intake.meta import SIMULATED, frame_times, is_one_beat, read_geometry
+from cinerecon.workflows.intake.meta import SIMULATED, frame_times, is_one_beat, read_geometry, slice_thickness
 from cinerecon.workflows.intake.noise import read_whitening, select_coils
 from cinerecon.workflows.intake.plan import ScanPlan, describe
 from cinerecon.workflows.intake.truth import read_truth
@@ -177,9 +177,9 @@ class Scan:
         return CineMeta(
             source=self.plan.source,
             slice=number,
-            frame_times_ms=frame_times(raw, lines, self.plan.n_frames[number]),
+            frame_times_ms=frame_times(raw, lines, self.plan.n_frames[number], warnings.setdefault),
             pixel_size_mm=grid.pixel_size_mm,
-            slice_thickness_mm=max(raw.header.encodings[0].recon.fov_mm[2], 0.0) or 1.0,
+            slice_thickness_mm=slice_thickness(raw, warnings.setdefault),
             geometry=read_geometry(raw.heads[lines.row], raw.header.patient_position, warnings.setdefault),
             protocol=raw.header.protocol,
             warnings=tuple(warnings),
