@@ -207,7 +207,8 @@ def _reconstruct_slice(
     with _timed(seconds, "reconstruct"), torch.inference_mode():
         image = method(data, lambda done, total: report("reconstructing", 0.2 + 0.8 * done / max(total, 1)))
         image = image.cpu()
-    data = replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *doubts_of(method, data))))
+    doubts = doubts_of(method, data, request.undersample or "")
+    data = replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *doubts)))
     return _judge(data, image, seconds, model_label(request.model), convergence)
 
 

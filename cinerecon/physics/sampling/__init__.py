@@ -3,8 +3,26 @@
 Every mask is ``(frames, 1, ky, kx or 1)`` bool and centred: zero frequency at index n // 2.
 """
 
-from cinerecon.physics.sampling.measure import acs_block, count_acs, net_acceleration
+from cinerecon.physics.sampling.measure import (
+    Kind,
+    acs_block,
+    count_acs,
+    kind_of,
+    net_acceleration,
+    samples_whole_readouts,
+)
 from cinerecon.physics.sampling.share import view_share
 from cinerecon.physics.sampling.spec import PATTERNS, MaskSpec, parse_mask
 
-__all__ = ["PATTERNS", "MaskSpec", "acs_block", "count_acs", "net_acceleration", "parse_mask", "view_share"]
+__all__ = [
+    "PATTERNS",
+    "Kind",
+    "MaskSpec",
+    "acs_block",
+    "count_acs",
+    "kind_of",
+    "net_acceleration",
+    "parse_mask",
+    "samples_whole_readouts",
+    "view_share",
+]

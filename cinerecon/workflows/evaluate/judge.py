@@ -16,7 +16,7 @@ from cinerecon.data.mask_file import MaskFile
 from cinerecon.errors import DataError
 from cinerecon.methods.base import Reconstructor, model_label
 from cinerecon.methods.table import load_method
-from cinerecon.methods.unrolled import doubts_of
+from cinerecon.methods.unrolled import card_of, doubts_of
 from cinerecon.metrics import (
     Heart,
     area_agreement,
@@ -35,7 +35,7 @@ from cinerecon.metrics.measures import HFEN_SIZE
 from cinerecon.physics.sampling import net_acceleration
 from cinerecon.workflows.evaluate.first_image import MadeOnce, share_first_images
 from cinerecon.workflows.evaluate.score import Score
-from cinerecon.workflows.intake import open_cine
+from cinerecon.workflows.intake import CineSource, contents_of, open_cine
 from cinerecon.workflows.machine import Usage, measured
 from cinerecon.workflows.undersample import parse_sampling, seed_of, undersample
 
@@ -135,7 +135,7 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
                 n_parameters=count_parameters(method),
                 n_threads=torch.get_num_threads(),
                 device=plan.device,
-                marks="; ".join((*source.marks, *doubts_about(name, method, sampled))),
+                marks="; ".join((*source.marks, *doubts_about(name, method, sampled, pattern, source))),
                 person=source.person or job.label,
                 acceleration=net_acceleration(sampled.mask),
                 profile=plan.profile,
@@ -144,9 +144,11 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
             )
 
 
-def doubts_about(name: str, method: Reconstructor, data: CineData) -> Iterator[str]:
-    """What speaks against the image of one method: a scan unlike its training, or prepared by other rules."""
-    yield from (f"{model_label(name)}: {doubt}" for doubt in doubts_of(method, data))
+def doubts_about(name: str, method: Reconstructor, data: CineData, pattern: str, source: CineSource) -> Iterator[str]:
+    """What speaks against the image of one method: a scan unlike its training or part of it, or other rules."""
+    card = card_of(method)
+    memories = card.memories(contents_of(source), source.person) if card.cases else []
+    yield from (f"{model_label(name)}: {doubt}" for doubt in (*memories, *doubts_of(method, data, pattern)))
     trained = getattr(method.config, "intake", {})
     if trained:
         words = ", ".join(f"{key} {value}" for key, value in trained.items())

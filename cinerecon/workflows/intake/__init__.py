@@ -2,6 +2,7 @@
 
 from cinerecon.workflows.intake.assemble import cropped, resampled
 from cinerecon.workflows.intake.config import IntakeConfig
+from cinerecon.workflows.intake.content import contents_of
 from cinerecon.workflows.intake.door import intake, open_cine, require_cine
 from cinerecon.workflows.intake.edges import lines_with_signal
 from cinerecon.workflows.intake.find import find_cines, is_cine_name, walk_visible
@@ -18,6 +19,7 @@ __all__ = [
     "Scan",
     "ScanPlan",
     "block_of_lines",
+    "contents_of",
     "cropped",
     "find_cines",
     "finish_slice",
