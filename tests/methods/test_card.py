@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from cinerecon import networks
 from cinerecon.data.cine import CineData
 from cinerecon.errors import WeightsError
+from cinerecon.methods.table import load_method
 from cinerecon.methods.unrolled import (
     Card,
     ModelConfig,
@@ -139,6 +140,14 @@ def test_shipped_weights_know_the_patterns_they_are_tested_with(pattern):
     mask = parse_mask(pattern).draw(12, 128, 128)
     data = CineData(torch.zeros(12, 8, 128, 128, dtype=torch.complex64), mask, torch.zeros(8, 128, 128) + 0j)
     assert outside_training(card, data, pattern) == outside_training(card, data) == []
+
+
+def test_other_weights_bring_their_own_card(model):
+    settings = ("architecture.n_cascades=1", "architecture.n_channels=2")
+    assert load_method(str(model[0]), settings, weights=model[0]).config.card == CARD
+    other = model[0].with_name("other.safetensors")
+    write_model(other, model[1].state_dict(), ModelConfig(network="slrnet", card=Card(coils=(1, 1))))
+    assert load_method(str(model[0]), settings, weights=other).config.card == Card(coils=(1, 1))
 
 
 def test_what_was_trained_on_is_remembered():

@@ -56,8 +56,8 @@ def train(
     cases
         Folder where simulated cines are kept; None means ``cases/`` in the run folder.
     scans
-        Undersampled scans, or folders of prepared cases, to train on without truth (loss ``ssdu``) in place of the
-        recipe's sources. One scan is enough.
+        Undersampled scans, or folders of scans or prepared cases, to train on without truth (loss ``ssdu``) in place of
+        the recipe's sources. One scan is enough.
     workers
         Processes that draw batches ahead of time; batches are the same with any number of them.
     weights
