@@ -65,15 +65,15 @@ METHODS = ("bart llr", "bart ttv", "bart llr+tv")
 
 def read_weights(method: str, n_coils: int) -> Weights:
     """Weights found before for one coil or for several."""
-    found = yaml.safe_load(WEIGHTS_FILE.read_text())[_group(n_coils)][method]
+    found = yaml.safe_load(WEIGHTS_FILE.read_text(encoding="utf-8"))[_group(n_coils)][method]
     return Weights(**{name: value for name, value in found.items() if name != "found_on"})
 
 
 def write_weights(method: str, n_coils: int, weights: Weights, found_on: str) -> None:
     """Put weights in the place of those found before."""
-    found = yaml.safe_load(WEIGHTS_FILE.read_text())
+    found = yaml.safe_load(WEIGHTS_FILE.read_text(encoding="utf-8"))
     found[_group(n_coils)][method] = {k: v for k, v in asdict(weights).items() if v} | {"found_on": found_on}
-    WEIGHTS_FILE.write_text(HEADER + yaml.safe_dump(found, sort_keys=False))
+    WEIGHTS_FILE.write_text(HEADER + yaml.safe_dump(found, sort_keys=False), encoding="utf-8")
 
 
 def _group(n_coils: int) -> str:
@@ -134,13 +134,13 @@ def write_cfl(path: Path, array: Tensor) -> None:
     frames, coils, y, x = array.shape
     sizes = [1] * N_DIMENSIONS
     sizes[0], sizes[1], sizes[COIL], sizes[TIME] = x, y, coils, frames
-    path.with_suffix(".hdr").write_text("# Dimensions\n" + " ".join(map(str, sizes)) + "\n")
+    path.with_suffix(".hdr").write_text("# Dimensions\n" + " ".join(map(str, sizes)) + "\n", encoding="utf-8")
     array.contiguous().numpy().astype(np.complex64).tofile(path.with_suffix(".cfl"))
 
 
 def read_cfl(path: Path) -> Tensor:
     """Read ``(frames, coils, y, x)``."""
-    sizes = [int(size) for size in path.with_suffix(".hdr").read_text().splitlines()[1].split()]
+    sizes = [int(size) for size in path.with_suffix(".hdr").read_text(encoding="utf-8").splitlines()[1].split()]
     sizes += [1] * (N_DIMENSIONS - len(sizes))
     array: NDArray[np.complex64] = np.fromfile(path.with_suffix(".cfl"), np.complex64)
     return torch.from_numpy(array.reshape(sizes[TIME], sizes[COIL], sizes[1], sizes[0]))

@@ -33,7 +33,7 @@ class KeptRows:
         if path is None:
             return
         if path.exists():
-            first, *lines = path.read_text().splitlines()
+            first, *lines = path.read_text(encoding="utf-8").splitlines()
             if json.loads(first) != header:
                 raise SystemExit(f"{path} holds rows of another kind: {first}\nthis run has {json.dumps(header)}")
             for row in map(parse, lines):
@@ -59,7 +59,7 @@ class KeptRows:
 
     def _append(self, content: Mapping[str, Any]) -> None:
         if self.path is not None:
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(content) + "\n")
 
 

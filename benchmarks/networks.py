@@ -97,7 +97,7 @@ def held_mb(device: str) -> float:
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated() / 2**20
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * resource.getpagesize() / 2**20
 
 
 def train_step(name: str, size: list[int], coils: int, checkpointing: bool, at_once: int | None, device: str) -> float:

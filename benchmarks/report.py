@@ -97,7 +97,8 @@ def machine() -> str:
 
 def processor() -> str:
     info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line for line in lines if line.startswith("model name")]
     return names[0].partition(":")[2].strip() if names else platform.processor()
 
 
@@ -107,8 +108,8 @@ def unique(items: Iterable) -> list:
 
 def write_section(name: str, text: str, page: Path = PAGE) -> None:
     """Replace what stands between the two marks of a section."""
-    before, start, rest = page.read_text().partition(f"<!-- begin {name} -->\n")
+    before, start, rest = page.read_text(encoding="utf-8").partition(f"<!-- begin {name} -->\n")
     _, end, after = rest.partition(f"<!-- end {name} -->")
     if not start or not end:
         raise SystemExit(f"{page} has no section '{name}'")
-    page.write_text(f"{before}{start}\n{text}\n\n{end}{after}")
+    page.write_text(f"{before}{start}\n{text}\n\n{end}{after}", encoding="utf-8")

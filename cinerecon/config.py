@@ -53,24 +53,25 @@ class Config(BaseModel):
         ConfigError
             If a text is not ``key=value``, or the key or the value is wrong.
         """
-        values = self.model_dump(exclude_unset=True)
+        values, defaults = self.model_dump(exclude_unset=True), self.model_dump()
         for setting in settings:
             key, sign, text = setting.partition("=")
             if not sign:
                 raise ConfigError(f"'{setting}' is not key=value", where=where)
             try:
-                _put(values, key.strip().split("."), yaml.safe_load(text), where)
+                _put(values, key.strip().split("."), yaml.safe_load(text), defaults, where)
             except yaml.YAMLError:
                 raise ConfigError(f"the value of '{setting}' is not YAML", where=where) from None
         return type(self).parse(values, where=where)
 
 
-def _put(values: dict[str, Any], path: Sequence[str], value: Any, where: str) -> None:
-    """Set a value at the end of a path through nested settings; those that are not there, or null, are made."""
+def _put(values: dict[str, Any], path: Sequence[str], value: Any, defaults: Any, where: str) -> None:
+    """Set a value at the end of a path through nested settings; those not there, or null, begin as their defaults."""
     *outer, last = path
     for part in outer:
+        defaults = defaults.get(part) if isinstance(defaults, dict) else None
         if values.get(part) is None:
-            values[part] = {}
+            values[part] = defaults if isinstance(defaults, dict) else {}
         if not isinstance(values[part], dict):
             raise ConfigError(f"'{part}' has no settings of its own", where=f"{where} {'.'.join(path)}")
         values = values[part]

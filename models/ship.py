@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-import yaml
 from safetensors.torch import load_file
-from train import MODELS, NETWORKS
+from train import MODELS, NETWORKS, read
 
 from cinerecon import networks
 from cinerecon.methods.unrolled import Card, read_model, write_model
 from cinerecon.methods.unrolled.model import hash_weights
 from cinerecon.networks import NETWORKS as SUMMARIES
+from cinerecon.workflows.evaluate.papers import PAPER_TABLES
 from cinerecon.workflows.evaluate.score import Score, read_scores
 from cinerecon.workflows.train.card import describe_sampling
 from cinerecon.workflows.train.config import read_recipe
@@ -32,11 +32,10 @@ BASELINE = "ktslr"
 HOSTS = {"istanet-lr": "istanet", "dccnn-lr": "dccnn", "crnn-lr": "crnn", "slrnet": "istanet", "passnet": "jotlasnet"}
 """What the papers compare a network with."""
 CLAIMED = {
-    "slrnet": ("ktslr", "gaussian:8", 3.5),
-    "istanet-lr": ("istanet", "gaussian:8", 1.0),
-    "dccnn-lr": ("dccnn", "gaussian:8", 1.4),
-    "crnn-lr": ("crnn", "gaussian:8", 2.1),
-    "passnet": ("jotlasnet", "vds:10", 0.9),
+    name: (*rival_and_sampling, float(gain))
+    for table in PAPER_TABLES.values()
+    for name, published in table.published.items()
+    for rival_and_sampling, gain in published.gain.items()
 }
 """What the papers claim: a network over another method under a sampling [dB], on their data and with one coil."""
 GROUPS = ("sax_mid", "lax_4ch", "phantom")
@@ -72,7 +71,7 @@ class Reached:
 def ship(name: str, stages: list[Path], reached: Reached) -> None:
     """Copy the weights of the last stage, if they belong to the recipe that stands there, and write the card."""
     run = stages[-1]
-    trained, wanted = (yaml.safe_load((folder / "model.yaml").read_text()) for folder in (run, MODELS / name))
+    trained, wanted = (read(folder / "model.yaml") for folder in (run, MODELS / name))
     if any(trained[key] != wanted.get(key, default) for key, default in (("architecture", {}), ("demodulate", False))):
         raise SystemExit(f"{run} is not what {MODELS / name}/model.yaml says")
     config, path = read_model(run)
@@ -84,7 +83,7 @@ def ship(name: str, stages: list[Path], reached: Reached) -> None:
     net = networks.build(config.network, config.architecture)
     n_numbers = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
     text = describe(name, stages, n_numbers, hash_weights(weights), card, reached)
-    (MODELS / name / "CARD.md").write_text(text)
+    (MODELS / name / "CARD.md").write_text(text, encoding="utf-8")
     print(f"{name}: {card.reports}")
 
 
@@ -98,12 +97,12 @@ def report(name: str, reached: Reached) -> str:
 
 def describe(name: str, stages: list[Path], n_numbers: int, checksum: str, card: Card, reached: Reached) -> str:
     """The card as a page."""
-    recipe = yaml.safe_load((stages[-1] / "model.yaml").read_text())
-    about = json.loads((stages[-1] / "run.json").read_text())
+    recipe = read(stages[-1] / "model.yaml")
+    about = json.loads((stages[-1] / "run.json").read_text(encoding="utf-8"))
     ends = [read_log(run)[-1] for run in stages]
     steps, minutes = " and ".join(row["step"] for row in ends), sum(float(row["seconds"]) for row in ends) / 60
     summary = SUMMARIES[recipe["network"]][1]
-    heading = (MODELS / name / "model.yaml").read_text().splitlines()[0].removeprefix("# ")
+    heading = (MODELS / name / "model.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
     parts = [
         f"# {name}, as shipped",
         heading,
@@ -131,7 +130,7 @@ def describe(name: str, stages: list[Path], n_numbers: int, checksum: str, card:
 
 def read_log(run: Path) -> list[dict[str, str]]:
     """The rows of a run's log."""
-    with (run / "log.csv").open(newline="") as file:
+    with (run / "log.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -67,19 +67,19 @@ def train(name: str, arguments: argparse.Namespace) -> bool:
     elif arguments.second:
         command += ["--weights", str(arguments.second / name)]
     threads = str(max(1, (os.cpu_count() or 1) // arguments.jobs))
-    with (arguments.output / f"{name}.log").open("a") as log:
+    with (arguments.output / f"{name}.log").open("a", encoding="utf-8") as log:
         environment = {**os.environ, "OMP_NUM_THREADS": threads}
         if subprocess.run(command, stdout=log, stderr=log, env=environment, check=False).returncode:
             print(f"{name}: failed, see {log.name}", flush=True)
             return False
     (run / "done").touch()
-    print(f"{name}: {(run / 'log.csv').read_text().splitlines()[-1]}", flush=True)
+    print(f"{name}: {(run / 'log.csv').read_text(encoding='utf-8').splitlines()[-1]}", flush=True)
     return True
 
 
 def read(recipe: Path) -> dict[str, Any]:
     """The content of a ``model.yaml``."""
-    values: dict[str, Any] = yaml.safe_load(recipe.read_text())
+    values: dict[str, Any] = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     return values
 
 
@@ -94,7 +94,7 @@ def as_published(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def write_recipe(recipe: dict[str, Any], training: Path, path: Path) -> Path:
     """Write a recipe with a training, of another file, to a path, and return that."""
-    path.write_text(yaml.safe_dump({**recipe, "training": str(training.resolve())}))
+    path.write_text(yaml.safe_dump({**recipe, "training": str(training.resolve())}), encoding="utf-8")
     return path
 
 

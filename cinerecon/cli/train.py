@@ -21,7 +21,7 @@ def train(
     ] = None,
     scan: Annotated[
         list[Path] | None,
-        typer.Option(help="Undersampled scan, or folder of prepared cases, to train on without truth: --loss ssdu."),
+        typer.Option(help="Undersampled scan, or folder of scans or cases, to train on without truth: --loss ssdu."),
     ] = None,
     real: Annotated[Path | None, typer.Option(help="Folder of measured magnitude cines (.npz) for the recipe.")] = None,
     cases: Annotated[Path | None, typer.Option(help="Where simulated cines are kept, to be shared by runs.")] = None,

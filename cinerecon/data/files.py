@@ -145,6 +145,12 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def hash_files(paths: Sequence[Path]) -> str:
+    """SHA-256 of a file, or of the hashes of several, as hexadecimal digits."""
+    hashes = [hash_file(path) for path in paths]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
 def clear_partial(folder: Path) -> None:
     """Remove what interrupted programs left unfinished in a folder and below, and not what others are writing now."""
     for left in folder.rglob(".partial-*"):

@@ -76,7 +76,7 @@ def measured(device: str = "cpu") -> Iterator[Usage]:
     else:
         return_freed_memory()
         with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far, see proc(5)
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forgets the peak so far, see proc(5)
         held = process_memory_mb()
     start = time.perf_counter()
     yield usage

@@ -235,7 +235,8 @@ def _reconstruct_slice(
             data = undersample(data, request.undersample, seed=seed_of(data, request.seed), csm=csm)
     elif not _is_comparable(data):
         data = replace(data, reference=None, meta=replace(data.meta, reference_is=""))
-    data = replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *doubts_of(method, data))))
+    doubts = doubts_of(method, data, request.undersample or "")
+    data = replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *doubts)))
     if request.strict:
         _refuse_warnings(data.meta)
     report("reconstructing", 0.2)

@@ -8,8 +8,19 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from cinerecon import networks
+from cinerecon.data.cine import CineData
 from cinerecon.errors import WeightsError
-from cinerecon.methods.unrolled import Card, ModelConfig, load_weights, outside_training, read_model, write_model
+from cinerecon.methods.table import load_method
+from cinerecon.methods.unrolled import (
+    Card,
+    ModelConfig,
+    hash_name,
+    load_weights,
+    outside_training,
+    read_model,
+    write_model,
+)
+from cinerecon.physics.sampling import parse_mask
 
 CARD = Card(
     licence="MIT",
@@ -20,6 +31,8 @@ CARD = Card(
     coils=(2, 8),
     lines=(128, 192),
     metrics={"validation_db": 33.25},
+    cases=("0123456789ab",),
+    persons=("ab0123456789",),
 )
 
 
@@ -59,6 +72,7 @@ def test_a_scan_like_those_of_the_training_gives_no_warning(make_cine):
     [
         (Card(acceleration=(1.0, 2.0)), 4, "the network was trained up to 2"),
         (Card(coils=(1, 1)), 4, "the scan has 4 coils, the network was trained on one"),
+        (Card(coils=(1, 4)), 9, "the scan has 9 coils, the network was trained on up to 4"),
         (Card(coils=(4, 8)), 1, "the scan has one coil, the network was trained on 4 and more"),
         (Card(lines=(128, 192)), 4, "the scan has 24 lines, the network was trained on 128 to 192"),
     ],
@@ -75,3 +89,71 @@ def test_single_points_are_told_from_whole_readouts(make_cine):
     points = wide & (torch.rand(wide.shape, generator=torch.Generator().manual_seed(0)) < 0.9)
     (text,) = outside_training(card, replace(data, mask=points))
     assert "single points" in text
+
+
+@pytest.mark.parametrize(
+    ("trained", "pattern", "words"),
+    [
+        (
+            ("gaussian:8", "equispaced:4"),
+            "golden:4",
+            "is golden, the network was trained on equispaced, gaussian",
+        ),
+        (("gaussian:8", "equispaced:4"), "gaussian:4,acs=2", ""),
+        (("gaussian:8", "equispaced:4"), "", ""),
+        (
+            ("gaussian:8",),
+            "gaussian:4,acs=2,fixed",
+            "sample the same lines, the network was trained on lines that",
+        ),
+        (
+            ("equispaced:8",),
+            "",
+            "change from frame to frame, the network was trained on lines that stay",
+        ),
+        (
+            ("radial:8", "vds:8"),
+            "",
+            "change from frame to frame, the network was trained on single points",
+        ),
+        (("mask.npz", "vds:8"), "", ""),
+        ((), "golden:4", ""),
+        (("gaussian:8",), "mask.npz", ""),
+    ],
+)
+def test_another_pattern_is_told_by_its_name_or_by_what_it_is_made_of(make_cine, trained, pattern, words):
+    data = make_cine(4)
+    if pattern and pattern != "mask.npz":
+        data = replace(data, mask=parse_mask(pattern).draw(8, 24, 1))
+    texts = outside_training(Card(masks=trained), data, pattern)
+    assert bool(texts) == bool(words)
+    assert all(words in text for text in texts)
+
+
+def test_a_full_scan_is_of_no_pattern(make_cine):
+    assert outside_training(Card(masks=("vds:8",)), make_cine(4, per_frame=None), "full") == []
+
+
+@pytest.mark.parametrize("pattern", ["gaussian:8", "equispaced:4,fixed", "equispaced:4", "radial:16", "vds:8"])
+def test_shipped_weights_know_the_patterns_they_are_tested_with(pattern):
+    card = read_model("slrnet")[0].card
+    mask = parse_mask(pattern).draw(12, 128, 128)
+    data = CineData(torch.zeros(12, 8, 128, 128, dtype=torch.complex64), mask, torch.zeros(8, 128, 128) + 0j)
+    assert outside_training(card, data, pattern) == outside_training(card, data) == []
+
+
+def test_other_weights_bring_their_own_card(model):
+    settings = ("architecture.n_cascades=1", "architecture.n_channels=2")
+    assert load_method(str(model[0]), settings, weights=model[0]).config.card == CARD
+    other = model[0].with_name("other.safetensors")
+    write_model(other, model[1].state_dict(), ModelConfig(network="slrnet", card=Card(coils=(1, 1))))
+    assert load_method(str(model[0]), settings, weights=other).config.card == Card(coils=(1, 1))
+
+
+def test_what_was_trained_on_is_remembered():
+    card = Card().listing(["a" * 64, "b" * 64], [hash_name("anna"), hash_name("")])
+    assert (len(card.cases), len(card.persons)) == (2, 1)
+    assert card.memories(["c" * 64, "a" * 64], "anna") == ["trained on this scan"]
+    assert card.memories(["c" * 64], "anna") == ["trained on a person of this name"]
+    assert card.memories(["c" * 64], "bert") == card.memories(["c" * 64], "") == []
+    assert Card().listing(card.cases, card.persons) == card

@@ -1,6 +1,6 @@
 """Any unrolled network as a reconstruction method."""
 
-from cinerecon.methods.unrolled.card import Card, doubts_of, outside_training
+from cinerecon.methods.unrolled.card import Card, card_of, doubts_of, hash_name, outside_training
 from cinerecon.methods.unrolled.method import Unrolled, build_unrolled
 from cinerecon.methods.unrolled.model import (
     RECIPE,
@@ -8,6 +8,7 @@ from cinerecon.methods.unrolled.model import (
     ModelConfig,
     fill,
     load_weights,
+    read_card,
     read_model,
     weights_of,
     write_model,
@@ -23,11 +24,14 @@ __all__ = [
     "ScaleName",
     "Unrolled",
     "build_unrolled",
+    "card_of",
     "doubts_of",
     "fill",
+    "hash_name",
     "image_scale",
     "load_weights",
     "outside_training",
+    "read_card",
     "read_model",
     "scale_of",
     "still_phase",

@@ -11,7 +11,7 @@ from cinerecon.config import nearest_name
 from cinerecon.data.cine import CineData
 from cinerecon.errors import ConfigError
 from cinerecon.methods.base import Progress, Reconstructor, cine_by_cine
-from cinerecon.methods.unrolled.model import ModelConfig, load_weights, read_model, weights_of
+from cinerecon.methods.unrolled.model import ModelConfig, load_weights, read_card, read_model, weights_of
 from cinerecon.methods.unrolled.phase import still_phase, turned
 from cinerecon.methods.unrolled.scale import scale_of
 from cinerecon.physics.operators import Encoding
@@ -101,6 +101,8 @@ def build_unrolled(
     config = recipe.with_settings(settings)
     net = networks.build(config.network, config.architecture)
     load_weights(net, weights or weights_of(config, path, Path(source).name))
+    if weights:
+        config = config.model_copy(update={"card": read_card(weights)})
     zero_parameters(net, config.zeroed)
     start = load(config.start.method, config.start.settings) if config.start else None
     return Unrolled(net, config, start, device)

@@ -73,7 +73,7 @@ def read_model(source: str | Path) -> tuple[ModelConfig, Path]:
     if path.is_dir():
         config, weights = ModelConfig.parse(read_yaml(path / RECIPE), where=str(path / RECIPE)), path / WEIGHTS
         if config.card == Card() and weights.is_file():  # a run folder: its card comes with the weights
-            config = config.model_copy(update={"card": _read_card(_read_metadata(weights), str(weights))})
+            config = config.model_copy(update={"card": read_card(weights)})
         return config, weights
     return from_metadata(_read_metadata(path), where=str(path)), path
 
@@ -119,6 +119,17 @@ def from_metadata(texts: Mapping[str, str], *, where: str = "") -> ModelConfig:
     except json.JSONDecodeError as error:
         raise WeightsError(f"the recipe in the file is damaged: {error}", where=where) from None
     return ModelConfig.parse({**values, "card": _read_card(texts, where).model_dump()}, where=where)
+
+
+def read_card(path: Path) -> Card:
+    """The card of a file of weights; an empty one if it carries none.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged.
+    """
+    return _read_card(_read_metadata(path), str(path))
 
 
 def _read_card(texts: Mapping[str, str], where: str) -> Card:

@@ -4,13 +4,16 @@ Every mask is ``(frames, 1, ky, kx or 1)`` bool and centred: zero frequency at i
 """
 
 from cinerecon.physics.sampling.measure import (
+    Kind,
     acs_block,
     block_of_lines,
     count_acs,
     gap_inside,
+    kind_of,
     lines_with_signal,
     measured_extent,
     net_acceleration,
+    samples_whole_readouts,
     scan_acceleration,
 )
 from cinerecon.physics.sampling.share import view_share
@@ -18,15 +21,18 @@ from cinerecon.physics.sampling.spec import PATTERNS, MaskSpec, parse_mask
 
 __all__ = [
     "PATTERNS",
+    "Kind",
     "MaskSpec",
     "acs_block",
     "block_of_lines",
     "count_acs",
     "gap_inside",
+    "kind_of",
     "lines_with_signal",
     "measured_extent",
     "net_acceleration",
     "parse_mask",
+    "samples_whole_readouts",
     "scan_acceleration",
     "view_share",
 ]

@@ -1,7 +1,11 @@
 """How much a mask samples, and what of k-space holds signal."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+Kind = Literal["points", "lines", "same lines", "changing lines"]
 
 EMPTY = 1e-12
 """Power of an empty line over the mean of all lines: noise is orders above, rounding errors of a transform below."""
@@ -70,6 +74,20 @@ def count_acs(mask: Tensor) -> int:
     """The count of central ky lines that every frame samples."""
     block = acs_block(mask)
     return block.stop - block.start
+
+
+def samples_whole_readouts(mask: Tensor) -> bool:
+    """Whether ``(*batch, frames, 1, ky, kx or 1)`` is the same for every kx, as a Cartesian scanner acquires it."""
+    return torch.equal(mask, mask[..., :1].expand_as(mask))
+
+
+def kind_of(mask: Tensor) -> Kind:
+    """What ``(frames, 1, ky, kx or 1)`` is made of; of one frame nobody knows whether the next would be another."""
+    if not samples_whole_readouts(mask):
+        return "points"
+    if len(mask) == 1:
+        return "lines"
+    return "same lines" if torch.equal(mask, mask[:1].expand_as(mask)) else "changing lines"
 
 
 def block_of_lines(mask: Tensor) -> tuple[int, int] | None:

@@ -16,7 +16,7 @@ from cinerecon.data.mask_file import MaskFile
 from cinerecon.errors import CineReconError, DataError, FileError
 from cinerecon.methods.base import Reconstructor, model_label
 from cinerecon.methods.table import load_method
-from cinerecon.methods.unrolled import doubts_of
+from cinerecon.methods.unrolled import card_of, doubts_of
 from cinerecon.metrics import (
     DEFAULT_PROFILE,
     Heart,
@@ -37,7 +37,7 @@ from cinerecon.physics.sampling import net_acceleration
 from cinerecon.workflows.evaluate.failures import Failure, place_of
 from cinerecon.workflows.evaluate.first_image import MadeOnce, share_first_images
 from cinerecon.workflows.evaluate.score import Score
-from cinerecon.workflows.intake import open_cine
+from cinerecon.workflows.intake import CineSource, contents_of, open_cine
 from cinerecon.workflows.machine import Usage, measured
 from cinerecon.workflows.undersample import parse_sampling, seed_of, undersample
 
@@ -119,7 +119,7 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
         yield from (job.failed(error, *task) for task in job.tasks)
         return
     reference = finish_image(data.reference, data)
-    truth = Truth(data, reference, find_heart(reference), source.marks, source.person)
+    truth = Truth(source, data, reference, find_heart(reference))
     for pattern in dict.fromkeys(pattern for pattern, _ in job.tasks):
         wanted = {name: method for name, method in methods.items() if (pattern, name) in job.tasks}
         try:
@@ -141,21 +141,18 @@ class Truth:
 
     Attributes
     ----------
-    data
-        The slice.
+    source, data
+        The scan, and the slice of it.
     reference
         ``(frames, y, x)`` complex.
     heart
         Where it is; None where nothing moves.
-    marks, person
-        Of the scan.
     """
 
+    source: CineSource
     data: CineData
     reference: Tensor
     heart: Heart | None
-    marks: tuple[str, ...]
-    person: str
 
 
 def _judge(
@@ -184,8 +181,8 @@ def _judge(
         n_parameters=count_parameters(method),
         n_threads=torch.get_num_threads(),
         device=plan.device,
-        marks="; ".join((*truth.marks, *doubts_about(name, method, sampled))),
-        person=truth.person or job.label,
+        marks="; ".join((*truth.source.marks, *doubts_about(name, method, sampled, pattern, truth.source))),
+        person=truth.source.person or job.label,
         acceleration=net_acceleration(sampled.mask),
         profile=plan.profile,
         task=task,
@@ -193,9 +190,11 @@ def _judge(
     )
 
 
-def doubts_about(name: str, method: Reconstructor, data: CineData) -> Iterator[str]:
-    """What speaks against the image of one method: a scan unlike its training, or prepared by other rules."""
-    yield from (f"{model_label(name)}: {doubt}" for doubt in doubts_of(method, data))
+def doubts_about(name: str, method: Reconstructor, data: CineData, pattern: str, source: CineSource) -> Iterator[str]:
+    """What speaks against the image of one method: a scan unlike its training or part of it, or other rules."""
+    card = card_of(method)
+    memories = card.memories(contents_of(source), source.person) if card.cases else []
+    yield from (f"{model_label(name)}: {doubt}" for doubt in (*memories, *doubts_of(method, data, pattern)))
     trained = getattr(method.config, "intake", {})
     if trained:
         words = ", ".join(f"{key} {value}" for key, value in trained.items())

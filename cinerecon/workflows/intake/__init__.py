@@ -1,6 +1,7 @@
 """Intake: the one road from a file to `CineData`."""
 
 from cinerecon.workflows.intake.config import IntakeConfig
+from cinerecon.workflows.intake.content import contents_of
 from cinerecon.workflows.intake.door import intake, open_cine, require_cine
 from cinerecon.workflows.intake.find import find_cines, is_cine_name, walk_visible
 from cinerecon.workflows.intake.finish import finish_slice
@@ -17,6 +18,7 @@ __all__ = [
     "IntakeConfig",
     "Scan",
     "ScanPlan",
+    "contents_of",
     "find_cines",
     "finish_slice",
     "intake",

@@ -29,6 +29,11 @@ class StoredCase:
         return str(self._attributes.get("subject", ""))
 
     @property
+    def made_from(self) -> str:
+        """SHA-256 of what it was prepared from; empty if it does not say."""
+        return str(self._attributes.get("source_sha256", ""))
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """The file."""
         return (self.path,)

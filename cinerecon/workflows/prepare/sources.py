@@ -1,6 +1,5 @@
 """Which files of an archive hold cines, and who was scanned."""
 
-import hashlib
 import re
 import zipfile
 from collections import Counter
@@ -9,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cinerecon.data.case_index import INDEX, list_cases
-from cinerecon.data.files import hash_file
+from cinerecon.data.files import hash_files
 from cinerecon.data.magnitude import NIFTI_ENDINGS, MagnitudeImages, is_dicom, open_archive, open_dicom, open_nifti
 from cinerecon.data.mrd_file import holds_images_only
 from cinerecon.errors import ConfigError, DataError, FileError
@@ -187,7 +186,7 @@ def survey(source: Source, config: PrepareConfig) -> list[Item]:
     for series, opened in _open_all(source, config):
         name = f"{source.name}-{series}" if series else source.name
         person = _person(source, opened, config)
-        sha256 = _hash(opened.files)
+        sha256 = hash_files(opened.files)
         items.append(Item(source, series, name, person or name, bool(person), opened.n_slices, sha256))
     return items
 
@@ -217,11 +216,6 @@ def _open_all(source: Source, config: PrepareConfig) -> list[tuple[str, CineSour
 
 def _simulated(images: MagnitudeImages, config: PrepareConfig) -> SimulatedScan:
     return SimulatedScan(images, config)
-
-
-def _hash(files: tuple[Path, ...]) -> str:
-    hashes = [hash_file(file) for file in files]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
 def _person(source: Source, opened: CineSource, config: PrepareConfig) -> str:

@@ -5,15 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from cinerecon.data.case_index import INDEX, read_index
 from cinerecon.data.files import hash_file
-from cinerecon.methods.unrolled import Card
-from cinerecon.physics.sampling import net_acceleration
+from cinerecon.methods.unrolled import Card, hash_name
+from cinerecon.physics.sampling import net_acceleration, samples_whole_readouts
 from cinerecon.workflows.dataset import DataConfig, Pool, PreparedSource, SeriesSource, Shape, crops_of, parse_crop
-from cinerecon.workflows.intake import find_cines
+from cinerecon.workflows.intake import IntakeConfig, contents_of, find_cines, open_cine
 from cinerecon.workflows.train.scans import Scans
 from cinerecon.workflows.undersample import parse_sampling
 
@@ -28,13 +25,16 @@ def describe_pool(config: DataConfig, seen: Pool, unseen: Pool) -> Card:
     coils = [n for choice in config.coils for n in ([shape[1] for shape in shapes] if choice == "all" else [choice])]
     counts = [_count(pool) for pool in (seen, unseen)]
     split = "; ".join(f"{part}: {text}" for part, text in zip(("train", "val"), counts, strict=True))
-    return Card(
+    folders = [source.folder for source in config.sources.values() if isinstance(source, PreparedSource)]
+    rows = [row for folder in folders for row in read_index(folder) if row.split == "train"]
+    card = Card(
         trained_on=f"{', '.join(config.sources)}; {', '.join(config.masks)}",
         split=split,
         masks=tuple(config.masks),
         coils=(min(coils), max(coils)),
         **describe_sampling(config, shapes),
     )
+    return card.listing({row.source_sha256 for row in rows}, {hash_name(row.subject) for row in rows})
 
 
 def describe_sampling(config: DataConfig, shapes: Sequence[Shape] = ((0, 0, 0, 0),)) -> dict[str, Any]:
@@ -60,20 +60,19 @@ def describe_sampling(config: DataConfig, shapes: Sequence[Shape] = ((0, 0, 0, 0
 def describe_scans(scans: Scans) -> Card:
     """What undersampled scans tell of themselves, the first ones for all."""
     cines = [scans.read(number) for number in range(min(len(scans.slices), N_LOOKED_AT))]
-    names = sorted({path.name for path, _ in scans.slices})
+    names = sorted({path.name for path in scans.files})
     coils, lines = ([values(cine) for cine in cines] for values in (lambda c: c.n_coils, lambda c: c.matrix[0]))
-    return Card(
+    sources = [open_cine(path, IntakeConfig.model_validate_json(scans.intake)) for path in scans.files]
+    card = Card(
         trained_on=f"{', '.join(names)}; as sampled, without truth",
         split=f"train: {len(scans.slices)} slices; val: samples of the same",
         acceleration=_span([net_acceleration(cine.mask) for cine in cines]),
-        whole_readouts=all(_samples_whole_readouts(cine.mask) for cine in cines),
+        whole_readouts=all(samples_whole_readouts(cine.mask) for cine in cines),
         coils=(min(coils), max(coils)),
         lines=(min(lines), max(lines)),
     )
-
-
-def _samples_whole_readouts(mask: Tensor) -> bool:
-    return torch.equal(mask, mask[..., :1].expand_as(mask))
+    contents = (content for source in sources for content in contents_of(source))
+    return card.listing(contents, (hash_name(source.person) for source in sources))
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:

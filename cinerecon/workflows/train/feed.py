@@ -53,7 +53,8 @@ class Places:
     real
         Folder of measured magnitude cines, for a source ``series`` that names none.
     scans
-        Undersampled scans, or folders of prepared cases, to train on without truth, in place of the recipe's sources.
+        Undersampled scans, or folders of scans or prepared cases, to train on without truth, in place of the recipe's
+        sources.
     """
 
     cases: Path

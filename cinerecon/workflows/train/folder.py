@@ -31,7 +31,7 @@ from cinerecon.config import read_yaml
 from cinerecon.data.files import clear_partial, moved_into_place, write_csv, write_text
 from cinerecon.data.image import grey, window
 from cinerecon.errors import ConfigError, FileError, WeightsError
-from cinerecon.methods.unrolled import RECIPE, WEIGHTS, Card, write_model
+from cinerecon.methods.unrolled import RECIPE, WEIGHTS, Card, read_card, write_model
 from cinerecon.workflows.dataset import Batch
 from cinerecon.workflows.train.card import hash_data
 from cinerecon.workflows.train.config import Recipe, TrainConfig
@@ -122,10 +122,12 @@ class RunFolder:
         self._write_recipe(recipe)
         return changed
 
-    @property
-    def source(self) -> str:
-        """Of the weights that the run began with; empty if they were random."""
-        return str(self._read_about().get("source", ""))
+    def complete(self, card: Card, data: str, weights: Path | None = None) -> Card:
+        """The card, with its data, and with what the weights had seen that the run began with, or goes on from."""
+        told = {"data_sha256": hash_data(data), "source": str(self._read_about().get("source", ""))}
+        path = weights / WEIGHTS if weights and weights.is_dir() else weights or self.path / LAST_WEIGHTS
+        before = read_card(path) if path.is_file() else Card()
+        return card.model_copy(update=told).listing(before.cases, before.persons)
 
     def save(self, state: State, recipe: Recipe, card: Card, n_shares: int) -> None:
         """Write the state, and the averaged weights with recipe and card; the best ones are kept apart."""

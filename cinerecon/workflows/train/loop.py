@@ -17,7 +17,7 @@ from cinerecon.errors import ConfigError
 from cinerecon.methods.unrolled import WEIGHTS, Card, load_weights
 from cinerecon.workflows.dataset import Batch
 from cinerecon.workflows.train.board import Board, require_tensorboard
-from cinerecon.workflows.train.card import hash_data, list_data
+from cinerecon.workflows.train.card import list_data
 from cinerecon.workflows.train.config import Recipe, TrainConfig
 from cinerecon.workflows.train.feed import Places, intake_of, open_feed, reconstruct, validate
 from cinerecon.workflows.train.folder import RunFolder
@@ -56,8 +56,8 @@ def train(
     cases
         Folder where simulated cines are kept; None means ``cases/`` in the run folder.
     scans
-        Undersampled scans, or folders of prepared cases, to train on without truth (loss ``ssdu``) in place of the
-        recipe's sources. One scan is enough.
+        Undersampled scans, or folders of scans or prepared cases, to train on without truth (loss ``ssdu``) in place of
+        the recipe's sources. One scan is enough.
     workers
         Processes that draw batches ahead of time; batches are the same with any number of them.
     weights
@@ -108,8 +108,8 @@ def train(
             validation = [batch.to(team.device) for batch in feed.draw_validation()]
             first_image_db = round(validate(None, validation), 3)
             note(f"first image  validation {first_image_db:.2f} dB, without the network")
-            told = {"licence": config.licence, "data_sha256": hash_data(data), "source": folder.source}
-            card = feed.card.model_copy(update={**told, "metrics": {"first_image_db": first_image_db}})
+            told = {"licence": config.licence, "metrics": {"first_image_db": first_image_db}}
+            card = folder.complete(feed.card.model_copy(update=told), data, weights)
             board = Board(run / "tensorboard", state.done) if tensorboard else None
             keeper = Keeper(folder, recipe, card, validation, n_shares, board, report, progress)
         take_steps(state, batches, config, team, deadline, keeper)

@@ -21,6 +21,7 @@ from cinerecon.methods.unrolled import ScaleName, scale_of
 from cinerecon.physics.augment import cyclic_frames
 from cinerecon.physics.fourier import fft1c, ifft1c
 from cinerecon.physics.operators import Encoding
+from cinerecon.physics.sampling import samples_whole_readouts
 from cinerecon.workflows.dataset import Batch, choose, one_thread, parse_crop
 from cinerecon.workflows.intake import IntakeConfig, find_cines, open_cine
 from cinerecon.workflows.train.config import TrainConfig
@@ -48,6 +49,11 @@ class Scans:
     intake: str
     scale: ScaleName
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files, each once."""
+        return tuple(dict.fromkeys(path for path, _ in self.slices))
+
     def read(self, number: int) -> CineData:
         """A slice at unit scale."""
         path, place = self.slices[number]
@@ -74,7 +80,7 @@ def open_scans(paths: Sequence[Path], intake: IntakeConfig, scale: ScaleName) ->
 @lru_cache(maxsize=N_KEPT)
 def _read(path: Path, number: int, intake: str, scale: ScaleName) -> CineData:
     data = open_cine(path, IntakeConfig.model_validate_json(intake)).read_slice(number)
-    mask = data.mask[..., :1] if torch.equal(data.mask, data.mask[..., :1].expand_as(data.mask)) else data.mask
+    mask = data.mask[..., :1] if samples_whole_readouts(data.mask) else data.mask
     return CineData(data.kspace / scale_of(data, scale), mask, data.csm)
 
 
