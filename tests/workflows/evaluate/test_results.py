@@ -208,3 +208,7 @@ def test_a_curve_is_of_slices_that_have_all_its_points(make_scores):
     kept = charts.at_every_acceleration([*scores, *rest])
     assert {score.scan for score in kept} == {score.scan for score in rest}
     assert len(kept) == 2 * len(rest)
+
+
+def test_two_persons_are_two_units(make_scores):
+    assert summarise(make_scores(2, n_slices=4))[1].gains["psnr"].n_units == 2
