@@ -1,11 +1,11 @@
 """The outputs of the authors' programs, their inputs and the published weights, where they lie beside the project."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import BESIDE
 from torch import Tensor
 
 from cinerecon.data.cine import CineData
@@ -14,16 +14,15 @@ from cinerecon.networks.blocks import ConvStack
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.operators import Encoding
 
-GOLDEN = Path("../shared/golden")
-WEIGHTS = Path("../shared/weights")
+GOLDEN, WEIGHTS = BESIDE / "golden", BESIDE / "weights"
+needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="the published weights are not here")
 
 
 def golden(name: str) -> Mapping[str, np.ndarray]:
-    """Arrays of one case; skips the test where they are missing."""
-    path = GOLDEN / f"{name}.npz"
-    if not path.exists():
+    """Arrays of one case; skips the test where there are none at all, so that a name mistyped is an error."""
+    if not GOLDEN.exists():
         pytest.skip("the authors' outputs are not here")
-    return np.load(path)
+    return np.load(GOLDEN / f"{name}.npz")
 
 
 def golden_input(coils: str) -> tuple[Tensor, Encoding]:
@@ -67,8 +66,8 @@ def released_case(coils: str) -> CineData:
 
 
 def published(name: str) -> dict[str, np.ndarray]:
-    """Variables of a published TensorFlow checkpoint, ``folder/prefix``; skips the test where it is missing."""
-    if not (WEIGHTS / name).parent.exists():
+    """Variables of a published TensorFlow checkpoint, ``folder/prefix``; skips the test where there are none at all."""
+    if not WEIGHTS.exists():
         pytest.skip("the published weights are not here")
     return read_tf_checkpoint(WEIGHTS / name)
 

@@ -1,9 +1,14 @@
-"""Property checks that tests share."""
+"""Property checks that tests share, and the place of files that lie beside the project."""
+
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from cinerecon.physics.operators import LinearOperator
+
+BESIDE = Path(__file__).resolve().parents[2] / "shared"
+"""Outputs of other programs and measured series, wherever the tests are called from; most clones have none."""
 
 
 def complex_randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.complex128) -> Tensor:

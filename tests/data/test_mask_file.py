@@ -4,13 +4,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from helpers import BESIDE
 from scipy.io import savemat
 
 from cinerecon.data.mask_file import MaskFile, write_mask
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.physics.sampling import parse_mask
 
-CMRXRECON = Path("../shared/formats/cmrxrecon")
+CMRXRECON = BESIDE / "formats" / "cmrxrecon"
 LINES = parse_mask("gaussian:4").draw(6, 20, 14, seed=1)
 POINTS = parse_mask("vds:4").draw(6, 20, 14, seed=1)
 

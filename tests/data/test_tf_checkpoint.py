@@ -2,12 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golden import WEIGHTS, needs_weights
 from tf_writer import write_tf_checkpoint
 
 from cinerecon.data.tf_checkpoint import DATA_ENDING, INDEX_ENDING, masked_crc32c, read_tf_checkpoint
 from cinerecon.errors import FileError, UnsupportedError, WeightsError
 
-FOLDER = Path("../shared/weights/unrollingnets_SLR_Net-radial-16-20230114T031148")
+FOLDER = WEIGHTS / "unrollingnets_SLR_Net-radial-16-20230114T031148"
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def variables():
     }
 
 
-@pytest.mark.skipif(not FOLDER.exists(), reason="the published checkpoints are not here")
+@needs_weights
 def test_a_published_checkpoint_is_read_whole():
     variables = read_tf_checkpoint(FOLDER / "weight-best")
     cells = {name: value for name, value in variables.items() if name.startswith("celllist/")}

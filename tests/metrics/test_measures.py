@@ -1,17 +1,15 @@
 """The measures agree with scikit-image, with the authors' programs, and with what they mean."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from golden import golden
 from helpers import complex_randn
 
 from cinerecon.errors import ShapeError
 from cinerecon.metrics.measures import UNIFORM, compare, compare_frames, hfen, mse, nmse, psnr, ssim
-
-GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "metrics.npz"
 
 
 @pytest.fixture
@@ -110,17 +108,16 @@ def test_frames_are_measured_with_the_range_of_the_series(pair):
     assert 10 ** (-np.array(found["psnr"]) / 10) * peak**2 == pytest.approx(errors)
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="golden metrics are not here")
 @pytest.mark.parametrize("case", ["zf_sc", "jotlas_sc", "jotlas_mc"])
 def test_the_authors_programs_give_the_same_numbers(case):
-    golden = np.load(GOLDEN)
-    image, reference = (torch.from_numpy(golden[f"{case}/{name}"])[0] for name in ("recon", "label"))
+    stored = golden("metrics")
+    image, reference = (torch.from_numpy(stored[f"{case}/{name}"])[0] for name in ("recon", "label"))
     half = 0.5 if reference.is_complex() else 1.0  # the authors average over real and imaginary parts
-    assert psnr(image, reference) == pytest.approx(float(golden[f"{case}/PSNR_jotlas"]), abs=1e-4)
-    assert -10 * math.log10(nmse(image, reference)) == pytest.approx(float(golden[f"{case}/SER"]), abs=1e-4)
-    assert half * mse(image, reference) == pytest.approx(float(golden[f"{case}/MSE"]), rel=1e-5)
-    assert ssim(image, reference, data_range=1.0) == pytest.approx(float(golden[f"{case}/SSIM_maxval1"][0]), abs=2e-6)
-    assert ssim(image, reference) == pytest.approx(float(golden[f"{case}/SSIM_label_normalised"][0]), abs=2e-6)
+    assert psnr(image, reference) == pytest.approx(float(stored[f"{case}/PSNR_jotlas"]), abs=1e-4)
+    assert -10 * math.log10(nmse(image, reference)) == pytest.approx(float(stored[f"{case}/SER"]), abs=1e-4)
+    assert half * mse(image, reference) == pytest.approx(float(stored[f"{case}/MSE"]), rel=1e-5)
+    assert ssim(image, reference, data_range=1.0) == pytest.approx(float(stored[f"{case}/SSIM_maxval1"][0]), abs=2e-6)
+    assert ssim(image, reference) == pytest.approx(float(stored[f"{case}/SSIM_label_normalised"][0]), abs=2e-6)
 
 
 def test_compare_on_magnitudes_ignores_the_phase(pair):

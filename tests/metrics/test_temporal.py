@@ -1,15 +1,15 @@
 """The measures of motion on a heart whose size and motion are known."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import BESIDE
 
 from cinerecon.metrics import area_agreement, find_heart, temporal_sharpness, xt_ssim
 
-REAL = Path(__file__).parents[2].parent / "shared" / "real"
+REAL = BESIDE / "real"
 N_FRAMES, MATRIX = 16, (80, 96)
 
 

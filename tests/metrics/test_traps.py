@@ -1,15 +1,11 @@
 """The mistakes that published numbers are made of, each with the number it gives beside the right one."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from golden import golden
 
 from cinerecon.metrics import find_profile, measure, nmse, psnr, ssim
-
-GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "metrics.npz"
-golden = pytest.mark.skipif(not GOLDEN.exists(), reason="golden metrics are not here")
 
 
 @pytest.fixture
@@ -35,9 +31,8 @@ def test_a_wrong_data_range_makes_ssim_near_perfect(reference, image):
     assert wrong > 0.98
 
 
-@golden
 def test_the_data_range_of_the_released_programs_in_numbers():
-    stored = np.load(GOLDEN)
+    stored = golden("metrics")
     image, reference = (torch.from_numpy(stored[f"jotlas_mc/{name}"])[0] for name in ("recon", "label"))
     assert ssim(image, reference) == pytest.approx(0.9640, abs=5e-5)
     assert ssim(image, reference, data_range=1.0) == pytest.approx(0.9963, abs=5e-5)
@@ -81,10 +76,9 @@ def test_swapped_arguments_take_the_peak_from_what_is_judged(reference, image):
     assert nmse(reference, 0 * reference) == float("inf")
 
 
-@golden
 @pytest.mark.parametrize("case", ["zf_sc", "jotlas_sc"])
 def test_the_peak_of_the_reconstruction_in_numbers(case):
-    stored = np.load(GOLDEN)
+    stored = golden("metrics")
     image, reference = (torch.from_numpy(stored[f"{case}/{name}"])[0] for name in ("recon", "label"))
     swapped = psnr(reference, image)
     assert swapped == pytest.approx(float(stored[f"{case}/PSNR_t2lr_peak_from_recon"]), abs=1e-4)

@@ -5,13 +5,12 @@ import json
 import re
 import time
 import tracemalloc
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from helpers import relative_error
+from helpers import BESIDE, relative_error
 
 from cinerecon.data.cine import finish_image
 from cinerecon.data.mrd import read_mrd
@@ -21,7 +20,7 @@ from cinerecon.physics.operators import Encoding
 from cinerecon.workflows.intake import IntakeConfig, open_scan
 from cinerecon.workflows.intake.assemble import mirror
 
-FORMATS = Path(__file__).parents[2].parent / "shared" / "formats"
+FORMATS = BESIDE / "formats"
 BAD = FORMATS / "bad"
 MANIFEST = json.loads((BAD / "manifest.json").read_text()) if BAD.exists() else {}
 PLAIN = IntakeConfig(csm="walsh", whiten=False)

@@ -1,19 +1,17 @@
 """A simulated scan holds the k-space of its truth, with noise of the stated level and the stated sampling."""
 
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest
 import torch
-from helpers import relative_error
+from helpers import BESIDE, relative_error
 
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.physics.fourier import fft1c, fft2c, ifft2c
 from cinerecon.workflows.simulate import SimulateConfig, simulate_cine, simulate_scan
 
 SMALL = SimulateConfig(frames=4, ky=26, kx=24, coils=3, noise=0.0)
-REAL = Path(__file__).resolve().parents[3] / "shared" / "real" / "sax_mid.npz"
+REAL = BESIDE / "real" / "sax_mid.npz"
 
 
 def read(path):

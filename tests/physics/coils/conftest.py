@@ -1,9 +1,8 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
+from helpers import BESIDE
 
-BART = Path(__file__).parents[4] / "shared" / "formats" / "bart"
+BART = BESIDE / "formats" / "bart"
 
 
 @pytest.fixture

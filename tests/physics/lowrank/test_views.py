@@ -1,17 +1,15 @@
 """Casorati matrix, frames and patches of a series: each is the textbook's shrinkage of the matrices it speaks of."""
 
 import copy
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from golden import golden
 from helpers import complex_randn, relative_error
 from lowrank_cases import RULES, by_svd, decaying
 
 from cinerecon.physics.lowrank import RelativeSoft, Schatten, TopKHard, shrink_casorati, shrink_frames, shrink_patches
 
-GOLDEN = Path("../shared/golden/svt.npz")
 SHRINK = {
     "casorati": shrink_casorati,
     "frames": shrink_frames,
@@ -29,12 +27,11 @@ def _series(*shape):
 every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="the authors' outputs are not here")
 def test_the_relative_rule_equals_the_authors_program():
-    golden = np.load(GOLDEN)
-    image, rule = torch.from_numpy(golden["x"]), RelativeSoft(float(golden["thres_coef"]))
-    assert relative_error(shrink_casorati(image, rule), torch.from_numpy(golden["casorati"])) < 1e-6
-    assert relative_error(shrink_frames(image, rule), torch.from_numpy(golden["perframe"])) < 1e-6
+    stored = golden("svt")
+    image, rule = torch.from_numpy(stored["x"]), RelativeSoft(float(stored["thres_coef"]))
+    assert relative_error(shrink_casorati(image, rule), torch.from_numpy(stored["casorati"])) < 1e-6
+    assert relative_error(shrink_frames(image, rule), torch.from_numpy(stored["perframe"])) < 1e-6
 
 
 @every_rule

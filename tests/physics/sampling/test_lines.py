@@ -1,16 +1,12 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from golden import golden
 
 from cinerecon.errors import ConfigError
 from cinerecon.physics.sampling import acs_block, count_acs, net_acceleration, parse_mask
 from cinerecon.physics.sampling.density import gaussian_density
 from cinerecon.physics.sampling.lines import equispaced_lines
-
-GOLDEN = Path("../shared/golden/masks.npz")
-needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason="the authors' masks are not here")
 
 
 @pytest.mark.parametrize(("acceleration", "lines"), [(8, 24), (10, 19), (12, 16)])
@@ -23,14 +19,13 @@ def test_gaussian_line_counts(acceleration, lines):
     assert net_acceleration(mask, without=acs_block(mask)) == pytest.approx(188 / (lines - 4))
 
 
-@needs_golden
 def test_gaussian_density_and_counts_equal_the_authors_program():
-    golden = np.load(GOLDEN)
+    stored = golden("masks")
     for ky, acceleration, n_acs in ((192, 8, 4), (192, 10, 4), (192, 12, 4), (256, 8, 4), (256, 8, 8)):
         case = f"Nx{ky}_acc{acceleration}_n{n_acs}"
         density = gaussian_density(ky, acceleration, n_acs)
-        assert np.allclose(density, golden[f"cartesian_pdf_{case}"], atol=1e-15)
-        theirs = torch.from_numpy(golden[f"cartesian_mask_seed1_{case}"].astype(bool))[:, None, :, None]
+        assert np.allclose(density, stored[f"cartesian_pdf_{case}"], atol=1e-15)
+        theirs = torch.from_numpy(stored[f"cartesian_mask_seed1_{case}"].astype(bool))[:, None, :, None]
         mask = parse_mask(f"gaussian:{acceleration},acs={n_acs}").draw(len(theirs), ky, 1)
         assert torch.equal(mask.sum(-2), theirs.sum(-2))
         assert mask[theirs.all(0).expand_as(mask)].all()
@@ -67,12 +62,11 @@ def test_vds_lines_are_one_more_than_the_share(acceleration):
     assert share[60:68].mean() > 0.8 > 0.3 > share[:30].mean()
 
 
-@needs_golden
 def test_equispaced_lines_equal_the_authors_program():
-    golden = np.load(GOLDEN)
+    stored = golden("masks")
     for acceleration in (4, 8, 10):
         for offset in (0, 1):
-            expected = golden[f"equispaced_{acceleration}_off{offset}_ny204"].astype(bool).ravel()
+            expected = stored[f"equispaced_{acceleration}_off{offset}_ny204"].astype(bool).ravel()
             assert np.array_equal(equispaced_lines(204, acceleration, 24, offset, stop=204), expected)
 
 

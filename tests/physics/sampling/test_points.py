@@ -1,25 +1,20 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from golden import golden
 
 from cinerecon.physics.sampling import net_acceleration, parse_mask
 from cinerecon.physics.sampling.chance import scatter
 from cinerecon.physics.sampling.density import vds_density
 from cinerecon.physics.sampling.points import radial_spokes
 
-GOLDEN = Path("../shared/golden/masks.npz")
-needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason="the authors' masks are not here")
 
-
-@needs_golden
 def test_spokes_equal_the_authors_program():
-    golden = np.load(GOLDEN)
+    stored = golden("masks")
     for spokes in (8, 16, 30):
         for rotation in (0.0, 0.37):
             for shape in ((144, 112), (128, 128)):
-                expected = golden[f"radial_{spokes}_frac{rotation:.2f}_{shape[0]}x{shape[1]}"].astype(bool)
+                expected = stored[f"radial_{spokes}_frac{rotation:.2f}_{shape[0]}x{shape[1]}"].astype(bool)
                 assert np.array_equal(radial_spokes(shape, spokes, rotation), expected)
 
 
@@ -41,14 +36,13 @@ class Legacy:
         return (self.numbers.random_sample(n) * 2**53).astype(np.uint64) << np.uint64(11)
 
 
-@needs_golden
 @pytest.mark.parametrize("ratio", [0.1, 0.125])
 @pytest.mark.parametrize("shape", [(128, 128), (144, 112)])
 def test_vds_equals_the_authors_program(ratio, shape):
-    golden, case = np.load(GOLDEN), f"{ratio}_{shape[0]}x{shape[1]}"
+    stored, case = golden("masks"), f"{ratio}_{shape[0]}x{shape[1]}"
     density = vds_density(shape, 1 / ratio)
-    assert np.allclose(density, golden[f"vds_pdf_{case}"], atol=1e-12)
-    expected = golden[f"vds_mask_seed0_{case}"].astype(bool)
+    assert np.allclose(density, stored[f"vds_pdf_{case}"], atol=1e-12)
+    expected = stored[f"vds_mask_seed0_{case}"].astype(bool)
     mask = scatter(Legacy(), density, expected.shape[-1], 1 / ratio)
     assert np.array_equal(mask.transpose(1, 2, 0), expected)
     drawn = parse_mask(f"vds:{1 / ratio:g}").draw(2, *shape)

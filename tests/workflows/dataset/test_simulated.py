@@ -1,16 +1,14 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from helpers import relative_error
+from helpers import BESIDE, relative_error
 
 from cinerecon.errors import DataError, FileError
 from cinerecon.physics.augment import AugmentConfig
 from cinerecon.workflows.dataset import PhantomSource, SeriesSource, simulated
 from cinerecon.workflows.dataset.simulated import opposed, phantom_cases, series_cases
 
-REAL = Path("../shared/real")
+REAL = BESIDE / "real"
 
 
 def image_of(case):

@@ -1,13 +1,12 @@
 """Files of other programs, prepared: their reference is the truth, and methods see what they see of the raw file."""
 
 import importlib.util
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from helpers import relative_error
+from helpers import BESIDE, relative_error
 
 from cinerecon.cli.main import app
 from cinerecon.data.cine import finish_image
@@ -20,8 +19,7 @@ from cinerecon.workflows.prepare import PrepareConfig, prepare
 from cinerecon.workflows.recon import ReconRequest, reconstruct_scan
 from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
 
-SHARED = Path(__file__).parents[4] / "shared"
-FORMATS = SHARED / "formats"
+FORMATS = BESIDE / "formats"
 others = pytest.mark.skipif(not FORMATS.exists(), reason="no files of other programs beside the project")
 RAW = sorted([*FORMATS.glob("ocmr_like/*.h5"), *FORMATS.glob("shepp/*.h5")])
 MATLAB = sorted(path for path in FORMATS.glob("cmrxrecon/**/*.mat") if is_kspace_name(path))
@@ -91,10 +89,10 @@ def test_single_coil_files_are_the_truth_of_multi_coil_ones(tmp_path):
 @others
 @pytest.mark.parametrize("style", ["fs_sola_stk", "us_sola_gro", "fs_avanto_asy"])
 def test_real_anatomy_as_an_ocmr_file(style, tmp_path):
-    real = SHARED / "real" / "sax_mid.npz"
+    real = BESIDE / "real" / "sax_mid.npz"
     if not real.exists():
         pytest.skip("no measured cine beside the project")
-    img, csm = load(SHARED / "real" / "make_cine.py").make(real, 6, (96, 112), 6)
+    img, csm = load(BESIDE / "real" / "make_cine.py").make(real, 6, (96, 112), 6)
     np.savez(tmp_path / "cine.npz", img=img, csm=csm)
     scan = tmp_path / "scan.h5"
     load(FORMATS / "make_ocmr_like.py").main([str(tmp_path / "cine.npz"), str(scan), "--style", style, "--no-ecg"])
