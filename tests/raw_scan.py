@@ -123,21 +123,21 @@ def header_xml(
     fov: tuple[float, float],
     recon: tuple[int, int],
     recon_fov: tuple[float, float],
-    limits: dict[str, tuple[int, int]],
+    limits: dict[str, tuple[int, ...]],
     vendor: str = "SIEMENS",
     trajectory: str = "cartesian",
     depth: int = 1,
     extra: str = "",
 ) -> str:
-    """The XML header; ``extra`` goes behind the encoding."""
+    """The XML header; ``extra`` goes behind the encoding; limits are maximum, centre and, unless 0, minimum."""
 
     def space(name: str, size: tuple[int, int], length: tuple[float, float]) -> str:
         sizes = f"<matrixSize><x>{size[0]}</x><y>{size[1]}</y><z>{depth}</z></matrixSize>"
         return f"<{name}>{sizes}<fieldOfView_mm><x>{length[0]}</x><y>{length[1]}</y><z>8</z></fieldOfView_mm></{name}>"
 
     ranges = "".join(
-        f"<{name}><minimum>0</minimum><maximum>{largest}</maximum><center>{centre}</center></{name}>"
-        for name, (largest, centre) in limits.items()
+        f"<{name}><minimum>{sum(least)}</minimum><maximum>{largest}</maximum><center>{centre}</center></{name}>"
+        for name, (largest, centre, *least) in limits.items()
     )
     return (
         '<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><acquisitionSystemInformation>'

@@ -115,7 +115,7 @@ def test_each_readout_by_its_own_centre(read):
 
 @pytest.mark.parametrize("counted_before", [True, False])
 def test_discarded_samples(read, counted_before):
-    """center_sample counts from the first stored sample, or after the discarded ones; the echo tells."""
+    """center_sample counts from the first stored sample, or after the discarded ones; here one of the two fits."""
     scan = small_scan(oversampling=1, vendor="GE")
     for i, samples in enumerate(scan.samples):
         junk = np.full((3, 6), 1e3, np.complex64)
@@ -591,3 +591,91 @@ def test_coils_are_compressed_at_each_position_along_the_readout(read):
     scan.heads["center_sample"] -= 8
     with pytest.raises(UnsupportedError, match="readouts that were not measured whole"):
         read(scan, config=config)
+
+
+@pytest.mark.parametrize("centre", [6, 4])
+def test_the_echo_decides_where_both_readings_fit(read, centre):
+    scan = small_scan(oversampling=1, vendor="GE")
+    junk = np.full((3, 2), 1e3, np.complex64)
+    scan.samples = [np.concatenate([junk, samples[:, 4:14], junk], 1) for samples in scan.samples]
+    scan.heads["number_of_samples"], scan.heads["center_sample"] = 14, centre
+    scan.heads["discard_pre"] = scan.heads["discard_post"] = 2
+    mask = (torch.arange(16) >= 4) & (torch.arange(16) < 14)
+    assert relative_error(read(scan).kspace, scan.kspace[0] * mask) < 1e-5
+
+
+def test_siemens_noise_is_scaled_by_its_bandwidth_where_dwell_times_differ(read):
+    scan = small_scan(matrix=(32, 32), n_frames=6)
+    add_noise(scan, 40, MIXING, dwell_us=30.0, bandwidth=0.793)
+    scan.space["vendor"] = "SIEMENS"
+    assert float(read(scan).kspace.abs().square().mean()) == pytest.approx(1, rel=0.05)
+
+
+def test_the_pilot_tone_spoils_reversed_readouts_at_their_other_end(read):
+    scan = small_scan(oversampling=1, vendor="GE")
+    mask = torch.ones(12, 16, dtype=torch.bool)
+    for i, samples in enumerate(scan.samples):
+        if i % 2:
+            scan.samples[i] = samples = samples[:, ::-1].copy()
+            scan.flag(i, 22)
+        samples[:, :3] = samples[:, -1:] = 1e4
+    mask[::2, :3], mask[::2, -1:], mask[1::2, :1], mask[1::2, -3:] = (False,) * 4
+    parameter = "<userParameterLong><name>PilotTone</name><value>1</value></userParameterLong>"
+    scan.space["extra"] = f"<userParameters>{parameter}</userParameters>"
+    data = read(scan)
+    assert torch.equal(data.mask[1, 0], mask)
+    assert relative_error(data.kspace, scan.kspace[0] * mask) < 1e-5
+
+
+def test_a_block_of_less_than_half_the_lines_is_no_full_scan(read):
+    scan = small_scan(vendor="GE")
+    lines = scan.heads["idx"]["kspace_encode_step_1"]
+    scan.keep((lines >= 4) & (lines < 9))
+    assert read(scan).reference is None
+
+
+def test_pixels_that_are_a_little_uneven_are_no_false_claim(read):
+    """Threefold oversampling of long pixels: twofold would make them square, but nothing is absurd."""
+    scan = small_scan(matrix=(24, 16), oversampling=3, vendor="GE")
+    scan.space["fov"], scan.space["recon_fov"] = (960.0, 320.0), (320.0, 320.0)
+    data = read(scan)
+    assert data.matrix == (24, 16)
+    assert relative_error(data.kspace, scan.kspace[0]) < 1e-5
+
+
+def test_readouts_that_run_aslant_are_refused(tmp_path):
+    scan = small_scan()
+    scan.heads["trajectory_dimensions"] = 2
+    along = (np.arange(32) - 16) / 32
+    scan.trajectories = [np.stack([along, 0.1 * along], 1).astype(np.float32) for _ in scan.heads]
+    with pytest.raises(UnsupportedError, match="the stored trajectory is not"):
+        open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+
+
+def test_counters_may_begin_at_one(tmp_path):
+    scan = small_scan(n_slices=2)
+    for counter, maximum in (("phase", 3), ("slice", 2)):
+        scan.heads["idx"][counter] += 1
+        scan.space["limits"][counter] = (maximum, 1, 1)
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert not any("slices" in warning or "limit" in warning for warning in opened.plan.warnings)
+    assert relative_error(opened.read_slice(1).kspace, scan.kspace[1]) < 1e-5
+    scan.space["limits"]["phase"] = (2, 1, 1)
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert any("limit of phase (2) is too small" in warning for warning in opened.plan.warnings)
+    scan.space["limits"]["phase"] = (3, 1, 1)
+    scan.keep(scan.heads["idx"]["phase"] > 1)
+    with pytest.raises(DataError, match="frame 0 of 3 holds no lines"):
+        open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    scan.space["limits"]["phase"] = (2, 1, 1)
+    with pytest.raises(HeaderError, match="phase = 3, limit 2"):
+        open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+
+
+def test_pixels_are_those_of_the_encoded_grid(read):
+    """Ten and a half pixels, and 10 2/3 along the readout, are rounded; their size stays."""
+    scan = small_scan(vendor="GE")
+    scan.space["recon_fov"] = (640 / 3, 210.0)
+    data = read(scan)
+    assert data.matrix == (10, 11)
+    assert data.meta.pixel_size_mm == pytest.approx((20, 20))
