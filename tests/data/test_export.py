@@ -1,5 +1,7 @@
 """Images to files: what was written is read back, in place, in time and in value."""
 
+from dataclasses import replace
+
 import imageio.v2 as imageio
 import ismrmrd
 import nibabel
@@ -244,3 +246,28 @@ def test_first_voxel_is_independent_of_the_crop():
     geometry = make_cine().meta.geometry
     large, small = (first_voxel(geometry, PIXEL, matrix)[0] for matrix in ((9, 12), (5, 7)))
     assert np.allclose(small - large, 2 * 1.5 * PHASE + 3 * 1.25 * READ)
+
+
+def uneven_cine():
+    """Frames at times that no common interval gives."""
+    cine = make_cine()
+    return replace(cine, meta=replace(cine.meta, frame_times_ms=(0.0, 31.0, 70.0, 100.0, 120.0)))
+
+
+def test_slices_that_run_against_their_direction_lie_where_they_are():
+    cines = [make_cine(2), make_cine(1), make_cine(0)]
+    assert np.allclose((affine_ras(cines) @ [6, 4, 2, 1])[:3], CENTRE * [-1, -1, 1])
+
+
+def test_dicom_tells_when_each_frame_was_and_that_nobody_is_named(tmp_path):
+    written(tmp_path, "dicom/", [uneven_cine()])
+    images = [pydicom.dcmread(path) for path in sorted((tmp_path / "dicom").glob("*.dcm"))]
+    assert [float(image.TriggerTime) for image in images] == [0, 31, 70, 100, 120]
+    assert {image.PatientIdentityRemoved for image in images} == {"YES"}
+
+
+def test_mrd_images_tell_when_each_frame_was(tmp_path):
+    (path,) = written(tmp_path, "out.h5", [uneven_cine()])
+    with ismrmrd.Dataset(str(path), mode="r") as file:
+        stamps = [file.read_image("image_0", frame).physiology_time_stamp[0] for frame in range(5)]
+    assert stamps == [0, 12, 28, 40, 48]
