@@ -8,7 +8,7 @@ from helpers import complex_randn
 
 from cinerecon.errors import UnsupportedError
 from cinerecon.physics.fourier import fft2c, ifft2c
-from cinerecon.workflows.prepare.judge import FLATTERING, find_marks, refuse_flattering
+from cinerecon.workflows.prepare.judge import find_marks, refuse_flattering
 from cinerecon.workflows.simulate import SimulateConfig, simulate_cine
 
 
@@ -70,9 +70,17 @@ def test_interpolation_is_found_behind_later_work(measured, edge):
     assert find_marks(with_kspace(measured, fft2c(rounded)))[0] == ("interpolated",)
 
 
-def test_flattering_data_are_refused_by_name():
+@pytest.mark.parametrize("mark", ["magnitude only", "zero-padded", "interpolated"])
+def test_flattering_data_are_refused_by_name(mark):
     refuse_flattering(("simulated", "combined coils"), "here")
-    for mark in FLATTERING:
-        with pytest.raises(UnsupportedError, match=mark) as caught:
-            refuse_flattering(("simulated", mark), "scan.h5, slice 3")
-        assert caught.value.where == "scan.h5, slice 3"
+    with pytest.raises(UnsupportedError, match=mark) as caught:
+        refuse_flattering(("simulated", mark), "scan.h5, slice 3")
+    assert caught.value.where == "scan.h5, slice 3"
+
+
+@pytest.mark.parametrize(("fall", "marks"), [(300, ()), (3000, ("interpolated",))])
+def test_a_cliff_is_a_thousandfold_fall(measured, fall, marks):
+    kspace = complex_randn(4, 3, 64, 60, dtype=torch.complex64)
+    kspace[..., :8, :] *= fall**-0.5
+    kspace[..., -7:, :] *= fall**-0.5
+    assert find_marks(with_kspace(measured, kspace))[0] == marks

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 
 from cinerecon import networks
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, WeightsError
-from cinerecon.methods.unrolled import load_weights, read_model
+from cinerecon.methods.unrolled import Card, load_weights, read_model
 from cinerecon.workflows.train import loop, read_recipe, train
 
 KILLED = """
@@ -220,3 +221,17 @@ def test_models_may_share_a_file_of_training(tmp_path, make_recipe):
     (tmp_path / "training.yaml").unlink()
     with pytest.raises(ConfigError, match="cannot read the recipe"):
         read_recipe(tmp_path / "model" / "model.yaml")
+
+
+def test_the_time_of_a_session_is_counted_once(make_recipe, monkeypatch):
+    monkeypatch.setattr(loop, "validate", lambda *_: 30.0)
+    monkeypatch.setattr(loop, "reconstruct", lambda *_: None)
+    recipe = make_recipe()
+    folder = SimpleNamespace(save=lambda *_: None, draw=lambda *_: None)
+    state = loop.begin(recipe)
+    for session in ((1.0, 2.0, 3.5), (1.0, 2.5)):
+        keeper = loop.Keeper(folder, recipe, Card(), [None], 1, None, lambda _: None)
+        for seconds in session:
+            state.done, state.losses = state.done + 1, [0.1]
+            keeper.keep(state, seconds)
+    assert [step.seconds for step in state.log] == [1, 2, 3.5, 4.5, 6]

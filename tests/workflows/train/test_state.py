@@ -122,3 +122,21 @@ def test_a_state_comes_back_as_it_was(make_recipe, make_state):
     assert torch.equal(state.net.weight, other.net.weight)
     assert torch.equal(state.average.weight, other.average.weight)
     assert (other.done, other.smooth, other.lowest) == (2, 0.5, 0.5)
+
+
+def test_the_decay_by_epochs_begins_after_the_warm_up(make_recipe):
+    config = make_recipe("schedule=exponential", "n_steps_per_epoch=7", "n_warmup=3").training
+    assert [schedule(step, config) for step in (2, 3, 9, 10)] == pytest.approx([1, 1, 1, 0.95])
+
+
+def test_a_bad_start_is_no_divergence(make_recipe, make_state):
+    """Sixty-fold growth within forty steps is borne, and noticed once it could have settled."""
+    config = make_recipe("divergence=10").training
+    state = make_state(config)
+    for step in range(40):
+        state.done = step
+        watch(state, 1.11**step, config)
+    with pytest.raises(CineReconError, match="the loss diverges at step 51"):
+        for step in range(40, 60):
+            state.done = step
+            watch(state, 60.0, config)
