@@ -221,3 +221,8 @@ def test_any_precision_is_taken_and_the_image_is_the_callers(folder):
     image = method(double)
     assert relative_error(image, method(data)) < 1e-5
     image *= 2  # no inference tensor
+
+
+def test_the_brightness_of_a_cine_is_a_high_percentile():
+    ramp = torch.linspace(0, 1, 2001)[None, None].to(torch.complex64)
+    assert float(image_scale(ramp)) == pytest.approx(0.995, abs=1e-4)

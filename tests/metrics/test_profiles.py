@@ -110,3 +110,15 @@ def test_an_image_that_failed_to_zero_is_measured(pair, name):
     _, reference = pair
     found = measure(PROFILES[name], torch.zeros_like(reference), reference)
     assert all(np.isfinite(value) for value in found.values())
+
+
+def test_odd_sizes_are_cropped_to_the_nearest():
+    """Rows 15 to 45 and columns 10 to 50 of 61: half of them, and two thirds."""
+    reference = torch.rand(3, 61, 61, generator=torch.Generator().manual_seed(0)).double()
+    outside = torch.ones(61, 61, dtype=torch.bool)
+    outside[15:46, 10:51] = False
+    assert measure(PROFILES["cmrxrecon23"], reference + outside, reference)["mse"] == 0
+    for corner in ((15, 10), (45, 50)):
+        image = reference.clone()
+        image[:, *corner] *= 0.5
+        assert measure(PROFILES["cmrxrecon23"], image, reference)["mse"] > 0

@@ -13,11 +13,14 @@ REAL = BESIDE / "real"
 N_FRAMES, MATRIX = 16, (80, 96)
 
 
-def beating(amplitude=0.1, blur=0):
-    """A ventricle of blood in muscle in a body; blur is a moving average over so many frames on either side."""
+def beating(amplitude=0.1, blur=0, twice=0.0):
+    """A ventricle of blood in muscle in a body; blur is a moving average over so many frames on either side.
+
+    ``twice`` is the amplitude of a second beat within the first.
+    """
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, n).double() for n in MATRIX), indexing="ij")
     time = torch.arange(N_FRAMES).double()[:, None, None] / N_FRAMES
-    inner = 0.25 + amplitude * torch.cos(2 * torch.pi * time)
+    inner = 0.25 + amplitude * torch.cos(2 * torch.pi * time) + twice * torch.cos(4 * torch.pi * time)
     distance = ((y - 0.1) ** 2 + (x + 0.2) ** 2).sqrt()
     blood, muscle = (torch.sigmoid((radius - distance) / 0.015) for radius in (inner, inner + 0.1))
     body = torch.sigmoid((0.9 - (y**2 + x**2).sqrt()) / 0.02)
@@ -137,3 +140,15 @@ def test_scale_and_phase_play_no_part():
         area_agreement(beating(blur=1), beating(), find_heart(beating()))
     )
     assert xt_ssim(1e-6 * blurred, 1e-6 * reference) == pytest.approx(xt_ssim(beating(blur=1), beating()))
+
+
+def test_the_step_from_the_last_frame_to_the_first_counts():
+    reference = torch.tensor([0, 0.4, 0.8, 1, 1, 1]).double()[:, None, None]
+    blurred = reference.clone()
+    blurred[-1] = 0.5
+    assert temporal_sharpness(blurred, reference) == pytest.approx(0.5)
+
+
+def test_what_beats_twice_is_no_pool():
+    assert find_heart(beating(amplitude=0.08)).pool is not None
+    assert find_heart(beating(amplitude=0.08, twice=0.06)).pool is None

@@ -15,6 +15,7 @@ from cinerecon.physics.phantom import (
 )
 from cinerecon.physics.phantom.fields import Texture, ellipsoid, smooth_field
 from cinerecon.physics.phantom.motion import Cycle
+from cinerecon.physics.phantom.plane import Plane
 from cinerecon.physics.phantom.strain import Size, follow
 
 SMALL = PhantomConfig(n_frames=5, matrix=(47, 52))
@@ -161,3 +162,28 @@ def test_odd_sizes_and_one_frame():
     image = draw_phantom(8, PhantomConfig(n_frames=1, matrix=(33, 51), view="long"))
     assert image.shape == (1, 33, 51)
     assert torch.isfinite(image.abs()).all()
+
+
+@pytest.mark.parametrize("matrix", [(6, 5), (5, 8)])
+def test_the_finer_grid_divides_each_pixel(matrix):
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    plane = Plane(np.array([10.0, -20.0, 30.0]), axes[0], axes[1], 2.0)
+    for fine, coarse in zip(plane.points(matrix, 3), plane.points(matrix), strict=True):
+        blocks = fine.unflatten(-1, (-1, 3)).unflatten(0, (-1, 3)).mean((1, 3))
+        torch.testing.assert_close(blocks, coarse)
+    centre = [float(p[matrix[0] // 2, matrix[1] // 2]) for p in plane.points(matrix)]
+    assert centre == pytest.approx(plane.origin)
+
+
+def test_the_apex_turns_against_the_base():
+    rng = np.random.default_rng(0)
+    size, cycle = Size.draw(rng), Cycle.draw(rng)
+    time = torch.linspace(0, 1, 41)[:, None, None]
+    angles = []
+    for level in (0.3, 0.9):
+        there = torch.full((41, 1, 1), level * size.length)
+        moved = follow((torch.full_like(there, 10.0), torch.zeros_like(there), there), time, size, cycle)
+        angles.append(torch.atan2(moved.turned[1], moved.turned[0]).ravel())
+    turn = (angles[0] - angles[1]).abs()
+    assert turn[0] < 0.05 * size.twist
+    assert turn.max() == pytest.approx(0.6 * size.twist, rel=0.25)

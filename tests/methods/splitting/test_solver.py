@@ -8,6 +8,8 @@ from helpers import relative_error
 
 from cinerecon.methods.base import Convergence, encoding_of
 from cinerecon.methods.ktslr import KtSlr, KtSlrConfig
+from cinerecon.methods.splitting import solver
+from cinerecon.methods.ttv import Ttv
 
 CONVEX = {"p": 1.0, "block_size": 0, "continuation": 1.0, "weight_lowrank": 5e-3}
 
@@ -49,7 +51,8 @@ def test_it_stops_at_the_tolerance(make_cine):
     assert found.change[-1] < 1e-2 <= min(found.change[:-1])
 
 
-def test_the_record_is_that_of_the_image(make_cine):
+def test_without_moving_blocks_the_record_is_that_of_the_image(make_cine):
+    """With them the image is the mean of the last iterates, of which the record tells the last."""
     data = make_cine()
     image, found = record(data, **CONVEX)
     misfit = encoding_of(data).forward(image) - data.kspace
@@ -61,3 +64,19 @@ def test_the_record_is_that_of_the_image(make_cine):
 def test_the_record_changes_nothing(make_cine):
     data = make_cine()
     assert torch.equal(record(data)[0], KtSlr()(data))
+
+
+def test_where_blocks_move_the_mean_of_iterates_is_steadier_than_each(make_cine):
+    def move(n_averaged):
+        settings = {"n_averaged": n_averaged, "tolerance": 0}
+        before, after = (KtSlr(KtSlrConfig(n_iterations=n, **settings))(make_cine(1)) for n in (39, 40))
+        return relative_error(after, before)
+
+    assert move(7) < 0.5 * move(1)
+
+
+def test_what_keeps_still_what_nothing_sees_does_not_show_elsewhere(make_cine, monkeypatch):
+    data = make_cine(1)
+    image = Ttv()(data)
+    monkeypatch.setattr(solver, "INERTIA", 1e-7)
+    assert 0 < relative_error(image, Ttv()(data)) < 1e-3

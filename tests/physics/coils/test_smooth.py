@@ -61,3 +61,7 @@ def test_batched_equals_looped():
     images = torch.stack([csm * image, csm.flip(-1) * image, csm * image.flip(-2)])
     looped = torch.stack([smooth_maps(one, walsh(one), (30, 25)) for one in images])
     assert relative_error(smooth_maps(images, walsh(images), (30, 25)), looped) < 1e-9
+
+
+def test_splines_of_odd_sizes_lie_at_the_same_place_too():
+    assert torch.allclose(cubic_splines(45, 6)[1::3], cubic_splines(15, 6))
