@@ -43,27 +43,27 @@ class Config(BaseModel):
         ConfigError
             If a text is not ``key=value``, or the key or the value is wrong.
         """
-        values = self.model_dump(exclude_unset=True)
+        values, present = self.model_dump(exclude_unset=True), self.model_dump()
         for setting in settings:
             key, sign, text = setting.partition("=")
             if not sign:
                 raise ConfigError(f"'{setting}' is not key=value", where="--set")
             try:
-                _put(values, key.strip().split("."), yaml.safe_load(text))
+                _put(values, present, key.strip().split("."), yaml.safe_load(text))
             except yaml.YAMLError:
                 raise ConfigError(f"the value of '{setting}' is not YAML", where="--set") from None
         return type(self).parse(values, where="--set")
 
 
-def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    """Set a value at the end of a path through nested settings; those that are not there, or null, are made."""
+def _put(values: dict[str, Any], present: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set a value at the end of a path through nested settings: those not set are the present ones, null is empty."""
     *outer, last = path
     for part in outer:
         if values.get(part) is None:
-            values[part] = {}
+            values[part] = present.get(part) or {}
         if not isinstance(values[part], dict):
             raise ConfigError(f"'{part}' has no settings of its own", where=f"--set {'.'.join(path)}")
-        values = values[part]
+        values, present = values[part], present.get(part) or {}
     values[last] = value
 
 
