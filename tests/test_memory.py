@@ -19,6 +19,7 @@ print(faults(10))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of the C library of Linux")
 def test_memory_of_freed_arrays_is_kept_for_the_next_ones():
     pages = 10 * 40 * 2**20 // 4096

@@ -24,6 +24,7 @@ def cost(data, image, config):
     return float(misfit + config.weight_lowrank / config.p * powers.sum() + config.weight_sparse * length)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_coils", "p"), [(1, 0.1), (4, 0.1), (1, 1.0)])
 def test_both_come_to_the_same_image_and_cost(make_cine, n_coils, p):
     data, config = make_cine(n_coils, n_frames=6, matrix=(20, 18), dtype=torch.complex128), KtSlrConfig(p=p)

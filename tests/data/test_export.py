@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from dataclasses import replace
 
 import imageio.v2 as imageio
 import ismrmrd

@@ -131,3 +131,12 @@ def test_pass_follows_the_scale_where_the_spectrum_is_normalised():
         torch.nn.init.normal_(rule.mix.weight, std=0.3)
         error = relative_error(shrink_frames(1e-3 * image, rule), 1e-3 * shrink_frames(image, rule))
         assert (error < 1e-9) == normalize
+
+
+def test_the_gate_sees_the_largest_value_beside_the_first_code():
+    rule, seen = PositionAware().double(), []
+    rule.gate.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    shrink_frames(_image(2, 6, 9, 8), rule)
+    values, codes = seen[0].unbind(1)
+    assert (values.diff() < 0).all()
+    assert torch.equal(codes, position_code(values.shape[-1]).expand_as(codes))

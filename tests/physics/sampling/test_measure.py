@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from cinerecon.physics.sampling import acs_block, count_acs, net_acceleration, parse_mask, scan_acceleration
-from cinerecon.physics.sampling import acs_block, count_acs, kind_of, net_acceleration, parse_mask
+from cinerecon.physics.sampling import acs_block, count_acs, kind_of, net_acceleration, parse_mask, scan_acceleration
 
 
 def test_acceleration_with_and_without_a_block():

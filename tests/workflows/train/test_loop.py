@@ -78,6 +78,7 @@ def test_training_improves_and_leaves_weights_that_load(whole, make_recipe):
     assert [row["step"] for row in curve(run)] == ["10", "20", "30"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["at step 17", "while it saves"])
 def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(whole, folder, cases, make_recipe, moment):
     run, recipe = folder / moment.replace(" ", "_"), make_recipe()

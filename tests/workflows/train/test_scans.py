@@ -102,6 +102,7 @@ def test_samples_of_validation_are_never_seen_in_training(make_batches):
         assert any(fits)
 
 
+@pytest.mark.slow
 def test_fine_tuning_on_one_scan_explains_more_of_what_was_held_back(scan, tmp_path):
     steps = []
     settings = ["training.loss=ssdu", "training.n_steps=40", "training.save_every=20", "training.data.crops=all"]

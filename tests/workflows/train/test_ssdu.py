@@ -93,6 +93,7 @@ def test_the_loss_is_zero_for_the_truth_and_two_for_nothing(batch, held):
     assert float(ssdu_loss(image, split, 0.7)) == pytest.approx(of_held + 0.7 * of_seen, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_network_learns_to_reconstruct_without_truth(make_recipe, cases, tmp_path):
     """Judged against a truth that training does not use: far beyond the zero-filled image."""
     recipe = make_recipe("loss=ssdu", "data.coils=2", "n_steps=100", "save_every=100")
