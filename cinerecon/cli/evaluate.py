@@ -67,7 +67,7 @@ def evaluate(
 
     def tell_kept(number: int) -> None:
         if number:
-            console.print(f"kept     {number} scores of an earlier run of this folder")
+            console.print(f"kept     {number} score{'' if number == 1 else 's'} of an earlier run of this folder")
 
     layouts = [workflow.find_paper_table(name) for name in table or ()]
     failures: list[workflow.Failure] = []

@@ -139,10 +139,12 @@ def list_scans(paths: Iterable[Path]) -> list[Path]:
             found += sorted([*scans, *(p for p in visible if is_kspace_name(p))])
         else:
             found.append(path)
-    found = list({path.absolute(): path for path in reversed(found)}.values())[::-1]
-    if not found:
+    first: dict[Path, Path] = {}
+    for path in found:
+        first.setdefault(path.resolve(), path)
+    if not first:
         raise FileError("no scan to evaluate on", hint="give scans, prepared cases, or folders that hold them")
-    return found
+    return list(first.values())
 
 
 @dataclass(frozen=True)
