@@ -164,7 +164,7 @@ class _Opened:
         scan = path.absolute()
         if is_case(path):
             with open_case(path) as case:
-                scan = Path(case.meta.source)
+                scan = Path(str(case.attributes.get("subject", "")), case.meta.source)
         return cls(path, source.n_slices, content, scan)
 
 
