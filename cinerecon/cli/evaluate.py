@@ -50,6 +50,8 @@ def evaluate(
     """Undersample full scans, reconstruct them with each method, and compare with the truth.
 
     Or compare images of any program with the truth: --recon a.npz --recon b.h5 --reference truth.npz.
+
+    What fails is told, kept in failures.csv and in no table; the exit code is then 2. Run it again to try it again.
     """
     from rich.console import Console
 
@@ -67,7 +69,7 @@ def evaluate(
 
     def tell_kept(number: int) -> None:
         if number:
-            console.print(f"kept     {number} scores of an earlier run of this folder")
+            console.print(f"kept     {number} score{'' if number == 1 else 's'} of an earlier run of this folder")
 
     layouts = [workflow.find_paper_table(name) for name in table or ()]
     failures: list[workflow.Failure] = []

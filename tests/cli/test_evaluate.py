@@ -82,7 +82,7 @@ def test_what_failed_is_told_and_the_rest_is_shown(monkeypatch, capsys, scan, tm
     assert "failed: 1 of 2 reconstructions" in printed.out
     assert f"wrote    {tmp_path / 'out/failures.csv'}" in printed.out
     assert call(monkeypatch, scan, *options) == 0
-    assert "kept     1 scores of an earlier run" in capsys.readouterr().err
+    assert "kept     1 score of an earlier run" in capsys.readouterr().err
 
 
 def test_results_that_no_layout_holds_are_printed(monkeypatch, capsys, scan):

@@ -105,6 +105,29 @@ class Job:
         return Failure(self.label, self.number, pattern, model_label(name), error.what, where, error.hint)
 
 
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """A fully sampled slice, and what all methods on it are measured against.
+
+    Attributes
+    ----------
+    source, data
+        The scan, and the slice of it.
+    reference
+        ``(frames, y, x)`` complex.
+    heart
+        Where it is; None where nothing moves.
+    kspace_peak
+        Largest magnitude of its k-space.
+    """
+
+    source: CineSource
+    data: CineData
+    reference: Tensor
+    heart: Heart | None
+    kspace_peak: float
+
+
 def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> Iterator[Score | Failure]:
     """Scores of the tasks of a job, as they are known; pattern by pattern, then method by method.
 
@@ -119,7 +142,8 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
         yield from (job.failed(error, *task) for task in job.tasks)
         return
     reference = finish_image(data.reference, data)
-    truth = Truth(source, data, reference, find_heart(reference))
+    peak = float(data.kspace.abs().amax())
+    truth = Truth(source, data, reference, find_heart(reference), peak)
     for pattern in dict.fromkeys(pattern for pattern, _ in job.tasks):
         wanted = {name: method for name, method in methods.items() if (pattern, name) in job.tasks}
         try:
@@ -135,26 +159,6 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
             yield outcome
 
 
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """A fully sampled slice, and what all methods on it are measured against.
-
-    Attributes
-    ----------
-    source, data
-        The scan, and the slice of it.
-    reference
-        ``(frames, y, x)`` complex.
-    heart
-        Where it is; None where nothing moves.
-    """
-
-    source: CineSource
-    data: CineData
-    reference: Tensor
-    heart: Heart | None
-
-
 def _judge(
     job: Job, plan: Plan, truth: Truth, sampled: CineData, pattern: str, name: str, method: Reconstructor
 ) -> Score:
@@ -166,8 +170,8 @@ def _judge(
     if not image.isfinite().all():
         where = f"{job.path}, slice {job.number}, {pattern}"
         raise DataError(f"{label} gave an image that is not finite", where=where)
-    task, kspace_peak = job.tasks[pattern, name], float(data.kspace.abs().amax())
-    found = measure_image(image, truth.reference, truth.heart, data.n_coils, plan.profile, kspace_peak)
+    found = measure_image(image, truth.reference, truth.heart, data.n_coils, plan.profile, truth.kspace_peak)
+    task = job.tasks[pattern, name]
     if plan.output and job.is_pictured and task:
         keep_image(plan.output, task, image, truth.reference)
     return Score(

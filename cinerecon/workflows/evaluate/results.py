@@ -13,7 +13,7 @@ from cinerecon.metrics import find_profile
 from cinerecon.metrics.statistics import LEVEL, Gain
 from cinerecon.workflows.evaluate.failures import FAILURES, Failure, tell_failures
 from cinerecon.workflows.evaluate.score import SCORES, Score, write_frames
-from cinerecon.workflows.evaluate.summary import LIMITS, MEASURES, Summary, summarise
+from cinerecon.workflows.evaluate.summary import LIMITS, MEASURES, Summary, require_baseline, summarise
 from cinerecon.workflows.evaluate.tables import Cell, Table, bold_best, describe_group, show_count
 
 BRIEF = ("psnr", "ssim", "nmse", "hfen", "heart_psnr", "xt_ssim", "sharpness", "area_change")
@@ -39,7 +39,15 @@ def tables_of(
         Names of `MEASURES`; those that no method has are left out.
     failures
         What is missing, to be told below.
+
+    Raises
+    ------
+    ConfigError
+        If the baseline is none of the methods.
     """
+    if baseline is not None and scores:
+        methods = [*(score.method for score in scores), *(failure.method for failure in failures)]
+        require_baseline(baseline, list(dict.fromkeys(methods)))
     groups: dict[tuple[str, int], list[Summary]] = {}
     for summary in summarise(scores, baseline):
         groups.setdefault((summary.sampling, summary.n_coils), []).append(summary)

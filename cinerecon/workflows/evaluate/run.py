@@ -126,11 +126,13 @@ def list_scans(paths: Iterable[Path]) -> list[Path]:
     FileError
         If there are none.
     """
-    found = [file for path in paths for file in (find_cines(path, "test") if path.is_dir() else [path])]
-    found = list({path.absolute(): path for path in reversed(found)}.values())[::-1]
-    if not found:
+    first: dict[Path, Path] = {}
+    for path in paths:
+        for file in find_cines(path, "test") if path.is_dir() else [path]:
+            first.setdefault(file.resolve(), file)
+    if not first:
         raise FileError("no scan to evaluate on", hint="give scans, prepared cases, or folders that hold them")
-    return found
+    return list(first.values())
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class _Opened:
         scan = path.absolute()
         if is_case(path):
             with open_case(path) as case:
-                scan = Path(case.meta.source)
+                scan = Path(str(case.attributes.get("subject", "")), case.meta.source)
         return cls(path, source.n_slices, content, scan)
 
 

@@ -72,8 +72,6 @@ MEASURES = {
 """All measures that are summarised, in the order of the tables."""
 TESTED = ("psnr", "ssim", "nmse", "heart_psnr", "xt_ssim")
 """Those that methods are tested against the baseline by."""
-
-
 LIMITS = 1.96
 """Standard deviations from the bias to the limits of agreement."""
 PERSONS, SLICES = "persons", "slices of one person"
@@ -88,7 +86,7 @@ class Agreement:
     absolute_error
         Mean of what each case is off.
     low, high
-        Limits of agreement: 95 % of cases lie between, were they normal; mean ± 1.96 standard deviations.
+        Limits of agreement, mean ± 1.96 standard deviations: 95 % of cases lie between, were they normal. NaN for one.
     """
 
     absolute_error: float
@@ -159,19 +157,12 @@ def summarise(scores: Iterable[Score], baseline: str | None = None) -> list[Summ
     baseline
         Method that the others are tested against, on the slices that both reconstructed. Holm's correction is for all
         methods of a group together, measure by measure. None: the first method, where there are several.
-
-    Raises
-    ------
-    ConfigError
-        If there is no score of the baseline.
     """
     scores = list(scores)
     groups: dict[tuple[int, str, str], list[Score]] = {}
     for score in scores:
         groups.setdefault((score.n_coils, score.sampling, score.method), []).append(score)
     methods = list(dict.fromkeys(score.method for score in scores))
-    if baseline is not None and scores:
-        require_baseline(baseline, methods)
     if baseline is None and len(methods) > 1:
         baseline = methods[0]
     units = {group: unit_of([s for s in scores if (s.n_coils, s.sampling) == group]) for group in _groups(groups)}
@@ -220,9 +211,8 @@ def _groups(groups: Iterable[tuple[int, str, str]]) -> list[tuple[int, str]]:
 
 def _agreement(name: str, spread: Spread, values: Sequence[float]) -> Agreement:
     distances = [MEASURES[name].distance(value) for value in values if not math.isnan(value)]
-    return Agreement(
-        sum(distances) / len(distances), spread.mean - LIMITS * spread.sd, spread.mean + LIMITS * spread.sd
-    )
+    reach = LIMITS * spread.sd if spread.n > 1 else math.nan
+    return Agreement(sum(distances) / len(distances), spread.mean - reach, spread.mean + reach)
 
 
 def _summarise_group(group: list[Score], unit: str) -> Summary:

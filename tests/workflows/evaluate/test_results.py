@@ -16,6 +16,7 @@ from cinerecon.workflows.evaluate import (
     BRIEF,
     PAPER_TABLES,
     Cell,
+    Failure,
     Table,
     charts,
     complete_request,
@@ -53,8 +54,15 @@ def test_the_baseline_can_be_chosen(make_scores):
     assert first.gains["psnr"].mean == pytest.approx(-1.035)
     assert second.gains == {}
     with pytest.raises(ConfigError, match="none of the methods") as caught:
-        summarise(make_scores(1), baseline="slrnt")
+        tables_of(make_scores(1), baseline="slrnt")
     assert "did you mean 'slrnet'" in caught.value.hint
+
+
+def test_a_baseline_that_failed_is_no_wrong_name(make_scores):
+    failed = [Failure("scan0", 0, "gaussian:8", "mine", "gave an image that is not finite")]
+    (table,) = tables_of(make_scores(2), "mine", failures=failed)
+    assert not any(name.startswith("Δ PSNR") for name in table.columns)
+    assert table.notes[0] == "failed, and so missing in these means: mine 1"
 
 
 def test_several_methods_are_corrected_together(make_scores):

@@ -158,11 +158,11 @@ def test_equal_names_are_told_apart(full_scan, tmp_path):
 
 def test_cases_of_scans_of_one_name_have_masks_of_their_own(full_scan, tmp_path):
     (data,) = intake(full_scan)
-    sources = {"a": "P001/cine_sax.mat", "b": "P002/cine_sax.mat", "c": "alone.mat"}
+    sources = {"a": "P001/cine_sax.mat", "b": "P002/cine_sax.mat", "c": "alone.mat", "d": "same.mat", "e": "same.mat"}
     for name, source in sources.items():
-        write_case(tmp_path / f"{name}.h5", replace(data, meta=replace(data.meta, source=source)))
+        write_case(tmp_path / f"{name}.h5", replace(data, meta=replace(data.meta, source=source)), {"subject": name})
     together = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"]).scores
-    assert len({score.psnr for score in together}) == 3
+    assert len({score.psnr for score in together}) == 5
     (alone,) = evaluate([tmp_path / "c.h5"], ["zerofilled"], ["gaussian:2"]).scores
     assert alone.psnr == together[2].psnr
     seed = seed_of(replace(data, meta=replace(data.meta, source="alone.mat")), 0)
@@ -260,7 +260,8 @@ def test_images_beside_a_scan_are_passed_over(tmp_path):
 
 
 def test_a_scan_that_is_named_twice_counts_once(full_scan):
-    assert len(evaluate([full_scan.parent, full_scan, full_scan], ["zerofilled"], ["gaussian:2"]).scores) == 1
+    respelled = full_scan.parent / ".." / full_scan.parent.name / full_scan.name
+    assert len(evaluate([full_scan.parent, full_scan, respelled], ["zerofilled"], ["gaussian:2"]).scores) == 1
 
 
 def test_what_is_told_of_a_network_does_not_decide_its_result():
