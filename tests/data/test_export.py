@@ -3,7 +3,6 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from dataclasses import replace
 
 import imageio.v2 as imageio
 import ismrmrd
