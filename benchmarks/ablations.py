@@ -61,8 +61,8 @@ def main() -> None:
     models = [str(arguments.runs / name) for name in names if (arguments.runs / name / "done").exists()]
     groups = make_scans(arguments.scans, arguments.real, arguments.phantoms, 0.01)
     scans = [path for paths in groups.values() for path in paths if path.stem.endswith("_1")]
-    scores = evaluate(scans, [BASELINE, *models], list(SAMPLINGS), output=arguments.output, workers=arguments.workers)
-    text = describe(scores)
+    found = evaluate(scans, [BASELINE, *models], list(SAMPLINGS), output=arguments.output, workers=arguments.workers)
+    text = describe(found.complete())
     print(text)
     if arguments.write:
         write_section("ablations", f"One coil; {arguments.phantoms} {PHANTOMS}. Gains over `{BASELINE}`:\n\n{text}")

@@ -78,7 +78,7 @@ def judge(group: str, paths: list[Path], arguments: argparse.Namespace) -> list[
             output=arguments.output,
             workers=arguments.workers,
             pictures=1 if group == PHANTOMS else 2,
-        )
+        ).complete()
     ]
     return scores if group == PHANTOMS else [replace(score, person="the volunteer") for score in scores]
 

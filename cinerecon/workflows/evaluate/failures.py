@@ -74,7 +74,7 @@ def tell_failures(failures: Sequence[Failure], n_scores: int) -> Table:
 
 
 def raise_first(failures: Sequence[Failure]) -> None:
-    """Raise what went wrong, where nothing else came out.
+    """Raise the first that went wrong, saying of how many.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def raise_first(failures: Sequence[Failure]) -> None:
     """
     first = failures[0]
     n_reasons = len({(failure.what, failure.where) for failure in failures})
-    what = first.what if n_reasons == 1 else f"nothing could be judged; the first of {n_reasons} reasons: {first.what}"
+    what = first.what if n_reasons == 1 else f"{first.what} (the first of {n_reasons} reasons)"
     raise DataError(what, where=first.where, hint=first.hint)
 
 

@@ -33,6 +33,18 @@ class Evaluation:
     scores: list[Score]
     failures: list[Failure]
 
+    def complete(self) -> list[Score]:
+        """The scores, where nothing failed.
+
+        Raises
+        ------
+        DataError
+            Otherwise: these would be means over fewer cases.
+        """
+        if self.failures:
+            raise_first(self.failures)
+        return self.scores
+
 
 def evaluate(
     scans: Iterable[Path],
@@ -111,9 +123,10 @@ def evaluate(
                 append_scores(output, [outcome])
         report(outcome)
     scores = [known[task] for task in wanted if task in known]
-    if failures and not scores:
-        raise_first(failures)
-    return Evaluation(scores, failures)
+    found = Evaluation(scores, failures)
+    if not scores:
+        found.complete()
+    return found
 
 
 def list_scans(paths: Iterable[Path]) -> list[Path]:

@@ -193,6 +193,8 @@ def test_what_cannot_be_judged_is_told_and_the_rest_goes_on(full_scan, tmp_path)
         ("d", 0, patterns[1]),
     ]
     assert len(told) == 8
+    with pytest.raises(DataError, match=r"the first of 3 reasons"):
+        found.complete()
     assert "d.h5, slice 0" in found.failures[-1].where
     with (tmp_path / "out/failures.csv").open() as file:
         assert [row["scan"] for row in csv.DictReader(file)] == ["b", "b", "c", "c", "d"]

@@ -136,14 +136,14 @@ def test_recon_of_scan_and_case_is_the_same_image(scan, tmp_path):
 
 def test_evaluate_on_cases_gives_the_scores_of_the_scan(scan, tmp_path):
     prepared(scan, tmp_path / "data", split=(0, 0, 1))
-    raw = evaluate([scan], ["zerofilled"], ["gaussian:3"])
-    stored = evaluate([tmp_path / "data"], ["zerofilled"], ["gaussian:3"])
+    raw = evaluate([scan], ["zerofilled"], ["gaussian:3"]).scores
+    stored = evaluate([tmp_path / "data"], ["zerofilled"], ["gaussian:3"]).scores
     assert [(s.slice, s.psnr, s.ssim, s.nmse) for s in stored] == [(s.slice, s.psnr, s.ssim, s.nmse) for s in raw]
     assert {score.marks for score in stored} == {"simulated"}
     prepared(scan, tmp_path / "all", split=(1, 0, 0))
     with pytest.raises(FileError, match="no case of the split 'test'"):
         evaluate([tmp_path / "all"], ["zerofilled"], ["gaussian:3"])
-    assert len(evaluate([tmp_path / "all" / "train"], ["zerofilled"], ["gaussian:3"])) == 2
+    assert len(evaluate([tmp_path / "all" / "train"], ["zerofilled"], ["gaussian:3"]).scores) == 2
 
 
 def test_a_case_says_where_other_settings_were_asked_for(scan, tmp_path):
