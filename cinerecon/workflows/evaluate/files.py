@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cinerecon.data.array_file import read_npz
 from cinerecon.data.case_index import hash_file
-from cinerecon.data.mrd_file import member, require_hdf5
+from cinerecon.data.hdf5 import member, require_hdf5
 from cinerecon.data.store import is_case, read_case
 from cinerecon.errors import DataError, FileError, ShapeError
 from cinerecon.metrics import find_heart, find_profile

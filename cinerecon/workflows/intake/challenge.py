@@ -141,8 +141,3 @@ class ChallengeFile:
             protocol=self.file.path.stem,
             warnings=tuple(warnings),
         )
-
-
-def open_challenge(path: Path, config: IntakeConfig) -> ChallengeFile:
-    """Open a CMRxRecon file. Errors as for `open_cmrxrecon`."""
-    return ChallengeFile(open_cmrxrecon(path), config)
