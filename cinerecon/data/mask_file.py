@@ -14,8 +14,8 @@ from torch import Tensor
 
 from cinerecon.config import nearest_name
 from cinerecon.data.files import moved_into_place
+from cinerecon.data.hdf5 import open_hdf5
 from cinerecon.data.matlab import open_matlab
-from cinerecon.data.mrd_file import open_hdf5
 from cinerecon.errors import ConfigError, FileError
 
 Mask = NDArray[np.bool_]

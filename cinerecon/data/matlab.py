@@ -13,12 +13,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.data.mrd_file import looks_like, member, open_hdf5
+from cinerecon.data.hdf5 import looks_like, member, open_hdf5, require_plausible
 from cinerecon.errors import DataError, FileError
 
 SIGNATURE = b"MATLAB"
-LARGEST_RATIO = 1100
-"""No compression packs numbers tighter than this, so a larger array is a false claim."""
 AGAIN = "copy or download it again"
 
 
@@ -96,10 +94,7 @@ def open_matlab(path: Path) -> MatFile:
         raise FileError(f"this is not a MATLAB file, but {looks_like(path, start)}", where=str(path), hint=AGAIN)
     shapes = _shapes_hdf5(path) if is_hdf5 else _shapes_v5(path)
     for name, shape in shapes.items():
-        claim = 4 * float(np.prod(shape, dtype=np.float64))
-        if claim > LARGEST_RATIO * path.stat().st_size:
-            what = f"'{name}' claims {claim / 1e9:.3g} GB, more than the file can hold"
-            raise DataError(what, where=str(path), hint=AGAIN)
+        require_plausible(name, 4 * float(np.prod(shape, dtype=np.float64)), path)
     return MatFile(path, shapes, is_hdf5)
 
 

@@ -14,7 +14,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.data.mrd_file import find_dataset, member, open_hdf5, require_hdf5
+from cinerecon.data.hdf5 import member, open_hdf5, require_hdf5, require_plausible
+from cinerecon.data.mrd_file import find_dataset
 from cinerecon.data.mrd_header import MrdHeader, parse_header, without_patient
 from cinerecon.data.mrd_heap import require_sound_heaps
 from cinerecon.errors import DataError, HeaderError
@@ -32,8 +33,6 @@ ALWAYS_AT_ONCE = 16 << 20
 """Files up to this size [bytes] are read in one go, however many slices they hold."""
 LARGEST_XML = 16 << 20
 """No header is larger than this [bytes]."""
-LARGEST_RATIO = 1100
-"""No HDF5 filter packs the list of readouts tighter than this, so a longer list is a false claim."""
 SMALLEST_SAMPLE, LARGEST_SAMPLE = 1e-15, 1e15
 """Range of the largest sample of a scan: beyond it, single precision holds no squares."""
 RESCALE = "the scale of the file is senseless: multiply its samples by a number that makes them about 1"
@@ -288,9 +287,7 @@ def _require_readouts(data: Any, path: Path) -> None:
         raise DataError("zero acquisitions are stored", where=where, hint="the scan was stopped, or lost on its way")
     if data.ndim != 1:
         raise DataError(f"'data' has {data.ndim} axes, expected one list of acquisitions", where=where)
-    if data.shape[0] * data.dtype.itemsize > LARGEST_RATIO * path.stat().st_size:
-        what = f"'data' claims {data.shape[0]} acquisitions, more than a file of {path.stat().st_size} bytes can hold"
-        raise DataError(what, where=where)
+    require_plausible("data", data.shape[0] * data.dtype.itemsize, path)
 
 
 def _read_rows(data: h5py.Dataset, path: Path) -> tuple[Heads, NDArray[np.object_] | None]:

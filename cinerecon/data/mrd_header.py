@@ -5,7 +5,6 @@ own, parts that nobody needs are missing. So only what a reconstruction stands o
 optional. What is there must make sense: numbers finite, sizes at least 1, fields of view positive.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from xml.etree.ElementTree import Element, ParseError, tostring
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from cinerecon.data.person import hashed_person
 from cinerecon.errors import HeaderError
 
 TRAJECTORIES = ("cartesian", "epi", "radial", "goldenangle", "spiral", "other")
@@ -146,12 +146,6 @@ def parse_header(xml: bytes, where: str = "") -> MrdHeader:
         parameters=_parameters(root.find("userParameters")),
         person=hashed_person(_text(root.find("subjectInformation"), "patientID")),
     )
-
-
-def hashed_person(patient_id: str) -> str:
-    """A short hash of a patient's number; empty where the number was blanked, by one letter or a word."""
-    is_telling = len(set(patient_id)) > 1 and any(letter.isdigit() for letter in patient_id)
-    return "person-" + hashlib.sha256(patient_id.encode()).hexdigest()[:10] if is_telling else ""
 
 
 def without_patient(xml: bytes, where: str = "") -> str:

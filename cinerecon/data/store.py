@@ -27,7 +27,7 @@ from torch import Tensor
 from cinerecon.axes import CSM, IMAGE, KSPACE, MASK
 from cinerecon.data.cine import CineData, CineMeta, Geometry, vector
 from cinerecon.data.files import moved_into_place
-from cinerecon.data.mrd_file import member, require_hdf5
+from cinerecon.data.hdf5 import member, require_hdf5, require_plausible
 from cinerecon.errors import DataError, FileError
 
 FORMAT, VERSION = "cinerecon case", 1
@@ -54,8 +54,6 @@ MARKS = {
     "interpolated": "the images were interpolated to a finer matrix: they are easier to reconstruct than measured data",
 }
 """What makes results on a case look other, most often better, than on a measured scan."""
-LARGEST_RATIO = 1100
-"""No HDF5 filter packs numbers tighter than this, so a larger array is a false claim."""
 
 
 def write_case(path: Path, data: CineData, attributes: Attributes | None = None) -> None:
@@ -185,9 +183,7 @@ class CaseFile:
         if not isinstance(stored, h5py.Dataset) or stored.ndim != len(axes) or stored.dtype.kind != kind:
             what = f"'{name}' is not an array ({', '.join(axes)}) of the right kind"
             raise DataError(what, where=str(self.path), hint="prepare it again")
-        if stored.nbytes > LARGEST_RATIO * self.path.stat().st_size:
-            what = f"'{name}' claims {stored.nbytes / 1e9:.3g} GB, more than the file can hold"
-            raise DataError(what, where=str(self.path))
+        require_plausible(name, stored.nbytes, self.path)
         return stored
 
     def _meta(self) -> CineMeta:

@@ -7,7 +7,7 @@ from pathlib import Path
 from cinerecon.data.cine import CineData
 from cinerecon.data.mask_file import MaskFile
 from cinerecon.errors import DataError
-from cinerecon.physics.coils import estimate_csm
+from cinerecon.physics.coils import doubt_of_maps, estimate_csm
 from cinerecon.physics.sampling import MaskSpec, block_of_lines, parse_mask
 
 Sampling = MaskSpec | MaskFile
@@ -44,6 +44,8 @@ def seed_of(data: CineData, seed: int, scan: str = "") -> int:
 def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smooth") -> CineData:
     """Sample a fully sampled slice again, with fewer points: maps from these points alone, reference kept.
 
+    Maps from too few lines are warned of in the metadata.
+
     Parameters
     ----------
     data
@@ -70,4 +72,7 @@ def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smoo
     drawn = parse_sampling(pattern).draw(data.n_frames, *data.matrix, seed)
     mask = drawn.to(data.mask.device) & data.mask
     kspace = data.kspace * mask
-    return replace(data, kspace=kspace, mask=mask, csm=estimate_csm(kspace, mask, csm))  # type: ignore[arg-type]
+    maps = estimate_csm(kspace, mask, csm)  # type: ignore[arg-type]
+    doubt = None if maps is None else doubt_of_maps(mask, data.matrix[1])
+    meta = data.meta if doubt is None else replace(data.meta, warnings=(*data.meta.warnings, doubt))
+    return replace(data, kspace=kspace, mask=mask, csm=maps, meta=meta)

@@ -68,7 +68,7 @@ def test_a_list_longer_than_the_file_can_hold_is_refused(tmp_path):
     path = small_scan().write(tmp_path / "scan.h5")
     with h5py.File(path, "r+") as file:
         file["dataset/data"].resize((10**9,))
-    with pytest.raises(DataError, match="claims 1000000000 acquisitions"):
+    with pytest.raises(DataError, match=r"'data' claims .* GB, more than a file of"):
         read_mrd(path)
 
 

@@ -214,6 +214,9 @@ def test_undersampling_keeps_exactly_the_points_of_the_mask():
     assert torch.equal(data.kspace, before)
     assert relative_error(once.kspace, kspace * once.mask) == 0
     assert net_acceleration(once.mask) == 3
+    assert not once.meta.warnings
+    sparse = undersample(data, "equispaced:4,acs=2", seed=1, csm="walsh")
+    assert "do not trust the image" in sparse.meta.warnings[0]
     with pytest.raises(DataError, match="undersampled already"):
         undersample(once, "uniform:2")
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cinerecon.data.cine import CineMeta
 from cinerecon.data.magnitude.images import MagnitudeImages, geometry_of
-from cinerecon.data.mrd_header import hashed_person
+from cinerecon.data.person import hashed_person
 from cinerecon.errors import FileError, UnsupportedError
 
 INTERPOLATED = 1.25

@@ -6,7 +6,7 @@ from cinerecon.physics.coils.compression import (
     geometric_compression_matrices,
 )
 from cinerecon.physics.coils.espirit import espirit, espirit_eigenmaps
-from cinerecon.physics.coils.estimate import CsmMethod, calibration_size, estimate_csm, time_average
+from cinerecon.physics.coils.estimate import CsmMethod, calibration_size, doubt_of_maps, estimate_csm, time_average
 from cinerecon.physics.coils.mixing import mix_coils, mix_maps, shading_of
 from cinerecon.physics.coils.smooth import smooth_maps
 from cinerecon.physics.coils.walsh import walsh
@@ -18,6 +18,7 @@ __all__ = [
     "apply_geometric_compression",
     "calibration_size",
     "compression_matrix",
+    "doubt_of_maps",
     "espirit",
     "espirit_eigenmaps",
     "estimate_csm",

@@ -19,6 +19,9 @@ MIN_DENSITY = 0.8
 MIN_SIZE = 3
 """Lines and columns of a calibration region that splines can be fitted to; of fewer, `walsh` makes maps."""
 
+FEW_LINES = 6
+"""Lines of a calibration region below which maps are no more than a guess."""
+
 MAX_SIZE = 128
 """Largest resolution at which splines are fitted; beyond it is only work."""
 
@@ -102,6 +105,18 @@ def calibration_size(mask: Tensor, n_x: int) -> tuple[int, int]:
         if float(_centre(_centre(sampled, lines, -2), min(columns, sampled.shape[1]), -1).mean()) >= MIN_DENSITY:
             return lines, columns
     return 1, n_x
+
+
+def doubt_of_maps(mask: Tensor, n_x: int) -> str | None:
+    """What to say of maps of several coils that come from too few lines; None where these are enough.
+
+    Parameters as for `calibration_size`.
+    """
+    n_y, _ = calibration_size(mask, n_x)
+    if n_y >= min(FEW_LINES, mask.shape[-2]):
+        return None
+    lines = f"{n_y} central line" + "s" * (n_y != 1)
+    return f"coil maps come from {lines}: do not trust the image; measure or keep ACS lines"
 
 
 def _outside_zero(kspace: Tensor, n_y: int, n_x: int) -> Tensor:

@@ -15,9 +15,10 @@ from torch import Tensor
 from cinerecon.data.array_file import read_npz
 from cinerecon.data.cine import finish_image
 from cinerecon.data.files import hash_file
+from cinerecon.data.hdf5 import member, require_hdf5
 from cinerecon.data.magnitude import NIFTI_ENDINGS, MagnitudeImages, is_dicom, open_dicom, open_nifti
 from cinerecon.data.matlab import is_matlab
-from cinerecon.data.mrd_file import holds_images_only, member, require_hdf5
+from cinerecon.data.mrd_file import holds_images_only
 from cinerecon.data.store import is_case, read_case
 from cinerecon.errors import DataError, FileError, ShapeError
 from cinerecon.metrics import DEFAULT_PROFILE, find_heart, find_profile

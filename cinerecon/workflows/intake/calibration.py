@@ -8,8 +8,7 @@ and they show more of the centre than its time average, the maps come from them.
 from collections.abc import Iterable
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from cinerecon.data.mrd import Index, RawScan
 from cinerecon.physics.coils import calibration_size
@@ -18,9 +17,6 @@ from cinerecon.workflows.intake.centre import probe_lines, stronger_line
 from cinerecon.workflows.intake.counters import Counters, Warn
 from cinerecon.workflows.intake.grid import Grid
 from cinerecon.workflows.intake.lines import Lines, fits_grid, locate_lines
-
-FEW_LINES = 6
-"""Central lines below which coil maps are no more than a guess."""
 
 
 def place_calibration(
@@ -49,29 +45,19 @@ def place_calibration(
     chosen = []
     for number, n in enumerate(n_frames):
         own, extra = image.of_slice(number), placed.of_slice(number)
-        if (
-            extra.row.size == 0
-            or block_of_lines(torch.from_numpy(own.sampled(n, grid.ky))[:, None, :, None]) is not None
-        ):
+        own_mask = own.mask(n, grid.ky)
+        if extra.row.size == 0 or block_of_lines(own_mask) is not None:
             continue
         both = _with_gaps_filled(extra, own).in_one_frame()
-        if central_lines(both.sampled(1, grid.ky)) > central_lines(own.sampled(n, grid.ky)):
+        if _n_central(both.mask(1, grid.ky)) > _n_central(own_mask):
             chosen.append(both)
     none = placed.where(np.zeros(len(placed.row), bool))
     return none.joined(*chosen)
 
 
-def central_lines(sampled: NDArray[np.bool_]) -> int:
-    """How many central lines coil maps can be made from, where frames sample the lines ``(frames, ky)``."""
-    return calibration_size(torch.from_numpy(sampled)[:, None, :, None], sampled.shape[1])[0]
-
-
-def doubt_of_maps(n_central: int, ky: int) -> str | None:
-    """What to say of coil maps that come from too few central lines; None where these are enough."""
-    if n_central >= min(FEW_LINES, ky):
-        return None
-    lines = f"{n_central} central line" + "s" * (n_central != 1)
-    return f"coil maps come from {lines}: do not trust the image; measure or keep ACS lines"
+def _n_central(mask: Tensor) -> int:
+    """How many central lines maps can be made from."""
+    return calibration_size(mask, mask.shape[-2])[0]
 
 
 def _with_gaps_filled(calibration: Lines, image: Lines) -> Lines:

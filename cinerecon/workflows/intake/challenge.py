@@ -142,8 +142,3 @@ class ChallengeFile:
             warnings=tuple(warnings),
             is_one_beat=self.file.path.stem.startswith("cine"),
         )
-
-
-def open_challenge(path: Path, config: IntakeConfig) -> ChallengeFile:
-    """Open a CMRxRecon file. Errors as for `open_cmrxrecon`."""
-    return ChallengeFile(open_cmrxrecon(path), config)

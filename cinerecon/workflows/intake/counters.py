@@ -118,9 +118,9 @@ def _require_within_limit(raw: RawScan, image: Index, name: str, values: NDArray
 
 
 def _is_counted_from_one(found: NDArray[np.integer], limit: Limit) -> bool:
-    """Whether a counter without gaps begins one above its lower limit, and so ends beyond the upper."""
+    """Whether a counter without gaps begins at 1 where the header has 0, and so ends beyond its limit."""
     is_dense = len(found) == int(found[-1]) - int(found[0]) + 1
-    return bool(is_dense and found[0] == limit.minimum + 1 and found[-1] > limit.maximum)
+    return bool(is_dense and limit.minimum == 0 and found[0] == 1 and found[-1] > limit.maximum)
 
 
 def _require_single(raw: RawScan, counter: str, found: NDArray[np.integer]) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cinerecon.data.cine import CineData
+from cinerecon.data.cmrxrecon import open_cmrxrecon
+from cinerecon.data.hdf5 import require_hdf5
 from cinerecon.data.matlab import is_matlab
-from cinerecon.data.mrd_file import require_hdf5
 from cinerecon.data.store import is_case
 from cinerecon.errors import ConfigError
-from cinerecon.workflows.intake.challenge import open_challenge
+from cinerecon.workflows.intake.challenge import ChallengeFile
 from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.scan import open_scan
 from cinerecon.workflows.intake.source import CineSource
@@ -49,7 +50,7 @@ def open_cine(
     if noise is not None or dataset is not None:
         option = "--noise" if noise is not None else "--dataset"
         raise ConfigError(f"{option} belongs to ISMRMRD raw scans, this is {kind}", where=str(path))
-    return StoredCase(path, config) if kind == "a prepared case" else open_challenge(path, config)
+    return StoredCase(path, config) if kind == "a prepared case" else ChallengeFile(open_cmrxrecon(path), config)
 
 
 def require_cine(path: Path) -> None:

@@ -9,8 +9,8 @@ from torch import Tensor
 from cinerecon.data.cine import CineData, CineMeta
 from cinerecon.errors import UnsupportedError
 from cinerecon.physics.coils import (
-    calibration_size,
     compression_matrix,
+    doubt_of_maps,
     estimate_csm,
     geometric_compression_matrices,
     mix_coils,
@@ -18,7 +18,6 @@ from cinerecon.physics.coils import (
 )
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import block_of_lines
-from cinerecon.workflows.intake.calibration import doubt_of_maps
 from cinerecon.workflows.intake.config import IntakeConfig
 
 ReadTruth = Callable[[CineData, Tensor | None], Tensor | None]
@@ -72,7 +71,7 @@ def finish_slice(
         mixing = matrices if mixing is None else matrices @ mixing
     start = perf_counter()
     csm = estimate_csm(source, source_mask, config.csm)
-    doubt = doubt_of_maps(calibration_size(source_mask, kspace.shape[-1])[0], kspace.shape[-2])
+    doubt = doubt_of_maps(source_mask, kspace.shape[-1])
     if csm is not None and doubt and doubt not in meta.warnings:
         meta = replace(meta, warnings=(*meta.warnings, doubt))
     if seconds is not None:

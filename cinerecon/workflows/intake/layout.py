@@ -7,7 +7,8 @@ import numpy as np
 
 from cinerecon.data.mrd import RESCALE, SMALLEST_SAMPLE, Index, RawScan
 from cinerecon.errors import ConfigError, DataError
-from cinerecon.workflows.intake.calibration import central_lines, doubt_of_maps, place_calibration
+from cinerecon.physics.coils import doubt_of_maps
+from cinerecon.workflows.intake.calibration import place_calibration
 from cinerecon.workflows.intake.centre import middle_slice, probe_lines
 from cinerecon.workflows.intake.config import IntakeConfig
 from cinerecon.workflows.intake.counters import Counters, Warn, read_counters, require_sane_claim
@@ -168,8 +169,7 @@ def _warn_of_maps(lines: Lines, calibration: Lines, counters: Counters, grid: Gr
     """Where coil maps come from too few lines."""
     for number, n_frames in enumerate(counters.n_frames):
         extra, own = calibration.of_slice(number), lines.of_slice(number)
-        sampled = extra.sampled(1, grid.ky) if extra.row.size else own.sampled(n_frames, grid.ky)
-        doubt = doubt_of_maps(central_lines(sampled), grid.ky)
+        doubt = doubt_of_maps(extra.mask(1, grid.ky) if extra.row.size else own.mask(n_frames, grid.ky), grid.kx)
         if doubt:
             warn(doubt)
 

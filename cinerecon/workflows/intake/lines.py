@@ -3,7 +3,9 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cinerecon.data.mrd import Index, RawScan, has_flag
 from cinerecon.errors import DataError
@@ -66,11 +68,11 @@ class Lines:
         """The same readouts, all of frame 0."""
         return replace(self, frames=np.zeros_like(self.frames))
 
-    def sampled(self, n_frames: int, ky: int) -> NDArray[np.bool_]:
-        """Which rows of the grid each frame measures, ``(frames, ky)``; for the readouts of one slice."""
-        sampled = np.zeros((n_frames, ky), bool)
-        sampled[self.frames, self.ky] = True
-        return sampled
+    def mask(self, n_frames: int, ky: int) -> Tensor:
+        """Which rows of the grid each frame measures, ``(frames, 1, ky, 1)``; for the readouts of one slice."""
+        mask = torch.zeros(n_frames, 1, ky, 1, dtype=torch.bool)
+        mask[self.frames, 0, self.ky, 0] = True
+        return mask
 
 
 def place_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, warn: Warn) -> Lines:

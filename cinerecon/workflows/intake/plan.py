@@ -137,10 +137,10 @@ def describe(layout: Layout, config: IntakeConfig) -> ScanPlan:
 
 
 def _sampled_lines(layout: Layout, *, is_mirrored: bool) -> Tensor:
-    """Which rows of the grid each frame measures, frames of all slices in one list: ``(frames, 1, ky, 1)``."""
-    frames = enumerate(layout.counters.n_frames)
-    sampled = np.concatenate([layout.lines.of_slice(number).sampled(n, layout.grid.ky) for number, n in frames])
-    return torch.from_numpy(sampled[:, mirror(layout.grid.ky)] if is_mirrored else sampled)[:, None, :, None]
+    """Which rows of the image's grid each frame measures, frames of all slices in one list: ``(frames, 1, ky, 1)``."""
+    frames, ky = enumerate(layout.counters.n_frames), layout.grid.ky
+    sampled = torch.cat([layout.lines.of_slice(number).mask(n, ky) for number, n in frames])
+    return sampled[:, :, mirror(ky)] if is_mirrored else sampled
 
 
 def _phase_fraction(rows: slice, ky: int) -> float:

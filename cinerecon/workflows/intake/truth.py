@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from cinerecon.data.cine import CineData
+from cinerecon.data.hdf5 import member, open_hdf5
 from cinerecon.data.mrd import RawScan
-from cinerecon.data.mrd_file import member, open_hdf5
 from cinerecon.physics.coils import mix_maps
 from cinerecon.physics.operators import Encoding
 

@@ -286,5 +286,5 @@ def test_a_scan_unlike_the_training_is_marked(full_scan):
 def test_pictures_are_of_slices_chosen_evenly(tmp_path, n_pictures, chosen):
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=2, ky=16, kx=16, coils=2, slices=3))
     plan = module.Plan(("zerofilled",), ("gaussian:2",), (), 0, "cpu", "cine", None)
-    jobs = module.list_jobs([tmp_path / "scan.h5"], plan, plan.load_methods(), n_pictures)
+    jobs, _ = module.list_jobs([tmp_path / "scan.h5"], plan, plan.load_methods(), n_pictures)
     assert [job.number for job in jobs if job.is_pictured] == chosen

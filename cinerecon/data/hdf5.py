@@ -1,0 +1,155 @@
+"""HDF5 files, whatever is in them: is it one, is it whole, and does it hold what it claims by itself?"""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from cinerecon.errors import DataError, FileError
+
+CHUNK_CACHE = {"rdcc_nslots": 100_003, "rdcc_nbytes": 64 << 20}
+"""Raw scans keep each readout in a chunk of its own; the default cache forgets them between two reads."""
+
+SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"\x1f\x8b", "a gzip archive, perhaps .nii.gz or .tar.gz: unpack it first"),
+    (0, b"BZh", "a bzip2 archive: unpack it first"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"),
+    (257, b"ustar", "a tar archive: unpack it first"),
+    (128, b"DICM", "a DICOM file: images, not raw data"),
+    (344, b"n+1\0", "a NIfTI image, not raw data"),
+    (344, b"ni1\0", "a NIfTI image, not raw data"),
+    (0, b"\x93NUMPY", "a NumPy .npy array"),
+    (0, b"MATLAB 5.0", "a MATLAB v5 file"),
+    (0, b"\x89PNG", "a PNG picture"),
+    (0, b"%PDF", "a PDF document"),
+)
+
+CONVERT = "convert the scanner's raw data with siemens_to_ismrmrd, ge_to_ismrmrd or philips_to_ismrmrd"
+
+LARGEST_RATIO = 1100
+"""No HDF5 filter, and no compression of MATLAB's, packs numbers tighter than this: a larger array is a false claim."""
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open a file read-only, without locking it.
+
+    Raises
+    ------
+    FileError
+        If it is missing, is not HDF5 (saying what it looks like), or is damaged.
+    """
+    require_hdf5(path)
+    try:
+        file = h5py.File(path, "r", locking=False, **CHUNK_CACHE)
+    except OSError as error:
+        truncated = "truncated" in str(error)
+        what = "the HDF5 file is truncated: it ends before its own end mark" if truncated else f"damaged HDF5: {error}"
+        raise FileError(what, where=str(path), hint="copy or download it again") from None
+    with file:
+        try:
+            yield file
+        except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
+            hint = "copy or download it again"
+            raise FileError(f"the HDF5 file is damaged: {error}", where=str(path), hint=hint) from error
+
+
+def require_hdf5(path: Path) -> None:
+    """Check that there is an HDF5 file, before the HDF5 library meets it.
+
+    Raises
+    ------
+    FileError
+        If it is missing, a folder, unreadable, or of another kind.
+    """
+    if not path.exists():
+        raise FileError("there is no such file", where=str(path))
+    if path.is_dir():
+        raise FileError("this is a folder, expected one raw scan", where=str(path))
+    if not path.is_file():
+        raise FileError("this is no regular file (a pipe or a device)", where=str(path))
+    try:
+        with path.open("rb") as file:
+            start = file.read(1024)
+    except OSError as error:
+        raise FileError(f"cannot read the file: {error.strerror}", where=str(path)) from None
+    if not h5py.is_hdf5(path):
+        raise FileError(f"this is not an HDF5 file, but {looks_like(path, start)}", where=str(path), hint=CONVERT)
+
+
+def looks_like(path: Path, start: bytes) -> str:
+    """Guess what a file that is not HDF5 is, from its first bytes."""
+    if not start:
+        return "an empty file"
+    if start.startswith(b"PK\x03\x04") and _holds_arrays(path):
+        return "a NumPy .npz archive"
+    for offset, signature, name in SIGNATURES:
+        if start[offset : offset + len(signature)] == signature:
+            return name
+    if start.startswith(b"\x89HDF"):
+        return "the damaged beginning of one"
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<html", b"<!doctype html")):
+        return "an HTML page (text), perhaps of a download that failed"
+    if text.startswith((b"<?xml", b"<ismrmrdheader")):
+        return "XML text without data"
+    first, second = (int.from_bytes(start[i : i + 4], "little") for i in (0, 4))
+    if len(start) >= 8 and first < 10_000 and 1 <= second <= 64:
+        return "a Siemens raw file (.dat, VD/VE/XA line)"
+    if start[4:14] in (b"\x0c\0\0\0Confi", b"\n\0\0\0Config") or b"MeasYaps" in start or b"Config" in start[:64]:
+        return "a Siemens raw file (.dat, VB line)"
+    if not any(byte < 9 or 13 < byte < 32 for byte in start):
+        return "text"
+    return "binary data of an unknown kind"
+
+
+def _holds_arrays(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def member(group: h5py.Group, name: str, where: str) -> Any:
+    """A member of a group that lies in the file itself; None if there is none.
+
+    Raises
+    ------
+    FileError
+        If it is a link to another file, or keeps its bytes in one.
+    """
+    link = group.get(name, getlink=True)
+    if link is None:
+        return None
+    if isinstance(link, h5py.ExternalLink):
+        raise FileError(f"'{name}' is a link to another file ('{link.filename}'), which is not followed", where=where)
+    item = group.get(name)
+    if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+        raise FileError(f"'{name}' keeps its values in another file, which is not opened", where=where)
+    return item
+
+
+def is_group(group: h5py.Group, name: str) -> bool:
+    """Whether a member is a group that lies in the file itself; links to other files are not followed."""
+    is_outside = isinstance(group.get(name, getlink=True), h5py.ExternalLink)
+    return not is_outside and group.get(name, getclass=True) is h5py.Group
+
+
+def require_plausible(name: str, n_bytes: float, path: Path) -> None:
+    """Check that an array is not larger than its file can hold, before anything is allocated for it.
+
+    Raises
+    ------
+    DataError
+        With the claim and the size of the file.
+    """
+    size = path.stat().st_size
+    if n_bytes > LARGEST_RATIO * size:
+        what = f"'{name}' claims {n_bytes / 1e9:.3g} GB, more than a file of {size} bytes can hold"
+        raise DataError(what, where=str(path), hint="copy or download it again")
