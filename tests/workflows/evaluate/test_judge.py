@@ -53,7 +53,7 @@ def test_what_a_network_was_trained_on_is_marked(folder, run):
     assert (len(card.cases), len(card.persons)) == (1, 1)
     known = [folder / "first/anna/cine.h5", folder / "data/train/anna/cine_slice00.h5"]
     others = [folder / "others/test/anna/cine_slice00.h5", folder / "second/bert/cine.h5"]
-    scores = evaluate([*known, *others], [str(folder / run)], [MASK])
+    scores = evaluate([*known, *others], [str(folder / run)], [MASK]).scores
     words = [
         [part for part in score.marks.split("; ") if "trained on a" in part or "this scan" in part] for score in scores
     ]
