@@ -38,10 +38,22 @@ def scan_acceleration(mask: Tensor) -> tuple[float, float]:
 
 
 def measured_extent(mask: Tensor) -> tuple[slice, slice]:
-    """The ky and the kx from the first to the last that any frame samples of ``(*batch, frames, 1, ky, kx or 1)``."""
+    """The ky and the kx that a scan with the mask ``(*batch, frames, 1, ky, kx or 1)`` covers.
+
+    They reach from the first to the last that any frame samples, and beyond by as much as is left out between two: a
+    sparse pattern may miss the edge as it misses other lines.
+    """
     sampled = mask.flatten(0, -3).any(0)
-    rows, columns = (sampled.any(axis).nonzero().ravel().tolist() or [0] for axis in (1, 0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    rows, columns = (_covered(sampled.any(axis)) for axis in (1, 0))
+    return rows, columns
+
+
+def _covered(sampled: Tensor) -> slice:
+    found = sampled.nonzero().ravel()
+    if found.numel() == 0:
+        return slice(0, len(sampled))
+    gap = int(found.diff().max()) - 1 if found.numel() > 1 else 0
+    return slice(max(int(found[0]) - gap, 0), min(int(found[-1]) + 1 + gap, len(sampled)))
 
 
 def acs_block(mask: Tensor) -> slice:

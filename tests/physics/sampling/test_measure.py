@@ -48,3 +48,9 @@ def test_the_acceleration_of_a_scan_counts_what_was_measured():
     mask[:, :, 11:14] = True
     assert scan_acceleration(mask) == (1, 1)
     assert net_acceleration(mask, without=slice(11, 14)) == 1
+
+
+def test_a_sparse_pattern_covers_the_edge_that_it_misses():
+    mask = torch.zeros(2, 1, 24, 1, dtype=torch.bool)
+    mask[:, :, 2:23:4] = True
+    assert scan_acceleration(mask)[0] == pytest.approx(24 / 6)
