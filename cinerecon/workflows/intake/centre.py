@@ -14,7 +14,7 @@ HALF_ECHO = 8
 NEAR = 3
 """Lines by which the strongest line may miss the centre: a smooth phase of the image moves it a little."""
 CLEARLY = 4.0
-"""Power of the strongest line over all lines near the header's centre that says that the header is wrong."""
+"""Power of the strongest line over that at the header's centre which says that the header is wrong."""
 
 
 def middle_slice(raw: RawScan, rows: Index) -> Index:
@@ -67,8 +67,8 @@ def probe_lines(raw: RawScan, rows: Index) -> Probe:
 def stronger_line(probe: Probe, centre: int) -> int | None:
     """The line of most signal, where it lies away from a claimed centre and is clearly stronger; else None."""
     distance, power = np.abs(probe.lines - centre), probe.power
-    reach = max(NEAR, int(distance.min()))  # where the centre itself was left out, its next neighbours stand for it
     strongest = int(power.argmax())
-    if distance[strongest] <= reach or power[strongest] <= CLEARLY * power[distance <= reach].max():
+    at_centre = power[distance <= max(1, int(distance.min()))].max()  # of its next neighbours where it was left out
+    if distance[strongest] <= NEAR or power[strongest] <= CLEARLY * at_centre:
         return None
     return int(probe.lines[strongest])

@@ -41,14 +41,19 @@ def open_cine(
     FileError, HeaderError, DataError, UnsupportedError
         If the file cannot be read right, saying where and why.
     ConfigError
-        If a noise scan or a group is given for a file that is no ISMRMRD scan.
+        If a noise scan, a group, a centre or coils to leave out are given for a file that is no ISMRMRD scan.
     """
     path, config = Path(path), config or IntakeConfig()
     kind = "a prepared case" if is_case(path) else "a MATLAB file" if is_matlab(path) else "a raw scan"
     if kind == "a raw scan":
         return open_scan(path, config, noise=noise, dataset=dataset)
-    if noise is not None or dataset is not None:
-        option = "--noise" if noise is not None else "--dataset"
+    asked = {
+        "--noise": noise is not None,
+        "--dataset": dataset is not None,
+        "--intake ky_centre": config.ky_centre is not None,
+        "--intake leave_out_coils": bool(config.leave_out_coils),
+    }
+    for option in (option for option, is_asked in asked.items() if is_asked):
         raise ConfigError(f"{option} belongs to ISMRMRD raw scans, this is {kind}", where=str(path))
     return StoredCase(path, config) if kind == "a prepared case" else ChallengeFile(open_cmrxrecon(path), config)
 

@@ -41,7 +41,7 @@ class ScanPlan:
     phase_fraction
         Part of k-space along y that was measured: below 1 for partial Fourier.
     lines_per_frame, n_lines
-        Different lines of a frame, on average, and lines from the first to the last that any frame measures.
+        Different lines of a frame, on average, and lines of the extent that the scan covers.
     acceleration, acceleration_without_acs
         These lines over those of a frame; the second with the calibration lines left out of both.
     n_acs

@@ -74,3 +74,9 @@ def test_an_edge_that_was_missed_by_chance_counts():
     left_out = torch.zeros(4, 1, 64, 1, dtype=torch.bool)
     left_out[:, :, 19::3] = True
     assert scan_acceleration(left_out)[0] == pytest.approx(45 / 15)
+
+
+def test_a_sparse_pattern_covers_the_edge_that_it_misses():
+    mask = torch.zeros(2, 1, 24, 1, dtype=torch.bool)
+    mask[:, :, 2:23:4] = True
+    assert scan_acceleration(mask)[0] == pytest.approx(24 / 6)
