@@ -3,6 +3,7 @@
 import signal
 import sys
 import traceback
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -27,9 +28,18 @@ app = typer.Typer(
 )
 
 
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"cinerecon {version('cinerecon')}")
+        raise typer.Exit
+
+
 @app.callback()
 def cinerecon(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and leave.")
+    ] = False,
 ) -> None:
     """Turn an accelerated cine cardiac MRI raw scan into images: classical methods and deep unrolled networks."""
 

@@ -38,7 +38,8 @@ def mask(
 
     is_bare_name = pattern != "full" and (pattern.isidentifier() or pattern.replace("-", "").isalnum())
     if not is_bare_name and (accel is not None or acs is not None):
-        raise ConfigError(f"'{pattern}' says all there is to say", where="--accel, --acs", hint="leave them out")
+        what = f"'{pattern}' tells its acceleration and central lines already"
+        raise ConfigError(what, where="--accel, --acs", hint="leave them out, or give the name of a pattern alone")
     if is_bare_name:
         pattern += f":{8 if accel is None else accel:g}" + ("" if acs is None else f",acs={acs}")
     drawn = draw_mask(parse_sampling(pattern), frames, ky, kx, seed=seed, output=output, force=force)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def recon(
-    scan: Annotated[Path, typer.Argument(help="Raw scan, ISMRMRD (.h5).")],
+    scan: Annotated[Path, typer.Argument(help="Raw scan (ISMRMRD, .h5), CMRxRecon file (.mat) or prepared case.")],
     model: Annotated[
         str, typer.Option("--model", "-m", help="A name of `cinerecon models`, a model file or folder.")
     ] = "slrnet",
@@ -25,10 +25,17 @@ def recon(
             "Default: .h5, .mp4 and .png beside the scan.",
         ),
     ] = None,
-    slices: Annotated[list[int] | None, typer.Option("--slice", help="Only this slice; may be repeated.")] = None,
+    slices: Annotated[
+        list[int] | None, typer.Option("--slice", help="Only this slice, counted from 0; may be repeated.")
+    ] = None,
     frames: Annotated[str, typer.Option(help="Only these frames, first:last, the last not included.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    csm: Annotated[str | None, typer.Option(help="How coil maps are estimated: smooth, espirit or walsh.")] = None,
+    csm: Annotated[
+        str | None,
+        typer.Option(
+            help="How coil maps are estimated: smooth, espirit or walsh. Default: as the model says, or smooth."
+        ),
+    ] = None,
     noise: Annotated[Path | None, typer.Option(help="Separate noise scan, ISMRMRD.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Group to read, where the file holds several.")] = None,
     undersample: Annotated[

@@ -1,6 +1,7 @@
 """The command line from outside: help, errors and their exit codes, and what a run prints."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -171,3 +172,11 @@ def test_doctor_finds_this_installation_well(monkeypatch, capsys):
     assert "BAD" not in printed
     assert "adjoint" in printed
     assert "phantom" in printed
+
+
+def test_the_version_is_told(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["cinerecon", "--version"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 0
+    assert re.fullmatch(r"cinerecon \d+\.\d+\.\d+\n", capsys.readouterr().out)
