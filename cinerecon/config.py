@@ -1,6 +1,5 @@
 """Typed configuration: each recipe is YAML, validated by a model that stands beside the thing it configures."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Self, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cinerecon.errors import ConfigError
+from cinerecon.errors import ConfigError, nearest_name
 
 
 class Config(BaseModel):
@@ -111,13 +110,6 @@ def _alternatives(annotation: Any) -> list[Any]:
     if get_origin(annotation) in (Union, UnionType):
         return [inner for one in get_args(annotation) for inner in _alternatives(one)]
     return [annotation]
-
-
-def nearest_name(name: str, known: Sequence[str]) -> str:
-    """A hint for a name that is not in a list: the nearest one, or all of them."""
-    match = difflib.get_close_matches(name, known, n=1)
-    question = f"did you mean '{match[0]}'? " if match else ""
-    return question + "known: " + ", ".join(known)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

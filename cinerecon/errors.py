@@ -1,5 +1,8 @@
 """Errors a user can cause: what is wrong, where it is, and what to try."""
 
+import difflib
+from collections.abc import Sequence
+
 
 class CineReconError(Exception):
     """A mistake in the input, told in three short parts. The command line prints it and exits with code 2.
@@ -52,3 +55,10 @@ class WeightsError(CineReconError):
 
 class ShapeError(CineReconError):
     """An array has the wrong axes or sizes."""
+
+
+def nearest_name(name: str, known: Sequence[str]) -> str:
+    """A hint for a name that is not in a list: the nearest one, or all of them."""
+    match = difflib.get_close_matches(name, known, n=1)
+    question = f"did you mean '{match[0]}'? " if match else ""
+    return question + "known: " + ", ".join(known)

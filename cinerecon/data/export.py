@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from cinerecon.config import nearest_name
 from cinerecon.data.dicom import FILE_PATTERN, is_own, write_dicom
 from cinerecon.data.files import is_same_file, moved_into_place, refuse_existing, series_moved_into_place
 from cinerecon.data.image import CineImage, stacks
@@ -17,7 +16,7 @@ from cinerecon.data.mrd_images import write_mrd_images
 from cinerecon.data.nifti import write_nifti
 from cinerecon.data.npz import write_npz
 from cinerecon.data.picture import write_png
-from cinerecon.errors import ConfigError, FileError
+from cinerecon.errors import ConfigError, FileError, nearest_name
 
 FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
     ".h5": write_mrd_images,

@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.config import nearest_name
 from cinerecon.data.files import moved_into_place
 from cinerecon.data.hdf5 import open_hdf5
 from cinerecon.data.matlab import open_matlab
-from cinerecon.errors import ConfigError, FileError
+from cinerecon.errors import ConfigError, FileError, nearest_name
 
 Mask = NDArray[np.bool_]
 SUFFIXES = (".npz", ".npy", ".mat", ".h5", ".hdf5")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cinerecon.config import Config, nearest_name
-from cinerecon.errors import ConfigError
+from cinerecon.config import Config
+from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.methods.base import Reconstructor, find_model, imported_models
 from cinerecon.networks import NETWORKS
 

@@ -10,8 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cinerecon.config import nearest_name
-from cinerecon.errors import ConfigError
+from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.metrics.measures import GAUSSIAN, UNIFORM, Window, mse, nmse, psnr, ssim
 
 DEFAULT_PROFILE = "cine"

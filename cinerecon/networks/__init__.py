@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from cinerecon.config import Config, nearest_name
-from cinerecon.errors import ConfigError
+from cinerecon.config import Config
+from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.networks.blocks import begin_near_the_first_image
 from cinerecon.networks.unrolled import NetworkConfig
 

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from cinerecon import networks
-from cinerecon.config import nearest_name
 from cinerecon.data.cine import CineData
-from cinerecon.errors import ConfigError
+from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.methods.base import Progress, Reconstructor, cine_by_cine
 from cinerecon.methods.unrolled.model import ModelConfig, load_weights, read_card, read_model, weights_of
 from cinerecon.methods.unrolled.phase import still_phase, turned

@@ -5,8 +5,8 @@ from typing import Literal, get_args
 from pydantic import Field
 from torch import Tensor
 
-from cinerecon.config import Config, nearest_name
-from cinerecon.errors import ConfigError
+from cinerecon.config import Config
+from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.physics.lowrank.adaptive import AdaptiveTraceNorm, OptimalShrinkage
 from cinerecon.physics.lowrank.rules import (
     AbsoluteSoft,

@@ -11,8 +11,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from cinerecon.config import nearest_name
-from cinerecon.errors import ConfigError
+from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.physics.sampling import lines, points
 from cinerecon.physics.sampling.chance import Flags, make_generator
 from cinerecon.physics.sampling.request import Request

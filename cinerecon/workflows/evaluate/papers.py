@@ -13,8 +13,7 @@ where the number was not at hand; none is read off a plot or derived.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from cinerecon.config import nearest_name
-from cinerecon.errors import ConfigError
+from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.workflows.evaluate.score import Score, coils_in_words
 from cinerecon.workflows.evaluate.summary import MEASURES, Summary, summarise
 from cinerecon.workflows.evaluate.tables import Cell, Table, bold_best, count_slices, show_count

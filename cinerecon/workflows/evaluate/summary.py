@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from cinerecon.config import nearest_name
-from cinerecon.errors import ConfigError
+from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.metrics.statistics import Gain, Spread, compare_paired, correct, spread
 from cinerecon.workflows.evaluate.score import Score
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from cinerecon.config import Config, nearest_name, read_yaml
-from cinerecon.errors import ConfigError
+from cinerecon.config import Config, read_yaml
+from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.methods.base import find_model
 from cinerecon.methods.table import METHODS
 from cinerecon.methods.unrolled import RECIPE, ModelConfig
