@@ -63,6 +63,15 @@ def ifft1c(signal: Tensor, dim: int) -> Tensor:
     return _one_axis(signal, dim, inverse=True)
 
 
+def central(array: Tensor, sizes: tuple[int, int]) -> Tensor:
+    """The central part of the last two axes, of these sizes or all there is; the centre n // 2 stays the centre."""
+    for dim, size in zip((-2, -1), sizes, strict=True):
+        n = array.shape[dim]
+        kept = min(n, size)
+        array = array.narrow(dim, n // 2 - kept // 2, kept)
+    return array
+
+
 def mirror(n: int) -> NDArray[np.intp]:
     """Where each index goes when a centred axis of n points is mirrored about its centre n // 2."""
     return (2 * (n // 2) - np.arange(n)) % n

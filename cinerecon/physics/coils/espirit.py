@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cinerecon.errors import DataError
 from cinerecon.physics.coils.eigenmaps import eigenmaps
+from cinerecon.physics.fourier import central
 
 
 def espirit(
@@ -64,19 +65,10 @@ def espirit_eigenmaps(
     agree perfectly with the map.
     """
     batch, (coils, y, x) = kspace.shape[:-3], kspace.shape[-3:]
-    acs = central_region(kspace.reshape(-1, coils, y, x), n_acs)
+    acs = central(kspace.reshape(-1, coils, y, x), (n_acs, n_acs))
     gram, reference = patch_gram(acs, kernel_size), torch.einsum("bcyx,bdyx->bcd", acs, acs.conj())
     maps, values = eigenmaps(pixel_matrices(signal_projection(gram, threshold), coils, (y, x)), reference, n_maps)
     return maps.reshape(*batch, *maps.shape[1:]), values.reshape(*batch, *values.shape[1:])
-
-
-def central_region(kspace: Tensor, n_acs: int) -> Tensor:
-    """The central `n_acs` lines and columns of ``(..., ky, kx)``, or all there are; centred at index n // 2."""
-    for dim in (-2, -1):
-        n = kspace.shape[dim]
-        n_kept = min(n, n_acs)
-        kspace = kspace.narrow(dim, n // 2 - n_kept // 2, n_kept)
-    return kspace
 
 
 def patch_gram(acs: Tensor, kernel_size: int) -> Tensor:

@@ -9,7 +9,7 @@ from cinerecon.errors import ConfigError
 from cinerecon.physics.coils.espirit import espirit
 from cinerecon.physics.coils.smooth import smooth_maps
 from cinerecon.physics.coils.walsh import walsh
-from cinerecon.physics.fourier import ifft2c
+from cinerecon.physics.fourier import central, ifft2c
 
 CsmMethod = Literal["smooth", "espirit", "walsh"]
 
@@ -84,7 +84,7 @@ def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> 
         return espirit(average, n_acs=min(n_y, n_x, 32), threshold=1e-4, crop=0)
     if method == "walsh" or min(n_y, n_x) < MIN_SIZE:
         return walsh(ifft2c(_outside_zero(average, n_y, n_x)))
-    coil_images = ifft2c(_centre(_centre(average, min(n_y, MAX_SIZE), -2), min(n_x, MAX_SIZE), -1))
+    coil_images = ifft2c(central(average, (min(n_y, MAX_SIZE), min(n_x, MAX_SIZE))))
     return smooth_maps(coil_images, walsh(coil_images), matrix)
 
 
@@ -102,7 +102,7 @@ def calibration_size(mask: Tensor, n_x: int) -> tuple[int, int]:
     n_y, whole_readouts = sampled.shape[0], bool((sampled == sampled[:, :1]).all())
     for lines in range(n_y, 0, -1):
         columns = n_x if whole_readouts else max(1, round(lines / n_y * n_x))
-        if float(_centre(_centre(sampled, lines, -2), min(columns, sampled.shape[1]), -1).mean()) >= MIN_DENSITY:
+        if float(central(sampled, (lines, columns)).mean()) >= MIN_DENSITY:
             return lines, columns
     return 1, n_x
 
@@ -122,10 +122,5 @@ def doubt_of_maps(mask: Tensor, n_x: int) -> str | None:
 def _outside_zero(kspace: Tensor, n_y: int, n_x: int) -> Tensor:
     """K-space with zeros outside its central region of n_y lines and n_x columns."""
     kept = torch.zeros_like(kspace)
-    _centre(_centre(kept, n_y, -2), n_x, -1).copy_(_centre(_centre(kspace, n_y, -2), n_x, -1))
+    central(kept, (n_y, n_x)).copy_(central(kspace, (n_y, n_x)))
     return kept
-
-
-def _centre(array: Tensor, n_kept: int, dim: int) -> Tensor:
-    n = array.shape[dim]
-    return array.narrow(dim, n // 2 - n_kept // 2, n_kept)
