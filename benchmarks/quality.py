@@ -168,9 +168,11 @@ def main() -> None:
             )
             heading = f"**{group}, {n_coils} coil{'s' if n_coils > 1 else ''}** ({told})"
             table = compact(some, arguments.model, arguments.undersample, arguments.baseline)
-            page.append(f"{heading}\n\n{table}")
-            if group == PHANTOMS and baseline and len({*counts.values()}) == 1:
-                page.append(gains(some, arguments.model, arguments.undersample, baseline))
+            parts = [heading, table]
+            is_deep = any(METHODS[name].kind == "deep" for name in arguments.model)
+            if group == PHANTOMS and baseline and is_deep and len({*counts.values()}) == 1:
+                parts.append(gains(some, arguments.model, arguments.undersample, baseline))
+            page.append("\n\n".join(parts))
             print(page[-1], flush=True)
     if HARDEST in arguments.undersample:
         heart = in_short(everything, arguments.model, HARDEST, HEART)

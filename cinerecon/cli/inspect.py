@@ -94,7 +94,7 @@ def _rows_of_summary(summary: "CineSummary") -> Iterator[tuple[str, str]]:
     yield "matrix", _pixels(summary)
     yield "lines", f"{summary.lines_per_frame:.4g} of {summary.n_lines} per frame"
     yield "acceleration", _acceleration(summary)
-    yield "reference", f"of {summary.n_references} slices"
+    yield "reference", f"{summary.n_references} of {summary.n_slices} slices"
     yield from _labelled("marks", summary.marks)
     yield from _labelled("warning", summary.warnings)
 

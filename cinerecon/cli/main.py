@@ -63,6 +63,7 @@ def main() -> None:
         print(f"error  {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
         sys.exit(130)
     except Exception:  # a bug of ours: told in full, without the values of variables, which may be patient data
         traceback.print_exc()

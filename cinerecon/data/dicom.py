@@ -1,6 +1,7 @@
 """Write images as DICOM: one MR image per slice and frame, anonymous, marked as derived."""
 
 import datetime
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,17 @@ def is_own(path: Path) -> bool:
         return False
 
 
+def holds_reconstruction(path: Path) -> bool:
+    """Whether a file holds what a method made, written here; False for anything that cannot be read."""
+    import pydicom
+
+    try:
+        head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesDescription"])
+        return re.match(r"cinerecon \w", str(head.get("SeriesDescription", ""))) is not None
+    except Exception:  # as above
+        return False
+
+
 def _new_dataset(now: datetime.datetime) -> "Dataset":
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
@@ -125,8 +137,8 @@ def _acquired(dataset: "Dataset", header: MrdHeader | None) -> None:
     oversampling = max(encoding.encoded.fov_mm[0] / encoding.recon.fov_mm[0], 1.0)
     limit = encoding.limits.get("kspace_encoding_step_1")
     n_lines = encoding.encoded.matrix[1] if limit is None else limit.maximum - limit.minimum + 1
-    # a row of the image runs along the readout, so frequency counts columns, and phase counts rows
-    dataset.AcquisitionMatrix = [0, round(encoding.encoded.matrix[0] / oversampling), n_lines, 0]
+    # frequency rows, frequency columns, phase rows, phase columns: a row of the image runs along the readout
+    dataset.AcquisitionMatrix = [round(encoding.encoded.matrix[0] / oversampling), 0, 0, n_lines]
     dataset.InPlanePhaseEncodingDirection = "COL"
 
 

@@ -1,6 +1,8 @@
 """Write images as NIfTI: one volume over time, its place in RAS coordinates."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,3 +49,14 @@ def write_nifti(path: Path, stack: list[CineImage]) -> None:
         text = "\n".join(f"warning: {text}" for text in warnings)
         image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", text.encode()))
     nibabel.save(image, path)
+
+
+def holds_reconstruction(path: Path) -> bool:
+    """Whether a file holds what a method made, written here; False for anything that cannot be read."""
+    import nibabel
+
+    try:
+        image: Any = nibabel.load(path)
+        return re.search(rb"cinerecon \w", bytes(image.header["descrip"])) is not None
+    except Exception:  # whatever the parser trips over in bytes that may be anything
+        return False

@@ -20,7 +20,7 @@ from cinerecon.methods.base import Convergence, Iterative, Reconstructor, encodi
 from cinerecon.methods.table import load_method
 from cinerecon.methods.unrolled import doubts_of
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
-from cinerecon.physics.sampling import block_of_lines, scan_acceleration
+from cinerecon.physics.sampling import block_of_lines, measured_extent, scan_acceleration
 from cinerecon.workflows.intake import CineSource, IntakeConfig, open_cine, require_cine
 from cinerecon.workflows.machine import peak_memory_mb, pick_device
 from cinerecon.workflows.undersample import seed_of, undersample
@@ -230,6 +230,7 @@ def _reconstruct_slice(
     with _timed(seconds, "read"):
         data = _chosen_frames(scan.read_slice(index, seconds), request.frames).to(device)
     seconds["read"] -= seconds["maps"]
+    extent = measured_extent(data.mask)
     if request.undersample:
         with _timed(seconds, "maps"):
             data = undersample(data, request.undersample, seed=seed_of(data, request.seed), csm=csm)
@@ -244,7 +245,7 @@ def _reconstruct_slice(
     with _timed(seconds, "reconstruct"), torch.inference_mode():
         image = method(data, lambda done, total: report("reconstructing", 0.2 + 0.8 * done / max(total, 1)))
         image = image.cpu()
-    judged = _judge(data, image, seconds, model_label(request.model), convergence)
+    judged = _judge(data, image, extent, seconds, model_label(request.model), convergence)
     if request.strict:
         _refuse_warnings(judged.cine.meta)
     return judged
@@ -301,7 +302,12 @@ def _chosen_frames(data: CineData, text: str) -> CineData:
 
 
 def _judge(
-    data: CineData, image: Tensor, seconds: dict[str, float], method_name: str, convergence: Convergence | None
+    data: CineData,
+    image: Tensor,
+    extent: tuple[slice, slice],
+    seconds: dict[str, float],
+    method_name: str,
+    convergence: Convergence | None,
 ) -> SliceReport:
     """Measure what can be measured without trust in the method: the residual, and the error where that is known."""
     where = f"{data.meta.source}, slice {data.meta.slice}"
@@ -318,7 +324,7 @@ def _judge(
     if residual > LARGE_RESIDUAL:
         warning = f"the image leaves {residual:.0%} of the measured data unexplained: do not trust it"
         meta = replace(meta, warnings=(*meta.warnings, warning))
-    acceleration, without_acs = scan_acceleration(data.mask)
+    acceleration, without_acs = scan_acceleration(data.mask, extent)
     curves = {} if convergence is None else {name: np.array(curve) for name, curve in asdict(convergence).items()}
     return SliceReport(
         CineImage(image.numpy(), None if reference is None else reference.numpy(), meta, method_name, curves),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cinerecon.data.cine import CineData
+from cinerecon.data.cmrxrecon import person_of
 from cinerecon.data.mask_file import MaskFile
 from cinerecon.errors import DataError
 from cinerecon.physics.coils import doubt_of_maps, estimate_csm
@@ -25,19 +26,14 @@ def parse_sampling(text: str) -> Sampling:
     return MaskFile.parse(text) or parse_mask(text)
 
 
-def seed_of(data: CineData, seed: int, scan: str = "") -> int:
-    """The seed of a slice's own pattern, by the name of its scan and its number.
+def seed_of(data: CineData, seed: int) -> int:
+    """The seed of a slice's own pattern, by the name of its scan, its number, and the person in an archive of many.
 
-    Parameters
-    ----------
-    data
-        The slice.
-    seed
-        Of all patterns.
-    scan
-        Name that no other scan of the comparison bears, lest two share a pattern; empty: that of its file.
+    It depends on nothing else, so a scan gets the same pattern alone and among others, in `recon` and in `evaluate`.
     """
-    text = f"{seed} {scan or Path(data.meta.source).stem} {data.meta.slice}"
+    source = Path(data.meta.source)
+    person = person_of(source)
+    text = f"{seed} {f'{person}/' if person else ''}{source.stem} {data.meta.slice}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
 
 
@@ -68,7 +64,11 @@ def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smoo
     """
     where = f"{data.meta.source}, slice {data.meta.slice}"
     if block_of_lines(data.mask) is None:
-        raise DataError("the scan is undersampled already", where=where, hint="leave --undersample out")
+        raise DataError(
+            "the scan is undersampled already",
+            where=where,
+            hint="a scan as it was measured is reconstructed without --undersample, and compared by evaluate --recon",
+        )
     drawn = parse_sampling(pattern).draw(data.n_frames, *data.matrix, seed)
     mask = drawn.to(data.mask.device) & data.mask
     kspace = data.kspace * mask

@@ -231,7 +231,7 @@ def test_dicom_tells_what_the_header_knows_and_leaves_out_senseless_terms(tmp_pa
     written(tmp_path, "dicom/", [cine])
     image = read_dicom(tmp_path / "dicom")[0]
     assert (image.EchoTime, image.RepetitionTime, image.FlipAngle) == (1.2, 28.5, 60)
-    assert (image.SequenceName, list(image.AcquisitionMatrix)) == ("SSFP", [0, 32, 24, 0])
+    assert (image.SequenceName, list(image.AcquisitionMatrix)) == ("SSFP", [32, 0, 0, 24])
     assert image.PatientPosition == ""
     assert not recwarn.list
 

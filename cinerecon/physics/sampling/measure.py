@@ -5,6 +5,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+EVEN = 0.85
+"""Share of the inner density that a pattern which does not thin out has outside, whatever was drawn."""
+
 Kind = Literal["points", "lines", "same lines", "changing lines"]
 
 EMPTY = 1e-12
@@ -24,7 +27,7 @@ def net_acceleration(mask: Tensor, *, without: slice | None = None) -> float:
     return rest.numel() / n_sampled if n_sampled else 1.0
 
 
-def scan_acceleration(mask: Tensor) -> tuple[float, float]:
+def scan_acceleration(mask: Tensor, extent: tuple[slice, slice] | None = None) -> tuple[float, float]:
     """Acceleration of a measured scan, and the same without the central lines that every frame samples.
 
     It counts over the extent that was measured: what a scan leaves out at the edges of k-space (asymmetric echo,
@@ -34,8 +37,10 @@ def scan_acceleration(mask: Tensor) -> tuple[float, float]:
     ----------
     mask
         ``(*batch, frames, 1, ky, kx or 1)``
+    extent
+        What there was to measure along ky and kx, where it is known; None: see `measured_extent`.
     """
-    rows, columns = measured_extent(mask)
+    rows, columns = extent or measured_extent(mask)
     measured, acs = mask[..., rows, columns], acs_block(mask[..., columns])
     without = slice(acs.start - rows.start, acs.stop - rows.start) if acs.start < acs.stop else None
     return net_acceleration(measured), net_acceleration(measured, without=without)
@@ -44,19 +49,30 @@ def scan_acceleration(mask: Tensor) -> tuple[float, float]:
 def measured_extent(mask: Tensor) -> tuple[slice, slice]:
     """The ky and the kx that were to be measured, of a mask ``(*batch, frames, 1, ky, kx or 1)``.
 
-    An edge that no frame samples was left out on purpose if it is wider than twice the widest gap between lines;
-    narrower, a pattern with such gaps may have missed it by chance.
+    Edges that no frame samples were left out on purpose if the rest is most of the axis, sampled as densely outside as
+    inside, and they are wider than twice its widest gap; else a sparse pattern, or one that thins out, has missed them.
     """
-    sampled = mask.flatten(0, -3).any(0)
-    return _extent(sampled.any(1)), _extent(sampled.any(0))
+    frames = mask.flatten(0, -4)[:, 0]
+    return _extent(frames.any(-1)), _extent(frames.any(-2))
 
 
 def _extent(sampled: Tensor) -> slice:
-    found, n = sampled.nonzero().ravel(), len(sampled)
-    if len(found) < 2:
+    """Of one axis, ``(frames, n)``."""
+    found, n = sampled.any(0).nonzero().ravel(), sampled.shape[-1]
+    if len(found) < 2 or 2 * int(found[-1] - found[0] + 1) < n or _thins_out(sampled[:, found[0] : found[-1] + 1]):
         return slice(0, n)
     first, last, chance = int(found[0]), int(found[-1]), 2 * (int(found.diff().max()) - 1)
     return slice(first if first > chance else 0, last + 1 if n - 1 - last > chance else n)
+
+
+def _thins_out(sampled: Tensor) -> bool:
+    """Whether the outer quarters of ``(frames, n)`` hold clearly less than the inner half, what all share left out."""
+    share = sampled.double().mean(0)
+    share[share == 1] = torch.nan
+    quarter = len(share) // 4
+    outer = torch.cat((share[:quarter], share[len(share) - quarter :])).nanmean()
+    inner = share[quarter : len(share) - quarter].nanmean()
+    return bool(outer < EVEN * inner) or bool(inner.isnan() and not outer.isnan())
 
 
 def acs_block(mask: Tensor) -> slice:

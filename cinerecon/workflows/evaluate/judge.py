@@ -86,8 +86,6 @@ class Job:
         The file, what it is called in results, the slice.
     tasks
         Hash of each (pattern, model) that is wanted.
-    scan
-        Name of the scan that its masks are drawn by, see `seed_of`.
     is_pictured
         Its images are kept.
     """
@@ -96,7 +94,6 @@ class Job:
     label: str
     number: int
     tasks: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    scan: str = ""
     is_pictured: bool = False
 
     def failed(self, error: CineReconError, pattern: str, name: str) -> Failure:
@@ -147,7 +144,7 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
     for pattern in dict.fromkeys(pattern for pattern, _ in job.tasks):
         wanted = {name: method for name, method in methods.items() if (pattern, name) in job.tasks}
         try:
-            sampled = undersample(data, pattern, seed=seed_of(data, plan.seed, job.scan))
+            sampled = undersample(data, pattern, seed=seed_of(data, plan.seed))
         except CineReconError as error:
             yield from (job.failed(error, pattern, name) for name in wanted)
             continue

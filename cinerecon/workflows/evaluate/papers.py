@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.metrics import find_profile
+from cinerecon.workflows.evaluate.results import marks_of
 from cinerecon.workflows.evaluate.score import Score, coils_in_words
 from cinerecon.workflows.evaluate.summary import MEASURES, Summary, summarise
 from cinerecon.workflows.evaluate.tables import Cell, Table, bold_best, count_slices, show_count
@@ -281,7 +283,9 @@ def _our_gain(found: Mapping[tuple[str, str], Summary], method: str, rival: str,
 
 
 def _notes(table: PaperTable, scores: Sequence[Score]) -> tuple[str, ...]:
-    measured = sorted({score.profile for score in scores} - {table.profile})
+    profiles = dict.fromkeys(score.profile for score in scores)
+    measured = sorted({*profiles} - {table.profile})
     other = [f"measured by profile {', '.join(measured)}; the paper's is {table.profile}"] if measured else []
+    other += [*(find_profile(name).description for name in profiles), *marks_of(scores)]
     empty = "empty: not evaluated here, or not known from the paper"
     return (f"{table.source}; other data than ours: not to be compared number by number", empty, *other)

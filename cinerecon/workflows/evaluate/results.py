@@ -69,13 +69,14 @@ def notes_of(scores: Sequence[Score], unit: str) -> tuple[str, ...]:
         limits = f"limits of agreement: mean ± {LIMITS} standard deviations"
         notes.append(f"|error|: mean over slices of what a value is off, by which the best is chosen; {limits}")
     if all(math.isnan(score.seconds) for score in scores):
-        return (*notes, *_marks_of(scores))
+        return (*notes, *marks_of(scores))
     threads = " and ".join(sorted({f"{score.device}, {score.n_threads} threads" for score in scores}))
     notes.append(f"seconds a slice and memory beyond data and program, on {threads}")
-    return (*notes, *_marks_of(scores))
+    return (*notes, *marks_of(scores))
 
 
-def _marks_of(scores: Sequence[Score]) -> Iterator[str]:
+def marks_of(scores: Sequence[Score]) -> Iterator[str]:
+    """What makes results look other than on measured scans, and of how many slices."""
     for text in sorted({mark for score in scores for mark in score.marks.split("; ")} - {""}):
         n = len({score.case[:2] for score in scores if text in score.marks.split("; ")})
         yield f"{n} slice{' is' if n == 1 else 's are'} marked: {text}"

@@ -9,7 +9,6 @@ from itertools import chain
 from pathlib import Path
 
 from cinerecon.data.files import hash_file
-from cinerecon.data.store import is_case, open_case
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.methods.base import Reconstructor, model_label
 from cinerecon.metrics import DEFAULT_PROFILE, find_profile
@@ -148,61 +147,36 @@ def list_scans(paths: Iterable[Path]) -> list[Path]:
     return list(first.values())
 
 
-@dataclass(frozen=True)
-class _Opened:
-    """A file that could be opened: how many slices, the hash of its content, the scan it is of."""
-
-    path: Path
-    n_slices: int
-    content: str
-    scan: Path
-
-    @classmethod
-    def of(cls, path: Path, plan: Plan) -> "_Opened":
-        source = open_cine(path)
-        # without a folder of results nothing is looked up, and large files need not be read twice
-        content = ",".join(map(hash_file, source.files)) if plan.output else str(path)
-        scan = path.absolute()
-        if is_case(path):
-            with open_case(path) as case:
-                scan = Path(str(case.attributes.get("subject", "")), case.meta.source)
-        return cls(path, source.n_slices, content, scan)
-
-
 def list_jobs(
     paths: Sequence[Path], plan: Plan, methods: Mapping[str, Reconstructor], pictures: int = 0
 ) -> tuple[list[Job], list[Failure]]:
     """One job for each slice, with the hash of each of its tasks; and the tasks of files that cannot be opened.
 
-    Masks are drawn by the name of the scan, which is that of the file, or of what a prepared case was made from; where
-    several scans bear it, their folders are part of it. ``pictures`` of the jobs, evenly chosen, are pictured.
+    ``pictures`` of the jobs, evenly chosen, are pictured.
     """
     prints = {name: fingerprint(method) for name, method in methods.items()}
     patterns = {pattern: fingerprint_pattern(pattern) for pattern in plan.patterns}
     labels = labels_of(path.absolute() for path in paths)
-    opened, failures = [], []
+    rules = (str(plan.seed), plan.profile, plan.device, version("cinerecon"))
+    jobs: list[Job] = []
+    failures: list[Failure] = []
     for path in paths:
+        label = labels[path.absolute()]
         try:
-            opened.append(_Opened.of(path, plan))
+            source = open_cine(path)
         except CineReconError as error:
             told = (error.what, place_of(error, path, None), error.hint)
-            label = labels[path.absolute()]
             failures += [Failure(label, None, p, model_label(n), *told) for p in plan.patterns for n in methods]
-    scans = labels_of(file.scan for file in opened)
-    rules = (str(plan.seed), plan.profile, plan.device, version("cinerecon"))
-    jobs = []
-    for file in opened:
-        label, scan = labels[file.path.absolute()], scans[file.scan]
-        drawn_by = () if scan == file.scan.stem else (scan,)
-        for number in range(file.n_slices):
+            continue
+        # without a folder of results nothing is looked up, and large files need not be read twice
+        content = ",".join(map(hash_file, source.files)) if plan.output else str(path)
+        for number in range(source.n_slices):
             tasks = {
-                (pattern, name): _hash(
-                    label, file.content, str(number), patterns[pattern], prints[name], *rules, *drawn_by
-                )
+                (pattern, name): _hash(label, content, str(number), patterns[pattern], prints[name], *rules)
                 for pattern in plan.patterns
                 for name in methods
             }
-            jobs.append(Job(file.path, label, number, tasks, scan))
+            jobs.append(Job(path, label, number, tasks))
     chosen = {(2 * i + 1) * len(jobs) // (2 * pictures) for i in range(pictures)}
     return [replace(job, is_pictured=index in chosen) for index, job in enumerate(jobs)], failures
 

@@ -72,7 +72,7 @@ def finish_slice(
     start = perf_counter()
     csm = estimate_csm(source, source_mask, config.csm)
     doubt = doubt_of_maps(source_mask, kspace.shape[-1])
-    if csm is not None and doubt and doubt not in meta.warnings:
+    if csm is not None and block_of_lines(mask) is None and doubt and doubt not in meta.warnings:
         meta = replace(meta, warnings=(*meta.warnings, doubt))
     if seconds is not None:
         seconds["maps"] = perf_counter() - start

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cinerecon.data import dicom, nifti
 from cinerecon.data.case_index import INDEX, list_cases
 from cinerecon.data.files import hash_files
 from cinerecon.data.magnitude import NIFTI_ENDINGS, MagnitudeImages, is_dicom, open_archive, open_dicom, open_nifti
@@ -141,7 +142,7 @@ def _walk(root: Path, output: Path, passed: Counter[str]) -> Iterator[Source]:
         person = relative.parts[0] if relative.parts else ""
         dicom_files = False
         for path in files:
-            if is_cine_name(path) and holds_images_only(path):
+            if _is_reconstruction(path):
                 passed["files of images, which a reconstruction wrote"] += 1
             elif _may_hold_a_cine(path):
                 yield Source(path, (relative / _stem(path)).as_posix(), person)
@@ -152,6 +153,16 @@ def _walk(root: Path, output: Path, passed: Counter[str]) -> Iterator[Source]:
         if dicom_files:
             place = relative.as_posix() if relative.parts else root.absolute().name
             yield Source(folder, place, person, is_dicom=True)
+
+
+def _is_reconstruction(path: Path) -> bool:
+    """Whether a file holds images that a method made, which are no truth."""
+    name = path.name.lower()
+    if name.endswith(NIFTI_ENDINGS):
+        return nifti.holds_reconstruction(path)
+    if name.endswith(".dcm"):
+        return dicom.holds_reconstruction(path)
+    return is_cine_name(path) and holds_images_only(path)
 
 
 def _may_hold_a_cine(path: Path) -> bool:

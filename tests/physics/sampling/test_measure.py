@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from cinerecon.physics.sampling import acs_block, count_acs, kind_of, net_acceleration, parse_mask, scan_acceleration
+from cinerecon.physics.sampling import (
+    PATTERNS,
+    acs_block,
+    count_acs,
+    kind_of,
+    net_acceleration,
+    parse_mask,
+    scan_acceleration,
+)
 
 
 def test_acceleration_with_and_without_a_block():
@@ -49,7 +57,7 @@ def test_points_have_no_acs_lines():
 
 
 def test_the_acceleration_of_a_scan_counts_what_was_measured():
-    """Neither partial Fourier nor an asymmetric echo accelerates; a scan of its ACS lines alone is not accelerated."""
+    """Neither partial Fourier nor an asymmetric echo accelerates; without the ACS lines, if they are all, nothing does."""
     mask = torch.zeros(4, 1, 24, 16, dtype=torch.bool)
     mask[:, :, 6:, 4:] = True
     assert scan_acceleration(mask) == (1, 1)
@@ -62,7 +70,7 @@ def test_the_acceleration_of_a_scan_counts_what_was_measured():
     assert without_acs == pytest.approx(4 * 15 / (float(mask[..., -1].sum()) - 12))
     mask[:] = False
     mask[:, :, 11:14] = True
-    assert scan_acceleration(mask) == (1, 1)
+    assert scan_acceleration(mask) == (8, 1)
     assert net_acceleration(mask, without=slice(11, 14)) == 1
 
 
@@ -80,3 +88,11 @@ def test_a_sparse_pattern_covers_the_edge_that_it_misses():
     mask = torch.zeros(2, 1, 24, 1, dtype=torch.bool)
     mask[:, :, 2:23:4] = True
     assert scan_acceleration(mask)[0] == pytest.approx(24 / 6)
+
+
+@pytest.mark.parametrize("text", [f"{name}:{16 if 'radial' in name else 8}" for name in PATTERNS if name != "full"])
+def test_what_a_pattern_misses_by_chance_counts(text):
+    """One that thins out leaves wide edges empty, which a scan of it was to fill."""
+    masks = [parse_mask(text).draw(12, 128, 96, seed) for seed in range(4)]
+    for mask in masks:
+        assert scan_acceleration(mask)[0] == pytest.approx(net_acceleration(mask), rel=0.05)

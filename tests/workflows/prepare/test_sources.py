@@ -252,3 +252,13 @@ def test_images_beside_their_scan_are_passed_over(run, tmp_path, cine):
     report = run(tmp_path / "scans")
     assert (report.n_new, report.refused) == (1, ())
     assert report.passed == {"files of images, which a reconstruction wrote": 1}
+
+
+def test_what_a_method_made_is_no_truth(run, archive, cine):
+    made = replace(cine, method="cgsense")
+    write_nifti(archive / "anna" / "made.nii.gz", [made])
+    (archive / "anna" / "made").mkdir()
+    write_dicom(archive / "anna" / "made", [made])
+    report = run(archive)
+    assert report.n_new == 4
+    assert report.passed["files of images, which a reconstruction wrote"] == 1 + cine.n_frames
