@@ -26,7 +26,7 @@ def inspect(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
 ) -> None:
-    """Say what is in a raw scan, and what would be done with it: kept, dropped, and why."""
+    """Say what is in a scan; of a raw one also what would be done with it: kept, dropped, and why."""
     from cinerecon.cli.progress import progress_bar
     from cinerecon.workflows.intake import IntakeConfig, Scan, open_cine, summarise
 

@@ -54,7 +54,7 @@ def recon(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON, for programs.")] = False,
 ) -> None:
-    """Reconstruct a raw scan into images."""
+    """Reconstruct a scan into images."""
     from cinerecon.cli.progress import progress_bar
     from cinerecon.workflows.recon import ReconRequest, reconstruct_scan
 

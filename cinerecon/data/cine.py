@@ -91,6 +91,11 @@ class CineMeta:
     reference_is: str = ""
     is_one_beat: bool = False
 
+    @property
+    def is_own_reference(self) -> bool:
+        """Whether the reference is the image of the scan's own samples, which says nothing of a scan taken as it is."""
+        return self.reference_is in ("all samples", "some samples")
+
 
 @dataclass(frozen=True, eq=False)
 class CineData:

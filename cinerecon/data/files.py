@@ -112,8 +112,8 @@ def _lent(place: Path, path: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all.
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file, whole or not at all, and return its path.
 
     Raises
     ------
@@ -122,6 +122,7 @@ def write_text(path: Path, text: str) -> None:
     """
     with moved_into_place(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    return path
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -98,7 +98,7 @@ def _nothing_found(file: h5py.File, where: str) -> FileError | HeaderError | Dat
     if where.endswith(".mat") or any(n.startswith(("kspace", "kus", "mask", "#refs#", "img4ranking")) for n in names):
         what = f"a MATLAB v7.3 file (it holds {_listed(names)}), not ISMRMRD raw data"
         return FileError(what, where=where, hint="CMRxRecon files must end in .mat")
-    groups = [file[name] for name in names if file.get(name, getclass=True) is h5py.Group]
+    groups = [file[name] for name in names if is_group(file, name)]
     for group in groups:
         images = [name for name in group if name.startswith("image")]
         if images or {"header", "attributes"} <= set(group):

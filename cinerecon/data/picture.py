@@ -169,8 +169,7 @@ def _panels(cine: CineImage) -> Panels:
     if cine.reference is not None:
         # compared as a viewer compares: magnitudes, each picture as it is, no fit of scale
         error = np.abs(magnitude - np.abs(cine.reference))[motion.systole]
-        is_own = cine.meta.reference_is.endswith("samples")
-        caption = "difference from all samples" if is_own else "error at systole"
+        caption = "difference from all samples" if cine.meta.is_own_reference else "error at systole"
         panels.append((f"{caption}, {ERROR_GAIN} times", _panel(cine, error * ERROR_GAIN, white, heat=True)))
     return panels
 

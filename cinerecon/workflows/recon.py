@@ -255,7 +255,7 @@ def _is_comparable(data: CineData) -> bool:
     """Whether the reference says something of a scan taken as it is: its own samples do not."""
     if not data.meta.reference_is:
         return block_of_lines(data.mask) is None
-    return not data.meta.reference_is.endswith("samples")
+    return not data.meta.is_own_reference
 
 
 def _refuse_warnings(meta: CineMeta) -> None:

@@ -73,12 +73,12 @@ class Shrinkage(ABC):
         return None
 
 
-@dataclass(frozen=True)
-class RelativeSoft(Shrinkage):
-    """Soft thresholding at a share of the largest singular value: s <- max(s - gain sigmoid(theta) s_1, 0)."""
+class _Soft(Shrinkage):
+    """Soft thresholding, s <- max(s - t, 0), with t where the rule cuts off."""
 
-    theta: Number
-    gain: Number = 1.0
+    @abstractmethod
+    def cutoff(self, leading: Tensor) -> Tensor:
+        """The threshold."""
 
     def measure(self, spectrum: Spectrum) -> Measured:
         """The threshold."""
@@ -87,6 +87,14 @@ class RelativeSoft(Shrinkage):
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:
         """See `Shrinkage`."""
         return soft_share(values, measured[0])
+
+
+@dataclass(frozen=True)
+class RelativeSoft(_Soft):
+    """Soft thresholding at a share of the largest singular value: s <- max(s - gain sigmoid(theta) s_1, 0)."""
+
+    theta: Number
+    gain: Number = 1.0
 
     def cutoff(self, leading: Tensor) -> Tensor:
         """The threshold."""
@@ -95,18 +103,10 @@ class RelativeSoft(Shrinkage):
 
 
 @dataclass(frozen=True)
-class AbsoluteSoft(Shrinkage):
+class AbsoluteSoft(_Soft):
     """Soft thresholding, the proximal map of the nuclear norm: s <- max(s - level, 0); no level below zero."""
 
     level: Number
-
-    def measure(self, spectrum: Spectrum) -> Measured:
-        """The threshold."""
-        return (self.cutoff(spectrum.values),)
-
-    def share(self, values: Tensor, *measured: Tensor) -> Tensor:
-        """See `Shrinkage`."""
-        return soft_share(values, measured[0])
 
     def cutoff(self, leading: Tensor) -> Tensor:
         """The threshold."""

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from cinerecon.errors import CineReconError, DataError
@@ -52,11 +52,9 @@ def append_failure(folder: Path, failure: Failure) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FAILURES
     is_new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Failure)])
-        if is_new:
-            writer.writeheader()
-        writer.writerow(asdict(failure))
+    header = [[field.name for field in fields(Failure)]] if is_new else []
+    with path.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        csv.writer(file).writerows([*header, astuple(failure)])
 
 
 def tell_failures(failures: Sequence[Failure], n_scores: int) -> Table:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.data.cine import CineData, finish_image
-from cinerecon.data.files import moved_into_place
+from cinerecon.data.files import hash_file, moved_into_place
 from cinerecon.data.mask_file import MaskFile
 from cinerecon.errors import CineReconError, DataError, FileError
 from cinerecon.methods.base import Reconstructor, model_label
@@ -194,7 +194,7 @@ def _judge(
 def doubts_about(name: str, method: Reconstructor, data: CineData, pattern: str, source: CineSource) -> Iterator[str]:
     """What speaks against the image of one method: a scan unlike its training or part of it, or other rules."""
     card = card_of(method)
-    memories = card.memories(contents_of(source), source.person) if card.cases else []
+    memories = card.memories(contents_of(source), source.person) if card.cases or card.persons else []
     yield from (f"{model_label(name)}: {doubt}" for doubt in (*memories, *doubts_of(method, data, pattern)))
     trained = getattr(method.config, "intake", {})
     if trained:
@@ -270,7 +270,7 @@ def fingerprint_pattern(pattern: str) -> str:
         return pattern
     if not parsed.path.is_file():
         raise FileError("there is no such mask", where=pattern)
-    return pattern + hashlib.sha256(parsed.path.read_bytes()).hexdigest()
+    return pattern + hash_file(parsed.path)
 
 
 def image_file(folder: Path, task: str) -> Path:

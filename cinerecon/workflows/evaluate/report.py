@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from cinerecon.data.files import moved_into_place
+from cinerecon.data.files import write_text
 from cinerecon.workflows.evaluate.figures import Drawn
 from cinerecon.workflows.evaluate.score import Score
 from cinerecon.workflows.evaluate.tables import Table
@@ -46,9 +46,7 @@ def write_report(path: Path, scores: Sequence[Score], tables: Sequence[Table], f
     tables, figures
         In the order they stand in.
     """
-    with moved_into_place(path) as temporary:
-        temporary.write_text(make_page(scores, tables, figures), encoding="utf-8")
-    return path
+    return write_text(path, make_page(scores, tables, figures))
 
 
 def make_page(scores: Sequence[Score], tables: Sequence[Table], figures: Sequence[Drawn]) -> str:

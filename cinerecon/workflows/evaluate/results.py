@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cinerecon.data.files import moved_into_place
+from cinerecon.data.files import write_text
 from cinerecon.metrics import find_profile
 from cinerecon.metrics.statistics import LEVEL, Gain
 from cinerecon.workflows.evaluate.failures import FAILURES, Failure, tell_failures
@@ -164,13 +164,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a text file that is whole or not there."""
-    with moved_into_place(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
 
 
 def write_results(

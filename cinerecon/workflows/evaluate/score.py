@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from cinerecon.data.files import moved_into_place
+from cinerecon.data.files import write_csv
 from cinerecon.errors import FileError
 from cinerecon.metrics import DEFAULT_PROFILE
 
@@ -148,12 +148,12 @@ def append_scores(folder: Path, scores: Iterable[Score]) -> None:
 
 def write_frames(folder: Path, scores: Iterable[Score]) -> Path:
     """Write ``frames.csv``: one line per frame of each score."""
-    lines: list[list[Any]] = [["scan", "slice", "n_coils", "sampling", "method", "frame", "psnr", "ssim", "nmse"]]
+    header = ("scan", "slice", "n_coils", "sampling", "method", "frame", "psnr", "ssim", "nmse")
+    rows: list[list[Any]] = []
     for score in scores:
         frames = zip(score.frame_psnr, score.frame_ssim, score.frame_nmse, strict=True)
-        lines += [[*score.case, score.method, number, *values] for number, values in enumerate(frames)]
-    with moved_into_place(folder / FRAMES) as temporary:
-        temporary.write_text(_lines(lines), encoding="utf-8", newline="")
+        rows += [[*score.case, score.method, number, *values] for number, values in enumerate(frames)]
+    write_csv(folder / FRAMES, header, rows)
     return folder / FRAMES
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cinerecon.physics.sampling import count_acs, scan_acceleration
+from cinerecon.physics.sampling import count_acs, measured_extent, scan_acceleration
 from cinerecon.workflows.intake.source import CineSource
 
 
@@ -20,7 +20,7 @@ class CineSummary:
     matrix, pixel_size_mm
         (y, x) of the image and of a pixel [mm].
     lines_per_frame, n_lines
-        Different lines of a frame, on average, and rows of k-space.
+        Different lines of a frame, on average, and lines of the extent that the scan covers.
     acceleration, acceleration_without_acs, n_acs
         As of a raw scan.
     n_references
@@ -65,6 +65,7 @@ def summarise(source: CineSource, progress: Callable[[int, int], None] | None = 
         if progress:
             progress(number + 1, source.n_slices)
     acceleration, without_acs = scan_acceleration(first.mask)
+    rows, _ = measured_extent(first.mask)
     return CineSummary(
         files=tuple(map(str, source.files)),
         n_slices=source.n_slices,
@@ -73,7 +74,7 @@ def summarise(source: CineSource, progress: Callable[[int, int], None] | None = 
         matrix=first.matrix,
         pixel_size_mm=first.meta.pixel_size_mm,
         lines_per_frame=float(first.mask.any(-1).sum()) / first.n_frames,
-        n_lines=first.matrix[0],
+        n_lines=rows.stop - rows.start,
         acceleration=acceleration,
         acceleration_without_acs=without_acs,
         n_acs=count_acs(first.mask) if acceleration > 1 else 0,

@@ -57,7 +57,7 @@ def test_points_have_no_acs_lines():
 
 
 def test_the_acceleration_of_a_scan_counts_what_was_measured():
-    """Neither partial Fourier nor an asymmetric echo accelerates; without the ACS lines, if they are all, nothing does."""
+    """Neither partial Fourier nor an asymmetric echo accelerates."""
     mask = torch.zeros(4, 1, 24, 16, dtype=torch.bool)
     mask[:, :, 6:, 4:] = True
     assert scan_acceleration(mask) == (1, 1)
