@@ -23,7 +23,7 @@ from cinerecon.methods.unrolled.model import hash_weights
 from cinerecon.networks import NETWORKS as SUMMARIES
 from cinerecon.workflows.evaluate.papers import PAPER_TABLES
 from cinerecon.workflows.evaluate.score import Score, read_scores
-from cinerecon.workflows.train.card import describe_sampling
+from cinerecon.workflows.train.card import describe_sampling, series_in
 from cinerecon.workflows.train.config import read_recipe
 
 SOURCE = "this project"
@@ -78,7 +78,8 @@ def ship(name: str, stages: list[Path], reached: Reached) -> None:
     weights = load_file(path)
     told = {"source": SOURCE, "trained_on": TRAINED_ON, "reports": report(name, reached)}
     told |= describe_sampling(read_recipe(run / "model.yaml").training.data)
-    card = config.card.model_copy(update=told)
+    listed = (run / "data.txt").read_text(encoding="utf-8")
+    card = config.card.model_copy(update=told).listing(series_in(listed), ())
     write_model(MODELS / name / "weights.safetensors", weights, config.model_copy(update={"card": card}))
     net = networks.build(config.network, config.architecture)
     n_numbers = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)

@@ -1,6 +1,7 @@
 """What the card of trained weights says of the data, and the list of data that its checksum is of."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,11 @@ def _count(pool: Pool) -> str:
 def list_data(config: DataConfig, real: Path | None = None, scans: Sequence[Path] = ()) -> str:
     """All that is trained on, a line each: files by their checksums, what is simulated by its settings."""
     return "\n".join(_lines(config, real, scans)) + "\n"
+
+
+def series_in(listed: str) -> list[str]:
+    """SHA-256 of the measured series that a list of data names for training; cases prepared of them carry the same."""
+    return re.findall(r"^\S+ train .+\.npz ([0-9a-f]{64})$", listed, re.MULTILINE)
 
 
 def hash_data(listed: str) -> str:

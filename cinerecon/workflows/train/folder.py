@@ -33,7 +33,7 @@ from cinerecon.data.image import grey, window
 from cinerecon.errors import ConfigError, FileError, WeightsError
 from cinerecon.methods.unrolled import RECIPE, WEIGHTS, Card, read_card, write_model
 from cinerecon.workflows.dataset import Batch
-from cinerecon.workflows.train.card import hash_data
+from cinerecon.workflows.train.card import hash_data, series_in
 from cinerecon.workflows.train.config import Recipe, TrainConfig
 from cinerecon.workflows.train.state import State, Step
 
@@ -127,7 +127,7 @@ class RunFolder:
         told = {"data_sha256": hash_data(data), "source": str(self._read_about().get("source", ""))}
         path = weights / WEIGHTS if weights and weights.is_dir() else weights or self.path / LAST_WEIGHTS
         before = read_card(path) if path.is_file() else Card()
-        return card.model_copy(update=told).listing(before.cases, before.persons)
+        return card.model_copy(update=told).listing((*series_in(data), *before.cases), before.persons)
 
     def save(self, state: State, recipe: Recipe, card: Card, n_shares: int) -> None:
         """Write the state, and the averaged weights with recipe and card; the best ones are kept apart."""
