@@ -66,6 +66,19 @@ def require_hdf5(path: Path) -> None:
     FileError
         If it is missing, a folder, unreadable, or of another kind.
     """
+    start = first_bytes(path)
+    if not h5py.is_hdf5(path):
+        raise FileError(f"this is not an HDF5 file, but {looks_like(path, start)}", where=str(path), hint=CONVERT)
+
+
+def first_bytes(path: Path) -> bytes:
+    """The beginning of a file, which tells of what kind it is.
+
+    Raises
+    ------
+    FileError
+        If it is missing, a folder, no regular file, or unreadable.
+    """
     if not path.exists():
         raise FileError("there is no such file", where=str(path))
     if path.is_dir():
@@ -74,11 +87,9 @@ def require_hdf5(path: Path) -> None:
         raise FileError("this is no regular file (a pipe or a device)", where=str(path))
     try:
         with path.open("rb") as file:
-            start = file.read(1024)
+            return file.read(1024)
     except OSError as error:
         raise FileError(f"cannot read the file: {error.strerror}", where=str(path)) from None
-    if not h5py.is_hdf5(path):
-        raise FileError(f"this is not an HDF5 file, but {looks_like(path, start)}", where=str(path), hint=CONVERT)
 
 
 def looks_like(path: Path, start: bytes) -> str:

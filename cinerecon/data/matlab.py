@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.data.hdf5 import looks_like, member, open_hdf5, require_plausible
+from cinerecon.data.hdf5 import first_bytes, looks_like, member, open_hdf5, require_plausible
 from cinerecon.errors import DataError, FileError
 
 SIGNATURE = b"MATLAB"
@@ -80,13 +80,7 @@ def open_matlab(path: Path) -> MatFile:
     DataError
         If an array claims more than the file can hold.
     """
-    if not path.is_file():
-        raise FileError("there is no such file", where=str(path))
-    try:
-        with path.open("rb") as file:
-            start = file.read(1024)
-    except OSError as error:
-        raise FileError(f"cannot read the file: {error.strerror}", where=str(path)) from None
+    start = first_bytes(path)
     is_hdf5 = bool(h5py.is_hdf5(path))
     if not is_hdf5 and start.startswith(b"MATLAB 7.3"):
         raise FileError("the MATLAB 7.3 file is damaged: it is no HDF5 any more", where=str(path), hint=AGAIN)
