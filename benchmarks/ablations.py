@@ -14,7 +14,7 @@ from statistics import mean
 from quality import PHANTOMS, group_of, make_scans
 from report import write_section
 
-from cinerecon.workflows.evaluate import Score, evaluate
+from cinerecon.evaluation import Score, evaluate
 
 QUESTIONS = {
     "SLR-Net without and with its low-rank branch": ("istanet", "slrnet"),

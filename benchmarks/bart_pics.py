@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from worker import Usage
 
-from cinerecon.data.cine import CineData
+from cinerecon.cine import CineData
 
 N_DIMENSIONS = 16
 COIL, TIME = 3, 10

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.data.cine import CineData
+from cinerecon.cine import CineData
 from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.operators import Encoding
-from cinerecon.physics.phantom import PhantomConfig, draw_coil_maps, draw_phantom, draw_phase
 from cinerecon.physics.sampling import parse_mask
+from cinerecon.simulation.phantom import PhantomConfig, draw_coil_maps, draw_phantom, draw_phase
 
 TUNED_ON = ("sax_base", "phantom:100", "phantom:101")
 """Anatomies that weights may be tuned on; they are in no table of results."""

@@ -18,8 +18,8 @@ from torch import Tensor
 from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.coils.espirit import espirit
 from cinerecon.physics.fourier import fft2c
-from cinerecon.physics.phantom import draw_coil_maps, draw_phantom, draw_phase
 from cinerecon.physics.sampling import parse_mask
+from cinerecon.simulation.phantom import draw_coil_maps, draw_phantom, draw_phase
 
 MATRIX, N_FRAMES, N_COILS = (160, 192), 25, 8
 

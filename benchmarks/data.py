@@ -17,14 +17,14 @@ from statistics import median
 
 import torch
 
-from cinerecon.data.case_index import IndexRow, append_rows
-from cinerecon.data.store import write_case
+from cinerecon.io.case import write_case
+from cinerecon.io.case_index import IndexRow, append_rows
 from cinerecon.methods.table import load_method
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.physics.sampling import PATTERNS, parse_mask
-from cinerecon.workflows.dataset import Batches, DataConfig, PhantomSource, PreparedSource, load_batches, open_pool
-from cinerecon.workflows.simulate import SimulateConfig, simulate_cine
-from cinerecon.workflows.train import Recipe, begin, descend, loss_of, read_recipe
+from cinerecon.simulation.scan import SimulateConfig, simulate_cine
+from cinerecon.training import Recipe, begin, descend, loss_of, read_recipe
+from cinerecon.training.data import Batches, DataConfig, PhantomSource, PreparedSource, load_batches, open_pool
 
 N_CASES = 4
 

@@ -17,17 +17,17 @@ from pathlib import Path
 
 import torch
 
-from cinerecon.data.cine import CineData
-from cinerecon.data.image import CineImage
-from cinerecon.data.picture import write_png
+from cinerecon.cine import CineData
 from cinerecon.errors import CineReconError
+from cinerecon.image import CineImage
+from cinerecon.io.export.summary import write_png
 from cinerecon.methods.base import Reconstructor
+from cinerecon.methods.published import import_model
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import compare
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.sampling import parse_mask
-from cinerecon.workflows.simulate import SimulateConfig, simulate_cine
-from cinerecon.workflows.weights import import_model
+from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 BASELINES = ("zerofilled", "ktslr")
 LINES, RADIAL, SEVERAL_COILS = "gaussian:8", "radial:16", "golden:8"

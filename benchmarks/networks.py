@@ -21,10 +21,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from cinerecon.machine import peak_memory_mb
 from cinerecon.memory import keep_freed_memory
 from cinerecon.networks import NETWORKS, build
 from cinerecon.physics.operators import Encoding
-from cinerecon.workflows.machine import peak_memory_mb
 
 N_SGEMM = 2048
 RETURN_AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "65536"}

@@ -38,7 +38,7 @@ def main() -> None:
 def run(*arguments: object) -> float:
     """Run a command in a process of its own; its peak memory [MB]."""
     code = (
-        "import resource, sys; from cinerecon.cli.main import app; app(sys.argv[1:], standalone_mode=False); "
+        "import resource, sys; from cinerecon.cli import app; app(sys.argv[1:], standalone_mode=False); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     command = [sys.executable, "-c", code, *map(str, arguments)]

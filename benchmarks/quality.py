@@ -16,11 +16,11 @@ from statistics import mean
 
 from report import write_section
 
+from cinerecon.evaluation import Score, Table, evaluate, tables_of, write_results
+from cinerecon.methods.catalogue import list_models
 from cinerecon.methods.table import METHODS
 from cinerecon.metrics.statistics import compare_paired, correct, spread
-from cinerecon.workflows.evaluate import Score, Table, evaluate, tables_of, write_results
-from cinerecon.workflows.models import list_models
-from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 HELD_OUT = ("sax_mid", "lax_4ch")
 PHANTOM_SEEDS = range(1, 41)

@@ -4,8 +4,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from cinerecon.workflows.recon import ReconRequest, reconstruct_scan
-from cinerecon.workflows.simulate import SimulateConfig, simulate_scan
+from cinerecon.reconstruction.run import ReconRequest, reconstruct_scan
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 
 def main() -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cinerecon.cine import CineData
 from cinerecon.config import Config
-from cinerecon.data.cine import CineData
+from cinerecon.machine import process_memory_mb
 from cinerecon.methods.base import encoding_of
 from cinerecon.methods.table import load_method
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.lowrank import Schatten, shrink_casorati, shrink_patches
-from cinerecon.workflows.machine import process_memory_mb
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cinerecon import metrics, networks
-    from cinerecon.data.cine import CineData
-    from cinerecon.data.mrd import read_mrd
+    from cinerecon.acquisition import intake
+    from cinerecon.cine import CineData
+    from cinerecon.io.ismrmrd.raw import read_mrd
     from cinerecon.methods.table import load_method
     from cinerecon.physics.operators import Encoding
-    from cinerecon.workflows.intake import intake
-    from cinerecon.workflows.simulate import simulate_cine
+    from cinerecon.simulation.scan import simulate_cine
 
 __all__ = ["CineData", "Encoding", "intake", "load_method", "metrics", "networks", "read_mrd", "simulate_cine"]
 
 _HOMES = {
-    "CineData": "cinerecon.data.cine",
+    "CineData": "cinerecon.cine",
     "Encoding": "cinerecon.physics.operators",
-    "intake": "cinerecon.workflows.intake",
+    "intake": "cinerecon.acquisition",
     "load_method": "cinerecon.methods.table",
-    "read_mrd": "cinerecon.data.mrd",
-    "simulate_cine": "cinerecon.workflows.simulate",
+    "read_mrd": "cinerecon.io.ismrmrd.raw",
+    "simulate_cine": "cinerecon.simulation.scan",
 }
 
 

@@ -18,13 +18,13 @@ from safetensors.torch import load_file
 from train import MODELS, NETWORKS, read
 
 from cinerecon import networks
-from cinerecon.methods.unrolled import Card, read_model, write_model
-from cinerecon.methods.unrolled.model import hash_weights
+from cinerecon.evaluation.paper_tables import PAPER_TABLES
+from cinerecon.evaluation.score import Score, read_scores
+from cinerecon.methods.card import Card
+from cinerecon.methods.model_file import hash_weights, read_model, write_model
 from cinerecon.networks import NETWORKS as SUMMARIES
-from cinerecon.workflows.evaluate.papers import PAPER_TABLES
-from cinerecon.workflows.evaluate.score import Score, read_scores
-from cinerecon.workflows.train.card import describe_sampling, series_in
-from cinerecon.workflows.train.config import read_recipe
+from cinerecon.training.card import describe_sampling, series_in
+from cinerecon.training.recipe import read_recipe
 
 SOURCE = "this project"
 TRAINED_ON = "6 magnitude cines of one volunteer, not sax_mid or lax_4ch, and 60 phantoms; all else simulated"

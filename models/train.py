@@ -57,7 +57,7 @@ def train(name: str, arguments: argparse.Namespace) -> bool:
         recipe = write_recipe(as_published(read(recipe)), PUBLISHED, arguments.output / f"{name}.yaml")
     elif arguments.second or arguments.ablations:
         recipe = write_recipe(read(recipe), SECOND, arguments.output / f"{name}.yaml")
-    command = [sys.executable, "-m", "cinerecon.cli.main", "train", str(recipe), "-o", str(run)]
+    command = [sys.executable, "-m", "cinerecon.cli", "train", str(recipe), "-o", str(run)]
     command += ["--real", str(arguments.real), "--cases", str(arguments.cases), "--workers", str(arguments.workers)]
     command += [part for setting in settings for part in ("--set", setting)]
     if (run / "last.pt").exists():

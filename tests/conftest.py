@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cinerecon.data.cine import CineData
+from cinerecon.cine import CineData
 from cinerecon.physics.operators import Encoding
 
 

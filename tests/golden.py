@@ -8,8 +8,8 @@ import torch
 from helpers import BESIDE
 from torch import Tensor
 
-from cinerecon.data.cine import CineData
-from cinerecon.data.tf_checkpoint import read_tf_checkpoint
+from cinerecon.cine import CineData
+from cinerecon.io.tf_checkpoint import read_tf_checkpoint
 from cinerecon.networks.blocks import ConvStack
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.operators import Encoding

@@ -8,7 +8,7 @@ from tf_writer import write_tf_checkpoint
 from torch import nn
 
 from cinerecon import networks
-from cinerecon.workflows.weights import LAYOUTS, Layout
+from cinerecon.methods.published import LAYOUTS, Layout
 
 BY_TITLE = {layout.title: layout for layout in LAYOUTS}
 ARRAYS = "DC-CNN D5C5, frame by frame"

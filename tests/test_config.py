@@ -7,8 +7,8 @@ from pydantic import Field
 
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError
-from cinerecon.methods.lps import LpsConfig
-from cinerecon.methods.unrolled import ModelConfig
+from cinerecon.methods.classical.lps import LpsConfig
+from cinerecon.methods.model_file import ModelConfig
 from cinerecon.networks.dccnn import DcCnnConfig
 from cinerecon.networks.slrnet import SlrNetConfig
 

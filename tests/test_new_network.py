@@ -49,14 +49,14 @@ def run(folder, *command):
 
 @pytest.mark.slow
 def test_the_three_additions_make_a_method(clone):
-    assert re.search(r"plainnet +deep +none +2,595", run(clone, "cinerecon.cli.main", "models"))
-    run(clone, "cinerecon.cli.main", "train", "models/plainnet/model.yaml", "-o", "runs/plainnet", *TINY)
+    assert re.search(r"plainnet +deep +none +2,595", run(clone, "cinerecon.cli", "models"))
+    run(clone, "cinerecon.cli", "train", "models/plainnet/model.yaml", "-o", "runs/plainnet", *TINY)
     shutil.copy(clone / "runs/plainnet/weights.safetensors", clone / "models/plainnet")
     sizes = ("--frames", "4", "--ky", "32", "--kx", "32", "--coils", "2")
-    run(clone, "cinerecon.cli.main", "simulate", "-o", "scan.h5", *sizes)
+    run(clone, "cinerecon.cli", "simulate", "-o", "scan.h5", *sizes)
     printed = run(
         clone,
-        "cinerecon.cli.main",
+        "cinerecon.cli",
         "recon",
         "scan.h5",
         "--model",

@@ -27,7 +27,7 @@ def test_wheel_carries_models_and_works_elsewhere(tmp_path):
     assert {path.name for path in (site / "cinerecon/models").iterdir() if path.is_dir()} == shipped
     code = (
         "import cinerecon, sys; from cinerecon.methods.base import models_folder; print(models_folder());"
-        "sys.argv = ['cinerecon', 'models']; from cinerecon.cli.main import main; main()"
+        "sys.argv = ['cinerecon', 'models']; from cinerecon.cli import main; main()"
     )
     environment = os.environ | {"PYTHONPATH": str(site)}
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cinerecon.data.tf_checkpoint import DATA_ENDING, DTYPES, INDEX_ENDING, MAGIC, SUFFIX, masked_crc32c
+from cinerecon.io.tf_checkpoint import DATA_ENDING, DTYPES, INDEX_ENDING, MAGIC, SUFFIX, masked_crc32c
 
 
 def write_tf_checkpoint(

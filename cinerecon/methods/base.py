@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cinerecon.cine import CineData
 from cinerecon.config import Config
-from cinerecon.data.cine import CineData
 from cinerecon.errors import WeightsError
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import view_share

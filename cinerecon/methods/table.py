@@ -38,49 +38,50 @@ class Method:
 
 
 def _zerofilled() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.zerofilled import ZeroFilled, ZeroFilledConfig
+    from cinerecon.methods.classical.zerofilled import ZeroFilled, ZeroFilledConfig
 
     return ZeroFilledConfig, ZeroFilled
 
 
 def _cgsense() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.cgsense import CgSense, CgSenseConfig
+    from cinerecon.methods.classical.cgsense import CgSense, CgSenseConfig
 
     return CgSenseConfig, CgSense
 
 
 def _ktslr() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.ktslr import KtSlr, KtSlrConfig
+    from cinerecon.methods.classical.ktslr import KtSlr, KtSlrConfig
 
     return KtSlrConfig, KtSlr
 
 
 def _ktslr_reference() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.ktslr_reference import KtSlrReference, KtSlrReferenceConfig
+    from cinerecon.methods.classical.ktslr_reference import KtSlrReference, KtSlrReferenceConfig
 
     return KtSlrReferenceConfig, KtSlrReference
 
 
 def _llr() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.llr import Llr, LlrConfig
+    from cinerecon.methods.classical.llr import Llr, LlrConfig
 
     return LlrConfig, Llr
 
 
 def _ttv() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.ttv import Ttv, TtvConfig
+    from cinerecon.methods.classical.ttv import Ttv, TtvConfig
 
     return TtvConfig, Ttv
 
 
 def _lps() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.lps import Lps, LpsConfig
+    from cinerecon.methods.classical.lps import Lps, LpsConfig
 
     return LpsConfig, Lps
 
 
 def _unrolled() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.unrolled import ModelConfig, build_unrolled
+    from cinerecon.methods.model_file import ModelConfig
+    from cinerecon.methods.network import build_unrolled
 
     return ModelConfig, build_unrolled
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cinerecon.networks.blocks import ConvStack, gradient_step, initialise_glorot, to_channels
-from cinerecon.networks.branches import LowRankBranch, SparseBranch
+from cinerecon.networks.priors import LowRankBranch, SparseBranch
 from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding

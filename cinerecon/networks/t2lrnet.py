@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cinerecon.networks.blocks import gradient_step
-from cinerecon.networks.branches import LowRankBranch
+from cinerecon.networks.priors import LowRankBranch
 from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
+from cinerecon.physics.cg import conjugate_gradients, inner_by_frame
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding
-from cinerecon.physics.solve import conjugate_gradients, inner_by_frame
 
 
 class T2lrNetConfig(ShrinkageConfig, NetworkConfig):

@@ -6,8 +6,8 @@ from converged import SAME_COST, held_settings, methods
 from helpers import relative_error
 
 from cinerecon.methods.base import encoding_of, view_shared_image
-from cinerecon.methods.ktslr import KtSlrConfig
-from cinerecon.methods.splitting.differences import difference
+from cinerecon.methods.classical.admm.differences import difference
+from cinerecon.methods.classical.ktslr import KtSlrConfig
 from cinerecon.methods.table import load_method
 
 

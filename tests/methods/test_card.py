@@ -8,18 +8,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from cinerecon import networks
-from cinerecon.data.cine import CineData
+from cinerecon.cine import CineData
 from cinerecon.errors import WeightsError
+from cinerecon.methods.card import Card, hash_name, outside_training
+from cinerecon.methods.model_file import ModelConfig, load_weights, read_model, write_model
 from cinerecon.methods.table import load_method
-from cinerecon.methods.unrolled import (
-    Card,
-    ModelConfig,
-    hash_name,
-    load_weights,
-    outside_training,
-    read_model,
-    write_model,
-)
 from cinerecon.physics.sampling import parse_mask
 
 CARD = Card(

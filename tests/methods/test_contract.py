@@ -8,11 +8,11 @@ from helpers import relative_error
 from safetensors.torch import save_file
 
 from cinerecon import networks
-from cinerecon.data.cine import CineData
+from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
 from cinerecon.methods.base import Convergence, Iterative, models_folder
+from cinerecon.methods.model_file import WEIGHTS, read_model
 from cinerecon.methods.table import METHODS, load_method
-from cinerecon.methods.unrolled import WEIGHTS, read_model
 from cinerecon.metrics.measures import psnr
 
 GAIN_OVER_ZEROFILLED_DB = {

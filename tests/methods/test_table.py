@@ -9,8 +9,8 @@ import torch
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError
 from cinerecon.methods.base import models_folder
+from cinerecon.methods.model_file import read_model
 from cinerecon.methods.table import METHODS, find_method, load_method
-from cinerecon.methods.unrolled import read_model
 from cinerecon.networks import NETWORKS, build, load_network
 
 CLASSICAL = [name for name, method in METHODS.items() if method.kind == "classical"]

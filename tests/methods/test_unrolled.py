@@ -8,11 +8,13 @@ from helpers import complex_randn, relative_error
 from safetensors.torch import load_file, save_file
 
 from cinerecon import networks
-from cinerecon.data.cine import CineData
+from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, WeightsError
+from cinerecon.methods.card import Card
+from cinerecon.methods.model_file import ModelConfig, read_model, write_model
+from cinerecon.methods.network import build_unrolled as build
+from cinerecon.methods.scale import image_scale, scale_of
 from cinerecon.methods.table import load_method
-from cinerecon.methods.unrolled import Card, ModelConfig, image_scale, read_model, scale_of, write_model
-from cinerecon.methods.unrolled import build_unrolled as build
 from cinerecon.physics.operators import Encoding
 
 build_unrolled = partial(build, load=load_method)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cinerecon import networks
-from cinerecon.workflows.train.config import read_recipe
+from cinerecon.training.recipe import read_recipe
 
 TRAIN = Path(__file__).parents[2] / "models" / "train.py"
 N_LEARNED = {

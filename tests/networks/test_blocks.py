@@ -21,7 +21,7 @@ from cinerecon.networks.blocks import (
     to_complex,
     unfold_frames,
 )
-from cinerecon.networks.branches import SparseBranch
+from cinerecon.networks.priors import SparseBranch
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.operators import Encoding
 

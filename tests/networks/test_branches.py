@@ -2,7 +2,7 @@ import torch
 from golden import golden
 from helpers import complex_randn, relative_error
 
-from cinerecon.networks.branches import AttentionThreshold, LowRankBranch, SparseBranch
+from cinerecon.networks.priors import AttentionThreshold, LowRankBranch, SparseBranch
 from cinerecon.physics.lowrank import ShrinkageConfig, make_rule, shrink_frames
 
 

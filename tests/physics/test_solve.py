@@ -3,7 +3,7 @@
 import torch
 from helpers import complex_randn, relative_error
 
-from cinerecon.physics.solve import conjugate_gradients
+from cinerecon.physics.cg import conjugate_gradients
 
 
 def equation(n_frames=3, n=6):

@@ -7,7 +7,7 @@ from cinerecon.physics.coils.compression import (
 )
 from cinerecon.physics.coils.espirit import espirit, espirit_eigenmaps
 from cinerecon.physics.coils.estimate import CsmMethod, calibration_size, doubt_of_maps, estimate_csm, time_average
-from cinerecon.physics.coils.mixing import mix_coils, mix_maps, shading_of
+from cinerecon.physics.coils.matrices import mix_coils, mix_maps, shading_of
 from cinerecon.physics.coils.smooth import smooth_maps
 from cinerecon.physics.coils.walsh import walsh
 from cinerecon.physics.coils.whitening import apply_coil_matrix, noise_covariance, whitening_matrix

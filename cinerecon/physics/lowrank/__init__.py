@@ -2,6 +2,7 @@
 
 from cinerecon.physics.lowrank.adaptive import AdaptiveTraceNorm, OptimalShrinkage
 from cinerecon.physics.lowrank.config import ShrinkageConfig, ShrinkageName, make_rule, start_level
+from cinerecon.physics.lowrank.matrices import as_patches, shrink_casorati, shrink_frames, shrink_patches
 from cinerecon.physics.lowrank.rules import (
     AbsoluteSoft,
     Measured,
@@ -14,7 +15,6 @@ from cinerecon.physics.lowrank.rules import (
     TopKSoft,
 )
 from cinerecon.physics.lowrank.spectral import shrink_matrix
-from cinerecon.physics.lowrank.views import as_patches, shrink_casorati, shrink_frames, shrink_patches
 
 __all__ = [
     "AbsoluteSoft",

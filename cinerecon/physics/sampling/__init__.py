@@ -16,8 +16,8 @@ from cinerecon.physics.sampling.measure import (
     samples_whole_readouts,
     scan_acceleration,
 )
-from cinerecon.physics.sampling.share import view_share
 from cinerecon.physics.sampling.spec import PATTERNS, MaskSpec, parse_mask
+from cinerecon.physics.sampling.view_sharing import view_share
 
 __all__ = [
     "PATTERNS",

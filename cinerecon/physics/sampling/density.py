@@ -4,8 +4,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from cinerecon.physics.sampling.chance import Numbers
 from cinerecon.physics.sampling.request import centre
+from cinerecon.physics.sampling.rng import Numbers
 
 
 def gaussian_density(ky: int, acceleration: float, n_acs: int) -> Numbers:

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.random import Generator
 
 from cinerecon.errors import ConfigError
-from cinerecon.physics.sampling.chance import Flags, choose, fractions, scatter
 from cinerecon.physics.sampling.density import gaussian_density, vds_density, wide_gaussian_density
 from cinerecon.physics.sampling.request import Request, centre
+from cinerecon.physics.sampling.rng import Flags, choose, fractions, scatter
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cinerecon.physics.sampling.chance import Flags, Numbers, fractions, scatter
 from cinerecon.physics.sampling.density import vds_density
 from cinerecon.physics.sampling.request import Request, centre
+from cinerecon.physics.sampling.rng import Flags, Numbers, fractions, scatter
 
 GOLDEN_ANGLE = np.deg2rad(137.5)
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.physics.sampling import lines, points
-from cinerecon.physics.sampling.chance import Flags, make_generator
 from cinerecon.physics.sampling.request import Request
+from cinerecon.physics.sampling.rng import Flags, make_generator
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cinerecon.physics.sampling.chance import choose, fractions, lowest, make_generator, scatter
+from cinerecon.physics.sampling.rng import choose, fractions, lowest, make_generator, scatter
 
 
 def test_numbers_are_those_of_the_raw_stream():

@@ -4,9 +4,9 @@ import torch
 from golden import golden
 
 from cinerecon.physics.sampling import net_acceleration, parse_mask
-from cinerecon.physics.sampling.chance import scatter
 from cinerecon.physics.sampling.density import vds_density
 from cinerecon.physics.sampling.points import radial_spokes
+from cinerecon.physics.sampling.rng import scatter
 
 
 def test_spokes_equal_the_authors_program():

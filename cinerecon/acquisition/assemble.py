@@ -1,0 +1,133 @@
+"""From the readouts of one slice to its k-space on the image's grid.
+
+Each readout is flipped if it ran backwards, whitened, put on the encoded grid, cut to the image's field of view, and
+added to its line; lines measured several times are averaged, sample by sample.
+
+Two conventions are turned into one here. A Siemens image is the forward transform of its k-space, elsewhere the inverse
+one; mirroring k-space about its centre turns the first into the second, and leaves image, phase and geometry as the
+scanner meant them. And the oversampled readout becomes one of the image's own grid by going to the image, cropping, and
+coming back: sums of squares are kept, so noise stays white and keeps its variance.
+
+Cropping the image resamples k-space: each new point is interpolated from its neighbours on the encoded grid. Next to
+a part that was not measured (asymmetric echo, partial Fourier) neighbours are missing and the point would be wrong, by
+a quarter at the last one. So a point counts as sampled only if its neighbourhood was measured, one new grid step to
+each side; all others are zero, and False in the mask.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cinerecon.acquisition.grid import Grid
+from cinerecon.acquisition.ordering import Lines
+from cinerecon.io.ismrmrd.raw import Index, RawScan
+from cinerecon.physics.coils import apply_coil_matrix
+from cinerecon.physics.fourier import cropped, mirror, resampled
+
+BLOCK = 256
+"""Readouts transformed at a time: few enough that their samples stay in the cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Assembly:
+    """What is the same for all slices.
+
+    Attributes
+    ----------
+    raw
+        The scan.
+    grid
+        The encoded grid and the image's.
+    mirrored
+        Whether the image is the forward transform of the file's k-space.
+    spoiled
+        Samples without value at the begin and the end of each stored readout.
+    mixing
+        ``(kept coils, coils)`` what leaves coils out and whitens the others, or None to leave coils as they are.
+    warnings
+        What was found odd about the noise.
+    """
+
+    raw: RawScan
+    grid: Grid
+    mirrored: bool
+    spoiled: tuple[int, int]
+    mixing: Tensor | None
+    warnings: tuple[str, ...] = ()
+
+
+def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> tuple[Tensor, Tensor]:
+    """K-space of one slice, ``(frames, coils, ky, x)`` complex64, and its mask, ``(frames, 1, ky, x or 1)`` bool."""
+    grid = assembly.grid
+    mixing = assembly.mixing
+    coils = int(assembly.raw.heads["active_channels"][lines.row[0]]) if mixing is None else len(mixing)
+    kspace = torch.zeros(n_frames, coils, grid.ky, grid.x, dtype=torch.complex64)
+    count = torch.zeros(n_frames, grid.ky, grid.x, dtype=torch.int32)
+    rows = mirror(grid.ky)[lines.ky] if assembly.mirrored else lines.ky
+    for alike in _alike(assembly.raw, lines):
+        columns = torch.from_numpy(_sampled_columns(assembly, lines, alike[0]))
+        for start in range(0, len(alike), BLOCK):
+            block = alike[start : start + BLOCK]
+            samples = _prepare(assembly, lines, block)
+            samples = samples if bool(columns.all()) else samples * columns
+            for unique in _without_repeats(lines.frames[block], rows[block]):
+                frame, row = lines.frames[block][unique], rows[block][unique]
+                added = samples if len(unique) == len(block) else samples[unique]
+                repeated = bool(count[frame, row].any())
+                kspace[frame, :, row] = kspace[frame, :, row] + added if repeated else added
+                count[frame, row] += columns.int()
+    if int(count.max()) > 1:
+        kspace /= count.clamp_min(1).unsqueeze(1)
+    mask = (count > 0).unsqueeze(1)
+    whole = mask.any(-1, keepdim=True)
+    return kspace, whole if bool((mask == whole).all()) else mask
+
+
+def _alike(raw: RawScan, lines: Lines) -> Iterator[Index]:
+    """Groups of readouts with the same samples on the same columns."""
+    stored = raw.heads["number_of_samples"][lines.row]
+    layout = np.stack([stored, lines.start, lines.n_samples, lines.skip, lines.reverse], 1)
+    _, group = np.unique(layout, axis=0, return_inverse=True)
+    for number in range(int(group.max()) + 1):
+        yield np.flatnonzero(group.ravel() == number)
+
+
+def _without_repeats(frames: Index, rows: Index) -> Iterator[Index]:
+    """Split readouts so that no part has the same line of the same frame twice."""
+    rest = np.arange(len(rows))
+    while rest.size:
+        _, first = np.unique(frames[rest] * (int(rows.max()) + 1) + rows[rest], return_index=True)
+        first.sort()
+        yield rest[first]
+        rest = np.delete(rest, first)
+
+
+def _sampled_columns(assembly: Assembly, lines: Lines, i: int) -> NDArray[np.bool_]:
+    """Columns of the image's grid that a readout measures, ``(x,)``."""
+    before, after = _spoiled(assembly, lines, i)
+    sampled = np.zeros(assembly.grid.kx, bool)
+    sampled[lines.start[i] + before : lines.start[i] + lines.n_samples[i] - after] = True
+    return resampled(sampled[mirror(len(sampled))] if assembly.mirrored else sampled, assembly.grid.x)
+
+
+def _spoiled(assembly: Assembly, lines: Lines, i: int) -> tuple[int, int]:
+    before, after = assembly.spoiled
+    return (after, before) if lines.reverse[i] else (before, after)
+
+
+def _prepare(assembly: Assembly, lines: Lines, block: Index) -> Tensor:
+    """Readouts of one layout on the image's grid, ``(readouts, coils, x)``."""
+    i, grid = block[0], assembly.grid
+    start, n_samples, skip = int(lines.start[i]), int(lines.n_samples[i]), int(lines.skip[i])
+    stored = torch.from_numpy(assembly.raw.samples(lines.row[block]))
+    kept = stored[..., skip : skip + n_samples]
+    kept = kept.flip(-1) if lines.reverse[i] else kept
+    before, after = _spoiled(assembly, lines, i)
+    encoded = kept.new_zeros(*kept.shape[:-1], grid.kx)
+    encoded[..., start + before : start + n_samples - after] = kept[..., before : n_samples - after]
+    samples = cropped(encoded, grid.x, -1, mirrored=assembly.mirrored)
+    return samples if assembly.mixing is None else apply_coil_matrix(assembly.mixing, samples, 1)

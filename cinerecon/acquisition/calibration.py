@@ -1,0 +1,94 @@
+"""Lines that were measured for the coil maps alone, and whether the image's own lines would do without them.
+
+Accelerated scans sample the centre of k-space densely for the coil maps, in calibration lines: within the scan, or
+before it in another contrast. So they make no image, but maps do not mind the contrast. Where the scan is undersampled
+and they show more of the centre than its time average, the maps come from them.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from torch import Tensor
+
+from cinerecon.acquisition.counters import Counters, Warn
+from cinerecon.acquisition.grid import Grid
+from cinerecon.acquisition.kspace_centre import probe_lines, stronger_line
+from cinerecon.acquisition.ordering import Lines, fits_grid, locate_lines
+from cinerecon.io.ismrmrd.raw import Index, RawScan
+from cinerecon.physics.coils import calibration_size
+from cinerecon.physics.sampling import block_of_lines
+
+
+def place_calibration(
+    raw: RawScan, rows: Index, image: Lines, n_frames: Iterable[int], grid: Grid, warn: Warn
+) -> Lines:
+    """The lines that coil maps are made from, slice by slice; none for a slice whose own lines show more.
+
+    Calibration lines leave out what the image measures in any case: the image's lines among them fill the gaps.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    rows
+        Row numbers of the readouts flagged as calibration.
+    image
+        The lines of the image.
+    n_frames
+        Per slice.
+    grid
+        Where lines lie.
+    warn
+        Called where calibration lines cannot be used.
+    """
+    placed = _place(raw, rows, image, grid, warn)
+    chosen = []
+    for number, n in enumerate(n_frames):
+        own, extra = image.of_slice(number), placed.of_slice(number)
+        own_mask = own.mask(n, grid.ky)
+        if extra.row.size == 0 or block_of_lines(own_mask) is not None:
+            continue
+        both = _with_gaps_filled(extra, own).in_one_frame()
+        if _n_central(both.mask(1, grid.ky)) > _n_central(own_mask):
+            chosen.append(both)
+    none = placed.where(np.zeros(len(placed.row), bool))
+    return none.joined(*chosen)
+
+
+def _n_central(mask: Tensor) -> int:
+    """How many central lines maps can be made from."""
+    return calibration_size(mask, mask.shape[-2])[0]
+
+
+def _with_gaps_filled(calibration: Lines, image: Lines) -> Lines:
+    """Calibration lines of a slice, and the image's lines between them and next to them where they leave lines out."""
+    first, last = int(calibration.ky.min()), int(calibration.ky.max())
+    if len(np.unique(calibration.ky)) == last - first + 1:
+        return calibration
+    is_among = (image.ky >= first - 1) & (image.ky <= last + 1)
+    return calibration.joined(image.where(is_among & ~np.isin(image.ky, calibration.ky)))
+
+
+def _place(raw: RawScan, rows: Index, image: Lines, grid: Grid, warn: Warn) -> Lines:
+    """Calibration readouts of the image's slices and coils on its grid, in one frame; not those that do not fit."""
+    heads = raw.heads
+    slice_of = dict(zip(heads["idx"]["slice"][image.row].tolist(), image.slices.tolist(), strict=True))
+    kept = heads["number_of_samples"].astype(int) - heads["discard_pre"] - heads["discard_post"]
+    usable = np.isin(heads["idx"]["slice"][rows], list(slice_of)) & (kept[rows] > 0)
+    usable &= heads["active_channels"][rows] == heads["active_channels"][image.row[0]]
+    rows = rows[usable]
+    slices = np.array([slice_of[number] for number in heads["idx"]["slice"][rows].tolist()], np.intp)
+    counters = Counters(slices, np.zeros_like(slices), (1,), 1, "phase")
+    if rows.size == 0:
+        return image.where(np.zeros(len(image.row), bool))
+    placed = locate_lines(raw, rows, counters, grid, warn)
+    fits = fits_grid(placed, grid)
+    peak = None
+    if fits.any():
+        probe = probe_lines(raw, placed.row[fits & (placed.slices == placed.slices[fits][0])])
+        peak = stronger_line(probe, grid.ky // 2 - grid.first_row)
+    if peak is not None:
+        warn(f"the calibration lines have their peak at line {peak}, not at the centre of k-space: they are not used")
+    elif not fits.all():
+        warn(f"{int((~fits).sum())} calibration readouts do not fit the grid of the image: they are not used")
+    return placed.where(fits & (peak is None))

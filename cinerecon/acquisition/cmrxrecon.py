@@ -1,0 +1,144 @@
+"""A CMRxRecon file as a source of slices."""
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cinerecon.acquisition.coil_maps import finish_slice
+from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.cine import CineData, CineMeta
+from cinerecon.errors import DataError
+from cinerecon.io.cmrxrecon import CmrFile, open_cmrxrecon, person_of
+from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
+from cinerecon.physics.coils import mix_coils
+from cinerecon.physics.fourier import cropped
+from cinerecon.physics.operators import Encoding
+from cinerecon.physics.sampling import gap_inside, lines_with_signal
+
+
+@dataclass(frozen=True, eq=False)
+class ChallengeFile:
+    """A k-space file of a CMRxRecon challenge; its slices are read one at a time.
+
+    Images are the centred inverse transform of k-space. The files tell neither noise nor position: coils stay as they
+    are, and images carry no orientation.
+    """
+
+    file: CmrFile
+    config: IntakeConfig
+
+    header_xml = None
+    marks: tuple[str, ...] = ()
+
+    @property
+    def person(self) -> str:
+        """The archive's number of the person, with its set and scanner."""
+        return person_of(self.file.path) or ""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """K-space, and where they exist mask, fully sampled twin and table."""
+        return self.file.files
+
+    @property
+    def n_slices(self) -> int:
+        """Number of slices; of long-axis files, of views."""
+        return self.file.shape[1]
+
+    def read_slice(self, number: int, seconds: dict[str, float] | None = None) -> CineData:
+        """Read one slice, with coil maps, and with the truth where the archive holds the fully sampled twin.
+
+        Raises
+        ------
+        FileError
+            If a file is damaged, or the mask missing.
+        DataError
+            If the slice does not exist, is empty, or has gaps that no mask explains.
+        """
+        where = f"{self.file.path}, slice {number}"
+        if not 0 <= number < self.n_slices:
+            raise DataError(f"slice {number}, the file has slices 0 to {self.n_slices - 1}", where=str(self.file.path))
+        kspace = torch.from_numpy(self.file.read_slice(number))
+        largest = float(kspace.abs().max())
+        if largest == 0:
+            raise DataError("all samples are zero", where=where)
+        if not SMALLEST_SAMPLE <= largest <= LARGEST_SAMPLE:
+            what = f"the largest sample is {largest:.1g}, expected {SMALLEST_SAMPLE:g} to {LARGEST_SAMPLE:g}"
+            raise DataError(what, where=where, hint=RESCALE)
+        warnings: list[str] = []
+        mask = self._mask(kspace, where, warnings)
+        kspace, mask = self._without_oversampling(kspace * mask, mask, warnings)
+        meta = self._meta(number, (kspace.shape[-2], kspace.shape[-1]), warnings)
+        truth = partial(self._truth, number)
+        return finish_slice(kspace, mask, meta, self.config, read_truth=truth, truth_is="twin", seconds=seconds)
+
+    @cached_property
+    def _twin(self) -> CmrFile | None:
+        twin = None if self.file.twin is None else open_cmrxrecon(self.file.twin)
+        return twin if twin is not None and twin.shape == self.file.shape else None
+
+    def _mask(self, kspace: Tensor, where: str, warnings: list[str]) -> Tensor:
+        """The mask of the file; of a file without one, all but the empty edges."""
+        stored = self.file.read_mask()
+        if stored is not None:
+            mask = torch.from_numpy(stored)
+            if bool((kspace * ~mask).any()):
+                what = "the file holds samples where its mask says that nothing was measured"
+                raise DataError(what, where=where, hint=f"the mask is {self.file.mask}: is it of another file?")
+            return mask
+        rows, columns = lines_with_signal(kspace)
+        gap = gap_inside(rows)
+        if gap is not None:
+            what = f"line {gap} of {len(rows)} is empty, though the file counts as fully sampled"
+            raise DataError(what, where=where, hint="an undersampled file needs its mask beside it")
+        for name, found in (("lines", rows), ("columns", columns)):
+            if not bool(found.all()):
+                empty = int((~found).sum())
+                warnings.append(f"the outer {empty} of {len(found)} {name} of k-space are empty: taken as not measured")
+        sampled = rows[:, None] if bool(columns.all()) else rows[:, None] & columns
+        return sampled.expand(kspace.shape[0], 1, -1, -1).contiguous()
+
+    def _without_oversampling(self, kspace: Tensor, mask: Tensor, warnings: list[str]) -> tuple[Tensor, Tensor]:
+        """Cut the image along the readout, where the archive tells its oversampling and readouts are whole."""
+        x = self._columns()
+        if x == kspace.shape[-1]:
+            return kspace, mask
+        if mask.shape[-1] != 1:
+            warnings.append("readouts were not measured whole: their oversampling stays")
+            return kspace, mask
+        return cropped(kspace, x, -1) * mask, mask
+
+    def _columns(self) -> int:
+        kx = self.file.shape[4]
+        factor = self.file.oversampling if self.config.remove_oversampling else None
+        return kx if factor is None or factor <= 1 else max(round(kx / factor), 1)
+
+    def _truth(self, number: int, data: CineData, mixing: Tensor | None) -> Tensor | None:
+        """The image of the fully sampled twin, combined by the maps of the slice."""
+        if self._twin is None:
+            return None
+        kspace = torch.from_numpy(self._twin.read_slice(number))
+        kspace = cropped(kspace, data.matrix[1], -1)
+        kspace = kspace if mixing is None else mix_coils(mixing, kspace)
+        whole = torch.ones(data.n_frames, 1, data.matrix[0], 1, dtype=torch.bool)
+        return Encoding(whole, data.csm, matrix=data.matrix).adjoint(kspace)
+
+    def _meta(self, number: int, matrix: tuple[int, int], warnings: list[str]) -> CineMeta:
+        fov, factor = self.file.fov_mm, self.file.oversampling
+        pixel_size_mm = (1.0, 1.0)
+        if fov is None or factor is None:
+            warnings.append("no table tells field of view and oversampling: pixels count as 1 mm, no readout is cut")
+        else:
+            pixel_size_mm = (fov[0] / matrix[0], fov[1] * factor / self.file.shape[4])
+        return CineMeta(
+            source=str(self.file.path),
+            slice=number,
+            pixel_size_mm=pixel_size_mm,
+            slice_thickness_mm=self.file.slice_thickness_mm or 1.0,
+            protocol=self.file.path.stem,
+            warnings=tuple(warnings),
+            is_one_beat=self.file.path.stem.startswith("cine"),
+        )

@@ -1,0 +1,204 @@
+"""What the counters of the readouts mean: slices in order, frames in time, and the limits the header sets."""
+
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.errors import DataError, HeaderError, UnsupportedError
+from cinerecon.io.ismrmrd.header import Limit
+from cinerecon.io.ismrmrd.raw import Index, RawScan
+
+Warn = Callable[[str], None]
+
+LARGEST_CLAIM_TB = 1.0
+"""A header that speaks of more k-space than this [TB] is senseless: no cine is that large."""
+
+
+@dataclass(frozen=True, eq=False)
+class Counters:
+    """Slice and frame of every image readout, both counted from 0 in the order of the image.
+
+    Attributes
+    ----------
+    slices, frames
+        ``(readouts,)``
+    n_frames
+        Per slice.
+    n_averages
+        Values of the counter `average`.
+    time
+        The counter that is time: ``phase`` or ``repetition``.
+    """
+
+    slices: Index
+    frames: Index
+    n_frames: tuple[int, ...]
+    n_averages: int
+    time: str
+
+
+def require_sane_claim(raw: RawScan) -> None:
+    """Refuse a header whose sizes multiply to the absurd, before anything is made of them.
+
+    Raises
+    ------
+    HeaderError
+        With the claim, the limit, and the size of the data.
+    """
+    encoding = raw.header.encodings[0]
+    claim = 8 * (raw.header.receiver_channels or 1)
+    for size in encoding.encoded.matrix:
+        claim *= size
+    for counter in ("average", "slice", "contrast", "phase", "repetition", "set"):
+        claim *= encoding.limits[counter].maximum + 1 if counter in encoding.limits else 1
+    if claim > LARGEST_CLAIM_TB * 1e12:
+        size = raw.path.stat().st_size
+        what = (
+            f"the header claims {claim / 1e12:.3g} TB of k-space, limit is {LARGEST_CLAIM_TB:g} TB; the file has "
+            f"{size / 1e3:.0f} kB"
+        )
+        raise HeaderError(what, where=str(raw.path), hint="correct the matrix and the limits in the header")
+
+
+def read_counters(raw: RawScan, image: Index, selected: Container[str], warn: Warn) -> Counters:
+    """Check the counters of the image readouts and turn them into slices and frames.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    image
+        Row numbers of the image readouts.
+    selected
+        Counters of which the user kept one value: what the header says of their range is no longer expected.
+    warn
+        Called with each thing a user should know.
+
+    Raises
+    ------
+    HeaderError
+        If a counter stands outside its limit, and alone.
+    UnsupportedError
+        If there are several contrasts or sets, or it is not clear what time is.
+    DataError
+        If a frame is empty.
+    """
+    idx = raw.heads["idx"][image]
+    for counter in ("average", "slice", "contrast", "phase", "repetition", "set"):
+        _require_within_limit(raw, image, counter, idx[counter], warn)
+    for counter in ("contrast", "set"):
+        _require_single(raw, counter, np.unique(idx[counter]))
+    time = _time_counter(raw, idx)
+    slices = _sorted_slices(raw, image, idx["slice"], warn)
+    if "slice" not in selected:
+        _warn_of_missing_slices(raw, int(slices.max()) + 1, warn)
+    limited = None if time in selected else raw.header.encodings[0].limits.get(time)
+    frames, n_frames = _frames(raw, (time, limited), idx[time].astype(np.int64), slices, warn)
+    return Counters(slices, frames, n_frames, len(np.unique(idx["average"])), time)
+
+
+def _require_within_limit(raw: RawScan, image: Index, name: str, values: NDArray[np.integer], warn: Warn) -> None:
+    """A counter beyond its limit is an error where it stands alone; where all values up to it occur, the limit is."""
+    limit = raw.header.encodings[0].limits.get(name)
+    if limit is None or values.max() <= limit.maximum:
+        return
+    found = np.unique(values)
+    largest = int(found[-1])
+    if _is_counted_from_one(found, limit):
+        warn(f"{name} is counted from {found[0]} to {largest}, by the header from {limit.minimum} to {limit.maximum}")
+        return
+    if len(found) == largest + 1 - min(int(found[0]), limit.minimum):
+        warn(f"the header's limit of {name} ({limit.maximum}) is too small, the data count to {largest}")
+        return
+    row = image[np.flatnonzero(values == largest)[0]]
+    what = f"acquisition {row} has {name} = {largest}, limit {limit.maximum}"
+    raise HeaderError(what, where=raw.at(row), hint="the counter is damaged, or the header belongs to another scan")
+
+
+def _is_counted_from_one(found: NDArray[np.integer], limit: Limit) -> bool:
+    """Whether a counter without gaps begins at 1 where the header has 0, and so ends beyond its limit."""
+    is_dense = len(found) == int(found[-1]) - int(found[0]) + 1
+    return bool(is_dense and limit.minimum == 0 and found[0] == 1 and found[-1] > limit.maximum)
+
+
+def _require_single(raw: RawScan, counter: str, found: NDArray[np.integer]) -> None:
+    if len(found) > 1:
+        meaning = " (multi-echo)" if counter == "contrast" else ""
+        what = f"{len(found)} {counter}s{meaning} are not supported, values {_listed(found)}"
+        raise UnsupportedError(what, where=str(raw.path), hint=f"choose one: --intake select.{counter}={found[0]}")
+
+
+def _time_counter(raw: RawScan, idx: NDArray[np.void]) -> str:
+    """Frames are in `phase`, gated or not; only where that stands still are they in `repetition`."""
+    phases, repetitions = np.unique(idx["phase"]), np.unique(idx["repetition"])
+    if len(phases) > 1 and len(repetitions) > 1:
+        what = f"{len(phases)} phases x {len(repetitions)} repetitions: which of them is time?"
+        hint = f"choose --intake select.repetition={repetitions[0]} (phase is time) or select.phase={phases[0]}"
+        raise UnsupportedError(what, where=str(raw.path), hint=hint)
+    if len(phases) == len(repetitions) == 1:
+        limits = raw.header.encodings[0].limits
+        expected = {name: limits[name].maximum if name in limits else 0 for name in ("phase", "repetition")}
+        return "repetition" if expected["repetition"] and not expected["phase"] else "phase"
+    return "repetition" if len(repetitions) > 1 else "phase"
+
+
+def _sorted_slices(raw: RawScan, image: Index, counter: NDArray[np.integer], warn: Warn) -> Index:
+    """Number the slices by their position along the slice direction: the counter runs in the order of acquisition."""
+    values, first, slices = np.unique(counter, return_index=True, return_inverse=True)
+    heads = raw.heads[image[first]]
+    normals = heads["slice_dir"].astype(np.float64)
+    along = heads["position"].astype(np.float64) @ normals[0]
+    if len(values) == 1 or not np.isfinite(along).all():
+        return slices
+    if np.all(normals @ normals[0] > 0.99):
+        if np.min(np.diff(np.sort(along))) < 1e-3:
+            warn("two slices lie at the same position: they stay in the order of their counter")
+        order = np.argsort(along, kind="stable")
+        return np.argsort(order)[slices]
+    if not normals.any():
+        warn("slices have no direction, so they stay in the order of their counter")
+    return slices
+
+
+def _warn_of_missing_slices(raw: RawScan, n_slices: int, warn: Warn) -> None:
+    limit = raw.header.encodings[0].limits.get("slice")
+    if limit is not None and n_slices < limit.maximum + 1 - limit.minimum:
+        warn(f"the header speaks of {limit.maximum + 1 - limit.minimum} slices, the data hold {n_slices}")
+
+
+def _frames(
+    raw: RawScan, counter: tuple[str, Limit | None], values: NDArray[np.int64], slices: Index, warn: Warn
+) -> tuple[Index, tuple[int, ...]]:
+    """Number the frames from 0, and count them per slice. Only a slice may end early, and only other slices tell so."""
+    time, limit = counter
+    if limit is not None and _is_counted_from_one(np.unique(values), limit):
+        limit = None
+    start = int(values.min()) if limit is None else min(limit.minimum, int(values.min()))
+    frames = values - start
+    found = np.unique(frames)
+    expected = int(found[-1]) + 1 if limit is None else max(int(found[-1]), limit.maximum - start) + 1
+    if len(found) < expected:
+        missing = np.setdiff1d(np.arange(min(expected, len(found) + 1)), found)[0]
+        what = (
+            f"frame {missing} of {expected} holds no lines: "
+            f"{time} limit {expected + start - 1} against {len(found)} {time} values in the data"
+        )
+        raise DataError(what, where=str(raw.path), hint="correct the limit in the header if the scan was stopped early")
+    n_frames = []
+    for number in range(int(slices.max()) + 1):
+        present = np.unique(frames[slices == number])
+        missing_here = np.setdiff1d(np.arange(present[-1] + 1), present)
+        if missing_here.size:
+            what = f"frame {missing_here[0]} of slice {number} holds no lines ({time} {missing_here[0] + start})"
+            raise DataError(what, where=str(raw.path), hint="a cine needs data in every frame")
+        n_frames.append(len(present))
+    if len(set(n_frames)) > 1:
+        warn(f"slices differ in their number of frames: {', '.join(map(str, n_frames))}")
+    return frames, tuple(n_frames)
+
+
+def _listed(values: NDArray[np.integer]) -> str:
+    texts = [str(value) for value in values[:6]]
+    return ", ".join(texts) + (", ..." if len(values) > 6 else "")

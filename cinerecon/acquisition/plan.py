@@ -1,0 +1,188 @@
+"""What is in a scan and what is done with it, put into numbers and words."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.placement import Layout, uses_fft
+from cinerecon.acquisition.readouts import Dropped, count_flags, is_calibration_only
+from cinerecon.physics.fourier import mirror
+from cinerecon.physics.sampling import count_acs, measured_extent, scan_acceleration
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """What is in a raw scan, and what intake makes of it.
+
+    Attributes
+    ----------
+    source, dataset
+        The file and its group.
+    scanner, field_strength_tesla, protocol
+        From the XML header.
+    n_slices, n_frames
+        Slices, and frames of each, in the order of position.
+    time_counter
+        The counter that is time.
+    n_averages
+        Averages of each line, combined in k-space.
+    n_coils
+        Coils of the image readouts, without those that are to be left out.
+    encoded_matrix, matrix, pixel_size_mm
+        (ky, kx) as measured, (y, x) of the image, and (y, x) of a pixel [mm].
+    oversampling
+        Encoded over image field of view along the readout.
+    echo_fraction
+        Part of the readout that was measured: 1 for a symmetric echo.
+    phase_fraction
+        Part of k-space along y that was measured: below 1 for partial Fourier.
+    lines_per_frame, n_lines
+        Different lines of a frame, on average, and lines of the extent that the scan covers.
+    acceleration, acceleration_without_acs
+        These lines over those of a frame; the second with the calibration lines left out of both.
+    n_acs
+        Central lines that every frame measures.
+    transform
+        What makes an image of the file's k-space: ``fft`` or ``ifft``.
+    noise
+        Where the noise comes from, in words.
+    steps
+        What intake does to the readouts it keeps, in words and in order.
+    flags
+        How many readouts carry each flag.
+    n_readouts, n_kept, n_noise, n_calibration, dropped
+        Readouts in the file, those of the image, those of noise, those for coil maps alone, and the others with their
+        reason.
+    warnings
+        What a reader of the image should know.
+    """
+
+    source: str
+    dataset: str
+    scanner: str
+    field_strength_tesla: float | None
+    protocol: str
+    n_slices: int
+    n_frames: tuple[int, ...]
+    time_counter: str
+    n_averages: int
+    n_coils: int
+    encoded_matrix: tuple[int, int]
+    matrix: tuple[int, int]
+    pixel_size_mm: tuple[float, float]
+    oversampling: float
+    echo_fraction: float
+    phase_fraction: float
+    lines_per_frame: float
+    n_lines: int
+    acceleration: float
+    acceleration_without_acs: float
+    n_acs: int
+    transform: str
+    noise: str
+    steps: tuple[str, ...]
+    flags: dict[str, int]
+    n_readouts: int
+    n_kept: int
+    n_noise: int
+    n_calibration: int
+    dropped: tuple[Dropped, ...]
+    warnings: tuple[str, ...]
+
+
+def describe(layout: Layout, config: IntakeConfig) -> ScanPlan:
+    """Put a layout into numbers and words."""
+    raw, grid, lines = layout.raw, layout.grid, layout.lines
+    header = raw.header
+    sampled = _sampled_lines(layout, is_mirrored=uses_fft(raw, config))
+    acceleration, without_acs = scan_acceleration(sampled)
+    rows, _ = measured_extent(sampled)
+    return ScanPlan(
+        source=str(raw.path),
+        dataset=raw.group.strip("/"),
+        scanner=" ".join(part for part in (header.vendor, header.model) if part),
+        field_strength_tesla=header.field_strength_tesla,
+        protocol=header.protocol,
+        n_slices=len(layout.counters.n_frames),
+        n_frames=layout.counters.n_frames,
+        time_counter=layout.counters.time,
+        n_averages=layout.counters.n_averages,
+        n_coils=len(layout.coils),
+        encoded_matrix=(grid.ky, grid.kx),
+        matrix=(grid.y, grid.x),
+        pixel_size_mm=grid.pixel_size_mm,
+        oversampling=grid.kx / grid.x,
+        echo_fraction=int(lines.n_samples.max()) / grid.kx,
+        phase_fraction=_phase_fraction(rows, grid.ky),
+        lines_per_frame=float(sampled.sum()) / len(sampled),
+        n_lines=rows.stop - rows.start,
+        acceleration=acceleration,
+        acceleration_without_acs=without_acs,
+        n_acs=count_acs(sampled) if acceleration > 1 else 0,
+        transform="fft" if uses_fft(raw, config) else "ifft",
+        noise=_noise_in_words(layout),
+        steps=tuple(_steps(layout, config)),
+        flags=count_flags(raw),
+        n_readouts=len(raw),
+        n_kept=len(lines.row),
+        n_noise=len(layout.selection.noise),
+        n_calibration=int(is_calibration_only(raw.heads[layout.calibration.row]).sum()),
+        dropped=layout.selection.dropped,
+        warnings=layout.warnings,
+    )
+
+
+def _sampled_lines(layout: Layout, *, is_mirrored: bool) -> Tensor:
+    """Which rows of the image's grid each frame measures, frames of all slices in one list: ``(frames, 1, ky, 1)``."""
+    frames, ky = enumerate(layout.counters.n_frames), layout.grid.ky
+    sampled = torch.cat([layout.lines.of_slice(number).mask(n, ky) for number, n in frames])
+    return sampled[:, :, mirror(ky)] if is_mirrored else sampled
+
+
+def _phase_fraction(rows: slice, ky: int) -> float:
+    """Part of k-space that lines measure around its centre, 1 where they reach as far on both sides."""
+    before, after = ky // 2 - rows.start, rows.stop - 1 - ky // 2
+    return min((rows.stop - rows.start) / (2 * max(before, after, 1)), 1.0)
+
+
+def _steps(layout: Layout, config: IntakeConfig) -> Iterator[str]:
+    grid, lines = layout.grid, layout.lines
+    if lines.skip.any() or (layout.raw.heads["discard_post"][lines.row] > 0).any():
+        yield "cut off the samples marked to be discarded"
+    if lines.reverse.any():
+        yield f"flip {int(lines.reverse.sum())} readouts that ran backwards"
+    if layout.raw.header.has_pilot_tone:
+        yield "leave out the samples that the pilot tone spoils: the first 3 and the last of each readout"
+    if lines.n_samples.min() < grid.kx:
+        yield f"place readouts of {lines.n_samples.min()} samples on {grid.kx} by their echo centre, the rest is zero"
+    if uses_fft(layout.raw, config):
+        yield "mirror k-space: Siemens images are its forward transform"
+    if grid.x < grid.kx:
+        yield f"remove readout oversampling: {grid.kx} to {grid.x} samples"
+    if config.leave_out_coils:
+        yield f"leave out coils {', '.join(map(str, sorted(set(config.leave_out_coils))))}"
+    if config.whiten and layout.noise is not None:
+        yield "whiten the coils"
+    if layout.counters.n_averages > 1:
+        yield f"average {layout.counters.n_averages} measurements of each line"
+    if grid.y < grid.ky:
+        yield f"cut the image from {grid.ky} to {grid.y} rows: phase oversampling"
+    if config.n_virtual_coils is not None:
+        each = "of each position along the readout" if config.compression == "geometric" else "of all samples"
+        yield f"compress to {config.n_virtual_coils} virtual coils, the principal components {each}"
+    if len(layout.coils) > 1:
+        n_calibration = len(np.unique(layout.calibration.ky))
+        source = f"{n_calibration} calibration lines" if n_calibration else "the time average"
+        yield f"estimate coil maps by {config.csm} from {source}"
+
+
+def _noise_in_words(layout: Layout) -> str:
+    if layout.noise is None:
+        return "none"
+    heads = layout.noise.heads[layout.noise_rows]
+    place = "" if layout.noise is layout.raw else f" in {layout.noise.path.name}"
+    return f"{len(heads)} readouts of {heads['number_of_samples'].max()} samples{place}"

@@ -1,0 +1,207 @@
+"""Which readouts make the image: sorted by flags and encoding, their headers checked against each other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.errors import DataError, HeaderError, UnsupportedError
+from cinerecon.io.ismrmrd.raw import FLAGS, Heads, Index, RawScan, has_flag
+
+NOT_IMAGE = {
+    23: "navigator",
+    24: "phase correction",
+    26: "feedback of hyperpolarised scans",
+    27: "dummy scan before the steady state",
+    28: "real-time feedback",
+    29: "surface coil correction, not this image",
+    30: "phase stabilisation reference",
+    31: "phase stabilisation",
+}
+COMPRESSED = (53, 54, 55, 56)
+NOISE, CALIBRATION, CALIBRATION_AND_IMAGING = 19, 20, 21
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Readouts that do not enter the image, and why."""
+
+    n_readouts: int
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The readouts of a scan, by their use: row numbers in the file.
+
+    Attributes
+    ----------
+    image, noise
+        What images are made of, and what coils are whitened by.
+    calibration
+        Those flagged as calibration; some are of the image, too.
+    dropped
+        The others. Readouts for calibration alone are not among them, whether or not they turn out to be of use.
+    """
+
+    image: Index
+    noise: Index
+    calibration: Index
+    dropped: tuple[Dropped, ...]
+
+
+def count_flags(raw: RawScan) -> dict[str, int]:
+    """How many readouts carry each flag, by number and name; flags that none carries are left out."""
+    counts = {n: int(has_flag(raw.heads, n).sum()) for n in range(1, 65)}
+    return {f"{n} {FLAGS.get(n, 'unknown')}": count for n, count in counts.items() if count}
+
+
+def select_readouts(raw: RawScan, config: IntakeConfig) -> Selection:
+    """Sort the readouts into image lines, noise, calibration lines, and those that are not used.
+
+    Raises
+    ------
+    UnsupportedError
+        If readouts are compressed.
+    DataError
+        If no image lines remain.
+    HeaderError
+        If a readout belongs to an encoding the header does not describe.
+    """
+    heads = raw.heads
+    for flag in COMPRESSED:
+        rows = np.flatnonzero(has_flag(heads, flag))
+        if rows.size:
+            what = f"compressed acquisitions (flag {flag}, {rows.size} readouts) are not supported"
+            raise UnsupportedError(what, where=raw.at(rows[0]), hint="convert the raw data without compression")
+    is_noise = has_flag(heads, NOISE)
+    rest = ~is_noise
+    dropped = []
+
+    def drop(which: NDArray[np.bool_], reason: str) -> None:
+        nonlocal rest
+        count = int((which & rest).sum())
+        if count:
+            dropped.append(Dropped(count, reason))
+        rest = rest & ~which
+
+    for flag, reason in NOT_IMAGE.items():
+        drop(has_flag(heads, flag), f"flag {flag}: {reason}")
+    calibration_only = rest & is_calibration_only(heads)
+    elsewhere = calibration_only & (heads["encoding_space_ref"] != 0)
+    drop(elsewhere, f"flag {CALIBRATION}: calibration only, of another encoding")
+    rest &= ~calibration_only
+    _require_known_encodings(raw, np.flatnonzero(rest))
+    for reference in np.unique(heads["encoding_space_ref"][rest]):
+        if reference:
+            drop(heads["encoding_space_ref"] == reference, f"encoding {reference}: encoding 0 is reconstructed")
+    for counter, value in config.select.items():
+        drop(heads["idx"][counter] != value, f"{counter} is not {value}, as selected")
+    if not rest.any():
+        raise DataError(_nothing_left(raw, is_noise, dropped), where=str(raw.path))
+    calibration = (calibration_only & ~elsewhere) | (rest & has_flag(heads, CALIBRATION_AND_IMAGING))
+    return Selection(np.flatnonzero(rest), np.flatnonzero(is_noise), np.flatnonzero(calibration), tuple(dropped))
+
+
+def is_calibration_only(heads: Heads) -> NDArray[np.bool_]:
+    """Which readouts serve the coil maps and not the image, ``(readouts,)``."""
+    return has_flag(heads, CALIBRATION) & ~has_flag(heads, CALIBRATION_AND_IMAGING)
+
+
+def _require_known_encodings(raw: RawScan, rows: Index) -> None:
+    n_encodings = len(raw.header.encodings)
+    unknown = rows[raw.heads["encoding_space_ref"][rows] >= n_encodings]
+    if unknown.size:
+        found = int(raw.heads["encoding_space_ref"][unknown[0]])
+        what = f"encoding_space_ref is {found}, the header describes {n_encodings} encoding(s), counted from 0"
+        raise HeaderError(what, where=raw.at(unknown[0]))
+
+
+def _nothing_left(raw: RawScan, is_noise: NDArray[np.bool_], dropped: list[Dropped]) -> str:
+    if is_noise.all():
+        return f"noise readouts only ({len(raw)}), no image lines"
+    reasons = "; ".join(f"{d.n_readouts} {d.reason}" for d in dropped)
+    return f"no image lines among {len(raw)} readouts ({reasons})"
+
+
+def require_alike(raw: RawScan, image: Index) -> None:
+    """Check that image readouts agree in what cannot vary: coils, and samples around the same centre.
+
+    Raises
+    ------
+    DataError
+        Naming the first readout that differs, what it has and what the others have.
+    """
+    heads = raw.heads[image]
+    coils = heads["active_channels"]
+    _require_common(raw, image, coils, "channels")
+    if coils[0] == 0:
+        raise DataError("the readouts have 0 channels", where=raw.at(image[0]))
+    stored = heads["number_of_samples"].astype(np.int64)
+    kept = stored - heads["discard_pre"] - heads["discard_post"]
+    empty = np.flatnonzero(kept <= 0)
+    if empty.size:
+        i = empty[0]
+        what = f"{stored[i]} samples, {stored[i] - kept[i]} of them to be discarded: nothing is left"
+        raise DataError(what, where=raw.at(image[i]))
+    for centre in np.unique(heads["center_sample"]):
+        same = heads["center_sample"] == centre
+        _require_common(raw, image[same], stored[same], "samples", f", same centre {centre}")
+    outside = np.flatnonzero(heads["center_sample"] >= stored)
+    if outside.size:
+        i = outside[0]
+        what = f"center_sample is {heads['center_sample'][i]} of {stored[i]} samples, expected 0 to {stored[i] - 1}"
+        raise DataError(what, where=raw.at(image[i]))
+
+
+def _require_common(raw: RawScan, rows: Index, values: NDArray[np.integer], unit: str, where: str = "") -> None:
+    found, counts = np.unique(values, return_counts=True)
+    if len(found) == 1:
+        return
+    common = int(found[counts.argmax()])
+    i = np.flatnonzero(values != common)[0]
+    what = f"acquisition {rows[i]} has {values[i]} {unit}, the others {common}{where}"
+    raise DataError(what, where=raw.at(rows[i]), hint="the file mixes two measurements, or is damaged")
+
+
+def require_cartesian(raw: RawScan, image: Index) -> None:
+    """Check that the scan is 2-D Cartesian, by its header and by the trajectory stored with it, if there is one.
+
+    A stored trajectory is Cartesian when every readout advances along its first coordinate in one common even step, and
+    keeps the other coordinates.
+
+    Raises
+    ------
+    UnsupportedError
+        If the header says otherwise, the trajectory is not Cartesian, or the scan is 3-D.
+    """
+    encoding = raw.header.encodings[0]
+    n_dimensions = raw.heads["trajectory_dimensions"][image]
+    if encoding.trajectory not in ("cartesian", ""):
+        stored = ", with stored coordinates" if n_dimensions.any() else ""
+        needs = " (needs phase correction and regridding)" if encoding.trajectory == "epi" else ""
+        name = encoding.trajectory.upper() if encoding.trajectory == "epi" else encoding.trajectory
+        what = f"the trajectory is {name}{stored}{needs}, only Cartesian scans are supported"
+        raise UnsupportedError(what, where=str(raw.path))
+    depth = max(encoding.encoded.matrix[2], int(raw.heads["idx"]["kspace_encode_step_2"][image].max()) + 1)
+    if depth > 1:
+        what = f"a 3-D scan ({depth} partitions in encodedSpace z), only 2-D slices are supported"
+        raise UnsupportedError(what, where=str(raw.path))
+    _require_straight(raw, image[n_dimensions > 0])
+
+
+def _require_straight(raw: RawScan, rows: Index) -> None:
+    common: float | None = None
+    for block, paths in raw.trajectories(rows):
+        steps = np.diff(paths[:, :, 0], axis=1)
+        step = np.median(steps, axis=1)
+        common = float(np.abs(step[0])) if common is None else common
+        bend = np.abs(steps - step[:, None]).max(1)
+        drift = np.ptp(paths[:, :, 1:], axis=1).max(1, initial=0.0)
+        worst = np.maximum(np.maximum(bend, drift), np.abs(np.abs(step) - common))
+        crooked = np.flatnonzero(~(worst < 0.05 * common))
+        if crooked.size:
+            what = "the header says cartesian, but the stored trajectory is not: readouts are not parallel, even lines"
+            hint = "radial, spiral and ramp-sampled scans need regridding first"
+            raise UnsupportedError(what, where=raw.at(block[crooked[0]]), hint=hint)

@@ -1,0 +1,219 @@
+"""The road from a raw scan to `CineData`, slice by slice."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cinerecon.acquisition.assemble import Assembly, assemble
+from cinerecon.acquisition.coil_maps import finish_slice
+from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.meta import SIMULATED, frame_times, is_one_beat, read_geometry, slice_thickness
+from cinerecon.acquisition.noise import read_whitening, select_coils
+from cinerecon.acquisition.ordering import PILOT_TONE, Lines
+from cinerecon.acquisition.placement import Layout, lay_out, uses_fft
+from cinerecon.acquisition.plan import ScanPlan, describe
+from cinerecon.acquisition.reference import read_truth
+from cinerecon.cine import CineData, CineMeta
+from cinerecon.errors import DataError
+from cinerecon.io.ismrmrd.raw import Index, read_mrd
+from cinerecon.physics.fourier import cropped, resampled
+from cinerecon.physics.sampling import block_of_lines
+
+CHECKED_AT_ONCE = 1024
+"""Readouts held in memory while samples are only checked."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A raw scan whose headers are checked; its slices are read one at a time.
+
+    Attributes
+    ----------
+    plan
+        What is in the scan, and what is done with it.
+    """
+
+    plan: ScanPlan
+    _layout: Layout = field(repr=False)
+    _config: IntakeConfig = field(repr=False)
+
+    @property
+    def header_xml(self) -> str:
+        """The scan's own XML header without what it says of the patient, to be kept with its images."""
+        return self._layout.raw.xml
+
+    @property
+    def person(self) -> str:
+        """A hash of the patient's number in the header; empty if there is none."""
+        return self._layout.raw.header.person
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The scan, and a separate noise scan."""
+        noise = self._layout.noise
+        return tuple(dict.fromkeys((self._layout.raw.path, *(() if noise is None else (noise.path,)))))
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Whether the scan was simulated here."""
+        return ("simulated",) if self._layout.raw.header.vendor == SIMULATED else ()
+
+    @property
+    def n_slices(self) -> int:
+        """Number of slices."""
+        return self.plan.n_slices
+
+    def read_slice(self, number: int, seconds: dict[str, float] | None = None) -> CineData:
+        """Read one slice: whitened, on the grid of the image, with coil maps.
+
+        Parameters
+        ----------
+        number
+            Index of the slice, sorted by position.
+        seconds
+            If given, the time that the coil maps took is noted here under ``maps``.
+
+        Raises
+        ------
+        DataError
+            If the slice does not exist, or its samples are not finite, all zero, or not as many as the header says.
+        """
+        if not 0 <= number < self.n_slices:
+            raise DataError(f"slice {number}, the scan has slices 0 to {self.n_slices - 1}", where=self.plan.source)
+        lines = self._layout.lines.of_slice(number)
+        n_frames = self.plan.n_frames[number]
+        kspace, mask = assemble(self._assembly, lines, n_frames)
+        self._require_signal(number, bool(kspace.any()))
+        kspace, mask = self._crop_y(kspace, mask)
+        calibration = self._layout.calibration.of_slice(number)
+        meta = self._meta(number, lines, mask.shape[-2])
+        return finish_slice(
+            kspace,
+            mask,
+            meta,
+            self._config,
+            mixing=self._assembly.mixing,
+            calibration=assemble(self._assembly, calibration, 1) if calibration.row.size else None,
+            read_truth=partial(read_truth, self._layout.raw),
+            seconds=seconds,
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the images should know: of the plan, and of the noise, which is read for it."""
+        return tuple(dict.fromkeys((*self.plan.warnings, *self._assembly.warnings)))  # in order, each once
+
+    def check_samples(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Read every sample once, and keep none: whether the scan is whole, before hours are spent on it.
+
+        Parameters
+        ----------
+        progress
+            Called with (slices checked, slices in all).
+
+        Raises
+        ------
+        DataError
+            As `read_slice` would.
+        """
+        for number in range(self.n_slices):
+            self._require_signal(number, self._check_rows(self._layout.lines.of_slice(number).row))
+            self._check_rows(self._layout.calibration.of_slice(number).row)
+            if progress:
+                progress(number + 1, self.n_slices)
+        _ = self._assembly
+
+    def _check_rows(self, rows: Index) -> bool:
+        """Read some readouts; whether there is anything in them."""
+        raw, is_signal = self._layout.raw, False
+        for some in np.array_split(rows, max(len(rows) // CHECKED_AT_ONCE, 1)):
+            for length in np.unique(raw.heads["number_of_samples"][some]):
+                samples = raw.samples(some[raw.heads["number_of_samples"][some] == length])
+                is_signal = is_signal or bool(samples.any())
+        return is_signal
+
+    def _require_signal(self, number: int, is_signal: bool) -> None:
+        if not is_signal:
+            raise DataError("all samples are zero", where=f"{self.plan.source}, slice {number}")
+
+    @cached_property
+    def _assembly(self) -> Assembly:
+        layout = self._layout
+        n_coils = int(layout.raw.heads["active_channels"][layout.lines.row[0]])
+        mixing = select_coils(layout.coils, n_coils) if len(layout.coils) < n_coils else None
+        warnings: list[str] = []
+        if self._config.whiten and layout.noise is not None:
+            whitening = read_whitening(
+                layout.raw, layout.lines.row, layout.noise, layout.noise_rows, layout.coils, warnings.append
+            )
+            mixing = mixing if whitening is None else whitening
+        return Assembly(
+            raw=layout.raw,
+            grid=layout.grid,
+            mirrored=uses_fft(layout.raw, self._config),
+            spoiled=PILOT_TONE if layout.raw.header.has_pilot_tone else (0, 0),
+            mixing=mixing,
+            warnings=tuple(warnings),
+        )
+
+    def _crop_y(self, kspace: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Remove phase oversampling where every frame measures one same block of lines; elsewhere the image is cut."""
+        y = self._layout.grid.y
+        if y == kspace.shape[-2] or block_of_lines(mask) is None:
+            return kspace, mask
+        rows = torch.from_numpy(resampled(mask[0, 0].any(-1).numpy(), y))
+        columns = mask[0, 0].any(-2)
+        mask = (rows[:, None] & columns).expand(len(mask), 1, -1, -1).contiguous()
+        return cropped(kspace, y, -2) * mask, mask
+
+    def _meta(self, number: int, lines: Lines, rows: int) -> CineMeta:
+        raw, grid = self._layout.raw, self._layout.grid
+        warnings = dict.fromkeys(self.warnings)
+        return CineMeta(
+            source=self.plan.source,
+            slice=number,
+            frame_times_ms=frame_times(raw, lines, self.plan.n_frames[number], warnings.setdefault),
+            pixel_size_mm=grid.pixel_size_mm,
+            slice_thickness_mm=slice_thickness(raw, warnings.setdefault),
+            geometry=read_geometry(raw.heads[lines.row], raw.header.patient_position, warnings.setdefault),
+            protocol=raw.header.protocol,
+            warnings=tuple(warnings),
+            crop_y=grid.y if grid.y < rows else None,
+            is_one_beat=is_one_beat(raw, lines),
+        )
+
+
+def open_scan(
+    path: str | Path,
+    config: IntakeConfig | None = None,
+    *,
+    noise: str | Path | None = None,
+    dataset: str | None = None,
+) -> Scan:
+    """Open a raw scan: check its headers, and plan what is done with each readout.
+
+    Parameters
+    ----------
+    path
+        An ISMRMRD (MRD) file.
+    config
+        Settings; the defaults if None.
+    noise
+        A separate ISMRMRD file with the noise readouts of the same coils.
+    dataset
+        The group of the measurement, where the file holds several.
+
+    Raises
+    ------
+    FileError, HeaderError, DataError, UnsupportedError
+        If the scan cannot be read right, saying where and why.
+    """
+    config = config or IntakeConfig()
+    raw = read_mrd(path, dataset)
+    layout = lay_out(raw, config, None if noise is None else read_mrd(noise))
+    return Scan(describe(layout, config), layout, config)

@@ -1,0 +1,78 @@
+"""Undersample a fully sampled slice after the fact, so that a reconstruction can be compared with the truth."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from cinerecon.cine import CineData
+from cinerecon.errors import DataError
+from cinerecon.io.cmrxrecon import person_of
+from cinerecon.io.mask import MaskFile
+from cinerecon.physics.coils import doubt_of_maps, estimate_csm
+from cinerecon.physics.sampling import MaskSpec, block_of_lines, parse_mask
+
+Sampling = MaskSpec | MaskFile
+"""A pattern or a mask in a file; either has ``draw(n_frames, ky, kx, seed)``."""
+
+
+def parse_sampling(text: str) -> Sampling:
+    """Read the one line of text that names a mask everywhere: ``gaussian:8,acs=4``, or a file, ``vista.mat``.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither.
+    """
+    return MaskFile.parse(text) or parse_mask(text)
+
+
+def seed_of(data: CineData, seed: int) -> int:
+    """The seed of a slice's own pattern, by the name of its scan, its number, and the person in an archive of many.
+
+    It depends on nothing else, so a scan gets the same pattern alone and among others, in `recon` and in `evaluate`.
+    """
+    source = Path(data.meta.source)
+    person = person_of(source)
+    text = f"{seed} {f'{person}/' if person else ''}{source.stem} {data.meta.slice}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
+
+
+def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smooth") -> CineData:
+    """Sample a fully sampled slice again, with fewer points: maps from these points alone, reference kept.
+
+    Maps from too few lines are warned of in the metadata.
+
+    Parameters
+    ----------
+    data
+        Fully sampled; lines the scan left out at the edges of k-space stay out.
+    pattern
+        What `parse_sampling` reads.
+    seed
+        Of the pattern.
+    csm
+        How maps are estimated.
+
+    Raises
+    ------
+    DataError
+        If the slice is not fully sampled.
+    ConfigError
+        If the pattern or the mask does not fit.
+    FileError
+        If the mask cannot be read.
+    """
+    where = f"{data.meta.source}, slice {data.meta.slice}"
+    if block_of_lines(data.mask) is None:
+        raise DataError(
+            "the scan is undersampled already",
+            where=where,
+            hint="a scan as it was measured is reconstructed without --undersample, and compared by evaluate --recon",
+        )
+    drawn = parse_sampling(pattern).draw(data.n_frames, *data.matrix, seed)
+    mask = drawn.to(data.mask.device) & data.mask
+    kspace = data.kspace * mask
+    maps = estimate_csm(kspace, mask, csm)  # type: ignore[arg-type]
+    doubt = None if maps is None else doubt_of_maps(mask, data.matrix[1])
+    meta = data.meta if doubt is None else replace(data.meta, warnings=(*data.meta.warnings, doubt))
+    return replace(data, kspace=kspace, mask=mask, csm=maps, meta=meta)

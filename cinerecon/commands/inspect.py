@@ -1,0 +1,120 @@
+"""The command ``cinerecon inspect``."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cinerecon.acquisition import CineSummary, ScanPlan
+
+PARTIAL = 0.9
+"""Part of k-space along y below which a scan counts as partial Fourier; a line more on one side is none."""
+
+
+def inspect(
+    scan: Annotated[
+        Path, typer.Argument(help="ISMRMRD raw scan (.h5), CMRxRecon file (.mat), or prepared case (.h5).")
+    ],
+    noise: Annotated[Path | None, typer.Option(help="Separate noise scan, ISMRMRD.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Group to read, where the file holds several.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--intake", help="Override a setting of intake, e.g. select.contrast=0.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+) -> None:
+    """Say what is in a scan; of a raw one also what would be done with it: kept, dropped, and why."""
+    from cinerecon.acquisition import IntakeConfig, Scan, open_cine, summarise
+    from cinerecon.commands.progress import progress_bar
+
+    config = IntakeConfig().with_settings(setting or (), where="--intake")
+    opened = open_cine(scan, config, noise=noise, dataset=dataset)
+    found: ScanPlan | CineSummary
+    with progress_bar() as progress:
+        if isinstance(opened, Scan):
+            opened.check_samples(lambda done, total: progress("checking samples", done / total))
+            found = replace(opened.plan, warnings=opened.warnings)
+            rows = _rows_of_plan(found)
+        else:
+            found = summarise(opened, lambda done, total: progress("reading slices", done / total))
+            rows = _rows_of_summary(found)
+    if as_json:
+        print(json.dumps(asdict(found), indent=2))
+    else:
+        _print_table(rows)
+
+
+def _print_table(rows: Iterable[tuple[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in rows:
+        table.add_row(label, text)
+    Console(markup=False, highlight=False).print(table)
+
+
+def _rows_of_plan(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
+    field = "" if plan.field_strength_tesla is None else f", {plan.field_strength_tesla:.3g} T"
+    yield "scan", f"{plan.source}, group {plan.dataset or '/'}"
+    yield "scanner", (plan.scanner or "unknown") + field + (f", {plan.protocol}" if plan.protocol else "")
+    yield "slices", str(plan.n_slices)
+    yield "frames", f"{_span(plan.n_frames)}, counted in {plan.time_counter}"
+    yield "coils", str(plan.n_coils)
+    yield "matrix", f"{_pixels(plan)}, encoded {' x '.join(map(str, plan.encoded_matrix))}"
+    echo = "symmetric" if plan.echo_fraction == 1 else f"asymmetric, {plan.echo_fraction:.0%} of the readout measured"
+    yield "readout", f"oversampled {plan.oversampling:.3g}x, echo {echo}"
+    partial = f", partial Fourier: {plan.phase_fraction:.0%} of k-space" if plan.phase_fraction < PARTIAL else ""
+    yield "lines", f"{plan.lines_per_frame:.4g} of {plan.n_lines} per frame{partial}"
+    yield "acceleration", _acceleration(plan)
+    yield "averages", str(plan.n_averages)
+    yield "noise scan", plan.noise
+    yield from _labelled("flags", (f"{count:>6} {name}" for name, count in plan.flags.items()))
+    yield "kept", f"{plan.n_kept} of {plan.n_readouts} readouts"
+    aside = (
+        (plan.n_noise, "flag 19: noise, for whitening alone"),
+        (plan.n_calibration, "flag 20: for coil maps alone"),
+    )
+    yield from _labelled("aside", [f"{count:>6} {reason}" for count, reason in aside if count])
+    yield from _labelled("dropped", [f"{part.n_readouts:>6} {part.reason}" for part in plan.dropped])
+    yield from _labelled("plan", (f"{number}. {step}" for number, step in enumerate(plan.steps, 1)))
+    yield from _labelled("warning", plan.warnings)
+
+
+def _rows_of_summary(summary: "CineSummary") -> Iterator[tuple[str, str]]:
+    yield from _labelled("files", summary.files)
+    yield "slices", str(summary.n_slices)
+    yield "frames", _span(summary.n_frames)
+    yield "coils", str(summary.n_coils)
+    yield "matrix", _pixels(summary)
+    yield "lines", f"{summary.lines_per_frame:.4g} of {summary.n_lines} per frame"
+    yield "acceleration", _acceleration(summary)
+    yield "reference", f"{summary.n_references} of {summary.n_slices} slices"
+    yield from _labelled("marks", summary.marks)
+    yield from _labelled("warning", summary.warnings)
+
+
+def _span(counts: tuple[int, ...]) -> str:
+    """Equal numbers as one, others by the least and the largest."""
+    return " to ".join(map(str, sorted({min(counts), max(counts)})))
+
+
+def _pixels(found: "ScanPlan | CineSummary") -> str:
+    (y, x), (dy, dx) = found.matrix, found.pixel_size_mm
+    return f"{y} x {x} (y x) pixels of {dy:.2f} x {dx:.2f} mm"
+
+
+def _acceleration(found: "ScanPlan | CineSummary") -> str:
+    acs = f"{found.acceleration_without_acs:.3g} without the {found.n_acs} ACS lines" if found.n_acs else "no ACS lines"
+    return f"{found.acceleration:.3g}, {acs}"
+
+
+def _labelled(label: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The label stands before the first text only."""
+    for number, text in enumerate(texts):
+        yield label if number == 0 else "", text

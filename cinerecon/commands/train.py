@@ -1,0 +1,123 @@
+"""The command ``cinerecon train``."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cinerecon.training import Estimate, Recipe
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="Architecture and training: a model.yaml, its folder, or a name that models lists.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder: recipe, log, state, weights.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of prepared cases to train on, in place of the recipe's sources.")
+    ] = None,
+    scan: Annotated[
+        list[Path] | None,
+        typer.Option(help="Undersampled scan, or folder of scans or cases, to train on without truth: --loss ssdu."),
+    ] = None,
+    real: Annotated[Path | None, typer.Option(help="Folder of measured magnitude cines (.npz) for the recipe.")] = None,
+    cases: Annotated[Path | None, typer.Option(help="Where simulated cines are kept, to be shared by runs.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that draw batches ahead of time.")] = 0,
+    weights: Annotated[Path | None, typer.Option(help="Fine-tune these instead of starting at random.")] = None,
+    loss: Annotated[str | None, typer.Option(help="mse, rmse or ssdu (without truth); as training.loss.")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="e.g. training.n_steps=500")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, exactly.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write the log for TensorBoard, too.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Tell parameters, memory and time from a few steps, and stop.")
+    ] = False,
+    minutes: Annotated[
+        float, typer.Option(min=0, help="Stop after this time, resumable; the schedule is that of training.n_steps.")
+    ] = float("inf"),
+) -> None:
+    """Train a network by its recipe; in several processes by torchrun -m cinerecon.cli train ..."""
+    from cinerecon.commands.progress import progress_bar
+    from cinerecon.errors import ConfigError
+    from cinerecon.memory import keep_freed_memory
+    from cinerecon.training import Places, Step, find_recipe, read_recipe
+    from cinerecon.training import estimate as estimate_run
+    from cinerecon.training import train as run
+
+    if data and scan:
+        what = "--scan takes the place of all sources, and so does --data"
+        raise ConfigError(what, where="--data, --scan", hint="leave out one; --scan takes a folder of cases, too")
+    if data and real:
+        what = "--data takes the place of all sources of the recipe, --real is for one of them"
+        hint = "leave out one; to mix them: --set 'training.data.sources.mine={kind: prepared, folder: FOLDER}'"
+        raise ConfigError(what, where="--data, --real", hint=hint)
+    source = json.dumps({"data": {"kind": "prepared", "folder": str(data)}})
+    settings = [f"training.data.sources={source}"] if data else []
+    settings += [f"training.loss={loss}"] if loss else []
+    asked = read_recipe(find_recipe(recipe), [*settings, *(setting or [])])
+    scans = tuple(scan or ())
+    keep_freed_memory()
+    leads = os.environ.get("RANK", "0") == "0"
+    if not scans and leads:
+        _say_what_is_left_out(asked, real)
+    if estimate:
+        places = Places(cases or output / "cases", real, scans)
+        _print_estimate(estimate_run(asked, places, device=device, workers=workers), asked)
+        return
+    steps: list[Step] = []
+
+    def report(step: Step) -> None:
+        quality = f"loss {step.loss:.5f}  validation {step.validation:.2f} dB"
+        print(f"step {step.number}  {quality}  {step.seconds:.0f} s", flush=True)
+        steps.append(step)
+
+    with progress_bar() as progress:
+        run(
+            asked,
+            output,
+            real=real,
+            cases=cases,
+            scans=scans,
+            workers=workers,
+            weights=weights,
+            resume=resume,
+            device=device,
+            tensorboard=tensorboard,
+            max_seconds=60 * minutes,
+            report=report,
+            note=lambda text: print(text, flush=True),
+            progress=progress,
+        )
+    if leads:
+        if steps and steps[-1].number < asked.training.n_steps:
+            print(f"stopped  at step {steps[-1].number} of {asked.training.n_steps}; --resume goes on")
+        print(f"wrote    {output}")
+
+
+def _say_what_is_left_out(recipe: "Recipe", real: Path | None) -> None:
+    left_out = [name for name, one in recipe.training.data.sources.items() if one.kind == "series" and not one.folder]
+    if left_out and real is None:
+        print(f"note     left out, as there is no --real: {', '.join(left_out)}")
+
+
+def _print_estimate(found: "Estimate", recipe: "Recipe") -> None:
+    lines = {
+        "parameters": f"{found.n_parameters:,}",
+        "memory": f"{found.memory_mb:,.0f} MB in these steps, on {found.device}",
+        "step": f"{found.step_s:.3f} s, and {found.draw_s:.3f} s to draw its data",
+        **({"kept": f"{_duration(found.kept_s)} to draw the batches that come again"} if found.kept_s else {}),
+        "epoch": f"{_duration(found.epoch_s)} for {recipe.training.n_steps_per_epoch:,} steps",
+        "run": f"{_duration(found.run_s)} for {recipe.training.n_steps:,} steps, validation left out",
+    }
+    for label, text in lines.items():
+        print(f"{label:<11}{text}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

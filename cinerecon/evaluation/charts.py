@@ -1,0 +1,140 @@
+"""Charts of scores: box plots, and quality against acceleration."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cinerecon.evaluation.score import Score, coils_in_words
+from cinerecon.evaluation.summary import MEASURES, summarise
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BOXES = ("psnr", "ssim", "heart_psnr", "xt_ssim")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
+"""Of Okabe and Ito, told apart by colour-blind readers too."""
+MARKERS, DASHES = ("o", "s", "^", "D"), ("-", "--", ":", "-.")
+"""Of the first, second, third and fourth methods of one colour."""
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure [inches], drawn into pixels whatever the machine's screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: it takes longer than all else of the command
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def draw_boxes(scores: Sequence[Score]) -> "Figure":
+    """One panel for each measure, one group of boxes for each sampling and coil count, one box for each method."""
+    names = [name for name in BOXES if np.isfinite([getattr(score, name) for score in scores]).any()]
+    groups = list(dict.fromkeys((score.sampling, score.n_coils) for score in scores))
+    methods = list(dict.fromkeys(score.method for score in scores))
+    panels = (len(names) + 1) // 2
+    width = max(4.5, 0.32 * len(groups) * (len(methods) + 1))
+    figure = new_figure(2 * width + 0.6, 3 * panels + 0.7)
+    axes = figure.subplots(panels, 2, squeeze=False).ravel()
+    for axis in axes[len(names) :]:
+        axis.set_visible(False)
+    step = len(methods) + 1
+    for axis, name in zip(axes, names, strict=False):
+        for index, method in enumerate(methods):
+            values = [_finite(scores, name, method, group) for group in groups]
+            places = [step * g + index for g in range(len(groups))]
+            _boxes(axis, values, places, style_of(index))
+        axis.set_title(MEASURES[name].title, fontsize=10)
+        labels = [sampling if len({c for _, c in groups}) == 1 else f"{sampling}\n{c} ch" for sampling, c in groups]
+        axis.set_xticks([step * g + (len(methods) - 1) / 2 for g in range(len(groups))], labels, fontsize=8)
+        axis.grid(axis="y", alpha=0.3)
+    _legend(figure, methods)
+    return figure
+
+
+def draw_curves(scores: Sequence[Score]) -> "Figure | None":
+    """PSNR against net acceleration, one line for each method; None where no pattern comes in several accelerations.
+
+    Slices count that were judged at every acceleration, or a line would show which slices these were.
+    """
+    families: dict[tuple[str, int], list[Score]] = {}
+    for score in scores:
+        families.setdefault((_family(score.sampling), score.n_coils), []).append(score)
+    panels = [family for family, members in families.items() if len({score.sampling for score in members}) > 1]
+    if not panels:
+        return None
+    methods = list(dict.fromkeys(score.method for score in scores))
+    figure = new_figure(4.2 * len(panels) + 0.4, 3.6)
+    for axis, (family, n_coils) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        summaries = summarise(at_every_acceleration(families[family, n_coils]))
+        for index, method in enumerate(methods):
+            line = sorted((s for s in summaries if s.method == method), key=lambda s: s.acceleration)
+            found = [s.measures["psnr"] for s in line]
+            means = [spread.mean for spread in found]
+            bars = [
+                [max(0.0, np.nan_to_num(end)) for end in ends]
+                for ends in ([s.mean - s.low for s in found], [s.high - s.mean for s in found])
+            ]
+            axis.errorbar(
+                [s.acceleration for s in line],
+                means,
+                bars,
+                markersize=4,
+                capsize=2,
+                **style_of(index),
+            )
+        axis.set_title(f"{family}, {coils_in_words(n_coils)}", fontsize=10)
+        axis.set_xlabel("net acceleration")
+        axis.set_ylabel("PSNR [dB]")
+        axis.grid(alpha=0.3)
+    _legend(figure, methods)
+    return figure
+
+
+def at_every_acceleration(scores: Sequence[Score]) -> list[Score]:
+    """The scores of slices that occur under every sampling."""
+    cases: dict[str, set[tuple[str, int]]] = {}
+    for score in scores:
+        cases.setdefault(score.sampling, set()).add((score.scan, score.slice))
+    common = set.intersection(*cases.values())
+    return [score for score in scores if (score.scan, score.slice) in common]
+
+
+def style_of(index: int) -> dict[str, Any]:
+    """How the method of a place in the list is drawn; no two of the first thirty-two alike."""
+    turn = index // len(COLOURS) % len(MARKERS)
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[turn], "linestyle": DASHES[turn]}
+
+
+def _boxes(axis: "Axes", values: list[list[float]], places: list[int], style: dict[str, Any]) -> None:
+    kept = [(value, place) for value, place in zip(values, places, strict=True) if value]
+    if not kept:
+        return
+    shape: dict[str, Any] = {"patch_artist": True, "showfliers": False, "widths": 0.7}
+    boxes = axis.boxplot([v for v, _ in kept], positions=[p for _, p in kept], manage_ticks=False, **shape)
+    for box, median in zip(boxes["boxes"], boxes["medians"], strict=True):
+        box.set(facecolor=style["color"], alpha=0.45, linestyle=style["linestyle"])
+        median.set(color="black")
+    for value, place in kept:
+        shift = np.linspace(-0.2, 0.2, len(value)) if len(value) > 1 else [0.0]
+        axis.plot(np.add(place, shift), value, color=style["color"], marker=style["marker"], linestyle="", markersize=2)
+
+
+def _legend(figure: "Figure", methods: list[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], label=method, **style_of(index)) for index, method in enumerate(methods)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(methods), 6), fontsize=8, frameon=False)
+
+
+def _finite(scores: Sequence[Score], name: str, method: str, group: tuple[str, int]) -> list[float]:
+    values = [getattr(s, name) for s in scores if s.method == method and (s.sampling, s.n_coils) == group]
+    return [value for value in values if np.isfinite(value)]
+
+
+def _family(sampling: str) -> str:
+    """The name of a pattern and its options, without the acceleration."""
+    return re.sub(r":[0-9.]+", "", sampling, count=1)

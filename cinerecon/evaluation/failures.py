@@ -1,0 +1,89 @@
+"""What could not be judged, and why: kept beside the scores, told under the tables."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from cinerecon.errors import CineReconError, DataError
+from cinerecon.evaluation.tables import Cell, Table
+
+FAILURES = "failures.csv"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One method on one slice under one sampling pattern, without a score.
+
+    Attributes
+    ----------
+    scan, slice
+        What was to be reconstructed; the slice is None where the file could not even be opened.
+    sampling, method
+        How.
+    what, where, hint
+        As in `errors.CineReconError`; where begins with the file.
+    """
+
+    scan: str
+    slice: int | None
+    sampling: str
+    method: str
+    what: str
+    where: str = ""
+    hint: str = ""
+
+    @property
+    def case(self) -> str:
+        """Scan and slice in words."""
+        return self.scan if self.slice is None else f"{self.scan} slice {self.slice}"
+
+
+def place_of(error: CineReconError, path: Path, number: int | None) -> str:
+    """Where an error is, beginning with the file it came up in."""
+    if str(path) in error.where:
+        return error.where
+    here = str(path) if number is None else f"{path}, slice {number}"
+    return f"{here}: {error.where}" if error.where else here
+
+
+def append_failure(folder: Path, failure: Failure) -> None:
+    """Add a line at the end of ``failures.csv``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FAILURES
+    is_new = not path.exists()
+    header = [[field.name for field in fields(Failure)]] if is_new else []
+    with path.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        csv.writer(file).writerows([*header, astuple(failure)])
+
+
+def tell_failures(failures: Sequence[Failure], n_scores: int) -> Table:
+    """A table of them, one row for each slice and reason."""
+    groups: dict[tuple[str, str, str, str], list[Failure]] = {}
+    for failure in failures:
+        groups.setdefault((failure.case, failure.what, failure.where, failure.hint), []).append(failure)
+    rows = [
+        tuple(Cell(text) for text in (case, _list(f.sampling for f in group), _list(f.method for f in group), *why))
+        for (case, *why), group in groups.items()
+    ]
+    caption = f"failed: {len(failures)} of {len(failures) + n_scores} reconstructions"
+    note = "what failed is in no mean above, and is tried again by the next run"
+    return Table(caption, ("scan", "sampling", "method", "why", "where", "try"), tuple(rows), (note,), is_text=True)
+
+
+def raise_first(failures: Sequence[Failure]) -> None:
+    """Raise the first that went wrong, saying of how many.
+
+    Raises
+    ------
+    DataError
+        Always.
+    """
+    first = failures[0]
+    n_reasons = len({(failure.what, failure.where) for failure in failures})
+    what = first.what if n_reasons == 1 else f"{first.what} (the first of {n_reasons} reasons)"
+    raise DataError(what, where=first.where, hint=first.hint)
+
+
+def _list(texts: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(texts))

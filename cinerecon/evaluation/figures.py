@@ -1,0 +1,206 @@
+"""Figures as papers draw them: truth and reconstructions, their errors, their profiles over time."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cinerecon.evaluation.charts import draw_boxes, draw_curves, new_figure
+from cinerecon.evaluation.score import Score, coils_in_words
+from cinerecon.evaluation.score_slice import image_file
+from cinerecon.io.atomic import moved_into_place
+from cinerecon.metrics import Heart, find_heart
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float32]
+
+LARGEST_ERROR = 0.07
+"""End of the scale of error maps, on images of maximum 1: that of the papers."""
+WHITE = 99.7
+"""Percentile of the truth that is shown white."""
+DPI = 150
+WIDTH, SCALE = 2.1, 0.06
+"""Of a column [inches], and of the colour scale in columns."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on the disk, with what it shows."""
+
+    path: Path
+    caption: str
+
+
+def draw_figures(scores: Sequence[Score], folder: Path) -> list[Drawn]:
+    """Draw all that the scores and the images kept with them allow, into ``figures/``."""
+    drawn = []
+    for case in dict.fromkeys(score.case for score in scores):
+        of_case = [score for score in scores if score.case == case and image_file(folder, score.task).exists()]
+        if of_case:
+            drawn.append(
+                _save(draw_images(of_case, folder), folder, "images " + " ".join(map(str, case)), _tell(of_case))
+            )
+    if len({score.case for score in scores}) > 2:
+        drawn.append(
+            _save(
+                draw_boxes(scores),
+                folder,
+                "boxes",
+                "Scores of all slices: median, quartiles, whiskers to "
+                "1.5 times the distance of the quartiles, and each slice as a point.",
+            )
+        )
+    curves = draw_curves(scores)
+    if curves:
+        drawn.append(
+            _save(
+                curves,
+                folder,
+                "psnr against acceleration",
+                "PSNR against net acceleration, mean over slices; bars: 95 % bootstrap interval.",
+            )
+        )
+    return drawn
+
+
+def draw_images(scores: Sequence[Score], folder: Path) -> "Figure":
+    """Truth and reconstructions of one slice: diastole, systole, the heart, its error, its profile and that error.
+
+    Parameters
+    ----------
+    scores
+        Of one slice under one sampling, one for each method.
+    folder
+        Where their images are kept.
+    """
+    images = [_load(image_file(folder, score.task)) for score in scores]
+    reference = images[0][1]
+    series = [reference, *(image for image, _ in images)]
+    heart = find_heart(torch.from_numpy(reference)) or _middle(reference)
+    y, x = reference.shape[1:]
+    rows = _rows(heart, reference)
+    heights = [row.height(y, x, heart) for row in rows]
+    figure = new_figure(WIDTH * (len(series) + SCALE) + 0.3, WIDTH * sum(heights) + 0.5)
+    ratios = {"height_ratios": heights, "width_ratios": [*[1.0] * len(series), SCALE]}
+    axes = figure.subplots(len(rows), len(series) + 1, squeeze=False, gridspec_kw=ratios)
+    white = float(np.percentile(reference, WHITE))
+    for line, row in zip(axes, rows, strict=True):
+        line[0].set_ylabel(row.title, fontsize=8)
+        for axis in (*line[:-1], *([] if row.is_error else line[-1:])):
+            _bare(axis)
+        for axis, image in list(zip(line, series, strict=False))[row.is_error :]:  # the truth has no error
+            shown = np.abs(image - reference) if row.is_error else image
+            drawn = axis.imshow(row.cut(shown, heart), **row.style(white))
+        if row.is_error:
+            figure.colorbar(drawn, cax=line[-1]).ax.tick_params(labelsize=7)
+    for axis, title in zip(axes[0], ["reference", *map(_title, scores)], strict=False):
+        axis.set_title(title, fontsize=9)
+    _mark(axes[0][0], heart)
+    return figure
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One kind of view, for truth and all reconstructions: a frame, or the marked column over time."""
+
+    title: str
+    frame: int | None = None
+    is_zoom: bool = False
+    is_error: bool = False
+
+    @property
+    def is_profile(self) -> bool:
+        return self.frame is None
+
+    def cut(self, series: Array, heart: Heart) -> Array:
+        """The view of a series ``(frames, y, x)``."""
+        top, bottom, left, right = heart.box
+        if self.frame is None:
+            return series[:, top:bottom, heart.column].T
+        frame = series[self.frame]
+        return frame[top:bottom, left:right] if self.is_zoom else frame
+
+    def style(self, white: float) -> dict[str, Any]:
+        """How it is painted."""
+        colours, largest = ("inferno", LARGEST_ERROR) if self.is_error else ("gray", white)
+        aspect = "auto" if self.is_profile else "equal"
+        return {"cmap": colours, "vmin": 0, "vmax": largest, "aspect": aspect, "interpolation": "nearest"}
+
+    def height(self, y: int, x: int, heart: Heart) -> float:
+        """Over the width."""
+        top, bottom, left, right = heart.box
+        if self.is_profile:
+            return 0.6
+        return (bottom - top) / (right - left) if self.is_zoom else y / x
+
+
+def _rows(heart: Heart, reference: Array) -> list[_Row]:
+    d, s = heart.diastole, heart.systole
+    full, empty = ("diastole, ", "systole, ") if heart.pool else ("", "")
+    return [
+        _Row(f"{full}frame {d}", d),
+        _Row(f"{empty}frame {s}", s),
+        _Row(f"heart, frame {d}", d, is_zoom=True),
+        _Row(f"heart, frame {s}", s, is_zoom=True),
+        _Row(f"error, frame {d}", d, is_zoom=True, is_error=True),
+        _Row(f"error, frame {s}", s, is_zoom=True, is_error=True),
+        *([_Row("y-t profile"), _Row("error of profile", is_error=True)] if len(reference) > 1 else []),
+    ]
+
+
+def _middle(reference: Array) -> Heart:
+    """Where nothing beats: the middle of the field, first frame and middle frame."""
+    n, y, x = reference.shape
+    return Heart((y // 4, y - y // 4, x // 4, x - x // 4), x // 2, 0, n // 2)
+
+
+def _title(score: Score) -> str:
+    return f"{score.method}\n{score.psnr:.2f} dB, SSIM {score.ssim:.4f}"
+
+
+def _tell(scores: Sequence[Score]) -> str:
+    first = scores[0]
+    known = "" if math.isnan(first.acceleration) else f", net acceleration {first.acceleration:.1f}"
+    return (
+        f"{first.scan}, slice {first.slice}, {coils_in_words(first.n_coils)}, {first.sampling}{known}. "
+        f"Magnitudes; the truth has the maximum 1, errors are shown from 0 to {LARGEST_ERROR}. "
+        "The rectangle is the heart's box, the line the column of the profile."
+    )
+
+
+def _load(path: Path) -> tuple[Array, Array]:
+    """Image and truth ``(frames, y, x)``."""
+    with np.load(path) as file:
+        return file["image"].astype(np.float32), file["reference"].astype(np.float32)
+
+
+def _mark(axis: "Axes", heart: Heart) -> None:
+    from matplotlib.patches import Rectangle
+
+    top, bottom, left, right = heart.box
+    colour = "#ffb03b"
+    axis.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, color=colour, lw=0.8))
+    axis.plot([heart.column] * 2, [top, bottom - 1], color=colour, lw=0.8, ls=":")
+
+
+def _bare(axis: "Axes") -> None:
+    axis.set_xticks([])
+    axis.set_yticks([])
+    for side in axis.spines.values():
+        side.set_visible(False)
+
+
+def _save(figure: "Figure", folder: Path, name: str, caption: str) -> Drawn:
+    path = folder / "figures" / (re.sub(r"[^\w.-]+", "_", name) + ".png")
+    with moved_into_place(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI)
+    return Drawn(path, caption)

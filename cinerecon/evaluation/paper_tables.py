@@ -1,0 +1,291 @@
+"""The tables of the two papers: their rows and columns, filled with our results, and what is published beside them.
+
+Ke et al., Learned low-rank priors in dynamic MR imaging (2021), DOI 10.1109/TMI.2021.3096218, tables I to V: ``slr-1``
+to ``slr-5``. Position-aware singular value shrinkage for dynamic MRI (PASSNet),
+https://openreview.net/forum?id=JwJiDLvJWm, tables 1 to 3: ``pass-1`` to ``pass-3``.
+
+Departs from the papers in: data, of which neither paper's are public as they were used; so published numbers say what
+to expect in kind, not which program is right. Rows and columns hold the methods and samplings that the papers compare;
+their order, and which comparison stands in which of the tables II to IV, is our reading. Published cells are empty
+where the number was not at hand; none is read off a plot or derived.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.evaluation.results import marks_of
+from cinerecon.evaluation.score import Score, coils_in_words
+from cinerecon.evaluation.summary import MEASURES, Summary, summarise
+from cinerecon.evaluation.tables import Cell, Table, bold_best, count_slices, show_count
+from cinerecon.metrics import find_profile
+
+SLR_SOURCE = "grey: Ke et al. 2021, on their own single-coil data"
+PASS_SOURCE = "grey: PASSNet submission and its public reviews, on OCMR and CMRxRecon"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is known of a method from a paper; empty texts where it is not.
+
+    Attributes
+    ----------
+    seconds, parameters
+        As printed.
+    gain
+        PSNR over another method [dB], by that method's name and the sampling.
+    """
+
+    seconds: str = ""
+    parameters: str = ""
+    gain: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """The layout of one published table.
+
+    Attributes
+    ----------
+    name
+        What the user types.
+    caption
+        What it compares.
+    methods
+        Row by row; names of methods, or of run folders for ablations.
+    samplings
+        Block of columns by block.
+    measures
+        Columns of a block.
+    profile
+        Rules of measuring.
+    source
+        Of the published numbers.
+    published
+        By method.
+    """
+
+    name: str
+    caption: str
+    methods: tuple[str, ...]
+    samplings: tuple[str, ...]
+    measures: tuple[str, ...]
+    profile: str
+    source: str
+    published: Mapping[str, Published] = field(default_factory=dict)
+
+    def holds(self, score: Score) -> bool:
+        """Whether there is a place for it."""
+        return score.method in self.methods and score.sampling in self.samplings
+
+
+_KTSLR = Published(seconds="197")
+_SLR = ("mse", "psnr", "ssim")
+_COMPARED = ("istanet", "dccnn", "lsnet", "slrnet", "t2lrnet", "jotlasnet", "passnet")
+_TIMES = {"istanet": Published(seconds="0.16"), "jotlasnet": Published(seconds="0.87")}
+
+PAPER_TABLES = {
+    table.name: table
+    for table in (
+        PaperTable(
+            "slr-1",
+            "Table I: SLR-Net against classical and deep methods, 8x",
+            ("ktslr", "dccnn", "crnn", "slrnet"),
+            ("gaussian:8",),
+            _SLR,
+            "paper-slr",
+            SLR_SOURCE,
+            {"ktslr": _KTSLR, "slrnet": Published(gain={("ktslr", "gaussian:8"): "+3.5"})},
+        ),
+        PaperTable(
+            "slr-2",
+            "Table II: higher accelerations",
+            ("ktslr", "dccnn", "crnn", "slrnet"),
+            ("gaussian:10", "gaussian:12"),
+            _SLR,
+            "paper-slr",
+            SLR_SOURCE,
+            {"ktslr": _KTSLR},
+        ),
+        PaperTable(
+            "slr-3",
+            "Table III: the plug-and-play low-rank module, 8x",
+            ("dccnn", "dccnn-lr", "crnn", "crnn-lr"),
+            ("gaussian:8",),
+            _SLR,
+            "paper-slr",
+            SLR_SOURCE,
+            {
+                "dccnn-lr": Published(gain={("dccnn", "gaussian:8"): "+1.4"}),
+                "crnn-lr": Published(gain={("crnn", "gaussian:8"): "+2.1"}),
+            },
+        ),
+        PaperTable(
+            "slr-4",
+            "Table IV: the place of the low-rank module, 8x",
+            ("dccnn", "dccnn-lr-L1", "dccnn-lr", "dccnn-lr-L3"),
+            ("gaussian:8",),
+            _SLR,
+            "paper-slr",
+            SLR_SOURCE,
+        ),
+        PaperTable(
+            "slr-5",
+            "Table V: sparse against low-rank and sparse, 8x",
+            ("ktslr", "istanet", "istanet-lr", "slrnet"),
+            ("gaussian:8",),
+            _SLR,
+            "paper-slr",
+            SLR_SOURCE,
+            {"ktslr": _KTSLR, "istanet-lr": Published(gain={("istanet", "gaussian:8"): "+1.0"})},
+        ),
+        PaperTable(
+            "pass-1",
+            "Table 1: single coil, radial and random points",
+            _COMPARED,
+            ("radial:8", "radial:16", "radial:30", "vds:8", "vds:10"),
+            ("psnr", "ssim"),
+            "paper-pass",
+            PASS_SOURCE,
+            {**_TIMES, "passnet": Published("0.95", "1.25 M", {("jotlasnet", "vds:10"): "+0.9"})},
+        ),
+        PaperTable(
+            "pass-2",
+            "Table 2: several coils, equispaced lines",
+            _COMPARED,
+            ("equispaced:4,fixed", "equispaced:8,fixed", "equispaced:10,fixed"),
+            ("psnr", "ssim"),
+            "paper-pass",
+            PASS_SOURCE,
+            {**_TIMES, "passnet": Published("0.95", "1.25 M")},
+        ),
+        PaperTable(
+            "pass-3",
+            "Table 3: ablations of PASSNet",
+            (
+                "passnet",
+                "passnet-relative",
+                "passnet-addition",
+                "passnet-fixed-patches",
+                "passnet-9",
+                "passnet-13",
+                "passnet-15",
+                "passnet-17",
+            ),
+            ("vds:10",),
+            ("psnr", "ssim"),
+            "paper-pass",
+            PASS_SOURCE,
+            {
+                "passnet-9": Published(parameters="0.75 M"),
+                "passnet-13": Published(parameters="1.09 M"),
+                "passnet-15": Published(parameters="1.25 M"),
+                "passnet-17": Published(parameters="1.42 M"),
+            },
+        ),
+    )
+}
+
+
+def find_paper_table(name: str) -> PaperTable:
+    """The layout of a name.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, with the nearest name as a hint.
+    """
+    if name not in PAPER_TABLES:
+        raise ConfigError(f"unknown table '{name}'", where="--table", hint=nearest_name(name, list(PAPER_TABLES)))
+    return PAPER_TABLES[name]
+
+
+def lay_out(table: PaperTable, scores: Sequence[Score], also: Sequence[str] = ()) -> list[Table]:
+    """Our results in the layout of a paper, one table for each count of coils; published numbers are marked foreign.
+
+    Parameters
+    ----------
+    table
+        The layout.
+    scores
+        Ours; those of other methods and samplings are left out, and rows that they do not fill stay empty.
+    also
+        Methods that the paper does not have, for rows of their own below its rows.
+    """
+    table = with_rows(table, also)
+    wanted = [score for score in scores if table.holds(score)]
+    by_coils: dict[int | None, dict[tuple[str, str], Summary]] = {}
+    for summary in summarise(wanted):
+        by_coils.setdefault(summary.n_coils, {})[summary.method, summary.sampling] = summary
+    return [_lay_out(table, n_coils, found, wanted) for n_coils, found in by_coils.items()] or [
+        _lay_out(table, None, {}, [])
+    ]
+
+
+def with_rows(table: PaperTable, also: Sequence[str]) -> PaperTable:
+    """The layout with further methods below its own."""
+    return replace(table, methods=tuple(dict.fromkeys((*table.methods, *also))))
+
+
+def left_over(tables: Sequence[PaperTable], scores: Sequence[Score], also: Sequence[str] = ()) -> list[Score]:
+    """The scores of all samplings under which some method stands in none of the layouts."""
+    wide = [with_rows(table, also) for table in tables]
+    samplings = {score.sampling for score in scores if not any(table.holds(score) for table in wide)}
+    return [score for score in scores if score.sampling in samplings]
+
+
+def _lay_out(
+    table: PaperTable, n_coils: int | None, found: Mapping[tuple[str, str], Summary], scores: Sequence[Score]
+) -> Table:
+    titles, rows = ["method"], [[Cell(method)] for method in table.methods]
+    for sampling in table.samplings:
+        prefix = f"{sampling}: " if len(table.samplings) > 1 else ""
+        for name in table.measures:
+            titles.append(prefix + MEASURES[name].title)
+            summaries = [found.get((method, sampling)) for method in table.methods]
+            for row, summary in zip(rows, summaries, strict=True):
+                row.append(Cell(_mean(summary, name)))
+            distances = [s.distance(name) if s else float("nan") for s in summaries]
+            bold_best(rows, len(titles) - 1, distances)
+    titles += ["gain [dB]", "published gain", "time [s]", "published time", "parameters", "published number"]
+    for row, method in zip(rows, table.methods, strict=True):
+        published = table.published.get(method, Published())
+        ours = [found[method, s] for s in table.samplings if (method, s) in found]
+        gains = [f"{value} over {rival}, {sampling}" for (rival, sampling), value in published.gain.items()]
+        row += [
+            Cell(", ".join(_our_gain(found, method, *pair) for pair in published.gain)),
+            Cell(", ".join(gains), is_foreign=True),
+            Cell(f"{sum(s.seconds for s in ours) / len(ours):.2f}" if ours else ""),
+            Cell(published.seconds, is_foreign=True),
+            Cell(show_count(ours[0].n_parameters) if ours else ""),
+            Cell(published.parameters, is_foreign=True),
+        ]
+    n = max((summary.n_slices for summary in found.values()), default=0)
+    of = "no results yet" if n_coils is None else f"{coils_in_words(n_coils)}, {count_slices(n)}"
+    uneven = sorted({f"{s.method} {s.n_slices}" for s in found.values() if s.n_slices < n})
+    fewer = [f"means over fewer slices: {', '.join(uneven)}"] if uneven else []
+    notes = (*fewer, *_notes(table, scores))
+    return Table(f"{table.name}. {table.caption} ({of})", tuple(titles), tuple(map(tuple, rows)), notes)
+
+
+def _mean(summary: Summary | None, name: str) -> str:
+    if summary is None:
+        return ""
+    found, measure = summary.measures[name], MEASURES[name]
+    return measure.show(found.mean) + (f" ± {measure.show(found.sd)}" if found.n > 1 else "")
+
+
+def _our_gain(found: Mapping[tuple[str, str], Summary], method: str, rival: str, sampling: str) -> str:
+    pair = [found.get((name, sampling)) for name in (method, rival)]
+    if pair[0] is None or pair[1] is None:
+        return ""
+    return f"{pair[0].measures['psnr'].mean - pair[1].measures['psnr'].mean:+.2f}"
+
+
+def _notes(table: PaperTable, scores: Sequence[Score]) -> tuple[str, ...]:
+    profiles = dict.fromkeys(score.profile for score in scores)
+    measured = sorted({*profiles} - {table.profile})
+    other = [f"measured by profile {', '.join(measured)}; the paper's is {table.profile}"] if measured else []
+    other += [*(find_profile(name).description for name in profiles), *marks_of(scores)]
+    empty = "empty: not evaluated here, or not known from the paper"
+    return (f"{table.source}; other data than ours: not to be compared number by number", empty, *other)

@@ -1,0 +1,122 @@
+"""What is to be evaluated, where a paper's table says part of it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cinerecon.errors import ConfigError, WeightsError
+from cinerecon.evaluation.paper_tables import PaperTable
+from cinerecon.evaluation.summary import require_baseline
+from cinerecon.methods.base import model_label
+from cinerecon.methods.table import METHODS, load_method
+from cinerecon.metrics import DEFAULT_PROFILE
+
+
+@dataclass(frozen=True)
+class Request:
+    """Methods, sampling patterns and rules of measuring.
+
+    Attributes
+    ----------
+    models, patterns, profile
+        What to run and how to measure.
+    named
+        What those of the methods are called in results that the user named.
+    left_out
+        Methods of a table that have no weights, or are ablations nobody trained yet.
+    """
+
+    models: tuple[str, ...]
+    patterns: tuple[str, ...]
+    profile: str
+    named: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def complete_request(
+    models: Sequence[str],
+    patterns: Sequence[str],
+    profile: str | None,
+    layouts: Sequence[PaperTable],
+    baseline: str | None = None,
+) -> Request:
+    """Take from the tables what the user leaves open: methods, patterns, profile.
+
+    Raises
+    ------
+    ConfigError
+        If there is no method or no pattern, or two methods have one name, or the baseline is none of the methods, or
+        tables of different profiles are asked for without saying which.
+    """
+    profiles = list(dict.fromkeys(layout.profile for layout in layouts))
+    if profile is None and len(profiles) > 1:
+        raise ConfigError(
+            "these tables are measured by different rules", where="--table", hint="--profile " + " or ".join(profiles)
+        )
+    chosen = list(models)
+    left_out: list[str] = []
+    if not models:
+        for name in dict.fromkeys(method for layout in layouts for method in layout.methods):
+            (chosen if _is_ready(name) else left_out).append(name)
+    patterns = patterns or list(dict.fromkeys(sampling for layout in layouts for sampling in layout.samplings))
+    if not chosen:
+        hint = "--model ktslr --model slrnet, or --table slr-1"
+        raise ConfigError("no method to evaluate", where="--model", hint=hint)
+    if not patterns:
+        raise ConfigError(
+            "no sampling pattern to evaluate under", where="--undersample", hint="--undersample gaussian:8"
+        )
+    labels = Counter(model_label(name) for name in chosen)
+    twice = [name for name in chosen if labels[model_label(name)] > 1]
+    if len(set(twice)) > 1:
+        what = f"two methods would be called '{model_label(twice[0])}' in the results"
+        raise ConfigError(what, where=", ".join(twice), hint="rename the folder of one of them")
+    if baseline is not None:
+        require_baseline(baseline, list(labels))
+    rules = profile or (profiles[0] if profiles else DEFAULT_PROFILE)
+    return Request(tuple(chosen), tuple(patterns), rules, tuple(map(model_label, models)), tuple(left_out))
+
+
+def require_files(recons: Sequence[Path], reference: Path | None, others: Sequence[str]) -> tuple[list[Path], Path]:
+    """Check that images come with their truth, and with nothing that has no effect on them.
+
+    Parameters
+    ----------
+    recons, reference
+        Images and truth.
+    others
+        Arguments and options that are of scans and methods.
+
+    Raises
+    ------
+    ConfigError
+        If one of the two is missing, or scans, methods or their options are given, too.
+    """
+    if not recons or reference is None:
+        missing = "--reference" if recons else "--recon"
+        raise ConfigError(f"{missing} is missing", where="--recon, --reference", hint="give both")
+    if others:
+        what = "images are compared as they are, without scans, methods and their options"
+        raise ConfigError(what, where=", ".join(others), hint="leave it out")
+    return list(recons), reference
+
+
+def why_left_out(name: str) -> str:
+    """Why a method of a table cannot be run, and what would mend that."""
+    if name in METHODS:
+        return "no weights yet"
+    return "no weights yet: models/train.py --ablations trains it; then --model and its folder"
+
+
+def _is_ready(name: str) -> bool:
+    """Whether a method of a table can be run: ablations and networks may not be trained yet."""
+    try:
+        load_method(name)
+    except WeightsError:
+        return False
+    except ConfigError:
+        if name in METHODS:
+            raise
+        return False
+    return True

@@ -1,0 +1,203 @@
+"""Tables of all measures, and the files of an evaluation: CSV, JSON, LaTeX, figures and one HTML page."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cinerecon.evaluation.failures import FAILURES, Failure, tell_failures
+from cinerecon.evaluation.score import SCORES, Score, write_frames
+from cinerecon.evaluation.summary import LIMITS, MEASURES, Summary, require_baseline, summarise
+from cinerecon.evaluation.tables import Cell, Table, bold_best, describe_group, show_count
+from cinerecon.io.atomic import write_text
+from cinerecon.metrics import find_profile
+from cinerecon.metrics.statistics import LEVEL, Gain
+
+BRIEF = ("psnr", "ssim", "nmse", "hfen", "heart_psnr", "xt_ssim", "sharpness", "area_change")
+"""Measures of the table in a terminal."""
+SUMMARY, LATEX, REPORT = "summary.json", "tables.tex", "report.html"
+
+
+def tables_of(
+    scores: Sequence[Score],
+    baseline: str | None = None,
+    measures: Iterable[str] = MEASURES,
+    failures: Sequence[Failure] = (),
+) -> list[Table]:
+    """One table for each sampling pattern and coil count: mean ± deviation [interval], and the gain on the baseline.
+
+    Parameters
+    ----------
+    scores
+        Those to lay out.
+    baseline
+        As in `summarise`.
+    measures
+        Names of `MEASURES`; those that no method has are left out.
+    failures
+        What is missing, to be told below.
+
+    Raises
+    ------
+    ConfigError
+        If the baseline is none of the methods.
+    """
+    if baseline is not None and scores:
+        methods = [*(score.method for score in scores), *(failure.method for failure in failures)]
+        require_baseline(baseline, list(dict.fromkeys(methods)))
+    groups: dict[tuple[str, int], list[Summary]] = {}
+    for summary in summarise(scores, baseline):
+        groups.setdefault((summary.sampling, summary.n_coils), []).append(summary)
+    tables = []
+    for (sampling, n_coils), group in groups.items():
+        of_group = [score for score in scores if (score.sampling, score.n_coils) == (sampling, n_coils)]
+        missing = [failure for failure in failures if failure.sampling == sampling]
+        tables.append(_table(group, list(measures), (*_missing(missing), *notes_of(of_group, group[0].unit))))
+    return tables
+
+
+def notes_of(scores: Sequence[Score], unit: str) -> tuple[str, ...]:
+    """The rules of measuring, and whatever makes results look other than on measured scans."""
+    notes = [find_profile(name).description for name in dict.fromkeys(score.profile for score in scores)]
+    heart = "heart: box around what moves in the truth, magnitudes, data range of the whole field"
+    notes.append(f"mean ± standard deviation over slices [{LEVEL:.0%} bootstrap interval over {unit}]")
+    if any(not math.isnan(score.heart_psnr) for score in scores):
+        notes.append(f"{heart}; temporal sharpness: 1 is right; areas of the blood pool: error against the truth")
+        limits = f"limits of agreement: mean ± {LIMITS} standard deviations"
+        notes.append(f"|error|: mean over slices of what a value is off, by which the best is chosen; {limits}")
+    if all(math.isnan(score.seconds) for score in scores):
+        return (*notes, *marks_of(scores))
+    threads = " and ".join(sorted({f"{score.device}, {score.n_threads} threads" for score in scores}))
+    notes.append(f"seconds a slice and memory beyond data and program, on {threads}")
+    return (*notes, *marks_of(scores))
+
+
+def marks_of(scores: Sequence[Score]) -> Iterator[str]:
+    """What makes results look other than on measured scans, and of how many slices."""
+    for text in sorted({mark for score in scores for mark in score.marks.split("; ")} - {""}):
+        n = len({score.case[:2] for score in scores if text in score.marks.split("; ")})
+        yield f"{n} slice{' is' if n == 1 else 's are'} marked: {text}"
+
+
+def _missing(failures: Sequence[Failure]) -> Iterator[str]:
+    """How many tasks each method failed at, whose scores the means lack."""
+    if failures:
+        counts = Counter(failure.method for failure in failures)
+        yield "failed, and so missing in these means: " + ", ".join(f"{name} {n}" for name, n in counts.items())
+
+
+def _table(group: list[Summary], measures: list[str], notes: tuple[str, ...]) -> Table:
+    shown = [name for name in measures if any(summary.measures[name].n for summary in group)]
+    baseline = next((summary.baseline for summary in group if summary.baseline), "")
+    # means over other slices than the rest of the column are no comparison, and must be seen
+    are_uneven = len({summary.n_slices for summary in group}) > 1
+    columns = ["method", *["slices"] * are_uneven, *(MEASURES[name].title for name in shown)]
+    if baseline:
+        columns += [f"Δ PSNR on {baseline} [dB]", "p (Holm)"]
+    columns += ["time [s]", "memory [MB]", "parameters"]
+    rows = []
+    for summary in group:
+        cells = [Cell(summary.method), *[Cell(str(summary.n_slices))] * are_uneven]
+        cells += [Cell(_show_spread(summary, name)) for name in shown]
+        if baseline:
+            gain = summary.gains.get("psnr")
+            cells += [Cell(_show_gain(gain)), Cell(_show_p(gain))]
+        memory = "–" if math.isnan(summary.memory_mb) else f"{summary.memory_mb:.0f}"
+        seconds = "–" if math.isnan(summary.seconds) else f"{summary.seconds:.2f}"
+        rows.append([*cells, Cell(seconds), Cell(memory), Cell(show_count(summary.n_parameters))])
+    for column, name in enumerate(shown, start=1 + are_uneven):
+        bold_best(rows, column, [summary.distance(name) for summary in group])
+    return Table(describe_group(group), tuple(columns), tuple(map(tuple, rows)), notes)
+
+
+def _show_spread(summary: Summary, name: str) -> str:
+    found, measure = summary.measures[name], MEASURES[name]
+    text = measure.show(found.mean)
+    if found.n > 1:
+        text += f" ± {measure.show(found.sd)}"
+    if not math.isnan(found.low):
+        text += f" [{measure.show(found.low)}, {measure.show(found.high)}]"
+    if name in summary.agreement and found.n > 1:
+        text += f", |error| {measure.show(summary.agreement[name].absolute_error)}"
+    return f"{text} (n {found.n})" if 0 < found.n < summary.n_slices else text
+
+
+def _show_gain(gain: Gain | None) -> str:
+    if gain is None or math.isnan(gain.mean):
+        return "–"
+    interval = "" if math.isnan(gain.low) else f" [{gain.low:+.2f}, {gain.high:+.2f}]"
+    return f"{gain.mean:+.2f}{interval}"
+
+
+def _show_p(gain: Gain | None) -> str:
+    if gain is None or math.isnan(gain.p_holm):
+        return "–"
+    return "< 0.001" if gain.p_holm < 0.001 else f"{gain.p_holm:.3f}"
+
+
+def write_summary(
+    scores: Sequence[Score], folder: Path, baseline: str | None = None, failures: Sequence[Failure] = ()
+) -> Path:
+    """Write ``summary.json``: the rules of measuring, then a record for each method under each sampling."""
+    profiles = {
+        rules.name: asdict(rules)
+        | {"scale": rules.scale_in_words, "data_range": rules.data_range_in_words, "crop": rules.crop}
+        for rules in map(find_profile, dict.fromkeys(score.profile for score in scores))
+    }
+    content = {
+        "profiles": profiles,
+        "interval": {"level": LEVEL},
+        "n_failed": len(failures),
+        "notes": list(
+            dict.fromkeys(note for table in tables_of(scores, baseline, failures=failures) for note in table.notes)
+        ),
+        "results": [_plain(asdict(summary)) for summary in summarise(scores, baseline)],
+    }
+    return write_text(folder / SUMMARY, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """The same with null where nothing is known: JSON has no NaN, and no infinity."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_results(
+    scores: Sequence[Score],
+    folder: Path,
+    *,
+    baseline: str | None = None,
+    extra_tables: Sequence[Table] = (),
+    failures: Sequence[Failure] = (),
+) -> list[Path]:
+    """Write all but ``scores.csv``, which `evaluate` wrote: JSON, LaTeX, figures, and last the page that shows all.
+
+    Parameters
+    ----------
+    scores
+        Those to report.
+    folder
+        Where `evaluate` kept scores and images.
+    baseline
+        As in `summarise`.
+    extra_tables
+        To stand first, e.g. those of a paper.
+    failures
+        What is missing.
+    """
+    from cinerecon.evaluation.figures import draw_figures
+    from cinerecon.evaluation.report import write_report
+
+    tables = [*extra_tables, *tables_of(scores, baseline, failures=failures)]
+    paths = [folder / SCORES, write_frames(folder, scores), write_summary(scores, folder, baseline, failures)]
+    paths.append(write_text(folder / LATEX, "\n".join(table.as_latex() for table in tables)))
+    figures = draw_figures(scores, folder)
+    paths += [figure.path for figure in figures]
+    if failures:
+        tables.append(tell_failures(failures, len(scores)))
+        paths.append(folder / FAILURES)
+    return [*paths, write_report(folder / REPORT, scores, tables, figures)]

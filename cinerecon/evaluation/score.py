@@ -1,0 +1,184 @@
+"""The score of one method on one slice, and ``scores.csv``, where scores are kept as they are known."""
+
+import csv
+import hashlib
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from cinerecon.errors import FileError
+from cinerecon.io.atomic import write_csv
+from cinerecon.metrics import DEFAULT_PROFILE
+
+SCORES = "scores.csv"
+FRAMES = "frames.csv"
+HASH = "sha256"
+"""Last column of a row: hash of the others, so that a row cut short or edited is not taken for a result."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One method on one slice under one sampling pattern.
+
+    Attributes
+    ----------
+    scan, slice, n_coils
+        What was reconstructed.
+    sampling, method
+        How.
+    psnr, ssim, nmse, mse
+        By the rules of the profile [dB, 1, 1, square of the scale].
+    seconds
+        Wall time of the reconstruction alone [s].
+    marks
+        What makes it look other than on a measured scan, e.g. simulated phase, separated by semicolons.
+    ssim_fixed
+        SSIM under a data range of 1, where the profile has it.
+    hfen
+        High-frequency error norm of the magnitude.
+    heart_psnr, heart_ssim, heart_nmse
+        Of the magnitude in the box around the heart, with the data range of the whole field [dB, 1, 1]. Like all that
+        follows to ``area_change``, NaN where no heart could be drawn from the truth.
+    xt_ssim, sharpness
+        In that box: SSIM of planes of one axis and time; steepness of edges in time over the true one.
+    diastolic_area, systolic_area, area_change
+        Errors of the blood pool [%, %, percentage points], see `metrics.area_agreement`.
+    acceleration
+        K-space points over sampled points.
+    memory_mb
+        Most memory of the reconstruction beyond what was held before [MB].
+    n_parameters
+        Learned numbers of the method, those of the method that it starts from not counted.
+    n_threads, device
+        What it ran on.
+    person
+        A word that two scans of one person share; the scan where nobody tells.
+    profile, data_range, crop
+        Rules of measuring: name, range of the values that were compared, what of the image was measured.
+    frame_psnr, frame_ssim, frame_nmse
+        Of the magnitude of each frame, full field, with the data range of the whole series.
+    task
+        Hash of everything that decides the result: scan, slice, sampling, seed, method with its weights, profile.
+    """
+
+    scan: str
+    slice: int
+    n_coils: int
+    sampling: str
+    method: str
+    psnr: float
+    ssim: float
+    nmse: float
+    seconds: float
+    marks: str = ""
+    mse: float = math.nan
+    ssim_fixed: float = math.nan
+    hfen: float = math.nan
+    heart_psnr: float = math.nan
+    heart_ssim: float = math.nan
+    heart_nmse: float = math.nan
+    xt_ssim: float = math.nan
+    sharpness: float = math.nan
+    diastolic_area: float = math.nan
+    systolic_area: float = math.nan
+    area_change: float = math.nan
+    acceleration: float = math.nan
+    memory_mb: float = math.nan
+    n_parameters: int = 0
+    n_threads: int = 1
+    device: str = "cpu"
+    person: str = ""
+    profile: str = DEFAULT_PROFILE
+    data_range: float = math.nan
+    crop: str = ""
+    frame_psnr: tuple[float, ...] = ()
+    frame_ssim: tuple[float, ...] = ()
+    frame_nmse: tuple[float, ...] = ()
+    task: str = ""
+
+    @property
+    def case(self) -> tuple[str, int, int, str]:
+        """What two methods are compared on: scan, slice, coils, sampling."""
+        return self.scan, self.slice, self.n_coils, self.sampling
+
+
+def coils_in_words(n_coils: int) -> str:
+    """A count of coils; 0 stands for not known."""
+    return {0: "coils unknown", 1: "single-coil"}.get(n_coils, f"{n_coils} coils")
+
+
+NAMES = [field.name for field in fields(Score)]
+
+
+def read_scores(folder: Path) -> list[Score]:
+    """The scores of a folder, in the order they were made; rows that were cut short or changed are left out.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read, or another version of the program wrote it.
+    """
+    path = folder / SCORES
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"cannot read the scores: {error}", where=str(path)) from None
+    if reader.fieldnames and list(reader.fieldnames) != [*NAMES, HASH]:
+        raise FileError("the scores have other columns than these", where=str(path), hint="choose another folder")
+    return [_parse(row) for row in rows if row[HASH] == _hash([row[name] or "" for name in NAMES])]
+
+
+def append_scores(folder: Path, scores: Iterable[Score]) -> None:
+    """Add rows at the end of ``scores.csv``, whole lines on the disk when this returns."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / SCORES
+    is_new = not path.exists() or path.stat().st_size == 0
+    text = "" if is_new or path.read_bytes().endswith(b"\n") else "\r\n"  # after a line that was cut short
+    text += _lines([[*NAMES, HASH]]) if is_new else ""
+    with path.open("a", newline="", encoding="utf-8") as file:
+        file.write(text + _lines([*row, _hash(row)] for row in map(_texts, scores)))
+
+
+def write_frames(folder: Path, scores: Iterable[Score]) -> Path:
+    """Write ``frames.csv``: one line per frame of each score."""
+    header = ("scan", "slice", "n_coils", "sampling", "method", "frame", "psnr", "ssim", "nmse")
+    rows: list[list[Any]] = []
+    for score in scores:
+        frames = zip(score.frame_psnr, score.frame_ssim, score.frame_nmse, strict=True)
+        rows += [[*score.case, score.method, number, *values] for number, values in enumerate(frames)]
+    write_csv(folder / FRAMES, header, rows)
+    return folder / FRAMES
+
+
+def _texts(score: Score) -> list[str]:
+    """One cell per field; numbers so that they read back as they were."""
+    values = [getattr(score, name) for name in NAMES]
+    return [" ".join(map(repr, v)) if isinstance(v, tuple) else str(v) for v in values]
+
+
+def _parse(row: dict[str, str]) -> Score:
+    values: dict[str, Any] = {}
+    for field in fields(Score):
+        text = row[field.name]
+        if field.type in (int, float, str):
+            values[field.name] = field.type(text)
+        else:
+            values[field.name] = tuple(map(float, text.split()))
+    return Score(**values)
+
+
+def _lines(rows: Iterable[Iterable[Any]]) -> str:
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerows(rows)
+    return buffer.getvalue()
+
+
+def _hash(texts: list[str]) -> str:
+    return hashlib.sha256("\x1f".join(texts).encode()).hexdigest()[:16]

@@ -1,0 +1,286 @@
+"""Undersample one slice, reconstruct it with every method, and measure what comes out."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cinerecon.acquisition import CineSource, contents_of, open_cine
+from cinerecon.acquisition.undersample import parse_sampling, seed_of, undersample
+from cinerecon.cine import CineData, finish_image
+from cinerecon.errors import CineReconError, DataError, FileError
+from cinerecon.evaluation.failures import Failure, place_of
+from cinerecon.evaluation.initial_image import MadeOnce, share_first_images
+from cinerecon.evaluation.score import Score
+from cinerecon.io.atomic import hash_file, moved_into_place
+from cinerecon.io.mask import MaskFile
+from cinerecon.machine import Usage, measured
+from cinerecon.methods.base import Reconstructor, model_label
+from cinerecon.methods.card import card_of, doubts_of
+from cinerecon.methods.table import load_method
+from cinerecon.metrics import (
+    DEFAULT_PROFILE,
+    Heart,
+    area_agreement,
+    compare_frames,
+    find_heart,
+    find_profile,
+    hfen,
+    measure,
+    nmse,
+    psnr,
+    ssim,
+    temporal_sharpness,
+    xt_ssim,
+)
+from cinerecon.metrics.measures import HFEN_SIZE
+from cinerecon.physics.sampling import net_acceleration
+
+IMAGES = "images"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How every slice is judged; plain values, so that other processes can be told.
+
+    Attributes
+    ----------
+    models, patterns, settings
+        Names of methods, sampling patterns, ``key=value`` texts for every method.
+    seed
+        Of the patterns; each slice of each scan has a mask of its own.
+    device
+        Where methods run.
+    profile
+        Name of the rules of measuring.
+    output
+        Folder of the results; None: nothing is kept.
+    """
+
+    models: tuple[str, ...]
+    patterns: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+    seed: int = 0
+    device: str = "cpu"
+    profile: str = DEFAULT_PROFILE
+    output: Path | None = None
+
+    def load_methods(self) -> dict[str, Reconstructor]:
+        """The methods by the names that were asked for."""
+        methods = {name: load_method(name, self.settings, device=self.device) for name in self.models}
+        return share_first_images(methods, self.device)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One slice, and what is still to be done on it.
+
+    Attributes
+    ----------
+    path, label, number
+        The file, what it is called in results, the slice.
+    tasks
+        Hash of each (pattern, model) that is wanted.
+    is_pictured
+        Its images are kept.
+    """
+
+    path: Path
+    label: str
+    number: int
+    tasks: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    is_pictured: bool = False
+
+    def failed(self, error: CineReconError, pattern: str, name: str) -> Failure:
+        """The record of a task that failed."""
+        where = place_of(error, self.path, self.number)
+        return Failure(self.label, self.number, pattern, model_label(name), error.what, where, error.hint)
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """A fully sampled slice, and what all methods on it are measured against.
+
+    Attributes
+    ----------
+    source, data
+        The scan, and the slice of it.
+    reference
+        ``(frames, y, x)`` complex.
+    heart
+        Where it is; None where nothing moves.
+    kspace_peak
+        Largest magnitude of its k-space.
+    """
+
+    source: CineSource
+    data: CineData
+    reference: Tensor
+    heart: Heart | None
+    kspace_peak: float
+
+
+def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> Iterator[Score | Failure]:
+    """Scores of the tasks of a job, as they are known; pattern by pattern, then method by method.
+
+    What the user or the data are to blame for is told of the task it concerns, and the others go on.
+    """
+    try:
+        source = open_cine(job.path)
+        data = source.read_slice(job.number).to(plan.device)
+        if data.reference is None:
+            raise DataError("there is no truth to compare with", where=str(job.path), hint="a fully sampled scan")
+    except CineReconError as error:
+        yield from (job.failed(error, *task) for task in job.tasks)
+        return
+    reference = finish_image(data.reference, data)
+    peak = float(data.kspace.abs().amax())
+    truth = Truth(source, data, reference, find_heart(reference), peak)
+    for pattern in dict.fromkeys(pattern for pattern, _ in job.tasks):
+        wanted = {name: method for name, method in methods.items() if (pattern, name) in job.tasks}
+        try:
+            sampled = undersample(data, pattern, seed=seed_of(data, plan.seed))
+        except CineReconError as error:
+            yield from (job.failed(error, pattern, name) for name in wanted)
+            continue
+        for name, method in wanted.items():
+            try:
+                outcome: Score | Failure = _judge(job, plan, truth, sampled, pattern, name, method)
+            except CineReconError as error:
+                outcome = job.failed(error, pattern, name)
+            yield outcome
+
+
+def _judge(
+    job: Job, plan: Plan, truth: Truth, sampled: CineData, pattern: str, name: str, method: Reconstructor
+) -> Score:
+    data, label = truth.data, model_label(name)
+    with measured(plan.device) as usage, torch.inference_mode():
+        image = method(sampled)
+    usage = with_first_image(method, usage)
+    image = finish_image(image, sampled)
+    if not image.isfinite().all():
+        where = f"{job.path}, slice {job.number}, {pattern}"
+        raise DataError(f"{label} gave an image that is not finite", where=where)
+    found = measure_image(image, truth.reference, truth.heart, data.n_coils, plan.profile, truth.kspace_peak)
+    task = job.tasks[pattern, name]
+    if plan.output and job.is_pictured and task:
+        keep_image(plan.output, task, image, truth.reference)
+    return Score(
+        scan=job.label,
+        slice=data.meta.slice,
+        n_coils=data.n_coils,
+        sampling=pattern,
+        method=label,
+        seconds=usage.seconds,
+        memory_mb=usage.memory_mb,
+        n_parameters=count_parameters(method),
+        n_threads=torch.get_num_threads(),
+        device=plan.device,
+        marks="; ".join((*truth.source.marks, *doubts_about(name, method, sampled, pattern, truth.source))),
+        person=truth.source.person or job.label,
+        acceleration=net_acceleration(sampled.mask),
+        profile=plan.profile,
+        task=task,
+        **found,  # type: ignore[arg-type]
+    )
+
+
+def doubts_about(name: str, method: Reconstructor, data: CineData, pattern: str, source: CineSource) -> Iterator[str]:
+    """What speaks against the image of one method: a scan unlike its training or part of it, or other rules."""
+    card = card_of(method)
+    memories = card.memories(contents_of(source), source.person) if card.cases or card.persons else []
+    yield from (f"{model_label(name)}: {doubt}" for doubt in (*memories, *doubts_of(method, data, pattern)))
+    trained = getattr(method.config, "intake", {})
+    if trained:
+        words = ", ".join(f"{key} {value}" for key, value in trained.items())
+        yield f"{model_label(name)}: trained on data prepared by {words}, compared on the same data as all others"
+
+
+def with_first_image(method: Reconstructor, usage: Usage) -> Usage:
+    """What a network took, and what the first image took that it found there."""
+    maker = method if isinstance(method, MadeOnce) else getattr(method, "start", None)
+    if not isinstance(maker, MadeOnce):
+        return usage
+    return Usage(usage.seconds + maker.saved.seconds, max(usage.memory_mb, maker.saved.memory_mb))
+
+
+def measure_image(
+    image: Tensor,
+    reference: Tensor,
+    heart: Heart | None,
+    n_coils: int,
+    profile: str,
+    kspace_peak: float | None = None,
+) -> dict[str, float | str | tuple[float, ...]]:
+    """All measures of an image series ``(frames, y, x)``, by the names that `Score` has for them."""
+    rules = find_profile(profile)
+    found: dict[str, float | str | tuple[float, ...]] = {"crop": rules.crop}
+    found |= measure(rules, image, reference, n_coils=n_coils, kspace_peak=kspace_peak)
+    found |= {f"frame_{name}": values for name, values in compare_frames(image, reference).items()}
+    found["hfen"] = hfen(image, reference) if min(image.shape[-2:]) >= HFEN_SIZE else math.nan
+    if heart is not None:
+        ours, truth, peak = heart.crop(image).abs(), heart.crop(reference).abs(), float(reference.abs().max())
+        found["heart_psnr"], found["heart_nmse"] = psnr(ours, truth, peak), nmse(ours, truth)
+        found["heart_ssim"], found["xt_ssim"] = ssim(ours, truth, peak), xt_ssim(ours, truth, peak)
+        found["sharpness"] = temporal_sharpness(ours, truth)
+        found |= area_agreement(image, reference, heart)
+    return found
+
+
+def count_parameters(method: Reconstructor) -> int:
+    """Learned numbers; none in a classical method."""
+    net = getattr(method, "net", None)
+    return sum(p.numel() for p in net.parameters() if p.requires_grad) if isinstance(net, torch.nn.Module) else 0
+
+
+def fingerprint(method: Reconstructor) -> str:
+    """Hash of what a method is: its class, its settings, its weights, and the method that it starts from.
+
+    What is told of a network, and how it was trained, does not change what it does.
+    """
+    method = method.method if isinstance(method, MadeOnce) else method
+    settings = method.config.model_dump_json(exclude={"card", "training"})
+    digest = hashlib.sha256(f"{type(method).__qualname__}\n{settings}".encode())
+    net = getattr(method, "net", None)
+    if isinstance(net, torch.nn.Module):
+        for name, tensor in net.state_dict().items():
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    start = getattr(method, "start", None)
+    return digest.hexdigest() + (fingerprint(start) if start is not None else "")
+
+
+def fingerprint_pattern(pattern: str) -> str:
+    """A pattern by its text; a mask in a file by what the file holds, too.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither.
+    FileError
+        If there is no such file.
+    """
+    parsed = parse_sampling(pattern)
+    if not isinstance(parsed, MaskFile):
+        return pattern
+    if not parsed.path.is_file():
+        raise FileError("there is no such mask", where=pattern)
+    return pattern + hash_file(parsed.path)
+
+
+def image_file(folder: Path, task: str) -> Path:
+    """Where the images of a task are kept."""
+    return folder / IMAGES / f"{task}.npz"
+
+
+def keep_image(folder: Path, task: str, image: Tensor, reference: Tensor) -> None:
+    """Keep the magnitudes of image and truth, on the scale where the truth has the maximum 1, in half precision."""
+    peak = float(reference.abs().max()) or 1.0
+    ours, truth = ((x.abs() / peak).cpu().numpy().astype(np.float16) for x in (image, reference))
+    with moved_into_place(image_file(folder, task)) as temporary, temporary.open("wb") as file:
+        np.savez(file, image=ours, reference=truth)

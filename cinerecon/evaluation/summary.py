@@ -1,0 +1,255 @@
+"""Scores grouped by sampling, coils and method: mean, spread, confidence, and the test against a baseline."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.evaluation.score import Score
+from cinerecon.metrics.statistics import Gain, Spread, compare_paired, correct, spread
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a measure is shown.
+
+    Attributes
+    ----------
+    label
+        Its name in tables and figures.
+    unit
+        Empty where it has none.
+    digits
+        After the point.
+    factor
+        What values are multiplied by, as the papers print them.
+    best
+        ``high``, ``low``; ``one`` or ``zero``: what is nearest to it.
+    """
+
+    label: str
+    unit: str = ""
+    digits: int = 3
+    factor: float = 1.0
+    best: str = "high"
+
+    @property
+    def title(self) -> str:
+        """Label with its unit."""
+        return f"{self.label} [{self.unit}]" if self.unit else self.label
+
+    def show(self, value: float) -> str:
+        """A value in figures; a dash where it is not known."""
+        return "–" if math.isnan(value) else f"{self.factor * value:.{self.digits}f}"
+
+    @property
+    def is_target(self) -> bool:
+        """Whether there is a right value, which can be missed on either side."""
+        return self.best in ("one", "zero")
+
+    def distance(self, value: float) -> float:
+        """How far a value is from the best there could be, to compare values by."""
+        return {"high": -value, "low": value, "one": abs(value - 1), "zero": abs(value)}[self.best]
+
+
+MEASURES = {
+    "psnr": Measure("PSNR", "dB", 2),
+    "ssim": Measure("SSIM", digits=4),
+    "ssim_fixed": Measure("SSIM, range 1", digits=4),
+    "nmse": Measure("NMSE", digits=4, best="low"),
+    "mse": Measure("MSE", "1e-5", 2, 1e5, best="low"),
+    "hfen": Measure("HFEN", best="low"),
+    "heart_psnr": Measure("heart PSNR", "dB", 2),
+    "heart_ssim": Measure("heart SSIM", digits=4),
+    "heart_nmse": Measure("heart NMSE", digits=4, best="low"),
+    "xt_ssim": Measure("x-t SSIM", digits=4),
+    "sharpness": Measure("temporal sharpness", digits=3, best="one"),
+    "diastolic_area": Measure("diastolic area", "%", 1, best="zero"),
+    "systolic_area": Measure("systolic area", "%", 1, best="zero"),
+    "area_change": Measure("area change", "points", 1, best="zero"),
+}
+"""All measures that are summarised, in the order of the tables."""
+TESTED = ("psnr", "ssim", "nmse", "heart_psnr", "xt_ssim")
+"""Those that methods are tested against the baseline by."""
+LIMITS = 1.96
+"""Standard deviations from the bias to the limits of agreement."""
+PERSONS, SLICES = "persons", "slices of one person"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a measure is from its right value, where errors of both signs would cancel in the mean.
+
+    Attributes
+    ----------
+    absolute_error
+        Mean of what each case is off.
+    low, high
+        Limits of agreement, mean ± 1.96 standard deviations: 95 % of cases lie between, were they normal. NaN for one.
+    """
+
+    absolute_error: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A method over all slices of one sampling pattern and coil count.
+
+    Attributes
+    ----------
+    method, sampling, n_coils, n_slices
+        What is summarised.
+    unit
+        What intervals and tests count: ``persons``, or ``slices of one person`` where there is one person alone.
+    measures
+        By name, see `MEASURES`.
+    agreement
+        By name, of the measures that have a right value.
+    gains
+        By name of measure, against the baseline on the same slices; empty for the baseline itself.
+    baseline
+        Method it was tested against; empty if none.
+    acceleration
+        Mean of k-space points over sampled points.
+    seconds
+        Mean wall time of a reconstruction [s].
+    memory_mb
+        Most memory that one took [MB].
+    n_parameters
+        Learned numbers.
+    n_threads, device
+        What it ran on.
+    """
+
+    method: str
+    sampling: str
+    n_coils: int
+    n_slices: int
+    unit: str
+    measures: dict[str, Spread]
+    agreement: dict[str, Agreement] = field(default_factory=dict)
+    gains: dict[str, Gain] = field(default_factory=dict)
+    baseline: str = ""
+    acceleration: float = math.nan
+    seconds: float = math.nan
+    memory_mb: float = math.nan
+    n_parameters: int = 0
+    n_threads: int = 1
+    device: str = "cpu"
+
+    def distance(self, name: str) -> float:
+        """How far a measure is from the best there could be; of one with a right value, the mean over cases."""
+        if name in self.agreement:
+            return self.agreement[name].absolute_error
+        return MEASURES[name].distance(self.measures[name].mean)
+
+
+def summarise(scores: Iterable[Score], baseline: str | None = None) -> list[Summary]:
+    """Group scores by coils, sampling and method, in the order of their first appearance.
+
+    Parameters
+    ----------
+    scores
+        In any order.
+    baseline
+        Method that the others are tested against, on the slices that both reconstructed. Holm's correction is for all
+        methods of a group together, measure by measure. None: the first method, where there are several.
+    """
+    scores = list(scores)
+    groups: dict[tuple[int, str, str], list[Score]] = {}
+    for score in scores:
+        groups.setdefault((score.n_coils, score.sampling, score.method), []).append(score)
+    methods = list(dict.fromkeys(score.method for score in scores))
+    if baseline is None and len(methods) > 1:
+        baseline = methods[0]
+    units = {group: unit_of([s for s in scores if (s.n_coils, s.sampling) == group]) for group in _groups(groups)}
+    summaries = [_summarise_group(group, units[key[:2]]) for key, group in groups.items()]
+    if baseline is None:
+        return summaries
+    for n_coils, sampling in _groups(groups):
+        reference = groups.get((n_coils, sampling, baseline))
+        rows = [i for i, s in enumerate(summaries) if (s.n_coils, s.sampling) == (n_coils, sampling)]
+        rivals = [i for i in rows if summaries[i].method != baseline]
+        if not reference or not rivals:
+            continue
+        rival_scores = [groups[n_coils, sampling, summaries[i].method] for i in rivals]
+        for index, gains in zip(rivals, _gains(rival_scores, reference, units[n_coils, sampling]), strict=True):
+            summaries[index] = replace(summaries[index], gains=gains, baseline=baseline)
+    return summaries
+
+
+def require_baseline(baseline: str, methods: Sequence[str]) -> None:
+    """Check that the baseline is one of the methods.
+
+    Raises
+    ------
+    ConfigError
+        If it is not, with the nearest name as a hint.
+    """
+    if baseline not in methods:
+        hint = nearest_name(baseline, methods)
+        raise ConfigError(f"the baseline '{baseline}' is none of the methods", where="--baseline", hint=hint)
+
+
+def unit_of(scores: Sequence[Score]) -> str:
+    """What cases of a table are grouped by: persons; where there is one person alone, slices."""
+    return PERSONS if len({score.person or score.scan for score in scores}) > 1 else SLICES
+
+
+def _units(scores: Sequence[Score], unit: str) -> list[str]:
+    """The unit that each case belongs to."""
+    return [(s.person or s.scan) if unit == PERSONS else f"{s.scan} {s.slice}" for s in scores]
+
+
+def _groups(groups: Iterable[tuple[int, str, str]]) -> list[tuple[int, str]]:
+    """Coils and sampling of each, once."""
+    return list(dict.fromkeys((n_coils, sampling) for n_coils, sampling, _ in groups))
+
+
+def _agreement(name: str, spread: Spread, values: Sequence[float]) -> Agreement:
+    distances = [MEASURES[name].distance(value) for value in values if not math.isnan(value)]
+    reach = LIMITS * spread.sd if spread.n > 1 else math.nan
+    return Agreement(sum(distances) / len(distances), spread.mean - reach, spread.mean + reach)
+
+
+def _summarise_group(group: list[Score], unit: str) -> Summary:
+    units, first = _units(group, unit), group[0]
+    values = {name: [getattr(score, name) for score in group] for name in MEASURES}
+    measures = {name: spread(values[name], units) for name in MEASURES}
+    memory = [s.memory_mb for s in group if not math.isnan(s.memory_mb)]
+    return Summary(
+        method=first.method,
+        sampling=first.sampling,
+        n_coils=first.n_coils,
+        n_slices=len(group),
+        unit=unit,
+        measures=measures,
+        agreement={
+            name: _agreement(name, found, values[name])
+            for name, found in measures.items()
+            if MEASURES[name].is_target and found.n
+        },
+        acceleration=sum(s.acceleration for s in group) / len(group),
+        seconds=sum(s.seconds for s in group) / len(group),
+        memory_mb=max(memory, default=math.nan),
+        n_parameters=first.n_parameters,
+        n_threads=first.n_threads,
+        device=first.device,
+    )
+
+
+def _gains(rivals: list[list[Score]], baseline: list[Score], unit: str) -> list[dict[str, Gain]]:
+    """Of each rival, by measure; each measure corrected for all rivals."""
+    of_baseline = {score.case: score for score in baseline}
+    found: list[dict[str, Gain]] = [{} for _ in rivals]
+    for name in TESTED:
+        gains = []
+        for rival in rivals:
+            pairs = [(score, of_baseline[score.case]) for score in rival if score.case in of_baseline]
+            ours, theirs = ([getattr(pair[side], name) for pair in pairs] for side in (0, 1))
+            gains.append(compare_paired(ours, theirs, _units([score for score, _ in pairs], unit)))
+        for gain, of_rival in zip(correct(gains), found, strict=True):
+            of_rival[name] = gain
+    return found

@@ -1,0 +1,130 @@
+"""A table of results, and the same table as LaTeX and HTML."""
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cinerecon.evaluation.score import coils_in_words
+from cinerecon.evaluation.summary import Summary
+
+LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "–": "--", "Δ": r"$\Delta$", "×": r"$\times$", "−": "$-$"}
+LATEX |= {character: "\\" + character for character in "&%$#_{}"}
+LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry.
+
+    Attributes
+    ----------
+    text
+        What it says.
+    is_best
+        The best of its column: shown bold.
+    is_foreign
+        Published elsewhere, on other data: shown grey.
+    """
+
+    text: str
+    is_best: bool = False
+    is_foreign: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of results.
+
+    Attributes
+    ----------
+    caption
+        What they are of.
+    columns
+        Titles; the first column is text.
+    rows
+        As many cells each as there are columns.
+    notes
+        What a reader must know, to stand below.
+    is_text
+        All columns are text.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+    is_text: bool = False
+
+    def as_latex(self) -> str:
+        """A ``table`` environment; needs ``booktabs``, and ``xcolor`` for published numbers."""
+
+        def show(cell: Cell) -> str:
+            text = rf"\textbf{{{escape_latex(cell.text)}}}" if cell.is_best else escape_latex(cell.text)
+            return rf"\textcolor{{gray}}{{{text}}}" if cell.is_foreign and text else text
+
+        body = [" & ".join(show(cell) for cell in row) + r" \\" for row in self.rows]
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escape_latex(self.caption)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}",
+            r"\toprule",
+            " & ".join(map(escape_latex, self.columns)) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(rf"\par\footnotesize {escape_latex(note)}" for note in self.notes),
+            r"\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def as_html(self) -> str:
+        """A ``figure`` that holds table, caption and notes; classes ``best`` and ``foreign`` mark cells."""
+
+        def show(cell: Cell) -> str:
+            names = [name for name, on in (("best", cell.is_best), ("foreign", cell.is_foreign)) if on]
+            mark = f' class="{" ".join(names)}"' if names else ""
+            return f"<td{mark}>{html.escape(cell.text)}</td>"
+
+        head = "".join(f"<th>{html.escape(column)}</th>" for column in self.columns)
+        rows = "\n".join(f"<tr>{''.join(map(show, row))}</tr>" for row in self.rows)
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        caption, kind = html.escape(self.caption), " class='text'" if self.is_text else ""
+        return (
+            f"<figure class='table'><h3>{caption}</h3><div class='wide'><table{kind}>\n<thead><tr>{head}</tr></thead>\n"
+            f"<tbody>{rows}</tbody></table></div><figcaption>{notes}</figcaption></figure>"
+        )
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def bold_best(rows: list[list[Cell]], column: int, distances: list[float]) -> None:
+    """Mark the cell of the row that is nearest to the best there could be; nothing where one row alone has a value."""
+    known = [(distance, row) for row, distance in enumerate(distances) if distance == distance]
+    if len(known) < 2:
+        return
+    _, best = min(known)
+    cell = rows[best][column]
+    rows[best][column] = Cell(cell.text, True, cell.is_foreign)
+
+
+def show_count(number: int) -> str:
+    """Learned numbers, in thousands."""
+    return f"{number / 1000:,.0f} k" if number else "–"
+
+
+def count_slices(number: int) -> str:
+    """A count with its noun."""
+    return f"{number} slice{'' if number == 1 else 's'}"
+
+
+def describe_group(summaries: Sequence[Summary]) -> str:
+    """What a table is of: sampling, acceleration, coils, the slices of the method that has most."""
+    most = max(summaries, key=lambda summary: summary.n_slices)
+    known = "" if math.isnan(most.acceleration) else f" (net acceleration {most.acceleration:.1f})"
+    return f"{most.sampling}{known}, {coils_in_words(most.n_coils)}, {count_slices(most.n_slices)}"

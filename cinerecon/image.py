@@ -1,0 +1,175 @@
+"""A reconstructed slice on its way to a file, and what every image format asks of it: scale, times, place."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.axes import IMAGE
+from cinerecon.cine import CineMeta, Geometry
+from cinerecon.errors import ShapeError
+
+Vector = NDArray[np.float64]
+Place = tuple[Vector, Vector, Vector, Vector]
+"""Centre of the first voxel [mm], and the unit vectors along x, along y and across the slice (LPS)."""
+
+UNKNOWN_FRAME_MS = 40.0
+"""Time between frames where the scan does not tell it: a plausible speed for a movie, never written as a time."""
+DEIDENTIFIED = "of patient and study nothing is kept but the protocol's name"
+"""What is done for the privacy of the patient, said in every format that has a place for it."""
+
+
+@dataclass(frozen=True, eq=False)
+class CineImage:
+    """One reconstructed slice.
+
+    Attributes
+    ----------
+    image
+        ``(frames, y, x)`` complex64.
+    reference
+        ``(frames, y, x)`` complex64, what the image should be, where comparing says something.
+    meta
+        Source, slice, frame times, geometry, and what the reference is.
+    method
+        Name of the method that made it.
+    convergence
+        How an iterative method got there, by what was measured: one number per iteration ``(iterations,)``.
+    header_xml
+        XML header of the raw scan without what it says of the patient; empty if there is none.
+
+    Raises
+    ------
+    ShapeError
+        If axes are missing, or image and reference differ in size.
+    """
+
+    image: NDArray[np.complex64]
+    reference: NDArray[np.complex64] | None = None
+    meta: CineMeta = field(default_factory=CineMeta)
+    method: str = ""
+    convergence: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    header_xml: str = ""
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != len(IMAGE):
+            raise ShapeError(f"image has {self.image.ndim} axes, expected ({', '.join(IMAGE)})")
+        if self.reference is not None and self.reference.shape != self.image.shape:
+            raise ShapeError(f"reference is {self.reference.shape}, expected {self.image.shape} as the image")
+
+    @property
+    def n_frames(self) -> int:
+        """Number of time steps."""
+        return self.image.shape[0]
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """Image size (y, x)."""
+        return self.image.shape[1], self.image.shape[2]
+
+    @property
+    def magnitude(self) -> NDArray[np.float32]:
+        """``(frames, y, x)`` float32."""
+        return np.abs(self.image).astype(np.float32)
+
+    @property
+    def frame_interval_ms(self) -> float | None:
+        """Mean time from one frame to the next [ms], None if the scan does not tell it."""
+        times = self.meta.frame_times_ms
+        if len(times) != self.n_frames or self.n_frames < 2:
+            return None
+        interval = (times[-1] - times[0]) / (len(times) - 1)
+        return interval if interval > 0 else None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said wherever the image goes: not for diagnostic use, and its warnings."""
+        return ("not for diagnostic use", *(f"warning: {text}" for text in self.meta.warnings))
+
+    @property
+    def place(self) -> Place | None:
+        """Where the image lies in the patient; None where the scan does not tell it."""
+        geometry = self.meta.geometry
+        return None if geometry is None else first_voxel(geometry, self.meta.pixel_size_mm, self.matrix)
+
+
+def first_voxel(geometry: Geometry, pixel_size_mm: tuple[float, float], matrix: tuple[int, int]) -> Place:
+    """Find the centre of the voxel [0, 0].
+
+    The position of a slice is that of the pixel (y // 2, x // 2), where the centred Fourier transform puts the point of
+    zero phase: p0 = p - (y // 2) dy phase_dir - (x // 2) dx read_dir.
+    """
+    read, phase, across = (np.array(v, float) for v in (geometry.read_dir, geometry.phase_dir, geometry.slice_dir))
+    dy, dx = pixel_size_mm
+    y, x = matrix
+    corner = np.array(geometry.position_mm, float) - (y // 2) * dy * phase - (x // 2) * dx * read
+    return corner, read, phase, across
+
+
+def collect_warnings(cines: list[CineImage]) -> tuple[str, ...]:
+    """Each warning once, with the slices it concerns where it is not all of them."""
+    by_text: dict[str, list[int]] = {}
+    for cine in cines:
+        for text in dict.fromkeys(cine.meta.warnings):
+            by_text.setdefault(text, []).append(cine.meta.slice)
+    lines = []
+    for text, slices in by_text.items():
+        concerns_all = len(slices) == len(cines)
+        lines.append(text if concerns_all else f"slice {', '.join(map(str, slices))}: {text}")
+    return tuple(lines)
+
+
+def stacks(cines: list[CineImage]) -> list[list[CineImage]]:
+    """Split slices into stacks that fit one volume: equal sizes, frames and orientation, evenly spaced in order.
+
+    Slices without geometry are stacked by size alone.
+    """
+    groups: list[list[CineImage]] = []
+    for cine in cines:
+        if groups and _continues(groups[-1], cine):
+            groups[-1].append(cine)
+        else:
+            groups.append([cine])
+    return groups
+
+
+def _continues(stack: list[CineImage], cine: CineImage) -> bool:
+    last = stack[-1]
+    if cine.image.shape != last.image.shape or cine.meta.pixel_size_mm != last.meta.pixel_size_mm:
+        return False
+    here, before = cine.place, last.place
+    if here is None or before is None:
+        return here is before
+    step = here[0] - before[0]
+    parallel = all(float(a @ b) > 1 - 1e-4 for a, b in zip(here[1:], before[1:], strict=True))
+    along = abs(float(step @ here[3]))
+    straight = along > 0.1 and np.linalg.norm(step) < along * 1.001 + 0.05
+    if len(stack) == 1:
+        return bool(parallel and straight)
+    first = stack[0].place
+    assert first is not None
+    spacing = (before[0] - first[0]) / (len(stack) - 1)
+    return bool(parallel and straight and np.linalg.norm(step - spacing) < 0.1)
+
+
+def slice_spacing_mm(stack: list[CineImage]) -> float:
+    """Signed distance of neighbouring slices along slice_dir [mm]; of a single slice, its thickness."""
+    places = [cine.place for cine in stack]
+    first, last = places[0], places[-1]
+    if len(stack) == 1 or first is None or last is None:
+        return stack[0].meta.slice_thickness_mm
+    return float((last[0] - first[0]) @ first[3]) / (len(stack) - 1)
+
+
+def window(images: list[NDArray[np.float32]], percentile: float = 99.5) -> float:
+    """The magnitude shown as white: a percentile, so that a few bright pixels do not darken the rest."""
+    values = np.concatenate([image[:: max(1, len(image) // 8)].ravel() for image in images])
+    white = float(np.percentile(values, percentile))
+    return white if math.isfinite(white) and white > 0 else 1.0
+
+
+def grey(magnitude: NDArray[np.float32], white: float) -> NDArray[np.uint8]:
+    """Magnitude to 8 bits, zero black and ``white`` white."""
+    return np.clip(magnitude * (255 / white) + 0.5, 0, 255).astype(np.uint8)

@@ -1,0 +1,297 @@
+"""Prepared cases: one slice, one HDF5 file, readable by any HDF5 library.
+
+    kspace          (frames, coils, ky, kx) complex64, zero where not sampled
+    mask            (frames, 1, ky, kx or 1) bool
+    csm             (coils, y, x) complex64; not there for one coil
+    reference       (frames, y, x) complex64, the fully sampled truth, where there is one
+    shading         (y, x) float32, where coils were whitened
+    frame_times_ms  (frames,) where known
+    geometry        a group of attributes, where known
+
+Arrays lie in the file as they are, uncompressed, so that a part of one is read without the rest. Every array says its
+axes and its meaning in attributes; what else is known stands in attributes of the file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cinerecon.axes import CSM, IMAGE, KSPACE, MASK
+from cinerecon.cine import CineData, CineMeta, Geometry, vector
+from cinerecon.errors import DataError, FileError
+from cinerecon.io.atomic import moved_into_place
+from cinerecon.io.hdf5 import member, require_hdf5, require_plausible
+
+FORMAT, VERSION = "cinerecon case", 1
+
+Value = str | int | float | bool | tuple[str, ...]
+Attributes = Mapping[str, "Value | Mapping[str, Value]"]
+"""What else is known of a case; a mapping inside becomes a group of its own."""
+
+ARRAYS = {
+    "kspace": (KSPACE, "c", "k-space, zero where not sampled; image = centred orthonormal inverse DFT"),
+    "mask": (MASK, "b", "which points of k-space were sampled"),
+    "csm": (CSM, "c", "coil sensitivity maps, sum of squared magnitudes 1"),
+    "reference": (IMAGE, "c", "fully sampled image, combined by the maps"),
+    "shading": (CSM[1:], "f", "factor that takes the shading of whitened coils from an image"),
+}
+"""Axes, kind of numbers and meaning of each array."""
+TYPES = {"c": np.complex64, "b": np.bool_, "f": np.float32}
+MARKS = {
+    "simulated": "the scan is simulated",
+    "magnitude only": "made from magnitude images: phase, coils and noise of the measurement are gone",
+    "simulated phase and coils": "phase and coil maps are simulated",
+    "combined coils": "the coils were combined before sampling is simulated: no scanner measures such data",
+    "zero-padded": "the outer part of k-space is empty: it is easier to reconstruct than measured data",
+    "interpolated": "the images were interpolated to a finer matrix: they are easier to reconstruct than measured data",
+}
+"""What makes results on a case look other, most often better, than on a measured scan."""
+
+
+def write_case(path: Path, data: CineData, attributes: Attributes | None = None) -> None:
+    """Write a case; the file is whole or not there.
+
+    Parameters
+    ----------
+    path
+        File to write, ``.h5``; its folder is made if missing.
+    data
+        One slice, without batch axes.
+    attributes
+        What else is known of it, e.g. subject, marks, settings.
+
+    Raises
+    ------
+    FileError
+        If the file system refuses.
+    """
+    with moved_into_place(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["format"], file.attrs["format_version"] = FORMAT, VERSION
+        _write_attributes(file, _describe(data.meta))
+        _write_attributes(file, attributes or {})
+        for name, (axes, kind, meaning) in ARRAYS.items():
+            array = getattr(data, name)
+            if array is not None:
+                stored = file.create_dataset(name, data=array.detach().cpu().numpy().astype(TYPES[kind], copy=False))
+                stored.attrs["axes"], stored.attrs["meaning"] = ", ".join(axes), meaning
+        if data.meta.frame_times_ms:
+            times = file.create_dataset("frame_times_ms", data=np.array(data.meta.frame_times_ms))
+            times.attrs["axes"], times.attrs["meaning"] = "frames", "time of each frame since the first [ms]"
+
+
+def is_case(path: Path) -> bool:
+    """Whether a file is a prepared case, by its format attribute; False for anything that cannot be read."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return file.attrs.get("format") == FORMAT
+    except (OSError, RuntimeError, UnicodeDecodeError):
+        return False
+
+
+def read_case(path: Path) -> CineData:
+    """Read a case into memory, as it was written.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, damaged, or no case.
+    DataError
+        If an array is missing, is of the wrong kind, or holds what cannot be right.
+    ShapeError
+        If the arrays do not fit each other.
+    """
+    with open_case(path) as case:
+        arrays = {name: case.read(name) for name in ARRAYS}
+        kspace, mask = arrays.pop("kspace"), arrays.pop("mask")
+        assert kspace is not None and mask is not None
+        data = CineData(kspace, mask, meta=case.meta, **arrays)
+    if bool((data.kspace * ~data.mask).any()):
+        raise DataError("k-space is not zero where the mask says that it was not sampled", where=str(path))
+    return data
+
+
+def open_case(path: Path) -> "CaseFile":
+    """Open a case without reading its arrays. Close it, or use it in a ``with`` statement.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, damaged, or no case.
+    DataError
+        If an array is missing or of the wrong kind.
+    """
+    return CaseFile(path)
+
+
+class CaseFile:
+    """An open case: its arrays are sliced like NumPy arrays, and only what is asked for is read.
+
+    Attributes
+    ----------
+    path
+        The file.
+    kspace, mask, csm, reference, shading
+        Arrays in the file, to be sliced; the last three are None where the case has none.
+    attributes
+        The attributes of the file, and of its groups as mappings.
+    meta
+        Source, slice, frame times, geometry.
+    """
+
+    def __init__(self, path: Path) -> None:
+        require_hdf5(path)
+        self.path = path
+        try:
+            self._file = h5py.File(path, "r", locking=False)
+        except OSError as error:
+            hint = "prepare it again"
+            raise FileError(f"the prepared case is damaged: {error}", where=str(path), hint=hint) from None
+        try:
+            self._read_head()
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
+            self.close()
+            what = f"the prepared case is damaged: {error}"
+            raise FileError(what, where=str(path), hint="prepare it again") from None
+        except Exception:
+            self.close()
+            raise
+
+    def _read_head(self) -> None:
+        self.attributes = _read_attributes(self._file)
+        if self.attributes.get("format") != FORMAT:
+            raise FileError("this is not a prepared case", where=str(self.path), hint="cinerecon prepare writes them")
+        if self.attributes.get("format_version") != VERSION:
+            what = f"the case has format version {self.attributes.get('format_version')}, known is {VERSION}"
+            raise FileError(what, where=str(self.path), hint="a newer cinerecon wrote it")
+        self.kspace, self.mask = (self._array(name, is_needed=True) for name in ("kspace", "mask"))
+        self.csm, self.reference, self.shading = (self._array(name) for name in ("csm", "reference", "shading"))
+        self.meta = self._meta()
+
+    def _array(self, name: str, *, is_needed: bool = False) -> Any:
+        axes, kind, _ = ARRAYS[name]
+        stored = member(self._file, name, str(self.path))
+        if stored is None and not is_needed:
+            return None
+        if not isinstance(stored, h5py.Dataset) or stored.ndim != len(axes) or stored.dtype.kind != kind:
+            what = f"'{name}' is not an array ({', '.join(axes)}) of the right kind"
+            raise DataError(what, where=str(self.path), hint="prepare it again")
+        require_plausible(name, stored.nbytes, self.path)
+        return stored
+
+    def _meta(self) -> CineMeta:
+        values, times = self.attributes, member(self._file, "frame_times_ms", str(self.path))
+        place = values.get("geometry")
+        dy, dx = values["pixel_size_y_x_mm"]
+        return CineMeta(
+            source=str(values["source"]),
+            slice=int(values["slice"]),
+            frame_times_ms=() if times is None else tuple(times[()].astype(float).tolist()),
+            pixel_size_mm=(float(dy), float(dx)),
+            slice_thickness_mm=float(values["slice_thickness_mm"]),
+            geometry=None if place is None else _geometry(place),
+            protocol=str(values["protocol"]),
+            warnings=tuple(values.get("warnings", ())),
+            crop_y=int(values["rows_asked_for"]) if "rows_asked_for" in values else None,
+            reference_is=str(values.get("reference_is", "")),
+            is_one_beat=bool(values.get("frames_are_one_beat", False)),
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Sizes (frames, coils, ky, kx)."""
+        return self.kspace.shape
+
+    def read(self, name: str) -> Tensor | None:
+        """A whole array as a tensor; None where the case has none.
+
+        Raises
+        ------
+        DataError
+            If a number is not finite.
+        FileError
+            If the file is damaged.
+        """
+        stored = getattr(self, name)
+        if stored is None:
+            return None
+        try:
+            array: NDArray[Any] = stored[()].astype(TYPES[ARRAYS[name][1]], copy=False)
+        except (OSError, RuntimeError) as error:
+            hint = "prepare it again"
+            raise FileError(f"the prepared case is damaged: {error}", where=str(self.path), hint=hint) from None
+        if array.dtype != bool and not np.isfinite(array).all():
+            raise DataError(f"'{name}' holds numbers that are not finite", where=str(self.path))
+        return torch.from_numpy(array)
+
+    def close(self) -> None:
+        """Close the file; the arrays cannot be sliced any more."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _describe(meta: CineMeta) -> dict[str, Any]:
+    """The metadata under names that need no manual."""
+    values: dict[str, Any] = {
+        "source": meta.source,
+        "slice": meta.slice,
+        "protocol": meta.protocol,
+        "pixel_size_y_x_mm": meta.pixel_size_mm,
+        "slice_thickness_mm": meta.slice_thickness_mm,
+    }
+    if meta.warnings:
+        values["warnings"] = meta.warnings
+    if meta.crop_y is not None:
+        values["rows_asked_for"] = meta.crop_y
+    if meta.reference_is:
+        values["reference_is"] = meta.reference_is
+    if meta.is_one_beat:
+        values["frames_are_one_beat"] = True
+    if meta.geometry is not None:
+        names = {"position_mm": "position_of_the_centre_lps_mm"}
+        values["geometry"] = {names.get(name, name): value for name, value in asdict(meta.geometry).items()}
+    return values
+
+
+def _geometry(values: Mapping[str, Any]) -> Geometry:
+    position, read, phase, across = (
+        vector(values[name]) for name in ("position_of_the_centre_lps_mm", "read_dir", "phase_dir", "slice_dir")
+    )
+    return Geometry(position, read, phase, across, str(values["patient_position"]))
+
+
+def _write_attributes(group: h5py.Group, values: Attributes) -> None:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            _write_attributes(group.create_group(name), value)
+        elif isinstance(value, tuple) and value and isinstance(value[0], str):
+            group.attrs.create(name, value, dtype=h5py.string_dtype())
+        else:
+            group.attrs[name] = value
+
+
+def _read_attributes(group: h5py.Group, *, depth: int = 1) -> dict[str, Any]:
+    """Attributes of the file, and of its groups as mappings, in plain Python numbers, texts and tuples."""
+    values: dict[str, Any] = {}
+    for name, value in group.attrs.items():
+        plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        values[name] = tuple(plain) if isinstance(plain, list) else plain
+    for name in group if depth else ():
+        is_own = group.get(name, getclass=True, getlink=True) is h5py.HardLink
+        if is_own and group.get(name, getclass=True) is h5py.Group:
+            values[name] = _read_attributes(group[name], depth=depth - 1)
+    return values

@@ -1,0 +1,121 @@
+"""The list of prepared cases in a folder: ``index.csv``, one line per case, written as cases are finished."""
+
+import csv
+import hashlib
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Self
+
+from cinerecon.errors import FileError
+from cinerecon.io.atomic import write_csv
+
+INDEX = "index.csv"
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """One prepared case.
+
+    Attributes
+    ----------
+    case
+        Its file, relative to the folder.
+    split
+        ``train``, ``val`` or ``test``.
+    subject
+        The person; all cases of one are in one split.
+    source, slice
+        What it was made from.
+    part, n_parts
+        Number of the patch among those cut from the slice; 0 of 1 for a whole slice.
+    frames, coils, ky, kx
+        Sizes of k-space.
+    acceleration
+        K-space points over sampled points.
+    marks
+        What makes results on it look other than on a measured scan, separated by semicolons.
+    source_sha256, settings_sha256, sha256
+        Hashes of the source file, of the settings of preparation, and of the case itself.
+    """
+
+    case: str
+    split: str
+    subject: str
+    source: str
+    slice: int
+    part: int
+    n_parts: int
+    frames: int
+    coils: int
+    ky: int
+    kx: int
+    acceleration: float
+    marks: str
+    source_sha256: str
+    settings_sha256: str
+    sha256: str
+
+    @classmethod
+    def parse(cls, texts: dict[str, str]) -> Self | None:
+        """A row from its texts; None for a line that was cut short."""
+        try:
+            values = {field.name: field.type(texts[field.name]) for field in fields(cls)}  # type: ignore[operator]
+        except (KeyError, TypeError, ValueError):
+            return None
+        row = cls(**values)
+        return row if len(row.sha256) == hashlib.sha256().digest_size * 2 else None
+
+
+NAMES = [field.name for field in fields(IndexRow)]
+
+
+def read_index(folder: Path) -> list[IndexRow]:
+    """The rows of a folder's index; empty where there is none. A line cut short by an interruption is left out.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read.
+    """
+    path = folder / INDEX
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [IndexRow.parse(texts) for texts in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"cannot read the index: {error}", where=str(path)) from None
+    return [row for row in rows if row is not None]
+
+
+def append_rows(folder: Path, rows: Iterable[IndexRow]) -> None:
+    """Add rows at the end of the index."""
+    path = folder / INDEX
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([*([NAMES] if is_new else []), *map(astuple, rows)])
+
+
+def write_index(folder: Path, rows: Iterable[IndexRow]) -> None:
+    """Write the index anew, sorted by case; it is whole or as it was."""
+    write_csv(folder / INDEX, NAMES, map(astuple, sorted(rows, key=lambda row: row.case)))
+
+
+def list_cases(folder: Path, split: str | None = None) -> list[Path]:
+    """The prepared cases of a folder, of one split or of all, in the order of their names.
+
+    Raises
+    ------
+    FileError
+        If there is no index, or no case in the split.
+    """
+    if not (folder / INDEX).exists():
+        raise FileError(f"no prepared cases here: there is no {INDEX}", where=str(folder), hint="cinerecon prepare")
+    paths = [folder / row.case for row in read_index(folder) if split in (None, row.split)]
+    if not paths:
+        of = f" of the split '{split}'" if split else ""
+        others = " or ".join(sorted({str(folder / row.case.split("/")[0]) for row in read_index(folder)}))
+        hint = f"prepare some with --split {split or 'test'}" + (f", or name another split: {others}" if others else "")
+        raise FileError(f"the index lists no case{of}", where=str(folder / INDEX), hint=hint)
+    return sorted(paths)

@@ -1,0 +1,265 @@
+"""The files of the CMRxRecon challenges 2023, 2024 and 2025: which array is k-space, and what belongs to it.
+
+Axes of k-space, in the order of HDF5: (frames, slices, coils, ky, kx), without coils in the single-coil sets. Masks lie
+in files of their own, acquisition parameters in tables, fully sampled twins in neighbouring folders:
+
+    2023   FullSample/P001/cine_sax.mat        AccFactor04/P001/cine_sax.mat, cine_sax_mask.mat
+    2024   FullSample/P001/cine_sax.mat        UnderSample_Task1/P001/cine_sax_kus_Uniform4.mat
+                                               Mask_Task1/P001/cine_sax_mask_Uniform4.mat
+    2025   as 2024, with Center001/Siemens_30T_Vida/ before P001
+
+Numbers of persons are counted anew in each set (and in 2025 under each scanner), so a person's name here holds both.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.errors import DataError, FileError, UnsupportedError
+from cinerecon.io.matlab import MatFile, open_matlab
+
+UNDERSAMPLED = re.compile(r"^(AccFactor\d+|UnderSample_\w+)$", re.IGNORECASE)
+PERSON = re.compile(r"^P\d+$")
+SETS = ("TrainingSet", "ValidationSet", "TestSet")
+SET = re.compile(r"^(Train|Training|Validation|Test)\w*Set$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False)
+class CmrFile:
+    """One k-space file and what belongs to it.
+
+    Attributes
+    ----------
+    mat
+        The file.
+    variable
+        Its array of k-space.
+    shape
+        (frames, slices, coils, ky, kx).
+    mask
+        The file of its mask; None where all is sampled.
+    twin
+        The fully sampled file of the same scan; None where there is none, or this is it.
+    oversampling
+        Of the readout; None if unknown.
+    fov_mm
+        Field of view (y, x) without oversampling [mm]; None if unknown.
+    slice_thickness_mm
+        None if unknown.
+    table
+        The file these are from; None if there is none.
+    """
+
+    mat: MatFile
+    variable: str
+    shape: tuple[int, int, int, int, int]
+    mask: Path | None
+    twin: Path | None
+    oversampling: float | None
+    fov_mm: tuple[float, float] | None
+    slice_thickness_mm: float | None
+    table: Path | None
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.mat.path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it is read from."""
+        return tuple(file for file in (self.path, self.mask, self.twin, self.table) if file is not None)
+
+    def read_slice(self, number: int) -> NDArray[np.complex64]:
+        """K-space of one slice, ``(frames, coils, ky, kx)``.
+
+        Raises
+        ------
+        FileError
+            If the file is damaged.
+        DataError
+            If a number is not finite.
+        """
+        kspace = self.mat.read(self.variable, (slice(None), number)).astype(np.complex64, copy=False)
+        if not np.isfinite(kspace).all():
+            raise DataError("k-space holds numbers that are not finite", where=f"{self.path}, slice {number}")
+        return kspace.reshape(self.shape[0], self.shape[2], *self.shape[3:])
+
+    def read_mask(self) -> NDArray[np.bool_] | None:
+        """The mask of all slices, ``(frames, 1, ky, kx or 1)``; None where all is sampled.
+
+        Raises
+        ------
+        FileError, DataError
+            If the file of the mask is damaged, or its size is not that of k-space.
+        """
+        if self.mask is None:
+            return None
+        mat = open_matlab(self.mask)
+        name = _only(mat, [name for name in mat.shapes if name.startswith("mask")] or list(mat.shapes), "mask")
+        stored, (frames, _, _, ky, kx) = mat.read(name) != 0, self.shape
+        if stored.shape not in ((ky, kx), (frames, ky, kx)):
+            what = f"the mask is {stored.shape}, expected {(ky, kx)} or {(frames, ky, kx)} as k-space"
+            raise DataError(what, where=str(self.mask))
+        mask = np.broadcast_to(stored, (frames, ky, kx))[:, None]
+        return mask[..., :1].copy() if bool((mask == mask[..., :1]).all()) else mask.copy()
+
+
+def open_cmrxrecon(path: Path) -> CmrFile:
+    """Understand one k-space file by its name, its folder and its arrays; no k-space is read.
+
+    Raises
+    ------
+    FileError
+        If the file is missing or damaged, or its mask is missing.
+    DataError
+        If it is not clear which array is k-space.
+    UnsupportedError
+        If k-space has no time axis.
+    """
+    mat = open_matlab(path)
+    variable = _kspace_variable(mat)
+    shape = _shape(mat, variable)
+    is_full = variable in ("kspace", "kspace_full", "kspace_single_full") and not _undersampled_folder(path)
+    table = next((place for place in _tables(path) if place.is_file()), None)
+    info = {} if table is None else _read_table(table)
+    fov = (info.get("fovy", 0.0), info.get("fovx", 0.0))
+    return CmrFile(
+        mat=mat,
+        variable=variable,
+        shape=shape,
+        mask=None if is_full else _find_mask(path),
+        twin=None if is_full else next((twin for twin in _twins(path) if twin.is_file()), None),
+        oversampling=info.get("readoutoversample") or None,
+        fov_mm=fov if min(fov) > 0 else None,
+        slice_thickness_mm=info.get("slicethickness") or None,
+        table=table,
+    )
+
+
+def is_kspace_name(path: Path) -> bool:
+    """Whether a file of an archive is the k-space of a cine, by its name: no mask, no mapping, no image."""
+    name = path.name.lower()
+    return name.startswith("cine") and name.endswith(".mat") and "_mask" not in name
+
+
+def person_of(path: Path) -> str | None:
+    """Who was scanned, e.g. ``TrainingSet-P001`` or ``TrainingSet-Center001-Siemens_30T_Vida-P001``; None if unknown.
+
+    Masks, twins, single- and multi-coil versions and all views of a person carry the same name.
+    """
+    parts = path.parent.parts
+    number = next((i for i in reversed(range(len(parts))) if PERSON.match(parts[i])), None)
+    if number is None:
+        return None
+    first = next((i for i in reversed(range(number)) if SET.match(parts[i])), None)
+    if first is None:
+        return parts[number]
+    kinds = ("fullsample", "imgsnapshot", "imageshow", "mask_")
+    kept = [p for p in parts[first:number] if not UNDERSAMPLED.match(p) and not p.lower().startswith(kinds)]
+    return "-".join((*kept, parts[number]))
+
+
+def _kspace_variable(mat: MatFile) -> str:
+    names = [name for name in mat.shapes if name.lower().startswith(("kspace", "kus", "kdata"))]
+    return _only(mat, names or [name for name, shape in mat.shapes.items() if len(shape) >= 4], "k-space")
+
+
+def _only(mat: MatFile, names: list[str], meaning: str) -> str:
+    if len(names) != 1:
+        found = ", ".join(f"'{name}' {shape}" for name, shape in mat.shapes.items()) or "no arrays"
+        what = f"it is not clear which array is the {meaning}: found {found}"
+        raise DataError(what, where=str(mat.path), hint="expected kspace, kspace_full or kus, as CMRxRecon has them")
+    return names[0]
+
+
+def _shape(mat: MatFile, variable: str) -> tuple[int, int, int, int, int]:
+    """Sizes (frames, slices, coils, ky, kx)."""
+    shape = mat.shapes[variable]
+    is_single = "single" in variable.lower() or "SingleCoil" in mat.path.parts
+    if is_single and len(shape) == 4:
+        frames, slices, ky, kx = shape
+        return frames, slices, 1, ky, kx
+    if not is_single and len(shape) == 5:
+        frames, slices, coils, ky, kx = shape
+        return frames, slices, coils, ky, kx
+    expected = "(kx, ky, slices, frames)" if is_single else "(kx, ky, coils, slices, frames)"
+    what = f"'{variable}' has the MATLAB size {tuple(reversed(shape))}, a cine has {expected}"
+    raise UnsupportedError(what, where=str(mat.path), hint="series without a time axis are no cines")
+
+
+def _undersampled_folder(path: Path) -> str | None:
+    return next((part for part in path.parent.parts if UNDERSAMPLED.match(part)), None)
+
+
+def _find_mask(path: Path) -> Path:
+    """Where the mask of an undersampled file lies: beside it, in its task's folder, or there in another set.
+
+    Raises
+    ------
+    FileError
+        If it does not lie where the challenges put it: a mask guessed from zeros would be no mask.
+    """
+    name = path.name.replace("_kus_", "_mask_") if "_kus_" in path.name else f"{path.stem}_mask.mat"
+    places = [path.with_name(name)]
+    folder = _undersampled_folder(path)
+    if folder is not None:
+        task = folder.partition("_")[2]
+        others = [f"Mask_{task}", "Mask_TaskAll"] if task else []
+        here = [_in_folder(path, folder, other).with_name(name) for other in others]
+        own = next((part for part in path.parent.parts if SET.match(part)), "")
+        places += here + [_in_folder(place, own, other) for other in SETS if other != own for place in here]
+    for place in places:
+        if place.is_file():
+            return place
+    hint = f"expected {places[1 if len(places) > 1 else 0]}"
+    raise FileError("the mask of this undersampled file is missing", where=str(path), hint=hint)
+
+
+def _twins(path: Path) -> Iterator[Path]:
+    """Where the fully sampled version of a file would lie."""
+    folder = _undersampled_folder(path)
+    if folder is not None:
+        yield _in_folder(path, folder, "FullSample").with_name(f"{_stem(path)}.mat")
+
+
+def _in_folder(path: Path, folder: str, other: str) -> Path:
+    return Path(*(other if part == folder else part for part in path.parts))
+
+
+def _stem(path: Path) -> str:
+    """The name without what tells of its sampling: ``cine_sax_kus_Uniform4.mat`` to ``cine_sax``."""
+    return path.stem.partition("_kus_")[0]
+
+
+def _tables(path: Path) -> Iterator[Path]:
+    """Where the table of acquisition parameters may lie."""
+    name = f"{_stem(path)}_info.csv"
+    folder = _undersampled_folder(path) or "FullSample"
+    yield path.with_name(name)
+    for other in ("FullSample", "ImgSnapshot"):
+        yield _in_folder(path, folder, other).with_name(name)
+
+
+def _read_table(table: Path) -> dict[str, float]:
+    """Acquisition parameters by their names in small letters, without units."""
+    try:
+        rows = list(csv.reader(table.read_text(encoding="utf-8-sig", errors="replace").splitlines()))
+    except (OSError, csv.Error) as error:
+        raise FileError(f"cannot read the table: {error}", where=str(table)) from None
+    return {row[0].split("(")[0].strip().lower(): value for row in rows for value in _number(row)}
+
+
+def _number(row: list[Any]) -> list[float]:
+    """The number in the second column, if there is one."""
+    try:
+        value = float(row[1])
+    except (IndexError, ValueError):
+        return []
+    return [value] if np.isfinite(value) else []

@@ -1,0 +1,138 @@
+"""Images to files: the ending of a name decides the format. This file alone lists all formats."""
+
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from cinerecon.errors import ConfigError, FileError, nearest_name
+from cinerecon.image import CineImage, stacks
+from cinerecon.io.atomic import is_same_file, moved_into_place, refuse_existing, series_moved_into_place
+from cinerecon.io.export.dicom import FILE_PATTERN, is_own, write_dicom
+from cinerecon.io.export.movie import write_gif, write_mp4
+from cinerecon.io.export.nifti import write_nifti
+from cinerecon.io.export.npz import write_npz
+from cinerecon.io.export.summary import write_png
+from cinerecon.io.ismrmrd.images import write_mrd_images
+
+FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
+    ".h5": write_mrd_images,
+    ".nii.gz": write_nifti,
+    ".nii": write_nifti,
+    ".npz": write_npz,
+    ".gif": write_gif,
+    ".mp4": write_mp4,
+    ".png": write_png,
+}
+"""Writers by ending. What is heavy they import when they are called."""
+VOLUMES = (".nii.gz", ".nii")
+"""Endings of formats that hold one stack of slices; further stacks go to numbered files."""
+FOLDER = "dicom/"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file or folder to write, and its format: an ending in `FORMATS`, or `FOLDER`."""
+
+    path: Path
+    ending: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``-o TEXT``: a known ending, or a folder for DICOM.
+
+        Raises
+        ------
+        ConfigError
+            If no format has this ending.
+        """
+        known, path = [*FORMATS, FOLDER], Path(text)
+        if text and (text.endswith(("/", "\\")) or path.name == FOLDER.rstrip("/") or path.is_dir()):
+            return cls(path, FOLDER)
+        for ending in FORMATS:
+            if path.name.lower().endswith(ending) and len(path.name) > len(ending):
+                return cls(path, ending)
+        hint = nearest_name(path.suffix, known) if path.suffix else f"known: {', '.join(known)}"
+        raise ConfigError(f"no image format for '{text}'", where="-o", hint=hint)
+
+    def check(self, *, force: bool = False) -> None:
+        """Refuse, before any work, what could not be written at the end.
+
+        Raises
+        ------
+        FileError
+            If the file, or a numbered one that further stacks of slices would need, exists, or the folder holds DICOM
+            files, and ``force`` is not set; if files of other programs are in the way; or if it is not writable.
+        """
+        if self.ending != FOLDER:
+            for path in (self.path, *self._numbered_files()):
+                refuse_existing(path, force=force)
+        elif self.path.is_file():
+            raise FileError("this is a file, DICOM needs a folder", where=str(self.path))
+        elif self.path.is_dir():
+            inside = next(self.path.glob("*.dcm"), None)
+            refuse_existing(inside or self.path / "slice00_frame000.dcm", force=force)
+            foreign = next((path for path in self.path.glob(FILE_PATTERN) if not is_own(path)), None)
+            if foreign is not None:
+                what = f"{foreign.name} is not of cinerecon, and a new series would replace it"
+                raise FileError(what, where=str(self.path), hint="choose another folder")
+        else:
+            refuse_existing(self.path)
+
+    def may_write(self, path: Path) -> bool:
+        """Whether this file may be written here: for NIfTI also a numbered one, for DICOM any of the series."""
+        if is_same_file(path, self.path):
+            return True
+        real = Path(os.path.realpath(path))
+        if self.ending == FOLDER:
+            return is_same_file(real.parent, self.path) and real.match(FILE_PATTERN)
+        return is_same_file(real.parent, self.path.parent) and self._is_numbered(real.name)
+
+    def numbered(self, number: int) -> Path:
+        """``cine.nii.gz`` and 2 to ``cine.2.nii.gz``: slices that do not fit one volume get files of their own."""
+        stem, ending = self.path.name[: -len(self.ending)], self.path.name[-len(self.ending) :]
+        return self.path if number == 1 else self.path.with_name(f"{stem}.{number}{ending}")
+
+    def _is_numbered(self, name: str) -> bool:
+        stem, ending = self.path.name[: -len(self.ending)], self.path.name[-len(self.ending) :]
+        return self.ending in VOLUMES and bool(re.fullmatch(rf"{re.escape(stem)}\.\d+{re.escape(ending)}", name))
+
+    def _numbered_files(self) -> list[Path]:
+        return [path for path in self.path.parent.glob("*") if self._is_numbered(path.name)]
+
+
+def export(cines: list[CineImage], target: Target) -> dict[Path, float]:
+    """Write the slices to one target. Each file is whole or not there.
+
+    Parameters
+    ----------
+    cines
+        Slices, in order.
+    target
+        File or folder, see `Target.parse`.
+
+    Returns
+    -------
+    dict
+        The paths written, and the seconds that each took.
+
+    Raises
+    ------
+    FileError
+        If the file system refuses.
+    """
+    start = time.perf_counter()
+    if target.ending == FOLDER:
+        with series_moved_into_place(target.path, FILE_PATTERN) as temporary:
+            write_dicom(temporary, cines)
+        return {target.path: time.perf_counter() - start}
+    written = {}
+    for number, part in enumerate(stacks(cines) if target.ending in VOLUMES else [cines], start=1):
+        path, start = target.numbered(number), time.perf_counter()
+        with moved_into_place(path) as temporary:
+            FORMATS[target.ending](temporary, part)
+        written[path] = time.perf_counter() - start
+    return written

@@ -1,0 +1,90 @@
+"""Write images as movies: all slices side by side, one heartbeat over and over."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cinerecon.image import UNKNOWN_FRAME_MS, CineImage, grey, window
+
+TILE_HEIGHT = 384
+"""Height of a slice [pixels] in a movie of few slices; of many, smaller, so that the movie fits a screen."""
+MOVIE_WIDTH = 1600
+LEAST_SECONDS = 4.0
+"""A movie file is played once by most players, so the heartbeat is repeated up to this length."""
+
+
+def write_gif(path: Path, cines: list[CineImage]) -> None:
+    """Write a looping GIF."""
+    frames = [Image.fromarray(frame) for frame in montage(cines)]
+    # GIF counts time in steps of 10 ms, and viewers slow down anything faster than 20 ms
+    duration = max(20, round(_interval_ms(cines) / 10) * 10)
+    frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
+
+
+def write_mp4(path: Path, cines: list[CineImage]) -> None:
+    """Write H.264 in yuv420p, which every player and browser shows; sizes are padded to even numbers.
+
+    Raises
+    ------
+    OSError
+        If the movie cannot be written, with the cause that ffmpeg tells.
+    """
+    import imageio_ffmpeg
+
+    frames = montage(cines)
+    rate = min(max(1000 / _interval_ms(cines), 1.0), 60.0)
+    repeats = max(1, round(LEAST_SECONDS * rate / len(frames)))
+    y, x = frames.shape[1:]
+    frames = np.pad(frames, ((0, 0), (0, y % 2), (0, x % 2)))
+    y, x = frames.shape[1:]
+    command = [
+        *(imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error"),
+        *("-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{x}x{y}", "-r", f"{rate:.6f}", "-i", "-"),
+        *("-vf", f"loop={repeats - 1}:{len(frames)}", "-pix_fmt", "yuv420p"),
+        *("-c:v", "libx264", "-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"),
+        str(path.absolute()),  # of a path that is not absolute ffmpeg takes what stands before a colon for a protocol
+    ]
+    done = subprocess.run(command, input=frames.tobytes(), capture_output=True)
+    if done.returncode:
+        first_line = (done.stderr.decode(errors="replace").splitlines() or ["ffmpeg failed"])[0]
+        raise OSError(first_line.rpartition(": ")[2])  # what follows are consequences
+
+
+def montage(cines: list[CineImage]) -> NDArray[np.uint8]:
+    """Lay slices out in a grid, ``(frames, y, x)`` 8 bits, each slice on its own window and pixels made square.
+
+    Slices with fewer frames than others are slowed to one heartbeat of the same length.
+    """
+    n_frames = max(cine.n_frames for cine in cines)
+    columns = int(np.ceil(np.sqrt(len(cines) * 1.4)))
+    height = TILE_HEIGHT
+    tiles = [_enlarged(cine, height) for cine in cines]
+    widest = max(tile.shape[2] for tile in tiles)
+    if widest * columns > MOVIE_WIDTH:
+        height = max(96, height * MOVIE_WIDTH // (widest * columns))
+        tiles = [_enlarged(cine, height) for cine in cines]
+        widest = max(tile.shape[2] for tile in tiles)
+    rows = -(-len(tiles) // columns)
+    sheet = np.zeros((n_frames, rows * height, min(columns, len(tiles)) * widest), np.uint8)
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, columns)
+        left = column * widest + (widest - tile.shape[2]) // 2
+        shown = tile[np.arange(n_frames) * len(tile) // n_frames]
+        sheet[:, row * height : (row + 1) * height, left : left + tile.shape[2]] = shown
+    return sheet
+
+
+def _enlarged(cine: CineImage, height: int) -> NDArray[np.uint8]:
+    (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
+    width = max(1, round(height * x * dx / (y * dy)))
+    magnitude = cine.magnitude
+    shades = grey(magnitude, window([magnitude]))
+    return np.stack([np.asarray(Image.fromarray(f).resize((width, height), Image.Resampling.BICUBIC)) for f in shades])
+
+
+def _interval_ms(cines: list[CineImage]) -> float:
+    longest = max(cines, key=lambda cine: cine.n_frames)
+    return longest.frame_interval_ms or UNKNOWN_FRAME_MS

@@ -1,0 +1,62 @@
+"""Write images as NIfTI: one volume over time, its place in RAS coordinates."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.image import CineImage, collect_warnings, slice_spacing_mm
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def affine_ras(stack: list[CineImage]) -> NDArray[np.float64]:
+    """Voxel index (x, y, slice) to world coordinates [mm] in NIfTI's RAS frame.
+
+    Columns in LPS: dx read_dir, dy phase_dir, the step from slice to slice, and the centre of the first voxel.
+    """
+    cine = stack[0]
+    dy, dx = cine.meta.pixel_size_mm
+    if cine.place is None:
+        return np.diag([dx, dy, cine.meta.slice_thickness_mm, 1.0])
+    corner, read, phase, across = cine.place
+    affine = np.eye(4)
+    affine[:3] = np.stack([dx * read, dy * phase, slice_spacing_mm(stack) * across, corner], axis=1)
+    return LPS_TO_RAS @ affine
+
+
+def write_nifti(path: Path, stack: list[CineImage]) -> None:
+    """Write one stack of slices as magnitude (x, y, slice, frames) float32, with times in the fourth pixel size.
+
+    The description has room for 79 letters: it counts the warnings, whose text is a comment in the header's extension.
+    """
+    import nibabel
+
+    affine = affine_ras(stack)
+    image = nibabel.Nifti1Image(np.stack([cine.magnitude.transpose(2, 1, 0) for cine in stack], axis=2), affine)
+    code = "unknown" if stack[0].place is None else "scanner"
+    image.set_sform(affine, code=code)
+    image.set_qform(affine, code=code)
+    dy, dx = stack[0].meta.pixel_size_mm
+    image.header.set_xyzt_units("mm", "msec")
+    image.header.set_zooms((dx, dy, abs(slice_spacing_mm(stack)), stack[0].frame_interval_ms or 0.0))
+    warnings = collect_warnings(stack)
+    count = f", {len(warnings)} warning{'s' * (len(warnings) > 1)}" if warnings else ""
+    image.header["descrip"] = f"not for diagnostic use{count}, cinerecon {stack[0].method}".encode()[:79]
+    if warnings:
+        text = "\n".join(f"warning: {text}" for text in warnings)
+        image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", text.encode()))
+    nibabel.save(image, path)
+
+
+def holds_reconstruction(path: Path) -> bool:
+    """Whether a file holds what a method made, written here; False for anything that cannot be read."""
+    import nibabel
+
+    try:
+        image: Any = nibabel.load(path)
+        return re.search(rb"cinerecon \w", bytes(image.header["descrip"])) is not None
+    except Exception:  # whatever the parser trips over in bytes that may be anything
+        return False

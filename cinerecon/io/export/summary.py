@@ -1,0 +1,233 @@
+"""Pictures: per slice the heart filled and contracted, its motion over time, and the error; and sampling masks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from cinerecon.image import CineImage, collect_warnings, grey, window
+from cinerecon.io.atomic import moved_into_place
+
+Array = NDArray[np.float32]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Panels = list[tuple[str, Image.Image]]
+"""Captions and pictures of one row."""
+
+PANEL_HEIGHT, PROFILE_WIDTH = 300, 340
+GAP, MARGIN, CAPTION, TITLE = 12, 28, 30, 34
+PAPER, INK, QUIET, ACCENT = (17, 19, 23), (236, 238, 241), (150, 156, 166), (255, 176, 59)
+ERROR_GAIN = 5
+LINE = 20
+MASK_SIDE = 384
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Where and when the heart moves.
+
+    Attributes
+    ----------
+    diastole, systole
+        Frames with the most and the least blood in the moving region.
+    column
+        Image column through the middle of the motion.
+    """
+
+    diastole: int
+    systole: int
+    column: int
+
+
+def find_motion(magnitude: Array) -> Motion:
+    """Find the moving heart in ``(frames, y, x)`` magnitude.
+
+    The standard deviation over time, smoothed over a twentieth of the image, is largest at the heart. Blood is
+    bright in cine: the mean over the moving region is highest with full ventricles, lowest with empty ones.
+    """
+    spread = _smooth(magnitude.std(axis=0), max(1, min(magnitude.shape[1:]) // 20))
+    weights = np.where(spread >= 0.3 * spread.max(), spread, 0)
+    if not weights.any():
+        return Motion(0, len(magnitude) // 2, magnitude.shape[2] // 2)
+    blood = np.tensordot(magnitude, weights, axes=2)
+    column = round(float(weights.sum(axis=0) @ np.arange(weights.shape[1]) / weights.sum()))
+    return Motion(int(blood.argmax()), int(blood.argmin()), column)
+
+
+def _smooth(image: Array, radius: int) -> Array:
+    """Moving average along both axes."""
+    kernel = np.ones(2 * radius + 1) / (2 * radius + 1)
+    for axis in (0, 1):
+        image = np.apply_along_axis(np.convolve, axis, image, kernel, "same")
+    return image
+
+
+def write_png(path: Path, cines: list[CineImage]) -> None:
+    """Write the summary picture."""
+    draw_summary(cines).save(path, format="PNG", optimize=True)
+
+
+def draw_summary(cines: list[CineImage]) -> Image.Image:
+    """One row per slice on dark ground: diastole, systole, profile over time, and the error where there is a reference.
+
+    Warnings stand below.
+    """
+    return _sheet([(cine, _panels(cine)) for cine in cines])
+
+
+def write_case_picture(path: Path, cine: CineImage, kspace: NDArray[np.complex64]) -> None:
+    """Write the picture of a prepared case: the cine, and its k-space, which shows what was sampled.
+
+    Parameters
+    ----------
+    path
+        File to write, ``.png``; whole or not there.
+    cine
+        The image to show.
+    kspace
+        ``(coils, ky, kx)`` of one frame.
+    """
+    panel = ("k-space of frame 0, logarithmic", _kspace_panel(kspace))
+    with moved_into_place(path) as temporary:
+        _sheet([(cine, [*_panels(cine), panel])]).save(temporary, format="PNG", optimize=True)
+
+
+def write_mask_picture(path: Path, mask: NDArray[np.bool_], kx: int) -> None:
+    """Draw a mask ``(frames, 1, ky, kx or 1)``: ky over time in the centre of kx, and the first frame, ky over kx."""
+    first = np.broadcast_to(mask[0, 0], (mask.shape[2], kx))
+    tiles = [("ky over frames", _points(mask[:, 0, :, mask.shape[3] // 2].T)), ("ky over kx, frame 0", _points(first))]
+    width = sum(tile.width + MARGIN for _, tile in tiles) + MARGIN
+    sheet = Image.new("RGB", (width, max(tile.height for _, tile in tiles) + 2 * MARGIN + CAPTION), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    left = MARGIN
+    for caption, tile in tiles:
+        sheet.paste(tile, (left, MARGIN))
+        pen.text((left, MARGIN + tile.height + 8), caption, fill=QUIET, font=_font(14))
+        left += tile.width + MARGIN
+    with moved_into_place(path) as temporary:
+        sheet.save(temporary, format="PNG")
+
+
+def _points(mask: NDArray[np.bool_]) -> Image.Image:
+    """Whole pixels per point, so that no line is lost; narrow masks are widened until they can be seen."""
+    y, x = mask.shape
+    scale_y = max(1, MASK_SIDE // y)
+    scale_x = max(1, MASK_SIDE // x) if x < y / 2 else scale_y
+    shades = np.where(mask, 236, 34).astype(np.uint8)
+    return Image.fromarray(shades).resize((x * scale_x, y * scale_y), Image.Resampling.NEAREST)
+
+
+def _sheet(rows_of_panels: list[tuple[CineImage, Panels]]) -> Image.Image:
+    cines, rows = [cine for cine, _ in rows_of_panels], [row for _, row in rows_of_panels]
+    widths = [max(row[i][1].width for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
+    width = 2 * MARGIN + sum(widths) + GAP * (len(widths) - 1)
+    row_height = TITLE + PANEL_HEIGHT + CAPTION
+    warnings = [line for text in collect_warnings(cines) for line in _wrapped(f"warning: {text}", width - 2 * MARGIN)]
+    height = 2 * MARGIN + row_height * len(rows) - CAPTION + 26
+    sheet = Image.new("RGB", (width, height + LINE * len(warnings)), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for number, line in enumerate(warnings):
+        pen.text((MARGIN, height - MARGIN // 2 + number * LINE), line, fill=ACCENT, font=_font(14))
+    for number, (cine, row) in enumerate(zip(cines, rows, strict=True)):
+        top = MARGIN - 6 + number * row_height
+        _title(pen, cine, (MARGIN, top), width - MARGIN)
+        left = MARGIN
+        for (caption, panel), step in zip(row, widths, strict=False):
+            sheet.paste(panel, (left, top + TITLE))
+            pen.text((left, top + TITLE + PANEL_HEIGHT + 7), caption, fill=QUIET, font=_font(14))
+            left += step + GAP
+    return sheet
+
+
+def _kspace_panel(kspace: NDArray[np.complex64]) -> Image.Image:
+    """Magnitude over all coils, six decades; every point as large as the next, so that no line is lost."""
+    magnitude = np.sqrt((np.abs(kspace) ** 2).sum(0))
+    decades = 6 + np.log10(np.maximum(magnitude / max(float(magnitude.max()), 1e-30), 1e-6))
+    ky, kx = magnitude.shape
+    width = min(max(PANEL_HEIGHT * kx // ky, PANEL_HEIGHT // 2), 2 * PANEL_HEIGHT)
+    shades = Image.fromarray(grey(decades.astype(np.float32), 6.0))
+    return shades.resize((width, PANEL_HEIGHT), Image.Resampling.NEAREST).convert("RGB")
+
+
+def _panels(cine: CineImage) -> Panels:
+    magnitude = cine.magnitude
+    white = window([magnitude])
+    motion = find_motion(magnitude)
+    interval = cine.frame_interval_ms
+
+    def name(frame: int) -> str:
+        return f"frame {frame}" + (f"  ·  {frame * interval:.0f} ms" if interval else "")
+
+    diastole = _panel(cine, magnitude[motion.diastole], white)
+    _mark_column(diastole, motion.column / cine.matrix[1])
+    panels: Panels = [
+        (f"diastole  ·  {name(motion.diastole)}", diastole),
+        (f"systole  ·  {name(motion.systole)}", _panel(cine, magnitude[motion.systole], white)),
+        _profile(cine, magnitude[:, :, motion.column], white),
+    ]
+    if cine.reference is not None:
+        # compared as a viewer compares: magnitudes, each picture as it is, no fit of scale
+        error = np.abs(magnitude - np.abs(cine.reference))[motion.systole]
+        caption = "difference from all samples" if cine.meta.is_own_reference else "error at systole"
+        panels.append((f"{caption}, {ERROR_GAIN} times", _panel(cine, error * ERROR_GAIN, white, heat=True)))
+    return panels
+
+
+def _panel(cine: CineImage, values: Array, white: float, *, heat: bool = False) -> Image.Image:
+    """One frame, its pixels made square, at the height of the row."""
+    (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
+    size = (max(1, round(PANEL_HEIGHT * x * dx / (y * dy))), PANEL_HEIGHT)
+    image = Image.fromarray(grey(values, white)).resize(size, Image.Resampling.BICUBIC)
+    return Image.fromarray(_heat(np.asarray(image))) if heat else image.convert("RGB")
+
+
+def _profile(cine: CineImage, lines: Array, white: float) -> tuple[str, Image.Image]:
+    """Magnitude along the marked line, downwards, over time, to the right: ``(frames, y)``.
+
+    A heart beat is shown twice, so that the step from last to first frame is seen.
+    """
+    caption, n_cycles = ("marked line over two beats", 2) if cine.meta.is_one_beat else ("marked line over time", 1)
+    shades = Image.fromarray(grey(np.tile(lines, (n_cycles, 1)).T, white))
+    return caption, shades.resize((PROFILE_WIDTH, PANEL_HEIGHT), Image.Resampling.BICUBIC).convert("RGB")
+
+
+def _mark_column(panel: Image.Image, fraction: float) -> None:
+    """Two ticks at the edges, so that the image itself stays untouched."""
+    pen = ImageDraw.Draw(panel)
+    x = round(fraction * panel.width)
+    pen.line([(x, 0), (x, 14)], fill=ACCENT, width=2)
+    pen.line([(x, panel.height - 15), (x, panel.height)], fill=ACCENT, width=2)
+
+
+def _heat(shades: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Black over red and orange to white, evenly rising in lightness."""
+    level = shades.astype(np.float32) / 255
+    stops = np.array([0, 0.25, 0.5, 0.75, 1])
+    colours = np.array([(0, 0, 0), (96, 16, 72), (200, 56, 40), (252, 160, 40), (255, 250, 220)], np.float32)
+    return np.stack([np.interp(level, stops, colours[:, i]) for i in range(3)], axis=-1).astype(np.uint8)
+
+
+def _title(pen: ImageDraw.ImageDraw, cine: CineImage, at: tuple[int, int], right: int) -> None:
+    bold = f"slice {cine.meta.slice}"
+    pen.text(at, bold, fill=INK, font=_font(19))
+    details = f"{cine.n_frames} frames  ·  {cine.matrix[0]} x {cine.matrix[1]}"
+    pen.text((at[0] + pen.textlength(bold, font=_font(19)) + 14, at[1] + 4), details, fill=QUIET, font=_font(14))
+    source = "  ·  ".join(part for part in (Path(cine.meta.source).name, cine.method) if part)
+    pen.text((right, at[1] + 4), source, fill=QUIET, font=_font(14), anchor="ra")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """A text in lines that fit a width [pixels]; a word that is wider stays whole."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and _font(14).getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def _font(size: int) -> Font:
+    return ImageFont.load_default(size)

@@ -1,0 +1,1 @@
+"""ISMRMRD files: header, readouts, images; reading and writing."""

@@ -1,0 +1,267 @@
+"""The XML header of an ISMRMRD raw scan, read tolerantly into plain values.
+
+The standard's schema is stricter than the files in circulation: patient data are removed, vendors add elements of their
+own, parts that nobody needs are missing. So only what a reconstruction stands on is demanded, and everything else is
+optional. What is there must make sense: numbers finite, sizes at least 1, fields of view positive.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+from xml.etree.ElementTree import Element, ParseError, tostring
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from cinerecon.errors import HeaderError
+from cinerecon.io.deidentify import hashed_person
+
+TRAJECTORIES = ("cartesian", "epi", "radial", "goldenangle", "spiral", "other")
+"""The values the schema knows."""
+
+COUNTERS = (
+    "kspace_encoding_step_1",
+    "kspace_encoding_step_2",
+    "average",
+    "slice",
+    "contrast",
+    "phase",
+    "repetition",
+    "set",
+    "segment",
+)
+
+NAMESPACE = "http://www.ismrm.org/ISMRMRD"
+PERSONAL = (
+    *("subjectInformation", "studyInformation", "institutionName", "stationID", "deviceID"),
+    *("measurementID", "seriesDate", "seriesTime", "seriesInstanceUIDRoot", "frameOfReferenceUID"),
+    *("measurementDependency", "referencedImageSequence"),
+)
+"""Elements of the header that tell who was scanned, when, where, by whom, or that lead to other files of the person."""
+
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What the header says of one counter: its smallest and largest value, and the value at the centre of k-space."""
+
+    minimum: int
+    maximum: int
+    centre: int | None = None
+
+
+@dataclass(frozen=True)
+class Space:
+    """A grid: number of points and field of view [mm] along x, y and z."""
+
+    matrix: tuple[int, int, int]
+    fov_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class EncodingSpace:
+    """One encoding: the grid that was measured, the grid of the image, and the range of each counter.
+
+    Attributes
+    ----------
+    encoded, recon
+        The measured grid, readout oversampling included, and the scanner's image grid.
+    limits
+        By the name of the counter; a counter the header does not mention is absent.
+    trajectory
+        One of the schema's values, in lower case; empty if the header does not tell.
+    """
+
+    encoded: Space
+    recon: Space
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+    trajectory: str = "cartesian"
+
+
+@dataclass(frozen=True)
+class MrdHeader:
+    """What the header tells about a scan. Optional values are None or empty where it is silent.
+
+    Of the patient nothing is kept but `person`, a hash that tells whether two scans show the same one.
+    """
+
+    encodings: tuple[EncodingSpace, ...]
+    vendor: str = ""
+    model: str = ""
+    field_strength_tesla: float | None = None
+    receiver_channels: int | None = None
+    noise_bandwidth: float | None = None
+    protocol: str = ""
+    patient_position: str = ""
+    tr_ms: float | None = None
+    te_ms: float | None = None
+    flip_degrees: float | None = None
+    sequence: str = ""
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    person: str = ""
+
+    @property
+    def is_siemens(self) -> bool:
+        """Whether a Siemens scanner wrote the data: they come with the opposite sign of the Fourier transform."""
+        return "siemens" in self.vendor.lower()
+
+    @property
+    def has_pilot_tone(self) -> bool:
+        """Whether the pilot tone was on; it spoils the first and last samples of every readout."""
+        return any(name.replace(" ", "").lower() == "pilottone" and value for name, value in self.parameters.items())
+
+
+def parse_header(xml: bytes, where: str = "") -> MrdHeader:
+    """Read the XML header of a raw scan. Document types and entities are refused, never expanded.
+
+    Raises
+    ------
+    HeaderError
+        If the XML is malformed, is no ISMRMRD header, lacks an encoding, or holds impossible numbers.
+    """
+    root = _parse(xml, where)
+    if root.tag != "ismrmrdHeader":
+        raise HeaderError(f"the root element of the XML header is '{root.tag}', expected 'ismrmrdHeader'", where=where)
+    encodings = tuple(_encoding(element, where) for element in root.findall("encoding"))
+    if not encodings:
+        raise HeaderError("the XML header has no <encoding>", where=where, hint="was it cut or anonymised too far?")
+    system = root.find("acquisitionSystemInformation")
+    measurement = root.find("measurementInformation")
+    times = root.find("sequenceParameters")
+    return MrdHeader(
+        encodings=encodings,
+        vendor=_text(system, "systemVendor"),
+        model=_text(system, "systemModel"),
+        field_strength_tesla=_optional(system, "systemFieldStrength_T", float),
+        receiver_channels=_optional(system, "receiverChannels", int),
+        noise_bandwidth=_optional(system, "relativeReceiverNoiseBandwidth", float),
+        protocol=_text(measurement, "protocolName"),
+        patient_position=_text(measurement, "patientPosition"),
+        tr_ms=_optional(times, "TR", float),
+        te_ms=_optional(times, "TE", float),
+        flip_degrees=_optional(times, "flipAngle_deg", float),
+        sequence=_text(measurement, "sequenceName") or _text(times, "sequence_type"),
+        parameters=_parameters(root.find("userParameters")),
+        person=hashed_person(_text(root.find("subjectInformation"), "patientID")),
+    )
+
+
+def without_patient(xml: bytes, where: str = "") -> str:
+    """The XML header as text, without the elements in `PERSONAL`. Errors as for `parse_header`."""
+    root = _parse(xml, where)
+    for parent in list(root.iter()):
+        for child in [child for child in parent if child.tag in PERSONAL]:
+            parent.remove(child)
+    root.set("xmlns", NAMESPACE)
+    return '<?xml version="1.0"?>\n' + tostring(root, encoding="unicode") + "\n"
+
+
+def _parse(xml: bytes, where: str) -> Element:
+    if not xml.startswith((b"\xff\xfe", b"\xfe\xff")):  # in UTF-16 every other byte may be a NUL
+        xml = xml.strip(b"\0 \t\r\n")
+    if not xml:
+        raise HeaderError("the XML header is empty", where=where)
+    try:
+        try:
+            root: Element = fromstring(xml, forbid_dtd=True)
+        except ParseError:
+            root = fromstring(_as_utf8(xml), forbid_dtd=True)
+    except ParseError as error:
+        raise HeaderError(f"the XML header is not well-formed: {error}", where=where) from None
+    except DefusedXmlException:
+        message = "the XML header declares a document type (DTD) or entities, which are never resolved"
+        raise HeaderError(message, where=where, hint="remove the DOCTYPE from the header") from None
+    except (ValueError, LookupError) as error:
+        raise HeaderError(f"the XML header has an unknown text encoding: {error}", where=where) from None
+    for element in root.iter():
+        element.tag = str(element.tag).rpartition("}")[2]
+    return root
+
+
+def _as_utf8(xml: bytes) -> bytes:
+    """Text that is not UTF-8 is most often Latin-1, written by a program that copies bytes."""
+    try:
+        xml.decode("utf-8")
+    except UnicodeDecodeError:
+        return xml.decode("latin-1").encode("utf-8")
+    return xml
+
+
+def _encoding(element: Element, where: str) -> EncodingSpace:
+    limits = {}
+    for counter in COUNTERS:
+        found = element.find(f"encodingLimits/{counter}")
+        if found is not None:
+            limits[counter] = _limit(found, counter, where)
+    trajectory = _text(element, "trajectory").lower()
+    if trajectory not in (*TRAJECTORIES, ""):
+        raise HeaderError(
+            f"trajectory '{trajectory}' is not a value of the schema, expected one of: {', '.join(TRAJECTORIES)}",
+            where=where,
+        )
+    return EncodingSpace(
+        encoded=_space(element, "encodedSpace", where),
+        recon=_space(element, "reconSpace", where),
+        limits=limits,
+        trajectory=trajectory,
+    )
+
+
+def _space(encoding: Element, name: str, where: str) -> Space:
+    x, y, z = (_required(encoding, f"{name}/matrixSize/{axis}", int, where) for axis in "xyz")
+    width, height, depth = (_required(encoding, f"{name}/fieldOfView_mm/{axis}", float, where) for axis in "xyz")
+    for axis, size in zip("xyz", (x, y, z), strict=True):
+        if size < 1:
+            raise HeaderError(f"{name} matrixSize {axis} is {size}, expected at least 1", where=where)
+    for axis, length in (("x", width), ("y", height)):
+        if length <= 0:
+            raise HeaderError(f"{name} fieldOfView_mm {axis} is {length:g}, expected a positive length", where=where)
+    return Space((x, y, z), (width, height, depth))
+
+
+def _limit(element: Element, counter: str, where: str) -> Limit:
+    maximum = _required(element, "maximum", int, where, counter)
+    minimum = _required(element, "minimum", int, where, counter) if element.find("minimum") is not None else 0
+    centre = _required(element, "center", int, where, counter) if element.find("center") is not None else None
+    if not 0 <= minimum <= maximum:
+        raise HeaderError(f"{counter} runs from {minimum} to {maximum} in the encoding limits", where=where)
+    return Limit(minimum, maximum, centre)
+
+
+def _required(parent: Element, path: str, kind: Callable[[str], Number], where: str, within: str = "") -> Number:
+    text = (parent.findtext(path) or "").strip()
+    label = f"{within}/{path}" if within else path
+    if not text:
+        raise HeaderError(f"the XML header lacks {label}", where=where)
+    try:
+        value = kind(text)
+    except (ValueError, OverflowError):
+        expected = "a whole number" if kind is int else "a number"
+        raise HeaderError(f"{label} is '{text[:40]}' in the XML header, expected {expected}", where=where) from None
+    if not math.isfinite(value):
+        raise HeaderError(f"{label} is {text[:40]} in the XML header, expected a finite number", where=where)
+    return value
+
+
+def _optional(parent: Element | None, name: str, kind: Callable[[str], Number]) -> Number | None:
+    """A number nobody stands on: None where it is missing or senseless."""
+    try:
+        value = kind(_text(parent, name))
+    except (ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _text(parent: Element | None, name: str) -> str:
+    return "" if parent is None else (parent.findtext(name) or "").strip()
+
+
+def _parameters(element: Element | None) -> dict[str, int]:
+    found = {}
+    for parameter in [] if element is None else element.findall("userParameterLong"):
+        value = _optional(parameter, "value", int)
+        if value is not None:
+            found[_text(parameter, "name")] = value
+    return found

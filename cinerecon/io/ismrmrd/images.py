@@ -1,0 +1,117 @@
+"""Write images as ISMRMRD (MRD) image series, readable by other programs, with geometry and cardiac phase kept."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import h5py
+import numpy as np
+from ismrmrd.hdf5 import image_header_dtype
+from numpy.typing import NDArray
+
+from cinerecon.image import DEIDENTIFIED, CineImage, window
+from cinerecon.io.ismrmrd.raw import TICK_MS
+
+FLOAT32, COMPLEX64 = 5, 7
+MAGNITUDE, COMPLEX = 1, 5
+
+
+def write_mrd_images(path: Path, cines: list[CineImage]) -> None:
+    """Write magnitude series, then complex series: ``dataset/image_0``, ``image_1`` and so on.
+
+    A series holds one matrix size; slices of different sizes go to series of their own. Each series is three datasets:
+    ``data`` (images, channel, z, y, x), ``header`` and ``attributes``. The header of the raw scan is copied, so that
+    programs which ask for one can open the file.
+
+    The HDF5 library does not survive a full disk: the file is made in memory, and written as plain bytes.
+    """
+    by_matrix: dict[tuple[int, int], list[CineImage]] = {}
+    for cine in cines:
+        by_matrix.setdefault(cine.matrix, []).append(cine)
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
+        group = file.create_group("dataset")
+        if cines[0].header_xml:
+            text = group.create_dataset("xml", (1,), dtype=h5py.special_dtype(vlen=bytes))
+            text[0] = cines[0].header_xml.encode()
+        series = [(cines, False) for cines in by_matrix.values()] + [(cines, True) for cines in by_matrix.values()]
+        for index, (members, is_complex) in enumerate(series):
+            _write_series(group.create_group(f"image_{index}"), index, members, is_complex)
+    path.write_bytes(memory.getbuffer())
+
+
+def _write_series(group: h5py.Group, index: int, cines: list[CineImage], is_complex: bool) -> None:
+    # the format names the parts of a complex number real and imag, h5py would name them r and i
+    stored = np.dtype([("real", "<f4"), ("imag", "<f4")]) if is_complex else np.dtype("<f4")
+    n_images = sum(cine.n_frames for cine in cines)
+    y, x = cines[0].matrix
+    data = group.create_dataset("data", (n_images, 1, 1, y, x), maxshape=(None, 1, 1, y, x), dtype=stored)
+    headers = np.zeros(n_images, image_header_dtype)
+    white = window([cine.magnitude for cine in cines])
+    attributes, first = [], 0
+    for cine in cines:
+        values = cine.image.astype(np.complex64) if is_complex else cine.magnitude
+        data[first : first + cine.n_frames, 0, 0] = np.ascontiguousarray(values).view(stored)
+        headers[first : first + cine.n_frames] = _headers(cine, index, first, is_complex)
+        attributes += [_attributes(cine, white)] * cine.n_frames
+        first += cine.n_frames
+    group.create_dataset("header", data=headers, maxshape=(None,))
+    texts = group.create_dataset("attributes", (n_images,), maxshape=(None,), dtype=h5py.special_dtype(vlen=str))
+    texts[:] = attributes
+    headers["attribute_string_len"] = [len(text.encode()) for text in attributes]
+    group["header"][:] = headers
+
+
+def _headers(cine: CineImage, series: int, first: int, is_complex: bool) -> NDArray[np.void]:
+    headers = np.zeros(cine.n_frames, image_header_dtype)
+    frames = np.arange(cine.n_frames)
+    (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
+    headers["version"] = 1
+    headers["data_type"] = COMPLEX64 if is_complex else FLOAT32
+    headers["image_type"] = COMPLEX if is_complex else MAGNITUDE
+    headers["matrix_size"] = (x, y, 1)
+    headers["field_of_view"] = (x * dx, y * dy, cine.meta.slice_thickness_mm)
+    headers["channels"] = 1
+    headers["slice"] = cine.meta.slice
+    headers["phase"] = frames
+    headers["image_index"] = first + frames + 1
+    headers["image_series_index"] = series
+    if len(cine.meta.frame_times_ms) == cine.n_frames:
+        headers["physiology_time_stamp"][:, 0] = np.round(np.array(cine.meta.frame_times_ms) / TICK_MS)
+    geometry = cine.meta.geometry
+    if geometry is not None:
+        headers["position"] = geometry.position_mm
+        headers["read_dir"] = geometry.read_dir
+        headers["phase_dir"] = geometry.phase_dir
+        headers["slice_dir"] = geometry.slice_dir
+    return headers
+
+
+def _attributes(cine: CineImage, white: float) -> str:
+    """Meta attributes of an image: how it was made, and how to show it."""
+    values: dict[str, object] = {
+        "DataRole": "Image",
+        "ImageProcessingHistory": f"cinerecon {cine.method}".strip(),
+        "ImageComments": cine.remarks,
+        "PatientIdentityRemoved": "YES",
+        "DeidentificationMethod": DEIDENTIFIED,
+        "Keep_image_geometry": 1,
+        "WindowCenter": f"{white / 2:.6g}",
+        "WindowWidth": f"{white:.6g}",
+    }
+    if cine.frame_interval_ms is not None:
+        values["FrameInterval_ms"] = f"{cine.frame_interval_ms:.6g}"
+    if cine.meta.geometry is not None:
+        values["ImageRowDir"] = cine.meta.geometry.read_dir
+        values["ImageColumnDir"] = cine.meta.geometry.phase_dir
+    return _meta_xml(values)
+
+
+def _meta_xml(values: Mapping[str, object]) -> str:
+    lines = ['<?xml version="1.0"?>', "<ismrmrdMeta>"]
+    for name, value in values.items():
+        parts = value if isinstance(value, tuple) else (value,)
+        texts = "".join(f"<value>{escape(str(part))}</value>" for part in parts)
+        lines.append(f"<meta><name>{name}</name>{texts}</meta>")
+    return "\n".join([*lines, "</ismrmrdMeta>"]) + "\n"

@@ -1,0 +1,71 @@
+"""Magnitude cines in NumPy archives."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.cine import CineMeta
+from cinerecon.errors import DataError, FileError
+from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of
+
+ARRAYS = {
+    "magnitude": "(frames, rows, columns)",
+    "trigger_time_ms": "(frames,)",
+    "pixel_spacing_mm": "(2,)",
+    "slice_thickness_mm": "one number",
+    "image_orientation_patient": "(6,)",
+    "image_position_patient": "(3,)",
+}
+"""What an archive holds, and the size of each array."""
+
+
+def open_archive(path: Path) -> MagnitudeImages:
+    """Open a NumPy archive: ``magnitude`` (frames, rows, columns), and as in DICOM its times, pixels and place.
+
+    Raises
+    ------
+    FileError
+        If it is missing or damaged.
+    DataError
+        If an array is missing, or of another size.
+    """
+    if not zipfile.is_zipfile(path):
+        what = "this is no NumPy archive" if path.exists() else "there is no such file"
+        raise FileError(f"cannot read the cine: {what}", where=str(path))
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in ARRAYS if name not in file.files]
+            arrays = {name: np.asarray(file[name], np.float64) for name in ARRAYS if name not in missing}
+    except Exception as error:  # whatever the parser trips over in bytes that may be anything
+        raise FileError(f"cannot read the cine: {error}", where=str(path)) from None
+    if missing:
+        raise DataError(
+            f"the archive has no array '{missing[0]}'", where=str(path), hint=f"expected {', '.join(ARRAYS)}"
+        )
+    magnitude = arrays["magnitude"]
+    arrays["slice_thickness_mm"] = arrays["slice_thickness_mm"].reshape(-1)
+    shapes = (magnitude.shape[:3], magnitude.shape[:1], (2,), (1,), (6,), (3,))
+    for (name, expected), shape in zip(ARRAYS.items(), shapes, strict=True):
+        if arrays[name].shape != shape or magnitude.ndim != 3:
+            raise DataError(f"'{name}' is {arrays[name].shape}, expected {expected}", where=str(path))
+
+    def read(number: int) -> tuple[NDArray[Any], CineMeta]:
+        row, column = np.split(arrays["image_orientation_patient"], 2)
+        dy, dx = arrays["pixel_spacing_mm"]
+        _, y, x = magnitude.shape
+        centre = arrays["image_position_patient"] + (x // 2) * dx * row + (y // 2) * dy * column
+        times = arrays["trigger_time_ms"]
+        meta = CineMeta(
+            source=str(path),
+            slice=number,
+            frame_times_ms=tuple(float(time - times[0]) for time in times),
+            pixel_size_mm=(float(dy), float(dx)),
+            slice_thickness_mm=float(arrays["slice_thickness_mm"][0]),
+            geometry=geometry_of(centre, row, column),
+        )
+        return magnitude, meta
+
+    return MagnitudeImages(path, "", 1, "", False, (path,), read)

@@ -1,0 +1,101 @@
+"""A magnitude cine whose slices are read one at a time, whatever file it comes from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.cine import CineMeta, Geometry, vector
+from cinerecon.errors import DataError
+
+Magnitude = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class MagnitudeImages:
+    """A magnitude cine of one or more slices.
+
+    Attributes
+    ----------
+    path
+        The file, or the folder of a DICOM series.
+    name
+        What tells it from others in the same folder; empty where nothing needs to.
+    n_slices
+        Number of slices.
+    person
+        A hash of the patient's number, empty if unknown.
+    is_interpolated
+        Whether the images are known to have a finer matrix than was measured.
+    files
+        All files it is read from.
+    """
+
+    path: Path
+    name: str
+    n_slices: int
+    person: str
+    is_interpolated: bool
+    files: tuple[Path, ...]
+    _read: Callable[[int], tuple[NDArray[Any], CineMeta]]
+
+    def read_slice(self, number: int) -> tuple[Magnitude, CineMeta]:
+        """Read one slice: ``(frames, y, x)`` float32, largest value 1, and its place and times.
+
+        Raises
+        ------
+        FileError
+            If the file is damaged.
+        DataError
+            If pixels are negative, not finite, or all zero.
+        """
+        values, meta = self.read_pixels(number)
+        where = f"{self.path}, slice {number}"
+        if not np.isfinite(values).all():
+            raise DataError("pixels are not finite", where=where)
+        largest = float(values.max(initial=0))
+        if largest <= 0:
+            raise DataError("all pixels are zero", where=where)
+        if float(values.min()) < -0.01 * largest:
+            raise DataError("pixels are negative: these are no magnitudes", where=where)
+        return np.clip(values / largest, 0, None).astype(np.float32), meta
+
+    def read_pixels(self, number: int) -> tuple[NDArray[Any], CineMeta]:
+        """Read one slice: ``(frames, y, x)`` in the units of the file, and its place and times.
+
+        Raises
+        ------
+        FileError
+            If the file is damaged.
+        """
+        return self._read(number)
+
+
+def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[int, int]) -> tuple[Magnitude, CineMeta]:
+    """The first frames of a cine, cut out around its centre, the largest value 1 again.
+
+    Raises
+    ------
+    DataError
+        If there are fewer frames or pixels than asked for, or those around the centre are all zero.
+    """
+    for axis, found, wanted in zip(("frames", "rows", "columns"), magnitude.shape, (n_frames, *matrix), strict=True):
+        if found < wanted:
+            hint = "ask for fewer with --frames, --ky or --kx"
+            raise DataError(f"the cine has {found} {axis}, {wanted} are asked for", where=meta.source, hint=hint)
+    y, x = (n // 2 - m // 2 for n, m in zip(magnitude.shape[1:], matrix, strict=True))
+    cut = magnitude[:n_frames, y : y + matrix[0], x : x + matrix[1]]
+    largest = cut.max()
+    if largest <= 0:
+        what = f"the central {matrix[0]} x {matrix[1]} pixels are zero: nothing is there to scan"
+        raise DataError(what, where=meta.source, hint="ask for more with --ky or --kx")
+    return cut / largest, replace(meta, frame_times_ms=meta.frame_times_ms[:n_frames])
+
+
+def geometry_of(centre: NDArray[Any], row: NDArray[Any], column: NDArray[Any], patient_position: str = "") -> Geometry:
+    """The place of a slice from its centre and the directions along x and along y, which need no unit length."""
+    read, phase = row / np.linalg.norm(row), column / np.linalg.norm(column)
+    return Geometry(vector(centre), vector(read), vector(phase), vector(np.cross(read, phase)), patient_position)

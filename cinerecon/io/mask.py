@@ -1,0 +1,186 @@
+"""Sampling masks in files: our own, and those that other programs left as ``.npz``, ``.npy``, ``.mat`` or ``.h5``."""
+
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cinerecon.errors import ConfigError, FileError, nearest_name
+from cinerecon.io.atomic import moved_into_place
+from cinerecon.io.hdf5 import open_hdf5
+from cinerecon.io.matlab import open_matlab
+
+Mask = NDArray[np.bool_]
+SUFFIXES = (".npz", ".npy", ".mat", ".h5", ".hdf5")
+KINDS = "biuf"
+"""Kinds of numbers that may hold zeros and ones: bool, integers, real numbers."""
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask in a file, by one line of text: ``mask.npz``, ``vista.mat,axes=yt``.
+
+    Attributes
+    ----------
+    path
+        The file.
+    array
+        Name of the array in it; empty if there is only one, or one called ``mask``.
+    axes
+        Which of t (frames), y (ky) and x (kx) its axes are, in order; empty where their sizes tell.
+    uncentred
+        Zero frequency lies at index 0.
+    """
+
+    path: Path
+    array: str = ""
+    axes: str = ""
+    uncentred: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "MaskFile | None":
+        """Read the text; None if it names no file.
+
+        Raises
+        ------
+        ConfigError
+            If an option is unknown.
+        """
+        ends = [text.lower().find(suffix + ",") + len(suffix) for suffix in SUFFIXES if suffix + "," in text.lower()]
+        end = min(ends, default=len(text))
+        path, options = Path(text[:end]), text[end + 1 :].split(",") if ends else []
+        if path.suffix.lower() not in SUFFIXES:
+            return None
+        settings: dict[str, Any] = {}
+        for option in options:
+            key, sign, value = option.strip().partition("=")
+            if key not in ("array", "axes", "uncentred") or (key == "uncentred") == bool(sign):
+                hint = nearest_name(key, ["array=", "axes=", "uncentred"])
+                raise ConfigError(f"'{option}' is no option of a mask file", where=text, hint=hint)
+            settings[key] = value or True
+        if set(axes := settings.get("axes", "")) - set("tyx") or len(set(axes)) < len(axes):
+            raise ConfigError(f"axes={axes} are not some of t, y and x", where=text, hint="e.g. axes=tyx")
+        return cls(path, **settings)
+
+    def __str__(self) -> str:
+        """The text that `parse` reads."""
+        options = [f"array={self.array}"] * bool(self.array) + [f"axes={self.axes}"] * bool(self.axes)
+        return ",".join([str(self.path), *options, *["uncentred"] * self.uncentred])
+
+    def draw(self, n_frames: int, ky: int, kx: int, _: object = None) -> Tensor:
+        """The mask ``(frames, 1, ky, kx or 1)`` bool; the same for every seed.
+
+        Raises
+        ------
+        FileError
+            If the file is missing or holds no mask.
+        ConfigError
+            If the mask does not fit, or can be read in more than one way.
+        """
+        if not self.path.exists():
+            raise FileError("the mask is missing", where=str(self.path))
+        values = _find_mask(_read_arrays(self.path, self.path.stat().st_mtime_ns), self)
+        mask = _arrange(values, {"t": n_frames, "y": ky, "x": kx}, self)
+        if self.uncentred:
+            mask = np.fft.fftshift(mask, axes=(-2, -1))
+        return torch.from_numpy(mask.copy())
+
+
+def write_mask(path: Path, mask: Mask, pattern: str, seed: int) -> None:
+    """Write ``mask`` ``(frames, 1, ky, kx or 1)`` bool with the text and the seed it was drawn from."""
+    with moved_into_place(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, mask=mask, pattern=np.array(pattern), seed=np.array(seed))
+
+
+def _find_mask(arrays: dict[str, NDArray[Any]], file: MaskFile) -> Mask:
+    """The array that is the mask, as bool."""
+    masks = [name for name, array in arrays.items() if _is_binary(array)]
+    name = file.array or (masks[0] if len(masks) == 1 else "mask")
+    if name not in masks:
+        what = f"'{name}' is not an array of zeros and ones" if name in arrays else f"there is no array '{name}'"
+        hint = f"zeros and ones are in: {', '.join(masks)}; choose with ,array=NAME" if masks else "no array is a mask"
+        raise FileError(what, where=str(file.path), hint=hint)
+    return arrays[name].astype(bool)
+
+
+def _is_binary(array: NDArray[Any]) -> bool:
+    return array.dtype.kind in KINDS and array.size > 1 and bool(np.isin(array, (0, 1)).all())
+
+
+def _arrange(values: Mask, sizes: dict[str, int], file: MaskFile) -> Mask:
+    """Name the axes by their sizes, and bring them into our order.
+
+    Our own files say what their axes are by having four. Else the order of ours comes first. Of others, those are left
+    out that would sample all of ky and leave out parts of kx, which nobody does; what then can still be read in two
+    ways is refused.
+    """
+    flat, named = values.squeeze(), file.axes
+    if values.ndim == 4 and not named:
+        named = "".join(axis for axis, n in zip("tcyx", values.shape, strict=True) if n > 1)
+    orders = ["tyx", "ty", "yx", "y", *("".join(p) for n in (3, 2) for p in itertools.permutations("tyx", n))]
+    found: list[Mask] = []
+    for order in [named] if named else orders:
+        kept = [axis for axis in order if sizes.get(axis, 0) > 1 or not named]
+        if len(kept) != flat.ndim or any(sizes[axis] != n for axis, n in zip(kept, flat.shape, strict=True)):
+            continue
+        places = [kept.index(axis) for axis in "tyx" if axis in kept]
+        shape = [sizes[axis] if axis in kept else 1 for axis in "tyx"]
+        mask = np.broadcast_to(flat.transpose(places).reshape(shape), (sizes["t"], *shape[1:]))[:, None]
+        if mask.shape[2] == sizes["y"] and (named or _is_plausible(mask)):
+            found.append(mask)
+            if order == "tyx":
+                break
+    distinct = [mask for n, mask in enumerate(found) if not any(np.array_equal(mask, other) for other in found[:n])]
+    if len(distinct) != 1:
+        raise _misfit(values.shape, sizes, file, n_ways=len(distinct))
+    return distinct[0]
+
+
+def _misfit(shape: tuple[int, ...], sizes: dict[str, int], file: MaskFile, *, n_ways: int) -> ConfigError:
+    """What is wrong with a mask that fits in no way, or in more than one."""
+    names = {"t": "frames", "y": "ky", "x": "kx"}
+    size = ", ".join(f"{n} {names[axis]}" for axis, n in sizes.items())
+    if n_ways:
+        hint = "name the axes, e.g. ,axes=yxt (t frames, y ky, x kx)"
+        return ConfigError(f"the mask {shape} fits {size} in more than one way", where=str(file), hint=hint)
+    if len(shape) == 4 and shape[1] == 1:
+        for found, (axis, expected) in zip((shape[0], *shape[2:]), sizes.items(), strict=True):
+            if found not in (expected, 1 if axis == "x" else expected):
+                what = f"mask has {found} {names[axis]}, the scan has {expected}"
+                hint = "cinerecon mask ... " + " ".join(f"--{names[axis]} {n}" for axis, n in sizes.items())
+                return ConfigError(what, where=str(file), hint=hint)
+    return ConfigError(f"the mask is {shape}, the scan has {size}", where=str(file))
+
+
+def _is_plausible(mask: Mask) -> bool:
+    """Whether it does not leave out whole columns of kx where every ky is alike."""
+    return not (mask == mask[:, :, :1]).all() or bool(mask.all())
+
+
+@lru_cache(maxsize=8)
+def _read_arrays(path: Path, _: int) -> dict[str, NDArray[Any]]:
+    """The real arrays of a file by name. They are kept until it is written again."""
+    suffix = path.suffix.lower()
+    if suffix == ".mat":
+        matlab = open_matlab(path)
+        return {name: matlab.read(name) for name in matlab.shapes}
+    if suffix in (".h5", ".hdf5"):
+        with open_hdf5(path) as file:
+            items = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
+            return {name: item[()] for name, item in items.items() if item.dtype.kind in KINDS}
+    try:
+        if suffix == ".npy":
+            return {"mask": np.load(path, allow_pickle=False)}
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except OSError as error:
+        raise FileError(f"cannot read the mask: {error.strerror or error}", where=str(path)) from None
+    except Exception:  # whatever the parser trips over in bytes that may be anything
+        raise FileError("this file holds no mask", where=str(path), hint="cinerecon mask writes one") from None

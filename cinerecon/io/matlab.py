@@ -1,0 +1,138 @@
+"""Arrays in MATLAB files: version 7.3, which is HDF5, and the older version 5 (saved with -v6 or -v7).
+
+MATLAB stores the first axis fastest. Here every array has its axes in the opposite order, as HDF5 shows it: what MATLAB
+calls (kx, ky, coils) is (coils, ky, kx). Of a 7.3 file the part asked for is read; an array of version 5, compressed
+from end to end, has to be read whole.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.errors import DataError, FileError
+from cinerecon.io.hdf5 import first_bytes, looks_like, member, open_hdf5, require_plausible
+
+SIGNATURE = b"MATLAB"
+AGAIN = "copy or download it again"
+
+
+def is_matlab(path: Path) -> bool:
+    """Whether a file begins as MATLAB files do, or is called so."""
+    if path.suffix.lower() == ".mat":
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(len(SIGNATURE)) == SIGNATURE
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True, eq=False)
+class MatFile:
+    """The arrays of numbers in a MATLAB file.
+
+    Attributes
+    ----------
+    path
+        The file.
+    shapes
+        Name and size of each array, axes in the order of HDF5.
+    """
+
+    path: Path
+    shapes: dict[str, tuple[int, ...]]
+    _is_hdf5: bool
+    _read: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
+
+    def read(self, name: str, index: tuple[int | slice, ...] = ()) -> NDArray[Any]:
+        """Read an array, or a part of it; complex numbers as complex64.
+
+        Raises
+        ------
+        FileError
+            If the file is damaged.
+        DataError
+            If there is no such array.
+        """
+        if name not in self.shapes:
+            known = ", ".join(self.shapes) or "none"
+            raise DataError(f"there is no array '{name}', found: {known}", where=str(self.path))
+        if self._is_hdf5:
+            with open_hdf5(self.path) as file:
+                return _plain(member(file, name, str(self.path))[index])
+        if name not in self._read:
+            self._read.clear()  # one array at a time: it may be all the memory there is
+            self._read[name] = _plain(_load_v5(self.path, name).T)
+        return self._read[name][index]
+
+
+def open_matlab(path: Path) -> MatFile:
+    """List the arrays of a MATLAB file; none is read.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, damaged or of another kind.
+    DataError
+        If an array claims more than the file can hold.
+    """
+    start = first_bytes(path)
+    is_hdf5 = bool(h5py.is_hdf5(path))
+    if not is_hdf5 and start.startswith(b"MATLAB 7.3"):
+        raise FileError("the MATLAB 7.3 file is damaged: it is no HDF5 any more", where=str(path), hint=AGAIN)
+    if not is_hdf5 and not start.startswith(SIGNATURE):
+        raise FileError(f"this is not a MATLAB file, but {looks_like(path, start)}", where=str(path), hint=AGAIN)
+    shapes = _shapes_hdf5(path) if is_hdf5 else _shapes_v5(path)
+    for name, shape in shapes.items():
+        require_plausible(name, 4 * float(np.prod(shape, dtype=np.float64)), path)
+    return MatFile(path, shapes, is_hdf5)
+
+
+def _shapes_hdf5(path: Path) -> dict[str, tuple[int, ...]]:
+    shapes = {}
+    with open_hdf5(path) as file:
+        for name in file:
+            item = None if name.startswith("#") else member(file, name, str(path))
+            if isinstance(item, h5py.Dataset) and (item.dtype.kind in "iufb" or {"real", "imag"} == set(_names(item))):
+                shapes[name] = item.shape
+    return shapes
+
+
+def _names(item: h5py.Dataset) -> tuple[str, ...]:
+    return item.dtype.names or ()
+
+
+def _shapes_v5(path: Path) -> dict[str, tuple[int, ...]]:
+    from scipy.io import whosmat
+
+    numbers = ("single", "double", "logical", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+    try:
+        return {name: tuple(reversed(shape)) for name, shape, kind in whosmat(path) if kind in numbers}
+    except Exception as error:  # whatever the parser trips over in bytes that may be anything
+        raise FileError(f"the MATLAB file is damaged: {_first_line(error)}", where=str(path), hint=AGAIN) from None
+
+
+def _load_v5(path: Path, name: str) -> NDArray[Any]:
+    from scipy.io import loadmat
+
+    try:
+        return np.asarray(loadmat(path, variable_names=[name])[name])
+    except Exception as error:  # as above
+        raise FileError(f"the MATLAB file is damaged: {_first_line(error)}", where=str(path), hint=AGAIN) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _plain(values: NDArray[Any]) -> NDArray[Any]:
+    """Complex numbers as complex64, others as they are."""
+    if values.dtype.names:
+        joined = np.empty(values.shape, np.complex64)
+        joined.real, joined.imag = values["real"], values["imag"]
+        return joined
+    return values.astype(np.complex64) if values.dtype.kind == "c" else values

@@ -1,0 +1,166 @@
+"""The card of weights: what they were trained on, and whether a scan lies outside of that."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
+from typing import Self
+
+from pydantic import Field
+from torch import Tensor
+
+from cinerecon.cine import CineData
+from cinerecon.config import Config
+from cinerecon.errors import ConfigError
+from cinerecon.methods.base import Reconstructor
+from cinerecon.physics.sampling import PATTERNS, Kind, kind_of, parse_mask, scan_acceleration
+
+BEYOND = 1.2
+"""Times the largest acceleration of the training."""
+OTHER_SIZE = 1.5
+"""Times the largest, or below the smallest, count of lines of the training."""
+MORE_COILS = 2
+"""Times the most coils of the training."""
+HARDLY_SAMPLED_LESS = 1.5
+"""Acceleration below which the pattern matters little: lines at the edges are missing, or some."""
+N_DIGITS, N_LISTED = 12, 4096
+"""Digits of a checksum that a card lists, enough to tell scans apart; how many scans and persons at most."""
+
+DRAWN = (4, 256, 256)
+"""Frames, rows and columns of the masks that tell what patterns are made of."""
+SAMPLED: Mapping[Kind, str] = {
+    "points": "single points of k-space are sampled",
+    "lines": "whole readouts are sampled",
+    "same lines": "all frames sample the same lines",
+    "changing lines": "the sampled lines change from frame to frame",
+}
+TRAINED: Mapping[Kind, str] = {
+    "points": "single points",
+    "same lines": "lines that stay the same",
+    "changing lines": "lines that change from frame to frame",
+}
+
+Range = tuple[float, float]
+Counts = tuple[int, int]
+
+
+class Card(Config):
+    """What a user should know of weights, a line each; ``CARD.md`` tells more. What is not known is left empty."""
+
+    licence: str = Field("", description="licence of the weights")
+    source: str = Field("", description="who trained them, where they are published")
+    file: str = Field("", description="file they were imported from")
+    sha256: str = Field("", description="its checksum")
+    trained_on: str = Field("", description="data and sampling")
+    reports: str = Field("", description="what they reach")
+    split: str = Field("", description="cases of training and of validation, by source")
+    data_sha256: str = Field("", description="checksum of the list of data in the run folder")
+    masks: tuple[str, ...] = Field((), description="sampling patterns of the training")
+    acceleration: Range | None = Field(None, description="least and largest net acceleration of the training")
+    whole_readouts: bool | None = Field(None, description="whether all its patterns sample whole readouts")
+    coils: Counts | None = Field(None, description="fewest and most coils of the training")
+    lines: Counts | None = Field(None, description="fewest and most ky lines of the training")
+    metrics: dict[str, float] = Field(default_factory=dict, description="measures on the validation, by name")
+    cases: tuple[str, ...] = Field((), description="first digits of the SHA-256 of scans that it was trained on")
+    persons: tuple[str, ...] = Field((), description="the same of the names of the persons")
+
+    @classmethod
+    def of_texts(cls, values: Mapping[str, object]) -> Self:
+        """The card that is among other values, e.g. those of a file's metadata."""
+        return cls.parse({name: values[name] for name in cls.model_fields if name in values}, where="card")
+
+    def listing(self, cases: Iterable[str], persons: Iterable[str]) -> Self:
+        """The card with more that it was trained on: checksums of scans, and of names of persons."""
+        known = {"cases": (*self.cases, *cases), "persons": (*self.persons, *persons)}
+        short = {name: {text[:N_DIGITS] for text in texts if text} for name, texts in known.items()}
+        return self.model_copy(update={name: tuple(sorted(texts)[:N_LISTED]) for name, texts in short.items()})
+
+    def memories(self, contents: Collection[str], person: str) -> list[str]:
+        """Why good results on a scan say little: it, or the person, was part of the training."""
+        if any(content[:N_DIGITS] in self.cases for content in contents):
+            return ["trained on this scan"]
+        return ["trained on a person of this name"] if hash_name(person)[:N_DIGITS] in self.persons else []
+
+
+def hash_name(person: str) -> str:
+    """SHA-256 of the name of a person, as hexadecimal digits; empty where nobody knows."""
+    return hashlib.sha256(person.encode()).hexdigest() if person else ""
+
+
+def doubts_of(method: Reconstructor, data: CineData, pattern: str = "") -> list[str]:
+    """Why the image of a scan by this method should not be trusted: weights brought in, or not trained on the like.
+
+    Parameters
+    ----------
+    method
+        Classical methods give no reason.
+    data
+        What was reconstructed.
+    pattern
+        The text of the sampling pattern, where it is known.
+    """
+    card = card_of(method)
+    if card.file:
+        return [f"imported weights, trained on {card.trained_on}: what differs from that, they do not know"]
+    return outside_training(card, data, pattern)
+
+
+def card_of(method: Reconstructor) -> Card:
+    """The card of a method's weights; an empty one if it has none."""
+    card = getattr(method.config, "card", None)
+    return card if isinstance(card, Card) else Card()
+
+
+def outside_training(card: Card, data: CineData, pattern: str = "") -> list[str]:
+    """What a scan has that the training did not: a sentence for each of acceleration, pattern, coils, matrix."""
+    found, texts = scan_acceleration(data.mask)[0], []
+    if card.acceleration and found > BEYOND * card.acceleration[1]:
+        known = f"{card.acceleration[1]:.3g}"
+        texts.append(
+            f"acceleration is {found:.1f}, the network was trained up to {known}: expect errors that look like anatomy"
+        )
+    if found > HARDLY_SAMPLED_LESS:
+        texts += _other_pattern(card, data.mask, pattern)
+    texts += _other_coils(card, data.n_coils)
+    n_lines = data.matrix[0]
+    if card.lines and not card.lines[0] / OTHER_SIZE <= n_lines <= card.lines[1] * OTHER_SIZE:
+        low, high = card.lines
+        texts.append(f"the scan has {n_lines} lines, the network was trained on {low} to {high}")
+    return texts
+
+
+def _other_pattern(card: Card, mask: Tensor, pattern: str) -> list[str]:
+    """By the name of the pattern where there is one, else by what the mask is made of."""
+    name, known = _name_of(pattern), sorted(set(map(_name_of, card.masks)))
+    if known and name in PATTERNS and name not in known:
+        return [f"the sampling is {name}, the network was trained on {', '.join(known)}"]
+    kind = kind_of(mask)
+    if card.whole_readouts and kind == "points":
+        return ["single points of k-space are sampled, the network was trained on whole readouts"]
+    kinds = _kinds_of(card.masks)
+    if not kinds or kind in kinds or (kind == "lines" and kinds != {"points"}):
+        return []
+    return [f"{SAMPLED[kind]}, the network was trained on {' and '.join(TRAINED[one] for one in sorted(kinds))}"]
+
+
+def _name_of(pattern: str) -> str:
+    return pattern.partition(":")[0].strip()
+
+
+@lru_cache
+def _kinds_of(patterns: tuple[str, ...]) -> frozenset[Kind]:
+    """What the masks of patterns are made of; empty where that is not known of one, e.g. of a file."""
+    try:
+        return frozenset(kind_of(parse_mask(text).draw(*DRAWN)) for text in patterns)
+    except ConfigError:
+        return frozenset()
+
+
+def _other_coils(card: Card, n_coils: int) -> list[str]:
+    if card.coils is None:
+        return []
+    fewest, most = card.coils
+    if n_coils > 1 and most == 1:
+        return [f"the scan has {n_coils} coils, the network was trained on one"]
+    if n_coils == 1 and fewest > 1:
+        return [f"the scan has one coil, the network was trained on {fewest} and more"]
+    return [f"the scan has {n_coils} coils, the network was trained on up to {most}"] * (n_coils > MORE_COILS * most)

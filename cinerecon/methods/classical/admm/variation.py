@@ -1,0 +1,77 @@
+"""Total variation in space and time, split off: shrinkage of circular differences."""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from cinerecon.config import Config
+from cinerecon.methods.classical.admm.differences import Coupling, add_adjoint_difference, difference
+
+
+class VariationConfig(Config):
+    """Settings of the total variation."""
+
+    weight_sparse: float = Field(1e-4, ge=0, description="tau, weight of the total variation")
+    temporal_weight: float = Field(3.0, ge=0, description="w_t, weight of the difference in time within it")
+    spatial_weight: float = Field(1.0, ge=0, description="weight of the differences along y and x within it")
+    isotropic: bool = Field(False, description="shrink the gradient as a vector, not each difference")
+    penalty_sparse: float = Field(1.4e-3, gt=0, description="rho_D, coupling to the gradient variable")
+
+
+class TotalVariation:
+    """tau (w_t |D_t u| + w_s |D_y u| + w_s |D_x u|) summed over the voxels, or the length of that gradient."""
+
+    is_random = False
+
+    def __init__(self, config: VariationConfig) -> None:
+        self.config = config
+        factors = (config.temporal_weight, config.spatial_weight, config.spatial_weight)
+        self.axes = [(axis, factor) for axis, factor in enumerate(factors) if factor > 0]
+        self.groups = [self.axes] if config.isotropic and self.axes else [[one] for one in self.axes]
+        self.coupling = Coupling(0.0, *(config.penalty_sparse * factor**2 for factor in factors))
+
+    def begin(self, u: Tensor) -> None:
+        """See `Term`."""
+        self.v = [[torch.zeros_like(u) for _ in group] for group in self.groups]
+        self.buffers = [torch.empty_like(u) for _ in range(max(map(len, self.groups), default=1))]
+        self.size = torch.empty_like(u.real)
+        self.pull = torch.empty_like(u)
+
+    def update(self, u: Tensor, progress: float) -> None:  # noqa: ARG002
+        """See `Term`."""
+        self.pull.zero_()
+        for group, multipliers in zip(self.groups, self.v, strict=True):
+            for (axis, factor), v, moved in zip(group, multipliers, self.buffers, strict=True):
+                v.add_(difference(u, axis, moved), alpha=factor)
+            kept = self._within(multipliers)
+            for (axis, factor), v, moved in zip(group, multipliers, self.buffers, strict=True):
+                moved.copy_(v)
+                v.mul_(kept)
+                moved.sub_(v, alpha=2)
+                add_adjoint_difference(self.pull, moved, axis, self.config.penalty_sparse * factor)
+
+    def _within(self, moved: list[Tensor]) -> Tensor:
+        """Share of K u + v that lies within the threshold: what shrinkage takes away, and v becomes."""
+        square_length(moved, self.size)
+        reciprocal = self.size.clamp_(min=torch.finfo(self.size.dtype).tiny).rsqrt_()
+        return reciprocal.mul_(self.config.weight_sparse / self.config.penalty_sparse).clamp_(max=1)
+
+    def cost(self, u: Tensor) -> float:
+        """See `Term`."""
+        total = 0.0
+        for group in self.groups:
+            parts = [
+                difference(u, axis, moved).mul_(factor)
+                for (axis, factor), moved in zip(group, self.buffers, strict=True)
+            ]
+            total += float(square_length(parts, self.size).sqrt_().sum(dtype=torch.float64))
+        return self.config.weight_sparse * total
+
+
+def square_length(vectors: list[Tensor], out: Tensor) -> Tensor:
+    """Sum of |.|^2 over a list of complex tensors; by parts, since the magnitude of complex numbers is slow."""
+    torch.mul(vectors[0].real, vectors[0].real, out=out)
+    out.addcmul_(vectors[0].imag, vectors[0].imag)
+    for vector in vectors[1:]:
+        out.addcmul_(vector.real, vector.real).addcmul_(vector.imag, vector.imag)
+    return out

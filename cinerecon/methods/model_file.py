@@ -1,0 +1,209 @@
+"""A model on disk: what the network is, how it is run, its weights, and what a user should know of them.
+
+It has two forms. A folder holds the recipe ``model.yaml`` and ``weights.safetensors``. A single safetensors file holds
+the weights, and the recipe in its metadata: one text per key of ``model.yaml``, lists and mappings as JSON, and the
+lines of the card beside them, with the checksum of the weights.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from cinerecon.config import Config, read_yaml
+from cinerecon.errors import ConfigError, WeightsError
+from cinerecon.methods.base import find_model, imported_models
+from cinerecon.methods.card import Card
+from cinerecon.methods.scale import ScaleName
+
+RECIPE = "model.yaml"
+WEIGHTS = "weights.safetensors"
+CHECKSUM = "weights_sha256"
+
+
+class StartConfig(Config):
+    """The method that makes the image an unrolled network starts from."""
+
+    method: str = Field(description="a classical method")
+    settings: tuple[str, ...] = Field((), description="key=value texts for it")
+
+
+class ModelConfig(Config):
+    """A network and how it is run: the part of ``model.yaml`` that reconstruction needs."""
+
+    network: str = Field(description="name of the network")
+    architecture: dict[str, Any] = Field(default_factory=dict, description="settings of the network")
+    scale: ScaleName = Field("brightness", description="what data are divided by, as in training")
+    start: StartConfig | None = Field(None, description="makes the first image; without it, it is zero-filled")
+    demodulate: bool = Field(False, description="turn each voxel so that the first image is real on time average")
+    coils_at_once: int | None = Field(
+        None, ge=1, description="coils transformed together in reconstruction; fewer take less memory; default all"
+    )
+    intake: dict[str, Any] = Field(default_factory=dict, description="how raw data are prepared, as in training")
+    training: Any = Field(None, description="how it was trained")
+    zeroed: tuple[str, ...] = Field((), description="ablation: parameters set to zero, by the last part of their name")
+    card: Card = Field(default_factory=Card, description="what a user should know of the weights")
+
+
+def read_model(source: str | Path) -> tuple[ModelConfig, Path]:
+    """The recipe of a model, and the file where its weights are, or would be.
+
+    Parameters
+    ----------
+    source
+        Name of a shipped or imported model, path of a model file, of a model folder or of a run folder.
+
+    Raises
+    ------
+    ConfigError
+        If the recipe is missing or wrong.
+    WeightsError
+        If a model file is damaged.
+    """
+    path = find_model(str(source))
+    if path is None:
+        raise ConfigError(f"there is no model '{source}'", where="--model")
+    if path.is_dir():
+        config, weights = ModelConfig.parse(read_yaml(path / RECIPE), where=str(path / RECIPE)), path / WEIGHTS
+        if config.card == Card() and weights.is_file():  # a run folder: its card comes with the weights
+            config = config.model_copy(update={"card": read_card(weights)})
+        return config, weights
+    return from_metadata(_read_metadata(path), where=str(path)), path
+
+
+def write_model(path: Path, weights: Mapping[str, Tensor], config: ModelConfig) -> None:
+    """Write weights with their recipe, their card and their checksum in one file."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    content = save(tensors, {**to_metadata(config), CHECKSUM: hash_weights(tensors)})
+    path.write_bytes(content)  # `save_file` would leave a file that the user's colleagues cannot read
+
+
+def hash_weights(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all tensors, with their names and shapes."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def to_metadata(config: ModelConfig) -> dict[str, str]:
+    """The recipe as texts by name; what is at its default is left out."""
+    values = config.model_dump(mode="json", exclude_defaults=True)
+    values |= values.pop("card", {})
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+
+
+def from_metadata(texts: Mapping[str, str], *, where: str = "") -> ModelConfig:
+    """The recipe that `to_metadata` made texts of.
+
+    Raises
+    ------
+    WeightsError
+        If there is no recipe in the texts.
+    ConfigError
+        If it is wrong.
+    """
+    if "network" not in texts:
+        hint = "give the folder of its recipe, or this file with --weights"
+        raise WeightsError("the file holds weights without a recipe", where=where, hint=hint)
+    try:
+        values = {name: _plain(texts[name]) for name in ModelConfig.model_fields if name in texts}
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"the recipe in the file is damaged: {error}", where=where) from None
+    return ModelConfig.parse({**values, "card": _read_card(texts, where).model_dump()}, where=where)
+
+
+def read_card(path: Path) -> Card:
+    """The card of a file of weights; an empty one if it carries none.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged.
+    """
+    return _read_card(_read_metadata(path), str(path))
+
+
+def _read_card(texts: Mapping[str, str], where: str) -> Card:
+    """The card among the texts of a file; what is no text there is JSON."""
+    is_text = {name: field.annotation is str for name, field in Card.model_fields.items()}
+    try:
+        return Card.of_texts({n: text if is_text.get(n, True) else json.loads(text) for n, text in texts.items()})
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"the card in the file is damaged: {error}", where=where) from None
+
+
+def _plain(text: str) -> Any:
+    """A list or mapping as such, anything else as the text it is."""
+    return json.loads(text) if text[:1] in ("{", "[") else text
+
+
+def _read_metadata(path: Path) -> dict[str, str]:
+    """The texts in the header of a safetensors file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"cannot read the model: {error}", where=str(path), hint="fetch the file anew") from None
+
+
+def weights_of(config: ModelConfig, path: Path, name: str) -> Path:
+    """The weights of a model, which must be there.
+
+    Raises
+    ------
+    WeightsError
+        If they are not, with what can be done about it.
+    """
+    if path.is_file():
+        return path
+    imported = [other.stem for other in imported_models() if _read_metadata(other).get("network") == config.network]
+    hint = f"train them: cinerecon train {path.with_name(RECIPE)}; or cinerecon models import, if you have the authors'"
+    if imported:
+        hint = f"imported ones are there: --model {' or '.join(imported)}"
+    raise WeightsError(f"there are no weights for {name} yet", where=str(path), hint=hint)
+
+
+def load_weights(net: nn.Module, path: Path) -> None:
+    """Read weights into a network.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing or damaged, or a tensor is missing, unknown, or of another shape.
+    """
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as error:
+        hint = "train first, or give --weights" if not path.exists() else "fetch the file anew"
+        raise WeightsError(f"cannot read weights: {error}", where=str(path), hint=hint) from None
+    told = _read_metadata(path).get(CHECKSUM)
+    if told and told != hash_weights(found):
+        raise WeightsError("the weights are not those that were written", where=str(path), hint="fetch the file anew")
+    fill(net, found, where=str(path), hint="the recipe and the weights must belong together")
+
+
+def fill(net: nn.Module, weights: Mapping[str, Tensor], *, where: str = "", hint: str = "") -> None:
+    """Put weights into a network, all of them and no others.
+
+    Raises
+    ------
+    WeightsError
+        If a tensor is missing, unknown, or of another shape.
+    """
+    expected = net.state_dict()
+    for name in [*expected, *weights]:
+        shapes = [tuple(tensors[name].shape) if name in tensors else None for tensors in (expected, weights)]
+        if shapes[0] != shapes[1]:
+            known = [str(shape) if shape is not None else "none" for shape in shapes]
+            message = f"weight '{name}': the recipe has {known[0]}, the file {known[1]}"
+            raise WeightsError(message, where=where, hint=hint)
+    net.load_state_dict(weights)

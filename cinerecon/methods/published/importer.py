@@ -1,0 +1,243 @@
+"""From the variables of a published checkpoint to one of our models, in one file."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cinerecon import networks
+from cinerecon.errors import WeightsError
+from cinerecon.io.atomic import moved_into_place, refuse_existing
+from cinerecon.methods.base import MODEL_ENDING, imported_folder
+from cinerecon.methods.card import Card
+from cinerecon.methods.model_file import ModelConfig, fill, write_model
+from cinerecon.methods.published.layouts import LAYOUTS, Layout
+from cinerecon.methods.published.read import Checkpoint, Variables, read_checkpoint
+from cinerecon.methods.scale import ScaleName
+
+_BOOKKEEPING = re.compile(r"(save_counter|optimizer|.*\.OPTIMIZER_SLOT)(/.*)?")
+_ITERATION = re.compile(r"(?:celllist/|cell|conv_blocks\.)(\d+)[/.](.+)")
+_ARRAY = re.compile(r"arr_(\d+)")
+_ARRAYS_PER_CASCADE = 10
+_SHORT_KERNEL = re.compile(r"(?:conv_\d|(?P<stack>sconv)_(?P<layer>\d))")
+_SAMPLING = re.compile(r"(radial|vds|vista)-(\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """A published network in our words.
+
+    Attributes
+    ----------
+    layout
+        Which network of which program it is.
+    architecture
+        What builds it here.
+    weights
+        Tensors by the names of our parameters.
+    """
+
+    layout: Layout
+    architecture: dict[str, Any]
+    weights: dict[str, Tensor]
+
+    def build(self, where: str = "") -> nn.Module:
+        """The network with these weights; what is a constant in the program is as built.
+
+        Raises
+        ------
+        WeightsError
+            If a tensor is missing or has the wrong shape.
+        """
+        net = networks.build(self.layout.network, self.architecture)
+        constant = {
+            name: value for name, value in net.state_dict().items() if name.endswith(tuple(self.layout.as_built))
+        }
+        fill(net, {**constant, **self.weights}, where=where, hint="the checkpoint may be damaged")
+        return net
+
+
+def map_variables(variables: Variables, *, where: str = "", **architecture: Any) -> Mapped:
+    """Recognise a network by its variables alone, and call them by our names.
+
+    Parameters
+    ----------
+    variables
+        By the names of the program: as in its checkpoint, or short, ``cell0/conv_1`` and ``cell0/sconv_0`` for
+        ``celllist/0/conv_1/mylayers/0/kernel`` and ``celllist/0/sconv/mylayers/0/kernel``.
+    where
+        What errors name as their place.
+    architecture
+        Settings of the network that no variable tells, e.g. the slope of its activations.
+
+    Raises
+    ------
+    WeightsError
+        If the network is unknown, or variables are missing in some of its iterations.
+    """
+    cells: dict[int | None, dict[str, Any]] = {}
+    for name, value in variables.items():
+        if not _BOOKKEEPING.fullmatch(name):
+            iteration, path = _place(name)
+            cells.setdefault(iteration, {})[path] = value
+    layout = _recognise(cells, where)
+    _require_complete(cells, layout, where)
+    weights = {}
+    for iteration in cells:
+        prefix = "" if iteration is None else f"cascades.{iteration}."
+        for path, value in cells[iteration].items():
+            weights[prefix + layout.cascade[path]] = _to_ours(value, layout)
+    entry = _to_ours(next(iter(cells.values()))[layout.entry], layout)
+    counted = {"n_channels": len(entry)} | ({} if None in cells else {"n_cascades": len(cells)})
+    return Mapped(layout, {**layout.architecture, **counted, **architecture}, weights)
+
+
+def _place(name: str) -> tuple[int | None, str]:
+    """The iteration that a variable belongs to, and its path in there; None where iterations share it."""
+    name = name.removeprefix("w/").removeprefix("module.")
+    if match := _ARRAY.fullmatch(name):
+        iteration, number = divmod(int(match[1]), _ARRAYS_PER_CASCADE)
+        return iteration, f"arr_{number}"
+    match = _ITERATION.fullmatch(name)
+    if match is None:
+        return None, name
+    path = match[2]
+    if short := _SHORT_KERNEL.fullmatch(path):
+        path = f"{short['stack'] or path}/mylayers/{short['layer'] or 0}/kernel"
+    return int(match[1]), path
+
+
+def _recognise(cells: Mapping[int | None, Mapping[str, Any]], where: str) -> Layout:
+    """The layout that has exactly these variables."""
+    paths = set().union(*cells.values())
+    for layout in LAYOUTS:
+        if layout.required <= paths <= set(layout.cascade):
+            kernel = next(cell[layout.entry] for cell in cells.values() if layout.entry in cell)
+            if kernel.ndim == layout.n_dims and _to_ours(kernel, layout).shape[1] == layout.n_in:
+                return layout
+    some = ", ".join(sorted(paths)[:4]) or "none"
+    known = ", ".join(layout.title for layout in LAYOUTS)
+    raise WeightsError(f"an unknown network; its variables: {some}, ...", where=where, hint=f"known: {known}")
+
+
+def _require_complete(cells: Mapping[int | None, Mapping[str, Any]], layout: Layout, where: str) -> None:
+    """Iterations count from 0 without a gap, and all have the same variables; the last may lack some."""
+    everywhere = set().union(*cells.values())
+    for place in range(len(cells)):
+        iteration = place if place in cells else None
+        is_last = place == len(cells) - 1
+        missing = (layout.required if is_last else everywhere) - cells.get(iteration, {}).keys()
+        if missing:
+            what = f"the checkpoint is damaged: '{min(missing)}' is missing in iteration {place}"
+            raise WeightsError(what, where=where)
+
+
+def _to_ours(value: Any, layout: Layout) -> Tensor:
+    """A variable with the axes of PyTorch, and those of a kernel in our order: frames, y, x."""
+    tensor = torch.tensor(value, dtype=torch.float32)
+    match layout.program.kernels, tensor.ndim:
+        case "frames y x in out", 5:
+            tensor = tensor.permute(4, 3, 0, 1, 2)
+        case "frames y x in out", 2:
+            tensor = tensor.mT
+        case "out in y x frames", 5:
+            tensor = tensor.permute(0, 1, 4, 2, 3)
+    return tensor.contiguous()
+
+
+def import_checkpoint(path: Path, **architecture: Any) -> tuple[nn.Module, ModelConfig]:
+    """Read published weights into the network that they belong to.
+
+    Parameters
+    ----------
+    path
+        See `read_checkpoint`.
+    architecture
+        Settings that no variable tells.
+
+    Returns
+    -------
+    The network with its weights, and its recipe with the card.
+
+    Raises
+    ------
+    FileError
+        If there is no checkpoint, or a part of it is missing.
+    WeightsError
+        If it is damaged, holds code, or is of an unknown network.
+    UnsupportedError
+        If it is a checkpoint of TensorFlow 1.
+    """
+    checkpoint = read_checkpoint(path)
+    mapped = map_variables(checkpoint.variables, where=str(path), **architecture)
+    net = mapped.build(str(path))
+    sampling = _SAMPLING.search(checkpoint.label)
+    config = ModelConfig(
+        network=mapped.layout.network,
+        architecture=mapped.architecture,
+        scale=_scale(sampling),
+        card=_card(mapped.layout, checkpoint, sampling),
+    )
+    return net, config
+
+
+def _scale(sampling: re.Match[str] | None) -> ScaleName:
+    """Single-coil weights were trained on images of maximum 1, those for VISTA on multi-coil k-space of maximum 1."""
+    return "kspace_max" if sampling and sampling[1] == "vista" else "max"
+
+
+def _card(layout: Layout, checkpoint: Checkpoint, sampling: re.Match[str] | None) -> Card:
+    trained_on = layout.program.trained_on
+    if sampling:
+        pattern, number = sampling[1], float(sampling[2])
+        text = {
+            "radial": f"one coil, radial, {number:g} spokes",
+            "vds": f"one coil, variable density, {1 / number if number < 1 else number:g}x",
+            "vista": f"several coils, VISTA {number:g}x",
+        }[pattern]
+        trained_on = f"{trained_on}, {text} (as its name says)"
+    return Card(
+        licence=layout.program.licence,
+        source=f"{layout.title}, {layout.program.source}",
+        file=checkpoint.label,
+        sha256=checkpoint.sha256,
+        trained_on=trained_on,
+    )
+
+
+def import_model(path: Path, output: Path | None = None, *, force: bool = False) -> tuple[Path, ModelConfig]:
+    """Make a published checkpoint a model in one file.
+
+    Parameters
+    ----------
+    path
+        See `read_checkpoint`.
+    output
+        File (``.safetensors``) or folder; None means the folder of imported models, where a model is found by its name.
+    force
+        Overwrite an existing file.
+
+    Returns
+    -------
+    The file, and the recipe in it.
+
+    Raises
+    ------
+    FileError
+        If the checkpoint is missing or incomplete, or the file exists already.
+    WeightsError, UnsupportedError
+        See `import_checkpoint`. Then nothing is written.
+    """
+    net, config = import_checkpoint(path)
+    target = output or imported_folder()
+    if target.suffix != MODEL_ENDING:
+        sampling = _SAMPLING.search(config.card.file)
+        target = target / f"{config.network}-{sampling[0] if sampling else 'imported'}{MODEL_ENDING}"
+    refuse_existing(target, force=force)
+    with moved_into_place(target) as temporary:
+        write_model(temporary, net.state_dict(), config)
+    return target, config

@@ -1,0 +1,134 @@
+"""The settings of preparation, kept beside the cases and in each of them."""
+
+import hashlib
+import json
+import re
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from cinerecon.acquisition import IntakeConfig
+from cinerecon.config import Config
+from cinerecon.errors import ConfigError
+from cinerecon.io.case import VERSION
+
+Patch = tuple[int, int, int]
+SPLITS = ("train", "val", "test")
+
+
+class PrepareConfig(Config):
+    """How files become cases."""
+
+    intake: IntakeConfig = Field(IntakeConfig(), description="How raw readouts become a cine.")
+    combine: Literal["adaptive", "espirit", "smooth"] | None = Field(
+        None, description="Combine the coils by these maps, and sample the one image: the papers' single-coil setting."
+    )
+    frames: int | None = Field(None, ge=1, description="Keep this many frames, the first ones; null keeps all.")
+    readout: int | None = Field(None, ge=1, description="Keep this many columns, those in the middle.")
+    crop: tuple[int, int] | None = Field(None, description="Keep this many rows and columns, those in the middle.")
+    patches: tuple[Patch, ...] = Field((), description="Cut patches of these sizes (frames, y, x), each size in turn.")
+    stride: Patch | None = Field(None, description="Steps from patch to patch (frames, y, x); null: half a patch.")
+    simulated_coils: int = Field(8, ge=1, le=128, description="Coils simulated for magnitude images.")
+    seed: int = Field(0, ge=0, description="Of all that is simulated.")
+    person: str = Field("", description="Pattern (regular expression) that finds a person's name in the path.")
+    split: tuple[float, float, float] = Field((80.0, 10.0, 10.0), description="Shares of train, val and test.")
+    strict: bool = Field(
+        False, description="Refuse what is easier to reconstruct than measured data, not only mark it."
+    )
+
+    @field_validator("person")
+    @classmethod
+    def _is_pattern(cls, person: str) -> str:
+        try:
+            re.compile(person)
+        except re.error as error:
+            raise ValueError(f"not a regular expression, {error}") from None
+        return person
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        sizes = [*self.patches, *([self.stride] if self.stride else []), *([self.crop] if self.crop else [])]
+        if any(size < 1 for part in sizes for size in part):
+            raise ValueError("sizes and strides must be at least 1")
+        if min(self.split) < 0 or sum(self.split) <= 0:
+            raise ValueError("shares must not be negative, and not all zero")
+        if self.stride and not self.patches:
+            raise ValueError("a stride needs a patch")
+        if self.crop and self.readout:
+            raise ValueError("the image is cut by crop or by readout, not by both")
+        return self
+
+    @property
+    def maps(self) -> IntakeConfig:
+        """Settings of intake, with the maps that combine the coils where they are combined."""
+        if self.combine is None:
+            return self.intake
+        return self.intake.model_copy(update={"csm": "walsh" if self.combine == "adaptive" else self.combine})
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the format of the cases and of all settings that decide on what is in them, thus not of the split."""
+        text = json.dumps([VERSION, self.model_dump(mode="json", exclude={"split"})], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def as_attributes(self) -> dict[str, dict[str, str | int | float | bool]]:
+        """The settings as attributes of a case: groups ``intake`` and ``preparation``."""
+        values = self.model_dump(mode="json", exclude={"intake"})
+        return {"intake": _flat(self.maps.model_dump(mode="json")), "preparation": _flat(values)}
+
+
+def _flat(values: dict[str, object]) -> dict[str, str | int | float | bool]:
+    """Settings as plain numbers and texts, lists written out; what is not set is left out."""
+    flat: dict[str, str | int | float | bool] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{key}": part for key, part in value.items()}
+        elif isinstance(value, str | int | float):
+            flat[name] = value
+        elif value:
+            flat[name] = json.dumps(value)
+    return flat
+
+
+def parse_sizes(text: str, axes: str, option: str) -> tuple[int, ...]:
+    """Read sizes such as ``16x192x192``.
+
+    Parameters
+    ----------
+    text
+        The sizes with an x between.
+    axes
+        What they are, e.g. ``frames x y x x``.
+    option
+        For the message.
+
+    Raises
+    ------
+    ConfigError
+        If the text is not of this form.
+    """
+    n_sizes = len(re.split(" x ", axes))
+    if not re.fullmatch(rf"\d+(x\d+){{{n_sizes - 1}}}", text):
+        example = "x".join(["16", "192", "192"][-n_sizes:])
+        raise ConfigError(f"'{text}' is not {axes}", where=option, hint=f"e.g. {option} {example}")
+    return tuple(int(size) for size in text.split("x"))
+
+
+def parse_split(text: str) -> tuple[float, ...]:
+    """Read the shares of train, val and test, such as ``80,10,10``, or the name of the split that takes all.
+
+    Raises
+    ------
+    ConfigError
+        If the text is neither.
+    """
+    if text in SPLITS:
+        return tuple(100.0 * (name == text) for name in SPLITS)
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        shares = ()
+    if len(shares) != len(SPLITS):
+        what = f"'{text}' is not the shares of {', '.join(SPLITS)}"
+        raise ConfigError(what, where="--split", hint="e.g. --split 80,10,10 or --split test")
+    return shares

@@ -1,0 +1,99 @@
+"""The folder of prepared cases: what it holds, when its cases must go, and how it is left in order."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+from cinerecon.config import read_yaml
+from cinerecon.errors import ConfigError
+from cinerecon.io.atomic import clear_partial, refuse_existing, write_csv, write_text
+from cinerecon.io.case_index import IndexRow, read_index, write_index
+from cinerecon.preparation.config import PrepareConfig
+from cinerecon.preparation.prepare_slice import Refusal
+from cinerecon.preparation.sources import Item, case_names
+
+SETTINGS, REFUSED = "settings.yaml", "refused.csv"
+
+
+class Before:
+    """What a folder held before.
+
+    Parameters
+    ----------
+    rows
+        Of its index.
+    is_like
+        Whether it was prepared with the settings of now, but for the split, which is for persons to come.
+    """
+
+    def __init__(self, rows: Iterable[IndexRow], *, is_like: bool = True) -> None:
+        self.rows = list(rows)
+        self.is_like = is_like
+        self.splits = {row.subject: row.split for row in reversed(self.rows)}
+        self._by_slice: dict[tuple[str, int], list[IndexRow]] = defaultdict(list)
+        for row in self.rows:
+            for name in case_names(row.case):
+                self._by_slice[name, row.slice].append(row)
+
+    def find(self, item: Item, number: int) -> tuple[IndexRow, ...]:
+        """The cases that bear the name of a slice of a scan."""
+        return tuple(self._by_slice.get((item.case_name(number), number), ()))
+
+
+def look_into(folder: Path, config: PrepareConfig, *, force: bool) -> Before:
+    """What a folder holds; nothing in it is touched.
+
+    Raises
+    ------
+    FileError
+        If it cannot be written.
+    ConfigError
+        If it holds cases prepared with other settings, and ``force`` is not set.
+    """
+    settings = folder / SETTINGS
+    refuse_existing(settings, force=True)
+    rows = read_index(folder)
+    if not settings.exists():
+        return Before(rows)
+    try:
+        stored = PrepareConfig.parse(read_yaml(settings), where=str(settings))
+    except ConfigError:  # damaged, or of another version
+        if force:
+            return Before(rows, is_like=False)
+        raise
+    stored = stored.model_copy(update={"split": config.split})
+    if stored == config or force:
+        return Before(rows, is_like=stored == config)
+    here, asked = stored.model_dump(), config.model_dump()
+    name = next(name for name in here if here[name] != asked[name])
+    words = ["not set" if value is None else value for value in (here[name], asked[name])]
+    what = f"the folder was prepared with {name} {words[0]}, asked for is {words[1]}"
+    hint = "choose another folder, or --force, which removes the cases that are there"
+    raise ConfigError(what, where=str(folder), hint=hint)
+
+
+def begin_folder(folder: Path, config: PrepareConfig, before: Before) -> Before:
+    """Make the folder ready, without cases of other settings and what an interruption left; and what it holds then."""
+    folder.mkdir(parents=True, exist_ok=True)
+    clear_partial(folder)
+    if not before.is_like:
+        for row in before.rows:
+            (folder / row.case).unlink(missing_ok=True)
+        before = Before([])
+        write_index(folder, [])
+    elif before.rows:
+        write_index(folder, before.rows)
+    write_text(folder / SETTINGS, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    return before
+
+
+def finish_folder(folder: Path, rows: Iterable[IndexRow], refused: Iterable[Refusal]) -> None:
+    """Put the index in order; cases of other runs stay in it."""
+    done = {row.case: row for row in read_index(folder)} | {row.case: row for row in rows}
+    write_index(folder, [row for row in done.values() if (folder / row.case).exists()])
+    (folder / REFUSED).unlink(missing_ok=True)
+    lines = [(refusal.path, refusal.what, refusal.where, refusal.hint) for refusal in refused]
+    if lines:
+        write_csv(folder / REFUSED, ["path", "what", "where", "hint"], lines)

@@ -1,0 +1,80 @@
+"""Magnitude images as a scan: phase, coils and k-space are simulated, and the marks say so."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cinerecon.acquisition import finish_slice
+from cinerecon.cine import CineData
+from cinerecon.io.magnitude import MagnitudeImages
+from cinerecon.physics.coils import mix_maps
+from cinerecon.physics.fourier import fft2c
+from cinerecon.preparation.config import PrepareConfig
+from cinerecon.simulation.phantom import draw_coil_maps, draw_phase
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedScan:
+    """A scan simulated from magnitude images, without added noise: they bring their own.
+
+    Attributes
+    ----------
+    images
+        The images.
+    config
+        How many coils, and the seed.
+    content
+        Hash of the images: the same images get the same phase and coils, whatever they are called.
+    """
+
+    images: MagnitudeImages
+    config: PrepareConfig
+    content: str = "0"
+
+    header_xml = None
+
+    @property
+    def n_slices(self) -> int:
+        """Number of slices."""
+        return self.images.n_slices
+
+    @property
+    def person(self) -> str:
+        """A hash of the patient's number; empty if unknown."""
+        return self.images.person
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it is made from."""
+        return self.images.files
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What is known of the images, and what is simulated."""
+        interpolated = ("interpolated",) if self.images.is_interpolated else ()
+        return ("magnitude only", "simulated phase and coils", *interpolated)
+
+    def read_slice(self, number: int, seconds: dict[str, float] | None = None) -> CineData:
+        """Simulate a slice: a smooth phase of its own, and the coils of the whole scan."""
+        magnitude, meta = self.images.read_slice(number)
+        frames, y, x = magnitude.shape
+        seeds = [self.config.seed, int(self.content[:12], 16)]
+        phase = draw_phase(np.random.default_rng([*seeds, 1, number]), frames, (y, x))
+        image = torch.polar(torch.from_numpy(magnitude), phase)
+        csm = torch.ones(1, y, x, dtype=torch.complex64)
+        if self.config.simulated_coils > 1:
+            csm = draw_coil_maps(np.random.default_rng([*seeds, 2]), self.config.simulated_coils, (y, x))
+        kspace = fft2c(image[:, None] * csm)
+        mask = torch.ones(frames, 1, y, 1, dtype=torch.bool)
+        truth = partial(_truth, image, csm)
+        return finish_slice(kspace, mask, meta, self.config.maps, read_truth=truth, seconds=seconds)
+
+
+def _truth(image: Tensor, csm: Tensor, data: CineData, mixing: Tensor | None) -> Tensor:
+    """The image under the estimated maps: what A^H y would be."""
+    mixed = csm if mixing is None else mix_maps(mixing, csm)
+    return image * (mixed if data.csm is None else data.csm.conj() * mixed).sum(0)

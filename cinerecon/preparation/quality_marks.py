@@ -1,0 +1,70 @@
+"""What makes a case easier to reconstruct than measured data, found in the data themselves."""
+
+import torch
+from torch import Tensor
+
+from cinerecon.cine import CineData
+from cinerecon.errors import UnsupportedError
+from cinerecon.io.case import MARKS
+from cinerecon.physics.sampling import block_of_lines, lines_with_signal
+
+FLATTERING = ("magnitude only", "zero-padded", "interpolated")
+"""Marks of data that are easier to reconstruct than what a scanner measures."""
+CLIFF = 1e-3
+"""Power beyond the edge of an interpolated k-space over that before it. Measured k-space ends in noise, or fades."""
+BAND = 4
+"""Lines before the edge that are looked at."""
+
+
+def find_marks(data: CineData) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Marks of a slice as it was read, and warnings that say how much.
+
+    ``zero-padded``: k-space is empty, or was not measured, at its edges. ``interpolated``: its power falls off a cliff
+    before the edge, as it does where an image was zero-filled and worked on afterwards.
+    """
+    marks, warnings = [], []
+    if block_of_lines(data.mask) is not None:
+        measured = float(_measured(data).float().mean())
+        if measured < 1:
+            marks.append("zero-padded")
+            warnings.append(f"only {measured:.0%} of k-space was measured, the reference is zero in the rest")
+        elif _falls_off_a_cliff(data.kspace):
+            marks.append("interpolated")
+            warnings.append(MARKS["interpolated"])
+    return tuple(marks), tuple(warnings)
+
+
+def refuse_flattering(marks: tuple[str, ...], where: str) -> None:
+    """Refuse a case that is easier to reconstruct than measured data.
+
+    Raises
+    ------
+    UnsupportedError
+        With what it is marked as.
+    """
+    found = [mark for mark in marks if mark in FLATTERING]
+    if found:
+        what = "; ".join(f"{mark}: {MARKS[mark]}" for mark in found)
+        raise UnsupportedError(what, where=where, hint="without --strict it is prepared, and marked")
+
+
+def _measured(data: CineData) -> Tensor:
+    """Which points ``(ky, kx)`` were measured: in the mask, and not empty."""
+    rows, columns = lines_with_signal(data.kspace)
+    return data.mask[0, 0] & rows[:, None] & columns
+
+
+def _falls_off_a_cliff(kspace: Tensor) -> bool:
+    power = torch.view_as_real(kspace).square().sum((0, 1, 4)).double()
+    return any(_has_cliff(power.sum(axis)) for axis in (0, 1))
+
+
+def _has_cliff(power: Tensor) -> bool:
+    """Whether the power of lines, ``(n,)``, falls by orders of magnitude from one radius to the next."""
+    n = len(power)
+    radius = (torch.arange(n) - n // 2).abs()
+    for edge in range(n // 4, n // 2 - 1):
+        outside, before = power[radius > edge], power[(radius <= edge) & (radius > edge - BAND)]
+        if float(outside.max()) < CLIFF * float(before.mean()):
+            return True
+    return False

@@ -1,0 +1,187 @@
+"""From any archive of scans to prepared cases: survey, split by person, then slice after slice."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from cinerecon.io.case_index import INDEX, IndexRow, append_rows
+from cinerecon.machine import in_processes, n_cores
+from cinerecon.preparation.config import SPLITS, PrepareConfig
+from cinerecon.preparation.folder import Before, begin_folder, finish_folder, look_into
+from cinerecon.preparation.prepare_slice import Job, Refusal, prepare_slice, survey_source
+from cinerecon.preparation.sources import Item, find_sources
+
+FEW = 4
+"""Tasks that are not worth the seconds a further process takes to start."""
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What was prepared.
+
+    Attributes
+    ----------
+    rows
+        The cases of this run, those that were there already included.
+    n_new
+        Cases made in this run.
+    refused
+        What could not be prepared, and why.
+    passed
+        Files of folders that were passed over, by reason.
+    n_unknown_persons
+        Files that count as a person of their own, because nothing tells who was scanned.
+    warnings
+        What a user should know, with the number of slices it concerns.
+    index
+        The list of all cases of the folder.
+    """
+
+    rows: tuple[IndexRow, ...]
+    n_new: int
+    refused: tuple[Refusal, ...]
+    passed: dict[str, int]
+    n_unknown_persons: int
+    warnings: dict[str, int]
+    index: Path
+
+    def count(self, split: str) -> tuple[int, int, int]:
+        """Persons, slices and cases of a split."""
+        rows = [row for row in self.rows if row.split == split]
+        return len({r.subject for r in rows}), len({(r.source_sha256, r.slice) for r in rows}), len(rows)
+
+
+def prepare(
+    paths: Iterable[Path],
+    folder: Path,
+    config: PrepareConfig | None = None,
+    *,
+    jobs: int | None = None,
+    force: bool = False,
+    draws: bool = True,
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Prepare all cines among files and folders. What was prepared before, and is as it was, is not done again.
+
+    Parameters
+    ----------
+    paths
+        Files, or folders that are walked: ISMRMRD scans, CMRxRecon files, magnitude cines, prepared cases.
+    folder
+        Where the cases go: a folder for each split, ``index.csv``, ``settings.yaml``, pictures.
+    config
+        How.
+    jobs
+        Processes; None takes as many as there are cores. A few slices are prepared by one in any case.
+    force
+        Prepare anew what is found now. Cases in the folder that were prepared with other settings are removed, as soon
+        as there is something to take their place.
+    draws
+        Whether a picture is drawn of each slice.
+    progress
+        Called with what is being done and the fraction done.
+
+    Raises
+    ------
+    FileError
+        If nothing is found, or the folder cannot be written.
+    ConfigError
+        If the folder holds cases prepared with other settings, and `force` is not set.
+    DataError
+        If a process dies, most often for lack of memory.
+    """
+    config = config or PrepareConfig()
+    sources, passed = find_sources(paths, folder)
+    before = look_into(folder, config, force=force)
+    n_processes = jobs or n_cores()
+    items: list[Item] = []
+    refused: list[Refusal] = []
+    tell = progress or (lambda *_: None)
+    tell("reading headers", 0.0)
+    for found in in_processes(partial(survey_source, config=config), sources, _worth(len(sources), n_processes)):
+        if isinstance(found, Refusal):
+            refused.append(found)
+        else:
+            items += found
+    items.sort(key=lambda item: item.name)
+    if items:
+        before = begin_folder(folder, config, before)
+    items, clashing = _without_clashes(items, before)
+    refused += clashing
+    items, n_copies = _without_copies(items, before)
+    passed |= {"copies of other files, under another name": n_copies} if n_copies else {}
+    tasks = [
+        _job(item, number, folder, config, before, force=force, draws=draws)
+        for item in items
+        for number in range(item.n_slices)
+    ]
+    rows: list[IndexRow] = []
+    n_new, warnings = 0, Counter[str]()
+    for n, done in enumerate(in_processes(prepare_slice, tasks, _worth(len(tasks), n_processes))):
+        tell(f"slice {n + 1} of {len(tasks)}", (n + 1) / len(tasks))
+        if isinstance(done, Refusal):
+            refused.append(done)
+            continue
+        if done.is_new:
+            append_rows(folder, done.rows)
+            n_new += len(done.rows)
+        rows += done.rows
+        warnings.update(done.warnings)
+    refused.sort(key=lambda refusal: (str(refusal.path), refusal.where))
+    finish_folder(folder, rows, refused)
+    n_unknown = sum(not item.is_person_known for item in items)
+    return PrepareReport(tuple(rows), n_new, tuple(refused), passed, n_unknown, dict(warnings), folder / INDEX)
+
+
+def split_of(person: str, shares: Sequence[float]) -> str:
+    """The split of a person: by a hash of the name, so that it never changes, whoever else comes or goes."""
+    place = int.from_bytes(hashlib.sha256(person.encode()).digest()[:8]) / 2**64 * sum(shares)
+    for split, share in zip(SPLITS, shares, strict=True):
+        place -= share
+        if place < 0:
+            return split
+    return next(split for split, share in zip(SPLITS, shares, strict=True) if share > 0)
+
+
+def _job(
+    item: Item, number: int, folder: Path, config: PrepareConfig, before: Before, *, force: bool, draws: bool
+) -> Job:
+    """What is to be done for a slice; a person stays in the split that the index has, whatever the shares are now."""
+    split = before.splits.get(item.person) or split_of(item.person, config.split)
+    return Job(item, number, split, folder, config, before.find(item, number), is_anew=force, draws=draws)
+
+
+def _without_clashes(items: list[Item], before: Before) -> tuple[list[Item], list[Refusal]]:
+    """Scans that would not overwrite the cases of another scan; and those that would."""
+    kept, refused = [], []
+    for item in items:
+        path = str(item.source.path)
+        rows = (row for number in range(item.n_slices) for row in before.find(item, number))
+        other = next((row for row in rows if row.source != path and row.source_sha256 != item.sha256), None)
+        if other is not None:
+            what = f"its cases would overwrite those of another scan, {other.source}"
+            hint = "prepare a folder that holds both, or choose another folder for the cases"
+            refused.append(Refusal(item.source.path, what, path, hint))
+        else:
+            kept.append(item)
+    return kept, refused
+
+
+def _without_copies(items: list[Item], before: Before) -> tuple[list[Item], int]:
+    """Each content under one name, the one it had before: a copy could put one person into two splits."""
+    persons = {(row.source_sha256, row.slice): row.subject for row in before.rows}
+    first: dict[tuple[str, str], Item] = {}
+    for item in items:
+        if persons.get((item.sha256, 0), item.person) == item.person:
+            first.setdefault((item.sha256, item.series), item)
+    return list(first.values()), len(items) - len(first)
+
+
+def _worth(n_tasks: int, n_processes: int) -> int:
+    """The processes that so many tasks are worth."""
+    return 1 if n_tasks <= FEW else n_processes

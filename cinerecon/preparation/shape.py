@@ -1,0 +1,157 @@
+"""Cutting a case in time and space, and combining its coils.
+
+Cutting an image resamples its k-space. For k-space that was measured without gaps this is exact; where lines were left
+out it would mix measured with missing points, so an undersampled case keeps its rows.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from cinerecon.cine import CineData, CineMeta, keep_frames
+from cinerecon.errors import DataError, UnsupportedError
+from cinerecon.physics.fourier import fft2c, ifft2c, resampled
+from cinerecon.physics.operators import Encoding
+from cinerecon.physics.sampling import block_of_lines
+from cinerecon.preparation.config import Patch, PrepareConfig
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a cine: first frame, row and column, and how many of each."""
+
+    first: Patch
+    size: Patch
+
+    @property
+    def name(self) -> str:
+        """For the name of a file: size and place."""
+        return "x".join(map(str, self.size)) + "_at_" + "_".join(f"{place:03d}" for place in self.first)
+
+
+def shape_case(data: CineData, config: PrepareConfig) -> CineData:
+    """Keep the frames, combine the coils and cut the image, as far as it is asked for.
+
+    Raises
+    ------
+    DataError
+        If the cine is smaller than what is to be kept.
+    UnsupportedError
+        If undersampled k-space would have to be cut or combined.
+    """
+    if config.frames is not None:
+        y, x = data.matrix
+        data = cut_case(data, Window((0, 0, 0), (config.frames, y, x)))
+    if config.combine is not None:
+        data = combine_coils(data)
+    y, x = config.crop or (data.matrix[0], config.readout or data.matrix[1])
+    first_row, first_column = (n // 2 - kept // 2 for n, kept in zip(data.matrix, (y, x), strict=True))
+    return cut_case(data, Window((0, first_row, first_column), (data.n_frames, y, x)))
+
+
+def windows(data: CineData, config: PrepareConfig) -> Iterator[Window]:
+    """Where the patches of a case lie, size by size.
+
+    Raises
+    ------
+    DataError
+        If no patch fits.
+    """
+    shape = (data.n_frames, *data.matrix)
+    fitting = [patch for patch in config.patches if all(p <= n for p, n in zip(patch, shape, strict=True))]
+    if not fitting:
+        sizes, found = (" or ".join("x".join(map(str, size)) for size in part) for part in (config.patches, (shape,)))
+        raise DataError(f"the case is {found} (frames x y x x), smaller than the patch {sizes}", where=_where(data))
+    for patch in fitting:
+        stride = config.stride or tuple(max(size // 2, 1) for size in patch)
+        frames, rows, columns = (range(0, n - p + 1, s) for n, p, s in zip(shape, patch, stride, strict=True))
+        for first in product(frames, rows, columns):
+            yield Window(first, patch)
+
+
+def cut_case(data: CineData, window: Window) -> CineData:
+    """A part of a case as a case of its own: k-space, maps, reference and place fit it.
+
+    Raises
+    ------
+    DataError
+        If the window is larger than the case.
+    UnsupportedError
+        If rows or columns of undersampled k-space would be cut.
+    """
+    shape = (data.n_frames, *data.matrix)
+    for axis, first, size, n in zip(("frames", "rows", "columns"), window.first, window.size, shape, strict=True):
+        if not 0 <= first <= first + size <= n:
+            raise DataError(f"the case has {n} {axis}, {size} are asked for", where=_where(data))
+    frames, rows, columns = (slice(f, f + n) for f, n in zip(window.first, window.size, strict=True))
+    data = keep_frames(data, frames)
+    return data if window.size[1:] == data.matrix else _cut_image(data, rows, columns)
+
+
+def _cut_image(data: CineData, rows: slice, columns: slice) -> CineData:
+    matrix = (rows.stop - rows.start, columns.stop - columns.start)
+    mask = _cut_mask(data, matrix)
+    image = ifft2c(data.kspace)[..., rows, columns]
+    return CineData(
+        kspace=fft2c(image) * mask,
+        mask=mask,
+        csm=None if data.csm is None else data.csm[..., rows, columns].contiguous(),
+        reference=None if data.reference is None else data.reference[..., rows, columns].contiguous(),
+        meta=_moved(data, rows, columns),
+        shading=None if data.shading is None else data.shading[..., rows, columns].contiguous(),
+    )
+
+
+def _cut_mask(data: CineData, matrix: tuple[int, int]) -> Tensor:
+    """Which points of the resampled k-space count as sampled."""
+    (y, x), mask = matrix, data.mask
+    if block_of_lines(mask) is None:
+        if y != data.matrix[0] or mask.shape[-1] != 1:
+            axis = "rows" if y != data.matrix[0] else "columns"
+            what = f"{axis} of an undersampled case cannot be cut: its k-space has gaps"
+            hint = "whole readouts can be cut along the readout" if axis == "rows" else ""
+            raise UnsupportedError(what, where=_where(data), hint=hint)
+        return mask
+    rows = torch.from_numpy(resampled(mask[0, 0].any(-1).numpy(), y))
+    along_x = mask[0, 0].any(-2)
+    along_x = along_x if mask.shape[-1] == 1 else torch.from_numpy(resampled(along_x.numpy(), x))
+    return (rows[:, None] & along_x).expand(len(mask), 1, -1, -1).contiguous()
+
+
+def _moved(data: CineData, rows: slice, columns: slice) -> CineMeta:
+    """The metadata with the position of the new pixel (y // 2, x // 2)."""
+    place = data.meta.geometry
+    if place is None:
+        return data.meta
+    centres = [part.start + (part.stop - part.start) // 2 for part in (rows, columns)]
+    along_y, along_x = (
+        (centre - n // 2) * size for centre, n, size in zip(centres, data.matrix, data.meta.pixel_size_mm, strict=True)
+    )
+    x, y, z = (
+        p + along_y * phase + along_x * read
+        for p, phase, read in zip(place.position_mm, place.phase_dir, place.read_dir, strict=True)
+    )
+    return replace(data.meta, geometry=replace(place, position_mm=(x, y, z)))
+
+
+def combine_coils(data: CineData) -> CineData:
+    """One coil: the reference, sampled where the scan was.
+
+    Raises
+    ------
+    UnsupportedError
+        If there is no reference.
+    """
+    if data.reference is None:
+        raise UnsupportedError("the coils of an undersampled case cannot be combined", where=_where(data))
+    encoding = Encoding(data.mask, matrix=data.matrix, dtype=data.kspace.dtype)
+    kspace = encoding.forward(data.reference)
+    reference = data.reference if block_of_lines(data.mask) is None else encoding.adjoint(kspace)
+    return replace(data, kspace=kspace, csm=None, reference=reference)
+
+
+def _where(data: CineData) -> str:
+    return f"{data.meta.source}, slice {data.meta.slice}"

@@ -1,0 +1,245 @@
+"""Which files of an archive hold cines, and who was scanned."""
+
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cinerecon.acquisition import CineSource, is_cine_name, open_cine, walk_visible
+from cinerecon.errors import ConfigError, DataError, FileError
+from cinerecon.io.atomic import hash_files
+from cinerecon.io.case_index import INDEX, list_cases
+from cinerecon.io.export import dicom, nifti
+from cinerecon.io.ismrmrd.file import holds_images_only
+from cinerecon.io.magnitude import NIFTI_ENDINGS, MagnitudeImages, is_dicom, open_archive, open_dicom, open_nifti
+from cinerecon.preparation.config import PrepareConfig
+from cinerecon.preparation.magnitude import SimulatedScan
+
+_WINDOW = r"_\d+x\d+x\d+_at_[\d_]+"
+_NUMBERED = re.compile(rf"_slice\d\d+({_WINDOW})?$")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, or a folder of DICOM images, that may hold cines.
+
+    Attributes
+    ----------
+    path
+        Where it is.
+    name
+        What its cases are called, folders included.
+    folder_person
+        The first folder below the one that was given: most archives have one for each person.
+    is_dicom
+        Whether it is a folder of DICOM images.
+    """
+
+    path: Path
+    name: str
+    folder_person: str = ""
+    is_dicom: bool = False
+
+
+@dataclass(frozen=True)
+class Item:
+    """One scan: a file, or one series among DICOM images.
+
+    Attributes
+    ----------
+    source, series
+        Where it is; the series is empty but for DICOM folders with several.
+    name
+        What its cases are called.
+    person
+        Who was scanned.
+    is_person_known
+        False where nothing tells, and the file counts as a person of its own.
+    n_slices
+        Its slices.
+    sha256
+        Hash of all files it is read from.
+    """
+
+    source: Source
+    series: str
+    name: str
+    person: str
+    is_person_known: bool
+    n_slices: int
+    sha256: str
+
+    def case_name(self, number: int) -> str:
+        """What the case of a slice is called; a prepared case keeps its name."""
+        return self.name if self.n_slices == 1 and _NUMBERED.search(self.name) else f"{self.name}_slice{number:02d}"
+
+
+def case_names(case: str) -> set[str]:
+    """What the slice may be called that a case of an index was made of, see `Item.case_name`.
+
+    ``test/cine_slice07_4x12x16_at_0_6_0.h5`` is a patch of ``cine_slice07``, or a case of that name prepared again.
+    """
+    name = case.partition("/")[2].removesuffix(".h5")
+    return {name, re.sub(f"{_WINDOW}$", "", name)}
+
+
+def find_sources(paths: Iterable[Path], output: Path) -> tuple[list[Source], dict[str, int]]:
+    """Files given by name, and all that may hold cines in folders; and how many files were passed over, by reason.
+
+    Raises
+    ------
+    FileError
+        If a path does not exist, or nothing is found.
+    ConfigError
+        If two sources would have the same name, or the cases are to lie among their sources.
+    """
+    found: list[Source] = []
+    passed: Counter[str] = Counter()
+    for path in paths:
+        if path.is_dir() and path.resolve() == output.resolve():
+            what = "the cases would lie among the files that they are made from"
+            raise ConfigError(what, where=str(path), hint="choose another folder with -o")
+        if path.is_dir():
+            found += _walk(path, output, passed)
+        elif path.exists():
+            found.append(Source(path, _stem(path)))
+        else:
+            raise FileError("there is no such file", where=str(path))
+    if not found:
+        hint = "ISMRMRD .h5, CMRxRecon .mat, NIfTI, DICOM or .npz"
+        raise FileError("nothing to prepare is found", where=", ".join(map(str, paths)), hint=hint)
+    return _distinct(found), dict(passed)
+
+
+def _distinct(sources: list[Source]) -> list[Source]:
+    """The sources, told apart by ending or folder where two have the same name."""
+    for longer in (lambda path: path.name.replace(".", "-"), lambda path: f"{path.absolute().parent.name}/{path.stem}"):
+        count = Counter(source.name for source in sources)
+        same = {name for name, n in count.items() if n > 1}
+        sources = [
+            replace(source, name=(Path(source.name).parent / longer(source.path)).as_posix())
+            if source.name in same
+            else source
+            for source in sources
+        ]
+    names = Counter(source.name for source in sources)
+    name, n = names.most_common(1)[0]
+    if n > 1:
+        raise ConfigError(f"{n} files would be called '{name}'", hint="give the folder that holds them all, once")
+    return sources
+
+
+def _walk(root: Path, output: Path, passed: Counter[str]) -> Iterator[Source]:
+    """What may hold cines below a folder; of a folder of prepared cases those of its index."""
+    if (root / INDEX).exists():
+        for path in list_cases(root):
+            yield Source(path, Path(*path.relative_to(root).parts[1:]).with_suffix("").as_posix())
+        return
+    for folder, files in walk_visible(root, without=output):
+        relative = folder.relative_to(root)
+        person = relative.parts[0] if relative.parts else ""
+        dicom_files = False
+        for path in files:
+            if _is_reconstruction(path):
+                passed["files of images, which a reconstruction wrote"] += 1
+            elif _may_hold_a_cine(path):
+                yield Source(path, (relative / _stem(path)).as_posix(), person)
+            elif not dicom_files and (path.suffix.lower() in ("", ".dcm", ".ima")) and is_dicom(path):
+                dicom_files = True
+            elif path.suffix.lower() == ".mat":
+                passed["MATLAB files that are no k-space of a cine (masks, maps)"] += 1
+        if dicom_files:
+            place = relative.as_posix() if relative.parts else root.absolute().name
+            yield Source(folder, place, person, is_dicom=True)
+
+
+def _is_reconstruction(path: Path) -> bool:
+    """Whether a file holds images that a method made, which are no truth."""
+    name = path.name.lower()
+    if name.endswith(NIFTI_ENDINGS):
+        return nifti.holds_reconstruction(path)
+    if name.endswith(".dcm"):
+        return dicom.holds_reconstruction(path)
+    return is_cine_name(path) and holds_images_only(path)
+
+
+def _may_hold_a_cine(path: Path) -> bool:
+    name = path.name.lower()
+    if name.endswith(".npz"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return "magnitude.npy" in archive.namelist()
+        except (OSError, zipfile.BadZipFile):
+            return False
+    return name.endswith(NIFTI_ENDINGS) or is_cine_name(path)
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
+
+
+def survey(source: Source, config: PrepareConfig) -> list[Item]:
+    """Open a source, read its headers and hash its files.
+
+    Raises
+    ------
+    CineReconError
+        If it cannot be read right, or the index could not name it.
+    """
+    try:
+        str(source.path).encode()
+    except UnicodeEncodeError:
+        printable = str(source.path).encode(errors="backslashreplace").decode()
+        raise FileError("the name of the file is not UTF-8", where=printable, hint="rename it") from None
+    items = []
+    for series, opened in _open_all(source, config):
+        name = f"{source.name}-{series}" if series else source.name
+        person = _person(source, opened, config)
+        sha256 = hash_files(opened.files)
+        items.append(Item(source, series, name, person or name, bool(person), opened.n_slices, sha256))
+    return items
+
+
+def open_item(item: Item, config: PrepareConfig) -> CineSource:
+    """Open a scan again, e.g. in another process; what is simulated for it depends on its content alone."""
+    opened = dict(_open_all(item.source, config))[item.series]
+    return replace(opened, content=item.sha256) if isinstance(opened, SimulatedScan) else opened
+
+
+def _open_all(source: Source, config: PrepareConfig) -> list[tuple[str, CineSource]]:
+    """What a source holds, by series."""
+    path = source.path
+    if source.is_dicom:
+        files = [file for file in sorted(path.iterdir()) if file.is_file() and is_dicom(file)]
+        found = [(cine.name, _simulated(cine, config)) for cine in open_dicom(path, files)]
+        if not found:
+            raise DataError("the DICOM images hold no cine: no place has several times", where=str(path))
+        return [*found]
+    name = path.name.lower()
+    if name.endswith(NIFTI_ENDINGS):
+        return [("", _simulated(open_nifti(path), config))]
+    if name.endswith(".npz"):
+        return [("", _simulated(open_archive(path), config))]
+    return [("", open_cine(path, config.maps))]
+
+
+def _simulated(images: MagnitudeImages, config: PrepareConfig) -> SimulatedScan:
+    return SimulatedScan(images, config)
+
+
+def _person(source: Source, opened: CineSource, config: PrepareConfig) -> str:
+    """Who was scanned: by the pattern that was given, the header, the archive's way of naming, or the folder.
+
+    Raises
+    ------
+    DataError
+        If a pattern was given and the path does not fit it.
+    """
+    if config.person:
+        match = re.search(config.person, source.path.as_posix())
+        if match is None:
+            raise DataError(f"the path does not fit the pattern of persons '{config.person}'", where=str(source.path))
+        return "-".join(part for part in match.groups() if part) or match.group()
+    return opened.person or source.folder_person

@@ -1,0 +1,1 @@
+"""From raw scans to images: one slice, whole scans, many scans."""

@@ -1,0 +1,1 @@
+"""Simulated scans: phantoms and magnitude cines."""

@@ -1,0 +1,154 @@
+"""Where the heart lies in the body, and where the image plane lies in the heart."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from cinerecon.simulation.phantom.fields import Points
+
+View = Literal["short", "long"]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """The axes of the heart in the body.
+
+    Coordinates are LPS [mm]: to the left, to the back, to the head. In the heart, u points from the left to the right
+    ventricle, v to the inferior wall, and w along the long axis from the mitral valve (0) to the apex.
+
+    Attributes
+    ----------
+    centre
+        Position of the point u = v = 0, w = `depth_mm`.
+    axes
+        Rows are the unit vectors of u, v and w, ``(3, 3)``.
+    depth_mm
+        How far below the mitral valve the centre lies.
+    """
+
+    centre: np.ndarray
+    axes: np.ndarray
+    depth_mm: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, length_mm: float, front_mm: float) -> "Pose":
+        """The long axis to the left, the front and the feet, by various amounts; the apex near the chest wall."""
+        w = unit(np.array([0.58, -0.58, -0.57]) + rng.normal(0, 0.12, 3))
+        u = unit(perpendicular(np.array([-0.86, -0.31, -0.35]) + rng.normal(0, 0.1, 3), w))
+        apex = 0.55 * length_mm * w[1]
+        centre = np.array([28.0, front_mm - apex + rng.uniform(18, 28), 0.0]) + rng.normal(0, 6, 3) * [1, 0, 1]
+        return cls(centre, np.stack([u, np.cross(w, u), w]), 0.45 * length_mm)
+
+    def to_heart(self, points: Points) -> Points:
+        """Body coordinates to heart coordinates [mm]."""
+        rel = [p - float(c) for p, c in zip(points, self.centre, strict=True)]
+        u, v, w = (float(a) * rel[0] + float(b) * rel[1] + float(c) * rel[2] for a, b, c in self.axes)
+        return u, v, w + self.depth_mm
+
+
+@dataclass(frozen=True)
+class Plane:
+    """An image plane in the body.
+
+    Attributes
+    ----------
+    origin
+        Position of the pixel (y // 2, x // 2), the centre of the Fourier transform [mm].
+    x_dir, y_dir
+        Unit vectors along the rows and down the columns.
+    pixel_mm
+        Distance of neighbouring pixels.
+    """
+
+    origin: np.ndarray
+    x_dir: np.ndarray
+    y_dir: np.ndarray
+    pixel_mm: float
+
+    @property
+    def normal(self) -> np.ndarray:
+        """Unit vector across the slice."""
+        return np.cross(self.x_dir, self.y_dir)
+
+    def shifted(self, offset_mm: float) -> "Plane":
+        """A parallel plane further along the normal."""
+        return replace(self, origin=self.origin + offset_mm * self.normal)
+
+    def points(self, matrix: tuple[int, int], oversampling: int = 1) -> Points:
+        """Body coordinates of the pixels, three arrays ``(y, x)`` [mm]; on a finer grid with oversampling."""
+        fine = [(torch.arange(n * oversampling) + 0.5) / oversampling - 0.5 - n // 2 for n in matrix]
+        y, x = torch.meshgrid(*(self.pixel_mm * f for f in fine), indexing="ij")
+        px, py, pz = (
+            float(o) + float(a) * x + float(b) * y for o, a, b in zip(self.origin, self.x_dir, self.y_dir, strict=True)
+        )
+        return px, py, pz
+
+
+def draw_plane(
+    rng: np.random.Generator,
+    pose: Pose,
+    length_mm: float,
+    view: View,
+    position: float,
+    pixel_mm: float,
+    reach_mm: float,
+) -> Plane:
+    """A short-axis plane across the ventricles, or a long-axis plane through the apex.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    pose
+        Where the heart lies.
+    length_mm
+        Length of the left ventricle.
+    view
+        ``short`` or ``long``.
+    position
+        Where a short-axis plane cuts the long axis: 0 at the mitral valve, 1 at the apex.
+    pixel_mm
+        Size of a pixel.
+    reach_mm
+        How far the image centre may lie from the heart.
+    """
+    u, v, w = pose.axes
+    if view == "short":
+        normal = unit(w + rng.normal(0, 0.05, 3))
+        origin = pose.centre + (position * length_mm - pose.depth_mm) * w
+        x_dir = unit(perpendicular(np.array([0.79, 0.0, 0.61]), normal))
+    else:
+        turn = rng.uniform(-0.35, 2.0)
+        across = math.cos(turn) * u + math.sin(turn) * v
+        normal = unit(np.cross(w, across) + rng.normal(0, 0.05, 3))
+        origin = pose.centre + rng.normal(0, 4) * normal
+        upright = abs(normal[2]) < 0.6
+        x_dir = unit(perpendicular(np.array([0.3, 1.0, 0.0]) if upright else np.array([1.0, 0.2, 0.1]), normal))
+    y_dir = np.cross(normal, x_dir)
+    down = np.array([0.0, 0.6, -0.5]) if view == "short" else np.array([0.0, 0.3, -1.0])
+    y_dir = y_dir if y_dir @ down > 0 else -y_dir
+    tilt = rng.normal(0, 0.15)
+    x_dir, y_dir = math.cos(tilt) * x_dir + math.sin(tilt) * y_dir, math.cos(tilt) * y_dir - math.sin(tilt) * x_dir
+    origin = origin + rng.normal(0, 0.35 * reach_mm) * x_dir + rng.normal(0, 0.35 * reach_mm) * y_dir
+    if view == "short":
+        origin = origin + 12.0 * x_dir + 14.0 * y_dir
+    if rng.random() < 0.2:
+        x_dir = -x_dir
+    if rng.random() < 0.2:
+        y_dir = -y_dir
+    if rng.random() < 0.15:
+        x_dir, y_dir = y_dir, x_dir
+    return Plane(origin, x_dir, y_dir, pixel_mm)
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    """The vector at length 1."""
+    return vector / np.linalg.norm(vector)
+
+
+def perpendicular(vector: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """The part of a vector that is perpendicular to a unit vector."""
+    return vector - (vector @ axis) * axis

@@ -1,0 +1,260 @@
+"""Simulate a scan whose truth is known: a phantom or a measured magnitude cine, then phase, coils, noise, sampling."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from cinerecon.cine import CineData, CineMeta, Geometry, vector
+from cinerecon.config import Config
+from cinerecon.errors import ConfigError
+from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
+from cinerecon.io.ismrmrd.write import Protocol, SliceReadouts, Truth, write_raw
+from cinerecon.io.magnitude import cut_out, open_archive
+from cinerecon.physics.fourier import fft2c
+from cinerecon.physics.sampling import net_acceleration, parse_mask
+from cinerecon.simulation.phantom import PhantomConfig, draw_coil_maps, draw_phase, draw_slice
+
+ComplexArray = NDArray[np.complex64]
+
+_NOISE_READOUTS, _NOISE_SAMPLES = 16, 256
+_TRUTH_STEP = 2.0**-14  # 96 dB below the maximum, and half the size on disk
+
+
+class SimulateConfig(Config):
+    """What to simulate."""
+
+    seed: int = Field(0, ge=0, description="the same seed draws the same scan, on every machine")
+    frames: int = Field(25, ge=1, le=1000, description="time steps")
+    ky: int = Field(192, ge=8, le=1024, description="phase-encode lines")
+    kx: int = Field(192, ge=8, le=1024, description="image columns along the readout")
+    coils: int = Field(8, ge=1, le=128, description="receive coils")
+    slices: int = Field(1, ge=1, le=64, description="parallel slices, 10 mm apart")
+    view: Literal["short", "long"] | None = Field(
+        None, description="short or long axis of the heart; drawn if not given"
+    )
+    undersample: str | None = Field(None, description="sampling pattern, e.g. gaussian:8,acs=4; all lines if not given")
+    noise: float = Field(0.01, ge=0, description="standard deviation of the complex noise, of the image's maximum")
+    oversampling: int = Field(2, ge=1, le=4, description="readout samples per image column")
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """Image size (y, x)."""
+        return self.ky, self.kx
+
+
+@dataclass(frozen=True, eq=False)
+class _Slice:
+    """One slice before it is measured."""
+
+    reference: Tensor
+    csm: Tensor
+    mask: Tensor
+    meta: CineMeta
+
+
+def simulate_cine(config: SimulateConfig | None = None, *, source: Path | None = None) -> list[CineData]:
+    """Simulate a scan in memory: one `CineData` per slice, with white noise, true coil maps and reference.
+
+    Parameters
+    ----------
+    config
+        What to simulate.
+    source
+        A measured magnitude cine (``.npz``) in place of the phantom.
+
+    Raises
+    ------
+    ConfigError
+        If the sampling pattern is unknown, or does not sample whole readouts.
+    DataError
+        If the measured cine is smaller than what is asked for.
+    """
+    config = config or SimulateConfig()
+    return [_measure(part, config) for part in _slices(config, source)]
+
+
+def _measure(part: _Slice, config: SimulateConfig) -> CineData:
+    rng = np.random.default_rng([config.seed, 3, part.meta.slice])
+    kspace = fft2c(part.reference[:, None] * part.csm)
+    kspace = kspace + config.noise * _white(rng, tuple(kspace.shape))
+    meta = replace(part.meta, reference_is="truth")
+    return CineData(kspace * part.mask, part.mask, part.csm, part.reference, meta)
+
+
+def simulate_scan(
+    path: Path, config: SimulateConfig | None = None, *, source: Path | None = None, force: bool = False
+) -> None:
+    """Simulate a scan and write it as a raw ISMRMRD file with its truth.
+
+    The noise is correlated between the coils, and noise readouts come first. The group ``truth`` holds ``reference``
+    (slices, frames, y, x), the images without noise, and ``csm`` (slices, coils, y, x).
+
+    Parameters
+    ----------
+    path
+        File to write.
+    config
+        What to simulate.
+    source
+        A measured magnitude cine (``.npz``) in place of the phantom.
+    force
+        Overwrite an existing file.
+
+    Raises
+    ------
+    FileError
+        If the file exists and is not to be overwritten, is the source, or a file cannot be read or written.
+    ConfigError
+        If the sampling pattern is unknown, or does not sample whole readouts.
+    DataError
+        If the measured cine is smaller than what is asked for.
+    """
+    config = config or SimulateConfig()
+    if source is not None and is_same_file(path, source):
+        raise would_overwrite(source, path)
+    refuse_existing(path, force=force)
+    parts = list(_slices(config, source))
+    rng = np.random.default_rng([config.seed, 2])
+    mixing = config.noise * _coil_mixing(rng, config.coils)
+    protocol = _protocol(config, parts[0], source)
+    loss = math.sqrt(protocol.dwell_us / protocol.noise_dwell_us * protocol.noise_bandwidth)
+    noise = _coloured(rng, loss * mixing, _NOISE_READOUTS, _NOISE_SAMPLES)
+    truth = {
+        "reference": _truth([p.reference for p in parts], "slices, frames, y, x", "image without noise"),
+        "csm": _truth([p.csm for p in parts], "slices, coils, y, x", "coil sensitivity maps, sum |csm|^2 = 1"),
+    }
+    write_raw(path, protocol, noise, _readouts(parts, mixing, config, rng, protocol), truth, force=force)
+
+
+def _slices(config: SimulateConfig, source: Path | None) -> Iterator[_Slice]:
+    """The images, maps and masks of every slice."""
+    spec = parse_mask(config.undersample) if config.undersample else None
+    if spec is not None and not spec.samples_whole_readouts:
+        hint = "a pattern of whole lines, e.g. gaussian:8"
+        raise ConfigError(f"'{config.undersample}' does not sample whole readouts", where="--undersample", hint=hint)
+    if source is not None and config.slices > 1:
+        raise ConfigError(f"{config.slices} slices of a cine that has one", where="--slices")
+    csm = draw_coil_maps(config.seed, config.coils, config.matrix)
+    for number in range(config.slices):
+        mask = torch.ones(config.frames, 1, config.ky, 1, dtype=torch.bool)
+        if spec is not None:
+            mask = spec.draw(config.frames, config.ky, config.kx, np.random.default_rng([config.seed, 4, number]))
+        reference, meta = _phantom(config, number) if source is None else _measured(config, source)
+        yield _Slice(reference, csm, mask, meta)
+
+
+def _phantom(config: SimulateConfig, number: int) -> tuple[Tensor, CineMeta]:
+    view, position = (config.view, None) if config.slices == 1 else (config.view or "short", 0.45)
+    phantom = PhantomConfig(n_frames=config.frames, matrix=config.matrix, view=view, position=position)
+    reference, plane = draw_slice(config.seed, phantom, 10.0 * (number - (config.slices - 1) / 2))
+    beat_ms = np.random.default_rng([config.seed, 5]).uniform(700, 1100)
+    meta = CineMeta(
+        source=f"phantom, seed {config.seed}",
+        slice=number,
+        frame_times_ms=tuple(beat_ms * frame / config.frames for frame in range(config.frames)),
+        is_one_beat=True,
+        pixel_size_mm=(plane.pixel_mm, plane.pixel_mm),
+        slice_thickness_mm=8.0,
+        geometry=Geometry(vector(plane.origin), vector(plane.x_dir), vector(plane.y_dir), vector(plane.normal), "HFS"),
+    )
+    return reference, meta
+
+
+def _measured(config: SimulateConfig, source: Path) -> tuple[Tensor, CineMeta]:
+    magnitude, meta = cut_out(*open_archive(source).read_slice(0), config.frames, config.matrix)
+    phase = draw_phase(config.seed, config.frames, config.matrix)
+    return torch.polar(torch.from_numpy(magnitude), phase), replace(meta, source=source.name)
+
+
+def _protocol(config: SimulateConfig, part: _Slice, source: Path | None) -> Protocol:
+    anatomy = "beating-heart phantom" if source is None else f"measured magnitude images, {part.meta.source}"
+    notes = {
+        "anatomy": anatomy,
+        "simulated": "phase, coil sensitivity maps, noise" + (", anatomy, motion, contrast" if source is None else ""),
+        "sampling": config.undersample or "all lines",
+        "seed": str(config.seed),
+        "noise": f"{config.noise:g} of the image's maximum",
+    }
+    return Protocol(
+        matrix=config.matrix,
+        oversampling=config.oversampling,
+        pixel_size_mm=part.meta.pixel_size_mm,
+        slice_thickness_mm=part.meta.slice_thickness_mm,
+        n_coils=config.coils,
+        n_frames=config.frames,
+        n_slices=config.slices,
+        acceleration=net_acceleration(part.mask),
+        name="simulated cine, phantom" if source is None else "simulated phase and coils, measured magnitude",
+        notes=notes,
+    )
+
+
+def _readouts(
+    parts: list[_Slice], mixing: Tensor, config: SimulateConfig, rng: np.random.Generator, protocol: Protocol
+) -> Iterator[SliceReadouts]:
+    """Measure every slice in heart beats: each beat adds a few lines to every frame."""
+    start_ms = 0.0
+    for part in parts:
+        frame, line, beat, place = _schedule(part.mask, part.meta.frame_times_ms, protocol.repetition_ms)
+        kspace = fft2c(_oversampled(part.reference[:, None] * part.csm, config.oversampling))
+        samples = kspace[frame, :, line].numpy() + _coloured(rng, mixing, len(frame), kspace.shape[-1])
+        times = np.array(part.meta.frame_times_ms)
+        beat_ms = times[-1] + (times[-1] - times[0]) / max(len(times) - 1, 1) + protocol.repetition_ms
+        since_trigger = times[frame] + place * protocol.repetition_ms
+        geometry = part.meta.geometry
+        assert geometry is not None
+        yield SliceReadouts(
+            samples, line, frame, place, start_ms + beat * beat_ms + since_trigger, since_trigger, geometry
+        )
+        start_ms += (beat.max() + 2) * beat_ms
+
+
+def _schedule(mask: Tensor, frame_times_ms: tuple[float, ...], repetition_ms: float) -> tuple[np.ndarray, ...]:
+    """Frame, line, heart beat and place in the frame of every readout, in the order of time."""
+    span_ms = (frame_times_ms[-1] - frame_times_ms[0]) / max(len(frame_times_ms) - 1, 1)
+    per_beat = max(1, int(span_ms / repetition_ms))
+    frame, line = (index.numpy() for index in mask[:, 0, :, 0].nonzero(as_tuple=True))
+    count = np.arange(len(frame)) - np.searchsorted(frame, frame)
+    n_beats = -(-(count.max() + 1) // per_beat)
+    beat, place = count % n_beats, count // n_beats
+    order = np.lexsort((place, frame, beat))
+    return frame[order], line[order], beat[order], place[order]
+
+
+def _oversampled(image: Tensor, factor: int) -> Tensor:
+    """The image in the middle of a field of view that is wider along the readout."""
+    kx = image.shape[-1]
+    left = factor * kx // 2 - kx // 2
+    return torch.nn.functional.pad(image, (left, (factor - 1) * kx - left))
+
+
+def _coil_mixing(rng: np.random.Generator, n_coils: int) -> Tensor:
+    """A matrix that correlates the noise of the coils; the mean variance stays 1. ``(coils, coils)``."""
+    mixing = torch.eye(n_coils) + 0.2 * _white(rng, (n_coils, n_coils)) / math.sqrt(n_coils)
+    mixing = mixing * torch.from_numpy(rng.uniform(0.75, 1.3, (n_coils, 1)).astype(np.float32))
+    return mixing * math.sqrt(n_coils) / torch.linalg.matrix_norm(mixing)
+
+
+def _coloured(rng: np.random.Generator, mixing: Tensor, n_readouts: int, n_samples: int) -> ComplexArray:
+    """Noise of the coils, ``(readouts, coils, samples)``."""
+    return (mixing @ _white(rng, (n_readouts, len(mixing), n_samples))).numpy()
+
+
+def _white(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
+    """Complex noise of unit variance."""
+    real, imaginary = torch.from_numpy(rng.standard_normal((2, *shape), dtype=np.float32))
+    return torch.complex(real, imaginary) / math.sqrt(2)
+
+
+def _truth(parts: list[Tensor], axes: str, meaning: str) -> Truth:
+    values = torch.view_as_real(torch.stack(parts))
+    rounded = torch.view_as_complex((values / _TRUTH_STEP).round() * _TRUTH_STEP)
+    return Truth(rounded.numpy(), axes, f"{meaning}; simulated, rounded to 2^-14")

@@ -1,0 +1,120 @@
+"""What the card of trained weights says of the data, and the list of data that its checksum is of."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cinerecon.acquisition import IntakeConfig, contents_of, find_cines, open_cine
+from cinerecon.acquisition.undersample import parse_sampling
+from cinerecon.io.atomic import hash_file
+from cinerecon.io.case_index import INDEX, read_index
+from cinerecon.methods.card import Card, hash_name
+from cinerecon.physics.sampling import net_acceleration, samples_whole_readouts
+from cinerecon.training.data import DataConfig, Pool, PreparedSource, SeriesSource, Shape, crops_of, parse_crop
+from cinerecon.training.scans import Scans
+
+SOME_FRAMES = 16
+N_LOOKED_AT = 8
+"""Slices of undersampled scans."""
+
+
+def describe_pool(config: DataConfig, seen: Pool, unseen: Pool) -> Card:
+    """What cases, patches and masks tell."""
+    shapes = [group.shape for group in seen.groups]
+    coils = [n for choice in config.coils for n in ([shape[1] for shape in shapes] if choice == "all" else [choice])]
+    counts = [_count(pool) for pool in (seen, unseen)]
+    split = "; ".join(f"{part}: {text}" for part, text in zip(("train", "val"), counts, strict=True))
+    folders = [source.folder for source in config.sources.values() if isinstance(source, PreparedSource)]
+    rows = [row for folder in folders for row in read_index(folder) if row.split == "train"]
+    card = Card(
+        trained_on=f"{', '.join(config.sources)}; {', '.join(config.masks)}",
+        split=split,
+        masks=tuple(config.masks),
+        coils=(min(coils), max(coils)),
+        **describe_sampling(config, shapes),
+    )
+    return card.listing({row.source_sha256 for row in rows}, {hash_name(row.subject) for row in rows})
+
+
+def describe_sampling(config: DataConfig, shapes: Sequence[Shape] = ((0, 0, 0, 0),)) -> dict[str, Any]:
+    """Acceleration, lines, and whether whole readouts were sampled: each mask is drawn once at every size it has.
+
+    The shapes of cases are those that crops of ``all`` rows or columns have.
+    Where lines were sampled, the count of lines is that of their patches; patches for points are cut smaller.
+    """
+    n_frames, masks, lines = config.n_frames or SOME_FRAMES, [], {True: set[int](), False: set[int]()}
+    for sampling in map(parse_sampling, config.masks):
+        crops = [parse_crop(text) for text in crops_of(sampling, config)]
+        for size in {(y or shape[2], x or shape[3]) for y, x in crops for shape in shapes}:
+            masks.append(sampling.draw(n_frames, *size, 0))
+            lines[masks[-1].shape[-1] == 1].add(size[0])
+    told = lines[True] or lines[False]
+    return {
+        "acceleration": _span([net_acceleration(mask) for mask in masks]),
+        "whole_readouts": not lines[False],
+        "lines": (min(told), max(told)),
+    }
+
+
+def describe_scans(scans: Scans) -> Card:
+    """What undersampled scans tell of themselves, the first ones for all."""
+    cines = [scans.read(number) for number in range(min(len(scans.slices), N_LOOKED_AT))]
+    names = sorted({path.name for path in scans.files})
+    coils, lines = ([values(cine) for cine in cines] for values in (lambda c: c.n_coils, lambda c: c.matrix[0]))
+    sources = [open_cine(path, IntakeConfig.model_validate_json(scans.intake)) for path in scans.files]
+    card = Card(
+        trained_on=f"{', '.join(names)}; as sampled, without truth",
+        split=f"train: {len(scans.slices)} slices; val: samples of the same",
+        acceleration=_span([net_acceleration(cine.mask) for cine in cines]),
+        whole_readouts=all(samples_whole_readouts(cine.mask) for cine in cines),
+        coils=(min(coils), max(coils)),
+        lines=(min(lines), max(lines)),
+    )
+    contents = (content for source in sources for content in contents_of(source))
+    return card.listing(contents, (hash_name(source.person) for source in sources))
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    return round(min(values), 2), round(max(values), 2)
+
+
+def _count(pool: Pool) -> str:
+    counts: dict[str, int] = {}
+    for group in pool.groups:
+        counts[group.source] = counts.get(group.source, 0) + len(group.cases)
+    return ", ".join(f"{n} of {source}" for source, n in counts.items())
+
+
+def list_data(config: DataConfig, real: Path | None = None, scans: Sequence[Path] = ()) -> str:
+    """All that is trained on, a line each: files by their checksums, what is simulated by its settings."""
+    return "\n".join(_lines(config, real, scans)) + "\n"
+
+
+def series_in(listed: str) -> list[str]:
+    """SHA-256 of the measured series that a list of data names for training; cases prepared of them carry the same."""
+    return re.findall(r"^\S+ train .+\.npz ([0-9a-f]{64})$", listed, re.MULTILINE)
+
+
+def hash_data(listed: str) -> str:
+    """SHA-256 of the list of data."""
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _lines(config: DataConfig, real: Path | None, scans: Sequence[Path]) -> Iterator[str]:
+    for path in scans:
+        if (path / INDEX).exists():
+            yield from sorted(f"scan {row.case} {row.sha256}" for row in read_index(path) if row.split == "train")
+            continue
+        for file in find_cines(path) if path.is_dir() else [path]:
+            yield f"scan {file.relative_to(path.parent).as_posix()} {hash_file(file)}"
+    for name, source in () if scans else config.sources.items():
+        yield f"{name} {source.model_dump_json(exclude={'folder'})}"
+        if isinstance(source, PreparedSource):
+            rows = [row for row in read_index(source.folder) if row.split in ("train", "val")]
+            yield from sorted(f"{name} {row.split} {row.case} {row.sha256}" for row in rows)
+        elif isinstance(source, SeriesSource) and (folder := source.folder or real):
+            for path in sorted(folder.glob("*.npz")):
+                if path.stem not in source.leave_out:
+                    yield f"{name} train {path.name} {hash_file(path)}"

@@ -1,0 +1,123 @@
+"""What to train on: sources of cases, and how patches are drawn from them."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BeforeValidator, Field, PositiveFloat, field_validator
+
+from cinerecon.acquisition.undersample import parse_sampling
+from cinerecon.config import Config
+from cinerecon.training.data.augment import AugmentConfig
+
+T = TypeVar("T")
+
+
+def _with_weights(values: Any) -> Any:
+    """A mapping from choice to weight; a list stands for equal weights, one value for a certainty."""
+    if isinstance(values, dict):
+        return values
+    listed = values if isinstance(values, list | tuple) else [values]
+    return {value: listed.count(value) for value in listed}
+
+
+Weighted = Annotated[dict[T, PositiveFloat], BeforeValidator(_with_weights), Field(min_length=1)]
+"""Choices and their weights, which need not sum to 1."""
+
+
+class SimulatedSource(Config):
+    """Cases whose phase and coils are simulated."""
+
+    weight: PositiveFloat = Field(1.0, description="share of patches, relative to the other sources")
+    matrix: tuple[int, int] = Field((192, 192), description="image size (y, x)")
+    n_coils: int = Field(8, ge=1, description="coils of every case; single-coil patches take the image itself")
+    mask: str = Field("gaussian:8", description="sampling from which the coil maps are estimated")
+    seed: int = Field(0, ge=0, description="of everything drawn")
+
+
+class PhantomSource(SimulatedSource):
+    """Beating-heart phantoms, each from a seed of its own."""
+
+    kind: Literal["phantom"] = "phantom"
+    n_cases: int = Field(120, ge=1, description="different phantoms")
+    keep: bool = Field(True, description="keep each in a file once it is drawn; otherwise it is drawn for every patch")
+
+
+class SeriesSource(SimulatedSource):
+    """Measured magnitude cines, turned, scaled and given a phase."""
+
+    kind: Literal["series"] = "series"
+    folder: Path | None = Field(None, description="NumPy archives, see `io.magnitude`; without one, left out")
+    n_variants: int = Field(12, ge=1, description="variants of each series")
+    leave_out: tuple[str, ...] = Field((), description="series never used, by file name without suffix")
+
+
+class PreparedSource(Config):
+    """Cases that ``cinerecon prepare`` wrote."""
+
+    kind: Literal["prepared"] = "prepared"
+    weight: PositiveFloat = Field(1.0, description="share of patches, relative to the other sources")
+    folder: Path = Field(description="folder with an index.csv")
+    signal: Literal["measured", "combined"] = Field(
+        "measured", description="the coil images as measured, or the combined image weighted by the maps"
+    )
+
+
+Source = Annotated[PhantomSource | SeriesSource | PreparedSource, Field(discriminator="kind")]
+
+
+class DataConfig(Config):
+    """How batches are drawn. What has several choices takes one for each batch, by their weights."""
+
+    sources: dict[str, Source] = Field({"phantom": PhantomSource()}, min_length=1, description="where cases come from")
+    crops: Weighted[str] = Field(
+        {"128x32": 1, "160x32": 1, "192x32": 1}, description="rows x columns; either may be 'all'"
+    )
+    crops_2d: Weighted[str] | None = Field(
+        None, description="the same for patterns that do not sample whole readouts; a strip would change them"
+    )
+    n_frames: int | None = Field(12, ge=1, description="consecutive frames of a patch, cyclic; null takes all")
+    frame_steps: Weighted[int] = Field({1: 2, 2: 1}, description="2 shows two beats in as many frames")
+    n_windows: int = Field(2, ge=1, description="patches cut from one undersampled strip, one after the other in time")
+    coils: Weighted[int | Literal["all"]] = Field({1: 1, 8: 1}, description="coils used; 1 takes the combined image")
+    masks: Weighted[str] = Field({"gaussian:8": 1}, description="sampling, drawn anew for each strip")
+    noise: tuple[PositiveFloat, PositiveFloat] = Field(
+        (0.002, 0.06), description="noise of a sample, image of unit scale, log-uniform"
+    )
+    noise_free: float = Field(0.25, ge=0, le=1, description="share of strips without added noise")
+    augment: AugmentConfig = Field(default_factory=AugmentConfig, description="how cines are varied")
+    n_kept: int | None = Field(
+        None, ge=1, description="draw so many batches, keep them in files, and go through them again and again"
+    )
+    n_frames_of_kept: int | None = Field(
+        None, ge=1, description="consecutive frames of a kept batch that a step sees, others each time; null: all"
+    )
+
+    @field_validator("crops", "crops_2d")
+    @classmethod
+    def _crops_can_be_read(cls, crops: dict[str, float] | None) -> dict[str, float] | None:
+        for text in crops or ():
+            parse_crop(text)
+        return crops
+
+    @field_validator("masks")
+    @classmethod
+    def _masks_can_be_read(cls, masks: dict[str, float]) -> dict[str, float]:
+        for text in masks:
+            parse_sampling(text)
+        return masks
+
+
+def parse_crop(text: str) -> tuple[int | None, int | None]:
+    """Rows and columns of a text such as ``128x24``, ``allx24`` or ``all``; None stands for all.
+
+    Raises
+    ------
+    ValueError
+        If it is not of that form.
+    """
+    found = re.fullmatch(r"(all|[1-9]\d*)(?:x(all|[1-9]\d*))?", text.replace(" ", ""))
+    if not found or (found[2] is None and found[1] != "all"):
+        raise ValueError(f"'{text}' is no crop; write e.g. 128x24, allx24 or all")
+    rows, columns = (None if part in (None, "all") else int(part) for part in found.groups())
+    return rows, columns

@@ -1,0 +1,181 @@
+"""All cases to train on: a mixture of sources by their weights, in groups of equal size."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.random import Generator
+
+from cinerecon.errors import ConfigError, DataError, FileError
+from cinerecon.io.case import open_case
+from cinerecon.io.case_index import IndexRow, list_cases, read_index
+from cinerecon.physics.sampling import block_of_lines
+from cinerecon.training.data.augment import AugmentConfig
+from cinerecon.training.data.case import Case, PreparedCase, Shape
+from cinerecon.training.data.config import DataConfig, PhantomSource, PreparedSource, SeriesSource, parse_crop
+from cinerecon.training.data.simulated import phantom_cases, series_cases
+
+Part = Literal["train", "val"]
+PARTS: tuple[Part, Part] = ("train", "val")
+Fit = Callable[[Shape], Shape | None]
+"""The size of what would be cut from a case of a given size; None where it is too small."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cases of equal size from one source.
+
+    Attributes
+    ----------
+    shape
+        Sizes (frames, coils, y, x) of each.
+    cases
+        The cases.
+    source
+        Name of the source.
+    weight
+        Weight of the source.
+    """
+
+    shape: Shape
+    cases: Sequence[Case]
+    source: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Cases in groups of equal size."""
+
+    groups: tuple[Group, ...]
+
+    def draw(self, size: int, fit: Fit, rng: Generator) -> tuple[Shape, list[Case]]:
+        """Draw cases, with replacement, from all of which a piece of the same size can be cut; and that size.
+
+        The first is any that is large enough: a source by its weight, and in it all alike likely. It decides on the
+        size, and the others are drawn from those that allow the same. Nothing is padded.
+
+        Raises
+        ------
+        DataError
+            If no case is large enough.
+        """
+        pieces = [fit(group.shape) for group in self.groups]
+        large = [group for group, piece in zip(self.groups, pieces, strict=True) if piece is not None]
+        if not large:
+            sizes = ", ".join(sorted({" x ".join(map(str, group.shape)) for group in self.groups}))
+            what = f"no case is large enough; frames x coils x rows x columns are {sizes}"
+            raise DataError(what, where="training.data", hint="smaller crops, fewer frames or coils")
+        first = _draw_group(large, rng)
+        strip = fit(first.shape)
+        assert strip is not None
+        same = [group for group, piece in zip(self.groups, pieces, strict=True) if piece == strip]
+        others = [_draw_group(same, rng) for _ in range(size - 1)]
+        return strip, [group.cases[int(rng.integers(len(group.cases)))] for group in (first, *others)]
+
+
+def _draw_group(groups: list[Group], rng: Generator) -> Group:
+    n_cases = Counter[str]()
+    for group in groups:
+        n_cases[group.source] += len(group.cases)
+    weights = np.array([group.weight * len(group.cases) / n_cases[group.source] for group in groups])
+    return groups[rng.choice(len(groups), p=weights / weights.sum())]
+
+
+def open_pool(config: DataConfig, cache: Path, part: Part = "train", real: Path | None = None) -> Pool:
+    """Open all sources; no array is read, no case is drawn.
+
+    Parameters
+    ----------
+    config
+        The sources.
+    cache
+        Where simulated cases are kept once they are drawn.
+    part
+        ``val`` takes what training never sees: other phantoms, other persons of prepared cases. Measured series have
+        no such part; where no source has, phantoms stand in.
+    real
+        Folder of measured magnitude cines, for a source that names none.
+
+    Raises
+    ------
+    FileError
+        If a folder holds no cases, or there is no source left.
+    ConfigError
+        If the augmentation asked for cannot be made on measured coil images.
+    """
+    groups = []
+    for name, source in config.sources.items():
+        if isinstance(source, PhantomSource):
+            cases = _phantoms(source, cache, part)
+        elif isinstance(source, SeriesSource):
+            cases = _series(source, source.folder or real, cache) if part == "train" else []
+        else:
+            cases = _prepared(source, part)
+            _refuse_moves(source, config.augment)
+        groups += [Group(shape, members, name, source.weight) for shape, members in cases]
+    if not groups and part == "val":
+        stand_in = _phantoms(_largest_phantom(config), cache, part)
+        groups = [Group(shape, members, "phantom", 1.0) for shape, members in stand_in]
+    if not groups:
+        raise FileError("there is nothing to train on", hint="a folder of series, or another source")
+    return Pool(tuple(groups))
+
+
+Members = list[tuple[Shape, Sequence[Case]]]
+"""Cases by their sizes."""
+
+
+def _phantoms(source: PhantomSource, cache: Path, part: Part) -> Members:
+    if part == "val":
+        source = source.model_copy(update={"seed": source.seed + 1000, "n_cases": min(4, source.n_cases)})
+    cases = phantom_cases(source, cache)
+    return [(cases.shape, cases)]
+
+
+def _largest_phantom(config: DataConfig) -> PhantomSource:
+    """Phantoms from which every crop can be cut."""
+    default, crops = PhantomSource(), [parse_crop(text) for text in (*config.crops, *(config.crops_2d or ()))]
+    rows, columns = (max([default.matrix[axis], *(crop[axis] or 0 for crop in crops)]) for axis in (0, 1))
+    n_coils = max([default.n_coils, *(n for n in config.coils if n != "all")])
+    return PhantomSource(matrix=(rows, columns), n_coils=n_coils)
+
+
+def _series(source: SeriesSource, folder: Path | None, cache: Path) -> Members:
+    if folder is None:
+        return []
+    paths = [path for path in sorted(folder.glob("*.npz")) if path.stem not in source.leave_out]
+    if not paths:
+        raise FileError("there is no measured series here", where=str(folder), hint="NumPy archives, .npz")
+    return [(cases.shape, cases) for cases in (series_cases(path, source, cache) for path in paths)]
+
+
+def _prepared(source: PreparedSource, part: Part) -> Members:
+    list_cases(source.folder, "train")  # says what is wrong with the folder
+    by_shape: dict[Shape, list[Case]] = defaultdict(list)
+    for row in sorted(read_index(source.folder), key=lambda row: row.case):
+        path = source.folder / row.case
+        if row.split == part and _is_full(row, path):
+            shape = (row.frames, row.coils, row.ky, row.kx)
+            by_shape[shape].append(PreparedCase(shape, path, source.signal))
+    if part == "train" and not by_shape:
+        raise FileError("no case is fully sampled", where=str(source.folder), hint="training needs the truth")
+    return sorted(by_shape.items())
+
+
+def _refuse_moves(source: PreparedSource, augment: AugmentConfig) -> None:
+    if augment.moves and source.signal == "measured":
+        what = "measured coil images cannot be turned, sheared or shifted: their coils would move too"
+        raise ConfigError(what, where="training.data.augment", hint="signal: combined")
+
+
+def _is_full(row: IndexRow, path: Path) -> bool:
+    """Whether all lines were sampled, but perhaps some at the edges of k-space."""
+    if row.acceleration == 1:
+        return True
+    with open_case(path) as file:
+        return block_of_lines(torch.from_numpy(file.mask[()])) is not None

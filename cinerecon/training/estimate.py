@@ -1,0 +1,84 @@
+"""What a training will take, from a few steps of it."""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from cinerecon.machine import peak_memory_mb, pick_device
+from cinerecon.training.batches import Places, open_feed
+from cinerecon.training.loop import begin
+from cinerecon.training.losses import loss_of
+from cinerecon.training.recipe import Recipe
+from cinerecon.training.state import descend
+
+N_TIMED = 2
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training will take.
+
+    Attributes
+    ----------
+    device
+        Where it was measured.
+    n_parameters
+        Learned numbers.
+    memory_mb
+        Most memory that was held, of the whole process on a CPU [MB].
+    step_s
+        Time of a step, drawing its batches left out [s].
+    draw_s
+        Time to draw the batches of a step, once their cases are there [s]; `workers` divide it.
+    kept_s
+        Time to draw the batches that are kept, before they come again, those left out that are there already [s].
+    epoch_s, run_s
+        Time of an epoch and of all steps, each batch drawn while the one before is trained on if there are workers [s];
+        `run_s` counts `kept_s`, too.
+    """
+
+    device: str
+    n_parameters: int
+    memory_mb: float
+    step_s: float
+    draw_s: float
+    kept_s: float
+    epoch_s: float
+    run_s: float
+
+
+def estimate(recipe: Recipe, places: Places | None = None, *, device: str = "auto", workers: int = 0) -> Estimate:
+    """Take the first steps of a training, several sizes of crops among them perhaps, and forget them.
+
+    Raises
+    ------
+    CineReconError
+        As `train` does.
+    """
+    config, name = recipe.training, pick_device(device)
+    with tempfile.TemporaryDirectory() as folder:
+        feed = open_feed(recipe, places or Places(Path(folder)))
+        state = begin(recipe, None, name)
+        steps, draws, firsts = [], [], []
+        for number in range(N_TIMED + 1):
+            begun = time.perf_counter()
+            feed.batches[number]  # simulated cases, and batches that are kept, are drawn for the first time
+            start = time.perf_counter()
+            batch = feed.batches[number].to(name)
+            drawn = time.perf_counter()
+            loss_of(state.net, batch, config).backward()
+            descend(state, config)
+            if name.startswith("cuda"):
+                torch.cuda.synchronize()
+            steps.append(time.perf_counter() - drawn)
+            draws.append(drawn - start)
+            firsts.append(start - begun)
+    step, draw, first = (config.n_batches * sum(times[1:]) / N_TIMED for times in (steps, draws, firsts))
+    each = max(step, draw / workers) if workers else step + draw  # the first of each warms up, and is left out
+    kept = max(first - draw, 0) * min(config.data.n_kept or 0, config.n_steps * config.n_batches) / max(workers, 1)
+    n_parameters = sum(parameter.numel() for parameter in state.net.parameters() if parameter.requires_grad)
+    epoch, run = each * config.n_steps_per_epoch, each * config.n_steps + kept
+    return Estimate(name, n_parameters, peak_memory_mb(name), step, draw, kept, epoch, run)

@@ -1,0 +1,62 @@
+"""What training minimises."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cinerecon.physics.fourier import fft2c
+from cinerecon.training.data import Batch
+from cinerecon.training.recipe import TrainConfig
+from cinerecon.training.ssdu import ssdu_loss
+
+SSIM_WINDOW = 7
+
+
+def loss_of(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
+    """The training loss of a batch: of its image, or of the samples held back from it, plus the symmetry term."""
+    wants_symmetry = config.symmetry_weight > 0
+    with torch.autocast(batch.kspace.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        output = net(batch.kspace, batch.encoding, start=batch.start, extras=wants_symmetry)
+    image, extras = output if wants_symmetry else (output, {})
+    if config.loss == "ssdu":
+        loss = ssdu_loss(image, batch, config.ssdu.seen_weight)
+    else:
+        loss = image_loss(image, batch.target, config)
+    for residual in extras.get("symmetry", []):
+        loss = loss + config.symmetry_weight * residual.float().square().mean()
+    return loss
+
+
+def image_loss(image: Tensor, target: Tensor | None, config: TrainConfig) -> Tensor:
+    """How far ``(batch, frames, y, x)`` is from the truth: mean over real and imaginary parts, plus optional terms."""
+    assert target is not None
+    error = (image - target).abs().square().mean((-3, -2, -1)) / 2
+    loss = (error if config.loss == "mse" else (error + 1e-10).sqrt()).mean()
+    if config.ssim_weight:
+        loss = loss + config.ssim_weight * (1 - structural_similarity(image.abs(), target.abs()))
+    if config.high_frequency_weight:
+        loss = loss + config.high_frequency_weight * high_frequency_error(image - target)
+    return loss
+
+
+def structural_similarity(image: Tensor, target: Tensor) -> Tensor:
+    """Mean SSIM of frames ``(batch, frames, y, x)``, real, in flat windows; the range is the largest of each target."""
+    window = (min(SSIM_WINDOW, image.shape[-2]), min(SSIM_WINDOW, image.shape[-1]))
+    mean = lambda values: functional.avg_pool2d(values, window, stride=1)  # noqa: E731
+    peak = target.amax((-3, -2, -1), keepdim=True).clamp(min=1e-12)
+    c1, c2 = (0.01 * peak).square(), (0.03 * peak).square()
+    mean_a, mean_b = mean(image), mean(target)
+    covariance = mean(image * target) - mean_a * mean_b
+    variances = mean(image.square() + target.square()) - mean_a.square() - mean_b.square()
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a.square() + mean_b.square() + c1)
+    return (luminance * (2 * covariance + c2) / (variances + c2)).mean()
+
+
+def high_frequency_error(error: Tensor) -> Tensor:
+    """Mean squared error of ``(..., y, x)`` in k-space, weighted by squared frequency: 0 at the centre, 1 at a corner.
+
+    It is the mean squared slope of the error in the image.
+    """
+    y, x = (((torch.arange(n, device=error.device) - n // 2) / (n / 2)).square() for n in error.shape[-2:])
+    weight = (y[:, None] + x) / 2
+    return (weight * fft2c(error).abs().square()).mean() / 2

@@ -1,0 +1,114 @@
+"""The recipe: what to train, on what, by which loss, and how the weights are moved."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cinerecon.config import Config, read_yaml
+from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.methods.base import find_model
+from cinerecon.methods.model_file import RECIPE, ModelConfig
+from cinerecon.methods.table import METHODS
+from cinerecon.training.data import DataConfig
+
+
+class SsduConfig(Config):
+    """How samples are held back to train without truth (Yaman et al. 2020, 10.1002/mrm.28378)."""
+
+    loss_share: float = Field(
+        0.2, gt=0, lt=1, description="samples held back to measure the loss on, anew in each step; 0.4 in the paper"
+    )
+    seen_weight: float = Field(1.0, ge=0, description="weight of the loss on the samples that the network sees")
+    validation_share: float = Field(
+        0.1, gt=0, lt=1, description="samples of a scan that training never sees: they tell how far it got"
+    )
+
+
+class TrainConfig(Config):
+    """How to train."""
+
+    n_steps: int = Field(10_000, ge=1, description="optimiser steps")
+    batch_size: int = Field(1, ge=1, description="strips per batch, see data.n_windows")
+    n_batches: int = Field(1, ge=1, description="batches whose gradients are averaged in a step, in each process")
+    n_steps_per_epoch: int = Field(500, ge=1, description="steps that count as an epoch; data are drawn without end")
+
+    optimizer: Literal["adam", "adamw"] = Field("adam", description="Adam, or with decoupled weight decay")
+    weight_decay: float = Field(0.0, ge=0, description="decay of the weights")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="decay of the optimiser's moments")
+    epsilon: float = Field(1e-8, gt=0, description="of the optimiser; 1e-7 in Keras")
+    reset_each_epoch: bool = Field(False, description="forget the moments each epoch, as some published programs do")
+    learning_rate: float = Field(1e-3, gt=0, description="peak of the schedule")
+    schedule: Literal["cosine", "exponential", "constant"] = Field("cosine", description="course of the learning rate")
+    decay: float = Field(0.95, gt=0, le=1, description="exponential: factor on the learning rate, per epoch")
+    n_warmup: int = Field(200, ge=0, description="steps of linear warm-up")
+    clip_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: any")
+    average: float = Field(0.999, ge=0, lt=1, description="decay of the running average of the weights; 0: none")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of convolutions in training; transforms and shrinkage stay in float32"
+    )
+
+    loss: Literal["mse", "rmse", "ssdu"] = Field(
+        "mse", description="mean squared error; per patch its square root; or of samples held back, without truth"
+    )
+    ssdu: SsduConfig = Field(default_factory=SsduConfig, description="loss ssdu: what is held back")
+    symmetry_weight: float = Field(0.0, ge=0, description="weight of the transform's symmetry term (SLR-Net: 0.01)")
+    ssim_weight: float = Field(0.0, ge=0, description="weight of 1 - SSIM of the magnitude")
+    high_frequency_weight: float = Field(
+        0.0, ge=0, description="weight of the squared error in k-space, in proportion to squared spatial frequency"
+    )
+    divergence: float = Field(50.0, gt=1, description="stop when the mean loss is this many times its lowest")
+
+    save_every: int = Field(250, ge=1, description="steps between checkpoints, each with a validation")
+    n_validation: int = Field(8, ge=1, description="fixed batches of cases that training never sees")
+    seed: int = Field(0, description="seed of weights, patches, masks and noise")
+    licence: str = Field("", description="licence of the weights, for their card")
+    data: DataConfig = Field(default_factory=DataConfig, description="what to train on")
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> "TrainConfig":
+        if self.loss == "ssdu" and (self.ssim_weight or self.high_frequency_weight):
+            raise ValueError("loss ssdu has no image to compare with, ssim_weight and high_frequency_weight must be 0")
+        return self
+
+
+class Recipe(ModelConfig):
+    """A model and its training: the content of ``model.yaml``, and of the file that it names for `training`."""
+
+    training: TrainConfig = Field(default_factory=TrainConfig, description="how to train")
+
+
+def find_recipe(name: str) -> Path:
+    """The ``model.yaml`` that is meant by a path, its folder, or the name of a network that comes with the program.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, with the nearest name as a hint.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    found = find_model(name)
+    if found and (found / RECIPE).is_file():
+        return found / RECIPE
+    what = f"there is no {RECIPE} in this folder" if path.is_dir() else f"there is no recipe '{name}'"
+    hint = nearest_name(name, [method.name for method in METHODS.values() if method.kind == "deep"])
+    raise ConfigError(what, where="train", hint=hint)
+
+
+def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
+    """Read ``model.yaml`` and apply ``key=value`` settings.
+
+    Its `training` may be the path of another file, relative to its own, that several models share.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, a key is unknown or a value is wrong.
+    """
+    values = read_yaml(path)
+    if isinstance(values.get("training"), str):
+        values["training"] = read_yaml(path.parent / values["training"])
+    return Recipe.parse(values, where=str(path)).with_settings(settings)

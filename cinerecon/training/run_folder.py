@@ -1,0 +1,255 @@
+"""The run folder: all that a run is, was made of, and has reached. Each file is whole at any moment.
+
+``model.yaml``          the recipe, every setting resolved
+``run.json``            versions, git revision, seed, device, checksum of the data, when it began and went on
+``io.txt``            the data, a line each
+``log.csv``             a line per validation
+``last.pt``             the state, to resume from
+``last.safetensors``    averaged weights of the same step
+``weights.safetensors`` averaged weights that were best on the validation, with recipe and card: what ``--model`` takes
+``validation.png``      zero-filled, network, truth and error of a validation patch
+"""
+
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+
+from cinerecon.config import read_yaml
+from cinerecon.errors import ConfigError, FileError, WeightsError
+from cinerecon.image import grey, window
+from cinerecon.io.atomic import clear_partial, moved_into_place, write_csv, write_text
+from cinerecon.methods.card import Card
+from cinerecon.methods.model_file import RECIPE, WEIGHTS, read_card, write_model
+from cinerecon.training.card import hash_data, series_in
+from cinerecon.training.data import Batch
+from cinerecon.training.recipe import Recipe, TrainConfig
+from cinerecon.training.state import State, Step
+
+RIGID = (
+    *("network", "architecture", "start", "scale", "demodulate", "intake"),
+    *(f"training.{name}" for name in ("seed", "data", "loss", "ssdu", "batch_size", "optimizer", "n_validation")),
+)
+"""What a run that goes on must not change: its next steps, and which are best, would not be as without interruption."""
+LAST, LAST_WEIGHTS = "last.pt", "last.safetensors"
+LOG, ABOUT, DATA, PICTURE = "log.csv", "run.json", "data.txt", "validation.png"
+PACKAGES = ("cinerecon", "torch", "numpy")
+ERROR_GAIN, ZOOM = 5, 3
+AGAIN = "begin again in another folder: --weights takes the weights that are here"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder."""
+
+    path: Path
+
+    def require(self, *, resume: bool, weights: Path | None = None) -> None:
+        """Make sure that there is a run to resume, or that there is none yet.
+
+        Raises
+        ------
+        FileError
+            If it is the other way round, or what tells of the run is missing or damaged.
+        ConfigError
+            If a run is to go on with weights that are not its own.
+        """
+        if resume and weights:
+            hint = "leave out one; fine-tune in another folder"
+            raise ConfigError("a run that goes on has weights of its own", where="--resume, --weights", hint=hint)
+        if (self.path / LAST).exists() != resume:
+            what = "there is nothing to resume" if resume else "there is a run already"
+            raise FileError(what, where=str(self.path), hint="--resume, or another folder")
+        if resume:
+            self._read(RECIPE), self._read(DATA), self._read_about()
+
+    def begin(self, recipe: Recipe, data: str, device: torch.device, weights: Path | None = None) -> None:
+        """Write what the run is, and the weights it begins with, before its first step."""
+        about = {
+            "began": _now(),
+            "seed": recipe.training.seed,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+            "python": platform.python_version(),
+            **{name: _version(name) for name in PACKAGES},
+            "git": _git_revision(),
+            "data_sha256": hash_data(data),
+            "source": f"fine-tuned from {weights.parent.name}/{weights.name}" if weights else "",
+            "command": sys.argv,
+        }
+        self._write_recipe(recipe)
+        write_text(self.path / DATA, data)
+        self._write_about(about)
+
+    def go_on(self, recipe: Recipe, data: str, done: int) -> list[str]:
+        """Note that the run goes on, and clear away what an interruption left unfinished.
+
+        Returns
+        -------
+        list[str]
+            The settings that are others now.
+
+        Raises
+        ------
+        ConfigError
+            If its data are not those that it began with, or a setting that must stay is another.
+        """
+        changed = list(_differences(read_yaml(self.path / RECIPE), _plain(recipe)))
+        rigid = [text for text in changed if text.startswith(RIGID)]
+        if rigid:
+            what = f"the run began with other settings: {rigid[0]}"
+            hint = f"the recipe that it began with, {self.path / RECIPE}, or another folder"
+            raise ConfigError(what, where=str(self.path), hint=hint)
+        began_with = self._read(DATA)
+        if began_with != data:
+            changed = sorted(set(began_with.splitlines()) ^ set(data.splitlines()))[:1]
+            what = f"the data are not those that the run began with: {changed[0] if changed else 'another order'}"
+            raise ConfigError(what, where=str(self.path / DATA), hint="the same --data, or another folder")
+        clear_partial(self.path)
+        about = self._read_about()
+        resumed = {"at_step": done, "when": _now(), "git": _git_revision(), "command": sys.argv}
+        self._write_about({**about, "resumed": [*about.get("resumed", ()), resumed]})
+        self._write_recipe(recipe)
+        return changed
+
+    def complete(self, card: Card, data: str, weights: Path | None = None) -> Card:
+        """The card, with its data, and with what the weights had seen that the run began with, or goes on from."""
+        told = {"data_sha256": hash_data(data), "source": str(self._read_about().get("source", ""))}
+        path = weights / WEIGHTS if weights and weights.is_dir() else weights or self.path / LAST_WEIGHTS
+        before = read_card(path) if path.is_file() else Card()
+        return card.model_copy(update=told).listing((*series_in(data), *before.cases), before.persons)
+
+    def save(self, state: State, recipe: Recipe, card: Card, n_shares: int) -> None:
+        """Write the state, and the averaged weights with recipe and card; the best ones are kept apart."""
+        step = state.log[-1]
+        reached = {**card.metrics, "validation_db": round(step.validation, 3), "step": float(step.number)}
+        reports = f"{step.validation:.2f} dB on the validation after {step.number} steps"
+        told = card.model_copy(update={"reports": reports, "metrics": reached})
+        model = recipe.model_copy(update={"card": told})
+        for name in (LAST_WEIGHTS, *([WEIGHTS] if state.is_best else [])):
+            with moved_into_place(self.path / name) as temporary:
+                write_model(temporary, state.average.state_dict(), model)
+        with moved_into_place(self.path / LAST) as temporary:
+            torch.save({**state.dump(), "n_shares": n_shares}, temporary)
+        self._write_log(state.log)
+
+    def load(self, state: State, config: TrainConfig, n_shares: int) -> None:
+        """Read the state back, and make the log end where it does.
+
+        Raises
+        ------
+        WeightsError
+            If it is damaged, or of another network.
+        ConfigError
+            If steps were shared by another number of batches: their numbers would no longer be those of an
+            uninterrupted run.
+        """
+        where = str(self.path / LAST)
+        try:
+            saved = torch.load(self.path / LAST, map_location="cpu", weights_only=True)  # each part moves it home
+            state.restore(saved, config)
+        except (RuntimeError, ValueError, KeyError, TypeError, OSError, EOFError, UnpicklingError) as error:
+            first = next(iter(str(error).splitlines()), "the file is empty")
+            raise WeightsError(f"cannot resume: {first}", where=where, hint="the recipe the run began with") from None
+        if saved["n_shares"] != n_shares:
+            what = f"a step of this run is {saved['n_shares']} batches, now it would be {n_shares}"
+            raise ConfigError(what, where=where, hint="processes x training.n_batches must stay the same")
+
+    def draw(self, batch: Batch, image: torch.Tensor) -> Image.Image:
+        """Draw what a validation patch looks like, and keep it."""
+        picture = draw_patch(batch, image)
+        with moved_into_place(self.path / PICTURE) as temporary:
+            picture.save(temporary, format="PNG")
+        return picture
+
+    def _write_log(self, steps: list[Step]) -> None:
+        rows = ([step.number, *(f"{value:.6g}" for value in astuple(step)[1:])] for step in steps)
+        write_csv(self.path / LOG, ["step", "loss", "validation_db", "learning_rate", "seconds"], rows)
+
+    def _write_recipe(self, recipe: Recipe) -> None:
+        write_text(self.path / RECIPE, yaml.safe_dump(_plain(recipe), sort_keys=False))
+
+    def _write_about(self, about: Mapping[str, Any]) -> None:
+        write_text(self.path / ABOUT, json.dumps(about, indent=2) + "\n")
+
+    def _read_about(self) -> dict[str, Any]:
+        try:
+            about: dict[str, Any] = dict(json.loads(self._read(ABOUT)))
+        except (ValueError, TypeError) as error:
+            raise FileError(f"cannot resume: {error}", where=str(self.path / ABOUT), hint=AGAIN) from None
+        return about
+
+    def _read(self, name: str) -> str:
+        try:
+            return (self.path / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise FileError(f"cannot resume: {error}", where=str(self.path / name), hint=AGAIN) from None
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json")
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """``key: before, now value`` for each setting that differs; where the data lie does not count."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in before | now:
+            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
+    elif before != now and not name.endswith(".folder"):
+        yield f"{name}: {before}, now {now}"
+
+
+def draw_patch(batch: Batch, image: torch.Tensor) -> Image.Image:
+    """One patch side by side: zero-filled, network, and where it is known the truth and the error, five times.
+
+    Above the middle frame, below the middle column over time.
+    """
+    series = [batch.encoding.adjoint(batch.kspace)[0], image[0]]
+    series += [] if batch.target is None else [batch.target[0]]
+    magnitudes = [one.abs().cpu().float().numpy() for one in series]
+    white = window(magnitudes[-1:])
+    if batch.target is not None:
+        magnitudes.append(ERROR_GAIN * np.abs(magnitudes[1] - magnitudes[2]))
+    frame, column = magnitudes[0].shape[0] // 2, magnitudes[0].shape[2] // 2
+    above = np.concatenate([grey(one[frame], white) for one in magnitudes], 1)
+    below = [grey(one[:, :, column].T, white) for one in magnitudes]
+    panels = [Image.fromarray(above).resize((ZOOM * above.shape[1], ZOOM * above.shape[0]), Image.Resampling.BICUBIC)]
+    width = panels[0].width // len(below)
+    panels += [Image.fromarray(one).resize((width, panels[0].height), Image.Resampling.BICUBIC) for one in below]
+    picture = Image.new("L", (panels[0].width, 2 * panels[0].height))
+    picture.paste(panels[0], (0, 0))
+    for n, panel in enumerate(panels[1:]):
+        picture.paste(panel, (n * width, panels[0].height))
+    return picture
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _git_revision() -> str:
+    """The commit of the source tree, with a mark if it was changed since; empty where there is none."""
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""

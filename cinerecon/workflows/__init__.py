@@ -1,1 +1,0 @@
-"""One file per verb; the only floor that touches both files and compute."""

@@ -1,0 +1,31 @@
+"""One answer to which files of a folder hold cines, whoever asks."""
+
+import pytest
+from raw_scan import small_scan
+
+from cinerecon.acquisition import IntakeConfig, find_cines
+from cinerecon.evaluation import list_scans
+from cinerecon.preparation.sources import find_sources
+from cinerecon.reconstruction.run import ReconRequest, reconstruct_scan
+from cinerecon.training.scans import open_scans
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.HDF5", "a.h5", ".old/c.h5", "deep/d.mrd"):
+        (tmp_path / "scans" / name).parent.mkdir(parents=True, exist_ok=True)
+        small_scan().write(tmp_path / "scans" / name)
+    reconstruct_scan(ReconRequest(tmp_path / "scans/a.h5", "zerofilled", (str(tmp_path / "scans/a.zerofilled.h5"),)))
+    (tmp_path / "scans/notes.txt").write_text("no scan")
+    return tmp_path / "scans"
+
+
+def test_scans_by_their_endings_and_neither_what_is_hidden_nor_images(folder):
+    assert find_cines(folder) == [folder / name for name in ("a.h5", "b.HDF5", "deep/d.mrd")]
+
+
+def test_all_commands_find_the_same(folder, tmp_path):
+    expected = find_cines(folder)
+    assert list_scans([folder]) == expected
+    assert [source.path for source in find_sources([folder], tmp_path / "data")[0]] == expected
+    assert [path for path, _ in open_scans([folder], IntakeConfig(csm="walsh"), "brightness").slices] == expected

@@ -1,0 +1,100 @@
+"""``cinerecon evaluate``: what it prints, writes and refuses."""
+
+import json
+import sys
+
+import pytest
+
+from cinerecon.cli import main
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["cinerecon", "evaluate", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return stop.value.code
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scans") / "full.h5"
+    simulate_scan(path, SimulateConfig(frames=8, ky=48, kx=40, coils=3))
+    return path
+
+
+def test_a_table_and_its_rules_are_printed(monkeypatch, capsys, scan):
+    options = ["-m", "zerofilled", "-m", "cgsense", "--undersample", "gaussian:4"]
+    assert call(monkeypatch, scan, *options, "--baseline", "cgsense") == 0
+    printed = capsys.readouterr()
+    assert "gaussian:4 (net acceleration 4.0), 3 coils, 1 slice" in printed.out
+    assert "Δ PSNR on cgsense [dB]" in printed.out
+    assert "data range: maximum of the truth in the series; crop: full field" in printed.out
+    assert "1 slice is marked: simulated" in printed.out
+    assert "gaussian:4, zerofilled: PSNR" in printed.err
+
+
+def test_another_profile_says_its_rules(monkeypatch, capsys, scan):
+    options = ["-m", "zerofilled", "--undersample", "gaussian:4", "--profile", "cmrxrecon23"]
+    assert call(monkeypatch, scan, *options) == 0
+    assert "scale: own maximum; data range: 1; crop: central 0.5 x 0.667" in capsys.readouterr().out
+
+
+def test_a_paper_table_marks_what_is_not_ours(monkeypatch, capsys, scan, tmp_path):
+    options = ["--table", "slr-1", "-m", "zerofilled", "-m", "ktslr", "-o", tmp_path, "--pictures", 0]
+    assert call(monkeypatch, scan, *options) == 0
+    printed = capsys.readouterr().out
+    assert "slr-1. Table I: SLR-Net against classical and deep methods, 8x (3 coils, 1 slice)" in printed
+    assert "+3.5 over ktslr, gaussian:8" in printed
+    assert "not to be compared number by number" in printed
+    (ours, _) = json.loads((tmp_path / "summary.json").read_text())["results"]
+    assert (ours["method"], ours["sampling"]) == ("zerofilled", "gaussian:8")
+    assert "wrote    " + str(tmp_path / "report.html") in printed
+
+
+def test_two_methods_of_one_name_are_refused(monkeypatch, capsys, scan, tmp_path):
+    """Their scores could not be told apart."""
+    (tmp_path / "slrnet").mkdir()
+    options = ["-m", "slrnet", "-m", tmp_path / "slrnet", "--undersample", "gaussian:4"]
+    assert call(monkeypatch, scan, *options) == 2
+    assert "two methods would be called 'slrnet'" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_said(monkeypatch, capsys, scan):
+    assert call(monkeypatch, scan, "-m", "zerofilled") == 2
+    assert "no sampling pattern" in capsys.readouterr().err
+    assert call(monkeypatch, scan, "--undersample", "gaussian:4") == 2
+    assert "no method to evaluate" in capsys.readouterr().err
+    assert call(monkeypatch, scan, "--table", "slr-9") == 2
+    assert "unknown table 'slr-9'" in capsys.readouterr().err
+    assert call(monkeypatch, scan, "-m", "zerofilled", "--undersample", "gaussian:4", "--baseline", "ktslr") == 2
+    assert "none of the methods" in capsys.readouterr().err
+
+
+def test_what_failed_is_told_and_the_rest_is_shown(monkeypatch, capsys, scan, tmp_path):
+    damaged = tmp_path / "damaged.h5"
+    damaged.write_bytes(scan.read_bytes()[:4000])
+    options = ["-m", "zerofilled", "--undersample", "gaussian:4", "-o", tmp_path / "out", "--pictures", 0]
+    assert call(monkeypatch, scan, damaged, *options) == 2
+    printed = capsys.readouterr()
+    assert "failed   damaged, gaussian:4, zerofilled" in printed.err
+    assert "gaussian:4 (net acceleration 4.0), 3 coils, 1 slice" in printed.out
+    assert "failed: 1 of 2 reconstructions" in printed.out
+    assert f"wrote    {tmp_path / 'out/failures.csv'}" in printed.out
+    assert call(monkeypatch, scan, *options) == 0
+    assert "kept     1 score of an earlier run" in capsys.readouterr().err
+
+
+def test_results_that_no_layout_holds_are_printed(monkeypatch, capsys, scan):
+    assert call(monkeypatch, scan, "--table", "slr-4", "-m", "zerofilled", "--undersample", "gaussian:4") == 0
+    printed = capsys.readouterr().out
+    assert "slr-4. Table IV" in printed
+    assert "gaussian:4 (net acceleration 4.0), 3 coils, 1 slice" in printed
+
+
+@pytest.mark.parametrize(
+    "option", [("--table", "slr-1"), ("--undersample", "gaussian:4"), ("--seed", 3), ("-m", "ktslr")]
+)
+def test_options_of_scans_do_not_go_with_images(monkeypatch, capsys, scan, option):
+    assert call(monkeypatch, "--recon", scan, "--reference", scan, *option) == 2
+    assert "without scans, methods and their options" in capsys.readouterr().err

@@ -1,0 +1,182 @@
+"""The command line from outside: help, errors and their exit codes, and what a run prints."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cinerecon.cli import app, main
+from cinerecon.errors import ConfigError
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+
+GROUP = typer.main.get_command(app)
+COMMANDS = [[name] for name in GROUP.commands]
+COMMANDS += [[name, inner] for name, group in GROUP.commands.items() for inner in getattr(group, "commands", ())]
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scan") / "scan.h5"
+    simulate_scan(path, SimulateConfig(frames=4, ky=32, kx=36, coils=3, slices=1))
+    return path
+
+
+@pytest.fixture
+def restored_signals():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def call(monkeypatch, *arguments):
+    """Run ``main`` as the entry point does; its exit code, 0 if it simply returns."""
+    monkeypatch.setattr(sys, "argv", ["cinerecon", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return stop.value.code
+
+
+@pytest.mark.parametrize("command", [[], *COMMANDS], ids=str)
+def test_help(command):
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+    assert all(name in result.output for *group, name in COMMANDS if group == command)
+
+
+def test_help_is_quick():
+    """User time, so that a busy machine does not matter; the limit a user feels is half a second."""
+    code = (
+        "import resource, sys; sys.argv = ['cinerecon', '--help']\n"
+        "from cinerecon.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: print(resource.getrusage(resource.RUSAGE_SELF).ru_utime, file=sys.stderr)"
+    )
+    seconds = [float(subprocess.run([sys.executable, "-c", code], capture_output=True).stderr) for _ in range(3)]
+    assert min(seconds) < 0.5
+
+
+def test_recon_prints_table_paths_and_quality(monkeypatch, capsys, scan, tmp_path):
+    output = tmp_path / "out.npz"
+    assert call(monkeypatch, "recon", scan, "--model", "zerofilled", "-o", output, "-o", tmp_path / "dicom/") == 0
+    printed = capsys.readouterr().out
+    assert "32 x 36" in printed
+    assert f"wrote    {output}" in printed
+    assert "against the truth in the scan" in printed.splitlines()[-1]
+    assert np.load(output)["image"].shape == (1, 4, 32, 36)
+    assert len(list((tmp_path / "dicom").glob("*.dcm"))) == 4
+
+
+def test_recon_json_is_for_programs(monkeypatch, capsys, scan, tmp_path):
+    output = tmp_path / "out.npz"
+    call(monkeypatch, "recon", scan, "-m", "zerofilled", "-o", output, "--undersample", "kt-equispaced:2", "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert report["slices"][0]["acceleration"] == 2
+    assert report["slices"][0]["quality"]["psnr"] > 10
+    assert list(report["written"]) == [str(output)]
+
+
+def test_an_error_of_use_is_three_lines_and_code_2(monkeypatch, capsys, scan):
+    assert call(monkeypatch, "recon", scan, "--model", "zerofiled") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert lines[0] == "error  unknown method 'zerofiled'"
+    assert lines[1] == "where  --model"
+    assert lines[2].startswith("try    did you mean 'zerofilled'?")
+    assert "Traceback" not in captured.err
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(monkeypatch, capsys):
+    for arguments in (("--debug", "mask", "nonsense"), ("mask", "nonsense", "--debug")):
+        assert call(monkeypatch, *arguments) == 2
+        captured = capsys.readouterr().err
+        assert "Traceback" in captured
+        assert "error  unknown sampling pattern 'nonsense'" in captured
+
+
+def test_a_usage_error_is_code_2(monkeypatch, capsys):
+    assert call(monkeypatch, "recon") == 2
+    assert call(monkeypatch, "recon", "a.h5", "--modle", "x") == 2
+    assert call(monkeypatch, "nonsense") == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt(), 130), (ZeroDivisionError("ours"), 1)])
+def test_interruptions_are_quiet_and_bugs_are_loud(monkeypatch, capsys, raised, code):
+    import cinerecon.methods.catalogue as models
+
+    def fail():
+        raise raised
+
+    monkeypatch.setattr(models, "list_models", fail)
+    assert call(monkeypatch, "models") == code
+    assert ("ZeroDivisionError: ours" in capsys.readouterr().err) == (code == 1)
+
+
+def test_an_error_leaves_out_what_is_not_told():
+    assert str(ConfigError("wrong")) == "wrong"
+    assert str(ConfigError("wrong", hint="right")) == "wrong\ntry    right"
+
+
+def test_a_terminated_run_leaves_by_the_door(monkeypatch, restored_signals):
+    """What is half written is removed on the way out, as after Ctrl-C."""
+    import cinerecon.methods.catalogue as models
+
+    cleaned = []
+
+    def stop():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            cleaned.append(True)
+
+    monkeypatch.setattr(models, "list_models", stop)
+    assert call(monkeypatch, "models") == 130
+    assert cleaned
+
+
+def test_mask_is_written_with_its_picture(monkeypatch, capsys, tmp_path):
+    output = tmp_path / "mask.npz"
+    sizes = ("--frames", 25, "--ky", 192, "--kx", 192, "--accel", 8, "--acs", 4, "--seed", 0)
+    assert call(monkeypatch, "mask", "gaussian", *sizes, "-o", output) == 0
+    mask = np.load(output)["mask"]
+    assert mask.shape == (25, 1, 192, 1)
+    assert mask.sum(axis=(1, 2, 3)).tolist() == [24] * 25
+    assert mask[:, 0, 94:98].all()
+    printed = capsys.readouterr().out
+    assert "acceleration  8.000, and 9.400 without the ACS" in printed
+    assert (tmp_path / "mask.png").stat().st_size > 0
+    assert call(monkeypatch, "mask", "gaussian", "-o", output) == 2
+    assert call(monkeypatch, "mask", "gaussian", "--ky", "-3", "-o", tmp_path / "b.npz") == 2
+
+
+def test_models_lists_every_method(monkeypatch, capsys):
+    from cinerecon.methods.table import METHODS
+
+    assert call(monkeypatch, "models") == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in METHODS)
+
+
+@pytest.mark.slow
+def test_doctor_finds_this_installation_well(monkeypatch, capsys):
+    assert call(monkeypatch, "doctor") == 0
+    printed = capsys.readouterr().out
+    assert "BAD" not in printed
+    assert "adjoint" in printed
+    assert "phantom" in printed
+
+
+def test_the_version_is_told(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["cinerecon", "--version"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 0
+    assert re.fullmatch(r"cinerecon \d+\.\d+\.\d+\n", capsys.readouterr().out)

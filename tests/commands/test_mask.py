@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cinerecon.acquisition.undersample import parse_sampling
+from cinerecon.cli import app
+from cinerecon.commands.mask_files import draw_mask
+from cinerecon.errors import ConfigError, FileError
+from cinerecon.physics.sampling import PATTERNS, parse_mask
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_every_pattern_is_written_with_its_picture(tmp_path, name):
+    text = "full" if name == "full" else f"{name}:6"
+    drawn = draw_mask(parse_sampling(text), 5, 40, 30, seed=1, output=tmp_path / "m.npz")
+    mask = parse_mask(text).draw(5, 40, 30, seed=1)
+    assert drawn.acceleration == pytest.approx(mask.numel() / int(mask.sum()))
+    assert torch.equal(parse_sampling(str(tmp_path / "m.npz")).draw(5, 40, 30), mask)
+    picture = np.asarray(Image.open(tmp_path / "m.png").convert("L"))
+    # a tile of ky over frames, 76 pixels a frame, and one of ky over kx, 9 pixels a point
+    over_time = picture[28 + 4 : 28 + 360 : 9, 28 + 38 : 28 + 5 * 76 : 76] > 128
+    assert np.array_equal(over_time, mask[:, 0, :, mask.shape[3] // 2].T)
+    left = 28 + 5 * 76 + 28
+    first = picture[28 + 4 : 28 + 360 : 9, left + 4 : left + 30 * 9 : 9] > 128
+    assert np.array_equal(first, mask[0, 0].expand(40, 30))
+
+
+def test_acceleration_with_and_without_the_centre(tmp_path):
+    drawn = draw_mask(parse_sampling("gaussian:8,acs=4"), 20, 192, 192, seed=0, output=tmp_path / "m.npz")
+    assert drawn.n_acs == 4
+    assert (drawn.acceleration, drawn.acceleration_without_acs) == (8, pytest.approx(188 / 20))
+
+
+def test_a_mask_that_is_read_is_never_overwritten(tmp_path):
+    path = tmp_path / "m.npz"
+    np.savez(path, mask=np.eye(10, dtype=np.uint8))
+    before = path.read_bytes()
+    with pytest.raises(FileError, match="is read here"):
+        draw_mask(parse_sampling(f"{path},axes=yt"), 10, 10, 8, seed=0, output=path, force=True)
+    assert path.read_bytes() == before
+
+
+def test_a_mask_file_can_be_looked_at(tmp_path):
+    np.save(tmp_path / "vista.npy", np.eye(10, dtype=np.uint8))
+    drawn = draw_mask(parse_sampling(f"{tmp_path / 'vista.npy'},axes=yt"), 10, 10, 8, seed=0, output=tmp_path / "m.npz")
+    assert drawn.acceleration == 10
+
+
+@pytest.mark.parametrize("output", ["m.npy", "m"])
+def test_only_npz_is_written(tmp_path, output):
+    with pytest.raises(ConfigError, match=r"\.npz"):
+        draw_mask(parse_sampling("gaussian:2"), 2, 20, 20, seed=0, output=tmp_path / output)
+
+
+def test_the_command_takes_a_text_or_its_parts(tmp_path):
+    from typer.testing import CliRunner
+
+    whole, parts = tmp_path / "a.npz", tmp_path / "b.npz"
+    sizes = ["--frames", "4", "--ky", "32", "--kx", "16", "--seed", "5"]
+    first = CliRunner().invoke(app, ["mask", "gaussian:4,acs=2", *sizes, "-o", str(whole)])
+    assert first.exit_code == 0
+    assert "acceleration  4.000, and 5.000 without the ACS" in first.stdout
+    CliRunner().invoke(app, ["mask", "gaussian", "--accel", "4", "--acs", "2", *sizes, "-o", str(parts)])
+    assert np.array_equal(np.load(whole)["mask"], np.load(parts)["mask"])
+    for pattern in ("gaussian:4", "full"):
+        twice = CliRunner().invoke(app, ["mask", pattern, "--accel", "8"])
+        assert isinstance(twice.exception, ConfigError)
+
+
+def test_help_names_every_pattern():
+    from typer.testing import CliRunner
+
+    text = " ".join(CliRunner().invoke(app, ["mask", "--help"]).stdout.split())
+    assert all(name in text for name in PATTERNS if name != "full")

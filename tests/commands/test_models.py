@@ -1,0 +1,85 @@
+"""``cinerecon models`` and ``models import``: what they print, and that an imported model reconstructs."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from published_form import BY_TITLE, small_network, write_published
+
+from cinerecon.cli import main
+from cinerecon.methods.base import models_folder
+from cinerecon.methods.table import METHODS
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+
+SLR = BY_TITLE["SLR-Net"]
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["cinerecon", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return stop.value.code
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    return write_published(tmp_path / "SLR_Net-radial-16-2023", SLR, small_network(SLR))
+
+
+def test_the_table_tells_of_each_method_and_its_weights(monkeypatch, capsys):
+    assert call(monkeypatch, "models") == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: line.split() for line in lines[1:] if not line.startswith(" ")}
+    assert list(rows) == list(METHODS)
+    assert rows["ktslr"][1:] == ["classical"]
+    assert rows["slrnet"][1:] == ["deep", "ours", "88,143", "Apache-2.0"]
+    assert rows["jotlasnet"][1:] == ["deep", "ours", "94,406", "Apache-2.0"]
+    assert any(line.startswith("    trained on: 6 magnitude cines") for line in lines)
+    assert any(line.startswith("    reports: 36.44 dB") for line in lines)
+
+
+def test_import_prints_what_it_found_and_the_model_works_by_name(monkeypatch, capsys, checkpoint, tmp_path):
+    assert call(monkeypatch, "models", "import", checkpoint) == 0
+    printed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert printed["network"] == "slrnet: variant code, shrinkage relative_soft, n_channels 4, n_cascades 2"
+    assert printed["licence"] == "GPL-3.0"
+    assert printed["use"] == "--model slrnet-radial-16"
+    assert call(monkeypatch, "models", "import", checkpoint) == 2
+    assert "exists already" in capsys.readouterr().err
+
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=4, ky=32, kx=32, coils=2))
+    options = ("--undersample", "gaussian:2", "-o", tmp_path / "out.npz")
+    assert call(monkeypatch, "recon", tmp_path / "scan.h5", *printed["use"].split(), *options) == 0
+    assert "imported weights, trained on OCMR cines, one coil, radial, 16 spokes" in capsys.readouterr().err
+    assert np.isfinite(np.load(tmp_path / "out.npz")["image"]).all()
+
+
+def test_a_model_file_names_its_outputs_without_its_ending(monkeypatch, capsys, checkpoint, tmp_path):
+    call(monkeypatch, "models", "import", checkpoint, "-o", tmp_path / "mine.safetensors")
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=4, ky=32, kx=32, coils=1))
+    assert call(monkeypatch, "recon", tmp_path / "scan.h5", "--model", tmp_path / "mine.safetensors") == 0
+    assert (tmp_path / "scan.mine.h5").exists()
+
+
+def test_json_is_for_programs(monkeypatch, capsys, checkpoint):
+    call(monkeypatch, "models", "import", checkpoint)
+    capsys.readouterr()
+    assert call(monkeypatch, "models", "--json") == 0
+    entries = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert entries["slrnet-radial-16"]["weights"] == "imported"
+    assert entries["slrnet-radial-16"]["card"]["licence"] == "GPL-3.0"
+    assert entries["slrnet"]["path"].endswith("weights.safetensors")
+    assert entries["ktslr"]["n_parameters"] is None
+
+
+def test_a_network_without_weights_is_refused_with_a_way_on(monkeypatch, capsys, tmp_path):
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=4, ky=32, kx=32, coils=1))
+    shutil.copytree(
+        models_folder() / "jotlasnet", tmp_path / "jotlasnet", ignore=shutil.ignore_patterns("*.safetensors")
+    )
+    assert call(monkeypatch, "recon", tmp_path / "scan.h5", "--model", tmp_path / "jotlasnet") == 2
+    error = capsys.readouterr().err
+    assert "there are no weights for jotlasnet yet" in error
+    assert "cinerecon models import" in error

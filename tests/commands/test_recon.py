@@ -1,0 +1,91 @@
+"""What `recon` tells: iterations, warnings, and against what an image is compared."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cinerecon.cine import CineMeta
+from cinerecon.cli import app
+from cinerecon.commands.recon import quality_line, some_iterations
+from cinerecon.image import CineImage
+from cinerecon.reconstruction.run import SliceReport
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scan") / "scan.h5"
+    simulate_scan(path, SimulateConfig(frames=4, ky=32, kx=36, coils=3, slices=1, undersample="uniform:2,acs=4"))
+    return path
+
+
+def recon(scan, tmp_path, *arguments):
+    result = CliRunner().invoke(app, ["recon", str(scan), "-o", str(tmp_path / "out.h5"), *arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_first_and_last_iteration_are_shown_and_few_between():
+    assert some_iterations(1) == [0]
+    assert some_iterations(5) == [0, 1, 2, 3, 4]
+    for n_iterations in (12, 13, 40, 101, 1000):
+        shown = some_iterations(n_iterations)
+        assert shown[0] == 0
+        assert shown[-1] == n_iterations - 1
+        assert 6 <= len(shown) <= 13
+
+
+def test_verbose_shows_cost_residual_and_change(scan, tmp_path):
+    output = recon(scan, tmp_path, "--model", "cgsense", "--set", "n_iterations=3", "--verbose")
+    heading = next(n for n, line in enumerate(output.splitlines()) if "data residual" in line)
+    rows = [line.split() for line in output.splitlines()[heading + 1 : heading + 4]]
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    costs = [float(row[1]) for row in rows]
+    assert costs == sorted(costs, reverse=True)
+    assert "data residual" not in recon(scan, tmp_path, "--model", "cgsense", "--force")
+
+
+def test_a_method_without_iterations_says_so(scan, tmp_path):
+    assert "zerofilled keeps no record" in recon(scan, tmp_path, "--model", "zerofilled", "--verbose")
+
+
+def test_json_holds_the_whole_record(scan, tmp_path):
+    output = recon(scan, tmp_path, "--model", "lps", "--set", "n_iterations=15", "--verbose", "--json")
+    (part,) = json.loads(output)["slices"]
+    assert len(part["convergence"]["cost"]) == len(part["convergence"]["change"]) == 15
+
+
+def test_warnings_are_told_on_standard_error_as_they_are(scan, tmp_path, monkeypatch):
+    """They quote cards of models, which may hold anything; so may the names of files."""
+    import cinerecon.reconstruction.run as workflow
+
+    monkeypatch.setattr(workflow, "doubts_of", lambda *_: ["trained on [/mnt/data] [bold]alone[/x]"])
+    arguments = ["recon", str(scan), "-m", "zerofilled", "-o", str(tmp_path / "[/a].npz")]
+    for more in ([], ["--json", "--force"]):
+        result = CliRunner().invoke(app, [*arguments, *more])
+        assert result.exit_code == 0
+        assert result.stderr == "warning  trained on [/mnt/data] [bold]alone[/x]\n"
+        assert "warning  " not in result.stdout
+    assert json.loads(result.stdout)["warnings"] == ["trained on [/mnt/data] [bold]alone[/x]"]
+
+
+def test_it_is_said_what_an_image_is_compared_with():
+    for kind, words in (
+        ("truth", "the truth in the scan"),
+        ("all samples", "the image of all its samples"),
+        ("", "file"),
+    ):
+        cine = CineImage(np.ones((1, 2, 2), np.complex64), meta=CineMeta(reference_is=kind))
+        line = quality_line(SliceReport(cine, 1, 1.0, 1.0, {}, 0.0, {"psnr": 30.0, "ssim": 0.9}))
+        assert line.startswith("PSNR 30.00 dB, SSIM 0.9000 against ")
+        assert line.endswith(words)
+
+
+@pytest.mark.parametrize(("option", "text"), [("--csm", "foo"), ("--intake", "foo=1"), ("--set", "foo=1")])
+def test_a_wrong_setting_names_its_option(scan, tmp_path, option, text):
+    result = CliRunner().invoke(
+        app, ["recon", str(scan), "--model", "cgsense", "-o", str(tmp_path / "a.h5"), option, text]
+    )
+    assert result.exception.where == option

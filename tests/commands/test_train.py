@@ -1,0 +1,59 @@
+"""``cinerecon train``: what it prints, and what it refuses."""
+
+import pytest
+import yaml
+from small_recipe import RECIPE
+from typer.testing import CliRunner
+
+from cinerecon.cli import app
+from cinerecon.errors import ConfigError
+from cinerecon.training.recipe import find_recipe
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "model.yaml").write_text(yaml.safe_dump(RECIPE))
+    return folder
+
+
+def call(*arguments):
+    result = CliRunner().invoke(app, ["train", *map(str, arguments)])
+    assert result.exit_code == 0, result.exception
+    return result.stdout
+
+
+def test_what_is_to_be_beaten_is_told_first_and_where_it_stopped_last(recipe, tmp_path):
+    told = call(recipe, "-o", tmp_path / "run", "--minutes", 0).splitlines()
+    assert told[0] == "cases    train: 2 of phantom; val: 2 of phantom"
+    assert told[1].startswith("first image  validation ")
+    assert told[2].startswith("step 1  loss ")
+    assert told[3] == "stopped  at step 1 of 30; --resume goes on"
+    assert told[4] == f"wrote    {tmp_path / 'run'}"
+
+
+def test_a_recipe_is_a_file_its_folder_or_a_name(recipe):
+    assert find_recipe(str(recipe)) == find_recipe(str(recipe / "model.yaml")) == recipe / "model.yaml"
+    assert find_recipe("slrnet").parent.name == "slrnet"
+    assert find_recipe("slrnet").is_file()
+
+
+def test_prepared_cases_and_series_do_not_go_together(recipe, tmp_path):
+    result = CliRunner().invoke(app, ["train", str(recipe), "-o", "x", "--data", str(tmp_path), "--real", "y"])
+    assert isinstance(result.exception, ConfigError)
+    assert "kind: prepared" in result.exception.hint
+
+
+def test_scans_and_prepared_cases_do_not_go_together(tmp_path):
+    arguments = ["train", "slrnet", "-o", "x", "--data", str(tmp_path), "--scan", "y.h5", "--loss", "ssdu"]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, ConfigError)
+    assert "--scan takes the place of all sources" in result.exception.what
+
+
+def test_a_misspelt_network_gets_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match="there is no recipe 'slrnt'") as error:
+        find_recipe("slrnt")
+    assert error.value.hint.startswith("did you mean 'slrnet'?")
+    with pytest.raises(ConfigError, match=r"no model\.yaml in this folder"):
+        find_recipe(str(tmp_path))

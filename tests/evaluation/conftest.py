@@ -1,0 +1,50 @@
+"""A small full scan, and scores made of nothing, that the tests of evaluation share."""
+
+import pytest
+
+from cinerecon.evaluation import Score
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+
+SIZES = {"frames": 8, "ky": 48, "kx": 40, "coils": 3}
+
+
+@pytest.fixture(scope="session")
+def full_scan(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scans") / "full.h5"
+    simulate_scan(path, SimulateConfig(**SIZES, noise=0.002))
+    return path
+
+
+@pytest.fixture
+def make_scores():
+    """Scores of two methods on so many scans, the second better by ``gain`` and a little more on each."""
+
+    def make(n=8, gain=1.0, methods=("ktslr", "slrnet"), samplings=("gaussian:8",), n_slices=1):
+        return [
+            Score(
+                scan=f"scan{case}",
+                slice=number,
+                n_coils=1,
+                sampling=sampling,
+                method=method,
+                psnr=30 + 0.7 * case + index * (gain + 0.01 * case),
+                ssim=0.9 + 0.01 * index,
+                nmse=0.02 - 0.001 * index,
+                seconds=2.0,
+                mse=4e-5,
+                n_parameters=1000 * index,
+                acceleration=7.5 + at,
+                person=f"person{case}",
+                crop="full field, all frames",
+                frame_psnr=(30.0, 31.5),
+                frame_ssim=(0.9, 0.8),
+                frame_nmse=(0.01, 0.02),
+                task=f"{sampling}-{method}-{case}-{number}",
+            )
+            for case in range(n)
+            for number in range(n_slices)
+            for at, sampling in enumerate(samplings)
+            for index, method in enumerate(methods)
+        ]
+
+    return make

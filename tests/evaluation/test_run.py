@@ -1,0 +1,287 @@
+"""Methods are judged alike, what is known is not computed again, and other processes give the same."""
+
+import csv
+import hashlib
+from dataclasses import replace
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+
+from cinerecon.acquisition import intake
+from cinerecon.errors import ConfigError, DataError, FileError
+from cinerecon.evaluation import evaluate, read_scores, tables_of, write_results
+from cinerecon.evaluation import run as module
+from cinerecon.evaluation.score_slice import fingerprint, image_file
+from cinerecon.io.atomic import hash_file
+from cinerecon.io.case import write_case
+from cinerecon.methods.classical.zerofilled import ZeroFilled
+from cinerecon.methods.table import load_method
+from cinerecon.reconstruction.run import ReconRequest, reconstruct_scan
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+
+MODELS, PATTERNS = ["zerofilled", "cgsense"], ["gaussian:2", "gaussian:4"]
+
+
+def results(scores):
+    """What two runs must agree on: all but what the machine was busy with."""
+    return [replace(s, seconds=0, memory_mb=0, n_threads=0, task="") for s in scores]
+
+
+def same(some, others):
+    return list(map(repr, results(some))) == list(map(repr, results(others)))  # NaN equals itself in print
+
+
+def test_methods_are_judged_on_the_same_undersampled_scan(full_scan):
+    scores = evaluate([full_scan.parent], MODELS, PATTERNS).scores
+    assert [(s.sampling, s.method) for s in scores] == [(p, m) for p in PATTERNS for m in MODELS]
+    by_case = {(s.sampling, s.method): s.psnr for s in scores}
+    for pattern in PATTERNS:
+        assert by_case[pattern, "cgsense"] > by_case[pattern, "zerofilled"] + 1
+    assert by_case["gaussian:2", "cgsense"] > by_case["gaussian:4", "cgsense"]
+    assert same(evaluate([full_scan], MODELS, PATTERNS).scores, scores)
+
+
+def test_a_score_tells_all_that_was_asked(full_scan):
+    (score,) = evaluate([full_scan], ["cgsense"], ["gaussian:2"], profile="paper-slr").scores
+    assert score.mse == pytest.approx(10 ** (-score.psnr / 10), rel=1e-6)  # the truth has the maximum 1
+    assert len(score.frame_psnr) == len(score.frame_ssim) == 8
+    assert np.mean(10 ** (-np.array(score.frame_psnr) / 10)) == pytest.approx(score.mse, rel=1e-5)
+    assert 1.8 < score.acceleration < 2.2
+    assert (score.data_range, score.crop) == (pytest.approx(1), "full field, all frames")
+    assert 0 < score.hfen < 1
+    assert 0.3 < score.xt_ssim <= 1
+    assert 0.5 < score.sharpness < 1.5
+    assert score.heart_psnr < score.psnr  # what moves is harder
+    assert score.seconds > 0
+    assert score.memory_mb >= 0
+    assert score.marks == "simulated"
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(full_scan, tmp_path):
+    whole = evaluate([full_scan], MODELS, PATTERNS).scores
+    seen = []
+
+    def stop_after_three(score):
+        seen.append(score)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate([full_scan], MODELS, PATTERNS, output=tmp_path, report=stop_after_three)
+    with (tmp_path / "scores.csv").open("a") as file:
+        file.write("full,0,3,gauss")  # the power failed here
+    assert len(read_scores(tmp_path)) == 3
+    again = []
+    scores = evaluate([full_scan], MODELS, PATTERNS, output=tmp_path, report=again.append).scores
+    assert same(scores, whole)
+    assert [(s.sampling, s.method) for s in again] == [("gaussian:4", "cgsense")]
+    assert evaluate([full_scan], MODELS, PATTERNS, output=tmp_path, report=again.append).scores is not None
+    assert len(again) == 1
+    assert len(read_scores(tmp_path)) == 4
+
+
+def test_what_decides_a_result_is_computed_again(full_scan, tmp_path):
+    def n_computed(**changes):
+        done = []
+        given = {"models": ["cgsense"], "patterns": ["gaussian:2"], **changes}
+        evaluate([full_scan], output=tmp_path, report=done.append, **given)
+        return len(done)
+
+    assert [n_computed(), n_computed()] == [1, 0]
+    assert n_computed(seed=1) == 1
+    assert n_computed(settings=("n_iterations=3",)) == 1
+    assert n_computed(profile="fastmri") == 1
+    assert n_computed(patterns=["gaussian:3"]) == 1
+    assert n_computed() == 0
+
+
+def test_another_mask_in_the_same_file_is_another_task(full_scan, tmp_path):
+    path, done = tmp_path / "mask.npz", []
+    for seed in (0, 1, 1):
+        lines = np.random.default_rng(seed).random((8, 1, 48, 1)) < 0.5
+        lines[:, :, 22:26] = True
+        np.savez(path, mask=lines)
+        evaluate([full_scan], ["zerofilled"], [str(path)], output=tmp_path, report=done.append)
+    assert len(done) == 2
+    assert done[0].psnr != done[1].psnr
+
+
+@pytest.mark.slow
+def test_other_processes_give_the_same(full_scan, tmp_path):
+    paths = [full_scan]
+    for seed in (1, 2):
+        paths.append(tmp_path / f"scan{seed}.h5")
+        simulate_scan(paths[-1], SimulateConfig(frames=8, ky=48, kx=40, coils=3, seed=seed))
+    alone = evaluate(paths, MODELS, PATTERNS).scores
+    reported = []
+    together = evaluate(paths, MODELS, PATTERNS, workers=2, output=tmp_path / "out", report=reported.append).scores
+    assert same(together, alone)
+    assert len(reported) == len(alone) == len(read_scores(tmp_path / "out"))
+
+
+def test_memory_bounds_the_processes(monkeypatch):
+    plan = module.Plan(("zerofilled",), ("gaussian:2",))
+    monkeypatch.setattr(module, "n_cores", lambda: 64)
+    monkeypatch.setattr(module, "process_memory_mb", lambda: 500.0)
+    monkeypatch.setattr(module, "free_memory_mb", lambda: 9000.0)
+    assert module._affordable(plan, 1000.0) == 4
+    assert module._affordable(plan, 100_000.0) == 1
+    assert module._affordable(replace(plan, device="cuda"), 1.0) == 1
+
+
+def test_images_are_kept_of_the_slices_to_picture(full_scan, tmp_path):
+    (score,) = evaluate([full_scan], ["zerofilled"], ["gaussian:2"], output=tmp_path).scores
+    assert not image_file(tmp_path, score.task).exists()
+    done = []
+    (score,) = evaluate(
+        [full_scan], ["zerofilled"], ["gaussian:2"], output=tmp_path, pictures=1, report=done.append
+    ).scores
+    assert len(done) == 1
+    with np.load(image_file(tmp_path, score.task)) as kept:
+        assert kept["reference"].max() == pytest.approx(1, abs=1e-3)
+        error = kept["image"].astype(float) - kept["reference"]
+    assert np.mean(error**2) == pytest.approx(score.mse, rel=0.01)
+
+
+def test_equal_names_are_told_apart(full_scan, tmp_path):
+    """By as many folders as it takes."""
+    for folder in ("training/anna", "training/ben", "validation/anna"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "full.h5").write_bytes(full_scan.read_bytes())
+    scores = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"], output=tmp_path / "out").scores
+    assert [score.scan for score in scores] == ["training/anna/full", "ben/full", "validation/anna/full"]
+    assert len({score.task for score in scores}) == len({score.person for score in scores}) == 3
+
+
+def test_a_scan_has_the_same_mask_alone_and_among_others(full_scan, tmp_path):
+    """Persons of an archive, whose files bear one name, have masks of their own."""
+    (data,) = intake(full_scan)
+    sources = {"a": "P001/cine_sax.mat", "b": "P002/cine_sax.mat", "c": "alone.mat", "d": "other/alone.mat"}
+    for name, source in sources.items():
+        write_case(tmp_path / f"{name}.h5", replace(data, meta=replace(data.meta, source=source)), {"subject": name})
+    together = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"]).scores
+    alone = [evaluate([tmp_path / f"{name}.h5"], ["zerofilled"], ["gaussian:2"]).scores[0] for name in sources]
+    assert [score.psnr for score in together] == [score.psnr for score in alone]
+    assert len({score.psnr for score in together}) == 3
+
+
+def test_a_score_of_before_is_found_again(full_scan, tmp_path):
+    """What decides the hash of a scan of a name of its own must not change, or all results are computed again."""
+    plan = module.Plan(("zerofilled",), ("gaussian:2",), output=tmp_path)
+    (job,), _ = module.list_jobs([full_scan], plan, plan.load_methods())
+    parts = [hash_file(full_scan), "0", "gaussian:2", fingerprint(load_method("zerofilled")), "0", "cine", "cpu"]
+    text = "\n".join(["full", *parts, version("cinerecon")])
+    assert list(job.tasks.values()) == [hashlib.sha256(text.encode()).hexdigest()[:20]]
+
+
+def test_what_cannot_be_judged_is_told_and_the_rest_goes_on(full_scan, tmp_path):
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans/a.h5").write_bytes(full_scan.read_bytes())
+    (tmp_path / "scans/b.h5").write_bytes(full_scan.read_bytes()[:5000])
+    simulate_scan(tmp_path / "scans/c.h5", SimulateConfig(frames=4, ky=24, kx=24, coils=2, undersample="gaussian:2"))
+    simulate_scan(tmp_path / "scans/d.h5", SimulateConfig(frames=4, ky=24, kx=24, coils=2))
+    patterns, told = ["gaussian:2", "gaussian:8"], []
+    found = evaluate([tmp_path / "scans"], ["zerofilled"], patterns, output=tmp_path / "out", report=told.append)
+    assert [(s.scan, s.sampling) for s in found.scores] == [("a", patterns[0]), ("a", patterns[1]), ("d", patterns[0])]
+    assert [(f.scan, f.slice, f.sampling) for f in found.failures] == [
+        *(("b", None, pattern) for pattern in patterns),
+        *(("c", 0, pattern) for pattern in patterns),
+        ("d", 0, patterns[1]),
+    ]
+    assert len(told) == 8
+    with pytest.raises(DataError, match=r"the first of 3 reasons"):
+        found.complete()
+    assert "d.h5, slice 0" in found.failures[-1].where
+    with (tmp_path / "out/failures.csv").open() as file:
+        assert [row["scan"] for row in csv.DictReader(file)] == ["b", "b", "c", "c", "d"]
+    notes = [table.notes[0] for table in tables_of(found.scores, failures=found.failures)]
+    assert "failed, and so missing in these means: zerofilled 2" in notes
+    page = write_results(found.scores, tmp_path / "out", failures=found.failures)[-1].read_text(encoding="utf-8")
+    assert "failed: 5 of 8 reconstructions" in page
+    evaluate([full_scan], ["zerofilled"], ["gaussian:2"], output=tmp_path / "out")
+    assert not (tmp_path / "out/failures.csv").exists()
+
+
+def test_an_image_that_is_not_finite_stops_no_other(full_scan, monkeypatch):
+    class Broken(ZeroFilled):
+        def __call__(self, data, progress=None):
+            return super().__call__(data, progress) * float("nan")
+
+    methods = {"zerofilled": Broken(), "cgsense": load_method("cgsense")}
+    monkeypatch.setattr(module.Plan, "load_methods", lambda _: methods)
+    found = evaluate([full_scan], ["zerofilled", "cgsense"], ["gaussian:2"])
+    assert [score.method for score in found.scores] == ["cgsense"]
+    assert "zerofilled gave an image that is not finite" in found.failures[0].what
+
+
+def test_scores_that_were_kept_are_counted_before_the_work(full_scan, tmp_path):
+    counts = []
+    for patterns in (["gaussian:2"], ["gaussian:2", "gaussian:3"]):
+        evaluate([full_scan], ["zerofilled"], patterns, output=tmp_path, kept=counts.append)
+    assert counts == [0, 1]
+
+
+def test_an_undersampled_scan_is_refused(tmp_path):
+    path = tmp_path / "fast.h5"
+    simulate_scan(path, SimulateConfig(frames=8, ky=48, kx=40, coils=3, undersample="gaussian:4"))
+    with pytest.raises(DataError, match="undersampled already"):
+        evaluate([path], ["zerofilled"], ["gaussian:4"])
+
+
+def test_an_empty_folder_is_said(tmp_path):
+    with pytest.raises(FileError, match="no scan"):
+        evaluate([tmp_path], ["zerofilled"], ["gaussian:4"])
+
+
+def test_wrong_names_are_said_before_any_work(full_scan):
+    with pytest.raises(ConfigError, match="unknown profile"):
+        evaluate([full_scan], ["zerofilled"], ["gaussian:4"], profile="cin")
+    with pytest.raises(ConfigError, match="unknown sampling pattern"):
+        evaluate([full_scan], ["zerofilled"], ["gauss:4"])
+    with pytest.raises(FileError, match="no such mask"):
+        evaluate([full_scan], ["zerofilled"], ["gaussian:4", "missing.npz"])
+
+
+def test_each_scan_has_a_mask_of_its_own(tmp_path):
+    """The same image, measured with the same noise, under another name: only the mask differs."""
+    for name in ("a", "b"):
+        simulate_scan(tmp_path / f"{name}.h5", SimulateConfig(frames=4, ky=32, kx=24, coils=2))
+    one, two = evaluate([tmp_path], ["zerofilled"], ["gaussian:4"]).scores
+    assert one.psnr != two.psnr
+
+
+def test_images_beside_a_scan_are_passed_over(tmp_path):
+    simulate_scan(tmp_path / "a.h5", SimulateConfig(frames=3, ky=16, kx=16, coils=2))
+    reconstruct_scan(ReconRequest(tmp_path / "a.h5", "zerofilled", (str(tmp_path / "a.zerofilled.h5"),)))
+    (score,) = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"]).scores
+    assert score.scan == "a"
+
+
+def test_a_scan_that_is_named_twice_counts_once(full_scan):
+    respelled = full_scan.parent / ".." / full_scan.parent.name / full_scan.name
+    assert len(evaluate([full_scan.parent, full_scan, respelled], ["zerofilled"], ["gaussian:2"]).scores) == 1
+
+
+def test_what_is_told_of_a_network_does_not_decide_its_result():
+    method = load_method("slrnet")
+    before = fingerprint(method)
+    told = method.config.card.model_copy(update={"reports": "better than ever"})
+    method.config = method.config.model_copy(update={"card": told})
+    assert fingerprint(method) == before
+    method.config = method.config.model_copy(update={"scale": "max"})
+    assert fingerprint(method) != before
+
+
+def test_a_scan_unlike_the_training_is_marked(full_scan):
+    """The networks that come with the program were trained on 96 lines and more; this scan has 48."""
+    _, score = evaluate([full_scan], ["zerofilled", "dccnn"], ["gaussian:2"]).scores
+    assert "dccnn: the scan has 48 lines, the network was trained on" in score.marks
+
+
+@pytest.mark.parametrize(("n_pictures", "chosen"), [(0, []), (1, [1]), (3, [0, 1, 2])])
+def test_pictures_are_of_slices_chosen_evenly(tmp_path, n_pictures, chosen):
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=2, ky=16, kx=16, coils=2, slices=3))
+    plan = module.Plan(("zerofilled",), ("gaussian:2",), (), 0, "cpu", "cine", None)
+    jobs, _ = module.list_jobs([tmp_path / "scan.h5"], plan, plan.load_methods(), n_pictures)
+    assert [job.number for job in jobs if job.is_pictured] == chosen

@@ -1,0 +1,51 @@
+"""``scores.csv`` gives back what was written, and nothing that was not."""
+
+import csv
+
+import pytest
+
+from cinerecon.errors import FileError
+from cinerecon.evaluation.score import append_scores, read_scores, write_frames
+
+
+def test_scores_come_back_as_they_were(make_scores, tmp_path):
+    scores = make_scores(3)
+    append_scores(tmp_path, scores[:2])
+    append_scores(tmp_path, scores[2:])
+    assert list(map(repr, read_scores(tmp_path))) == list(map(repr, scores))
+    assert read_scores(tmp_path / "elsewhere") == []
+
+
+def test_an_edited_row_is_no_result(make_scores, tmp_path):
+    scores = make_scores(2)
+    append_scores(tmp_path, scores)
+    path = tmp_path / "scores.csv"
+    assert "30.7" in path.read_text()
+    path.write_text(path.read_text().replace("30.7", "39.7"))
+    assert {score.psnr for score in read_scores(tmp_path)} == {s.psnr for s in scores} - {30.7}
+
+
+def test_a_row_after_one_cut_short_is_a_row(make_scores, tmp_path):
+    scores = make_scores(2)
+    append_scores(tmp_path, scores[:2])
+    path = tmp_path / "scores.csv"
+    path.write_bytes(path.read_bytes()[:-20])
+    append_scores(tmp_path, scores[2:])
+    assert [score.task for score in read_scores(tmp_path)] == [scores[0].task, scores[2].task, scores[3].task]
+
+
+def test_another_table_is_not_taken_for_scores(tmp_path):
+    (tmp_path / "scores.csv").write_text("scan,psnr\na,30\n")
+    with pytest.raises(FileError, match="other columns"):
+        read_scores(tmp_path)
+
+
+def test_frames_are_lines_of_their_own(make_scores, tmp_path):
+    with write_frames(tmp_path, make_scores(1)).open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["method"], row["frame"], float(row["psnr"])) for row in rows] == [
+        ("ktslr", "0", 30.0),
+        ("ktslr", "1", 31.5),
+        ("slrnet", "0", 30.0),
+        ("slrnet", "1", 31.5),
+    ]

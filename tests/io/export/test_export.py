@@ -1,0 +1,426 @@
+"""Images to files: what was written is read back, in place, in time and in value."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import imageio.v2 as imageio
+import ismrmrd
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from raw_scan import header_xml
+
+from cinerecon.cine import CineMeta, Geometry
+from cinerecon.errors import ConfigError, FileError
+from cinerecon.image import CineImage, first_voxel, stacks
+from cinerecon.io import atomic as files
+from cinerecon.io.export import Target, export
+from cinerecon.io.export.nifti import affine_ras
+from cinerecon.io.export.summary import find_motion
+
+READ, PHASE = np.array([0.6, 0.8, 0.0]), np.array([0.0, 0.0, -1.0])
+ACROSS = np.cross(READ, PHASE)
+CENTRE = np.array([10.0, -20.0, 30.0])
+PIXEL = (1.5, 1.25)
+
+
+def make_cine(index=0, matrix=(9, 12), frames=5, geometry=True, spacing=8.0, reference=False, seed=0, **meta):
+    rng = np.random.default_rng(seed + index)
+    image = (rng.standard_normal((frames, *matrix)) + 1j * rng.standard_normal((frames, *matrix))).astype(np.complex64)
+    centre = CENTRE + index * spacing * ACROSS
+    where = Geometry(tuple(centre), tuple(READ), tuple(PHASE), tuple(ACROSS), "HFS") if geometry else None
+    times = tuple(30.0 * np.arange(frames))
+    values = {"frame_times_ms": times, "geometry": where, "protocol": "cine_sax"} | meta
+    meta = CineMeta("scan.h5", index, pixel_size_mm=PIXEL, slice_thickness_mm=6.0, **values)
+    return CineImage(image, image * 1.1 if reference else None, meta, "zerofilled")
+
+
+def written(tmp_path, name, cines):
+    paths = export(cines, Target.parse(str(tmp_path / name)))
+    assert not list(tmp_path.rglob(".partial*"))
+    return list(paths)
+
+
+def test_position_is_that_of_the_centre_pixel():
+    for matrix in ((9, 12), (8, 11)):
+        cine = make_cine(matrix=matrix)
+        corner, read, phase, _ = cine.place
+        y, x = matrix[0] // 2, matrix[1] // 2
+        assert np.allclose(corner + y * PIXEL[0] * phase + x * PIXEL[1] * read, CENTRE)
+
+
+def test_mrd_images_are_read_back_by_ismrmrd(tmp_path):
+    cines = [make_cine(0), make_cine(1)]
+    (path,) = written(tmp_path, "out.h5", [replace(cine, header_xml="<ismrmrdHeader/>") for cine in cines])
+    with ismrmrd.Dataset(str(path), mode="r") as file:
+        assert file.read_xml_header() == b"<ismrmrdHeader/>"
+        assert file.number_of_images("image_0") == file.number_of_images("image_1") == 10
+        for number in (0, 7):
+            cine, frame = cines[number // 5], number % 5
+            magnitude, complex_image = file.read_image("image_0", number), file.read_image("image_1", number)
+            assert np.allclose(magnitude.data[0, 0], np.abs(cine.image[frame]))
+            assert np.array_equal(complex_image.data[0, 0], cine.image[frame])
+            assert magnitude.data.dtype == np.float32
+            assert complex_image.data.dtype == np.complex64
+            assert (magnitude.slice, magnitude.phase, magnitude.image_index) == (number // 5, frame, number + 1)
+            assert np.allclose(list(magnitude.position), cine.meta.geometry.position_mm)
+            assert np.allclose(list(magnitude.read_dir), READ)
+            assert np.allclose(list(magnitude.phase_dir), PHASE)
+            assert np.allclose(list(magnitude.field_of_view), (12 * 1.25, 9 * 1.5, 6.0))
+            assert list(magnitude.matrix_size) == [12, 9, 1]
+            meta = ismrmrd.Meta.deserialize(magnitude.attribute_string)
+            assert meta["ImageProcessingHistory"] == "cinerecon zerofilled"
+            assert np.allclose([float(part) for part in meta["ImageColumnDir"]], PHASE)
+
+
+def test_mrd_images_of_two_sizes_go_to_series_of_their_own(tmp_path):
+    (path,) = written(tmp_path, "out.h5", [make_cine(0), make_cine(1, matrix=(7, 6), frames=3)])
+    with ismrmrd.Dataset(str(path), mode="r") as file:
+        assert [file.number_of_images(f"image_{i}") for i in range(4)] == [5, 3, 5, 3]
+        assert file.read_image("image_1", 0).data.shape == (1, 1, 7, 6)
+
+
+def test_nifti_affine_by_hand_and_by_the_dicom_formula(tmp_path):
+    cines = [make_cine(0), make_cine(1), make_cine(2)]
+    (path,) = written(tmp_path, "out.nii.gz", cines)
+    volume = nibabel.load(path)
+    x, y, index, frame = 10, 2, 1, 3
+    assert np.isclose(volume.get_fdata()[x, y, index, frame], np.abs(cines[index].image[frame, y, x]))
+    world = volume.affine @ [x, y, index, 1]
+    by_hand = CENTRE + index * 8.0 * ACROSS + (x - 6) * 1.25 * READ + (y - 4) * 1.5 * PHASE
+    assert np.allclose(world[:3], by_hand * [-1, -1, 1], atol=1e-4)
+    assert np.allclose(volume.header.get_zooms(), (1.25, 1.5, 8.0, 30.0), atol=1e-4)
+    assert volume.header.get_xyzt_units() == ("mm", "msec")
+    assert volume.header["sform_code"] == 1
+
+    export(cines, Target.parse(str(tmp_path / "dicom/")))
+    image = pydicom.dcmread(tmp_path / "dicom/slice01_frame003.dcm")
+    row, column = np.array(image.ImageOrientationPatient[:3], float), np.array(image.ImageOrientationPatient[3:], float)
+    origin, (dy, dx) = np.array(image.ImagePositionPatient, float), map(float, image.PixelSpacing)
+    assert np.allclose((origin + x * dx * row + y * dy * column) * [-1, -1, 1], world[:3], atol=1e-4)
+
+
+def test_slices_that_fit_no_volume_go_to_files_of_their_own(tmp_path):
+    turned = make_cine(2)
+    geometry = Geometry(tuple(CENTRE), tuple(PHASE), tuple(READ), tuple(-ACROSS))
+    turned = CineImage(turned.image, None, CineMeta("scan.h5", 2, geometry=geometry), "zerofilled")
+    cines = [make_cine(0), make_cine(1), turned, make_cine(3, matrix=(8, 8))]
+    assert [len(stack) for stack in stacks(cines)] == [2, 1, 1]
+    paths = written(tmp_path, "out.nii", cines)
+    assert [path.name for path in paths] == ["out.nii", "out.2.nii", "out.3.nii"]
+    assert nibabel.load(paths[0]).shape == (12, 9, 2, 5)
+    assert nibabel.load(paths[2]).shape == (8, 8, 1, 5)
+
+
+def test_slices_with_a_gap_are_no_volume():
+    assert [len(stack) for stack in stacks([make_cine(0), make_cine(1), make_cine(3)])] == [2, 1]
+
+
+def test_without_geometry_none_is_written(tmp_path):
+    cine = make_cine(geometry=False)
+    (path,) = written(tmp_path, "out.nii", [cine])
+    assert nibabel.load(path).header["sform_code"] == 0
+    assert np.allclose(affine_ras([cine]), np.diag([1.25, 1.5, 6.0, 1.0]))
+    written(tmp_path, "dicom/", [cine])
+    assert pydicom.dcmread(tmp_path / "dicom/slice00_frame000.dcm").ImagePositionPatient is None
+
+
+def read_dicom(folder):
+    return [pydicom.dcmread(path) for path in sorted(folder.glob("*.dcm"))]
+
+
+def test_dicom_tells_value_time_and_nothing_of_the_patient(tmp_path):
+    cine = make_cine()
+    written(tmp_path, "dicom/", [cine])
+    images = read_dicom(tmp_path / "dicom")
+    assert len(images) == 5
+    assert len({image.SOPInstanceUID for image in images}) == 5
+    assert len({image.SeriesInstanceUID for image in images}) == 1
+    for frame, image in enumerate(images):
+        scale = float(image.ImageComments.rpartition(" ")[2])
+        assert np.allclose(image.pixel_array * scale, np.abs(cine.image[frame]), atol=scale)
+        assert float(image.RescaleSlope) == 1
+        assert 1 < float(image.WindowWidth) == 2 * float(image.WindowCenter) < 4096
+        assert image.TriggerTime == 30.0 * frame
+        assert image.PatientName == "Anonymous"
+        assert image.DerivationDescription == "cinerecon zerofilled, not for diagnostic use"
+
+
+def test_dicom_folder_is_refused_and_with_force_only_our_files_are_replaced(tmp_path):
+    target = Target.parse(str(tmp_path / "dicom/"))
+    export([make_cine(frames=5)], target)
+    (tmp_path / "dicom/notes.txt").write_text("mine")
+    with pytest.raises(FileError, match="exists"):
+        Target.parse(str(tmp_path / "dicom")).check()
+    target.check(force=True)
+    (tmp_path / "dicom/new").mkdir()
+    export([make_cine(frames=3)], target)
+    names = sorted(path.name for path in (tmp_path / "dicom").iterdir())
+    assert names == ["new", "notes.txt", *(f"slice00_frame{frame:03d}.dcm" for frame in range(3))]
+
+
+def test_dicom_of_other_programs_is_never_replaced(tmp_path):
+    target = Target.parse(str(tmp_path / "dicom/"))
+    export([make_cine(frames=2)], target)
+    head = pydicom.dcmread(tmp_path / "dicom/slice00_frame001.dcm")
+    head.Manufacturer = "scanner"
+    head.save_as(tmp_path / "dicom/slice07_frame001.dcm")
+    with pytest.raises(FileError, match=r"slice07_frame001\.dcm is not of cinerecon"):
+        target.check(force=True)
+
+
+@pytest.mark.parametrize("nth", [0, 1, 3, 4])
+def test_an_interruption_leaves_the_old_series_whole(tmp_path, monkeypatch, nth):
+    """Two old files are moved away, three new ones come: it may end in the midst of either."""
+    target = Target.parse(str(tmp_path / "dicom/"))
+    export([make_cine(frames=2)], target)
+    before = [image.SOPInstanceUID for image in read_dicom(target.path)]
+    moves, move = [], Path.replace
+
+    def interrupted(here, there):
+        moves.append(here)
+        if len(moves) == nth + 1:
+            raise KeyboardInterrupt
+        return move(here, there)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export([make_cine(frames=3, seed=1)], target)
+    assert [image.SOPInstanceUID for image in read_dicom(target.path)] == before
+    assert len(list(target.path.iterdir())) == 2
+    monkeypatch.undo()
+    export([make_cine(frames=3)], target)
+    assert len(read_dicom(target.path)) == 3
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    target = Target.parse(str(tmp_path / "dicom/"))
+    own, recent, stale = (tmp_path / f".partial-{number}-dicom" for number in (os.getpid(), 1, 2))
+    for folder in (own, recent, stale):
+        (folder / "new").mkdir(parents=True)
+        (folder / "new/slice09_frame000.dcm").write_bytes(b"half")
+    os.utime(stale, (0, 0))
+    export([make_cine(frames=2)], target)
+    assert len(list(target.path.iterdir())) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [recent.name, "dicom"]
+
+
+def test_dicom_claims_no_beat_that_it_does_not_know(tmp_path):
+    written(tmp_path, "beat/dicom", [make_cine(is_one_beat=True)])
+    written(tmp_path, "some/dicom", [make_cine(frames=1)])
+    beat, some = (read_dicom(tmp_path / name / "dicom")[0] for name in ("beat", "some"))
+    assert (beat.NominalInterval, beat.CardiacNumberOfImages) == (150, 5)
+    assert some.TriggerTime == 0
+    assert "NominalInterval" not in some
+    assert "CardiacNumberOfImages" not in some
+
+
+def test_dicom_tells_what_the_header_knows_and_leaves_out_senseless_terms(tmp_path, recwarn):
+    extra = (
+        "<sequenceParameters><TR>28.5</TR><TE>1.2</TE><TE>3.4</TE><flipAngle_deg>60</flipAngle_deg>"
+        "<sequence_type>SSFP</sequence_type></sequenceParameters>"
+    )
+    space = {"matrix": (64, 30), "fov": (640.0, 300.0), "recon": (32, 30), "recon_fov": (320.0, 300.0)}
+    xml = header_xml(**space, limits={"kspace_encoding_step_1": (23, 12)}, extra=extra)
+    cine = make_cine()
+    lying = replace(cine.meta.geometry, patient_position="on the side")
+    cine = replace(cine, header_xml=xml, meta=replace(cine.meta, geometry=lying))
+    written(tmp_path, "dicom/", [cine])
+    image = read_dicom(tmp_path / "dicom")[0]
+    assert (image.EchoTime, image.RepetitionTime, image.FlipAngle) == (1.2, 28.5, 60)
+    assert (image.SequenceName, list(image.AcquisitionMatrix)) == ("SSFP", [32, 0, 0, 24])
+    assert image.PatientPosition == ""
+    assert not recwarn.list
+
+
+def test_warnings_go_with_the_images(tmp_path):
+    text = "do not trust <this> image"
+    cines = [make_cine(0), make_cine(1, warnings=(text,))]
+    for name in ("dicom/", "out.h5", "out.nii.gz", "out.npz", "out.png"):
+        written(tmp_path, name, cines)
+    comments = [image.ImageComments for image in read_dicom(tmp_path / "dicom")]
+    assert [text in comment for comment in comments] == [False] * 5 + [True] * 5
+    with ismrmrd.Dataset(str(tmp_path / "out.h5"), mode="r") as file:
+        first, last = (ismrmrd.Meta.deserialize(file.read_image("image_0", n).attribute_string) for n in (0, 9))
+    assert first["ImageComments"] == "not for diagnostic use"
+    assert last["ImageComments"] == ["not for diagnostic use", f"warning: {text}"]
+    header = nibabel.load(tmp_path / "out.nii.gz").header
+    assert bytes(header["descrip"]).startswith(b"not for diagnostic use, 1 warning, cinerecon")
+    assert header.extensions[0].get_content() in (f"warning: slice 1: {text}", f"warning: slice 1: {text}".encode())
+    assert np.load(tmp_path / "out.npz")["warnings"].tolist() == [f"slice 1: {text}"]
+    (plain,) = written(tmp_path, "plain.png", [make_cine(0), make_cine(1)])
+    assert Image.open(tmp_path / "out.png").height > Image.open(plain).height
+
+
+def test_npz_holds_image_times_and_truth(tmp_path):
+    cines = [make_cine(0, reference=True), make_cine(1, reference=True)]
+    (path,) = written(tmp_path, "out.npz", cines)
+    arrays = np.load(path)
+    assert np.array_equal(arrays["image"], np.stack([cine.image for cine in cines]))
+    assert np.array_equal(arrays["reference"], np.stack([cine.reference for cine in cines]))
+    assert arrays["image"].dtype == np.complex64
+    assert np.array_equal(arrays["frame_times_ms"], [30.0 * np.arange(5)] * 2)
+
+
+def test_npz_of_ragged_slices_pads_nothing(tmp_path):
+    cines = [make_cine(0), make_cine(1, frames=3)]
+    (path,) = written(tmp_path, "out.npz", cines)
+    arrays = np.load(path)
+    names = [f"{name}_slice{number}" for name in ("frame_times_ms", "image") for number in (0, 1)]
+    assert sorted(arrays) == [*names, "warnings"]
+    assert np.array_equal(arrays["image_slice1"], cines[1].image)
+
+
+def bright_square(frame, n_frames=8, matrix=(40, 60)):
+    """A disc whose radius beats; largest at frame 0."""
+    y, x = np.mgrid[: matrix[0], : matrix[1]]
+    radius = 9 + 4 * np.cos(2 * np.pi * frame / n_frames)
+    return 1.0 * (np.hypot(y - 20, x - 35) < radius) + 0.2
+
+
+def beating_disc():
+    return CineImage(np.stack([bright_square(frame) for frame in range(8)]).astype(np.complex64))
+
+
+def test_motion_is_found():
+    motion = find_motion(beating_disc().magnitude)
+    assert (motion.diastole, motion.systole) == (0, 4)
+    assert abs(motion.column - 35) <= 1
+
+
+@pytest.mark.parametrize("name", ["out.gif", "out.mp4"])
+def test_movie_shows_the_frames(tmp_path, name):
+    (path,) = written(tmp_path, name, [beating_disc(), beating_disc()])
+    frames = np.stack([np.asarray(frame)[..., :3].mean(-1) for frame in imageio.mimread(path)[:8]])
+    assert frames.shape[1] % 2 == frames.shape[2] % 2 == 0 or name.endswith("gif")
+    left = frames[:, :, : frames.shape[2] // 2]
+    brightness = left.mean(axis=(1, 2))
+    assert (brightness.argmax(), brightness.argmin()) == (0, 4)
+    assert np.abs(left - frames[:, :, frames.shape[2] // 2 :]).mean() < 3
+
+
+def test_picture_shows_the_frames_and_the_error(tmp_path):
+    cine = beating_disc()
+    worse = CineImage(cine.image, cine.image * 0.8, cine.meta)
+    plain, compared = (written(tmp_path, name, [c])[0] for name, c in (("a.png", cine), ("b.png", worse)))
+    plain, compared = (np.asarray(Image.open(path)).astype(int) for path in (plain, compared))
+    assert compared.shape[1] > plain.shape[1]
+    assert compared.shape[0] == plain.shape[0]
+    error_panel = compared[60:-60, plain.shape[1] :]
+    assert (error_panel.max(axis=(0, 1)) > 100).any()
+
+
+def test_endings():
+    assert Target.parse("a.nii.gz").ending == ".nii.gz"
+    assert Target.parse("A.MP4").ending == ".mp4"
+    assert Target.parse("x/dicom").ending == "dicom/"
+    assert Target.parse("series/").ending == "dicom/"
+    for wrong in ("a.mp3", "a", ".h5", ""):
+        with pytest.raises(ConfigError, match="no image format"):
+            Target.parse(wrong)
+
+
+def test_existing_files_are_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"precious")
+    with pytest.raises(FileError, match="exists already"):
+        Target.parse(str(path)).check()
+    Target.parse(str(path)).check(force=True)
+
+
+def test_numbered_files_are_refused_too(tmp_path):
+    (tmp_path / "a.2.nii.gz").write_bytes(b"precious")
+    target = Target.parse(str(tmp_path / "a.nii.gz"))
+    with pytest.raises(FileError, match=r"a\.2\.nii\.gz exists already"):
+        target.check()
+    target.check(force=True)
+    Target.parse(str(tmp_path / "a.npz")).check()
+    Target.parse(str(tmp_path / "a.nii")).check()
+
+
+def test_a_target_knows_what_it_may_write(tmp_path):
+    (tmp_path / "link.h5").symlink_to(tmp_path / "scan.h5")
+    (tmp_path / "scan.h5").touch()
+    hits = [
+        ("scan.h5", "link.h5"),
+        ("link.h5", "scan.h5"),
+        ("x/../scan.h5", "scan.h5"),
+        ("a.nii", "a.12.nii"),
+        ("dicom/", "dicom/slice03_frame012.dcm"),
+    ]
+    (tmp_path / "x").mkdir()
+    for name, path in hits:
+        assert Target.parse(str(tmp_path / name)).may_write(tmp_path / path)
+    for name, path in [("a.nii", "a.x.nii"), ("a.nii", "a.2.nii.gz"), ("a.npz", "a.2.npz"), ("dicom/", "dicom/x.dcm")]:
+        assert not Target.parse(str(tmp_path / name)).may_write(tmp_path / path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("ending", ["h5", "nii", "npz", "gif", "mp4", "png"])
+def test_a_full_disk_is_said_in_few_words(tmp_path, monkeypatch, capfd, ending):
+    """The temporary file leads to a device that is always full."""
+    path = tmp_path / f"12:30.{ending}"
+    temporary = tmp_path / f".partial-{os.getpid()}-{path.name}"
+    monkeypatch.setattr(files, "_remove", lambda path: None)
+    temporary.symlink_to("/dev/full")
+    with pytest.raises(FileError, match="cannot write: No space left on device\n") as raised:
+        export([make_cine()], Target.parse(str(path)))
+    assert str(raised.value).count("\n") == 1
+    assert capfd.readouterr().err == ""
+    assert not path.exists()
+
+
+def test_a_movie_may_have_a_colon_in_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export([make_cine()], Target.parse("12:30.mp4"))
+    assert (tmp_path / "12:30.mp4").stat().st_size > 0
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_half_one(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"precious")
+
+    def fail(file, **arrays):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(FileError, match="No space left"):
+        export([make_cine()], Target.parse(str(path)))
+    assert path.read_bytes() == b"precious"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_first_voxel_is_independent_of_the_crop():
+    """Cropping around the centre pixel moves no remaining pixel in the patient."""
+    geometry = make_cine().meta.geometry
+    large, small = (first_voxel(geometry, PIXEL, matrix)[0] for matrix in ((9, 12), (5, 7)))
+    assert np.allclose(small - large, 2 * 1.5 * PHASE + 3 * 1.25 * READ)
+
+
+def uneven_cine():
+    """Frames at times that no common interval gives."""
+    cine = make_cine()
+    return replace(cine, meta=replace(cine.meta, frame_times_ms=(0.0, 31.0, 70.0, 100.0, 120.0)))
+
+
+def test_slices_that_run_against_their_direction_lie_where_they_are():
+    cines = [make_cine(2), make_cine(1), make_cine(0)]
+    assert np.allclose((affine_ras(cines) @ [6, 4, 2, 1])[:3], CENTRE * [-1, -1, 1])
+
+
+def test_dicom_tells_when_each_frame_was_and_that_nobody_is_named(tmp_path):
+    written(tmp_path, "dicom/", [uneven_cine()])
+    images = [pydicom.dcmread(path) for path in sorted((tmp_path / "dicom").glob("*.dcm"))]
+    assert [float(image.TriggerTime) for image in images] == [0, 31, 70, 100, 120]
+    assert {image.PatientIdentityRemoved for image in images} == {"YES"}
+
+
+def test_mrd_images_tell_when_each_frame_was(tmp_path):
+    (path,) = written(tmp_path, "out.h5", [uneven_cine()])
+    with ismrmrd.Dataset(str(path), mode="r") as file:
+        stamps = [file.read_image("image_0", frame).physiology_time_stamp[0] for frame in range(5)]
+    assert stamps == [0, 12, 28, 40, 48]

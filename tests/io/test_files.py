@@ -1,0 +1,31 @@
+"""Files are whole or not there, and what others are writing is left alone."""
+
+import csv
+import os
+
+from cinerecon.io.atomic import clear_partial, write_csv, write_text
+
+NOBODY = 2**31 - 2
+"""A process that cannot be."""
+
+
+def test_only_what_nobody_writes_any_more_is_removed(tmp_path):
+    kept = [tmp_path / f".partial-{os.getppid()}-a.h5", tmp_path / f".partial-{os.getpid()}-b.h5"]
+    stale = [tmp_path / "deep" / f".partial-{NOBODY}-c.h5", tmp_path / f".partial-{os.getpid()}-d.h5"]
+    (tmp_path / "deep").mkdir()
+    for path in (*kept, *stale):
+        path.write_bytes(b"half")
+    os.utime(stale[1], (0, 0))
+    (tmp_path / f".partial-{NOBODY}-series").mkdir()
+    (tmp_path / f".partial-{NOBODY}-series" / "1.dcm").write_bytes(b"half")
+    clear_partial(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    assert not list(tmp_path.glob("*-series"))
+
+
+def test_texts_and_tables_come_back(tmp_path):
+    write_text(tmp_path / "text.md", "k-t SLR → 40 dB\n")
+    assert (tmp_path / "text.md").read_text(encoding="utf-8") == "k-t SLR → 40 dB\n"
+    write_csv(tmp_path / "table.csv", ["a", "b"], [(1, "x, y"), (2, "m\udcfcller")])
+    with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["a", "b"], ["1", "x, y"], ["2", "m\\udcfcller"]]

@@ -1,0 +1,69 @@
+"""CG-SENSE solves its equation, and each frame on its own."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers import relative_error
+
+from cinerecon.methods.base import Convergence, encoding_of
+from cinerecon.methods.classical.cgsense import CgSense, CgSenseConfig
+
+
+def test_the_normal_equation_holds(make_cine):
+    data = make_cine(dtype=torch.complex128)
+    config = CgSenseConfig(weight_tikhonov=1e-2, n_iterations=200, tolerance=1e-9)
+    image = CgSense(config)(data)
+    encoding = encoding_of(data)
+    assert relative_error(encoding.normal(image) + 1e-2 * image, encoding.adjoint(data.kspace)) < 1e-8
+
+
+def test_coils_resolve_twofold_undersampling(make_cine):
+    data = make_cine(n_coils=6, per_frame=14, dtype=torch.complex128)
+    image = CgSense(CgSenseConfig(weight_tikhonov=0, n_iterations=300, tolerance=1e-8))(data)
+    assert relative_error(image, data.reference) < 5e-3
+    assert relative_error(encoding_of(data).adjoint(data.kspace), data.reference) > 0.1
+
+
+def test_a_frame_without_data_is_empty_and_disturbs_no_other(make_cine):
+    data = make_cine()
+    mask = data.mask.clone()
+    mask[2] = False
+    holed = replace(data, kspace=data.kspace * mask, mask=mask)
+    image, whole = CgSense()(holed), CgSense()(data)
+    assert not image[2].any()
+    others = [0, 1, 3, 4, 5, 6, 7]
+    assert torch.equal(image[others], whole[others])
+
+
+def test_it_stops_when_the_tolerance_is_reached(make_cine):
+    steps = []
+    CgSense(CgSenseConfig(n_iterations=500, tolerance=1e-2))(make_cine(), lambda done, _: steps.append(done))
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) < 50
+
+
+@pytest.mark.parametrize("settings", [{"n_iterations": 0}, {"weight_tikhonov": -1.0}])
+def test_senseless_settings_are_refused(settings):
+    with pytest.raises(ValueError, match="greater than or equal"):
+        CgSenseConfig(**settings)
+
+
+def test_the_record_of_convergence_is_that_of_the_cost(make_cine):
+    data = make_cine(dtype=torch.complex128)
+    method = CgSense(CgSenseConfig(weight_tikhonov=0.01, n_iterations=12, tolerance=0))
+    method.convergence = Convergence()
+    image, record = method(data), method.convergence
+    error = encoding_of(data).forward(image) - data.kspace
+    expected = float(error.abs().square().sum() + 0.01 * image.abs().square().sum())
+    assert record.cost[-1] == pytest.approx(expected)
+    assert record.data_residual[-1] == pytest.approx(relative_error(error + data.kspace, data.kspace))
+    assert len(record.cost) == 12
+    assert record.cost == sorted(record.cost, reverse=True)
+
+
+def test_without_tolerance_it_stops_where_rounding_begins(make_cine):
+    """Residuals of zero would be divided by each other."""
+    data = make_cine(n_coils=1, n_frames=2, matrix=(9, 7))
+    image = CgSense(CgSenseConfig(tolerance=0, n_iterations=200))(data)
+    assert relative_error(image, CgSense(CgSenseConfig(n_iterations=200))(data)) < 1e-3

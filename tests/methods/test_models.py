@@ -1,0 +1,66 @@
+"""The table of models tells what is there, and what is not."""
+
+import pytest
+from published_form import BY_TITLE, small_network, write_published
+
+from cinerecon.methods.base import models_folder
+from cinerecon.methods.catalogue import list_models
+from cinerecon.methods.model_file import WEIGHTS, load_weights
+from cinerecon.methods.published import import_model
+from cinerecon.methods.table import METHODS
+from cinerecon.networks import build
+from cinerecon.training import read_recipe
+
+DEEP = [name for name, method in METHODS.items() if method.kind == "deep"]
+TRAINED = [name for name in DEEP if (models_folder() / name / WEIGHTS).exists()]
+
+
+@pytest.fixture
+def entries():
+    return {entry.name: entry for entry in list_models()}
+
+
+def test_every_method_is_listed(entries):
+    assert list(entries) == list(METHODS)
+    assert entries["ktslr"].weights == ""
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_weights_fit_their_recipe_and_tell_of_themselves(entries, name):
+    recipe, entry = read_recipe(models_folder() / name / "model.yaml"), entries[name]
+    net = build(recipe.network, recipe.architecture)
+    assert entry.weights == "ours"
+    load_weights(net, entry.path)
+    assert entry.n_parameters == sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+    assert (entry.card.licence, entry.card.source) == ("Apache-2.0", "this project")
+    assert entry.card.masks
+    assert entry.card.reports
+    assert (entry.path.with_name("CARD.md")).is_file()
+
+
+def test_models_stay_small():
+    assert "slrnet" in TRAINED
+    assert sum(path.stat().st_size for path in models_folder().rglob("*") if path.is_file()) < 40e6
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_all_networks_are_trained_alike(name):
+    recipes = [read_recipe(models_folder() / model / "model.yaml") for model in (name, DEEP[0])]
+    assert recipes[0].training == recipes[1].training
+    assert recipes[0].start == recipes[1].start
+
+
+def test_what_comes_without_weights_says_so(entries):
+    for entry in entries.values():
+        assert (entry.path is None) == (entry.weights in ("", "none"))
+
+
+def test_imported_models_are_listed_and_a_damaged_one_hides_none(tmp_path, imported_models):
+    layout = BY_TITLE["SLR-Net"]
+    import_model(write_published(tmp_path / "SLR_Net-radial-16", layout, small_network(layout)))
+    (imported_models / "broken.safetensors").write_bytes(b"nothing")
+    *_, broken, imported = list_models()
+    assert (broken.name, broken.weights) == ("broken", "damaged")
+    assert (imported.name, imported.weights) == ("slrnet-radial-16", "imported")
+    assert imported.card.licence == "GPL-3.0"
+    assert imported.summary == METHODS["slrnet"].summary

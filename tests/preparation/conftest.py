@@ -1,0 +1,29 @@
+"""Small scans to be prepared, and one way to prepare them."""
+
+import pytest
+from raw_scan import small_scan
+
+from cinerecon.preparation import PrepareConfig, prepare
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Two persons with a scan of two slices each, and one with an undersampled scan."""
+    for number, person in enumerate(("anna", "bert")):
+        scan = small_scan(n_slices=2, n_coils=3)
+        scan.samples = [(number + 1) * samples for samples in scan.samples]
+        (tmp_path / "archive" / person).mkdir(parents=True)
+        scan.write(tmp_path / "archive" / person / "cine.h5")
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Prepare into a folder, in this process, without pictures."""
+
+    def run(*sources, to="data", draws=False, jobs=1, force=False, **settings):
+        values = {"intake": {"csm": "walsh"}} | settings
+        config = PrepareConfig.parse(values)
+        return prepare(list(sources), tmp_path / to, config, jobs=jobs, force=force, draws=draws)
+
+    return run

@@ -1,0 +1,371 @@
+"""Preparing a folder: what is done is done once, whole, alike, and in the split of its person."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from helpers import relative_error
+from raw_scan import SLICE, small_scan
+
+from cinerecon.errors import ConfigError, FileError
+from cinerecon.io.case import open_case, read_case
+from cinerecon.io.case_index import INDEX, read_index
+from cinerecon.preparation import SPLITS, parse_split, split_of
+from cinerecon.preparation import prepare_slice as work
+
+NOBODY = 2**31 - 2
+"""A process that cannot be."""
+
+
+def cases(folder):
+    return sorted(path for path in folder.glob("*/**/*.h5") if not path.name.startswith("."))
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in cases(folder)}
+
+
+def test_one_case_per_slice_with_index_and_settings(archive, run, tmp_path):
+    report = run(archive, draws=True)
+    rows = read_index(tmp_path / "data")
+    assert (report.n_new, len(rows), report.refused) == (4, 4, ())
+    assert {row.subject for row in rows} == {"anna", "bert"}
+    assert [tmp_path / "data" / row.case for row in rows] == cases(tmp_path / "data")
+    for row in rows:
+        data = read_case(tmp_path / "data" / row.case)
+        assert (row.frames, row.coils, row.ky, row.kx) == tuple(data.kspace.shape) == (3, 3, 12, 16)
+        assert row.case == f"{row.split}/{row.subject}/cine_slice{row.slice:02d}.h5"
+        assert data.meta.slice == row.slice
+        picture = tmp_path / "data" / "pictures" / row.subject / f"cine_slice{row.slice:02d}.png"
+        assert picture.stat().st_size > 5000
+        with open_case(tmp_path / "data" / row.case) as case:
+            assert case.attributes["subject"] == row.subject
+            assert case.attributes["source_sha256"] == row.source_sha256
+            assert case.attributes["intake"]["csm"] == "walsh"
+    assert yaml.safe_load((tmp_path / "data/settings.yaml").read_text())["intake"]["csm"] == "walsh"
+
+
+def test_a_second_run_touches_nothing(archive, run, tmp_path):
+    run(archive)
+    before = {path: path.stat().st_mtime_ns for path in cases(tmp_path / "data")}
+    index = (tmp_path / "data" / INDEX).read_bytes()
+    report = run(archive)
+    assert (report.n_new, len(report.rows)) == (0, 4)
+    assert {path: path.stat().st_mtime_ns for path in cases(tmp_path / "data")} == before
+    assert (tmp_path / "data" / INDEX).read_bytes() == index
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(archive, run, tmp_path, monkeypatch):
+    run(archive, to="whole")
+    write, calls = work.write_case, []
+
+    def interrupted(path, data, attributes):
+        calls.append(path)
+        if len(calls) == 3:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_name(f".partial-{NOBODY}-{path.name}").write_bytes(b"half")
+            raise KeyboardInterrupt
+        write(path, data, attributes)
+
+    monkeypatch.setattr(work, "write_case", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(archive)
+    done = {path: path.stat().st_mtime_ns for path in cases(tmp_path / "data")}
+    assert len(done) == 2
+    assert len(read_index(tmp_path / "data")) == 2
+    report = run(archive)
+    assert (report.n_new, len(report.rows)) == (2, 4)
+    assert all(path.stat().st_mtime_ns == before for path, before in done.items())
+    assert contents(tmp_path / "data") == contents(tmp_path / "whole")
+    assert (tmp_path / "data" / INDEX).read_bytes() == (tmp_path / "whole" / INDEX).read_bytes()
+    assert not list((tmp_path / "data").rglob(".partial*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_processes_that_are_stopped_from_outside(run, tmp_path, number):
+    (tmp_path / "scans").mkdir()
+    small_scan(matrix=(32, 32), n_slices=64, n_frames=4).write(tmp_path / "scans/a.h5")
+    command = [
+        sys.executable,
+        "-m",
+        "cinerecon.cli",
+        "prepare",
+        "scans",
+        "-o",
+        "data",
+        "--jobs",
+        "2",
+        "--csm",
+        "walsh",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+    end = time.monotonic() + 100
+    while len(cases(tmp_path / "data")) < 3 and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
+    error = process.communicate()[1]
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert b"Traceback" not in error
+    done = {path: path.stat().st_mtime_ns for path in cases(tmp_path / "data")}
+    assert 3 <= len(done) < 64, "stopped on its way"
+    report = run(tmp_path / "scans")
+    assert len(report.rows) == 64
+    n_kept = sum(path.stat().st_mtime_ns == done[path] for path in done)
+    assert n_kept == len(done) if number == signal.SIGINT else n_kept >= len(done) - 2, "two were not in the index yet"
+    run(tmp_path / "scans", to="whole")
+    for path in cases(tmp_path / "data"):
+        here, there = read_case(path), read_case(tmp_path / "whole" / path.relative_to(tmp_path / "data"))
+        for name in ("kspace", "csm", "reference"):
+            assert relative_error(getattr(here, name), getattr(there, name)) < 1e-5
+
+
+@pytest.mark.slow
+def test_several_processes_make_the_same_cases(archive, run, tmp_path):
+    for name in ("carla", "dora", "emil"):
+        scan = small_scan(n_slices=2)
+        scan.samples = [len(name) * ord(name[0]) * samples for samples in scan.samples]
+        (archive / name).mkdir()
+        scan.write(archive / name / "cine.h5")
+    run(archive, to="one")
+    report = run(archive, to="two", jobs=2)
+    assert report.n_new == 10
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    assert (tmp_path / "two" / INDEX).read_bytes() == (tmp_path / "one" / INDEX).read_bytes()
+
+
+def test_a_damaged_case_is_made_again(archive, run, tmp_path):
+    run(archive)
+    expected = contents(tmp_path / "data")
+    first, second, *_ = cases(tmp_path / "data")
+    first.write_bytes(first.read_bytes()[:-1] + b"x")
+    second.unlink()
+    assert run(archive).n_new == 2
+    assert contents(tmp_path / "data") == expected
+
+
+def test_a_changed_scan_is_prepared_again(archive, run, tmp_path):
+    run(archive)
+    before = contents(tmp_path / "data")
+    small_scan(n_slices=2, n_frames=4).write(archive / "anna" / "cine.h5")
+    report = run(archive)
+    assert report.n_new == 2
+    after = contents(tmp_path / "data")
+    assert {path.parent.name for path in after if after[path] != before[path]} == {"anna"}
+    assert [row.frames for row in read_index(tmp_path / "data") if row.subject == "anna"] == [4, 4]
+
+
+def test_patches_that_are_no_longer_cut_vanish(archive, run, tmp_path):
+    small_scan(n_slices=1, n_frames=6).write(archive / "anna" / "cine.h5")
+    run(archive / "anna", patches=[(2, 12, 16)], stride=(2, 1, 1))
+    assert len(cases(tmp_path / "data")) == 3
+    small_scan(n_slices=1, n_frames=4).write(archive / "anna" / "cine.h5")
+    run(archive / "anna", patches=[(2, 12, 16)], stride=(2, 1, 1))
+    assert len(cases(tmp_path / "data")) == len(read_index(tmp_path / "data")) == 2
+
+
+def test_scans_are_added_to_a_folder(archive, run, tmp_path):
+    (archive / "bert").rename(tmp_path / "later")
+    run(archive)
+    (tmp_path / "later").rename(archive / "bert")
+    report = run(archive)
+    assert (report.n_new, len(report.rows)) == (2, 4)
+    assert {row.subject for row in read_index(tmp_path / "data")} == {"anna", "bert"}
+
+
+def test_a_copy_under_another_name_stays_out_in_later_runs_too(archive, run, tmp_path):
+    run(archive)
+    (tmp_path / "other" / "zoe").mkdir(parents=True)
+    (tmp_path / "other" / "zoe" / "copy.h5").write_bytes((archive / "anna" / "cine.h5").read_bytes())
+    report = run(tmp_path / "other")
+    assert (report.rows, report.passed) == ((), {"copies of other files, under another name": 1})
+    assert {row.subject for row in read_index(tmp_path / "data")} == {"anna", "bert"}
+
+
+def test_a_scan_never_overwrites_the_cases_of_another(archive, run, tmp_path):
+    run(archive / "anna")
+    expected = contents(tmp_path / "data")
+    report = run(archive / "bert")
+    assert report.rows == ()
+    assert report.refused[0].what == f"its cases would overwrite those of another scan, {archive / 'anna' / 'cine.h5'}"
+    assert contents(tmp_path / "data") == expected
+    assert len(read_index(tmp_path / "data")) == 2
+
+
+def test_a_scan_that_was_moved_is_known_again(archive, run, tmp_path):
+    run(archive)
+    archive.rename(tmp_path / "moved")
+    assert run(tmp_path / "moved").n_new == 0
+
+
+def test_other_settings_need_another_folder_or_force(archive, run, tmp_path):
+    run(archive)
+    with pytest.raises(ConfigError, match="prepared with frames not set, asked for is 2"):
+        run(archive, frames=2)
+    report = run(archive, frames=2, force=True)
+    assert report.n_new == 4
+    assert {read_case(path).n_frames for path in cases(tmp_path / "data")} == {2}
+
+
+def test_force_makes_again_what_is_named_and_leaves_the_rest(archive, run, tmp_path):
+    run(archive)
+    before = {path: path.stat().st_mtime_ns for path in cases(tmp_path / "data")}
+    (tmp_path / "one").mkdir()
+    (archive / "anna").rename(tmp_path / "one" / "anna")
+    report = run(tmp_path / "one", force=True)
+    assert (report.n_new, len(read_index(tmp_path / "data"))) == (2, 4)
+    changed = {path.parent.name for path in before if path.stat().st_mtime_ns != before[path]}
+    assert changed == {"anna"}
+
+
+def test_force_removes_nothing_for_a_scan_that_cannot_be_read(archive, run, tmp_path):
+    run(archive)
+    expected, settings = contents(tmp_path / "data"), (tmp_path / "data/settings.yaml").read_bytes()
+    (tmp_path / "damaged.h5").write_bytes(b"no scan")
+    for changed in ({}, {"frames": 2}):
+        report = run(tmp_path / "damaged.h5", force=True, **changed)
+        assert (report.n_new, len(report.refused)) == (0, 1)
+        assert contents(tmp_path / "data") == expected
+        assert len(read_index(tmp_path / "data")) == 4
+        assert (tmp_path / "data/settings.yaml").read_bytes() == settings
+
+
+def test_what_another_run_is_writing_is_left_alone(archive, run, tmp_path):
+    (tmp_path / "data/train/bert").mkdir(parents=True)
+    theirs, old = (tmp_path / "data/train/bert" / f".partial-{os.getppid()}-{name}.h5" for name in ("theirs", "old"))
+    for path in (theirs, old):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    run(archive)
+    assert theirs.exists()
+    assert not old.exists()
+
+
+def test_a_name_that_cannot_be_written_down_is_refused(archive, run, tmp_path):
+    try:
+        (archive / "anna").rename(archive / os.fsdecode(b"m\xfcller"))
+    except OSError:
+        pytest.skip("this file system knows no such names")
+    report = run(archive)
+    assert (report.n_new, [refusal.what for refusal in report.refused]) == (2, ["the name of the file is not UTF-8"])
+    assert "m\\udcfcller" in (tmp_path / "data/refused.csv").read_text(encoding="utf-8")
+
+
+def test_one_split_may_take_all_and_who_is_in_another_stays(archive, run, tmp_path):
+    assert parse_split("test") == (0, 0, 100)
+    (archive / "bert").rename(tmp_path / "later")
+    first = run(archive, split=parse_split("train"))
+    (tmp_path / "later").rename(archive / "bert")
+    both = run(archive, split=parse_split("test"))
+    assert (first.n_new, both.n_new) == (2, 2)
+    assert {row.subject: row.split for row in read_index(tmp_path / "data")} == {"anna": "train", "bert": "test"}
+
+
+def test_a_bad_scan_does_not_stop_the_others(archive, run, tmp_path):
+    (archive / "carl").mkdir()
+    (archive / "carl" / "broken.h5").write_bytes(b"no scan")
+    with h5py.File(archive / "bert" / "cine.h5", "r+") as file:
+        row = file["dataset/data"][-1]
+        row["data"][:] = np.nan
+        file["dataset/data"][-1] = row
+    report = run(archive)
+    assert report.n_new == 3
+    assert [refusal.what.split(",")[0] for refusal in report.refused] == [
+        "NaN in acquisition 71",
+        "this is not an HDF5 file",
+    ]
+    with (tmp_path / "data" / "refused.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["where"] for row in rows] == [refusal.where for refusal in report.refused]
+    (archive / "carl" / "broken.h5").unlink()
+    small_scan(n_slices=2).write(archive / "bert" / "cine.h5")
+    assert run(archive).refused == ()
+    assert not (tmp_path / "data" / "refused.csv").exists()
+
+
+def test_copies_are_passed_over(archive, run):
+    (archive / "zoe").mkdir()
+    (archive / "zoe" / "copy.h5").write_bytes((archive / "anna" / "cine.h5").read_bytes())
+    report = run(archive)
+    assert {row.subject for row in report.rows} == {"anna", "bert"}
+    assert report.passed == {"copies of other files, under another name": 1}
+
+
+def test_nothing_found_is_said(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileError, match="nothing to prepare"):
+        run(tmp_path / "empty")
+    with pytest.raises(FileError, match="no such file"):
+        run(tmp_path / "missing.h5")
+
+
+def test_a_person_is_in_one_split_for_ever():
+    persons = [f"person {n}" for n in range(3000)]
+    splits = {person: split_of(person, (80, 10, 10)) for person in persons}
+    counts = {split: sum(found == split for found in splits.values()) / 3000 for split in SPLITS}
+    assert counts["train"] == pytest.approx(0.8, abs=0.03)
+    assert counts["val"] == pytest.approx(0.1, abs=0.03)
+    assert split_of("person 7", (80, 10, 10)) == splits["person 7"]
+    assert [split_of(name, (80, 10, 10)) for name in ("P001", "P002", "P003")] == ["val", "test", "train"]
+    assert {split_of(person, (1, 0, 0)) for person in persons} == {"train"}
+    assert {split_of(person, (0, 0, 3)) for person in persons} == {"test"}
+    assert all(split_of(p, (90, 5, 5)) == "train" for p in persons if splits[p] == "train"), "shares move borders only"
+
+
+def test_no_person_is_in_two_splits(run, tmp_path):
+    """Twenty persons with two scans each, in folders of any depth."""
+    for person in range(20):
+        for view in ("sax/deep/cine.h5", "extra.h5"):
+            path = tmp_path / "archive" / f"P{person:03d}" / view
+            path.parent.mkdir(parents=True, exist_ok=True)
+            scan = small_scan(matrix=(8, 8), n_frames=1, n_coils=1, oversampling=1)
+            scan.samples = [(1 + person + len(view) / 100) * samples for samples in scan.samples]
+            scan.write(path)
+    report = run(tmp_path / "archive", split=(50, 25, 25))
+    places = {(row.subject, row.split) for row in report.rows}
+    assert len(report.rows) == 40
+    assert len(places) == len({subject for subject, _ in places}) == 20
+    assert {split for _, split in places} == set(SPLITS)
+    in_folders = {(path.relative_to(tmp_path / "data").parts[:2]) for path in cases(tmp_path / "data")}
+    assert in_folders == {(split, subject) for subject, split in places}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak memory is read as Linux tells it")
+def test_memory_does_not_grow_with_the_slices(tmp_path):
+    code = (
+        "import sys; from cinerecon.cli import app; app(sys.argv[1:], standalone_mode=False); "
+        "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    )
+    peaks = []
+    for n_slices in (1, 40):
+        scan = small_scan(matrix=(72, 72), n_frames=10, n_coils=8)
+        scan.space["limits"]["slice"] = (n_slices - 1, 0)
+        scan.heads = np.tile(scan.heads, n_slices)
+        scan.heads["idx"]["slice"] = np.repeat(np.arange(n_slices), len(scan.samples))
+        scan.heads["position"] = 10.0 * scan.heads["idx"]["slice"][:, None] * SLICE
+        scan.samples = n_slices * scan.samples
+        path = scan.write(tmp_path / f"{n_slices}.h5")
+        options = ["--jobs", "1", "--csm", "walsh", "--no-pictures"]
+        command = [sys.executable, "-c", code, "prepare", path, "-o", tmp_path / f"data{n_slices}", *options]
+        result = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+        peaks.append(int(result.stdout.split()[-2]))
+    assert path.stat().st_size > 250e6
+    assert len(cases(tmp_path / "data40")) == 40
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+@pytest.fixture(autouse=True)
+def _forget_the_last_source():
+    work._last = None
+    yield
+    work._last = None

@@ -1,0 +1,264 @@
+"""Which files of an archive are taken, what they are called, and who was scanned."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+import torch
+from helpers import relative_error
+from raw_scan import small_scan
+
+from cinerecon.errors import ConfigError
+from cinerecon.image import CineImage
+from cinerecon.io.case import read_case
+from cinerecon.io.case_index import read_index
+from cinerecon.io.export.dicom import write_dicom
+from cinerecon.io.export.nifti import write_nifti
+from cinerecon.io.ismrmrd.images import write_mrd_images
+from cinerecon.physics.fourier import ifft2c
+from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
+
+
+@pytest.fixture
+def cine():
+    data = simulate_cine(SimulateConfig(frames=5, ky=32, kx=30, coils=2, noise=0))[0]
+    return CineImage(data.reference.numpy(), meta=data.meta)
+
+
+def save_mat(path, kspace, name="kspace_full"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored = np.empty(kspace.shape, [("real", "<f4"), ("imag", "<f4")])
+    stored["real"], stored["imag"] = kspace.real, kspace.imag
+    with h5py.File(path, "w") as file:
+        file[name] = stored
+
+
+def test_an_archive_of_everything(run, tmp_path, cine):
+    root = tmp_path / "archive"
+    for folder in ("p1", "p2/deep", "p3/dicom/series", "p4"):
+        (root / folder).mkdir(parents=True)
+    small_scan().write(root / "p1" / "cine.h5")
+    write_nifti(root / "p2/deep/cine.nii.gz", [cine])
+    write_dicom(root / "p3/dicom/series", [cine])
+    save_mat(root / "p4/cine_sax.mat", np.random.default_rng(0).standard_normal((3, 2, 2, 16, 14)) + 0j)
+    save_mat(root / "p4/cine_sax_mask.mat", np.ones((16, 14)) + 0j, "mask")
+    (root / "p4/notes.txt").write_text("not a scan")
+    np.savez(root / "p4/other.npz", x=np.ones(3))
+    (root / ".hidden").mkdir()
+    small_scan().write(root / ".hidden" / "cine.h5")
+    report = run(root, simulated_coils=3)
+    names = {row.case.partition("/")[2] for row in report.rows}
+    assert names == {
+        "p1/cine_slice00.h5",
+        "p2/deep/cine_slice00.h5",
+        "p3/dicom/series_slice00.h5",
+        "p4/cine_sax_slice00.h5",
+        "p4/cine_sax_slice01.h5",
+    }
+    assert {row.subject for row in report.rows} == {"p1", "p2", "p3", "p4"}
+    assert report.passed == {"MATLAB files that are no k-space of a cine (masks, maps)": 1}
+    assert (report.refused, report.n_unknown_persons) == ((), 0)
+
+
+@pytest.mark.parametrize("coils", [1, 3])
+def test_magnitude_images_become_a_scan_that_says_so(run, tmp_path, cine, coils):
+    write_nifti(tmp_path / "cine.nii", [cine])
+    (row,) = run(tmp_path / "cine.nii", simulated_coils=coils, intake={}).rows
+    assert row.marks == "magnitude only; simulated phase and coils"
+    data = read_case(tmp_path / "data" / row.case)
+    assert (data.n_coils, data.csm is None) == (coils, coils == 1)
+    assert "phase and coil maps are simulated" in data.meta.warnings
+    assert data.meta.geometry.position_mm == pytest.approx(cine.meta.geometry.position_mm, abs=1e-3)
+    magnitude = torch.from_numpy(cine.magnitude / cine.magnitude.max())
+    assert relative_error(data.reference.abs(), magnitude) < (1e-6 if coils == 1 else 0.01)
+    combined = ifft2c(data.kspace) if data.csm is None else data.csm.conj() * ifft2c(data.kspace)
+    assert relative_error(combined.sum(1), data.reference) < 1e-5
+    assert data.reference.angle().std() > 0.1
+
+
+def test_the_same_images_get_the_same_simulation_whatever_they_are_called(run, tmp_path, cine):
+    (tmp_path / "a").mkdir()
+    write_nifti(tmp_path / "a" / "cine.nii", [cine])
+    (tmp_path / "other.nii").write_bytes((tmp_path / "a" / "cine.nii").read_bytes())
+    (one,), (two,) = run(tmp_path / "a", to="one").rows, run(tmp_path / "other.nii", to="two").rows
+    data, again = read_case(tmp_path / "one" / one.case), read_case(tmp_path / "two" / two.case)
+    assert torch.equal(data.kspace, again.kspace)
+    (three,) = run(tmp_path / "a", to="three", seed=1).rows
+    assert not torch.equal(read_case(tmp_path / "three" / three.case).kspace, data.kspace)
+
+
+def test_strict_refuses_what_flatters(run, tmp_path, cine):
+    write_nifti(tmp_path / "cine.nii", [cine])
+    report = run(tmp_path / "cine.nii", strict=True)
+    assert report.rows == ()
+    assert report.refused[0].what.startswith("magnitude only")
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=3, ky=24, kx=24, coils=2))
+    (row,) = run(tmp_path / "scan.h5", to="scan", strict=True).rows
+    assert row.marks == "simulated"
+
+
+def test_combined_coils_are_marked(run, archive, tmp_path):
+    report = run(archive, combine="adaptive")
+    assert {(row.marks, row.coils) for row in report.rows} == {("combined coils", 1)}
+    data = read_case(tmp_path / "data" / report.rows[0].case)
+    assert relative_error(ifft2c(data.kspace)[:, 0], data.reference) < 1e-6
+
+
+def test_coils_are_compressed(run, archive, tmp_path):
+    whole, pca, geometric = (
+        run(archive, to=name, intake={"csm": "walsh", "n_virtual_coils": n, "compression": kind})
+        for name, n, kind in (("whole", None, "pca"), ("pca", 2, "pca"), ("geometric", 2, "geometric"))
+    )
+    images = []
+    for name, report, coils in (("whole", whole, 3), ("pca", pca, 2), ("geometric", geometric, 2)):
+        assert {row.coils for row in report.rows} == {coils}
+        images.append(read_case(tmp_path / name / report.rows[0].case).reference.abs())
+    assert relative_error(images[1], images[0]) < 0.15
+    assert relative_error(images[2], images[0]) < relative_error(images[1], images[0]), "as it varies along the readout"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"), [("", "archive-wide"), (r"sub-(\d+)", "017"), (r"(site\w)/sub-(\d+)", "siteA-017")]
+)
+def test_a_pattern_finds_the_person(run, tmp_path, pattern, expected):
+    folder = tmp_path / "archive-wide" / "siteA" / "sub-017"
+    folder.mkdir(parents=True)
+    small_scan().write(folder / "cine.h5")
+    (row,) = run(tmp_path, to="data", person=pattern).rows
+    assert row.subject == expected
+
+
+def test_a_path_that_does_not_fit_the_pattern_is_refused(run, archive):
+    report = run(archive, person="(anna)")
+    assert {row.subject for row in report.rows} == {"anna"}
+    assert report.refused[0].what == "the path does not fit the pattern of persons '(anna)'"
+    with pytest.raises(ConfigError, match="not a regular expression"):
+        run(archive, to="other", person="(anna")
+
+
+def test_the_patient_of_a_header_is_hashed_and_wins_over_the_folder(run, archive):
+    for person in ("anna", "bert"):
+        with h5py.File(archive / person / "cine.h5", "r+") as file:
+            xml = file["dataset/xml"][0].decode()
+            info = "<subjectInformation><patientID>A-4711</patientID></subjectInformation>"
+            file["dataset/xml"][0] = xml.replace("<acquisitionSystem", info + "<acquisitionSystem").encode()
+    (subject,) = {row.subject for row in run(archive).rows}
+    assert subject.startswith("person-")
+    assert "4711" not in subject
+
+
+@pytest.mark.parametrize("blank", ["XXXXXXXX", "anonymous", "00000000", ""])
+def test_a_blanked_patient_number_tells_nothing(run, archive, blank):
+    for person in ("anna", "bert"):
+        with h5py.File(archive / person / "cine.h5", "r+") as file:
+            xml = file["dataset/xml"][0].decode()
+            info = f"<subjectInformation><patientID>{blank}</patientID></subjectInformation>"
+            file["dataset/xml"][0] = xml.replace("<acquisitionSystem", info + "<acquisitionSystem").encode()
+    assert {row.subject for row in run(archive).rows} == {"anna", "bert"}
+
+
+def test_files_of_one_folder_count_as_persons_and_that_is_told(run, archive):
+    report = run(archive / "anna" / "cine.h5", archive / "bert" / "cine.h5")
+    assert {row.case.partition("/")[2][:9] for row in report.rows} == {"anna/cine", "bert/cine"}
+    assert report.n_unknown_persons == 2
+    with pytest.raises(ConfigError, match="2 files would be called"):
+        run(archive / "anna" / "cine.h5", archive / "anna" / "cine.h5", to="twice")
+
+
+def test_prepared_cases_are_prepared_further(run, archive, tmp_path):
+    run(archive)
+    before = {(row.subject, row.slice): row for row in read_index(tmp_path / "data")}
+    report = run(tmp_path / "data", to="cut", crop=(8, 10))
+    assert {row.case for row in report.rows} == {row.case for row in before.values()}
+    assert len(report.rows) == 4
+    for row in report.rows:
+        data = read_case(tmp_path / "cut" / row.case)
+        assert data.matrix == (8, 10)
+        whole = read_case(tmp_path / "data" / before[row.subject, data.meta.slice].case)
+        assert torch.equal(data.reference, whole.reference[:, 2:10, 3:13])
+
+
+def test_a_twin_is_the_truth_of_an_undersampled_file(run, tmp_path):
+    simulated = simulate_cine(SimulateConfig(frames=3, ky=32, kx=30, coils=3, noise=0))[0]
+    kspace = simulated.kspace.numpy()[:, None]
+    mask = np.zeros((32, 30))
+    mask[::3] = mask[12:20] = 1
+    root = tmp_path / "TrainingSet"
+    save_mat(root / "FullSample/P001/cine_sax.mat", kspace)
+    save_mat(root / "AccFactor03/P001/cine_sax.mat", kspace * mask, "kspace_sub03")
+    save_mat(root / "AccFactor03/P001/cine_sax_mask.mat", mask + 0j, "mask03")
+    table = "FOVx,300\nFOVy,320\nReadOutOversample,2\nSliceThickness,8\n"
+    (root / "FullSample/P001/cine_sax_info.csv").write_text(table)
+    rows = run(root, intake={"csm": "smooth"}).rows
+    assert {row.subject for row in rows} == {"TrainingSet-P001"}
+    full, fast = (read_case(tmp_path / "data" / row.case) for row in sorted(rows, key=lambda row: row.acceleration))
+    expected = simulated.reference.abs()[..., 15 - 7 : 15 - 7 + 15]
+    for data in (full, fast):
+        assert data.matrix == (32, 15), "without its oversampling"
+        assert data.meta.pixel_size_mm == (10, 20)
+        assert relative_error(data.reference.abs(), expected) < 0.03
+    assert fast.mask[0, 0, :, 0].tolist() == (mask[:, 0] != 0).tolist()
+
+
+def test_gaps_that_no_mask_explains_are_refused(run, tmp_path):
+    kspace = simulate_cine(SimulateConfig(frames=3, ky=32, kx=30, coils=3, noise=0))[0].kspace.numpy()[:, None].copy()
+    kspace[..., :3, :] = kspace[..., -2:, :] = 0
+    save_mat(tmp_path / "padded/FullSample/P001/cine_sax.mat", kspace)
+    (row,) = run(tmp_path / "padded").rows
+    data = read_case(tmp_path / "data" / row.case)
+    assert row.marks == "zero-padded"
+    assert data.mask[0, 0, :, 0].tolist() == [False] * 3 + [True] * 27 + [False] * 2
+    assert "the outer 5 of 32 lines of k-space are empty: taken as not measured" in data.meta.warnings
+    kspace[..., 7, :] = 0
+    save_mat(tmp_path / "gap/FullSample/P001/cine_sax.mat", kspace)
+    (refusal,) = run(tmp_path / "gap", to="gaps").refused
+    assert refusal.what == "line 7 of 32 is empty, though the file counts as fully sampled"
+    mask = np.ones((32, 30))
+    mask[20] = 0
+    save_mat(tmp_path / "wrong/AccFactor04/P001/cine_sax.mat", kspace, "kspace_sub04")
+    save_mat(tmp_path / "wrong/AccFactor04/P001/cine_sax_mask.mat", mask + 0j, "mask04")
+    (refusal,) = run(tmp_path / "wrong", to="wrongs").refused
+    assert refusal.what == "the file holds samples where its mask says that nothing was measured"
+
+
+def test_a_nifti_that_is_damaged_stops_nobody(run, archive, cine):
+    write_nifti(archive / "anna" / "x.nii.gz", [replace(cine)])
+    path = archive / "anna" / "x.nii.gz"
+    path.write_bytes(path.read_bytes()[:-4000])
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 4), np.float32), np.eye(4)), archive / "bert" / "volume.nii")
+    report = run(archive)
+    assert report.n_new == 4
+    assert sorted(refusal.path.name for refusal in report.refused) == ["volume.nii", "x.nii.gz"]
+
+
+def test_the_folder_of_the_cases_is_no_source(run, tmp_path, monkeypatch):
+    (tmp_path / "scans").mkdir()
+    small_scan().write(tmp_path / "scans" / "a.h5")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        report = run(tmp_path / "scans", to=Path("scans/out"))
+        assert [row.source for row in report.rows] == [str(tmp_path / "scans" / "a.h5")]
+    with pytest.raises(ConfigError, match="would lie among the files that they are made from"):
+        run(tmp_path / "scans", to=Path("scans"))
+
+
+def test_images_beside_their_scan_are_passed_over(run, tmp_path, cine):
+    (tmp_path / "scans").mkdir()
+    small_scan().write(tmp_path / "scans" / "a.hdf5")
+    write_mrd_images(tmp_path / "scans" / "a.zerofilled.h5", [cine])
+    report = run(tmp_path / "scans")
+    assert (report.n_new, report.refused) == (1, ())
+    assert report.passed == {"files of images, which a reconstruction wrote": 1}
+
+
+def test_what_a_method_made_is_no_truth(run, archive, cine):
+    made = replace(cine, method="cgsense")
+    write_nifti(archive / "anna" / "made.nii.gz", [made])
+    (archive / "anna" / "made").mkdir()
+    write_dicom(archive / "anna" / "made", [made])
+    report = run(archive)
+    assert report.n_new == 4
+    assert report.passed["files of images, which a reconstruction wrote"] == 1 + cine.n_frames

@@ -1,0 +1,77 @@
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from cinerecon.errors import ConfigError, DataError
+from cinerecon.machine import (
+    free_memory_mb,
+    in_processes,
+    measured,
+    n_cores,
+    peak_memory_mb,
+    pick_device,
+    process_memory_mb,
+)
+
+
+def test_peak_memory_counts_what_was_held():
+    before = peak_memory_mb()
+    block = bytearray(400 * 2**20)
+    assert peak_memory_mb() >= before
+    assert peak_memory_mb() > len(block) / 2**20
+
+
+def test_systems_that_do_not_tell_the_peak(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert math.isnan(peak_memory_mb())
+
+
+def test_a_device_that_is_not_there_is_named():
+    assert pick_device("cpu") == "cpu"
+    with pytest.raises(ConfigError, match="no device 'mars'"):
+        pick_device("mars")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone tells the peak of a stretch of work")
+def test_memory_is_that_of_the_work_measured_alone():
+    for mb in (200, 50):  # the smaller one second: a peak of the process would still be that of the first
+        with measured() as usage:
+            torch.ones(mb * 2**18)
+        assert mb * 0.8 < usage.memory_mb < mb * 1.3
+        assert 0 < usage.seconds < 5
+    assert 0 < process_memory_mb() < 1e6
+    assert free_memory_mb() > 0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone shares out cores")
+def test_cores_are_those_that_this_process_may_use():
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert n_cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert n_cores() == len(allowed)
+
+
+def test_one_process_is_this_one():
+    assert set(in_processes(lambda _: os.getpid(), [1, 2, 3], 1)) == {os.getpid()}
+    assert list(in_processes(math.sqrt, [], 4)) == []
+
+
+def test_processes_share_the_work_and_one_that_dies_is_said():
+    assert sorted(in_processes(math.sqrt, [1.0, 9.0, 4.0], 2)) == [1.0, 2.0, 3.0]
+    with pytest.raises(DataError, match="a process died") as caught:
+        list(in_processes(os._exit, [1, 1], 2, option="--workers"))
+    assert "--workers 1" in caught.value.hint
+
+
+def test_after_an_error_the_rest_is_not_begun(tmp_path):
+    tasks = [["false"], *(["sh", "-c", f"sleep 0.1; touch {tmp_path}/{number}"] for number in range(30))]
+    with pytest.raises(subprocess.CalledProcessError):
+        list(in_processes(subprocess.check_call, tasks, 2))
+    assert len(list(tmp_path.iterdir())) <= 3

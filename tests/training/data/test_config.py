@@ -1,0 +1,53 @@
+import pytest
+
+from cinerecon.errors import ConfigError
+from cinerecon.training.data import DataConfig
+from cinerecon.training.data.config import parse_crop
+
+
+def test_choices_are_a_mapping_a_list_or_one_value():
+    config = DataConfig.parse({"masks": ["gaussian:8", "gaussian:8", "radial:16"], "coils": 4, "crops": {"all": 3}})
+    assert config.masks == {"gaussian:8": 2, "radial:16": 1}
+    assert config.coils == {4: 1}
+    assert config.crops == {"all": 3}
+    assert DataConfig.parse({"coils": ["all", 1]}).coils == {"all": 1, 1: 1}
+
+
+def test_a_recipe_survives_being_written_as_json_or_yaml():
+    config = DataConfig.parse({"coils": {"all": 2, 8: 1}, "frame_steps": [1, 2], "n_frames": None})
+    assert DataConfig.parse(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "crop"), [("128x24", (128, 24)), ("all x 24", (None, 24)), ("64xall", (64, None)), ("all", (None, None))]
+)
+def test_crops(text, crop):
+    assert parse_crop(text) == crop
+
+
+@pytest.mark.parametrize("text", ["128", "0x24", "128x", "128x24x2", "big"])
+def test_wrong_crops_are_named(text):
+    with pytest.raises(ConfigError, match=f"'{text}' is no crop"):
+        DataConfig.parse({"crops": [text]})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"masks": ["gauss:8"]}, "unknown sampling pattern 'gauss'"),
+        ({"masks": []}, "masks"),
+        ({"coils": {1: -1}}, "greater than 0"),
+        ({"sources": {"a": {"kind": "prepared"}}}, "folder"),
+        ({"sources": {"a": {"kind": "phantoms"}}}, "phantoms"),
+        ({"noise": [0, 0.1]}, "greater than 0"),
+    ],
+)
+def test_wrong_settings_are_named(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        DataConfig.parse(settings)
+
+
+def test_sources_can_be_set_one_by_one():
+    config = DataConfig().with_settings(["sources.phantom.n_cases=3", "sources.more={kind: prepared, folder: data}"])
+    assert config.sources["phantom"].n_cases == 3
+    assert str(config.sources["more"].folder) == "data"

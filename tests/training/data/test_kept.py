@@ -1,0 +1,74 @@
+"""Batches that are kept are those that were drawn, and what a step takes of one is measured as it says."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+from helpers import complex_randn, relative_error
+
+from cinerecon.physics.operators import Encoding
+from cinerecon.training.data import Batch, KeptBatches
+from cinerecon.training.data.batch_cache import name_of, read_batch, vary, write_batch
+
+
+def make_batch(number=0, coils=2):
+    generator = torch.Generator().manual_seed(number)
+    mask = torch.rand(1, 6, 1, 8, 1, generator=generator) < 0.5
+    csm = None if coils == 1 else complex_randn(1, coils, 8, 5, seed=number).to(torch.complex64)
+    target = complex_randn(1, 6, 8, 5, seed=number + 50).to(torch.complex64)
+    encoding = Encoding(mask, csm, matrix=(8, 5))
+    return Batch(encoding.forward(target), encoding, target, 2 * target)
+
+
+@dataclass
+class Drawn:
+    asked: list = field(default_factory=list)
+
+    def __getitem__(self, number):
+        self.asked.append(number)
+        return make_batch(number)
+
+
+@pytest.mark.parametrize("coils", [1, 2])
+def test_a_batch_survives_its_file(tmp_path, coils):
+    batch = make_batch(coils=coils)
+    write_batch(tmp_path / "folder" / "0.safetensors", batch)
+    found = read_batch(tmp_path / "folder" / "0.safetensors")
+    for name in ("kspace", "target", "start"):
+        assert torch.equal(getattr(found, name), getattr(batch, name))
+    assert torch.equal(found.encoding.forward(batch.target), batch.kspace)
+    assert (found.encoding.csm is None) == (coils == 1)
+
+
+def test_each_is_drawn_once_and_they_come_again(tmp_path):
+    drawn = Drawn()
+    kept = KeptBatches(drawn, 3, tmp_path)
+    first = [kept[number] for number in range(6)]
+    assert drawn.asked == [0, 1, 2]
+    again = KeptBatches(drawn, 3, tmp_path)  # another run, that shares the folder
+    for number in (5, 0, 3):
+        assert torch.equal(again[number].kspace, first[number].kspace)
+    assert drawn.asked == [0, 1, 2]
+
+
+def test_what_a_step_takes_is_measured_as_it_says(tmp_path):
+    kept = KeptBatches(Drawn(), 2, tmp_path, n_frames=4, seed=(1,))
+    found = [kept[2 * n] for n in range(20)]
+    firsts = set()
+    for batch in found:
+        assert batch.target.shape == (1, 4, 8, 5)
+        assert relative_error(batch.encoding.forward(batch.target), batch.kspace) < 1e-6
+        assert relative_error(batch.start, 2 * batch.target) < 1e-6
+        likeness = [float((batch.target[0, 0].conj() * frame).sum().abs()) for frame in make_batch().target[0]]
+        firsts.add(int(np.argmax(likeness)))
+    assert firsts == {0, 1, 2, 3, 4, 5}  # every window, forwards and backwards
+
+
+def test_all_frames_are_taken_if_nothing_is_said():
+    batch = vary(make_batch(), None, np.random.default_rng(0))
+    assert batch.target.shape[1] == 6
+
+
+def test_another_text_is_another_folder():
+    assert name_of("a", "b") != name_of("a", "c")

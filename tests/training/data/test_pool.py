@@ -1,0 +1,97 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from cinerecon.errors import ConfigError, DataError, FileError
+from cinerecon.training.data import DataConfig, open_pool
+from cinerecon.training.data.pool import Group, Pool
+
+SMALL, LARGE = (8, 1, 40, 40), (8, 1, 64, 64)
+POOL = Pool(
+    (
+        Group(SMALL, ["s0", "s1", "s2"], "first", 1.0),
+        Group(LARGE, ["l0"], "first", 1.0),
+        Group(LARGE, ["x0", "x1"], "second", 3.0),
+    )
+)
+
+
+def shares(pool, fit, n=8000):
+    rng = np.random.default_rng(0)
+    found = Counter(pool.draw(1, fit, rng)[1][0] for _ in range(n))
+    return {case: count / n for case, count in found.items()}
+
+
+def test_sources_are_drawn_by_their_weights_and_cases_alike():
+    found = shares(POOL, lambda shape: shape)
+    expected = {"s0": 1 / 16, "s1": 1 / 16, "s2": 1 / 16, "l0": 1 / 16, "x0": 3 / 8, "x1": 3 / 8}
+    assert found == pytest.approx(expected, abs=0.02)
+
+
+def test_a_source_keeps_its_share_where_some_of_its_cases_are_too_small():
+    found = shares(POOL, lambda shape: (8, 1, 64, 64) if shape == LARGE else None)
+    assert found == pytest.approx({"l0": 1 / 4, "x0": 3 / 8, "x1": 3 / 8}, abs=0.02)
+
+
+def test_a_batch_holds_one_size_only():
+    rng, seen = np.random.default_rng(1), set()
+    for _ in range(200):
+        strip, cases = POOL.draw(3, lambda shape: shape, rng)
+        seen.add(strip)
+        assert {case[0] == "s" for case in cases} == {strip == SMALL}
+    assert seen == {SMALL, LARGE}
+
+
+def test_crops_mix_cases_of_all_sizes():
+    _, cases = POOL.draw(200, lambda _: (8, 1, 32, 32), np.random.default_rng(2))
+    assert set(cases) == {"s0", "s1", "s2", "l0", "x0", "x1"}
+
+
+def test_too_large_a_crop_names_the_sizes():
+    with pytest.raises(DataError, match="8 x 1 x 40 x 40, 8 x 1 x 64 x 64"):
+        POOL.draw(1, lambda _: None, np.random.default_rng(0))
+
+
+def test_prepared_cases_by_size_and_split(prepared, tmp_path):
+    config = DataConfig.parse({"sources": {"data": {"kind": "prepared", "folder": str(prepared)}}})
+    sizes = {group.shape: [case.path.stem for case in group.cases] for group in open_pool(config, tmp_path).groups}
+    assert sizes == {(10, 3, 40, 48): ["a", "c"], (8, 4, 48, 40): ["b"], (8, 1, 40, 40): ["d"]}
+    (unseen,) = open_pool(config, tmp_path, "val").groups
+    assert [case.path.stem for case in unseen.cases] == ["e"]
+
+
+def test_training_never_sees_the_phantoms_of_validation(tmp_path):
+    seen, unseen = (open_pool(DataConfig(), tmp_path, part).groups[0] for part in ("train", "val"))
+    assert {case.path for case in seen.cases}.isdisjoint(case.path for case in unseen.cases)
+    assert seen.cases[0].path.parent != unseen.cases[0].path.parent
+
+
+def test_series_are_left_out_by_name_or_without_a_folder(tmp_path, write_series):
+    for name in ("kept", "held_out"):
+        write_series(tmp_path / f"{name}.npz")
+    settings = {"sources": {"real": {"kind": "series", "leave_out": ["held_out"], "n_variants": 3, "matrix": [48, 40]}}}
+    config = DataConfig.parse(settings)
+    (group,) = open_pool(config, tmp_path / "cases", real=tmp_path).groups
+    assert [case.path.parent.name.split("-")[0] for case in group.cases] == ["kept"] * 3
+    assert group.shape == (4, 8, 48, 40)
+    (stand_in,) = open_pool(config, tmp_path / "cases", "val", real=tmp_path).groups
+    assert stand_in.shape == (25, 8, 192, 192)
+    with pytest.raises(FileError, match="nothing to train on"):
+        open_pool(config, tmp_path / "cases")
+    with pytest.raises(FileError, match="no measured series"):
+        open_pool(config, tmp_path / "cases", real=tmp_path / "elsewhere")
+
+
+def test_a_folder_without_cases_is_said(tmp_path):
+    config = DataConfig.parse({"sources": {"data": {"kind": "prepared", "folder": str(tmp_path)}}})
+    with pytest.raises(FileError, match=r"no prepared cases here: there is no index\.csv"):
+        open_pool(config, tmp_path)
+
+
+def test_measured_coil_images_are_not_moved(prepared, tmp_path):
+    settings = {"sources": {"data": {"kind": "prepared", "folder": str(prepared)}}, "augment": {"rotate": 10}}
+    with pytest.raises(ConfigError, match="measured coil images cannot be turned"):
+        open_pool(DataConfig.parse(settings), tmp_path)
+    settings["sources"]["data"]["signal"] = "combined"
+    assert open_pool(DataConfig.parse(settings), tmp_path).groups

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import torch
+from helpers import BESIDE, relative_error
+
+from cinerecon.errors import DataError, FileError
+from cinerecon.training.data import PhantomSource, SeriesSource, simulated
+from cinerecon.training.data.augment import AugmentConfig
+from cinerecon.training.data.simulated import opposed, phantom_cases, series_cases
+
+REAL = BESIDE / "real"
+
+
+def image_of(case):
+    _, _, y, x = case.shape
+    window = (slice(0, y), slice(0, x))
+    return case.cut(np.arange(case.shape[0]), window, 1, AugmentConfig(), np.random.default_rng(0)).target
+
+
+def test_phantoms_differ_and_have_the_sizes_promised(tmp_path):
+    cases = phantom_cases(PhantomSource(matrix=(40, 36), n_coils=2, n_cases=2), tmp_path)
+    assert len(cases) == 2
+    first, second = (image_of(case) for case in cases)
+    assert first.shape == (25, 40, 36) == (cases.shape[0], *cases.shape[2:])
+    assert relative_error(first, second) > 0.1
+    with pytest.raises(IndexError):
+        cases[2]
+
+
+def test_phantoms_of_training_are_none_that_are_held_out(monkeypatch, tmp_path):
+    """Those that quality is measured on have the seeds 1 to 40."""
+    seeds = []
+
+    def note(seed, config):
+        seeds.append(seed)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(simulated, "draw_signal", note)
+    for part in (0, 1000):  # to train on, to validate on
+        for number in range(60):
+            with pytest.raises(KeyboardInterrupt):
+                phantom_cases(PhantomSource(seed=part, n_cases=60), tmp_path).draw(number)
+    assert len(seeds) == 120
+    assert min(seeds) > 1000
+
+
+def test_variants_of_a_series_differ(tmp_path, write_series):
+    source = SeriesSource(n_variants=2, matrix=(48, 48), n_coils=2)
+    cases = series_cases(write_series(tmp_path / "kept.npz"), source, tmp_path)
+    first, second = (image_of(case) for case in cases)
+    assert first.shape == (4, 48, 48)
+    assert relative_error(first.abs(), second.abs()) > 0.1
+
+
+def test_bright_tissue_is_opposed_with_a_dark_line_around_it():
+    magnitude = torch.full((2, 24, 24), 0.1)
+    magnitude[:, 8:16, 8:16] = 1.0
+    signed = opposed(magnitude, np.random.default_rng(0))
+    assert (signed[:, 10:14, 10:14] < -0.9).all()
+    assert (signed[:, :5, :5] > 0.09).all()
+    assert (signed.abs() <= magnitude).all()
+    assert signed[:, 8, 8].abs().max() < 0.9
+
+
+def test_some_variants_of_a_series_are_opposed(tmp_path, write_series):
+    """Where the phase of a voxel jumps from frame to frame, more than the slow phase that is simulated could."""
+    magnitude = np.full((4, 40, 60), 30)
+    for frame in range(4):
+        magnitude[frame, 10 + frame : 25 + frame, 15:40] = 90
+    source = SeriesSource(n_variants=12, matrix=(48, 48), n_coils=1)
+    cases = series_cases(write_series(tmp_path / "kept.npz", magnitude=magnitude), source, tmp_path)
+    jumps = []
+    for case in cases:
+        image = image_of(case)
+        bright = image.abs() > 0.2
+        turned = (image[1:] * image[:-1].conj()).real < 0
+        jumps.append(bool((turned & bright[1:] & bright[:-1]).any()))
+    assert 1 <= sum(jumps) <= 8
+
+
+def test_damaged_series_are_said_to_be(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"nonsense")
+    np.savez(tmp_path / "b.npz", magnitude=np.ones((2, 8, 8)))
+    for name, error in (("a", FileError), ("b", DataError)):
+        with pytest.raises(error):
+            series_cases(tmp_path / f"{name}.npz", SeriesSource(), tmp_path)
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the measured series are not here")
+def test_a_measured_series_beats(tmp_path):
+    source = SeriesSource(n_variants=1, matrix=(96, 96), n_coils=2)
+    (case,) = series_cases(REAL / "sax_mid.npz", source, tmp_path)
+    image = image_of(case)
+    assert torch.isfinite(image.abs()).all()
+    assert case.motion().max() > 0.2

@@ -1,0 +1,91 @@
+"""A run folder says what the run was; its weights carry their card."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from small_recipe import RECIPE as SMALL
+
+from cinerecon.errors import ConfigError
+from cinerecon.methods.model_file import RECIPE, read_model
+from cinerecon.training import Recipe, train
+from cinerecon.training.card import list_data
+
+
+@pytest.fixture(scope="module")
+def run(folder, cases, make_recipe):
+    recipe = make_recipe("n_steps=2", "save_every=1", "seed=7", 'data.masks=["gaussian:3", "vds:4"]', "licence=MIT")
+    train(recipe, folder / "told", cases=cases)
+    return folder / "told"
+
+
+def test_the_folder_says_everything(run):
+    about = json.loads((run / "run.json").read_text())
+    assert about["seed"] == 7
+    assert about["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert {"cinerecon", "python", "numpy", "git", "began", "device", "command"} <= about.keys()
+    assert about["data_sha256"] == hashlib.sha256((run / "data.txt").read_bytes()).hexdigest()
+    names = {RECIPE, "log.csv", "last.pt", "last.safetensors", "weights.safetensors", "validation.png"}
+    assert {path.name for path in run.iterdir()} == names | {"run.json", "data.txt"}
+
+
+def test_the_weights_carry_recipe_and_card(run):
+    config, path = read_model(run / "weights.safetensors")
+    assert config == read_model(run)[0].model_copy(update={"training": config.training})
+    card = config.card
+    assert (card.licence, card.masks, card.coils, card.lines) == ("MIT", ("gaussian:3", "vds:4"), (1, 2), (40, 40))
+    assert card.whole_readouts is False
+    assert card.acceleration[0] == pytest.approx(3, abs=0.1)
+    assert card.acceleration[1] == pytest.approx(4, abs=0.3)
+    assert card.split == "train: 2 of phantom; val: 2 of phantom"
+    assert card.data_sha256 == json.loads((run / "run.json").read_text())["data_sha256"]
+    assert card.metrics["validation_db"] == pytest.approx(float(card.reports.split()[0]), abs=0.006)
+    with safe_open(path, "pt") as file:
+        assert len(file.metadata()["weights_sha256"]) == 64
+
+
+def test_the_picture_shows_four_panels(run):
+    picture = np.asarray(Image.open(run / "validation.png"))
+    assert picture.shape == (2 * 3 * 40, 4 * 3 * 16)
+    panels = np.split(picture[: 3 * 40].astype(float), 4, 1)
+    assert all(panel.std() > 1 for panel in panels)
+    assert len({panel.tobytes() for panel in panels}) == 4
+
+
+def test_the_list_of_data_changes_with_the_data(tmp_path, make_recipe):
+    base = list_data(make_recipe().training.data)
+    assert base == list_data(make_recipe("learning_rate=1").training.data)
+    assert base != list_data(make_recipe("data.sources.phantom.seed=3").training.data)
+    np.savez(tmp_path / "a.npz", magnitude=np.zeros(3))
+    values = {**SMALL["training"]["data"], "sources": {"series": {"kind": "series"}}}
+    config = Recipe.parse({**SMALL, "training": {"data": values}}).training.data
+    first = list_data(config, tmp_path)
+    assert "a.npz" in first
+    np.savez(tmp_path / "a.npz", magnitude=np.ones(3))
+    assert list_data(config, tmp_path) != first
+
+
+def test_tensorboard_is_optional(folder, cases, make_recipe, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ConfigError, match="TensorBoard is not installed") as error:
+        train(make_recipe("n_steps=1"), folder / "board", cases=cases, tensorboard=True)
+    assert not (folder / "board").exists()
+    assert "cinerecon[tensorboard]" in error.value.hint
+
+
+def test_tensorboard_shows_the_log(folder, cases, make_recipe):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    steps = []
+    run = folder / "shown"
+    train(make_recipe("n_steps=2", "save_every=1"), run, cases=cases, tensorboard=True, report=steps.append)
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    assert [event.value for event in events.Scalars("loss")] == pytest.approx([step.loss for step in steps])
+    assert len(events.Images("validation")) == 2

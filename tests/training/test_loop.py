@@ -1,0 +1,263 @@
+"""Training goes on exactly where it was stopped, whatever stopped it, and stops by itself when it goes wrong."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from cinerecon import networks
+from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, WeightsError
+from cinerecon.methods.card import Card
+from cinerecon.methods.model_file import load_weights, read_model
+from cinerecon.training import loop, read_recipe, train
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from cinerecon.training import run_folder as folder
+from cinerecon.training import loop
+from cinerecon.training import read_recipe
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+take, save = loop.descend, folder.torch.save
+
+def take_or_die(state, config):
+    take(state, config)
+    if state.done == 17:
+        die()
+
+def save_half(content, path):
+    save(content, path)
+    if content["done"] == 20:
+        path.write_bytes(path.read_bytes()[:1000])
+        die()
+
+recipe, run, cases, moment = sys.argv[1:]
+if moment == "at step 17":
+    loop.descend = take_or_die
+else:
+    folder.torch.save = save_half
+loop.train(read_recipe(Path(recipe)), Path(run), cases=Path(cases))
+"""
+
+
+def curve(run):
+    """The log without the column of time."""
+    with (run / "log.csv").open(newline="") as file:
+        return [{key: row[key] for key in row if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def assert_same_weights(run, other):
+    for name in ("weights.safetensors", "last.safetensors"):
+        found, expected = load_file(run / name), load_file(other / name)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+@pytest.fixture(scope="module")
+def whole(folder, cases, make_recipe):
+    """A run of 30 steps without interruption, and what it reported."""
+    steps = []
+    train(make_recipe(), folder / "whole", cases=cases, report=steps.append)
+    return folder / "whole", steps
+
+
+def test_training_improves_and_leaves_weights_that_load(whole, make_recipe):
+    run, steps = whole
+    assert [step.number for step in steps] == [10, 20, 30]
+    assert steps[-1].validation > steps[0].validation
+    recipe = make_recipe()
+    load_weights(networks.build(recipe.network, recipe.architecture), run / "weights.safetensors")
+    assert read_recipe(run / "model.yaml") == recipe
+    assert [row["step"] for row in curve(run)] == ["10", "20", "30"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["at step 17", "while it saves"])
+def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(whole, folder, cases, make_recipe, moment):
+    run, recipe = folder / moment.replace(" ", "_"), make_recipe()
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    arguments = [sys.executable, "-c", KILLED, folder / "recipe.yaml", run, cases, moment]
+    assert subprocess.run(list(map(str, arguments)), check=False).returncode == -signal.SIGKILL
+    assert [row["step"] for row in curve(run)] == ["10"]
+    assert any(run.glob(".partial-*")) == (moment == "while it saves")
+    with pytest.raises(FileError, match="already"):
+        train(recipe, run, cases=cases)
+    train(recipe, run, cases=cases, resume=True)
+    assert_same_weights(run, whole[0])
+    assert curve(run) == curve(whole[0])
+    assert not any(run.glob(".partial-*"))
+    (resumed,) = json.loads((run / "run.json").read_text())["resumed"]
+    assert resumed["at_step"] == 10
+
+
+def test_workers_change_nothing(whole, folder, cases, make_recipe):
+    train(make_recipe(), folder / "workers", cases=cases, workers=2)
+    assert_same_weights(folder / "workers", whole[0])
+
+
+def test_a_run_that_is_out_of_time_goes_on_later(whole, folder, cases, make_recipe):
+    run = folder / "late"
+    train(make_recipe(), run, cases=cases, max_seconds=0)
+    assert [row["step"] for row in curve(run)] == ["1"]
+    assert (run / "weights.safetensors").is_file()
+    train(make_recipe(), run, cases=cases, resume=True)
+    assert_same_weights(run, whole[0])
+
+
+def test_best_weights_are_kept_apart_from_the_last(folder, cases, make_recipe, monkeypatch):
+    qualities = iter([19.0, 30.0, 20.0, 25.0])
+    monkeypatch.setattr(loop, "validate", lambda net, batches: next(qualities))
+    run = folder / "best"
+    train(make_recipe("n_steps=3", "save_every=1"), run, cases=cases)
+    config, _ = read_model(run)
+    assert config.card.metrics == {"first_image_db": 19.0, "validation_db": 30.0, "step": 1.0}
+    best, last = (load_file(run / f"{name}.safetensors") for name in ("weights", "last"))
+    assert any(not torch.equal(best[name], last[name]) for name in best)
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_checkpoint(
+    folder, cases, make_recipe, monkeypatch
+):
+    run, original = folder / "bad", loop.loss_of
+    calls = []
+
+    def poisoned(net, batch, config):
+        calls.append(1)
+        return original(net, batch, config) * (float("nan") if len(calls) == 6 else 1)
+
+    monkeypatch.setattr(loop, "loss_of", poisoned)
+    with pytest.raises(CineReconError, match="the loss is nan at step 6") as error:
+        train(make_recipe("save_every=2"), run, cases=cases)
+    assert error.value.where == str(run)
+    assert torch.load(run / "last.pt", weights_only=True)["done"] == 4
+    assert all(value.isfinite().all() for value in load_file(run / "weights.safetensors").values())
+
+
+def test_weights_that_exploded_are_not_saved(folder, cases, make_recipe):
+    settings = ("learning_rate=1e30", "n_warmup=0", "save_every=1")
+    with pytest.raises(CineReconError, match="not finite at step 1"):
+        train(make_recipe(*settings), folder / "exploded", cases=cases)
+    assert not (folder / "exploded" / "last.pt").exists()
+
+
+def test_nothing_to_resume_is_said(folder, cases, make_recipe):
+    with pytest.raises(FileError, match="nothing to resume"):
+        train(make_recipe(), folder / "none", cases=cases, resume=True)
+
+
+def test_a_run_goes_on_with_its_own_data_network_and_share(whole, cases, make_recipe):
+    run, _ = whole
+    for setting, message in {
+        "data.sources.phantom.n_cases=3": "began with other settings: training.data.sources.phantom.n_cases: 2, now 3",
+        "seed=9": "training.seed: 0, now 9",
+        "n_validation=3": "training.n_validation: 2, now 3",
+        "optimizer=adamw": "training.optimizer: adam, now adamw",
+        "n_batches=2": "a step of this run is 1 batches, now it would be 2",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            train(make_recipe(setting), run, cases=cases, resume=True)
+    other = make_recipe().with_settings(["architecture.n_channels=3"])
+    with pytest.raises(WeightsError, match="cannot resume"):
+        train(other, run, cases=cases, resume=True)
+
+
+def test_a_run_that_goes_on_tells_what_is_other_now(folder, cases, make_recipe):
+    run, told = folder / "longer", []
+    train(make_recipe("n_steps=1"), run, cases=cases, note=told.append)
+    assert [text.split()[0] for text in told] == ["cases", "first"]
+    assert "2 of phantom" in told[0]
+    train(make_recipe("n_steps=2"), run, cases=cases, resume=True, note=told.append)
+    assert told[2] == "changed  training.n_steps: 1, now 2"
+
+
+def test_a_damaged_state_is_said(folder, cases, make_recipe):
+    run = folder / "damaged"
+    train(make_recipe("n_steps=1"), run, cases=cases)
+    for content in (b"", bytes(500), b"garbage" * 100):
+        (run / "last.pt").write_bytes(content)
+        with pytest.raises(WeightsError, match="cannot resume"):
+            train(make_recipe("n_steps=2"), run, cases=cases, resume=True)
+
+
+def test_a_run_whose_papers_are_lost_or_damaged_is_said(folder, cases, make_recipe):
+    run = folder / "papers"
+    train(make_recipe("n_steps=1"), run, cases=cases)
+    for name, content in (("run.json", b'{"seed": 0'), ("data.txt", b"\xff"), ("model.yaml", None)):
+        (run / name).unlink() if content is None else (run / name).write_bytes(content)
+        with pytest.raises(FileError, match="cannot resume") as error:
+            train(make_recipe("n_steps=2"), run, cases=cases, resume=True)
+        assert error.value.where == str(run / name)
+        if content is not None:
+            (run / name).write_bytes(b"{}")
+
+
+def test_a_run_that_goes_on_takes_no_other_weights(whole, cases, make_recipe):
+    with pytest.raises(ConfigError, match="has weights of its own"):
+        train(make_recipe(), whole[0], cases=cases, resume=True, weights=whole[0])
+
+
+def test_fine_tuning_is_told_in_the_card_after_an_interruption_too(whole, folder, cases, make_recipe):
+    run = folder / "tuned"
+    train(make_recipe("n_steps=2"), run, cases=cases, weights=whole[0], max_seconds=0)
+    train(make_recipe("n_steps=2"), run, cases=cases, resume=True)
+    config, _ = read_model(run)
+    assert config.card.source == f"fine-tuned from {whole[0].parent.name}/{whole[0].name}"
+
+
+def test_patches_that_no_case_can_give_are_said_before_any_is_drawn(cases, make_recipe, tmp_path):
+    with pytest.raises(DataError, match="no case is large enough for 5 frames of 64x16 with 1 coils") as error:
+        train(make_recipe("data.crops=[40x16,64x16]"), tmp_path / "run", cases=cases)
+    assert "--set training.data.crops=40x32 --set training.data.coils=2" in error.value.hint
+
+
+def test_fine_tuning_begins_with_the_weights_given(whole, cases, make_recipe, tmp_path):
+    run, steps = whole
+    found = []
+    settings = ("n_steps=1", "learning_rate=1e-9", "save_every=1")
+    train(make_recipe(*settings), tmp_path, cases=cases, weights=run / "weights.safetensors", report=found.append)
+    assert found[0].validation == pytest.approx(max(step.validation for step in steps), abs=1e-3)
+
+
+def test_a_wrong_key_of_the_recipe_names_the_nearest(make_recipe):
+    with pytest.raises(ConfigError, match="learning_rat") as error:
+        make_recipe("learning_rat=1")
+    assert "learning_rate" in error.value.hint
+    with pytest.raises(ConfigError, match=r"unknown setting 'training\.data\.sources\.phantom\.n_case'") as error:
+        make_recipe("data.sources.phantom.n_case=1")
+    assert error.value.hint.startswith("did you mean 'n_cases'? known: weight, matrix")
+
+
+def test_models_may_share_a_file_of_training(tmp_path, make_recipe):
+    recipe = make_recipe()
+    values = recipe.model_dump(mode="json")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(values["training"]))
+    (tmp_path / "model" / "model.yaml").write_text(yaml.safe_dump({**values, "training": "../training.yaml"}))
+    assert read_recipe(tmp_path / "model" / "model.yaml") == recipe
+    (tmp_path / "training.yaml").unlink()
+    with pytest.raises(ConfigError, match="cannot read the recipe"):
+        read_recipe(tmp_path / "model" / "model.yaml")
+
+
+def test_the_time_of_a_session_is_counted_once(make_recipe, monkeypatch):
+    monkeypatch.setattr(loop, "validate", lambda *_: 30.0)
+    monkeypatch.setattr(loop, "reconstruct", lambda *_: None)
+    recipe = make_recipe()
+    folder = SimpleNamespace(save=lambda *_: None, draw=lambda *_: None)
+    state = loop.begin(recipe)
+    for session in ((1.0, 2.0, 3.5), (1.0, 2.5)):
+        keeper = loop.Keeper(folder, recipe, Card(), [None], 1, None, lambda _: None)
+        for seconds in session:
+            state.done, state.losses = state.done + 1, [0.1]
+            keeper.keep(state, seconds)
+    assert [step.seconds for step in state.log] == [1, 2, 3.5, 4.5, 6]
