@@ -1,11 +1,11 @@
-"""The outputs of the authors' programs, their inputs and the published weights, where they lie beside the project."""
+"""Outputs of the authors' programs (in the repository), and published weights (not redistributed)."""
 
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pytest
 import torch
-from helpers import BESIDE
+from helpers import BESIDE, DATA
 from torch import Tensor
 
 from cinerecon.cine import CineData
@@ -14,14 +14,14 @@ from cinerecon.networks.blocks import ConvStack
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.operators import Encoding
 
-GOLDEN, WEIGHTS = BESIDE / "golden", BESIDE / "weights"
-needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason="the published weights are not here")
+GOLDEN, WEIGHTS = DATA / "golden", BESIDE / "weights"
+needs_weights = pytest.mark.skipif(
+    not WEIGHTS.exists(), reason="published weights are not redistributed; expected in ../shared/weights"
+)
 
 
 def golden(name: str) -> Mapping[str, np.ndarray]:
-    """Arrays of one case; skips the test where there are none at all, so that a name mistyped is an error."""
-    if not GOLDEN.exists():
-        pytest.skip("the authors' outputs are not here")
+    """Arrays of one case."""
     return np.load(GOLDEN / f"{name}.npz")
 
 
@@ -68,7 +68,7 @@ def released_case(coils: str) -> CineData:
 def published(name: str) -> dict[str, np.ndarray]:
     """Variables of a published TensorFlow checkpoint, ``folder/prefix``; skips the test where there are none at all."""
     if not WEIGHTS.exists():
-        pytest.skip("the published weights are not here")
+        pytest.skip("published weights are not redistributed; expected in ../shared/weights")
     return read_tf_checkpoint(WEIGHTS / name)
 
 

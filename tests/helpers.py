@@ -1,5 +1,10 @@
-"""Property checks that tests share, and the place of files that lie beside the project."""
+"""Property checks that tests share, and the files of other programs that tests read."""
 
+import hashlib
+import shutil
+import tarfile
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -7,8 +12,33 @@ from torch import Tensor
 
 from cinerecon.physics.operators import LinearOperator
 
+DATA = Path(__file__).resolve().parent / "data"
+"""Test data that is part of the repository, see its README."""
+
 BESIDE = Path(__file__).resolve().parents[2] / "shared"
-"""Outputs of other programs and measured series, wherever the tests are called from; most clones have none."""
+"""More reference material, next to the project: measured series, published weights, more files of other programs."""
+
+
+@cache
+def formats_folder() -> Path:
+    """The folder of raw files written by other programs: all of them where they are available, else those in `DATA`.
+
+    The archive is unpacked once per user and version into the temporary folder.
+    """
+    if (BESIDE / "formats").is_dir():
+        return BESIDE / "formats"
+    archive = DATA / "formats.tar.xz"
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"cinerecon-test-formats-{digest}"
+    if not folder.is_dir():
+        partial = Path(tempfile.mkdtemp(dir=folder.parent))
+        with tarfile.open(archive) as tar:
+            tar.extractall(partial, filter="data")
+        try:
+            partial.rename(folder)
+        except OSError:  # another test process was faster
+            shutil.rmtree(partial)
+    return folder / "formats"
 
 
 def complex_randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.complex128) -> Tensor:

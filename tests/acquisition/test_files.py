@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from helpers import BESIDE, relative_error
+from helpers import formats_folder, relative_error
 
 from cinerecon.acquisition import IntakeConfig, open_scan
 from cinerecon.cine import finish_image
@@ -19,12 +19,11 @@ from cinerecon.io.ismrmrd.raw import read_mrd
 from cinerecon.physics.fourier import fft2c, ifft2c, mirror
 from cinerecon.physics.operators import Encoding
 
-FORMATS = BESIDE / "formats"
+FORMATS = formats_folder()
 BAD = FORMATS / "bad"
 MANIFEST = json.loads((BAD / "manifest.json").read_text()) if BAD.exists() else {}
 PLAIN = IntakeConfig(csm="walsh", whiten=False)
 
-pytestmark = pytest.mark.skipif(not FORMATS.exists(), reason="no files of other programs beside the project")
 
 REFUSED = {
     "all_zero.h5": "all samples are zero",

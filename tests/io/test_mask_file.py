@@ -4,14 +4,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from helpers import BESIDE
+from helpers import formats_folder
 from scipy.io import savemat
 
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.mask import MaskFile, write_mask
 from cinerecon.physics.sampling import parse_mask
 
-CMRXRECON = BESIDE / "formats" / "cmrxrecon"
+CMRXRECON = formats_folder() / "cmrxrecon"
 LINES = parse_mask("gaussian:4").draw(6, 20, 14, seed=1)
 POINTS = parse_mask("vds:4").draw(6, 20, 14, seed=1)
 
@@ -142,7 +142,6 @@ def test_texts():
             MaskFile.parse(wrong)
 
 
-@pytest.mark.skipif(not CMRXRECON.exists(), reason="the files in the form of CMRxRecon are not here")
 def test_masks_of_cmrxrecon_in_both_formats_of_matlab():
     (old,) = CMRXRECON.glob("2023_v5/**/cine_sax_mask.mat")
     (new,) = CMRXRECON.glob("2023/**/AccFactor04/**/cine_sax_mask.mat")

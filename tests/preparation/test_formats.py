@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from helpers import BESIDE, relative_error
+from helpers import BESIDE, formats_folder, relative_error
 
 from cinerecon.acquisition import IntakeConfig, open_cine, open_scan
 from cinerecon.cine import finish_image
@@ -19,8 +19,7 @@ from cinerecon.preparation import PrepareConfig, prepare
 from cinerecon.reconstruction.run import ReconRequest, reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
-FORMATS = BESIDE / "formats"
-others = pytest.mark.skipif(not FORMATS.exists(), reason="no files of other programs beside the project")
+FORMATS = formats_folder()
 RAW = sorted([*FORMATS.glob("ocmr_like/*.h5"), *FORMATS.glob("shepp/*.h5")])
 MATLAB = sorted(path for path in FORMATS.glob("cmrxrecon/**/*.mat") if is_kspace_name(path))
 
@@ -59,7 +58,6 @@ def assert_same_slices(path, cases):
         assert set(raw.meta.warnings) <= set(stored.meta.warnings)
 
 
-@others
 @pytest.mark.parametrize("path", [*RAW, *MATLAB], ids=lambda path: str(path.relative_to(FORMATS)).replace("/", "-"))
 def test_a_case_is_the_slice_as_it_is_read(path, tmp_path):
     cases = prepared(path, tmp_path / "data")
@@ -71,7 +69,6 @@ def test_a_case_is_the_slice_as_it_is_read(path, tmp_path):
             assert magnitude_error(finish_image(data.reference, data).abs(), expected) < 0.045
 
 
-@others
 def test_single_coil_files_are_the_truth_of_multi_coil_ones(tmp_path):
     """The makers' own single-coil k-space against our combination of their coils, full and undersampled with a twin."""
     root = FORMATS / "cmrxrecon" / "2023"
@@ -86,7 +83,6 @@ def test_single_coil_files_are_the_truth_of_multi_coil_ones(tmp_path):
     assert {row.subject for row in rows} == {"TrainingSet-P001"}
 
 
-@others
 @pytest.mark.parametrize("style", ["fs_sola_stk", "us_sola_gro", "fs_avanto_asy"])
 def test_real_anatomy_as_an_ocmr_file(style, tmp_path):
     real = BESIDE / "real" / "sax_mid.npz"
@@ -167,7 +163,6 @@ def test_inspect_says_what_a_case_is(scan, tmp_path):
         open_scan(case)
 
 
-@others
 @pytest.mark.parametrize("version", ["2023", "2023_v5"])
 def test_damaged_matlab_files_are_told_in_three_lines(version, tmp_path):
     content = (FORMATS / "cmrxrecon" / version / "MultiCoil/Cine/TrainingSet/FullSample/P001/cine_sax.mat").read_bytes()
