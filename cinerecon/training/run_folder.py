@@ -2,7 +2,7 @@
 
 ``model.yaml``          the recipe, every setting resolved
 ``run.json``            versions, git revision, seed, device, checksum of the data, when it began and went on
-``io.txt``            the data, a line each
+``data.txt``          the data, a line each
 ``log.csv``             a line per validation
 ``last.pt``             the state, to resume from
 ``last.safetensors``    averaged weights of the same step
