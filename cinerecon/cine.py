@@ -11,6 +11,8 @@ from cinerecon.axes import CSM, IMAGE, KSPACE, MASK, describe, require_axes
 from cinerecon.errors import ShapeError
 
 Vector = tuple[float, float, float]
+Extent = tuple[slice, slice]
+"""The ky lines and kx columns that a scan covers; ``slice(None)`` is the whole axis."""
 
 REFERENCES = {
     "truth": "the truth in the scan",
@@ -75,6 +77,9 @@ class CineMeta:
         undersampled k-space cannot lose: they are cut from the image at the end (`crop_image`).
     reference_is
         What the reference is, one of `REFERENCES`; empty if there is none, or nobody knows.
+    extent
+        The part of k-space that the scan covers, where it was undersampled after the fact and its mask no longer shows
+        it; None: as the mask shows it (`physics.sampling.measured_extent`).
     is_one_beat
         Whether the frames are one whole heart beat, put together from several (gated); False if that is not known.
     """
@@ -89,6 +94,7 @@ class CineMeta:
     warnings: tuple[str, ...] = ()
     crop_y: int | None = None
     reference_is: str = ""
+    extent: Extent | None = None
     is_one_beat: bool = False
 
     @property

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cinerecon.acquisition.source import CineSource
-from cinerecon.physics.sampling import count_acs, measured_extent, scan_acceleration
+from cinerecon.physics.sampling import acceleration_of, count_acs, measured_extent
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def summarise(source: CineSource, progress: Callable[[int, int], None] | None = 
         warnings |= dict.fromkeys(data.meta.warnings)
         if progress:
             progress(number + 1, source.n_slices)
-    acceleration, without_acs = scan_acceleration(first.mask)
-    rows, _ = measured_extent(first.mask)
+    acceleration, without_acs = acceleration_of(first)
+    rows, _ = first.meta.extent or measured_extent(first.mask)
     return CineSummary(
         files=tuple(map(str, source.files)),
         n_slices=source.n_slices,

@@ -9,7 +9,7 @@ from cinerecon.errors import DataError
 from cinerecon.io.cmrxrecon import person_of
 from cinerecon.io.mask import MaskFile
 from cinerecon.physics.coils import doubt_of_maps, estimate_csm
-from cinerecon.physics.sampling import MaskSpec, block_of_lines, parse_mask
+from cinerecon.physics.sampling import MaskSpec, block_of_lines, measured_extent, parse_mask
 
 Sampling = MaskSpec | MaskFile
 """A pattern or a mask in a file; either has ``draw(n_frames, ky, kx, seed)``."""
@@ -74,5 +74,6 @@ def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smoo
     kspace = data.kspace * mask
     maps = estimate_csm(kspace, mask, csm)  # type: ignore[arg-type]
     doubt = None if maps is None else doubt_of_maps(mask, data.matrix[1])
-    meta = data.meta if doubt is None else replace(data.meta, warnings=(*data.meta.warnings, doubt))
+    warnings = data.meta.warnings if doubt is None else (*data.meta.warnings, doubt)
+    meta = replace(data.meta, extent=measured_extent(data.mask), warnings=warnings)
     return replace(data, kspace=kspace, mask=mask, csm=maps, meta=meta)

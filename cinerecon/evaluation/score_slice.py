@@ -39,7 +39,7 @@ from cinerecon.metrics import (
     xt_ssim,
 )
 from cinerecon.metrics.measures import HFEN_SIZE
-from cinerecon.physics.sampling import net_acceleration
+from cinerecon.physics.sampling import acceleration_of
 
 IMAGES = "images"
 
@@ -184,7 +184,7 @@ def _judge(
         device=plan.device,
         marks="; ".join((*truth.source.marks, *doubts_about(name, method, sampled, pattern, truth.source))),
         person=truth.source.person or job.label,
-        acceleration=net_acceleration(sampled.mask),
+        acceleration=acceleration_of(sampled)[0],
         profile=plan.profile,
         task=task,
         **found,  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from cinerecon.cine import CineData
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError
 from cinerecon.methods.base import Reconstructor
-from cinerecon.physics.sampling import PATTERNS, Kind, kind_of, parse_mask, scan_acceleration
+from cinerecon.physics.sampling import PATTERNS, Kind, acceleration_of, kind_of, parse_mask
 
 BEYOND = 1.2
 """Times the largest acceleration of the training."""
@@ -112,7 +112,7 @@ def card_of(method: Reconstructor) -> Card:
 
 def outside_training(card: Card, data: CineData, pattern: str = "") -> list[str]:
     """What a scan has that the training did not: a sentence for each of acceleration, pattern, coils, matrix."""
-    found, texts = scan_acceleration(data.mask)[0], []
+    found, texts = acceleration_of(data)[0], []
     if card.acceleration and found > BEYOND * card.acceleration[1]:
         known = f"{card.acceleration[1]:.3g}"
         texts.append(

@@ -16,7 +16,7 @@ from cinerecon.io.case import MARKS, Attributes, write_case
 from cinerecon.io.case_index import IndexRow
 from cinerecon.io.export.summary import write_case_picture
 from cinerecon.physics.operators import Encoding
-from cinerecon.physics.sampling import net_acceleration
+from cinerecon.physics.sampling import acceleration_of
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.quality_marks import find_marks, refuse_flattering
 from cinerecon.preparation.shape import Window, cut_case, shape_case, windows
@@ -172,7 +172,7 @@ def _write(job: Job, data: CineData, marks: tuple[str, ...]) -> Iterator[IndexRo
             coils=coils,
             ky=ky,
             kx=kx,
-            acceleration=round(net_acceleration(part.mask), 4),
+            acceleration=round(acceleration_of(part)[0], 4),
             marks="; ".join(marks),
             source_sha256=job.item.sha256,
             settings_sha256=job.config.sha256,

@@ -11,7 +11,7 @@ from cinerecon.acquisition.undersample import parse_sampling
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.case_index import INDEX, read_index
 from cinerecon.methods.card import Card, hash_name
-from cinerecon.physics.sampling import net_acceleration, samples_whole_readouts
+from cinerecon.physics.sampling import acceleration_of, net_acceleration, samples_whole_readouts
 from cinerecon.training.data import DataConfig, Pool, PreparedSource, SeriesSource, Shape, crops_of, parse_crop
 from cinerecon.training.scans import Scans
 
@@ -67,7 +67,7 @@ def describe_scans(scans: Scans) -> Card:
     card = Card(
         trained_on=f"{', '.join(names)}; as sampled, without truth",
         split=f"train: {len(scans.slices)} slices; val: samples of the same",
-        acceleration=_span([net_acceleration(cine.mask) for cine in cines]),
+        acceleration=_span([acceleration_of(cine)[0] for cine in cines]),
         whole_readouts=all(samples_whole_readouts(cine.mask) for cine in cines),
         coils=(min(coils), max(coils)),
         lines=(min(lines), max(lines)),

@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pytest
 import torch
 
 from cinerecon.acquisition.undersample import seed_of, undersample
+from cinerecon.physics.sampling import acceleration_of, parse_mask
 
 
 def test_each_slice_has_a_pattern_of_its_own(make_cine):
@@ -22,3 +25,44 @@ def test_lines_that_were_left_out_stay_out(make_cine):
     again = undersample(partial, "full")
     assert torch.equal(again.mask, mask)
     assert torch.equal(again.kspace, partial.kspace)
+
+
+def points_on_lines(folder):
+    """Rows 3 and 4 whole, in every other row the point on the diagonal: 22 of 64 points, in each of two frames."""
+    mask = torch.eye(8, dtype=torch.bool)
+    mask[3:5] = True
+    path = folder / "points.npy"
+    np.save(path, mask.expand(2, 8, 8).numpy())
+    return str(path)
+
+
+def test_points_are_counted_over_the_whole_readout(make_cine, tmp_path):
+    """The mask of a full scan has one column, that of the points has all; the central lines are 16 of the 22 points."""
+    data = make_cine(per_frame=None, n_frames=2, matrix=(8, 8))
+    sampled = undersample(data, points_on_lines(tmp_path))
+    assert acceleration_of(sampled) == (64 / 22, 48 / 6)
+
+
+def test_points_are_counted_over_what_the_scan_measured(make_cine, tmp_path):
+    """Without two columns (asymmetric echo) and two rows (partial Fourier): 36 points, 12 central and 4 others."""
+    data = make_cine(per_frame=None, n_frames=2, matrix=(8, 8))
+    measured = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
+    measured[..., 2:, 2:] = True
+    partial = replace(data, mask=measured, kspace=data.kspace * measured)
+    assert acceleration_of(partial) == (1, 1)
+    sampled = undersample(partial, points_on_lines(tmp_path))
+    assert acceleration_of(sampled) == (36 / 16, 24 / 4)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["radial:4", "kt-radial:12,acs=4", "vds:6", "uniform-2d:6", "gaussian:6", "golden:6"]
+)
+def test_a_pattern_has_the_acceleration_of_its_mask(make_cine, pattern):
+    """Points over sampled points: of a full scan, and of an asymmetric echo within its columns."""
+    data = make_cine(per_frame=None, n_frames=3, matrix=(48, 40))
+    drawn = parse_mask(pattern).draw(3, 48, 40, seed=5).expand(3, 1, 48, 40)
+    assert acceleration_of(undersample(data, pattern, seed=5))[0] == 3 * 48 * 40 / int(drawn.sum())
+    measured = torch.ones(3, 1, 48, 40, dtype=torch.bool)
+    measured[..., :10] = False
+    echo = replace(data, mask=measured, kspace=data.kspace * measured)
+    assert acceleration_of(undersample(echo, pattern, seed=5))[0] == 3 * 48 * 30 / int(drawn[..., 10:].sum())

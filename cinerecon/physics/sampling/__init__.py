@@ -5,6 +5,7 @@ Every mask is ``(frames, 1, ky, kx or 1)`` bool and centred: zero frequency at i
 
 from cinerecon.physics.sampling.measure import (
     Kind,
+    acceleration_of,
     acs_block,
     block_of_lines,
     count_acs,
@@ -23,6 +24,7 @@ __all__ = [
     "PATTERNS",
     "Kind",
     "MaskSpec",
+    "acceleration_of",
     "acs_block",
     "block_of_lines",
     "count_acs",

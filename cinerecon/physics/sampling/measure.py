@@ -5,8 +5,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-EVEN = 0.85
-"""Share of the inner density that a pattern which does not thin out has outside, whatever was drawn."""
+from cinerecon.cine import CineData, Extent
+
+EVEN_DENSITY_RATIO = 0.85
+"""Outer over inner density of k-space, above which a pattern does not thin out."""
+MANY_POSITIONS = 8
+"""Sampled positions opposite to an empty edge that chance does not explain: a random pattern does it once in 1000."""
 
 Kind = Literal["points", "lines", "same lines", "changing lines"]
 
@@ -27,52 +31,72 @@ def net_acceleration(mask: Tensor, *, without: slice | None = None) -> float:
     return rest.numel() / n_sampled if n_sampled else 1.0
 
 
-def scan_acceleration(mask: Tensor, extent: tuple[slice, slice] | None = None) -> tuple[float, float]:
-    """Acceleration of a measured scan, and the same without the central lines that every frame samples.
+def scan_acceleration(mask: Tensor, extent: Extent | None = None) -> tuple[float, float]:
+    """Acceleration of a scan, and the same without the central lines that every frame samples.
 
-    It counts over the extent that was measured: what a scan leaves out at the edges of k-space (asymmetric echo,
-    partial Fourier, phase resolution below 100 %) costs resolution, not lines.
+    It counts points over sampled points within the extent that the scan covers: the edges of k-space that it leaves out
+    (asymmetric echo, partial Fourier, phase resolution below 100 %) cost resolution and do not accelerate it.
 
     Parameters
     ----------
     mask
         ``(*batch, frames, 1, ky, kx or 1)``
     extent
-        What there was to measure along ky and kx, where it is known; None: see `measured_extent`.
+        The ky and kx that the scan covers, where that is known, e.g. from the scan before it was undersampled; None:
+        see `measured_extent`.
     """
     rows, columns = extent or measured_extent(mask)
+    columns = columns if mask.shape[-1] > 1 else slice(None)
     measured, acs = mask[..., rows, columns], acs_block(mask[..., columns])
-    without = slice(acs.start - rows.start, acs.stop - rows.start) if acs.start < acs.stop else None
+    first = rows.start or 0
+    without = slice(acs.start - first, acs.stop - first) if acs.start < acs.stop else None
     return net_acceleration(measured), net_acceleration(measured, without=without)
 
 
-def measured_extent(mask: Tensor) -> tuple[slice, slice]:
-    """The ky and the kx that were to be measured, of a mask ``(*batch, frames, 1, ky, kx or 1)``.
+def acceleration_of(data: CineData) -> tuple[float, float]:
+    """Acceleration of a slice as `scan_acceleration` counts it, over the extent that its metadata name."""
+    return scan_acceleration(data.mask, data.meta.extent)
 
-    Edges that no frame samples were left out on purpose if the rest is most of the axis, sampled as densely outside as
-    inside, and they are wider than twice its widest gap; else a sparse pattern, or one that thins out, has missed them.
+
+def measured_extent(mask: Tensor) -> Extent:
+    """The ky and the kx that a scan covers, from its mask ``(*batch, frames, 1, ky, kx or 1)``.
+
+    Edges that no frame samples are outside of the extent in two cases, else a sparse pattern missed them by chance:
+    the edge is wider than twice the widest gap of a pattern that samples most of the axis and has the same density
+    outside as inside; or the opposite edge, at the same distance from the centre, holds many samples (asymmetric echo
+    and partial Fourier of patterns that thin out). A mask with one column covers the whole readout.
     """
     frames = mask.flatten(0, -4)[:, 0]
-    return _extent(frames.any(-1)), _extent(frames.any(-2))
+    return _extent(frames), _extent(frames.mT) if mask.shape[-1] > 1 else slice(None)
 
 
 def _extent(sampled: Tensor) -> slice:
-    """Of one axis, ``(frames, n)``."""
-    found, n = sampled.any(0).nonzero().ravel(), sampled.shape[-1]
-    if len(found) < 2 or 2 * int(found[-1] - found[0] + 1) < n or _thins_out(sampled[:, found[0] : found[-1] + 1]):
+    """The extent along the first axis of k-space, of ``(frames, n, other axis)``."""
+    positions, n = sampled.any(-1).any(0).nonzero().ravel(), sampled.shape[1]
+    if len(positions) < 2:
         return slice(0, n)
-    first, last, chance = int(found[0]), int(found[-1]), 2 * (int(found.diff().max()) - 1)
-    return slice(first if first > chance else 0, last + 1 if n - 1 - last > chance else n)
+    first, end = int(positions[0]), int(positions[-1]) + 1
+    if 2 * (end - first) < n:
+        return slice(0, n)
+    by_chance = n if _thins_out(sampled[:, first:end]) else 2 * (int(positions.diff().max()) - 1)
+    n_opposite_first = int((positions > 2 * (n // 2) - first).sum())
+    n_opposite_end = int((positions <= 2 * (n // 2) - end).sum())
+    starts_later = first > by_chance or n_opposite_first >= MANY_POSITIONS
+    ends_earlier = n - end > by_chance or n_opposite_end >= MANY_POSITIONS
+    return slice(first if starts_later else 0, end if ends_earlier else n)
 
 
 def _thins_out(sampled: Tensor) -> bool:
-    """Whether the outer quarters of ``(frames, n)`` hold clearly less than the inner half, what all share left out."""
-    share = sampled.double().mean(0)
-    share[share == 1] = torch.nan
+    """Whether the outer quarters of ``(frames, n, other axis)`` hold clearly less than the inner half.
+
+    The most densely sampled positions are left out: those are the lines that all frames share.
+    """
+    share = sampled.double().mean((0, 2))
+    share[share == share.max()] = torch.nan
     quarter = len(share) // 4
     outer = torch.cat((share[:quarter], share[len(share) - quarter :])).nanmean()
     inner = share[quarter : len(share) - quarter].nanmean()
-    return bool(outer < EVEN * inner) or bool(inner.isnan() and not outer.isnan())
+    return bool(outer < EVEN_DENSITY_RATIO * inner) or bool(inner.isnan() and not outer.isnan())
 
 
 def acs_block(mask: Tensor) -> slice:

@@ -6,6 +6,7 @@ from cinerecon.physics.sampling import (
     acs_block,
     count_acs,
     kind_of,
+    measured_extent,
     net_acceleration,
     parse_mask,
     scan_acceleration,
@@ -96,3 +97,20 @@ def test_what_a_pattern_misses_by_chance_counts(text):
     masks = [parse_mask(text).draw(12, 128, 96, seed) for seed in range(4)]
     for mask in masks:
         assert scan_acceleration(mask)[0] == pytest.approx(net_acceleration(mask), rel=0.05)
+
+
+@pytest.mark.parametrize("text", ["radial:16", "kt-radial:8", "vds:8"])
+def test_the_extent_of_points_that_thin_out_ends_where_the_echo_does(text):
+    """The opposite columns hold samples, so the empty ones were not missed by chance."""
+    mask = parse_mask(text).draw(12, 96, 96)
+    mask[..., :24] = False
+    assert measured_extent(mask) == (slice(0, 96), slice(24, 96))
+    assert scan_acceleration(mask)[0] == 12 * 96 * 72 / int(mask.sum())
+    assert measured_extent(mask.flip(-1, -2)) == (slice(0, 96), slice(0, 72))
+
+
+def test_partial_fourier_of_lines_that_thin_out():
+    mask = parse_mask("gaussian:6").draw(16, 96, 1)
+    mask[0, :, 75], mask[:, :, 76:] = True, False
+    assert measured_extent(mask) == (slice(0, 76), slice(None))
+    assert scan_acceleration(mask)[0] == 16 * 76 / int(mask.sum())
