@@ -58,7 +58,8 @@ def train(name: str, arguments: argparse.Namespace) -> bool:
     elif arguments.second or arguments.ablations:
         recipe = write_recipe(read(recipe), SECOND, arguments.output / f"{name}.yaml")
     command = [sys.executable, "-m", "cinerecon.cli", "train", str(recipe), "-o", str(run)]
-    command += ["--real", str(arguments.real), "--cases", str(arguments.cases), "--workers", str(arguments.workers)]
+    command += [part for folder in arguments.real for part in ("--real", str(folder))]
+    command += ["--cases", str(arguments.cases), "--workers", str(arguments.workers)]
     command += [part for setting in settings for part in ("--set", setting)]
     if (run / "last.pt").exists():
         if (run / "done").exists():
@@ -101,7 +102,7 @@ def write_recipe(recipe: dict[str, Any], training: Path, path: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="name", help="default: all")
-    parser.add_argument("--real", type=Path, required=True, help="folder of measured magnitude cines (.npz)")
+    parser.add_argument("--real", type=Path, required=True, action="append", help="folder of magnitude cines (.npz)")
     parser.add_argument("--cases", type=Path, default=Path("runs/cases"), help="where simulated cines are kept")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of run folders")
     which = parser.add_mutually_exclusive_group()

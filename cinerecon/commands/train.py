@@ -23,7 +23,9 @@ def train(
         list[Path] | None,
         typer.Option(help="Undersampled scan, or folder of scans or cases, to train on without truth: --loss ssdu."),
     ] = None,
-    real: Annotated[Path | None, typer.Option(help="Folder of measured magnitude cines (.npz) for the recipe.")] = None,
+    real: Annotated[
+        list[Path] | None, typer.Option(help="Folder of measured magnitude cines (.npz) for the recipe; repeatable.")
+    ] = None,
     cases: Annotated[Path | None, typer.Option(help="Where simulated cines are kept, to be shared by runs.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that draw batches ahead of time.")] = 0,
     weights: Annotated[Path | None, typer.Option(help="Fine-tune these instead of starting at random.")] = None,
@@ -58,13 +60,13 @@ def train(
     settings = [f"training.data.sources={source}"] if data else []
     settings += [f"training.loss={loss}"] if loss else []
     asked = read_recipe(find_recipe(recipe), [*settings, *(setting or [])])
-    scans = tuple(scan or ())
+    scans, folders = tuple(scan or ()), tuple(real or ())
     keep_freed_memory()
     leads = os.environ.get("RANK", "0") == "0"
     if not scans and leads:
-        _say_what_is_left_out(asked, real)
+        _say_what_is_left_out(asked, folders)
     if estimate:
-        places = Places(cases or output / "cases", real, scans)
+        places = Places(cases or output / "cases", folders, scans)
         _print_estimate(estimate_run(asked, places, device=device, workers=workers), asked)
         return
     steps: list[Step] = []
@@ -78,7 +80,7 @@ def train(
         run(
             asked,
             output,
-            real=real,
+            real=folders,
             cases=cases,
             scans=scans,
             workers=workers,
@@ -97,9 +99,9 @@ def train(
         print(f"wrote    {output}")
 
 
-def _say_what_is_left_out(recipe: "Recipe", real: Path | None) -> None:
+def _say_what_is_left_out(recipe: "Recipe", real: tuple[Path, ...]) -> None:
     left_out = [name for name, one in recipe.training.data.sources.items() if one.kind == "series" and not one.folder]
-    if left_out and real is None:
+    if left_out and not real:
         print(f"note     left out, as there is no --real: {', '.join(left_out)}")
 
 

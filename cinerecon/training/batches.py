@@ -53,14 +53,14 @@ class Places:
     cases
         Folder where simulated cines are kept.
     real
-        Folder of measured magnitude cines, for a source ``series`` that names none.
+        Folders of measured magnitude cines, for a source ``series`` that names none.
     scans
         Undersampled scans, or folders of scans or prepared cases, to train on without truth, in place of the recipe's
         sources.
     """
 
     cases: Path
-    real: Path | None = None
+    real: tuple[Path, ...] = ()
     scans: tuple[Path, ...] = ()
 
 
@@ -157,7 +157,11 @@ def at_scale(batch: Batch, rule: ScaleName) -> Batch:
     scale = torch.stack([scale_of(cine, rule) for cine in cines])
     divide = lambda image: None if image is None else image / scale.view(-1, 1, 1, 1)  # noqa: E731
     return replace(
-        batch, kspace=batch.kspace / scale.view(-1, 1, 1, 1, 1), target=divide(batch.target), start=divide(batch.start)
+        batch,
+        kspace=batch.kspace / scale.view(-1, 1, 1, 1, 1),
+        target=divide(batch.target),
+        start=divide(batch.start),
+        noise=None if batch.noise is None else batch.noise / scale,
     )
 
 

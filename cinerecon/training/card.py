@@ -12,7 +12,17 @@ from cinerecon.io.atomic import hash_file
 from cinerecon.io.case_index import INDEX, read_index
 from cinerecon.methods.card import Card, hash_name
 from cinerecon.physics.sampling import acceleration_of, net_acceleration, samples_whole_readouts
-from cinerecon.training.data import DataConfig, Pool, PreparedSource, SeriesSource, Shape, crops_of, parse_crop
+from cinerecon.training.data import (
+    PARTS,
+    DataConfig,
+    Pool,
+    PreparedSource,
+    SeriesSource,
+    Shape,
+    crops_of,
+    list_series,
+    parse_crop,
+)
 from cinerecon.training.scans import Scans
 
 SOME_FRAMES = 16
@@ -87,7 +97,7 @@ def _count(pool: Pool) -> str:
     return ", ".join(f"{n} of {source}" for source, n in counts.items())
 
 
-def list_data(config: DataConfig, real: Path | None = None, scans: Sequence[Path] = ()) -> str:
+def list_data(config: DataConfig, real: Sequence[Path] = (), scans: Sequence[Path] = ()) -> str:
     """All that is trained on, a line each: files by their checksums, what is simulated by its settings."""
     return "\n".join(_lines(config, real, scans)) + "\n"
 
@@ -102,7 +112,7 @@ def hash_data(listed: str) -> str:
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
-def _lines(config: DataConfig, real: Path | None, scans: Sequence[Path]) -> Iterator[str]:
+def _lines(config: DataConfig, real: Sequence[Path], scans: Sequence[Path]) -> Iterator[str]:
     for path in scans:
         if (path / INDEX).exists():
             yield from sorted(f"scan {row.case} {row.sha256}" for row in read_index(path) if row.split == "train")
@@ -114,7 +124,7 @@ def _lines(config: DataConfig, real: Path | None, scans: Sequence[Path]) -> Iter
         if isinstance(source, PreparedSource):
             rows = [row for row in read_index(source.folder) if row.split in ("train", "val")]
             yield from sorted(f"{name} {row.split} {row.case} {row.sha256}" for row in rows)
-        elif isinstance(source, SeriesSource) and (folder := source.folder or real):
-            for path in sorted(folder.glob("*.npz")):
-                if path.stem not in source.leave_out:
-                    yield f"{name} train {path.name} {hash_file(path)}"
+        elif isinstance(source, SeriesSource):
+            for part in PARTS:
+                for path in list_series(source, part, real):
+                    yield f"{name} {part} {path.name} {hash_file(path)}"

@@ -31,7 +31,7 @@ def train(
     recipe: Recipe,
     run: Path,
     *,
-    real: Path | None = None,
+    real: tuple[Path, ...] = (),
     cases: Path | None = None,
     scans: tuple[Path, ...] = (),
     workers: int = 0,
@@ -53,7 +53,7 @@ def train(
     run
         Folder of the run; made if missing.
     real
-        Folder of measured magnitude cines, for a source ``series`` that names none.
+        Folders of measured magnitude cines, for a source ``series`` that names none.
     cases
         Folder where simulated cines are kept; None means ``cases/`` in the run folder.
     scans

@@ -63,10 +63,10 @@ def test_the_list_of_data_changes_with_the_data(tmp_path, make_recipe):
     np.savez(tmp_path / "a.npz", magnitude=np.zeros(3))
     values = {**SMALL["training"]["data"], "sources": {"series": {"kind": "series"}}}
     config = Recipe.parse({**SMALL, "training": {"data": values}}).training.data
-    first = list_data(config, tmp_path)
+    first = list_data(config, [tmp_path])
     assert "a.npz" in first
     np.savez(tmp_path / "a.npz", magnitude=np.ones(3))
-    assert list_data(config, tmp_path) != first
+    assert list_data(config, [tmp_path]) != first
 
 
 def test_tensorboard_is_optional(folder, cases, make_recipe, monkeypatch):

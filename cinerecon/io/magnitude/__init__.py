@@ -1,9 +1,18 @@
 """Magnitude cines of other programs: NIfTI, DICOM and NumPy archives, read slice by slice."""
 
-from cinerecon.io.magnitude.archive import open_archive
+from cinerecon.io.magnitude.archive import open_archive, survey_archive
 from cinerecon.io.magnitude.dicom import is_dicom, open_dicom
 from cinerecon.io.magnitude.images import MagnitudeImages, cut_out
 from cinerecon.io.magnitude.nifti import ENDINGS as NIFTI_ENDINGS
 from cinerecon.io.magnitude.nifti import open_nifti
 
-__all__ = ["NIFTI_ENDINGS", "MagnitudeImages", "cut_out", "is_dicom", "open_archive", "open_dicom", "open_nifti"]
+__all__ = [
+    "NIFTI_ENDINGS",
+    "MagnitudeImages",
+    "cut_out",
+    "is_dicom",
+    "open_archive",
+    "open_dicom",
+    "open_nifti",
+    "survey_archive",
+]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError, FileError
+from cinerecon.io.deidentify import hashed_person
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of
 
 ARRAYS = {
@@ -20,6 +21,35 @@ ARRAYS = {
     "image_position_patient": "(3,)",
 }
 """What an archive holds, and the size of each array."""
+
+
+def survey_archive(path: Path) -> tuple[int, str]:
+    """Number of frames, and a hash of who was scanned, empty if unknown; no pixel is read.
+
+    Raises
+    ------
+    FileError, DataError
+        As `open_archive` does.
+    """
+    try:
+        with zipfile.ZipFile(path) as file, file.open("magnitude.npy") as member:
+            is_complete = {f"{name}.npy" for name in ARRAYS} <= set(file.namelist())
+            version = np.lib.format.read_magic(member)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape = read(member)[0]
+        if len(shape) == 3 and is_complete:
+            return shape[0], _subject_of(path)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        pass
+    images = open_archive(path)  # it reports what is wrong
+    return images.read_pixels(0)[0].shape[0], images.person
+
+
+def _subject_of(path: Path) -> str:
+    """A hash of the array ``person``, empty where there is none."""
+    with np.load(path, allow_pickle=False) as file:
+        name = str(file["person"]) if "person" in file.files else ""
+    return hashed_person(name)
 
 
 def open_archive(path: Path) -> MagnitudeImages:
@@ -39,6 +69,7 @@ def open_archive(path: Path) -> MagnitudeImages:
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in ARRAYS if name not in file.files]
             arrays = {name: np.asarray(file[name], np.float64) for name in ARRAYS if name not in missing}
+        person = _subject_of(path)
     except Exception as error:  # whatever the parser trips over in bytes that may be anything
         raise FileError(f"cannot read the cine: {error}", where=str(path)) from None
     if missing:
@@ -68,4 +99,4 @@ def open_archive(path: Path) -> MagnitudeImages:
         )
         return magnitude, meta
 
-    return MagnitudeImages(path, "", 1, "", False, (path,), read)
+    return MagnitudeImages(path, "", 1, person, False, (path,), read)

@@ -14,6 +14,7 @@ from cinerecon.training.data.batch_cache import KeptBatches, name_of
 from cinerecon.training.data.case import Shape
 from cinerecon.training.data.config import DataConfig, PhantomSource, PreparedSource, SeriesSource, parse_crop
 from cinerecon.training.data.pool import PARTS, Pool, open_pool
+from cinerecon.training.data.series import list_series
 from cinerecon.training.data.simulated import EDITION
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "choose",
     "crops_of",
     "draw_batch",
+    "list_series",
     "load_batches",
     "name_of",
     "one_thread",

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -47,6 +47,8 @@ class Batch:
         ``(batch, frames, y, x)``, the image the network starts from, where a method makes it.
     held_back
         Samples that the network does not see, and how they were measured.
+    noise
+        ``(batch,)``, standard deviation of the complex noise of a sample, in the units of `kspace`; None if unknown.
     """
 
     kspace: Tensor
@@ -54,6 +56,7 @@ class Batch:
     target: Tensor | None
     start: Tensor | None = None
     held_back: tuple[Tensor, Encoding] | None = None
+    noise: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Self:
         """The same on another device."""
@@ -66,6 +69,7 @@ class Batch:
             target=move(self.target),
             start=move(self.start),
             held_back=held_back,
+            noise=move(self.noise),
         )
 
 
@@ -159,14 +163,16 @@ def draw_batch(pool: Pool, config: DataConfig, size: int, rng: Generator, start:
     clean = fft2c(torch.stack([patch.coil_images for patch in patches]))
     low, high = np.log(config.noise)
     sigma = np.exp(rng.uniform(low, high, size)) * (rng.random(size) >= config.noise_free)
-    noise = torch.from_numpy(sigma.astype(np.float32)).view(-1, 1, 1, 1, 1) * white_noise(rng, clean.shape)
-    kspace = (clean + noise) * mask
+    level = torch.from_numpy(sigma.astype(np.float32))
+    kspace = (clean + level.view(-1, 1, 1, 1, 1) * white_noise(rng, clean.shape)) * mask
     maps = [patch.csm for patch in patches if patch.csm is not None]
     csm = torch.stack(maps) if maps else None
     first = None if start is None else _windows(start(CineData(kspace, mask, csm)), config)
-    csm = None if csm is None else csm.repeat_interleave(len(_windows(mask[:1], config)), 0)
+    n_windows = len(_windows(mask[:1], config))
+    csm = None if csm is None else csm.repeat_interleave(n_windows, 0)
     encoding = Encoding(_windows(mask, config), csm, matrix=(ky, kx))
-    return Batch(_windows(kspace, config), encoding, _windows(target, config), first)
+    level = level.repeat_interleave(n_windows)
+    return Batch(_windows(kspace, config), encoding, _windows(target, config), first, noise=level)
 
 
 def require_fit(pool: Pool, config: DataConfig, *, whole_beat: bool) -> None:
@@ -237,10 +243,8 @@ def _draw_patch(case: Case, strip: Shape, config: DataConfig, rng: Generator) ->
     augment = config.augment
     step, reverse = choose(config.frame_steps, rng), rng.random() < augment.reverse
     frames = cyclic_frames(case.shape[0], int(rng.integers(case.shape[0])), step, reverse=reverse)[:n_frames]
-    motion = case.motion()
-    rows = _draw_span(motion.sum(1), sizes[0], rng)
-    columns = _draw_span(motion[rows].sum(0), sizes[1], rng)
-    patch = case.cut(frames, (rows, columns), n_coils, augment, rng)
+    window = _draw_window(case.motion(), (sizes[0], sizes[1]), rng)
+    patch = case.cut(frames, window, n_coils, augment, rng)
     patch = replace(patch, coil_images=patch.coil_images * draw_gain(patch.target, augment, rng)[:, None])
     mirrored = tuple(axis for axis in (-1, -2) if rng.random() < augment.flip)
     turns = int(rng.integers(4)) if augment.quarter_turns and sizes[0] == sizes[1] else 0
@@ -248,9 +252,24 @@ def _draw_patch(case: Case, strip: Shape, config: DataConfig, rng: Generator) ->
     return Patch(place(patch.coil_images), None if patch.csm is None else place(patch.csm))
 
 
-def _draw_span(motion: NDArray[np.float64], size: int, rng: Generator) -> slice:
-    """Some neighbouring rows or columns, half of the time in proportion to what moves in them."""
-    moving = np.convolve(motion, np.ones(size), mode="valid")
-    weight = moving / max(moving.sum(), 1e-12) + 1 / len(moving)
-    first = int(rng.choice(len(moving), p=weight / weight.sum()))
-    return slice(first, first + size)
+def _draw_window(motion: NDArray[np.float64], sizes: tuple[int, int], rng: Generator) -> tuple[slice, slice]:
+    """Some neighbouring rows and columns, half of the time in proportion to what moves in them.
+
+    Only those windows are drawn that hold the fewest pixels where nothing was measured, which `motion` has as NaN.
+    """
+    outside = np.isnan(motion)
+    moving, unmeasured = (_sums(values, sizes) for values in (np.where(outside, 0, motion), outside))
+    inside = unmeasured <= unmeasured.min() + 0.5
+    weight = (moving / max(moving[inside].sum(), 1e-12) + 1 / inside.sum()) * inside
+    row, column = divmod(int(rng.choice(weight.size, p=weight.ravel() / weight.sum())), weight.shape[1])
+    return slice(row, row + sizes[0]), slice(column, column + sizes[1])
+
+
+def _sums(values: NDArray[Any], sizes: tuple[int, int]) -> NDArray[np.float64]:
+    """The sum over every window of some sizes (y, x), by the index of its first row and column."""
+    total = np.pad(values.astype(np.float64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    (n_y, n_x), (y, x) = sizes, values.shape
+    low, high = (total[start : start + y - n_y + 1] for start in (0, n_y))
+    rows = high - low
+    sums: NDArray[np.float64] = rows[:, n_x:] - rows[:, : x - n_x + 1]
+    return sums

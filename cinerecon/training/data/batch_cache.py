@@ -77,6 +77,7 @@ def write_batch(path: Path, batch: Batch) -> None:
         "matrix": torch.tensor(batch.encoding.matrix),
         "target": batch.target,
         "start": batch.start,
+        "noise": batch.noise,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with moved_into_place(path) as temporary:
@@ -89,4 +90,4 @@ def read_batch(path: Path) -> Batch:
         arrays: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     ky, kx = arrays["matrix"].tolist()
     encoding = Encoding(arrays["mask"], arrays.get("csm"), matrix=(ky, kx))
-    return Batch(arrays["kspace"], encoding, arrays.get("target"), arrays.get("start"))
+    return Batch(arrays["kspace"], encoding, arrays.get("target"), arrays.get("start"), noise=arrays.get("noise"))

@@ -57,7 +57,7 @@ class Case(Protocol):
         """Sizes (frames, coils, y, x)."""
 
     def motion(self) -> NDArray[np.float64]:
-        """How much each pixel changes over time, ``(y, x)``."""
+        """How much each pixel changes over time, ``(y, x)``; NaN where nothing was measured."""
 
     def cut(self, frames: Frames, window: Window, n_coils: int, config: AugmentConfig, rng: Generator) -> Patch:
         """Take some frames, rows, columns and coils."""
@@ -73,11 +73,14 @@ class SimulatedArrays:
         ``(frames, y, x)`` complex64, of unit scale.
     csm, csm_estimated
         ``(coils, y, x)`` complex64, the true maps and those estimated from an undersampled, noisy scan.
+    outside
+        ``(y, x)`` bool, where nothing was measured; patches keep clear of it.
     """
 
     image: Tensor
     csm: Tensor
     csm_estimated: Tensor
+    outside: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +91,18 @@ class SimulatedCase:
     draw: Callable[[], SimulatedArrays]
     path: Path | None
 
+    def is_ready(self) -> bool:
+        """Whether nothing needs to be simulated to cut from it."""
+        return self.path is not None and self.path.exists()
+
+    def make_ready(self) -> None:
+        """Simulate the case and keep it, if that has not been done."""
+        if self.path is not None and not self.path.exists():
+            with moved_into_place(self.path) as temporary:
+                save_file({key: _packed(array) for key, array in _drawn(self).items()}, temporary)
+
     def motion(self) -> NDArray[np.float64]:
-        """How much each pixel changes over time, ``(y, x)``."""
+        """How much each pixel changes over time, ``(y, x)``; NaN where nothing was measured."""
         motion: NDArray[np.float64] = self._read("motion").double().numpy()
         return motion
 
@@ -108,20 +121,29 @@ class SimulatedCase:
     def _read(self, name: str, window: Window = (slice(None), slice(None))) -> Tensor:
         """An array, or the part of it in a window."""
         if self.path is None:
-            return _drawn(self)[name][(..., *window)]
-        if not self.path.exists():
-            with moved_into_place(self.path) as temporary:
-                save_file({key: array.contiguous() for key, array in _drawn(self).items()}, temporary)
+            return _unpacked(_packed(_drawn(self)[name][(..., *window)]))
+        self.make_ready()
         with safe_open(self.path, "pt") as file:
             part = file.get_slice(name)
-            return part[(*[slice(None)] * (len(part.get_shape()) - 2), *window)]
+            n_leading = len(part.get_shape()) - (2 if name == "motion" else 3)
+            return _unpacked(part[(*[slice(None)] * n_leading, *window)])
+
+
+def _packed(array: Tensor) -> Tensor:
+    """An array in half precision, 66 dB below its values; complex ones as pairs of numbers, ``(..., 2)``."""
+    return (torch.view_as_real(array) if array.is_complex() else array).half().contiguous()
+
+
+def _unpacked(array: Tensor) -> Tensor:
+    """The array that was packed: pairs of numbers as complex64, others as float32."""
+    return torch.view_as_complex(array.float().contiguous()) if array.shape[-1] == 2 else array.float()
 
 
 @lru_cache(maxsize=1)
 def _drawn(case: SimulatedCase) -> dict[str, Tensor]:
     """Draw a case; the last one is remembered, as its arrays are asked for one by one."""
     arrays = case.draw()
-    motion = arrays.image.abs().std(0, unbiased=False)
+    motion = arrays.image.abs().std(0, unbiased=False).masked_fill(arrays.outside, torch.nan)
     return {"image": arrays.image, "csm": arrays.csm, "csm_estimated": arrays.csm_estimated, "motion": motion}
 
 

@@ -8,7 +8,9 @@ from pydantic import BeforeValidator, Field, PositiveFloat, field_validator
 
 from cinerecon.acquisition.undersample import parse_sampling
 from cinerecon.config import Config
+from cinerecon.simulation.phantom import PhaseConfig
 from cinerecon.training.data.augment import AugmentConfig
+from cinerecon.training.data.deform import DeformConfig
 
 T = TypeVar("T")
 
@@ -33,6 +35,7 @@ class SimulatedSource(Config):
     n_coils: int = Field(8, ge=1, description="coils of every case; single-coil patches take the image itself")
     mask: str = Field("gaussian:8", description="sampling from which the coil maps are estimated")
     seed: int = Field(0, ge=0, description="of everything drawn")
+    phase: PhaseConfig = Field(default_factory=PhaseConfig, description="how fast the simulated phase changes")
 
 
 class PhantomSource(SimulatedSource):
@@ -43,13 +46,26 @@ class PhantomSource(SimulatedSource):
     keep: bool = Field(True, description="keep each in a file once it is drawn; otherwise it is drawn for every patch")
 
 
+def _several(value: Any) -> Any:
+    """One value as a list of one, none as an empty list."""
+    return [] if value is None else value if isinstance(value, list | tuple) else [value]
+
+
 class SeriesSource(SimulatedSource):
-    """Measured magnitude cines, turned, scaled and given a phase."""
+    """Measured magnitude cines, deformed and given a phase; each subject has the same share of patches."""
 
     kind: Literal["series"] = "series"
-    folder: Path | None = Field(None, description="NumPy archives, see `io.magnitude`; without one, left out")
+    folder: Annotated[tuple[Path, ...], BeforeValidator(_several)] = Field(
+        (), description="folders of NumPy archives, see `io.magnitude`; without any, those of --real"
+    )
     n_variants: int = Field(12, ge=1, description="variants of each series")
-    leave_out: tuple[str, ...] = Field((), description="series never used, by file name without suffix")
+    leave_out: tuple[str, ...] = Field((), description="series never used: patterns of file names, without suffix")
+    validation: tuple[str, ...] = Field((), description="series to validate on only: patterns, as for leave_out")
+    reserved: tuple[str, ...] = Field(
+        ("report/*", "sax_mid", "lax_4ch"),
+        description="series that results are reported on, by folder and name: they must be left out",
+    )
+    deform: DeformConfig = Field(default_factory=DeformConfig, description="how variants differ")
 
 
 class PreparedSource(Config):

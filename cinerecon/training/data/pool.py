@@ -13,10 +13,12 @@ from numpy.random import Generator
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.io.case import open_case
 from cinerecon.io.case_index import IndexRow, list_cases, read_index
+from cinerecon.io.magnitude import survey_archive
 from cinerecon.physics.sampling import block_of_lines
 from cinerecon.training.data.augment import AugmentConfig
 from cinerecon.training.data.case import Case, PreparedCase, Shape
 from cinerecon.training.data.config import DataConfig, PhantomSource, PreparedSource, SeriesSource, parse_crop
+from cinerecon.training.data.series import list_series
 from cinerecon.training.data.simulated import phantom_cases, series_cases
 
 Part = Literal["train", "val"]
@@ -39,12 +41,15 @@ class Group:
         Name of the source.
     weight
         Weight of the source.
+    subject
+        Whose cases these are, where each subject of a source has the same weight; empty where each case has.
     """
 
     shape: Shape
     cases: Sequence[Case]
     source: str
     weight: float
+    subject: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Pool:
     def draw(self, size: int, fit: Fit, rng: Generator) -> tuple[Shape, list[Case]]:
         """Draw cases, with replacement, from all of which a piece of the same size can be cut; and that size.
 
-        The first is any that is large enough: a source by its weight, and in it all alike likely. It decides on the
+        The first is any that is large enough: a source by its weight, a subject of it, a case. It decides on the
         size, and the others are drawn from those that allow the same. Nothing is padded.
 
         Raises
@@ -79,14 +84,19 @@ class Pool:
 
 
 def _draw_group(groups: list[Group], rng: Generator) -> Group:
-    n_cases = Counter[str]()
+    """A group: sources by their weights, in each all subjects alike likely, for each all cases alike."""
+    n_cases, subjects = Counter[tuple[str, str]](), defaultdict[str, set[str]](set)
     for group in groups:
-        n_cases[group.source] += len(group.cases)
-    weights = np.array([group.weight * len(group.cases) / n_cases[group.source] for group in groups])
-    return groups[rng.choice(len(groups), p=weights / weights.sum())]
+        n_cases[group.source, group.subject] += len(group.cases)
+        subjects[group.source].add(group.subject)
+    shares = [
+        group.weight / len(subjects[group.source]) * len(group.cases) / n_cases[group.source, group.subject]
+        for group in groups
+    ]
+    return groups[rng.choice(len(groups), p=np.array(shares) / sum(shares))]
 
 
-def open_pool(config: DataConfig, cache: Path, part: Part = "train", real: Path | None = None) -> Pool:
+def open_pool(config: DataConfig, cache: Path, part: Part = "train", real: Sequence[Path] = ()) -> Pool:
     """Open all sources; no array is read, no case is drawn.
 
     Parameters
@@ -96,24 +106,25 @@ def open_pool(config: DataConfig, cache: Path, part: Part = "train", real: Path 
     cache
         Where simulated cases are kept once they are drawn.
     part
-        ``val`` takes what training never sees: other phantoms, other persons of prepared cases. Measured series have
-        no such part; where no source has, phantoms stand in.
+        ``val`` takes what training never sees: other phantoms, other subjects of prepared cases, measured series that
+        a source names for validation. Where no source has any, phantoms take their place.
     real
-        Folder of measured magnitude cines, for a source that names none.
+        Folders of measured magnitude cines, for a source that names none.
 
     Raises
     ------
     FileError
         If a folder holds no cases, or there is no source left.
     ConfigError
-        If the augmentation asked for cannot be made on measured coil images.
+        If the augmentation asked for cannot be made on measured coil images, or a series is reserved for reporting.
     """
-    groups = []
+    groups: list[Group] = []
     for name, source in config.sources.items():
+        if isinstance(source, SeriesSource):
+            groups += _series(name, source, part, cache, real)
+            continue
         if isinstance(source, PhantomSource):
             cases = _phantoms(source, cache, part)
-        elif isinstance(source, SeriesSource):
-            cases = _series(source, source.folder or real, cache) if part == "train" else []
         else:
             cases = _prepared(source, part)
             _refuse_moves(source, config.augment)
@@ -145,13 +156,12 @@ def _largest_phantom(config: DataConfig) -> PhantomSource:
     return PhantomSource(matrix=(rows, columns), n_coils=n_coils)
 
 
-def _series(source: SeriesSource, folder: Path | None, cache: Path) -> Members:
-    if folder is None:
-        return []
-    paths = [path for path in sorted(folder.glob("*.npz")) if path.stem not in source.leave_out]
-    if not paths:
-        raise FileError("there is no measured series here", where=str(folder), hint="NumPy archives, .npz")
-    return [(cases.shape, cases) for cases in (series_cases(path, source, cache) for path in paths)]
+def _series(name: str, source: SeriesSource, part: Part, cache: Path, real: Sequence[Path]) -> list[Group]:
+    groups = []
+    for path in list_series(source, part, real):
+        cases, subject = series_cases(path, source, cache), survey_archive(path)[1] or path.parent.name
+        groups.append(Group(cases.shape, cases, name, source.weight, subject))
+    return groups
 
 
 def _prepared(source: PreparedSource, part: Part) -> Members:

@@ -38,7 +38,7 @@ def test_a_phantom_has_unit_scale_and_maps_that_nearly_fit(phantom):
     everything = phantom.cut(np.arange(25), (slice(0, 48), slice(0, 44)), 3, STILL, rng())
     image = phantom.cut(np.arange(25), (slice(0, 48), slice(0, 44)), 1, STILL, rng())
     assert image.csm is None
-    assert float(image_scale(image.target)) == pytest.approx(1, rel=1e-5)
+    assert float(image_scale(image.target)) == pytest.approx(1, rel=1e-3)  # half precision
     assert torch.allclose(everything.csm.abs().square().sum(0), torch.ones(48, 44), atol=1e-5)
     # what the estimated maps do not explain
     lost = everything.coil_images - everything.csm * everything.target[:, None]

@@ -6,7 +6,7 @@ from helpers import BESIDE, relative_error
 from cinerecon.errors import DataError, FileError
 from cinerecon.training.data import PhantomSource, SeriesSource, simulated
 from cinerecon.training.data.augment import AugmentConfig
-from cinerecon.training.data.simulated import opposed, phantom_cases, series_cases
+from cinerecon.training.data.simulated import phantom_cases, series_cases
 
 REAL = BESIDE / "real"
 
@@ -50,32 +50,6 @@ def test_variants_of_a_series_differ(tmp_path, write_series):
     first, second = (image_of(case) for case in cases)
     assert first.shape == (4, 48, 48)
     assert relative_error(first.abs(), second.abs()) > 0.1
-
-
-def test_bright_tissue_is_opposed_with_a_dark_line_around_it():
-    magnitude = torch.full((2, 24, 24), 0.1)
-    magnitude[:, 8:16, 8:16] = 1.0
-    signed = opposed(magnitude, np.random.default_rng(0))
-    assert (signed[:, 10:14, 10:14] < -0.9).all()
-    assert (signed[:, :5, :5] > 0.09).all()
-    assert (signed.abs() <= magnitude).all()
-    assert signed[:, 8, 8].abs().max() < 0.9
-
-
-def test_some_variants_of_a_series_are_opposed(tmp_path, write_series):
-    """Where the phase of a voxel jumps from frame to frame, more than the slow phase that is simulated could."""
-    magnitude = np.full((4, 40, 60), 30)
-    for frame in range(4):
-        magnitude[frame, 10 + frame : 25 + frame, 15:40] = 90
-    source = SeriesSource(n_variants=12, matrix=(48, 48), n_coils=1)
-    cases = series_cases(write_series(tmp_path / "kept.npz", magnitude=magnitude), source, tmp_path)
-    jumps = []
-    for case in cases:
-        image = image_of(case)
-        bright = image.abs() > 0.2
-        turned = (image[1:] * image[:-1].conj()).real < 0
-        jumps.append(bool((turned & bright[1:] & bright[:-1]).any()))
-    assert 1 <= sum(jumps) <= 8
 
 
 def test_damaged_series_are_said_to_be(tmp_path):

@@ -1,0 +1,250 @@
+"""Phase for a cine of which only the magnitude is known, with changes as fast as those of measured cines.
+
+Magnitude images keep nothing of the phase, and networks that were trained on smooth phase alone lose their gain on
+measured data (10.3389/fphy.2021.684184). Here the phase is a sum of what makes it in balanced steady-state free
+precession, each with a random share:
+
+- still: receive phase and main field, a finer field, the tissues' own off-resonance, susceptibility near air;
+- in motion: the parts of the two last that move with the heart, the field of the beating heart, blood that pulses in
+  ventricles and vessels, a drift of the main field, and an offset that changes from frame to frame.
+
+The sums are scaled to changes per frame and per pixel that are drawn around measured values. Fat at another frequency
+and the dark bands of off-resonance change the magnitude, too.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from cinerecon.config import Config
+from cinerecon.metrics.phase import phase_change
+from cinerecon.simulation.phantom.fields import smooth_field
+from cinerecon.simulation.phantom.off_resonance import balanced_signal, susceptibility_field
+
+
+class PhaseConfig(Config):
+    """How fast the phase changes, and how often tissue is off-resonant."""
+
+    per_frame: float = Field(0.10, ge=0, description="mean change from frame to frame, weighted by intensity [rad]")
+    per_pixel: float = Field(0.135, ge=0, description="the same from pixel to pixel, mean of rows and columns [rad]")
+    spread: float = Field(0.45, ge=0, description="standard deviation of the logarithm of both, over cines")
+    fat: float = Field(0.4, ge=0, le=1, description="share of cines whose bright tissue is shifted or opposed")
+    bands: float = Field(0.3, ge=0, le=1, description="share of cines with bands where the signal changes its sign")
+
+
+class _Scene(NamedTuple):
+    """What components are made of: random numbers, magnitude of unit scale ``(frames, y, x)``, and 0 in air to 1."""
+
+    rng: Generator
+    magnitude: Tensor
+    tissue: Tensor
+
+
+def add_phase(signal: Tensor, rng: Generator, config: PhaseConfig | None = None) -> Tensor:
+    """Make a complex cine of a magnitude, or of a signal that is negative where fat is opposed.
+
+    Parameters
+    ----------
+    signal
+        ``(frames, y, x)`` real; the beat is taken to be periodic over the frames.
+    rng
+        Source of randomness.
+    config
+        How fast the phase is to change.
+
+    Returns
+    -------
+        ``(frames, y, x)`` complex64, of the magnitude of `signal` except for fat and bands.
+    """
+    config = config or PhaseConfig()
+    scene = _scene(signal, rng)
+    image = signal.to(torch.complex64)
+    if rng.random() < config.fat:
+        image = image * _fat(scene)
+    if rng.random() < config.bands:
+        image = image * _bands(scene)
+    per_frame, per_pixel = _draw_changes(image, config, rng)
+    fields = [_tissues(scene), _air(scene)]
+    means = [field.mean(0, keepdim=True) for field in fields]
+    beating = [field - mean for field, mean in zip(fields, means, strict=True)]
+    moving = _mixture([*beating, *(make(scene) for make in MOVING)], scene, _change_per_frame)
+    moving = moving * per_frame
+    still = _mixture([*means, *(make(scene)[None] for make in STILL)], scene, _change_per_pixel)
+    phase = _with_change(moving, still, per_pixel, scene) + rng.uniform(-math.pi, math.pi)
+    return image * torch.polar(torch.ones_like(phase), phase)
+
+
+def _draw_changes(image: Tensor, config: PhaseConfig, rng: Generator) -> tuple[float, float]:
+    """The changes per frame and per pixel that are missing in an image whose phase only jumps."""
+    common, own = rng.normal(0, 0.8), rng.normal(0, 0.6, 2)
+    factors = np.exp(config.spread * (common + own - config.spread / 2)).clip(0.3, 2.2)
+    given = phase_change(image[::2])
+    jumps = given.per_frame / 2, (given.per_row + given.per_column) / 2
+    wanted = config.per_frame * factors[0], config.per_pixel * factors[1]
+    per_frame, per_pixel = (max(w - jump, 0.3 * w) for w, jump in zip(wanted, jumps, strict=True))
+    return per_frame, per_pixel
+
+
+def _with_change(moving: Tensor, still: Tensor, change: float, scene: _Scene) -> Tensor:
+    """The sum of both, with as much of the still part as makes the change per pixel that is asked for."""
+    part = change
+    for _ in range(3):
+        found = _change_per_pixel(moving + part * still, scene)
+        part = max(part * change / max(found, 1e-6), 0.2 * change)
+    return moving + part * still
+
+
+def _scene(signal: Tensor, rng: Generator) -> _Scene:
+    magnitude = signal.abs()
+    scale = torch.quantile(magnitude.mean(0).flatten(), 0.995).clamp(min=1e-12)
+    magnitude = _blurred(magnitude / scale, 3)
+    tissue = (_blurred(magnitude, 5) / rng.uniform(0.1, 0.2)).clamp(max=1)
+    return _Scene(rng, magnitude, tissue)
+
+
+def _mixture(parts: Sequence[Tensor], scene: _Scene, measure: Callable[[Tensor, _Scene], float]) -> Tensor:
+    """A sum of parts with random shares, of a mean change of 1."""
+    shares = scene.rng.dirichlet(np.full(len(parts), 0.7))
+    total = torch.zeros(())
+    for share, part in zip(shares, parts, strict=True):
+        total = total + float(share / max(measure(part, scene), 1e-6)) * part
+    return total / max(measure(total, scene), 1e-6)
+
+
+def _change_per_frame(phase: Tensor, scene: _Scene) -> float:
+    """Mean change from frame to frame of a phase that is not wrapped, weighted as `phase_change` does."""
+    if len(phase) < 2:
+        return 0.0
+    magnitude = scene.magnitude[:, ::3, ::3]
+    thinned = phase[:, ::3, ::3] if phase.shape[-1] > 1 else phase
+    weight = magnitude[1:] * magnitude[:-1]
+    return float((weight * thinned.diff(dim=0).abs()).sum() / weight.sum().clamp(min=1e-12))
+
+
+def _change_per_pixel(phase: Tensor, scene: _Scene) -> float:
+    """The same from pixel to pixel, the mean of rows and columns."""
+    magnitude, thinned = scene.magnitude[::6], phase[::6]
+    changes = []
+    for dim in (-2, -1):
+        n = magnitude.shape[dim] - 1
+        if n < 1 or phase.shape[dim] == 1:
+            return 0.0
+        weight = magnitude.narrow(dim, 1, n) * magnitude.narrow(dim, 0, n)
+        changes.append(float((weight * thinned.diff(dim=dim).abs()).sum() / weight.sum().clamp(min=1e-12)))
+    return sum(changes) / 2
+
+
+def _fat(scene: _Scene) -> Tensor:
+    """The factor of bright tissue that precesses at another frequency; where it shares pixels with water they cancel.
+
+    What is fat, a magnitude does not tell; what matters is that the phase jumps at borders that move with the heart.
+    """
+    level = scene.rng.uniform(0.3, 0.8)
+    fraction = 0.5 + 0.5 * torch.tanh((scene.magnitude - level) / (0.15 * level))
+    angle = math.pi if scene.rng.random() < 0.6 else scene.rng.uniform(0.3, 2.6)
+    return 1 + fraction * (complex(np.exp(1j * angle)) - 1)
+
+
+def _bands(scene: _Scene) -> Tensor:
+    """The factor of off-resonance that reaches the ends of the pass band somewhere in the image."""
+    rng = scene.rng
+    field = smooth_field(rng, tuple(scene.magnitude.shape[-2:]), rng.uniform(0.5, 1.5))
+    air = _air(scene)
+    field = field + rng.uniform(0, 0.5) * air / air.std().clamp(min=1e-6)
+    tr_ms, t1_ms, t2_ms = rng.uniform(2.7, 4.0), rng.uniform(800, 1600), rng.uniform(45, 250)
+    flip_angle = math.radians(rng.uniform(30, 70))
+    precession = field * rng.uniform(0.9, 2.2)
+    return balanced_signal(precession, math.exp(-tr_ms / t1_ms), math.exp(-tr_ms / t2_ms), flip_angle)
+
+
+def _tissues(scene: _Scene) -> Tensor:
+    """A phase for each brightness: tissues have their own off-resonance, and take it along where they move."""
+    rng, field = scene.rng, torch.zeros_like(scene.magnitude)
+    for level in rng.uniform(0.1, 1.0, 2):
+        field += float(rng.normal()) * torch.sigmoid((scene.magnitude - level) / float(rng.uniform(0.05, 0.15)))
+    return field
+
+
+def _air(scene: _Scene) -> Tensor:
+    """The field of the lungs and of the air around the body."""
+    return susceptibility_field(1 - scene.tissue, scene.rng.uniform(0, math.pi), math.sqrt(scene.rng.uniform(0.5, 1)))
+
+
+def _receive(scene: _Scene) -> Tensor:
+    """Receive phase, main field, and a ramp of an echo that is a little off centre."""
+    rng, matrix = scene.rng, scene.magnitude.shape[-2:]
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in matrix), indexing="ij")
+    smooth = smooth_field(rng, tuple(matrix), rng.uniform(1.0, 2.5))
+    return rng.uniform(0.3, 1.2) * smooth + float(rng.normal(0, 0.5)) * x + float(rng.normal(0, 0.5)) * y
+
+
+def _fine(scene: _Scene) -> Tensor:
+    """A field with detail down to a fourteenth of the image, e.g. around vessels and the bowel."""
+    rng = scene.rng
+    return smooth_field(rng, tuple(scene.magnitude.shape[-2:]), math.exp(rng.uniform(math.log(3), math.log(14))))
+
+
+def _beat(scene: _Scene) -> Tensor:
+    """A field that follows the beating heart."""
+    rng, n = scene.rng, len(scene.magnitude)
+    patterns = [smooth_field(rng, tuple(scene.magnitude.shape[-2:]), rng.uniform(1.5, 4)) for _ in range(2)]
+    return torch.stack([_course(rng, n)[:, None, None] * pattern for pattern in patterns]).sum(0)
+
+
+def _blood(scene: _Scene) -> Tensor:
+    """Blood that flows through the plane: bright, where the image changes over time; its phase pulses."""
+    rng, (n, *matrix) = scene.rng, scene.magnitude.shape
+    motion = _blurred(scene.magnitude.std(0, unbiased=False)[None], 9)
+    bright = torch.sigmoid((scene.magnitude - float(rng.uniform(0.4, 0.8))) / 0.1)
+    speed = 1 + float(rng.uniform(0, 1)) * smooth_field(rng, tuple(matrix), rng.uniform(3, 8))
+    return _pulse(rng, n)[:, None, None] * (motion * bright * speed)
+
+
+def _vessels(scene: _Scene) -> Tensor:
+    """Small bright structures, each with a pulse of its own strength and direction."""
+    rng, (n, *matrix) = scene.rng, scene.magnitude.shape
+    small = (scene.magnitude - _blurred(scene.magnitude, 11)).clamp(min=0)
+    return _pulse(rng, n)[:, None, None] * (small * smooth_field(rng, tuple(matrix), rng.uniform(2, 8)))
+
+
+def _drift(scene: _Scene) -> Tensor:
+    """A main field that drifts, and an offset of its own in each frame."""
+    rng, (n, *matrix) = scene.rng, scene.magnitude.shape
+    time = torch.arange(n) / n - 0.5
+    jitter = torch.from_numpy(rng.standard_normal(n).astype(np.float32)) * float(rng.uniform(0, 0.15))
+    pattern = 1 + float(rng.uniform(0, 1)) * smooth_field(rng, tuple(matrix), 1.0)
+    return (time + jitter)[:, None, None] * pattern
+
+
+MOVING = (_beat, _blood, _vessels, _drift)
+STILL = (_receive, _fine)
+
+
+def _course(rng: Generator, n_frames: int) -> Tensor:
+    """A smooth periodic course over the beat, of one to three harmonics."""
+    time = torch.arange(n_frames) / n_frames
+    waves = [rng.normal() / k * torch.sin(2 * math.pi * (k * time + rng.uniform(0, 1))) for k in (1, 2, 3)]
+    return torch.stack(waves).sum(0).float()
+
+
+def _pulse(rng: Generator, n_frames: int) -> Tensor:
+    """The speed of blood over the beat: a systolic wave, and a smaller diastolic one of either sign."""
+    time, start = torch.arange(n_frames) / n_frames, rng.uniform(0, 1)
+    systolic = 1.0, start, rng.uniform(0.06, 0.14)
+    diastolic = rng.uniform(-0.6, 0.6), start + rng.uniform(0.35, 0.65), rng.uniform(0.05, 0.1)
+    course = torch.zeros(n_frames)
+    for height, middle, width in (systolic, diastolic):
+        course += height * torch.exp(-(((time - middle + 0.5) % 1 - 0.5) ** 2) / (2 * width**2))
+    return course - course.mean()
+
+
+def _blurred(image: Tensor, size: int) -> Tensor:
+    """Mean over squares of a size, ``(frames, y, x)``."""
+    return functional.avg_pool2d(image[None], size, stride=1, padding=size // 2, count_include_pad=False)[0]

@@ -1,0 +1,49 @@
+"""The files of a source of measured series: which to train on, which to validate on, and which must be left out."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Literal
+
+from cinerecon.errors import ConfigError, FileError
+from cinerecon.training.data.config import SeriesSource
+
+
+def list_series(source: SeriesSource, part: Literal["train", "val"], real: Sequence[Path] = ()) -> list[Path]:
+    """The archives of a source, by folder and name.
+
+    Parameters
+    ----------
+    source
+        Folders, and patterns of names; a pattern with a ``/`` is compared with folder and name.
+    part
+        ``val`` takes the series that the source names for validation, ``train`` all others.
+    real
+        Folders for a source that names none.
+
+    Raises
+    ------
+    FileError
+        If the folders hold no series.
+    ConfigError
+        If a series that results are reported on is not left out.
+    """
+    folders = source.folder or tuple(real)
+    if not folders:
+        return []
+    paths = [path for folder in folders for path in sorted(folder.glob("*.npz")) if not matches(path, source.leave_out)]
+    if not paths:
+        where = ", ".join(map(str, folders))
+        raise FileError("there is no measured series here", where=where, hint="NumPy archives, .npz")
+    for path in paths:
+        if matches(path, source.reserved):
+            what = "this series is reserved for reporting: nothing may be trained or tuned on it"
+            hint = f"leave_out: [{path.stem}] in the source of the recipe, or another folder"
+            raise ConfigError(what, where=str(path), hint=hint)
+    return [path for path in paths if matches(path, source.validation) == (part == "val")]
+
+
+def matches(path: Path, patterns: Sequence[str]) -> bool:
+    """Whether a pattern fits the name of a file without its suffix, or its folder and name."""
+    names = path.stem, f"{path.resolve().parent.name}/{path.stem}"
+    return any(fnmatch(names["/" in pattern], pattern) for pattern in patterns)
