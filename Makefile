@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SCAN := sample_data/phantom_cine.h5
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench
+.PHONY: help demo test check docs bench
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,6 +23,9 @@ check: $(VENV)/.dev ## Format, lint, types and the fast tests, in under a minute
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
 
+docs: $(VENV)/.docs ## Build the documentation into build/site
+	$(BIN)/mkdocs build --quiet
+
 bench: $(VENV)/.dev ## Time the stages of a reconstruction
 	$(BIN)/python benchmarks/stages.py
 
@@ -35,4 +38,8 @@ $(VENV)/.run: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
 	touch $@

@@ -1,0 +1,93 @@
+"""Draw docs/layout.svg and docs/data_flow.svg: the rows of the package with their sizes, and the path of the data.
+
+python docs/draw_figures.py
+"""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+PACKAGE = DOCS.parent / "cinerecon"
+WIDTH, MARGIN, GAP = 900, 20, 10
+ROWS: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (
+    ("terminal", [("cli.py", "names of the commands"), ("commands", "options of each command")]),
+    (
+        "tasks",
+        [
+            ("preparation", "scans to training cases"),
+            ("reconstruction", "scans to images"),
+            ("evaluation", "scores, tables, figures"),
+            ("training", "recipes, data, loop"),
+        ],
+    ),
+    ("methods", [("methods", "CineData in, image out"), ("networks", "net(kspace, encoding)")]),
+    ("data", [("acquisition", "readouts to CineData"), ("simulation", "phantoms, simulated scans")]),
+    ("mathematics", [("physics", "operators, coils, sampling, low rank"), ("metrics", "image quality, statistics")]),
+    ("files", [("io", "ISMRMRD, cases, masks, DICOM, NIfTI")]),
+    ("core", [("cine.py", "CineData"), ("image.py", "CineImage"), ("config.py", "settings"), ("errors.py", "errors")]),
+)
+STEPS = (
+    ("scan.h5", "io/ismrmrd", "header and readouts"),
+    ("readouts", "acquisition", "select, sort onto the grid, whiten, coil maps"),
+    ("CineData", "methods", "kspace, mask, csm (frames, coils, ky, kx)"),
+    ("image", "reconstruction", "frames, y, x; units, residual, warnings"),
+    ("files", "io/export", "ISMRMRD, DICOM, NIfTI, movie, picture"),
+)
+STYLE = "font-family: sans-serif; font-size: 13px; fill: #1a1a2e"
+
+
+def n_lines(name: str) -> int:
+    """Lines of a file of the package, or of all files in a folder."""
+    path = PACKAGE / name
+    return sum(file.read_text().count("\n") for file in ([path] if path.is_file() else path.rglob("*.py")))
+
+
+def box(x: float, y: float, width: float, height: float, texts: Sequence[str], colour: str) -> Iterator[str]:
+    """A rectangle with centred lines of text, the first of them bold."""
+    yield f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6" fill="{colour}"/>'
+    for number, text in enumerate(texts):
+        top = y + height / 2 + 5 + 17 * (number - (len(texts) - 1) / 2)
+        weight = ' font-weight="bold"' if number == 0 else ""
+        yield f'<text x="{x + width / 2:.0f}" y="{top:.0f}" text-anchor="middle"{weight}>{escape(text)}</text>'
+
+
+def svg(height: float, parts: Sequence[str]) -> str:
+    """A picture of the common width."""
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" style="{STYLE}">'
+    return "\n".join([head, f'<rect width="{WIDTH}" height="{height:.0f}" fill="white"/>', *parts, "</svg>\n"])
+
+
+def draw_layout() -> str:
+    """Rows of the package, top to bottom; imports go down. Width grows with the lines of code."""
+    parts, y, height = list[str](), float(MARGIN), 62
+    for title, boxes in ROWS:
+        parts.append(f'<text x="{MARGIN}" y="{y + height / 2 + 5:.0f}" fill="#666">{title}</text>')
+        sizes = [max(n_lines(name), 0.0) + 1800 for name, _ in boxes]
+        room = WIDTH - 3 * MARGIN - 100 - GAP * (len(boxes) - 1)
+        x = float(MARGIN + 110)
+        for (name, text), size in zip(boxes, sizes, strict=True):
+            width = room * size / sum(sizes)
+            shown = name if name.endswith(".py") else f"{name}/"
+            parts += box(x, y, width, height, [shown, text, f"{n_lines(name):,} lines"], "#dbe7f6")
+            x += width + GAP
+        y += height + GAP
+    return svg(y + MARGIN - GAP, parts)
+
+
+def draw_data_flow() -> str:
+    """The path of the data from a raw scan to files."""
+    parts, height = list[str](), 58
+    for number, (thing, folder, text) in enumerate(STEPS):
+        y = MARGIN + number * (height + 26)
+        parts += box(MARGIN + 40, y, 180, height, [thing], "#f6e8d0")
+        parts += box(MARGIN + 250, y, 560, height, [folder, text], "#dbe7f6")
+        if number:
+            x = MARGIN + 130
+            parts.append(f'<path d="M{x} {y - 24}v16m-5 -6l5 6l5 -6" stroke="#444" fill="none" stroke-width="1.5"/>')
+    return svg(MARGIN * 2 + len(STEPS) * (height + 26) - 26, parts)
+
+
+if __name__ == "__main__":
+    (DOCS / "layout.svg").write_text(draw_layout())
+    (DOCS / "data_flow.svg").write_text(draw_data_flow())
