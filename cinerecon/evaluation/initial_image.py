@@ -1,57 +1,44 @@
-"""First images that networks start from: made once for each sampled slice, however many networks share them."""
+"""Initial images of networks: computed once per undersampled slice, even if several networks start from the same."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.machine import Usage, measured
-from cinerecon.methods.base import Progress, Reconstructor
+from cinerecon.methods.base import Reconstructor
 
 
-class MadeOnce:
-    """A method that keeps its last image, and what it took.
-
-    Parameters
-    ----------
-    method
-        Makes the image.
-    device
-        Where.
+@dataclass
+class InitialImages:
+    """Images of one undersampled slice by the methods that networks start from, with the time and memory they took.
 
     Attributes
     ----------
-    saved
-        What the last call would have taken, where it took nothing because the image was there.
+    data
+        The undersampled slice.
+    device
+        Where the methods run.
     """
 
-    def __init__(self, method: Reconstructor, device: str) -> None:
-        self.method, self.config, self.device = method, method.config, device
-        self.saved = Usage(0.0, 0.0)
-        self._took = Usage()
-        self._kspace: Tensor | None = None
-        self._image: Tensor | None = None
+    data: CineData
+    device: str
+    _computed: dict[str, tuple[Tensor, Usage]] = field(default_factory=dict)
 
-    def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
-        """The image of these data."""
-        same = self._kspace is not None and self._kspace.data_ptr() == data.kspace.data_ptr()
-        self.saved = self._took if same else Usage(0.0, 0.0)
-        if not same or self._image is None:
-            with measured(self.device) as self._took:
-                self._image = self.method(data, progress)
-            self._kspace = data.kspace  # held, so that no other data can lie there
-        return self._image
+    def reconstruct(self, method: Reconstructor) -> tuple[Tensor, Usage]:
+        """The image ``(frames, y, x)`` of a method, with what it takes including its initial image."""
+        if method.initial_method is None:
+            return self._compute(method)
+        initial_image, usage = self._compute(method.initial_method)
+        with measured(self.device) as own:
+            image = method.reconstruct(self.data, initial_image=initial_image).image
+        return image, Usage(own.seconds + usage.seconds, max(own.memory_mb, usage.memory_mb))
 
-
-def share_first_images(methods: Mapping[str, Reconstructor], device: str) -> dict[str, Reconstructor]:
-    """The same methods, but that an image is made once which several start from, or which is a result itself."""
-    made: dict[str, MadeOnce] = {}
-    for method in methods.values():
-        start = getattr(method, "start", None)
-        if start is not None:
-            method.start = made.setdefault(_text_of(start), MadeOnce(start, device))  # type: ignore[attr-defined]
-    return {name: made.get(_text_of(method), method) for name, method in methods.items()}
-
-
-def _text_of(method: Reconstructor) -> str:
-    return f"{type(method).__qualname__} {method.config.model_dump_json()}"
+    def _compute(self, method: Reconstructor) -> tuple[Tensor, Usage]:
+        """The image of a method that needs no initial image; from memory if it is there."""
+        key = f"{type(method).__qualname__} {method.config.model_dump_json()}"
+        if key not in self._computed:
+            with measured(self.device) as usage:
+                image = method(self.data)
+            self._computed[key] = image, usage
+        return self._computed[key]

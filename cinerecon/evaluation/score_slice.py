@@ -15,13 +15,12 @@ from cinerecon.acquisition.undersample import parse_sampling, seed_of, undersamp
 from cinerecon.cine import CineData, finish_image
 from cinerecon.errors import CineReconError, DataError, FileError
 from cinerecon.evaluation.failures import Failure, place_of
-from cinerecon.evaluation.initial_image import MadeOnce, share_first_images
+from cinerecon.evaluation.initial_image import InitialImages
 from cinerecon.evaluation.score import Score
 from cinerecon.io.atomic import hash_file, moved_into_place
 from cinerecon.io.mask import MaskFile
-from cinerecon.machine import Usage, measured
 from cinerecon.methods.base import Reconstructor, model_label
-from cinerecon.methods.card import card_of, doubts_of
+from cinerecon.methods.card import card_warnings
 from cinerecon.methods.table import load_method
 from cinerecon.metrics import (
     DEFAULT_PROFILE,
@@ -72,8 +71,7 @@ class Plan:
 
     def load_methods(self) -> dict[str, Reconstructor]:
         """The methods by the names that were asked for."""
-        methods = {name: load_method(name, self.settings, device=self.device) for name in self.models}
-        return share_first_images(methods, self.device)
+        return {name: load_method(name, self.settings, device=self.device) for name in self.models}
 
 
 @dataclass(frozen=True)
@@ -148,21 +146,21 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
         except CineReconError as error:
             yield from (job.failed(error, pattern, name) for name in wanted)
             continue
+        images = InitialImages(sampled, plan.device)
         for name, method in wanted.items():
             try:
-                outcome: Score | Failure = _judge(job, plan, truth, sampled, pattern, name, method)
+                outcome: Score | Failure = _judge(job, plan, truth, images, pattern, name, method)
             except CineReconError as error:
                 outcome = job.failed(error, pattern, name)
             yield outcome
 
 
 def _judge(
-    job: Job, plan: Plan, truth: Truth, sampled: CineData, pattern: str, name: str, method: Reconstructor
+    job: Job, plan: Plan, truth: Truth, images: InitialImages, pattern: str, name: str, method: Reconstructor
 ) -> Score:
-    data, label = truth.data, model_label(name)
-    with measured(plan.device) as usage, torch.inference_mode():
-        image = method(sampled)
-    usage = with_first_image(method, usage)
+    data, sampled, label = truth.data, images.data, model_label(name)
+    with torch.inference_mode():
+        image, usage = images.reconstruct(method)
     image = finish_image(image, sampled)
     if not image.isfinite().all():
         where = f"{job.path}, slice {job.number}, {pattern}"
@@ -179,7 +177,7 @@ def _judge(
         method=label,
         seconds=usage.seconds,
         memory_mb=usage.memory_mb,
-        n_parameters=count_parameters(method),
+        n_parameters=method.n_parameters,
         n_threads=torch.get_num_threads(),
         device=plan.device,
         marks="; ".join((*truth.source.marks, *doubts_about(name, method, sampled, pattern, truth.source))),
@@ -193,21 +191,12 @@ def _judge(
 
 def doubts_about(name: str, method: Reconstructor, data: CineData, pattern: str, source: CineSource) -> Iterator[str]:
     """What speaks against the image of one method: a scan unlike its training or part of it, or other rules."""
-    card = card_of(method)
+    card = method.card
     memories = card.memories(contents_of(source), source.person) if card.cases or card.persons else []
-    yield from (f"{model_label(name)}: {doubt}" for doubt in (*memories, *doubts_of(method, data, pattern)))
-    trained = getattr(method.config, "intake", {})
-    if trained:
-        words = ", ".join(f"{key} {value}" for key, value in trained.items())
+    yield from (f"{model_label(name)}: {doubt}" for doubt in (*memories, *card_warnings(method.card, data, pattern)))
+    if method.preprocessing:
+        words = ", ".join(f"{key} {value}" for key, value in method.preprocessing.items())
         yield f"{model_label(name)}: trained on data prepared by {words}, compared on the same data as all others"
-
-
-def with_first_image(method: Reconstructor, usage: Usage) -> Usage:
-    """What a network took, and what the first image took that it found there."""
-    maker = method if isinstance(method, MadeOnce) else getattr(method, "start", None)
-    if not isinstance(maker, MadeOnce):
-        return usage
-    return Usage(usage.seconds + maker.saved.seconds, max(usage.memory_mb, maker.saved.memory_mb))
 
 
 def measure_image(
@@ -233,26 +222,17 @@ def measure_image(
     return found
 
 
-def count_parameters(method: Reconstructor) -> int:
-    """Learned numbers; none in a classical method."""
-    net = getattr(method, "net", None)
-    return sum(p.numel() for p in net.parameters() if p.requires_grad) if isinstance(net, torch.nn.Module) else 0
-
-
 def fingerprint(method: Reconstructor) -> str:
-    """Hash of what a method is: its class, its settings, its weights, and the method that it starts from.
+    """Hash of a method: its class, settings and weights, and those of the method it starts from.
 
-    What is told of a network, and how it was trained, does not change what it does.
+    The card and the training settings do not change the image and are excluded.
     """
-    method = method.method if isinstance(method, MadeOnce) else method
     settings = method.config.model_dump_json(exclude={"card", "training"})
     digest = hashlib.sha256(f"{type(method).__qualname__}\n{settings}".encode())
-    net = getattr(method, "net", None)
-    if isinstance(net, torch.nn.Module):
-        for name, tensor in net.state_dict().items():
-            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    start = getattr(method, "start", None)
-    return digest.hexdigest() + (fingerprint(start) if start is not None else "")
+    for name, tensor in method.weights.items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    initial = method.initial_method
+    return digest.hexdigest() + (fingerprint(initial) if initial is not None else "")
 
 
 def fingerprint_pattern(pattern: str) -> str:

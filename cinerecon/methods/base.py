@@ -1,10 +1,11 @@
-"""The one door: classical or deep, a reconstruction takes the data of one slice and returns its image series."""
+"""The base class of all methods, classical and deep: data of one slice in, image series out."""
 
 import os
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,22 +14,23 @@ from torch import Tensor
 from cinerecon.cine import CineData
 from cinerecon.config import Config
 from cinerecon.errors import WeightsError
+from cinerecon.methods.card import Card
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import view_share
 
 MODEL_ENDING = ".safetensors"
-"""Of a model in one file: weights, with the recipe in the metadata."""
+"""Suffix of a model in one file: weights, with the recipe in the metadata."""
 
 SAMPLES_AT_ONCE = 2**21
-"""Of the images of coils that are transformed together on a CPU: more take fresh memory each time, thrice as slow."""
+"""Samples of coil images transformed together on a CPU; larger buffers are allocated at each call, 3 times slower."""
 
 Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
+"""Called with (steps done, number of steps)."""
 
 
 @dataclass
 class Convergence:
-    """What an iterative method tells of its way, one number per iteration; filled only where it is asked for.
+    """How an iterative method converged: one number per iteration.
 
     Attributes
     ----------
@@ -56,28 +58,110 @@ def ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-class Reconstructor(Protocol):
-    """What every method is. Callers cannot tell classical from deep."""
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What a method returns.
+
+    Attributes
+    ----------
+    image
+        ``(*batch, frames, y, x)`` complex, in the units of A^H y.
+    convergence
+        One record per iteration, if it was requested and the method is iterative.
+    """
+
+    image: Tensor
+    convergence: Convergence | None = None
+
+
+class Reconstructor(ABC):
+    """A reconstruction method; callers cannot tell classical from deep.
+
+    Attributes
+    ----------
+    config
+        The settings it was built with.
+    initial_method
+        The method whose image it starts from; None if it makes its own.
+    is_iterative
+        Whether it can record its convergence.
+    """
+
+    config: Config
+    initial_method: "Reconstructor | None" = None
+    is_iterative: bool = False
 
     @property
-    def config(self) -> Config:
-        """The settings it was built with."""
-        ...
+    def card(self) -> Card:
+        """What its weights were trained on; empty for classical methods."""
+        return Card()
+
+    @property
+    def preprocessing(self) -> Mapping[str, Any]:
+        """How raw data were prepared in its training, as settings of the acquisition; empty for classical methods."""
+        return {}
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """Its tensors by name; empty for classical methods."""
+        return {}
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of learned parameters."""
+        return 0
 
     def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
-        """Reconstruct ``(*batch, frames, y, x)`` complex, in the units of A^H y. Leaves the input untouched."""
-        ...
+        """Reconstruct ``(*batch, frames, y, x)`` complex, in the units of A^H y. The input is not modified."""
+        return self.reconstruct(data, progress).image
+
+    @abstractmethod
+    def reconstruct(
+        self,
+        data: CineData,
+        progress: Progress | None = None,
+        *,
+        initial_image: Tensor | None = None,
+        record: bool = False,
+    ) -> Reconstruction:
+        """Reconstruct, with more control than a call.
+
+        Parameters
+        ----------
+        data
+            With or without batch axes.
+        progress
+            Called after each step.
+        initial_image
+            ``(*batch, frames, y, x)``, the image of `initial_method`, if it is known already.
+        record
+            Record the convergence of an iterative method, which takes time.
+        """
 
 
-@runtime_checkable
-class Iterative(Reconstructor, Protocol):
-    """A method that tells of its way, where `convergence` is set before it is called."""
+class ClassicalMethod(Reconstructor):
+    """A method without learned parameters, which computes its own initial image."""
 
-    convergence: Convergence | None
+    @torch.no_grad()
+    def reconstruct(
+        self,
+        data: CineData,
+        progress: Progress | None = None,
+        *,
+        initial_image: Tensor | None = None,  # noqa: ARG002
+        record: bool = False,
+    ) -> Reconstruction:
+        """See `Reconstructor.reconstruct`; an initial image is not used."""
+        convergence = Convergence() if record and self.is_iterative else None
+        return Reconstruction(self.solve(data, progress, convergence), convergence)
+
+    @abstractmethod
+    def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
+        """The image ``(*batch, frames, y, x)``; adds to `convergence`, if given, after each iteration."""
 
 
 def encoding_of(data: CineData) -> Encoding:
-    """The encoding operator A that made this k-space."""
+    """The encoding operator A of the measurement."""
     y, x = data.matrix
     at_once = max(1, SAMPLES_AT_ONCE // (data.n_frames * y * x)) if data.kspace.device.type == "cpu" else None
     return Encoding(data.mask, data.csm, matrix=data.matrix, dtype=data.kspace.dtype, coils_at_once=at_once)
@@ -96,23 +180,23 @@ def cine_by_cine(
     *,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Reconstruct the cines of a batch one after the other, where each takes steps of its own.
+    """Reconstruct the cines of a batch one after the other, since each takes its own number of steps.
 
     Parameters
     ----------
     data
         With or without batch axes.
     reconstruct
-        Makes the image ``(frames, y, x)`` of a cine without batch axes, and tells its progress.
+        Returns the image ``(frames, y, x)`` of a cine without batch axes, and reports its progress.
     progress
-        Told of the whole, in percent of a cine.
+        Called with the overall progress, in percent of a cine.
     device
-        Where the work is done; None: where the data lie.
+        Where to compute; None: the device of the data.
 
     Returns
     -------
     Tensor
-        ``(*batch, frames, y, x)``, where the data lie.
+        ``(*batch, frames, y, x)``, on the device of the data.
     """
     batch = data.kspace.shape[:-4]
     image = data.kspace.new_empty(*batch, data.n_frames, *data.matrix)

@@ -11,7 +11,6 @@ from torch import Tensor
 from cinerecon.cine import CineData
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError
-from cinerecon.methods.base import Reconstructor
 from cinerecon.physics.sampling import PATTERNS, Kind, acceleration_of, kind_of, parse_mask
 
 BEYOND = 1.2
@@ -86,28 +85,21 @@ def hash_name(person: str) -> str:
     return hashlib.sha256(person.encode()).hexdigest() if person else ""
 
 
-def doubts_of(method: Reconstructor, data: CineData, pattern: str = "") -> list[str]:
-    """Why the image of a scan by this method should not be trusted: weights brought in, or not trained on the like.
+def card_warnings(card: Card, data: CineData, pattern: str = "") -> list[str]:
+    """Warnings about weights used outside their training: imported weights, or a scan unlike the training data.
 
     Parameters
     ----------
-    method
-        Classical methods give no reason.
+    card
+        The card of the weights; an empty one gives no warnings.
     data
-        What was reconstructed.
+        The scan.
     pattern
-        The text of the sampling pattern, where it is known.
+        The sampling pattern as text, if known.
     """
-    card = card_of(method)
     if card.file:
-        return [f"imported weights, trained on {card.trained_on}: what differs from that, they do not know"]
+        return [f"imported weights, trained on {card.trained_on}: expect errors on data that differ from it"]
     return outside_training(card, data, pattern)
-
-
-def card_of(method: Reconstructor) -> Card:
-    """The card of a method's weights; an empty one if it has none."""
-    card = getattr(method.config, "card", None)
-    return card if isinstance(card, Card) else Card()
 
 
 def outside_training(card: Card, data: CineData, pattern: str = "") -> list[str]:

@@ -1,7 +1,8 @@
-"""Any unrolled network as a reconstruction method: recipe, weights, scale, batch axis, device."""
+"""Any unrolled network as a reconstruction method: model, weights, scale, batch axis, device."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,107 +10,142 @@ from torch import Tensor, nn
 from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, nearest_name
-from cinerecon.methods.base import Progress, Reconstructor, cine_by_cine
-from cinerecon.methods.demodulation import still_phase, turned
+from cinerecon.methods.base import Progress, Reconstruction, Reconstructor, cine_by_cine
+from cinerecon.methods.card import Card
+from cinerecon.methods.demodulation import demodulated, mean_phase
 from cinerecon.methods.model_file import ModelConfig, load_weights, read_card, read_model, weights_of
 from cinerecon.methods.scale import scale_of
 from cinerecon.physics.operators import Encoding
 
 
-class Unrolled:
-    """A network behind the door of the methods.
+class NetworkMethod(Reconstructor):
+    """An unrolled network with its weights, as a reconstruction method.
 
     Parameters
     ----------
     net
         The network, with its weights.
     config
-        What it is.
-    start
-        Makes the image the network starts from; None means the zero-filled one.
+        The model it was built from.
+    initial_method
+        Computes the image the network starts from; None: the zero-filled image.
     device
-        Where it runs.
+        The device it runs on.
     """
+
+    config: ModelConfig
 
     def __init__(
         self,
         net: nn.Module,
         config: ModelConfig,
-        start: Reconstructor | None = None,
+        initial_method: Reconstructor | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.start = start
+        self.initial_method = initial_method
         self.net = net.to(device).eval()
         self.config = config
         self.device = torch.device(device)
 
-    @torch.no_grad()
-    def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
-        """Reconstruct ``(*batch, frames, y, x)``, cine by cine, in the units of A^H y."""
-        return cine_by_cine(data, self._reconstruct, progress, device=self.device)
+    @property
+    def card(self) -> Card:
+        """What the weights were trained on."""
+        return self.config.card
 
-    def _reconstruct(self, data: CineData, progress: Progress) -> Tensor:
+    @property
+    def preprocessing(self) -> Mapping[str, Any]:
+        """How raw data were prepared in training."""
+        return self.config.intake
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """Parameters and buffers of the network."""
+        return self.net.state_dict()
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of learned parameters."""
+        return sum(parameter.numel() for parameter in self.net.parameters() if parameter.requires_grad)
+
+    @torch.no_grad()
+    def reconstruct(
+        self,
+        data: CineData,
+        progress: Progress | None = None,
+        *,
+        initial_image: Tensor | None = None,
+        record: bool = False,  # noqa: ARG002
+    ) -> Reconstruction:
+        """See `Reconstructor.reconstruct`; there is no convergence to record."""
+        given = None if initial_image is None else iter(initial_image.reshape(-1, *initial_image.shape[-3:]))
+
+        def reconstruct(cine: CineData, report: Progress) -> Tensor:
+            return self._reconstruct(cine, report, None if given is None else next(given))
+
+        return Reconstruction(cine_by_cine(data, reconstruct, progress, device=self.device))
+
+    def _reconstruct(self, data: CineData, progress: Progress, initial_image: Tensor | None) -> Tensor:
         csm = None if data.csm is None else data.csm.to(torch.complex64)
         data = CineData(data.kspace.to(torch.complex64), data.mask, csm)  # the precision of the weights
         scale = scale_of(data, self.config.scale)
-        start = None
-        if self.start:
-            start = self.start(data, lambda done, total: progress(done, total + 1))[None] / scale
+        if initial_image is None and self.initial_method is not None:
+            initial_image = self.initial_method(data, lambda done, total: progress(done, total + 1))
+        initial = None if initial_image is None else initial_image.to(scale.device)[None] / scale
         batched = None if csm is None else csm[None]
         encoding = Encoding(data.mask[None], batched, matrix=data.matrix, coils_at_once=self.config.coils_at_once)
         kspace = data.kspace[None] / scale
         if not self.config.demodulate:
-            return self.net(kspace, encoding, start=start)[0] * scale
-        phase = still_phase(encoding.adjoint(kspace) if start is None else start)
-        turned_start = None if start is None else start * phase[:, None].conj()
-        image: Tensor = self.net(kspace, turned(encoding, phase), start=turned_start)
+            return self.net(kspace, encoding, start=initial)[0] * scale
+        phase = mean_phase(encoding.adjoint(kspace) if initial is None else initial)
+        initial = None if initial is None else initial * phase[:, None].conj()
+        image: Tensor = self.net(kspace, demodulated(encoding, phase), start=initial)
         return (image * phase[:, None])[0] * scale
 
 
-def build_unrolled(
+def build_network(
     source: str,
     settings: Sequence[str] = (),
     *,
     load: Callable[[str, Sequence[str]], Reconstructor],
     device: torch.device | str = "cpu",
     weights: Path | None = None,
-) -> Unrolled:
-    """Load a network from its recipe and weights.
+) -> NetworkMethod:
+    """Load a network from its model file and weights.
 
     Parameters
     ----------
     source
         A model, see `read_model`.
     settings
-        ``key=value`` texts that override the recipe.
+        ``key=value`` texts that override the model file.
     load
-        Builds another method, by name and settings, for the first image.
+        Builds another method, by name and settings, for the initial image.
     device
-        Where it runs.
+        The device it runs on.
     weights
-        Weights to take instead of the model's own.
+        Weights to use instead of the model's own.
 
     Raises
     ------
     ConfigError
-        If the recipe is missing or wrong.
+        If the model file is missing or wrong.
     WeightsError
         If the weights are missing, damaged, or of another architecture.
     """
-    recipe, path = read_model(source)
-    config = recipe.with_settings(settings)
+    model, path = read_model(source)
+    config = model.with_settings(settings)
     net = networks.build(config.network, config.architecture)
     load_weights(net, weights or weights_of(config, path, Path(source).name))
     if weights:
         config = config.model_copy(update={"card": read_card(weights)})
     zero_parameters(net, config.zeroed)
-    start = load(config.start.method, config.start.settings) if config.start else None
-    return Unrolled(net, config, start, device)
+    initial_method = load(config.start.method, config.start.settings) if config.start else None
+    return NetworkMethod(net, config, initial_method, device)
 
 
 @torch.no_grad()
 def zero_parameters(net: nn.Module, names: Sequence[str]) -> None:
-    """Set all parameters to zero whose name ends in one of these, to see what they contribute.
+    """Set all parameters whose name ends in one of these to zero, to measure what they contribute.
 
     Raises
     ------

@@ -79,11 +79,11 @@ def _lps() -> tuple[type[Config], Callable[..., Reconstructor]]:
     return LpsConfig, Lps
 
 
-def _unrolled() -> tuple[type[Config], Callable[..., Reconstructor]]:
+def _network() -> tuple[type[Config], Callable[..., Reconstructor]]:
     from cinerecon.methods.model_file import ModelConfig
-    from cinerecon.methods.network import build_unrolled
+    from cinerecon.methods.network import build_network
 
-    return ModelConfig, build_unrolled
+    return ModelConfig, build_network
 
 
 METHODS = {
@@ -96,10 +96,10 @@ METHODS = {
         Method("llr", "classical", "locally low rank: blocks of the image, placed at random", _llr),
         Method("ttv", "classical", "temporal total variation", _ttv),
         Method("lps", "classical", "L+S: low-rank background plus a rest sparse in temporal frequency", _lps),
-        *(Method(name, "deep", summary, _unrolled) for name, (_, summary) in NETWORKS.items()),
-        Method("istanet-lr", "deep", "ISTA-Net with the plug-and-play low-rank module", _unrolled),
-        Method("dccnn-lr", "deep", "DC-CNN with the plug-and-play low-rank module", _unrolled),
-        Method("crnn-lr", "deep", "CRNN with the plug-and-play low-rank module", _unrolled),
+        *(Method(name, "deep", summary, _network) for name, (_, summary) in NETWORKS.items()),
+        Method("istanet-lr", "deep", "ISTA-Net with the plug-and-play low-rank module", _network),
+        Method("dccnn-lr", "deep", "DC-CNN with the plug-and-play low-rank module", _network),
+        Method("crnn-lr", "deep", "CRNN with the plug-and-play low-rank module", _network),
     )
 }
 
@@ -146,7 +146,7 @@ def find_method(name: str) -> Method:
     if name in METHODS:
         return METHODS[name]
     if find_model(name):
-        return Method(name, "deep", "a trained network", _unrolled)
+        return Method(name, "deep", "a trained network", _network)
     if Path(name).is_file():
         hint = f"cinerecon models import {name}, if it is a checkpoint of a published program"
         raise ConfigError(f"not a model: {Path(name).name}", where=name, hint=hint)

@@ -19,8 +19,8 @@ from cinerecon.io.atomic import would_overwrite
 from cinerecon.io.export import Target, export
 from cinerecon.io.mask import MaskFile
 from cinerecon.machine import peak_memory_mb, pick_device
-from cinerecon.methods.base import Convergence, Iterative, Reconstructor, encoding_of, model_label
-from cinerecon.methods.card import doubts_of
+from cinerecon.methods.base import Convergence, Reconstructor, encoding_of, model_label
+from cinerecon.methods.card import card_warnings
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
 from cinerecon.physics.sampling import block_of_lines, measured_extent, scan_acceleration
@@ -203,7 +203,7 @@ def _checked_targets(request: ReconRequest) -> list[Target]:
 
 def _intake_config(request: ReconRequest, method: Reconstructor) -> IntakeConfig:
     """The settings a network was trained with, or the defaults; then what the user asks for."""
-    config = IntakeConfig.parse(getattr(method.config, "intake", {}), where=request.model)
+    config = IntakeConfig.parse(method.preprocessing, where=request.model)
     config = config.with_settings(request.intake, where="--intake")
     return config if request.csm is None else config.with_settings([f"csm={request.csm}"], where="--csm")
 
@@ -236,16 +236,19 @@ def _reconstruct_slice(
             data = undersample(data, request.undersample, seed=seed_of(data, request.seed), csm=csm)
     elif not _is_comparable(data):
         data = replace(data, reference=None, meta=replace(data.meta, reference_is=""))
-    doubts = doubts_of(method, data, request.undersample or "")
+    doubts = card_warnings(method.card, data, request.undersample or "")
     data = replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *doubts)))
     if request.strict:
         _refuse_warnings(data.meta)
     report("reconstructing", 0.2)
-    convergence = _record_convergence(method) if request.wants_convergence else None
     with _timed(seconds, "reconstruct"), torch.inference_mode():
-        image = method(data, lambda done, total: report("reconstructing", 0.2 + 0.8 * done / max(total, 1)))
-        image = image.cpu()
-    judged = _judge(data, image, extent, seconds, model_label(request.model), convergence)
+        made = method.reconstruct(
+            data,
+            lambda done, total: report("reconstructing", 0.2 + 0.8 * done / max(total, 1)),
+            record=request.wants_convergence,
+        )
+        image = made.image.cpu()
+    judged = _judge(data, image, extent, seconds, model_label(request.model), made.convergence)
     if request.strict:
         _refuse_warnings(judged.cine.meta)
     return judged
@@ -262,14 +265,6 @@ def _refuse_warnings(meta: CineMeta) -> None:
     if meta.warnings:
         hint = "without --strict the images are written, and carry the warning"
         raise DataError(meta.warnings[0], where=f"{meta.source}, slice {meta.slice}", hint=hint)
-
-
-def _record_convergence(method: Reconstructor) -> Convergence | None:
-    """Let an iterative method keep a new record of what it will do."""
-    if not isinstance(method, Iterative):
-        return None
-    method.convergence = Convergence()
-    return method.convergence
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from cinerecon.io.case import open_case
 from cinerecon.io.case_index import list_cases
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.card import Card
-from cinerecon.methods.demodulation import still_phase, turned
+from cinerecon.methods.demodulation import demodulated, mean_phase
 from cinerecon.methods.scale import ScaleName, scale_of
 from cinerecon.methods.table import load_method
 from cinerecon.training.card import describe_pool, describe_scans, list_data
@@ -132,12 +132,12 @@ class Demodulated(Dataset[Batch]):
 
 def demodulate(batch: Batch) -> Batch:
     """The batch with its phase in the coil maps, as the network of a scan gets it."""
-    phase = still_phase(first_image(batch))
+    phase = mean_phase(first_image(batch))
     back = phase[:, None].conj()
-    held_back = batch.held_back and (batch.held_back[0], turned(batch.held_back[1], phase))
+    held_back = batch.held_back and (batch.held_back[0], demodulated(batch.held_back[1], phase))
     target = None if batch.target is None else batch.target * back
     start = None if batch.start is None else batch.start * back
-    return replace(batch, encoding=turned(batch.encoding, phase), target=target, start=start, held_back=held_back)
+    return replace(batch, encoding=demodulated(batch.encoding, phase), target=target, start=start, held_back=held_back)
 
 
 def first_image(batch: Batch) -> Tensor:

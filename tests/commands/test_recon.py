@@ -61,7 +61,7 @@ def test_warnings_are_told_on_standard_error_as_they_are(scan, tmp_path, monkeyp
     """They quote cards of models, which may hold anything; so may the names of files."""
     import cinerecon.reconstruction.run as workflow
 
-    monkeypatch.setattr(workflow, "doubts_of", lambda *_: ["trained on [/mnt/data] [bold]alone[/x]"])
+    monkeypatch.setattr(workflow, "card_warnings", lambda *_: ["trained on [/mnt/data] [bold]alone[/x]"])
     arguments = ["recon", str(scan), "-m", "zerofilled", "-o", str(tmp_path / "[/a].npz")]
     for more in ([], ["--json", "--force"]):
         result = CliRunner().invoke(app, [*arguments, *more])

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
-from cinerecon.methods.base import Convergence, Iterative, models_folder
+from cinerecon.methods.base import models_folder
 from cinerecon.methods.model_file import WEIGHTS, read_model
 from cinerecon.methods.table import METHODS, load_method
 from cinerecon.metrics.measures import psnr
@@ -99,6 +99,16 @@ def test_progress_runs_to_its_end(method, make_cine):
     assert all(0 <= done <= total for done, total in calls)
 
 
+def test_a_given_initial_image_replaces_that_of_the_initial_method(method, make_cine):
+    data = make_cine()
+    if method.initial_method is None:
+        assert torch.equal(method.reconstruct(data, initial_image=torch.zeros_like(data.reference)).image, method(data))
+        return
+    initial = method.initial_method(data)
+    assert relative_error(method.reconstruct(data, initial_image=initial).image, method(data)) < 1e-5
+    assert relative_error(method.reconstruct(data, initial_image=0.5 * initial).image, method(data)) > 1e-3
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 @pytest.mark.parametrize("n_coils", [1, 4])
@@ -110,14 +120,15 @@ def test_a_gpu_gives_the_image_of_the_cpu(name, make_cine, n_coils):
     assert relative_error(image.cpu(), method(data)) < 1e-3
 
 
-def test_a_record_of_convergence_is_kept_and_changes_nothing(method, make_cine):
-    if not isinstance(method, Iterative):
-        pytest.skip("makes no record")
+def test_recording_the_convergence_does_not_change_the_image(method, make_cine):
     data = make_cine()
-    image = method(data)
-    method.convergence = Convergence()
-    assert relative_error(method(data), image) < 1e-5
-    record = method.convergence
+    made, record = method(data), method.reconstruct(data, record=True)
+    assert relative_error(record.image, made) < 1e-5
+    assert method.reconstruct(data).convergence is None
+    record = record.convergence
+    assert (record is not None) == method.is_iterative
+    if record is None:
+        return
     assert len(record.cost) == len(record.data_residual) == len(record.change) > 1
     assert 0 < record.data_residual[-1] < 1
     assert 0 <= record.change[-1] < record.change[0]

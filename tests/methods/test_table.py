@@ -80,4 +80,4 @@ def test_importing_the_table_imports_no_method():
         "print([m for m in sys.modules if m == 'sigpy' or m.startswith('cinerecon.methods.')])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert found.strip() == "['cinerecon.methods.base', 'cinerecon.methods.table']"
+    assert found.strip() == "['cinerecon.methods.card', 'cinerecon.methods.base', 'cinerecon.methods.table']"

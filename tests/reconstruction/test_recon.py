@@ -13,6 +13,7 @@ from cinerecon.acquisition.undersample import undersample
 from cinerecon.cine import CineData
 from cinerecon.commands.mask_files import draw_mask
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
+from cinerecon.methods.classical.zerofilled import ZeroFilled
 from cinerecon.physics.sampling import net_acceleration
 from cinerecon.reconstruction.run import ReconRequest, reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
@@ -224,10 +225,8 @@ def test_undersampling_keeps_exactly_the_points_of_the_mask():
 def test_an_image_that_explains_little_is_warned_of(scan, tmp_path, monkeypatch):
     import cinerecon.reconstruction.run as recon
 
-    class Nothing:
-        config = None
-
-        def __call__(self, data, progress=None):
+    class Nothing(ZeroFilled):
+        def solve(self, data, progress, convergence):
             return torch.zeros(data.n_frames, *data.matrix, dtype=torch.complex64)
 
     monkeypatch.setattr(recon, "load_method", lambda *args, **options: Nothing())
@@ -239,14 +238,9 @@ def test_an_image_that_explains_little_is_warned_of(scan, tmp_path, monkeypatch)
 def test_an_acceleration_beyond_training_is_warned_of(scan, tmp_path, monkeypatch):
     import cinerecon.reconstruction.run as recon
     from cinerecon.methods.card import Card
-    from cinerecon.methods.classical.zerofilled import ZeroFilled
-    from cinerecon.methods.model_file import ModelConfig
 
     class Trained(ZeroFilled):
-        config = None
-
-        def __init__(self):
-            self.config = ModelConfig(network="slrnet", card=Card(acceleration=(2.0, 3.0), coils=(2, 8)))
+        card = Card(acceleration=(2.0, 3.0), coils=(2, 8))
 
     monkeypatch.setattr(recon, "load_method", lambda *args, **options: Trained())
     assert not run(scan, tmp_path, undersample="kt-equispaced:3,acs=0").warnings

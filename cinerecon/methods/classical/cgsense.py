@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.config import Config
-from cinerecon.methods.base import Convergence, Progress, encoding_of, ratio
+from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, encoding_of, ratio
 from cinerecon.physics.cg import conjugate_gradients
 
 
@@ -32,24 +32,26 @@ class CgSenseConfig(Config):
     )
 
 
-class CgSense:
+class CgSense(ClassicalMethod):
     """Conjugate gradient SENSE. Frames are separate problems."""
+
+    config: CgSenseConfig
+    is_iterative = True
 
     def __init__(self, config: CgSenseConfig | None = None) -> None:
         self.config = config or CgSenseConfig()
-        self.convergence: Convergence | None = None
 
-    def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
-        """Reconstruct ``(*batch, frames, y, x)``."""
+    def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
+        """See `ClassicalMethod.solve`."""
         config, encoding = self.config, encoding_of(data)
 
         def normal(image: Tensor) -> Tensor:
             return encoding.normal(image) + config.weight_tikhonov * image
 
         def observe(step: int, image: Tensor, before: Tensor) -> None:
-            if self.convergence is not None:
+            if convergence is not None:
                 error = encoding.forward(image) - data.kspace
-                self._record(self.convergence, error, data.kspace, image, before)
+                self._record(convergence, error, data.kspace, image, before)
             if progress:
                 progress(step, config.n_iterations)
 

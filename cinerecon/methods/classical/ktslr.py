@@ -27,9 +27,9 @@ weight cost 0.3 dB at most, and they held for noise of 2 %, pseudo-radial sampli
 """
 
 from cinerecon.methods.classical.admm import (
+    AdmmMethod,
     LowRank,
     LowRankConfig,
-    Penalised,
     SolverConfig,
     Term,
     TotalVariation,
@@ -41,7 +41,7 @@ class KtSlrConfig(LowRankConfig, VariationConfig, SolverConfig):
     """Settings of k-t SLR. Weights are for images of peak 1; data of any scale are brought to it."""
 
 
-class KtSlr(Penalised):
+class KtSlr(AdmmMethod):
     """k-t SLR."""
 
     config: KtSlrConfig

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.config import Config
-from cinerecon.methods.base import Convergence, Progress, cine_by_cine, view_shared_image
+from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, cine_by_cine, view_shared_image
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -74,19 +74,20 @@ class KtSlrReferenceConfig(Config):
     steps: tuple[float, float, float] = Field((0.303, 1.0, 1.0), description="grid steps of the differences: t, y, x")
 
 
-class KtSlrReference:
+class KtSlrReference(ClassicalMethod):
     """The released k-t SLR, one cine after the other. The work is done on the CPU, wherever the data lie."""
+
+    config: KtSlrReferenceConfig
+    is_iterative = True
 
     def __init__(self, config: KtSlrReferenceConfig | None = None) -> None:
         self.config = config or KtSlrReferenceConfig()
-        self.convergence: Convergence | None = None
 
-    @torch.no_grad()
-    def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
-        """Reconstruct ``(*batch, frames, y, x)``."""
-        return cine_by_cine(data, self._reconstruct, progress, device="cpu")
+    def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
+        """See `ClassicalMethod.solve`."""
+        return cine_by_cine(data, lambda cine, report: self._iterate(cine, report, convergence), progress, device="cpu")
 
-    def _reconstruct(self, data: CineData, tell: Progress) -> Tensor:
+    def _iterate(self, data: CineData, progress: Progress, convergence: Convergence | None) -> Tensor:
         scale = float(view_shared_image(data).abs().max()) if self.config.relative else 1.0
         if scale == 0 or not data.kspace.any():
             return data.kspace.new_zeros(data.n_frames, *data.matrix)
@@ -96,9 +97,9 @@ class KtSlrReference:
         while not solver.done():
             before = solver.u
             solver.update()
-            if self.convergence is not None:
-                self.convergence.add(*solver.measure(before))
-            tell(solver.iter, solver.max_iter)
+            if convergence is not None:
+                convergence.add(*solver.measure(before))
+            progress(solver.iter, solver.max_iter)
         return torch.from_numpy(solver.u) * scale
 
 

@@ -14,7 +14,7 @@ Departs from the papers in: a Schatten p-norm with p < 1 (``p=1`` gives the nucl
 
 from pydantic import Field
 
-from cinerecon.methods.classical.admm import LowRank, LowRankConfig, Penalised, SolverConfig, Term
+from cinerecon.methods.classical.admm import AdmmMethod, LowRank, LowRankConfig, SolverConfig, Term
 
 
 class LlrConfig(LowRankConfig, SolverConfig):
@@ -23,7 +23,7 @@ class LlrConfig(LowRankConfig, SolverConfig):
     block_size: int = Field(16, ge=1, description="side of the blocks [pixels]")
 
 
-class Llr(Penalised):
+class Llr(AdmmMethod):
     """Locally low rank."""
 
     config: LlrConfig

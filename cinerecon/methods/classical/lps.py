@@ -31,7 +31,15 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from cinerecon.cine import CineData
-from cinerecon.methods.base import Convergence, Progress, cine_by_cine, encoding_of, ratio, view_shared_image
+from cinerecon.methods.base import (
+    ClassicalMethod,
+    Convergence,
+    Progress,
+    cine_by_cine,
+    encoding_of,
+    ratio,
+    view_shared_image,
+)
 from cinerecon.physics.lowrank import (
     RelativeSoft,
     Schatten,
@@ -70,28 +78,32 @@ class LpsConfig(ShrinkageConfig):
         return self
 
 
-class Lps:
+class Lps(ClassicalMethod):
     """L+S, one cine after the other."""
+
+    config: LpsConfig
+    is_iterative = True
 
     def __init__(self, config: LpsConfig | None = None) -> None:
         self.config = config or LpsConfig()
         make_rule(self.config)  # refuse a rule that only networks have before any work
-        self.convergence: Convergence | None = None
 
-    def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
-        """Reconstruct ``(*batch, frames, y, x)``."""
-        return cine_by_cine(data, lambda cine, tell: torch.add(*self.separate(cine, tell)), progress)
+    def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
+        """See `ClassicalMethod.solve`."""
+        return cine_by_cine(data, lambda cine, report: torch.add(*self.separate(cine, report, convergence)), progress)
 
     @torch.no_grad()
-    def separate(self, data: CineData, progress: Progress | None = None) -> Pair:
+    def separate(
+        self, data: CineData, progress: Progress | None = None, convergence: Convergence | None = None
+    ) -> Pair:
         """Background L and rest S of one cine, each ``(frames, y, x)``; their sum is the image."""
         scale = view_shared_image(data).abs().max() if self.config.relative else 1.0
         if scale == 0:
             return (torch.zeros_like(encoding_of(data).adjoint(data.kspace)),) * 2
-        low_rank, sparse = self._iterate(replace(data, kspace=data.kspace / scale), progress)
+        low_rank, sparse = self._iterate(replace(data, kspace=data.kspace / scale), progress, convergence)
         return low_rank * scale, sparse * scale
 
-    def _iterate(self, data: CineData, progress: Progress | None) -> Pair:
+    def _iterate(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Pair:
         config, encoding = self.config, encoding_of(data)
         start = encoding.adjoint(data.kspace)
         rule = self._rule(start)
@@ -102,11 +114,11 @@ class Lps:
             low_rank = shrink_casorati(unshrunk, rule)
             image = low_rank + sparse
             mixed = image - encoding.normal(image) + start
-            if self.convergence is not None:
+            if convergence is not None:
                 residual = _norm(encoding.forward(image) - data.kspace)
                 penalty = self._penalty(low_rank, sparse, start if config.frozen else unshrunk)
                 change = ratio(_norm(image - last_sum), _norm(image))
-                self.convergence.add(residual**2 / 2 + penalty, ratio(residual, _norm(data.kspace)), change)
+                convergence.add(residual**2 / 2 + penalty, ratio(residual, _norm(data.kspace)), change)
             if progress:
                 progress(step + 1, config.n_iterations)
             if _norm(mixed - last_mixed) < config.tolerance * _norm(last_mixed):

@@ -14,7 +14,7 @@ weight (``spatial_weight=0`` leaves them out).
 
 from pydantic import Field
 
-from cinerecon.methods.classical.admm import Penalised, SolverConfig, Term, TotalVariation, VariationConfig
+from cinerecon.methods.classical.admm import AdmmMethod, SolverConfig, Term, TotalVariation, VariationConfig
 
 
 class TtvConfig(VariationConfig, SolverConfig):
@@ -26,7 +26,7 @@ class TtvConfig(VariationConfig, SolverConfig):
     penalty_sparse: float = Field(8e-2, gt=0, description="rho_D, coupling to the gradient variable")
 
 
-class Ttv(Penalised):
+class Ttv(AdmmMethod):
     """Temporal total variation."""
 
     config: TtvConfig

@@ -4,21 +4,21 @@ from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.config import Config
-from cinerecon.methods.base import Progress, encoding_of
+from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, encoding_of
 
 
 class ZeroFilledConfig(Config):
     """Zero filling has nothing to set."""
 
 
-class ZeroFilled:
-    """A^H y: inverse transform of the sampled points, coils combined by their maps. The floor of every comparison."""
+class ZeroFilled(ClassicalMethod):
+    """A^H y: inverse transform of the sampled points, coils combined by their maps."""
 
     def __init__(self, config: ZeroFilledConfig | None = None) -> None:
         self.config = config or ZeroFilledConfig()
 
-    def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
-        """Reconstruct ``(*batch, frames, y, x)``."""
+    def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:  # noqa: ARG002
+        """See `ClassicalMethod.solve`; there are no iterations to record."""
         image = encoding_of(data).adjoint(data.kspace)
         if progress:
             progress(1, 1)

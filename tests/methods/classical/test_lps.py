@@ -9,7 +9,7 @@ from golden import golden, released_case
 from helpers import complex_randn, relative_error
 
 from cinerecon.errors import ConfigError
-from cinerecon.methods.base import Convergence, encoding_of
+from cinerecon.methods.base import encoding_of
 from cinerecon.methods.classical.lps import Lps, LpsConfig, soft_in_frequency
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import psnr
@@ -48,15 +48,14 @@ def test_soft_thresholding_shortens_each_temporal_frequency():
 @pytest.mark.parametrize("frozen", [True, False])
 def test_the_cost_falls(make_cine, frozen):
     method = Lps(LpsConfig(frozen=frozen, tolerance=0, n_iterations=60))
-    method.convergence = Convergence()
     data = make_cine()
-    image = method(data)
-    cost = method.convergence.cost
+    made = method.reconstruct(data, record=True)
+    image, cost = made.image, made.convergence.cost
     assert len(cost) == 60
     assert all(later <= earlier * (1 + 1e-5) for earlier, later in pairwise(cost[2:]))
     residual = encoding_of(data).forward(image) - data.kspace
     found = float(torch.linalg.vector_norm(residual) / torch.linalg.vector_norm(data.kspace))
-    assert method.convergence.data_residual[-1] == pytest.approx(found, rel=1e-3)
+    assert made.convergence.data_residual[-1] == pytest.approx(found, rel=1e-3)
 
 
 def test_a_frozen_threshold_is_that_of_the_zero_filled_image(make_cine):
@@ -88,10 +87,9 @@ def test_rules_that_are_soft_thresholding_are_one_rule(make_cine):
     ]
     images, costs = [], []
     for setting in settings:
-        method = Lps(LpsConfig(**common, **setting))
-        method.convergence = Convergence()
-        images.append(method(data))
-        costs.append(method.convergence.cost[-1])
+        made = Lps(LpsConfig(**common, **setting)).reconstruct(data, record=True)
+        images.append(made.image)
+        costs.append(made.convergence.cost[-1])
     assert relative_error(images[1], images[0]) < 1e-10
     assert relative_error(images[2], images[0]) < 1e-10
     assert costs == pytest.approx([costs[0]] * 3)

@@ -13,7 +13,7 @@ costs of all tilings, of which the record holds one: it falls, then wavers by a 
 around their mean. That mean is the image; its changes end between 1e-3 and 6e-3, and `n_iterations` ends the run.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Protocol
 
 import torch
@@ -23,7 +23,14 @@ from torch import Tensor
 from cinerecon.cine import CineData
 from cinerecon.config import Config
 from cinerecon.memory import keep_freed_memory
-from cinerecon.methods.base import Convergence, Progress, cine_by_cine, encoding_of, view_shared_image
+from cinerecon.methods.base import (
+    ClassicalMethod,
+    Convergence,
+    Progress,
+    cine_by_cine,
+    encoding_of,
+    view_shared_image,
+)
 from cinerecon.methods.classical.admm.differences import Coupling
 from cinerecon.methods.classical.admm.image_update import choose_image_update
 from cinerecon.physics.operators import Encoding
@@ -61,23 +68,24 @@ class Term(Protocol):
         ...
 
 
-class Penalised(ABC):
+class AdmmMethod(ClassicalMethod):
     """A method that minimises data misfit and penalties, one cine after the other, on the device of the data."""
+
+    config: SolverConfig
+    is_iterative = True
 
     def __init__(self, config: SolverConfig) -> None:
         self.config = config
-        self.convergence: Convergence | None = None
 
     @abstractmethod
     def terms(self) -> list[Term]:
         """The penalties, for images of peak 1."""
 
-    @torch.no_grad()
-    def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
-        """Reconstruct ``(*batch, frames, y, x)``."""
-        return cine_by_cine(data, self._reconstruct, progress)
+    def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
+        """See `ClassicalMethod.solve`."""
+        return cine_by_cine(data, lambda cine, report: self._iterate(cine, report, convergence), progress)
 
-    def _reconstruct(self, data: CineData, tell: Progress) -> Tensor:
+    def _iterate(self, data: CineData, progress: Progress, convergence: Convergence | None) -> Tensor:
         start = view_shared_image(data)
         scale = start.abs().max()
         if scale == 0:
@@ -88,9 +96,9 @@ class Penalised(ABC):
         splitting = Splitting(encoding, kspace, start / scale, self.terms(), self.config)
         for n in range(self.config.n_iterations):
             change = splitting.step((n + 1) / self.config.n_iterations)
-            if self.convergence is not None:
-                self.convergence.add(*splitting.measure(), change)
-            tell(n + 1, self.config.n_iterations)
+            if convergence is not None:
+                convergence.add(*splitting.measure(), change)
+            progress(n + 1, self.config.n_iterations)
             if change < self.config.tolerance:
                 break
         return splitting.image * scale

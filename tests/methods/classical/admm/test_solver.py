@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import relative_error
 
-from cinerecon.methods.base import Convergence, encoding_of
+from cinerecon.methods.base import encoding_of
 from cinerecon.methods.classical.admm import solver
 from cinerecon.methods.classical.ktslr import KtSlr, KtSlrConfig
 from cinerecon.methods.classical.ttv import Ttv
@@ -15,9 +15,8 @@ CONVEX = {"p": 1.0, "block_size": 0, "continuation": 1.0, "weight_lowrank": 5e-3
 
 
 def record(data, **settings):
-    method = KtSlr(KtSlrConfig(**settings))
-    method.convergence = Convergence()
-    return method(data), method.convergence
+    made = KtSlr(KtSlrConfig(**settings)).reconstruct(data, record=True)
+    return made.image, made.convergence
 
 
 @pytest.mark.parametrize("n_coils", [1, 4])

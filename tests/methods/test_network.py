@@ -12,12 +12,12 @@ from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import ModelConfig, read_model, write_model
-from cinerecon.methods.network import build_unrolled as build
+from cinerecon.methods.network import build_network as build
 from cinerecon.methods.scale import image_scale, scale_of
 from cinerecon.methods.table import load_method
 from cinerecon.physics.operators import Encoding
 
-build_unrolled = partial(build, load=load_method)
+build_network = partial(build, load=load_method)
 ARCHITECTURE = {"n_cascades": 2, "n_channels": 4, "coupling": 0.3, "step": 1.0}
 
 
@@ -40,13 +40,13 @@ def _cine(coils=2, batch=()):
 
 @pytest.mark.parametrize("factor", [1e-6, 1e4])
 def test_scale_is_taken_from_the_data_and_given_back(folder, factor):
-    method, data = build_unrolled(str(folder)), _cine()
+    method, data = build_network(str(folder)), _cine()
     scaled = CineData(data.kspace * factor, data.mask, data.csm)
     assert relative_error(method(scaled), method(data) * factor) < 1e-5
 
 
 def test_batched_equals_looped_and_the_input_is_left_alone(folder):
-    method, data = build_unrolled(str(folder)), _cine(batch=(2, 2))
+    method, data = build_network(str(folder)), _cine(batch=(2, 2))
     before = data.kspace.clone()
     batched = method(data)
     assert torch.equal(data.kspace, before)
@@ -56,8 +56,8 @@ def test_batched_equals_looped_and_the_input_is_left_alone(folder):
 
 @pytest.mark.parametrize("demodulate", ["true", "false"])
 def test_coils_in_parts_give_the_same_image(folder, demodulate, monkeypatch):
-    data, expected = _cine(coils=5), build_unrolled(str(folder), [f"demodulate={demodulate}"])(_cine(coils=5))
-    method = build_unrolled(str(folder), [f"demodulate={demodulate}", "coils_at_once=2"])
+    data, expected = _cine(coils=5), build_network(str(folder), [f"demodulate={demodulate}"])(_cine(coils=5))
+    method = build_network(str(folder), [f"demodulate={demodulate}", "coils_at_once=2"])
     sizes, transform = set(), torch.fft.fftn
     monkeypatch.setattr(
         torch.fft, "fftn", lambda x, *args, **kwargs: sizes.add(x.shape[-3]) or transform(x, *args, **kwargs)
@@ -85,7 +85,7 @@ def test_a_demodulated_network_sees_an_image_that_is_real_on_time_average(folder
     data = _cine(coils)
     data = data if coils > 1 else CineData(data.kspace, data.mask, None)
     data = CineData(data.kspace, torch.ones_like(data.mask), data.csm)
-    method = build_unrolled(str(folder), ["demodulate=true"])
+    method = build_network(str(folder), ["demodulate=true"])
     method.net = Spy()
     image = method(data)
     average = seen["image"].mean(1)
@@ -96,35 +96,35 @@ def test_a_demodulated_network_sees_an_image_that_is_real_on_time_average(folder
 
 def test_settings_and_ablation_reach_the_network(folder):
     data = _cine()
-    full = build_unrolled(str(folder))(data)
-    without = build_unrolled(str(folder), ["zeroed=[coupling]"])
+    full = build_network(str(folder))(data)
+    without = build_network(str(folder), ["zeroed=[coupling]"])
     assert all(cascade.coupling.item() == 0 for cascade in without.net.cascades)
     assert relative_error(without(data), full) > 1e-3
     with pytest.raises(ConfigError, match="coupl"):
-        build_unrolled(str(folder), ["zeroed=[coupl]"])
+        build_network(str(folder), ["zeroed=[coupl]"])
 
 
 def test_weights_that_do_not_fit_are_named(folder, tmp_path):
     with pytest.raises(WeightsError, match=r"cascades\.1.*none|cascades\.2"):
-        build_unrolled(str(folder), ["architecture.n_cascades=3"])
+        build_network(str(folder), ["architecture.n_cascades=3"])
     with pytest.raises(WeightsError, match="the recipe has"):
-        build_unrolled(str(folder), ["architecture.n_channels=5"])
+        build_network(str(folder), ["architecture.n_channels=5"])
     damaged = Path(tmp_path, "damaged.safetensors")
     damaged.write_bytes(b"not weights")
     with pytest.raises(WeightsError, match="cannot read"):
-        build_unrolled(str(folder), weights=damaged)
+        build_network(str(folder), weights=damaged)
     with pytest.raises(WeightsError, match="cannot read"):
-        build_unrolled(str(folder), weights=tmp_path / "none")
+        build_network(str(folder), weights=tmp_path / "none")
 
 
 def test_the_first_image_may_come_from_another_method(folder):
     data = _cine()
     uncoupled = ["zeroed=[coupling]"]  # the first image is the first low-rank part too
-    without = build_unrolled(str(folder), uncoupled)(data)
+    without = build_network(str(folder), uncoupled)(data)
     recipe = {"network": "slrnet", "architecture": ARCHITECTURE}
     for start, same in (("zerofilled", True), ("cgsense", False)):
         (folder / "model.yaml").write_text(yaml.safe_dump({**recipe, "start": {"method": start}}))
-        found = build_unrolled(str(folder), uncoupled)(data)
+        found = build_network(str(folder), uncoupled)(data)
         assert (relative_error(found, without) < 1e-5) == same
 
 
@@ -134,7 +134,7 @@ def test_every_scale_grows_with_the_data_and_is_undone(folder, make_cine, rule, 
     data = make_cine(coils)
     tenfold = CineData(10 * data.kspace, data.mask, data.csm)
     assert float(scale_of(tenfold, rule)) == pytest.approx(10 * float(scale_of(data, rule)), rel=1e-5)
-    method = build_unrolled(str(folder), [f"scale={rule}"])
+    method = build_network(str(folder), [f"scale={rule}"])
     assert relative_error(method(tenfold), 10 * method(data)) < 1e-5
 
 
@@ -149,7 +149,7 @@ def test_scales_are_what_they_say(make_cine):
 
 def test_the_network_sees_data_of_the_scale_that_its_recipe_asks_for(folder, make_cine):
     data, seen = make_cine(1), []
-    method = build_unrolled(str(folder), ["scale=kspace_max"])
+    method = build_network(str(folder), ["scale=kspace_max"])
     method.net.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     method(CineData(7 * data.kspace, data.mask))
     assert float(seen[0].abs().max()) == pytest.approx(1)
@@ -171,13 +171,13 @@ def test_a_file_is_another_form_of_the_folder(folder, tmp_path):
     assert read_model(tmp_path / "one.safetensors")[0] == config == ModelConfig.parse(recipe)
     assert config.card == Card(licence="MIT", trained_on="[nothing]", reports="{little}")
     data = _cine()
-    assert torch.equal(load_method(str(tmp_path / "one.safetensors"))(data), build_unrolled(str(folder))(data))
+    assert torch.equal(load_method(str(tmp_path / "one.safetensors"))(data), build_network(str(folder))(data))
 
 
 def test_imported_models_go_by_their_name(folder, imported_models):
     imported_models.mkdir()
     write_model(imported_models / "mine.safetensors", load_file(folder / "weights.safetensors"), read_model(folder)[0])
-    assert torch.equal(load_method("mine")(_cine()), build_unrolled(str(folder))(_cine()))
+    assert torch.equal(load_method("mine")(_cine()), build_network(str(folder))(_cine()))
     with pytest.raises(ConfigError, match="unknown method 'mini'") as error:
         load_method("mini")
     assert "did you mean 'mine'" in error.value.hint
@@ -218,7 +218,7 @@ def test_files_that_are_no_models_are_named(tmp_path):
 
 def test_any_precision_is_taken_and_the_image_is_the_callers(folder):
     """As of a classical method."""
-    data, method = _cine(), build_unrolled(str(folder))
+    data, method = _cine(), build_network(str(folder))
     double = CineData(data.kspace.to(torch.complex128), data.mask, data.csm.to(torch.complex128))
     image = method(double)
     assert relative_error(image, method(data)) < 1e-5
