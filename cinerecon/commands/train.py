@@ -106,11 +106,12 @@ def _say_what_is_left_out(recipe: "Recipe", real: tuple[Path, ...]) -> None:
 
 
 def _print_estimate(found: "Estimate", recipe: "Recipe") -> None:
+    ahead = {"ahead": f"{_duration(found.ahead_s)} to simulate {found.n_ahead:,} cases or batches"}
     lines = {
         "parameters": f"{found.n_parameters:,}",
         "memory": f"{found.memory_mb:,.0f} MB in these steps, on {found.device}",
         "step": f"{found.step_s:.3f} s, and {found.draw_s:.3f} s to draw its data",
-        **({"kept": f"{_duration(found.kept_s)} to draw the batches that come again"} if found.kept_s else {}),
+        **(ahead if found.n_ahead else {}),
         "epoch": f"{_duration(found.epoch_s)} for {recipe.training.n_steps_per_epoch:,} steps",
         "run": f"{_duration(found.run_s)} for {recipe.training.n_steps:,} steps, validation left out",
     }

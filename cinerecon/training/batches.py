@@ -28,7 +28,9 @@ from cinerecon.training.data import (
     PARTS,
     Batch,
     Batches,
+    Kept,
     KeptBatches,
+    Pool,
     PreparedSource,
     load_batches,
     name_of,
@@ -66,11 +68,24 @@ class Places:
 
 @dataclass(frozen=True, eq=False)
 class Feed:
-    """Batches to train on, a method to draw those to validate on, and what the card of the weights says of them."""
+    """Batches to train on, and what belongs to them.
+
+    Attributes
+    ----------
+    batches
+        Batches by number.
+    draw_validation
+        Draws those to validate on.
+    card
+        What the card of the weights says of the data.
+    missing
+        What is to be simulated before the first step, so that no step waits for it.
+    """
 
     batches: Dataset[Batch]
     draw_validation: Callable[[], list[Batch]]
     card: Card
+    missing: Callable[[], Sequence[Kept]] = list
 
     def load(self, config: TrainConfig, done: int, team: Team, n_workers: int) -> Iterator[Batch]:
         """The batches of this process, from the step after those that are done."""
@@ -193,11 +208,19 @@ def open_feed(recipe: Recipe, places: Places) -> Feed:
     held_out = Prepared(Batches(unseen, config.data, 1, seeds[1], start), seeds[1], recipe.scale)
     is_ssdu = config.loss == "ssdu"
     drawn: Dataset[Batch] = Batches(seen, config.data, config.batch_size, seeds[0], None if is_ssdu else start)
+    kept: Pool | KeptBatches = seen
     if config.data.n_kept:
-        drawn = _kept(drawn, recipe, config.data.n_kept, places)
+        drawn = kept = _kept(drawn, recipe, config.data.n_kept, places)
     batches = Prepared(drawn, seeds[0], recipe.scale, config.ssdu if is_ssdu else None, start)
     card = describe_pool(config.data, seen, unseen)
-    return Feed(shown(batches), lambda: _first(shown(held_out), config.n_validation), card)
+    draws = config.n_steps * config.n_batches * (1 if config.data.n_kept else config.batch_size)
+    ahead = lambda: _worth_it(kept.missing(), draws)  # noqa: E731
+    return Feed(shown(batches), lambda: _first(shown(held_out), config.n_validation), card, ahead)
+
+
+def _worth_it(missing: Sequence[Kept], n_draws: int) -> Sequence[Kept]:
+    """All that is missing, or nothing where a training is so short that it needs a part of it only."""
+    return missing if n_draws >= len(missing) else []
 
 
 def intake_of(recipe: Recipe) -> dict[str, Any]:

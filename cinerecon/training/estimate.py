@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 
 from cinerecon.machine import peak_memory_mb, pick_device
 from cinerecon.training.batches import Places, open_feed
+from cinerecon.training.data import Kept, make_ready
 from cinerecon.training.loop import begin
 from cinerecon.training.losses import loss_of
 from cinerecon.training.recipe import Recipe
@@ -33,11 +35,12 @@ class Estimate:
         Time of a step, drawing its batches left out [s].
     draw_s
         Time to draw the batches of a step, once their cases are there [s]; `workers` divide it.
-    kept_s
-        Time to draw the batches that are kept, before they come again, those left out that are there already [s].
+    n_ahead, ahead_s
+        Cases or batches to be simulated before the first step, those left out that are kept already; and the time that
+        takes [s].
     epoch_s, run_s
         Time of an epoch and of all steps, each batch drawn while the one before is trained on if there are workers [s];
-        `run_s` counts `kept_s`, too.
+        `run_s` counts `ahead_s`, too.
     """
 
     device: str
@@ -45,7 +48,8 @@ class Estimate:
     memory_mb: float
     step_s: float
     draw_s: float
-    kept_s: float
+    n_ahead: int
+    ahead_s: float
     epoch_s: float
     run_s: float
 
@@ -62,10 +66,11 @@ def estimate(recipe: Recipe, places: Places | None = None, *, device: str = "aut
     with tempfile.TemporaryDirectory() as folder:
         feed = open_feed(recipe, places or Places(Path(folder)))
         state = begin(recipe, None, name)
-        steps, draws, firsts = [], [], []
+        missing = feed.missing()
+        ahead = len(missing) * _time_of_one(missing) / max(workers, 1)
+        steps, draws = [], []
         for number in range(N_TIMED + 1):
-            begun = time.perf_counter()
-            feed.batches[number]  # simulated cases, and batches that are kept, are drawn for the first time
+            feed.batches[number]  # what is kept is drawn for the first time
             start = time.perf_counter()
             batch = feed.batches[number].to(name)
             drawn = time.perf_counter()
@@ -75,10 +80,20 @@ def estimate(recipe: Recipe, places: Places | None = None, *, device: str = "aut
                 torch.cuda.synchronize()
             steps.append(time.perf_counter() - drawn)
             draws.append(drawn - start)
-            firsts.append(start - begun)
-    step, draw, first = (config.n_batches * sum(times[1:]) / N_TIMED for times in (steps, draws, firsts))
+    step, draw = (config.n_batches * sum(times[1:]) / N_TIMED for times in (steps, draws))
     each = max(step, draw / workers) if workers else step + draw  # the first of each warms up, and is left out
-    kept = max(first - draw, 0) * min(config.data.n_kept or 0, config.n_steps * config.n_batches) / max(workers, 1)
     n_parameters = sum(parameter.numel() for parameter in state.net.parameters() if parameter.requires_grad)
-    epoch, run = each * config.n_steps_per_epoch, each * config.n_steps + kept
-    return Estimate(name, n_parameters, peak_memory_mb(name), step, draw, kept, epoch, run)
+    epoch, run = each * config.n_steps_per_epoch, each * config.n_steps + ahead
+    return Estimate(name, n_parameters, peak_memory_mb(name), step, draw, len(missing), ahead, epoch, run)
+
+
+def _time_of_one(items: Sequence[Kept]) -> float:
+    """Time to simulate one of the items: of a few all over the list the mean, without the first, which warms up [s]."""
+    chosen = items[:: max(1, len(items) // N_TIMED)][: N_TIMED + 1]
+    times = []
+    for item in chosen:
+        begun = time.perf_counter()
+        make_ready([item])
+        times.append(time.perf_counter() - begun)
+    times = times[1:] or times
+    return sum(times) / max(len(times), 1)

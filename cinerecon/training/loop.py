@@ -16,9 +16,9 @@ from cinerecon import networks
 from cinerecon.errors import ConfigError
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import WEIGHTS, load_weights
-from cinerecon.training.batches import Places, intake_of, open_feed, reconstruct, validate
+from cinerecon.training.batches import Feed, Places, intake_of, open_feed, reconstruct, validate
 from cinerecon.training.card import list_data
-from cinerecon.training.data import Batch
+from cinerecon.training.data import Batch, make_ready
 from cinerecon.training.distributed import Team, join_team
 from cinerecon.training.losses import loss_of
 from cinerecon.training.recipe import Recipe, TrainConfig
@@ -102,10 +102,10 @@ def train(
                 note(f"changed  {change}")
         elif team.leads:
             folder.begin(recipe, data, team.device, weights)
+        simulate_ahead(feed, team, workers, note, progress)
         batches = feed.load(config, state.done, team, workers)
         keeper = None
         if team.leads:
-            note(f"cases    {feed.card.split}")
             validation = [batch.to(team.device) for batch in feed.draw_validation()]
             first_image_db = round(validate(None, validation), 3)
             note(f"first image  validation {first_image_db:.2f} dB, without the network")
@@ -114,6 +114,22 @@ def train(
             board = Board(run / "tensorboard", state.done) if tensorboard else None
             keeper = Keeper(folder, recipe, card, validation, n_shares, board, report, progress)
         take_steps(state, batches, config, team, deadline, keeper)
+
+
+def simulate_ahead(
+    feed: Feed, team: Team, workers: int, note: Callable[[str], None], progress: Callable[[str, float], None]
+) -> None:
+    """Simulate all that the steps will draw from and that is not kept in files yet; each process does its share."""
+    missing = feed.missing()
+    note = note if team.leads else lambda _: None
+    note(f"cases    {feed.card.split}")
+    if missing:
+        note(f"ahead    {len(missing)} cases or batches are simulated before the first step, and kept for other runs")
+    began = time.monotonic()
+    make_ready(missing[team.rank :: team.size], workers, lambda part: progress("simulated ahead", part))
+    team.wait()
+    if missing:
+        note(f"ahead    done in {time.monotonic() - began:.0f} s")
 
 
 def take_steps(

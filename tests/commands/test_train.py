@@ -26,10 +26,12 @@ def call(*arguments):
 def test_what_is_to_be_beaten_is_told_first_and_where_it_stopped_last(recipe, tmp_path):
     told = call(recipe, "-o", tmp_path / "run", "--minutes", 0).splitlines()
     assert told[0] == "cases    train: 2 of phantom; val: 2 of phantom"
-    assert told[1].startswith("first image  validation ")
-    assert told[2].startswith("step 1  loss ")
-    assert told[3] == "stopped  at step 1 of 30; --resume goes on"
-    assert told[4] == f"wrote    {tmp_path / 'run'}"
+    assert told[1] == "ahead    2 cases or batches are simulated before the first step, and kept for other runs"
+    assert told[2].startswith("ahead    done in ")
+    assert told[3].startswith("first image  validation ")
+    assert told[4].startswith("step 1  loss ")
+    assert told[5] == "stopped  at step 1 of 30; --resume goes on"
+    assert told[6] == f"wrote    {tmp_path / 'run'}"
 
 
 def test_a_recipe_is_a_file_its_folder_or_a_name(recipe):

@@ -1,5 +1,6 @@
 """Training data: where cases come from, and the batches drawn from them."""
 
+from cinerecon.training.data.ahead import Kept, make_ready
 from cinerecon.training.data.batch import (
     Batch,
     Batches,
@@ -23,6 +24,7 @@ __all__ = [
     "Batch",
     "Batches",
     "DataConfig",
+    "Kept",
     "KeptBatches",
     "PhantomSource",
     "Pool",
@@ -34,6 +36,7 @@ __all__ = [
     "draw_batch",
     "list_series",
     "load_batches",
+    "make_ready",
     "name_of",
     "one_thread",
     "open_pool",

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.physics.operators import Encoding
 from cinerecon.training.data.batch import Batch
+from cinerecon.training.data.half import complex_of, to_half
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +44,32 @@ class KeptBatches(Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         """The batch of a number."""
-        path = self.folder / f"{number % self.n_different}.safetensors"
-        if not path.exists():
-            write_batch(path, self.drawn[number % self.n_different])
-        return vary(read_batch(path), self.n_frames, np.random.default_rng([*self.seed, number]))
+        kept = KeptBatch(self, number % self.n_different)
+        kept.make_ready()
+        return vary(read_batch(kept.path), self.n_frames, np.random.default_rng([*self.seed, number]))
+
+    def missing(self) -> "list[KeptBatch]":
+        """Batches that have not been drawn yet."""
+        batches = [KeptBatch(self, number) for number in range(self.n_different)]
+        return [batch for batch in batches if not batch.path.exists()]
+
+
+@dataclass(frozen=True, eq=False)
+class KeptBatch:
+    """One of the different batches, drawn when it is first needed."""
+
+    batches: KeptBatches
+    number: int
+
+    @property
+    def path(self) -> Path:
+        """The file it is kept in."""
+        return self.batches.folder / f"{self.number}.safetensors"
+
+    def make_ready(self) -> None:
+        """Draw the batch and keep it, if that has not been done."""
+        if not self.path.exists():
+            write_batch(self.path, self.batches.drawn[self.number])
 
 
 def vary(batch: Batch, n_frames: int | None, rng: Generator) -> Batch:
@@ -69,25 +92,30 @@ def name_of(*texts: str) -> str:
 
 
 def write_batch(path: Path, batch: Batch) -> None:
-    """Write a batch with truth, in one step."""
-    arrays = {
-        "kspace": batch.kspace,
-        "mask": batch.encoding.mask,
+    """Write a batch with truth, in one step: samples that were measured, and images, in half precision."""
+    mask = batch.encoding.mask
+    halves = {
+        "kspace": batch.kspace[mask.expand(batch.kspace.shape)],
         "csm": batch.encoding.csm,
-        "matrix": torch.tensor(batch.encoding.matrix),
         "target": batch.target,
         "start": batch.start,
-        "noise": batch.noise,
     }
+    arrays = {"mask": mask.contiguous(), "matrix": torch.tensor(batch.encoding.matrix)}
+    arrays |= {name: to_half(array) for name, array in halves.items() if array is not None}
+    if batch.noise is not None:
+        arrays["noise"] = batch.noise.contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
     with moved_into_place(path) as temporary:
-        save_file({name: array.contiguous() for name, array in arrays.items() if array is not None}, temporary)
+        save_file(arrays, temporary)
 
 
 def read_batch(path: Path) -> Batch:
     """Read what `write_batch` wrote."""
     with safe_open(path, framework="pt") as file:
         arrays: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    ky, kx = arrays["matrix"].tolist()
-    encoding = Encoding(arrays["mask"], arrays.get("csm"), matrix=(ky, kx))
-    return Batch(arrays["kspace"], encoding, arrays.get("target"), arrays.get("start"), noise=arrays.get("noise"))
+    mask, (ky, kx) = arrays["mask"], arrays["matrix"].tolist()
+    csm, target, start = (complex_of(arrays[name]) if name in arrays else None for name in ("csm", "target", "start"))
+    n_coils = 1 if csm is None else csm.shape[-3]
+    kspace = torch.zeros(*mask.shape[:2], n_coils, ky, kx, dtype=torch.complex64)
+    kspace[mask.expand(kspace.shape)] = complex_of(arrays["kspace"])
+    return Batch(kspace, Encoding(mask, csm, matrix=(ky, kx)), target, start, noise=arrays.get("noise"))

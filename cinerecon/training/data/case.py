@@ -21,6 +21,7 @@ from cinerecon.io.case import CaseFile, open_case
 from cinerecon.methods.scale import image_scale
 from cinerecon.physics.fourier import ifft1c
 from cinerecon.training.data.augment import AugmentConfig, move
+from cinerecon.training.data.half import complex_of, to_half
 
 Shape = tuple[int, int, int, int]
 """Sizes (frames, coils, y, x)."""
@@ -99,7 +100,7 @@ class SimulatedCase:
         """Simulate the case and keep it, if that has not been done."""
         if self.path is not None and not self.path.exists():
             with moved_into_place(self.path) as temporary:
-                save_file({key: _packed(array) for key, array in _drawn(self).items()}, temporary)
+                save_file({key: to_half(array) for key, array in _drawn(self).items()}, temporary)
 
     def motion(self) -> NDArray[np.float64]:
         """How much each pixel changes over time, ``(y, x)``; NaN where nothing was measured."""
@@ -119,24 +120,18 @@ class SimulatedCase:
         return Patch(image[:, None] * csm, estimated)
 
     def _read(self, name: str, window: Window = (slice(None), slice(None))) -> Tensor:
-        """An array, or the part of it in a window."""
+        """An array, or the part of it in a window, as it is kept: rounded to half precision."""
         if self.path is None:
-            return _unpacked(_packed(_drawn(self)[name][(..., *window)]))
+            return _restored(name, to_half(_drawn(self)[name][(..., *window)]))
         self.make_ready()
         with safe_open(self.path, "pt") as file:
             part = file.get_slice(name)
             n_leading = len(part.get_shape()) - (2 if name == "motion" else 3)
-            return _unpacked(part[(*[slice(None)] * n_leading, *window)])
+            return _restored(name, part[(*[slice(None)] * n_leading, *window)])
 
 
-def _packed(array: Tensor) -> Tensor:
-    """An array in half precision, 66 dB below its values; complex ones as pairs of numbers, ``(..., 2)``."""
-    return (torch.view_as_real(array) if array.is_complex() else array).half().contiguous()
-
-
-def _unpacked(array: Tensor) -> Tensor:
-    """The array that was packed: pairs of numbers as complex64, others as float32."""
-    return torch.view_as_complex(array.float().contiguous()) if array.shape[-1] == 2 else array.float()
+def _restored(name: str, half: Tensor) -> Tensor:
+    return half.float() if name == "motion" else complex_of(half)
 
 
 @lru_cache(maxsize=1)

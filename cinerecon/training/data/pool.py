@@ -16,7 +16,7 @@ from cinerecon.io.case_index import IndexRow, list_cases, read_index
 from cinerecon.io.magnitude import survey_archive
 from cinerecon.physics.sampling import block_of_lines
 from cinerecon.training.data.augment import AugmentConfig
-from cinerecon.training.data.case import Case, PreparedCase, Shape
+from cinerecon.training.data.case import Case, PreparedCase, Shape, SimulatedCase
 from cinerecon.training.data.config import DataConfig, PhantomSource, PreparedSource, SeriesSource, parse_crop
 from cinerecon.training.data.series import list_series
 from cinerecon.training.data.simulated import phantom_cases, series_cases
@@ -57,6 +57,11 @@ class Pool:
     """Cases in groups of equal size."""
 
     groups: tuple[Group, ...]
+
+    def missing(self) -> list[SimulatedCase]:
+        """Cases that are kept once they are simulated, and have not been yet."""
+        cases = (case for group in self.groups for case in group.cases)
+        return [case for case in cases if isinstance(case, SimulatedCase) and case.path and not case.is_ready()]
 
     def draw(self, size: int, fit: Fit, rng: Generator) -> tuple[Shape, list[Case]]:
         """Draw cases, with replacement, from all of which a piece of the same size can be cut; and that size.
