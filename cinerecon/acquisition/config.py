@@ -6,6 +6,8 @@ from pydantic import Field
 
 from cinerecon.config import Config
 
+Uncounted = Literal["auto", "average", "slice", "contrast", "phase", "repetition", "set"]
+TimeCounter = Literal["auto", "phase", "repetition", "average", "contrast", "set", "segment"]
 Counter = Literal["average", "slice", "contrast", "phase", "repetition", "set", "segment"]
 
 
@@ -27,6 +29,29 @@ class IntakeConfig(Config):
     )
     select: dict[Counter, int] = Field(
         default_factory=dict, description="Keep one value of a counter, e.g. {contrast: 0} of a multi-echo scan."
+    )
+    time_counter: TimeCounter = Field(
+        "auto", description="Counter of the frames; auto takes phase, or repetition where there is one phase only."
+    )
+    combine: list[Counter] = Field(
+        default_factory=list,
+        description="Counters of parts of one image, e.g. [repetition] where it counts heartbeats.",
+    )
+    repeats: Uncounted = Field(
+        "auto",
+        description="What repeated measurements of a line are where no counter says it: average, or the counter that"
+        " was not written; auto averages those that agree.",
+    )
+    positions: Literal["auto", "slices", "one"] = Field(
+        "auto",
+        description="Readouts of one slice at several positions: slices of their own, or one slice that follows the"
+        " motion; auto takes several full sets of lines as slices, and refuses the rest.",
+    )
+    encoding: int | None = Field(
+        None, ge=0, description="Encoding of the header to reconstruct; null takes the first one that has image lines."
+    )
+    center_sample: int | None = Field(
+        None, ge=0, description="Sample at the centre of k-space; null takes the readouts' own, and checks it."
     )
     ky_centre: int | None = Field(
         None, ge=0, description="Line at the centre of k-space; null takes the header's, and checks it with the data."

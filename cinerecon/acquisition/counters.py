@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, HeaderError, UnsupportedError
-from cinerecon.io.ismrmrd.header import Limit
+from cinerecon.io.ismrmrd.header import EncodingSpace, Limit
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 Warn = Callable[[str], None]
 
+COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
+"""The counters that tell images, or averages, apart."""
 LARGEST_CLAIM_TB = 1.0
 """A header that speaks of more k-space than this [TB] is senseless: no cine is that large."""
 
@@ -47,12 +50,7 @@ def require_sane_claim(raw: RawScan) -> None:
     HeaderError
         With the claim, the limit, and the size of the data.
     """
-    encoding = raw.header.encodings[0]
-    claim = 8 * (raw.header.receiver_channels or 1)
-    for size in encoding.encoded.matrix:
-        claim *= size
-    for counter in ("average", "slice", "contrast", "phase", "repetition", "set"):
-        claim *= encoding.limits[counter].maximum + 1 if counter in encoding.limits else 1
+    claim = max(map(_claimed_samples, raw.header.encodings)) * 8 * (raw.header.receiver_channels or 1)
     if claim > LARGEST_CLAIM_TB * 1e12:
         size = raw.path.stat().st_size
         what = (
@@ -62,7 +60,13 @@ def require_sane_claim(raw: RawScan) -> None:
         raise HeaderError(what, where=str(raw.path), hint="correct the matrix and the limits in the header")
 
 
-def read_counters(raw: RawScan, image: Index, selected: Container[str], warn: Warn) -> Counters:
+def _claimed_samples(encoding: EncodingSpace) -> int:
+    """Samples of each channel that the matrix and the limits of an encoding multiply to."""
+    limits = (encoding.limits[name].maximum for name in COUNTERS if name in encoding.limits)
+    return prod(encoding.encoded.matrix) * prod(maximum + 1 for maximum in limits)
+
+
+def read_counters(raw: RawScan, image: Index, unmeasured: Index, selected: Container[str], warn: Warn) -> Counters:
     """Check the counters of the image readouts and turn them into slices and frames.
 
     Parameters
@@ -71,6 +75,8 @@ def read_counters(raw: RawScan, image: Index, selected: Container[str], warn: Wa
         The scan.
     image
         Row numbers of the image readouts.
+    unmeasured
+        Row numbers of readouts that hold nothing but zeros: frames of them alone may end the scan.
     selected
         Counters of which the user kept one value: what the header says of their range is no longer expected.
     warn
@@ -86,15 +92,18 @@ def read_counters(raw: RawScan, image: Index, selected: Container[str], warn: Wa
         If a frame is empty.
     """
     idx = raw.heads["idx"][image]
-    for counter in ("average", "slice", "contrast", "phase", "repetition", "set"):
+    for counter in COUNTERS:
         _require_within_limit(raw, image, counter, idx[counter], warn)
     for counter in ("contrast", "set"):
         _require_single(raw, counter, np.unique(idx[counter]))
     time = _time_counter(raw, idx)
     slices = _sorted_slices(raw, image, idx["slice"], warn)
-    if "slice" not in selected:
-        _warn_of_missing_slices(raw, int(slices.max()) + 1, warn)
+    for counter in ("slice", "contrast", "set"):
+        if counter not in selected:
+            _warn_of_missing_values(raw, counter, len(np.unique(idx[counter])), warn)
     limited = None if time in selected else raw.header.encodings[0].limits.get(time)
+    if limited and _ends_in_zeros(raw.heads["idx"][time], image, unmeasured, limited.maximum, warn):
+        limited = None
     frames, n_frames = _frames(raw, (time, limited), idx[time].astype(np.int64), slices, warn)
     return Counters(slices, frames, n_frames, len(np.unique(idx["average"])), time)
 
@@ -127,7 +136,8 @@ def _require_single(raw: RawScan, counter: str, found: NDArray[np.integer]) -> N
     if len(found) > 1:
         meaning = " (multi-echo)" if counter == "contrast" else ""
         what = f"{len(found)} {counter}s{meaning} are not supported, values {_listed(found)}"
-        raise UnsupportedError(what, where=str(raw.path), hint=f"choose one: --intake select.{counter}={found[0]}")
+        hint = f"choose one: --intake select.{counter}={found[0]}; time_counter={counter} takes them as frames"
+        raise UnsupportedError(what, where=str(raw.path), hint=hint)
 
 
 def _time_counter(raw: RawScan, idx: NDArray[np.void]) -> str:
@@ -135,7 +145,10 @@ def _time_counter(raw: RawScan, idx: NDArray[np.void]) -> str:
     phases, repetitions = np.unique(idx["phase"]), np.unique(idx["repetition"])
     if len(phases) > 1 and len(repetitions) > 1:
         what = f"{len(phases)} phases x {len(repetitions)} repetitions: which of them is time?"
-        hint = f"choose --intake select.repetition={repetitions[0]} (phase is time) or select.phase={phases[0]}"
+        hint = (
+            f"choose one: --intake select.repetition={repetitions[0]} (phase is time) or select.phase={phases[0]}; "
+            "or combine=[repetition] to average over the repetitions"
+        )
         raise UnsupportedError(what, where=str(raw.path), hint=hint)
     if len(phases) == len(repetitions) == 1:
         limits = raw.header.encodings[0].limits
@@ -162,10 +175,20 @@ def _sorted_slices(raw: RawScan, image: Index, counter: NDArray[np.integer], war
     return slices
 
 
-def _warn_of_missing_slices(raw: RawScan, n_slices: int, warn: Warn) -> None:
-    limit = raw.header.encodings[0].limits.get("slice")
-    if limit is not None and n_slices < limit.maximum + 1 - limit.minimum:
-        warn(f"the header speaks of {limit.maximum + 1 - limit.minimum} slices, the data hold {n_slices}")
+def _warn_of_missing_values(raw: RawScan, counter: str, n_found: int, warn: Warn) -> None:
+    limit = raw.header.encodings[0].limits.get(counter)
+    if limit is not None and n_found < limit.maximum + 1 - limit.minimum:
+        warn(f"the header speaks of {limit.maximum + 1 - limit.minimum} {counter}s, the data hold {n_found}")
+
+
+def _ends_in_zeros(counter: NDArray[np.integer], image: Index, unmeasured: Index, maximum: int, warn: Warn) -> bool:
+    """Whether all frames after the last measured one are stored, as zeros: the series was filled up."""
+    measured, stored = counter[image], np.union1d(counter[image], counter[unmeasured])
+    filled = stored[stored > measured.max()]
+    if filled.size == 0 or stored.max() < maximum:
+        return False
+    warn(f"the last {filled.size} frames hold nothing but zeros: they are left out")
+    return True
 
 
 def _frames(

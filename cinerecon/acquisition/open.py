@@ -15,6 +15,12 @@ from cinerecon.io.cmrxrecon import open_cmrxrecon
 from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.matlab import is_matlab
 
+OF_RAW_SCANS = (
+    *("time_counter", "combine", "repeats", "positions", "encoding", "center_sample"),
+    *("ky_centre", "leave_out_coils"),
+)
+"""The settings that only the readouts of a raw scan can follow."""
+
 
 def open_cine(
     path: str | Path,
@@ -47,11 +53,11 @@ def open_cine(
     kind = "a prepared case" if is_case(path) else "a MATLAB file" if is_matlab(path) else "a raw scan"
     if kind == "a raw scan":
         return open_scan(path, config, noise=noise, dataset=dataset)
+    defaults = IntakeConfig()
     asked = {
         "--noise": noise is not None,
         "--dataset": dataset is not None,
-        "--intake ky_centre": config.ky_centre is not None,
-        "--intake leave_out_coils": bool(config.leave_out_coils),
+        **{f"--intake {name}": getattr(config, name) != getattr(defaults, name) for name in OF_RAW_SCANS},
     }
     for option in (option for option, is_asked in asked.items() if is_asked):
         raise ConfigError(f"{option} belongs to ISMRMRD raw scans, this is {kind}", where=str(path))

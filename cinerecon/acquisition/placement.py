@@ -7,21 +7,26 @@ import numpy as np
 
 from cinerecon.acquisition.calibration import place_calibration
 from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.conventions import standardise
 from cinerecon.acquisition.counters import Counters, Warn, read_counters, require_sane_claim
 from cinerecon.acquisition.grid import Grid, plan_grid
+from cinerecon.acquisition.incomplete_frames import warn_of_incomplete_frames
 from cinerecon.acquisition.kspace_centre import middle_slice, probe_lines
 from cinerecon.acquisition.meta import frame_times, read_geometry, slice_thickness
 from cinerecon.acquisition.noise import noise_readouts
 from cinerecon.acquisition.ordering import Lines, place_lines
+from cinerecon.acquisition.plausibility import warn_of_implausible_sizes
 from cinerecon.acquisition.readouts import (
     CALIBRATION,
     Dropped,
     Selection,
     is_calibration_only,
+    keep_selected,
     require_alike,
     require_cartesian,
     select_readouts,
 )
+from cinerecon.acquisition.repeated_lines import require_agreement
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.ismrmrd.raw import RESCALE, SMALLEST_SAMPLE, Index, RawScan
 from cinerecon.physics.coils import doubt_of_maps
@@ -74,10 +79,12 @@ def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) ->
             warnings.append(text)
 
     require_sane_claim(raw)
-    selection = select_readouts(raw, config)
+    selection = select_readouts(raw, config, warn)
+    raw = standardise(raw, selection, config, warn)
+    selection = keep_selected(raw, selection, config.select)
     image = selection.image
     require_cartesian(raw, image)
-    counters = read_counters(raw, image, config.select, warn)
+    counters = read_counters(raw, image, selection.unmeasured, config.select, warn)
     require_alike(raw, image)
     coils = _kept_coils(raw, int(image[0]), config.leave_out_coils)
     probe = probe_lines(raw, middle_slice(raw, image))
@@ -86,6 +93,9 @@ def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) ->
     lines = place_lines(raw, image, counters, grid, warn)
     calibration = place_calibration(raw, selection.calibration, lines, counters.n_frames, grid, warn)
     _require_memory(raw, counters, grid, config.memory_limit_gb)
+    require_agreement(raw, lines, counters.n_averages, is_asked=config.repeats == "average", warn=warn)
+    warn_of_incomplete_frames(lines, counters.n_frames, grid, warn)
+    warn_of_implausible_sizes(raw.header, grid, warn)
     _warn_of_oddities(raw, lines, counters, warn)
     if len(coils) > 1:
         _warn_of_maps(lines, calibration, counters, grid, warn)
@@ -182,14 +192,9 @@ def _warn_of_oddities(raw: RawScan, lines: Lines, counters: Counters, warn: Warn
         warn(f"the header's receiverChannels is {claimed}, the image readouts have {coils} channels")
     if raw.header.has_pilot_tone:
         warn("the pilot tone is on: the first 3 and the last sample of each readout are left out")
-    n_repeated = len(lines.row) - len(np.unique(np.stack([lines.slices, lines.frames, lines.ky], 1), axis=0))
-    if counters.n_averages == 1 and n_repeated:
-        warn(f"{n_repeated} lines were measured more than once: the repeats are averaged")
     first = np.array([np.flatnonzero(lines.slices == number)[0] for number in np.unique(lines.slices)])
     for row in lines.row[first]:
         read_geometry(raw.heads[row : row + 1], "", warn)
     for number, n_frames in enumerate(counters.n_frames):
         frame_times(raw, lines.of_slice(number), n_frames, warn)
     slice_thickness(raw, warn)
-    if len(raw.header.encodings) > 1:
-        warn(f"the header describes {len(raw.header.encodings)} encodings: encoding 0 is reconstructed")

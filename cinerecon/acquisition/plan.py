@@ -40,8 +40,9 @@ class ScanPlan:
         Part of the readout that was measured: 1 for a symmetric echo.
     phase_fraction
         Part of k-space along y that was measured: below 1 for partial Fourier.
-    lines_per_frame, n_lines
-        Different lines of a frame, on average, and lines of the extent that the scan covers.
+    lines_per_frame, fewest_lines, most_lines, n_lines
+        Different lines of a frame on average, at the least and at the most, and those of the extent that the scan
+        covers.
     acceleration, acceleration_without_acs
         These lines over those of a frame; the second with the calibration lines left out of both.
     n_acs
@@ -78,6 +79,8 @@ class ScanPlan:
     echo_fraction: float
     phase_fraction: float
     lines_per_frame: float
+    fewest_lines: int
+    most_lines: int
     n_lines: int
     acceleration: float
     acceleration_without_acs: float
@@ -101,6 +104,7 @@ def describe(layout: Layout, config: IntakeConfig) -> ScanPlan:
     sampled = _sampled_lines(layout, is_mirrored=uses_fft(raw, config))
     acceleration, without_acs = scan_acceleration(sampled)
     rows, _ = measured_extent(sampled)
+    per_frame = sampled.sum((1, 2, 3))
     return ScanPlan(
         source=str(raw.path),
         dataset=raw.group.strip("/"),
@@ -118,7 +122,9 @@ def describe(layout: Layout, config: IntakeConfig) -> ScanPlan:
         oversampling=grid.kx / grid.x,
         echo_fraction=int(lines.n_samples.max()) / grid.kx,
         phase_fraction=_phase_fraction(rows, grid.ky),
-        lines_per_frame=float(sampled.sum()) / len(sampled),
+        lines_per_frame=float(per_frame.sum()) / len(sampled),
+        fewest_lines=int(per_frame.min()),
+        most_lines=int(per_frame.max()),
         n_lines=rows.stop - rows.start,
         acceleration=acceleration,
         acceleration_without_acs=without_acs,

@@ -1,11 +1,14 @@
 """Which readouts make the image: sorted by flags and encoding, their headers checked against each other."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.config import Counter, IntakeConfig
+from cinerecon.acquisition.counters import Warn
+from cinerecon.acquisition.unmeasured import unmeasured_lines
 from cinerecon.errors import DataError, HeaderError, UnsupportedError
 from cinerecon.io.ismrmrd.raw import FLAGS, Heads, Index, RawScan, has_flag
 
@@ -43,12 +46,18 @@ class Selection:
         Those flagged as calibration; some are of the image, too.
     dropped
         The others. Readouts for calibration alone are not among them, whether or not they turn out to be of use.
+    encoding
+        Number of the header's encoding that the image readouts belong to.
+    unmeasured
+        Those of ``dropped`` that hold nothing but zeros.
     """
 
     image: Index
     noise: Index
     calibration: Index
     dropped: tuple[Dropped, ...]
+    encoding: int
+    unmeasured: Index
 
 
 def count_flags(raw: RawScan) -> dict[str, int]:
@@ -57,24 +66,20 @@ def count_flags(raw: RawScan) -> dict[str, int]:
     return {f"{n} {FLAGS.get(n, 'unknown')}": count for n, count in counts.items() if count}
 
 
-def select_readouts(raw: RawScan, config: IntakeConfig) -> Selection:
+def select_readouts(raw: RawScan, config: IntakeConfig, warn: Warn) -> Selection:
     """Sort the readouts into image lines, noise, calibration lines, and those that are not used.
 
     Raises
     ------
     UnsupportedError
-        If readouts are compressed.
+        If readouts are compressed, or several encodings have image lines and none is the first.
     DataError
         If no image lines remain.
     HeaderError
         If a readout belongs to an encoding the header does not describe.
     """
     heads = raw.heads
-    for flag in COMPRESSED:
-        rows = np.flatnonzero(has_flag(heads, flag))
-        if rows.size:
-            what = f"compressed acquisitions (flag {flag}, {rows.size} readouts) are not supported"
-            raise UnsupportedError(what, where=raw.at(rows[0]), hint="convert the raw data without compression")
+    _require_uncompressed(raw)
     is_noise = has_flag(heads, NOISE)
     rest = ~is_noise
     dropped = []
@@ -89,19 +94,86 @@ def select_readouts(raw: RawScan, config: IntakeConfig) -> Selection:
     for flag, reason in NOT_IMAGE.items():
         drop(has_flag(heads, flag), f"flag {flag}: {reason}")
     calibration_only = rest & is_calibration_only(heads)
-    elsewhere = calibration_only & (heads["encoding_space_ref"] != 0)
+    _require_known_encodings(raw, np.flatnonzero(rest & ~calibration_only))
+    encoding = choose_encoding(raw, np.flatnonzero(rest & ~calibration_only), config.encoding, warn)
+    elsewhere = calibration_only & (heads["encoding_space_ref"] != encoding)
     drop(elsewhere, f"flag {CALIBRATION}: calibration only, of another encoding")
     rest &= ~calibration_only
-    _require_known_encodings(raw, np.flatnonzero(rest))
     for reference in np.unique(heads["encoding_space_ref"][rest]):
-        if reference:
-            drop(heads["encoding_space_ref"] == reference, f"encoding {reference}: encoding 0 is reconstructed")
-    for counter, value in config.select.items():
-        drop(heads["idx"][counter] != value, f"{counter} is not {value}, as selected")
+        if reference != encoding:
+            drop(
+                heads["encoding_space_ref"] == reference, f"encoding {reference}: encoding {encoding} is reconstructed"
+            )
     if not rest.any():
         raise DataError(_nothing_left(raw, is_noise, dropped), where=str(raw.path))
+    unmeasured = np.zeros(len(raw), bool)
+    unmeasured[np.flatnonzero(rest)] = unmeasured_lines(raw, np.flatnonzero(rest))
+    n_image = int(rest.sum())
+    drop(unmeasured, "nothing but zeros: not measured")
+    if unmeasured.any():
+        warn(f"{int(unmeasured.sum())} of {n_image} lines hold nothing but zeros: they count as not measured")
     calibration = (calibration_only & ~elsewhere) | (rest & has_flag(heads, CALIBRATION_AND_IMAGING))
-    return Selection(np.flatnonzero(rest), np.flatnonzero(is_noise), np.flatnonzero(calibration), tuple(dropped))
+    return Selection(
+        image=np.flatnonzero(rest),
+        noise=np.flatnonzero(is_noise),
+        calibration=np.flatnonzero(calibration),
+        dropped=tuple(dropped),
+        encoding=encoding,
+        unmeasured=np.flatnonzero(unmeasured),
+    )
+
+
+def keep_selected(raw: RawScan, selection: Selection, select: Mapping[Counter, int]) -> Selection:
+    """Of the image readouts, those with the counters that the user chose.
+
+    Raises
+    ------
+    DataError
+        If none remain, with the values there are.
+    """
+    image, dropped = selection.image, list(selection.dropped)
+    for counter, value in select.items():
+        values = raw.heads["idx"][counter][image]
+        is_other = values != value
+        if is_other.all():
+            what = f"no image lines have {counter} {value}, only {', '.join(map(str, np.unique(values)[:8]))}"
+            raise DataError(what, where=str(raw.path), hint=f"choose --intake select.{counter}={values.min()}")
+        if is_other.any():
+            dropped.append(Dropped(int(is_other.sum()), f"{counter} is not {value}, as selected"))
+        image = image[~is_other]
+    calibration = selection.calibration
+    is_kept = np.isin(calibration, image) | is_calibration_only(raw.heads[calibration])
+    return replace(selection, image=image, calibration=calibration[is_kept], dropped=tuple(dropped))
+
+
+def choose_encoding(raw: RawScan, image: Index, asked: int | None, warn: Warn) -> int:
+    """The encoding to reconstruct: the one asked for, else the first that has image readouts.
+
+    Raises
+    ------
+    UnsupportedError
+        If the one that was asked for has no image readouts.
+    """
+    found = np.unique(raw.heads["encoding_space_ref"][image])
+    if asked is not None:
+        if asked not in found:
+            what = f"encoding {asked} has no image lines, only encoding {', '.join(map(str, found))}"
+            raise UnsupportedError(what, where="--intake encoding")
+        return asked
+    n_encodings = len(raw.header.encodings)
+    chosen = int(found[0]) if found.size else 0
+    if n_encodings > 1:
+        others = f"; --intake encoding={found[1]} takes another" if len(found) > 1 else ""
+        warn(f"the header describes {n_encodings} encodings: encoding {chosen} is reconstructed{others}")
+    return chosen
+
+
+def _require_uncompressed(raw: RawScan) -> None:
+    for flag in COMPRESSED:
+        rows = np.flatnonzero(has_flag(raw.heads, flag))
+        if rows.size:
+            what = f"compressed acquisitions (flag {flag}, {rows.size} readouts) are not supported"
+            raise UnsupportedError(what, where=raw.at(rows[0]), hint="convert the raw data without compression")
 
 
 def is_calibration_only(heads: Heads) -> NDArray[np.bool_]:
@@ -184,10 +256,15 @@ def require_cartesian(raw: RawScan, image: Index) -> None:
         name = encoding.trajectory.upper() if encoding.trajectory == "epi" else encoding.trajectory
         what = f"the trajectory is {name}{stored}{needs}, only Cartesian scans are supported"
         raise UnsupportedError(what, where=str(raw.path))
-    depth = max(encoding.encoded.matrix[2], int(raw.heads["idx"]["kspace_encode_step_2"][image].max()) + 1)
+    partitions = np.unique(raw.heads["idx"]["kspace_encode_step_2"][image])
+    depth = max(encoding.encoded.matrix[2], len(partitions))
     if depth > 1:
-        what = f"a 3-D scan ({depth} partitions in encodedSpace z), only 2-D slices are supported"
-        raise UnsupportedError(what, where=str(raw.path))
+        what = (
+            f"a 3-D scan ({depth} partitions in encodedSpace z, {len(partitions)} in the data), only 2-D slices are "
+            "supported"
+        )
+        hint = "a 2-D scan has encodedSpace z = 1" if len(partitions) == 1 else ""
+        raise UnsupportedError(what, where=str(raw.path), hint=hint)
     _require_straight(raw, image[n_dimensions > 0])
 
 

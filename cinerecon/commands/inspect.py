@@ -70,7 +70,7 @@ def _rows_of_plan(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     echo = "symmetric" if plan.echo_fraction == 1 else f"asymmetric, {plan.echo_fraction:.0%} of the readout measured"
     yield "readout", f"oversampled {plan.oversampling:.3g}x, echo {echo}"
     partial = f", partial Fourier: {plan.phase_fraction:.0%} of k-space" if plan.phase_fraction < PARTIAL else ""
-    yield "lines", f"{plan.lines_per_frame:.4g} of {plan.n_lines} per frame{partial}"
+    yield "lines", f"{_lines_per_frame(plan)} of {plan.n_lines} per frame{partial}"
     yield "acceleration", _acceleration(plan)
     yield "averages", str(plan.n_averages)
     yield "noise scan", plan.noise
@@ -84,6 +84,13 @@ def _rows_of_plan(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     yield from _labelled("dropped", [f"{part.n_readouts:>6} {part.reason}" for part in plan.dropped])
     yield from _labelled("plan", (f"{number}. {step}" for number, step in enumerate(plan.steps, 1)))
     yield from _labelled("warning", plan.warnings)
+
+
+def _lines_per_frame(plan: "ScanPlan") -> str:
+    """The number of lines where frames have equally many, else its range and mean."""
+    if plan.fewest_lines == plan.most_lines:
+        return str(plan.most_lines)
+    return f"{plan.fewest_lines} to {plan.most_lines}, on average {plan.lines_per_frame:.4g},"
 
 
 def _rows_of_summary(summary: "CineSummary") -> Iterator[tuple[str, str]]:
@@ -106,7 +113,7 @@ def _span(counts: tuple[int, ...]) -> str:
 
 def _pixels(found: "ScanPlan | CineSummary") -> str:
     (y, x), (dy, dx) = found.matrix, found.pixel_size_mm
-    return f"{y} x {x} (y x) pixels of {dy:.2f} x {dx:.2f} mm"
+    return f"{y} x {x} (y x) pixels of {dy:.3g} x {dx:.3g} mm"
 
 
 def _acceleration(found: "ScanPlan | CineSummary") -> str:

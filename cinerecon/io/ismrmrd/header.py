@@ -6,9 +6,8 @@ optional. What is there must make sense: numbers finite, sizes at least 1, field
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 from xml.etree.ElementTree import Element, ParseError, tostring
 
 from defusedxml.common import DefusedXmlException
@@ -16,6 +15,7 @@ from defusedxml.ElementTree import fromstring
 
 from cinerecon.errors import HeaderError
 from cinerecon.io.deidentify import hashed_person
+from cinerecon.io.ismrmrd.numbers import parse_count, parse_number, required_count, required_number
 
 TRAJECTORIES = ("cartesian", "epi", "radial", "goldenangle", "spiral", "other")
 """The values the schema knows."""
@@ -39,8 +39,6 @@ PERSONAL = (
     *("measurementDependency", "referencedImageSequence"),
 )
 """Elements of the header that tell who was scanned, when, where, by whom, or that lead to other files of the person."""
-
-Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -134,14 +132,14 @@ def parse_header(xml: bytes, where: str = "") -> MrdHeader:
         encodings=encodings,
         vendor=_text(system, "systemVendor"),
         model=_text(system, "systemModel"),
-        field_strength_tesla=_optional(system, "systemFieldStrength_T", float),
-        receiver_channels=_optional(system, "receiverChannels", int),
-        noise_bandwidth=_optional(system, "relativeReceiverNoiseBandwidth", float),
+        field_strength_tesla=_optional_number(system, "systemFieldStrength_T"),
+        receiver_channels=parse_count(_text(system, "receiverChannels")),
+        noise_bandwidth=_optional_number(system, "relativeReceiverNoiseBandwidth"),
         protocol=_text(measurement, "protocolName"),
         patient_position=_text(measurement, "patientPosition"),
-        tr_ms=_optional(times, "TR", float),
-        te_ms=_optional(times, "TE", float),
-        flip_degrees=_optional(times, "flipAngle_deg", float),
+        tr_ms=_optional_number(times, "TR"),
+        te_ms=_optional_number(times, "TE"),
+        flip_degrees=_optional_number(times, "flipAngle_deg"),
         sequence=_text(measurement, "sequenceName") or _text(times, "sequence_type"),
         parameters=_parameters(root.find("userParameters")),
         person=hashed_person(_text(root.find("subjectInformation"), "patientID")),
@@ -210,8 +208,8 @@ def _encoding(element: Element, where: str) -> EncodingSpace:
 
 
 def _space(encoding: Element, name: str, where: str) -> Space:
-    x, y, z = (_required(encoding, f"{name}/matrixSize/{axis}", int, where) for axis in "xyz")
-    width, height, depth = (_required(encoding, f"{name}/fieldOfView_mm/{axis}", float, where) for axis in "xyz")
+    x, y, z = (required_count(encoding, f"{name}/matrixSize/{axis}", where) for axis in "xyz")
+    width, height, depth = (required_number(encoding, f"{name}/fieldOfView_mm/{axis}", where) for axis in "xyz")
     for axis, size in zip("xyz", (x, y, z), strict=True):
         if size < 1:
             raise HeaderError(f"{name} matrixSize {axis} is {size}, expected at least 1", where=where)
@@ -222,36 +220,18 @@ def _space(encoding: Element, name: str, where: str) -> Space:
 
 
 def _limit(element: Element, counter: str, where: str) -> Limit:
-    maximum = _required(element, "maximum", int, where, counter)
-    minimum = _required(element, "minimum", int, where, counter) if element.find("minimum") is not None else 0
-    centre = _required(element, "center", int, where, counter) if element.find("center") is not None else None
+    maximum = required_count(element, "maximum", where, counter)
+    minimum = required_count(element, "minimum", where, counter) if element.find("minimum") is not None else 0
+    centre = required_count(element, "center", where, counter) if element.find("center") is not None else None
     if not 0 <= minimum <= maximum:
         raise HeaderError(f"{counter} runs from {minimum} to {maximum} in the encoding limits", where=where)
     return Limit(minimum, maximum, centre)
 
 
-def _required(parent: Element, path: str, kind: Callable[[str], Number], where: str, within: str = "") -> Number:
-    text = (parent.findtext(path) or "").strip()
-    label = f"{within}/{path}" if within else path
-    if not text:
-        raise HeaderError(f"the XML header lacks {label}", where=where)
-    try:
-        value = kind(text)
-    except (ValueError, OverflowError):
-        expected = "a whole number" if kind is int else "a number"
-        raise HeaderError(f"{label} is '{text[:40]}' in the XML header, expected {expected}", where=where) from None
-    if not math.isfinite(value):
-        raise HeaderError(f"{label} is {text[:40]} in the XML header, expected a finite number", where=where)
-    return value
-
-
-def _optional(parent: Element | None, name: str, kind: Callable[[str], Number]) -> Number | None:
-    """A number nobody stands on: None where it is missing or senseless."""
-    try:
-        value = kind(_text(parent, name))
-    except (ValueError, OverflowError):
-        return None
-    return value if math.isfinite(value) else None
+def _optional_number(parent: Element | None, name: str) -> float | None:
+    """A number that no image depends on: None where it is missing or senseless."""
+    value = parse_number(_text(parent, name))
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _text(parent: Element | None, name: str) -> str:
@@ -261,7 +241,7 @@ def _text(parent: Element | None, name: str) -> str:
 def _parameters(element: Element | None) -> dict[str, int]:
     found = {}
     for parameter in [] if element is None else element.findall("userParameterLong"):
-        value = _optional(parameter, "value", int)
+        value = parse_count(_text(parameter, "value"))
         if value is not None:
             found[_text(parameter, "name")] = value
     return found

@@ -107,6 +107,8 @@ class RawScan:
         The same as text, without what it says of the patient.
     heads
         ``(readouts,)`` the header of every readout.
+    amplitude
+        ``(readouts,)`` the largest real or imaginary part of each readout, without its sign; 0 where it holds nothing.
     """
 
     path: Path
@@ -114,6 +116,7 @@ class RawScan:
     header: MrdHeader
     xml: str
     heads: Heads
+    amplitude: NDArray[np.float64]
     _rows: NDArray[np.object_] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -248,8 +251,8 @@ def read_mrd(path: str | Path, dataset: str | None = None) -> RawScan:
         header = parse_header(xml, str(path))
         data = member(group, "data", str(path))
         _require_readouts(data, path)
-        heads, rows = _read_rows(data, path)
-        scan = RawScan(path, group.name, header, without_patient(xml, str(path)), heads, rows)
+        heads, amplitude, rows = _read_rows(data, path)
+        scan = RawScan(path, group.name, header, without_patient(xml, str(path)), heads, amplitude, rows)
     _require_claims(scan)
     if rows is not None:
         scan._require_lengths(np.arange(len(rows)), rows)
@@ -290,26 +293,34 @@ def _require_readouts(data: Any, path: Path) -> None:
     require_plausible("data", data.shape[0] * data.dtype.itemsize, path)
 
 
-def _read_rows(data: h5py.Dataset, path: Path) -> tuple[Heads, NDArray[np.object_] | None]:
-    """The headers, block by block; of a small file, or one that holds a single slice, the samples with them.
+def _read_rows(data: h5py.Dataset, path: Path) -> tuple[Heads, NDArray[np.float64], NDArray[np.object_] | None]:
+    """The headers and amplitudes, block by block; of a small file, or one that holds a single slice, the samples, too.
 
     Whole rows are read even where the headers alone are kept: HDF5 reads the samples in any case, and where they were
     not asked for it never frees them.
     """
     size = path.stat().st_size
     heads: list[Heads] = []
+    amplitudes: list[NDArray[np.float64]] = []
     rows: list[NDArray[np.object_]] = []
     keep = size <= READ_AT_ONCE
     for start in range(0, data.shape[0], BLOCK):
         block = data[start : start + BLOCK]
         heads.append(block["head"].copy())
+        amplitudes.append(np.fromiter(map(_amplitude, block["data"]), np.float64, len(block)))
         if size > ALWAYS_AT_ONCE:
             keep &= bool((heads[-1]["idx"]["slice"] == heads[0]["idx"]["slice"][0]).all())
         if keep:
             rows.append(block["data"].copy())
         else:
             rows.clear()
-    return np.concatenate(heads), np.concatenate(rows) if keep else None
+    return np.concatenate(heads), np.concatenate(amplitudes), np.concatenate(rows) if keep else None
+
+
+def _amplitude(stored: NDArray[Any]) -> float:
+    """The largest real or imaginary part of the samples of a readout; NaN where one of them is."""
+    parts = stored.view(stored.real.dtype) if np.iscomplexobj(stored) else stored
+    return max(float(parts.max()), -float(parts.min())) if parts.size else 0.0
 
 
 def _require_claims(scan: RawScan) -> None:

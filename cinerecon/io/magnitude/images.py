@@ -50,10 +50,10 @@ class MagnitudeImages:
         FileError
             If the file is damaged.
         DataError
-            If pixels are negative, not finite, or all zero.
+            If pixels are negative, not finite, or all zero, or a frame between others is empty.
         """
-        values, meta = self.read_pixels(number)
         where = f"{self.path}, slice {number}"
+        values, meta = _without_padding(*self.read_pixels(number), where)
         if not np.isfinite(values).all():
             raise DataError("pixels are not finite", where=where)
         largest = float(values.max(initial=0))
@@ -72,6 +72,27 @@ class MagnitudeImages:
             If the file is damaged.
         """
         return self._read(number)
+
+
+def _without_padding(values: NDArray[Any], meta: CineMeta, where: str) -> tuple[NDArray[Any], CineMeta]:
+    """The frames without the empty ones at the end, which fill a series up to a common length.
+
+    Raises
+    ------
+    DataError
+        If a frame between others is empty.
+    """
+    is_empty = np.ptp(values, axis=(1, 2)) == 0 if values.size else np.ones(len(values), bool)
+    if is_empty.all() or not is_empty.any():
+        return values, meta
+    n_frames = int(np.flatnonzero(~is_empty)[-1]) + 1
+    between = np.flatnonzero(is_empty[:n_frames])
+    if between.size:
+        what = f"frame {between[0]} of {len(values)} is empty: all its pixels are equal"
+        raise DataError(what, where=where, hint="leave it out, or the series: a cine needs an image in every frame")
+    warning = f"the last {len(values) - n_frames} of {len(values)} frames are empty: they are left out"
+    meta = replace(meta, frame_times_ms=meta.frame_times_ms[:n_frames], warnings=(*meta.warnings, warning))
+    return values[:n_frames], meta
 
 
 def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[int, int]) -> tuple[Magnitude, CineMeta]:

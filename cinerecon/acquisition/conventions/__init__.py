@@ -1,0 +1,63 @@
+"""What programs write differently from the ISMRMRD standard, put into the standard's terms.
+
+Counters that were not written, lines counted from 1, a matrix without the oversampling: each is recognised by what the
+readouts themselves show, corrected with a warning where one reading alone fits, and refused with the setting that
+decides where several do. Everything after this sees one convention.
+"""
+
+from dataclasses import replace
+
+from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.conventions.combined import combine_counters, merge_segments, merge_slices, move_time
+from cinerecon.acquisition.conventions.echo_centre import correct_echo_centre
+from cinerecon.acquisition.conventions.encoded_space import correct_encoded_space
+from cinerecon.acquisition.conventions.line_numbers import count_lines_from_zero
+from cinerecon.acquisition.conventions.positions import separate_positions
+from cinerecon.acquisition.conventions.uncounted import restore_counter
+from cinerecon.acquisition.conventions.zero_samples import discard_zero_samples, zero_samples
+from cinerecon.acquisition.counters import Warn
+from cinerecon.acquisition.readouts import Selection
+from cinerecon.io.ismrmrd.raw import RawScan
+
+
+def standardise(raw: RawScan, selection: Selection, config: IntakeConfig, warn: Warn) -> RawScan:
+    """The same scan with header and counters as the standard defines them.
+
+    Parameters
+    ----------
+    raw
+        The scan as stored.
+    selection
+        Its readouts by their use.
+    config
+        What the user says of the counters and the centre of the readouts.
+    warn
+        Called with each thing that was corrected.
+
+    Returns
+    -------
+    The scan with the header's only encoding being the reconstructed one; the samples are those of the file.
+
+    Raises
+    ------
+    HeaderError, DataError, UnsupportedError
+        If the readouts contradict the header or each other, and it is not clear what is right.
+    ConfigError
+        If a setting does not fit the scan.
+    """
+    image = selection.image
+    encoding = raw.header.encodings[selection.encoding]
+    raw = replace(raw, header=replace(raw.header, encodings=(encoding,)), heads=raw.heads.copy())
+    zeros = zero_samples(raw, image)
+    raw = correct_encoded_space(raw, image, zeros, warn)
+    correct_echo_centre(raw, image, config.center_sample, warn)
+    discard_zero_samples(raw, image, zeros, warn)
+    count_lines_from_zero(raw, image, warn)
+    raw = move_time(combine_counters(raw, config.combine), config.time_counter)
+    separate_positions(raw, image, config.positions, warn)
+    if not {"phase", "repetition"} & set(config.select):
+        merge_segments(raw, image, warn)
+    if "slice" not in config.select:
+        merge_slices(raw, image, warn)
+    restore_counter(raw, image, config, warn)
+    return raw

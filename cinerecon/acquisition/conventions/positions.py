@@ -1,0 +1,175 @@
+"""Slices whose counter was not written: positions and directions of the readouts show which belong together."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.acquisition.counters import Warn
+from cinerecon.errors import UnsupportedError
+from cinerecon.io.ismrmrd.raw import Heads, Index, RawScan
+
+SAME_MM, SAME_DIRECTION = 0.5, 0.03
+"""Positions and directions nearer than this are one; rounding and tables that settle move them less."""
+LARGEST_TURN = 0.17
+"""Change of a direction within a slice that is an error: 10 degrees."""
+MOST_POSITIONS = 128
+"""More positions than this are a motion, not slices."""
+LEAST_LINES = 0.5
+"""Lines at a position over those at the position of most lines, below which it is not a slice of its own."""
+LEAST_REPEATS = 1.1
+"""Lines of all positions over different lines, below which the positions share one image."""
+
+
+def separate_positions(raw: RawScan, image: Index, how: str, warn: Warn) -> None:
+    """Number the slices by position where one value of the slice counter has several.
+
+    Parameters
+    ----------
+    raw
+        The scan; the slice counter of its readout headers is changed.
+    image
+        Row numbers of the image readouts.
+    how
+        ``slices`` makes a slice of each position, ``one`` keeps them together; ``auto`` makes slices of positions that
+        each have a full set of lines, and refuses others that are more than half a slice apart.
+    warn
+        Called where slices were separated.
+
+    Raises
+    ------
+    UnsupportedError
+        If the position moves within a slice.
+    """
+    if how == "one":
+        return
+    idx = raw.heads["idx"]
+    labels = np.zeros(len(raw), np.intp)
+    for value in np.unique(idx["slice"][image]):
+        rows = image[idx["slice"][image] == value]
+        places = _places(raw.heads[rows])
+        if len(places.position) > 1 and (how == "slices" or _are_slices(raw, rows, places)):
+            others = np.flatnonzero(idx["slice"] == value)
+            labels[others] = places.nearest(raw.heads[others])
+            listed = "; ".join(_in_words(position) for position in places.position[:4])
+            warn(
+                f"the slice counter is {value} at {len(places.position)} positions ({listed} mm"
+                f"{', ...' if len(places.position) > 4 else ''}): each is read as a slice of its own"
+            )
+        elif len(places.position) > 1:
+            _require_at_rest(raw, rows, places)
+    if labels.any():
+        _, numbers = np.unique(np.stack([idx["slice"][image], labels[image]], 1), axis=0, return_inverse=True)
+        _clear_counters_of_slices(raw, image, numbers.ravel(), warn)
+        _renumber(idx, labels, image)
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Where the readouts of one slice counter are: different places, and the place of each readout.
+
+    Attributes
+    ----------
+    position, directions
+        ``(places, 3)`` [mm] and ``(places, 9)``.
+    of_readout
+        ``(readouts,)``
+    """
+
+    position: NDArray[np.float64]
+    directions: NDArray[np.float64]
+    of_readout: Index
+
+    def nearest(self, heads: Heads) -> Index:
+        """The place that other readouts are nearest to, ``(readouts,)``."""
+        position, directions = _geometry(heads)
+        distance = np.linalg.norm(position[:, None] - self.position, axis=-1)
+        turned = np.abs(directions[:, None] - self.directions).max(-1)
+        return (distance / SAME_MM + turned / SAME_DIRECTION).argmin(1)
+
+
+def _geometry(heads: Heads) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    directions = np.concatenate([heads[name] for name in ("read_dir", "phase_dir", "slice_dir")], axis=1)
+    return heads["position"].astype(np.float64), directions.astype(np.float64)
+
+
+def _places(heads: Heads) -> _Places:
+    """Group readouts by place; none where positions are not finite."""
+    position, directions = _geometry(heads)
+    both = np.concatenate([position, directions], axis=1)
+    if not np.isfinite(both).all():
+        return _Places(position[:1], directions[:1], np.zeros(len(heads), np.intp))
+    different, first, inverse = np.unique(np.round(both, 3), axis=0, return_index=True, return_inverse=True)
+    centres: list[int] = []
+    place = np.zeros(len(different), np.intp)
+    for number, values in enumerate(different):
+        apart = np.abs(different[centres] - values) if centres else np.empty((0, 12))
+        is_same = (np.linalg.norm(apart[:, :3], axis=1) <= SAME_MM) & (apart[:, 3:].max(1, initial=0) <= SAME_DIRECTION)
+        if is_same.any():
+            place[number] = int(is_same.argmax())
+        else:
+            place[number] = len(centres)
+            centres.append(number)
+    rows = first[centres]
+    return _Places(position[rows], directions[rows], place[inverse.ravel()])
+
+
+def _are_slices(raw: RawScan, rows: Index, places: _Places) -> bool:
+    """Whether each place has a full set of lines, in all frames, that the others measure, too."""
+    if len(places.position) > MOST_POSITIONS:
+        return False
+    idx = raw.heads["idx"][rows]
+    frames = np.stack([idx["phase"], idx["repetition"]], 1).astype(np.int64)
+    lines = np.column_stack([frames, idx["kspace_encode_step_1"].astype(np.int64)])
+    n_lines, n_frames = [], []
+    for number in range(len(places.position)):
+        here = places.of_readout == number
+        n_lines.append(len(np.unique(lines[here], axis=0)))
+        n_frames.append(len(np.unique(frames[here], axis=0)))
+    is_full = min(n_lines) >= LEAST_LINES * max(n_lines) and min(n_frames) >= LEAST_LINES * max(n_frames)
+    is_cine = min(n_frames) > 1 or len(np.unique(frames, axis=0)) == 1
+    is_repeated = sum(n_lines) >= LEAST_REPEATS * len(np.unique(np.delete(lines, 1, axis=1), axis=0))
+    return is_full and is_repeated and is_cine
+
+
+def _require_at_rest(raw: RawScan, rows: Index, places: _Places) -> None:
+    """Refuse a slice that moves by more than half its thickness, or turns."""
+    thickness_mm = raw.header.encodings[0].recon.fov_mm[2]
+    position, directions = _geometry(raw.heads[rows])
+    moved = np.linalg.norm(position - position[0], axis=1)
+    turned = np.abs(directions - directions[0]).max()
+    if moved.max() <= max(thickness_mm / 2, SAME_MM) and turned <= LARGEST_TURN:
+        return
+    listed = f"{_in_words(position[0])} and {_in_words(position[int(moved.argmax())])}"
+    change = f"moves by {moved.max():.3g} mm" if moved.max() > 0 else "turns"
+    what = (
+        f"the position {change} within slice {raw.heads['idx']['slice'][rows[0]]}: {len(places.position)} positions, "
+        f"such as {listed} mm; slices are {thickness_mm:g} mm thick"
+    )
+    hint = "--intake positions=slices makes a slice of each, positions=one takes them as one slice that was followed"
+    raise UnsupportedError(
+        what, where=raw.at(rows[int((places.of_readout != places.of_readout[0]).argmax())]), hint=hint
+    )
+
+
+def _clear_counters_of_slices(raw: RawScan, image: Index, numbers: Index, warn: Warn) -> None:
+    """Set counters to 0 that number the separated slices: one value at each position, another at the next."""
+    idx = raw.heads["idx"]
+    for name in ("repetition", "set", "contrast", "average"):
+        pairs = np.unique(np.stack([numbers, idx[name][image].astype(np.intp)], 1), axis=0)
+        if len(pairs) == numbers.max() + 1 == len(np.unique(pairs[:, 1])):
+            warn(f"{name} numbers the positions of the slices: it is read as the slice counter")
+            idx[name] = 0
+
+
+def _renumber(idx: NDArray[np.void], labels: Index, image: Index) -> None:
+    """Write slice numbers without gaps: by the counter, then by the place."""
+    both = np.stack([idx["slice"].astype(np.intp), labels], 1)
+    known = np.unique(both[image], axis=0)
+    numbers = {tuple(pair): number for number, pair in enumerate(known.tolist())}
+    unused = len(known)
+    idx["slice"] = [numbers.get(tuple(pair), unused) for pair in both.tolist()]
+
+
+def _in_words(position: NDArray[np.float64]) -> str:
+    return "(" + ", ".join(f"{value:.4g}" for value in position) + ")"

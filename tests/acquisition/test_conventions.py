@@ -1,0 +1,541 @@
+"""Scans of programs that write something else than the standard says: the right image, or a refusal that helps."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import relative_error
+from raw_scan import PHASE, READ, SLICE, RawFile, small_scan
+
+from cinerecon.acquisition import IntakeConfig, open_scan
+from cinerecon.errors import CineReconError, ConfigError, DataError, HeaderError, UnsupportedError
+
+PLAIN = IntakeConfig(csm="walsh")
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Write a scan and open it."""
+
+    def run(scan: RawFile, *settings: str):
+        return open_scan(scan.write(tmp_path / "scan.h5"), PLAIN.with_settings(settings))
+
+    return run
+
+
+def assert_slices(scan, expected):
+    """K-space of each slice is the expected one, where it was measured."""
+    assert scan.n_slices == len(expected)
+    for number, kspace in enumerate(expected):
+        data = scan.read_slice(number)
+        assert relative_error(data.kspace, kspace * data.mask) < 1e-5
+
+
+def repeat(scan: RawFile, factor: complex = 1, **counters: int) -> None:
+    """Measure every line again, multiplied by a factor, with these counters."""
+    for row in range(len(scan.heads)):
+        head = scan.append(row, (factor * scan.samples[row]).astype(np.complex64))
+        for name, value in counters.items():
+            head["idx"][name] = value
+
+
+def warned(scan, *words: str) -> bool:
+    return all(any(word in warning for warning in scan.warnings) for word in words)
+
+
+class TestPositions:
+    def test_slices_are_told_apart_by_position(self, opened):
+        scan = small_scan(n_slices=3)
+        scan.heads["idx"]["slice"] = 0
+        scan.space["limits"]["slice"] = (0, 0)
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert warned(result, "the slice counter is 0 at 3 positions")
+        assert [result.read_slice(n).meta.geometry.position_mm[2] for n in range(3)] == [0, 10, 20]
+
+    def test_slices_are_told_apart_by_direction(self, opened):
+        scan = small_scan(n_slices=2)
+        second = scan.heads["idx"]["slice"] == 1
+        scan.heads["position"] = 0
+        scan.heads["read_dir"][second], scan.heads["slice_dir"][second] = SLICE, -READ
+        scan.heads["idx"]["slice"] = 0
+        slices = [opened(scan).read_slice(number) for number in range(2)]
+        for data in slices:
+            truth = scan.kspace[int(data.meta.geometry.read_dir == tuple(SLICE))]
+            assert relative_error(data.kspace, truth) < 1e-5
+        assert len({data.meta.geometry.read_dir for data in slices}) == 2
+
+    def test_stacks_of_one_slice_counter(self, opened):
+        """Two stacks of two slices: the counter begins again in the second."""
+        scan = small_scan(n_slices=4)
+        scan.heads["idx"]["slice"] %= 2
+        assert_slices(opened(scan), scan.kspace)
+
+    @pytest.mark.parametrize("counter", ["repetition", "set", "contrast", "average"])
+    def test_slices_in_another_counter(self, opened, counter):
+        scan = small_scan(n_slices=3)
+        scan.heads["idx"][counter] = scan.heads["idx"]["slice"]
+        scan.heads["idx"]["slice"] = 0
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert warned(result, f"{counter} numbers the positions of the slices")
+
+    def test_a_slice_that_moves_is_refused(self, opened):
+        scan = small_scan()
+        scan.heads["position"][:, 2] = np.linspace(0, 9, len(scan.heads))
+        with pytest.raises(UnsupportedError, match="moves by 9 mm within slice 0") as caught:
+            opened(scan)
+        assert "positions=one" in caught.value.hint
+        assert_slices(opened(scan, "positions=one"), scan.kspace)
+
+    def test_a_slice_that_jumps_is_refused(self, opened):
+        scan = small_scan()
+        scan.heads["position"][scan.heads["idx"]["kspace_encode_step_1"] > 7, 2] = 9
+        with pytest.raises(UnsupportedError, match="moves by 9 mm within slice 0: 2 positions"):
+            opened(scan)
+        halves = opened(scan, "positions=slices")
+        assert [int(halves.read_slice(n).mask[0, 0, :, 0].sum()) for n in range(2)] == [8, 4]
+
+    def test_repetitions_that_follow_a_motion_are_no_slices(self, opened):
+        scan = small_scan()
+        idx = scan.heads["idx"]
+        idx["repetition"], idx["phase"] = idx["phase"], 0
+        scan.space["limits"]["repetition"] = scan.space["limits"].pop("phase")
+        scan.heads["position"][:, 2] = 9.0 * idx["repetition"]
+        with pytest.raises(UnsupportedError, match="moves by 18 mm"):
+            opened(scan)
+        assert_slices(opened(scan, "positions=one"), scan.kspace)
+
+    def test_small_moves_are_warned_of(self, opened):
+        scan = small_scan()
+        scan.heads["position"][:, 2] = np.linspace(0, 3, len(scan.heads))
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert any("position or directions change" in text for text in result.read_slice(0).meta.warnings)
+
+    def test_a_turn_is_refused(self, opened):
+        scan = small_scan()
+        scan.heads["read_dir"][20:], scan.heads["phase_dir"][20:] = PHASE, -READ
+        with pytest.raises(UnsupportedError, match="turns within slice 0"):
+            opened(scan)
+
+
+class TestUncounted:
+    @pytest.mark.parametrize("counter", ["set", "contrast"])
+    def test_of_sets_and_contrasts_one_is_chosen(self, opened, counter):
+        scan = small_scan()
+        repeat(scan, np.exp(0.89j * np.pi))
+        scan.space["limits"][counter] = (1, 0)
+        with pytest.raises(UnsupportedError, match=f"2 {counter}s") as caught:
+            opened(scan)
+        assert f"select.{counter}=0" in caught.value.hint
+        first, second = (opened(scan, f"select.{counter}={n}") for n in (0, 1))
+        assert_slices(first, scan.kspace)
+        assert warned(first, f"2 values of {counter}, the readouts have one")
+        assert torch.allclose(second.read_slice(0).kspace.abs(), first.read_slice(0).kspace.abs(), atol=1e-6)
+        assert relative_error(second.read_slice(0).kspace, scan.kspace[0]) > 1
+
+    def test_averages_are_averaged(self, opened):
+        scan = small_scan()
+        repeat(scan, 3)
+        scan.space["limits"]["average"] = (1, 0)
+        result = opened(scan)
+        assert_slices(result, 2 * scan.kspace)
+        assert result.plan.n_averages == 2
+
+    @pytest.mark.parametrize("counter", ["phase", "repetition"])
+    def test_frames_are_numbered_by_their_time(self, opened, counter):
+        """Stored in any order: the time stamps say which measurement of a line came first."""
+        scan = small_scan()
+        scan.heads["acquisition_time_stamp"] = 100 + 20 * scan.heads["idx"]["phase"]
+        scan.keep(np.random.default_rng(0).permutation(len(scan.heads)))
+        scan.heads["idx"]["phase"] = 0
+        scan.space["limits"][counter] = scan.space["limits"].pop("phase")
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert result.plan.n_frames == (3,)
+
+    def test_slices_without_positions(self, opened):
+        scan = small_scan(n_slices=3)
+        scan.images = scan.images * torch.tensor([1, -1, 1j]).reshape(3, 1, 1, 1)
+        scan.samples = [s * f for s, f in zip(scan.samples, np.repeat([1, -1, 1j], 36), strict=True)]
+        scan.heads["idx"]["slice"], scan.heads["position"] = 0, 0
+        assert_slices(opened(scan), scan.kspace)
+
+    def test_two_missing_counters_are_refused(self, opened):
+        scan = small_scan()
+        repeat(scan, -1)
+        scan.space["limits"].update(set=(1, 0), slice=(1, 0))
+        with pytest.raises(UnsupportedError, match="2 values of slice and 2 values of set") as caught:
+            opened(scan)
+        assert "repeats=slice or --intake repeats=set" in caught.value.hint
+        assert_slices(opened(scan, "repeats=set", "select.set=0"), scan.kspace)
+
+    def test_repeats_of_some_lines_do_not_restore_a_counter(self, opened):
+        scan = small_scan()
+        scan.append(7)
+        scan.space["limits"]["set"] = (1, 0)
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert warned(result, "the header speaks of 2 sets, the data hold 1", "1 lines were measured more than once")
+
+    def test_measurements_that_contradict_each_other_are_refused(self, opened):
+        scan = small_scan()
+        repeat(scan, np.exp(0.89j * np.pi))
+        with pytest.raises(DataError, match=r"the measurements differ .correlation -0.94.") as caught:
+            opened(scan)
+        assert "repeats=set" in caught.value.hint
+        averaged = opened(scan, "repeats=average")
+        assert_slices(averaged, (1 + np.exp(0.89j * np.pi)) / 2 * scan.kspace)
+        assert warned(averaged, "the measurements differ")
+        assert_slices(opened(scan, "repeats=contrast", "select.contrast=1"), np.exp(0.89j * np.pi) * scan.kspace)
+
+    def test_averages_that_cancel_are_refused(self, opened):
+        scan = small_scan()
+        repeat(scan, -1, average=1)
+        with pytest.raises(DataError, match=r"correlation -1.00") as caught:
+            opened(scan)
+        assert "select.average=0" in caught.value.hint
+        assert_slices(opened(scan, "select.average=0"), scan.kspace)
+
+    def test_other_slices_in_the_same_lines_are_refused(self, opened):
+        """Neither positions nor the header say that there are two images; they are as alike as neighbouring slices."""
+        scan = small_scan(n_slices=2)
+        scan.heads["position"] = 0
+        scan.heads["idx"]["slice"] = 0
+        scan.space["limits"]["slice"] = (0, 0)
+        for row in range(36, 72):
+            scan.samples[row] = np.roll(scan.samples[row], 1, axis=0)
+        with pytest.raises(DataError, match="the measurements differ"):
+            opened(scan)
+
+    def test_exact_copies_are_averaged(self, opened):
+        scan = small_scan()
+        repeat(scan)
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert warned(result, "36 lines were measured more than once")
+
+    def test_one_frame_measured_again_and_again(self, opened):
+        """Frames whose counter was lost in the readouts and in the header."""
+        scan = small_scan()
+        scan.heads["idx"]["segment"] = scan.heads["idx"]["phase"]
+        scan.heads["idx"]["phase"] = 0
+        del scan.space["limits"]["phase"]
+        with pytest.raises(UnsupportedError, match="one frame, and each line was measured 3 times") as caught:
+            opened(scan)
+        assert "time_counter=segment" in caught.value.hint
+        for setting in ("time_counter=segment", "repeats=phase"):
+            assert_slices(opened(scan, setting), scan.kspace)
+
+
+class TestSegments:
+    def test_heartbeats_counted_as_repetitions(self, opened):
+        scan = small_scan()
+        scan.heads["idx"]["repetition"] = scan.heads["idx"]["kspace_encode_step_1"] // 4
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert warned(result, "3 values of repetition measure other lines of the same phase")
+        one = opened(scan, "select.repetition=1").read_slice(0)
+        assert one.mask[0, 0, :, 0].sum() == 4
+
+    def test_heartbeats_counted_as_phases(self, opened):
+        scan = small_scan()
+        scan.heads["idx"]["repetition"] = scan.heads["idx"]["phase"]
+        scan.heads["idx"]["phase"] = scan.heads["idx"]["kspace_encode_step_1"] // 4
+        del scan.space["limits"]["phase"]
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert result.plan.time_counter == "repetition"
+
+    def test_heartbeats_that_share_a_line(self, opened):
+        scan = small_scan()
+        scan.heads["idx"]["repetition"] = scan.heads["idx"]["kspace_encode_step_1"] // 4
+        for row in np.flatnonzero(scan.heads["idx"]["kspace_encode_step_1"] == 6):
+            scan.append(row)["idx"]["repetition"] = 0
+        assert_slices(opened(scan), scan.kspace)
+
+    def test_heartbeats_counted_as_slices(self, opened):
+        scan = small_scan()
+        scan.heads["idx"]["slice"] = scan.heads["idx"]["kspace_encode_step_1"] % 3
+        scan.space["limits"]["slice"] = (2, 0)
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert warned(result, "3 slices have one position")
+
+    def test_full_repetitions_are_not_merged_unless_asked(self, opened):
+        scan = small_scan()
+        repeat(scan, 3, repetition=1)
+        with pytest.raises(UnsupportedError, match="which of them is time"):
+            opened(scan)
+        assert_slices(opened(scan, "combine=[repetition]"), 2 * scan.kspace)
+        assert_slices(opened(scan, "time_counter=phase"), 2 * scan.kspace)
+        assert_slices(opened(scan, "select.repetition=1"), 3 * scan.kspace)
+
+    @pytest.mark.parametrize("counter", ["average", "set", "contrast", "segment"])
+    def test_time_in_another_counter(self, opened, counter):
+        scan = small_scan()
+        scan.heads["idx"][counter] = scan.heads["idx"]["phase"]
+        scan.heads["idx"]["phase"] = 0
+        result = opened(scan, f"time_counter={counter}", "repeats=average")
+        assert_slices(result, scan.kspace)
+
+
+class TestEncodedSpace:
+    def test_partitions_that_only_the_header_has(self, opened):
+        scan = small_scan()
+        scan.space["depth"] = 2
+        scan.space["limits"]["kspace_encoding_step_2"] = (0, 0)
+        scan.heads["idx"]["kspace_encode_step_2"] = 1
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert warned(result, "encodedSpace z is 2, the data hold 1 partition")
+        scan.space["limits"]["kspace_encoding_step_2"] = (1, 0)
+        with pytest.raises(UnsupportedError, match=r"a 3-D scan .2 partitions"):
+            opened(scan)
+
+    @pytest.mark.parametrize("factor", [2, 3])
+    def test_oversampling_that_the_header_leaves_out(self, opened, factor):
+        scan = small_scan(oversampling=factor)
+        scan.space["matrix"], scan.space["fov"] = (16, 12), (320.0, 240.0)
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert result.plan.pixel_size_mm == pytest.approx((20, 20))
+        assert warned(result, f"{factor}x oversampling that the header leaves out")
+        scan.heads["center_sample"] -= 3
+        with pytest.raises(DataError, match="encodedSpace x is 16"):
+            opened(scan)
+
+    def test_oversampling_that_only_the_matrix_leaves_out(self, opened):
+        scan = small_scan()
+        scan.space["matrix"] = (16, 12)
+        assert_slices(opened(scan), scan.kspace)
+
+    @pytest.mark.parametrize(("x", "y"), [(64, 24), (48, 18), (64, 12), (80, 30)])
+    def test_zero_filled_matrix(self, opened, x, y):
+        """Twice, one and a half times, two and a half times what was measured, and twice along x alone."""
+        scan = small_scan()
+        scan.space["matrix"] = scan.space["recon"] = (x, y)
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert result.plan.pixel_size_mm == pytest.approx((20, 20))
+        assert result.plan.acceleration == 1
+        assert warned(result, "encodedSpace is zero-filled")
+
+    def test_zero_filled_matrix_with_its_zeros(self, opened):
+        scan = small_scan()
+        scan.samples = [np.pad(samples, ((0, 0), (16, 16))) for samples in scan.samples]
+        scan.heads["number_of_samples"], scan.heads["center_sample"] = 64, 32
+        scan.space["matrix"] = (64, 24)
+        scan.heads["idx"]["kspace_encode_step_1"] += 6
+        scan.space["limits"]["kspace_encoding_step_1"] = (23, 12)
+        for row in range(36):
+            for line in (0, 1, 2, 3, 4, 5, 18, 19, 20, 21, 22, 23) if row % 12 == 0 else ():
+                head = scan.append(row, 0 * scan.samples[row])
+                head["idx"]["kspace_encode_step_1"] = line
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert result.plan.matrix == (12, 16)
+        assert result.plan.acceleration == 1
+
+    @pytest.mark.parametrize("early", [True, False])
+    def test_asymmetric_echo_stored_with_zeros(self, opened, early):
+        scan = small_scan(matrix=(12, 32), oversampling=1, vendor="GE")
+        for samples in scan.samples:
+            samples[:, slice(None, 10) if early else slice(-10, None)] = 0
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert result.read_slice(0).mask[0, 0, 0].sum() == 22
+        assert warned(result, "up to 10 samples at the ends of the readouts")
+
+    def test_image_in_the_second_encoding(self, opened):
+        scan = small_scan()
+        scan.heads["encoding_space_ref"] = 1
+        scan.space["extra"] = encoding_xml(scan)
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert warned(result, "encoding 1 is reconstructed")
+
+    def test_one_of_two_encodings_can_be_chosen(self, opened):
+        scan = small_scan()
+        scan.space["extra"] = encoding_xml(scan)
+        for row in range(36):
+            scan.append(row, 5 * scan.samples[row])["encoding_space_ref"] = 1
+        assert_slices(opened(scan), scan.kspace)
+        assert warned(opened(scan), "--intake encoding=1 takes another")
+        assert_slices(opened(scan, "encoding=1"), 5 * scan.kspace)
+        with pytest.raises(UnsupportedError, match="encoding 2 has no image lines, only encoding 0, 1"):
+            opened(scan, "encoding=2")
+
+
+def encoding_xml(scan: RawFile) -> str:
+    """The encoding of a scan, once more."""
+    from raw_scan import header_xml
+
+    xml = header_xml(**scan.space)
+    return xml[xml.index("<encoding>") : xml.index("</encoding>") + len("</encoding>")]
+
+
+class TestEchoCentre:
+    @pytest.mark.parametrize("claimed", [0, 15, 17, 3])
+    def test_whole_readouts_have_their_centre_at_half(self, opened, claimed):
+        scan = small_scan()
+        scan.heads["center_sample"] = claimed
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert warned(result, f"center_sample is {claimed} in")
+
+    def test_some_readouts_without_a_centre(self, opened):
+        scan = small_scan()
+        scan.heads["center_sample"][::3] = 0
+        assert_slices(opened(scan), scan.kspace)
+
+    @pytest.mark.parametrize("early", [True, False])
+    def test_the_echo_shows_the_centre_of_short_readouts(self, opened, early):
+        scan = small_scan(matrix=(12, 32), oversampling=1, vendor="GE")
+        scan.samples = [samples[:, 10:] if early else samples[:, :-10] for samples in scan.samples]
+        scan.heads["number_of_samples"] = 22
+        right = 6 if early else 16
+        for claimed in (0, right):
+            scan.heads["center_sample"] = claimed
+            result = opened(scan)
+            assert_slices(result, scan.kspace)
+            assert result.read_slice(0).mask[0, 0, 0].sum() == 22
+        scan.heads["center_sample"] = 22 - right
+        with pytest.raises(HeaderError, match="the echo is at sample") as caught:
+            opened(scan)
+        assert "--intake center_sample=" in caught.value.hint
+        assert_slices(opened(scan, f"center_sample={right}"), scan.kspace)
+        with pytest.raises(ConfigError, match="the readouts hold 22"):
+            opened(scan, "center_sample=22")
+
+
+class TestLineNumbers:
+    def test_lines_from_one(self, opened):
+        scan = small_scan()
+        scan.heads["idx"]["kspace_encode_step_1"] += 1
+        for limit in ((11, 6), (12, 6, 1), None):
+            if limit is None:
+                del scan.space["limits"]["kspace_encoding_step_1"]
+            else:
+                scan.space["limits"]["kspace_encoding_step_1"] = limit
+            result = opened(scan)
+            assert_slices(result, scan.kspace)
+            assert result.plan.encoded_matrix[0] == 12
+            assert warned(result, "read as counted from 1")
+
+    def test_undersampled_lines_from_one(self, opened):
+        scan = small_scan(matrix=(24, 32))
+        scan.keep(scan.heads["idx"]["kspace_encode_step_1"] % 5 != 2)
+        scan.heads["idx"]["kspace_encode_step_1"] += 1
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert result.read_slice(0).mask[0, 0, :, 0].sum() == 19
+
+    def test_limits_from_one_are_as_good(self, opened):
+        scan = small_scan()
+        scan.heads["idx"]["kspace_encode_step_1"] += 1
+        scan.space["limits"]["kspace_encoding_step_1"] = (12, 7, 1)
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert not warned(result, "counted from 1")
+
+
+class TestUnmeasured:
+    def test_lines_of_zeros_were_not_measured(self, opened):
+        scan = small_scan(matrix=(24, 32))
+        lines, frames = scan.heads["idx"]["kspace_encode_step_1"].astype(int), scan.heads["idx"]["phase"]
+        is_measured = ((lines + frames) % 3 == 0) | (abs(lines - 12) < 3)
+        for row in np.flatnonzero(~is_measured):
+            scan.samples[row] = 0 * scan.samples[row]
+        filled = opened(scan)
+        assert_slices(filled, scan.kspace)
+        assert warned(filled, f"{(~is_measured).sum()} of 72 lines hold nothing but zeros")
+        assert filled.read_slice(0).reference is None
+        without = filled.plan
+        scan.keep(is_measured)
+        assert opened(scan).plan.acceleration == without.acceleration > 1.5
+
+    def test_frames_of_zeros_at_the_end_are_left_out(self, opened):
+        scan = small_scan(n_frames=5)
+        for row in np.flatnonzero(scan.heads["idx"]["phase"] > 2):
+            scan.samples[row] = 0 * scan.samples[row]
+        result = opened(scan)
+        assert_slices(result, scan.kspace[:, :3])
+        assert warned(result, "the last 2 frames hold nothing but zeros: they are left out")
+        for row in np.flatnonzero(scan.heads["idx"]["phase"] == 1):
+            scan.samples[row] = 0 * scan.samples[row]
+        with pytest.raises(DataError, match=r"frame 1 .* holds no lines"):
+            opened(scan)
+
+    def test_a_slice_of_zeros_is_refused(self, opened):
+        scan = small_scan(n_slices=2)
+        for row in range(36):
+            scan.samples[row] = 0 * scan.samples[row]
+        result = opened(scan)
+        assert relative_error(result.read_slice(1).kspace, scan.kspace[1]) < 1e-5
+        with pytest.raises(DataError, match="all samples are zero"):
+            result.read_slice(0)
+
+
+class TestIncompleteFrames:
+    def late(self) -> RawFile:
+        scan = small_scan(n_frames=6)
+        line, frame = (scan.heads["idx"][name].astype(int) for name in ("kspace_encode_step_1", "phase"))
+        scan.keep(~((frame == 4) & (line % 4 > 1)) & ~((frame == 5) & (line > 2)))
+        return scan
+
+    def test_late_phases_are_named(self, opened):
+        scan = self.late()
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        words = "frame 4 has 6 of 12 lines; frame 5 has 3 of 12 lines, none at the centre"
+        assert warned(result, words, "--frames 0:4 leaves them out")
+        assert (result.plan.fewest_lines, result.plan.most_lines) == (3, 12)
+
+    def test_a_missing_line_is_named(self, opened):
+        scan = small_scan()
+        scan.keep([row for row in range(36) if row != 17])
+        assert warned(opened(scan), "frame 1 has 11 of 12 lines")
+
+    def test_patterns_that_differ_are_complete(self, opened):
+        scan = small_scan(matrix=(24, 32), n_frames=6)
+        line, frame = (scan.heads["idx"][name].astype(int) for name in ("kspace_encode_step_1", "phase"))
+        scan.keep(((line + frame) % 4 == 0) | (abs(line - 12) < 3) | ((frame == 2) & (line == 20)))
+        assert not warned(opened(scan), "measured in part")
+
+    def test_all_frames_are_complete(self, opened):
+        assert not warned(opened(small_scan()), "measured in part")
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ({"fov": (0.64, 0.24), "recon_fov": (0.32, 0.24)}, "probably in metres"),
+        ({"fov": (64.0, 24.0), "recon_fov": (32.0, 24.0)}, "small animal, or the header is in centimetres"),
+        ({"thickness": 0.008}, "slices are 0.008 mm thick"),
+        ({"extra": "<sequenceParameters><TR>0.0394</TR></sequenceParameters>"}, "probably in seconds, 39.4 ms"),
+        ({"extra": "<sequenceParameters><TR>39400</TR></sequenceParameters>"}, "no frame of a cine takes as long"),
+    ],
+)
+def test_implausible_sizes_and_times_are_warned_of(opened, space, words):
+    scan = small_scan()
+    assert not warned(opened(scan), words)
+    scan.space.update(space)
+    result = opened(scan)
+    assert warned(result, words)
+    assert_slices(result, scan.kspace)
+
+
+def test_numbers_of_other_programs(opened):
+    """Sizes as decimals, decimal commas; a size that is no whole number is refused."""
+    scan = small_scan()
+    scan.space["matrix"], scan.space["recon"] = ("31.9996", "12.0000"), ("16,0", "12")
+    scan.space["fov"], scan.space["recon_fov"] = ("640,0", "240"), ("320,00", "240.0")
+    scan.space["limits"]["phase"] = ("2.0", "0")
+    scan.space["extra"] = "<sequenceParameters><TR>39,4</TR></sequenceParameters>"
+    result = opened(scan)
+    assert_slices(result, scan.kspace)
+    assert result.read_slice(0).meta.frame_times_ms == pytest.approx((0, 39.4, 78.8))
+    scan.space["matrix"] = ("31.5", "12")
+    with pytest.raises(CineReconError, match=r"matrixSize/x is '31.5' in the XML header, expected a whole number"):
+        opened(scan)
