@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from functools import partial
 
 
 class CineReconError(Exception):
@@ -43,6 +44,24 @@ class DataError(CineReconError):
 
 class UnsupportedError(CineReconError):
     """The scan is valid, but of a kind that is not reconstructed here."""
+
+
+class NotACineError(UnsupportedError):
+    """The file is whole, and holds no cine: among the files of a folder it is left out.
+
+    Attributes
+    ----------
+    kind
+        What such files are called where they are counted, in the plural.
+    """
+
+    def __init__(self, what: str, *, kind: str, where: str = "", hint: str = "") -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """What another process needs to raise it again."""
+        return partial(type(self), self.what, kind=self.kind, where=self.where, hint=self.hint), ()
 
 
 class ConfigError(CineReconError):

@@ -100,9 +100,14 @@ def train(
 
 
 def _say_what_is_left_out(recipe: "Recipe", real: tuple[Path, ...]) -> None:
+    from cinerecon.training.data import series_remarks
+
     left_out = [name for name, one in recipe.training.data.sources.items() if one.kind == "series" and not one.folder]
     if left_out and not real:
         print(f"note     left out, as there is no --real: {', '.join(left_out)}")
+    for one in recipe.training.data.sources.values():
+        for remark in series_remarks(one, real) if one.kind == "series" else ():
+            print(f"note     {remark}")
 
 
 def _print_estimate(found: "Estimate", recipe: "Recipe") -> None:

@@ -24,7 +24,15 @@ from cinerecon.io.atomic import hash_file
 from cinerecon.io.case import is_case, read_case
 from cinerecon.io.hdf5 import member, require_hdf5
 from cinerecon.io.ismrmrd.file import holds_images_only
-from cinerecon.io.magnitude import NIFTI_ENDINGS, MagnitudeImages, is_dicom, open_dicom, open_nifti
+from cinerecon.io.magnitude import (
+    NIFTI_ENDINGS,
+    MagnitudeImages,
+    is_dicom,
+    open_dicom,
+    open_nifti,
+    refuse_segmentation,
+    require_images,
+)
 from cinerecon.io.matlab import is_matlab
 from cinerecon.metrics import DEFAULT_PROFILE, find_heart, find_profile
 
@@ -117,11 +125,14 @@ def read_truth(path: Path) -> list[Tensor]:
     FileError
         If the file cannot be read.
     DataError
-        If it holds no truth.
+        If it holds no truth, or frames of it are empty or incomplete.
     """
     is_raw = path.suffix in RAW_ENDINGS and not is_case(path) and not holds_images_only(path)
     if not path.is_file() or not (is_raw or is_matlab(path)):
-        return read_series(path, TRUTH_NAMES)
+        series = read_series(path, TRUTH_NAMES)
+        for number, one in enumerate(series):
+            require_images(one.abs().numpy(), f"{path}, slice {number}")
+        return series
     source = open_cine(path)
     truth = []
     for number in range(source.n_slices):
@@ -150,6 +161,8 @@ def read_series(path: Path, names: tuple[str, ...] = IMAGE_NAMES) -> list[Tensor
         If the file cannot be read.
     DataError
         If it holds no images, or they are not finite.
+    NotACineError
+        If it holds the labels of a segmentation.
     """
     if path.suffix == ".npy":
         arrays = [_load_npy(path)]
@@ -171,6 +184,8 @@ def read_series(path: Path, names: tuple[str, ...] = IMAGE_NAMES) -> list[Tensor
         raise DataError("expected images (frames, y, x) or (slices, frames, y, x)", where=str(path))
     if not all(np.isfinite(one).all() for one in series):
         raise DataError("the images hold numbers that are not finite", where=str(path))
+    for one in series:
+        refuse_segmentation(np.abs(one), path)
     return [torch.from_numpy(one.astype(np.complex64 if one.dtype.kind == "c" else np.float32)) for one in series]
 
 

@@ -9,7 +9,7 @@ import torch
 
 from cinerecon.acquisition import CineSource
 from cinerecon.cine import CineData, finish_image
-from cinerecon.errors import CineReconError
+from cinerecon.errors import CineReconError, NotACineError
 from cinerecon.image import CineImage
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.case import MARKS, Attributes, write_case
@@ -91,10 +91,20 @@ class Done:
     warnings: tuple[str, ...] = ()
 
 
-def survey_source(source: Source, config: PrepareConfig) -> list[Item] | Refusal:
+@dataclass(frozen=True)
+class LeftOut:
+    """A file of a folder that holds no cine, and what such files are called, in the plural."""
+
+    path: Path
+    kind: str
+
+
+def survey_source(source: Source, config: PrepareConfig) -> list[Item] | Refusal | LeftOut:
     """Open a source and hash it; what a user can mend becomes a refusal."""
     try:
         return survey(source, config)
+    except NotACineError as error:
+        return Refusal.of(source.path, error) if source.is_given else LeftOut(source.path, error.kind)
     except CineReconError as error:
         return Refusal.of(source.path, error)
 

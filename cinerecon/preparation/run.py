@@ -11,7 +11,7 @@ from cinerecon.io.case_index import INDEX, IndexRow, append_rows
 from cinerecon.machine import in_processes, n_cores
 from cinerecon.preparation.config import SPLITS, PrepareConfig
 from cinerecon.preparation.folder import Before, begin_folder, finish_folder, look_into
-from cinerecon.preparation.prepare_slice import Job, Refusal, prepare_slice, survey_source
+from cinerecon.preparation.prepare_slice import Job, LeftOut, Refusal, prepare_slice, survey_source
 from cinerecon.preparation.sources import Item, find_sources
 
 FEW = 4
@@ -101,11 +101,14 @@ def prepare(
     n_processes = jobs or n_cores()
     items: list[Item] = []
     refused: list[Refusal] = []
+    left_out: list[LeftOut] = []
     tell = progress or (lambda *_: None)
     tell("reading headers", 0.0)
     for found in in_processes(partial(survey_source, config=config), sources, _worth(len(sources), n_processes)):
         if isinstance(found, Refusal):
             refused.append(found)
+        elif isinstance(found, LeftOut):
+            left_out.append(found)
         else:
             items += found
     items.sort(key=lambda item: item.name)
@@ -114,6 +117,7 @@ def prepare(
     items, clashing = _without_clashes(items, before)
     refused += clashing
     items, n_copies = _without_copies(items, before)
+    passed |= _counted(left_out)
     passed |= {"copies of other files, under another name": n_copies} if n_copies else {}
     tasks = [
         _job(item, number, folder, config, before, force=force, draws=draws)
@@ -136,6 +140,12 @@ def prepare(
     finish_folder(folder, rows, refused)
     n_unknown = sum(not item.is_person_known for item in items)
     return PrepareReport(tuple(rows), n_new, tuple(refused), passed, n_unknown, dict(warnings), folder / INDEX)
+
+
+def _counted(left_out: list[LeftOut]) -> dict[str, int]:
+    """How many files of each kind were left out, with the name of one."""
+    example = {one.kind: one.path.name for one in reversed(left_out)}
+    return {f"{kind}, such as {example[kind]}": n for kind, n in Counter(one.kind for one in left_out).items()}
 
 
 def split_of(person: str, shares: Sequence[float]) -> str:

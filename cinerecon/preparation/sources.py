@@ -35,12 +35,15 @@ class Source:
         The first folder below the one that was given: most archives have one for each person.
     is_dicom
         Whether it is a folder of DICOM images.
+    is_given
+        Whether the user named this file, and not a folder that it is in.
     """
 
     path: Path
     name: str
     folder_person: str = ""
     is_dicom: bool = False
+    is_given: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def find_sources(paths: Iterable[Path], output: Path) -> tuple[list[Source], dic
         if path.is_dir():
             found += _walk(path, output, passed)
         elif path.exists():
-            found.append(Source(path, _stem(path)))
+            found.append(Source(path, _stem(path), is_given=True))
         else:
             raise FileError("there is no such file", where=str(path))
     if not found:
@@ -185,6 +188,8 @@ def survey(source: Source, config: PrepareConfig) -> list[Item]:
 
     Raises
     ------
+    NotACineError
+        If it holds other images than cines, such as segmentations.
     CineReconError
         If it cannot be read right, or the index could not name it.
     """
@@ -195,6 +200,8 @@ def survey(source: Source, config: PrepareConfig) -> list[Item]:
         raise FileError("the name of the file is not UTF-8", where=printable, hint="rename it") from None
     items = []
     for series, opened in _open_all(source, config):
+        if isinstance(opened, SimulatedScan):
+            opened.images.refuse_segmentation()
         name = f"{source.name}-{series}" if series else source.name
         person = _person(source, opened, config)
         sha256 = hash_files(opened.files)

@@ -116,7 +116,7 @@ def test_two_series_in_a_folder_are_two_cines(tmp_path):
 
 
 def test_nifti_without_place_or_times(tmp_path):
-    nibabel.save(nibabel.Nifti1Image(np.ones((6, 5, 2, 3), np.int16), None), tmp_path / "cine.nii")
+    nibabel.save(nibabel.Nifti1Image(np.arange(180, dtype=np.int16).reshape(6, 5, 2, 3), None), tmp_path / "cine.nii")
     _, meta = open_nifti(tmp_path / "cine.nii").read_slice(1)
     assert meta.geometry is None
     assert meta.frame_times_ms == ()
@@ -158,7 +158,7 @@ def test_archives_need_all_arrays(tmp_path):
 )
 def test_archives_need_arrays_of_the_right_size(tmp_path, name, values):
     arrays = {
-        "magnitude": np.ones((3, 4, 5)),
+        "magnitude": np.arange(60.0).reshape(3, 4, 5),
         "trigger_time_ms": np.arange(3) * 40,
         "pixel_spacing_mm": (2, 3),
         "slice_thickness_mm": 8,

@@ -228,10 +228,28 @@ def test_a_nifti_that_is_damaged_stops_nobody(run, archive, cine):
     write_nifti(archive / "anna" / "x.nii.gz", [replace(cine)])
     path = archive / "anna" / "x.nii.gz"
     path.write_bytes(path.read_bytes()[:-4000])
-    nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 4), np.float32), np.eye(4)), archive / "bert" / "volume.nii")
     report = run(archive)
     assert report.n_new == 4
-    assert sorted(refusal.path.name for refusal in report.refused) == ["volume.nii", "x.nii.gz"]
+    assert [refusal.path.name for refusal in report.refused] == ["x.nii.gz"]
+
+
+def test_what_is_no_cine_is_left_out_of_folders_and_refused_by_name(run, archive, cine):
+    """Label files and volumes beside the images, as the ACDC and M&Ms archives have them."""
+    write_nifti(archive / "anna" / "a_sa.nii.gz", [cine])
+    labels = np.zeros((4, 4, 2, 3), np.uint8)
+    labels[1:3, 1:3, 1, 0], labels[1:3, 2, 1, 2] = 2, 3
+    nibabel.save(nibabel.Nifti1Image(labels, np.eye(4)), archive / "anna" / "a_sa_gt.nii.gz")
+    for name, pixels in (("a_frame01", np.ones((4, 4, 4))), ("a_frame01_gt", labels[..., 0])):
+        nibabel.save(nibabel.Nifti1Image(pixels, np.eye(4)), archive / "anna" / f"{name}.nii.gz")
+    report = run(archive)
+    assert {Path(row.source).name for row in report.rows} == {"cine.h5", "a_sa.nii.gz"}
+    assert report.refused == ()
+    assert report.passed == {
+        "images without a time axis, such as a_frame01.nii.gz": 2,
+        "segmentations, such as a_sa_gt.nii.gz": 1,
+    }
+    (refusal,) = run(archive / "anna" / "a_sa_gt.nii.gz", to="others").refused
+    assert refusal.what == "this is a segmentation, no image: its pixels are labels, 0, 2, 3"
 
 
 def test_the_folder_of_the_cases_is_no_source(run, tmp_path, monkeypatch):

@@ -2,17 +2,22 @@
 
 from cinerecon.io.magnitude.archive import open_archive, survey_archive
 from cinerecon.io.magnitude.dicom import is_dicom, open_dicom
+from cinerecon.io.magnitude.frames import name_frames, require_images
 from cinerecon.io.magnitude.images import MagnitudeImages, cut_out
 from cinerecon.io.magnitude.nifti import ENDINGS as NIFTI_ENDINGS
 from cinerecon.io.magnitude.nifti import open_nifti
+from cinerecon.io.magnitude.segmentation import refuse_segmentation
 
 __all__ = [
     "NIFTI_ENDINGS",
     "MagnitudeImages",
     "cut_out",
     "is_dicom",
+    "name_frames",
     "open_archive",
     "open_dicom",
     "open_nifti",
+    "refuse_segmentation",
+    "require_images",
     "survey_archive",
 ]

@@ -1,6 +1,8 @@
 """Magnitude cines in NumPy archives."""
 
 import zipfile
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.cine import CineMeta
-from cinerecon.errors import DataError, FileError
+from cinerecon.errors import DataError, FileError, NotACineError
 from cinerecon.io.deidentify import hashed_person
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of
 
@@ -23,26 +25,45 @@ ARRAYS = {
 """What an archive holds, and the size of each array."""
 
 
-def survey_archive(path: Path) -> tuple[int, str]:
-    """Number of frames, and a hash of who was scanned, empty if unknown; no pixel is read.
+@dataclass(frozen=True)
+class Survey:
+    """What an archive holds.
+
+    Attributes
+    ----------
+    n_frames
+        Number of frames that hold an image; 0 of a segmentation.
+    subject
+        A hash of the subject, empty if unknown.
+    remarks
+        What is not used of it, and why.
+    """
+
+    n_frames: int
+    subject: str
+    remarks: tuple[str, ...]
+
+
+def survey_archive(path: Path) -> Survey:
+    """Read an archive, to see what is in it; no pixel is kept.
 
     Raises
     ------
     FileError, DataError
-        As `open_archive` does.
+        As `open_archive` and `MagnitudeImages.read_slice` do.
     """
+    return _survey(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@lru_cache(maxsize=4096)
+def _survey(path: Path, _: int) -> Survey:
+    """The survey of a file; it is kept until the file is written again."""
+    images = open_archive(path)
     try:
-        with zipfile.ZipFile(path) as file, file.open("magnitude.npy") as member:
-            is_complete = {f"{name}.npy" for name in ARRAYS} <= set(file.namelist())
-            version = np.lib.format.read_magic(member)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape = read(member)[0]
-        if len(shape) == 3 and is_complete:
-            return shape[0], _subject_of(path)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        pass
-    images = open_archive(path)  # it reports what is wrong
-    return images.read_pixels(0)[0].shape[0], images.person
+        magnitude, meta = images.read_slice(0)
+    except NotACineError as error:
+        return Survey(0, images.person, (f"{error.what}: left out",))
+    return Survey(len(magnitude), images.person, meta.warnings)
 
 
 def _subject_of(path: Path) -> str:

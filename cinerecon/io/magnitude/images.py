@@ -1,6 +1,6 @@
 """A magnitude cine whose slices are read one at a time, whatever file it comes from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from cinerecon.cine import CineMeta, Geometry, vector
 from cinerecon.errors import DataError
+from cinerecon.io.magnitude.frames import usable_frames, without_missing_frames
+from cinerecon.io.magnitude.segmentation import refuse_segmentation
 
 Magnitude = NDArray[np.float32]
 
@@ -45,15 +47,20 @@ class MagnitudeImages:
     def read_slice(self, number: int) -> tuple[Magnitude, CineMeta]:
         """Read one slice: ``(frames, y, x)`` float32, largest value 1, and its place and times.
 
+        Frames without an image of their own are left out, with a warning (`usable_frames`).
+
         Raises
         ------
         FileError
             If the file is damaged.
         DataError
-            If pixels are negative, not finite, or all zero, or a frame between others is empty.
+            If pixels are negative, not finite, or all zero, or frames between others are empty.
+        NotACineError
+            If the pixels are the labels of a segmentation.
         """
+        values, meta = self.read_pixels(number)
+        values = without_missing_frames(values)
         where = f"{self.path}, slice {number}"
-        values, meta = _without_padding(*self.read_pixels(number), where)
         if not np.isfinite(values).all():
             raise DataError("pixels are not finite", where=where)
         largest = float(values.max(initial=0))
@@ -61,7 +68,27 @@ class MagnitudeImages:
             raise DataError("all pixels are zero", where=where)
         if float(values.min()) < -0.01 * largest:
             raise DataError("pixels are negative: these are no magnitudes", where=where)
+        refuse_segmentation(values, self.path)
+        kept, warnings = usable_frames(values, where)
+        if len(kept) < len(values):
+            values, meta = values[kept], _with_frames(meta, kept, warnings)
         return np.clip(values / largest, 0, None).astype(np.float32), meta
+
+    def refuse_segmentation(self) -> None:
+        """Refuse labels, as `read_slice` does, by the slice nearest to the middle that is not empty.
+
+        Raises
+        ------
+        FileError
+            If the file is damaged.
+        NotACineError
+            If the pixels are the labels of a segmentation.
+        """
+        for number in sorted(range(self.n_slices), key=lambda n: abs(n - self.n_slices // 2)):
+            values, _ = self.read_pixels(number)
+            if values.any():
+                refuse_segmentation(values, self.path)
+                return
 
     def read_pixels(self, number: int) -> tuple[NDArray[Any], CineMeta]:
         """Read one slice: ``(frames, y, x)`` in the units of the file, and its place and times.
@@ -74,25 +101,14 @@ class MagnitudeImages:
         return self._read(number)
 
 
-def _without_padding(values: NDArray[Any], meta: CineMeta, where: str) -> tuple[NDArray[Any], CineMeta]:
-    """The frames without the empty ones at the end, which fill a series up to a common length.
-
-    Raises
-    ------
-    DataError
-        If a frame between others is empty.
-    """
-    is_empty = np.ptp(values, axis=(1, 2)) == 0 if values.size else np.ones(len(values), bool)
-    if is_empty.all() or not is_empty.any():
-        return values, meta
-    n_frames = int(np.flatnonzero(~is_empty)[-1]) + 1
-    between = np.flatnonzero(is_empty[:n_frames])
-    if between.size:
-        what = f"frame {between[0]} of {len(values)} is empty: all its pixels are equal"
-        raise DataError(what, where=where, hint="leave it out, or the series: a cine needs an image in every frame")
-    warning = f"the last {len(values) - n_frames} of {len(values)} frames are empty: they are left out"
-    meta = replace(meta, frame_times_ms=meta.frame_times_ms[:n_frames], warnings=(*meta.warnings, warning))
-    return values[:n_frames], meta
+def _with_frames(meta: CineMeta, kept: Sequence[int], warnings: Sequence[str]) -> CineMeta:
+    """The metadata of some of the frames: their times begin with the first."""
+    times = [meta.frame_times_ms[n] for n in kept] if meta.frame_times_ms else []
+    return replace(
+        meta,
+        frame_times_ms=tuple(time - times[0] for time in times),
+        warnings=(*meta.warnings, *warnings),
+    )
 
 
 def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[int, int]) -> tuple[Magnitude, CineMeta]:

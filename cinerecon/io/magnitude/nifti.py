@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.cine import CineMeta
-from cinerecon.errors import FileError, UnsupportedError
+from cinerecon.errors import FileError, NotACineError, UnsupportedError
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of
 
 ENDINGS = (".nii", ".nii.gz")
@@ -22,8 +22,10 @@ def open_nifti(path: Path) -> MagnitudeImages:
     ------
     FileError
         If it is missing or damaged.
+    NotACineError
+        If it has no time axis.
     UnsupportedError
-        If it has no time axis, or complex pixels.
+        If it has complex pixels.
     """
     import nibabel
 
@@ -32,10 +34,9 @@ def open_nifti(path: Path) -> MagnitudeImages:
         shape, dtype = image.shape, image.get_data_dtype()
     except Exception as error:  # whatever the parser trips over in bytes that may be anything
         raise FileError(f"cannot read the NIfTI file: {error}", where=str(path)) from None
-    if len(shape) == 3 and shape[2] > 1 and image.header.get_zooms()[2] > 0:
-        raise UnsupportedError(f"a volume {shape} without a time axis is no cine", where=str(path))
     if len(shape) != 4 or shape[3] < 2:
-        raise UnsupportedError(f"the image is {shape}, a cine has (x, y, slices, frames)", where=str(path))
+        what = f"the image is {shape}, a cine has (x, y, slices, frames)"
+        raise NotACineError(what, kind="images without a time axis", where=str(path))
     if dtype.kind not in "iuf":
         raise UnsupportedError(f"the pixels are {dtype}, expected magnitudes", where=str(path))
 

@@ -15,7 +15,7 @@ from cinerecon.training.data.batch_cache import KeptBatches, name_of
 from cinerecon.training.data.case import Shape
 from cinerecon.training.data.config import DataConfig, PhantomSource, PreparedSource, SeriesSource, parse_crop
 from cinerecon.training.data.pool import PARTS, Pool, open_pool
-from cinerecon.training.data.series import list_series
+from cinerecon.training.data.series import list_series, series_remarks
 from cinerecon.training.data.simulated import EDITION
 
 __all__ = [
@@ -42,4 +42,5 @@ __all__ = [
     "open_pool",
     "parse_crop",
     "require_fit",
+    "series_remarks",
 ]

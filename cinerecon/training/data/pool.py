@@ -164,7 +164,7 @@ def _largest_phantom(config: DataConfig) -> PhantomSource:
 def _series(name: str, source: SeriesSource, part: Part, cache: Path, real: Sequence[Path]) -> list[Group]:
     groups = []
     for path in list_series(source, part, real):
-        cases, subject = series_cases(path, source, cache), survey_archive(path)[1] or path.parent.name
+        cases, subject = series_cases(path, source, cache), survey_archive(path).subject or path.parent.name
         groups.append(Group(cases.shape, cases, name, source.weight, subject))
     return groups
 

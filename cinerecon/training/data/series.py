@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from cinerecon.errors import ConfigError, FileError
+from cinerecon.io.magnitude import survey_archive
 from cinerecon.training.data.config import SeriesSource
 
 
 def list_series(source: SeriesSource, part: Literal["train", "val"], real: Sequence[Path] = ()) -> list[Path]:
-    """The archives of a source, by folder and name.
+    """The archives of a source, by folder and name; segmentations among them are left out.
 
     Parameters
     ----------
@@ -25,14 +26,14 @@ def list_series(source: SeriesSource, part: Literal["train", "val"], real: Seque
     ------
     FileError
         If the folders hold no series.
+    DataError
+        If a series cannot be read.
     ConfigError
         If a series that results are reported on is not left out.
     """
-    folders = source.folder or tuple(real)
-    if not folders:
-        return []
-    paths = [path for folder in folders for path in sorted(folder.glob("*.npz")) if not matches(path, source.leave_out)]
-    if not paths:
+    found = _find_archives(source, real)
+    paths = [path for path in found if survey_archive(path).n_frames]
+    if not paths and (folders := source.folder or tuple(real)):
         where = ", ".join(map(str, folders))
         raise FileError("there is no measured series here", where=where, hint="NumPy archives, .npz")
     for path in paths:
@@ -41,6 +42,17 @@ def list_series(source: SeriesSource, part: Literal["train", "val"], real: Seque
             hint = f"leave_out: [{path.stem}] in the source of the recipe, or another folder"
             raise ConfigError(what, where=str(path), hint=hint)
     return [path for path in paths if matches(path, source.validation) == (part == "val")]
+
+
+def series_remarks(source: SeriesSource, real: Sequence[Path] = ()) -> list[str]:
+    """Which archives and frames of a source are not used, and why."""
+    return [f"{path.name}: {text}" for path in _find_archives(source, real) for text in survey_archive(path).remarks]
+
+
+def _find_archives(source: SeriesSource, real: Sequence[Path]) -> list[Path]:
+    """All archives of the folders but those to be left out by their names."""
+    folders = source.folder or tuple(real)
+    return [path for folder in folders for path in sorted(folder.glob("*.npz")) if not matches(path, source.leave_out)]
 
 
 def matches(path: Path, patterns: Sequence[str]) -> bool:

@@ -75,10 +75,9 @@ def series_cases(path: Path, source: SeriesSource, cache: Path) -> SimulatedCase
     FileError, DataError
         If the series cannot be read.
     """
-    n_frames, _ = survey_archive(path)
     free = {"weight", "n_variants", "folder", "leave_out", "validation", "reserved"}
     folder = _folder(cache, path.stem, source, free)
-    shape = (n_frames, source.n_coils, *source.matrix)
+    shape = (survey_archive(path).n_frames, source.n_coils, *source.matrix)
     return SimulatedCases(partial(_draw_variant, path, source), shape, source.n_variants, folder)
 
 

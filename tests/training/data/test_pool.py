@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cinerecon.errors import ConfigError, DataError, FileError
-from cinerecon.training.data import DataConfig, open_pool
+from cinerecon.training.data import DataConfig, open_pool, series_remarks
 from cinerecon.training.data.pool import Group, Pool
 
 SMALL, LARGE = (8, 1, 40, 40), (8, 1, 64, 64)
@@ -81,6 +81,24 @@ def test_series_are_left_out_by_name_or_without_a_folder(tmp_path, write_series)
         open_pool(config, tmp_path / "cases")
     with pytest.raises(FileError, match="no measured series"):
         open_pool(config, tmp_path / "cases", real=[tmp_path / "elsewhere"])
+
+
+def test_segmentations_and_empty_frames_among_series_are_left_out(tmp_path, write_series):
+    padded = np.random.default_rng(1).integers(1, 99, (4, 40, 60))
+    padded[3] = 0
+    labels = np.zeros((4, 40, 60), np.uint8)
+    labels[:, 10:30, 20:40], labels[:, 15:25, 25:35] = 1, 2
+    write_series(tmp_path / "cine.npz", magnitude=padded)
+    write_series(tmp_path / "cine_gt.npz", magnitude=labels)
+    source = {"kind": "series", "folder": str(tmp_path), "matrix": [32, 32], "n_variants": 1}
+    config = DataConfig.parse({"sources": {"real": source}})
+    (group,) = open_pool(config, tmp_path / "cases").groups
+    assert group.shape == (3, 8, 32, 32)
+    assert group.cases[0].draw().image.shape == (3, 32, 32)
+    assert series_remarks(config.sources["real"]) == [
+        "cine.npz: frame 3 of 4 left out: empty",
+        "cine_gt.npz: this is a segmentation, no image: its pixels are labels, 0, 1, 2: left out",
+    ]
 
 
 def test_a_folder_without_cases_is_said(tmp_path):
