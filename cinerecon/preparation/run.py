@@ -12,7 +12,7 @@ from cinerecon.machine import in_processes, n_cores
 from cinerecon.preparation.config import SPLITS, PrepareConfig
 from cinerecon.preparation.folder import Before, begin_folder, finish_folder, look_into
 from cinerecon.preparation.prepare_slice import Job, LeftOut, Refusal, prepare_slice, survey_source
-from cinerecon.preparation.sources import Item, find_sources
+from cinerecon.preparation.sources import Item, Source, find_sources
 
 FEW = 4
 """Tasks that are not worth the seconds a further process takes to start."""
@@ -99,18 +99,9 @@ def prepare(
     sources, passed = find_sources(paths, folder)
     before = look_into(folder, config, force=force)
     n_processes = jobs or n_cores()
-    items: list[Item] = []
-    refused: list[Refusal] = []
-    left_out: list[LeftOut] = []
     tell = progress or (lambda *_: None)
     tell("reading headers", 0.0)
-    for found in in_processes(partial(survey_source, config=config), sources, _worth(len(sources), n_processes)):
-        if isinstance(found, Refusal):
-            refused.append(found)
-        elif isinstance(found, LeftOut):
-            left_out.append(found)
-        else:
-            items += found
+    items, refused, left_out = _survey_all(sources, config, n_processes)
     items.sort(key=lambda item: item.name)
     if items:
         before = begin_folder(folder, config, before)
@@ -140,6 +131,24 @@ def prepare(
     finish_folder(folder, rows, refused)
     n_unknown = sum(not item.is_person_known for item in items)
     return PrepareReport(tuple(rows), n_new, tuple(refused), passed, n_unknown, dict(warnings), folder / INDEX)
+
+
+def _survey_all(
+    sources: list[Source], config: PrepareConfig, n_processes: int
+) -> tuple[list[Item], list[Refusal], list[LeftOut]]:
+    """Open all sources: the scans, what is refused, and the files of folders that hold no cine."""
+    surveys = in_processes(partial(survey_source, config=config), sources, _worth(len(sources), n_processes))
+    items: list[Item] = []
+    refused: list[Refusal] = []
+    left_out: list[LeftOut] = []
+    for found in surveys:
+        if isinstance(found, Refusal):
+            refused.append(found)
+        elif isinstance(found, LeftOut):
+            left_out.append(found)
+        else:
+            items += found
+    return items, refused, left_out
 
 
 def _counted(left_out: list[LeftOut]) -> dict[str, int]:
