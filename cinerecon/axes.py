@@ -1,4 +1,4 @@
-"""The names and the order of the axes, and the one check that speaks of them by name."""
+"""Names and order of the axes, checks that report them by name, and the centre of an axis, index n // 2."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ IMAGE = ("frames", "y", "x")
 
 
 def describe(array: Tensor, axes: tuple[str, ...]) -> str:
-    """Say the sizes of an array by the names of its axes: ``(frames 12, coils 10, ky 144, kx 192)``."""
+    """Sizes of an array with the names of its axes: ``(frames 12, coils 10, ky 144, kx 192)``."""
     n_batch = array.ndim - len(axes)
     names = ("batch",) * max(n_batch, 0) + axes[max(-n_batch, 0) :]
     return "(" + ", ".join(f"{name} {size}" for name, size in zip(names, array.shape, strict=True)) + ")"
@@ -30,3 +30,16 @@ def require_axes(name: str, array: Tensor, axes: tuple[str, ...], dtype: torch.d
         raise ShapeError(f"{name} has {array.ndim} axes, expected at least ({', '.join(axes)})")
     if dtype is not None and array.dtype != dtype:
         raise ShapeError(f"{name} is {array.dtype}, expected {dtype}")
+
+
+def centre_slice(n: int, size: int) -> slice:
+    """The central `size` of n points, or all n if there are fewer; the centre n // 2 remains the centre."""
+    size = min(size, n)
+    first = n // 2 - size // 2
+    return slice(first, first + size)
+
+
+def centre_crop(array: Tensor, sizes: tuple[int, int]) -> Tensor:
+    """A view of the central part of the last two axes ``(..., y, x)``, of the given sizes or all there is."""
+    rows, columns = (centre_slice(n, size) for n, size in zip(array.shape[-2:], sizes, strict=True))
+    return array[..., rows, columns]

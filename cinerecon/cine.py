@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from cinerecon.axes import CSM, IMAGE, KSPACE, MASK, describe, require_axes
+from cinerecon.axes import CSM, IMAGE, KSPACE, MASK, centre_slice, describe, require_axes
 from cinerecon.errors import ShapeError
 
 Vector = tuple[float, float, float]
@@ -202,10 +202,7 @@ def keep_frames(data: CineData, frames: slice) -> CineData:
 
 def crop_image(image: Tensor, meta: CineMeta) -> Tensor:
     """Cut an image series ``(..., y, x)`` to the rows the scan was asked for; the centre stays at y // 2."""
-    if meta.crop_y is None or meta.crop_y >= image.shape[-2]:
-        return image
-    first = image.shape[-2] // 2 - meta.crop_y // 2
-    return image[..., first : first + meta.crop_y, :]
+    return image if meta.crop_y is None else image[..., centre_slice(image.shape[-2], meta.crop_y), :]
 
 
 def finish_image(image: Tensor, data: CineData) -> Tensor:

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from cinerecon.evaluation import Failure, Score, Table
+    from cinerecon.evaluation import Failure, Score
 
 
 def evaluate(
@@ -56,6 +54,7 @@ def evaluate(
     from rich.console import Console
 
     from cinerecon import evaluation as workflow
+    from cinerecon.commands.print_tables import print_tables
 
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     n_pictures = pictures if output else 0
@@ -103,52 +102,12 @@ def evaluate(
         scores, failures, named = found.scores, found.failures, request.named
     extra = [laid_out for layout in layouts for laid_out in workflow.lay_out(layout, scores, named)]
     rest = workflow.left_over(layouts, scores, named)
-    _print_tables([*extra, *workflow.tables_of(rest, baseline, workflow.BRIEF, failures)])
+    print_tables([*extra, *workflow.tables_of(rest, baseline, workflow.BRIEF, failures)])
     if failures:
-        _print_tables([workflow.tell_failures(failures, len(scores))])
+        print_tables([workflow.tell_failures(failures, len(scores))])
     if output:
         results = workflow.write_results(scores, output, baseline=baseline, extra_tables=extra, failures=failures)
         for path in results:
             print(f"wrote    {path}")
     if failures:
         raise typer.Exit(2)
-
-
-def _print_tables(tables: "list[Table]") -> None:
-    """Each with what is to be said of it alone; last what is to be said of all."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    shared = [note for note in tables[0].notes if all(note in table.notes for table in tables)] if tables else []
-    for table in tables:
-        _print_table(table)
-        for note in table.notes:
-            if note not in shared:
-                _print_note(console, note)
-    for note in shared:
-        _print_note(console, note)
-
-
-def _print_table(table: "Table") -> None:
-    """On a terminal as wide as that is; into a file or pipe as wide as the table needs."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=400)
-    shown = RichTable(title=Text(table.caption), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, column in enumerate(table.columns):
-        shown.add_column(Text(column), justify="right" if index and not table.is_text else "left", overflow="fold")
-    for row in table.rows:
-        styles = ["bright_black" if cell.is_foreign else "bold" if cell.is_best else "" for cell in row]
-        shown.add_row(*(Text(cell.text, style) for cell, style in zip(row, styles, strict=True)))
-    console.print(shown)
-
-
-def _print_note(console: "Console", note: str) -> None:
-    from rich.text import Text
-
-    console.print(Text(note, "bright_black"), soft_wrap=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.evaluation.failures import FAILURES, Failure, tell_failures
+from cinerecon.evaluation.latex import PREAMBLE, as_latex
 from cinerecon.evaluation.score import SCORES, Score, write_frames
 from cinerecon.evaluation.summary import LIMITS, MEASURES, Summary, require_baseline, summarise
 from cinerecon.evaluation.tables import Cell, Table, bold_best, describe_group, show_count
@@ -194,7 +195,7 @@ def write_results(
 
     tables = [*extra_tables, *tables_of(scores, baseline, failures=failures)]
     paths = [folder / SCORES, write_frames(folder, scores), write_summary(scores, folder, baseline, failures)]
-    paths.append(write_text(folder / LATEX, "\n".join(table.as_latex() for table in tables)))
+    paths.append(write_text(folder / LATEX, "\n".join([PREAMBLE, *map(as_latex, tables)])))
     figures = draw_figures(scores, folder)
     paths += [figure.path for figure in figures]
     if failures:

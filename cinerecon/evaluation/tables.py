@@ -1,4 +1,4 @@
-"""A table of results, and the same table as LaTeX and HTML."""
+"""A table of results, and the same table as HTML."""
 
 import html
 import math
@@ -7,10 +7,6 @@ from dataclasses import dataclass
 
 from cinerecon.evaluation.score import coils_in_words
 from cinerecon.evaluation.summary import Summary
-
-LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "–": "--", "Δ": r"$\Delta$", "×": r"$\times$", "−": "$-$"}
-LATEX |= {character: "\\" + character for character in "&%$#_{}"}
-LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
 
 
 @dataclass(frozen=True)
@@ -56,30 +52,6 @@ class Table:
     notes: tuple[str, ...] = ()
     is_text: bool = False
 
-    def as_latex(self) -> str:
-        """A ``table`` environment; needs ``booktabs``, and ``xcolor`` for published numbers."""
-
-        def show(cell: Cell) -> str:
-            text = rf"\textbf{{{escape_latex(cell.text)}}}" if cell.is_best else escape_latex(cell.text)
-            return rf"\textcolor{{gray}}{{{text}}}" if cell.is_foreign and text else text
-
-        body = [" & ".join(show(cell) for cell in row) + r" \\" for row in self.rows]
-        lines = [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{escape_latex(self.caption)}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}",
-            r"\toprule",
-            " & ".join(map(escape_latex, self.columns)) + r" \\",
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            *(rf"\par\footnotesize {escape_latex(note)}" for note in self.notes),
-            r"\end{table}",
-        ]
-        return "\n".join(lines) + "\n"
-
     def as_html(self) -> str:
         """A ``figure`` that holds table, caption and notes; classes ``best`` and ``foreign`` mark cells."""
 
@@ -96,11 +68,6 @@ class Table:
             f"<figure class='table'><h3>{caption}</h3><div class='wide'><table{kind}>\n<thead><tr>{head}</tr></thead>\n"
             f"<tbody>{rows}</tbody></table></div><figcaption>{notes}</figcaption></figure>"
         )
-
-
-def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    return "".join(LATEX.get(character, character) for character in text)
 
 
 def bold_best(rows: list[list[Cell]], column: int, distances: list[float]) -> None:

@@ -122,15 +122,31 @@ def ssim(image: Tensor, reference: Tensor, data_range: float | None = None, *, w
     _require_alike(image, reference)
     _require_size("SSIM", reference, window.size)
     peak = float(reference.abs().max()) if data_range is None else data_range
-    c1, c2 = (SSIM_K1 * peak) ** 2, (SSIM_K2 * peak) ** 2
     a, b = (x.abs().double() if x.is_complex() else x.double() for x in (image, reference))
     weights = window.weights()
-    mean_a, mean_b, product, power = _filter(torch.stack((a, b, a * b, a * a + b * b)), weights, weights)
+    moments = _filter(torch.stack((a, b, a * b, a * a + b * b)), weights, weights)
     correction = window.size**2 / (window.size**2 - 1) if window.is_sample else 1.0
+    return float(ssim_map(moments, peak, correction).mean())
+
+
+def ssim_map(moments: Tensor, peak: Tensor | float, correction: float = 1.0) -> Tensor:
+    """Structural similarity of each window, differentiable.
+
+    Parameters
+    ----------
+    moments
+        ``(4, ...)``, the means over each window of a, b, a b and a^2 + b^2 of two images a and b.
+    peak
+        Data range.
+    correction
+        Factor on variances and covariance: n / (n - 1) for sample statistics of windows of n pixels.
+    """
+    mean_a, mean_b, product, power = moments
+    c1, c2 = (SSIM_K1 * peak) ** 2, (SSIM_K2 * peak) ** 2
     covariance = correction * (product - mean_a * mean_b)
     variances = correction * (power - mean_a.square() - mean_b.square())
     luminance = (2 * mean_a * mean_b + c1) / (mean_a.square() + mean_b.square() + c1)
-    return float((luminance * (2 * covariance + c2) / (variances + c2)).mean())
+    return luminance * (2 * covariance + c2) / (variances + c2)
 
 
 def hfen(image: Tensor, reference: Tensor) -> float:

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from cinerecon.axes import centre_crop
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.metrics.measures import GAUSSIAN, UNIFORM, Window, mse, nmse, psnr, ssim
 
@@ -237,12 +238,8 @@ def measure(
 
 def _crop(image: Tensor, profile: Profile) -> Tensor:
     """The first frames and the central part."""
-    image = image[: profile.n_frames]
-    for axis, share in zip((-2, -1), profile.kept, strict=True):
-        size = image.shape[axis]
-        kept = min(size, int(size * share + 0.5))
-        image = image.narrow(axis, size // 2 - kept // 2, kept)
-    return image
+    y, x = (int(size * share + 0.5) for size, share in zip(image.shape[-2:], profile.kept, strict=True))
+    return centre_crop(image[: profile.n_frames], (y, x))
 
 
 def _own_scale(frame: Tensor, scale: Scale) -> Tensor:

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cinerecon.axes import centre_slice
+
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)  # what is kept here may be needed by a gradient later
@@ -63,15 +65,6 @@ def ifft1c(signal: Tensor, dim: int) -> Tensor:
     return _one_axis(signal, dim, inverse=True)
 
 
-def central(array: Tensor, sizes: tuple[int, int]) -> Tensor:
-    """The central part of the last two axes, of these sizes or all there is; the centre n // 2 stays the centre."""
-    for dim, size in zip((-2, -1), sizes, strict=True):
-        n = array.shape[dim]
-        kept = min(n, size)
-        array = array.narrow(dim, n // 2 - kept // 2, kept)
-    return array
-
-
 def mirror(n: int) -> NDArray[np.intp]:
     """Where each index goes when a centred axis of n points is mirrored about its centre n // 2."""
     return (2 * (n // 2) - np.arange(n)) % n
@@ -103,7 +96,7 @@ def cropped(kspace: Tensor, n: int, dim: int, *, mirrored: bool = False) -> Tens
     if n == length:
         return kspace.index_select(dim, torch.from_numpy(mirror(n))) if mirrored else kspace
     image = fft1c(kspace, dim) if mirrored else ifft1c(kspace, dim)
-    return fft1c(image.narrow(dim, length // 2 - n // 2, n), dim)
+    return fft1c(image.narrow(dim, centre_slice(length, n).start, n), dim)
 
 
 def _one_axis(signal: Tensor, dim: int, inverse: bool) -> Tensor:

@@ -11,6 +11,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from cinerecon.axes import centre_slice
 from cinerecon.cine import CineData, CineMeta, keep_frames
 from cinerecon.errors import DataError, UnsupportedError
 from cinerecon.physics.fourier import fft2c, ifft2c, resampled
@@ -48,7 +49,7 @@ def shape_case(data: CineData, config: PrepareConfig) -> CineData:
     if config.combine is not None:
         data = combine_coils(data)
     y, x = config.crop or (data.matrix[0], config.readout or data.matrix[1])
-    first_row, first_column = (n // 2 - kept // 2 for n, kept in zip(data.matrix, (y, x), strict=True))
+    first_row, first_column = (centre_slice(n, size).start for n, size in zip(data.matrix, (y, x), strict=True))
     return cut_case(data, Window((0, first_row, first_column), (data.n_frames, y, x)))
 
 

@@ -1,15 +1,17 @@
-"""What training minimises."""
+"""Training losses."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cinerecon.metrics.measures import ssim_map
 from cinerecon.physics.fourier import fft2c
 from cinerecon.training.data import Batch
 from cinerecon.training.recipe import TrainConfig
 from cinerecon.training.ssdu import ssdu_loss
 
-SSIM_WINDOW = 7
+SSIM_LOSS_WINDOW = 7
+"""Side of the uniform window of the SSIM term [pixels]; smaller than that of the measure, since patches are small."""
 
 
 def loss_of(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
@@ -40,16 +42,12 @@ def image_loss(image: Tensor, target: Tensor | None, config: TrainConfig) -> Ten
 
 
 def structural_similarity(image: Tensor, target: Tensor) -> Tensor:
-    """Mean SSIM of frames ``(batch, frames, y, x)``, real, in flat windows; the range is the largest of each target."""
-    window = (min(SSIM_WINDOW, image.shape[-2]), min(SSIM_WINDOW, image.shape[-1]))
-    mean = lambda values: functional.avg_pool2d(values, window, stride=1)  # noqa: E731
+    """Mean SSIM of real frames ``(batch, frames, y, x)`` in uniform windows; data range: maximum of each target."""
+    window = (min(SSIM_LOSS_WINDOW, image.shape[-2]), min(SSIM_LOSS_WINDOW, image.shape[-1]))
+    values = (image, target, image * target, image.square() + target.square())
+    moments = torch.stack([functional.avg_pool2d(value, window, stride=1) for value in values])
     peak = target.amax((-3, -2, -1), keepdim=True).clamp(min=1e-12)
-    c1, c2 = (0.01 * peak).square(), (0.03 * peak).square()
-    mean_a, mean_b = mean(image), mean(target)
-    covariance = mean(image * target) - mean_a * mean_b
-    variances = mean(image.square() + target.square()) - mean_a.square() - mean_b.square()
-    luminance = (2 * mean_a * mean_b + c1) / (mean_a.square() + mean_b.square() + c1)
-    return (luminance * (2 * covariance + c2) / (variances + c2)).mean()
+    return ssim_map(moments, peak).mean()
 
 
 def high_frequency_error(error: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """``cinerecon evaluate``: what it prints, writes and refuses."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -32,6 +33,17 @@ def test_a_table_and_its_rules_are_printed(monkeypatch, capsys, scan):
     assert "data range: maximum of the truth in the series; crop: full field" in printed.out
     assert "1 slice is marked: simulated" in printed.out
     assert "gaussian:4, zerofilled: PSNR" in printed.err
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_table_is_as_wide_as_the_terminal(monkeypatch, capsys, scan, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert call(monkeypatch, scan, "-m", "zerofilled", "-m", "cgsense", "--undersample", "gaussian:4") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines == [line.rstrip() for line in lines]
+    first = next(line for line in lines if line.startswith("cgsense"))
+    assert re.fullmatch(r"cgsense +\d+\.\d\d +0\.\d{4}.*", first)  # PSNR and SSIM, each in one piece
 
 
 def test_another_profile_says_its_rules(monkeypatch, capsys, scan):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from helpers import complex_randn, relative_error
 
-from cinerecon.physics.fourier import central, cropped, fft1c, fft2c, ifft1c, ifft2c, mirror, resampled
+from cinerecon.physics.fourier import cropped, fft1c, fft2c, ifft1c, ifft2c, mirror, resampled
 
 
 @pytest.mark.parametrize("shape", [(24, 20), (23, 20), (9, 7), (1, 6)])
@@ -65,10 +65,3 @@ def test_resampled_points_need_their_neighbours():
     assert resampled(sampled, 16).tolist() == sampled.tolist()
     assert resampled(sampled, 8).tolist() == [False] * 3 + [True] * 5
     assert resampled(np.full(16, True), 8).all()
-
-
-def test_the_central_part_keeps_the_centre():
-    array = torch.zeros(9, 8)
-    array[4, 4] = 1
-    assert central(array, (4, 5))[2, 2] == 1
-    assert torch.equal(central(array, (20, 8)), array)

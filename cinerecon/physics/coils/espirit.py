@@ -14,9 +14,9 @@ zero-padded to the size of the image. The subspace comes from the Gram matrix of
 import torch
 from torch import Tensor
 
+from cinerecon.axes import centre_crop
 from cinerecon.errors import DataError
 from cinerecon.physics.coils.eigenmaps import eigenmaps
-from cinerecon.physics.fourier import central
 
 
 def espirit(
@@ -65,7 +65,7 @@ def espirit_eigenmaps(
     agree perfectly with the map.
     """
     batch, (coils, y, x) = kspace.shape[:-3], kspace.shape[-3:]
-    acs = central(kspace.reshape(-1, coils, y, x), (n_acs, n_acs))
+    acs = centre_crop(kspace.reshape(-1, coils, y, x), (n_acs, n_acs))
     gram, reference = patch_gram(acs, kernel_size), torch.einsum("bcyx,bdyx->bcd", acs, acs.conj())
     maps, values = eigenmaps(pixel_matrices(signal_projection(gram, threshold), coils, (y, x)), reference, n_maps)
     return maps.reshape(*batch, *maps.shape[1:]), values.reshape(*batch, *values.shape[1:])

@@ -5,11 +5,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from cinerecon.axes import centre_crop
 from cinerecon.errors import ConfigError
 from cinerecon.physics.coils.espirit import espirit
 from cinerecon.physics.coils.smooth import smooth_maps
 from cinerecon.physics.coils.walsh import walsh
-from cinerecon.physics.fourier import central, ifft2c
+from cinerecon.physics.fourier import ifft2c
 
 CsmMethod = Literal["smooth", "espirit", "walsh"]
 
@@ -84,7 +85,7 @@ def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> 
         return espirit(average, n_acs=min(n_y, n_x, 32), threshold=1e-4, crop=0)
     if method == "walsh" or min(n_y, n_x) < MIN_SIZE:
         return walsh(ifft2c(_outside_zero(average, n_y, n_x)))
-    coil_images = ifft2c(central(average, (min(n_y, MAX_SIZE), min(n_x, MAX_SIZE))))
+    coil_images = ifft2c(centre_crop(average, (min(n_y, MAX_SIZE), min(n_x, MAX_SIZE))))
     return smooth_maps(coil_images, walsh(coil_images), matrix)
 
 
@@ -102,7 +103,7 @@ def calibration_size(mask: Tensor, n_x: int) -> tuple[int, int]:
     n_y, whole_readouts = sampled.shape[0], bool((sampled == sampled[:, :1]).all())
     for lines in range(n_y, 0, -1):
         columns = n_x if whole_readouts else max(1, round(lines / n_y * n_x))
-        if float(central(sampled, (lines, columns)).mean()) >= MIN_DENSITY:
+        if float(centre_crop(sampled, (lines, columns)).mean()) >= MIN_DENSITY:
             return lines, columns
     return 1, n_x
 
@@ -122,5 +123,5 @@ def doubt_of_maps(mask: Tensor, n_x: int) -> str | None:
 def _outside_zero(kspace: Tensor, n_y: int, n_x: int) -> Tensor:
     """K-space with zeros outside its central region of n_y lines and n_x columns."""
     kept = torch.zeros_like(kspace)
-    central(kept, (n_y, n_x)).copy_(central(kspace, (n_y, n_x)))
+    centre_crop(kept, (n_y, n_x)).copy_(centre_crop(kspace, (n_y, n_x)))
     return kept

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from cinerecon.physics.sampling.request import centre
+from cinerecon.axes import centre_slice
 from cinerecon.physics.sampling.rng import Numbers
 
 
@@ -15,7 +15,7 @@ def gaussian_density(ky: int, acceleration: float, n_acs: int) -> Numbers:
     """
     line = np.arange(ky)
     density = np.exp(-0.5 / (ky / 10) ** 2 * (line - ky / 2) ** 2) + 0.5 / acceleration
-    density[centre(ky, n_acs)] = 0
+    density[centre_slice(ky, n_acs)] = 0
     return density / (density.sum() or 1)  # no line is left where the centre is all
 
 

@@ -3,9 +3,10 @@
 import numpy as np
 from numpy.random import Generator
 
+from cinerecon.axes import centre_slice
 from cinerecon.errors import ConfigError
 from cinerecon.physics.sampling.density import gaussian_density, vds_density, wide_gaussian_density
-from cinerecon.physics.sampling.request import Request, centre
+from cinerecon.physics.sampling.request import Request
 from cinerecon.physics.sampling.rng import Flags, choose, fractions, scatter
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2
@@ -37,7 +38,7 @@ def uniform(rng: Generator, want: Request) -> Flags:
     """All lines alike likely; int(ky / R) lines, the centre among them."""
     n_drawn = want.lines_beside_centre(int(want.ky / want.acceleration))
     weights = np.ones(want.ky)
-    weights[centre(want.ky, want.n_acs)] = 0
+    weights[centre_slice(want.ky, want.n_acs)] = 0
     return with_centre(choose(rng, weights, want.n_frames, n_drawn), want.n_acs)
 
 
@@ -111,5 +112,5 @@ def golden(rng: Generator, want: Request) -> Flags:
 
 def with_centre(mask: Flags, n_acs: int) -> Flags:
     """The lines ``(frames, ky)`` and the central ones."""
-    mask[:, centre(mask.shape[1], n_acs)] = True
+    mask[:, centre_slice(mask.shape[1], n_acs)] = True
     return mask

@@ -4,8 +4,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from cinerecon.axes import centre_slice
 from cinerecon.physics.sampling.density import vds_density
-from cinerecon.physics.sampling.request import Request, centre
+from cinerecon.physics.sampling.request import Request
 from cinerecon.physics.sampling.rng import Flags, Numbers, fractions, scatter
 
 GOLDEN_ANGLE = np.deg2rad(137.5)
@@ -60,7 +61,7 @@ def kt_radial(rng: Generator, want: Request) -> Flags:
         frame[_thin_lines(angles + number * GOLDEN_ANGLE, reach)] = True
     top, left = reach - want.ky // 2, reach - want.kx // 2
     mask = disc[:, top : top + want.ky, left : left + want.kx]
-    mask[:, centre(want.ky, want.n_acs), centre(want.kx, want.n_acs)] = True
+    mask[:, centre_slice(want.ky, want.n_acs), centre_slice(want.kx, want.n_acs)] = True
     return mask
 
 

@@ -40,9 +40,3 @@ class Request:
             what = f"{n_lines} lines per frame ({self.ky} at {self.acceleration:g}x) cannot hold"
             raise ConfigError(f"{what} {self.n_acs} central ones", hint="a smaller acs or acceleration")
         return n_lines - self.n_acs
-
-
-def centre(n: int, width: int) -> slice:
-    """The `width` central points, or all n, of an axis whose zero frequency is at n // 2."""
-    width = min(width, n)
-    return slice(n // 2 - width // 2, n // 2 - width // 2 + width)

@@ -1,0 +1,68 @@
+"""One model of options makes a command: names, defaults, help and errors."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+from pydantic import Field
+from typer.testing import CliRunner
+
+from cinerecon.commands.from_options import command
+from cinerecon.errors import ConfigError
+from cinerecon.options import Flag, Options
+
+
+class CopyOptions(Options):
+    """Copy files."""
+
+    sources: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(description="files to copy")
+    outputs: Annotated[tuple[str, ...], Flag(("--output", "-o"))] = Field((), description="where to")
+    n_frames: Annotated[int, Flag(("--frames",))] = Field(25, ge=1, description="number of frames")
+    device: str = Field("auto", description="auto, cpu or cuda")
+    csm: Annotated[str | None, Flag(default_text="as the model")] = Field(None, description="coil maps")
+    force: bool = Field(False, description="overwrite existing files")
+
+
+@pytest.fixture
+def run():
+    seen = []
+    app = typer.Typer()
+    app.command()(command(CopyOptions, seen.append))
+    app.command(name="other")(lambda: None)
+
+    def call(*arguments):
+        result = CliRunner().invoke(app, ["copy", *arguments])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result, seen[-1] if seen else None
+
+    return call
+
+
+def test_what_is_not_given_has_the_default_of_the_model(run):
+    result, options = run("a", "b")
+    assert result.exit_code == 0
+    assert options == CopyOptions(sources=(Path("a"), Path("b")))
+
+
+def test_what_is_given_arrives(run):
+    _, options = run("a", "-o", "x", "--output", "y", "--frames", "3", "--csm", "walsh", "--force", "--device", "cpu")
+    expected = {"outputs": ("x", "y"), "n_frames": 3, "csm": "walsh", "force": True, "device": "cpu"}
+    assert options == CopyOptions(sources=(Path("a"),), **expected)
+
+
+def test_help_is_that_of_the_model(run):
+    text = " ".join(run("--help")[0].output.split())
+    for part in ("Copy files.", "number of frames", "25", "as the model", "overwrite existing files"):
+        assert part in text
+    assert "--no-force" not in text
+
+
+def test_a_wrong_value_names_the_setting(run):
+    with pytest.raises(ConfigError, match=r"n_frames.*greater than or equal to 1"):
+        run("a", "--frames", "0")
+
+
+def test_a_missing_argument_is_an_error(run):
+    assert run()[0].exit_code == 2
