@@ -4,7 +4,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from cinerecon.reconstruction.run import ReconRequest, reconstruct_scan
+from cinerecon.reconstruction import ReconRequest, reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 

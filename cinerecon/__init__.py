@@ -7,19 +7,40 @@ if TYPE_CHECKING:
     from cinerecon import metrics, networks
     from cinerecon.acquisition import intake
     from cinerecon.cine import CineData
+    from cinerecon.errors import CineReconError, CineReconWarning
     from cinerecon.io.ismrmrd.raw import read_mrd
     from cinerecon.methods.table import load_method
     from cinerecon.physics.operators import Encoding
+    from cinerecon.reconstruction import ReconstructedSlice, export, reconstruct
     from cinerecon.simulation.scan import simulate_cine
 
-__all__ = ["CineData", "Encoding", "intake", "load_method", "metrics", "networks", "read_mrd", "simulate_cine"]
+__all__ = [
+    "CineData",
+    "CineReconError",
+    "CineReconWarning",
+    "Encoding",
+    "ReconstructedSlice",
+    "export",
+    "intake",
+    "load_method",
+    "metrics",
+    "networks",
+    "read_mrd",
+    "reconstruct",
+    "simulate_cine",
+]
 
 _HOMES = {
     "CineData": "cinerecon.cine",
+    "CineReconError": "cinerecon.errors",
+    "CineReconWarning": "cinerecon.errors",
     "Encoding": "cinerecon.physics.operators",
+    "ReconstructedSlice": "cinerecon.reconstruction",
+    "export": "cinerecon.reconstruction",
     "intake": "cinerecon.acquisition",
     "load_method": "cinerecon.methods.table",
     "read_mrd": "cinerecon.io.ismrmrd.raw",
+    "reconstruct": "cinerecon.reconstruction",
     "simulate_cine": "cinerecon.simulation.scan",
 }
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cinerecon.axes import CSM, IMAGE, KSPACE, MASK, centre_slice, describe, require_axes
-from cinerecon.errors import ShapeError
+from cinerecon.errors import DataError, ShapeError
 
 Vector = tuple[float, float, float]
 Extent = tuple[slice, slice]
@@ -105,7 +106,9 @@ class CineMeta:
 
 @dataclass(frozen=True, eq=False)
 class CineData:
-    """One slice, one cine. Shapes are checked here, once; the code behind this door trusts them.
+    """One slice, one cine. Shapes and values are checked here, once; code that takes a `CineData` relies on them.
+
+    Arrays may be NumPy arrays, which become tensors.
 
     Attributes
     ----------
@@ -129,6 +132,8 @@ class CineData:
     ------
     ShapeError
         If axes are missing, sizes disagree, or a dtype is wrong.
+    DataError
+        If k-space holds NaN or infinite values.
     """
 
     kspace: Tensor
@@ -139,6 +144,9 @@ class CineData:
     shading: Tensor | None = None
 
     def __post_init__(self) -> None:
+        for name in ("kspace", "mask", "csm", "reference", "shading"):
+            if isinstance(getattr(self, name), np.ndarray):
+                object.__setattr__(self, name, as_tensor(getattr(self, name)))
         require_axes("kspace", self.kspace, KSPACE)
         require_axes("mask", self.mask, MASK, torch.bool)
         if not self.kspace.is_complex():
@@ -154,6 +162,12 @@ class CineData:
         if self.reference is not None:
             require_axes("reference", self.reference, IMAGE, self.kspace.dtype)
             require_sizes("reference", self.reference, IMAGE, ((frames,), (ky,), (kx,)), self.kspace)
+        require_finite(self.kspace, self.where)
+
+    @property
+    def where(self) -> str:
+        """File and slice, for messages; empty for data that come from no file."""
+        return f"{self.meta.source}, slice {self.meta.slice}" if self.meta.source else ""
 
     @property
     def n_frames(self) -> int:
@@ -169,6 +183,11 @@ class CineData:
     def matrix(self) -> tuple[int, int]:
         """Image size (y, x)."""
         return self.kspace.shape[-2], self.kspace.shape[-1]
+
+    def with_warnings(self, *texts: str) -> Self:
+        """The same data with more warnings, each of them once."""
+        warnings = tuple(dict.fromkeys((*self.meta.warnings, *texts)))
+        return replace(self, meta=replace(self.meta, warnings=warnings))
 
     def to(self, device: torch.device | str) -> Self:
         """Move all arrays to a device."""
@@ -210,6 +229,30 @@ def finish_image(image: Tensor, data: CineData) -> Tensor:
     if data.shading is not None:
         image = image * data.shading.unsqueeze(-3).to(image.device)
     return crop_image(image, data.meta)
+
+
+def as_tensor(array: Any) -> Tensor:
+    """A NumPy array as a tensor, sharing memory where the array is writable and in native byte order."""
+    if isinstance(array, Tensor):
+        return array
+    array = np.asarray(array)
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return torch.from_numpy(np.require(native, requirements=["C", "W"]))
+
+
+def require_finite(kspace: Tensor, where: str = "") -> None:
+    """Check that k-space holds numbers.
+
+    Raises
+    ------
+    DataError
+        Naming the number of values that are NaN or infinite.
+    """
+    if bool(torch.isfinite(kspace.sum())):  # one pass without a temporary array; a sum may overflow
+        return
+    n_bad = int((~torch.isfinite(kspace)).sum())
+    if n_bad:
+        raise DataError(f"k-space holds {n_bad} values that are NaN or infinite", where=where)
 
 
 def require_sizes(

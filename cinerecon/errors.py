@@ -76,6 +76,10 @@ class ShapeError(CineReconError):
     """An array has the wrong axes or sizes."""
 
 
+class CineReconWarning(UserWarning):
+    """What a reader of an image should know; issued by `cinerecon.reconstruct`, and written along with the images."""
+
+
 def nearest_name(name: str, known: Sequence[str]) -> str:
     """A hint for a name that is not in a list: the nearest one, or all of them."""
     match = difflib.get_close_matches(name, known, n=1)

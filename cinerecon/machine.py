@@ -18,7 +18,7 @@ from typing import TypeVar
 import torch
 
 from cinerecon.errors import ConfigError, DataError
-from cinerecon.memory import return_freed_memory
+from cinerecon.memory import keep_freed_memory, return_freed_memory
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -176,6 +176,7 @@ def _begin_work(threads: int, begin: Callable[[], None] | None) -> None:
     """A process shares the cores with the others, and leaves interruptions to the one that started it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+    keep_freed_memory()
     if begin:
         begin()
 

@@ -1,18 +1,23 @@
-"""The allocator of the C library: memory of freed arrays is kept for the next ones, or given back."""
+"""The allocator of the C library: memory of freed arrays is kept for the next ones, or returned.
+
+These are settings of the whole process. They belong to a command, and to the processes that it starts; no library
+function calls them.
+"""
 
 import ctypes
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of mallopt(3)
 _DOCUMENTED_LIMIT = 2**25
+_SMALL = 2**20
 
 
 def keep_freed_memory() -> None:
     """Let this process keep the memory of freed arrays for the next ones, where the C library is glibc.
 
-    Else the kernel takes back and clears anew what is large, at each allocation: a fifth of the time of k-t SLR with
-    one coil and a third with eight, a sixth of that of SLR-Net, half that of T2LR-Net with eight coils. Peak memory may
-    grow by a fifth.
+    Otherwise the kernel takes large arrays back and clears the memory again at each allocation: a fifth of the time of
+    k-t SLR with one coil and a third with eight, a sixth of that of SLR-Net, half that of T2LR-Net with eight coils.
+    Peak memory may grow by a fifth.
     """
     libc = _c_library()
     if libc is None or not hasattr(libc, "mallopt"):
@@ -22,13 +27,22 @@ def keep_freed_memory() -> None:
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
+def release_freed_memory() -> None:
+    """Return what is kept now, and from now on arrays above 1 MB as soon as they are freed: the opposite setting."""
+    libc = _c_library()
+    if libc is not None and hasattr(libc, "mallopt"):
+        libc.mallopt(_MMAP_THRESHOLD, _SMALL)
+        libc.mallopt(_TRIM_THRESHOLD, _SMALL)
+    return_freed_memory()
+
+
 def return_freed_memory() -> None:
-    """Give back what the allocator keeps of freed memory, so that its use anew is seen."""
+    """Return what the allocator keeps of freed memory now; the settings stay as they are."""
     libc = _c_library()
     if libc is not None and hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
 
 
 def _c_library() -> ctypes.CDLL | None:
-    """That of Linux; of which settings are asked that glibc alone has."""
+    """The C library of Linux; functions that glibc alone has are looked up in it."""
     return ctypes.CDLL(None) if sys.platform.startswith("linux") else None

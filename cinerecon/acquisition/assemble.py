@@ -28,7 +28,7 @@ from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.physics.coils import apply_coil_matrix
 from cinerecon.physics.fourier import cropped, mirror, resampled
 
-BLOCK = 256
+BLOCK = 64
 """Readouts transformed at a time: few enough that their samples stay in the cache."""
 
 

@@ -79,7 +79,7 @@ def finish_slice(
     data = CineData(kspace=kspace, mask=mask, csm=csm, meta=meta)
     reference = None if read_truth is None else read_truth(data, mixing)
     if reference is None and block_of_lines(mask) is not None:
-        reference = Encoding(mask, csm, matrix=data.matrix).adjoint(kspace)
+        reference = Encoding(mask, csm, matrix=data.matrix, coils_at_once=1).adjoint(kspace)  # on a CPU: saves memory
         truth_is = "all samples" if bool(mask.all()) else "some samples"
     meta = replace(meta, reference_is="" if reference is None else truth_is)
     return replace(data, reference=reference, shading=shading_of(csm, mixing, data.matrix), meta=meta)

@@ -37,12 +37,21 @@ def read_truth(raw: RawScan, data: CineData, coil_mixing: Tensor | None) -> Tens
     if image is None or image.shape != (data.n_frames, *data.matrix):
         return None
     if csm is None:
-        expected = Encoding(data.mask, data.csm, matrix=data.matrix).forward(image)
-        return image * (torch.linalg.vector_norm(data.kspace) / torch.linalg.vector_norm(expected))
+        encoding = Encoding(data.mask, data.csm, matrix=data.matrix, coils_at_once=1)
+        energy = sum(float(torch.linalg.vector_norm(part)) ** 2 for part in encoding.forward_in_parts(image))
+        return image * (float(torch.linalg.vector_norm(data.kspace)) / energy**0.5)
     mixed = csm if coil_mixing is None else mix_maps(coil_mixing, csm)
-    expected = Encoding(data.mask, mixed).forward(image)
-    gain = torch.vdot(expected.ravel(), data.kspace.ravel()).real / torch.linalg.vector_norm(expected) ** 2
+    gain = _least_squares_gain(Encoding(data.mask, mixed, coils_at_once=1), image, data.kspace)
     return image * (mixed if data.csm is None else data.csm.conj() * mixed).sum(0) * gain
+
+
+def _least_squares_gain(encoding: Encoding, image: Tensor, kspace: Tensor) -> float:
+    """The real factor g that minimises ||g A x - y||, one coil at a time."""
+    product, energy = 0.0, 0.0
+    for expected, measured in zip(encoding.forward_in_parts(image), kspace.split(1, -3), strict=True):
+        product += float(torch.vdot(expected.ravel(), measured.ravel()).real)
+        energy += float(torch.linalg.vector_norm(expected)) ** 2
+    return product / energy
 
 
 def _slice_of(group: object, name: str, data: CineData, where: str) -> Tensor | None:

@@ -55,7 +55,9 @@ def evaluate(
 
     from cinerecon import evaluation as workflow
     from cinerecon.commands.print_tables import print_tables
+    from cinerecon.memory import keep_freed_memory
 
+    keep_freed_memory()
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     n_pictures = pictures if output else 0
 

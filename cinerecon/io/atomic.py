@@ -50,21 +50,49 @@ def is_same_file(one: Path, other: Path) -> bool:
 
 
 @contextmanager
-def moved_into_place(path: Path) -> Iterator[Path]:
+def moved_into_place(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Lend a temporary path beside ``path``; move what was written there into place, or remove it after an error.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    overwrite
+        Replace a file that exists by then, e.g. because another program wrote it meanwhile.
 
     Raises
     ------
     FileError
-        If the file system refuses, e.g. because the disk is full.
+        If the file system refuses, e.g. because the disk is full, or the file exists and is not to be replaced.
     """
     with _lent(path.parent, path) as temporary:
         yield temporary
-        temporary.replace(path)
+        if overwrite:
+            temporary.replace(path)
+        else:
+            _move_without_overwriting(temporary, path)
+
+
+def _move_without_overwriting(temporary: Path, path: Path) -> None:
+    """Move a file in one step that fails where the name is taken; a plain move would replace the other file."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise written_meanwhile(path) from None
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise written_meanwhile(path) from None
+        temporary.rename(path)
+
+
+def written_meanwhile(path: Path) -> FileError:
+    """The error where a file that was not there at the start exists at the end."""
+    what = f"{path.name} was written by another program meanwhile, and is left as it is"
+    return FileError(what, where=str(path), hint="choose another name with -o, or --force to overwrite it")
 
 
 @contextmanager
-def series_moved_into_place(folder: Path, pattern: str) -> Iterator[Path]:
+def series_moved_into_place(folder: Path, pattern: str, *, overwrite: bool = True) -> Iterator[Path]:
     """Lend a temporary folder; its files replace all in ``folder`` that fit the pattern, or none after an error.
 
     Other files in the folder stay. It may be a mount point: what is in it is moved within it alone.
@@ -72,7 +100,7 @@ def series_moved_into_place(folder: Path, pattern: str) -> Iterator[Path]:
     Raises
     ------
     FileError
-        If the file system refuses.
+        If the file system refuses, or there are files that fit the pattern and ``overwrite`` is not set.
     """
     place = folder if folder.is_dir() else folder.parent
     for left in place.glob(f".partial-*-{glob.escape(folder.name)}") if place.is_dir() else ():
@@ -83,6 +111,8 @@ def series_moved_into_place(folder: Path, pattern: str) -> Iterator[Path]:
         for part in (new, old):
             part.mkdir(parents=True)
         yield new
+        if not overwrite and any(folder.glob(pattern)):
+            raise written_meanwhile(folder)
         if not folder.is_dir():
             new.replace(folder)
             return

@@ -1,6 +1,8 @@
 """HDF5 files, whatever is in them: is it one, is it whole, and does it hold what it claims by itself?"""
 
+import gzip
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,7 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"BZh", "a bzip2 archive: unpack it first"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"),
     (257, b"ustar", "a tar archive: unpack it first"),
-    (128, b"DICM", "a DICOM file: images, not raw data"),
+    (128, b"DICM", "a DICOM image, not raw data"),
     (344, b"n+1\0", "a NIfTI image, not raw data"),
     (344, b"ni1\0", "a NIfTI image, not raw data"),
     (0, b"\x93NUMPY", "a NumPy .npy array"),
@@ -29,6 +31,8 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 )
 
 CONVERT = "convert the scanner's raw data with siemens_to_ismrmrd, ge_to_ismrmrd or philips_to_ismrmrd"
+
+IMAGES = "these are images: `cinerecon prepare` makes cases of them, `cinerecon simulate --from` a raw scan"
 
 LARGEST_RATIO = 1100
 """No HDF5 filter, and no compression of MATLAB's, packs numbers tighter than this: a larger array is a false claim."""
@@ -68,7 +72,9 @@ def require_hdf5(path: Path) -> None:
     """
     start = first_bytes(path)
     if not h5py.is_hdf5(path):
-        raise FileError(f"this is not an HDF5 file, but {looks_like(path, start)}", where=str(path), hint=CONVERT)
+        kind = looks_like(path, start)
+        hint = IMAGES if kind.endswith("image, not raw data") else CONVERT
+        raise FileError(f"this is not an HDF5 file, but {kind}", where=str(path), hint=hint)
 
 
 def first_bytes(path: Path) -> bytes:
@@ -96,6 +102,8 @@ def looks_like(path: Path, start: bytes) -> str:
     """Guess what a file that is not HDF5 is, from its first bytes."""
     if not start:
         return "an empty file"
+    if start.startswith(b"\x1f\x8b"):
+        start = _unpacked(path) or start
     if start.startswith(b"PK\x03\x04") and _holds_arrays(path):
         return "a NumPy .npz archive"
     for offset, signature, name in SIGNATURES:
@@ -116,6 +124,16 @@ def looks_like(path: Path, start: bytes) -> str:
     if not any(byte < 9 or 13 < byte < 32 for byte in start):
         return "text"
     return "binary data of an unknown kind"
+
+
+def _unpacked(path: Path) -> bytes:
+    """The beginning of what a gzip file holds, where that is a NIfTI image; else nothing."""
+    try:
+        with gzip.open(path) as file:
+            start = file.read(1024)
+    except (OSError, EOFError, zlib.error):
+        return b""
+    return start if start[344:348] in (b"n+1\0", b"ni1\0") else b""
 
 
 def _holds_arrays(path: Path) -> bool:

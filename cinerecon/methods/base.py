@@ -21,7 +21,7 @@ from cinerecon.physics.sampling import view_share
 MODEL_ENDING = ".safetensors"
 """Suffix of a model in one file: weights, with the recipe in the metadata."""
 
-SAMPLES_AT_ONCE = 2**21
+SAMPLES_AT_ONCE = 2**20
 """Samples of coil images transformed together on a CPU; larger buffers are allocated at each call, 3 times slower."""
 
 Progress = Callable[[int, int], None]

@@ -1,6 +1,7 @@
 """Linear operators: the encoding of a cine, A = mask . F . csm."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from copy import copy
 from functools import cached_property, reduce
 from typing import Self
@@ -100,11 +101,21 @@ class Encoding(LinearOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         """Image ``(*batch, frames, y, x)`` to sampled k-space ``(*batch, frames, coils, ky, kx)``."""
-        factor = self._sampling * self._kspace_factor
-        parts = [
-            torch.fft.fft2(x.unsqueeze(-3) * weights, norm="ortho").mul_(factor) for weights in self._coil_weights()
-        ]
+        parts = list(self.forward_in_parts(x))
         return parts[0] if len(parts) == 1 else torch.cat(parts, -3)
+
+    def forward_in_parts(self, x: Tensor) -> Iterator[Tensor]:
+        """K-space of `coils_at_once` coils at a time, so that it need not be held as a whole."""
+        factor = self._sampling * self._kspace_factor
+        for weights in self._coil_weights():
+            yield torch.fft.fft2(x.unsqueeze(-3) * weights, norm="ortho").mul_(factor)
+
+    def relative_residual(self, x: Tensor, y: Tensor) -> float:
+        """||A x - y|| / ||y||, a few coils at a time; 0 where y vanishes."""
+        parts = zip(self.forward_in_parts(x), y.split(self.coils_at_once, -3), strict=True)
+        misfit = sum(float(torch.linalg.vector_norm(part.sub_(measured))) ** 2 for part, measured in parts)
+        energy = float(torch.linalg.vector_norm(y)) ** 2
+        return (misfit / energy) ** 0.5 if energy else 0.0
 
     def adjoint(self, y: Tensor) -> Tensor:
         """K-space ``(*batch, frames, coils, ky, kx)`` to image ``(*batch, frames, y, x)``."""

@@ -6,7 +6,7 @@ from raw_scan import small_scan
 from cinerecon.acquisition import IntakeConfig, find_cines
 from cinerecon.evaluation import list_scans
 from cinerecon.preparation.sources import find_sources
-from cinerecon.reconstruction.run import ReconRequest, reconstruct_scan
+from cinerecon.reconstruction import ReconRequest, reconstruct_scan
 from cinerecon.training.scans import open_scans
 
 

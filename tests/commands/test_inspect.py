@@ -11,7 +11,7 @@ from cinerecon.acquisition import open_scan
 from cinerecon.commands.inspect import inspect
 from cinerecon.errors import ConfigError, DataError, UnsupportedError
 from cinerecon.io.case import write_case
-from cinerecon.reconstruction.run import ReconRequest, reconstruct_scan
+from cinerecon.reconstruction import ReconRequest, reconstruct_scan
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from cinerecon.cine import CineMeta
 from cinerecon.cli import app
 from cinerecon.commands.recon import quality_line, some_iterations
 from cinerecon.image import CineImage
-from cinerecon.reconstruction.run import SliceReport
+from cinerecon.reconstruction import ReconstructedSlice
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 
@@ -59,7 +59,7 @@ def test_json_holds_the_whole_record(scan, tmp_path):
 
 def test_warnings_are_told_on_standard_error_as_they_are(scan, tmp_path, monkeypatch):
     """They quote cards of models, which may hold anything; so may the names of files."""
-    import cinerecon.reconstruction.run as workflow
+    import cinerecon.reconstruction.slices as workflow
 
     monkeypatch.setattr(workflow, "card_warnings", lambda *_: ["trained on [/mnt/data] [bold]alone[/x]"])
     arguments = ["recon", str(scan), "-m", "zerofilled", "-o", str(tmp_path / "[/a].npz")]
@@ -78,7 +78,7 @@ def test_it_is_said_what_an_image_is_compared_with():
         ("", "file"),
     ):
         cine = CineImage(np.ones((1, 2, 2), np.complex64), meta=CineMeta(reference_is=kind))
-        line = quality_line(SliceReport(cine, 1, 1.0, 1.0, {}, 0.0, {"psnr": 30.0, "ssim": 0.9}))
+        line = quality_line(ReconstructedSlice(cine, 1, 1.0, 1.0, {}, 0.0, {"psnr": 30.0, "ssim": 0.9}))
         assert line.startswith("PSNR 30.00 dB, SSIM 0.9000 against ")
         assert line.endswith(words)
 

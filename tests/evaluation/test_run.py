@@ -17,7 +17,7 @@ from cinerecon.io.atomic import hash_file
 from cinerecon.io.case import write_case
 from cinerecon.methods.classical.zerofilled import ZeroFilled
 from cinerecon.methods.table import load_method
-from cinerecon.reconstruction.run import ReconRequest, reconstruct_scan
+from cinerecon.reconstruction import ReconRequest, reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 MODELS, PATTERNS = ["zerofilled", "cgsense"], ["gaussian:2", "gaussian:4"]

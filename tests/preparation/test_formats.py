@@ -16,7 +16,7 @@ from cinerecon.evaluation import evaluate
 from cinerecon.io.case import read_case
 from cinerecon.io.cmrxrecon import is_kspace_name
 from cinerecon.preparation import PrepareConfig, prepare
-from cinerecon.reconstruction.run import ReconRequest, reconstruct_scan
+from cinerecon.reconstruction import ReconRequest, reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 FORMATS = formats_folder()

@@ -15,7 +15,7 @@ from cinerecon.commands.mask_files import draw_mask
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
 from cinerecon.methods.classical.zerofilled import ZeroFilled
 from cinerecon.physics.sampling import net_acceleration
-from cinerecon.reconstruction.run import ReconRequest, reconstruct_scan
+from cinerecon.reconstruction import Observer, ReconRequest, reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 SIZES = {"frames": 6, "ky": 40, "kx": 44, "coils": 4, "slices": 2, "noise": 0.002}
@@ -248,23 +248,26 @@ def test_an_acceleration_beyond_training_is_warned_of(scan, tmp_path, monkeypatc
     assert warning.startswith("acceleration is 5.0, the network was trained up to 3")
 
 
-def test_an_interrupted_run_leaves_nothing(scan, tmp_path, monkeypatch):
+def test_an_interrupted_run_leaves_finished_slices_and_nothing_half_written(scan, tmp_path, monkeypatch):
     from cinerecon.io.export import FORMATS
 
     def interrupt(path, cines):
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(FORMATS, ".npz", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        run(scan, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as context:
+        context.setitem(FORMATS, ".npz", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(scan, tmp_path)
+    (folder,) = tmp_path.iterdir()
+    assert sorted(path.stem for path in folder.glob("*.json")) == ["000", "001"]
+    assert not list(folder.glob(".*"))
 
 
 def test_progress_runs_from_start_to_end(scan, tmp_path):
     seen = []
     reconstruct_scan(
-        ReconRequest(scan, "cgsense", outputs=(str(tmp_path / "out.npz"),)), lambda *call: seen.append(call)
+        ReconRequest(scan, "cgsense", outputs=(str(tmp_path / "out.npz"),)), Observer(lambda *call: seen.append(call))
     )
     fractions = [fraction for _, fraction in seen]
     assert fractions == sorted(fractions)

@@ -104,7 +104,7 @@ class Target:
         return [path for path in self.path.parent.glob("*") if self._is_numbered(path.name)]
 
 
-def export(cines: list[CineImage], target: Target) -> dict[Path, float]:
+def export(cines: list[CineImage], target: Target, *, overwrite: bool = True) -> dict[Path, float]:
     """Write the slices to one target. Each file is whole or not there.
 
     Parameters
@@ -113,6 +113,8 @@ def export(cines: list[CineImage], target: Target) -> dict[Path, float]:
         Slices, in order.
     target
         File or folder, see `Target.parse`.
+    overwrite
+        Replace files that exist by then.
 
     Returns
     -------
@@ -122,17 +124,17 @@ def export(cines: list[CineImage], target: Target) -> dict[Path, float]:
     Raises
     ------
     FileError
-        If the file system refuses.
+        If the file system refuses, or a file exists that is not to be replaced.
     """
     start = time.perf_counter()
     if target.ending == FOLDER:
-        with series_moved_into_place(target.path, FILE_PATTERN) as temporary:
+        with series_moved_into_place(target.path, FILE_PATTERN, overwrite=overwrite) as temporary:
             write_dicom(temporary, cines)
         return {target.path: time.perf_counter() - start}
     written = {}
     for number, part in enumerate(stacks(cines) if target.ending in VOLUMES else [cines], start=1):
         path, start = target.numbered(number), time.perf_counter()
-        with moved_into_place(path) as temporary:
+        with moved_into_place(path, overwrite=overwrite) as temporary:
             FORMATS[target.ending](temporary, part)
         written[path] = time.perf_counter() - start
     return written

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.config import Config
-from cinerecon.memory import keep_freed_memory
 from cinerecon.methods.base import (
     ClassicalMethod,
     Convergence,
@@ -91,8 +90,6 @@ class AdmmMethod(ClassicalMethod):
         if scale == 0:
             return start
         encoding, kspace = encoding_of(data), data.kspace / scale
-        if start.device.type == "cpu":
-            keep_freed_memory()
         splitting = Splitting(encoding, kspace, start / scale, self.terms(), self.config)
         for n in range(self.config.n_iterations):
             change = splitting.step((n + 1) / self.config.n_iterations)

@@ -1,0 +1,252 @@
+"""`cinerecon.reconstruct` and `cinerecon.export`: from Python the images that the command writes."""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cinerecon.acquisition import IntakeConfig, finish_slice
+from cinerecon.axes import KSPACE, MASK
+from cinerecon.cine import CineData, CineMeta, as_tensor, require_finite
+from cinerecon.errors import CineReconWarning, ConfigError, DataError, ShapeError
+from cinerecon.image import CineImage, collect_warnings
+from cinerecon.io.export import FOLDER, Target
+from cinerecon.io.export import export as export_images
+from cinerecon.machine import pick_device
+from cinerecon.methods.base import Reconstructor
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import iterate_slices, load_request_method
+from cinerecon.reconstruction.slices import ReconstructedSlice, reconstruct_slice, with_quality, without_own_reference
+
+Array = NDArray[Any]
+SCAN_OPTIONS = ("slices", "frames", "noise", "dataset", "undersample", "seed")
+"""Options that belong to a scan in a file."""
+NORM_TOLERANCE = 1e-3
+"""Deviation from 1 of the sum of squared coil maps, above which they are scaled."""
+
+
+@overload
+def reconstruct(scan: str | os.PathLike[str], **options: Any) -> list[ReconstructedSlice]: ...
+@overload
+def reconstruct(scan: CineData, **options: Any) -> ReconstructedSlice: ...
+@overload
+def reconstruct(scan: Tensor, mask: Array | Tensor | None = None, **options: Any) -> Tensor: ...
+@overload
+def reconstruct(scan: Array, mask: Array | Tensor | None = None, **options: Any) -> Array: ...
+def reconstruct(
+    scan: str | os.PathLike[str] | CineData | Array | Tensor,
+    mask: Array | Tensor | None = None,
+    *,
+    method: str | Reconstructor = "slrnet",
+    csm: str | Array | Tensor | None = None,
+    device: str = "auto",
+    weights: str | os.PathLike[str] | None = None,
+    settings: Sequence[str] = (),
+    intake: Sequence[str] = (),
+    **options: Any,
+) -> list[ReconstructedSlice] | ReconstructedSlice | Tensor | Array:
+    """Reconstruct a scan or an array of k-space: the images are those that ``cinerecon recon`` writes.
+
+    Warnings, e.g. of a scan unlike those that a network was trained on, are issued as `CineReconWarning`.
+
+    Parameters
+    ----------
+    scan
+        Path of a scan; a slice as `cinerecon.intake` gives it; or k-space ``(frames, coils, ky, kx)`` complex, centred,
+        NumPy or torch: the centred orthonormal transform of the coil images.
+    mask
+        ``(frames, 1, ky, kx or 1)`` or ``(frames, ky, kx or 1)`` of bool or 0 and 1, for an array; samples outside of
+        it are not used. None: a sample that is zero in all coils was not measured.
+    method
+        Name of a method, a model file or folder, or a method that is loaded already (`cinerecon.load_method`).
+    csm
+        How coil maps are estimated, ``smooth``, ``espirit`` or ``walsh``; for an array also maps ``(coils, y, x)``
+        complex. None leaves it to the method.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    weights
+        Weights in place of the method's own.
+    settings, intake
+        ``key=value`` texts, as ``--set`` and ``--intake`` of the command take them.
+    options
+        For a path, as the options of the command: ``slices`` (indices), ``frames`` (``"first:last"``), ``noise``
+        (path), ``dataset``, ``undersample`` (pattern or mask file), ``seed``.
+
+    Returns
+    -------
+    For a path a list of slices, in order, each with its ``image`` ``(frames, y, x)`` complex64, its metadata ``meta``
+    and figures of the reconstruction; for a `CineData` one such slice; for an array the image alone, of the same
+    library, on the same device.
+
+    Raises
+    ------
+    CineReconError
+        If the scan, the arrays or the options do not fit, or k-space holds NaN or infinite values.
+    """
+    path = Path(os.fspath(scan)) if isinstance(scan, str | os.PathLike) else None
+    _check_arguments(scan, mask, csm, options)
+    request = ReconRequest(
+        path or Path("array"),
+        method if isinstance(method, str) else type(method).__name__.lower(),
+        device=pick_device(device),
+        csm=csm if isinstance(csm, str) else None,
+        weights=None if weights is None else Path(weights),
+        settings=tuple(settings),
+        intake=tuple(intake),
+    )
+    values = options | ({"slices": tuple(options["slices"])} if "slices" in options else {})
+    values |= {"noise": Path(options["noise"])} if options.get("noise") else {}
+    request = replace(request, **values)
+    if path:
+        request.check_sources()
+    loaded = load_request_method(request) if isinstance(method, str) else method
+    slices = _reconstruct(scan, mask, csm, request, loaded)
+    for text in collect_warnings([part.cine for part in slices]):
+        warnings.warn(text, CineReconWarning, stacklevel=2)
+    if path:
+        return slices
+    if isinstance(scan, CineData):
+        return slices[0]
+    return torch.from_numpy(slices[0].image).to(scan.device) if isinstance(scan, Tensor) else slices[0].image
+
+
+def export(
+    slices: ReconstructedSlice | CineImage | Sequence[ReconstructedSlice | CineImage],
+    path: str | os.PathLike[str],
+    *,
+    force: bool = False,
+) -> list[Path]:
+    """Write reconstructed slices to a file or folder, as ``cinerecon recon -o`` does.
+
+    Parameters
+    ----------
+    slices
+        One slice or several, in order, as `reconstruct` returns them.
+    path
+        The ending decides: ``.h5``, ``.nii.gz``, ``.npz``, ``.gif``, ``.mp4``, ``.png``, or a folder for DICOM.
+    force
+        Overwrite existing files.
+
+    Returns
+    -------
+    The files written, or the folder.
+
+    Raises
+    ------
+    ConfigError
+        If no format has this ending.
+    FileError
+        If a file exists already, or the file system refuses.
+    """
+    parts = [slices] if isinstance(slices, ReconstructedSlice | CineImage) else list(slices)
+    if not parts:
+        raise ConfigError("there are no slices to write", where=str(path))
+    is_folder = isinstance(path, Path) and not path.suffix  # a path object has lost the slash at its end
+    target = Target(path, FOLDER) if isinstance(path, Path) and is_folder else Target.parse(os.fspath(path))
+    target.check(force=force)
+    images = [part.cine if isinstance(part, ReconstructedSlice) else part for part in parts]
+    return list(export_images(images, target, overwrite=force))
+
+
+def _reconstruct(
+    scan: Any,
+    mask: Array | Tensor | None,
+    csm: str | Array | Tensor | None,
+    request: ReconRequest,
+    method: Reconstructor,
+) -> list[ReconstructedSlice]:
+    """The slices of a scan in a file, or the one slice of arrays."""
+    if isinstance(scan, str | os.PathLike):
+        return list(iterate_slices(request, method))
+    if isinstance(scan, CineData):
+        data = without_own_reference(scan)
+    else:
+        data = _data_of_arrays(scan, mask, csm, request.intake_config(method))
+    return [with_quality(reconstruct_slice(data.to(request.device), method, request.label))]
+
+
+def _check_arguments(scan: object, mask: object, csm: object, options: Mapping[str, object]) -> None:
+    """Refuse arguments that do not belong to this kind of scan.
+
+    Raises
+    ------
+    TypeError
+        If there is no such argument.
+    ConfigError
+        Naming the argument.
+    """
+    unknown = next((name for name in options if name not in SCAN_OPTIONS), None)
+    if unknown is not None:
+        raise TypeError(f"reconstruct() got an unexpected keyword argument '{unknown}'")
+    is_file = isinstance(scan, str | os.PathLike)
+    if not is_file and options:
+        raise ConfigError("this option belongs to a scan in a file", where=next(iter(options)))
+    if mask is not None and (is_file or isinstance(scan, CineData)):
+        hint = "undersample='mask.npz' undersamples a scan in a file retrospectively" if is_file else ""
+        raise ConfigError("a scan has its own mask", where="mask", hint=hint)
+    if not isinstance(csm, str | None) and (is_file or isinstance(scan, CineData)):
+        raise ConfigError("coil maps can be given for an array of k-space alone", where="csm")
+    if isinstance(csm, str) and isinstance(scan, CineData):
+        raise ConfigError("a slice has its own coil maps", where="csm", hint="give its k-space and mask as arrays")
+
+
+def _data_of_arrays(
+    scan: Array | Tensor, mask: Array | Tensor | None, csm: str | Array | Tensor | None, config: IntakeConfig
+) -> CineData:
+    """K-space, mask and maps as a scan would give them: in single precision, zero outside the mask, maps scaled."""
+    kspace = as_tensor(scan)
+    if kspace.ndim != len(KSPACE):
+        raise ShapeError(f"k-space has {kspace.ndim} axes, expected ({', '.join(KSPACE)})", hint="one slice at a time")
+    if not kspace.is_complex():
+        raise ShapeError(f"k-space is {kspace.dtype}, expected complex numbers")
+    kspace = kspace.to(torch.complex64)
+    require_finite(kspace)
+    measured = (kspace != 0).any(1, keepdim=True)  # (frames, 1, ky, kx)
+    texts = []
+    sampled = measured if mask is None else _as_mask(mask, kspace)
+    empty = sampled & ~measured.any(-1, keepdim=True)
+    if empty.any():
+        n_lines = int(empty.any(-1).sum())
+        texts.append(f"the mask includes {n_lines} lines without any signal: they count as not measured")
+        sampled = sampled & ~empty
+    whole = sampled.any(-1, keepdim=True)
+    sampled = whole if bool((sampled == whole).all()) else sampled
+    kspace, meta = kspace * sampled, CineMeta(warnings=tuple(texts))
+    if not kspace.any():
+        raise DataError("there is no signal at the samples of the mask")
+    if not isinstance(csm, str | None):
+        maps = as_tensor(csm).to(kspace)
+        energy = maps.abs().square().sum(-3)
+        if bool(((energy - 1).abs() > NORM_TOLERANCE)[energy > 0].any()):
+            maps = maps / energy.sqrt().clamp_min(torch.finfo(energy.dtype).tiny)
+        return CineData(kspace, sampled, maps, meta=meta)
+    data = finish_slice(kspace, sampled, meta, config)
+    return without_own_reference(data)
+
+
+def _as_mask(mask: Array | Tensor, kspace: Tensor) -> Tensor:
+    """The mask ``(frames, 1, ky, kx or 1)`` bool.
+
+    Raises
+    ------
+    ShapeError
+        If its axes do not fit those of k-space.
+    DataError
+        If it holds other numbers than 0 and 1.
+    """
+    values = as_tensor(mask).to(kspace.device)
+    if values.ndim == len(MASK) - 1:
+        values = values.unsqueeze(1)
+    frames, _, ky, kx = kspace.shape
+    if values.ndim != len(MASK) or values.shape[:-1] != (frames, 1, ky) or values.shape[-1] not in (1, kx):
+        sizes = " x ".join(map(str, as_tensor(mask).shape))
+        raise ShapeError(f"the mask is {sizes}, expected ({frames} frames, 1, {ky} ky, {kx} or 1 kx)")
+    if values.dtype != torch.bool and bool(((values != 0) & (values != 1)).any()):
+        raise DataError("the mask holds other numbers than 0 and 1")
+    return values != 0

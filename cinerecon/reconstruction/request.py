@@ -1,0 +1,189 @@
+"""What is asked of a reconstruction, checked before any work."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cinerecon.acquisition import CineSource, IntakeConfig, require_cine
+from cinerecon.acquisition.undersample import parse_sampling
+from cinerecon.errors import ConfigError
+from cinerecon.io.atomic import would_overwrite
+from cinerecon.io.export import Target
+from cinerecon.io.mask import MaskFile
+from cinerecon.methods.base import Reconstructor, model_label
+
+DEFAULT_ENDINGS = (".h5", ".mp4", ".png")
+VIRTUAL_FOLDERS = ("/dev", "/proc")
+"""Folders of devices and processes: a scan may be given by a link in them, but no image is written there."""
+
+
+@dataclass(frozen=True)
+class ReconRequest:
+    """What to reconstruct, how, and where to write it.
+
+    Attributes
+    ----------
+    scan
+        ISMRMRD raw scan, CMRxRecon file or prepared case.
+    model
+        Name of a method or of an imported model, or file or folder of a trained network.
+    outputs
+        Files or folders, each format by its ending; empty means ``.h5``, ``.mp4`` and ``.png`` beside the scan.
+    slices
+        Indices of slices; empty means all.
+    frames
+        ``first:last`` (last not included) or one index; empty means all.
+    device
+        ``auto``, ``cpu``, ``cuda``.
+    csm
+        How coil maps are estimated, ``smooth``, ``espirit`` or ``walsh``; None leaves it to the method.
+    noise, dataset
+        Separate noise scan; group inside the file.
+    undersample
+        Sampling pattern or mask file, for retrospective undersampling of a fully sampled scan.
+    seed
+        Seed of the sampling pattern.
+    weights, settings, intake
+        Weights in place of the method's own; ``key=value`` texts for the method and for intake.
+    force
+        Overwrite existing files; never one that is read.
+    resume
+        Use the slices that an interrupted run with the same settings finished.
+    strict
+        Raise an error in place of a warning.
+    verbose
+        Record the convergence of iterative methods, which takes time; ``.npz`` files hold it, too.
+    """
+
+    scan: Path
+    model: str
+    outputs: tuple[str, ...] = ()
+    slices: tuple[int, ...] = ()
+    frames: str = ""
+    device: str = "auto"
+    csm: str | None = None
+    noise: Path | None = None
+    dataset: str | None = None
+    undersample: str | None = None
+    seed: int = 0
+    weights: Path | None = None
+    settings: tuple[str, ...] = ()
+    intake: tuple[str, ...] = ()
+    force: bool = False
+    resume: bool = False
+    strict: bool = False
+    verbose: bool = False
+
+    @property
+    def label(self) -> str:
+        """Name of the method, without folders and ending."""
+        return model_label(self.model)
+
+    @property
+    def keeps_convergence(self) -> bool:
+        """Whether the convergence is shown or written."""
+        return self.verbose or any(target.ending == ".npz" for target in self.targets)
+
+    @property
+    def targets(self) -> list[Target]:
+        """The files and folders to write.
+
+        Raises
+        ------
+        ConfigError
+            If an ending is unknown, or the default files would be written into a folder of devices.
+        """
+        if self.outputs:
+            return [Target.parse(output) for output in self.outputs]
+        if str(self.scan.absolute()).startswith(tuple(f"{folder}/" for folder in VIRTUAL_FOLDERS)):
+            raise ConfigError("no images are written beside a device", where=str(self.scan), hint="-o cine.h5")
+        stem = f"{self.scan.stem}.{self.label}"
+        return [Target(self.scan.with_name(stem + ending), ending) for ending in DEFAULT_ENDINGS]
+
+    @property
+    def sources(self) -> list[Path]:
+        """The files that are read."""
+        mask = MaskFile.parse(self.undersample) if self.undersample else None
+        model = Path(self.model)
+        paths = (
+            self.scan,
+            self.noise,
+            self.weights,
+            None if mask is None else mask.path,
+            model if model.is_file() else None,
+        )
+        return [path for path in paths if path is not None]
+
+    def check(self) -> list[Target]:
+        """Check what can be known before any work, and return the targets.
+
+        Raises
+        ------
+        FileError
+            If the scan is missing or of another kind, or a file would be overwritten.
+        ConfigError
+            If an output, the sampling pattern or the frames are not understood, or two outputs are one file.
+        """
+        self.check_sources()
+        targets = self.targets
+        for number, target in enumerate(targets):
+            for source in self.sources:
+                if target.may_write(source):
+                    raise would_overwrite(source, target.path)
+            for other in targets[:number]:
+                if target.may_write(other.path) or other.may_write(target.path):
+                    raise ConfigError("two outputs would be written to the same file", where=f"-o {target.path}")
+            target.check(force=self.force)
+        return targets
+
+    def check_sources(self) -> None:
+        """Check the scan and the sampling pattern before anything slow is done.
+
+        Raises
+        ------
+        FileError
+            If the scan is missing or of another kind.
+        ConfigError
+            If the sampling pattern is not understood.
+        """
+        require_cine(self.scan)
+        if self.undersample:
+            parse_sampling(self.undersample)
+
+    def intake_config(self, method: Reconstructor) -> IntakeConfig:
+        """The settings of intake that a network was trained with, or the defaults; then those of the request."""
+        config = IntakeConfig.parse(method.preprocessing, where=self.model)
+        config = config.with_settings(self.intake, where="--intake")
+        return config if self.csm is None else config.with_settings([f"csm={self.csm}"], where="--csm")
+
+    def chosen_slices(self, scan: CineSource) -> tuple[int, ...]:
+        """Indices of the slices to reconstruct, each once.
+
+        Raises
+        ------
+        ConfigError
+            If the scan has no such slice.
+        """
+        for index in self.slices:
+            if not 0 <= index < scan.n_slices:
+                known = f"0 to {scan.n_slices - 1}" if scan.n_slices > 1 else "0 alone"
+                raise ConfigError(f"there is no slice {index}", where="--slice", hint=f"the scan has {known}")
+        return tuple(dict.fromkeys(self.slices)) or tuple(range(scan.n_slices))
+
+    def chosen_frames(self, n_frames: int, where: str) -> slice:
+        """The range of frames to reconstruct.
+
+        Raises
+        ------
+        ConfigError
+            If the text is neither ``first:last`` nor an index, or no frame remains.
+        """
+        first, colon, last = self.frames.partition(":")
+        try:
+            start = int(first or 0)
+            stop = start + 1 if first and not colon else int(last or n_frames)
+        except ValueError:
+            raise ConfigError(f"'{self.frames}' is not first:last", where="--frames", hint="e.g. 0:12") from None
+        if not 0 <= start < min(stop, n_frames):
+            what = f"no frame in {self.frames}, {where} has {n_frames} frames"
+            raise ConfigError(what, where="--frames")
+        return slice(start, min(stop, n_frames))

@@ -1,0 +1,130 @@
+"""Finished slices of a run, in a folder beside its output: what a stopped run leaves, and ``--resume`` continues from.
+
+A slice is two ``.npy`` arrays and a ``.json`` file with everything else, which is written last: where it exists, the
+slice is complete. Each file appears whole or not at all. The name of the folder ends in a checksum of the scan, the
+method and all settings, so slices of another reconstruction are never taken for those of this one.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import fields, is_dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from cinerecon.evaluation.score_slice import fingerprint, fingerprint_pattern
+from cinerecon.io.atomic import moved_into_place, write_text
+from cinerecon.methods.base import Reconstructor
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.slices import ReconstructedSlice
+
+ARRAYS, CURVES = ("image", "reference"), "convergence"
+"""Attributes of `CineImage` that are arrays, and the one that is a mapping of arrays."""
+ENDING = ".slices-"
+
+
+class SliceCache:
+    """The finished slices of one reconstruction.
+
+    Parameters
+    ----------
+    output
+        What the reconstruction writes; the folder is beside it.
+    checksum
+        Identifies the reconstruction, see `checksum_of`.
+    """
+
+    def __init__(self, output: Path, checksum: str) -> None:
+        self.folder = output.with_name(output.name + ENDING + checksum)
+
+    def indices(self) -> list[int]:
+        """Indices of the finished slices."""
+        return sorted(int(path.stem) for path in self.folder.glob("*.json") if path.stem.isdecimal())
+
+    def load(self, index: int) -> ReconstructedSlice | None:
+        """A finished slice, its arrays mapped from their files; None if it is not there, or cannot be read."""
+        try:
+            record = json.loads(self._path(index, ".json").read_text(encoding="utf-8"))
+            cine = record["cine"]
+            for name in ARRAYS:
+                path = self._path(index, f".{name}.npy")
+                cine[name] = np.load(path, mmap_mode="r") if cine[name] else None
+            cine[CURVES] = {name: np.array(curve) for name, curve in cine[CURVES].items()}
+            part: ReconstructedSlice = _decoded(ReconstructedSlice, record)
+            return part
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def store(self, part: ReconstructedSlice) -> ReconstructedSlice:
+        """Write a slice, and return it with its arrays mapped from the files, so that they take no memory.
+
+        Raises
+        ------
+        FileError
+            If the file system refuses.
+        """
+        index = part.meta.slice
+        cine = {field.name: getattr(part.cine, field.name) for field in fields(part.cine)}
+        for name in ARRAYS:
+            if cine[name] is not None:
+                with moved_into_place(self._path(index, f".{name}.npy")) as temporary, temporary.open("wb") as file:
+                    np.save(file, cine[name])
+            cine[name] = cine[name] is not None
+        cine[CURVES] = {name: curve.tolist() for name, curve in cine[CURVES].items()}
+        record = {field.name: getattr(part, field.name) for field in fields(part)} | {"cine": cine}
+        write_text(self._path(index, ".json"), json.dumps(record, default=_encoded))
+        return self.load(index) or part
+
+    def remove(self) -> None:
+        """Remove the folder; mapped arrays stay valid."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, index: int, ending: str) -> Path:
+        return self.folder / f"{index:03d}{ending}"
+
+
+def checksum_of(request: ReconRequest, method: Reconstructor) -> str:
+    """Identifies scan, method and settings, by everything that changes the image of a slice; 8 hexadecimal digits."""
+    values = (
+        version("cinerecon"),
+        *(request.device, request.csm, request.dataset, request.frames, request.intake, request.keeps_convergence),
+        *(fingerprint(method), request.undersample and fingerprint_pattern(request.undersample), request.seed),
+        *(_state(path) for path in (request.scan, request.noise)),
+    )
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:8]
+
+
+def _state(path: Path | None) -> tuple[str, int, int] | None:
+    """A file by its name, size and time; None where there is none."""
+    if path is None or not path.exists():
+        return None
+    state = path.stat()
+    return str(path.resolve()), state.st_size, state.st_mtime_ns
+
+
+def _encoded(value: object) -> object:
+    """For `json.dumps`: data classes and slices as JSON has them."""
+    if isinstance(value, slice):
+        return [value.start, value.stop]
+    return {field.name: getattr(value, field.name) for field in fields(value)}  # type: ignore[arg-type]
+
+
+def _decoded(hint: Any, value: Any) -> Any:
+    """A value of the type that a hint names, from what `json.loads` gives."""
+    arguments = get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return None if value is None else _decoded(next(kind for kind in arguments if kind is not NoneType), value)
+    if get_origin(hint) is tuple:
+        kinds = arguments[:1] * len(value) if arguments[-1] is ... else arguments
+        return tuple(_decoded(kind, item) for kind, item in zip(kinds, value, strict=True))
+    if hint is slice:
+        return slice(*value)
+    if is_dataclass(hint):
+        hints = get_type_hints(hint)
+        kind: Any = hint
+        return kind(**{name: _decoded(hints[name], item) for name, item in value.items()})
+    return value

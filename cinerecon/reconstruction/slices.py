@@ -1,0 +1,165 @@
+"""From the measured data of one slice to its finished image: what the command and `cinerecon.reconstruct` share."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cinerecon.cine import CineData, CineMeta, finish_image
+from cinerecon.errors import DataError
+from cinerecon.image import CineImage
+from cinerecon.methods.base import Progress, Reconstructor, encoding_of
+from cinerecon.methods.card import card_warnings
+from cinerecon.metrics.measures import SSIM_WINDOW, compare
+from cinerecon.physics.sampling import acceleration_of, block_of_lines
+
+LARGE_RESIDUAL = 0.5
+"""Part of the measured data that an image may leave unexplained without a warning."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReconstructedSlice:
+    """One reconstructed slice, and figures of its reconstruction.
+
+    Attributes
+    ----------
+    cine
+        The image with its metadata, as it is written to files.
+    n_coils
+        Number of coils that entered the reconstruction.
+    acceleration, acceleration_without_acs
+        K-space points over sampled points, within the extent that was measured; the same outside the lines that every
+        frame samples.
+    seconds
+        Time of each stage: ``read``, ``maps``, ``reconstruct`` [s].
+    residual
+        ||mask (A x) - y|| / ||y||: the part of the measured data that the image does not explain.
+    quality
+        ``psnr`` [dB] and ``ssim`` of the magnitude against the reference, see `with_quality`.
+    """
+
+    cine: CineImage
+    n_coils: int
+    acceleration: float
+    acceleration_without_acs: float
+    seconds: dict[str, float]
+    residual: float
+    quality: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def image(self) -> NDArray[np.complex64]:
+        """``(frames, y, x)`` complex64, as it is written to files."""
+        return self.cine.image
+
+    @property
+    def reference(self) -> NDArray[np.complex64] | None:
+        """``(frames, y, x)`` complex64, the image as it should be; None where it is not known."""
+        return self.cine.reference
+
+    @property
+    def meta(self) -> CineMeta:
+        """Source, number of the slice, frame times, geometry, warnings."""
+        return self.cine.meta
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the image should know."""
+        return self.cine.meta.warnings
+
+
+def reconstruct_slice(
+    data: CineData,
+    method: Reconstructor,
+    label: str,
+    *,
+    pattern: str = "",
+    keeps_convergence: bool = False,
+    is_strict: bool = False,
+    progress: Progress | None = None,
+) -> ReconstructedSlice:
+    """Reconstruct one slice, finish its image, and measure what can be measured.
+
+    Parameters
+    ----------
+    data
+        One cine without batch axes, on the device of the method.
+    method
+        What reconstructs it.
+    label
+        Name of the method, kept with the image.
+    pattern
+        Sampling pattern, where the data were undersampled retrospectively.
+    keeps_convergence
+        Record the convergence of an iterative method, which takes time.
+    is_strict
+        Raise an error in place of a warning.
+    progress
+        Called with (steps done, steps in all).
+
+    Raises
+    ------
+    DataError
+        If the image is not finite, or there is a warning and ``is_strict`` is set.
+    """
+    data = data.with_warnings(*card_warnings(method.card, data, pattern))
+    if is_strict:
+        _refuse_warnings(data)
+    seconds: dict[str, float] = {}
+    with timed(seconds, "reconstruct"), torch.inference_mode():
+        result = method.reconstruct(data, progress, record=keeps_convergence)
+        image = result.image.cpu()
+    if not image.isfinite().all():
+        raise DataError(f"{label} gave an image that is not finite", where=data.where)
+    residual = encoding_of(data).relative_residual(image.to(data.kspace.device), data.kspace)
+    if residual > LARGE_RESIDUAL:
+        data = data.with_warnings(f"the image leaves {residual:.0%} of the measured data unexplained: do not trust it")
+        if is_strict:
+            _refuse_warnings(data)
+    image = finish_image(image, data)
+    reference = None if data.reference is None else finish_image(data.reference.cpu(), data)
+    acceleration, without_acs = acceleration_of(data)
+    curves = {} if result.convergence is None else asdict(result.convergence)
+    convergence = {name: np.array(curve) for name, curve in curves.items()}
+    return ReconstructedSlice(
+        CineImage(image.numpy(), None if reference is None else reference.numpy(), data.meta, label, convergence),
+        n_coils=data.n_coils,
+        acceleration=acceleration,
+        acceleration_without_acs=without_acs,
+        seconds=seconds,
+        residual=residual,
+    )
+
+
+def with_quality(part: ReconstructedSlice) -> ReconstructedSlice:
+    """The slice with PSNR and SSIM, where a comparison with its reference is meaningful.
+
+    This needs as much memory as k-space of several coils, so it comes when that is no longer held.
+    """
+    image, reference = part.image, part.reference
+    if reference is None or min(part.cine.matrix) < SSIM_WINDOW or np.array_equal(image, reference):
+        return part
+    return replace(part, quality=compare(torch.from_numpy(image), torch.from_numpy(reference)))
+
+
+def without_own_reference(data: CineData) -> CineData:
+    """The data of a scan reconstructed as it was measured: its own samples are no reference to compare with."""
+    is_meaningful = not data.meta.is_own_reference if data.meta.reference_is else block_of_lines(data.mask) is None
+    return data if is_meaningful else replace(data, reference=None, meta=replace(data.meta, reference_is=""))
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note how long the code inside takes [s]."""
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start
+
+
+def _refuse_warnings(data: CineData) -> None:
+    if data.meta.warnings:
+        hint = "without --strict the images are written, and carry the warning"
+        raise DataError(data.meta.warnings[0], where=data.where, hint=hint)

@@ -1,0 +1,210 @@
+"""`cinerecon.reconstruct` gives the images that the command writes, from files, slices and arrays."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import complex_randn
+
+import cinerecon
+from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
+from cinerecon.methods.card import Card
+from cinerecon.methods.classical.zerofilled import ZeroFilled
+from cinerecon.reconstruction import ReconRequest, reconstruct_scan
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+
+SIZES = {"frames": 4, "ky": 32, "kx": 36, "coils": 3, "slices": 2, "undersample": "uniform:2,acs=12"}
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    """With noise readouts, so that the coils are whitened and the image gets an intensity correction."""
+    path = tmp_path_factory.mktemp("scan") / "scan.h5"
+    simulate_scan(path, SimulateConfig(**SIZES))
+    return path
+
+
+@pytest.fixture
+def written(scan, tmp_path):
+    def write(method="cgsense", **options):
+        reconstruct_scan(ReconRequest(scan, method, (str(tmp_path / "command.npz"),), force=True, **options))
+        return np.load(tmp_path / "command.npz")["image"]
+
+    return write
+
+
+@pytest.mark.parametrize("options", [{}, {"csm": "walsh", "slices": (1,)}, {"frames": "1:3"}])
+def test_a_path_gives_the_slices_that_the_command_writes(scan, written, options):
+    slices = cinerecon.reconstruct(scan, method="cgsense", **options)
+    assert np.array_equal(np.stack([part.image for part in slices]), written(**options))
+    assert [part.meta.slice for part in slices] == [*options.get("slices", (0, 1))]
+    assert all(part.meta.geometry is not None for part in slices)
+
+
+@pytest.mark.slow
+def test_a_network_does_so_too(scan, written):
+    with warnings.catch_warnings(action="ignore"):
+        slices = cinerecon.reconstruct(str(scan), slices=[0])
+    assert np.array_equal(slices[0].image, written("slrnet", slices=(0,))[0])
+
+
+def test_retrospective_undersampling_is_that_of_the_command(tmp_path):
+    path = tmp_path / "full.h5"
+    simulate_scan(path, SimulateConfig(**SIZES | {"undersample": None, "slices": 1}))
+    options = {"undersample": "uniform:3,acs=8", "seed": 4}
+    (part,) = cinerecon.reconstruct(path, method="zerofilled", **options)
+    reconstruct_scan(ReconRequest(path, "zerofilled", (str(tmp_path / "a.npz"),), **options))
+    assert np.array_equal(part.image, np.load(tmp_path / "a.npz")["image"][0])
+    assert part.quality["psnr"] > 10
+
+
+def test_a_slice_of_intake_gives_the_slice_that_the_command_writes(scan, written):
+    images = [cinerecon.reconstruct(cine, method="cgsense").image for cine in cinerecon.intake(scan)]
+    assert np.array_equal(np.stack(images), written())
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A scan whose coils are taken as they are, for which arrays and file hold the same numbers."""
+    path = tmp_path_factory.mktemp("plain") / "plain.h5"
+    simulate_scan(path, SimulateConfig(**SIZES | {"slices": 1}))
+    (cine,) = cinerecon.intake(path, cinerecon.acquisition.IntakeConfig(whiten=False))
+    return path, cine
+
+
+@pytest.mark.parametrize("method", ["zerofilled", "cgsense"])
+def test_arrays_give_the_image_that_the_command_writes(plain, method):
+    path, cine = plain
+    (part,) = cinerecon.reconstruct(path, method=method, intake=["whiten=false"])
+    image = cinerecon.reconstruct(cine.kspace.numpy(), cine.mask.numpy(), method=method)
+    assert isinstance(image, np.ndarray)
+    assert np.array_equal(image, part.image)
+    tensor = cinerecon.reconstruct(cine.kspace, method=method)  # the mask follows from the samples
+    assert isinstance(tensor, torch.Tensor)
+    assert np.array_equal(tensor.numpy(), part.image)
+    maps = cinerecon.reconstruct(cine.kspace.numpy(), cine.mask.numpy(), csm=cine.csm.numpy(), method=method)
+    assert np.array_equal(maps, part.image)
+
+
+def test_samples_outside_the_mask_are_not_used(plain):
+    _, cine = plain
+    noise = 100 * complex_randn(*cine.kspace.shape, dtype=torch.complex64)
+    kspace = torch.where(cine.mask, cine.kspace, noise)
+    expected = cinerecon.reconstruct(cine.kspace, cine.mask, method="zerofilled")
+    for mask in (cine.mask, cine.mask[:, 0], cine.mask.numpy().astype(np.uint8)):
+        assert torch.equal(cinerecon.reconstruct(kspace, mask, method="zerofilled"), expected)
+
+
+def test_maps_of_another_scale_give_the_image_of_scaled_maps(plain):
+    _, cine = plain
+    expected = cinerecon.reconstruct(cine.kspace, cine.mask, csm=cine.csm, method="zerofilled")
+    image = cinerecon.reconstruct(cine.kspace, cine.mask, csm=7 * cine.csm, method="zerofilled")
+    torch.testing.assert_close(image, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
+
+
+def test_a_mask_that_includes_lines_without_signal_is_corrected_with_a_warning(plain):
+    _, cine = plain
+    everywhere = np.ones(cine.mask.shape, bool)
+    n_lines = int((~cine.mask).sum())
+    with pytest.warns(cinerecon.CineReconWarning, match=f"{n_lines} lines without any signal"):
+        image = cinerecon.reconstruct(cine.kspace, everywhere, method="cgsense")
+    assert torch.equal(image, cinerecon.reconstruct(cine.kspace, cine.mask, method="cgsense"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(plain, value):
+    _, cine = plain
+    kspace = cine.kspace.numpy().copy()
+    kspace[1, 2, 3, 4] = value
+    with pytest.raises(DataError, match="1 values that are NaN or infinite"):
+        cinerecon.reconstruct(kspace, method="zerofilled")
+    with pytest.raises(DataError, match="NaN or infinite"):
+        cinerecon.CineData(kspace, cine.mask, cine.csm)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"kspace": lambda k: k[0]}, ShapeError, "3 axes"),
+        ({"kspace": lambda k: k.abs()}, ShapeError, "complex"),
+        ({"kspace": lambda k: 0 * k}, DataError, "no signal"),
+        ({"mask": lambda m: m[:-1]}, ShapeError, r"mask is 3 x 1 x 32 x 1, expected \(4 frames"),
+        ({"mask": lambda m: 2 * m.int()}, DataError, "other numbers"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(plain, change, error, match):
+    _, cine = plain
+    arrays = {"kspace": cine.kspace, "mask": cine.mask}
+    arrays |= {name: alter(arrays[name]) for name, alter in change.items()}
+    with pytest.raises(error, match=match):
+        cinerecon.reconstruct(arrays["kspace"], arrays["mask"], method="zerofilled")
+
+
+def test_arguments_that_do_not_belong_to_the_scan_are_refused(scan, plain):
+    _, cine = plain
+    with pytest.raises(ConfigError, match="its own mask"):
+        cinerecon.reconstruct(scan, cine.mask)
+    with pytest.raises(ConfigError, match="scan in a file"):
+        cinerecon.reconstruct(cine.kspace, slices=[0])
+    with pytest.raises(TypeError, match="modle"):
+        cinerecon.reconstruct(scan, modle="slrnet")
+    with pytest.raises(FileError, match="no such file"):
+        cinerecon.reconstruct("nowhere.h5")
+
+
+class Trained(ZeroFilled):
+    """Trained on fewer coils, and on a lower acceleration, than the scans here have."""
+
+    card = Card(coils=(1, 1), acceleration=(1.0, 1.1))
+
+
+def test_what_a_network_was_not_trained_on_is_warned_of(scan, plain):
+    _, cine = plain
+    for call in (
+        lambda: cinerecon.reconstruct(scan, method=Trained()),
+        lambda: cinerecon.reconstruct(cine.kspace, method=Trained()),
+    ):
+        with pytest.warns(cinerecon.CineReconWarning) as caught:
+            call()
+        texts = [str(one.message) for one in caught]
+        assert any("the scan has 3 coils, the network was trained on one" in text for text in texts)
+        assert any("trained up to 1.1" in text for text in texts)
+        assert all(one.filename == __file__ for one in caught), "the line of the caller is named"
+
+
+def test_maps_from_too_few_lines_are_warned_of():
+    kspace = complex_randn(4, 3, 32, 36, dtype=torch.complex64)
+    mask = torch.zeros(4, 1, 32, 1, dtype=torch.bool)
+    mask[:, :, 1::4] = True
+    with pytest.warns(cinerecon.CineReconWarning, match="coil maps come from"):
+        cinerecon.reconstruct(kspace, mask, method="zerofilled")
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.h5", "a.nii.gz", "dicom/"])
+def test_export_writes_what_the_command_writes(scan, tmp_path, name):
+    slices = cinerecon.reconstruct(scan, method="zerofilled")
+    (path,) = cinerecon.export(slices, f"{tmp_path}/{name}")
+    assert path.exists()
+    if name == "a.npz":
+        assert np.array_equal(np.load(path)["image"], np.stack([part.image for part in slices]))
+    with pytest.raises(FileError, match="exists already"):
+        cinerecon.export(slices, f"{tmp_path}/{name}")
+    assert cinerecon.export(slices[0], f"{tmp_path}/{name}", force=True) == [path]
+
+
+def test_a_path_without_ending_is_a_folder_for_dicom(scan, tmp_path):
+    (part, _) = cinerecon.reconstruct(scan, method="zerofilled")
+    cinerecon.export(part, tmp_path / "series")
+    assert len(list((tmp_path / "series").glob("*.dcm"))) == 4
+
+
+def test_the_input_stays_as_it_is(plain):
+    _, cine = plain
+    kspace, mask = cine.kspace.numpy().copy(), cine.mask.numpy().copy()
+    kspace.flags.writeable = mask.flags.writeable = False
+    cinerecon.reconstruct(kspace, mask, method="cgsense")
+    assert np.array_equal(kspace, cine.kspace.numpy())
+    swapped = replace(cine, kspace=cine.kspace.numpy().astype(">c8"))
+    assert torch.equal(swapped.kspace, cine.kspace)

@@ -1,0 +1,127 @@
+"""A stopped reconstruction continues after its last finished slice, and only with the same scan and settings."""
+
+import numpy as np
+import pytest
+
+import cinerecon.reconstruction.run as run_module
+from cinerecon.errors import FileError
+from cinerecon.methods.table import load_method
+from cinerecon.reconstruction import Observer, ReconRequest, reconstruct_scan
+from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+
+SIZES = {"frames": 4, "ky": 32, "kx": 36, "coils": 3, "slices": 3, "undersample": "uniform:2,acs=8"}
+OPTIONS = {"csm": "walsh", "settings": ("n_iterations=4",)}
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scan") / "scan.h5"
+    simulate_scan(path, SimulateConfig(**SIZES))
+    return path
+
+
+def request(scan, tmp_path, **options):
+    return ReconRequest(scan, "cgsense", (str(tmp_path / "out.npz"),), **OPTIONS | options)
+
+
+def stop_after(n_slices):
+    finished = []
+
+    def stage(name):
+        finished.append(name == "finish")
+        if name == "read" and sum(finished) == n_slices:
+            raise KeyboardInterrupt
+
+    return Observer(stage=stage)
+
+
+@pytest.fixture
+def reconstructed(monkeypatch):
+    """The slices that are reconstructed, in order."""
+    indices, original = [], run_module._reconstruct_index
+
+    def note(request, scan, index, *others):
+        indices.append(index)
+        return original(request, scan, index, *others)
+
+    monkeypatch.setattr(run_module, "_reconstruct_index", note)
+    return indices
+
+
+def test_a_resumed_run_gives_the_same_files_as_one_that_was_not_stopped(scan, tmp_path, reconstructed):
+    (tmp_path / "whole").mkdir()
+    whole = reconstruct_scan(request(scan, tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct_scan(request(scan, tmp_path), stop_after(2))
+    reconstructed.clear()
+    resumed = reconstruct_scan(request(scan, tmp_path, resume=True))
+    assert reconstructed == [2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.npz", "whole"]
+    for a, b in zip(whole.slices, resumed.slices, strict=True):
+        assert a.meta == b.meta
+        assert (a.residual, a.quality, a.acceleration) == (b.residual, b.quality, b.acceleration)
+    ours, expected = (np.load(folder / "out.npz") for folder in (tmp_path, tmp_path / "whole"))
+    assert set(ours) == set(expected)
+    assert all(np.array_equal(ours[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("options", [{"settings": ("n_iterations=5",)}, {"frames": "0:3"}, {"csm": "smooth"}])
+def test_slices_of_other_settings_are_not_taken(scan, tmp_path, reconstructed, options):
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct_scan(request(scan, tmp_path), stop_after(2))
+    reconstructed.clear()
+    reconstruct_scan(request(scan, tmp_path, resume=True, **options))
+    assert reconstructed == [0, 1, 2]
+
+
+def test_without_resume_all_is_reconstructed_again(scan, tmp_path, reconstructed):
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct_scan(request(scan, tmp_path), stop_after(2))
+    reconstructed.clear()
+    reconstruct_scan(request(scan, tmp_path))
+    assert reconstructed == [0, 1, 2]
+
+
+@pytest.mark.parametrize("damage", ["000.json", "000.image.npy"])
+def test_a_damaged_slice_is_reconstructed_again(scan, tmp_path, reconstructed, damage):
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct_scan(request(scan, tmp_path), stop_after(2))
+    (folder,) = tmp_path.glob("*.slices-*")
+    (folder / damage).write_bytes(b"{")
+    reconstructed.clear()
+    reconstruct_scan(request(scan, tmp_path, resume=True))
+    assert reconstructed == [0, 2]
+
+
+def test_a_stored_slice_is_the_slice(scan, tmp_path):
+    (part,) = reconstruct_scan(request(scan, tmp_path, slices=(1,))).slices
+    cache = SliceCache(tmp_path / "out.npz", checksum_of(request(scan, tmp_path), load_method("cgsense")))
+    for stored in (cache.store(part), cache.load(1)):
+        assert isinstance(stored.image, np.memmap)
+        assert np.array_equal(stored.image, part.image)
+        assert np.array_equal(stored.reference, part.reference)
+        assert stored.meta == part.meta
+        assert stored.cine.header_xml == part.cine.header_xml
+        assert all(np.array_equal(stored.cine.convergence[name], part.cine.convergence[name]) for name in ("cost",))
+        assert stored.seconds == part.seconds
+    assert cache.load(0) is None
+
+
+@pytest.mark.parametrize("name", ["out.npz", "out.nii", "dicom/"])
+def test_a_file_written_meanwhile_is_left_as_it_is(scan, tmp_path, name):
+    """Two runs with the same output at once: the second must not replace what the first has written."""
+    path = tmp_path / name / "slice00_frame000.dcm" if name.endswith("/") else tmp_path / name
+
+    def write(stage):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"precious")
+
+    asked = ReconRequest(scan, "zerofilled", (f"{tmp_path}/{name}",), csm="walsh")
+    with pytest.raises(FileError, match="meanwhile"):
+        reconstruct_scan(asked, Observer(stage=write))
+    assert path.read_bytes() == b"precious"
+    assert len(list(tmp_path.glob("*.slices-*/*.json"))) == 3, "the work is not lost"
+    path.unlink()
+    written = ReconRequest(scan, "zerofilled", (f"{tmp_path}/{name}",), csm="walsh", resume=True)
+    assert tmp_path / name in reconstruct_scan(written).written
