@@ -4,115 +4,19 @@ from dataclasses import replace
 
 import nibabel
 import numpy as np
-import pydicom
 import pytest
+from magnitude_series import assert_same, series
 
-from cinerecon.cine import CineMeta, Geometry
+from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError, FileError, UnsupportedError
-from cinerecon.image import CineImage
-from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.export.nifti import write_nifti
-from cinerecon.io.magnitude import cut_out, is_dicom, open_archive, open_dicom, open_nifti
-
-READ, PHASE, ACROSS = (0.6, 0.8, 0.0), (0.0, 0.0, -1.0), (-0.8, 0.6, 0.0)
-
-
-def series(n_slices=2, matrix=(15, 12)):
-    rng = np.random.default_rng(0)
-    cines = []
-    for number in range(n_slices):
-        position = tuple(10.0 * number * np.array(ACROSS) + (5.0, -7.0, 20.0))
-        meta = CineMeta(
-            slice=number,
-            frame_times_ms=(0.0, 40.0, 80.0, 120.0),
-            pixel_size_mm=(1.5, 1.25),
-            slice_thickness_mm=8.0,
-            geometry=Geometry(position, READ, PHASE, ACROSS, "HFS"),
-        )
-        cines.append(CineImage(rng.random((4, *matrix)).astype(np.complex64), meta=meta))
-    return cines
-
-
-def assert_same(opened, cines, tolerance):
-    assert opened.n_slices == len(cines)
-    for number, cine in enumerate(cines):
-        magnitude, meta = opened.read_slice(number)
-        np.testing.assert_allclose(magnitude, cine.magnitude / cine.magnitude.max(), atol=tolerance)
-        assert meta.pixel_size_mm == pytest.approx((1.5, 1.25))
-        assert meta.frame_times_ms == pytest.approx(cine.meta.frame_times_ms)
-        for name in ("position_mm", "read_dir", "phase_dir", "slice_dir"):
-            found, expected = getattr(meta.geometry, name), getattr(cine.meta.geometry, name)
-            assert found == pytest.approx(expected, abs=1e-4), name
+from cinerecon.io.magnitude import cut_out, open_archive, open_nifti
 
 
 def test_nifti_round_trip(tmp_path):
     cines = series()
     write_nifti(tmp_path / "cine.nii.gz", cines)
     assert_same(open_nifti(tmp_path / "cine.nii.gz"), cines, 1e-6)
-
-
-def test_dicom_round_trip(tmp_path):
-    cines = series()
-    write_dicom(tmp_path, cines)
-    files = list(tmp_path.glob("*.dcm"))
-    (opened,) = open_dicom(tmp_path, files)
-    assert_same(opened, cines, 1e-3)
-    assert (opened.person, opened.is_interpolated, len(opened.files)) == ("", False, 8)
-    assert all(is_dicom(file) for file in files)
-    assert not is_dicom(tmp_path / "missing")
-
-
-def bend(folder, change):
-    for file in folder.glob("*.dcm"):
-        image = pydicom.dcmread(file)
-        change(image)
-        image.save_as(file)
-    return open_dicom(folder, list(folder.glob("*.dcm")))
-
-
-def test_dicom_tells_interpolation_and_hides_the_patient(tmp_path):
-    write_dicom(tmp_path, series(1))
-
-    def change(image):
-        image.AcquisitionMatrix = [0, 12, 8, 0]
-        image.PatientID = "19700101-1234"
-
-    (opened,) = bend(tmp_path, change)
-    assert opened.is_interpolated
-    assert opened.person.startswith("person-")
-    assert "1970" not in opened.person
-
-
-def test_dicom_that_is_no_magnitude_cine(tmp_path):
-    write_dicom(tmp_path, series(1))
-    assert bend(tmp_path, lambda image: setattr(image, "ImageType", ["ORIGINAL", "PRIMARY", "P"])) == []
-    write_dicom(tmp_path, series(1))
-    for file in sorted(tmp_path.glob("*.dcm"))[1:]:
-        file.unlink()
-    assert open_dicom(tmp_path, list(tmp_path.glob("*.dcm"))) == [], "one time is no cine"
-    with pytest.raises(UnsupportedError, match=r"3 frames .enhanced MR."):
-        bend(tmp_path, lambda image: setattr(image, "NumberOfFrames", 3))
-
-
-def test_dicom_cut_short(tmp_path):
-    write_dicom(tmp_path, series(1))
-    file = sorted(tmp_path.glob("*.dcm"))[2]
-    file.write_bytes(file.read_bytes()[:-20])
-    (opened,) = open_dicom(tmp_path, list(tmp_path.glob("*.dcm")))
-    with pytest.raises(FileError, match="cannot read the pixels") as caught:
-        opened.read_slice(0)
-    assert caught.value.where == str(file)
-
-
-def test_two_series_in_a_folder_are_two_cines(tmp_path):
-    write_dicom(tmp_path / "a", series(1))
-    write_dicom(tmp_path / "b", series(2))
-    for number, file in enumerate([*tmp_path.glob("a/*.dcm"), *tmp_path.glob("b/*.dcm")]):
-        image = pydicom.dcmread(file)
-        image.SeriesNumber = 4 if file.parent.name == "a" else 9
-        image.save_as(tmp_path / f"{number}.dcm")
-    opened = open_dicom(tmp_path, list(tmp_path.glob("*.dcm")))
-    assert {(cine.name, cine.n_slices) for cine in opened} == {("series4", 1), ("series9", 2)}
 
 
 def test_nifti_without_place_or_times(tmp_path):

@@ -1,0 +1,157 @@
+"""Headers of DICOM images: which files hold one magnitude image of an MR slice, and where and when it was measured."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.errors import FileError
+
+DICM = b"DICM"
+GROUPS = (b"\x08\x00", b"\x02\x00")
+"""First group of a file without a preamble, little endian: identification, or file meta information."""
+LARGEST_FIRST_ELEMENT = 0x70
+"""Elements that may begin group 0008; a larger number there is not the beginning of a DICOM file."""
+
+NOT_MAGNITUDE = {"P", "PHASE", "VELOCITY", "REAL", "R", "IMAGINARY", "I", "PHASE MAP", "VELOCITY MAP"}
+"""Values of ImageType of images that are not magnitudes; Philips writes them with a suffix, e.g. ``P_FFE``."""
+NOT_ORIGINAL = {
+    *("LOCALIZER", "MOSAIC", "MPR", "MIP", "MAX_IP", "MIN_IP", "PROJECTION IMAGE", "REFORMATTED", "SUBTRACTION"),
+    *("T1 MAP", "T2 MAP", "T2_STAR MAP", "PARAMETRIC MAP", "SCREEN SAVE", "CSA REPORT", "PERFUSION", "SEGMENTATION"),
+}
+"""Values of ImageType of images that are not frames of a cine."""
+MR_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
+ENHANCED_MR_STORAGE = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
+
+
+@dataclass(frozen=True, eq=False)
+class DicomImage:
+    """One magnitude image, known by its header.
+
+    Attributes
+    ----------
+    file
+        Where it is.
+    header
+        All elements but the pixels.
+    position_mm
+        Centre of the first pixel (LPS), ``(3,)``.
+    directions
+        Unit vectors along a row and along a column, ``(2, 3)``.
+    """
+
+    file: Path
+    header: Any
+    position_mm: NDArray[np.float64]
+    directions: NDArray[np.float64]
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        """Unit vector across the slice."""
+        return np.cross(*self.directions)
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self.header.Rows), int(self.header.Columns)
+
+    @property
+    def pixel_size_mm(self) -> tuple[float, float]:
+        """Distance of neighbouring rows and of neighbouring columns [mm]."""
+        dy, dx = (float(size) for size in self.header.PixelSpacing)
+        return dy, dx
+
+    @property
+    def thickness_mm(self) -> float:
+        """Thickness of the slice [mm]; 1 where the header does not have it."""
+        return self.number("SliceThickness") or 1.0
+
+    def number(self, name: str) -> float | None:
+        """The value of an element as a number; None where it is missing, empty or not a number."""
+        try:
+            return float(getattr(self.header, name))
+        except (AttributeError, TypeError, ValueError):
+            return None
+
+    def text(self, name: str) -> str:
+        """The value of an element as text; empty where it is missing."""
+        return str(getattr(self.header, name, "") or "")
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file starts as DICOM does: with a preamble and ``DICM``, or, as older exports, without a preamble."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(132)
+    except OSError:
+        return False
+    if start[128:] == DICM:
+        return True
+    is_first = len(start) > 8 and start[:2] in GROUPS and start[3] == 0 and start[2] <= LARGEST_FIRST_ELEMENT
+    return is_first and ((start[4:6].isalpha() and start[4:6].isupper()) or start[6:8] == b"\0\0")
+
+
+def read_header(file: Path) -> Any:
+    """Read all elements but the pixels.
+
+    Raises
+    ------
+    FileError
+        If the file is damaged.
+    """
+    import pydicom
+
+    try:
+        return pydicom.dcmread(file, stop_before_pixels=True, force=True)
+    except Exception as error:  # the parser may fail in any way on arbitrary bytes
+        raise FileError(f"the DICOM file is damaged: {error}", where=str(file)) from None
+
+
+def why_excluded(header: Any) -> str:
+    """Why a file does not hold one magnitude image of a slice; empty if it does."""
+    storage = str(getattr(header, "SOPClassUID", MR_STORAGE))
+    kinds = {str(kind).upper().strip() for kind in getattr(header, "ImageType", None) or []}
+    component = str(getattr(header, "ComplexImageComponent", "") or "MAGNITUDE").upper()
+    modality = str(getattr(header, "Modality", "") or "MR").upper()
+    if int(getattr(header, "NumberOfFrames", None) or 1) > 1 or storage in ENHANCED_MR_STORAGE:
+        return "several frames in one file (enhanced MR)"
+    if modality != "MR":
+        return f"modality {modality}"
+    if int(getattr(header, "SamplesPerPixel", None) or 1) > 1:
+        return "colour images"
+    if storage != MR_STORAGE:
+        return "not MR images (secondary captures, reports or segmentations)"
+    if kinds & NOT_MAGNITUDE or component != "MAGNITUDE" or any(kind[:2] in ("P_", "R_", "I_") for kind in kinds):
+        return "phase, real or imaginary images"
+    if kinds & NOT_ORIGINAL:
+        return f"image type {sorted(kinds & NOT_ORIGINAL)[0].lower()}"
+    if str(getattr(header, "PhotometricInterpretation", "MONOCHROME2")).upper() != "MONOCHROME2":
+        return f"photometric interpretation {header.PhotometricInterpretation}, in which bright and dark are swapped"
+    needed = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+    missing = [name for name in needed if not getattr(header, name, None)]
+    return f"no {missing[0]}" if missing else ""
+
+
+def image_of(file: Path, header: Any) -> DicomImage:
+    """The image of a file that is not excluded.
+
+    Raises
+    ------
+    FileError
+        If position, directions or pixel size are not numbers, or the directions are not perpendicular.
+    """
+    try:
+        position = np.array([float(value) for value in header.ImagePositionPatient])
+        directions = np.array([float(value) for value in header.ImageOrientationPatient]).reshape(2, 3)
+        directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+        sizes = [float(size) for size in header.PixelSpacing]
+    except (TypeError, ValueError) as error:
+        raise FileError(f"position, directions or pixel size are damaged: {error}", where=str(file)) from None
+    values = (*position, *directions.ravel(), *sizes)
+    if position.shape != (3,) or not np.isfinite(values).all() or abs(directions[0] @ directions[1]) > 0.01:
+        raise FileError("position or directions of the image are not valid", where=str(file))
+    if len(sizes) != 2 or min(sizes) <= 0:
+        raise FileError(f"the pixel size {sizes} is not valid", where=str(file))
+    return DicomImage(file, header, position, directions)

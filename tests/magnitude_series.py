@@ -1,0 +1,37 @@
+"""A magnitude series that tests write in one format and read back."""
+
+import numpy as np
+import pytest
+
+from cinerecon.cine import CineMeta, Geometry
+from cinerecon.image import CineImage
+
+READ, PHASE, ACROSS = (0.6, 0.8, 0.0), (0.0, 0.0, -1.0), (-0.8, 0.6, 0.0)
+
+
+def series(n_slices=2, matrix=(15, 12)):
+    rng = np.random.default_rng(0)
+    cines = []
+    for number in range(n_slices):
+        position = tuple(10.0 * number * np.array(ACROSS) + (5.0, -7.0, 20.0))
+        meta = CineMeta(
+            slice=number,
+            frame_times_ms=(0.0, 40.0, 80.0, 120.0),
+            pixel_size_mm=(1.5, 1.25),
+            slice_thickness_mm=8.0,
+            geometry=Geometry(position, READ, PHASE, ACROSS, "HFS"),
+        )
+        cines.append(CineImage(rng.random((4, *matrix)).astype(np.complex64), meta=meta))
+    return cines
+
+
+def assert_same(opened, cines, tolerance):
+    assert opened.n_slices == len(cines)
+    for number, cine in enumerate(cines):
+        magnitude, meta = opened.read_slice(number)
+        np.testing.assert_allclose(magnitude, cine.magnitude / cine.magnitude.max(), atol=tolerance)
+        assert meta.pixel_size_mm == pytest.approx((1.5, 1.25))
+        assert meta.frame_times_ms == pytest.approx(cine.meta.frame_times_ms)
+        for name in ("position_mm", "read_dir", "phase_dir", "slice_dir"):
+            found, expected = getattr(meta.geometry, name), getattr(cine.meta.geometry, name)
+            assert found == pytest.approx(expected, abs=1e-4), name
