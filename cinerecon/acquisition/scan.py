@@ -1,7 +1,7 @@
 """The road from a raw scan to `CineData`, slice by slice."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -92,16 +92,18 @@ class Scan:
         kspace, mask = self._crop_y(kspace, mask)
         calibration = self._layout.calibration.of_slice(number)
         meta = self._meta(number, lines, mask.shape[-2])
-        return finish_slice(
+        warnings: list[str] = []
+        data = finish_slice(
             kspace,
             mask,
             meta,
             self._config,
             mixing=self._assembly.mixing,
             calibration=assemble(self._assembly, calibration, 1) if calibration.row.size else None,
-            read_truth=partial(read_truth, self._layout.raw),
+            read_truth=partial(read_truth, self._layout.raw, self.n_slices, warnings.append),
             seconds=seconds,
         )
+        return replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *warnings)))
 
     @property
     def warnings(self) -> tuple[str, ...]:
