@@ -18,6 +18,11 @@ COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 LARGEST_CLAIM_TB = 1.0
 """A header that speaks of more k-space than this [TB] is senseless: no cine is that large."""
 
+SAME_POSITION_MM = 1e-3
+"""Slices nearer than this are in one place."""
+NARROWEST_SPACING = 0.02
+"""Distance of neighbouring slices over their thickness, below which their positions are not in mm."""
+
 
 @dataclass(frozen=True, eq=False)
 class Counters:
@@ -166,8 +171,11 @@ def _sorted_slices(raw: RawScan, image: Index, counter: NDArray[np.integer], war
     if len(values) == 1 or not np.isfinite(along).all():
         return slices
     if np.all(normals @ normals[0] > 0.99):
-        if np.min(np.diff(np.sort(along))) < 1e-3:
+        spacing, thickness = float(np.diff(np.sort(along)).min()), raw.header.encodings[0].recon.fov_mm[2]
+        if spacing < SAME_POSITION_MM:
             warn("two slices lie at the same position: they stay in the order of their counter")
+        elif spacing < NARROWEST_SPACING * thickness:
+            warn(f"slices of {thickness:.3g} mm are {spacing:.2g} mm apart: positions are probably in another unit")
         order = np.argsort(along, kind="stable")
         return np.argsort(order)[slices]
     if not normals.any():

@@ -25,6 +25,11 @@ FARTHEST = 1 / 8
 """Part of the rows by which the header's centre may miss the data's. Farther off, coil maps would come from the outer
 lines, and the image from half of k-space."""
 
+LARGEST_FACTOR = 4
+"""Interpolation enlarges a matrix by at most this; beyond it the header belongs to another scan."""
+SQUARE, UNEVEN = 0.02, 1.2
+"""How far the sides of pixels that count as square may differ, and how much longer one is where they do not."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -127,9 +132,12 @@ def _phase_encode(
     """Rows of the encoded grid, and the row of line 0."""
     limit = encoding.limits.get("kspace_encoding_step_1")
     ky = encoding.encoded.matrix[1]
-    if _is_doubled(encoding, lines, centre):
-        warn(f"encodedSpace y ({ky}) is doubled by interpolation while its field of view is not: halved to {ky // 2}")
-        ky //= 2
+    measured = _measured_rows(encoding, lines, centre)
+    if measured < ky:
+        made = f"halved to {measured}" if measured == ky // 2 else f"reduced to {measured}"
+        kind = "doubled" if measured == ky // 2 else "enlarged"
+        warn(f"encodedSpace y ({ky}) is {kind} by interpolation while its field of view is not: {made}")
+        ky = measured
     _require_rows(raw, ky, lines)
     first_row = ky // 2 - centre
     rows = first_row + lines
@@ -159,11 +167,19 @@ def _require_rows(raw: RawScan, ky: int, lines: NDArray[np.int64]) -> None:
         raise HeaderError(what, where=str(raw.path), hint="the matrix in the header is not that of this scan")
 
 
-def _is_doubled(encoding: EncodingSpace, lines: NDArray[np.int64], centre: int) -> bool:
-    """Free.Max scanners double encodedSpace y with the interpolation, but not its field of view.
+def _measured_rows(encoding: EncodingSpace, lines: NDArray[np.int64], centre: int) -> int:
+    """Rows of the grid without the scanner's interpolation along y: those of the header where there is none.
 
-    The pixels along y then come out half as long as along x, while the lines fill no more than half of the rows.
+    Free.Max scanners double encodedSpace y with the interpolation, but not its field of view: pixels come out half as
+    long along y as along x, while the lines fill no more than half of the rows. Other factors are recognised where the
+    rows that the lines reach to make the pixels square.
     """
-    ky = encoding.encoded.matrix[1] // 2
-    rows = ky // 2 - centre + lines
-    return round(anisotropy(encoding, encoding.encoded.matrix[1])) == 2 and rows.min() >= 0 and rows.max() < ky
+    ky = encoding.encoded.matrix[1]
+    half = ky // 2
+    placed = half // 2 - centre + lines
+    if round(anisotropy(encoding, ky)) == 2 and placed.min() >= 0 and placed.max() < half:
+        return half
+    reached = 2 * int(max(centre - lines.min(), lines.max() + 1 - centre))
+    is_square = abs(anisotropy(encoding, reached) - 1) < SQUARE
+    is_interpolated = is_square and anisotropy(encoding, ky) > UNEVEN and reached < ky <= LARGEST_FACTOR * reached
+    return reached if is_interpolated else ky

@@ -53,6 +53,13 @@ def readout_oversampling(raw: RawScan, image: Index, ky: int, warn: Callable[[st
         )
         raise HeaderError(f"{what}{claimed:.3g} makes no sense, expected 1, 2, ...", where=str(raw.path))
     square = claimed / anisotropy(encoding, ky)
+    by_matrix = encoding.encoded.matrix[0] / encoding.recon.matrix[0]
+    if claimed < 1.01 and round(by_matrix) > 1 and abs(square - by_matrix) < 0.01 * by_matrix:
+        warn(
+            f"the encoded field of view is not larger than the image's, but the matrix is {by_matrix:.3g} times as "
+            "long, and pixels are square with that oversampling: it is taken"
+        )
+        return by_matrix
     uneven = round(claimed) > 1 and round(square) >= 1 and abs(square / claimed - 1) > 0.2
     if uneven and abs(square - round(square)) < 0.01:
         absurd = square <= claimed / 2 + 0.01

@@ -105,6 +105,13 @@ class TestPositions:
             opened(scan)
         assert_slices(opened(scan, "positions=one"), scan.kspace)
 
+    def test_positions_in_metres_are_warned_of(self, opened):
+        scan = small_scan(n_slices=3)
+        scan.heads["position"] /= 1000
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert warned(result, "slices of 8 mm are 0.01 mm apart")
+
     def test_small_moves_are_warned_of(self, opened):
         scan = small_scan()
         scan.heads["position"][:, 2] = np.linspace(0, 3, len(scan.heads))
@@ -170,6 +177,17 @@ class TestUncounted:
         assert "repeats=slice or --intake repeats=set" in caught.value.hint
         assert_slices(opened(scan, "repeats=set", "select.set=0"), scan.kspace)
 
+    def test_measurements_of_unequal_number_are_not_counted(self, opened):
+        """Frames of different patterns whose counter was lost: the order of a line's measurements is not its frame."""
+        scan = small_scan(matrix=(24, 32), n_frames=6)
+        line, frame = (scan.heads["idx"][name].astype(int) for name in ("kspace_encode_step_1", "phase"))
+        scan.keep(((line + frame) % 4 == 0) | (abs(line - 12) < 3))
+        scan.heads["idx"]["phase"] = 0
+        for setting in ("repeats=auto", "repeats=phase"):
+            with pytest.raises(UnsupportedError, match="lines were measured 1 to 6 times") as caught:
+                opened(scan, setting)
+            assert "repeats=phase" not in caught.value.hint
+
     def test_repeats_of_some_lines_do_not_restore_a_counter(self, opened):
         scan = small_scan()
         scan.append(7)
@@ -215,17 +233,20 @@ class TestUncounted:
         assert_slices(result, scan.kspace)
         assert warned(result, "36 lines were measured more than once")
 
-    def test_one_frame_measured_again_and_again(self, opened):
-        """Frames whose counter was lost in the readouts and in the header."""
+    @pytest.mark.parametrize("counter", ["segment", "average"])
+    def test_one_frame_measured_again_and_again(self, opened, counter):
+        """Frames in a counter that is not time."""
         scan = small_scan()
-        scan.heads["idx"]["segment"] = scan.heads["idx"]["phase"]
+        scan.heads["idx"][counter] = scan.heads["idx"]["phase"]
         scan.heads["idx"]["phase"] = 0
         del scan.space["limits"]["phase"]
         with pytest.raises(UnsupportedError, match="one frame, and each line was measured 3 times") as caught:
             opened(scan)
-        assert "time_counter=segment" in caught.value.hint
-        for setting in ("time_counter=segment", "repeats=phase"):
-            assert_slices(opened(scan, setting), scan.kspace)
+        assert f"time_counter={counter}" in caught.value.hint
+        assert_slices(opened(scan, f"time_counter={counter}"), scan.kspace)
+        assert_slices(opened(scan, "repeats=average"), scan.kspace.mean(1, keepdim=True))
+        scan.heads["idx"][counter] = 0
+        assert_slices(opened(scan, "repeats=phase"), scan.kspace)
 
 
 class TestSegments:
@@ -261,6 +282,15 @@ class TestSegments:
         result = opened(scan)
         assert_slices(result, scan.kspace)
         assert warned(result, "3 slices have one position")
+
+    @pytest.mark.parametrize("counter", ["set", "contrast"])
+    def test_heartbeats_counted_as_sets(self, opened, counter):
+        scan = small_scan()
+        scan.heads["idx"][counter] = scan.heads["idx"]["kspace_encode_step_1"] // 4
+        with pytest.raises(UnsupportedError, match=f"3 {counter}s measure other lines of the same frames") as caught:
+            opened(scan)
+        assert f"combine=[{counter}]" in caught.value.hint
+        assert_slices(opened(scan, f"combine=[{counter}]"), scan.kspace)
 
     def test_full_repetitions_are_not_merged_unless_asked(self, opened):
         scan = small_scan()
@@ -320,6 +350,29 @@ class TestEncodedSpace:
         assert result.plan.pixel_size_mm == pytest.approx((20, 20))
         assert result.plan.acceleration == 1
         assert warned(result, "encodedSpace is zero-filled")
+
+    @pytest.mark.parametrize("y", [24, 18, 20])
+    def test_zero_filled_along_y_alone(self, opened, y):
+        scan = small_scan()
+        scan.space["matrix"] = (32, y)
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert result.plan.acceleration == 1
+        assert warned(result, "by interpolation while its field of view is not")
+
+    def test_a_field_of_view_without_its_oversampling(self, opened):
+        scan = small_scan()
+        scan.space["fov"] = (320.0, 240.0)
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert result.plan.pixel_size_mm == pytest.approx((20, 20))
+        assert warned(result, "the encoded field of view is not larger than the image's")
+
+    def test_exchanged_axes_are_refused(self, opened):
+        scan = small_scan(matrix=(16, 16))
+        scan.space["matrix"] = (16, 32)
+        with pytest.raises(HeaderError, match="x and y are exchanged"):
+            opened(scan)
 
     def test_zero_filled_matrix_with_its_zeros(self, opened):
         scan = small_scan()
@@ -430,6 +483,16 @@ class TestLineNumbers:
         result = opened(scan)
         assert_slices(result, scan.kspace)
         assert result.read_slice(0).mask[0, 0, :, 0].sum() == 19
+
+    def test_lines_from_the_centre(self, opened):
+        scan = small_scan()
+        scan.heads["idx"]["kspace_encode_step_1"] -= 6
+        for limit in ((11, 6), None):
+            scan.space["limits"].pop("kspace_encoding_step_1")
+            scan.space["limits"].update({"kspace_encoding_step_1": limit} if limit else {})
+            result = opened(scan)
+            assert_slices(result, scan.kspace)
+            assert warned(result, "from -6 to 5: line 6 is the centre")
 
     def test_limits_from_one_are_as_good(self, opened):
         scan = small_scan()

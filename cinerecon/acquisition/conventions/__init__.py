@@ -8,7 +8,13 @@ decides where several do. Everything after this sees one convention.
 from dataclasses import replace
 
 from cinerecon.acquisition.config import IntakeConfig
-from cinerecon.acquisition.conventions.combined import combine_counters, merge_segments, merge_slices, move_time
+from cinerecon.acquisition.conventions.combined import (
+    combine_counters,
+    merge_segments,
+    merge_slices,
+    move_time,
+    require_whole_images,
+)
 from cinerecon.acquisition.conventions.echo_centre import correct_echo_centre
 from cinerecon.acquisition.conventions.encoded_space import correct_encoded_space
 from cinerecon.acquisition.conventions.line_numbers import count_lines_from_zero
@@ -58,6 +64,8 @@ def standardise(raw: RawScan, selection: Selection, config: IntakeConfig, warn: 
     if not {"phase", "repetition"} & set(config.select):
         merge_segments(raw, image, warn)
     if "slice" not in config.select:
-        merge_slices(raw, image, warn)
+        raw = merge_slices(raw, image, warn)
+    for counter in {"contrast", "set"} - set(config.select):
+        require_whole_images(raw, image, counter)
     restore_counter(raw, image, config, warn)
     return raw

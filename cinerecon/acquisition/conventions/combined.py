@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.counters import Warn
+from cinerecon.errors import UnsupportedError
 from cinerecon.io.ismrmrd.header import Limit
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 
@@ -76,10 +77,10 @@ def merge_segments(raw: RawScan, image: Index, warn: Warn) -> None:
             return
 
 
-def merge_slices(raw: RawScan, image: Index, warn: Warn) -> None:
+def merge_slices(raw: RawScan, image: Index, warn: Warn) -> RawScan:
     """Merge the parts of one slice that were counted as slices: all at one position, each with other lines.
 
-    Parameters and what is changed as for `merge_segments`.
+    Parameters as for `merge_segments`; the scan is returned with the limit that it then has.
     """
     heads = raw.heads[image]
     n_slices = len(np.unique(heads["idx"]["slice"]))
@@ -87,7 +88,25 @@ def merge_slices(raw: RawScan, image: Index, warn: Warn) -> None:
     is_one_place = bool(geometry[0, 3:].any() and np.ptp(geometry, axis=0).max() < SAME_PLACE)
     if n_slices > 1 and is_one_place and _are_parts(raw, image, "slice", ("phase", "repetition")):
         warn(f"{n_slices} slices have one position, and each has other lines: they are merged as segments of one slice")
-        raw.heads["idx"]["slice"] = 0
+        return combine_counters(raw, ["slice"])
+    return raw
+
+
+def require_whole_images(raw: RawScan, image: Index, counter: str) -> None:
+    """Refuse several sets or contrasts of which each has other lines: one of them alone would be a part of an image.
+
+    Raises
+    ------
+    UnsupportedError
+        Naming the setting that merges them.
+    """
+    n_values = len(np.unique(raw.heads["idx"][counter][image]))
+    if n_values > 1 and _are_parts(raw, image, counter, ("slice", "phase", "repetition")):
+        what = (
+            f"{n_values} {counter}s measure other lines of the same frames: segments of one image, or several images?"
+        )
+        hint = f"--intake combine=[{counter}] merges them as segments, select.{counter}=... takes one alone"
+        raise UnsupportedError(what, where=str(raw.path), hint=hint)
 
 
 def _are_parts(raw: RawScan, image: Index, segments: str, images: tuple[str, ...]) -> bool:
@@ -96,7 +115,8 @@ def _are_parts(raw: RawScan, image: Index, segments: str, images: tuple[str, ...
     n_readouts = np.unique(idx[segments], return_counts=True)[1]
     if n_readouts.min() < LEAST_PART * n_readouts.max():
         return False
-    keys = [idx[name].astype(np.int64) for name in ("contrast", "set", "average", *images)]
+    others = (name for name in ("contrast", "set", "average", *images) if name != segments)
+    keys = [idx[name].astype(np.int64) for name in others]
     line, segment = (idx[name].astype(np.int64) for name in ("kspace_encode_step_1", segments))
     _, n_measured = np.unique(
         np.unique(np.stack([*keys, line, segment], 1), axis=0)[:, :-1], axis=0, return_counts=True

@@ -9,14 +9,14 @@ from dataclasses import replace
 import numpy as np
 
 from cinerecon.acquisition.counters import Warn
+from cinerecon.acquisition.grid import LARGEST_FACTOR
 from cinerecon.acquisition.oversampling import anisotropy
+from cinerecon.errors import HeaderError
 from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 LARGEST_OVERSAMPLING = 4
 """Readouts are at most this many times as long as a matrix that leaves the oversampling out."""
-LARGEST_ZERO_FILLING = 4.0
-"""Matrices are zero-filled by at most this factor; beyond it the header belongs to another scan."""
 MEASURED_PART = 0.9
 """Readouts that are symmetric and shorter than this part of the matrix show that it is zero-filled."""
 
@@ -34,6 +34,11 @@ def correct_encoded_space(raw: RawScan, image: Index, zeros: tuple[Index, Index]
         Samples before and after those that hold anything, ``(readouts,)``.
     warn
         Called with each correction.
+
+    Raises
+    ------
+    HeaderError
+        If the two axes are exchanged.
     """
     encoding = raw.header.encodings[0]
     encoding = _without_empty_partitions(encoding, raw, image, warn)
@@ -76,6 +81,9 @@ def _with_oversampling(encoding: EncodingSpace, raw: RawScan, image: Index, warn
     factor, rest = divmod(n_samples, x)
     if not is_common or rest or not 1 < factor <= LARGEST_OVERSAMPLING or centre != n_samples // 2:
         return encoding
+    if n_samples == y and _span(raw, image) <= x:
+        what = f"encodedSpace is {x} x {y}, the readouts hold {n_samples} samples: x and y are exchanged in the header"
+        raise HeaderError(what, where=str(raw.path), hint="x is the readout: exchange matrixSize and fieldOfView_mm")
     fov_mm, recon_fov_mm = encoding.encoded.fov_mm[0], encoding.recon.fov_mm[0]
     if abs(fov_mm / recon_fov_mm - 1) < 0.01:
         fov_mm *= factor
@@ -100,12 +108,12 @@ def _without_zero_filling(
     heads = raw.heads[image]
     n_samples, centre = heads["number_of_samples"].astype(int), heads["center_sample"].astype(int)
     measured = 2 * int(np.maximum(centre - zeros[0], n_samples - zeros[1] - centre).max())
-    if (centre == 0).any() or not x / LARGEST_ZERO_FILLING <= measured < MEASURED_PART * x:
+    if (centre == 0).any() or not x / LARGEST_FACTOR <= measured < MEASURED_PART * x:
         return encoding
     rows = round(y * measured / x)
     reduced = _with_matrix(encoding, measured, y, z)
     uneven = [abs(np.log(anisotropy(reduced, n))) for n in (rows, y)]
-    rows = rows if _lines_fit(encoding, raw, image, rows) and uneven[0] <= uneven[1] + 1e-3 else y
+    rows = rows if _span(raw, image) <= rows and uneven[0] <= uneven[1] + 1e-3 else y
     held = int((n_samples - sum(zeros)).max())
     warn(
         f"encodedSpace is zero-filled, {x} x {y}: the readouts hold {held} samples around their centre, "
@@ -114,8 +122,6 @@ def _without_zero_filling(
     return _with_matrix(encoding, measured, rows, z)
 
 
-def _lines_fit(encoding: EncodingSpace, raw: RawScan, image: Index, rows: int) -> bool:
-    limit = encoding.limits.get("kspace_encoding_step_1")
-    centre = encoding.encoded.matrix[1] // 2 if limit is None or limit.centre is None else limit.centre
-    placed = rows // 2 - centre + raw.heads["idx"]["kspace_encode_step_1"][image].astype(int)
-    return bool(placed.min() >= 0 and placed.max() < rows)
+def _span(raw: RawScan, image: Index) -> int:
+    """Rows between the first and the last line, both included."""
+    return int(np.ptp(raw.heads["idx"]["kspace_encode_step_1"][image].astype(int))) + 1

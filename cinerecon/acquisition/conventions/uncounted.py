@@ -23,6 +23,11 @@ class _Repeats:
     counts: Index
     order: Index
 
+    @property
+    def are_alike(self) -> bool:
+        """Whether all lines were measured equally often, but for a few that were lost."""
+        return bool((self.counts == self.counts.max()).mean() >= COMPLETE)
+
 
 def restore_counter(raw: RawScan, image: Index, config: IntakeConfig, warn: Warn) -> None:
     """Write the counter that tells repeated measurements of the lines apart.
@@ -44,36 +49,42 @@ def restore_counter(raw: RawScan, image: Index, config: IntakeConfig, warn: Warn
     Raises
     ------
     UnsupportedError
-        If lines were measured several times, and it is not clear which counter is missing.
+        If lines were measured several times, and it is not clear which counter is missing; or there is one frame.
     """
+    if config.repeats == "average":
+        return
     repeats = _count_repeats(raw, image)
     most = int(repeats.counts.max())
-    if most == 1 or config.repeats == "average":
-        return
-    if config.repeats != "auto":
+    if most > 1 and config.repeats != "auto":
+        _require_alike(raw, repeats, f"--intake repeats={config.repeats}")
         raw.heads["idx"][config.repeats][image] = repeats.order
-        return
+    elif most > 1:
+        _restore_by_header(raw, image, repeats, warn)
+    _require_frames(raw, image)
+
+
+def _restore_by_header(raw: RawScan, image: Index, repeats: _Repeats, warn: Warn) -> None:
+    """Write the one counter that the header gives as many values as each line was measured."""
     missing = _missing_counters(raw, image)
     complete = [name for name, n in missing.items() if (repeats.counts == n).mean() >= COMPLETE]
     if len(complete) == 1:
         name = complete[0]
         warn(
             f"the header has {missing[name]} values of {name}, the readouts have one, and each line was measured "
-            f"{most} times: the measurements are numbered in the order of time"
+            f"{missing[name]} times: the measurements are numbered in the order of time"
         )
         raw.heads["idx"][name][image] = repeats.order
         return
     unclear = complete or [name for name in missing if name != "average"]
     if unclear and (repeats.counts > 1).mean() >= MOST_OF_THEM:
         raise _not_clear(raw, repeats, {name: missing[name] for name in unclear})
-    if _is_one_image(raw, image) and (repeats.counts == most).mean() >= COMPLETE:
-        raise _not_frames(raw, image, most)
 
 
-def _count_repeats(raw: RawScan, image: Index) -> _Repeats:
+def _count_repeats(raw: RawScan, image: Index, without: str = "") -> _Repeats:
     """Count the readouts of each line that no counter tells apart; their order is that of their time stamps."""
     idx, stamps = raw.heads["idx"][image], raw.heads["acquisition_time_stamp"][image]
-    keys = np.stack([idx[name].astype(np.int64) for name in (*COUNTERS, "kspace_encode_step_1")], 1)
+    names = (name for name in (*COUNTERS, "kspace_encode_step_1") if name != without)
+    keys = np.stack([idx[name].astype(np.int64) for name in names], 1)
     _, line, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
     by_line = np.lexsort((np.arange(len(image)), stamps, line.ravel()))
     order = np.empty(len(image), np.intp)
@@ -92,26 +103,42 @@ def _missing_counters(raw: RawScan, image: Index) -> dict[str, int]:
     return missing
 
 
-def _is_one_image(raw: RawScan, image: Index) -> bool:
-    """Whether each slice has one frame, as far as the counters say."""
-    idx: NDArray[np.void] = raw.heads["idx"][image]
-    return all(len(np.unique(idx[name])) == 1 for name in ("phase", "repetition"))
+def _require_alike(raw: RawScan, repeats: _Repeats, where: str) -> None:
+    """Check that all lines were measured equally often: else their order does not say which image they are of."""
+    if not repeats.are_alike:
+        what = (
+            f"lines were measured {repeats.counts.min()} to {repeats.counts.max()} times: their order numbers nothing"
+        )
+        raise UnsupportedError(what, where=where, hint=f"write the counter into {raw.path.name}")
 
 
 def _not_clear(raw: RawScan, repeats: _Repeats, missing: dict[str, int]) -> UnsupportedError:
     headers = " and ".join(f"{n} values of {name}" for name, n in missing.items())
     what = (
-        f"the header has {headers}, the readouts have one, and {(repeats.counts > 1).mean():.0%} of the lines were "
-        f"measured up to {repeats.counts.max()} times: which counter is missing?"
+        f"the header has {headers}, the readouts have one, and lines were measured {repeats.counts.min()} to "
+        f"{repeats.counts.max()} times: which counter is missing?"
     )
     options = " or ".join(f"--intake repeats={name}" for name in missing)
-    return UnsupportedError(what, where=str(raw.path), hint=f"{options} numbers them; repeats=average averages them")
+    hint = f"{options} numbers them; " if repeats.are_alike else "write the counter into the file; "
+    return UnsupportedError(what, where=str(raw.path), hint=f"{hint}repeats=average averages them")
 
 
-def _not_frames(raw: RawScan, image: Index, most: int) -> UnsupportedError:
-    what = f"there is one frame, and each line was measured {most} times: which counter is missing?"
-    segments = len(np.unique(raw.heads["idx"]["segment"][image]))
-    frames = "--intake time_counter=segment" if segments == most else "--intake repeats=phase"
-    return UnsupportedError(
-        what, where=str(raw.path), hint=f"{frames} takes the measurements as frames, repeats=average averages them"
-    )
+def _require_frames(raw: RawScan, image: Index) -> None:
+    """Refuse a scan of one frame whose lines were measured several times: these are its frames, most likely.
+
+    Raises
+    ------
+    UnsupportedError
+        Naming the counter that may be time.
+    """
+    idx: NDArray[np.void] = raw.heads["idx"][image]
+    is_one_frame = all(len(np.unique(idx[name])) == 1 for name in ("phase", "repetition"))
+    counts = _count_repeats(raw, image, without="average").counts
+    most = int(counts.max())
+    if not is_one_frame or most == 1 or (counts == most).mean() < COMPLETE:
+        return
+    named = [name for name in ("average", "segment") if len(np.unique(idx[name])) == most]
+    frames = f"--intake time_counter={named[0]}" if named else "--intake repeats=phase"
+    what = f"there is one frame, and each line was measured {most} times: are these frames or averages?"
+    hint = f"{frames} takes the measurements as frames, repeats=average averages them"
+    raise UnsupportedError(what, where=str(raw.path), hint=hint)
