@@ -22,6 +22,7 @@ class StoredCase:
 
     n_slices = 1
     header_xml = None
+    study = ""
 
     @property
     def person(self) -> str:

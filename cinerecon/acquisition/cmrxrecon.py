@@ -31,6 +31,7 @@ class ChallengeFile:
     config: IntakeConfig
 
     header_xml = None
+    study = ""
     marks: tuple[str, ...] = ()
 
     @property

@@ -48,6 +48,11 @@ class Scan:
         return self._layout.raw.xml
 
     @property
+    def study(self) -> str:
+        """A hash that scans of one study share; empty if unknown."""
+        return self._layout.raw.header.study
+
+    @property
     def person(self) -> str:
         """A hash of the patient's number in the header; empty if there is none."""
         return self._layout.raw.header.person

@@ -22,6 +22,10 @@ class CineSource(Protocol):
         """A word that two scans of one person share and that tells nothing else of them; empty if unknown."""
 
     @property
+    def study(self) -> str:
+        """A hash that scans of one study share; empty if unknown."""
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """All files that it is read from."""
 

@@ -57,9 +57,16 @@ def recon(
         bool, typer.Option("--verbose", "-v", help="Tell how an iterative method got there: cost, residual, change.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON, for programs.")] = False,
+    patient: Annotated[str | None, typer.Option(help="Patient ID for DICOM; without it, images are anonymous.")] = None,
+    name: Annotated[str | None, typer.Option(help="Patient name for DICOM, Family^Given.")] = None,
+    accession: Annotated[str | None, typer.Option(help="Accession number for DICOM.")] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="DICOM image whose patient, study and frame of reference the images get.")
+    ] = None,
 ) -> None:
     """Reconstruct a scan into images."""
     from cinerecon.commands.progress import progress_bar
+    from cinerecon.io.export.dicom_patient import make_patient
     from cinerecon.reconstruction import Observer, ReconRequest, reconstruct_scan
 
     request = ReconRequest(
@@ -80,6 +87,7 @@ def recon(
         force=force,
         strict=strict,
         verbose=verbose,
+        patient=make_patient(patient, name, accession, like),
     )
     with progress_bar() as progress:
         report = reconstruct_scan(

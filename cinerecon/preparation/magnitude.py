@@ -36,6 +36,7 @@ class SimulatedScan:
     content: str = "0"
 
     header_xml = None
+    study = ""
 
     @property
     def n_slices(self) -> int:

@@ -10,6 +10,7 @@ from cinerecon.io.atomic import would_overwrite
 from cinerecon.io.export import Target
 from cinerecon.io.mask import MaskFile
 from cinerecon.methods.base import Reconstructor, model_label
+from cinerecon.provenance import Patient
 
 DEFAULT_ENDINGS = (".h5", ".mp4", ".png")
 VIRTUAL_FOLDERS = ("/dev", "/proc")
@@ -50,6 +51,8 @@ class ReconRequest:
         Use the slices that an interrupted run with the same settings finished.
     strict
         Raise an error in place of a warning.
+    patient
+        Identity to write into DICOM files; None: anonymous.
     verbose
         Record the convergence of iterative methods, which takes time; ``.npz`` files hold it, too.
     """
@@ -72,6 +75,7 @@ class ReconRequest:
     resume: bool = False
     strict: bool = False
     verbose: bool = False
+    patient: Patient | None = None
 
     @property
     def label(self) -> str:

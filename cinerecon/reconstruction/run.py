@@ -13,6 +13,7 @@ from cinerecon.io.export import Target, export
 from cinerecon.machine import peak_memory_mb, pick_device
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import load_method
+from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of
 from cinerecon.reconstruction.slices import (
@@ -142,6 +143,7 @@ def iterate_slices(
     observer = observer or Observer()
     scan = open_cine(request.scan, request.intake_config(method), noise=request.noise, dataset=request.dataset)
     chosen = request.chosen_slices(scan)
+    provenance = provenance_of(request, method, scan)
     for number, index in enumerate(chosen):
 
         def report(text: str, fraction: float, number: int = number, index: int = index) -> None:
@@ -153,7 +155,7 @@ def iterate_slices(
             part = _reconstruct_index(request, scan, index, method, observer, report)
             text = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in part.seconds.items())
             observer.stage("finish")
-            part = with_quality(part)
+            part = with_provenance(with_quality(part), provenance, request)
             part = cache.store(part) if cache else part
         quality = f", PSNR {part.quality['psnr']:.2f} dB" if part.quality else ""
         logger.info(

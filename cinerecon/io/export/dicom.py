@@ -1,6 +1,11 @@
-"""Write images as DICOM: one MR image per slice and frame, anonymous, marked as derived."""
+"""Write images as DICOM: one MR image per slice and frame, marked as derived; anonymous unless a patient is given.
+
+All identifiers follow from the provenance of the images: another method on the same scan is another series of the same
+study, in the same frame of reference, and the same run gives the same identifiers again.
+"""
 
 import datetime
+import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +14,7 @@ import numpy as np
 
 from cinerecon.image import DEIDENTIFIED, CineImage, slice_spacing_mm, stacks, window
 from cinerecon.io.ismrmrd.header import MrdHeader, parse_header
+from cinerecon.provenance import Patient
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -18,7 +24,10 @@ WHITE = 4095
 
 FILE_PATTERN = "slice*_frame*.dcm"
 MANUFACTURER = "cinerecon"
-LONGEST_COMMENT = 10240
+LONGEST_TEXT, LONGEST_COMMENT = 1024, 10240
+"""Letters that the short text of a derivation and the long text of comments may have."""
+FIRST_SERIES_NUMBER, N_SERIES_NUMBERS = 1000, 90000
+"""Range of series numbers, above those that scanners use; each series has its own by its checksum."""
 POSITIONS = {
     *(f"{first}{turn}" for first in ("HF", "FF") for turn in ("P", "S", "DR", "DL")),
     *(f"{first}{turn}" for first in ("L", "R") for turn in ("FP", "FS")),
@@ -30,34 +39,29 @@ POSITIONS = {
 def write_dicom(folder: Path, cines: list[CineImage]) -> None:
     """Write ``slice00_frame000.dcm`` and so on into a folder: one study, one series per stack of slices.
 
-    Without geometry in the scan, orientation and position are left empty rather than invented. So is what the header
-    of the scan does not tell.
+    Without geometry in the scan, orientation and position are left empty rather than invented, and so is what the
+    header of the scan does not contain.
     """
-    from pydicom.uid import generate_uid
-
     folder.mkdir(parents=True, exist_ok=True)
-    study, frame_of_reference = generate_uid(), generate_uid()
     now = datetime.datetime.now(tz=datetime.UTC)
     scale = max(float(cine.magnitude.max()) for cine in cines) / WHITE or 1.0
     white = max(round(window([cine.magnitude for cine in cines]) / scale), 1)
     header = parse_header(cines[0].header_xml.encode()) if cines[0].header_xml else None
-    number = 0
-    for series_number, stack in enumerate(stacks(cines), start=1):
-        series = generate_uid()
+    for number, stack in enumerate(stacks(cines)):
+        instance = 0
         for cine in stack:
             stored = np.round(cine.magnitude / scale).astype(np.uint16)
             for frame in range(cine.n_frames):
-                dataset = _new_dataset(now)
-                dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
-                dataset.SeriesNumber, dataset.InstanceNumber = series_number, number + 1
-                dataset.FrameOfReferenceUID = frame_of_reference
+                instance += 1
+                dataset = _new_dataset(cine, number, instance)
+                _date(dataset, cine.patient, now)
                 _describe(dataset, cine, scale)
+                _identify(dataset, cine.patient)
                 _acquired(dataset, header)
                 _place(dataset, cine, slice_spacing_mm(stack))
                 _time(dataset, cine, frame)
                 _pixels(dataset, stored[frame], white)
                 dataset.save_as(folder / f"slice{cine.meta.slice:02d}_frame{frame:03d}.dcm", enforce_file_format=True)
-                number += 1
 
 
 def is_own(path: Path) -> bool:
@@ -67,7 +71,7 @@ def is_own(path: Path) -> bool:
     try:
         head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Manufacturer"])
         return bool(head.get("Manufacturer") == MANUFACTURER)
-    except Exception:  # whatever the parser trips over in bytes that may be anything
+    except Exception:  # the parser may fail in any way on arbitrary bytes
         return False
 
 
@@ -82,41 +86,68 @@ def holds_reconstruction(path: Path) -> bool:
         return False
 
 
-def _new_dataset(now: datetime.datetime) -> "Dataset":
+def _new_dataset(cine: CineImage, stack: int, instance: int) -> "Dataset":
+    """A dataset with its identifiers: the study is that of the scan, the series that of the run and the stack."""
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
+    patient, made = cine.patient or Patient(), cine.provenance
+    content = "" if made else hashlib.sha256(np.ascontiguousarray(cine.image).tobytes()).hexdigest()
+    study, series = (made.study, f"{made.series} {stack}") if made else (content, f"{content} {stack}")
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = MRImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["instance", series, str(instance)])
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     dataset.SOPClassUID, dataset.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
     dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.StudyDate = dataset.SeriesDate = dataset.ContentDate = now.strftime("%Y%m%d")
-    dataset.StudyTime = dataset.SeriesTime = dataset.ContentTime = now.strftime("%H%M%S")
+    dataset.StudyInstanceUID = patient.study_uid or generate_uid(entropy_srcs=["study", study])
+    dataset.FrameOfReferenceUID = patient.frame_of_reference_uid or generate_uid(entropy_srcs=["place", study])
+    dataset.SeriesInstanceUID = generate_uid(entropy_srcs=["series", series])
+    dataset.SeriesNumber = FIRST_SERIES_NUMBER + int(hashlib.sha256(series.encode()).hexdigest(), 16) % N_SERIES_NUMBERS
+    dataset.InstanceNumber = instance
     return dataset
 
 
+def _date(dataset: "Dataset", patient: Patient | None, now: datetime.datetime) -> None:
+    """Series and images have the time of writing; that of the study is known only from the patient's other images."""
+    dataset.StudyDate, dataset.StudyTime = (patient.study_date, patient.study_time) if patient else ("", "")
+    dataset.SeriesDate = dataset.ContentDate = now.strftime("%Y%m%d")
+    dataset.SeriesTime = dataset.ContentTime = now.strftime("%H%M%S")
+
+
 def _describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
-    """What the image is, and why not to trust it; who the patient is stays untold."""
-    dataset.Modality = "MR"
-    dataset.ImageType = ["DERIVED", "SECONDARY", "M"]
-    dataset.DerivationDescription = f"cinerecon {cine.method}, not for diagnostic use"
+    """What the image is, how it was made, and its warnings."""
+    dataset.Modality, dataset.BodyPartExamined = "MR", "HEART"
+    dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER", "M"]
+    made = cine.provenance
+    how = "" if made is None else "; " + ", ".join(f"{name} {text}" for name, text in made.as_texts().items())
+    dataset.DerivationDescription = f"cinerecon {cine.method}, not for diagnostic use{how}"[:LONGEST_TEXT]
     dataset.SeriesDescription = f"cinerecon {cine.method}"[:64]
+    dataset.SoftwareVersions = made.software if made else MANUFACTURER
     remarks = "; ".join((*cine.remarks, f"magnitude = stored value x {scale:.9g}"))
     dataset.ImageComments = remarks[:LONGEST_COMMENT]
     dataset.ProtocolName = cine.meta.protocol.replace("\\", "/")[:64]
     dataset.Manufacturer = MANUFACTURER
-    dataset.PatientName, dataset.PatientID = "Anonymous", "anonymous"
-    dataset.PatientBirthDate = dataset.PatientSex = ""
-    dataset.PatientIdentityRemoved = "YES"
-    dataset.DeidentificationMethod = DEIDENTIFIED
-    dataset.StudyID = dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
+
+
+def _identify(dataset: "Dataset", patient: Patient | None) -> None:
+    """The patient and the study, as far as the user gave them; otherwise anonymous."""
+    if patient is None:
+        dataset.PatientName, dataset.PatientID = "Anonymous^", "anonymous"
+        dataset.PatientIdentityRemoved = "YES"
+        dataset.DeidentificationMethod = DEIDENTIFIED
+    else:
+        dataset.PatientName, dataset.PatientID = patient.name, patient.patient_id
+        dataset.StudyDescription = patient.study_description
+    patient = patient or Patient()
+    dataset.PatientBirthDate, dataset.PatientSex = patient.birth_date, patient.sex
+    dataset.StudyID, dataset.AccessionNumber = patient.study_id, patient.accession_number
+    dataset.ReferringPhysicianName = patient.referring_physician
 
 
 def _acquired(dataset: "Dataset", header: MrdHeader | None) -> None:
-    """How the scan was measured, as far as its header tells."""
+    """How the scan was measured, as far as its header contains it."""
     dataset.ScanningSequence, dataset.SequenceVariant, dataset.ScanOptions = "RM", "NONE", ""
     dataset.MRAcquisitionType = "2D"
     dataset.EchoTime = dataset.RepetitionTime = dataset.EchoTrainLength = None
@@ -161,11 +192,12 @@ def _place(dataset: "Dataset", cine: CineImage, spacing_mm: float) -> None:
 
 
 def _time(dataset: "Dataset", cine: CineImage, frame: int) -> None:
-    """When the frame was measured. The R-R interval is known only where the frames are the whole beat."""
+    """When the frame was measured. The R-R interval is known only if the frames cover the whole cardiac cycle."""
     dataset.TemporalPositionIdentifier = frame + 1
     dataset.NumberOfTemporalPositions = cine.n_frames
     times, interval = cine.meta.frame_times_ms, cine.frame_interval_ms
-    dataset.TriggerTime = f"{times[frame]:.8g}" if len(times) == cine.n_frames else None
+    if len(times) == cine.n_frames:
+        dataset.ScanOptions, dataset.TriggerTime = "CG", f"{times[frame]:.8g}"  # cardiac gating
     if interval is not None:
         dataset.TemporalResolution = f"{interval:.8g}"
     if cine.meta.is_one_beat:

@@ -30,7 +30,8 @@ def affine_ras(stack: list[CineImage]) -> NDArray[np.float64]:
 def write_nifti(path: Path, stack: list[CineImage]) -> None:
     """Write one stack of slices as magnitude (x, y, slice, frames) float32, with times in the fourth pixel size.
 
-    The description has room for 79 letters: it counts the warnings, whose text is a comment in the header's extension.
+    The description has room for 79 letters: it counts the warnings, whose text is a comment in the header's extension,
+    with the provenance of the images.
     """
     import nibabel
 
@@ -45,9 +46,11 @@ def write_nifti(path: Path, stack: list[CineImage]) -> None:
     warnings = collect_warnings(stack)
     count = f", {len(warnings)} warning{'s' * (len(warnings) > 1)}" if warnings else ""
     image.header["descrip"] = f"not for diagnostic use{count}, cinerecon {stack[0].method}".encode()[:79]
-    if warnings:
-        text = "\n".join(f"warning: {text}" for text in warnings)
-        image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", text.encode()))
+    made = stack[0].provenance
+    lines = [f"warning: {text}" for text in warnings]
+    lines += [] if made is None else [f"{name}: {text}" for name, text in made.as_texts().items()]
+    if lines:
+        image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", "\n".join(lines).encode()))
     nibabel.save(image, path)
 
 

@@ -1,10 +1,13 @@
-"""Write images as NumPy arrays, complex, with their times, the truth, and how the method got there."""
+"""Write images as NumPy arrays: complex, with times, geometry, reference, convergence and provenance."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cinerecon.image import CineImage, collect_warnings
+from cinerecon.image import CineImage, collect_warnings, stacks
+from cinerecon.io.export.nifti import affine_ras
 
 
 def write_npz(path: Path, cines: list[CineImage]) -> None:
@@ -14,6 +17,11 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
     and so on. Unknown times are NaN. The convergence of an iterative method is kept as ``convergence_cost``,
     ``convergence_data_residual`` and ``convergence_change`` (slices, iterations), NaN once a slice was done.
     ``warnings`` are texts, ``reference_is`` says what the reference of each slice is.
+
+    The geometry of the slices is ``pixel_size_mm`` (slices, 2) along (y, x), ``slice_thickness_mm`` (slices,),
+    ``position_mm`` of the slice centre, ``read_dir``, ``phase_dir`` and ``slice_dir`` (slices, 3) in patient
+    coordinates (LPS), NaN where the scan has none, and ``affine_ras`` (slices, 4, 4) from voxel (x, y, slice) to RAS
+    coordinates [mm] as in NIfTI. ``method`` and ``provenance`` are texts, the latter one ``name: value`` per line.
     """
     columns: dict[str, list[np.ndarray]] = {
         "image": [cine.image for cine in cines],
@@ -30,11 +38,37 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
             arrays |= {f"{name}_slice{cine.meta.slice}": part for cine, part in zip(cines, parts, strict=True)}
     for name in cines[0].convergence:
         arrays[f"convergence_{name}"] = _side_by_side([cine.convergence[name] for cine in cines])
+    arrays |= _geometry(cines)
+    made = cines[0].provenance
+    lines = [] if made is None else [f"{name}: {text}" for name, text in made.as_texts().items()]
+    arrays["method"], arrays["provenance"] = np.array(cines[0].method), np.array("\n".join(lines))
     arrays["warnings"] = np.array(collect_warnings(cines), dtype=np.str_)
     if len(references) == len(cines):
         arrays["reference_is"] = np.array([cine.meta.reference_is for cine in cines], dtype=np.str_)
     with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _geometry(cines: list[CineImage]) -> dict[str, NDArray[np.float64]]:
+    """Pixel sizes, position and directions of each slice; NaN where the scan has no geometry."""
+    arrays = {
+        "pixel_size_mm": np.array([cine.meta.pixel_size_mm for cine in cines]),
+        "slice_thickness_mm": np.array([cine.meta.slice_thickness_mm for cine in cines]),
+        "affine_ras": np.stack([affine for stack in stacks(cines) for affine in _affines(stack)]),
+    }
+    for name in ("position_mm", "read_dir", "phase_dir", "slice_dir"):
+        values = [(np.nan,) * 3 if c.meta.geometry is None else getattr(c.meta.geometry, name) for c in cines]
+        arrays[name] = np.array(values)
+    return arrays
+
+
+def _affines(stack: list[CineImage]) -> Iterator[NDArray[np.float64]]:
+    """The affine of each slice of a stack, in which the slice has index 0."""
+    first = affine_ras(stack)
+    for number in range(len(stack)):
+        affine = first.copy()
+        affine[:3, 3] += number * first[:3, 2]
+        yield affine
 
 
 def _side_by_side(curves: list[np.ndarray]) -> np.ndarray:

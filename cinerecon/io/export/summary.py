@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from cinerecon.image import CineImage, collect_warnings, grey, window
 from cinerecon.io.atomic import moved_into_place
@@ -64,8 +65,14 @@ def _smooth(image: Array, radius: int) -> Array:
 
 
 def write_png(path: Path, cines: list[CineImage]) -> None:
-    """Write the summary picture."""
-    draw_summary(cines).save(path, format="PNG", optimize=True)
+    """Write the summary picture; method, warnings and provenance are text chunks of the file."""
+    info, made = PngInfo(), cines[0].provenance
+    info.add_itxt("Software", "cinerecon")
+    info.add_itxt("method", cines[0].method)
+    for name, text in ({} if made is None else made.as_texts()).items():
+        info.add_itxt(name, text)
+    info.add_itxt("warnings", "\n".join(collect_warnings(cines)))
+    draw_summary(cines).save(path, format="PNG", optimize=True, pnginfo=info)
 
 
 def draw_summary(cines: list[CineImage]) -> Image.Image:

@@ -14,7 +14,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from cinerecon.errors import HeaderError
-from cinerecon.io.deidentify import hashed_person
+from cinerecon.io.deidentify import hashed_identifier, hashed_person
 from cinerecon.io.ismrmrd.numbers import parse_count, parse_number, required_count, required_number
 
 TRAJECTORIES = ("cartesian", "epi", "radial", "goldenangle", "spiral", "other")
@@ -99,6 +99,7 @@ class MrdHeader:
     sequence: str = ""
     parameters: Mapping[str, int] = field(default_factory=dict)
     person: str = ""
+    study: str = ""
 
     @property
     def is_siemens(self) -> bool:
@@ -143,6 +144,7 @@ def parse_header(xml: bytes, where: str = "") -> MrdHeader:
         sequence=_text(measurement, "sequenceName") or _text(times, "sequence_type"),
         parameters=_parameters(root.find("userParameters")),
         person=hashed_person(_text(root.find("subjectInformation"), "patientID")),
+        study=hashed_identifier(_text(root.find("studyInformation"), "studyInstanceUID")),
     )
 
 
