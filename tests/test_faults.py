@@ -1,6 +1,6 @@
 """Inputs that users met, made from two simulated scans: each gives the right image, or a refusal that helps.
 
-The makers lie beside the project. Each README there says where the situation was reported, and what is right.
+The makers are beside the project. Each README there says where the situation was reported, and what is right.
 """
 
 import json

@@ -14,7 +14,7 @@ from cinerecon.io.ismrmrd.raw import Index, RawScan
 Warn = Callable[[str], None]
 
 COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
-"""The counters that tell images, or averages, apart."""
+"""The counters that distinguish images, or averages."""
 LARGEST_CLAIM_TB = 1.0
 """A header that speaks of more k-space than this [TB] is senseless: no cine is that large."""
 
@@ -90,7 +90,7 @@ def read_counters(raw: RawScan, image: Index, unmeasured: Index, selected: Conta
     Raises
     ------
     HeaderError
-        If a counter stands outside its limit, and alone.
+        If a single value of a counter is outside its limit.
     UnsupportedError
         If there are several contrasts or sets, or it is not clear what time is.
     DataError
@@ -114,7 +114,7 @@ def read_counters(raw: RawScan, image: Index, unmeasured: Index, selected: Conta
 
 
 def _require_within_limit(raw: RawScan, image: Index, name: str, values: NDArray[np.integer], warn: Warn) -> None:
-    """A counter beyond its limit is an error where it stands alone; where all values up to it occur, the limit is."""
+    """A single value beyond the limit is an error; where all values up to it occur, the limit is wrong."""
     limit = raw.header.encodings[0].limits.get(name)
     if limit is None or values.max() <= limit.maximum:
         return
@@ -146,7 +146,7 @@ def _require_single(raw: RawScan, counter: str, found: NDArray[np.integer]) -> N
 
 
 def _time_counter(raw: RawScan, idx: NDArray[np.void]) -> str:
-    """Frames are in `phase`, gated or not; only where that stands still are they in `repetition`."""
+    """Frames are in `phase`, gated or not; only where that is constant are they in `repetition`."""
     phases, repetitions = np.unique(idx["phase"]), np.unique(idx["repetition"])
     if len(phases) > 1 and len(repetitions) > 1:
         what = f"{len(phases)} phases x {len(repetitions)} repetitions: which of them is time?"
@@ -173,7 +173,7 @@ def _sorted_slices(raw: RawScan, image: Index, counter: NDArray[np.integer], war
     if np.all(normals @ normals[0] > 0.99):
         spacing, thickness = float(np.diff(np.sort(along)).min()), raw.header.encodings[0].recon.fov_mm[2]
         if spacing < SAME_POSITION_MM:
-            warn("two slices lie at the same position: they stay in the order of their counter")
+            warn("two slices have the same position: they stay in the order of their counter")
         elif spacing < NARROWEST_SPACING * thickness:
             warn(f"slices of {thickness:.3g} mm are {spacing:.2g} mm apart: positions are probably in another unit")
         order = np.argsort(along, kind="stable")
@@ -202,7 +202,7 @@ def _ends_in_zeros(counter: NDArray[np.integer], image: Index, unmeasured: Index
 def _frames(
     raw: RawScan, counter: tuple[str, Limit | None], values: NDArray[np.int64], slices: Index, warn: Warn
 ) -> tuple[Index, tuple[int, ...]]:
-    """Number the frames from 0, and count them per slice. Only a slice may end early, and only other slices tell so."""
+    """Number the frames from 0, and count them per slice. Only a slice may end early, where other slices have more frames."""
     time, limit = counter
     if limit is not None and _is_counted_from_one(np.unique(values), limit):
         limit = None

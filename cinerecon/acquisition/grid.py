@@ -1,4 +1,4 @@
-"""Where the readouts lie in k-space, and which part of the image is kept.
+"""Where the readouts are in k-space, and which part of the image is kept.
 
 Three grids meet here: what was measured (shorter than the encoded grid where the echo is asymmetric or the phase
 resolution below 100 %), the encoded grid (twice the field of view along the readout, a little more along the phase
@@ -65,7 +65,7 @@ def plan_grid(raw: RawScan, image: Index, probe: Probe, config: IntakeConfig, wa
     image
         Row numbers of the image readouts.
     probe
-        Where the signal lies.
+        Where the signal is.
     config
         Whether oversampling is removed, and the centre if the user knows it.
     warn
@@ -74,9 +74,9 @@ def plan_grid(raw: RawScan, image: Index, probe: Probe, config: IntakeConfig, wa
     Raises
     ------
     HeaderError
-        If the header contradicts itself, or its centre of k-space lies far from where the signal is.
+        If the header contradicts itself, or its centre of k-space is far from the signal.
     DataError
-        If a line lies outside the grid.
+        If a line is outside the grid.
     ConfigError
         If the centre that was asked for is no line of the scan.
     """
@@ -107,7 +107,7 @@ def _centre_line(
         return asked
     limit, ky = encoding.limits.get("kspace_encoding_step_1"), encoding.encoded.matrix[1]
     if limit is None or limit.centre is None:
-        centre, source = ky // 2, "the header does not tell the centre of k-space, which would be line"
+        centre, source = ky // 2, "the header does not give the centre of k-space, which would be line"
     else:
         centre, source = limit.centre, "the header puts the centre of k-space at line"
         if not limit.minimum <= centre <= limit.maximum:
@@ -115,7 +115,7 @@ def _centre_line(
             hint = "correct the encoding limits in the header, or name the line with --intake ky_centre=..."
             raise HeaderError(what, where=str(raw.path), hint=hint)
     if largest > max(ky, 0 if limit is None else limit.maximum):
-        return centre  # a damaged line number, which is told with its readout
+        return centre  # a damaged line number, which is reported with its readout
     strongest = stronger_line(probe, centre)
     if strongest is not None:
         what = f"{source} {centre}; the signal has its peak at line {strongest}"

@@ -1,4 +1,4 @@
-"""Counters that were not written: the images they told apart are measured on the same lines, one after the other."""
+"""Counters that were not written: the images that they distinguish are measured on the same lines, one after the other."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class _Repeats:
 
 
 def restore_counter(raw: RawScan, image: Index, config: IntakeConfig, warn: Warn) -> None:
-    """Write the counter that tells repeated measurements of the lines apart.
+    """Write the counter that distinguishes repeated measurements of the lines.
 
     Where the header gives one counter several values, the readouts have one, and every line was measured that many
     times, the measurements are numbered in the order of time.
@@ -81,7 +81,7 @@ def _restore_by_header(raw: RawScan, image: Index, repeats: _Repeats, warn: Warn
 
 
 def _count_repeats(raw: RawScan, image: Index, without: str = "") -> _Repeats:
-    """Count the readouts of each line that no counter tells apart; their order is that of their time stamps."""
+    """Count the readouts of each line that no counter distinguishes; their order is that of their time stamps."""
     idx, stamps = raw.heads["idx"][image], raw.heads["acquisition_time_stamp"][image]
     names = (name for name in (*COUNTERS, "kspace_encode_step_1") if name != without)
     keys = np.stack([idx[name].astype(np.int64) for name in names], 1)
