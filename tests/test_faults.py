@@ -170,7 +170,6 @@ def test_zero_lines(make, tmp_path):
     assert any("312 of 512 lines hold nothing but zeros" in text for text in outcome.report["warnings"])
 
 
-@pending
 def test_truth_descending(make, tmp_path):
     make("truth_descending")
     reports = recon("scan.h5", tmp_path).report["slices"]
@@ -230,12 +229,12 @@ IN_ORDER = [[f"{number}.{frame}" for frame in range(8)] for number in range(3)]
 @pytest.mark.parametrize(
     ("name", "folder", "words"),
     [
-        ("frames_padded", "nii", "the last 4 of 12 frames are empty"),
-        pytest.param("dicom_duplicates", "dcm", "", marks=pending),
-        pytest.param("dicom_no_preamble", "dcm", "", marks=pending),
-        pytest.param("dicom_position_jitter", "dcm", "", marks=pending),
-        pytest.param("dicom_temporal_position", "dcm", "", marks=pending),
-        pytest.param("labels_as_cine", "nii", "", marks=pending),
+        ("frames_padded", "nii", "frames 8 to 11 of 12 left out"),
+        ("dicom_duplicates", "dcm", "24 (copies"),
+        ("dicom_no_preamble", "dcm", ""),
+        ("dicom_position_jitter", "dcm", ""),
+        ("dicom_temporal_position", "dcm", ""),
+        ("labels_as_cine", "nii", "segmentation"),
     ],
 )
 def test_prepared_as_the_base_scan(make, base, tmp_path, name, folder, words):

@@ -202,7 +202,7 @@ def _ends_in_zeros(counter: NDArray[np.integer], image: Index, unmeasured: Index
 def _frames(
     raw: RawScan, counter: tuple[str, Limit | None], values: NDArray[np.int64], slices: Index, warn: Warn
 ) -> tuple[Index, tuple[int, ...]]:
-    """Number the frames from 0, and count them per slice. Only a slice may end early, where other slices have more frames."""
+    """Number the frames from 0, and count them per slice. A slice may end before others do."""
     time, limit = counter
     if limit is not None and _is_counted_from_one(np.unique(values), limit):
         limit = None

@@ -1,4 +1,4 @@
-"""Counters that were not written: the images that they distinguish are measured on the same lines, one after the other."""
+"""Counters that were not written: the images that they distinguish are measured on the same lines."""
 
 from dataclasses import dataclass
 
