@@ -39,7 +39,7 @@ def describe_pool(config: DataConfig, seen: Pool, unseen: Pool) -> Card:
     folders = [source.folder for source in config.sources.values() if isinstance(source, PreparedSource)]
     rows = [row for folder in folders for row in read_index(folder) if row.split == "train"]
     card = Card(
-        trained_on=f"{', '.join(config.sources)}; {', '.join(config.masks)}",
+        trained_on=f"{', '.join(_with_licence(name, seen) for name in config.sources)}; {', '.join(config.masks)}",
         split=split,
         masks=tuple(config.masks),
         coils=(min(coils), max(coils)),
@@ -88,6 +88,12 @@ def describe_scans(scans: Scans) -> Card:
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
     return round(min(values), 2), round(max(values), 2)
+
+
+def _with_licence(source: str, pool: Pool) -> str:
+    """The name of a source, and the licences of its images where they are known."""
+    licences = sorted({group.licence for group in pool.groups if group.source == source and group.licence})
+    return f"{source} ({'; '.join(licences)})" if licences else source
 
 
 def _count(pool: Pool) -> str:

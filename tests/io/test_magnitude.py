@@ -10,7 +10,8 @@ from magnitude_series import assert_same, series
 from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError, FileError, UnsupportedError
 from cinerecon.io.export.nifti import write_nifti
-from cinerecon.io.magnitude import cut_out, open_archive, open_nifti
+from cinerecon.io.magnitude import cut_out, open_archive, open_nifti, survey_archive
+from cinerecon.io.magnitude.archive import Survey
 
 
 def test_nifti_round_trip(tmp_path):
@@ -57,21 +58,33 @@ def test_archives_need_all_arrays(tmp_path):
         open_archive(tmp_path / "missing.npz")
 
 
+ARRAYS = {
+    "magnitude": np.arange(60.0).reshape(3, 4, 5),
+    "trigger_time_ms": np.arange(3) * 40,
+    "pixel_spacing_mm": (2, 3),
+    "slice_thickness_mm": 8,
+    "image_orientation_patient": (1, 0, 0, 0, 1, 0),
+    "image_position_patient": (0, 0, 0),
+}
+
+
+def test_a_survey_of_an_archive_has_licence_and_subject_but_no_name(tmp_path):
+    np.savez(tmp_path / "plain.npz", **ARRAYS)
+    assert survey_archive(tmp_path / "plain.npz") == Survey(3, "", "", ())
+    np.savez_compressed(tmp_path / "cine.npz", **ARRAYS, person="SCD0000101", licence="CC0-1.0")
+    survey = survey_archive(tmp_path / "cine.npz")
+    assert (survey.n_frames, survey.licence) == (3, "CC0-1.0")
+    assert survey.subject == open_archive(tmp_path / "cine.npz").person != ""
+    assert "SCD" not in survey.subject
+
+
 @pytest.mark.parametrize(
     ("name", "values"), [("pixel_spacing_mm", 1.5), ("trigger_time_ms", np.arange(2)), ("magnitude", np.ones((4, 5)))]
 )
 def test_archives_need_arrays_of_the_right_size(tmp_path, name, values):
-    arrays = {
-        "magnitude": np.arange(60.0).reshape(3, 4, 5),
-        "trigger_time_ms": np.arange(3) * 40,
-        "pixel_spacing_mm": (2, 3),
-        "slice_thickness_mm": 8,
-        "image_orientation_patient": (1, 0, 0, 0, 1, 0),
-        "image_position_patient": (0, 0, 0),
-    }
-    np.savez(tmp_path / "cine.npz", **arrays)
+    np.savez(tmp_path / "cine.npz", **ARRAYS)
     assert open_archive(tmp_path / "cine.npz").read_slice(0)[1].pixel_size_mm == (2, 3)
-    np.savez(tmp_path / "cine.npz", **arrays | {name: values})
+    np.savez(tmp_path / "cine.npz", **ARRAYS | {name: values})
     with pytest.raises(DataError, match=f"'{name}' is .*, expected"):
         open_archive(tmp_path / "cine.npz")
 

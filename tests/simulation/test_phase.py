@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import beating_cine
+from stand_in import MEASURED, draw_stand_in
 
 from cinerecon.metrics.phase import phase_change
 from cinerecon.simulation.phantom import PhantomConfig, PhaseConfig, add_phase, draw_signal
@@ -126,3 +127,11 @@ def test_the_field_of_a_cylinder_is_that_of_a_dipole():
     assert along > 0 > across
     turned = susceptibility_field(cylinder, math.pi / 2)
     assert torch.allclose(turned, field.mT, atol=1e-5)
+
+
+def test_the_stand_in_changes_as_the_measured_cine():
+    for seed in range(3):
+        found = phase_change(draw_stand_in(seed))
+        assert found.per_frame == pytest.approx(MEASURED["per_frame"], rel=0.2)
+        wanted = (MEASURED["per_row"] + MEASURED["per_column"]) / 2
+        assert (found.per_row + found.per_column) / 2 == pytest.approx(wanted, rel=0.2)

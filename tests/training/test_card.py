@@ -1,14 +1,33 @@
 """What a card says of the data of a training."""
 
+import numpy as np
+
 from cinerecon.io.atomic import hash_file
-from cinerecon.training.card import list_data, series_in
-from cinerecon.training.data import DataConfig
+from cinerecon.training.card import describe_pool, list_data, series_in
+from cinerecon.training.data import DataConfig, Pool
+from cinerecon.training.data.pool import Group
 
 
 def test_measured_series_are_listed_by_what_their_cases_carry(tmp_path):
     """A case prepared of a series bears the checksum of its file."""
-    for name in ("seen", "kept_out"):
-        (tmp_path / f"{name}.npz").write_bytes(name.encode())
+    for seed, name in enumerate(("seen", "kept_out")):
+        np.savez(
+            tmp_path / f"{name}.npz",
+            magnitude=np.random.default_rng(seed).integers(1, 99, (3, 12, 10)),
+            trigger_time_ms=np.arange(3) * 30.0,
+            pixel_spacing_mm=[1.5, 1.5],
+            slice_thickness_mm=8.0,
+            image_orientation_patient=[1.0, 0, 0, 0, 1, 0],
+            image_position_patient=[0.0, 0, 0],
+        )
     source = {"kind": "series", "folder": tmp_path, "leave_out": ["kept_out"]}
     config = DataConfig.parse({"sources": {"all": source}})
     assert series_in(list_data(config)) == [hash_file(tmp_path / "seen.npz")]
+
+
+def test_licences_are_named_by_source():
+    settings = {"sources": {"phantom": {"kind": "phantom"}, "real": {"kind": "series"}, "film": {"kind": "series"}}}
+    licences = {"real": ("CC0-1.0", "Apache-2.0", "CC0-1.0"), "film": ("CC BY 3.0",), "phantom": ("",)}
+    groups = [Group((8, 1, 64, 64), [], name, 1.0, licence=text) for name, texts in licences.items() for text in texts]
+    card = describe_pool(DataConfig.parse({**settings, "crops": "32x32", "coils": 1}), Pool(tuple(groups)), Pool(()))
+    assert card.trained_on == "phantom, real (Apache-2.0; CC0-1.0), film (CC BY 3.0); gaussian:8"

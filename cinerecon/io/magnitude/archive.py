@@ -35,12 +35,15 @@ class Survey:
         Number of frames that hold an image; 0 of a segmentation.
     subject
         A hash of the subject, empty if unknown.
+    licence
+        Licence of the images, empty if unknown.
     remarks
         What is not used of it, and why.
     """
 
     n_frames: int
     subject: str
+    licence: str
     remarks: tuple[str, ...]
 
 
@@ -58,19 +61,18 @@ def survey_archive(path: Path) -> Survey:
 @lru_cache(maxsize=4096)
 def _survey(path: Path, _: int) -> Survey:
     """The survey of a file; it is kept until the file is written again."""
-    images = open_archive(path)
+    images, licence = open_archive(path), _text(path, "licence")
     try:
         magnitude, meta = images.read_slice(0)
     except NotACineError as error:
-        return Survey(0, images.person, (f"{error.what}: left out",))
-    return Survey(len(magnitude), images.person, meta.warnings)
+        return Survey(0, images.person, licence, (f"{error.what}: left out",))
+    return Survey(len(magnitude), images.person, licence, meta.warnings)
 
 
-def _subject_of(path: Path) -> str:
-    """A hash of the array ``person``, empty where there is none."""
+def _text(path: Path, name: str) -> str:
+    """A text in an archive, empty where there is none of that name."""
     with np.load(path, allow_pickle=False) as file:
-        name = str(file["person"]) if "person" in file.files else ""
-    return hashed_person(name)
+        return str(file[name]) if name in file.files else ""
 
 
 def open_archive(path: Path) -> MagnitudeImages:
@@ -90,7 +92,7 @@ def open_archive(path: Path) -> MagnitudeImages:
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in ARRAYS if name not in file.files]
             arrays = {name: np.asarray(file[name], np.float64) for name in ARRAYS if name not in missing}
-        person = _subject_of(path)
+        person = hashed_person(_text(path, "person"))
     except Exception as error:  # whatever the parser trips over in bytes that may be anything
         raise FileError(f"cannot read the cine: {error}", where=str(path)) from None
     if missing:

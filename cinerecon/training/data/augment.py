@@ -33,6 +33,9 @@ class AugmentConfig(Config):
     turn_phase: bool = Field(False, description="add a constant phase, uniform over the circle")
     gamma: tuple[float, float] = Field((0.8, 1.25), description="exponent of the magnitude, uniform")
     scale: tuple[float, float] = Field((0.8, 1.25), description="factor of the intensity, log-uniform")
+    local_gain: float = Field(
+        0.15, ge=0, description="standard deviation of the logarithm of a smooth factor of the intensity"
+    )
 
     @property
     def moves(self) -> bool:
@@ -88,8 +91,8 @@ def _displace(image: Tensor, pixels: Tensor, dim: int) -> Tensor:
     return ifft1c(fft1c(image, dim) * ramp, dim)
 
 
-def draw_smooth_phase(rng: Generator, shape: tuple[int, int], strength: float) -> Tensor:
-    """A smooth random phase ``(y, x)`` [rad] of a given standard deviation: a few slow cosines."""
+def draw_smooth_map(rng: Generator, shape: tuple[int, int], strength: float) -> Tensor:
+    """A smooth random map ``(y, x)`` of a given standard deviation: a few slow cosines."""
     waves = [np.cos(np.pi * np.outer(np.arange(4), (np.arange(n) + 0.5) / n)) for n in shape]
     order = np.hypot(*np.mgrid[:4, :4])
     weights = rng.standard_normal((4, 4)) * np.where(order > 0, np.exp(-order), 0)
@@ -118,11 +121,13 @@ def move(image: Tensor, config: AugmentConfig, rng: Generator) -> Tensor:
 def draw_gain(image: Tensor, config: AugmentConfig, rng: Generator) -> Tensor:
     """What to multiply an image ``(frames, y, x)``, or each of its coil images, with to vary intensity and phase.
 
-    The magnitude m becomes scale m^gamma; what is darker than 1 % of unit scale is noise or air, and keeps its
-    contrast. Coil images keep their ratios, so maps stay what they are.
+    The magnitude m becomes scale m^gamma times a smooth factor; what is darker than 1 % of unit scale is noise or air,
+    and keeps its contrast. Coil images keep their ratios, so maps stay what they are.
     """
     gamma, scale = rng.uniform(*config.gamma), np.exp(rng.uniform(*np.log(config.scale)))
     gain = float(scale) * image.abs().clamp(min=DARK).pow(float(gamma) - 1)
     turn = rng.uniform(-math.pi, math.pi)
-    phase = draw_smooth_phase(rng, (image.shape[-2], image.shape[-1]), config.phase).to(gain)
+    matrix = (image.shape[-2], image.shape[-1])
+    phase = draw_smooth_map(rng, matrix, config.phase).to(gain)
+    gain = gain * draw_smooth_map(rng, matrix, config.local_gain).to(gain).exp()
     return torch.polar(gain, (phase + turn * config.turn_phase).expand(gain.shape))

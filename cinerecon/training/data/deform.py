@@ -71,7 +71,8 @@ def deform(magnitude: Tensor, matrix: tuple[int, int], rng: Generator, config: D
 
 def _positions(matrix: tuple[int, int], n_frames: int, rng: Generator, config: DeformConfig) -> tuple[Tensor, Tensor]:
     """Where each pixel is in the measured cine, ``(frames, y, x)`` [measured pixels from its centre]."""
-    angle, zoom = rng.normal(0, math.radians(config.rotate)), math.exp(rng.uniform(*map(math.log, config.zoom)))
+    low, high = config.zoom
+    angle, zoom = rng.normal(0, math.radians(config.rotate)), low * (high / low) ** rng.uniform(0, 1)
     shift = rng.uniform(-config.shift, config.shift, 2) * [n / 2 for n in matrix]
     y, x = torch.meshgrid(*(torch.arange(n) + 0.5 - n / 2 for n in matrix), indexing="ij")
     time = torch.arange(n_frames)[:, None, None] / n_frames

@@ -43,6 +43,8 @@ class Group:
         Weight of the source.
     subject
         Whose cases these are, where each subject of a source has the same weight; empty where each case has.
+    licence
+        Of the images the cases are made of, empty if unknown.
     """
 
     shape: Shape
@@ -50,6 +52,7 @@ class Group:
     source: str
     weight: float
     subject: str = ""
+    licence: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,8 +167,9 @@ def _largest_phantom(config: DataConfig) -> PhantomSource:
 def _series(name: str, source: SeriesSource, part: Part, cache: Path, real: Sequence[Path]) -> list[Group]:
     groups = []
     for path in list_series(source, part, real):
-        cases, subject = series_cases(path, source, cache), survey_archive(path).subject or path.parent.name
-        groups.append(Group(cases.shape, cases, name, source.weight, subject))
+        cases, survey = series_cases(path, source, cache), survey_archive(path)
+        subject = survey.subject or path.resolve().parent.name
+        groups.append(Group(cases.shape, cases, name, source.weight, subject, survey.licence))
     return groups
 
 

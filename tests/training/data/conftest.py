@@ -46,7 +46,7 @@ def cache(tmp_path_factory):
 def write_series():
     """Writes a measured series of four frames, noise if none are given, as a NumPy archive."""
 
-    def write(path, seed=0, magnitude=None):
+    def write(path, seed=0, magnitude=None, **texts):
         np.savez(
             path,
             magnitude=np.random.default_rng(seed).integers(1, 99, (4, 40, 60)) if magnitude is None else magnitude,
@@ -55,6 +55,7 @@ def write_series():
             slice_thickness_mm=8.0,
             image_orientation_patient=[1.0, 0, 0, 0, 1, 0],
             image_position_patient=[0.0, 0, 0],
+            **texts,
         )
         return path
 

@@ -115,7 +115,7 @@ def test_a_sheared_bump_lies_where_it_should():
 
 
 def test_a_smooth_phase_is_smooth_and_as_strong_as_asked_for():
-    phase = augment.draw_smooth_phase(np.random.default_rng(0), (48, 40), 0.7)
+    phase = augment.draw_smooth_map(np.random.default_rng(0), (48, 40), 0.7)
     assert float(phase.std()) == pytest.approx(0.7, rel=0.01)
     steps = [float(phase.diff(dim=dim).abs().max()) for dim in (0, 1)]
     assert max(steps) < 0.3
@@ -129,7 +129,7 @@ def test_frames_start_anywhere_and_run_both_ways():
 
 def test_a_gain_keeps_the_phase_and_the_order_of_intensities():
     image = beating_cine().to(torch.complex64)
-    config = augment.AugmentConfig(gamma=(1.3, 1.3), scale=(2, 2))
+    config = augment.AugmentConfig(gamma=(1.3, 1.3), scale=(2, 2), local_gain=0)
     varied = image * augment.draw_gain(image, config, np.random.default_rng(0))
     bright = image.abs() > augment.DARK
     expected = 2 * torch.polar(image.abs() ** 1.3, image.angle())
@@ -139,7 +139,7 @@ def test_a_gain_keeps_the_phase_and_the_order_of_intensities():
 
 def test_a_gain_can_add_a_phase():
     image = beating_cine().to(torch.complex64)
-    config = augment.AugmentConfig(gamma=(1, 1), scale=(1, 1), phase=0.4, turn_phase=True)
+    config = augment.AugmentConfig(gamma=(1, 1), scale=(1, 1), phase=0.4, turn_phase=True, local_gain=0)
     gain = augment.draw_gain(image, config, np.random.default_rng(1))
     assert relative_error(gain.abs(), torch.ones(())) < 1e-6
     assert (gain == gain[0]).all()
@@ -164,3 +164,13 @@ def test_the_gain_keeps_double_precision():
     image = complex_randn(2, 8, 8)
     config, rng = augment.AugmentConfig(phase=0.3), np.random.default_rng(0)
     assert augment.draw_gain(image, config, rng).dtype == torch.complex128
+
+
+def test_a_local_gain_is_smooth_and_as_strong_as_asked_for():
+    image = beating_cine().to(torch.complex64)
+    config = augment.AugmentConfig(gamma=(1, 1), scale=(1, 1), local_gain=0.2)
+    gain = augment.draw_gain(image, config, np.random.default_rng(1))
+    assert gain.imag.abs().max() < 1e-6
+    assert (gain == gain[0]).all()
+    assert float(gain.real[0].log().std()) == pytest.approx(0.2, rel=0.02)
+    assert float(gain.real[0].log().diff(dim=0).abs().max()) < 0.15

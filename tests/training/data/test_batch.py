@@ -5,8 +5,10 @@ from helpers import relative_error
 
 from cinerecon.errors import DataError
 from cinerecon.methods.table import load_method
+from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.sampling import net_acceleration
 from cinerecon.training.data import Batches, DataConfig, load_batches, open_pool
+from cinerecon.training.data.batch import _draw_window
 
 QUIET = {"noise_free": 1.0, "n_windows": 1, "n_frames": 6}
 PHANTOM = {"kind": "phantom", "n_cases": 2, "matrix": [48, 48], "n_coils": 3, "mask": "gaussian:3"}
@@ -142,6 +144,32 @@ def test_strips_lie_where_it_moves(make):
     batches = make(size=16, crops="16x12", n_frames=25)
     everywhere = np.mean([case.motion().mean() for case in batches.pool.groups[0].cases])
     assert float(batches[0].target.abs().std(1).mean()) > 1.1 * everywhere
+
+
+def test_windows_keep_clear_of_what_was_not_measured():
+    motion = np.full((30, 40), np.nan)
+    motion[5:25, 8:30] = 0.1
+    motion[10:14, 20:24] = 5.0
+    rng, centres = np.random.default_rng(0), []
+    for _ in range(200):
+        rows, columns = _draw_window(motion, (8, 6), rng)
+        assert not np.isnan(motion[rows, columns]).any()
+        centres.append((rows.start + 4, columns.start + 3))
+    close = np.mean([abs(y - 12) <= 6 and abs(x - 22) <= 5 for y, x in centres])
+    assert 0.45 < close < 0.95  # half of the time in proportion to the motion
+    rows, columns = _draw_window(motion, (30, 6), rng)  # no window is clear: one of those that hold the least
+    assert np.isnan(motion[rows, columns]).sum() == 10 * 6
+
+
+def test_the_noise_level_comes_with_the_batch(make):
+    batch = make(size=3, noise_free=0.5, noise=[0.01, 0.1], n_frames=3, n_windows=2)[4]
+    clean = make(size=3, noise_free=1.0, n_frames=3, n_windows=2)[4]
+    assert batch.noise.shape == (6,)
+    assert torch.equal(batch.noise[::2], batch.noise[1::2])
+    for level, kspace, mask, target in zip(batch.noise, batch.kspace, batch.encoding.mask, batch.target, strict=True):
+        noise = (kspace - fft2c(target)[:, None] * mask)[mask.expand(kspace.shape)]
+        assert float(noise.abs().square().mean().sqrt()) == pytest.approx(float(level), rel=0.1, abs=1e-5)
+    assert (clean.noise == 0).all()
 
 
 @pytest.mark.parametrize("coils", [1, 3])

@@ -101,6 +101,55 @@ def test_segmentations_and_empty_frames_among_series_are_left_out(tmp_path, writ
     ]
 
 
+def series_pool(tmp_path, part="train", **settings):
+    config = DataConfig.parse({"sources": {"real": {"kind": "series", "n_variants": 2, **settings}}})
+    return open_pool(config, tmp_path / "cases", part, real=sorted(tmp_path.glob("folder*")))
+
+
+def test_subjects_of_several_folders_have_equal_shares(tmp_path, write_series):
+    for number, (folder, name, person) in enumerate(
+        [("a", "one", "P1"), ("a", "two", "P1"), ("a", "three", "P1"), ("a", "four", "P2"), ("b", "five", "")]
+    ):
+        (tmp_path / f"folder_{folder}").mkdir(exist_ok=True)
+        write_series(tmp_path / f"folder_{folder}" / f"{name}.npz", seed=number, person=person, licence="CC0-1.0")
+    pool = series_pool(tmp_path)
+    assert len({group.subject for group in pool.groups}) == 3
+    assert not any("P1" in group.subject for group in pool.groups)
+    rng, counts = np.random.default_rng(0), Counter()
+    for _ in range(1200):
+        _, (case,) = pool.draw(1, lambda shape: shape, rng)
+        counts[case.path.parent.name.split("-")[0]] += 1
+    expected = {"one": 1 / 9, "two": 1 / 9, "three": 1 / 9, "four": 1 / 3, "five": 1 / 3}
+    assert {name: count / 1200 for name, count in counts.items()} == pytest.approx(expected, abs=0.05)
+    assert {group.licence for group in pool.groups} == {"CC0-1.0"}
+
+
+def test_series_are_kept_for_validation_by_pattern(tmp_path, write_series):
+    (tmp_path / "folder").mkdir()
+    for name in ("scd1_a", "scd1_b", "scd2_a", "pig_a"):
+        write_series(tmp_path / "folder" / f"{name}.npz")
+    names = {
+        part: {case.path.parent.name.split("-")[0] for group in pool.groups for case in group.cases}
+        for part in ("train", "val")
+        for pool in [series_pool(tmp_path, part, validation=["scd1_*"], leave_out=["pig*"])]
+    }
+    assert names == {"train": {"scd2_a"}, "val": {"scd1_a", "scd1_b"}}
+
+
+@pytest.mark.parametrize("name", ["folder/sax_mid", "folder/lax_4ch", "report/acdc_001"])
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_series_for_reporting_are_refused(tmp_path, write_series, name, part):
+    path = tmp_path / f"{name}.npz"
+    path.parent.mkdir()
+    write_series(path)
+    write_series(path.with_name("other.npz"))
+    settings = {"folder": str(path.parent), "validation": ["*"] if part == "val" else []}
+    with pytest.raises(ConfigError, match="reserved for reporting") as error:
+        series_pool(tmp_path, part, **settings)
+    assert path.stem in error.value.where + error.value.hint
+    assert series_pool(tmp_path, part, **settings, reserved=[]).groups  # other data may have such names
+
+
 def test_a_folder_without_cases_is_said(tmp_path):
     config = DataConfig.parse({"sources": {"data": {"kind": "prepared", "folder": str(tmp_path)}}})
     with pytest.raises(FileError, match=r"no prepared cases here: there is no index\.csv"):
