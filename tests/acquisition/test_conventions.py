@@ -456,7 +456,7 @@ class TestEchoCentre:
         scan.heads["center_sample"] = 22 - right
         with pytest.raises(HeaderError, match="the echo is at sample") as caught:
             opened(scan)
-        assert "--intake center_sample=" in caught.value.hint
+        assert f"--intake center_sample={right} follows the data" in caught.value.hint
         assert_slices(opened(scan, f"center_sample={right}"), scan.kspace)
         with pytest.raises(ConfigError, match="the readouts hold 22"):
             opened(scan, "center_sample=22")

@@ -67,20 +67,20 @@ def _checked_centre(raw: RawScan, rows: Index, claimed: int, kx: int, warn: Warn
     if is_discarding or (length == kx and claimed == kx // 2):
         return claimed
     peak, is_clear = _echo(raw, rows, claimed)
+    possible = np.array([kx // 2, length - kx // 2, length // 2])
+    nearest = int(possible[np.abs(possible - peak).argmin()])
+    is_near = abs(nearest - peak) <= NEAR * length and 0 < nearest < length
     if length == kx:
         if abs(claimed - kx // 2) <= 1 or abs(peak - kx // 2) <= NEAR * kx:
             warn(f"center_sample is {claimed} in readouts of all {kx} samples: {kx // 2} is taken")
             return kx // 2
-    elif claimed == 0:
-        possible = np.array([kx // 2, length - kx // 2, length // 2])
-        nearest = int(possible[np.abs(possible - peak).argmin()])
-        if abs(nearest - peak) <= NEAR * length and 0 < nearest < length:
-            warn(f"center_sample is 0, the echo of the readouts is at sample {peak}: {nearest} is taken")
-            return nearest
+    elif claimed == 0 and is_near:
+        warn(f"center_sample is 0, the echo of the readouts is at sample {peak}: {nearest} is taken")
+        return nearest
     if not is_clear or abs(peak - claimed) <= NEAR * length:
         return claimed
     what = f"center_sample is {claimed} of {length} samples, the echo is at sample {peak}"
-    hint = f"--intake center_sample={peak} follows the data, center_sample={claimed} the header"
+    hint = f"--intake center_sample={nearest if is_near else peak} follows the data, center_sample={claimed} the header"
     raise HeaderError(what, where=raw.at(rows[0]), hint=hint)
 
 

@@ -48,9 +48,10 @@ def separate_positions(raw: RawScan, image: Index, how: str, warn: Warn) -> None
     for value in np.unique(idx["slice"][image]):
         rows = image[idx["slice"][image] == value]
         places = _places(raw.heads[rows])
-        if len(places.position) > 1 and (how == "slices" or _are_slices(raw, rows, places)):
-            others = np.flatnonzero(idx["slice"] == value)
-            labels[others] = places.nearest(raw.heads[others])
+        is_countable = len(places.position) <= MOST_POSITIONS
+        if len(places.position) > 1 and is_countable and (how == "slices" or _are_slices(raw, rows, places)):
+            others = np.setdiff1d(np.flatnonzero(idx["slice"] == value), rows)
+            labels[rows], labels[others] = places.of_readout, places.nearest(raw.heads[others])
             listed = "; ".join(_in_words(position) for position in places.position[:4])
             warn(
                 f"the slice counter is {value} at {len(places.position)} positions ({listed} mm"
@@ -94,12 +95,12 @@ def _geometry(heads: Heads) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _places(heads: Heads) -> _Places:
-    """Group readouts by place; none where positions are not finite."""
+    """Group readouts by place, up to one place more than there are slices; one place where positions are not finite."""
     position, directions = _geometry(heads)
-    both = np.concatenate([position, directions], axis=1)
-    if not np.isfinite(both).all():
+    if not (np.isfinite(position).all() and np.isfinite(directions).all()):
         return _Places(position[:1], directions[:1], np.zeros(len(heads), np.intp))
-    different, first, inverse = np.unique(np.round(both, 3), axis=0, return_index=True, return_inverse=True)
+    both = np.concatenate([position.round(1), directions.round(2)], axis=1)
+    different, first, inverse = np.unique(both, axis=0, return_index=True, return_inverse=True)
     centres: list[int] = []
     place = np.zeros(len(different), np.intp)
     for number, values in enumerate(different):
@@ -107,7 +108,7 @@ def _places(heads: Heads) -> _Places:
         is_same = (np.linalg.norm(apart[:, :3], axis=1) <= SAME_MM) & (apart[:, 3:].max(1, initial=0) <= SAME_DIRECTION)
         if is_same.any():
             place[number] = int(is_same.argmax())
-        else:
+        elif len(centres) <= MOST_POSITIONS:
             place[number] = len(centres)
             centres.append(number)
     rows = first[centres]
@@ -116,8 +117,6 @@ def _places(heads: Heads) -> _Places:
 
 def _are_slices(raw: RawScan, rows: Index, places: _Places) -> bool:
     """Whether each place has a full set of lines, in all frames, that the others measure, too."""
-    if len(places.position) > MOST_POSITIONS:
-        return False
     idx = raw.heads["idx"][rows]
     frames = np.stack([idx["phase"], idx["repetition"]], 1).astype(np.int64)
     lines = np.column_stack([frames, idx["kspace_encode_step_1"].astype(np.int64)])
