@@ -13,6 +13,8 @@ from pathlib import Path
 
 from cinerecon.errors import FileError
 
+LONGEST_NAME = 255
+"""Bytes that the name of a file may have in common file systems."""
 STALE_S = 3600
 """Age [s] of a temporary file that nobody writes any more."""
 _PARTIAL = re.compile(r"\.partial-(\d+)-")
@@ -67,10 +69,20 @@ def moved_into_place(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """
     with _lent(path.parent, path) as temporary:
         yield temporary
+        _flush(temporary)
         if overwrite:
             temporary.replace(path)
         else:
             _move_without_overwriting(temporary, path)
+
+
+def _flush(path: Path) -> None:
+    """Have the file on the disk before it gets its name, so that a crash of the machine leaves no empty file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _move_without_overwriting(temporary: Path, path: Path) -> None:
@@ -131,7 +143,7 @@ def series_moved_into_place(folder: Path, pattern: str, *, overwrite: bool = Tru
 @contextmanager
 def _lent(place: Path, path: Path) -> Iterator[Path]:
     """A temporary path in the folder ``place``, gone at the end."""
-    temporary = place / f".partial-{os.getpid()}-{path.name}"
+    temporary = place / _temporary_name(path.name)
     try:
         place.mkdir(parents=True, exist_ok=True)
         _remove(temporary)  # a killed run may have had this number
@@ -140,6 +152,14 @@ def _lent(place: Path, path: Path) -> Iterator[Path]:
         raise FileError(f"cannot write: {error.strerror or error}", where=str(path)) from error
     finally:
         _remove(temporary)
+
+
+def _temporary_name(name: str) -> str:
+    """A name that no other process uses, not longer than a file system allows."""
+    prefix = f".partial-{os.getpid()}-"
+    if len((prefix + name).encode()) <= LONGEST_NAME:
+        return prefix + name
+    return prefix + hashlib.sha256(name.encode()).hexdigest()[:16] + "".join(Path(name).suffixes)[-16:]
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -29,6 +29,7 @@ from cinerecon.cine import CineData, CineMeta, Geometry, vector
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.hdf5 import member, require_hdf5, require_plausible
+from cinerecon.io.hdf5_writer import new_hdf5
 
 FORMAT, VERSION = "cinerecon case", 1
 
@@ -73,7 +74,7 @@ def write_case(path: Path, data: CineData, attributes: Attributes | None = None)
     FileError
         If the file system refuses.
     """
-    with moved_into_place(path) as temporary, h5py.File(temporary, "w") as file:
+    with moved_into_place(path) as temporary, new_hdf5(temporary) as file:
         file.attrs["format"], file.attrs["format_version"] = FORMAT, VERSION
         _write_attributes(file, _describe(data.meta))
         _write_attributes(file, attributes or {})

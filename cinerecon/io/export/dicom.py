@@ -47,13 +47,14 @@ def write_dicom(folder: Path, cines: list[CineImage]) -> None:
     scale = max(float(cine.magnitude.max()) for cine in cines) / WHITE or 1.0
     white = max(round(window([cine.magnitude for cine in cines]) / scale), 1)
     header = parse_header(cines[0].header_xml.encode()) if cines[0].header_xml else None
+    study, series = _keys(cines)
     for number, stack in enumerate(stacks(cines)):
         instance = 0
         for cine in stack:
             stored = np.round(cine.magnitude / scale).astype(np.uint16)
             for frame in range(cine.n_frames):
                 instance += 1
-                dataset = _new_dataset(cine, number, instance)
+                dataset = _new_dataset(cine.patient or Patient(), study, f"{series} {number}", instance)
                 _date(dataset, cine.patient, now)
                 _describe(dataset, cine, scale)
                 _identify(dataset, cine.patient)
@@ -86,14 +87,22 @@ def holds_reconstruction(path: Path) -> bool:
         return False
 
 
-def _new_dataset(cine: CineImage, stack: int, instance: int) -> "Dataset":
-    """A dataset with its identifiers: the study is that of the scan, the series that of the run and the stack."""
+def _keys(cines: list[CineImage]) -> tuple[str, str]:
+    """Texts that identify the study of the scan, and the series of the run; without provenance the images do."""
+    made = cines[0].provenance
+    if made is not None:
+        return made.study, made.series
+    content = hashlib.sha256()
+    for cine in cines:
+        content.update(np.ascontiguousarray(cine.image).tobytes())
+    return content.hexdigest(), content.hexdigest()
+
+
+def _new_dataset(patient: Patient, study: str, series: str, instance: int) -> "Dataset":
+    """A dataset with identifiers that follow from those of the study and the series."""
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-    patient, made = cine.patient or Patient(), cine.provenance
-    content = "" if made else hashlib.sha256(np.ascontiguousarray(cine.image).tobytes()).hexdigest()
-    study, series = (made.study, f"{made.series} {stack}") if made else (content, f"{content} {stack}")
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = MRImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["instance", series, str(instance)])

@@ -1,6 +1,5 @@
 """Write images as ISMRMRD (MRD) image series, readable by other programs, with geometry and cardiac phase kept."""
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -11,6 +10,7 @@ from ismrmrd.hdf5 import image_header_dtype
 from numpy.typing import NDArray
 
 from cinerecon.image import DEIDENTIFIED, CineImage, window
+from cinerecon.io.hdf5_writer import new_hdf5
 from cinerecon.io.ismrmrd.raw import TICK_MS
 
 FLOAT32, COMPLEX64 = 5, 7
@@ -23,14 +23,11 @@ def write_mrd_images(path: Path, cines: list[CineImage]) -> None:
     A series holds one matrix size; slices of different sizes go to series of their own. Each series is three datasets:
     ``data`` (images, channel, z, y, x), ``header`` and ``attributes``. The header of the raw scan is copied, so that
     programs which ask for one can open the file.
-
-    The HDF5 library does not survive a full disk: the file is made in memory, and written as plain bytes.
     """
     by_matrix: dict[tuple[int, int], list[CineImage]] = {}
     for cine in cines:
         by_matrix.setdefault(cine.matrix, []).append(cine)
-    memory = io.BytesIO()
-    with h5py.File(memory, "w") as file:
+    with new_hdf5(path) as file:
         group = file.create_group("dataset")
         if cines[0].header_xml:
             text = group.create_dataset("xml", (1,), dtype=h5py.special_dtype(vlen=bytes))
@@ -38,7 +35,6 @@ def write_mrd_images(path: Path, cines: list[CineImage]) -> None:
         series = [(cines, False) for cines in by_matrix.values()] + [(cines, True) for cines in by_matrix.values()]
         for index, (members, is_complex) in enumerate(series):
             _write_series(group.create_group(f"image_{index}"), index, members, is_complex)
-    path.write_bytes(memory.getbuffer())
 
 
 def _write_series(group: h5py.Group, index: int, cines: list[CineImage], is_complex: bool) -> None:

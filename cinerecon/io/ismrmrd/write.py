@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cinerecon.cine import Geometry
 from cinerecon.io.atomic import moved_into_place, refuse_existing
+from cinerecon.io.hdf5_writer import new_hdf5
 from cinerecon.io.ismrmrd.raw import TICK_MS
 
 FIRST_IN_SLICE, LAST_IN_SLICE, LAST_IN_REPETITION, NOISE, LAST_IN_MEASUREMENT = (1 << n - 1 for n in (7, 8, 14, 19, 25))
@@ -140,7 +141,7 @@ def write_raw(
         If the file exists and is not to be overwritten, or cannot be written.
     """
     refuse_existing(path, force=force)
-    with moved_into_place(path) as temporary, h5py.File(temporary, "w", libver="earliest") as file:
+    with moved_into_place(path) as temporary, new_hdf5(temporary, libver="earliest") as file:
         group = file.create_group("dataset")
         group.create_dataset("xml", data=[header_xml(protocol).encode()], dtype=h5py.special_dtype(vlen=bytes))
         data = group.create_dataset("data", (0,), acquisition_dtype, maxshape=(None,), chunks=(64,))

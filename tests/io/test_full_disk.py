@@ -1,0 +1,104 @@
+"""On a full disk every writer raises one error, the process lives on, and nothing half written is left."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from cinerecon.errors import FileError
+from cinerecon.io.atomic import moved_into_place, write_text
+from cinerecon.io.hdf5_writer import new_hdf5
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of file sizes as on Linux")
+
+
+def run_limited(arguments, limit, folder):
+    """Run the command line with a limit on the size of files, as if the disk were full there."""
+    code = "import sys; from cinerecon.cli import main; sys.argv[0] = 'cinerecon'; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+
+
+def test_a_file_is_read_back_as_it_was_written(tmp_path):
+    values = np.random.default_rng(0).normal(size=(300, 1000))
+    with new_hdf5(tmp_path / "a.h5") as file:
+        file["x"] = values
+        data = file.create_dataset("y", (0, 1000), "f8", maxshape=(None, 1000), chunks=(7, 1000), compression="gzip")
+        for start in range(0, 300, 50):
+            data.resize(start + 50, 0)
+            data[start:] = values[start : start + 50]
+        assert np.array_equal(data[100:120], values[100:120])
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert np.array_equal(file["x"], values)
+        assert np.array_equal(file["y"], values)
+
+
+@linux
+@pytest.mark.parametrize("limit", [0, 1000, 5000, 100_000, 1_000_000, 2_000_000])
+def test_an_hdf5_file_that_does_not_fit_is_an_error(tmp_path, limit):
+    code = f"""
+import resource, numpy as np
+from pathlib import Path
+from cinerecon.io.hdf5_writer import new_hdf5
+from cinerecon.io.atomic import moved_into_place
+from cinerecon.errors import FileError
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+try:
+    with moved_into_place(Path("a.h5")) as temporary, new_hdf5(temporary) as file:
+        for n in range(20):
+            file[f"x{{n}}"] = np.random.default_rng(n).normal(size=20_000)
+            file[f"g{{n}}/text"] = "a" * 1000
+            assert n < 5 or file[f"x{{n - 5}}"].shape == (20_000,)
+except FileError as error:
+    print(error.what)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "cannot write: File too large\n"), done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@linux
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["simulate", "-o", "x.h5", "--frames", "4", "--ky", "32", "--kx", "32", "--coils", "2"],
+        ["mask", "radial:8", "-o", "x.npz", "--ky", "300", "--kx", "300"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_command_that_cannot_write_says_so_and_leaves_nothing(tmp_path, arguments):
+    done = run_limited(arguments, 2000, tmp_path)
+    assert done.returncode == 2, done.stderr
+    first, where = done.stderr.splitlines()[:2]
+    assert first == "error  cannot write: File too large"
+    assert where.startswith("where  x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_longest_name_is_written(tmp_path):
+    name = "n" * 251 + ".txt"
+    write_text(tmp_path / name, "text")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with pytest.raises(FileError, match="name too long"):
+        write_text(tmp_path / ("n" * 300), "text")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_error_while_writing_leaves_the_file_as_it_was(tmp_path):
+    path = Path(write_text(tmp_path / "a.txt", "before"))
+    with pytest.raises(FileError, match="No space left"), moved_into_place(path) as temporary:
+        temporary.write_text("half")
+        raise OSError(28, os.strerror(28))
+    assert path.read_text(encoding="utf-8") == "before"
+    assert len(list(tmp_path.iterdir())) == 1
