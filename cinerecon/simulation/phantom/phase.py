@@ -246,5 +246,8 @@ def _pulse(rng: Generator, n_frames: int) -> Tensor:
 
 
 def _blurred(image: Tensor, size: int) -> Tensor:
-    """Mean over squares of a size, ``(frames, y, x)``."""
-    return functional.avg_pool2d(image[None], size, stride=1, padding=size // 2, count_include_pad=False)[0]
+    """Mean over squares of a size, ``(frames, y, x)``; along one axis after the other, which is faster."""
+    for kernel in ((size, 1), (1, size)):
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        image = functional.avg_pool2d(image[None], kernel, stride=1, padding=padding, count_include_pad=False)[0]
+    return image

@@ -18,7 +18,7 @@ from cinerecon.physics.sampling import block_of_lines
 from cinerecon.training.data.augment import AugmentConfig
 from cinerecon.training.data.case import Case, PreparedCase, Shape, SimulatedCase
 from cinerecon.training.data.config import DataConfig, PhantomSource, PreparedSource, SeriesSource, parse_crop
-from cinerecon.training.data.series import list_series
+from cinerecon.training.data.series import list_series, subject_of
 from cinerecon.training.data.simulated import phantom_cases, series_cases
 
 Part = Literal["train", "val"]
@@ -167,9 +167,8 @@ def _largest_phantom(config: DataConfig) -> PhantomSource:
 def _series(name: str, source: SeriesSource, part: Part, cache: Path, real: Sequence[Path]) -> list[Group]:
     groups = []
     for path in list_series(source, part, real):
-        cases, survey = series_cases(path, source, cache), survey_archive(path)
-        subject = survey.subject or path.resolve().parent.name
-        groups.append(Group(cases.shape, cases, name, source.weight, subject, survey.licence))
+        cases, licence = series_cases(path, source, cache), survey_archive(path).licence
+        groups.append(Group(cases.shape, cases, name, source.weight, subject_of(path), licence))
     return groups
 
 

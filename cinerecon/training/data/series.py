@@ -9,6 +9,9 @@ from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.magnitude import survey_archive
 from cinerecon.training.data.config import SeriesSource
 
+N_NAMED = 40
+"""Most series that a hint names."""
+
 
 def list_series(source: SeriesSource, part: Literal["train", "val"], real: Sequence[Path] = ()) -> list[Path]:
     """The archives of a source, by folder and name; segmentations among them are left out.
@@ -36,17 +39,30 @@ def list_series(source: SeriesSource, part: Literal["train", "val"], real: Seque
     if not paths and (folders := source.folder or tuple(real)):
         where = ", ".join(map(str, folders))
         raise FileError("there is no measured series here", where=where, hint="NumPy archives, .npz")
-    for path in paths:
-        if matches(path, source.reserved):
-            what = "this series is reserved for reporting: nothing may be trained or tuned on it"
-            hint = f"leave_out: [{path.stem}] in the source of the recipe, or another folder"
-            raise ConfigError(what, where=str(path), hint=hint)
+    reserved = [path for path in paths if matches(path, source.reserved)]
+    if reserved:
+        what = "this series is reserved for reporting: nothing may be trained or tuned on it"
+        names = ", ".join(dict.fromkeys(path.stem for path in reserved[:N_NAMED]))
+        hint = f"leave_out: [{names}] in the source of the recipe, or another folder"
+        raise ConfigError(what, where=str(reserved[0]), hint=hint)
     return [path for path in paths if matches(path, source.validation) == (part == "val")]
 
 
 def series_remarks(source: SeriesSource, real: Sequence[Path] = ()) -> list[str]:
-    """Which archives and frames of a source are not used, and why."""
-    return [f"{path.name}: {text}" for path in _find_archives(source, real) for text in survey_archive(path).remarks]
+    """Which archives and frames of a source are not used, and why; and what is wrong with the split."""
+    found = _find_archives(source, real)
+    remarks = [f"{path.name}: {text}" for path in found for text in survey_archive(path).remarks]
+    unused = [pattern for pattern in source.validation if not any(matches(path, [pattern]) for path in found)]
+    remarks += [f"validation: no series fits '{pattern}'" for pattern in unused if found]
+    held_back = [path for path in found if matches(path, source.validation)]
+    trained_on = {subject_of(path) for path in found if path not in held_back}
+    shared = [path.name for path in held_back if subject_of(path) in trained_on]
+    return remarks + [f"{name}: its subject is in the training, too" for name in shared]
+
+
+def subject_of(path: Path) -> str:
+    """A hash of who was scanned; where the archive does not say, all of a folder count as one subject."""
+    return survey_archive(path).subject or path.resolve().parent.name
 
 
 def _find_archives(source: SeriesSource, real: Sequence[Path]) -> list[Path]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cinerecon.errors import ConfigError, DataError, FileError
-from cinerecon.training.data import DataConfig, open_pool, series_remarks
+from cinerecon.training.data import DataConfig, SeriesSource, open_pool, series_remarks
 from cinerecon.training.data.pool import Group, Pool
 
 SMALL, LARGE = (8, 1, 40, 40), (8, 1, 64, 64)
@@ -134,6 +134,20 @@ def test_series_are_kept_for_validation_by_pattern(tmp_path, write_series):
         for pool in [series_pool(tmp_path, part, validation=["scd1_*"], leave_out=["pig*"])]
     }
     assert names == {"train": {"scd2_a"}, "val": {"scd1_a", "scd1_b"}}
+
+
+def test_a_split_through_a_subject_and_unused_patterns_are_remarked(tmp_path, write_series):
+    for name, person in (("a1", "P1"), ("a2", "P1"), ("b1", "P2")):
+        write_series(tmp_path / f"{name}.npz", seed=ord(name[0]) + int(name[1]), person=person)
+    remarks = {
+        patterns: series_remarks(SeriesSource(folder=tmp_path, validation=patterns))
+        for patterns in (("a*",), ("a1", "c*"), ())
+    }
+    assert remarks == {
+        ("a*",): [],
+        ("a1", "c*"): ["validation: no series fits 'c*'", "a1.npz: its subject is in the training, too"],
+        (): [],
+    }
 
 
 @pytest.mark.parametrize("name", ["folder/sax_mid", "folder/lax_4ch", "report/acdc_001"])
