@@ -102,7 +102,7 @@ def train(
                 note(f"changed  {change}")
         elif team.leads:
             folder.begin(recipe, data, team.device, weights)
-        simulate_ahead(feed, team, workers, note, progress)
+        simulate_ahead(feed, team, workers, deadline, note, progress)
         batches = feed.load(config, state.done, team, workers)
         keeper = None
         if team.leads:
@@ -117,19 +117,27 @@ def train(
 
 
 def simulate_ahead(
-    feed: Feed, team: Team, workers: int, note: Callable[[str], None], progress: Callable[[str, float], None]
+    feed: Feed,
+    team: Team,
+    workers: int,
+    deadline: float,
+    note: Callable[[str], None],
+    progress: Callable[[str, float], None],
 ) -> None:
-    """Simulate all that the steps will draw from and that is not kept in files yet; each process does its share."""
+    """Simulate all that the steps will draw from and that is not kept in files yet; each process does its share.
+
+    What is missing after the deadline is simulated when a step needs it.
+    """
     missing = feed.missing()
     note = note if team.leads else lambda _: None
     note(f"cases    {feed.card.split}")
     if missing:
         note(f"ahead    {len(missing)} cases or batches are simulated before the first step, and kept for other runs")
     began = time.monotonic()
-    make_ready(missing[team.rank :: team.size], workers, lambda part: progress("simulated ahead", part))
+    make_ready(missing[team.rank :: team.size], workers, lambda part: progress("simulated ahead", part), deadline)
     team.wait()
     if missing:
-        note(f"ahead    done in {time.monotonic() - began:.0f} s")
+        note(f"ahead    ended after {time.monotonic() - began:.0f} s")
 
 
 def take_steps(

@@ -27,7 +27,7 @@ def test_what_is_to_be_beaten_is_told_first_and_where_it_stopped_last(recipe, tm
     told = call(recipe, "-o", tmp_path / "run", "--minutes", 0).splitlines()
     assert told[0] == "cases    train: 2 of phantom; val: 2 of phantom"
     assert told[1] == "ahead    2 cases or batches are simulated before the first step, and kept for other runs"
-    assert told[2].startswith("ahead    done in ")
+    assert told[2].startswith("ahead    ended after ")
     assert told[3].startswith("first image  validation ")
     assert told[4].startswith("step 1  loss ")
     assert told[5] == "stopped  at step 1 of 30; --resume goes on"

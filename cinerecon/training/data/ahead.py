@@ -1,5 +1,7 @@
 """What training draws from is simulated before the first step, by several processes, and kept."""
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,7 +19,12 @@ class Kept(Protocol):
         """Simulate it, if that has not been done."""
 
 
-def make_ready(items: Sequence[Kept], n_workers: int = 0, progress: Callable[[float], None] = lambda _: None) -> None:
+def make_ready(
+    items: Sequence[Kept],
+    n_workers: int = 0,
+    progress: Callable[[float], None] = lambda _: None,
+    deadline: float = math.inf,
+) -> None:
     """Simulate what is missing, in worker processes if there are any.
 
     Parameters
@@ -28,6 +35,8 @@ def make_ready(items: Sequence[Kept], n_workers: int = 0, progress: Callable[[fl
         Processes; with 0 it is done in this one.
     progress
         Called with the part that is ready.
+    deadline
+        Time by `time.monotonic` after which no more is simulated [s].
 
     Raises
     ------
@@ -39,6 +48,8 @@ def make_ready(items: Sequence[Kept], n_workers: int = 0, progress: Callable[[fl
         if error is not None:
             raise error
         progress(number / len(items))
+        if time.monotonic() > deadline:
+            return
 
 
 def _errors(loader: DataLoader[CineReconError | None]) -> Iterator[CineReconError | None]:

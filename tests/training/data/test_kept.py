@@ -84,6 +84,12 @@ def test_batches_are_made_ready_by_processes(tmp_path):
     )
 
 
+def test_no_more_is_made_ready_after_the_deadline(tmp_path):
+    kept = KeptBatches(Drawn(), 4, tmp_path)
+    make_ready(kept.missing(), 0, deadline=0.0)
+    assert [batch.number for batch in kept.missing()] == [1, 2, 3]
+
+
 @dataclass
 class Failing:
     error: CineReconError
