@@ -244,7 +244,6 @@ def test_prepared_as_the_base_scan(make, base, tmp_path, name, folder, words):
     assert words in outcome.text
 
 
-@pending
 def test_dicom_rgb(make, base, tmp_path):
     """Colour images are refused; a good series in the same archive is prepared."""
     make("dicom_rgb")

@@ -93,10 +93,11 @@ class Done:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file of a folder that holds no cine, and what such files are called, in the plural."""
+    """A file of a folder that holds no cine, what such files are called, in the plural, and why this one is none."""
 
     path: Path
     kind: str
+    reason: str
 
 
 def survey_source(source: Source, config: PrepareConfig) -> list[Item] | Refusal | LeftOut:
@@ -104,7 +105,7 @@ def survey_source(source: Source, config: PrepareConfig) -> list[Item] | Refusal
     try:
         return survey(source, config)
     except NotACineError as error:
-        return Refusal.of(source.path, error) if source.is_given else LeftOut(source.path, error.kind)
+        return Refusal.of(source.path, error) if source.is_given else LeftOut(source.path, error.kind, error.what)
     except CineReconError as error:
         return Refusal.of(source.path, error)
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from cinerecon.errors import FileError
 from cinerecon.io.case_index import INDEX, IndexRow, append_rows
 from cinerecon.machine import in_processes, n_cores
 from cinerecon.preparation.config import SPLITS, PrepareConfig
 from cinerecon.preparation.folder import Before, begin_folder, finish_folder, look_into
 from cinerecon.preparation.prepare_slice import Job, LeftOut, Refusal, prepare_slice, survey_source
-from cinerecon.preparation.sources import Item, Source, find_sources
+from cinerecon.preparation.sources import FORMATS, Item, Source, find_sources
 
 FEW = 4
 """Tasks that are not worth the seconds a further process takes to start."""
@@ -102,6 +103,9 @@ def prepare(
     tell = progress or (lambda *_: None)
     tell("reading headers", 0.0)
     items, refused, left_out = _survey_all(sources, config, n_processes)
+    if left_out and not (items or refused):
+        what = f"nothing to prepare is found, only {left_out[0].kind}: {left_out[0].reason}"
+        raise FileError(what, where=str(left_out[0].path), hint=FORMATS)
     items.sort(key=lambda item: item.name)
     if items:
         before = begin_folder(folder, config, before)

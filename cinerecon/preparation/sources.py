@@ -17,6 +17,8 @@ from cinerecon.io.magnitude import NIFTI_ENDINGS, MagnitudeImages, is_dicom, ope
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.magnitude import SimulatedScan
 
+FORMATS = "ISMRMRD .h5, CMRxRecon .mat, NIfTI, DICOM or .npz"
+"""What cases are prepared from."""
 _WINDOW = r"_\d+x\d+x\d+_at_[\d_]+"
 _NUMBERED = re.compile(rf"_slice\d\d+({_WINDOW})?$")
 
@@ -111,8 +113,7 @@ def find_sources(paths: Iterable[Path], output: Path) -> tuple[list[Source], dic
         else:
             raise FileError("there is no such file", where=str(path))
     if not found:
-        hint = "ISMRMRD .h5, CMRxRecon .mat, NIfTI, DICOM or .npz"
-        raise FileError("nothing to prepare is found", where=", ".join(map(str, paths)), hint=hint)
+        raise FileError("nothing to prepare is found", where=", ".join(map(str, paths)), hint=FORMATS)
     return _distinct(found), dict(passed)
 
 

@@ -11,7 +11,7 @@ import torch
 from helpers import relative_error
 from raw_scan import small_scan
 
-from cinerecon.errors import ConfigError
+from cinerecon.errors import ConfigError, FileError
 from cinerecon.image import CineImage
 from cinerecon.io.case import read_case
 from cinerecon.io.case_index import read_index
@@ -280,3 +280,15 @@ def test_what_a_method_made_is_no_truth(run, archive, cine):
     report = run(archive)
     assert report.n_new == 4
     assert report.passed["files of images, which a reconstruction wrote"] == 1 + cine.n_frames
+
+
+def test_a_folder_of_nothing_but_other_images_is_refused(run, tmp_path):
+    """With the reason, and without an empty folder of cases."""
+    folder = tmp_path / "P1"
+    folder.mkdir()
+    labels = np.zeros((24, 24, 2, 4), np.uint8)
+    labels[8:16, 8:16, :, 0], labels[10:14, 10:14, :, 0] = 1, 2
+    nibabel.save(nibabel.Nifti1Image(labels, np.diag([2, 2, 8, 1.0])), folder / "P1_gt.nii.gz")
+    with pytest.raises(FileError, match="nothing to prepare is found, only segmentations") as caught:
+        run(folder)
+    assert "P1_gt.nii.gz" in caught.value.where
