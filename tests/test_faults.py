@@ -253,7 +253,6 @@ def test_dicom_rgb(make, base, tmp_path):
     assert not cases
 
 
-@pending
 def test_mask_claims_more(make, tmp_path):
     make("mask_claims_more")
     path = "MultiCoil/Cine/TrainingSet/AccFactor04/P001/cine_sax.mat"
@@ -267,7 +266,6 @@ def test_mask_claims_more(make, tmp_path):
         assert "mask" in outcome.error.what
 
 
-@pending
 def test_mat_python_order(make):
     make("mat_python_order")
     outcome = cinerecon("inspect", "cine_sax.mat")

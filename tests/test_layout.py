@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cinerecon"
 ROWS = (
-    {"errors", "axes", "config", "options", "memory", "machine", "cine", "image", "provenance"},
+    {"errors", "axes", "config", "options", "memory", "machine", "frames", "cine", "image", "provenance"},
     {"io"},
     {"metrics"},
     {"physics"},

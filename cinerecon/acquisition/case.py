@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.measured import keep_measured
 from cinerecon.cine import CineData
 from cinerecon.errors import DataError
 from cinerecon.io.case import open_case, read_case
@@ -45,7 +46,9 @@ class StoredCase:
         return tuple(self._attributes.get("marks", ()))
 
     def read_slice(self, number: int, seconds: dict[str, float] | None = None) -> CineData:
-        """Read the case. Where other settings were asked for, it says so: what is prepared stays as it is.
+        """Read the case, as far as its k-space holds what its mask claims.
+
+        Where other settings are asked for than it was prepared with, a warning names them: the case stays as it is.
 
         Raises
         ------
@@ -56,7 +59,7 @@ class StoredCase:
             raise DataError(f"slice {number}, a prepared case has slice 0 alone", where=str(self.path))
         if seconds is not None:
             seconds["maps"] = 0.0
-        data = read_case(self.path)
+        data = keep_measured(read_case(self.path))
         warnings = (*data.meta.warnings, *self._differences())
         return replace(data, meta=replace(data.meta, warnings=warnings))
 

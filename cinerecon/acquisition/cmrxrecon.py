@@ -1,5 +1,6 @@
 """A CMRxRecon file as a source of slices."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from cinerecon.acquisition.coil_maps import finish_slice
 from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.measured import find_measured
 from cinerecon.cine import CineData, CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.cmrxrecon import CmrFile, open_cmrxrecon, person_of
@@ -16,7 +18,12 @@ from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
 from cinerecon.physics.coils import mix_coils
 from cinerecon.physics.fourier import cropped
 from cinerecon.physics.operators import Encoding
-from cinerecon.physics.sampling import gap_inside, lines_with_signal
+from cinerecon.physics.sampling import block_of_lines
+
+LOWEST_CORRELATION = 0.7
+"""Correlation of a slice with its fully sampled twin below which that is of another scan."""
+ALIKE, CLEARLY = 0.9, 0.03
+"""Correlation of neighbouring frames, and by how much that of neighbouring slices is lower."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +64,8 @@ class ChallengeFile:
         FileError
             If a file is damaged, or the mask missing.
         DataError
-            If the slice does not exist, is empty, or has gaps that no mask explains.
+            If the slice does not exist or is empty, frames between others are empty, samples are outside of the mask,
+            or the axes of time and slices are exchanged.
         """
         where = f"{self.file.path}, slice {number}"
         if not 0 <= number < self.n_slices:
@@ -69,38 +77,47 @@ class ChallengeFile:
         if not SMALLEST_SAMPLE <= largest <= LARGEST_SAMPLE:
             what = f"the largest sample is {largest:.1g}, expected {SMALLEST_SAMPLE:g} to {LARGEST_SAMPLE:g}"
             raise DataError(what, where=where, hint=RESCALE)
-        warnings: list[str] = []
-        mask = self._mask(kspace, where, warnings)
-        kspace, mask = self._without_oversampling(kspace * mask, mask, warnings)
+        if self._are_slices_frames:
+            what = "neighbouring slices are more alike than neighbouring frames: these axes seem to be exchanged"
+            hint = "in MATLAB: kspace = permute(kspace, [1 2 3 5 4])"
+            raise DataError(what, where=str(self.file.path), hint=hint)
+        found = find_measured(kspace, self._claimed(kspace, where), where)
+        warnings = [*self.file.warnings, *found.warnings]
+        kspace, mask = kspace[found.frames] * found.mask, found.mask
+        kspace, mask = self._without_oversampling(kspace, mask, warnings)
         meta = self._meta(number, (kspace.shape[-2], kspace.shape[-1]), warnings)
-        truth = partial(self._truth, number)
-        return finish_slice(kspace, mask, meta, self.config, read_truth=truth, truth_is="twin", seconds=seconds)
+        remarks: list[str] = []
+        truth = partial(self._truth, number, found.frames, remarks.append)
+        data = finish_slice(kspace, mask, meta, self.config, read_truth=truth, truth_is="twin", seconds=seconds)
+        return data.with_warnings(*remarks)
 
     @cached_property
     def _twin(self) -> CmrFile | None:
         twin = None if self.file.twin is None else open_cmrxrecon(self.file.twin)
         return twin if twin is not None and twin.shape == self.file.shape else None
 
-    def _mask(self, kspace: Tensor, where: str, warnings: list[str]) -> Tensor:
-        """The mask of the file; of a file without one, all but the empty edges."""
+    def _claimed(self, kspace: Tensor, where: str) -> Tensor | None:
+        """The mask of the file, which covers all that it holds; None where all of k-space counts as measured."""
         stored = self.file.read_mask()
-        if stored is not None:
-            mask = torch.from_numpy(stored)
-            if bool((kspace * ~mask).any()):
-                what = "the file holds samples where its mask says that nothing was measured"
-                raise DataError(what, where=where, hint=f"the mask is {self.file.mask}: is it of another file?")
-            return mask
-        rows, columns = lines_with_signal(kspace)
-        gap = gap_inside(rows)
-        if gap is not None:
-            what = f"line {gap} of {len(rows)} is empty, though the file counts as fully sampled"
-            raise DataError(what, where=where, hint="an undersampled file needs its mask beside it")
-        for name, found in (("lines", rows), ("columns", columns)):
-            if not bool(found.all()):
-                empty = int((~found).sum())
-                warnings.append(f"the outer {empty} of {len(found)} {name} of k-space are empty: taken as not measured")
-        sampled = rows[:, None] if bool(columns.all()) else rows[:, None] & columns
-        return sampled.expand(kspace.shape[0], 1, -1, -1).contiguous()
+        if stored is None:
+            return None
+        mask = torch.from_numpy(stored)
+        if bool((kspace * ~mask).any()):
+            what = "the file holds samples where its mask says that nothing was measured"
+            raise DataError(what, where=where, hint=f"the mask is {self.file.mask}: is it of another file?")
+        return mask
+
+    @cached_property
+    def _are_slices_frames(self) -> bool:
+        """Whether neighbouring slices are more alike than neighbouring frames: then the two axes are exchanged."""
+        n_frames, n_slices, *_ = self.file.shape
+        if n_frames < 2 or n_slices < 2:
+            return False
+        middle = (n_slices - 1) // 2
+        first, second = torch.from_numpy(self.file.read_slice(middle, slice(0, 2)))
+        (neighbour,) = torch.from_numpy(self.file.read_slice(middle + 1, slice(0, 1)))
+        between_slices = _correlation(first, neighbour)
+        return between_slices > ALIKE and _correlation(first, second) < between_slices - CLEARLY
 
     def _without_oversampling(self, kspace: Tensor, mask: Tensor, warnings: list[str]) -> tuple[Tensor, Tensor]:
         """Cut the image along the readout, where the archive tells its oversampling and readouts are whole."""
@@ -117,15 +134,24 @@ class ChallengeFile:
         factor = self.file.oversampling if self.config.remove_oversampling else None
         return kx if factor is None or factor <= 1 else max(round(kx / factor), 1)
 
-    def _truth(self, number: int, data: CineData, mixing: Tensor | None) -> Tensor | None:
-        """The image of the fully sampled twin, combined by the maps of the slice."""
+    def _truth(
+        self, number: int, frames: list[int], warn: Callable[[str], None], data: CineData, mixing: Tensor | None
+    ) -> Tensor | None:
+        """The image of the fully sampled twin, combined by the maps of the slice; None if the twin is none."""
         if self._twin is None:
             return None
-        kspace = torch.from_numpy(self._twin.read_slice(number))
+        kspace = torch.from_numpy(self._twin.read_slice(number))[frames]
+        whole = find_measured(kspace, None, f"{self._twin.path}, slice {number}") if kspace.any() else None
+        if whole is None or len(whole.frames) < len(frames) or block_of_lines(whole.mask) is None:
+            warn("the twin in the folder of fully sampled files is not fully sampled: it is no truth")
+            return None
         kspace = cropped(kspace, data.matrix[1], -1)
         kspace = kspace if mixing is None else mix_coils(mixing, kspace)
-        whole = torch.ones(data.n_frames, 1, data.matrix[0], 1, dtype=torch.bool)
-        return Encoding(whole, data.csm, matrix=data.matrix).adjoint(kspace)
+        if _correlation(kspace * data.mask, data.kspace) < LOWEST_CORRELATION:
+            warn("the fully sampled twin is of another scan: it is no truth")
+            return None
+        full = torch.ones(data.n_frames, 1, data.matrix[0], 1, dtype=torch.bool)
+        return Encoding(full, data.csm, matrix=data.matrix).adjoint(kspace)
 
     def _meta(self, number: int, matrix: tuple[int, int], warnings: list[str]) -> CineMeta:
         fov, factor = self.file.fov_mm, self.file.oversampling
@@ -143,3 +169,11 @@ class ChallengeFile:
             warnings=tuple(warnings),
             is_one_beat=self.file.path.stem.startswith("cine"),
         )
+
+
+def _correlation(one: Tensor, other: Tensor) -> float:
+    """Correlation of two parts of k-space where both were measured; 1 where nothing was."""
+    common = (one != 0) & (other != 0)
+    one, other = (one * common).ravel(), (other * common).ravel()
+    norm = torch.linalg.vector_norm(one) * torch.linalg.vector_norm(other)
+    return float(torch.vdot(one, other).abs() / norm) if norm > 0 else 1.0

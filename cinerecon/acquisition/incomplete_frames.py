@@ -37,14 +37,30 @@ def warn_of_incomplete_frames(lines: Lines, n_frames: Iterable[int], grid: Grid,
     counts = tuple(n_frames)
     for number, n in enumerate(counts):
         mask = lines.of_slice(number).mask(n, grid.ky)[:, 0, :, 0].numpy()
-        incomplete = _incomplete(mask)
-        if not incomplete.any():
-            continue
-        place = f" of slice {number}" if len(counts) > 1 else ""
-        parts = "; ".join(_in_words(mask, incomplete, grid.ky // 2))
-        kept = _complete_run(incomplete)
-        option = f"; --frames {kept[0]}:{kept[1]} leaves them out" if kept else ""
-        warn(f"frames measured in part{place}: {parts} - their images are not to be trusted{option}")
+        text = describe_incomplete_frames(mask, grid.ky // 2, f" of slice {number}" if len(counts) > 1 else "")
+        if text:
+            warn(text)
+
+
+def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, place: str = "") -> str:
+    """Name the frames of a slice that were measured in part; empty if there are none.
+
+    Parameters
+    ----------
+    mask
+        ``(frames, ky)``
+    centre
+        The row at the centre of k-space.
+    place
+        Which slice it is, in words, where there are several.
+    """
+    incomplete = _incomplete(mask)
+    if not incomplete.any():
+        return ""
+    parts = "; ".join(_in_words(mask, incomplete, centre))
+    kept = _complete_run(incomplete)
+    option = f"; --frames {kept[0]}:{kept[1]} leaves them out" if kept else ""
+    return f"frames measured in part{place}: {parts} - their images are not to be trusted{option}"
 
 
 def _incomplete(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -26,6 +26,8 @@ from cinerecon.io.matlab import MatFile, open_matlab
 
 UNDERSAMPLED = re.compile(r"^(AccFactor\d+|UnderSample_\w+)$", re.IGNORECASE)
 PERSON = re.compile(r"^P\d+$")
+SMALLEST_MATRIX = 32
+"""Rows and columns that every k-space of a cine has."""
 SETS = ("TrainingSet", "ValidationSet", "TestSet")
 SET = re.compile(r"^(Train|Training|Validation|Test)\w*Set$", re.IGNORECASE)
 
@@ -42,6 +44,8 @@ class CmrFile:
         Its array of k-space.
     shape
         (frames, slices, coils, ky, kx).
+    order
+        Which axes of the array these are.
     mask
         The file of its mask; None where all is sampled.
     twin
@@ -59,6 +63,7 @@ class CmrFile:
     mat: MatFile
     variable: str
     shape: tuple[int, int, int, int, int]
+    order: tuple[int, ...]
     mask: Path | None
     twin: Path | None
     oversampling: float | None
@@ -76,8 +81,20 @@ class CmrFile:
         """All files that it is read from."""
         return tuple(file for file in (self.path, self.mask, self.twin, self.table) if file is not None)
 
-    def read_slice(self, number: int) -> NDArray[np.complex64]:
-        """K-space of one slice, ``(frames, coils, ky, kx)``.
+    @property
+    def is_reversed(self) -> bool:
+        """Whether the axes have the opposite order, as programs in Python write them by MATLAB's list of axes."""
+        return self.order[0] > self.order[-1]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is unusual about the file."""
+        frames, slices, coils, ky, kx = self.shape
+        read = f"{frames} frames, {slices} slices, {coils} coils, {ky} x {kx}"
+        return (f"the axes are stored in the opposite order: read as {read}",) if self.is_reversed else ()
+
+    def read_slice(self, number: int, frames: slice = slice(None)) -> NDArray[np.complex64]:
+        """K-space of one slice, or of some of its frames, ``(frames, coils, ky, kx)``.
 
         Raises
         ------
@@ -86,10 +103,13 @@ class CmrFile:
         DataError
             If a number is not finite.
         """
-        kspace = self.mat.read(self.variable, (slice(None), number)).astype(np.complex64, copy=False)
+        index: list[int | slice] = [slice(None)] * len(self.order)
+        index[self.order[0]], index[self.order[1]] = frames, number
+        kspace = self.mat.read(self.variable, tuple(index)).astype(np.complex64, copy=False)
+        kspace = kspace.transpose() if self.is_reversed else kspace
         if not np.isfinite(kspace).all():
             raise DataError("k-space holds numbers that are not finite", where=f"{self.path}, slice {number}")
-        return kspace.reshape(self.shape[0], self.shape[2], *self.shape[3:])
+        return np.ascontiguousarray(kspace.reshape(-1, self.shape[2], *self.shape[3:]))
 
     def read_mask(self) -> NDArray[np.bool_] | None:
         """The mask of all slices, ``(frames, 1, ky, kx or 1)``; None where all is sampled.
@@ -104,6 +124,8 @@ class CmrFile:
         mat = open_matlab(self.mask)
         name = _only(mat, [name for name in mat.shapes if name.startswith("mask")] or list(mat.shapes), "mask")
         stored, (frames, _, _, ky, kx) = mat.read(name) != 0, self.shape
+        if self.is_reversed and stored.shape in ((kx, ky), (kx, ky, frames)):
+            stored = stored.transpose()
         if stored.shape not in ((ky, kx), (frames, ky, kx)):
             what = f"the mask is {stored.shape}, expected {(ky, kx)} or {(frames, ky, kx)} as k-space"
             raise DataError(what, where=str(self.mask))
@@ -125,7 +147,7 @@ def open_cmrxrecon(path: Path) -> CmrFile:
     """
     mat = open_matlab(path)
     variable = _kspace_variable(mat)
-    shape = _shape(mat, variable)
+    shape, order = _axes(mat, variable)
     is_full = variable in ("kspace", "kspace_full", "kspace_single_full") and not _undersampled_folder(path)
     table = next((place for place in _tables(path) if place.is_file()), None)
     info = {} if table is None else _read_table(table)
@@ -134,6 +156,7 @@ def open_cmrxrecon(path: Path) -> CmrFile:
         mat=mat,
         variable=variable,
         shape=shape,
+        order=order,
         mask=None if is_full else _find_mask(path),
         twin=None if is_full else next((twin for twin in _twins(path) if twin.is_file()), None),
         oversampling=info.get("readoutoversample") or None,
@@ -179,19 +202,32 @@ def _only(mat: MatFile, names: list[str], meaning: str) -> str:
     return names[0]
 
 
-def _shape(mat: MatFile, variable: str) -> tuple[int, int, int, int, int]:
-    """Sizes (frames, slices, coils, ky, kx)."""
-    shape = mat.shapes[variable]
+def _axes(mat: MatFile, variable: str) -> tuple[tuple[int, int, int, int, int], tuple[int, ...]]:
+    """Sizes (frames, slices, coils, ky, kx), and which axes of the array they are.
+
+    Raises
+    ------
+    UnsupportedError
+        If there is no time axis.
+    DataError
+        If the axes have neither the order of MATLAB nor the opposite one.
+    """
+    stored = mat.shapes[variable]
     is_single = "single" in variable.lower() or "SingleCoil" in mat.path.parts
-    if is_single and len(shape) == 4:
-        frames, slices, ky, kx = shape
-        return frames, slices, 1, ky, kx
-    if not is_single and len(shape) == 5:
-        frames, slices, coils, ky, kx = shape
-        return frames, slices, coils, ky, kx
-    expected = "(kx, ky, slices, frames)" if is_single else "(kx, ky, coils, slices, frames)"
-    what = f"'{variable}' has the MATLAB size {tuple(reversed(shape))}, a cine has {expected}"
-    raise UnsupportedError(what, where=str(mat.path), hint="series without a time axis are no cines")
+    if len(stored) != (4 if is_single else 5):
+        expected = "(kx, ky, slices, frames)" if is_single else "(kx, ky, coils, slices, frames)"
+        what = f"'{variable}' has the MATLAB size {tuple(reversed(stored))}, a cine has {expected}"
+        raise UnsupportedError(what, where=str(mat.path), hint="series without a time axis are no cines")
+    order = tuple(range(len(stored)))
+    if min(stored[-2:]) < SMALLEST_MATRIX <= sorted(stored)[-2]:
+        if min(stored[:2]) < SMALLEST_MATRIX:
+            what = f"the axes of '{variable}' are in an unknown order: {' x '.join(map(str, stored))}"
+            hint = "MATLAB's order is (kx, ky, coils, slices, frames)"
+            raise DataError(what, where=str(mat.path), hint=hint)
+        order = order[::-1]
+    sizes = [stored[axis] for axis in order]
+    frames, slices, coils, ky, kx = (*sizes[:2], 1, *sizes[2:]) if is_single else sizes
+    return (frames, slices, coils, ky, kx), order
 
 
 def _undersampled_folder(path: Path) -> str | None:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from cinerecon.errors import DataError, NotACineError
+from cinerecon.frames import name_frames
 from cinerecon.io.magnitude import open_archive, open_nifti, survey_archive
-from cinerecon.io.magnitude.frames import name_frames
 from cinerecon.io.magnitude.segmentation import has_label_name
 
 N = 6
@@ -128,6 +128,13 @@ def test_frames_missing_in_between_are_refused(tmp_path):
 def test_one_image_is_no_cine(tmp_path):
     with pytest.raises(DataError, match="a cine needs several frames: of 6, 5 copies of earlier frames"):
         nifti(tmp_path / "a.nii", IMAGES[:1].repeat(N, 0)).read_slice(0)
+
+
+def test_symmetric_motion_without_noise_is_no_padding(tmp_path):
+    frames = IMAGES[[0, 1, 2, 3, 2, 1]]
+    magnitude, meta = nifti(tmp_path / "a.nii", frames).read_slice(0)
+    np.testing.assert_allclose(magnitude, frames / frames.max(), atol=1e-6)
+    assert meta.warnings == ()
 
 
 def test_numbers_in_words():

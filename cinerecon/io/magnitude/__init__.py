@@ -2,7 +2,7 @@
 
 from cinerecon.io.magnitude.archive import open_archive, survey_archive
 from cinerecon.io.magnitude.dicom import is_dicom, open_dicom
-from cinerecon.io.magnitude.frames import name_frames, require_images
+from cinerecon.io.magnitude.frames import require_images
 from cinerecon.io.magnitude.images import MagnitudeImages, cut_out
 from cinerecon.io.magnitude.nifti import ENDINGS as NIFTI_ENDINGS
 from cinerecon.io.magnitude.nifti import open_nifti
@@ -13,7 +13,6 @@ __all__ = [
     "MagnitudeImages",
     "cut_out",
     "is_dicom",
-    "name_frames",
     "open_archive",
     "open_dicom",
     "open_nifti",

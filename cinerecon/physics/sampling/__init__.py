@@ -4,12 +4,12 @@ Every mask is ``(frames, 1, ky, kx or 1)`` bool and centred: zero frequency at i
 """
 
 from cinerecon.physics.sampling.measure import (
+    EMPTY,
     Kind,
     acceleration_of,
     acs_block,
     block_of_lines,
     count_acs,
-    gap_inside,
     kind_of,
     lines_with_signal,
     measured_extent,
@@ -21,6 +21,7 @@ from cinerecon.physics.sampling.spec import PATTERNS, MaskSpec, parse_mask
 from cinerecon.physics.sampling.view_sharing import view_share
 
 __all__ = [
+    "EMPTY",
     "PATTERNS",
     "Kind",
     "MaskSpec",
@@ -28,7 +29,6 @@ __all__ = [
     "acs_block",
     "block_of_lines",
     "count_acs",
-    "gap_inside",
     "kind_of",
     "lines_with_signal",
     "measured_extent",

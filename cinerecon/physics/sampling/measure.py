@@ -167,12 +167,3 @@ def lines_with_signal(kspace: Tensor) -> tuple[Tensor, Tensor]:
 
 def _above_nothing(power: Tensor) -> Tensor:
     return power > EMPTY * power.mean()
-
-
-def gap_inside(has_signal: Tensor) -> int | None:
-    """The first empty line between lines with signal, of ``(lines,)``; None if what is empty lies at the edges."""
-    found = has_signal.nonzero().ravel()
-    if found.numel() == 0:
-        return None
-    inside = ~has_signal[int(found[0]) : int(found[-1])]
-    return int(found[0] + inside.nonzero()[0]) if bool(inside.any()) else None

@@ -1,0 +1,192 @@
+"""Which samples of stored k-space were measured: what a mask or a fully sampled file claims is compared with the data.
+
+Programs that store whole matrices fill what was not measured with zeros, with the same line of another frame (view
+sharing), or with lines interpolated between their neighbours. Noise makes sure that two measured lines are never equal,
+and that none is the mean of its neighbours. Such lines count as not measured, with a warning.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from cinerecon.acquisition.incomplete_frames import describe_incomplete_frames
+from cinerecon.cine import CineData
+from cinerecon.frames import choose_frames
+from cinerecon.physics.sampling import EMPTY
+
+SAME = 1e-10
+"""Power of the difference of two lines over that of one, up to which they are the same: rounding leaves less."""
+FEWEST_POINTS = 0.01
+"""Share of empty points in lines with signal from which points were left out of them, as in radial patterns."""
+QUANTISED = 10.0
+"""Median amplitude over the smallest one, below which samples are integers so small that noise is rounded to zero."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured of a slice.
+
+    Attributes
+    ----------
+    frames
+        The frames to keep.
+    mask
+        ``(kept frames, 1, ky, kx or 1)`` bool.
+    warnings
+        Which frames and lines count as not measured.
+    """
+
+    frames: list[int]
+    mask: Tensor
+    warnings: tuple[str, ...]
+
+
+def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measured:
+    """Compare what counts as measured with what k-space holds.
+
+    Parameters
+    ----------
+    kspace
+        ``(frames, coils, ky, kx)``, not all zero.
+    claimed
+        ``(frames, 1, ky, kx or 1)``, the mask of the file; None where all of k-space counts as measured.
+    where
+        The file and the slice, for errors.
+
+    Raises
+    ------
+    DataError
+        If frames between others are empty, or fewer than two are left.
+    """
+    n_frames, _, ky, kx = kspace.shape
+    claims = torch.ones(n_frames, ky, kx, dtype=torch.bool)
+    claims = claims if claimed is None else claimed[:, 0] & claims
+    power = _power(kspace)
+    holds = claims & (power > EMPTY * power.mean())
+    has_signal = holds.any(-1)
+    redundant = _redundant_lines(kspace, has_signal)
+    missing = {"empty": (~has_signal.any(-1)).nonzero().ravel().tolist()}
+    frames, warnings = choose_frames(n_frames, missing, _redundant_frames(has_signal, redundant), where)
+    claims, holds = claims[frames], holds[frames]
+    measured = _without_empty(claims, holds, kspace[frames])
+    warnings += _describe(claims, measured, is_full=claimed is None)
+    for what, lines in redundant.items():
+        measured = measured & ~lines[frames, :, None]
+        if lines[frames].any():
+            n = int(lines[frames].sum())
+            warnings.append(f"{n} of {holds.any(-1).sum()} lines are {what}: they count as not measured")
+    incomplete = describe_incomplete_frames(measured.any(-1).numpy(), ky // 2)
+    is_whole = bool((measured == measured.any(-1, keepdim=True)).all())
+    mask = measured.any(-1, keepdim=True) if is_whole else measured
+    return Measured(frames, mask[:, None], (*warnings, *([incomplete] if incomplete else [])))
+
+
+def keep_measured(data: CineData) -> CineData:
+    """A slice as `find_measured` finds it; an image of its own samples is no truth where samples are missing.
+
+    Raises
+    ------
+    DataError
+        As `find_measured` does.
+    """
+    found = find_measured(data.kspace, data.mask, f"{data.meta.source}, slice {data.meta.slice}")
+    mask, frames, meta = data.mask[found.frames], found.frames, data.meta
+    is_all = torch.equal(found.mask.expand_as(data.kspace[frames, :1]), mask.expand_as(data.kspace[frames, :1]))
+    times = [meta.frame_times_ms[frame] for frame in frames] if meta.frame_times_ms else []
+    reference = None if data.reference is None else data.reference[frames]
+    if meta.is_own_reference and not is_all:
+        reference, meta = None, replace(meta, reference_is="")
+    meta = replace(meta, frame_times_ms=tuple(time - times[0] for time in times))
+    mask = mask if is_all else found.mask
+    kept = replace(data, kspace=data.kspace[frames] * mask, mask=mask, reference=reference, meta=meta)
+    return kept.with_warnings(*found.warnings)
+
+
+def _power(kspace: Tensor) -> Tensor:
+    """Sum of squared magnitudes over coils, ``(frames, ky, kx)``."""
+    power = torch.zeros(kspace[:, 0].shape)
+    for coil in kspace.unbind(1):
+        power += torch.view_as_real(coil).square().sum(-1)
+    return power
+
+
+def _without_empty(claims: Tensor, holds: Tensor, kspace: Tensor) -> Tensor:
+    """The claimed points without empty lines and columns, and without empty points where they are many."""
+    lines, columns = holds.any(-1, keepdim=True), holds.flatten(0, 1).any(0)
+    measured = claims & lines & columns
+    n_empty = int((measured & ~holds).sum())
+    is_sparse = n_empty > FEWEST_POINTS * int(measured.sum()) and not _is_quantised(kspace)
+    return holds if is_sparse else measured
+
+
+def _is_quantised(kspace: Tensor) -> bool:
+    """Whether the samples are so coarse that many are zero by rounding."""
+    amplitudes = torch.view_as_real(kspace[:1]).abs()
+    amplitudes = amplitudes[amplitudes > 0]
+    return float(amplitudes.median()) < QUANTISED * float(amplitudes.min())
+
+
+def _describe(claims: Tensor, measured: Tensor, *, is_full: bool) -> Iterator[str]:
+    """What is claimed, and not measured."""
+    claimed_lines, lines = claims.any(-1), measured.any(-1)
+    outer = 0
+    for name, is_measured in (("lines", lines.any(0)), ("columns", measured.any(0).any(0))):
+        found = is_measured.nonzero().ravel()
+        n_outer = len(is_measured) - (int(found[-1]) + 1 - int(found[0]))
+        if n_outer and is_full:
+            yield f"the outer {n_outer} of {len(is_measured)} {name} of k-space are empty: taken as not measured"
+            outer += n_outer * len(lines) if name == "lines" else 0
+    n_empty = int((claimed_lines & ~lines).sum()) - outer
+    if n_empty > 0:
+        claim = "though the file counts as fully sampled" if is_full else "though its mask has them as measured"
+        yield f"{n_empty} of {claimed_lines.sum()} lines hold nothing but zeros, {claim}: they count as not measured"
+    n_points = int((claims & lines[..., None] & measured.flatten(0, 1).any(0) & ~measured).sum())
+    if n_points:
+        claim = "the file counts as fully sampled" if is_full else "its mask has them as measured"
+        yield f"{n_points} points of k-space hold nothing but zeros, though {claim}: they count as not measured"
+
+
+def _redundant_lines(kspace: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
+    """Lines ``(frames, ky)`` with signal that follow from others, by the coil of most signal."""
+    coil = kspace[:, int(torch.linalg.vector_norm(kspace, dim=(0, 2, 3)).argmax())]
+    energy = _energy(coil)
+    copied = torch.zeros_like(has_signal)
+    for lag in range(1, 1 if _is_symmetric_motion(coil, energy) else len(coil)):
+        copied[lag:] |= _energy(coil[lag:] - coil[:-lag]) <= SAME * energy[lag:]
+    copied[:, 1:] |= _energy(coil[:, 1:] - coil[:, :-1]) <= SAME * energy[:, 1:]
+    copied &= has_signal
+    interpolated = torch.zeros_like(has_signal)
+    interpolated[1:-1] |= _is_mean(coil, energy, 0)
+    interpolated[:, 1:-1] |= _is_mean(coil, energy, 1)
+    return {"copies of other lines": copied, "the mean of their neighbours": interpolated & has_signal & ~copied}
+
+
+def _is_symmetric_motion(coil: Tensor, energy: Tensor) -> bool:
+    """Whether frame n equals frame -n, as in simulations without noise whose motion is a cosine in time."""
+    is_static = bool((_energy(coil[1:] - coil[:-1]) <= SAME * energy[1:]).all())
+    return not is_static and bool((_energy(coil[1:] - coil[1:].flip(0)) <= SAME * energy[1:]).all())
+
+
+def _is_mean(coil: Tensor, energy: Tensor, axis: int) -> Tensor:
+    """Which lines are the mean of the two beside them, along frames or along ky; without the first and the last."""
+    n = max(coil.shape[axis] - 2, 0)
+    before, middle, after = (coil.narrow(axis, min(start, coil.shape[axis]), n) for start in (0, 1, 2))
+    one, own, two = (energy.narrow(axis, min(start, coil.shape[axis]), n) for start in (0, 1, 2))
+    return (_energy(2 * middle - before - after) <= 4 * SAME * own) & (one > 0) & (two > 0)
+
+
+def _redundant_frames(has_signal: Tensor, redundant: dict[str, Tensor]) -> dict[str, list[int]]:
+    """Frames without a line of their own, by what most of their lines are."""
+    follows = torch.stack([*redundant.values()]).any(0)
+    frames = (has_signal.any(-1) & (follows | ~has_signal).all(-1)).nonzero().ravel().tolist()
+    found: dict[str, list[int]] = {what: [] for what in redundant}
+    for frame in frames:
+        found[max(redundant, key=lambda what: int(redundant[what][frame].sum()))].append(frame)
+    return found
+
+
+def _energy(lines: Tensor) -> Tensor:
+    """Sum of squared magnitudes along kx."""
+    return torch.view_as_real(lines).square().sum((-1, -2))

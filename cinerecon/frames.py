@@ -1,0 +1,54 @@
+"""Frames of a series that hold nothing of their own: which are left out, and how they are named."""
+
+from collections.abc import Mapping, Sequence
+
+from cinerecon.errors import DataError
+
+Reasons = Mapping[str, Sequence[int]]
+"""Numbers of frames by what they are, e.g. ``{"empty": [8, 9]}``."""
+
+
+def choose_frames(n_frames: int, missing: Reasons, redundant: Reasons, where: str) -> tuple[list[int], list[str]]:
+    """The frames to keep, and warnings that name the others.
+
+    Parameters
+    ----------
+    n_frames
+        Number of frames in the file.
+    missing
+        Frames that were not measured, or in part: left out at the begin and the end of a series, as archives fill
+        series up, and scans are stopped early.
+    redundant
+        Frames that follow from others: left out wherever they are.
+    where
+        The file and the slice, for errors.
+
+    Raises
+    ------
+    DataError
+        If frames are missing between others, or fewer than two are left.
+    """
+    kept = [n for n in range(n_frames) if not any(n in numbers for numbers in missing.values())]
+    for what, numbers in missing.items():
+        if inside := [n for n in numbers if kept and kept[0] < n < kept[-1]]:
+            hint = "a cine needs data in every frame: leave them out of the file"
+            raise DataError(f"{name_frames(inside)} of {n_frames}: {what}", where=where, hint=hint)
+    kept = [n for n in kept if not any(n in numbers for numbers in redundant.values())]
+    reasons = [(what, numbers) for what, numbers in (*missing.items(), *redundant.items()) if numbers]
+    if len(kept) < 2 <= n_frames:
+        counts = ", ".join(f"{len(numbers)} {what}" for what, numbers in reasons)
+        raise DataError(f"a cine needs several frames: of {n_frames}, {counts}", where=where)
+    return kept, [f"{name_frames(numbers)} of {n_frames} left out: {what}" for what, numbers in reasons]
+
+
+def name_frames(numbers: Sequence[int]) -> str:
+    """Frames in words, neighbours as a range: ``frames 0, 8 to 11``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return f"frame{'s' * (len(numbers) > 1)} " + ", ".join(
+        f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs
+    )

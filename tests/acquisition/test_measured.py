@@ -1,0 +1,263 @@
+"""K-space of other programs: the data decide on what was measured, on the axes, and on what is a truth."""
+
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from helpers import relative_error
+from scipy.io import savemat
+
+from cinerecon.acquisition import IntakeConfig, open_cine
+from cinerecon.acquisition.measured import find_measured
+from cinerecon.errors import DataError, UnsupportedError
+from cinerecon.io.case import write_case
+from cinerecon.physics.sampling import acceleration_of, parse_mask
+from cinerecon.simulation.scan import SimulateConfig, simulate_cine
+
+PLAIN = IntakeConfig(csm="walsh")
+N_FRAMES, N_COILS, KY, KX = 5, 3, 40, 36
+FULL = "TrainingSet/FullSample/P001/cine_sax.mat"
+ACCELERATED = "TrainingSet/AccFactor04/P001/cine_sax.mat"
+
+
+@pytest.fixture(scope="module")
+def kspace():
+    """``(slices, frames, coils, ky, kx)`` with noise, of a beating heart."""
+    slices = simulate_cine(SimulateConfig(frames=N_FRAMES, ky=KY, kx=KX, coils=N_COILS, slices=3, noise=0.002))
+    return torch.stack([data.kspace for data in slices])
+
+
+def save(path, *, is_v5=False, **arrays):
+    """A MATLAB file, axes as HDF5 shows them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if is_v5:
+        savemat(path, {name: array.T for name, array in arrays.items()})
+        return path
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            if np.iscomplexobj(array):
+                stored = np.empty(array.shape, [("real", "<f4"), ("imag", "<f4")])
+                stored["real"], stored["imag"] = array.real, array.imag
+                array = stored
+            file[name] = array
+    return path
+
+
+def full_file(tmp_path, kspace, **kwargs):
+    """A fully sampled file of ``(slices, frames, coils, ky, kx)``."""
+    return save(tmp_path / FULL, kspace_full=kspace.transpose(0, 1).numpy(), **kwargs)
+
+
+def lines(distance, offset=0):
+    mask = torch.zeros(N_FRAMES, 1, KY, 1, dtype=torch.bool)
+    mask[:, :, offset::distance] = True
+    mask[:, :, KY // 2 - 3 : KY // 2 + 3] = True
+    return mask
+
+
+def kt_lines():
+    return torch.cat([lines(4, frame % 4)[:1] for frame in range(N_FRAMES)])
+
+
+def radial():
+    return parse_mask("radial:4").draw(N_FRAMES, KY, KX, seed=0)
+
+
+def warned(data, words):
+    return any(words in text for text in data.meta.warnings)
+
+
+@pytest.mark.parametrize("make_mask", [lambda: lines(4), kt_lines, radial], ids=["lines", "kt lines", "radial"])
+def test_a_full_file_of_zeros(tmp_path, kspace, make_mask):
+    mask = make_mask()
+    data = open_cine(full_file(tmp_path, kspace * mask), PLAIN).read_slice(1)
+    assert torch.equal(data.mask, mask)
+    assert torch.equal(data.kspace, kspace[1] * mask)
+    assert acceleration_of(data) == acceleration_of(data.__class__(data.kspace, mask, data.csm))
+    assert data.reference is None
+    assert warned(data, "hold nothing but zeros, though the file counts as fully sampled: they count as not measured")
+
+
+def test_a_full_file_is_its_own_truth(tmp_path, kspace):
+    data = open_cine(full_file(tmp_path, kspace), PLAIN).read_slice(1)
+    assert data.mask.all()
+    assert data.meta.reference_is == "all samples"
+    assert data.meta.warnings == (
+        "no table tells field of view and oversampling: pixels count as 1 mm, no readout is cut",
+    )
+
+
+def undersampled_file(tmp_path, kspace, mask, claimed):
+    stored = claimed[0, 0].expand(KY, KX).double().numpy()
+    save(tmp_path / ACCELERATED.replace(".mat", "_mask.mat"), mask04=stored)
+    return save(tmp_path / ACCELERATED, kspace_sub04=(kspace * mask).transpose(0, 1).numpy())
+
+
+def test_a_mask_that_claims_more_than_was_measured(tmp_path, kspace):
+    full_file(tmp_path, kspace)
+    data = open_cine(undersampled_file(tmp_path, kspace, lines(8), lines(4)), PLAIN).read_slice(1)
+    assert torch.equal(data.mask, lines(8))
+    assert warned(data, "of 75 lines hold nothing but zeros, though its mask has them as measured")
+    assert data.meta.reference_is == "twin"
+    truth = open_cine(tmp_path / FULL, PLAIN).read_slice(1).kspace
+    assert relative_error(data.kspace, truth * lines(8)) < 1e-6
+
+
+def test_a_mask_that_claims_less_is_refused(tmp_path, kspace):
+    source = open_cine(undersampled_file(tmp_path, kspace, lines(4), lines(8)), PLAIN)
+    with pytest.raises(DataError, match="holds samples where its mask says that nothing was measured"):
+        source.read_slice(1)
+
+
+@pytest.mark.parametrize(
+    ("bend", "reason"),
+    [
+        (lambda twin: twin * kt_lines(), "the twin in the folder of fully sampled files is not fully sampled"),
+        (lambda twin: twin.flip(-1), "the fully sampled twin is of another scan"),
+        (lambda twin: twin * torch.tensor([1.0, 1, 1, 1, 0])[:, None, None, None], "is not fully sampled"),
+    ],
+)
+def test_a_twin_that_is_no_truth(tmp_path, kspace, bend, reason):
+    full_file(tmp_path, bend(kspace))
+    data = open_cine(undersampled_file(tmp_path, kspace, lines(4), lines(4)), PLAIN).read_slice(1)
+    assert (data.reference, data.meta.reference_is) == (None, "")
+    assert warned(data, reason)
+    assert warned(data, "it is no truth")
+
+
+def test_empty_frames_at_the_end(tmp_path, kspace):
+    padded = torch.cat([kspace, torch.zeros_like(kspace[:, :2])], 1)
+    data = open_cine(full_file(tmp_path, padded), PLAIN).read_slice(2)
+    assert torch.equal(data.kspace, kspace[2])
+    assert len(data.reference) == N_FRAMES
+    assert warned(data, "frames 5, 6 of 7 left out: empty")
+    padded[:, 2] = 0
+    with pytest.raises(DataError, match="frame 2 of 7: empty"):
+        open_cine(full_file(tmp_path, padded), PLAIN).read_slice(2)
+
+
+def test_a_frame_measured_in_part_is_named(tmp_path, kspace):
+    kspace = kspace.clone()
+    kspace[:, -1, :, 10:] = 0
+    data = open_cine(full_file(tmp_path, kspace), PLAIN).read_slice(0)
+    assert warned(data, "frames measured in part: frame 4 has 10 of 40 lines, none at the centre")
+    assert data.reference is None
+    assert int(data.mask[-1].sum()) == 10
+
+
+def test_repeated_frames(tmp_path, kspace):
+    repeated = torch.cat([kspace, kspace[:, :2]], 1)
+    data = open_cine(full_file(tmp_path, repeated), PLAIN).read_slice(0)
+    assert torch.equal(data.kspace, kspace[0])
+    assert warned(data, "frames 5, 6 of 7 left out: copies of other lines")
+
+
+def test_symmetric_motion_without_noise_is_measured(kspace):
+    frames = kspace[0][[0, 1, 2, 3, 2, 1]]
+    found = find_measured(frames, None, "x")
+    assert found.frames == list(range(6))
+    assert found.mask.all()
+    assert not found.warnings
+
+
+def test_interpolated_frames(tmp_path, kspace):
+    """Twice the frames, every second one the mean of its neighbours."""
+    n = 2 * N_FRAMES - 1
+    dense = torch.zeros(len(kspace), n, *kspace.shape[2:], dtype=kspace.dtype)
+    dense[:, ::2] = kspace
+    dense[:, 1::2] = (kspace[:, 1:] + kspace[:, :-1]) / 2
+    data = open_cine(full_file(tmp_path, dense), PLAIN).read_slice(0)
+    assert torch.equal(data.kspace, kspace[0])
+    assert warned(data, "frames 1, 3, 5, 7 of 9 left out: the mean of their neighbours")
+
+
+def test_shared_lines_are_measured_once(tmp_path, kspace):
+    """View sharing: even lines are measured in even frames, odd lines in odd ones, the others are copied."""
+    shared, mask = kspace.clone(), torch.ones(N_FRAMES, 1, KY, 1, dtype=torch.bool)
+    for frame in range(1, N_FRAMES):
+        copied = slice(1 - frame % 2, None, 2)
+        shared[:, frame, :, copied] = shared[:, frame - 1, :, copied]
+        mask[frame, :, copied] = False
+    data = open_cine(full_file(tmp_path, shared), PLAIN).read_slice(0)
+    assert torch.equal(data.mask, mask)
+    assert data.reference is None
+    assert acceleration_of(data)[0] == pytest.approx(N_FRAMES / (1 + (N_FRAMES - 1) / 2))
+    assert warned(data, "80 of 200 lines are copies of other lines: they count as not measured")
+
+
+@pytest.mark.parametrize("fill", ["copied", "mean"])
+def test_lines_filled_from_neighbouring_lines(tmp_path, kspace, fill):
+    filled, mask = kspace.clone(), torch.ones(N_FRAMES, 1, KY, 1, dtype=torch.bool)
+    mask[:, :, 1:-1:2] = False
+    before, after = filled[..., 0:-2:2, :], filled[..., 2::2, :]
+    filled[..., 1:-1:2, :] = before if fill == "copied" else (before + after) / 2
+    data = open_cine(full_file(tmp_path, filled), PLAIN).read_slice(0)
+    assert torch.equal(data.mask, mask)
+    assert acceleration_of(data)[0] == pytest.approx(40 / 21)
+
+
+def test_integers_with_zeros_by_rounding_are_measured(kspace):
+    coarse = kspace[0] / kspace[0, :, 0, :4, :4].abs().median()
+    coarse = torch.complex(coarse.real.round(), coarse.imag.round())[:, :1]
+    assert float((coarse == 0).float().mean()) > 0.03
+    found = find_measured(coarse, None, "x")
+    assert found.mask.all()
+    assert not found.warnings
+
+
+def test_a_prepared_case_that_claims_more_than_was_measured(tmp_path, kspace):
+    """Cases of other programs, and those of earlier versions, are checked when they are read."""
+    case, mask = simulate_cine(SimulateConfig(frames=N_FRAMES, ky=KY, kx=KX, coils=N_COILS))[0], lines(4)
+    for reference_is, is_kept in (("all samples", False), ("truth", True)):
+        meta = replace(case.meta, reference_is=reference_is)
+        write_case(tmp_path / "case.h5", replace(case, kspace=case.kspace * mask, meta=meta))
+        data = open_cine(tmp_path / "case.h5", PLAIN).read_slice(0)
+        assert torch.equal(data.mask, mask)
+        assert (data.reference is not None) == is_kept
+        assert warned(data, "lines hold nothing but zeros, though its mask has them as measured")
+    padded = replace(case, kspace=case.kspace.clone())
+    padded.kspace[3:] = 0
+    write_case(tmp_path / "case.h5", padded)
+    data = open_cine(tmp_path / "case.h5", PLAIN).read_slice(0)
+    assert torch.equal(data.kspace, case.kspace[:3])
+    assert torch.equal(data.reference, case.reference[:3])
+    assert len(data.meta.frame_times_ms) == 3
+
+
+@pytest.mark.parametrize("is_v5", [False, True])
+def test_axes_in_the_opposite_order(tmp_path, kspace, is_v5):
+    standard = kspace.transpose(0, 1).numpy()
+    path = save(tmp_path / "cine_sax.mat", is_v5=is_v5, kspace_full=np.ascontiguousarray(standard.T))
+    source = open_cine(path, PLAIN)
+    assert source.n_slices == 3
+    for number in range(3):
+        data = source.read_slice(number)
+        assert torch.equal(data.kspace, kspace[number])
+        assert warned(data, "the axes are stored in the opposite order: read as 5 frames, 3 slices, 3 coils, 40 x 36")
+
+
+def test_mask_and_k_space_in_the_opposite_order(tmp_path, kspace):
+    mask = kt_lines()
+    stored = mask[:, 0].expand(N_FRAMES, KY, KX).double().numpy()
+    save(tmp_path / ACCELERATED.replace(".mat", "_mask.mat"), mask04=stored.T)
+    standard = (kspace * mask).transpose(0, 1).numpy()
+    data = open_cine(save(tmp_path / ACCELERATED, kspace_sub04=standard.T), PLAIN).read_slice(2)
+    assert torch.equal(data.mask, mask)
+    assert torch.equal(data.kspace, kspace[2] * mask)
+
+
+def test_axes_in_an_unknown_order(tmp_path, kspace):
+    stored = kspace.permute(3, 0, 4, 1, 2).numpy()
+    with pytest.raises(DataError, match="the axes of 'kspace_full' are in an unknown order: 40 x 3 x 36 x 5 x 3"):
+        open_cine(save(tmp_path / "cine_sax.mat", kspace_full=stored), PLAIN)
+    with pytest.raises(UnsupportedError, match="MATLAB size"):
+        open_cine(save(tmp_path / "cine_sax.mat", kspace_full=stored[0]), PLAIN)
+
+
+def test_exchanged_frames_and_slices_are_refused(tmp_path, kspace):
+    source = open_cine(save(tmp_path / FULL, kspace_full=kspace.numpy()), PLAIN)
+    with pytest.raises(DataError, match="neighbouring slices are more alike than neighbouring frames") as caught:
+        source.read_slice(0)
+    assert caught.value.hint == "in MATLAB: kspace = permute(kspace, [1 2 3 5 4])"
