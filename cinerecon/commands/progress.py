@@ -8,7 +8,7 @@ PATIENCE_S = 2.0
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[str, float], None]]:
+def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
     """Lend a function to be called with what is being done and the fraction done.
 
     The bar appears on standard error once two seconds have passed, and is gone at the end.
@@ -23,7 +23,7 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
         TextColumn("{task.percentage:3.0f} %"),
         TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
     task = bar.add_task("", total=1.0)
     start, is_shown = time.monotonic(), False
 

@@ -1,33 +1,54 @@
 """The command ``cinerecon recon``."""
 
 import json
+import logging
 import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+DEFAULT_MODEL = "slrnet"
 FRUGAL_METHODS = ("zerofilled", "cgsense")
 """Methods that gain little time from keeping the memory of freed arrays."""
 
+logger = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
-    from cinerecon.reconstruction import ReconReport, ReconstructedSlice
+    from cinerecon.reconstruction import Batch, Outcome, ReconRequest
 
 
 def recon(
-    scan: Annotated[Path, typer.Argument(help="Raw scan (ISMRMRD, .h5), CMRxRecon file (.mat) or prepared case.")],
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A name of `cinerecon models`, a model file or folder.")
-    ] = "slrnet",
+    scans: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SCAN...",
+            help="Raw scan (ISMRMRD, .h5), CMRxRecon file (.mat) or prepared case; or folders of them.",
+        ),
+    ],
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A name of `cinerecon models`, a model file or folder; may be repeated. Default: slrnet.",
+        ),
+    ] = None,
     output: Annotated[
         list[str] | None,
         typer.Option(
             "--output",
             "-o",
             help="May be repeated; the ending decides: .h5 .nii.gz .npz .gif .mp4 .png, or a folder for DICOM. "
-            "Default: .h5, .mp4 and .png beside the scan.",
+            "Default: .h5, .mp4 and .png beside the scan. Of several scans or methods: a folder for all, -o out/; "
+            "several methods on one scan also side by side, -o compare.mp4.",
         ),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="Files of each scan in the folder: .h5 .nii.gz .npz .gif .mp4 .png dicom."),
     ] = None,
     slices: Annotated[
         list[int] | None, typer.Option("--slice", help="Only this slice, counted from 0; may be repeated.")
@@ -50,6 +71,11 @@ def recon(
     intake: Annotated[list[str] | None, typer.Option("--intake", help="Setting of intake, key=value.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampling pattern.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a stopped run: finished slices and scans are not repeated.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors alone.")] = False,
+    log: Annotated[Path | None, typer.Option(help="Append a line per slice, warning and error to this file.")] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="A warning is an error: no images are written, exit code 2.")
     ] = False,
@@ -64,14 +90,18 @@ def recon(
         Path | None, typer.Option(help="DICOM image whose patient, study and frame of reference the images get.")
     ] = None,
 ) -> None:
-    """Reconstruct a scan into images."""
-    from cinerecon.commands.progress import progress_bar
-    from cinerecon.io.export.dicom_patient import make_patient
-    from cinerecon.reconstruction import Observer, ReconRequest, reconstruct_scan
+    """Reconstruct scans into images.
 
+    Several scans or methods are written to one folder, with a table at the end; if some fail, the exit code is 2.
+    """
+    from cinerecon.commands.run_log import run_log
+    from cinerecon.io.export.dicom_patient import make_patient
+    from cinerecon.reconstruction import ReconRequest, is_batch, plan_batch
+
+    methods = models or [DEFAULT_MODEL]
     request = ReconRequest(
-        scan,
-        model,
+        scans[0],
+        methods[0],
         outputs=tuple(output or ()),
         slices=tuple(slices or ()),
         frames=frames,
@@ -85,120 +115,65 @@ def recon(
         settings=tuple(setting or ()),
         intake=tuple(intake or ()),
         force=force,
+        resume=resume,
         strict=strict,
         verbose=verbose,
         patient=make_patient(patient, name, accession, like),
     )
-    with progress_bar() as progress:
-        report = reconstruct_scan(
-            request, Observer(progress, partial(_manage_memory, keeps=model not in FRUGAL_METHODS))
-        )
-    for text in report.warnings:
-        print(f"warning  {text}", file=sys.stderr)
+    with run_log(log, quiet=quiet, sources=[*scans, *request.sources]):
+        if is_batch(scans, methods, formats or ()):
+            batch = plan_batch(scans, methods, output or (), formats or (), request)
+            _run_batch(batch, quiet=quiet, as_json=as_json)
+        else:
+            _run_one(request, quiet=quiet, as_json=as_json)
+
+
+def _run_one(request: "ReconRequest", *, quiet: bool, as_json: bool) -> None:
+    from cinerecon.commands.progress import progress_bar
+    from cinerecon.commands.recon_report import print_convergence, print_report, report_as_plain
+    from cinerecon.reconstruction import Observer, reconstruct_scan
+
+    with progress_bar(quiet=quiet) as progress:
+        report = reconstruct_scan(request, Observer(progress, partial(_manage_memory, model=request.model)))
+    _print_warnings(report.warnings)
     if as_json:
-        print(json.dumps(_as_plain(report), indent=2))
-    else:
-        _print_report(report)
-        if verbose:
-            _print_convergence(report)
+        print(json.dumps(report_as_plain(report), indent=2))
+    elif not quiet:
+        print_report(report)
+        if request.verbose:
+            print_convergence(report)
 
 
-def _manage_memory(stage: str, *, keeps: bool) -> None:
+def _run_batch(batch: "Batch", *, quiet: bool, as_json: bool) -> None:
+    from cinerecon.commands.progress import progress_bar
+    from cinerecon.commands.recon_report import batch_as_plain, print_batch
+    from cinerecon.reconstruction import Observer, run_batch
+
+    def report(outcome: "Outcome") -> None:
+        _print_warnings([f"{outcome.name}, {outcome.method}: {text}" for text in outcome.warnings])
+        if outcome.error:
+            print(f"failed  {outcome.name}, {outcome.method}: {outcome.error}", file=sys.stderr)
+
+    with progress_bar(quiet=quiet) as progress:
+        outcomes = run_batch(batch, Observer(progress, partial(_manage_memory, model=batch.requests[0].model)), report)
+    if as_json:
+        print(json.dumps(batch_as_plain(outcomes), indent=2))
+    elif not quiet:
+        print_batch(outcomes)
+    if any(outcome.error for outcome in outcomes):
+        raise typer.Exit(2)
+
+
+def _print_warnings(texts: Iterable[str]) -> None:
+    for text in texts:
+        logger.warning(text)
+        print(f"warning  {text}", file=sys.stderr)
+
+
+def _manage_memory(stage: str, *, model: str) -> None:
     """Return freed memory between the stages of a slice; while a method runs, keeping it can be faster."""
     from cinerecon.memory import keep_freed_memory, release_freed_memory
 
     release_freed_memory()
-    if stage == "reconstruct" and keeps:
+    if stage == "reconstruct" and model not in FRUGAL_METHODS:
         keep_freed_memory()
-
-
-def _print_report(report: "ReconReport") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    headings = ("slice", "frames", "coils", "matrix", "accel (no ACS)", "read", "maps", "recon", "residual")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for part in report.slices:
-        table.add_row(*_row(part))
-    Console(markup=False, highlight=False).print(table)
-    writing = sum(report.written.values())
-    print(f"\nwriting {writing:.1f} s, peak memory {report.peak_memory_mb:.0f} MB, on {report.device}")
-    for path in report.written:
-        print(f"wrote    {path}")
-    for part in report.slices:
-        if part.quality:
-            print(f"slice {part.cine.meta.slice}  {quality_line(part)}")
-
-
-def _print_convergence(report: "ReconReport") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    for part in report.slices:
-        convergence = part.cine.convergence
-        if not convergence:
-            print(f"slice {part.cine.meta.slice}  {part.cine.method} keeps no record of iterations")
-            continue
-        table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-        for heading in (f"slice {part.cine.meta.slice}, iteration", *(name.replace("_", " ") for name in convergence)):
-            table.add_column(heading, justify="right")
-        for n in some_iterations(len(convergence["cost"])):
-            table.add_row(str(n + 1), *(f"{curve[n]:.4e}" for curve in convergence.values()))
-        Console().print(table)
-
-
-def some_iterations(n_iterations: int, most: int = 12) -> list[int]:
-    """Indices of the iterations to show: the first, every n-th, and the last."""
-    every = -(-n_iterations // (most - 1))
-    return sorted({0, *range(every - 1, n_iterations, every), n_iterations - 1})
-
-
-def quality_line(part: "ReconstructedSlice") -> str:
-    """How good an image is, and against what, in words."""
-    from cinerecon.cine import REFERENCES
-
-    against = REFERENCES.get(part.cine.meta.reference_is, "the reference in the file")
-    return f"PSNR {part.quality['psnr']:.2f} dB, SSIM {part.quality['ssim']:.4f} against {against}"
-
-
-def _row(part: "ReconstructedSlice") -> list[str]:
-    cine = part.cine
-    times = [
-        f"{part.seconds[stage]:.1f} s" if stage in part.seconds else "" for stage in ("read", "maps", "reconstruct")
-    ]
-    return [
-        str(cine.meta.slice),
-        str(cine.n_frames),
-        str(part.n_coils),
-        f"{cine.matrix[0]} x {cine.matrix[1]}",
-        f"{part.acceleration:.2f} ({part.acceleration_without_acs:.2f})",
-        *times,
-        f"{part.residual:.3f}",
-    ]
-
-
-def _as_plain(report: "ReconReport") -> dict[str, object]:
-    return {
-        "slices": [
-            {
-                "slice": part.cine.meta.slice,
-                "frames": part.cine.n_frames,
-                "coils": part.n_coils,
-                "matrix": list(part.cine.matrix),
-                "acceleration": part.acceleration,
-                "acceleration_without_acs": part.acceleration_without_acs,
-                "seconds": part.seconds,
-                "residual": part.residual,
-                "quality": part.quality,
-                "reference_is": part.cine.meta.reference_is,
-                "convergence": {name: curve.tolist() for name, curve in part.cine.convergence.items()},
-            }
-            for part in report.slices
-        ],
-        "written": {str(path): seconds for path, seconds in report.written.items()},
-        "peak_memory_mb": report.peak_memory_mb,
-        "device": report.device,
-        "warnings": list(report.warnings),
-    }

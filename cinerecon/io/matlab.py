@@ -24,6 +24,8 @@ def is_matlab(path: Path) -> bool:
     """Whether a file begins as MATLAB files do, or is called so."""
     if path.suffix.lower() == ".mat":
         return True
+    if not path.is_file():  # reading a pipe would wait for its other end
+        return False
     try:
         with path.open("rb") as file:
             return file.read(len(SIGNATURE)) == SIGNATURE

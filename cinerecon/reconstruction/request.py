@@ -153,6 +153,18 @@ class ReconRequest:
         if self.undersample:
             parse_sampling(self.undersample)
 
+    def check_settings(self, method: Reconstructor) -> None:
+        """Check the settings that concern no file.
+
+        Raises
+        ------
+        ConfigError
+            Naming the option.
+        """
+        self.intake_config(method)
+        if self.undersample:
+            parse_sampling(self.undersample)
+
     def intake_config(self, method: Reconstructor) -> IntakeConfig:
         """The settings of intake that a network was trained with, or the defaults; then those of the request."""
         config = IntakeConfig.parse(method.preprocessing, where=self.model)

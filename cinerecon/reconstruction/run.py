@@ -27,6 +27,9 @@ from cinerecon.reconstruction.slices import (
 READING = 0.2
 """Share of the time of a slice that reading and coil maps are taken to need, for the display of progress."""
 
+NOTICE = logging.INFO + 5
+"""Level of a message that a user should see on a terminal, too."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -103,8 +106,14 @@ def reconstruct_scan(
     cache = SliceCache(targets[0].path, checksum_of(request, method))
     if not request.resume:
         cache.remove()
-    slices = list(iterate_slices(request, method, observer, cache))
-    written = write_images(slices, targets, observer, force=request.force)
+    try:
+        slices = list(iterate_slices(request, method, observer, cache))
+        written = write_images(slices, targets, observer, force=request.force)
+    except BaseException:
+        if n_finished := len(cache.indices()):
+            text = "%d finished slice(s) are kept in %s: the same command with --resume continues"
+            logger.log(NOTICE, text, n_finished, cache.folder)
+        raise
     cache.remove()
     warnings = collect_warnings([part.cine for part in slices])
     return ReconReport(request, tuple(slices), written, peak_memory_mb(request.device), request.device, warnings)
@@ -155,8 +164,9 @@ def iterate_slices(
             part = _reconstruct_index(request, scan, index, method, observer, report)
             text = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in part.seconds.items())
             observer.stage("finish")
-            part = with_provenance(with_quality(part), provenance, request)
+            part = with_quality(part)
             part = cache.store(part) if cache else part
+        part = with_provenance(part, provenance, request)  # not stored: the identity of a patient stays in the images
         quality = f", PSNR {part.quality['psnr']:.2f} dB" if part.quality else ""
         logger.info(
             "%s, %s: slice %d (%d of %d), %d frames of %d x %d, %s, residual %.3f%s",

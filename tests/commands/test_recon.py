@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from cinerecon.cine import CineMeta
 from cinerecon.cli import app
-from cinerecon.commands.recon import quality_line, some_iterations
+from cinerecon.commands.recon_report import quality_line, some_iterations
 from cinerecon.image import CineImage
 from cinerecon.reconstruction import ReconstructedSlice
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
@@ -24,7 +24,7 @@ def scan(tmp_path_factory):
 def recon(scan, tmp_path, *arguments):
     result = CliRunner().invoke(app, ["recon", str(scan), "-o", str(tmp_path / "out.h5"), *arguments])
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 def test_first_and_last_iteration_are_shown_and_few_between():
@@ -62,7 +62,7 @@ def test_warnings_are_told_on_standard_error_as_they_are(scan, tmp_path, monkeyp
     import cinerecon.reconstruction.slices as workflow
 
     monkeypatch.setattr(workflow, "card_warnings", lambda *_: ["trained on [/mnt/data] [bold]alone[/x]"])
-    arguments = ["recon", str(scan), "-m", "zerofilled", "-o", str(tmp_path / "[/a].npz")]
+    arguments = ["recon", str(scan), "-m", "zerofilled", "-o", str(tmp_path / "[/a].npz"), "--quiet"]
     for more in ([], ["--json", "--force"]):
         result = CliRunner().invoke(app, [*arguments, *more])
         assert result.exit_code == 0
@@ -89,3 +89,92 @@ def test_a_wrong_setting_names_its_option(scan, tmp_path, option, text):
         app, ["recon", str(scan), "--model", "cgsense", "-o", str(tmp_path / "a.h5"), option, text]
     )
     assert result.exception.where == option
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, ["recon", *map(str, arguments)])
+
+
+def test_a_line_for_each_slice_where_there_is_no_terminal_and_none_with_quiet(scan, tmp_path):
+    result = invoke(scan, "-m", "zerofilled", "-o", tmp_path / "a.npz")
+    assert result.stderr.startswith("scan.h5, zerofilled: slice 0 (1 of 1), 4 frames of 32 x 36")
+    result = invoke(scan, "-m", "zerofilled", "-o", tmp_path / "b.npz", "--quiet")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+    assert (tmp_path / "b.npz").exists()
+
+
+def test_a_log_gets_slices_warnings_and_errors(scan, tmp_path, monkeypatch):
+    import cinerecon.reconstruction.slices as workflow
+
+    monkeypatch.setattr(workflow, "card_warnings", lambda *_: ["trained elsewhere"])
+    log = tmp_path / "run.log"
+    invoke(scan, "-m", "zerofilled", "-o", tmp_path / "a.npz", "--log", log)
+    invoke(scan, "-m", "zerofilled", "-o", tmp_path / "a.npz", "--log", log)
+    texts = [line.split(maxsplit=2)[2] for line in log.read_text().splitlines()]
+    assert texts[0].startswith("INFO  scan.h5, zerofilled: slice 0 (1 of 1)")
+    assert texts[1] == "WARNING  trained elsewhere"
+    assert texts[2].startswith("ERROR  a.npz exists already")
+    assert len(texts) == 3
+
+
+def test_a_log_is_appended_to_no_other_file(scan, tmp_path):
+    (tmp_path / "notes.txt").write_text("precious\n")
+    before = scan.read_bytes()
+    for log, match in (
+        (scan, "is read here"),
+        (tmp_path / "notes.txt", "is no log"),
+        (tmp_path / "x/y", "no such folder"),
+    ):
+        result = invoke(scan, "-m", "zerofilled", "-o", tmp_path / "a.npz", "--log", log)
+        assert match in str(result.exception)
+    assert scan.read_bytes() == before
+    assert (tmp_path / "notes.txt").read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("name", ["image.nii", "image.nii.gz"])
+def test_images_in_place_of_a_scan_are_answered_with_what_takes_them(tmp_path, name):
+    import nibabel
+
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 2, 3), np.float32), np.eye(4)), tmp_path / name)
+    error = invoke(tmp_path / name).exception
+    assert error.what.endswith("a NIfTI image, not raw data")
+    assert "cinerecon prepare" in error.hint
+    assert "cinerecon simulate --from" in error.hint
+
+
+def test_no_image_is_written_beside_a_device(scan, tmp_path):
+    import os
+
+    with scan.open("rb") as file:
+        link = f"/proc/self/fd/{file.fileno()}"
+        error = invoke(link, "-m", "zerofilled").exception
+        assert error.what == "no images are written beside a device"
+        assert invoke(link, "-m", "zerofilled", "-o", tmp_path / "a.npz").exit_code == 0
+    os.mkfifo(tmp_path / "pipe")
+    assert "no regular file" in invoke(tmp_path / "pipe", "-m", "zerofilled").exception.what
+
+
+def test_a_mistyped_pattern_is_named_before_anything_else(scan, tmp_path):
+    error = invoke(scan, "-m", "zerofilled", "--undersample", "gausian:8", "-o", tmp_path / "a.npz").exception
+    assert error.what.startswith("unknown sampling pattern 'gausian")
+    assert "gaussian" in error.hint
+
+
+def test_that_there_is_no_record_of_iterations_is_said_once(tmp_path):
+    path = tmp_path / "two.h5"
+    simulate_scan(path, SimulateConfig(frames=4, ky=32, kx=36, coils=3, slices=2))
+    result = invoke(path, "-m", "zerofilled", "-o", tmp_path / "a.h5", "-v")
+    assert result.stdout.count("keeps no record") == 1
+
+
+def test_what_a_stopped_run_keeps_is_said(scan, tmp_path, monkeypatch):
+    from cinerecon.io.export import FORMATS
+
+    def fail(path, cines):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(FORMATS, ".npz", fail)
+    result = invoke(scan, "-m", "zerofilled", "-o", tmp_path / "a.npz", "-q")
+    assert "No space left" in str(result.exception)
+    assert "1 finished slice" in result.stderr
+    assert "--resume" in result.stderr

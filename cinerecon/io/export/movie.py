@@ -1,31 +1,40 @@
-"""Write images as movies: all slices side by side, one heartbeat over and over."""
+"""Write images as movies: all slices side by side, or several methods, one heartbeat over and over."""
 
 import subprocess
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from cinerecon.image import UNKNOWN_FRAME_MS, CineImage, grey, window
 
 TILE_HEIGHT = 384
 """Height of a slice [pixels] in a movie of few slices; of many, smaller, so that the movie fits a screen."""
 MOVIE_WIDTH = 1600
+LABEL_LINES = 24
+"""Height of an image over that of its label."""
 LEAST_SECONDS = 4.0
 """A movie file is played once by most players, so the heartbeat is repeated up to this length."""
 
 
-def write_gif(path: Path, cines: list[CineImage]) -> None:
-    """Write a looping GIF."""
-    frames = [Image.fromarray(frame) for frame in montage(cines)]
+def write_gif(path: Path, cines: list[CineImage], columns: int | None = None) -> None:
+    """Write a looping GIF; `columns` as for `montage`."""
+    frames = [Image.fromarray(frame) for frame in montage(cines, columns)]
     # GIF counts time in steps of 10 ms, and viewers slow down anything faster than 20 ms
     duration = max(20, round(_interval_ms(cines) / 10) * 10)
     frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
 
 
-def write_mp4(path: Path, cines: list[CineImage]) -> None:
+def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) -> None:
     """Write H.264 in yuv420p, which every player and browser shows; sizes are padded to even numbers.
+
+    Parameters
+    ----------
+    path
+        The file.
+    cines, columns
+        As for `montage`.
 
     Raises
     ------
@@ -34,7 +43,7 @@ def write_mp4(path: Path, cines: list[CineImage]) -> None:
     """
     import imageio_ffmpeg
 
-    frames = montage(cines)
+    frames = montage(cines, columns)
     rate = min(max(1000 / _interval_ms(cines), 1.0), 60.0)
     repeats = max(1, round(LEAST_SECONDS * rate / len(frames)))
     y, x = frames.shape[1:]
@@ -53,19 +62,31 @@ def write_mp4(path: Path, cines: list[CineImage]) -> None:
         raise OSError(first_line.rpartition(": ")[2])  # what follows are consequences
 
 
-def montage(cines: list[CineImage]) -> NDArray[np.uint8]:
-    """Lay slices out in a grid, ``(frames, y, x)`` 8 bits, each slice on its own window and pixels made square.
+def montage(cines: list[CineImage], columns: int | None = None) -> NDArray[np.uint8]:
+    """Lay out images in a grid, ``(frames, y, x)`` 8 bits, pixels made square, each labelled with method and slice.
 
-    Slices with fewer frames than others are slowed to one heartbeat of the same length.
+    Images of the same slice have the same window, so that methods can be compared. Slices with fewer frames than others
+    are slowed to one heartbeat of the same length.
+
+    Parameters
+    ----------
+    cines
+        Images, row by row.
+    columns
+        Images in a row; None chooses it by their number.
     """
     n_frames = max(cine.n_frames for cine in cines)
-    columns = int(np.ceil(np.sqrt(len(cines) * 1.4)))
+    columns = columns or int(np.ceil(np.sqrt(len(cines) * 1.4)))
+    by_slice: dict[int, list[NDArray[np.float32]]] = {}
+    for cine in cines:
+        by_slice.setdefault(cine.meta.slice, []).append(cine.magnitude)
+    whites = {number: window(magnitudes) for number, magnitudes in by_slice.items()}
     height = TILE_HEIGHT
-    tiles = [_enlarged(cine, height) for cine in cines]
+    tiles = [_tile(cine, height, whites[cine.meta.slice]) for cine in cines]
     widest = max(tile.shape[2] for tile in tiles)
     if widest * columns > MOVIE_WIDTH:
         height = max(96, height * MOVIE_WIDTH // (widest * columns))
-        tiles = [_enlarged(cine, height) for cine in cines]
+        tiles = [_tile(cine, height, whites[cine.meta.slice]) for cine in cines]
         widest = max(tile.shape[2] for tile in tiles)
     rows = -(-len(tiles) // columns)
     sheet = np.zeros((n_frames, rows * height, min(columns, len(tiles)) * widest), np.uint8)
@@ -77,12 +98,17 @@ def montage(cines: list[CineImage]) -> NDArray[np.uint8]:
     return sheet
 
 
-def _enlarged(cine: CineImage, height: int) -> NDArray[np.uint8]:
+def _tile(cine: CineImage, height: int, white: float) -> NDArray[np.uint8]:
+    """The image enlarged to a height [pixels], with its label, ``(frames, y, x)``."""
     (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
     width = max(1, round(height * x * dx / (y * dy)))
-    magnitude = cine.magnitude
-    shades = grey(magnitude, window([magnitude]))
-    return np.stack([np.asarray(Image.fromarray(f).resize((width, height), Image.Resampling.BICUBIC)) for f in shades])
+    label = ", ".join([cine.method] * bool(cine.method) + [f"slice {cine.meta.slice}"])
+    font, frames = ImageFont.load_default(max(10, height // LABEL_LINES)), []
+    for shades in grey(cine.magnitude, white):
+        frame = Image.fromarray(shades).resize((width, height), Image.Resampling.BICUBIC)
+        ImageDraw.Draw(frame).text((6, 4), label, fill=255, font=font, stroke_width=1, stroke_fill=0)
+        frames.append(np.asarray(frame))
+    return np.stack(frames)
 
 
 def _interval_ms(cines: list[CineImage]) -> float:

@@ -294,7 +294,7 @@ def test_motion_is_found():
 @pytest.mark.parametrize("name", ["out.gif", "out.mp4"])
 def test_movie_shows_the_frames(tmp_path, name):
     (path,) = written(tmp_path, name, [beating_disc(), beating_disc()])
-    frames = np.stack([np.asarray(frame)[..., :3].mean(-1) for frame in imageio.mimread(path)[:8]])
+    frames = np.stack([np.atleast_3d(frame)[..., :3].mean(-1) for frame in imageio.mimread(path)[:8]])
     assert frames.shape[1] % 2 == frames.shape[2] % 2 == 0 or name.endswith("gif")
     left = frames[:, :, : frames.shape[2] // 2]
     brightness = left.mean(axis=(1, 2))

@@ -1,0 +1,157 @@
+"""The results of ``cinerecon recon``, as tables and as JSON."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cinerecon.reconstruction import Outcome, ReconReport, ReconstructedSlice
+
+
+def print_report(report: "ReconReport") -> None:
+    """A line for each slice, the files written, and how near the images are to their references."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    headings = ("slice", "frames", "coils", "matrix", "accel (no ACS)", "read", "maps", "recon", "residual")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for part in report.slices:
+        table.add_row(*_row(part))
+    Console(markup=False, highlight=False).print(table)
+    writing = sum(report.written.values())
+    print(f"\nwriting {writing:.1f} s, peak memory {report.peak_memory_mb:.0f} MB, on {report.device}")
+    for path in report.written:
+        print(f"wrote    {path}")
+    for part in report.slices:
+        if part.quality:
+            print(f"slice {part.cine.meta.slice}  {quality_line(part)}")
+
+
+def print_convergence(report: "ReconReport") -> None:
+    """Cost, data residual and change of some iterations of each slice."""
+    from rich.console import Console
+    from rich.table import Table
+
+    without_record = dict.fromkeys(part.cine.method for part in report.slices if not part.cine.convergence)
+    for method in without_record:
+        print(f"{method} keeps no record of iterations")
+    for part in report.slices:
+        convergence = part.cine.convergence
+        if not convergence:
+            continue
+        table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+        for heading in (f"slice {part.cine.meta.slice}, iteration", *(name.replace("_", " ") for name in convergence)):
+            table.add_column(heading, justify="right")
+        for n in some_iterations(len(convergence["cost"])):
+            table.add_row(str(n + 1), *(f"{curve[n]:.4e}" for curve in convergence.values()))
+        Console().print(table)
+
+
+def some_iterations(n_iterations: int, most: int = 12) -> list[int]:
+    """Indices of the iterations to show: the first, every n-th, and the last."""
+    every = -(-n_iterations // (most - 1))
+    return sorted({0, *range(every - 1, n_iterations, every), n_iterations - 1})
+
+
+def quality_line(part: "ReconstructedSlice") -> str:
+    """How good an image is, and against what, in words."""
+    from cinerecon.cine import REFERENCES
+
+    against = REFERENCES.get(part.cine.meta.reference_is, "the reference in the file")
+    return f"PSNR {part.quality['psnr']:.2f} dB, SSIM {part.quality['ssim']:.4f} against {against}"
+
+
+def _row(part: "ReconstructedSlice") -> list[str]:
+    cine = part.cine
+    times = [
+        f"{part.seconds[stage]:.1f} s" if stage in part.seconds else "" for stage in ("read", "maps", "reconstruct")
+    ]
+    return [
+        str(cine.meta.slice),
+        str(cine.n_frames),
+        str(part.n_coils),
+        f"{cine.matrix[0]} x {cine.matrix[1]}",
+        f"{part.acceleration:.2f} ({part.acceleration_without_acs:.2f})",
+        *times,
+        f"{part.residual:.3f}",
+    ]
+
+
+def report_as_plain(report: "ReconReport") -> dict[str, object]:
+    """The results of a scan for JSON."""
+    return {
+        "slices": [
+            {
+                "slice": part.cine.meta.slice,
+                "frames": part.cine.n_frames,
+                "coils": part.n_coils,
+                "matrix": list(part.cine.matrix),
+                "acceleration": part.acceleration,
+                "acceleration_without_acs": part.acceleration_without_acs,
+                "seconds": part.seconds,
+                "residual": part.residual,
+                "quality": part.quality,
+                "reference_is": part.cine.meta.reference_is,
+                "convergence": {name: curve.tolist() for name, curve in part.cine.convergence.items()},
+            }
+            for part in report.slices
+        ],
+        "written": {str(path): seconds for path, seconds in report.written.items()},
+        "peak_memory_mb": report.peak_memory_mb,
+        "device": report.device,
+        "warnings": list(report.warnings),
+    }
+
+
+def print_batch(outcomes: Sequence["Outcome"]) -> None:
+    """A line for each scan and method, with the reason where it failed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("scan", overflow="fold")
+    table.add_column("method")
+    for heading in ("slices", "frames", "accel", "time", "residual", "PSNR", "SSIM"):
+        table.add_column(heading, justify="right")
+    table.add_column("result")
+    for outcome in outcomes:
+        figures = outcome.figures
+        numbers = [
+            _number(figures, "slices", "{:.0f}"),
+            _number(figures, "frames", "{:.0f}"),
+            _number(figures, "acceleration", "{:.2f}"),
+            _number(figures, "seconds", "{:.1f} s"),
+            _number(figures, "residual", "{:.3f}"),
+            _number(figures, "psnr", "{:.2f}"),
+            _number(figures, "ssim", "{:.4f}"),
+        ]
+        result = "failed" if outcome.error else "finished earlier" if outcome.is_earlier else "written"
+        table.add_row(outcome.name, outcome.method, *numbers, result)
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console = Console(markup=False, highlight=False, width=max(80, *(len(o.name) + 100 for o in outcomes)))
+    console.print(table)
+    n_failed = sum(outcome.error is not None for outcome in outcomes)
+    if n_failed:
+        print(f"\n{n_failed} of {len(outcomes)} failed")
+
+
+def batch_as_plain(outcomes: Sequence["Outcome"]) -> list[dict[str, object]]:
+    """The results of a batch for JSON."""
+    return [
+        {
+            "scan": outcome.name,
+            "method": outcome.method,
+            **outcome.figures,
+            "written": list(outcome.written),
+            "warnings": list(outcome.warnings),
+            "error": None if outcome.error is None else str(outcome.error),
+            "finished_earlier": outcome.is_earlier,
+        }
+        for outcome in outcomes
+    ]
+
+
+def _number(figures: Mapping[str, float], name: str, form: str) -> str:
+    return form.format(figures[name]) if name in figures else ""

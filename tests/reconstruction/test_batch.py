@@ -1,0 +1,179 @@
+"""Several scans and methods in one call: each on its own, resumable, and compared side by side."""
+
+import json
+import sys
+
+import h5py
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+import cinerecon.reconstruction.run as run_module
+from cinerecon.cine import CineMeta
+from cinerecon.cli import main
+from cinerecon.errors import ConfigError, FileError
+from cinerecon.image import CineImage
+from cinerecon.io.export import Target
+from cinerecon.provenance import Patient
+from cinerecon.reconstruction import ReconRequest, plan_batch, reconstruct_scan
+from cinerecon.reconstruction.batch import write_comparison
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scans")
+    for seed, name in enumerate(("p1/cine.h5", "p2/cine.h5", "other.h5")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        simulate_scan(folder / name, SimulateConfig(frames=4, ky=32, kx=36, coils=3, seed=seed))
+    return folder
+
+
+@pytest.fixture
+def reconstructed(monkeypatch):
+    names, original = [], run_module._reconstruct_index
+
+    def note(request, *others):
+        names.append(f"{request.scan.parent.name}/{request.scan.stem}")
+        return original(request, *others)
+
+    monkeypatch.setattr(run_module, "_reconstruct_index", note)
+    return names
+
+
+def recon(monkeypatch, capsys, *arguments):
+    """Exit code, standard output, standard error."""
+    monkeypatch.setattr(sys, "argv", ["cinerecon", "recon", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return (stop.value.code or 0, *capsys.readouterr())
+
+
+def test_a_folder_of_scans_gives_what_each_scan_gives_alone(scans, tmp_path, monkeypatch, capsys):
+    code, out, err = recon(
+        monkeypatch, capsys, scans, "-m", "zerofilled", "-o", f"{tmp_path}/out/", "--format", "npz", "--csm", "walsh"
+    )
+    assert code == 0
+    names = ("other", "p1/cine", "p2/cine")
+    for name in names:
+        alone = ReconRequest(scans / f"{name}.h5", "zerofilled", (str(tmp_path / "a.npz"),), csm="walsh", force=True)
+        (part,) = reconstruct_scan(alone).slices
+        assert np.array_equal(np.load(tmp_path / f"out/{name}.zerofilled.npz")["image"][0], part.image)
+    rows = [line.split() for line in out.splitlines()]
+    assert [row[0] for row in rows if row and row[-1] == "written"] == list(names)
+    assert err.count("slice 0 (1 of 1)") == 3, "a line for each slice"
+
+
+def test_one_failure_stops_no_other_and_is_code_2(scans, tmp_path, monkeypatch, capsys):
+    broken = tmp_path / "broken.h5"
+    broken.write_bytes((scans / "other.h5").read_bytes()[:3000])
+    paths = (broken, tmp_path / "missing.h5", scans / "other.h5")
+    code, out, err = recon(
+        monkeypatch, capsys, *paths, "-m", "zerofilled", "-o", f"{tmp_path}/out/", "--format", ".npz"
+    )
+    assert code == 2
+    assert (tmp_path / "out/other.zerofilled.npz").exists()
+    results = {line.split()[0]: line.split()[-1] for line in out.splitlines() if line and line.split()[0] in out}
+    assert (results["broken"], results["missing"], results["other"]) == ("failed", "failed", "written")
+    assert "2 of 3 failed" in out
+    assert "failed  missing, zerofilled: there is no such file" in err
+    assert "Traceback" not in err
+
+
+def test_a_batch_resumes_after_what_is_finished(scans, tmp_path, monkeypatch, capsys, reconstructed):
+    arguments = ("-m", "zerofilled", "-o", f"{tmp_path}/out/", "--format", "npz", "--csm", "walsh")
+    assert recon(monkeypatch, capsys, scans / "p1/cine.h5", scans / "other.h5", *arguments)[0] == 0
+    reconstructed.clear()
+    code, out, _ = recon(monkeypatch, capsys, scans / "p1/cine.h5", scans / "other.h5", *arguments, "--resume")
+    assert (code, reconstructed) == (0, [])
+    assert out.count("finished earlier") == 2
+    (tmp_path / "out/other.zerofilled.npz").unlink()
+    assert recon(monkeypatch, capsys, scans / "p1/cine.h5", scans / "other.h5", *arguments, "--resume")[0] == 0
+    assert [name.split("/")[1] for name in reconstructed] == ["other"]
+
+
+def test_results_of_other_settings_count_neither_as_finished_nor_are_they_overwritten(
+    scans, tmp_path, monkeypatch, capsys
+):
+    arguments = (scans / "other.h5", "-m", "zerofilled", "-o", f"{tmp_path}/", "--format", "npz", "--resume")
+    assert recon(monkeypatch, capsys, *arguments, "--csm", "walsh")[0] == 0
+    before = (tmp_path / "other.zerofilled.npz").read_bytes()
+    code, _, err = recon(monkeypatch, capsys, *arguments, "--csm", "smooth")
+    assert code == 2
+    assert "exists already" in err
+    assert (tmp_path / "other.zerofilled.npz").read_bytes() == before
+
+
+def test_methods_are_compared_side_by_side(scans, tmp_path, monkeypatch, capsys):
+    movie = tmp_path / "compare.gif"
+    options = ("-m", "zerofilled", "-m", "cgsense", "--undersample", "uniform:3,acs=8", "--csm", "walsh")
+    code, out, _ = recon(monkeypatch, capsys, scans / "other.h5", *options, "-o", movie)
+    assert code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["compare.gif"]
+    height, width = iio.imread(movie, index=0).shape[:2]
+    assert width == 3 * (height * 36 // 32), "zerofilled, cgsense and the reference"
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("other")] == ["zerofilled", "cgsense"]
+    code, _, err = recon(monkeypatch, capsys, scans / "other.h5", *options, "-o", movie)
+    assert code == 2
+    assert "exists already" in err
+
+
+def test_a_comparison_shows_all_methods_of_a_slice_with_one_window(tmp_path):
+    def method(name, values):
+        images = [np.full((2, 32, 32), value, np.complex64) for value in values]
+        return [
+            CineImage(image, np.full_like(image, 1), CineMeta(slice=number), name)
+            for number, image in enumerate(images)
+        ]
+
+    target = Target.parse(str(tmp_path / "a.gif"))
+    write_comparison([method("first", (0.25, 0.5)), method("second", (0.5, 0.75))], target)
+    frame = np.atleast_3d(iio.imread(target.path, index=0))[..., :3].mean(-1)
+    height, width = frame.shape
+    shades = [
+        frame[row * height // 2 + height // 4, column * width // 3 + width // 6]
+        for row in (0, 1)
+        for column in (0, 1, 2)
+    ]
+    assert shades == pytest.approx([64, 128, 255, 128, 191, 255], abs=3)
+    label = frame[:30, : width // 3]
+    assert label.max() > 200, "the name is written over the image"
+
+
+@pytest.mark.parametrize(
+    ("models", "outputs", "formats", "match"),
+    [
+        (("a",), ("x.npz",), (), "one folder"),
+        (("a",), ("x.mp4",), (), "compares several methods"),
+        (("a",), (), (), "no folder"),
+        (("a", "x/a"), ("out/",), (), "the same name"),
+        (("a",), ("out/",), (".mp3",), "no image format"),
+        (("a",), ("out/", "second/"), (), "one folder"),
+    ],
+)
+def test_outputs_of_several_scans_that_make_no_sense_are_refused(scans, models, outputs, formats, match):
+    with pytest.raises(ConfigError, match=match):
+        plan_batch([scans], models, outputs, formats, ReconRequest(scans, "a"))
+
+
+def test_several_scans_are_not_given_to_one_patient(scans):
+    with pytest.raises(ConfigError, match="one patient is given for 3 scans"):
+        plan_batch([scans], ("a",), ("out/",), (), ReconRequest(scans, "a", patient=Patient(patient_id="1")))
+
+
+def test_a_folder_without_scans_is_an_error(tmp_path):
+    with pytest.raises(FileError, match="no scan found"):
+        plan_batch([tmp_path], ("a",), ("out/",), (), ReconRequest(tmp_path, "a"))
+
+
+def test_the_record_names_figures_and_files(scans, tmp_path, monkeypatch, capsys):
+    path = scans / "other.h5"
+    arguments = (path, "-m", "zerofilled", "-o", f"{tmp_path}/out/", "--format", "dicom", "--json")
+    code, out, _ = recon(monkeypatch, capsys, *arguments)
+    (result,) = json.loads(out)
+    entry = json.loads((tmp_path / "out/recon.json").read_text())["other.zerofilled"]
+    assert code == 0
+    assert entry["written"] == result["written"] == [str(tmp_path / "out/other.zerofilled.dicom")]
+    assert len(list((tmp_path / "out/other.zerofilled.dicom").glob("*.dcm"))) == 4
+    assert entry["figures"]["psnr"] == result["psnr"] > 20
+    assert h5py.is_hdf5(path)
