@@ -94,7 +94,7 @@ def _keys(cines: list[CineImage]) -> tuple[str, str]:
         return made.study, made.series
     content = hashlib.sha256()
     for cine in cines:
-        content.update(np.ascontiguousarray(cine.image).tobytes())
+        content.update(str(cine.image.shape).encode() + np.ascontiguousarray(cine.image).tobytes())
     return content.hexdigest(), content.hexdigest()
 
 
