@@ -5,7 +5,7 @@ sharing), or with lines interpolated between their neighbours. Noise makes sure 
 and that none is the mean of its neighbours. Such lines count as not measured, with a warning.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,11 +13,13 @@ from torch import Tensor
 
 from cinerecon.acquisition.incomplete_frames import describe_incomplete_frames
 from cinerecon.cine import CineData
-from cinerecon.frames import choose_frames
+from cinerecon.frames import choose_frames, name_frames
 from cinerecon.physics.sampling import EMPTY
 
 SAME = 1e-10
 """Power of the difference of two lines over that of one, up to which they are the same: rounding leaves less."""
+HALF_CENTRE = 4
+"""Samples to each side of the centre of a line that are compared first."""
 FEWEST_POINTS = 0.01
 """Share of empty points in lines with signal from which points were left out of them, as in radial patterns."""
 QUANTISED = 10.0
@@ -81,6 +83,32 @@ def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measure
     is_whole = bool((measured == measured.any(-1, keepdim=True)).all())
     mask = measured.any(-1, keepdim=True) if is_whole else measured
     return Measured(frames, mask[:, None], (*warnings, *([incomplete] if incomplete else [])))
+
+
+def own_lines(kspace: Tensor, mask: Tensor, warn: Callable[[str], None]) -> Tensor:
+    """The mask of a raw scan without lines that follow from others, of frames that have lines of their own.
+
+    Parameters
+    ----------
+    kspace, mask
+        ``(frames, coils, ky, kx)``, ``(frames, 1, ky, kx or 1)``
+    warn
+        Called with the lines that count as not measured, and with the frames that are copies of others.
+    """
+    sampled = mask[:, 0].any(-1)
+    redundant = _redundant_lines(kspace, sampled)
+    frames = _redundant_frames(sampled, redundant)
+    for what, numbers in frames.items():
+        if numbers:
+            is_end = numbers == list(range(numbers[0], len(mask)))
+            option = f"; --frames 0:{numbers[0]} leaves them out" if is_end else ""
+            warn(f"{name_frames(numbers)} of {len(mask)} not measured: {what}{option}")
+    for what, lines in redundant.items():
+        lines[[number for numbers in frames.values() for number in numbers]] = False
+        if lines.any():
+            warn(f"{int(lines.sum())} of {int(sampled.sum())} lines are {what}: they count as not measured")
+            mask = mask & ~lines[:, None, :, None]
+    return mask
 
 
 def keep_measured(data: CineData) -> CineData:
@@ -149,8 +177,20 @@ def _describe(claims: Tensor, measured: Tensor, *, is_full: bool) -> Iterator[st
 
 
 def _redundant_lines(kspace: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
-    """Lines ``(frames, ky)`` with signal that follow from others, by the coil of most signal."""
+    """Lines ``(frames, ky)`` with signal that follow from others, by the coil of most signal.
+
+    Their centres are compared first: in measured data none are alike, and nothing else needs to be computed.
+    """
     coil = kspace[:, int(torch.linalg.vector_norm(kspace, dim=(0, 2, 3)).argmax())]
+    middle = slice(max(coil.shape[-1] // 2 - HALF_CENTRE, 0), coil.shape[-1] // 2 + HALF_CENTRE)
+    found = _compare_lines(coil[..., middle], has_signal)
+    if any(bool(lines.any()) for lines in found.values()):
+        found = _compare_lines(coil, has_signal)
+    return found
+
+
+def _compare_lines(coil: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
+    """Lines of ``(frames, ky, kx)`` that follow from others, by what they are."""
     energy = _energy(coil)
     copied = torch.zeros_like(has_signal)
     for lag in range(1, 1 if _is_symmetric_motion(coil, energy) else len(coil)):
@@ -166,7 +206,9 @@ def _redundant_lines(kspace: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
 def _is_symmetric_motion(coil: Tensor, energy: Tensor) -> bool:
     """Whether frame n equals frame -n, as in simulations without noise whose motion is a cosine in time."""
     is_static = bool((_energy(coil[1:] - coil[:-1]) <= SAME * energy[1:]).all())
-    return not is_static and bool((_energy(coil[1:] - coil[1:].flip(0)) <= SAME * energy[1:]).all())
+    is_both = (energy[1:] > 0) & (energy[1:].flip(0) > 0)
+    is_equal = _energy(coil[1:] - coil[1:].flip(0)) <= SAME * energy[1:]
+    return not is_static and bool(is_both.any()) and bool((is_equal | ~is_both).all())
 
 
 def _is_mean(coil: Tensor, energy: Tensor, axis: int) -> Tensor:

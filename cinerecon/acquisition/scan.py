@@ -1,7 +1,7 @@
 """The road from a raw scan to `CineData`, slice by slice."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from cinerecon.acquisition.assemble import Assembly, assemble
 from cinerecon.acquisition.coil_maps import finish_slice
 from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.measured import own_lines
 from cinerecon.acquisition.meta import SIMULATED, frame_times, is_one_beat, read_geometry, slice_thickness
 from cinerecon.acquisition.noise import read_whitening, select_coils
 from cinerecon.acquisition.ordering import PILOT_TONE, Lines
@@ -94,10 +95,11 @@ class Scan:
         n_frames = self.plan.n_frames[number]
         kspace, mask = assemble(self._assembly, lines, n_frames)
         self._require_signal(number, bool(kspace.any()))
-        kspace, mask = self._crop_y(kspace, mask)
+        warnings: list[str] = []
+        own = own_lines(kspace, mask, warnings.append)
+        kspace, mask = self._crop_y(kspace if own is mask else kspace * own, own)
         calibration = self._layout.calibration.of_slice(number)
         meta = self._meta(number, lines, mask.shape[-2])
-        warnings: list[str] = []
         data = finish_slice(
             kspace,
             mask,
@@ -108,7 +110,7 @@ class Scan:
             read_truth=partial(read_truth, self._layout.raw, self.n_slices, warnings.append),
             seconds=seconds,
         )
-        return replace(data, meta=replace(data.meta, warnings=(*data.meta.warnings, *warnings)))
+        return data.with_warnings(*warnings)
 
     @property
     def warnings(self) -> tuple[str, ...]:

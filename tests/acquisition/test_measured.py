@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import relative_error
+from raw_scan import small_scan
 from scipy.io import savemat
 
 from cinerecon.acquisition import IntakeConfig, open_cine
@@ -261,3 +262,36 @@ def test_exchanged_frames_and_slices_are_refused(tmp_path, kspace):
     with pytest.raises(DataError, match="neighbouring slices are more alike than neighbouring frames") as caught:
         source.read_slice(0)
     assert caught.value.hint == "in MATLAB: kspace = permute(kspace, [1 2 3 5 4])"
+
+
+@pytest.fixture
+def raw_scan():
+    """A scan whose lines carry noise; its samples of a frame and a line by their numbers."""
+    scan = small_scan(n_frames=4)
+    rng = np.random.default_rng(0)
+    scan.samples = [samples + 0.01 * rng.standard_normal(samples.shape).astype(np.float32) for samples in scan.samples]
+    index = scan.heads["idx"]
+    return scan, {(int(i["phase"]), int(i["kspace_encode_step_1"])): row for row, i in enumerate(index)}
+
+
+def test_shared_lines_of_a_raw_scan(raw_scan, tmp_path):
+    scan, row = raw_scan
+    before = open_cine(scan.write(tmp_path / "a.h5"), PLAIN).read_slice(0)
+    for line in range(0, 12, 2):
+        scan.samples[row[2, line]] = scan.samples[row[1, line]]
+    data = open_cine(scan.write(tmp_path / "b.h5"), PLAIN).read_slice(0)
+    is_lost = ~data.mask[:, 0, :, 0]
+    assert is_lost.sum(1).tolist() == [0, 0, 6, 0]
+    assert torch.equal(data.kspace, before.kspace * data.mask)
+    assert (before.meta.reference_is, data.reference) == ("all samples", None)
+    assert acceleration_of(data)[0] == pytest.approx(48 / 42)
+    assert warned(data, "6 of 48 lines are copies of other lines: they count as not measured")
+
+
+def test_repeated_frames_of_a_raw_scan_are_named(raw_scan, tmp_path):
+    scan, row = raw_scan
+    for line in range(12):
+        scan.samples[row[3, line]] = scan.samples[row[2, line]]
+    data = open_cine(scan.write(tmp_path / "a.h5"), PLAIN).read_slice(0)
+    assert data.mask.all()
+    assert warned(data, "frame 3 of 4 not measured: copies of other lines; --frames 0:3 leaves them out")
