@@ -259,6 +259,15 @@ class TestSegments:
         one = opened(scan, "select.repetition=1").read_slice(0)
         assert one.mask[0, 0, :, 0].sum() == 4
 
+    def test_undersampled_heartbeats_of_unequal_length(self, opened):
+        scan = small_scan(matrix=(24, 32))
+        line = scan.heads["idx"]["kspace_encode_step_1"].astype(int)
+        scan.keep((abs(line - 12) < 4) | (line % 7 == 3))
+        scan.heads["idx"]["repetition"] = scan.heads["idx"]["kspace_encode_step_1"] // 6
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert result.plan.most_lines == 9
+
     def test_heartbeats_counted_as_phases(self, opened):
         scan = small_scan()
         scan.heads["idx"]["repetition"] = scan.heads["idx"]["phase"]

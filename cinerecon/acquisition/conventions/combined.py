@@ -16,8 +16,6 @@ MOST_SHARED = 0.5
 PART = 0.75
 """Part of an image's lines up to which the lines of one value of a counter are a part of it."""
 
-LEAST_PART = 0.2
-"""Readouts of a part over those of the largest: fewer come from a damaged counter."""
 SAME_PLACE = 0.1
 """Largest difference of positions [mm] and directions of readouts of one slice."""
 
@@ -112,8 +110,8 @@ def require_whole_images(raw: RawScan, image: Index, counter: str) -> None:
 def _are_parts(raw: RawScan, image: Index, segments: str, images: tuple[str, ...]) -> bool:
     """Whether the lines of an image are spread over the values of a counter, hardly any of them measured twice."""
     idx = raw.heads["idx"][image]
-    n_readouts = np.unique(idx[segments], return_counts=True)[1]
-    if n_readouts.min() < LEAST_PART * n_readouts.max():
+    values = np.unique(idx[segments]).astype(int)
+    if len(values) != values[-1] - values[0] + 1:  # a gap: some of them are damaged
         return False
     others = (name for name in ("contrast", "set", "average", *images) if name != segments)
     keys = [idx[name].astype(np.int64) for name in others]
