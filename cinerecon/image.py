@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cinerecon.axes import IMAGE
 from cinerecon.cine import CineMeta, Geometry
 from cinerecon.errors import ShapeError
-from cinerecon.provenance import Patient, Provenance
+from cinerecon.provenance import Provenance
 
 Vector = NDArray[np.float64]
 Place = tuple[Vector, Vector, Vector, Vector]
@@ -42,8 +42,6 @@ class CineImage:
         XML header of the raw scan without what it says of the patient; empty if there is none.
     provenance
         How the image was made.
-    patient
-        Identity to write into DICOM files; None: anonymous.
 
     Raises
     ------
@@ -58,7 +56,6 @@ class CineImage:
     convergence: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     header_xml: str = ""
     provenance: Provenance | None = None
-    patient: Patient | None = None
 
     def __post_init__(self) -> None:
         if self.image.ndim != len(IMAGE):

@@ -1,7 +1,9 @@
 """How images were made, and for whom: what accompanies them into every file format."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -11,11 +13,13 @@ class Provenance:
     Attributes
     ----------
     scan_sha256
-        Checksum of the files of the scan.
+        Checksum of the files of the scan, or of k-space and mask.
     study
         Key that scans of one study share: a hash of its identifier in the header, else `scan_sha256`.
+    frame_of_reference
+        Key that scans with the same coordinate system share: a hash from the header, else `scan_sha256`.
     series
-        Checksum of scan, method, weights and all settings that change the image.
+        Checksum of this program's version, the scan, method, weights and all settings that change the image.
     settings
         ``key=value`` texts for method and preprocessing, sampling pattern, slices and frames, where they were given.
     weights_sha256
@@ -28,6 +32,7 @@ class Provenance:
 
     scan_sha256: str
     study: str
+    frame_of_reference: str
     series: str
     settings: tuple[str, ...] = ()
     weights_sha256: str = ""
@@ -39,7 +44,8 @@ class Provenance:
         """Name and version of this program."""
         return f"cinerecon {version('cinerecon')}"
 
-    def as_texts(self) -> dict[str, str]:
+    @property
+    def texts(self) -> dict[str, str]:
         """The values by name, as files keep them; what is empty is left out."""
         texts = {
             "software": self.software,
@@ -51,6 +57,13 @@ class Provenance:
             "residual": f"{self.residual:.4g}",
         }
         return {name: text for name, text in texts.items() if text}
+
+
+def series_texts(parts: Sequence[Provenance | None]) -> dict[str, str]:
+    """The values of all slices of a file by name; where they differ, one for each slice."""
+    slices = [part.texts for part in parts if part is not None]
+    lists = {name: [texts[name] for texts in slices] for name in (slices[0] if slices else ())}
+    return {name: ", ".join(values if len(set(values)) > 1 else values[:1]) for name, values in lists.items()}
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,10 @@ class Patient:
         Identifiers of an existing study, so that images appear in it, at the same place.
     study_date, study_time, study_id, study_description, referring_physician
         As in the existing study.
+    source
+        The existing image.
+    is_confirmed
+        Whether the user gave the patient ID in addition to an existing image.
     """
 
     patient_id: str = ""
@@ -81,3 +98,5 @@ class Patient:
     study_id: str = ""
     study_description: str = ""
     referring_physician: str = ""
+    source: Path | None = None
+    is_confirmed: bool = False

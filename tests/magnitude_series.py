@@ -20,6 +20,7 @@ def series(n_slices=2, matrix=(15, 12)):
             pixel_size_mm=(1.5, 1.25),
             slice_thickness_mm=8.0,
             geometry=Geometry(position, READ, PHASE, ACROSS, "HFS"),
+            is_one_beat=True,
         )
         cines.append(CineImage(rng.random((4, *matrix)).astype(np.complex64), meta=meta))
     return cines

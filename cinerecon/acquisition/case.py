@@ -24,6 +24,7 @@ class StoredCase:
     n_slices = 1
     header_xml = None
     study = ""
+    frame_of_reference = ""
 
     @property
     def person(self) -> str:

@@ -39,6 +39,7 @@ class ChallengeFile:
 
     header_xml = None
     study = ""
+    frame_of_reference = ""
     marks: tuple[str, ...] = ()
 
     @property

@@ -54,6 +54,11 @@ class Scan:
         return self._layout.raw.header.study
 
     @property
+    def frame_of_reference(self) -> str:
+        """A hash of the coordinate system that positions refer to; empty if unknown."""
+        return self._layout.raw.header.frame_of_reference
+
+    @property
     def person(self) -> str:
         """A hash of the patient's number in the header; empty if there is none."""
         return self._layout.raw.header.person

@@ -26,6 +26,10 @@ class CineSource(Protocol):
         """A hash that scans of one study share; empty if unknown."""
 
     @property
+    def frame_of_reference(self) -> str:
+        """A hash of the coordinate system that positions refer to; empty if unknown."""
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """All files that it is read from."""
 

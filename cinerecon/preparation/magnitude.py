@@ -37,6 +37,7 @@ class SimulatedScan:
 
     header_xml = None
     study = ""
+    frame_of_reference = ""
 
     @property
     def n_slices(self) -> int:

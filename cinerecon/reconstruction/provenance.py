@@ -2,8 +2,11 @@
 
 import hashlib
 from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
 
 from cinerecon.acquisition import CineSource, contents_of
+from cinerecon.cine import CineData
 from cinerecon.evaluation.score_slice import fingerprint, fingerprint_pattern
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.model_file import hash_weights
@@ -12,34 +15,44 @@ from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
 
 
-def provenance_of(request: ReconRequest, method: Reconstructor, scan: CineSource) -> Provenance:
+def provenance_of(request: ReconRequest, method: Reconstructor, scan: CineSource | CineData) -> Provenance:
     """What all slices of a run have in common: acceleration and residual are added by `with_provenance`."""
-    content = contents_of(scan)[0]
+    content = _hash_data(scan) if isinstance(scan, CineData) else contents_of(scan)[0]
+    study, frame_of_reference = ("", "") if isinstance(scan, CineData) else (scan.study, scan.frame_of_reference)
     settings = _settings(request)
     pattern = fingerprint_pattern(request.undersample) if request.undersample else ""
-    series = hashlib.sha256(repr((content, request.label, fingerprint(method), settings, pattern)).encode()).hexdigest()
+    values = (version("cinerecon"), content, request.label, fingerprint(method), settings, pattern)
     return Provenance(
         scan_sha256=content,
-        study=scan.study or content,
-        series=series,
+        study=study or content,
+        frame_of_reference=frame_of_reference or content,
+        series=hashlib.sha256(repr(values).encode()).hexdigest(),
         settings=settings,
         weights_sha256=hash_weights(method.weights) if method.weights else "",
     )
 
 
-def with_provenance(part: ReconstructedSlice, provenance: Provenance, request: ReconRequest) -> ReconstructedSlice:
-    """The slice with its provenance, and the identity of the patient where one was given."""
+def with_provenance(part: ReconstructedSlice, provenance: Provenance) -> ReconstructedSlice:
+    """The slice with its provenance."""
     provenance = replace(provenance, acceleration=part.acceleration, residual=part.residual)
-    return replace(part, cine=replace(part.cine, provenance=provenance, patient=request.patient))
+    return replace(part, cine=replace(part.cine, provenance=provenance))
+
+
+def _hash_data(data: CineData) -> str:
+    """Checksum of k-space and mask."""
+    digest = hashlib.sha256()
+    for array in (data.kspace, data.mask):
+        digest.update(repr(tuple(array.shape)).encode() + array.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _settings(request: ReconRequest) -> tuple[str, ...]:
-    """What was given and changes the image, as texts."""
+    """What was given and changes the image, as texts. Files are named without their folder, which may name people."""
     values = {
         "csm": request.csm,
         "dataset": request.dataset,
         "noise": request.noise and request.noise.name,
-        "undersample": request.undersample,
+        "undersample": Path(request.undersample or "").name,
         "seed": request.seed if request.undersample else None,
         "frames": request.frames,
         "slices": ",".join(map(str, request.slices)),

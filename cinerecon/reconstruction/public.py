@@ -20,6 +20,8 @@ from cinerecon.io.export import FOLDER, Target
 from cinerecon.io.export import export as export_images
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor
+from cinerecon.provenance import Patient
+from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import iterate_slices, load_request_method
 from cinerecon.reconstruction.slices import ReconstructedSlice, reconstruct_slice, with_quality, without_own_reference
@@ -120,6 +122,7 @@ def export(
     slices: ReconstructedSlice | CineImage | Sequence[ReconstructedSlice | CineImage],
     path: str | os.PathLike[str],
     *,
+    patient: Patient | None = None,
     force: bool = False,
 ) -> list[Path]:
     """Write reconstructed slices to a file or folder, as ``cinerecon recon -o`` does.
@@ -130,6 +133,8 @@ def export(
         One slice or several, in order, as `reconstruct` returns them.
     path
         The ending decides: ``.h5``, ``.nii.gz``, ``.npz``, ``.gif``, ``.mp4``, ``.png``, or a folder for DICOM.
+    patient
+        Identity to write into DICOM files, see `cinerecon.io.export.make_patient`; None: anonymous.
     force
         Overwrite existing files.
 
@@ -151,7 +156,7 @@ def export(
     target = Target(path, FOLDER) if isinstance(path, Path) and is_folder else Target.parse(os.fspath(path))
     target.check(force=force)
     images = [part.cine if isinstance(part, ReconstructedSlice) else part for part in parts]
-    return list(export_images(images, target, overwrite=force))
+    return list(export_images(images, target, overwrite=force, patient=patient))
 
 
 def _reconstruct(
@@ -168,7 +173,8 @@ def _reconstruct(
         data = without_own_reference(scan)
     else:
         data = _data_of_arrays(scan, mask, csm, request.intake_config(method))
-    return [with_quality(reconstruct_slice(data.to(request.device), method, request.label))]
+    part = with_quality(reconstruct_slice(data.to(request.device), method, request.label))
+    return [with_provenance(part, provenance_of(request, method, data))]
 
 
 def _check_arguments(scan: object, mask: object, csm: object, options: Mapping[str, object]) -> None:

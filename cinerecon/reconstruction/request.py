@@ -7,7 +7,7 @@ from cinerecon.acquisition import CineSource, IntakeConfig, require_cine
 from cinerecon.acquisition.undersample import parse_sampling
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import would_overwrite
-from cinerecon.io.export import Target
+from cinerecon.io.export import FOLDER, Target
 from cinerecon.io.mask import MaskFile
 from cinerecon.methods.base import Reconstructor, model_label
 from cinerecon.provenance import Patient
@@ -112,6 +112,7 @@ class ReconRequest:
             self.scan,
             self.noise,
             self.weights,
+            self.patient.source if self.patient else None,
             None if mask is None else mask.path,
             model if model.is_file() else None,
         )
@@ -125,10 +126,13 @@ class ReconRequest:
         FileError
             If the scan is missing or of another kind, or a file would be overwritten.
         ConfigError
-            If an output, the sampling pattern or the frames are not understood, or two outputs are one file.
+            If an output, the sampling pattern or the frames are not understood, two outputs are one file, or a patient
+            is given and there is no DICOM output.
         """
         self.check_sources()
         targets = self.targets
+        if self.patient and all(target.ending != FOLDER for target in targets):
+            raise ConfigError("a patient is written to DICOM alone", where="-o", hint="add -o dicom/")
         for number, target in enumerate(targets):
             for source in self.sources:
                 if target.may_write(source):

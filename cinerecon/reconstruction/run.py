@@ -10,6 +10,7 @@ from cinerecon.acquisition.undersample import seed_of, undersample
 from cinerecon.cine import keep_frames
 from cinerecon.image import collect_warnings
 from cinerecon.io.export import Target, export
+from cinerecon.io.export.dicom_patient import require_same_patient
 from cinerecon.machine import peak_memory_mb, pick_device
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import load_method
@@ -108,7 +109,7 @@ def reconstruct_scan(
         cache.remove()
     try:
         slices = list(iterate_slices(request, method, observer, cache))
-        written = write_images(slices, targets, observer, force=request.force)
+        written = write_images(slices, request, targets, observer)
     except BaseException:
         if n_finished := len(cache.indices()):
             text = "%d finished slice(s) are kept in %s: the same command with --resume continues"
@@ -151,6 +152,7 @@ def iterate_slices(
     """
     observer = observer or Observer()
     scan = open_cine(request.scan, request.intake_config(method), noise=request.noise, dataset=request.dataset)
+    require_same_patient(request.patient, scan.person, scan.frame_of_reference, str(request.scan))
     chosen = request.chosen_slices(scan)
     provenance = provenance_of(request, method, scan)
     for number, index in enumerate(chosen):
@@ -166,7 +168,7 @@ def iterate_slices(
             observer.stage("finish")
             part = with_quality(part)
             part = cache.store(part) if cache else part
-        part = with_provenance(part, provenance, request)  # not stored: the identity of a patient stays in the images
+        part = with_provenance(part, provenance)
         quality = f", PSNR {part.quality['psnr']:.2f} dB" if part.quality else ""
         logger.info(
             "%s, %s: slice %d (%d of %d), %d frames of %d x %d, %s, residual %.3f%s",
@@ -177,14 +179,14 @@ def iterate_slices(
 
 
 def write_images(
-    slices: list[ReconstructedSlice], targets: list[Target], observer: Observer, *, force: bool = False
+    slices: list[ReconstructedSlice], request: ReconRequest, targets: list[Target], observer: Observer
 ) -> dict[Path, float]:
     """Write the images to each target, and return the seconds that each file took."""
     written: dict[Path, float] = {}
     observer.stage("write")
     for target in targets:
         observer.progress(f"writing {target.path.name}", 1.0)
-        written |= export([part.cine for part in slices], target, overwrite=force)
+        written |= export([part.cine for part in slices], target, overwrite=request.force, patient=request.patient)
     return written
 
 

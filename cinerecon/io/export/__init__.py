@@ -12,11 +12,15 @@ from cinerecon.errors import ConfigError, FileError, nearest_name
 from cinerecon.image import CineImage, stacks
 from cinerecon.io.atomic import is_same_file, moved_into_place, refuse_existing, series_moved_into_place
 from cinerecon.io.export.dicom import FILE_PATTERN, is_own, write_dicom
+from cinerecon.io.export.dicom_patient import make_patient
 from cinerecon.io.export.movie import write_gif, write_mp4
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.export.npz import write_npz
 from cinerecon.io.export.summary import write_png
 from cinerecon.io.ismrmrd.images import write_mrd_images
+from cinerecon.provenance import Patient
+
+__all__ = ["FOLDER", "FORMATS", "Target", "export", "make_patient"]
 
 FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
     ".h5": write_mrd_images,
@@ -104,7 +108,9 @@ class Target:
         return [path for path in self.path.parent.glob("*") if self._is_numbered(path.name)]
 
 
-def export(cines: list[CineImage], target: Target, *, overwrite: bool = True) -> dict[Path, float]:
+def export(
+    cines: list[CineImage], target: Target, *, overwrite: bool = True, patient: Patient | None = None
+) -> dict[Path, float]:
     """Write the slices to one target. Each file is whole or not there.
 
     Parameters
@@ -115,6 +121,8 @@ def export(cines: list[CineImage], target: Target, *, overwrite: bool = True) ->
         File or folder, see `Target.parse`.
     overwrite
         Replace files that exist by then.
+    patient
+        Identity to write into DICOM files; None: anonymous, as all other formats are.
 
     Returns
     -------
@@ -129,7 +137,7 @@ def export(cines: list[CineImage], target: Target, *, overwrite: bool = True) ->
     start = time.perf_counter()
     if target.ending == FOLDER:
         with series_moved_into_place(target.path, FILE_PATTERN, overwrite=overwrite) as temporary:
-            write_dicom(temporary, cines)
+            write_dicom(temporary, cines, patient)
         return {target.path: time.perf_counter() - start}
     written = {}
     for number, part in enumerate(stacks(cines) if target.ending in VOLUMES else [cines], start=1):

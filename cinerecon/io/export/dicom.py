@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinerecon.image import DEIDENTIFIED, CineImage, slice_spacing_mm, stacks, window
+from cinerecon.io.deidentify import ANONYMOUS
 from cinerecon.io.ismrmrd.header import MrdHeader, parse_header
-from cinerecon.provenance import Patient
+from cinerecon.provenance import Patient, Provenance
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.uid import UID
 
 WHITE = 4095
 """Stored value of the brightest pixel: 12 bits, as scanners write."""
@@ -36,33 +38,51 @@ POSITIONS = {
 """How a patient may lie: the terms of the standard."""
 
 
-def write_dicom(folder: Path, cines: list[CineImage]) -> None:
+def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = None) -> None:
     """Write ``slice00_frame000.dcm`` and so on into a folder: one study, one series per stack of slices.
 
     Without geometry in the scan, orientation and position are left empty rather than invented, and so is what the
     header of the scan does not contain.
+
+    Parameters
+    ----------
+    folder
+        Where the files are written.
+    cines
+        Slices of one scan, in order.
+    patient
+        Identity; None: anonymous.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    now = datetime.datetime.now(tz=datetime.UTC)
+    made, now = cines[0].provenance or _provenance_of_pixels(cines), datetime.datetime.now().astimezone()
     scale = max(float(cine.magnitude.max()) for cine in cines) / WHITE or 1.0
     white = max(round(window([cine.magnitude for cine in cines]) / scale), 1)
     header = parse_header(cines[0].header_xml.encode()) if cines[0].header_xml else None
-    study, series = _keys(cines)
     for number, stack in enumerate(stacks(cines)):
         instance = 0
         for cine in stack:
             stored = np.round(cine.magnitude / scale).astype(np.uint16)
             for frame in range(cine.n_frames):
                 instance += 1
-                dataset = _new_dataset(cine.patient or Patient(), study, f"{series} {number}", instance)
-                _date(dataset, cine.patient, now)
+                dataset = _new_dataset(made, patient or Patient(), number, instance)
+                _date(dataset, patient, now)
                 _describe(dataset, cine, scale)
-                _identify(dataset, cine.patient)
+                _identify(dataset, patient, made.study)
                 _acquired(dataset, header)
                 _place(dataset, cine, slice_spacing_mm(stack))
                 _time(dataset, cine, frame)
                 _pixels(dataset, stored[frame], white)
                 dataset.save_as(folder / f"slice{cine.meta.slice:02d}_frame{frame:03d}.dcm", enforce_file_format=True)
+
+
+def _provenance_of_pixels(cines: list[CineImage]) -> Provenance:
+    """What identifies images of unknown origin."""
+    digest = hashlib.sha256()
+    for cine in cines:
+        digest.update(repr((cine.image.shape, cine.meta.geometry)).encode())
+        digest.update(np.ascontiguousarray(cine.image).tobytes())
+    content = digest.hexdigest()
+    return Provenance(scan_sha256="", study=content, frame_of_reference=content, series=content)
 
 
 def is_own(path: Path) -> bool:
@@ -87,35 +107,37 @@ def holds_reconstruction(path: Path) -> bool:
         return False
 
 
-def _keys(cines: list[CineImage]) -> tuple[str, str]:
-    """Texts that identify the study of the scan, and the series of the run; without provenance the images do."""
-    made = cines[0].provenance
-    if made is not None:
-        return made.study, made.series
-    content = hashlib.sha256()
-    for cine in cines:
-        content.update(str(cine.image.shape).encode() + np.ascontiguousarray(cine.image).tobytes())
-    return content.hexdigest(), content.hexdigest()
+def _new_dataset(made: Provenance, patient: Patient, stack: int, instance: int) -> "Dataset":
+    """A dataset with its identifiers: the study is that of the scan, the series that of the run and the stack.
 
-
-def _new_dataset(patient: Patient, study: str, series: str, instance: int) -> "Dataset":
-    """A dataset with identifiers that follow from those of the study and the series."""
+    Images of another patient are others, since an archive keeps one patient for each identifier.
+    """
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+    from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
+    study_uid: str = patient.study_uid or _derived_uid("study", made.study, patient.patient_id)
+    series = f"{made.series} {study_uid} {stack}"
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = MRImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["instance", series, str(instance)])
+    meta.MediaStorageSOPInstanceUID = _derived_uid("instance", series, instance)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     dataset.SOPClassUID, dataset.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
     dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.StudyInstanceUID = patient.study_uid or generate_uid(entropy_srcs=["study", study])
-    dataset.FrameOfReferenceUID = patient.frame_of_reference_uid or generate_uid(entropy_srcs=["place", study])
-    dataset.SeriesInstanceUID = generate_uid(entropy_srcs=["series", series])
+    dataset.StudyInstanceUID = study_uid
+    own_frame = _derived_uid("frame of reference", made.frame_of_reference, patient.patient_id)
+    dataset.FrameOfReferenceUID = patient.frame_of_reference_uid or own_frame
+    dataset.SeriesInstanceUID = _derived_uid("series", series)
     dataset.SeriesNumber = FIRST_SERIES_NUMBER + int(hashlib.sha256(series.encode()).hexdigest(), 16) % N_SERIES_NUMBERS
     dataset.InstanceNumber = instance
     return dataset
+
+
+def _derived_uid(*parts: object) -> "UID":
+    """A UID that depends on its parts alone."""
+    from pydicom.uid import generate_uid
+
+    return generate_uid(entropy_srcs=[repr(parts)])  # several sources would be joined without a separator
 
 
 def _date(dataset: "Dataset", patient: Patient | None, now: datetime.datetime) -> None:
@@ -130,25 +152,36 @@ def _describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
     dataset.Modality, dataset.BodyPartExamined = "MR", "HEART"
     dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER", "M"]
     made = cine.provenance
-    how = "" if made is None else "; " + ", ".join(f"{name} {text}" for name, text in made.as_texts().items())
+    how = "" if made is None else "; " + ", ".join(f"{name} {text}" for name, text in made.texts.items())
     dataset.DerivationDescription = f"cinerecon {cine.method}, not for diagnostic use{how}"[:LONGEST_TEXT]
-    dataset.SeriesDescription = f"cinerecon {cine.method}"[:64]
+    settings = () if made is None else made.settings  # viewers show series by their description
+    dataset.SeriesDescription = _short_text(" ".join((f"cinerecon {cine.method}", *settings)))
     dataset.SoftwareVersions = made.software if made else MANUFACTURER
     remarks = "; ".join((*cine.remarks, f"magnitude = stored value x {scale:.9g}"))
     dataset.ImageComments = remarks[:LONGEST_COMMENT]
-    dataset.ProtocolName = cine.meta.protocol.replace("\\", "/")[:64]
+    dataset.ProtocolName = _short_text(cine.meta.protocol)
     dataset.Manufacturer = MANUFACTURER
 
 
-def _identify(dataset: "Dataset", patient: Patient | None) -> None:
-    """The patient and the study, as far as the user gave them; otherwise anonymous."""
+def _short_text(text: str) -> str:
+    """A text as an element of 64 letters can hold it."""
+    return text.replace("\\", "/")[:64].strip()
+
+
+def _identify(dataset: "Dataset", patient: Patient | None, study: str) -> None:
+    """The patient and the study, as far as the user gave them; otherwise anonymous.
+
+    Archives merge patients with the same ID, so anonymous ones have an ID for each study.
+    """
     if patient is None:
-        dataset.PatientName, dataset.PatientID = "Anonymous^", "anonymous"
+        dataset.PatientName, dataset.PatientID = "Anonymous^", f"{ANONYMOUS}{study[:8]}"
         dataset.PatientIdentityRemoved = "YES"
         dataset.DeidentificationMethod = DEIDENTIFIED
     else:
         dataset.PatientName, dataset.PatientID = patient.name, patient.patient_id
-        dataset.StudyDescription = patient.study_description
+        dataset.PatientIdentityRemoved = "NO"
+        if patient.study_description:
+            dataset.StudyDescription = patient.study_description
     patient = patient or Patient()
     dataset.PatientBirthDate, dataset.PatientSex = patient.birth_date, patient.sex
     dataset.StudyID, dataset.AccessionNumber = patient.study_id, patient.accession_number
@@ -201,18 +234,25 @@ def _place(dataset: "Dataset", cine: CineImage, spacing_mm: float) -> None:
 
 
 def _time(dataset: "Dataset", cine: CineImage, frame: int) -> None:
-    """When the frame was measured. The R-R interval is known only if the frames cover the whole cardiac cycle."""
+    """When the frame was measured.
+
+    Trigger times belong to gated scans, whose frames cover the whole cardiac cycle; the R-R interval is known only of
+    these. Frames in real time have an offset in time.
+    """
     dataset.TemporalPositionIdentifier = frame + 1
     dataset.NumberOfTemporalPositions = cine.n_frames
     times, interval = cine.meta.frame_times_ms, cine.frame_interval_ms
-    if len(times) == cine.n_frames:
-        dataset.ScanOptions, dataset.TriggerTime = "CG", f"{times[frame]:.8g}"  # cardiac gating
+    is_known = len(times) == cine.n_frames
     if interval is not None:
         dataset.TemporalResolution = f"{interval:.8g}"
-    if cine.meta.is_one_beat:
-        dataset.CardiacNumberOfImages = cine.n_frames
-        if interval is not None:
-            dataset.NominalInterval = round(interval * cine.n_frames)
+    if not cine.meta.is_one_beat:
+        if is_known:
+            dataset.TemporalPositionTimeOffset = times[frame] / 1000  # [s]
+        return
+    dataset.ScanOptions, dataset.TriggerTime = "CG", f"{times[frame]:.8g}" if is_known else None  # cardiac gating
+    dataset.CardiacNumberOfImages = cine.n_frames
+    if interval is not None:
+        dataset.NominalInterval = round(interval * cine.n_frames)
 
 
 def _pixels(dataset: "Dataset", stored: np.ndarray, white: int) -> None:

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from cinerecon.errors import FileError
+from cinerecon.errors import ConfigError, FileError
+from cinerecon.io.deidentify import hashed_identifier, hashed_person
 from cinerecon.provenance import Patient
 
 ELEMENTS = {
@@ -21,12 +23,18 @@ ELEMENTS = {
     "referring_physician": "ReferringPhysicianName",
 }
 """DICOM elements of the fields of `Patient`."""
+REQUIRED = ("patient_id", "study_uid", "frame_of_reference_uid")
+"""Fields without which an existing image is of no use."""
+
+
+LONGEST = {"--patient": 64, "--name": 64, "--accession": 16}
+"""Letters that DICOM allows."""
 
 
 def make_patient(
     patient_id: str | None = None, name: str | None = None, accession: str | None = None, like: Path | None = None
 ) -> Patient | None:
-    """The patient of the options; what is given replaces what an existing image says.
+    """The patient of the options; an existing image gives what is not in them.
 
     Returns
     -------
@@ -35,14 +43,26 @@ def make_patient(
 
     Raises
     ------
+    ConfigError
+        If DICOM cannot hold a value, it is not that of the existing image, or there is no patient ID.
     FileError
-        If the existing image is not a DICOM file of a study.
+        If the existing image cannot be read, or lacks patient, study or frame of reference.
     """
-    given = {"patient_id": patient_id, "name": name, "accession_number": accession}
-    values = {field: value for field, value in given.items() if value is not None}
-    if like is None and not values:
-        return None
-    return replace(Patient() if like is None else read_patient(like), **values)
+    options = (("--patient", "patient_id", patient_id), ("--name", "name", name))
+    given: dict[str, Any] = {}
+    for option, field, text in (*options, ("--accession", "accession_number", accession)):
+        if text is not None:
+            given[field] = _checked(option, text)
+    if like is None:
+        if given and not patient_id:
+            raise ConfigError("a name or an accession number needs a patient ID", where="--patient")
+        return Patient(**given) if given else None
+    known = read_patient(like)
+    for field, text in given.items():
+        if getattr(known, field) not in ("", text):
+            what = f"'{text}' is given, the image has {ELEMENTS[field]} '{getattr(known, field)}'"
+            raise ConfigError(what, where=f"--like {like}", hint="images of one study have the same patient")
+    return replace(known, **given, is_confirmed=patient_id is not None)
 
 
 def read_patient(path: Path) -> Patient:
@@ -51,15 +71,67 @@ def read_patient(path: Path) -> Patient:
     Raises
     ------
     FileError
-        If it is missing, is not DICOM, or has no study.
+        If it is missing, is not DICOM, or has no patient, study or frame of reference.
     """
     import pydicom
 
+    if path.is_dir():
+        raise FileError("this is a folder", where=f"--like {path}", hint="give one of its images")
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True)
+        values: dict[str, Any] = {field: str(header.get(element, "") or "") for field, element in ELEMENTS.items()}
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
         raise FileError(f"cannot read the DICOM file: {error}", where=f"--like {path}") from None
-    values = {field: str(header.get(element, "") or "") for field, element in ELEMENTS.items()}
-    if not values["study_uid"]:
-        raise FileError("the file belongs to no study", where=f"--like {path}", hint="give one image of the study")
-    return Patient(**values)
+    for field in REQUIRED:
+        if not values[field]:
+            hint = "an MR image of the same examination has patient, study and frame of reference"
+            raise FileError(f"the file has no {ELEMENTS[field]}", where=f"--like {path}", hint=hint)
+    return Patient(**values, source=path)
+
+
+def require_same_patient(patient: Patient | None, person: str, frame_of_reference: str, where: str) -> None:
+    """Compare an existing image with the header of the scan, as far as that has identifiers.
+
+    A patient ID that the user gave in addition is taken as confirmed: raw data may be pseudonymised.
+
+    Parameters
+    ----------
+    patient
+        From options and the existing image.
+    person, frame_of_reference
+        Hashes of the patient's number and of the coordinate system in the header; empty if unknown.
+    where
+        The scan, for errors.
+
+    Raises
+    ------
+    ConfigError
+        If the images would be stored for another patient, or at wrong positions.
+    """
+    if patient is None or patient.source is None:
+        return
+    other = hashed_person(patient.patient_id)
+    if person and other and person != other and not patient.is_confirmed:
+        hint = f"if it is the same patient under another ID, add --patient '{patient.patient_id}'"
+        raise ConfigError(f"the scan is of another patient than {patient.source}", where=where, hint=hint)
+    other = hashed_identifier(patient.frame_of_reference_uid)
+    if frame_of_reference and other and frame_of_reference != other:
+        what = f"the positions of the scan refer to another coordinate system than those of {patient.source}"
+        raise ConfigError(what, where=where, hint="give an image with the frame of reference of the scan")
+
+
+def _checked(option: str, text: str) -> str:
+    """A text that DICOM can hold.
+
+    Raises
+    ------
+    ConfigError
+        If it is empty, too long, or holds a backslash or control characters.
+    """
+    if not text.strip():
+        raise ConfigError("the value is empty", where=option)
+    if len(text) > LONGEST[option]:
+        raise ConfigError(f"'{text}' has {len(text)} letters, DICOM allows {LONGEST[option]}", where=option)
+    if "\\" in text or not text.isprintable():
+        raise ConfigError(f"{text!r} holds a backslash or control characters", where=option)
+    return text.strip()

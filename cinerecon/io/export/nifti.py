@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.image import CineImage, collect_warnings, slice_spacing_mm
+from cinerecon.provenance import series_texts
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -46,9 +47,8 @@ def write_nifti(path: Path, stack: list[CineImage]) -> None:
     warnings = collect_warnings(stack)
     count = f", {len(warnings)} warning{'s' * (len(warnings) > 1)}" if warnings else ""
     image.header["descrip"] = f"not for diagnostic use{count}, cinerecon {stack[0].method}".encode()[:79]
-    made = stack[0].provenance
     lines = [f"warning: {text}" for text in warnings]
-    lines += [] if made is None else [f"{name}: {text}" for name, text in made.as_texts().items()]
+    lines += [f"{name}: {text}" for name, text in series_texts([cine.provenance for cine in stack]).items()]
     if lines:
         image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", "\n".join(lines).encode()))
     nibabel.save(image, path)

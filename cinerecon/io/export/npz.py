@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cinerecon.image import CineImage, collect_warnings, stacks
 from cinerecon.io.export.nifti import affine_ras
+from cinerecon.provenance import series_texts
 
 
 def write_npz(path: Path, cines: list[CineImage]) -> None:
@@ -39,8 +40,7 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
     for name in cines[0].convergence:
         arrays[f"convergence_{name}"] = _side_by_side([cine.convergence[name] for cine in cines])
     arrays |= _geometry(cines)
-    made = cines[0].provenance
-    lines = [] if made is None else [f"{name}: {text}" for name, text in made.as_texts().items()]
+    lines = [f"{name}: {text}" for name, text in series_texts([cine.provenance for cine in cines]).items()]
     arrays["method"], arrays["provenance"] = np.array(cines[0].method), np.array("\n".join(lines))
     arrays["warnings"] = np.array(collect_warnings(cines), dtype=np.str_)
     if len(references) == len(cines):

@@ -10,6 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from cinerecon.image import CineImage, collect_warnings, grey, window
 from cinerecon.io.atomic import moved_into_place
+from cinerecon.provenance import series_texts
 
 Array = NDArray[np.float32]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -66,10 +67,10 @@ def _smooth(image: Array, radius: int) -> Array:
 
 def write_png(path: Path, cines: list[CineImage]) -> None:
     """Write the summary picture; method, warnings and provenance are text chunks of the file."""
-    info, made = PngInfo(), cines[0].provenance
+    info = PngInfo()
     info.add_itxt("Software", "cinerecon")
     info.add_itxt("method", cines[0].method)
-    for name, text in ({} if made is None else made.as_texts()).items():
+    for name, text in series_texts([cine.provenance for cine in cines]).items():
         info.add_itxt(name, text)
     info.add_itxt("warnings", "\n".join(collect_warnings(cines)))
     draw_summary(cines).save(path, format="PNG", optimize=True, pnginfo=info)

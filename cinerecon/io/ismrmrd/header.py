@@ -82,7 +82,7 @@ class EncodingSpace:
 class MrdHeader:
     """What the header tells about a scan. Optional values are None or empty where it is silent.
 
-    Of the patient nothing is kept but `person`, a hash that tells whether two scans show the same one.
+    Patient, study and frame of reference are kept as hashes, which show whether those of two scans are the same.
     """
 
     encodings: tuple[EncodingSpace, ...]
@@ -100,6 +100,7 @@ class MrdHeader:
     parameters: Mapping[str, int] = field(default_factory=dict)
     person: str = ""
     study: str = ""
+    frame_of_reference: str = ""
 
     @property
     def is_siemens(self) -> bool:
@@ -145,6 +146,7 @@ def parse_header(xml: bytes, where: str = "") -> MrdHeader:
         parameters=_parameters(root.find("userParameters")),
         person=hashed_person(_text(root.find("subjectInformation"), "patientID")),
         study=hashed_identifier(_text(root.find("studyInformation"), "studyInstanceUID")),
+        frame_of_reference=hashed_identifier(_text(measurement, "frameOfReferenceUID")),
     )
 
 

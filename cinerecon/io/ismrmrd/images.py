@@ -97,7 +97,7 @@ def _attributes(cine: CineImage, white: float) -> str:
         "WindowWidth": f"{white:.6g}",
     }
     if cine.provenance is not None:
-        values |= {f"cinerecon_{name}": text for name, text in cine.provenance.as_texts().items()}
+        values |= {f"cinerecon_{name}": text for name, text in cine.provenance.texts.items()}
     if cine.frame_interval_ms is not None:
         values["FrameInterval_ms"] = f"{cine.frame_interval_ms:.6g}"
     if cine.meta.geometry is not None:

@@ -232,7 +232,7 @@ def _meta(folder: Path, number: int, images: Slice, remarks: Sequence[str]) -> C
     row, column = first.directions
     (y, x), (dy, dx) = first.matrix, first.pixel_size_mm
     centre = first.position_mm + (x // 2) * dx * row + (y // 2) * dy * column
-    times = [image.number("TriggerTime") for image in images]
+    times = [image.time_ms for image in images]
     known = [time for time in times if time is not None]
     is_timed = len(known) == len(images) == len(set(known))
     warnings = [*remarks, *(_time_warnings(known) if is_timed else [])]

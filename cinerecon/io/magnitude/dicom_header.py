@@ -68,6 +68,13 @@ class DicomImage:
         """Thickness of the slice [mm]; 1 where the header does not have it."""
         return self.number("SliceThickness") or 1.0
 
+    @property
+    def time_ms(self) -> float | None:
+        """Time after the R wave, or after the first frame of a scan in real time [ms]; None where it is not known."""
+        offset = self.number("TemporalPositionTimeOffset")  # [s]
+        time = self.number("TriggerTime")
+        return offset * 1000 if time is None and offset is not None else time
+
     def number(self, name: str) -> float | None:
         """The value of an element as a number; None where it is missing, empty or not a number."""
         try:

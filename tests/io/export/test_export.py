@@ -20,6 +20,7 @@ from cinerecon.io import atomic as files
 from cinerecon.io.export import Target, export
 from cinerecon.io.export.nifti import affine_ras
 from cinerecon.io.export.summary import find_motion
+from cinerecon.io.magnitude import open_dicom
 
 READ, PHASE = np.array([0.6, 0.8, 0.0]), np.array([0.0, 0.0, -1.0])
 ACROSS = np.cross(READ, PHASE)
@@ -133,7 +134,7 @@ def read_dicom(folder):
 
 
 def test_dicom_tells_value_time_and_nothing_of_the_patient(tmp_path):
-    cine = make_cine()
+    cine = make_cine(is_one_beat=True)
     written(tmp_path, "dicom/", [cine])
     images = read_dicom(tmp_path / "dicom")
     assert len(images) == 5
@@ -144,9 +145,36 @@ def test_dicom_tells_value_time_and_nothing_of_the_patient(tmp_path):
         assert np.allclose(image.pixel_array * scale, np.abs(cine.image[frame]), atol=scale)
         assert float(image.RescaleSlope) == 1
         assert 1 < float(image.WindowWidth) == 2 * float(image.WindowCenter) < 4096
-        assert image.TriggerTime == 30.0 * frame
+        assert (image.TriggerTime, image.ScanOptions) == (30.0 * frame, "CG")
         assert image.PatientName == "Anonymous^"
         assert image.DerivationDescription == "cinerecon zerofilled, not for diagnostic use"
+
+
+def test_slices_of_unknown_origin_are_one_series_with_the_same_identifiers_each_time(tmp_path):
+    for name in ("a", "b"):
+        written(tmp_path, f"{name}/dicom", [make_cine(0), make_cine(1)])
+    first, again = (read_dicom(tmp_path / name / "dicom") for name in ("a", "b"))
+    for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SeriesNumber", "PatientID"):
+        assert len({getattr(image, name) for image in (*first, *again)}) == 1
+    assert [image.SOPInstanceUID for image in first] == [image.SOPInstanceUID for image in again]
+    assert [image.InstanceNumber for image in first] == [*range(1, 11)]
+    written(tmp_path, "c/dicom", [make_cine(0, seed=9)])
+    assert read_dicom(tmp_path / "c/dicom")[0].PatientID != first[0].PatientID
+
+
+def test_images_of_many_stacks_have_identifiers_of_their_own(tmp_path):
+    """Twelve long-axis views: ``1, 11`` and ``11, 1`` are different stacks and instances."""
+    cines = []
+    for number, angle in enumerate(np.linspace(0, np.pi, 12, endpoint=False)):
+        read = (float(np.cos(angle)), float(np.sin(angle)), 0.0)
+        geometry = Geometry((0.0, 0.0, 0.0), read, (0.0, 0.0, -1.0), tuple(np.cross(read, (0.0, 0.0, -1.0))))
+        cines.append(make_cine(number, frames=12))
+        cines[-1] = replace(cines[-1], meta=replace(cines[-1].meta, geometry=geometry))
+    written(tmp_path, "dicom/", cines)
+    images = read_dicom(tmp_path / "dicom")
+    assert len({image.SOPInstanceUID for image in images}) == len(images) == 144
+    assert len({image.SeriesInstanceUID for image in images}) == 12
+    assert len({image.FrameOfReferenceUID for image in images}) == 1
 
 
 def test_dicom_folder_is_refused_and_with_force_only_our_files_are_replaced(tmp_path):
@@ -213,9 +241,9 @@ def test_dicom_claims_no_beat_that_it_does_not_know(tmp_path):
     written(tmp_path, "some/dicom", [make_cine(frames=1)])
     beat, some = (read_dicom(tmp_path / name / "dicom")[0] for name in ("beat", "some"))
     assert (beat.NominalInterval, beat.CardiacNumberOfImages) == (150, 5)
-    assert some.TriggerTime == 0
-    assert "NominalInterval" not in some
-    assert "CardiacNumberOfImages" not in some
+    assert (some.ScanOptions, some.TemporalPositionTimeOffset) == ("", 0)
+    for name in ("TriggerTime", "NominalInterval", "CardiacNumberOfImages"):
+        assert name not in some
 
 
 def test_dicom_tells_what_the_header_knows_and_leaves_out_senseless_terms(tmp_path, recwarn):
@@ -413,8 +441,14 @@ def test_slices_that_run_against_their_direction_lie_where_they_are():
 
 
 def test_dicom_tells_when_each_frame_was_and_that_nobody_is_named(tmp_path):
-    written(tmp_path, "dicom/", [uneven_cine()])
-    images = [pydicom.dcmread(path) for path in sorted((tmp_path / "dicom").glob("*.dcm"))]
+    cine = uneven_cine()
+    written(tmp_path, "real_time/dicom/", [cine])
+    images = read_dicom(tmp_path / "real_time/dicom")
+    assert [image.TemporalPositionTimeOffset * 1000 for image in images] == pytest.approx([0, 31, 70, 100, 120])
+    (opened,) = open_dicom(tmp_path, (tmp_path / "real_time/dicom").glob("*.dcm"))
+    assert opened.read_slice(0)[1].frame_times_ms == pytest.approx(cine.meta.frame_times_ms)
+    written(tmp_path, "gated/dicom/", [replace(cine, meta=replace(cine.meta, is_one_beat=True))])
+    images = read_dicom(tmp_path / "gated/dicom")
     assert [float(image.TriggerTime) for image in images] == [0, 31, 70, 100, 120]
     assert {image.PatientIdentityRemoved for image in images} == {"YES"}
 
