@@ -1,5 +1,6 @@
 """A small recipe, and what it trains on, that all tests of training share."""
 
+import numpy as np
 import pytest
 from small_recipe import RECIPE
 
@@ -25,3 +26,23 @@ def folder(tmp_path_factory):
 def cases(folder):
     """Where simulated cases are kept, shared by all tests."""
     return folder / "cases"
+
+
+@pytest.fixture
+def write_series():
+    """Writes a measured series of four frames, noise if none are given, as a NumPy archive."""
+
+    def write(path, seed=0, magnitude=None, **texts):
+        np.savez(
+            path,
+            magnitude=np.random.default_rng(seed).integers(1, 99, (4, 40, 60)) if magnitude is None else magnitude,
+            trigger_time_ms=np.arange(4) * 30.0,
+            pixel_spacing_mm=[1.5, 1.5],
+            slice_thickness_mm=8.0,
+            image_orientation_patient=[1.0, 0, 0, 0, 1, 0],
+            image_position_patient=[0.0, 0, 0],
+            **texts,
+        )
+        return path
+
+    return write

@@ -1,25 +1,15 @@
 """What a card says of the data of a training."""
 
-import numpy as np
-
 from cinerecon.io.atomic import hash_file
 from cinerecon.training.card import describe_pool, list_data, series_in
 from cinerecon.training.data import DataConfig, Pool
 from cinerecon.training.data.pool import Group
 
 
-def test_measured_series_are_listed_by_what_their_cases_carry(tmp_path):
+def test_measured_series_are_listed_by_what_their_cases_carry(tmp_path, write_series):
     """A case prepared of a series bears the checksum of its file."""
     for seed, name in enumerate(("seen", "kept_out")):
-        np.savez(
-            tmp_path / f"{name}.npz",
-            magnitude=np.random.default_rng(seed).integers(1, 99, (3, 12, 10)),
-            trigger_time_ms=np.arange(3) * 30.0,
-            pixel_spacing_mm=[1.5, 1.5],
-            slice_thickness_mm=8.0,
-            image_orientation_patient=[1.0, 0, 0, 0, 1, 0],
-            image_position_patient=[0.0, 0, 0],
-        )
+        write_series(tmp_path / f"{name}.npz", seed)
     source = {"kind": "series", "folder": tmp_path, "leave_out": ["kept_out"]}
     config = DataConfig.parse({"sources": {"all": source}})
     assert series_in(list_data(config)) == [hash_file(tmp_path / "seen.npz")]

@@ -56,16 +56,16 @@ def test_the_picture_shows_four_panels(run):
     assert len({panel.tobytes() for panel in panels}) == 4
 
 
-def test_the_list_of_data_changes_with_the_data(tmp_path, make_recipe):
+def test_the_list_of_data_changes_with_the_data(tmp_path, make_recipe, write_series):
     base = list_data(make_recipe().training.data)
     assert base == list_data(make_recipe("learning_rate=1").training.data)
     assert base != list_data(make_recipe("data.sources.phantom.seed=3").training.data)
-    np.savez(tmp_path / "a.npz", magnitude=np.zeros(3))
+    write_series(tmp_path / "a.npz", seed=0)
     values = {**SMALL["training"]["data"], "sources": {"series": {"kind": "series"}}}
     config = Recipe.parse({**SMALL, "training": {"data": values}}).training.data
     first = list_data(config, [tmp_path])
     assert "a.npz" in first
-    np.savez(tmp_path / "a.npz", magnitude=np.ones(3))
+    write_series(tmp_path / "a.npz", seed=1)
     assert list_data(config, [tmp_path]) != first
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from cinerecon.io.case import write_case
@@ -40,23 +39,3 @@ def prepared(tmp_path_factory):
 def cache(tmp_path_factory):
     """Where simulated cases are kept, shared by all tests."""
     return tmp_path_factory.mktemp("cases")
-
-
-@pytest.fixture
-def write_series():
-    """Writes a measured series of four frames, noise if none are given, as a NumPy archive."""
-
-    def write(path, seed=0, magnitude=None, **texts):
-        np.savez(
-            path,
-            magnitude=np.random.default_rng(seed).integers(1, 99, (4, 40, 60)) if magnitude is None else magnitude,
-            trigger_time_ms=np.arange(4) * 30.0,
-            pixel_spacing_mm=[1.5, 1.5],
-            slice_thickness_mm=8.0,
-            image_orientation_patient=[1.0, 0, 0, 0, 1, 0],
-            image_position_patient=[0.0, 0, 0],
-            **texts,
-        )
-        return path
-
-    return write
