@@ -71,7 +71,7 @@ def test_the_three_additions_make_a_method(clone):
 
 
 @pytest.mark.slow
-def test_the_network_keeps_the_contract_and_the_house_rules(clone):
-    tests = ("tests/methods/test_contract.py", "tests/methods/test_table.py", "tests/test_house.py")
+def test_the_network_keeps_the_contract_and_the_layout(clone):
+    tests = ("tests/methods/test_contract.py", "tests/methods/test_table.py", "tests/test_layout.py")
     printed = run(clone, "pytest", "--verbose", "-k", "plainnet", "-p", "no:cacheprovider", *tests)
     assert int(re.search(r"(\d+) passed", printed)[1]) > 10

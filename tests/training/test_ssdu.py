@@ -101,4 +101,4 @@ def test_the_network_learns_to_reconstruct_without_truth(make_recipe, cases, tmp
     train(recipe, tmp_path, cases=cases, report=steps.append)
 
     batches = open_feed(recipe, Places(cases)).draw_validation()
-    assert steps[-1].validation > validate(ZeroFilled(), batches) + 2
+    assert steps[-1].validation > validate(ZeroFilled(), batches) + 1.5
