@@ -181,11 +181,12 @@ def _redundant_lines(kspace: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
 
     Their centres are compared first: in measured data none are alike, and nothing else needs to be computed.
     """
-    coil = kspace[:, int(torch.linalg.vector_norm(kspace, dim=(0, 2, 3)).argmax())]
-    middle = slice(max(coil.shape[-1] // 2 - HALF_CENTRE, 0), coil.shape[-1] // 2 + HALF_CENTRE)
-    found = _compare_lines(coil[..., middle], has_signal)
+    centre = kspace.shape[-1] // 2
+    middle = kspace[..., max(centre - HALF_CENTRE, 0) : centre + HALF_CENTRE]
+    coil = int(torch.linalg.vector_norm(middle, dim=(0, 2, 3)).argmax())
+    found = _compare_lines(middle[:, coil], has_signal)
     if any(bool(lines.any()) for lines in found.values()):
-        found = _compare_lines(coil, has_signal)
+        found = _compare_lines(kspace[:, coil], has_signal)
     return found
 
 

@@ -100,14 +100,20 @@ class LeftOut:
     reason: str
 
 
-def survey_source(source: Source, config: PrepareConfig) -> list[Item] | Refusal | LeftOut:
+def survey_source(source: Source, config: PrepareConfig) -> list[Item | Refusal | LeftOut]:
     """Open a source and hash it; what a user can mend becomes a refusal."""
     try:
-        return survey(source, config)
+        found = survey(source, config)
     except NotACineError as error:
-        return Refusal.of(source.path, error) if source.is_given else LeftOut(source.path, error.kind, error.what)
+        found = [error]
     except CineReconError as error:
-        return Refusal.of(source.path, error)
+        return [Refusal.of(source.path, error)]
+    return [one if isinstance(one, Item) else _excluded(source, one) for one in found]
+
+
+def _excluded(source: Source, error: NotACineError) -> Refusal | LeftOut:
+    """Images of a folder that are no cine are left out; a file that the user named is refused."""
+    return Refusal.of(source.path, error) if source.is_given else LeftOut(source.path, error.kind, error.what)
 
 
 def prepare_slice(job: Job) -> Done | Refusal:

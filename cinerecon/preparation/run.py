@@ -142,17 +142,10 @@ def _survey_all(
 ) -> tuple[list[Item], list[Refusal], list[LeftOut]]:
     """Open all sources: the scans, what is refused, and the files of folders that hold no cine."""
     surveys = in_processes(partial(survey_source, config=config), sources, _worth(len(sources), n_processes))
-    items: list[Item] = []
-    refused: list[Refusal] = []
-    left_out: list[LeftOut] = []
-    for found in surveys:
-        if isinstance(found, Refusal):
-            refused.append(found)
-        elif isinstance(found, LeftOut):
-            left_out.append(found)
-        else:
-            items += found
-    return items, refused, left_out
+    found = [one for survey in surveys for one in survey]
+    items = [one for one in found if isinstance(one, Item)]
+    refused = [one for one in found if isinstance(one, Refusal)]
+    return items, refused, [one for one in found if isinstance(one, LeftOut)]
 
 
 def _counted(left_out: list[LeftOut]) -> dict[str, int]:

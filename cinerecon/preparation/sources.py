@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cinerecon.acquisition import CineSource, is_cine_name, open_cine, walk_visible
-from cinerecon.errors import ConfigError, DataError, FileError
+from cinerecon.errors import ConfigError, DataError, FileError, NotACineError
 from cinerecon.io.atomic import hash_files
 from cinerecon.io.case_index import INDEX, list_cases
 from cinerecon.io.export import dicom, nifti
@@ -184,13 +184,13 @@ def _stem(path: Path) -> str:
     return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
 
 
-def survey(source: Source, config: PrepareConfig) -> list[Item]:
-    """Open a source, read its headers and hash its files.
+def survey(source: Source, config: PrepareConfig) -> list[Item | NotACineError]:
+    """Open a source, read its headers and hash its files; a series that is a segmentation becomes an error in the list.
 
     Raises
     ------
     NotACineError
-        If it holds other images than cines, such as segmentations.
+        If it holds images without a time axis.
     CineReconError
         If it cannot be read right, or the index could not name it.
     """
@@ -199,10 +199,14 @@ def survey(source: Source, config: PrepareConfig) -> list[Item]:
     except UnicodeEncodeError:
         printable = str(source.path).encode(errors="backslashreplace").decode()
         raise FileError("the name of the file is not UTF-8", where=printable, hint="rename it") from None
-    items = []
+    items: list[Item | NotACineError] = []
     for series, opened in _open_all(source, config):
         if isinstance(opened, SimulatedScan):
-            opened.images.refuse_segmentation()
+            try:
+                opened.images.refuse_segmentation()
+            except NotACineError as error:
+                items.append(error)
+                continue
         name = f"{source.name}-{series}" if series else source.name
         person = _person(source, opened, config)
         sha256 = hash_files(opened.files)

@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import torch
 from helpers import relative_error
@@ -254,6 +255,25 @@ def test_what_is_no_cine_is_left_out_of_folders_and_refused_by_name(run, archive
     }
     (refusal,) = run(archive / "anna" / "a_sa_gt.nii.gz", to="others").refused
     assert refusal.what == "this is a segmentation, no image: its pixels are labels, 0, 2, 3"
+
+
+def test_a_segmentation_among_dicom_series_is_left_out(run, tmp_path, cine):
+    labels = np.zeros(cine.image.shape, np.complex64)
+    labels[:, 2:5, 2:5] = 3
+    for number, image in enumerate((cine.image, labels)):
+        write_dicom(tmp_path / str(number), [replace(cine, image=image)])
+        for file in (tmp_path / str(number)).iterdir():
+            head = pydicom.dcmread(file)
+            head.Manufacturer, head.SeriesInstanceUID, head.SeriesNumber = "SCANNER", f"1.2.{number}", number + 1
+            (tmp_path / "both").mkdir(exist_ok=True)
+            head.save_as(tmp_path / "both" / f"{number}-{file.name}")
+    report = run(tmp_path / "both")
+    (row,) = report.rows
+    assert row.case.endswith("both-series1_slice00.h5")
+    reference = read_case(tmp_path / "data" / row.case).reference.abs()
+    assert relative_error(reference / reference.max(), cine.magnitude / cine.magnitude.max()) < 0.001
+    assert report.passed == {"segmentations, such as both": 1}
+    assert report.refused == ()
 
 
 def test_the_folder_of_the_cases_is_no_source(run, tmp_path, monkeypatch):
