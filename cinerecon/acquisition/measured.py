@@ -85,6 +85,12 @@ def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measure
     return Measured(frames, mask[:, None], (*warnings, *([incomplete] if incomplete else [])))
 
 
+def _n_outer(is_measured: Tensor) -> int:
+    """How many lines or columns before the first and after the last measured one."""
+    found = is_measured.nonzero().ravel()
+    return len(is_measured) - (int(found[-1]) + 1 - int(found[0]))
+
+
 def own_lines(kspace: Tensor, mask: Tensor, warn: Callable[[str], None]) -> Tensor:
     """The mask of a raw scan without lines that follow from others, of frames that have lines of their own.
 
@@ -159,15 +165,15 @@ def _is_quantised(kspace: Tensor) -> bool:
 def _describe(claims: Tensor, measured: Tensor, *, is_full: bool) -> Iterator[str]:
     """What is claimed, and not measured."""
     claimed_lines, lines = claims.any(-1), measured.any(-1)
-    outer = 0
-    for name, is_measured in (("lines", lines.any(0)), ("columns", measured.any(0).any(0))):
-        found = is_measured.nonzero().ravel()
-        n_outer = len(is_measured) - (int(found[-1]) + 1 - int(found[0]))
-        if n_outer and is_full:
-            yield f"the outer {n_outer} of {len(is_measured)} {name} of k-space are empty: taken as not measured"
-            outer += n_outer * len(lines) if name == "lines" else 0
-    n_empty = int((claimed_lines & ~lines).sum()) - outer
-    if n_empty > 0:
+    n_empty = int((claimed_lines & ~lines).sum())
+    outer = {"lines": _n_outer(lines.any(0)), "columns": _n_outer(measured.any(0).any(0))}
+    if is_full and n_empty > len(lines) * outer["lines"]:
+        outer["lines"] = 0  # a part of the pattern
+    for name, n_outer in outer.items() if is_full else ():
+        if n_outer:
+            n = measured.shape[1 if name == "lines" else 2]
+            yield f"the outer {n_outer} of {n} {name} of k-space are empty: taken as not measured"
+    if n_empty and not (is_full and outer["lines"]):
         claim = "though the file counts as fully sampled" if is_full else "though its mask has them as measured"
         yield f"{n_empty} of {claimed_lines.sum()} lines hold nothing but zeros, {claim}: they count as not measured"
     n_points = int((claims & lines[..., None] & measured.flatten(0, 1).any(0) & ~measured).sum())
