@@ -178,7 +178,6 @@ def test_truth_descending(make, tmp_path):
     assert all(psnr > RIGHT_PSNR for psnr in measured)
 
 
-@pending
 def test_long_name(make):
     folder = make("long_name")
     error = cinerecon("recon", f"{'x' * 250}.h5", "--model", "zerofilled").error
@@ -187,7 +186,6 @@ def test_long_name(make):
     assert [path.name for path in folder.iterdir() if path.suffix != ".py"] == [f"{'x' * 250}.h5"]
 
 
-@pending
 def test_named_pipe(make):
     """In a process of its own, which is ended if it waits for the pipe."""
     make("named_pipe")

@@ -26,8 +26,12 @@ def refuse_existing(path: Path, *, force: bool = False) -> None:
     Raises
     ------
     FileError
-        If it exists already and ``force`` is not set, or its folder cannot be written.
+        If it exists already and ``force`` is not set, its name is too long, or its folder cannot be written.
     """
+    length = len(os.fsencode(path.name))
+    if length > LONGEST_NAME:
+        what = f"the name {path.name[:20]}... is too long: {length} bytes, at most {LONGEST_NAME}"
+        raise FileError(what, where=str(path.absolute().parent), hint="choose another name with -o")
     if path.exists() and not force:
         raise FileError(f"{path.name} exists already", where=str(path), hint="--force overwrites it")
     folder = path.absolute().parent

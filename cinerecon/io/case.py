@@ -91,6 +91,8 @@ def write_case(path: Path, data: CineData, attributes: Attributes | None = None)
 def is_case(path: Path) -> bool:
     """Whether a file is a prepared case, by its format attribute; False for anything that cannot be read."""
     try:
+        if not path.is_file():  # opening a pipe would wait for its other end
+            return False
         with h5py.File(path, "r", locking=False) as file:
             return file.attrs.get("format") == FORMAT
     except (OSError, RuntimeError, UnicodeDecodeError):

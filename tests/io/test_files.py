@@ -3,7 +3,13 @@
 import csv
 import os
 
-from cinerecon.io.atomic import clear_partial, write_csv, write_text
+import pytest
+
+from cinerecon.errors import FileError
+from cinerecon.io.atomic import clear_partial, refuse_existing, write_csv, write_text
+from cinerecon.io.case import is_case
+from cinerecon.io.hdf5 import require_hdf5
+from cinerecon.io.ismrmrd.file import holds_images_only
 
 NOBODY = 2**31 - 2
 """A process that cannot be."""
@@ -29,3 +35,20 @@ def test_texts_and_tables_come_back(tmp_path):
     write_csv(tmp_path / "table.csv", ["a", "b"], [(1, "x, y"), (2, "m\udcfcller")])
     with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [["a", "b"], ["1", "x, y"], ["2", "m\\udcfcller"]]
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path):
+    with pytest.raises(FileError, match="too long: 259 bytes, at most 255") as caught:
+        refuse_existing(tmp_path / f"{'x' * 256}.h5")
+    assert "-o" in caught.value.hint
+    refuse_existing(tmp_path / f"{'x' * 252}.h5")
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    """Opening it would wait for a program that writes to it."""
+    pipe = tmp_path / "pipe.h5"
+    os.mkfifo(pipe)
+    assert not is_case(pipe)
+    assert not holds_images_only(pipe)
+    with pytest.raises(FileError, match=r"no regular file \(a pipe or a device\)"):
+        require_hdf5(pipe)

@@ -14,7 +14,7 @@ MAX_DEPTH = 3
 
 def holds_images_only(path: Path) -> bool:
     """Whether an HDF5 file has ISMRMRD images and no raw data: what a reconstruction wrote, not a scan."""
-    if not h5py.is_hdf5(path):
+    if not path.is_file() or not h5py.is_hdf5(path):
         return False
     try:
         with h5py.File(path) as file:
