@@ -48,7 +48,7 @@ def read_truth(
         The product of whitening and compression, as `mix_maps` takes it; None if there was neither.
     """
     with open_hdf5(raw.path) as file:
-        group = member(file, GROUP, str(raw.path))
+        group = member(file, GROUP, str(raw.path)) or member(file[raw.group], GROUP, str(raw.path))
         images = None if group is None or not hasattr(group, "keys") else _array(group, "reference", data)
         if images is None or images.shape[1] != data.n_frames:
             return None

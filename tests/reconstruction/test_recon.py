@@ -149,7 +149,7 @@ def without_truth(scan, tmp_path):
     measured = tmp_path / "measured.h5"
     measured.write_bytes(scan.read_bytes())
     with h5py.File(measured, "r+") as file:
-        del file["truth"]
+        del file["dataset/truth"]
     return measured
 
 

@@ -118,7 +118,7 @@ def write_raw(
     *,
     force: bool = False,
 ) -> None:
-    """Write a raw scan; the file appears when it is complete.
+    """Write a raw scan; the file appears when it is complete. Its truth is in the group ``dataset/truth``.
 
     Parameters
     ----------
@@ -141,7 +141,9 @@ def write_raw(
         If the file exists and is not to be overwritten, or cannot be written.
     """
     refuse_existing(path, force=force)
-    with moved_into_place(path) as temporary, new_hdf5(temporary, libver="earliest") as file:
+    with moved_into_place(path) as temporary, new_hdf5(temporary, libver="earliest", track_order=True) as file:
+        if truth:  # first in order of creation: clients that read the last group of a file get the readouts
+            file["truth"] = h5py.SoftLink("/dataset/truth")
         group = file.create_group("dataset")
         group.create_dataset("xml", data=[header_xml(protocol).encode()], dtype=h5py.special_dtype(vlen=bytes))
         data = group.create_dataset("data", (0,), acquisition_dtype, maxshape=(None,), chunks=(64,))
@@ -149,10 +151,10 @@ def write_raw(
         for number, readouts in enumerate(slices):
             _append(data, _image_rows(readouts, number, len(data), protocol))
         for name, part in truth.items():
-            stored = file.create_dataset(f"truth/{name}", data=part.values, compression="gzip", shuffle=True)
+            stored = group.create_dataset(f"truth/{name}", data=part.values, compression="gzip", shuffle=True)
             stored.attrs.update(axes=part.axes, meaning=part.meaning)
         if truth:
-            file["truth"].attrs.update(protocol.notes)
+            group["truth"].attrs.update(protocol.notes)
 
 
 def _append(data: h5py.Dataset, rows: NDArray[np.void]) -> None:

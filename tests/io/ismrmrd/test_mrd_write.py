@@ -4,11 +4,14 @@ import h5py
 import ismrmrd
 import numpy as np
 import pytest
+import torch
 
+from cinerecon.acquisition import open_cine
 from cinerecon.cine import Geometry
 from cinerecon.errors import FileError
 from cinerecon.io.ismrmrd.header import parse_header
 from cinerecon.io.ismrmrd.write import Protocol, SliceReadouts, Truth, header_xml, write_raw
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 PROTOCOL = Protocol(
     matrix=(6, 5),
@@ -105,3 +108,17 @@ def test_interrupted_writing_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_raw(tmp_path / "scan.h5", PROTOCOL, complex_numbers(4, 2, 16), breaks(), {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_truth_is_below_the_readouts_which_are_the_last_group(tmp_path):
+    """Clients of scanners read the last group of a file if none is named."""
+    path = tmp_path / "scan.h5"
+    simulate_scan(path, SimulateConfig(frames=3, ky=16, kx=12, coils=2))
+    with h5py.File(path) as file:
+        assert list(file)[-1] == "dataset"
+        assert file["dataset/truth/reference"].shape == (1, 3, 16, 12)
+        assert file["truth"] == file["dataset/truth"]  # where earlier versions had it
+    expected = open_cine(path).read_slice(0).reference
+    with h5py.File(path, "a") as file:
+        del file["truth"]
+    assert torch.equal(open_cine(path).read_slice(0).reference, expected)
