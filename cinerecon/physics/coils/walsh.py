@@ -34,8 +34,9 @@ def walsh(coil_images: Tensor, *, window: int = 7) -> Tensor:
     batch, (coils, y, x) = coil_images.shape[:-3], coil_images.shape[-3:]
     images = coil_images.reshape(-1, coils, y, x)
     images = images / images.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(images.real.dtype).tiny)
-    correlation = torch.einsum("bcyx,bdyx->bcdyx", images, images.conj()).flatten(1, 2)
-    averaged = _window_mean(correlation, window).permute(0, 2, 3, 1).unflatten(-1, (coils, coils))
+    averaged = images.new_empty(len(images), y, x, coils, coils)
+    for coil in range(coils):  # all pairs of coils at once would take twice the memory
+        averaged[..., coil, :] = _window_mean(images[:, coil, None] * images.conj(), window).movedim(1, -1)
     maps, _ = eigenmaps(averaged, averaged.mean((1, 2)))
     return maps[:, 0].reshape(*batch, coils, y, x)
 
