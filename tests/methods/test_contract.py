@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
-from cinerecon.methods.base import models_folder
+from cinerecon.methods.base import ClassicalMethod, models_folder
 from cinerecon.methods.model_file import WEIGHTS, read_model
 from cinerecon.methods.table import METHODS, load_method
 from cinerecon.metrics.measures import psnr
@@ -101,6 +101,8 @@ def test_progress_runs_to_its_end(method, make_cine):
 
 def test_a_given_initial_image_replaces_that_of_the_initial_method(method, make_cine):
     data = make_cine()
+    if method.initial_method is None and not isinstance(method, ClassicalMethod):
+        return  # a network that starts from the zero-filled image, if no other is given
     if method.initial_method is None:
         assert torch.equal(method.reconstruct(data, initial_image=torch.zeros_like(data.reference)).image, method(data))
         return
