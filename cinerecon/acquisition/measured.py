@@ -1,8 +1,9 @@
 """Which samples of stored k-space were measured: what a mask or a fully sampled file claims is compared with the data.
 
 Programs that store whole matrices fill what was not measured with zeros, with the same line of another frame (view
-sharing), or with lines interpolated between their neighbours. Noise makes sure that two measured lines are never equal,
-and that none is the mean of its neighbours. Such lines count as not measured, with a warning.
+sharing), with lines interpolated between their neighbours, or with the complex conjugates of the other half. Noise
+makes sure that two measured lines are never equal, and that none is the mean of its neighbours. Such lines count as not
+measured, with a warning.
 """
 
 from collections.abc import Callable, Iterator
@@ -188,7 +189,7 @@ def _redundant_lines(kspace: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
     Their centres are compared first: in measured data none are alike, and nothing else needs to be computed.
     """
     centre = kspace.shape[-1] // 2
-    middle = kspace[..., max(centre - HALF_CENTRE, 0) : centre + HALF_CENTRE]
+    middle = kspace[..., max(centre - HALF_CENTRE, 0) : centre + HALF_CENTRE + 1]
     coil = int(torch.linalg.vector_norm(middle, dim=(0, 2, 3)).argmax())
     found = _compare_lines(middle[:, coil], has_signal)
     if any(bool(lines.any()) for lines in found.values()):
@@ -207,7 +208,31 @@ def _compare_lines(coil: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
     interpolated = torch.zeros_like(has_signal)
     interpolated[1:-1] |= _is_mean(coil, energy, 0)
     interpolated[:, 1:-1] |= _is_mean(coil, energy, 1)
-    return {"copies of other lines": copied, "the mean of their neighbours": interpolated & has_signal & ~copied}
+    interpolated &= has_signal & ~copied
+    conjugate = _is_conjugate(coil, energy, has_signal) & ~copied & ~interpolated
+    return {
+        "copies of other lines": copied,
+        "the mean of their neighbours": interpolated,
+        "the complex conjugates of others": conjugate,
+    }
+
+
+def _is_conjugate(coil: Tensor, energy: Tensor, has_signal: Tensor) -> Tensor:
+    """Lines after the centre that are filled with the conjugates of those before it (partial Fourier).
+
+    Where those next to the centre are, k-space is that of real images, and says nothing of what was measured.
+    """
+    ky, kx = coil.shape[1:]
+    centre = ky // 2
+    n = ky - 1 - centre
+    symmetric = coil[..., 1 - kx % 2 :] if kx % 2 == 0 else coil
+    after, before = symmetric[:, centre + 1 :], symmetric[:, centre - n : centre].flip(1, 2).conj()
+    found = torch.zeros_like(has_signal)
+    is_pair = (energy[:, centre + 1 :] > 0) & has_signal[:, centre + 1 :] & has_signal[:, centre - n : centre].flip(1)
+    is_equal = _energy((after - before).resolve_conj()) <= SAME * _energy(after)
+    if not bool((is_equal | ~is_pair)[:, :2].all()):
+        found[:, centre + 1 :] = is_equal & is_pair
+    return found
 
 
 def _is_symmetric_motion(coil: Tensor, energy: Tensor) -> bool:

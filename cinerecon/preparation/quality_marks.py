@@ -6,12 +6,15 @@ from torch import Tensor
 from cinerecon.cine import CineData
 from cinerecon.errors import UnsupportedError
 from cinerecon.io.case import MARKS
+from cinerecon.physics.fourier import ifft2c
 from cinerecon.physics.sampling import block_of_lines, lines_with_signal
 
 FLATTERING = ("magnitude only", "zero-padded", "interpolated")
 """Marks of data that are easier to reconstruct than what a scanner measures."""
 CLIFF = 1e-3
 """Power beyond the edge of an interpolated k-space over that before it. Measured k-space ends in noise, or fades."""
+SMALLEST_PHASE = 1e-3
+"""Imaginary part of an image over all of it. Coils, fields and noise leave more in measured images."""
 BAND = 4
 """Lines before the edge that are looked at."""
 
@@ -20,7 +23,8 @@ def find_marks(data: CineData) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Marks of a slice as it was read, and warnings that say how much.
 
     ``zero-padded``: k-space is empty, or was not measured, at its edges. ``interpolated``: its power falls off a cliff
-    before the edge, as it does where an image was zero-filled and worked on afterwards.
+    before the edge, as it does where an image was zero-filled and worked on afterwards. ``magnitude only``: the images
+    of all coils are real.
     """
     marks, warnings = [], []
     if block_of_lines(data.mask) is not None:
@@ -31,6 +35,9 @@ def find_marks(data: CineData) -> tuple[tuple[str, ...], tuple[str, ...]]:
         elif _falls_off_a_cliff(data.kspace):
             marks.append("interpolated")
             warnings.append(MARKS["interpolated"])
+        if _is_real(data.kspace):
+            marks.append("magnitude only")
+            warnings.append(MARKS["magnitude only"])
     return tuple(marks), tuple(warnings)
 
 
@@ -52,6 +59,12 @@ def _measured(data: CineData) -> Tensor:
     """Which points ``(ky, kx)`` were measured: in the mask, and not empty."""
     rows, columns = lines_with_signal(data.kspace)
     return data.mask[0, 0] & rows[:, None] & columns
+
+
+def _is_real(kspace: Tensor) -> bool:
+    """Whether the images of all coils have no phase, in the first frame of ``(frames, coils, ky, kx)``."""
+    image = ifft2c(kspace[:1])
+    return float(torch.linalg.vector_norm(image.imag)) < SMALLEST_PHASE * float(torch.linalg.vector_norm(image))
 
 
 def _falls_off_a_cliff(kspace: Tensor) -> bool:

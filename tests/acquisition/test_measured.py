@@ -14,6 +14,7 @@ from cinerecon.acquisition import IntakeConfig, open_cine
 from cinerecon.acquisition.measured import find_measured
 from cinerecon.errors import DataError, UnsupportedError
 from cinerecon.io.case import write_case
+from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.sampling import acceleration_of, parse_mask
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
@@ -197,6 +198,28 @@ def test_lines_filled_from_neighbouring_lines(tmp_path, kspace, fill):
     data = open_cine(full_file(tmp_path, filled), PLAIN).read_slice(0)
     assert torch.equal(data.mask, mask)
     assert acceleration_of(data)[0] == pytest.approx(40 / 21)
+
+
+@pytest.mark.parametrize("sizes", [(KY, KX), (KY - 1, KX - 1)])
+def test_partial_fourier_filled_with_conjugates(kspace, sizes):
+    ky, kx = sizes
+    filled, centre = kspace[0, ..., :ky, :kx].clone(), ky // 2
+    columns = slice(1 - kx % 2, None)
+    for line in range(centre + 5, ky):
+        filled[..., line, columns] = filled[..., 2 * centre - line, columns].flip(-1).conj()
+    found = find_measured(filled, None, "x")
+    assert found.mask[0, 0, :, 0].tolist() == [line < centre + 5 for line in range(ky)]
+    n = N_FRAMES * (ky - centre - 5)
+    assert found.warnings == (
+        f"{n} of {N_FRAMES * ky} lines are the complex conjugates of others: they count as not measured",
+    )
+
+
+def test_k_space_of_real_images_is_measured(kspace):
+    real = fft2c(torch.complex(ifft2c(kspace[0]).abs(), torch.zeros(kspace[0].shape)))
+    found = find_measured(real, None, "x")
+    assert found.mask.all()
+    assert not found.warnings
 
 
 def test_integers_with_zeros_by_rounding_are_measured(kspace):

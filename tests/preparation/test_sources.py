@@ -29,6 +29,12 @@ def cine():
     return CineImage(data.reference.numpy(), meta=data.meta)
 
 
+def fft2(images):
+    """K-space of images, by NumPy."""
+    axes = (-2, -1)
+    return np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(images, axes), norm="ortho"), axes)
+
+
 def save_mat(path, kspace, name="kspace_full"):
     path.parent.mkdir(parents=True, exist_ok=True)
     stored = np.empty(kspace.shape, [("real", "<f4"), ("imag", "<f4")])
@@ -202,6 +208,13 @@ def test_a_twin_is_the_truth_of_an_undersampled_file(run, tmp_path):
         assert data.meta.pixel_size_mm == (10, 20)
         assert relative_error(data.reference.abs(), expected) < 0.03
     assert fast.mask[0, 0, :, 0].tolist() == (mask[:, 0] != 0).tolist()
+
+
+def test_k_space_of_magnitude_images_is_marked(run, tmp_path, cine):
+    save_mat(tmp_path / "SingleCoil/FullSample/P001/cine_sax.mat", fft2(cine.magnitude)[:, None], "kspace_single_full")
+    (row,) = run(tmp_path / "SingleCoil").rows
+    assert row.marks == "magnitude only"
+    assert row.acceleration == 1
 
 
 def test_gaps_of_a_full_file_are_not_measured(run, tmp_path):
