@@ -30,3 +30,26 @@ def test_each_way_to_lie_is_told(name):
 
 def test_what_is_not_square_is_turned_within_its_shape():
     assert list(doubts_about_fit(TRUTH[:, :8].flip(-1), TRUTH[:, :8])) == ["flipped along x?"]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shift", "words"),
+    [
+        ((12, 12), (6, 6), "shifted by half the field of view along y and x?"),
+        ((12, 10), (0, 5), "shifted by half the field of view along x?"),
+        ((11, 12), (5, 0), "shifted by half the field of view along y?"),
+        ((11, 12), (6, 0), "shifted by half the field of view along y?"),
+        ((12, 12), (-1, 0), "shifted by 1 pixel along y?"),
+        ((12, 12), (2, 6), "shifted by 2 pixels along y, half the field of view along x?"),
+    ],
+)
+def test_a_shift_is_reported(matrix, shift, words):
+    truth = TRUTH[:, : matrix[0], : matrix[1]]
+    noise = 0.02 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
+    assert list(doubts_about_fit(truth.roll(shift, (-2, -1)) + noise, truth)) == [words]
+
+
+def test_a_shift_of_a_flipped_image_is_reported():
+    """Mirroring an even k-space about its centre leaves the image a pixel off."""
+    flipped = TRUTH.flip(-2).roll(1, -2)
+    assert list(doubts_about_fit(flipped, TRUTH)) == ["flipped along y, shifted by 1 pixel along y?"]
