@@ -165,9 +165,9 @@ def member(group: h5py.Group, name: str, where: str) -> Any:
 
 
 def is_group(group: h5py.Group, name: str) -> bool:
-    """Whether a member is a group that lies in the file itself; links to other files are not followed."""
+    """Whether a member is a group that lies in the file itself; links to other files, or to nothing, are none."""
     is_outside = isinstance(group.get(name, getlink=True), h5py.ExternalLink)
-    return not is_outside and group.get(name, getclass=True) is h5py.Group
+    return not is_outside and isinstance(group.get(name), h5py.Group)
 
 
 def require_plausible(name: str, n_bytes: float, path: Path) -> None:
