@@ -208,7 +208,8 @@ class Keeper:
         self.seconds = seconds
         state.log.append(step)
         self.folder.save(state, self.recipe, self.card, self.n_shares)
-        picture = self.folder.draw(self.validation[0], reconstruct(state.average, self.validation[0]))
+        image = reconstruct(state.average, self.validation[0])
+        picture = self.folder.draw(self.validation[0], image, f"{self.recipe.network}, step {state.done}")
         if self.board:
             self.board.add(step, picture)
         self.report(step)

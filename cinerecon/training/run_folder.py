@@ -31,6 +31,7 @@ from cinerecon.config import read_yaml
 from cinerecon.errors import ConfigError, FileError, WeightsError
 from cinerecon.image import grey, window
 from cinerecon.io.atomic import clear_partial, moved_into_place, write_csv, write_text
+from cinerecon.io.export.label import draw_label
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import RECIPE, WEIGHTS, read_card, write_model
 from cinerecon.training.card import hash_data, series_in
@@ -166,9 +167,9 @@ class RunFolder:
             what = f"a step of this run is {saved['n_shares']} batches, now it would be {n_shares}"
             raise ConfigError(what, where=where, hint="processes x training.n_batches must stay the same")
 
-    def draw(self, batch: Batch, image: torch.Tensor) -> Image.Image:
-        """Draw what a validation patch looks like, and keep it."""
-        picture = draw_patch(batch, image)
+    def draw(self, batch: Batch, image: torch.Tensor, label: str) -> Image.Image:
+        """Draw a validation patch, with a label for the network, and keep the picture."""
+        picture = draw_patch(batch, image, label)
         with moved_into_place(self.path / PICTURE) as temporary:
             picture.save(temporary, format="PNG")
         return picture
@@ -210,27 +211,27 @@ def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
         yield f"{name}: {before}, now {now}"
 
 
-def draw_patch(batch: Batch, image: torch.Tensor) -> Image.Image:
+def draw_patch(batch: Batch, image: torch.Tensor, label: str) -> Image.Image:
     """One patch side by side: zero-filled, network, and where it is known the truth and the error, five times.
 
-    Above the middle frame, below the middle column over time.
+    Above the middle frame, below the middle column over time, each with a label.
     """
-    series = [batch.encoding.adjoint(batch.kspace)[0], image[0]]
-    series += [] if batch.target is None else [batch.target[0]]
-    magnitudes = [one.abs().cpu().float().numpy() for one in series]
-    white = window(magnitudes[-1:])
+    series = {"zero-filled": batch.encoding.adjoint(batch.kspace)[0], label: image[0]}
+    series |= {} if batch.target is None else {"truth": batch.target[0]}
+    magnitudes = {name: values.abs().cpu().float().numpy() for name, values in series.items()}
+    white = window(list(magnitudes.values())[-1:])
     if batch.target is not None:
-        magnitudes.append(ERROR_GAIN * np.abs(magnitudes[1] - magnitudes[2]))
-    frame, column = magnitudes[0].shape[0] // 2, magnitudes[0].shape[2] // 2
-    above = np.concatenate([grey(one[frame], white) for one in magnitudes], 1)
-    below = [grey(one[:, :, column].T, white) for one in magnitudes]
-    panels = [Image.fromarray(above).resize((ZOOM * above.shape[1], ZOOM * above.shape[0]), Image.Resampling.BICUBIC)]
-    width = panels[0].width // len(below)
-    panels += [Image.fromarray(one).resize((width, panels[0].height), Image.Resampling.BICUBIC) for one in below]
-    picture = Image.new("L", (panels[0].width, 2 * panels[0].height))
-    picture.paste(panels[0], (0, 0))
-    for n, panel in enumerate(panels[1:]):
-        picture.paste(panel, (n * width, panels[0].height))
+        magnitudes[f"error, {ERROR_GAIN} times"] = ERROR_GAIN * np.abs(magnitudes[label] - magnitudes["truth"])
+    frames, y, x = magnitudes[label].shape
+    size = (ZOOM * x, ZOOM * y)
+    picture = Image.new("L", (size[0] * len(magnitudes), 2 * size[1]))
+    for n, (name, values) in enumerate(magnitudes.items()):
+        for top, part in enumerate((values[frames // 2], values[:, :, x // 2].T)):
+            panel = Image.fromarray(grey(part, white)).resize(size, Image.Resampling.BICUBIC)
+            picture.paste(panel, (n * size[0], top * size[1]))
+        draw_label(picture, name, left=n * size[0], width=size[0])
+    draw_label(picture, f"frame {frames // 2} of {frames}", width=size[0], bottom=size[1])
+    draw_label(picture, f"column {x // 2} over time", width=size[0], bottom=2 * size[1])
     return picture
 
 

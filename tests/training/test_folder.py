@@ -11,6 +11,7 @@ from safetensors import safe_open
 from small_recipe import RECIPE as SMALL
 
 from cinerecon.errors import ConfigError
+from cinerecon.io.export.label import draw_label
 from cinerecon.methods.model_file import RECIPE, read_model
 from cinerecon.training import Recipe, train
 from cinerecon.training.card import list_data
@@ -48,12 +49,18 @@ def test_the_weights_carry_recipe_and_card(run):
         assert len(file.metadata()["weights_sha256"]) == 64
 
 
-def test_the_picture_shows_four_panels(run):
+def test_the_picture_shows_four_panels_with_labels(run):
     picture = np.asarray(Image.open(run / "validation.png"))
     assert picture.shape == (2 * 3 * 40, 4 * 3 * 16)
     panels = np.split(picture[: 3 * 40].astype(float), 4, 1)
     assert all(panel.std() > 1 for panel in panels)
     assert len({panel.tobytes() for panel in panels}) == 4
+    labels = Image.new("L", picture.shape[::-1])
+    for n, text in enumerate(("zero-filled", "slrnet, step 4", "truth", "error, 5 times")):
+        draw_label(labels, text, left=n * 48, width=48)
+    draw_label(labels, "frame 2 of 4", width=48, bottom=3 * 40)
+    draw_label(labels, "column 8 over time", width=48, bottom=2 * 3 * 40)
+    assert picture[np.asarray(labels) > 200].min() > 200
 
 
 def test_the_list_of_data_changes_with_the_data(tmp_path, make_recipe, write_series):

@@ -5,15 +5,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from cinerecon.image import UNKNOWN_FRAME_MS, CineImage, grey, window
+from cinerecon.io.export.label import draw_label, frame_label
 
 TILE_HEIGHT = 384
 """Height of a slice [pixels] in a movie of few slices; of many, smaller, so that the movie fits a screen."""
 MOVIE_WIDTH = 1600
-LABEL_LINES = 24
-"""Height of an image over that of its label."""
 LEAST_SECONDS = 4.0
 """A movie file is played once by most players, so the heartbeat is repeated up to this length."""
 
@@ -63,7 +62,7 @@ def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) ->
 
 
 def montage(cines: list[CineImage], columns: int | None = None) -> NDArray[np.uint8]:
-    """Lay out images in a grid, ``(frames, y, x)`` 8 bits, pixels made square, each labelled with method and slice.
+    """Lay out images in a grid, ``(frames, y, x)`` 8 bits, with square pixels and labels of method, slice, frame, time.
 
     Images of the same slice have the same window, so that methods can be compared. Slices with fewer frames than others
     are slowed to one heartbeat of the same length.
@@ -102,11 +101,12 @@ def _tile(cine: CineImage, height: int, white: float) -> NDArray[np.uint8]:
     """The image enlarged to a height [pixels], with its label, ``(frames, y, x)``."""
     (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
     width = max(1, round(height * x * dx / (y * dy)))
-    label = ", ".join([cine.method] * bool(cine.method) + [f"slice {cine.meta.slice}"])
-    font, frames = ImageFont.load_default(max(10, height // LABEL_LINES)), []
-    for shades in grey(cine.magnitude, white):
+    title = ", ".join([cine.method] * bool(cine.method) + [f"slice {cine.meta.slice}"])
+    frames = []
+    for number, shades in enumerate(grey(cine.magnitude, white)):
         frame = Image.fromarray(shades).resize((width, height), Image.Resampling.BICUBIC)
-        ImageDraw.Draw(frame).text((6, 4), label, fill=255, font=font, stroke_width=1, stroke_fill=0)
+        draw_label(frame, title)
+        draw_label(frame, frame_label(cine, number), bottom=height)
         frames.append(np.asarray(frame))
     return np.stack(frames)
 

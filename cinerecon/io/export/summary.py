@@ -10,6 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from cinerecon.image import CineImage, collect_warnings, grey, window
 from cinerecon.io.atomic import moved_into_place
+from cinerecon.io.export.label import frame_label
 from cinerecon.provenance import series_texts
 
 Array = NDArray[np.float32]
@@ -162,16 +163,11 @@ def _panels(cine: CineImage) -> Panels:
     magnitude = cine.magnitude
     white = window([magnitude])
     motion = find_motion(magnitude)
-    interval = cine.frame_interval_ms
-
-    def name(frame: int) -> str:
-        return f"frame {frame}" + (f"  ·  {frame * interval:.0f} ms" if interval else "")
-
     diastole = _panel(cine, magnitude[motion.diastole], white)
     _mark_column(diastole, motion.column / cine.matrix[1])
     panels: Panels = [
-        (f"diastole  ·  {name(motion.diastole)}", diastole),
-        (f"systole  ·  {name(motion.systole)}", _panel(cine, magnitude[motion.systole], white)),
+        (f"diastole  ·  {frame_label(cine, motion.diastole)}", diastole),
+        (f"systole  ·  {frame_label(cine, motion.systole)}", _panel(cine, magnitude[motion.systole], white)),
         _profile(cine, magnitude[:, :, motion.column], white),
     ]
     if cine.reference is not None:
