@@ -1,4 +1,4 @@
-"""The command ``cinerecon models``, and ``cinerecon models import``."""
+"""The command ``cinerecon models``, with ``models show`` and ``models import``."""
 
 import json
 from dataclasses import asdict
@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cinerecon.commands.width import print_labelled, terminal_width, wrap
+
 if TYPE_CHECKING:
     from cinerecon.methods.catalogue import Entry
+    from cinerecon.methods.settings import Setting
+
+INDENT = "    "
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -18,7 +23,7 @@ def models(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
 ) -> None:
-    """List what --model takes: all methods, their trained weights, and the imported ones."""
+    """List what --model takes, a line each: all methods, and imported models. Details: cinerecon models show NAME."""
     if context.invoked_subcommand:
         return
     from cinerecon.methods.catalogue import list_models
@@ -27,7 +32,30 @@ def models(
     if as_json:
         print(json.dumps([_as_plain(entry) for entry in entries], indent=2))
     else:
-        _print_table(entries)
+        _print_list(entries)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="What --model takes: a name of the list, a model file or folder.")],
+    settings: Annotated[
+        bool, typer.Option("--settings", help="List what --set takes for it: type, default and help of each setting.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+) -> None:
+    """Show a method: what it is, what its weights were trained on and reach, or its settings."""
+    from cinerecon.methods.catalogue import describe_model, settings_of
+
+    entry = describe_model(name)
+    if as_json:
+        plain = _as_plain(entry)
+        if settings:
+            plain = {"name": entry.name, "settings": [asdict(setting) for setting in settings_of(entry)]}
+        print(json.dumps(plain, indent=2, ensure_ascii=False))
+    elif settings:
+        _print_settings(entry.name, list(settings_of(entry)))
+    else:
+        _print_details(name, entry)
 
 
 @app.command("import")
@@ -69,23 +97,70 @@ def import_(
         print(f"{label:<11}{text}")
 
 
-def _print_table(entries: "list[Entry]") -> None:
-    """A line of columns for each method, and below it, indented, what it is and what its card tells."""
+def _print_list(entries: "list[Entry]") -> None:
+    """A line for each method; what does not fit the terminal is cut off its summary."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.padding import Padding
+    from rich.text import Text
 
-    console = Console(highlight=False)
-    width = max(len(entry.name) for entry in entries)
-    console.print(f"[bold]{'name':<{width}}  kind       weights   parameters  licence[/]")
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    names, width = max(len(entry.name) for entry in entries), terminal_width()
+    console.print(Text(f"{'name':<{names}}  {'weights':<9}  parameters  method", "bold"))
     for entry in entries:
         parameters = "" if entry.n_parameters is None else f"{entry.n_parameters:,}"
-        columns = f"{entry.kind:<9}  {entry.weights:<8}  {parameters:>10}  {entry.card.licence}"
-        console.print(f"[bold]{escape(entry.name):<{width}}[/]  {columns}".rstrip())
-        told = {"trained on": entry.card.trained_on, "reports": entry.card.reports, "source": entry.card.source}
-        about = [entry.summary, *(f"{label}: {text}" for label, text in told.items() if text)]
-        console.print(Padding("\n".join(about), (0, 0, 0, 4)), style="dim", markup=False)
+        line = f"{entry.name:<{names}}  {entry.weights or 'classical':<9}  {parameters:>10}  {entry.summary}"
+        shown = Text(line if width is None or len(line) <= width else line[: width - 1] + "…")
+        shown.stylize("bold", 0, len(entry.name))
+        console.print(shown)
+
+
+def _print_details(name: str, entry: "Entry") -> None:
+    from cinerecon.methods.model_file import ModelConfig
+
+    card, model = entry.card, entry.config if isinstance(entry.config, ModelConfig) else None
+    lines = {
+        "name": entry.name,
+        "method": entry.summary,
+        "kind": entry.kind,
+        "weights": {"none": "none yet", "": "needs none"}.get(entry.weights, entry.weights),
+        "file": str(entry.path or ""),
+        "parameters": "" if entry.n_parameters is None else f"{entry.n_parameters:,}",
+        "network": "" if model is None else ", ".join((model.network, *map(_pair, model.architecture.items()))),
+        "starts from": model.start.method if model and model.start else "",
+        "licence": card.licence,
+        "source": card.source,
+        "trained on": card.trained_on,
+        "sampling": ", ".join(card.masks),
+        "acceleration": _span(card.acceleration),
+        "coils": _span(card.coils),
+        "lines": _span(card.lines),
+        "reports": card.reports,
+        "settings": f"cinerecon models show {name} --settings",
+    }
+    for label, text in lines.items():
+        if text:
+            print_labelled(label, text)
+
+
+def _print_settings(name: str, settings: "list[Setting]") -> None:
+    from cinerecon.methods.catalogue import ARCHITECTURE
+
+    if not settings:
+        print(f"{name} has no settings")
+    for setting in settings:
+        print(f"{setting.key}={setting.value}")
+        print(wrap(f"{setting.type}: {setting.help}" if setting.help else setting.type, INDENT, INDENT))
+    if any(setting.key.startswith(ARCHITECTURE) for setting in settings):
+        print(wrap(f"the weights fit {ARCHITECTURE}* as listed; other values are for training"))
+
+
+def _pair(item: tuple[str, object]) -> str:
+    return f"{item[0]} {item[1]}"
+
+
+def _span(values: tuple[float, float] | None) -> str:
+    return "" if values is None else " to ".join(f"{value:g}" for value in dict.fromkeys(values))
 
 
 def _as_plain(entry: "Entry") -> dict[str, object]:
-    return {**asdict(entry), "path": entry.path and str(entry.path), "card": entry.card.model_dump()}
+    values = {name: value for name, value in vars(entry).items() if name != "config"}
+    return {**values, "path": entry.path and str(entry.path), "card": entry.card.model_dump()}

@@ -1,5 +1,6 @@
-"""List the methods, and what is there of their trained weights."""
+"""The list of methods and trained models: what they are, what their weights were trained on, what ``--set`` takes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -7,13 +8,20 @@ from typing import Literal
 import torch
 
 from cinerecon import networks
+from cinerecon.config import Config
 from cinerecon.errors import CineReconError
-from cinerecon.methods.base import imported_models
+from cinerecon.methods.base import imported_models, model_label
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import ModelConfig, read_model
-from cinerecon.methods.table import METHODS
+from cinerecon.methods.settings import Setting, list_settings
+from cinerecon.methods.table import METHODS, find_method
 
-Weights = Literal["", "ours", "imported", "none", "damaged"]
+Weights = Literal["", "ours", "trained", "imported", "none", "damaged"]
+
+ARCHITECTURE = "architecture."
+"""Begin of the keys of settings that weights must fit."""
+NOT_SETTABLE = ("network", "architecture", "card", "training")
+"""Parts of a model file that are not changed as a whole: they say what its weights are."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +33,16 @@ class Entry:
     name, kind, summary
         As in the table of methods.
     weights
-        ``ours``: they come with the program; ``imported``; ``none``: a network not yet trained; ``damaged``: a file
-        that cannot be read; empty for classical methods.
+        ``ours``: they come with the program; ``trained``: a run folder; ``imported``; ``none``: a network not yet
+        trained; ``damaged``: a file that cannot be read; empty for classical methods.
     path
         Where weights are, if there are any.
     n_parameters
         Count of learned numbers.
     card
         What a user should know of the weights.
+    config
+        The settings it has without ``--set``; None where a file is damaged.
     """
 
     name: str
@@ -42,33 +52,61 @@ class Entry:
     path: Path | None = None
     n_parameters: int | None = None
     card: Card = field(default_factory=Card)
+    config: Config | None = None
 
 
 def list_models() -> list[Entry]:
     """All methods in the order of the table, then the imported models."""
-    entries = []
-    for method in METHODS.values():
-        if method.kind == "classical":
-            entries.append(Entry(method.name, method.kind, method.summary))
-            continue
-        config, path = read_model(method.name)
-        entries.append(_deep(method.name, method.summary, "ours" if path.is_file() else "none", config, path))
-    return entries + [_imported(path) for path in imported_models()]
+    return [describe_model(name) for name in METHODS] + [_imported(path) for path in imported_models()]
+
+
+def describe_model(name: str) -> Entry:
+    """One method or model, by what ``--model`` takes.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such method or model, with the nearest name as a hint.
+    WeightsError
+        If its file is damaged.
+    """
+    method = find_method(name)
+    config_class, _ = method.load()
+    if method.kind == "classical":
+        return Entry(name, method.kind, method.summary, config=config_class())
+    config, path = read_model(name)
+    if name in METHODS:
+        return _deep(name, method.summary, "ours" if path.is_file() else "none", config, path)
+    weights: Weights = "imported" if config.card.file else "trained" if path.is_file() else "none"
+    return _deep(model_label(name), _summary_of(config), weights, config, path)
+
+
+def settings_of(entry: Entry) -> Iterator[Setting]:
+    """What ``--set`` takes for a method: its own settings, of a network also those of its architecture."""
+    if not isinstance(entry.config, ModelConfig):
+        yield from list_settings(entry.config) if entry.config else ()
+        return
+    model = entry.config
+    yield from (one for one in list_settings(model) if one.key.partition(".")[0] not in NOT_SETTABLE)
+    architecture = networks.load_network(model.network)[0].parse(model.architecture, where=entry.name)
+    yield from list_settings(architecture, ARCHITECTURE)
 
 
 def _imported(path: Path) -> Entry:
     """An imported file; damage of one does not hide the others."""
     try:
-        config, _ = read_model(path)
-        summary = METHODS[config.network].summary if config.network in METHODS else config.network
-        return _deep(path.stem, summary, "imported", config, path)
+        return describe_model(str(path))
     except CineReconError as error:
         return Entry(path.stem, "deep", error.what, "damaged", path)
 
 
+def _summary_of(config: ModelConfig) -> str:
+    return METHODS[config.network].summary if config.network in METHODS else config.network
+
+
 def _deep(name: str, summary: str, weights: Weights, config: ModelConfig, path: Path) -> Entry:
     n_parameters = _count_parameters(config)
-    return Entry(name, "deep", summary, weights, None if weights == "none" else path, n_parameters, config.card)
+    return Entry(name, "deep", summary, weights, None if weights == "none" else path, n_parameters, config.card, config)
 
 
 def _count_parameters(config: ModelConfig) -> int:

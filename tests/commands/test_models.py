@@ -10,6 +10,7 @@ from published_form import BY_TITLE, small_network, write_published
 
 from cinerecon.cli import main
 from cinerecon.methods.base import models_folder
+from cinerecon.methods.model_file import read_model
 from cinerecon.methods.table import METHODS
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
@@ -28,16 +29,53 @@ def checkpoint(tmp_path):
     return write_published(tmp_path / "SLR_Net-radial-16-2023", SLR, small_network(SLR))
 
 
-def test_the_table_tells_of_each_method_and_its_weights(monkeypatch, capsys):
+def test_the_list_has_a_line_for_each_method(monkeypatch, capsys):
     assert call(monkeypatch, "models") == 0
     lines = capsys.readouterr().out.splitlines()
-    rows = {line.split()[0]: line.split() for line in lines[1:] if not line.startswith(" ")}
+    rows = {line.split()[0]: line for line in lines[1:]}
     assert list(rows) == list(METHODS)
-    assert rows["ktslr"][1:] == ["classical"]
-    assert rows["slrnet"][1:] == ["deep", "ours", "88,143", "Apache-2.0"]
-    assert rows["jotlasnet"][1:] == ["deep", "ours", "94,406", "Apache-2.0"]
-    assert any(line.startswith("    trained on: 6 magnitude cines") for line in lines)
-    assert any(line.startswith("    reports: 36.44 dB") for line in lines)
+    assert len(lines) == 1 + len(METHODS)
+    assert rows["ktslr"].split(maxsplit=2) == ["ktslr", "classical", METHODS["ktslr"].summary]
+    assert rows["slrnet"].split(maxsplit=3)[1:3] == ["ours", "88,143"]
+    assert rows["slrnet"].endswith(METHODS["slrnet"].summary)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_line_is_as_wide_as_the_terminal(monkeypatch, capsys, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    for arguments in (("models",), ("models", "show", "slrnet"), ("models", "show", "llr", "--settings")):
+        assert call(monkeypatch, *arguments) == 0
+        lines = capsys.readouterr().out.splitlines()
+        own = [line for line in lines if "/" not in line]  # paths are not broken
+        assert max(map(len, own)) <= width
+        assert lines == [line.rstrip() for line in lines]
+
+
+def test_details_are_those_of_the_card(monkeypatch, capsys):
+    assert call(monkeypatch, "models", "show", "slrnet") == 0
+    shown = {line[:13].strip(): line[13:] for line in capsys.readouterr().out.splitlines()}
+    card = read_model("slrnet")[0].card
+    assert shown["parameters"] == "88,143"
+    assert shown["trained on"] == card.trained_on
+    assert shown["reports"] == card.reports
+    assert shown["sampling"] == ", ".join(card.masks)
+    assert shown["network"].startswith("slrnet, variant paper, n_cascades 3, n_channels 16")
+    assert call(monkeypatch, "models", "show", "slrnte") == 2
+    assert "did you mean 'slrnet'?" in capsys.readouterr().err
+
+
+def test_settings_have_type_value_and_help(monkeypatch, capsys):
+    assert call(monkeypatch, "models", "show", "llr", "--settings") == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("block_size=16")
+    assert lines[at + 1] == "    whole number ≥ 1: side of the blocks [pixels]"
+    assert call(monkeypatch, "models", "show", "zerofilled", "--settings") == 0
+    assert capsys.readouterr().out == "zerofilled has no settings\n"
+    assert call(monkeypatch, "models", "show", "slrnet", "--settings", "--json") == 0
+    settings = {one["key"]: one for one in json.loads(capsys.readouterr().out)["settings"]}
+    assert settings["architecture.n_cascades"]["value"] == "3"
+    assert settings["demodulate"]["type"] == "true or false"
+    assert not {"card", "training", "network"} & {key.partition(".")[0] for key in settings}
 
 
 def test_import_prints_what_it_found_and_the_model_works_by_name(monkeypatch, capsys, checkpoint, tmp_path):

@@ -1,10 +1,12 @@
 """The table of models tells what is there, and what is not."""
 
+from dataclasses import replace
+
 import pytest
 from published_form import BY_TITLE, small_network, write_published
 
 from cinerecon.methods.base import models_folder
-from cinerecon.methods.catalogue import list_models
+from cinerecon.methods.catalogue import describe_model, list_models, settings_of
 from cinerecon.methods.model_file import WEIGHTS, load_weights
 from cinerecon.methods.published import import_model
 from cinerecon.methods.table import METHODS
@@ -64,3 +66,25 @@ def test_imported_models_are_listed_and_a_damaged_one_hides_none(tmp_path, impor
     assert (imported.name, imported.weights) == ("slrnet-radial-16", "imported")
     assert imported.card.licence == "GPL-3.0"
     assert imported.summary == METHODS["slrnet"].summary
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_each_listed_setting_is_taken_and_keeps_its_value(name):
+    """Key and value as listed give the configuration that was listed."""
+    entry = describe_model(name)
+    texts = [f"{setting.key}={setting.value}" for setting in settings_of(entry)]
+    again = entry.config.with_settings(texts)
+    assert [(s.key, s.value) for s in settings_of(replace(entry, config=again))] == [
+        tuple(text.split("=", 1)) for text in texts
+    ]
+    assert all(setting.help and setting.type != "any value" for setting in settings_of(entry))
+
+
+def test_a_model_file_is_described_by_its_path(tmp_path):
+    layout = BY_TITLE["SLR-Net"]
+    path, _ = import_model(
+        write_published(tmp_path / "SLR_Net-radial-16", layout, small_network(layout)), tmp_path / "x.safetensors"
+    )
+    entry = describe_model(str(path))
+    assert (entry.name, entry.weights, entry.path) == ("x", "imported", path)
+    assert describe_model(str(models_folder() / "slrnet")).weights == "trained"
