@@ -6,9 +6,7 @@ from pathlib import Path
 
 from cinerecon.io.case_index import INDEX, list_cases
 from cinerecon.io.cmrxrecon import is_kspace_name
-from cinerecon.io.ismrmrd.file import holds_images_only
-
-SCAN_ENDINGS = (".h5", ".hdf5", ".mrd")
+from cinerecon.io.ismrmrd.file import SCAN_ENDINGS, holds_images_only
 
 
 def find_cines(folder: Path, split: str | None = None) -> list[Path]:

@@ -45,22 +45,20 @@ def train(
     from cinerecon.commands.progress import progress_bar
     from cinerecon.errors import ConfigError
     from cinerecon.memory import keep_freed_memory
-    from cinerecon.training import Places, Step, find_recipe, read_recipe
+    from cinerecon.training import Places, Step, find_recipe, read_recipe, require_used
     from cinerecon.training import estimate as estimate_run
     from cinerecon.training import train as run
 
     if data and scan:
         what = "--scan takes the place of all sources, and so does --data"
         raise ConfigError(what, where="--data, --scan", hint="leave out one; --scan takes a folder of cases, too")
-    if data and real:
-        what = "--data takes the place of all sources of the recipe, --real is for one of them"
-        hint = "leave out one; to mix them: --set 'training.data.sources.mine={kind: prepared, folder: FOLDER}'"
-        raise ConfigError(what, where="--data, --real", hint=hint)
     source = json.dumps({"data": {"kind": "prepared", "folder": str(data)}})
     settings = [f"training.data.sources={source}"] if data else []
     settings += [f"training.loss={loss}"] if loss else []
-    asked = read_recipe(find_recipe(recipe), [*settings, *(setting or [])])
+    path = find_recipe(recipe)
+    asked = read_recipe(path, [*settings, *(setting or [])])
     scans, folders = tuple(scan or ()), tuple(real or ())
+    require_used(asked, read_recipe(path), real=folders, scans=scans)
     keep_freed_memory()
     leads = os.environ.get("RANK", "0") == "0"
     if not scans and leads:

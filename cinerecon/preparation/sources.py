@@ -13,7 +13,7 @@ from cinerecon.io.atomic import hash_files
 from cinerecon.io.case_index import INDEX, list_cases
 from cinerecon.io.export import dicom, nifti
 from cinerecon.io.ismrmrd.file import holds_images_only
-from cinerecon.io.magnitude import NIFTI_ENDINGS, MagnitudeImages, is_dicom, open_archive, open_dicom, open_nifti
+from cinerecon.io.magnitude import NIFTI_ENDINGS, is_dicom, open_magnitude
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.magnitude import SimulatedScan
 
@@ -223,22 +223,9 @@ def open_item(item: Item, config: PrepareConfig) -> CineSource:
 def _open_all(source: Source, config: PrepareConfig) -> list[tuple[str, CineSource]]:
     """What a source holds, by series."""
     path = source.path
-    if source.is_dicom:
-        files = [file for file in sorted(path.iterdir()) if file.is_file() and is_dicom(file)]
-        found = [(cine.name, _simulated(cine, config)) for cine in open_dicom(path, files)]
-        if not found:
-            raise DataError("the DICOM images hold no cine: no place has several times", where=str(path))
-        return [*found]
-    name = path.name.lower()
-    if name.endswith(NIFTI_ENDINGS):
-        return [("", _simulated(open_nifti(path), config))]
-    if name.endswith(".npz"):
-        return [("", _simulated(open_archive(path), config))]
+    if source.is_dicom or path.name.lower().endswith((*NIFTI_ENDINGS, ".npz")):
+        return [(images.name, SimulatedScan(images, config)) for images in open_magnitude(path)]
     return [("", open_cine(path, config.maps))]
-
-
-def _simulated(images: MagnitudeImages, config: PrepareConfig) -> SimulatedScan:
-    return SimulatedScan(images, config)
 
 
 def _person(source: Source, opened: CineSource, config: PrepareConfig) -> str:

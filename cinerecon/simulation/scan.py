@@ -4,50 +4,33 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
 from cinerecon.cine import CineData, CineMeta, Geometry, vector
-from cinerecon.config import Config
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
+from cinerecon.io.deidentify import hashed_name
+from cinerecon.io.ismrmrd.file import require_scan_name
 from cinerecon.io.ismrmrd.write import Protocol, SliceReadouts, Truth, write_raw
-from cinerecon.io.magnitude import cut_out, open_archive
+from cinerecon.io.magnitude import MagnitudeImages, open_one_magnitude
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.sampling import net_acceleration, parse_mask
-from cinerecon.simulation.phantom import PhantomConfig, draw_coil_maps, draw_phase, draw_slice
+from cinerecon.simulation.config import SimulateConfig
+from cinerecon.simulation.from_magnitude import chosen_slices, read_image, sizes_of
+from cinerecon.simulation.phantom import PhantomConfig, draw_coil_maps, draw_slice
+
+__all__ = ["SimulateConfig", "simulate_cine", "simulate_scan"]
 
 ComplexArray = NDArray[np.complex64]
 
+PHANTOM_TESLA = 1.5
+"""Field strength of a scan of the phantom."""
 _NOISE_READOUTS, _NOISE_SAMPLES = 16, 256
 _TRUTH_STEP = 2.0**-14  # 96 dB below the maximum, and half the size on disk
-
-
-class SimulateConfig(Config):
-    """What to simulate."""
-
-    seed: int = Field(0, ge=0, description="the same seed draws the same scan, on every machine")
-    frames: int = Field(25, ge=1, le=1000, description="time steps")
-    ky: int = Field(192, ge=8, le=1024, description="phase-encode lines")
-    kx: int = Field(192, ge=8, le=1024, description="image columns along the readout")
-    coils: int = Field(8, ge=1, le=128, description="receive coils")
-    slices: int = Field(1, ge=1, le=64, description="parallel slices, 10 mm apart")
-    view: Literal["short", "long"] | None = Field(
-        None, description="short or long axis of the heart; drawn if not given"
-    )
-    undersample: str | None = Field(None, description="sampling pattern, e.g. gaussian:8,acs=4; all lines if not given")
-    noise: float = Field(0.01, ge=0, description="standard deviation of the complex noise, of the image's maximum")
-    oversampling: int = Field(2, ge=1, le=4, description="readout samples per image column")
-
-    @property
-    def matrix(self) -> tuple[int, int]:
-        """Image size (y, x)."""
-        return self.ky, self.kx
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,17 +51,18 @@ def simulate_cine(config: SimulateConfig | None = None, *, source: Path | None =
     config
         What to simulate.
     source
-        A measured magnitude cine (``.npz``) in place of the phantom.
+        A measured magnitude cine in place of the phantom: a NumPy archive, a NIfTI file or a folder of DICOM images.
 
     Raises
     ------
     ConfigError
-        If the sampling pattern is unknown, or does not sample whole readouts.
+        If the sampling pattern is unknown or does not sample whole readouts, or the cine lacks slices.
     DataError
-        If the measured cine is smaller than what is asked for.
+        If the measured cine is smaller than what is asked for, or has no times or no position.
     """
-    config = config or SimulateConfig()
-    return [_measure(part, config) for part in _slices(config, source)]
+    images = None if source is None else open_one_magnitude(source)
+    config = _complete(config, images)
+    return [_measure(part, config) for part in _slices(config, images)]
 
 
 def _measure(part: _Slice, config: SimulateConfig) -> CineData:
@@ -91,7 +75,7 @@ def _measure(part: _Slice, config: SimulateConfig) -> CineData:
 
 def simulate_scan(
     path: Path, config: SimulateConfig | None = None, *, source: Path | None = None, force: bool = False
-) -> None:
+) -> tuple[str, ...]:
     """Simulate a scan and write it as a raw ISMRMRD file with its truth.
 
     The noise is correlated between the coils, and noise readouts come first. The group ``truth`` holds ``reference``
@@ -104,27 +88,34 @@ def simulate_scan(
     config
         What to simulate.
     source
-        A measured magnitude cine (``.npz``) in place of the phantom.
+        A measured magnitude cine in place of the phantom: a NumPy archive, a NIfTI file or a folder of DICOM images.
     force
         Overwrite an existing file.
+
+    Returns
+    -------
+    tuple[str, ...]
+        Warnings about the measured cine, e.g. frames that were left out.
 
     Raises
     ------
     FileError
-        If the file exists and is not to be overwritten, is the source, or a file cannot be read or written.
+        If the file exists and is not to be overwritten, is the source, is no ``.h5``, or cannot be read or written.
     ConfigError
-        If the sampling pattern is unknown, or does not sample whole readouts.
+        If the sampling pattern is unknown or does not sample whole readouts, or the cine lacks slices.
     DataError
-        If the measured cine is smaller than what is asked for.
+        If the measured cine is smaller than what is asked for, or has no times or no position.
     """
-    config = config or SimulateConfig()
     if source is not None and is_same_file(path, source):
         raise would_overwrite(source, path)
+    require_scan_name(path)
     refuse_existing(path, force=force)
-    parts = list(_slices(config, source))
+    images = None if source is None else open_one_magnitude(source)
+    config = _complete(config, images)
+    parts = list(_slices(config, images))
     rng = np.random.default_rng([config.seed, 2])
     mixing = config.noise * _coil_mixing(rng, config.coils)
-    protocol = _protocol(config, parts[0], source)
+    protocol = _protocol(config, parts[0], images)
     loss = math.sqrt(protocol.dwell_us / protocol.noise_dwell_us * protocol.noise_bandwidth)
     noise = _coloured(rng, loss * mixing, _NOISE_READOUTS, _NOISE_SAMPLES)
     truth = {
@@ -132,23 +123,29 @@ def simulate_scan(
         "csm": _truth([p.csm for p in parts], "slices, coils, y, x", "coil sensitivity maps, sum |csm|^2 = 1"),
     }
     write_raw(path, protocol, noise, _readouts(parts, mixing, config, rng, protocol), truth, force=force)
+    return tuple(dict.fromkeys(text for part in parts for text in part.meta.warnings))
 
 
-def _slices(config: SimulateConfig, source: Path | None) -> Iterator[_Slice]:
+def _complete(config: SimulateConfig | None, images: MagnitudeImages | None) -> SimulateConfig:
+    """The settings with all sizes, those of the images where there are some."""
+    config = config or SimulateConfig()
+    return config if images is None else sizes_of(images, config)
+
+
+def _slices(config: SimulateConfig, images: MagnitudeImages | None) -> Iterator[_Slice]:
     """The images, maps and masks of every slice."""
     spec = parse_mask(config.undersample) if config.undersample else None
     if spec is not None and not spec.samples_whole_readouts:
         hint = "a pattern of whole lines, e.g. gaussian:8"
         raise ConfigError(f"'{config.undersample}' does not sample whole readouts", where="--undersample", hint=hint)
-    if source is not None and config.slices > 1:
-        raise ConfigError(f"{config.slices} slices of a cine that has one", where="--slices")
     csm = draw_coil_maps(config.seed, config.coils, config.matrix)
-    for number in range(config.slices):
+    chosen = range(config.slices) if images is None else chosen_slices(images, config.slices)
+    for number, own in enumerate(chosen):
         mask = torch.ones(config.frames, 1, config.ky, 1, dtype=torch.bool)
         if spec is not None:
             mask = spec.draw(config.frames, config.ky, config.kx, np.random.default_rng([config.seed, 4, number]))
-        reference, meta = _phantom(config, number) if source is None else _measured(config, source)
-        yield _Slice(reference, csm, mask, meta)
+        reference, meta = _phantom(config, number) if images is None else read_image(images, own, config)
+        yield _Slice(reference, csm, mask, replace(meta, slice=number))
 
 
 def _phantom(config: SimulateConfig, number: int) -> tuple[Tensor, CineMeta]:
@@ -168,17 +165,11 @@ def _phantom(config: SimulateConfig, number: int) -> tuple[Tensor, CineMeta]:
     return reference, meta
 
 
-def _measured(config: SimulateConfig, source: Path) -> tuple[Tensor, CineMeta]:
-    magnitude, meta = cut_out(*open_archive(source).read_slice(0), config.frames, config.matrix)
-    phase = draw_phase(config.seed, config.frames, config.matrix)
-    return torch.polar(torch.from_numpy(magnitude), phase), replace(meta, source=source.name)
-
-
-def _protocol(config: SimulateConfig, part: _Slice, source: Path | None) -> Protocol:
-    anatomy = "beating-heart phantom" if source is None else f"measured magnitude images, {part.meta.source}"
+def _protocol(config: SimulateConfig, part: _Slice, images: MagnitudeImages | None) -> Protocol:
+    anatomy = "beating-heart phantom" if images is None else f"measured magnitude images, {part.meta.source}"
     notes = {
         "anatomy": anatomy,
-        "simulated": "phase, coil sensitivity maps, noise" + (", anatomy, motion, contrast" if source is None else ""),
+        "simulated": "phase, coil sensitivity maps, noise" + (", anatomy, motion, contrast" if images is None else ""),
         "sampling": config.undersample or "all lines",
         "seed": str(config.seed),
         "noise": f"{config.noise:g} of the image's maximum",
@@ -192,7 +183,9 @@ def _protocol(config: SimulateConfig, part: _Slice, source: Path | None) -> Prot
         n_frames=config.frames,
         n_slices=config.slices,
         acceleration=net_acceleration(part.mask),
-        name="simulated cine, phantom" if source is None else "simulated phase and coils, measured magnitude",
+        name="simulated cine, phantom" if images is None else "simulated phase and coils, measured magnitude",
+        field_strength_tesla=PHANTOM_TESLA if images is None else images.field_strength_tesla,
+        subject=hashed_name(config.subject) if config.subject else "" if images is None else images.person,
         notes=notes,
     )
 

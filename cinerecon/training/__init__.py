@@ -5,6 +5,7 @@ from cinerecon.training.estimate import Estimate, estimate
 from cinerecon.training.loop import begin, train
 from cinerecon.training.losses import loss_of
 from cinerecon.training.recipe import Recipe, TrainConfig, find_recipe, read_recipe
+from cinerecon.training.sources import require_used
 from cinerecon.training.state import State, Step, descend, schedule
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "find_recipe",
     "loss_of",
     "read_recipe",
+    "require_used",
     "schedule",
     "train",
 ]

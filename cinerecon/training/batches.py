@@ -195,7 +195,7 @@ def open_feed(recipe: Recipe, places: Places) -> Feed:
     shown = Demodulated if recipe.demodulate else lambda batches: batches
     if places.scans:
         if config.loss != "ssdu":
-            hint = "--set training.loss=ssdu"
+            hint = "--loss ssdu"
             raise ConfigError(f"loss {config.loss} needs the truth, a scan has none", where="--scan", hint=hint)
         scans = open_scans(places.scans, IntakeConfig.parse(recipe.intake, where="intake"), recipe.scale)
         measured = ScanBatches(scans, config, (config.seed, 1), start=start)

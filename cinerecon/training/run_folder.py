@@ -70,9 +70,12 @@ class RunFolder:
         if resume and weights:
             hint = "leave out one; fine-tune in another folder"
             raise ConfigError("a run that goes on has weights of its own", where="--resume, --weights", hint=hint)
-        if (self.path / LAST).exists() != resume:
-            what = "there is nothing to resume" if resume else "there is a run already"
-            raise FileError(what, where=str(self.path), hint="--resume, or another folder")
+        has_run = (self.path / LAST).exists()
+        if resume and not has_run:
+            hint = "leave out --resume to begin a run here, or give the folder of a run to -o"
+            raise FileError(f"there is no run to resume: no {LAST}", where=str(self.path), hint=hint)
+        if has_run and not resume:
+            raise FileError("there is a run already", where=str(self.path), hint="--resume, or another folder")
         if resume:
             self._read(RECIPE), self._read(DATA), self._read_about()
 

@@ -22,6 +22,9 @@ def test_simulate():
     config, told = SimulateConfig(), defaults(simulate)
     names = told.keys() & SimulateConfig.model_fields.keys()
     assert names == SimulateConfig.model_fields.keys()
+    shown = inspect.signature(simulate, eval_str=True).parameters
+    for name in ("frames", "ky", "kx", "slices"):  # None: those of --from, or the default, which the help shows
+        told[name] = int(shown[name].annotation.__metadata__[0].show_default.partition(",")[0])
     assert {name: told[name] for name in names} == {name: getattr(config, name) for name in names}
 
 

@@ -6,7 +6,7 @@ from small_recipe import RECIPE
 from typer.testing import CliRunner
 
 from cinerecon.cli import app
-from cinerecon.errors import ConfigError
+from cinerecon.errors import ConfigError, FileError
 from cinerecon.training.recipe import find_recipe
 
 
@@ -44,6 +44,41 @@ def test_prepared_cases_and_series_do_not_go_together(recipe, tmp_path):
     result = CliRunner().invoke(app, ["train", str(recipe), "-o", "x", "--data", str(tmp_path), "--real", "y"])
     assert isinstance(result.exception, ConfigError)
     assert "kind: prepared" in result.exception.hint
+
+
+def refusal(*arguments):
+    result = CliRunner().invoke(app, ["train", *map(str, arguments)])
+    assert isinstance(result.exception, ConfigError), result.exception
+    return result.exception
+
+
+def test_a_loss_without_truth_needs_a_scan(recipe, tmp_path):
+    """Where the recipe itself has that loss, its sources are meant; an option without a scan is a mistake."""
+    run = tmp_path / "run"
+    for arguments in (["--loss", "ssdu"], ["--set", "training.loss=ssdu"]):
+        error = refusal(recipe, "-o", run, *arguments)
+        assert error.what.endswith("none is given: the recipe has phantom (phantom) alone")
+        assert "--scan" in error.hint
+        assert not run.exists()
+    written = {**RECIPE, "training": {**RECIPE["training"], "loss": "ssdu"}}
+    (tmp_path / "ssdu.yaml").write_text(yaml.safe_dump(written))
+    assert "cases    train: 2 of phantom" in call(tmp_path / "ssdu.yaml", "-o", run, "--minutes", 0)
+
+
+def test_measured_series_that_no_source_takes_are_refused(recipe, tmp_path):
+    error = refusal(recipe, "-o", tmp_path / "run", "--real", tmp_path)
+    assert "no source of kind series" in error.what
+    assert not (tmp_path / "run").exists()
+    error = refusal(recipe, "-o", tmp_path / "run", "--real", tmp_path, "--scan", "x.h5", "--loss", "ssdu")
+    assert "--scan takes the place of all sources" in error.what
+
+
+def test_there_is_nothing_to_resume_in_an_empty_folder(recipe, tmp_path):
+    result = CliRunner().invoke(app, ["train", str(recipe), "-o", str(tmp_path), "--resume"])
+    assert isinstance(result.exception, FileError)
+    assert result.exception.what == "there is no run to resume: no last.pt"
+    assert result.exception.hint.startswith("leave out --resume")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_scans_and_prepared_cases_do_not_go_together(tmp_path):

@@ -103,3 +103,19 @@ def test_cutting_keeps_the_centre():
     assert (cut.shape, cut.max(), after) == ((1, 4, 3), 1, replace(meta, frame_times_ms=(0.0,)))
     with pytest.raises(DataError, match="9 rows, 10 are asked for"):
         cut_out(magnitude, meta, 1, (10, 3))
+
+
+def test_fewer_frames_are_spread_over_the_cine():
+    times = tuple(30.0 * n for n in range(25))
+    magnitude = np.arange(1.0, 26.0, dtype=np.float32)[:, None, None] * np.ones((1, 4, 4), np.float32)
+    cut, meta = cut_out(magnitude, CineMeta(frame_times_ms=times), 12, (4, 4))
+    chosen = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22]
+    np.testing.assert_allclose(cut[:, 0, 0] * 23, 1 + np.array(chosen))
+    assert meta.frame_times_ms == tuple(times[n] for n in chosen)
+    assert cut_out(magnitude, CineMeta(frame_times_ms=times), 25, (4, 4))[1].frame_times_ms == times
+
+
+@pytest.mark.parametrize(("stored", "expected"), [(3.0, 3.0), (15000, 1.5), (0, None), (np.nan, None), (-1, None)])
+def test_the_field_strength_is_read(tmp_path, stored, expected):
+    np.savez(tmp_path / "cine.npz", **ARRAYS, field_strength_tesla=stored)
+    assert open_archive(tmp_path / "cine.npz").field_strength_tesla == expected

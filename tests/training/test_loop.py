@@ -151,7 +151,7 @@ def test_weights_that_exploded_are_not_saved(folder, cases, make_recipe):
 
 
 def test_nothing_to_resume_is_said(folder, cases, make_recipe):
-    with pytest.raises(FileError, match="nothing to resume"):
+    with pytest.raises(FileError, match="no run to resume"):
         train(make_recipe(), folder / "none", cases=cases, resume=True)
 
 

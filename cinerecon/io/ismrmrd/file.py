@@ -8,8 +8,26 @@ import h5py
 from cinerecon.errors import DataError, FileError, HeaderError
 from cinerecon.io.hdf5 import CONVERT, is_group
 
+SCAN_ENDINGS = (".h5", ".hdf5", ".mrd")
+"""Endings of raw scans."""
 MAX_DEPTH = 3
 """How deep a group of readouts may lie; also what stops a walk through links that run in circles."""
+
+
+def require_scan_name(path: Path) -> None:
+    """Check the ending of a raw scan to be written: in a folder, a scan of another ending would not be found.
+
+    Raises
+    ------
+    FileError
+        If it is not one of `SCAN_ENDINGS`, or the path is a folder.
+    """
+    if path.is_dir():
+        raise FileError("this is a folder, expected the name of a file", where=str(path), hint=f"-o {path / 'scan.h5'}")
+    if not path.name.lower().endswith(SCAN_ENDINGS):
+        ending = f"the ending {path.suffix}" if path.suffix else "a name without ending"
+        hint = f"-o {path.with_suffix('.h5')}; endings of raw scans: {' '.join(SCAN_ENDINGS)}"
+        raise FileError(f"a raw scan is written as ISMRMRD (HDF5), not to {ending}", where=str(path), hint=hint)
 
 
 def holds_images_only(path: Path) -> bool:

@@ -21,6 +21,8 @@ from cinerecon.io.ismrmrd.raw import TICK_MS
 
 FIRST_IN_SLICE, LAST_IN_SLICE, LAST_IN_REPETITION, NOISE, LAST_IN_MEASUREMENT = (1 << n - 1 for n in (7, 8, 14, 19, 25))
 """Flags of a readout; flag n of the standard is bit n - 1."""
+HZ_PER_TESLA = 42.58e6
+"""Resonance frequency of protons over the field strength."""
 MIDNIGHT_TICKS = 14_400_000
 """Time stamp of the first readout: ten in the morning."""
 
@@ -51,6 +53,10 @@ class Protocol:
         Time per sample of an image readout and of a noise readout [us].
     noise_bandwidth
         Noise power at the ends of a noise readout's band, relative to its middle.
+    field_strength_tesla
+        Field strength [T]; None: unknown, and not in the header.
+    subject
+        Hash of who was scanned; empty if unknown.
     notes
         What else to say, by name.
     """
@@ -70,6 +76,8 @@ class Protocol:
     dwell_us: float = 2.6
     noise_dwell_us: float = 5.0
     noise_bandwidth: float = 0.793
+    field_strength_tesla: float | None = None
+    subject: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -225,10 +233,12 @@ def header_xml(protocol: Protocol) -> str:
         "echo_spacing": protocol.repetition_ms,
     }
     notes = (_tags("name", escape(name)) + _tags("value", escape(text)) for name, text in protocol.notes.items())
+    frequency_hz = round(HZ_PER_TESLA * (protocol.field_strength_tesla or 0))  # the schema demands it; 0: unknown
     parts = {
+        **({"subjectInformation": _tags("patientID", escape(protocol.subject))} if protocol.subject else {}),
         "measurementInformation": measurement,
         "acquisitionSystemInformation": _system(protocol),
-        "experimentalConditions": _tags("H1resonanceFrequency_Hz", 63_870_000),
+        "experimentalConditions": _tags("H1resonanceFrequency_Hz", frequency_hz),
         "encoding": _encoding(protocol),
         "sequenceParameters": "".join(_tags(name, value) for name, value in sequence.items()),
         "userParameters": "".join(_tags("userParameterString", note) for note in notes),
@@ -238,10 +248,11 @@ def header_xml(protocol: Protocol) -> str:
 
 
 def _system(protocol: Protocol) -> str:
+    field_tesla = protocol.field_strength_tesla
     parts = {
         "systemVendor": "cinerecon",
         "systemModel": "simulated",
-        "systemFieldStrength_T": 1.5,
+        **({} if field_tesla is None else {"systemFieldStrength_T": f"{field_tesla:g}"}),
         "relativeReceiverNoiseBandwidth": protocol.noise_bandwidth,
         "receiverChannels": protocol.n_coils,
     }

@@ -6,6 +6,7 @@ from cinerecon.io.magnitude.frames import require_images
 from cinerecon.io.magnitude.images import MagnitudeImages, cut_out
 from cinerecon.io.magnitude.nifti import ENDINGS as NIFTI_ENDINGS
 from cinerecon.io.magnitude.nifti import open_nifti
+from cinerecon.io.magnitude.open import open_magnitude, open_one_magnitude
 from cinerecon.io.magnitude.segmentation import refuse_segmentation
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "is_dicom",
     "open_archive",
     "open_dicom",
+    "open_magnitude",
     "open_nifti",
+    "open_one_magnitude",
     "refuse_segmentation",
     "require_images",
     "survey_archive",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError, FileError, NotACineError
 from cinerecon.io.deidentify import hashed_person
-from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of
+from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla
 
 ARRAYS = {
     "magnitude": "(frames, rows, columns)",
@@ -23,6 +23,8 @@ ARRAYS = {
     "image_position_patient": "(3,)",
 }
 """What an archive holds, and the size of each array."""
+FIELD_STRENGTH = "field_strength_tesla"
+"""Optional number in an archive, beside the texts ``person`` and ``licence``."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def open_archive(path: Path) -> MagnitudeImages:
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in ARRAYS if name not in file.files]
             arrays = {name: np.asarray(file[name], np.float64) for name in ARRAYS if name not in missing}
+            field_tesla = float(file[FIELD_STRENGTH]) if FIELD_STRENGTH in file.files else None
         person = hashed_person(_text(path, "person"))
     except Exception as error:  # whatever the parser trips over in bytes that may be anything
         raise FileError(f"cannot read the cine: {error}", where=str(path)) from None
@@ -122,4 +125,4 @@ def open_archive(path: Path) -> MagnitudeImages:
         )
         return magnitude, meta
 
-    return MagnitudeImages(path, "", 1, person, False, (path,), read)
+    return MagnitudeImages(path, "", 1, person, False, (path,), read, plausible_tesla(field_tesla))

@@ -17,7 +17,7 @@ from cinerecon.cine import CineMeta
 from cinerecon.errors import CineReconError, DataError, FileError, NotACineError
 from cinerecon.io.deidentify import hashed_person
 from cinerecon.io.magnitude.dicom_header import DicomImage, image_of, is_dicom, read_header, why_excluded
-from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of
+from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla
 
 __all__ = ["is_dicom", "open_dicom"]
 
@@ -204,7 +204,8 @@ def _series(folder: Path, name: str, slices: Sequence[Slice], remarks: Sequence[
 
     files = tuple(image.file for part in slices for image in part)
     subject = hashed_person(first.text("PatientID"))
-    return MagnitudeImages(folder, name, len(slices), subject, is_interpolated, files, read)
+    field_tesla = plausible_tesla(first.number("MagneticFieldStrength"))
+    return MagnitudeImages(folder, name, len(slices), subject, is_interpolated, files, read, field_tesla)
 
 
 def _pixels(file: Path) -> NDArray[np.float32]:

@@ -14,6 +14,8 @@ from cinerecon.io.magnitude.frames import usable_frames, without_missing_frames
 from cinerecon.io.magnitude.segmentation import refuse_segmentation
 
 Magnitude = NDArray[np.float32]
+LARGEST_TESLA = 30.0
+"""Above this, a field strength is given in gauss, as older scanners do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,8 @@ class MagnitudeImages:
         Whether the images are known to have a finer matrix than was measured.
     files
         All files it is read from.
+    field_strength_tesla
+        Of the scanner [T]; None if unknown.
     """
 
     path: Path
@@ -43,6 +47,7 @@ class MagnitudeImages:
     is_interpolated: bool
     files: tuple[Path, ...]
     _read: Callable[[int], tuple[NDArray[Any], CineMeta]]
+    field_strength_tesla: float | None = None
 
     def read_slice(self, number: int) -> tuple[Magnitude, CineMeta]:
         """Read one slice: ``(frames, y, x)`` float32, largest value 1, and its place and times.
@@ -112,7 +117,9 @@ def _with_frames(meta: CineMeta, kept: Sequence[int], warnings: Sequence[str]) -
 
 
 def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[int, int]) -> tuple[Magnitude, CineMeta]:
-    """The first frames of a cine, cut out around its centre, the largest value 1 again.
+    """Frames spread evenly over a cine, cut out around its centre, the largest value 1 again.
+
+    No frame is interpolated, and the times stay those of the frames: fewer frames still cover the whole heart beat.
 
     Raises
     ------
@@ -123,13 +130,21 @@ def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[i
         if found < wanted:
             hint = "ask for fewer with --frames, --ky or --kx"
             raise DataError(f"the cine has {found} {axis}, {wanted} are asked for", where=meta.source, hint=hint)
+    chosen = [number * len(magnitude) // n_frames for number in range(n_frames)]
     y, x = (n // 2 - m // 2 for n, m in zip(magnitude.shape[1:], matrix, strict=True))
-    cut = magnitude[:n_frames, y : y + matrix[0], x : x + matrix[1]]
+    cut = magnitude[chosen, y : y + matrix[0], x : x + matrix[1]]
     largest = cut.max()
     if largest <= 0:
         what = f"the central {matrix[0]} x {matrix[1]} pixels are zero: nothing is there to scan"
         raise DataError(what, where=meta.source, hint="ask for more with --ky or --kx")
-    return cut / largest, replace(meta, frame_times_ms=meta.frame_times_ms[:n_frames])
+    times = meta.frame_times_ms
+    return cut / largest, replace(meta, frame_times_ms=tuple(times[number] for number in chosen) if times else ())
+
+
+def plausible_tesla(value: float | None) -> float | None:
+    """A field strength in tesla, also where it was written in gauss; None where it is none of a scanner for humans."""
+    tesla = value if value is None or value < LARGEST_TESLA else value / 10_000
+    return tesla if tesla is not None and 0 < tesla < LARGEST_TESLA else None
 
 
 def geometry_of(centre: NDArray[Any], row: NDArray[Any], column: NDArray[Any], patient_position: str = "") -> Geometry:

@@ -1,0 +1,51 @@
+"""Open magnitude cines of any format."""
+
+from pathlib import Path
+
+from cinerecon.errors import DataError, FileError
+from cinerecon.io.magnitude.archive import open_archive
+from cinerecon.io.magnitude.dicom import is_dicom, open_dicom
+from cinerecon.io.magnitude.images import MagnitudeImages
+from cinerecon.io.magnitude.nifti import ENDINGS, open_nifti
+
+
+def open_magnitude(path: Path) -> list[MagnitudeImages]:
+    """The magnitude cines of a NIfTI file, of a NumPy archive, or of the DICOM images in a folder: one for each series.
+
+    Raises
+    ------
+    FileError
+        If the path is missing, is no regular file, or the file is damaged.
+    DataError
+        If there is no cine among the DICOM images.
+    """
+    if path.is_dir():
+        files = [file for file in sorted(path.iterdir()) if file.is_file() and is_dicom(file)]
+        cines = open_dicom(path, files)
+        if not cines:
+            what = "the DICOM images hold no cine: no slice has several times" if files else "no DICOM image is here"
+            raise DataError(what, where=str(path))
+        return cines
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its other end
+        raise FileError("this is no regular file (a pipe or a device)", where=str(path))
+    return [open_nifti(path) if path.name.lower().endswith(ENDINGS) else open_archive(path)]
+
+
+def open_one_magnitude(path: Path) -> MagnitudeImages:
+    """The one magnitude cine of a path, see `open_magnitude`.
+
+    Raises
+    ------
+    FileError
+        Also if the path is a single DICOM image.
+    DataError
+        Also if a folder holds several series.
+    """
+    if path.is_file() and is_dicom(path):
+        raise FileError("this is one DICOM image, not a cine", where=str(path), hint=f"its folder, {path.parent}")
+    cines = open_magnitude(path)
+    if len(cines) > 1:
+        names = ", ".join(cine.name for cine in cines)
+        hint = "a folder for each series"
+        raise DataError(f"the folder holds {len(cines)} series: {names}", where=str(path), hint=hint)
+    return cines[0]

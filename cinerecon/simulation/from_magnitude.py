@@ -1,0 +1,60 @@
+"""A measured magnitude cine in place of the phantom: its images, and what a scan of them keeps of its header."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cinerecon.cine import CineMeta
+from cinerecon.errors import ConfigError, DataError
+from cinerecon.io.magnitude import MagnitudeImages, cut_out
+from cinerecon.simulation.config import SimulateConfig
+from cinerecon.simulation.phantom import draw_phase
+
+
+def sizes_of(source: MagnitudeImages, config: SimulateConfig) -> SimulateConfig:
+    """The settings with the sizes of the source in place of those that were not given.
+
+    Raises
+    ------
+    ConfigError
+        If more slices are asked for than the source has.
+    FileError, DataError
+        If the source cannot be read.
+    """
+    frames, ky, kx = source.read_slice(source.n_slices // 2)[0].shape
+    own = {"frames": frames, "ky": ky, "kx": kx, "slices": source.n_slices}
+    config = config.model_copy(update={n: size for n, size in own.items() if n not in config.model_fields_set})
+    if config.slices > source.n_slices:
+        has = "one" if source.n_slices == 1 else str(source.n_slices)
+        raise ConfigError(f"{config.slices} slices of a cine that has {has}", where="--slices")
+    return config
+
+
+def chosen_slices(source: MagnitudeImages, n_slices: int) -> Sequence[int]:
+    """The numbers of the slices in the middle of the source."""
+    first = (source.n_slices - n_slices) // 2
+    return range(first, first + n_slices)
+
+
+def read_image(source: MagnitudeImages, number: int, config: SimulateConfig) -> tuple[Tensor, CineMeta]:
+    """One slice with a simulated phase, ``(frames, y, x)`` complex, of the sizes in the settings.
+
+    Raises
+    ------
+    DataError
+        If it is smaller than the settings ask for, or has no times or no position.
+    """
+    magnitude, meta = cut_out(*source.read_slice(number), config.frames, config.matrix)
+    where = f"{source.path}, slice {number}"
+    if len(meta.frame_times_ms) != config.frames:
+        hint = "add them to the file: the time step and its unit in NIfTI, TriggerTime in DICOM"
+        raise DataError("the times of the frames are unknown", where=where, hint=hint)
+    if meta.geometry is None:
+        hint = "add them to the file: qform or sform in NIfTI"
+        raise DataError("position and directions of the slice are unknown", where=where, hint=hint)
+    seed = config.seed if source.n_slices == 1 else np.random.default_rng([config.seed, 6, number])
+    phase = draw_phase(seed, config.frames, config.matrix)
+    return torch.polar(torch.from_numpy(magnitude), phase), replace(meta, source=source.path.name)
