@@ -3,8 +3,9 @@
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -26,6 +27,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+AFTER_STOP = {
+    "recon": "finished slices are kept; the same command with --resume continues",
+    "prepare": "finished cases are kept; the same command continues",
+    "evaluate": "finished scores are kept; the same command continues",
+    "train": "the same command with --resume continues from the last checkpoint",
+}
+"""What is kept by a command that was interrupted, and how to continue."""
+
+
+STOPPED = 130
+"""Exit code of a process that Ctrl-C ended."""
+
+
+def _exit_after_stop(arguments: Sequence[str]) -> NoReturn:
+    command = next((argument for argument in arguments if argument in AFTER_STOP), "")
+    print(f"stopped  {AFTER_STOP.get(command, 'nothing was written')}", file=sys.stderr)
+    sys.exit(STOPPED)
 
 
 def _tell_version(is_asked: bool) -> None:
@@ -63,8 +83,11 @@ def main() -> None:
         print(f"error  {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+        _exit_after_stop(arguments)
+    except SystemExit as end:
+        if end.code == STOPPED:  # Typer has caught the interruption
+            _exit_after_stop(arguments)
+        raise
     except Exception:  # a bug of ours: told in full, without the values of variables, which may be patient data
         traceback.print_exc()
         sys.exit(1)

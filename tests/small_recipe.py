@@ -1,5 +1,8 @@
 """A recipe small enough to train in seconds, and a network that does nothing, to compare with."""
 
+from copy import deepcopy
+
+import yaml
 from torch import nn
 
 RECIPE = {
@@ -32,6 +35,15 @@ RECIPE = {
         },
     },
 }
+
+
+def write_recipe(folder, **training):
+    """Write the recipe with other settings of the training, and return its path."""
+    recipe = deepcopy(RECIPE)
+    recipe["training"] |= training
+    path = folder / "model.yaml"
+    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    return path
 
 
 class ZeroFilled(nn.Module):

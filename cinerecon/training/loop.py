@@ -14,6 +14,7 @@ import torch
 
 from cinerecon import networks
 from cinerecon.errors import ConfigError
+from cinerecon.machine import deferred_interruption
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import WEIGHTS, load_weights
 from cinerecon.training.batches import Feed, Places, intake_of, open_feed, reconstruct, validate
@@ -85,7 +86,7 @@ def train(
         If the weights to begin with do not fit.
     """
     config, folder, deadline = recipe.training, RunFolder(run), time.monotonic() + max_seconds
-    folder.require(resume=resume, weights=weights)
+    resume = folder.require(resume=resume, weights=weights, note=note)
     require_tensorboard(wanted=tensorboard)
     intake = recipe.intake if scans else intake_of(recipe)
     recipe = recipe.model_copy(update={"card": Card(), "intake": intake})  # the recipe's card is that of other weights
@@ -109,8 +110,8 @@ def train(
             validation = [batch.to(team.device) for batch in feed.draw_validation()]
             first_image_db = round(validate(None, validation), 3)
             note(f"first image  validation {first_image_db:.2f} dB, without the network")
-            told = {"licence": config.licence, "metrics": {"first_image_db": first_image_db}}
-            card = folder.complete(feed.card.model_copy(update=told), data, weights)
+            metrics = {"licence": config.licence, "metrics": {"first_image_db": first_image_db}}
+            card = folder.complete(feed.card.model_copy(update=metrics), data, weights)
             board = Board(run / "tensorboard", state.done) if tensorboard else None
             keeper = Keeper(folder, recipe, card, validation, n_shares, board, report, progress)
         take_steps(state, batches, config, team, deadline, keeper)
@@ -148,26 +149,27 @@ def take_steps(
     deadline: float = math.inf,
     keeper: "Keeper | None" = None,
 ) -> None:
-    """The loop: take the steps that are left, or those until the deadline."""
+    """The loop: take the steps that are left, or stop with a checkpoint after the deadline or an interruption."""
     began = time.monotonic()
-    while state.done < config.n_steps:
-        loss = 0.0
-        for batch in islice(batches, config.n_batches):
-            part = loss_of(state.net, batch.to(team.device), config) / config.n_batches
-            part.backward()
-            loss += part.item()
-        loss, late = team.average(state.net, loss, float(time.monotonic() > deadline))
-        watch(state, loss, config)
-        descend(state, config)
-        if keeper:
-            keeper.progress(f"step {state.done}", state.done / config.n_steps)
-
-        if late or state.done % config.save_every == 0 or state.done == config.n_steps:
+    with deferred_interruption() as is_interrupted:
+        while state.done < config.n_steps:
+            loss = 0.0
+            for batch in islice(batches, config.n_batches):
+                part = loss_of(state.net, batch.to(team.device), config) / config.n_batches
+                part.backward()
+                loss += part.item()
+            loss, late = team.average(state.net, loss, float(is_interrupted() or time.monotonic() > deadline))
+            watch(state, loss, config)
+            descend(state, config)
             if keeper:
-                keeper.keep(state, time.monotonic() - began)
-            state.losses.clear()
-        if late:
-            break
+                keeper.progress(f"step {state.done}", state.done / config.n_steps)
+
+            if late or state.done % config.save_every == 0 or state.done == config.n_steps:
+                if keeper:
+                    keeper.keep(state, time.monotonic() - began)
+                state.losses.clear()
+            if late:
+                break
 
 
 @dataclass

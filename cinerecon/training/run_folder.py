@@ -14,7 +14,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -57,8 +57,15 @@ class RunFolder:
 
     path: Path
 
-    def require(self, *, resume: bool, weights: Path | None = None) -> None:
-        """Make sure that there is a run to resume, or that there is none yet.
+    def require(
+        self, *, resume: bool, weights: Path | None = None, note: Callable[[str], None] = lambda _: None
+    ) -> bool:
+        """Check that there is a run to resume, or that there is none yet.
+
+        Returns
+        -------
+        bool
+            Whether there is a checkpoint to continue from: a run that was stopped before its first one starts again.
 
         Raises
         ------
@@ -70,14 +77,17 @@ class RunFolder:
         if resume and weights:
             hint = "leave out one; fine-tune in another folder"
             raise ConfigError("a run that goes on has weights of its own", where="--resume, --weights", hint=hint)
-        has_run = (self.path / LAST).exists()
-        if resume and not has_run:
-            hint = "leave out --resume to begin a run here, or give the folder of a run to -o"
-            raise FileError(f"there is no run to resume: no {LAST}", where=str(self.path), hint=hint)
-        if has_run and not resume:
+        has_checkpoint = (self.path / LAST).exists()
+        if has_checkpoint and not resume:
             raise FileError("there is a run already", where=str(self.path), hint="--resume, or another folder")
-        if resume:
+        if resume and not has_checkpoint and not (self.path / RECIPE).exists():
+            hint = "leave out --resume to begin a run here, or give the folder of a run to -o"
+            raise FileError("there is no run to resume", where=str(self.path), hint=hint)
+        if has_checkpoint:
             self._read(RECIPE), self._read(DATA), self._read_about()
+        elif resume:
+            note("note     the run was stopped before its first checkpoint: it starts from the beginning")
+        return has_checkpoint
 
     def begin(self, recipe: Recipe, data: str, device: torch.device, weights: Path | None = None) -> None:
         """Write what the run is, and the weights it begins with, before its first step."""

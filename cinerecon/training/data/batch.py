@@ -5,6 +5,7 @@ image is, at a fraction of its cost. All that is random about a batch follows fr
 whatever was drawn before it, in whichever process, on however many threads.
 """
 
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -112,10 +113,21 @@ def load_batches(batches: Dataset[Batch], numbers: Sequence[int], n_workers: int
     CineReconError
         That of drawing a batch, in whichever process.
     """
-    for drawn in DataLoader(_Returning(batches), batch_size=None, sampler=numbers, num_workers=n_workers):
+    for drawn in DataLoader(
+        _Returning(batches),
+        batch_size=None,
+        sampler=numbers,
+        num_workers=n_workers,
+        worker_init_fn=_ignore_interruption,
+    ):
         if isinstance(drawn, CineReconError):
             raise drawn
         yield drawn
+
+
+def _ignore_interruption(_: int) -> None:
+    """A worker process ends with the one that started it, which handles Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @dataclass(frozen=True, eq=False)
