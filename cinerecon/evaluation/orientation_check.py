@@ -2,12 +2,17 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 GAIN_DB = 3.0
 """What a correction must gain to be reported."""
+SIMPLER_DB = 0.5
+"""What a further correction must gain over a simpler one."""
+FITTING_ERROR = 1e-3
+"""Part of the power that may be wrong in images whose orientation needs no check."""
 
 TURNS: dict[str, Callable[[Tensor], Tensor]] = {
     "": lambda image: image,
@@ -20,10 +25,22 @@ TURNS: dict[str, Callable[[Tensor], Tensor]] = {
     "y and x swapped, turned by 180 degrees": lambda image: image.mT.flip(-2, -1),
 }
 """The eight orientations of an image."""
+ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "": lambda image: image,
+    "frames in reverse order": lambda image: image.flip(-3),
+}
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What might be wrong with an image, in words, and the squared error that is left without it."""
+
+    words: tuple[str, ...]
+    error: float
 
 
 def doubts_about_fit(image: Tensor, reference: Tensor, *, sees_scale: bool = True) -> Iterator[str]:
-    """What one factor, a turn or a shift of the image would gain; nothing where that is little.
+    """What one factor, another orientation, a shift in space or time would gain; nothing where that is little.
 
     Parameters
     ----------
@@ -33,43 +50,85 @@ def doubts_about_fit(image: Tensor, reference: Tensor, *, sees_scale: bool = Tru
         Whether a factor matters to the measures.
     """
     image, reference = image.double(), reference.double()
-    turned = {name: turn(image) for name, turn in TURNS.items() if turn(image).shape == image.shape}
-    errors = {name: _best_factor(candidate, reference) for name, candidate in turned.items()}
-    factor, error = errors[""]
+    factor, error = _best_factor(image, reference)
     if sees_scale and _gain(float(((image - reference) ** 2).sum()), error) > GAIN_DB and factor > 0:
         word, times = ("brighter", 1 / factor) if factor < 1 else ("darker", factor)
         yield f"{word} by a factor of {float(f'{times:.3g}'):g}?"
-    remarks = {name: name for name in turned}
-    for name, candidate in turned.items():
-        shift = _best_shift(candidate, reference)
-        shifted = _best_factor(candidate.roll((-shift[0], -shift[1]), (-2, -1)), reference)
-        if any(shift) and _gain(errors[name][1], shifted[1]) > GAIN_DB:
-            errors[name] = shifted
-            remarks[name] = ", ".join(text for text in (name, _in_words(shift, reference.shape[-2:])) if text)
-    best = min(errors, key=lambda name: errors[name][1])
-    if remarks[best] and _gain(error, errors[best][1]) > GAIN_DB:
-        yield f"{remarks[best]}?"
+    if error <= FITTING_ERROR * float((reference**2).sum()):
+        return
+    found = sorted(_corrections(image, reference), key=lambda correction: len(correction.words))
+    least = min(correction.error for correction in found)
+    best = next(correction for correction in found if _gain(correction.error, least) <= SIMPLER_DB)
+    if best.words and _gain(error, best.error) > GAIN_DB:
+        yield f"{', '.join(best.words)}?"
 
 
-def _best_shift(image: Tensor, reference: Tensor) -> tuple[int, int]:
-    """Pixels along y and x by which the image is circularly shifted, from the peak of the cross-correlation."""
-    spectrum = torch.fft.fft2(image) * torch.fft.fft2(reference).conj()
-    correlation = torch.fft.ifft2(spectrum).real.sum(0)
-    y, x = divmod(int(correlation.argmax()), correlation.shape[-1])
-    ny, nx = correlation.shape
-    return (y - ny if y > ny // 2 else y), (x - nx if x > nx // 2 else x)
+def _corrections(image: Tensor, reference: Tensor) -> Iterator[Correction]:
+    """Every orientation and order of frames that fits the sizes, as it is and with its best shift."""
+    spectrum = torch.fft.rfftn(reference.float()).conj()
+    for order, in_order in ORDERS.items():
+        for turn, turned in TURNS.items():
+            candidate = in_order(turned(image))
+            if candidate.shape != reference.shape:
+                continue
+            words = tuple(text for text in (turn, order) if text)
+            yield Correction(words, _best_factor(candidate, reference)[1])
+            shift, part = _best_shift(candidate, spectrum)
+            moved = candidate.roll(tuple(-pixels for pixels in shift), (-3, -2, -1))
+            if any(shift):
+                remark = _in_words(shift, reference.shape)
+                yield Correction((*words, *remark), _best_factor(moved, reference)[1])
+            if max(map(abs, part)) >= 0.2:
+                exact = (shift[0], shift[1] + part[0], shift[2] + part[1])
+                error = _best_factor(_moved_by_part(moved, part), reference)[1]
+                yield Correction((*words, *_in_words(exact, reference.shape)), error)
 
 
-def _in_words(shift: tuple[int, int], matrix: torch.Size) -> str:
+def _best_shift(image: Tensor, spectrum: Tensor) -> tuple[tuple[int, int, int], tuple[float, float]]:
+    """Circular shift that explains an image best: in whole frames, rows, columns, and parts of rows and columns.
+
+    Parameters
+    ----------
+    image
+        ``(frames, y, x)``
+    spectrum
+        Complex conjugate of the transform of the reference, as of `torch.fft.rfftn`.
+    """
+    correlation = torch.fft.irfftn(torch.fft.rfftn(image.float()) * spectrum, s=image.shape)
+    peak = torch.unravel_index(correlation.argmax(), correlation.shape)
+    t, y, x = (int(index) for index in peak)
+    whole = tuple(index - n if index > n // 2 else index for index, n in zip((t, y, x), image.shape, strict=True))
+    part = _peak_between(correlation[t, :, x], y), _peak_between(correlation[t, y], x)
+    return whole, part  # type: ignore[return-value]
+
+
+def _peak_between(values: Tensor, peak: int) -> float:
+    """Distance from the largest value to the top of the parabola through it and its neighbours, in -0.5 to 0.5."""
+    before, top, after = (float(values[(peak + step) % len(values)]) for step in (-1, 0, 1))
+    curvature = before - 2 * top + after
+    return round(0.5 * (before - after) / curvature, 1) if curvature < 0 else 0.0
+
+
+def _moved_by_part(image: Tensor, part: tuple[float, float]) -> Tensor:
+    """The image moved back by parts of a pixel along y and x."""
+    y, x = (torch.fft.fftfreq(n, dtype=torch.float64) for n in image.shape[-2:])
+    ramp = torch.exp(2j * torch.pi * (y[:, None] * part[0] + x * part[1]))
+    return torch.fft.ifft2(torch.fft.fft2(image) * ramp).real
+
+
+def _in_words(shift: tuple[float, float, float], shape: torch.Size) -> tuple[str, ...]:
     """Along which axes, and how far; an odd matrix has no exact half."""
+    frames, *pixels = shift
     parts: dict[str, list[str]] = {}
-    for axis, pixels, size in zip("yx", shift, matrix, strict=True):
-        if pixels:
-            is_half = abs(pixels) >= size // 2
-            plural = "" if abs(pixels) == 1 else "s"
-            far = "half the field of view" if is_half else f"{abs(pixels)} pixel{plural}"
-            parts.setdefault(far, []).append(axis)
-    return "shifted by " + ", ".join(f"{far} along {' and '.join(axes)}" for far, axes in parts.items())
+    for axis, far, size in zip("yx", pixels, shape[-2:], strict=True):
+        if far:
+            is_half = abs(far) >= size // 2
+            plural = "" if abs(far) == 1 else "s"
+            text = "half the field of view" if is_half else f"{abs(far):g} pixel{plural}"
+            parts.setdefault(text, []).append(axis)
+    words = "shifted by " + ", ".join(f"{far} along {' and '.join(axes)}" for far, axes in parts.items())
+    in_time = f"shifted in time by {abs(frames)} frame{'' if abs(frames) == 1 else 's'}"
+    return (*[words] * bool(parts), *[in_time] * bool(frames))
 
 
 def _best_factor(image: Tensor, reference: Tensor) -> tuple[float, float]:

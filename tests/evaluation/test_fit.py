@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from conftest import beating_cine
 
 from cinerecon.evaluation.orientation_check import TURNS, doubts_about_fit
+from cinerecon.physics.fourier import fft2c, ifft2c
 
 TRUTH = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(0))
 
@@ -53,3 +55,49 @@ def test_a_shift_of_a_flipped_image_is_reported():
     """Mirroring an even k-space about its centre leaves the image a pixel off."""
     flipped = TRUTH.flip(-2).roll(1, -2)
     assert list(doubts_about_fit(flipped, TRUTH)) == ["flipped along y, shifted by 1 pixel along y?"]
+
+
+def heart(n_frames=8, matrix=(40, 36)):
+    return beating_cine(n_frames, matrix).abs().float()
+
+
+def noisy(image):
+    return image + 0.01 * torch.randn(image.shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("shift", [(0.5, 0.0), (0.0, -0.5), (2.5, -3.4)])
+def test_a_shift_by_parts_of_a_pixel_is_reported(shift):
+    truth = heart()
+    y, x = (torch.fft.fftfreq(n) for n in truth.shape[-2:])
+    ramp = torch.exp(-2j * torch.pi * (y[:, None] * shift[0] + x * shift[1]))
+    (remark,) = doubts_about_fit(noisy(torch.fft.ifft2(torch.fft.fft2(truth) * ramp).real), truth)
+    for axis, far in zip("yx", shift, strict=True):
+        assert (f"{abs(far):g} pixels along {axis}" in remark) == (far != 0)
+
+
+@pytest.mark.parametrize("frames", [1, -3])
+def test_a_shift_in_time_is_reported(frames):
+    truth = heart()
+    words = f"shifted in time by {abs(frames)} frame{'s' if abs(frames) > 1 else ''}?"
+    assert list(doubts_about_fit(noisy(truth.roll(frames, 0)), truth)) == [words]
+
+
+def test_frames_in_reverse_order_are_reported():
+    truth = heart() * torch.linspace(0.7, 1, 8)[:, None, None]
+    assert list(doubts_about_fit(noisy(truth.flip(0)), truth)) == ["frames in reverse order?"]
+    turned = truth.flip(0, -1)
+    assert list(doubts_about_fit(noisy(turned), truth)) == ["flipped along x, frames in reverse order?"]
+
+
+def test_conjugate_k_space_is_reported():
+    """It turns the image about the pixel n // 2, so that an even matrix is also a pixel off."""
+    truth = heart()
+    (remark,) = doubts_about_fit(noisy(ifft2c(fft2c(truth.to(torch.complex64)).conj()).abs()), truth)
+    assert remark == "turned by 180 degrees, shifted by 1 pixel along y and x?"
+
+
+def test_an_image_that_is_poor_but_in_place_is_not_reported():
+    truth = heart()
+    blurred = torch.nn.functional.avg_pool2d(truth, 5, 1, 2)
+    assert list(doubts_about_fit(blurred, truth)) == []
+    assert list(doubts_about_fit(truth.mean(0, keepdim=True).expand_as(truth), truth)) == []
