@@ -8,7 +8,7 @@ import pytest
 
 from cinerecon.acquisition import IntakeConfig, open_scan
 from cinerecon.cine import finish_image
-from cinerecon.evaluation.files import read_truth
+from cinerecon.evaluation.image_files import read_truth
 from cinerecon.metrics import psnr
 from cinerecon.physics.operators import Encoding
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
@@ -67,8 +67,8 @@ def test_slices_stored_from_top_to_bottom(scan):
     assert [quality(data) for data in slices] == pytest.approx(ascending[::-1], abs=0.1)
     assert [data.meta.reference_is for data in slices] == ["truth"] * 3
     assert "the slices of the truth in the file are in another order" in slices[0].meta.warnings[-1]
-    for image, data in zip(read_truth(scan), slices, strict=True):
-        assert psnr(image.abs(), finish_image(data.reference, data).abs()) > 35, "as a file of truth for evaluate"
+    for truth, data in zip(read_truth(scan), slices, strict=True):
+        assert psnr(truth.image.abs(), finish_image(data.reference, data).abs()) > 35, "as a file of truth for evaluate"
 
 
 def test_a_truth_in_another_order_than_the_slices(scan):

@@ -9,7 +9,7 @@ import torch
 from cinerecon.cine import CineMeta, Geometry
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
 from cinerecon.evaluation import compare_files, read_scores, require_files, write_results
-from cinerecon.evaluation.files import read_truth
+from cinerecon.evaluation.image_files import read_truth
 from cinerecon.image import CineImage
 from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.export.nifti import write_nifti
@@ -130,4 +130,4 @@ def test_the_truth_may_be_the_scan_that_carries_it(full_scan, tmp_path):
     (score,) = compare_files([tmp_path / "ours.npz"], full_scan)
     assert score.psnr == pytest.approx(report.quality["psnr"], abs=1e-3)
     simulate_scan(tmp_path / "fast.h5", SimulateConfig(frames=4, ky=24, kx=24, coils=2, undersample="gaussian:2"))
-    assert read_truth(tmp_path / "fast.h5")[0].shape == (4, 24, 24), "a simulated scan carries it"
+    assert read_truth(tmp_path / "fast.h5")[0].image.shape == (4, 24, 24), "a simulated scan carries it"
