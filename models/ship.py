@@ -13,21 +13,26 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from safetensors.torch import load_file
-from train import MODELS, NETWORKS, read
+from train import MODELS, NETWORKS, OWN, read
 
 from cinerecon import networks
 from cinerecon.evaluation.paper_tables import PAPER_TABLES
 from cinerecon.evaluation.score import Score, read_scores
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import hash_weights, read_model, write_model
+from cinerecon.methods.model_file import ModelConfig, hash_weights, read_model, write_model
 from cinerecon.networks import NETWORKS as SUMMARIES
 from cinerecon.training.card import describe_sampling, series_in
 from cinerecon.training.recipe import read_recipe
 
 SOURCE = "this project"
 TRAINED_ON = "6 magnitude cines of one volunteer, not sax_mid or lax_4ch, and 60 phantoms; all else simulated"
+OWN_TRAINED_ON = (
+    "45 magnitude cines of two patients, two volunteers and a pig, not sax_mid or lax_4ch, and 40 phantoms; "
+    "all else simulated"
+)
 BASELINE = "ktslr"
 HOSTS = {"istanet-lr": "istanet", "dccnn-lr": "dccnn", "crnn-lr": "crnn", "slrnet": "istanet", "passnet": "jotlasnet"}
 """What the papers compare a network with."""
@@ -72,11 +77,12 @@ def ship(name: str, stages: list[Path], reached: Reached) -> None:
     """Copy the weights of the last stage, if they belong to the recipe that stands there, and write the card."""
     run = stages[-1]
     trained, wanted = (read(folder / "model.yaml") for folder in (run, MODELS / name))
-    if any(trained[key] != wanted.get(key, default) for key, default in (("architecture", {}), ("demodulate", False))):
+    if any(resolved(trained)[key] != resolved(wanted)[key] for key in ("architecture", "demodulate", "start")):
         raise SystemExit(f"{run} is not what {MODELS / name}/model.yaml says")
     config, path = read_model(run)
     weights = load_file(path)
-    told = {"source": SOURCE, "trained_on": TRAINED_ON, "reports": report(name, reached)}
+    trained_on = OWN_TRAINED_ON if name in OWN else TRAINED_ON
+    told = {"source": SOURCE, "trained_on": trained_on, "reports": report(name, reached)}
     told |= describe_sampling(read_recipe(run / "model.yaml").training.data)
     listed = (run / "data.txt").read_text(encoding="utf-8")
     card = config.card.model_copy(update=told).listing(series_in(listed), ())
@@ -86,6 +92,14 @@ def ship(name: str, stages: list[Path], reached: Reached) -> None:
     text = describe(name, stages, n_numbers, hash_weights(weights), card, reached)
     (MODELS / name / "CARD.md").write_text(text, encoding="utf-8")
     print(f"{name}: {card.reports}")
+
+
+def resolved(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe without its training, every setting of the network written out."""
+    config_class, _ = networks.load_network(recipe["network"])
+    architecture = config_class.parse(recipe.get("architecture", {}), where=recipe["network"]).model_dump(mode="json")
+    model = ModelConfig.parse({**recipe, "training": None, "card": {}, "architecture": architecture}, where="recipe")
+    return model.model_dump(mode="json")
 
 
 def report(name: str, reached: Reached) -> str:
@@ -102,27 +116,27 @@ def describe(name: str, stages: list[Path], n_numbers: int, checksum: str, card:
     about = json.loads((stages[-1] / "run.json").read_text(encoding="utf-8"))
     ends = [read_log(run)[-1] for run in stages]
     steps, minutes = " and ".join(row["step"] for row in ends), sum(float(row["seconds"]) for row in ends) / 60
-    summary = SUMMARIES[recipe["network"]][1]
+    summary, start = SUMMARIES[recipe["network"]][1], recipe.get("start")
+    decibels = {key: value for key, value in card.metrics.items() if key.endswith("_db")}
     heading = (MODELS / name / "model.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
     parts = [
         f"# {name}, as shipped",
         heading,
         "| | |\n|---|---|\n"
         f"| architecture | {summary}; {n_numbers:,} numbers, all settings in `model.yaml` |\n"
-        "| first image | k-t SLR (`ktslr`, default settings), not the zero-filled image of the papers |\n"
+        f"| initial image | `{start['method'] if start else 'zerofilled'}`, default settings |\n"
         "| phase | each voxel is turned so that the first image is real on time average |\n"
         "| one set of weights for | single-coil and multi-coil scans |\n"
         f"| licence | {recipe['training']['licence']}, as the program; trained from random weights |\n"
         f"| checksum (SHA-256) | `{checksum}` |\n"
         f"| checksum of the data | `{about['data_sha256']}` |",
         "## How it was trained",
-        "As all networks here, see [TRAINING.md](../TRAINING.md): on six magnitude cines of one volunteer and 60 "
-        "phantoms, with simulated phase, coils and noise.",
+        f"See [TRAINING.md](../TRAINING.md). On {card.trained_on}; phase, coils and noise are simulated.",
         f"{steps} steps of one patch, {minutes:.0f} minutes in all, on one core of a shared machine of two (x86-64, "
-        f"torch {about['torch']}). Shipped are the averaged weights of step {card.metrics['step']:.0f} of the second "
-        "stage, the best on twelve patches of phantoms that training never saw: "
-        f"{card.metrics['validation_db']:.2f} dB there, where the first image alone has "
-        f"{card.metrics['first_image_db']:.2f} dB.",
+        f"torch {about['torch']}). Shipped are the averaged weights of step {card.metrics['step']:.0f} of the last "
+        "stage, the best on patches that training never saw: "
+        + ", ".join(f"{key.removesuffix('_db').replace('_', ' ')} {value:.2f} dB" for key, value in decibels.items())
+        + ".",
         "## What it reaches",
         table(name, reached) or "Not measured yet.",
     ]
@@ -186,7 +200,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="folder of benchmarks/quality.py")
     arguments = parser.parse_args()
     reached = Reached.of(read_scores(arguments.results) if arguments.results else [])
-    for name in NETWORKS:
+    for name in (*NETWORKS, *OWN):
         stages = [folder / name for folder in arguments.runs]
         if all((run / "done").exists() for run in stages):
             ship(name, stages, reached)

@@ -4,6 +4,7 @@
     python models/train.py --real FOLDER -o runs/shipped --second runs/first   # what models/ holds
     python models/train.py --real FOLDER -o runs/ablations --ablations         # from random weights
     python models/train.py --real FOLDER -o runs/published --published         # as large as published, on a GPU
+    python models/train.py stvarnet --real FOLDER --real FOLDER -o runs/own    # the network of this package, one stage
 
 Networks that are trained already are left alone, interrupted ones go on where they were. `--jobs 2` trains two at the
 same time on half of the cores each. Batches are drawn once, by whoever needs them first, and are the same for all.
@@ -26,6 +27,8 @@ NETWORKS = (
     *("slrnet", "istanet", "istanet-lr", "dccnn", "dccnn-lr", "crnn", "crnn-lr"),
     *("lsnet", "t2lrnet", "jotlasnet", "passnet"),
 )
+OWN = ("stvarnet",)
+"""Networks of this package, each with a training of its own in one stage."""
 BRIEF = tuple(f"training.{setting}" for setting in ("n_steps=600", "learning_rate=1.5e-3", "data.n_frames_of_kept=8"))
 """What lets a dozen variants be trained on two cores."""
 SHALLOW = ("architecture.n_channels=8", "training.n_steps=150")
@@ -55,7 +58,7 @@ def train(name: str, arguments: argparse.Namespace) -> bool:
     run, recipe = arguments.output / name, MODELS / model / "model.yaml"
     if arguments.published:
         recipe = write_recipe(as_published(read(recipe)), PUBLISHED, arguments.output / f"{name}.yaml")
-    elif arguments.second or arguments.ablations:
+    elif name not in OWN and (arguments.second or arguments.ablations):
         recipe = write_recipe(read(recipe), SECOND, arguments.output / f"{name}.yaml")
     command = [sys.executable, "-m", "cinerecon.cli", "train", str(recipe), "-o", str(run)]
     command += [part for folder in arguments.real for part in ("--real", str(folder))]

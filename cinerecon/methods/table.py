@@ -43,6 +43,12 @@ def _zerofilled() -> tuple[type[Config], Callable[..., Reconstructor]]:
     return ZeroFilledConfig, ZeroFilled
 
 
+def _viewshared() -> tuple[type[Config], Callable[..., Reconstructor]]:
+    from cinerecon.methods.classical.viewshared import ViewShared, ViewSharedConfig
+
+    return ViewSharedConfig, ViewShared
+
+
 def _cgsense() -> tuple[type[Config], Callable[..., Reconstructor]]:
     from cinerecon.methods.classical.cgsense import CgSense, CgSenseConfig
 
@@ -96,6 +102,7 @@ METHODS = {
         Method("llr", "classical", "locally low rank: blocks of the image, placed at random", _llr),
         Method("ttv", "classical", "temporal total variation", _ttv),
         Method("lps", "classical", "L+S: low-rank background plus a rest sparse in temporal frequency", _lps),
+        Method("viewshared", "classical", "k-space interpolated in time between sampled frames", _viewshared),
         *(Method(name, "deep", summary, _network) for name, (_, summary) in NETWORKS.items()),
         Method("istanet-lr", "deep", "ISTA-Net with the plug-and-play low-rank module", _network),
         Method("dccnn-lr", "deep", "DC-CNN with the plug-and-play low-rank module", _network),

@@ -12,6 +12,7 @@ from cinerecon.networks.blocks import begin_near_the_first_image
 from cinerecon.networks.unrolled import NetworkConfig
 
 NETWORKS = {
+    "stvarnet": ("StVarNet", "ST-VarNet: data consistency and separable space-time features, carried over cascades"),
     "slrnet": ("SlrNet", "SLR-Net: learned sparse transform and learned low rank"),
     "istanet": ("IstaNet", "ISTA-Net: learned sparse transform with soft thresholding"),
     "dccnn": ("DcCnn", "DC-CNN: residual convolutions and data consistency in turn"),

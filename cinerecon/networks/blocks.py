@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cinerecon.networks import bfloat16
 from cinerecon.physics.operators import Encoding
 
 
@@ -32,8 +33,13 @@ class Conv3d(nn.Conv3d):
         """``(batch, n_in, frames, y, x)`` to ``(batch, n_out, frames, y, x)``."""
         is_small = len(features) == 1 and features[..., 0].numel() <= self.N_SMALL
         if features.device.type != "cpu" or not (is_small or min(self.in_channels, self.out_channels) <= self.N_FEW):
-            return super().forward(features)
+            return self._in_bfloat16(features) if _is_bfloat16(features) else super().forward(features)
         return self._gather_frames(features) if self.in_channels <= self.N_FEW else self._spread_frames(features)
+
+    def _in_bfloat16(self, features: Tensor) -> Tensor:
+        """The same in bfloat16, with a weight gradient that is right on every processor."""
+        convolved = bfloat16.convolve(features.bfloat16(), self.weight.bfloat16())
+        return convolved if self.bias is None else convolved + self.bias.bfloat16().view(-1, 1, 1, 1)
 
     def _gather_frames(self, features: Tensor) -> Tensor:
         """Each frame from the channels of itself and its neighbours."""
@@ -50,6 +56,12 @@ class Conv3d(nn.Conv3d):
         total = own + functional.pad(to_next[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
         total = total + functional.pad(to_previous[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))
         return (total if self.bias is None else total + self.bias).permute(0, 4, 1, 2, 3)
+
+
+def _is_bfloat16(features: Tensor) -> bool:
+    """Whether convolutions on the CPU are to be computed in bfloat16, with gradients."""
+    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return torch.is_grad_enabled() and (autocast or features.dtype == torch.bfloat16)
 
 
 class Conv2d(nn.Conv2d):

@@ -56,6 +56,8 @@ class Run:
         A^H y, ``(batch, frames, y, x)``.
     encoding
         The operator A.
+    kspace
+        y, ``(batch, frames, coils, ky, kx)``.
     start
         The first image where one was given.
     extras
@@ -66,6 +68,7 @@ class Run:
 
     zerofilled: Tensor
     encoding: Encoding
+    kspace: Tensor
     start: Tensor | None = None
     extras: bool = False
     checkpointing: bool = False
@@ -111,7 +114,7 @@ class Unrolled(nn.Module, Generic[C]):
         Tensor
             ``(batch, frames, y, x)`` complex.
         """
-        run = Run(encoding.adjoint(kspace), encoding, start, extras, self.config.checkpointing)
+        run = Run(encoding.adjoint(kspace), encoding, kspace, start, extras, self.config.checkpointing)
         image, besides = self.unroll(run, run.zerofilled if start is None else start)
         return (image, besides) if extras else image
 

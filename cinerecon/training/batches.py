@@ -1,7 +1,7 @@
 """What training is fed with: batches at the scale of the recipe, and fixed ones to validate on."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -272,11 +272,21 @@ def validate(net: nn.Module | None, batches: Sequence[Batch]) -> float:
 
     The more the better, either way. Without a network it is that of the first images.
     """
-    return sum(_decibels(net, batch) for batch in batches) / len(batches)
+    images = (first_image(batch) if net is None else reconstruct(net, batch) for batch in batches)
+    return _mean_decibels(images, batches)
 
 
-def _decibels(net: nn.Module | None, batch: Batch) -> float:
-    image = first_image(batch) if net is None else reconstruct(net, batch)
+def validate_method(method: Reconstructor, batches: Sequence[Batch]) -> float:
+    """The same for a method in the place of the network."""
+    cines = (CineData(batch.kspace, batch.encoding.mask, batch.encoding.csm) for batch in batches)
+    return _mean_decibels(map(method, cines), batches)
+
+
+def _mean_decibels(images: Iterable[Tensor], batches: Sequence[Batch]) -> float:
+    return sum(_decibels(image, batch) for image, batch in zip(images, batches, strict=True)) / len(batches)
+
+
+def _decibels(image: Tensor, batch: Batch) -> float:
     if batch.target is not None:
         power, error = batch.target.abs().max() ** 2, (image - batch.target).abs().square().mean()
     else:

@@ -17,7 +17,8 @@ from cinerecon.errors import ConfigError
 from cinerecon.machine import deferred_interruption
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import WEIGHTS, load_weights
-from cinerecon.training.batches import Feed, Places, intake_of, open_feed, reconstruct, validate
+from cinerecon.methods.table import load_method
+from cinerecon.training.batches import Feed, Places, intake_of, open_feed, reconstruct, validate, validate_method
 from cinerecon.training.card import list_data
 from cinerecon.training.data import Batch, make_ready
 from cinerecon.training.distributed import Team, join_team
@@ -108,10 +109,8 @@ def train(
         keeper = None
         if team.leads:
             validation = [batch.to(team.device) for batch in feed.draw_validation()]
-            first_image_db = round(validate(None, validation), 3)
-            note(f"first image  validation {first_image_db:.2f} dB, without the network")
-            metrics = {"licence": config.licence, "metrics": {"first_image_db": first_image_db}}
-            card = folder.complete(feed.card.model_copy(update=metrics), data, weights)
+            described = {"licence": config.licence, "metrics": measure_baselines(config, validation, note)}
+            card = folder.complete(feed.card.model_copy(update=described), data, weights)
             board = Board(run / "tensorboard", state.done) if tensorboard else None
             keeper = Keeper(folder, recipe, card, validation, n_shares, board, report, progress)
         take_steps(state, batches, config, team, deadline, keeper)
@@ -139,6 +138,17 @@ def simulate_ahead(
     team.wait()
     if missing:
         note(f"ahead    ended after {time.monotonic() - began:.0f} s")
+
+
+def measure_baselines(config: TrainConfig, validation: list[Batch], note: Callable[[str], None]) -> dict[str, float]:
+    """What the first image reaches on the validation, and the method that the network is compared with [dB]."""
+    metrics = {"first_image_db": round(validate(None, validation), 3)}
+    note(f"first image  validation {metrics['first_image_db']:.2f} dB, without the network")
+    if config.compared_with:
+        reached = validate_method(load_method(config.compared_with), validation)
+        metrics[f"{config.compared_with}_db"] = round(reached, 3)
+        note(f"{config.compared_with}  validation {reached:.2f} dB")
+    return metrics
 
 
 def take_steps(

@@ -34,7 +34,10 @@ class TrainConfig(Config):
     n_batches: int = Field(1, ge=1, description="batches whose gradients are averaged in a step, in each process")
     n_steps_per_epoch: int = Field(500, ge=1, description="steps that count as an epoch; data are drawn without end")
 
-    optimizer: Literal["adam", "adamw"] = Field("adam", description="Adam, or with decoupled weight decay")
+    optimizer: Literal["adam", "adamw", "muon"] = Field(
+        "adam",
+        description="Adam; with decoupled weight decay; or Muon for the weights of hidden layers, AdamW for all else",
+    )
     weight_decay: float = Field(0.0, ge=0, description="decay of the weights")
     betas: tuple[float, float] = Field((0.9, 0.999), description="decay of the optimiser's moments")
     epsilon: float = Field(1e-8, gt=0, description="of the optimiser; 1e-7 in Keras")
@@ -49,8 +52,10 @@ class TrainConfig(Config):
         "float32", description="of convolutions in training; transforms and shrinkage stay in float32"
     )
 
-    loss: Literal["mse", "rmse", "ssdu"] = Field(
-        "mse", description="mean squared error; per patch its square root; or of samples held back, without truth"
+    loss: Literal["mse", "rmse", "log", "ssdu"] = Field(
+        "mse",
+        description="mean squared error; per patch its square root, or its logarithm, which is the PSNR; or of samples "
+        "held back, without truth",
     )
     ssdu: SsduConfig = Field(default_factory=SsduConfig, description="loss ssdu: what is held back")
     symmetry_weight: float = Field(0.0, ge=0, description="weight of the transform's symmetry term (SLR-Net: 0.01)")
@@ -62,6 +67,7 @@ class TrainConfig(Config):
 
     save_every: int = Field(250, ge=1, description="steps between checkpoints, each with a validation")
     n_validation: int = Field(8, ge=1, description="fixed batches of cases that training never sees")
+    compared_with: str | None = Field(None, description="classical method whose images are validated, too, once")
     seed: int = Field(0, description="seed of weights, patches, masks and noise")
     licence: str = Field("", description="licence of the weights, for their card")
     data: DataConfig = Field(default_factory=DataConfig, description="what to train on")

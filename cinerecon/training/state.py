@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from cinerecon.errors import CineReconError
+from cinerecon.training.muon import Muon, hidden_weights
 from cinerecon.training.recipe import TrainConfig
 
 SMOOTHING = 0.95
@@ -105,9 +106,11 @@ class State:
 
 
 def make_optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam or AdamW for all that is learned."""
-    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    """Adam, AdamW or Muon for all that is learned."""
     learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    if config.optimizer == "muon":
+        return Muon(learned, hidden_weights(net), config.learning_rate, **settings_of(config))
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     return kind(learned, config.learning_rate, **settings_of(config))
 
 

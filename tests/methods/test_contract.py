@@ -17,6 +17,7 @@ from cinerecon.metrics.measures import psnr
 
 GAIN_OVER_ZEROFILLED_DB = {
     "zerofilled": 0.0,
+    "viewshared": 4.0,
     "cgsense": 2.0,
     "ktslr": 8.0,
     "ktslr-reference": 6.0,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -13,10 +14,13 @@ import yaml
 from safetensors.torch import load_file
 
 from cinerecon import networks
+from cinerecon.cine import CineData
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, WeightsError
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import load_weights, read_model
+from cinerecon.methods.table import load_method
 from cinerecon.training import loop, read_recipe, train
+from cinerecon.training.batches import Places, open_feed
 
 KILLED = """
 import os, signal, sys
@@ -261,3 +265,20 @@ def test_the_time_of_a_session_is_counted_once(make_recipe, monkeypatch):
             state.done, state.losses = state.done + 1, [0.1]
             keeper.keep(state, seconds)
     assert [step.seconds for step in state.log] == [1, 2, 3.5, 4.5, 6]
+
+
+def test_a_classical_method_is_validated_on_the_same_patches(folder, cases, make_recipe):
+    notes = []
+    recipe = make_recipe("compared_with=viewshared", "n_steps=1")
+    train(recipe, folder / "compared", cases=cases, note=notes.append)
+    reached = read_model(folder / "compared")[0].card.metrics["viewshared_db"]
+    assert any(note == f"viewshared  validation {reached:.2f} dB" for note in notes)
+    feed = open_feed(recipe, Places(cases))
+    batches = feed.draw_validation()
+    assert len(batches) == recipe.training.n_validation
+    errors = []
+    for batch in batches:
+        image = load_method("viewshared")(CineData(batch.kspace, batch.encoding.mask, batch.encoding.csm))
+        power = batch.target.abs().max() ** 2 / (image - batch.target).abs().square().mean()
+        errors.append(10 * math.log10(power))
+    assert reached == pytest.approx(sum(errors) / len(errors), abs=1e-3)

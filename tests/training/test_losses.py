@@ -1,5 +1,7 @@
 """The terms of the loss, and mixed precision."""
 
+import math
+
 import pytest
 import torch
 from helpers import complex_randn
@@ -22,6 +24,10 @@ def test_mse_is_the_mean_over_real_and_imaginary_parts(make_recipe):
     root = image_loss(image, target, make_recipe("loss=rmse").training)
     each = torch.view_as_real(image - target).square().flatten(1).mean(1).sqrt()
     assert torch.allclose(root, each.mean())
+    decibels = image_loss(image, target, make_recipe("loss=log").training)
+    brighter = image_loss(10 * image, 10 * target, make_recipe("loss=log").training)
+    assert torch.allclose(decibels, (each.square() / 1e-10).log().mean())
+    assert float(brighter - decibels) == pytest.approx(math.log(100), abs=1e-4)
 
 
 def test_ssim_is_that_of_scikit_image():

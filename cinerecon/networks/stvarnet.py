@@ -1,0 +1,329 @@
+"""ST-VarNet: data consistency in turn with space-time convolutions on features that pass from cascade to cascade.
+
+A network of this package, not of a paper. One cascade solves
+
+    x = argmin_x ||A x - y||^2 + lambda ||x - z||^2,      z the image of the cascade before,
+
+in closed form for one coil and by a few conjugate gradient steps for several, where lambda depends on noise level,
+acceleration and number of coils of the scan; and adds to the image what residual blocks compute from features. The
+features are not made anew in each cascade: it receives those of the cascade before and adds what x and the correction
+x - z show.
+
+What each part is for:
+
+- Features are at half of the resolution (each 2 x 2 pixels are one voxel with four times as many channels), so that one
+  3 x 3 convolution sees 6 x 6 pixels at a quarter of the cost.
+- Convolutions are over (y, x) only. Time is mixed by shifting: before each convolution a quarter of the channels is
+  taken from an earlier frame and a quarter from a later one (temporal shift module, Lin et al. 2019,
+  10.1109/ICCV.2019.00718), 1, 2 and 4 frames away in turn. This costs no multiplication, and 2-D convolutions are
+  those that processors compute fastest. Frames are cyclic, as a heart beat is.
+- Features that pass from cascade to cascade follow recurrent networks (Qin et al. 2019, 10.1109/TMI.2018.2863670) and
+  PromptMR (Xin et al. 2023, 10.48550/arXiv.2309.13839).
+- Convolutions are computed in bfloat16 where the processor has instructions for it, images and data consistency always
+  in single precision.
+"""
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cinerecon.networks import bfloat16
+from cinerecon.networks.lowrank_module import LowRank
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
+from cinerecon.physics.lowrank import ShrinkageConfig, shrink_casorati, shrink_patches
+from cinerecon.physics.operators import Encoding
+
+N_CONDITIONS = 4
+DISTANCES = (1, 2, 4)
+"""Frames between which residual blocks mix, in turn."""
+EDGE = 7 / 16
+"""Where the edge of k-space begins, as a fraction of the matrix from the centre."""
+
+
+class StVarNetConfig(NetworkConfig):
+    """Architecture of ST-VarNet."""
+
+    n_cascades: int = Field(5, ge=1, description="unrolled iterations")
+    n_channels: int = Field(64, ge=4, description="feature channels, at half of the resolution")
+    n_blocks: int = Field(2, ge=1, description="residual blocks in each cascade, of two convolutions each")
+    n_cg_steps: int = Field(2, ge=1, description="conjugate gradient steps of data consistency (several coils)")
+    carries_features: bool = Field(True, description="pass features from cascade to cascade")
+    lowrank: ShrinkageConfig | None = Field(
+        ShrinkageConfig(shrinkage="absolute_soft", level=0.25), description="low rank of image blocks; null: none"
+    )
+    block_size: int = Field(16, ge=0, description="side of the low-rank blocks [pixels]; 0: the whole image")
+    n_lowrank_iterations: int = Field(6, ge=0, description="iterations of low rank alone, before the cascades")
+    momentum: float = Field(0.7, description="of these iterations, at the start")
+    blend: float = Field(0.4, description="share of the low-rank image in the image of a cascade, at the start")
+    precision: Literal["auto", "float32"] = Field(
+        "auto", description="of convolutions in reconstruction: bfloat16 where that is native, or always float32"
+    )
+
+
+State = tuple[Tensor, Tensor | None]
+"""Image ``(batch, frames, y, x)`` and features ``(batch * frames, channels, y / 2, x / 2)``."""
+
+
+class DataConsistency(nn.Module):
+    """The correction x - z of the data consistency step; log(exp(lambda) - 1) is linear in the conditions."""
+
+    def __init__(self, n_cg_steps: int) -> None:
+        super().__init__()
+        self.n_cg_steps = n_cg_steps
+        self.weight = nn.Parameter(torch.tensor([-3.0, *(N_CONDITIONS - 1) * (0.0,)]))
+
+    def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor, conditions: Tensor) -> Tensor:
+        """``(batch, frames, y, x)`` to the same."""
+        penalty = functional.softplus(conditions @ self.weight).view(-1, 1, 1, 1)
+        residual = zerofilled - encoding.normal(image)
+        if encoding.n_coils == 1 or not self.n_cg_steps:
+            return residual / (1 + penalty)
+        return self._conjugate_gradients(residual, encoding, penalty)
+
+    def _conjugate_gradients(self, residual: Tensor, encoding: Encoding, penalty: Tensor) -> Tensor:
+        """An approximate solution of (A^H A + lambda) d = r, frame by frame, that can be differentiated everywhere."""
+        tiny = torch.finfo(residual.dtype).tiny
+        solution, direction, power = torch.zeros_like(residual), residual, _power(residual)
+        for step in range(self.n_cg_steps):
+            applied = encoding.normal(direction) + penalty * direction
+            length = power / _inner(direction, applied).clamp(min=tiny)
+            solution = solution + length * direction
+            if step + 1 < self.n_cg_steps:
+                residual = residual - length * applied
+                power, before = _power(residual), power
+                direction = residual + power / before.clamp(min=tiny) * direction
+        return solution
+
+
+class LowRankBlocks(nn.Module):
+    """Shrinkage of the singular values of image blocks (voxels x frames), by a threshold that depends on conditions."""
+
+    def __init__(self, config: ShrinkageConfig, size: int, index: int) -> None:
+        super().__init__()
+        self.shrinkage = LowRank(config)
+        self.size, self.shift = size, (index % 2) * (size // 2)
+        self.gain = nn.Parameter(torch.zeros(N_CONDITIONS))
+
+    def forward(self, image: Tensor, conditions: Tensor) -> Tensor:
+        """``(batch, frames, y, x)`` to the same."""
+        gains = (conditions @ self.gain).exp()
+        return torch.stack([self._shrink(one, gain) for one, gain in zip(image, gains, strict=True)])
+
+    def _shrink(self, series: Tensor, gain: Tensor) -> Tensor:
+        rule = self.shrinkage.rule_with(gain)
+        if not self.size:
+            return shrink_casorati(series, rule)
+        return shrink_patches(series, rule, self.size, (self.shift, self.shift))
+
+
+class LowRankIteration(nn.Module):
+    """A proximal gradient step: extrapolation (but in the first one), a step down the data term, low rank."""
+
+    def __init__(self, config: StVarNetConfig, index: int) -> None:
+        super().__init__()
+        assert config.lowrank is not None
+        self.momentum = nn.Parameter(torch.tensor(config.momentum)) if index else None
+        self.consistency = DataConsistency(n_cg_steps=0)
+        self.lowrank = LowRankBlocks(config.lowrank, config.block_size, index)
+
+    def forward(
+        self, zerofilled: Tensor, encoding: Encoding, image: Tensor, before: Tensor, conditions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The image and the one before it, ``(batch, frames, y, x)``, to the next ones."""
+        ahead = image if self.momentum is None else image + self.momentum * (image - before)
+        ahead = ahead + self.consistency(zerofilled, encoding, ahead, conditions)
+        return self.lowrank(ahead, conditions), image
+
+
+class SpaceTimeBlock(nn.Module):
+    """Two convolutions over (y, x), before each of which half of the channels move in time; added to their input."""
+
+    def __init__(self, n_channels: int, distance: int) -> None:
+        super().__init__()
+        self.distance = distance
+        self.first = nn.Conv2d(n_channels, n_channels, 3, padding=1)
+        self.second = nn.Conv2d(n_channels, n_channels, 3, padding=1)
+
+    def forward(self, features: Tensor, n_frames: int) -> Tensor:
+        """``(batch * frames, channels, y, x)`` to the same."""
+        inner = self.first(shift_frames(features, n_frames, self.distance))
+        return features + self.second(shift_frames(inner, n_frames, self.distance, rectify=True))
+
+
+class Cascade(nn.Module):
+    """One iteration: data consistency, then a correction computed from features."""
+
+    def __init__(self, config: StVarNetConfig, index: int) -> None:
+        super().__init__()
+        c, n_images = config.n_channels, 2 + (config.lowrank is not None)
+        self.consistency = DataConsistency(config.n_cg_steps)
+        self.lowrank = LowRankBlocks(config.lowrank, config.block_size, index) if config.lowrank else None
+        self.carries_features, self.precision = config.carries_features, config.precision
+        self.blend = nn.Parameter(torch.tensor(config.blend)) if config.lowrank else None
+        self.encode = nn.Conv2d(8 * n_images, c, 3, padding=1)
+        self.condition = nn.Linear(N_CONDITIONS, c, bias=False)
+        distances = [DISTANCES[(index * config.n_blocks + n) % len(DISTANCES)] for n in range(config.n_blocks)]
+        self.blocks = nn.ModuleList(SpaceTimeBlock(c, distance) for distance in distances)
+        self.decode = nn.Conv2d(c, 8, 3, padding=1)
+        self._begin_near_the_identity()
+
+    @torch.no_grad()
+    def _begin_near_the_identity(self) -> None:
+        self.condition.weight.zero_()
+        self.decode.weight.mul_(0.1)
+        self.decode.bias.zero_()  # type: ignore[union-attr]
+        for block in self.blocks:
+            block.second.weight.mul_(0.3)  # type: ignore[operator, union-attr]
+
+    def forward(self, zerofilled: Tensor, encoding: Encoding, state: State, conditions: Tensor) -> State:
+        """The state to the next one."""
+        image, features = state
+        correction = self.consistency(zerofilled, encoding, image, conditions)
+        image = image + correction
+        images = [image, correction]
+        if self.lowrank is not None:
+            images.append(self.lowrank(image, conditions) - image)
+            image = image + self.blend * images[-1]
+        computes_half = self.precision == "auto" and not torch.is_grad_enabled() and bfloat16.is_native(image.device)
+        half = computes_half and image.dtype == torch.complex64
+        with torch.autocast(
+            image.device.type, torch.bfloat16, enabled=half or torch.is_autocast_enabled(image.device.type)
+        ):
+            cells, features = self._refine(to_cells(images), features, conditions, image.shape[1])
+        return image + from_cells(cells, image), features if self.carries_features else None
+
+    def _refine(
+        self, cells: Tensor, features: Tensor | None, conditions: Tensor, n_frames: int
+    ) -> tuple[Tensor, Tensor]:
+        """The change of the image, as cells, and the features behind it."""
+        new = self.encode(cells)
+        new = new + self.condition(conditions).repeat_interleave(n_frames, 0)[..., None, None].to(new.dtype)
+        features = new if features is None else features + new
+        for block in self.blocks:
+            features = block(features, n_frames)
+        return self.decode(functional.relu(features)), features
+
+
+class StVarNet(Unrolled[StVarNetConfig]):
+    """ST-VarNet; after the last cascade, the image is made consistent with the data once more."""
+
+    def __init__(self, config: StVarNetConfig | None = None) -> None:
+        super().__init__(config or StVarNetConfig())
+        self.cascades = nn.ModuleList(Cascade(self.config, n) for n in range(self.config.n_cascades))
+        self.consistency = DataConsistency(self.config.n_cg_steps)
+        n = self.config.n_lowrank_iterations if self.config.lowrank else 0
+        self.iterations = nn.ModuleList(LowRankIteration(self.config, index) for index in range(n))
+
+    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+        """Extras: the image after each cascade, as ``images``."""
+        conditions = describe(run.kspace, run.encoding)
+        before = image
+        for iteration in self.iterations:
+            image, before = run(iteration, image, before, conditions)
+        state: State = (image, None)
+        images = []
+        for cascade in self.cascades:
+            state = run(cascade, state, conditions)
+            images.append(state[0])
+        return state[0] + run(self.consistency, state[0], conditions), {"images": images}
+
+
+@torch.no_grad()
+def describe(kspace: Tensor, encoding: Encoding) -> Tensor:
+    """What the conditions of a scan are: 1, noise level, acceleration, and 1 for several coils, ``(batch, 4)``.
+
+    The noise level is the root mean square of the samples at the edge of k-space, where there is little else. It and
+    the acceleration are logarithms, 0 for noise of 1 % of the brightness and eight-fold acceleration.
+    """
+    at_edge = [abs(torch.arange(n, device=kspace.device) - n // 2) >= EDGE * n for n in kspace.shape[-2:]]
+    edge = (at_edge[0][:, None] | at_edge[1]) & encoding.mask
+    dims = (1, 2, 3, 4)
+    energy = (torch.view_as_real(kspace).square().sum(-1) * edge).sum(dims)
+    noise = (energy / (edge.sum(dims) * encoding.n_coils).clamp(min=1)).sqrt()
+    share = encoding.mask.to(noise.dtype).mean(dims).clamp(min=1e-3)
+    several = torch.full_like(noise, float(encoding.n_coils > 1))
+    return torch.stack((torch.ones_like(noise), noise.clamp(min=1e-4).log10() + 2, -share.log2() - 3, several), -1)
+
+
+def to_cells(images: list[Tensor]) -> Tensor:
+    """Complex images ``(batch, frames, y, x)``, 2 x 2 pixels as one: ``(batch * frames, 8 per image, y / 2, x / 2)``.
+
+    Odd sizes are filled up with zeros. Channels are last in memory.
+    """
+    stacked = torch.view_as_real(torch.stack(images, -1)).flatten(-2)
+    y, x = stacked.shape[2:4]
+    if y % 2 or x % 2:
+        stacked = functional.pad(stacked, (0, 0, 0, x % 2, 0, y % 2))
+    cells = stacked.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 1, 2, 4, 3, 5, 6)
+    return cells.flatten(4).flatten(0, 1).permute(0, 3, 1, 2)
+
+
+def from_cells(cells: Tensor, like: Tensor) -> Tensor:
+    """The inverse of `to_cells` for one image, of the size of another ``(batch, frames, y, x)``."""
+    n_batch, _, y, x = like.shape
+    cells = cells.to(torch.promote_types(cells.dtype, torch.float32))
+    pixels = cells.permute(0, 2, 3, 1).unflatten(-1, (2, 2, 2)).permute(0, 1, 3, 2, 4, 5)
+    image = torch.view_as_complex(pixels.flatten(3, 4).flatten(1, 2).contiguous())
+    return image.unflatten(0, (n_batch, -1))[..., :y, :x]
+
+
+def shift_frames(features: Tensor, n_frames: int, distance: int, *, rectify: bool = False) -> Tensor:
+    """A quarter of the channels from so many frames before, a quarter from as many after; the others stay.
+
+    Parameters
+    ----------
+    features
+        ``(batch * frames, channels, y, x)``.
+    n_frames
+        Frames of a cine; they are cyclic.
+    distance
+        How many frames away.
+    rectify
+        Replace negative features by 0.
+    """
+    shifted: Tensor = _ShiftFrames.apply(features, n_frames, distance, rectify)
+    return shifted
+
+
+class _ShiftFrames(torch.autograd.Function):
+    """The adjoint of a shift is the opposite shift: one pass over memory, where autograd of slices makes five."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, n_frames: int, distance: int, rectify: bool) -> Tensor:
+        ctx.n_frames, ctx.distance, ctx.rectify = n_frames, distance, rectify
+        shifted = _shifted(features, n_frames, distance)
+        if rectify:
+            shifted.relu_()
+            ctx.save_for_backward(shifted)
+        return shifted
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad = grads[0]
+        if ctx.rectify:
+            grad = torch.ops.aten.threshold_backward(grad, ctx.saved_tensors[0], 0)
+        return _shifted(grad, ctx.n_frames, -ctx.distance), None, None, None
+
+
+def _shifted(features: Tensor, n_frames: int, distance: int) -> Tensor:
+    features = features.contiguous(memory_format=torch.channels_last)
+    shifted = torch.empty_like(features)
+    source, target = (part.permute(0, 2, 3, 1).unflatten(0, (-1, n_frames)) for part in (features, shifted))
+    n, d = features.shape[1] // 4, distance % n_frames
+    target[..., 2 * n :] = source[..., 2 * n :]
+    for channels, step in ((slice(0, n), d), (slice(n, 2 * n), n_frames - d)):
+        target[:, step:, ..., channels] = source[:, : n_frames - step, ..., channels]
+        target[:, :step, ..., channels] = source[:, n_frames - step :, ..., channels]
+    return shifted
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """Real inner product of each frame, ``(batch, frames, 1, 1)``."""
+    return (torch.view_as_real(a) * torch.view_as_real(b)).sum((-3, -2, -1)).unsqueeze(-1).unsqueeze(-1)
+
+
+def _power(a: Tensor) -> Tensor:
+    return _inner(a, a)
