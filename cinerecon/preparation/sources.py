@@ -150,7 +150,7 @@ def _walk(root: Path, output: Path, passed: Counter[str]) -> Iterator[Source]:
                 passed["files of images, which a reconstruction wrote"] += 1
             elif _may_hold_a_cine(path):
                 yield Source(path, (relative / _stem(path)).as_posix(), person)
-            elif not dicom_files and (path.suffix.lower() in ("", ".dcm", ".ima")) and is_dicom(path):
+            elif not dicom_files and _has_dicom_name(path) and is_dicom(path):
                 dicom_files = True
             elif path.suffix.lower() == ".mat":
                 passed["MATLAB files that are no k-space of a cine (masks, maps)"] += 1
@@ -164,9 +164,15 @@ def _is_reconstruction(path: Path) -> bool:
     name = path.name.lower()
     if name.endswith(NIFTI_ENDINGS):
         return nifti.holds_reconstruction(path)
-    if name.endswith(".dcm"):
+    if _has_dicom_name(path) and is_dicom(path):
         return dicom.holds_reconstruction(path)
     return is_cine_name(path) and holds_images_only(path)
+
+
+def _has_dicom_name(path: Path) -> bool:
+    """Whether a name is usual for DICOM files; many are UIDs, whose last number looks like an ending."""
+    ending = path.suffix.lower()
+    return ending in ("", ".dcm", ".dicom", ".ima") or ending[1:].isdigit()
 
 
 def _may_hold_a_cine(path: Path) -> bool:

@@ -4,11 +4,13 @@ import numpy as np
 import pydicom
 import pytest
 from magnitude_series import assert_same, series
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 from cinerecon.errors import DataError, FileError, NotACineError
 from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.magnitude import is_dicom, open_dicom
+from cinerecon.io.magnitude.dicom import SERIES
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def test_copies_are_read_once(tmp_path, cines):
     (opened,) = open_folder(tmp_path)
     assert_same(opened, cines, 1e-3)
     assert opened.read_slice(0)[1].warnings == (
-        "DICOM files excluded: 8 (copies of other files (same SOP Instance UID))",
+        "DICOM files excluded: 8 (copies of other files, same SOP Instance UID)",
     )
 
 
@@ -129,10 +131,12 @@ def test_frames_follow_the_trigger_time_where_there_is_one(tmp_path, cines):
 def test_a_missing_frame_is_warned_of(tmp_path, cines):
     (tmp_path / "slice00_frame001.dcm").unlink()
     (opened,) = open_folder(tmp_path)
-    assert opened.read_slice(0)[1].warnings == ()  # of three frames the interval is not known
+    missing = ("slices have 3 or 4 frames: files may be missing",)
+    missing += ("a slice has 3 frames, its header says 4: files may be missing",)
+    assert opened.read_slice(0)[1].warnings == missing  # of three frames the interval is not known
     edit(tmp_path, lambda image, number: setattr(image, "TriggerTime", [0, 40, 160, 200][number]), "slice01*.dcm")
     warning = "120 ms between frames 1 and 2, elsewhere 40 ms: a frame may be missing"
-    assert open_folder(tmp_path)[0].read_slice(1)[1].warnings == (warning,)
+    assert open_folder(tmp_path)[0].read_slice(1)[1].warnings == (*missing, warning)
 
 
 COLOUR = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}
@@ -146,6 +150,7 @@ OTHERS = {
     "photometric interpretation MONOCHROME1": {"PhotometricInterpretation": "MONOCHROME1"},
     "several frames in one file (enhanced MR)": {"NumberOfFrames": 3},
     "no ImagePositionPatient": {"ImagePositionPatient": None},
+    "colour images: photometric interpretation PALETTE COLOR": {"PhotometricInterpretation": "PALETTE COLOR"},
     "not MR images": {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"},
 }
 
@@ -182,7 +187,9 @@ def test_images_of_another_size_are_another_slice(tmp_path, cines):
     write_dicom(tmp_path / "other", series(1, matrix=(20, 18)))
     for file in list((tmp_path / "other").glob("*.dcm")):
         image = pydicom.dcmread(file)
-        image.SeriesInstanceUID = pydicom.dcmread(tmp_path / "slice00_frame000.dcm").SeriesInstanceUID
+        first = pydicom.dcmread(tmp_path / "slice00_frame000.dcm")
+        for name in SERIES:
+            setattr(image, name, getattr(first, name))
         image.save_as(tmp_path / f"other_{file.name}")
     (opened,) = open_folder(tmp_path)
     assert sorted(opened.read_slice(n)[0].shape for n in range(3)) == [(4, 15, 12), (4, 15, 12), (4, 20, 18)]
@@ -233,3 +240,127 @@ def test_two_series_in_a_folder_are_two_cines(tmp_path):
     assert {(cine.name, cine.n_slices) for cine in open_folder(tmp_path)} == {("series4", 1), ("series9", 2)}
     edit(tmp_path, set_all(SeriesNumber=4))
     assert {cine.name for cine in open_folder(tmp_path)} == {"series4-1", "series4-2"}
+
+
+def warnings_of(folder, number=0):
+    return open_folder(folder)[0].read_slice(number)[1].warnings
+
+
+def test_images_of_other_contrast_are_no_frames(tmp_path, cines):
+    """An inversion recovery series has a contrast for each image: no cine, whatever its numbers say."""
+    edit(tmp_path, lambda image, number: setattr(image, "InversionTime", 100 + 50 * number))
+    with pytest.raises(NotACineError, match="images of a slice differ in InversionTime"):
+        open_folder(tmp_path)
+
+
+@pytest.mark.parametrize("element", ["EchoTime", "FlipAngle"])
+def test_each_contrast_is_a_cine_of_its_own_in_spite_of_different_times(tmp_path, cines, element):
+    edit(tmp_path, lambda image, _: setattr(image, element, 10))
+    for file in list(tmp_path.glob("*.dcm")):
+        image = pydicom.dcmread(file)
+        setattr(image, element, 20)
+        image.SOPInstanceUID, image.TriggerTime = generate_uid(), image.TriggerTime + 3
+        image.PixelData = (image.pixel_array // 2).astype("<u2").tobytes()
+        image.save_as(tmp_path / f"second_{file.name}")
+    (opened,) = open_folder(tmp_path)
+    assert [len(opened.read_pixels(n)[0]) for n in range(4)] == [4] * 4
+    first, second = (opened.read_pixels(n)[0] for n in (0, 1))
+    np.testing.assert_array_equal(second, first // 2)
+    assert any(f"differ in {element}" in text for text in warnings_of(tmp_path))
+
+
+def test_repetitions_that_interleave_in_time_are_two_cines(tmp_path, cines):
+    edit(tmp_path, set_all(AcquisitionNumber=1))
+    for file in list(tmp_path.glob("*.dcm")):
+        image = pydicom.dcmread(file)
+        image.SOPInstanceUID, image.TriggerTime, image.AcquisitionNumber = generate_uid(), image.TriggerTime + 3, 2
+        image.save_as(tmp_path / f"second_{file.name}")
+    (opened,) = open_folder(tmp_path)
+    assert [opened.read_slice(n)[1].frame_times_ms for n in range(4)] == [(0, 40, 80, 120)] * 4
+    assert "several cines of a slice, by AcquisitionNumber" in warnings_of(tmp_path)
+
+
+def test_acquisitions_one_after_the_other_are_one_cine(tmp_path, cines):
+    edit(tmp_path, lambda image, _: setattr(image, "AcquisitionNumber", 1 + (image.TemporalPositionIdentifier > 2)))
+    assert_same(open_folder(tmp_path)[0], cines, 1e-3)
+
+
+def test_the_same_uid_for_different_images_is_remarked_and_all_are_read(tmp_path, cines):
+    edit(tmp_path, set_all(SOPInstanceUID="1.2.3"))
+    (opened,) = open_folder(tmp_path)
+    assert_same(opened, cines, 1e-3)
+    text = "DICOM files that are different images with the same SOP Instance UID: 7"
+    assert opened.read_slice(0)[1].warnings == (text,)
+
+
+def test_two_patients_with_the_same_series_uid_are_two_cines(tmp_path, cines):
+    edit(tmp_path, set_all(PatientID="P-1970"), "slice00*")
+    edit(tmp_path, set_all(PatientID="P-1971"), "slice01*")
+    opened = open_folder(tmp_path)
+    assert [cine.n_slices for cine in opened] == [1, 1]
+    assert len({cine.person for cine in opened}) == 2
+
+
+def test_frames_without_times_are_remarked(tmp_path, cines):
+    def change(image, _):
+        del image.TriggerTime, image.TemporalPositionIdentifier
+
+    edit(tmp_path, change)
+    text = "the images have no times: their order is that of InstanceNumber"
+    assert warnings_of(tmp_path) == (text,)
+
+
+@pytest.mark.parametrize("factor", [0.001, 1000])
+def test_times_in_another_unit_are_warned_of(tmp_path, cines, factor):
+    edit(tmp_path, lambda image, _: setattr(image, "TriggerTime", image.TriggerTime * factor))
+    assert any("check the unit of the times" in text for text in warnings_of(tmp_path))
+
+
+def test_single_images_beside_a_cine_are_remarked(tmp_path, cines):
+    edit(tmp_path, lambda image, _: setattr(image, "ImagePositionPatient", [0, 0, -300]), "slice01_frame000.dcm")
+    assert "images of a series excluded: 1 (no other time at their position)" in warnings_of(tmp_path)
+
+
+def test_phase_images_of_ge_are_excluded(tmp_path, cines):
+    def change(image, number):
+        image.add_new((0x0043, 0x102F), "SS", int(number >= 4))
+
+    edit(tmp_path, change)
+    (opened,) = open_folder(tmp_path)
+    assert opened.n_slices == 1
+    assert "DICOM files excluded: 4 (phase, real or imaginary images)" in opened.read_slice(0)[1].warnings
+
+
+def test_compressed_images_that_cannot_be_decoded_do_not_take_the_others_with_them(tmp_path, cines):
+    def change(image, _):
+        image.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.100")  # MPEG2, of no use for images
+        image.PixelData = encapsulate([b"\0" * 16])
+        image["PixelData"].is_undefined_length = True
+
+    edit(tmp_path, change, "slice01*")
+    (opened,) = open_folder(tmp_path)
+    assert opened.n_slices == 1
+    (text,) = (text for text in opened.read_slice(0)[1].warnings if "compressed" in text)
+    assert text.startswith("DICOM files excluded: 4 (compressed as MPEG2")
+
+
+def test_bits_that_are_not_stored_are_ignored(tmp_path, cines):
+    """Old files hold overlays in the four bits above the twelve of the image."""
+    edit(tmp_path, lambda image, _: setattr(image, "PixelData", (image.pixel_array | 0xA000).astype("<u2").tobytes()))
+    assert_same(open_folder(tmp_path)[0], cines, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("element", "value"), [("NumberOfFrames", "x"), ("TriggerTime", "x"), ("SeriesNumber", "x"), ("EchoTime", "x")]
+)
+def test_text_in_place_of_a_number_is_no_crash(tmp_path, cines, element, value):
+    edit(tmp_path, lambda image, _: image.__delitem__(element) if element in image else None)
+    for file in tmp_path.glob("*.dcm"):
+        image = pydicom.dcmread(file)
+        with pydicom.config.disable_value_validation():
+            image.add_new(element, "LO", value)
+            image.save_as(file)
+    try:
+        assert len(open_folder(tmp_path)[0].read_slice(0)[0]) == 4
+    except FileError as error:
+        assert "damaged" in error.what

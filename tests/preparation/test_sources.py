@@ -319,6 +319,20 @@ def test_what_a_method_made_is_no_truth(run, archive, cine):
     assert report.passed["files of images, which a reconstruction wrote"] == 1 + cine.n_frames
 
 
+def test_reconstructions_among_dicom_images_of_a_scanner_are_no_truth(run, tmp_path, cine):
+    """Files have UIDs as names, as scanners and archives give them."""
+    for images in (cine, replace(cine, image=cine.image[::-1].copy(), method="cgsense")):
+        write_dicom(tmp_path / "made", [images])
+        (tmp_path / "P1").mkdir(exist_ok=True)
+        for file in (tmp_path / "made").iterdir():
+            file.rename(tmp_path / "P1" / f"MR.{pydicom.dcmread(file).SOPInstanceUID}")
+    report = run(tmp_path / "P1", simulated_coils=1)
+    (row,) = report.rows
+    reference = read_case(tmp_path / "data" / row.case).reference.abs()
+    assert relative_error(reference / reference.max(), torch.from_numpy(cine.magnitude / cine.magnitude.max())) < 0.001
+    assert report.passed == {"files of images, which a reconstruction wrote": cine.n_frames}
+
+
 def test_a_folder_of_nothing_but_other_images_is_refused(run, tmp_path):
     """With the reason, and without an empty folder of cases."""
     folder = tmp_path / "P1"

@@ -17,22 +17,19 @@ from cinerecon.cine import CineMeta
 from cinerecon.errors import CineReconError, DataError, FileError, NotACineError
 from cinerecon.io.deidentify import hashed_person
 from cinerecon.io.magnitude.dicom_header import DicomImage, image_of, is_dicom, read_header, why_excluded
+from cinerecon.io.magnitude.dicom_slices import Slice, split_into_slices
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla
 
 __all__ = ["is_dicom", "open_dicom"]
 
 INTERPOLATED = 1.25
 """Pixels over measured points above which an image counts as interpolated."""
-SAME_POSITION_MM, SAME_DIRECTION = 0.1, 1e-3
-"""Differences of position [mm] and of unit vectors that are rounding: the images show the same slice."""
-OVERLAP = 0.25
-"""Distance of parallel slices over their thickness below which they are one slice whose position is inconsistent."""
 UNEVEN = 1.5
 """Longest interval over the median above which a frame may be missing."""
-SPLIT_BY = ("EchoNumbers", "AcquisitionNumber", "InversionTime", "TriggerDelay")
-"""Elements that distinguish several images of a slice at the same time."""
-
-Slice = Sequence[DicomImage]
+SERIES = ("PatientID", "StudyInstanceUID", "SeriesNumber", "SeriesInstanceUID")
+"""Elements that all images of a series share."""
+PLAUSIBLE_INTERVAL_MS = (2.0, 300.0)
+"""Times between frames of cines of the heart."""
 
 
 def open_dicom(folder: Path, files: Iterable[Path]) -> list[MagnitudeImages]:
@@ -45,50 +42,57 @@ def open_dicom(folder: Path, files: Iterable[Path]) -> list[MagnitudeImages]:
     DataError
         If the images of a slice have no order in time, or its position is inconsistent, in all series.
     NotACineError
-        If all files are excluded, with the reasons.
+        If no file is an image of a cine, and the reasons are known.
     """
     series, remarks = _sort_into_series(files)
-    cines: list[tuple[str, list[Slice]]] = []
+    cines: list[tuple[str, list[Slice], list[str]]] = []
     errors: list[CineReconError] = []
-    for uid, images in sorted(series.items()):
+    for key, images in sorted(series.items()):
         try:
-            slices = [part for part in _slices(images, folder) if len(part) > 1]
+            slices, own_remarks = split_into_slices(images, folder)
         except DataError as error:
             errors.append(error)
             continue
         if slices:
-            cines.append((images[0].text("SeriesNumber") or uid[-6:], slices))
+            cines.append((images[0].text("SeriesNumber") or key[-1][-6:], slices, own_remarks))
+        else:
+            remarks += own_remarks
     if not cines and errors:
         raise errors[0]
-    if not cines and not series and remarks:
-        hint = "DICOM MR images, one per file, or NIfTI"
-        raise NotACineError(
-            "; ".join(remarks), kind="folders of DICOM files of other kinds", where=str(folder), hint=hint
-        )
+    if not cines and remarks:
+        what, kind = "; ".join(remarks), "folders of DICOM files of other kinds"
+        raise NotACineError(what, kind=kind, where=str(folder), hint="DICOM MR images, one per file, or NIfTI")
     remarks += [f"a series is excluded: {error.what}" for error in errors]
+    names = _unique_names([number for number, *_ in cines])
     return [
-        _series(folder, name, slices, remarks)
-        for name, (_, slices) in zip(_unique_names([number for number, _ in cines]), cines, strict=True)
+        _series(folder, name, slices, [*remarks, *own_remarks])
+        for name, (_, slices, own_remarks) in zip(names, cines, strict=True)
     ]
 
 
-def _sort_into_series(files: Iterable[Path]) -> tuple[dict[str, list[DicomImage]], list[str]]:
-    """Images by series, each SOP instance once, and remarks on what is excluded."""
-    series: dict[str, list[DicomImage]] = {}
-    excluded: Counter[str] = Counter()
-    seen: set[str] = set()
+def _sort_into_series(files: Iterable[Path]) -> tuple[dict[tuple[str, ...], list[DicomImage]], list[str]]:
+    """Images by patient and series, each SOP instance once, and remarks on what is excluded.
+
+    Programs that make images anonymous may give the same UID to different series, or even images.
+    """
+    series: dict[tuple[str, ...], list[DicomImage]] = {}
+    remarks: Counter[str] = Counter()
+    seen: dict[str, list[tuple[str, ...]]] = {}
     for file in sorted(files):
         header = read_header(file)
-        reason = why_excluded(header)
-        uid = str(getattr(header, "SOPInstanceUID", "") or file)
-        if not reason and uid in seen:
-            reason = "copies of other files (same SOP Instance UID)"
-        seen.add(uid)
-        if reason:
-            excluded[reason] += 1
-        else:
-            series.setdefault(str(header.SeriesInstanceUID), []).append(image_of(file, header))
-    return series, [f"DICOM files excluded: {n} ({reason})" for reason, n in excluded.items()]
+        if reason := why_excluded(header, file):
+            remarks[f"excluded: {{}} ({reason})"] += 1
+            continue
+        image = image_of(file, header)
+        others = seen.setdefault(image.text("SOPInstanceUID") or str(file), [])
+        if image.identity in others:
+            remarks["excluded: {} (copies of other files, same SOP Instance UID)"] += 1
+            continue
+        if others:
+            remarks["that are different images with the same SOP Instance UID: {}"] += 1
+        others.append(image.identity)
+        series.setdefault(tuple(map(image.text, SERIES)), []).append(image)
+    return series, [f"DICOM files {text.format(n)}" for text, n in remarks.items()]
 
 
 def _unique_names(numbers: Sequence[str]) -> list[str]:
@@ -102,93 +106,6 @@ def _unique_names(numbers: Sequence[str]) -> list[str]:
         running[number] += 1
         names.append(f"series{number}" + (f"-{running[number]}" if counts[number] > 1 else ""))
     return names
-
-
-def _slices(images: Slice, folder: Path) -> list[Slice]:
-    """Images grouped by slice, along the normal of the first, each slice in the order of time.
-
-    Raises
-    ------
-    DataError
-        If a slice has no order in time, or its position is inconsistent.
-    """
-    groups: list[list[DicomImage]] = []
-    for image in images:
-        group = next((group for group in groups if _is_same_slice(group[0], image)), None)
-        if group is None:
-            groups.append([image])
-        else:
-            group.append(image)
-    _require_separate([group[0] for group in groups], folder)
-    normal = images[0].normal
-    groups.sort(key=lambda group: float(group[0].position_mm @ normal))
-    return [part for group in groups for part in _in_time_order(group, folder)]
-
-
-def _is_same_slice(a: DicomImage, b: DicomImage) -> bool:
-    return (
-        a.matrix == b.matrix
-        and bool(np.linalg.norm(a.position_mm - b.position_mm) < SAME_POSITION_MM)
-        and bool(np.abs(a.directions - b.directions).max() < SAME_DIRECTION)
-        and np.allclose(a.pixel_size_mm, b.pixel_size_mm, rtol=1e-3)
-    )
-
-
-def _require_separate(firsts: Slice, folder: Path) -> None:
-    """Refuse parallel slices of which one lies inside the other: they are one slice that moved."""
-    for n, a in enumerate(firsts):
-        for b in firsts[:n]:
-            step = b.position_mm - a.position_mm
-            is_parallel = a.matrix == b.matrix and np.abs(a.directions - b.directions).max() < SAME_DIRECTION
-            is_inside = abs(step @ a.normal) < OVERLAP * a.thickness_mm
-            in_plane = float(np.linalg.norm(step - (step @ a.normal) * a.normal))
-            if is_parallel and is_inside and in_plane < 2 * a.thickness_mm:
-                shift = float(np.linalg.norm(step))
-                what = (
-                    f"images of one slice differ in position by {shift:.2g} mm, its thickness is {a.thickness_mm:g} mm"
-                )
-                hint = "give the files of one position apart, each in a folder of its own"
-                raise DataError(what, where=f"{folder}, {b.file.name} and {a.file.name}", hint=hint)
-
-
-def _in_time_order(images: Slice, folder: Path) -> list[Slice]:
-    """The images of one slice in the order of time; several cines if an element distinguishes them.
-
-    Raises
-    ------
-    DataError
-        If several images have the same time.
-    """
-    if len(images) == 1:
-        return [images]
-    ordered = _ordered(images)
-    if ordered is not None:
-        return [ordered]
-    for name in SPLIT_BY:
-        parts: dict[str, list[DicomImage]] = {}
-        for image in images:
-            parts.setdefault(image.text(name), []).append(image)
-        sorted_parts = [_ordered(part) if len(part) > 1 else part for _, part in sorted(parts.items())]
-        if len(parts) > 1 and all(part is not None for part in sorted_parts):
-            return [part for part in sorted_parts if part is not None]
-    what = f"{len(images)} images of one slice have no order in time: several have the same time and number"
-    raise DataError(what, where=f"{folder}, e.g. {images[0].file.name}", hint="keep one image per time in the folder")
-
-
-def _ordered(images: Slice) -> Slice | None:
-    """The images in the order of time; None if several have the same time.
-
-    The trigger time says when a frame was measured. Where it is missing, TemporalPositionIdentifier is the order that
-    the standard defines; the instance number is a mere counter of files, and the content time comes last.
-    """
-    for name in ("TriggerTime", "TemporalPositionIdentifier", "InstanceNumber", "ContentTime"):
-        values = [image.number(name) for image in images]
-        known = [value for value in values if value is not None]
-        if len(known) == len(images) == len(set(known)):
-            return [image for _, image in sorted(zip(known, images, strict=True), key=lambda item: item[0])]
-        if name == "TriggerTime" and len(known) == len(images) and len(set(known)) > 1:
-            return None  # each time occurs several times: not one cine
-    return None
 
 
 def _series(folder: Path, name: str, slices: Sequence[Slice], remarks: Sequence[str]) -> MagnitudeImages:
@@ -250,9 +167,11 @@ def _meta(folder: Path, number: int, images: Slice, remarks: Sequence[str]) -> C
 
 
 def _time_warnings(times: Sequence[float]) -> list[str]:
-    """A warning where the times of the frames leave a gap."""
+    """Warnings where the times of the frames leave a gap, or are not those of a heart."""
     intervals = np.diff(times)
-    middle = float(np.median(intervals))
+    middle, (shortest, longest) = float(np.median(intervals)), PLAUSIBLE_INTERVAL_MS
+    if not shortest <= middle <= longest:
+        return [f"{middle:.3g} ms from frame to frame are unusual for a cine of the heart: check the unit of the times"]
     if len(intervals) < 3 or intervals.max() <= UNEVEN * middle:
         return []
     n = int(intervals.argmax())

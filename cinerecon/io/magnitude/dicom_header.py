@@ -22,6 +22,8 @@ NOT_ORIGINAL = {
     *("T1 MAP", "T2 MAP", "T2_STAR MAP", "PARAMETRIC MAP", "SCREEN SAVE", "CSA REPORT", "PERFUSION", "SEGMENTATION"),
 }
 """Values of ImageType of images that are not frames of a cine."""
+GE_IMAGE_KIND = (0x0043, 0x102F)
+"""Private element of GE: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
 MR_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_STORAGE = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
 
@@ -69,6 +71,12 @@ class DicomImage:
         return self.number("SliceThickness") or 1.0
 
     @property
+    def identity(self) -> tuple[str, ...]:
+        """What differs between images that are not copies: series, position, number and times."""
+        names = ("SeriesInstanceUID", "InstanceNumber", "TriggerTime", "TemporalPositionIdentifier")
+        return (*map(self.text, names), str(self.position_mm.tolist()))
+
+    @property
     def time_ms(self) -> float | None:
         """Time after the R wave, or after the first frame of a scan in real time [ms]; None where it is not known."""
         offset = self.number("TemporalPositionTimeOffset")  # [s]
@@ -84,7 +92,11 @@ class DicomImage:
 
     def text(self, name: str) -> str:
         """The value of an element as text; empty where it is missing."""
-        return str(getattr(self.header, name, "") or "")
+        try:
+            value = getattr(self.header, name, None)
+        except ValueError:  # text in place of a number
+            return ""
+        return "" if value is None else str(value)
 
 
 def is_dicom(path: Path) -> bool:
@@ -116,11 +128,22 @@ def read_header(file: Path) -> Any:
         raise FileError(f"the DICOM file is damaged: {error}", where=str(file)) from None
 
 
-def why_excluded(header: Any) -> str:
-    """Why a file does not hold one magnitude image of a slice; empty if it does."""
+def why_excluded(header: Any, file: Path) -> str:
+    """Why a file does not hold one magnitude image of a slice; empty if it does.
+
+    Raises
+    ------
+    FileError
+        If an element is damaged.
+    """
+    try:
+        return _why_no_mr_image(header) or _why_no_magnitude(header) or _why_unreadable(header)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise FileError(f"the DICOM file is damaged: {error}", where=str(file)) from None
+
+
+def _why_no_mr_image(header: Any) -> str:
     storage = str(getattr(header, "SOPClassUID", MR_STORAGE))
-    kinds = {str(kind).upper().strip() for kind in getattr(header, "ImageType", None) or []}
-    component = str(getattr(header, "ComplexImageComponent", "") or "MAGNITUDE").upper()
     modality = str(getattr(header, "Modality", "") or "MR").upper()
     if int(getattr(header, "NumberOfFrames", None) or 1) > 1 or storage in ENHANCED_MR_STORAGE:
         return "several frames in one file (enhanced MR)"
@@ -128,17 +151,40 @@ def why_excluded(header: Any) -> str:
         return f"modality {modality}"
     if int(getattr(header, "SamplesPerPixel", None) or 1) > 1:
         return "colour images"
-    if storage != MR_STORAGE:
-        return "not MR images (secondary captures, reports or segmentations)"
-    if kinds & NOT_MAGNITUDE or component != "MAGNITUDE" or any(kind[:2] in ("P_", "R_", "I_") for kind in kinds):
+    return "" if storage == MR_STORAGE else "not MR images (secondary captures, reports or segmentations)"
+
+
+def _why_no_magnitude(header: Any) -> str:
+    values = getattr(header, "ImageType", None) or []
+    kinds = {str(kind).upper().strip() for kind in ([values] if isinstance(values, str) else values)}
+    component = str(getattr(header, "ComplexImageComponent", "") or "MAGNITUDE").upper()
+    ge_kind = header[GE_IMAGE_KIND].value if GE_IMAGE_KIND in header else 0
+    is_phase = kinds & NOT_MAGNITUDE or any(kind.startswith(("P_", "R_", "I_", "VELOCITY")) for kind in kinds)
+    if is_phase or component != "MAGNITUDE" or (isinstance(ge_kind, int) and ge_kind != 0):
         return "phase, real or imaginary images"
     if kinds & NOT_ORIGINAL:
         return f"image type {sorted(kinds & NOT_ORIGINAL)[0].lower()}"
-    if str(getattr(header, "PhotometricInterpretation", "MONOCHROME2")).upper() != "MONOCHROME2":
-        return f"photometric interpretation {header.PhotometricInterpretation}, in which bright and dark are swapped"
+    colours = str(getattr(header, "PhotometricInterpretation", "MONOCHROME2")).upper()
+    if colours == "MONOCHROME1":
+        return "photometric interpretation MONOCHROME1, in which bright and dark are swapped"
+    return "" if colours == "MONOCHROME2" else f"colour images: photometric interpretation {colours}"
+
+
+def _why_unreadable(header: Any) -> str:
+    from pydicom.pixels import get_decoder
+
     needed = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
     missing = [name for name in needed if not getattr(header, name, None)]
-    return f"no {missing[0]}" if missing else ""
+    if missing:
+        return f"no {missing[0]}"
+    syntax = getattr(header.file_meta, "TransferSyntaxUID", None)
+    if syntax is None or not syntax.is_compressed:
+        return ""
+    try:
+        is_decodable = get_decoder(syntax).is_available
+    except NotImplementedError:
+        is_decodable = False
+    return "" if is_decodable else f"compressed as {syntax.name}, decompress them first, e.g. with gdcmconv --raw"
 
 
 def image_of(file: Path, header: Any) -> DicomImage:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cinerecon.errors import DataError, FileError
+from cinerecon.io.export.dicom import holds_reconstruction
 from cinerecon.io.magnitude.archive import open_archive
 from cinerecon.io.magnitude.dicom import is_dicom, open_dicom
 from cinerecon.io.magnitude.images import MagnitudeImages
@@ -11,6 +12,8 @@ from cinerecon.io.magnitude.nifti import ENDINGS, open_nifti
 
 def open_magnitude(path: Path) -> list[MagnitudeImages]:
     """The magnitude cines of a NIfTI file, of a NumPy archive, or of the DICOM images in a folder: one for each series.
+
+    Reconstructions that were written here are not read with the images of a scanner.
 
     Raises
     ------
@@ -21,7 +24,8 @@ def open_magnitude(path: Path) -> list[MagnitudeImages]:
     """
     if path.is_dir():
         files = [file for file in sorted(path.iterdir()) if file.is_file() and is_dicom(file)]
-        cines = open_dicom(path, files)
+        originals = [file for file in files if not holds_reconstruction(file)]
+        cines = open_dicom(path, originals or files)
         if not cines:
             what = "the DICOM images hold no cine: no slice has several times" if files else "no DICOM image is here"
             raise DataError(what, where=str(path))

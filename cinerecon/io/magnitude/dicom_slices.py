@@ -1,0 +1,161 @@
+"""The images of a DICOM series as slices: grouped by position, direction and contrast, and ordered in time."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from cinerecon.errors import DataError
+from cinerecon.io.magnitude.dicom_header import DicomImage
+
+SAME_POSITION_MM, SAME_DIRECTION = 0.1, 1e-3
+"""Differences of position [mm] and of unit vectors that are rounding: the images show the same slice."""
+OVERLAP = 0.25
+"""Distance of parallel slices over their thickness below which they are one slice whose position is inconsistent."""
+CONTRAST = ("ImageType", "EchoTime", "EchoNumbers", "InversionTime", "FlipAngle", "DiffusionBValue")
+"""Elements that are the same in all frames of a cine: images that differ in them are never frames of the same one."""
+REPEATS = ("AcquisitionNumber", "TriggerDelay")
+"""Elements that may distinguish several cines of a slice, or count the frames of one."""
+
+Slice = Sequence[DicomImage]
+
+
+def split_into_slices(images: Slice, folder: Path) -> tuple[list[Slice], list[str]]:
+    """The slices of a series with several images each, along the normal of the first image, in the order of time.
+
+    Returns
+    -------
+    slices, remarks
+        The slices, and what was excluded or is uncertain.
+
+    Raises
+    ------
+    DataError
+        If a slice has no order in time, or its position is inconsistent.
+    """
+    groups: list[list[DicomImage]] = []
+    for image in images:
+        group = next((group for group in groups if _is_same_slice(group[0], image)), None)
+        if group is None:
+            groups.append([image])
+        else:
+            group.append(image)
+    _require_separate([group[0] for group in groups], folder)
+    normal = images[0].normal
+    groups.sort(key=lambda group: float(group[0].position_mm @ normal))
+    slices: list[Slice] = []
+    remarks: list[str] = []
+    n_single = 0
+    for group in groups:
+        for part in _split_by_contrast(group, remarks):
+            n_single += len(part) == 1
+            slices += _in_time_order(part, folder, remarks) if len(part) > 1 else []
+    if n_single and slices:
+        remarks.append(f"images of a series excluded: {n_single} (no other time at their position)")
+    return slices, [*dict.fromkeys(remarks), *_frame_remarks(slices)]
+
+
+def _is_same_slice(a: DicomImage, b: DicomImage) -> bool:
+    return (
+        a.matrix == b.matrix
+        and bool(np.linalg.norm(a.position_mm - b.position_mm) < SAME_POSITION_MM)
+        and bool(np.abs(a.directions - b.directions).max() < SAME_DIRECTION)
+        and np.allclose(a.pixel_size_mm, b.pixel_size_mm, rtol=1e-3)
+    )
+
+
+def _require_separate(firsts: Slice, folder: Path) -> None:
+    """Refuse parallel slices of which one lies inside the other: they are one slice that moved."""
+    for n, a in enumerate(firsts):
+        for b in firsts[:n]:
+            step = b.position_mm - a.position_mm
+            is_parallel = a.matrix == b.matrix and np.abs(a.directions - b.directions).max() < SAME_DIRECTION
+            is_inside = abs(step @ a.normal) < OVERLAP * a.thickness_mm
+            in_plane = float(np.linalg.norm(step - (step @ a.normal) * a.normal))
+            if is_parallel and is_inside and in_plane < 2 * a.thickness_mm:
+                shift = float(np.linalg.norm(step))
+                what = (
+                    f"images of one slice differ in position by {shift:.2g} mm, its thickness is {a.thickness_mm:g} mm"
+                )
+                hint = "give the files of one position apart, each in a folder of its own"
+                raise DataError(what, where=f"{folder}, {b.file.name} and {a.file.name}", hint=hint)
+
+
+def _split_by_contrast(images: Slice, remarks: list[str]) -> list[Slice]:
+    """The images of a slice by contrast; a remark names the element in which they differ."""
+    parts = [images]
+    for name in CONTRAST:
+        finer = [part for images in parts for part in _split(images, name)]
+        if len(finer) > len(parts):
+            remarks.append(f"images of a slice differ in {name}: those with the same value are a cine of their own")
+        parts = finer
+    return parts
+
+
+def _split(images: Slice, name: str) -> list[Slice]:
+    """Images by the value of an element."""
+    parts: dict[str, list[DicomImage]] = {}
+    for image in images:
+        number = image.number(name)
+        parts.setdefault(image.text(name) if number is None else f"{number:.2f}", []).append(image)
+    return [parts[value] for value in sorted(parts)]
+
+
+def _in_time_order(images: Slice, folder: Path, remarks: list[str]) -> list[Slice]:
+    """The images of one slice in the order of time; several cines if an element distinguishes them.
+
+    Raises
+    ------
+    DataError
+        If several images have the same time.
+    """
+    ordered, by = _ordered(images)
+    for name in REPEATS:
+        parts = [_ordered(part)[0] for part in _split(images, name) if len(part) > 1]
+        is_whole = len(parts) > 1 and sum(map(len, parts)) == len(images)
+        if is_whole and all(parts) and (not ordered or _are_interleaved(parts, ordered)):
+            remarks.append(f"several cines of a slice, by {name}")
+            return list(parts)
+    if not ordered:
+        what = f"{len(images)} images of one slice have no order in time: several have the same time and number"
+        hint = "keep one image per time in the folder"
+        raise DataError(what, where=f"{folder}, e.g. {images[0].file.name}", hint=hint)
+    if by in ("InstanceNumber", "ContentTime"):
+        remarks.append(f"the images have no times: their order is that of {by}")
+    return [ordered]
+
+
+def _are_interleaved(parts: Sequence[Slice], ordered: Slice) -> bool:
+    """Whether images of one part come between those of another, as in repetitions of a cine."""
+    place = {image.file: n for n, image in enumerate(ordered)}
+    ranges = sorted((min(where), max(where)) for where in ([place[image.file] for image in part] for part in parts))
+    return any(second[0] < first[1] for first, second in pairwise(ranges))
+
+
+def _ordered(images: Slice) -> tuple[Slice, str]:
+    """The images in the order of time, and the element that gives it; no images if several have the same time.
+
+    The trigger time says when a frame was measured. Where it is missing, TemporalPositionIdentifier is the order that
+    the standard defines; the instance number is a mere counter of files, and the content time comes last.
+    """
+    for name in ("TriggerTime", "TemporalPositionIdentifier", "InstanceNumber", "ContentTime"):
+        values = [image.number(name) for image in images]
+        known = [value for value in values if value is not None]
+        if len(known) == len(images) == len(set(known)):
+            return [image for _, image in sorted(zip(known, images, strict=True), key=lambda item: item[0])], name
+        if name == "TriggerTime" and len(known) == len(images) and len(set(known)) > 1:
+            return [], ""  # each time occurs several times: not one cine
+    return [], ""
+
+
+def _frame_remarks(slices: Iterable[Slice]) -> list[str]:
+    """What the numbers of frames say: files may be missing."""
+    counts = Counter(len(images) for images in slices)
+    texts = [f"slices have {' or '.join(map(str, sorted(counts)))} frames: files may be missing"] * (len(counts) > 1)
+    for images in slices:
+        declared = {number for image in images if (number := image.number("CardiacNumberOfImages")) is not None}
+        if len(declared) == 1 and len(images) < max(declared):
+            texts.append(f"a slice has {len(images)} frames, its header says {max(declared):.0f}: files may be missing")
+    return list(dict.fromkeys(texts))
