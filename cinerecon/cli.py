@@ -1,11 +1,13 @@
 """The entry point: the list of commands, and the door through which every error leaves."""
 
+import errno
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -38,14 +40,10 @@ AFTER_STOP = {
 """What is kept by a command that was interrupted, and how to continue."""
 
 
+OUTPUT_ERRORS = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EFBIG, errno.EDQUOT)
+"""Errors of standard output: those of files are a `FileError` by the time they get here."""
 STOPPED = 130
 """Exit code of a process that Ctrl-C ended."""
-
-
-def _exit_after_stop(arguments: Sequence[str]) -> NoReturn:
-    command = next((argument for argument in arguments if argument in AFTER_STOP), "")
-    print(f"stopped  {AFTER_STOP.get(command, 'nothing was written')}", file=sys.stderr)
-    sys.exit(STOPPED)
 
 
 def _tell_version(is_asked: bool) -> None:
@@ -71,26 +69,63 @@ app.command()(doctor)
 
 
 def main() -> None:
-    """Run the command line. Errors of use are told in three lines, exit code 2; ours with their traceback, code 1."""
+    """Run the command line.
+
+    Errors of use are reported in three lines, with exit code 2; errors of the program with their traceback, and code 1.
+    """
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    debug = len(arguments) < len(sys.argv) - 1
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: nothing half written stays
+    is_debug = len(arguments) < len(sys.argv) - 1
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: no half-written file remains
+    try:
+        code = _run(arguments, is_debug=is_debug)
+        sys.stdout.flush()
+    except OSError as error:
+        code = _exit_code_of_output(error)
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str], *, is_debug: bool) -> int:
+    """Run a command, report its errors, and return the exit code.
+
+    Raises
+    ------
+    OSError
+        If standard output cannot be written.
+    """
     try:
         app(arguments)
+    except SystemExit as end:  # Typer ends each command with one, and has caught interruptions
+        if end.code == STOPPED:
+            return _report_stop(arguments)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        return _report_stop(arguments)
     except CineReconError as error:
-        if debug:
+        if is_debug:
             traceback.print_exc()
         print(f"error  {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        _exit_after_stop(arguments)
-    except SystemExit as end:
-        if end.code == STOPPED:  # Typer has caught the interruption
-            _exit_after_stop(arguments)
-        raise
-    except Exception:  # a bug of ours: told in full, without the values of variables, which may be patient data
+        return 2
+    except Exception as error:  # without the values of variables, which may be patient data
+        if isinstance(error, OSError) and error.errno in OUTPUT_ERRORS and error.filename is None:
+            raise
         traceback.print_exc()
-        sys.exit(1)
+        return 1
+    return 0
+
+
+def _report_stop(arguments: Sequence[str]) -> int:
+    command = next((argument for argument in arguments if argument in AFTER_STOP), "")
+    print(f"stopped  {AFTER_STOP.get(command, 'nothing was written')}", file=sys.stderr)
+    return STOPPED
+
+
+def _exit_code_of_output(error: OSError) -> int:
+    """Report that standard output cannot be written; that its reader has ended, as `head` does, is not an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered would fail again at exit
+    if isinstance(error, BrokenPipeError):
+        return 0
+    print(f"error  cannot write: {error.strerror}\nwhere  standard output", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":
