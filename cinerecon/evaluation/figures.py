@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cinerecon.evaluation.charts import draw_boxes, draw_curves, new_figure
 from cinerecon.evaluation.score import Score, coils_in_words
-from cinerecon.evaluation.score_slice import image_file
+from cinerecon.evaluation.stored_images import TRUTH, image_file, read_image
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.metrics import Heart, find_heart
 
@@ -47,7 +47,7 @@ def draw_figures(scores: Sequence[Score], folder: Path) -> list[Drawn]:
         of_case = [score for score in scores if score.case == case and image_file(folder, score.task).exists()]
         if of_case:
             drawn.append(
-                _save(draw_images(of_case, folder), folder, "images " + " ".join(map(str, case)), _tell(of_case))
+                _save(draw_images(of_case, folder), folder, "images " + " ".join(map(str, case)), _caption(of_case[0]))
             )
     if len({score.case for score in scores}) > 2:
         drawn.append(
@@ -82,9 +82,9 @@ def draw_images(scores: Sequence[Score], folder: Path) -> "Figure":
     folder
         Where their images are kept.
     """
-    images = [_load(image_file(folder, score.task)) for score in scores]
-    reference = images[0][1]
-    series = [reference, *(image for image, _ in images)]
+    pairs = [read_image(folder, score.task, score.method, score.slice) for score in scores]
+    reference = pairs[0][1].magnitude
+    series = [reference, *(image.magnitude for image, _ in pairs)]
     heart = find_heart(torch.from_numpy(reference)) or _middle(reference)
     y, x = reference.shape[1:]
     rows = _rows(heart, reference)
@@ -102,7 +102,7 @@ def draw_images(scores: Sequence[Score], folder: Path) -> "Figure":
             drawn = axis.imshow(row.cut(shown, heart), **row.style(white))
         if row.is_error:
             figure.colorbar(drawn, cax=line[-1]).ax.tick_params(labelsize=7)
-    for axis, title in zip(axes[0], ["reference", *map(_title, scores)], strict=False):
+    for axis, title in zip(axes[0], [TRUTH, *map(_title, scores)], strict=False):
         axis.set_title(title, fontsize=9)
     _mark(axes[0][0], heart)
     return figure
@@ -167,20 +167,18 @@ def _title(score: Score) -> str:
     return f"{score.method}\n{score.psnr:.2f} dB, SSIM {score.ssim:.4f}"
 
 
-def _tell(scores: Sequence[Score]) -> str:
-    first = scores[0]
-    known = "" if math.isnan(first.acceleration) else f", net acceleration {first.acceleration:.1f}"
+def describe_case(score: Score) -> str:
+    """Scan, slice, coils and sampling of a score in words."""
+    known = "" if math.isnan(score.acceleration) else f", net acceleration {score.acceleration:.1f}"
+    return f"{score.scan}, slice {score.slice}, {coils_in_words(score.n_coils)}, {score.sampling}{known}"
+
+
+def _caption(score: Score) -> str:
     return (
-        f"{first.scan}, slice {first.slice}, {coils_in_words(first.n_coils)}, {first.sampling}{known}. "
+        f"{describe_case(score)}. "
         f"Magnitudes; the truth has the maximum 1, errors are shown from 0 to {LARGEST_ERROR}. "
         "The rectangle is the heart's box, the line the column of the profile."
     )
-
-
-def _load(path: Path) -> tuple[Array, Array]:
-    """Image and truth ``(frames, y, x)``."""
-    with np.load(path) as file:
-        return file["image"].astype(np.float32), file["reference"].astype(np.float32)
 
 
 def _mark(axis: "Axes", heart: Heart) -> None:
@@ -199,8 +197,13 @@ def _bare(axis: "Axes") -> None:
         side.set_visible(False)
 
 
+def figure_file(folder: Path, name: str, ending: str = ".png") -> Path:
+    """Where a figure or movie of a name is written."""
+    return folder / "figures" / (re.sub(r"[^\w.-]+", "_", name) + ending)
+
+
 def _save(figure: "Figure", folder: Path, name: str, caption: str) -> Drawn:
-    path = folder / "figures" / (re.sub(r"[^\w.-]+", "_", name) + ".png")
+    path = figure_file(folder, name)
     with moved_into_place(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI)
     return Drawn(path, caption)

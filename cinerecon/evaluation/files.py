@@ -6,13 +6,15 @@ from pathlib import Path
 
 from torch import Tensor
 
+from cinerecon.cine import CineMeta
 from cinerecon.errors import ShapeError
 from cinerecon.evaluation.image_files import ImageSeries, files_in, read_series, read_truth
 from cinerecon.evaluation.orientation_check import doubts_about_fit
 from cinerecon.evaluation.scan_names import labels_of
 from cinerecon.evaluation.score import Score, append_scores, read_scores
-from cinerecon.evaluation.score_slice import keep_image, measure_image
+from cinerecon.evaluation.score_slice import measure_image
 from cinerecon.evaluation.slice_matching import looks_like_another, match_slices
+from cinerecon.evaluation.stored_images import store_image
 from cinerecon.io.atomic import hash_file
 from cinerecon.metrics import DEFAULT_PROFILE, find_heart, find_profile
 
@@ -79,7 +81,7 @@ def compare_files(
                 **measure_image(image.abs(), one.abs(), hearts[number], n_coils=0, profile=profile),  # type: ignore[arg-type]
             )
             if output and number < pictures:
-                keep_image(output, task, image, one)
+                store_image(output, task, image, one, CineMeta())
             if output and task not in known:
                 append_scores(output, [score])
             scores.append(score)

@@ -28,7 +28,7 @@ th, td { padding: .25rem .7rem; text-align: right; } th:first-child, td:first-ch
   { text-align: left; }
 thead th { border-bottom: 2px solid #333; } tbody tr:nth-child(even) { background: #f5f6f8; }
 .best { font-weight: 700; } .foreign { color: #999; }
-img { max-width: 100%; height: auto; }
+img, video { max-width: 100%; height: auto; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .9rem; } dt { color: #555; }
 dd { margin: 0; }
 """
@@ -73,9 +73,11 @@ def make_page(scores: Sequence[Score], tables: Sequence[Table], figures: Sequenc
 def _show_figure(figure: Drawn) -> str:
     data = base64.b64encode(figure.path.read_bytes()).decode()
     caption = html.escape(figure.caption)
-    return (
-        f"<figure><img alt='{caption}' src='data:image/png;base64,{data}'><figcaption>{caption}</figcaption></figure>\n"
-    )
+    if figure.path.suffix == ".mp4":
+        shown = f"<video controls loop muted src='data:video/mp4;base64,{data}'></video>"
+    else:
+        shown = f"<img alt='{caption}' src='data:image/png;base64,{data}'>"
+    return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>\n"
 
 
 def _count(items: Collection[object], name: str) -> str:

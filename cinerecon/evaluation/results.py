@@ -175,7 +175,7 @@ def write_results(
     extra_tables: Sequence[Table] = (),
     failures: Sequence[Failure] = (),
 ) -> list[Path]:
-    """Write all but ``scores.csv``, which `evaluate` wrote: JSON, LaTeX, figures, and last the page that shows all.
+    """Write all but ``scores.csv``, which `evaluate` wrote: JSON, LaTeX, movies, figures, and the page.
 
     Parameters
     ----------
@@ -191,12 +191,13 @@ def write_results(
         What is missing.
     """
     from cinerecon.evaluation.figures import draw_figures
+    from cinerecon.evaluation.movies import draw_movies
     from cinerecon.evaluation.report import write_report
 
     tables = [*extra_tables, *tables_of(scores, baseline, failures=failures)]
     paths = [folder / SCORES, write_frames(folder, scores), write_summary(scores, folder, baseline, failures)]
     paths.append(write_text(folder / LATEX, "\n".join([PREAMBLE, *map(as_latex, tables)])))
-    figures = draw_figures(scores, folder)
+    figures = [*draw_movies(scores, folder), *draw_figures(scores, folder)]
     paths += [figure.path for figure in figures]
     if failures:
         tables.append(tell_failures(failures, len(scores)))

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +16,8 @@ from cinerecon.errors import CineReconError, DataError, FileError
 from cinerecon.evaluation.failures import Failure, place_of
 from cinerecon.evaluation.initial_image import InitialImages
 from cinerecon.evaluation.score import Score
-from cinerecon.io.atomic import hash_file, moved_into_place
+from cinerecon.evaluation.stored_images import store_image
+from cinerecon.io.atomic import hash_file
 from cinerecon.io.mask import MaskFile
 from cinerecon.methods.base import Reconstructor, model_label
 from cinerecon.methods.card import card_warnings
@@ -39,8 +39,6 @@ from cinerecon.metrics import (
 )
 from cinerecon.metrics.measures import HFEN_SIZE
 from cinerecon.physics.sampling import acceleration_of
-
-IMAGES = "images"
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,7 @@ def _judge(
     found = measure_image(image, truth.reference, truth.heart, data.n_coils, plan.profile, truth.kspace_peak)
     task = job.tasks[pattern, name]
     if plan.output and job.is_pictured and task:
-        keep_image(plan.output, task, image, truth.reference)
+        store_image(plan.output, task, image, truth.reference, data.meta)
     return Score(
         scan=job.label,
         slice=data.meta.slice,
@@ -251,16 +249,3 @@ def fingerprint_pattern(pattern: str) -> str:
     if not parsed.path.is_file():
         raise FileError("there is no such mask", where=pattern)
     return pattern + hash_file(parsed.path)
-
-
-def image_file(folder: Path, task: str) -> Path:
-    """Where the images of a task are kept."""
-    return folder / IMAGES / f"{task}.npz"
-
-
-def keep_image(folder: Path, task: str, image: Tensor, reference: Tensor) -> None:
-    """Keep the magnitudes of image and truth, on the scale where the truth has the maximum 1, in half precision."""
-    peak = float(reference.abs().max()) or 1.0
-    ours, truth = ((x.abs() / peak).cpu().numpy().astype(np.float16) for x in (image, reference))
-    with moved_into_place(image_file(folder, task)) as temporary, temporary.open("wb") as file:
-        np.savez(file, image=ours, reference=truth)

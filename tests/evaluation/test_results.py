@@ -241,9 +241,11 @@ def test_the_page_holds_all_and_needs_nothing(full_scan, tmp_path):
     found = Links()
     found.feed(page.read_text(encoding="utf-8"))
     assert not found.open
-    assert len(found.targets) == 3
-    for target, path in zip(found.targets, figures, strict=True):
-        assert base64.b64decode(target.removeprefix("data:image/png;base64,")) == path.read_bytes()
+    movies = [path for path in paths if path.suffix == ".mp4"]
+    assert [path.name for path in movies] == ["movie_full_0_3_gaussian_2.mp4", "movie_full_0_3_gaussian_4.mp4"]
+    for target, path in zip(found.targets, [*movies, *figures], strict=True):
+        kind = "video/mp4" if path in movies else "image/png"
+        assert base64.b64decode(target.removeprefix(f"data:{kind};base64,")) == path.read_bytes()
     text = page.read_text(encoding="utf-8")
     assert text.index("slr-1. Table I") < text.index("gaussian:2 (net acceleration")
     assert (tmp_path / "tables.tex").read_text().count(r"\begin{table}") == len(extra) + 2
