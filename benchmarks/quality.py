@@ -19,7 +19,7 @@ from report import write_section
 from cinerecon.evaluation import Score, Table, evaluate, tables_of, write_results
 from cinerecon.methods.catalogue import list_models
 from cinerecon.methods.table import METHODS
-from cinerecon.metrics.statistics import compare_paired, correct, spread
+from cinerecon.metrics.statistics import compare_paired, summarise_mean, with_holm
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 HELD_OUT = ("sax_mid", "lax_4ch")
@@ -120,7 +120,7 @@ def gains(scores: list[Score], methods: list[str], samplings: list[str], baselin
     for sampling in samplings:
         theirs = [found[baseline, sampling, scan] for scan in scans]
         ours = [[found[name, sampling, scan] for scan in scans] for name in deep]
-        for name, gain in zip(deep, correct([compare_paired(psnr, theirs) for psnr in ours]), strict=True):
+        for name, gain in zip(deep, with_holm([compare_paired(psnr, theirs) for psnr in ours]), strict=True):
             star = "" if gain.p_holm < 0.05 else " *"
             cells[name].append(f"{gain.mean:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]{star}")
     lines = [f"| over `{baseline}`, PSNR [dB] | " + " | ".join(samplings) + " |", "|" + "---|" * (1 + len(samplings))]
@@ -141,7 +141,9 @@ def in_short(scores: list[Score], methods: list[str], sampling: str, fields: tup
     lines = [f"| {HEADS[fields]} | {' | '.join(columns)} |", "|" + "---|" * (1 + len(columns))]
     for method in methods:
         members = [found[method, column] for column in columns]
-        pairs = [[spread([getattr(score, field) for score in some]).mean for field in fields] for some in members]
+        pairs = [
+            [summarise_mean([getattr(score, field) for score in some]).mean for field in fields] for some in members
+        ]
         cells = [f"{first:.2f} / {second:.3f}" for first, second in pairs]
         lines.append(f"| `{method}` | {' | '.join(cells)} |")
     return "\n".join(lines)

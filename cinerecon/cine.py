@@ -1,4 +1,4 @@
-"""The container that every floor passes on: one slice, one cine."""
+"""The container of the data of one slice: `CineData`, with its metadata."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -21,18 +21,18 @@ REFERENCES = {
     "all samples": "the image of all its samples",
     "some samples": "the image of all its samples, which miss part of k-space: what a method fills in counts as error",
 }
-"""What a reference can be, and how it is called where an image is compared with it."""
+"""Kinds of reference, with their names where an image is compared with it."""
 
 
 def vector(values: Iterable[float]) -> Vector:
-    """Three numbers of whatever kind as a position or a direction."""
+    """Three numbers as a position or a direction."""
     x, y, z = (float(value) for value in values)
     return x, y, z
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the slice lies in the patient (LPS coordinates, as in ISMRMRD and DICOM).
+    """Position and orientation of a slice in the patient (LPS coordinates, as in ISMRMRD and DICOM).
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Geometry:
     read_dir, phase_dir, slice_dir
         Unit vectors along x (readout), along y (phase encode) and across the slice.
     patient_position
-        How the patient lies, e.g. ``HFS``; empty if unknown.
+        Position of the patient in the scanner, e.g. ``HFS``; empty if unknown.
     """
 
     position_mm: Vector
@@ -53,7 +53,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class CineMeta:
-    """Everything about a slice that is not an array. Holds no tensors.
+    """Metadata of a slice. Contains no tensors.
 
     Attributes
     ----------
@@ -72,12 +72,12 @@ class CineMeta:
     protocol
         Name of the scan.
     warnings
-        What a reader of the image should know.
+        Warnings for readers of the image.
     crop_y
-        Central rows of the image that the scan was asked for; None where all are. Phase oversampling adds rows that
+        Number of central rows of the image that the protocol requested; None: all. Phase oversampling adds rows that
         undersampled k-space cannot lose: they are cut from the image at the end (`crop_image`).
     reference_is
-        What the reference is, one of `REFERENCES`; empty if there is none, or nobody knows.
+        Kind of reference, a key of `REFERENCES`; empty if there is none or it is not known.
     extent
         The part of k-space that the scan covers, where it was undersampled after the fact and its mask no longer shows
         it; None: as the mask shows it (`physics.sampling.measured_extent`).
@@ -120,7 +120,7 @@ class CineData:
         ``(*batch, coils, y, x)`` complex coil sensitivity maps, sum of squared magnitudes 1 in the support;
         None means one coil of unit sensitivity.
     reference
-        ``(*batch, frames, y, x)`` complex, the fully sampled truth, where there is one.
+        ``(*batch, frames, y, x)`` complex, the fully sampled reference; None if there is none.
     meta
         Source, slice, frame times, geometry.
     shading
@@ -220,7 +220,7 @@ def keep_frames(data: CineData, frames: slice) -> CineData:
 
 
 def crop_image(image: Tensor, meta: CineMeta) -> Tensor:
-    """Cut an image series ``(..., y, x)`` to the rows the scan was asked for; the centre stays at y // 2."""
+    """Crop an image series ``(..., y, x)`` to the rows that the protocol requested; the centre stays at y // 2."""
     return image if meta.crop_y is None else image[..., centre_slice(image.shape[-2], meta.crop_y), :]
 
 

@@ -6,16 +6,16 @@ from functools import partial
 
 
 class CineReconError(Exception):
-    """A mistake in the input, told in three short parts. The command line prints it and exits with code 2.
+    """An error in the input, described in three short parts. The command line prints it and exits with code 2.
 
     Parameters
     ----------
     what
-        What is wrong, with the value found and the value expected.
+        The error, with the value found and the value expected.
     where
         The file, slice, acquisition or option it concerns.
     hint
-        What to try next.
+        A suggestion for the user.
     """
 
     def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
@@ -52,7 +52,7 @@ class NotACineError(UnsupportedError):
     Attributes
     ----------
     kind
-        What such files are called where they are counted, in the plural.
+        Description of such files in the plural, for lists of excluded files.
     """
 
     def __init__(self, what: str, *, kind: str, where: str = "", hint: str = "") -> None:
@@ -60,7 +60,7 @@ class NotACineError(UnsupportedError):
         self.kind = kind
 
     def __reduce__(self) -> tuple[object, ...]:
-        """What another process needs to raise it again."""
+        """Support for pickling, so that the error can be raised in another process."""
         return partial(type(self), self.what, kind=self.kind, where=self.where, hint=self.hint), ()
 
 
@@ -77,7 +77,7 @@ class ShapeError(CineReconError):
 
 
 class CineReconWarning(UserWarning):
-    """What a reader of an image should know; issued by `cinerecon.reconstruct`, and written along with the images."""
+    """Warning for readers of an image, issued by `cinerecon.reconstruct` and written to files with the image."""
 
 
 def nearest_name(name: str, known: Sequence[str]) -> str:

@@ -42,7 +42,7 @@ def choose_frames(n_frames: int, missing: Reasons, redundant: Reasons, where: st
 
 
 def name_frames(numbers: Sequence[int]) -> str:
-    """Frames in words, neighbours as a range: ``frames 0, 8 to 11``."""
+    """Frame numbers as text, consecutive ones as a range: ``frames 0, 8 to 11``."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:

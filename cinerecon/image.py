@@ -1,4 +1,4 @@
-"""A reconstructed slice on its way to a file, and what every image format asks of it: scale, times, place."""
+"""A reconstructed slice, with the properties that all image formats need: window, times, geometry."""
 
 import math
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ Place = tuple[Vector, Vector, Vector, Vector]
 """Centre of the first voxel [mm], and the unit vectors along x, along y and across the slice (LPS)."""
 
 UNKNOWN_FRAME_MS = 40.0
-"""Time between frames where the scan does not tell it: a plausible speed for a movie, never written as a time."""
+"""Frame interval of movies if the scan does not contain it; never written to files as a time [ms]."""
 DEIDENTIFIED = "of patient and study nothing is kept but the protocol's name"
-"""What is done for the privacy of the patient, said in every format that has a place for it."""
+"""Description of the de-identification, written to every format that has an element for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +37,11 @@ class CineImage:
     method
         Name of the method that made it.
     convergence
-        How an iterative method got there, by what was measured: one number per iteration ``(iterations,)``.
+        Convergence of an iterative method, by name: one number per iteration ``(iterations,)``.
     header_xml
         XML header of the raw scan without what it says of the patient; empty if there is none.
     provenance
-        How the image was made.
+        Provenance of the image.
 
     Raises
     ------
@@ -80,7 +80,7 @@ class CineImage:
 
     @property
     def frame_interval_ms(self) -> float | None:
-        """Mean time from one frame to the next [ms], None if the scan does not tell it."""
+        """Mean time between frames [ms]; None if it is unknown."""
         times = self.meta.frame_times_ms
         if len(times) != self.n_frames or self.n_frames < 2:
             return None
@@ -89,12 +89,12 @@ class CineImage:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is to be said wherever the image goes: not for diagnostic use, and its warnings."""
+        """Texts that accompany the image in every format: not for diagnostic use, and its warnings."""
         return ("not for diagnostic use", *(f"warning: {text}" for text in self.meta.warnings))
 
     @property
     def place(self) -> Place | None:
-        """Where the image lies in the patient; None where the scan does not tell it."""
+        """Position and orientation of the image in the patient; None if the scan has no geometry."""
         geometry = self.meta.geometry
         return None if geometry is None else first_voxel(geometry, self.meta.pixel_size_mm, self.matrix)
 

@@ -58,7 +58,7 @@ def peak_memory_mb(device: str = "cpu") -> float:
 
 @dataclass
 class Usage:
-    """What a piece of work took: wall time [s], and memory beyond what was held before [MB], NaN if nobody tells."""
+    """Wall time [s] of a computation, and memory beyond that in use before [MB], NaN if unknown."""
 
     seconds: float = math.nan
     memory_mb: float = math.nan
@@ -66,9 +66,9 @@ class Usage:
 
 @contextmanager
 def measured(device: str = "cpu") -> Iterator[Usage]:
-    """Lend a record that holds, at the end, what the work inside took on a device.
+    """Context whose record contains, at the end, the time and memory of the code inside on a device.
 
-    Memory in use at the start counts as none; on a CPU it is that of the process, which Linux alone tells.
+    Memory in use at the start is not counted. On a CPU it is that of the process, available on Linux only.
     """
     usage, is_cuda = Usage(), device.startswith("cuda")
     if is_cuda:
@@ -90,7 +90,7 @@ def measured(device: str = "cpu") -> Iterator[Usage]:
 
 
 def free_memory_mb() -> float:
-    """Memory that new processes can take without swapping [MB]; infinite if nobody tells."""
+    """Memory available to new processes without swapping [MB]; infinite if unknown."""
     return _read_kilobytes(Path("/proc/meminfo"), "MemAvailable", math.inf)
 
 
@@ -137,7 +137,7 @@ def in_processes(
     begin
         Called first in each process.
     option
-        What a user chooses their number by.
+        Name of the option for the number of processes.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from cinerecon.evaluation.summary import LIMITS, MEASURES, Summary, require_base
 from cinerecon.evaluation.tables import Cell, Table, bold_best, describe_group, show_count
 from cinerecon.io.atomic import write_text
 from cinerecon.metrics import find_profile
-from cinerecon.metrics.statistics import LEVEL, Gain
+from cinerecon.metrics.statistics import CONFIDENCE_LEVEL, Gain
 
 BRIEF = ("psnr", "ssim", "nmse", "hfen", "heart_psnr", "xt_ssim", "sharpness", "area_change")
 """Measures of the table in a terminal."""
@@ -64,7 +64,7 @@ def notes_of(scores: Sequence[Score], unit: str) -> tuple[str, ...]:
     """The rules of measuring, and whatever makes results look other than on measured scans."""
     notes = [find_profile(name).description for name in dict.fromkeys(score.profile for score in scores)]
     heart = "heart: box around what moves in the truth, magnitudes, data range of the whole field"
-    notes.append(f"mean ± standard deviation over slices [{LEVEL:.0%} bootstrap interval over {unit}]")
+    notes.append(f"mean ± standard deviation over slices [{CONFIDENCE_LEVEL:.0%} bootstrap interval over {unit}]")
     if any(not math.isnan(score.heart_psnr) for score in scores):
         notes.append(f"{heart}; temporal sharpness: 1 is right; areas of the blood pool: error against the truth")
         limits = f"limits of agreement: mean ± {LIMITS} standard deviations"
@@ -150,7 +150,7 @@ def write_summary(
     }
     content = {
         "profiles": profiles,
-        "interval": {"level": LEVEL},
+        "interval": {"level": CONFIDENCE_LEVEL},
         "n_failed": len(failures),
         "notes": list(
             dict.fromkeys(note for table in tables_of(scores, baseline, failures=failures) for note in table.notes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.evaluation.score import Score
-from cinerecon.metrics.statistics import Gain, Spread, compare_paired, correct, spread
+from cinerecon.metrics.statistics import Gain, MeanSummary, compare_paired, summarise_mean, with_holm
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Summary:
     n_coils: int
     n_slices: int
     unit: str
-    measures: dict[str, Spread]
+    measures: dict[str, MeanSummary]
     agreement: dict[str, Agreement] = field(default_factory=dict)
     gains: dict[str, Gain] = field(default_factory=dict)
     baseline: str = ""
@@ -208,16 +208,16 @@ def _groups(groups: Iterable[tuple[int, str, str]]) -> list[tuple[int, str]]:
     return list(dict.fromkeys((n_coils, sampling) for n_coils, sampling, _ in groups))
 
 
-def _agreement(name: str, spread: Spread, values: Sequence[float]) -> Agreement:
+def _agreement(name: str, summarise_mean: MeanSummary, values: Sequence[float]) -> Agreement:
     distances = [MEASURES[name].distance(value) for value in values if not math.isnan(value)]
-    reach = LIMITS * spread.sd if spread.n > 1 else math.nan
-    return Agreement(sum(distances) / len(distances), spread.mean - reach, spread.mean + reach)
+    reach = LIMITS * summarise_mean.sd if summarise_mean.n > 1 else math.nan
+    return Agreement(sum(distances) / len(distances), summarise_mean.mean - reach, summarise_mean.mean + reach)
 
 
 def _summarise_group(group: list[Score], unit: str) -> Summary:
     units, first = _units(group, unit), group[0]
     values = {name: [getattr(score, name) for score in group] for name in MEASURES}
-    measures = {name: spread(values[name], units) for name in MEASURES}
+    measures = {name: summarise_mean(values[name], units) for name in MEASURES}
     memory = [s.memory_mb for s in group if not math.isnan(s.memory_mb)]
     return Summary(
         method=first.method,
@@ -250,6 +250,6 @@ def _gains(rivals: list[list[Score]], baseline: list[Score], unit: str) -> list[
             pairs = [(score, of_baseline[score.case]) for score in rival if score.case in of_baseline]
             ours, theirs = ([getattr(pair[side], name) for pair in pairs] for side in (0, 1))
             gains.append(compare_paired(ours, theirs, _units([score for score, _ in pairs], unit)))
-        for gain, of_rival in zip(correct(gains), found, strict=True):
+        for gain, of_rival in zip(with_holm(gains), found, strict=True):
             of_rival[name] = gain
     return found

@@ -1,4 +1,4 @@
-"""Where the heart beats, found in the truth: a box around it, and the ventricle that fills and empties."""
+"""The heart in a cine, located in the reference: a box around it, and the blood pool of the ventricle."""
 
 from dataclasses import dataclass
 
@@ -9,40 +9,41 @@ from torch import Tensor
 
 Array = NDArray[np.float64]
 
-WIDEST = 0.25
-"""Of the field, standard deviation of where it beats: where it beats everywhere alike, that is noise."""
-FAR, NEAR = 3.0, 2.5
-"""Standard deviations from the middle of the beat beyond which pixels are left out, of the heart, of the ventricle."""
-HALF_BOX, LARGEST_HALF = 2.5, 0.35
-"""Half the box in standard deviations of the beat; at most this share of the field."""
-SMALLEST_BOX = 24
-"""Pixels, so that SSIM has windows."""
-MOVING = 0.3
-"""Share of the strongest beat from which on a pixel is the ventricle's."""
-SEPARABILITY, REGULARITY, SMALLEST_CHANGE = 0.7, 0.75, 0.2
-"""A pool has been found where blood and muscle are two classes, its area follows one beat, and changes so much."""
+MAX_MOTION_SPREAD = 0.25
+"""Standard deviation of the motion's position, as a fraction of the field of view; above it, the motion is noise."""
+HEART_RADIUS_SD, VENTRICLE_RADIUS_SD = 3.0, 2.5
+"""Radius of the heart and of the ventricle around the centre of motion, in standard deviations of its position."""
+BOX_HALF_WIDTH_SD, MAX_BOX_HALF_WIDTH = 2.5, 0.35
+"""Half width of the box in standard deviations; at most this fraction of the field of view."""
+MIN_BOX_SIZE = 24
+"""Smallest side of the box [pixels], so that SSIM windows fit."""
+VENTRICLE_MOTION_FRACTION = 0.3
+"""Motion of a pixel of the ventricle, as a fraction of the strongest motion."""
+MIN_SEPARABILITY, MIN_REGULARITY, MIN_AREA_CHANGE = 0.7, 0.75, 0.2
+"""Criteria of a blood pool: variance between blood and muscle over the total, power of the area in the first harmonic
+over the total, and change of the area over its maximum."""
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
-    """The blood of a ventricle cut across.
+class BloodPool:
+    """The blood pool of a ventricle in a short-axis view.
 
     Attributes
     ----------
     region
-        ``(y, x)`` bool, where it fills and empties.
+        ``(y, x)`` bool, the region in which blood comes and goes.
     threshold
-        Magnitude from which on a pixel of the region is blood.
+        Magnitude above which a pixel of the region is blood.
     """
 
     region: Tensor
     threshold: float
 
     def areas(self, image: Tensor) -> Tensor:
-        """Pixels of blood in each frame ``(frames,)`` of a series ``(frames, y, x)``.
+        """Area of blood in each frame ``(frames,)`` of a series ``(frames, y, x)`` [pixels].
 
-        A pixel counts in part where its magnitude lies within a fifth of the threshold, so that an edge that moves by
-        less than a pixel is seen.
+        A pixel counts partially where its magnitude is within 20 % of the threshold, so that motion of an edge by less
+        than a pixel changes the area.
         """
         magnitude = image.abs().double()
         parts = ((magnitude / self.threshold - 0.8) / 0.4).clamp(0, 1)
@@ -51,43 +52,43 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Heart:
-    """What beats in a cine.
+    """Location of the heart in a cine.
 
     Attributes
     ----------
     box
         (first y, last y, first x, last x), last not included.
     column
-        Image column through the middle of the beat.
+        Image column through the centre of motion.
     diastole, systole
-        Frames with the largest and the smallest pool; without a pool, the first frame, where gated scans begin with
-        diastole, and the frame that differs most from it in the box.
+        Frames with the largest and the smallest blood pool. Without a blood pool: the first frame, since gated scans
+        begin with diastole, and the frame that differs most from it in the box.
     pool
-        The ventricle's blood; None where it cannot be told from the rest, as in most long-axis views.
+        The blood pool of the ventricle; None where it cannot be segmented, as in most long-axis views.
     """
 
     box: tuple[int, int, int, int]
     column: int
     diastole: int
     systole: int
-    pool: Pool | None = None
+    pool: BloodPool | None = None
 
     def crop(self, image: Tensor) -> Tensor:
-        """The box of an image series ``(..., y, x)``."""
+        """The part of an image series ``(..., y, x)`` inside the box."""
         top, bottom, left, right = self.box
         return image[..., top:bottom, left:right]
 
 
 def find_heart(reference: Tensor) -> Heart | None:
-    """Find the heart in a series ``(frames, y, x)`` of known truth; None where nothing in it beats like one.
+    """Locate the heart in a reference series ``(frames, y, x)``; None if nothing moves like a heart.
 
-    1. The first harmonic over time, one beat, shows what beats; its magnitude is smoothed and squared to weights.
-    2. Their centre and standard deviation are found anew without pixels that are far away, until nothing changes: so
-       neither vessels nor the chest wall count. They make the box.
-    3. Near the centre, the pixels that beat strongly are the ventricle's; Otsu's threshold tells blood from muscle.
-    4. It is a pool if the two are well separated and the area of blood goes up and down once a beat.
+    1. The magnitude of the first temporal harmonic (one per cardiac cycle) is smoothed and squared to weights.
+    2. Their centre and standard deviation are computed repeatedly without distant pixels, until they do not change, so
+       that vessels and the chest wall do not contribute. They define the box.
+    3. Pixels near the centre with strong motion belong to the ventricle; Otsu's threshold separates blood from muscle.
+    4. It is accepted if both classes are well separated and the area of blood has one maximum per cardiac cycle.
 
-    It serves to compare images; it does not measure hearts.
+    The result serves to compare images; it is not a measurement of cardiac function.
 
     References
     ----------
@@ -100,16 +101,16 @@ def find_heart(reference: Tensor) -> Heart | None:
     n_frames, y, x = magnitude.shape
     if n_frames < 2:
         return None
-    beat = ndimage.gaussian_filter(np.abs(np.fft.fft(magnitude, axis=0)[1]), min(y, x) / 60)
-    if not beat.max() > 1e-9 * magnitude.max() * n_frames:
+    motion = ndimage.gaussian_filter(np.abs(np.fft.fft(magnitude, axis=0)[1]), min(y, x) / 60)
+    if not motion.max() > 1e-9 * magnitude.max() * n_frames:
         return None
-    centre, deviation, _ = _locate(beat, FAR)
-    if deviation > WIDEST * min(y, x):
+    centre, deviation, _ = _locate_motion(motion, HEART_RADIUS_SD)
+    if deviation > MAX_MOTION_SPREAD * min(y, x):
         return None
-    half = max(SMALLEST_BOX / 2, min(HALF_BOX * deviation, LARGEST_HALF * min(y, x)))
+    half = max(MIN_BOX_SIZE / 2, min(BOX_HALF_WIDTH_SD * deviation, MAX_BOX_HALF_WIDTH * min(y, x)))
     edges = [_interval(middle, half, size) for middle, size in zip(centre, (y, x), strict=True)]
     box, column = (*edges[0], *edges[1]), min(x - 1, round(centre[1]))
-    pool = _find_pool(magnitude, beat)
+    pool = _find_blood_pool(magnitude, motion)
     if pool is not None:
         areas = pool.areas(reference)
         return Heart(box, column, int(areas.argmax()), int(areas.argmin()), pool)
@@ -117,12 +118,12 @@ def find_heart(reference: Tensor) -> Heart | None:
     return Heart(box, column, 0, int(((inside - inside[0]) ** 2).sum((1, 2)).argmax()))
 
 
-def _locate(beat: Array, reach: float) -> tuple[tuple[float, float], float, NDArray[np.bool_]]:
-    """Centre (y, x) and standard deviation of the beat, and the pixels within ``reach`` deviations of the centre."""
-    rows, columns = np.mgrid[: beat.shape[0], : beat.shape[1]]
-    near = np.ones(beat.shape, bool)
+def _locate_motion(motion: Array, reach: float) -> tuple[tuple[float, float], float, NDArray[np.bool_]]:
+    """Centre (y, x) and standard deviation of the motion, and the pixels within ``reach`` deviations of the centre."""
+    rows, columns = np.mgrid[: motion.shape[0], : motion.shape[1]]
+    near = np.ones(motion.shape, bool)
     while True:
-        weights = beat**2 * near
+        weights = motion**2 * near
         total = weights.sum()
         y, x = float((weights * rows).sum() / total), float((weights * columns).sum() / total)
         squared = (rows - y) ** 2 + (columns - x) ** 2
@@ -133,32 +134,32 @@ def _locate(beat: Array, reach: float) -> tuple[tuple[float, float], float, NDAr
         near = nearer
 
 
-def _find_pool(magnitude: Array, beat: Array) -> Pool | None:
+def _find_blood_pool(magnitude: Array, motion: Array) -> BloodPool | None:
     from scipy import ndimage
 
-    _, _, near = _locate(beat, NEAR)
-    strong = near & (beat >= MOVING * beat[near].max())
+    _, _, near = _locate_motion(motion, VENTRICLE_RADIUS_SD)
+    strong = near & (motion >= VENTRICLE_MOTION_FRACTION * motion[near].max())
     region = ndimage.binary_fill_holes(ndimage.binary_closing(strong, iterations=2))
     threshold, separability = _otsu(magnitude[:, region].ravel())
-    if not threshold > 0 or separability < SEPARABILITY:
+    if not threshold > 0 or separability < MIN_SEPARABILITY:
         return None
-    pool = Pool(torch.from_numpy(region), threshold)
+    pool = BloodPool(torch.from_numpy(region), threshold)
     areas = pool.areas(torch.from_numpy(magnitude)).numpy()
     power = np.abs(np.fft.rfft(areas)[1:]) ** 2
-    is_regular = power[0] >= REGULARITY * power.sum()
-    changes = areas.max() - areas.min() >= SMALLEST_CHANGE * areas.max()
+    is_regular = power[0] >= MIN_REGULARITY * power.sum()
+    changes = areas.max() - areas.min() >= MIN_AREA_CHANGE * areas.max()
     return pool if is_regular and changes else None
 
 
 def _interval(middle: float, half: float, size: int) -> tuple[int, int]:
-    """First and last pixel around the middle, shifted to lie in the field."""
+    """First pixel and end of an interval around the middle, shifted into the field of view."""
     length = min(size, round(2 * half))
     first = min(max(0, round(middle - length / 2)), size - length)
     return first, first + length
 
 
 def _otsu(values: Array, n_bins: int = 128) -> tuple[float, float]:
-    """The threshold between two classes, and the share of the variance that lies between them."""
+    """Otsu's threshold between two classes, and the fraction of the variance that is between them."""
     counts, edges = np.histogram(values, n_bins)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)

@@ -1,8 +1,7 @@
-"""How far an image is from the truth: MSE, NMSE, PSNR, SSIM and HFEN.
+"""Measures of image quality against a reference: MSE, NMSE, PSNR, SSIM and HFEN.
 
-Every measure is ``measure(image, reference)``: first what is judged, then the truth that normalises it. Both are
-``(..., y, x)``, usually ``(frames, y, x)``, and are measured as they are: complex inputs by their complex error,
-magnitudes by theirs. Sums run over the whole volume in double precision.
+Every measure is called as ``measure(image, reference)``. Both are ``(..., y, x)``, usually ``(frames, y, x)``; complex
+inputs are compared by their complex error, real ones by theirs. Sums run over the whole volume in double precision.
 """
 
 import math
@@ -19,16 +18,16 @@ HFEN_SIZE, HFEN_SIGMA = 15, 1.5
 
 @dataclass(frozen=True)
 class Window:
-    """What SSIM takes its local means under.
+    """The window of local means in SSIM.
 
     Attributes
     ----------
     size
         Pixels along y and x.
     sigma
-        Of the Gaussian [pixels]; None: all pixels weigh alike.
+        Standard deviation of a Gaussian window [pixels]; None: a uniform window.
     is_sample
-        Variances are those of a sample, N / (N - 1) times those of a population.
+        Use sample variances, N / (N - 1) times those of a population.
     """
 
     size: int
@@ -36,16 +35,16 @@ class Window:
     is_sample: bool = False
 
     def weights(self) -> Tensor:
-        """Along one axis, of sum 1."""
+        """Weights along one axis ``(size,)``, with sum 1."""
         offset = torch.arange(self.size, dtype=torch.float64) - self.size // 2
         weights = torch.ones_like(offset) if self.sigma is None else torch.exp(-0.5 * (offset / self.sigma).square())
         return weights / weights.sum()
 
 
 GAUSSIAN = Window(11, sigma=1.5)
-"""Of Wang et al., and of ``tf.image.ssim``."""
+"""Window of Wang et al. and of ``tf.image.ssim``."""
 UNIFORM = Window(7, is_sample=True)
-"""Of scikit-image where nothing else is asked for: so do fastMRI and CMRxRecon."""
+"""Default window of scikit-image, which fastMRI and CMRxRecon use."""
 SSIM_WINDOW = GAUSSIAN.size
 
 
@@ -55,9 +54,9 @@ def mse(image: Tensor, reference: Tensor) -> float:
     Parameters
     ----------
     image
-        ``(..., y, x)`` real or complex, what is judged.
+        ``(..., y, x)`` real or complex.
     reference
-        ``(..., y, x)`` the truth.
+        ``(..., y, x)``, the reference.
 
     Raises
     ------
@@ -152,8 +151,8 @@ def ssim_map(moments: Tensor, peak: Tensor | float, correction: float = 1.0) -> 
 def hfen(image: Tensor, reference: Tensor) -> float:
     """High-frequency error norm, ||LoG(image) - LoG(reference)|| / ||LoG(reference)||, over all frames.
 
-    LoG is the rotationally symmetric Laplacian of Gaussian, 15x15 with sigma 1.5 pixels, of the magnitude; of windows
-    that lie in the frame alone. What it weighs are edges and fine structure, which PSNR hardly sees.
+    LoG is the rotationally symmetric Laplacian of Gaussian, 15x15 with sigma 1.5 pixels, of the magnitude, for windows
+    inside the frame only. It measures edges and fine structure, to which PSNR is insensitive.
 
     Parameters
     ----------
@@ -180,7 +179,7 @@ def hfen(image: Tensor, reference: Tensor) -> float:
 
 
 def compare(image: Tensor, reference: Tensor, *, magnitude: bool = True) -> dict[str, float]:
-    """The measures that a reconstruction is summarised by: ``psnr`` [dB], ``ssim`` and ``nmse``.
+    """Summary of a reconstruction: ``psnr`` [dB], ``ssim`` and ``nmse``.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How fast the phase of a complex cine changes over time and space."""
+"""Rate of change of the phase of a complex cine over time and space."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class PhaseChange(NamedTuple):
-    """Mean absolute change of the phase between neighbours, weighted by intensity.
+    """Mean absolute phase difference of adjacent pixels, weighted by intensity.
 
     Attributes
     ----------
@@ -21,10 +21,10 @@ class PhaseChange(NamedTuple):
 
 
 def phase_change(image: Tensor) -> PhaseChange:
-    """How fast the phase changes from frame to frame, row to row and column to column.
+    """Mean absolute phase difference between adjacent frames, rows and columns.
 
-    Each pair of neighbours a, b counts with |a| |b|, so that air and noise contribute little. The change is that of the
-    wrapped phase: a change of sign counts as pi.
+    Each pair of adjacent pixels a, b has the weight |a| |b|, so that air and noise contribute little. The difference is
+    that of the wrapped phase: a change of sign counts as pi.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Named conventions of measuring: what a paper, a challenge or a benchmark calls MSE, PSNR and SSIM.
+"""Profiles: conventions by which papers, challenges and benchmarks compute MSE, PSNR and SSIM.
 
-The same reconstruction has as many PSNRs as there are conventions, several dB apart. A profile fixes one of them in
-full, and says so in words: what is compared, its scale and crop, the data range, the window, what is averaged over.
+The PSNR of a reconstruction differs by several dB between conventions. A profile fixes one of them completely and
+describes it: compared values, scale, crop, data range, window and averaging.
 """
 
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ SCALES: dict[Scale, str] = {
     "own-deviation": "own mean and deviation",
     "own-percentile": "own 99.5th percentile",
 }
-"""What each does, in words."""
+"""Descriptions of the scales."""
 OWN: tuple[Scale, ...] = ("own-maximum", "own-deviation", "own-percentile")
-"""Those by which each frame of image and truth has a scale of its own."""
+"""Scales that are computed for each frame of image and reference separately."""
 
 
 @dataclass(frozen=True)
@@ -39,30 +39,30 @@ class Profile:
     Attributes
     ----------
     name
-        What the user types.
+        Name on the command line.
     source
-        Whose convention it is.
+        Paper, challenge or program that uses the convention.
     scale
-        What image and truth are divided by before they are compared. ``own``: each by its own, frame by frame, which a
-        single hot pixel decides; the truth alone cannot be cheated with.
+        Divisor of image and reference before the comparison. ``own-...``: each is divided by its own value, frame by
+        frame, so that errors of the overall scale are not seen.
     data_range
-        The peak of PSNR and the range of SSIM: 1, or the maximum of the truth, of the frame or the series as PSNR is.
+        Peak of PSNR and range of SSIM: 1, or the maximum of the reference in the frame or the series, as for PSNR.
     window
-        Of SSIM.
+        Window of SSIM.
     is_complex
-        MSE, NMSE and PSNR are of the complex error where there is one coil; otherwise, and elsewhere, of magnitudes.
+        MSE, NMSE and PSNR use the complex error for a single coil; all else uses magnitudes.
     is_halved
-        MSE is the mean over real and imaginary parts, half of that over complex pixels.
+        MSE is the mean over real and imaginary parts, half the mean over complex pixels.
     by_frame
-        PSNR and NMSE are those of frames, averaged; otherwise of the whole series.
+        PSNR and NMSE are averaged over frames; otherwise computed from the whole series.
     n_frames
-        Only so many first frames are measured; None: all.
+        Number of first frames to measure; None: all.
     kept
-        Share of (y, x) in the central crop.
+        Size of the central crop as a fraction of (y, x).
     fixed_range_too
-        ``ssim_fixed`` is the same SSIM under a data range of 1, whatever the truth's maximum.
+        Also compute ``ssim_fixed``, the SSIM with a data range of 1.
     remark
-        What else differs from whose convention it is.
+        Remaining differences from the original.
     """
 
     name: str
@@ -74,8 +74,8 @@ class Profile:
     is_halved: bool = False
     by_frame: bool = False
     n_frames: int | None = None
-    kept: tuple[float, float] = (1.0, 1.0)
-    fixed_range_too: bool = False
+    crop_fraction: tuple[float, float] = (1.0, 1.0)
+    has_fixed_range: bool = False
     remark: str = ""
 
     @property
@@ -85,7 +85,7 @@ class Profile:
 
     @property
     def sees_scale(self) -> bool:
-        """Whether an image that is brighter than the truth as a whole is measured as wrong."""
+        """Whether an overall scale factor of the image counts as an error."""
         return self.scale not in OWN
 
     @property
@@ -101,14 +101,14 @@ class Profile:
     def crop(self) -> str:
         """The crop in words."""
         frames = "all frames" if self.n_frames is None else f"frames 0 to {self.n_frames - 1}"
-        if self.kept == (1.0, 1.0):
+        if self.crop_fraction == (1.0, 1.0):
             return f"full field, {frames}"
-        y, x = self.kept
+        y, x = self.crop_fraction
         return f"central {y:.3g} x {x:.3g} of (y, x), {frames}"
 
     @property
     def description(self) -> str:
-        """All of it in one line, to stand under a table."""
+        """Description in one line, for the notes below a table."""
         values = "complex error where there is one coil, else magnitudes" if self.is_complex else "magnitudes"
         kind = "uniform" if self.window.sigma is None else "Gaussian"
         parts = (
@@ -136,7 +136,7 @@ PROFILES = {
             scale="truth-or-kspace",
             is_complex=True,
             is_halved=True,
-            fixed_range_too=True,
+            has_fixed_range=True,
         ),
         Profile("fastmri", "fastMRI, without its crop to the reconstruction matrix", window=UNIFORM),
         Profile(
@@ -147,7 +147,7 @@ PROFILES = {
             window=UNIFORM,
             by_frame=True,
             n_frames=3,
-            kept=(1 / 2, 2 / 3),
+            crop_fraction=(1 / 2, 2 / 3),
             remark=EVERY_SLICE,
         ),
         Profile(
@@ -157,7 +157,7 @@ PROFILES = {
             window=UNIFORM,
             by_frame=True,
             n_frames=3,
-            kept=(1 / 2, 2 / 3),
+            crop_fraction=(1 / 2, 2 / 3),
             remark=EVERY_SLICE,
         ),
         Profile(
@@ -167,7 +167,7 @@ PROFILES = {
             window=UNIFORM,
             by_frame=True,
             n_frames=3,
-            kept=(1 / 2, 2 / 3),
+            crop_fraction=(1 / 2, 2 / 3),
             remark=EVERY_SLICE,
         ),
     )
@@ -231,14 +231,14 @@ def measure(
         "ssim": sum(ssim(i, r, peak, window=profile.window) for (i, r), peak in zip(whole, ranges, strict=True)) / n,
         "data_range": sum(ranges) / n,
     }
-    if profile.fixed_range_too:
+    if profile.has_fixed_range:
         found["ssim_fixed"] = ssim(image, reference, 1.0, window=profile.window)
     return found
 
 
 def _crop(image: Tensor, profile: Profile) -> Tensor:
     """The first frames and the central part."""
-    y, x = (int(size * share + 0.5) for size, share in zip(image.shape[-2:], profile.kept, strict=True))
+    y, x = (int(size * share + 0.5) for size, share in zip(image.shape[-2:], profile.crop_fraction, strict=True))
     return centre_crop(image[: profile.n_frames], (y, x))
 
 
@@ -254,5 +254,5 @@ def _own_scale(frame: Tensor, scale: Scale) -> Tensor:
 def _data_range(profile: Profile, reference: Tensor) -> float:
     if profile.data_range == "one":
         return 1.0
-    # signed where the deviation is the scale; the maximum of what is complex is that of its magnitude
+    # signed if the scale is the standard deviation; for complex values the maximum of the magnitude
     return float(reference.abs().max() if reference.is_complex() else reference.max())

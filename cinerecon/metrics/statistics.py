@@ -1,7 +1,7 @@
-"""How sure a mean over cases is, and whether one method is better than another.
+"""Confidence intervals of means over cases, and paired tests between methods.
 
-Slices of one person are alike: they are averaged first, or drawn together, so that a hundred slices of two persons do
-not pass for a hundred persons.
+Slices of one subject are not independent: they are averaged first, or resampled together, so that a hundred slices of
+two subjects do not count as a hundred subjects.
 """
 
 import math
@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-LEVEL = 0.95
-N_DRAWS = 5000
-FEWEST_UNITS = 5
-"""The bootstrap of fewer is far too sure of itself: of two it is what lies between them."""
-FEWEST_PAIRS = 6
-"""With five pairs even five like signs have p = 0.0625: no test of ranks can find anything."""
+CONFIDENCE_LEVEL = 0.95
+N_BOOTSTRAP_SAMPLES = 5000
+MIN_UNITS = 5
+"""Smallest number of units for a bootstrap interval; with fewer, the interval is much too narrow."""
+MIN_PAIRS = 6
+"""Smallest number of pairs for a rank test: with five, even five equal signs give p = 0.0625."""
 
 
 @dataclass(frozen=True)
-class Spread:
+class MeanSummary:
     """A mean over cases.
 
     Attributes
@@ -30,7 +30,7 @@ class Spread:
     low, high
         Bootstrap confidence interval of the mean at 95 %; NaN for fewer than five units.
     n, n_units
-        Cases, and persons (or whatever cases are grouped by) that they are from.
+        Number of cases, and of units, e.g. subjects, that they belong to.
     """
 
     mean: float
@@ -52,11 +52,11 @@ class Gain:
     low, high
         Its bootstrap confidence interval at 95 %.
     p
-        Of Wilcoxon's signed-rank test, two-sided, of the means of units; NaN where there are fewer than six.
+        Two-sided p value of Wilcoxon's signed-rank test of the unit means; NaN for fewer than six.
     p_holm
-        The same, corrected for all methods that were tested against the baseline together.
+        The p value with Holm's correction for all methods that are compared with the baseline.
     n_units
-        Pairs that were tested.
+        Number of pairs that were tested.
     """
 
     mean: float
@@ -67,24 +67,24 @@ class Gain:
     n_units: int
 
 
-def spread(values: Sequence[float], units: Sequence[Hashable] | None = None) -> Spread:
-    """Mean, standard deviation and confidence interval; values that are NaN are left out.
+def summarise_mean(values: Sequence[float], units: Sequence[Hashable] | None = None) -> MeanSummary:
+    """Mean, standard deviation and confidence interval; NaN values are ignored.
 
     Parameters
     ----------
     values
         One per case.
     units
-        What each case belongs to, e.g. the person; None: each case is a unit.
+        The unit of each case, e.g. the subject; None: each case is a unit.
     """
-    kept = [(v, u) for v, u in zip(values, units or range(len(values)), strict=True) if not math.isnan(v)]
-    if not kept:
-        return Spread(math.nan, math.nan, math.nan, math.nan, 0, 0)
-    found, of = [v for v, _ in kept], [u for _, u in kept]
-    low, high = bootstrap_interval(found, of)
-    mean, n = float(np.mean(found)), len(found)
-    sd = (float(np.std(found, ddof=1)) if n > 1 else 0.0) if math.isfinite(mean) else math.nan
-    return Spread(mean, sd, low, high, n, len(set(of)))
+    pairs = [(v, u) for v, u in zip(values, units or range(len(values)), strict=True) if not math.isnan(v)]
+    if not pairs:
+        return MeanSummary(math.nan, math.nan, math.nan, math.nan, 0, 0)
+    finite, finite_units = [v for v, _ in pairs], [u for _, u in pairs]
+    low, high = bootstrap_interval(finite, finite_units)
+    mean, n = float(np.mean(finite)), len(finite)
+    sd = (float(np.std(finite, ddof=1)) if n > 1 else 0.0) if math.isfinite(mean) else math.nan
+    return MeanSummary(mean, sd, low, high, n, len(set(finite_units)))
 
 
 def bootstrap_interval(
@@ -92,46 +92,46 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean; units are drawn with replacement, each with all of its cases.
 
-    Always the same for the same values. (NaN, NaN) where there are fewer than five units, which tell little of others.
+    Deterministic. (NaN, NaN) for fewer than five units.
     """
     sums, counts = _by_unit(values, units)
-    if len(sums) < FEWEST_UNITS or not np.isfinite(sums).all():
+    if len(sums) < MIN_UNITS or not np.isfinite(sums).all():
         return math.nan, math.nan
-    drawn = np.random.default_rng(seed).integers(len(sums), size=(N_DRAWS, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    samples = np.random.default_rng(seed).integers(len(sums), size=(N_BOOTSTRAP_SAMPLES, len(sums)))
+    means = sums[samples].sum(axis=1) / counts[samples].sum(axis=1)
+    low, high = np.quantile(means, [(1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2])
     return float(low), float(high)
 
 
 def compare_paired(values: Sequence[float], baseline: Sequence[float], units: Sequence[Hashable] | None = None) -> Gain:
-    """Compare a method with the baseline, case by case; not yet corrected for several methods, see `correct`.
+    """Compare a method with the baseline, case by case; not yet corrected for several methods, see `with_holm`.
 
     Parameters
     ----------
     values, baseline
         One per case, the same cases in the same order.
     units
-        As in `spread`.
+        As in `summarise_mean`.
     """
     differences = [a - b for a, b in zip(values, baseline, strict=True)]
-    kept = [(d, u) for d, u in zip(differences, units or range(len(differences)), strict=True) if math.isfinite(d)]
-    if not kept:
+    pairs = [(d, u) for d, u in zip(differences, units or range(len(differences)), strict=True) if math.isfinite(d)]
+    if not pairs:
         return Gain(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
-    found, of = [d for d, _ in kept], [u for _, u in kept]
-    sums, counts = _by_unit(found, of)
+    finite, finite_units = [d for d, _ in pairs], [u for _, u in pairs]
+    sums, counts = _by_unit(finite, finite_units)
     p = _signed_rank(sums / counts)
-    return Gain(float(np.mean(found)), *bootstrap_interval(found, of), p, p, len(sums))
+    return Gain(float(np.mean(finite)), *bootstrap_interval(finite, finite_units), p, p, len(sums))
 
 
-def correct(gains: Sequence[Gain]) -> list[Gain]:
-    """The same gains with `p_holm` for all of them together; those without a p value do not count."""
+def with_holm(gains: Sequence[Gain]) -> list[Gain]:
+    """The same gains with `p_holm` for all of them together; those without a p value are not counted."""
     tested = [gain.p for gain in gains if not math.isnan(gain.p)]
     corrected = iter(holm(tested))
     return [gain if math.isnan(gain.p) else replace(gain, p_holm=next(corrected)) for gain in gains]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction, which holds the chance of any false finding, in the order given.
+    """Holm's step-down correction, which controls the family-wise error rate; in the order given.
 
     References
     ----------
@@ -148,7 +148,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _signed_rank(differences: NDArray[np.float64]) -> float:
     from scipy.stats import wilcoxon
 
-    if len(differences) < FEWEST_PAIRS:
+    if len(differences) < MIN_PAIRS:
         return math.nan
     return float(wilcoxon(differences).pvalue) if differences.any() else 1.0
 
@@ -157,7 +157,7 @@ def _by_unit(
     values: Sequence[float], units: Sequence[Hashable] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sums of the values and numbers of cases of each unit."""
-    of: dict[Hashable, list[float]] = {}
+    by_unit: dict[Hashable, list[float]] = {}
     for value, unit in zip(values, units or range(len(values)), strict=True):
-        of.setdefault(unit, []).append(value)
-    return np.array([sum(v) for v in of.values()], float), np.array([len(v) for v in of.values()], float)
+        by_unit.setdefault(unit, []).append(value)
+    return np.array([sum(v) for v in by_unit.values()], float), np.array([len(v) for v in by_unit.values()], float)

@@ -5,15 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from cinerecon.metrics.statistics import bootstrap_interval, compare_paired, correct, holm, spread
+from cinerecon.metrics.statistics import bootstrap_interval, compare_paired, holm, summarise_mean, with_holm
 
 
 def test_mean_and_deviation():
-    found = spread([30.0, 34.0, math.nan])
+    found = summarise_mean([30.0, 34.0, math.nan])
     assert (found.mean, found.n, found.n_units) == (32, 2, 2)
     assert found.sd == pytest.approx(math.sqrt(8))
-    assert spread([math.nan]).n == 0
-    assert (spread([5.0]).sd, math.isnan(spread([5.0]).low)) == (0, True)
+    assert summarise_mean([math.nan]).n == 0
+    assert (summarise_mean([5.0]).sd, math.isnan(summarise_mean([5.0]).low)) == (0, True)
 
 
 def test_the_interval_is_that_of_the_normal_law_where_that_holds():
@@ -62,13 +62,13 @@ def test_what_was_not_tested_does_not_count_in_the_correction():
     baseline = [30.0, 31, 35, 28, 33, 36, 29, 32]
     better = compare_paired([b + 1 + 0.01 * n for n, b in enumerate(baseline)], baseline)
     few = compare_paired([1.0], [0.0])
-    corrected = correct([better, few, better])
+    corrected = with_holm([better, few, better])
     assert [g.p_holm for g in (corrected[0], corrected[2])] == pytest.approx([2 * better.p] * 2)
     assert math.isnan(corrected[1].p_holm)
 
 
 def test_of_a_mean_that_is_not_finite_nothing_is_known():
-    found = spread([math.inf, 30.0, 31.0])
+    found = summarise_mean([math.inf, 30.0, 31.0])
     assert (found.mean, math.isnan(found.sd), found.n) == (math.inf, True, 3)
 
 
