@@ -54,6 +54,7 @@ def evaluate(
     from rich.console import Console
 
     from cinerecon import evaluation as workflow
+    from cinerecon.commands.announce_code import announce_models
     from cinerecon.commands.print_tables import print_tables
     from cinerecon.memory import keep_freed_memory
 
@@ -87,6 +88,7 @@ def evaluate(
         request = workflow.complete_request(model or [], undersample or [], profile, layouts, baseline)
         for name in request.left_out:
             console.print(f"left out  {name}: {workflow.why_left_out(name)}")
+        announce_models(request.models)
         found = workflow.evaluate(
             scans or [],
             request.models,

@@ -44,8 +44,10 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
 ) -> None:
     """Show a method: what it is, what its weights were trained on and reach, or its settings."""
+    from cinerecon.commands.announce_code import announce_models
     from cinerecon.methods.catalogue import describe_model, settings_of
 
+    announce_models([name])
     entry = describe_model(name)
     if as_json:
         plain = _as_plain(entry)

@@ -94,6 +94,7 @@ def recon(
 
     Several scans or methods are written to one folder, with a table at the end; if some fail, the exit code is 2.
     """
+    from cinerecon.commands.announce_code import announce_models
     from cinerecon.commands.run_log import run_log
     from cinerecon.io.export.dicom_patient import make_patient
     from cinerecon.reconstruction import ReconRequest, is_batch, plan_batch
@@ -121,6 +122,7 @@ def recon(
         patient=make_patient(patient, name, accession, like),
     )
     with run_log(log, quiet=quiet, sources=[*scans, *request.sources]):
+        announce_models(methods)
         if is_batch(scans, methods, formats or ()):
             batch = plan_batch(scans, methods, output or (), formats or (), request)
             _run_batch(batch, quiet=quiet, as_json=as_json)

@@ -42,9 +42,11 @@ def train(
     ] = float("inf"),
 ) -> None:
     """Train a network by its recipe; in several processes by torchrun -m cinerecon.cli train ..."""
+    from cinerecon.commands.announce_code import announce_code
     from cinerecon.commands.progress import progress_bar
     from cinerecon.errors import ConfigError
     from cinerecon.memory import keep_freed_memory
+    from cinerecon.networks.external import code_file, is_external
     from cinerecon.training import Places, Step, find_recipe, read_recipe, require_used
     from cinerecon.training import estimate as estimate_run
     from cinerecon.training import train as run
@@ -61,6 +63,8 @@ def train(
     require_used(asked, read_recipe(path), real=folders, scans=scans)
     keep_freed_memory()
     leads = os.environ.get("RANK", "0") == "0"
+    if leads and is_external(asked.network):
+        announce_code(code_file(asked.network))
     if not scans and leads:
         _say_what_is_left_out(asked, folders)
     if estimate:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import Field
@@ -22,6 +22,7 @@ from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.methods.base import find_model, imported_models
 from cinerecon.methods.card import Card
 from cinerecon.methods.scale import ScaleName
+from cinerecon.networks.external import code_file, is_external, load_external, located, portable
 
 RECIPE = "model.yaml"
 WEIGHTS = "weights.safetensors"
@@ -38,7 +39,10 @@ class StartConfig(Config):
 class ModelConfig(Config):
     """A network and how it is run: the part of ``model.yaml`` that reconstruction needs."""
 
-    network: str = Field(description="name of the network")
+    network: str = Field(description="name of the network; or a class in a file beside this one, mynet.py:MyNet")
+    code_sha256: str = Field(
+        "", description="SHA-256 of the code in that file that the weights were trained with; any: not compared"
+    )
     architecture: dict[str, Any] = Field(default_factory=dict, description="settings of the network")
     scale: ScaleName = Field("brightness", description="what data are divided by, as in training")
     start: StartConfig | None = Field(None, description="makes the first image; without it, it is zero-filled")
@@ -50,6 +54,9 @@ class ModelConfig(Config):
     training: Any = Field(None, description="how it was trained")
     zeroed: tuple[str, ...] = Field((), description="ablation: parameters set to zero, by the last part of their name")
     card: Card = Field(default_factory=Card, description="what a user should know of the weights")
+
+
+M = TypeVar("M", bound=ModelConfig)
 
 
 def read_model(source: str | Path) -> tuple[ModelConfig, Path]:
@@ -72,10 +79,49 @@ def read_model(source: str | Path) -> tuple[ModelConfig, Path]:
         raise ConfigError(f"there is no model '{source}'", where="--model")
     if path.is_dir():
         config, weights = ModelConfig.parse(read_yaml(path / RECIPE), where=str(path / RECIPE)), path / WEIGHTS
+        config = with_located_network(config, path)
         if config.card == Card() and weights.is_file():  # a run folder: its card comes with the weights
             config = config.model_copy(update={"card": read_card(weights)})
         return config, weights
-    return from_metadata(_read_metadata(path), where=str(path)), path
+    config = from_metadata(_read_metadata(path), where=str(path))
+    if is_external(config.network) and config.network != portable(config.network):
+        what = f"the network '{config.network}' is not beside the weights"  # weights must not run other files
+        raise ConfigError(what, where=str(path), hint="the folder of the model, with --weights for this file")
+    return with_located_network(config, path.parent), path
+
+
+def with_located_network(config: M, folder: Path) -> M:
+    """The model with the full path of a network that is code in a folder, see `networks.external`."""
+    return config.model_copy(update={"network": located(config.network, folder)})
+
+
+def external_code(source: str | Path) -> Path | None:
+    """The file with the network of a model, which runs when the model is loaded; None for networks of the package.
+
+    Raises
+    ------
+    ConfigError, WeightsError
+        As `read_model`.
+    """
+    network = read_model(source)[0].network
+    return code_file(network) if is_external(network) else None
+
+
+def check_code(config: ModelConfig, weights: Path) -> str:
+    """SHA-256 of the code of an external network, which must be that which its weights were trained with.
+
+    Raises
+    ------
+    WeightsError
+        If it is not.
+    """
+    found = load_external(config.network).code_sha256
+    trained = {config.code_sha256, _read_metadata(weights).get("code_sha256", "")} - {""}
+    if "any" not in trained and trained - {found}:
+        what = f"{code_file(config.network).name} is not the code that the weights were trained with"
+        hint = "the copy of it in the folder of the run; or --set code_sha256=any, if it computes the same"
+        raise WeightsError(what, where=str(code_file(config.network)), hint=hint)
+    return found
 
 
 def write_model(path: Path, weights: Mapping[str, Tensor], config: ModelConfig) -> None:

@@ -13,8 +13,9 @@ from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.methods.base import Progress, Reconstruction, Reconstructor, cine_by_cine
 from cinerecon.methods.card import Card
 from cinerecon.methods.demodulation import demodulated, mean_phase
-from cinerecon.methods.model_file import ModelConfig, load_weights, read_card, read_model, weights_of
+from cinerecon.methods.model_file import ModelConfig, check_code, load_weights, read_card, read_model, weights_of
 from cinerecon.methods.scale import scale_of
+from cinerecon.networks.external import is_external, portable
 from cinerecon.physics.operators import Encoding
 
 
@@ -130,12 +131,17 @@ def build_network(
     ConfigError
         If the model file is missing or wrong.
     WeightsError
-        If the weights are missing, damaged, or of another architecture.
+        If the weights are missing, damaged, of another architecture, or of an external network with other code.
     """
     model, path = read_model(source)
     config = model.with_settings(settings)
     net = networks.build(config.network, config.architecture)
-    load_weights(net, weights or weights_of(config, path, Path(source).name))
+    path = weights or weights_of(config, path, Path(source).name)
+    load_weights(net, path)
+    if is_external(config.network):
+        config = config.model_copy(
+            update={"network": portable(config.network), "code_sha256": check_code(config, path)}
+        )
     if weights:
         config = config.model_copy(update={"card": read_card(weights)})
     zero_parameters(net, config.zeroed)

@@ -1,6 +1,6 @@
 """Pure networks: ``net(kspace, encoding) -> image``. They know no file, no device and no absolute scale."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import nn
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.networks.blocks import begin_near_the_first_image
+from cinerecon.networks.external import is_external, load_external, portable
 from cinerecon.networks.unrolled import NetworkConfig
 
 NETWORKS = {
@@ -26,14 +27,17 @@ NETWORKS = {
 and a line for the list of methods. A file is imported when its network is built."""
 
 
-def load_network(name: str) -> tuple[type[Config], type[nn.Module]]:
-    """The settings and the class of a network.
+def load_network(name: str) -> tuple[type[Config], Callable[[Any], nn.Module]]:
+    """The settings of a network, and its class: both of the list, or of a file (``mynet.py:MyNet``), which is run.
 
     Raises
     ------
     ConfigError
-        If there is no such network.
+        If there is no such network, or it cannot be imported.
     """
+    if is_external(name):
+        external = load_external(name)
+        return external.config_class, external.network
     if name not in NETWORKS:
         raise ConfigError(f"unknown network '{name}'", hint=nearest_name(name, list(NETWORKS)))
     module, (network, _) = import_module(f"{__name__}.{name}"), NETWORKS[name]
@@ -46,7 +50,7 @@ def build(name: str, config: Mapping[str, Any] | None = None, **settings: Any) -
     Parameters
     ----------
     name
-        A name of the list.
+        A name of the list, or ``mynet.py:MyNet`` with the path of the file.
     config
         Settings by name; what is not said is as in the network's config class.
     settings
@@ -58,7 +62,7 @@ def build(name: str, config: Mapping[str, Any] | None = None, **settings: Any) -
         If the name, a key or a value is wrong.
     """
     config_class, network = load_network(name)
-    parsed = config_class.parse({**(config or {}), **settings}, where=f"network {name}")
+    parsed = config_class.parse({**(config or {}), **settings}, where=f"network {portable(name)}")
     net = network(parsed)
     if isinstance(parsed, NetworkConfig) and parsed.output_gain != 1:
         begin_near_the_first_image(net, parsed.output_gain)

@@ -18,6 +18,7 @@ from cinerecon.machine import deferred_interruption
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import WEIGHTS, load_weights
 from cinerecon.methods.table import load_method
+from cinerecon.networks.external import is_external, load_external
 from cinerecon.training.batches import Feed, Places, intake_of, open_feed, reconstruct, validate, validate_method
 from cinerecon.training.card import list_data
 from cinerecon.training.data import Batch, make_ready
@@ -90,7 +91,9 @@ def train(
     resume = folder.require(resume=resume, weights=weights, note=note)
     require_tensorboard(wanted=tensorboard)
     intake = recipe.intake if scans else intake_of(recipe)
-    recipe = recipe.model_copy(update={"card": Card(), "intake": intake})  # the recipe's card is that of other weights
+    code = load_external(recipe.network).code_sha256 if is_external(recipe.network) else ""
+    own = {"card": Card(), "intake": intake, "code_sha256": code}  # the recipe's card is that of other weights
+    recipe = recipe.model_copy(update=own)
     data = list_data(config.data, real, scans)
     with join_team(device) as team:
         feed = open_feed(recipe, Places(cases or run / "cases", real, scans))

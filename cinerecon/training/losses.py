@@ -29,7 +29,8 @@ def loss_of(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
     """The training loss of a batch: of its image, or of the samples held back from it, plus the symmetry term."""
     wants_symmetry = config.symmetry_weight > 0
     with torch.autocast(batch.kspace.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        output = net(batch.kspace, batch.encoding, start=batch.start, extras=wants_symmetry)
+        more = {"extras": True} if wants_symmetry else {}
+        output = net(batch.kspace, batch.encoding, start=batch.start, **more)
     image, extras = output if wants_symmetry else (output, {})
     if config.loss == "ssdu":
         loss = ssdu_loss(image, batch, config.ssdu.seen_weight)

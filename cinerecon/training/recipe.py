@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.methods.base import find_model
-from cinerecon.methods.model_file import RECIPE, ModelConfig
+from cinerecon.methods.model_file import RECIPE, ModelConfig, with_located_network
 from cinerecon.methods.table import METHODS
 from cinerecon.training.data import DataConfig
 
@@ -117,4 +117,5 @@ def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
     values = read_yaml(path)
     if isinstance(values.get("training"), str):
         values["training"] = read_yaml(path.parent / values["training"])
-    return Recipe.parse(values, where=str(path)).with_settings(settings)
+    recipe = Recipe.parse(values, where=str(path)).with_settings(settings)
+    return with_located_network(recipe, path.absolute().parent)

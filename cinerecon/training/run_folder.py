@@ -1,6 +1,7 @@
 """The run folder: all that a run is, was made of, and has reached. Each file is whole at any moment.
 
 ``model.yaml``          the recipe, every setting resolved
+``*.py``                the code of a network from outside the package
 ``run.json``            versions, git revision, seed, device, checksum of the data, when it began and went on
 ``data.txt``          the data, a line each
 ``log.csv``             a line per validation
@@ -30,17 +31,18 @@ from PIL import Image
 from cinerecon.config import read_yaml
 from cinerecon.errors import ConfigError, FileError, WeightsError
 from cinerecon.image import grey, window
-from cinerecon.io.atomic import clear_partial, moved_into_place, write_csv, write_text
+from cinerecon.io.atomic import clear_partial, is_same_file, moved_into_place, write_csv, write_text
 from cinerecon.io.export.label import draw_label
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import RECIPE, WEIGHTS, read_card, write_model
+from cinerecon.networks.external import is_external, load_external, portable
 from cinerecon.training.card import hash_data, series_in
 from cinerecon.training.data import Batch
 from cinerecon.training.recipe import Recipe, TrainConfig
 from cinerecon.training.state import State, Step
 
 RIGID = (
-    *("network", "architecture", "start", "scale", "demodulate", "intake"),
+    *("network", "code_sha256", "architecture", "start", "scale", "demodulate", "intake"),
     *(f"training.{name}" for name in ("seed", "data", "loss", "ssdu", "batch_size", "optimizer", "n_validation")),
 )
 """What a run that goes on must not change: its next steps, and which are best, would not be as without interruption."""
@@ -102,6 +104,7 @@ class RunFolder:
             "source": f"fine-tuned from {weights.parent.name}/{weights.name}" if weights else "",
             "command": sys.argv,
         }
+        self._copy_code(recipe)
         self._write_recipe(recipe)
         write_text(self.path / DATA, data)
         self._write_about(about)
@@ -150,7 +153,7 @@ class RunFolder:
         reached = {**card.metrics, "validation_db": round(step.validation, 3), "step": float(step.number)}
         reports = f"{step.validation:.2f} dB on the validation after {step.number} steps"
         told = card.model_copy(update={"reports": reports, "metrics": reached})
-        model = recipe.model_copy(update={"card": told})
+        model = recipe.model_copy(update={"card": told, "network": portable(recipe.network)})
         for name in (LAST_WEIGHTS, *([WEIGHTS] if state.is_best else [])):
             with moved_into_place(self.path / name) as temporary:
                 write_model(temporary, state.average.state_dict(), model)
@@ -191,6 +194,16 @@ class RunFolder:
         rows = ([step.number, *(f"{value:.6g}" for value in astuple(step)[1:])] for step in steps)
         write_csv(self.path / LOG, ["step", "loss", "validation_db", "learning_rate", "seconds"], rows)
 
+    def _copy_code(self, recipe: Recipe) -> None:
+        """Keep the code of an external network, so that the weights can be used when the original has changed."""
+        if not is_external(recipe.network):
+            return
+        external = load_external(recipe.network)
+        for file in external.files:
+            copy = self.path / file.relative_to(external.folder)
+            if not is_same_file(file, copy):
+                write_text(copy, file.read_text(encoding="utf-8"))
+
     def _write_recipe(self, recipe: Recipe) -> None:
         write_text(self.path / RECIPE, yaml.safe_dump(_plain(recipe), sort_keys=False))
 
@@ -212,7 +225,7 @@ class RunFolder:
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:
-    return recipe.model_dump(mode="json")
+    return recipe.model_dump(mode="json") | {"network": portable(recipe.network)}
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:

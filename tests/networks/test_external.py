@@ -1,0 +1,168 @@
+"""Networks from outside the package: their code is found, run, checked, kept with the weights, and compared."""
+
+import shutil
+
+import pytest
+import torch
+import yaml
+from helpers import relative_error
+from safetensors.torch import save_file
+from small_recipe import RECIPE
+from typer.testing import CliRunner
+
+from cinerecon import networks
+from cinerecon.cine import CineData
+from cinerecon.cli import app
+from cinerecon.errors import CineReconError, ConfigError, WeightsError
+from cinerecon.evaluation.score_slice import fingerprint
+from cinerecon.methods.base import encoding_of
+from cinerecon.methods.model_file import ModelConfig, write_model
+from cinerecon.methods.table import load_method
+from cinerecon.training import read_recipe, train
+
+CODE = """
+import torch
+from torch import nn
+
+from gains import FACTOR
+
+
+class Gain(nn.Module):
+    def __init__(self, gain: float = 2.0):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(gain))
+
+    def forward(self, kspace, encoding, start=None):
+        return FACTOR * self.gain * encoding.adjoint(kspace)
+"""
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A folder with a network of two files, its recipe and weights: the gain 3."""
+    folder = tmp_path / "gain"
+    folder.mkdir()
+    (folder / "net.py").write_text(CODE)
+    (folder / "gains.py").write_text("FACTOR = 1.0\n")
+    recipe = {**RECIPE, "network": "net.py:Gain", "architecture": {"gain": 2.0}}
+    (folder / "model.yaml").write_text(yaml.safe_dump(recipe))
+    save_file({"gain": torch.tensor(3.0)}, folder / "weights.safetensors")
+    return folder
+
+
+@pytest.fixture
+def data():
+    torch.manual_seed(0)
+    mask = torch.rand(4, 1, 12, 1) < 0.5
+    return CineData(torch.randn(4, 1, 12, 10, dtype=torch.complex64) * mask, mask)
+
+
+def test_its_image_is_that_of_its_code_and_weights(model, data):
+    zerofilled = encoding_of(data).adjoint(data.kspace)
+    assert relative_error(load_method(str(model))(data), 3 * zerofilled) < 1e-6
+
+
+def test_folders_with_modules_of_the_same_name_are_kept_apart(model, data):
+    other = model.with_name("other")
+    shutil.copytree(model, other)
+    (other / "gains.py").write_text("FACTOR = 10.0\n")
+    images = [load_method(str(folder))(data) for folder in (model, other, model)]
+    assert relative_error(images[1], 10 * images[0]) < 1e-6
+    assert torch.equal(images[0], images[2])
+
+
+def test_changed_code_runs_and_has_another_fingerprint(model, data):
+    """Scores and slices that are kept by fingerprint must not be taken for those of the changed network."""
+    before = load_method(str(model))
+    (model / "gains.py").write_text("FACTOR = -1.0  # changed\n")
+    after = load_method(str(model))
+    assert relative_error(after(data), -before(data)) < 1e-6
+    assert fingerprint(before) != fingerprint(after)
+    moved = model.rename(model.with_name("moved"))
+    assert fingerprint(load_method(str(moved))) == fingerprint(after)
+
+
+def test_a_run_keeps_the_code_and_refuses_other_code(model, data, tmp_path):
+    run = tmp_path / "run"
+    settings = ["training.n_steps=1", "training.save_every=1", "training.n_validation=1"]
+    train(read_recipe(model / "model.yaml", settings), run, cases=tmp_path / "cases")
+    image = load_method(str(run))(data)
+    gain = load_method(str(run)).weights["gain"].item()
+    assert relative_error(image, gain * encoding_of(data).adjoint(data.kspace)) < 1e-6
+    shutil.rmtree(model)
+    for name in ("run", "run/weights.safetensors", "run/last.safetensors"):
+        assert torch.equal(load_method(str(tmp_path / name))(data), image)
+    recipe = read_recipe(run / "model.yaml", ["training.n_steps=2"])
+    train(recipe, run, cases=tmp_path / "cases", resume=True)
+    image = load_method(str(run))(data)
+    (run / "gains.py").write_text("FACTOR = -1.0  # changed\n")
+    with pytest.raises(WeightsError, match=r"net\.py is not the code that the weights were trained with"):
+        load_method(str(run))
+    assert relative_error(load_method(str(run), ["code_sha256=any"])(data), -image) < 1e-6
+    with pytest.raises(ConfigError, match="began with other settings: code_sha256"):
+        train(recipe, run, cases=tmp_path / "cases", resume=True)
+
+
+def test_settings_class_and_settings_of_the_constructor(model):
+    with pytest.raises(ConfigError, match=r"unknown setting 'gian'") as error:
+        load_method(str(model), ["architecture.gian=2"])
+    assert "did you mean 'gain'" in error.value.hint
+    with pytest.raises(ConfigError, match="setting 'gain'"):
+        load_method(str(model), ["architecture.gain=much"])
+    own = "from cinerecon.config import Config\n\nclass GainConfig(Config):\n    gain: float = 5.0\n\n"
+    code = CODE.replace("gain: float = 2.0", "config").replace("torch.tensor(gain)", "torch.tensor(config.gain)")
+    (model / "net.py").write_text(own + code)
+    assert networks.build(f"{model / 'net.py'}:Gain").gain.item() == 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what", "hint"),
+    [
+        ("class Gain", "class Gains", "no network 'Gain' in net.py", "did you mean 'Gains'"),
+        ("FACTOR *", "FACTOR * (", "SyntaxError", "--debug"),
+        ("from gains import FACTOR", "FACTOR = 1 / 0", "ZeroDivisionError", "--debug"),
+        ("from gains import FACTOR", "from gians import FACTOR", "No module named 'gians'", "--debug"),
+        ("from gains import FACTOR", "raise SystemExit(0)", "SystemExit", "--debug"),
+        ("encoding, start=None", "mask", "which does not take what networks are called with", "forward(self, kspace"),
+        ("(nn.Module)", "", "no network 'Gain'", "torch.nn.Module"),
+    ],
+)
+def test_mistakes_in_the_code_are_named(model, old, new, what, hint):
+    (model / "net.py").write_text(CODE.replace(old, new))
+    with pytest.raises(ConfigError) as error:
+        load_method(str(model))
+    assert what in error.value.what
+    assert hint in error.value.hint
+    assert error.value.where.startswith(str(model / "net.py"))
+
+
+def test_the_line_of_a_failing_import_is_named(model):
+    (model / "gains.py").write_text("\n\nFACTOR = 1 / 0\n")
+    with pytest.raises(ConfigError) as error:
+        load_method(str(model))
+    assert error.value.where == f"{model / 'gains.py'}, line 3"
+
+
+@pytest.mark.parametrize("part", [".abs()", "[..., :-1]", "[0]"])
+def test_what_is_no_image_is_refused(model, data, part):
+    (model / "net.py").write_text(CODE.replace("adjoint(kspace)", f"adjoint(kspace){part}"))
+    with pytest.raises(ConfigError, match=r"Gain returns .*, expected a complex image"):
+        load_method(str(model))(data)
+
+
+def test_weights_run_no_file_of_another_folder(model, tmp_path):
+    config = ModelConfig(network="../net.py:Gain", architecture={"gain": 1.0})
+    write_model(tmp_path / "gain/evil.safetensors", {"gain": torch.tensor(1.0)}, config)
+    (tmp_path / "net.py").write_text("raise AssertionError('this must not run')")
+    with pytest.raises(ConfigError, match="is not beside the weights"):
+        load_method(str(tmp_path / "gain/evil.safetensors"))
+    (model / "net.py").unlink()
+    with pytest.raises(CineReconError, match=r"there is no file net\.py with the network"):
+        load_method(str(model))
+
+
+def test_code_is_announced_before_it_runs(model):
+    (model / "net.py").write_text("raise ValueError")
+    result = CliRunner().invoke(app, ["models", "show", str(model)])
+    assert isinstance(result.exception, ConfigError)
+    assert result.stderr == f"code     {model / 'net.py'} runs: a network from outside the package\n"
