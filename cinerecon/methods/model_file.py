@@ -40,8 +40,8 @@ class ModelConfig(Config):
     """A network and how it is run: the part of ``model.yaml`` that reconstruction needs."""
 
     network: str = Field(description="name of the network; or a class in a file beside this one, mynet.py:MyNet")
-    code_sha256: str = Field(
-        "", description="SHA-256 of the code in that file that the weights were trained with; any: not compared"
+    code_sha256: str | None = Field(
+        None, description="SHA-256 of the code in that file that the weights were trained with; any: not compared"
     )
     architecture: dict[str, Any] = Field(default_factory=dict, description="settings of the network")
     scale: ScaleName = Field("brightness", description="what data are divided by, as in training")
@@ -116,7 +116,7 @@ def check_code(config: ModelConfig, weights: Path) -> str:
         If it is not.
     """
     found = load_external(config.network).code_sha256
-    trained = {config.code_sha256, _read_metadata(weights).get("code_sha256", "")} - {""}
+    trained = {config.code_sha256, _read_metadata(weights).get("code_sha256")} - {None}
     if "any" not in trained and trained - {found}:
         what = f"{code_file(config.network).name} is not the code that the weights were trained with"
         hint = "the copy of it in the folder of the run; or --set code_sha256=any, if it computes the same"

@@ -91,7 +91,7 @@ def train(
     resume = folder.require(resume=resume, weights=weights, note=note)
     require_tensorboard(wanted=tensorboard)
     intake = recipe.intake if scans else intake_of(recipe)
-    code = load_external(recipe.network).code_sha256 if is_external(recipe.network) else ""
+    code = load_external(recipe.network).code_sha256 if is_external(recipe.network) else None
     own = {"card": Card(), "intake": intake, "code_sha256": code}  # the recipe's card is that of other weights
     recipe = recipe.model_copy(update=own)
     data = list_data(config.data, real, scans)
