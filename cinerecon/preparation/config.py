@@ -1,4 +1,4 @@
-"""The settings of preparation, kept beside the cases and in each of them."""
+"""Settings of the preparation, stored with the cases and in each of them."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ SPLITS = ("train", "val", "test")
 
 
 class PrepareConfig(Config):
-    """How files become cases."""
+    """Settings of the preparation of cases."""
 
     intake: IntakeConfig = Field(IntakeConfig(), description="How raw readouts become a cine.")
     combine: Literal["adaptive", "espirit", "smooth"] | None = Field(
@@ -29,8 +29,8 @@ class PrepareConfig(Config):
     patches: tuple[Patch, ...] = Field((), description="Cut patches of these sizes (frames, y, x), each size in turn.")
     stride: Patch | None = Field(None, description="Steps from patch to patch (frames, y, x); null: half a patch.")
     simulated_coils: int = Field(8, ge=1, le=128, description="Coils simulated for magnitude images.")
-    seed: int = Field(0, ge=0, description="Of all that is simulated.")
-    person: str = Field("", description="Pattern (regular expression) that finds a person's name in the path.")
+    seed: int = Field(0, ge=0, description="Seed of everything that is simulated.")
+    person: str = Field("", description="Pattern (regular expression) that finds the name of the subject in the path.")
     split: tuple[float, float, float] = Field((80.0, 10.0, 10.0), description="Shares of train, val and test.")
     strict: bool = Field(
         False, description="Refuse what is easier to reconstruct than measured data, not only mark it."
@@ -98,7 +98,7 @@ def parse_sizes(text: str, axes: str, option: str) -> tuple[int, ...]:
     text
         The sizes with an x between.
     axes
-        What they are, e.g. ``frames x y x x``.
+        Description, e.g. ``frames x y x x``.
     option
         For the message.
 

@@ -1,4 +1,4 @@
-"""The folder of prepared cases: what it holds, when its cases must go, and how it is left in order."""
+"""The folder of prepared cases: its index and settings, and which existing cases are kept."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,26 +11,26 @@ from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import clear_partial, refuse_existing, write_csv, write_text
 from cinerecon.io.case_index import IndexRow, read_index, write_index
 from cinerecon.preparation.config import PrepareConfig
-from cinerecon.preparation.prepare_slice import Refusal
+from cinerecon.preparation.prepare_slice import Rejection
 from cinerecon.preparation.sources import Item, case_names
 
 SETTINGS, REFUSED = "settings.yaml", "refused.csv"
 
 
-class Before:
-    """What a folder held before.
+class ExistingCases:
+    """Cases that a folder contains before a run.
 
     Parameters
     ----------
     rows
-        Of its index.
-    is_like
-        Whether it was prepared with the settings of now, but for the split, which is for persons to come.
+        Rows of its index.
+    is_compatible
+        Whether it was prepared with the same settings; the split may differ, since it concerns new subjects only.
     """
 
-    def __init__(self, rows: Iterable[IndexRow], *, is_like: bool = True) -> None:
+    def __init__(self, rows: Iterable[IndexRow], *, is_compatible: bool = True) -> None:
         self.rows = list(rows)
-        self.is_like = is_like
+        self.is_compatible = is_compatible
         self.splits = {row.subject: row.split for row in reversed(self.rows)}
         self._by_slice: dict[tuple[str, int], list[IndexRow]] = defaultdict(list)
         for row in self.rows:
@@ -38,50 +38,50 @@ class Before:
                 self._by_slice[name, row.slice].append(row)
 
     def find(self, item: Item, number: int) -> tuple[IndexRow, ...]:
-        """The cases that bear the name of a slice of a scan."""
+        """The cases with the name of a slice of a scan."""
         return tuple(self._by_slice.get((item.case_name(number), number), ()))
 
 
-def look_into(folder: Path, config: PrepareConfig, *, force: bool) -> Before:
-    """What a folder holds; nothing in it is touched.
+def read_existing_cases(folder: Path, config: PrepareConfig, *, force: bool) -> ExistingCases:
+    """Cases and settings of a folder, which is not modified.
 
     Raises
     ------
     FileError
-        If it cannot be written.
+        If the folder cannot be written.
     ConfigError
-        If it holds cases prepared with other settings, and ``force`` is not set.
+        If it contains cases prepared with other settings, and ``force`` is not set.
     """
     settings = folder / SETTINGS
     refuse_existing(settings, force=True)
     rows = read_index(folder)
     if not settings.exists():
-        return Before(rows)
+        return ExistingCases(rows)
     try:
         stored = PrepareConfig.parse(read_yaml(settings), where=str(settings))
     except ConfigError:  # damaged, or of another version
         if force:
-            return Before(rows, is_like=False)
+            return ExistingCases(rows, is_compatible=False)
         raise
     stored = stored.model_copy(update={"split": config.split})
     if stored == config or force:
-        return Before(rows, is_like=stored == config)
+        return ExistingCases(rows, is_compatible=stored == config)
     here, asked = stored.model_dump(), config.model_dump()
     name = next(name for name in here if here[name] != asked[name])
     words = ["not set" if value is None else value for value in (here[name], asked[name])]
-    what = f"the folder was prepared with {name} {words[0]}, asked for is {words[1]}"
+    what = f"the folder was prepared with {name} {words[0]}, the requested value is {words[1]}"
     hint = "choose another folder, or --force, which removes the cases that are there"
     raise ConfigError(what, where=str(folder), hint=hint)
 
 
-def begin_folder(folder: Path, config: PrepareConfig, before: Before) -> Before:
-    """Make the folder ready, without cases of other settings and what an interruption left; and what it holds then."""
+def start_folder(folder: Path, config: PrepareConfig, before: ExistingCases) -> ExistingCases:
+    """Remove cases of other settings and remains of interruptions, and write the settings; returns the cases kept."""
     folder.mkdir(parents=True, exist_ok=True)
     clear_partial(folder)
-    if not before.is_like:
+    if not before.is_compatible:
         for row in before.rows:
             (folder / row.case).unlink(missing_ok=True)
-        before = Before([])
+        before = ExistingCases([])
         write_index(folder, [])
     elif before.rows:
         write_index(folder, before.rows)
@@ -89,8 +89,8 @@ def begin_folder(folder: Path, config: PrepareConfig, before: Before) -> Before:
     return before
 
 
-def finish_folder(folder: Path, rows: Iterable[IndexRow], refused: Iterable[Refusal]) -> None:
-    """Put the index in order; cases of other runs stay in it."""
+def finish_index(folder: Path, rows: Iterable[IndexRow], refused: Iterable[Rejection]) -> None:
+    """Update the index, which keeps the cases of other runs, and list rejected files."""
     done = {row.case: row for row in read_index(folder)} | {row.case: row for row in rows}
     write_index(folder, [row for row in done.values() if (folder / row.case).exists()])
     (folder / REFUSED).unlink(missing_ok=True)

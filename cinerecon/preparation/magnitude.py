@@ -26,9 +26,9 @@ class SimulatedScan:
     images
         The images.
     config
-        How many coils, and the seed.
+        Number of coils, and seed.
     content
-        Hash of the images: the same images get the same phase and coils, whatever they are called.
+        Hash of the images, so that the same images get the same phase and coils under any name.
     """
 
     images: MagnitudeImages
@@ -56,7 +56,7 @@ class SimulatedScan:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """What is known of the images, and what is simulated."""
+        """Properties of the images and of the simulation."""
         interpolated = ("interpolated",) if self.images.is_interpolated else ()
         return ("magnitude only", "simulated phase and coils", *interpolated)
 

@@ -1,4 +1,4 @@
-"""What is done for one slice; any number of processes may do it side by side."""
+"""Preparation of one slice; several processes can run it in parallel."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from cinerecon.io.export.summary import write_case_picture
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import acceleration_of
 from cinerecon.preparation.config import PrepareConfig
-from cinerecon.preparation.quality_marks import find_marks, refuse_flattering
+from cinerecon.preparation.quality_marks import find_marks, refuse_unrealistic
 from cinerecon.preparation.shape import Window, cut_case, shape_case, windows
 from cinerecon.preparation.sources import Item, Source, open_item, survey
 
@@ -26,7 +26,7 @@ PICTURES = "pictures"
 
 
 @dataclass(frozen=True)
-class Refusal:
+class Rejection:
     """A source or a slice that could not be prepared, and why."""
 
     path: Path
@@ -35,31 +35,31 @@ class Refusal:
     hint: str
 
     @classmethod
-    def of(cls, path: Path, error: CineReconError) -> "Refusal":
-        """The refusal that an error is."""
+    def of(cls, path: Path, error: CineReconError) -> "Rejection":
+        """The rejection that corresponds to an error."""
         return cls(path, error.what, error.where, error.hint)
 
 
 @dataclass(frozen=True)
-class Job:
+class SliceJob:
     """One slice to be prepared.
 
     Attributes
     ----------
     item, slice
-        What.
+        The scan, and the number of the slice.
     split
-        Where to.
+        ``train``, ``val`` or ``test``.
     folder
         The folder of the prepared cases.
     config
-        How.
+        Settings of the preparation.
     known
-        What the index says of it: the cases are kept if they are as it says.
-    is_anew
-        They are not kept.
+        Rows of the index for this slice; its cases are kept if they still match.
+    is_forced
+        Prepare the slice even if its cases match.
     draws
-        Whether a picture is drawn.
+        Draw a picture of the slice.
     """
 
     item: Item
@@ -68,22 +68,22 @@ class Job:
     folder: Path
     config: PrepareConfig
     known: tuple[IndexRow, ...] = ()
-    is_anew: bool = False
+    is_forced: bool = False
     draws: bool = True
 
 
 @dataclass(frozen=True)
-class Done:
+class PreparedSlice:
     """The cases of one slice.
 
     Attributes
     ----------
     rows
-        For the index.
+        Rows for the index.
     is_new
-        False where they were there already.
+        False if the cases existed already.
     warnings
-        What a user should know.
+        Warnings about the data.
     """
 
     rows: tuple[IndexRow, ...]
@@ -92,45 +92,45 @@ class Done:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A file of a folder that holds no cine, what such files are called, in the plural, and why this one is none."""
+class ExcludedFile:
+    """A file of a folder that contains no cine, the kind of such files in the plural, and the reason."""
 
     path: Path
     kind: str
     reason: str
 
 
-def survey_source(source: Source, config: PrepareConfig) -> list[Item | Refusal | LeftOut]:
-    """Open a source and hash it; what a user can mend becomes a refusal."""
+def survey_source(source: Source, config: PrepareConfig) -> list[Item | Rejection | ExcludedFile]:
+    """Open a source and hash it; errors of the input become a rejection."""
     try:
         found = survey(source, config)
     except NotACineError as error:
         found = [error]
     except CineReconError as error:
-        return [Refusal.of(source.path, error)]
+        return [Rejection.of(source.path, error)]
     return [one if isinstance(one, Item) else _excluded(source, one) for one in found]
 
 
-def _excluded(source: Source, error: NotACineError) -> Refusal | LeftOut:
+def _excluded(source: Source, error: NotACineError) -> Rejection | ExcludedFile:
     """Images of a folder that are no cine are left out; a file that the user named is refused."""
-    return Refusal.of(source.path, error) if source.is_given else LeftOut(source.path, error.kind, error.what)
+    return Rejection.of(source.path, error) if source.is_given else ExcludedFile(source.path, error.kind, error.what)
 
 
-def prepare_slice(job: Job) -> Done | Refusal:
-    """Prepare one slice, unless that was done before; what a user can mend becomes a refusal."""
-    if not job.is_anew and _is_done(job):
-        return Done(job.known, is_new=False)
+def prepare_slice(job: SliceJob) -> PreparedSlice | Rejection:
+    """Prepare one slice, unless it exists already; errors of the input become a rejection."""
+    if not job.is_forced and _is_done(job):
+        return PreparedSlice(job.known, is_new=False)
     try:
         data, marks = _make(job)
         rows = tuple(_write(job, data, marks))
     except CineReconError as error:
-        return Refusal.of(job.item.source.path, error)
+        return Rejection.of(job.item.source.path, error)
     for stale in {row.case for row in job.known} - {row.case for row in rows}:
         (job.folder / stale).unlink(missing_ok=True)
-    return Done(rows, is_new=True, warnings=data.meta.warnings)
+    return PreparedSlice(rows, is_new=True, warnings=data.meta.warnings)
 
 
-def _is_done(job: Job) -> bool:
+def _is_done(job: SliceJob) -> bool:
     """Whether all cases of the slice were made from the same content by the same settings, and are as they were."""
     hashes = (job.item.sha256, job.config.sha256)
     if not job.known or len(job.known) != job.known[0].n_parts:
@@ -142,7 +142,7 @@ def _is_done(job: Job) -> bool:
     )
 
 
-def _make(job: Job) -> tuple[CineData, tuple[str, ...]]:
+def _make(job: SliceJob) -> tuple[CineData, tuple[str, ...]]:
     """The slice as it will be stored, and its marks."""
     source = _opened(job)
     data = source.read_slice(job.slice)
@@ -150,7 +150,7 @@ def _make(job: Job) -> tuple[CineData, tuple[str, ...]]:
     combined = ("combined coils",) if job.config.combine is not None and data.n_coils > 1 else ()
     marks = tuple(dict.fromkeys((*source.marks, *found, *combined)))
     if job.config.strict:
-        refuse_flattering(marks, f"{data.meta.source}, slice {data.meta.slice}")
+        refuse_unrealistic(marks, f"{data.meta.source}, slice {data.meta.slice}")
     data = shape_case(data, job.config)
     told = (*data.meta.warnings, *said, *(MARKS[mark] for mark in marks if mark not in found))
     return replace(data, meta=replace(data.meta, warnings=tuple(dict.fromkeys(told)))), marks
@@ -159,7 +159,7 @@ def _make(job: Job) -> tuple[CineData, tuple[str, ...]]:
 _last: tuple[tuple[str, str], CineSource] | None = None
 
 
-def _opened(job: Job) -> CineSource:
+def _opened(job: SliceJob) -> CineSource:
     """The source of a slice; neighbouring slices share it, so its headers are read once in each process."""
     global _last
     key = (job.item.sha256, job.config.sha256)
@@ -169,7 +169,7 @@ def _opened(job: Job) -> CineSource:
     return _last[1]
 
 
-def _write(job: Job, data: CineData, marks: tuple[str, ...]) -> Iterator[IndexRow]:
+def _write(job: SliceJob, data: CineData, marks: tuple[str, ...]) -> Iterator[IndexRow]:
     name = job.item.case_name(job.slice)
     parts: list[Window | None] = [*windows(data, job.config)] if job.config.patches else [None]
     for number, window in enumerate(parts):
@@ -199,7 +199,7 @@ def _write(job: Job, data: CineData, marks: tuple[str, ...]) -> Iterator[IndexRo
         _draw(job, data, marks, job.folder / PICTURES / f"{name}.png")
 
 
-def _attributes(job: Job, marks: tuple[str, ...], window: Window | None) -> Attributes:
+def _attributes(job: SliceJob, marks: tuple[str, ...], window: Window | None) -> Attributes:
     values = {
         "prepared_by": f"cinerecon {version('cinerecon')}",
         "subject": job.item.person,
@@ -212,7 +212,7 @@ def _attributes(job: Job, marks: tuple[str, ...], window: Window | None) -> Attr
     return {**values, **listed, **place, **job.config.as_attributes()}
 
 
-def _draw(job: Job, data: CineData, marks: tuple[str, ...], path: Path) -> None:
+def _draw(job: SliceJob, data: CineData, marks: tuple[str, ...], path: Path) -> None:
     image = data.reference
     if image is None:
         image = Encoding(data.mask, data.csm, matrix=data.matrix).adjoint(data.kspace)

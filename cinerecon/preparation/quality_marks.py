@@ -1,4 +1,4 @@
-"""What makes a case easier to reconstruct than measured data, found in the data themselves."""
+"""Marks of cases that are easier to reconstruct than measured data, detected in the data themselves."""
 
 import torch
 from torch import Tensor
@@ -9,14 +9,14 @@ from cinerecon.io.case import MARKS
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.physics.sampling import block_of_lines, lines_with_signal
 
-FLATTERING = ("magnitude only", "zero-padded", "interpolated")
+LESS_REALISTIC = ("magnitude only", "zero-padded", "interpolated")
 """Marks of data that are easier to reconstruct than what a scanner measures."""
-CLIFF = 1e-3
+CUTOFF_RATIO = 1e-3
 """Power beyond the edge of an interpolated k-space over that before it. Measured k-space ends in noise, or fades."""
 SMALLEST_PHASE = 1e-3
 """Imaginary part of an image over all of it. Coils, fields and noise leave more in measured images."""
-BAND = 4
-"""Lines before the edge that are looked at."""
+BAND_WIDTH = 4
+"""Number of lines before the edge whose power is compared."""
 
 
 def find_marks(data: CineData) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -32,7 +32,7 @@ def find_marks(data: CineData) -> tuple[tuple[str, ...], tuple[str, ...]]:
         if measured < 1:
             marks.append("zero-padded")
             warnings.append(f"only {measured:.0%} of k-space was measured, the reference is zero in the rest")
-        elif _falls_off_a_cliff(data.kspace):
+        elif _is_zero_padded(data.kspace):
             marks.append("interpolated")
             warnings.append(MARKS["interpolated"])
         if _is_real(data.kspace):
@@ -41,7 +41,7 @@ def find_marks(data: CineData) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(marks), tuple(warnings)
 
 
-def refuse_flattering(marks: tuple[str, ...], where: str) -> None:
+def refuse_unrealistic(marks: tuple[str, ...], where: str) -> None:
     """Refuse a case that is easier to reconstruct than measured data.
 
     Raises
@@ -49,7 +49,7 @@ def refuse_flattering(marks: tuple[str, ...], where: str) -> None:
     UnsupportedError
         With what it is marked as.
     """
-    found = [mark for mark in marks if mark in FLATTERING]
+    found = [mark for mark in marks if mark in LESS_REALISTIC]
     if found:
         what = "; ".join(f"{mark}: {MARKS[mark]}" for mark in found)
         raise UnsupportedError(what, where=where, hint="without --strict it is prepared, and marked")
@@ -67,17 +67,17 @@ def _is_real(kspace: Tensor) -> bool:
     return float(torch.linalg.vector_norm(image.imag)) < SMALLEST_PHASE * float(torch.linalg.vector_norm(image))
 
 
-def _falls_off_a_cliff(kspace: Tensor) -> bool:
+def _is_zero_padded(kspace: Tensor) -> bool:
     power = torch.view_as_real(kspace).square().sum((0, 1, 4)).double()
-    return any(_has_cliff(power.sum(axis)) for axis in (0, 1))
+    return any(_has_cutoff(power.sum(axis)) for axis in (0, 1))
 
 
-def _has_cliff(power: Tensor) -> bool:
+def _has_cutoff(power: Tensor) -> bool:
     """Whether the power of lines, ``(n,)``, falls by orders of magnitude from one radius to the next."""
     n = len(power)
     radius = (torch.arange(n) - n // 2).abs()
     for edge in range(n // 4, n // 2 - 1):
-        outside, before = power[radius > edge], power[(radius <= edge) & (radius > edge - BAND)]
-        if float(outside.max()) < CLIFF * float(before.mean()):
+        outside, before = power[radius > edge], power[(radius <= edge) & (radius > edge - BAND_WIDTH)]
+        if float(outside.max()) < CUTOFF_RATIO * float(before.mean()):
             return True
     return False

@@ -11,8 +11,8 @@ from cinerecon.errors import FileError
 from cinerecon.io.case_index import INDEX, IndexRow, append_rows
 from cinerecon.machine import in_processes, n_cores
 from cinerecon.preparation.config import SPLITS, PrepareConfig
-from cinerecon.preparation.folder import Before, begin_folder, finish_folder, look_into
-from cinerecon.preparation.prepare_slice import Job, LeftOut, Refusal, prepare_slice, survey_source
+from cinerecon.preparation.folder import ExistingCases, finish_index, read_existing_cases, start_folder
+from cinerecon.preparation.prepare_slice import ExcludedFile, Rejection, SliceJob, prepare_slice, survey_source
 from cinerecon.preparation.sources import FORMATS, Item, Source, find_sources
 
 FEW = 4
@@ -23,36 +23,36 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """What was prepared.
+    """Result of a preparation.
 
     Attributes
     ----------
     rows
-        The cases of this run, those that were there already included.
+        The cases of this run, including those that existed already.
     n_new
-        Cases made in this run.
+        Number of cases that were created in this run.
     refused
-        What could not be prepared, and why.
+        Files and slices that could not be prepared, with the reason.
     passed
-        Files of folders that were passed over, by reason.
+        Number of excluded files in folders, by reason.
     n_unknown_persons
-        Files that count as a person of their own, because nothing tells who was scanned.
+        Number of files that count as separate subjects because the subject is unknown.
     warnings
-        What a user should know, with the number of slices it concerns.
+        Warnings, each with the number of slices it concerns.
     index
-        The list of all cases of the folder.
+        The index of all cases of the folder.
     """
 
     rows: tuple[IndexRow, ...]
     n_new: int
-    refused: tuple[Refusal, ...]
+    refused: tuple[Rejection, ...]
     passed: dict[str, int]
     n_unknown_persons: int
     warnings: dict[str, int]
     index: Path
 
     def count(self, split: str) -> tuple[int, int, int]:
-        """Persons, slices and cases of a split."""
+        """Numbers of subjects, slices and cases of a split."""
         rows = [row for row in self.rows if row.split == split]
         return len({r.subject for r in rows}), len({(r.source_sha256, r.slice) for r in rows}), len(rows)
 
@@ -67,25 +67,25 @@ def prepare(
     draws: bool = True,
     progress: Progress | None = None,
 ) -> PrepareReport:
-    """Prepare all cines among files and folders. What was prepared before, and is as it was, is not done again.
+    """Prepare all cines in files and folders. Cases that exist and match their source and settings are kept.
 
     Parameters
     ----------
     paths
         Files, or folders that are walked: ISMRMRD scans, CMRxRecon files, magnitude cines, prepared cases.
     folder
-        Where the cases go: a folder for each split, ``index.csv``, ``settings.yaml``, pictures.
+        Output folder: a subfolder per split, ``index.csv``, ``settings.yaml`` and pictures.
     config
-        How.
+        Settings of the preparation.
     jobs
         Processes; None takes as many as there are cores. A few slices are prepared by one in any case.
     force
-        Prepare anew what is found now. Cases in the folder that were prepared with other settings are removed, as soon
-        as there is something to take their place.
+        Prepare existing cases again. Cases that were prepared with other settings are removed as soon as there are
+        new ones.
     draws
-        Whether a picture is drawn of each slice.
+        Draw a picture of each slice.
     progress
-        Called with what is being done and the fraction done.
+        Called with the current step and the fraction completed.
 
     Raises
     ------
@@ -98,17 +98,17 @@ def prepare(
     """
     config = config or PrepareConfig()
     sources, passed = find_sources(paths, folder)
-    before = look_into(folder, config, force=force)
+    before = read_existing_cases(folder, config, force=force)
     n_processes = jobs or n_cores()
-    tell = progress or (lambda *_: None)
-    tell("reading headers", 0.0)
+    report = progress or (lambda *_: None)
+    report("reading headers", 0.0)
     items, refused, left_out = _survey_all(sources, config, n_processes)
     if left_out and not (items or refused):
         what = f"nothing to prepare is found, only {left_out[0].kind}: {left_out[0].reason}"
         raise FileError(what, where=str(left_out[0].path), hint=FORMATS)
     items.sort(key=lambda item: item.name)
     if items:
-        before = begin_folder(folder, config, before)
+        before = start_folder(folder, config, before)
     items, clashing = _without_clashes(items, before)
     refused += clashing
     items, n_copies = _without_copies(items, before)
@@ -122,8 +122,8 @@ def prepare(
     rows: list[IndexRow] = []
     n_new, warnings = 0, Counter[str]()
     for n, done in enumerate(in_processes(prepare_slice, tasks, _worth(len(tasks), n_processes))):
-        tell(f"slice {n + 1} of {len(tasks)}", (n + 1) / len(tasks))
-        if isinstance(done, Refusal):
+        report(f"slice {n + 1} of {len(tasks)}", (n + 1) / len(tasks))
+        if isinstance(done, Rejection):
             refused.append(done)
             continue
         if done.is_new:
@@ -132,24 +132,24 @@ def prepare(
         rows += done.rows
         warnings.update(done.warnings)
     refused.sort(key=lambda refusal: (str(refusal.path), refusal.where))
-    finish_folder(folder, rows, refused)
+    finish_index(folder, rows, refused)
     n_unknown = sum(not item.is_person_known for item in items)
     return PrepareReport(tuple(rows), n_new, tuple(refused), passed, n_unknown, dict(warnings), folder / INDEX)
 
 
 def _survey_all(
     sources: list[Source], config: PrepareConfig, n_processes: int
-) -> tuple[list[Item], list[Refusal], list[LeftOut]]:
+) -> tuple[list[Item], list[Rejection], list[ExcludedFile]]:
     """Open all sources: the scans, what is refused, and the files of folders that hold no cine."""
     surveys = in_processes(partial(survey_source, config=config), sources, _worth(len(sources), n_processes))
     found = [one for survey in surveys for one in survey]
     items = [one for one in found if isinstance(one, Item)]
-    refused = [one for one in found if isinstance(one, Refusal)]
-    return items, refused, [one for one in found if isinstance(one, LeftOut)]
+    refused = [one for one in found if isinstance(one, Rejection)]
+    return items, refused, [one for one in found if isinstance(one, ExcludedFile)]
 
 
-def _counted(left_out: list[LeftOut]) -> dict[str, int]:
-    """How many files of each kind were left out, with the name of one."""
+def _counted(left_out: list[ExcludedFile]) -> dict[str, int]:
+    """Number of excluded files of each kind, with an example."""
     example = {one.kind: one.path.name for one in reversed(left_out)}
     return {f"{kind}, such as {example[kind]}": n for kind, n in Counter(one.kind for one in left_out).items()}
 
@@ -165,14 +165,14 @@ def split_of(person: str, shares: Sequence[float]) -> str:
 
 
 def _job(
-    item: Item, number: int, folder: Path, config: PrepareConfig, before: Before, *, force: bool, draws: bool
-) -> Job:
-    """What is to be done for a slice; a person stays in the split that the index has, whatever the shares are now."""
+    item: Item, number: int, folder: Path, config: PrepareConfig, before: ExistingCases, *, force: bool, draws: bool
+) -> SliceJob:
+    """The job of a slice; a subject stays in its split of the index even if the shares have changed."""
     split = before.splits.get(item.person) or split_of(item.person, config.split)
-    return Job(item, number, split, folder, config, before.find(item, number), is_anew=force, draws=draws)
+    return SliceJob(item, number, split, folder, config, before.find(item, number), is_forced=force, draws=draws)
 
 
-def _without_clashes(items: list[Item], before: Before) -> tuple[list[Item], list[Refusal]]:
+def _without_clashes(items: list[Item], before: ExistingCases) -> tuple[list[Item], list[Rejection]]:
     """Scans that would not overwrite the cases of another scan; and those that would."""
     kept, refused = [], []
     for item in items:
@@ -182,13 +182,13 @@ def _without_clashes(items: list[Item], before: Before) -> tuple[list[Item], lis
         if other is not None:
             what = f"its cases would overwrite those of another scan, {other.source}"
             hint = "prepare a folder that holds both, or choose another folder for the cases"
-            refused.append(Refusal(item.source.path, what, path, hint))
+            refused.append(Rejection(item.source.path, what, path, hint))
         else:
             kept.append(item)
     return kept, refused
 
 
-def _without_copies(items: list[Item], before: Before) -> tuple[list[Item], int]:
+def _without_copies(items: list[Item], before: ExistingCases) -> tuple[list[Item], int]:
     """Each content under one name, the one it had before: a copy could put one person into two splits."""
     persons = {(row.source_sha256, row.slice): row.subject for row in before.rows}
     first: dict[tuple[str, str], Item] = {}

@@ -34,7 +34,7 @@ class Window:
 
 
 def shape_case(data: CineData, config: PrepareConfig) -> CineData:
-    """Keep the frames, combine the coils and cut the image, as far as it is asked for.
+    """Select frames, combine coils and crop the image as the settings request.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def shape_case(data: CineData, config: PrepareConfig) -> CineData:
 
 
 def windows(data: CineData, config: PrepareConfig) -> Iterator[Window]:
-    """Where the patches of a case lie, size by size.
+    """Windows of the patches of a case, for each patch size.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def cut_case(data: CineData, window: Window) -> CineData:
     shape = (data.n_frames, *data.matrix)
     for axis, first, size, n in zip(("frames", "rows", "columns"), window.first, window.size, shape, strict=True):
         if not 0 <= first <= first + size <= n:
-            raise DataError(f"the case has {n} {axis}, {size} are asked for", where=_where(data))
+            raise DataError(f"the case has {n} {axis}, {size} are requested", where=_where(data))
     frames, rows, columns = (slice(f, f + n) for f, n in zip(window.first, window.size, strict=True))
     data = keep_frames(data, frames)
     return data if window.size[1:] == data.matrix else _cut_image(data, rows, columns)

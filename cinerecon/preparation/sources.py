@@ -18,7 +18,7 @@ from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.magnitude import SimulatedScan
 
 FORMATS = "ISMRMRD .h5, CMRxRecon .mat, NIfTI, DICOM or .npz"
-"""What cases are prepared from."""
+"""Formats that are prepared."""
 _WINDOW = r"_\d+x\d+x\d+_at_[\d_]+"
 _NUMBERED = re.compile(rf"_slice\d\d+({_WINDOW})?$")
 
@@ -32,9 +32,9 @@ class Source:
     path
         Where it is.
     name
-        What its cases are called, folders included.
+        Name of its cases, including folders.
     folder_person
-        The first folder below the one that was given: most archives have one for each person.
+        The first folder below the given one; in most archives there is one per subject.
     is_dicom
         Whether it is a folder of DICOM images.
     is_given
@@ -55,15 +55,15 @@ class Item:
     Attributes
     ----------
     source, series
-        Where it is; the series is empty but for DICOM folders with several.
+        File or folder, and the series within a DICOM folder with several.
     name
-        What its cases are called.
+        Name of its cases.
     person
-        Who was scanned.
+        The subject.
     is_person_known
-        False where nothing tells, and the file counts as a person of its own.
+        False if the subject is unknown; the file then counts as a separate subject.
     n_slices
-        Its slices.
+        Number of slices.
     sha256
         Hash of all files it is read from.
     """
@@ -77,12 +77,12 @@ class Item:
     sha256: str
 
     def case_name(self, number: int) -> str:
-        """What the case of a slice is called; a prepared case keeps its name."""
+        """Name of the case of a slice; a prepared case keeps its name."""
         return self.name if self.n_slices == 1 and _NUMBERED.search(self.name) else f"{self.name}_slice{number:02d}"
 
 
 def case_names(case: str) -> set[str]:
-    """What the slice may be called that a case of an index was made of, see `Item.case_name`.
+    """Possible names of the slice that a case of the index was prepared from, see `Item.case_name`.
 
     ``test/cine_slice07_4x12x16_at_0_6_0.h5`` is a patch of ``cine_slice07``, or a case of that name prepared again.
     """
@@ -98,13 +98,13 @@ def find_sources(paths: Iterable[Path], output: Path) -> tuple[list[Source], dic
     FileError
         If a path does not exist, or nothing is found.
     ConfigError
-        If two sources would have the same name, or the cases are to lie among their sources.
+        If two sources would have the same name, or the output folder contains sources.
     """
     found: list[Source] = []
     passed: Counter[str] = Counter()
     for path in paths:
         if path.is_dir() and path.resolve() == output.resolve():
-            what = "the cases would lie among the files that they are made from"
+            what = "the output folder would contain the files that the cases are prepared from"
             raise ConfigError(what, where=str(path), hint="choose another folder with -o")
         if path.is_dir():
             found += _walk(path, output, passed)
@@ -118,7 +118,7 @@ def find_sources(paths: Iterable[Path], output: Path) -> tuple[list[Source], dic
 
 
 def _distinct(sources: list[Source]) -> list[Source]:
-    """The sources, told apart by ending or folder where two have the same name."""
+    """The sources with unique names: by suffix or folder where two have the same name."""
     for longer in (lambda path: path.name.replace(".", "-"), lambda path: f"{path.absolute().parent.name}/{path.stem}"):
         count = Counter(source.name for source in sources)
         same = {name for name, n in count.items() if n > 1}
@@ -136,7 +136,7 @@ def _distinct(sources: list[Source]) -> list[Source]:
 
 
 def _walk(root: Path, output: Path, passed: Counter[str]) -> Iterator[Source]:
-    """What may hold cines below a folder; of a folder of prepared cases those of its index."""
+    """Files below a folder that may contain cines; in a folder of prepared cases, those of its index."""
     if (root / INDEX).exists():
         for path in list_cases(root):
             yield Source(path, Path(*path.relative_to(root).parts[1:]).with_suffix("").as_posix())
@@ -227,7 +227,7 @@ def open_item(item: Item, config: PrepareConfig) -> CineSource:
 
 
 def _open_all(source: Source, config: PrepareConfig) -> list[tuple[str, CineSource]]:
-    """What a source holds, by series."""
+    """The contents of a source, by series."""
     path = source.path
     if source.is_dicom or path.name.lower().endswith((*NIFTI_ENDINGS, ".npz")):
         return [(images.name, SimulatedScan(images, config)) for images in open_magnitude(path)]

@@ -209,7 +209,7 @@ def test_a_scan_that_was_moved_is_known_again(archive, run, tmp_path):
 
 def test_other_settings_need_another_folder_or_force(archive, run, tmp_path):
     run(archive)
-    with pytest.raises(ConfigError, match="prepared with frames not set, asked for is 2"):
+    with pytest.raises(ConfigError, match="prepared with frames not set, the requested value is 2"):
         run(archive, frames=2)
     report = run(archive, frames=2, force=True)
     assert report.n_new == 4

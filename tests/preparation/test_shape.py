@@ -121,9 +121,9 @@ def test_unmeasured_edges_stay_unmeasured(full):
 @pytest.mark.parametrize(
     ("window", "match"),
     [
-        (Window((0, 0, 0), (9, 24, 21)), "8 frames, 9 are asked for"),
-        (Window((0, 1, 0), (8, 24, 21)), "24 rows, 24 are asked for"),
-        (Window((0, 0, 0), (8, 24, 22)), "21 columns, 22 are asked for"),
+        (Window((0, 0, 0), (9, 24, 21)), "8 frames, 9 are requested"),
+        (Window((0, 1, 0), (8, 24, 21)), "24 rows, 24 are requested"),
+        (Window((0, 0, 0), (8, 24, 22)), "21 columns, 22 are requested"),
     ],
 )
 def test_more_than_there_is(full, window, match):

@@ -8,7 +8,7 @@ from helpers import complex_randn
 
 from cinerecon.errors import UnsupportedError
 from cinerecon.physics.fourier import fft2c, ifft2c
-from cinerecon.preparation.quality_marks import find_marks, refuse_flattering
+from cinerecon.preparation.quality_marks import find_marks, refuse_unrealistic
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 
@@ -72,9 +72,9 @@ def test_interpolation_is_found_behind_later_work(measured, edge):
 
 @pytest.mark.parametrize("mark", ["magnitude only", "zero-padded", "interpolated"])
 def test_flattering_data_are_refused_by_name(mark):
-    refuse_flattering(("simulated", "combined coils"), "here")
+    refuse_unrealistic(("simulated", "combined coils"), "here")
     with pytest.raises(UnsupportedError, match=mark) as caught:
-        refuse_flattering(("simulated", mark), "scan.h5, slice 3")
+        refuse_unrealistic(("simulated", mark), "scan.h5, slice 3")
     assert caught.value.where == "scan.h5, slice 3"
 
 
