@@ -19,7 +19,7 @@ import torch
 
 from cinerecon.io.case import write_case
 from cinerecon.io.case_index import IndexRow, append_rows
-from cinerecon.methods.table import load_method
+from cinerecon.methods.table import load_initial_method
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.physics.sampling import PATTERNS, parse_mask
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
@@ -61,7 +61,7 @@ def write_prepared(folder: Path) -> None:
 
 def time_step(recipe: Recipe, batches: Batches, n_steps: int) -> tuple[float, float]:
     """Time of a training step without its first image, and of the first image [s]."""
-    start = load_method(recipe.start.method, recipe.start.settings) if recipe.start else None
+    start = load_initial_method(recipe)
     whole = replace(batches, start=start)
     drawn, with_image = (seconds(lambda n, one=one: one[n], n_steps) for one in (batches, whole))
     state = begin(recipe)

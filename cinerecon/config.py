@@ -1,20 +1,45 @@
 """Typed configuration: YAML validated by a pydantic model next to the code that it configures."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Self, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from cinerecon.errors import ConfigError, nearest_name
 
+logger = logging.getLogger(__name__)
+
 
 class Config(BaseModel):
-    """Base class of all settings: immutable, unknown keys are errors, the description of a field is its help text."""
+    """Base class of all settings: immutable, unknown keys are errors, the description of a field is its help text.
+
+    Attributes
+    ----------
+    renamed
+        Former names of settings, each with the present one; those of the base classes apply as well. They are still
+        read, from files and from ``key=value`` texts; where both names are given, the later one counts.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def present_name(cls, name: str) -> str:
+        """The name of a setting today; a name that never changed is returned as it is."""
+        return next(
+            (base.renamed[name] for base in cls.__mro__ if issubclass(base, Config) and name in base.renamed), name
+        )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_former_names(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return {cls.present_name(str(key)): value for key, value in values.items()}
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, where: str = "") -> Self:
@@ -57,11 +82,27 @@ class Config(BaseModel):
             key, sign, text = setting.partition("=")
             if not sign:
                 raise ConfigError(f"'{setting}' is not key=value", where=where)
+            path = _present_names(type(self), key.strip().split("."), where)
             try:
-                _put(values, key.strip().split("."), yaml.safe_load(text), defaults, where)
+                _put(values, path, yaml.safe_load(text), defaults, where)
             except yaml.YAMLError:
                 raise ConfigError(f"the value of '{setting}' is not YAML", where=where) from None
         return type(self).parse(values, where=where)
+
+
+def _present_names(model: type[BaseModel], path: Sequence[str], where: str) -> list[str]:
+    """A path through nested settings with the present names of those that were renamed, which are logged."""
+    present: list[str] = []
+    types: list[Any] = [model]
+    for part in path:
+        configs = [config for config in types if isinstance(config, type) and issubclass(config, Config)]
+        name = next((config.present_name(part) for config in configs if config.present_name(part) != part), part)
+        if name != part:
+            logger.warning("%s: the setting '%s' is now called '%s'", where, part, name)
+        fields = [config.model_fields[name].annotation for config in configs if name in config.model_fields]
+        types = [inner for field in fields or map(_content, types) for inner in _alternatives(field)]
+        present.append(name)
+    return present
 
 
 def _put(values: dict[str, Any], path: Sequence[str], value: Any, defaults: Any, where: str) -> None:

@@ -77,7 +77,7 @@ def ship(name: str, stages: list[Path], reached: Reached) -> None:
     """Copy the weights of the last stage, if they belong to the recipe that stands there, and write the card."""
     run = stages[-1]
     trained, wanted = (read(folder / "model.yaml") for folder in (run, MODELS / name))
-    if any(resolved(trained)[key] != resolved(wanted)[key] for key in ("architecture", "demodulate", "start")):
+    if any(resolved(trained)[key] != resolved(wanted)[key] for key in ("architecture", "demodulate", "initial_method")):
         raise SystemExit(f"{run} is not what {MODELS / name}/model.yaml says")
     config, path = read_model(run)
     weights = load_file(path)
@@ -116,7 +116,7 @@ def describe(name: str, stages: list[Path], n_numbers: int, checksum: str, card:
     about = json.loads((stages[-1] / "run.json").read_text(encoding="utf-8"))
     ends = [read_log(run)[-1] for run in stages]
     steps, minutes = " and ".join(row["step"] for row in ends), sum(float(row["seconds"]) for row in ends) / 60
-    summary, start = SUMMARIES[recipe["network"]][1], recipe.get("start")
+    summary, start = SUMMARIES[recipe["network"]][1], recipe.get("initial_method", recipe.get("start"))
     decibels = {key: value for key, value in card.metrics.items() if key.endswith("_db")}
     heading = (MODELS / name / "model.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
     parts = [

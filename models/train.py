@@ -37,9 +37,9 @@ ABLATIONS = {
     "istanet": ("istanet", ()),  # SLR-Net without its low-rank branch
     "slrnet": ("slrnet", ()),
     "dccnn": ("dccnn", ()),
-    "dccnn-lr-L1": ("dccnn-lr", ("architecture.lowrank.place=L1",)),
+    "dccnn-lr-L1": ("dccnn-lr", ("architecture.lowrank.position=L1",)),
     "dccnn-lr": ("dccnn-lr", ()),  # at L2
-    "dccnn-lr-L3": ("dccnn-lr", ("architecture.lowrank.place=L3",)),
+    "dccnn-lr-L3": ("dccnn-lr", ("architecture.lowrank.position=L3",)),
     "passnet": ("passnet", ()),
     "passnet-relative": ("passnet", ("architecture.shrinkage=relative_soft",)),
     "passnet-addition": ("passnet", ("architecture.fusion=addition",)),
@@ -47,7 +47,7 @@ ABLATIONS = {
     **{f"passnet-{n}": ("passnet", (f"architecture.n_cascades={n}", *SHALLOW)) for n in (9, 13, 15, 17)},
 }
 """By the names that ``evaluate --table`` knows."""
-KEPT = ("variant", "shrinkage", "place")
+KEPT = ("variant", "shrinkage", "position")
 """Of the shipped architectures, what is no size and no initial value; all else is as published by default."""
 
 

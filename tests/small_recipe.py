@@ -13,7 +13,7 @@ RECIPE = {
         "step": 1.0,
         "coupling": 0.1,
         "shrinkage": "topk_soft",
-        "output_gain": 0.1,
+        "output_weight_scale": 0.1,
     },
     "training": {
         "n_steps": 30,

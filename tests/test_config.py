@@ -10,12 +10,40 @@ from cinerecon.errors import ConfigError
 from cinerecon.methods.classical.lps import LpsConfig
 from cinerecon.methods.model_file import ModelConfig
 from cinerecon.networks.dccnn import DcCnnConfig
+from cinerecon.networks.istanet import IstaNetConfig
 from cinerecon.networks.slrnet import SlrNetConfig
 
 
-def test_settings_reach_into_what_is_not_there_yet():
-    config = ModelConfig(network="slrnet").with_settings(["start.method=ttv"])
-    assert config.start is not None and config.start.method == "ttv"
+def test_settings_reach_into_nested_settings_that_are_null():
+    config = ModelConfig(network="slrnet").with_settings(["initial_method.method=ttv"])
+    assert config.initial_method is not None and config.initial_method.method == "ttv"
+
+
+def test_former_names_of_settings_are_read_and_reported(caplog):
+    former = {
+        "network": "istanet",
+        "start": {"method": "ttv", "settings": ["n_iterations=3"]},
+        "intake": {"whiten": False},
+        "zeroed": ["step"],
+        "card": {"persons": ["ab01"]},
+    }
+    config = ModelConfig.parse(former)
+    assert config.initial_method is not None and config.initial_method.settings == ("n_iterations=3",)
+    assert config.preprocessing == {"whiten": False} and config.zeroed_parameters == ("step",)
+    assert config.card.subjects == ("ab01",)
+    assert not caplog.records  # files of users are read without remarks
+    changed = config.with_settings(["start.method=llr", "intake.whiten=true"])
+    assert changed.initial_method is not None and changed.initial_method.method == "llr"
+    assert changed.initial_method.settings == ("n_iterations=3",) and changed.preprocessing == {"whiten": True}
+    assert "--set: the setting 'start' is now called 'initial_method'" in caplog.text
+
+
+def test_former_names_apply_to_every_base_class():
+    config = IstaNetConfig.parse({"output_gain": 0.5, "lowrank": {"place": "L1", "level": 0.3}})
+    assert config.output_weight_scale == 0.5 and config.lowrank is not None
+    assert (config.lowrank.position, config.lowrank.prox_weight) == ("L1", 0.3)
+    assert SlrNetConfig.parse({"output_gain": 0.5, "level": 0.2}).prox_weight == 0.2
+    assert SlrNetConfig().with_settings(["level=0.4"]).prox_weight == 0.4
 
 
 def test_a_variant_brings_its_defaults():

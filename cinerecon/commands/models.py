@@ -127,7 +127,7 @@ def _print_details(name: str, entry: "Entry") -> None:
         "file": str(entry.path or ""),
         "parameters": "" if entry.n_parameters is None else f"{entry.n_parameters:,}",
         "network": "" if model is None else ", ".join((model.network, *map(_pair, model.architecture.items()))),
-        "starts from": model.start.method if model and model.start else "",
+        "starts from": model.initial_method.method if model and model.initial_method else "",
         "licence": card.licence,
         "source": card.source,
         "trained on": card.trained_on,

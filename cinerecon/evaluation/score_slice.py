@@ -190,7 +190,7 @@ def _judge(
 def doubts_about(name: str, method: Reconstructor, data: CineData, pattern: str, source: CineSource) -> Iterator[str]:
     """What speaks against the image of one method: a scan unlike its training or part of it, or other rules."""
     card = method.card
-    memories = card.memories(contents_of(source), source.person) if card.cases or card.persons else []
+    memories = card.memories(contents_of(source), source.person) if card.cases or card.subjects else []
     yield from (f"{model_label(name)}: {doubt}" for doubt in (*memories, *card_warnings(method.card, data, pattern)))
     if method.preprocessing:
         words = ", ".join(f"{key} {value}" for key, value in method.preprocessing.items())

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field
 from torch import Tensor
@@ -22,7 +22,7 @@ MORE_COILS = 2
 HARDLY_SAMPLED_LESS = 1.5
 """Acceleration below which the pattern matters little: lines at the edges are missing, or some."""
 N_DIGITS, N_LISTED = 12, 4096
-"""Digits of a checksum that a card lists, enough to tell scans apart; how many scans and persons at most."""
+"""Digits of a checksum that a card lists, enough to tell scans apart; how many scans and subjects at most."""
 
 DRAWN = (4, 256, 256)
 """Frames, rows and columns of the masks that tell what patterns are made of."""
@@ -45,6 +45,8 @@ Counts = tuple[int, int]
 class Card(Config):
     """What a user should know of weights, a line each; ``CARD.md`` tells more. What is not known is left empty."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"persons": "subjects"}
+
     licence: str = Field("", description="licence of the weights")
     source: str = Field("", description="who trained them, where they are published")
     file: str = Field("", description="file they were imported from")
@@ -60,29 +62,31 @@ class Card(Config):
     lines: Counts | None = Field(None, description="fewest and most ky lines of the training")
     metrics: dict[str, float] = Field(default_factory=dict, description="measures on the validation, by name")
     cases: tuple[str, ...] = Field((), description="first digits of the SHA-256 of scans that it was trained on")
-    persons: tuple[str, ...] = Field((), description="the same of the names of the persons")
+    subjects: tuple[str, ...] = Field((), description="the same of the names of the subjects")
 
     @classmethod
     def of_texts(cls, values: Mapping[str, object]) -> Self:
         """The card that is among other values, e.g. those of a file's metadata."""
-        return cls.parse({name: values[name] for name in cls.model_fields if name in values}, where="card")
+        return cls.parse(
+            {name: values[name] for name in (*cls.model_fields, *cls.renamed) if name in values}, where="card"
+        )
 
-    def listing(self, cases: Iterable[str], persons: Iterable[str]) -> Self:
-        """The card with more that it was trained on: checksums of scans, and of names of persons."""
-        known = {"cases": (*self.cases, *cases), "persons": (*self.persons, *persons)}
+    def listing(self, cases: Iterable[str], subjects: Iterable[str]) -> Self:
+        """The card with more that it was trained on: checksums of scans, and of names of subjects."""
+        known = {"cases": (*self.cases, *cases), "subjects": (*self.subjects, *subjects)}
         short = {name: {text[:N_DIGITS] for text in texts if text} for name, texts in known.items()}
         return self.model_copy(update={name: tuple(sorted(texts)[:N_LISTED]) for name, texts in short.items()})
 
-    def memories(self, contents: Collection[str], person: str) -> list[str]:
-        """Why good results on a scan say little: it, or the person, was part of the training."""
+    def memories(self, contents: Collection[str], subject: str) -> list[str]:
+        """Why good results on a scan say little: it, or the subject, was part of the training."""
         if any(content[:N_DIGITS] in self.cases for content in contents):
             return ["trained on this scan"]
-        return ["trained on a person of this name"] if hash_name(person)[:N_DIGITS] in self.persons else []
+        return ["trained on a subject of this name"] if hash_name(subject)[:N_DIGITS] in self.subjects else []
 
 
-def hash_name(person: str) -> str:
-    """SHA-256 of the name of a person, as hexadecimal digits; empty where nobody knows."""
-    return hashlib.sha256(person.encode()).hexdigest() if person else ""
+def hash_name(subject: str) -> str:
+    """SHA-256 of the name of a subject, as hexadecimal digits; empty where nobody knows."""
+    return hashlib.sha256(subject.encode()).hexdigest() if subject else ""
 
 
 def card_warnings(card: Card, data: CineData, pattern: str = "") -> list[str]:

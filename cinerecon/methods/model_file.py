@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from pydantic import Field
@@ -29,8 +29,8 @@ WEIGHTS = "weights.safetensors"
 CHECKSUM = "weights_sha256"
 
 
-class StartConfig(Config):
-    """The method that makes the image an unrolled network starts from."""
+class InitialMethodConfig(Config):
+    """The method whose image an unrolled network starts from."""
 
     method: str = Field(description="a classical method")
     settings: tuple[str, ...] = Field((), description="key=value texts for it")
@@ -39,20 +39,32 @@ class StartConfig(Config):
 class ModelConfig(Config):
     """A network and how it is run: the part of ``model.yaml`` that reconstruction needs."""
 
-    network: str = Field(description="name of the network; or a class in a file beside this one, mynet.py:MyNet")
+    renamed: ClassVar[Mapping[str, str]] = {
+        "start": "initial_method",
+        "intake": "preprocessing",
+        "zeroed": "zeroed_parameters",
+    }
+
+    network: str = Field(description="name of the network, or a class in a Python file next to it: mynet.py:MyNet")
     code_sha256: str | None = Field(
         None, description="SHA-256 of the code in that file that the weights were trained with; any: not compared"
     )
     architecture: dict[str, Any] = Field(default_factory=dict, description="settings of the network")
     scale: ScaleName = Field("brightness", description="what data are divided by, as in training")
-    start: StartConfig | None = Field(None, description="makes the first image; without it, it is zero-filled")
+    initial_method: InitialMethodConfig | None = Field(
+        None, description="computes the initial image; null: the zero-filled image"
+    )
     demodulate: bool = Field(False, description="turn each voxel so that the first image is real on time average")
     coils_at_once: int | None = Field(
         None, ge=1, description="coils transformed together in reconstruction; fewer take less memory; default all"
     )
-    intake: dict[str, Any] = Field(default_factory=dict, description="how raw data are prepared, as in training")
+    preprocessing: dict[str, Any] = Field(
+        default_factory=dict, description="settings of the acquisition that the training data were prepared with"
+    )
     training: Any = Field(None, description="how it was trained")
-    zeroed: tuple[str, ...] = Field((), description="ablation: parameters set to zero, by the last part of their name")
+    zeroed_parameters: tuple[str, ...] = Field(
+        (), description="ablation: parameters set to zero, by the last component of their name"
+    )
     card: Card = Field(default_factory=Card, description="what a user should know of the weights")
 
 
@@ -160,8 +172,9 @@ def from_metadata(texts: Mapping[str, str], *, where: str = "") -> ModelConfig:
     if "network" not in texts:
         hint = "give the folder of its recipe, or this file with --weights"
         raise WeightsError("the file holds weights without a recipe", where=where, hint=hint)
+    known = (*ModelConfig.model_fields, *ModelConfig.renamed)
     try:
-        values = {name: _plain(texts[name]) for name in ModelConfig.model_fields if name in texts}
+        values = {name: _plain(texts[name]) for name in known if name in texts}
     except json.JSONDecodeError as error:
         raise WeightsError(f"the recipe in the file is damaged: {error}", where=where) from None
     return ModelConfig.parse({**values, "card": _read_card(texts, where).model_dump()}, where=where)
@@ -182,7 +195,9 @@ def _read_card(texts: Mapping[str, str], where: str) -> Card:
     """The card among the texts of a file; what is no text there is JSON."""
     is_text = {name: field.annotation is str for name, field in Card.model_fields.items()}
     try:
-        return Card.of_texts({n: text if is_text.get(n, True) else json.loads(text) for n, text in texts.items()})
+        return Card.of_texts(
+            {n: text if is_text.get(Card.present_name(n), True) else json.loads(text) for n, text in texts.items()}
+        )
     except json.JSONDecodeError as error:
         raise WeightsError(f"the card in the file is damaged: {error}", where=where) from None
 

@@ -56,7 +56,7 @@ class NetworkMethod(Reconstructor):
     @property
     def preprocessing(self) -> Mapping[str, Any]:
         """How raw data were prepared in training."""
-        return self.config.intake
+        return self.config.preprocessing
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -144,8 +144,9 @@ def build_network(
         )
     if weights:
         config = config.model_copy(update={"card": read_card(weights)})
-    zero_parameters(net, config.zeroed)
-    initial_method = load(config.start.method, config.start.settings) if config.start else None
+    zero_parameters(net, config.zeroed_parameters)
+    initial = config.initial_method
+    initial_method = load(initial.method, initial.settings) if initial else None
     return NetworkMethod(net, config, initial_method, device)
 
 
@@ -162,7 +163,7 @@ def zero_parameters(net: nn.Module, names: Sequence[str]) -> None:
     for wanted in names:
         if wanted not in ends:
             raise ConfigError(
-                f"no parameter is called '{wanted}'", where="zeroed", hint=nearest_name(wanted, sorted(ends))
+                f"no parameter is called '{wanted}'", where="zeroed_parameters", hint=nearest_name(wanted, sorted(ends))
             )
         for name, parameter in net.named_parameters():
             if name.rsplit(".", 1)[-1] == wanted:

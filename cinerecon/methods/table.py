@@ -3,12 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.methods.base import Reconstructor, find_model, imported_models
 from cinerecon.networks import NETWORKS
+
+if TYPE_CHECKING:
+    from cinerecon.methods.model_file import ModelConfig
 
 Loader = Callable[[], tuple[type[Config], Callable[..., Reconstructor]]]
 
@@ -140,6 +143,18 @@ def load_method(
     if weights is not None:
         raise ConfigError(f"{name} is a classical method and takes no weights", where=str(weights))
     return build(config_class().with_settings(settings))
+
+
+def load_initial_method(config: "ModelConfig") -> Reconstructor | None:
+    """The method whose image the network of a model starts from; None for the zero-filled image.
+
+    Raises
+    ------
+    ConfigError
+        If its name or a setting is unknown.
+    """
+    initial = config.initial_method
+    return load_method(initial.method, initial.settings) if initial else None
 
 
 def find_method(name: str) -> Method:

@@ -64,6 +64,6 @@ def build(name: str, config: Mapping[str, Any] | None = None, **settings: Any) -
     config_class, network = load_network(name)
     parsed = config_class.parse({**(config or {}), **settings}, where=f"network {portable(name)}")
     net = network(parsed)
-    if isinstance(parsed, NetworkConfig) and parsed.output_gain != 1:
-        begin_near_the_first_image(net, parsed.output_gain)
+    if isinstance(parsed, NetworkConfig) and parsed.output_weight_scale != 1:
+        begin_near_the_first_image(net, parsed.output_weight_scale)
     return net

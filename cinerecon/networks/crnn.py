@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from cinerecon.networks.blocks import data_consistency, to_channels, to_complex
-from cinerecon.networks.lowrank_module import LowRankAt, PlacedLowRankConfig
+from cinerecon.networks.lowrank_module import LowRankAt, LowRankModuleConfig
 from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.operators import Encoding
 
@@ -39,7 +39,7 @@ class CrnnConfig(NetworkConfig):
     n_channels: int = Field(64, ge=1, description="feature channels")
     n_layers: int = Field(3, ge=1, description="layers that are recurrent over the iterations alone")
     noise_level: float | None = Field(None, gt=0, description="inverse noise level v of the data; none: noiseless")
-    lowrank: PlacedLowRankConfig | None = Field(None, description="shrinkage of singular values in each iteration")
+    lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each iteration")
     shared_lowrank: bool = Field(False, description="one number of the shrinkage for all iterations, as the weights")
 
 

@@ -30,7 +30,7 @@ from cinerecon.networks.blocks import (
     to_channels,
     to_complex,
 )
-from cinerecon.networks.lowrank_module import LowRankAt, PlacedLowRankConfig
+from cinerecon.networks.lowrank_module import LowRankAt, LowRankModuleConfig
 from cinerecon.networks.unrolled import NetworkConfig, Unrolled
 from cinerecon.physics.operators import Encoding
 
@@ -49,7 +49,7 @@ class DcCnnConfig(NetworkConfig):
     bias: bool = Field(True, description="whether the convolutions have one")
     slope: float = Field(0.0, ge=0, lt=1, description="slope of the activation for negative features; 0.01 is leaky")
     noise_level: float | None = Field(None, gt=0, description="inverse noise level v of the data; none: noiseless")
-    lowrank: PlacedLowRankConfig | None = Field(None, description="shrinkage of singular values in each cascade")
+    lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each cascade")
 
 
 class Cascade(nn.Module):

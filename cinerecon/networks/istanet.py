@@ -36,7 +36,7 @@ from cinerecon.networks.blocks import (
     to_channels,
     to_complex,
 )
-from cinerecon.networks.lowrank_module import LowRankAt, PlacedLowRankConfig
+from cinerecon.networks.lowrank_module import LowRankAt, LowRankModuleConfig
 from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.operators import Encoding
 
@@ -57,7 +57,7 @@ class IstaNetConfig(NetworkConfig):
     step: float = Field(0.1, description="gradient step, at the start")
     sparse_threshold: float = Field(0.1, description="soft threshold of the features, at the start; snet has none")
     residual: bool = Field(True, description="add the input of the transform to its output; snet never does")
-    lowrank: PlacedLowRankConfig | None = Field(None, description="shrinkage of singular values in each cascade")
+    lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each cascade")
 
 
 RELEASED_PLUS = IstaNetConfig(variant="plus", sparse_threshold=0.0)

@@ -5,7 +5,8 @@ ISTA-Net, DC-CNN and CRNN at three places: before the convolutions (L1), after t
 the data (L3).
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -15,21 +16,23 @@ from cinerecon.networks.position_aware import PositionAware
 from cinerecon.physics.lowrank import (
     Shrinkage,
     ShrinkageConfig,
+    initial_parameter,
     make_rule,
     shrink_casorati,
     shrink_frames,
-    start_level,
 )
 
-View = Literal["casorati", "frames"]
-Place = Literal["L1", "L2", "L3"]
+MatrixView = Literal["casorati", "frames"]
+Position = Literal["L1", "L2", "L3"]
 
 
-class PlacedLowRankConfig(ShrinkageConfig):
-    """A low-rank module and its place in the cascades of a host network."""
+class LowRankModuleConfig(ShrinkageConfig):
+    """A low-rank module and its position in the cascades of a network."""
 
-    place: Place = Field("L2", description="L1: before the convolutions, L2: after them, L3: after the data step")
-    view: View = Field("casorati", description="matrices whose singular values are shrunk")
+    renamed: ClassVar[Mapping[str, str]] = {"place": "position"}
+
+    position: Position = Field("L2", description="L1: before the convolutions, L2: after them, L3: after the data step")
+    view: MatrixView = Field("casorati", description="matrices whose singular values are shrunk")
 
 
 class LowRank(nn.Module):
@@ -48,10 +51,10 @@ class LowRank(nn.Module):
 
     level: nn.Parameter | None
 
-    def __init__(self, config: ShrinkageConfig, view: View = "casorati") -> None:
+    def __init__(self, config: ShrinkageConfig, view: MatrixView = "casorati") -> None:
         super().__init__()
         self.config, self.view = config, view
-        level = start_level(config)
+        level = initial_parameter(config)
         start = None if level is None else nn.Parameter(torch.tensor(level), config.shrinkage != "topk_hard")
         self.register_parameter("level", start)
         self.position_aware: PositionAware | None = None
@@ -76,11 +79,11 @@ class LowRank(nn.Module):
 class LowRankAt(nn.Module):
     """What a host network inserts: a low-rank module at one of its places, or nothing."""
 
-    def __init__(self, config: PlacedLowRankConfig | None) -> None:
+    def __init__(self, config: LowRankModuleConfig | None) -> None:
         super().__init__()
-        self.place = config.place if config else None
+        self.position = config.position if config else None
         self.module = LowRank(config, config.view) if config else None
 
-    def forward(self, place: Place, image: Tensor) -> Tensor:
+    def forward(self, position: Position, image: Tensor) -> Tensor:
         """Shrink ``(*batch, frames, y, x)`` if the module is at this place."""
-        return self.module(image) if self.module is not None and place == self.place else image
+        return self.module(image) if self.module is not None and position == self.position else image

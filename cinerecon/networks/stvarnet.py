@@ -52,7 +52,7 @@ class StVarNetConfig(NetworkConfig):
     n_cg_steps: int = Field(2, ge=1, description="conjugate gradient steps of data consistency (several coils)")
     carries_features: bool = Field(True, description="pass features from cascade to cascade")
     lowrank: ShrinkageConfig | None = Field(
-        ShrinkageConfig(shrinkage="absolute_soft", level=0.25), description="low rank of image blocks; null: none"
+        ShrinkageConfig(shrinkage="absolute_soft", prox_weight=0.25), description="low rank of image blocks; null: none"
     )
     block_size: int = Field(16, ge=0, description="side of the low-rank blocks [pixels]; 0: the whole image")
     n_lowrank_iterations: int = Field(6, ge=0, description="iterations of low rank alone, before the cascades")

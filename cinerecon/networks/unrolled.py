@@ -29,10 +29,11 @@ class NetworkConfig(Config):
     """
 
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    renamed: ClassVar[Mapping[str, str]] = {"output_gain": "output_weight_scale"}
 
     n_cascades: int = Field(10, ge=1, description="unrolled iterations")
     n_channels: int = Field(32, ge=1, description="feature channels")
-    output_gain: float = Field(
+    output_weight_scale: float = Field(
         1.0, gt=0, description="factor that `build` puts on initial weights that make images: small stays near x_0"
     )
     checkpointing: bool = Field(False, description="compute each cascade again in the backward pass, to save memory")

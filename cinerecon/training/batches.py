@@ -21,7 +21,7 @@ from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.card import Card
 from cinerecon.methods.demodulation import demodulated, mean_phase
 from cinerecon.methods.scale import ScaleName, scale_of
-from cinerecon.methods.table import load_method
+from cinerecon.methods.table import load_initial_method
 from cinerecon.training.card import describe_pool, describe_scans, list_data
 from cinerecon.training.data import (
     EDITION,
@@ -191,13 +191,13 @@ def open_feed(recipe: Recipe, places: Places) -> Feed:
         If there is nothing to train on.
     """
     config = recipe.training
-    start = load_method(recipe.start.method, recipe.start.settings) if recipe.start else None
+    start = load_initial_method(recipe)
     shown = Demodulated if recipe.demodulate else lambda batches: batches
     if places.scans:
         if config.loss != "ssdu":
             hint = "--loss ssdu"
             raise ConfigError(f"loss {config.loss} needs the truth, a scan has none", where="--scan", hint=hint)
-        scans = open_scans(places.scans, IntakeConfig.parse(recipe.intake, where="intake"), recipe.scale)
+        scans = open_scans(places.scans, IntakeConfig.parse(recipe.preprocessing, where="preprocessing"), recipe.scale)
         measured = ScanBatches(scans, config, (config.seed, 1), start=start)
         unseen_samples = replace(measured, seed=(config.seed, 2), validates=True)
         return Feed(shown(measured), lambda: _first(shown(unseen_samples), config.n_validation), describe_scans(scans))
@@ -231,7 +231,7 @@ def intake_of(recipe: Recipe) -> dict[str, Any]:
     ConfigError
         If cases were prepared by other settings than the recipe's, or than other cases.
     """
-    found: dict[str, Any] | None = dict(recipe.intake) or None
+    found: dict[str, Any] | None = dict(recipe.preprocessing) or None
     for name, source in recipe.training.data.sources.items():
         if not isinstance(source, PreparedSource):
             continue
@@ -241,7 +241,9 @@ def intake_of(recipe: Recipe) -> dict[str, Any]:
         if found is not None and found != prepared:
             ours, others = (settings or "the defaults" for settings in (prepared, found))
             what = f"the cases of '{name}' were prepared by {ours}, expected is {others}"
-            raise ConfigError(what, where="intake", hint="prepare all alike, and leave intake out of the recipe")
+            raise ConfigError(
+                what, where="preprocessing", hint="prepare all alike, and leave preprocessing out of the recipe"
+            )
         found = prepared
     return found or {}
 
@@ -249,7 +251,7 @@ def intake_of(recipe: Recipe) -> dict[str, Any]:
 def _kept(drawn: Dataset[Batch], recipe: Recipe, n_different: int, places: Places) -> KeptBatches:
     """Batches in files, in a folder named after all that they depend on."""
     config = recipe.training
-    first = "" if recipe.start is None or config.loss == "ssdu" else recipe.start.model_dump_json()
+    first = "" if recipe.initial_method is None or config.loss == "ssdu" else recipe.initial_method.model_dump_json()
     data = list_data(config.data, places.real) + config.data.model_dump_json(exclude={"n_kept", "n_frames_of_kept"})
     name = name_of(version("cinerecon"), str(EDITION), data, first, f"{config.batch_size} {config.seed}")
     folder, seed = places.cases / name, (config.seed, 3)

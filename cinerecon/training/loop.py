@@ -90,9 +90,9 @@ def train(
     config, folder, deadline = recipe.training, RunFolder(run), time.monotonic() + max_seconds
     resume = folder.require(resume=resume, weights=weights, note=note)
     require_tensorboard(wanted=tensorboard)
-    intake = recipe.intake if scans else intake_of(recipe)
+    intake = recipe.preprocessing if scans else intake_of(recipe)
     code = load_external(recipe.network).code_sha256 if is_external(recipe.network) else None
-    own = {"card": Card(), "intake": intake, "code_sha256": code}  # the recipe's card is that of other weights
+    own = {"card": Card(), "preprocessing": intake, "code_sha256": code}  # the recipe's card is that of other weights
     recipe = recipe.model_copy(update=own)
     data = list_data(config.data, real, scans)
     with join_team(device) as team:

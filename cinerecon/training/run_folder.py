@@ -42,7 +42,7 @@ from cinerecon.training.recipe import Recipe, TrainConfig
 from cinerecon.training.state import State, Step
 
 RIGID = (
-    *("network", "code_sha256", "architecture", "start", "scale", "demodulate", "intake"),
+    *("network", "code_sha256", "architecture", "initial_method", "scale", "demodulate", "preprocessing"),
     *(f"training.{name}" for name in ("seed", "data", "loss", "ssdu", "batch_size", "optimizer", "n_validation")),
 )
 """What a run that goes on must not change: its next steps, and which are best, would not be as without interruption."""
@@ -122,7 +122,7 @@ class RunFolder:
         ConfigError
             If its data are not those that it began with, or a setting that must stay is another.
         """
-        changed = list(_differences(read_yaml(self.path / RECIPE), _plain(recipe)))
+        changed = list(_differences(self._read_recipe(), _plain(recipe)))
         rigid = [text for text in changed if text.startswith(RIGID)]
         if rigid:
             what = f"the run began with other settings: {rigid[0]}"
@@ -145,7 +145,7 @@ class RunFolder:
         told = {"data_sha256": hash_data(data), "source": str(self._read_about().get("source", ""))}
         path = weights / WEIGHTS if weights and weights.is_dir() else weights or self.path / LAST_WEIGHTS
         before = read_card(path) if path.is_file() else Card()
-        return card.model_copy(update=told).listing((*series_in(data), *before.cases), before.persons)
+        return card.model_copy(update=told).listing((*series_in(data), *before.cases), before.subjects)
 
     def save(self, state: State, recipe: Recipe, card: Card, n_shares: int) -> None:
         """Write the state, and the averaged weights with recipe and card; the best ones are kept apart."""
@@ -206,6 +206,11 @@ class RunFolder:
 
     def _write_recipe(self, recipe: Recipe) -> None:
         write_text(self.path / RECIPE, yaml.safe_dump(_plain(recipe), sort_keys=False))
+
+    def _read_recipe(self) -> dict[str, Any]:
+        """The recipe that the run began with, under the present names of its settings."""
+        path = self.path / RECIPE
+        return _plain(Recipe.parse(read_yaml(path), where=str(path)))
 
     def _write_about(self, about: Mapping[str, Any]) -> None:
         write_text(self.path / ABOUT, json.dumps(about, indent=2) + "\n")

@@ -50,7 +50,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("run", ["run", "tuned"])
 def test_what_a_network_was_trained_on_is_marked(folder, run):
     card = read_model(folder / run)[0].card
-    assert (len(card.cases), len(card.persons)) == (1, 1)
+    assert (len(card.cases), len(card.subjects)) == (1, 1)
     known = [folder / "first/anna/cine.h5", folder / "data/train/anna/cine_slice00.h5"]
     others = [folder / "others/test/anna/cine_slice00.h5", folder / "second/bert/cine.h5"]
     scores = evaluate([*known, *others], [str(folder / run)], [MASK]).scores

@@ -25,7 +25,7 @@ CARD = Card(
     lines=(128, 192),
     metrics={"validation_db": 33.25},
     cases=("0123456789ab",),
-    persons=("ab0123456789",),
+    subjects=("ab0123456789",),
 )
 
 
@@ -145,8 +145,8 @@ def test_other_weights_bring_their_own_card(model):
 
 def test_what_was_trained_on_is_remembered():
     card = Card().listing(["a" * 64, "b" * 64], [hash_name("anna"), hash_name("")])
-    assert (len(card.cases), len(card.persons)) == (2, 1)
+    assert (len(card.cases), len(card.subjects)) == (2, 1)
     assert card.memories(["c" * 64, "a" * 64], "anna") == ["trained on this scan"]
-    assert card.memories(["c" * 64], "anna") == ["trained on a person of this name"]
+    assert card.memories(["c" * 64], "anna") == ["trained on a subject of this name"]
     assert card.memories(["c" * 64], "bert") == card.memories(["c" * 64], "") == []
-    assert Card().listing(card.cases, card.persons) == card
+    assert Card().listing(card.cases, card.subjects) == card

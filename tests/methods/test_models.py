@@ -45,11 +45,11 @@ def test_models_stay_small():
     assert sum(path.stat().st_size for path in models_folder().rglob("*") if path.is_file()) < 40e6
 
 
-@pytest.mark.parametrize("name", DEEP)
-def test_all_networks_are_trained_alike(name):
-    recipes = [read_recipe(models_folder() / model / "model.yaml") for model in (name, DEEP[0])]
+@pytest.mark.parametrize("name", sorted({*DEEP} - {"stvarnet"}))  # it has a training of its own
+def test_published_networks_are_trained_alike(name):
+    recipes = [read_recipe(models_folder() / model / "model.yaml") for model in (name, "slrnet")]
     assert recipes[0].training == recipes[1].training
-    assert recipes[0].start == recipes[1].start
+    assert recipes[0].initial_method == recipes[1].initial_method
 
 
 def test_what_comes_without_weights_says_so(entries):

@@ -97,11 +97,11 @@ def test_a_demodulated_network_sees_an_image_that_is_real_on_time_average(folder
 def test_settings_and_ablation_reach_the_network(folder):
     data = _cine()
     full = build_network(str(folder))(data)
-    without = build_network(str(folder), ["zeroed=[coupling]"])
+    without = build_network(str(folder), ["zeroed_parameters=[coupling]"])
     assert all(cascade.coupling.item() == 0 for cascade in without.net.cascades)
     assert relative_error(without(data), full) > 1e-3
     with pytest.raises(ConfigError, match="coupl"):
-        build_network(str(folder), ["zeroed=[coupl]"])
+        build_network(str(folder), ["zeroed_parameters=[coupl]"])
 
 
 def test_weights_that_do_not_fit_are_named(folder, tmp_path):
@@ -119,11 +119,11 @@ def test_weights_that_do_not_fit_are_named(folder, tmp_path):
 
 def test_the_first_image_may_come_from_another_method(folder):
     data = _cine()
-    uncoupled = ["zeroed=[coupling]"]  # the first image is the first low-rank part too
+    uncoupled = ["zeroed_parameters=[coupling]"]  # the first image is the first low-rank part too
     without = build_network(str(folder), uncoupled)(data)
     recipe = {"network": "slrnet", "architecture": ARCHITECTURE}
     for start, same in (("zerofilled", True), ("cgsense", False)):
-        (folder / "model.yaml").write_text(yaml.safe_dump({**recipe, "start": {"method": start}}))
+        (folder / "model.yaml").write_text(yaml.safe_dump({**recipe, "initial_method": {"method": start}}))
         found = build_network(str(folder), uncoupled)(data)
         assert (relative_error(found, without) < 1e-5) == same
 
@@ -160,8 +160,8 @@ def test_a_file_is_another_form_of_the_folder(folder, tmp_path):
         "network": "slrnet",
         "architecture": ARCHITECTURE,
         "scale": "max",
-        "start": {"method": "cgsense", "settings": ["n_iterations=3"]},
-        "intake": {"csm": "walsh"},
+        "initial_method": {"method": "cgsense", "settings": ["n_iterations=3"]},
+        "preprocessing": {"csm": "walsh"},
         "training": {"n_steps": 3},
         "card": {"licence": "MIT", "trained_on": "[nothing]", "reports": "{little}"},
     }

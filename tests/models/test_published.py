@@ -41,7 +41,7 @@ def test_a_network_is_as_large_as_published(program, tmp_path, name):
     net = networks.build(recipe.network, recipe.architecture)
     n_learned = sum(weight.numel() for weight in net.parameters() if weight.requires_grad)
     assert n_learned == N_LEARNED[name]
-    assert recipe.start is None and recipe.training.n_steps == 50 * recipe.training.n_steps_per_epoch
+    assert recipe.initial_method is None and recipe.training.n_steps == 50 * recipe.training.n_steps_per_epoch
 
 
 def test_every_network_is_among_them(program):

@@ -92,7 +92,7 @@ def test_a_small_gain_begins_near_the_first_image():
     start = complex_randn(1, 3, 8, 6).to(torch.complex64)
     kspace = encoding.forward(start)
     for name in networks.NETWORKS:
-        nets = [networks.build(name, n_cascades=1, n_channels=4, output_gain=gain) for gain in (1.0, 1e-4)]
+        nets = [networks.build(name, n_cascades=1, n_channels=4, output_weight_scale=gain) for gain in (1.0, 1e-4)]
         others = {layer for layer, _ in nets[1].named_parameters() if "lowrank.level" in layer}
         for layer, parameter in nets[1].named_parameters():
             if layer in others:  # what is shrunk is not what the gain is about

@@ -13,11 +13,11 @@ from network_checks import (
 )
 
 from cinerecon.networks.crnn import Crnn, CrnnConfig
-from cinerecon.networks.lowrank_module import PlacedLowRankConfig
+from cinerecon.networks.lowrank_module import LowRankModuleConfig
 from cinerecon.physics.operators import Encoding
 
 SMALL = CrnnConfig(n_cascades=3, n_channels=4)
-LOWRANK = PlacedLowRankConfig(shrinkage="relative_soft")
+LOWRANK = LowRankModuleConfig(shrinkage="relative_soft")
 NAMES = {
     "bcrnn.CRNN_model.i2h": "cascade.in_time.from_input",
     "bcrnn.CRNN_model.ih2ih": "cascade.in_time.from_iteration",

@@ -21,12 +21,12 @@ from network_checks import (
 )
 
 from cinerecon.networks.dccnn import DcCnn, DcCnnConfig
-from cinerecon.networks.lowrank_module import PlacedLowRankConfig
+from cinerecon.networks.lowrank_module import LowRankModuleConfig
 
 SMALL = DcCnnConfig(n_cascades=2, n_channels=4)
 FLAT = SMALL.model_copy(update={"n_dimensions": 2})
 UNBIASED = DcCnnConfig(variant="d6c10", n_cascades=2, n_channels=4)
-LOWRANK = PlacedLowRankConfig(shrinkage="relative_soft")
+LOWRANK = LowRankModuleConfig(shrinkage="relative_soft")
 variants = pytest.mark.parametrize("config", [SMALL, FLAT, UNBIASED], ids=["3-D", "2-D", "unbiased"])
 
 

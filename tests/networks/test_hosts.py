@@ -14,7 +14,7 @@ HOSTS = {
     "crnn": {"n_cascades": 3, "n_channels": 4},
 }
 hosts = pytest.mark.parametrize("host", HOSTS)
-places = pytest.mark.parametrize("place", ["L1", "L2", "L3"])
+positions = pytest.mark.parametrize("position", ["L1", "L2", "L3"])
 
 
 def _build(host, **lowrank):
@@ -33,13 +33,13 @@ def _build(host, **lowrank):
     ],
     ids=lambda rule: "-".join(str(value) for value in rule.values()),
 )
-@places
+@positions
 @hosts
 @torch.no_grad()
-def test_shrinkage_that_keeps_everything_leaves_the_host_as_it_is(host, place, rule):
+def test_shrinkage_that_keeps_everything_leaves_the_host_as_it_is(host, position, rule):
     kspace, encoding = random_case(coils=2)
     expected = _build(host)(kspace, encoding)
-    assert relative_error(_build(host, place=place, **rule)(kspace, encoding), expected) < 1e-9
+    assert relative_error(_build(host, position=position, **rule)(kspace, encoding), expected) < 1e-9
 
 
 @hosts
@@ -53,27 +53,27 @@ def test_pass_begins_as_the_identity(host):
 
 @hosts
 @torch.no_grad()
-def test_shrinkage_that_takes_something_acts_at_each_place_in_its_own_way(host):
+def test_shrinkage_that_takes_something_acts_at_each_position_in_its_own_way(host):
     kspace, encoding = random_case(coils=2)
     images = [_build(host)(kspace, encoding)]
-    images += [_build(host, place=place, rank=1)(kspace, encoding) for place in ("L1", "L2", "L3")]
+    images += [_build(host, position=position, rank=1)(kspace, encoding) for position in ("L1", "L2", "L3")]
     for n, image in enumerate(images):
         assert all(relative_error(image, other) > 1e-3 for other in images[:n])
 
 
 @hosts
 @torch.no_grad()
-def test_the_last_place_decides_the_rank_of_the_image(host):
+def test_the_last_position_determines_the_rank_of_the_image(host):
     last = "L2" if host == "istanet" else "L3"
-    image = _build(host, place=last, rank=1)(*random_case(coils=2))
+    image = _build(host, position=last, rank=1)(*random_case(coils=2))
     values = torch.linalg.svdvals(image.flatten(2))[0]
     assert float(values[1]) < 1e-6 * float(values[0])
 
 
-@places
+@positions
 @hosts
-def test_learns_everywhere(host, place):
-    assert_learns_everywhere(_build(host, place=place, shrinkage="relative_soft"))
+def test_learns_everywhere(host, position):
+    assert_learns_everywhere(_build(host, position=position, shrinkage="relative_soft"))
 
 
 @hosts

@@ -13,7 +13,7 @@ from network_checks import (
 )
 
 from cinerecon.networks.istanet import RELEASED_PLUS, IstaNet, IstaNetConfig
-from cinerecon.networks.lowrank_module import PlacedLowRankConfig
+from cinerecon.networks.lowrank_module import LowRankModuleConfig
 from cinerecon.physics.operators import Encoding
 
 PAPER, S_NET, PLUS = (
@@ -75,7 +75,7 @@ def test_the_released_threshold_of_plus_never_leaves_zero_and_ours_does():
         (IstaNetConfig(), 912_400),
         (IstaNetConfig(variant="snet"), 311_049),
         (IstaNetConfig(variant="plus"), 293_780),
-        (IstaNetConfig(lowrank=PlacedLowRankConfig(shrinkage="topk_soft")), 912_408),
+        (IstaNetConfig(lowrank=LowRankModuleConfig(shrinkage="topk_soft")), 912_408),
     ],
 )
 def test_parameter_counts_of_the_papers_and_the_programs(config, expected):

@@ -7,7 +7,7 @@ from lowrank_cases import decaying
 from pydantic import ValidationError
 
 from cinerecon.errors import ConfigError
-from cinerecon.networks.lowrank_module import LowRank, LowRankAt, PlacedLowRankConfig
+from cinerecon.networks.lowrank_module import LowRank, LowRankAt, LowRankModuleConfig
 from cinerecon.networks.position_aware import PositionAware, position_code
 from cinerecon.physics.lowrank import RelativeSoft, ShrinkageConfig, ShrinkageName, make_rule, shrink_frames
 
@@ -28,7 +28,7 @@ def _count(module):
 @every_rule
 @every_view
 def test_every_rule_shrinks_and_what_it_learns_has_a_gradient(shrinkage, view):
-    module = LowRank(ShrinkageConfig(shrinkage=shrinkage, level=0.3), view).double()
+    module = LowRank(ShrinkageConfig(shrinkage=shrinkage, prox_weight=0.3), view).double()
     image = _image(2, 6, 9, 8).requires_grad_()
     shrunk = module(image)
     shrunk.backward(complex_randn(2, 6, 9, 8))
@@ -55,9 +55,9 @@ def test_counts_of_learned_numbers(shrinkage):
         {"shrinkage": "topk_hard", "rank": 8},
         {"shrinkage": "topk_soft", "rank": 30},
         {"shrinkage": "relative_soft", "threshold": -60.0},
-        {"shrinkage": "absolute_soft", "level": 0.0},
-        {"shrinkage": "schatten", "level": 0.0},
-        {"shrinkage": "nuclear_minus_frobenius", "level": 0.0},
+        {"shrinkage": "absolute_soft", "prox_weight": 0.0},
+        {"shrinkage": "schatten", "prox_weight": 0.0},
+        {"shrinkage": "nuclear_minus_frobenius", "prox_weight": 0.0},
         {"shrinkage": "pass"},
         {"shrinkage": "pass", "normalize_spectrum": True},
     ],
@@ -82,22 +82,23 @@ def test_a_gain_multiplies_the_threshold():
     assert relative_error(module(image, gain=0.3), expected) < 1e-12
     assert relative_error(module(image), expected) > 1e-2
     for name in ("absolute_soft", "schatten", "nuclear_minus_frobenius"):
-        halved = LowRank(ShrinkageConfig(shrinkage=name, level=0.1)).double()(image)
+        halved = LowRank(ShrinkageConfig(shrinkage=name, prox_weight=0.1)).double()(image)
         assert (
-            relative_error(LowRank(ShrinkageConfig(shrinkage=name, level=0.2)).double()(image, gain=0.5), halved) < 1e-6
+            relative_error(LowRank(ShrinkageConfig(shrinkage=name, prox_weight=0.2)).double()(image, gain=0.5), halved)
+            < 1e-6
         )
 
 
 def test_a_placed_module_acts_in_its_place_alone():
     image = _image(6, 9, 8)
-    placed = LowRankAt(PlacedLowRankConfig(place="L3"))
+    placed = LowRankAt(LowRankModuleConfig(position="L3"))
     assert placed("L1", image) is image
     assert relative_error(placed("L3", image), image) > 1e-3
     assert LowRankAt(None)("L3", image) is image
 
 
 def test_settings_reject_what_is_no_rule():
-    for wrong in ({"shrinkage": "svt"}, {"p": 0.0}, {"level": -1.0}, {"gate_layers": 4}):
+    for wrong in ({"shrinkage": "svt"}, {"p": 0.0}, {"prox_weight": -1.0}, {"gate_layers": 4}):
         with pytest.raises(ValidationError):
             ShrinkageConfig(**wrong)
     with pytest.raises(ConfigError, match="learned by networks only"):

@@ -29,7 +29,7 @@ from cinerecon.physics.operators import Encoding
 
 SMALL = StVarNetConfig(n_cascades=2, n_channels=8, n_blocks=2, block_size=4, n_lowrank_iterations=2)
 PLAIN = SMALL.model_copy(update={"lowrank": None})
-NUCLEAR = ShrinkageConfig(shrinkage="absolute_soft", level=0.25)
+NUCLEAR = ShrinkageConfig(shrinkage="absolute_soft", prox_weight=0.25)
 WHOLE = SMALL.model_copy(update={"block_size": 0, "lowrank": ShrinkageConfig(shrinkage="relative_soft")})
 
 
@@ -88,7 +88,7 @@ def test_low_rank_iterations_lower_their_cost(coils):
 
     def cost(image):
         misfit = (encoding.forward(image) - kspace).abs().square().sum() / 2
-        return float(misfit + NUCLEAR.level * torch.linalg.svdvals(image.flatten(-2)).sum())
+        return float(misfit + NUCLEAR.prox_weight * torch.linalg.svdvals(image.flatten(-2)).sum())
 
     image = before = zerofilled
     costs = [cost(image)]

@@ -79,7 +79,7 @@ def test_defaults_of_a_variant_yield_to_what_is_said():
     assert Example.parse({"variant": "small", "n_channels": 8}).model_dump() == {
         "n_cascades": 2,
         "n_channels": 8,
-        "output_gain": 1.0,
+        "output_weight_scale": 1.0,
         "checkpointing": False,
         "variant": "small",
     }

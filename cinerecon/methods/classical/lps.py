@@ -141,9 +141,9 @@ class Lps(ClassicalMethod):
             case "relative_soft":
                 low_rank_norm = config.weight_lowrank * _singular_values(unshrunk)[-1] * values.sum()
             case "absolute_soft":
-                low_rank_norm = config.level * values.sum()
+                low_rank_norm = config.prox_weight * values.sum()
             case "schatten":
-                low_rank_norm = config.level / config.p * (values**config.p).sum()
+                low_rank_norm = config.prox_weight / config.p * (values**config.p).sum()
             case _:
                 low_rank_norm = torch.zeros(())
         return float(low_rank_norm) + config.weight_sparse * float(sparse_norm)

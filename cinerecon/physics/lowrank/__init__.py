@@ -1,7 +1,7 @@
 """Low rank: shrinkage of singular values, without a singular value decomposition."""
 
 from cinerecon.physics.lowrank.adaptive import AdaptiveTraceNorm, OptimalShrinkage
-from cinerecon.physics.lowrank.config import ShrinkageConfig, ShrinkageName, make_rule, start_level
+from cinerecon.physics.lowrank.config import ShrinkageConfig, ShrinkageName, initial_parameter, make_rule
 from cinerecon.physics.lowrank.matrices import as_patches, shrink_casorati, shrink_frames, shrink_patches
 from cinerecon.physics.lowrank.rules import (
     AbsoluteSoft,
@@ -31,10 +31,10 @@ __all__ = [
     "TopKHard",
     "TopKSoft",
     "as_patches",
+    "initial_parameter",
     "make_rule",
     "shrink_casorati",
     "shrink_frames",
     "shrink_matrix",
     "shrink_patches",
-    "start_level",
 ]

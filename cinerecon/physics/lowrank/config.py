@@ -1,6 +1,7 @@
 """Which shrinkage rule, and where its numbers begin: the settings that networks and classical methods inherit."""
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field
 from torch import Tensor
@@ -34,13 +35,18 @@ ShrinkageName = Literal[
 class ShrinkageConfig(Config):
     """A rule for the singular values."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"level": "prox_weight"}
+
     shrinkage: ShrinkageName = Field("topk_hard", description="rule for the singular values")
     rank: int = Field(1, ge=1, description="k of the top-k rules, at the start")
     threshold: float = Field(
         -2.0, description="theta of the relative rule, at the start: sigmoid(theta) of the largest"
     )
-    level: float = Field(
-        0.1, ge=0, description="level of the absolute, Schatten and nuclear-minus-Frobenius rules, at the start"
+    prox_weight: float = Field(
+        0.1,
+        ge=0,
+        description="weight of the penalty whose proximal map the absolute, Schatten and nuclear-minus-Frobenius rules "
+        "are, at the start",
     )
     p: float = Field(0.5, gt=0, le=1, description="exponent of the Schatten rule; 1 is soft thresholding")
     noise: float | None = Field(
@@ -50,7 +56,7 @@ class ShrinkageConfig(Config):
     normalize_spectrum: bool = Field(False, description="position-aware rule: bring the largest value to 1 first")
 
 
-def start_level(config: ShrinkageConfig) -> float | None:
+def initial_parameter(config: ShrinkageConfig) -> float | None:
     """The number that a network may learn for the rule, at the start; None for a rule without one."""
     match config.shrinkage:
         case "topk_hard" | "topk_soft":
@@ -58,19 +64,19 @@ def start_level(config: ShrinkageConfig) -> float | None:
         case "relative_soft":
             return config.threshold
         case "absolute_soft" | "schatten" | "nuclear_minus_frobenius":
-            return config.level
+            return config.prox_weight
     return None
 
 
-def make_rule(config: ShrinkageConfig, level: Tensor | None = None, gain: Tensor | float = 1.0) -> Shrinkage:
+def make_rule(config: ShrinkageConfig, parameter: Tensor | None = None, gain: Tensor | float = 1.0) -> Shrinkage:
     """The rule that the settings name.
 
     Parameters
     ----------
     config
         Settings.
-    level
-        A learned number in the place of the configured one: k, theta, or the level.
+    parameter
+        A learned parameter that replaces the configured one: k, theta, or the weight.
     gain
         Factor on the threshold or the level of a rule that has one.
 
@@ -79,8 +85,8 @@ def make_rule(config: ShrinkageConfig, level: Tensor | None = None, gain: Tensor
     ConfigError
         If the rule has weights to be learned, as PASS has: only a network can hold it.
     """
-    start = start_level(config)
-    number = level if level is not None else (0.0 if start is None else start)
+    start = initial_parameter(config)
+    number = parameter if parameter is not None else (0.0 if start is None else start)
     match config.shrinkage:
         case "topk_hard":
             return TopKHard(int(number))

@@ -82,8 +82,8 @@ def test_rules_that_are_soft_thresholding_are_one_rule(make_cine):
     common = {"relative": False, "weight_sparse": 0.01, "n_iterations": 10}
     settings = [
         {"frozen": True, "weight_lowrank": 0.1},
-        {"shrinkage": "absolute_soft", "level": level},
-        {"shrinkage": "schatten", "p": 1.0, "level": level},
+        {"shrinkage": "absolute_soft", "prox_weight": level},
+        {"shrinkage": "schatten", "p": 1.0, "prox_weight": level},
     ]
     images, costs = [], []
     for setting in settings:

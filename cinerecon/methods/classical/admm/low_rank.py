@@ -39,7 +39,7 @@ class LowRankConfig(ShrinkageConfig):
     continuation: float = Field(20.0, ge=1, description="how many times larger that weight is at the start")
     penalty_lowrank: float = Field(0.04, gt=0, description="rho_L, coupling to the low-rank variable")
 
-    @field_validator("shrinkage", "level", "gate_layers", "normalize_spectrum")
+    @field_validator("shrinkage", "prox_weight", "gate_layers", "normalize_spectrum")
     @classmethod
     def _not_learned(cls, value: Any, info: ValidationInfo) -> Any:
         name = str(info.field_name)
@@ -80,7 +80,7 @@ class LowRank:
             return make_rule(config)
         excess = max(1.0, config.continuation ** (1 - progress / CONTINUATION_ENDS))
         level = excess * config.weight_lowrank / config.penalty_lowrank
-        return make_rule(config.model_copy(update={"level": level}))
+        return make_rule(config.model_copy(update={"prox_weight": level}))
 
     def _shrink(self, series: Tensor, rule: Shrinkage) -> Tensor:
         size = self.config.block_size
