@@ -37,6 +37,6 @@ def _parameter(options: type[Options], name: str) -> inspect.Parameter:
         info = typer.Argument(default, help=field.description, show_default=shown)
     else:
         option = "--" + name.replace("_", "-")
-        names = flag.names or ((option,) if annotation is bool else ())  # no --no-... beside a switch
+        names = flag.names or ((option,) if annotation is bool else ())  # a switch has no --no-...
         info = typer.Option(default, *names, help=field.description, show_default=shown)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=annotation)

@@ -1,0 +1,104 @@
+"""Plain English of the field in docstrings, comments, messages and pages; see "Prose" in CONTRIBUTING.md."""
+
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CLEAN = (
+    "cinerecon/__init__.py",
+    "cinerecon/axes.py",
+    "cinerecon/cine.py",
+    "cinerecon/config.py",
+    "cinerecon/errors.py",
+    "cinerecon/frames.py",
+    "cinerecon/image.py",
+    "cinerecon/machine.py",
+    "cinerecon/memory.py",
+    "cinerecon/options.py",
+    "cinerecon/provenance.py",
+    "cinerecon/metrics",
+    "cinerecon/commands/from_options.py",
+)
+"""Files and folders without any of the words; a folder is added once it has none."""
+BANNED = {
+    r"(?i)\b(tell|tells|telling|told)\b": "report, show, say",
+    r"(?i)\bwhatever\b": "any",
+    r"(?i)\banew\b": "again",
+    r"(?i)\bnobody\b": "no one",
+    r"(?i)\bbesides?\b": "next to, in addition to",
+    r"(?i)\bdoubts?\b": "warnings",
+    r"(?i)\blies?\b": "is",
+    r"(?i)\bstands?\b(?! for)": "is",
+    r"(?i)\bof what\b": "the noun",
+    r"(?i)\b(house|door|road)\b": "the technical term",
+    r"(?i)\b(?<!noise )floor\b": "the technical term",
+    r"(?i)\bfor ever\b": "permanently",
+    r"(?i)\bnothing is there\b": "missing",
+    r"(?i)\bpersons?\b": "subject, patient",
+    r"\bOf [a-z]": "a whole sentence",
+    r"\bThat of\b": "a whole sentence",
+    r"\bWhere to\b": "a whole sentence",
+}
+"""Pattern, and what to write instead."""
+QUOTED = re.compile(r"``.*?``|`[^`\n]*`", re.DOTALL)
+STRINGS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
+
+
+def files(entry):
+    path = ROOT / entry
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def prose_of(path):
+    """Comments and strings of a source file with their first lines, or the lines of a page; names in quotes left out.
+
+    A string without a space is a name or a key.
+    """
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        text = re.sub(r"^```.*?^```", lambda block: "\n" * block[0].count("\n"), text, flags=re.DOTALL | re.MULTILINE)
+        return [(number, QUOTED.sub("", line)) for number, line in enumerate(text.splitlines(), 1)]
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return [
+        (token.start[0], QUOTED.sub("", token.string))
+        for token in tokens
+        if token.type == tokenize.COMMENT or (token.type in STRINGS and " " in token.string)
+    ]
+
+
+def banned_words(path):
+    """Each banned word with its line and the alternative."""
+    return [
+        f"{path.relative_to(ROOT)}:{line + text[: match.start()].count(chr(10))}: '{match[0]}', rather: {alternative}"
+        for line, text in prose_of(path)
+        for pattern, alternative in BANNED.items()
+        for match in re.finditer(pattern, text)
+    ]
+
+
+@pytest.mark.parametrize("entry", CLEAN)
+def test_no_banned_words(entry):
+    paths = files(entry)
+    assert paths
+    found = [line for path in paths for line in banned_words(path)]
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_a_banned_word_is_found(tmp_path, monkeypatch):
+    page = tmp_path / "page.py"
+    page.write_text(
+        '"""Show the `road`.\n\nIt tells how.\n"""\n\nkey = "person"  # the noise floor\n', encoding="utf-8"
+    )
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    assert banned_words(page) == ["page.py:3: 'tells', rather: report, show, say"]
+
+
+if __name__ == "__main__":  # python tests/test_language.py [FILE OR FOLDER ...]: the words that remain
+    import sys
+
+    for entry in sys.argv[1:] or ["cinerecon", "README.md", "docs"]:
+        print(*(line for path in files(entry) for line in banned_words(path)), sep="\n")
