@@ -1,15 +1,20 @@
 """Intake: the one road from a file to `CineData`."""
 
 from cinerecon.acquisition.case import SETTINGS
-from cinerecon.acquisition.checksums import contents_of
 from cinerecon.acquisition.coil_maps import finish_slice
 from cinerecon.acquisition.config import IntakeConfig
-from cinerecon.acquisition.discover import find_cines, is_cine_name, walk_visible
-from cinerecon.acquisition.open import intake, open_cine, require_cine
+from cinerecon.acquisition.open import (
+    contents_of,
+    find_cines,
+    intake,
+    is_cine_name,
+    open_cine,
+    require_cine,
+    walk_visible,
+)
 from cinerecon.acquisition.plan import ScanPlan
 from cinerecon.acquisition.scan import Scan, open_scan
-from cinerecon.acquisition.source import CineSource
-from cinerecon.acquisition.summary import CineSummary, summarise
+from cinerecon.acquisition.source import CineSource, CineSummary, summarise
 
 __all__ = [
     "SETTINGS",

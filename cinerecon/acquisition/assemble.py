@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cinerecon.acquisition.grid import Grid
-from cinerecon.acquisition.ordering import Lines
+from cinerecon.acquisition.placement import Lines
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.physics.coils import apply_coil_matrix
 from cinerecon.physics.fourier import cropped, mirror, resampled

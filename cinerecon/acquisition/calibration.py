@@ -11,9 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from cinerecon.acquisition.counters import Counters, Warn
-from cinerecon.acquisition.grid import Grid
-from cinerecon.acquisition.kspace_centre import probe_lines, stronger_line
-from cinerecon.acquisition.ordering import Lines, fits_grid, locate_lines
+from cinerecon.acquisition.grid import Grid, probe_lines, stronger_line
+from cinerecon.acquisition.placement import Lines, fits_grid, locate_lines
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.physics.coils import calibration_size
 from cinerecon.physics.sampling import block_of_lines

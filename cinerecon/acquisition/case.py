@@ -15,7 +15,7 @@ SETTINGS = ("whiten", "n_virtual_coils", "compression", "csm", "remove_oversampl
 
 
 @dataclass(frozen=True)
-class StoredCase:
+class CaseSource:
     """A prepared case, opened to be reconstructed."""
 
     path: Path

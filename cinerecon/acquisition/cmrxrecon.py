@@ -20,14 +20,14 @@ from cinerecon.physics.fourier import cropped
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import block_of_lines
 
-LOWEST_CORRELATION = 0.7
+MIN_CORRELATION = 0.7
 """Correlation of a slice with its fully sampled twin below which that is of another scan."""
-ALIKE, CLEARLY = 0.9, 0.03
+EXCHANGED_CORRELATION, CORRELATION_MARGIN = 0.9, 0.03
 """Correlation of neighbouring frames, and by how much that of neighbouring slices is lower."""
 
 
 @dataclass(frozen=True, eq=False)
-class ChallengeFile:
+class CmrxreconSource:
     """A k-space file of a CMRxRecon challenge; its slices are read one at a time.
 
     Images are the centred inverse transform of k-space. The files tell neither noise nor position: coils stay as they
@@ -78,14 +78,14 @@ class ChallengeFile:
         if not SMALLEST_SAMPLE <= largest <= LARGEST_SAMPLE:
             what = f"the largest sample is {largest:.1g}, expected {SMALLEST_SAMPLE:g} to {LARGEST_SAMPLE:g}"
             raise DataError(what, where=where, hint=RESCALE)
-        if self._are_slices_frames:
+        if self._has_exchanged_axes:
             what = "neighbouring slices are more alike than neighbouring frames: these axes seem to be exchanged"
             hint = "in MATLAB: kspace = permute(kspace, [1 2 3 5 4])"
             raise DataError(what, where=str(self.file.path), hint=hint)
         found = find_measured(kspace, self._claimed(kspace, where), where)
         warnings = [*self.file.warnings, *found.warnings]
         kspace, mask = kspace[found.frames] * found.mask, found.mask
-        kspace, mask = self._without_oversampling(kspace, mask, warnings)
+        kspace, mask = self._crop_readout(kspace, mask, warnings)
         meta = self._meta(number, (kspace.shape[-2], kspace.shape[-1]), warnings)
         remarks: list[str] = []
         truth = partial(self._truth, number, found.frames, remarks.append)
@@ -109,7 +109,7 @@ class ChallengeFile:
         return mask
 
     @cached_property
-    def _are_slices_frames(self) -> bool:
+    def _has_exchanged_axes(self) -> bool:
         """Whether neighbouring slices are more alike than neighbouring frames: then the two axes are exchanged."""
         n_frames, n_slices, *_ = self.file.shape
         if n_frames < 2 or n_slices < 2:
@@ -118,9 +118,11 @@ class ChallengeFile:
         first, second = torch.from_numpy(self.file.read_slice(middle, slice(0, 2)))
         (neighbour,) = torch.from_numpy(self.file.read_slice(middle + 1, slice(0, 1)))
         between_slices = _correlation(first, neighbour)
-        return between_slices > ALIKE and _correlation(first, second) < between_slices - CLEARLY
+        return (
+            between_slices > EXCHANGED_CORRELATION and _correlation(first, second) < between_slices - CORRELATION_MARGIN
+        )
 
-    def _without_oversampling(self, kspace: Tensor, mask: Tensor, warnings: list[str]) -> tuple[Tensor, Tensor]:
+    def _crop_readout(self, kspace: Tensor, mask: Tensor, warnings: list[str]) -> tuple[Tensor, Tensor]:
         """Cut the image along the readout, where the archive tells its oversampling and readouts are whole."""
         x = self._columns()
         if x == kspace.shape[-1]:
@@ -148,7 +150,7 @@ class ChallengeFile:
             return None
         kspace = cropped(kspace, data.matrix[1], -1)
         kspace = kspace if mixing is None else mix_coils(mixing, kspace)
-        if _correlation(kspace * data.mask, data.kspace) < LOWEST_CORRELATION:
+        if _correlation(kspace * data.mask, data.kspace) < MIN_CORRELATION:
             warn("the fully sampled twin is of another scan: it is no truth")
             return None
         full = torch.ones(data.n_frames, 1, data.matrix[0], 1, dtype=torch.bool)

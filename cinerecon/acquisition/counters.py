@@ -15,12 +15,12 @@ Warn = Callable[[str], None]
 
 COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 """The counters that distinguish images, or averages."""
-LARGEST_CLAIM_TB = 1.0
+MAX_CLAIM_TB = 1.0
 """A header that speaks of more k-space than this [TB] is senseless: no cine is that large."""
 
 SAME_POSITION_MM = 1e-3
 """Slices nearer than this are in one place."""
-NARROWEST_SPACING = 0.02
+MIN_SPACING_FRACTION = 0.02
 """Distance of neighbouring slices over their thickness, below which their positions are not in mm."""
 
 
@@ -56,10 +56,10 @@ def require_sane_claim(raw: RawScan) -> None:
         With the claim, the limit, and the size of the data.
     """
     claim = max(map(_claimed_samples, raw.header.encodings)) * 8 * (raw.header.receiver_channels or 1)
-    if claim > LARGEST_CLAIM_TB * 1e12:
+    if claim > MAX_CLAIM_TB * 1e12:
         size = raw.path.stat().st_size
         what = (
-            f"the header claims {claim / 1e12:.3g} TB of k-space, limit is {LARGEST_CLAIM_TB:g} TB; the file has "
+            f"the header claims {claim / 1e12:.3g} TB of k-space, limit is {MAX_CLAIM_TB:g} TB; the file has "
             f"{size / 1e3:.0f} kB"
         )
         raise HeaderError(what, where=str(raw.path), hint="correct the matrix and the limits in the header")
@@ -174,7 +174,7 @@ def _sorted_slices(raw: RawScan, image: Index, counter: NDArray[np.integer], war
         spacing, thickness = float(np.diff(np.sort(along)).min()), raw.header.encodings[0].recon.fov_mm[2]
         if spacing < SAME_POSITION_MM:
             warn("two slices have the same position: they stay in the order of their counter")
-        elif spacing < NARROWEST_SPACING * thickness:
+        elif spacing < MIN_SPACING_FRACTION * thickness:
             warn(f"slices of {thickness:.3g} mm are {spacing:.2g} mm apart: positions are probably in another unit")
         order = np.argsort(along, kind="stable")
         return np.argsort(order)[slices]

@@ -1,34 +1,48 @@
-"""Where the readouts are in k-space, and which part of the image is kept.
+"""The encoded grid, its centre, and the image within it.
 
-Three grids meet here: what was measured (shorter than the encoded grid where the echo is asymmetric or the phase
-resolution below 100 %), the encoded grid (twice the field of view along the readout, a little more along the phase
-encode), and the image the user asked for. The image keeps the measured resolution: a scanner's interpolated matrix says
-nothing about the measurement, so sizes follow from the fields of view alone.
+Three grids are involved: the measured one (shorter than the encoded grid where the echo is asymmetric or the phase
+resolution is below 100 %), the encoded one (twice the field of view along the readout, slightly more along the phase
+encode), and the image grid. The image keeps the measured resolution: the interpolated matrix of a scanner carries no
+information about the measurement, so all sizes follow from the fields of view.
+
+The readout oversampling is the ratio of the encoded to the image field of view, never the ratio of the matrices, which
+interpolation changes. Some writers claim 2x regardless of the acquisition. Pixels then come out anisotropic that would
+be square without the claim. A low phase resolution also gives anisotropic pixels, so the claim is corrected only if it
+is absurd (pixels twice as long along the readout) or if the readouts show no signal outside the smaller field of view.
+
+The centre of k-space is taken from the header and compared with the line of most signal.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.config import IntakeConfig
-from cinerecon.acquisition.kspace_centre import Probe, stronger_line
-from cinerecon.acquisition.oversampling import anisotropy, readout_oversampling
+from cinerecon.acquisition.counters import Warn
 from cinerecon.errors import ConfigError, DataError, HeaderError
 from cinerecon.io.ismrmrd.header import EncodingSpace
-from cinerecon.io.ismrmrd.raw import Index, RawScan
+from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 
-Warn = Callable[[str], None]
-
-FARTHEST = 1 / 8
+LARGEST_CENTRE_ERROR = 1 / 8
 """Part of the rows by which the header's centre may miss the data's. Farther off, coil maps would come from the outer
 lines, and the image from half of k-space."""
 
-LARGEST_FACTOR = 4
+LARGEST_INTERPOLATION = 4
 """Interpolation enlarges a matrix by at most this; beyond it the header belongs to another scan."""
-SQUARE, UNEVEN = 0.02, 1.2
+SQUARE_TOLERANCE, UNEVEN_RATIO = 0.02, 1.2
 """How far the sides of pixels that count as square may differ, and how much longer one is where they do not."""
+LARGEST_OVERSAMPLING = 8.5
+N_OVERSAMPLING_PROBES = 16
+"""Readouts next to the centre of k-space that are looked at."""
+PROBES_PER_LINE = 2
+"""Readouts of each line that are looked at."""
+ECHO_HALF_WIDTH = 8
+"""Samples to each side of the echo centre that are looked at."""
+CENTRE_TOLERANCE = 3
+"""Lines by which the strongest line may miss the centre: a smooth phase of the image moves it a little."""
+PEAK_POWER_RATIO = 4.0
+"""Power of the strongest line over that at the header's centre which says that the header is wrong."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,63 @@ class Grid:
     y: int
     x: int
     pixel_size_mm: tuple[float, float]
+
+
+def middle_slice(raw: RawScan, rows: Index) -> Index:
+    """Those of some readouts that belong to the middle slice, where there is most to see."""
+    slices = raw.heads["idx"]["slice"][rows]
+    present = np.unique(slices)
+    return rows[slices == present[len(present) // 2]]
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """The lines that occur in a slice, and the power of each around its echo, both ``(lines,)``."""
+
+    lines: Index
+    power: NDArray[np.float64]
+
+    @property
+    def largest_sample(self) -> float:
+        """About the size of the largest sample."""
+        return float(np.sqrt(self.power.max()))
+
+
+def probe_lines(raw: RawScan, rows: Index) -> Probe:
+    """Look at a few readouts of each line.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    rows
+        Row numbers of readouts, of one slice.
+    """
+    numbers = raw.heads["idx"]["kspace_encode_step_1"].astype(np.intp)
+    order = np.argsort(numbers[rows], kind="stable")
+    lines, first, counts = np.unique(numbers[rows][order], return_index=True, return_counts=True)
+    probes = np.unique(np.concatenate([rows[order[first + np.minimum(n, counts - 1)]] for n in range(PROBES_PER_LINE)]))
+    power, found = np.zeros(len(lines)), np.zeros(len(lines))
+    heads = raw.heads[probes]
+    layout = np.stack([heads["number_of_samples"], heads["center_sample"], has_flag(heads, 22)], 1).astype(np.intp)
+    for n_samples, centre, is_reverse in np.unique(layout, axis=0):
+        alike = probes[(layout == (n_samples, centre, is_reverse)).all(1)]
+        samples = raw.samples(alike)[..., :: -1 if is_reverse else 1]
+        echo = samples[..., max(centre - ECHO_HALF_WIDTH, 0) : centre + ECHO_HALF_WIDTH + 1].astype(np.complex128)
+        place = np.searchsorted(lines, numbers[alike])
+        np.add.at(power, place, (np.abs(echo) ** 2).sum((1, 2)))
+        np.add.at(found, place, 1)
+    return Probe(lines, power / np.maximum(found, 1))
+
+
+def stronger_line(probe: Probe, centre: int) -> int | None:
+    """The line of most signal, where it lies away from a claimed centre and is clearly stronger; else None."""
+    distance, power = np.abs(probe.lines - centre), probe.power
+    strongest = int(power.argmax())
+    at_centre = power[distance <= max(1, int(distance.min()))].max()  # of its next neighbours where it was left out
+    if distance[strongest] <= CENTRE_TOLERANCE or power[strongest] <= PEAK_POWER_RATIO * at_centre:
+        return None
+    return int(probe.lines[strongest])
 
 
 def plan_grid(raw: RawScan, image: Index, probe: Probe, config: IntakeConfig, warn: Warn) -> Grid:
@@ -119,7 +190,7 @@ def _centre_line(
     strongest = stronger_line(probe, centre)
     if strongest is not None:
         what = f"{source} {centre}; the signal has its peak at line {strongest}"
-        if abs(strongest - centre) > FARTHEST * (largest + 1):
+        if abs(strongest - centre) > LARGEST_CENTRE_ERROR * (largest + 1):
             hint = f"--intake ky_centre={strongest} believes the data, ky_centre={centre} the header"
             raise HeaderError(what, where=str(raw.path), hint=hint)
         warn(f"{what}: --intake ky_centre={strongest} would correct it")
@@ -180,6 +251,78 @@ def _measured_rows(encoding: EncodingSpace, lines: NDArray[np.int64], centre: in
     if round(anisotropy(encoding, ky)) == 2 and placed.min() >= 0 and placed.max() < half:
         return half
     reached = 2 * int(max(centre - lines.min(), lines.max() + 1 - centre))
-    is_square = abs(anisotropy(encoding, reached) - 1) < SQUARE
-    is_interpolated = is_square and anisotropy(encoding, ky) > UNEVEN and reached < ky <= LARGEST_FACTOR * reached
+    is_square = abs(anisotropy(encoding, reached) - 1) < SQUARE_TOLERANCE
+    is_interpolated = (
+        is_square and anisotropy(encoding, ky) > UNEVEN_RATIO and reached < ky <= LARGEST_INTERPOLATION * reached
+    )
     return reached if is_interpolated else ky
+
+
+def anisotropy(encoding: EncodingSpace, ky: int) -> float:
+    """Length of the encoded pixels along x over that along y, were there ``ky`` of them."""
+    (kx, _, _), (fov_x, fov_y, _) = encoding.encoded.matrix, encoding.encoded.fov_mm
+    return (fov_x / kx) / (fov_y / ky)
+
+
+def readout_oversampling(raw: RawScan, image: Index, ky: int, warn: Warn) -> float:
+    """Encoded over image field of view along the readout.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    image
+        Row numbers of the image readouts.
+    ky
+        Rows of the encoded grid.
+    warn
+        Called where the header's claim is not a whole number, or not believed.
+
+    Raises
+    ------
+    HeaderError
+        If the image's field of view is larger than the encoded one, or absurdly small.
+    """
+    encoding = raw.header.encodings[0]
+    fov, recon_fov = encoding.encoded.fov_mm[0], encoding.recon.fov_mm[0]
+    claimed = fov / recon_fov
+    if not 0.99 <= claimed <= LARGEST_OVERSAMPLING:
+        what = (
+            f"the encoded field of view is {fov:g} mm along x, the image's {recon_fov:g} mm: a readout oversampling of "
+        )
+        raise HeaderError(f"{what}{claimed:.3g} makes no sense, expected 1, 2, ...", where=str(raw.path))
+    square = claimed / anisotropy(encoding, ky)
+    by_matrix = encoding.encoded.matrix[0] / encoding.recon.matrix[0]
+    if claimed < 1.01 and round(by_matrix) > 1 and abs(square - by_matrix) < 0.01 * by_matrix:
+        warn(
+            f"the encoded field of view is not larger than the image's, but the matrix is {by_matrix:.3g} times as "
+            "long, and pixels are square with that oversampling: it is taken"
+        )
+        return by_matrix
+    uneven = round(claimed) > 1 and round(square) >= 1 and abs(square / claimed - 1) > 0.2
+    if uneven and abs(square - round(square)) < 0.01:
+        absurd = square <= claimed / 2 + 0.01
+        if absurd or (square > claimed and _is_empty_beyond(raw, image, round(square), claimed)):
+            warn(f"the header claims {claimed:.3g}x readout oversampling, but only {square:.3g}x makes square pixels")
+            return float(round(square))
+    if abs(claimed - round(claimed)) > 0.01 * claimed:
+        warn(f"the readout oversampling is {claimed:.3g}, not a whole number")
+    return max(claimed, 1.0)
+
+
+def _is_empty_beyond(raw: RawScan, image: Index, factor: float, claimed: float) -> bool:
+    """Whether the claimed field of view holds nothing but noise outside the smaller one of a larger factor."""
+    kx = raw.header.encodings[0].encoded.matrix[0]
+    whole = image[raw.heads["number_of_samples"][image] == kx]
+    if whole.size == 0:
+        return False
+    lines = raw.heads["idx"]["kspace_encode_step_1"][whole].astype(int)
+    centre = np.median(np.unique(lines))
+    probes = np.sort(whole[np.argsort(np.abs(lines - centre), kind="stable")[:N_OVERSAMPLING_PROBES]])
+    profile = np.fft.fftshift(np.fft.fft(raw.samples(probes), axis=-1), axes=-1)
+    power = (np.abs(profile) ** 2).mean((0, 1))
+    from_centre = np.abs(np.arange(kx) - kx // 2)
+    inside = power[from_centre < kx / (2 * factor)].mean()
+    between = power[(from_centre > kx / (2 * factor) + 1) & (from_centre < kx / (2 * claimed) - 1)].mean()
+    outside = power[from_centre > kx / (2 * claimed) + 1].mean()
+    return bool(between < 1.5 * outside + 1e-3 * inside and inside > 10 * between)

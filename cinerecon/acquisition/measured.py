@@ -4,26 +4,32 @@ Programs that store whole matrices fill what was not measured with zeros, with t
 sharing), with lines interpolated between their neighbours, or with the complex conjugates of the other half. Noise
 makes sure that two measured lines are never equal, and that none is the mean of its neighbours. Such lines count as not
 measured, with a warning.
+
+Frames with fewer lines than the others: late phases that only long heartbeats reach, or a scan that was stopped.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition.incomplete_frames import describe_incomplete_frames
+from cinerecon.acquisition.counters import Warn
+from cinerecon.acquisition.grid import Grid
+from cinerecon.acquisition.placement import Lines
 from cinerecon.cine import CineData
 from cinerecon.frames import choose_frames, name_frames
 from cinerecon.physics.sampling import EMPTY
 
-SAME = 1e-10
+SAME_POWER_RATIO = 1e-10
 """Power of the difference of two lines over that of one, up to which they are the same: rounding leaves less."""
-HALF_CENTRE = 4
+CENTRE_SAMPLES = 4
 """Samples to each side of the centre of a line that are compared first."""
-FEWEST_POINTS = 0.01
+EMPTY_POINT_FRACTION = 0.01
 """Share of empty points in lines with signal from which points were left out of them, as in radial patterns."""
-QUANTISED = 10.0
+QUANTISED_RATIO = 10.0
 """Median amplitude over the smallest one, below which samples are integers so small that noise is rounded to zero."""
 
 
@@ -152,7 +158,7 @@ def _without_empty(claims: Tensor, holds: Tensor, kspace: Tensor) -> Tensor:
     lines, columns = holds.any(-1, keepdim=True), holds.flatten(0, 1).any(0)
     measured = claims & lines & columns
     n_empty = int((measured & ~holds).sum())
-    is_sparse = n_empty > FEWEST_POINTS * int(measured.sum()) and not _is_quantised(kspace)
+    is_sparse = n_empty > EMPTY_POINT_FRACTION * int(measured.sum()) and not _is_quantised(kspace)
     return holds if is_sparse else measured
 
 
@@ -160,7 +166,7 @@ def _is_quantised(kspace: Tensor) -> bool:
     """Whether the samples are so coarse that many are zero by rounding."""
     amplitudes = torch.view_as_real(kspace[:1]).abs()
     amplitudes = amplitudes[amplitudes > 0]
-    return float(amplitudes.median()) < QUANTISED * float(amplitudes.min())
+    return float(amplitudes.median()) < QUANTISED_RATIO * float(amplitudes.min())
 
 
 def _describe(claims: Tensor, measured: Tensor, *, is_full: bool) -> Iterator[str]:
@@ -189,7 +195,7 @@ def _redundant_lines(kspace: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
     Their centres are compared first: in measured data none are alike, and nothing else needs to be computed.
     """
     centre = kspace.shape[-1] // 2
-    middle = kspace[..., max(centre - HALF_CENTRE, 0) : centre + HALF_CENTRE + 1]
+    middle = kspace[..., max(centre - CENTRE_SAMPLES, 0) : centre + CENTRE_SAMPLES + 1]
     coil = int(torch.linalg.vector_norm(middle, dim=(0, 2, 3)).argmax())
     found = _compare_lines(middle[:, coil], has_signal)
     if any(bool(lines.any()) for lines in found.values()):
@@ -202,8 +208,8 @@ def _compare_lines(coil: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
     energy = _energy(coil)
     copied = torch.zeros_like(has_signal)
     for lag in range(1, 1 if _is_symmetric_motion(coil, energy) else len(coil)):
-        copied[lag:] |= _energy(coil[lag:] - coil[:-lag]) <= SAME * energy[lag:]
-    copied[:, 1:] |= _energy(coil[:, 1:] - coil[:, :-1]) <= SAME * energy[:, 1:]
+        copied[lag:] |= _energy(coil[lag:] - coil[:-lag]) <= SAME_POWER_RATIO * energy[lag:]
+    copied[:, 1:] |= _energy(coil[:, 1:] - coil[:, :-1]) <= SAME_POWER_RATIO * energy[:, 1:]
     copied &= has_signal
     interpolated = torch.zeros_like(has_signal)
     interpolated[1:-1] |= _is_mean(coil, energy, 0)
@@ -229,7 +235,7 @@ def _is_conjugate(coil: Tensor, energy: Tensor, has_signal: Tensor) -> Tensor:
     after, before = symmetric[:, centre + 1 :], symmetric[:, centre - n : centre].flip(1, 2).conj()
     found = torch.zeros_like(has_signal)
     is_pair = (energy[:, centre + 1 :] > 0) & has_signal[:, centre + 1 :] & has_signal[:, centre - n : centre].flip(1)
-    is_equal = _energy((after - before).resolve_conj()) <= SAME * _energy(after)
+    is_equal = _energy((after - before).resolve_conj()) <= SAME_POWER_RATIO * _energy(after)
     if not bool((is_equal | ~is_pair)[:, :2].all()):
         found[:, centre + 1 :] = is_equal & is_pair
     return found
@@ -237,9 +243,9 @@ def _is_conjugate(coil: Tensor, energy: Tensor, has_signal: Tensor) -> Tensor:
 
 def _is_symmetric_motion(coil: Tensor, energy: Tensor) -> bool:
     """Whether frame n equals frame -n, as in simulations without noise whose motion is a cosine in time."""
-    is_static = bool((_energy(coil[1:] - coil[:-1]) <= SAME * energy[1:]).all())
+    is_static = bool((_energy(coil[1:] - coil[:-1]) <= SAME_POWER_RATIO * energy[1:]).all())
     is_both = (energy[1:] > 0) & (energy[1:].flip(0) > 0)
-    is_equal = _energy(coil[1:] - coil[1:].flip(0)) <= SAME * energy[1:]
+    is_equal = _energy(coil[1:] - coil[1:].flip(0)) <= SAME_POWER_RATIO * energy[1:]
     return not is_static and bool(is_both.any()) and bool((is_equal | ~is_both).all())
 
 
@@ -248,7 +254,7 @@ def _is_mean(coil: Tensor, energy: Tensor, axis: int) -> Tensor:
     n = max(coil.shape[axis] - 2, 0)
     before, middle, after = (coil.narrow(axis, min(start, coil.shape[axis]), n) for start in (0, 1, 2))
     one, own, two = (energy.narrow(axis, min(start, coil.shape[axis]), n) for start in (0, 1, 2))
-    return (_energy(2 * middle - before - after) <= 4 * SAME * own) & (one > 0) & (two > 0)
+    return (_energy(2 * middle - before - after) <= 4 * SAME_POWER_RATIO * own) & (one > 0) & (two > 0)
 
 
 def _redundant_frames(has_signal: Tensor, redundant: dict[str, Tensor]) -> dict[str, list[int]]:
@@ -264,3 +270,86 @@ def _redundant_frames(has_signal: Tensor, redundant: dict[str, Tensor]) -> dict[
 def _energy(lines: Tensor) -> Tensor:
     """Sum of squared magnitudes along kx."""
     return torch.view_as_real(lines).square().sum((-1, -2))
+
+
+INCOMPLETE_FRACTION = 0.75
+"""Lines of a frame over the median of all frames, below which it is incomplete. Random patterns vary less."""
+CENTRE_HALF_WIDTH = 2
+"""Rows on each side of the centre of k-space, one of which a frame needs for the contrast of its image."""
+MAX_LISTED_FRAMES = 8
+"""More frames than this are counted, not named."""
+
+
+def warn_of_incomplete_frames(lines: Lines, n_frames: Iterable[int], grid: Grid, warn: Warn) -> None:
+    """Name the frames that were measured in part.
+
+    Where all frames measure lines of one set, every frame that lacks some of them is named; where the patterns differ,
+    those that have far fewer.
+
+    Parameters
+    ----------
+    lines
+        The image readouts of all slices, placed.
+    n_frames
+        Per slice.
+    grid
+        Where the centre of k-space is.
+    warn
+        Called once for each slice with incomplete frames.
+    """
+    counts = tuple(n_frames)
+    for number, n in enumerate(counts):
+        mask = lines.of_slice(number).mask(n, grid.ky)[:, 0, :, 0].numpy()
+        text = describe_incomplete_frames(mask, grid.ky // 2, f" of slice {number}" if len(counts) > 1 else "")
+        if text:
+            warn(text)
+
+
+def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, place: str = "") -> str:
+    """Name the frames of a slice that were measured in part; empty if there are none.
+
+    Parameters
+    ----------
+    mask
+        ``(frames, ky)``
+    centre
+        The row at the centre of k-space.
+    place
+        Which slice it is, in words, where there are several.
+    """
+    incomplete = _incomplete(mask)
+    if not incomplete.any():
+        return ""
+    parts = "; ".join(_incomplete_texts(mask, incomplete, centre))
+    kept = _complete_run(incomplete)
+    option = f"; --frames {kept[0]}:{kept[1]} leaves them out" if kept else ""
+    return f"frames measured in part{place}: {parts} - their images are not to be trusted{option}"
+
+
+def _incomplete(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which frames lack lines that the others have, ``(frames,)``; from ``(frames, ky)``."""
+    n_lines = mask.sum(1)
+    fullest = mask[n_lines.argmax()]
+    is_one_pattern = not (mask & ~fullest).any()
+    return np.asarray(n_lines < (n_lines.max() if is_one_pattern else INCOMPLETE_FRACTION * np.median(n_lines)))
+
+
+def _incomplete_texts(mask: NDArray[np.bool_], incomplete: NDArray[np.bool_], centre: int) -> Iterator[str]:
+    """Each incomplete frame with its lines; those beyond a few are counted."""
+    n_lines = mask.sum(1)
+    expected = int(np.median(n_lines[~incomplete]))
+    numbers = np.flatnonzero(incomplete)
+    for number in numbers[:MAX_LISTED_FRAMES]:
+        has_centre = mask[number, max(centre - CENTRE_HALF_WIDTH, 0) : centre + CENTRE_HALF_WIDTH + 1].any()
+        yield f"frame {number} has {n_lines[number]} of {expected} lines{'' if has_centre else ', none at the centre'}"
+    if len(numbers) > MAX_LISTED_FRAMES:
+        yield f"and {len(numbers) - MAX_LISTED_FRAMES} more"
+
+
+def _complete_run(incomplete: NDArray[np.bool_]) -> tuple[int, int] | None:
+    """The frames before or after all incomplete ones; None if there are complete ones on both sides."""
+    numbers = np.flatnonzero(incomplete)
+    first, last = int(numbers[0]), int(numbers[-1])
+    if last == len(incomplete) - 1 and first > 0:
+        return (0, first)
+    return (last + 1, len(incomplete)) if first == 0 and last + 1 < len(incomplete) else None

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition.counters import Warn
-from cinerecon.acquisition.kspace_centre import middle_slice
+from cinerecon.acquisition.grid import middle_slice
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 from cinerecon.physics.coils import noise_covariance, whitening_matrix

@@ -1,200 +1,266 @@
-"""A scan understood from its headers: which readouts are used, where they go, and what is odd about them."""
+"""Where each readout goes: its row and columns on the encoded grid, its slice and frame.
+
+Lines that were measured several times: averaging them is right only where the measurements agree.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from cinerecon.acquisition.calibration import place_calibration
-from cinerecon.acquisition.config import IntakeConfig
-from cinerecon.acquisition.conventions import standardise
-from cinerecon.acquisition.counters import Counters, Warn, read_counters, require_sane_claim
-from cinerecon.acquisition.grid import Grid, plan_grid
-from cinerecon.acquisition.incomplete_frames import warn_of_incomplete_frames
-from cinerecon.acquisition.kspace_centre import middle_slice, probe_lines
-from cinerecon.acquisition.meta import frame_times, read_geometry, slice_thickness
-from cinerecon.acquisition.noise import noise_readouts
-from cinerecon.acquisition.ordering import Lines, place_lines
-from cinerecon.acquisition.plausibility import warn_of_implausible_sizes
-from cinerecon.acquisition.readouts import (
-    CALIBRATION,
-    Dropped,
-    Selection,
-    is_calibration_only,
-    keep_selected,
-    require_alike,
-    require_cartesian,
-    select_readouts,
-)
-from cinerecon.acquisition.repeated_lines import require_agreement
-from cinerecon.errors import ConfigError, DataError
-from cinerecon.io.ismrmrd.raw import RESCALE, SMALLEST_SAMPLE, Index, RawScan
-from cinerecon.physics.coils import doubt_of_maps
+from cinerecon.acquisition.counters import Counters, Warn
+from cinerecon.acquisition.grid import Grid
+from cinerecon.errors import DataError
+from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
+
+MIN_ECHO_FRACTION = 0.4
+"""The least part of the readout that an asymmetric echo covers; less says that the header has another scan's matrix."""
+
+PILOT_TONE_SAMPLES = (3, 1)
+"""Samples at the begin and the end of each readout that the pilot tone spoils."""
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
-    """A scan understood: the placement of its readouts, the noise, and what to tell about them.
+class Lines:
+    """Where each image readout goes, all ``(readouts,)``.
 
     Attributes
     ----------
-    raw
-        The scan.
-    selection, lines, counters, grid
-        Which readouts are used, where they go, what their counters mean.
-    calibration
-        The lines that coil maps come from, for slices whose own lines show less.
-    coils
-        Numbers of the coils that are not left out.
-    noise, noise_rows
-        The file with the noise readouts, most often the scan itself, and their numbers; None without noise.
-    warnings
-        What a reader of the image should know.
+    row
+        Number of the readout in the file.
+    ky
+        Row of the encoded grid.
+    start, n_samples
+        Column of the encoded grid of the first sample kept, and how many are kept.
+    skip
+        Samples before the first one kept, in the order they were stored.
+    reverse
+        Whether the samples run backwards.
+    slices, frames
+        Counted from 0.
     """
 
-    raw: RawScan
-    selection: Selection
-    lines: Lines
-    calibration: Lines
-    counters: Counters
-    grid: Grid
-    coils: Index
-    noise: RawScan | None
-    noise_rows: Index
-    warnings: tuple[str, ...]
+    row: Index
+    ky: Index
+    start: Index
+    n_samples: Index
+    skip: Index
+    reverse: NDArray[np.bool_]
+    slices: Index
+    frames: Index
+
+    def of_slice(self, number: int) -> "Lines":
+        """The readouts of one slice."""
+        return self.where(self.slices == number)
+
+    def where(self, chosen: NDArray[np.bool_]) -> "Lines":
+        """Some of the readouts, ``(readouts,)`` of them chosen."""
+        return replace(self, **{name: values[chosen] for name, values in vars(self).items()})
+
+    def joined(self, *others: "Lines") -> "Lines":
+        """These readouts and those of others, in the order of the file."""
+        parts = (self, *others)
+        order = np.argsort(np.concatenate([part.row for part in parts]), kind="stable")
+        return replace(
+            self, **{name: np.concatenate([getattr(part, name) for part in parts])[order] for name in vars(self)}
+        )
+
+    def in_one_frame(self) -> "Lines":
+        """The same readouts, all of frame 0."""
+        return replace(self, frames=np.zeros_like(self.frames))
+
+    def mask(self, n_frames: int, ky: int) -> Tensor:
+        """Which rows of the grid each frame measures, ``(frames, 1, ky, 1)``; for the readouts of one slice."""
+        mask = torch.zeros(n_frames, 1, ky, 1, dtype=torch.bool)
+        mask[self.frames, 0, self.ky, 0] = True
+        return mask
 
 
-def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) -> Layout:
-    """Check the headers of a scan and decide what is done with each readout. Of the samples, a few are read.
-
-    Raises
-    ------
-    HeaderError, DataError, UnsupportedError
-        If something is wrong or not supported, naming the readout.
-    """
-    warnings: list[str] = []
-
-    def warn(text: str) -> None:
-        if text not in warnings:
-            warnings.append(text)
-
-    require_sane_claim(raw)
-    selection = select_readouts(raw, config, warn)
-    raw = standardise(raw, selection, config, warn)
-    selection = keep_selected(raw, selection, config.select)
-    image = selection.image
-    require_cartesian(raw, image)
-    counters = read_counters(raw, image, selection.unmeasured, config.select, warn)
-    require_alike(raw, image)
-    coils = _kept_coils(raw, int(image[0]), config.leave_out_coils)
-    probe = probe_lines(raw, middle_slice(raw, image))
-    _require_magnitude(raw, probe.largest_sample)
-    grid = plan_grid(raw, image, probe, config, warn)
-    lines = place_lines(raw, image, counters, grid, warn)
-    calibration = place_calibration(raw, selection.calibration, lines, counters.n_frames, grid, warn)
-    _require_memory(raw, counters, grid, config.memory_limit_gb)
-    require_agreement(raw, lines, counters.n_averages, is_asked=config.repeats == "average", warn=warn)
-    warn_of_incomplete_frames(lines, counters.n_frames, grid, warn)
-    warn_of_implausible_sizes(raw.header, grid, warn)
-    _warn_of_oddities(raw, lines, counters, warn)
-    if len(coils) > 1:
-        _warn_of_maps(lines, calibration, counters, grid, warn)
-    source = raw if noise is None else noise
-    noise_rows = selection.noise if noise is None else noise_readouts(noise)
-    if config.whiten and noise_rows.size == 0:
-        warn("no noise readouts: coils are not whitened")
-    return Layout(
-        raw=raw,
-        selection=replace(selection, dropped=(*selection.dropped, *_unused(raw, selection, calibration))),
-        lines=lines,
-        calibration=calibration,
-        counters=counters,
-        grid=grid,
-        coils=coils,
-        noise=source if noise_rows.size else None,
-        noise_rows=noise_rows,
-        warnings=tuple(warnings),
-    )
-
-
-def _require_magnitude(raw: RawScan, largest_sample: float) -> None:
-    """Refuse samples so small that their squares vanish; too large ones are refused where they are read."""
-    if 0 < largest_sample < SMALLEST_SAMPLE:
-        what = f"the samples are no larger than {largest_sample:.1g}, expected at least {SMALLEST_SAMPLE:g}"
-        raise DataError(what, where=str(raw.path), hint=RESCALE)
-
-
-def _kept_coils(raw: RawScan, image_row: int, left_out: list[int]) -> Index:
-    """Numbers of the coils that remain.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such coil, or none remains.
-    """
-    coils = np.arange(raw.heads["active_channels"][image_row])
-    unknown = np.setdiff1d(left_out, coils)
-    if unknown.size:
-        what = f"there is no coil {unknown[0]}, the scan has coils 0 to {coils[-1]}"
-        raise ConfigError(what, where="--intake leave_out_coils")
-    kept = np.setdiff1d(coils, left_out)
-    if kept.size == 0:
-        raise ConfigError("all coils are to be left out", where="--intake leave_out_coils")
-    return kept
-
-
-def uses_fft(raw: RawScan, config: IntakeConfig) -> bool:
-    """Whether the image is the forward transform of the file's k-space, as Siemens data have it."""
-    return raw.header.is_siemens if config.transform == "auto" else config.transform == "fft"
-
-
-def _require_memory(raw: RawScan, counters: Counters, grid: Grid, limit_gb: float) -> None:
-    """Check what one slice takes, from the counters of the data.
+def place_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, warn: Warn) -> Lines:
+    """Place every image readout by its line number and its own echo centre.
 
     Raises
     ------
     DataError
-        With the sizes that make it and the limit.
+        If a readout does not fit the encoded grid.
     """
-    coils = int(raw.heads["active_channels"].max())
-    n_frames = max(counters.n_frames)
-    needed_gb = 8e-9 * n_frames * coils * grid.ky * grid.kx
-    if needed_gb > limit_gb:
+    lines = locate_lines(raw, image, counters, grid, warn)
+    require_placement(raw, image, lines.start, lines.n_samples, grid.kx)
+    return lines
+
+
+def locate_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, warn: Warn) -> Lines:
+    """Where readouts would lie, whether or not that is on the grid; else as `place_lines`."""
+    heads = raw.heads[image]
+    before, after = (heads[name].astype(np.intp) for name in ("discard_pre", "discard_post"))
+    n_samples = heads["number_of_samples"].astype(np.intp) - before - after
+    centre = _echo_centre(raw, image, n_samples, grid, warn)
+    return Lines(
+        row=image,
+        ky=grid.first_row + heads["idx"]["kspace_encode_step_1"].astype(np.intp),
+        start=grid.kx // 2 - centre,
+        n_samples=n_samples,
+        skip=before,
+        reverse=has_flag(heads, 22),
+        slices=counters.slices,
+        frames=counters.frames,
+    )
+
+
+def _echo_centre(raw: RawScan, image: Index, n_samples: Index, grid: Grid, warn: Warn) -> Index:
+    """Index of the echo centre among the samples that are kept.
+
+    The standard counts center_sample from the first stored sample; some programs count it after the discarded ones.
+    Where samples are discarded, the reading is taken that fits the grid, and if both do, the one nearer to the echo.
+    """
+    heads = raw.heads[image]
+    centre, before = (heads[name].astype(np.intp) for name in ("center_sample", "discard_pre"))
+    if not before.any():
+        return centre
+    readings = [centre - before, centre]
+    fits = [_fits(reading, n_samples, grid.kx) for reading in readings]
+    if fits != [True, True]:
+        return readings[1] if fits == [False, True] else readings[0]
+    i = int(np.argmin(np.abs(heads["idx"]["kspace_encode_step_1"] + grid.first_row - grid.ky // 2)))
+    kept = raw.samples(image[i : i + 1])[0, :, before[i] : before[i] + n_samples[i]]
+    peak = int(np.argmax((np.abs(kept[:, :: -1 if has_flag(heads[i : i + 1], 22)[0] else 1]) ** 2).sum(0)))
+    standard = abs(peak - readings[0][i]) <= abs(peak - readings[1][i])
+    warn(f"center_sample is counted {'before' if standard else 'after'} the discarded samples: the echo lies there")
+    return readings[0 if standard else 1]
+
+
+def fits_grid(lines: Lines, grid: Grid) -> NDArray[np.bool_]:
+    """Which readouts lie on the grid, with their echo among their samples, ``(readouts,)``."""
+    fits_x = (lines.start >= 0) & (lines.start + lines.n_samples <= grid.kx)
+    has_echo = (lines.start <= grid.kx // 2) & (lines.start + lines.n_samples > grid.kx // 2)
+    return fits_x & has_echo & (lines.ky >= 0) & (lines.ky < grid.ky)
+
+
+def _fits(centre: Index, n_samples: Index, kx: int) -> bool:
+    start = kx // 2 - centre
+    return bool(((centre >= 0) & (centre < n_samples) & (start >= 0) & (start + n_samples <= kx)).all())
+
+
+def require_placement(raw: RawScan, image: Index, start: Index, n_samples: Index, kx: int) -> None:
+    """Check that every readout lies on the encoded grid, and covers what a readout covers.
+
+    Raises
+    ------
+    DataError
+        Naming the first readout that does not.
+    """
+    too_long = np.flatnonzero(n_samples > kx)
+    if too_long.size:
+        i = too_long[0]
+        raise DataError(f"{n_samples[i]} samples, encodedSpace x is {kx}", where=raw.at(image[i]))
+    outside = np.flatnonzero((start < 0) | (start + n_samples > kx))
+    if outside.size:
+        i = outside[0]
         what = (
-            f"k-space of a slice takes {needed_gb:.1f} GB ({n_frames} frames x {coils} coils x {grid.ky} x {grid.kx}), "
-            f"limit {limit_gb:g} GB"
+            f"center_sample {raw.heads['center_sample'][image[i]]} puts {n_samples[i]} samples on columns {start[i]} "
+            f"to {start[i] + n_samples[i] - 1}, expected 0 to {kx - 1} (encodedSpace x is {kx})"
         )
-        raise DataError(what, where=str(raw.path), hint="--intake memory_limit_gb=... raises the limit")
+        raise DataError(what, where=raw.at(image[i]))
+    if n_samples.max() < MIN_ECHO_FRACTION * kx:
+        what = f"encodedSpace x is {kx}, but the readouts hold at most {n_samples.max()} samples"
+        raise DataError(what, where=str(raw.path), hint="the matrix in the header is not that of this scan")
 
 
-def _unused(raw: RawScan, selection: Selection, calibration: Lines) -> Iterator[Dropped]:
-    """Readouts for calibration alone that no map is made from."""
-    rows = selection.calibration[is_calibration_only(raw.heads[selection.calibration])]
-    n_unused = len(np.setdiff1d(rows, calibration.row))
-    if n_unused:
-        yield Dropped(n_unused, f"flag {CALIBRATION}: calibration only, and the image's own lines show as much")
+N_COMPARED = 64
+"""Repeated lines that are compared: those of most signal."""
+SIGNAL_TO_NOISE = 5.0
+"""Amplitude of a compared line over that of the weakest tenth of all lines, which show little but noise."""
+REPEAT_CORRELATION = 0.95
+"""Correlation of repeated measurements below which they are of different images. Noise and small motion leave more than
+0.97; neighbouring slices and the two ends of a heartbeat have 0.9."""
+AVERAGE_CORRELATION = 0.5
+"""The same for measurements that the file itself counts as averages: breathing may have come between them."""
 
 
-def _warn_of_maps(lines: Lines, calibration: Lines, counters: Counters, grid: Grid, warn: Warn) -> None:
-    """Where coil maps come from too few lines."""
-    for number, n_frames in enumerate(counters.n_frames):
-        extra, own = calibration.of_slice(number), lines.of_slice(number)
-        doubt = doubt_of_maps(extra.mask(1, grid.ky) if extra.row.size else own.mask(n_frames, grid.ky), grid.kx)
-        if doubt:
-            warn(doubt)
+def require_agreement(raw: RawScan, lines: Lines, n_averages: int, *, is_asked: bool, warn: Warn) -> None:
+    """Check that measurements that will be averaged show the same image.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    lines
+        Its image readouts, placed.
+    n_averages
+        Averages that the file counts.
+    is_asked
+        Whether the user asked for averages: then a contradiction is a warning.
+    warn
+        Called where lines are averaged that no counter says are averages.
+
+    Raises
+    ------
+    DataError
+        If the measurements of a line contradict each other, naming two readouts.
+    """
+    order, first, counts = _by_line(lines)
+    n_repeated = int((counts - 1).sum())
+    if n_repeated == 0:
+        return
+    if n_averages == 1:
+        warn(f"{n_repeated} lines were measured more than once: the repeats are averaged")
+    pairs = np.array(list(_pairs(raw, lines, order, first[counts > 1], counts[counts > 1])), np.intp)
+    if len(pairs) == 0:
+        return
+    agreement = _correlation(raw, lines, pairs)
+    threshold = REPEAT_CORRELATION if n_averages == 1 else AVERAGE_CORRELATION
+    if agreement >= REPEAT_CORRELATION:
+        return
+    one, other = lines.row[pairs[0]]
+    what = f"{n_repeated} lines were measured more than once, and the measurements differ (correlation {agreement:.2f})"
+    if agreement >= threshold or is_asked:
+        warn(f"{what}: they are averaged")
+        return
+    if n_averages > 1:
+        hint = "--intake select.average=0 takes the first average, repeats=average averages all the same"
+    else:
+        hint = (
+            "a counter is missing: --intake repeats=set, contrast, repetition or slice numbers them, "
+            "repeats=average averages all the same"
+        )
+    raise DataError(f"{what}, such as acquisitions {one} and {other}", where=raw.at(other), hint=hint)
 
 
-def _warn_of_oddities(raw: RawScan, lines: Lines, counters: Counters, warn: Warn) -> None:
-    """Things that are read right, but that a user should know."""
-    coils = int(raw.heads["active_channels"][lines.row[0]])
-    claimed = raw.header.receiver_channels
-    if claimed is not None and claimed != coils:
-        warn(f"the header's receiverChannels is {claimed}, the image readouts have {coils} channels")
+def _by_line(lines: Lines) -> tuple[Index, Index, Index]:
+    """Readouts sorted by slice, frame and line; where each line begins among them, and how often it was measured."""
+    keys = np.stack([lines.slices, lines.frames, lines.ky], 1)
+    _, line, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+    return np.argsort(line.ravel(), kind="stable"), np.cumsum(counts) - counts, counts
+
+
+def _pairs(raw: RawScan, lines: Lines, order: Index, first: Index, counts: Index) -> Iterator[tuple[int, int]]:
+    """The first and the last measurement of the repeated lines of most signal, where both cover the same columns."""
+    amplitude = raw.amplitude[lines.row]
+    strongest = np.argsort(-amplitude[order[first]], kind="stable")[:N_COMPARED]
+    weakest = float(np.quantile(amplitude, 0.1))
+    for i in strongest:
+        one, other = int(order[first[i]]), int(order[first[i] + counts[i] - 1])
+        is_alike = lines.start[one] == lines.start[other] and lines.n_samples[one] == lines.n_samples[other]
+        if is_alike and amplitude[one] > SIGNAL_TO_NOISE * weakest:
+            yield one, other
+
+
+def _correlation(raw: RawScan, lines: Lines, pairs: Index) -> float:
+    """Correlation of pairs of readouts, weighted by their energy; 1 where they differ by a factor alone."""
+    product = energy = 0.0
+    for pair in pairs:
+        one, other = (_line_samples(raw, lines, int(i)) for i in pair)
+        product += float(np.vdot(one, other).real)
+        energy += float(np.linalg.norm(one) * np.linalg.norm(other))
+    return product / energy if energy else 1.0
+
+
+def _line_samples(raw: RawScan, lines: Lines, i: int) -> np.ndarray:
+    stored = raw.samples(lines.row[i : i + 1])[0]
     if raw.header.has_pilot_tone:
-        warn("the pilot tone is on: the first 3 and the last sample of each readout are left out")
-    first = np.array([np.flatnonzero(lines.slices == number)[0] for number in np.unique(lines.slices)])
-    for row in lines.row[first]:
-        read_geometry(raw.heads[row : row + 1], "", warn)
-    for number, n_frames in enumerate(counters.n_frames):
-        frame_times(raw, lines.of_slice(number), n_frames, warn)
-    slice_thickness(raw, warn)
+        stored[:, : PILOT_TONE_SAMPLES[0]] = stored[:, -PILOT_TONE_SAMPLES[1] :] = 0
+    kept = stored[:, lines.skip[i] : lines.skip[i] + lines.n_samples[i]].astype(np.complex128)
+    return kept[:, ::-1] if lines.reverse[i] else kept

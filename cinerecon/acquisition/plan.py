@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition.config import IntakeConfig
-from cinerecon.acquisition.placement import Layout, uses_fft
-from cinerecon.acquisition.readouts import Dropped, count_flags, is_calibration_only
+from cinerecon.acquisition.layout import Layout, uses_fft
+from cinerecon.acquisition.select import Dropped, count_flags, is_calibration_only
 from cinerecon.physics.fourier import mirror
 from cinerecon.physics.sampling import count_acs, measured_extent, scan_acceleration
 

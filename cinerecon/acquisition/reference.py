@@ -20,9 +20,9 @@ from cinerecon.physics.coils import mix_maps
 from cinerecon.physics.operators import Encoding
 
 GROUP = "truth"
-LOWEST_CORRELATION = 0.7
+MIN_CORRELATION = 0.7
 """Correlation of a slice with its truth below which that is of another scan."""
-CLEARLY = 1e-3
+CORRELATION_MARGIN = 1e-3
 """Difference of correlations from which another slice of the truth takes the place of the one of the same number."""
 
 
@@ -97,8 +97,8 @@ def _belonging(
         norm = torch.linalg.vector_norm(expected) * torch.linalg.vector_norm(measured)
         fit.append(float(torch.vdot(expected.ravel(), measured.ravel()).abs() / norm) if norm > 0 else 0.0)
     own, best = data.meta.slice, int(np.argmax(fit))
-    number = own if own < len(fit) and fit[best] < fit[own] + CLEARLY else best
-    if fit[number] < LOWEST_CORRELATION:
+    number = own if own < len(fit) and fit[best] < fit[own] + CORRELATION_MARGIN else best
+    if fit[number] < MIN_CORRELATION:
         warn("the truth in the file is of another scan than its samples: it is not used")
         return None
     if number != own:

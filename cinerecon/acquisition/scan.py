@@ -12,11 +12,11 @@ from torch import Tensor
 from cinerecon.acquisition.assemble import Assembly, assemble
 from cinerecon.acquisition.coil_maps import finish_slice
 from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.layout import Layout, lay_out, uses_fft
 from cinerecon.acquisition.measured import own_lines
-from cinerecon.acquisition.meta import SIMULATED, frame_times, is_one_beat, read_geometry, slice_thickness
+from cinerecon.acquisition.metadata import SIMULATED, frame_times, is_one_beat, read_geometry, slice_thickness
 from cinerecon.acquisition.noise import read_whitening, select_coils
-from cinerecon.acquisition.ordering import PILOT_TONE, Lines
-from cinerecon.acquisition.placement import Layout, lay_out, uses_fft
+from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES, Lines
 from cinerecon.acquisition.plan import ScanPlan, describe
 from cinerecon.acquisition.reference import read_truth
 from cinerecon.cine import CineData, CineMeta
@@ -170,7 +170,7 @@ class Scan:
             raw=layout.raw,
             grid=layout.grid,
             mirrored=uses_fft(layout.raw, self._config),
-            spoiled=PILOT_TONE if layout.raw.header.has_pilot_tone else (0, 0),
+            spoiled=PILOT_TONE_SAMPLES if layout.raw.header.has_pilot_tone else (0, 0),
             mixing=mixing,
             warnings=tuple(warnings),
         )

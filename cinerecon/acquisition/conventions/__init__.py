@@ -8,21 +8,24 @@ decides where several do. Everything after this sees one convention.
 from dataclasses import replace
 
 from cinerecon.acquisition.config import IntakeConfig
-from cinerecon.acquisition.conventions.combined import (
+from cinerecon.acquisition.conventions.counters import (
     combine_counters,
     merge_segments,
     merge_slices,
     move_time,
     require_whole_images,
+    restore_counter,
 )
-from cinerecon.acquisition.conventions.echo_centre import correct_echo_centre
-from cinerecon.acquisition.conventions.encoded_space import correct_encoded_space
-from cinerecon.acquisition.conventions.line_numbers import count_lines_from_zero
+from cinerecon.acquisition.conventions.encoding import (
+    correct_echo_centre,
+    correct_encoded_space,
+    count_lines_from_zero,
+    discard_zero_samples,
+    zero_samples,
+)
 from cinerecon.acquisition.conventions.positions import separate_positions
-from cinerecon.acquisition.conventions.uncounted import restore_counter
-from cinerecon.acquisition.conventions.zero_samples import discard_zero_samples, zero_samples
 from cinerecon.acquisition.counters import Warn
-from cinerecon.acquisition.readouts import Selection
+from cinerecon.acquisition.select import Selection
 from cinerecon.io.ismrmrd.raw import RawScan
 
 

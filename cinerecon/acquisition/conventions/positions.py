@@ -9,15 +9,15 @@ from cinerecon.acquisition.counters import Warn
 from cinerecon.errors import UnsupportedError
 from cinerecon.io.ismrmrd.raw import Heads, Index, RawScan
 
-SAME_MM, SAME_DIRECTION = 0.5, 0.03
+SAME_POSITION_MM, SAME_DIRECTION = 0.5, 0.03
 """Positions and directions nearer than this are one; rounding and tables that settle move them less."""
-LARGEST_TURN = 0.17
+MAX_ROTATION = 0.17
 """Change of a direction within a slice that is an error: 10 degrees."""
-MOST_POSITIONS = 128
+MAX_POSITIONS = 128
 """More positions than this are a motion, not slices."""
-LEAST_LINES = 0.5
+MIN_LINE_FRACTION = 0.5
 """Lines at a position over those at the position of most lines, below which it is not a slice of its own."""
-LEAST_REPEATS = 1.1
+MIN_REPEAT_RATIO = 1.1
 """Lines of all positions over different lines, below which the positions share one image."""
 
 
@@ -48,7 +48,7 @@ def separate_positions(raw: RawScan, image: Index, how: str, warn: Warn) -> None
     for value in np.unique(idx["slice"][image]):
         rows = image[idx["slice"][image] == value]
         places = _places(raw.heads[rows])
-        is_countable = len(places.position) <= MOST_POSITIONS
+        is_countable = len(places.position) <= MAX_POSITIONS
         if len(places.position) > 1 and is_countable and (how == "slices" or _are_slices(raw, rows, places)):
             others = np.setdiff1d(np.flatnonzero(idx["slice"] == value), rows)
             labels[rows], labels[others] = places.of_readout, places.nearest(raw.heads[others])
@@ -86,7 +86,7 @@ class _Places:
         position, directions = _geometry(heads)
         distance = np.linalg.norm(position[:, None] - self.position, axis=-1)
         turned = np.abs(directions[:, None] - self.directions).max(-1)
-        return (distance / SAME_MM + turned / SAME_DIRECTION).argmin(1)
+        return (distance / SAME_POSITION_MM + turned / SAME_DIRECTION).argmin(1)
 
 
 def _geometry(heads: Heads) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -105,10 +105,12 @@ def _places(heads: Heads) -> _Places:
     place = np.zeros(len(different), np.intp)
     for number, values in enumerate(different):
         apart = np.abs(different[centres] - values) if centres else np.empty((0, 12))
-        is_same = (np.linalg.norm(apart[:, :3], axis=1) <= SAME_MM) & (apart[:, 3:].max(1, initial=0) <= SAME_DIRECTION)
+        is_same = (np.linalg.norm(apart[:, :3], axis=1) <= SAME_POSITION_MM) & (
+            apart[:, 3:].max(1, initial=0) <= SAME_DIRECTION
+        )
         if is_same.any():
             place[number] = int(is_same.argmax())
-        elif len(centres) <= MOST_POSITIONS:
+        elif len(centres) <= MAX_POSITIONS:
             place[number] = len(centres)
             centres.append(number)
     rows = first[centres]
@@ -125,9 +127,9 @@ def _are_slices(raw: RawScan, rows: Index, places: _Places) -> bool:
         here = places.of_readout == number
         n_lines.append(len(np.unique(lines[here], axis=0)))
         n_frames.append(len(np.unique(frames[here], axis=0)))
-    is_full = min(n_lines) >= LEAST_LINES * max(n_lines) and min(n_frames) >= LEAST_LINES * max(n_frames)
+    is_full = min(n_lines) >= MIN_LINE_FRACTION * max(n_lines) and min(n_frames) >= MIN_LINE_FRACTION * max(n_frames)
     is_cine = min(n_frames) > 1 or len(np.unique(frames, axis=0)) == 1
-    is_repeated = sum(n_lines) >= LEAST_REPEATS * len(np.unique(np.delete(lines, 1, axis=1), axis=0))
+    is_repeated = sum(n_lines) >= MIN_REPEAT_RATIO * len(np.unique(np.delete(lines, 1, axis=1), axis=0))
     return is_full and is_repeated and is_cine
 
 
@@ -137,7 +139,7 @@ def _require_at_rest(raw: RawScan, rows: Index, places: _Places) -> None:
     position, directions = _geometry(raw.heads[rows])
     moved = np.linalg.norm(position - position[0], axis=1)
     turned = np.abs(directions - directions[0]).max()
-    if moved.max() <= max(thickness_mm / 2, SAME_MM) and turned <= LARGEST_TURN:
+    if moved.max() <= max(thickness_mm / 2, SAME_POSITION_MM) and turned <= MAX_ROTATION:
         return
     listed = f"{_in_words(position[0])} and {_in_words(position[int(moved.argmax())])}"
     change = f"moves by {moved.max():.3g} mm" if moved.max() > 0 else "turns"

@@ -1,4 +1,7 @@
-"""Which readouts make the image: sorted by flags and encoding, their headers checked against each other."""
+"""Which readouts make the image: sorted by flags and encoding, their headers checked against each other.
+
+Readouts of nothing but zeros: lines that were not measured, stored by programs that write whole matrices.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +11,6 @@ from numpy.typing import NDArray
 
 from cinerecon.acquisition.config import Counter, IntakeConfig
 from cinerecon.acquisition.counters import Warn
-from cinerecon.acquisition.unmeasured import unmeasured_lines
 from cinerecon.errors import DataError, HeaderError, UnsupportedError
 from cinerecon.io.ismrmrd.raw import FLAGS, Heads, Index, RawScan, has_flag
 
@@ -282,3 +284,28 @@ def _require_straight(raw: RawScan, rows: Index) -> None:
             what = "the header says cartesian, but the stored trajectory is not: readouts are not parallel, even lines"
             hint = "radial, spiral and ramp-sampled scans need regridding first"
             raise UnsupportedError(what, where=raw.at(block[crooked[0]]), hint=hint)
+
+
+EMPTY_AMPLITUDE = 1e-9
+"""Amplitude of a readout over the largest of the scan up to which it holds nothing; rounding leaves more."""
+
+
+def unmeasured_lines(raw: RawScan, image: Index) -> NDArray[np.bool_]:
+    """Which image readouts hold nothing but zeros among others of their slice that hold signal, ``(readouts,)``.
+
+    A slice without any signal is left as it is: it is an error that is reported where it is read.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    image
+        Row numbers of the image readouts.
+    """
+    amplitude, slices = raw.amplitude[image], raw.heads["idx"]["slice"][image]
+    is_nothing = amplitude <= EMPTY_AMPLITUDE * np.nanmax(amplitude, initial=0.0)
+    for value in np.unique(slices):
+        here = slices == value
+        if is_nothing[here].all():
+            is_nothing[here] = False
+    return is_nothing

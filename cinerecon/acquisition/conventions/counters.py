@@ -1,0 +1,268 @@
+"""Counters that number parts of one image: heartbeats counted as repetitions, or what the user says of a counter.
+
+Counters that were not written: the images that they distinguish are measured on the same lines.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.counters import COUNTERS, Warn
+from cinerecon.errors import UnsupportedError
+from cinerecon.io.ismrmrd.header import Limit
+from cinerecon.io.ismrmrd.raw import Index, RawScan
+
+MAX_SHARED_FRACTION = 0.5
+"""Part of the lines that several values of a counter may measure, and still be parts of one image."""
+MAX_PART_FRACTION = 0.75
+"""Part of an image's lines up to which the lines of one value of a counter are a part of it."""
+
+SAME_POSITION = 0.1
+"""Largest difference of positions [mm] and directions of readouts of one slice."""
+
+
+def combine_counters(raw: RawScan, counters: Iterable[str]) -> RawScan:
+    """The scan with counters at 0 that the user says number parts or averages of one image."""
+    for counter in counters:
+        raw.heads["idx"][counter] = 0
+    return _with_limits(raw, dict.fromkeys(counters))
+
+
+def move_time(raw: RawScan, counter: str) -> RawScan:
+    """The scan with the counter that the user says is time in ``phase``; what was counted there is combined."""
+    if counter == "auto":
+        return raw
+    idx, limits = raw.heads["idx"], raw.header.encodings[0].limits
+    if counter == "phase":
+        return combine_counters(raw, ["repetition"])
+    idx["phase"] = idx[counter]
+    idx[counter] = 0
+    return _with_limits(raw, {"phase": limits.get(counter), counter: None})
+
+
+def _with_limits(raw: RawScan, limits: Mapping[str, Limit | None]) -> RawScan:
+    """The scan with other limits of some counters; None for no limit."""
+    encoding = raw.header.encodings[0]
+    changed = {name: limit for name, limit in {**encoding.limits, **limits}.items() if limit is not None}
+    return replace(raw, header=replace(raw.header, encodings=(replace(encoding, limits=changed),)))
+
+
+def merge_segments(raw: RawScan, image: Index, warn: Warn) -> None:
+    """Merge the heartbeats of a segmented cine that were counted as repetitions, or as phases of each repetition.
+
+    They are parts of one image where no repetition is an image of its own: each measures other lines of the same
+    phases.
+
+    Parameters
+    ----------
+    raw
+        The scan; its readout headers are changed.
+    image
+        Row numbers of the image readouts.
+    warn
+        Called where a counter was merged.
+    """
+    idx = raw.heads["idx"]
+    n_values = {name: len(np.unique(idx[name][image])) for name in ("phase", "repetition")}
+    if min(n_values.values()) == 1:
+        return
+    for segments, time in (("repetition", "phase"), ("phase", "repetition")):
+        if _are_parts(raw, image, segments, ("slice", time)):
+            warn(
+                f"{n_values[segments]} values of {segments} measure other lines of the same {time}: they are merged as "
+                f"segments of one image; --intake select.{segments}=... takes one alone"
+            )
+            idx[segments] = 0
+            return
+
+
+def merge_slices(raw: RawScan, image: Index, warn: Warn) -> RawScan:
+    """Merge the parts of one slice that were counted as slices: all at one position, each with other lines.
+
+    Parameters as for `merge_segments`; the scan is returned with the limit that it then has.
+    """
+    heads = raw.heads[image]
+    n_slices = len(np.unique(heads["idx"]["slice"]))
+    geometry = np.concatenate([heads[name] for name in ("position", "read_dir", "phase_dir", "slice_dir")], axis=1)
+    is_one_place = bool(geometry[0, 3:].any() and np.ptp(geometry, axis=0).max() < SAME_POSITION)
+    if n_slices > 1 and is_one_place and _are_parts(raw, image, "slice", ("phase", "repetition")):
+        warn(f"{n_slices} slices have one position, and each has other lines: they are merged as segments of one slice")
+        return combine_counters(raw, ["slice"])
+    return raw
+
+
+def require_whole_images(raw: RawScan, image: Index, counter: str) -> None:
+    """Refuse several sets or contrasts of which each has other lines: one of them alone would be a part of an image.
+
+    Raises
+    ------
+    UnsupportedError
+        Naming the setting that merges them.
+    """
+    n_values = len(np.unique(raw.heads["idx"][counter][image]))
+    if n_values > 1 and _are_parts(raw, image, counter, ("slice", "phase", "repetition")):
+        what = (
+            f"{n_values} {counter}s measure other lines of the same frames: segments of one image, or several images?"
+        )
+        hint = f"--intake combine=[{counter}] merges them as segments, select.{counter}=... takes one alone"
+        raise UnsupportedError(what, where=str(raw.path), hint=hint)
+
+
+def _are_parts(raw: RawScan, image: Index, segments: str, images: tuple[str, ...]) -> bool:
+    """Whether the lines of an image are spread over the values of a counter, hardly any of them measured twice."""
+    idx = raw.heads["idx"][image]
+    values = np.unique(idx[segments]).astype(int)
+    if len(values) != values[-1] - values[0] + 1:  # a gap: some of them are damaged
+        return False
+    others = (name for name in ("contrast", "set", "average", *images) if name != segments)
+    keys = [idx[name].astype(np.int64) for name in others]
+    line, segment = (idx[name].astype(np.int64) for name in ("kspace_encode_step_1", segments))
+    _, n_measured = np.unique(
+        np.unique(np.stack([*keys, line, segment], 1), axis=0)[:, :-1], axis=0, return_counts=True
+    )
+    per_image, per_part = (_most_lines([*key, line]) for key in (keys, [*keys, segment]))
+    is_shared = float((n_measured > 1).mean())
+    return is_shared == 0 or (is_shared < MAX_SHARED_FRACTION and per_part <= MAX_PART_FRACTION * per_image)
+
+
+def _most_lines(keys: list[NDArray[np.int64]]) -> int:
+    """The largest number of different lines, the last key, that have the other keys in common."""
+    different = np.unique(np.stack(keys, 1), axis=0)
+    return int(np.unique(different[:, :-1], axis=0, return_counts=True)[1].max())
+
+
+COMPLETE_FRACTION = 0.95
+"""Part of the lines that must be measured as often as the header says; a few may have been lost."""
+REPEATED_FRACTION = 0.5
+"""Part of the lines whose repeats are no accident."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Repeats:
+    """How often each line of each image was measured, ``(lines,)``, and in which order, ``(readouts,)``."""
+
+    counts: Index
+    order: Index
+
+    @property
+    def are_alike(self) -> bool:
+        """Whether all lines were measured equally often, but for a few that were lost."""
+        return bool((self.counts == self.counts.max()).mean() >= COMPLETE_FRACTION)
+
+
+def restore_counter(raw: RawScan, image: Index, config: IntakeConfig, warn: Warn) -> None:
+    """Write the counter that distinguishes repeated measurements of the lines.
+
+    Where the header gives one counter several values, the readouts have one, and every line was measured that many
+    times, the measurements are numbered in the order of time.
+
+    Parameters
+    ----------
+    raw
+        The scan; its readout headers are changed.
+    image
+        Row numbers of the image readouts.
+    config
+        What the user says of repeats.
+    warn
+        Called where a counter was written.
+
+    Raises
+    ------
+    UnsupportedError
+        If lines were measured several times, and it is not clear which counter is missing; or there is one frame.
+    """
+    if config.repeats == "average":
+        return
+    repeats = _count_repeats(raw, image)
+    most = int(repeats.counts.max())
+    if most > 1 and config.repeats != "auto":
+        _require_alike(raw, repeats, f"--intake repeats={config.repeats}")
+        raw.heads["idx"][config.repeats][image] = repeats.order
+    elif most > 1:
+        _restore_by_header(raw, image, repeats, warn)
+    _require_frames(raw, image)
+
+
+def _restore_by_header(raw: RawScan, image: Index, repeats: _Repeats, warn: Warn) -> None:
+    """Write the one counter that the header gives as many values as each line was measured."""
+    missing = _missing_counters(raw, image)
+    complete = [name for name, n in missing.items() if (repeats.counts == n).mean() >= COMPLETE_FRACTION]
+    if len(complete) == 1:
+        name = complete[0]
+        warn(
+            f"the header has {missing[name]} values of {name}, the readouts have one, and each line was measured "
+            f"{missing[name]} times: the measurements are numbered in the order of time"
+        )
+        raw.heads["idx"][name][image] = repeats.order
+        return
+    unclear = complete or [name for name in missing if name != "average"]
+    if unclear and (repeats.counts > 1).mean() >= REPEATED_FRACTION:
+        raise _not_clear(raw, repeats, {name: missing[name] for name in unclear})
+
+
+def _count_repeats(raw: RawScan, image: Index, without: str = "") -> _Repeats:
+    """Count the readouts of each line that no counter distinguishes; their order is that of their time stamps."""
+    idx, stamps = raw.heads["idx"][image], raw.heads["acquisition_time_stamp"][image]
+    names = (name for name in (*COUNTERS, "kspace_encode_step_1") if name != without)
+    keys = np.stack([idx[name].astype(np.int64) for name in names], 1)
+    _, line, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+    by_line = np.lexsort((np.arange(len(image)), stamps, line.ravel()))
+    order = np.empty(len(image), np.intp)
+    order[by_line] = np.arange(len(image)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return _Repeats(counts, order)
+
+
+def _missing_counters(raw: RawScan, image: Index) -> dict[str, int]:
+    """Counters that have several values by the header's limits and one in the data, with the number of values."""
+    limits, idx = raw.header.encodings[0].limits, raw.heads["idx"][image]
+    missing = {}
+    for name in COUNTERS:
+        n_values = limits[name].maximum + 1 - limits[name].minimum if name in limits else 1
+        if n_values > 1 and len(np.unique(idx[name])) == 1:
+            missing[name] = n_values
+    return missing
+
+
+def _require_alike(raw: RawScan, repeats: _Repeats, where: str) -> None:
+    """Check that all lines were measured equally often: else their order does not say which image they are of."""
+    if not repeats.are_alike:
+        what = (
+            f"lines were measured {repeats.counts.min()} to {repeats.counts.max()} times: their order numbers nothing"
+        )
+        raise UnsupportedError(what, where=where, hint=f"write the counter into {raw.path.name}")
+
+
+def _not_clear(raw: RawScan, repeats: _Repeats, missing: dict[str, int]) -> UnsupportedError:
+    headers = " and ".join(f"{n} values of {name}" for name, n in missing.items())
+    what = (
+        f"the header has {headers}, the readouts have one, and lines were measured {repeats.counts.min()} to "
+        f"{repeats.counts.max()} times: which counter is missing?"
+    )
+    options = " or ".join(f"--intake repeats={name}" for name in missing)
+    hint = f"{options} numbers them; " if repeats.are_alike else "write the counter into the file; "
+    return UnsupportedError(what, where=str(raw.path), hint=f"{hint}repeats=average averages them")
+
+
+def _require_frames(raw: RawScan, image: Index) -> None:
+    """Refuse a scan of one frame whose lines were measured several times: these are its frames, most likely.
+
+    Raises
+    ------
+    UnsupportedError
+        Naming the counter that may be time.
+    """
+    idx: NDArray[np.void] = raw.heads["idx"][image]
+    is_one_frame = all(len(np.unique(idx[name])) == 1 for name in ("phase", "repetition"))
+    counts = _count_repeats(raw, image, without="average").counts
+    most = int(counts.max())
+    if not is_one_frame or most == 1 or (counts == most).mean() < COMPLETE_FRACTION:
+        return
+    named = [name for name in ("average", "segment") if len(np.unique(idx[name])) == most]
+    frames = f"--intake time_counter={named[0]}" if named else "--intake repeats=phase"
+    what = f"there is one frame, and each line was measured {most} times: are these frames or averages?"
+    hint = f"{frames} takes the measurements as frames, repeats=average averages them"
+    raise UnsupportedError(what, where=str(raw.path), hint=hint)

@@ -1,0 +1,328 @@
+"""The encoded grid, where the header describes another one than the readouts were measured on.
+
+Three descriptions are in circulation: partitions of a scan that is 2-D, a matrix without the oversampling of the
+readout, and the zero-filled matrix of the image instead of the measured one.
+
+Samples that were not measured, stored as zeros at the ends of whole readouts: asymmetric echoes, filled matrices.
+
+The sample at the centre of k-space, where the readouts' headers leave it out or contradict their samples.
+
+Line numbers that begin at 1 where the header counts from 0, as MATLAB programs write them, or at the centre.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.acquisition.counters import Warn
+from cinerecon.acquisition.grid import LARGEST_INTERPOLATION, PEAK_POWER_RATIO, anisotropy
+from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
+from cinerecon.errors import ConfigError, HeaderError
+from cinerecon.io.ismrmrd.header import EncodingSpace
+from cinerecon.io.ismrmrd.raw import Heads, Index, RawScan, has_flag
+
+LARGEST_UNDECLARED_OVERSAMPLING = 4
+"""Readouts are at most this many times as long as a matrix that leaves the oversampling out."""
+MEASURED_PART = 0.9
+"""Readouts that are symmetric and shorter than this part of the matrix show that it is zero-filled."""
+
+
+def correct_encoded_space(raw: RawScan, image: Index, zeros: tuple[Index, Index], warn: Warn) -> RawScan:
+    """The scan with the encoded grid that its readouts were measured on.
+
+    Parameters
+    ----------
+    raw
+        The scan, with one encoding.
+    image
+        Row numbers of the image readouts.
+    zeros
+        Samples before and after those that hold anything, ``(readouts,)``.
+    warn
+        Called with each correction.
+
+    Raises
+    ------
+    HeaderError
+        If the two axes are exchanged.
+    """
+    encoding = raw.header.encodings[0]
+    encoding = _without_empty_partitions(encoding, raw, image, warn)
+    encoding = _with_oversampling(encoding, raw, image, warn)
+    encoding = _without_zero_filling(encoding, raw, image, zeros, warn)
+    return replace(raw, header=replace(raw.header, encodings=(encoding,)))
+
+
+def _with_matrix(encoding: EncodingSpace, x: int, y: int, z: int, fov_x_mm: float | None = None) -> EncodingSpace:
+    fov_x, fov_y, fov_z = encoding.encoded.fov_mm
+    fov_mm = (fov_x if fov_x_mm is None else fov_x_mm, fov_y, fov_z)
+    return replace(encoding, encoded=replace(encoding.encoded, matrix=(x, y, z), fov_mm=fov_mm))
+
+
+def _without_empty_partitions(encoding: EncodingSpace, raw: RawScan, image: Index, warn: Warn) -> EncodingSpace:
+    """A 2-D scan whose encodedSpace z is larger than 1, as Pulseq sequences write it.
+
+    The limit of the counter says how many partitions there are; where there is none, the image's matrix does.
+    """
+    x, y, z = encoding.encoded.matrix
+    limit = encoding.limits.get("kspace_encoding_step_2")
+    expected = encoding.recon.matrix[2] if limit is None else limit.maximum + 1 - limit.minimum
+    is_single = np.ptp(raw.heads["idx"]["kspace_encode_step_2"][image].astype(int)) == 0
+    if z == 1 or expected > 1 or not is_single:
+        return encoding
+    warn(f"encodedSpace z is {z}, the data hold 1 partition: they are read as a 2-D scan")
+    return _with_matrix(encoding, x, y, 1)
+
+
+def _with_oversampling(encoding: EncodingSpace, raw: RawScan, image: Index, warn: Warn) -> EncodingSpace:
+    """Readouts that are a whole number of times as long as encodedSpace x, with their centre in the middle.
+
+    Data streamed by OpenRecon are like this: the header has the base resolution, the readouts their oversampling. The
+    field of view grows with the matrix, unless the header has only that of the oversampled readout.
+    """
+    x, y, z = encoding.encoded.matrix
+    heads = raw.heads[image]
+    n_samples, centre = (int(heads[name][0]) for name in ("number_of_samples", "center_sample"))
+    is_common = bool((heads["number_of_samples"] == n_samples).all() and (heads["center_sample"] == centre).all())
+    factor, rest = divmod(n_samples, x)
+    if not is_common or rest or not 1 < factor <= LARGEST_UNDECLARED_OVERSAMPLING or centre != n_samples // 2:
+        return encoding
+    if n_samples == y and _span(raw, image) <= x:
+        what = f"encodedSpace is {x} x {y}, the readouts hold {n_samples} samples: x and y are exchanged in the header"
+        raise HeaderError(what, where=str(raw.path), hint="x is the readout: exchange matrixSize and fieldOfView_mm")
+    fov_mm, recon_fov_mm = encoding.encoded.fov_mm[0], encoding.recon.fov_mm[0]
+    if abs(fov_mm / recon_fov_mm - 1) < 0.01:
+        fov_mm *= factor
+    elif abs(fov_mm / recon_fov_mm / factor - 1) > 0.01:
+        return encoding
+    warn(
+        f"encodedSpace x is {x}, the readouts hold {n_samples} samples around their centre: read as {factor}x "
+        "oversampling that the header leaves out"
+    )
+    return _with_matrix(encoding, n_samples, y, z, fov_mm)
+
+
+def _without_zero_filling(
+    encoding: EncodingSpace, raw: RawScan, image: Index, zeros: tuple[Index, Index], warn: Warn
+) -> EncodingSpace:
+    """Readouts that end on both sides of their centre long before the matrix does: the image keeps what was measured.
+
+    An asymmetric echo reaches one edge of the matrix. The rows are reduced with the columns if the lines fit, and the
+    pixels come out no less square.
+    """
+    x, y, z = encoding.encoded.matrix
+    heads = raw.heads[image]
+    n_samples, centre = heads["number_of_samples"].astype(int), heads["center_sample"].astype(int)
+    measured = 2 * int(np.maximum(centre - zeros[0], n_samples - zeros[1] - centre).max())
+    if (centre == 0).any() or not x / LARGEST_INTERPOLATION <= measured < MEASURED_PART * x:
+        return encoding
+    rows = round(y * measured / x)
+    reduced = _with_matrix(encoding, measured, y, z)
+    uneven = [abs(np.log(anisotropy(reduced, n))) for n in (rows, y)]
+    rows = rows if _span(raw, image) <= rows and uneven[0] <= uneven[1] + 1e-3 else y
+    held = int((n_samples - sum(zeros)).max())
+    warn(
+        f"encodedSpace is zero-filled, {x} x {y}: the readouts hold {held} samples around their centre, "
+        f"so {measured} x {rows} is taken, and the image keeps the measured resolution"
+    )
+    return _with_matrix(encoding, measured, rows, z)
+
+
+def _span(raw: RawScan, image: Index) -> int:
+    """Rows between the first and the last line, both included."""
+    return int(np.ptp(raw.heads["idx"]["kspace_encode_step_1"][image].astype(int))) + 1
+
+
+N_ZERO_PROBES = 64
+"""Readouts that are looked at, of those that are alike."""
+
+
+def zero_samples(raw: RawScan, image: Index) -> tuple[Index, Index]:
+    """Samples before the first and after the last one that holds anything, both ``(readouts,)``.
+
+    They are those that all readouts of one length have in common.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    image
+        Row numbers of the image readouts.
+    """
+    before, after = np.zeros(len(image), np.intp), np.zeros(len(image), np.intp)
+    kinds = _kinds(raw.heads[image])
+    for kind in np.unique(kinds, axis=0):
+        alike = (kinds == kind).all(1)
+        rows = image[alike]
+        probes = raw.samples(rows[:: -(-len(rows) // N_ZERO_PROBES)])
+        holds = np.flatnonzero((probes != 0).any((0, 1)))
+        if holds.size:
+            before[alike], after[alike] = holds[0], probes.shape[-1] - 1 - holds[-1]
+    return before, after
+
+
+def discard_zero_samples(raw: RawScan, image: Index, zeros: tuple[Index, Index], warn: Warn) -> None:
+    """Mark samples that hold nothing to be discarded, as the standard has it.
+
+    Parameters
+    ----------
+    raw
+        The scan; its readout headers are changed.
+    image
+        Row numbers of the image readouts.
+    zeros
+        How many samples before and after, as `zero_samples` finds them.
+    warn
+        Called where there are any.
+    """
+    added = 0
+    for name, n in zip(("discard_pre", "discard_post"), zeros, strict=True):
+        added = max(added, int((n - raw.heads[name][image].astype(np.intp)).max()))
+        raw.heads[name][image] = np.maximum(raw.heads[name][image], n)
+    if added > 0:
+        warn(f"up to {added} samples at the ends of the readouts hold nothing but zeros: they count as not measured")
+
+
+def _kinds(heads: Heads) -> np.ndarray:
+    """Length and direction of each readout, ``(readouts, 3)``, and its number of channels."""
+    return np.stack([heads["number_of_samples"], heads["active_channels"], has_flag(heads, 22)], 1).astype(np.intp)
+
+
+N_ECHO_PROBES = 16
+"""Readouts of the largest samples that show where the echo is."""
+ECHO_TOLERANCE = 1 / 8
+"""Part of a readout by which the echo may miss the centre of k-space: field inhomogeneity moves it."""
+
+
+def correct_echo_centre(raw: RawScan, image: Index, asked: int | None, warn: Warn) -> None:
+    """Set ``center_sample`` where it was not written, or where a readout of all columns claims an impossible one.
+
+    A readout as long as encodedSpace x has its centre at half of it. A shorter one shows its centre by its echo.
+
+    Parameters
+    ----------
+    raw
+        The scan; its readout headers are changed.
+    image
+        Row numbers of the image readouts.
+    asked
+        The centre that the user gives to all readouts; None takes the headers'.
+    warn
+        Called with each correction.
+
+    Raises
+    ------
+    HeaderError
+        If the echo is far from the header's centre.
+    ConfigError
+        If the centre that was asked for is no sample of the readouts.
+    """
+    n_samples = raw.heads["number_of_samples"][image].astype(np.intp)
+    centre = raw.heads["center_sample"]
+    if asked is not None:
+        if asked >= n_samples.min():
+            what = f"the centre is to be sample {asked}, the readouts hold {n_samples.min()}"
+            raise ConfigError(what, where="--intake center_sample")
+        centre[image] = asked
+        return
+    kx = raw.header.encodings[0].encoded.matrix[0]
+    whole = image[n_samples == kx]
+    missing = whole[centre[whole] == 0] if kx > 1 else whole[:0]
+    if missing.size:
+        warn(f"center_sample is 0 in {missing.size} readouts of all {kx} samples: {kx // 2} is taken")
+        centre[missing] = kx // 2
+    for length in np.unique(n_samples):
+        rows = image[n_samples == length]
+        for claimed in np.unique(centre[rows]):
+            alike = rows[centre[rows] == claimed]
+            if claimed < length and len(alike) == len(rows):
+                centre[alike] = _checked_centre(raw, alike, int(claimed), kx, warn)
+
+
+def _checked_centre(raw: RawScan, rows: Index, claimed: int, kx: int, warn: Warn) -> int:
+    """The centre of readouts of one length that all claim the same one."""
+    length = int(raw.heads["number_of_samples"][rows[0]])
+    is_discarding = bool(raw.heads["discard_pre"][rows].any() or raw.heads["discard_post"][rows].any())
+    if is_discarding or (length == kx and claimed == kx // 2):
+        return claimed
+    peak, is_clear = _echo(raw, rows, claimed)
+    possible = np.array([kx // 2, length - kx // 2, length // 2])
+    nearest = int(possible[np.abs(possible - peak).argmin()])
+    is_near = abs(nearest - peak) <= ECHO_TOLERANCE * length and 0 < nearest < length
+    if length == kx:
+        if abs(claimed - kx // 2) <= 1 or abs(peak - kx // 2) <= ECHO_TOLERANCE * kx:
+            warn(f"center_sample is {claimed} in readouts of all {kx} samples: {kx // 2} is taken")
+            return kx // 2
+    elif claimed == 0 and is_near:
+        warn(f"center_sample is 0, the echo of the readouts is at sample {peak}: {nearest} is taken")
+        return nearest
+    if not is_clear or abs(peak - claimed) <= ECHO_TOLERANCE * length:
+        return claimed
+    what = f"center_sample is {claimed} of {length} samples, the echo is at sample {peak}"
+    hint = f"--intake center_sample={nearest if is_near else peak} follows the data, center_sample={claimed} the header"
+    raise HeaderError(what, where=raw.at(rows[0]), hint=hint)
+
+
+def _echo(raw: RawScan, rows: Index, claimed: int) -> tuple[int, bool]:
+    """The sample of most signal, and whether it is clearly stronger than those around the claimed centre."""
+    strongest = np.sort(rows[np.argsort(raw.amplitude[rows], kind="stable")[-N_ECHO_PROBES:]])
+    samples = raw.samples(strongest)
+    if raw.header.has_pilot_tone:
+        samples[..., : PILOT_TONE_SAMPLES[0]] = samples[..., -PILOT_TONE_SAMPLES[1] :] = 0
+    power = _power(samples, raw.heads[strongest])
+    around = power[max(claimed - 3, 0) : claimed + 4].max()
+    return int(power.argmax()), bool(power.max() > PEAK_POWER_RATIO * around)
+
+
+def _power(samples: NDArray[np.complex64], heads: Heads) -> NDArray[np.float64]:
+    """Mean power of each sample, in the order of a forward readout; ``(samples,)``."""
+    power = (np.abs(samples.astype(np.complex128)) ** 2).sum(1)
+    is_reverse = has_flag(heads, 22)
+    power[is_reverse] = power[is_reverse, ::-1]
+    return power.mean(0)
+
+
+def count_lines_from_zero(raw: RawScan, image: Index, warn: Warn) -> None:
+    """Count the lines from 0 where they begin at 1 and end 1 beyond the header's limit or the last row, or are signed.
+
+    Parameters
+    ----------
+    raw
+        The scan; its readout headers are changed.
+    image
+        Row numbers of the image readouts.
+    warn
+        Called where lines were counted otherwise.
+    """
+    _count_from_edge(raw, image, warn)
+    encoding = raw.header.encodings[0]
+    numbers = raw.heads["idx"]["kspace_encode_step_1"]
+    lines = numbers[image].astype(np.int64)
+    first, last, rows = int(lines.min()), int(lines.max()), encoding.encoded.matrix[1]
+    limit = encoding.limits.get("kspace_encoding_step_1")
+    if first < 1:
+        return
+    centre = rows // 2 if limit is None or limit.centre is None else limit.centre
+    ends_beyond_limit = limit is not None and limit.minimum == 0 and last == limit.maximum + 1
+    ends_beyond_matrix = rows // 2 - centre + last == rows
+    if not (ends_beyond_limit or ends_beyond_matrix):
+        return
+    of_lines = ~has_flag(raw.heads, 19) & (numbers > 0)
+    numbers[of_lines] -= 1
+    header = f"0 to {rows - 1}" if limit is None else f"{limit.minimum} to {limit.maximum}"
+    warn(f"lines are counted from {first} to {last}, by the header from {header}: read as counted from 1")
+
+
+def _count_from_edge(raw: RawScan, image: Index, warn: Warn) -> None:
+    """Add the centre to line numbers that are counted from it, negative ones wrapped around at 65536."""
+    numbers = raw.heads["idx"]["kspace_encode_step_1"]
+    encoding, signed = raw.header.encodings[0], numbers.astype(np.int16)
+    first, last = int(signed[image].min()), int(signed[image].max())
+    rows, limit = encoding.encoded.matrix[1], encoding.limits.get("kspace_encoding_step_1")
+    centre = rows // 2 if limit is None or not limit.centre else limit.centre
+    if not (first < 0 <= last and first + centre >= 0 and last + centre < max(rows, 2 * centre)):
+        return
+    of_lines = ~has_flag(raw.heads, 19)
+    numbers[of_lines] = np.maximum(signed[of_lines] + centre, 0)
+    warn(f"lines are counted from the centre of k-space, from {first} to {last}: line {centre} is the centre")

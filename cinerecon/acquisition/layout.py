@@ -1,0 +1,197 @@
+"""A scan understood from its headers: which readouts are used, where they go, and what is odd about them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cinerecon.acquisition.calibration import place_calibration
+from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.conventions import standardise
+from cinerecon.acquisition.counters import Counters, Warn, read_counters, require_sane_claim
+from cinerecon.acquisition.grid import Grid, middle_slice, plan_grid, probe_lines
+from cinerecon.acquisition.measured import warn_of_incomplete_frames
+from cinerecon.acquisition.metadata import frame_times, read_geometry, slice_thickness, warn_of_implausible_sizes
+from cinerecon.acquisition.noise import noise_readouts
+from cinerecon.acquisition.placement import Lines, place_lines, require_agreement
+from cinerecon.acquisition.select import (
+    CALIBRATION,
+    Dropped,
+    Selection,
+    is_calibration_only,
+    keep_selected,
+    require_alike,
+    require_cartesian,
+    select_readouts,
+)
+from cinerecon.errors import ConfigError, DataError
+from cinerecon.io.ismrmrd.raw import RESCALE, SMALLEST_SAMPLE, Index, RawScan
+from cinerecon.physics.coils import doubt_of_maps
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """A scan understood: the placement of its readouts, the noise, and what to tell about them.
+
+    Attributes
+    ----------
+    raw
+        The scan.
+    selection, lines, counters, grid
+        Which readouts are used, where they go, what their counters mean.
+    calibration
+        The lines that coil maps come from, for slices whose own lines show less.
+    coils
+        Numbers of the coils that are not left out.
+    noise, noise_rows
+        The file with the noise readouts, most often the scan itself, and their numbers; None without noise.
+    warnings
+        What a reader of the image should know.
+    """
+
+    raw: RawScan
+    selection: Selection
+    lines: Lines
+    calibration: Lines
+    counters: Counters
+    grid: Grid
+    coils: Index
+    noise: RawScan | None
+    noise_rows: Index
+    warnings: tuple[str, ...]
+
+
+def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) -> Layout:
+    """Check the headers of a scan and decide what is done with each readout. Of the samples, a few are read.
+
+    Raises
+    ------
+    HeaderError, DataError, UnsupportedError
+        If something is wrong or not supported, naming the readout.
+    """
+    warnings: list[str] = []
+
+    def warn(text: str) -> None:
+        if text not in warnings:
+            warnings.append(text)
+
+    require_sane_claim(raw)
+    selection = select_readouts(raw, config, warn)
+    raw = standardise(raw, selection, config, warn)
+    selection = keep_selected(raw, selection, config.select)
+    image = selection.image
+    require_cartesian(raw, image)
+    counters = read_counters(raw, image, selection.unmeasured, config.select, warn)
+    require_alike(raw, image)
+    coils = _kept_coils(raw, int(image[0]), config.leave_out_coils)
+    probe = probe_lines(raw, middle_slice(raw, image))
+    _require_magnitude(raw, probe.largest_sample)
+    grid = plan_grid(raw, image, probe, config, warn)
+    lines = place_lines(raw, image, counters, grid, warn)
+    calibration = place_calibration(raw, selection.calibration, lines, counters.n_frames, grid, warn)
+    _require_memory(raw, counters, grid, config.memory_limit_gb)
+    require_agreement(raw, lines, counters.n_averages, is_asked=config.repeats == "average", warn=warn)
+    warn_of_incomplete_frames(lines, counters.n_frames, grid, warn)
+    warn_of_implausible_sizes(raw.header, grid, warn)
+    _warn_of_oddities(raw, lines, counters, warn)
+    if len(coils) > 1:
+        _warn_of_maps(lines, calibration, counters, grid, warn)
+    source = raw if noise is None else noise
+    noise_rows = selection.noise if noise is None else noise_readouts(noise)
+    if config.whiten and noise_rows.size == 0:
+        warn("no noise readouts: coils are not whitened")
+    return Layout(
+        raw=raw,
+        selection=replace(selection, dropped=(*selection.dropped, *_unused(raw, selection, calibration))),
+        lines=lines,
+        calibration=calibration,
+        counters=counters,
+        grid=grid,
+        coils=coils,
+        noise=source if noise_rows.size else None,
+        noise_rows=noise_rows,
+        warnings=tuple(warnings),
+    )
+
+
+def _require_magnitude(raw: RawScan, largest_sample: float) -> None:
+    """Refuse samples so small that their squares vanish; too large ones are refused where they are read."""
+    if 0 < largest_sample < SMALLEST_SAMPLE:
+        what = f"the samples are no larger than {largest_sample:.1g}, expected at least {SMALLEST_SAMPLE:g}"
+        raise DataError(what, where=str(raw.path), hint=RESCALE)
+
+
+def _kept_coils(raw: RawScan, image_row: int, left_out: list[int]) -> Index:
+    """Numbers of the coils that remain.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such coil, or none remains.
+    """
+    coils = np.arange(raw.heads["active_channels"][image_row])
+    unknown = np.setdiff1d(left_out, coils)
+    if unknown.size:
+        what = f"there is no coil {unknown[0]}, the scan has coils 0 to {coils[-1]}"
+        raise ConfigError(what, where="--intake leave_out_coils")
+    kept = np.setdiff1d(coils, left_out)
+    if kept.size == 0:
+        raise ConfigError("all coils are to be left out", where="--intake leave_out_coils")
+    return kept
+
+
+def uses_fft(raw: RawScan, config: IntakeConfig) -> bool:
+    """Whether the image is the forward transform of the file's k-space, as Siemens data have it."""
+    return raw.header.is_siemens if config.transform == "auto" else config.transform == "fft"
+
+
+def _require_memory(raw: RawScan, counters: Counters, grid: Grid, limit_gb: float) -> None:
+    """Check what one slice takes, from the counters of the data.
+
+    Raises
+    ------
+    DataError
+        With the sizes that make it and the limit.
+    """
+    coils = int(raw.heads["active_channels"].max())
+    n_frames = max(counters.n_frames)
+    needed_gb = 8e-9 * n_frames * coils * grid.ky * grid.kx
+    if needed_gb > limit_gb:
+        what = (
+            f"k-space of a slice takes {needed_gb:.1f} GB ({n_frames} frames x {coils} coils x {grid.ky} x {grid.kx}), "
+            f"limit {limit_gb:g} GB"
+        )
+        raise DataError(what, where=str(raw.path), hint="--intake memory_limit_gb=... raises the limit")
+
+
+def _unused(raw: RawScan, selection: Selection, calibration: Lines) -> Iterator[Dropped]:
+    """Readouts for calibration alone that no map is made from."""
+    rows = selection.calibration[is_calibration_only(raw.heads[selection.calibration])]
+    n_unused = len(np.setdiff1d(rows, calibration.row))
+    if n_unused:
+        yield Dropped(n_unused, f"flag {CALIBRATION}: calibration only, and the image's own lines show as much")
+
+
+def _warn_of_maps(lines: Lines, calibration: Lines, counters: Counters, grid: Grid, warn: Warn) -> None:
+    """Where coil maps come from too few lines."""
+    for number, n_frames in enumerate(counters.n_frames):
+        extra, own = calibration.of_slice(number), lines.of_slice(number)
+        doubt = doubt_of_maps(extra.mask(1, grid.ky) if extra.row.size else own.mask(n_frames, grid.ky), grid.kx)
+        if doubt:
+            warn(doubt)
+
+
+def _warn_of_oddities(raw: RawScan, lines: Lines, counters: Counters, warn: Warn) -> None:
+    """Things that are read right, but that a user should know."""
+    coils = int(raw.heads["active_channels"][lines.row[0]])
+    claimed = raw.header.receiver_channels
+    if claimed is not None and claimed != coils:
+        warn(f"the header's receiverChannels is {claimed}, the image readouts have {coils} channels")
+    if raw.header.has_pilot_tone:
+        warn("the pilot tone is on: the first 3 and the last sample of each readout are left out")
+    first = np.array([np.flatnonzero(lines.slices == number)[0] for number in np.unique(lines.slices)])
+    for row in lines.row[first]:
+        read_geometry(raw.heads[row : row + 1], "", warn)
+    for number, n_frames in enumerate(counters.n_frames):
+        frame_times(raw, lines.of_slice(number), n_frames, warn)
+    slice_thickness(raw, warn)
