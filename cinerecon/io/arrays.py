@@ -13,7 +13,7 @@ from cinerecon.errors import FileError, WeightsError
 
 
 def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
-    """The tensors of a PyTorch state dict; where it lies under ``state_dict`` in a checkpoint, those.
+    """The tensors of a PyTorch state dict, which may be the entry ``state_dict`` of a checkpoint.
 
     Raises
     ------

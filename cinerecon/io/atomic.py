@@ -16,7 +16,7 @@ from cinerecon.errors import FileError
 LONGEST_NAME = 255
 """Bytes that the name of a file may have in common file systems."""
 STALE_S = 3600
-"""Age [s] of a temporary file that nobody writes any more."""
+"""Age [s] above which a temporary file is no longer being written."""
 _PARTIAL = re.compile(r"\.partial-(\d+)-")
 
 
@@ -57,7 +57,7 @@ def is_same_file(one: Path, other: Path) -> bool:
 
 @contextmanager
 def moved_into_place(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
-    """Lend a temporary path beside ``path``; move what was written there into place, or remove it after an error.
+    """Provide a temporary path next to ``path``; the file is moved into place at the end, or removed after an error.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def moved_into_place(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     FileError
         If the file system refuses, e.g. because the disk is full, or the file exists and is not to be replaced.
     """
-    with _lent(path.parent, path) as temporary:
+    with _temporary_path(path.parent, path) as temporary:
         yield temporary
         _flush(temporary)
         if overwrite:
@@ -109,7 +109,7 @@ def written_meanwhile(path: Path) -> FileError:
 
 @contextmanager
 def series_moved_into_place(folder: Path, pattern: str, *, overwrite: bool = True) -> Iterator[Path]:
-    """Lend a temporary folder; its files replace all in ``folder`` that fit the pattern, or none after an error.
+    """Provide a temporary folder; its files replace all in ``folder`` that match the pattern, or none after an error.
 
     Other files in the folder stay. It may be a mount point: what is in it is moved within it alone.
 
@@ -122,7 +122,7 @@ def series_moved_into_place(folder: Path, pattern: str, *, overwrite: bool = Tru
     for left in place.glob(f".partial-*-{glob.escape(folder.name)}") if place.is_dir() else ():
         if _is_stale(left):
             _remove(left)
-    with _lent(place, folder) as temporary:
+    with _temporary_path(place, folder) as temporary:
         new, old = temporary / "new", temporary / "old"
         for part in (new, old):
             part.mkdir(parents=True)
@@ -145,7 +145,7 @@ def series_moved_into_place(folder: Path, pattern: str, *, overwrite: bool = Tru
 
 
 @contextmanager
-def _lent(place: Path, path: Path) -> Iterator[Path]:
+def _temporary_path(place: Path, path: Path) -> Iterator[Path]:
     """A temporary path in the folder ``place``, gone at the end."""
     temporary = place / _temporary_name(path.name)
     try:

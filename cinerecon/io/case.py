@@ -8,8 +8,8 @@
     frame_times_ms  (frames,) where known
     geometry        a group of attributes, where known
 
-Arrays lie in the file as they are, uncompressed, so that a part of one is read without the rest. Every array says its
-axes and its meaning in attributes; what else is known stands in attributes of the file.
+Arrays are stored uncompressed, so that parts can be read without the rest. The attributes of each array contain its
+axes and meaning; all other metadata are attributes of the file.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ FORMAT, VERSION = "cinerecon case", 1
 
 Value = str | int | float | bool | tuple[str, ...]
 Attributes = Mapping[str, "Value | Mapping[str, Value]"]
-"""What else is known of a case; a mapping inside becomes a group of its own."""
+"""Additional metadata of a case; a nested mapping becomes a group."""
 
 ARRAYS = {
     "kspace": (KSPACE, "c", "k-space, zero where not sampled; image = centred orthonormal inverse DFT"),
@@ -54,7 +54,7 @@ MARKS = {
     "zero-padded": "the outer part of k-space is empty: it is easier to reconstruct than measured data",
     "interpolated": "the images were interpolated to a finer matrix: they are easier to reconstruct than measured data",
 }
-"""What makes results on a case look other, most often better, than on a measured scan."""
+"""Properties of a case that change results, usually for the better, compared with a measured scan."""
 
 
 def write_case(path: Path, data: CineData, attributes: Attributes | None = None) -> None:
@@ -67,7 +67,7 @@ def write_case(path: Path, data: CineData, attributes: Attributes | None = None)
     data
         One slice, without batch axes.
     attributes
-        What else is known of it, e.g. subject, marks, settings.
+        Additional metadata, e.g. subject, marks, settings.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def open_case(path: Path) -> "CaseFile":
 
 
 class CaseFile:
-    """An open case: its arrays are sliced like NumPy arrays, and only what is asked for is read.
+    """An open case: its arrays are sliced like NumPy arrays, and only the requested part is read.
 
     Attributes
     ----------

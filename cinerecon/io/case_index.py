@@ -26,7 +26,7 @@ class IndexRow:
     subject
         The person; all cases of one are in one split.
     source, slice
-        What it was made from.
+        Source of the case.
     part, n_parts
         Number of the patch among those cut from the slice; 0 of 1 for a whole slice.
     frames, coils, ky, kx
@@ -34,7 +34,7 @@ class IndexRow:
     acceleration
         K-space points over sampled points.
     marks
-        What makes results on it look other than on a measured scan, separated by semicolons.
+        Marks of the case, see `io.case.MARKS`, separated by semicolons.
     source_sha256, settings_sha256, sha256
         Hashes of the source file, of the settings of preparation, and of the case itself.
     """
@@ -98,7 +98,7 @@ def append_rows(folder: Path, rows: Iterable[IndexRow]) -> None:
 
 
 def write_index(folder: Path, rows: Iterable[IndexRow]) -> None:
-    """Write the index anew, sorted by case; it is whole or as it was."""
+    """Write the complete index, sorted by case, in one atomic step."""
     write_csv(folder / INDEX, NAMES, map(astuple, sorted(rows, key=lambda row: row.case)))
 
 

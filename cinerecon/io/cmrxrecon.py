@@ -1,6 +1,6 @@
 """The files of the CMRxRecon challenges 2023, 2024 and 2025: which array is k-space, and what belongs to it.
 
-Axes of k-space, in the order of HDF5: (frames, slices, coils, ky, kx), without coils in the single-coil sets. Masks lie
+Axes of k-space, in the order of HDF5: (frames, slices, coils, ky, kx), without coils in the single-coil sets. Masks are
 in files of their own, acquisition parameters in tables, fully sampled twins in neighbouring folders:
 
     2023   FullSample/P001/cine_sax.mat        AccFactor04/P001/cine_sax.mat, cine_sax_mask.mat
@@ -8,7 +8,7 @@ in files of their own, acquisition parameters in tables, fully sampled twins in 
                                                Mask_Task1/P001/cine_sax_mask_Uniform4.mat
     2025   as 2024, with Center001/Siemens_30T_Vida/ before P001
 
-Numbers of persons are counted anew in each set (and in 2025 under each scanner), so a person's name here holds both.
+Subjects are numbered within each set (and in 2025 within each scanner), so a subject's name here contains both.
 """
 
 import csv
@@ -51,7 +51,7 @@ class CmrFile:
     twin
         The fully sampled file of the same scan; None where there is none, or this is it.
     oversampling
-        Of the readout; None if unknown.
+        Oversampling of the readout; None if unknown.
     fov_mm
         Field of view (y, x) without oversampling [mm]; None if unknown.
     slice_thickness_mm
@@ -88,7 +88,7 @@ class CmrFile:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is unusual about the file."""
+        """Warnings about departures of the file from the usual layout."""
         frames, slices, coils, ky, kx = self.shape
         read = f"{frames} frames, {slices} slices, {coils} coils, {ky} x {kx}"
         return (f"the axes are stored in the opposite order: read as {read}",) if self.is_reversed else ()
@@ -235,12 +235,12 @@ def _undersampled_folder(path: Path) -> str | None:
 
 
 def _find_mask(path: Path) -> Path:
-    """Where the mask of an undersampled file lies: beside it, in its task's folder, or there in another set.
+    """Find the mask of an undersampled file: next to it, in the folder of its task, or there in another set.
 
     Raises
     ------
     FileError
-        If it does not lie where the challenges put it: a mask guessed from zeros would be no mask.
+        If it is not where the challenges put it; a mask is not guessed from zeros.
     """
     name = path.name.replace("_kus_", "_mask_") if "_kus_" in path.name else f"{path.stem}_mask.mat"
     places = [path.with_name(name)]
@@ -259,7 +259,7 @@ def _find_mask(path: Path) -> Path:
 
 
 def _twins(path: Path) -> Iterator[Path]:
-    """Where the fully sampled version of a file would lie."""
+    """Possible paths of the fully sampled version of a file."""
     folder = _undersampled_folder(path)
     if folder is not None:
         yield _in_folder(path, folder, "FullSample").with_name(f"{_stem(path)}.mat")
@@ -270,12 +270,12 @@ def _in_folder(path: Path, folder: str, other: str) -> Path:
 
 
 def _stem(path: Path) -> str:
-    """The name without what tells of its sampling: ``cine_sax_kus_Uniform4.mat`` to ``cine_sax``."""
+    """The name without its sampling pattern: ``cine_sax_kus_Uniform4.mat`` to ``cine_sax``."""
     return path.stem.partition("_kus_")[0]
 
 
 def _tables(path: Path) -> Iterator[Path]:
-    """Where the table of acquisition parameters may lie."""
+    """Possible paths of the table of acquisition parameters."""
     name = f"{_stem(path)}_info.csv"
     folder = _undersampled_folder(path) or "FullSample"
     yield path.with_name(name)

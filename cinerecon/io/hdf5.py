@@ -1,4 +1,4 @@
-"""HDF5 files, whatever is in them: is it one, is it whole, and does it hold what it claims by itself?"""
+"""Checks of HDF5 files of any kind: format, completeness, and arrays that are stored in the file itself."""
 
 import gzip
 import zipfile
@@ -78,7 +78,7 @@ def require_hdf5(path: Path) -> None:
 
 
 def first_bytes(path: Path) -> bytes:
-    """The beginning of a file, which tells of what kind it is.
+    """The first bytes of a file, which identify its format.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def looks_like(path: Path, start: bytes) -> str:
 
 
 def _unpacked(path: Path) -> bytes:
-    """The beginning of what a gzip file holds, where that is a NIfTI image; else nothing."""
+    """The first decompressed bytes of a gzip file if it contains a NIfTI image, otherwise empty."""
     try:
         with gzip.open(path) as file:
             start = file.read(1024)
@@ -146,7 +146,7 @@ def _holds_arrays(path: Path) -> bool:
 
 
 def member(group: h5py.Group, name: str, where: str) -> Any:
-    """A member of a group that lies in the file itself; None if there is none.
+    """A member of a group that is stored in the file itself; None if there is none.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def member(group: h5py.Group, name: str, where: str) -> Any:
 
 
 def is_group(group: h5py.Group, name: str) -> bool:
-    """Whether a member is a group that lies in the file itself; links to other files, or to nothing, are none."""
+    """Whether a member is a group in the file itself; links to other files and dangling links are not."""
     is_outside = isinstance(group.get(name, getlink=True), h5py.ExternalLink)
     return not is_outside and isinstance(group.get(name), h5py.Group)
 

@@ -34,9 +34,9 @@ class MaskFile:
     array
         Name of the array in it; empty if there is only one, or one called ``mask``.
     axes
-        Which of t (frames), y (ky) and x (kx) its axes are, in order; empty where their sizes tell.
+        Its axes in order, of t (frames), y (ky) and x (kx); empty if they follow from the sizes.
     uncentred
-        Zero frequency lies at index 0.
+        The zero frequency is at index 0.
     """
 
     path: Path
@@ -115,11 +115,11 @@ def _is_binary(array: NDArray[Any]) -> bool:
 
 
 def _arrange(values: Mask, sizes: dict[str, int], file: MaskFile) -> Mask:
-    """Name the axes by their sizes, and bring them into our order.
+    """Identify the axes by their sizes, and bring them into the order of this package.
 
-    Our own files say what their axes are by having four. Else the order of ours comes first. Of others, those are left
-    out that would sample all of ky and leave out parts of kx, which nobody does; what then can still be read in two
-    ways is refused.
+    Files of this package have four axes in a fixed order. For others, the same order is tried first. Orders that would
+    sample all of ky and only parts of kx are excluded, since no sequence does so; masks that still fit in two ways are
+    refused.
     """
     flat, named = values.squeeze(), file.axes
     if values.ndim == 4 and not named:
@@ -144,7 +144,7 @@ def _arrange(values: Mask, sizes: dict[str, int], file: MaskFile) -> Mask:
 
 
 def _misfit(shape: tuple[int, ...], sizes: dict[str, int], file: MaskFile, *, n_ways: int) -> ConfigError:
-    """What is wrong with a mask that fits in no way, or in more than one."""
+    """The error for a mask that fits in no way, or in more than one."""
     names = {"t": "frames", "y": "ky", "x": "kx"}
     size = ", ".join(f"{n} {names[axis]}" for axis, n in sizes.items())
     if n_ways:
@@ -182,5 +182,5 @@ def _read_arrays(path: Path, _: int) -> dict[str, NDArray[Any]]:
             return {name: archive[name] for name in archive.files}
     except OSError as error:
         raise FileError(f"cannot read the mask: {error.strerror or error}", where=str(path)) from None
-    except Exception:  # whatever the parser trips over in bytes that may be anything
+    except Exception:  # the parser may fail in any way on arbitrary bytes
         raise FileError("this file holds no mask", where=str(path), hint="cinerecon mask writes one") from None

@@ -1,8 +1,8 @@
 """Arrays in MATLAB files: version 7.3, which is HDF5, and the older version 5 (saved with -v6 or -v7).
 
-MATLAB stores the first axis fastest. Here every array has its axes in the opposite order, as HDF5 shows it: what MATLAB
-calls (kx, ky, coils) is (coils, ky, kx). Of a 7.3 file the part asked for is read; an array of version 5, compressed
-from end to end, has to be read whole.
+MATLAB stores the first axis fastest. Here every array has its axes in the opposite order, as in HDF5: MATLAB's
+(kx, ky, coils) is (coils, ky, kx). Of a 7.3 file, only the requested part is read; an array of version 5 is compressed
+as a whole and has to be read completely.
 """
 
 from dataclasses import dataclass, field
@@ -114,7 +114,7 @@ def _shapes_v5(path: Path) -> dict[str, tuple[int, ...]]:
     numbers = ("single", "double", "logical", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
     try:
         return {name: tuple(reversed(shape)) for name, shape, kind in whosmat(path) if kind in numbers}
-    except Exception as error:  # whatever the parser trips over in bytes that may be anything
+    except Exception as error:  # the parser may fail in any way on arbitrary bytes
         raise FileError(f"the MATLAB file is damaged: {_first_line(error)}", where=str(path), hint=AGAIN) from None
 
 

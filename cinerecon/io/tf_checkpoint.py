@@ -132,7 +132,7 @@ def _handle(buffer: bytes, position: int) -> tuple[int, int]:
 
 
 def _entries(table: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of one block; behind it stand a byte that tells of compression, and a checksum of both."""
+    """Keys and values of one block, which is followed by a byte for the compression and a checksum of both."""
     if table[offset + size] != 0:
         raise ValueError("a block is compressed")
     checked = table[offset : offset + size + 1]

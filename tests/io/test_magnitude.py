@@ -101,7 +101,7 @@ def test_cutting_keeps_the_centre():
     cut, after = cut_out(magnitude, meta, 1, (4, 3))
     assert cut[0, 2, 1] * magnitude[0, 2:6, 3:6].max() == pytest.approx(magnitude[0, 4, 4])
     assert (cut.shape, cut.max(), after) == ((1, 4, 3), 1, replace(meta, frame_times_ms=(0.0,)))
-    with pytest.raises(DataError, match="9 rows, 10 are asked for"):
+    with pytest.raises(DataError, match="9 rows, 10 are requested"):
         cut_out(magnitude, meta, 1, (10, 3))
 
 

@@ -117,7 +117,7 @@ def test_measured_cine_is_cut_out_around_its_centre(tmp_path):
     assert cine.meta.geometry.position_mm == pytest.approx((-20 + 1.25 * 20, -10 + 1.5 * 15, 5))
     with pytest.raises(ConfigError, match="2 slices of a cine that has one"):
         simulate_cine(SimulateConfig(coils=2, slices=2), source=tmp_path / "cine.npz")
-    with pytest.raises(DataError, match="30 rows, 64 are asked for"):
+    with pytest.raises(DataError, match="30 rows, 64 are requested"):
         simulate_cine(config.model_copy(update={"ky": 64}), source=tmp_path / "cine.npz")
 
 

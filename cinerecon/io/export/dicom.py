@@ -35,7 +35,7 @@ POSITIONS = {
     *(f"{first}{turn}" for first in ("L", "R") for turn in ("FP", "FS")),
     *(f"{first}{turn}" for first in ("AF", "PF") for turn in ("DR", "DL")),
 }
-"""How a patient may lie: the terms of the standard."""
+"""Defined terms of the patient position."""
 
 
 def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = None) -> None:
@@ -76,7 +76,7 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
 
 
 def _provenance_of_pixels(cines: list[CineImage]) -> Provenance:
-    """What identifies images of unknown origin."""
+    """Texts that identify images without provenance."""
     digest = hashlib.sha256()
     for cine in cines:
         digest.update(repr((cine.image.shape, cine.meta.geometry)).encode())
@@ -148,7 +148,7 @@ def _date(dataset: "Dataset", patient: Patient | None, now: datetime.datetime) -
 
 
 def _describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
-    """What the image is, how it was made, and its warnings."""
+    """Type, derivation and warnings of the image."""
     dataset.Modality, dataset.BodyPartExamined = "MR", "HEART"
     dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER", "M"]
     made = cine.provenance
@@ -189,7 +189,7 @@ def _identify(dataset: "Dataset", patient: Patient | None, study: str) -> None:
 
 
 def _acquired(dataset: "Dataset", header: MrdHeader | None) -> None:
-    """How the scan was measured, as far as its header contains it."""
+    """Acquisition parameters, as far as the header contains them."""
     dataset.ScanningSequence, dataset.SequenceVariant, dataset.ScanOptions = "RM", "NONE", ""
     dataset.MRAcquisitionType = "2D"
     dataset.EchoTime = dataset.RepetitionTime = dataset.EchoTrainLength = None

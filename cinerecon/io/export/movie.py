@@ -38,7 +38,7 @@ def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) ->
     Raises
     ------
     OSError
-        If the movie cannot be written, with the cause that ffmpeg tells.
+        If the movie cannot be written, with the error of ffmpeg.
     """
     import imageio_ffmpeg
 
@@ -53,7 +53,7 @@ def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) ->
         *("-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{x}x{y}", "-r", f"{rate:.6f}", "-i", "-"),
         *("-vf", f"loop={repeats - 1}:{len(frames)}", "-pix_fmt", "yuv420p"),
         *("-c:v", "libx264", "-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"),
-        str(path.absolute()),  # of a path that is not absolute ffmpeg takes what stands before a colon for a protocol
+        str(path.absolute()),  # ffmpeg reads the part of a relative path before a colon as a protocol
     ]
     done = subprocess.run(command, input=frames.tobytes(), capture_output=True)
     if done.returncode:

@@ -61,5 +61,5 @@ def holds_reconstruction(path: Path) -> bool:
     try:
         image: Any = nibabel.load(path)
         return re.search(rb"cinerecon \w", bytes(image.header["descrip"])) is not None
-    except Exception:  # whatever the parser trips over in bytes that may be anything
+    except Exception:  # the parser may fail in any way on arbitrary bytes
         return False

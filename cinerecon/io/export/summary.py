@@ -80,7 +80,7 @@ def write_png(path: Path, cines: list[CineImage]) -> None:
 def draw_summary(cines: list[CineImage]) -> Image.Image:
     """One row per slice on dark ground: diastole, systole, profile over time, and the error where there is a reference.
 
-    Warnings stand below.
+    Warnings are printed below.
     """
     return _sheet([(cine, _panels(cine)) for cine in cines])
 

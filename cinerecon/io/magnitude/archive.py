@@ -22,14 +22,14 @@ ARRAYS = {
     "image_orientation_patient": "(6,)",
     "image_position_patient": "(3,)",
 }
-"""What an archive holds, and the size of each array."""
+"""Arrays of an archive, with their shapes."""
 FIELD_STRENGTH = "field_strength_tesla"
-"""Optional number in an archive, beside the texts ``person`` and ``licence``."""
+"""Optional number in an archive, in addition to the texts ``person`` and ``licence``."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What an archive holds.
+    """Contents of an archive.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Survey:
     licence
         Licence of the images, empty if unknown.
     remarks
-        What is not used of it, and why.
+        Parts of the archive that are not used, with reasons.
     """
 
     n_frames: int
@@ -96,7 +96,7 @@ def open_archive(path: Path) -> MagnitudeImages:
             arrays = {name: np.asarray(file[name], np.float64) for name in ARRAYS if name not in missing}
             field_tesla = float(file[FIELD_STRENGTH]) if FIELD_STRENGTH in file.files else None
         person = hashed_person(_text(path, "person"))
-    except Exception as error:  # whatever the parser trips over in bytes that may be anything
+    except Exception as error:  # the parser may fail in any way on arbitrary bytes
         raise FileError(f"cannot read the cine: {error}", where=str(path)) from None
     if missing:
         raise DataError(

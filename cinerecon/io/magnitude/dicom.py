@@ -1,7 +1,7 @@
 """Magnitude cines in DICOM files: one image per file, one or several series per folder.
 
 The images of a series are grouped into slices by position and direction, and the images of a slice are ordered in time.
-What is not a magnitude image of a cine is excluded with a remark, which the cines of the folder carry as a warning.
+Other images than magnitude images of a cine are excluded with a remark, which is a warning of the cines of the folder.
 Images that do not determine one cine, e.g. because two of a slice have the same time, are refused.
 """
 

@@ -72,7 +72,7 @@ class DicomImage:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """What differs between images that are not copies: series, position, number and times."""
+        """Elements that differ between images that are not copies: series, position, number and times."""
         names = ("SeriesInstanceUID", "InstanceNumber", "TriggerTime", "TemporalPositionIdentifier")
         return (*map(self.text, names), str(self.position_mm.tolist()))
 

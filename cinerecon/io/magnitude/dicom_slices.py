@@ -67,7 +67,7 @@ def _is_same_slice(a: DicomImage, b: DicomImage) -> bool:
 
 
 def _require_separate(firsts: Slice, folder: Path) -> None:
-    """Refuse parallel slices of which one lies inside the other: they are one slice that moved."""
+    """Refuse parallel slices that overlap almost completely: they are one slice that moved."""
     for n, a in enumerate(firsts):
         for b in firsts[:n]:
             step = b.position_mm - a.position_mm
@@ -151,7 +151,7 @@ def _ordered(images: Slice) -> tuple[Slice, str]:
 
 
 def _frame_remarks(slices: Iterable[Slice]) -> list[str]:
-    """What the numbers of frames say: files may be missing."""
+    """Warnings about different numbers of frames: files may be missing."""
     counts = Counter(len(images) for images in slices)
     texts = [f"slices have {' or '.join(map(str, sorted(counts)))} frames: files may be missing"] * (len(counts) > 1)
     for images in slices:

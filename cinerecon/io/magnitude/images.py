@@ -1,4 +1,4 @@
-"""A magnitude cine whose slices are read one at a time, whatever file it comes from."""
+"""A magnitude cine from a file of any format, whose slices are read one at a time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ class MagnitudeImages:
     path
         The file, or the folder of a DICOM series.
     name
-        What tells it from others in the same folder; empty where nothing needs to.
+        Name that distinguishes it from others in the same folder; empty if it is the only one.
     n_slices
         Number of slices.
     person
@@ -37,7 +37,7 @@ class MagnitudeImages:
     files
         All files it is read from.
     field_strength_tesla
-        Of the scanner [T]; None if unknown.
+        Field strength of the scanner [T]; None if unknown.
     """
 
     path: Path
@@ -124,12 +124,12 @@ def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[i
     Raises
     ------
     DataError
-        If there are fewer frames or pixels than asked for, or those around the centre are all zero.
+        If there are fewer frames or pixels than requested, or those around the centre are all zero.
     """
     for axis, found, wanted in zip(("frames", "rows", "columns"), magnitude.shape, (n_frames, *matrix), strict=True):
         if found < wanted:
             hint = "ask for fewer with --frames, --ky or --kx"
-            raise DataError(f"the cine has {found} {axis}, {wanted} are asked for", where=meta.source, hint=hint)
+            raise DataError(f"the cine has {found} {axis}, {wanted} are requested", where=meta.source, hint=hint)
     chosen = [number * len(magnitude) // n_frames for number in range(n_frames)]
     y, x = (n // 2 - m // 2 for n, m in zip(magnitude.shape[1:], matrix, strict=True))
     cut = magnitude[chosen, y : y + matrix[0], x : x + matrix[1]]

@@ -32,7 +32,7 @@ def open_nifti(path: Path) -> MagnitudeImages:
     try:
         image: Any = nibabel.load(path)
         shape, dtype = image.shape, image.get_data_dtype()
-    except Exception as error:  # whatever the parser trips over in bytes that may be anything
+    except Exception as error:  # the parser may fail in any way on arbitrary bytes
         raise FileError(f"cannot read the NIfTI file: {error}", where=str(path)) from None
     if len(shape) != 4 or shape[3] < 2:
         what = f"the image is {shape}, a cine has (x, y, slices, frames)"

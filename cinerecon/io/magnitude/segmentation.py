@@ -1,9 +1,9 @@
-"""Segmentations, which archives keep beside their images in the same formats: recognised by their pixels.
+"""Segmentations, which archives store next to images in the same formats: recognised by their pixels.
 
-Neighbouring pixels of a segmentation have the same label almost everywhere, and there are few labels. Images have noise
-and shading: even of an 8-bit image less than half of the neighbours are equal. Segmentations that were interpolated to
-another matrix have many values along the contours, and probabilities between 0 and 1; where the name of the file says
-that it is a segmentation, large areas of equal values suffice.
+Adjacent pixels of a segmentation have the same label almost everywhere, and there are few labels. Images have noise and
+shading: even in 8-bit images, less than half of the adjacent pixels are equal. Segmentations that were interpolated to
+another matrix have many values along the contours, and probabilities between 0 and 1; if the name of the file indicates
+a segmentation, large areas of equal values suffice.
 """
 
 import re
@@ -24,7 +24,7 @@ FEW_VALUES = 8
 MANY_VALUES = 64
 """Values that segmentations of the heart and its surroundings do not exceed."""
 EQUAL_NEIGHBOURS = 0.7
-"""Share of neighbours with equal values, where neither is zero, of a segmentation."""
+"""Fraction of adjacent pixels with equal values, both not zero, of a segmentation."""
 EQUAL_BY_NAME = 0.4
 """The same where the name of the file says that it is one."""
 
@@ -42,7 +42,7 @@ def is_segmentation(values: NDArray[Any], path: Path) -> bool:
     values
         ``(frames, y, x)``, not all of them zero.
     path
-        The file, whose name decides in cases of doubt.
+        The file, whose name decides in ambiguous cases.
     """
     equal = _share_of_equal_neighbours(values)
     if equal >= EQUAL_BY_NAME and has_label_name(path):
@@ -65,7 +65,7 @@ def refuse_segmentation(values: NDArray[Any], path: Path) -> None:
 
 
 def _share_of_equal_neighbours(values: NDArray[Any]) -> float:
-    """Of pairs of pixels next to each other along x or y, both not zero, those with equal values; 0 without pairs."""
+    """Fraction of equal values among adjacent pixels along x or y that are both not zero; 0 without pairs."""
     n_pairs = n_equal = 0
     for one, other in ((values[:, 1:], values[:, :-1]), (values[:, :, 1:], values[:, :, :-1])):
         is_pair = (one != 0) & (other != 0)
