@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from cinerecon.machine import peak_memory_mb
 from cinerecon.memory import keep_freed_memory
 from cinerecon.networks import NETWORKS, build
+from cinerecon.networks.unrolled import count_parameters
 from cinerecon.physics.operators import Encoding
 
 N_SGEMM = 2048
@@ -84,7 +85,7 @@ def show_speed(names: list[str], size: list[int], repeats: int, device: str) -> 
             own.append(seconds(lambda net=net: net(kspace, encoding), device))
         sgemm += [seconds(lambda: left @ right, device) for _ in range(5)]
         rate, limit = operations / min(own) / 1e9, 2 * N_SGEMM**3 / min(sgemm) / 1e9
-        parameters = sum(p.numel() for p in net.parameters() if p.requires_grad)
+        parameters = count_parameters(net)
         print(
             f"| {name} | {parameters:,} | {operations / 1e12:.3f} | {min(own):.2f} | {rate:.0f} | {limit:.0f} "
             f"| {rate / limit:.0%} |",

@@ -24,6 +24,7 @@ from cinerecon.evaluation.score import Score, read_scores
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import ModelConfig, hash_weights, read_model, write_model
 from cinerecon.networks import NETWORKS as SUMMARIES
+from cinerecon.networks.unrolled import count_parameters
 from cinerecon.training.card import describe_sampling, series_in
 from cinerecon.training.recipe import read_recipe
 
@@ -88,7 +89,7 @@ def ship(name: str, stages: list[Path], reached: Reached) -> None:
     card = config.card.model_copy(update=told).listing(series_in(listed), ())
     write_model(MODELS / name / "weights.safetensors", weights, config.model_copy(update={"card": card}))
     net = networks.build(config.network, config.architecture)
-    n_numbers = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+    n_numbers = count_parameters(net)
     text = describe(name, stages, n_numbers, hash_weights(weights), card, reached)
     (MODELS / name / "CARD.md").write_text(text, encoding="utf-8")
     print(f"{name}: {card.reports}")

@@ -49,7 +49,7 @@ def run(folder, *command):
 
 @pytest.mark.slow
 def test_the_three_additions_make_a_method(clone):
-    assert re.search(r"plainnet +deep +none +2,595", run(clone, "cinerecon.cli", "models"))
+    assert re.search(r"plainnet +none +2,595", run(clone, "cinerecon.cli", "models"))
     run(clone, "cinerecon.cli", "train", "models/plainnet/model.yaml", "-o", "runs/plainnet", *TINY)
     shutil.copy(clone / "runs/plainnet/weights.safetensors", clone / "models/plainnet")
     sizes = ("--frames", "4", "--ky", "32", "--kx", "32", "--coils", "2")

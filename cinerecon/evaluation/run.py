@@ -13,11 +13,11 @@ from cinerecon.errors import CineReconError, FileError
 from cinerecon.evaluation.failures import FAILURES, Failure, append_failure, place_of, raise_first
 from cinerecon.evaluation.scan_names import labels_of
 from cinerecon.evaluation.score import Score, append_scores, read_scores
-from cinerecon.evaluation.score_slice import Job, Plan, fingerprint, fingerprint_pattern, judge_slice
+from cinerecon.evaluation.score_slice import Job, Plan, fingerprint_pattern, judge_slice
 from cinerecon.evaluation.stored_images import image_file
 from cinerecon.io.atomic import hash_file
 from cinerecon.machine import free_memory_mb, in_processes, n_cores, pick_device, process_memory_mb
-from cinerecon.methods.base import Reconstructor, model_label
+from cinerecon.methods.base import Reconstructor, fingerprint, model_label
 from cinerecon.metrics import DEFAULT_PROFILE, find_profile
 
 RESERVE = 1.5

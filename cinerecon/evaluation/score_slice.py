@@ -1,6 +1,5 @@
 """Undersample one slice, reconstruct it with every method, and measure what comes out."""
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -218,19 +217,6 @@ def measure_image(
         found["sharpness"] = temporal_sharpness(ours, truth)
         found |= area_agreement(image, reference, heart)
     return found
-
-
-def fingerprint(method: Reconstructor) -> str:
-    """Hash of a method: its class, settings and weights, and those of the method it starts from.
-
-    The card and the training settings do not change the image and are excluded.
-    """
-    settings = method.config.model_dump_json(exclude={"card", "training"})
-    digest = hashlib.sha256(f"{type(method).__qualname__}\n{settings}".encode())
-    for name, tensor in method.weights.items():
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    initial = method.initial_method
-    return digest.hexdigest() + (fingerprint(initial) if initial is not None else "")
 
 
 def fingerprint_pattern(pattern: str) -> str:

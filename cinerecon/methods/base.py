@@ -1,5 +1,6 @@
 """The base class of all methods, classical and deep: data of one slice in, image series out."""
 
+import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -137,6 +138,19 @@ class Reconstructor(ABC):
         record
             Record the convergence of an iterative method, which takes time.
         """
+
+
+def fingerprint(method: Reconstructor) -> str:
+    """Hash of a method: its class, settings and weights, and those of the method that it starts from.
+
+    The card and the training settings do not change the image and are excluded.
+    """
+    settings = method.config.model_dump_json(exclude={"card", "training"})
+    digest = hashlib.sha256(f"{type(method).__qualname__}\n{settings}".encode())
+    for name, tensor in method.weights.items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    initial = method.initial_method
+    return digest.hexdigest() + (fingerprint(initial) if initial is not None else "")
 
 
 class ClassicalMethod(Reconstructor):

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from functools import lru_cache
 from typing import ClassVar, Self
 
 from pydantic import Field
@@ -11,7 +10,7 @@ from torch import Tensor
 from cinerecon.cine import CineData
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError
-from cinerecon.physics.sampling import PATTERNS, Kind, acceleration_of, kind_of, parse_mask
+from cinerecon.physics.sampling import PATTERNS, SamplingKind, acceleration_of, parse_mask, sampling_kind
 
 BEYOND = 1.2
 """Times the largest acceleration of the training."""
@@ -24,15 +23,13 @@ HARDLY_SAMPLED_LESS = 1.5
 N_DIGITS, N_LISTED = 12, 4096
 """Digits of a checksum that a card lists, enough to tell scans apart; how many scans and subjects at most."""
 
-DRAWN = (4, 256, 256)
-"""Frames, rows and columns of the masks that tell what patterns are made of."""
-SAMPLED: Mapping[Kind, str] = {
+SAMPLED: Mapping[SamplingKind, str] = {
     "points": "single points of k-space are sampled",
     "lines": "whole readouts are sampled",
     "same lines": "all frames sample the same lines",
     "changing lines": "the sampled lines change from frame to frame",
 }
-TRAINED: Mapping[Kind, str] = {
+TRAINED: Mapping[SamplingKind, str] = {
     "points": "single points",
     "same lines": "lines that stay the same",
     "changing lines": "lines that change from frame to frame",
@@ -129,7 +126,7 @@ def _other_pattern(card: Card, mask: Tensor, pattern: str) -> list[str]:
     name, known = _name_of(pattern), sorted(set(map(_name_of, card.masks)))
     if known and name in PATTERNS and name not in known:
         return [f"the sampling is {name}, the network was trained on {', '.join(known)}"]
-    kind = kind_of(mask)
+    kind = sampling_kind(mask)
     if card.whole_readouts and kind == "points":
         return ["single points of k-space are sampled, the network was trained on whole readouts"]
     kinds = _kinds_of(card.masks)
@@ -142,13 +139,12 @@ def _name_of(pattern: str) -> str:
     return pattern.partition(":")[0].strip()
 
 
-@lru_cache
-def _kinds_of(patterns: tuple[str, ...]) -> frozenset[Kind]:
-    """What the masks of patterns are made of; empty where that is not known of one, e.g. of a file."""
+def _kinds_of(patterns: Iterable[str]) -> set[SamplingKind]:
+    """The kinds of sampling of the patterns; empty if one of them is not a pattern by name, e.g. a file."""
     try:
-        return frozenset(kind_of(parse_mask(text).draw(*DRAWN)) for text in patterns)
+        return {parse_mask(text).kind for text in patterns}
     except ConfigError:
-        return frozenset()
+        return set()
 
 
 def _other_coils(card: Card, n_coils: int) -> list[str]:

@@ -15,6 +15,7 @@ from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import ModelConfig, read_model
 from cinerecon.methods.settings import Setting, list_settings
 from cinerecon.methods.table import METHODS, find_method
+from cinerecon.networks.unrolled import count_parameters
 
 Weights = Literal["", "ours", "trained", "imported", "none", "damaged"]
 
@@ -113,4 +114,4 @@ def _count_parameters(config: ModelConfig) -> int:
     """Learned numbers of an architecture; nothing is allocated for them."""
     with torch.device("meta"):
         net = networks.build(config.network, config.architecture)
-    return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+    return count_parameters(net)

@@ -16,6 +16,7 @@ from cinerecon.methods.demodulation import demodulated, mean_phase
 from cinerecon.methods.model_file import ModelConfig, check_code, load_weights, read_card, read_model, weights_of
 from cinerecon.methods.scale import scale_of
 from cinerecon.networks.external import is_external, portable
+from cinerecon.networks.unrolled import count_parameters
 from cinerecon.physics.operators import Encoding
 
 
@@ -66,7 +67,7 @@ class NetworkMethod(Reconstructor):
     @property
     def n_parameters(self) -> int:
         """Number of learned parameters."""
-        return sum(parameter.numel() for parameter in self.net.parameters() if parameter.requires_grad)
+        return count_parameters(self.net)
 
     @torch.no_grad()
     def reconstruct(

@@ -1,4 +1,4 @@
-"""Pure networks: ``net(kspace, encoding) -> image``. They know no file, no device and no absolute scale."""
+"""Networks ``net(kspace, encoding) -> image``, independent of files, devices and the absolute scale of the data."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -8,9 +8,8 @@ from torch import nn
 
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError, nearest_name
-from cinerecon.networks.blocks import begin_near_the_first_image
 from cinerecon.networks.external import is_external, load_external, portable
-from cinerecon.networks.unrolled import NetworkConfig
+from cinerecon.networks.unrolled import Unrolled, scale_output_weights
 
 NETWORKS = {
     "stvarnet": ("StVarNet", "ST-VarNet: data consistency and separable space-time features, carried over cascades"),
@@ -23,12 +22,17 @@ NETWORKS = {
     "jotlasnet": ("JotlasNet", "JotlasNet: low rank and attention-thresholded sparsity in learned domains"),
     "passnet": ("PassNet", "PASSNet: position-aware singular value shrinkage, fused with sparsity voxel by voxel"),
 }
-"""The one list of all networks: the file, the class in it (its settings are the class with ``Config`` behind its name),
-and a line for the list of methods. A file is imported when its network is built."""
+"""All networks: the module, the class in it, and a line for the list of methods. The settings of a network are its
+`config_class`. A module is imported when its network is built."""
 
 
 def load_network(name: str) -> tuple[type[Config], Callable[[Any], nn.Module]]:
-    """The settings of a network, and its class: both of the list, or of a file (``mynet.py:MyNet``), which is run.
+    """Import a network: one of the list, or a class in a Python file (``mynet.py:MyNet``), which is executed.
+
+    Returns
+    -------
+    tuple
+        The class of its settings, and the class of the network.
 
     Raises
     ------
@@ -40,30 +44,30 @@ def load_network(name: str) -> tuple[type[Config], Callable[[Any], nn.Module]]:
         return external.config_class, external.network
     if name not in NETWORKS:
         raise ConfigError(f"unknown network '{name}'", hint=nearest_name(name, list(NETWORKS)))
-    module, (network, _) = import_module(f"{__name__}.{name}"), NETWORKS[name]
-    return getattr(module, f"{network}Config"), getattr(module, network)
+    network: type[Unrolled[Any]] = getattr(import_module(f"{__name__}.{name}"), NETWORKS[name][0])
+    return network.config_class, network
 
 
 def build(name: str, config: Mapping[str, Any] | None = None, **settings: Any) -> nn.Module:
-    """Build a network by name from plain values, e.g. of a recipe.
+    """Build a network by name from plain values, e.g. those of a recipe.
 
     Parameters
     ----------
     name
         A name of the list, or ``mynet.py:MyNet`` with the path of the file.
     config
-        Settings by name; what is not said is as in the network's config class.
+        Settings by name; others have the defaults of the network's `config_class`.
     settings
-        More of them.
+        Further settings.
 
     Raises
     ------
     ConfigError
-        If the name, a key or a value is wrong.
+        If the name, a key or a value is wrong, or the network has no output convolutions to scale.
     """
     config_class, network = load_network(name)
     parsed = config_class.parse({**(config or {}), **settings}, where=f"network {portable(name)}")
     net = network(parsed)
-    if isinstance(parsed, NetworkConfig) and parsed.output_weight_scale != 1:
-        begin_near_the_first_image(net, parsed.output_weight_scale)
+    if isinstance(net, Unrolled) and net.config.output_weight_scale != 1:
+        scale_output_weights(net, net.config.output_weight_scale)
     return net

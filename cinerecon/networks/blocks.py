@@ -75,6 +75,9 @@ class Conv2d(nn.Conv2d):
         return unfold_frames(super().forward(fold_frames(features)), len(features))
 
 
+Convolution = nn.Conv2d | nn.Conv3d
+
+
 class ConvStack(nn.Sequential):
     """Convolutions by threes over (frames, y, x), an activation between them (and after the last one, if asked).
 
@@ -90,6 +93,8 @@ class ConvStack(nn.Sequential):
         Whether the convolutions have one. Without, the stack is positively homogeneous.
     n_dimensions
         3, or 2 for convolutions over (y, x), frame by frame.
+    to_image
+        Whether the output of the stack is added to an image or becomes one.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class ConvStack(nn.Sequential):
         slope: float = 0.0,
         bias: bool = False,
         n_dimensions: Literal[2, 3] = 3,
+        to_image: bool = False,
     ) -> None:
         convolution = Conv3d if n_dimensions == 3 else Conv2d
         layers: list[nn.Module] = []
@@ -107,6 +113,7 @@ class ConvStack(nn.Sequential):
             activation = nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
             layers += [convolution(n_in, n_out, bias=bias), activation]
         super().__init__(*(layers if final_activation else layers[:-1]))
+        self.to_image = to_image
 
     def run(self, features: Tensor, first: int = 0, last: int | None = None) -> Tensor:
         """Some of the convolutions, from `first` up to but without `last`, each with the activation after it."""
@@ -115,7 +122,7 @@ class ConvStack(nn.Sequential):
         return features
 
     @property
-    def convolutions(self) -> list[Conv3d | Conv2d]:
+    def convolutions(self) -> list[Convolution]:
         """The convolutions in order."""
         return [layer for layer in self if isinstance(layer, Conv3d | Conv2d)]
 
@@ -129,14 +136,6 @@ def initialise_he(module: nn.Module) -> None:
         nn.init.normal_(convolution.weight, std=math.sqrt(2 / fan_in))
         if convolution.bias is not None:
             nn.init.zeros_(convolution.bias)
-
-
-@torch.no_grad()
-def begin_near_the_first_image(net: nn.Module, gain: float) -> None:
-    """Multiply the weights of all convolutions that end in an image, by name those that do not analyse one."""
-    for name, layer in net.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Conv3d) and layer.out_channels == 2 and "analysis" not in name:
-            layer.weight.mul_(gain)
 
 
 def initialise_glorot(module: nn.Module) -> None:

@@ -23,7 +23,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from cinerecon.networks.blocks import data_consistency, to_channels, to_complex
+from cinerecon.networks.blocks import Convolution, data_consistency, to_channels, to_complex
 from cinerecon.networks.lowrank_module import LowRankAt, LowRankModuleConfig
 from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.operators import Encoding
@@ -114,11 +114,17 @@ class Cascade(nn.Module):
 class Crnn(Unrolled[CrnnConfig]):
     """CRNN-MRI; the defaults of `config` are the authors' program. There is one `cascade`, run many times."""
 
+    config_class = CrnnConfig
+
     def __init__(self, config: CrnnConfig | None = None) -> None:
-        super().__init__(config or CrnnConfig())
+        super().__init__(config)
         self.cascade = Cascade(self.config)
         n_modules = 1 if self.config.shared_lowrank else self.config.n_cascades
         self.lowrank = nn.ModuleList(LowRankAt(self.config.lowrank) for _ in range(n_modules))
+
+    def output_convolutions(self) -> list[Convolution]:
+        """The convolution that ends each iteration."""
+        return [self.cascade.to_image]
 
     def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
         """The features go from one iteration to the next. No extras: the loss needs nothing else."""

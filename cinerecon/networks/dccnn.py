@@ -63,6 +63,7 @@ class Cascade(nn.Module):
             slope=config.slope,
             bias=config.bias,
             n_dimensions=config.n_dimensions,
+            to_image=True,
         )
         (initialise_he if config.variant == "d5c5" else initialise_glorot)(self.refine)
         self.lowrank = LowRankAt(config.lowrank)
@@ -79,6 +80,8 @@ class Cascade(nn.Module):
 class DcCnn(Unrolled[DcCnnConfig]):
     """DC-CNN; the defaults of `config` are those of ``d5c5``, or of the named variant."""
 
+    config_class = DcCnnConfig
+
     def __init__(self, config: DcCnnConfig | None = None) -> None:
-        super().__init__(config or DcCnnConfig())
+        super().__init__(config)
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))

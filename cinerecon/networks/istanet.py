@@ -75,7 +75,7 @@ class Cascade(nn.Module):
         self.step = nn.Parameter(torch.tensor(config.step))
         self.sparse_threshold = nn.Parameter(torch.tensor(config.sparse_threshold))
         self.analysis = ConvStack((2, c, c, c))
-        self.synthesis = ConvStack((c, c, c, 2))
+        self.synthesis = ConvStack((c, c, c, 2), to_image=True)
         (initialise_glorot if self.is_plus else initialise_he)(self)
         self.lowrank = LowRankAt(config.lowrank)
 
@@ -116,7 +116,7 @@ class SNetCascade(nn.Module):
     def __init__(self, config: IstaNetConfig, *, is_last: bool) -> None:
         super().__init__()
         c = config.n_channels
-        self.sparse = ConvStack((2, c, c, 2), slope=SLOPE)
+        self.sparse = ConvStack((2, c, c, 2), slope=SLOPE, to_image=True)
         initialise_glorot(self.sparse)
         self.register_parameter("step", None if is_last else nn.Parameter(torch.tensor(config.step)))
         self.lowrank = LowRankAt(config.lowrank)
@@ -133,8 +133,10 @@ class SNetCascade(nn.Module):
 class IstaNet(Unrolled[IstaNetConfig]):
     """ISTA-Net; the defaults of `config` are those of ``slr_paper``, or of the named variant."""
 
+    config_class = IstaNetConfig
+
     def __init__(self, config: IstaNetConfig | None = None) -> None:
-        super().__init__(config or IstaNetConfig())
+        super().__init__(config)
         n = self.config.n_cascades
         self.cascades = nn.ModuleList(
             SNetCascade(self.config, is_last=i == n - 1) if self.config.variant == "snet" else Cascade(self.config)

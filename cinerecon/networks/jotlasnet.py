@@ -60,8 +60,10 @@ class Cascade(nn.Module):
 class JotlasNet(Unrolled[JotlasNetConfig]):
     """JotlasNet; the defaults of `config` are the authors' program."""
 
+    config_class = JotlasNetConfig
+
     def __init__(self, config: JotlasNetConfig | None = None) -> None:
-        super().__init__(config or JotlasNetConfig())
+        super().__init__(config)
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
 
     def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:

@@ -47,7 +47,7 @@ class Cascade(nn.Module):
         c = config.n_channels
         self.step = nn.Parameter(torch.tensor(config.step))
         self.lowrank = LowRank(config)
-        self.sparse = ConvStack((4, c, c, 2), slope=SLOPE)
+        self.sparse = ConvStack((4, c, c, 2), slope=SLOPE, to_image=True)
         initialise_glorot(self.sparse)
 
     def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,8 +62,10 @@ class Cascade(nn.Module):
 class LsNet(Unrolled[LsNetConfig]):
     """L+S-Net; the defaults of `config` are the authors' program."""
 
+    config_class = LsNetConfig
+
     def __init__(self, config: LsNetConfig | None = None) -> None:
-        super().__init__(config or LsNetConfig())
+        super().__init__(config)
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
         last = cast(Cascade, self.cascades[-1])
         last.step.requires_grad_(False).fill_(1.0)  # reaches M alone, which the loss does not see

@@ -103,8 +103,10 @@ class Cascade(nn.Module):
 class PassNet(Unrolled[PassNetConfig]):
     """PASSNet; the defaults of `config` are our reading of the paper."""
 
+    config_class = PassNetConfig
+
     def __init__(self, config: PassNetConfig | None = None) -> None:
-        super().__init__(config or PassNetConfig())
+        super().__init__(config)
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
 
     def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:

@@ -27,7 +27,7 @@ class LowRankBranch(nn.Module):
         super().__init__()
         self.analysis = ConvStack((2, n_channels, n_channels, 2))
         self.lowrank = LowRank(config, view="frames")
-        self.synthesis = ConvStack((2, n_channels, n_channels, 2))
+        self.synthesis = ConvStack((2, n_channels, n_channels, 2), to_image=True)
         initialise_glorot(self.analysis)
         initialise_glorot(self.synthesis)
 
@@ -63,7 +63,7 @@ class SparseBranch(nn.Module):
         super().__init__()
         self.analysis = ConvStack((2, n_channels, n_channels, n_channels))
         self.attention = AttentionThreshold(n_channels)
-        self.synthesis = ConvStack((n_channels, n_channels, n_channels, 2))
+        self.synthesis = ConvStack((n_channels, n_channels, n_channels, 2), to_image=True)
         initialise_glorot(self)
 
     def forward(self, image: Tensor, gain: Tensor | float = 1.0) -> Tensor:

@@ -65,7 +65,7 @@ class Cascade(nn.Module):
         self.multiplier_rate = nn.Parameter(torch.tensor(config.multiplier_rate))
         self.lowrank = LowRank(config)
         self.analysis = ConvStack((2, c, c, c))
-        self.synthesis = ConvStack((c, c, c, 2))
+        self.synthesis = ConvStack((c, c, c, 2), to_image=True)
         (initialise_glorot if self.released else initialise_he)(self)
         if is_last and self.released:
             self.lowrank.requires_grad_(False)
@@ -105,8 +105,10 @@ class Cascade(nn.Module):
 class SlrNet(Unrolled[SlrNetConfig]):
     """SLR-Net; the defaults of `config` are the paper's, `RELEASED` is the authors' program."""
 
+    config_class = SlrNetConfig
+
     def __init__(self, config: SlrNetConfig | None = None) -> None:
-        super().__init__(config or SlrNetConfig())
+        super().__init__(config)
         n = self.config.n_cascades
         self.cascades = nn.ModuleList(Cascade(self.config, is_last=i == n - 1) for i in range(n))
 

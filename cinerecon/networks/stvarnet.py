@@ -23,7 +23,7 @@ What each part is for:
   in single precision.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cinerecon.networks import bfloat16
+from cinerecon.networks.blocks import Convolution
 from cinerecon.networks.lowrank_module import LowRank
 from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
 from cinerecon.physics.lowrank import ShrinkageConfig, shrink_casorati, shrink_patches
@@ -210,12 +211,18 @@ class Cascade(nn.Module):
 class StVarNet(Unrolled[StVarNetConfig]):
     """ST-VarNet; after the last cascade, the image is made consistent with the data once more."""
 
+    config_class = StVarNetConfig
+
     def __init__(self, config: StVarNetConfig | None = None) -> None:
-        super().__init__(config or StVarNetConfig())
+        super().__init__(config)
         self.cascades = nn.ModuleList(Cascade(self.config, n) for n in range(self.config.n_cascades))
         self.consistency = DataConsistency(self.config.n_cg_steps)
         n = self.config.n_lowrank_iterations if self.config.lowrank else 0
         self.iterations = nn.ModuleList(LowRankIteration(self.config, index) for index in range(n))
+
+    def output_convolutions(self) -> list[Convolution]:
+        """The convolution that ends each cascade."""
+        return [cast(Cascade, cascade).decode for cascade in self.cascades]
 
     def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
         """Extras: the image after each cascade, as ``images``."""

@@ -76,8 +76,10 @@ class GradientCascade(nn.Module):
 class T2lrNet(Unrolled[T2lrNetConfig]):
     """T2LR-Net; the defaults of `config` are the paper's."""
 
+    config_class = T2lrNetConfig
+
     def __init__(self, config: T2lrNetConfig | None = None) -> None:
-        super().__init__(config or T2lrNetConfig())
+        super().__init__(config)
         cascade = AdmmCascade if self.config.variant == "admm" else GradientCascade
         self.cascades = nn.ModuleList(cascade(self.config) for _ in range(self.config.n_cascades))
         if isinstance(self.cascades[-1], AdmmCascade):

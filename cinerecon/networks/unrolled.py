@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cinerecon.config import Config
+from cinerecon.errors import ConfigError
+from cinerecon.networks.blocks import Convolution, ConvStack
 from cinerecon.physics.operators import Encoding
 
 Extras = Mapping[str, Tensor | Sequence[Tensor]]
@@ -88,11 +90,17 @@ class Unrolled(nn.Module, Generic[C]):
     It makes its `cascades`. If they take and give more than an image, it has its own `unroll`.
     """
 
+    config_class: type[C]
     cascades: nn.ModuleList
 
-    def __init__(self, config: C) -> None:
+    def __init__(self, config: C | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config: C = config or self.config_class()
+
+    def output_convolutions(self) -> list[Convolution]:
+        """The convolutions whose output becomes an image or is added to one; `output_weight_scale` applies to them."""
+        stacks = (module for module in self.modules() if isinstance(module, ConvStack) and module.to_image)
+        return [stack.convolutions[-1] for stack in stacks]
 
     def forward(
         self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
@@ -124,3 +132,25 @@ class Unrolled(nn.Module, Generic[C]):
         for cascade in self.cascades:
             image = run(cascade, image)
         return image, {}
+
+
+@torch.no_grad()
+def scale_output_weights(net: Unrolled[Any], factor: float) -> None:
+    """Multiply the weights of the output convolutions: with a small factor the initial network changes an image little.
+
+    Raises
+    ------
+    ConfigError
+        If the network names no output convolutions.
+    """
+    convolutions = net.output_convolutions()
+    if not convolutions:
+        what = f"{type(net).__name__} has no output convolutions, output_weight_scale must be 1"
+        raise ConfigError(what, hint="give the convolutions that end in an image to_image=True")
+    for convolution in convolutions:
+        convolution.weight.mul_(factor)
+
+
+def count_parameters(net: nn.Module) -> int:
+    """Number of learned parameters."""
+    return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cinerecon.acquisition import CineSource, contents_of
 from cinerecon.cine import CineData
-from cinerecon.evaluation.score_slice import fingerprint, fingerprint_pattern
-from cinerecon.methods.base import Reconstructor
+from cinerecon.evaluation.score_slice import fingerprint_pattern
+from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.model_file import hash_weights
 from cinerecon.provenance import Provenance
 from cinerecon.reconstruction.request import ReconRequest

@@ -16,9 +16,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from cinerecon.evaluation.score_slice import fingerprint, fingerprint_pattern
+from cinerecon.evaluation.score_slice import fingerprint_pattern
 from cinerecon.io.atomic import moved_into_place, write_text
-from cinerecon.methods.base import Reconstructor
+from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from cinerecon.machine import peak_memory_mb, pick_device
+from cinerecon.networks.unrolled import count_parameters
 from cinerecon.training.batches import Places, open_feed
 from cinerecon.training.data import Kept, make_ready
 from cinerecon.training.loop import begin
@@ -82,7 +83,7 @@ def estimate(recipe: Recipe, places: Places | None = None, *, device: str = "aut
             draws.append(drawn - start)
     step, draw = (config.n_batches * sum(times[1:]) / N_TIMED for times in (steps, draws))
     each = max(step, draw / workers) if workers else step + draw  # the first of each warms up, and is left out
-    n_parameters = sum(parameter.numel() for parameter in state.net.parameters() if parameter.requires_grad)
+    n_parameters = count_parameters(state.net)
     epoch, run = each * config.n_steps_per_epoch, each * config.n_steps + ahead
     return Estimate(name, n_parameters, peak_memory_mb(name), step, draw, len(missing), ahead, epoch, run)
 

@@ -6,8 +6,7 @@ from helpers import complex_randn
 
 from cinerecon.cine import CineData
 from cinerecon.evaluation.initial_image import InitialImages
-from cinerecon.evaluation.score_slice import fingerprint
-from cinerecon.methods.base import Reconstruction, Reconstructor
+from cinerecon.methods.base import Reconstruction, Reconstructor, fingerprint
 from cinerecon.methods.classical.zerofilled import ZeroFilled
 
 

@@ -12,10 +12,10 @@ from cinerecon.acquisition import intake
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.evaluation import evaluate, read_scores, tables_of, write_results
 from cinerecon.evaluation import run as module
-from cinerecon.evaluation.score_slice import fingerprint
 from cinerecon.evaluation.stored_images import image_file
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.case import write_case
+from cinerecon.methods.base import fingerprint
 from cinerecon.methods.classical.zerofilled import ZeroFilled
 from cinerecon.methods.table import load_method
 from cinerecon.reconstruction import ReconRequest, reconstruct_scan

@@ -57,5 +57,5 @@ def test_what_a_network_was_trained_on_is_marked(folder, run):
     words = [
         [part for part in score.marks.split("; ") if "trained on a" in part or "this scan" in part] for score in scores
     ]
-    scan, person = (f"{run}: trained on {what}" for what in ("this scan", "a person of this name"))
+    scan, person = (f"{run}: trained on {what}" for what in ("this scan", "a subject of this name"))
     assert words == [[scan], [scan], [person], []]

@@ -11,7 +11,6 @@ from cinerecon.networks.blocks import (
     Conv2d,
     Conv3d,
     ConvStack,
-    begin_near_the_first_image,
     data_consistency,
     fold_frames,
     initialise_glorot,
@@ -87,7 +86,7 @@ def test_initialisations():
     assert float(last.weight.abs().max()) == pytest.approx((6 / (128 * 27)) ** 0.5, rel=0.01)
 
 
-def test_a_small_gain_begins_near_the_first_image():
+def test_small_output_weights_leave_the_initial_image_nearly_unchanged():
     encoding = Encoding(torch.ones(1, 3, 1, 8, 1, dtype=torch.bool), None, matrix=(8, 6))
     start = complex_randn(1, 3, 8, 6).to(torch.complex64)
     kspace = encoding.forward(start)
@@ -171,14 +170,3 @@ def test_thresholds_are_in_single_precision_among_convolutions_that_are_not():
         assert branch.attention(features).dtype == torch.float32
         assert soft(features, torch.tensor(0.1, dtype=torch.bfloat16)).dtype == torch.float32
     assert seen == [torch.float32]
-
-
-@pytest.mark.parametrize("n_dimensions", [2, 3])
-def test_only_what_makes_an_image_begins_small(n_dimensions):
-    """Not the layers between, nor an analysis that happens to have two features."""
-    net = nn.ModuleDict({name: ConvStack((2, 4, 2), n_dimensions=n_dimensions) for name in ("analysis", "synthesis")})
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    begin_near_the_first_image(net, 0.25)
-    for name, value in net.state_dict().items():
-        gain = 0.25 if name.startswith("synthesis") and len(value) == 2 else 1.0
-        assert torch.equal(value, gain * before[name]), name

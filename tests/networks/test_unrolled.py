@@ -5,7 +5,9 @@ import torch
 from network_checks import gradients, random_case
 from torch import nn
 
-from cinerecon.networks.unrolled import NetworkConfig, Unrolled
+from cinerecon.errors import ConfigError
+from cinerecon.networks import build
+from cinerecon.networks.unrolled import NetworkConfig, Unrolled, scale_output_weights
 
 
 class Cascade(nn.Module):
@@ -83,3 +85,30 @@ def test_defaults_of_a_variant_yield_to_what_is_said():
         "checkpointing": False,
         "variant": "small",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs"),
+    [
+        ("slrnet", ("synthesis.4.weight",)),
+        ("passnet", ("lowrank.synthesis.4.weight", "sparse.synthesis.4.weight")),  # its analysis has two features too
+        ("crnn", ("cascade.to_image.weight",)),
+        ("dccnn", ("refine.8.weight",)),
+        ("stvarnet", ("decode.weight",)),
+    ],
+)
+def test_output_weights_are_scaled_and_no_others(name, outputs):
+    plain, scaled = (_seeded_build(name, scale) for scale in (1.0, 0.25))
+    assert any(key.endswith(outputs) for key in plain.state_dict())
+    for key, weight in plain.state_dict().items():
+        assert torch.equal(scaled.state_dict()[key], weight * (0.25 if key.endswith(outputs) else 1.0)), key
+
+
+def test_a_network_without_output_convolutions_cannot_scale_them():
+    with pytest.raises(ConfigError, match="no output convolutions"):
+        scale_output_weights(Net(), 0.1)
+
+
+def _seeded_build(name, scale):
+    torch.manual_seed(0)
+    return build(name, n_cascades=2, n_channels=4, output_weight_scale=scale)

@@ -5,16 +5,16 @@ Every mask is ``(frames, 1, ky, kx or 1)`` bool and centred: zero frequency at i
 
 from cinerecon.physics.sampling.measure import (
     EMPTY,
-    Kind,
+    SamplingKind,
     acceleration_of,
     acs_block,
     block_of_lines,
     count_acs,
-    kind_of,
     lines_with_signal,
     measured_extent,
     net_acceleration,
     samples_whole_readouts,
+    sampling_kind,
     scan_acceleration,
 )
 from cinerecon.physics.sampling.spec import PATTERNS, MaskSpec, parse_mask
@@ -23,18 +23,18 @@ from cinerecon.physics.sampling.view_sharing import view_share
 __all__ = [
     "EMPTY",
     "PATTERNS",
-    "Kind",
     "MaskSpec",
+    "SamplingKind",
     "acceleration_of",
     "acs_block",
     "block_of_lines",
     "count_acs",
-    "kind_of",
     "lines_with_signal",
     "measured_extent",
     "net_acceleration",
     "parse_mask",
     "samples_whole_readouts",
+    "sampling_kind",
     "scan_acceleration",
     "view_share",
 ]

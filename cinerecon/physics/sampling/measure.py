@@ -12,7 +12,7 @@ EVEN_DENSITY_RATIO = 0.85
 MANY_POSITIONS = 8
 """Sampled positions opposite to an empty edge that chance does not explain: a random pattern does it once in 1000."""
 
-Kind = Literal["points", "lines", "same lines", "changing lines"]
+SamplingKind = Literal["points", "lines", "same lines", "changing lines"]
 
 EMPTY = 1e-12
 """Power of an empty line over the mean of all lines: noise is orders above, rounding errors of a transform below."""
@@ -121,7 +121,7 @@ def samples_whole_readouts(mask: Tensor) -> bool:
     return torch.equal(mask, mask[..., :1].expand_as(mask))
 
 
-def kind_of(mask: Tensor) -> Kind:
+def sampling_kind(mask: Tensor) -> SamplingKind:
     """What ``(frames, 1, ky, kx or 1)`` is made of; of one frame nobody knows whether the next would be another."""
     if not samples_whole_readouts(mask):
         return "points"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.physics.sampling import lines, points
+from cinerecon.physics.sampling.measure import SamplingKind
 from cinerecon.physics.sampling.request import Request
 from cinerecon.physics.sampling.rng import Flags, make_generator
 
@@ -25,32 +26,34 @@ class Pattern:
     ----------
     draw
         Draws ``(frames, ky)`` or ``(frames, ky, kx)``.
+    kind
+        What it samples, without further options.
     n_acs
-        Central lines where the text does not say; None if the pattern knows of none.
+        Central lines by default; None if the pattern has no central lines.
     words
-        Options without a value that it knows, beside ``fixed``: one draw for all frames.
+        Options without a value, in addition to ``fixed``, which uses one draw for all frames.
     """
 
     draw: Callable[[Generator, Request], Flags]
+    kind: SamplingKind = "changing lines"
     n_acs: int | None = None
     words: tuple[str, ...] = ()
 
 
 PATTERNS: dict[str, Pattern] = {
-    "full": Pattern(lines.full),
+    "full": Pattern(lines.full, "same lines"),
     "gaussian": Pattern(lines.gaussian, n_acs=4),
     "kt-gaussian": Pattern(lines.kt_gaussian, n_acs=16),
     "uniform": Pattern(lines.uniform, n_acs=4),
     "vds-ky": Pattern(lines.vds),
-    "equispaced": Pattern(lines.equispaced, n_acs=24, words=("adjusted", "shifted")),
+    "equispaced": Pattern(lines.equispaced, "same lines", n_acs=24, words=("adjusted", "shifted")),
     "kt-equispaced": Pattern(lines.kt_equispaced, n_acs=0),
     "golden": Pattern(lines.golden, n_acs=0),
-    "radial": Pattern(points.radial),
-    "kt-radial": Pattern(points.kt_radial, n_acs=16),
-    "vds": Pattern(points.vds),
-    "uniform-2d": Pattern(points.uniform),
+    "radial": Pattern(points.radial, "points"),
+    "kt-radial": Pattern(points.kt_radial, "points", n_acs=16),
+    "vds": Pattern(points.vds, "points"),
+    "uniform-2d": Pattern(points.uniform, "points"),
 }
-_POINTWISE = {"radial", "kt-radial", "vds", "uniform-2d"}
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,19 @@ class MaskSpec:
         return ",".join([f"{self.pattern}:{short}", *acs, *sorted(self.words)])
 
     @property
+    def kind(self) -> SamplingKind:
+        """Whether single points or lines are sampled, and whether the lines change from frame to frame."""
+        kind = PATTERNS[self.pattern].kind
+        if kind == "points":
+            return kind
+        if "fixed" in self.words:
+            return "same lines"
+        return "changing lines" if "shifted" in self.words else kind
+
+    @property
     def samples_whole_readouts(self) -> bool:
         """Whether the mask is the same for every kx, as a Cartesian scanner acquires it."""
-        return self.pattern not in _POINTWISE
+        return self.kind != "points"
 
     def draw(self, n_frames: int, ky: int, kx: int, seed: int | Generator = 0) -> Tensor:
         """Draw a mask ``(frames, 1, ky, kx or 1)`` bool.

@@ -5,10 +5,10 @@ from cinerecon.physics.sampling import (
     PATTERNS,
     acs_block,
     count_acs,
-    kind_of,
     measured_extent,
     net_acceleration,
     parse_mask,
+    sampling_kind,
     scan_acceleration,
 )
 
@@ -49,8 +49,8 @@ def test_the_block_is_found_where_it_is(ky, n_acs):
 )
 def test_what_a_mask_is_made_of(pattern, kind):
     mask = parse_mask(pattern).draw(4, 32, 24)
-    assert kind_of(mask) == kind_of(mask.expand(4, 1, 32, 24)) == kind
-    assert kind_of(mask[:1]) == ("points" if kind == "points" else "lines")
+    assert sampling_kind(mask) == sampling_kind(mask.expand(4, 1, 32, 24)) == kind
+    assert sampling_kind(mask[:1]) == ("points" if kind == "points" else "lines")
 
 
 def test_points_have_no_acs_lines():

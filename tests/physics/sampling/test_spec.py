@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cinerecon.errors import ConfigError
-from cinerecon.physics.sampling import PATTERNS, parse_mask
+from cinerecon.physics.sampling import PATTERNS, parse_mask, sampling_kind
 
 TEXTS = [f"{name}:{16 if 'radial' in name else 4}" for name in PATTERNS if name != "full"]
 FIRST_DRAWS = {
@@ -32,6 +32,12 @@ def test_every_pattern_is_seeded_and_of_the_right_shape(text):
     assert torch.equal(mask, spec.draw(6, 40, 36, seed=3))
     assert text == "full:1" or not torch.equal(mask, spec.draw(6, 40, 36, seed=4))
     assert parse_mask(str(spec)) == spec
+
+
+@pytest.mark.parametrize("text", ["full:1", *TEXTS, "gaussian:4,fixed", "vds:4,fixed", "equispaced:4,shifted"])
+def test_the_kind_of_a_pattern_is_that_of_its_masks(text):
+    spec = parse_mask(text)
+    assert spec.kind == sampling_kind(spec.draw(4, 256, 256))
 
 
 @pytest.mark.parametrize("text", TEXTS)
