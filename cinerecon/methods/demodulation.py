@@ -11,11 +11,29 @@ from torch import Tensor
 from cinerecon.physics.operators import Encoding
 
 
-def mean_phase(image: Tensor) -> Tensor:
-    """Phase factors ``(..., y, x)`` of the time average of a series ``(..., frames, y, x)``; 1 where that is 0."""
+def mean_phase(image: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Phase factors ``(..., y, x)`` of the time average of a series ``(..., frames, y, x)``; 1 where that is 0.
+
+    Parameters
+    ----------
+    image
+        ``(..., frames, y, x)``.
+    smoothing
+        Standard deviation of a Gaussian by which the average is smoothed first [pixels]. Where voxels keep the phase of
+        noise and aliasing, the demodulated image is rougher than the image.
+    """
     mean = image.mean(-3)
+    if smoothing:
+        mean = _smoothed(mean, smoothing)
     magnitude = mean.abs()
     return torch.where(magnitude > 0, mean / magnitude.clamp(min=torch.finfo(magnitude.dtype).tiny), 1)
+
+
+def _smoothed(image: Tensor, width: float) -> Tensor:
+    """A complex image ``(..., y, x)`` convolved with a Gaussian of a standard deviation [pixels], cyclically."""
+    y, x = (torch.fft.fftfreq(n, device=image.device, dtype=image.real.dtype) for n in image.shape[-2:])
+    window = torch.exp(-2 * (torch.pi * width) ** 2 * (y[:, None].square() + x.square()))
+    return torch.fft.ifft2(torch.fft.fft2(image) * window)
 
 
 def demodulated(encoding: Encoding, phase: Tensor) -> Encoding:

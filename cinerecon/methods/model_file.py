@@ -55,6 +55,9 @@ class ModelConfig(Config):
         None, description="computes the initial image; null: the zero-filled image"
     )
     demodulate: bool = Field(False, description="turn each voxel so that the first image is real on time average")
+    phase_smoothing: float = Field(
+        0.0, ge=0, description="smooth the phase that is taken away: standard deviation of a Gaussian [pixels]"
+    )
     coils_at_once: int | None = Field(
         None, ge=1, description="coils transformed together in reconstruction; fewer take less memory; default all"
     )

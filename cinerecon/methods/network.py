@@ -98,7 +98,8 @@ class NetworkMethod(Reconstructor):
         kspace = data.kspace[None] / scale
         if not self.config.demodulate:
             return self.net(kspace, encoding, start=initial)[0] * scale
-        phase = mean_phase(encoding.adjoint(kspace) if initial is None else initial)
+        seen = encoding.adjoint(kspace) if initial is None else initial
+        phase = mean_phase(seen, self.config.phase_smoothing)
         initial = None if initial is None else initial * phase[:, None].conj()
         image: Tensor = self.net(kspace, demodulated(encoding, phase), start=initial)
         return (image * phase[:, None])[0] * scale

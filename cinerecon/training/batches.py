@@ -80,12 +80,15 @@ class Feed:
         What the card of the weights says of the data.
     missing
         What is to be simulated before the first step, so that no step waits for it.
+    draw_as_measured
+        Draws the same batches to validate on as they are measured, for a method that is not this network.
     """
 
     batches: Dataset[Batch]
     draw_validation: Callable[[], list[Batch]]
     card: Card
     missing: Callable[[], Sequence[Kept]] = list
+    draw_as_measured: Callable[[], list[Batch]] = list
 
     def load(self, config: TrainConfig, done: int, team: Team, n_workers: int) -> Iterator[Batch]:
         """The batches of this process, from the step after those that are done."""
@@ -137,17 +140,18 @@ class Demodulated(Dataset[Batch]):
     """Batches whose voxels are turned so that the first image is real on time average, see `methods.demodulation`."""
 
     batches: Dataset[Batch]
+    smoothing: float = 0.0
 
     def __getitem__(self, number: int) -> Batch:
         """The batch of a number."""
         batch = self.batches[number]
         with one_thread():
-            return demodulate(batch)
+            return demodulate(batch, self.smoothing)
 
 
-def demodulate(batch: Batch) -> Batch:
-    """The batch with its phase in the coil maps, as the network of a scan gets it."""
-    phase = mean_phase(first_image(batch))
+def demodulate(batch: Batch, smoothing: float = 0.0) -> Batch:
+    """The batch with its phase, smoothed, in the coil maps, as the network of a scan gets it."""
+    phase = mean_phase(first_image(batch), smoothing)
     back = phase[:, None].conj()
     held_back = batch.held_back and (batch.held_back[0], demodulated(batch.held_back[1], phase))
     target = None if batch.target is None else batch.target * back
@@ -192,7 +196,9 @@ def open_feed(recipe: Recipe, places: Places) -> Feed:
     """
     config = recipe.training
     start = load_initial_method(recipe)
-    shown = Demodulated if recipe.demodulate else lambda batches: batches
+    smoothing = recipe.phase_smoothing
+    shown = lambda batches: Demodulated(batches, smoothing) if recipe.demodulate else batches  # noqa: E731
+    draw = lambda batches: lambda: _first(batches, config.n_validation)  # noqa: E731
     if places.scans:
         if config.loss != "ssdu":
             hint = "--loss ssdu"
@@ -200,7 +206,9 @@ def open_feed(recipe: Recipe, places: Places) -> Feed:
         scans = open_scans(places.scans, IntakeConfig.parse(recipe.preprocessing, where="preprocessing"), recipe.scale)
         measured = ScanBatches(scans, config, (config.seed, 1), start=start)
         unseen_samples = replace(measured, seed=(config.seed, 2), validates=True)
-        return Feed(shown(measured), lambda: _first(shown(unseen_samples), config.n_validation), describe_scans(scans))
+        return Feed(
+            shown(measured), draw(shown(unseen_samples)), describe_scans(scans), draw_as_measured=draw(unseen_samples)
+        )
     seen, unseen = (open_pool(config.data, places.cases, part, places.real) for part in PARTS)
     for pool in (seen, unseen):
         require_fit(pool, config.data, whole_beat=start is not None)
@@ -215,7 +223,7 @@ def open_feed(recipe: Recipe, places: Places) -> Feed:
     card = describe_pool(config.data, seen, unseen)
     draws = config.n_steps * config.n_batches * (1 if config.data.n_kept else config.batch_size)
     ahead = lambda: _worth_it(kept.missing(), draws)  # noqa: E731
-    return Feed(shown(batches), lambda: _first(shown(held_out), config.n_validation), card, ahead)
+    return Feed(shown(batches), draw(shown(held_out)), card, ahead, draw(held_out))
 
 
 def _worth_it(missing: Sequence[Kept], n_draws: int) -> Sequence[Kept]:

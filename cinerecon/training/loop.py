@@ -112,7 +112,7 @@ def train(
         keeper = None
         if team.leads:
             validation = [batch.to(team.device) for batch in feed.draw_validation()]
-            described = {"licence": config.licence, "metrics": measure_baselines(config, validation, note)}
+            described = {"licence": config.licence, "metrics": measure_baselines(config, feed, validation, note)}
             card = folder.complete(feed.card.model_copy(update=described), data, weights)
             board = Board(run / "tensorboard", state.done) if tensorboard else None
             keeper = Keeper(folder, recipe, card, validation, n_shares, board, report, progress)
@@ -143,12 +143,14 @@ def simulate_ahead(
         note(f"ahead    ended after {time.monotonic() - began:.0f} s")
 
 
-def measure_baselines(config: TrainConfig, validation: list[Batch], note: Callable[[str], None]) -> dict[str, float]:
+def measure_baselines(
+    config: TrainConfig, feed: Feed, validation: list[Batch], note: Callable[[str], None]
+) -> dict[str, float]:
     """What the first image reaches on the validation, and the method that the network is compared with [dB]."""
     metrics = {"first_image_db": round(validate(None, validation), 3)}
     note(f"first image  validation {metrics['first_image_db']:.2f} dB, without the network")
     if config.compared_with:
-        reached = validate_method(load_method(config.compared_with), validation)
+        reached = validate_method(load_method(config.compared_with), feed.draw_as_measured())
         metrics[f"{config.compared_with}_db"] = round(reached, 3)
         note(f"{config.compared_with}  validation {reached:.2f} dB")
     return metrics

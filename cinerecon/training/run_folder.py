@@ -42,7 +42,16 @@ from cinerecon.training.recipe import Recipe, TrainConfig
 from cinerecon.training.state import State, Step
 
 RIGID = (
-    *("network", "code_sha256", "architecture", "initial_method", "scale", "demodulate", "preprocessing"),
+    *(
+        "network",
+        "code_sha256",
+        "architecture",
+        "initial_method",
+        "scale",
+        "demodulate",
+        "phase_smoothing",
+        "preprocessing",
+    ),
     *(f"training.{name}" for name in ("seed", "data", "loss", "ssdu", "batch_size", "optimizer", "n_validation")),
 )
 """What a run that goes on must not change: its next steps, and which are best, would not be as without interruption."""
