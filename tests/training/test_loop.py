@@ -274,7 +274,7 @@ def test_a_classical_method_is_validated_on_the_same_patches(folder, cases, make
     reached = read_model(folder / "compared")[0].card.metrics["viewshared_db"]
     assert any(note == f"viewshared  validation {reached:.2f} dB" for note in notes)
     feed = open_feed(recipe, Places(cases))
-    batches = feed.draw_validation()
+    batches = feed.draw_as_measured()
     assert len(batches) == recipe.training.n_validation
     errors = []
     for batch in batches:
