@@ -2,9 +2,9 @@
 
 from cinerecon.acquisition.case import SETTINGS
 from cinerecon.acquisition.coil_maps import finish_slice
-from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import (
-    contents_of,
+    file_checksums,
     find_cines,
     intake,
     is_cine_name,
@@ -18,12 +18,12 @@ from cinerecon.acquisition.source import CineSource, CineSummary, summarise
 
 __all__ = [
     "SETTINGS",
+    "AcquisitionConfig",
     "CineSource",
     "CineSummary",
-    "IntakeConfig",
     "Scan",
     "ScanPlan",
-    "contents_of",
+    "file_checksums",
     "find_cines",
     "finish_slice",
     "intake",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import keep_measured
 from cinerecon.cine import CineData
 from cinerecon.errors import DataError
@@ -19,7 +19,7 @@ class CaseSource:
     """A prepared case, opened to be reconstructed."""
 
     path: Path
-    config: IntakeConfig
+    config: AcquisitionConfig
 
     n_slices = 1
     header_xml = None
@@ -27,7 +27,7 @@ class CaseSource:
     frame_of_reference = ""
 
     @property
-    def person(self) -> str:
+    def subject(self) -> str:
         """Who was scanned, as it was found when the case was prepared."""
         return str(self._attributes.get("subject", ""))
 

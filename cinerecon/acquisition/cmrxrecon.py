@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition.coil_maps import finish_slice
-from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import find_measured
 from cinerecon.cine import CineData, CineMeta
 from cinerecon.errors import DataError
@@ -35,7 +35,7 @@ class CmrxreconSource:
     """
 
     file: CmrFile
-    config: IntakeConfig
+    config: AcquisitionConfig
 
     header_xml = None
     study = ""
@@ -43,7 +43,7 @@ class CmrxreconSource:
     marks: tuple[str, ...] = ()
 
     @property
-    def person(self) -> str:
+    def subject(self) -> str:
         """The archive's number of the person, with its set and scanner."""
         return person_of(self.file.path) or ""
 

@@ -6,7 +6,7 @@ from time import perf_counter
 
 from torch import Tensor
 
-from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.cine import CineData, CineMeta
 from cinerecon.errors import UnsupportedError
 from cinerecon.physics.coils import (
@@ -28,7 +28,7 @@ def finish_slice(
     kspace: Tensor,
     mask: Tensor,
     meta: CineMeta,
-    config: IntakeConfig,
+    config: AcquisitionConfig,
     *,
     mixing: Tensor | None = None,
     calibration: tuple[Tensor, Tensor] | None = None,
@@ -85,7 +85,7 @@ def finish_slice(
     return replace(data, reference=reference, shading=shading_of(csm, mixing, data.matrix), meta=meta)
 
 
-def _compression(kspace: Tensor, mask: Tensor, config: IntakeConfig, where: str) -> Tensor | None:
+def _compression(kspace: Tensor, mask: Tensor, config: AcquisitionConfig, where: str) -> Tensor | None:
     """What makes virtual coils of the coils, as `mix_coils` takes it; None where there are not too many."""
     n_virtual = config.n_virtual_coils
     if n_virtual is None or n_virtual >= kspace.shape[-3]:

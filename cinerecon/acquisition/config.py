@@ -1,6 +1,7 @@
 """The settings of intake. They travel inside a checkpoint, so that `recon` prepares data exactly as training did."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,8 +12,10 @@ TimeCounter = Literal["auto", "phase", "repetition", "average", "contrast", "set
 Counter = Literal["average", "slice", "contrast", "phase", "repetition", "set", "segment"]
 
 
-class IntakeConfig(Config):
+class AcquisitionConfig(Config):
     """How raw readouts become a cine."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"leave_out_coils": "exclude_coils"}
 
     whiten: bool = Field(True, description="Decorrelate the noise of the coils, where the scan has noise readouts.")
     n_virtual_coils: int | None = Field(None, ge=1, description="Compress to this many virtual coils; null keeps all.")
@@ -56,7 +59,7 @@ class IntakeConfig(Config):
     ky_centre: int | None = Field(
         None, ge=0, description="Line at the centre of k-space; null takes the header's, and checks it with the data."
     )
-    leave_out_coils: list[int] = Field(
+    exclude_coils: list[int] = Field(
         default_factory=list, description="Coils to leave out, counted from 0, e.g. [2] where coil 2 is broken."
     )
     memory_limit_gb: float = Field(

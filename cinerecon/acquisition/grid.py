@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.counters import Warn
 from cinerecon.errors import ConfigError, DataError, HeaderError
 from cinerecon.io.ismrmrd.header import EncodingSpace
@@ -126,7 +126,7 @@ def stronger_line(probe: Probe, centre: int) -> int | None:
     return int(probe.lines[strongest])
 
 
-def plan_grid(raw: RawScan, image: Index, probe: Probe, config: IntakeConfig, warn: Warn) -> Grid:
+def plan_grid(raw: RawScan, image: Index, probe: Probe, config: AcquisitionConfig, warn: Warn) -> Grid:
     """Find the grid from the header's fields of view and the lines of the data.
 
     Parameters

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cinerecon.acquisition.calibration import place_calibration
-from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.conventions import standardise
 from cinerecon.acquisition.counters import Counters, Warn, read_counters, require_sane_claim
 from cinerecon.acquisition.grid import Grid, middle_slice, plan_grid, probe_lines
@@ -61,7 +61,7 @@ class Layout:
     warnings: tuple[str, ...]
 
 
-def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) -> Layout:
+def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = None) -> Layout:
     """Check the headers of a scan and decide what is done with each readout. Of the samples, a few are read.
 
     Raises
@@ -83,7 +83,7 @@ def lay_out(raw: RawScan, config: IntakeConfig, noise: RawScan | None = None) ->
     require_cartesian(raw, image)
     counters = read_counters(raw, image, selection.unmeasured, config.select, warn)
     require_alike(raw, image)
-    coils = _kept_coils(raw, int(image[0]), config.leave_out_coils)
+    coils = _kept_coils(raw, int(image[0]), config.exclude_coils)
     probe = probe_lines(raw, middle_slice(raw, image))
     _require_magnitude(raw, probe.largest_sample)
     grid = plan_grid(raw, image, probe, config, warn)
@@ -133,14 +133,14 @@ def _kept_coils(raw: RawScan, image_row: int, left_out: list[int]) -> Index:
     unknown = np.setdiff1d(left_out, coils)
     if unknown.size:
         what = f"there is no coil {unknown[0]}, the scan has coils 0 to {coils[-1]}"
-        raise ConfigError(what, where="--intake leave_out_coils")
+        raise ConfigError(what, where="--intake exclude_coils")
     kept = np.setdiff1d(coils, left_out)
     if kept.size == 0:
-        raise ConfigError("all coils are to be left out", where="--intake leave_out_coils")
+        raise ConfigError("all coils are to be left out", where="--intake exclude_coils")
     return kept
 
 
-def uses_fft(raw: RawScan, config: IntakeConfig) -> bool:
+def uses_fft(raw: RawScan, config: AcquisitionConfig) -> bool:
     """Whether the image is the forward transform of the file's k-space, as Siemens data have it."""
     return raw.header.is_siemens if config.transform == "auto" else config.transform == "fft"
 

@@ -102,7 +102,7 @@ def read_whitening(raw: RawScan, image: Index, noise: RawScan, rows: Index, coil
         return None
     for coil in silent.tolist():
         if _has_signal(raw, image, coil):
-            hint = f"--intake leave_out_coils=[{coil}] leaves it out, --intake whiten=false takes all coils as they are"
+            hint = f"--intake exclude_coils=[{coil}] leaves it out, --intake whiten=false takes all coils as they are"
             raise DataError(f"coil {coil} carries signal, but no noise", where=str(noise.path), hint=hint)
         warn(f"coil {coil} carries neither noise nor signal: it is left out")
     kept = np.setdiff1d(coils, silent)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cinerecon.acquisition.case import CaseSource
 from cinerecon.acquisition.cmrxrecon import CmrxreconSource
-from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.scan import open_scan
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData
@@ -27,14 +27,14 @@ from cinerecon.io.matlab import is_matlab
 
 RAW_SCAN_SETTINGS = (
     *("time_counter", "combine", "repeats", "positions", "encoding", "center_sample"),
-    *("ky_centre", "leave_out_coils"),
+    *("ky_centre", "exclude_coils"),
 )
 """The settings that only the readouts of a raw scan can follow."""
 
 
 def open_cine(
     path: str | Path,
-    config: IntakeConfig | None = None,
+    config: AcquisitionConfig | None = None,
     *,
     noise: str | Path | None = None,
     dataset: str | None = None,
@@ -59,11 +59,11 @@ def open_cine(
     ConfigError
         If a noise scan, a group, a centre or coils to leave out are given for a file that is no ISMRMRD scan.
     """
-    path, config = Path(path), config or IntakeConfig()
+    path, config = Path(path), config or AcquisitionConfig()
     kind = "a prepared case" if is_case(path) else "a MATLAB file" if is_matlab(path) else "a raw scan"
     if kind == "a raw scan":
         return open_scan(path, config, noise=noise, dataset=dataset)
-    defaults = IntakeConfig()
+    defaults = AcquisitionConfig()
     asked = {
         "--noise": noise is not None,
         "--dataset": dataset is not None,
@@ -88,7 +88,7 @@ def require_cine(path: Path) -> None:
 
 def intake(
     path: str | Path,
-    config: IntakeConfig | None = None,
+    config: AcquisitionConfig | None = None,
     *,
     noise: str | Path | None = None,
     dataset: str | None = None,
@@ -132,7 +132,7 @@ def is_cine_name(path: Path) -> bool:
     return path.name.lower().endswith(SCAN_ENDINGS) or is_kspace_name(path)
 
 
-def contents_of(source: CineSource) -> tuple[str, ...]:
+def file_checksums(source: CineSource) -> tuple[str, ...]:
     """SHA-256 of the files of a scan; of a prepared case also that of what it was made from."""
     of_files = _hash(source.files, tuple(path.stat().st_mtime_ns for path in source.files))
     return (of_files, source.made_from) if isinstance(source, CaseSource) and source.made_from else (of_files,)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.layout import Layout, uses_fft
 from cinerecon.acquisition.select import Dropped, count_flags, is_calibration_only
 from cinerecon.physics.fourier import mirror
@@ -97,7 +97,7 @@ class ScanPlan:
     warnings: tuple[str, ...]
 
 
-def describe(layout: Layout, config: IntakeConfig) -> ScanPlan:
+def describe(layout: Layout, config: AcquisitionConfig) -> ScanPlan:
     """Put a layout into numbers and words."""
     raw, grid, lines = layout.raw, layout.grid, layout.lines
     header = raw.header
@@ -155,7 +155,7 @@ def _phase_fraction(rows: slice, ky: int) -> float:
     return min((rows.stop - rows.start) / (2 * max(before, after, 1)), 1.0)
 
 
-def _steps(layout: Layout, config: IntakeConfig) -> Iterator[str]:
+def _steps(layout: Layout, config: AcquisitionConfig) -> Iterator[str]:
     grid, lines = layout.grid, layout.lines
     if lines.skip.any() or (layout.raw.heads["discard_post"][lines.row] > 0).any():
         yield "cut off the samples marked to be discarded"
@@ -169,8 +169,8 @@ def _steps(layout: Layout, config: IntakeConfig) -> Iterator[str]:
         yield "mirror k-space: Siemens images are its forward transform"
     if grid.x < grid.kx:
         yield f"remove readout oversampling: {grid.kx} to {grid.x} samples"
-    if config.leave_out_coils:
-        yield f"leave out coils {', '.join(map(str, sorted(set(config.leave_out_coils))))}"
+    if config.exclude_coils:
+        yield f"leave out coils {', '.join(map(str, sorted(set(config.exclude_coils))))}"
     if config.whiten and layout.noise is not None:
         yield "whiten the coils"
     if layout.counters.n_averages > 1:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cinerecon.acquisition.assemble import Assembly, assemble
 from cinerecon.acquisition.coil_maps import finish_slice
-from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.layout import Layout, lay_out, uses_fft
 from cinerecon.acquisition.measured import own_lines
 from cinerecon.acquisition.metadata import SIMULATED, frame_times, is_one_beat, read_geometry, slice_thickness
@@ -41,7 +41,7 @@ class Scan:
 
     plan: ScanPlan
     _layout: Layout = field(repr=False)
-    _config: IntakeConfig = field(repr=False)
+    _config: AcquisitionConfig = field(repr=False)
 
     @property
     def header_xml(self) -> str:
@@ -59,7 +59,7 @@ class Scan:
         return self._layout.raw.header.frame_of_reference
 
     @property
-    def person(self) -> str:
+    def subject(self) -> str:
         """A hash of the patient's number in the header; empty if there is none."""
         return self._layout.raw.header.person
 
@@ -204,7 +204,7 @@ class Scan:
 
 def open_scan(
     path: str | Path,
-    config: IntakeConfig | None = None,
+    config: AcquisitionConfig | None = None,
     *,
     noise: str | Path | None = None,
     dataset: str | None = None,
@@ -227,7 +227,7 @@ def open_scan(
     FileError, HeaderError, DataError, UnsupportedError
         If the scan cannot be read right, saying where and why.
     """
-    config = config or IntakeConfig()
+    config = config or AcquisitionConfig()
     raw = read_mrd(path, dataset)
     layout = lay_out(raw, config, None if noise is None else read_mrd(noise))
     return Scan(describe(layout, config), layout, config)

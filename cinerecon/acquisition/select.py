@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.config import Counter, IntakeConfig
+from cinerecon.acquisition.config import AcquisitionConfig, Counter
 from cinerecon.acquisition.counters import Warn
 from cinerecon.errors import DataError, HeaderError, UnsupportedError
 from cinerecon.io.ismrmrd.raw import FLAGS, Heads, Index, RawScan, has_flag
@@ -68,7 +68,7 @@ def count_flags(raw: RawScan) -> dict[str, int]:
     return {f"{n} {FLAGS.get(n, 'unknown')}": count for n, count in counts.items() if count}
 
 
-def select_readouts(raw: RawScan, config: IntakeConfig, warn: Warn) -> Selection:
+def select_readouts(raw: RawScan, config: AcquisitionConfig, warn: Warn) -> Selection:
     """Sort the readouts into image lines, noise, calibration lines, and those that are not used.
 
     Raises

@@ -24,7 +24,7 @@ class CineSource(Protocol):
         """The XML header of a raw scan without what it says of the patient, to be kept with its images."""
 
     @property
-    def person(self) -> str:
+    def subject(self) -> str:
         """A word that two scans of one person share and that tells nothing else of them; empty if unknown."""
 
     @property

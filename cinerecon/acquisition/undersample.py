@@ -26,7 +26,7 @@ def parse_sampling(text: str) -> Sampling:
     return MaskFile.parse(text) or parse_mask(text)
 
 
-def seed_of(data: CineData, seed: int) -> int:
+def pattern_seed(data: CineData, seed: int) -> int:
     """The seed of a slice's own pattern, by the name of its scan, its number, and the person in an archive of many.
 
     It depends on nothing else, so a scan gets the same pattern alone and among others, in `recon` and in `evaluate`.

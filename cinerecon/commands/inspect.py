@@ -27,10 +27,10 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
 ) -> None:
     """Say what is in a scan; of a raw one also what would be done with it: kept, dropped, and why."""
-    from cinerecon.acquisition import IntakeConfig, Scan, open_cine, summarise
+    from cinerecon.acquisition import AcquisitionConfig, Scan, open_cine, summarise
     from cinerecon.commands.progress import progress_bar
 
-    config = IntakeConfig().with_settings(setting or (), where="--intake")
+    config = AcquisitionConfig().with_settings(setting or (), where="--intake")
     opened = open_cine(scan, config, noise=noise, dataset=dataset)
     found: ScanPlan | CineSummary
     with progress_bar() as progress:

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition import CineSource, contents_of, open_cine
-from cinerecon.acquisition.undersample import parse_sampling, seed_of, undersample
+from cinerecon.acquisition import CineSource, file_checksums, open_cine
+from cinerecon.acquisition.undersample import parse_sampling, pattern_seed, undersample
 from cinerecon.cine import CineData, finish_image
 from cinerecon.errors import CineReconError, DataError, FileError
 from cinerecon.evaluation.failures import Failure, place_of
@@ -139,7 +139,7 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
     for pattern in dict.fromkeys(pattern for pattern, _ in job.tasks):
         wanted = {name: method for name, method in methods.items() if (pattern, name) in job.tasks}
         try:
-            sampled = undersample(data, pattern, seed=seed_of(data, plan.seed))
+            sampled = undersample(data, pattern, seed=pattern_seed(data, plan.seed))
         except CineReconError as error:
             yield from (job.failed(error, pattern, name) for name in wanted)
             continue
@@ -178,7 +178,7 @@ def _judge(
         n_threads=torch.get_num_threads(),
         device=plan.device,
         marks="; ".join((*truth.source.marks, *doubts_about(name, method, sampled, pattern, truth.source))),
-        person=truth.source.person or job.label,
+        person=truth.source.subject or job.label,
         acceleration=acceleration_of(sampled)[0],
         profile=plan.profile,
         task=task,
@@ -189,7 +189,7 @@ def _judge(
 def doubts_about(name: str, method: Reconstructor, data: CineData, pattern: str, source: CineSource) -> Iterator[str]:
     """What speaks against the image of one method: a scan unlike its training or part of it, or other rules."""
     card = method.card
-    memories = card.memories(contents_of(source), source.person) if card.cases or card.subjects else []
+    memories = card.memories(file_checksums(source), source.subject) if card.cases or card.subjects else []
     yield from (f"{model_label(name)}: {doubt}" for doubt in (*memories, *card_warnings(method.card, data, pattern)))
     if method.preprocessing:
         words = ", ".join(f"{key} {value}" for key, value in method.preprocessing.items())

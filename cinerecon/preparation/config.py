@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from cinerecon.acquisition import IntakeConfig
+from cinerecon.acquisition import AcquisitionConfig
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError
 from cinerecon.io.case import VERSION
@@ -19,7 +19,7 @@ SPLITS = ("train", "val", "test")
 class PrepareConfig(Config):
     """Settings of the preparation of cases."""
 
-    intake: IntakeConfig = Field(IntakeConfig(), description="How raw readouts become a cine.")
+    intake: AcquisitionConfig = Field(AcquisitionConfig(), description="How raw readouts become a cine.")
     combine: Literal["adaptive", "espirit", "smooth"] | None = Field(
         None, description="Combine the coils by these maps, and sample the one image: the papers' single-coil setting."
     )
@@ -59,7 +59,7 @@ class PrepareConfig(Config):
         return self
 
     @property
-    def maps(self) -> IntakeConfig:
+    def maps(self) -> AcquisitionConfig:
         """Settings of intake, with the maps that combine the coils where they are combined."""
         if self.combine is None:
             return self.intake

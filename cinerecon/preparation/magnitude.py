@@ -45,7 +45,7 @@ class SimulatedScan:
         return self.images.n_slices
 
     @property
-    def person(self) -> str:
+    def subject(self) -> str:
         """A hash of the patient's number; empty if unknown."""
         return self.images.person
 

@@ -247,4 +247,4 @@ def _person(source: Source, opened: CineSource, config: PrepareConfig) -> str:
         if match is None:
             raise DataError(f"the path does not fit the pattern of persons '{config.person}'", where=str(source.path))
         return "-".join(part for part in match.groups() if part) or match.group()
-    return opened.person or source.folder_person
+    return opened.subject or source.folder_person

@@ -5,7 +5,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from cinerecon.acquisition import CineSource, contents_of
+from cinerecon.acquisition import CineSource, file_checksums
 from cinerecon.cine import CineData
 from cinerecon.evaluation.score_slice import fingerprint_pattern
 from cinerecon.methods.base import Reconstructor, fingerprint
@@ -17,7 +17,7 @@ from cinerecon.reconstruction.slices import ReconstructedSlice
 
 def provenance_of(request: ReconRequest, method: Reconstructor, scan: CineSource | CineData) -> Provenance:
     """What all slices of a run have in common: acceleration and residual are added by `with_provenance`."""
-    content = _hash_data(scan) if isinstance(scan, CineData) else contents_of(scan)[0]
+    content = _hash_data(scan) if isinstance(scan, CineData) else file_checksums(scan)[0]
     study, frame_of_reference = ("", "") if isinstance(scan, CineData) else (scan.study, scan.frame_of_reference)
     settings = _settings(request)
     pattern = fingerprint_pattern(request.undersample) if request.undersample else ""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition import IntakeConfig, finish_slice
+from cinerecon.acquisition import AcquisitionConfig, finish_slice
 from cinerecon.axes import KSPACE, MASK
 from cinerecon.cine import CineData, CineMeta, as_tensor, require_finite
 from cinerecon.errors import CineReconWarning, ConfigError, DataError, ShapeError
@@ -203,7 +203,7 @@ def _check_arguments(scan: object, mask: object, csm: object, options: Mapping[s
 
 
 def _data_of_arrays(
-    scan: Array | Tensor, mask: Array | Tensor | None, csm: str | Array | Tensor | None, config: IntakeConfig
+    scan: Array | Tensor, mask: Array | Tensor | None, csm: str | Array | Tensor | None, config: AcquisitionConfig
 ) -> CineData:
     """K-space, mask and maps as a scan would give them: in single precision, zero outside the mask, maps scaled."""
     kspace = as_tensor(scan)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cinerecon.acquisition import CineSource, IntakeConfig, require_cine
+from cinerecon.acquisition import AcquisitionConfig, CineSource, require_cine
 from cinerecon.acquisition.undersample import parse_sampling
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import would_overwrite
@@ -169,9 +169,9 @@ class ReconRequest:
         if self.undersample:
             parse_sampling(self.undersample)
 
-    def intake_config(self, method: Reconstructor) -> IntakeConfig:
+    def intake_config(self, method: Reconstructor) -> AcquisitionConfig:
         """The settings of intake that a network was trained with, or the defaults; then those of the request."""
-        config = IntakeConfig.parse(method.preprocessing, where=self.model)
+        config = AcquisitionConfig.parse(method.preprocessing, where=self.model)
         config = config.with_settings(self.intake, where="--intake")
         return config if self.csm is None else config.with_settings([f"csm={self.csm}"], where="--csm")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cinerecon.acquisition import CineSource, open_cine
-from cinerecon.acquisition.undersample import seed_of, undersample
+from cinerecon.acquisition.undersample import pattern_seed, undersample
 from cinerecon.cine import keep_frames
 from cinerecon.image import collect_warnings
 from cinerecon.io.export import Target, export
@@ -152,7 +152,7 @@ def iterate_slices(
     """
     observer = observer or Observer()
     scan = open_cine(request.scan, request.intake_config(method), noise=request.noise, dataset=request.dataset)
-    require_same_patient(request.patient, scan.person, scan.frame_of_reference, str(request.scan))
+    require_same_patient(request.patient, scan.subject, scan.frame_of_reference, str(request.scan))
     chosen = request.chosen_slices(scan)
     provenance = provenance_of(request, method, scan)
     for number, index in enumerate(chosen):
@@ -209,7 +209,7 @@ def _reconstruct_index(
     if request.undersample:
         csm = request.intake_config(method).csm
         with timed(seconds, "maps"):
-            data = undersample(data, request.undersample, seed=seed_of(data, request.seed), csm=csm)
+            data = undersample(data, request.undersample, seed=pattern_seed(data, request.seed), csm=csm)
     else:
         data = without_own_reference(data)
     observer.stage("reconstruct")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from cinerecon.acquisition import SETTINGS, IntakeConfig
+from cinerecon.acquisition import SETTINGS, AcquisitionConfig
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
 from cinerecon.io.case import open_case
@@ -43,7 +43,7 @@ from cinerecon.training.recipe import Recipe, SsduConfig, TrainConfig
 from cinerecon.training.scans import ScanBatches, open_scans
 from cinerecon.training.ssdu import hold_back, without
 
-DEFAULTS = IntakeConfig().model_dump()
+DEFAULTS = AcquisitionConfig().model_dump()
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,9 @@ def open_feed(recipe: Recipe, places: Places) -> Feed:
         if config.loss != "ssdu":
             hint = "--loss ssdu"
             raise ConfigError(f"loss {config.loss} needs the truth, a scan has none", where="--scan", hint=hint)
-        scans = open_scans(places.scans, IntakeConfig.parse(recipe.preprocessing, where="preprocessing"), recipe.scale)
+        scans = open_scans(
+            places.scans, AcquisitionConfig.parse(recipe.preprocessing, where="preprocessing"), recipe.scale
+        )
         measured = ScanBatches(scans, config, (config.seed, 1), start=start)
         unseen_samples = replace(measured, seed=(config.seed, 2), validates=True)
         return Feed(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cinerecon.acquisition import IntakeConfig, contents_of, find_cines, open_cine
+from cinerecon.acquisition import AcquisitionConfig, file_checksums, find_cines, open_cine
 from cinerecon.acquisition.undersample import parse_sampling
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.case_index import INDEX, read_index
@@ -73,7 +73,7 @@ def describe_scans(scans: Scans) -> Card:
     cines = [scans.read(number) for number in range(min(len(scans.slices), N_LOOKED_AT))]
     names = sorted({path.name for path in scans.files})
     coils, lines = ([values(cine) for cine in cines] for values in (lambda c: c.n_coils, lambda c: c.matrix[0]))
-    sources = [open_cine(path, IntakeConfig.model_validate_json(scans.intake)) for path in scans.files]
+    sources = [open_cine(path, AcquisitionConfig.model_validate_json(scans.intake)) for path in scans.files]
     card = Card(
         trained_on=f"{', '.join(names)}; as sampled, without truth",
         split=f"train: {len(scans.slices)} slices; val: samples of the same",
@@ -82,8 +82,8 @@ def describe_scans(scans: Scans) -> Card:
         coils=(min(coils), max(coils)),
         lines=(min(lines), max(lines)),
     )
-    contents = (content for source in sources for content in contents_of(source))
-    return card.listing(contents, (hash_name(source.person) for source in sources))
+    contents = (content for source in sources for content in file_checksums(source))
+    return card.listing(contents, (hash_name(source.subject) for source in sources))
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:

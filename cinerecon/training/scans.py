@@ -14,7 +14,7 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cinerecon.acquisition import IntakeConfig, find_cines, open_cine
+from cinerecon.acquisition import AcquisitionConfig, find_cines, open_cine
 from cinerecon.cine import CineData
 from cinerecon.errors import FileError
 from cinerecon.methods.base import Reconstructor
@@ -60,7 +60,7 @@ class Scans:
         return _read(path, place, self.intake, self.scale)
 
 
-def open_scans(paths: Sequence[Path], intake: IntakeConfig, scale: ScaleName) -> Scans:
+def open_scans(paths: Sequence[Path], intake: AcquisitionConfig, scale: ScaleName) -> Scans:
     """Find the slices of scans, of folders of scans, and of the training cases of prepared folders.
 
     Raises
@@ -79,7 +79,7 @@ def open_scans(paths: Sequence[Path], intake: IntakeConfig, scale: ScaleName) ->
 
 @lru_cache(maxsize=N_KEPT)
 def _read(path: Path, number: int, intake: str, scale: ScaleName) -> CineData:
-    data = open_cine(path, IntakeConfig.model_validate_json(intake)).read_slice(number)
+    data = open_cine(path, AcquisitionConfig.model_validate_json(intake)).read_slice(number)
     mask = data.mask[..., :1] if samples_whole_readouts(data.mask) else data.mask
     return CineData(data.kspace / scale_of(data, scale), mask, data.csm)
 

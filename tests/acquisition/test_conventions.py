@@ -6,10 +6,10 @@ import torch
 from helpers import relative_error
 from raw_scan import PHASE, READ, SLICE, RawFile, small_scan
 
-from cinerecon.acquisition import IntakeConfig, open_scan
+from cinerecon.acquisition import AcquisitionConfig, open_scan
 from cinerecon.errors import CineReconError, ConfigError, DataError, HeaderError, UnsupportedError
 
-PLAIN = IntakeConfig(csm="walsh")
+PLAIN = AcquisitionConfig(csm="walsh")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers import formats_folder, relative_error
 
-from cinerecon.acquisition import IntakeConfig, open_scan
+from cinerecon.acquisition import AcquisitionConfig, open_scan
 from cinerecon.cine import finish_image
 from cinerecon.errors import CineReconError
 from cinerecon.io.ismrmrd.raw import read_mrd
@@ -22,7 +22,7 @@ from cinerecon.physics.operators import Encoding
 FORMATS = formats_folder()
 BAD = FORMATS / "bad"
 MANIFEST = json.loads((BAD / "manifest.json").read_text()) if BAD.exists() else {}
-PLAIN = IntakeConfig(csm="walsh", whiten=False)
+PLAIN = AcquisitionConfig(csm="walsh", whiten=False)
 
 
 REFUSED = {
@@ -90,7 +90,7 @@ def test_refused_clearly(name):
     tracemalloc.start()
     start = time.process_time()
     with pytest.raises(CineReconError, match=REFUSED[name]) as caught:
-        open_scan(BAD / name, IntakeConfig(csm="walsh")).check_samples()
+        open_scan(BAD / name, AcquisitionConfig(csm="walsh")).check_samples()
     assert time.process_time() - start < 2
     assert tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()

@@ -3,7 +3,7 @@
 import pytest
 from raw_scan import small_scan
 
-from cinerecon.acquisition import IntakeConfig, find_cines
+from cinerecon.acquisition import AcquisitionConfig, find_cines
 from cinerecon.evaluation import list_scans
 from cinerecon.preparation.sources import find_sources
 from cinerecon.reconstruction import ReconRequest, reconstruct_scan
@@ -28,4 +28,4 @@ def test_all_commands_find_the_same(folder, tmp_path):
     expected = find_cines(folder)
     assert list_scans([folder]) == expected
     assert [source.path for source in find_sources([folder], tmp_path / "data")[0]] == expected
-    assert [path for path, _ in open_scans([folder], IntakeConfig(csm="walsh"), "brightness").slices] == expected
+    assert [path for path, _ in open_scans([folder], AcquisitionConfig(csm="walsh"), "brightness").slices] == expected

@@ -10,7 +10,7 @@ from helpers import relative_error
 from raw_scan import small_scan
 from scipy.io import savemat
 
-from cinerecon.acquisition import IntakeConfig, open_cine
+from cinerecon.acquisition import AcquisitionConfig, open_cine
 from cinerecon.acquisition.measured import find_measured
 from cinerecon.errors import DataError, UnsupportedError
 from cinerecon.io.case import write_case
@@ -18,7 +18,7 @@ from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.sampling import acceleration_of, parse_mask
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
-PLAIN = IntakeConfig(csm="walsh")
+PLAIN = AcquisitionConfig(csm="walsh")
 N_FRAMES, N_COILS, KY, KX = 5, 3, 40, 36
 FULL = "TrainingSet/FullSample/P001/cine_sax.mat"
 ACCELERATED = "TrainingSet/AccFactor04/P001/cine_sax.mat"

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from raw_scan import small_scan
 
-from cinerecon.acquisition import IntakeConfig, open_scan
+from cinerecon.acquisition import AcquisitionConfig, open_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
-PLAIN = IntakeConfig(csm="walsh")
+PLAIN = AcquisitionConfig(csm="walsh")
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import h5py
 import numpy as np
 import pytest
 
-from cinerecon.acquisition import IntakeConfig, open_scan
+from cinerecon.acquisition import AcquisitionConfig, open_scan
 from cinerecon.cine import finish_image
 from cinerecon.evaluation.image_files import read_truth
 from cinerecon.metrics import psnr
 from cinerecon.physics.operators import Encoding
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
-PLAIN = IntakeConfig(csm="walsh")
+PLAIN = AcquisitionConfig(csm="walsh")
 
 
 @pytest.fixture(scope="module")

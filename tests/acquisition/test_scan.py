@@ -7,7 +7,7 @@ import torch
 from helpers import relative_error
 from raw_scan import PHASE, READ, SLICE, RawFile, small_scan
 
-from cinerecon.acquisition import IntakeConfig, intake, open_scan
+from cinerecon.acquisition import AcquisitionConfig, intake, open_scan
 from cinerecon.cine import crop_image, finish_image
 from cinerecon.errors import CineReconError, ConfigError, DataError, HeaderError, UnsupportedError
 from cinerecon.physics.coils import (
@@ -18,14 +18,14 @@ from cinerecon.physics.coils import (
 )
 from cinerecon.physics.fourier import ifft2c, mirror
 
-PLAIN = IntakeConfig(csm="walsh")
+PLAIN = AcquisitionConfig(csm="walsh")
 
 
 @pytest.fixture
 def read(tmp_path):
     """Write a scan and read one slice of it."""
 
-    def run(scan: RawFile, number: int = 0, config: IntakeConfig = PLAIN):
+    def run(scan: RawFile, number: int = 0, config: AcquisitionConfig = PLAIN):
         return open_scan(scan.write(tmp_path / "scan.h5"), config).read_slice(number)
 
     return run
@@ -52,7 +52,7 @@ def test_kspace_is_that_of_the_image(read, vendor, matrix, oversampling):
 
 def test_forced_transform(read):
     scan = small_scan(oversampling=1, vendor="GE")
-    turned = read(scan, config=IntakeConfig(csm="walsh", transform="fft"))
+    turned = read(scan, config=AcquisitionConfig(csm="walsh", transform="fft"))
     expected = (
         scan.kspace[0].index_select(-1, torch.from_numpy(mirror(16))).index_select(-2, torch.from_numpy(mirror(12)))
     )
@@ -60,7 +60,7 @@ def test_forced_transform(read):
 
 
 def test_oversampling_may_be_kept(read):
-    data = read(small_scan(), config=IntakeConfig(csm="walsh", remove_oversampling=False))
+    data = read(small_scan(), config=AcquisitionConfig(csm="walsh", remove_oversampling=False))
     assert data.matrix == (12, 32)
 
 
@@ -229,7 +229,7 @@ def test_maps_come_from_calibration_lines(tmp_path, is_filled):
     assert opened.plan.steps[-1] == f"estimate coil maps by walsh from {len(rows)} calibration lines"
     assert not opened.plan.dropped
     assert not any("coil maps" in text for text in data.meta.warnings)
-    compressed = open_scan(opened.files[0], IntakeConfig(csm="walsh", n_virtual_coils=2)).read_slice(0)
+    compressed = open_scan(opened.files[0], AcquisitionConfig(csm="walsh", n_virtual_coils=2)).read_slice(0)
     assert compressed.csm.shape == (2, 48, 16)
 
 
@@ -294,15 +294,15 @@ def test_a_centre_that_the_data_contradict(tmp_path, is_told):
     with pytest.raises(HeaderError, match=f"peak at line {peak}") as caught:
         open_scan(path, PLAIN)
     assert f"ky_centre={peak} believes the data" in caught.value.hint
-    data = open_scan(path, IntakeConfig(csm="walsh", ky_centre=peak)).read_slice(0)
+    data = open_scan(path, AcquisitionConfig(csm="walsh", ky_centre=peak)).read_slice(0)
     assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
     assert data.mask.sum() == len(scan.heads)
     if is_told:
-        assert open_scan(path, IntakeConfig(ky_centre=5)).plan.encoded_matrix[0] > 64
+        assert open_scan(path, AcquisitionConfig(ky_centre=5)).plan.encoded_matrix[0] > 64
         scan.space["limits"]["kspace_encoding_step_1"] = (63, 26)
         assert any("peak at line 32" in text for text in open_scan(scan.write(path), PLAIN).plan.warnings)
     with pytest.raises(ConfigError, match="line 99"):
-        open_scan(path, IntakeConfig(ky_centre=99))
+        open_scan(path, AcquisitionConfig(ky_centre=99))
 
 
 def test_lines_beyond_the_encoded_matrix(tmp_path):
@@ -479,7 +479,7 @@ def test_whitening_does_not_shade_the_image(read, n_virtual_coils):
     add_noise(scan, 40, uneven, dwell_us=2.0)
     scan.samples[: len(signal)] = signal
     scan.space["vendor"] = "SIEMENS"
-    data = read(scan, config=IntakeConfig(csm="espirit", n_virtual_coils=n_virtual_coils))
+    data = read(scan, config=AcquisitionConfig(csm="espirit", n_virtual_coils=n_virtual_coils))
     image = (data.csm.conj() * ifft2c(data.kspace)).sum(-3)
     truth = scan.images[0].abs().float()
     assert relative_error(finish_image(image, data).abs(), truth) < 0.01
@@ -502,7 +502,7 @@ def test_whitening_does_not_scale_the_image_of_one_coil(read, n_coils, settings)
 
 def test_coils_that_are_broken(tmp_path):
     """Without noise and signal a coil is left out; with signal alone it is refused, and can be left out."""
-    scan, config = small_scan(matrix=(24, 28)), IntakeConfig(csm="espirit")
+    scan, config = small_scan(matrix=(24, 28)), AcquisitionConfig(csm="espirit")
     signal = [samples.copy() for samples in scan.samples]
     add_noise(scan, 40, MIXING, dwell_us=2.0)
     for number, samples in enumerate(scan.samples):
@@ -521,15 +521,15 @@ def test_coils_that_are_broken(tmp_path):
     scan.write(path)
     with pytest.raises(DataError, match="coil 1 carries signal, but no noise") as caught:
         open_scan(path, config).read_slice(0)
-    assert (caught.value.where, "leave_out_coils=[1]" in caught.value.hint) == (str(path), True)
+    assert (caught.value.where, "exclude_coils=[1]" in caught.value.hint) == (str(path), True)
     for whiten in ("true", "false"):
-        opened = open_scan(path, config.with_settings(["leave_out_coils=[1]", f"whiten={whiten}"]))
+        opened = open_scan(path, config.with_settings(["exclude_coils=[1]", f"whiten={whiten}"]))
         assert (opened.plan.n_coils, opened.read_slice(0).n_coils) == (2, 2)
         data = opened.read_slice(0)
         assert relative_error(finish_image(data.reference, data).abs(), expected) < 0.05
     for left_out, words in (([3], "no coil 3"), ([0, 1, 2], "all coils")):
         with pytest.raises(ConfigError, match=words):
-            open_scan(path, IntakeConfig(leave_out_coils=left_out))
+            open_scan(path, AcquisitionConfig(exclude_coils=left_out))
 
 
 def test_noise_that_cannot_be_whitened_names_the_scan(tmp_path):
@@ -563,7 +563,7 @@ def test_noise_from_another_file(tmp_path):
 
 def test_virtual_coils_keep_the_image(read):
     scan = small_scan(n_coils=6)
-    data = read(scan, config=IntakeConfig(csm="walsh", n_virtual_coils=4))
+    data = read(scan, config=AcquisitionConfig(csm="walsh", n_virtual_coils=4))
     assert data.n_coils == data.csm.shape[0] == 4
     energy = torch.linalg.vector_norm(data.kspace) / torch.linalg.vector_norm(scan.kspace[0])
     assert 0.97 < energy <= 1.0001
@@ -601,7 +601,7 @@ def test_truth_in_the_units_of_the_image(tmp_path, n_virtual_coils):
 def test_memory_limit_is_said(tmp_path):
     path = small_scan().write(tmp_path / "scan.h5")
     with pytest.raises(DataError, match="limit 1e-06 GB"):
-        open_scan(path, IntakeConfig(memory_limit_gb=1e-6))
+        open_scan(path, AcquisitionConfig(memory_limit_gb=1e-6))
 
 
 def set_head(name: str, row: int | slice, value: float) -> Callable[[RawFile], None]:
@@ -754,7 +754,7 @@ def test_errors_are_ours(tmp_path):
 
 def test_coils_are_compressed_at_each_position_along_the_readout(read):
     scan = small_scan(n_coils=4)
-    config = IntakeConfig(csm="walsh", n_virtual_coils=2, compression="geometric")
+    config = AcquisitionConfig(csm="walsh", n_virtual_coils=2, compression="geometric")
     data, plain = read(scan, config=config), read(scan)
     matrices = geometric_compression_matrices(plain.kspace, 2)
     assert relative_error(data.kspace, apply_geometric_compression(matrices, plain.kspace)) < 1e-6

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from cinerecon.acquisition.undersample import seed_of, undersample
+from cinerecon.acquisition.undersample import pattern_seed, undersample
 from cinerecon.physics.sampling import acceleration_of, parse_mask
 
 
 def test_each_slice_has_a_pattern_of_its_own(make_cine):
     data = make_cine(per_frame=None)
     slices = [replace(data, meta=replace(data.meta, slice=number)) for number in range(3)]
-    assert len({seed_of(one, 0) for one in slices}) == 3
-    assert seed_of(data, 0) != seed_of(data, 1)
+    assert len({pattern_seed(one, 0) for one in slices}) == 3
+    assert pattern_seed(data, 0) != pattern_seed(data, 1)
 
 
 def test_lines_that_were_left_out_stay_out(make_cine):

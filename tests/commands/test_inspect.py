@@ -129,5 +129,5 @@ def test_what_recon_reads_is_inspected_too(run, tmp_path, kind):
     assert any("12 x 16 (y x) pixels" in line for line in lines)
     with pytest.raises(ConfigError, match="--dataset belongs to ISMRMRD"):
         run(path, "--dataset", "dataset")
-    with pytest.raises(ConfigError, match="leave_out_coils belongs to ISMRMRD"):
-        run(path, "--intake", "leave_out_coils=[0]")
+    with pytest.raises(ConfigError, match="exclude_coils belongs to ISMRMRD"):
+        run(path, "--intake", "exclude_coils=[0]")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers import BESIDE, formats_folder, relative_error
 
-from cinerecon.acquisition import IntakeConfig, open_cine, open_scan
+from cinerecon.acquisition import AcquisitionConfig, open_cine, open_scan
 from cinerecon.cine import finish_image
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
@@ -144,7 +144,7 @@ def test_evaluate_on_cases_gives_the_scores_of_the_scan(scan, tmp_path):
 
 def test_a_case_says_where_other_settings_were_asked_for(scan, tmp_path):
     case, _ = prepared(scan, tmp_path / "data", intake={"csm": "walsh", "n_virtual_coils": 3})
-    config = IntakeConfig(csm="walsh", n_virtual_coils=3)
+    config = AcquisitionConfig(csm="walsh", n_virtual_coils=3)
     assert open_cine(case, config).read_slice(0).meta.warnings == ("the scan is simulated",)
     *_, warning = open_cine(case).read_slice(0).meta.warnings
     assert warning == (

@@ -70,7 +70,7 @@ def plain(tmp_path_factory):
     """A scan whose coils are taken as they are, for which arrays and file hold the same numbers."""
     path = tmp_path_factory.mktemp("plain") / "plain.h5"
     simulate_scan(path, SimulateConfig(**SIZES | {"slices": 1}))
-    (cine,) = cinerecon.intake(path, cinerecon.acquisition.IntakeConfig(whiten=False))
+    (cine,) = cinerecon.intake(path, cinerecon.acquisition.AcquisitionConfig(whiten=False))
     return path, cine
 
 

@@ -63,7 +63,7 @@ def test_field_strength_and_subject_are_kept(tmp_path, field, shown):
     scan = open_cine(tmp_path / "scan.h5")
     assert isinstance(scan, Scan)
     assert scan.plan.field_strength_tesla == shown
-    assert scan.person == open_one_magnitude(source).person == hashed_person(stored.get("person", ""))
+    assert scan.subject == open_one_magnitude(source).person == hashed_person(stored.get("person", ""))
     assert b"SCD0000301" not in (tmp_path / "scan.h5").read_bytes()
 
 
@@ -72,14 +72,14 @@ def test_a_subject_can_be_given(tmp_path):
     config = SimulateConfig(coils=2, subject="anna", frames=3, ky=20, kx=20)
     for name, path in (("own.h5", source), ("phantom.h5", None)):
         simulate_scan(tmp_path / name, config, source=path)
-        assert open_cine(tmp_path / name).person == hashed_name("anna") != ""
+        assert open_cine(tmp_path / name).subject == hashed_name("anna") != ""
         assert b"anna" not in (tmp_path / name).read_bytes()
 
 
 def test_a_phantom_is_scanned_at_one_and_a_half_tesla_and_is_no_subject(tmp_path):
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=2, ky=16, kx=16, coils=2))
     scan = open_cine(tmp_path / "scan.h5")
-    assert (scan.plan.field_strength_tesla, scan.person) == (1.5, "")
+    assert (scan.plan.field_strength_tesla, scan.subject) == (1.5, "")
 
 
 @pytest.mark.parametrize("kind", ["nifti", "dicom"])
@@ -106,7 +106,7 @@ def test_all_slices_of_a_stack_are_scanned_where_they_are(tmp_path, kind):
         image = data.reference.abs().numpy()
         np.testing.assert_allclose(image / image.max(), cine.magnitude / cine.magnitude.max(), atol=3e-2)
     if kind == "dicom":
-        assert (scan.plan.field_strength_tesla, scan.person) == (3.0, hashed_person("P-1970"))
+        assert (scan.plan.field_strength_tesla, scan.subject) == (3.0, hashed_person("P-1970"))
     (middle,) = simulate_cine(SimulateConfig(coils=2, slices=1), source=source)
     assert middle.meta.geometry.position_mm == pytest.approx(cines[1].meta.geometry.position_mm, abs=1e-3)
     with pytest.raises(ConfigError, match="4 slices of a cine that has 3"):

@@ -7,7 +7,7 @@ import torch
 from helpers import relative_error
 from small_recipe import RECIPE, ZeroFilled
 
-from cinerecon.acquisition import IntakeConfig, intake
+from cinerecon.acquisition import AcquisitionConfig, intake
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.case import write_case
 from cinerecon.io.case_index import IndexRow, append_rows
@@ -32,7 +32,7 @@ def scan(tmp_path_factory):
 def make_batches(make_recipe, scan):
     def make(*settings, scale="brightness", **options):
         config = make_recipe("loss=ssdu", *settings).training
-        return ScanBatches(open_scans([scan], IntakeConfig(), scale), config, (0, 1), **options)
+        return ScanBatches(open_scans([scan], AcquisitionConfig(), scale), config, (0, 1), **options)
 
     return make
 
@@ -42,11 +42,13 @@ def test_all_slices_are_found(make_batches, scan):
 
 
 def test_a_folder_of_scans_is_taken_as_its_scans(make_recipe, scan):
-    assert open_scans([scan.parent], IntakeConfig(), "brightness") == open_scans([scan], IntakeConfig(), "brightness")
+    assert open_scans([scan.parent], AcquisitionConfig(), "brightness") == open_scans(
+        [scan], AcquisitionConfig(), "brightness"
+    )
     (line,) = list_data(make_recipe().training.data, scans=[scan.parent]).splitlines()
     assert line.startswith(f"scan {scan.parent.name}/under.h5 ")
     with pytest.raises(FileError, match="no scan"):
-        open_scans([], IntakeConfig(), "brightness")
+        open_scans([], AcquisitionConfig(), "brightness")
 
 
 def test_a_folder_gives_its_training_cases(scan, make_recipe, tmp_path):
@@ -54,7 +56,7 @@ def test_a_folder_gives_its_training_cases(scan, make_recipe, tmp_path):
         write_case(tmp_path / f"{split}.h5", replace(data, reference=None))
         sizes = (data.n_frames, data.n_coils, *data.matrix)
         append_rows(tmp_path, [IndexRow(f"{split}.h5", split, split, "sim", 0, 0, 1, *sizes, 3.0, "", *["0" * 64] * 3)])
-    scans = open_scans([tmp_path], IntakeConfig(), "brightness")
+    scans = open_scans([tmp_path], AcquisitionConfig(), "brightness")
     assert scans.slices == ((tmp_path / "train.h5", 0),)
     config = make_recipe("loss=ssdu").training
     stored = ScanBatches(scans, config, (0, 1))[0]

@@ -7,7 +7,7 @@ decides where several do. Everything after this sees one convention.
 
 from dataclasses import replace
 
-from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.conventions.counters import (
     combine_counters,
     merge_segments,
@@ -29,7 +29,7 @@ from cinerecon.acquisition.select import Selection
 from cinerecon.io.ismrmrd.raw import RawScan
 
 
-def standardise(raw: RawScan, selection: Selection, config: IntakeConfig, warn: Warn) -> RawScan:
+def standardise(raw: RawScan, selection: Selection, config: AcquisitionConfig, warn: Warn) -> RawScan:
     """The same scan with header and counters as the standard defines them.
 
     Parameters

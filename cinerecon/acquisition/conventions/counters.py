@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.config import IntakeConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.counters import COUNTERS, Warn
 from cinerecon.errors import UnsupportedError
 from cinerecon.io.ismrmrd.header import Limit
@@ -153,7 +153,7 @@ class _Repeats:
         return bool((self.counts == self.counts.max()).mean() >= COMPLETE_FRACTION)
 
 
-def restore_counter(raw: RawScan, image: Index, config: IntakeConfig, warn: Warn) -> None:
+def restore_counter(raw: RawScan, image: Index, config: AcquisitionConfig, warn: Warn) -> None:
     """Write the counter that distinguishes repeated measurements of the lines.
 
     Where the header gives one counter several values, the readouts have one, and every line was measured that many
