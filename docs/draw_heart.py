@@ -1,0 +1,51 @@
+"""Draw docs/heart.gif: one heartbeat, zero-filled, by k-t SLR and as the reference, from the files of `cinerecon recon`.
+
+cinerecon simulate --from scd4_sax05.npz -o scd4.h5 --undersample gaussian:8,acs=4
+cinerecon recon scd4.h5 -m zerofilled -m ktslr -o out/ --format .npz
+python docs/draw_heart.py out/scd4.zerofilled.npz out/scd4.ktslr.npz
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib import font_manager
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+TARGET = Path(__file__).parent / "heart.gif"
+ROWS, COLUMNS = slice(70, 166), slice(64, 160)
+"""Part of the image of 256 x 256 pixels that contains the heart."""
+HEIGHT = 192
+FRAME_MS = 90
+N_GREY = 48
+"""Grey levels; fewer make a smaller file."""
+
+
+def draw_panel(magnitude: NDArray[np.float32], white: float, label: str) -> Image.Image:
+    """A frame ``(y, x)`` enlarged to the height of the movie, with its label."""
+    values = np.clip(magnitude[ROWS, COLUMNS] / white, 0, 1)
+    levels = (np.round(values * (N_GREY - 1)) * (255 / (N_GREY - 1))).astype(np.uint8)
+    panel = Image.fromarray(levels).resize((HEIGHT, HEIGHT), Image.Resampling.NEAREST)
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 13)
+    ImageDraw.Draw(panel).text((6, 4), label, fill=255, font=font, stroke_width=2, stroke_fill=0)
+    return panel
+
+
+def main(zerofilled: str, ktslr: str) -> None:
+    """Write the movie."""
+    with np.load(zerofilled) as first, np.load(ktslr) as second:
+        arrays = first["image"][0], second["image"][0], second["reference"][0]  # (frames, y, x)
+    white = float(np.percentile(np.abs(arrays[2])[:, ROWS, COLUMNS], 99.5))
+    labels = "8x, zero-filled", "8x, k-t SLR", "fully sampled"
+    frames = []
+    for number in range(len(arrays[0])):
+        frame = Image.new("L", (3 * HEIGHT, HEIGHT))
+        for column, (array, label) in enumerate(zip(arrays, labels, strict=True)):
+            frame.paste(draw_panel(np.abs(array[number]), white, label), (column * HEIGHT, 0))
+        frames.append(frame)
+    frames[0].save(TARGET, save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0, optimize=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
