@@ -1,4 +1,4 @@
-"""Draw docs/heart.gif: one heartbeat, zero-filled, by k-t SLR and as the reference, from the files of `cinerecon recon`.
+"""Draw docs/heart.gif: one heartbeat, zero-filled, by k-t SLR and as the reference.
 
 cinerecon simulate --from scd4_sax05.npz -o scd4.h5 --undersample gaussian:8,acs=4
 cinerecon recon scd4.h5 -m zerofilled -m ktslr -o out/ --format .npz

@@ -1,0 +1,129 @@
+"""Write docs/reference/settings.md from the settings classes: name, default and description of each setting.
+
+python docs/write_settings.py
+"""
+
+import json
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic_core import PydanticUndefined
+
+from cinerecon.acquisition import IntakeConfig
+from cinerecon.config import Config
+from cinerecon.methods.model_file import ModelConfig
+from cinerecon.methods.table import METHODS
+from cinerecon.networks import NETWORKS, load_network
+from cinerecon.preparation.config import PrepareConfig
+from cinerecon.simulation.scan import SimulateConfig
+from cinerecon.training.data.config import DataConfig, PhantomSource, PreparedSource, SeriesSource
+from cinerecon.training.recipe import TrainConfig
+
+TARGET = Path(__file__).parent / "reference/settings.md"
+HEAD = """# Settings
+
+All settings with their defaults, generated from the code by `python docs/write_settings.py`. On the command line a
+setting is given as `--set key=value`; nested keys are joined by dots, and values are read as YAML. In Python the same
+texts are passed as `settings=["key=value"]`. Recipes (`model.yaml`) hold them as YAML.
+"""
+PREPROCESSING = """How the readouts of a raw scan become coil images: `--set preprocessing.KEY=VALUE` of `recon`,
+`inspect` and `prepare`, and `preprocessing` of a model, so that scans are prepared as in its training."""
+MODEL = (
+    "The keys of `model.yaml`: for `--set` of `recon`, `evaluate` and, together with those of `training`, of `train`."
+)
+
+
+def type_text(annotation: Any) -> str:
+    """A type as a reader would write it."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_text(inner[0])
+    if origin is Literal:
+        return ", ".join(map(str, inner))
+    if origin in (Union, types.UnionType):
+        texts = dict.fromkeys("null" if part is types.NoneType else type_text(part) for part in inner)
+        return " or ".join(texts)
+    if origin is dict:
+        return "mapping"
+    if origin in (tuple, list):
+        return "list"
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return "settings"
+    return {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "Any": "any"}.get(
+        getattr(annotation, "__name__", ""), getattr(annotation, "__name__", str(annotation)).lower()
+    )
+
+
+def value_text(value: Any) -> str:
+    """A default as YAML."""
+    if value is PydanticUndefined:
+        return "required"
+    if isinstance(value, tuple | list) and not value:
+        return "`[]`"
+    if isinstance(value, float) and value and abs(value) < 1e-3:
+        return f"`{value:g}`"
+    try:
+        return f"`{json.dumps(value, ensure_ascii=False)}`" if not isinstance(value, str) else f"`{value or '(none)'}`"
+    except TypeError:
+        return f"`{value}`"
+
+
+def rows_of(config: type[Config], prefix: str = "") -> Iterator[str]:
+    """A row of the table for each setting; nested settings follow with their full key."""
+    for name, field in config.model_fields.items():
+        inner = field.annotation
+        if (
+            isinstance(inner, type)
+            and issubclass(inner, Config)
+            and inner not in (TrainConfig, DataConfig, IntakeConfig)
+        ):
+            yield from rows_of(inner, f"{prefix}{name}.")
+            continue
+        default = field.default if field.default_factory is None else field.default_factory()  # type: ignore[call-arg]
+        is_nested = (
+            inner is IntakeConfig
+            or isinstance(default, Config)
+            or (isinstance(default, dict) and any(isinstance(part, Config) for part in default.values()))
+        )
+        text = "see there" if is_nested else value_text(default)
+        description = " ".join((field.description or "").split()).replace("|", "\\|")
+        yield f"| `{prefix}{name}` | {type_text(inner)} | {text} | {description} |"
+
+
+def table(config: type[Config], prefix: str = "") -> str:
+    """The settings of a class as a table."""
+    rows = list(rows_of(config, prefix))
+    return "\n".join(["| setting | values | default | meaning |", "|---|---|---|---|", *rows]) if rows else "None."
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD, "## Preprocessing\n", PREPROCESSING + "\n", table(IntakeConfig) + "\n", "## Classical methods\n"]
+    for name, method in METHODS.items():
+        if method.kind == "classical":
+            parts += [f"### {name}\n", table(method.load()[0]) + "\n"]
+    parts += ["## Models\n", MODEL + "\n", table(ModelConfig) + "\n"]
+    parts += ["## Architectures\n", "The keys of `architecture` for each network.\n"]
+    for name in NETWORKS:
+        parts += [f"### {name}\n", table(load_network(name)[0]) + "\n"]
+    parts += ["## Training\n", "The keys of `training`.\n", table(TrainConfig) + "\n"]
+    parts += ["### Data of the training\n", "The keys of `training.data`.\n", table(DataConfig) + "\n"]
+    for config in (PhantomSource, SeriesSource, PreparedSource):
+        kind = config.model_fields["kind"].default
+        title = f"### Source: {kind}\n"
+        parts += [title, f"The keys of `training.data.sources.NAME` with `kind: {kind}`.\n", table(config) + "\n"]
+    parts += [
+        "## Preparation\n",
+        "What the options of `prepare` set; stored in each case.\n",
+        table(PrepareConfig) + "\n",
+    ]
+    parts += ["## Simulation\n", "What the options of `simulate` set.\n", table(SimulateConfig)]
+    return "\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(page(), encoding="utf-8")
+    print(f"wrote {TARGET}", file=sys.stderr)
