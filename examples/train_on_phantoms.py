@@ -11,7 +11,7 @@ from cinerecon.training import Recipe, train
 
 RECIPE = {
     "network": "slrnet",
-    "architecture": {"n_cascades": 2, "n_channels": 4, "step": 1.0, "coupling": 0.1, "output_gain": 0.1},
+    "architecture": {"n_cascades": 2, "n_channels": 4, "step": 1.0, "coupling": 0.1, "output_weight_scale": 0.1},
     "training": {
         "n_steps": 30,
         "n_warmup": 2,

@@ -1,0 +1,77 @@
+"""Every command and program of the pages runs, in order, in a folder that contains what a clone contains."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+BLOCK = re.compile(r'^```(sh|python|yaml)(?: title="(.*?)")?\n(.*?)^```', re.DOTALL | re.MULTILINE)
+PAGES = [
+    path
+    for path in sorted(DOCS.rglob("*.md"))
+    if re.search(r"^```(sh|python)\n", path.read_text(encoding="utf-8"), re.MULTILINE)
+]
+
+
+def run(command, folder):
+    """Run a line of shell, or a program as a list, with the ``cinerecon`` of this interpreter first on the path."""
+    environment = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    result = subprocess.run(
+        command, shell=isinstance(command, str), cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+def test_commands_and_programs_of_a_page_run(page, tmp_path):
+    for name in ("sample_data", "models"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for kind, title, content in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if title.endswith((".py", ".yaml")):
+            (tmp_path / title).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / title).write_text(content, encoding="utf-8")
+        elif kind == "python" and not title:
+            run([sys.executable, "-c", content], tmp_path)
+        elif kind == "sh":
+            for line in filter(None, map(str.strip, content.splitlines())):
+                run(line, tmp_path)
+
+
+def test_settings_page_is_that_of_the_code():
+    spec = importlib.util.spec_from_file_location("write_settings", DOCS / "write_settings.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (DOCS / "reference/settings.md").read_text(encoding="utf-8") == module.page(), "run docs/write_settings.py"
+
+
+def test_navigation_has_every_page():
+    navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    listed = set(re.findall(r"[\w/-]+\.md", str(navigation)))
+    assert listed == {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
+
+
+def test_output_format_of_the_page_writes_the_magnitudes(tmp_path):
+    """The writer that is shown in `how-to/add-a-file-format.md`, on an image of known values."""
+    import numpy as np
+
+    from cinerecon.image import CineImage
+
+    blocks = BLOCK.findall((DOCS / "how-to/add-a-file-format.md").read_text(encoding="utf-8"))
+    code = next(content for _, title, content in blocks if title.endswith("raw_float.py"))
+    namespace = {}
+    exec(compile(code, "raw_float.py", "exec"), namespace)
+    image = (np.arange(24).reshape(2, 3, 4) * 1j).astype(np.complex64)
+    namespace["write_raw_float"](tmp_path / "image.f32", [CineImage(image), CineImage(-2 * image)])
+    header, _, numbers = (tmp_path / "image.f32").read_bytes().partition(b"\n")
+    assert header == b"2 2 3 4"
+    stored = np.frombuffer(numbers, "<f4").reshape(2, 2, 3, 4)
+    np.testing.assert_array_equal(stored, np.stack([abs(image), 2 * abs(image)]))
