@@ -28,7 +28,7 @@ def main() -> None:
             scan, cases = Path(folder, "scan.h5"), Path(folder, "data")
             run("simulate", "-o", scan, *SIMULATE.format(slices=slices, **options).split())
             start = time.perf_counter()
-            peak_mb = run("prepare", scan, "-o", cases, "--jobs", 1)
+            peak_mb = run("prepare", scan, "-o", cases, "--workers", 1)
             seconds = (time.perf_counter() - start) / slices
             first = first or peak_mb
             size_mb = scan.stat().st_size / 1e6

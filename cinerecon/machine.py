@@ -119,7 +119,7 @@ def in_processes(
     n_processes: int,
     begin: Callable[[], None] | None = None,
     *,
-    option: str = "--jobs",
+    option: str = "--workers",
 ) -> Iterator[Result]:
     """Results as they come, from processes that share the cores, or from this one where one is enough.
 

@@ -40,8 +40,8 @@ def train(name: str, arguments: argparse.Namespace) -> Path:
     run = arguments.output / name.replace(" ", "-").replace(",", "")
     if not (run / "log.csv").exists():
         command = [sys.executable, "-m", "cinerecon.cli", "train", str(MODELS / "stvarnet"), "-o", str(run)]
-        command += [part for folder in arguments.real for part in ("--real", str(folder))]
-        command += ["--cases", str(arguments.cases or arguments.output / "cases")]
+        command += [part for folder in arguments.real for part in ("--series", str(folder))]
+        command += ["--cache", str(arguments.cases or arguments.output / "cases")]
         settings = (*(f"training.{setting}" for setting in SHORT), *ARMS[name])
         command += [part for setting in settings for part in ("--set", setting)]
         with run.with_suffix(".log").open("w", encoding="utf-8") as log:

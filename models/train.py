@@ -61,8 +61,8 @@ def train(name: str, arguments: argparse.Namespace) -> bool:
     elif name not in OWN and (arguments.second or arguments.ablations):
         recipe = write_recipe(read(recipe), SECOND, arguments.output / f"{name}.yaml")
     command = [sys.executable, "-m", "cinerecon.cli", "train", str(recipe), "-o", str(run)]
-    command += [part for folder in arguments.real for part in ("--real", str(folder))]
-    command += ["--cases", str(arguments.cases), "--workers", str(arguments.workers)]
+    command += [part for folder in arguments.real for part in ("--series", str(folder))]
+    command += ["--cache", str(arguments.cases), "--workers", str(arguments.workers)]
     command += [part for setting in settings for part in ("--set", setting)]
     if (run / "last.pt").exists():
         if (run / "done").exists():

@@ -44,7 +44,7 @@ def prepare(
         bool, typer.Option("--strict", help="Refuse zero-padded, interpolated and magnitude data, not only mark them.")
     ] = False,
     intake: Annotated[list[str] | None, typer.Option("--intake", help="Setting of intake, key=value.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one per processor if not given.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per processor if not given.")] = None,
     pictures: Annotated[bool, typer.Option(help="Draw a picture of each slice.")] = True,
     force: Annotated[
         bool,
@@ -79,7 +79,7 @@ def prepare(
     }
     config = PrepareConfig.parse(values, where="prepare")
     with progress_bar() as progress:
-        report = run(sources, output, config, jobs=jobs, force=force, draws=pictures, progress=progress)
+        report = run(sources, output, config, workers=workers, force=force, draws=pictures, progress=progress)
     _print_report(report)
     if report.refused:
         raise typer.Exit(2)

@@ -106,7 +106,7 @@ def _say_what_is_left_out(recipe: "Recipe", real: tuple[Path, ...]) -> None:
 
     left_out = [name for name, one in recipe.training.data.sources.items() if one.kind == "series" and not one.folder]
     if left_out and not real:
-        print(f"note     left out, as there is no --real: {', '.join(left_out)}")
+        print(f"note     left out, as there is no --series: {', '.join(left_out)}")
     for one in recipe.training.data.sources.values():
         for remark in series_remarks(one, real) if one.kind == "series" else ():
             print(f"note     {remark}")

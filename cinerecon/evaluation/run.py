@@ -210,7 +210,7 @@ def _judge(
     rest = list(ahead)
     workers = min(workers, len(rest))
     if workers > 1:
-        for outcomes in in_processes(_Worker.judge, rest, workers, partial(_Worker.start, plan), option="--workers"):
+        for outcomes in in_processes(_Worker.judge, rest, workers, partial(_Worker.start, plan)):
             yield from outcomes
         return
     for job in rest:

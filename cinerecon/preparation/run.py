@@ -62,7 +62,7 @@ def prepare(
     folder: Path,
     config: PrepareConfig | None = None,
     *,
-    jobs: int | None = None,
+    workers: int | None = None,
     force: bool = False,
     draws: bool = True,
     progress: Progress | None = None,
@@ -77,7 +77,7 @@ def prepare(
         Output folder: a subfolder per split, ``index.csv``, ``settings.yaml`` and pictures.
     config
         Settings of the preparation.
-    jobs
+    workers
         Processes; None takes as many as there are cores. A few slices are prepared by one in any case.
     force
         Prepare existing cases again. Cases that were prepared with other settings are removed as soon as there are
@@ -99,7 +99,7 @@ def prepare(
     config = config or PrepareConfig()
     sources, passed = find_sources(paths, folder)
     before = read_existing_cases(folder, config, force=force)
-    n_processes = jobs or n_cores()
+    n_processes = workers or n_cores()
     report = progress or (lambda *_: None)
     report("reading headers", 0.0)
     items, refused, left_out = _survey_all(sources, config, n_processes)

@@ -29,15 +29,15 @@ def require_used(recipe: Recipe, as_written: Recipe, *, real: Sequence[Path] = (
     """
     sources = recipe.training.data.sources.values()
     if real and scans:
-        what = "--scan takes the place of all sources of the recipe, --real is for one of them"
-        raise ConfigError(what, where="--scan, --real", hint="leave out one")
+        what = "--scan takes the place of all sources of the recipe, --series is for one of them"
+        raise ConfigError(what, where="--scan, --series", hint="leave out one")
     if real and not any(isinstance(source, SeriesSource) and not source.folder for source in sources):
-        what = "the recipe has no source of kind series without a folder, so --real would not be used"
-        hint = "leave out --real, or --set 'training.data.sources.series={kind: series}'"
+        what = "the recipe has no source of kind series without a folder, so --series would not be used"
+        hint = "leave out --series, or --set 'training.data.sources.series={kind: series}'"
         if all(isinstance(source, PreparedSource) for source in sources):
-            what = "--data takes the place of all sources of the recipe, --real is for one of them"
+            what = "--data takes the place of all sources of the recipe, --series is for one of them"
             hint = "leave out one; to mix them: --set 'training.data.sources.mine={kind: prepared, folder: FOLDER}'"
-        raise ConfigError(what, where="--real", hint=hint)
+        raise ConfigError(what, where="--series", hint=hint)
     is_requested = recipe.training.loss == "ssdu" != as_written.training.loss
     if is_requested and not scans and not any(isinstance(source, PreparedSource) for source in sources):
         what = (

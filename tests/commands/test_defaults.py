@@ -39,6 +39,6 @@ def test_prepare():
 
 
 def test_prepare_takes_one_process_at_least(tmp_path):
-    result = CliRunner().invoke(app, ["prepare", str(tmp_path), "-o", "x", "--jobs", "-1"])
+    result = CliRunner().invoke(app, ["prepare", str(tmp_path), "-o", "x", "--workers", "-1"])
     assert result.exit_code == 2
     assert "ValueError" not in repr(result.exception)

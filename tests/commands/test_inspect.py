@@ -96,7 +96,7 @@ def test_settings_reach_intake(run, tmp_path):
     path = scan.write(tmp_path / "scan.h5")
     with pytest.raises(UnsupportedError, match="2 contrasts"):
         run(path)
-    plan = json.loads(run(path, "--intake", "select.contrast=1", "--json"))
+    plan = json.loads(run(path, "--set", "preprocessing.select.contrast=1", "--json"))
     assert plan["n_kept"] == 36
 
 
@@ -130,4 +130,4 @@ def test_what_recon_reads_is_inspected_too(run, tmp_path, kind):
     with pytest.raises(ConfigError, match="--dataset belongs to ISMRMRD"):
         run(path, "--dataset", "dataset")
     with pytest.raises(ConfigError, match="exclude_coils belongs to ISMRMRD"):
-        run(path, "--intake", "exclude_coils=[0]")
+        run(path, "--set", "preprocessing.exclude_coils=[0]")

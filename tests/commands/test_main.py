@@ -144,7 +144,7 @@ def test_a_terminated_run_leaves_by_the_door(monkeypatch, restored_signals):
 
 def test_mask_is_written_with_its_picture(monkeypatch, capsys, tmp_path):
     output = tmp_path / "mask.npz"
-    sizes = ("--frames", 25, "--ky", 192, "--kx", 192, "--accel", 8, "--acs", 4, "--seed", 0)
+    sizes = ("--frames", 25, "--ky", 192, "--kx", 192, "--acceleration", 8, "--acs", 4, "--seed", 0)
     assert call(monkeypatch, "mask", "gaussian", *sizes, "-o", output) == 0
     mask = np.load(output)["mask"]
     assert mask.shape == (25, 1, 192, 1)

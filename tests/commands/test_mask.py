@@ -61,10 +61,10 @@ def test_the_command_takes_a_text_or_its_parts(tmp_path):
     first = CliRunner().invoke(app, ["mask", "gaussian:4,acs=2", *sizes, "-o", str(whole)])
     assert first.exit_code == 0
     assert "acceleration  4.000, and 5.000 without the ACS" in first.stdout
-    CliRunner().invoke(app, ["mask", "gaussian", "--accel", "4", "--acs", "2", *sizes, "-o", str(parts)])
+    CliRunner().invoke(app, ["mask", "gaussian", "--acceleration", "4", "--acs", "2", *sizes, "-o", str(parts)])
     assert np.array_equal(np.load(whole)["mask"], np.load(parts)["mask"])
     for pattern in ("gaussian:4", "full"):
-        twice = CliRunner().invoke(app, ["mask", pattern, "--accel", "8"])
+        twice = CliRunner().invoke(app, ["mask", pattern, "--acceleration", "8"])
         assert isinstance(twice.exception, ConfigError)
 
 

@@ -85,7 +85,7 @@ def test_it_is_said_what_an_image_is_compared_with():
         assert line.endswith(words)
 
 
-@pytest.mark.parametrize(("option", "text"), [("--csm", "foo"), ("--intake", "foo=1"), ("--set", "foo=1")])
+@pytest.mark.parametrize(("option", "text"), [("--csm", "foo"), ("--set", "preprocessing.foo=1"), ("--set", "foo=1")])
 def test_a_wrong_setting_names_its_option(scan, tmp_path, option, text):
     result = CliRunner().invoke(
         app, ["recon", str(scan), "--model", "cgsense", "-o", str(tmp_path / "a.h5"), option, text]

@@ -41,7 +41,7 @@ def test_a_recipe_is_a_file_its_folder_or_a_name(recipe):
 
 
 def test_prepared_cases_and_series_do_not_go_together(recipe, tmp_path):
-    result = CliRunner().invoke(app, ["train", str(recipe), "-o", "x", "--data", str(tmp_path), "--real", "y"])
+    result = CliRunner().invoke(app, ["train", str(recipe), "-o", "x", "--data", str(tmp_path), "--series", "y"])
     assert isinstance(result.exception, ConfigError)
     assert "kind: prepared" in result.exception.hint
 
@@ -66,10 +66,10 @@ def test_a_loss_without_truth_needs_a_scan(recipe, tmp_path):
 
 
 def test_measured_series_that_no_source_takes_are_refused(recipe, tmp_path):
-    error = refusal(recipe, "-o", tmp_path / "run", "--real", tmp_path)
+    error = refusal(recipe, "-o", tmp_path / "run", "--series", tmp_path)
     assert "no source of kind series" in error.what
     assert not (tmp_path / "run").exists()
-    error = refusal(recipe, "-o", tmp_path / "run", "--real", tmp_path, "--scan", "x.h5", "--loss", "ssdu")
+    error = refusal(recipe, "-o", tmp_path / "run", "--series", tmp_path, "--scan", "x.h5", "--loss", "ssdu")
     assert "--scan takes the place of all sources" in error.what
 
 

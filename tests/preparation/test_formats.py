@@ -38,7 +38,7 @@ def magnitude_error(found, expected):
 
 
 def prepared(path, folder, **settings):
-    report = prepare([path], folder, PrepareConfig.parse(settings), jobs=1, draws=False)
+    report = prepare([path], folder, PrepareConfig.parse(settings), workers=1, draws=False)
     assert report.refused == ()
     return [folder / row.case for row in sorted(report.rows, key=lambda row: row.slice)]
 
@@ -72,7 +72,7 @@ def test_a_case_is_the_slice_as_it_is_read(path, tmp_path):
 def test_single_coil_files_are_the_truth_of_multi_coil_ones(tmp_path):
     """The makers' own single-coil k-space against our combination of their coils, full and undersampled with a twin."""
     root = FORMATS / "cmrxrecon" / "2023"
-    rows = prepare([root], tmp_path / "data", jobs=1, draws=False).rows
+    rows = prepare([root], tmp_path / "data", workers=1, draws=False).rows
     by_kind = {kind: [row for row in rows if kind in row.source] for kind in ("SingleCoil", "AccFactor04", "MultiCoil")}
     assert [len(group) for group in by_kind.values()] == [3, 3, 6]
     for row in by_kind["MultiCoil"]:
@@ -181,8 +181,8 @@ def test_damaged_matlab_files_are_told_in_three_lines(version, tmp_path):
 
 def test_the_command(scan, tmp_path, capsys):
     folder = tmp_path / "data"
-    options = ["--csm", "walsh", "--coils-to", "3", "--combine", "adaptive", "--frames", "4", "--patch", "4x32x32"]
-    options += ["--patch", "2x16x16", "--stride", "2x8x4", "--split", "1,0,0", "--no-pictures", "--jobs", "1"]
+    options = ["--csm", "walsh", "--compress-coils", "3", "--combine", "adaptive", "--frames", "4", "--patch", "4x32x32"]
+    options += ["--patch", "2x16x16", "--stride", "2x8x4", "--split", "1,0,0", "--no-pictures", "--workers", "1"]
     app(["prepare", str(scan), "-o", str(folder), *options], standalone_mode=False)
     text = capsys.readouterr().out
     assert "train        1       2    104" in text
@@ -194,7 +194,7 @@ def test_the_command(scan, tmp_path, capsys):
     (tmp_path / "bad.mat").write_text("x")
     with pytest.raises(SystemExit) as stopped:
         app(
-            ["prepare", str(scan), str(tmp_path / "bad.mat"), "-o", str(tmp_path / "b"), "--no-pictures", "--jobs", "1"]
+            ["prepare", str(scan), str(tmp_path / "bad.mat"), "-o", str(tmp_path / "b"), "--no-pictures", "--workers", "1"]
         )
     assert stopped.value.code == 2
     captured = capsys.readouterr()

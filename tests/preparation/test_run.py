@@ -102,7 +102,7 @@ def test_processes_that_are_stopped_from_outside(run, tmp_path, number):
         "scans",
         "-o",
         "data",
-        "--jobs",
+        "--workers",
         "2",
         "--csm",
         "walsh",
@@ -137,7 +137,7 @@ def test_several_processes_make_the_same_cases(archive, run, tmp_path):
         (archive / name).mkdir()
         scan.write(archive / name / "cine.h5")
     run(archive, to="one")
-    report = run(archive, to="two", jobs=2)
+    report = run(archive, to="two", workers=2)
     assert report.n_new == 10
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
     assert (tmp_path / "two" / INDEX).read_bytes() == (tmp_path / "one" / INDEX).read_bytes()
@@ -355,7 +355,7 @@ def test_memory_does_not_grow_with_the_slices(tmp_path):
         scan.heads["position"] = 10.0 * scan.heads["idx"]["slice"][:, None] * SLICE
         scan.samples = n_slices * scan.samples
         path = scan.write(tmp_path / f"{n_slices}.h5")
-        options = ["--jobs", "1", "--csm", "walsh", "--no-pictures"]
+        options = ["--workers", "1", "--csm", "walsh", "--no-pictures"]
         command = [sys.executable, "-c", code, "prepare", path, "-o", tmp_path / f"data{n_slices}", *options]
         result = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
         peaks.append(int(result.stdout.split()[-2]))

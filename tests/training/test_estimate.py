@@ -37,7 +37,7 @@ def test_cases_are_counted_where_they_are_not_kept_yet(make_recipe, tmp_path):
 
 def test_the_command_tells_and_stops(cases, tmp_path):
     (tmp_path / "model.yaml").write_text(yaml.safe_dump(RECIPE))
-    options = ["-o", str(tmp_path / "run"), "--estimate", "--cases", str(cases)]
+    options = ["-o", str(tmp_path / "run"), "--estimate", "--cache", str(cases)]
     result = CliRunner().invoke(app, ["train", str(tmp_path / "model.yaml"), *options])
     assert result.exit_code == 0, result.exception
     labels = [line.split()[0] for line in result.stdout.splitlines()]

@@ -80,7 +80,7 @@ def test_weights_carry_the_intake_of_the_cases_that_they_are_trained_on(make_rec
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=3, ky=24, kx=24, coils=3))
     for name, settings in {"a": {"csm": "walsh", "n_virtual_coils": 2}, "b": {}}.items():
         config = PrepareConfig.parse({"intake": settings, "split": (100, 0, 0)})
-        prepare([tmp_path / "scan.h5"], tmp_path / name, config, jobs=1, draws=False)
+        prepare([tmp_path / "scan.h5"], tmp_path / name, config, workers=1, draws=False)
     source = {name: {"kind": "prepared", "folder": str(tmp_path / name)} for name in ("a", "b")}
     recipe = make_recipe(f"data.sources={json.dumps({'one': source['a']})}")
     assert intake_of(recipe) == {"csm": "walsh", "n_virtual_coils": 2}

@@ -56,7 +56,7 @@ class SeriesSource(SimulatedSource):
 
     kind: Literal["series"] = "series"
     folder: Annotated[tuple[Path, ...], BeforeValidator(_several)] = Field(
-        (), description="folders of NumPy archives, see `io.magnitude`; without any, those of --real"
+        (), description="folders of NumPy archives, see `io.magnitude`; without any, those of --series"
     )
     n_variants: int = Field(12, ge=1, description="variants of each series")
     leave_out: tuple[str, ...] = Field((), description="series never used: patterns of file names, without suffix")
