@@ -1,4 +1,4 @@
-"""The entry point: the list of commands, and the door through which every error leaves."""
+"""The entry point: the list of commands, and the report of every error."""
 
 import errno
 import os
@@ -40,13 +40,28 @@ AFTER_STOP = {
 """What is kept by a command that was interrupted, and how to continue."""
 
 
+RENAMED_OPTIONS = {
+    "inspect": {"--intake": "--set preprocessing."},
+    "recon": {"--intake": "--set preprocessing."},
+    "prepare": {
+        "--intake": "--set preprocessing.",
+        "--coils-to": "--compress-coils",
+        "--coils": "--simulated-coils",
+        "--person": "--subject",
+        "--jobs": "--workers",
+    },
+    "mask": {"--accel": "--acceleration"},
+    "train": {"--real": "--series", "--cases": "--cache"},
+}
+"""Former names of options, still accepted, with the present ones; after a space what their value begins with today."""
+
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EFBIG, errno.EDQUOT)
 """Errors of standard output: those of files are a `FileError` by the time they get here."""
 STOPPED = 130
 """Exit code of a process that Ctrl-C ended."""
 
 
-def _tell_version(is_asked: bool) -> None:
+def _print_version(is_asked: bool) -> None:
     if is_asked:
         print(f"cinerecon {version('cinerecon')}")
         raise typer.Exit
@@ -56,7 +71,7 @@ def _tell_version(is_asked: bool) -> None:
 def cinerecon(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     show_version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Turn an accelerated cine cardiac MRI raw scan into images: classical methods and deep unrolled networks."""
@@ -93,7 +108,7 @@ def _run(arguments: Sequence[str], *, is_debug: bool) -> int:
         If standard output cannot be written.
     """
     try:
-        app(arguments)
+        app(with_present_options(arguments))
     except SystemExit as end:  # Typer ends each command with one, and has caught interruptions
         if end.code == STOPPED:
             return _report_stop(arguments)
@@ -111,6 +126,25 @@ def _run(arguments: Sequence[str], *, is_debug: bool) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def with_present_options(arguments: Sequence[str]) -> list[str]:
+    """The arguments with former names of options replaced by the present ones; each is noted on standard error."""
+    command = next((argument for argument in arguments if not argument.startswith("-")), "")
+    renamed = RENAMED_OPTIONS.get(command, {})
+    translated, prefix = list[str](), ""
+    for argument in arguments:
+        name, sign, value = argument.partition("=")
+        if prefix or name not in renamed:
+            translated.append(prefix + argument)
+            prefix = ""
+            continue
+        print(f"note     {name} is now {renamed[name]}", file=sys.stderr)
+        option, _, prefix = renamed[name].partition(" ")
+        if sign:
+            option, prefix = f"{option}={prefix}{value}", ""
+        translated.append(option)
+    return translated
 
 
 def _report_stop(arguments: Sequence[str]) -> int:

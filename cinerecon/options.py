@@ -4,10 +4,17 @@ A model derives from `Options`; each field has its type, its default and its des
 makes a Typer command of it, and the library is called with an instance of it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from cinerecon.config import Config
+from cinerecon.errors import ConfigError
+
+PREPROCESSING = "preprocessing."
+"""Prefix of those settings of ``--set`` that concern the measured data, not the method."""
+
+C = TypeVar("C", bound=Config)
 
 
 @dataclass(frozen=True)
@@ -48,3 +55,24 @@ class Options(Config):
         """
         where = f"cinerecon {cls.__name__.removesuffix('Options').lower()}"
         return cls.parse({name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}, where=where)
+
+
+def split_settings(settings: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Settings of the method, and settings of the preprocessing without their prefix."""
+    method = tuple(setting for setting in settings if not setting.startswith(PREPROCESSING))
+    preprocessing = (setting for setting in settings if setting.startswith(PREPROCESSING))
+    return method, tuple(setting.removeprefix(PREPROCESSING) for setting in preprocessing)
+
+
+def with_preprocessing(config: C, settings: Sequence[str]) -> C:
+    """A copy of the preprocessing with the settings of ``--set`` applied, all of which begin with ``preprocessing.``.
+
+    Raises
+    ------
+    ConfigError
+        If another setting is among them, or a key or value is wrong.
+    """
+    others, preprocessing = split_settings(settings)
+    if others:
+        raise ConfigError(f"unknown setting '{others[0]}'", where="--set", hint=f"--set {PREPROCESSING}{others[0]}")
+    return config.with_settings(preprocessing, where="--set preprocessing")

@@ -141,7 +141,7 @@ def _require_single(raw: RawScan, counter: str, found: NDArray[np.integer]) -> N
     if len(found) > 1:
         meaning = " (multi-echo)" if counter == "contrast" else ""
         what = f"{len(found)} {counter}s{meaning} are not supported, values {_listed(found)}"
-        hint = f"choose one: --intake select.{counter}={found[0]}; time_counter={counter} takes them as frames"
+        hint = f"--set preprocessing.select.{counter}={found[0]} takes one, time_counter={counter} takes them as frames"
         raise UnsupportedError(what, where=str(raw.path), hint=hint)
 
 
@@ -151,7 +151,7 @@ def _time_counter(raw: RawScan, idx: NDArray[np.void]) -> str:
     if len(phases) > 1 and len(repetitions) > 1:
         what = f"{len(phases)} phases x {len(repetitions)} repetitions: which of them is time?"
         hint = (
-            f"choose one: --intake select.repetition={repetitions[0]} (phase is time) or select.phase={phases[0]}; "
+            f"--set preprocessing.select.repetition={repetitions[0]} (phase is time), select.phase={phases[0]}, "
             "or combine=[repetition] to average over the repetitions"
         )
         raise UnsupportedError(what, where=str(raw.path), hint=hint)

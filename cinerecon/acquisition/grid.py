@@ -174,7 +174,7 @@ def _centre_line(
     if asked is not None:
         if asked > largest:
             what = f"the centre of k-space is to be line {asked}, the scan has lines up to {largest}"
-            raise ConfigError(what, where="--intake ky_centre")
+            raise ConfigError(what, where="--set preprocessing.ky_centre")
         return asked
     limit, ky = encoding.limits.get("kspace_encoding_step_1"), encoding.encoded.matrix[1]
     if limit is None or limit.centre is None:
@@ -183,7 +183,7 @@ def _centre_line(
         centre, source = limit.centre, "the header puts the centre of k-space at line"
         if not limit.minimum <= centre <= limit.maximum:
             what = f"kspace_encoding_step_1 centre is {centre}, outside {limit.minimum}..{limit.maximum}"
-            hint = "correct the encoding limits in the header, or name the line with --intake ky_centre=..."
+            hint = "correct the encoding limits in the header, or name the line with --set preprocessing.ky_centre=..."
             raise HeaderError(what, where=str(raw.path), hint=hint)
     if largest > max(ky, 0 if limit is None else limit.maximum):
         return centre  # a damaged line number, which is reported with its readout
@@ -191,9 +191,9 @@ def _centre_line(
     if strongest is not None:
         what = f"{source} {centre}; the signal has its peak at line {strongest}"
         if abs(strongest - centre) > LARGEST_CENTRE_ERROR * (largest + 1):
-            hint = f"--intake ky_centre={strongest} believes the data, ky_centre={centre} the header"
+            hint = f"--set preprocessing.ky_centre={strongest} believes the data, ky_centre={centre} the header"
             raise HeaderError(what, where=str(raw.path), hint=hint)
-        warn(f"{what}: --intake ky_centre={strongest} would correct it")
+        warn(f"{what}: --set preprocessing.ky_centre={strongest} would correct it")
     return centre
 
 

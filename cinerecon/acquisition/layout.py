@@ -133,10 +133,10 @@ def _kept_coils(raw: RawScan, image_row: int, left_out: list[int]) -> Index:
     unknown = np.setdiff1d(left_out, coils)
     if unknown.size:
         what = f"there is no coil {unknown[0]}, the scan has coils 0 to {coils[-1]}"
-        raise ConfigError(what, where="--intake exclude_coils")
+        raise ConfigError(what, where="--set preprocessing.exclude_coils")
     kept = np.setdiff1d(coils, left_out)
     if kept.size == 0:
-        raise ConfigError("all coils are to be left out", where="--intake exclude_coils")
+        raise ConfigError("all coils are to be left out", where="--set preprocessing.exclude_coils")
     return kept
 
 
@@ -161,7 +161,7 @@ def _require_memory(raw: RawScan, counters: Counters, grid: Grid, limit_gb: floa
             f"k-space of a slice takes {needed_gb:.1f} GB ({n_frames} frames x {coils} coils x {grid.ky} x {grid.kx}), "
             f"limit {limit_gb:g} GB"
         )
-        raise DataError(what, where=str(raw.path), hint="--intake memory_limit_gb=... raises the limit")
+        raise DataError(what, where=str(raw.path), hint="--set preprocessing.memory_limit_gb=... raises the limit")
 
 
 def _unused(raw: RawScan, selection: Selection, calibration: Lines) -> Iterator[Dropped]:

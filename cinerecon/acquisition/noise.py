@@ -58,9 +58,8 @@ def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index, w
     if other.size:
         i = other[0]
         what = f"a noise readout has {heads['active_channels'][i]} channels, the image readouts have {coils}"
-        raise DataError(
-            what, where=noise.at(rows[i]), hint="use the noise scan of the same coils, or --intake whiten=false"
-        )
+        hint = "use the noise scan of the same coils, or --set preprocessing.whiten=false"
+        raise DataError(what, where=noise.at(rows[i]), hint=hint)
     parts = []
     for length in np.unique(heads["number_of_samples"]):
         samples = noise.samples(rows[heads["number_of_samples"] == length])
@@ -102,14 +101,14 @@ def read_whitening(raw: RawScan, image: Index, noise: RawScan, rows: Index, coil
         return None
     for coil in silent.tolist():
         if _has_signal(raw, image, coil):
-            hint = f"--intake exclude_coils=[{coil}] leaves it out, --intake whiten=false takes all coils as they are"
+            hint = f"--set preprocessing.exclude_coils=[{coil}] leaves it out, preprocessing.whiten=false keeps all"
             raise DataError(f"coil {coil} carries signal, but no noise", where=str(noise.path), hint=hint)
         warn(f"coil {coil} carries neither noise nor signal: it is left out")
     kept = np.setdiff1d(coils, silent)
     try:
         whitening = whitening_matrix(covariance[kept][:, kept]).to(torch.complex64)
     except DataError as error:
-        hint = "name a longer noise scan with --noise, or take --intake whiten=false"
+        hint = "name a longer noise scan with --noise, or take --set preprocessing.whiten=false"
         raise DataError(error.what, where=str(noise.path), hint=hint) from None
     return whitening @ select_coils(kept, len(covariance))
 

@@ -67,7 +67,10 @@ def open_cine(
     asked = {
         "--noise": noise is not None,
         "--dataset": dataset is not None,
-        **{f"--intake {name}": getattr(config, name) != getattr(defaults, name) for name in RAW_SCAN_SETTINGS},
+        **{
+            f"--set preprocessing.{name}": getattr(config, name) != getattr(defaults, name)
+            for name in RAW_SCAN_SETTINGS
+        },
     }
     for option in (option for option, is_asked in asked.items() if is_asked):
         raise ConfigError(f"{option} belongs to ISMRMRD raw scans, this is {kind}", where=str(path))

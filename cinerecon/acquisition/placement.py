@@ -220,10 +220,10 @@ def require_agreement(raw: RawScan, lines: Lines, n_averages: int, *, is_asked: 
         warn(f"{what}: they are averaged")
         return
     if n_averages > 1:
-        hint = "--intake select.average=0 takes the first average, repeats=average averages all the same"
+        hint = "--set preprocessing.select.average=0 takes the first average, repeats=average averages all the same"
     else:
         hint = (
-            "a counter is missing: --intake repeats=set, contrast, repetition or slice numbers them, "
+            "a counter is missing: --set preprocessing.repeats=set, contrast, repetition or slice numbers them, "
             "repeats=average averages all the same"
         )
     raise DataError(f"{what}, such as acquisitions {one} and {other}", where=raw.at(other), hint=hint)

@@ -139,7 +139,8 @@ def keep_selected(raw: RawScan, selection: Selection, select: Mapping[Counter, i
         is_other = values != value
         if is_other.all():
             what = f"no image lines have {counter} {value}, only {', '.join(map(str, np.unique(values)[:8]))}"
-            raise DataError(what, where=str(raw.path), hint=f"choose --intake select.{counter}={values.min()}")
+            hint = f"choose --set preprocessing.select.{counter}={values.min()}"
+            raise DataError(what, where=str(raw.path), hint=hint)
         if is_other.any():
             dropped.append(Dropped(int(is_other.sum()), f"{counter} is not {value}, as selected"))
         image = image[~is_other]
@@ -160,12 +161,12 @@ def choose_encoding(raw: RawScan, image: Index, asked: int | None, warn: Warn) -
     if asked is not None:
         if asked not in found:
             what = f"encoding {asked} has no image lines, only encoding {', '.join(map(str, found))}"
-            raise UnsupportedError(what, where="--intake encoding")
+            raise UnsupportedError(what, where="--set preprocessing.encoding")
         return asked
     n_encodings = len(raw.header.encodings)
     chosen = int(found[0]) if found.size else 0
     if n_encodings > 1:
-        others = f"; --intake encoding={found[1]} takes another" if len(found) > 1 else ""
+        others = f"; --set preprocessing.encoding={found[1]} takes another" if len(found) > 1 else ""
         warn(f"the header describes {n_encodings} encodings: encoding {chosen} is reconstructed{others}")
     return chosen
 

@@ -22,15 +22,17 @@ def inspect(
     noise: Annotated[Path | None, typer.Option(help="Separate noise scan, ISMRMRD.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Group to read, where the file holds several.")] = None,
     setting: Annotated[
-        list[str] | None, typer.Option("--intake", help="Override a setting of intake, e.g. select.contrast=0.")
+        list[str] | None,
+        typer.Option("--set", help="Setting of the preprocessing, e.g. preprocessing.select.contrast=0."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
 ) -> None:
     """Say what is in a scan; of a raw one also what would be done with it: kept, dropped, and why."""
     from cinerecon.acquisition import AcquisitionConfig, Scan, open_cine, summarise
     from cinerecon.commands.progress import progress_bar
+    from cinerecon.options import with_preprocessing
 
-    config = AcquisitionConfig().with_settings(setting or (), where="--intake")
+    config = with_preprocessing(AcquisitionConfig(), setting or ())
     opened = open_cine(scan, config, noise=noise, dataset=dataset)
     found: ScanPlan | CineSummary
     with progress_bar() as progress:

@@ -13,7 +13,7 @@ def mask(
     frames: Annotated[int, typer.Option(help="Time steps.")] = 25,
     ky: Annotated[int, typer.Option(help="Phase-encode lines.")] = 192,
     kx: Annotated[int, typer.Option(help="Samples per readout.")] = 192,
-    accel: Annotated[
+    acceleration: Annotated[
         float | None, typer.Option(help="Nominal acceleration; for radial the count of spokes.", show_default="8")
     ] = None,
     acs: Annotated[int | None, typer.Option(help="Central lines sampled in every frame.")] = None,
@@ -37,11 +37,13 @@ def mask(
     from cinerecon.errors import ConfigError
 
     is_bare_name = pattern != "full" and (pattern.isidentifier() or pattern.replace("-", "").isalnum())
-    if not is_bare_name and (accel is not None or acs is not None):
+    if not is_bare_name and (acceleration is not None or acs is not None):
         what = f"'{pattern}' tells its acceleration and central lines already"
-        raise ConfigError(what, where="--accel, --acs", hint="leave them out, or give the name of a pattern alone")
+        raise ConfigError(
+            what, where="--acceleration, --acs", hint="leave them out, or give the name of a pattern alone"
+        )
     if is_bare_name:
-        pattern += f":{8 if accel is None else accel:g}" + ("" if acs is None else f",acs={acs}")
+        pattern += f":{8 if acceleration is None else acceleration:g}" + ("" if acs is None else f",acs={acs}")
     drawn = draw_mask(parse_sampling(pattern), frames, ky, kx, seed=seed, output=output, force=force)
     print(f"acceleration  {drawn.acceleration:.3f}, and {drawn.acceleration_without_acs:.3f} without the ACS")
     print(f"ACS           {drawn.n_acs} lines")

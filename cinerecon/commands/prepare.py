@@ -20,7 +20,7 @@ def prepare(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the cases, their index and pictures.")],
     csm: Annotated[str | None, typer.Option(help="How coil maps are estimated: smooth, espirit or walsh.")] = None,
-    coils_to: Annotated[int | None, typer.Option("--coils-to", help="Compress to this many virtual coils.")] = None,
+    compress_coils: Annotated[int | None, typer.Option(help="Compress to this many virtual coils.")] = None,
     compression: Annotated[
         str, typer.Option(help="pca, or geometric: anew at each position along the readout.")
     ] = "pca",
@@ -34,16 +34,21 @@ def prepare(
         list[str] | None, typer.Option(help="Cut patches, frames x y x x, e.g. 16x192x192; may be repeated.")
     ] = None,
     stride: Annotated[str | None, typer.Option(help="Steps from patch to patch, e.g. 7x15x15; default half.")] = None,
-    coils: Annotated[int, typer.Option(help="Coils simulated for magnitude images; 1 for none.")] = 8,
+    simulated_coils: Annotated[int, typer.Option(help="Coils simulated for magnitude images; 1 for none.")] = 8,
     seed: Annotated[int, typer.Option(help="Of what is simulated for magnitude images.")] = 0,
-    person: Annotated[str, typer.Option(help=r"Regular expression for a person's name in the path, e.g. 'P\d+'.")] = "",
+    subject: Annotated[
+        str, typer.Option(help=r"Regular expression that finds the subject in the path, e.g. 'P\d+'.")
+    ] = "",
     split: Annotated[
-        str, typer.Option(help="Shares of train, val and test, or the name of one for all; a person is in one of them.")
+        str,
+        typer.Option(help="Shares of train, val and test, or the name of one for all; a subject is in one of them."),
     ] = "80,10,10",
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse zero-padded, interpolated and magnitude data, not only mark them.")
     ] = False,
-    intake: Annotated[list[str] | None, typer.Option("--intake", help="Setting of intake, key=value.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="Setting of the preprocessing, preprocessing.key=value.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per processor if not given.")] = None,
     pictures: Annotated[bool, typer.Option(help="Draw a picture of each slice.")] = True,
     force: Annotated[
@@ -56,24 +61,27 @@ def prepare(
     Run it again to go on after an interruption, or to add scans: what is prepared already is kept.
     """
     from cinerecon.commands.progress import progress_bar
+    from cinerecon.options import with_preprocessing
     from cinerecon.preparation import PrepareConfig, parse_sizes, parse_split
     from cinerecon.preparation import prepare as run
 
-    maps = PrepareConfig().intake.with_settings(intake or (), where="--intake")
-    options = {"compression": compression, "csm": csm, "n_virtual_coils": coils_to}
-    for (key, value), option in zip(options.items(), ("--compression", "--csm", "--coils-to"), strict=True):
-        maps = maps if value is None else maps.with_settings([f"{key}={value}"], where=option)
+    preprocessing = with_preprocessing(PrepareConfig().intake, setting or ())
+    options = {"compression": compression, "csm": csm, "n_virtual_coils": compress_coils}
+    for (key, value), option in zip(options.items(), ("--compression", "--csm", "--compress-coils"), strict=True):
+        preprocessing = (
+            preprocessing if value is None else preprocessing.with_settings([f"{key}={value}"], where=option)
+        )
     values: dict[str, Any] = {
-        "intake": maps.model_dump(),
+        "intake": preprocessing.model_dump(),
         "combine": combine,
         "readout": crop_readout,
         "crop": crop and parse_sizes(crop, "rows x columns", "--crop"),
         "frames": frames,
         "patches": tuple(parse_sizes(text, "frames x y x x", "--patch") for text in patch or ()),
         "stride": stride and parse_sizes(stride, "frames x y x x", "--stride"),
-        "simulated_coils": coils,
+        "simulated_coils": simulated_coils,
         "seed": seed,
-        "person": person,
+        "person": subject,
         "split": parse_split(split),
         "strict": strict,
     }
@@ -94,7 +102,7 @@ def _print_report(report: "PrepareReport") -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("split")
-    for heading in ("persons", "slices", "cases"):
+    for heading in ("subjects", "slices", "cases"):
         table.add_column(heading, justify="right")
     for name in SPLITS:
         table.add_row(name, *map(str, report.count(name)))
@@ -110,7 +118,7 @@ def _print_report(report: "PrepareReport") -> None:
         console.print(f"[yellow]warning[/]  {share}{escape(text)}")
     if report.n_unknown_persons > 1:
         files = f"{report.n_unknown_persons} files"
-        text = f"nothing tells who was scanned in {files}: each counts as a person (--person finds it in the path)"
+        text = f"the subject is unknown in {files}: each counts as a subject (--subject finds it in the path)"
         console.print(f"[yellow]warning[/]  {text}")
     print(f"wrote    {report.index}")
     for refusal in report.refused[:TOLD]:

@@ -67,8 +67,12 @@ def recon(
         str | None, typer.Option(help="Undersample a full scan first: gaussian:8,acs=4 or a mask.npz.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights in place of the model's own.")] = None,
-    setting: Annotated[list[str] | None, typer.Option("--set", help="Setting of the method, key=value.")] = None,
-    intake: Annotated[list[str] | None, typer.Option("--intake", help="Setting of intake, key=value.")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Setting of the method, key=value, or of the preprocessing, preprocessing.key=value."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampling pattern.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     resume: Annotated[
@@ -114,7 +118,6 @@ def recon(
         seed=seed,
         weights=weights,
         settings=tuple(setting or ()),
-        intake=tuple(intake or ()),
         force=force,
         resume=resume,
         strict=strict,

@@ -23,10 +23,12 @@ def train(
         list[Path] | None,
         typer.Option(help="Undersampled scan, or folder of scans or cases, to train on without truth: --loss ssdu."),
     ] = None,
-    real: Annotated[
+    series: Annotated[
         list[Path] | None, typer.Option(help="Folder of measured magnitude cines (.npz) for the recipe; repeatable.")
     ] = None,
-    cases: Annotated[Path | None, typer.Option(help="Where simulated cines are kept, to be shared by runs.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder where simulated cines are kept, to be shared by runs.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that draw batches ahead of time.")] = 0,
     weights: Annotated[Path | None, typer.Option(help="Fine-tune these instead of starting at random.")] = None,
     loss: Annotated[str | None, typer.Option(help="mse, rmse or ssdu (without truth); as training.loss.")] = None,
@@ -59,7 +61,7 @@ def train(
     settings += [f"training.loss={loss}"] if loss else []
     path = find_recipe(recipe)
     asked = read_recipe(path, [*settings, *(setting or [])])
-    scans, folders = tuple(scan or ()), tuple(real or ())
+    scans, folders = tuple(scan or ()), tuple(series or ())
     require_used(asked, read_recipe(path), real=folders, scans=scans)
     keep_freed_memory()
     leads = os.environ.get("RANK", "0") == "0"
@@ -68,7 +70,7 @@ def train(
     if not scans and leads:
         _say_what_is_left_out(asked, folders)
     if estimate:
-        places = Places(cases or output / "cases", folders, scans)
+        places = Places(cache or output / "cases", folders, scans)
         _print_estimate(estimate_run(asked, places, device=device, workers=workers), asked)
         return
     steps: list[Step] = []
@@ -83,7 +85,7 @@ def train(
             asked,
             output,
             real=folders,
-            cases=cases,
+            cases=cache,
             scans=scans,
             workers=workers,
             weights=weights,

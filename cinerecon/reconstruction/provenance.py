@@ -58,4 +58,4 @@ def _settings(request: ReconRequest) -> tuple[str, ...]:
         "slices": ",".join(map(str, request.slices)),
     }
     given = (f"{name}={value}" for name, value in values.items() if value not in (None, ""))
-    return (*request.settings, *request.intake, *given)
+    return (*request.settings, *given)

@@ -20,6 +20,7 @@ from cinerecon.io.export import FOLDER, Target
 from cinerecon.io.export import export as export_images
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor
+from cinerecon.options import PREPROCESSING
 from cinerecon.provenance import Patient
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
@@ -50,7 +51,6 @@ def reconstruct(
     device: str = "auto",
     weights: str | os.PathLike[str] | None = None,
     settings: Sequence[str] = (),
-    intake: Sequence[str] = (),
     **options: Any,
 ) -> list[ReconstructedSlice] | ReconstructedSlice | Tensor | Array:
     """Reconstruct a scan or an array of k-space: the images are those that ``cinerecon recon`` writes.
@@ -74,8 +74,8 @@ def reconstruct(
         ``auto``, ``cpu`` or ``cuda``.
     weights
         Weights in place of the method's own.
-    settings, intake
-        ``key=value`` texts, as ``--set`` and ``--intake`` of the command take them.
+    settings
+        ``key=value`` texts, as ``--set`` of the command takes them.
     options
         For a path, as the options of the command: ``slices`` (indices), ``frames`` (``"first:last"``), ``noise``
         (path), ``dataset``, ``undersample`` (pattern or mask file), ``seed``.
@@ -92,6 +92,7 @@ def reconstruct(
         If the scan, the arrays or the options do not fit, or k-space holds NaN or infinite values.
     """
     path = Path(os.fspath(scan)) if isinstance(scan, str | os.PathLike) else None
+    settings = (*settings, *_former_settings(options))
     _check_arguments(scan, mask, csm, options)
     request = ReconRequest(
         path or Path("array"),
@@ -100,7 +101,6 @@ def reconstruct(
         csm=csm if isinstance(csm, str) else None,
         weights=None if weights is None else Path(weights),
         settings=tuple(settings),
-        intake=tuple(intake),
     )
     values = options | ({"slices": tuple(options["slices"])} if "slices" in options else {})
     values |= {"noise": Path(options["noise"])} if options.get("noise") else {}
@@ -172,9 +172,18 @@ def _reconstruct(
     if isinstance(scan, CineData):
         data = without_own_reference(scan)
     else:
-        data = _data_of_arrays(scan, mask, csm, request.intake_config(method))
+        data = _data_of_arrays(scan, mask, csm, request.preprocessing(method))
     part = with_quality(reconstruct_slice(data.to(request.device), method, request.label))
     return [with_provenance(part, provenance_of(request, method, data))]
+
+
+def _former_settings(options: dict[str, Any]) -> list[str]:
+    """Remove the former argument ``intake`` from the options, and return it as settings of the preprocessing."""
+    if "intake" not in options:
+        return []
+    texts = [f"{PREPROCESSING}{text}" for text in options.pop("intake")]
+    warnings.warn(f"intake=... is now settings={texts}", DeprecationWarning, stacklevel=3)
+    return texts
 
 
 def _check_arguments(scan: object, mask: object, csm: object, options: Mapping[str, object]) -> None:

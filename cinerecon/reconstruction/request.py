@@ -10,6 +10,7 @@ from cinerecon.io.atomic import would_overwrite
 from cinerecon.io.export import FOLDER, Target
 from cinerecon.io.mask import MaskFile
 from cinerecon.methods.base import Reconstructor, model_label
+from cinerecon.options import split_settings
 from cinerecon.provenance import Patient
 
 DEFAULT_ENDINGS = (".h5", ".mp4", ".png")
@@ -43,8 +44,9 @@ class ReconRequest:
         Sampling pattern or mask file, for retrospective undersampling of a fully sampled scan.
     seed
         Seed of the sampling pattern.
-    weights, settings, intake
-        Weights in place of the method's own; ``key=value`` texts for the method and for intake.
+    weights, settings
+        Weights in place of the method's own; ``key=value`` texts for the method, ``preprocessing.key=value`` texts for
+        the preprocessing of the measured data.
     force
         Overwrite existing files; never one that is read.
     resume
@@ -70,7 +72,6 @@ class ReconRequest:
     seed: int = 0
     weights: Path | None = None
     settings: tuple[str, ...] = ()
-    intake: tuple[str, ...] = ()
     force: bool = False
     resume: bool = False
     strict: bool = False
@@ -165,14 +166,14 @@ class ReconRequest:
         ConfigError
             Naming the option.
         """
-        self.intake_config(method)
+        self.preprocessing(method)
         if self.undersample:
             parse_sampling(self.undersample)
 
-    def intake_config(self, method: Reconstructor) -> AcquisitionConfig:
-        """The settings of intake that a network was trained with, or the defaults; then those of the request."""
+    def preprocessing(self, method: Reconstructor) -> AcquisitionConfig:
+        """The preprocessing that a network was trained with, or the defaults; then the settings of the request."""
         config = AcquisitionConfig.parse(method.preprocessing, where=self.model)
-        config = config.with_settings(self.intake, where="--intake")
+        config = config.with_settings(split_settings(self.settings)[1], where="--set preprocessing")
         return config if self.csm is None else config.with_settings([f"csm={self.csm}"], where="--csm")
 
     def chosen_slices(self, scan: CineSource) -> tuple[int, ...]:

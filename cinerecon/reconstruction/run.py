@@ -14,6 +14,7 @@ from cinerecon.io.export.dicom_patient import require_same_patient
 from cinerecon.machine import peak_memory_mb, pick_device
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import load_method
+from cinerecon.options import split_settings
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of
@@ -128,7 +129,9 @@ def load_request_method(request: ReconRequest) -> Reconstructor:
     CineReconError
         As `load_method` does.
     """
-    return load_method(request.model, request.settings, device=request.device, weights=request.weights)
+    return load_method(
+        request.model, split_settings(request.settings)[0], device=request.device, weights=request.weights
+    )
 
 
 def iterate_slices(
@@ -151,7 +154,7 @@ def iterate_slices(
         Where finished slices are kept, and those of an earlier run are taken from.
     """
     observer = observer or Observer()
-    scan = open_cine(request.scan, request.intake_config(method), noise=request.noise, dataset=request.dataset)
+    scan = open_cine(request.scan, request.preprocessing(method), noise=request.noise, dataset=request.dataset)
     require_same_patient(request.patient, scan.subject, scan.frame_of_reference, str(request.scan))
     chosen = request.chosen_slices(scan)
     provenance = provenance_of(request, method, scan)
@@ -207,7 +210,7 @@ def _reconstruct_index(
         data = keep_frames(data, request.chosen_frames(data.n_frames, f"slice {index}")).to(request.device)
     seconds["read"] -= seconds["maps"]
     if request.undersample:
-        csm = request.intake_config(method).csm
+        csm = request.preprocessing(method).csm
         with timed(seconds, "maps"):
             data = undersample(data, request.undersample, seed=pattern_seed(data, request.seed), csm=csm)
     else:

@@ -19,6 +19,7 @@ import numpy as np
 from cinerecon.evaluation.score_slice import fingerprint_pattern
 from cinerecon.io.atomic import moved_into_place, write_text
 from cinerecon.methods.base import Reconstructor, fingerprint
+from cinerecon.options import split_settings
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
 
@@ -91,7 +92,8 @@ def checksum_of(request: ReconRequest, method: Reconstructor) -> str:
     """Identifies scan, method and settings, by everything that changes the image of a slice; 8 hexadecimal digits."""
     values = (
         version("cinerecon"),
-        *(request.device, request.csm, request.dataset, request.frames, request.intake, request.keeps_convergence),
+        *(request.device, request.csm, request.dataset, request.frames),
+        *(split_settings(request.settings)[1], request.keeps_convergence),
         *(fingerprint(method), request.undersample and fingerprint_pattern(request.undersample), request.seed),
         *(_state(path) for path in (request.scan, request.noise)),
     )

@@ -174,7 +174,7 @@ class TestUncounted:
         scan.space["limits"].update(set=(1, 0), slice=(1, 0))
         with pytest.raises(UnsupportedError, match="2 values of slice and 2 values of set") as caught:
             opened(scan)
-        assert "repeats=slice or --intake repeats=set" in caught.value.hint
+        assert "repeats=slice or --set preprocessing.repeats=set" in caught.value.hint
         assert_slices(opened(scan, "repeats=set", "select.set=0"), scan.kspace)
 
     def test_measurements_of_unequal_number_are_not_counted(self, opened):
@@ -423,7 +423,7 @@ class TestEncodedSpace:
         for row in range(36):
             scan.append(row, 5 * scan.samples[row])["encoding_space_ref"] = 1
         assert_slices(opened(scan), scan.kspace)
-        assert warned(opened(scan), "--intake encoding=1 takes another")
+        assert warned(opened(scan), "--set preprocessing.encoding=1 takes another")
         assert_slices(opened(scan, "encoding=1"), 5 * scan.kspace)
         with pytest.raises(UnsupportedError, match="encoding 2 has no image lines, only encoding 0, 1"):
             opened(scan, "encoding=2")
@@ -465,7 +465,7 @@ class TestEchoCentre:
         scan.heads["center_sample"] = 22 - right
         with pytest.raises(HeaderError, match="the echo is at sample") as caught:
             opened(scan)
-        assert f"--intake center_sample={right} follows the data" in caught.value.hint
+        assert f"--set preprocessing.center_sample={right} follows the data" in caught.value.hint
         assert_slices(opened(scan, f"center_sample={right}"), scan.kspace)
         with pytest.raises(ConfigError, match="the readouts hold 22"):
             opened(scan, "center_sample=22")

@@ -10,7 +10,7 @@ from cinerecon.commands.simulate import simulate
 from cinerecon.preparation import PrepareConfig, parse_split
 from cinerecon.simulation.scan import SimulateConfig
 
-CALLED = {"coils": "simulated_coils", "crop_readout": "readout", "patch": "patches"}
+CALLED = {"subject": "person", "crop_readout": "readout", "patch": "patches"}
 """Settings of `PrepareConfig` by the names of their options, where these are others."""
 
 
@@ -35,7 +35,7 @@ def test_prepare():
     names = PrepareConfig.model_fields.keys() - {"intake"}
     assert {name: named[name] for name in names} == {name: getattr(config, name) for name in names}
     assert told["compression"] == config.intake.compression
-    assert (told["csm"], told["coils_to"]) == (None, None)
+    assert (told["csm"], told["compress_coils"]) == (None, None)
 
 
 def test_prepare_takes_one_process_at_least(tmp_path):

@@ -11,10 +11,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from cinerecon.cli import app, main
+from cinerecon.cli import RENAMED_OPTIONS, app, main, with_present_options
 from cinerecon.errors import ConfigError
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
+FORMER = {name for names in RENAMED_OPTIONS.values() for name in names}
 GROUP = typer.main.get_command(app)
 COMMANDS = [[name] for name in GROUP.commands]
 COMMANDS += [[name, inner] for name, group in GROUP.commands.items() for inner in getattr(group, "commands", ())]
@@ -180,3 +181,41 @@ def test_the_version_is_told(monkeypatch, capsys):
         main()
     assert caught.value.code == 0
     assert re.fullmatch(r"cinerecon \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["prepare", "a", "--jobs", "2"], ["prepare", "a", "--workers", "2"]),
+        (["prepare", "--coils=4", "--coils-to", "2"], ["prepare", "--simulated-coils=4", "--compress-coils", "2"]),
+        (
+            ["recon", "--intake", "csm=walsh", "--set", "a=1"],
+            ["recon", "--set", "preprocessing.csm=walsh", "--set", "a=1"],
+        ),
+        (["--debug", "inspect", "--intake=whiten=no"], ["--debug", "inspect", "--set=preprocessing.whiten=no"]),
+        (["train", "--real", "--cases"], ["train", "--series", "--cache"]),
+        (["mask", "vds", "--accel", "4"], ["mask", "vds", "--acceleration", "4"]),
+    ],
+    ids=" ".join,
+)
+def test_former_names_of_options_are_translated_with_a_note(given, expected, capsys):
+    assert with_present_options(given) == expected
+    notes = capsys.readouterr().err
+    assert len(notes.splitlines()) == sum(argument.partition("=")[0] in FORMER for argument in given)
+    assert all(line.startswith("note     --") and " is now --" in line for line in notes.splitlines())
+
+
+@pytest.mark.parametrize("arguments", [["simulate", "--coils", "4"], ["mask", "--jobs", "2"]], ids=" ".join)
+def test_options_of_other_commands_are_not_translated(arguments, capsys):
+    assert with_present_options(arguments) == arguments
+    assert capsys.readouterr().err == ""
+
+
+def test_a_former_option_works_as_the_present_one(monkeypatch, capsys, tmp_path):
+    present, former = tmp_path / "present.npz", tmp_path / "former.npz"
+    sizes = ("--frames", 4, "--ky", 32, "--kx", 32)
+    assert call(monkeypatch, "mask", "gaussian", "--acceleration", 4, *sizes, "-o", present) == 0
+    assert call(monkeypatch, "mask", "gaussian", "--accel", 4, *sizes, "-o", former) == 0
+    assert "note     --accel is now --acceleration" in capsys.readouterr().err
+    with np.load(present) as a, np.load(former) as b:
+        assert np.array_equal(a["mask"], b["mask"])

@@ -181,11 +181,23 @@ def test_damaged_matlab_files_are_told_in_three_lines(version, tmp_path):
 
 def test_the_command(scan, tmp_path, capsys):
     folder = tmp_path / "data"
-    options = ["--csm", "walsh", "--compress-coils", "3", "--combine", "adaptive", "--frames", "4", "--patch", "4x32x32"]
-    options += ["--patch", "2x16x16", "--stride", "2x8x4", "--split", "1,0,0", "--no-pictures", "--workers", "1"]
+    options = ["--csm", "walsh", "--compress-coils", "3", "--combine", "adaptive", "--frames", "4"]
+    options += [
+        "--patch",
+        "4x32x32",
+        "--patch",
+        "2x16x16",
+        "--stride",
+        "2x8x4",
+        "--split",
+        "1,0,0",
+        "--no-pictures",
+        "--workers",
+        "1",
+    ]
     app(["prepare", str(scan), "-o", str(folder), *options], standalone_mode=False)
     text = capsys.readouterr().out
-    assert "train        1       2    104" in text
+    assert "train         1       2    104" in text
     assert "104 cases prepared" in text
     assert "warning  the coils were combined" in text
     with h5py.File(next(folder.rglob("*_4x32x32_at_000_008_004.h5"))) as file:
@@ -193,9 +205,8 @@ def test_the_command(scan, tmp_path, capsys):
         assert file.attrs["first_frame_row_column"] == "0, 8, 4"
     (tmp_path / "bad.mat").write_text("x")
     with pytest.raises(SystemExit) as stopped:
-        app(
-            ["prepare", str(scan), str(tmp_path / "bad.mat"), "-o", str(tmp_path / "b"), "--no-pictures", "--workers", "1"]
-        )
+        options = ["-o", str(tmp_path / "b"), "--no-pictures", "--workers", "1"]
+        app(["prepare", str(scan), str(tmp_path / "bad.mat"), *options])
     assert stopped.value.code == 2
     captured = capsys.readouterr()
     assert "2 cases prepared" in captured.out

@@ -77,7 +77,7 @@ def plain(tmp_path_factory):
 @pytest.mark.parametrize("method", ["zerofilled", "cgsense"])
 def test_arrays_give_the_image_that_the_command_writes(plain, method):
     path, cine = plain
-    (part,) = cinerecon.reconstruct(path, method=method, intake=["whiten=false"])
+    (part,) = cinerecon.reconstruct(path, method=method, settings=["preprocessing.whiten=false"])
     image = cinerecon.reconstruct(cine.kspace.numpy(), cine.mask.numpy(), method=method)
     assert isinstance(image, np.ndarray)
     assert np.array_equal(image, part.image)

@@ -90,8 +90,8 @@ def test_only_the_chosen_slices_and_frames(scan, tmp_path):
         ({"model": "zerofiled"}, "unknown method"),
         ({"undersample": "gausian:8"}, "unknown sampling pattern"),
         ({"csm": "guess"}, "csm"),
-        ({"intake": ("whiten=perhaps",)}, "whiten"),
-        ({"intake": ("whitening=true",)}, "unknown setting 'whitening'"),
+        ({"settings": ("preprocessing.whiten=perhaps",)}, "whiten"),
+        ({"settings": ("preprocessing.whitening=true",)}, "unknown setting 'whitening'"),
     ],
 )
 def test_wrong_requests_are_named_and_write_nothing(scan, tmp_path, options, match):

@@ -73,7 +73,7 @@ def merge_segments(raw: RawScan, image: Index, warn: Warn) -> None:
         if _are_parts(raw, image, segments, ("slice", time)):
             warn(
                 f"{n_values[segments]} values of {segments} measure other lines of the same {time}: they are merged as "
-                f"segments of one image; --intake select.{segments}=... takes one alone"
+                f"segments of one image; --set preprocessing.select.{segments}=... takes one alone"
             )
             idx[segments] = 0
             return
@@ -107,7 +107,7 @@ def require_whole_images(raw: RawScan, image: Index, counter: str) -> None:
         what = (
             f"{n_values} {counter}s measure other lines of the same frames: segments of one image, or several images?"
         )
-        hint = f"--intake combine=[{counter}] merges them as segments, select.{counter}=... takes one alone"
+        hint = f"--set preprocessing.combine=[{counter}] merges them as segments, select.{counter}=... takes one alone"
         raise UnsupportedError(what, where=str(raw.path), hint=hint)
 
 
@@ -180,7 +180,7 @@ def restore_counter(raw: RawScan, image: Index, config: AcquisitionConfig, warn:
     repeats = _count_repeats(raw, image)
     most = int(repeats.counts.max())
     if most > 1 and config.repeats != "auto":
-        _require_alike(raw, repeats, f"--intake repeats={config.repeats}")
+        _require_alike(raw, repeats, f"--set preprocessing.repeats={config.repeats}")
         raw.heads["idx"][config.repeats][image] = repeats.order
     elif most > 1:
         _restore_by_header(raw, image, repeats, warn)
@@ -242,7 +242,7 @@ def _not_clear(raw: RawScan, repeats: _Repeats, missing: dict[str, int]) -> Unsu
         f"the header has {headers}, the readouts have one, and lines were measured {repeats.counts.min()} to "
         f"{repeats.counts.max()} times: which counter is missing?"
     )
-    options = " or ".join(f"--intake repeats={name}" for name in missing)
+    options = " or ".join(f"--set preprocessing.repeats={name}" for name in missing)
     hint = f"{options} numbers them; " if repeats.are_alike else "write the counter into the file; "
     return UnsupportedError(what, where=str(raw.path), hint=f"{hint}repeats=average averages them")
 
@@ -262,7 +262,7 @@ def _require_frames(raw: RawScan, image: Index) -> None:
     if not is_one_frame or most == 1 or (counts == most).mean() < COMPLETE_FRACTION:
         return
     named = [name for name in ("average", "segment") if len(np.unique(idx[name])) == most]
-    frames = f"--intake time_counter={named[0]}" if named else "--intake repeats=phase"
+    frames = f"--set preprocessing.time_counter={named[0]}" if named else "--set preprocessing.repeats=phase"
     what = f"there is one frame, and each line was measured {most} times: are these frames or averages?"
     hint = f"{frames} takes the measurements as frames, repeats=average averages them"
     raise UnsupportedError(what, where=str(raw.path), hint=hint)

@@ -223,7 +223,7 @@ def correct_echo_centre(raw: RawScan, image: Index, asked: int | None, warn: War
     if asked is not None:
         if asked >= n_samples.min():
             what = f"the centre is to be sample {asked}, the readouts hold {n_samples.min()}"
-            raise ConfigError(what, where="--intake center_sample")
+            raise ConfigError(what, where="--set preprocessing.center_sample")
         centre[image] = asked
         return
     kx = raw.header.encodings[0].encoded.matrix[0]
@@ -260,7 +260,8 @@ def _checked_centre(raw: RawScan, rows: Index, claimed: int, kx: int, warn: Warn
     if not is_clear or abs(peak - claimed) <= ECHO_TOLERANCE * length:
         return claimed
     what = f"center_sample is {claimed} of {length} samples, the echo is at sample {peak}"
-    hint = f"--intake center_sample={nearest if is_near else peak} follows the data, center_sample={claimed} the header"
+    by_data = nearest if is_near else peak
+    hint = f"--set preprocessing.center_sample={by_data} follows the data, center_sample={claimed} the header"
     raise HeaderError(what, where=raw.at(rows[0]), hint=hint)
 
 

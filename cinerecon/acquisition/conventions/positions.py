@@ -147,7 +147,7 @@ def _require_at_rest(raw: RawScan, rows: Index, places: _Places) -> None:
         f"the position {change} within slice {raw.heads['idx']['slice'][rows[0]]}: {len(places.position)} positions, "
         f"such as {listed} mm; slices are {thickness_mm:g} mm thick"
     )
-    hint = "--intake positions=slices makes a slice of each, positions=one takes them as one slice that was followed"
+    hint = "--set preprocessing.positions=slices makes a slice of each, positions=one one slice that was followed"
     raise UnsupportedError(
         what, where=raw.at(rows[int((places.of_readout != places.of_readout[0]).argmax())]), hint=hint
     )
