@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
-from cinerecon.acquisition import IntakeConfig
+from cinerecon.acquisition import AcquisitionConfig
 from cinerecon.config import Config
 from cinerecon.methods.model_file import ModelConfig
 from cinerecon.methods.table import METHODS
@@ -78,13 +78,13 @@ def rows_of(config: type[Config], prefix: str = "") -> Iterator[str]:
         if (
             isinstance(inner, type)
             and issubclass(inner, Config)
-            and inner not in (TrainConfig, DataConfig, IntakeConfig)
+            and inner not in (TrainConfig, DataConfig, AcquisitionConfig)
         ):
             yield from rows_of(inner, f"{prefix}{name}.")
             continue
         default = field.default if field.default_factory is None else field.default_factory()  # type: ignore[call-arg]
         is_nested = (
-            inner is IntakeConfig
+            inner is AcquisitionConfig
             or isinstance(default, Config)
             or (isinstance(default, dict) and any(isinstance(part, Config) for part in default.values()))
         )
@@ -101,7 +101,13 @@ def table(config: type[Config], prefix: str = "") -> str:
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD, "## Preprocessing\n", PREPROCESSING + "\n", table(IntakeConfig) + "\n", "## Classical methods\n"]
+    parts = [
+        HEAD,
+        "## Preprocessing\n",
+        PREPROCESSING + "\n",
+        table(AcquisitionConfig) + "\n",
+        "## Classical methods\n",
+    ]
     for name, method in METHODS.items():
         if method.kind == "classical":
             parts += [f"### {name}\n", table(method.load()[0]) + "\n"]

@@ -1,4 +1,4 @@
-"""Every command of the README runs, in order, in a folder that holds what a clone holds."""
+"""Every command of the README runs, in order, in a folder that contains what a clone contains."""
 
 import os
 import re
@@ -14,7 +14,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS, PROGRAMS = (
     re.findall(rf"^```{kind}\n(.*?)^```", README, re.DOTALL | re.MULTILINE) for kind in ("sh", "python")
 )
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/**/*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(page for name in ("docs", "models", "examples") for page in ROOT.glob(f"{name}/**/*.md"))]
+)
 COMMANDS = [
     line.split("  #")[0].strip() for block in BLOCKS for line in block.replace("\\\n", " ").splitlines() if line.strip()
 ]
@@ -42,7 +44,7 @@ def test_make_targets_exist(command):
 
 
 def anchors(text):
-    """What a heading is linked by: small letters, no punctuation, a hyphen for each space."""
+    """Anchors of the headings of a page: lower case, no punctuation, a hyphen for each space."""
     headings = re.findall(r"^#+ (.*)", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
@@ -58,13 +60,18 @@ def test_pictures_and_links_exist(page):
         assert not anchor or anchor in anchors(path.read_text(encoding="utf-8")), target
 
 
+def test_the_readme_is_short():
+    words = re.sub("<!-- begin quality -->.*<!-- end quality -->", "", README, flags=re.DOTALL).split()
+    assert len(words) < 1100
+
+
 @pytest.mark.slow
 def test_commands_run_in_order(tmp_path):
     for name in ("sample_data", "models"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.slrnet.*"))
     demo = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "recon $(SCAN)" in line)
     result = run(demo.replace("$(BIN)/", "").replace("$(SCAN)", "sample_data/phantom_cine.h5").strip(), tmp_path)
-    assert result.returncode == 0, result.stderr  # what it leaves is in the way of no command below
+    assert result.returncode == 0, result.stderr  # its files must not stop the commands below
     ran, shown = 0, ""
     for command in COMMANDS:
         if command.startswith("cinerecon"):
@@ -72,8 +79,8 @@ def test_commands_run_in_order(tmp_path):
             assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
             ran, shown = ran + 1, shown + result.stdout
     assert ran >= 6
-    (told,) = re.findall("^slice 0  PSNR.*$", README, re.MULTILINE)
-    assert told in shown
+    (quality,) = re.findall("^slice 0  PSNR.*$", README, re.MULTILINE)
+    assert quality in shown
     for program in PROGRAMS:
         result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
