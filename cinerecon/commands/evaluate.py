@@ -1,11 +1,14 @@
 """The command ``cinerecon evaluate``."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from cinerecon.evaluation import Failure, Score
 
 
@@ -35,6 +38,12 @@ def evaluate(
         int, typer.Option(help="Slices at the same time, on a share of the cores each; 0: as memory allows.", min=0)
     ] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the sampling patterns.")] = 0,
+    subject: Annotated[
+        str,
+        typer.Option(
+            help=r"Regular expression for a subject in the path of a scan, e.g. 'P\d+'.", show_default="by the header"
+        ),
+    ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     setting: Annotated[list[str] | None, typer.Option("--set", help="Setting for every method, key=value.")] = None,
     recon: Annotated[
@@ -62,13 +71,6 @@ def evaluate(
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     n_pictures = pictures if output else 0
 
-    def report(outcome: "Score | Failure") -> None:
-        if isinstance(outcome, workflow.Failure):
-            console.print(f"failed   {outcome.case}, {outcome.sampling}, {outcome.method}: {outcome.what}")
-            return
-        case = f"{outcome.scan} slice {outcome.slice}, {outcome.n_coils} coils, {outcome.sampling}, {outcome.method}"
-        console.print(f"{case}: PSNR {outcome.psnr:.2f} dB, SSIM {outcome.ssim:.4f}, {outcome.seconds:.1f} s")
-
     def tell_kept(number: int) -> None:
         if number:
             console.print(f"kept     {number} score{'' if number == 1 else 's'} of an earlier run of this folder")
@@ -78,7 +80,7 @@ def evaluate(
     named: tuple[str, ...] = ()
     if recon or reference:
         given = {"--model": model, "--undersample": undersample, "--table": table, "--set": setting, "--seed": seed}
-        given |= {"--device": device != "auto", "--workers": workers != 1}
+        given |= {"--subject": subject != "", "--device": device != "auto", "--workers": workers != 1}
         others = [*map(str, scans or ()), *(name for name, is_given in given.items() if is_given)]
         paths, truth = workflow.require_files(recon or [], reference, others)
         scores = workflow.compare_files(
@@ -100,7 +102,8 @@ def evaluate(
             workers=workers,
             output=output,
             pictures=n_pictures,
-            report=report,
+            subject=subject,
+            report=partial(_print_outcome, console),
             kept=tell_kept,
         )
         scores, failures, named = found.scores, found.failures, request.named
@@ -115,3 +118,14 @@ def evaluate(
             print(f"wrote    {path}")
     if failures:
         raise typer.Exit(2)
+
+
+def _print_outcome(console: "Console", outcome: "Score | Failure") -> None:
+    """One line for each score and each failure, as they are known."""
+    from cinerecon.evaluation import Failure
+
+    if isinstance(outcome, Failure):
+        console.print(f"failed   {outcome.case}, {outcome.sampling}, {outcome.method}: {outcome.what}")
+        return
+    case = f"{outcome.scan} slice {outcome.slice}, {outcome.n_coils} coils, {outcome.sampling}, {outcome.method}"
+    console.print(f"{case}: PSNR {outcome.psnr:.2f} dB, SSIM {outcome.ssim:.4f}, {outcome.seconds:.1f} s")

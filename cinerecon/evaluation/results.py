@@ -65,6 +65,7 @@ def notes_of(scores: Sequence[Score], unit: str) -> tuple[str, ...]:
     notes = [find_profile(name).description for name in dict.fromkeys(score.profile for score in scores)]
     heart = "heart: box around what moves in the truth, magnitudes, data range of the whole field"
     notes.append(f"mean ± standard deviation over slices [{CONFIDENCE_LEVEL:.0%} bootstrap interval over {unit}]")
+    notes += _unknown_subjects(scores)
     if any(not math.isnan(score.heart_psnr) for score in scores):
         notes.append(f"{heart}; temporal sharpness: 1 is right; areas of the blood pool: error against the truth")
         limits = f"limits of agreement: mean ± {LIMITS} standard deviations"
@@ -74,6 +75,13 @@ def notes_of(scores: Sequence[Score], unit: str) -> tuple[str, ...]:
     threads = " and ".join(sorted({f"{score.device}, {score.n_threads} threads" for score in scores}))
     notes.append(f"seconds a slice and memory beyond data and program, on {threads}")
     return (*notes, *marks_of(scores))
+
+
+def _unknown_subjects(scores: Sequence[Score]) -> Iterator[str]:
+    """A note where several scans have no known subject: scans of one subject would make intervals too narrow."""
+    n = len({score.scan for score in scores if (score.person or score.scan) == score.scan})
+    if n > 1:
+        yield f"the subjects of {n} scans are unknown: each counts as another one; --subject finds them in the path"
 
 
 def marks_of(scores: Sequence[Score]) -> Iterator[str]:

@@ -9,10 +9,11 @@ from itertools import chain
 from pathlib import Path
 
 from cinerecon.acquisition import find_cines, open_cine
+from cinerecon.acquisition.subject import subject_in_header, subject_in_path
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.evaluation.failures import FAILURES, Failure, append_failure, place_of, raise_first
 from cinerecon.evaluation.scan_names import labels_of
-from cinerecon.evaluation.score import Score, append_scores, read_scores
+from cinerecon.evaluation.score import Score, append_scores, read_scores, rewrite_scores
 from cinerecon.evaluation.score_slice import Job, Plan, fingerprint_pattern, judge_slice
 from cinerecon.evaluation.stored_images import image_file
 from cinerecon.io.atomic import hash_file
@@ -58,6 +59,7 @@ def evaluate(
     output: Path | None = None,
     workers: int = 1,
     pictures: int = 0,
+    subject: str = "",
     report: Report = lambda _: None,
     kept: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
@@ -86,6 +88,9 @@ def evaluate(
         than alone. 0: as many as there are cores and memory for.
     pictures
         Slices, evenly chosen among all, that are kept in ``output`` as images, for figures.
+    subject
+        Regular expression that finds the subject in the path of a scan; empty: by the header. Confidence intervals and
+        tests count subjects.
     report
         Called with each score and each failure as it is known.
     kept
@@ -101,11 +106,11 @@ def evaluate(
         If nothing could be judged, or a process dies. Where some tasks fail, the result tells which and why.
     """
     find_profile(profile)
-    plan = Plan(tuple(models), tuple(patterns), settings, seed, pick_device(device), profile, output)
+    plan = Plan(tuple(models), tuple(patterns), settings, seed, pick_device(device), profile, output, subject)
     methods = plan.load_methods()
     paths = list_scans(scans)
     jobs, unopened = list_jobs(paths, plan, methods, pictures)
-    known = {score.task: score for score in read_scores(output)} if output else {}
+    known = _known_scores(output, jobs)
     wanted = [task for job in jobs for task in job.tasks.values()]
     remaining = [job for job in (_remaining(job, plan, known) for job in jobs) if job.tasks]
     kept(len(wanted) - sum(len(job.tasks) for job in remaining))
@@ -127,6 +132,16 @@ def evaluate(
     if not scores:
         found.complete()
     return found
+
+
+def _known_scores(output: Path | None, jobs: Sequence[Job]) -> dict[str, Score]:
+    """Scores of earlier runs of a folder, by task, with the subjects of this run, which are kept, too."""
+    scores = read_scores(output) if output else []
+    subjects = {task: job.subject for job in jobs for task in job.tasks.values()}
+    current = [replace(score, person=subjects.get(score.task, score.person)) for score in scores]
+    if output and [score.person for score in current] != [score.person for score in scores]:
+        rewrite_scores(output, current)
+    return {score.task: score for score in current}
 
 
 def list_scans(paths: Iterable[Path]) -> list[Path]:
@@ -154,6 +169,11 @@ def list_jobs(
     """One job for each slice, with the hash of each of its tasks; and the tasks of files that cannot be opened.
 
     ``pictures`` of the jobs, evenly chosen, are pictured.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If the pattern of subjects is no regular expression, or a path does not fit it.
     """
     prints = {name: fingerprint(method) for name, method in methods.items()}
     patterns = {pattern: fingerprint_pattern(pattern) for pattern in plan.patterns}
@@ -169,6 +189,7 @@ def list_jobs(
             told = (error.what, place_of(error, path, None), error.hint)
             failures += [Failure(label, None, p, model_label(n), *told) for p in plan.patterns for n in methods]
             continue
+        subject = (subject_in_path(plan.subject, path) if plan.subject else subject_in_header(source)) or label
         # without a folder of results nothing is looked up, and large files need not be read twice
         content = ",".join(map(hash_file, source.files)) if plan.output else str(path)
         for number in range(source.n_slices):
@@ -177,7 +198,7 @@ def list_jobs(
                 for pattern in plan.patterns
                 for name in methods
             }
-            jobs.append(Job(path, label, number, tasks))
+            jobs.append(Job(path, label, number, subject, tasks))
     chosen = {(2 * i + 1) * len(jobs) // (2 * pictures) for i in range(pictures)}
     return [replace(job, is_pictured=index in chosen) for index, job in enumerate(jobs)], failures
 

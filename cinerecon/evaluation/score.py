@@ -55,7 +55,7 @@ class Score:
     n_threads, device
         What it ran on.
     person
-        A word that two scans of one person share; the scan where nobody tells.
+        A word that scans of one subject share; the scan where the subject is unknown.
     profile, data_range, crop
         Rules of measuring: name, range of the values that were compared, what of the image was measured.
     frame_psnr, frame_ssim, frame_nmse
@@ -144,6 +144,12 @@ def append_scores(folder: Path, scores: Iterable[Score]) -> None:
     text += _lines([[*NAMES, HASH]]) if is_new else ""
     with path.open("a", newline="", encoding="utf-8") as file:
         file.write(text + _lines([*row, _hash(row)] for row in map(_texts, scores)))
+
+
+def rewrite_scores(folder: Path, scores: Iterable[Score]) -> None:
+    """Write ``scores.csv`` again, whole or not at all."""
+    rows = map(_texts, scores)
+    write_csv(folder / SCORES, [*NAMES, HASH], ([*row, _hash(row)] for row in rows))
 
 
 def write_frames(folder: Path, scores: Iterable[Score]) -> Path:

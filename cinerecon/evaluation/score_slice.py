@@ -56,6 +56,8 @@ class Plan:
         Name of the rules of measuring.
     output
         Folder of the results; None: nothing is kept.
+    subject
+        Regular expression that finds the subject in the path of a scan; empty: by the header.
     """
 
     models: tuple[str, ...]
@@ -65,6 +67,7 @@ class Plan:
     device: str = "cpu"
     profile: str = DEFAULT_PROFILE
     output: Path | None = None
+    subject: str = ""
 
     def load_methods(self) -> dict[str, Reconstructor]:
         """The methods by the names that were asked for."""
@@ -79,6 +82,8 @@ class Job:
     ----------
     path, label, number
         The file, what it is called in results, the slice.
+    subject
+        A word that scans of one subject share; the label where the subject is unknown.
     tasks
         Hash of each (pattern, model) that is wanted.
     is_pictured
@@ -88,6 +93,7 @@ class Job:
     path: Path
     label: str
     number: int
+    subject: str = ""
     tasks: Mapping[tuple[str, str], str] = field(default_factory=dict)
     is_pictured: bool = False
 
@@ -178,7 +184,7 @@ def _judge(
         n_threads=torch.get_num_threads(),
         device=plan.device,
         marks="; ".join((*truth.source.marks, *doubts_about(name, method, sampled, pattern, truth.source))),
-        person=truth.source.subject or job.label,
+        person=job.subject or job.label,
         acceleration=acceleration_of(sampled)[0],
         profile=plan.profile,
         task=task,

@@ -73,7 +73,7 @@ TESTED = ("psnr", "ssim", "nmse", "heart_psnr", "xt_ssim")
 """Those that methods are tested against the baseline by."""
 LIMITS = 1.96
 """Standard deviations from the bias to the limits of agreement."""
-PERSONS, SLICES = "persons", "slices of one person"
+SUBJECTS, SLICES = "subjects", "slices of one subject"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Summary:
     method, sampling, n_coils, n_slices
         What is summarised.
     unit
-        What intervals and tests count: ``persons``, or ``slices of one person`` where there is one person alone.
+        What intervals and tests count: ``subjects``, or ``slices of one subject`` where there is one alone.
     measures
         By name, see `MEASURES`.
     agreement
@@ -194,13 +194,13 @@ def require_baseline(baseline: str, methods: Sequence[str]) -> None:
 
 
 def unit_of(scores: Sequence[Score]) -> str:
-    """What cases of a table are grouped by: persons; where there is one person alone, slices."""
-    return PERSONS if len({score.person or score.scan for score in scores}) > 1 else SLICES
+    """What cases of a table are grouped by: subjects; where there is one alone, slices."""
+    return SUBJECTS if len({score.person or score.scan for score in scores}) > 1 else SLICES
 
 
 def _units(scores: Sequence[Score], unit: str) -> list[str]:
     """The unit that each case belongs to."""
-    return [(s.person or s.scan) if unit == PERSONS else f"{s.scan} {s.slice}" for s in scores]
+    return [(s.person or s.scan) if unit == SUBJECTS else f"{s.scan} {s.slice}" for s in scores]
 
 
 def _groups(groups: Iterable[tuple[int, str, str]]) -> list[tuple[int, str]]:

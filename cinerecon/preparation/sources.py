@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cinerecon.acquisition import CineSource, is_cine_name, open_cine, walk_visible
-from cinerecon.errors import ConfigError, DataError, FileError, NotACineError
+from cinerecon.acquisition.subject import subject_in_header, subject_in_path
+from cinerecon.errors import ConfigError, FileError, NotACineError
 from cinerecon.io.atomic import hash_files
 from cinerecon.io.case_index import INDEX, list_cases
 from cinerecon.io.export import dicom, nifti
@@ -235,7 +236,7 @@ def _open_all(source: Source, config: PrepareConfig) -> list[tuple[str, CineSour
 
 
 def _person(source: Source, opened: CineSource, config: PrepareConfig) -> str:
-    """Who was scanned: by the pattern that was given, the header, the archive's way of naming, or the folder.
+    """Who was scanned: by the pattern that was given, the header, the folder, or the study.
 
     Raises
     ------
@@ -243,8 +244,5 @@ def _person(source: Source, opened: CineSource, config: PrepareConfig) -> str:
         If a pattern was given and the path does not fit it.
     """
     if config.person:
-        match = re.search(config.person, source.path.as_posix())
-        if match is None:
-            raise DataError(f"the path does not fit the pattern of persons '{config.person}'", where=str(source.path))
-        return "-".join(part for part in match.groups() if part) or match.group()
-    return opened.subject or source.folder_person
+        return subject_in_path(config.person, source.path)
+    return opened.subject or source.folder_person or subject_in_header(opened)

@@ -81,10 +81,10 @@ def test_slices_of_one_person_are_not_called_persons(make_scores):
     alone = [replace(s, sampling="vds:8") for s in make_scores(1, n_slices=6)]
     scores = [*make_scores(3), *alone]
     units = {summary.sampling: summary.unit for summary in summarise(scores)}
-    assert units == {"gaussian:8": "persons", "vds:8": "slices of one person"}
+    assert units == {"gaussian:8": "subjects", "vds:8": "slices of one subject"}
     of_persons, of_slices = tables_of(scores)
-    assert "interval over persons]" in " ".join(of_persons.notes)
-    assert "interval over slices of one person]" in " ".join(of_slices.notes)
+    assert "interval over subjects]" in " ".join(of_persons.notes)
+    assert "interval over slices of one subject]" in " ".join(of_slices.notes)
 
 
 def test_errors_of_both_signs_do_not_cancel(make_scores):
@@ -129,7 +129,7 @@ def test_a_table_says_everything_once(make_scores):
     notes = " ".join(table.notes)
     assert "data range: maximum of the truth" in notes
     assert "crop: full field, all frames" in notes
-    assert "over persons" in notes
+    assert "over subjects" in notes
 
 
 def test_each_sampling_has_a_table(make_scores):
@@ -266,3 +266,11 @@ def test_a_curve_is_of_slices_that_have_all_its_points(make_scores):
 
 def test_two_persons_are_two_units(make_scores):
     assert summarise(make_scores(2, n_slices=4))[1].gains["psnr"].n_units == 2
+
+
+def test_unknown_subjects_are_noted(make_scores):
+    """Two series of one volunteer without a patient number would otherwise count as two subjects without a word."""
+    known = make_scores(n=3)
+    unknown = [replace(score, person=score.scan) for score in known]
+    notes = [" ".join(table.notes) for scores in (known, unknown, unknown[:2]) for table in tables_of(scores)]
+    assert ["the subjects of 3 scans are unknown" in note for note in notes] == [False, True, False]

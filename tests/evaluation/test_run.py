@@ -2,9 +2,11 @@
 
 import csv
 import hashlib
+import shutil
 from dataclasses import replace
 from importlib.metadata import version
 
+import h5py
 import numpy as np
 import pytest
 
@@ -286,3 +288,37 @@ def test_pictures_are_of_slices_chosen_evenly(tmp_path, n_pictures, chosen):
     plan = module.Plan(("zerofilled",), ("gaussian:2",), (), 0, "cpu", "cine", None)
     jobs, _ = module.list_jobs([tmp_path / "scan.h5"], plan, plan.load_methods(), n_pictures)
     assert [job.number for job in jobs if job.is_pictured] == chosen
+
+
+@pytest.fixture
+def two_series(full_scan, tmp_path):
+    """Two scans of equal content in folders of their own, without a patient number."""
+    for name in ("P007/sax.h5", "P007b/lax.h5"):
+        (tmp_path / name).parent.mkdir()
+        shutil.copy(full_scan, tmp_path / name)
+    return tmp_path
+
+
+def test_subjects_are_found_by_path_header_or_study(two_series, tmp_path):
+    def subjects(**options):
+        scores = evaluate([two_series], ["zerofilled"], ["gaussian:2"], output=tmp_path / "out", **options).scores
+        assert [row.person for row in read_scores(tmp_path / "out")][-2:] == [score.person for score in scores]
+        return [score.person for score in scores]
+
+    assert subjects() == ["sax", "lax"]
+    assert subjects(subject=r"P\d+") == ["P007", "P007"]
+    assert subjects() == ["sax", "lax"]
+    with pytest.raises(DataError, match="does not fit the pattern of subjects"):
+        subjects(subject="sax")
+    with pytest.raises(ConfigError, match="not a regular expression"):
+        subjects(subject="(")
+    study = "<studyInformation><studyInstanceUID>1.2.840.113619.2.55.3.1</studyInstanceUID></studyInformation>"
+    for path in two_series.glob("P*/*.h5"):
+        with h5py.File(path, "r+") as file:
+            xml = file["dataset/xml"][0].replace(
+                b"<measurementInformation>", study.encode() + b"<measurementInformation>"
+            )
+            file["dataset/xml"][0] = xml
+    first, second = subjects()
+    assert first == second
+    assert first.startswith("study-")

@@ -141,7 +141,7 @@ def test_a_pattern_finds_the_person(run, tmp_path, pattern, expected):
 def test_a_path_that_does_not_fit_the_pattern_is_refused(run, archive):
     report = run(archive, person="(anna)")
     assert {row.subject for row in report.rows} == {"anna"}
-    assert report.refused[0].what == "the path does not fit the pattern of persons '(anna)'"
+    assert report.refused[0].what == "the path does not fit the pattern of subjects '(anna)'"
     with pytest.raises(ConfigError, match="not a regular expression"):
         run(archive, to="other", person="(anna")
 
