@@ -14,8 +14,7 @@ from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError, ConfigError, WeightsError
-from cinerecon.evaluation.score_slice import fingerprint
-from cinerecon.methods.base import encoding_of
+from cinerecon.methods.base import encoding_of, fingerprint
 from cinerecon.methods.model_file import ModelConfig, write_model
 from cinerecon.methods.table import load_method
 from cinerecon.training import read_recipe, train
