@@ -151,7 +151,7 @@ class SpaceTimeBlock(nn.Module):
     def forward(self, features: Tensor, n_frames: int) -> Tensor:
         """``(batch * frames, channels, y, x)`` to the same."""
         inner = self.first(shift_frames(features, n_frames, self.distance))
-        return features + self.second(shift_frames(inner, n_frames, self.distance, rectify=True))
+        return self.second(shift_frames(inner, n_frames, self.distance, rectify=True)).add_(features)
 
 
 class Cascade(nn.Module):
