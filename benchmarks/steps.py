@@ -2,7 +2,7 @@
 
     python benchmarks/steps.py
 
-A step is the forward and backward pass of one strip of 16 x 192 x 32 voxels, Gaussian 8x, one coil. Times are CPU times,
+A step is the forward and backward pass of one strip of 16 x 192 x 32 voxels, Gaussian 8x, one coil. Times are CPU time,
 the best of several, so that other processes disturb them little.
 """
 
