@@ -13,16 +13,16 @@ def split_into_bands(widths: Sequence[float], limit: float, gap: float) -> list[
     Parameters
     ----------
     widths
-        Of the columns.
+        Widths of the columns.
     limit
-        Of a band.
+        Width of a band.
     gap
         Between two columns.
 
     Returns
     -------
     list or None
-        Numbers of columns of each band; None if a column does not even fit beside the first one alone.
+        Numbers of columns of each band; None if a column does not fit next to the first one.
     """
     bands, used = [[0]], widths[0]
     for column, width in enumerate(widths[1:], start=1):

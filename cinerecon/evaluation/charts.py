@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 BOXES = ("psnr", "ssim", "heart_psnr", "xt_ssim")
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
-"""Of Okabe and Ito, told apart by colour-blind readers too."""
+"""Colours of Okabe and Ito, which colour-blind readers can distinguish."""
 MARKERS, DASHES = ("o", "s", "^", "D"), ("-", "--", ":", "-.")
-"""Of the first, second, third and fourth methods of one colour."""
+"""Styles of the first, second, third and fourth method of the same colour."""
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure [inches], drawn into pixels whatever the machine's screen."""
+    """An empty figure [inches] that is drawn without a screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: it takes longer than all else of the command
     from matplotlib.figure import Figure
 
@@ -104,7 +104,7 @@ def at_every_acceleration(scores: Sequence[Score]) -> list[Score]:
 
 
 def style_of(index: int) -> dict[str, Any]:
-    """How the method of a place in the list is drawn; no two of the first thirty-two alike."""
+    """Style of the method at an index of the list; the first thirty-two are distinct."""
     turn = index // len(COLOURS) % len(MARKERS)
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[turn], "linestyle": DASHES[turn]}
 

@@ -1,4 +1,4 @@
-"""What could not be judged, and why: kept beside the scores, told under the tables."""
+"""Tasks that failed, with reasons: stored next to the scores, listed below the tables."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ class Failure:
     Attributes
     ----------
     scan, slice
-        What was to be reconstructed; the slice is None where the file could not even be opened.
+        Scan and slice; the slice is None if the file could not be opened.
     sampling, method
         How.
     what, where, hint

@@ -29,7 +29,7 @@ WHITE = 99.7
 """Percentile of the truth that is shown white."""
 DPI = 150
 WIDTH, SCALE = 2.1, 0.06
-"""Of a column [inches], and of the colour scale in columns."""
+"""Width of a column [inches], and of the colour scale in columns."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def draw_images(scores: Sequence[Score], folder: Path) -> "Figure":
     Parameters
     ----------
     scores
-        Of one slice under one sampling, one for each method.
+        Scores of one slice and sampling pattern, one per method.
     folder
         Where their images are kept.
     """
@@ -130,7 +130,7 @@ class _Row:
         return frame[top:bottom, left:right] if self.is_zoom else frame
 
     def style(self, white: float) -> dict[str, Any]:
-        """How it is painted."""
+        """Keyword arguments of the drawing function."""
         colours, largest = ("inferno", LARGEST_ERROR) if self.is_error else ("gray", white)
         aspect = "auto" if self.is_profile else "equal"
         return {"cmap": colours, "vmin": 0, "vmax": largest, "aspect": aspect, "interpolation": "nearest"}

@@ -19,7 +19,7 @@ from cinerecon.io.atomic import hash_file
 from cinerecon.metrics import DEFAULT_PROFILE, find_heart, find_profile
 
 AS_GIVEN = "as given"
-"""Stands for the sampling, which image files do not tell."""
+"""Value of the sampling pattern, which is unknown for image files."""
 
 
 def compare_files(
@@ -111,7 +111,7 @@ def _matched(series: Sequence[ImageSeries], truth: Sequence[ImageSeries], path: 
 
 
 def _marks(image: Tensor, truth: Sequence[ImageSeries], number: int, profile: str) -> Iterator[str]:
-    """What makes the score of a slice look other than that of its images in place."""
+    """Marks of the score of a slice: departures of the images from the reference in position or orientation."""
     magnitudes = [one.image.abs() for one in truth]
     other = looks_like_another(image.abs(), magnitudes, number)
     if other is not None:
@@ -121,5 +121,5 @@ def _marks(image: Tensor, truth: Sequence[ImageSeries], number: int, profile: st
 
 
 def _hash(path: Path) -> str:
-    """Of a file, or of all files of a folder."""
+    """Checksum of a file, or of all files of a folder."""
     return hash_file(path) if path.is_file() else "".join(map(hash_file, files_in(path)))

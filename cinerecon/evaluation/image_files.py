@@ -1,4 +1,4 @@
-"""Image series of files of any program, with the position of their slices where the file tells it."""
+"""Image series from files of other programs, with the position of their slices if the file contains it."""
 
 import re
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ class ImageSeries:
     image
         ``(frames, y, x)`` complex64 or float32.
     geometry
-        Where the slice is; None where the file does not tell.
+        Position of the slice; None if unknown.
     """
 
     image: Tensor

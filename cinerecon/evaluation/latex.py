@@ -30,7 +30,7 @@ TEXT_WIDTH_PT, GAP_PT = 340.0, 8.0
 DIGIT_PT, SYMBOL_PT, BOLD = 4.3, 7.0, 1.18
 """Width of digits and of mathematical symbols at ``\\footnotesize``; bold over normal width."""
 WIDEST_CELL = 32
-"""Characters after which the text of a cell goes on in another line: two such columns fit beside each other."""
+"""Characters after which the text of a cell goes on in another line: two such columns fit next to each other."""
 LINES_OF_FLOAT, NOTE_LINES, NOTE_WIDTH = 40, 14, 85
 """Lines of rows and titles in a float, lines of notes below them, characters in a line of notes."""
 

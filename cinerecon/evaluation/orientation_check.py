@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 GAIN_DB = 3.0
-"""What a correction must gain to be reported."""
+"""Smallest gain of a correction that is reported [dB]."""
 SIMPLER_DB = 0.5
-"""What a further correction must gain over a simpler one."""
+"""Smallest gain of a further correction over a simpler one [dB]."""
 FITTING_ERROR = 1e-3
 """Part of the power that may be wrong in images whose orientation needs no check."""
 
@@ -33,14 +33,14 @@ ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Correction:
-    """What might be wrong with an image, in words, and the squared error that is left without it."""
+    """A possible error of an image as text, with the squared error that remains after its correction."""
 
     words: tuple[str, ...]
     error: float
 
 
 def doubts_about_fit(image: Tensor, reference: Tensor, *, sees_scale: bool = True) -> Iterator[str]:
-    """What one factor, another orientation, a shift in space or time would gain; nothing where that is little.
+    """Warnings if one factor, another orientation, or a shift in space or time would reduce the error considerably.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _best_shift(image: Tensor, spectrum: Tensor) -> tuple[tuple[int, int, int], 
 
 
 def _peak_between(values: Tensor, peak: int) -> float:
-    """Distance from the largest value to the top of the parabola through it and its neighbours, in -0.5 to 0.5."""
+    """Distance from the largest value to the top of the parabola through it and the adjacent values, in -0.5 to 0.5."""
     before, top, after = (float(values[(peak + step) % len(values)]) for step in (-1, 0, 1))
     curvature = before - 2 * top + after
     return round(0.5 * (before - after) / curvature, 1) if curvature < 0 else 0.0

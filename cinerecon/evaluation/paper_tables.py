@@ -1,4 +1,4 @@
-"""The tables of the two papers: their rows and columns, filled with our results, and what is published beside them.
+"""The tables of the two papers: their rows and columns with results of this program, next to published values.
 
 Ke et al., Learned low-rank priors in dynamic MR imaging (2021), DOI 10.1109/TMI.2021.3096218, tables I to V: ``slr-1``
 to ``slr-5``. Position-aware singular value shrinkage for dynamic MRI (PASSNet),
@@ -6,7 +6,7 @@ https://openreview.net/forum?id=JwJiDLvJWm, tables 1 to 3: ``pass-1`` to ``pass-
 
 Departs from the papers in: data, of which neither paper's are public as they were used; so published numbers say what
 to expect in kind, not which program is right. Rows and columns hold the methods and samplings that the papers compare;
-their order, and which comparison stands in which of the tables II to IV, is our reading. Published cells are empty
+their order, and the assignment of comparisons to tables II to IV, is our interpretation. Published cells are empty
 where the number was not at hand; none is read off a plot or derived.
 """
 
@@ -26,7 +26,7 @@ PASS_SOURCE = "grey: PASSNet submission and its public reviews, on OCMR and CMRx
 
 @dataclass(frozen=True)
 class Published:
-    """What is known of a method from a paper; empty texts where it is not.
+    """Published values of a method; empty texts where there are none.
 
     Attributes
     ----------
@@ -48,9 +48,9 @@ class PaperTable:
     Attributes
     ----------
     name
-        What the user types.
+        Name on the command line.
     caption
-        What it compares.
+        Caption: the comparison that the table shows.
     methods
         Row by row; names of methods, or of run folders for ablations.
     samplings
@@ -60,7 +60,7 @@ class PaperTable:
     profile
         Rules of measuring.
     source
-        Of the published numbers.
+        Source of the published numbers.
     published
         By method.
     """
@@ -228,7 +228,7 @@ def with_rows(table: PaperTable, also: Sequence[str]) -> PaperTable:
 
 
 def left_over(tables: Sequence[PaperTable], scores: Sequence[Score], also: Sequence[str] = ()) -> list[Score]:
-    """The scores of all samplings under which some method stands in none of the layouts."""
+    """The scores of all sampling patterns with a method that is in none of the layouts."""
     wide = [with_rows(table, also) for table in tables]
     samplings = {score.sampling for score in scores if not any(table.holds(score) for table in wide)}
     return [score for score in scores if score.sampling in samplings]

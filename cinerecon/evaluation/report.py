@@ -44,7 +44,7 @@ def write_report(path: Path, scores: Sequence[Score], tables: Sequence[Table], f
     scores
         Those that tables and figures are of.
     tables, figures
-        In the order they stand in.
+        Tables in their order on the page.
     """
     return write_text(path, make_page(scores, tables, figures))
 

@@ -1,4 +1,4 @@
-"""What is to be evaluated, where a paper's table says part of it."""
+"""Completion of an evaluation request by the methods, patterns and profile of a paper's table."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ class Request:
     Attributes
     ----------
     models, patterns, profile
-        What to run and how to measure.
+        Methods, sampling patterns and profile.
     named
-        What those of the methods are called in results that the user named.
+        Names in the results of the methods that the user requested.
     left_out
-        Methods of a table that have no weights, or are ablations nobody trained yet.
+        Methods of a table without weights, or ablations that have not been trained.
     """
 
     models: tuple[str, ...]
@@ -47,7 +47,7 @@ def complete_request(
     ------
     ConfigError
         If there is no method or no pattern, or two methods have one name, or the baseline is none of the methods, or
-        tables of different profiles are asked for without saying which.
+        tables with different profiles are requested without choosing one.
     """
     profiles = list(dict.fromkeys(layout.profile for layout in layouts))
     if profile is None and len(profiles) > 1:

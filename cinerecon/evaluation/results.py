@@ -39,7 +39,7 @@ def tables_of(
     measures
         Names of `MEASURES`; those that no method has are left out.
     failures
-        What is missing, to be told below.
+        Missing results, listed below the table.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def tables_of(
 
 
 def notes_of(scores: Sequence[Score], unit: str) -> tuple[str, ...]:
-    """The rules of measuring, and whatever makes results look other than on measured scans."""
+    """The profile, and the marks of all scores."""
     notes = [find_profile(name).description for name in dict.fromkeys(score.profile for score in scores)]
     heart = "heart: box around what moves in the truth, magnitudes, data range of the whole field"
     notes.append(f"mean ± standard deviation over slices [{CONFIDENCE_LEVEL:.0%} bootstrap interval over {unit}]")
@@ -69,7 +69,7 @@ def notes_of(scores: Sequence[Score], unit: str) -> tuple[str, ...]:
     if any(not math.isnan(score.heart_psnr) for score in scores):
         notes.append(f"{heart}; temporal sharpness: 1 is right; areas of the blood pool: error against the truth")
         limits = f"limits of agreement: mean ± {LIMITS} standard deviations"
-        notes.append(f"|error|: mean over slices of what a value is off, by which the best is chosen; {limits}")
+        notes.append(f"|error|: mean absolute error over slices, which determines the best; {limits}")
     if all(math.isnan(score.seconds) for score in scores):
         return (*notes, *marks_of(scores))
     threads = " and ".join(sorted({f"{score.device}, {score.n_threads} threads" for score in scores}))
@@ -85,14 +85,14 @@ def _unknown_subjects(scores: Sequence[Score]) -> Iterator[str]:
 
 
 def marks_of(scores: Sequence[Score]) -> Iterator[str]:
-    """What makes results look other than on measured scans, and of how many slices."""
+    """Marks of the scores, each with its number of slices."""
     for text in sorted({mark for score in scores for mark in score.marks.split("; ")} - {""}):
         n = len({score.case[:2] for score in scores if text in score.marks.split("; ")})
         yield f"{n} slice{' is' if n == 1 else 's are'} marked: {text}"
 
 
 def _missing(failures: Sequence[Failure]) -> Iterator[str]:
-    """How many tasks each method failed at, whose scores the means lack."""
+    """Number of failed tasks of each method, which the means do not include."""
     if failures:
         counts = Counter(failure.method for failure in failures)
         yield "failed, and so missing in these means: " + ", ".join(f"{name} {n}" for name, n in counts.items())
@@ -194,9 +194,9 @@ def write_results(
     baseline
         As in `summarise`.
     extra_tables
-        To stand first, e.g. those of a paper.
+        Tables to print first, e.g. those of a paper.
     failures
-        What is missing.
+        Missing results.
     """
     from cinerecon.evaluation.figures import draw_figures
     from cinerecon.evaluation.movies import draw_movies

@@ -22,14 +22,14 @@ from cinerecon.methods.base import Reconstructor, fingerprint, model_label
 from cinerecon.metrics import DEFAULT_PROFILE, find_profile
 
 RESERVE = 1.5
-"""Of the memory that the first slice took: others may be larger."""
+"""Factor on the memory that the first slice needed, since others may be larger."""
 
 Report = Callable[[Score | Failure], None]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came out: scores in the order of scans, slices, patterns and methods; and what failed."""
+    """Scores in the order of scans, slices, patterns and methods, and failures."""
 
     scores: list[Score]
     failures: list[Failure]
@@ -74,15 +74,15 @@ def evaluate(
     patterns
         Sampling patterns, see `physics.sampling`.
     seed
-        Of the patterns; each slice of each scan has a mask of its own.
+        Seed of the patterns; each slice of each scan has its own mask.
     device
-        Where to run.
+        Device to run on.
     settings
         ``key=value`` texts for every method.
     profile
         Rules of measuring, see `metrics.PROFILES`.
     output
-        Folder whose ``scores.csv`` gets each score as it is known; what stands there already is not computed again.
+        Folder in whose ``scores.csv`` each score is saved at once; existing scores are not computed again.
     workers
         Processes that judge slices at the same time; the processor's cores are shared among them, so seconds are longer
         than alone. 0: as many as there are cores and memory for.
@@ -103,7 +103,7 @@ def evaluate(
     ConfigError
         If a name, a pattern or a setting is wrong.
     DataError
-        If nothing could be judged, or a process dies. Where some tasks fail, the result tells which and why.
+        If all tasks fail, or a process dies. If some tasks fail, the result contains the reasons.
     """
     find_profile(profile)
     plan = Plan(tuple(models), tuple(patterns), settings, seed, pick_device(device), profile, output, subject)
@@ -145,9 +145,9 @@ def _known_scores(output: Path | None, jobs: Sequence[Job]) -> dict[str, Score]:
 
 
 def list_scans(paths: Iterable[Path]) -> list[Path]:
-    """The scans among files and folders: of a folder of prepared cases those for testing, of others all that lie in it.
+    """The scans in files and folders: the test cases of a folder of prepared cases, all scans of other folders.
 
-    Images that were written beside their scans are passed over.
+    Images that were written next to their scans are ignored.
 
     Raises
     ------
@@ -239,7 +239,7 @@ def _judge(
 
 
 class _Worker:
-    """What a process holds that judges slices for another one."""
+    """State of a worker process that scores slices."""
 
     plan: Plan
     methods: Mapping[str, Reconstructor]
@@ -254,7 +254,7 @@ class _Worker:
 
 
 def _affordable(plan: Plan, reconstruction_mb: float) -> int:
-    """How many processes there are cores and memory for, from what the first slice took; a GPU is not shared."""
+    """Number of processes that cores and memory allow, estimated from the first slice; a GPU is not shared."""
     if plan.device != "cpu":
         return 1
     each = RESERVE * (process_memory_mb() + reconstruction_mb)

@@ -1,4 +1,4 @@
-"""What files are called in results: names that tell them apart, whatever folders they lie in."""
+"""Unique names of files in results, for files in any folders."""
 
 from collections import Counter
 from collections.abc import Iterable

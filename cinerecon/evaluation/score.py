@@ -34,14 +34,14 @@ class Score:
     seconds
         Wall time of the reconstruction alone [s].
     marks
-        What makes it look other than on a measured scan, e.g. simulated phase, separated by semicolons.
+        Departures from a measured scan, e.g. simulated phase, separated by semicolons.
     ssim_fixed
         SSIM under a data range of 1, where the profile has it.
     hfen
         High-frequency error norm of the magnitude.
     heart_psnr, heart_ssim, heart_nmse
-        Of the magnitude in the box around the heart, with the data range of the whole field [dB, 1, 1]. Like all that
-        follows to ``area_change``, NaN where no heart could be drawn from the truth.
+        Measures of the magnitude in the box around the heart, with the data range of the whole field [dB, 1, 1].
+        Like all measures up to ``area_change``, NaN if no heart is found in the reference.
     xt_ssim, sharpness
         In that box: SSIM of planes of one axis and time; steepness of edges in time over the true one.
     diastolic_area, systolic_area, area_change
@@ -53,13 +53,13 @@ class Score:
     n_parameters
         Learned numbers of the method, those of the method that it starts from not counted.
     n_threads, device
-        What it ran on.
+        Device it ran on.
     person
         A word that scans of one subject share; the scan where the subject is unknown.
     profile, data_range, crop
         Rules of measuring: name, range of the values that were compared, what of the image was measured.
     frame_psnr, frame_ssim, frame_nmse
-        Of the magnitude of each frame, full field, with the data range of the whole series.
+        Measures of the magnitude of each frame, full field, with the data range of the whole series.
     task
         Hash of everything that decides the result: scan, slice, sampling, seed, method with its weights, profile.
     """
@@ -101,12 +101,12 @@ class Score:
 
     @property
     def case(self) -> tuple[str, int, int, str]:
-        """What two methods are compared on: scan, slice, coils, sampling."""
+        """Key of the case on which methods are compared: scan, slice, coils, sampling."""
         return self.scan, self.slice, self.n_coils, self.sampling
 
 
 def coils_in_words(n_coils: int) -> str:
-    """A count of coils; 0 stands for not known."""
+    """The number of coils as text; 0 means unknown."""
     return {0: "coils unknown", 1: "single-coil"}.get(n_coils, f"{n_coils} coils")
 
 

@@ -42,14 +42,14 @@ from cinerecon.physics.sampling import acceleration_of
 
 @dataclass(frozen=True)
 class Plan:
-    """How every slice is judged; plain values, so that other processes can be told.
+    """How every slice is scored; plain values, so that it can be sent to other processes.
 
     Attributes
     ----------
     models, patterns, settings
         Names of methods, sampling patterns, ``key=value`` texts for every method.
     seed
-        Of the patterns; each slice of each scan has a mask of its own.
+        Seed of the patterns; each slice of each scan has its own mask.
     device
         Where methods run.
     profile
@@ -70,7 +70,7 @@ class Plan:
     subject: str = ""
 
     def load_methods(self) -> dict[str, Reconstructor]:
-        """The methods by the names that were asked for."""
+        """The methods by their requested names."""
         return {name: load_method(name, self.settings, device=self.device) for name in self.models}
 
 
@@ -129,7 +129,7 @@ class Truth:
 def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> Iterator[Score | Failure]:
     """Scores of the tasks of a job, as they are known; pattern by pattern, then method by method.
 
-    What the user or the data are to blame for is told of the task it concerns, and the others go on.
+    Errors of the input are recorded for the task they concern, and the other tasks continue.
     """
     try:
         source = open_cine(job.path)
@@ -193,10 +193,10 @@ def _judge(
 
 
 def doubts_about(name: str, method: Reconstructor, data: CineData, pattern: str, source: CineSource) -> Iterator[str]:
-    """What speaks against the image of one method: a scan unlike its training or part of it, or other rules."""
+    """Warnings about a method: a scan unlike its training data or part of it, or another preprocessing."""
     card = method.card
     memories = card.memories(file_checksums(source), source.subject) if card.cases or card.subjects else []
-    yield from (f"{model_label(name)}: {doubt}" for doubt in (*memories, *card_warnings(method.card, data, pattern)))
+    yield from (f"{model_label(name)}: {text}" for text in (*memories, *card_warnings(method.card, data, pattern)))
     if method.preprocessing:
         words = ", ".join(f"{key} {value}" for key, value in method.preprocessing.items())
         yield f"{model_label(name)}: trained on data prepared by {words}, compared on the same data as all others"

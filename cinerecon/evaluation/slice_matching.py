@@ -1,4 +1,4 @@
-"""Which slice of a truth belongs to which slice of images: by their positions, where both files tell them."""
+"""Assignment of slices of a reference to slices of images, by their positions if both files contain them."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,11 +11,11 @@ from cinerecon.cine import Geometry
 from cinerecon.errors import DataError
 
 SAME_PLANE_MM = 4.0
-"""Distance of planes that may be the same slice, where one slice alone does not tell how far others are."""
+"""Largest distance of planes of the same slice, if the spacing is unknown because there is one slice only."""
 PARALLEL = 0.98
 """Cosine of the angle between the normals of planes that are parallel."""
 CLEARER_CORRELATION = 0.05
-"""How much better images must correlate with another slice of the truth to be taken for it."""
+"""Difference of correlations above which images are assigned to another slice of the reference."""
 
 
 def match_slices(images: Sequence[Geometry | None], truth: Sequence[Geometry | None], where: str) -> list[int] | None:
@@ -31,7 +31,7 @@ def match_slices(images: Sequence[Geometry | None], truth: Sequence[Geometry | N
     Returns
     -------
     list or None
-        Indices of slices of the truth, one for each slice of images; None where positions do not tell slices apart.
+        Indices of slices of the truth, one for each slice of images; None if positions do not distinguish the slices.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The images of an evaluation that figures and movies show: magnitudes of image and truth, stored beside the scores."""
+"""Images for figures and movies of an evaluation: magnitudes of image and reference, stored next to the scores."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from cinerecon.io.atomic import moved_into_place
 
 IMAGES = "images"
 TRUTH = "reference"
-"""What the truth is called in figures and movies."""
+"""Name of the reference in figures and movies."""
 
 
 def image_file(folder: Path, task: str) -> Path:

@@ -11,7 +11,7 @@ from cinerecon.metrics.statistics import Gain, MeanSummary, compare_paired, summ
 
 @dataclass(frozen=True)
 class Measure:
-    """How a measure is shown.
+    """Presentation of a measure in tables.
 
     Attributes
     ----------
@@ -22,7 +22,7 @@ class Measure:
     digits
         After the point.
     factor
-        What values are multiplied by, as the papers print them.
+        Factor on the values, as in the papers.
     best
         ``high``, ``low``; ``one`` or ``zero``: what is nearest to it.
     """
@@ -48,7 +48,7 @@ class Measure:
         return self.best in ("one", "zero")
 
     def distance(self, value: float) -> float:
-        """How far a value is from the best there could be, to compare values by."""
+        """Distance of a value from the ideal, by which values are ranked."""
         return {"high": -value, "low": value, "one": abs(value - 1), "zero": abs(value)}[self.best]
 
 
@@ -78,14 +78,15 @@ SUBJECTS, SLICES = "subjects", "slices of one subject"
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a measure is from its right value, where errors of both signs would cancel in the mean.
+    """Absolute error of a measure whose signed errors would cancel in the mean.
 
     Attributes
     ----------
     absolute_error
-        Mean of what each case is off.
+        Mean absolute error over cases.
     low, high
-        Limits of agreement, mean ± 1.96 standard deviations: 95 % of cases lie between, were they normal. NaN for one.
+        Limits of agreement, mean ± 1.96 standard deviations, which contain 95 % of normally distributed
+        cases. NaN for one case.
     """
 
     absolute_error: float
@@ -120,7 +121,7 @@ class Summary:
     n_parameters
         Learned numbers.
     n_threads, device
-        What it ran on.
+        Device it ran on.
     """
 
     method: str
@@ -140,7 +141,7 @@ class Summary:
     device: str = "cpu"
 
     def distance(self, name: str) -> float:
-        """How far a measure is from the best there could be; of one with a right value, the mean over cases."""
+        """Distance of a measure from the ideal; for measures with a target value, the mean absolute error."""
         if name in self.agreement:
             return self.agreement[name].absolute_error
         return MEASURES[name].distance(self.measures[name].mean)
@@ -241,7 +242,7 @@ def _summarise_group(group: list[Score], unit: str) -> Summary:
 
 
 def _gains(rivals: list[list[Score]], baseline: list[Score], unit: str) -> list[dict[str, Gain]]:
-    """Of each rival, by measure; each measure corrected for all rivals."""
+    """Gains of each method over the baseline, by measure; p values are corrected for all methods."""
     of_baseline = {score.case: score for score in baseline}
     found: list[dict[str, Gain]] = [{} for _ in rivals]
     for name in TESTED:

@@ -16,7 +16,7 @@ class Cell:
     Attributes
     ----------
     text
-        What it says.
+        Text of the cell.
     is_best
         The best of its column: shown bold.
     is_foreign
@@ -35,13 +35,13 @@ class Table:
     Attributes
     ----------
     caption
-        What they are of.
+        Caption of the table.
     columns
         Titles; the first column is text.
     rows
         As many cells each as there are columns.
     notes
-        What a reader must know, to stand below.
+        Notes below the table.
     is_text
         All columns are text.
     """
@@ -91,7 +91,7 @@ def count_slices(number: int) -> str:
 
 
 def describe_group(summaries: Sequence[Summary]) -> str:
-    """What a table is of: sampling, acceleration, coils, the slices of the method that has most."""
+    """Caption of a group: sampling, acceleration, coils, and the largest number of slices of a method."""
     most = max(summaries, key=lambda summary: summary.n_slices)
     known = "" if math.isnan(most.acceleration) else f" (net acceleration {most.acceleration:.1f})"
     return f"{most.sampling}{known}, {coils_in_words(most.n_coils)}, {count_slices(most.n_slices)}"
