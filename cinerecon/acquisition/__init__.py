@@ -1,4 +1,4 @@
-"""Intake: the one road from a file to `CineData`."""
+"""From the readouts of a scanner, or another file of k-space, to `CineData`."""
 
 from cinerecon.acquisition.case import SETTINGS
 from cinerecon.acquisition.coil_maps import finish_slice
@@ -13,8 +13,9 @@ from cinerecon.acquisition.open import (
     walk_visible,
 )
 from cinerecon.acquisition.plan import ScanPlan
+from cinerecon.acquisition.reference import attach_reference, combine_truth
 from cinerecon.acquisition.scan import Scan, open_scan
-from cinerecon.acquisition.source import CineSource, CineSummary, summarise
+from cinerecon.acquisition.source import CineSource, CineSummary, TimedSlice, summarise
 
 __all__ = [
     "SETTINGS",
@@ -23,6 +24,9 @@ __all__ = [
     "CineSummary",
     "Scan",
     "ScanPlan",
+    "TimedSlice",
+    "attach_reference",
+    "combine_truth",
     "file_checksums",
     "find_cines",
     "finish_slice",

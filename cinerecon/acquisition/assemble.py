@@ -46,7 +46,7 @@ class Assembly:
         Whether the image is the forward transform of the file's k-space.
     spoiled
         Samples without value at the begin and the end of each stored readout.
-    mixing
+    coil_matrix
         ``(kept coils, coils)`` what leaves coils out and whitens the others, or None to leave coils as they are.
     warnings
         What was found odd about the noise.
@@ -56,15 +56,15 @@ class Assembly:
     grid: Grid
     mirrored: bool
     spoiled: tuple[int, int]
-    mixing: Tensor | None
+    coil_matrix: Tensor | None
     warnings: tuple[str, ...] = ()
 
 
 def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> tuple[Tensor, Tensor]:
     """K-space of one slice, ``(frames, coils, ky, x)`` complex64, and its mask, ``(frames, 1, ky, x or 1)`` bool."""
     grid = assembly.grid
-    mixing = assembly.mixing
-    coils = int(assembly.raw.heads["active_channels"][lines.row[0]]) if mixing is None else len(mixing)
+    coil_matrix = assembly.coil_matrix
+    coils = int(assembly.raw.heads["active_channels"][lines.row[0]]) if coil_matrix is None else len(coil_matrix)
     kspace = torch.zeros(n_frames, coils, grid.ky, grid.x, dtype=torch.complex64)
     count = torch.zeros(n_frames, grid.ky, grid.x, dtype=torch.int32)
     rows = mirror(grid.ky)[lines.ky] if assembly.mirrored else lines.ky
@@ -130,4 +130,4 @@ def _prepare(assembly: Assembly, lines: Lines, block: Index) -> Tensor:
     encoded = kept.new_zeros(*kept.shape[:-1], grid.kx)
     encoded[..., start + before : start + n_samples - after] = kept[..., before : n_samples - after]
     samples = cropped(encoded, grid.x, -1, mirrored=assembly.mirrored)
-    return samples if assembly.mixing is None else apply_coil_matrix(assembly.mixing, samples, 1)
+    return samples if assembly.coil_matrix is None else apply_coil_matrix(assembly.coil_matrix, samples, 1)

@@ -1,40 +1,38 @@
-"""A prepared case as a source of one slice: it comes as it was prepared."""
+"""A prepared case as a source of one slice, which is read as it was prepared."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import keep_measured
-from cinerecon.cine import CineData
+from cinerecon.acquisition.source import CineSource, TimedSlice
 from cinerecon.errors import DataError
 from cinerecon.io.case import open_case, read_case
 
 SETTINGS = ("whiten", "n_virtual_coils", "compression", "csm", "remove_oversampling")
-"""The settings of intake that shape what is stored."""
+"""The settings of the acquisition that determine the stored arrays."""
 
 
 @dataclass(frozen=True)
-class CaseSource:
-    """A prepared case, opened to be reconstructed."""
+class CaseSource(CineSource):
+    """A prepared case, opened for reconstruction.
+
+    Attributes
+    ----------
+    path
+        The file.
+    config
+        The requested settings; where they differ from those of the preparation, a warning lists them.
+    """
 
     path: Path
     config: AcquisitionConfig
 
-    n_slices = 1
-    header_xml = None
-    study = ""
-    frame_of_reference = ""
-
     @property
-    def subject(self) -> str:
-        """Who was scanned, as it was found when the case was prepared."""
-        return str(self._attributes.get("subject", ""))
-
-    @property
-    def made_from(self) -> str:
-        """SHA-256 of what it was prepared from; empty if it does not say."""
-        return str(self._attributes.get("source_sha256", ""))
+    def n_slices(self) -> int:
+        """A case holds one slice."""
+        return 1
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -42,27 +40,31 @@ class CaseSource:
         return (self.path,)
 
     @property
+    def subject(self) -> str:
+        """The pseudonym of the subject, as determined in the preparation."""
+        return str(self._attributes.get("subject", ""))
+
+    @property
+    def derived_from(self) -> str:
+        """SHA-256 of the file that the case was prepared from; empty if it is not recorded."""
+        return str(self._attributes.get("source_sha256", ""))
+
+    @property
     def marks(self) -> tuple[str, ...]:
-        """Its marks, as they were found when it was prepared."""
+        """The marks of the preparation."""
         return tuple(self._attributes.get("marks", ()))
 
-    def read_slice(self, number: int, seconds: dict[str, float] | None = None) -> CineData:
-        """Read the case, as far as its k-space holds what its mask claims.
-
-        Where other settings are asked for than it was prepared with, a warning names them: the case stays as it is.
+    def read_timed(self, number: int) -> TimedSlice:
+        """Read the case; samples that the mask includes although k-space is zero there count as not measured.
 
         Raises
         ------
         FileError, DataError, ShapeError
-            As `read_case` does, and if another slice than the only one is asked for.
+            As `read_case` does, and if the number is not 0.
         """
         if number != 0:
             raise DataError(f"slice {number}, a prepared case has slice 0 alone", where=str(self.path))
-        if seconds is not None:
-            seconds["maps"] = 0.0
-        data = keep_measured(read_case(self.path))
-        warnings = (*data.meta.warnings, *self._differences())
-        return replace(data, meta=replace(data.meta, warnings=warnings))
+        return TimedSlice(keep_measured(read_case(self.path)).with_warnings(*self._differences()))
 
     @property
     def _attributes(self) -> dict[str, Any]:
@@ -70,13 +72,17 @@ class CaseSource:
             return case.attributes
 
     def _differences(self) -> list[str]:
-        prepared, asked = self._attributes.get("intake"), self.config.model_dump()
+        """A warning if the case was prepared with other settings than the requested ones."""
+        prepared, requested = self._attributes.get("intake"), self.config.model_dump()
         if not isinstance(prepared, dict):
             return []
-        found = [(name, prepared.get(name), asked[name]) for name in SETTINGS if prepared.get(name) != asked[name]]
-        texts = [f"{name} {_in_words(here)} (asked for: {_in_words(there)})" for name, here, there in found]
+        texts = [
+            f"{name} {_setting_text(prepared.get(name))} (asked for: {_setting_text(requested[name])})"
+            for name in SETTINGS
+            if prepared.get(name) != requested[name]
+        ]
         return [f"the case was prepared with {', '.join(texts)}, and is taken as it is"] if texts else []
 
 
-def _in_words(value: object) -> str:
+def _setting_text(value: object) -> str:
     return "not set" if value is None else str(value)

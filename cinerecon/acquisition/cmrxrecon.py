@@ -1,17 +1,18 @@
 """A CMRxRecon file as a source of slices."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.coil_maps import finish_slice
+from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import find_measured
-from cinerecon.cine import CineData, CineMeta
+from cinerecon.acquisition.reference import attach_reference
+from cinerecon.acquisition.source import CineSource, TimedSlice
+from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.cmrxrecon import CmrFile, open_cmrxrecon, person_of
 from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
@@ -27,29 +28,24 @@ EXCHANGED_CORRELATION, CORRELATION_MARGIN = 0.9, 0.03
 
 
 @dataclass(frozen=True, eq=False)
-class CmrxreconSource:
+class CmrxreconSource(CineSource):
     """A k-space file of a CMRxRecon challenge; its slices are read one at a time.
 
-    Images are the centred inverse transform of k-space. The files tell neither noise nor position: coils stay as they
-    are, and images carry no orientation.
+    Images are the centred inverse transform of k-space. The files hold neither noise nor position: coils are not
+    whitened, and images carry no orientation.
     """
 
     file: CmrFile
     config: AcquisitionConfig
 
-    header_xml = None
-    study = ""
-    frame_of_reference = ""
-    marks: tuple[str, ...] = ()
-
     @property
     def subject(self) -> str:
-        """The archive's number of the person, with its set and scanner."""
+        """The subject number of the archive, with its set and scanner."""
         return person_of(self.file.path) or ""
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """K-space, and where they exist mask, fully sampled twin and table."""
+        """K-space, and the files of mask, fully sampled twin and table where they exist."""
         return self.file.files
 
     @property
@@ -57,8 +53,8 @@ class CmrxreconSource:
         """Number of slices; of long-axis files, of views."""
         return self.file.shape[1]
 
-    def read_slice(self, number: int, seconds: dict[str, float] | None = None) -> CineData:
-        """Read one slice, with coil maps, and with the truth where the archive holds the fully sampled twin.
+    def read_timed(self, number: int) -> TimedSlice:
+        """Read one slice with coil maps, and with the truth where the archive holds the fully sampled twin.
 
         Raises
         ------
@@ -68,6 +64,24 @@ class CmrxreconSource:
             If the slice does not exist or is empty, frames between others are empty, samples are outside of the mask,
             or the axes of time and slices are exchanged.
         """
+        kspace = self._kspace(number)
+        where = f"{self.file.path}, slice {number}"
+        measured = find_measured(kspace, self._claimed(kspace, where), where)
+        kspace, mask = kspace[measured.frames] * measured.mask, measured.mask
+        warnings = [*self.file.warnings, *measured.warnings]
+        x = self._n_columns
+        if x != kspace.shape[-1] and mask.shape[-1] != 1:
+            warnings.append("readouts were not measured whole: their oversampling stays")
+        elif x != kspace.shape[-1]:
+            kspace = cropped(kspace, x, -1) * mask
+        meta = self._meta(number, (kspace.shape[-2], kspace.shape[-1]), warnings)
+        finished = finish_slice(kspace, mask, meta, self.config)
+        truth, truth_warnings = self._truth(number, measured.frames, finished)
+        data = attach_reference(finished.data, truth, "twin").with_warnings(*truth_warnings)
+        return TimedSlice(data, finished.csm_seconds)
+
+    def _kspace(self, number: int) -> Tensor:
+        """The stored k-space of a slice, ``(frames, coils, ky, kx)``, checked for signal, scale and order of axes."""
         where = f"{self.file.path}, slice {number}"
         if not 0 <= number < self.n_slices:
             raise DataError(f"slice {number}, the file has slices 0 to {self.n_slices - 1}", where=str(self.file.path))
@@ -79,18 +93,10 @@ class CmrxreconSource:
             what = f"the largest sample is {largest:.1g}, expected {SMALLEST_SAMPLE:g} to {LARGEST_SAMPLE:g}"
             raise DataError(what, where=where, hint=RESCALE)
         if self._has_exchanged_axes:
-            what = "neighbouring slices are more alike than neighbouring frames: these axes seem to be exchanged"
+            what = "adjacent slices are more alike than adjacent frames: these axes seem to be exchanged"
             hint = "in MATLAB: kspace = permute(kspace, [1 2 3 5 4])"
             raise DataError(what, where=str(self.file.path), hint=hint)
-        found = find_measured(kspace, self._claimed(kspace, where), where)
-        warnings = [*self.file.warnings, *found.warnings]
-        kspace, mask = kspace[found.frames] * found.mask, found.mask
-        kspace, mask = self._crop_readout(kspace, mask, warnings)
-        meta = self._meta(number, (kspace.shape[-2], kspace.shape[-1]), warnings)
-        remarks: list[str] = []
-        truth = partial(self._truth, number, found.frames, remarks.append)
-        data = finish_slice(kspace, mask, meta, self.config, read_truth=truth, truth_is="twin", seconds=seconds)
-        return data.with_warnings(*remarks)
+        return kspace
 
     @cached_property
     def _twin(self) -> CmrFile | None:
@@ -122,39 +128,28 @@ class CmrxreconSource:
             between_slices > EXCHANGED_CORRELATION and _correlation(first, second) < between_slices - CORRELATION_MARGIN
         )
 
-    def _crop_readout(self, kspace: Tensor, mask: Tensor, warnings: list[str]) -> tuple[Tensor, Tensor]:
-        """Cut the image along the readout, where the archive tells its oversampling and readouts are whole."""
-        x = self._columns()
-        if x == kspace.shape[-1]:
-            return kspace, mask
-        if mask.shape[-1] != 1:
-            warnings.append("readouts were not measured whole: their oversampling stays")
-            return kspace, mask
-        return cropped(kspace, x, -1) * mask, mask
-
-    def _columns(self) -> int:
+    @property
+    def _n_columns(self) -> int:
+        """Columns of the image, without readout oversampling where it is known and to be removed."""
         kx = self.file.shape[4]
         factor = self.file.oversampling if self.config.remove_oversampling else None
         return kx if factor is None or factor <= 1 else max(round(kx / factor), 1)
 
-    def _truth(
-        self, number: int, frames: list[int], warn: Callable[[str], None], data: CineData, mixing: Tensor | None
-    ) -> Tensor | None:
-        """The image of the fully sampled twin, combined by the maps of the slice; None if the twin is none."""
+    def _truth(self, number: int, frames: list[int], finished: FinishedSlice) -> tuple[Tensor | None, list[str]]:
+        """The image of the fully sampled twin, combined with the maps of the slice; None if there is none; warnings."""
         if self._twin is None:
-            return None
+            return None, []
+        data = finished.data
         kspace = torch.from_numpy(self._twin.read_slice(number))[frames]
-        whole = find_measured(kspace, None, f"{self._twin.path}, slice {number}") if kspace.any() else None
-        if whole is None or len(whole.frames) < len(frames) or block_of_lines(whole.mask) is None:
-            warn("the twin in the folder of fully sampled files is not fully sampled: it is no truth")
-            return None
+        measured = find_measured(kspace, None, f"{self._twin.path}, slice {number}") if kspace.any() else None
+        if measured is None or len(measured.frames) < len(frames) or block_of_lines(measured.mask) is None:
+            return None, ["the twin in the folder of fully sampled files is not fully sampled: it is no truth"]
         kspace = cropped(kspace, data.matrix[1], -1)
-        kspace = kspace if mixing is None else mix_coils(mixing, kspace)
+        kspace = kspace if finished.coil_matrix is None else mix_coils(finished.coil_matrix, kspace)
         if _correlation(kspace * data.mask, data.kspace) < MIN_CORRELATION:
-            warn("the fully sampled twin is of another scan: it is no truth")
-            return None
+            return None, ["the fully sampled twin is of another scan: it is no truth"]
         full = torch.ones(data.n_frames, 1, data.matrix[0], 1, dtype=torch.bool)
-        return Encoding(full, data.csm, matrix=data.matrix).adjoint(kspace)
+        return Encoding(full, data.csm, matrix=data.matrix).adjoint(kspace), []
 
     def _meta(self, number: int, matrix: tuple[int, int], warnings: list[str]) -> CineMeta:
         fov, factor = self.file.fov_mm, self.file.oversampling

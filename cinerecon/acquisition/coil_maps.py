@@ -1,7 +1,6 @@
-"""The last steps on every road to `CineData`: fewer coils, coil maps, and the truth in their units."""
+"""Coil compression and coil sensitivity maps: the last processing steps of k-space from every kind of file."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from time import perf_counter
 
 from torch import Tensor
@@ -17,11 +16,26 @@ from cinerecon.physics.coils import (
     mix_coils,
     shading_of,
 )
-from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import block_of_lines
 
-ReadTruth = Callable[[CineData, Tensor | None], Tensor | None]
-"""Given the slice and what its coils were mixed by, the truth ``(frames, y, x)`` where there is one."""
+
+@dataclass(frozen=True, eq=False)
+class FinishedSlice:
+    """A slice with coil maps, before a reference is attached.
+
+    Attributes
+    ----------
+    data
+        K-space, mask, maps, shading and metadata.
+    coil_matrix
+        Product of whitening and compression, as `mix_maps` takes it; None if the coils are the measured ones.
+    csm_seconds
+        Time that the estimation of the maps took [s].
+    """
+
+    data: CineData
+    coil_matrix: Tensor | None
+    csm_seconds: float
 
 
 def finish_slice(
@@ -30,63 +44,49 @@ def finish_slice(
     meta: CineMeta,
     config: AcquisitionConfig,
     *,
-    mixing: Tensor | None = None,
+    coil_matrix: Tensor | None = None,
     calibration: tuple[Tensor, Tensor] | None = None,
-    read_truth: ReadTruth | None = None,
-    truth_is: str = "truth",
-    seconds: dict[str, float] | None = None,
-) -> CineData:
-    """Compress the coils, estimate their maps, and find the reference.
+) -> FinishedSlice:
+    """Compress the coils and estimate their sensitivity maps.
 
     Parameters
     ----------
     kspace
-        ``(frames, coils, ky, kx)`` on the image's grid.
+        ``(frames, coils, ky, kx)`` on the grid of the image.
     mask
         ``(frames, 1, ky, kx or 1)`` bool.
     meta
         Source, slice, geometry.
     config
-        How many coils, and which maps.
-    mixing
-        ``(coils, coils)`` what the coils were multiplied by so far; None for nothing.
+        Number of virtual coils, and method of the maps.
+    coil_matrix
+        ``(coils, measured coils)`` transform that k-space has undergone so far; None for the identity.
     calibration
-        K-space ``(1, coils, ky, kx)`` that the maps come from, and its mask; None takes the slice itself.
-    read_truth
-        Where a truth may come from besides the data; a fully sampled slice is its own.
-    truth_is
-        What that truth is, one of `REFERENCES`.
-    seconds
-        If given, the time that the coil maps took is noted here under ``maps``.
+        K-space ``(1, coils, ky, kx)`` for the maps, and its mask; None takes the slice itself.
 
     Raises
     ------
     UnsupportedError
-        If coils of readouts with gaps are to be compressed for each position along them.
+        If coils are to be compressed for each position along readouts that were not measured completely.
     """
-    matrices = _compression(kspace, mask, config, f"{meta.source}, slice {meta.slice}")
+    compression = _compression(kspace, mask, config, f"{meta.source}, slice {meta.slice}")
     source, source_mask = calibration or (kspace, mask)
-    if matrices is not None:
-        kspace, source = mix_coils(matrices, kspace), mix_coils(matrices, source)
-        mixing = matrices if mixing is None else matrices @ mixing
+    if compression is not None:
+        kspace, source = mix_coils(compression, kspace), mix_coils(compression, source)
+        coil_matrix = compression if coil_matrix is None else compression @ coil_matrix
     start = perf_counter()
     csm = estimate_csm(source, source_mask, config.csm)
-    doubt = doubt_of_maps(source_mask, kspace.shape[-1])
-    if csm is not None and block_of_lines(mask) is None and doubt and doubt not in meta.warnings:
-        meta = replace(meta, warnings=(*meta.warnings, doubt))
-    if seconds is not None:
-        seconds["maps"] = perf_counter() - start
-    data = CineData(kspace=kspace, mask=mask, csm=csm, meta=meta)
-    reference = None if read_truth is None else read_truth(data, mixing)
-    if reference is None and block_of_lines(mask) is not None:
-        reference = Encoding(mask, csm, matrix=data.matrix, coils_at_once=1).adjoint(kspace)  # on a CPU: saves memory
-        truth_is = "all samples" if bool(mask.all()) else "some samples"
-    meta = replace(meta, reference_is="" if reference is None else truth_is)
-    return replace(data, reference=reference, shading=shading_of(csm, mixing, data.matrix), meta=meta)
+    warning = doubt_of_maps(source_mask, kspace.shape[-1])
+    csm_seconds = perf_counter() - start
+    shading = shading_of(csm, coil_matrix, (kspace.shape[-2], kspace.shape[-1]))
+    data = CineData(kspace, mask, csm, meta=meta, shading=shading)
+    if csm is not None and warning and block_of_lines(mask) is None:
+        data = data.with_warnings(warning)
+    return FinishedSlice(data, coil_matrix, csm_seconds)
 
 
 def _compression(kspace: Tensor, mask: Tensor, config: AcquisitionConfig, where: str) -> Tensor | None:
-    """What makes virtual coils of the coils, as `mix_coils` takes it; None where there are not too many."""
+    """The matrices of the virtual coils, as `mix_coils` takes them; None if no compression is needed."""
     n_virtual = config.n_virtual_coils
     if n_virtual is None or n_virtual >= kspace.shape[-3]:
         return None

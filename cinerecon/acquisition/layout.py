@@ -8,12 +8,12 @@ import numpy as np
 from cinerecon.acquisition.calibration import place_calibration
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.conventions import standardise
-from cinerecon.acquisition.counters import Counters, Warn, read_counters, require_sane_claim
+from cinerecon.acquisition.counters import Counters, read_counters, require_sane_claim
 from cinerecon.acquisition.grid import Grid, middle_slice, plan_grid, probe_lines
-from cinerecon.acquisition.measured import warn_of_incomplete_frames
-from cinerecon.acquisition.metadata import frame_times, read_geometry, slice_thickness, warn_of_implausible_sizes
+from cinerecon.acquisition.measured import incomplete_frame_warnings
+from cinerecon.acquisition.metadata import implausible_size_warnings, slice_meta
 from cinerecon.acquisition.noise import noise_readouts
-from cinerecon.acquisition.placement import Lines, place_lines, require_agreement
+from cinerecon.acquisition.placement import Lines, check_repeated_lines, place_lines
 from cinerecon.acquisition.select import (
     CALIBRATION,
     Dropped,
@@ -24,13 +24,14 @@ from cinerecon.acquisition.select import (
     require_cartesian,
     select_readouts,
 )
+from cinerecon.cine import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.ismrmrd.raw import RESCALE, SMALLEST_SAMPLE, Index, RawScan
 from cinerecon.physics.coils import doubt_of_maps
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class ScanLayout:
     """A scan understood: the placement of its readouts, the noise, and what to tell about them.
 
     Attributes
@@ -58,10 +59,11 @@ class Layout:
     coils: Index
     noise: RawScan | None
     noise_rows: Index
+    meta: tuple[CineMeta, ...]
     warnings: tuple[str, ...]
 
 
-def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = None) -> Layout:
+def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = None) -> ScanLayout:
     """Check the headers of a scan and decide what is done with each readout. Of the samples, a few are read.
 
     Raises
@@ -70,11 +72,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = Non
         If something is wrong or not supported, naming the readout.
     """
     warnings: list[str] = []
-
-    def warn(text: str) -> None:
-        if text not in warnings:
-            warnings.append(text)
-
+    warn = warnings.append
     require_sane_claim(raw)
     selection = select_readouts(raw, config, warn)
     raw = standardise(raw, selection, config, warn)
@@ -90,17 +88,20 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = Non
     lines = place_lines(raw, image, counters, grid, warn)
     calibration = place_calibration(raw, selection.calibration, lines, counters.n_frames, grid, warn)
     _require_memory(raw, counters, grid, config.memory_limit_gb)
-    require_agreement(raw, lines, counters.n_averages, is_asked=config.repeats == "average", warn=warn)
-    warn_of_incomplete_frames(lines, counters.n_frames, grid, warn)
-    warn_of_implausible_sizes(raw.header, grid, warn)
-    _warn_of_oddities(raw, lines, counters, warn)
+    is_average = config.repeats == "average"
+    warnings += check_repeated_lines(raw, lines, counters.n_averages, is_requested=is_average)
+    warnings += incomplete_frame_warnings(lines, counters.n_frames, grid)
+    warnings += implausible_size_warnings(raw.header, grid)
+    warnings += _receiver_warnings(raw, lines)
     if len(coils) > 1:
-        _warn_of_maps(lines, calibration, counters, grid, warn)
+        warnings += _csm_warnings(lines, calibration, counters, grid)
     source = raw if noise is None else noise
     noise_rows = selection.noise if noise is None else noise_readouts(noise)
     if config.whiten and noise_rows.size == 0:
-        warn("no noise readouts: coils are not whitened")
-    return Layout(
+        warnings.append("no noise readouts: coils are not whitened")
+    slices = enumerate(counters.n_frames)
+    meta = [slice_meta(raw, lines.of_slice(number), number, n, grid.pixel_size_mm) for number, n in slices]
+    return ScanLayout(
         raw=raw,
         selection=replace(selection, dropped=(*selection.dropped, *_unused(raw, selection, calibration))),
         lines=lines,
@@ -110,7 +111,8 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = Non
         coils=coils,
         noise=source if noise_rows.size else None,
         noise_rows=noise_rows,
-        warnings=tuple(warnings),
+        meta=tuple(meta),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
@@ -172,26 +174,20 @@ def _unused(raw: RawScan, selection: Selection, calibration: Lines) -> Iterator[
         yield Dropped(n_unused, f"flag {CALIBRATION}: calibration only, and the image's own lines show as much")
 
 
-def _warn_of_maps(lines: Lines, calibration: Lines, counters: Counters, grid: Grid, warn: Warn) -> None:
-    """Where coil maps come from too few lines."""
+def _csm_warnings(lines: Lines, calibration: Lines, counters: Counters, grid: Grid) -> Iterator[str]:
+    """A warning for each slice whose coil maps come from too few lines."""
     for number, n_frames in enumerate(counters.n_frames):
         extra, own = calibration.of_slice(number), lines.of_slice(number)
-        doubt = doubt_of_maps(extra.mask(1, grid.ky) if extra.row.size else own.mask(n_frames, grid.ky), grid.kx)
-        if doubt:
-            warn(doubt)
+        warning = doubt_of_maps(extra.mask(1, grid.ky) if extra.row.size else own.mask(n_frames, grid.ky), grid.kx)
+        if warning:
+            yield warning
 
 
-def _warn_of_oddities(raw: RawScan, lines: Lines, counters: Counters, warn: Warn) -> None:
-    """Things that are read right, but that a user should know."""
-    coils = int(raw.heads["active_channels"][lines.row[0]])
+def _receiver_warnings(raw: RawScan, lines: Lines) -> Iterator[str]:
+    """Warnings about the number of channels and the pilot tone."""
+    n_coils = int(raw.heads["active_channels"][lines.row[0]])
     claimed = raw.header.receiver_channels
-    if claimed is not None and claimed != coils:
-        warn(f"the header's receiverChannels is {claimed}, the image readouts have {coils} channels")
+    if claimed is not None and claimed != n_coils:
+        yield f"the header's receiverChannels is {claimed}, the image readouts have {n_coils} channels"
     if raw.header.has_pilot_tone:
-        warn("the pilot tone is on: the first 3 and the last sample of each readout are left out")
-    first = np.array([np.flatnonzero(lines.slices == number)[0] for number in np.unique(lines.slices)])
-    for row in lines.row[first]:
-        read_geometry(raw.heads[row : row + 1], "", warn)
-    for number, n_frames in enumerate(counters.n_frames):
-        frame_times(raw, lines.of_slice(number), n_frames, warn)
-    slice_thickness(raw, warn)
+        yield "the pilot tone is on: the first 3 and the last sample of each readout are left out"

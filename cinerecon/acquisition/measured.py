@@ -8,7 +8,7 @@ measured, with a warning.
 Frames with fewer lines than the others: late phases that only long heartbeats reach, or a scan that was stopped.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition.counters import Warn
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.cine import CineData
@@ -98,16 +97,19 @@ def _n_outer(is_measured: Tensor) -> int:
     return len(is_measured) - (int(found[-1]) + 1 - int(found[0]))
 
 
-def own_lines(kspace: Tensor, mask: Tensor, warn: Callable[[str], None]) -> Tensor:
+def own_lines(kspace: Tensor, mask: Tensor) -> tuple[Tensor, list[str]]:
     """The mask of a raw scan without lines that follow from others, of frames that have lines of their own.
 
     Parameters
     ----------
     kspace, mask
         ``(frames, coils, ky, kx)``, ``(frames, 1, ky, kx or 1)``
-    warn
-        Called with the lines that count as not measured, and with the frames that are copies of others.
+
+    Returns
+    -------
+    ``(frames, 1, ky, kx or 1)`` bool, and warnings: lines that count as not measured, frames that are copies of others.
     """
+    warnings = []
     sampled = mask[:, 0].any(-1)
     redundant = _redundant_lines(kspace, sampled)
     frames = _redundant_frames(sampled, redundant)
@@ -115,13 +117,14 @@ def own_lines(kspace: Tensor, mask: Tensor, warn: Callable[[str], None]) -> Tens
         if numbers:
             is_end = numbers == list(range(numbers[0], len(mask)))
             option = f"; --frames 0:{numbers[0]} leaves them out" if is_end else ""
-            warn(f"{name_frames(numbers)} of {len(mask)} not measured: {what}{option}")
+            warnings.append(f"{name_frames(numbers)} of {len(mask)} not measured: {what}{option}")
     for what, lines in redundant.items():
         lines[[number for numbers in frames.values() for number in numbers]] = False
         if lines.any():
-            warn(f"{int(lines.sum())} of {int(sampled.sum())} lines are {what}: they count as not measured")
+            n = int(lines.sum())
+            warnings.append(f"{n} of {int(sampled.sum())} lines are {what}: they count as not measured")
             mask = mask & ~lines[:, None, :, None]
-    return mask
+    return mask, warnings
 
 
 def keep_measured(data: CineData) -> CineData:
@@ -280,8 +283,8 @@ MAX_LISTED_FRAMES = 8
 """More frames than this are counted, not named."""
 
 
-def warn_of_incomplete_frames(lines: Lines, n_frames: Iterable[int], grid: Grid, warn: Warn) -> None:
-    """Name the frames that were measured in part.
+def incomplete_frame_warnings(lines: Lines, n_frames: Iterable[int], grid: Grid) -> Iterator[str]:
+    """A warning for each slice with frames that were measured in part.
 
     Where all frames measure lines of one set, every frame that lacks some of them is named; where the patterns differ,
     those that have far fewer.
@@ -293,16 +296,14 @@ def warn_of_incomplete_frames(lines: Lines, n_frames: Iterable[int], grid: Grid,
     n_frames
         Per slice.
     grid
-        Where the centre of k-space is.
-    warn
-        Called once for each slice with incomplete frames.
+        The encoded grid.
     """
     counts = tuple(n_frames)
     for number, n in enumerate(counts):
         mask = lines.of_slice(number).mask(n, grid.ky)[:, 0, :, 0].numpy()
         text = describe_incomplete_frames(mask, grid.ky // 2, f" of slice {number}" if len(counts) > 1 else "")
         if text:
-            warn(text)
+            yield text
 
 
 def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, place: str = "") -> str:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cinerecon.acquisition.counters import Warn
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
-from cinerecon.cine import Geometry, vector
+from cinerecon.cine import CineMeta, Geometry, vector
 from cinerecon.io.ismrmrd.header import MrdHeader
 from cinerecon.io.ismrmrd.raw import TICK_MS, Heads, RawScan
 
@@ -22,56 +21,76 @@ SHORTEST_FRAME_MS = 10.0
 """A header TR below this [ms] is the time between excitations, above it the temporal resolution of the cine."""
 
 
-def read_geometry(heads: Heads, patient_position: str, warn: Warn) -> Geometry | None:
-    """Position and directions of a slice from its first readout; None, with a warning, where they make no sense.
+def slice_meta(raw: RawScan, lines: Lines, number: int, n_frames: int, pixel_size_mm: tuple[float, float]) -> CineMeta:
+    """Geometry, frame times and slice thickness of a slice, with warnings where the headers do not give them.
 
     Parameters
     ----------
-    heads
-        Headers of the image readouts of the slice.
-    patient_position
-        How the patient lies, from the XML header.
-    warn
-        Called with the reason if there is no geometry.
+    raw
+        The scan.
+    lines
+        The image readouts of the slice.
+    number
+        Index of the slice, sorted by position.
+    n_frames
+        Its number of frames.
+    pixel_size_mm
+        Distance of adjacent pixels along (y, x) [mm].
     """
+    times, time_warnings = _frame_times(raw, lines, n_frames)
+    geometry, geometry_warnings = _geometry(raw.heads[lines.row], raw.header.patient_position)
+    thickness_mm = raw.header.encodings[0].recon.fov_mm[2]
+    no_thickness = ["the header tells no slice thickness: images carry 1 mm"] if thickness_mm <= 0 else []
+    return CineMeta(
+        source=str(raw.path),
+        slice=number,
+        frame_times_ms=times,
+        pixel_size_mm=pixel_size_mm,
+        slice_thickness_mm=thickness_mm if thickness_mm > 0 else 1.0,
+        geometry=geometry,
+        protocol=raw.header.protocol,
+        warnings=(*geometry_warnings, *time_warnings, *no_thickness),
+        is_one_beat=_is_one_beat(raw, lines),
+    )
+
+
+def _geometry(heads: Heads, patient_position: str) -> tuple[Geometry | None, list[str]]:
+    """Position and directions of a slice from its first readout; None, with a warning, if they are invalid."""
     first = heads[0]
     directions = np.array([first[name] for name in ("read_dir", "phase_dir", "slice_dir")], float)
     position = np.array(first["position"], float)
     if not directions.any():
-        warn("the geometry is missing (all directions are zero): images carry no orientation")
-        return None
+        return None, ["the geometry is missing (all directions are zero): images carry no orientation"]
     if not np.isfinite(directions).all() or np.abs(directions @ directions.T - np.eye(3)).max() > 0.01:
-        warn("the directions are not orthonormal: images carry no orientation")
-        return None
+        return None, ["the directions are not orthonormal: images carry no orientation"]
     if not np.isfinite(position).all():
-        warn("the position is not finite: images carry no orientation")
-        return None
-    turned = max(float(np.abs(heads[name] - first[name]).max()) for name in ("read_dir", "phase_dir", "slice_dir"))
-    if turned > 0.01 or float(np.abs(heads["position"] - first["position"]).max()) > 0.1:
-        warn("position or directions change within a slice: those of its first readout are kept")
+        return None, ["the position is not finite: images carry no orientation"]
+    rotation = max(float(np.abs(heads[name] - first[name]).max()) for name in ("read_dir", "phase_dir", "slice_dir"))
+    is_moving = rotation > 0.01 or float(np.abs(heads["position"] - first["position"]).max()) > 0.1
     read, phase, across = (vector(direction / np.linalg.norm(direction)) for direction in directions)
-    return Geometry(vector(position), read, phase, across, patient_position)
+    warning = "position or directions change within a slice: those of its first readout are kept"
+    return Geometry(vector(position), read, phase, across, patient_position), [warning] if is_moving else []
 
 
-def frame_times(raw: RawScan, lines: Lines, n_frames: int, warn: Warn) -> tuple[float, ...]:
+def _frame_times(raw: RawScan, lines: Lines, n_frames: int) -> tuple[tuple[float, ...], list[str]]:
     """Time of each frame since the first [ms]; empty, with a warning, if unknown.
 
-    The header's TR of a cine is its temporal resolution, lines per frame times echo spacing. Where it is absent, or a
-    true TR, Siemens time stamps tell: each frame's mean, since gated frames are measured over several heart beats.
+    The TR in the header of a cine is its temporal resolution, lines per frame times echo spacing. Where it is absent,
+    or a true TR, Siemens time stamps are used: the mean of each frame, because gated frames are measured over several
+    heartbeats.
     """
     if n_frames == 1:
-        return (0.0,)
+        return (0.0,), []
     tr_ms, stamped = raw.header.tr_ms, _stamped_times(raw, lines, n_frames)
     if tr_ms is not None and tr_ms >= SHORTEST_FRAME_MS:
-        between = stamped[-1] / (n_frames - 1) if stamped else tr_ms
-        if not 1 / FRAME_TIME_RATIO <= between / tr_ms <= FRAME_TIME_RATIO:
-            warn(f"a frame takes {tr_ms:.3g} ms by the header's TR, {between:.3g} ms by the time stamps: TR is taken")
-        return tuple(round(number * tr_ms, 6) for number in range(n_frames))
-    if not stamped:
-        warn(
-            "the times of the frames are unknown: neither TR nor time stamps tell them, and a movie's speed is made up"
-        )
-    return stamped
+        times = tuple(round(frame * tr_ms, 6) for frame in range(n_frames))
+        interval_ms = stamped[-1] / (n_frames - 1) if stamped else tr_ms
+        if 1 / FRAME_TIME_RATIO <= interval_ms / tr_ms <= FRAME_TIME_RATIO:
+            return times, []
+        text = f"a frame takes {tr_ms:.3g} ms by the header's TR, {interval_ms:.3g} ms by the time stamps: TR is taken"
+        return times, [text]
+    text = "the times of the frames are unknown: neither TR nor time stamps tell them, and a movie's speed is made up"
+    return stamped, [] if stamped else [text]
 
 
 def _stamped_times(raw: RawScan, lines: Lines, n_frames: int) -> tuple[float, ...]:
@@ -84,7 +103,7 @@ def _stamped_times(raw: RawScan, lines: Lines, n_frames: int) -> tuple[float, ..
     return tuple(float(time) for time in times) if np.all(np.diff(times) > 0) else ()
 
 
-def is_one_beat(raw: RawScan, lines: Lines) -> bool:
+def _is_one_beat(raw: RawScan, lines: Lines) -> bool:
     """Whether the frames are one heart beat: a gated scan comes back to each of them, beat after beat.
 
     In real time one frame is measured after the other. So is a simulated scan of few lines, which has one beat alone.
@@ -93,15 +112,6 @@ def is_one_beat(raw: RawScan, lines: Lines) -> bool:
         return True
     order = np.argsort(raw.heads["acquisition_time_stamp"][lines.row], kind="stable")
     return bool((np.diff(lines.frames[order]) < 0).any())
-
-
-def slice_thickness(raw: RawScan, warn: Warn) -> float:
-    """Thickness of the slices [mm]; 1, with a warning, if the header tells none."""
-    thickness_mm = raw.header.encodings[0].recon.fov_mm[2]
-    if thickness_mm > 0:
-        return thickness_mm
-    warn("the header tells no slice thickness: images carry 1 mm")
-    return 1.0
 
 
 SMALLEST_FOV_MM, LARGEST_FOV_MM = 5.0, 3000.0
@@ -115,7 +125,7 @@ SHORTEST_TR_MS, LONGEST_TR_MS = 0.5, 500.0
 """Between excitations at the least, and between the frames of a cine at the most; a heartbeat takes a second."""
 
 
-def warn_of_implausible_sizes(header: MrdHeader, grid: Grid, warn: Warn) -> None:
+def implausible_size_warnings(header: MrdHeader, grid: Grid) -> Iterator[str]:
     """Warn of sizes and times out of the range of all scans of hearts.
 
     Parameters
@@ -123,12 +133,10 @@ def warn_of_implausible_sizes(header: MrdHeader, grid: Grid, warn: Warn) -> None
     header
         The header, with the reconstructed encoding first.
     grid
-        The image's grid.
-    warn
-        Called with each value and the unit it is probably in.
+        The grid of the image.
     """
-    for text in (*_sizes(header, grid), *_times(header)):
-        warn(text)
+    yield from _sizes(header, grid)
+    yield from _times(header)
 
 
 def _sizes(header: MrdHeader, grid: Grid) -> Iterator[str]:

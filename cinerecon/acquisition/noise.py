@@ -4,7 +4,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.counters import Warn
 from cinerecon.acquisition.grid import middle_slice
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
@@ -28,8 +27,8 @@ def noise_readouts(noise: RawScan) -> Index:
     return rows
 
 
-def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index, warn: Warn) -> Tensor:
-    """Covariance of the noise of an image sample between coils, ``(coils, coils)`` complex64.
+def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -> tuple[Tensor, list[str]]:
+    """Covariance of the noise of an image sample between coils, ``(coils, coils)`` complex128; and warnings.
 
     Noise power goes with the receiver's bandwidth, so what the noise readouts show is scaled to the image readouts:
     C_image = C_noise dwell_noise / (dwell_image b), with the relative receiver noise bandwidth b.
@@ -43,9 +42,7 @@ def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index, w
     noise
         The file with the noise readouts, most often the scan itself.
     rows
-        Their numbers.
-    warn
-        Called with each thing a user should know.
+        Their row numbers.
 
     Raises
     ------
@@ -65,11 +62,17 @@ def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index, w
         samples = noise.samples(rows[heads["number_of_samples"] == length])
         parts.append(np.moveaxis(samples, 1, 0).reshape(coils, -1))
     joined = np.concatenate(parts, axis=1)
-    scale = _noise_scale(raw, image_row, noise, int(rows[0]), warn)
-    return noise_covariance(torch.from_numpy(joined).to(torch.complex128)) * scale
+    covariance = noise_covariance(torch.from_numpy(joined).to(torch.complex128))
+    scale = _noise_scale(raw, image_row, noise, int(rows[0]))
+    if scale is None:
+        text = "dwell times are missing: the noise level after whitening is not known, only the coils are balanced"
+        return covariance, [text]
+    return covariance * scale, []
 
 
-def read_whitening(raw: RawScan, image: Index, noise: RawScan, rows: Index, coils: Index, warn: Warn) -> Tensor | None:
+def read_whitening(
+    raw: RawScan, image: Index, noise: RawScan, rows: Index, coils: Index
+) -> tuple[Tensor | None, list[str]]:
     """The matrix that gives the noise of the image samples unit variance, and no correlation between coils.
 
     Parameters
@@ -78,15 +81,15 @@ def read_whitening(raw: RawScan, image: Index, noise: RawScan, rows: Index, coil
         The scan.
     image
         Row numbers of its image readouts.
-    noise, rows, warn
+    noise, rows
         As for `read_covariance`.
     coils
         Numbers of the coils to keep.
 
     Returns
     -------
-    ``(kept coils, coils)``; coils without noise and without signal are not kept. None if the noise readouts hold
-    nothing but zeros.
+    ``(kept coils, coils)`` complex64; coils without noise and without signal are left out. None if all noise samples
+    are zero. And warnings.
 
     Raises
     ------
@@ -94,23 +97,22 @@ def read_whitening(raw: RawScan, image: Index, noise: RawScan, rows: Index, coil
         If the noise is not finite, comes from other coils, or cannot be whitened: a coil with signal shows no noise, or
         there are fewer samples than coils.
     """
-    covariance = read_covariance(raw, int(image[0]), noise, rows, warn)
+    covariance, warnings = read_covariance(raw, int(image[0]), noise, rows)
     silent = coils[(covariance.diagonal()[coils].real == 0).numpy()]
     if len(silent) == len(coils):
-        warn("all noise samples are zero: coils are not whitened")
-        return None
+        return None, [*warnings, "all noise samples are zero: coils are not whitened"]
     for coil in silent.tolist():
         if _has_signal(raw, image, coil):
             hint = f"--set preprocessing.exclude_coils=[{coil}] leaves it out, preprocessing.whiten=false keeps all"
             raise DataError(f"coil {coil} carries signal, but no noise", where=str(noise.path), hint=hint)
-        warn(f"coil {coil} carries neither noise nor signal: it is left out")
+        warnings.append(f"coil {coil} carries neither noise nor signal: it is left out")
     kept = np.setdiff1d(coils, silent)
     try:
         whitening = whitening_matrix(covariance[kept][:, kept]).to(torch.complex64)
     except DataError as error:
         hint = "name a longer noise scan with --noise, or take --set preprocessing.whiten=false"
         raise DataError(error.what, where=str(noise.path), hint=hint) from None
-    return whitening @ select_coils(kept, len(covariance))
+    return whitening @ select_coils(kept, len(covariance)), warnings
 
 
 def select_coils(kept: Index, n_coils: int) -> Tensor:
@@ -125,12 +127,12 @@ def _has_signal(raw: RawScan, image: Index, coil: int) -> bool:
     return any(bool(raw.samples(rows[lengths == length])[:, coil].any()) for length in np.unique(lengths))
 
 
-def _noise_scale(raw: RawScan, image_row: int, noise: RawScan, noise_row: int, warn: Warn) -> float:
+def _noise_scale(raw: RawScan, image_row: int, noise: RawScan, noise_row: int) -> float | None:
+    """Noise power of image samples over that of noise samples; None if the dwell times are missing."""
     dwell = float(raw.heads["sample_time_us"][image_row])
     dwell_noise = float(noise.heads["sample_time_us"][noise_row])
     if not (dwell > 0 and dwell_noise > 0 and np.isfinite(dwell) and np.isfinite(dwell_noise)):
-        warn("dwell times are missing: the noise level after whitening is not known, only the coils are balanced")
-        return 1.0
+        return None
     if dwell == dwell_noise and not raw.header.noise_bandwidth:
         return 1.0
     fallback = SIEMENS_NOISE_BANDWIDTH if raw.header.is_siemens else 1.0

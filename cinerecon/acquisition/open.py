@@ -137,8 +137,8 @@ def is_cine_name(path: Path) -> bool:
 
 def file_checksums(source: CineSource) -> tuple[str, ...]:
     """SHA-256 of the files of a scan; of a prepared case also that of what it was made from."""
-    of_files = _hash(source.files, tuple(path.stat().st_mtime_ns for path in source.files))
-    return (of_files, source.made_from) if isinstance(source, CaseSource) and source.made_from else (of_files,)
+    checksum = _hash(source.files, tuple(path.stat().st_mtime_ns for path in source.files))
+    return (checksum, source.derived_from) if source.derived_from else (checksum,)
 
 
 @lru_cache(maxsize=16)

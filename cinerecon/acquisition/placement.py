@@ -180,7 +180,7 @@ AVERAGE_CORRELATION = 0.5
 """The same for measurements that the file itself counts as averages: breathing may have come between them."""
 
 
-def require_agreement(raw: RawScan, lines: Lines, n_averages: int, *, is_asked: bool, warn: Warn) -> None:
+def check_repeated_lines(raw: RawScan, lines: Lines, n_averages: int, *, is_requested: bool) -> list[str]:
     """Check that measurements that will be averaged show the same image.
 
     Parameters
@@ -191,10 +191,12 @@ def require_agreement(raw: RawScan, lines: Lines, n_averages: int, *, is_asked: 
         Its image readouts, placed.
     n_averages
         Averages that the file counts.
-    is_asked
-        Whether the user asked for averages: then a contradiction is a warning.
-    warn
-        Called where lines are averaged that no counter says are averages.
+    is_requested
+        Whether the user requested averages: then a contradiction is a warning.
+
+    Returns
+    -------
+    Warnings about lines that are averaged although no counter says that they are averages.
 
     Raises
     ------
@@ -204,21 +206,20 @@ def require_agreement(raw: RawScan, lines: Lines, n_averages: int, *, is_asked: 
     order, first, counts = _by_line(lines)
     n_repeated = int((counts - 1).sum())
     if n_repeated == 0:
-        return
-    if n_averages == 1:
-        warn(f"{n_repeated} lines were measured more than once: the repeats are averaged")
+        return []
+    warnings = [f"{n_repeated} lines were measured more than once: the repeats are averaged"] if n_averages == 1 else []
     pairs = np.array(list(_pairs(raw, lines, order, first[counts > 1], counts[counts > 1])), np.intp)
     if len(pairs) == 0:
-        return
-    agreement = _correlation(raw, lines, pairs)
-    threshold = REPEAT_CORRELATION if n_averages == 1 else AVERAGE_CORRELATION
-    if agreement >= REPEAT_CORRELATION:
-        return
-    one, other = lines.row[pairs[0]]
-    what = f"{n_repeated} lines were measured more than once, and the measurements differ (correlation {agreement:.2f})"
-    if agreement >= threshold or is_asked:
-        warn(f"{what}: they are averaged")
-        return
+        return warnings
+    correlation = _correlation(raw, lines, pairs)
+    if correlation >= REPEAT_CORRELATION:
+        return warnings
+    first_row, last_row = lines.row[pairs[0]]
+    what = (
+        f"{n_repeated} lines were measured more than once, and the measurements differ (correlation {correlation:.2f})"
+    )
+    if is_requested or (n_averages > 1 and correlation >= AVERAGE_CORRELATION):
+        return [*warnings, f"{what}: they are averaged"]
     if n_averages > 1:
         hint = "--set preprocessing.select.average=0 takes the first average, repeats=average averages all the same"
     else:
@@ -226,7 +227,7 @@ def require_agreement(raw: RawScan, lines: Lines, n_averages: int, *, is_asked: 
             "a counter is missing: --set preprocessing.repeats=set, contrast, repetition or slice numbers them, "
             "repeats=average averages all the same"
         )
-    raise DataError(f"{what}, such as acquisitions {one} and {other}", where=raw.at(other), hint=hint)
+    raise DataError(f"{what}, such as acquisitions {first_row} and {last_row}", where=raw.at(last_row), hint=hint)
 
 
 def _by_line(lines: Lines) -> tuple[Index, Index, Index]:

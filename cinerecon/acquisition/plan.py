@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.layout import Layout, uses_fft
+from cinerecon.acquisition.layout import ScanLayout, uses_fft
 from cinerecon.acquisition.select import Dropped, count_flags, is_calibration_only
 from cinerecon.physics.fourier import mirror
 from cinerecon.physics.sampling import count_acs, measured_extent, scan_acceleration
@@ -97,7 +97,7 @@ class ScanPlan:
     warnings: tuple[str, ...]
 
 
-def describe(layout: Layout, config: AcquisitionConfig) -> ScanPlan:
+def describe(layout: ScanLayout, config: AcquisitionConfig) -> ScanPlan:
     """Put a layout into numbers and words."""
     raw, grid, lines = layout.raw, layout.grid, layout.lines
     header = raw.header
@@ -138,11 +138,11 @@ def describe(layout: Layout, config: AcquisitionConfig) -> ScanPlan:
         n_noise=len(layout.selection.noise),
         n_calibration=int(is_calibration_only(raw.heads[layout.calibration.row]).sum()),
         dropped=layout.selection.dropped,
-        warnings=layout.warnings,
+        warnings=tuple(dict.fromkeys([*layout.warnings, *(text for meta in layout.meta for text in meta.warnings)])),
     )
 
 
-def _sampled_lines(layout: Layout, *, is_mirrored: bool) -> Tensor:
+def _sampled_lines(layout: ScanLayout, *, is_mirrored: bool) -> Tensor:
     """Which rows of the image's grid each frame measures, frames of all slices in one list: ``(frames, 1, ky, 1)``."""
     frames, ky = enumerate(layout.counters.n_frames), layout.grid.ky
     sampled = torch.cat([layout.lines.of_slice(number).mask(n, ky) for number, n in frames])
@@ -155,7 +155,7 @@ def _phase_fraction(rows: slice, ky: int) -> float:
     return min((rows.stop - rows.start) / (2 * max(before, after, 1)), 1.0)
 
 
-def _steps(layout: Layout, config: AcquisitionConfig) -> Iterator[str]:
+def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
     grid, lines = layout.grid, layout.lines
     if lines.skip.any() or (layout.raw.heads["discard_post"][lines.row] > 0).any():
         yield "cut off the samples marked to be discarded"
@@ -186,7 +186,7 @@ def _steps(layout: Layout, config: AcquisitionConfig) -> Iterator[str]:
         yield f"estimate coil maps by {config.csm} from {source}"
 
 
-def _noise_in_words(layout: Layout) -> str:
+def _noise_in_words(layout: ScanLayout) -> str:
     if layout.noise is None:
         return "none"
     heads = layout.noise.heads[layout.noise_rows]

@@ -1,11 +1,11 @@
-"""The truth that a simulated scan carries, brought into the units of A^H y.
+"""The reference of a slice: the truth of a simulated scan in the units of A^H y, or the image of all samples.
 
-Slices of a scan are sorted by position, those of the truth are in the order of whoever wrote them. Which slice of the
-truth belongs to which slice of the scan is decided by the data: by the correlation of the measured samples with those
-that each slice of the truth would give.
+The slices of a scan are sorted by position; those of the stored truth are in the order of the program that wrote them.
+The measured samples decide which slice of the truth belongs to which slice of the scan: they are correlated with the
+samples that each slice of the truth would give.
 """
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import h5py
@@ -18,56 +18,97 @@ from cinerecon.io.hdf5 import member, open_hdf5
 from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.physics.coils import mix_maps
 from cinerecon.physics.operators import Encoding
+from cinerecon.physics.sampling import block_of_lines
 
 GROUP = "truth"
 MIN_CORRELATION = 0.7
-"""Correlation of a slice with its truth below which that is of another scan."""
+"""Correlation of a slice with its truth below which the truth belongs to another scan."""
 CORRELATION_MARGIN = 1e-3
-"""Difference of correlations from which another slice of the truth takes the place of the one of the same number."""
+"""Difference of correlations from which another slice of the truth is used instead of the slice of the same number."""
+
+
+def attach_reference(data: CineData, truth: Tensor | None = None, kind: str = "truth") -> CineData:
+    """The slice with its truth as the reference; without a truth, the image of its own samples if fully sampled.
+
+    Parameters
+    ----------
+    data
+        A slice without a reference.
+    truth
+        ``(frames, y, x)`` complex64 in the units of A^H y; None if there is none.
+    kind
+        The kind of truth, one of `cine.REFERENCES`.
+    """
+    if truth is not None:
+        return replace(data, reference=truth, meta=replace(data.meta, reference_is=kind))
+    if block_of_lines(data.mask) is None:
+        return data
+    encoding = Encoding(data.mask, data.csm, matrix=data.matrix, coils_at_once=1)  # one coil at a time: less memory
+    kind = "all samples" if bool(data.mask.all()) else "some samples"
+    return replace(data, reference=encoding.adjoint(data.kspace), meta=replace(data.meta, reference_is=kind))
+
+
+def combine_truth(image: Tensor, csm: Tensor, data: CineData, coil_matrix: Tensor | None) -> Tensor:
+    """The image that the maps of a slice give from noise-free samples of every point: csm^H M c x, ``(frames, y, x)``.
+
+    Parameters
+    ----------
+    image
+        ``(frames, y, x)`` the true image x.
+    csm
+        ``(coils, y, x)`` the true maps c of the measured coils.
+    data
+        The slice, with its estimated maps.
+    coil_matrix
+        The matrix M of whitening and compression, as `mix_maps` takes it; None for the identity.
+    """
+    mixed = csm if coil_matrix is None else mix_maps(coil_matrix, csm)
+    return image * (mixed if data.csm is None else data.csm.conj() * mixed).sum(0)
 
 
 def read_truth(
-    raw: RawScan, n_slices: int, warn: Callable[[str], None], data: CineData, coil_mixing: Tensor | None
-) -> Tensor | None:
-    """The image a slice was made from, ``(frames, y, x)``; None if the file holds none that fits.
+    raw: RawScan, n_slices: int, data: CineData, coil_matrix: Tensor | None
+) -> tuple[Tensor | None, list[str]]:
+    """Read the image that a slice was simulated from, in the units of A^H y.
 
-    With the true maps c the file's image x becomes csm^H M c x, M being the whitening and compression that the data
-    went through: what A^H y would be, were every point sampled without noise. Without maps only the scale is adapted.
+    With the true maps in the file this is the image of `combine_truth` times a least-squares gain; without maps only
+    the scale is adapted.
 
     Parameters
     ----------
     raw
         The scan.
     n_slices
-        Its slices.
-    warn
-        Called where the file holds a truth of another order, or of another scan.
+        Its number of slices.
     data
         The slice as read.
-    coil_mixing
+    coil_matrix
         The product of whitening and compression, as `mix_maps` takes it; None if there was neither.
+
+    Returns
+    -------
+    ``(frames, y, x)`` complex64, or None if the file holds no truth that fits; and warnings.
     """
     with open_hdf5(raw.path) as file:
         group = member(file, GROUP, str(raw.path)) or member(file[raw.group], GROUP, str(raw.path))
         images = None if group is None or not hasattr(group, "keys") else _array(group, "reference", data)
         if images is None or images.shape[1] != data.n_frames:
-            return None
+            return None, []
         if len(images) < n_slices:
-            warn(f"the truth in the file has {len(images)} of {n_slices} slices: it is not used")
-            return None
+            return None, [f"the truth in the file has {len(images)} of {n_slices} slices: it is not used"]
         maps = _array(group, "csm", data)
-        number = _belonging(images, maps, data, coil_mixing, warn)
+        number, warnings = _match_slice(images, maps, data, coil_matrix)
         if number is None:
-            return None
+            return None, warnings
         image = torch.from_numpy(np.asarray(images[number], np.complex64))
-        csm = _maps_of(maps, number)
+        csm = _read_maps(maps, number)
     if csm is None:
         encoding = Encoding(data.mask, data.csm, matrix=data.matrix, coils_at_once=1)
         energy = sum(float(torch.linalg.vector_norm(part)) ** 2 for part in encoding.forward_in_parts(image))
-        return image * (float(torch.linalg.vector_norm(data.kspace)) / energy**0.5)
-    mixed = csm if coil_mixing is None else mix_maps(coil_mixing, csm)
+        return image * (float(torch.linalg.vector_norm(data.kspace)) / energy**0.5), warnings
+    mixed = csm if coil_matrix is None else mix_maps(coil_matrix, csm)
     gain = _least_squares_gain(Encoding(data.mask, mixed, coils_at_once=1), image, data.kspace)
-    return image * (mixed if data.csm is None else data.csm.conj() * mixed).sum(0) * gain
+    return combine_truth(image, csm, data, coil_matrix) * gain, warnings
 
 
 def _least_squares_gain(encoding: Encoding, image: Tensor, kspace: Tensor) -> float:
@@ -79,39 +120,43 @@ def _least_squares_gain(encoding: Encoding, image: Tensor, kspace: Tensor) -> fl
     return product / energy
 
 
-def _belonging(
-    images: h5py.Dataset, maps: h5py.Dataset | None, data: CineData, mixing: Tensor | None, warn: Callable[[str], None]
-) -> int | None:
-    """The number of the slice of the truth that the samples were measured of; None if they fit none.
+def _match_slice(
+    images: h5py.Dataset, maps: h5py.Dataset | None, data: CineData, coil_matrix: Tensor | None
+) -> tuple[int | None, list[str]]:
+    """The slice of the truth that the samples were simulated from, None if none fits; and warnings.
 
-    One frame is compared, the one of most samples.
+    Only the frame of most samples is compared.
     """
     frame = int(data.mask.sum((1, 2, 3)).argmax())
     measured = data.kspace[frame : frame + 1]
-    fit = []
+    correlations = []
     for number in range(len(images)):
         image = torch.from_numpy(np.asarray(images[number, frame : frame + 1], np.complex64))
-        csm = _maps_of(maps, number)
-        csm = data.csm if csm is None else csm if mixing is None else mix_maps(mixing, csm)
+        csm = _read_maps(maps, number)
+        csm = data.csm if csm is None else csm if coil_matrix is None else mix_maps(coil_matrix, csm)
         expected = Encoding(data.mask[frame : frame + 1], csm, matrix=data.matrix).forward(image)
         norm = torch.linalg.vector_norm(expected) * torch.linalg.vector_norm(measured)
-        fit.append(float(torch.vdot(expected.ravel(), measured.ravel()).abs() / norm) if norm > 0 else 0.0)
-    own, best = data.meta.slice, int(np.argmax(fit))
-    number = own if own < len(fit) and fit[best] < fit[own] + CORRELATION_MARGIN else best
-    if fit[number] < MIN_CORRELATION:
-        warn("the truth in the file is of another scan than its samples: it is not used")
-        return None
+        product = float(torch.vdot(expected.ravel(), measured.ravel()).abs() / norm) if norm > 0 else 0.0
+        correlations.append(product)
+    own, best = data.meta.slice, int(np.argmax(correlations))
+    is_own = own < len(correlations) and correlations[best] < correlations[own] + CORRELATION_MARGIN
+    number = own if is_own else best
+    if correlations[number] < MIN_CORRELATION:
+        return None, ["the truth in the file is of another scan than its samples: it is not used"]
     if number != own:
-        warn("the slices of the truth in the file are in another order: each is compared with the one it was made from")
-    return number
+        text = (
+            "the slices of the truth in the file are in another order: each is compared with the one it was made from"
+        )
+        return number, [text]
+    return number, []
 
 
-def _maps_of(maps: h5py.Dataset | None, number: int) -> Tensor | None:
+def _read_maps(maps: h5py.Dataset | None, number: int) -> Tensor | None:
     return None if maps is None or number >= len(maps) else torch.from_numpy(np.asarray(maps[number], np.complex64))
 
 
 def _array(group: Any, name: str, data: CineData) -> h5py.Dataset | None:
-    """An array of the group that fits the matrix of a slice, not read yet."""
+    """An array of the group that fits the matrix of a slice, not yet read."""
     stored = member(group, name, data.meta.source)
     if not isinstance(stored, h5py.Dataset) or stored.ndim != 4 or stored.dtype.kind not in "fc":
         return None

@@ -1,8 +1,8 @@
 """The road from a raw scan to `CineData`, slice by slice."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,15 @@ from torch import Tensor
 from cinerecon.acquisition.assemble import Assembly, assemble
 from cinerecon.acquisition.coil_maps import finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.layout import Layout, lay_out, uses_fft
+from cinerecon.acquisition.layout import ScanLayout, lay_out, uses_fft
 from cinerecon.acquisition.measured import own_lines
-from cinerecon.acquisition.metadata import SIMULATED, frame_times, is_one_beat, read_geometry, slice_thickness
+from cinerecon.acquisition.metadata import SIMULATED
 from cinerecon.acquisition.noise import read_whitening, select_coils
-from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES, Lines
+from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
 from cinerecon.acquisition.plan import ScanPlan, describe
-from cinerecon.acquisition.reference import read_truth
-from cinerecon.cine import CineData, CineMeta
+from cinerecon.acquisition.reference import attach_reference, read_truth
+from cinerecon.acquisition.source import CineSource, TimedSlice
+from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, read_mrd
 from cinerecon.physics.fourier import cropped, resampled
@@ -30,7 +31,7 @@ CHECKED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Scan:
+class Scan(CineSource):
     """A raw scan whose headers are checked; its slices are read one at a time.
 
     Attributes
@@ -40,7 +41,7 @@ class Scan:
     """
 
     plan: ScanPlan
-    _layout: Layout = field(repr=False)
+    _layout: ScanLayout = field(repr=False)
     _config: AcquisitionConfig = field(repr=False)
 
     @property
@@ -79,15 +80,13 @@ class Scan:
         """Number of slices."""
         return self.plan.n_slices
 
-    def read_slice(self, number: int, seconds: dict[str, float] | None = None) -> CineData:
-        """Read one slice: whitened, on the grid of the image, with coil maps.
+    def read_timed(self, number: int) -> TimedSlice:
+        """Read one slice: whitened, on the grid of the image, with coil maps, and with the truth of a simulated scan.
 
         Parameters
         ----------
         number
             Index of the slice, sorted by position.
-        seconds
-            If given, the time that the coil maps took is noted here under ``maps``.
 
         Raises
         ------
@@ -96,26 +95,23 @@ class Scan:
         """
         if not 0 <= number < self.n_slices:
             raise DataError(f"slice {number}, the scan has slices 0 to {self.n_slices - 1}", where=self.plan.source)
-        lines = self._layout.lines.of_slice(number)
-        n_frames = self.plan.n_frames[number]
-        kspace, mask = assemble(self._assembly, lines, n_frames)
+        layout, assembly = self._layout, self._assembly
+        kspace, mask = assemble(assembly, layout.lines.of_slice(number), self.plan.n_frames[number])
         self._require_signal(number, bool(kspace.any()))
-        warnings: list[str] = []
-        own = own_lines(kspace, mask, warnings.append)
-        kspace, mask = self._crop_y(kspace if own is mask else kspace * own, own)
-        calibration = self._layout.calibration.of_slice(number)
-        meta = self._meta(number, lines, mask.shape[-2])
-        data = finish_slice(
+        own_mask, warnings = own_lines(kspace, mask)
+        kspace, mask = self._crop_y(kspace if own_mask is mask else kspace * own_mask, own_mask)
+        calibration = layout.calibration.of_slice(number)
+        finished = finish_slice(
             kspace,
             mask,
-            meta,
+            self._meta(number, mask.shape[-2]),
             self._config,
-            mixing=self._assembly.mixing,
-            calibration=assemble(self._assembly, calibration, 1) if calibration.row.size else None,
-            read_truth=partial(read_truth, self._layout.raw, self.n_slices, warnings.append),
-            seconds=seconds,
+            coil_matrix=assembly.coil_matrix,
+            calibration=assemble(assembly, calibration, 1) if calibration.row.size else None,
         )
-        return data.with_warnings(*warnings)
+        truth, truth_warnings = read_truth(layout.raw, self.n_slices, finished.data, finished.coil_matrix)
+        data = attach_reference(finished.data, truth).with_warnings(*warnings, *truth_warnings)
+        return TimedSlice(data, finished.csm_seconds)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -159,19 +155,19 @@ class Scan:
     def _assembly(self) -> Assembly:
         layout = self._layout
         n_coils = int(layout.raw.heads["active_channels"][layout.lines.row[0]])
-        mixing = select_coils(layout.coils, n_coils) if len(layout.coils) < n_coils else None
+        coil_matrix = select_coils(layout.coils, n_coils) if len(layout.coils) < n_coils else None
         warnings: list[str] = []
         if self._config.whiten and layout.noise is not None:
-            whitening = read_whitening(
-                layout.raw, layout.lines.row, layout.noise, layout.noise_rows, layout.coils, warnings.append
+            whitening, warnings = read_whitening(
+                layout.raw, layout.lines.row, layout.noise, layout.noise_rows, layout.coils
             )
-            mixing = mixing if whitening is None else whitening
+            coil_matrix = coil_matrix if whitening is None else whitening
         return Assembly(
             raw=layout.raw,
             grid=layout.grid,
             mirrored=uses_fft(layout.raw, self._config),
             spoiled=PILOT_TONE_SAMPLES if layout.raw.header.has_pilot_tone else (0, 0),
-            mixing=mixing,
+            coil_matrix=coil_matrix,
             warnings=tuple(warnings),
         )
 
@@ -185,21 +181,11 @@ class Scan:
         mask = (rows[:, None] & columns).expand(len(mask), 1, -1, -1).contiguous()
         return cropped(kspace, y, -2) * mask, mask
 
-    def _meta(self, number: int, lines: Lines, rows: int) -> CineMeta:
-        raw, grid = self._layout.raw, self._layout.grid
-        warnings = dict.fromkeys(self.warnings)
-        return CineMeta(
-            source=self.plan.source,
-            slice=number,
-            frame_times_ms=frame_times(raw, lines, self.plan.n_frames[number], warnings.setdefault),
-            pixel_size_mm=grid.pixel_size_mm,
-            slice_thickness_mm=slice_thickness(raw, warnings.setdefault),
-            geometry=read_geometry(raw.heads[lines.row], raw.header.patient_position, warnings.setdefault),
-            protocol=raw.header.protocol,
-            warnings=tuple(warnings),
-            crop_y=grid.y if grid.y < rows else None,
-            is_one_beat=is_one_beat(raw, lines),
-        )
+    def _meta(self, number: int, n_rows: int) -> CineMeta:
+        """Metadata of a slice with the warnings of the whole scan; rows of phase oversampling are to be cropped."""
+        meta, y = self._layout.meta[number], self._layout.grid.y
+        warnings = dict.fromkeys((*self._layout.warnings, *self._assembly.warnings, *meta.warnings))
+        return replace(meta, warnings=tuple(warnings), crop_y=y if y < n_rows else None)
 
 
 def open_scan(

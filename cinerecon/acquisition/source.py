@@ -1,74 +1,102 @@
-"""What every kind of file gives: slices, each a `CineData`.
+"""An opened file of any kind as a series of slices, and a summary of its slices."""
 
-What is in a file that is no raw scan of readouts: a CMRxRecon file, a prepared case.
-"""
-
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from cinerecon.cine import CineData
 from cinerecon.physics.sampling import acceleration_of, count_acs, measured_extent
 
 
-class CineSource(Protocol):
-    """An opened file whose slices are read one at a time."""
+@dataclass(frozen=True, eq=False)
+class TimedSlice:
+    """A slice, and the time that the estimation of its coil maps took [s]."""
+
+    data: CineData
+    csm_seconds: float = 0.0
+
+
+class CineSource(ABC):
+    """An opened file whose slices are read one at a time. Slices are numbered from 0 in the order of position."""
 
     @property
+    @abstractmethod
     def n_slices(self) -> int:
         """Number of slices."""
 
     @property
+    @abstractmethod
+    def files(self) -> tuple[Path, ...]:
+        """All files that the slices are read from."""
+
+    @abstractmethod
+    def read_timed(self, number: int) -> TimedSlice:
+        """Read one slice with its coil maps, as `read_slice` does, and measure the time that the maps take."""
+
+    def read_slice(self, number: int) -> CineData:
+        """Read one slice with its coil maps, and with a reference where there is one.
+
+        Raises
+        ------
+        FileError, DataError
+            If the slice does not exist or its samples cannot be read.
+        """
+        return self.read_timed(number).data
+
+    @property
     def header_xml(self) -> str | None:
-        """The XML header of a raw scan without what it says of the patient, to be kept with its images."""
+        """The de-identified XML header of a raw scan, which is kept with its images."""
+        return None
 
     @property
     def subject(self) -> str:
-        """A word that two scans of one person share and that tells nothing else of them; empty if unknown."""
+        """A pseudonym that scans of one subject share; empty if unknown."""
+        return ""
 
     @property
     def study(self) -> str:
         """A hash that scans of one study share; empty if unknown."""
+        return ""
 
     @property
     def frame_of_reference(self) -> str:
         """A hash of the coordinate system that positions refer to; empty if unknown."""
+        return ""
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """All files that it is read from."""
+    def derived_from(self) -> str:
+        """SHA-256 of the file that a prepared case was derived from; empty if unknown."""
+        return ""
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """What makes results on it look other than on a measured scan, in the words of `io.case.MARKS`."""
-
-    def read_slice(self, number: int, seconds: dict[str, float] | None = None) -> CineData:
-        """Read one slice with its coil maps; the time these took is noted in ``seconds`` under ``maps``."""
+        """Properties that distinguish the data from those of a measured scan, as named in `io.case.MARKS`."""
+        return ()
 
 
 @dataclass(frozen=True)
 class CineSummary:
-    """What slices are in a file, once they are read.
+    """The slices of a file, after they have been read.
 
     Attributes
     ----------
     files
-        All files that it is read from.
+        All files that the slices are read from.
     n_slices, n_frames, n_coils
-        Slices, frames of each, coils of the first.
+        Number of slices, frames of each slice, coils of the first slice.
     matrix, pixel_size_mm
         (y, x) of the image and of a pixel [mm].
     lines_per_frame, n_lines
-        Different lines of a frame, on average, and lines of the extent that the scan covers.
+        Mean number of different lines of a frame, and number of lines in the extent that the scan covers.
     acceleration, acceleration_without_acs, n_acs
-        As of a raw scan.
+        As for a raw scan.
     n_references
-        Slices whose fully sampled truth is known.
+        Number of slices with a fully sampled reference.
     marks
-        What makes results on it look other than on a measured scan.
+        Properties that distinguish the data from those of a measured scan.
     warnings
-        What a reader of the image should know, each once.
+        Warnings that apply to the images, each once.
     """
 
     files: tuple[str, ...]
@@ -88,12 +116,12 @@ class CineSummary:
 
 
 def summarise(source: CineSource, progress: Callable[[int, int], None] | None = None) -> CineSummary:
-    """Read all slices of a file, one after the other, and say what they are. The sampling told is that of the first.
+    """Read all slices of a file one after the other and summarise them; the sampling is that of the first slice.
 
     Raises
     ------
     FileError, DataError
-        As reading them does.
+        As `CineSource.read_slice` does.
     """
     first = source.read_slice(0)
     n_frames, n_references, warnings = [], 0, dict[str, None]()

@@ -1,24 +1,20 @@
 """Magnitude images as a scan: phase, coils and k-space are simulated, and the marks say so."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from cinerecon.acquisition import finish_slice
-from cinerecon.cine import CineData
+from cinerecon.acquisition import CineSource, TimedSlice, attach_reference, combine_truth, finish_slice
 from cinerecon.io.magnitude import MagnitudeImages
-from cinerecon.physics.coils import mix_maps
 from cinerecon.physics.fourier import fft2c
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.simulation.phantom import draw_coil_maps, draw_phase
 
 
 @dataclass(frozen=True, eq=False)
-class SimulatedScan:
+class SimulatedScan(CineSource):
     """A scan simulated from magnitude images, without added noise: they bring their own.
 
     Attributes
@@ -34,10 +30,6 @@ class SimulatedScan:
     images: MagnitudeImages
     config: PrepareConfig
     content: str = "0"
-
-    header_xml = None
-    study = ""
-    frame_of_reference = ""
 
     @property
     def n_slices(self) -> int:
@@ -60,7 +52,7 @@ class SimulatedScan:
         interpolated = ("interpolated",) if self.images.is_interpolated else ()
         return ("magnitude only", "simulated phase and coils", *interpolated)
 
-    def read_slice(self, number: int, seconds: dict[str, float] | None = None) -> CineData:
+    def read_timed(self, number: int) -> TimedSlice:
         """Simulate a slice: a smooth phase of its own, and the coils of the whole scan."""
         magnitude, meta = self.images.read_slice(number)
         frames, y, x = magnitude.shape
@@ -72,11 +64,6 @@ class SimulatedScan:
             csm = draw_coil_maps(np.random.default_rng([*seeds, 2]), self.config.simulated_coils, (y, x))
         kspace = fft2c(image[:, None] * csm)
         mask = torch.ones(frames, 1, y, 1, dtype=torch.bool)
-        truth = partial(_truth, image, csm)
-        return finish_slice(kspace, mask, meta, self.config.maps, read_truth=truth, seconds=seconds)
-
-
-def _truth(image: Tensor, csm: Tensor, data: CineData, mixing: Tensor | None) -> Tensor:
-    """The image under the estimated maps: what A^H y would be."""
-    mixed = csm if mixing is None else mix_maps(mixing, csm)
-    return image * (mixed if data.csm is None else data.csm.conj() * mixed).sum(0)
+        finished = finish_slice(kspace, mask, meta, self.config.maps)
+        truth = combine_truth(image, csm, finished.data, finished.coil_matrix)
+        return TimedSlice(attach_reference(finished.data, truth), finished.csm_seconds)

@@ -241,8 +241,7 @@ def _data_of_arrays(
         if bool(((energy - 1).abs() > NORM_TOLERANCE)[energy > 0].any()):
             maps = maps / energy.sqrt().clamp_min(torch.finfo(energy.dtype).tiny)
         return CineData(kspace, sampled, maps, meta=meta)
-    data = finish_slice(kspace, sampled, meta, config)
-    return without_own_reference(data)
+    return finish_slice(kspace, sampled, meta, config).data
 
 
 def _as_mask(mask: Array | Tensor, kspace: Tensor) -> Tensor:

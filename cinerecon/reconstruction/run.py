@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cinerecon.acquisition import CineSource, open_cine
 from cinerecon.acquisition.undersample import pattern_seed, undersample
-from cinerecon.cine import keep_frames
+from cinerecon.cine import CineData, keep_frames
 from cinerecon.image import collect_warnings
 from cinerecon.io.export import Target, export
 from cinerecon.io.export.dicom_patient import require_same_patient
@@ -202,13 +202,9 @@ def _reconstruct_index(
     report: Callable[[str, float], None],
 ) -> ReconstructedSlice:
     """Read one slice, undersample it where that is asked for, and reconstruct it."""
-    seconds: dict[str, float] = {}
     observer.stage("read")
     report("reading, estimating coil maps", 0.0)
-    with timed(seconds, "read"):
-        data = scan.read_slice(index, seconds)
-        data = keep_frames(data, request.chosen_frames(data.n_frames, f"slice {index}")).to(request.device)
-    seconds["read"] -= seconds["maps"]
+    data, seconds = _read_frames(request, scan, index)
     if request.undersample:
         csm = request.preprocessing(method).csm
         with timed(seconds, "maps"):
@@ -227,3 +223,13 @@ def _reconstruct_index(
     )
     cine = replace(part.cine, header_xml=scan.header_xml or "")
     return replace(part, cine=cine, seconds=seconds | part.seconds)
+
+
+def _read_frames(request: ReconRequest, scan: CineSource, index: int) -> tuple[CineData, dict[str, float]]:
+    """The chosen frames of a slice on the device, and the time [s] that reading and the coil maps took."""
+    seconds: dict[str, float] = {}
+    with timed(seconds, "read"):
+        part = scan.read_timed(index)
+        frames = request.chosen_frames(part.data.n_frames, f"slice {index}")
+        data = keep_frames(part.data, frames).to(request.device)
+    return data, {"read": seconds["read"] - part.csm_seconds, "maps": part.csm_seconds}

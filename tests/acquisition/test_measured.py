@@ -282,7 +282,7 @@ def test_axes_in_an_unknown_order(tmp_path, kspace):
 
 def test_exchanged_frames_and_slices_are_refused(tmp_path, kspace):
     source = open_cine(save(tmp_path / FULL, kspace_full=kspace.numpy()), PLAIN)
-    with pytest.raises(DataError, match="neighbouring slices are more alike than neighbouring frames") as caught:
+    with pytest.raises(DataError, match="adjacent slices are more alike than adjacent frames") as caught:
         source.read_slice(0)
     assert caught.value.hint == "in MATLAB: kspace = permute(kspace, [1 2 3 5 4])"
 
