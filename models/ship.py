@@ -78,7 +78,10 @@ def ship(name: str, stages: list[Path], reached: Reached) -> None:
     """Copy the weights of the last stage, if they belong to the recipe that stands there, and write the card."""
     run = stages[-1]
     trained, wanted = (read(folder / "model.yaml") for folder in (run, MODELS / name))
-    if any(resolved(trained)[key] != resolved(wanted)[key] for key in ("architecture", "demodulate", "initial_method")):
+    if any(
+        resolved(trained)[key] != resolved(wanted)[key]
+        for key in ("architecture", "demodulate", "phase_smoothing", "initial_method")
+    ):
         raise SystemExit(f"{run} is not what {MODELS / name}/model.yaml says")
     config, path = read_model(run)
     weights = load_file(path)
