@@ -11,7 +11,7 @@ from torch import Tensor
 from cinerecon.cine import CineData
 from cinerecon.config import Config
 from cinerecon.machine import process_memory_mb
-from cinerecon.methods.base import encoding_of
+from cinerecon.methods.base import make_encoding
 from cinerecon.methods.table import load_method
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.lowrank import Schatten, shrink_casorati, shrink_patches
@@ -66,7 +66,7 @@ def floor_seconds(data: CineData, image: Tensor, config: Config, n_iterations: i
     With several coils the pair is A^H A, once for each of its conjugate gradient steps.
     """
     size, rule = getattr(config, "block_size", 0), Schatten(1e-3, 0.5)
-    encoding, n_normal = encoding_of(data), getattr(config, "n_cg_iterations", 1)
+    encoding, n_normal = make_encoding(data), getattr(config, "n_cg_iterations", 1)
 
     def step() -> None:
         if data.csm is None:

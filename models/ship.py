@@ -89,7 +89,7 @@ def ship(name: str, stages: list[Path], reached: Reached) -> None:
     told = {"source": SOURCE, "trained_on": trained_on, "reports": report(name, reached)}
     told |= describe_sampling(read_recipe(run / "model.yaml").training.data)
     listed = (run / "data.txt").read_text(encoding="utf-8")
-    card = config.card.model_copy(update=told).listing(series_in(listed), ())
+    card = config.card.model_copy(update=told).with_training_data(series_in(listed), ())
     write_model(MODELS / name / "weights.safetensors", weights, config.model_copy(update={"card": card}))
     net = networks.build(config.network, config.architecture)
     n_numbers = count_parameters(net)

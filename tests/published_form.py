@@ -8,13 +8,13 @@ from tf_writer import write_tf_checkpoint
 from torch import nn
 
 from cinerecon import networks
-from cinerecon.methods.published import LAYOUTS, Layout
+from cinerecon.methods.published import LAYOUTS, CheckpointLayout
 
 BY_TITLE = {layout.title: layout for layout in LAYOUTS}
 ARRAYS = "DC-CNN D5C5, frame by frame"
 
 
-def small_network(layout: Layout, seed: int = 0) -> nn.Module:
+def small_network(layout: CheckpointLayout, seed: int = 0) -> nn.Module:
     """The network of a layout with few channels and, where its iterations differ, few of them; random numbers."""
     counts = {"n_channels": 4} | ({} if layout.network == "crnn" else {"n_cascades": 2})
     net = networks.build(layout.network, layout.architecture, **counts)
@@ -26,7 +26,7 @@ def small_network(layout: Layout, seed: int = 0) -> nn.Module:
     return net
 
 
-def published_form(layout: Layout, net: nn.Module) -> dict[str, np.ndarray]:
+def published_form(layout: CheckpointLayout, net: nn.Module) -> dict[str, np.ndarray]:
     """The numbers of a network by the names, and with the axes, of the program."""
     state, variables = net.state_dict(), {}
     iterations = [None] if layout.network == "crnn" else range(len(net.cascades))
@@ -38,7 +38,7 @@ def published_form(layout: Layout, net: nn.Module) -> dict[str, np.ndarray]:
     return variables
 
 
-def _their_name(layout: Layout, n: int | None, path: str) -> str:
+def _their_name(layout: CheckpointLayout, n: int | None, path: str) -> str:
     if layout.title == ARRAYS:
         return f"arr_{10 * n + int(path.removeprefix('arr_'))}"
     if layout.program.kernels == "frames y x in out":
@@ -46,7 +46,7 @@ def _their_name(layout: Layout, n: int | None, path: str) -> str:
     return path if n is None else f"conv_blocks.{n}.{path}"
 
 
-def _their_axes(layout: Layout, tensor: torch.Tensor) -> np.ndarray:
+def _their_axes(layout: CheckpointLayout, tensor: torch.Tensor) -> np.ndarray:
     if layout.program.kernels == "frames y x in out":
         orders = {5: (2, 3, 4, 1, 0), 2: (1, 0)}
     else:
@@ -55,7 +55,7 @@ def _their_axes(layout: Layout, tensor: torch.Tensor) -> np.ndarray:
     return np.ascontiguousarray(array.transpose(orders[array.ndim])) if array.ndim in orders else array.copy()
 
 
-def write_published(folder: Path, layout: Layout, net: nn.Module) -> Path:
+def write_published(folder: Path, layout: CheckpointLayout, net: nn.Module) -> Path:
     """Write a checkpoint as the program would; the path that is to be imported."""
     variables = published_form(layout, net)
     folder.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.physics.coils import apply_coil_matrix
-from cinerecon.physics.fourier import cropped, mirror, resampled
+from cinerecon.physics.fourier import crop_kspace, mirrored_indices, crop_sampled
 
 BLOCK = 64
 """Readouts transformed at a time: few enough that their samples stay in the cache."""
@@ -67,7 +67,7 @@ def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> tuple[Tensor, T
     coils = int(assembly.raw.heads["active_channels"][lines.row[0]]) if coil_matrix is None else len(coil_matrix)
     kspace = torch.zeros(n_frames, coils, grid.ky, grid.x, dtype=torch.complex64)
     count = torch.zeros(n_frames, grid.ky, grid.x, dtype=torch.int32)
-    rows = mirror(grid.ky)[lines.ky] if assembly.mirrored else lines.ky
+    rows = mirrored_indices(grid.ky)[lines.ky] if assembly.mirrored else lines.ky
     for alike in _alike(assembly.raw, lines):
         columns = torch.from_numpy(_sampled_columns(assembly, lines, alike[0]))
         for start in range(0, len(alike), BLOCK):
@@ -111,7 +111,7 @@ def _sampled_columns(assembly: Assembly, lines: Lines, i: int) -> NDArray[np.boo
     before, after = _spoiled(assembly, lines, i)
     sampled = np.zeros(assembly.grid.kx, bool)
     sampled[lines.start[i] + before : lines.start[i] + lines.n_samples[i] - after] = True
-    return resampled(sampled[mirror(len(sampled))] if assembly.mirrored else sampled, assembly.grid.x)
+    return crop_sampled(sampled[mirrored_indices(len(sampled))] if assembly.mirrored else sampled, assembly.grid.x)
 
 
 def _spoiled(assembly: Assembly, lines: Lines, i: int) -> tuple[int, int]:
@@ -129,5 +129,5 @@ def _prepare(assembly: Assembly, lines: Lines, block: Index) -> Tensor:
     before, after = _spoiled(assembly, lines, i)
     encoded = kept.new_zeros(*kept.shape[:-1], grid.kx)
     encoded[..., start + before : start + n_samples - after] = kept[..., before : n_samples - after]
-    samples = cropped(encoded, grid.x, -1, mirrored=assembly.mirrored)
+    samples = crop_kspace(encoded, grid.x, -1, mirrored=assembly.mirrored)
     return samples if assembly.coil_matrix is None else apply_coil_matrix(assembly.coil_matrix, samples, 1)

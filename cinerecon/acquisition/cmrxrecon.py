@@ -16,8 +16,8 @@ from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.cmrxrecon import CmrFile, open_cmrxrecon, person_of
 from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
-from cinerecon.physics.coils import mix_coils
-from cinerecon.physics.fourier import cropped
+from cinerecon.physics.coils import transform_coils
+from cinerecon.physics.fourier import crop_kspace
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import block_of_lines
 
@@ -73,7 +73,7 @@ class CmrxreconSource(CineSource):
         if x != kspace.shape[-1] and mask.shape[-1] != 1:
             warnings.append("readouts were not measured whole: their oversampling stays")
         elif x != kspace.shape[-1]:
-            kspace = cropped(kspace, x, -1) * mask
+            kspace = crop_kspace(kspace, x, -1) * mask
         meta = self._meta(number, (kspace.shape[-2], kspace.shape[-1]), warnings)
         finished = finish_slice(kspace, mask, meta, self.config)
         truth, truth_warnings = self._truth(number, measured.frames, finished)
@@ -144,8 +144,8 @@ class CmrxreconSource(CineSource):
         measured = find_measured(kspace, None, f"{self._twin.path}, slice {number}") if kspace.any() else None
         if measured is None or len(measured.frames) < len(frames) or block_of_lines(measured.mask) is None:
             return None, ["the twin in the folder of fully sampled files is not fully sampled: it is no truth"]
-        kspace = cropped(kspace, data.matrix[1], -1)
-        kspace = kspace if finished.coil_matrix is None else mix_coils(finished.coil_matrix, kspace)
+        kspace = crop_kspace(kspace, data.matrix[1], -1)
+        kspace = kspace if finished.coil_matrix is None else transform_coils(finished.coil_matrix, kspace)
         if _correlation(kspace * data.mask, data.kspace) < MIN_CORRELATION:
             return None, ["the fully sampled twin is of another scan: it is no truth"]
         full = torch.ones(data.n_frames, 1, data.matrix[0], 1, dtype=torch.bool)

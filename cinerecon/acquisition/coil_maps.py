@@ -10,11 +10,11 @@ from cinerecon.cine import CineData, CineMeta
 from cinerecon.errors import UnsupportedError
 from cinerecon.physics.coils import (
     compression_matrix,
-    doubt_of_maps,
+    csm_warning,
     estimate_csm,
     geometric_compression_matrices,
-    mix_coils,
-    shading_of,
+    transform_coils,
+    coil_shading,
 )
 from cinerecon.physics.sampling import block_of_lines
 
@@ -28,7 +28,7 @@ class FinishedSlice:
     data
         K-space, mask, maps, shading and metadata.
     coil_matrix
-        Product of whitening and compression, as `mix_maps` takes it; None if the coils are the measured ones.
+        Product of whitening and compression, as `transform_maps` takes it; None if the coils are the measured ones.
     csm_seconds
         Time that the estimation of the maps took [s].
     """
@@ -72,13 +72,13 @@ def finish_slice(
     compression = _compression(kspace, mask, config, f"{meta.source}, slice {meta.slice}")
     source, source_mask = calibration or (kspace, mask)
     if compression is not None:
-        kspace, source = mix_coils(compression, kspace), mix_coils(compression, source)
+        kspace, source = transform_coils(compression, kspace), transform_coils(compression, source)
         coil_matrix = compression if coil_matrix is None else compression @ coil_matrix
     start = perf_counter()
     csm = estimate_csm(source, source_mask, config.csm)
-    warning = doubt_of_maps(source_mask, kspace.shape[-1])
+    warning = csm_warning(source_mask, kspace.shape[-1])
     csm_seconds = perf_counter() - start
-    shading = shading_of(csm, coil_matrix, (kspace.shape[-2], kspace.shape[-1]))
+    shading = coil_shading(csm, coil_matrix, (kspace.shape[-2], kspace.shape[-1]))
     data = CineData(kspace, mask, csm, meta=meta, shading=shading)
     if csm is not None and warning and block_of_lines(mask) is None:
         data = data.with_warnings(warning)
@@ -86,7 +86,7 @@ def finish_slice(
 
 
 def _compression(kspace: Tensor, mask: Tensor, config: AcquisitionConfig, where: str) -> Tensor | None:
-    """The matrices of the virtual coils, as `mix_coils` takes them; None if no compression is needed."""
+    """The matrices of the virtual coils, as `transform_coils` takes them; None if no compression is needed."""
     n_virtual = config.n_virtual_coils
     if n_virtual is None or n_virtual >= kspace.shape[-3]:
         return None

@@ -27,7 +27,7 @@ from cinerecon.acquisition.select import (
 from cinerecon.cine import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.ismrmrd.raw import RESCALE, SMALLEST_SAMPLE, Index, RawScan
-from cinerecon.physics.coils import doubt_of_maps
+from cinerecon.physics.coils import csm_warning
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +178,7 @@ def _csm_warnings(lines: Lines, calibration: Lines, counters: Counters, grid: Gr
     """A warning for each slice whose coil maps come from too few lines."""
     for number, n_frames in enumerate(counters.n_frames):
         extra, own = calibration.of_slice(number), lines.of_slice(number)
-        warning = doubt_of_maps(extra.mask(1, grid.ky) if extra.row.size else own.mask(n_frames, grid.ky), grid.kx)
+        warning = csm_warning(extra.mask(1, grid.ky) if extra.row.size else own.mask(n_frames, grid.ky), grid.kx)
         if warning:
             yield warning
 

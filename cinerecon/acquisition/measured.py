@@ -20,7 +20,7 @@ from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.cine import CineData
 from cinerecon.frames import choose_frames, name_frames
-from cinerecon.physics.sampling import EMPTY
+from cinerecon.physics.sampling import EMPTY_LINE_RATIO
 
 SAME_POWER_RATIO = 1e-10
 """Power of the difference of two lines over that of one, up to which they are the same: rounding leaves less."""
@@ -72,7 +72,7 @@ def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measure
     claims = torch.ones(n_frames, ky, kx, dtype=torch.bool)
     claims = claims if claimed is None else claimed[:, 0] & claims
     power = _power(kspace)
-    holds = claims & (power > EMPTY * power.mean())
+    holds = claims & (power > EMPTY_LINE_RATIO * power.mean())
     has_signal = holds.any(-1)
     redundant = _redundant_lines(kspace, has_signal)
     missing = {"empty": (~has_signal.any(-1)).nonzero().ravel().tolist()}

@@ -10,7 +10,7 @@ from torch import Tensor
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.layout import ScanLayout, uses_fft
 from cinerecon.acquisition.select import Dropped, count_flags, is_calibration_only
-from cinerecon.physics.fourier import mirror
+from cinerecon.physics.fourier import mirrored_indices
 from cinerecon.physics.sampling import count_acs, measured_extent, scan_acceleration
 
 
@@ -146,7 +146,7 @@ def _sampled_lines(layout: ScanLayout, *, is_mirrored: bool) -> Tensor:
     """Which rows of the image's grid each frame measures, frames of all slices in one list: ``(frames, 1, ky, 1)``."""
     frames, ky = enumerate(layout.counters.n_frames), layout.grid.ky
     sampled = torch.cat([layout.lines.of_slice(number).mask(n, ky) for number, n in frames])
-    return sampled[:, :, mirror(ky)] if is_mirrored else sampled
+    return sampled[:, :, mirrored_indices(ky)] if is_mirrored else sampled
 
 
 def _phase_fraction(rows: slice, ky: int) -> float:

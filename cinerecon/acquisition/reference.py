@@ -16,7 +16,7 @@ from torch import Tensor
 from cinerecon.cine import CineData
 from cinerecon.io.hdf5 import member, open_hdf5
 from cinerecon.io.ismrmrd.raw import RawScan
-from cinerecon.physics.coils import mix_maps
+from cinerecon.physics.coils import transform_maps
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import block_of_lines
 
@@ -60,9 +60,9 @@ def combine_truth(image: Tensor, csm: Tensor, data: CineData, coil_matrix: Tenso
     data
         The slice, with its estimated maps.
     coil_matrix
-        The matrix M of whitening and compression, as `mix_maps` takes it; None for the identity.
+        The matrix M of whitening and compression, as `transform_maps` takes it; None for the identity.
     """
-    mixed = csm if coil_matrix is None else mix_maps(coil_matrix, csm)
+    mixed = csm if coil_matrix is None else transform_maps(coil_matrix, csm)
     return image * (mixed if data.csm is None else data.csm.conj() * mixed).sum(0)
 
 
@@ -83,7 +83,7 @@ def read_truth(
     data
         The slice as read.
     coil_matrix
-        The product of whitening and compression, as `mix_maps` takes it; None if there was neither.
+        The product of whitening and compression, as `transform_maps` takes it; None if there was neither.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def read_truth(
         encoding = Encoding(data.mask, data.csm, matrix=data.matrix, coils_at_once=1)
         energy = sum(float(torch.linalg.vector_norm(part)) ** 2 for part in encoding.forward_in_parts(image))
         return image * (float(torch.linalg.vector_norm(data.kspace)) / energy**0.5), warnings
-    mixed = csm if coil_matrix is None else mix_maps(coil_matrix, csm)
+    mixed = csm if coil_matrix is None else transform_maps(coil_matrix, csm)
     gain = _least_squares_gain(Encoding(data.mask, mixed, coils_at_once=1), image, data.kspace)
     return combine_truth(image, csm, data, coil_matrix) * gain, warnings
 
@@ -133,7 +133,7 @@ def _match_slice(
     for number in range(len(images)):
         image = torch.from_numpy(np.asarray(images[number, frame : frame + 1], np.complex64))
         csm = _read_maps(maps, number)
-        csm = data.csm if csm is None else csm if coil_matrix is None else mix_maps(coil_matrix, csm)
+        csm = data.csm if csm is None else csm if coil_matrix is None else transform_maps(coil_matrix, csm)
         expected = Encoding(data.mask[frame : frame + 1], csm, matrix=data.matrix).forward(image)
         norm = torch.linalg.vector_norm(expected) * torch.linalg.vector_norm(measured)
         product = float(torch.vdot(expected.ravel(), measured.ravel()).abs() / norm) if norm > 0 else 0.0

@@ -23,7 +23,7 @@ from cinerecon.acquisition.source import CineSource, TimedSlice
 from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, read_mrd
-from cinerecon.physics.fourier import cropped, resampled
+from cinerecon.physics.fourier import crop_kspace, crop_sampled
 from cinerecon.physics.sampling import block_of_lines
 
 CHECKED_AT_ONCE = 1024
@@ -176,10 +176,10 @@ class Scan(CineSource):
         y = self._layout.grid.y
         if y == kspace.shape[-2] or block_of_lines(mask) is None:
             return kspace, mask
-        rows = torch.from_numpy(resampled(mask[0, 0].any(-1).numpy(), y))
+        rows = torch.from_numpy(crop_sampled(mask[0, 0].any(-1).numpy(), y))
         columns = mask[0, 0].any(-2)
         mask = (rows[:, None] & columns).expand(len(mask), 1, -1, -1).contiguous()
-        return cropped(kspace, y, -2) * mask, mask
+        return crop_kspace(kspace, y, -2) * mask, mask
 
     def _meta(self, number: int, n_rows: int) -> CineMeta:
         """Metadata of a slice with the warnings of the whole scan; rows of phase oversampling are to be cropped."""

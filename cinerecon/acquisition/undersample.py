@@ -8,7 +8,7 @@ from cinerecon.cine import CineData
 from cinerecon.errors import DataError
 from cinerecon.io.cmrxrecon import person_of
 from cinerecon.io.mask import MaskFile
-from cinerecon.physics.coils import doubt_of_maps, estimate_csm
+from cinerecon.physics.coils import csm_warning, estimate_csm
 from cinerecon.physics.sampling import MaskSpec, block_of_lines, measured_extent, parse_mask
 
 Sampling = MaskSpec | MaskFile
@@ -73,7 +73,7 @@ def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smoo
     mask = drawn.to(data.mask.device) & data.mask
     kspace = data.kspace * mask
     maps = estimate_csm(kspace, mask, csm)  # type: ignore[arg-type]
-    doubt = None if maps is None else doubt_of_maps(mask, data.matrix[1])
+    doubt = None if maps is None else csm_warning(mask, data.matrix[1])
     warnings = data.meta.warnings if doubt is None else (*data.meta.warnings, doubt)
     meta = replace(data.meta, extent=measured_extent(data.mask), warnings=warnings)
     return replace(data, kspace=kspace, mask=mask, csm=maps, meta=meta)

@@ -10,7 +10,7 @@ import typer
 from cinerecon.commands.width import print_labelled, terminal_width, wrap
 
 if TYPE_CHECKING:
-    from cinerecon.methods.catalogue import Entry
+    from cinerecon.methods.catalogue import ModelEntry
     from cinerecon.methods.settings import Setting
 
 INDENT = "    "
@@ -45,17 +45,17 @@ def show(
 ) -> None:
     """Show a method: what it is, what its weights were trained on and reach, or its settings."""
     from cinerecon.commands.announce_code import announce_models
-    from cinerecon.methods.catalogue import describe_model, settings_of
+    from cinerecon.methods.catalogue import describe_model, list_all_settings
 
     announce_models([name])
     entry = describe_model(name)
     if as_json:
         plain = _as_plain(entry)
         if settings:
-            plain = {"name": entry.name, "settings": [asdict(setting) for setting in settings_of(entry)]}
+            plain = {"name": entry.name, "settings": [asdict(setting) for setting in list_all_settings(entry)]}
         print(json.dumps(plain, indent=2, ensure_ascii=False))
     elif settings:
-        _print_settings(entry.name, list(settings_of(entry)))
+        _print_settings(entry.name, list(list_all_settings(entry)))
     else:
         _print_details(name, entry)
 
@@ -99,7 +99,7 @@ def import_(
         print(f"{label:<11}{text}")
 
 
-def _print_list(entries: "list[Entry]") -> None:
+def _print_list(entries: "list[ModelEntry]") -> None:
     """A line for each method; what does not fit the terminal is cut off its summary."""
     from rich.console import Console
     from rich.text import Text
@@ -115,7 +115,7 @@ def _print_list(entries: "list[Entry]") -> None:
         console.print(shown)
 
 
-def _print_details(name: str, entry: "Entry") -> None:
+def _print_details(name: str, entry: "ModelEntry") -> None:
     from cinerecon.methods.model_file import ModelConfig
 
     card, model = entry.card, entry.config if isinstance(entry.config, ModelConfig) else None
@@ -163,6 +163,6 @@ def _span(values: tuple[float, float] | None) -> str:
     return "" if values is None else " to ".join(f"{value:g}" for value in dict.fromkeys(values))
 
 
-def _as_plain(entry: "Entry") -> dict[str, object]:
+def _as_plain(entry: "ModelEntry") -> dict[str, object]:
     values = {name: value for name, value in vars(entry).items() if name != "config"}
     return {**values, "path": entry.path and str(entry.path), "card": entry.card.model_dump()}

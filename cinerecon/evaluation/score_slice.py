@@ -195,8 +195,8 @@ def _judge(
 def doubts_about(name: str, method: Reconstructor, data: CineData, pattern: str, source: CineSource) -> Iterator[str]:
     """Warnings about a method: a scan unlike its training data or part of it, or another preprocessing."""
     card = method.card
-    memories = card.memories(file_checksums(source), source.subject) if card.cases or card.subjects else []
-    yield from (f"{model_label(name)}: {text}" for text in (*memories, *card_warnings(method.card, data, pattern)))
+    overlap = card.training_overlap(file_checksums(source), source.subject) if card.cases or card.subjects else []
+    yield from (f"{model_label(name)}: {text}" for text in (*overlap, *card_warnings(method.card, data, pattern)))
     if method.preprocessing:
         words = ", ".join(f"{key} {value}" for key, value in method.preprocessing.items())
         yield f"{model_label(name)}: trained on data prepared by {words}, compared on the same data as all others"

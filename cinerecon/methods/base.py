@@ -17,7 +17,7 @@ from cinerecon.config import Config
 from cinerecon.errors import WeightsError
 from cinerecon.methods.card import Card
 from cinerecon.physics.operators import Encoding
-from cinerecon.physics.sampling import view_share
+from cinerecon.physics.sampling import share_views
 
 MODEL_ENDING = ".safetensors"
 """Suffix of a model in one file: weights, with the recipe in the metadata."""
@@ -174,7 +174,7 @@ class ClassicalMethod(Reconstructor):
         """The image ``(*batch, frames, y, x)``; adds to `convergence`, if given, after each iteration."""
 
 
-def encoding_of(data: CineData) -> Encoding:
+def make_encoding(data: CineData) -> Encoding:
     """The encoding operator A of the measurement."""
     y, x = data.matrix
     at_once = max(1, SAMPLES_AT_ONCE // (data.n_frames * y * x)) if data.kspace.device.type == "cpu" else None
@@ -183,11 +183,11 @@ def encoding_of(data: CineData) -> Encoding:
 
 def view_shared_image(data: CineData) -> Tensor:
     """The image ``(*batch, frames, y, x)`` of k-space filled along time: blurred where A^H y is aliased."""
-    everywhere = encoding_of(replace(data, mask=torch.ones_like(data.mask)))
-    return everywhere.adjoint(view_share(data.kspace, data.mask))
+    everywhere = make_encoding(replace(data, mask=torch.ones_like(data.mask)))
+    return everywhere.adjoint(share_views(data.kspace, data.mask))
 
 
-def cine_by_cine(
+def reconstruct_each(
     data: CineData,
     reconstruct: Callable[[CineData, Progress], Tensor],
     progress: Progress | None = None,

@@ -12,24 +12,24 @@ from cinerecon.config import Config
 from cinerecon.errors import ConfigError
 from cinerecon.physics.sampling import PATTERNS, SamplingKind, acceleration_of, parse_mask, sampling_kind
 
-BEYOND = 1.2
+ACCELERATION_RATIO = 1.2
 """Times the largest acceleration of the training."""
-OTHER_SIZE = 1.5
+LINES_RATIO = 1.5
 """Times the largest, or below the smallest, count of lines of the training."""
-MORE_COILS = 2
+COILS_RATIO = 2
 """Times the most coils of the training."""
-HARDLY_SAMPLED_LESS = 1.5
+MIN_ACCELERATION = 1.5
 """Acceleration below which the pattern matters little: lines at the edges are missing, or some."""
-N_DIGITS, N_LISTED = 12, 4096
+N_CHECKSUM_DIGITS, N_MAX_LISTED = 12, 4096
 """Digits of a checksum that a card lists, enough to tell scans apart; how many scans and subjects at most."""
 
-SAMPLED: Mapping[SamplingKind, str] = {
+SCAN_KINDS: Mapping[SamplingKind, str] = {
     "points": "single points of k-space are sampled",
     "lines": "whole readouts are sampled",
     "same lines": "all frames sample the same lines",
     "changing lines": "the sampled lines change from frame to frame",
 }
-TRAINED: Mapping[SamplingKind, str] = {
+TRAINING_KINDS: Mapping[SamplingKind, str] = {
     "points": "single points",
     "same lines": "lines that stay the same",
     "changing lines": "lines that change from frame to frame",
@@ -62,26 +62,28 @@ class Card(Config):
     subjects: tuple[str, ...] = Field((), description="the same of the names of the subjects")
 
     @classmethod
-    def of_texts(cls, values: Mapping[str, object]) -> Self:
+    def from_values(cls, values: Mapping[str, object]) -> Self:
         """The card that is among other values, e.g. those of a file's metadata."""
         return cls.parse(
             {name: values[name] for name in (*cls.model_fields, *cls.renamed) if name in values}, where="card"
         )
 
-    def listing(self, cases: Iterable[str], subjects: Iterable[str]) -> Self:
+    def with_training_data(self, cases: Iterable[str], subjects: Iterable[str]) -> Self:
         """The card with more that it was trained on: checksums of scans, and of names of subjects."""
         known = {"cases": (*self.cases, *cases), "subjects": (*self.subjects, *subjects)}
-        short = {name: {text[:N_DIGITS] for text in texts if text} for name, texts in known.items()}
-        return self.model_copy(update={name: tuple(sorted(texts)[:N_LISTED]) for name, texts in short.items()})
+        short = {name: {text[:N_CHECKSUM_DIGITS] for text in texts if text} for name, texts in known.items()}
+        return self.model_copy(update={name: tuple(sorted(texts)[:N_MAX_LISTED]) for name, texts in short.items()})
 
-    def memories(self, contents: Collection[str], subject: str) -> list[str]:
+    def training_overlap(self, contents: Collection[str], subject: str) -> list[str]:
         """Why good results on a scan say little: it, or the subject, was part of the training."""
-        if any(content[:N_DIGITS] in self.cases for content in contents):
+        if any(content[:N_CHECKSUM_DIGITS] in self.cases for content in contents):
             return ["trained on this scan"]
-        return ["trained on a subject of this name"] if hash_name(subject)[:N_DIGITS] in self.subjects else []
+        return (
+            ["trained on a subject of this name"] if hash_subject(subject)[:N_CHECKSUM_DIGITS] in self.subjects else []
+        )
 
 
-def hash_name(subject: str) -> str:
+def hash_subject(subject: str) -> str:
     """SHA-256 of the name of a subject, as hexadecimal digits; empty where nobody knows."""
     return hashlib.sha256(subject.encode()).hexdigest() if subject else ""
 
@@ -106,16 +108,16 @@ def card_warnings(card: Card, data: CineData, pattern: str = "") -> list[str]:
 def outside_training(card: Card, data: CineData, pattern: str = "") -> list[str]:
     """What a scan has that the training did not: a sentence for each of acceleration, pattern, coils, matrix."""
     found, texts = acceleration_of(data)[0], []
-    if card.acceleration and found > BEYOND * card.acceleration[1]:
+    if card.acceleration and found > ACCELERATION_RATIO * card.acceleration[1]:
         known = f"{card.acceleration[1]:.3g}"
         texts.append(
             f"acceleration is {found:.1f}, the network was trained up to {known}: expect errors that look like anatomy"
         )
-    if found > HARDLY_SAMPLED_LESS:
+    if found > MIN_ACCELERATION:
         texts += _other_pattern(card, data.mask, pattern)
     texts += _other_coils(card, data.n_coils)
     n_lines = data.matrix[0]
-    if card.lines and not card.lines[0] / OTHER_SIZE <= n_lines <= card.lines[1] * OTHER_SIZE:
+    if card.lines and not card.lines[0] / LINES_RATIO <= n_lines <= card.lines[1] * LINES_RATIO:
         low, high = card.lines
         texts.append(f"the scan has {n_lines} lines, the network was trained on {low} to {high}")
     return texts
@@ -132,7 +134,9 @@ def _other_pattern(card: Card, mask: Tensor, pattern: str) -> list[str]:
     kinds = _kinds_of(card.masks)
     if not kinds or kind in kinds or (kind == "lines" and kinds != {"points"}):
         return []
-    return [f"{SAMPLED[kind]}, the network was trained on {' and '.join(TRAINED[one] for one in sorted(kinds))}"]
+    return [
+        f"{SCAN_KINDS[kind]}, the network was trained on {' and '.join(TRAINING_KINDS[one] for one in sorted(kinds))}"
+    ]
 
 
 def _name_of(pattern: str) -> str:
@@ -155,4 +159,4 @@ def _other_coils(card: Card, n_coils: int) -> list[str]:
         return [f"the scan has {n_coils} coils, the network was trained on one"]
     if n_coils == 1 and fewest > 1:
         return [f"the scan has one coil, the network was trained on {fewest} and more"]
-    return [f"the scan has {n_coils} coils, the network was trained on up to {most}"] * (n_coils > MORE_COILS * most)
+    return [f"the scan has {n_coils} coils, the network was trained on up to {most}"] * (n_coils > COILS_RATIO * most)

@@ -26,7 +26,7 @@ NOT_SETTABLE = ("network", "architecture", "card", "training")
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelEntry:
     """One method, or one imported model.
 
     Attributes
@@ -56,12 +56,12 @@ class Entry:
     config: Config | None = None
 
 
-def list_models() -> list[Entry]:
+def list_models() -> list[ModelEntry]:
     """All methods in the order of the table, then the imported models."""
     return [describe_model(name) for name in METHODS] + [_imported(path) for path in imported_models()]
 
 
-def describe_model(name: str) -> Entry:
+def describe_model(name: str) -> ModelEntry:
     """One method or model, by what ``--model`` takes.
 
     Raises
@@ -74,15 +74,15 @@ def describe_model(name: str) -> Entry:
     method = find_method(name)
     config_class, _ = method.load()
     if method.kind == "classical":
-        return Entry(name, method.kind, method.summary, config=config_class())
+        return ModelEntry(name, method.kind, method.summary, config=config_class())
     config, path = read_model(name)
     if name in METHODS:
-        return _deep(name, method.summary, "ours" if path.is_file() else "none", config, path)
+        return _describe_network(name, method.summary, "ours" if path.is_file() else "none", config, path)
     weights: Weights = "imported" if config.card.file else "trained" if path.is_file() else "none"
-    return _deep(model_label(name), _summary_of(config), weights, config, path)
+    return _describe_network(model_label(name), _summary_of(config), weights, config, path)
 
 
-def settings_of(entry: Entry) -> Iterator[Setting]:
+def list_all_settings(entry: ModelEntry) -> Iterator[Setting]:
     """What ``--set`` takes for a method: its own settings, of a network also those of its architecture."""
     if not isinstance(entry.config, ModelConfig):
         yield from list_settings(entry.config) if entry.config else ()
@@ -93,21 +93,23 @@ def settings_of(entry: Entry) -> Iterator[Setting]:
     yield from list_settings(architecture, ARCHITECTURE)
 
 
-def _imported(path: Path) -> Entry:
+def _imported(path: Path) -> ModelEntry:
     """An imported file; damage of one does not hide the others."""
     try:
         return describe_model(str(path))
     except CineReconError as error:
-        return Entry(path.stem, "deep", error.what, "damaged", path)
+        return ModelEntry(path.stem, "deep", error.what, "damaged", path)
 
 
 def _summary_of(config: ModelConfig) -> str:
     return METHODS[config.network].summary if config.network in METHODS else config.network
 
 
-def _deep(name: str, summary: str, weights: Weights, config: ModelConfig, path: Path) -> Entry:
+def _describe_network(name: str, summary: str, weights: Weights, config: ModelConfig, path: Path) -> ModelEntry:
     n_parameters = _count_parameters(config)
-    return Entry(name, "deep", summary, weights, None if weights == "none" else path, n_parameters, config.card, config)
+    return ModelEntry(
+        name, "deep", summary, weights, None if weights == "none" else path, n_parameters, config.card, config
+    )
 
 
 def _count_parameters(config: ModelConfig) -> int:

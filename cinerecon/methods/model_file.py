@@ -21,7 +21,7 @@ from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.methods.base import find_model, imported_models
 from cinerecon.methods.card import Card
-from cinerecon.methods.scale import ScaleName
+from cinerecon.methods.normalisation import ScaleName
 from cinerecon.networks.external import code_file, is_external, load_external, located, portable
 
 RECIPE = "model.yaml"
@@ -198,7 +198,7 @@ def _read_card(texts: Mapping[str, str], where: str) -> Card:
     """The card among the texts of a file; what is no text there is JSON."""
     is_text = {name: field.annotation is str for name, field in Card.model_fields.items()}
     try:
-        return Card.of_texts(
+        return Card.from_values(
             {n: text if is_text.get(Card.present_name(n), True) else json.loads(text) for n, text in texts.items()}
         )
     except json.JSONDecodeError as error:
@@ -219,7 +219,7 @@ def _read_metadata(path: Path) -> dict[str, str]:
         raise WeightsError(f"cannot read the model: {error}", where=str(path), hint="fetch the file anew") from None
 
 
-def weights_of(config: ModelConfig, path: Path, name: str) -> Path:
+def require_weights(config: ModelConfig, path: Path, name: str) -> Path:
     """The weights of a model, which must be there.
 
     Raises
@@ -252,10 +252,10 @@ def load_weights(net: nn.Module, path: Path) -> None:
     told = _read_metadata(path).get(CHECKSUM)
     if told and told != hash_weights(found):
         raise WeightsError("the weights are not those that were written", where=str(path), hint="fetch the file anew")
-    fill(net, found, where=str(path), hint="the recipe and the weights must belong together")
+    load_tensors(net, found, where=str(path), hint="the recipe and the weights must belong together")
 
 
-def fill(net: nn.Module, weights: Mapping[str, Tensor], *, where: str = "", hint: str = "") -> None:
+def load_tensors(net: nn.Module, weights: Mapping[str, Tensor], *, where: str = "", hint: str = "") -> None:
     """Put weights into a network, all of them and no others.
 
     Raises

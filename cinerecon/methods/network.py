@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, nearest_name
-from cinerecon.methods.base import Progress, Reconstruction, Reconstructor, cine_by_cine
+from cinerecon.methods.base import Progress, Reconstruction, Reconstructor, reconstruct_each
 from cinerecon.methods.card import Card
-from cinerecon.methods.demodulation import demodulated, mean_phase
-from cinerecon.methods.model_file import ModelConfig, check_code, load_weights, read_card, read_model, weights_of
-from cinerecon.methods.scale import scale_of
+from cinerecon.methods.model_file import ModelConfig, check_code, load_weights, read_card, read_model, require_weights
+from cinerecon.methods.normalisation import demodulate_encoding, mean_phase, scale_of
 from cinerecon.networks.external import is_external, portable
 from cinerecon.networks.unrolled import count_parameters
 from cinerecon.physics.operators import Encoding
@@ -84,7 +83,7 @@ class NetworkMethod(Reconstructor):
         def reconstruct(cine: CineData, report: Progress) -> Tensor:
             return self._reconstruct(cine, report, None if given is None else next(given))
 
-        return Reconstruction(cine_by_cine(data, reconstruct, progress, device=self.device))
+        return Reconstruction(reconstruct_each(data, reconstruct, progress, device=self.device))
 
     def _reconstruct(self, data: CineData, progress: Progress, initial_image: Tensor | None) -> Tensor:
         csm = None if data.csm is None else data.csm.to(torch.complex64)
@@ -101,7 +100,7 @@ class NetworkMethod(Reconstructor):
         seen = encoding.adjoint(kspace) if initial is None else initial
         phase = mean_phase(seen, self.config.phase_smoothing)
         initial = None if initial is None else initial * phase[:, None].conj()
-        image: Tensor = self.net(kspace, demodulated(encoding, phase), start=initial)
+        image: Tensor = self.net(kspace, demodulate_encoding(encoding, phase), start=initial)
         return (image * phase[:, None])[0] * scale
 
 
@@ -138,7 +137,7 @@ def build_network(
     model, path = read_model(source)
     config = model.with_settings(settings)
     net = networks.build(config.network, config.architecture)
-    path = weights or weights_of(config, path, Path(source).name)
+    path = weights or require_weights(config, path, Path(source).name)
     load_weights(net, path)
     if is_external(config.network):
         config = config.model_copy(

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from cinerecon.networks.blocks import Convolution, data_consistency, to_channels, to_complex
 from cinerecon.networks.lowrank_module import LowRankAt, LowRankModuleConfig
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
 from cinerecon.physics.operators import Encoding
 
 Features = tuple[Tensor, ...] | None
@@ -126,7 +126,7 @@ class Crnn(Unrolled[CrnnConfig]):
         """The convolution that ends each iteration."""
         return [self.cascade.to_image]
 
-    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+    def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """The features go from one iteration to the next. No extras: the loss needs nothing else."""
         features: Features = None
         for n in range(self.config.n_cascades):

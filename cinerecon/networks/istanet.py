@@ -37,10 +37,10 @@ from cinerecon.networks.blocks import (
     to_complex,
 )
 from cinerecon.networks.lowrank_module import LowRankAt, LowRankModuleConfig
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
 from cinerecon.physics.operators import Encoding
 
-SLOPE = 0.3
+NEGATIVE_SLOPE = 0.3
 """Of the leaky activations of ``snet``, in the authors' program."""
 
 
@@ -116,7 +116,7 @@ class SNetCascade(nn.Module):
     def __init__(self, config: IstaNetConfig, *, is_last: bool) -> None:
         super().__init__()
         c = config.n_channels
-        self.sparse = ConvStack((2, c, c, 2), slope=SLOPE, to_image=True)
+        self.sparse = ConvStack((2, c, c, 2), slope=NEGATIVE_SLOPE, to_image=True)
         initialise_glorot(self.sparse)
         self.register_parameter("step", None if is_last else nn.Parameter(torch.tensor(config.step)))
         self.lowrank = LowRankAt(config.lowrank)
@@ -143,7 +143,7 @@ class IstaNet(Unrolled[IstaNetConfig]):
             for i in range(n)
         )
 
-    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+    def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """The symmetry residuals are gathered for the loss; ``snet`` has none.
 
         Extras: ``{"symmetry": [...]}``, one residual ``(batch, channels, frames, y, x)`` per cascade.

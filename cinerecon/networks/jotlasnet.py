@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from cinerecon.networks.blocks import gradient_step
 from cinerecon.networks.priors import LowRankBranch, SparseBranch
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding
 
@@ -66,7 +66,7 @@ class JotlasNet(Unrolled[JotlasNetConfig]):
         super().__init__(config)
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
 
-    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+    def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """The momentum needs the previous mean. Extras: low-rank and sparse part of the last cascade, as L and S."""
         previous = image
         for cascade in self.cascades:

@@ -35,7 +35,7 @@ class LowRankModuleConfig(ShrinkageConfig):
     view: MatrixView = Field("casorati", description="matrices whose singular values are shrunk")
 
 
-class LowRank(nn.Module):
+class LowRankShrinkage(nn.Module):
     """Shrinkage of singular values by any rule.
 
     The rule's number is learned as `level` (fixed for ``topk_hard``; none for the rules that the noise sets), PASS has
@@ -82,7 +82,7 @@ class LowRankAt(nn.Module):
     def __init__(self, config: LowRankModuleConfig | None) -> None:
         super().__init__()
         self.position = config.position if config else None
-        self.module = LowRank(config, config.view) if config else None
+        self.module = LowRankShrinkage(config, config.view) if config else None
 
     def forward(self, position: Position, image: Tensor) -> Tensor:
         """Shrink ``(*batch, frames, y, x)`` if the module is at this place."""

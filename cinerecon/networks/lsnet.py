@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cinerecon.networks.blocks import ConvStack, gradient_step, initialise_glorot, to_channels, to_complex
-from cinerecon.networks.lowrank_module import LowRank
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
+from cinerecon.networks.lowrank_module import LowRankShrinkage
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding
 
-SLOPE = 0.3
+NEGATIVE_SLOPE = 0.3
 """Of the leaky activations, in the authors' program."""
 
 
@@ -46,8 +46,8 @@ class Cascade(nn.Module):
         super().__init__()
         c = config.n_channels
         self.step = nn.Parameter(torch.tensor(config.step))
-        self.lowrank = LowRank(config)
-        self.sparse = ConvStack((4, c, c, 2), slope=SLOPE, to_image=True)
+        self.lowrank = LowRankShrinkage(config)
+        self.sparse = ConvStack((4, c, c, 2), slope=NEGATIVE_SLOPE, to_image=True)
         initialise_glorot(self.sparse)
 
     def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -70,7 +70,7 @@ class LsNet(Unrolled[LsNetConfig]):
         last = cast(Cascade, self.cascades[-1])
         last.step.requires_grad_(False).fill_(1.0)  # reaches M alone, which the loss does not see
 
-    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+    def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """The image from cascade to cascade is M. Extras: L, S and M of the last one, by these names."""
         for cascade in self.cascades:
             lowrank, sparse, image = run(cascade, image)

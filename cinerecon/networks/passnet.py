@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from cinerecon.networks.blocks import ConvStack, gradient_step, initialise_glorot, to_channels
 from cinerecon.networks.priors import LowRankBranch, SparseBranch
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding
 
@@ -109,7 +109,7 @@ class PassNet(Unrolled[PassNetConfig]):
         super().__init__(config)
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
 
-    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+    def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """Extras: low-rank part, sparse part and fusion weight (none with addition) of the last cascade, as L, S, W."""
         for cascade in self.cascades:
             image, parts = run(cascade, image)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cinerecon.networks.blocks import ConvStack, initialise_glorot, soft, to_channels, to_complex
-from cinerecon.networks.lowrank_module import LowRank
+from cinerecon.networks.lowrank_module import LowRankShrinkage
 from cinerecon.physics.lowrank import ShrinkageConfig
 
 
@@ -26,7 +26,7 @@ class LowRankBranch(nn.Module):
     def __init__(self, config: ShrinkageConfig, n_channels: int) -> None:
         super().__init__()
         self.analysis = ConvStack((2, n_channels, n_channels, 2))
-        self.lowrank = LowRank(config, view="frames")
+        self.lowrank = LowRankShrinkage(config, view="frames")
         self.synthesis = ConvStack((2, n_channels, n_channels, 2), to_image=True)
         initialise_glorot(self.analysis)
         initialise_glorot(self.synthesis)

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cinerecon.networks.blocks import ConvStack, initialise_glorot, initialise_he, soft, to_channels, to_complex
-from cinerecon.networks.lowrank_module import LowRank
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
+from cinerecon.networks.lowrank_module import LowRankShrinkage
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
 from cinerecon.physics.lowrank import ShrinkageConfig
 from cinerecon.physics.operators import Encoding
 
-State = tuple[Tensor, Tensor, Tensor]
+Iterates = tuple[Tensor, Tensor, Tensor]
 """Image x, low-rank part T and multiplier beta, each ``(batch, frames, y, x)`` complex."""
 
 
@@ -63,7 +63,7 @@ class Cascade(nn.Module):
         self.coupling = nn.Parameter(torch.tensor(config.coupling))
         self.sparse_threshold = nn.Parameter(torch.tensor(config.sparse_threshold))
         self.multiplier_rate = nn.Parameter(torch.tensor(config.multiplier_rate))
-        self.lowrank = LowRank(config)
+        self.lowrank = LowRankShrinkage(config)
         self.analysis = ConvStack((2, c, c, c))
         self.synthesis = ConvStack((c, c, c, 2), to_image=True)
         (initialise_glorot if self.released else initialise_he)(self)
@@ -72,18 +72,18 @@ class Cascade(nn.Module):
             self.multiplier_rate.requires_grad_(False)
 
     def forward(
-        self, zerofilled: Tensor, encoding: Encoding, state: State, symmetry: bool
-    ) -> tuple[State, Tensor | None]:
+        self, zerofilled: Tensor, encoding: Encoding, state: Iterates, symmetry: bool
+    ) -> tuple[Iterates, Tensor | None]:
         """The state to the next one, with the symmetry residual if asked."""
         image, lowrank, multiplier = state
-        image = self.descend(image, encoding.normal(image) - zerofilled, image + multiplier - lowrank)
+        image = self.take_gradient_step(image, encoding.normal(image) - zerofilled, image + multiplier - lowrank)
         image, residual = self.sparsify(image, symmetry=symmetry)
         if not self.is_last:
             lowrank = self.lowrank(image)
             multiplier = self.update_multiplier(multiplier, image, lowrank)
         return (image, lowrank, multiplier), residual
 
-    def descend(self, image: Tensor, gradient: Tensor, distance: Tensor) -> Tensor:
+    def take_gradient_step(self, image: Tensor, gradient: Tensor, distance: Tensor) -> Tensor:
         """A step down the data term (gradient A^H(A x - y)) and the low-rank coupling (distance x + beta - T)."""
         if self.released:
             return image - functional.relu(self.step) * gradient + functional.relu(self.coupling) * distance
@@ -112,13 +112,13 @@ class SlrNet(Unrolled[SlrNetConfig]):
         n = self.config.n_cascades
         self.cascades = nn.ModuleList(Cascade(self.config, is_last=i == n - 1) for i in range(n))
 
-    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+    def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """The low-rank part begins as the image if that was given, else as zero, as in the paper.
 
         Extras: ``{"symmetry": [...]}``, one residual ``(batch, 2, frames, y, x)`` per cascade, for the loss.
         """
-        nothing = torch.zeros_like(image)
-        state = (image, nothing if run.start is None else image, nothing)
+        zeros = torch.zeros_like(image)
+        state = (image, zeros if run.start is None else image, zeros)
         symmetry = []
         for cascade in self.cascades:
             state, residual = run(cascade, state, run.extras)

@@ -32,8 +32,8 @@ from torch.nn import functional
 
 from cinerecon.networks import bfloat16
 from cinerecon.networks.blocks import Convolution
-from cinerecon.networks.lowrank_module import LowRank
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
+from cinerecon.networks.lowrank_module import LowRankShrinkage
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
 from cinerecon.physics.lowrank import ShrinkageConfig, shrink_casorati, shrink_patches
 from cinerecon.physics.operators import Encoding
 
@@ -104,7 +104,7 @@ class LowRankBlocks(nn.Module):
 
     def __init__(self, config: ShrinkageConfig, size: int, index: int) -> None:
         super().__init__()
-        self.shrinkage = LowRank(config)
+        self.shrinkage = LowRankShrinkage(config)
         self.size, self.shift = size, (index % 2) * (size // 2)
         self.gain = nn.Parameter(torch.zeros(N_CONDITIONS))
 
@@ -224,7 +224,7 @@ class StVarNet(Unrolled[StVarNetConfig]):
         """The convolution that ends each cascade."""
         return [cast(Cascade, cascade).decode for cascade in self.cascades]
 
-    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+    def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """Extras: the image after each cascade, as ``images``."""
         conditions = describe(run.kspace, run.encoding)
         before = image

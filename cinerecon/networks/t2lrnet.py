@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from cinerecon.networks.blocks import gradient_step
 from cinerecon.networks.priors import LowRankBranch
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Run, Unrolled
+from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
 from cinerecon.physics.cg import conjugate_gradients, inner_by_frame
 from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding
@@ -85,7 +85,7 @@ class T2lrNet(Unrolled[T2lrNetConfig]):
         if isinstance(self.cascades[-1], AdmmCascade):
             self.cascades[-1].multiplier_rate.requires_grad_(False)  # the last multiplier reaches no output
 
-    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+    def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """ADMM carries its multiplier along, zero at first. No extras: the loss needs nothing but the image."""
         if self.config.variant == "gradient":
             return super().unroll(run, image)

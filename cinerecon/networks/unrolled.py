@@ -50,7 +50,7 @@ C = TypeVar("C", bound=NetworkConfig)
 
 
 @dataclass(frozen=True)
-class Run:
+class UnrolledPass:
     """One reconstruction: ``run(cascade, *state)`` is ``cascade(zerofilled, encoding, *state)``.
 
     Attributes
@@ -123,11 +123,11 @@ class Unrolled(nn.Module, Generic[C]):
         Tensor
             ``(batch, frames, y, x)`` complex.
         """
-        run = Run(encoding.adjoint(kspace), encoding, kspace, start, extras, self.config.checkpointing)
-        image, besides = self.unroll(run, run.zerofilled if start is None else start)
-        return (image, besides) if extras else image
+        run = UnrolledPass(encoding.adjoint(kspace), encoding, kspace, start, extras, self.config.checkpointing)
+        image, extra_outputs = self.unroll(run, run.zerofilled if start is None else start)
+        return (image, extra_outputs) if extras else image
 
-    def unroll(self, run: Run, image: Tensor) -> tuple[Tensor, Extras]:
+    def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """From the first image through all cascades to the last one, and what there is besides; here nothing."""
         for cascade in self.cascades:
             image = run(cascade, image)

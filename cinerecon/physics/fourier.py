@@ -65,12 +65,12 @@ def ifft1c(signal: Tensor, dim: int) -> Tensor:
     return _one_axis(signal, dim, inverse=True)
 
 
-def mirror(n: int) -> NDArray[np.intp]:
+def mirrored_indices(n: int) -> NDArray[np.intp]:
     """Where each index goes when a centred axis of n points is mirrored about its centre n // 2."""
     return (2 * (n // 2) - np.arange(n)) % n
 
 
-def resampled(sampled: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
+def crop_sampled(sampled: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
     """Which points of an axis count as sampled after its image is cropped to n pixels.
 
     Parameters
@@ -90,11 +90,11 @@ def resampled(sampled: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
     return holes[last + 1] == holes[first]
 
 
-def cropped(kspace: Tensor, n: int, dim: int, *, mirrored: bool = False) -> Tensor:
+def crop_kspace(kspace: Tensor, n: int, dim: int, *, mirrored: bool = False) -> Tensor:
     """K-space of the central n pixels along one axis. The centre stays the centre; mirrored first, if asked for."""
     length = kspace.shape[dim]
     if n == length:
-        return kspace.index_select(dim, torch.from_numpy(mirror(n))) if mirrored else kspace
+        return kspace.index_select(dim, torch.from_numpy(mirrored_indices(n))) if mirrored else kspace
     image = fft1c(kspace, dim) if mirrored else ifft1c(kspace, dim)
     return fft1c(image.narrow(dim, centre_slice(length, n).start, n), dim)
 

@@ -13,19 +13,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-OUTER_LINES = 0.7
+MIN_LINE_DISTANCE = 0.7
 """Lines further out than this, of the extent of ky, are used."""
-OUTER_COLUMNS = 0.6
+MIN_COLUMN_DISTANCE = 0.6
 """The same along kx; a smooth window selects them."""
-OUTER_POINTS = 0.8
+MIN_POINT_DISTANCE = 0.8
 """The same of the radius, where single points were sampled."""
-QUIET = 0.1
+QUIET_QUANTILE = 0.1
 """The quantile of the mean powers that is taken for that of the noise."""
-N_TOGETHER = 4
+N_AVERAGED_COLUMNS = 4
 """Neighbouring columns whose powers are averaged."""
-N_POINTS = 64
+N_AVERAGED_POINTS = 64
 """Neighbouring points whose powers are averaged, where single points were sampled."""
-FEWEST_LINES = 16
+MIN_REPEATED_LINES = 16
 """Repeatedly sampled lines below which the still part of the image is not subtracted."""
 
 
@@ -68,16 +68,16 @@ def _outer_lines(kspace: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Outer lines ``(lines, coils, kx)``, without what is still if possible, and the power of the quietest columns."""
     support = (kspace != 0).any(1)  # (frames, ky, kx)
     sampled = support.any(-1)
-    lines = sampled & (_distance(sampled.any(0)) >= OUTER_LINES)
-    far = _distance(support.any(1).any(0))
-    window = torch.sin(math.pi * ((far - OUTER_COLUMNS) / (1 - OUTER_COLUMNS)).clamp(0, 1)).square()
+    lines = sampled & (_distance(sampled.any(0)) >= MIN_LINE_DISTANCE)
+    distance = _distance(support.any(1).any(0))
+    window = torch.sin(math.pi * ((distance - MIN_COLUMN_DISTANCE) / (1 - MIN_COLUMN_DISTANCE)).clamp(0, 1)).square()
 
     def quiet_power(samples: Tensor) -> Tensor:
         columns = torch.fft.ifft(samples * window, dim=-1)  # their order is immaterial
-        return _low_quantile(columns.abs().square().flatten(0, -2).mean(0), N_TOGETHER)
+        return _low_quantile(columns.abs().square().flatten(0, -2).mean(0), N_AVERAGED_COLUMNS)
 
     n_samples, repeated = sampled.sum(0), lines & (sampled.sum(0) > 1)
-    if int(repeated.sum()) < FEWEST_LINES:
+    if int(repeated.sum()) < MIN_REPEATED_LINES:
         return kspace.movedim(1, 2)[lines], quiet_power
     frames, rows = repeated.nonzero(as_tuple=True)
     n = n_samples[rows, None, None]
@@ -92,9 +92,9 @@ def _outer_points(kspace: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     far_y, far_x = (_distance(support.any(dim).flatten(0, 1).any(0)) for dim in (-1, -2))
     y, x = (torch.arange(n, device=kspace.device) / n - n // 2 / n for n in (n_y, n_x))
     angle = torch.atan2(y[:, None], x) % math.pi
-    outer = support & (torch.hypot(far_y[:, None], far_x) >= OUTER_POINTS)
+    outer = support & (torch.hypot(far_y[:, None], far_x) >= MIN_POINT_DISTANCE)
     order = angle.expand(support.shape)[outer].argsort(stable=True)
-    return kspace[outer][order], lambda samples: _low_quantile(samples.abs().square(), N_POINTS)
+    return kspace[outer][order], lambda samples: _low_quantile(samples.abs().square(), N_AVERAGED_POINTS)
 
 
 def _distance(sampled: Tensor) -> Tensor:
@@ -107,4 +107,4 @@ def _distance(sampled: Tensor) -> Tensor:
 def _low_quantile(power: Tensor, n_together: int) -> Tensor:
     """A low quantile of the mean powers of neighbours."""
     means = torch.nn.functional.avg_pool1d(power[None].float(), min(n_together, len(power)), 1)[0]
-    return torch.quantile(means[:: max(1, len(means) // 100_000)], QUIET)
+    return torch.quantile(means[:: max(1, len(means) // 100_000)], QUIET_QUANTILE)

@@ -14,7 +14,7 @@ from torch import Tensor
 from cinerecon.axes import centre_slice
 from cinerecon.cine import CineData, CineMeta, keep_frames
 from cinerecon.errors import DataError, UnsupportedError
-from cinerecon.physics.fourier import fft2c, ifft2c, resampled
+from cinerecon.physics.fourier import crop_sampled, fft2c, ifft2c
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import block_of_lines
 from cinerecon.preparation.config import Patch, PrepareConfig
@@ -116,9 +116,9 @@ def _cut_mask(data: CineData, matrix: tuple[int, int]) -> Tensor:
             hint = "whole readouts can be cut along the readout" if axis == "rows" else ""
             raise UnsupportedError(what, where=_where(data), hint=hint)
         return mask
-    rows = torch.from_numpy(resampled(mask[0, 0].any(-1).numpy(), y))
+    rows = torch.from_numpy(crop_sampled(mask[0, 0].any(-1).numpy(), y))
     along_x = mask[0, 0].any(-2)
-    along_x = along_x if mask.shape[-1] == 1 else torch.from_numpy(resampled(along_x.numpy(), x))
+    along_x = along_x if mask.shape[-1] == 1 else torch.from_numpy(crop_sampled(along_x.numpy(), x))
     return (rows[:, None] & along_x).expand(len(mask), 1, -1, -1).contiguous()
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cinerecon.cine import CineData, CineMeta, finish_image
 from cinerecon.errors import DataError
 from cinerecon.image import CineImage
-from cinerecon.methods.base import Progress, Reconstructor, encoding_of
+from cinerecon.methods.base import Progress, Reconstructor, make_encoding
 from cinerecon.methods.card import card_warnings
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
 from cinerecon.physics.sampling import acceleration_of, block_of_lines
@@ -114,7 +114,7 @@ def reconstruct_slice(
         image = result.image.cpu()
     if not image.isfinite().all():
         raise DataError(f"{label} gave an image that is not finite", where=data.where)
-    residual = encoding_of(data).relative_residual(image.to(data.kspace.device), data.kspace)
+    residual = make_encoding(data).relative_residual(image.to(data.kspace.device), data.kspace)
     if residual > LARGE_RESIDUAL:
         data = data.with_warnings(f"the image leaves {residual:.0%} of the measured data unexplained: do not trust it")
         if is_strict:

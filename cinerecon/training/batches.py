@@ -19,8 +19,7 @@ from cinerecon.io.case import open_case
 from cinerecon.io.case_index import list_cases
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.card import Card
-from cinerecon.methods.demodulation import demodulated, mean_phase
-from cinerecon.methods.scale import ScaleName, scale_of
+from cinerecon.methods.normalisation import ScaleName, demodulate_encoding, mean_phase, scale_of
 from cinerecon.methods.table import load_initial_method
 from cinerecon.training.card import describe_pool, describe_scans, list_data
 from cinerecon.training.data import (
@@ -137,7 +136,7 @@ class Prepared(Dataset[Batch]):
 
 @dataclass(frozen=True, eq=False)
 class Demodulated(Dataset[Batch]):
-    """Batches whose voxels are turned so that the first image is real on time average, see `methods.demodulation`."""
+    """Batches whose voxels are turned so that the first image is real on time average, see `methods.normalisation`."""
 
     batches: Dataset[Batch]
     smoothing: float = 0.0
@@ -153,10 +152,12 @@ def demodulate(batch: Batch, smoothing: float = 0.0) -> Batch:
     """The batch with its phase, smoothed, in the coil maps, as the network of a scan gets it."""
     phase = mean_phase(first_image(batch), smoothing)
     back = phase[:, None].conj()
-    held_back = batch.held_back and (batch.held_back[0], demodulated(batch.held_back[1], phase))
+    held_back = batch.held_back and (batch.held_back[0], demodulate_encoding(batch.held_back[1], phase))
     target = None if batch.target is None else batch.target * back
     start = None if batch.start is None else batch.start * back
-    return replace(batch, encoding=demodulated(batch.encoding, phase), target=target, start=start, held_back=held_back)
+    return replace(
+        batch, encoding=demodulate_encoding(batch.encoding, phase), target=target, start=start, held_back=held_back
+    )
 
 
 def first_image(batch: Batch) -> Tensor:

@@ -10,7 +10,7 @@ from cinerecon.acquisition import AcquisitionConfig, file_checksums, find_cines,
 from cinerecon.acquisition.undersample import parse_sampling
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.case_index import INDEX, read_index
-from cinerecon.methods.card import Card, hash_name
+from cinerecon.methods.card import Card, hash_subject
 from cinerecon.physics.sampling import acceleration_of, net_acceleration, samples_whole_readouts
 from cinerecon.training.data import (
     PARTS,
@@ -45,7 +45,7 @@ def describe_pool(config: DataConfig, seen: Pool, unseen: Pool) -> Card:
         coils=(min(coils), max(coils)),
         **describe_sampling(config, shapes),
     )
-    return card.listing({row.source_sha256 for row in rows}, {hash_name(row.subject) for row in rows})
+    return card.with_training_data({row.source_sha256 for row in rows}, {hash_subject(row.subject) for row in rows})
 
 
 def describe_sampling(config: DataConfig, shapes: Sequence[Shape] = ((0, 0, 0, 0),)) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def describe_scans(scans: Scans) -> Card:
         lines=(min(lines), max(lines)),
     )
     contents = (content for source in sources for content in file_checksums(source))
-    return card.listing(contents, (hash_name(source.subject) for source in sources))
+    return card.with_training_data(contents, (hash_subject(source.subject) for source in sources))
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:

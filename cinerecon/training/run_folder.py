@@ -154,7 +154,7 @@ class RunFolder:
         told = {"data_sha256": hash_data(data), "source": str(self._read_about().get("source", ""))}
         path = weights / WEIGHTS if weights and weights.is_dir() else weights or self.path / LAST_WEIGHTS
         before = read_card(path) if path.is_file() else Card()
-        return card.model_copy(update=told).listing((*series_in(data), *before.cases), before.subjects)
+        return card.model_copy(update=told).with_training_data((*series_in(data), *before.cases), before.subjects)
 
     def save(self, state: State, recipe: Recipe, card: Card, n_shares: int) -> None:
         """Write the state, and the averaged weights with recipe and card; the best ones are kept apart."""

@@ -16,7 +16,7 @@ from cinerecon.acquisition import AcquisitionConfig, open_scan
 from cinerecon.cine import finish_image
 from cinerecon.errors import CineReconError
 from cinerecon.io.ismrmrd.raw import read_mrd
-from cinerecon.physics.fourier import fft2c, ifft2c, mirror
+from cinerecon.physics.fourier import fft2c, ifft2c, mirrored_indices
 from cinerecon.physics.operators import Encoding
 
 FORMATS = formats_folder()
@@ -109,7 +109,7 @@ def test_read_as_if_it_were_straight(name, good):
         if name == "slices_unsorted.h5":
             expected = good[1 - number].kspace
         if name == "vendor_ge.h5":
-            turned = [torch.from_numpy(mirror(n)) for n in straight.matrix]
+            turned = [torch.from_numpy(mirrored_indices(n)) for n in straight.matrix]
             expected = expected.index_select(-2, turned[0]).index_select(-1, turned[1])
         if name == "no_oversampling.h5":
             assert data.matrix == (10, 32)

@@ -16,7 +16,7 @@ from cinerecon.physics.coils import (
     geometric_compression_matrices,
     noise_covariance,
 )
-from cinerecon.physics.fourier import ifft2c, mirror
+from cinerecon.physics.fourier import ifft2c, mirrored_indices
 
 PLAIN = AcquisitionConfig(csm="walsh")
 
@@ -54,7 +54,9 @@ def test_forced_transform(read):
     scan = small_scan(oversampling=1, vendor="GE")
     turned = read(scan, config=AcquisitionConfig(csm="walsh", transform="fft"))
     expected = (
-        scan.kspace[0].index_select(-1, torch.from_numpy(mirror(16))).index_select(-2, torch.from_numpy(mirror(12)))
+        scan.kspace[0]
+        .index_select(-1, torch.from_numpy(mirrored_indices(16)))
+        .index_select(-2, torch.from_numpy(mirrored_indices(12)))
     )
     assert relative_error(turned.kspace, expected) < 1e-5
 

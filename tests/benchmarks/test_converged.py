@@ -5,7 +5,7 @@ import torch
 from converged import SAME_COST, held_settings, methods
 from helpers import relative_error
 
-from cinerecon.methods.base import encoding_of, view_shared_image
+from cinerecon.methods.base import make_encoding, view_shared_image
 from cinerecon.methods.classical.admm.differences import difference
 from cinerecon.methods.classical.ktslr import KtSlrConfig
 from cinerecon.methods.table import load_method
@@ -15,7 +15,7 @@ def cost(data, image, config):
     """1/2 ||A u - y||^2 + (mu / p) sum s^p + tau sum sqrt((w_t |D_t u|)^2 + |D_y u|^2 + |D_x u|^2), at a peak of 1."""
     scale = view_shared_image(data).abs().max()
     u, kspace = image / scale, data.kspace / scale
-    misfit = (encoding_of(data).forward(u) - kspace).abs().square().sum() / 2
+    misfit = (make_encoding(data).forward(u) - kspace).abs().square().sum() / 2
     values = torch.linalg.svdvals(u.flatten(1))
     powers = values[values > 1e-3 * values[0]] ** config.p  # lower ones vanish at the limit, yet s^0.1 would not
     factors = (config.temporal_weight, config.spatial_weight, config.spatial_weight)

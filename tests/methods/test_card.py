@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.errors import WeightsError
-from cinerecon.methods.card import Card, hash_name, outside_training
+from cinerecon.methods.card import Card, hash_subject, outside_training
 from cinerecon.methods.model_file import ModelConfig, load_weights, read_model, write_model
 from cinerecon.methods.table import load_method
 from cinerecon.physics.sampling import parse_mask
@@ -144,9 +144,9 @@ def test_other_weights_bring_their_own_card(model):
 
 
 def test_what_was_trained_on_is_remembered():
-    card = Card().listing(["a" * 64, "b" * 64], [hash_name("anna"), hash_name("")])
+    card = Card().with_training_data(["a" * 64, "b" * 64], [hash_subject("anna"), hash_subject("")])
     assert (len(card.cases), len(card.subjects)) == (2, 1)
-    assert card.memories(["c" * 64, "a" * 64], "anna") == ["trained on this scan"]
-    assert card.memories(["c" * 64], "anna") == ["trained on a subject of this name"]
-    assert card.memories(["c" * 64], "bert") == card.memories(["c" * 64], "") == []
-    assert Card().listing(card.cases, card.subjects) == card
+    assert card.training_overlap(["c" * 64, "a" * 64], "anna") == ["trained on this scan"]
+    assert card.training_overlap(["c" * 64], "anna") == ["trained on a subject of this name"]
+    assert card.training_overlap(["c" * 64], "bert") == card.training_overlap(["c" * 64], "") == []
+    assert Card().with_training_data(card.cases, card.subjects) == card

@@ -6,7 +6,7 @@ import pytest
 from published_form import BY_TITLE, small_network, write_published
 
 from cinerecon.methods.base import models_folder
-from cinerecon.methods.catalogue import describe_model, list_models, settings_of
+from cinerecon.methods.catalogue import describe_model, list_all_settings, list_models
 from cinerecon.methods.model_file import WEIGHTS, load_weights
 from cinerecon.methods.published import import_model
 from cinerecon.methods.table import METHODS
@@ -72,12 +72,12 @@ def test_imported_models_are_listed_and_a_damaged_one_hides_none(tmp_path, impor
 def test_each_listed_setting_is_taken_and_keeps_its_value(name):
     """Key and value as listed give the configuration that was listed."""
     entry = describe_model(name)
-    texts = [f"{setting.key}={setting.value}" for setting in settings_of(entry)]
+    texts = [f"{setting.key}={setting.value}" for setting in list_all_settings(entry)]
     again = entry.config.with_settings(texts)
-    assert [(s.key, s.value) for s in settings_of(replace(entry, config=again))] == [
+    assert [(s.key, s.value) for s in list_all_settings(replace(entry, config=again))] == [
         tuple(text.split("=", 1)) for text in texts
     ]
-    assert all(setting.help and setting.type != "any value" for setting in settings_of(entry))
+    assert all(setting.help and setting.type != "any value" for setting in list_all_settings(entry))
 
 
 def test_a_model_file_is_described_by_its_path(tmp_path):

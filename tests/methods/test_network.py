@@ -13,7 +13,7 @@ from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import ModelConfig, read_model, write_model
 from cinerecon.methods.network import build_network as build
-from cinerecon.methods.scale import image_scale, scale_of
+from cinerecon.methods.normalisation import image_scale, scale_of
 from cinerecon.methods.table import load_method
 from cinerecon.physics.operators import Encoding
 

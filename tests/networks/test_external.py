@@ -14,7 +14,7 @@ from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError, ConfigError, WeightsError
-from cinerecon.methods.base import encoding_of, fingerprint
+from cinerecon.methods.base import fingerprint, make_encoding
 from cinerecon.methods.model_file import ModelConfig, write_model
 from cinerecon.methods.table import load_method
 from cinerecon.training import read_recipe, train
@@ -57,7 +57,7 @@ def data():
 
 
 def test_its_image_is_that_of_its_code_and_weights(model, data):
-    zerofilled = encoding_of(data).adjoint(data.kspace)
+    zerofilled = make_encoding(data).adjoint(data.kspace)
     assert relative_error(load_method(str(model))(data), 3 * zerofilled) < 1e-6
 
 
@@ -87,7 +87,7 @@ def test_a_run_keeps_the_code_and_refuses_other_code(model, data, tmp_path):
     train(read_recipe(model / "model.yaml", settings), run, cases=tmp_path / "cases")
     image = load_method(str(run))(data)
     gain = load_method(str(run)).weights["gain"].item()
-    assert relative_error(image, gain * encoding_of(data).adjoint(data.kspace)) < 1e-6
+    assert relative_error(image, gain * make_encoding(data).adjoint(data.kspace)) < 1e-6
     shutil.rmtree(model)
     for name in ("run", "run/weights.safetensors", "run/last.safetensors"):
         assert torch.equal(load_method(str(tmp_path / name))(data), image)

@@ -7,7 +7,7 @@ from lowrank_cases import decaying
 from pydantic import ValidationError
 
 from cinerecon.errors import ConfigError
-from cinerecon.networks.lowrank_module import LowRank, LowRankAt, LowRankModuleConfig
+from cinerecon.networks.lowrank_module import LowRankAt, LowRankModuleConfig, LowRankShrinkage
 from cinerecon.networks.position_aware import PositionAware, position_code
 from cinerecon.physics.lowrank import RelativeSoft, ShrinkageConfig, ShrinkageName, make_rule, shrink_frames
 
@@ -28,7 +28,7 @@ def _count(module):
 @every_rule
 @every_view
 def test_every_rule_shrinks_and_what_it_learns_has_a_gradient(shrinkage, view):
-    module = LowRank(ShrinkageConfig(shrinkage=shrinkage, prox_weight=0.3), view).double()
+    module = LowRankShrinkage(ShrinkageConfig(shrinkage=shrinkage, prox_weight=0.3), view).double()
     image = _image(2, 6, 9, 8).requires_grad_()
     shrunk = module(image)
     shrunk.backward(complex_randn(2, 6, 9, 8))
@@ -42,11 +42,11 @@ def test_every_rule_shrinks_and_what_it_learns_has_a_gradient(shrinkage, view):
 
 @every_rule
 def test_counts_of_learned_numbers(shrinkage):
-    module = LowRank(ShrinkageConfig(shrinkage=shrinkage))
+    module = LowRankShrinkage(ShrinkageConfig(shrinkage=shrinkage))
     assert _count(module) == (7_488 if shrinkage == "pass" else int(shrinkage in LEARNED))
     assert ("level" in module.state_dict()) == (shrinkage in LEARNED | {"topk_hard"})
     if shrinkage == "pass":
-        assert _count(LowRank(ShrinkageConfig(shrinkage="pass", gate_layers=2))) == 5_184
+        assert _count(LowRankShrinkage(ShrinkageConfig(shrinkage="pass", gate_layers=2))) == 5_184
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_counts_of_learned_numbers(shrinkage):
 @every_view
 @pytest.mark.parametrize("gradients", [True, False])
 def test_a_rule_that_keeps_everything_is_the_identity(settings, view, gradients):
-    module = LowRank(ShrinkageConfig(**settings), view)
+    module = LowRankShrinkage(ShrinkageConfig(**settings), view)
     with torch.set_grad_enabled(gradients):
         for dtype, tolerance in ((torch.complex64, 2e-6), (torch.complex128, 1e-12)):
             image = _image(2, 6, 9, 8).to(dtype)
@@ -77,14 +77,16 @@ def test_a_rule_that_keeps_everything_is_the_identity(settings, view, gradients)
 
 def test_a_gain_multiplies_the_threshold():
     image = _image(6, 9, 8)
-    module = LowRank(ShrinkageConfig(shrinkage="relative_soft", threshold=-1.0), "frames").double()
+    module = LowRankShrinkage(ShrinkageConfig(shrinkage="relative_soft", threshold=-1.0), "frames").double()
     expected = shrink_frames(image, RelativeSoft(module.level, gain=0.3))
     assert relative_error(module(image, gain=0.3), expected) < 1e-12
     assert relative_error(module(image), expected) > 1e-2
     for name in ("absolute_soft", "schatten", "nuclear_minus_frobenius"):
-        halved = LowRank(ShrinkageConfig(shrinkage=name, prox_weight=0.1)).double()(image)
+        halved = LowRankShrinkage(ShrinkageConfig(shrinkage=name, prox_weight=0.1)).double()(image)
         assert (
-            relative_error(LowRank(ShrinkageConfig(shrinkage=name, prox_weight=0.2)).double()(image, gain=0.5), halved)
+            relative_error(
+                LowRankShrinkage(ShrinkageConfig(shrinkage=name, prox_weight=0.2)).double()(image, gain=0.5), halved
+            )
             < 1e-6
         )
 
@@ -113,7 +115,7 @@ def test_position_code():
 
 def test_pass_looks_at_neighbours_of_the_same_series_alone():
     torch.manual_seed(0)
-    module = LowRank(ShrinkageConfig(shrinkage="pass"), "frames").double()
+    module = LowRankShrinkage(ShrinkageConfig(shrinkage="pass"), "frames").double()
     torch.nn.init.normal_(module.position_aware.mix.weight, std=0.3)
     image = _image(2, 12, 9, 8)
     changed = image.clone()

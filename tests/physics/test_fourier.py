@@ -3,7 +3,7 @@ import pytest
 import torch
 from helpers import complex_randn, relative_error
 
-from cinerecon.physics.fourier import cropped, fft1c, fft2c, ifft1c, ifft2c, mirror, resampled
+from cinerecon.physics.fourier import crop_kspace, crop_sampled, fft1c, fft2c, ifft1c, ifft2c, mirrored_indices
 
 
 @pytest.mark.parametrize("shape", [(24, 20), (23, 20), (9, 7), (1, 6)])
@@ -47,7 +47,7 @@ def test_what_is_kept_of_an_inference_serves_a_gradient_later():
 
 @pytest.mark.parametrize("n", [8, 9])
 def test_mirror_is_its_own_inverse(n):
-    indices = mirror(n)
+    indices = mirrored_indices(n)
     assert indices[n // 2] == n // 2
     np.testing.assert_array_equal(indices[indices], np.arange(n))
 
@@ -55,13 +55,13 @@ def test_mirror_is_its_own_inverse(n):
 @pytest.mark.parametrize(("n", "m"), [(16, 12), (15, 12), (16, 11), (24, 8)])
 def test_cropping_keeps_the_centre_and_the_image(n, m):
     image = torch.randn(3, n, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
-    found = ifft1c(cropped(fft1c(image, -1), m, -1), -1)
+    found = ifft1c(crop_kspace(fft1c(image, -1), m, -1), -1)
     first = n // 2 - m // 2
     torch.testing.assert_close(found, image[:, first : first + m])
 
 
 def test_resampled_points_need_their_neighbours():
     sampled = np.arange(16) >= 4
-    assert resampled(sampled, 16).tolist() == sampled.tolist()
-    assert resampled(sampled, 8).tolist() == [False] * 3 + [True] * 5
-    assert resampled(np.full(16, True), 8).all()
+    assert crop_sampled(sampled, 16).tolist() == sampled.tolist()
+    assert crop_sampled(sampled, 8).tolist() == [False] * 3 + [True] * 5
+    assert crop_sampled(np.full(16, True), 8).all()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.config import Config
-from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, encoding_of, ratio
+from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, make_encoding, ratio
 from cinerecon.physics.cg import conjugate_gradients
 
 
@@ -43,7 +43,7 @@ class CgSense(ClassicalMethod):
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
         """See `ClassicalMethod.solve`."""
-        config, encoding = self.config, encoding_of(data)
+        config, encoding = self.config, make_encoding(data)
 
         def normal(image: Tensor) -> Tensor:
             return encoding.normal(image) + config.weight_tikhonov * image

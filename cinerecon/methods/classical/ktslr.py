@@ -28,11 +28,11 @@ weight cost 0.3 dB at most, and they held for noise of 2 %, pseudo-radial sampli
 
 from cinerecon.methods.classical.admm import (
     AdmmMethod,
-    LowRank,
     LowRankConfig,
+    LowRankPenalty,
+    Penalty,
     SolverConfig,
-    Term,
-    TotalVariation,
+    TotalVariationPenalty,
     VariationConfig,
 )
 
@@ -49,6 +49,6 @@ class KtSlr(AdmmMethod):
     def __init__(self, config: KtSlrConfig | None = None) -> None:
         super().__init__(config or KtSlrConfig())
 
-    def terms(self) -> list[Term]:
+    def penalties(self) -> list[Penalty]:
         """Low rank and total variation."""
-        return [LowRank(self.config), TotalVariation(self.config)]
+        return [LowRankPenalty(self.config), TotalVariationPenalty(self.config)]

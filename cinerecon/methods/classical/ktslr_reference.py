@@ -38,7 +38,7 @@ from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.config import Config
-from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, cine_by_cine, view_shared_image
+from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, reconstruct_each, view_shared_image
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -46,8 +46,8 @@ Shape = tuple[int, ...]
 MULTIPLIER_STEP = 1.618
 INNER_TOLERANCE = 1e-3
 RANK_TOLERANCE = 1e-6
-STILL_ITERATIONS = 10
-START_OVER_LARGEST = 10.0
+N_CONVERGENCE_ITERATIONS = 10
+INITIAL_PENALTY_RATIO = 10.0
 
 
 class KtSlrReferenceConfig(Config):
@@ -85,7 +85,9 @@ class KtSlrReference(ClassicalMethod):
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
         """See `ClassicalMethod.solve`."""
-        return cine_by_cine(data, lambda cine, report: self._iterate(cine, report, convergence), progress, device="cpu")
+        return reconstruct_each(
+            data, lambda cine, report: self._iterate(cine, report, convergence), progress, device="cpu"
+        )
 
     def _iterate(self, data: CineData, progress: Progress, convergence: Convergence | None) -> Tensor:
         scale = float(view_shared_image(data).abs().max()) if self.config.relative else 1.0
@@ -173,13 +175,13 @@ class ReleasedKtSlr(alg.Alg):
         self.D = difference_linop(self.u.shape, config.steps)
         self.shrink_gradient = vector_shrinkage(tuple(self.D.oshape))
         self.shrink_spectrum = SchattenShrinkage(self.u.shape, config.p)
-        self.beta1 = config.penalty_lowrank or START_OVER_LARGEST / float(_spectrum(self.u)[0].max())
-        self.beta2 = config.penalty_sparse or START_OVER_LARGEST / float(np.abs(self.u).max())
+        self.beta1 = config.penalty_lowrank or INITIAL_PENALTY_RATIO / float(_spectrum(self.u)[0].max())
+        self.beta2 = config.penalty_sparse or INITIAL_PENALTY_RATIO / float(np.abs(self.u).max())
         self.gradient = self.D(self.u)
         self.multiplier1, self.multiplier2 = np.zeros_like(self.u), np.zeros_like(self.gradient)
         self.cost: list[float] = []
         self.n_outer = self.n_inner = 0
-        self.u_before, self.is_still = self.u, False
+        self.u_before, self.is_converged = self.u, False
         super().__init__(config.n_outer * config.n_inner)
 
     def _update(self) -> None:
@@ -199,8 +201,8 @@ class ReleasedKtSlr(alg.Alg):
             self.gradient = gradient
             if self.n_inner == self.config.n_inner:
                 self._grow()
-        if len(self.cost) % STILL_ITERATIONS == 0:
-            self.is_still = _norm(self.u - self.u_before) < self.config.tolerance * _norm(self.u)
+        if len(self.cost) % N_CONVERGENCE_ITERATIONS == 0:
+            self.is_converged = _norm(self.u - self.u_before) < self.config.tolerance * _norm(self.u)
             self.u_before = self.u
 
     def _solve(self, low_rank: Array, sparse: Array) -> Array:
@@ -228,7 +230,7 @@ class ReleasedKtSlr(alg.Alg):
         self.n_outer, self.n_inner = self.n_outer + 1, 0
 
     def _done(self) -> bool:
-        return self.is_still or self.n_outer >= self.config.n_outer
+        return self.is_converged or self.n_outer >= self.config.n_outer
 
     def measure(self, before: Array) -> tuple[float, float, float]:
         """Cost, relative data residual and relative change since another series."""

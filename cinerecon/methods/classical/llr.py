@@ -14,7 +14,7 @@ Departs from the papers in: a Schatten p-norm with p < 1 (``p=1`` gives the nucl
 
 from pydantic import Field
 
-from cinerecon.methods.classical.admm import AdmmMethod, LowRank, LowRankConfig, SolverConfig, Term
+from cinerecon.methods.classical.admm import AdmmMethod, LowRankConfig, LowRankPenalty, Penalty, SolverConfig
 
 
 class LlrConfig(LowRankConfig, SolverConfig):
@@ -31,6 +31,6 @@ class Llr(AdmmMethod):
     def __init__(self, config: LlrConfig | None = None) -> None:
         super().__init__(config or LlrConfig())
 
-    def terms(self) -> list[Term]:
+    def penalties(self) -> list[Penalty]:
         """Low rank alone."""
-        return [LowRank(self.config)]
+        return [LowRankPenalty(self.config)]

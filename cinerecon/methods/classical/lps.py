@@ -35,9 +35,9 @@ from cinerecon.methods.base import (
     ClassicalMethod,
     Convergence,
     Progress,
-    cine_by_cine,
-    encoding_of,
+    make_encoding,
     ratio,
+    reconstruct_each,
     view_shared_image,
 )
 from cinerecon.physics.lowrank import (
@@ -90,7 +90,9 @@ class Lps(ClassicalMethod):
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
         """See `ClassicalMethod.solve`."""
-        return cine_by_cine(data, lambda cine, report: torch.add(*self.separate(cine, report, convergence)), progress)
+        return reconstruct_each(
+            data, lambda cine, report: torch.add(*self.separate(cine, report, convergence)), progress
+        )
 
     @torch.no_grad()
     def separate(
@@ -99,12 +101,12 @@ class Lps(ClassicalMethod):
         """Background L and rest S of one cine, each ``(frames, y, x)``; their sum is the image."""
         scale = view_shared_image(data).abs().max() if self.config.relative else 1.0
         if scale == 0:
-            return (torch.zeros_like(encoding_of(data).adjoint(data.kspace)),) * 2
+            return (torch.zeros_like(make_encoding(data).adjoint(data.kspace)),) * 2
         low_rank, sparse = self._iterate(replace(data, kspace=data.kspace / scale), progress, convergence)
         return low_rank * scale, sparse * scale
 
     def _iterate(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Pair:
-        config, encoding = self.config, encoding_of(data)
+        config, encoding = self.config, make_encoding(data)
         start = encoding.adjoint(data.kspace)
         rule = self._rule(start)
         low_rank, sparse, mixed = start, torch.zeros_like(start), start

@@ -14,7 +14,7 @@ weight (``spatial_weight=0`` leaves them out).
 
 from pydantic import Field
 
-from cinerecon.methods.classical.admm import AdmmMethod, SolverConfig, Term, TotalVariation, VariationConfig
+from cinerecon.methods.classical.admm import AdmmMethod, Penalty, SolverConfig, TotalVariationPenalty, VariationConfig
 
 
 class TtvConfig(VariationConfig, SolverConfig):
@@ -34,6 +34,6 @@ class Ttv(AdmmMethod):
     def __init__(self, config: TtvConfig | None = None) -> None:
         super().__init__(config or TtvConfig())
 
-    def terms(self) -> list[Term]:
+    def penalties(self) -> list[Penalty]:
         """Total variation alone."""
-        return [TotalVariation(self.config)]
+        return [TotalVariationPenalty(self.config)]

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.config import Config
-from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, encoding_of
+from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, make_encoding
 
 
 class ZeroFilledConfig(Config):
@@ -19,7 +19,7 @@ class ZeroFilled(ClassicalMethod):
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:  # noqa: ARG002
         """See `ClassicalMethod.solve`; there are no iterations to record."""
-        image = encoding_of(data).adjoint(data.kspace)
+        image = make_encoding(data).adjoint(data.kspace)
         if progress:
             progress(1, 1)
         return image

@@ -1,14 +1,14 @@
 """Published weights of other programs, made models of ours."""
 
-from cinerecon.methods.published.importer import Mapped, import_checkpoint, import_model, map_variables
-from cinerecon.methods.published.layouts import LAYOUTS, Layout, Program
+from cinerecon.methods.published.importer import ImportedNetwork, import_checkpoint, import_model, map_variables
+from cinerecon.methods.published.layouts import LAYOUTS, CheckpointLayout, Program
 from cinerecon.methods.published.read import Checkpoint, read_checkpoint
 
 __all__ = [
     "LAYOUTS",
     "Checkpoint",
-    "Layout",
-    "Mapped",
+    "CheckpointLayout",
+    "ImportedNetwork",
     "Program",
     "import_checkpoint",
     "import_model",

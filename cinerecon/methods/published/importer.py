@@ -14,10 +14,10 @@ from cinerecon.errors import WeightsError
 from cinerecon.io.atomic import moved_into_place, refuse_existing
 from cinerecon.methods.base import MODEL_ENDING, imported_folder
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import ModelConfig, fill, write_model
-from cinerecon.methods.published.layouts import LAYOUTS, Layout
+from cinerecon.methods.model_file import ModelConfig, load_tensors, write_model
+from cinerecon.methods.normalisation import ScaleName
+from cinerecon.methods.published.layouts import LAYOUTS, CheckpointLayout
 from cinerecon.methods.published.read import Checkpoint, Variables, read_checkpoint
-from cinerecon.methods.scale import ScaleName
 
 _BOOKKEEPING = re.compile(r"(save_counter|optimizer|.*\.OPTIMIZER_SLOT)(/.*)?")
 _ITERATION = re.compile(r"(?:celllist/|cell|conv_blocks\.)(\d+)[/.](.+)")
@@ -28,7 +28,7 @@ _SAMPLING = re.compile(r"(radial|vds|vista)-(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True, eq=False)
-class Mapped:
+class ImportedNetwork:
     """A published network in our words.
 
     Attributes
@@ -41,7 +41,7 @@ class Mapped:
         Tensors by the names of our parameters.
     """
 
-    layout: Layout
+    layout: CheckpointLayout
     architecture: dict[str, Any]
     weights: dict[str, Tensor]
 
@@ -57,11 +57,11 @@ class Mapped:
         constant = {
             name: value for name, value in net.state_dict().items() if name.endswith(tuple(self.layout.as_built))
         }
-        fill(net, {**constant, **self.weights}, where=where, hint="the checkpoint may be damaged")
+        load_tensors(net, {**constant, **self.weights}, where=where, hint="the checkpoint may be damaged")
         return net
 
 
-def map_variables(variables: Variables, *, where: str = "", **architecture: Any) -> Mapped:
+def map_variables(variables: Variables, *, where: str = "", **architecture: Any) -> ImportedNetwork:
     """Recognise a network by its variables alone, and call them by our names.
 
     Parameters
@@ -82,7 +82,7 @@ def map_variables(variables: Variables, *, where: str = "", **architecture: Any)
     cells: dict[int | None, dict[str, Any]] = {}
     for name, value in variables.items():
         if not _BOOKKEEPING.fullmatch(name):
-            iteration, path = _place(name)
+            iteration, path = _split_name(name)
             cells.setdefault(iteration, {})[path] = value
     layout = _recognise(cells, where)
     _require_complete(cells, layout, where)
@@ -90,13 +90,13 @@ def map_variables(variables: Variables, *, where: str = "", **architecture: Any)
     for iteration in cells:
         prefix = "" if iteration is None else f"cascades.{iteration}."
         for path, value in cells[iteration].items():
-            weights[prefix + layout.cascade[path]] = _to_ours(value, layout)
-    entry = _to_ours(next(iter(cells.values()))[layout.entry], layout)
+            weights[prefix + layout.cascade[path]] = _to_torch(value, layout)
+    entry = _to_torch(next(iter(cells.values()))[layout.entry], layout)
     counted = {"n_channels": len(entry)} | ({} if None in cells else {"n_cascades": len(cells)})
-    return Mapped(layout, {**layout.architecture, **counted, **architecture}, weights)
+    return ImportedNetwork(layout, {**layout.architecture, **counted, **architecture}, weights)
 
 
-def _place(name: str) -> tuple[int | None, str]:
+def _split_name(name: str) -> tuple[int | None, str]:
     """The iteration that a variable belongs to, and its path in there; None where iterations share it."""
     name = name.removeprefix("w/").removeprefix("module.")
     if match := _ARRAY.fullmatch(name):
@@ -111,32 +111,32 @@ def _place(name: str) -> tuple[int | None, str]:
     return int(match[1]), path
 
 
-def _recognise(cells: Mapping[int | None, Mapping[str, Any]], where: str) -> Layout:
+def _recognise(cells: Mapping[int | None, Mapping[str, Any]], where: str) -> CheckpointLayout:
     """The layout that has exactly these variables."""
     paths = set().union(*cells.values())
     for layout in LAYOUTS:
         if layout.required <= paths <= set(layout.cascade):
             kernel = next(cell[layout.entry] for cell in cells.values() if layout.entry in cell)
-            if kernel.ndim == layout.n_dims and _to_ours(kernel, layout).shape[1] == layout.n_in:
+            if kernel.ndim == layout.n_dims and _to_torch(kernel, layout).shape[1] == layout.n_in:
                 return layout
     some = ", ".join(sorted(paths)[:4]) or "none"
     known = ", ".join(layout.title for layout in LAYOUTS)
     raise WeightsError(f"an unknown network; its variables: {some}, ...", where=where, hint=f"known: {known}")
 
 
-def _require_complete(cells: Mapping[int | None, Mapping[str, Any]], layout: Layout, where: str) -> None:
+def _require_complete(cells: Mapping[int | None, Mapping[str, Any]], layout: CheckpointLayout, where: str) -> None:
     """Iterations count from 0 without a gap, and all have the same variables; the last may lack some."""
     everywhere = set().union(*cells.values())
-    for place in range(len(cells)):
-        iteration = place if place in cells else None
-        is_last = place == len(cells) - 1
+    for n in range(len(cells)):
+        iteration = n if n in cells else None
+        is_last = n == len(cells) - 1
         missing = (layout.required if is_last else everywhere) - cells.get(iteration, {}).keys()
         if missing:
-            what = f"the checkpoint is damaged: '{min(missing)}' is missing in iteration {place}"
+            what = f"the checkpoint is damaged: '{min(missing)}' is missing in iteration {n}"
             raise WeightsError(what, where=where)
 
 
-def _to_ours(value: Any, layout: Layout) -> Tensor:
+def _to_torch(value: Any, layout: CheckpointLayout) -> Tensor:
     """A variable with the axes of PyTorch, and those of a kernel in our order: frames, y, x."""
     tensor = torch.tensor(value, dtype=torch.float32)
     match layout.program.kernels, tensor.ndim:
@@ -190,7 +190,7 @@ def _scale(sampling: re.Match[str] | None) -> ScaleName:
     return "kspace_max" if sampling and sampling[1] == "vista" else "max"
 
 
-def _card(layout: Layout, checkpoint: Checkpoint, sampling: re.Match[str] | None) -> Card:
+def _card(layout: CheckpointLayout, checkpoint: Checkpoint, sampling: re.Match[str] | None) -> Card:
     trained_on = layout.program.trained_on
     if sampling:
         pattern, number = sampling[1], float(sampling[2])

@@ -1,7 +1,7 @@
-"""How the published programs name the variables of their networks, and what those are called here.
+"""The variable names of published programs, and the parameters of our networks that they correspond to.
 
-Each `Layout` is one network of one program: the left side of its table is the path of a variable in one unrolled
-iteration, as the program stored it, the right side the same number in one of our cascades.
+Each `CheckpointLayout` is one network of one program. Its table maps the path of a variable in one unrolled iteration,
+as the program stored it, to the name of the same parameter in one of our cascades.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ DEEP_MRI = Program(
 
 
 @dataclass(frozen=True)
-class Layout:
+class CheckpointLayout:
     """One network of one program.
 
     Attributes
@@ -99,7 +99,7 @@ _LCONV = {
 }
 
 LAYOUTS = (
-    Layout(
+    CheckpointLayout(
         "SLR-Net",
         UNROLLINGNETS,
         "slrnet",
@@ -114,7 +114,7 @@ LAYOUTS = (
         entry="conv_1/mylayers/0/kernel",
         architecture={"variant": "code", "shrinkage": "relative_soft"},
     ),
-    Layout(
+    CheckpointLayout(
         "ISTA-Net+",
         UNROLLINGNETS,
         "istanet",
@@ -122,7 +122,7 @@ LAYOUTS = (
         entry="conv_1/mylayers/0/kernel",
         architecture={"variant": "plus"},
     ),
-    Layout(
+    CheckpointLayout(
         "DC-CNN of ten cascades",
         UNROLLINGNETS,
         "dccnn",
@@ -130,7 +130,7 @@ LAYOUTS = (
         entry="conv_1/mylayers/0/kernel",
         architecture={"variant": "d6c10"},
     ),
-    Layout(
+    CheckpointLayout(
         "DC-CNN D5C5, frame by frame",
         DEEP_MRI,
         "dccnn",
@@ -143,14 +143,14 @@ LAYOUTS = (
         n_dims=4,
         architecture={"n_dimensions": 2},
     ),
-    Layout(
+    CheckpointLayout(
         "DC-CNN D5C5",
         DEEP_MRI,
         "dccnn",
         cascade={f"{n}.{kind}": f"refine.{n}.{kind}" for n in range(0, 10, 2) for kind in ("weight", "bias")},
         entry="0.weight",
     ),
-    Layout(
+    CheckpointLayout(
         "CRNN-MRI",
         DEEP_MRI,
         "crnn",
@@ -173,7 +173,7 @@ LAYOUTS = (
         entry="bcrnn.CRNN_model.i2h.weight",
         n_dims=4,
     ),
-    Layout(
+    CheckpointLayout(
         "S-Net",
         LSNET,
         "istanet",
@@ -182,7 +182,7 @@ LAYOUTS = (
         architecture={"variant": "snet"},
         as_built=("step",),
     ),
-    Layout(
+    CheckpointLayout(
         "L+S-Net",
         UNROLLINGNETS,
         "lsnet",
@@ -195,7 +195,7 @@ LAYOUTS = (
         n_in=4,
         as_built=("step",),
     ),
-    Layout(
+    CheckpointLayout(
         "L+S-Net that keeps the first singular value",
         LSNET,
         "lsnet",
@@ -205,7 +205,7 @@ LAYOUTS = (
         architecture={"shrinkage": "topk_hard", "rank": 1},
         as_built=("step", "lowrank.level"),
     ),
-    Layout(
+    CheckpointLayout(
         "T2LR-Net by ADMM",
         T2LRNET,
         "t2lrnet",
@@ -218,7 +218,7 @@ LAYOUTS = (
         entry="conv_1/mylayers/0/kernel",
         architecture={"variant": "admm"},
     ),
-    Layout(
+    CheckpointLayout(
         "T2LR-Net by gradient steps",
         UNROLLINGNETS,
         "t2lrnet",
@@ -226,7 +226,7 @@ LAYOUTS = (
         entry="lconv_1/mylayers/0/kernel",
         architecture={"variant": "gradient"},
     ),
-    Layout(
+    CheckpointLayout(
         "JotlasNet",
         JOTLASNET,
         "jotlasnet",

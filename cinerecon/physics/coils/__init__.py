@@ -2,12 +2,14 @@
 
 from cinerecon.physics.coils.compression import (
     apply_geometric_compression,
+    coil_shading,
     compression_matrix,
     geometric_compression_matrices,
+    transform_coils,
+    transform_maps,
 )
 from cinerecon.physics.coils.espirit import espirit, espirit_eigenmaps
-from cinerecon.physics.coils.estimate import CsmMethod, calibration_size, doubt_of_maps, estimate_csm, time_average
-from cinerecon.physics.coils.matrices import mix_coils, mix_maps, shading_of
+from cinerecon.physics.coils.estimate import CsmMethod, calibration_size, csm_warning, estimate_csm, time_average
 from cinerecon.physics.coils.smooth import smooth_maps
 from cinerecon.physics.coils.walsh import walsh
 from cinerecon.physics.coils.whitening import apply_coil_matrix, noise_covariance, whitening_matrix
@@ -17,18 +19,18 @@ __all__ = [
     "apply_coil_matrix",
     "apply_geometric_compression",
     "calibration_size",
+    "coil_shading",
     "compression_matrix",
-    "doubt_of_maps",
+    "csm_warning",
     "espirit",
     "espirit_eigenmaps",
     "estimate_csm",
     "geometric_compression_matrices",
-    "mix_coils",
-    "mix_maps",
     "noise_covariance",
-    "shading_of",
     "smooth_maps",
     "time_average",
+    "transform_coils",
+    "transform_maps",
     "walsh",
     "whitening_matrix",
 ]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.errors import ShapeError
+from cinerecon.physics.coils.whitening import apply_coil_matrix
 from cinerecon.physics.fourier import fft1c, ifft1c
 
 
@@ -93,3 +94,44 @@ def _align(matrices: Tensor) -> Tensor:
             u, _, vh = torch.linalg.svd(aligned[x - step] @ aligned[x].mH)
             aligned[x] = u @ vh @ aligned[x]
     return torch.stack(aligned)
+
+
+def transform_coils(mixing: Tensor, kspace: Tensor) -> Tensor:
+    """Transform the coils of k-space ``(..., coils, ky, kx)``; see `transform_maps` for the matrices."""
+    if mixing.ndim == 2:
+        return apply_coil_matrix(mixing, kspace, -3)
+    return apply_geometric_compression(mixing, kspace)
+
+
+def transform_maps(mixing: Tensor, maps: Tensor) -> Tensor:
+    """Maps of mixed coils, ``(virtual coils, y, x)``.
+
+    Parameters
+    ----------
+    mixing
+        ``(virtual coils, coils)``, or ``(x, virtual coils, coils)`` where it varies along the readout.
+    maps
+        ``(coils, y, x)``
+    """
+    return torch.einsum("vc,cyx->vyx" if mixing.ndim == 2 else "xvc,cyx->vyx", mixing, maps)
+
+
+def coil_shading(csm: Tensor | None, mixing: Tensor | None, matrix: tuple[int, int]) -> Tensor | None:
+    """What brings an image of mixed coils back to the sum of squares of the coils as they were measured, ``(y, x)``.
+
+    Whitened maps are W c / ||W c||, so that A^H y is ||W c|| times the image; undone, W^-1 has the norm 1 / ||W c||.
+
+    Parameters
+    ----------
+    csm
+        ``(virtual coils, y, x)`` maps of the mixed coils; None for one coil.
+    mixing
+        The product of whitening and compression, as `transform_maps` takes it.
+    matrix
+        Size (y, x) of the image.
+    """
+    if mixing is None:
+        return None
+    if csm is None:
+        csm = torch.ones(1, *matrix, dtype=mixing.dtype)
+    return torch.linalg.vector_norm(transform_maps(torch.linalg.pinv(mixing), csm), dim=0)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cinerecon.axes import centre_crop
 from cinerecon.errors import DataError
-from cinerecon.physics.coils.eigenmaps import eigenmaps
+from cinerecon.physics.coils.walsh import eigenmaps
 
 
 def espirit(

@@ -17,13 +17,13 @@ CsmMethod = Literal["smooth", "espirit", "walsh"]
 MIN_DENSITY = 0.8
 """Sampled share of a calibration region: random holes at its rim are harmless, regular gaps would not be."""
 
-MIN_SIZE = 3
+MIN_SPLINE_SIZE = 3
 """Lines and columns of a calibration region that splines can be fitted to; of fewer, `walsh` makes maps."""
 
-FEW_LINES = 6
+MIN_RELIABLE_LINES = 6
 """Lines of a calibration region below which maps are no more than a guess."""
 
-MAX_SIZE = 128
+MAX_SPLINE_SIZE = 128
 """Largest resolution at which splines are fitted; beyond it is only work."""
 
 
@@ -83,9 +83,9 @@ def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> 
     average, (n_y, n_x) = time_average(kspace, mask), calibration_size(mask, matrix[1])
     if method == "espirit":
         return espirit(average, n_acs=min(n_y, n_x, 32), threshold=1e-4, crop=0)
-    if method == "walsh" or min(n_y, n_x) < MIN_SIZE:
+    if method == "walsh" or min(n_y, n_x) < MIN_SPLINE_SIZE:
         return walsh(ifft2c(_outside_zero(average, n_y, n_x)))
-    coil_images = ifft2c(centre_crop(average, (min(n_y, MAX_SIZE), min(n_x, MAX_SIZE))))
+    coil_images = ifft2c(centre_crop(average, (min(n_y, MAX_SPLINE_SIZE), min(n_x, MAX_SPLINE_SIZE))))
     return smooth_maps(coil_images, walsh(coil_images), matrix)
 
 
@@ -108,13 +108,13 @@ def calibration_size(mask: Tensor, n_x: int) -> tuple[int, int]:
     return 1, n_x
 
 
-def doubt_of_maps(mask: Tensor, n_x: int) -> str | None:
+def csm_warning(mask: Tensor, n_x: int) -> str | None:
     """What to say of maps of several coils that come from too few lines; None where these are enough.
 
     Parameters as for `calibration_size`.
     """
     n_y, _ = calibration_size(mask, n_x)
-    if n_y >= min(FEW_LINES, mask.shape[-2]):
+    if n_y >= min(MIN_RELIABLE_LINES, mask.shape[-2]):
         return None
     lines = f"{n_y} central line" + "s" * (n_y != 1)
     return f"coil maps come from {lines}: do not trust the image; measure or keep ACS lines"

@@ -59,15 +59,15 @@ def smooth_maps(
     penalty *= shape[1] * shape[2] / n_intervals**2
     for _ in range(n_iterations):
         image = (maps.conj() * images).sum(1)
-        weight = image.abs().square() + _WEIGHT_OF_THE_PAST
-        target = image.conj()[:, None] * images + _WEIGHT_OF_THE_PAST * maps
+        weight = image.abs().square() + _PREVIOUS_MAPS_WEIGHT
+        target = image.conj()[:, None] * images + _PREVIOUS_MAPS_WEIGHT * maps
         coefficients = _solve(_spline_gram(weight, along_y, along_x) + penalty, _project(target, along_y, along_x))
         maps = _evaluate(coefficients, along_y, along_x)
     fine_y, fine_x = (cubic_splines(n, n_intervals).to(images.device) for n in matrix)
     return _evaluate(coefficients, fine_y, fine_x).to(coil_images.dtype).reshape(*batch, shape[0], *matrix)
 
 
-_WEIGHT_OF_THE_PAST = 1e-6
+_PREVIOUS_MAPS_WEIGHT = 1e-6
 """Pixels without signal keep a trace of the map before, so that an empty image has a solution too."""
 
 

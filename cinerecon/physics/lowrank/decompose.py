@@ -23,11 +23,11 @@ from torch import Tensor
 
 from cinerecon.physics.lowrank.rules import Shrinkage, Spectrum
 
-FEW = 64
-_CHUNK = 8192
-_RESOLVED_IN_CHUNKS = 1e-3
-_RESOLVED_IN_SINGLE = 2e-2
-_WORTH_A_THREAD = 2**18
+N_ROWS_SMALL = 64
+_CHUNK_COLUMNS = 8192
+_RESOLUTION_CHUNKED = 1e-3
+_RESOLUTION_SINGLE = 2e-2
+_MIN_SIZE_FOR_THREADS = 2**18
 _THREAD_NAME = "half-of-a-batch"
 
 Tensors = tuple[Tensor, ...]
@@ -55,7 +55,7 @@ class Decomposition:
 def decompose(matrix: Tensor, rule: Shrinkage) -> Decomposition:
     """Decompose ``(*batch, rows, columns)``, rows <= columns, as precisely as the rule needs it."""
     flat = matrix.reshape(-1, *matrix.shape[-2:])
-    parts = _few_rows(flat, rule) if flat.shape[-2] <= FEW else _many_rows(flat, rule)
+    parts = _few_rows(flat, rule) if flat.shape[-2] <= N_ROWS_SMALL else _many_rows(flat, rule)
     return Decomposition(*(part.view(*matrix.shape[:-2], *part.shape[1:]) for part in parts))
 
 
@@ -71,11 +71,11 @@ def gram(matrix: Tensor, *, precise: bool = False) -> Tensor:
     double = _double(matrix)
     if matrix.dtype == double:
         return matrix @ matrix.mH
-    if matrix.shape[-1] <= _CHUNK and not precise:
+    if matrix.shape[-1] <= _CHUNK_COLUMNS and not precise:
         return (matrix @ matrix.mH).to(double)
     total = matrix.new_zeros(*matrix.shape[:-1], matrix.shape[-2], dtype=double)
     for one, sum_of_one in zip(matrix, total, strict=True):
-        for piece in one.split(_CHUNK, -1):
+        for piece in one.split(_CHUNK_COLUMNS, -1):
             piece = piece.to(double) if precise else piece
             sum_of_one += torch.mm(piece, piece.mH)
     return total
@@ -85,13 +85,13 @@ def _few_rows(matrix: Tensor, rule: Shrinkage) -> Tensors:
     if matrix.device.type != "cpu":
         return _eigh(gram(matrix, precise=True))
     squares, vectors = _eigh(gram(matrix))
-    if _keeps_below(_RESOLVED_IN_CHUNKS, squares, matrix, rule):
+    if _is_kept_below(_RESOLUTION_CHUNKED, squares, matrix, rule):
         return _eigh(gram(matrix, precise=True))
     return squares, vectors
 
 
 @torch.no_grad()
-def _keeps_below(level: float, squares: Tensor, matrix: Tensor, rule: Shrinkage) -> bool:
+def _is_kept_below(level: float, squares: Tensor, matrix: Tensor, rule: Shrinkage) -> bool:
     """Whether values below a share of the largest matter: some are kept, but not all values alike."""
     small = squares < level**2 * squares[:, :1]
     if not bool(small.any()):
@@ -106,12 +106,12 @@ def _many_rows(matrix: Tensor, rule: Shrinkage) -> Tensors:
     if matrix.dtype == _double(matrix):
         return _eigh(matrix @ matrix.mH)
     size = energy(matrix)
-    if (relative_cutoff(size, rule) or 0) >= _RESOLVED_IN_SINGLE:
-        return _eigh(small_gram(matrix))
+    if (relative_cutoff(size, rule) or 0) >= _RESOLUTION_SINGLE:
+        return _eigh(gram_single_precision(matrix))
     return _svd(matrix, size) if matrix.device.type == "cpu" else _eigh(gram(matrix, precise=True))
 
 
-def small_gram(matrix: Tensor) -> Tensor:
+def gram_single_precision(matrix: Tensor) -> Tensor:
     """A A^H in the precision of A; one matrix after the other on the CPU, where a batch would copy its conjugate."""
     if matrix.device.type != "cpu":
         return matrix @ matrix.mH
@@ -161,27 +161,27 @@ def _svd(matrix: Tensor, energy: Tensor) -> Tensors:
 def _where_finite(function: Callable[[Tensor], Tensors], matrix: Tensor) -> Tensors:
     """A decomposition; of zero for those matrices of the batch that are not finite, at which LAPACK stops."""
     try:
-        return in_halves(function, matrix)
+        return apply_in_halves(function, matrix)
     except torch.linalg.LinAlgError:
         finite = torch.isfinite(torch.linalg.vector_norm(matrix, dim=(-2, -1), keepdim=True))
         if bool(finite.all()):
             raise
-        return in_halves(function, torch.where(finite, matrix, 0))
+        return apply_in_halves(function, torch.where(finite, matrix, 0))
 
 
-def in_halves(function: Callable[[Tensor], Tensors], batch: Tensor) -> Tensors:
+def apply_in_halves(function: Callable[[Tensor], Tensors], batch: Tensor) -> Tensors:
     """A function of a batch of matrices, its halves in two threads where that is worth it."""
     n = len(batch) // 2
-    small = batch.numel() * batch.shape[-2] < _WORTH_A_THREAD
+    small = batch.numel() * batch.shape[-2] < _MIN_SIZE_FOR_THREADS
     alone = torch.get_num_threads() == 1 or threading.current_thread().name.startswith(_THREAD_NAME)
     if n == 0 or small or alone or batch.device.type != "cpu":
         return function(batch)
-    halves = _two_threads(os.getpid()).map(torch.no_grad()(function), (batch[:n], batch[n:]))
+    halves = _thread_pool(os.getpid()).map(torch.no_grad()(function), (batch[:n], batch[n:]))
     return tuple(torch.cat(pair) for pair in zip(*halves, strict=True))
 
 
 @lru_cache(maxsize=1)
-def _two_threads(process: int) -> ThreadPoolExecutor:  # noqa: ARG001
+def _thread_pool(process: int) -> ThreadPoolExecutor:  # noqa: ARG001
     """Threads of this process that stay: a new one would first have to make helpers and memory of its own."""
     return ThreadPoolExecutor(2, thread_name_prefix=_THREAD_NAME)
 

@@ -99,42 +99,42 @@ class RelativeSoft(_Soft):
     def cutoff(self, leading: Tensor) -> Tensor:
         """The threshold."""
         largest = leading[..., :1]
-        return torch.sigmoid(as_numbers(self.theta, largest)) * as_numbers(self.gain, largest) * largest
+        return torch.sigmoid(as_tensor_like(self.theta, largest)) * as_tensor_like(self.gain, largest) * largest
 
 
 @dataclass(frozen=True)
 class AbsoluteSoft(_Soft):
     """Soft thresholding, the proximal map of the nuclear norm: s <- max(s - level, 0); no level below zero."""
 
-    level: Number
+    weight: Number
 
     def cutoff(self, leading: Tensor) -> Tensor:
         """The threshold."""
-        return as_numbers(self.level, leading).clamp(min=0).expand_as(leading[..., :1])
+        return as_tensor_like(self.weight, leading).clamp(min=0).expand_as(leading[..., :1])
 
 
 @dataclass(frozen=True)
 class Schatten(Shrinkage):
     """p-shrinkage, soft thresholding for p = 1: s <- max(s - level s^(p - 1), 0); no level below zero."""
 
-    level: Number
+    weight: Number
     p: float
 
     def measure(self, spectrum: Spectrum) -> Measured:
         """The level."""
-        return (as_numbers(self.level, spectrum.values).clamp(min=0).expand_as(spectrum.largest),)
+        return (as_tensor_like(self.weight, spectrum.values).clamp(min=0).expand_as(spectrum.largest),)
 
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:
         """See `Shrinkage`."""
-        (level,) = measured
+        (weight,) = measured
         positive = values > 0
-        share = 1 - level * torch.where(positive, values, 1.0) ** (self.p - 2)
-        return torch.where(positive, share.clamp(min=0), (level == 0).to(share.dtype))
+        share = 1 - weight * torch.where(positive, values, 1.0) ** (self.p - 2)
+        return torch.where(positive, share.clamp(min=0), (weight == 0).to(share.dtype))
 
     def cutoff(self, leading: Tensor) -> Tensor:
         """Where s = level s^(p - 1)."""
-        level = as_numbers(self.level, leading).clamp(min=0)
-        return (level ** (1 / (2 - self.p))).expand_as(leading[..., :1])
+        weight = as_tensor_like(self.weight, leading).clamp(min=0)
+        return (weight ** (1 / (2 - self.p))).expand_as(leading[..., :1])
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class TopKHard(Shrinkage):
 
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:  # noqa: ARG002
         """See `Shrinkage`."""
-        return (_order(values) <= self.k).to(values.dtype).expand_as(values)
+        return (_rank_index(values) <= self.k).to(values.dtype).expand_as(values)
 
     def cutoff(self, leading: Tensor) -> Tensor | None:
         """The first value that is dropped."""
@@ -163,8 +163,8 @@ class TopKSoft(Shrinkage):
 
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:  # noqa: ARG002
         """See `Shrinkage`."""
-        k = as_numbers(self.k, values)
-        return torch.sigmoid((k + 0.5 - _order(values)) / self.temperature).expand_as(values)
+        k = as_tensor_like(self.k, values)
+        return torch.sigmoid((k + 0.5 - _rank_index(values)) / self.temperature).expand_as(values)
 
     def cutoff(self, leading: Tensor) -> Tensor | None:
         """Where the sigmoid is below the rounding of single precision."""
@@ -182,7 +182,7 @@ class NuclearMinusFrobenius(Shrinkage):
     10.1145/3442381.3450142; the closed form is that of l1 - l2, Lou and Yan, 10.1007/s10915-017-0463-2.
     """
 
-    level: Number
+    weight: Number
 
     def measure(self, spectrum: Spectrum) -> Measured:
         """The threshold, the factor on what exceeds it, and the value from which on all is kept."""
@@ -204,7 +204,7 @@ class NuclearMinusFrobenius(Shrinkage):
         return torch.minimum(threshold, leading[..., 1:2]) if leading.shape[-1] > 1 else threshold
 
     def _threshold(self, values: Tensor) -> Tensor:
-        return as_numbers(self.level, values).clamp(min=0).expand_as(values[..., :1])
+        return as_tensor_like(self.weight, values).clamp(min=0).expand_as(values[..., :1])
 
 
 def soft_share(values: Tensor, threshold: Tensor) -> Tensor:
@@ -213,10 +213,10 @@ def soft_share(values: Tensor, threshold: Tensor) -> Tensor:
     return torch.where(kept, 1 - threshold / torch.where(values > 0, values, 1.0), 0.0)
 
 
-def as_numbers(number: Number, values: Tensor) -> Tensor:
+def as_tensor_like(number: Number, values: Tensor) -> Tensor:
     """A number or a tensor of numbers in the type, and on the device, of the values."""
     return torch.as_tensor(number, dtype=values.dtype, device=values.device)
 
 
-def _order(values: Tensor) -> Tensor:
+def _rank_index(values: Tensor) -> Tensor:
     return torch.arange(1, values.shape[-1] + 1, device=values.device)

@@ -16,38 +16,45 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from cinerecon.physics.lowrank.decompose import FEW, energy, finite_eigh, in_halves, relative_cutoff, small_gram
+from cinerecon.physics.lowrank.decompose import (
+    N_ROWS_SMALL,
+    apply_in_halves,
+    energy,
+    finite_eigh,
+    gram_single_precision,
+    relative_cutoff,
+)
 from cinerecon.physics.lowrank.rules import Shrinkage, Spectrum
 
-_BLOCK = 1 / 6
-_LOWEST_CUTOFF = 0.02
+_VECTORS_RATIO = 1 / 6
+_MIN_CUTOFF_RATIO = 0.02
 _TOLERANCE = 5e-6
 _RIDGE = 1e-13
 
 Full = Callable[[Tensor, Shrinkage], Tensor]
 
 
-def shrink_leading(matrix: Tensor, rule: Shrinkage, otherwise: Full) -> Tensor:
+def shrink_leading(matrix: Tensor, rule: Shrinkage, full_method: Full) -> Tensor:
     """Shrink matrices ``(*batch, rows, columns)``, rows <= columns, by their leading vectors where that is enough."""
-    n_vectors = int(matrix.shape[-2] * _BLOCK)
-    if matrix.shape[-2] <= FEW or matrix.dtype not in (torch.complex64, torch.float32):
-        return otherwise(matrix, rule)
+    n_vectors = int(matrix.shape[-2] * _VECTORS_RATIO)
+    if matrix.shape[-2] <= N_ROWS_SMALL or matrix.dtype not in (torch.complex64, torch.float32):
+        return full_method(matrix, rule)
     if rule.cutoff(matrix.real.new_ones(1, n_vectors)) is None:
-        return otherwise(matrix, rule)
+        return full_method(matrix, rule)
     flat = matrix.reshape(-1, *matrix.shape[-2:])
-    (result,) = in_halves(lambda half: (_try_leading(half, n_vectors, rule, otherwise),), flat)
+    (result,) = apply_in_halves(lambda half: (_try_leading(half, n_vectors, rule, full_method),), flat)
     return result.view_as(matrix)
 
 
-def _try_leading(matrix: Tensor, n_vectors: int, rule: Shrinkage, otherwise: Full) -> Tensor:
+def _try_leading(matrix: Tensor, n_vectors: int, rule: Shrinkage, full_method: Full) -> Tensor:
     size = energy(matrix)
     cutoff = relative_cutoff(size, rule)
-    if (cutoff is not None and cutoff < _LOWEST_CUTOFF) or not bool(torch.isfinite(size).all()):
-        return otherwise(matrix, rule)
-    found = find_leading(small_gram(matrix), n_vectors, matrix.shape[-1], rule)
-    result = apply_shares(found.vectors, torch.where(found.trusted[:, None], found.shares, 0), matrix)
-    if not bool(found.trusted.all()):
-        result[~found.trusted] = otherwise(matrix[~found.trusted], rule)
+    if (cutoff is not None and cutoff < _MIN_CUTOFF_RATIO) or not bool(torch.isfinite(size).all()):
+        return full_method(matrix, rule)
+    found = leading_vectors(gram_single_precision(matrix), n_vectors, matrix.shape[-1], rule)
+    result = apply_shares(found.vectors, torch.where(found.is_reliable[:, None], found.shares, 0), matrix)
+    if not bool(found.is_reliable.all()):
+        result[~found.is_reliable] = full_method(matrix[~found.is_reliable], rule)
     return result
 
 
@@ -80,10 +87,10 @@ class Leading:
     vectors: Tensor
     shares: Tensor
     error: Tensor
-    trusted: Tensor
+    is_reliable: Tensor
 
 
-def find_leading(gram: Tensor, n_vectors: int, n_columns: int, rule: Shrinkage, n_rounds: int = 3) -> Leading:
+def leading_vectors(gram: Tensor, n_vectors: int, n_columns: int, rule: Shrinkage, n_rounds: int = 3) -> Leading:
     """The vectors that survive, from Gram matrices ``(batch, rows, rows)`` of matrices with so many columns."""
     start = _random_vectors(gram.shape[-1], n_vectors, gram.dtype).to(gram.device)
     image = gram @ (gram @ _orthonormal(gram @ (gram @ start)))
@@ -93,7 +100,7 @@ def find_leading(gram: Tensor, n_vectors: int, n_columns: int, rule: Shrinkage, 
         inner = basis.mH @ image
         values, turn = (part.flip(-1) for part in finite_eigh(inner))
         squares = values.double()
-        shares, limit = _survivors(squares, (gram.shape[-1], n_columns), gram.is_complex(), rule)
+        shares, limit = _surviving_shares(squares, (gram.shape[-1], n_columns), gram.is_complex(), rule)
         turn = turn[..., : shares.shape[-1]]
         vectors = basis @ turn
         error = _error(image @ turn, vectors, squares, shares)
@@ -101,8 +108,8 @@ def find_leading(gram: Tensor, n_vectors: int, n_columns: int, rule: Shrinkage, 
         if bool(((error <= _TOLERANCE) | ~few).all()):
             break
         image = gram @ image
-    trusted = few & (error <= _TOLERANCE) & _nothing_missed(gram, basis, inner, limit)
-    return Leading(vectors, shares, error, trusted)
+    is_reliable = few & (error <= _TOLERANCE) & _is_complete(gram, basis, inner, limit)
+    return Leading(vectors, shares, error, is_reliable)
 
 
 @lru_cache(maxsize=16)
@@ -122,7 +129,9 @@ def _orthonormal(vectors: Tensor) -> Tensor:
     return (double @ inverse.mH).to(vectors.dtype)
 
 
-def _survivors(squares: Tensor, shape: tuple[int, int], is_complex: bool, rule: Shrinkage) -> tuple[Tensor, Tensor]:
+def _surviving_shares(
+    squares: Tensor, shape: tuple[int, int], is_complex: bool, rule: Shrinkage
+) -> tuple[Tensor, Tensor]:
     """Shares ``(batch, n)`` of the Ritz values, up to the last that survives, and the squared cutoff ``(batch,)``."""
     values = squares.clamp(min=0).sqrt()
     cutoff = rule.cutoff(values)
@@ -142,7 +151,7 @@ def _error(image: Tensor, vectors: Tensor, squares: Tensor, shares: Tensor) -> T
     return torch.where(shares != 0, errors, 0).norm(dim=-1) / torch.where(whole > 0, whole, 1.0)
 
 
-def _nothing_missed(gram: Tensor, basis: Tensor, inner: Tensor, limit: Tensor) -> Tensor:
+def _is_complete(gram: Tensor, basis: Tensor, inner: Tensor, limit: Tensor) -> Tensor:
     """Whether ``(batch,)`` no eigenvalue outside the span of the basis exceeds the limit ``(batch,)``.
 
     The basis Q is orthonormal, and `inner` is Q^H G Q.

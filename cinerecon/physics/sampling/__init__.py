@@ -4,7 +4,7 @@ Every mask is ``(frames, 1, ky, kx or 1)`` bool and centred: zero frequency at i
 """
 
 from cinerecon.physics.sampling.measure import (
-    EMPTY,
+    EMPTY_LINE_RATIO,
     SamplingKind,
     acceleration_of,
     acs_block,
@@ -18,10 +18,10 @@ from cinerecon.physics.sampling.measure import (
     scan_acceleration,
 )
 from cinerecon.physics.sampling.spec import PATTERNS, MaskSpec, parse_mask
-from cinerecon.physics.sampling.view_sharing import view_share
+from cinerecon.physics.sampling.view_sharing import share_views
 
 __all__ = [
-    "EMPTY",
+    "EMPTY_LINE_RATIO",
     "PATTERNS",
     "MaskSpec",
     "SamplingKind",
@@ -36,5 +36,5 @@ __all__ = [
     "samples_whole_readouts",
     "sampling_kind",
     "scan_acceleration",
-    "view_share",
+    "share_views",
 ]

@@ -5,49 +5,62 @@ from numpy.random import Generator
 
 from cinerecon.axes import centre_slice
 from cinerecon.errors import ConfigError
-from cinerecon.physics.sampling.density import gaussian_density, vds_density, wide_gaussian_density
-from cinerecon.physics.sampling.request import Request
-from cinerecon.physics.sampling.rng import Flags, choose, fractions, scatter
+from cinerecon.physics.sampling.drawing import (
+    Flags,
+    MaskRequest,
+    choose_weighted,
+    gaussian_density,
+    sample_by_density,
+    uniform_numbers,
+    vds_density,
+    wide_gaussian_density,
+)
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
-def full(_: Generator, want: Request) -> Flags:
+def full(_: Generator, request: MaskRequest) -> Flags:
     """Every line."""
-    return np.ones((want.n_frames, want.ky), dtype=bool)
+    return np.ones((request.n_frames, request.ky), dtype=bool)
 
 
-def gaussian(rng: Generator, want: Request) -> Flags:
+def gaussian(rng: Generator, request: MaskRequest) -> Flags:
     """Gaussian variable density, see `gaussian_density`; int(ky / R) lines, the centre among them."""
-    n_drawn = want.lines_beside_centre(int(want.ky / want.acceleration))
-    mask = choose(rng, gaussian_density(want.ky, want.acceleration, want.n_acs), want.n_frames, n_drawn)
-    return with_centre(mask, want.n_acs)
+    n_drawn = request.n_lines_outside_centre(int(request.ky / request.acceleration))
+    mask = choose_weighted(
+        rng, gaussian_density(request.ky, request.acceleration, request.n_acs), request.n_frames, n_drawn
+    )
+    return with_centre(mask, request.n_acs)
 
 
-def kt_gaussian(rng: Generator, want: Request) -> Flags:
+def kt_gaussian(rng: Generator, request: MaskRequest) -> Flags:
     """The k-t Gaussian pattern of CMRxRecon 2024: round(ky / R) lines, the centre extra.
 
     Wang et al., 10.1148/ryai.240443. Departs from it in: lines are drawn without repetition; there, repeated ones are
     moved to free places.
     """
-    n_lines = max(round(want.ky / want.acceleration), 1)
-    return with_centre(choose(rng, wide_gaussian_density(want.ky), want.n_frames, n_lines), want.n_acs)
+    n_lines = max(round(request.ky / request.acceleration), 1)
+    return with_centre(
+        choose_weighted(rng, wide_gaussian_density(request.ky), request.n_frames, n_lines), request.n_acs
+    )
 
 
-def uniform(rng: Generator, want: Request) -> Flags:
+def uniform(rng: Generator, request: MaskRequest) -> Flags:
     """All lines alike likely; int(ky / R) lines, the centre among them."""
-    n_drawn = want.lines_beside_centre(int(want.ky / want.acceleration))
-    weights = np.ones(want.ky)
-    weights[centre_slice(want.ky, want.n_acs)] = 0
-    return with_centre(choose(rng, weights, want.n_frames, n_drawn), want.n_acs)
+    n_drawn = request.n_lines_outside_centre(int(request.ky / request.acceleration))
+    weights = np.ones(request.ky)
+    weights[centre_slice(request.ky, request.n_acs)] = 0
+    return with_centre(choose_weighted(rng, weights, request.n_frames, n_drawn), request.n_acs)
 
 
-def vds(rng: Generator, want: Request) -> Flags:
+def vds(rng: Generator, request: MaskRequest) -> Flags:
     """Variable-density random lines, see `vds_density`."""
-    return scatter(rng, vds_density((want.ky,), want.acceleration), want.n_frames, want.acceleration)
+    return sample_by_density(
+        rng, vds_density((request.ky,), request.acceleration), request.n_frames, request.acceleration
+    )
 
 
-def equispaced(rng: Generator, want: Request) -> Flags:
+def equispaced(rng: Generator, request: MaskRequest) -> Flags:
     """The pattern of fastMRI: every R-th line from a random one on, the centre extra.
 
     Zbontar et al., arXiv 1811.08839. ``adjusted`` widens the distance of the lines until they and the centre together
@@ -58,17 +71,20 @@ def equispaced(rng: Generator, want: Request) -> Flags:
     ConfigError
         If the centre alone has as many lines as an adjusted mask may have.
     """
-    distance, stop = want.acceleration, want.ky
-    if "adjusted" in want.words:
-        if want.n_acs * want.acceleration >= want.ky:
-            what = f"{want.n_acs} central lines are {want.ky / want.n_acs:.3g}x already, the adjusted mask cannot be"
-            raise ConfigError(f"{what} {want.acceleration:g}x", hint="a smaller acs or acceleration")
-        distance = want.acceleration * (want.ky - want.n_acs) / (want.ky - want.n_acs * want.acceleration)
-        stop = want.ky - 1  # as in fastMRI, which leaves the last line out here, and here alone
-    n_draws = want.n_frames if "shifted" in want.words else 1
-    offsets = np.floor(fractions(rng, n_draws) * round(distance)).astype(int)
-    lines = [equispaced_lines(want.ky, distance, want.n_acs, int(offset), stop) for offset in offsets]
-    return np.broadcast_to(lines, (want.n_frames, want.ky))
+    distance, stop = request.acceleration, request.ky
+    if "adjusted" in request.flags:
+        if request.n_acs * request.acceleration >= request.ky:
+            net = request.ky / request.n_acs
+            what = f"{request.n_acs} central lines are {net:.3g}x already, the adjusted mask cannot be"
+            raise ConfigError(f"{what} {request.acceleration:g}x", hint="a smaller acs or acceleration")
+        distance = (
+            request.acceleration * (request.ky - request.n_acs) / (request.ky - request.n_acs * request.acceleration)
+        )
+        stop = request.ky - 1  # as in fastMRI, which leaves the last line out here, and here alone
+    n_draws = request.n_frames if "shifted" in request.flags else 1
+    offsets = np.floor(uniform_numbers(rng, n_draws) * round(distance)).astype(int)
+    lines = [equispaced_lines(request.ky, distance, request.n_acs, int(offset), stop) for offset in offsets]
+    return np.broadcast_to(lines, (request.n_frames, request.ky))
 
 
 def equispaced_lines(ky: int, distance: float, n_acs: int, offset: int, stop: int) -> Flags:
@@ -81,17 +97,17 @@ def equispaced_lines(ky: int, distance: float, n_acs: int, offset: int, stop: in
     return mask
 
 
-def kt_equispaced(rng: Generator, want: Request) -> Flags:
+def kt_equispaced(rng: Generator, request: MaskRequest) -> Flags:
     """Equispaced lines that move on by one line from frame to frame, the centre extra.
 
     Of k-t BLAST and TSENSE; with ``acs=16`` the k-t uniform pattern of CMRxRecon 2024.
     """
-    start = np.floor(fractions(rng, 1) * round(want.acceleration)) + np.arange(want.n_frames)
-    place = (np.arange(want.ky) - start[:, None]) % want.acceleration
-    return with_centre(place < 1, want.n_acs)
+    start = np.floor(uniform_numbers(rng, 1) * round(request.acceleration)) + np.arange(request.n_frames)
+    place = (np.arange(request.ky) - start[:, None]) % request.acceleration
+    return with_centre(place < 1, request.n_acs)
 
 
-def golden(rng: Generator, want: Request) -> Flags:
+def golden(rng: Generator, request: MaskRequest) -> Flags:
     """Equispaced lines, denser in the centre, that move on by the golden ratio of their distance from frame to frame.
 
     The idea of golden ratio offset sampling (Joshi et al., arXiv 2206.03630): as no two frames repeat, any run of
@@ -100,14 +116,14 @@ def golden(rng: Generator, want: Request) -> Flags:
 
     Departs from the paper in: the stretching is a cubic, and the lines of a frame are not ordered in time.
     """
-    n_lines = max(round(want.ky / want.acceleration), 1)
-    a = min(0.5, 1 - n_lines / want.ky)
-    offset = (fractions(rng, 1) + GOLDEN_RATIO * np.arange(want.n_frames)) % 1
+    n_lines = max(round(request.ky / request.acceleration), 1)
+    a = min(0.5, 1 - n_lines / request.ky)
+    offset = (uniform_numbers(rng, 1) + GOLDEN_RATIO * np.arange(request.n_frames)) % 1
     v = 2 * (np.arange(n_lines) + offset[:, None]) / n_lines - 1
-    lines = np.floor((((1 - a) + a * v**2) * v + 1) / 2 * want.ky).astype(int)
-    mask = np.zeros((want.n_frames, want.ky), dtype=bool)
-    np.put_along_axis(mask, lines.clip(0, want.ky - 1), True, axis=1)
-    return with_centre(mask, want.n_acs)
+    lines = np.floor((((1 - a) + a * v**2) * v + 1) / 2 * request.ky).astype(int)
+    mask = np.zeros((request.n_frames, request.ky), dtype=bool)
+    np.put_along_axis(mask, lines.clip(0, request.ky - 1), True, axis=1)
+    return with_centre(mask, request.n_acs)
 
 
 def with_centre(mask: Flags, n_acs: int) -> Flags:

@@ -14,7 +14,7 @@ MANY_POSITIONS = 8
 
 SamplingKind = Literal["points", "lines", "same lines", "changing lines"]
 
-EMPTY = 1e-12
+EMPTY_LINE_RATIO = 1e-12
 """Power of an empty line over the mean of all lines: noise is orders above, rounding errors of a transform below."""
 
 
@@ -166,4 +166,4 @@ def lines_with_signal(kspace: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _above_nothing(power: Tensor) -> Tensor:
-    return power > EMPTY * power.mean()
+    return power > EMPTY_LINE_RATIO * power.mean()

@@ -5,18 +5,23 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from cinerecon.axes import centre_slice
-from cinerecon.physics.sampling.density import vds_density
-from cinerecon.physics.sampling.request import Request
-from cinerecon.physics.sampling.rng import Flags, Numbers, fractions, scatter
+from cinerecon.physics.sampling.drawing import (
+    Flags,
+    MaskRequest,
+    Numbers,
+    sample_by_density,
+    uniform_numbers,
+    vds_density,
+)
 
 GOLDEN_ANGLE = np.deg2rad(137.5)
 
 
-def radial(rng: Generator, want: Request) -> Flags:
+def radial(rng: Generator, request: MaskRequest) -> Flags:
     """Pseudo-radial spokes at equal angles, turned by a random part of their distance in each frame."""
-    shape = (want.ky, want.kx)
-    turns = fractions(rng, want.n_frames)
-    return np.stack([radial_spokes(shape, round(want.acceleration), float(turn)) for turn in turns])
+    shape = (request.ky, request.kx)
+    turns = uniform_numbers(rng, request.n_frames)
+    return np.stack([radial_spokes(shape, round(request.acceleration), float(turn)) for turn in turns])
 
 
 def radial_spokes(shape: tuple[int, int], n_spokes: int, rotation: float) -> Flags:
@@ -44,7 +49,7 @@ def radial_spokes(shape: tuple[int, int], n_spokes: int, rotation: float) -> Fla
     return mask
 
 
-def kt_radial(rng: Generator, want: Request) -> Flags:
+def kt_radial(rng: Generator, request: MaskRequest) -> Flags:
     """The k-t radial pattern of CMRxRecon 2024: 300 / R spokes, turned by the golden angle in each frame, centre extra.
 
     Wang et al., 10.1148/ryai.240443: spokes at equal angles over 180 degrees, on a disc that spans the longer side of
@@ -52,16 +57,16 @@ def kt_radial(rng: Generator, want: Request) -> Flags:
 
     Departs from it in: the first angle is random; spokes pass through the centre of k-space, n // 2.
     """
-    n_spokes = max(int(180 / (0.6 * want.acceleration)), 1)
-    first = fractions(rng, 1) * np.pi
+    n_spokes = max(int(180 / (0.6 * request.acceleration)), 1)
+    first = uniform_numbers(rng, 1) * np.pi
     angles = np.arange(n_spokes) * (np.pi / n_spokes) + first
-    reach = max(want.ky, want.kx) // 2
-    disc = np.zeros((want.n_frames, 2 * reach + 1, 2 * reach + 1), dtype=bool)
+    reach = max(request.ky, request.kx) // 2
+    disc = np.zeros((request.n_frames, 2 * reach + 1, 2 * reach + 1), dtype=bool)
     for number, frame in enumerate(disc):
         frame[_thin_lines(angles + number * GOLDEN_ANGLE, reach)] = True
-    top, left = reach - want.ky // 2, reach - want.kx // 2
-    mask = disc[:, top : top + want.ky, left : left + want.kx]
-    mask[:, centre_slice(want.ky, want.n_acs), centre_slice(want.kx, want.n_acs)] = True
+    top, left = reach - request.ky // 2, reach - request.kx // 2
+    mask = disc[:, top : top + request.ky, left : left + request.kx]
+    mask[:, centre_slice(request.ky, request.n_acs), centre_slice(request.kx, request.n_acs)] = True
     return mask
 
 
@@ -86,11 +91,13 @@ def _thin_lines(angles: Numbers, reach: int) -> tuple[NDArray[np.int64], NDArray
     return np.concatenate([y, other_y]), np.concatenate([x, other_x])
 
 
-def vds(rng: Generator, want: Request) -> Flags:
+def vds(rng: Generator, request: MaskRequest) -> Flags:
     """Variable-density random points, see `vds_density`; not what a Cartesian scanner can acquire."""
-    return scatter(rng, vds_density((want.ky, want.kx), want.acceleration), want.n_frames, want.acceleration)
+    return sample_by_density(
+        rng, vds_density((request.ky, request.kx), request.acceleration), request.n_frames, request.acceleration
+    )
 
 
-def uniform(rng: Generator, want: Request) -> Flags:
+def uniform(rng: Generator, request: MaskRequest) -> Flags:
     """Random points, all alike likely."""
-    return scatter(rng, np.ones((want.ky, want.kx)), want.n_frames, want.acceleration)
+    return sample_by_density(rng, np.ones((request.ky, request.kx)), request.n_frames, request.acceleration)

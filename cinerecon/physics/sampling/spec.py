@@ -13,9 +13,8 @@ from torch import Tensor
 
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.physics.sampling import lines, points
+from cinerecon.physics.sampling.drawing import Flags, MaskRequest, make_rng
 from cinerecon.physics.sampling.measure import SamplingKind
-from cinerecon.physics.sampling.request import Request
-from cinerecon.physics.sampling.rng import Flags, make_generator
 
 
 @dataclass(frozen=True)
@@ -34,10 +33,10 @@ class Pattern:
         Options without a value, in addition to ``fixed``, which uses one draw for all frames.
     """
 
-    draw: Callable[[Generator, Request], Flags]
+    draw: Callable[[Generator, MaskRequest], Flags]
     kind: SamplingKind = "changing lines"
     n_acs: int | None = None
-    words: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 PATTERNS: dict[str, Pattern] = {
@@ -46,7 +45,7 @@ PATTERNS: dict[str, Pattern] = {
     "kt-gaussian": Pattern(lines.kt_gaussian, n_acs=16),
     "uniform": Pattern(lines.uniform, n_acs=4),
     "vds-ky": Pattern(lines.vds),
-    "equispaced": Pattern(lines.equispaced, "same lines", n_acs=24, words=("adjusted", "shifted")),
+    "equispaced": Pattern(lines.equispaced, "same lines", n_acs=24, flags=("adjusted", "shifted")),
     "kt-equispaced": Pattern(lines.kt_equispaced, n_acs=0),
     "golden": Pattern(lines.golden, n_acs=0),
     "radial": Pattern(points.radial, "points"),
@@ -75,14 +74,14 @@ class MaskSpec:
     pattern: str
     acceleration: float
     n_acs: int | None = None
-    words: frozenset[str] = frozenset()
+    flags: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         """The text that `parse_mask` reads."""
         acs = [] if self.n_acs is None else [f"acs={self.n_acs}"]
         number = self.acceleration
         short = f"{number:g}" if float(f"{number:g}") == number else repr(number)
-        return ",".join([f"{self.pattern}:{short}", *acs, *sorted(self.words)])
+        return ",".join([f"{self.pattern}:{short}", *acs, *sorted(self.flags)])
 
     @property
     def kind(self) -> SamplingKind:
@@ -90,9 +89,9 @@ class MaskSpec:
         kind = PATTERNS[self.pattern].kind
         if kind == "points":
             return kind
-        if "fixed" in self.words:
+        if "fixed" in self.flags:
             return "same lines"
-        return "changing lines" if "shifted" in self.words else kind
+        return "changing lines" if "shifted" in self.flags else kind
 
     @property
     def samples_whole_readouts(self) -> bool:
@@ -111,9 +110,9 @@ class MaskSpec:
         n_acs = (pattern.n_acs or 0) if self.n_acs is None else self.n_acs
         if n_acs > ky:
             raise ConfigError(f"{n_acs} central lines of {ky}", where=str(self), hint="a smaller acs")
-        n_drawn = 1 if "fixed" in self.words else n_frames
-        request = Request(n_drawn, ky, kx, self.acceleration, n_acs, self.words)
-        mask = pattern.draw(make_generator(seed), request).reshape(n_drawn, 1, ky, -1)
+        n_drawn = 1 if "fixed" in self.flags else n_frames
+        request = MaskRequest(n_drawn, ky, kx, self.acceleration, n_acs, self.flags)
+        mask = pattern.draw(make_rng(seed), request).reshape(n_drawn, 1, ky, -1)
         return torch.from_numpy(mask.repeat(n_frames // n_drawn, axis=0))
 
 
@@ -130,8 +129,8 @@ def parse_mask(text: str) -> MaskSpec:
     if name not in PATTERNS:
         raise ConfigError(f"unknown sampling pattern '{name}'", hint=nearest_name(name, list(PATTERNS)))
     pattern, n_acs = PATTERNS[name], None
-    known = ["fixed", *pattern.words, *([] if pattern.n_acs is None else ["acs"])]
-    words = set()
+    known = ["fixed", *pattern.flags, *([] if pattern.n_acs is None else ["acs"])]
+    flags = set()
     try:
         acceleration = 1.0 if head == "full" else float(number)
         for option in options:
@@ -143,7 +142,7 @@ def parse_mask(text: str) -> MaskSpec:
             if key == "acs":
                 n_acs = int(value)
             else:
-                words.add(key)
+                flags.add(key)
     except ValueError:
         raise ConfigError(f"'{text}' is not a sampling pattern", hint="write e.g. gaussian:8,acs=4") from None
     if not 1 <= acceleration < float("inf") or (n_acs is not None and n_acs < 0):
@@ -152,4 +151,4 @@ def parse_mask(text: str) -> MaskSpec:
         raise ConfigError(f"'{text}': full is 1")
     if name == "radial" and not acceleration.is_integer():
         raise ConfigError(f"'{text}': the number of radial is a count of spokes")
-    return MaskSpec(name, acceleration, n_acs, frozenset(words))
+    return MaskSpec(name, acceleration, n_acs, frozenset(flags))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def view_share(kspace: Tensor, mask: Tensor) -> Tensor:
+def share_views(kspace: Tensor, mask: Tensor) -> Tensor:
     """Fill each point that a frame did not sample from the frames that did, linearly in time.
 
     Parameters

@@ -13,7 +13,7 @@ from numpy.random import Generator
 from torch import Tensor
 
 from cinerecon.io.magnitude import open_archive, survey_archive
-from cinerecon.methods.scale import image_scale
+from cinerecon.methods.normalisation import image_scale
 from cinerecon.physics.coils import estimate_csm, time_average
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import parse_mask

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import relative_error
 
-from cinerecon.methods.base import encoding_of
+from cinerecon.methods.base import make_encoding
 from cinerecon.methods.classical.cgsense import CgSense, CgSenseConfig
 
 
@@ -14,7 +14,7 @@ def test_the_normal_equation_holds(make_cine):
     data = make_cine(dtype=torch.complex128)
     config = CgSenseConfig(weight_tikhonov=1e-2, n_iterations=200, tolerance=1e-9)
     image = CgSense(config)(data)
-    encoding = encoding_of(data)
+    encoding = make_encoding(data)
     assert relative_error(encoding.normal(image) + 1e-2 * image, encoding.adjoint(data.kspace)) < 1e-8
 
 
@@ -22,7 +22,7 @@ def test_coils_resolve_twofold_undersampling(make_cine):
     data = make_cine(n_coils=6, per_frame=14, dtype=torch.complex128)
     image = CgSense(CgSenseConfig(weight_tikhonov=0, n_iterations=300, tolerance=1e-8))(data)
     assert relative_error(image, data.reference) < 5e-3
-    assert relative_error(encoding_of(data).adjoint(data.kspace), data.reference) > 0.1
+    assert relative_error(make_encoding(data).adjoint(data.kspace), data.reference) > 0.1
 
 
 def test_a_frame_without_data_is_empty_and_disturbs_no_other(make_cine):
@@ -54,7 +54,7 @@ def test_the_record_of_convergence_is_that_of_the_cost(make_cine):
     method = CgSense(CgSenseConfig(weight_tikhonov=0.01, n_iterations=12, tolerance=0))
     made = method.reconstruct(data, record=True)
     image, record = made.image, made.convergence
-    error = encoding_of(data).forward(image) - data.kspace
+    error = make_encoding(data).forward(image) - data.kspace
     expected = float(error.abs().square().sum() + 0.01 * image.abs().square().sum())
     assert record.cost[-1] == pytest.approx(expected)
     assert record.data_residual[-1] == pytest.approx(relative_error(error + data.kspace, data.kspace))

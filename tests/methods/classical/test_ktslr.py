@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import relative_error
 
-from cinerecon.methods.base import encoding_of
+from cinerecon.methods.base import make_encoding
 from cinerecon.methods.classical.ktslr import KtSlr, KtSlrConfig
 from cinerecon.metrics.measures import psnr
 
@@ -37,7 +37,7 @@ def test_one_coil_gains_over_zero_filling(make_cine, block_size, whole_readouts)
         mask = data.mask.expand(*data.mask.shape[:-1], data.matrix[1]).clone()
         data = type(data)(data.kspace, mask, None, data.reference)
     image = KtSlr(KtSlrConfig(block_size=block_size))(data)
-    assert psnr(image, data.reference) > psnr(encoding_of(data).adjoint(data.kspace), data.reference) + 8
+    assert psnr(image, data.reference) > psnr(make_encoding(data).adjoint(data.kspace), data.reference) + 8
 
 
 def test_a_mask_of_points_and_one_of_lines_are_the_same_to_it(make_cine):

@@ -9,7 +9,7 @@ import torch
 from golden import golden, released_case
 from helpers import complex_randn, relative_error
 
-from cinerecon.methods.base import encoding_of
+from cinerecon.methods.base import make_encoding
 from cinerecon.methods.classical.ktslr_reference import (
     KtSlrReference,
     KtSlrReferenceConfig,
@@ -65,7 +65,7 @@ def test_the_encoding_is_that_of_the_house(make_cine, n_coils):
     data = make_cine(n_coils, n_frames=5, matrix=(9, 8), per_frame=3, dtype=torch.complex128)
     encoding = encoding_linop(data.mask.numpy(), None if data.csm is None else data.csm.numpy(), SHAPE)
     image = complex_randn(*SHAPE)
-    expected = encoding_of(data)
+    expected = make_encoding(data)
     assert relative_error(torch.from_numpy(encoding(image.numpy())), expected.forward(image)) < 1e-12
     assert relative_error(torch.from_numpy(encoding.H(data.kspace.numpy())), expected.adjoint(data.kspace)) < 1e-12
 
@@ -141,7 +141,7 @@ def test_the_record_holds_the_true_cost_and_it_falls(make_cine):
     cost = made.convergence.cost
     assert len(cost) > 8
     assert all(later <= earlier * 1.001 for earlier, later in pairwise(cost[1:]))
-    residual = encoding_of(data).forward(image) - data.kspace
+    residual = make_encoding(data).forward(image) - data.kspace
     found = float(torch.linalg.vector_norm(residual) / torch.linalg.vector_norm(data.kspace))
     assert made.convergence.data_residual[-1] == pytest.approx(found, rel=1e-3)
     assert made.convergence.change[-1] < made.convergence.change[0]

@@ -2,15 +2,15 @@
 
 import pytest
 
-from cinerecon.methods.classical.admm import LowRank
+from cinerecon.methods.classical.admm import LowRankPenalty
 from cinerecon.methods.classical.llr import Llr, LlrConfig
 from cinerecon.methods.classical.zerofilled import ZeroFilled
 from cinerecon.metrics.measures import psnr
 
 
 def test_it_is_low_rank_alone():
-    (term,) = Llr().terms()
-    assert isinstance(term, LowRank)
+    (penalty,) = Llr().penalties()
+    assert isinstance(penalty, LowRankPenalty)
 
 
 @pytest.mark.parametrize("settings", [{}, {"p": 1.0, "weight_lowrank": 2e-3}])

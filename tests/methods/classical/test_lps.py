@@ -9,7 +9,7 @@ from golden import golden, released_case
 from helpers import complex_randn, relative_error
 
 from cinerecon.errors import ConfigError
-from cinerecon.methods.base import encoding_of
+from cinerecon.methods.base import make_encoding
 from cinerecon.methods.classical.lps import Lps, LpsConfig, soft_in_frequency
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import psnr
@@ -53,7 +53,7 @@ def test_the_cost_falls(make_cine, frozen):
     image, cost = made.image, made.convergence.cost
     assert len(cost) == 60
     assert all(later <= earlier * (1 + 1e-5) for earlier, later in pairwise(cost[2:]))
-    residual = encoding_of(data).forward(image) - data.kspace
+    residual = make_encoding(data).forward(image) - data.kspace
     found = float(torch.linalg.vector_norm(residual) / torch.linalg.vector_norm(data.kspace))
     assert made.convergence.data_residual[-1] == pytest.approx(found, rel=1e-3)
 
@@ -77,7 +77,7 @@ def test_other_rules_take_the_place_of_the_threshold(make_cine):
 def test_rules_that_are_soft_thresholding_are_one_rule(make_cine):
     """With the largest singular value of the zero-filled image known, three names say the same."""
     data = make_cine(n_coils=1, dtype=torch.complex128)
-    start = encoding_of(data).adjoint(data.kspace)
+    start = make_encoding(data).adjoint(data.kspace)
     level = 0.1 * float(torch.linalg.matrix_norm(start.flatten(1), ord=2))
     common = {"relative": False, "weight_sparse": 0.01, "n_iterations": 10}
     settings = [

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from helpers import relative_error
 
-from cinerecon.methods.base import encoding_of, view_shared_image
+from cinerecon.methods.base import make_encoding, view_shared_image
 from cinerecon.methods.classical.ttv import Ttv, TtvConfig
 from cinerecon.methods.classical.zerofilled import ZeroFilled
 from cinerecon.metrics.measures import psnr
@@ -27,6 +27,6 @@ def test_a_line_that_no_frame_samples_does_no_harm_without_spatial_differences(m
 def test_a_series_at_rest_is_found_from_lines_spread_over_its_frames(make_cine):
     data = make_cine(n_coils=1, n_frames=12)
     still = data.reference[:1].expand_as(data.reference).contiguous()
-    data = replace(data, kspace=encoding_of(data).forward(still), reference=still)
+    data = replace(data, kspace=make_encoding(data).forward(still), reference=still)
     assert relative_error(view_shared_image(data), still) < 0.2
     assert relative_error(Ttv(TtvConfig(weight_sparse=1e-4))(data), still) < 0.1

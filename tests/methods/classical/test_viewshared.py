@@ -4,12 +4,12 @@ from helpers import relative_error
 from cinerecon.cine import CineData
 from cinerecon.methods.table import load_method
 from cinerecon.physics.fourier import fft2c
-from cinerecon.physics.sampling import view_share
+from cinerecon.physics.sampling import share_views
 
 
 def test_it_is_the_image_of_view_shared_kspace(make_cine):
     data = make_cine(n_coils=3)
-    shared = CineData(view_share(data.kspace, data.mask), torch.ones_like(data.mask), data.csm)
+    shared = CineData(share_views(data.kspace, data.mask), torch.ones_like(data.mask), data.csm)
     assert relative_error(load_method("viewshared")(data), load_method("zerofilled")(shared)) < 1e-6
 
 

@@ -5,7 +5,7 @@ from golden import golden
 
 from cinerecon.errors import ConfigError
 from cinerecon.physics.sampling import acs_block, count_acs, net_acceleration, parse_mask
-from cinerecon.physics.sampling.density import gaussian_density
+from cinerecon.physics.sampling.drawing import gaussian_density
 from cinerecon.physics.sampling.lines import equispaced_lines
 
 

@@ -4,9 +4,8 @@ import torch
 from golden import golden
 
 from cinerecon.physics.sampling import net_acceleration, parse_mask
-from cinerecon.physics.sampling.density import vds_density
+from cinerecon.physics.sampling.drawing import sample_by_density, vds_density
 from cinerecon.physics.sampling.points import radial_spokes
-from cinerecon.physics.sampling.rng import scatter
 
 
 def test_spokes_equal_the_authors_program():
@@ -43,7 +42,7 @@ def test_vds_equals_the_authors_program(ratio, shape):
     density = vds_density(shape, 1 / ratio)
     assert np.allclose(density, stored[f"vds_pdf_{case}"], atol=1e-12)
     expected = stored[f"vds_mask_seed0_{case}"].astype(bool)
-    mask = scatter(Legacy(), density, expected.shape[-1], 1 / ratio)
+    mask = sample_by_density(Legacy(), density, expected.shape[-1], 1 / ratio)
     assert np.array_equal(mask.transpose(1, 2, 0), expected)
     drawn = parse_mask(f"vds:{1 / ratio:g}").draw(2, *shape)
     assert (drawn.sum((-1, -2)) == int(expected[..., 0].sum())).all()

@@ -18,13 +18,13 @@ from cinerecon.physics.lowrank import (
     shrink_patches,
 )
 
-CONTINUATION_ENDS = 0.6
+CONTINUATION_FRACTION = 0.6
 """Share of the iterations after which the weight has fallen to its value."""
 
 
 PENALTY_EXPONENTS = {"schatten": None, "absolute_soft": 1.0}
 """Rules that are proximal maps of (mu / p) sum s^p, and their p; None: as configured."""
-WEIGHED = {*PENALTY_EXPONENTS, "nuclear_minus_frobenius"}
+WEIGHTED_RULES = {*PENALTY_EXPONENTS, "nuclear_minus_frobenius"}
 
 
 class LowRankConfig(ShrinkageConfig):
@@ -41,14 +41,14 @@ class LowRankConfig(ShrinkageConfig):
 
     @field_validator("shrinkage", "prox_weight", "gate_layers", "normalize_spectrum")
     @classmethod
-    def _not_learned(cls, value: Any, info: ValidationInfo) -> Any:
+    def _is_not_learned(cls, value: Any, info: ValidationInfo) -> Any:
         name = str(info.field_name)
         if value == "pass" or (name != "shrinkage" and value != ShrinkageConfig.model_fields[name].default):
             raise ValueError("for networks only; here weight_lowrank sets the level")
         return value
 
 
-class LowRank:
+class LowRankPenalty:
     """A rule for the singular values of the Casorati matrix (voxels x frames), or of those of blocks of the image.
 
     With the Schatten rule it is the penalty (mu / p) sum s^p. Rules that are not the proximal map of such a norm stand
@@ -60,25 +60,25 @@ class LowRank:
         self.coupling = Coupling(identity=config.penalty_lowrank)
         self.is_random = config.block_size > 0
 
-    def begin(self, u: Tensor) -> None:
-        """See `Term`."""
+    def initialise(self, u: Tensor) -> None:
+        """See `Penalty`."""
         self.random = np.random.default_rng(0)
         self.v = torch.zeros_like(u)
-        self.pull = torch.empty_like(u)
+        self.right_side = torch.empty_like(u)
 
     def update(self, u: Tensor, progress: float) -> None:
-        """See `Term`."""
+        """See `Penalty`."""
         moved = self.v.add_(u)
         shrunk = self._shrink(moved, self.rule(progress))
         torch.sub(moved, shrunk, out=self.v)
-        torch.sub(shrunk, self.v, out=self.pull).mul_(self.coupling.identity)
+        torch.sub(shrunk, self.v, out=self.right_side).mul_(self.coupling.identity)
 
     def rule(self, progress: float = 1.0) -> Shrinkage:
         """The rule at a time between 0 and 1; the weight falls to its value, and stays there."""
         config = self.config
-        if config.shrinkage not in WEIGHED:
+        if config.shrinkage not in WEIGHTED_RULES:
             return make_rule(config)
-        excess = max(1.0, config.continuation ** (1 - progress / CONTINUATION_ENDS))
+        excess = max(1.0, config.continuation ** (1 - progress / CONTINUATION_FRACTION))
         level = excess * config.weight_lowrank / config.penalty_lowrank
         return make_rule(config.model_copy(update={"prox_weight": level}))
 
@@ -90,7 +90,7 @@ class LowRank:
         return shrink_patches(series, rule, size, (int(shift[0]), int(shift[1])))
 
     def cost(self, u: Tensor) -> float:
-        """See `Term`; of the blocks whose tiling begins in the corner."""
+        """See `Penalty`; of the blocks whose tiling begins in the corner."""
         config = self.config
         if config.shrinkage not in PENALTY_EXPONENTS:
             return 0.0

@@ -26,15 +26,15 @@ from cinerecon.methods.base import (
     ClassicalMethod,
     Convergence,
     Progress,
-    cine_by_cine,
-    encoding_of,
+    make_encoding,
+    reconstruct_each,
     view_shared_image,
 )
 from cinerecon.methods.classical.admm.differences import Coupling
 from cinerecon.methods.classical.admm.image_update import choose_image_update
 from cinerecon.physics.operators import Encoding
 
-INERTIA = 1e-4
+PROXIMAL_WEIGHT = 1e-4
 """Of a series that no penalty holds by its values: what neither data nor penalties see stays as it is."""
 
 
@@ -47,14 +47,14 @@ class SolverConfig(Config):
     n_cg_iterations: int = Field(2, ge=1, description="conjugate gradient steps in each iteration (several coils)")
 
 
-class Term(Protocol):
+class Penalty(Protocol):
     """A penalty g(K u), split off. It holds v, and of z only the pull of both on the series, rho K^H (z - v)."""
 
     coupling: Coupling
-    pull: Tensor
+    right_side: Tensor
     is_random: bool
 
-    def begin(self, u: Tensor) -> None:
+    def initialise(self, u: Tensor) -> None:
         """Make room for series like u; v = 0."""
         ...
 
@@ -77,20 +77,20 @@ class AdmmMethod(ClassicalMethod):
         self.config = config
 
     @abstractmethod
-    def terms(self) -> list[Term]:
+    def penalties(self) -> list[Penalty]:
         """The penalties, for images of peak 1."""
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
         """See `ClassicalMethod.solve`."""
-        return cine_by_cine(data, lambda cine, report: self._iterate(cine, report, convergence), progress)
+        return reconstruct_each(data, lambda cine, report: self._iterate(cine, report, convergence), progress)
 
     def _iterate(self, data: CineData, progress: Progress, convergence: Convergence | None) -> Tensor:
         start = view_shared_image(data)
         scale = start.abs().max()
         if scale == 0:
             return start
-        encoding, kspace = encoding_of(data), data.kspace / scale
-        splitting = Splitting(encoding, kspace, start / scale, self.terms(), self.config)
+        encoding, kspace = make_encoding(data), data.kspace / scale
+        splitting = AdmmIteration(encoding, kspace, start / scale, self.penalties(), self.config)
         for n in range(self.config.n_iterations):
             change = splitting.step((n + 1) / self.config.n_iterations)
             if convergence is not None:
@@ -101,32 +101,32 @@ class AdmmMethod(ClassicalMethod):
         return splitting.image * scale
 
 
-class Splitting:
+class AdmmIteration:
     """The variables of the module's equations, for a cine without batch axes, and their updates."""
 
     def __init__(
-        self, encoding: Encoding, kspace: Tensor, start: Tensor, terms: list[Term], config: SolverConfig
+        self, encoding: Encoding, kspace: Tensor, start: Tensor, penalties: list[Penalty], config: SolverConfig
     ) -> None:
-        self.encoding, self.kspace, self.terms = encoding, kspace, terms
-        coupling = sum((term.coupling for term in terms), Coupling())
-        self.inertia = 0.0 if coupling.identity else INERTIA
-        coupling = coupling + Coupling(identity=self.inertia)
+        self.encoding, self.kspace, self.penalties = encoding, kspace, penalties
+        coupling = sum((penalty.coupling for penalty in penalties), Coupling())
+        self.proximal_weight = 0.0 if coupling.identity else PROXIMAL_WEIGHT
+        coupling = coupling + Coupling(identity=self.proximal_weight)
         self.update = choose_image_update(encoding, coupling, start.dtype, config.n_cg_iterations)
         self.target = encoding.adjoint(kspace)
         self.u, self.image = start, start.clone()
         self.buffer = torch.empty_like(start)
-        for term in terms:
-            term.begin(start)
-        self.n_averaged = config.n_averaged if any(term.is_random for term in terms) else 1
+        for penalty in penalties:
+            penalty.initialise(start)
+        self.n_averaged = config.n_averaged if any(penalty.is_random for penalty in penalties) else 1
         self.n_steps = 0
 
     def step(self, progress: float) -> float:
         """One round of updates; returns the relative change of the image."""
-        for term in self.terms:
-            term.update(self.u, progress)
-        right_side = torch.add(self.target, self.u, alpha=self.inertia, out=self.buffer)
-        for term in self.terms:
-            right_side.add_(term.pull)
+        for penalty in self.penalties:
+            penalty.update(self.u, progress)
+        right_side = torch.add(self.target, self.u, alpha=self.proximal_weight, out=self.buffer)
+        for penalty in self.penalties:
+            right_side.add_(penalty.right_side)
         self.u = self.update(right_side, self.u)
         self.n_steps += 1
         share = 1 / min(self.n_steps, self.n_averaged)
@@ -137,7 +137,7 @@ class Splitting:
     def measure(self) -> tuple[float, float]:
         """The cost, and ||A u - y|| / ||y||."""
         misfit = norm(self.encoding.forward(self.u) - self.kspace)
-        cost = float(misfit) ** 2 / 2 + sum(term.cost(self.u) for term in self.terms)
+        cost = float(misfit) ** 2 / 2 + sum(penalty.cost(self.u) for penalty in self.penalties)
         return cost, float(misfit / norm(self.kspace))
 
 

@@ -18,7 +18,7 @@ class VariationConfig(Config):
     penalty_sparse: float = Field(1.4e-3, gt=0, description="rho_D, coupling to the gradient variable")
 
 
-class TotalVariation:
+class TotalVariationPenalty:
     """tau (w_t |D_t u| + w_s |D_y u| + w_s |D_x u|) summed over the voxels, or the length of that gradient."""
 
     is_random = False
@@ -30,16 +30,16 @@ class TotalVariation:
         self.groups = [self.axes] if config.isotropic and self.axes else [[one] for one in self.axes]
         self.coupling = Coupling(0.0, *(config.penalty_sparse * factor**2 for factor in factors))
 
-    def begin(self, u: Tensor) -> None:
-        """See `Term`."""
+    def initialise(self, u: Tensor) -> None:
+        """See `Penalty`."""
         self.v = [[torch.zeros_like(u) for _ in group] for group in self.groups]
         self.buffers = [torch.empty_like(u) for _ in range(max(map(len, self.groups), default=1))]
         self.size = torch.empty_like(u.real)
-        self.pull = torch.empty_like(u)
+        self.right_side = torch.empty_like(u)
 
     def update(self, u: Tensor, progress: float) -> None:  # noqa: ARG002
-        """See `Term`."""
-        self.pull.zero_()
+        """See `Penalty`."""
+        self.right_side.zero_()
         for group, multipliers in zip(self.groups, self.v, strict=True):
             for (axis, factor), v, moved in zip(group, multipliers, self.buffers, strict=True):
                 v.add_(difference(u, axis, moved), alpha=factor)
@@ -48,7 +48,7 @@ class TotalVariation:
                 moved.copy_(v)
                 v.mul_(kept)
                 moved.sub_(v, alpha=2)
-                add_adjoint_difference(self.pull, moved, axis, self.config.penalty_sparse * factor)
+                add_adjoint_difference(self.right_side, moved, axis, self.config.penalty_sparse * factor)
 
     def _within(self, moved: list[Tensor]) -> Tensor:
         """Share of K u + v that lies within the threshold: what shrinkage takes away, and v becomes."""
@@ -57,7 +57,7 @@ class TotalVariation:
         return reciprocal.mul_(self.config.weight_sparse / self.config.penalty_sparse).clamp_(max=1)
 
     def cost(self, u: Tensor) -> float:
-        """See `Term`."""
+        """See `Penalty`."""
         total = 0.0
         for group in self.groups:
             parts = [

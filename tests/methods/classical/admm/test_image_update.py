@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import complex_randn, relative_error
 
-from cinerecon.methods.base import encoding_of
+from cinerecon.methods.base import make_encoding
 from cinerecon.methods.classical.admm import image_update
 from cinerecon.methods.classical.admm.differences import Coupling
 from cinerecon.methods.classical.admm.image_update import ExactUpdate, GradientUpdate, choose_image_update
@@ -41,7 +41,7 @@ def test_gradient_steps_reach_the_solution(make_cine, whole_readouts):
     data = make_cine(dtype=torch.complex128)
     if not whole_readouts:
         data = replace(data, mask=scattered_mask(data.n_frames, data.matrix))
-    encoding, b = encoding_of(data), complex_randn(*data.reference.shape)
+    encoding, b = make_encoding(data), complex_randn(*data.reference.shape)
     update = GradientUpdate(encoding, COUPLING, torch.complex128, 60)
     u = update(b, torch.zeros_like(b))
     assert relative_error(left_side(encoding, u), b) < 1e-8
@@ -52,13 +52,15 @@ def test_with_one_coil_of_unit_sensitivity_the_first_step_is_the_last(make_cine)
     data = make_cine(n_coils=1, dtype=torch.complex128)
     flat = replace(data, csm=torch.ones(1, *data.matrix, dtype=torch.complex128))
     b = complex_randn(*data.reference.shape)
-    exact = choose_image_update(encoding_of(data), COUPLING, torch.complex128, 1)(b, b)
-    assert relative_error(GradientUpdate(encoding_of(flat), COUPLING, torch.complex128, 1)(b, b.clone()), exact) < 1e-10
+    exact = choose_image_update(make_encoding(data), COUPLING, torch.complex128, 1)(b, b)
+    assert (
+        relative_error(GradientUpdate(make_encoding(flat), COUPLING, torch.complex128, 1)(b, b.clone()), exact) < 1e-10
+    )
 
 
 def test_the_preconditioner_speeds_it_up(make_cine):
     data = make_cine(dtype=torch.complex128)
-    encoding, b = encoding_of(data), complex_randn(*data.reference.shape)
+    encoding, b = make_encoding(data), complex_randn(*data.reference.shape)
     left = []
     for sampling in (image_update.effective_sampling(encoding), torch.ones(1, 1, 1, dtype=torch.float64)):
         update = GradientUpdate(encoding, COUPLING, torch.complex128, 6)
@@ -74,7 +76,10 @@ def test_the_effective_sampling_is_the_diagonal_in_kspace(make_cine, whole_reado
     data = make_cine(n_frames=2, matrix=(6, 5), per_frame=2, dtype=torch.complex128)
     if not whole_readouts:
         data = replace(data, mask=scattered_mask(2, data.matrix))
-    encoding, transform = encoding_of(data), Encoding(torch.ones(2, 1, 6, 5, dtype=torch.bool), dtype=torch.complex128)
+    encoding, transform = (
+        make_encoding(data),
+        Encoding(torch.ones(2, 1, 6, 5, dtype=torch.bool), dtype=torch.complex128),
+    )
     found = image_update.effective_sampling(encoding).expand(2, 6, 5)
     for ky, kx in ((0, 0), (3, 2), (5, 4)):
         point = torch.zeros(2, 1, 6, 5, dtype=torch.complex128)
@@ -86,5 +91,5 @@ def test_the_effective_sampling_is_the_diagonal_in_kspace(make_cine, whole_reado
 def test_the_normal_operator_in_pieces_is_the_whole(make_cine, monkeypatch):
     data = make_cine(dtype=torch.complex128)
     monkeypatch.setattr(image_update, "_SAMPLES_AT_ONCE", 3 * data.kspace[0].numel())
-    encoding, u = encoding_of(data), complex_randn(*data.reference.shape)
+    encoding, u = make_encoding(data), complex_randn(*data.reference.shape)
     assert relative_error(image_update.PiecewiseNormal(encoding)(u), encoding.normal(u)) < 1e-12

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import relative_error
 
-from cinerecon.methods.base import encoding_of
+from cinerecon.methods.base import make_encoding
 from cinerecon.methods.classical.admm import solver
 from cinerecon.methods.classical.ktslr import KtSlr, KtSlrConfig
 from cinerecon.methods.classical.ttv import Ttv
@@ -54,7 +54,7 @@ def test_without_moving_blocks_the_record_is_that_of_the_image(make_cine):
     """With them the image is the mean of the last iterates, of which the record tells the last."""
     data = make_cine()
     image, found = record(data, **CONVEX)
-    misfit = encoding_of(data).forward(image) - data.kspace
+    misfit = make_encoding(data).forward(image) - data.kspace
     expected = torch.linalg.vector_norm(misfit) / torch.linalg.vector_norm(data.kspace)
     assert found.data_residual[-1] == pytest.approx(float(expected), rel=1e-3)
     assert len(found.cost) == len(found.data_residual) == len(found.change)
@@ -77,5 +77,5 @@ def test_where_blocks_move_the_mean_of_iterates_is_steadier_than_each(make_cine)
 def test_what_keeps_still_what_nothing_sees_does_not_show_elsewhere(make_cine, monkeypatch):
     data = make_cine(1)
     image = Ttv()(data)
-    monkeypatch.setattr(solver, "INERTIA", 1e-7)
+    monkeypatch.setattr(solver, "PROXIMAL_WEIGHT", 1e-7)
     assert 0 < relative_error(image, Ttv()(data)) < 1e-3

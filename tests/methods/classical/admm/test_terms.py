@@ -6,7 +6,7 @@ from helpers import complex_randn, relative_error
 from sigpy import prox
 
 from cinerecon.errors import ConfigError
-from cinerecon.methods.classical.admm import LowRank, LowRankConfig, TotalVariation, VariationConfig
+from cinerecon.methods.classical.admm import LowRankConfig, LowRankPenalty, TotalVariationPenalty, VariationConfig
 from cinerecon.methods.classical.admm.differences import add_adjoint_difference, difference
 from cinerecon.methods.classical.ktslr import KtSlr, KtSlrConfig
 from cinerecon.metrics.measures import psnr
@@ -31,61 +31,61 @@ def test_total_variation_shrinks_as_sigpy_does(isotropic):
     config = VariationConfig(weight_sparse=0.9, penalty_sparse=0.6, isotropic=isotropic)
     shape, threshold = (3, *SHAPE), 0.9 / 0.6
     shrink = prox.Conj(prox.L2Proj(shape, threshold, axes=(0,))) if isotropic else prox.L1Reg(shape, threshold)
-    term, v = TotalVariation(config), torch.zeros(shape, dtype=torch.complex128)
-    term.begin(complex_randn(*SHAPE))
+    penalty, v = TotalVariationPenalty(config), torch.zeros(shape, dtype=torch.complex128)
+    penalty.initialise(complex_randn(*SHAPE))
     for seed in (0, 1):
         u = complex_randn(*SHAPE, seed=seed)
         moved = differences(u) + v
         z = torch.from_numpy(shrink(1, moved.numpy()))
         v = moved - z
-        term.update(u, 1.0)
-        assert relative_error(term.pull, 0.6 * adjoint(z - v)) < 1e-12
+        penalty.update(u, 1.0)
+        assert relative_error(penalty.right_side, 0.6 * adjoint(z - v)) < 1e-12
 
 
 @pytest.mark.parametrize("isotropic", [True, False])
 def test_the_cost_of_total_variation(isotropic):
     u = complex_randn(*SHAPE)
-    term = TotalVariation(VariationConfig(weight_sparse=0.1, isotropic=isotropic))
-    term.begin(u)
+    penalty = TotalVariationPenalty(VariationConfig(weight_sparse=0.1, isotropic=isotropic))
+    penalty.initialise(u)
     expected = torch.linalg.vector_norm(differences(u), dim=0) if isotropic else differences(u).abs()
-    assert term.cost(u) == pytest.approx(0.1 * float(expected.sum()))
+    assert penalty.cost(u) == pytest.approx(0.1 * float(expected.sum()))
 
 
 def test_a_difference_without_weight_is_left_out():
     u = complex_randn(*SHAPE)
-    term = TotalVariation(VariationConfig(spatial_weight=0, temporal_weight=2, weight_sparse=1))
-    term.begin(u)
-    assert len(term.axes) == 1
-    assert term.cost(u) == pytest.approx(float(2 * differences(u, (1, 1, 1))[0].abs().sum()))
+    penalty = TotalVariationPenalty(VariationConfig(spatial_weight=0, temporal_weight=2, weight_sparse=1))
+    penalty.initialise(u)
+    assert len(penalty.axes) == 1
+    assert penalty.cost(u) == pytest.approx(float(2 * differences(u, (1, 1, 1))[0].abs().sum()))
 
 
 def test_the_nuclear_norm_is_soft_thresholding():
     config = LowRankConfig(p=1.0, weight_lowrank=1.5, penalty_lowrank=0.5, block_size=0, continuation=1)
-    term, v = LowRank(config), torch.zeros(SHAPE, dtype=torch.complex128)
-    term.begin(v)
+    penalty, v = LowRankPenalty(config), torch.zeros(SHAPE, dtype=torch.complex128)
+    penalty.initialise(v)
     for seed in (0, 1):
         moved = complex_randn(*SHAPE, seed=seed) + v
         left, s, right = torch.linalg.svd(moved.flatten(1), full_matrices=False)
         z = ((left * (s - 3).clamp(min=0)) @ right).view(SHAPE)
         v = moved - z
-        term.update(complex_randn(*SHAPE, seed=seed), 1.0)
-        assert relative_error(term.pull, 0.5 * (z - v)) < 1e-9
+        penalty.update(complex_randn(*SHAPE, seed=seed), 1.0)
+        assert relative_error(penalty.right_side, 0.5 * (z - v)) < 1e-9
 
 
 @pytest.mark.parametrize("p", [1.0, 0.5])
 def test_the_cost_of_low_rank(p):
     u = complex_randn(4, 10, 7)
-    whole = LowRank(LowRankConfig(p=p, weight_lowrank=0.3, block_size=0))
+    whole = LowRankPenalty(LowRankConfig(p=p, weight_lowrank=0.3, block_size=0))
     expected = 0.3 / p * float((torch.linalg.svdvals(u.flatten(1)) ** p).sum())
     assert whole.cost(u) == pytest.approx(expected)
-    blocks = LowRank(LowRankConfig(p=p, weight_lowrank=0.3, block_size=5))
+    blocks = LowRankPenalty(LowRankConfig(p=p, weight_lowrank=0.3, block_size=5))
     corners = [u[:, y : y + 5, x : x + 5] for y in (0, 5) for x in (0, 5)]
     assert blocks.cost(u) == pytest.approx(sum(whole.cost(corner) for corner in corners))
 
 
 def test_the_weight_falls_to_its_value_and_stays():
-    term = LowRank(LowRankConfig(continuation=8, weight_lowrank=1, penalty_lowrank=0.5))
-    levels = [term.rule(progress).level for progress in (0.0, 0.3, 0.6, 1.0)]
+    penalty = LowRankPenalty(LowRankConfig(continuation=8, weight_lowrank=1, penalty_lowrank=0.5))
+    levels = [penalty.rule(progress).level for progress in (0.0, 0.3, 0.6, 1.0)]
     assert levels == pytest.approx([16, 2 * 8**0.5, 2, 2])
 
 
@@ -93,17 +93,17 @@ def test_blocks_are_placed_anew_each_time_and_the_same_in_each_run():
     config = LowRankConfig(block_size=4, weight_lowrank=0.5, penalty_lowrank=0.1, continuation=1)
     u, runs = complex_randn(4, 10, 13), []
     for _ in range(2):
-        term = LowRank(config)
-        term.begin(u)
+        penalty = LowRankPenalty(config)
+        penalty.initialise(u)
         pulls = []
         for _ in range(2):
-            term.v.zero_()
-            term.update(u, 1.0)
-            pulls.append(term.pull.clone())
+            penalty.v.zero_()
+            penalty.update(u, 1.0)
+            pulls.append(penalty.right_side.clone())
         assert not torch.equal(*pulls)
         runs.append(pulls)
     assert torch.equal(runs[0][0], runs[1][0])
-    expected = [0.1 * (2 * shrink_patches(u, term.rule(), 4, (y, x)) - u) for y in range(4) for x in range(4)]
+    expected = [0.1 * (2 * shrink_patches(u, penalty.rule(), 4, (y, x)) - u) for y in range(4) for x in range(4)]
     assert min(relative_error(runs[0][0], one) for one in expected) < 1e-12
 
 
@@ -134,12 +134,12 @@ def test_every_rule_shrinks_and_all_but_a_coarse_one_help(make_cine, settings, b
 
 def test_absolute_soft_is_the_schatten_rule_of_exponent_one():
     u = complex_randn(*SHAPE)
-    terms = [LowRank(LowRankConfig(shrinkage=name, p=1.0)) for name in ("absolute_soft", "schatten")]
-    for term in terms:
-        term.begin(u)
-        term.update(u, 1.0)
-    assert relative_error(terms[0].pull, terms[1].pull) < 1e-12
-    assert terms[0].cost(u) == terms[1].cost(u)
+    penalties = [LowRankPenalty(LowRankConfig(shrinkage=name, p=1.0)) for name in ("absolute_soft", "schatten")]
+    for penalty in penalties:
+        penalty.initialise(u)
+        penalty.update(u, 1.0)
+    assert relative_error(penalties[0].right_side, penalties[1].right_side) < 1e-12
+    assert penalties[0].cost(u) == penalties[1].cost(u)
 
 
 @pytest.mark.parametrize("setting", ["shrinkage=pass", "level=0.2", "gate_layers=2"])
@@ -150,7 +150,7 @@ def test_what_only_networks_have_is_refused(setting):
 
 def test_a_gradient_of_no_weight_is_no_penalty():
     config = VariationConfig(isotropic=True, temporal_weight=0, spatial_weight=0)
-    u, variation = complex_randn(2, 4, 4), TotalVariation(config)
-    variation.begin(u)
+    u, variation = complex_randn(2, 4, 4), TotalVariationPenalty(config)
+    variation.initialise(u)
     variation.update(u, 1.0)
     assert variation.cost(u) == 0

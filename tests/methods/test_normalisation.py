@@ -2,7 +2,7 @@ import pytest
 import torch
 from helpers import complex_randn, relative_error
 
-from cinerecon.methods.demodulation import demodulated, mean_phase
+from cinerecon.methods.normalisation import demodulate_encoding, mean_phase
 from cinerecon.physics.operators import Encoding
 
 
@@ -36,10 +36,10 @@ def test_smoothing_has_the_width_of_a_gaussian_in_pixels():
     assert float(weight[32, 38] / weight[32, 32]) == pytest.approx(torch.exp(torch.tensor(-2.0)).item(), rel=2e-2)
 
 
-def test_the_operator_of_the_demodulated_image_makes_the_same_data():
+def test_the_operator_of_the_demodulate_encoding_image_makes_the_same_data():
     image, mask = complex_randn(1, 5, 9, 8), torch.rand(1, 5, 1, 9, 1) < 0.5
     for csm in (None, complex_randn(1, 3, 9, 8, seed=1)):
         encoding = Encoding(mask, csm, matrix=(9, 8), dtype=torch.complex128)
         phase = mean_phase(image, 2.0)
-        turned = demodulated(encoding, phase)
+        turned = demodulate_encoding(encoding, phase)
         assert relative_error(turned.forward(image * phase[:, None].conj()), encoding.forward(image)) < 1e-12

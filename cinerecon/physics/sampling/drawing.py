@@ -1,0 +1,143 @@
+"""Reproducible random draws for sampling patterns: the request, random numbers, and sampling densities.
+
+NumPy guarantees the raw integers of a generator across versions and machines, but not its distributions. All draws here
+use these integers by multiplication and comparison only. Where a density or a logarithm enters, the last bits may
+differ between machines; they change a mask only in a tie, which occurs in one mask in 10^10.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from cinerecon.axes import centre_slice
+from cinerecon.errors import ConfigError
+
+Numbers = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class MaskRequest:
+    """Sizes and settings of one mask.
+
+    Attributes
+    ----------
+    n_frames, ky, kx
+        Size of the mask.
+    acceleration
+        Nominal acceleration; for ``radial`` the count of spokes.
+    n_acs
+        Fully sampled central ky lines.
+    words
+        Options without a value, e.g. ``shifted``.
+    """
+
+    n_frames: int
+    ky: int
+    kx: int
+    acceleration: float
+    n_acs: int
+    flags: frozenset[str] = frozenset()
+
+    def n_lines_outside_centre(self, n_lines: int) -> int:
+        """How many of `n_lines` per frame are left when the central ones are counted in.
+
+        Raises
+        ------
+        ConfigError
+            If there are too few.
+        """
+        if self.n_acs > n_lines or n_lines < 1:
+            what = f"{n_lines} lines per frame ({self.ky} at {self.acceleration:g}x) cannot hold"
+            raise ConfigError(f"{what} {self.n_acs} central ones", hint="a smaller acs or acceleration")
+        return n_lines - self.n_acs
+
+
+def make_rng(seed: int | Generator) -> Generator:
+    """A counter-based generator (Philox) of a seed; a generator is passed on."""
+    return seed if isinstance(seed, Generator) else Generator(np.random.Philox(seed))
+
+
+def uniform_numbers(rng: Generator, *shape: int) -> Numbers:
+    """Uniform numbers in [0, 1) of 53 random bits each."""
+    raw = np.asarray(rng.bit_generator.random_raw(math.prod(shape)))
+    raw >>= np.uint64(11)
+    values: Numbers = np.multiply(raw, 2.0**-53).reshape(shape)
+    return values
+
+
+def select_lowest(keys: Numbers, count: int) -> Flags:
+    """The entries that are among the `count` lowest of their row, ``(rows, n)``."""
+    if count == 0:
+        return np.zeros(keys.shape, dtype=bool)
+    return keys <= np.partition(keys, count - 1, axis=1)[:, count - 1 : count]
+
+
+def choose_weighted(rng: Generator, weights: Numbers, n_rows: int, count: int) -> Flags:
+    """In each row choose `count` of n entries without replacement, ``(rows, n)``.
+
+    One after the other, each with a probability in proportion to its weight among those that are left. That is the same
+    as a race: entry i arrives after an exponential time of rate w_i, and the first `count` are taken (Efraimidis and
+    Spirakis 2006, 10.1016/j.ipl.2005.11.003). Entries of weight 0 never arrive.
+    """
+    arrival = -np.log1p(-uniform_numbers(rng, n_rows, len(weights)))
+    return select_lowest(np.divide(arrival, weights, out=np.full_like(arrival, np.inf), where=weights > 0), count)
+
+
+def sample_by_density(rng: Generator, density: Numbers, n_rows: int, acceleration: float) -> Flags:
+    """In each row the entries of the highest products of a uniform number and the density, ``(rows, *axes)``.
+
+    One more than n / acceleration, as the program `vds_density` is from keeps all that reach the next score.
+    """
+    count = min(round(density.size / acceleration) + 1, density.size)
+    chosen, bound = np.empty((n_rows, density.size), dtype=bool), -1.0
+    for row in chosen:  # one at a time, so that it stays in the cache
+        scores = uniform_numbers(rng, density.size)
+        scores *= density.ravel()
+        likely = scores[scores > bound]
+        threshold = np.partition(likely if len(likely) >= count else scores, -count)[-count]
+        np.greater_equal(scores, threshold, out=row)
+        bound = 0.9 * threshold  # it differs little from row to row, and to sort a part is cheaper
+    return chosen.reshape(n_rows, *density.shape)
+
+
+def gaussian_density(ky: int, acceleration: float, n_acs: int) -> Numbers:
+    """Probability of each ky line outside the centre: a Gaussian of std ky / 10 over a uniform floor, ``(ky,)``.
+
+    Jung et al., k-t FOCUSS, 10.1002/mrm.21757, in the form of Schlemper et al., 10.1109/TMI.2017.2760978.
+    """
+    line = np.arange(ky)
+    density = np.exp(-0.5 / (ky / 10) ** 2 * (line - ky / 2) ** 2) + 0.5 / acceleration
+    density[centre_slice(ky, n_acs)] = 0
+    return density / (density.sum() or 1)  # no line is left where the centre is all
+
+
+def wide_gaussian_density(ky: int) -> Numbers:
+    """The density of CMRxRecon 2024: a Gaussian of width ky / 5 and height 1/4 over a floor of 0.1, ``(ky,)``."""
+    return 0.1 + 0.25 * np.exp(-(((np.arange(ky) - ky // 2) / (ky / 5)) ** 2))
+
+
+@lru_cache(maxsize=32)
+def vds_density(shape: tuple[int, ...], acceleration: float) -> Numbers:
+    """Variable density over one or two axes of k-space: min(1, (1 - r)^9 + v).
+
+    r is the distance from the centre over its maximum; v is such that the sum over all points is their count over the
+    acceleration, up to the fraction of a point.
+    """
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    r = np.sqrt(np.sum(np.square(axes), axis=0))
+    profile = (1 - r / r.max()) ** 9
+    target, low, high = int(r.size / acceleration), 0.0, 1.0
+    for _ in range(60):
+        level = (low + high) / 2
+        total = int(np.floor(np.minimum(1, profile + level).sum()))
+        if total == target:
+            break
+        low, high = (level, high) if total < target else (low, level)
+    density: Numbers = np.minimum(1, profile + level)
+    density.flags.writeable = False  # it is kept for the next call
+    return density
