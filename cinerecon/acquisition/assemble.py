@@ -26,7 +26,7 @@ from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.physics.coils import apply_coil_matrix
-from cinerecon.physics.fourier import crop_kspace, mirrored_indices, crop_sampled
+from cinerecon.physics.fourier import crop_kspace, crop_sampled, mirrored_indices
 
 BLOCK = 64
 """Readouts transformed at a time: few enough that their samples stay in the cache."""

@@ -9,12 +9,12 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.cine import CineData, CineMeta
 from cinerecon.errors import UnsupportedError
 from cinerecon.physics.coils import (
+    coil_shading,
     compression_matrix,
     csm_warning,
     estimate_csm,
     geometric_compression_matrices,
     transform_coils,
-    coil_shading,
 )
 from cinerecon.physics.sampling import block_of_lines
 
