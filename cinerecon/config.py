@@ -57,7 +57,7 @@ class Config(BaseModel):
             parts, known = _follow(cls, first["loc"])
             key = ".".join(parts)
             if first["type"] == "extra_forbidden":
-                hint = nearest_name(parts[-1], known)
+                hint = nearest_name(parts[-1], known) if known else "it has no settings"
                 raise ConfigError(f"unknown setting '{key}'", where=where, hint=hint) from None
             message = f"setting '{key}': {first['msg'].lower()}, found {first['input']!r}"
             raise ConfigError(message, where=where) from None

@@ -1,12 +1,12 @@
 """Tasks that failed, with reasons: stored next to the scores, listed below the tables."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from cinerecon.errors import CineReconError, DataError
 from cinerecon.evaluation.tables import Cell, Table
+from cinerecon.io.atomic import append_text, csv_text
 
 FAILURES = "failures.csv"
 
@@ -49,12 +49,9 @@ def place_of(error: CineReconError, path: Path, number: int | None) -> str:
 
 def append_failure(folder: Path, failure: Failure) -> None:
     """Add a line at the end of ``failures.csv``."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / FAILURES
-    is_new = not path.exists()
-    header = [[field.name for field in fields(Failure)]] if is_new else []
-    with path.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        csv.writer(file).writerows([*header, astuple(failure)])
+    header = [] if path.exists() else [[field.name for field in fields(Failure)]]
+    append_text(path, csv_text([*header, astuple(failure)]))
 
 
 def tell_failures(failures: Sequence[Failure], n_scores: int) -> Table:

@@ -15,7 +15,7 @@ from cinerecon.evaluation.score import Score, append_scores, read_scores
 from cinerecon.evaluation.score_slice import measure_image
 from cinerecon.evaluation.slice_matching import looks_like_another, match_slices
 from cinerecon.evaluation.stored_images import store_image
-from cinerecon.io.atomic import hash_file
+from cinerecon.io.atomic import hash_file, require_folder
 from cinerecon.metrics import DEFAULT_PROFILE, find_heart, find_profile
 
 AS_GIVEN = "as given"
@@ -56,6 +56,8 @@ def compare_files(
     DataError, ShapeError
         If it holds no images, or other slices or sizes than the truth.
     """
+    if output:
+        require_folder(output)
     truth = read_truth(reference)
     hearts = [find_heart(one.image) for one in truth]
     known = {score.task for score in read_scores(output)} if output else set()

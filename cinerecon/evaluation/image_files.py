@@ -35,6 +35,7 @@ RAW_ENDINGS = (".h5", ".hdf5", ".mrd")
 DIRECTIONS = ("read_dir", "phase_dir", "slice_dir")
 NOT_SHOWN = (2, 3, 4)
 """Types of ISMRMRD images that are no image alone: phase, real part, imaginary part."""
+FORMATS = "images as .npz, .npy, ISMRMRD (.h5), NIfTI, or a folder of DICOM"
 Array = NDArray[Any]
 
 
@@ -101,6 +102,8 @@ def read_series(path: Path, names: tuple[str, ...] = IMAGE_NAMES) -> list[ImageS
     NotACineError
         If it holds the labels of a segmentation.
     """
+    if not path.exists():
+        raise FileError("there is no such file", where=str(path))
     slices = _read_slices(path, names)
     series = [(one, place) for array, place in slices for one in (array[None] if array.ndim == 3 else array)]
     if not series or any(one.ndim != 3 or one.dtype.kind not in "fciu" for one, _ in series):
@@ -189,7 +192,10 @@ def _geometry(vectors: Sequence[Array]) -> Geometry:
 
 def _read_mrd_images(path: Path) -> list[tuple[Array, Geometry | None]]:
     """Slices of all series of ISMRMRD images, of a slice its last series: the complex one, as ours come later."""
-    require_hdf5(path)
+    try:
+        require_hdf5(path)
+    except FileError as error:
+        raise FileError(error.what, where=error.where, hint=FORMATS) from None
     slices: dict[int, tuple[Array, Geometry | None]] = {}
     try:
         with h5py.File(path, "r", locking=False) as file:

@@ -16,7 +16,9 @@ from cinerecon.evaluation.scan_names import labels_of
 from cinerecon.evaluation.score import Score, append_scores, read_scores, rewrite_scores
 from cinerecon.evaluation.score_slice import Job, Plan, fingerprint_pattern, judge_slice
 from cinerecon.evaluation.stored_images import image_file
-from cinerecon.io.atomic import hash_file
+from cinerecon.io.atomic import hash_file, require_folder
+from cinerecon.io.ismrmrd.file import holds_images_only
+from cinerecon.io.magnitude import NIFTI_ENDINGS
 from cinerecon.machine import free_memory_mb, in_processes, n_cores, pick_device, process_memory_mb
 from cinerecon.methods.base import Reconstructor, fingerprint, model_label
 from cinerecon.metrics import DEFAULT_PROFILE, find_profile
@@ -106,6 +108,8 @@ def evaluate(
         If all tasks fail, or a process dies. If some tasks fail, the result contains the reasons.
     """
     find_profile(profile)
+    if output:
+        require_folder(output)
     plan = Plan(tuple(models), tuple(patterns), settings, seed, pick_device(device), profile, output, subject)
     methods = plan.load_methods()
     paths = list_scans(scans)
@@ -120,18 +124,24 @@ def evaluate(
     for outcome in chain(unopened, _judge(remaining, plan, methods, workers)):
         if isinstance(outcome, Failure):
             failures.append(outcome)
-            if output:
-                append_failure(output, outcome)
         else:
             known[outcome.task] = outcome
-            if output:
-                append_scores(output, [outcome])
+        if output:
+            _append(output, outcome)
         report(outcome)
     scores = [known[task] for task in wanted if task in known]
     found = Evaluation(scores, failures)
     if not scores:
         found.complete()
     return found
+
+
+def _append(folder: Path, outcome: Score | Failure) -> None:
+    """Add a score or a failure to the file of its kind."""
+    if isinstance(outcome, Failure):
+        append_failure(folder, outcome)
+    else:
+        append_scores(folder, [outcome])
 
 
 def _known_scores(output: Path | None, jobs: Sequence[Job]) -> dict[str, Score]:
@@ -186,7 +196,7 @@ def list_jobs(
         try:
             source = open_cine(path)
         except CineReconError as error:
-            told = (error.what, place_of(error, path, None), error.hint)
+            told = (error.what, place_of(error, path, None), _hint_of_images(path) or error.hint)
             failures += [Failure(label, None, p, model_label(n), *told) for p in plan.patterns for n in methods]
             continue
         subject = (subject_in_path(plan.subject, path) if plan.subject else subject_in_header(source)) or label
@@ -201,6 +211,12 @@ def list_jobs(
             jobs.append(Job(path, label, number, subject, tasks))
     chosen = {(2 * i + 1) * len(jobs) // (2 * pictures) for i in range(pictures)}
     return [replace(job, is_pictured=index in chosen) for index, job in enumerate(jobs)], failures
+
+
+def _hint_of_images(path: Path) -> str:
+    """How images are evaluated, for a file that is no scan but looks like images; empty for others."""
+    is_image = path.name.lower().endswith((".npz", ".npy", ".dcm", *NIFTI_ENDINGS)) or holds_images_only(path)
+    return f"if these are images: cinerecon evaluate --recon {path} --reference TRUTH" if is_image else ""
 
 
 def _remaining(job: Job, plan: Plan, scores: Mapping[str, Score]) -> Job:

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.errors import FileError
-from cinerecon.io.atomic import write_csv
+from cinerecon.io.atomic import append_text, csv_text, write_csv
 from cinerecon.metrics import DEFAULT_PROFILE
 
 SCORES = "scores.csv"
@@ -137,13 +136,11 @@ def read_scores(folder: Path) -> list[Score]:
 
 def append_scores(folder: Path, scores: Iterable[Score]) -> None:
     """Add rows at the end of ``scores.csv``, whole lines on the disk when this returns."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / SCORES
     is_new = not path.exists() or path.stat().st_size == 0
     text = "" if is_new or path.read_bytes().endswith(b"\n") else "\r\n"  # after a line that was cut short
-    text += _lines([[*NAMES, HASH]]) if is_new else ""
-    with path.open("a", newline="", encoding="utf-8") as file:
-        file.write(text + _lines([*row, _hash(row)] for row in map(_texts, scores)))
+    text += csv_text([[*NAMES, HASH]]) if is_new else ""
+    append_text(path, text + csv_text([*row, _hash(row)] for row in map(_texts, scores)))
 
 
 def rewrite_scores(folder: Path, scores: Iterable[Score]) -> None:
@@ -178,12 +175,6 @@ def _parse(row: dict[str, str]) -> Score:
         else:
             values[field.name] = tuple(map(float, text.split()))
     return Score(**values)
-
-
-def _lines(rows: Iterable[Iterable[Any]]) -> str:
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer).writerows(rows)
-    return buffer.getvalue()
 
 
 def _hash(texts: list[str]) -> str:

@@ -239,5 +239,6 @@ def fingerprint_pattern(pattern: str) -> str:
     if not isinstance(parsed, MaskFile):
         return pattern
     if not parsed.path.is_file():
-        raise FileError("there is no such mask", where=pattern)
+        hint = f"cinerecon mask gaussian:8 -o {parsed.path}, with --frames, --ky and --kx of the scan"
+        raise FileError("there is no such mask", where=pattern, hint=hint)
     return pattern + hash_file(parsed.path)

@@ -3,6 +3,7 @@
 import csv
 import glob
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -177,6 +178,50 @@ def write_text(path: Path, text: str) -> Path:
     with moved_into_place(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add lines at the end of a file, on the disk when this returns; its folder is made if missing.
+
+    Raises
+    ------
+    FileError
+        If the file system refuses.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise FileError(f"cannot write: {error.strerror or error}", where=str(path)) from None
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows of a table as lines of a CSV file."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerows(rows)
+    return buffer.getvalue()
+
+
+def require_folder(folder: Path) -> None:
+    """Make sure, before any work, that files can be written into a folder; it is made if missing.
+
+    Raises
+    ------
+    FileError
+        If it is a file, or cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise FileError("this is a file, results need a folder", where=str(folder), hint="-o results/") from None
+    except OSError as error:
+        what = f"cannot make the folder: {error.strerror or error}"
+        raise FileError(what, where=str(folder), hint="choose another place with -o") from None
+    if not os.access(folder, os.W_OK):
+        raise FileError("cannot write to this folder", where=str(folder), hint="choose another place with -o")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from cinerecon.errors import FileError
-from cinerecon.io.atomic import write_csv
+from cinerecon.io.atomic import append_text, csv_text, write_csv
 
 INDEX = "index.csv"
 
@@ -93,8 +93,7 @@ def append_rows(folder: Path, rows: Iterable[IndexRow]) -> None:
     """Add rows at the end of the index."""
     path = folder / INDEX
     is_new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([*([NAMES] if is_new else []), *map(astuple, rows)])
+    append_text(path, csv_text([*([NAMES] if is_new else []), *map(astuple, rows)]))
 
 
 def write_index(folder: Path, rows: Iterable[IndexRow]) -> None:

@@ -19,6 +19,7 @@ from cinerecon.io.matlab import open_matlab
 
 Mask = NDArray[np.bool_]
 SUFFIXES = (".npz", ".npy", ".mat", ".h5", ".hdf5")
+NO_MASK = "expected an array of zeros and ones; cinerecon mask writes one"
 KINDS = "biuf"
 """Kinds of numbers that may hold zeros and ones: bool, integers, real numbers."""
 
@@ -85,7 +86,8 @@ class MaskFile:
             If the mask does not fit, or can be read in more than one way.
         """
         if not self.path.exists():
-            raise FileError("the mask is missing", where=str(self.path))
+            hint = f"cinerecon mask gaussian:8 -o {self.path} --frames {n_frames} --ky {ky} --kx {kx}"
+            raise FileError("there is no such mask", where=str(self.path), hint=hint)
         values = _find_mask(_read_arrays(self.path, self.path.stat().st_mtime_ns), self)
         mask = _arrange(values, {"t": n_frames, "y": ky, "x": kx}, self)
         if self.uncentred:
@@ -105,7 +107,7 @@ def _find_mask(arrays: dict[str, NDArray[Any]], file: MaskFile) -> Mask:
     name = file.array or (masks[0] if len(masks) == 1 else "mask")
     if name not in masks:
         what = f"'{name}' is not an array of zeros and ones" if name in arrays else f"there is no array '{name}'"
-        hint = f"zeros and ones are in: {', '.join(masks)}; choose with ,array=NAME" if masks else "no array is a mask"
+        hint = f"zeros and ones are in: {', '.join(masks)}; choose with ,array=NAME" if masks else NO_MASK
         raise FileError(what, where=str(file.path), hint=hint)
     return arrays[name].astype(bool)
 
@@ -183,4 +185,4 @@ def _read_arrays(path: Path, _: int) -> dict[str, NDArray[Any]]:
     except OSError as error:
         raise FileError(f"cannot read the mask: {error.strerror or error}", where=str(path)) from None
     except Exception:  # the parser may fail in any way on arbitrary bytes
-        raise FileError("this file holds no mask", where=str(path), hint="cinerecon mask writes one") from None
+        raise FileError("this file holds no mask", where=str(path), hint=NO_MASK) from None

@@ -135,7 +135,7 @@ def build_network(
         If the weights are missing, damaged, of another architecture, or of an external network with other code.
     """
     model, path = read_model(source)
-    config = model.with_settings(settings)
+    config = model.with_settings(settings, where=f"--set of {source}")
     net = networks.build(config.network, config.architecture)
     path = weights or require_weights(config, path, Path(source).name)
     load_weights(net, path)

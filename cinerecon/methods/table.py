@@ -142,7 +142,7 @@ def load_method(
         return build(name, settings, load=load_method, device=device, weights=weights)
     if weights is not None:
         raise ConfigError(f"{name} is a classical method and takes no weights", where=str(weights))
-    return build(config_class().with_settings(settings))
+    return build(config_class().with_settings(settings, where=f"--set of {name}"))
 
 
 def load_initial_method(config: "ModelConfig") -> Reconstructor | None:

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 
+import numpy as np
 import pytest
 
 from cinerecon.cli import main
@@ -110,3 +111,31 @@ def test_results_that_no_layout_holds_are_printed(monkeypatch, capsys, scan):
 def test_options_of_scans_do_not_go_with_images(monkeypatch, capsys, scan, option):
     assert call(monkeypatch, "--recon", scan, "--reference", scan, *option) == 2
     assert "without scans, methods and their options" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (("IMAGES", "-m", "zerofilled", "--undersample", "gaussian:4"), ("evaluate --recon", "--reference TRUTH")),
+        (("SCAN", "-m", "zerofilled", "--undersample", "gausian:4"), ("did you mean 'gaussian'?",)),
+        (("SCAN", "-m", "zerofilled", "--undersample", "no.npz"), ("there is no such mask", "cinerecon mask")),
+        (
+            ("SCAN", "-m", "zerofilled", "--undersample", "gaussian:4", "-o", "SCAN"),
+            ("results need a folder", "-o results/"),
+        ),
+        (("SCAN", "-m", "zerofilled", "--undersample", "full", "--set", "n=3"), ("--set of zerofilled", "no settings")),
+        (("--recon", "SCAN", "--reference", "SCAN"), ("this is a raw scan", "cinerecon recon")),
+        (("--recon", "no.npy", "--reference", "SCAN"), ("there is no such file",)),
+        (("--recon", "PICTURE", "--reference", "SCAN"), ("a PNG picture", "images as .npz, .npy")),
+    ],
+)
+def test_a_mistake_is_answered_with_what_to_do(monkeypatch, capsys, scan, tmp_path, arguments, lines):
+    np.savez(tmp_path / "x.npz", image=np.ones((4, 8, 8), np.complex64))
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    places = {"SCAN": scan, "IMAGES": tmp_path / "x.npz", "PICTURE": tmp_path / "x.png"}
+    content = scan.read_bytes()
+    assert call(monkeypatch, *(places.get(argument, argument) for argument in arguments)) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert all(text in error for text in lines)
+    assert scan.read_bytes() == content

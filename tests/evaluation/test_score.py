@@ -1,6 +1,7 @@
 """``scores.csv`` gives back what was written, and nothing that was not."""
 
 import csv
+import os
 
 import pytest
 
@@ -49,3 +50,21 @@ def test_frames_are_lines_of_their_own(make_scores, tmp_path):
         ("slrnet", "0", 30.0),
         ("slrnet", "1", 31.5),
     ]
+
+
+def test_a_full_disk_is_an_error_of_three_lines(make_scores, tmp_path, monkeypatch):
+    """What was scored before it is read again."""
+    scores = make_scores(2)
+    append_scores(tmp_path, scores[:1])
+
+    def full(_):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FileError, match="No space left") as error:
+        append_scores(tmp_path, scores[1:2])
+    assert error.value.where == str(tmp_path / "scores.csv")
+    assert list(map(repr, read_scores(tmp_path)))[:1] == [repr(scores[0])]
+    monkeypatch.undo()
+    with pytest.raises(FileError, match="cannot write"):
+        append_scores(tmp_path / "scores.csv", scores)

@@ -113,7 +113,7 @@ def test_a_file_written_again_is_read_again(tmp_path):
     path = write(tmp_path / "a.npy", LINES.numpy())
     draw(path)
     path.unlink()
-    with pytest.raises(FileError, match="missing"):
+    with pytest.raises(FileError, match="there is no such mask"):
         draw(path)
     write(path, (~LINES).numpy())
     assert torch.equal(draw(path), ~LINES)

@@ -4,6 +4,7 @@ The number after the name is the nominal acceleration; for ``radial`` it is the 
 it. Options follow, with a value (``acs``, fully sampled central lines) or without.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -127,7 +128,7 @@ def parse_mask(text: str) -> MaskSpec:
     head, *options = (part.strip() for part in text.split(","))
     name, _, number = head.partition(":")
     if name not in PATTERNS:
-        raise ConfigError(f"unknown sampling pattern '{name}'", hint=nearest_name(name, list(PATTERNS)))
+        raise ConfigError(f"unknown sampling pattern '{name}'", where=text, hint=_hint_for(name, number))
     pattern, n_acs = PATTERNS[name], None
     known = ["fixed", *pattern.flags, *([] if pattern.n_acs is None else ["acs"])]
     flags = set()
@@ -144,11 +145,27 @@ def parse_mask(text: str) -> MaskSpec:
             else:
                 flags.add(key)
     except ValueError:
-        raise ConfigError(f"'{text}' is not a sampling pattern", hint="write e.g. gaussian:8,acs=4") from None
+        raise ConfigError(f"'{text}' is not a sampling pattern", hint=f"write e.g. {_example(name)}") from None
     if not 1 <= acceleration < float("inf") or (n_acs is not None and n_acs < 0):
-        raise ConfigError(f"'{text}': the acceleration must be at least 1 and acs at least 0")
+        raise ConfigError(f"'{text}': the acceleration must be at least 1 and acs at least 0", hint=_example(name))
     if name == "full" and acceleration != 1:
         raise ConfigError(f"'{text}': full is 1")
     if name == "radial" and not acceleration.is_integer():
         raise ConfigError(f"'{text}': the number of radial is a count of spokes")
     return MaskSpec(name, acceleration, n_acs, frozenset(flags))
+
+
+def _example(name: str) -> str:
+    """A text that names a pattern."""
+    if name == "full":
+        return name
+    options = ",acs=4" if PATTERNS[name].n_acs is not None else ""
+    return f"{name}:{16 if name == 'radial' else 8}{options}"
+
+
+def _hint_for(name: str, number: str) -> str:
+    """What was meant by a name that is not known: with the number behind it, the colon was forgotten."""
+    glued = re.fullmatch(r"(.*?)[ =x_]?(\d+(?:\.\d+)?)x?", name)
+    if glued and not number and glued[1] in PATTERNS:
+        return f"write {glued[1]}:{glued[2]}"
+    return nearest_name(name, list(PATTERNS))

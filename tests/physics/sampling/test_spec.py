@@ -80,6 +80,27 @@ def test_wrong_texts_are_named(text, message):
         parse_mask(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("gausian:8", "did you mean 'gaussian'?"),
+        ("gaussian8", "write gaussian:8"),
+        ("kt-radial 4", "write kt-radial:4"),
+        ("vds=6.5x", "write vds:6.5"),
+        ("gaussian", "write e.g. gaussian:8,acs=4"),
+        ("radial:x", "write e.g. radial:16"),
+        ("full:x", "write e.g. full"),
+        ("vds:0.5", "vds:8"),
+    ],
+)
+def test_a_hint_says_what_to_write(text, hint):
+    with pytest.raises(ConfigError) as error:
+        parse_mask(text)
+    assert error.value.hint.startswith(hint)
+    if hint.startswith("write"):
+        assert parse_mask(hint.split()[-1]).pattern == hint.split()[-1].partition(":")[0]
+
+
 def test_the_text_of_a_pattern_is_read_back():
     for text in ("vds:8.1234567", "gaussian:8,acs=4", "kt-equispaced:3"):
         assert str(parse_mask(text)) == text
