@@ -23,7 +23,7 @@ from cinerecon.methods.table import load_initial_method
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.physics.sampling import PATTERNS, parse_mask
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
-from cinerecon.training import Recipe, begin, descend, loss_of, read_recipe
+from cinerecon.training import Recipe, init_state, optimizer_step, read_recipe, training_loss
 from cinerecon.training.data import Batches, DataConfig, PhantomSource, PreparedSource, load_batches, open_pool
 
 N_CASES = 4
@@ -50,7 +50,7 @@ def print_masks() -> None:
 def write_prepared(folder: Path) -> None:
     """Fully sampled slices of 8 coils, as `cinerecon prepare` leaves them."""
     for number in range(N_CASES):
-        (data,) = simulate_cine(SimulateConfig(seed=number, frames=25, ky=192, kx=192, coils=8))
+        (data,) = simulate_cine(SimulateConfig(seed=number, n_frames=25, ky=192, kx=192, n_coils=8))
         assert data.csm is not None
         reference = (data.csm.conj() * ifft2c(data.kspace)).sum(1)
         write_case(folder / f"{number}.h5", replace(data, reference=reference))
@@ -64,12 +64,12 @@ def time_step(recipe: Recipe, batches: Batches, n_steps: int) -> tuple[float, fl
     start = load_initial_method(recipe)
     whole = replace(batches, start=start)
     drawn, with_image = (seconds(lambda n, one=one: one[n], n_steps) for one in (batches, whole))
-    state = begin(recipe)
+    state = init_state(recipe)
     given = [whole[number] for number in range(n_steps + 1)]
 
     def take(n: int) -> None:
-        loss_of(state.net, given[n], recipe.training).backward()
-        descend(state, recipe.training)
+        training_loss(state.net, given[n], recipe.training).backward()
+        optimizer_step(state, recipe.training)
 
     step = seconds(take, n_steps)
     return step, max(with_image - drawn, 0.0) if start else 0.0

@@ -52,7 +52,7 @@ def import_all(weights: Path, folder: Path) -> dict[str, tuple[str, int]]:
 
 def measure(series: Path, pattern: str, coils: int, size: int, frames: int) -> CineData:
     """A real series, fully sampled, then undersampled."""
-    config = SimulateConfig(frames=frames, ky=size, kx=size, coils=max(coils, 2), noise=0.0, seed=7)
+    config = SimulateConfig(n_frames=frames, ky=size, kx=size, n_coils=max(coils, 2), noise=0.0, seed=7)
     full = simulate_cine(config, source=series)[0]
     assert full.reference is not None
     kspace, csm = (full.kspace, full.csm) if coils > 1 else (fft2c(full.reference)[:, None], None)

@@ -43,11 +43,11 @@ def make_scans(folder: Path, real: Path | None, n_phantoms: int, noise: float) -
     groups: dict[str, list[Path]] = {}
     for coils in (1, 8):
         for name in HELD_OUT if real else ():
-            sizes = SimulateConfig(frames=25, ky=160, kx=192, coils=coils, noise=noise, seed=11)
+            sizes = SimulateConfig(n_frames=25, ky=160, kx=192, n_coils=coils, noise=noise, seed=11)
             groups.setdefault(name, []).append(_make(folder / f"{name}_{coils}.h5", sizes, real / f"{name}.npz"))
     for seed in list(PHANTOM_SEEDS)[:n_phantoms]:
         for coils in (1, 8):
-            sizes = SimulateConfig(frames=16, ky=96, kx=96, coils=coils, noise=noise, seed=seed)
+            sizes = SimulateConfig(n_frames=16, ky=96, kx=96, n_coils=coils, noise=noise, seed=seed)
             groups.setdefault(PHANTOMS, []).append(_make(folder / f"phantom{seed}_{coils}.h5", sizes, None))
     return groups
 

@@ -15,7 +15,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scan = Path(folder) / "scan.h5"
-        simulate_scan(scan, SimulateConfig(frames=25, ky=160, kx=192, coils=8, undersample="gaussian:8,acs=4"))
+        simulate_scan(scan, SimulateConfig(n_frames=25, ky=160, kx=192, n_coils=8, undersample="gaussian:8,acs=4"))
         print("| read [s] | maps [s] | reconstruct [s] | write .h5 [s] | around / reconstruct | peak memory [MB] |")
         print("|---|---|---|---|---|---|")
         for _ in range(options.repeats):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 MODELS = Path(__file__).parent
 SHORT = (
-    *("n_steps=250", "n_warmup=20", "average=0.95", "save_every=250"),
+    *("n_steps=250", "n_warmup=20", "ema_decay=0.95", "save_every=250"),
     *("data.crops=[128x32]", "data.coils={1: 5, 4: 1}", "data.masks=[gaussian:8]", "compared_with=null"),
 )
 ARMS = {

@@ -31,7 +31,7 @@ RECIPE = {
             "n_windows": 1,
             "coils": [1, 2],
             "masks": "gaussian:3",
-            "noise_free": 1.0,
+            "p_noise_free": 1.0,
         },
     },
 }

@@ -72,7 +72,7 @@ def base(tmp_path_factory) -> Path:
         shutil.copy(FAULTS / name, folder)
     (folder / "base").mkdir()
     for name, n_slices in (("one", 1), ("three", 3)):
-        config = SimulateConfig(frames=8, ky=64, kx=64, coils=4, slices=n_slices)
+        config = SimulateConfig(n_frames=8, ky=64, kx=64, n_coils=4, n_slices=n_slices)
         simulate_scan(folder / "base" / f"{name}.h5", config)
     return folder
 

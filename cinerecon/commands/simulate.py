@@ -44,9 +44,9 @@ def simulate(
     """Simulate a beating heart as a raw ISMRMRD scan, with its truth."""
     from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
-    sizes = {"frames": frames, "ky": ky, "kx": kx, "slices": slices}
+    sizes = {"n_frames": frames, "ky": ky, "kx": kx, "n_slices": slices}
     given = {name: size for name, size in sizes.items() if size is not None}
-    others = {"seed": seed, "coils": coils, "view": view, "undersample": undersample, "noise": noise}
+    others = {"seed": seed, "n_coils": coils, "view": view, "undersample": undersample, "noise": noise}
     others |= {"subject": subject, "oversampling": oversampling}
     config = SimulateConfig.parse({**given, **others}, where="simulate")
     for text in simulate_scan(output, config, source=source, force=force):

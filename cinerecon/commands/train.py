@@ -49,7 +49,15 @@ def train(
     from cinerecon.errors import ConfigError
     from cinerecon.memory import keep_freed_memory
     from cinerecon.networks.external import code_file, is_external
-    from cinerecon.training import Places, Step, find_recipe, read_recipe, require_used
+    from cinerecon.training import (
+        DataPaths,
+        Step,
+        TrainCallbacks,
+        TrainOptions,
+        check_data_options,
+        find_recipe,
+        read_recipe,
+    )
     from cinerecon.training import estimate as estimate_run
     from cinerecon.training import train as run
 
@@ -62,16 +70,16 @@ def train(
     path = find_recipe(recipe)
     asked = read_recipe(path, [*settings, *(setting or [])])
     scans, folders = tuple(scan or ()), tuple(series or ())
-    require_used(asked, read_recipe(path), real=folders, scans=scans)
+    check_data_options(asked, read_recipe(path), series=folders, scans=scans)
     keep_freed_memory()
-    leads = os.environ.get("RANK", "0") == "0"
-    if leads and is_external(asked.network):
+    is_main_process = os.environ.get("RANK", "0") == "0"
+    if is_main_process and is_external(asked.network):
         announce_code(code_file(asked.network))
-    if not scans and leads:
+    if not scans and is_main_process:
         _say_what_is_left_out(asked, folders)
+    paths = DataPaths(cache or output / "cases", folders, scans)
     if estimate:
-        places = Places(cache or output / "cases", folders, scans)
-        _print_estimate(estimate_run(asked, places, device=device, workers=workers), asked)
+        _print_estimate(estimate_run(asked, paths, device=device, workers=workers), asked)
         return
     steps: list[Step] = []
 
@@ -81,36 +89,22 @@ def train(
         steps.append(step)
 
     with progress_bar() as progress:
-        run(
-            asked,
-            output,
-            real=folders,
-            cases=cache,
-            scans=scans,
-            workers=workers,
-            weights=weights,
-            resume=resume,
-            device=device,
-            tensorboard=tensorboard,
-            max_seconds=60 * minutes,
-            report=report,
-            note=lambda text: print(text, flush=True),
-            progress=progress,
-        )
-    if leads:
+        options = TrainOptions(paths, weights, resume, workers, device, tensorboard, 60 * minutes)
+        run(asked, output, options, TrainCallbacks(report, lambda text: print(text, flush=True), progress))
+    if is_main_process:
         if steps and steps[-1].number < asked.training.n_steps:
             print(f"stopped  at step {steps[-1].number} of {asked.training.n_steps}; --resume goes on")
         print(f"wrote    {output}")
 
 
 def _say_what_is_left_out(recipe: "Recipe", real: tuple[Path, ...]) -> None:
-    from cinerecon.training.data import series_remarks
+    from cinerecon.training.data import series_warnings
 
     left_out = [name for name, one in recipe.training.data.sources.items() if one.kind == "series" and not one.folder]
     if left_out and not real:
         print(f"note     left out, as there is no --series: {', '.join(left_out)}")
     for one in recipe.training.data.sources.values():
-        for remark in series_remarks(one, real) if one.kind == "series" else ():
+        for remark in series_warnings(one, real) if one.kind == "series" else ():
             print(f"note     {remark}")
 
 

@@ -8,8 +8,9 @@ The statistic of white noise under the same mask calibrates it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,29 @@ N_AVERAGED_POINTS = 64
 """Neighbouring points whose powers are averaged, where single points were sampled."""
 MIN_REPEATED_LINES = 16
 """Repeatedly sampled lines below which the still part of the image is not subtracted."""
+
+
+def white_noise(rng: np.random.Generator, shape: Sequence[int], *, parts_axis: int = -1) -> Tensor:
+    """Draw complex white Gaussian noise of unit variance.
+
+    Parameters
+    ----------
+    rng
+        Random number generator.
+    shape
+        Shape of the noise.
+    parts_axis
+        Axis of the drawn array that holds real and imaginary parts, -1 or 0; it fixes the order of the random numbers.
+
+    Returns
+    -------
+        complex64 of the given shape.
+    """
+    if parts_axis == -1:
+        parts = torch.from_numpy(rng.standard_normal((*shape, 2), dtype=np.float32))
+        return torch.view_as_complex(parts) / math.sqrt(2)
+    real, imaginary = torch.from_numpy(rng.standard_normal((2, *shape), dtype=np.float32))
+    return torch.complex(real, imaginary) / math.sqrt(2)
 
 
 def noise_level(kspace: Tensor, mask: Tensor) -> Tensor:

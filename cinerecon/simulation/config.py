@@ -1,6 +1,7 @@
 """Settings of a simulated scan."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,12 +11,14 @@ from cinerecon.config import Config
 class SimulateConfig(Config):
     """What to simulate. Of a measured cine, sizes that are not given are those of the cine."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"frames": "n_frames", "coils": "n_coils", "slices": "n_slices"}
+
     seed: int = Field(0, ge=0, description="the same seed draws the same scan, on every machine")
-    frames: int = Field(25, ge=1, le=1000, description="time steps, spread evenly over the heart beat")
+    n_frames: int = Field(25, ge=1, le=1000, description="time steps, spread evenly over the heart beat")
     ky: int = Field(192, ge=8, le=1024, description="phase-encode lines")
     kx: int = Field(192, ge=8, le=1024, description="image columns along the readout")
-    coils: int = Field(8, ge=1, le=128, description="receive coils")
-    slices: int = Field(
+    n_coils: int = Field(8, ge=1, le=128, description="receive coils")
+    n_slices: int = Field(
         1, ge=1, le=64, description="parallel slices, 10 mm apart; of a measured cine those in its middle"
     )
     view: Literal["short", "long"] | None = Field(

@@ -24,12 +24,12 @@ def sizes_of(source: MagnitudeImages, config: SimulateConfig) -> SimulateConfig:
     FileError, DataError
         If the source cannot be read.
     """
-    frames, ky, kx = source.read_slice(source.n_slices // 2)[0].shape
-    own = {"frames": frames, "ky": ky, "kx": kx, "slices": source.n_slices}
+    n_frames, ky, kx = source.read_slice(source.n_slices // 2)[0].shape
+    own = {"n_frames": n_frames, "ky": ky, "kx": kx, "n_slices": source.n_slices}
     config = config.model_copy(update={n: size for n, size in own.items() if n not in config.model_fields_set})
-    if config.slices > source.n_slices:
+    if config.n_slices > source.n_slices:
         has = "one" if source.n_slices == 1 else str(source.n_slices)
-        raise ConfigError(f"{config.slices} slices of a cine that has {has}", where="--slices")
+        raise ConfigError(f"{config.n_slices} slices of a cine that has {has}", where="--slices")
     return config
 
 
@@ -47,14 +47,14 @@ def read_image(source: MagnitudeImages, number: int, config: SimulateConfig) -> 
     DataError
         If it is smaller than the settings ask for, or has no times or no position.
     """
-    magnitude, meta = cut_out(*source.read_slice(number), config.frames, config.matrix)
+    magnitude, meta = cut_out(*source.read_slice(number), config.n_frames, config.matrix)
     where = f"{source.path}, slice {number}"
-    if len(meta.frame_times_ms) != config.frames:
+    if len(meta.frame_times_ms) != config.n_frames:
         hint = "add them to the file: the time step and its unit in NIfTI, TriggerTime in DICOM"
         raise DataError("the times of the frames are unknown", where=where, hint=hint)
     if meta.geometry is None:
         hint = "add them to the file: qform or sform in NIfTI"
         raise DataError("position and directions of the slice are unknown", where=where, hint=hint)
     seed = config.seed if source.n_slices == 1 else np.random.default_rng([config.seed, 6, number])
-    phase = draw_phase(seed, config.frames, config.matrix)
+    phase = draw_phase(seed, config.n_frames, config.matrix)
     return torch.polar(torch.from_numpy(magnitude), phase), replace(meta, source=source.path.name)

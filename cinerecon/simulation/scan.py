@@ -18,6 +18,7 @@ from cinerecon.io.ismrmrd.file import require_scan_name
 from cinerecon.io.ismrmrd.write import Protocol, SliceReadouts, Truth, write_raw
 from cinerecon.io.magnitude import MagnitudeImages, open_one_magnitude
 from cinerecon.physics.fourier import fft2c
+from cinerecon.physics.noise import white_noise
 from cinerecon.physics.sampling import net_acceleration, parse_mask
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.from_magnitude import chosen_slices, read_image, sizes_of
@@ -68,7 +69,7 @@ def simulate_cine(config: SimulateConfig | None = None, *, source: Path | None =
 def _measure(part: _Slice, config: SimulateConfig) -> CineData:
     rng = np.random.default_rng([config.seed, 3, part.meta.slice])
     kspace = fft2c(part.reference[:, None] * part.csm)
-    kspace = kspace + config.noise * _white(rng, tuple(kspace.shape))
+    kspace = kspace + config.noise * white_noise(rng, tuple(kspace.shape), parts_axis=0)
     meta = replace(part.meta, reference_is="truth")
     return CineData(kspace * part.mask, part.mask, part.csm, part.reference, meta)
 
@@ -114,7 +115,7 @@ def simulate_scan(
     config = _complete(config, images)
     parts = list(_slices(config, images))
     rng = np.random.default_rng([config.seed, 2])
-    mixing = config.noise * _coil_mixing(rng, config.coils)
+    mixing = config.noise * _coil_mixing(rng, config.n_coils)
     protocol = _protocol(config, parts[0], images)
     loss = math.sqrt(protocol.dwell_us / protocol.noise_dwell_us * protocol.noise_bandwidth)
     noise = _coloured(rng, loss * mixing, _NOISE_READOUTS, _NOISE_SAMPLES)
@@ -138,25 +139,25 @@ def _slices(config: SimulateConfig, images: MagnitudeImages | None) -> Iterator[
     if spec is not None and not spec.samples_whole_readouts:
         hint = "a pattern of whole lines, e.g. gaussian:8"
         raise ConfigError(f"'{config.undersample}' does not sample whole readouts", where="--undersample", hint=hint)
-    csm = draw_coil_maps(config.seed, config.coils, config.matrix)
-    chosen = range(config.slices) if images is None else chosen_slices(images, config.slices)
+    csm = draw_coil_maps(config.seed, config.n_coils, config.matrix)
+    chosen = range(config.n_slices) if images is None else chosen_slices(images, config.n_slices)
     for number, own in enumerate(chosen):
-        mask = torch.ones(config.frames, 1, config.ky, 1, dtype=torch.bool)
+        mask = torch.ones(config.n_frames, 1, config.ky, 1, dtype=torch.bool)
         if spec is not None:
-            mask = spec.draw(config.frames, config.ky, config.kx, np.random.default_rng([config.seed, 4, number]))
+            mask = spec.draw(config.n_frames, config.ky, config.kx, np.random.default_rng([config.seed, 4, number]))
         reference, meta = _phantom(config, number) if images is None else read_image(images, own, config)
         yield _Slice(reference, csm, mask, replace(meta, slice=number))
 
 
 def _phantom(config: SimulateConfig, number: int) -> tuple[Tensor, CineMeta]:
-    view, position = (config.view, None) if config.slices == 1 else (config.view or "short", 0.45)
-    phantom = PhantomConfig(n_frames=config.frames, matrix=config.matrix, view=view, position=position)
-    reference, plane = draw_slice(config.seed, phantom, 10.0 * (number - (config.slices - 1) / 2))
+    view, position = (config.view, None) if config.n_slices == 1 else (config.view or "short", 0.45)
+    phantom = PhantomConfig(n_frames=config.n_frames, matrix=config.matrix, view=view, position=position)
+    reference, plane = draw_slice(config.seed, phantom, 10.0 * (number - (config.n_slices - 1) / 2))
     beat_ms = np.random.default_rng([config.seed, 5]).uniform(700, 1100)
     meta = CineMeta(
         source=f"phantom, seed {config.seed}",
         slice=number,
-        frame_times_ms=tuple(beat_ms * frame / config.frames for frame in range(config.frames)),
+        frame_times_ms=tuple(beat_ms * frame / config.n_frames for frame in range(config.n_frames)),
         is_one_beat=True,
         pixel_size_mm=(plane.pixel_mm, plane.pixel_mm),
         slice_thickness_mm=8.0,
@@ -179,9 +180,9 @@ def _protocol(config: SimulateConfig, part: _Slice, images: MagnitudeImages | No
         oversampling=config.oversampling,
         pixel_size_mm=part.meta.pixel_size_mm,
         slice_thickness_mm=part.meta.slice_thickness_mm,
-        n_coils=config.coils,
-        n_frames=config.frames,
-        n_slices=config.slices,
+        n_coils=config.n_coils,
+        n_frames=config.n_frames,
+        n_slices=config.n_slices,
         acceleration=net_acceleration(part.mask),
         name="simulated cine, phantom" if images is None else "simulated phase and coils, measured magnitude",
         field_strength_tesla=PHANTOM_TESLA if images is None else images.field_strength_tesla,
@@ -231,7 +232,7 @@ def _oversampled(image: Tensor, factor: int) -> Tensor:
 
 def _coil_mixing(rng: np.random.Generator, n_coils: int) -> Tensor:
     """A matrix that correlates the noise of the coils; the mean variance stays 1. ``(coils, coils)``."""
-    mixing = torch.eye(n_coils) + 0.2 * _white(rng, (n_coils, n_coils)) / math.sqrt(n_coils)
+    mixing = torch.eye(n_coils) + 0.2 * white_noise(rng, (n_coils, n_coils), parts_axis=0) / math.sqrt(n_coils)
     mixing = mixing * torch.from_numpy(rng.uniform(0.75, 1.3, (n_coils, 1)).astype(np.float32))
     return mixing * math.sqrt(n_coils) / torch.linalg.matrix_norm(mixing)
 
@@ -239,12 +240,6 @@ def _coil_mixing(rng: np.random.Generator, n_coils: int) -> Tensor:
 def _coloured(rng: np.random.Generator, mixing: Tensor, n_readouts: int, n_samples: int) -> ComplexArray:
     """Noise of the coils, ``(readouts, coils, samples)``."""
     return (mixing @ _white(rng, (n_readouts, len(mixing), n_samples))).numpy()
-
-
-def _white(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
-    """Complex noise of unit variance."""
-    real, imaginary = torch.from_numpy(rng.standard_normal((2, *shape), dtype=np.float32))
-    return torch.complex(real, imaginary) / math.sqrt(2)
 
 
 def _truth(parts: list[Tensor], axes: str, meaning: str) -> Truth:

@@ -1,27 +1,28 @@
-"""Training: the recipe, the loop, the run folder."""
+"""Training: the recipe, the data, the loop, the run folder."""
 
-from cinerecon.training.batches import Places
+from cinerecon.training.batches import DataPaths
 from cinerecon.training.estimate import Estimate, estimate
-from cinerecon.training.loop import begin, train
-from cinerecon.training.losses import loss_of
-from cinerecon.training.recipe import Recipe, TrainConfig, find_recipe, read_recipe
-from cinerecon.training.sources import require_used
-from cinerecon.training.state import State, Step, descend, schedule
+from cinerecon.training.loop import TrainCallbacks, TrainOptions, init_state, train
+from cinerecon.training.losses import training_loss
+from cinerecon.training.recipe import Recipe, TrainConfig, check_data_options, find_recipe, read_recipe
+from cinerecon.training.state import State, Step, learning_rate_factor, optimizer_step
 
 __all__ = [
+    "DataPaths",
     "Estimate",
-    "Places",
     "Recipe",
     "State",
     "Step",
+    "TrainCallbacks",
     "TrainConfig",
-    "begin",
-    "descend",
+    "TrainOptions",
+    "check_data_options",
     "estimate",
     "find_recipe",
-    "loss_of",
+    "init_state",
+    "learning_rate_factor",
+    "optimizer_step",
     "read_recipe",
-    "require_used",
-    "schedule",
     "train",
+    "training_loss",
 ]

@@ -13,24 +13,24 @@ from cinerecon.io.case_index import INDEX, read_index
 from cinerecon.methods.card import Card, hash_subject
 from cinerecon.physics.sampling import acceleration_of, net_acceleration, samples_whole_readouts
 from cinerecon.training.data import (
-    PARTS,
+    SPLITS,
+    CasePool,
     DataConfig,
-    Pool,
     PreparedSource,
     SeriesSource,
     Shape,
-    crops_of,
+    allowed_crops,
     list_series,
     parse_crop,
 )
 from cinerecon.training.scans import Scans
 
-SOME_FRAMES = 16
-N_LOOKED_AT = 8
+DEFAULT_N_FRAMES = 16
+N_INSPECTED_SLICES = 8
 """Slices of undersampled scans."""
 
 
-def describe_pool(config: DataConfig, seen: Pool, unseen: Pool) -> Card:
+def describe_pool(config: DataConfig, seen: CasePool, unseen: CasePool) -> Card:
     """What cases, patches and masks tell."""
     shapes = [group.shape for group in seen.groups]
     coils = [n for choice in config.coils for n in ([shape[1] for shape in shapes] if choice == "all" else [choice])]
@@ -54,9 +54,9 @@ def describe_sampling(config: DataConfig, shapes: Sequence[Shape] = ((0, 0, 0, 0
     The shapes of cases are those that crops of ``all`` rows or columns have.
     Where lines were sampled, the count of lines is that of their patches; patches for points are cut smaller.
     """
-    n_frames, masks, lines = config.n_frames or SOME_FRAMES, [], {True: set[int](), False: set[int]()}
+    n_frames, masks, lines = config.n_frames or DEFAULT_N_FRAMES, [], {True: set[int](), False: set[int]()}
     for sampling in map(parse_sampling, config.masks):
-        crops = [parse_crop(text) for text in crops_of(sampling, config)]
+        crops = [parse_crop(text) for text in allowed_crops(sampling, config)]
         for size in {(y or shape[2], x or shape[3]) for y, x in crops for shape in shapes}:
             masks.append(sampling.draw(n_frames, *size, 0))
             lines[masks[-1].shape[-1] == 1].add(size[0])
@@ -70,10 +70,10 @@ def describe_sampling(config: DataConfig, shapes: Sequence[Shape] = ((0, 0, 0, 0
 
 def describe_scans(scans: Scans) -> Card:
     """What undersampled scans tell of themselves, the first ones for all."""
-    cines = [scans.read(number) for number in range(min(len(scans.slices), N_LOOKED_AT))]
+    cines = [scans.read(number) for number in range(min(len(scans.slices), N_INSPECTED_SLICES))]
     names = sorted({path.name for path in scans.files})
     coils, lines = ([values(cine) for cine in cines] for values in (lambda c: c.n_coils, lambda c: c.matrix[0]))
-    sources = [open_cine(path, AcquisitionConfig.model_validate_json(scans.intake)) for path in scans.files]
+    sources = [open_cine(path, AcquisitionConfig.model_validate_json(scans.preprocessing)) for path in scans.files]
     card = Card(
         trained_on=f"{', '.join(names)}; as sampled, without truth",
         split=f"train: {len(scans.slices)} slices; val: samples of the same",
@@ -90,22 +90,22 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
     return round(min(values), 2), round(max(values), 2)
 
 
-def _with_licence(source: str, pool: Pool) -> str:
+def _with_licence(source: str, pool: CasePool) -> str:
     """The name of a source, and the licences of its images where they are known."""
     licences = sorted({group.licence for group in pool.groups if group.source == source and group.licence})
     return f"{source} ({'; '.join(licences)})" if licences else source
 
 
-def _count(pool: Pool) -> str:
+def _count(pool: CasePool) -> str:
     counts: dict[str, int] = {}
     for group in pool.groups:
         counts[group.source] = counts.get(group.source, 0) + len(group.cases)
     return ", ".join(f"{n} of {source}" for source, n in counts.items())
 
 
-def list_data(config: DataConfig, real: Sequence[Path] = (), scans: Sequence[Path] = ()) -> str:
+def list_data(config: DataConfig, series: Sequence[Path] = (), scans: Sequence[Path] = ()) -> str:
     """All that is trained on, a line each: files by their checksums, what is simulated by its settings."""
-    return "\n".join(_lines(config, real, scans)) + "\n"
+    return "\n".join(_lines(config, series, scans)) + "\n"
 
 
 def series_in(listed: str) -> list[str]:
@@ -118,7 +118,7 @@ def hash_data(listed: str) -> str:
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
-def _lines(config: DataConfig, real: Sequence[Path], scans: Sequence[Path]) -> Iterator[str]:
+def _lines(config: DataConfig, series: Sequence[Path], scans: Sequence[Path]) -> Iterator[str]:
     for path in scans:
         if (path / INDEX).exists():
             yield from sorted(f"scan {row.case} {row.sha256}" for row in read_index(path) if row.split == "train")
@@ -131,6 +131,6 @@ def _lines(config: DataConfig, real: Sequence[Path], scans: Sequence[Path]) -> I
             rows = [row for row in read_index(source.folder) if row.split in ("train", "val")]
             yield from sorted(f"{name} {row.split} {row.case} {row.sha256}" for row in rows)
         elif isinstance(source, SeriesSource):
-            for part in PARTS:
-                for path in list_series(source, part, real):
-                    yield f"{name} {part} {path.name} {hash_file(path)}"
+            for split in SPLITS:
+                for path in list_series(source, split, series):
+                    yield f"{name} {split} {path.name} {hash_file(path)}"

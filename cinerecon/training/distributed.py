@@ -1,6 +1,6 @@
-"""Several processes that train one network, as ``torchrun`` starts them: each its own batches, one mean gradient.
+"""Distributed training in several processes started by ``torchrun``, each with its own batches and a common gradient.
 
-A step of n processes is that of one process with n times as many batches, because batches are drawn by number.
+Batches are drawn by number, so a step of n processes equals the step of one process with n times as many batches.
 """
 
 import os
@@ -15,15 +15,15 @@ from cinerecon.machine import pick_device
 
 
 @dataclass(frozen=True)
-class Team:
-    """The processes, and which one this is.
+class ProcessGroup:
+    """The processes of a training, seen from one of them.
 
     Attributes
     ----------
     device
-        Where this process computes.
+        Device of this process.
     rank, size
-        Number of this process, and how many there are. The first one validates and writes.
+        Number of this process, and number of processes. Process 0 validates and writes all files.
     """
 
     device: torch.device
@@ -31,58 +31,64 @@ class Team:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the first process."""
+    def is_main_process(self) -> bool:
+        """Whether this is process 0."""
         return self.rank == 0
 
     @torch.no_grad()
-    def average(self, net: nn.Module, *numbers: float) -> list[float]:
-        """Average the gradients over all processes, in place, and some numbers with them: in one exchange."""
+    def average_gradients(self, net: nn.Module, *values: float) -> list[float]:
+        """Average the gradients over all processes in place, with a single all-reduce.
+
+        Returns
+        -------
+        list[float]
+            The values, averaged over all processes as well.
+        """
         if self.size == 1:
-            return list(numbers)
+            return list(values)
         gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
-        told = torch.tensor(numbers, dtype=torch.float32, device=self.device)
-        everything = torch.cat([*(gradient.flatten() for gradient in gradients), told])
-        distributed.all_reduce(everything)
-        everything /= self.size
+        scalars = torch.tensor(values, dtype=torch.float32, device=self.device)
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), scalars])
+        distributed.all_reduce(flat)
+        flat /= self.size
         sizes = [gradient.numel() for gradient in gradients]
-        *means, told = everything.split([*sizes, len(numbers)])
+        *means, scalars = torch.split_with_sizes(flat, [*sizes, len(values)])
         for gradient, mean in zip(gradients, means, strict=True):
             gradient.copy_(mean.view_as(gradient))
-        return told.tolist()
+        return [float(value) for value in scalars]
 
-    def wait(self) -> None:
-        """Go on when all processes are here."""
+    def barrier(self) -> None:
+        """Wait until all processes have reached this point."""
         if self.size > 1:
             distributed.barrier()
 
 
 @contextmanager
-def join_team(device: str = "auto") -> Iterator[Team]:
-    """Join the processes that ``torchrun`` started; without it there is this one alone.
+def join_process_group(device: str = "auto") -> Iterator[ProcessGroup]:
+    """Join the processes started by ``torchrun``; without it, the group consists of this process alone.
 
-    Who has joined already stays joined. Joining, leaving and joining again is not safe: a process that is early would
-    read from the store where the others listened the first time, and wait there for good.
+    A process that has joined before remains in its group: leaving and joining again is not safe, since an early process
+    would read stale addresses from the store and wait forever.
 
     Raises
     ------
     ConfigError
-        If there is no such device.
+        If the device does not exist.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     name = pick_device(device)
     if size == 1:
-        yield Team(torch.device(name))
+        yield ProcessGroup(torch.device(name))
         return
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(name)
-    team = Team(torch.device(name), rank, size)
+    group = ProcessGroup(torch.device(name), rank, size)
     if distributed.is_initialized():
-        yield team
+        yield group
         return
     distributed.init_process_group("nccl" if name.startswith("cuda") else "gloo")
     try:
-        yield team
+        yield group
     finally:
         distributed.destroy_process_group()

@@ -10,14 +10,14 @@ import torch
 
 from cinerecon.machine import peak_memory_mb, pick_device
 from cinerecon.networks.unrolled import count_parameters
-from cinerecon.training.batches import Places, open_feed
-from cinerecon.training.data import Kept, make_ready
-from cinerecon.training.loop import begin
-from cinerecon.training.losses import loss_of
+from cinerecon.training.batches import DataPaths, open_training_data
+from cinerecon.training.data import Cacheable, fill_cache
+from cinerecon.training.loop import init_state
+from cinerecon.training.losses import training_loss
 from cinerecon.training.recipe import Recipe
-from cinerecon.training.state import descend
+from cinerecon.training.state import optimizer_step
 
-N_TIMED = 2
+N_TIMED_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Estimate:
     run_s: float
 
 
-def estimate(recipe: Recipe, places: Places | None = None, *, device: str = "auto", workers: int = 0) -> Estimate:
+def estimate(recipe: Recipe, paths: DataPaths | None = None, *, device: str = "auto", workers: int = 0) -> Estimate:
     """Take the first steps of a training, several sizes of crops among them perhaps, and forget them.
 
     Raises
@@ -65,36 +65,36 @@ def estimate(recipe: Recipe, places: Places | None = None, *, device: str = "aut
     """
     config, name = recipe.training, pick_device(device)
     with tempfile.TemporaryDirectory() as folder:
-        feed = open_feed(recipe, places or Places(Path(folder)))
-        state = begin(recipe, None, name)
-        missing = feed.missing()
-        ahead = len(missing) * _time_of_one(missing) / max(workers, 1)
+        data = open_training_data(recipe, paths or DataPaths(Path(folder)))
+        state = init_state(recipe, None, name)
+        missing = data.uncached()
+        ahead = len(missing) * _mean_time(missing) / max(workers, 1)
         steps, draws = [], []
-        for number in range(N_TIMED + 1):
-            feed.batches[number]  # what is kept is drawn for the first time
+        for number in range(N_TIMED_STEPS + 1):
+            data.batches[number]  # what is kept is drawn for the first time
             start = time.perf_counter()
-            batch = feed.batches[number].to(name)
+            batch = data.batches[number].to(name)
             drawn = time.perf_counter()
-            loss_of(state.net, batch, config).backward()
-            descend(state, config)
+            training_loss(state.net, batch, config).backward()
+            optimizer_step(state, config)
             if name.startswith("cuda"):
                 torch.cuda.synchronize()
             steps.append(time.perf_counter() - drawn)
             draws.append(drawn - start)
-    step, draw = (config.n_batches * sum(times[1:]) / N_TIMED for times in (steps, draws))
+    step, draw = (config.n_batches * sum(times[1:]) / N_TIMED_STEPS for times in (steps, draws))
     each = max(step, draw / workers) if workers else step + draw  # the first of each warms up, and is left out
     n_parameters = count_parameters(state.net)
     epoch, run = each * config.n_steps_per_epoch, each * config.n_steps + ahead
     return Estimate(name, n_parameters, peak_memory_mb(name), step, draw, len(missing), ahead, epoch, run)
 
 
-def _time_of_one(items: Sequence[Kept]) -> float:
+def _mean_time(items: Sequence[Cacheable]) -> float:
     """Time to simulate one of the items: of a few all over the list the mean, without the first, which warms up [s]."""
-    chosen = items[:: max(1, len(items) // N_TIMED)][: N_TIMED + 1]
+    chosen = items[:: max(1, len(items) // N_TIMED_STEPS)][: N_TIMED_STEPS + 1]
     times = []
     for item in chosen:
         begun = time.perf_counter()
-        make_ready([item])
+        fill_cache([item])
         times.append(time.perf_counter() - begun)
     times = times[1:] or times
     return sum(times) / max(len(times), 1)

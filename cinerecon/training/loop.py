@@ -1,6 +1,7 @@
-"""Training: one loop that reads from top to bottom.
+"""The training loop.
 
-Every step draws new patches, masks and noise, so no pattern is ever seen twice. The averaged weights are what is kept.
+Every step draws new patches, masks and noise, so that no sampling pattern is seen twice. The weights that are saved are
+the exponential moving average of those of the steps.
 """
 
 import math
@@ -17,238 +18,240 @@ from cinerecon.errors import ConfigError
 from cinerecon.machine import deferred_interruption
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import WEIGHTS, load_weights
-from cinerecon.methods.table import load_method
 from cinerecon.networks.external import is_external, load_external
-from cinerecon.training.batches import Feed, Places, intake_of, open_feed, reconstruct, validate, validate_method
+from cinerecon.training.batches import DataPaths, TrainingData, open_training_data, training_preprocessing
 from cinerecon.training.card import list_data
-from cinerecon.training.data import Batch, make_ready
-from cinerecon.training.distributed import Team, join_team
-from cinerecon.training.losses import loss_of
+from cinerecon.training.checkpointer import Checkpointer, TensorBoardLog, require_tensorboard
+from cinerecon.training.data import Batch, fill_cache
+from cinerecon.training.distributed import ProcessGroup, join_process_group
+from cinerecon.training.losses import training_loss
 from cinerecon.training.recipe import Recipe, TrainConfig
 from cinerecon.training.run_folder import RunFolder
-from cinerecon.training.state import State, Step, descend, make_optimizer, schedule, stop, watch
-from cinerecon.training.tensorboard_log import Board, require_tensorboard
+from cinerecon.training.state import State, Step, check_divergence, make_optimizer, optimizer_step
+from cinerecon.training.validation import measure_baselines
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of a training that do not belong to its recipe.
+
+    Attributes
+    ----------
+    paths
+        Folders of data that the recipe does not name; None: simulated cines in ``cases/`` in the run folder.
+    weights
+        Initial weights, or their folder, for fine-tuning; None: random weights.
+    resume
+        Continue from the last checkpoint, with the same result as without an interruption.
+    workers
+        Processes that draw batches ahead of time. The batches do not depend on their number.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    tensorboard
+        Write the log for TensorBoard as well.
+    max_seconds
+        Time after which the training stops with a checkpoint [s].
+    """
+
+    paths: DataPaths | None = None
+    weights: Path | None = None
+    resume: bool = False
+    workers: int = 0
+    device: str = "auto"
+    tensorboard: bool = False
+    max_seconds: float = math.inf
+
+
+@dataclass(frozen=True)
+class TrainCallbacks:
+    """Functions that the training calls.
+
+    Attributes
+    ----------
+    on_validation
+        Called after each validation.
+    on_message
+        Called with messages for the user, one line each.
+    on_progress
+        Called with the current task and the part of it that is done.
+    """
+
+    on_validation: Callable[[Step], None] = lambda _: None
+    on_message: Callable[[str], None] = lambda _: None
+    on_progress: Callable[[str, float], None] = lambda *_: None
 
 
 def train(
-    recipe: Recipe,
-    run: Path,
-    *,
-    real: tuple[Path, ...] = (),
-    cases: Path | None = None,
-    scans: tuple[Path, ...] = (),
-    workers: int = 0,
-    weights: Path | None = None,
-    resume: bool = False,
-    device: str = "auto",
-    tensorboard: bool = False,
-    max_seconds: float = math.inf,
-    report: Callable[[Step], None] = lambda _: None,
-    note: Callable[[str], None] = lambda _: None,
-    progress: Callable[[str, float], None] = lambda *_: None,
+    recipe: Recipe, run: Path, options: TrainOptions | None = None, callbacks: TrainCallbacks | None = None
 ) -> None:
-    """Train a network and leave its weights in a run folder, see `folder`. Under ``torchrun``, in several processes.
+    """Train a network and write its weights into a run folder, see `run_folder`; under ``torchrun`` in several processes.
 
     Parameters
     ----------
     recipe
         Architecture and training.
     run
-        Folder of the run; made if missing.
-    real
-        Folders of measured magnitude cines, for a source ``series`` that names none.
-    cases
-        Folder where simulated cines are kept; None means ``cases/`` in the run folder.
-    scans
-        Undersampled scans, or folders of scans or prepared cases, to train on without truth (loss ``ssdu``) in place of
-        the recipe's sources. One scan is enough.
-    workers
-        Processes that draw batches ahead of time; batches are the same with any number of them.
-    weights
-        Weights to begin with, or the folder they are in, to fine-tune a network; None means random ones.
-    resume
-        Continue from the last state, exactly as if there had been no interruption.
-    device, tensorboard
-        ``auto``, ``cpu`` or ``cuda``; write the log for TensorBoard, too.
-    max_seconds
-        Stop, resumable, after this time.
-    report, note, progress
-        Called after each validation; with what is worth knowing before the first step; after each step.
+        The run folder, created if missing.
+    options, callbacks
+        Options that do not belong to the recipe, and functions to call.
 
     Raises
     ------
     FileError
-        If the folder holds a run already and `resume` is not asked for, or the other way round.
+        If the folder holds a run already and `resume` is not set, or holds none and it is.
     CineReconError
-        If the loss or a gradient is not finite, or the loss diverges; the last checkpoint is kept.
+        If the loss or a gradient is not finite, or the loss diverges; the last checkpoint remains.
     ConfigError
-        If there is no truth for a loss that needs one, a run is resumed with other data or weights, or TensorBoard is
-        missing.
+        If the loss needs a reference and the data have none, a run is resumed with other data or weights, or
+        TensorBoard is missing.
     WeightsError
-        If the weights to begin with do not fit.
+        If the initial weights do not fit the network.
     """
-    config, folder, deadline = recipe.training, RunFolder(run), time.monotonic() + max_seconds
-    resume = folder.require(resume=resume, weights=weights, note=note)
-    require_tensorboard(wanted=tensorboard)
-    intake = recipe.preprocessing if scans else intake_of(recipe)
-    code = load_external(recipe.network).code_sha256 if is_external(recipe.network) else None
-    own = {"card": Card(), "preprocessing": intake, "code_sha256": code}  # the recipe's card is that of other weights
-    recipe = recipe.model_copy(update=own)
-    data = list_data(config.data, real, scans)
-    with join_team(device) as team:
-        feed = open_feed(recipe, Places(cases or run / "cases", real, scans))
-        state = begin(recipe, None if resume else weights, team.device, str(run))
-        team.wait()
-        n_shares = team.size * config.n_batches
+    options, callbacks = options or TrainOptions(), callbacks or TrainCallbacks()
+    paths, deadline = options.paths or DataPaths(run / "cases"), time.monotonic() + options.max_seconds
+    config, folder = recipe.training, RunFolder(run)
+    resume = folder.require(resume=options.resume, weights=options.weights, note=callbacks.on_message)
+    require_tensorboard(enabled=options.tensorboard)
+    recipe = _with_provenance(recipe, paths)
+    listed = list_data(config.data, paths.series, paths.scans)
+    with join_process_group(options.device) as group:
+        data = open_training_data(recipe, paths)
+        state = init_state(recipe, None if resume else options.weights, group.device, str(run))
+        group.barrier()
+        n_batches_per_step = group.size * config.n_batches
         if resume:
-            folder.load(state, config, n_shares)
-            team.wait()
-            for change in folder.go_on(recipe, data, state.done) if team.leads else ():
-                note(f"changed  {change}")
-        elif team.leads:
-            folder.begin(recipe, data, team.device, weights)
-        simulate_ahead(feed, team, workers, deadline, note, progress)
-        batches = feed.load(config, state.done, team, workers)
-        keeper = None
-        if team.leads:
-            validation = [batch.to(team.device) for batch in feed.draw_validation()]
-            described = {"licence": config.licence, "metrics": measure_baselines(config, feed, validation, note)}
-            card = folder.complete(feed.card.model_copy(update=described), data, weights)
-            board = Board(run / "tensorboard", state.done) if tensorboard else None
-            keeper = Keeper(folder, recipe, card, validation, n_shares, board, report, progress)
-        take_steps(state, batches, config, team, deadline, keeper)
+            folder.load(state, config, n_batches_per_step)
+            group.barrier()
+            changes = folder.continue_run(recipe, listed, state.n_steps_done) if group.is_main_process else []
+            for change in changes:
+                callbacks.on_message(f"changed  {change}")
+        elif group.is_main_process:
+            folder.create(recipe, listed, group.device, options.weights)
+        simulate_data(data, group, options.workers, deadline, callbacks)
+        loop = Loop(config, group, deadline, callbacks.on_progress)
+        batches = data.load(config, state.n_steps_done, group, options.workers)
+        if group.is_main_process:
+            validation = [batch.to(group.device) for batch in data.draw_validation()]
+            metrics = measure_baselines(config, data, validation, callbacks.on_message)
+            card = data.card.model_copy(update={"licence": config.licence, "metrics": metrics})
+            card = folder.complete_card(card, listed, options.weights)
+            log = TensorBoardLog(run / "tensorboard", state.n_steps_done) if options.tensorboard else None
+            loop.checkpointer = Checkpointer(
+                folder, recipe, card, validation, n_batches_per_step, log, callbacks.on_validation
+            )
+        loop.run(state, batches)
 
 
-def simulate_ahead(
-    feed: Feed,
-    team: Team,
-    workers: int,
-    deadline: float,
-    note: Callable[[str], None],
-    progress: Callable[[str, float], None],
+def _with_provenance(recipe: Recipe, paths: DataPaths) -> Recipe:
+    """The recipe with preprocessing and code of this training, without the card, which belongs to other weights."""
+    preprocessing = recipe.preprocessing if paths.scans else training_preprocessing(recipe)
+    code = load_external(recipe.network).code_sha256 if is_external(recipe.network) else None
+    return recipe.model_copy(update={"card": Card(), "preprocessing": preprocessing, "code_sha256": code})
+
+
+def simulate_data(
+    data: TrainingData, group: ProcessGroup, workers: int, deadline: float, callbacks: TrainCallbacks
 ) -> None:
-    """Simulate all that the steps will draw from and that is not kept in files yet; each process does its share.
+    """Simulate all cases or batches that are not in the cache yet, each process its share.
 
-    What is missing after the deadline is simulated when a step needs it.
+    After the deadline (by `time.monotonic` [s]) the remaining ones are left to the steps that need them.
     """
-    missing = feed.missing()
-    note = note if team.leads else lambda _: None
-    note(f"cases    {feed.card.split}")
-    if missing:
-        note(f"ahead    {len(missing)} cases or batches are simulated before the first step, and kept for other runs")
-    began = time.monotonic()
-    make_ready(missing[team.rank :: team.size], workers, lambda part: progress("simulated ahead", part), deadline)
-    team.wait()
-    if missing:
-        note(f"ahead    ended after {time.monotonic() - began:.0f} s")
-
-
-def measure_baselines(
-    config: TrainConfig, feed: Feed, validation: list[Batch], note: Callable[[str], None]
-) -> dict[str, float]:
-    """What the first image reaches on the validation, and the method that the network is compared with [dB]."""
-    metrics = {"first_image_db": round(validate(None, validation), 3)}
-    note(f"first image  validation {metrics['first_image_db']:.2f} dB, without the network")
-    if config.compared_with:
-        reached = validate_method(load_method(config.compared_with), feed.draw_as_measured())
-        metrics[f"{config.compared_with}_db"] = round(reached, 3)
-        note(f"{config.compared_with}  validation {reached:.2f} dB")
-    return metrics
-
-
-def take_steps(
-    state: State,
-    batches: Iterator[Batch],
-    config: TrainConfig,
-    team: Team,
-    deadline: float = math.inf,
-    keeper: "Keeper | None" = None,
-) -> None:
-    """The loop: take the steps that are left, or stop with a checkpoint after the deadline or an interruption."""
-    began = time.monotonic()
-    with deferred_interruption() as is_interrupted:
-        while state.done < config.n_steps:
-            loss = 0.0
-            for batch in islice(batches, config.n_batches):
-                part = loss_of(state.net, batch.to(team.device), config) / config.n_batches
-                part.backward()
-                loss += part.item()
-            loss, late = team.average(state.net, loss, float(is_interrupted() or time.monotonic() > deadline))
-            watch(state, loss, config)
-            descend(state, config)
-            if keeper:
-                keeper.progress(f"step {state.done}", state.done / config.n_steps)
-
-            if late or state.done % config.save_every == 0 or state.done == config.n_steps:
-                if keeper:
-                    keeper.keep(state, time.monotonic() - began)
-                state.losses.clear()
-            if late:
-                break
+    items = data.uncached()
+    message = callbacks.on_message if group.is_main_process else lambda _: None
+    message(f"cases    {data.card.split}")
+    if items:
+        message(f"ahead    {len(items)} cases or batches are simulated before the first step, and kept for other runs")
+    start = time.monotonic()
+    progress = lambda part: callbacks.on_progress("simulated ahead", part)  # noqa: E731
+    fill_cache(items[group.rank :: group.size], workers, progress, deadline)
+    group.barrier()
+    if items:
+        message(f"ahead    ended after {time.monotonic() - start:.0f} s")
 
 
 @dataclass
-class Keeper:
-    """What is done now and then besides taking steps: validate, log, save, show. The first process does it.
+class Loop:
+    """The loop over the steps that remain.
 
     Attributes
     ----------
-    folder, recipe, card
-        Where the run is kept, what it is, and what is known of its data.
-    validation
-        Batches of cases that training never sees.
-    n_shares
-        Batches in a step, over all processes.
-    board, report, progress
-        Who is told.
+    config, group
+        Settings of the training, and its processes.
+    deadline
+        Time by `time.monotonic` after which the loop stops with a checkpoint [s].
+    on_progress
+        Called after each step.
+    checkpointer
+        Writes checkpoints; None in all processes but the first.
     """
 
-    folder: RunFolder
-    recipe: Recipe
-    card: Card
-    validation: list[Batch]
-    n_shares: int
-    board: Board | None
-    report: Callable[[Step], None]
-    progress: Callable[[str, float], None] = lambda *_: None
-    seconds: float = 0.0
+    config: TrainConfig
+    group: ProcessGroup
+    deadline: float = math.inf
+    on_progress: Callable[[str, float], None] = lambda *_: None
+    checkpointer: Checkpointer | None = None
 
-    def keep(self, state: State, seconds: float) -> None:
-        """Judge the averaged weights, and write everything; `seconds` are those of this session."""
-        config, before = self.recipe.training, state.log[-1].seconds if state.log else 0.0
-        rate = config.learning_rate * schedule(state.done - 1, config)
-        quality = validate(state.average, self.validation)
-        if math.isnan(quality) or quality == -math.inf:
-            stop(state, f"the network makes an image that is not finite at step {state.done}")
-        loss = sum(state.losses) / len(state.losses)
-        step = Step(state.done, loss, quality, rate, before + seconds - self.seconds)
-        self.seconds = seconds
-        state.log.append(step)
-        self.folder.save(state, self.recipe, self.card, self.n_shares)
-        image = reconstruct(state.average, self.validation[0])
-        picture = self.folder.draw(self.validation[0], image, f"{self.recipe.network}, step {state.done}")
-        if self.board:
-            self.board.add(step, picture)
-        self.report(step)
+    def run(self, state: State, batches: Iterator[Batch]) -> None:
+        """Take the remaining steps, or stop with a checkpoint after the deadline or an interruption."""
+        config, start = self.config, time.monotonic()
+        with deferred_interruption() as is_interrupted:
+            while state.n_steps_done < config.n_steps:
+                loss = self._backward(state, islice(batches, config.n_batches))
+                is_stopped = float(is_interrupted() or time.monotonic() > self.deadline)
+                loss, n_stopped = self.group.average_gradients(state.net, loss, is_stopped)
+                check_divergence(state, loss, config)
+                optimizer_step(state, config)
+                if self.checkpointer:
+                    self.on_progress(f"step {state.n_steps_done}", state.n_steps_done / config.n_steps)
+
+                is_last = n_stopped > 0 or state.n_steps_done == config.n_steps
+                if is_last or state.n_steps_done % config.save_every == 0:
+                    if self.checkpointer:
+                        self.checkpointer.save(state, time.monotonic() - start)
+                    state.losses.clear()
+                if n_stopped:
+                    break
+
+    def _backward(self, state: State, batches: Iterator[Batch]) -> float:
+        """Accumulate the gradients of the mean loss of the batches; its value."""
+        total = 0.0
+        for batch in batches:
+            loss = training_loss(state.net, batch.to(self.group.device), self.config) / self.config.n_batches
+            loss.backward()
+            total += loss.item()
+        return total
 
 
-def begin(recipe: Recipe, weights: Path | None = None, device: torch.device | str = "cpu", where: str = "") -> State:
-    """The state before the first step.
+def init_state(
+    recipe: Recipe, weights: Path | None = None, device: torch.device | str = "cpu", where: str = ""
+) -> State:
+    """Create the state before the first step.
+
+    Parameters
+    ----------
+    recipe
+        Architecture and training.
+    weights
+        Initial weights, or their folder; None: random weights.
+    device
+        Device of the network.
+    where
+        Name of the run, for error messages.
 
     Raises
     ------
     WeightsError
-        If the weights to begin with do not fit.
+        If the initial weights do not fit the network.
     ConfigError
-        If the network or a setting of it is unknown, or the device cannot compute as asked for.
+        If the network or one of its settings is unknown, or the device does not support the precision.
     """
     torch.manual_seed(recipe.training.seed)
-    net, average = (networks.build(recipe.network, recipe.architecture) for _ in range(2))
+    net, ema_net = (networks.build(recipe.network, recipe.architecture) for _ in range(2))
     if weights:
         load_weights(net, weights / WEIGHTS if weights.is_dir() else weights)
-    average.load_state_dict(net.state_dict())
-    net, average = net.to(device), average.to(device)
+    ema_net.load_state_dict(net.state_dict())
+    net, ema_net = net.to(device), ema_net.to(device)
     is_gpu = torch.device(device).type == "cuda"
     if recipe.training.precision == "bfloat16" and is_gpu and not torch.cuda.is_bf16_supported():
         raise ConfigError("this GPU has no bfloat16", where="training.precision", hint="float32")
-    return State(net, average, make_optimizer(net, recipe.training), where)
+    return State(net, ema_net, make_optimizer(net, recipe.training), where)

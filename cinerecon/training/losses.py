@@ -15,17 +15,17 @@ from cinerecon.training.ssdu import ssdu_loss
 SSIM_LOSS_WINDOW = 7
 """Side of the uniform window of the SSIM term [pixels]; smaller than that of the measure, since patches are small."""
 
-LEAST = 1e-10
+MSE_FLOOR = 1e-10
 """Mean squared error below which a patch counts no more: 100 dB under an image of brightness 1."""
-SCALES: dict[str, Callable[[Tensor], Tensor]] = {
+ERROR_TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "mse": lambda error: error,
-    "rmse": lambda error: (error + LEAST).sqrt(),
-    "log": lambda error: (error / LEAST).log1p(),
+    "rmse": lambda error: (error + MSE_FLOOR).sqrt(),
+    "log": lambda error: (error / MSE_FLOOR).log1p(),
 }
 """What each loss makes of the mean squared errors of patches."""
 
 
-def loss_of(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
+def training_loss(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
     """The training loss of a batch: of its image, or of the samples held back from it, plus the symmetry term."""
     wants_symmetry = config.symmetry_weight > 0
     with torch.autocast(batch.kspace.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
@@ -45,7 +45,7 @@ def image_loss(image: Tensor, target: Tensor | None, config: TrainConfig) -> Ten
     """How far ``(batch, frames, y, x)`` is from the truth: mean over real and imaginary parts, plus optional terms."""
     assert target is not None
     error = (image - target).abs().square().mean((-3, -2, -1)) / 2
-    loss = SCALES[config.loss](error).mean()
+    loss = ERROR_TRANSFORMS[config.loss](error).mean()
     if config.ssim_weight:
         loss = loss + config.ssim_weight * (1 - structural_similarity(image.abs(), target.abs()))
     if config.high_frequency_weight:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic that brings all singular values near 1: within 0.7 to 1.2 after five iterations."""
-ADAM_SIZE = 0.2
+ADAM_STEP_RMS = 0.2
 """Root mean square of a step of Adam at a learning rate of 1."""
 
 
@@ -68,7 +68,7 @@ class Muon(Optimizer):
         decay = group["betas"][0]
         momentum.lerp_(grad, 1 - decay)
         ahead = grad.lerp(momentum, decay).flatten(1)  # Nesterov
-        return ADAM_SIZE * max(ahead.shape) ** 0.5 * orthogonalised(ahead).view_as(grad)
+        return ADAM_STEP_RMS * max(ahead.shape) ** 0.5 * orthogonalised(ahead).view_as(grad)
 
     @staticmethod
     def _adam_update(grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
@@ -86,7 +86,7 @@ def orthogonalised(matrix: Tensor, n_iterations: int = 5) -> Tensor:
     """Nearly U V^H of a matrix U S V^H ``(rows, columns)``; zero stays zero."""
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonalised(matrix.mT, n_iterations).mT
-    a, b, c = NEWTON_SCHULZ
+    a, b, c = NEWTON_SCHULZ_COEFFICIENTS
     found = matrix / matrix.norm().clamp(min=1e-12)
     for _ in range(n_iterations):
         gram = found @ found.mT

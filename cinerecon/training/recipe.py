@@ -1,8 +1,8 @@
 """The recipe: what to train, on what, by which loss, and how the weights are moved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,7 +11,7 @@ from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.methods.base import find_model
 from cinerecon.methods.model_file import RECIPE, ModelConfig, with_located_network
 from cinerecon.methods.table import METHODS
-from cinerecon.training.data import DataConfig
+from cinerecon.training.data import DataConfig, PreparedSource, SeriesSource
 
 
 class SsduConfig(Config):
@@ -27,7 +27,13 @@ class SsduConfig(Config):
 
 
 class TrainConfig(Config):
-    """How to train."""
+    """Optimizer, learning rate, loss, validation and data of a training."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "average": "ema_decay",
+        "decay": "lr_decay",
+        "divergence": "divergence_factor",
+    }
 
     n_steps: int = Field(10_000, ge=1, description="optimiser steps")
     batch_size: int = Field(1, ge=1, description="strips per batch, see data.n_windows")
@@ -44,10 +50,10 @@ class TrainConfig(Config):
     reset_each_epoch: bool = Field(False, description="forget the moments each epoch, as some published programs do")
     learning_rate: float = Field(1e-3, gt=0, description="peak of the schedule")
     schedule: Literal["cosine", "exponential", "constant"] = Field("cosine", description="course of the learning rate")
-    decay: float = Field(0.95, gt=0, le=1, description="exponential: factor on the learning rate, per epoch")
+    lr_decay: float = Field(0.95, gt=0, le=1, description="exponential: factor on the learning rate, per epoch")
     n_warmup: int = Field(200, ge=0, description="steps of linear warm-up")
     clip_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: any")
-    average: float = Field(0.999, ge=0, lt=1, description="decay of the running average of the weights; 0: none")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="decay of the running average of the weights; 0: none")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of convolutions in training; transforms and shrinkage stay in float32"
     )
@@ -63,7 +69,7 @@ class TrainConfig(Config):
     high_frequency_weight: float = Field(
         0.0, ge=0, description="weight of the squared error in k-space, in proportion to squared spatial frequency"
     )
-    divergence: float = Field(50.0, gt=1, description="stop when the mean loss is this many times its lowest")
+    divergence_factor: float = Field(50.0, gt=1, description="stop when the mean loss is this many times its lowest")
 
     save_every: int = Field(250, ge=1, description="steps between checkpoints, each with a validation")
     n_validation: int = Field(8, ge=1, description="fixed batches of cases that training never sees")
@@ -119,3 +125,49 @@ def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
         values["training"] = read_yaml(path.parent / values["training"])
     recipe = Recipe.parse(values, where=str(path)).with_settings(settings)
     return with_located_network(recipe, path.absolute().parent)
+
+
+def check_data_options(
+    recipe: Recipe, as_written: Recipe, *, series: Sequence[Path] = (), scans: Sequence[Path] = ()
+) -> None:
+    """Check that all given folders are used, and that a loss without a reference has measured data.
+
+    Parameters
+    ----------
+    recipe
+        The recipe with all options applied.
+    as_written
+        The recipe as in its file; a loss ``ssdu`` that is set there applies to the sources of the recipe.
+    series
+        Folders of measured magnitude cines.
+    scans
+        Undersampled scans that replace the sources.
+
+    Raises
+    ------
+    ConfigError
+        If an option is missing, or would not be used.
+    """
+    sources = recipe.training.data.sources.values()
+    if series and scans:
+        what = "--scan takes the place of all sources of the recipe, --series is for one of them"
+        raise ConfigError(what, where="--scan, --series", hint="leave out one")
+    if series and not any(isinstance(source, SeriesSource) and not source.folder for source in sources):
+        what = "the recipe has no source of kind series without a folder, so --series would not be used"
+        hint = "leave out --series, or --set 'training.data.sources.series={kind: series}'"
+        if all(isinstance(source, PreparedSource) for source in sources):
+            what = "--data takes the place of all sources of the recipe, --series is for one of them"
+            hint = "leave out one; to mix them: --set 'training.data.sources.mine={kind: prepared, folder: FOLDER}'"
+        raise ConfigError(what, where="--series", hint=hint)
+    is_requested = recipe.training.loss == "ssdu" != as_written.training.loss
+    if is_requested and not scans and not any(isinstance(source, PreparedSource) for source in sources):
+        what = (
+            f"loss ssdu trains on undersampled scans, none is given: the recipe has {', '.join(_source_names(recipe))} alone"
+        )
+        hint = "--scan SCAN or --scan FOLDER; to train on simulated cines in this way, write loss: ssdu in the recipe"
+        raise ConfigError(what, where="--loss ssdu", hint=hint)
+
+
+def _source_names(recipe: Recipe) -> list[str]:
+    """Names and kinds of the sources of a recipe."""
+    return [f"{name} ({source.kind})" for name, source in recipe.training.data.sources.items()]

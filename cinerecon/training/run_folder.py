@@ -41,7 +41,7 @@ from cinerecon.training.data import Batch
 from cinerecon.training.recipe import Recipe, TrainConfig
 from cinerecon.training.state import State, Step
 
-RIGID = (
+FIXED_SETTINGS = (
     *(
         "network",
         "code_sha256",
@@ -59,7 +59,7 @@ LAST, LAST_WEIGHTS = "last.pt", "last.safetensors"
 LOG, ABOUT, DATA, PICTURE = "log.csv", "run.json", "data.txt", "validation.png"
 PACKAGES = ("cinerecon", "torch", "numpy")
 ERROR_GAIN, ZOOM = 5, 3
-AGAIN = "begin again in another folder: --weights takes the weights that are here"
+RESTART_HINT = "begin again in another folder: --weights takes the weights that are here"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class RunFolder:
             note("note     the run was stopped before its first checkpoint: it starts from the beginning")
         return has_checkpoint
 
-    def begin(self, recipe: Recipe, data: str, device: torch.device, weights: Path | None = None) -> None:
+    def create(self, recipe: Recipe, data: str, device: torch.device, weights: Path | None = None) -> None:
         """Write what the run is, and the weights it begins with, before its first step."""
         about = {
             "began": _now(),
@@ -118,7 +118,7 @@ class RunFolder:
         write_text(self.path / DATA, data)
         self._write_about(about)
 
-    def go_on(self, recipe: Recipe, data: str, done: int) -> list[str]:
+    def continue_run(self, recipe: Recipe, data: str, done: int) -> list[str]:
         """Note that the run goes on, and clear away what an interruption left unfinished.
 
         Returns
@@ -132,7 +132,7 @@ class RunFolder:
             If its data are not those that it began with, or a setting that must stay is another.
         """
         changed = list(_differences(self._read_recipe(), _plain(recipe)))
-        rigid = [text for text in changed if text.startswith(RIGID)]
+        rigid = [text for text in changed if text.startswith(FIXED_SETTINGS)]
         if rigid:
             what = f"the run began with other settings: {rigid[0]}"
             hint = f"the recipe that it began with, {self.path / RECIPE}, or another folder"
@@ -149,7 +149,7 @@ class RunFolder:
         self._write_recipe(recipe)
         return changed
 
-    def complete(self, card: Card, data: str, weights: Path | None = None) -> Card:
+    def complete_card(self, card: Card, data: str, weights: Path | None = None) -> Card:
         """The card, with its data, and with what the weights had seen that the run began with, or goes on from."""
         told = {"data_sha256": hash_data(data), "source": str(self._read_about().get("source", ""))}
         path = weights / WEIGHTS if weights and weights.is_dir() else weights or self.path / LAST_WEIGHTS
@@ -165,7 +165,7 @@ class RunFolder:
         model = recipe.model_copy(update={"card": told, "network": portable(recipe.network)})
         for name in (LAST_WEIGHTS, *([WEIGHTS] if state.is_best else [])):
             with moved_into_place(self.path / name) as temporary:
-                write_model(temporary, state.average.state_dict(), model)
+                write_model(temporary, state.ema_net.state_dict(), model)
         with moved_into_place(self.path / LAST) as temporary:
             torch.save({**state.dump(), "n_shares": n_shares}, temporary)
         self._write_log(state.log)
@@ -228,14 +228,14 @@ class RunFolder:
         try:
             about: dict[str, Any] = dict(json.loads(self._read(ABOUT)))
         except (ValueError, TypeError) as error:
-            raise FileError(f"cannot resume: {error}", where=str(self.path / ABOUT), hint=AGAIN) from None
+            raise FileError(f"cannot resume: {error}", where=str(self.path / ABOUT), hint=RESTART_HINT) from None
         return about
 
     def _read(self, name: str) -> str:
         try:
             return (self.path / name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise FileError(f"cannot resume: {error}", where=str(self.path / name), hint=AGAIN) from None
+            raise FileError(f"cannot resume: {error}", where=str(self.path / name), hint=RESTART_HINT) from None
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:

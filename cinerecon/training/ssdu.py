@@ -1,17 +1,18 @@
-"""Training without truth: some samples are held back from the network, and its image must explain them.
+"""Self-supervised training without a reference: the loss is measured on samples that the network does not receive.
 
 Yaman et al., Self-supervised learning of physics-guided reconstruction neural networks without fully sampled reference
-data, Magn Reson Med 2020, 10.1002/mrm.28378. The sampled points are split in two disjoint sets; the network sees one
-(Theta), the loss is measured on the other (Lambda):
+data, Magn Reson Med 2020, 10.1002/mrm.28378. The sampled points are split into two disjoint sets; the network receives
+the set Theta, and the loss is measured on the set Lambda:
 
     loss = ||u - v||_2 / ||u||_2 + ||u - v||_1 / ||u||_1,    u = y on Lambda,    v = A x on Lambda.
 
-On one scan alone this is zero-shot learning; samples that no step ever sees tell when to stop (Yaman et al. 2022,
+On a single scan this is zero-shot learning; samples that are used in no step show when to stop (Yaman et al. 2022,
 10.48550/arXiv.2102.07737).
 
-Departs from the paper in: a new split in each step; networks here need not end with data consistency, and what an image
-says of the samples that it was made from would be free, so the same loss on these is added (`seen_weight`); where whole
-readouts are sampled, whole readouts are held back, so that the network sees a scan of the kind it is for.
+Departs from the paper in: a new split in each step; networks in this package need not end with data consistency, and
+without a loss on Theta their images would not have to agree with it, so that the same loss on Theta is added
+(`seen_weight`); where whole readouts are sampled, Lambda consists of whole readouts, so that the network receives a
+scan of the kind that it is trained for.
 """
 
 import numpy as np
@@ -24,67 +25,78 @@ from cinerecon.methods.base import Reconstructor
 from cinerecon.physics.operators import Encoding
 from cinerecon.training.data import Batch
 
-N_CENTRAL = 4
-"""Central samples along each axis that the network always keeps."""
-WIDTH = 0.25
-"""Standard deviation of the density of what is held back, in parts of k-space."""
+N_CENTRE_SAMPLES = 4
+"""Samples at the centre of k-space along each axis that always belong to Theta."""
+DENSITY_SD = 0.25
+"""Standard deviation of the density of Lambda, relative to the extent of k-space."""
 
 
-def hold_back(mask: Tensor, share: float, rng: Generator) -> Tensor:
-    """Draw the samples to be held back, most of them near the centre.
+def draw_loss_mask(mask: Tensor, share: float, rng: Generator) -> Tensor:
+    """Draw the set Lambda, with a Gaussian density around the centre of k-space.
 
     Parameters
     ----------
     mask
-        ``(frames, 1, ky, kx or 1)`` bool, what was sampled.
+        ``(frames, 1, ky, kx or 1)`` bool, the sampled points.
     share
-        Of the samples.
+        Part of the samples that belongs to Lambda.
     rng
-        Source of chance.
+        Random number generator.
 
     Returns
     -------
     Tensor
-        A part of the mask, ``(frames, 1, ky, kx or 1)`` bool.
+        ``(frames, 1, ky, kx or 1)`` bool, a subset of the mask.
     """
-    preference, is_central = np.zeros(mask.shape[-2:]), np.ones(mask.shape[-2:], dtype=bool)
+    log_density, is_central = np.zeros(mask.shape[-2:]), np.ones(mask.shape[-2:], dtype=bool)
     for axis, n in enumerate(mask.shape[-2:]):
         if n > 1:
-            place = (np.arange(n) - n // 2).reshape(-1, 1) if axis == 0 else np.arange(n) - n // 2
-            preference = preference - (place / (WIDTH * n)) ** 2 / 2
-            is_central &= (place >= -N_CENTRAL // 2) & (place < N_CENTRAL // 2)
-    may_go = mask.cpu().numpy() & ~is_central
-    # the largest of log weight + Gumbel noise are a weighted draw without replacement
-    order = np.where(may_go, preference + rng.gumbel(size=mask.shape), -np.inf).ravel()
-    n_held = min(round(share * int(mask.sum())), int(may_go.sum()))
-    held = np.zeros(order.size, dtype=bool)
-    held[np.argsort(-order, kind="stable")[:n_held]] = True
-    return torch.from_numpy(held.reshape(mask.shape)).to(mask.device)
+            frequency = (np.arange(n) - n // 2).reshape(-1, 1) if axis == 0 else np.arange(n) - n // 2
+            log_density = log_density - (frequency / (DENSITY_SD * n)) ** 2 / 2
+            is_central &= (frequency >= -N_CENTRE_SAMPLES // 2) & (frequency < N_CENTRE_SAMPLES // 2)
+    is_eligible = mask.cpu().numpy() & ~is_central
+    # the largest values of log density + Gumbel noise are a weighted draw without replacement
+    keys = np.where(is_eligible, log_density + rng.gumbel(size=mask.shape), -np.inf).ravel()
+    n_loss = min(round(share * int(mask.sum())), int(is_eligible.sum()))
+    loss_mask = np.zeros(keys.size, dtype=bool)
+    loss_mask[np.argsort(-keys, kind="stable")[:n_loss]] = True
+    return torch.from_numpy(loss_mask.reshape(mask.shape)).to(mask.device)
 
 
-def without(batch: Batch, held: Tensor, start: Reconstructor | None = None) -> Batch:
-    """A batch whose network does not see some samples ``(batch, frames, 1, ky, kx or 1)``, its first image neither."""
+def split_batch(batch: Batch, loss_mask: Tensor, initial_method: Reconstructor | None = None) -> Batch:
+    """Split the samples of a batch into those for the network and those for the loss.
+
+    Parameters
+    ----------
+    batch
+        A batch with all samples.
+    loss_mask
+        ``(batch, frames, 1, ky, kx or 1)`` bool, the set Lambda.
+    initial_method
+        Computes the initial image from the samples for the network.
+    """
     encoding = batch.encoding
-    parts = [(batch.kspace * mask, mask) for mask in (encoding.mask & ~held, held)]
-    (kspace, _), held_back = (
-        (samples, Encoding(mask, encoding.csm, matrix=encoding.matrix)) for samples, mask in parts
+    input_mask = encoding.mask & ~loss_mask
+    kspace, loss_kspace = batch.kspace * input_mask, batch.kspace * loss_mask
+    input_encoding, loss_encoding = (
+        Encoding(mask, encoding.csm, matrix=encoding.matrix) for mask in (input_mask, loss_mask)
     )
-    seen = parts[0][1]
-    first = start(CineData(kspace, seen, encoding.csm)) if start else None
-    return Batch(kspace, Encoding(seen, encoding.csm, matrix=encoding.matrix), batch.target, first, held_back)
+    initial_image = initial_method(CineData(kspace, input_mask, encoding.csm)) if initial_method else None
+    return Batch(kspace, input_encoding, batch.target, initial_image, (loss_kspace, loss_encoding))
 
 
 def ssdu_loss(image: Tensor, batch: Batch, seen_weight: float) -> Tensor:
-    """The loss of an image ``(batch, frames, y, x)``: on the samples held back from it, and on those that it saw."""
-    assert batch.held_back is not None
-    loss = unexplained(image, *batch.held_back)
-    return loss + seen_weight * unexplained(image, batch.kspace, batch.encoding) if seen_weight else loss
+    """The loss of an image ``(batch, frames, y, x)`` on Lambda, plus the weighted loss on Theta."""
+    assert batch.loss_samples is not None
+    loss = normalised_l1_l2(image, *batch.loss_samples)
+    return loss + seen_weight * normalised_l1_l2(image, batch.kspace, batch.encoding) if seen_weight else loss
 
 
-def unexplained(image: Tensor, kspace: Tensor, encoding: Encoding) -> Tensor:
-    """What an image ``(batch, frames, y, x)`` leaves of samples: sum of the two relative norms, mean over the batch."""
+def normalised_l1_l2(image: Tensor, kspace: Tensor, encoding: Encoding) -> Tensor:
+    """Residual of an image ``(batch, frames, y, x)`` on samples: sum of the relative l1 and l2 norms, batch mean."""
     dims = tuple(range(1, kspace.ndim))
-    error = encoding.forward(image) - kspace
-    energy, size = (torch.linalg.vector_norm(torch.view_as_real(y), dim=(*dims, -1)) for y in (error, kspace))
-    absolute, total = (y.abs().sum(dims) for y in (error, kspace))
-    return (energy / size.clamp(min=1e-12) + absolute / total.clamp(min=1e-12)).mean()
+    residual = encoding.forward(image) - kspace
+    l2, l2_total = (torch.linalg.vector_norm(torch.view_as_real(y), dim=(*dims, -1)) for y in (residual, kspace))
+    l1, l1_total = (y.abs().sum(dims) for y in (residual, kspace))
+    loss: Tensor = (l2 / l2_total.clamp(min=1e-12) + l1 / l1_total.clamp(min=1e-12)).mean()
+    return loss

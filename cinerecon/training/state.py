@@ -15,9 +15,9 @@ from cinerecon.errors import CineReconError
 from cinerecon.training.muon import Muon, hidden_weights
 from cinerecon.training.recipe import TrainConfig
 
-SMOOTHING = 0.95
+LOSS_EMA_DECAY = 0.95
 """Decay of the running mean of the loss."""
-PATIENCE = 50
+N_STEPS_BEFORE_CHECK = 50
 """Steps before divergence can be told from a bad start."""
 
 
@@ -52,36 +52,36 @@ class State:
 
     Attributes
     ----------
-    net, average
+    net, ema_net
         The network, and the one that holds the running average of its weights.
     optimizer
         With its moments.
     where
         The run, for errors.
-    done
+    n_steps_done
         Optimiser steps taken.
     losses
         Of the steps since the last report.
     log
         The reports so far.
-    smooth, lowest
+    loss_ema, lowest_loss_ema
         Running mean of the loss, and its lowest value.
     """
 
     net: nn.Module
-    average: nn.Module
+    ema_net: nn.Module
     optimizer: torch.optim.Optimizer
     where: str = ""
-    done: int = 0
+    n_steps_done: int = 0
     losses: list[float] = field(default_factory=list)
     log: list[Step] = field(default_factory=list)
-    smooth: float = math.nan
-    lowest: float = math.inf
+    loss_ema: float = math.nan
+    lowest_loss_ema: float = math.inf
 
     @property
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         """What has a state of its own, by name."""
-        return {"net": self.net, "average": self.average, "optimizer": self.optimizer}
+        return {"net": self.net, "average": self.ema_net, "optimizer": self.optimizer}
 
     @property
     def is_best(self) -> bool:
@@ -90,7 +90,7 @@ class State:
 
     def dump(self) -> dict[str, Any]:
         """All of it at a report, as tensors and plain values."""
-        plain = {"done": self.done, "smooth": self.smooth, "lowest": self.lowest}
+        plain = {"done": self.n_steps_done, "smooth": self.loss_ema, "lowest": self.lowest_loss_ema}
         parts = {name: part.state_dict() for name, part in self.parts.items()}
         return {**parts, **plain, "log": [asdict(step) for step in self.log]}
 
@@ -99,9 +99,9 @@ class State:
         for name, part in self.parts.items():
             part.load_state_dict(saved[name])
         for group in self.optimizer.param_groups:
-            group |= settings_of(config)
-        self.done, self.losses = int(saved["done"]), []
-        self.smooth, self.lowest = float(saved["smooth"]), float(saved["lowest"])
+            group |= optimizer_settings(config)
+        self.n_steps_done, self.losses = int(saved["done"]), []
+        self.loss_ema, self.lowest_loss_ema = float(saved["smooth"]), float(saved["lowest"])
         self.log = [Step(**values) for values in saved["log"]]
 
 
@@ -109,17 +109,17 @@ def make_optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer
     """Adam, AdamW or Muon for all that is learned."""
     learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
     if config.optimizer == "muon":
-        return Muon(learned, hidden_weights(net), config.learning_rate, **settings_of(config))
+        return Muon(learned, hidden_weights(net), config.learning_rate, **optimizer_settings(config))
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    return kind(learned, config.learning_rate, **settings_of(config))
+    return kind(learned, config.learning_rate, **optimizer_settings(config))
 
 
-def settings_of(config: TrainConfig) -> dict[str, Any]:
+def optimizer_settings(config: TrainConfig) -> dict[str, Any]:
     """What an optimiser does besides following the schedule of the learning rate."""
     return {"betas": config.betas, "eps": config.epsilon, "weight_decay": config.weight_decay}
 
 
-def descend(state: State, config: TrainConfig) -> None:
+def optimizer_step(state: State, config: TrainConfig) -> None:
     """One optimiser step along the gradients, clipped, at the learning rate of the schedule; the average follows.
 
     Raises
@@ -129,18 +129,18 @@ def descend(state: State, config: TrainConfig) -> None:
     """
     norm = nn.utils.clip_grad_norm_(state.net.parameters(), config.clip_norm or math.inf)
     if not norm.isfinite():
-        stop(state, f"the gradient is not finite at step {state.done + 1}")
-    if config.reset_each_epoch and state.done % config.n_steps_per_epoch == 0:
+        fail(state, f"the gradient is not finite at step {state.n_steps_done + 1}")
+    if config.reset_each_epoch and state.n_steps_done % config.n_steps_per_epoch == 0:
         state.optimizer.state.clear()
     for group in state.optimizer.param_groups:
-        group["lr"] = config.learning_rate * schedule(state.done, config)
+        group["lr"] = config.learning_rate * learning_rate_factor(state.n_steps_done, config)
     state.optimizer.step()
     state.optimizer.zero_grad()
-    state.done += 1
-    follow(state.average, state.net, min(config.average, state.done / (state.done + 10)))
+    state.n_steps_done += 1
+    update_ema(state.ema_net, state.net, min(config.ema_decay, state.n_steps_done / (state.n_steps_done + 10)))
 
 
-def watch(state: State, loss: float, config: TrainConfig) -> None:
+def check_divergence(state: State, loss: float, config: TrainConfig) -> None:
     """Take note of the loss of a step about to be taken.
 
     Raises
@@ -149,16 +149,18 @@ def watch(state: State, loss: float, config: TrainConfig) -> None:
         If it is not finite, or its running mean has grown far beyond the lowest one.
     """
     if not math.isfinite(loss):
-        stop(state, f"the loss is {loss} at step {state.done + 1}")
+        fail(state, f"the loss is {loss} at step {state.n_steps_done + 1}")
     state.losses.append(loss)
-    state.smooth = loss if math.isnan(state.smooth) else SMOOTHING * state.smooth + (1 - SMOOTHING) * loss
-    state.lowest = min(state.lowest, state.smooth)
-    if state.done >= PATIENCE and state.smooth > config.divergence * state.lowest:
-        grown = f"from {state.lowest:.3g} to {state.smooth:.3g}"
-        stop(state, f"the loss diverges at step {state.done + 1}: its mean has grown {grown}")
+    state.loss_ema = (
+        loss if math.isnan(state.loss_ema) else LOSS_EMA_DECAY * state.loss_ema + (1 - LOSS_EMA_DECAY) * loss
+    )
+    state.lowest_loss_ema = min(state.lowest_loss_ema, state.loss_ema)
+    if state.n_steps_done >= N_STEPS_BEFORE_CHECK and state.loss_ema > config.divergence_factor * state.lowest_loss_ema:
+        grown = f"from {state.lowest_loss_ema:.3g} to {state.loss_ema:.3g}"
+        fail(state, f"the loss diverges at step {state.n_steps_done + 1}: its mean has grown {grown}")
 
 
-def stop(state: State, what: str) -> NoReturn:
+def fail(state: State, what: str) -> NoReturn:
     """End a run whose numbers went wrong.
 
     Raises
@@ -171,20 +173,20 @@ def stop(state: State, what: str) -> NoReturn:
     raise CineReconError(what, where=state.where, hint=hint)
 
 
-def schedule(step: int, config: TrainConfig) -> float:
+def learning_rate_factor(step: int, config: TrainConfig) -> float:
     """Share of the peak learning rate: linear warm-up, then a cosine down to 1 %, a decay per epoch, or all of it."""
     if step < config.n_warmup:
         return (step + 1) / config.n_warmup
     if config.schedule == "constant":
         return 1.0
     if config.schedule == "exponential":
-        return float(config.decay ** ((step - config.n_warmup) // config.n_steps_per_epoch))
+        return float(config.lr_decay ** ((step - config.n_warmup) // config.n_steps_per_epoch))
     progress = (step - config.n_warmup) / max(config.n_steps - config.n_warmup, 1)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
 
 
 @torch.no_grad()
-def follow(average: nn.Module, net: nn.Module, decay: float) -> None:
+def update_ema(average: nn.Module, net: nn.Module, decay: float) -> None:
     """Move the averaged weights towards the present ones."""
     for slow, fast in zip(average.parameters(), net.parameters(), strict=True):
         slow.lerp_(fast, 1 - decay)

@@ -27,7 +27,7 @@ ACCELERATED = "TrainingSet/AccFactor04/P001/cine_sax.mat"
 @pytest.fixture(scope="module")
 def kspace():
     """``(slices, frames, coils, ky, kx)`` with noise, of a beating heart."""
-    slices = simulate_cine(SimulateConfig(frames=N_FRAMES, ky=KY, kx=KX, coils=N_COILS, slices=3, noise=0.002))
+    slices = simulate_cine(SimulateConfig(n_frames=N_FRAMES, ky=KY, kx=KX, n_coils=N_COILS, n_slices=3, noise=0.002))
     return torch.stack([data.kspace for data in slices])
 
 
@@ -233,7 +233,7 @@ def test_integers_with_zeros_by_rounding_are_measured(kspace):
 
 def test_a_prepared_case_that_claims_more_than_was_measured(tmp_path, kspace):
     """Cases of other programs, and those of earlier versions, are checked when they are read."""
-    case, mask = simulate_cine(SimulateConfig(frames=N_FRAMES, ky=KY, kx=KX, coils=N_COILS))[0], lines(4)
+    case, mask = simulate_cine(SimulateConfig(n_frames=N_FRAMES, ky=KY, kx=KX, n_coils=N_COILS))[0], lines(4)
     for reference_is, is_kept in (("all samples", False), ("truth", True)):
         meta = replace(case.meta, reference_is=reference_is)
         write_case(tmp_path / "case.h5", replace(case, kspace=case.kspace * mask, meta=meta))

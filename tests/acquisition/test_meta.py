@@ -32,7 +32,7 @@ def test_it_is_told_what_a_reference_is(meta_of, tmp_path):
     assert meta_of(scan).reference_is == "some samples"
     scan.keep(scan.heads["idx"]["kspace_encode_step_1"] % 3 != 1)
     assert meta_of(scan).reference_is == ""
-    config = SimulateConfig(frames=3, ky=12, kx=12, coils=2, undersample="uniform:2,acs=4")
+    config = SimulateConfig(n_frames=3, ky=12, kx=12, n_coils=2, undersample="uniform:2,acs=4")
     simulate_scan(tmp_path / "simulated.h5", config)
     meta = open_scan(tmp_path / "simulated.h5", PLAIN).read_slice(0).meta
     assert (meta.reference_is, meta.is_one_beat) == ("truth", True)

@@ -19,7 +19,7 @@ PLAIN = AcquisitionConfig(csm="walsh")
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
     path = tmp_path_factory.mktemp("scan") / "three.h5"
-    simulate_scan(path, SimulateConfig(frames=3, ky=32, kx=32, coils=3, slices=3, noise=0.003))
+    simulate_scan(path, SimulateConfig(n_frames=3, ky=32, kx=32, n_coils=3, n_slices=3, noise=0.003))
     return path
 
 
@@ -82,7 +82,7 @@ def test_one_slice_of_the_scan(scan):
 
 
 def test_a_truth_of_another_scan_is_none(scan, tmp_path):
-    simulate_scan(tmp_path / "other.h5", SimulateConfig(frames=3, ky=32, kx=32, coils=3, seed=7, noise=0.003))
+    simulate_scan(tmp_path / "other.h5", SimulateConfig(n_frames=3, ky=32, kx=32, n_coils=3, seed=7, noise=0.003))
     with h5py.File(tmp_path / "other.h5") as file:
         other = {"reference": file["truth/reference"][()], "csm": file["truth/csm"][()]}
     with h5py.File(scan, "r+") as file:

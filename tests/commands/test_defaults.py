@@ -19,13 +19,12 @@ def defaults(command):
 
 
 def test_simulate():
-    config, told = SimulateConfig(), defaults(simulate)
-    names = told.keys() & SimulateConfig.model_fields.keys()
-    assert names == SimulateConfig.model_fields.keys()
+    config, values = SimulateConfig(), defaults(simulate)
     shown = inspect.signature(simulate, eval_str=True).parameters
     for name in ("frames", "ky", "kx", "slices"):  # None: those of --from, or the default, which the help shows
-        told[name] = int(shown[name].annotation.__metadata__[0].show_default.partition(",")[0])
-    assert {name: told[name] for name in names} == {name: getattr(config, name) for name in names}
+        values[name] = int(shown[name].annotation.__metadata__[0].show_default.partition(",")[0])
+    values = {SimulateConfig.renamed.get(name, name): value for name, value in values.items()}
+    assert {name: values[name] for name in SimulateConfig.model_fields} == config.model_dump()
 
 
 def test_prepare():

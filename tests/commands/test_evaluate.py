@@ -21,7 +21,7 @@ def call(monkeypatch, *arguments):
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory):
     path = tmp_path_factory.mktemp("scans") / "full.h5"
-    simulate_scan(path, SimulateConfig(frames=8, ky=48, kx=40, coils=3))
+    simulate_scan(path, SimulateConfig(n_frames=8, ky=48, kx=40, n_coils=3))
     return path
 
 

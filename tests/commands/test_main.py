@@ -24,7 +24,7 @@ COMMANDS += [[name, inner] for name, group in GROUP.commands.items() for inner i
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory):
     path = tmp_path_factory.mktemp("scan") / "scan.h5"
-    simulate_scan(path, SimulateConfig(frames=4, ky=32, kx=36, coils=3, slices=1))
+    simulate_scan(path, SimulateConfig(n_frames=4, ky=32, kx=36, n_coils=3, n_slices=1))
     return path
 
 

@@ -87,7 +87,7 @@ def test_import_prints_what_it_found_and_the_model_works_by_name(monkeypatch, ca
     assert call(monkeypatch, "models", "import", checkpoint) == 2
     assert "exists already" in capsys.readouterr().err
 
-    simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=4, ky=32, kx=32, coils=2))
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=4, ky=32, kx=32, n_coils=2))
     options = ("--undersample", "gaussian:2", "-o", tmp_path / "out.npz")
     assert call(monkeypatch, "recon", tmp_path / "scan.h5", *printed["use"].split(), *options) == 0
     assert "imported weights, trained on OCMR cines, one coil, radial, 16 spokes" in capsys.readouterr().err
@@ -96,7 +96,7 @@ def test_import_prints_what_it_found_and_the_model_works_by_name(monkeypatch, ca
 
 def test_a_model_file_names_its_outputs_without_its_ending(monkeypatch, capsys, checkpoint, tmp_path):
     call(monkeypatch, "models", "import", checkpoint, "-o", tmp_path / "mine.safetensors")
-    simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=4, ky=32, kx=32, coils=1))
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=4, ky=32, kx=32, n_coils=1))
     assert call(monkeypatch, "recon", tmp_path / "scan.h5", "--model", tmp_path / "mine.safetensors") == 0
     assert (tmp_path / "scan.mine.h5").exists()
 
@@ -113,7 +113,7 @@ def test_json_is_for_programs(monkeypatch, capsys, checkpoint):
 
 
 def test_a_network_without_weights_is_refused_with_a_way_on(monkeypatch, capsys, tmp_path):
-    simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=4, ky=32, kx=32, coils=1))
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=4, ky=32, kx=32, n_coils=1))
     shutil.copytree(
         models_folder() / "jotlasnet", tmp_path / "jotlasnet", ignore=shutil.ignore_patterns("*.safetensors")
     )

@@ -19,7 +19,7 @@ from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory):
     path = tmp_path_factory.mktemp("scan") / "scan.h5"
-    simulate_scan(path, SimulateConfig(frames=4, ky=32, kx=36, coils=3, slices=1, undersample="uniform:2,acs=4"))
+    simulate_scan(path, SimulateConfig(n_frames=4, ky=32, kx=36, n_coils=3, n_slices=1, undersample="uniform:2,acs=4"))
     return path
 
 
@@ -164,7 +164,7 @@ def test_a_mistyped_pattern_is_named_before_anything_else(scan, tmp_path):
 
 def test_that_there_is_no_record_of_iterations_is_said_once(tmp_path):
     path = tmp_path / "two.h5"
-    simulate_scan(path, SimulateConfig(frames=4, ky=32, kx=36, coils=3, slices=2))
+    simulate_scan(path, SimulateConfig(n_frames=4, ky=32, kx=36, n_coils=3, n_slices=2))
     result = invoke(path, "-m", "zerofilled", "-o", tmp_path / "a.h5", "-v")
     assert result.stdout.count("keeps no record") == 1
 
@@ -187,7 +187,9 @@ def test_what_a_stopped_run_keeps_is_said(scan, tmp_path, monkeypatch):
 def test_memory_does_not_grow_with_the_number_of_slices(tmp_path):
     """Live data of a slice, its image and reference, are 3 MB here, and lie in files until the images are written."""
     path = tmp_path / "scan.h5"
-    simulate_scan(path, SimulateConfig(frames=12, ky=128, kx=128, coils=8, slices=8, undersample="uniform:4,acs=16"))
+    simulate_scan(
+        path, SimulateConfig(n_frames=12, ky=128, kx=128, n_coils=8, n_slices=8, undersample="uniform:4,acs=16")
+    )
     command = [sys.executable, "-m", "cinerecon.cli", "recon", str(path), "-m", "cgsense", "--json", "--force"]
     command += ["--set", "n_iterations=3", "-o", str(tmp_path / "a.h5")]
     peaks = []

@@ -5,7 +5,7 @@ import pytest
 from cinerecon.evaluation import Score
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
-SIZES = {"frames": 8, "ky": 48, "kx": 40, "coils": 3}
+SIZES = {"n_frames": 8, "ky": 48, "kx": 40, "n_coils": 3}
 
 
 @pytest.fixture(scope="session")

@@ -129,5 +129,5 @@ def test_the_truth_may_be_the_scan_that_carries_it(full_scan, tmp_path):
     (report,) = reconstruct_scan(request).slices
     (score,) = compare_files([tmp_path / "ours.npz"], full_scan)
     assert score.psnr == pytest.approx(report.quality["psnr"], abs=1e-3)
-    simulate_scan(tmp_path / "fast.h5", SimulateConfig(frames=4, ky=24, kx=24, coils=2, undersample="gaussian:2"))
+    simulate_scan(tmp_path / "fast.h5", SimulateConfig(n_frames=4, ky=24, kx=24, n_coils=2, undersample="gaussian:2"))
     assert read_truth(tmp_path / "fast.h5")[0].image.shape == (4, 24, 24), "a simulated scan carries it"

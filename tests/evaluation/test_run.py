@@ -115,7 +115,7 @@ def test_other_processes_give_the_same(full_scan, tmp_path):
     paths = [full_scan]
     for seed in (1, 2):
         paths.append(tmp_path / f"scan{seed}.h5")
-        simulate_scan(paths[-1], SimulateConfig(frames=8, ky=48, kx=40, coils=3, seed=seed))
+        simulate_scan(paths[-1], SimulateConfig(n_frames=8, ky=48, kx=40, n_coils=3, seed=seed))
     alone = evaluate(paths, MODELS, PATTERNS).scores
     reported = []
     together = evaluate(paths, MODELS, PATTERNS, workers=2, output=tmp_path / "out", report=reported.append).scores
@@ -182,8 +182,10 @@ def test_what_cannot_be_judged_is_told_and_the_rest_goes_on(full_scan, tmp_path)
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans/a.h5").write_bytes(full_scan.read_bytes())
     (tmp_path / "scans/b.h5").write_bytes(full_scan.read_bytes()[:5000])
-    simulate_scan(tmp_path / "scans/c.h5", SimulateConfig(frames=4, ky=24, kx=24, coils=2, undersample="gaussian:2"))
-    simulate_scan(tmp_path / "scans/d.h5", SimulateConfig(frames=4, ky=24, kx=24, coils=2))
+    simulate_scan(
+        tmp_path / "scans/c.h5", SimulateConfig(n_frames=4, ky=24, kx=24, n_coils=2, undersample="gaussian:2")
+    )
+    simulate_scan(tmp_path / "scans/d.h5", SimulateConfig(n_frames=4, ky=24, kx=24, n_coils=2))
     patterns, told = ["gaussian:2", "gaussian:8"], []
     found = evaluate([tmp_path / "scans"], ["zerofilled"], patterns, output=tmp_path / "out", report=told.append)
     assert [(s.scan, s.sampling) for s in found.scores] == [("a", patterns[0]), ("a", patterns[1]), ("d", patterns[0])]
@@ -227,7 +229,7 @@ def test_scores_that_were_kept_are_counted_before_the_work(full_scan, tmp_path):
 
 def test_an_undersampled_scan_is_refused(tmp_path):
     path = tmp_path / "fast.h5"
-    simulate_scan(path, SimulateConfig(frames=8, ky=48, kx=40, coils=3, undersample="gaussian:4"))
+    simulate_scan(path, SimulateConfig(n_frames=8, ky=48, kx=40, n_coils=3, undersample="gaussian:4"))
     with pytest.raises(DataError, match="undersampled already"):
         evaluate([path], ["zerofilled"], ["gaussian:4"])
 
@@ -249,13 +251,13 @@ def test_wrong_names_are_said_before_any_work(full_scan):
 def test_each_scan_has_a_mask_of_its_own(tmp_path):
     """The same image, measured with the same noise, under another name: only the mask differs."""
     for name in ("a", "b"):
-        simulate_scan(tmp_path / f"{name}.h5", SimulateConfig(frames=4, ky=32, kx=24, coils=2))
+        simulate_scan(tmp_path / f"{name}.h5", SimulateConfig(n_frames=4, ky=32, kx=24, n_coils=2))
     one, two = evaluate([tmp_path], ["zerofilled"], ["gaussian:4"]).scores
     assert one.psnr != two.psnr
 
 
 def test_images_beside_a_scan_are_passed_over(tmp_path):
-    simulate_scan(tmp_path / "a.h5", SimulateConfig(frames=3, ky=16, kx=16, coils=2))
+    simulate_scan(tmp_path / "a.h5", SimulateConfig(n_frames=3, ky=16, kx=16, n_coils=2))
     reconstruct_scan(ReconRequest(tmp_path / "a.h5", "zerofilled", (str(tmp_path / "a.zerofilled.h5"),)))
     (score,) = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"]).scores
     assert score.scan == "a"
@@ -284,7 +286,7 @@ def test_a_scan_unlike_the_training_is_marked(full_scan):
 
 @pytest.mark.parametrize(("n_pictures", "chosen"), [(0, []), (1, [1]), (3, [0, 1, 2])])
 def test_pictures_are_of_slices_chosen_evenly(tmp_path, n_pictures, chosen):
-    simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=2, ky=16, kx=16, coils=2, slices=3))
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2, n_slices=3))
     plan = module.Plan(("zerofilled",), ("gaussian:2",), (), 0, "cpu", "cine", None)
     jobs, _ = module.list_jobs([tmp_path / "scan.h5"], plan, plan.load_methods(), n_pictures)
     assert [job.number for job in jobs if job.is_pictured] == chosen

@@ -7,7 +7,7 @@ from small_recipe import RECIPE
 from cinerecon.evaluation import evaluate
 from cinerecon.methods.model_file import read_model
 from cinerecon.preparation import PrepareConfig, parse_split, prepare
-from cinerecon.training import Recipe, train
+from cinerecon.training import Recipe, TrainOptions, train
 
 SCANS = {"first/anna": 1, "second/bert": 2, "third/anna": 3}
 """Folders of persons, and how bright they are."""
@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
     training = {**RECIPE["training"], "n_steps": 1, "save_every": 1, "n_validation": 1, "batch_size": 1, "data": data}
     train(Recipe.parse({**RECIPE, "training": training}), folder / "run")
     training["data"] = RECIPE["training"]["data"]
-    train(Recipe.parse({**RECIPE, "training": training}), folder / "tuned", weights=folder / "run")
+    train(Recipe.parse({**RECIPE, "training": training}), folder / "tuned", TrainOptions(weights=folder / "run"))
     return folder
 
 

@@ -17,7 +17,7 @@ from cinerecon.errors import CineReconError, ConfigError, WeightsError
 from cinerecon.methods.base import fingerprint, make_encoding
 from cinerecon.methods.model_file import ModelConfig, write_model
 from cinerecon.methods.table import load_method
-from cinerecon.training import read_recipe, train
+from cinerecon.training import DataPaths, TrainOptions, read_recipe, train
 
 CODE = """
 import torch
@@ -84,7 +84,7 @@ def test_changed_code_runs_and_has_another_fingerprint(model, data):
 def test_a_run_keeps_the_code_and_refuses_other_code(model, data, tmp_path):
     run = tmp_path / "run"
     settings = ["training.n_steps=1", "training.save_every=1", "training.n_validation=1"]
-    train(read_recipe(model / "model.yaml", settings), run, cases=tmp_path / "cases")
+    train(read_recipe(model / "model.yaml", settings), run, TrainOptions(DataPaths(tmp_path / "cases")))
     image = load_method(str(run))(data)
     gain = load_method(str(run)).weights["gain"].item()
     assert relative_error(image, gain * make_encoding(data).adjoint(data.kspace)) < 1e-6
@@ -92,14 +92,14 @@ def test_a_run_keeps_the_code_and_refuses_other_code(model, data, tmp_path):
     for name in ("run", "run/weights.safetensors", "run/last.safetensors"):
         assert torch.equal(load_method(str(tmp_path / name))(data), image)
     recipe = read_recipe(run / "model.yaml", ["training.n_steps=2"])
-    train(recipe, run, cases=tmp_path / "cases", resume=True)
+    train(recipe, run, TrainOptions(DataPaths(tmp_path / "cases"), resume=True))
     image = load_method(str(run))(data)
     (run / "gains.py").write_text("FACTOR = -1.0  # changed\n")
     with pytest.raises(WeightsError, match=r"net\.py is not the code that the weights were trained with"):
         load_method(str(run))
     assert relative_error(load_method(str(run), ["code_sha256=any"])(data), -image) < 1e-6
     with pytest.raises(ConfigError, match="began with other settings: code_sha256"):
-        train(recipe, run, cases=tmp_path / "cases", resume=True)
+        train(recipe, run, TrainOptions(DataPaths(tmp_path / "cases"), resume=True))
 
 
 def test_settings_class_and_settings_of_the_constructor(model):

@@ -109,7 +109,7 @@ def test_real_anatomy_as_an_ocmr_file(style, tmp_path):
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory):
     path = tmp_path_factory.mktemp("scan") / "full.h5"
-    simulate_scan(path, SimulateConfig(frames=6, ky=40, kx=36, coils=4, slices=2, noise=0.003))
+    simulate_scan(path, SimulateConfig(n_frames=6, ky=40, kx=36, n_coils=4, n_slices=2, noise=0.003))
     return path
 
 

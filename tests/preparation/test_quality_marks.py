@@ -14,12 +14,12 @@ from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 @pytest.fixture(scope="module")
 def measured():
-    return simulate_cine(SimulateConfig(frames=4, ky=64, kx=60, coils=3, noise=0.01))[0]
+    return simulate_cine(SimulateConfig(n_frames=4, ky=64, kx=60, n_coils=3, noise=0.01))[0]
 
 
 @pytest.fixture(scope="module")
 def noise_free():
-    return simulate_cine(SimulateConfig(frames=4, ky=64, kx=60, coils=3, noise=0))[0]
+    return simulate_cine(SimulateConfig(n_frames=4, ky=64, kx=60, n_coils=3, noise=0))[0]
 
 
 def with_kspace(data, kspace):

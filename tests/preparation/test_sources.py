@@ -25,7 +25,7 @@ from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_sc
 
 @pytest.fixture
 def cine():
-    data = simulate_cine(SimulateConfig(frames=5, ky=32, kx=30, coils=2, noise=0))[0]
+    data = simulate_cine(SimulateConfig(n_frames=5, ky=32, kx=30, n_coils=2, noise=0))[0]
     return CineImage(data.reference.numpy(), meta=data.meta)
 
 
@@ -102,7 +102,7 @@ def test_strict_refuses_what_flatters(run, tmp_path, cine):
     report = run(tmp_path / "cine.nii", strict=True)
     assert report.rows == ()
     assert report.refused[0].what.startswith("magnitude only")
-    simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=3, ky=24, kx=24, coils=2))
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=3, ky=24, kx=24, n_coils=2))
     (row,) = run(tmp_path / "scan.h5", to="scan", strict=True).rows
     assert row.marks == "simulated"
 
@@ -189,7 +189,7 @@ def test_prepared_cases_are_prepared_further(run, archive, tmp_path):
 
 
 def test_a_twin_is_the_truth_of_an_undersampled_file(run, tmp_path):
-    simulated = simulate_cine(SimulateConfig(frames=3, ky=32, kx=30, coils=3, noise=0))[0]
+    simulated = simulate_cine(SimulateConfig(n_frames=3, ky=32, kx=30, n_coils=3, noise=0))[0]
     kspace = simulated.kspace.numpy()[:, None]
     mask = np.zeros((32, 30))
     mask[::3] = mask[12:20] = 1
@@ -218,7 +218,9 @@ def test_k_space_of_magnitude_images_is_marked(run, tmp_path, cine):
 
 
 def test_gaps_of_a_full_file_are_not_measured(run, tmp_path):
-    kspace = simulate_cine(SimulateConfig(frames=3, ky=32, kx=30, coils=3, noise=0))[0].kspace.numpy()[:, None].copy()
+    kspace = (
+        simulate_cine(SimulateConfig(n_frames=3, ky=32, kx=30, n_coils=3, noise=0))[0].kspace.numpy()[:, None].copy()
+    )
     kspace[..., :3, :] = kspace[..., -2:, :] = 0
     save_mat(tmp_path / "padded/FullSample/P001/cine_sax.mat", kspace)
     (row,) = run(tmp_path / "padded").rows

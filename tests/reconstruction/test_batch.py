@@ -25,7 +25,7 @@ def scans(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scans")
     for seed, name in enumerate(("p1/cine.h5", "p2/cine.h5", "other.h5")):
         (folder / name).parent.mkdir(exist_ok=True)
-        simulate_scan(folder / name, SimulateConfig(frames=4, ky=32, kx=36, coils=3, seed=seed))
+        simulate_scan(folder / name, SimulateConfig(n_frames=4, ky=32, kx=36, n_coils=3, seed=seed))
     return folder
 
 

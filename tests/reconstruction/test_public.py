@@ -15,7 +15,7 @@ from cinerecon.methods.classical.zerofilled import ZeroFilled
 from cinerecon.reconstruction import ReconRequest, reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
-SIZES = {"frames": 4, "ky": 32, "kx": 36, "coils": 3, "slices": 2, "undersample": "uniform:2,acs=12"}
+SIZES = {"n_frames": 4, "ky": 32, "kx": 36, "n_coils": 3, "n_slices": 2, "undersample": "uniform:2,acs=12"}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_network_does_so_too(scan, written):
 
 def test_retrospective_undersampling_is_that_of_the_command(tmp_path):
     path = tmp_path / "full.h5"
-    simulate_scan(path, SimulateConfig(**SIZES | {"undersample": None, "slices": 1}))
+    simulate_scan(path, SimulateConfig(**SIZES | {"undersample": None, "n_slices": 1}))
     options = {"undersample": "uniform:3,acs=8", "seed": 4}
     (part,) = cinerecon.reconstruct(path, method="zerofilled", **options)
     reconstruct_scan(ReconRequest(path, "zerofilled", (str(tmp_path / "a.npz"),), **options))
@@ -69,7 +69,7 @@ def test_a_slice_of_intake_gives_the_slice_that_the_command_writes(scan, written
 def plain(tmp_path_factory):
     """A scan whose coils are taken as they are, for which arrays and file hold the same numbers."""
     path = tmp_path_factory.mktemp("plain") / "plain.h5"
-    simulate_scan(path, SimulateConfig(**SIZES | {"slices": 1}))
+    simulate_scan(path, SimulateConfig(**SIZES | {"n_slices": 1}))
     (cine,) = cinerecon.intake(path, cinerecon.acquisition.AcquisitionConfig(whiten=False))
     return path, cine
 

@@ -18,7 +18,7 @@ from cinerecon.physics.sampling import net_acceleration
 from cinerecon.reconstruction import Observer, ReconRequest, reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
-SIZES = {"frames": 6, "ky": 40, "kx": 44, "coils": 4, "slices": 2, "noise": 0.002}
+SIZES = {"n_frames": 6, "ky": 40, "kx": 44, "n_coils": 4, "n_slices": 2, "noise": 0.002}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_a_full_scan_gives_the_truth(scan, tmp_path):
 
 def test_default_outputs_lie_beside_the_scan(tmp_path):
     scan = tmp_path / "heart.h5"
-    simulate_scan(scan, SimulateConfig(**SIZES | {"frames": 3, "slices": 1}))
+    simulate_scan(scan, SimulateConfig(**SIZES | {"n_frames": 3, "n_slices": 1}))
     report = reconstruct_scan(ReconRequest(scan, "zerofilled"))
     expected = [tmp_path / f"heart.zerofilled{ending}" for ending in (".h5", ".mp4", ".png")]
     assert list(report.written) == expected

@@ -10,7 +10,7 @@ from cinerecon.reconstruction import Observer, ReconRequest, reconstruct_scan
 from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
-SIZES = {"frames": 4, "ky": 32, "kx": 36, "coils": 3, "slices": 3, "undersample": "uniform:2,acs=8"}
+SIZES = {"n_frames": 4, "ky": 32, "kx": 36, "n_coils": 3, "n_slices": 3, "undersample": "uniform:2,acs=8"}
 OPTIONS = {"csm": "walsh", "settings": ("n_iterations=4",)}
 
 

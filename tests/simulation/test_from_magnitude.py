@@ -13,7 +13,7 @@ from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.magnitude import open_one_magnitude
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
-QUIET = SimulateConfig(coils=2, noise=0.0)
+QUIET = SimulateConfig(n_coils=2, noise=0.0)
 
 
 def archive(path, n_frames=25, **values):
@@ -46,7 +46,7 @@ def test_sizes_are_those_of_the_source(tmp_path):
 
 def test_fewer_frames_are_the_whole_beat(tmp_path):
     source = archive(tmp_path / "cine.npz")
-    simulate_scan(tmp_path / "scan.h5", SimulateConfig(coils=2, noise=0.0, frames=12), source=source)
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_coils=2, noise=0.0, n_frames=12), source=source)
     data = open_cine(tmp_path / "scan.h5").read_slice(0)
     magnitude, meta = open_one_magnitude(source).read_slice(0)
     chosen = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22]
@@ -69,7 +69,7 @@ def test_field_strength_and_subject_are_kept(tmp_path, field, shown):
 
 def test_a_subject_can_be_given(tmp_path):
     source = archive(tmp_path / "cine.npz", n_frames=3, person="SCD0000301")
-    config = SimulateConfig(coils=2, subject="anna", frames=3, ky=20, kx=20)
+    config = SimulateConfig(n_coils=2, subject="anna", n_frames=3, ky=20, kx=20)
     for name, path in (("own.h5", source), ("phantom.h5", None)):
         simulate_scan(tmp_path / name, config, source=path)
         assert open_cine(tmp_path / name).subject == hashed_name("anna") != ""
@@ -77,7 +77,7 @@ def test_a_subject_can_be_given(tmp_path):
 
 
 def test_a_phantom_is_scanned_at_one_and_a_half_tesla_and_is_no_subject(tmp_path):
-    simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=2, ky=16, kx=16, coils=2))
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2))
     scan = open_cine(tmp_path / "scan.h5")
     assert (scan.plan.field_strength_tesla, scan.subject) == (1.5, "")
 
@@ -107,10 +107,10 @@ def test_all_slices_of_a_stack_are_scanned_where_they_are(tmp_path, kind):
         np.testing.assert_allclose(image / image.max(), cine.magnitude / cine.magnitude.max(), atol=3e-2)
     if kind == "dicom":
         assert (scan.plan.field_strength_tesla, scan.subject) == (3.0, hashed_person("P-1970"))
-    (middle,) = simulate_cine(SimulateConfig(coils=2, slices=1), source=source)
+    (middle,) = simulate_cine(SimulateConfig(n_coils=2, n_slices=1), source=source)
     assert middle.meta.geometry.position_mm == pytest.approx(cines[1].meta.geometry.position_mm, abs=1e-3)
     with pytest.raises(ConfigError, match="4 slices of a cine that has 3"):
-        simulate_cine(SimulateConfig(coils=2, slices=4), source=source)
+        simulate_cine(SimulateConfig(n_coils=2, n_slices=4), source=source)
 
 
 def test_sources_without_times_or_of_another_kind_are_refused(tmp_path):

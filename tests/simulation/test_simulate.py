@@ -10,7 +10,7 @@ from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.physics.fourier import fft1c, fft2c, ifft2c
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
-SMALL = SimulateConfig(frames=4, ky=26, kx=24, coils=3, noise=0.0)
+SMALL = SimulateConfig(n_frames=4, ky=26, kx=24, n_coils=3, noise=0.0)
 REAL = BESIDE / "real" / "sax_mid.npz"
 REAL = BESIDE / "real"
 
@@ -91,8 +91,8 @@ def test_slices_are_ten_millimetres_apart():
 
 def test_same_seed_gives_the_same_scan():
     (one,), (two,) = (
-        simulate_cine(SimulateConfig(frames=2, ky=16, kx=16)),
-        simulate_cine(SimulateConfig(frames=2, ky=16, kx=16)),
+        simulate_cine(SimulateConfig(n_frames=2, ky=16, kx=16)),
+        simulate_cine(SimulateConfig(n_frames=2, ky=16, kx=16)),
     )
     assert torch.equal(one.kspace, two.kspace)
 
@@ -108,7 +108,7 @@ def test_measured_cine_is_cut_out_around_its_centre(tmp_path):
         "image_position_patient": np.array([-20.0, -10.0, 5.0]),
     }
     np.savez(tmp_path / "cine.npz", **arrays)
-    config = SimulateConfig(frames=3, ky=20, kx=16, coils=2)
+    config = SimulateConfig(n_frames=3, ky=20, kx=16, n_coils=2)
     (cine,) = simulate_cine(config, source=tmp_path / "cine.npz")
     expected = magnitude[[0, 1, 3], 5:25, 12:28]
     np.testing.assert_allclose(cine.reference.abs(), expected / expected.max(), rtol=1e-4)
@@ -116,7 +116,7 @@ def test_measured_cine_is_cut_out_around_its_centre(tmp_path):
     assert cine.meta.pixel_size_mm == (1.5, 1.25)
     assert cine.meta.geometry.position_mm == pytest.approx((-20 + 1.25 * 20, -10 + 1.5 * 15, 5))
     with pytest.raises(ConfigError, match="2 slices of a cine that has one"):
-        simulate_cine(SimulateConfig(coils=2, slices=2), source=tmp_path / "cine.npz")
+        simulate_cine(SimulateConfig(n_coils=2, n_slices=2), source=tmp_path / "cine.npz")
     with pytest.raises(DataError, match="30 rows, 64 are requested"):
         simulate_cine(config.model_copy(update={"ky": 64}), source=tmp_path / "cine.npz")
 
@@ -124,7 +124,9 @@ def test_measured_cine_is_cut_out_around_its_centre(tmp_path):
 def test_header_says_that_phase_and_coils_of_a_measured_cine_are_simulated(tmp_path):
     if not REAL.exists():
         pytest.skip("no measured cine beside the project")
-    simulate_scan(tmp_path / "scan.h5", SimulateConfig(frames=2, ky=32, kx=32, coils=2), source=REAL / "sax_mid.npz")
+    simulate_scan(
+        tmp_path / "scan.h5", SimulateConfig(n_frames=2, ky=32, kx=32, n_coils=2), source=REAL / "sax_mid.npz"
+    )
     with h5py.File(tmp_path / "scan.h5") as file:
         assert file["truth"].attrs["simulated"] == "phase, coil sensitivity maps, noise"
         assert b"phase, coil sensitivity maps, noise" in file["dataset/xml"][0]

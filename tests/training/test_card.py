@@ -2,7 +2,7 @@
 
 from cinerecon.io.atomic import hash_file
 from cinerecon.training.card import describe_pool, list_data, series_in
-from cinerecon.training.data import DataConfig, Pool
+from cinerecon.training.data import CasePool, DataConfig
 from cinerecon.training.data.pool import Group
 
 
@@ -19,5 +19,7 @@ def test_licences_are_named_by_source():
     settings = {"sources": {"phantom": {"kind": "phantom"}, "real": {"kind": "series"}, "film": {"kind": "series"}}}
     licences = {"real": ("CC0-1.0", "Apache-2.0", "CC0-1.0"), "film": ("CC BY 3.0",), "phantom": ("",)}
     groups = [Group((8, 1, 64, 64), [], name, 1.0, licence=text) for name, texts in licences.items() for text in texts]
-    card = describe_pool(DataConfig.parse({**settings, "crops": "32x32", "coils": 1}), Pool(tuple(groups)), Pool(()))
+    card = describe_pool(
+        DataConfig.parse({**settings, "crops": "32x32", "coils": 1}), CasePool(tuple(groups)), CasePool(())
+    )
     assert card.trained_on == "phantom, real (Apache-2.0; CC0-1.0), film (CC BY 3.0); gaussian:8"

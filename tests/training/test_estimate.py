@@ -6,11 +6,11 @@ from small_recipe import RECIPE
 from typer.testing import CliRunner
 
 from cinerecon.cli import app
-from cinerecon.training import Places, estimate
+from cinerecon.training import DataPaths, estimate
 
 
 def test_times_add_up_and_nothing_is_left(make_recipe, cases, tmp_path):
-    found = estimate(make_recipe("n_steps=100", "n_steps_per_epoch=20"), Places(cases), device="cpu")
+    found = estimate(make_recipe("n_steps=100", "n_steps_per_epoch=20"), DataPaths(cases), device="cpu")
     assert found.n_parameters == 2 * (4 * 27 * (2 + 4 + 4) * 2 + 5)
     assert found.memory_mb > 50
     assert found.epoch_s == pytest.approx(20 * (found.step_s + found.draw_s))
@@ -18,7 +18,7 @@ def test_times_add_up_and_nothing_is_left(make_recipe, cases, tmp_path):
 
 
 def test_batches_that_are_kept_are_counted_once(make_recipe, cases, tmp_path):
-    found = estimate(make_recipe("n_steps=1000", "data.n_kept=7"), Places(tmp_path), device="cpu")
+    found = estimate(make_recipe("n_steps=1000", "data.n_cached_batches=7"), DataPaths(tmp_path), device="cpu")
     assert found.n_ahead == 7
     assert found.ahead_s > 0
     assert found.run_s == pytest.approx(1000 * (found.step_s + found.draw_s) + found.ahead_s)
@@ -26,12 +26,14 @@ def test_batches_that_are_kept_are_counted_once(make_recipe, cases, tmp_path):
 
 def test_cases_are_counted_where_they_are_not_kept_yet(make_recipe, tmp_path):
     recipe = make_recipe("n_steps=1000", "data.sources.phantom.n_cases=6")
-    first = estimate(recipe, Places(tmp_path), device="cpu")
+    first = estimate(recipe, DataPaths(tmp_path), device="cpu")
     assert first.n_ahead == 6
     assert first.run_s == pytest.approx(1000 * (first.step_s + first.draw_s) + first.ahead_s)
-    again = estimate(recipe, Places(tmp_path), device="cpu")
+    again = estimate(recipe, DataPaths(tmp_path), device="cpu")
     assert again.n_ahead < 6
-    short = estimate(make_recipe("n_steps=1", "data.sources.phantom.n_cases=6"), Places(tmp_path / "new"), device="cpu")
+    short = estimate(
+        make_recipe("n_steps=1", "data.sources.phantom.n_cases=6"), DataPaths(tmp_path / "new"), device="cpu"
+    )
     assert short.n_ahead == short.ahead_s == 0
 
 

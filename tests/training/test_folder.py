@@ -13,14 +13,14 @@ from small_recipe import RECIPE as SMALL
 from cinerecon.errors import ConfigError
 from cinerecon.io.export.label import draw_label
 from cinerecon.methods.model_file import RECIPE, read_model
-from cinerecon.training import Recipe, train
+from cinerecon.training import DataPaths, Recipe, TrainCallbacks, TrainOptions, train
 from cinerecon.training.card import list_data
 
 
 @pytest.fixture(scope="module")
 def run(folder, cases, make_recipe):
     recipe = make_recipe("n_steps=2", "save_every=1", "seed=7", 'data.masks=["gaussian:3", "vds:4"]', "licence=MIT")
-    train(recipe, folder / "told", cases=cases)
+    train(recipe, folder / "told", TrainOptions(DataPaths(cases)))
     return folder / "told"
 
 
@@ -81,7 +81,7 @@ def test_tensorboard_is_optional(folder, cases, make_recipe, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ConfigError, match="TensorBoard is not installed") as error:
-        train(make_recipe("n_steps=1"), folder / "board", cases=cases, tensorboard=True)
+        train(make_recipe("n_steps=1"), folder / "board", TrainOptions(DataPaths(cases), tensorboard=True))
     assert not (folder / "board").exists()
     assert "cinerecon[tensorboard]" in error.value.hint
 
@@ -92,7 +92,7 @@ def test_tensorboard_shows_the_log(folder, cases, make_recipe):
 
     steps = []
     run = folder / "shown"
-    train(make_recipe("n_steps=2", "save_every=1"), run, cases=cases, tensorboard=True, report=steps.append)
+    train(make_recipe("n_steps=2", "save_every=1"), run, TrainOptions(DataPaths(cases), tensorboard=True), TrainCallbacks(on_validation=steps.append))
     events = EventAccumulator(str(run / "tensorboard")).Reload()
     assert [event.value for event in events.Scalars("loss")] == pytest.approx([step.loss for step in steps])
     assert len(events.Images("validation")) == 2

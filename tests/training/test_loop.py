@@ -19,24 +19,23 @@ from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, 
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import load_weights, read_model
 from cinerecon.methods.table import load_method
-from cinerecon.training import loop, read_recipe, train
-from cinerecon.training.batches import Places, open_feed
+from cinerecon.training import TrainCallbacks, TrainOptions, checkpointer, loop, read_recipe, train, validation
+from cinerecon.training.batches import DataPaths, open_training_data
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from cinerecon.training import run_folder as folder
-from cinerecon.training import loop
-from cinerecon.training import read_recipe
+from cinerecon.training import DataPaths, TrainOptions, loop, read_recipe
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
-take, save = loop.descend, folder.torch.save
+take, save = loop.optimizer_step, folder.torch.save
 
 def take_or_die(state, config):
     take(state, config)
-    if state.done == 17:
+    if state.n_steps_done == 17:
         die()
 
 def save_half(content, path):
@@ -47,10 +46,10 @@ def save_half(content, path):
 
 recipe, run, cases, moment = sys.argv[1:]
 if moment == "at step 17":
-    loop.descend = take_or_die
+    loop.optimizer_step = take_or_die
 else:
     folder.torch.save = save_half
-loop.train(read_recipe(Path(recipe)), Path(run), cases=Path(cases))
+loop.train(read_recipe(Path(recipe)), Path(run), TrainOptions(DataPaths(Path(cases))))
 """
 
 
@@ -71,7 +70,7 @@ def assert_same_weights(run, other):
 def whole(folder, cases, make_recipe):
     """A run of 30 steps without interruption, and what it reported."""
     steps = []
-    train(make_recipe(), folder / "whole", cases=cases, report=steps.append)
+    train(make_recipe(), folder / "whole", TrainOptions(DataPaths(cases)), TrainCallbacks(on_validation=steps.append))
     return folder / "whole", steps
 
 
@@ -95,8 +94,8 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(whole, folder,
     assert [row["step"] for row in curve(run)] == ["10"]
     assert any(run.glob(".partial-*")) == (moment == "while it saves")
     with pytest.raises(FileError, match="already"):
-        train(recipe, run, cases=cases)
-    train(recipe, run, cases=cases, resume=True)
+        train(recipe, run, TrainOptions(DataPaths(cases)))
+    train(recipe, run, TrainOptions(DataPaths(cases), resume=True))
     assert_same_weights(run, whole[0])
     assert curve(run) == curve(whole[0])
     assert not any(run.glob(".partial-*"))
@@ -105,24 +104,25 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(whole, folder,
 
 
 def test_workers_change_nothing(whole, folder, cases, make_recipe):
-    train(make_recipe(), folder / "workers", cases=cases, workers=2)
+    train(make_recipe(), folder / "workers", TrainOptions(DataPaths(cases), workers=2))
     assert_same_weights(folder / "workers", whole[0])
 
 
 def test_a_run_that_is_out_of_time_goes_on_later(whole, folder, cases, make_recipe):
     run = folder / "late"
-    train(make_recipe(), run, cases=cases, max_seconds=0)
+    train(make_recipe(), run, TrainOptions(DataPaths(cases), max_seconds=0))
     assert [row["step"] for row in curve(run)] == ["1"]
     assert (run / "weights.safetensors").is_file()
-    train(make_recipe(), run, cases=cases, resume=True)
+    train(make_recipe(), run, TrainOptions(DataPaths(cases), resume=True))
     assert_same_weights(run, whole[0])
 
 
 def test_best_weights_are_kept_apart_from_the_last(folder, cases, make_recipe, monkeypatch):
     qualities = iter([19.0, 30.0, 20.0, 25.0])
-    monkeypatch.setattr(loop, "validate", lambda net, batches: next(qualities))
+    for module in (checkpointer, validation):
+        monkeypatch.setattr(module, "validate", lambda net, batches: next(qualities))
     run = folder / "best"
-    train(make_recipe("n_steps=3", "save_every=1"), run, cases=cases)
+    train(make_recipe("n_steps=3", "save_every=1"), run, TrainOptions(DataPaths(cases)))
     config, _ = read_model(run)
     assert config.card.metrics == {"first_image_db": 19.0, "validation_db": 30.0, "step": 1.0}
     best, last = (load_file(run / f"{name}.safetensors") for name in ("weights", "last"))
@@ -132,16 +132,16 @@ def test_best_weights_are_kept_apart_from_the_last(folder, cases, make_recipe, m
 def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_checkpoint(
     folder, cases, make_recipe, monkeypatch
 ):
-    run, original = folder / "bad", loop.loss_of
+    run, original = folder / "bad", loop.training_loss
     calls = []
 
     def poisoned(net, batch, config):
         calls.append(1)
         return original(net, batch, config) * (float("nan") if len(calls) == 6 else 1)
 
-    monkeypatch.setattr(loop, "loss_of", poisoned)
+    monkeypatch.setattr(loop, "training_loss", poisoned)
     with pytest.raises(CineReconError, match="the loss is nan at step 6") as error:
-        train(make_recipe("save_every=2"), run, cases=cases)
+        train(make_recipe("save_every=2"), run, TrainOptions(DataPaths(cases)))
     assert error.value.where == str(run)
     assert torch.load(run / "last.pt", weights_only=True)["done"] == 4
     assert all(value.isfinite().all() for value in load_file(run / "weights.safetensors").values())
@@ -150,13 +150,13 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_checkpoint(
 def test_weights_that_exploded_are_not_saved(folder, cases, make_recipe):
     settings = ("learning_rate=1e30", "n_warmup=0", "save_every=1")
     with pytest.raises(CineReconError, match="not finite at step 1"):
-        train(make_recipe(*settings), folder / "exploded", cases=cases)
+        train(make_recipe(*settings), folder / "exploded", TrainOptions(DataPaths(cases)))
     assert not (folder / "exploded" / "last.pt").exists()
 
 
 def test_nothing_to_resume_is_said(folder, cases, make_recipe):
     with pytest.raises(FileError, match="no run to resume"):
-        train(make_recipe(), folder / "none", cases=cases, resume=True)
+        train(make_recipe(), folder / "none", TrainOptions(DataPaths(cases), resume=True))
 
 
 def test_a_run_goes_on_with_its_own_data_network_and_share(whole, cases, make_recipe):
@@ -169,37 +169,37 @@ def test_a_run_goes_on_with_its_own_data_network_and_share(whole, cases, make_re
         "n_batches=2": "a step of this run is 1 batches, now it would be 2",
     }.items():
         with pytest.raises(ConfigError, match=message):
-            train(make_recipe(setting), run, cases=cases, resume=True)
+            train(make_recipe(setting), run, TrainOptions(DataPaths(cases), resume=True))
     other = make_recipe().with_settings(["architecture.n_channels=3"])
     with pytest.raises(WeightsError, match="cannot resume"):
-        train(other, run, cases=cases, resume=True)
+        train(other, run, TrainOptions(DataPaths(cases), resume=True))
 
 
 def test_a_run_that_goes_on_tells_what_is_other_now(folder, cases, make_recipe):
     run, told = folder / "longer", []
-    train(make_recipe("n_steps=1"), run, cases=cases, note=told.append)
+    train(make_recipe("n_steps=1"), run, TrainOptions(DataPaths(cases)), TrainCallbacks(on_message=told.append))
     assert [text.split()[0] for text in told] == ["cases", "first"]
     assert "2 of phantom" in told[0]
-    train(make_recipe("n_steps=2"), run, cases=cases, resume=True, note=told.append)
+    train(make_recipe("n_steps=2"), run, TrainOptions(DataPaths(cases), resume=True), TrainCallbacks(on_message=told.append))
     assert told[2] == "changed  training.n_steps: 1, now 2"
 
 
 def test_a_damaged_state_is_said(folder, cases, make_recipe):
     run = folder / "damaged"
-    train(make_recipe("n_steps=1"), run, cases=cases)
+    train(make_recipe("n_steps=1"), run, TrainOptions(DataPaths(cases)))
     for content in (b"", bytes(500), b"garbage" * 100):
         (run / "last.pt").write_bytes(content)
         with pytest.raises(WeightsError, match="cannot resume"):
-            train(make_recipe("n_steps=2"), run, cases=cases, resume=True)
+            train(make_recipe("n_steps=2"), run, TrainOptions(DataPaths(cases), resume=True))
 
 
 def test_a_run_whose_papers_are_lost_or_damaged_is_said(folder, cases, make_recipe):
     run = folder / "papers"
-    train(make_recipe("n_steps=1"), run, cases=cases)
+    train(make_recipe("n_steps=1"), run, TrainOptions(DataPaths(cases)))
     for name, content in (("run.json", b'{"seed": 0'), ("data.txt", b"\xff"), ("model.yaml", None)):
         (run / name).unlink() if content is None else (run / name).write_bytes(content)
         with pytest.raises(FileError, match="cannot resume") as error:
-            train(make_recipe("n_steps=2"), run, cases=cases, resume=True)
+            train(make_recipe("n_steps=2"), run, TrainOptions(DataPaths(cases), resume=True))
         assert error.value.where == str(run / name)
         if content is not None:
             (run / name).write_bytes(b"{}")
@@ -207,20 +207,20 @@ def test_a_run_whose_papers_are_lost_or_damaged_is_said(folder, cases, make_reci
 
 def test_a_run_that_goes_on_takes_no_other_weights(whole, cases, make_recipe):
     with pytest.raises(ConfigError, match="has weights of its own"):
-        train(make_recipe(), whole[0], cases=cases, resume=True, weights=whole[0])
+        train(make_recipe(), whole[0], TrainOptions(DataPaths(cases), resume=True, weights=whole[0]))
 
 
 def test_fine_tuning_is_told_in_the_card_after_an_interruption_too(whole, folder, cases, make_recipe):
     run = folder / "tuned"
-    train(make_recipe("n_steps=2"), run, cases=cases, weights=whole[0], max_seconds=0)
-    train(make_recipe("n_steps=2"), run, cases=cases, resume=True)
+    train(make_recipe("n_steps=2"), run, TrainOptions(DataPaths(cases), weights=whole[0], max_seconds=0))
+    train(make_recipe("n_steps=2"), run, TrainOptions(DataPaths(cases), resume=True))
     config, _ = read_model(run)
     assert config.card.source == f"fine-tuned from {whole[0].parent.name}/{whole[0].name}"
 
 
 def test_patches_that_no_case_can_give_are_said_before_any_is_drawn(cases, make_recipe, tmp_path):
     with pytest.raises(DataError, match="no case is large enough for 5 frames of 64x16 with 1 coils") as error:
-        train(make_recipe("data.crops=[40x16,64x16]"), tmp_path / "run", cases=cases)
+        train(make_recipe("data.crops=[40x16,64x16]"), tmp_path / "run", TrainOptions(DataPaths(cases)))
     assert "--set training.data.crops=40x32 --set training.data.coils=2" in error.value.hint
 
 
@@ -228,7 +228,7 @@ def test_fine_tuning_begins_with_the_weights_given(whole, cases, make_recipe, tm
     run, steps = whole
     found = []
     settings = ("n_steps=1", "learning_rate=1e-9", "save_every=1")
-    train(make_recipe(*settings), tmp_path, cases=cases, weights=run / "weights.safetensors", report=found.append)
+    train(make_recipe(*settings), tmp_path, TrainOptions(DataPaths(cases), weights=run / "weights.safetensors"), TrainCallbacks(on_validation=found.append))
     assert found[0].validation == pytest.approx(max(step.validation for step in steps), abs=1e-3)
 
 
@@ -254,27 +254,27 @@ def test_models_may_share_a_file_of_training(tmp_path, make_recipe):
 
 
 def test_the_time_of_a_session_is_counted_once(make_recipe, monkeypatch):
-    monkeypatch.setattr(loop, "validate", lambda *_: 30.0)
-    monkeypatch.setattr(loop, "reconstruct", lambda *_: None)
+    monkeypatch.setattr(checkpointer, "validate", lambda *_: 30.0)
+    monkeypatch.setattr(checkpointer, "reconstruct", lambda *_: None)
     recipe = make_recipe()
     folder = SimpleNamespace(save=lambda *_: None, draw=lambda *_: None)
-    state = loop.begin(recipe)
+    state = loop.init_state(recipe)
     for session in ((1.0, 2.0, 3.5), (1.0, 2.5)):
-        keeper = loop.Keeper(folder, recipe, Card(), [None], 1, None, lambda _: None)
+        saver = checkpointer.Checkpointer(folder, recipe, Card(), [None], 1)
         for seconds in session:
-            state.done, state.losses = state.done + 1, [0.1]
-            keeper.keep(state, seconds)
+            state.n_steps_done, state.losses = state.n_steps_done + 1, [0.1]
+            saver.save(state, seconds)
     assert [step.seconds for step in state.log] == [1, 2, 3.5, 4.5, 6]
 
 
 def test_a_classical_method_is_validated_on_the_same_patches(folder, cases, make_recipe):
     notes = []
     recipe = make_recipe("compared_with=viewshared", "n_steps=1")
-    train(recipe, folder / "compared", cases=cases, note=notes.append)
+    train(recipe, folder / "compared", TrainOptions(DataPaths(cases)), TrainCallbacks(on_message=notes.append))
     reached = read_model(folder / "compared")[0].card.metrics["viewshared_db"]
     assert any(note == f"viewshared  validation {reached:.2f} dB" for note in notes)
-    feed = open_feed(recipe, Places(cases))
-    batches = feed.draw_as_measured()
+    data = open_training_data(recipe, DataPaths(cases))
+    batches = data.draw_as_measured()
     assert len(batches) == recipe.training.n_validation
     errors = []
     for batch in batches:

@@ -8,7 +8,7 @@ from helpers import complex_randn
 
 from cinerecon import networks
 from cinerecon.physics.operators import Encoding
-from cinerecon.training import loss_of
+from cinerecon.training import training_loss
 from cinerecon.training.data import Batch
 from cinerecon.training.losses import high_frequency_error, image_loss, structural_similarity
 
@@ -74,7 +74,7 @@ def batch():
 def test_the_symmetry_term_is_added(make_recipe, batch):
     torch.manual_seed(0)
     net = networks.build("slrnet", n_cascades=2, n_channels=3)
-    plain, with_term = (loss_of(net, batch, make_recipe(f"symmetry_weight={w}").training) for w in (0, 0.5))
+    plain, with_term = (training_loss(net, batch, make_recipe(f"symmetry_weight={w}").training) for w in (0, 0.5))
     _, extras = net(batch.kspace, batch.encoding, extras=True)
     expected = 0.5 * sum(residual.square().mean() for residual in extras["symmetry"])
     assert torch.allclose(with_term - plain, expected, rtol=1e-4)
@@ -88,7 +88,7 @@ def test_mixed_precision_keeps_what_is_complex_in_full(make_recipe, batch, name)
     for module in net.modules():
         if isinstance(module, torch.nn.Conv3d | torch.nn.Conv2d):
             module.register_forward_hook(lambda _, inputs, output: convolved.append(output.dtype))
-    full, mixed = (loss_of(net, batch, make_recipe(f"precision={p}").training) for p in ("float32", "bfloat16"))
+    full, mixed = (training_loss(net, batch, make_recipe(f"precision={p}").training) for p in ("float32", "bfloat16"))
     assert torch.bfloat16 in convolved
     assert mixed.dtype == torch.float32
     assert abs(mixed - full) < 0.05 * full
@@ -103,7 +103,7 @@ def test_activation_checkpointing_gives_the_same_loss_and_gradients(make_recipe,
     for checkpointing in (False, True):
         torch.manual_seed(0)
         net = networks.build("slrnet", n_cascades=2, n_channels=3, checkpointing=checkpointing)
-        loss = loss_of(net, batch, make_recipe("symmetry_weight=0.1").training)
+        loss = training_loss(net, batch, make_recipe("symmetry_weight=0.1").training)
         loss.backward()
         found.append((loss.detach(), [p.grad for p in net.parameters() if p.grad is not None]))
     assert torch.equal(found[0][0], found[1][0])

@@ -14,8 +14,9 @@ from cinerecon.io.case_index import IndexRow, append_rows
 from cinerecon.methods.model_file import read_model
 from cinerecon.methods.normalisation import scale_of
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
-from cinerecon.training import Recipe, train
-from cinerecon.training.batches import Places, open_feed, validate
+from cinerecon.training import Recipe, TrainCallbacks, TrainOptions, train
+from cinerecon.training.batches import DataPaths, open_training_data
+from cinerecon.training.validation import validate
 from cinerecon.training.card import list_data
 from cinerecon.training.scans import ScanBatches, open_scans
 
@@ -23,7 +24,7 @@ from cinerecon.training.scans import ScanBatches, open_scans
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory):
     path = tmp_path_factory.mktemp("scan") / "under.h5"
-    sizes = {"frames": 8, "ky": 48, "kx": 40, "coils": 3, "slices": 2, "noise": 0.002}
+    sizes = {"n_frames": 8, "ky": 48, "kx": 40, "n_coils": 3, "n_slices": 2, "noise": 0.002}
     simulate_scan(path, SimulateConfig(**sizes, undersample="gaussian:3"))
     return path
 
@@ -69,13 +70,13 @@ def test_a_batch_holds_what_was_measured_at_the_scale_of_the_scan(make_batches, 
     batches = make_batches("data.crops=all", "data.n_frames=null", "batch_size=1", scale="kspace_max")
     batch = batches[0]
     assert batch.target is None
-    seen = batch.kspace + batch.held_back[0]
+    seen = batch.kspace + batch.loss_samples[0]
     slices = list(intake(scan))
     frames = [
         torch.stack([torch.roll(cine.kspace / scale_of(cine, "kspace_max"), -first, 0) for first in range(8)])
         for cine in slices
     ]
-    mask = batch.encoding.mask | batch.held_back[1].mask
+    mask = batch.encoding.mask | batch.loss_samples[1].mask
     errors = [relative_error(seen[0], one * mask[0]) for cine in frames for one in cine]
     assert min(errors) < 1e-6
 
@@ -85,22 +86,22 @@ def test_strips_are_cut_along_whole_readouts(make_batches):
     assert batch.kspace.shape == (2, 5, 3, 48, 16)
     assert batch.encoding.csm.shape == (2, 3, 48, 16)
     assert batch.encoding.mask.shape == (2, 5, 1, 48, 1)
-    assert batch.held_back[0].abs().sum() > 0
+    assert batch.loss_samples[0].abs().sum() > 0
 
 
 def test_samples_of_validation_are_never_seen_in_training(make_batches):
     settings = ("data.crops=all", "data.n_frames=null", "batch_size=1")
-    validation = make_batches(*settings, validates=True)
+    validation = make_batches(*settings, is_validation=True)
     never = {}
     for number in range(12):
         batch = validation[number]
-        held = batch.held_back[1].mask[0, :, 0, :, 0]
+        held = batch.loss_samples[1].mask[0, :, 0, :, 0]
         never[tuple(sorted(map(tuple, held.tolist())))] = held
     assert len(never) == 2  # one set of frames for each slice, in any order
     training = make_batches(*settings)
     for number in range(12):
         batch = training[number]
-        used = (batch.encoding.mask | batch.held_back[1].mask)[0, :, 0, :, 0]
+        used = (batch.encoding.mask | batch.loss_samples[1].mask)[0, :, 0, :, 0]
         fits = [not (used & torch.roll(held, shift, 0)).any() for held in never.values() for shift in range(len(held))]
         assert any(fits)
 
@@ -110,8 +111,8 @@ def test_fine_tuning_on_one_scan_explains_more_of_what_was_held_back(scan, tmp_p
     steps = []
     settings = ["training.loss=ssdu", "training.n_steps=40", "training.save_every=20", "training.data.crops=all"]
     recipe = Recipe.parse(RECIPE).with_settings([*settings, "training.licence=CC0-1.0"])
-    train(recipe, tmp_path / "run", scans=(scan,), report=steps.append)
-    batches = open_feed(recipe, Places(tmp_path, scans=(scan,))).draw_validation()
+    train(recipe, tmp_path / "run", TrainOptions(DataPaths(tmp_path / "run", scans=(scan,))), TrainCallbacks(on_validation=steps.append))
+    batches = open_training_data(recipe, DataPaths(tmp_path, scans=(scan,))).draw_validation()
     assert steps[-1].validation > validate(ZeroFilled(), batches) + 2
     card = read_model(tmp_path / "run")[0].card
     assert card.trained_on.startswith("under.h5; as sampled")
@@ -121,5 +122,5 @@ def test_fine_tuning_on_one_scan_explains_more_of_what_was_held_back(scan, tmp_p
 
 def test_a_loss_that_needs_the_truth_is_refused(scan, make_recipe, tmp_path):
     with pytest.raises(ConfigError, match="loss mse needs the truth") as error:
-        train(make_recipe(), tmp_path / "run", scans=(scan,))
+        train(make_recipe(), tmp_path / "run", TrainOptions(DataPaths(tmp_path / "run", scans=(scan,))))
     assert "ssdu" in error.value.hint

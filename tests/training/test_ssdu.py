@@ -7,10 +7,11 @@ from helpers import complex_randn
 from small_recipe import ZeroFilled
 
 from cinerecon.physics.operators import Encoding
-from cinerecon.training import train
-from cinerecon.training.batches import Places, open_feed, validate
+from cinerecon.training import TrainCallbacks, TrainOptions, train
+from cinerecon.training.batches import DataPaths, open_training_data
+from cinerecon.training.validation import validate
 from cinerecon.training.data import Batch
-from cinerecon.training.ssdu import hold_back, ssdu_loss, without
+from cinerecon.training.ssdu import draw_loss_mask, split_batch, ssdu_loss
 
 
 def draw_mask(kx, seed=0, frames=6, ky=40):
@@ -23,7 +24,7 @@ def draw_mask(kx, seed=0, frames=6, ky=40):
 @pytest.mark.parametrize("kx", [1, 21])
 def test_what_is_held_back_is_a_share_of_the_samples_without_the_centre(kx):
     mask = draw_mask(kx)
-    held = hold_back(mask, 0.4, np.random.default_rng(0))
+    held = draw_loss_mask(mask, 0.4, np.random.default_rng(0))
     assert held.shape == mask.shape
     assert not (held & ~mask).any()
     assert int(held.sum()) == round(0.4 * int(mask.sum()))
@@ -33,13 +34,13 @@ def test_what_is_held_back_is_a_share_of_the_samples_without_the_centre(kx):
 
 def test_more_is_held_back_near_the_centre():
     mask = torch.ones(200, 1, 40, 1, dtype=torch.bool)
-    rate = hold_back(mask, 0.3, np.random.default_rng(0))[:, 0, :, 0].float().mean(0)
+    rate = draw_loss_mask(mask, 0.3, np.random.default_rng(0))[:, 0, :, 0].float().mean(0)
     assert rate[14:18].mean() > 1.5 * rate[:4].mean()
 
 
 def test_draws_differ_and_follow_from_the_seed():
     mask = draw_mask(1)
-    first, again, other = (hold_back(mask, 0.4, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    first, again, other = (draw_loss_mask(mask, 0.4, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -55,7 +56,7 @@ def batch():
 
 @pytest.fixture
 def held(batch):
-    return torch.stack([hold_back(mask, 0.3, np.random.default_rng(0)) for mask in batch.encoding.mask])
+    return torch.stack([draw_loss_mask(mask, 0.3, np.random.default_rng(0)) for mask in batch.encoding.mask])
 
 
 def test_neither_the_network_nor_its_first_image_sees_what_is_held_back(batch, held):
@@ -65,8 +66,8 @@ def test_neither_the_network_nor_its_first_image_sees_what_is_held_back(batch, h
         seen.append((data.kspace, data.mask))
         return data.kspace[:, :, 0]
 
-    split = without(batch, held, start)
-    kspace, encoding = split.held_back
+    split = split_batch(batch, held, start)
+    kspace, encoding = split.loss_samples
     for samples, mask in ((split.kspace, split.encoding.mask), *seen):
         assert not (mask & held).any()
         assert not (samples * held).any()
@@ -84,11 +85,11 @@ def relative_norms(image, kspace, encoding):
 
 
 def test_the_loss_is_zero_for_the_truth_and_two_for_nothing(batch, held):
-    split = without(batch, held)
+    split = split_batch(batch, held)
     assert float(ssdu_loss(batch.target, split, 1.0)) < 1e-5
     assert float(ssdu_loss(torch.zeros_like(batch.target), split, 0.0)) == pytest.approx(2)
     image = batch.target + 0.1 * complex_randn(2, 6, 40, 9, seed=3, dtype=torch.complex64)
-    of_held, of_seen = (relative_norms(image, *part) for part in (split.held_back, (split.kspace, split.encoding)))
+    of_held, of_seen = (relative_norms(image, *part) for part in (split.loss_samples, (split.kspace, split.encoding)))
     assert float(ssdu_loss(image, split, 0.0)) == pytest.approx(of_held, rel=1e-4)
     assert float(ssdu_loss(image, split, 0.7)) == pytest.approx(of_held + 0.7 * of_seen, rel=1e-4)
 
@@ -98,7 +99,7 @@ def test_the_network_learns_to_reconstruct_without_truth(make_recipe, cases, tmp
     """Judged against a truth that training does not use: far beyond the zero-filled image."""
     recipe = make_recipe("loss=ssdu", "data.coils=2", "n_steps=100", "save_every=100")
     steps = []
-    train(recipe, tmp_path, cases=cases, report=steps.append)
+    train(recipe, tmp_path, TrainOptions(DataPaths(cases)), TrainCallbacks(on_validation=steps.append))
 
-    batches = open_feed(recipe, Places(cases)).draw_validation()
+    batches = open_training_data(recipe, DataPaths(cases)).draw_validation()
     assert steps[-1].validation > validate(ZeroFilled(), batches) + 1.5

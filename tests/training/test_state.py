@@ -1,4 +1,4 @@
-"""One optimiser step, its schedule, and the watch over the loss."""
+"""One optimiser step, its schedule, and the check for divergence."""
 
 import copy
 import math
@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from cinerecon.errors import CineReconError
-from cinerecon.training import State, descend, schedule
-from cinerecon.training.state import make_optimizer, watch
+from cinerecon.training import State, learning_rate_factor, optimizer_step
+from cinerecon.training.state import check_divergence, make_optimizer
 
 
 @pytest.fixture
@@ -17,18 +17,18 @@ def make_state():
 
     def make(config):
         torch.manual_seed(0)
-        net, average = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
-        average.load_state_dict(net.state_dict())
+        net, ema_net = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+        ema_net.load_state_dict(net.state_dict())
         for parameter in net.parameters():
             parameter.grad = torch.ones_like(parameter)
-        return State(net, average, make_optimizer(net, config))
+        return State(net, ema_net, make_optimizer(net, config))
 
     return make
 
 
 def test_the_cosine_warms_up_and_comes_down(make_recipe):
     config = make_recipe("n_steps=100", "n_warmup=10").training
-    values = [schedule(step, config) for step in range(100)]
+    values = [learning_rate_factor(step, config) for step in range(100)]
     assert values[0] == pytest.approx(0.1)
     assert max(values) == values[9] == 1
     assert values[-1] < 0.02
@@ -36,9 +36,11 @@ def test_the_cosine_warms_up_and_comes_down(make_recipe):
 
 def test_the_papers_decay_by_a_twentieth_each_epoch(make_recipe):
     config = make_recipe("schedule=exponential", "n_steps_per_epoch=7", "n_warmup=0").training
-    assert [schedule(step, config) for step in (0, 6, 7, 13, 14)] == pytest.approx([1, 1, 0.95, 0.95, 0.95**2])
+    assert [learning_rate_factor(step, config) for step in (0, 6, 7, 13, 14)] == pytest.approx(
+        [1, 1, 0.95, 0.95, 0.95**2]
+    )
     constant = make_recipe("schedule=constant", "n_warmup=2").training
-    assert [schedule(step, constant) for step in (0, 1, 500)] == [0.5, 1, 1]
+    assert [learning_rate_factor(step, constant) for step in (0, 1, 500)] == [0.5, 1, 1]
 
 
 def test_adamw_decays_weights_apart_from_the_gradient(make_recipe, make_state):
@@ -47,7 +49,7 @@ def test_adamw_decays_weights_apart_from_the_gradient(make_recipe, make_state):
     for name in ("adam", "adamw"):
         state = make_state(make_recipe(f"optimizer={name}", *settings).training)
         before = state.net.weight.detach().clone()
-        descend(state, make_recipe(f"optimizer={name}", *settings).training)
+        optimizer_step(state, make_recipe(f"optimizer={name}", *settings).training)
         moved[name] = (state.net.weight.detach() - before, before)
     change, before = moved["adamw"]
     assert torch.allclose(change, -0.5 * torch.ones_like(change) - 0.05 * before, atol=1e-5)
@@ -62,7 +64,7 @@ def test_the_gradient_is_clipped(make_recipe, make_state, clip):
     state.optimizer.register_step_pre_hook(
         lambda *_: seen.append(torch.cat([p.grad.flatten() for p in state.net.parameters()]).norm())
     )
-    descend(state, config)
+    optimizer_step(state, config)
     assert float(seen[0]) == pytest.approx(0.1 if clip == "0.1" else math.sqrt(8), rel=1e-3)
 
 
@@ -72,17 +74,17 @@ def test_a_gradient_that_is_not_finite_moves_nothing(make_recipe, make_state):
     before = state.net.weight.detach().clone()
     state.net.weight.grad[0, 0] = math.inf
     with pytest.raises(CineReconError, match="the gradient is not finite at step 1"):
-        descend(state, config)
+        optimizer_step(state, config)
     assert torch.equal(state.net.weight, before)
 
 
 def test_the_average_follows_the_weights(make_recipe, make_state):
     for decay, expected in (("0", 1.0), ("0.999", 10 / 11)):
-        config = make_recipe(f"average={decay}", "n_warmup=0").training
+        config = make_recipe(f"ema_decay={decay}", "n_warmup=0").training
         state = make_state(config)
         before = state.net.weight.detach().clone()
-        descend(state, config)
-        moved = (state.average.weight - before) / (state.net.weight.detach() - before)
+        optimizer_step(state, config)
+        moved = (state.ema_net.weight - before) / (state.net.weight.detach() - before)
         assert torch.allclose(moved, torch.full_like(moved, expected), atol=1e-4)
 
 
@@ -92,59 +94,59 @@ def test_moments_are_forgotten_each_epoch_if_asked(make_recipe, make_state):
     for _ in range(5):
         for parameter in state.net.parameters():
             parameter.grad = torch.ones_like(parameter)
-        descend(state, config)
+        optimizer_step(state, config)
         ages.append(int(state.optimizer.state[state.net.weight]["step"]))
     assert ages == [1, 2, 1, 2, 1]
 
 
 def test_a_diverging_loss_is_noticed_and_a_noisy_one_is_not(make_recipe, make_state):
-    config = make_recipe("divergence=10").training
+    config = make_recipe("divergence_factor=10").training
     state = make_state(config)
     for step in range(200):
-        state.done = step
-        watch(state, (3.0 if step % 2 else 0.3) * 0.99**step, config)
+        state.n_steps_done = step
+        check_divergence(state, (3.0 if step % 2 else 0.3) * 0.99**step, config)
     with pytest.raises(CineReconError, match="the loss diverges at step 2"):
         for step in range(200, 400):
-            state.done = step
-            watch(state, 1.05 ** (step - 200), config)
+            state.n_steps_done = step
+            check_divergence(state, 1.05 ** (step - 200), config)
 
 
 def test_a_state_comes_back_as_it_was(make_recipe, make_state):
     config = make_recipe().training
     state, other = make_state(config), make_state(config)
-    descend(state, config)
-    watch(state, 0.5, config)
+    optimizer_step(state, config)
+    check_divergence(state, 0.5, config)
     other.restore(copy.deepcopy(state.dump()), config)
     for one in (state, other):
         for parameter in one.net.parameters():
             parameter.grad = torch.full_like(parameter, 0.3)
-        descend(one, config)
+        optimizer_step(one, config)
     assert torch.equal(state.net.weight, other.net.weight)
-    assert torch.equal(state.average.weight, other.average.weight)
-    assert (other.done, other.smooth, other.lowest) == (2, 0.5, 0.5)
+    assert torch.equal(state.ema_net.weight, other.ema_net.weight)
+    assert (other.n_steps_done, other.loss_ema, other.lowest_loss_ema) == (2, 0.5, 0.5)
 
 
 def test_the_decay_by_epochs_begins_after_the_warm_up(make_recipe):
     config = make_recipe("schedule=exponential", "n_steps_per_epoch=7", "n_warmup=3").training
-    assert [schedule(step, config) for step in (2, 3, 9, 10)] == pytest.approx([1, 1, 1, 0.95])
+    assert [learning_rate_factor(step, config) for step in (2, 3, 9, 10)] == pytest.approx([1, 1, 1, 0.95])
 
 
 def test_a_bad_start_is_no_divergence(make_recipe, make_state):
     """Sixty-fold growth within forty steps is borne, and noticed once it could have settled."""
-    config = make_recipe("divergence=10").training
+    config = make_recipe("divergence_factor=10").training
     state = make_state(config)
     for step in range(40):
-        state.done = step
-        watch(state, 1.11**step, config)
+        state.n_steps_done = step
+        check_divergence(state, 1.11**step, config)
     with pytest.raises(CineReconError, match="the loss diverges at step 51"):
         for step in range(40, 60):
-            state.done = step
-            watch(state, 60.0, config)
+            state.n_steps_done = step
+            check_divergence(state, 60.0, config)
 
 
 def test_a_state_goes_on_with_the_settings_of_now(make_recipe, make_state):
     state = make_state(make_recipe().training)
-    descend(state, make_recipe().training)
+    optimizer_step(state, make_recipe().training)
     config = make_recipe("weight_decay=0.1", "betas=[0.8, 0.9]", "epsilon=1e-7").training
     other = make_state(config)
     other.restore(copy.deepcopy(state.dump()), config)

@@ -10,28 +10,28 @@ import yaml
 from safetensors.torch import load_file
 
 from cinerecon.physics.operators import Encoding
-from cinerecon.training import begin, loss_of, train
-from cinerecon.training.batches import Places, open_feed
+from cinerecon.training import TrainOptions, init_state, train, training_loss
+from cinerecon.training.batches import DataPaths, open_training_data
 from cinerecon.training.data import Batch
 
 SCRIPT = """
 import sys
 from pathlib import Path
 import torch
-from cinerecon.training import begin, loss_of, read_recipe, train
-from cinerecon.training.batches import Places, open_feed
-from cinerecon.training.distributed import join_team
+from cinerecon.training import DataPaths, TrainOptions, init_state, read_recipe, train, training_loss
+from cinerecon.training.batches import open_training_data
+from cinerecon.training.distributed import join_process_group
 
 recipe, out, cases = read_recipe(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
-with join_team("cpu") as team:
-    feed, state = open_feed(recipe, Places(cases)), begin(recipe)
-    batch = next(feed.load(recipe.training, 0, team, 0))
-    loss = loss_of(state.net, batch, recipe.training)
+with join_process_group("cpu") as group:
+    data, state = open_training_data(recipe, DataPaths(cases)), init_state(recipe)
+    batch = next(data.load(recipe.training, 0, group, 0))
+    loss = training_loss(state.net, batch, recipe.training)
     loss.backward()
-    told = team.average(state.net, loss.item(), float(team.rank))
+    means = group.average_gradients(state.net, loss.item(), float(group.rank))
     gradients = {name: p.grad for name, p in state.net.named_parameters() if p.grad is not None}
-    torch.save({"gradients": gradients, "told": told}, out / f"rank{team.rank}.pt")
-    train(recipe, out / "run", cases=cases, device="cpu")
+    torch.save({"gradients": gradients, "means": means}, out / f"rank{group.rank}.pt")
+    train(recipe, out / "run", TrainOptions(DataPaths(cases), device="cpu"))
 """
 
 SETTINGS = ("n_steps=4", "save_every=2", "data.coils=2")
@@ -40,10 +40,10 @@ SETTINGS = ("n_steps=4", "save_every=2", "data.coils=2")
 @pytest.fixture(scope="module")
 def together(folder, cases, make_recipe):
     """The folder that two processes wrote to."""
-    out = folder / "team"
+    out = folder / "processes"
     out.mkdir()
     recipe = make_recipe(*SETTINGS)
-    open_feed(recipe, Places(cases)).draw_validation()  # phantoms are drawn once, here
+    open_training_data(recipe, DataPaths(cases)).draw_validation()  # phantoms are drawn once, here
     (out / "script.py").write_text(SCRIPT)
     (out / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
     with socket.socket() as free:
@@ -60,16 +60,16 @@ def together(folder, cases, make_recipe):
 @pytest.mark.slow
 def test_gradients_are_those_of_the_double_batch(together, cases, make_recipe):
     recipe = make_recipe(*SETTINGS)
-    feed, state = open_feed(recipe, Places(cases)), begin(recipe)
-    first, second = feed.batches[0], feed.batches[1]
+    data, state = open_training_data(recipe, DataPaths(cases)), init_state(recipe)
+    first, second = data.batches[0], data.batches[1]
     csm, mask = (torch.cat([getattr(one.encoding, name) for one in (first, second)]) for name in ("csm", "mask"))
     encoding = Encoding(mask, csm, matrix=first.encoding.matrix)
     double = Batch(torch.cat([first.kspace, second.kspace]), encoding, torch.cat([first.target, second.target]))
-    loss = loss_of(state.net, double, recipe.training)
+    loss = training_loss(state.net, double, recipe.training)
     loss.backward()
     for rank in range(2):
         found = torch.load(together / f"rank{rank}.pt", weights_only=True)
-        assert found["told"] == pytest.approx([loss.item(), 0.5], rel=1e-5)
+        assert found["means"] == pytest.approx([loss.item(), 0.5], rel=1e-5)
         for name, parameter in state.net.named_parameters():
             if parameter.grad is not None:
                 gradient = found["gradients"][name]
@@ -78,7 +78,7 @@ def test_gradients_are_those_of_the_double_batch(together, cases, make_recipe):
 
 @pytest.mark.slow
 def test_a_run_of_two_processes_is_that_of_one_with_twice_the_batches(together, folder, cases, make_recipe):
-    train(make_recipe(*SETTINGS, "n_batches=2"), folder / "alone", cases=cases, device="cpu")
+    train(make_recipe(*SETTINGS, "n_batches=2"), folder / "alone", TrainOptions(DataPaths(cases), device="cpu"))
     found, expected = (load_file(run / "last.safetensors") for run in (together / "run", folder / "alone"))
     for name in expected:
         assert torch.allclose(found[name], expected[name], rtol=1e-4, atol=1e-6), name

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cinerecon.config import Config
 from cinerecon.physics.fourier import fft2c, ifft2c
+from cinerecon.physics.noise import white_noise
 from cinerecon.simulation.phantom.coil_simulation import draw_phase
 from cinerecon.simulation.phantom.fields import Points, Texture, smooth_field
 from cinerecon.simulation.phantom.heart import Heart
@@ -78,8 +79,7 @@ def draw_slice(seed: int, config: PhantomConfig | None = None, offset_mm: float 
     signal = _perhaps_in_phase(signal, rng)
     image = torch.polar(torch.ones_like(signal), draw_phase(rng, config.n_frames, config.matrix)) * signal
     if config.noise:
-        noise = rng.standard_normal((2, *image.shape), dtype=np.float32) / math.sqrt(2)
-        image = image + config.noise * torch.complex(*torch.from_numpy(noise))
+        image = image + config.noise * white_noise(rng, image.shape, parts_axis=0)
     return image / image.abs().max(), plane
 
 

@@ -6,6 +6,8 @@ a network could then be taught to invent.
 """
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,14 +19,16 @@ from torch import Tensor
 from cinerecon.config import Config
 from cinerecon.physics.fourier import fft1c, ifft1c
 
-DARK = 0.01
+GAIN_FLOOR = 0.01
 
 
 class AugmentConfig(Config):
     """How a cine is varied; what moves pixels by fractions is drawn for the whole image, before a part is cut out."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"quarter_turns": "rotate_90"}
+
     flip: float = Field(0.5, ge=0, le=1, description="share mirrored along y, and along x")
-    quarter_turns: bool = Field(False, description="turn square patches by 0, 90, 180 or 270 degrees")
+    rotate_90: bool = Field(False, description="turn square patches by 0, 90, 180 or 270 degrees")
     rotate: float = Field(0.0, ge=0, le=45, description="largest rotation [degrees], uniform")
     shear: float = Field(0.0, ge=0, le=0.5, description="largest shear along y and along x, uniform")
     shift: float = Field(0.0, ge=0, description="largest shift along y and along x [pixels], uniform")
@@ -38,7 +42,7 @@ class AugmentConfig(Config):
     )
 
     @property
-    def moves(self) -> bool:
+    def has_subpixel_motion(self) -> bool:
         """Whether pixels move by fractions."""
         return max(self.rotate, self.shear, self.shift) > 0
 
@@ -48,7 +52,7 @@ def flip(image: Tensor, dims: tuple[int, ...]) -> Tensor:
     return image.flip(dims)
 
 
-def quarter_turn(image: Tensor, turns: int) -> Tensor:
+def rotate_by_90(image: Tensor, turns: int) -> Tensor:
     """Turn ``(..., y, x)`` by 90 degrees, several times, from y to x."""
     return torch.rot90(image, turns, (-2, -1))
 
@@ -125,7 +129,7 @@ def draw_gain(image: Tensor, config: AugmentConfig, rng: Generator) -> Tensor:
     and keeps its contrast. Coil images keep their ratios, so maps stay what they are.
     """
     gamma, scale = rng.uniform(*config.gamma), np.exp(rng.uniform(*np.log(config.scale)))
-    gain = float(scale) * image.abs().clamp(min=DARK).pow(float(gamma) - 1)
+    gain = float(scale) * image.abs().clamp(min=GAIN_FLOOR).pow(float(gamma) - 1)
     turn = rng.uniform(-math.pi, math.pi)
     matrix = (image.shape[-2], image.shape[-1])
     phase = draw_smooth_map(rng, matrix, config.phase).to(gain)

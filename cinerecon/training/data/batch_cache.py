@@ -1,4 +1,4 @@
-"""Batches that are drawn once and kept: where first images take longer than a training step, they are made once."""
+"""Cache of batches: batches whose initial images take longer than a training step are computed once and read again."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -15,90 +15,94 @@ from torch.utils.data import Dataset
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.physics.operators import Encoding
 from cinerecon.training.data.batch import Batch
-from cinerecon.training.data.half import complex_of, to_half
+from cinerecon.training.data.case import from_half, to_half
 
 
 @dataclass(frozen=True, eq=False)
-class KeptBatches(Dataset[Batch]):
-    """A row of batches that repeats: each is drawn when it is first asked for, by whichever run, and then read.
+class CachedBatches(Dataset[Batch]):
+    """A periodic sequence of batches: each is drawn on first access, by any run, and read from a file afterwards.
 
     Attributes
     ----------
-    drawn
-        Draws them.
+    batches
+        The batches to be cached.
     n_different
-        After so many they come again.
+        Number of different batches, the period of the sequence.
     folder
-        Where they are kept; runs that share it share the batches.
+        Folder of the files; runs with the same folder share them.
     n_frames
-        Consecutive frames that are taken of a kept batch, others each time it comes, forwards or backwards; None: all.
+        Consecutive frames taken from a cached batch, different ones on each access, in either direction; None: all.
     seed
-        Of which frames, of their order, and of a phase by which the cine is turned.
+        Seed of the choice of frames, of their direction, and of a constant phase.
     """
 
-    drawn: Dataset[Batch]
+    batches: Dataset[Batch]
     n_different: int
     folder: Path
     n_frames: int | None = None
     seed: tuple[int, ...] = (0,)
 
     def __getitem__(self, number: int) -> Batch:
-        """The batch of a number."""
-        kept = KeptBatch(self, number % self.n_different)
-        kept.make_ready()
-        return vary(read_batch(kept.path), self.n_frames, np.random.default_rng([*self.seed, number]))
+        """Read the batch of a number; it is drawn first if it is not in the cache."""
+        cached = CachedBatch(self, number % self.n_different)
+        cached.ensure_cached()
+        return vary(read_batch(cached.path), self.n_frames, np.random.default_rng([*self.seed, number]))
 
-    def missing(self) -> "list[KeptBatch]":
-        """Batches that have not been drawn yet."""
-        batches = [KeptBatch(self, number) for number in range(self.n_different)]
+    def uncached(self) -> "list[CachedBatch]":
+        """Batches that are not in the cache yet."""
+        batches = [CachedBatch(self, number) for number in range(self.n_different)]
         return [batch for batch in batches if not batch.path.exists()]
 
 
 @dataclass(frozen=True, eq=False)
-class KeptBatch:
-    """One of the different batches, drawn when it is first needed."""
+class CachedBatch:
+    """One of the different batches of `CachedBatches`."""
 
-    batches: KeptBatches
+    batches: CachedBatches
     number: int
 
     @property
     def path(self) -> Path:
-        """The file it is kept in."""
+        """File of the batch."""
         return self.batches.folder / f"{self.number}.safetensors"
 
-    def make_ready(self) -> None:
-        """Draw the batch and keep it, if that has not been done."""
+    def ensure_cached(self) -> None:
+        """Draw the batch and write its file, unless it exists."""
         if not self.path.exists():
-            write_batch(self.path, self.batches.drawn[self.number])
+            write_batch(self.path, self.batches.batches[self.number])
 
 
 def vary(batch: Batch, n_frames: int | None, rng: Generator) -> Batch:
-    """Take some frames of a batch, perhaps in reverse, and turn the phase of all: what is measured of that is known."""
+    """Take some frames of a batch, in either direction, and add a constant phase; data and images remain consistent."""
     total = batch.kspace.shape[1]
     n_frames = min(n_frames or total, total)
     first = int(rng.integers(total - n_frames + 1))
     frames = torch.arange(first, first + n_frames)
     frames = frames.flip(0) if rng.random() < 0.5 else frames
-    turn = complex(np.exp(2j * np.pi * rng.random()))
-    take = lambda series: None if series is None else series[:, frames] * turn  # noqa: E731
-    encoding = Encoding(batch.encoding.mask[:, frames], batch.encoding.csm, matrix=batch.encoding.matrix)
-    kspace = batch.kspace[:, frames] * turn
-    return replace(batch, kspace=kspace, encoding=encoding, target=take(batch.target), start=take(batch.start))
+    phase = complex(np.exp(2j * np.pi * rng.random()))
+    take = lambda series: None if series is None else series[:, frames] * phase  # noqa: E731
+    return replace(
+        batch,
+        kspace=batch.kspace[:, frames] * phase,
+        encoding=Encoding(batch.encoding.mask[:, frames], batch.encoding.csm, matrix=batch.encoding.matrix),
+        target=take(batch.target),
+        initial_image=take(batch.initial_image),
+    )
 
 
-def name_of(*texts: str) -> str:
-    """The name of a folder for batches that all these texts together decide on."""
+def batch_cache_name(*texts: str) -> str:
+    """Name of the folder for batches that depend on all these texts."""
     return "batches-" + hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 def write_batch(path: Path, batch: Batch) -> None:
-    """Write a batch with truth, in one step: samples that were measured, and images, in half precision."""
+    """Write the measured samples and the images of a batch in half precision, in one step."""
     mask = batch.encoding.mask
     halves = {
         "kspace": batch.kspace[mask.expand(batch.kspace.shape)],
         "csm": batch.encoding.csm,
         "target": batch.target,
-        "start": batch.start,
+        "start": batch.initial_image,
     }
     arrays = {"mask": mask.contiguous(), "matrix": torch.tensor(batch.encoding.matrix)}
     arrays |= {name: to_half(array) for name, array in halves.items() if array is not None}
@@ -110,12 +114,14 @@ def write_batch(path: Path, batch: Batch) -> None:
 
 
 def read_batch(path: Path) -> Batch:
-    """Read what `write_batch` wrote."""
+    """Read a batch written by `write_batch`."""
     with safe_open(path, framework="pt") as file:
         arrays: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     mask, (ky, kx) = arrays["mask"], arrays["matrix"].tolist()
-    csm, target, start = (complex_of(arrays[name]) if name in arrays else None for name in ("csm", "target", "start"))
+    csm, target, initial_image = (
+        from_half(arrays[name]) if name in arrays else None for name in ("csm", "target", "start")
+    )
     n_coils = 1 if csm is None else csm.shape[-3]
     kspace = torch.zeros(*mask.shape[:2], n_coils, ky, kx, dtype=torch.complex64)
-    kspace[mask.expand(kspace.shape)] = complex_of(arrays["kspace"])
-    return Batch(kspace, Encoding(mask, csm, matrix=(ky, kx)), target, start, noise=arrays.get("noise"))
+    kspace[mask.expand(kspace.shape)] = from_half(arrays["kspace"])
+    return Batch(kspace, Encoding(mask, csm, matrix=(ky, kx)), target, initial_image, noise=arrays.get("noise"))

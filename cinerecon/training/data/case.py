@@ -1,4 +1,4 @@
-"""A case: one cine of one slice, from which patches are cut."""
+"""Cases: cines of one slice, simulated or prepared, from which patches are cut."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,24 +21,23 @@ from cinerecon.io.case import CaseFile, open_case
 from cinerecon.methods.normalisation import image_scale
 from cinerecon.physics.fourier import ifft1c
 from cinerecon.training.data.augment import AugmentConfig, move
-from cinerecon.training.data.half import complex_of, to_half
 
 Shape = tuple[int, int, int, int]
-"""Sizes (frames, coils, y, x)."""
+"""Size (frames, coils, y, x)."""
 Frames = NDArray[np.int64]
 Window = tuple[slice, slice]
 
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A piece of a case, before it is sampled.
+    """A part of a case before undersampling.
 
     Attributes
     ----------
     coil_images
         ``(frames, coils, y, x)`` complex64, of unit scale (`image_scale` of the whole image).
     csm
-        ``(coils, y, x)`` complex64, the maps a reconstruction would have; None for one coil.
+        ``(coils, y, x)`` complex64, the coil maps available to a reconstruction; None for one coil.
     """
 
     coil_images: Tensor
@@ -46,22 +45,22 @@ class Patch:
 
     @property
     def target(self) -> Tensor:
-        """``(frames, y, x)``, what a fully sampled scan would show under the same maps."""
+        """``(frames, y, x)``, the image of a fully sampled scan, combined with the same coil maps."""
         return self.coil_images[:, 0] if self.csm is None else (self.csm.conj() * self.coil_images).sum(1)
 
 
 class Case(Protocol):
-    """A cine to cut patches from. Nothing is read before it is asked for."""
+    """A cine from which patches are cut. Arrays are read on access only."""
 
     @property
     def shape(self) -> Shape:
-        """Sizes (frames, coils, y, x)."""
+        """Size (frames, coils, y, x)."""
 
     def motion(self) -> NDArray[np.float64]:
-        """How much each pixel changes over time, ``(y, x)``; NaN where nothing was measured."""
+        """Standard deviation of each pixel over time, ``(y, x)``; NaN outside of the measured field of view."""
 
     def cut(self, frames: Frames, window: Window, n_coils: int, config: AugmentConfig, rng: Generator) -> Patch:
-        """Take some frames, rows, columns and coils."""
+        """Cut frames, rows, columns and coils."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +72,9 @@ class SimulatedArrays:
     image
         ``(frames, y, x)`` complex64, of unit scale.
     csm, csm_estimated
-        ``(coils, y, x)`` complex64, the true maps and those estimated from an undersampled, noisy scan.
+        ``(coils, y, x)`` complex64, the true coil maps, and those estimated from an undersampled, noisy scan.
     outside
-        ``(y, x)`` bool, where nothing was measured; patches keep clear of it.
+        ``(y, x)`` bool, pixels outside of the measured field of view, which patches avoid.
     """
 
     image: Tensor
@@ -86,57 +85,67 @@ class SimulatedArrays:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedCase:
-    """A case that is drawn when it is first needed, and kept in a file if there is one to keep it in."""
+    """A case that is simulated on first access.
+
+    Attributes
+    ----------
+    shape
+        Size (frames, coils, y, x).
+    draw
+        Simulates the arrays.
+    path
+        File in the cache; None simulates the case again for each patch.
+    """
 
     shape: Shape
     draw: Callable[[], SimulatedArrays]
     path: Path | None
 
-    def is_ready(self) -> bool:
-        """Whether nothing needs to be simulated to cut from it."""
+    def is_cached(self) -> bool:
+        """Whether the file exists."""
         return self.path is not None and self.path.exists()
 
-    def make_ready(self) -> None:
-        """Simulate the case and keep it, if that has not been done."""
+    def ensure_cached(self) -> None:
+        """Simulate the case and write its file, unless it exists."""
         if self.path is not None and not self.path.exists():
             with moved_into_place(self.path) as temporary:
-                save_file({key: to_half(array) for key, array in _drawn(self).items()}, temporary)
+                save_file({key: to_half(array) for key, array in _simulated_arrays(self).items()}, temporary)
 
     def motion(self) -> NDArray[np.float64]:
-        """How much each pixel changes over time, ``(y, x)``; NaN where nothing was measured."""
+        """Standard deviation of each pixel over time, ``(y, x)``; NaN outside of the measured field of view."""
         motion: NDArray[np.float64] = self._read("motion").double().numpy()
         return motion
 
     def cut(self, frames: Frames, window: Window, n_coils: int, config: AugmentConfig, rng: Generator) -> Patch:
-        """Take some frames, rows, columns and coils; the image is moved under coils that stay where they are."""
+        """Cut frames, rows, columns and coils; augmentation moves the image, while the coils remain in place."""
         coils = torch.from_numpy(rng.permutation(self.shape[1])[:n_coils])
-        if config.moves:
+        if config.has_subpixel_motion:
             image = move(self._read("image")[torch.from_numpy(frames)], config, rng)[(..., *window)]
         else:
             image = self._read("image", window)[torch.from_numpy(frames)]
         if n_coils == 1:
             return Patch(image[:, None], None)
-        csm, estimated = (_of_unit_norm(self._read(name, window)[coils]) for name in ("csm", "csm_estimated"))
+        csm, estimated = (_normalised(self._read(name, window)[coils]) for name in ("csm", "csm_estimated"))
         return Patch(image[:, None] * csm, estimated)
 
     def _read(self, name: str, window: Window = (slice(None), slice(None))) -> Tensor:
-        """An array, or the part of it in a window, as it is kept: rounded to half precision."""
+        """Read a window of an array, rounded to half precision as in the file."""
         if self.path is None:
-            return _restored(name, to_half(_drawn(self)[name][(..., *window)]))
-        self.make_ready()
+            return _from_file_precision(name, to_half(_simulated_arrays(self)[name][(..., *window)]))
+        self.ensure_cached()
         with safe_open(self.path, "pt") as file:
             part = file.get_slice(name)
             n_leading = len(part.get_shape()) - (2 if name == "motion" else 3)
-            return _restored(name, part[(*[slice(None)] * n_leading, *window)])
+            return _from_file_precision(name, part[(*[slice(None)] * n_leading, *window)])
 
 
-def _restored(name: str, half: Tensor) -> Tensor:
-    return half.float() if name == "motion" else complex_of(half)
+def _from_file_precision(name: str, half: Tensor) -> Tensor:
+    return half.float() if name == "motion" else from_half(half)
 
 
 @lru_cache(maxsize=1)
-def _drawn(case: SimulatedCase) -> dict[str, Tensor]:
-    """Draw a case; the last one is remembered, as its arrays are asked for one by one."""
+def _simulated_arrays(case: SimulatedCase) -> dict[str, Tensor]:
+    """Simulate a case; the last one is cached in memory, as its arrays are read one by one."""
     arrays = case.draw()
     motion = arrays.image.abs().std(0, unbiased=False).masked_fill(arrays.outside, torch.nan)
     return {"image": arrays.image, "csm": arrays.csm, "csm_estimated": arrays.csm_estimated, "motion": motion}
@@ -144,38 +153,38 @@ def _drawn(case: SimulatedCase) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """A case in a file of `io.case`, fully sampled."""
+    """A fully sampled case in a file of `io.case`."""
 
     shape: Shape
     path: Path
     signal: Literal["measured", "combined"]
 
     def motion(self) -> NDArray[np.float64]:
-        """How much each pixel changes over time, ``(y, x)``."""
+        """Standard deviation of each pixel over time, ``(y, x)``."""
         return _survey(self.path)[1]
 
     def cut(self, frames: Frames, window: Window, n_coils: int, config: AugmentConfig, rng: Generator) -> Patch:
-        """Take some frames, rows, columns and coils."""
+        """Cut frames, rows, columns and coils."""
         scale, _ = _survey(self.path)
         coils = rng.permutation(self.shape[1])[:n_coils]
         with _opened(self.path) as file:
             if n_coils == 1:
                 return Patch(_image(file, frames, window, config, rng)[:, None] / scale, None)
-            csm = _of_unit_norm(torch.from_numpy(file.csm[:, window[0], window[1]][coils]))
+            csm = _normalised(torch.from_numpy(file.csm[:, window[0], window[1]][coils]))
             if self.signal == "combined":
                 return Patch(_image(file, frames, window, config, rng)[:, None] / scale * csm, csm)
             return Patch(_coil_images(file, frames, coils, window) / scale, csm)
 
 
 def _image(file: CaseFile, frames: Frames, window: Window, config: AugmentConfig, rng: Generator) -> Tensor:
-    """The combined image, ``(frames, y, x)``."""
-    if config.moves:
+    """Read the combined image, ``(frames, y, x)``."""
+    if config.has_subpixel_motion:
         return move(torch.from_numpy(file.reference[()][frames]), config, rng)[(..., *window)]
     return torch.from_numpy(file.reference[:, window[0], window[1]][frames])
 
 
 def _coil_images(file: CaseFile, frames: Frames, coils: NDArray[np.int64], window: Window) -> Tensor:
-    """Coil images as measured, ``(frames, coils, y, x)``; each axis is cut before the next is transformed."""
+    """Read measured coil images, ``(frames, coils, y, x)``; each axis is cropped before the next is transformed."""
     first, last = int(frames.min()), int(frames.max()) + 1
     kspace = torch.from_numpy(file.kspace[first:last])[torch.from_numpy(frames - first)][:, torch.from_numpy(coils)]
     columns = ifft1c(kspace, -1)[..., window[1]]
@@ -184,26 +193,37 @@ def _coil_images(file: CaseFile, frames: Frames, coils: NDArray[np.int64], windo
 
 @contextmanager
 def _opened(path: Path) -> Iterator[CaseFile]:
-    """An open case. Worker processes keep theirs open; the main process, whose files they would inherit, does not."""
+    """Open a case. Only worker processes leave files open: those of the main process would be inherited by them."""
     if get_worker_info() is not None:
-        yield _kept_open(path)
+        yield _cached_file(path)
     else:
         with open_case(path) as file:
             yield file
 
 
 @lru_cache(maxsize=64)
-def _kept_open(path: Path) -> CaseFile:
+def _cached_file(path: Path) -> CaseFile:
     return open_case(path)
 
 
 @lru_cache(maxsize=512)
 def _survey(path: Path) -> tuple[float, NDArray[np.float64]]:
-    """Scale of a prepared case, and how much each pixel changes over time."""
+    """Scale of a prepared case, and the standard deviation of each pixel over time."""
     with _opened(path) as file:
         reference = torch.from_numpy(file.reference[()])
     return float(image_scale(reference)), reference.abs().std(0, unbiased=False).double().numpy()
 
 
-def _of_unit_norm(csm: Tensor) -> Tensor:
+def to_half(array: Tensor) -> Tensor:
+    """A real or complex array as float16, rounded 66 dB below each value; complex values become pairs ``(..., 2)``."""
+    return (torch.view_as_real(array) if array.is_complex() else array).half().contiguous()
+
+
+def from_half(pairs: Tensor) -> Tensor:
+    """The complex64 array of pairs of real and imaginary parts ``(..., 2)``."""
+    return torch.view_as_complex(pairs.float().contiguous())
+
+
+def _normalised(csm: Tensor) -> Tensor:
+    """Coil maps whose sum of squares is 1."""
     return csm / csm.abs().square().sum(0, keepdim=True).sqrt().clamp(min=1e-6)

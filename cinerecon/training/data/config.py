@@ -1,8 +1,9 @@
 """What to train on: sources of cases, and how patches are drawn from them."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PositiveFloat, field_validator
 
@@ -85,6 +86,12 @@ Source = Annotated[PhantomSource | SeriesSource | PreparedSource, Field(discrimi
 class DataConfig(Config):
     """How batches are drawn. What has several choices takes one for each batch, by their weights."""
 
+    renamed: ClassVar[Mapping[str, str]] = {
+        "n_kept": "n_cached_batches",
+        "n_frames_of_kept": "n_cached_frames",
+        "noise_free": "p_noise_free",
+    }
+
     sources: dict[str, Source] = Field({"phantom": PhantomSource()}, min_length=1, description="where cases come from")
     crops: Weighted[str] = Field(
         {"128x32": 1, "160x32": 1, "192x32": 1}, description="rows x columns; either may be 'all'"
@@ -100,12 +107,12 @@ class DataConfig(Config):
     noise: tuple[PositiveFloat, PositiveFloat] = Field(
         (0.002, 0.06), description="noise of a sample, image of unit scale, log-uniform"
     )
-    noise_free: float = Field(0.25, ge=0, le=1, description="share of strips without added noise")
+    p_noise_free: float = Field(0.25, ge=0, le=1, description="share of strips without added noise")
     augment: AugmentConfig = Field(default_factory=AugmentConfig, description="how cines are varied")
-    n_kept: int | None = Field(
+    n_cached_batches: int | None = Field(
         None, ge=1, description="draw so many batches, keep them in files, and go through them again and again"
     )
-    n_frames_of_kept: int | None = Field(
+    n_cached_frames: int | None = Field(
         None, ge=1, description="consecutive frames of a kept batch that a step sees, others each time; null: all"
     )
 

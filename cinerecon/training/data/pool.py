@@ -21,8 +21,8 @@ from cinerecon.training.data.config import DataConfig, PhantomSource, PreparedSo
 from cinerecon.training.data.series import list_series, subject_of
 from cinerecon.training.data.simulated import phantom_cases, series_cases
 
-Part = Literal["train", "val"]
-PARTS: tuple[Part, Part] = ("train", "val")
+Split = Literal["train", "val"]
+SPLITS: tuple[Split, Split] = ("train", "val")
 Fit = Callable[[Shape], Shape | None]
 """The size of what would be cut from a case of a given size; None where it is too small."""
 
@@ -56,15 +56,15 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Pool:
+class CasePool:
     """Cases in groups of equal size."""
 
     groups: tuple[Group, ...]
 
-    def missing(self) -> list[SimulatedCase]:
+    def uncached(self) -> list[SimulatedCase]:
         """Cases that are kept once they are simulated, and have not been yet."""
         cases = (case for group in self.groups for case in group.cases)
-        return [case for case in cases if isinstance(case, SimulatedCase) and case.path and not case.is_ready()]
+        return [case for case in cases if isinstance(case, SimulatedCase) and case.path and not case.is_cached()]
 
     def draw(self, size: int, fit: Fit, rng: Generator) -> tuple[Shape, list[Case]]:
         """Draw cases, with replacement, from all of which a piece of the same size can be cut; and that size.
@@ -104,7 +104,7 @@ def _draw_group(groups: list[Group], rng: Generator) -> Group:
     return groups[rng.choice(len(groups), p=np.array(shares) / sum(shares))]
 
 
-def open_pool(config: DataConfig, cache: Path, part: Part = "train", real: Sequence[Path] = ()) -> Pool:
+def open_pool(config: DataConfig, cache: Path, split: Split = "train", folders: Sequence[Path] = ()) -> CasePool:
     """Open all sources; no array is read, no case is drawn.
 
     Parameters
@@ -113,10 +113,10 @@ def open_pool(config: DataConfig, cache: Path, part: Part = "train", real: Seque
         The sources.
     cache
         Where simulated cases are kept once they are drawn.
-    part
+    split
         ``val`` takes what training never sees: other phantoms, other subjects of prepared cases, measured series that
         a source names for validation. Where no source has any, phantoms take their place.
-    real
+    folders
         Folders of measured magnitude cines, for a source that names none.
 
     Raises
@@ -129,28 +129,28 @@ def open_pool(config: DataConfig, cache: Path, part: Part = "train", real: Seque
     groups: list[Group] = []
     for name, source in config.sources.items():
         if isinstance(source, SeriesSource):
-            groups += _series(name, source, part, cache, real)
+            groups += _series(name, source, split, cache, folders)
             continue
         if isinstance(source, PhantomSource):
-            cases = _phantoms(source, cache, part)
+            cases = _phantoms(source, cache, split)
         else:
-            cases = _prepared(source, part)
+            cases = _prepared(source, split)
             _refuse_moves(source, config.augment)
         groups += [Group(shape, members, name, source.weight) for shape, members in cases]
-    if not groups and part == "val":
-        stand_in = _phantoms(_largest_phantom(config), cache, part)
+    if not groups and split == "val":
+        stand_in = _phantoms(_largest_phantom(config), cache, split)
         groups = [Group(shape, members, "phantom", 1.0) for shape, members in stand_in]
     if not groups:
         raise FileError("there is nothing to train on", hint="a folder of series, or another source")
-    return Pool(tuple(groups))
+    return CasePool(tuple(groups))
 
 
 Members = list[tuple[Shape, Sequence[Case]]]
 """Cases by their sizes."""
 
 
-def _phantoms(source: PhantomSource, cache: Path, part: Part) -> Members:
-    if part == "val":
+def _phantoms(source: PhantomSource, cache: Path, split: Split) -> Members:
+    if split == "val":
         source = source.model_copy(update={"seed": source.seed + 1000, "n_cases": min(4, source.n_cases)})
     cases = phantom_cases(source, cache)
     return [(cases.shape, cases)]
@@ -164,29 +164,29 @@ def _largest_phantom(config: DataConfig) -> PhantomSource:
     return PhantomSource(matrix=(rows, columns), n_coils=n_coils)
 
 
-def _series(name: str, source: SeriesSource, part: Part, cache: Path, real: Sequence[Path]) -> list[Group]:
+def _series(name: str, source: SeriesSource, split: Split, cache: Path, folders: Sequence[Path]) -> list[Group]:
     groups = []
-    for path in list_series(source, part, real):
+    for path in list_series(source, split, folders):
         cases, licence = series_cases(path, source, cache), survey_archive(path).licence
         groups.append(Group(cases.shape, cases, name, source.weight, subject_of(path), licence))
     return groups
 
 
-def _prepared(source: PreparedSource, part: Part) -> Members:
+def _prepared(source: PreparedSource, split: Split) -> Members:
     list_cases(source.folder, "train")  # says what is wrong with the folder
     by_shape: dict[Shape, list[Case]] = defaultdict(list)
     for row in sorted(read_index(source.folder), key=lambda row: row.case):
         path = source.folder / row.case
-        if row.split == part and _is_full(row, path):
+        if row.split == split and _is_full(row, path):
             shape = (row.frames, row.coils, row.ky, row.kx)
             by_shape[shape].append(PreparedCase(shape, path, source.signal))
-    if part == "train" and not by_shape:
+    if split == "train" and not by_shape:
         raise FileError("no case is fully sampled", where=str(source.folder), hint="training needs the truth")
     return sorted(by_shape.items())
 
 
 def _refuse_moves(source: PreparedSource, augment: AugmentConfig) -> None:
-    if augment.moves and source.signal == "measured":
+    if augment.has_subpixel_motion and source.signal == "measured":
         what = "measured coil images cannot be turned, sheared or shifted: their coils would move too"
         raise ConfigError(what, where="training.data.augment", hint="signal: combined")
 

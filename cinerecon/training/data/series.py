@@ -9,20 +9,20 @@ from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.magnitude import survey_archive
 from cinerecon.training.data.config import SeriesSource
 
-N_NAMED = 40
+N_LISTED_SERIES = 40
 """Most series that a hint names."""
 
 
-def list_series(source: SeriesSource, part: Literal["train", "val"], real: Sequence[Path] = ()) -> list[Path]:
+def list_series(source: SeriesSource, split: Literal["train", "val"], folders: Sequence[Path] = ()) -> list[Path]:
     """The archives of a source, by folder and name; segmentations among them are left out.
 
     Parameters
     ----------
     source
         Folders, and patterns of names; a pattern with a ``/`` is compared with folder and name.
-    part
+    split
         ``val`` takes the series that the source names for validation, ``train`` all others.
-    real
+    folders
         Folders for a source that names none.
 
     Raises
@@ -34,29 +34,29 @@ def list_series(source: SeriesSource, part: Literal["train", "val"], real: Seque
     ConfigError
         If a series that results are reported on is not left out.
     """
-    found = _find_archives(source, real)
+    found = _find_archives(source, folders)
     paths = [path for path in found if survey_archive(path).n_frames]
-    if not paths and (folders := source.folder or tuple(real)):
-        where = ", ".join(map(str, folders))
+    if not paths and (searched := source.folder or tuple(folders)):
+        where = ", ".join(map(str, searched))
         raise FileError("there is no measured series here", where=where, hint="NumPy archives, .npz")
     reserved = [path for path in paths if matches(path, source.reserved)]
     if reserved:
         what = "this series is reserved for reporting: nothing may be trained or tuned on it"
-        names = ", ".join(dict.fromkeys(path.stem for path in reserved[:N_NAMED]))
+        names = ", ".join(dict.fromkeys(path.stem for path in reserved[:N_LISTED_SERIES]))
         hint = f"leave_out: [{names}] in the source of the recipe, or another folder"
         raise ConfigError(what, where=str(reserved[0]), hint=hint)
-    return [path for path in paths if matches(path, source.validation) == (part == "val")]
+    return [path for path in paths if matches(path, source.validation) == (split == "val")]
 
 
-def series_remarks(source: SeriesSource, real: Sequence[Path] = ()) -> list[str]:
+def series_warnings(source: SeriesSource, folders: Sequence[Path] = ()) -> list[str]:
     """Which archives and frames of a source are not used, and why; and what is wrong with the split."""
-    found = _find_archives(source, real)
+    found = _find_archives(source, folders)
     remarks = [f"{path.name}: {text}" for path in found for text in survey_archive(path).remarks]
     unused = [pattern for pattern in source.validation if not any(matches(path, [pattern]) for path in found)]
     remarks += [f"validation: no series fits '{pattern}'" for pattern in unused if found]
-    held_back = [path for path in found if matches(path, source.validation)]
-    trained_on = {subject_of(path) for path in found if path not in held_back}
-    shared = [path.name for path in held_back if subject_of(path) in trained_on]
+    validation = [path for path in found if matches(path, source.validation)]
+    trained_on = {subject_of(path) for path in found if path not in validation}
+    shared = [path.name for path in validation if subject_of(path) in trained_on]
     return remarks + [f"{name}: its subject is in the training, too" for name in shared]
 
 
@@ -65,10 +65,10 @@ def subject_of(path: Path) -> str:
     return survey_archive(path).subject or path.resolve().parent.name
 
 
-def _find_archives(source: SeriesSource, real: Sequence[Path]) -> list[Path]:
+def _find_archives(source: SeriesSource, folders: Sequence[Path]) -> list[Path]:
     """All archives of the folders but those to be left out by their names."""
-    folders = source.folder or tuple(real)
-    return [path for folder in folders for path in sorted(folder.glob("*.npz")) if not matches(path, source.leave_out)]
+    searched = source.folder or tuple(folders)
+    return [path for folder in searched for path in sorted(folder.glob("*.npz")) if not matches(path, source.leave_out)]
 
 
 def matches(path: Path, patterns: Sequence[str]) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor
 from cinerecon.io.magnitude import open_archive, survey_archive
 from cinerecon.methods.normalisation import image_scale
 from cinerecon.physics.coils import estimate_csm, time_average
+from cinerecon.physics.noise import white_noise
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import parse_mask
 from cinerecon.simulation.phantom import PhantomConfig, add_phase, draw_coil_maps, draw_signal
@@ -22,7 +23,7 @@ from cinerecon.training.data.case import Shape, SimulatedArrays, SimulatedCase
 from cinerecon.training.data.config import PhantomSource, SeriesSource, SimulatedSource
 from cinerecon.training.data.deform import deform
 
-EDITION = 3
+SIMULATION_VERSION = 3
 """Counted up when cases are drawn in another way, so that older files are not taken for them."""
 
 
@@ -83,7 +84,7 @@ def series_cases(path: Path, source: SeriesSource, cache: Path) -> SimulatedCase
 
 def _folder(cache: Path, name: str, source: SimulatedSource, free: set[str]) -> Path:
     """A folder for cases that depend on the settings of a source, without those that are free."""
-    settings = json.dumps([EDITION, source.model_dump(mode="json", exclude=free)])
+    settings = json.dumps([SIMULATION_VERSION, source.model_dump(mode="json", exclude=free)])
     return cache / f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
 
 
@@ -114,9 +115,3 @@ def _simulate(signal: Tensor, outside: Tensor, source: SimulatedSource, rng: Gen
     noise = 10 ** rng.uniform(-3.5, -1.3) * white_noise(rng, tuple(average.shape)) / n_samples.clamp(min=1).sqrt()
     estimated = estimate_csm((average + noise * (n_samples > 0))[None], (n_samples > 0)[None])
     return SimulatedArrays(image, csm, csm if estimated is None else estimated, outside)
-
-
-def white_noise(rng: Generator, shape: tuple[int, ...]) -> Tensor:
-    """Complex Gaussian noise of unit variance."""
-    parts = torch.from_numpy(rng.standard_normal((*shape, 2), dtype=np.float32))
-    return torch.view_as_complex(parts) / 2**0.5

@@ -25,7 +25,7 @@ FORMATS = ("dicom/", "cine.nii.gz", "cine.npz", "cine.h5", "cine.png")
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory):
     path = tmp_path_factory.mktemp("scan") / "scan.h5"
-    sizes = {"frames": 5, "ky": 32, "kx": 24, "coils": 2, "slices": 2}
+    sizes = {"n_frames": 5, "ky": 32, "kx": 24, "n_coils": 2, "n_slices": 2}
     simulate_scan(path, SimulateConfig(**sizes, undersample="gaussian:2"))
     return path
 
@@ -101,7 +101,7 @@ def test_other_settings_or_slices_are_another_series(scan, tmp_path):
 
 
 def test_another_scan_is_another_study(scan, tmp_path):
-    simulate_scan(tmp_path / "other.h5", SimulateConfig(frames=5, ky=32, kx=24, coils=2, seed=5))
+    simulate_scan(tmp_path / "other.h5", SimulateConfig(n_frames=5, ky=32, kx=24, n_coils=2, seed=5))
     studies = [headers(run(path, tmp_path / path.stem))[0].StudyInstanceUID for path in (scan, tmp_path / "other.h5")]
     assert studies[0] != studies[1]
 
@@ -243,7 +243,7 @@ def test_finished_slices_of_an_earlier_run_get_the_patient_and_settings_of_this_
 
 
 def test_the_folder_of_a_mask_is_not_written(scan, tmp_path):
-    simulate_scan(tmp_path / "full.h5", SimulateConfig(frames=4, ky=32, kx=24, coils=2))
+    simulate_scan(tmp_path / "full.h5", SimulateConfig(n_frames=4, ky=32, kx=24, n_coils=2))
     (tmp_path / "jane_doe").mkdir()
     mask = np.ones((4, 1, 32, 1), bool)
     mask[::2, :, ::3] = False

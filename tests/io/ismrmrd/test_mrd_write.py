@@ -113,7 +113,7 @@ def test_interrupted_writing_leaves_nothing(tmp_path):
 def test_the_truth_is_below_the_readouts_which_are_the_last_group(tmp_path):
     """Clients of scanners read the last group of a file if none is named."""
     path = tmp_path / "scan.h5"
-    simulate_scan(path, SimulateConfig(frames=3, ky=16, kx=12, coils=2))
+    simulate_scan(path, SimulateConfig(n_frames=3, ky=16, kx=12, n_coils=2))
     with h5py.File(path) as file:
         assert list(file)[-1] == "dataset"
         assert file["dataset/truth/reference"].shape == (1, 3, 16, 12)

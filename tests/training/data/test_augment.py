@@ -16,7 +16,7 @@ MOVES = {
     "shear along y": (lambda x: augment.shear(x, 0.23, -2), lambda x: augment.shear(x, -0.23, -2)),
     "rotate": (lambda x: augment.rotate(x, 0.4), lambda x: augment.rotate(x, -0.4)),
     "flip": (lambda x: augment.flip(x, (-1, -2)), lambda x: augment.flip(x, (-1, -2))),
-    "quarter turn": (lambda x: augment.quarter_turn(x, 1), lambda x: augment.quarter_turn(x, 3)),
+    "quarter turn": (lambda x: augment.rotate_by_90(x, 1), lambda x: augment.rotate_by_90(x, 3)),
 }
 
 
@@ -64,7 +64,7 @@ def test_a_flip_mirrors_k_space(shape, dim):
 
 def test_a_quarter_turn_turns_k_space():
     image = complex_randn(2, 25, 25)
-    assert relative_error(fft2c(augment.quarter_turn(image, 1)), augment.quarter_turn(fft2c(image), 1)) < 1e-12
+    assert relative_error(fft2c(augment.rotate_by_90(image, 1)), augment.rotate_by_90(fft2c(image), 1)) < 1e-12
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -102,7 +102,7 @@ def test_a_rotation_turns_from_x_to_y(angle):
 def test_a_rotation_by_90_degrees_is_exact():
     image = complex_randn(32, 32)
     found = augment.rotate(image, math.pi / 2)
-    expected = augment.quarter_turn(image, -1).roll(1, -1)  # about n // 2, not about the middle of the pixels
+    expected = augment.rotate_by_90(image, -1).roll(1, -1)  # about n // 2, not about the middle of the pixels
     assert relative_error(found, expected) < 1e-12
 
 
@@ -131,10 +131,10 @@ def test_a_gain_keeps_the_phase_and_the_order_of_intensities():
     image = beating_cine().to(torch.complex64)
     config = augment.AugmentConfig(gamma=(1.3, 1.3), scale=(2, 2), local_gain=0)
     varied = image * augment.draw_gain(image, config, np.random.default_rng(0))
-    bright = image.abs() > augment.DARK
+    bright = image.abs() > augment.GAIN_FLOOR
     expected = 2 * torch.polar(image.abs() ** 1.3, image.angle())
     assert relative_error(varied[bright], expected[bright]) < 1e-5
-    assert relative_error(varied[~bright], 2 * augment.DARK**0.3 * image[~bright]) < 1e-5
+    assert relative_error(varied[~bright], 2 * augment.GAIN_FLOOR**0.3 * image[~bright]) < 1e-5
 
 
 def test_a_gain_can_add_a_phase():
@@ -156,7 +156,7 @@ def test_moving_is_seeded_and_does_nothing_by_default():
     assert torch.equal(moved[0], moved[1])
     assert relative_error(moved[2], moved[0]) > 0.05
     assert float(moved[0].abs().square().sum()) == pytest.approx(float(image.abs().square().sum()))
-    assert not augment.AugmentConfig().moves
+    assert not augment.AugmentConfig().has_subpixel_motion
     assert torch.equal(augment.move(image, augment.AugmentConfig(), np.random.default_rng(0)), image)
 
 

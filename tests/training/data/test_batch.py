@@ -10,7 +10,7 @@ from cinerecon.physics.sampling import net_acceleration
 from cinerecon.training.data import Batches, DataConfig, load_batches, open_pool
 from cinerecon.training.data.batch import _draw_window
 
-QUIET = {"noise_free": 1.0, "n_windows": 1, "n_frames": 6}
+QUIET = {"p_noise_free": 1.0, "n_windows": 1, "n_frames": 6}
 PHANTOM = {"kind": "phantom", "n_cases": 2, "matrix": [48, 48], "n_coils": 3, "mask": "gaussian:3"}
 
 
@@ -18,18 +18,18 @@ PHANTOM = {"kind": "phantom", "n_cases": 2, "matrix": [48, 48], "n_coils": 3, "m
 def make(prepared, cache):
     """Batches of a size from phantoms, prepared cases, or both."""
 
-    def make_batches(size=2, sources=("phantom",), seed=0, start=None, **settings):
+    def make_batches(size=2, sources=("phantom",), seed=0, initial_method=None, **settings):
         known = {"phantom": PHANTOM, "prepared": {"kind": "prepared", "folder": str(prepared)}}
         values = {"sources": {name: known[name] for name in sources}, "crops": "40x20", "coils": 1, **QUIET, **settings}
         config = DataConfig.parse({"masks": "gaussian:3", **values})
-        return Batches(open_pool(config, cache), config, size, (seed,), start)
+        return Batches(open_pool(config, cache), config, size, (seed,), initial_method)
 
     return make_batches
 
 
 def same(first, second):
     """Whether two batches are equal to the last bit."""
-    pairs = [(getattr(first, name), getattr(second, name)) for name in ("kspace", "target", "start")]
+    pairs = [(getattr(first, name), getattr(second, name)) for name in ("kspace", "target", "initial_image")]
     pairs += [(getattr(first.encoding, name), getattr(second.encoding, name)) for name in ("mask", "csm")]
     return all(b is None if a is None else torch.equal(a, b) for a, b in pairs)
 
@@ -59,7 +59,7 @@ def test_a_batch_follows_from_seed_and_number(make):
 
 @pytest.mark.parametrize("sources", [["phantom"], ["prepared", "phantom"]])
 def test_workers_draw_the_same_batches_in_the_same_order(make, sources):
-    batches = make(sources=sources, coils={1: 1, 3: 1}, crops={"40x20": 1, "allx16": 1}, noise_free=0.0)
+    batches = make(sources=sources, coils={1: 1, 3: 1}, crops={"40x20": 1, "allx16": 1}, p_noise_free=0.0)
     drawn = [list(load_batches(batches, range(2, 7), n_workers)) for n_workers in (0, 1, 2)]
     for others in drawn[1:]:
         assert len(others) == 5
@@ -68,7 +68,7 @@ def test_workers_draw_the_same_batches_in_the_same_order(make, sources):
 
 @pytest.mark.slow
 def test_threads_change_nothing(make):
-    batches = make(crops="all", coils=3, start=load_method("ktslr", ["n_iterations=3"]))
+    batches = make(crops="all", coils=3, initial_method=load_method("ktslr", ["n_iterations=3"]))
     n_threads = torch.get_num_threads()
     drawn = []
     for n in (1, 2):
@@ -87,10 +87,10 @@ def test_the_first_image_sees_the_whole_beat_and_is_cut_like_the_target(make):
             seen.append(data.kspace.shape)
             return data.kspace[:, :, 0]
 
-    batch = make(n_frames=4, n_windows=2, start=Start())[0]
+    batch = make(n_frames=4, n_windows=2, initial_method=Start())[0]
     assert seen == [(2, 25, 1, 40, 20)]
-    assert batch.start.shape == batch.target.shape == (4, 4, 40, 20)
-    assert torch.equal(batch.start, batch.kspace[:, :, 0])
+    assert batch.initial_image.shape == batch.target.shape == (4, 4, 40, 20)
+    assert torch.equal(batch.initial_image, batch.kspace[:, :, 0])
 
 
 def test_windows_follow_one_another_in_time(make):
@@ -125,7 +125,7 @@ def test_nothing_is_padded(make, settings):
 
 
 def test_noise_has_the_level_asked_for(make):
-    quiet, noisy = make(n_frames=12)[0], make(n_frames=12, noise_free=0.0, noise=[0.05, 0.0500001])[0]
+    quiet, noisy = make(n_frames=12)[0], make(n_frames=12, p_noise_free=0.0, noise=[0.05, 0.0500001])[0]
     difference = noisy.kspace - quiet.kspace
     assert float(difference[difference != 0].abs().square().mean().sqrt()) == pytest.approx(0.05, rel=0.05)
 
@@ -162,8 +162,8 @@ def test_windows_keep_clear_of_what_was_not_measured():
 
 
 def test_the_noise_level_comes_with_the_batch(make):
-    batch = make(size=3, noise_free=0.5, noise=[0.01, 0.1], n_frames=3, n_windows=2)[4]
-    clean = make(size=3, noise_free=1.0, n_frames=3, n_windows=2)[4]
+    batch = make(size=3, p_noise_free=0.5, noise=[0.01, 0.1], n_frames=3, n_windows=2)[4]
+    clean = make(size=3, p_noise_free=1.0, n_frames=3, n_windows=2)[4]
     assert batch.noise.shape == (6,)
     assert torch.equal(batch.noise[::2], batch.noise[1::2])
     for level, kspace, mask, target in zip(batch.noise, batch.kspace, batch.encoding.mask, batch.target, strict=True):
@@ -174,7 +174,7 @@ def test_the_noise_level_comes_with_the_batch(make):
 
 @pytest.mark.parametrize("coils", [1, 3])
 def test_augmentation_keeps_maps_and_data_together(make, coils):
-    augment = {"rotate": 20, "shear": 0.1, "shift": 1.0, "quarter_turns": True, "phase": 0.5, "turn_phase": True}
+    augment = {"rotate": 20, "shear": 0.1, "shift": 1.0, "rotate_90": True, "phase": 0.5, "turn_phase": True}
     batches = make(size=4, crops="40x40", coils=coils, augment=augment)
     for number in range(3):
         batch = batches[number]

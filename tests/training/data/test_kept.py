@@ -9,8 +9,8 @@ from helpers import complex_randn, relative_error
 
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.physics.operators import Encoding
-from cinerecon.training.data import Batch, KeptBatches, make_ready
-from cinerecon.training.data.batch_cache import name_of, read_batch, vary, write_batch
+from cinerecon.training.data import Batch, CachedBatches, fill_cache
+from cinerecon.training.data.batch_cache import batch_cache_name, read_batch, vary, write_batch
 
 HALF = 5e-4
 """Relative error of half precision, -66 dB."""
@@ -39,7 +39,7 @@ def test_a_batch_survives_its_file(tmp_path, coils):
     batch = make_batch(coils=coils)
     write_batch(tmp_path / "folder" / "0.safetensors", batch)
     found = read_batch(tmp_path / "folder" / "0.safetensors")
-    for name in ("kspace", "target", "start"):
+    for name in ("kspace", "target", "initial_image"):
         assert relative_error(getattr(found, name), getattr(batch, name)) < HALF
     assert torch.equal(found.encoding.mask, batch.encoding.mask)
     assert not (found.kspace * ~batch.encoding.mask).any()
@@ -50,10 +50,10 @@ def test_a_batch_survives_its_file(tmp_path, coils):
 
 def test_each_is_drawn_once_and_they_come_again(tmp_path):
     drawn = Drawn()
-    kept = KeptBatches(drawn, 3, tmp_path)
+    kept = CachedBatches(drawn, 3, tmp_path)
     first = [kept[number] for number in range(6)]
     assert drawn.asked == [0, 1, 2]
-    again = KeptBatches(drawn, 3, tmp_path)  # another run, that shares the folder
+    again = CachedBatches(drawn, 3, tmp_path)  # another run, that shares the folder
     for number in (5, 0, 3):
         assert torch.equal(again[number].kspace, first[number].kspace)
     assert drawn.asked == [0, 1, 2]
@@ -70,14 +70,14 @@ def test_a_kept_batch_is_small(tmp_path):
 
 
 def test_batches_are_made_ready_by_processes(tmp_path):
-    kept = KeptBatches(Drawn(), 4, tmp_path)
+    kept = CachedBatches(Drawn(), 4, tmp_path)
     kept[2]
     before = (tmp_path / "2.safetensors").stat().st_mtime_ns
     parts = []
-    assert [batch.number for batch in kept.missing()] == [0, 1, 3]
-    make_ready(kept.missing(), 2, parts.append)
+    assert [batch.number for batch in kept.uncached()] == [0, 1, 3]
+    fill_cache(kept.uncached(), 2, parts.append)
     assert parts == pytest.approx([1 / 3, 2 / 3, 1])
-    assert kept.missing() == []
+    assert kept.uncached() == []
     assert (tmp_path / "2.safetensors").stat().st_mtime_ns == before
     assert relative_error(kept[3].target.abs(), make_batch(3).target.abs().flip(1)) < HALF or (
         relative_error(kept[3].target.abs(), make_batch(3).target.abs()) < HALF
@@ -85,34 +85,34 @@ def test_batches_are_made_ready_by_processes(tmp_path):
 
 
 def test_no_more_is_made_ready_after_the_deadline(tmp_path):
-    kept = KeptBatches(Drawn(), 4, tmp_path)
-    make_ready(kept.missing(), 0, deadline=0.0)
-    assert [batch.number for batch in kept.missing()] == [1, 2, 3]
+    kept = CachedBatches(Drawn(), 4, tmp_path)
+    fill_cache(kept.uncached(), 0, deadline=0.0)
+    assert [batch.number for batch in kept.uncached()] == [1, 2, 3]
 
 
 @dataclass
 class Failing:
     error: CineReconError
 
-    def make_ready(self):
+    def ensure_cached(self):
         raise self.error
 
 
 @pytest.mark.parametrize("n_workers", [0, 1])
 def test_an_error_of_simulating_keeps_its_parts(n_workers):
     with pytest.raises(FileError, match="damaged") as error:
-        make_ready([Failing(FileError("damaged", where="a.npz"))], n_workers)
+        fill_cache([Failing(FileError("damaged", where="a.npz"))], n_workers)
     assert error.value.where == "a.npz"
 
 
 def test_what_a_step_takes_is_measured_as_it_says(tmp_path):
-    kept = KeptBatches(Drawn(), 2, tmp_path, n_frames=4, seed=(1,))
+    kept = CachedBatches(Drawn(), 2, tmp_path, n_frames=4, seed=(1,))
     found = [kept[2 * n] for n in range(20)]
     firsts = set()
     for batch in found:
         assert batch.target.shape == (1, 4, 8, 5)
         assert relative_error(batch.encoding.forward(batch.target), batch.kspace) < HALF
-        assert relative_error(batch.start, 2 * batch.target) < HALF
+        assert relative_error(batch.initial_image, 2 * batch.target) < HALF
         likeness = [float((batch.target[0, 0].conj() * frame).sum().abs()) for frame in make_batch().target[0]]
         firsts.add(int(np.argmax(likeness)))
     assert firsts == {0, 1, 2, 3, 4, 5}  # every window, forwards and backwards
@@ -124,4 +124,4 @@ def test_all_frames_are_taken_if_nothing_is_said():
 
 
 def test_another_text_is_another_folder():
-    assert name_of("a", "b") != name_of("a", "c")
+    assert batch_cache_name("a", "b") != batch_cache_name("a", "c")

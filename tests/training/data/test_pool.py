@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from cinerecon.errors import ConfigError, DataError, FileError
-from cinerecon.training.data import DataConfig, SeriesSource, open_pool, series_remarks
-from cinerecon.training.data.pool import Group, Pool
+from cinerecon.training.data import DataConfig, SeriesSource, open_pool, series_warnings
+from cinerecon.training.data.pool import CasePool, Group
 
 SMALL, LARGE = (8, 1, 40, 40), (8, 1, 64, 64)
-POOL = Pool(
+POOL = CasePool(
     (
         Group(SMALL, ["s0", "s1", "s2"], "first", 1.0),
         Group(LARGE, ["l0"], "first", 1.0),
@@ -95,7 +95,7 @@ def test_segmentations_and_empty_frames_among_series_are_left_out(tmp_path, writ
     (group,) = open_pool(config, tmp_path / "cases").groups
     assert group.shape == (3, 8, 32, 32)
     assert group.cases[0].draw().image.shape == (3, 32, 32)
-    assert series_remarks(config.sources["real"]) == [
+    assert series_warnings(config.sources["real"]) == [
         "cine.npz: frame 3 of 4 left out: empty",
         "cine_gt.npz: this is a segmentation, no image: its pixels are labels, 0, 1, 2: left out",
     ]
@@ -140,7 +140,7 @@ def test_a_split_through_a_subject_and_unused_patterns_are_remarked(tmp_path, wr
     for name, person in (("a1", "P1"), ("a2", "P1"), ("b1", "P2")):
         write_series(tmp_path / f"{name}.npz", seed=ord(name[0]) + int(name[1]), person=person)
     remarks = {
-        patterns: series_remarks(SeriesSource(folder=tmp_path, validation=patterns))
+        patterns: series_warnings(SeriesSource(folder=tmp_path, validation=patterns))
         for patterns in (("a*",), ("a1", "c*"), ())
     }
     assert remarks == {
