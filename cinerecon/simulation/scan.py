@@ -239,7 +239,7 @@ def _coil_mixing(rng: np.random.Generator, n_coils: int) -> Tensor:
 
 def _coloured(rng: np.random.Generator, mixing: Tensor, n_readouts: int, n_samples: int) -> ComplexArray:
     """Noise of the coils, ``(readouts, coils, samples)``."""
-    return (mixing @ _white(rng, (n_readouts, len(mixing), n_samples))).numpy()
+    return (mixing @ white_noise(rng, (n_readouts, len(mixing), n_samples), parts_axis=0)).numpy()
 
 
 def _truth(parts: list[Tensor], axes: str, meaning: str) -> Truth:

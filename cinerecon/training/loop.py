@@ -84,7 +84,7 @@ class TrainCallbacks:
 def train(
     recipe: Recipe, run: Path, options: TrainOptions | None = None, callbacks: TrainCallbacks | None = None
 ) -> None:
-    """Train a network and write its weights into a run folder, see `run_folder`; under ``torchrun`` in several processes.
+    """Train a network and write its weights into a run folder; under ``torchrun`` in several processes.
 
     Parameters
     ----------

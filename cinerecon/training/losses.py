@@ -30,7 +30,7 @@ def training_loss(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
     wants_symmetry = config.symmetry_weight > 0
     with torch.autocast(batch.kspace.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
         more = {"extras": True} if wants_symmetry else {}
-        output = net(batch.kspace, batch.encoding, start=batch.start, **more)
+        output = net(batch.kspace, batch.encoding, start=batch.initial_image, **more)
     image, extras = output if wants_symmetry else (output, {})
     if config.loss == "ssdu":
         loss = ssdu_loss(image, batch, config.ssdu.seen_weight)

@@ -161,9 +161,8 @@ def check_data_options(
         raise ConfigError(what, where="--series", hint=hint)
     is_requested = recipe.training.loss == "ssdu" != as_written.training.loss
     if is_requested and not scans and not any(isinstance(source, PreparedSource) for source in sources):
-        what = (
-            f"loss ssdu trains on undersampled scans, none is given: the recipe has {', '.join(_source_names(recipe))} alone"
-        )
+        names = ", ".join(_source_names(recipe))
+        what = f"loss ssdu trains on undersampled scans, none is given: the recipe has {names} alone"
         hint = "--scan SCAN or --scan FOLDER; to train on simulated cines in this way, write loss: ssdu in the recipe"
         raise ConfigError(what, where="--loss ssdu", hint=hint)
 

@@ -46,7 +46,7 @@ def test_image_is_recovered_by_an_inverse_transform_and_a_crop(tmp_path, ky, kx,
 
 
 def test_noise_has_the_stated_level_and_the_noise_scan_its_colour(tmp_path):
-    loud = SMALL.model_copy(update={"noise": 0.05, "ky": 64, "frames": 6})
+    loud = SMALL.model_copy(update={"noise": 0.05, "ky": 64, "n_frames": 6})
     simulate_scan(tmp_path / "scan.h5", loud)
     noise, kspace, _, reference, csm = read(tmp_path / "scan.h5")
     padded = torch.nn.functional.pad(reference[:, :, None] * csm[:, None], (12, 12))
@@ -59,7 +59,7 @@ def test_noise_has_the_stated_level_and_the_noise_scan_its_colour(tmp_path):
 
 
 def test_sampling_is_the_stated_one(tmp_path):
-    config = SMALL.model_copy(update={"ky": 48, "undersample": "gaussian:4,acs=4", "slices": 2})
+    config = SMALL.model_copy(update={"ky": 48, "undersample": "gaussian:4,acs=4", "n_slices": 2})
     simulate_scan(tmp_path / "scan.h5", config)
     _, kspace, count, reference, csm = read(tmp_path / "scan.h5")
     assert torch.all(count.sum(-1) == 12)
@@ -83,7 +83,7 @@ def test_scan_in_memory_is_the_scan_on_disk(tmp_path):
 
 
 def test_slices_are_ten_millimetres_apart():
-    first, second = simulate_cine(SMALL.model_copy(update={"slices": 2, "frames": 1}))
+    first, second = simulate_cine(SMALL.model_copy(update={"n_slices": 2, "n_frames": 1}))
     step = np.subtract(second.meta.geometry.position_mm, first.meta.geometry.position_mm)
     np.testing.assert_allclose(step, 10 * np.array(first.meta.geometry.slice_dir), atol=1e-5)
     assert torch.equal(first.csm, second.csm)

@@ -92,7 +92,12 @@ def test_tensorboard_shows_the_log(folder, cases, make_recipe):
 
     steps = []
     run = folder / "shown"
-    train(make_recipe("n_steps=2", "save_every=1"), run, TrainOptions(DataPaths(cases), tensorboard=True), TrainCallbacks(on_validation=steps.append))
+    train(
+        make_recipe("n_steps=2", "save_every=1"),
+        run,
+        TrainOptions(DataPaths(cases), tensorboard=True),
+        TrainCallbacks(on_validation=steps.append),
+    )
     events = EventAccumulator(str(run / "tensorboard")).Reload()
     assert [event.value for event in events.Scalars("loss")] == pytest.approx([step.loss for step in steps])
     assert len(events.Images("validation")) == 2

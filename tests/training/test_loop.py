@@ -180,7 +180,12 @@ def test_a_run_that_goes_on_tells_what_is_other_now(folder, cases, make_recipe):
     train(make_recipe("n_steps=1"), run, TrainOptions(DataPaths(cases)), TrainCallbacks(on_message=told.append))
     assert [text.split()[0] for text in told] == ["cases", "first"]
     assert "2 of phantom" in told[0]
-    train(make_recipe("n_steps=2"), run, TrainOptions(DataPaths(cases), resume=True), TrainCallbacks(on_message=told.append))
+    train(
+        make_recipe("n_steps=2"),
+        run,
+        TrainOptions(DataPaths(cases), resume=True),
+        TrainCallbacks(on_message=told.append),
+    )
     assert told[2] == "changed  training.n_steps: 1, now 2"
 
 
@@ -228,7 +233,12 @@ def test_fine_tuning_begins_with_the_weights_given(whole, cases, make_recipe, tm
     run, steps = whole
     found = []
     settings = ("n_steps=1", "learning_rate=1e-9", "save_every=1")
-    train(make_recipe(*settings), tmp_path, TrainOptions(DataPaths(cases), weights=run / "weights.safetensors"), TrainCallbacks(on_validation=found.append))
+    train(
+        make_recipe(*settings),
+        tmp_path,
+        TrainOptions(DataPaths(cases), weights=run / "weights.safetensors"),
+        TrainCallbacks(on_validation=found.append),
+    )
     assert found[0].validation == pytest.approx(max(step.validation for step in steps), abs=1e-3)
 
 

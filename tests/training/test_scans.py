@@ -16,9 +16,9 @@ from cinerecon.methods.normalisation import scale_of
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 from cinerecon.training import Recipe, TrainCallbacks, TrainOptions, train
 from cinerecon.training.batches import DataPaths, open_training_data
-from cinerecon.training.validation import validate
 from cinerecon.training.card import list_data
 from cinerecon.training.scans import ScanBatches, open_scans
+from cinerecon.training.validation import validate
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,12 @@ def test_fine_tuning_on_one_scan_explains_more_of_what_was_held_back(scan, tmp_p
     steps = []
     settings = ["training.loss=ssdu", "training.n_steps=40", "training.save_every=20", "training.data.crops=all"]
     recipe = Recipe.parse(RECIPE).with_settings([*settings, "training.licence=CC0-1.0"])
-    train(recipe, tmp_path / "run", TrainOptions(DataPaths(tmp_path / "run", scans=(scan,))), TrainCallbacks(on_validation=steps.append))
+    train(
+        recipe,
+        tmp_path / "run",
+        TrainOptions(DataPaths(tmp_path / "run", scans=(scan,))),
+        TrainCallbacks(on_validation=steps.append),
+    )
     batches = open_training_data(recipe, DataPaths(tmp_path, scans=(scan,))).draw_validation()
     assert steps[-1].validation > validate(ZeroFilled(), batches) + 2
     card = read_model(tmp_path / "run")[0].card

@@ -9,9 +9,9 @@ from small_recipe import ZeroFilled
 from cinerecon.physics.operators import Encoding
 from cinerecon.training import TrainCallbacks, TrainOptions, train
 from cinerecon.training.batches import DataPaths, open_training_data
-from cinerecon.training.validation import validate
 from cinerecon.training.data import Batch
 from cinerecon.training.ssdu import draw_loss_mask, split_batch, ssdu_loss
+from cinerecon.training.validation import validate
 
 
 def draw_mask(kx, seed=0, frames=6, ky=40):

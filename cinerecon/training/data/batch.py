@@ -5,7 +5,6 @@ same way as the whole image, at a fraction of the computation. The random number
 number of the batch: it does not depend on the batches before it, on the process or on the number of threads.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Self

@@ -72,15 +72,15 @@ def test_series_are_left_out_by_name_or_without_a_folder(tmp_path, write_series)
         write_series(tmp_path / f"{name}.npz")
     settings = {"sources": {"real": {"kind": "series", "leave_out": ["held_out"], "n_variants": 3, "matrix": [48, 40]}}}
     config = DataConfig.parse(settings)
-    (group,) = open_pool(config, tmp_path / "cases", real=[tmp_path]).groups
+    (group,) = open_pool(config, tmp_path / "cases", folders=[tmp_path]).groups
     assert [case.path.parent.name.split("-")[0] for case in group.cases] == ["kept"] * 3
     assert group.shape == (4, 8, 48, 40)
-    (stand_in,) = open_pool(config, tmp_path / "cases", "val", real=[tmp_path]).groups
+    (stand_in,) = open_pool(config, tmp_path / "cases", "val", folders=[tmp_path]).groups
     assert stand_in.shape == (25, 8, 192, 192)
     with pytest.raises(FileError, match="nothing to train on"):
         open_pool(config, tmp_path / "cases")
     with pytest.raises(FileError, match="no measured series"):
-        open_pool(config, tmp_path / "cases", real=[tmp_path / "elsewhere"])
+        open_pool(config, tmp_path / "cases", folders=[tmp_path / "elsewhere"])
 
 
 def test_segmentations_and_empty_frames_among_series_are_left_out(tmp_path, write_series):
@@ -103,7 +103,7 @@ def test_segmentations_and_empty_frames_among_series_are_left_out(tmp_path, writ
 
 def series_pool(tmp_path, part="train", **settings):
     config = DataConfig.parse({"sources": {"real": {"kind": "series", "n_variants": 2, **settings}}})
-    return open_pool(config, tmp_path / "cases", part, real=sorted(tmp_path.glob("folder*")))
+    return open_pool(config, tmp_path / "cases", part, folders=sorted(tmp_path.glob("folder*")))
 
 
 def test_subjects_of_several_folders_have_equal_shares(tmp_path, write_series):
