@@ -11,7 +11,7 @@ from cinerecon.simulation.scan import SimulateConfig
 
 def main() -> None:
     """Simulate arrays, reconstruct them with given and with estimated coil maps, and compare the images."""
-    (cine,) = cinerecon.simulate_cine(SimulateConfig(frames=8, ky=64, kx=64, coils=4, undersample="gaussian:4"))
+    (cine,) = cinerecon.simulate_cine(SimulateConfig(n_frames=8, ky=64, kx=64, n_coils=4, undersample="gaussian:4"))
     kspace = (
         cine.kspace.numpy()
     )  # (frames, coils, ky, kx) complex64, centred: zero frequency at index n // 2, orthonormal

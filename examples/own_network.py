@@ -37,7 +37,7 @@ class GradientNet(nn.Module):
 def main() -> None:
     """Minimise the error of masks that change from step to step, then measure on a mask that was not used."""
     torch.manual_seed(0)
-    (cine,) = cinerecon.simulate_cine(SimulateConfig(frames=6, ky=48, kx=48, coils=2))
+    (cine,) = cinerecon.simulate_cine(SimulateConfig(n_frames=6, ky=48, kx=48, n_coils=2))
     kspace, csm, reference = cine.kspace[None], cine.csm[None], cine.reference[None]
     net, pattern = GradientNet(), parse_mask("gaussian:4")
     optimiser = torch.optim.Adam(net.parameters(), 3e-3)

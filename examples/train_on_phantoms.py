@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cinerecon
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
-from cinerecon.training import Recipe, train
+from cinerecon.training import Recipe, TrainOptions, train
 
 RECIPE = {
     "network": "slrnet",
@@ -34,10 +34,10 @@ RECIPE = {
 def main() -> None:
     """Train in the folder ``runs/small``, then compare with the zero-filled image."""
     run = Path("runs/small")
-    train(Recipe.parse(RECIPE), run, device="cpu")
+    train(Recipe.parse(RECIPE), run, TrainOptions(device="cpu"))
     print((run / "log.csv").read_text())
     simulate_scan(
-        Path("scan.h5"), SimulateConfig(frames=8, ky=48, kx=48, coils=2, undersample="gaussian:4"), force=True
+        Path("scan.h5"), SimulateConfig(n_frames=8, ky=48, kx=48, n_coils=2, undersample="gaussian:4"), force=True
     )
     for method in ("zerofilled", str(run)):
         (part,) = cinerecon.reconstruct("scan.h5", method=method)
