@@ -21,6 +21,8 @@ CLEAN = (
     "cinerecon/options.py",
     "cinerecon/provenance.py",
     "cinerecon/metrics",
+    "cinerecon/acquisition",
+    "cinerecon/io/ismrmrd",
     "cinerecon/commands/from_options.py",
 )
 """Files and folders without any of the words; a folder is added once it has none."""

@@ -3,15 +3,15 @@
 Each readout is flipped if it ran backwards, whitened, put on the encoded grid, cut to the image's field of view, and
 added to its line; lines measured several times are averaged, sample by sample.
 
-Two conventions are turned into one here. A Siemens image is the forward transform of its k-space, elsewhere the inverse
-one; mirroring k-space about its centre turns the first into the second, and leaves image, phase and geometry as the
-scanner meant them. And the oversampled readout becomes one of the image's own grid by going to the image, cropping, and
+Two conventions are unified here. A Siemens image is the forward transform of its k-space, elsewhere the inverse
+one; mirroring k-space about its centre turns the first into the second, and keeps image, phase and geometry of the
+scanner. And the oversampled readout becomes one of the image's own grid by going to the image, cropping, and
 coming back: sums of squares are kept, so noise stays white and keeps its variance.
 
-Cropping the image resamples k-space: each new point is interpolated from its neighbours on the encoded grid. Next to
-a part that was not measured (asymmetric echo, partial Fourier) neighbours are missing and the point would be wrong, by
-a quarter at the last one. So a point counts as sampled only if its neighbourhood was measured, one new grid step to
-each side; all others are zero, and False in the mask.
+Cropping the image resamples k-space: each new point is interpolated from adjacent points of the encoded grid. Next to
+a part that was not measured (asymmetric echo, partial Fourier) these are missing and the point would be wrong, by a
+quarter at the last one. A point counts as sampled only if one new grid step on each side of it was measured;
+all others are zero, and False in the mask.
 """
 
 from collections.abc import Iterator
@@ -29,12 +29,12 @@ from cinerecon.physics.coils import apply_coil_matrix
 from cinerecon.physics.fourier import crop_kspace, crop_sampled, mirrored_indices
 
 BLOCK = 64
-"""Readouts transformed at a time: few enough that their samples stay in the cache."""
+"""Number of readouts transformed at a time, so small that their samples stay in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Assembly:
-    """What is the same for all slices.
+    """The properties that all slices of a scan share.
 
     Attributes
     ----------
@@ -45,11 +45,11 @@ class Assembly:
     mirrored
         Whether the image is the forward transform of the file's k-space.
     spoiled
-        Samples without value at the begin and the end of each stored readout.
+        Corrupted samples at the start and the end of each stored readout.
     coil_matrix
-        ``(kept coils, coils)`` what leaves coils out and whitens the others, or None to leave coils as they are.
+        ``(kept coils, coils)`` complex64, selection and whitening of the coils; None for the identity.
     warnings
-        What was found odd about the noise.
+        Warnings about the noise.
     """
 
     raw: RawScan

@@ -1,8 +1,8 @@
-"""Lines that were measured for the coil maps alone, and whether the image's own lines would do without them.
+"""Calibration lines for the coil maps.
 
-Accelerated scans sample the centre of k-space densely for the coil maps, in calibration lines: within the scan, or
-before it in another contrast. So they make no image, but maps do not mind the contrast. Where the scan is undersampled
-and they show more of the centre than its time average, the maps come from them.
+Accelerated scans sample the centre of k-space densely in calibration lines, within the scan or before it. Lines of
+another contrast cannot enter the image, but are valid for coil maps. If the scan is undersampled and the calibration
+lines cover more of the centre than the time average of the image lines, the maps are estimated from them.
 """
 
 from collections.abc import Iterable
@@ -21,9 +21,9 @@ from cinerecon.physics.sampling import block_of_lines
 def place_calibration(
     raw: RawScan, rows: Index, image: Lines, n_frames: Iterable[int], grid: Grid, warn: Warn
 ) -> Lines:
-    """The lines that coil maps are made from, slice by slice; none for a slice whose own lines show more.
+    """The lines for the coil maps of each slice; none for slices whose image lines cover more of the centre.
 
-    Calibration lines leave out what the image measures in any case: the image's lines among them fill the gaps.
+    Calibration lines omit lines that the image measures in any case: image lines among them fill the gaps.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def place_calibration(
     n_frames
         Per slice.
     grid
-        Where lines lie.
+        The encoded grid.
     warn
         Called where calibration lines cannot be used.
     """
@@ -55,12 +55,12 @@ def place_calibration(
 
 
 def _n_central(mask: Tensor) -> int:
-    """How many central lines maps can be made from."""
+    """Number of central lines that are dense enough for coil maps."""
     return calibration_size(mask, mask.shape[-2])[0]
 
 
 def _with_gaps_filled(calibration: Lines, image: Lines) -> Lines:
-    """Calibration lines of a slice, and the image's lines between them and next to them where they leave lines out."""
+    """Calibration lines of a slice; where they omit lines, with the image lines between and next to them."""
     first, last = int(calibration.ky.min()), int(calibration.ky.max())
     if len(np.unique(calibration.ky)) == last - first + 1:
         return calibration
@@ -69,7 +69,7 @@ def _with_gaps_filled(calibration: Lines, image: Lines) -> Lines:
 
 
 def _place(raw: RawScan, rows: Index, image: Lines, grid: Grid, warn: Warn) -> Lines:
-    """Calibration readouts of the image's slices and coils on its grid, in one frame; not those that do not fit."""
+    """Calibration readouts of the slices and coils of the image that fit its grid, all in one frame."""
     heads = raw.heads
     slice_of = dict(zip(heads["idx"]["slice"][image.row].tolist(), image.slices.tolist(), strict=True))
     kept = heads["number_of_samples"].astype(int) - heads["discard_pre"] - heads["discard_post"]

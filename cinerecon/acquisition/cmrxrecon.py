@@ -22,9 +22,9 @@ from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import block_of_lines
 
 MIN_CORRELATION = 0.7
-"""Correlation of a slice with its fully sampled twin below which that is of another scan."""
+"""Correlation of a slice with its fully sampled twin below which the twin belongs to another scan."""
 EXCHANGED_CORRELATION, CORRELATION_MARGIN = 0.9, 0.03
-"""Correlation of neighbouring frames, and by how much that of neighbouring slices is lower."""
+"""Correlation of adjacent slices that suggests exchanged axes, and the margin by which that of frames is lower."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ class CmrxreconSource(CineSource):
         return twin if twin is not None and twin.shape == self.file.shape else None
 
     def _claimed(self, kspace: Tensor, where: str) -> Tensor | None:
-        """The mask of the file, which covers all that it holds; None where all of k-space counts as measured."""
+        """The mask of the file, which must cover all samples; None if all of k-space counts as measured."""
         stored = self.file.read_mask()
         if stored is None:
             return None
@@ -116,14 +116,14 @@ class CmrxreconSource(CineSource):
 
     @cached_property
     def _has_exchanged_axes(self) -> bool:
-        """Whether neighbouring slices are more alike than neighbouring frames: then the two axes are exchanged."""
+        """Whether adjacent slices are more alike than adjacent frames: then the two axes are exchanged."""
         n_frames, n_slices, *_ = self.file.shape
         if n_frames < 2 or n_slices < 2:
             return False
         middle = (n_slices - 1) // 2
         first, second = torch.from_numpy(self.file.read_slice(middle, slice(0, 2)))
-        (neighbour,) = torch.from_numpy(self.file.read_slice(middle + 1, slice(0, 1)))
-        between_slices = _correlation(first, neighbour)
+        (next_slice,) = torch.from_numpy(self.file.read_slice(middle + 1, slice(0, 1)))
+        between_slices = _correlation(first, next_slice)
         return (
             between_slices > EXCHANGED_CORRELATION and _correlation(first, second) < between_slices - CORRELATION_MARGIN
         )
@@ -155,7 +155,9 @@ class CmrxreconSource(CineSource):
         fov, factor = self.file.fov_mm, self.file.oversampling
         pixel_size_mm = (1.0, 1.0)
         if fov is None or factor is None:
-            warnings.append("no table tells field of view and oversampling: pixels count as 1 mm, no readout is cut")
+            warnings.append(
+                "no table gives field of view and oversampling: pixels count as 1 mm, readouts are not cropped"
+            )
         else:
             pixel_size_mm = (fov[0] / matrix[0], fov[1] * factor / self.file.shape[4])
         return CineMeta(
@@ -169,9 +171,9 @@ class CmrxreconSource(CineSource):
         )
 
 
-def _correlation(one: Tensor, other: Tensor) -> float:
-    """Correlation of two parts of k-space where both were measured; 1 where nothing was."""
-    common = (one != 0) & (other != 0)
-    one, other = (one * common).ravel(), (other * common).ravel()
-    norm = torch.linalg.vector_norm(one) * torch.linalg.vector_norm(other)
-    return float(torch.vdot(one, other).abs() / norm) if norm > 0 else 1.0
+def _correlation(first: Tensor, second: Tensor) -> float:
+    """Correlation of two parts of k-space at the points that both measure; 1 if there are none."""
+    common = (first != 0) & (second != 0)
+    first, second = (first * common).ravel(), (second * common).ravel()
+    norm = torch.linalg.vector_norm(first) * torch.linalg.vector_norm(second)
+    return float(torch.vdot(first, second).abs() / norm) if norm > 0 else 1.0

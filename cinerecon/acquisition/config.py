@@ -1,4 +1,4 @@
-"""The settings of intake. They travel inside a checkpoint, so that `recon` prepares data exactly as training did."""
+"""Settings of the acquisition. They are stored with a model, so that `recon` prepares data exactly as in training."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -13,7 +13,7 @@ Counter = Literal["average", "slice", "contrast", "phase", "repetition", "set", 
 
 
 class AcquisitionConfig(Config):
-    """How raw readouts become a cine."""
+    """Processing of raw readouts to a cine."""
 
     renamed: ClassVar[Mapping[str, str]] = {"leave_out_coils": "exclude_coils"}
 
@@ -24,17 +24,17 @@ class AcquisitionConfig(Config):
     )
     csm: Literal["smooth", "espirit", "walsh"] = Field("smooth", description="Method for the coil maps.")
     remove_oversampling: bool = Field(
-        True, description="Cut the image along the readout to the field of view that was asked for."
+        True, description="Crop the image along the readout to the prescribed field of view."
     )
     transform: Literal["auto", "fft", "ifft"] = Field(
         "auto",
-        description="What makes an image of the file's k-space; auto takes fft for Siemens, ifft for the others.",
+        description="Transform from the stored k-space to the image; auto is fft for Siemens, ifft for the others.",
     )
     select: dict[Counter, int] = Field(
         default_factory=dict, description="Keep one value of a counter, e.g. {contrast: 0} of a multi-echo scan."
     )
     time_counter: TimeCounter = Field(
-        "auto", description="Counter of the frames; auto takes phase, or repetition where there is one phase only."
+        "auto", description="Counter of the frames; auto is phase, or repetition if there is only one phase."
     )
     combine: list[Counter] = Field(
         default_factory=list,
@@ -42,8 +42,8 @@ class AcquisitionConfig(Config):
     )
     repeats: Uncounted = Field(
         "auto",
-        description="What repeated measurements of a line are where no counter says it: average, or the counter that"
-        " was not written; auto averages those that agree.",
+        description="Meaning of repeated measurements of a line that no counter distinguishes: average, or the counter"
+        " that was not written; auto averages those that agree.",
     )
     positions: Literal["auto", "slices", "one"] = Field(
         "auto",
@@ -51,16 +51,22 @@ class AcquisitionConfig(Config):
         " motion; auto takes several full sets of lines as slices, and refuses the rest.",
     )
     encoding: int | None = Field(
-        None, ge=0, description="Encoding of the header to reconstruct; null takes the first one that has image lines."
+        None,
+        ge=0,
+        description="Encoding of the header to reconstruct; null is the first encoding that has image lines.",
     )
     center_sample: int | None = Field(
-        None, ge=0, description="Sample at the centre of k-space; null takes the readouts' own, and checks it."
+        None,
+        ge=0,
+        description="Sample at the centre of k-space; null is that of the readout headers, which is checked.",
     )
     ky_centre: int | None = Field(
-        None, ge=0, description="Line at the centre of k-space; null takes the header's, and checks it with the data."
+        None,
+        ge=0,
+        description="Line at the centre of k-space; null is that of the header, which is checked with the data.",
     )
     exclude_coils: list[int] = Field(
-        default_factory=list, description="Coils to leave out, counted from 0, e.g. [2] where coil 2 is broken."
+        default_factory=list, description="Coils to leave out, counted from 0, e.g. [2] if coil 2 is broken."
     )
     memory_limit_gb: float = Field(
         16.0, gt=0, description="Refuse a scan whose slices need more than this for k-space [GB]."

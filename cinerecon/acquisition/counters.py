@@ -1,4 +1,4 @@
-"""What the counters of the readouts mean: slices in order, frames in time, and the limits the header sets."""
+"""Slices and frames from the counters of the readouts, checked against the limits in the header."""
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ Warn = Callable[[str], None]
 COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 """The counters that distinguish images, or averages."""
 MAX_CLAIM_TB = 1.0
-"""A header that speaks of more k-space than this [TB] is senseless: no cine is that large."""
+"""Largest k-space of a valid header [TB]."""
 
 SAME_POSITION_MM = 1e-3
-"""Slices nearer than this are in one place."""
+"""Largest distance of slices at the same position [mm]."""
 MIN_SPACING_FRACTION = 0.02
-"""Distance of neighbouring slices over their thickness, below which their positions are not in mm."""
+"""Distance of adjacent slices over their thickness, below which their positions are not in mm."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +48,12 @@ class Counters:
 
 
 def require_sane_claim(raw: RawScan) -> None:
-    """Refuse a header whose sizes multiply to the absurd, before anything is made of them.
+    """Refuse a header whose sizes multiply to an impossible amount of k-space.
 
     Raises
     ------
     HeaderError
-        With the claim, the limit, and the size of the data.
+        With the size of k-space, the limit, and the size of the file.
     """
     claim = max(map(_claimed_samples, raw.header.encodings)) * 8 * (raw.header.receiver_channels or 1)
     if claim > MAX_CLAIM_TB * 1e12:
@@ -72,7 +72,7 @@ def _claimed_samples(encoding: EncodingSpace) -> int:
 
 
 def read_counters(raw: RawScan, image: Index, unmeasured: Index, selected: Container[str], warn: Warn) -> Counters:
-    """Check the counters of the image readouts and turn them into slices and frames.
+    """Check the counters of the image readouts and convert them to slices and frames.
 
     Parameters
     ----------
@@ -81,18 +81,18 @@ def read_counters(raw: RawScan, image: Index, unmeasured: Index, selected: Conta
     image
         Row numbers of the image readouts.
     unmeasured
-        Row numbers of readouts that hold nothing but zeros: frames of them alone may end the scan.
+        Row numbers of readouts that contain only zeros: the last frames may consist of them.
     selected
-        Counters of which the user kept one value: what the header says of their range is no longer expected.
+        Counters of which the user selected one value: their range in the header does not apply.
     warn
-        Called with each thing a user should know.
+        Called with each warning.
 
     Raises
     ------
     HeaderError
         If a single value of a counter is outside its limit.
     UnsupportedError
-        If there are several contrasts or sets, or it is not clear what time is.
+        If there are several contrasts or sets, or the counter of the frames is ambiguous.
     DataError
         If a frame is empty.
     """
@@ -146,7 +146,7 @@ def _require_single(raw: RawScan, counter: str, found: NDArray[np.integer]) -> N
 
 
 def _time_counter(raw: RawScan, idx: NDArray[np.void]) -> str:
-    """Frames are in `phase`, gated or not; only where that is constant are they in `repetition`."""
+    """The counter of the frames: `phase`, gated or not, or `repetition` if `phase` is constant."""
     phases, repetitions = np.unique(idx["phase"]), np.unique(idx["repetition"])
     if len(phases) > 1 and len(repetitions) > 1:
         what = f"{len(phases)} phases x {len(repetitions)} repetitions: which of them is time?"
@@ -177,7 +177,7 @@ def _sorted_slices(raw: RawScan, image: Index, counter: NDArray[np.integer], war
         elif spacing < MIN_SPACING_FRACTION * thickness:
             warn(f"slices of {thickness:.3g} mm are {spacing:.2g} mm apart: positions are probably in another unit")
         order = np.argsort(along, kind="stable")
-        return np.argsort(order)[slices]
+        return np.asarray(np.argsort(order)[slices])
     if not normals.any():
         warn("slices have no direction, so they stay in the order of their counter")
     return slices

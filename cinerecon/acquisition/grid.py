@@ -25,24 +25,25 @@ from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 
 LARGEST_CENTRE_ERROR = 1 / 8
-"""Part of the rows by which the header's centre may miss the data's. Farther off, coil maps would come from the outer
-lines, and the image from half of k-space."""
+"""Largest distance of the centre in the header from that of the data, over the number of rows. Beyond it, coil
+maps would come from the outer lines, and the image from half of k-space."""
 
 LARGEST_INTERPOLATION = 4
-"""Interpolation enlarges a matrix by at most this; beyond it the header belongs to another scan."""
+"""Largest factor of an interpolated matrix; with a larger one the header belongs to another scan."""
 SQUARE_TOLERANCE, UNEVEN_RATIO = 0.02, 1.2
-"""How far the sides of pixels that count as square may differ, and how much longer one is where they do not."""
+"""Largest relative difference of the sides of square pixels, and smallest ratio of the sides of anisotropic ones."""
 LARGEST_OVERSAMPLING = 8.5
+"""Encoded over image field of view above which the header is wrong."""
 N_OVERSAMPLING_PROBES = 16
-"""Readouts next to the centre of k-space that are looked at."""
+"""Number of readouts next to the centre of k-space that are examined."""
 PROBES_PER_LINE = 2
-"""Readouts of each line that are looked at."""
+"""Number of readouts of each line that are examined."""
 ECHO_HALF_WIDTH = 8
-"""Samples to each side of the echo centre that are looked at."""
+"""Samples on each side of the echo centre that are examined."""
 CENTRE_TOLERANCE = 3
-"""Lines by which the strongest line may miss the centre: a smooth phase of the image moves it a little."""
+"""Largest distance of the strongest line from the centre [lines]: a smooth image phase shifts it slightly."""
 PEAK_POWER_RATIO = 4.0
-"""Power of the strongest line over that at the header's centre which says that the header is wrong."""
+"""Power of the strongest line over that at the centre of the header above which the header is wrong."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ class Grid:
     first_row
         Row of line 0: ky // 2 minus the line at the centre of k-space.
     y, x
-        Size of the image on the field of view asked for.
+        Size of the image on the prescribed field of view.
     pixel_size_mm
-        Distance of neighbouring pixels along (y, x) [mm].
+        Distance of adjacent pixels along (y, x) [mm].
     """
 
     ky: int
@@ -70,10 +71,10 @@ class Grid:
 
 
 def middle_slice(raw: RawScan, rows: Index) -> Index:
-    """Those of some readouts that belong to the middle slice, where there is most to see."""
+    """The readouts of the middle slice, which has the most signal."""
     slices = raw.heads["idx"]["slice"][rows]
     present = np.unique(slices)
-    return rows[slices == present[len(present) // 2]]
+    return np.asarray(rows[slices == present[len(present) // 2]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,12 +86,12 @@ class Probe:
 
     @property
     def largest_sample(self) -> float:
-        """About the size of the largest sample."""
+        """Approximate magnitude of the largest sample."""
         return float(np.sqrt(self.power.max()))
 
 
 def probe_lines(raw: RawScan, rows: Index) -> Probe:
-    """Look at a few readouts of each line.
+    """Measure the power of each line around its echo in a few readouts.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ def probe_lines(raw: RawScan, rows: Index) -> Probe:
 
 
 def stronger_line(probe: Probe, centre: int) -> int | None:
-    """The line of most signal, where it lies away from a claimed centre and is clearly stronger; else None."""
+    """The line of most signal if it is far from an assumed centre and clearly stronger, otherwise None."""
     distance, power = np.abs(probe.lines - centre), probe.power
     strongest = int(power.argmax())
     at_centre = power[distance <= max(1, int(distance.min()))].max()  # of its next neighbours where it was left out
@@ -127,7 +128,7 @@ def stronger_line(probe: Probe, centre: int) -> int | None:
 
 
 def plan_grid(raw: RawScan, image: Index, probe: Probe, config: AcquisitionConfig, warn: Warn) -> Grid:
-    """Find the grid from the header's fields of view and the lines of the data.
+    """Determine the grid from the fields of view in the header and the lines of the data.
 
     Parameters
     ----------
@@ -136,11 +137,11 @@ def plan_grid(raw: RawScan, image: Index, probe: Probe, config: AcquisitionConfi
     image
         Row numbers of the image readouts.
     probe
-        Where the signal is.
+        Power of the lines of the middle slice.
     config
-        Whether oversampling is removed, and the centre if the user knows it.
+        Whether oversampling is removed, and the centre if the user sets it.
     warn
-        Called with each thing a user should know.
+        Called with each warning.
 
     Raises
     ------
@@ -149,7 +150,7 @@ def plan_grid(raw: RawScan, image: Index, probe: Probe, config: AcquisitionConfi
     DataError
         If a line is outside the grid.
     ConfigError
-        If the centre that was asked for is no line of the scan.
+        If the requested centre is not a line of the scan.
     """
     encoding = raw.header.encodings[0]
     lines = raw.heads["idx"]["kspace_encode_step_1"][image].astype(np.int64)
@@ -170,7 +171,7 @@ def plan_grid(raw: RawScan, image: Index, probe: Probe, config: AcquisitionConfi
 def _centre_line(
     raw: RawScan, encoding: EncodingSpace, largest: int, probe: Probe, asked: int | None, warn: Warn
 ) -> int:
-    """The line at the centre of k-space: the one asked for, or the header's, if the data do not contradict it."""
+    """The line at the centre of k-space: the requested one, or that of the header if the data do not contradict it."""
     if asked is not None:
         if asked > largest:
             what = f"the centre of k-space is to be line {asked}, the scan has lines up to {largest}"
@@ -232,14 +233,14 @@ def _phase_encode(
 
 
 def _require_rows(raw: RawScan, ky: int, lines: NDArray[np.int64]) -> None:
-    """No grid is made that the lines of the data do not fill to a fair part."""
+    """Refuse a matrix that the lines of the data fill to a small part only."""
     if ky > max(4 * (int(lines.max()) + 1), 64):
         what = f"the header places lines on {ky} rows, the data have lines up to {lines.max()} only"
         raise HeaderError(what, where=str(raw.path), hint="the matrix in the header is not that of this scan")
 
 
 def _measured_rows(encoding: EncodingSpace, lines: NDArray[np.int64], centre: int) -> int:
-    """Rows of the grid without the scanner's interpolation along y: those of the header where there is none.
+    """Rows of the grid without the interpolation of the scanner along y; those of the header if there is none.
 
     Free.Max scanners double encodedSpace y with the interpolation, but not its field of view: pixels come out half as
     long along y as along x, while the lines fill no more than half of the rows. Other factors are recognised where the
@@ -259,7 +260,7 @@ def _measured_rows(encoding: EncodingSpace, lines: NDArray[np.int64], centre: in
 
 
 def anisotropy(encoding: EncodingSpace, ky: int) -> float:
-    """Length of the encoded pixels along x over that along y, were there ``ky`` of them."""
+    """Length of the encoded pixels along x over that along y, for ``ky`` rows."""
     (kx, _, _), (fov_x, fov_y, _) = encoding.encoded.matrix, encoding.encoded.fov_mm
     return (fov_x / kx) / (fov_y / ky)
 
@@ -276,7 +277,7 @@ def readout_oversampling(raw: RawScan, image: Index, ky: int, warn: Warn) -> flo
     ky
         Rows of the encoded grid.
     warn
-        Called where the header's claim is not a whole number, or not believed.
+        Called where the oversampling in the header is not an integer, or is corrected.
 
     Raises
     ------
@@ -311,7 +312,7 @@ def readout_oversampling(raw: RawScan, image: Index, ky: int, warn: Warn) -> flo
 
 
 def _is_empty_beyond(raw: RawScan, image: Index, factor: float, claimed: float) -> bool:
-    """Whether the claimed field of view holds nothing but noise outside the smaller one of a larger factor."""
+    """Whether the claimed field of view contains only noise outside the smaller one of a larger factor."""
     kx = raw.header.encodings[0].encoded.matrix[0]
     whole = image[raw.heads["number_of_samples"][image] == kx]
     if whole.size == 0:

@@ -1,4 +1,4 @@
-"""A scan understood from its headers: which readouts are used, where they go, and what is odd about them."""
+"""The layout of a raw scan, determined from its headers: the used readouts, their positions in k-space, the noise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -32,22 +32,22 @@ from cinerecon.physics.coils import csm_warning
 
 @dataclass(frozen=True, eq=False)
 class ScanLayout:
-    """A scan understood: the placement of its readouts, the noise, and what to tell about them.
+    """The placement of the readouts of a scan, its noise readouts, the metadata of its slices, and warnings.
 
     Attributes
     ----------
     raw
         The scan.
     selection, lines, counters, grid
-        Which readouts are used, where they go, what their counters mean.
+        The used readouts, their positions, slices and frames, and the encoded grid.
     calibration
-        The lines that coil maps come from, for slices whose own lines show less.
+        The lines for the coil maps, for slices whose image lines cover less of the centre.
     coils
         Numbers of the coils that are not left out.
     noise, noise_rows
         The file with the noise readouts, most often the scan itself, and their numbers; None without noise.
     warnings
-        What a reader of the image should know.
+        Warnings that apply to all slices; those of one slice are in its metadata.
     """
 
     raw: RawScan
@@ -64,12 +64,12 @@ class ScanLayout:
 
 
 def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = None) -> ScanLayout:
-    """Check the headers of a scan and decide what is done with each readout. Of the samples, a few are read.
+    """Check the headers of a scan and determine the use of each readout. Only a few samples are read.
 
     Raises
     ------
     HeaderError, DataError, UnsupportedError
-        If something is wrong or not supported, naming the readout.
+        If the scan is invalid or not supported, naming the readout.
     """
     warnings: list[str] = []
     warn = warnings.append
@@ -117,7 +117,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = Non
 
 
 def _require_magnitude(raw: RawScan, largest_sample: float) -> None:
-    """Refuse samples so small that their squares vanish; too large ones are refused where they are read."""
+    """Refuse samples whose squares underflow; samples that are too large are refused when they are read."""
     if 0 < largest_sample < SMALLEST_SAMPLE:
         what = f"the samples are no larger than {largest_sample:.1g}, expected at least {SMALLEST_SAMPLE:g}"
         raise DataError(what, where=str(raw.path), hint=RESCALE)
@@ -143,17 +143,17 @@ def _kept_coils(raw: RawScan, image_row: int, left_out: list[int]) -> Index:
 
 
 def uses_fft(raw: RawScan, config: AcquisitionConfig) -> bool:
-    """Whether the image is the forward transform of the file's k-space, as Siemens data have it."""
+    """Whether the image is the forward transform of the stored k-space, as in Siemens data."""
     return raw.header.is_siemens if config.transform == "auto" else config.transform == "fft"
 
 
 def _require_memory(raw: RawScan, counters: Counters, grid: Grid, limit_gb: float) -> None:
-    """Check what one slice takes, from the counters of the data.
+    """Check the memory of one slice, from the counters of the data.
 
     Raises
     ------
     DataError
-        With the sizes that make it and the limit.
+        With the sizes and the limit.
     """
     coils = int(raw.heads["active_channels"].max())
     n_frames = max(counters.n_frames)
@@ -167,7 +167,7 @@ def _require_memory(raw: RawScan, counters: Counters, grid: Grid, limit_gb: floa
 
 
 def _unused(raw: RawScan, selection: Selection, calibration: Lines) -> Iterator[Dropped]:
-    """Readouts for calibration alone that no map is made from."""
+    """Calibration-only readouts that are not used for coil maps."""
     rows = selection.calibration[is_calibration_only(raw.heads[selection.calibration])]
     n_unused = len(np.setdiff1d(rows, calibration.row))
     if n_unused:

@@ -1,11 +1,12 @@
-"""Which samples of stored k-space were measured: what a mask or a fully sampled file claims is compared with the data.
+"""The measured samples of stored k-space: the mask, or the claim of full sampling, is compared with the data.
 
 Programs that store whole matrices fill what was not measured with zeros, with the same line of another frame (view
-sharing), with lines interpolated between their neighbours, or with the complex conjugates of the other half. Noise
-makes sure that two measured lines are never equal, and that none is the mean of its neighbours. Such lines count as not
+sharing), with lines interpolated between adjacent ones, or with the complex conjugates of the other half. Because
+of noise, two measured lines are never equal, and none is the mean of the two next to it. Such lines count as not
 measured, with a warning.
 
-Frames with fewer lines than the others: late phases that only long heartbeats reach, or a scan that was stopped.
+Frames with fewer lines than the others are named in a warning: late cardiac phases that only long heartbeats reach,
+or a scan that was stopped.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +35,7 @@ QUANTISED_RATIO = 10.0
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What was measured of a slice.
+    """The measured part of a slice.
 
     Attributes
     ----------
@@ -43,7 +44,7 @@ class Measured:
     mask
         ``(kept frames, 1, ky, kx or 1)`` bool.
     warnings
-        Which frames and lines count as not measured.
+        Frames and lines that count as not measured.
     """
 
     frames: list[int]
@@ -52,7 +53,7 @@ class Measured:
 
 
 def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measured:
-    """Compare what counts as measured with what k-space holds.
+    """Determine the measured samples from the mask and the content of k-space.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measure
     Raises
     ------
     DataError
-        If frames between others are empty, or fewer than two are left.
+        If frames between others are empty, or fewer than two remain.
     """
     n_frames, _, ky, kx = kspace.shape
     claims = torch.ones(n_frames, ky, kx, dtype=torch.bool)
@@ -92,7 +93,7 @@ def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measure
 
 
 def _n_outer(is_measured: Tensor) -> int:
-    """How many lines or columns before the first and after the last measured one."""
+    """Number of lines or columns before the first and after the last measured one."""
     found = is_measured.nonzero().ravel()
     return len(is_measured) - (int(found[-1]) + 1 - int(found[0]))
 
@@ -128,24 +129,24 @@ def own_lines(kspace: Tensor, mask: Tensor) -> tuple[Tensor, list[str]]:
 
 
 def keep_measured(data: CineData) -> CineData:
-    """A slice as `find_measured` finds it; an image of its own samples is no truth where samples are missing.
+    """A slice restricted to its measured samples; a reference made of all samples is removed if samples are missing.
 
     Raises
     ------
     DataError
         As `find_measured` does.
     """
-    found = find_measured(data.kspace, data.mask, f"{data.meta.source}, slice {data.meta.slice}")
-    mask, frames, meta = data.mask[found.frames], found.frames, data.meta
-    is_all = torch.equal(found.mask.expand_as(data.kspace[frames, :1]), mask.expand_as(data.kspace[frames, :1]))
+    measured = find_measured(data.kspace, data.mask, f"{data.meta.source}, slice {data.meta.slice}")
+    mask, frames, meta = data.mask[measured.frames], measured.frames, data.meta
+    is_all = torch.equal(measured.mask.expand_as(data.kspace[frames, :1]), mask.expand_as(data.kspace[frames, :1]))
     times = [meta.frame_times_ms[frame] for frame in frames] if meta.frame_times_ms else []
     reference = None if data.reference is None else data.reference[frames]
     if meta.is_own_reference and not is_all:
         reference, meta = None, replace(meta, reference_is="")
     meta = replace(meta, frame_times_ms=tuple(time - times[0] for time in times))
-    mask = mask if is_all else found.mask
-    kept = replace(data, kspace=data.kspace[frames] * mask, mask=mask, reference=reference, meta=meta)
-    return kept.with_warnings(*found.warnings)
+    mask = mask if is_all else measured.mask
+    data = replace(data, kspace=data.kspace[frames] * mask, mask=mask, reference=reference, meta=meta)
+    return data.with_warnings(*measured.warnings)
 
 
 def _power(kspace: Tensor) -> Tensor:
@@ -173,7 +174,7 @@ def _is_quantised(kspace: Tensor) -> bool:
 
 
 def _describe(claims: Tensor, measured: Tensor, *, is_full: bool) -> Iterator[str]:
-    """What is claimed, and not measured."""
+    """Warnings about samples that the mask includes and that were not measured."""
     claimed_lines, lines = claims.any(-1), measured.any(-1)
     n_empty = int((claimed_lines & ~lines).sum())
     outer = {"lines": _n_outer(lines.any(0)), "columns": _n_outer(measured.any(0).any(0))}
@@ -195,19 +196,19 @@ def _describe(claims: Tensor, measured: Tensor, *, is_full: bool) -> Iterator[st
 def _redundant_lines(kspace: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
     """Lines ``(frames, ky)`` with signal that follow from others, by the coil of most signal.
 
-    Their centres are compared first: in measured data none are alike, and nothing else needs to be computed.
+    Their centres are compared first: in measured data no two are equal, and no more is computed.
     """
     centre = kspace.shape[-1] // 2
     middle = kspace[..., max(centre - CENTRE_SAMPLES, 0) : centre + CENTRE_SAMPLES + 1]
     coil = int(torch.linalg.vector_norm(middle, dim=(0, 2, 3)).argmax())
-    found = _compare_lines(middle[:, coil], has_signal)
-    if any(bool(lines.any()) for lines in found.values()):
-        found = _compare_lines(kspace[:, coil], has_signal)
-    return found
+    redundant = _compare_lines(middle[:, coil], has_signal)
+    if any(bool(lines.any()) for lines in redundant.values()):
+        redundant = _compare_lines(kspace[:, coil], has_signal)
+    return redundant
 
 
 def _compare_lines(coil: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
-    """Lines of ``(frames, ky, kx)`` that follow from others, by what they are."""
+    """Lines of ``(frames, ky, kx)`` that follow from others, by kind."""
     energy = _energy(coil)
     copied = torch.zeros_like(has_signal)
     for lag in range(1, 1 if _is_symmetric_motion(coil, energy) else len(coil)):
@@ -229,7 +230,7 @@ def _compare_lines(coil: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
 def _is_conjugate(coil: Tensor, energy: Tensor, has_signal: Tensor) -> Tensor:
     """Lines after the centre that are filled with the conjugates of those before it (partial Fourier).
 
-    Where those next to the centre are, k-space is that of real images, and says nothing of what was measured.
+    Where those next to the centre are, k-space is that of real images, and does not show which lines were measured.
     """
     ky, kx = coil.shape[1:]
     centre = ky // 2
@@ -253,15 +254,15 @@ def _is_symmetric_motion(coil: Tensor, energy: Tensor) -> bool:
 
 
 def _is_mean(coil: Tensor, energy: Tensor, axis: int) -> Tensor:
-    """Which lines are the mean of the two beside them, along frames or along ky; without the first and the last."""
+    """The lines that are the mean of the two next to them, along frames or ky; without the first and the last."""
     n = max(coil.shape[axis] - 2, 0)
     before, middle, after = (coil.narrow(axis, min(start, coil.shape[axis]), n) for start in (0, 1, 2))
-    one, own, two = (energy.narrow(axis, min(start, coil.shape[axis]), n) for start in (0, 1, 2))
-    return (_energy(2 * middle - before - after) <= 4 * SAME_POWER_RATIO * own) & (one > 0) & (two > 0)
+    previous, own, following = (energy.narrow(axis, min(start, coil.shape[axis]), n) for start in (0, 1, 2))
+    return (_energy(2 * middle - before - after) <= 4 * SAME_POWER_RATIO * own) & (previous > 0) & (following > 0)
 
 
 def _redundant_frames(has_signal: Tensor, redundant: dict[str, Tensor]) -> dict[str, list[int]]:
-    """Frames without a line of their own, by what most of their lines are."""
+    """Frames without an independent line, by the kind of most of their lines."""
     follows = torch.stack([*redundant.values()]).any(0)
     frames = (has_signal.any(-1) & (follows | ~has_signal).all(-1)).nonzero().ravel().tolist()
     found: dict[str, list[int]] = {what: [] for what in redundant}
@@ -280,7 +281,7 @@ INCOMPLETE_FRACTION = 0.75
 CENTRE_HALF_WIDTH = 2
 """Rows on each side of the centre of k-space, one of which a frame needs for the contrast of its image."""
 MAX_LISTED_FRAMES = 8
-"""More frames than this are counted, not named."""
+"""Largest number of frames that a warning names; more are counted."""
 
 
 def incomplete_frame_warnings(lines: Lines, n_frames: Iterable[int], grid: Grid) -> Iterator[str]:

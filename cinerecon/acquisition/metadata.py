@@ -1,6 +1,6 @@
-"""What a slice is besides its arrays: where it lies, when its frames were measured, how large its pixels are.
+"""Metadata of a slice from the headers: position, orientation, frame times, thickness; and their plausibility.
 
-Sizes and times that no scan of a heart has: the header has them in another unit, most often.
+Sizes and times that are impossible in a cardiac scan usually result from a header in other units.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from cinerecon.io.ismrmrd.header import MrdHeader
 from cinerecon.io.ismrmrd.raw import TICK_MS, Heads, RawScan
 
 FRAME_TIME_RATIO = 1.3
-"""Time of a frame by the time stamps over that by the header, or the inverse, beyond which one of them is wrong."""
+"""Ratio of the frame times of time stamps and header, or its inverse, above which one of them is wrong."""
 SIMULATED = "cinerecon"
-"""Vendor of our own simulated scans, which count time as Siemens scanners do."""
+"""Vendor of scans simulated by this package, whose time stamps have the Siemens unit."""
 SHORTEST_FRAME_MS = 10.0
 """A header TR below this [ms] is the time between excitations, above it the temporal resolution of the cine."""
 
@@ -40,7 +40,7 @@ def slice_meta(raw: RawScan, lines: Lines, number: int, n_frames: int, pixel_siz
     times, time_warnings = _frame_times(raw, lines, n_frames)
     geometry, geometry_warnings = _geometry(raw.heads[lines.row], raw.header.patient_position)
     thickness_mm = raw.header.encodings[0].recon.fov_mm[2]
-    no_thickness = ["the header tells no slice thickness: images carry 1 mm"] if thickness_mm <= 0 else []
+    no_thickness = ["the header has no slice thickness: images carry 1 mm"] if thickness_mm <= 0 else []
     return CineMeta(
         source=str(raw.path),
         slice=number,
@@ -89,12 +89,12 @@ def _frame_times(raw: RawScan, lines: Lines, n_frames: int) -> tuple[tuple[float
             return times, []
         text = f"a frame takes {tr_ms:.3g} ms by the header's TR, {interval_ms:.3g} ms by the time stamps: TR is taken"
         return times, [text]
-    text = "the times of the frames are unknown: neither TR nor time stamps tell them, and a movie's speed is made up"
+    text = "the times of the frames are unknown: neither TR nor time stamps give them, the speed of movies is arbitrary"
     return stamped, [] if stamped else [text]
 
 
 def _stamped_times(raw: RawScan, lines: Lines, n_frames: int) -> tuple[float, ...]:
-    """The mean time of each frame since the first by the time stamps [ms]; empty if these do not tell."""
+    """The mean time of each frame since the first by the time stamps [ms]; empty if unknown."""
     if not (raw.header.is_siemens or raw.header.vendor == SIMULATED):
         return ()
     ticks = raw.heads["acquisition_time_stamp"][lines.row].astype(np.float64)
@@ -104,9 +104,10 @@ def _stamped_times(raw: RawScan, lines: Lines, n_frames: int) -> tuple[float, ..
 
 
 def _is_one_beat(raw: RawScan, lines: Lines) -> bool:
-    """Whether the frames are one heart beat: a gated scan comes back to each of them, beat after beat.
+    """Whether the frames are one heartbeat: a gated scan returns to each frame in every beat.
 
-    In real time one frame is measured after the other. So is a simulated scan of few lines, which has one beat alone.
+    In a real-time scan the frames are measured one after the other. So are those of a simulated scan of few lines,
+    which has a single beat.
     """
     if raw.header.vendor == SIMULATED:
         return True
@@ -115,18 +116,18 @@ def _is_one_beat(raw: RawScan, lines: Lines) -> bool:
 
 
 SMALLEST_FOV_MM, LARGEST_FOV_MM = 5.0, 3000.0
-"""No animal with a heart is smaller, and no magnet is wider, with the readout's oversampling."""
+"""Fields of view beyond these are impossible, even of small animals and with readout oversampling."""
 SMALL_ANIMAL_MM = 60.0
-"""Fields of view below this are those of mice and rats, or of patients in centimetres."""
+"""Fields of view below this are those of rodents, or of patients in centimetres."""
 SMALLEST_PIXEL_MM = 0.05
 """Pixels below this have no signal."""
 THICKEST_SLICE_MM, THINNEST_SLICE_MM = 50.0, 0.1
 SHORTEST_TR_MS, LONGEST_TR_MS = 0.5, 500.0
-"""Between excitations at the least, and between the frames of a cine at the most; a heartbeat takes a second."""
+"""Shortest time between excitations, and longest between the frames of a cine; a heartbeat takes a second."""
 
 
 def implausible_size_warnings(header: MrdHeader, grid: Grid) -> Iterator[str]:
-    """Warn of sizes and times out of the range of all scans of hearts.
+    """Warnings about sizes and times outside the range of cardiac scans, with the probable unit.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The noise of the coils, from noise readouts of the scan or of a separate file, scaled to the image readouts."""
+"""Noise covariance and whitening, from noise readouts of the scan or of a separate file."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 from cinerecon.physics.coils import noise_covariance, whitening_matrix
 
 SIEMENS_NOISE_BANDWIDTH = 0.793
-"""Effective over nominal bandwidth of Siemens receivers, for headers that do not tell it."""
+"""Effective over nominal bandwidth of Siemens receivers, for headers without it."""
 
 
 def noise_readouts(noise: RawScan) -> Index:
@@ -30,7 +30,7 @@ def noise_readouts(noise: RawScan) -> Index:
 def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -> tuple[Tensor, list[str]]:
     """Covariance of the noise of an image sample between coils, ``(coils, coils)`` complex128; and warnings.
 
-    Noise power goes with the receiver's bandwidth, so what the noise readouts show is scaled to the image readouts:
+    Noise power is proportional to the receiver bandwidth, so the covariance is scaled to the image readouts:
     C_image = C_noise dwell_noise / (dwell_image b), with the relative receiver noise bandwidth b.
 
     Parameters
@@ -116,12 +116,12 @@ def read_whitening(
 
 
 def select_coils(kept: Index, n_coils: int) -> Tensor:
-    """The matrix that leaves coils out, ``(kept coils, coils)``."""
+    """The matrix that selects coils, ``(kept coils, coils)`` complex64."""
     return torch.eye(n_coils, dtype=torch.complex64)[torch.from_numpy(kept)]
 
 
 def _has_signal(raw: RawScan, image: Index, coil: int) -> bool:
-    """Whether a coil shows anything in the image readouts of the middle slice."""
+    """Whether a coil has signal in the image readouts of the middle slice."""
     rows = middle_slice(raw, image)
     lengths = raw.heads["number_of_samples"][rows]
     return any(bool(raw.samples(rows[lengths == length])[:, coil].any()) for length in np.unique(lengths))

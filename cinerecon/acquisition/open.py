@@ -1,9 +1,4 @@
-"""The one door: whatever holds a cine becomes slices of `CineData`.
-
-Which files of a folder hold cines.
-
-What a scan holds, by checksums: it is known again under any name.
-"""
+"""Find and open files that hold cines, of any supported format, and identify them by checksums."""
 
 import os
 from collections.abc import Iterator
@@ -29,7 +24,7 @@ RAW_SCAN_SETTINGS = (
     *("time_counter", "combine", "repeats", "positions", "encoding", "center_sample"),
     *("ky_centre", "exclude_coils"),
 )
-"""The settings that only the readouts of a raw scan can follow."""
+"""The settings that apply to raw scans only."""
 
 
 def open_cine(
@@ -39,7 +34,7 @@ def open_cine(
     noise: str | Path | None = None,
     dataset: str | None = None,
 ) -> CineSource:
-    """Open an ISMRMRD raw scan, a prepared case or a CMRxRecon file; what it is, its content tells.
+    """Open an ISMRMRD raw scan, a prepared case or a CMRxRecon file; the content determines the format.
 
     Parameters
     ----------
@@ -55,9 +50,9 @@ def open_cine(
     Raises
     ------
     FileError, HeaderError, DataError, UnsupportedError
-        If the file cannot be read right, saying where and why.
+        If the file cannot be read correctly.
     ConfigError
-        If a noise scan, a group, a centre or coils to leave out are given for a file that is no ISMRMRD scan.
+        If options of raw scans are given for a file that is not an ISMRMRD scan.
     """
     path, config = Path(path), config or AcquisitionConfig()
     kind = "a prepared case" if is_case(path) else "a MATLAB file" if is_matlab(path) else "a raw scan"
@@ -78,12 +73,12 @@ def open_cine(
 
 
 def require_cine(path: Path) -> None:
-    """Check, before anything slow is done for it, that a file is of a kind that `open_cine` knows.
+    """Check the format of a file before anything slow is done for it.
 
     Raises
     ------
     FileError
-        If it is missing, or of another kind.
+        If it is missing, or `open_cine` does not read its format.
     """
     if not (is_matlab(path) and path.is_file()):
         require_hdf5(path)
@@ -106,9 +101,9 @@ def intake(
 
 
 def find_cines(folder: Path, split: str | None = None) -> list[Path]:
-    """The files of a folder that `open_cine` reads: of prepared cases those of a split, else all that lie below it.
+    """The files below a folder that `open_cine` reads; of prepared cases, those of a split.
 
-    What is hidden is passed over, and so are images, which reconstruction writes beside their scans.
+    Hidden files are skipped, and so are images, which a reconstruction writes next to its scan.
 
     Raises
     ------
@@ -122,7 +117,7 @@ def find_cines(folder: Path, split: str | None = None) -> list[Path]:
 
 
 def walk_visible(root: Path, without: Path | None = None) -> Iterator[tuple[Path, list[Path]]]:
-    """Each folder below another, itself included, with its files by name; without what is hidden, or one folder."""
+    """The folders below a root, itself included, each with its files; without hidden ones, and without one folder."""
     left_out = without and without.resolve()
     for name, folders, names in os.walk(root):
         folder = Path(name)
@@ -136,12 +131,12 @@ def is_cine_name(path: Path) -> bool:
 
 
 def file_checksums(source: CineSource) -> tuple[str, ...]:
-    """SHA-256 of the files of a scan; of a prepared case also that of what it was made from."""
+    """SHA-256 of the files of a scan, and of the file that a prepared case was derived from."""
     checksum = _hash(source.files, tuple(path.stat().st_mtime_ns for path in source.files))
     return (checksum, source.derived_from) if source.derived_from else (checksum,)
 
 
 @lru_cache(maxsize=16)
 def _hash(files: tuple[Path, ...], _: tuple[int, ...]) -> str:
-    """Hash files once for all who ask, unless they have changed."""
+    """Hash files, once as long as they do not change."""
     return hash_files(files)

@@ -1,6 +1,6 @@
-"""Where each readout goes: its row and columns on the encoded grid, its slice and frame.
+"""Placement of the readouts: row and columns on the encoded grid, slice and frame.
 
-Lines that were measured several times: averaging them is right only where the measurements agree.
+Lines that were measured several times are averaged, which is valid only if the measurements agree.
 """
 
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 
 MIN_ECHO_FRACTION = 0.4
-"""The least part of the readout that an asymmetric echo covers; less says that the header has another scan's matrix."""
+"""Smallest part of the readout that an asymmetric echo covers; below it the matrix in the header is wrong."""
 
 PILOT_TONE_SAMPLES = (3, 1)
-"""Samples at the begin and the end of each readout that the pilot tone spoils."""
+"""Samples at the start and the end of each readout that the pilot tone corrupts."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """Where each image readout goes, all ``(readouts,)``.
+    """Position of each image readout on the encoded grid, all ``(readouts,)``.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Lines:
         return self.where(self.slices == number)
 
     def where(self, chosen: NDArray[np.bool_]) -> "Lines":
-        """Some of the readouts, ``(readouts,)`` of them chosen."""
+        """The readouts for which ``chosen``, ``(readouts,)``, is True."""
         return replace(self, **{name: values[chosen] for name, values in vars(self).items()})
 
     def joined(self, *others: "Lines") -> "Lines":
@@ -73,7 +73,7 @@ class Lines:
         return replace(self, frames=np.zeros_like(self.frames))
 
     def mask(self, n_frames: int, ky: int) -> Tensor:
-        """Which rows of the grid each frame measures, ``(frames, 1, ky, 1)``; for the readouts of one slice."""
+        """The sampling mask of the rows, ``(frames, 1, ky, 1)`` bool; for the readouts of one slice."""
         mask = torch.zeros(n_frames, 1, ky, 1, dtype=torch.bool)
         mask[self.frames, 0, self.ky, 0] = True
         return mask
@@ -93,7 +93,7 @@ def place_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, warn
 
 
 def locate_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, warn: Warn) -> Lines:
-    """Where readouts would lie, whether or not that is on the grid; else as `place_lines`."""
+    """The positions of readouts, which may be outside of the grid; otherwise as `place_lines`."""
     heads = raw.heads[image]
     before, after = (heads[name].astype(np.intp) for name in ("discard_pre", "discard_post"))
     n_samples = heads["number_of_samples"].astype(np.intp) - before - after
@@ -128,12 +128,12 @@ def _echo_centre(raw: RawScan, image: Index, n_samples: Index, grid: Grid, warn:
     kept = raw.samples(image[i : i + 1])[0, :, before[i] : before[i] + n_samples[i]]
     peak = int(np.argmax((np.abs(kept[:, :: -1 if has_flag(heads[i : i + 1], 22)[0] else 1]) ** 2).sum(0)))
     standard = abs(peak - readings[0][i]) <= abs(peak - readings[1][i])
-    warn(f"center_sample is counted {'before' if standard else 'after'} the discarded samples: the echo lies there")
+    warn(f"center_sample is counted {'before' if standard else 'after'} the discarded samples, as the echo shows")
     return readings[0 if standard else 1]
 
 
 def fits_grid(lines: Lines, grid: Grid) -> NDArray[np.bool_]:
-    """Which readouts lie on the grid, with their echo among their samples, ``(readouts,)``."""
+    """The readouts that are on the grid and contain their echo, ``(readouts,)`` bool."""
     fits_x = (lines.start >= 0) & (lines.start + lines.n_samples <= grid.kx)
     has_echo = (lines.start <= grid.kx // 2) & (lines.start + lines.n_samples > grid.kx // 2)
     return fits_x & has_echo & (lines.ky >= 0) & (lines.ky < grid.ky)
@@ -145,7 +145,7 @@ def _fits(centre: Index, n_samples: Index, kx: int) -> bool:
 
 
 def require_placement(raw: RawScan, image: Index, start: Index, n_samples: Index, kx: int) -> None:
-    """Check that every readout lies on the encoded grid, and covers what a readout covers.
+    """Check that every readout is on the encoded grid, and that readouts are long enough for it.
 
     Raises
     ------
@@ -170,14 +170,14 @@ def require_placement(raw: RawScan, image: Index, start: Index, n_samples: Index
 
 
 N_COMPARED = 64
-"""Repeated lines that are compared: those of most signal."""
+"""Number of repeated lines that are compared, those of most signal."""
 SIGNAL_TO_NOISE = 5.0
 """Amplitude of a compared line over that of the weakest tenth of all lines, which show little but noise."""
 REPEAT_CORRELATION = 0.95
-"""Correlation of repeated measurements below which they are of different images. Noise and small motion leave more than
-0.97; neighbouring slices and the two ends of a heartbeat have 0.9."""
+"""Correlation of repeated measurements below which they belong to different images. Noise and small motion leave more
+than 0.97; adjacent slices and the two ends of a heartbeat have 0.9."""
 AVERAGE_CORRELATION = 0.5
-"""The same for measurements that the file itself counts as averages: breathing may have come between them."""
+"""The same for measurements that the file counts as averages: breathing may have changed between them."""
 
 
 def check_repeated_lines(raw: RawScan, lines: Lines, n_averages: int, *, is_requested: bool) -> list[str]:
@@ -259,9 +259,9 @@ def _correlation(raw: RawScan, lines: Lines, pairs: Index) -> float:
     return product / energy if energy else 1.0
 
 
-def _line_samples(raw: RawScan, lines: Lines, i: int) -> np.ndarray:
+def _line_samples(raw: RawScan, lines: Lines, i: int) -> NDArray[np.complex128]:
     stored = raw.samples(lines.row[i : i + 1])[0]
     if raw.header.has_pilot_tone:
         stored[:, : PILOT_TONE_SAMPLES[0]] = stored[:, -PILOT_TONE_SAMPLES[1] :] = 0
     kept = stored[:, lines.skip[i] : lines.skip[i] + lines.n_samples[i]].astype(np.complex128)
-    return kept[:, ::-1] if lines.reverse[i] else kept
+    return np.asarray(kept[:, ::-1] if lines.reverse[i] else kept)

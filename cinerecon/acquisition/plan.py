@@ -1,4 +1,4 @@
-"""What is in a scan and what is done with it, put into numbers and words."""
+"""The content of a raw scan and its processing as a report."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from cinerecon.physics.sampling import count_acs, measured_extent, scan_accelera
 
 @dataclass(frozen=True)
 class ScanPlan:
-    """What is in a raw scan, and what intake makes of it.
+    """The content of a raw scan and its processing.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class ScanPlan:
     n_averages
         Averages of each line, combined in k-space.
     n_coils
-        Coils of the image readouts, without those that are to be left out.
+        Coils of the image readouts, without excluded ones.
     encoded_matrix, matrix, pixel_size_mm
         (ky, kx) as measured, (y, x) of the image, and (y, x) of a pixel [mm].
     oversampling
@@ -48,18 +48,18 @@ class ScanPlan:
     n_acs
         Central lines that every frame measures.
     transform
-        What makes an image of the file's k-space: ``fft`` or ``ifft``.
+        Transform from the stored k-space to the image, ``fft`` or ``ifft``.
     noise
-        Where the noise comes from, in words.
+        Description of the noise readouts.
     steps
-        What intake does to the readouts it keeps, in words and in order.
+        Processing steps in order.
     flags
-        How many readouts carry each flag.
+        Number of readouts with each flag.
     n_readouts, n_kept, n_noise, n_calibration, dropped
         Readouts in the file, those of the image, those of noise, those for coil maps alone, and the others with their
         reason.
     warnings
-        What a reader of the image should know.
+        Warnings about the scan and its slices.
     """
 
     source: str
@@ -98,7 +98,7 @@ class ScanPlan:
 
 
 def describe(layout: ScanLayout, config: AcquisitionConfig) -> ScanPlan:
-    """Put a layout into numbers and words."""
+    """Report the layout of a scan and its processing."""
     raw, grid, lines = layout.raw, layout.grid, layout.lines
     header = raw.header
     sampled = _sampled_lines(layout, is_mirrored=uses_fft(raw, config))
@@ -130,7 +130,7 @@ def describe(layout: ScanLayout, config: AcquisitionConfig) -> ScanPlan:
         acceleration_without_acs=without_acs,
         n_acs=count_acs(sampled) if acceleration > 1 else 0,
         transform="fft" if uses_fft(raw, config) else "ifft",
-        noise=_noise_in_words(layout),
+        noise=_describe_noise(layout),
         steps=tuple(_steps(layout, config)),
         flags=count_flags(raw),
         n_readouts=len(raw),
@@ -143,7 +143,7 @@ def describe(layout: ScanLayout, config: AcquisitionConfig) -> ScanPlan:
 
 
 def _sampled_lines(layout: ScanLayout, *, is_mirrored: bool) -> Tensor:
-    """Which rows of the image's grid each frame measures, frames of all slices in one list: ``(frames, 1, ky, 1)``."""
+    """Sampling mask of the rows, frames of all slices concatenated: ``(frames, 1, ky, 1)`` bool."""
     frames, ky = enumerate(layout.counters.n_frames), layout.grid.ky
     sampled = torch.cat([layout.lines.of_slice(number).mask(n, ky) for number, n in frames])
     return sampled[:, :, mirrored_indices(ky)] if is_mirrored else sampled
@@ -152,7 +152,7 @@ def _sampled_lines(layout: ScanLayout, *, is_mirrored: bool) -> Tensor:
 def _phase_fraction(rows: slice, ky: int) -> float:
     """Part of k-space that lines measure around its centre, 1 where they reach as far on both sides."""
     before, after = ky // 2 - rows.start, rows.stop - 1 - ky // 2
-    return min((rows.stop - rows.start) / (2 * max(before, after, 1)), 1.0)
+    return float(min((rows.stop - rows.start) / (2 * max(before, after, 1)), 1.0))
 
 
 def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
@@ -186,9 +186,9 @@ def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
         yield f"estimate coil maps by {config.csm} from {source}"
 
 
-def _noise_in_words(layout: ScanLayout) -> str:
+def _describe_noise(layout: ScanLayout) -> str:
     if layout.noise is None:
         return "none"
     heads = layout.noise.heads[layout.noise_rows]
-    place = "" if layout.noise is layout.raw else f" in {layout.noise.path.name}"
-    return f"{len(heads)} readouts of {heads['number_of_samples'].max()} samples{place}"
+    file = "" if layout.noise is layout.raw else f" in {layout.noise.path.name}"
+    return f"{len(heads)} readouts of {heads['number_of_samples'].max()} samples{file}"

@@ -114,7 +114,7 @@ def read_truth(
 def _least_squares_gain(encoding: Encoding, image: Tensor, kspace: Tensor) -> float:
     """The real factor g that minimises ||g A x - y||, one coil at a time."""
     product, energy = 0.0, 0.0
-    for expected, measured in zip(encoding.forward_in_parts(image), kspace.split(1, -3), strict=True):
+    for expected, measured in zip(encoding.forward_in_parts(image), torch.split(kspace, 1, -3), strict=True):
         product += float(torch.vdot(expected.ravel(), measured.ravel()).real)
         energy += float(torch.linalg.vector_norm(expected)) ** 2
     return product / energy

@@ -1,4 +1,4 @@
-"""The road from a raw scan to `CineData`, slice by slice."""
+"""An opened raw scan, whose slices are processed to `CineData` one at a time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ from cinerecon.physics.fourier import crop_kspace, crop_sampled
 from cinerecon.physics.sampling import block_of_lines
 
 CHECKED_AT_ONCE = 1024
-"""Readouts held in memory while samples are only checked."""
+"""Number of readouts in memory while samples are only checked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Scan(CineSource):
     Attributes
     ----------
     plan
-        What is in the scan, and what is done with it.
+        The content of the scan and its processing.
     """
 
     plan: ScanPlan
@@ -46,7 +46,7 @@ class Scan(CineSource):
 
     @property
     def header_xml(self) -> str:
-        """The scan's own XML header without what it says of the patient, to be kept with its images."""
+        """The de-identified XML header of the scan, which is kept with its images."""
         return self._layout.raw.xml
 
     @property
@@ -61,7 +61,7 @@ class Scan(CineSource):
 
     @property
     def subject(self) -> str:
-        """A hash of the patient's number in the header; empty if there is none."""
+        """A hash of the patient ID in the header; empty if there is none."""
         return self._layout.raw.header.person
 
     @property
@@ -72,7 +72,7 @@ class Scan(CineSource):
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """Whether the scan was simulated here."""
+        """``simulated`` for scans simulated by this package."""
         return ("simulated",) if self._layout.raw.header.vendor == SIMULATED else ()
 
     @property
@@ -115,11 +115,11 @@ class Scan(CineSource):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader of the images should know: of the plan, and of the noise, which is read for it."""
+        """Warnings of the plan and of the noise, whose readouts are read for them."""
         return tuple(dict.fromkeys((*self.plan.warnings, *self._assembly.warnings)))  # in order, each once
 
     def check_samples(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Read every sample once, and keep none: whether the scan is whole, before hours are spent on it.
+        """Read every sample once, without keeping it, to check that the scan is complete.
 
         Parameters
         ----------
@@ -139,7 +139,7 @@ class Scan(CineSource):
         _ = self._assembly
 
     def _check_rows(self, rows: Index) -> bool:
-        """Read some readouts; whether there is anything in them."""
+        """Read some readouts; return whether they have signal."""
         raw, is_signal = self._layout.raw, False
         for some in np.array_split(rows, max(len(rows) // CHECKED_AT_ONCE, 1)):
             for length in np.unique(raw.heads["number_of_samples"][some]):
@@ -195,7 +195,7 @@ def open_scan(
     noise: str | Path | None = None,
     dataset: str | None = None,
 ) -> Scan:
-    """Open a raw scan: check its headers, and plan what is done with each readout.
+    """Open a raw scan: check its headers and determine the use of each readout.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def open_scan(
     Raises
     ------
     FileError, HeaderError, DataError, UnsupportedError
-        If the scan cannot be read right, saying where and why.
+        If the scan cannot be read correctly.
     """
     config = config or AcquisitionConfig()
     raw = read_mrd(path, dataset)

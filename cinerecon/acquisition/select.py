@@ -1,6 +1,6 @@
-"""Which readouts make the image: sorted by flags and encoding, their headers checked against each other.
+"""Selection of the image, noise and calibration readouts by flags and encoding, and checks of their headers.
 
-Readouts of nothing but zeros: lines that were not measured, stored by programs that write whole matrices.
+Readouts that contain only zeros are lines that were not measured, stored by programs that write whole matrices.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ NOISE, CALIBRATION, CALIBRATION_AND_IMAGING = 19, 20, 21
 
 @dataclass(frozen=True)
 class Dropped:
-    """Readouts that do not enter the image, and why."""
+    """Number of readouts that do not enter the image, and the reason."""
 
     n_readouts: int
     reason: str
@@ -43,15 +43,15 @@ class Selection:
     Attributes
     ----------
     image, noise
-        What images are made of, and what coils are whitened by.
+        Image readouts, and noise readouts for the whitening.
     calibration
-        Those flagged as calibration; some are of the image, too.
+        Readouts flagged as calibration; some of them are image readouts as well.
     dropped
-        The others. Readouts for calibration alone are not among them, whether or not they turn out to be of use.
+        The other readouts, without those for calibration only.
     encoding
         Number of the header's encoding that the image readouts belong to.
     unmeasured
-        Those of ``dropped`` that hold nothing but zeros.
+        Dropped readouts that contain only zeros.
     """
 
     image: Index
@@ -63,13 +63,13 @@ class Selection:
 
 
 def count_flags(raw: RawScan) -> dict[str, int]:
-    """How many readouts carry each flag, by number and name; flags that none carries are left out."""
+    """Number of readouts with each flag that occurs, by number and name."""
     counts = {n: int(has_flag(raw.heads, n).sum()) for n in range(1, 65)}
     return {f"{n} {FLAGS.get(n, 'unknown')}": count for n, count in counts.items() if count}
 
 
 def select_readouts(raw: RawScan, config: AcquisitionConfig, warn: Warn) -> Selection:
-    """Sort the readouts into image lines, noise, calibration lines, and those that are not used.
+    """Sort the readouts into image lines, noise, calibration lines, and unused ones.
 
     Raises
     ------
@@ -126,12 +126,12 @@ def select_readouts(raw: RawScan, config: AcquisitionConfig, warn: Warn) -> Sele
 
 
 def keep_selected(raw: RawScan, selection: Selection, select: Mapping[Counter, int]) -> Selection:
-    """Of the image readouts, those with the counters that the user chose.
+    """Restrict the image readouts to the counter values that the user selected.
 
     Raises
     ------
     DataError
-        If none remain, with the values there are.
+        If none remain, listing the values that occur.
     """
     image, dropped = selection.image, list(selection.dropped)
     for counter, value in select.items():
@@ -150,23 +150,23 @@ def keep_selected(raw: RawScan, selection: Selection, select: Mapping[Counter, i
 
 
 def choose_encoding(raw: RawScan, image: Index, asked: int | None, warn: Warn) -> int:
-    """The encoding to reconstruct: the one asked for, else the first that has image readouts.
+    """The encoding to reconstruct: the requested one, otherwise the first that has image readouts.
 
     Raises
     ------
     UnsupportedError
-        If the one that was asked for has no image readouts.
+        If the requested encoding has no image readouts.
     """
-    found = np.unique(raw.heads["encoding_space_ref"][image])
+    references = np.unique(raw.heads["encoding_space_ref"][image])
     if asked is not None:
-        if asked not in found:
-            what = f"encoding {asked} has no image lines, only encoding {', '.join(map(str, found))}"
+        if asked not in references:
+            what = f"encoding {asked} has no image lines, only encoding {', '.join(map(str, references))}"
             raise UnsupportedError(what, where="--set preprocessing.encoding")
         return asked
     n_encodings = len(raw.header.encodings)
-    chosen = int(found[0]) if found.size else 0
+    chosen = int(references[0]) if references.size else 0
     if n_encodings > 1:
-        others = f"; --set preprocessing.encoding={found[1]} takes another" if len(found) > 1 else ""
+        others = f"; --set preprocessing.encoding={references[1]} takes another" if len(references) > 1 else ""
         warn(f"the header describes {n_encodings} encodings: encoding {chosen} is reconstructed{others}")
     return chosen
 
@@ -180,7 +180,7 @@ def _require_uncompressed(raw: RawScan) -> None:
 
 
 def is_calibration_only(heads: Heads) -> NDArray[np.bool_]:
-    """Which readouts serve the coil maps and not the image, ``(readouts,)``."""
+    """The readouts for coil maps only, ``(readouts,)`` bool."""
     return has_flag(heads, CALIBRATION) & ~has_flag(heads, CALIBRATION_AND_IMAGING)
 
 
@@ -201,12 +201,12 @@ def _nothing_left(raw: RawScan, is_noise: NDArray[np.bool_], dropped: list[Dropp
 
 
 def require_alike(raw: RawScan, image: Index) -> None:
-    """Check that image readouts agree in what cannot vary: coils, and samples around the same centre.
+    """Check that image readouts agree in the number of coils, and of samples around the same centre.
 
     Raises
     ------
     DataError
-        Naming the first readout that differs, what it has and what the others have.
+        Naming the first readout that differs, its value and that of the others.
     """
     heads = raw.heads[image]
     coils = heads["active_channels"]
@@ -288,13 +288,13 @@ def _require_straight(raw: RawScan, rows: Index) -> None:
 
 
 EMPTY_AMPLITUDE = 1e-9
-"""Amplitude of a readout over the largest of the scan up to which it holds nothing; rounding leaves more."""
+"""Largest amplitude of an empty readout over the largest of the scan; rounding errors are above it."""
 
 
 def unmeasured_lines(raw: RawScan, image: Index) -> NDArray[np.bool_]:
-    """Which image readouts hold nothing but zeros among others of their slice that hold signal, ``(readouts,)``.
+    """The image readouts that contain only zeros while others of their slice have signal, ``(readouts,)`` bool.
 
-    A slice without any signal is left as it is: it is an error that is reported where it is read.
+    A slice without any signal is left unchanged: reading it raises an error.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Undersample a fully sampled slice after the fact, so that a reconstruction can be compared with the truth."""
+"""Retrospective undersampling of fully sampled slices, so that a reconstruction can be compared with the truth."""
 
 import hashlib
 from dataclasses import replace
@@ -16,7 +16,7 @@ Sampling = MaskSpec | MaskFile
 
 
 def parse_sampling(text: str) -> Sampling:
-    """Read the one line of text that names a mask everywhere: ``gaussian:8,acs=4``, or a file, ``vista.mat``.
+    """Parse the text form of a sampling pattern, ``gaussian:8,acs=4``, or the name of a mask file, ``vista.mat``.
 
     Raises
     ------
@@ -27,31 +27,31 @@ def parse_sampling(text: str) -> Sampling:
 
 
 def pattern_seed(data: CineData, seed: int) -> int:
-    """The seed of a slice's own pattern, by the name of its scan, its number, and the person in an archive of many.
+    """The seed of the pattern of a slice, from the name of its scan, its number, and the subject in an archive of many.
 
-    It depends on nothing else, so a scan gets the same pattern alone and among others, in `recon` and in `evaluate`.
+    It depends on nothing else, so a scan has the same pattern alone and among others, in `recon` and in `evaluate`.
     """
     source = Path(data.meta.source)
-    person = person_of(source)
-    text = f"{seed} {f'{person}/' if person else ''}{source.stem} {data.meta.slice}"
+    subject = person_of(source)
+    text = f"{seed} {f'{subject}/' if subject else ''}{source.stem} {data.meta.slice}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
 
 
 def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smooth") -> CineData:
-    """Sample a fully sampled slice again, with fewer points: maps from these points alone, reference kept.
+    """Undersample a fully sampled slice: maps are estimated from the remaining points, the reference is kept.
 
-    Maps from too few lines are warned of in the metadata.
+    The metadata have a warning if the maps come from too few lines.
 
     Parameters
     ----------
     data
-        Fully sampled; lines the scan left out at the edges of k-space stay out.
+        Fully sampled; lines that the scan did not measure at the edges of k-space remain excluded.
     pattern
-        What `parse_sampling` reads.
+        The pattern, as `parse_sampling` reads it.
     seed
-        Of the pattern.
+        Seed of the pattern.
     csm
-        How maps are estimated.
+        Method of the coil maps.
 
     Raises
     ------

@@ -87,7 +87,7 @@ def test_a_full_file_is_its_own_truth(tmp_path, kspace):
     assert data.mask.all()
     assert data.meta.reference_is == "all samples"
     assert data.meta.warnings == (
-        "no table tells field of view and oversampling: pixels count as 1 mm, no readout is cut",
+        "no table gives field of view and oversampling: pixels count as 1 mm, readouts are not cropped",
     )
 
 

@@ -184,7 +184,7 @@ def discard_zero_samples(raw: RawScan, image: Index, zeros: tuple[Index, Index],
         warn(f"up to {added} samples at the ends of the readouts hold nothing but zeros: they count as not measured")
 
 
-def _kinds(heads: Heads) -> np.ndarray:
+def _kinds(heads: Heads) -> Index:
     """Length and direction of each readout, ``(readouts, 3)``, and its number of channels."""
     return np.stack([heads["number_of_samples"], heads["active_channels"], has_flag(heads, 22)], 1).astype(np.intp)
 
@@ -281,7 +281,7 @@ def _power(samples: NDArray[np.complex64], heads: Heads) -> NDArray[np.float64]:
     power = (np.abs(samples.astype(np.complex128)) ** 2).sum(1)
     is_reverse = has_flag(heads, 22)
     power[is_reverse] = power[is_reverse, ::-1]
-    return power.mean(0)
+    return np.asarray(power.mean(0))
 
 
 def count_lines_from_zero(raw: RawScan, image: Index, warn: Warn) -> None:

@@ -86,7 +86,7 @@ class _Places:
         position, directions = _geometry(heads)
         distance = np.linalg.norm(position[:, None] - self.position, axis=-1)
         turned = np.abs(directions[:, None] - self.directions).max(-1)
-        return (distance / SAME_POSITION_MM + turned / SAME_DIRECTION).argmin(1)
+        return np.asarray((distance / SAME_POSITION_MM + turned / SAME_DIRECTION).argmin(1))
 
 
 def _geometry(heads: Heads) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

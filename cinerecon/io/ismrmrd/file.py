@@ -1,4 +1,4 @@
-"""The HDF5 file around a raw scan: which of its groups holds the readouts, and what it is if none does."""
+"""The HDF5 file of a raw scan: the group of its readouts, and errors that identify other files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +9,13 @@ from cinerecon.errors import DataError, FileError, HeaderError
 from cinerecon.io.hdf5 import CONVERT, is_group
 
 SCAN_ENDINGS = (".h5", ".hdf5", ".mrd")
-"""Endings of raw scans."""
+"""Suffixes of raw scans."""
 MAX_DEPTH = 3
-"""How deep a group of readouts may lie; also what stops a walk through links that run in circles."""
+"""Largest depth of a group of readouts; it also ends the search along circular links."""
 
 
 def require_scan_name(path: Path) -> None:
-    """Check the ending of a raw scan to be written: in a folder, a scan of another ending would not be found.
+    """Check the suffix of a raw scan to be written: scans of other suffixes are not found in folders.
 
     Raises
     ------
@@ -31,13 +31,13 @@ def require_scan_name(path: Path) -> None:
 
 
 def holds_images_only(path: Path) -> bool:
-    """Whether an HDF5 file has ISMRMRD images and no raw data: what a reconstruction wrote, not a scan."""
+    """Whether an HDF5 file has ISMRMRD images and no raw data, as a reconstruction writes it."""
     if not path.is_file() or not h5py.is_hdf5(path):
         return False
     try:
         with h5py.File(path) as file:
             groups = [set(file[name]) for name in file if is_group(file, name)]
-    except (OSError, RuntimeError, KeyError):  # damaged: whoever opens it as a scan says how
+    except (OSError, RuntimeError, KeyError):  # damaged: opening it as a scan raises the error
         return False
     names = set().union(*groups)
     return "data" not in names and any(name.startswith("image") for name in names)
@@ -51,7 +51,7 @@ def find_dataset(file: h5py.File, name: str | None, where: str) -> h5py.Group:
     file
         The open file.
     name
-        The group to take; None takes the only one there is.
+        Name of the group; None is the only group of readouts.
     where
         The file, for messages.
 
@@ -87,7 +87,7 @@ def _groups_of_readouts(group: h5py.Group, file: h5py.File, depth: int = 0) -> I
 
 
 def _has(group: h5py.Group, name: str) -> bool:
-    """Whether there is such a member; a link to another file counts, and is not followed (`member` refuses it)."""
+    """Whether the member exists; a link to another file counts, and is not followed (`member` refuses it)."""
     return isinstance(group.get(name, getlink=True), h5py.ExternalLink) or name in group
 
 
@@ -101,7 +101,7 @@ def _choice(groups: dict[str, h5py.Group]) -> str:
 
 
 def _nothing_found(file: h5py.File, where: str) -> FileError | HeaderError | DataError:
-    """The most helpful word on a file without readouts."""
+    """The error for a file without readouts, which identifies its format."""
     names = list(file)
     if file.attrs.get("format") == "cinerecon case":
         return FileError(

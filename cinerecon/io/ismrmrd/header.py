@@ -1,8 +1,8 @@
 """The XML header of an ISMRMRD raw scan, read tolerantly into plain values.
 
 The standard's schema is stricter than the files in circulation: patient data are removed, vendors add elements of their
-own, parts that nobody needs are missing. So only what a reconstruction stands on is demanded, and everything else is
-optional. What is there must make sense: numbers finite, sizes at least 1, fields of view positive.
+own, and parts that are rarely used are missing. Only elements that a reconstruction needs are required, all others are
+optional. Elements that are present must be valid: numbers finite, sizes at least 1, fields of view positive.
 """
 
 import math
@@ -18,7 +18,7 @@ from cinerecon.io.deidentify import hashed_identifier, hashed_person
 from cinerecon.io.ismrmrd.numbers import parse_count, parse_number, required_count, required_number
 
 TRAJECTORIES = ("cartesian", "epi", "radial", "goldenangle", "spiral", "other")
-"""The values the schema knows."""
+"""The values of the schema."""
 
 COUNTERS = (
     "kspace_encoding_step_1",
@@ -38,12 +38,12 @@ PERSONAL = (
     *("measurementID", "seriesDate", "seriesTime", "seriesInstanceUIDRoot", "frameOfReferenceUID"),
     *("measurementDependency", "referencedImageSequence"),
 )
-"""Elements of the header that tell who was scanned, when, where, by whom, or that lead to other files of the person."""
+"""Elements of the header that identify the patient, time, site or operator, or that refer to other files."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What the header says of one counter: its smallest and largest value, and the value at the centre of k-space."""
+    """The range of one counter in the header, and the value at the centre of k-space."""
 
     minimum: int
     maximum: int
@@ -67,9 +67,9 @@ class EncodingSpace:
     encoded, recon
         The measured grid, readout oversampling included, and the scanner's image grid.
     limits
-        By the name of the counter; a counter the header does not mention is absent.
+        By the name of the counter; counters that are missing in the header are absent.
     trajectory
-        One of the schema's values, in lower case; empty if the header does not tell.
+        One of the schema's values, in lower case; empty if the header has none.
     """
 
     encoded: Space
@@ -80,7 +80,7 @@ class EncodingSpace:
 
 @dataclass(frozen=True)
 class MrdHeader:
-    """What the header tells about a scan. Optional values are None or empty where it is silent.
+    """The content of the header of a scan. Optional values are None or empty if they are missing.
 
     Patient, study and frame of reference are kept as hashes, which show whether those of two scans are the same.
     """
@@ -104,12 +104,12 @@ class MrdHeader:
 
     @property
     def is_siemens(self) -> bool:
-        """Whether a Siemens scanner wrote the data: they come with the opposite sign of the Fourier transform."""
+        """Whether a Siemens scanner wrote the data: they have the opposite sign of the Fourier transform."""
         return "siemens" in self.vendor.lower()
 
     @property
     def has_pilot_tone(self) -> bool:
-        """Whether the pilot tone was on; it spoils the first and last samples of every readout."""
+        """Whether the pilot tone was on; it corrupts the first and last samples of every readout."""
         return any(name.replace(" ", "").lower() == "pilottone" and value for name, value in self.parameters.items())
 
 
@@ -233,7 +233,7 @@ def _limit(element: Element, counter: str, where: str) -> Limit:
 
 
 def _optional_number(parent: Element | None, name: str) -> float | None:
-    """A number that no image depends on: None where it is missing or senseless."""
+    """A number that no image depends on; None if it is missing or invalid."""
     value = parse_number(_text(parent, name))
     return value if value is not None and math.isfinite(value) else None
 

@@ -1,4 +1,4 @@
-"""Write images as ISMRMRD (MRD) image series, readable by other programs, with geometry and cardiac phase kept."""
+"""Write images as ISMRMRD (MRD) image series with geometry and cardiac phase, readable by other programs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,7 +85,7 @@ def _headers(cine: CineImage, series: int, first: int, is_complex: bool) -> NDAr
 
 
 def _attributes(cine: CineImage, white: float) -> str:
-    """Meta attributes of an image: how it was made, and how to show it."""
+    """Meta attributes of an image: its processing and its display window."""
     values: dict[str, object] = {
         "DataRole": "Image",
         "ImageProcessingHistory": f"cinerecon {cine.method}".strip(),

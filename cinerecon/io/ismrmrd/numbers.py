@@ -1,4 +1,4 @@
-"""Numbers in the XML header, as programs write them: decimals with a point or a comma, whole numbers as decimals."""
+"""Numbers in the XML header as programs write them: with a decimal point or comma, integers as decimals."""
 
 import math
 from xml.etree.ElementTree import Element
@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 from cinerecon.errors import HeaderError
 
 ROUNDING = 0.01
-"""How far a size that is written as a decimal may be from a whole number; converters compute 35.9996 for 36."""
+"""Largest distance from an integer of a size that is written as a decimal; converters compute 35.9996 for 36."""
 
 
 def required_number(parent: Element, path: str, where: str, within: str = "") -> float:
@@ -19,12 +19,12 @@ def required_number(parent: Element, path: str, where: str, within: str = "") ->
     where
         The file, for messages.
     within
-        What the element is, where the path alone does not say it.
+        Name of the enclosing element, for messages.
 
     Raises
     ------
     HeaderError
-        If it is missing, no number, or not finite.
+        If it is missing, not a number, or not finite.
     """
     text = (parent.findtext(path) or "").strip()
     label = f"{within}/{path}" if within else path
@@ -39,7 +39,7 @@ def required_number(parent: Element, path: str, where: str, within: str = "") ->
 
 
 def required_count(parent: Element, path: str, where: str, within: str = "") -> int:
-    """A whole number of the header, also where it is written as a decimal. Errors as for `required_number`."""
+    """An integer of the header, also if it is written as a decimal. Errors as for `required_number`."""
     text = (parent.findtext(path) or "").strip()
     value = parse_count(text)
     if text and value is None:
@@ -49,7 +49,7 @@ def required_count(parent: Element, path: str, where: str, within: str = "") -> 
 
 
 def parse_number(text: str) -> float | None:
-    """The number that a text says, with a decimal point or a decimal comma; None if it says none."""
+    """Parse a number with a decimal point or a decimal comma; None if the text is not a number."""
     text = text.strip()
     if text.count(",") == 1 and "." not in text:
         text = text.replace(",", ".")
@@ -60,7 +60,7 @@ def parse_number(text: str) -> float | None:
 
 
 def parse_count(text: str) -> int | None:
-    """The whole number that a text says; None if it says none, or one that is not near a whole number."""
+    """Parse an integer, also written as a decimal; None if the text is not close to an integer."""
     try:
         return int(text)
     except ValueError:

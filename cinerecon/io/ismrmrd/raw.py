@@ -1,8 +1,8 @@
 """ISMRMRD/MRD raw scans: the headers of all readouts as one array, the samples in bulk.
 
 A file is a list of readouts in the order of acquisition, each with a header of 340 bytes and samples of its own length.
-Nothing here is allocated from what a header claims: a readout whose claim exceeds the bytes of the file is refused
-before anything is read, and what is read is measured against its header. Readouts are numbered from 0, in file order.
+No memory is allocated from the sizes in a header: a readout that claims more bytes than the file has is refused before
+it is read, and the stored samples are compared with their header. Readouts are numbered from 0, in file order.
 """
 
 from collections.abc import Iterator
@@ -27,14 +27,14 @@ Index = NDArray[np.intp]
 BLOCK = 1024
 """Readouts per read: large enough to be fast, small enough to keep memory flat."""
 READ_AT_ONCE = 512 << 20
-"""Files of one slice up to this size [bytes] are read in one go: walking their chunks twice would cost as much as the
-bytes. Of several slices one is read at a time, so that memory does not grow with their number."""
+"""Files of one slice up to this size [bytes] are read at once: a second pass over their chunks would take as long.
+Files of several slices are read one slice at a time, so that memory does not grow with their number."""
 ALWAYS_AT_ONCE = 16 << 20
-"""Files up to this size [bytes] are read in one go, however many slices they hold."""
+"""Files up to this size [bytes] are read at once, with any number of slices."""
 LARGEST_XML = 16 << 20
-"""No header is larger than this [bytes]."""
+"""Largest size of a header [bytes]."""
 SMALLEST_SAMPLE, LARGEST_SAMPLE = 1e-15, 1e15
-"""Range of the largest sample of a scan: beyond it, single precision holds no squares."""
+"""Range of the largest sample of a scan, in which single precision represents its square."""
 RESCALE = "the scale of the file is senseless: multiply its samples by a number that makes them about 1"
 TICK_MS = 2.5
 """Unit of Siemens time stamps [ms]."""
@@ -87,7 +87,7 @@ FLAGS = {
 
 
 def has_flag(heads: Heads, number: int) -> NDArray[np.bool_]:
-    """Which readouts carry a flag, ``(readouts,)``. Flag n is bit n - 1."""
+    """The readouts with a flag, ``(readouts,)`` bool. Flag n is bit n - 1."""
     return (heads["flags"] >> np.uint64(number - 1)) & np.uint64(1) != 0
 
 
@@ -104,11 +104,11 @@ class RawScan:
     header
         Its XML header.
     xml
-        The same as text, without what it says of the patient.
+        The header as de-identified text.
     heads
         ``(readouts,)`` the header of every readout.
     amplitude
-        ``(readouts,)`` the largest real or imaginary part of each readout, without its sign; 0 where it holds nothing.
+        ``(readouts,)`` largest magnitude of the real and imaginary parts of each readout; 0 if it is empty.
     """
 
     path: Path
@@ -124,7 +124,7 @@ class RawScan:
         return len(self.heads)
 
     def at(self, row: int | np.integer[Any]) -> str:
-        """Where a readout is, for a message."""
+        """File and number of a readout, for messages."""
         return f"{self.path}, acquisition {int(row)}"
 
     def samples(self, rows: Index) -> NDArray[np.complex64]:

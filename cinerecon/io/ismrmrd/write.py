@@ -1,7 +1,7 @@
 """Write an ISMRMRD (MRD) raw scan of a Cartesian cine that other programs read.
 
 Layout: group ``dataset`` with ``xml`` and ``data``, one row per readout: noise first, then the lines in the order of
-time. What the scan was made from goes into the group ``truth``, which readers of raw data pass over.
+time. The images and maps that the scan was simulated from are in the group ``truth``, which readers of raw data ignore.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ MIDNIGHT_TICKS = 14_400_000
 
 @dataclass(frozen=True)
 class Protocol:
-    """What the header of a scan says.
+    """Content of the header of a scan.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Protocol:
     oversampling
         Samples of a readout per image column.
     pixel_size_mm
-        Distance of neighbouring pixels along (y, x) [mm].
+        Distance of adjacent pixels along (y, x) [mm].
     slice_thickness_mm
         Thickness of a slice [mm].
     n_coils, n_frames, n_slices
@@ -56,9 +56,9 @@ class Protocol:
     field_strength_tesla
         Field strength [T]; None: unknown, and not in the header.
     subject
-        Hash of who was scanned; empty if unknown.
+        Pseudonym of the subject; empty if unknown.
     notes
-        What else to say, by name.
+        Further parameters by name.
     """
 
     matrix: tuple[int, int]
@@ -90,7 +90,7 @@ class SliceReadouts:
     samples
         ``(readouts, coils, samples)`` complex64.
     line, frame, segment
-        ``(readouts,)`` ky line, frame and place within the heart beat.
+        ``(readouts,)`` ky line, frame and segment of the heartbeat.
     time_ms
         ``(readouts,)`` time since the start of the scan [ms].
     since_trigger_ms
@@ -110,7 +110,7 @@ class SliceReadouts:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """One array that a scan was made from, with what it is."""
+    """One array that a scan was simulated from, with its description."""
 
     values: NDArray[np.complex64]
     axes: str
@@ -133,13 +133,13 @@ def write_raw(
     path
         File to write.
     protocol
-        What the header says.
+        Content of the header.
     noise
         ``(readouts, coils, samples)`` complex64, noise readouts.
     slices
         The readouts of each slice.
     truth
-        What the scan was made from; read after the slices, so it may be filled while they are made.
+        The arrays that the scan was simulated from; read after the slices, so it may be filled with them.
     force
         Overwrite an existing file.
 
@@ -172,7 +172,7 @@ def _append(data: h5py.Dataset, rows: NDArray[np.void]) -> None:
 
 
 def _rows(samples: NDArray[np.complex64], first_scan: int) -> NDArray[np.void]:
-    """Rows of the file with what every readout has."""
+    """Rows of the file with the fields that all readouts share."""
     n_readouts, n_coils, n_samples = samples.shape
     rows = np.zeros(n_readouts, acquisition_dtype)
     head = rows["head"]
@@ -206,9 +206,9 @@ def _image_rows(readouts: SliceReadouts, number: int, first_scan: int, protocol:
     head["center_sample"] = readouts.samples.shape[-1] // 2
     head["acquisition_time_stamp"] = MIDNIGHT_TICKS + np.round(readouts.time_ms / TICK_MS).astype(np.int64)
     head["physiology_time_stamp"][:, 0] = np.round(readouts.since_trigger_ms / TICK_MS)
-    place = readouts.geometry
-    head["position"], head["slice_dir"] = place.position_mm, place.slice_dir
-    head["read_dir"], head["phase_dir"] = place.read_dir, place.phase_dir
+    geometry = readouts.geometry
+    head["position"], head["slice_dir"] = geometry.position_mm, geometry.slice_dir
+    head["read_dir"], head["phase_dir"] = geometry.read_dir, geometry.phase_dir
     return rows
 
 
