@@ -1,1 +1,1 @@
-"""CineData to image: classical and deep behind one door."""
+"""Reconstruction methods, classical and deep: from `CineData` to an image series."""

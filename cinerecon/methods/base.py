@@ -1,4 +1,4 @@
-"""The base class of all methods, classical and deep: data of one slice in, image series out."""
+"""The base class of all reconstruction methods, classical and deep: data of one slice to an image series."""
 
 import hashlib
 import os
@@ -31,12 +31,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Convergence:
-    """How an iterative method converged: one number per iteration.
+    """Convergence of an iterative method: one number per iteration.
 
     Attributes
     ----------
     cost
-        The function that is minimised.
+        The cost function.
     data_residual
         ||A u - y|| / ||y||.
     change
@@ -55,13 +55,13 @@ class Convergence:
 
 
 def ratio(part: float, whole: float) -> float:
-    """A norm over another; 0 where both vanish."""
+    """The ratio of two norms; 0 if the denominator is 0."""
     return part / whole if whole else 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """What a method returns.
+    """The result of a method.
 
     Attributes
     ----------
@@ -76,14 +76,14 @@ class Reconstruction:
 
 
 class Reconstructor(ABC):
-    """A reconstruction method; callers cannot tell classical from deep.
+    """A reconstruction method, classical or deep, with the same interface.
 
     Attributes
     ----------
     config
         The settings it was built with.
     initial_method
-        The method whose image it starts from; None if it makes its own.
+        The method whose image it starts from; None if it computes its own.
     is_iterative
         Whether it can record its convergence.
     """
@@ -94,12 +94,12 @@ class Reconstructor(ABC):
 
     @property
     def card(self) -> Card:
-        """What its weights were trained on; empty for classical methods."""
+        """The card of its weights; empty for classical methods."""
         return Card()
 
     @property
     def preprocessing(self) -> Mapping[str, Any]:
-        """How raw data were prepared in its training, as settings of the acquisition; empty for classical methods."""
+        """Acquisition settings that its training data were prepared with; empty for classical methods."""
         return {}
 
     @property
@@ -134,7 +134,7 @@ class Reconstructor(ABC):
         progress
             Called after each step.
         initial_image
-            ``(*batch, frames, y, x)``, the image of `initial_method`, if it is known already.
+            ``(*batch, frames, y, x)``, the image of `initial_method`, if it was computed already.
         record
             Record the convergence of an iterative method, which takes time.
         """
@@ -183,8 +183,8 @@ def make_encoding(data: CineData) -> Encoding:
 
 def view_shared_image(data: CineData) -> Tensor:
     """The image ``(*batch, frames, y, x)`` of k-space filled along time: blurred where A^H y is aliased."""
-    everywhere = make_encoding(replace(data, mask=torch.ones_like(data.mask)))
-    return everywhere.adjoint(share_views(data.kspace, data.mask))
+    full_encoding = make_encoding(replace(data, mask=torch.ones_like(data.mask)))
+    return full_encoding.adjoint(share_views(data.kspace, data.mask))
 
 
 def reconstruct_each(
@@ -194,7 +194,7 @@ def reconstruct_each(
     *,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Reconstruct the cines of a batch one after the other, since each takes its own number of steps.
+    """Reconstruct the cines of a batch one by one, since they need different numbers of steps.
 
     Parameters
     ----------
@@ -216,24 +216,24 @@ def reconstruct_each(
     image = data.kspace.new_empty(*batch, data.n_frames, *data.matrix)
     for n, item in enumerate(np.ndindex(*batch)):
 
-        def tell(done: int, total: int, n: int = n) -> None:
+        def report(done: int, total: int, n: int = n) -> None:
             if progress:
                 progress(int(100 * (n + done / total)), 100 * batch.numel())
 
         csm = None if data.csm is None else data.csm[item]
-        one = CineData(data.kspace[item], data.mask[item], csm)
-        image[item] = reconstruct(one if device is None else one.to(device), tell)
-        tell(1, 1)
+        cine = CineData(data.kspace[item], data.mask[item], csm)
+        image[item] = reconstruct(cine if device is None else cine.to(device), report)
+        report(1, 1)
     return image
 
 
 def models_folder() -> Path:
-    """The folder of recipes and weights that comes with the program: inside the package, or in its source tree.
+    """The folder of the shipped recipes and weights: inside the package, or in its source tree.
 
     Raises
     ------
     WeightsError
-        If the installation lost it.
+        If it is missing from the installation.
     """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "models", package.parent / "models"):
@@ -243,7 +243,7 @@ def models_folder() -> Path:
 
 
 def imported_folder() -> Path:
-    """Where imported models are kept: ``$CINERECON_MODELS``, or ``~/.local/share/cinerecon/models``."""
+    """The folder of imported models: ``$CINERECON_MODELS``, or ``~/.local/share/cinerecon/models``."""
     chosen = os.environ.get("CINERECON_MODELS")
     return Path(chosen) if chosen else Path.home() / ".local/share/cinerecon/models"
 
@@ -254,7 +254,7 @@ def imported_models() -> list[Path]:
 
 
 def find_model(name: str) -> Path | None:
-    """Where a model is, given the path of a file or folder, or the name of a shipped or imported one."""
+    """The path of a model, given a file, a folder, or the name of a shipped or imported model, or None."""
     path = Path(name)
     if (path.suffix == MODEL_ENDING and path.is_file()) or (path / "model.yaml").is_file():
         return path
@@ -265,5 +265,5 @@ def find_model(name: str) -> Path | None:
 
 
 def model_label(name: str) -> str:
-    """What a method is called where its results are named: without folders and ending."""
+    """The name of a method in results: without folder and suffix."""
     return Path(name).name.removesuffix(MODEL_ENDING)

@@ -1,4 +1,4 @@
-"""The card of weights: what they were trained on, and whether a scan lies outside of that."""
+"""The card of weights: their training data, and warnings about scans outside the training data."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
@@ -13,15 +13,15 @@ from cinerecon.errors import ConfigError
 from cinerecon.physics.sampling import PATTERNS, SamplingKind, acceleration_of, parse_mask, sampling_kind
 
 ACCELERATION_RATIO = 1.2
-"""Times the largest acceleration of the training."""
+"""Acceleration of a scan over the largest of the training, above which there is a warning."""
 LINES_RATIO = 1.5
-"""Times the largest, or below the smallest, count of lines of the training."""
+"""Ratio of the numbers of lines of a scan and of the training, in either direction, above which there is a warning."""
 COILS_RATIO = 2
-"""Times the most coils of the training."""
+"""Number of coils of a scan over the largest of the training, above which there is a warning."""
 MIN_ACCELERATION = 1.5
-"""Acceleration below which the pattern matters little: lines at the edges are missing, or some."""
+"""Acceleration below which the pattern matters little, as only few or outer lines are missing."""
 N_CHECKSUM_DIGITS, N_MAX_LISTED = 12, 4096
-"""Digits of a checksum that a card lists, enough to tell scans apart; how many scans and subjects at most."""
+"""Number of digits of each checksum on a card, enough to distinguish scans; largest number of scans and of subjects."""
 
 SCAN_KINDS: Mapping[SamplingKind, str] = {
     "points": "single points of k-space are sampled",
@@ -40,7 +40,7 @@ Counts = tuple[int, int]
 
 
 class Card(Config):
-    """What a user should know of weights, a line each; ``CARD.md`` tells more. What is not known is left empty."""
+    """Facts about weights, a line each, with details in ``CARD.md``; unknown facts are empty."""
 
     renamed: ClassVar[Mapping[str, str]] = {"persons": "subjects"}
 
@@ -49,7 +49,7 @@ class Card(Config):
     file: str = Field("", description="file they were imported from")
     sha256: str = Field("", description="its checksum")
     trained_on: str = Field("", description="data and sampling")
-    reports: str = Field("", description="what they reach")
+    reports: str = Field("", description="results")
     split: str = Field("", description="cases of training and of validation, by source")
     data_sha256: str = Field("", description="checksum of the list of data in the run folder")
     masks: tuple[str, ...] = Field((), description="sampling patterns of the training")
@@ -63,19 +63,19 @@ class Card(Config):
 
     @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Self:
-        """The card that is among other values, e.g. those of a file's metadata."""
+        """Select the fields of a card from other values, e.g. the metadata of a file."""
         return cls.parse(
             {name: values[name] for name in (*cls.model_fields, *cls.renamed) if name in values}, where="card"
         )
 
     def with_training_data(self, cases: Iterable[str], subjects: Iterable[str]) -> Self:
-        """The card with more that it was trained on: checksums of scans, and of names of subjects."""
+        """The card with further training data: checksums of scans, and of names of subjects."""
         known = {"cases": (*self.cases, *cases), "subjects": (*self.subjects, *subjects)}
         short = {name: {text[:N_CHECKSUM_DIGITS] for text in texts if text} for name, texts in known.items()}
         return self.model_copy(update={name: tuple(sorted(texts)[:N_MAX_LISTED]) for name, texts in short.items()})
 
     def training_overlap(self, contents: Collection[str], subject: str) -> list[str]:
-        """Why good results on a scan say little: it, or the subject, was part of the training."""
+        """Warnings that a scan or its subject was part of the training, so that results on it are too good."""
         if any(content[:N_CHECKSUM_DIGITS] in self.cases for content in contents):
             return ["trained on this scan"]
         return (
@@ -84,7 +84,7 @@ class Card(Config):
 
 
 def hash_subject(subject: str) -> str:
-    """SHA-256 of the name of a subject, as hexadecimal digits; empty where nobody knows."""
+    """SHA-256 of the name of a subject, as hexadecimal digits; empty if the name is unknown."""
     return hashlib.sha256(subject.encode()).hexdigest() if subject else ""
 
 
@@ -106,7 +106,7 @@ def card_warnings(card: Card, data: CineData, pattern: str = "") -> list[str]:
 
 
 def outside_training(card: Card, data: CineData, pattern: str = "") -> list[str]:
-    """What a scan has that the training did not: a sentence for each of acceleration, pattern, coils, matrix."""
+    """Warnings where acceleration, pattern, coils or matrix of a scan are outside the training data."""
     found, texts = acceleration_of(data)[0], []
     if card.acceleration and found > ACCELERATION_RATIO * card.acceleration[1]:
         known = f"{card.acceleration[1]:.3g}"
@@ -124,7 +124,7 @@ def outside_training(card: Card, data: CineData, pattern: str = "") -> list[str]
 
 
 def _other_pattern(card: Card, mask: Tensor, pattern: str) -> list[str]:
-    """By the name of the pattern where there is one, else by what the mask is made of."""
+    """A warning by the name of the pattern if it has one, else by the kind of the mask."""
     name, known = _name_of(pattern), sorted(set(map(_name_of, card.masks)))
     if known and name in PATTERNS and name not in known:
         return [f"the sampling is {name}, the network was trained on {', '.join(known)}"]
@@ -135,7 +135,7 @@ def _other_pattern(card: Card, mask: Tensor, pattern: str) -> list[str]:
     if not kinds or kind in kinds or (kind == "lines" and kinds != {"points"}):
         return []
     return [
-        f"{SCAN_KINDS[kind]}, the network was trained on {' and '.join(TRAINING_KINDS[one] for one in sorted(kinds))}"
+        f"{SCAN_KINDS[kind]}, the network was trained on {' and '.join(TRAINING_KINDS[name] for name in sorted(kinds))}"
     ]
 
 

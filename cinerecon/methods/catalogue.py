@@ -1,4 +1,4 @@
-"""The list of methods and trained models: what they are, what their weights were trained on, what ``--set`` takes."""
+"""The list of methods and trained models, with the cards of their weights and their settings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,9 +20,9 @@ from cinerecon.networks.unrolled import count_parameters
 Weights = Literal["", "ours", "trained", "imported", "none", "damaged"]
 
 ARCHITECTURE = "architecture."
-"""Begin of the keys of settings that weights must fit."""
+"""Prefix of the settings that the weights depend on."""
 NOT_SETTABLE = ("network", "architecture", "card", "training")
-"""Parts of a model file that are not changed as a whole: they say what its weights are."""
+"""Parts of a model file that cannot be set, since they describe its weights."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class ModelEntry:
         ``ours``: they come with the program; ``trained``: a run folder; ``imported``; ``none``: a network not yet
         trained; ``damaged``: a file that cannot be read; empty for classical methods.
     path
-        Where weights are, if there are any.
+        File of the weights, if there are any.
     n_parameters
-        Count of learned numbers.
+        Number of learned parameters.
     card
-        What a user should know of the weights.
+        The card of the weights.
     config
         The settings it has without ``--set``; None where a file is damaged.
     """
@@ -83,7 +83,7 @@ def describe_model(name: str) -> ModelEntry:
 
 
 def list_all_settings(entry: ModelEntry) -> Iterator[Setting]:
-    """What ``--set`` takes for a method: its own settings, of a network also those of its architecture."""
+    """The settings that ``--set`` takes for a method, for a network including those of its architecture."""
     if not isinstance(entry.config, ModelConfig):
         yield from list_settings(entry.config) if entry.config else ()
         return
@@ -113,7 +113,7 @@ def _describe_network(name: str, summary: str, weights: Weights, config: ModelCo
 
 
 def _count_parameters(config: ModelConfig) -> int:
-    """Learned numbers of an architecture; nothing is allocated for them."""
+    """Number of learned parameters of an architecture, without allocating them."""
     with torch.device("meta"):
         net = networks.build(config.network, config.architecture)
     return count_parameters(net)

@@ -1,8 +1,8 @@
-"""A model on disk: what the network is, how it is run, its weights, and what a user should know of them.
+"""A model on disk: the network, its settings, its weights and their card.
 
 It has two forms. A folder holds the recipe ``model.yaml`` and ``weights.safetensors``. A single safetensors file holds
 the weights, and the recipe in its metadata: one text per key of ``model.yaml``, lists and mappings as JSON, and the
-lines of the card beside them, with the checksum of the weights.
+lines of the card, and the checksum of the weights.
 """
 
 import hashlib
@@ -50,11 +50,11 @@ class ModelConfig(Config):
         None, description="SHA-256 of the code in that file that the weights were trained with; any: not compared"
     )
     architecture: dict[str, Any] = Field(default_factory=dict, description="settings of the network")
-    scale: ScaleName = Field("brightness", description="what data are divided by, as in training")
+    scale: ScaleName = Field("brightness", description="rule for the scale that data are divided by, as in training")
     initial_method: InitialMethodConfig | None = Field(
         None, description="computes the initial image; null: the zero-filled image"
     )
-    demodulate: bool = Field(False, description="turn each voxel so that the first image is real on time average")
+    demodulate: bool = Field(False, description="remove the mean phase over time of the initial image")
     phase_smoothing: float = Field(
         0.0, ge=0, description="smooth the phase that is taken away: standard deviation of a Gaussian [pixels]"
     )
@@ -64,18 +64,18 @@ class ModelConfig(Config):
     preprocessing: dict[str, Any] = Field(
         default_factory=dict, description="settings of the acquisition that the training data were prepared with"
     )
-    training: Any = Field(None, description="how it was trained")
+    training: Any = Field(None, description="training settings")
     zeroed_parameters: tuple[str, ...] = Field(
         (), description="ablation: parameters set to zero, by the last component of their name"
     )
-    card: Card = Field(default_factory=Card, description="what a user should know of the weights")
+    card: Card = Field(default_factory=Card, description="facts about the weights")
 
 
 M = TypeVar("M", bound=ModelConfig)
 
 
 def read_model(source: str | Path) -> tuple[ModelConfig, Path]:
-    """The recipe of a model, and the file where its weights are, or would be.
+    """Read the recipe of a model, and find the file of its weights, which may not exist.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def read_model(source: str | Path) -> tuple[ModelConfig, Path]:
         return config, weights
     config = from_metadata(_read_metadata(path), where=str(path))
     if is_external(config.network) and config.network != portable(config.network):
-        what = f"the network '{config.network}' is not beside the weights"  # weights must not run other files
+        what = f"the network '{config.network}' is not in the folder of the weights"  # weights must not run other files
         raise ConfigError(what, where=str(path), hint="the folder of the model, with --weights for this file")
     return with_located_network(config, path.parent), path
 
@@ -216,7 +216,7 @@ def _read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"cannot read the model: {error}", where=str(path), hint="fetch the file anew") from None
+        raise WeightsError(f"cannot read the model: {error}", where=str(path), hint="download the file again") from None
 
 
 def require_weights(config: ModelConfig, path: Path, name: str) -> Path:
@@ -245,18 +245,20 @@ def load_weights(net: nn.Module, path: Path) -> None:
         If the file is missing or damaged, or a tensor is missing, unknown, or of another shape.
     """
     try:
-        found = load_file(path)
+        tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        hint = "train first, or give --weights" if not path.exists() else "fetch the file anew"
+        hint = "train first, or give --weights" if not path.exists() else "download the file again"
         raise WeightsError(f"cannot read weights: {error}", where=str(path), hint=hint) from None
-    told = _read_metadata(path).get(CHECKSUM)
-    if told and told != hash_weights(found):
-        raise WeightsError("the weights are not those that were written", where=str(path), hint="fetch the file anew")
-    load_tensors(net, found, where=str(path), hint="the recipe and the weights must belong together")
+    checksum = _read_metadata(path).get(CHECKSUM)
+    if checksum and checksum != hash_weights(tensors):
+        raise WeightsError(
+            "the weights differ from those that were written", where=str(path), hint="download the file again"
+        )
+    load_tensors(net, tensors, where=str(path), hint="the recipe and the weights must belong together")
 
 
 def load_tensors(net: nn.Module, weights: Mapping[str, Tensor], *, where: str = "", hint: str = "") -> None:
-    """Put weights into a network, all of them and no others.
+    """Load tensors into a network; names and shapes must agree.
 
     Raises
     ------

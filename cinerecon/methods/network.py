@@ -50,12 +50,12 @@ class NetworkMethod(Reconstructor):
 
     @property
     def card(self) -> Card:
-        """What the weights were trained on."""
+        """The card of the weights."""
         return self.config.card
 
     @property
     def preprocessing(self) -> Mapping[str, Any]:
-        """How raw data were prepared in training."""
+        """Acquisition settings that the training data were prepared with."""
         return self.config.preprocessing
 
     @property
@@ -97,8 +97,8 @@ class NetworkMethod(Reconstructor):
         kspace = data.kspace[None] / scale
         if not self.config.demodulate:
             return self.net(kspace, encoding, start=initial)[0] * scale
-        seen = encoding.adjoint(kspace) if initial is None else initial
-        phase = mean_phase(seen, self.config.phase_smoothing)
+        source = encoding.adjoint(kspace) if initial is None else initial
+        phase = mean_phase(source, self.config.phase_smoothing)
         initial = None if initial is None else initial * phase[:, None].conj()
         image: Tensor = self.net(kspace, demodulate_encoding(encoding, phase), start=initial)
         return (image * phase[:, None])[0] * scale
@@ -153,7 +153,7 @@ def build_network(
 
 @torch.no_grad()
 def zero_parameters(net: nn.Module, names: Sequence[str]) -> None:
-    """Set all parameters whose name ends in one of these to zero, to measure what they contribute.
+    """Set the parameters whose names end in one of these to zero, to measure their contribution.
 
     Raises
     ------

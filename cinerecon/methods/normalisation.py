@@ -23,7 +23,7 @@ ScaleName = Literal["brightness", "max", "kspace_max"]
 
 
 def scale_of(data: CineData, rule: ScaleName) -> Tensor:
-    """The number that one cine, without batch axes, is divided by.
+    """The scale by which a cine without batch axes is divided.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def scale_of(data: CineData, rule: ScaleName) -> Tensor:
         Undersampled or not.
     rule
         ``brightness``: see `image_scale`. An undersampled scan shows it nearly as a full one does.
-        ``max``: largest magnitude of the view-shared image. Stands for the maximum of the fully sampled series, which
+        ``max``: largest magnitude of the view-shared image. Approximates the maximum of the fully sampled series, which
         is 1 where single-coil networks of the literature were trained; on eight real series it is 0.65 to 1 times
         that under 16 radial spokes, and 0.67 to 1 times under Gaussian lines at 8x.
         ``kspace_max``: largest magnitude in k-space over all coils; the same as of full data wherever the centre is
@@ -42,13 +42,13 @@ def scale_of(data: CineData, rule: ScaleName) -> Tensor:
     elif rule == "max":
         scale = view_shared_image(data).abs().amax()
     else:
-        everywhere = Encoding(torch.ones_like(data.mask[:1]), data.csm, matrix=data.matrix, dtype=data.kspace.dtype)
-        scale = image_scale(everywhere.adjoint(time_average(data.kspace, data.mask).unsqueeze(-4)))
+        full_encoding = Encoding(torch.ones_like(data.mask[:1]), data.csm, matrix=data.matrix, dtype=data.kspace.dtype)
+        scale = image_scale(full_encoding.adjoint(time_average(data.kspace, data.mask).unsqueeze(-4)))
     return scale.clamp(min=torch.finfo(scale.dtype).tiny)
 
 
 def image_scale(image: Tensor) -> Tensor:
-    """How bright a cine ``(frames, y, x)`` is: the 99.5th percentile of the magnitude of its mean over time."""
+    """Brightness of a cine ``(frames, y, x)``: the 99.5th percentile of the magnitude of its mean over time."""
     brightness = torch.quantile(image.mean(0).abs().flatten(), 0.995)
     return brightness.clamp(min=torch.finfo(brightness.dtype).tiny)
 

@@ -1,4 +1,4 @@
-"""The one list of all methods, classical and deep. Importing it is cheap: each method is imported when it is loaded."""
+"""The table of all methods, classical and deep; each method is imported when it is loaded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ class Method:
     Attributes
     ----------
     name
-        What the user types.
+        Name of the method for ``--model``.
     kind
         ``classical``: built as ``builder(config)``, from the defaults of its config class and the user's settings.
         ``deep``: built as ``builder(source, settings, load=..., device=..., weights=...)``, where the source is a
-        model, see `methods.unrolled.read_model`, and ``load`` is `load_method`.
+        model, see `methods.model_file.read_model`, and ``load`` is `load_method`.
     summary
         One line for the list of methods.
     load
@@ -127,9 +127,9 @@ def load_method(
     settings
         ``key=value`` texts that override the method's defaults.
     device
-        Where a network runs; classical methods run where their data lie.
+        Device of a network; classical methods run on the device of their data.
     weights
-        Weights to take instead of those beside the recipe.
+        Weights to use instead of those of the model.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the cascades of unrolled networks are built of: convolution stacks over (frames, y, x), data consistency."""
+"""Building blocks of unrolled networks: convolution stacks over (frames, y, x), data consistency."""
 
 import math
 from collections.abc import Sequence
@@ -42,14 +42,14 @@ class Conv3d(nn.Conv3d):
         return convolved if self.bias is None else convolved + self.bias.bfloat16().view(-1, 1, 1, 1)
 
     def _gather_frames(self, features: Tensor) -> Tensor:
-        """Each frame from the channels of itself and its neighbours."""
+        """Compute each frame from the channels of three adjacent frames."""
         padded = functional.pad(features.permute(0, 2, 3, 4, 1), (0, 0, 0, 0, 0, 0, 1, 1))
-        neighbours = padded.unfold(1, 3, 1).flatten(-2).permute(0, 4, 1, 2, 3)
-        frames = functional.conv2d(fold_frames(neighbours), self.weight.flatten(1, 2), self.bias, padding=1)
+        adjacent = padded.unfold(1, 3, 1).flatten(-2).permute(0, 4, 1, 2, 3)
+        frames = functional.conv2d(fold_frames(adjacent), self.weight.flatten(1, 2), self.bias, padding=1)
         return unfold_frames(frames, len(features))
 
     def _spread_frames(self, features: Tensor) -> Tensor:
-        """Each frame gives a share to itself and to its neighbours."""
+        """Distribute each frame to three adjacent frames."""
         weight = self.weight.movedim(2, 0).flatten(0, 1)
         shares = unfold_frames(functional.conv2d(fold_frames(features), weight, padding=1), len(features))
         to_next, own, to_previous = shares.permute(0, 2, 3, 4, 1).unflatten(-1, (3, -1)).unbind(-2)

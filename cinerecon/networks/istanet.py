@@ -41,7 +41,7 @@ from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, Unrolle
 from cinerecon.physics.operators import Encoding
 
 NEGATIVE_SLOPE = 0.3
-"""Of the leaky activations of ``snet``, in the authors' program."""
+"""Slope of the leaky activations of ``snet`` for negative features, in the authors' program."""
 
 
 class IstaNetConfig(NetworkConfig):

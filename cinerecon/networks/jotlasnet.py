@@ -5,7 +5,7 @@ MRI, 2025, 10.48550/arXiv.2502.11749. One cascade is one iteration of the compos
 on the data term, the two priors in parallel, each in a learned domain, their weighted mean, and a momentum.
 
 Departs from the paper in: the weights of the two priors stay one half, as in the authors' program, unless `learn_w`;
-any shrinkage rule may stand for the learned soft threshold; the first image may be given instead of zero-filled.
+any shrinkage rule may replace the learned soft threshold; the first image may be given instead of zero-filled.
 """
 
 import torch

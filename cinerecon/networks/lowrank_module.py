@@ -1,7 +1,7 @@
-"""The plug-and-play low-rank module: singular value shrinkage, by any rule, at a place of any unrolled network.
+"""The plug-and-play low-rank module: singular value shrinkage by any rule, at a position in any unrolled network.
 
 Ke et al., Learned Low-rank Priors in Dynamic MR Imaging, IEEE TMI 2021, 10.1109/TMI.2021.3096218, insert it into
-ISTA-Net, DC-CNN and CRNN at three places: before the convolutions (L1), after them (L2), or after the step that uses
+ISTA-Net, DC-CNN and CRNN at three positions: before the convolutions (L1), after them (L2), or after the step that uses
 the data (L3).
 """
 
@@ -77,7 +77,7 @@ class LowRankShrinkage(nn.Module):
 
 
 class LowRankAt(nn.Module):
-    """What a host network inserts: a low-rank module at one of its places, or nothing."""
+    """The low-rank module of a network at one of its positions, or the identity."""
 
     def __init__(self, config: LowRankModuleConfig | None) -> None:
         super().__init__()
@@ -85,5 +85,5 @@ class LowRankAt(nn.Module):
         self.module = LowRankShrinkage(config, config.view) if config else None
 
     def forward(self, position: Position, image: Tensor) -> Tensor:
-        """Shrink ``(*batch, frames, y, x)`` if the module is at this place."""
+        """Shrink ``(*batch, frames, y, x)`` if the module is at this position."""
         return self.module(image) if self.module is not None and position == self.position else image

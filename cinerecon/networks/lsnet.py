@@ -5,7 +5,7 @@ Huang et al., Deep low-rank plus sparse network for dynamic MR imaging, Medical 
 low-rank part L, lets a convolutional network predict the sparse part S from L and M, and corrects their sum by a
 gradient step on the data term: M = L + S - gamma A^H (A (L + S) - y).
 
-Departs from the paper in: any shrinkage rule may stand for the learned soft threshold, which is the default
+Departs from the paper in: any shrinkage rule may replace the learned soft threshold, which is the default
 (`TOP1` keeps the first singular value only, the program's other setting); the first image may be given instead of
 zero-filled.
 """
@@ -24,7 +24,7 @@ from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding
 
 NEGATIVE_SLOPE = 0.3
-"""Of the leaky activations, in the authors' program."""
+"""Slope of the leaky activations for negative features, in the authors' program."""
 
 
 class LsNetConfig(ShrinkageConfig, NetworkConfig):

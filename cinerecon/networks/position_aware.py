@@ -46,7 +46,7 @@ class PositionAware(nn.Module, Shrinkage):
         nn.init.zeros_(self.mix.weight)  # the identity
 
     def measure(self, spectrum: Spectrum) -> Measured:
-        """A threshold for each value; its neighbours are those of the same matrix and of its siblings."""
+        """A threshold for each value, from the adjacent values of the same matrix and of its siblings."""
         largest = spectrum.largest
         unit = torch.where(largest > 0, largest, 1.0) if self.normalize else torch.ones_like(largest)
         values = (spectrum.values / unit).to(self.mix.weight.dtype)

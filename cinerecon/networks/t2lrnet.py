@@ -9,7 +9,7 @@ frame of the transformed series are shrunk. In the ADMM of the paper, one cascad
 `variant="gradient"` is the authors' later edition for several coils: r = x - mu A^H (A x - y), x = r + D2(SVT(D1(r))).
 
 Departs from the paper in: with several coils, where the minimum has no closed form, ADMM finds it by conjugate
-gradients; any shrinkage rule may stand for the learned soft threshold; the first image may be given instead of
+gradients; any shrinkage rule may replace the learned soft threshold; the first image may be given instead of
 zero-filled.
 """
 

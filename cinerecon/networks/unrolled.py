@@ -1,6 +1,6 @@
-"""The frame of every unrolled network: an image goes through cascades, each of which sees the measured data.
+"""The base class of unrolled networks: an image passes through cascades, each of which uses the measured data.
 
-A network makes its cascades, and says in `unroll` what goes from one to the next; all else is the same for all.
+A network defines its cascades and, in `unroll`, what is passed from one to the next.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,16 @@ from cinerecon.networks.blocks import Convolution, ConvStack
 from cinerecon.physics.operators import Encoding
 
 Extras = Mapping[str, Tensor | Sequence[Tensor]]
-"""What a network gives besides the image, by name."""
+"""Outputs of a network in addition to the image, by name."""
 
 
 class NetworkConfig(Config):
-    """What every unrolled network can be told.
+    """Settings of every unrolled network.
 
     Attributes
     ----------
     variants
-        Defaults that come with a `variant` in the place of those of the fields.
+        Defaults of each `variant`, which replace those of the fields.
     """
 
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -36,7 +36,9 @@ class NetworkConfig(Config):
     n_cascades: int = Field(10, ge=1, description="unrolled iterations")
     n_channels: int = Field(32, ge=1, description="feature channels")
     output_weight_scale: float = Field(
-        1.0, gt=0, description="factor that `build` puts on initial weights that make images: small stays near x_0"
+        1.0,
+        gt=0,
+        description="factor on the initial weights of output convolutions; small: near the identity",
     )
     checkpointing: bool = Field(False, description="compute each cascade again in the backward pass, to save memory")
 
@@ -62,11 +64,11 @@ class UnrolledPass:
     kspace
         y, ``(batch, frames, coils, ky, kx)``.
     start
-        The first image where one was given.
+        The initial image, if given.
     extras
-        Whether more than the image is asked for.
+        Whether extras are requested.
     checkpointing
-        Whether nothing inside a cascade is kept for the backward pass.
+        Whether each cascade is computed again in the backward pass.
     """
 
     zerofilled: Tensor
@@ -77,7 +79,7 @@ class UnrolledPass:
     checkpointing: bool = False
 
     def __call__(self, cascade: nn.Module, *state: Any) -> Any:
-        """What the cascade returns."""
+        """Apply the cascade."""
         inputs = self.zerofilled, self.encoding, *state
         if self.checkpointing and torch.is_grad_enabled():
             return checkpoint(cascade, *inputs, use_reentrant=False)
@@ -87,7 +89,7 @@ class UnrolledPass:
 class Unrolled(nn.Module, Generic[C]):
     """An unrolled network ``net(kspace, encoding) -> image``, with its architecture in `config`.
 
-    It makes its `cascades`. If they take and give more than an image, it has its own `unroll`.
+    Subclasses create their `cascades`, and override `unroll` if these pass on more than an image.
     """
 
     config_class: type[C]
@@ -114,9 +116,9 @@ class Unrolled(nn.Module, Generic[C]):
         encoding
             The operator that `kspace` was measured with.
         start
-            ``(batch, frames, y, x)``, the first image; None means the zero-filled one, A^H y.
+            ``(batch, frames, y, x)``, the initial image; None: the zero-filled image A^H y.
         extras
-            Also return what the network gives besides the image, by name: its `unroll` says what.
+            Also return the extras of the network by name, which its `unroll` documents.
 
         Returns
         -------
@@ -128,7 +130,7 @@ class Unrolled(nn.Module, Generic[C]):
         return (image, extra_outputs) if extras else image
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
-        """From the first image through all cascades to the last one, and what there is besides; here nothing."""
+        """Pass the initial image through all cascades; returns the last image and the extras, here none."""
         for cascade in self.cascades:
             image = run(cascade, image)
         return image, {}

@@ -1,1 +1,1 @@
-"""Physics and linear algebra: Fourier transform, encoding, coils, sampling, low rank, phantom."""
+"""Fourier transform, encoding operator, coils, sampling, low rank and noise."""

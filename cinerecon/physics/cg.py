@@ -1,4 +1,4 @@
-"""Conjugate gradients for equations that stand side by side, one for each frame."""
+"""Conjugate gradients for independent equations, one for each frame."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ def conjugate_gradients(
     tolerance: float = 0.0,
     observe: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Tensor:
-    """Solve N x = b, each frame with step sizes and an end of its own.
+    """Solve N x = b, with separate step sizes and convergence for each frame.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def conjugate_gradients(
     n_steps
         Most steps.
     tolerance
-        A frame has arrived once its residual is this fraction of b, or rounding.
+        A frame has converged once its residual is this fraction of b, or a rounding error.
     observe
         Called after each step with its count, the solution, and the one before.
     """
@@ -33,7 +33,7 @@ def conjugate_gradients(
     goal = max(tolerance, torch.finfo(power.dtype).eps) ** 2 * power
     for step in range(n_steps):
         image = normal(direction)
-        # A frame that has arrived stands still, so its result does not depend on the company it is solved in.
+        # A converged frame is not changed any more, so that its solution does not depend on the other frames.
         length = torch.where(power > goal, power / inner_by_frame(direction, image), 0)
         before, solution = solution, solution + length * direction
         residual = residual - length * image

@@ -16,7 +16,7 @@ from cinerecon.axes import centre_slice
 
 
 @lru_cache(maxsize=64)
-@torch.inference_mode(False)  # what is kept here may be needed by a gradient later
+@torch.inference_mode(False)  # the cached factors may be needed by a gradient later
 def _ramps(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """The image-side and the k-space-side factor of a centred DFT of length n, each ``(n,)``."""
     centre = n // 2
@@ -66,7 +66,7 @@ def ifft1c(signal: Tensor, dim: int) -> Tensor:
 
 
 def mirrored_indices(n: int) -> NDArray[np.intp]:
-    """Where each index goes when a centred axis of n points is mirrored about its centre n // 2."""
+    """The indices of a centred axis of n points after mirroring about its centre n // 2."""
     return (2 * (n // 2) - np.arange(n)) % n
 
 

@@ -122,13 +122,13 @@ def _outer_points(kspace: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
 
 
 def _distance(sampled: Tensor) -> Tensor:
-    """How far out each of n frequencies is, of the furthest one that was sampled."""
+    """Distance of each of n frequencies from the centre, relative to the farthest sampled one."""
     n = len(sampled)
     distance = (torch.arange(n, device=sampled.device) - n // 2).abs().float()
     return distance / (distance * sampled).max().clamp(min=1)
 
 
 def _low_quantile(power: Tensor, n_together: int) -> Tensor:
-    """A low quantile of the mean powers of neighbours."""
+    """A low quantile of the mean powers of adjacent samples."""
     means = torch.nn.functional.avg_pool1d(power[None].float(), min(n_together, len(power)), 1)[0]
     return torch.quantile(means[:: max(1, len(means) // 100_000)], QUIET_QUANTILE)

@@ -14,7 +14,7 @@ from cinerecon.physics.fourier import image_factor, kspace_factor
 
 
 class LinearOperator(ABC):
-    """A linear map with its adjoint. There is no operator algebra: one operator is enough here."""
+    """A linear map with its adjoint. There is no operator algebra."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class LinearOperator(ABC):
 
 
 class Encoding(LinearOperator):
-    """What the scanner does to a cine: weight by coils, transform, sample. A = mask . F . csm. Immutable.
+    """The measurement of a cine: coil weighting, Fourier transform, sampling. A = mask . F . csm. Immutable.
 
     The centred transform is a plain FFT between two diagonal factors (`physics.fourier`). Here the image-side factor is
     folded into the coil maps and the k-space-side factor into the mask, so that nothing is ever shifted; in A^H A the
@@ -47,16 +47,16 @@ class Encoding(LinearOperator):
     csm
         ``(*batch, coils, y, x)`` complex; None means one coil of unit sensitivity.
     matrix
-        Image size (y, x). Needed only where neither the maps nor the mask tell it (no maps, readout axis of 1).
+        Image size (y, x). Needed only if neither the maps nor the mask determine it (no maps, readout axis of 1).
     dtype
-        Precision of the operator where there are no maps to tell it.
+        Data type of the operator if there are no maps.
     coils_at_once
         Coils that are transformed together; None means all. Fewer take less memory, and the result is the same.
 
     Raises
     ------
     ShapeError
-        If nothing tells the image size.
+        If the image size is unknown.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Encoding(LinearOperator):
         coils_at_once: int | None = None,
     ) -> None:
         if matrix is None and csm is None and mask.shape[-1] == 1:
-            raise ShapeError("neither coil maps nor a mask of whole readouts tell the image size", hint="matrix=(y, x)")
+            raise ShapeError("coil maps and mask do not determine the image size", hint="matrix=(y, x)")
         if matrix is None:
             matrix = (mask.shape[-2], mask.shape[-1]) if csm is None else (csm.shape[-2], csm.shape[-1])
         self.mask = mask
@@ -85,7 +85,7 @@ class Encoding(LinearOperator):
 
     @property
     def device(self) -> torch.device:
-        """Where the operator lives."""
+        """The device of the operator."""
         return self.mask.device
 
     @property
@@ -94,7 +94,7 @@ class Encoding(LinearOperator):
         return 1 if self.csm is None else self.csm.shape[-3]
 
     @cached_property
-    @torch.inference_mode(False)  # what is kept may be needed by a gradient later
+    @torch.inference_mode(False)  # the cached tensor may be needed by a gradient later
     def sum_of_squares(self) -> Tensor | None:
         """Sum over the coils of |csm|^2, ``(*batch, y, x)``; None without maps."""
         return None if self.csm is None else self.csm.abs().square().sum(-3)

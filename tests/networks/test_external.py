@@ -153,7 +153,7 @@ def test_weights_run_no_file_of_another_folder(model, tmp_path):
     config = ModelConfig(network="../net.py:Gain", architecture={"gain": 1.0})
     write_model(tmp_path / "gain/evil.safetensors", {"gain": torch.tensor(1.0)}, config)
     (tmp_path / "net.py").write_text("raise AssertionError('this must not run')")
-    with pytest.raises(ConfigError, match="is not beside the weights"):
+    with pytest.raises(ConfigError, match="is not in the folder of the weights"):
         load_method(str(tmp_path / "gain/evil.safetensors"))
     (model / "net.py").unlink()
     with pytest.raises(CineReconError, match=r"there is no file net\.py with the network"):

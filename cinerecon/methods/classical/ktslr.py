@@ -1,29 +1,29 @@
-"""k-t SLR: a cine that is of low rank and has a sparse gradient.
+"""k-t SLR: a cine of low rank with a sparse gradient.
 
 Minimises over the series u
 
     1/2 ||A u - y||^2 + (mu / p) sum_i s_i(u)^p + tau (w_t ||D_t u||_1 + ||D_y u||_1 + ||D_x u||_1)
 
 with s_i the singular values of the Casorati matrix (voxels x frames), p <= 1, and D circular differences, by ADMM
-(`splitting`), with data scaled so that the view-shared image has a peak of 1.
+(`admm`), with data scaled so that the view-shared image has a peak of 1.
 
 References
 ----------
 Lingala et al., Accelerated dynamic MRI exploiting sparsity and low-rank structure: k-t SLR (2011),
 DOI 10.1109/TMI.2010.2100850
 
-Departs from the paper in: the data term carries 1/2; multipliers besides penalties, which therefore stay as they are;
-the start, which is the view-shared image and not A^H y; and choices that gained on cardiac cines, each of which a
-setting undoes: the difference in time weighs more than those in space (``temporal_weight=1``), differences are shrunk
-one by one and not the gradient as a vector (``isotropic=true``), the singular values are those of image blocks (voxels
-of a block x frames), placed anew at each iteration, and not of the whole image (``block_size=0``), the image is then
-the mean of the last iterates (``n_averaged=1``), and mu begins larger and falls (``continuation=1``).
+Departs from the paper in: the data term carries 1/2; multipliers in addition to penalties, whose weights are therefore
+constant; the start, which is the view-shared image and not A^H y; and choices that improved cardiac cines, each of
+which a setting undoes: the difference in time weighs more than those in space (``temporal_weight=1``), differences are
+shrunk one by one and not the gradient as a vector (``isotropic=true``), the singular values are those of image blocks
+(voxels of a block x frames), placed at random in each iteration, and not of the whole image (``block_size=0``), the
+image is then the mean of the last iterates (``n_averaged=1``), and mu begins larger and falls (``continuation=1``).
 With ``block_size=0`` and ``isotropic=true`` the cost is half that of `ktslr-reference` with twice the weights and the
 inverse of w_t as its grid step in time.
 
 The defaults were tuned on phantoms of seeds 100 and 101 and one measured short-axis series (the base of the heart), of
-16 frames, 8-fold Gaussian sampling, noise of 0.5 % of the peak. They sit on a flat top: half or twice a
-weight cost 0.3 dB at most, and they held for noise of 2 %, pseudo-radial sampling and 8 coils.
+16 frames, 8-fold Gaussian sampling, noise of 0.5 % of the peak. The optimum is flat: half or twice a
+weight cost 0.3 dB at most, also for noise of 2 %, pseudo-radial sampling and 8 coils.
 """
 
 from cinerecon.methods.classical.admm import (

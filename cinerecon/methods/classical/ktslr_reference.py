@@ -243,7 +243,7 @@ class ReleasedKtSlr(alg.Alg):
 
 
 class NormalEquation:
-    """A^H A + w1 + w2 D^H D, which remembers A and D of what it was applied to last."""
+    """A^H A + w1 + w2 D^H D, which keeps A u and D u of the last series u that it was applied to."""
 
     def __init__(self, encoding: linop.Linop, difference: linop.Linop, weight1: float, weight2: float) -> None:
         self.A, self.D, self.weight1, self.weight2 = encoding, difference, weight1, weight2

@@ -1,7 +1,7 @@
-"""Locally low rank: the voxels of each small block of a cine go through time alike.
+"""Locally low rank: the voxels of each small block of a cine have similar time courses.
 
-Minimises 1/2 ||A u - y||^2 + (mu / p) sum_blocks sum_i s_i(block of u)^p over the series u, by ADMM (`splitting`), the
-tiling of blocks placed anew at each iteration; with data scaled so that the view-shared image has a peak of 1.
+Minimises 1/2 ||A u - y||^2 + (mu / p) sum_blocks sum_i s_i(block of u)^p over the series u, by ADMM (`admm`), with a
+random tiling of blocks in each iteration and data scaled so that the view-shared image has a peak of 1.
 
 References
 ----------

@@ -1,4 +1,4 @@
-"""L+S: a cine as the sum of a low-rank background and a rest that is sparse in temporal frequency.
+"""L+S: a cine as the sum of a low-rank background and a remainder that is sparse in temporal frequency.
 
 Minimises over the series L and S
 
@@ -9,7 +9,7 @@ transform along time. From M = A^H y and S = 0, and with L' the L before, in tur
 
     L = shrink(M - S),    S = T^H soft(T (M - L'), lambda_S),    M = L + S - A^H (A (L + S) - y)
 
-until M settles. lambda_L is a share of the largest singular value of M - S, at each iteration anew.
+until M settles. lambda_L is a fraction of the largest singular value of M - S in each iteration.
 
 References
 ----------
@@ -159,11 +159,11 @@ def soft_in_frequency(series: Tensor, threshold: float) -> Tensor:
 
 
 def _singular_values(series: Tensor) -> Tensor:
-    """Of the Casorati matrix, ascending, ``(frames,)``."""
+    """Singular values of the Casorati matrix, ascending, ``(frames,)``."""
     casorati = series.flatten(1)
     return torch.linalg.eigvalsh((casorati @ casorati.mH).to(torch.complex128)).clamp(min=0).sqrt()
 
 
 def _norm(array: Tensor) -> float:
-    """Of real and imaginary parts, since the magnitude of complex numbers is slow."""
+    """Euclidean norm, from real and imaginary parts: the magnitude of complex numbers is slow."""
     return float(torch.linalg.vector_norm(torch.view_as_real(array)))

@@ -1,7 +1,7 @@
-"""Temporal total variation: most voxels of a cine seldom change.
+"""Temporal total variation: the intensity of most voxels is nearly constant over time.
 
 Minimises 1/2 ||A u - y||^2 + tau (||D_t u||_1 + w_s ||D_y u||_1 + w_s ||D_x u||_1) over the series u, D circular
-differences, by ADMM (`splitting`), with data scaled so that the view-shared image has a peak of 1.
+differences, by ADMM (`admm`), with data scaled so that the view-shared image has a peak of 1.
 
 References
 ----------

@@ -1,4 +1,4 @@
-"""Published weights of other programs, made models of ours."""
+"""Import of published weights of other programs as models of this package."""
 
 from cinerecon.methods.published.importer import ImportedNetwork, import_checkpoint, import_model, map_variables
 from cinerecon.methods.published.layouts import LAYOUTS, CheckpointLayout, Program

@@ -1,4 +1,4 @@
-"""From the variables of a published checkpoint to one of our models, in one file."""
+"""Convert the variables of a published checkpoint to a model file of this package."""
 
 import re
 from collections.abc import Mapping
@@ -29,16 +29,16 @@ _SAMPLING = re.compile(r"(radial|vds|vista)-(\d+(?:\.\d+)?)")
 
 @dataclass(frozen=True, eq=False)
 class ImportedNetwork:
-    """A published network in our words.
+    """A published network with the names of this package.
 
     Attributes
     ----------
     layout
-        Which network of which program it is.
+        The network and its program.
     architecture
-        What builds it here.
+        Settings of the network here.
     weights
-        Tensors by the names of our parameters.
+        Tensors by the names of the parameters here.
     """
 
     layout: CheckpointLayout
@@ -46,7 +46,7 @@ class ImportedNetwork:
     weights: dict[str, Tensor]
 
     def build(self, where: str = "") -> nn.Module:
-        """The network with these weights; what is a constant in the program is as built.
+        """Build the network with these weights; constants of the program keep their initial values.
 
         Raises
         ------
@@ -62,7 +62,7 @@ class ImportedNetwork:
 
 
 def map_variables(variables: Variables, *, where: str = "", **architecture: Any) -> ImportedNetwork:
-    """Recognise a network by its variables alone, and call them by our names.
+    """Recognise a network by its variables, and translate their names.
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ def map_variables(variables: Variables, *, where: str = "", **architecture: Any)
         By the names of the program: as in its checkpoint, or short, ``cell0/conv_1`` and ``cell0/sconv_0`` for
         ``celllist/0/conv_1/mylayers/0/kernel`` and ``celllist/0/sconv/mylayers/0/kernel``.
     where
-        What errors name as their place.
+        Location that errors name.
     architecture
-        Settings of the network that no variable tells, e.g. the slope of its activations.
+        Settings of the network that do not follow from the variables, e.g. the slope of its activations.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def import_checkpoint(path: Path, **architecture: Any) -> tuple[nn.Module, Model
     path
         See `read_checkpoint`.
     architecture
-        Settings that no variable tells.
+        Settings that do not follow from the variables.
 
     Returns
     -------
@@ -210,7 +210,7 @@ def _card(layout: CheckpointLayout, checkpoint: Checkpoint, sampling: re.Match[s
 
 
 def import_model(path: Path, output: Path | None = None, *, force: bool = False) -> tuple[Path, ModelConfig]:
-    """Make a published checkpoint a model in one file.
+    """Convert a published checkpoint to a model file.
 
     Parameters
     ----------

@@ -18,9 +18,9 @@ class Program:
     source
         Its repository.
     licence
-        Of the repository, and so of the weights in it.
+        Licence of the repository, and so of the weights in it.
     trained_on
-        What its weights were trained on, as far as the repository as a whole tells.
+        Training data of its weights, according to its repository.
     kernels
         Order of the axes of a convolution kernel.
     """
@@ -50,19 +50,19 @@ class CheckpointLayout:
     Attributes
     ----------
     title
-        What the network is called there.
+        Name of the network in that program.
     program
-        Where it comes from.
+        The program it belongs to.
     network, architecture
-        What builds the same network here; counts of cascades and channels are taken from the variables.
+        Name and settings of the same network here; the numbers of cascades and channels follow from the variables.
     cascade
         Path of a variable in one iteration to the name of a parameter in one cascade.
     entry
-        Path of the kernel that the image enters by; it tells the count of channels.
+        Path of the kernel that takes the image; its shape gives the number of channels.
     n_in, n_dims
         Input channels and count of axes of that kernel.
     as_built
-        Parameters of our cascades that some iterations of the program have no variable for: constants there.
+        Parameters of our cascades that are constants in some iterations of the program.
     """
 
     title: str

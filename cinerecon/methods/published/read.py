@@ -1,4 +1,4 @@
-"""Find out what kind of checkpoint a path means, by what is in it, and read its variables."""
+"""Read the variables of a checkpoint; its kind is recognised by its content."""
 
 import zipfile
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Checkpoint:
     path
         The file that holds the numbers.
     label
-        What the file and, for TensorFlow, its folder are called: often it tells of the training.
+        Name of the file and, for TensorFlow, of its folder, which often describes the training.
     """
 
     variables: Variables
@@ -109,7 +109,7 @@ def _read_file(path: Path) -> Variables:
             "a checkpoint of TensorFlow 1", where=str(path), hint="the published ones are of TensorFlow 2"
         )
     if path.suffix == MODEL_ENDING:
-        read_model(path)  # tells what is wrong with it if it is none of ours
+        read_model(path)  # raises an error if it is not one of our models
         raise WeightsError("this is a model of cinerecon already", where=str(path), hint=f"use it: --model {path}")
     raise WeightsError("not a checkpoint of a known kind", where=str(path), hint=f"expected {KINDS}")
 

@@ -5,8 +5,8 @@ doi:10.1016/j.mri.2007.04.010), or one for each position along the readout (geom
 doi:10.1002/mrm.24267).
 
 Departs from the papers in: the principal components come from the coils x coils correlation matrix and not from an SVD
-of all samples; neighbouring matrices are aligned outwards from the middle of the readout, so that the first and the
-last position, far from the heart, carry what drift there is.
+of all samples; adjacent matrices are aligned outwards from the middle of the readout, so that any drift
+accumulates at the first and the last position, far from the heart.
 """
 
 import torch
@@ -86,7 +86,7 @@ def _principal_components(correlation: Tensor, n_virtual: int) -> Tensor:
 
 
 def _align(matrices: Tensor) -> Tensor:
-    """Rotate each matrix within its subspace as near as possible to its neighbour (orthogonal Procrustes)."""
+    """Rotate each matrix within its subspace as near as possible to the adjacent one (orthogonal Procrustes)."""
     aligned = list(matrices)
     middle = len(aligned) // 2
     for step, positions in ((1, range(middle + 1, len(aligned))), (-1, range(middle - 1, -1, -1))):
@@ -104,7 +104,7 @@ def transform_coils(mixing: Tensor, kspace: Tensor) -> Tensor:
 
 
 def transform_maps(mixing: Tensor, maps: Tensor) -> Tensor:
-    """Maps of mixed coils, ``(virtual coils, y, x)``.
+    """Transform coil maps to ``(virtual coils, y, x)``.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def transform_maps(mixing: Tensor, maps: Tensor) -> Tensor:
 
 
 def coil_shading(csm: Tensor | None, mixing: Tensor | None, matrix: tuple[int, int]) -> Tensor | None:
-    """What brings an image of mixed coils back to the sum of squares of the coils as they were measured, ``(y, x)``.
+    """The factor that restores the sum-of-squares intensity of the measured coils, ``(y, x)``.
 
     Whitened maps are W c / ||W c||, so that A^H y is ||W c|| times the image; undone, W^-1 has the norm 1 / ||W c||.
 

@@ -21,10 +21,10 @@ MIN_SPLINE_SIZE = 3
 """Lines and columns of a calibration region that splines can be fitted to; of fewer, `walsh` makes maps."""
 
 MIN_RELIABLE_LINES = 6
-"""Lines of a calibration region below which maps are no more than a guess."""
+"""Lines of a calibration region below which maps are unreliable."""
 
 MAX_SPLINE_SIZE = 128
-"""Largest resolution at which splines are fitted; beyond it is only work."""
+"""Largest matrix to which splines are fitted; a larger one would not improve them."""
 
 
 def time_average(kspace: Tensor, mask: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> 
     ``smooth`` starts from the adaptive combination of the low-resolution coil images and fits splines; it is the
     most faithful, above all where the edge of the field of view cuts tissue (`benchmarks/coils.py` measures it).
     ``espirit`` and ``walsh`` are the standard methods on the same calibration region. Where that is of one or two
-    lines, ``walsh`` stands in for ``smooth``.
+    lines, ``walsh`` replaces ``smooth``.
 
     All maps have unit norm at every pixel, also without signal: nothing of an image is lost where a support was
     guessed wrong, and the combination S^H I of white noise is white noise of the same variance.
@@ -109,7 +109,7 @@ def calibration_size(mask: Tensor, n_x: int) -> tuple[int, int]:
 
 
 def csm_warning(mask: Tensor, n_x: int) -> str | None:
-    """What to say of maps of several coils that come from too few lines; None where these are enough.
+    """A warning about maps of several coils that are estimated from too few lines; None if there are enough.
 
     Parameters as for `calibration_size`.
     """

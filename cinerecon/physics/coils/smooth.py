@@ -1,6 +1,6 @@
-"""Smooth coil maps: what all pixels of the coil images say together, as splines.
+"""Smooth coil maps: splines fitted to all pixels of the coil images.
 
-Coil sensitivities are quasi-static magnetic fields: they vary slowly, whatever the object. Modelled as I_c = S_c m with
+Coil sensitivities are quasi-static magnetic fields: they vary slowly, for any object. Modelled as I_c = S_c m with
 S_c = sum_k a_ck B_k, the maps are the smooth factors of the coil images I,
 
     min_(a, m)  sum_cq |I_cq - S_cq m_q|^2  +  weight_smooth |m|^2_mean ||D a||^2,
@@ -74,7 +74,7 @@ _PREVIOUS_MAPS_WEIGHT = 1e-6
 def cubic_splines(n: int, n_intervals: int) -> Tensor:
     """Uniform cubic B-splines at n pixels that share the field of view, ``(n, n_intervals + 3)`` float64.
 
-    Pixel i lies at (i - n // 2) / n of the field of view, the same place at every resolution; the knots divide the
+    Pixel i is at (i - n // 2) / n of the field of view, the same position at every resolution; the knots divide the
     field of view evenly from -1/2 to 1/2.
     """
     position = ((torch.arange(n, dtype=torch.float64) - n // 2) / n + 0.5) * n_intervals

@@ -1,7 +1,7 @@
-"""Singular values and left singular vectors of a wide matrix, by the cheapest road that is exact.
+"""Singular values and left singular vectors of a wide matrix, by the fastest method that is exact.
 
-The eigendecomposition of the small Gram matrix G = A A^H gives both, but squares the singular values: what lies below
-the root of the rounding of G is lost. So
+The eigendecomposition of the small Gram matrix G = A A^H gives both, but squares the singular values: those below the
+root of the rounding errors of G are lost. Therefore
 
 - few rows (frames): G is accumulated in chunks, and added up in double precision, which costs nothing and resolves
   values down to 1e-3 of the largest. Where the rule keeps smaller ones, G is accumulated in double precision.
@@ -35,7 +35,7 @@ Tensors = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Decomposition:
-    """What is known of matrices A ``(*batch, rows, columns)``, rows <= columns.
+    """Singular values and vectors of matrices A ``(*batch, rows, columns)``, rows <= columns.
 
     Attributes
     ----------

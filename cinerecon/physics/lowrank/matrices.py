@@ -1,4 +1,4 @@
-"""The matrices that one sees in an image series: all of it (Casorati), each frame, or each local patch."""
+"""Matrices of an image series: the Casorati matrix, each frame, or each local patch."""
 
 from torch import Tensor
 from torch.nn.functional import pad
@@ -11,7 +11,7 @@ from cinerecon.physics.lowrank.spectral import shrink_matrix
 def shrink_casorati(image: Tensor, rule: Shrinkage) -> Tensor:
     """Shrink the singular values of the Casorati matrix (voxels x frames) of a series ``(*batch, frames, y, x)``."""
     require_axes("image", image, IMAGE)
-    alone = image.flatten(-2).unsqueeze(-3)  # a rule may look at the matrices beside: other series are not beside it
+    alone = image.flatten(-2).unsqueeze(-3)  # no sibling matrices: other series of the batch are independent
     return shrink_matrix(alone, rule).view_as(image)
 
 
@@ -35,8 +35,8 @@ def shrink_patches(image: Tensor, rule: Shrinkage, size: int, shift: tuple[int, 
     size
         Side of the squares [pixels].
     shift
-        Where the first whole square begins along y and x [pixels], modulo `size`. Drawn anew at each iteration of a
-        reconstruction it leaves no edges of squares in the image.
+        Where the first whole square begins along y and x [pixels], modulo `size`. A random shift in each
+        iteration of a reconstruction avoids block artifacts.
     """
     require_axes("image", image, IMAGE)
     y, x = image.shape[-2:]

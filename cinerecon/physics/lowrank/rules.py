@@ -1,8 +1,8 @@
 """Shrinkage rules: which share of each singular value is kept.
 
-A rule looks at a spectrum in two steps. `measure` takes from it as a whole whatever couples the values: the largest,
-the median, a threshold for each. `share` then treats each value by itself. So the derivative of a shrunk matrix is that
-of an elementwise function of the singular values, plus that of a few measured numbers.
+A rule looks at a spectrum in two steps. `measure` computes what couples the values: the largest, the
+median, a threshold for each. `share` then treats each value separately. The derivative of a shrunk matrix is that of
+an elementwise function of the singular values, plus that of a few measured numbers.
 """
 
 import math
@@ -69,12 +69,12 @@ class Shrinkage(ABC):
         """
 
     def cutoff(self, leading: Tensor) -> Tensor | None:  # noqa: ARG002
-        """The value ``(*batch, 1)`` at and below which nothing is kept, as far as the leading values tell it."""
+        """The value ``(*batch, 1)`` at and below which nothing is kept, if the leading values determine it."""
         return None
 
 
 class _Soft(Shrinkage):
-    """Soft thresholding, s <- max(s - t, 0), with t where the rule cuts off."""
+    """Soft thresholding, s <- max(s - t, 0), with t the cutoff of the rule."""
 
     @abstractmethod
     def cutoff(self, leading: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class RelativeSoft(_Soft):
 
 @dataclass(frozen=True)
 class AbsoluteSoft(_Soft):
-    """Soft thresholding, the proximal map of the nuclear norm: s <- max(s - level, 0); no level below zero."""
+    """Soft thresholding, the proximal map of the nuclear norm: s <- max(s - weight, 0), for weight >= 0."""
 
     weight: Number
 
@@ -115,13 +115,13 @@ class AbsoluteSoft(_Soft):
 
 @dataclass(frozen=True)
 class Schatten(Shrinkage):
-    """p-shrinkage, soft thresholding for p = 1: s <- max(s - level s^(p - 1), 0); no level below zero."""
+    """p-shrinkage, soft thresholding for p = 1: s <- max(s - weight s^(p - 1), 0); negative weights count as zero."""
 
     weight: Number
     p: float
 
     def measure(self, spectrum: Spectrum) -> Measured:
-        """The level."""
+        """The weight."""
         return (as_tensor_like(self.weight, spectrum.values).clamp(min=0).expand_as(spectrum.largest),)
 
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ class Schatten(Shrinkage):
         return torch.where(positive, share.clamp(min=0), (weight == 0).to(share.dtype))
 
     def cutoff(self, leading: Tensor) -> Tensor:
-        """Where s = level s^(p - 1)."""
+        """Where s = weight s^(p - 1)."""
         weight = as_tensor_like(self.weight, leading).clamp(min=0)
         return (weight ** (1 / (2 - self.p))).expand_as(leading[..., :1])
 
@@ -174,9 +174,9 @@ class TopKSoft(Shrinkage):
 
 @dataclass(frozen=True)
 class NuclearMinusFrobenius(Shrinkage):
-    """The proximal map of level (||X||_* - ||X||_F), which spares large singular values and any matrix of rank one.
+    """The proximal map of weight (||X||_* - ||X||_F), which spares large singular values and any matrix of rank one.
 
-    With z = max(s - level, 0): s <- z (1 + level / ||z||). If nothing exceeds the level, s_1 stays and the rest goes.
+    With z = max(s - weight, 0): s <- z (1 + weight / ||z||). If s_1 does not exceed the weight, only s_1 is kept.
 
     Wang, Yao and Kwok, A scalable, adaptive and sound nonconvex regularizer for low-rank matrix learning, WWW 2021,
     10.1145/3442381.3450142; the closed form is that of l1 - l2, Lou and Yan, 10.1007/s10915-017-0463-2.

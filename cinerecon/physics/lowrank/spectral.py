@@ -73,7 +73,8 @@ def _slopes(squares: Tensor, measured: Measured, rule: Shrinkage, spectrum_of: S
 class _Decompose(torch.autograd.Function):
     """Squared singular values, differentiable; left vectors, not differentiable; and an anchor in the place of G.
 
-    Nobody reads the anchor: it carries the derivative by G from what is assembled of the vectors back to the matrix.
+    The values of the anchor are not used: it carries the derivative by G from the
+    assembled matrix function back to the matrix.
     """
 
     @staticmethod

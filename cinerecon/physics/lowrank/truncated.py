@@ -1,4 +1,4 @@
-"""Shrinkage of large matrices of which few singular values survive: only these are computed, and the result is checked.
+"""Shrinkage of large matrices that keeps few singular values: only these are computed, and the result is checked.
 
 Subspace iteration with the Gram matrix G from random vectors, then Rayleigh and Ritz (Halko, Martinsson and Tropp,
 10.1137/090771806). The result is taken where two things are certain; elsewhere the full method does it:
@@ -72,7 +72,7 @@ def apply_shares(vectors: Tensor, shares: Tensor, matrix: Tensor, rotated: Tenso
 
 @dataclass(frozen=True)
 class Leading:
-    """What is found of each matrix.
+    """Leading singular vectors of each matrix.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""k-t sampling patterns, named by one line of text; how much they sample; and neighbours in time for what they do not.
+"""k-t sampling patterns, named by one line of text; measures of masks; and view sharing.
 
 Every mask is ``(frames, 1, ky, kx or 1)`` bool and centred: zero frequency at index n // 2.
 """

@@ -44,7 +44,7 @@ class MaskRequest:
     flags: frozenset[str] = frozenset()
 
     def n_lines_outside_centre(self, n_lines: int) -> int:
-        """How many of `n_lines` per frame are left when the central ones are counted in.
+        """Number of lines per frame outside the centre, if `n_lines` includes the central ones.
 
         Raises
         ------
@@ -106,7 +106,7 @@ def sample_by_density(rng: Generator, density: Numbers, n_rows: int, acceleratio
 
 
 def gaussian_density(ky: int, acceleration: float, n_acs: int) -> Numbers:
-    """Probability of each ky line outside the centre: a Gaussian of std ky / 10 over a uniform floor, ``(ky,)``.
+    """Probability of each ky line outside the centre: a Gaussian of std ky / 10 plus a constant, ``(ky,)``.
 
     Jung et al., k-t FOCUSS, 10.1002/mrm.21757, in the form of Schlemper et al., 10.1109/TMI.2017.2760978.
     """
@@ -117,7 +117,7 @@ def gaussian_density(ky: int, acceleration: float, n_acs: int) -> Numbers:
 
 
 def wide_gaussian_density(ky: int) -> Numbers:
-    """The density of CMRxRecon 2024: a Gaussian of width ky / 5 and height 1/4 over a floor of 0.1, ``(ky,)``."""
+    """The density of CMRxRecon 2024: a Gaussian of width ky / 5 and height 1/4 plus 0.1, ``(ky,)``."""
     return 0.1 + 0.25 * np.exp(-(((np.arange(ky) - ky // 2) / (ky / 5)) ** 2))
 
 

@@ -1,4 +1,4 @@
-"""How much a mask samples, and what of k-space holds signal."""
+"""Measures of sampling masks: acceleration, extent, central lines; and the lines of k-space that hold signal."""
 
 from typing import Literal
 
@@ -122,7 +122,7 @@ def samples_whole_readouts(mask: Tensor) -> bool:
 
 
 def sampling_kind(mask: Tensor) -> SamplingKind:
-    """What ``(frames, 1, ky, kx or 1)`` is made of; of one frame nobody knows whether the next would be another."""
+    """The kind of a mask ``(frames, 1, ky, kx or 1)``; ``lines`` for a single frame."""
     if not samples_whole_readouts(mask):
         return "points"
     if len(mask) == 1:

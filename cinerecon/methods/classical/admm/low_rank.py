@@ -1,4 +1,4 @@
-"""Low rank, split off: shrinkage of the singular values of the whole series, or of blocks that move."""
+"""Low rank as a penalty of ADMM: shrinkage of the singular values of the series, or of randomly placed blocks."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from cinerecon.physics.lowrank import (
 )
 
 CONTINUATION_FRACTION = 0.6
-"""Share of the iterations after which the weight has fallen to its value."""
+"""Fraction of the iterations after which the weight has fallen to its value."""
 
 
 PENALTY_EXPONENTS = {"schatten": None, "absolute_soft": 1.0}
@@ -51,8 +51,8 @@ class LowRankConfig(ShrinkageConfig):
 class LowRankPenalty:
     """A rule for the singular values of the Casorati matrix (voxels x frames), or of those of blocks of the image.
 
-    With the Schatten rule it is the penalty (mu / p) sum s^p. Rules that are not the proximal map of such a norm stand
-    in the place of one, and add nothing to the cost.
+    With the Schatten rule it is the penalty (mu / p) sum s^p. Rules that are not the proximal map of such a norm
+    replace it, and contribute nothing to the cost.
     """
 
     def __init__(self, config: LowRankConfig) -> None:

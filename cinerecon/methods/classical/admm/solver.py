@@ -9,7 +9,7 @@ Data are scaled so that the view-shared image, from which it starts, has a peak 
 
 It stops once the image changes by less than `tolerance` of itself, or after `n_iterations`. For convex penalties the
 cost falls steadily after the first iterations, and to the minimum. Blocks placed at random minimise the mean of the
-costs of all tilings, of which the record holds one: it falls, then wavers by a few percent, as the iterates scatter
+costs of all tilings, one of which is recorded: it falls, then varies by a few percent, as the iterates scatter
 around their mean. That mean is the image; its changes end between 1e-3 and 6e-3, and `n_iterations` ends the run.
 """
 
@@ -35,11 +35,11 @@ from cinerecon.methods.classical.admm.image_update import choose_image_update
 from cinerecon.physics.operators import Encoding
 
 PROXIMAL_WEIGHT = 1e-4
-"""Of a series that no penalty holds by its values: what neither data nor penalties see stays as it is."""
+"""Weight of ||u - u_previous||^2 where no penalty depends on u itself: undetermined components stay unchanged."""
 
 
 class SolverConfig(Config):
-    """When the solver stops, and how it treats several coils."""
+    """Stopping rule of the solver, and its settings for several coils."""
 
     n_iterations: int = Field(40, ge=1, description="most iterations")
     tolerance: float = Field(1e-3, ge=0, description="stop once the image changes by less than this fraction of it")
@@ -48,18 +48,18 @@ class SolverConfig(Config):
 
 
 class Penalty(Protocol):
-    """A penalty g(K u), split off. It holds v, and of z only the pull of both on the series, rho K^H (z - v)."""
+    """A penalty g(K u). It stores v and the right side of the image update, rho K^H (z - v)."""
 
     coupling: Coupling
     right_side: Tensor
     is_random: bool
 
     def initialise(self, u: Tensor) -> None:
-        """Make room for series like u; v = 0."""
+        """Allocate memory for series like u, with v = 0."""
         ...
 
     def update(self, u: Tensor, progress: float) -> None:
-        """Bring z and v to the new series; progress runs from 0 to 1."""
+        """Update z and v for a new series; progress is between 0 and 1."""
         ...
 
     def cost(self, u: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Total variation in space and time, split off: shrinkage of circular differences."""
+"""Total variation in space and time as a penalty of ADMM: shrinkage of circular differences."""
 
 import torch
 from pydantic import Field
@@ -43,15 +43,15 @@ class TotalVariationPenalty:
         for group, multipliers in zip(self.groups, self.v, strict=True):
             for (axis, factor), v, moved in zip(group, multipliers, self.buffers, strict=True):
                 v.add_(difference(u, axis, moved), alpha=factor)
-            kept = self._within(multipliers)
+            removed = self._within(multipliers)
             for (axis, factor), v, moved in zip(group, multipliers, self.buffers, strict=True):
                 moved.copy_(v)
-                v.mul_(kept)
+                v.mul_(removed)
                 moved.sub_(v, alpha=2)
                 add_adjoint_difference(self.right_side, moved, axis, self.config.penalty_sparse * factor)
 
     def _within(self, moved: list[Tensor]) -> Tensor:
-        """Share of K u + v that lies within the threshold: what shrinkage takes away, and v becomes."""
+        """Fraction of K u + v that shrinkage removes, which becomes v."""
         square_length(moved, self.size)
         reciprocal = self.size.clamp_(min=torch.finfo(self.size.dtype).tiny).rsqrt_()
         return reciprocal.mul_(self.config.weight_sparse / self.config.penalty_sparse).clamp_(max=1)
