@@ -9,7 +9,7 @@ from cinerecon.config import Config
 
 
 class SimulateConfig(Config):
-    """What to simulate. Of a measured cine, sizes that are not given are those of the cine."""
+    """Settings of a simulated scan; sizes that are not set are those of the measured cine, if there is one."""
 
     renamed: ClassVar[Mapping[str, str]] = {"frames": "n_frames", "coils": "n_coils", "slices": "n_slices"}
 

@@ -20,7 +20,7 @@ def sizes_of(source: MagnitudeImages, config: SimulateConfig) -> SimulateConfig:
     Raises
     ------
     ConfigError
-        If more slices are asked for than the source has.
+        If the source has fewer slices than requested.
     FileError, DataError
         If the source cannot be read.
     """

@@ -50,7 +50,7 @@ def simulate_cine(config: SimulateConfig | None = None, *, source: Path | None =
     Parameters
     ----------
     config
-        What to simulate.
+        Settings of the scan.
     source
         A measured magnitude cine in place of the phantom: a NumPy archive, a NIfTI file or a folder of DICOM images.
 
@@ -59,7 +59,7 @@ def simulate_cine(config: SimulateConfig | None = None, *, source: Path | None =
     ConfigError
         If the sampling pattern is unknown or does not sample whole readouts, or the cine lacks slices.
     DataError
-        If the measured cine is smaller than what is asked for, or has no times or no position.
+        If the measured cine is smaller than requested, or has no times or no position.
     """
     images = None if source is None else open_one_magnitude(source)
     config = _complete(config, images)
@@ -87,7 +87,7 @@ def simulate_scan(
     path
         File to write.
     config
-        What to simulate.
+        Settings of the scan.
     source
         A measured magnitude cine in place of the phantom: a NumPy archive, a NIfTI file or a folder of DICOM images.
     force
@@ -105,7 +105,7 @@ def simulate_scan(
     ConfigError
         If the sampling pattern is unknown or does not sample whole readouts, or the cine lacks slices.
     DataError
-        If the measured cine is smaller than what is asked for, or has no times or no position.
+        If the measured cine is smaller than requested, or has no times or no position.
     """
     if source is not None and is_same_file(path, source):
         raise would_overwrite(source, path)

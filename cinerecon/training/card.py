@@ -1,4 +1,4 @@
-"""What the card of trained weights says of the data, and the list of data that its checksum is of."""
+"""Description of the training data in the card of weights, and the list of data with its checksum."""
 
 import hashlib
 import re
@@ -31,7 +31,7 @@ N_INSPECTED_SLICES = 8
 
 
 def describe_pool(config: DataConfig, seen: CasePool, unseen: CasePool) -> Card:
-    """What cases, patches and masks tell."""
+    """Describe cases, patches and masks."""
     shapes = [group.shape for group in seen.groups]
     coils = [n for choice in config.coils for n in ([shape[1] for shape in shapes] if choice == "all" else [choice])]
     counts = [_count(pool) for pool in (seen, unseen)]
@@ -60,16 +60,16 @@ def describe_sampling(config: DataConfig, shapes: Sequence[Shape] = ((0, 0, 0, 0
         for size in {(y or shape[2], x or shape[3]) for y, x in crops for shape in shapes}:
             masks.append(sampling.draw(n_frames, *size, 0))
             lines[masks[-1].shape[-1] == 1].add(size[0])
-    told = lines[True] or lines[False]
+    n_lines = lines[True] or lines[False]
     return {
         "acceleration": _span([net_acceleration(mask) for mask in masks]),
         "whole_readouts": not lines[False],
-        "lines": (min(told), max(told)),
+        "lines": (min(n_lines), max(n_lines)),
     }
 
 
 def describe_scans(scans: Scans) -> Card:
-    """What undersampled scans tell of themselves, the first ones for all."""
+    """Describe undersampled scans by their first slices."""
     cines = [scans.read(number) for number in range(min(len(scans.slices), N_INSPECTED_SLICES))]
     names = sorted({path.name for path in scans.files})
     coils, lines = ([values(cine) for cine in cines] for values in (lambda c: c.n_coils, lambda c: c.matrix[0]))

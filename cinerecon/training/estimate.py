@@ -1,4 +1,4 @@
-"""What a training will take, from a few steps of it."""
+"""Estimate of the memory and duration of a training, from a few of its steps."""
 
 import tempfile
 import time
@@ -22,7 +22,7 @@ N_TIMED_STEPS = 2
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training will take.
+    """Memory and duration of a training.
 
     Attributes
     ----------

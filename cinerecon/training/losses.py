@@ -22,7 +22,7 @@ ERROR_TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "rmse": lambda error: (error + MSE_FLOOR).sqrt(),
     "log": lambda error: (error / MSE_FLOOR).log1p(),
 }
-"""What each loss makes of the mean squared errors of patches."""
+"""Functions of the mean squared error of a patch, by the name of the loss."""
 
 
 def training_loss(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
@@ -42,7 +42,7 @@ def training_loss(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
 
 
 def image_loss(image: Tensor, target: Tensor | None, config: TrainConfig) -> Tensor:
-    """How far ``(batch, frames, y, x)`` is from the truth: mean over real and imaginary parts, plus optional terms."""
+    """Loss of images ``(batch, frames, y, x)``: error per real and imaginary part, plus optional terms."""
     assert target is not None
     error = (image - target).abs().square().mean((-3, -2, -1)) / 2
     loss = ERROR_TRANSFORMS[config.loss](error).mean()

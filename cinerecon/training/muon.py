@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
 NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic that brings all singular values near 1: within 0.7 to 1.2 after five iterations."""
+"""Coefficients of the quintic that brings all singular values near 1: within 0.7 to 1.2 after five iterations."""
 ADAM_STEP_RMS = 0.2
 """Root mean square of a step of Adam at a learning rate of 1."""
 

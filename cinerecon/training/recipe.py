@@ -15,14 +15,17 @@ from cinerecon.training.data import DataConfig, PreparedSource, SeriesSource
 
 
 class SsduConfig(Config):
-    """How samples are held back to train without truth (Yaman et al. 2020, 10.1002/mrm.28378)."""
+    """Split of the samples for training without a reference (Yaman et al. 2020, 10.1002/mrm.28378)."""
 
     loss_share: float = Field(
-        0.2, gt=0, lt=1, description="samples held back to measure the loss on, anew in each step; 0.4 in the paper"
+        0.2,
+        gt=0,
+        lt=1,
+        description="part of the samples that the loss is measured on, redrawn in each step; 0.4 in the paper",
     )
     seen_weight: float = Field(1.0, ge=0, description="weight of the loss on the samples that the network sees")
     validation_share: float = Field(
-        0.1, gt=0, lt=1, description="samples of a scan that training never sees: they tell how far it got"
+        0.1, gt=0, lt=1, description="part of the samples of a scan that is used for validation only"
     )
 
 

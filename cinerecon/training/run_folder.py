@@ -54,7 +54,7 @@ FIXED_SETTINGS = (
     ),
     *(f"training.{name}" for name in ("seed", "data", "loss", "ssdu", "batch_size", "optimizer", "n_validation")),
 )
-"""What a run that goes on must not change: its next steps, and which are best, would not be as without interruption."""
+"""Settings that a resumed run must not change, or its result would differ from that without interruption."""
 LAST, LAST_WEIGHTS = "last.pt", "last.safetensors"
 LOG, ABOUT, DATA, PICTURE = "log.csv", "run.json", "data.txt", "validation.png"
 PACKAGES = ("cinerecon", "torch", "numpy")
@@ -81,9 +81,9 @@ class RunFolder:
         Raises
         ------
         FileError
-            If it is the other way round, or what tells of the run is missing or damaged.
+            If it is the other way round, or files of the run are missing or damaged.
         ConfigError
-            If a run is to go on with weights that are not its own.
+            If a run is resumed with other weights.
         """
         if resume and weights:
             hint = "leave out one; fine-tune in another folder"
@@ -119,7 +119,7 @@ class RunFolder:
         self._write_about(about)
 
     def continue_run(self, recipe: Recipe, data: str, done: int) -> list[str]:
-        """Note that the run goes on, and clear away what an interruption left unfinished.
+        """Record that the run is resumed, and remove incomplete files of an interruption.
 
         Returns
         -------
@@ -150,7 +150,7 @@ class RunFolder:
         return changed
 
     def complete_card(self, card: Card, data: str, weights: Path | None = None) -> Card:
-        """The card, with its data, and with what the weights had seen that the run began with, or goes on from."""
+        """Complete the card with checksums of the data of this run, and of those of its initial weights."""
         told = {"data_sha256": hash_data(data), "source": str(self._read_about().get("source", ""))}
         path = weights / WEIGHTS if weights and weights.is_dir() else weights or self.path / LAST_WEIGHTS
         before = read_card(path) if path.is_file() else Card()
@@ -243,7 +243,7 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
-    """``key: before, now value`` for each setting that differs; where the data lie does not count."""
+    """``key: before, now value`` for each setting that differs; folders of data are ignored."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in before | now:
             yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))

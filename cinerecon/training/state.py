@@ -1,4 +1,4 @@
-"""What changes from step to step, and how: the optimiser, its schedule, the running average, the watch for divergence.
+"""State of a training: optimizer, learning rate schedule, moving average of the weights, check for divergence.
 
 All that is random about a step follows from the seed and its number, so this is all that resuming needs.
 """
@@ -18,12 +18,12 @@ from cinerecon.training.recipe import TrainConfig
 LOSS_EMA_DECAY = 0.95
 """Decay of the running mean of the loss."""
 N_STEPS_BEFORE_CHECK = 50
-"""Steps before divergence can be told from a bad start."""
+"""Steps before divergence can be distinguished from a bad start."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What the loop reports, a line of the log.
+    """Results of a validation, a line of the log.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class Step:
     loss
         Mean training loss since the last report.
     validation
-        How good the averaged weights are on the validation patches, see `validate` [dB].
+        Quality of the averaged weights on the validation patches, see `validate` [dB].
     learning_rate
-        Of this step.
+        Learning rate of this step.
     seconds
         Time of training so far, in all sessions [s].
     """
@@ -48,7 +48,7 @@ class Step:
 
 @dataclass
 class State:
-    """What changes from step to step.
+    """State of a training between steps.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class State:
     n_steps_done
         Optimiser steps taken.
     losses
-        Of the steps since the last report.
+        Losses of the steps since the last validation.
     log
         The reports so far.
     loss_ema, lowest_loss_ema
@@ -80,7 +80,7 @@ class State:
 
     @property
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        """What has a state of its own, by name."""
+        """Modules and optimizer with a state of their own, by their names in checkpoints."""
         return {"net": self.net, "average": self.ema_net, "optimizer": self.optimizer}
 
     @property
@@ -95,7 +95,7 @@ class State:
         return {**parts, **plain, "log": [asdict(step) for step in self.log]}
 
     def restore(self, saved: Mapping[str, Any], config: TrainConfig) -> None:
-        """Take over what `dump` gave; the optimiser keeps its moments, and goes on with the settings of now."""
+        """Take over what `dump` gave; the optimizer keeps its moments, with the present settings."""
         for name, part in self.parts.items():
             part.load_state_dict(saved[name])
         for group in self.optimizer.param_groups:
@@ -115,7 +115,7 @@ def make_optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer
 
 
 def optimizer_settings(config: TrainConfig) -> dict[str, Any]:
-    """What an optimiser does besides following the schedule of the learning rate."""
+    """Settings of the optimizer other than the learning rate."""
     return {"betas": config.betas, "eps": config.epsilon, "weight_decay": config.weight_decay}
 
 

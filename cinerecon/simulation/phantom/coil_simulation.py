@@ -1,4 +1,4 @@
-"""What the receiver adds to the image: a smooth phase and the sensitivity of each coil."""
+"""Simulated receiver: a smooth phase, and the sensitivity maps of the coils."""
 
 import math
 

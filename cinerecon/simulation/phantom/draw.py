@@ -24,7 +24,7 @@ _POINTS_AT_ONCE = 32_000  # so few that the working arrays stay in the cache, an
 
 
 class PhantomConfig(Config):
-    """What is fixed about a phantom; all else is drawn at random."""
+    """Fixed settings of a phantom; all others are drawn at random."""
 
     n_frames: int = Field(25, ge=1, description="number of frames")
     matrix: tuple[int, int] = Field((192, 192), description="image size (y, x)")
@@ -48,7 +48,7 @@ def draw_phantom(seed: int, config: PhantomConfig | None = None) -> Tensor:
     seed
         The same seed and configuration give the same cine.
     config
-        What is fixed.
+        Fixed settings.
 
     Returns
     -------
@@ -58,14 +58,14 @@ def draw_phantom(seed: int, config: PhantomConfig | None = None) -> Tensor:
 
 
 def draw_slice(seed: int, config: PhantomConfig | None = None, offset_mm: float = 0.0) -> tuple[Tensor, Plane]:
-    """Draw a cine as `draw_phantom` does, and tell where its plane lies.
+    """Draw a cine as `draw_phantom` does, and return its image plane as well.
 
     Parameters
     ----------
     seed
         The same seed and configuration give the same cine.
     config
-        What is fixed.
+        Fixed settings.
     offset_mm
         Shift of the plane across the slice: several offsets of one seed are a stack through one body.
 
@@ -170,7 +170,7 @@ def _extent(flags: Tensor) -> slice:
 def _move_body(
     rng: np.random.Generator, body: Tensor, scene: _Scene, config: PhantomConfig, time: Tensor, breath: Tensor
 ) -> Tensor:
-    """The body in every frame: it breathes, and what lies near the heart is pulled along with the beat."""
+    """The body in every frame: breathing moves it, and the beat pulls tissue near the heart."""
     plane, (n_y, n_x) = scene.plane, config.matrix
     u, v, w = scene.pose.to_heart(plane.points(config.matrix))
     near = torch.exp2(-((u - 15) ** 2 + v**2 + (w - 40) ** 2) / 5000.0)

@@ -112,7 +112,7 @@ class Heart:
         return ellipsoid(place, (radius, radius, half)) + 0.9 * matter.form[1] + ridges
 
     def _papillary_muscles(self, image: Tensor, moved: Moved, matter: "_Matter") -> Tensor:
-        """Two pillars that stand on the wall near the apex and thin out into chords towards the valve."""
+        """Two papillary muscles, attached to the wall near the apex, that taper into chords towards the valve."""
         level = moved.rest[2] / self.size.length
         thick = 1 + 0.25 * moved.contracted
         rough = 0.8 * matter.form[2] + 0.5 * self._trabeculae * matter.grain[3]
@@ -212,7 +212,7 @@ class Heart:
 
 @dataclass(frozen=True, eq=False)
 class _Matter:
-    """What the shapes are filled with, ``(frames, y, x)``, and the random fields that roughen them."""
+    """Signal of the tissues, ``(frames, y, x)``, and the random fields that roughen their outlines."""
 
     form: Tensor
     grain: Tensor

@@ -1,4 +1,4 @@
-"""How the heart moves in time: the cardiac cycle, the flow it drives, and breathing."""
+"""Motion in time: the cardiac cycle, blood flow and breathing."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Cycle:
     end_systole
         When the ventricles are smallest.
     filling
-        How long the early, rapid filling takes.
+        Duration of the early, rapid filling.
     kick
         Part of the filling that is left to the contraction of the atria.
     kick_start
@@ -42,7 +42,7 @@ class Cycle:
         return cls(end_systole, rng.uniform(0.13, 0.22), rng.uniform(0.1, 0.35), rng.uniform(0.78, 0.88))
 
     def ventricles(self, time: Tensor, lag: float = 0.0) -> Tensor:
-        """How far the ventricles are contracted, 0 in end diastole, 1 in end systole."""
+        """Contraction of the ventricles: 0 in end diastole, 1 in end systole."""
         t = (time - lag) % 1.0
         relaxed = self.end_systole + 0.04
         early = rise(t, relaxed, relaxed + self.filling)
@@ -50,7 +50,7 @@ class Cycle:
         return rise(t, 0.0, self.end_systole) - (1 - self.kick) * early - self.kick * late
 
     def atria(self, time: Tensor) -> Tensor:
-        """How full the atria are: filled during systole, emptied passively, then by their contraction."""
+        """Filling of the atria: filled during systole, emptied passively, then by their contraction."""
         t = time % 1.0
         relaxed = self.end_systole + 0.04
         passive = rise(t, relaxed, relaxed + 1.2 * self.filling)
@@ -58,7 +58,7 @@ class Cycle:
         return rise(t, 0.0, self.end_systole) - 0.5 * passive - 0.5 * active
 
     def valves(self, time: Tensor) -> Tensor:
-        """How far the mitral valve is open: wide in early filling, half closed at rest, wider again at the kick."""
+        """Opening of the mitral valve: wide in early filling, half closed at rest, wider again at the kick."""
         t = time % 1.0
         relaxed = self.end_systole + 0.04
         opened = rise(t, relaxed, relaxed + 0.05) * (1 - rise(t, self.kick_start + 0.08, 0.99))
@@ -67,14 +67,14 @@ class Cycle:
         return opened * (1 - 0.55 * rise(t, rest, rest + 0.08) + 0.35 * again)
 
     def flow(self, time: Tensor) -> Tensor:
-        """How fast the blood moves, about 0 at rest and 1 at its fastest."""
+        """Speed of the blood, about 0 at rest and 1 at its fastest."""
         step = 0.01
         speed = (self.ventricles(time + step) - self.ventricles(time - step)).abs() / (2 * step)
         return speed * self.filling / 1.5
 
 
 def frame_times(rng: np.random.Generator, n_frames: int, n_beats: float) -> Tensor:
-    """Time of each frame in beats; the first frame lies near the R wave. ``(frames,)``."""
+    """Time of each frame in beats; the first frame is near the R wave. ``(frames,)``."""
     return rng.uniform(-0.04, 0.04) + n_beats * (torch.arange(n_frames) + 0.5) / n_frames
 
 

@@ -1,7 +1,7 @@
 """Phase for a cine of which only the magnitude is known, with changes as fast as those of measured cines.
 
 Magnitude images keep nothing of the phase, and networks that were trained on smooth phase alone lose their gain on
-measured data (10.3389/fphy.2021.684184). Here the phase is a sum of what makes it in balanced steady-state free
+measured data (10.3389/fphy.2021.684184). Here the phase is a sum of its sources in balanced steady-state free
 precession, each with a random share:
 
 - still: receive phase and main field, a finer field, the tissues' own off-resonance, susceptibility near air;
@@ -30,7 +30,7 @@ from cinerecon.simulation.phantom.off_resonance import balanced_signal, suscepti
 
 
 class PhaseConfig(Config):
-    """How fast the phase changes, and how often tissue is off-resonant."""
+    """Rate of change of the phase, and frequency of off-resonance."""
 
     per_frame: float = Field(0.10, ge=0, description="mean change from frame to frame, weighted by intensity [rad]")
     per_pixel: float = Field(0.135, ge=0, description="the same from pixel to pixel, mean of rows and columns [rad]")
@@ -40,7 +40,7 @@ class PhaseConfig(Config):
 
 
 class _Scene(NamedTuple):
-    """What components are made of: random numbers, magnitude of unit scale ``(frames, y, x)``, and 0 in air to 1."""
+    """Input of all components: random numbers, magnitude of unit scale ``(frames, y, x)``, and 0 in air to 1."""
 
     rng: Generator
     magnitude: Tensor
@@ -57,7 +57,7 @@ def add_phase(signal: Tensor, rng: Generator, config: PhaseConfig | None = None)
     rng
         Source of randomness.
     config
-        How fast the phase is to change.
+        Rate of change of the phase.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def _draw_changes(image: Tensor, config: PhaseConfig, rng: Generator) -> tuple[f
 
 
 def _with_change(moving: Tensor, still: Tensor, change: float, scene: _Scene) -> Tensor:
-    """The sum of both, with as much of the still part as makes the change per pixel that is asked for."""
+    """The sum of both, with as much of the still part as gives the requested change per pixel."""
     part = change
     for _ in range(3):
         found = _change_per_pixel(moving + part * still, scene)
@@ -144,7 +144,7 @@ def _change_per_pixel(phase: Tensor, scene: _Scene) -> float:
 def _fat(scene: _Scene) -> Tensor:
     """The factor of bright tissue that precesses at another frequency; where it shares pixels with water they cancel.
 
-    What is fat, a magnitude does not tell; what matters is that the phase jumps at borders that move with the heart.
+    Magnitudes do not show which tissue is fat; it matters that the phase jumps at borders that move with the heart.
     """
     level = scene.rng.uniform(0.3, 0.8)
     fraction = 0.5 + 0.5 * torch.tanh((scene.magnitude - level) / (0.15 * level))

@@ -1,4 +1,4 @@
-"""Where the heart lies in the body, and where the image plane lies in the heart."""
+"""Pose of the heart in the body, and position of the image plane in the heart."""
 
 import math
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ class Pose:
     axes
         Rows are the unit vectors of u, v and w, ``(3, 3)``.
     depth_mm
-        How far below the mitral valve the centre lies.
+        Distance of the centre below the mitral valve.
     """
 
     centre: np.ndarray
@@ -103,7 +103,7 @@ def draw_plane(
     rng
         Source of randomness.
     pose
-        Where the heart lies.
+        Pose of the heart.
     length_mm
         Length of the left ventricle.
     view
@@ -113,7 +113,7 @@ def draw_plane(
     pixel_mm
         Size of a pixel.
     reach_mm
-        How far the image centre may lie from the heart.
+        Largest distance of the image centre from the heart.
     """
     u, v, w = pose.axes
     if view == "short":

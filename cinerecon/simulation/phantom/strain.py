@@ -24,7 +24,7 @@ class Size:
     right_offset, right_half, right_wall
         The right ventricle: distance of its axis from the left one, half widths along u and v, thickness of its wall.
     plane_motion
-        How far the plane of the valves descends.
+        Descent of the plane of the valves.
     squeeze, right_squeeze
         Part by which the outer radius shrinks.
     twist
@@ -94,9 +94,9 @@ class Moved:
     time
         Time of the frame [beats], ``(frames, 1, 1)``.
     contracted
-        How far the ventricles are contracted, ``(frames, 1, 1)``.
+        Contraction of the ventricles, ``(frames, 1, 1)``.
     descent
-        How far the plane of the valves has descended [mm], ``(frames, 1, 1)``.
+        Descent of the plane of the valves [mm], ``(frames, 1, 1)``.
     stretch
         Length of the left ventricle relative to end diastole, ``(frames, 1, 1)``.
     outer, inner

@@ -23,7 +23,7 @@ GAIN_FLOOR = 0.01
 
 
 class AugmentConfig(Config):
-    """How a cine is varied; what moves pixels by fractions is drawn for the whole image, before a part is cut out."""
+    """Augmentation of a cine; subpixel motion is applied to the whole image, before a patch is cut."""
 
     renamed: ClassVar[Mapping[str, str]] = {"quarter_turns": "rotate_90"}
 
@@ -123,7 +123,7 @@ def move(image: Tensor, config: AugmentConfig, rng: Generator) -> Tensor:
 
 
 def draw_gain(image: Tensor, config: AugmentConfig, rng: Generator) -> Tensor:
-    """What to multiply an image ``(frames, y, x)``, or each of its coil images, with to vary intensity and phase.
+    """Draw a factor for an image ``(frames, y, x)``, or for each of its coil images, that varies intensity and phase.
 
     The magnitude m becomes scale m^gamma times a smooth factor; what is darker than 1 % of unit scale is noise or air,
     and keeps its contrast. Coil images keep their ratios, so maps stay what they are.

@@ -1,4 +1,4 @@
-"""What to train on: sources of cases, and how patches are drawn from them."""
+"""Settings of the training data: sources of cases, and patches drawn from them."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def _with_weights(values: Any) -> Any:
-    """A mapping from choice to weight; a list stands for equal weights, one value for a certainty."""
+    """A mapping from choice to weight; a list gives equal weights, a single value is always chosen."""
     if isinstance(values, dict):
         return values
     listed = values if isinstance(values, list | tuple) else [values]
@@ -84,7 +84,7 @@ Source = Annotated[PhantomSource | SeriesSource | PreparedSource, Field(discrimi
 
 
 class DataConfig(Config):
-    """How batches are drawn. What has several choices takes one for each batch, by their weights."""
+    """Settings of batches. Where several choices are given, each batch draws one of them by their weights."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "n_kept": "n_cached_batches",
@@ -103,7 +103,7 @@ class DataConfig(Config):
     frame_steps: Weighted[int] = Field({1: 2, 2: 1}, description="2 shows two beats in as many frames")
     n_windows: int = Field(2, ge=1, description="patches cut from one undersampled strip, one after the other in time")
     coils: Weighted[int | Literal["all"]] = Field({1: 1, 8: 1}, description="coils used; 1 takes the combined image")
-    masks: Weighted[str] = Field({"gaussian:8": 1}, description="sampling, drawn anew for each strip")
+    masks: Weighted[str] = Field({"gaussian:8": 1}, description="sampling patterns, redrawn for each strip")
     noise: tuple[PositiveFloat, PositiveFloat] = Field(
         (0.002, 0.06), description="noise of a sample, image of unit scale, log-uniform"
     )
@@ -132,7 +132,7 @@ class DataConfig(Config):
 
 
 def parse_crop(text: str) -> tuple[int | None, int | None]:
-    """Rows and columns of a text such as ``128x24``, ``allx24`` or ``all``; None stands for all.
+    """Rows and columns of a text such as ``128x24``, ``allx24`` or ``all``; None means all.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from cinerecon.simulation.phantom.fields import smooth_field
 
 
 class DeformConfig(Config):
-    """How far a variant may differ from the measured cine."""
+    """Largest differences of a variant from the measured cine."""
 
     rotate: float = Field(14.0, ge=0, description="standard deviation of the rotation [degrees]")
     zoom: tuple[float, float] = Field((0.82, 1.28), description="measured pixels in a pixel, log-uniform")
@@ -51,7 +51,7 @@ def deform(magnitude: Tensor, matrix: tuple[int, int], rng: Generator, config: D
     rng
         Source of randomness.
     config
-        How much it may differ.
+        Largest differences.
     """
     config = config or DeformConfig()
     magnitude = warp_time(magnitude, rng, config.warp)

@@ -44,7 +44,7 @@ class Group:
     subject
         Whose cases these are, where each subject of a source has the same weight; empty where each case has.
     licence
-        Of the images the cases are made of, empty if unknown.
+        Licence of the images; empty if unknown.
     """
 
     shape: Shape
@@ -124,7 +124,7 @@ def open_pool(config: DataConfig, cache: Path, split: Split = "train", folders: 
     FileError
         If a folder holds no cases, or there is no source left.
     ConfigError
-        If the augmentation asked for cannot be made on measured coil images, or a series is reserved for reporting.
+        If the augmentation is not possible for measured coil images, or a series is reserved for reporting.
     """
     groups: list[Group] = []
     for name, source in config.sources.items():

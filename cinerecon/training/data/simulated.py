@@ -29,7 +29,7 @@ SIMULATION_VERSION = 3
 
 @dataclass(frozen=True)
 class SimulatedCases(Sequence[SimulatedCase]):
-    """Simulated cases of one size, made when they are asked for.
+    """Simulated cases of one size, each simulated on access.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class SimulatedCases(Sequence[SimulatedCase]):
     shape
         Sizes (frames, coils, y, x) of each.
     n_cases
-        How many there are.
+        Number of cases.
     folder
         Where each is kept once it is drawn; None keeps none.
     """
@@ -49,7 +49,7 @@ class SimulatedCases(Sequence[SimulatedCase]):
     folder: Path | None
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of cases."""
         return self.n_cases
 
     def __getitem__(self, number: int) -> SimulatedCase:  # type: ignore[override]
@@ -61,7 +61,7 @@ class SimulatedCases(Sequence[SimulatedCase]):
 
 
 def phantom_cases(source: PhantomSource, cache: Path) -> SimulatedCases:
-    """The phantoms of a source; those kept lie in a folder of `cache` named after what they depend on."""
+    """The phantoms of a source; cached ones are in a folder of `cache` named by a checksum of their settings."""
     n_frames = PhantomConfig().n_frames
     folder = _folder(cache, "phantom", source, {"weight", "n_cases", "keep"}) if source.keep else None
     shape = (n_frames, source.n_coils, *source.matrix)
