@@ -1,4 +1,4 @@
-"""The entry point: the list of commands, and the report of every error."""
+"""The entry point: the list of commands, each imported when it is called, and the report of every error."""
 
 import errno
 import os
@@ -6,23 +6,51 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from cinerecon.commands.doctor import doctor
-from cinerecon.commands.evaluate import evaluate
-from cinerecon.commands.inspect import inspect
-from cinerecon.commands.mask import mask
-from cinerecon.commands.models import app as models
-from cinerecon.commands.prepare import prepare
-from cinerecon.commands.recon import recon
-from cinerecon.commands.simulate import simulate
-from cinerecon.commands.train import train
 from cinerecon.errors import CineReconError
 
+COMMANDS = {
+    "inspect": "Report the content of a scan; for a raw scan also what is kept, what is dropped, and why.",
+    "recon": "Reconstruct scans into images.",
+    "prepare": "Prepare scans of any archive as cases for training and evaluation: one HDF5 file per slice.",
+    "simulate": "Simulate a beating heart as a raw ISMRMRD scan, with its truth.",
+    "mask": "Draw a k-t sampling mask, with a picture and its exact acceleration.",
+    "train": "Train a network by its recipe; in several processes by torchrun -m cinerecon.cli train ...",
+    "evaluate": "Undersample full scans, reconstruct them with each method, and compare with the truth.",
+    "models": "List the names that --model takes, one per line. Details: cinerecon models show NAME.",
+    "doctor": "Check this installation: versions, device, operators, a phantom round trip, for bug reports.",
+}
+"""Each command with its summary; its module is ``cinerecon.commands.NAME``."""
+
+
+class LazyGroup(TyperGroup):
+    """The commands, listed by their summaries; only the module of the command that is called is imported."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {name: TyperCommand(name, help=summary) for name, summary in COMMANDS.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Replace the entry of the list by the command itself."""
+        name, command, arguments = super().resolve_command(ctx, args)
+        return name, load_command(name) if name else command, arguments
+
+
+def load_command(name: str) -> Any:
+    """Import the module of a command, and return the command."""
+    command = typer.main.get_command(import_module(f"cinerecon.commands.{name}").app)
+    command.name = name
+    return command
+
+
 app = typer.Typer(
+    cls=LazyGroup,
     name="cinerecon",
     no_args_is_help=True,
     add_completion=False,
@@ -74,13 +102,7 @@ def cinerecon(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Turn an accelerated cine cardiac MRI raw scan into images: classical methods and deep unrolled networks."""
-
-
-for command in (inspect, recon, prepare, simulate, mask, train, evaluate):
-    app.command()(command)
-app.add_typer(models, name="models")
-app.command()(doctor)
+    """Reconstruct accelerated cine cardiac MRI from raw data, by classical methods and deep unrolled networks."""
 
 
 def main() -> None:

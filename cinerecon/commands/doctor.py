@@ -2,9 +2,12 @@
 
 import typer
 
+app = typer.Typer(add_completion=False)
 
+
+@app.command()
 def doctor() -> None:
-    """Check this installation: versions, device, operators, a phantom round trip. Paste it into a bug report."""
+    """Check this installation: versions, device, operators, a phantom round trip, for bug reports."""
     from cinerecon.commands.doctor_checks import examine
 
     marks = {True: "ok", False: "BAD", None: "--"}

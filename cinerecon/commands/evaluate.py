@@ -1,114 +1,85 @@
 """The command ``cinerecon evaluate``."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import Field
+
+from cinerecon.commands.from_options import app_of
+from cinerecon.options import Flag, Options
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from cinerecon.evaluation import Failure, Score
+    from cinerecon.evaluation.paper_tables import PaperTable
 
 
-def evaluate(
-    scans: Annotated[
-        list[Path] | None, typer.Argument(help="Fully sampled scans, prepared cases, or folders of them.")
-    ] = None,
-    model: Annotated[list[str] | None, typer.Option("--model", "-m", help="Method; may be repeated.")] = None,
-    undersample: Annotated[
-        list[str] | None, typer.Option(help="Sampling pattern, e.g. gaussian:8; may be repeated.")
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder for scores, tables, figures and report.html; resumes in it."),
-    ] = None,
-    baseline: Annotated[str | None, typer.Option(help="Method to test against. Default: the first --model.")] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(help="Rules of measuring: cine, paper-slr, paper-pass, fastmri, cmrxrecon23, 24 or 25."),
-    ] = None,
-    table: Annotated[
-        list[str] | None,
-        typer.Option(help="Lay out as a paper's table, slr-1 to slr-5, pass-1 to pass-3; gives models and patterns."),
-    ] = None,
-    pictures: Annotated[int, typer.Option(help="Slices to draw, evenly chosen.", min=0)] = 2,
-    workers: Annotated[
-        int, typer.Option(help="Slices at the same time, on a share of the cores each; 0: as memory allows.", min=0)
-    ] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of the sampling patterns.")] = 0,
-    subject: Annotated[
-        str,
-        typer.Option(
-            help=r"Regular expression for a subject in the path of a scan, e.g. 'P\d+'.", show_default="by the header"
-        ),
-    ] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    setting: Annotated[list[str] | None, typer.Option("--set", help="Setting for every method, key=value.")] = None,
-    recon: Annotated[
-        list[Path] | None,
-        typer.Option(help="Images instead of scans: .npz, .npy, ISMRMRD, NIfTI, DICOM; may be repeated."),
-    ] = None,
-    reference: Annotated[
-        Path | None, typer.Option(help="The truth that --recon is compared with: images, or the scan that carries it.")
-    ] = None,
-) -> None:
+class EvaluateOptions(Options):
     """Undersample full scans, reconstruct them with each method, and compare with the truth.
 
     Or compare images of any program with the truth: --recon a.npz --recon b.h5 --reference truth.npz.
 
-    What fails is told, kept in failures.csv and in no table; the exit code is then 2. Run it again to try it again.
+    Failures are reported, listed in failures.csv and excluded from all tables; the exit code is then 2. The same
+    command tries them again.
     """
-    from rich.console import Console
 
+    scans: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
+        (), description="fully sampled scans, prepared cases, or folders of them"
+    )
+    models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field((), description="method; may be repeated")
+    undersample: tuple[str, ...] = Field((), description="sampling pattern, e.g. gaussian:8; may be repeated")
+    output: Annotated[Path | None, Flag(("--output", "-o"))] = Field(
+        None, description="folder for scores, tables, figures and report.html; finished scores in it are kept"
+    )
+    baseline: Annotated[str | None, Flag(default_text="the first --model")] = Field(
+        None, description="method to test against"
+    )
+    profile: str | None = Field(
+        None, description="rules of measuring: cine, paper-slr, paper-pass, fastmri, cmrxrecon23, 24 or 25"
+    )
+    tables: Annotated[tuple[str, ...], Flag(("--table",))] = Field(
+        (), description="table of a paper, slr-1 to slr-5 or pass-1 to pass-3; gives layout, models and patterns"
+    )
+    pictures: int = Field(2, ge=0, description="number of slices in figures, evenly distributed")
+    workers: int = Field(1, ge=0, description="parallel processes, which share the cores; 0: as many as memory allows")
+    seed: int = Field(0, description="seed of the sampling patterns")
+    subject: Annotated[str, Flag(default_text="by the header")] = Field(
+        "", description=r"regular expression that finds the subject in the path of a scan, e.g. 'P\d+'"
+    )
+    device: str = Field("auto", description="device: auto, cpu or cuda")
+    settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field((), description="setting of all methods, key=value")
+    recons: Annotated[tuple[Path, ...], Flag(("--recon",))] = Field(
+        (), description="images instead of scans: .npz, .npy, ISMRMRD, NIfTI, DICOM; may be repeated"
+    )
+    reference: Path | None = Field(None, description="the truth for --recon: images, or a scan with its truth")
+
+    def without_effect_on_files(self) -> list[str]:
+        """Arguments and options given that concern scans and methods, not images."""
+        given: dict[str, object] = {"--model": self.models, "--undersample": self.undersample, "--table": self.tables}
+        given |= {"--set": self.settings, "--seed": self.seed, "--subject": self.subject}
+        given |= {"--device": self.device != "auto", "--workers": self.workers != 1}
+        return [*map(str, self.scans), *(name for name, value in given.items() if value)]
+
+
+def evaluate(options: EvaluateOptions) -> None:
+    """Evaluate methods on scans, or compare image files, and print and write the tables."""
     from cinerecon import evaluation as workflow
-    from cinerecon.commands.announce_code import announce_models
     from cinerecon.commands.print_tables import print_tables
     from cinerecon.memory import keep_freed_memory
 
     keep_freed_memory()
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    n_pictures = pictures if output else 0
-
-    def tell_kept(number: int) -> None:
-        if number:
-            console.print(f"kept     {number} score{'' if number == 1 else 's'} of an earlier run of this folder")
-
-    layouts = [workflow.find_paper_table(name) for name in table or ()]
-    failures: list[workflow.Failure] = []
-    named: tuple[str, ...] = ()
-    if recon or reference:
-        given = {"--model": model, "--undersample": undersample, "--table": table, "--set": setting, "--seed": seed}
-        given |= {"--subject": subject != "", "--device": device != "auto", "--workers": workers != 1}
-        others = [*map(str, scans or ()), *(name for name, is_given in given.items() if is_given)]
-        paths, truth = workflow.require_files(recon or [], reference, others)
-        scores = workflow.compare_files(
-            paths, truth, profile=profile or workflow.DEFAULT_PROFILE, output=output, pictures=n_pictures
-        )
+    output, baseline = options.output, options.baseline
+    layouts = [workflow.find_paper_table(name) for name in options.tables]
+    failures: list[Failure] = []
+    names: tuple[str, ...] = ()
+    if options.recons or options.reference:
+        paths, truth = workflow.require_files(options.recons, options.reference, options.without_effect_on_files())
+        profile, n_pictures = options.profile or workflow.DEFAULT_PROFILE, options.pictures if output else 0
+        scores = workflow.compare_files(paths, truth, profile=profile, output=output, pictures=n_pictures)
     else:
-        request = workflow.complete_request(model or [], undersample or [], profile, layouts, baseline)
-        for name in request.left_out:
-            console.print(f"left out  {name}: {workflow.why_left_out(name)}")
-        announce_models(request.models)
-        found = workflow.evaluate(
-            scans or [],
-            request.models,
-            request.patterns,
-            seed=seed,
-            device=device,
-            settings=tuple(setting or ()),
-            profile=request.profile,
-            workers=workers,
-            output=output,
-            pictures=n_pictures,
-            subject=subject,
-            report=partial(_print_outcome, console),
-            kept=tell_kept,
-        )
-        scores, failures, named = found.scores, found.failures, request.named
-    extra = [laid_out for layout in layouts for laid_out in workflow.lay_out(layout, scores, named)]
-    rest = workflow.left_over(layouts, scores, named)
+        scores, failures, names = _evaluate_scans(options, layouts)
+    extra = [laid_out for layout in layouts for laid_out in workflow.lay_out(layout, scores, names)]
+    rest = workflow.left_over(layouts, scores, names)
     print_tables([*extra, *workflow.tables_of(rest, baseline, workflow.BRIEF, failures)])
     if failures:
         print_tables([workflow.tell_failures(failures, len(scores))])
@@ -120,12 +91,49 @@ def evaluate(
         raise typer.Exit(2)
 
 
-def _print_outcome(console: "Console", outcome: "Score | Failure") -> None:
-    """One line for each score and each failure, as they are known."""
-    from cinerecon.evaluation import Failure
+def _evaluate_scans(
+    options: EvaluateOptions, layouts: "list[PaperTable]"
+) -> "tuple[list[Score], list[Failure], tuple[str, ...]]":
+    """Scores, failures, and the names of the methods that the user gave."""
+    from rich.console import Console
 
-    if isinstance(outcome, Failure):
-        console.print(f"failed   {outcome.case}, {outcome.sampling}, {outcome.method}: {outcome.what}")
-        return
-    case = f"{outcome.scan} slice {outcome.slice}, {outcome.n_coils} coils, {outcome.sampling}, {outcome.method}"
-    console.print(f"{case}: PSNR {outcome.psnr:.2f} dB, SSIM {outcome.ssim:.4f}, {outcome.seconds:.1f} s")
+    from cinerecon import evaluation as workflow
+    from cinerecon.commands.announce_code import announce_models
+
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+    def report(outcome: "Score | Failure") -> None:
+        if isinstance(outcome, workflow.Failure):
+            console.print(f"failed   {outcome.case}, {outcome.sampling}, {outcome.method}: {outcome.what}")
+            return
+        case = f"{outcome.scan} slice {outcome.slice}, {outcome.n_coils} coils, {outcome.sampling}, {outcome.method}"
+        console.print(f"{case}: PSNR {outcome.psnr:.2f} dB, SSIM {outcome.ssim:.4f}, {outcome.seconds:.1f} s")
+
+    def report_kept(number: int) -> None:
+        if number:
+            console.print(f"kept     {number} score{'' if number == 1 else 's'} of an earlier run of this folder")
+
+    models, patterns = options.models, options.undersample
+    request = workflow.complete_request(models, patterns, options.profile, layouts, options.baseline)
+    for name in request.left_out:
+        console.print(f"left out  {name}: {workflow.why_left_out(name)}")
+    announce_models(request.models)
+    evaluation = workflow.evaluate(
+        options.scans,
+        request.models,
+        request.patterns,
+        seed=options.seed,
+        device=options.device,
+        settings=options.settings,
+        profile=request.profile,
+        workers=options.workers,
+        output=options.output,
+        pictures=options.pictures if options.output else 0,
+        subject=options.subject,
+        report=report,
+        kept=report_kept,
+    )
+    return evaluation.scores, evaluation.failures, request.named
+
+
+app = app_of(EvaluateOptions, evaluate)

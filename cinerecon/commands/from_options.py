@@ -11,17 +11,36 @@ from cinerecon.options import Options
 O = TypeVar("O", bound=Options)  # noqa: E741
 
 
+def app_of(options: type[O], run: Callable[[O], None]) -> typer.Typer:
+    """A Typer application with a single command, see `command`."""
+    app = typer.Typer(add_completion=False)
+    app.command()(command(options, run))
+    return app
+
+
 def command(options: type[O], run: Callable[[O], None]) -> Callable[..., None]:
-    """A function with one parameter per field of `options`, as Typer expects it, that calls `run` with an instance."""
+    """A function with one parameter per field of `options`, as Typer expects it, that calls `run` with an instance.
 
-    def call(**values: Any) -> None:
-        run(options.from_command_line(values))  # type: ignore[arg-type]
+    Fields of the model itself come before those that it inherits. Only options that are given on the command line are
+    set in the instance; the defaults are those of the model.
+    """
 
-    parameters = [_parameter(options, name) for name in options.model_fields]
+    def call(context: typer.Context, **values: Any) -> None:
+        given = {name: value for name, value in values.items() if _is_given(context, name)}
+        run(options.from_command_line(given))  # type: ignore[arg-type]
+
+    parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    names = sorted(options.model_fields, key=lambda name: name not in options.__annotations__)
+    parameters += [_parameter(options, name) for name in names]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__doc__ = options.__doc__
     call.__name__ = options.__name__.removesuffix("Options").lower()
     return call
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
 
 
 def _parameter(options: type[Options], name: str) -> inspect.Parameter:
@@ -32,11 +51,13 @@ def _parameter(options: type[Options], name: str) -> inspect.Parameter:
         annotation = list[get_args(annotation)[0]]  # type: ignore[misc]
     default = ... if field.is_required() else field.default
     default = list(default) if is_repeatable and default is not ... else default
-    shown: Any = flag.default_text or (not is_repeatable)
+    shown: Any = flag.default_text or (not is_repeatable and default != "")
+    description = field.description or ""
+    text = f"{description[:1].upper()}{description[1:]}" + ("" if description.endswith(".") else ".")
     if flag.is_argument:
-        info = typer.Argument(default, help=field.description, show_default=shown)
+        info = typer.Argument(default, help=text, show_default=shown)
     else:
         option = "--" + name.replace("_", "-")
         names = flag.names or ((option,) if annotation is bool else ())  # a switch has no --no-...
-        info = typer.Option(default, *names, help=field.description, show_default=shown)
+        info = typer.Option(default, *names, help=text, show_default=shown)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=annotation)

@@ -6,47 +6,55 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from pydantic import Field
+
+from cinerecon.commands.from_options import app_of
+from cinerecon.options import Flag, Options, with_preprocessing
 
 if TYPE_CHECKING:
     from cinerecon.acquisition import CineSummary, ScanPlan
 
 PARTIAL = 0.9
-"""Part of k-space along y below which a scan counts as partial Fourier; a line more on one side is none."""
+"""Fraction of k-space along y below which a scan counts as partial Fourier."""
 
 
-def inspect(
-    scan: Annotated[
-        Path, typer.Argument(help="ISMRMRD raw scan (.h5), CMRxRecon file (.mat), or prepared case (.h5).")
-    ],
-    noise: Annotated[Path | None, typer.Option(help="Separate noise scan, ISMRMRD.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Group to read, where the file holds several.")] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Setting of the preprocessing, e.g. preprocessing.select.contrast=0."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
-) -> None:
-    """Say what is in a scan; of a raw one also what would be done with it: kept, dropped, and why."""
+class InspectOptions(Options):
+    """Report the content of a scan; for a raw scan also what is kept, what is dropped, and why."""
+
+    scan: Annotated[Path, Flag(is_argument=True)] = Field(
+        description="ISMRMRD raw scan (.h5), CMRxRecon file (.mat), or prepared case (.h5)"
+    )
+    noise: Path | None = Field(None, description="separate noise scan, ISMRMRD")
+    dataset: str | None = Field(None, description="group to read, where the file holds several")
+    settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
+        (), description="setting of the preprocessing, e.g. preprocessing.select.contrast=0"
+    )
+    as_json: Annotated[bool, Flag(("--json",))] = Field(False, description="print the report as JSON")
+
+
+def inspect(options: InspectOptions) -> None:
+    """Open the scan, read it, and print its content."""
     from cinerecon.acquisition import AcquisitionConfig, Scan, open_cine, summarise
     from cinerecon.commands.progress import progress_bar
-    from cinerecon.options import with_preprocessing
 
-    config = with_preprocessing(AcquisitionConfig(), setting or ())
-    opened = open_cine(scan, config, noise=noise, dataset=dataset)
-    found: ScanPlan | CineSummary
+    config = with_preprocessing(AcquisitionConfig(), options.settings)
+    source = open_cine(options.scan, config, noise=options.noise, dataset=options.dataset)
+    content: ScanPlan | CineSummary
     with progress_bar() as progress:
-        if isinstance(opened, Scan):
-            opened.check_samples(lambda done, total: progress("checking samples", done / total))
-            found = replace(opened.plan, warnings=opened.warnings)
-            rows = _rows_of_plan(found)
+        if isinstance(source, Scan):
+            source.check_samples(lambda done, total: progress("checking samples", done / total))
+            content = replace(source.plan, warnings=source.warnings)
+            rows = _rows_of_plan(content)
         else:
-            found = summarise(opened, lambda done, total: progress("reading slices", done / total))
-            rows = _rows_of_summary(found)
-    if as_json:
-        print(json.dumps(asdict(found), indent=2))
+            content = summarise(source, lambda done, total: progress("reading slices", done / total))
+            rows = _rows_of_summary(content)
+    if options.as_json:
+        print(json.dumps(asdict(content), indent=2))
     else:
         _print_table(rows)
+
+
+app = app_of(InspectOptions, inspect)
 
 
 def _print_table(rows: Iterable[tuple[str, str]]) -> None:
@@ -109,21 +117,21 @@ def _rows_of_summary(summary: "CineSummary") -> Iterator[tuple[str, str]]:
 
 
 def _span(counts: tuple[int, ...]) -> str:
-    """Equal numbers as one, others by the least and the largest."""
+    """Smallest and largest number, or one number where they are equal."""
     return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
-def _pixels(found: "ScanPlan | CineSummary") -> str:
-    (y, x), (dy, dx) = found.matrix, found.pixel_size_mm
+def _pixels(content: "ScanPlan | CineSummary") -> str:
+    (y, x), (dy, dx) = content.matrix, content.pixel_size_mm
     return f"{y} x {x} (y x) pixels of {dy:.3g} x {dx:.3g} mm"
 
 
-def _acceleration(found: "ScanPlan | CineSummary") -> str:
-    acs = f"{found.acceleration_without_acs:.3g} without the {found.n_acs} ACS lines" if found.n_acs else "no ACS lines"
-    return f"{found.acceleration:.3g}, {acs}"
+def _acceleration(content: "ScanPlan | CineSummary") -> str:
+    without = f"{content.acceleration_without_acs:.3g} without the {content.n_acs} ACS lines"
+    return f"{content.acceleration:.3g}, {without if content.n_acs else 'no ACS lines'}"
 
 
 def _labelled(label: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The label stands before the first text only."""
+    """Only the first text has the label."""
     for number, text in enumerate(texts):
         yield label if number == 0 else "", text

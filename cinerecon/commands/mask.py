@@ -3,49 +3,75 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from pydantic import Field
+
+from cinerecon.commands.from_options import app_of
+from cinerecon.errors import ConfigError
+from cinerecon.options import Flag, Options
+
+ACCELERATION = 8.0
+"""Nominal acceleration of a pattern that is given by its name alone."""
 
 
-def mask(
-    pattern: Annotated[
-        str, typer.Argument(help="Pattern, e.g. gaussian:8,acs=4, or a mask file, .npz, .npy, .mat or .h5.")
-    ],
-    frames: Annotated[int, typer.Option(help="Time steps.")] = 25,
-    ky: Annotated[int, typer.Option(help="Phase-encode lines.")] = 192,
-    kx: Annotated[int, typer.Option(help="Samples per readout.")] = 192,
-    acceleration: Annotated[
-        float | None, typer.Option(help="Nominal acceleration; for radial the count of spokes.", show_default="8")
-    ] = None,
-    acs: Annotated[int | None, typer.Option(help="Central lines sampled in every frame.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same mask, on every machine.")] = 0,
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write; a picture goes beside it.")] = Path(
-        "mask.npz"
-    ),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
-) -> None:
+class MaskOptions(Options):
     """Draw a k-t sampling mask, with a picture and its exact acceleration.
 
     Whole readouts: gaussian, kt-gaussian, uniform, vds-ky, equispaced, kt-equispaced, golden. Points: radial,
     kt-radial, vds, uniform-2d.
 
-    After the name stand the acceleration (for radial the count of spokes) and options: acs=LINES; fixed, one draw for
-    all frames; for equispaced also adjusted, the centre counted in, and shifted, anew in each frame.
-    After a file: array=NAME; axes=tyx, what its axes are; uncentred.
+    The name is followed by the acceleration (for radial the number of spokes) and options: acs=LINES; fixed, one draw
+    for all frames; for equispaced also adjusted, the centre counted in, and shifted, drawn for each frame.
+    A file is followed by array=NAME; axes=tyx, the meaning of its axes; uncentred.
     """
+
+    pattern: Annotated[str, Flag(is_argument=True)] = Field(
+        description="pattern, e.g. gaussian:8,acs=4, or a mask file, .npz, .npy, .mat or .h5"
+    )
+    n_frames: Annotated[int, Flag(("--frames",))] = Field(25, description="time steps")
+    ky: int = Field(192, description="phase-encode lines")
+    kx: int = Field(192, description="samples per readout")
+    acceleration: Annotated[float | None, Flag(default_text=f"{ACCELERATION:g}")] = Field(
+        None, description="nominal acceleration; for radial the number of spokes"
+    )
+    n_acs: Annotated[int | None, Flag(("--acs",))] = Field(None, description="central lines sampled in every frame")
+    seed: int = Field(0, ge=0, description="the same seed draws the same mask, on every machine")
+    output: Annotated[Path, Flag(("-o", "--output"))] = Field(
+        Path("mask.npz"), description="file to write; a picture is written next to it"
+    )
+    force: bool = Field(False, description="overwrite existing files")
+
+    def full_pattern(self) -> str:
+        """The pattern with its acceleration and central lines.
+
+        Raises
+        ------
+        ConfigError
+            If they are given twice.
+        """
+        name, acs = self.pattern, self.n_acs
+        is_bare_name = name != "full" and (name.isidentifier() or name.replace("-", "").isalnum())
+        if is_bare_name:
+            acceleration = ACCELERATION if self.acceleration is None else self.acceleration
+            return f"{name}:{acceleration:g}" + ("" if acs is None else f",acs={acs}")
+        if self.acceleration is not None or acs is not None:
+            what = f"'{name}' includes its acceleration and central lines"
+            hint = "leave them out, or give the name of a pattern alone"
+            raise ConfigError(what, where="--acceleration, --acs", hint=hint)
+        return name
+
+
+def mask(options: MaskOptions) -> None:
+    """Draw the mask, write it, and print its acceleration."""
     from cinerecon.acquisition.undersample import parse_sampling
     from cinerecon.commands.mask_files import draw_mask
-    from cinerecon.errors import ConfigError
 
-    is_bare_name = pattern != "full" and (pattern.isidentifier() or pattern.replace("-", "").isalnum())
-    if not is_bare_name and (acceleration is not None or acs is not None):
-        what = f"'{pattern}' tells its acceleration and central lines already"
-        raise ConfigError(
-            what, where="--acceleration, --acs", hint="leave them out, or give the name of a pattern alone"
-        )
-    if is_bare_name:
-        pattern += f":{8 if acceleration is None else acceleration:g}" + ("" if acs is None else f",acs={acs}")
-    drawn = draw_mask(parse_sampling(pattern), frames, ky, kx, seed=seed, output=output, force=force)
+    sampling = parse_sampling(options.full_pattern())
+    sizes = options.n_frames, options.ky, options.kx
+    drawn = draw_mask(sampling, *sizes, seed=options.seed, output=options.output, force=options.force)
     print(f"acceleration  {drawn.acceleration:.3f}, and {drawn.acceleration_without_acs:.3f} without the ACS")
     print(f"ACS           {drawn.n_acs} lines")
     for path in drawn.paths:
         print(f"wrote         {path}")
+
+
+app = app_of(MaskOptions, mask)

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import Field
 
+from cinerecon.commands.from_options import command
 from cinerecon.commands.width import print_labelled, terminal_width, wrap
+from cinerecon.options import Flag, Options
 
 if TYPE_CHECKING:
     from cinerecon.methods.catalogue import ModelEntry
@@ -15,15 +18,15 @@ if TYPE_CHECKING:
 
 INDENT = "    "
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True, add_completion=False)
 
 
 @app.callback()
 def models(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """List what --model takes, a line each: all methods, and imported models. Details: cinerecon models show NAME."""
+    """List the names that --model takes, one per line. Details: cinerecon models show NAME."""
     if context.invoked_subcommand:
         return
     from cinerecon.methods.catalogue import list_models
@@ -35,55 +38,54 @@ def models(
         _print_list(entries)
 
 
-@app.command()
-def show(
-    name: Annotated[str, typer.Argument(help="What --model takes: a name of the list, a model file or folder.")],
-    settings: Annotated[
-        bool, typer.Option("--settings", help="List what --set takes for it: type, default and help of each setting.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
-) -> None:
-    """Show a method: what it is, what its weights were trained on and reach, or its settings."""
+class ShowOptions(Options):
+    """Show a method: its description, the training data and quality of its weights, or its settings."""
+
+    name: Annotated[str, Flag(is_argument=True)] = Field(
+        description="argument of --model: a name of the list, a model file or folder"
+    )
+    settings: bool = Field(False, description="list the settings for --set: type, default and help of each")
+    as_json: Annotated[bool, Flag(("--json",))] = Field(False, description="print the description as JSON")
+
+
+def show(options: ShowOptions) -> None:
+    """Print the description of a method, or its settings."""
     from cinerecon.commands.announce_code import announce_models
     from cinerecon.methods.catalogue import describe_model, list_all_settings
 
-    announce_models([name])
-    entry = describe_model(name)
-    if as_json:
+    announce_models([options.name])
+    entry = describe_model(options.name)
+    if options.as_json:
         plain = _as_plain(entry)
-        if settings:
+        if options.settings:
             plain = {"name": entry.name, "settings": [asdict(setting) for setting in list_all_settings(entry)]}
         print(json.dumps(plain, indent=2, ensure_ascii=False))
-    elif settings:
+    elif options.settings:
         _print_settings(entry.name, list(list_all_settings(entry)))
     else:
-        _print_details(name, entry)
+        _print_details(options.name, entry)
 
 
-@app.command("import")
-def import_(
-    checkpoint: Annotated[
-        Path,
-        typer.Argument(
-            help="TensorFlow checkpoint (folder, prefix or .index) of UnrollingNets-dMRI, JotlasNet or T2LR-Net, "
-            "or .pth or .npz of Deep-MRI-Reconstruction."
-        ),
-    ],
+class ImportOptions(Options):
+    """Import published weights as one file for --model. No code of the checkpoint is run."""
+
+    checkpoint: Annotated[Path, Flag(is_argument=True)] = Field(
+        description="TensorFlow checkpoint (folder, prefix or .index) of UnrollingNets-dMRI, JotlasNet or T2LR-Net, "
+        "or .pth or .npz of Deep-MRI-Reconstruction"
+    )
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="File (.safetensors) or folder. Default: $CINERECON_MODELS or ~/.local/share/cinerecon/models, "
-            "where --model finds it by its name.",
-        ),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
-) -> None:
-    """Bring in published weights, as one file that --model takes. Nothing of the checkpoint is run."""
+        Flag(("--output", "-o"), default_text="$CINERECON_MODELS or ~/.local/share/cinerecon/models"),
+    ] = Field(None, description="file (.safetensors) or folder; in the default folder --model finds it by its name")
+    force: bool = Field(False, description="overwrite an existing file")
+
+
+def import_weights(options: ImportOptions) -> None:
+    """Import the weights, and print their network, source and licence."""
     from cinerecon.methods.published import import_model
 
-    path, config = import_model(checkpoint, output, force=force)
+    output = options.output
+    path, config = import_model(options.checkpoint, output, force=options.force)
     architecture = ", ".join(f"{key} {value}" for key, value in config.architecture.items())
     lines = {
         "network": f"{config.network}: {architecture}",
@@ -99,8 +101,12 @@ def import_(
         print(f"{label:<11}{text}")
 
 
+app.command("show")(command(ShowOptions, show))
+app.command("import")(command(ImportOptions, import_weights))
+
+
 def _print_list(entries: "list[ModelEntry]") -> None:
-    """A line for each method; what does not fit the terminal is cut off its summary."""
+    """One line per method; a summary is truncated to the width of the terminal."""
     from rich.console import Console
     from rich.text import Text
 

@@ -2,95 +2,117 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import Field
+
+from cinerecon.commands.from_options import app_of
+from cinerecon.options import Flag, Options, with_preprocessing
 
 if TYPE_CHECKING:
-    from cinerecon.preparation import PrepareReport
+    from cinerecon.preparation import PrepareConfig, PrepareReport
 
-TOLD = 5
-"""Refusals told on the screen; all are in a file."""
+MAX_PRINTED_REJECTIONS = 5
+"""Rejections printed; all are in ``refused.csv``."""
 
 
-def prepare(
-    sources: Annotated[
-        list[Path],
-        typer.Argument(help="Files or folders: ISMRMRD .h5, CMRxRecon .mat, magnitude DICOM, NIfTI or .npz."),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the cases, their index and pictures.")],
-    csm: Annotated[str | None, typer.Option(help="How coil maps are estimated: smooth, espirit or walsh.")] = None,
-    compress_coils: Annotated[int | None, typer.Option(help="Compress to this many virtual coils.")] = None,
-    compression: Annotated[
-        str, typer.Option(help="pca, or geometric: anew at each position along the readout.")
-    ] = "pca",
-    combine: Annotated[
-        str | None, typer.Option(help="Combine to one coil, then sample: adaptive (Walsh), espirit or smooth maps.")
-    ] = None,
-    crop_readout: Annotated[int | None, typer.Option(help="Columns to keep in the middle, e.g. 192.")] = None,
-    crop: Annotated[str | None, typer.Option(help="Rows x columns to keep in the middle, e.g. 160x192.")] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames to keep, the first ones.")] = None,
-    patch: Annotated[
-        list[str] | None, typer.Option(help="Cut patches, frames x y x x, e.g. 16x192x192; may be repeated.")
-    ] = None,
-    stride: Annotated[str | None, typer.Option(help="Steps from patch to patch, e.g. 7x15x15; default half.")] = None,
-    simulated_coils: Annotated[int, typer.Option(help="Coils simulated for magnitude images; 1 for none.")] = 8,
-    seed: Annotated[int, typer.Option(help="Of what is simulated for magnitude images.")] = 0,
-    subject: Annotated[
-        str, typer.Option(help=r"Regular expression that finds the subject in the path, e.g. 'P\d+'.")
-    ] = "",
-    split: Annotated[
-        str,
-        typer.Option(help="Shares of train, val and test, or the name of one for all; a subject is in one of them."),
-    ] = "80,10,10",
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse zero-padded, interpolated and magnitude data, not only mark them.")
-    ] = False,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", help="Setting of the preprocessing, preprocessing.key=value.")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per processor if not given.")] = None,
-    pictures: Annotated[bool, typer.Option(help="Draw a picture of each slice.")] = True,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Prepare anew what is named here; cases of other settings than now are removed."),
-    ] = False,
-) -> None:
+class PrepareOptions(Options):
     """Prepare scans of any archive as cases for training and evaluation: one HDF5 file per slice.
 
-    Run it again to go on after an interruption, or to add scans: what is prepared already is kept.
+    The same command continues after an interruption, or adds scans: existing cases are kept.
     """
+
+    sources: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
+        description="files or folders: ISMRMRD .h5, CMRxRecon .mat, magnitude DICOM, NIfTI or .npz"
+    )
+    output: Annotated[Path, Flag(("--output", "-o"))] = Field(
+        description="folder for the cases, their index and pictures"
+    )
+    csm: str | None = Field(None, description="method for the coil maps: smooth, espirit or walsh")
+    compress_coils: int | None = Field(None, description="number of virtual coils to compress to")
+    compression: str = Field("pca", description="pca, or geometric (at each position along the readout)")
+    combine: str | None = Field(
+        None, description="combine to one coil, then sample: adaptive (Walsh), espirit or smooth maps"
+    )
+    crop_readout: int | None = Field(None, description="central columns to keep, e.g. 192")
+    crop: str | None = Field(None, description="central rows x columns to keep, e.g. 160x192")
+    n_frames: Annotated[int | None, Flag(("--frames",))] = Field(None, description="number of first frames to keep")
+    patches: Annotated[tuple[str, ...], Flag(("--patch",))] = Field(
+        (), description="size of patches, frames x y x x, e.g. 16x192x192; may be repeated"
+    )
+    stride: Annotated[str | None, Flag(default_text="half a patch")] = Field(
+        None, description="stride of patches, e.g. 7x15x15"
+    )
+    simulated_coils: int = Field(8, description="number of coils simulated for magnitude images; 1 for none")
+    seed: int = Field(0, description="seed of the simulation for magnitude images")
+    subject: str = Field("", description=r"regular expression that finds the subject in the path, e.g. 'P\d+'")
+    split: str = Field(
+        "80,10,10", description="shares of train, val and test, or the name of one for all; each subject is in one only"
+    )
+    strict: bool = Field(
+        False, description="refuse zero-padded, interpolated and magnitude data, which are otherwise only marked"
+    )
+    settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
+        (), description="setting of the preprocessing, preprocessing.key=value"
+    )
+    workers: Annotated[int | None, Flag(default_text="one per core")] = Field(
+        None, ge=1, description="parallel processes"
+    )
+    pictures: Annotated[bool, Flag(("--pictures/--no-pictures",))] = Field(
+        True, description="draw a picture of each slice"
+    )
+    force: bool = Field(False, description="prepare the given files again; cases with other settings are removed")
+
+    def config(self) -> "PrepareConfig":
+        """The settings of the preparation.
+
+        Raises
+        ------
+        ConfigError
+            If a value is wrong.
+        """
+        from cinerecon.preparation import PrepareConfig, parse_sizes, parse_split
+
+        preprocessing = with_preprocessing(PrepareConfig().intake, self.settings)
+        values = {"--compression": ("compression", self.compression), "--csm": ("csm", self.csm)}
+        for option, (key, value) in (values | {"--compress-coils": ("n_virtual_coils", self.compress_coils)}).items():
+            given = [] if value is None else [f"{key}={value}"]
+            preprocessing = preprocessing.with_settings(given, where=option)
+        return PrepareConfig.parse(
+            {
+                "intake": preprocessing.model_dump(),
+                "combine": self.combine,
+                "readout": self.crop_readout,
+                "crop": self.crop and parse_sizes(self.crop, "rows x columns", "--crop"),
+                "frames": self.n_frames,
+                "patches": tuple(parse_sizes(text, "frames x y x x", "--patch") for text in self.patches),
+                "stride": self.stride and parse_sizes(self.stride, "frames x y x x", "--stride"),
+                "simulated_coils": self.simulated_coils,
+                "seed": self.seed,
+                "person": self.subject,
+                "split": parse_split(self.split),
+                "strict": self.strict,
+            },
+            where="prepare",
+        )
+
+
+def prepare(options: PrepareOptions) -> None:
+    """Prepare the cases, and print their numbers, warnings and rejections."""
     from cinerecon.commands.progress import progress_bar
-    from cinerecon.options import with_preprocessing
-    from cinerecon.preparation import PrepareConfig, parse_sizes, parse_split
     from cinerecon.preparation import prepare as run
 
-    preprocessing = with_preprocessing(PrepareConfig().intake, setting or ())
-    options = {"compression": compression, "csm": csm, "n_virtual_coils": compress_coils}
-    for (key, value), option in zip(options.items(), ("--compression", "--csm", "--compress-coils"), strict=True):
-        preprocessing = (
-            preprocessing if value is None else preprocessing.with_settings([f"{key}={value}"], where=option)
-        )
-    values: dict[str, Any] = {
-        "intake": preprocessing.model_dump(),
-        "combine": combine,
-        "readout": crop_readout,
-        "crop": crop and parse_sizes(crop, "rows x columns", "--crop"),
-        "frames": frames,
-        "patches": tuple(parse_sizes(text, "frames x y x x", "--patch") for text in patch or ()),
-        "stride": stride and parse_sizes(stride, "frames x y x x", "--stride"),
-        "simulated_coils": simulated_coils,
-        "seed": seed,
-        "person": subject,
-        "split": parse_split(split),
-        "strict": strict,
-    }
-    config = PrepareConfig.parse(values, where="prepare")
+    sources, output, config, draws = options.sources, options.output, options.config(), options.pictures
+    workers, force = options.workers, options.force
     with progress_bar() as progress:
-        report = run(sources, output, config, workers=workers, force=force, draws=pictures, progress=progress)
+        report = run(sources, output, config, workers=workers, force=force, draws=draws, progress=progress)
     _print_report(report)
     if report.refused:
         raise typer.Exit(2)
+
+
+app = app_of(PrepareOptions, prepare)
 
 
 def _print_report(report: "PrepareReport") -> None:
@@ -121,10 +143,10 @@ def _print_report(report: "PrepareReport") -> None:
         text = f"the subject is unknown in {files}: each counts as a subject (--subject finds it in the path)"
         console.print(f"[yellow]warning[/]  {text}")
     print(f"wrote    {report.index}")
-    for refusal in report.refused[:TOLD]:
+    for refusal in report.refused[:MAX_PRINTED_REJECTIONS]:
         print(f"refused  {refusal.what}\nwhere    {refusal.where or refusal.path}", file=sys.stderr)
         if refusal.hint:
             print(f"try      {refusal.hint}", file=sys.stderr)
-    if len(report.refused) > TOLD:
-        rest = len(report.refused) - TOLD
+    if len(report.refused) > MAX_PRINTED_REJECTIONS:
+        rest = len(report.refused) - MAX_PRINTED_REJECTIONS
         print(f"refused  {rest} more, see {report.index.with_name('refused.csv')}", file=sys.stderr)

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import Field
 
-DEFAULT_MODEL = "slrnet"
+from cinerecon.commands.from_options import app_of
+from cinerecon.options import Flag
+from cinerecon.reconstruction.options import ReconSettings
+
 FRUGAL_METHODS = ("zerofilled", "cgsense")
 """Methods that gain little time from keeping the memory of freed arrays."""
 
@@ -20,117 +24,70 @@ if TYPE_CHECKING:
     from cinerecon.reconstruction import Batch, Outcome, ReconRequest
 
 
-def recon(
-    scans: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="SCAN...",
-            help="Raw scan (ISMRMRD, .h5), CMRxRecon file (.mat) or prepared case; or folders of them.",
-        ),
-    ],
-    models: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="A name of `cinerecon models`, a model file or folder; may be repeated. Default: slrnet.",
-        ),
-    ] = None,
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="May be repeated; the ending decides: .h5 .nii.gz .npz .gif .mp4 .png, or a folder for DICOM. "
-            "Default: .h5, .mp4 and .png beside the scan. Of several scans or methods: a folder for all, -o out/; "
-            "several methods on one scan also side by side, -o compare.mp4.",
-        ),
-    ] = None,
-    formats: Annotated[
-        list[str] | None,
-        typer.Option("--format", help="Files of each scan in the folder: .h5 .nii.gz .npz .gif .mp4 .png dicom."),
-    ] = None,
-    slices: Annotated[
-        list[int] | None, typer.Option("--slice", help="Only this slice, counted from 0; may be repeated.")
-    ] = None,
-    frames: Annotated[str, typer.Option(help="Only these frames, first:last, the last not included.")] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    csm: Annotated[
-        str | None,
-        typer.Option(
-            help="How coil maps are estimated: smooth, espirit or walsh. Default: as the model says, or smooth."
-        ),
-    ] = None,
-    noise: Annotated[Path | None, typer.Option(help="Separate noise scan, ISMRMRD.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Group to read, where the file holds several.")] = None,
-    undersample: Annotated[
-        str | None, typer.Option(help="Undersample a full scan first: gaussian:8,acs=4 or a mask.npz.")
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights in place of the model's own.")] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Setting of the method, key=value, or of the preprocessing, preprocessing.key=value."
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the sampling pattern.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue a stopped run: finished slices and scans are not repeated.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors alone.")] = False,
-    log: Annotated[Path | None, typer.Option(help="Append a line per slice, warning and error to this file.")] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="A warning is an error: no images are written, exit code 2.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Tell how an iterative method got there: cost, residual, change.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Report as JSON, for programs.")] = False,
-    patient: Annotated[str | None, typer.Option(help="Patient ID for DICOM; without it, images are anonymous.")] = None,
-    name: Annotated[str | None, typer.Option(help="Patient name for DICOM, Family^Given.")] = None,
-    accession: Annotated[str | None, typer.Option(help="Accession number for DICOM.")] = None,
-    like: Annotated[
-        Path | None, typer.Option(help="DICOM image whose patient, study and frame of reference the images get.")
-    ] = None,
-) -> None:
+class ReconOptions(ReconSettings):
     """Reconstruct scans into images.
 
     Several scans or methods are written to one folder, with a table at the end; if some fail, the exit code is 2.
     """
+
+    scans: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
+        description="raw scan (ISMRMRD, .h5), CMRxRecon file (.mat) or prepared case; or folders of them"
+    )
+    models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field(
+        ("slrnet",), description="name of a method, see cinerecon models, or a model file or folder; may be repeated"
+    )
+    outputs: Annotated[tuple[str, ...], Flag(("--output", "-o"), default_text=".h5, .mp4, .png next to the scan")] = (
+        Field(
+            (),
+            description="file, .h5 .nii.gz .npz .gif .mp4 .png by its ending, or folder for DICOM; may be repeated. "
+            "For several scans or methods: a folder for all images, -o out/; for several methods on one scan also "
+            "a comparison, -o compare.mp4",
+        )
+    )
+    formats: Annotated[tuple[str, ...], Flag(("--format",))] = Field(
+        (), description="formats of the files of each scan in the folder: .h5 .nii.gz .npz .gif .mp4 .png dicom"
+    )
+    quiet: Annotated[bool, Flag(("--quiet", "-q"))] = Field(False, description="print warnings and errors only")
+    log: Path | None = Field(None, description="file to which each slice, warning and error is appended as a line")
+    as_json: Annotated[bool, Flag(("--json",))] = Field(False, description="print the report as JSON")
+    patient_id: Annotated[str | None, Flag(("--patient",))] = Field(
+        None, description="patient ID for DICOM; without it, images are anonymous"
+    )
+    patient_name: Annotated[str | None, Flag(("--name",))] = Field(
+        None, description="patient name for DICOM, Family^Given"
+    )
+    accession: str | None = Field(None, description="accession number for DICOM")
+    like: Path | None = Field(
+        None, description="DICOM image whose patient, study and frame of reference are copied to the images"
+    )
+
+    def request(self) -> "ReconRequest":
+        """The reconstruction of the first scan by the first method."""
+        from cinerecon.io.export.dicom_patient import make_patient
+        from cinerecon.reconstruction import ReconRequest
+
+        patient = make_patient(self.patient_id, self.patient_name, self.accession, self.like)
+        shared = {name: getattr(self, name) for name in ReconSettings.model_fields}
+        return ReconRequest(self.scans[0], self.models[0], outputs=self.outputs, patient=patient, **shared)
+
+
+def recon(options: ReconOptions) -> None:
+    """Reconstruct one scan by one method, or a batch, and print the report."""
     from cinerecon.commands.announce_code import announce_models
     from cinerecon.commands.run_log import run_log
-    from cinerecon.io.export.dicom_patient import make_patient
-    from cinerecon.reconstruction import ReconRequest, is_batch, plan_batch
+    from cinerecon.reconstruction import is_batch, plan_batch
 
-    methods = models or [DEFAULT_MODEL]
-    request = ReconRequest(
-        scans[0],
-        methods[0],
-        outputs=tuple(output or ()),
-        slices=tuple(slices or ()),
-        frames=frames,
-        device=device,
-        csm=csm,
-        noise=noise,
-        dataset=dataset,
-        undersample=undersample,
-        seed=seed,
-        weights=weights,
-        settings=tuple(setting or ()),
-        force=force,
-        resume=resume,
-        strict=strict,
-        verbose=verbose,
-        patient=make_patient(patient, name, accession, like),
-    )
-    with run_log(log, quiet=quiet, sources=[*scans, *request.sources]):
-        announce_models(methods)
-        if is_batch(scans, methods, formats or ()):
-            batch = plan_batch(scans, methods, output or (), formats or (), request)
-            _run_batch(batch, quiet=quiet, as_json=as_json)
+    request = options.request()
+    with run_log(options.log, quiet=options.quiet, sources=[*options.scans, *request.sources]):
+        announce_models(options.models)
+        if is_batch(options.scans, options.models, options.formats):
+            batch = plan_batch(options.scans, options.models, options.outputs, options.formats, request)
+            _run_batch(batch, quiet=options.quiet, as_json=options.as_json)
         else:
-            _run_one(request, quiet=quiet, as_json=as_json)
+            _run_one(request, quiet=options.quiet, as_json=options.as_json)
+
+
+app = app_of(ReconOptions, recon)
 
 
 def _run_one(request: "ReconRequest", *, quiet: bool, as_json: bool) -> None:

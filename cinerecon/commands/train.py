@@ -5,82 +5,105 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from pydantic import Field
+
+from cinerecon.commands.from_options import app_of
+from cinerecon.errors import ConfigError
+from cinerecon.options import Flag, Options
 
 if TYPE_CHECKING:
-    from cinerecon.training import Estimate, Recipe
+    from cinerecon.training import DataPaths, Estimate, Recipe
 
 
-def train(
-    recipe: Annotated[
-        str, typer.Argument(help="Architecture and training: a model.yaml, its folder, or a name that models lists.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder: recipe, log, state, weights.")],
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of prepared cases to train on, in place of the recipe's sources.")
-    ] = None,
-    scan: Annotated[
-        list[Path] | None,
-        typer.Option(help="Undersampled scan, or folder of scans or cases, to train on without truth: --loss ssdu."),
-    ] = None,
-    series: Annotated[
-        list[Path] | None, typer.Option(help="Folder of measured magnitude cines (.npz) for the recipe; repeatable.")
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder where simulated cines are kept, to be shared by runs.")
-    ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that draw batches ahead of time.")] = 0,
-    weights: Annotated[Path | None, typer.Option(help="Fine-tune these instead of starting at random.")] = None,
-    loss: Annotated[str | None, typer.Option(help="mse, rmse or ssdu (without truth); as training.loss.")] = None,
-    setting: Annotated[list[str] | None, typer.Option("--set", help="e.g. training.n_steps=500")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, exactly.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write the log for TensorBoard, too.")] = False,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Tell parameters, memory and time from a few steps, and stop.")
-    ] = False,
-    minutes: Annotated[
-        float, typer.Option(min=0, help="Stop after this time, resumable; the schedule is that of training.n_steps.")
-    ] = float("inf"),
-) -> None:
+class TrainOptions(Options):
     """Train a network by its recipe; in several processes by torchrun -m cinerecon.cli train ..."""
+
+    recipe: Annotated[str, Flag(is_argument=True)] = Field(
+        description="architecture and training: a model.yaml, its folder, or a name of cinerecon models"
+    )
+    output: Annotated[Path, Flag(("--output", "-o"))] = Field(description="run folder: recipe, log, state, weights")
+    data: Path | None = Field(
+        None, description="folder of prepared cases to train on, in place of the sources of the recipe"
+    )
+    scans: Annotated[tuple[Path, ...], Flag(("--scan",))] = Field(
+        (), description="undersampled scan, or folder of scans or cases, to train on without reference: --loss ssdu"
+    )
+    series: tuple[Path, ...] = Field(
+        (), description="folder of measured magnitude cines (.npz) for the recipe; may be repeated"
+    )
+    cache: Path | None = Field(None, description="folder of simulated cines, to be shared by several runs")
+    workers: int = Field(0, ge=0, description="processes that prepare batches ahead of time")
+    weights: Path | None = Field(None, description="fine-tune these weights instead of starting at random")
+    loss: str | None = Field(None, description="loss function: mse, rmse or ssdu (without reference), as training.loss")
+    settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
+        (), description="setting of the recipe, e.g. training.n_steps=500"
+    )
+    resume: bool = Field(False, description="continue from the last checkpoint with identical results")
+    device: str = Field("auto", description="device: auto, cpu or cuda")
+    tensorboard: bool = Field(False, description="write the log for TensorBoard, too")
+    estimate: bool = Field(False, description="report parameters, memory and time from a few steps, and stop")
+    minutes: float = Field(
+        float("inf"), ge=0, description="stop after this time, resumable; the schedule is that of training.n_steps"
+    )
+
+    def data_paths(self) -> "DataPaths":
+        """Folders of the training data."""
+        from cinerecon.training import DataPaths
+
+        return DataPaths(self.cache or self.output / "cases", self.series, self.scans)
+
+    def all_settings(self) -> list[str]:
+        """The settings, including those of other options.
+
+        Raises
+        ------
+        ConfigError
+            If the sources of the recipe are replaced twice.
+        """
+        if self.data and self.scans:
+            what = "--scan replaces all sources, and so does --data"
+            raise ConfigError(what, where="--data, --scan", hint="leave out one; --scan takes a folder of cases, too")
+        source = json.dumps({"data": {"kind": "prepared", "folder": str(self.data)}})
+        settings = [f"training.data.sources={source}"] if self.data else []
+        settings += [f"training.loss={self.loss}"] if self.loss else []
+        return [*settings, *self.settings]
+
+
+def train(options: TrainOptions) -> None:
+    """Train, or estimate memory and time, and print the validation of each epoch."""
     from cinerecon.commands.announce_code import announce_code
-    from cinerecon.commands.progress import progress_bar
-    from cinerecon.errors import ConfigError
     from cinerecon.memory import keep_freed_memory
     from cinerecon.networks.external import code_file, is_external
-    from cinerecon.training import (
-        DataPaths,
-        Step,
-        TrainCallbacks,
-        TrainOptions,
-        check_data_options,
-        find_recipe,
-        read_recipe,
-    )
-    from cinerecon.training import estimate as estimate_run
-    from cinerecon.training import train as run
+    from cinerecon.training import check_data_options, find_recipe, read_recipe
 
-    if data and scan:
-        what = "--scan takes the place of all sources, and so does --data"
-        raise ConfigError(what, where="--data, --scan", hint="leave out one; --scan takes a folder of cases, too")
-    source = json.dumps({"data": {"kind": "prepared", "folder": str(data)}})
-    settings = [f"training.data.sources={source}"] if data else []
-    settings += [f"training.loss={loss}"] if loss else []
-    path = find_recipe(recipe)
-    asked = read_recipe(path, [*settings, *(setting or [])])
-    scans, folders = tuple(scan or ()), tuple(series or ())
-    check_data_options(asked, read_recipe(path), series=folders, scans=scans)
+    settings = options.all_settings()
+    path = find_recipe(options.recipe)
+    recipe = read_recipe(path, settings)
+    check_data_options(recipe, read_recipe(path), series=options.series, scans=options.scans)
     keep_freed_memory()
     is_main_process = os.environ.get("RANK", "0") == "0"
-    if is_main_process and is_external(asked.network):
-        announce_code(code_file(asked.network))
-    if not scans and is_main_process:
-        _say_what_is_left_out(asked, folders)
-    paths = DataPaths(cache or output / "cases", folders, scans)
-    if estimate:
-        _print_estimate(estimate_run(asked, paths, device=device, workers=workers), asked)
-        return
+    if is_main_process and is_external(recipe.network):
+        announce_code(code_file(recipe.network))
+    if not options.scans and is_main_process:
+        _print_unused_sources(recipe, options.series)
+    if options.estimate:
+        _estimate(options, recipe)
+    else:
+        _train(options, recipe, is_main_process=is_main_process)
+
+
+def _estimate(options: TrainOptions, recipe: "Recipe") -> None:
+    from cinerecon.training import estimate
+
+    _print_estimate(estimate(recipe, options.data_paths(), device=options.device, workers=options.workers), recipe)
+
+
+def _train(options: TrainOptions, recipe: "Recipe", *, is_main_process: bool) -> None:
+    from cinerecon.commands.progress import progress_bar
+    from cinerecon.training import Step, TrainCallbacks
+    from cinerecon.training import TrainOptions as RunOptions
+    from cinerecon.training import train as run
+
     steps: list[Step] = []
 
     def report(step: Step) -> None:
@@ -88,35 +111,41 @@ def train(
         print(f"step {step.number}  {quality}  {step.seconds:.0f} s", flush=True)
         steps.append(step)
 
+    paths, max_seconds = options.data_paths(), 60 * options.minutes
+    run_options = RunOptions(
+        paths, options.weights, options.resume, options.workers, options.device, options.tensorboard, max_seconds
+    )
     with progress_bar() as progress:
-        options = TrainOptions(paths, weights, resume, workers, device, tensorboard, 60 * minutes)
-        run(asked, output, options, TrainCallbacks(report, lambda text: print(text, flush=True), progress))
+        run(recipe, options.output, run_options, TrainCallbacks(report, lambda text: print(text, flush=True), progress))
     if is_main_process:
-        if steps and steps[-1].number < asked.training.n_steps:
-            print(f"stopped  at step {steps[-1].number} of {asked.training.n_steps}; --resume goes on")
-        print(f"wrote    {output}")
+        if steps and steps[-1].number < recipe.training.n_steps:
+            print(f"stopped  at step {steps[-1].number} of {recipe.training.n_steps}; --resume continues")
+        print(f"wrote    {options.output}")
 
 
-def _say_what_is_left_out(recipe: "Recipe", real: tuple[Path, ...]) -> None:
+app = app_of(TrainOptions, train)
+
+
+def _print_unused_sources(recipe: "Recipe", series: tuple[Path, ...]) -> None:
     from cinerecon.training.data import series_warnings
 
     left_out = [name for name, one in recipe.training.data.sources.items() if one.kind == "series" and not one.folder]
-    if left_out and not real:
+    if left_out and not series:
         print(f"note     left out, as there is no --series: {', '.join(left_out)}")
     for one in recipe.training.data.sources.values():
-        for remark in series_warnings(one, real) if one.kind == "series" else ():
+        for remark in series_warnings(one, series) if one.kind == "series" else ():
             print(f"note     {remark}")
 
 
-def _print_estimate(found: "Estimate", recipe: "Recipe") -> None:
-    ahead = {"ahead": f"{_duration(found.ahead_s)} to simulate {found.n_ahead:,} cases or batches"}
+def _print_estimate(estimate: "Estimate", recipe: "Recipe") -> None:
+    ahead = {"ahead": f"{_duration(estimate.ahead_s)} to simulate {estimate.n_ahead:,} cases or batches"}
     lines = {
-        "parameters": f"{found.n_parameters:,}",
-        "memory": f"{found.memory_mb:,.0f} MB in these steps, on {found.device}",
-        "step": f"{found.step_s:.3f} s, and {found.draw_s:.3f} s to draw its data",
-        **(ahead if found.n_ahead else {}),
-        "epoch": f"{_duration(found.epoch_s)} for {recipe.training.n_steps_per_epoch:,} steps",
-        "run": f"{_duration(found.run_s)} for {recipe.training.n_steps:,} steps, validation left out",
+        "parameters": f"{estimate.n_parameters:,}",
+        "memory": f"{estimate.memory_mb:,.0f} MB in these steps, on {estimate.device}",
+        "step": f"{estimate.step_s:.3f} s, and {estimate.draw_s:.3f} s to draw its data",
+        **(ahead if estimate.n_ahead else {}),
+        "epoch": f"{_duration(estimate.epoch_s)} for {recipe.training.n_steps_per_epoch:,} steps",
+        "run": f"{_duration(estimate.run_s)} for {recipe.training.n_steps:,} steps, validation left out",
     }
     for label, text in lines.items():
         print(f"{label:<11}{text}")

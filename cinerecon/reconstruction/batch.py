@@ -131,7 +131,7 @@ def plan_batch(
         raise ConfigError("there is no folder for several scans or methods", where="-o", hint=hint)
     names, folder = labels_of(files), folders[0] if folders else None
     requests = [
-        replace(common, scan=path, model=model, outputs=_outputs(folder, f"{names[path]}.{label}", formats))
+        common.with_values(scan=path, model=model, outputs=_outputs(folder, f"{names[path]}.{label}", formats))
         for path in files
         for model, label in zip(models, labels, strict=True)
     ]
@@ -155,7 +155,7 @@ def run_batch(
     """
     observer = observer or Observer()
     device = pick_device(batch.requests[0].device)
-    requests = [replace(request, device=device) for request in batch.requests]
+    requests = [request.with_values(device=device) for request in batch.requests]
     methods = {request.model: request for request in requests}
     loaded = {model: load_request_method(request) for model, request in methods.items()}
     for request in methods.values():

@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -94,17 +93,15 @@ def reconstruct(
     path = Path(os.fspath(scan)) if isinstance(scan, str | os.PathLike) else None
     settings = (*settings, *_former_settings(options))
     _check_arguments(scan, mask, csm, options)
-    request = ReconRequest(
-        path or Path("array"),
-        method if isinstance(method, str) else type(method).__name__.lower(),
-        device=pick_device(device),
-        csm=csm if isinstance(csm, str) else None,
-        weights=None if weights is None else Path(weights),
-        settings=tuple(settings),
-    )
-    values = options | ({"slices": tuple(options["slices"])} if "slices" in options else {})
-    values |= {"noise": Path(options["noise"])} if options.get("noise") else {}
-    request = replace(request, **values)
+    values = {
+        "scan": path or Path("array"),
+        "model": method if isinstance(method, str) else type(method).__name__.lower(),
+        "device": pick_device(device),
+        "csm": csm if isinstance(csm, str) else None,
+        "weights": weights,
+        "settings": settings,
+    }
+    request = ReconRequest.parse(values | options, where="reconstruct")
     if path:
         request.check_sources()
     loaded = load_request_method(request) if isinstance(method, str) else method

@@ -1,7 +1,10 @@
-"""What is asked of a reconstruction, checked before any work."""
+"""The request of a reconstruction, checked before it starts."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import Field
 
 from cinerecon.acquisition import AcquisitionConfig, CineSource, require_cine
 from cinerecon.acquisition.undersample import parse_sampling
@@ -12,71 +15,30 @@ from cinerecon.io.mask import MaskFile
 from cinerecon.methods.base import Reconstructor, model_label
 from cinerecon.options import split_settings
 from cinerecon.provenance import Patient
+from cinerecon.reconstruction.options import ReconSettings
 
 DEFAULT_ENDINGS = (".h5", ".mp4", ".png")
 VIRTUAL_FOLDERS = ("/dev", "/proc")
 """Folders of devices and processes: a scan may be given by a link in them, but no image is written there."""
 
 
-@dataclass(frozen=True)
-class ReconRequest:
-    """What to reconstruct, how, and where to write it.
+class ReconRequest(ReconSettings):
+    """The reconstruction of one scan by one method."""
 
-    Attributes
-    ----------
-    scan
-        ISMRMRD raw scan, CMRxRecon file or prepared case.
-    model
-        Name of a method or of an imported model, or file or folder of a trained network.
-    outputs
-        Files or folders, each format by its ending; empty means ``.h5``, ``.mp4`` and ``.png`` beside the scan.
-    slices
-        Indices of slices; empty means all.
-    frames
-        ``first:last`` (last not included) or one index; empty means all.
-    device
-        ``auto``, ``cpu``, ``cuda``.
-    csm
-        How coil maps are estimated, ``smooth``, ``espirit`` or ``walsh``; None leaves it to the method.
-    noise, dataset
-        Separate noise scan; group inside the file.
-    undersample
-        Sampling pattern or mask file, for retrospective undersampling of a fully sampled scan.
-    seed
-        Seed of the sampling pattern.
-    weights, settings
-        Weights in place of the method's own; ``key=value`` texts for the method, ``preprocessing.key=value`` texts for
-        the preprocessing of the measured data.
-    force
-        Overwrite existing files; never one that is read.
-    resume
-        Use the slices that an interrupted run with the same settings finished.
-    strict
-        Raise an error in place of a warning.
-    patient
-        Identity to write into DICOM files; None: anonymous.
-    verbose
-        Record the convergence of iterative methods, which takes time; ``.npz`` files hold it, too.
-    """
+    scan: Path = Field(description="ISMRMRD raw scan, CMRxRecon file or prepared case")
+    model: str = Field(description="name of a method or of an imported model, or file or folder of a trained network")
+    outputs: tuple[str, ...] = Field(
+        (), description="files or folders; if not given, .h5, .mp4 and .png next to the scan"
+    )
+    patient: Patient | None = Field(None, description="identity to write into DICOM files; null: anonymous")
 
-    scan: Path
-    model: str
-    outputs: tuple[str, ...] = ()
-    slices: tuple[int, ...] = ()
-    frames: str = ""
-    device: str = "auto"
-    csm: str | None = None
-    noise: Path | None = None
-    dataset: str | None = None
-    undersample: str | None = None
-    seed: int = 0
-    weights: Path | None = None
-    settings: tuple[str, ...] = ()
-    force: bool = False
-    resume: bool = False
-    strict: bool = False
-    verbose: bool = False
-    patient: Patient | None = None
+    def __init__(self, scan: Path, model: str, outputs: Sequence[str] = (), **values: Any) -> None:
+        values |= {"scan": scan, "model": model, "outputs": tuple(outputs)}
+        super().__init__(**values)
+
+    def with_values(self, **values: Any) -> "ReconRequest":
+        """A copy with other values."""
+        return ReconRequest(**{name: getattr(self, name) for name in type(self).model_fields} | values)
 
     @property
     def label(self) -> str:

@@ -103,7 +103,7 @@ def reconstruct_scan(
     """
     observer = observer or Observer()
     targets = request.check()
-    request = replace(request, device=pick_device(request.device))
+    request = request.with_values(device=pick_device(request.device))
     method = method or load_request_method(request)
     cache = SliceCache(targets[0].path, checksum_of(request, method))
     if not request.resume:

@@ -54,7 +54,7 @@ def test_what_is_given_arrives(run):
 
 def test_help_is_that_of_the_model(run):
     text = " ".join(run("--help")[0].output.split())
-    for part in ("Copy files.", "number of frames", "25", "as the model", "overwrite existing files"):
+    for part in ("Copy files.", "Number of frames.", "25", "as the model", "Overwrite existing files."):
         assert part in text
     assert "--no-force" not in text
 
@@ -66,3 +66,9 @@ def test_a_wrong_value_names_the_setting(run):
 
 def test_a_missing_argument_is_an_error(run):
     assert run()[0].exit_code == 2
+
+
+def test_only_given_options_are_set(run):
+    """A value that equals the default is given, too."""
+    _, options = run("a", "--frames", "25", "--force")
+    assert options.model_fields_set == {"sources", "n_frames", "force"}

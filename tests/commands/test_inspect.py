@@ -3,12 +3,11 @@ import json
 import h5py
 import numpy as np
 import pytest
-import typer
 from raw_scan import small_scan
 from typer.testing import CliRunner
 
 from cinerecon.acquisition import open_scan
-from cinerecon.commands.inspect import inspect
+from cinerecon.commands.inspect import app
 from cinerecon.errors import ConfigError, DataError, UnsupportedError
 from cinerecon.io.case import write_case
 from cinerecon.reconstruction import ReconRequest, reconstruct_scan
@@ -16,8 +15,6 @@ from cinerecon.reconstruction import ReconRequest, reconstruct_scan
 
 @pytest.fixture
 def run():
-    app = typer.Typer()
-    app.command()(inspect)
 
     def invoke(*arguments):
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})

@@ -8,17 +8,13 @@ import sys
 
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from cinerecon.cli import RENAMED_OPTIONS, app, main, with_present_options
+from cinerecon.cli import COMMANDS, RENAMED_OPTIONS, load_command, main, with_present_options
 from cinerecon.errors import ConfigError
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 FORMER = {name for names in RENAMED_OPTIONS.values() for name in names}
-GROUP = typer.main.get_command(app)
-COMMANDS = [[name] for name in GROUP.commands]
-COMMANDS += [[name, inner] for name, group in GROUP.commands.items() for inner in getattr(group, "commands", ())]
+ALL = [[], *([name] for name in COMMANDS), ["models", "show"], ["models", "import"]]
 
 
 @pytest.fixture(scope="module")
@@ -43,24 +39,35 @@ def call(monkeypatch, *arguments):
     return stop.value.code
 
 
-@pytest.mark.parametrize("command", [[], *COMMANDS], ids=str)
-def test_help(command):
-    result = CliRunner().invoke(app, [*command, "--help"])
-    assert result.exit_code == 0
-    assert "Usage" in result.output
-    assert all(name in result.output for *group, name in COMMANDS if group == command)
-
-
-def test_help_is_quick():
-    """User time, so that a busy machine does not matter; the limit a user feels is half a second."""
+@pytest.mark.parametrize("arguments", ALL, ids=str)
+def test_help_lists_the_commands_and_is_quick(arguments):
+    """User time, so that a busy machine does not matter; the limit a user notices is half a second."""
     code = (
-        "import resource, sys; sys.argv = ['cinerecon', '--help']\n"
+        f"import resource, sys; sys.argv = ['cinerecon', *{arguments}, '--help']\n"
         "from cinerecon.cli import main\n"
         "try: main()\n"
-        "except SystemExit: print(resource.getrusage(resource.RUSAGE_SELF).ru_utime, file=sys.stderr)"
+        "except SystemExit:\n"
+        "    loaded = [name for name in sys.modules if name.startswith('cinerecon.commands.')]\n"
+        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_utime, 'torch' in sys.modules, *loaded, file=sys.stderr)"
     )
-    seconds = [float(subprocess.run([sys.executable, "-c", code], capture_output=True).stderr) for _ in range(3)]
-    assert min(seconds) < 0.5
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "Usage" in outcome.stdout
+    assert all(name in outcome.stdout for *group, name in ALL[1:] if group == arguments)
+    seconds, has_torch, *loaded = outcome.stderr.split()
+    assert float(seconds) < 0.5
+    assert has_torch == "False"
+    others = {f"cinerecon.commands.{name}" for name in COMMANDS if [name] != arguments[:1]}
+    assert not others & set(loaded)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_has_the_summary_of_each_command(name):
+    assert load_command(name).help.splitlines()[0] == COMMANDS[name]
+
+
+def test_a_misspelled_command_is_an_error_with_the_nearest_name(monkeypatch, capsys):
+    assert call(monkeypatch, "reco") == 2
+    assert "recon" in capsys.readouterr().err
 
 
 def test_recon_prints_table_paths_and_quality(monkeypatch, capsys, scan, tmp_path):

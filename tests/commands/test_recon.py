@@ -90,7 +90,7 @@ def test_a_wrong_setting_names_its_option(scan, tmp_path, option, text):
     result = CliRunner().invoke(
         app, ["recon", str(scan), "--model", "cgsense", "-o", str(tmp_path / "a.h5"), option, text]
     )
-    assert result.exception.where == option
+    assert result.exception.where == option + " preprocessing" * text.startswith("preprocessing.")
 
 
 def invoke(*arguments):

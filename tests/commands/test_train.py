@@ -30,7 +30,7 @@ def test_what_is_to_be_beaten_is_told_first_and_where_it_stopped_last(recipe, tm
     assert told[2].startswith("ahead    ended after ")
     assert told[3].startswith("first image  validation ")
     assert told[4].startswith("step 1  loss ")
-    assert told[5] == "stopped  at step 1 of 30; --resume goes on"
+    assert told[5] == "stopped  at step 1 of 30; --resume continues"
     assert told[6] == f"wrote    {tmp_path / 'run'}"
 
 
@@ -85,7 +85,7 @@ def test_scans_and_prepared_cases_do_not_go_together(tmp_path):
     arguments = ["train", "slrnet", "-o", "x", "--data", str(tmp_path), "--scan", "y.h5", "--loss", "ssdu"]
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, ConfigError)
-    assert "--scan takes the place of all sources" in result.exception.what
+    assert "--scan replaces all sources" in result.exception.what
 
 
 def test_a_misspelt_network_gets_the_nearest(tmp_path):

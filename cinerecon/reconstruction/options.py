@@ -1,0 +1,37 @@
+"""Settings of a reconstruction, as options of the command and as arguments of a request."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from cinerecon.options import Flag, Options
+
+
+class ReconSettings(Options):
+    """Settings that all reconstructions of a command share."""
+
+    slices: Annotated[tuple[int, ...], Flag(("--slice",))] = Field(
+        (), description="index of a slice, counted from 0; may be repeated; all slices if not given"
+    )
+    frames: str = Field("", description="range of frames, first:last, the last not included; or one index")
+    device: str = Field("auto", description="device: auto, cpu or cuda")
+    csm: Annotated[str | None, Flag(default_text="that of the model, or smooth")] = Field(
+        None, description="method for the coil maps: smooth, espirit or walsh"
+    )
+    noise: Path | None = Field(None, description="separate noise scan, ISMRMRD")
+    dataset: str | None = Field(None, description="group to read, where the file holds several")
+    undersample: str | None = Field(
+        None, description="undersample a fully sampled scan retrospectively: gaussian:8,acs=4 or a mask.npz"
+    )
+    weights: Path | None = Field(None, description="weights in place of those of the model")
+    settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
+        (), description="setting of the method, key=value, or of the preprocessing, preprocessing.key=value"
+    )
+    seed: int = Field(0, description="seed of the sampling pattern")
+    force: bool = Field(False, description="overwrite existing files, except those that are read")
+    resume: bool = Field(False, description="continue an interrupted run; finished slices and scans are kept")
+    strict: bool = Field(False, description="treat warnings as errors: no images are written, exit code 2")
+    verbose: Annotated[bool, Flag(("--verbose", "-v"))] = Field(
+        False, description="report the convergence of iterative methods: cost, residual, change"
+    )
