@@ -1,6 +1,8 @@
 import pytest
 
 from cinerecon.errors import ConfigError
+from cinerecon.simulation.config import SimulateConfig
+from cinerecon.training import TrainConfig
 from cinerecon.training.data import DataConfig
 from cinerecon.training.data.config import parse_crop
 
@@ -51,3 +53,19 @@ def test_sources_can_be_set_one_by_one():
     config = DataConfig().with_settings(["sources.phantom.n_cases=3", "sources.more={kind: prepared, folder: data}"])
     assert config.sources["phantom"].n_cases == 3
     assert str(config.sources["more"].folder) == "data"
+
+
+def test_former_names_of_settings_are_still_read():
+    old = {
+        "average": 0.9,
+        "decay": 0.8,
+        "divergence": 7.0,
+        "data": {"n_kept": 3, "n_frames_of_kept": 2, "noise_free": 0.4, "augment": {"quarter_turns": True}},
+    }
+    config = TrainConfig.parse(old)
+    assert (config.ema_decay, config.lr_decay, config.divergence_factor) == (0.9, 0.8, 7.0)
+    data = config.data
+    assert (data.n_cached_batches, data.n_cached_frames, data.p_noise_free, data.augment.rotate_90) == (3, 2, 0.4, True)
+    assert config.with_settings(["data.augment.quarter_turns=false"]).data.augment.rotate_90 is False
+    scan = SimulateConfig.parse({"frames": 3, "coils": 2, "slices": 4})
+    assert (scan.n_frames, scan.n_coils, scan.n_slices) == (3, 2, 4)
