@@ -161,6 +161,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     ConfigError
         If the file is missing, is not YAML, or is not a mapping.
     """
+    if path.exists() and not path.is_file():  # reading a pipe would wait for its other end
+        raise ConfigError("the recipe is no regular file", where=str(path))
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

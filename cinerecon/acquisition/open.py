@@ -19,6 +19,7 @@ from cinerecon.io.cmrxrecon import is_kspace_name, open_cmrxrecon
 from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.ismrmrd.file import SCAN_ENDINGS, holds_images_only
 from cinerecon.io.matlab import is_matlab
+from cinerecon.io.regular import is_pipe
 
 RAW_SCAN_SETTINGS = (
     *("time_counter", "combine", "repeats", "positions", "encoding", "center_sample"),
@@ -117,12 +118,13 @@ def find_cines(folder: Path, split: str | None = None) -> list[Path]:
 
 
 def walk_visible(root: Path, without: Path | None = None) -> Iterator[tuple[Path, list[Path]]]:
-    """The folders below a root, itself included, each with its files; without hidden ones, and without one folder."""
+    """The folders below a root, itself included, each with its files; without hidden ones, pipes, and one folder."""
     left_out = without and without.resolve()
     for name, folders, names in os.walk(root):
         folder = Path(name)
         folders[:] = sorted(n for n in folders if not n.startswith(".") and (folder / n).resolve() != left_out)
-        yield folder, [folder / n for n in sorted(names) if not n.startswith(".")]
+        files = (folder / n for n in sorted(names) if not n.startswith("."))
+        yield folder, [path for path in files if not is_pipe(path)]
 
 
 def is_cine_name(path: Path) -> bool:

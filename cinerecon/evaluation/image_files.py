@@ -29,6 +29,7 @@ from cinerecon.io.magnitude import (
     require_images,
 )
 from cinerecon.io.matlab import is_matlab
+from cinerecon.io.regular import refuse_pipe
 
 IMAGE_NAMES, TRUTH_NAMES = ("image", "magnitude", "reference"), ("reference", "image", "magnitude")
 RAW_ENDINGS = (".h5", ".hdf5", ".mrd")
@@ -154,6 +155,7 @@ def _open_dicom(path: Path) -> MagnitudeImages:
 
 
 def _load_npy(path: Path) -> Array:
+    refuse_pipe(path)
     try:
         array: Array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

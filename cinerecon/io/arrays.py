@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from cinerecon.errors import FileError, WeightsError
+from cinerecon.io.regular import refuse_pipe
 
 
 def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
@@ -22,6 +23,7 @@ def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
     WeightsError
         If it holds code or objects, is damaged, or is not a dictionary of tensors.
     """
+    refuse_pipe(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's advice to the author of the file
@@ -61,6 +63,7 @@ def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
     WeightsError
         If it is damaged or holds pickled objects.
     """
+    refuse_pipe(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

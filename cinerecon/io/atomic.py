@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cinerecon.errors import FileError
+from cinerecon.io.regular import refuse_pipe
 
 LONGEST_NAME = 255
 """Bytes that the name of a file may have in common file systems."""
@@ -240,7 +241,14 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
+    """SHA-256 of a file, as hexadecimal digits.
+
+    Raises
+    ------
+    FileError
+        If it is a pipe or a device.
+    """
+    refuse_pipe(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 
 from cinerecon.errors import DataError, FileError
+from cinerecon.io.regular import refuse_pipe
 
 CHUNK_CACHE = {"rdcc_nslots": 100_003, "rdcc_nbytes": 64 << 20}
 """Raw scans keep each readout in a chunk of its own; the default cache forgets them between two reads."""
@@ -89,8 +90,7 @@ def first_bytes(path: Path) -> bytes:
         raise FileError("there is no such file", where=str(path))
     if path.is_dir():
         raise FileError("this is a folder, expected one raw scan", where=str(path))
-    if not path.is_file():
-        raise FileError("this is no regular file (a pipe or a device)", where=str(path))
+    refuse_pipe(path)
     try:
         with path.open("rb") as file:
             return file.read(1024)

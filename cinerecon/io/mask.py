@@ -16,6 +16,7 @@ from cinerecon.errors import ConfigError, FileError, nearest_name
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.hdf5 import open_hdf5
 from cinerecon.io.matlab import open_matlab
+from cinerecon.io.regular import refuse_pipe
 
 Mask = NDArray[np.bool_]
 SUFFIXES = (".npz", ".npy", ".mat", ".h5", ".hdf5")
@@ -169,6 +170,7 @@ def _is_plausible(mask: Mask) -> bool:
 @lru_cache(maxsize=8)
 def _read_arrays(path: Path, _: int) -> dict[str, NDArray[Any]]:
     """The real arrays of a file by name. They are kept until it is written again."""
+    refuse_pipe(path)
     suffix = path.suffix.lower()
     if suffix == ".mat":
         matlab = open_matlab(path)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError, WeightsError
+from cinerecon.io.regular import refuse_pipe
 from cinerecon.methods.base import find_model, imported_models
 from cinerecon.methods.card import Card
 from cinerecon.methods.normalisation import ScaleName
@@ -212,6 +213,7 @@ def _plain(text: str) -> Any:
 
 def _read_metadata(path: Path) -> dict[str, str]:
     """The texts in the header of a safetensors file."""
+    refuse_pipe(path)
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
@@ -244,6 +246,7 @@ def load_weights(net: nn.Module, path: Path) -> None:
     WeightsError
         If the file is missing or damaged, or a tensor is missing, unknown, or of another shape.
     """
+    refuse_pipe(path)
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.deidentify import hashed_identifier, hashed_person
+from cinerecon.io.regular import refuse_pipe
 from cinerecon.provenance import Patient
 
 ELEMENTS = {
@@ -77,6 +78,7 @@ def read_patient(path: Path) -> Patient:
 
     if path.is_dir():
         raise FileError("this is a folder", where=f"--like {path}", hint="give one of its images")
+    refuse_pipe(path)
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True)
         values: dict[str, Any] = {field: str(header.get(element, "") or "") for field, element in ELEMENTS.items()}

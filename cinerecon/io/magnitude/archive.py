@@ -13,6 +13,7 @@ from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError, FileError, NotACineError
 from cinerecon.io.deidentify import hashed_person
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla
+from cinerecon.io.regular import refuse_pipe
 
 ARRAYS = {
     "magnitude": "(frames, rows, columns)",
@@ -87,6 +88,7 @@ def open_archive(path: Path) -> MagnitudeImages:
     DataError
         If an array is missing, or of another size.
     """
+    refuse_pipe(path)
     if not zipfile.is_zipfile(path):
         what = "this is no NumPy archive" if path.exists() else "there is no such file"
         raise FileError(f"cannot read the cine: {what}", where=str(path))

@@ -101,6 +101,8 @@ class DicomImage:
 
 def is_dicom(path: Path) -> bool:
     """Whether a file starts as DICOM does: with a preamble and ``DICM``, or, as older exports, without a preamble."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             start = file.read(132)

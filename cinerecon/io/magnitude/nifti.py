@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cinerecon.cine import CineMeta
 from cinerecon.errors import FileError, NotACineError, UnsupportedError
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of
+from cinerecon.io.regular import refuse_pipe
 
 ENDINGS = (".nii", ".nii.gz")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
@@ -29,6 +30,7 @@ def open_nifti(path: Path) -> MagnitudeImages:
     """
     import nibabel
 
+    refuse_pipe(path)
     try:
         image: Any = nibabel.load(path)
         shape, dtype = image.shape, image.get_data_dtype()

@@ -30,8 +30,6 @@ def open_magnitude(path: Path) -> list[MagnitudeImages]:
             what = "the DICOM images hold no cine: no slice has several times" if files else "no DICOM image is here"
             raise DataError(what, where=str(path))
         return cines
-    if path.exists() and not path.is_file():  # opening a pipe would wait for its other end
-        raise FileError("this is no regular file (a pipe or a device)", where=str(path))
     return [open_nifti(path) if path.name.lower().endswith(ENDINGS) else open_archive(path)]
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cinerecon.errors import FileError, UnsupportedError, WeightsError
 from cinerecon.io.arrays import read_npz, read_pth
 from cinerecon.io.atomic import hash_file
+from cinerecon.io.regular import refuse_pipe
 from cinerecon.io.tf_checkpoint import DATA_ENDING, INDEX_ENDING, is_table, read_tf_checkpoint
 from cinerecon.methods.base import MODEL_ENDING
 from cinerecon.methods.model_file import read_model
@@ -99,6 +100,7 @@ def _tf_prefix(path: Path) -> Path | None:
 
 def _read_file(path: Path) -> Variables:
     """Read a single file by what it begins (or ends) with."""
+    refuse_pipe(path)
     content = path.read_bytes()
     if zipfile.is_zipfile(path) or content[:2] == b"PK":
         return read_pth(path) if _holds_pickle(path) else read_npz(path)
