@@ -1,0 +1,18 @@
+"""Reading of one slice of a small raw scan."""
+
+import pytest
+from raw_scan import RawFile
+
+from cinerecon.acquisition import AcquisitionConfig, open_scan
+
+PLAIN = AcquisitionConfig(csm="walsh")
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write a scan and read one slice of it."""
+
+    def run(scan: RawFile, number: int = 0, config: AcquisitionConfig = PLAIN):
+        return open_scan(scan.write(tmp_path / "scan.h5"), config).read_slice(number)
+
+    return run

@@ -1,0 +1,92 @@
+"""Calibration lines and the coil maps estimated from them."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import relative_error
+from raw_scan import RawFile, small_scan
+
+from cinerecon.acquisition import AcquisitionConfig, open_scan
+from cinerecon.physics.coils import (
+    estimate_csm,
+)
+
+PLAIN = AcquisitionConfig(csm="walsh")
+
+
+def undersampled_with_calibration(n_acs: int = 12) -> RawFile:
+    """Every third line of the image, and central lines for calibration alone: they come after it, of other contrast."""
+    scan = small_scan(matrix=(48, 16), vendor="GE")
+    lines = scan.heads["idx"]["kspace_encode_step_1"].astype(int)
+    central = np.flatnonzero((abs(lines - 24 + n_acs % 2 / 2) < n_acs / 2 + 0.1) & (scan.heads["idx"]["phase"] == 0))
+    calibration = [(scan.heads[row].copy(), 5 * scan.samples[row]) for row in central[:n_acs]]
+    scan.keep(lines % 3 == 0)
+    for head, samples in calibration:
+        scan.append(0, samples)["idx"] = head["idx"]
+        scan.heads["idx"]["contrast"][-1] = 1
+        scan.flag(len(scan.heads) - 1, 20)
+    return scan
+
+
+@pytest.mark.parametrize("is_filled", [False, True])
+def test_maps_come_from_calibration_lines(tmp_path, is_filled):
+    """They make no image; what the image measures of their lines may be left out of them."""
+    scan = undersampled_with_calibration()
+    only = (scan.heads["flags"] & (1 << 19)) > 0
+    rows = sorted(set(scan.heads["idx"]["kspace_encode_step_1"][only].tolist()))
+    if is_filled:
+        scan.samples = [samples / 5 if extra else samples for samples, extra in zip(scan.samples, only, strict=True)]
+        scan.keep(~only | (scan.heads["idx"]["kspace_encode_step_1"] % 3 != 0))
+        rows.append(30)  # the image's own, next to them
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    opened.check_samples()
+    data = opened.read_slice(0)
+    image = torch.arange(48) % 3 == 0
+    assert torch.equal(data.mask[:, 0, :, 0], image.expand(3, -1))
+    assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
+    mask = torch.zeros(1, 1, 48, 1, dtype=torch.bool)
+    mask[..., rows, :] = True
+    calibration = scan.kspace[0, :1] * mask
+    if is_filled:
+        calibration[..., image, :] = (scan.kspace[0].mean(0, keepdim=True) * mask)[..., image, :]
+    assert relative_error(data.csm, estimate_csm(calibration, mask, "walsh")) < 1e-3
+    assert opened.plan.n_calibration == (8 if is_filled else 12)
+    assert opened.plan.steps[-1] == f"estimate coil maps by walsh from {len(rows)} calibration lines"
+    assert not opened.plan.dropped
+    assert not any("coil maps" in text for text in data.meta.warnings)
+    compressed = open_scan(opened.files[0], AcquisitionConfig(csm="walsh", n_virtual_coils=2)).read_slice(0)
+    assert compressed.csm.shape == (2, 48, 16)
+
+
+def test_calibration_lines_that_are_of_no_use(tmp_path):
+    scan = undersampled_with_calibration()
+    only = (scan.heads["flags"] & (1 << 19)) > 0
+    scan.heads["idx"]["kspace_encode_step_1"][only] -= 15
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert any("peak at line 9, not at the centre" in text for text in opened.plan.warnings)
+    assert opened.plan.dropped[0].n_readouts == 12
+    scan.heads["idx"]["kspace_encode_step_1"][only] += 15
+    scan.heads["center_sample"][only] += 4
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert any("12 calibration readouts do not fit the grid" in text for text in opened.plan.warnings)
+
+
+def test_maps_from_too_few_lines_are_said_to_be(tmp_path):
+    scan = undersampled_with_calibration(n_acs=0)
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    warning = "coil maps come from 1 central line: do not trust the image; measure or keep ACS lines"
+    assert opened.plan.warnings.count(warning) == opened.read_slice(0).meta.warnings.count(warning) == 1
+    one_coil = small_scan(n_coils=1)
+    one_coil.keep(one_coil.heads["idx"]["kspace_encode_step_1"] % 3 == 0)
+    warnings = open_scan(one_coil.write(tmp_path / "one.h5"), PLAIN).read_slice(0).meta.warnings
+    assert not any("coil maps" in text for text in warnings)
+
+
+def test_holes_are_in_the_mask(read):
+    scan = small_scan(vendor="GE")
+    scan.keep([i for i in range(36) if i != 17])
+    data = read(scan)
+    assert data.mask.sum() == 35
+    assert not data.mask[1, 0, 5]
+    assert data.reference is None
+    assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5

@@ -1,0 +1,85 @@
+"""Metadata of a slice: orientation, frame times, reference, and whether its frames are one heartbeat."""
+
+import numpy as np
+import pytest
+from raw_scan import READ, small_scan
+
+from cinerecon.acquisition import AcquisitionConfig, open_scan
+from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
+
+PLAIN = AcquisitionConfig(csm="walsh")
+
+
+@pytest.fixture
+def meta_of(tmp_path):
+    return lambda scan: open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).read_slice(0).meta
+
+
+def test_gated_frames_are_one_beat_and_frames_one_after_the_other_are_not(meta_of):
+    """Time stamps tell, not the order in the file."""
+    scan = small_scan()
+    order = np.arange(len(scan.heads))
+    scan.heads["acquisition_time_stamp"] = order
+    assert not meta_of(scan).is_one_beat
+    scan.heads["acquisition_time_stamp"] = order % 12 // 4 * 12 + order // 12 * 4 + order % 4
+    assert meta_of(scan).is_one_beat
+
+
+def test_it_is_told_what_a_reference_is(meta_of, tmp_path):
+    scan = small_scan()
+    assert meta_of(scan).reference_is == "all samples"
+    scan.keep(scan.heads["idx"]["kspace_encode_step_1"] >= 3)
+    assert meta_of(scan).reference_is == "some samples"
+    scan.keep(scan.heads["idx"]["kspace_encode_step_1"] % 3 != 1)
+    assert meta_of(scan).reference_is == ""
+    config = SimulateConfig(n_frames=3, ky=12, kx=12, n_coils=2, undersample="uniform:2,acs=4")
+    simulate_scan(tmp_path / "simulated.h5", config)
+    meta = open_scan(tmp_path / "simulated.h5", PLAIN).read_slice(0).meta
+    assert (meta.reference_is, meta.is_one_beat) == ("truth", True)
+    assert simulate_cine(config)[0].meta.reference_is == "truth"
+
+
+@pytest.mark.parametrize("direction", [np.zeros(3), READ, np.full(3, np.nan)])
+def test_no_orientation_is_made_up(tmp_path, direction):
+    scan = small_scan()
+    scan.heads["phase_dir"] = direction
+    if not direction.any():
+        scan.heads["read_dir"] = scan.heads["slice_dir"] = 0
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    data = opened.read_slice(0)
+    assert data.meta.geometry is None
+    assert sum("carry no orientation" in warning for warning in data.meta.warnings) == 1
+
+
+@pytest.mark.parametrize(("tr_ms", "expected"), [(31.5, (0, 31.5, 63)), (2.9, (0, 25, 50)), (None, (0, 25, 50))])
+def test_frame_times(read, tr_ms, expected):
+    scan = small_scan()
+    scan.heads["acquisition_time_stamp"] = (
+        1000 + 10 * scan.heads["idx"]["phase"] + scan.heads["idx"]["kspace_encode_step_1"]
+    )
+    if tr_ms:
+        scan.space["extra"] = f"<sequenceParameters><TR>{tr_ms}</TR></sequenceParameters>"
+    assert read(scan).meta.frame_times_ms == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("bend", "words"),
+    [
+        (lambda scan: scan.space.update(vendor="GE"), "times of the frames are unknown"),
+        (
+            lambda scan: scan.space.update(extra="<sequenceParameters><TR>12</TR></sequenceParameters>"),
+            "12 ms by the header's TR, 25 ms by the time stamps",
+        ),
+        (lambda scan: scan.space.update(thickness=0), "no slice thickness"),
+    ],
+)
+def test_what_the_header_does_not_tell_is_said(tmp_path, bend, words):
+    scan = small_scan()
+    scan.heads["acquisition_time_stamp"] = 10 * scan.heads["idx"]["phase"]
+    path = tmp_path / "scan.h5"
+    for is_bent in (False, True):
+        if is_bent:
+            bend(scan)
+        opened = open_scan(scan.write(path), PLAIN)
+        for warnings in (opened.plan.warnings, opened.read_slice(0).meta.warnings):
+            assert sum(words in text for text in warnings) == is_bent

@@ -1,0 +1,155 @@
+"""Noise readouts, whitening, and coils that are left out."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import relative_error
+from raw_scan import RawFile, small_scan
+
+from cinerecon.acquisition import AcquisitionConfig, open_scan
+from cinerecon.cine import finish_image
+from cinerecon.errors import ConfigError, DataError
+from cinerecon.physics.coils import (
+    noise_covariance,
+)
+from cinerecon.physics.fourier import ifft2c
+
+PLAIN = AcquisitionConfig(csm="walsh")
+
+
+MIXING = np.array([[2, 0, 0], [0.5 + 0.5j, 1, 0], [0, 0.3j, 0.2]]) * 1e-4
+
+
+def add_noise(scan: RawFile, n_readouts: int, mixing: np.ndarray, dwell_us: float, bandwidth: float = 1.0) -> None:
+    """Noise on the image readouts, and noise readouts that show it through another receiver bandwidth."""
+    rng = np.random.default_rng(0)
+    coils = len(mixing)
+
+    def noise(n_samples):
+        parts = rng.standard_normal((2, coils, n_samples)) / np.sqrt(2)
+        return (mixing @ (parts[0] + 1j * parts[1])).astype(np.complex64)
+
+    seen = np.sqrt(2.0 / dwell_us * bandwidth)
+    scan.samples = [0 * samples + noise(samples.shape[1]) for samples in scan.samples]
+    for _ in range(n_readouts):
+        scan.append(0, seen * noise(256))["sample_time_us"] = dwell_us
+        scan.flag(len(scan.heads) - 1, 19)
+        scan.heads["center_sample"][-1] = 0
+    scan.space["vendor"] = "GE"
+
+
+def assert_white(data, coils=3):
+    samples = data.kspace.movedim(1, 0).reshape(coils, -1)
+    covariance = noise_covariance(samples)
+    tolerance = 5 / np.sqrt(samples.shape[1])
+    assert (covariance - torch.eye(coils)).abs().max() < tolerance
+
+
+@pytest.mark.parametrize("oversampling", [1, 2])
+def test_noise_is_white_after_intake(read, oversampling):
+    """Unit variance in every coil, whatever the dwell times; removing the oversampling keeps it."""
+    scan = small_scan(matrix=(32, 32), n_frames=6, oversampling=oversampling)
+    add_noise(scan, 40, MIXING, dwell_us=30.0, bandwidth=0.8)
+    scan.space["extra"] = ""
+    scan.space["vendor"] = (
+        "GE</systemVendor><relativeReceiverNoiseBandwidth>0.8</relativeReceiverNoiseBandwidth><systemVendor>"
+    )
+    assert_white(read(scan))
+
+
+@pytest.mark.parametrize("n_virtual_coils", [None, 3])
+def test_whitening_does_not_shade_the_image(read, n_virtual_coils):
+    """Coils of different noise: the finished image is that of the coils as measured, the raw one is not."""
+    scan = small_scan(matrix=(24, 28))
+    signal = list(scan.samples)
+    uneven = np.array([[1, 0, 0], [0.3 + 0.3j, 0.8, 0], [0, 0.3j, 0.5]]) * 1e-4
+    add_noise(scan, 40, uneven, dwell_us=2.0)
+    scan.samples[: len(signal)] = signal
+    scan.space["vendor"] = "SIEMENS"
+    data = read(scan, config=AcquisitionConfig(csm="espirit", n_virtual_coils=n_virtual_coils))
+    image = (data.csm.conj() * ifft2c(data.kspace)).sum(-3)
+    truth = scan.images[0].abs().float()
+    assert relative_error(finish_image(image, data).abs(), truth) < 0.01
+    scale = (image.abs() * truth).sum() / (image.abs() ** 2).sum()
+    assert relative_error(scale * image.abs(), truth) > 0.1
+
+
+@pytest.mark.parametrize(("n_coils", "settings"), [(3, ["n_virtual_coils=1"]), (1, [])])
+def test_whitening_does_not_scale_the_image_of_one_coil(read, n_coils, settings):
+    scan = small_scan(matrix=(24, 28), n_coils=n_coils)
+    signal = list(scan.samples)
+    add_noise(scan, 40, MIXING[:n_coils, :n_coils], dwell_us=2.0)
+    scan.samples[: len(signal)] = signal
+    scan.space["vendor"] = "SIEMENS"
+    data = read(scan, config=PLAIN.with_settings(settings))
+    assert data.csm is None
+    energy = torch.linalg.vector_norm(finish_image(ifft2c(data.kspace)[:, 0], data))
+    assert energy / torch.linalg.vector_norm(scan.kspace[0]) == pytest.approx(1, rel=1e-4 if n_coils == 1 else 0.6)
+
+
+def test_coils_that_are_broken(tmp_path):
+    """Without noise and signal a coil is left out; with signal alone it is refused, and can be left out."""
+    scan, config = small_scan(matrix=(24, 28)), AcquisitionConfig(csm="espirit")
+    signal = [samples.copy() for samples in scan.samples]
+    add_noise(scan, 40, MIXING, dwell_us=2.0)
+    for number, samples in enumerate(scan.samples):
+        samples[1] = 0
+        samples[[0, 2]] = signal[number][[0, 2]] if number < len(signal) else samples[[0, 2]]
+    scan.space["vendor"] = "SIEMENS"
+    path = scan.write(tmp_path / "scan.h5")
+    opened = open_scan(path, config)
+    assert "coil 1 carries neither noise nor signal: it is left out" in opened.warnings
+    data = opened.read_slice(0)
+    assert data.n_coils == 2
+    expected = torch.linalg.vector_norm(ifft2c(scan.kspace[0])[:, [0, 2]], dim=1)
+    assert relative_error(finish_image(data.reference, data).abs(), expected) < 0.05
+    for number in range(len(signal)):
+        scan.samples[number][1] = signal[number][1]
+    scan.write(path)
+    with pytest.raises(DataError, match="coil 1 carries signal, but no noise") as caught:
+        open_scan(path, config).read_slice(0)
+    assert (caught.value.where, "exclude_coils=[1]" in caught.value.hint) == (str(path), True)
+    for whiten in ("true", "false"):
+        opened = open_scan(path, config.with_settings(["exclude_coils=[1]", f"whiten={whiten}"]))
+        assert (opened.plan.n_coils, opened.read_slice(0).n_coils) == (2, 2)
+        data = opened.read_slice(0)
+        assert relative_error(finish_image(data.reference, data).abs(), expected) < 0.05
+    for left_out, words in (([3], "no coil 3"), ([0, 1, 2], "all coils")):
+        with pytest.raises(ConfigError, match=words):
+            open_scan(path, AcquisitionConfig(exclude_coils=left_out))
+
+
+def test_noise_that_cannot_be_whitened_names_the_scan(tmp_path):
+    scan = small_scan()
+    add_noise(scan, 1, np.ones((3, 3)), dwell_us=2.0)
+    path = scan.write(tmp_path / "scan.h5")
+    with pytest.raises(DataError, match="singular") as caught:
+        open_scan(path, PLAIN).read_slice(0)
+    assert (caught.value.where, "whiten=false" in caught.value.hint) == (str(path), True)
+
+
+def test_noise_from_another_file(tmp_path):
+    scan = small_scan(matrix=(32, 32), n_frames=6)
+    add_noise(scan, 40, MIXING, dwell_us=10.0)
+    is_noise = np.arange(len(scan.heads)) >= 6 * 32
+    noise = small_scan(matrix=(32, 32), n_frames=6)
+    noise.heads, noise.samples = scan.heads, scan.samples
+    noise.keep(is_noise)
+    scan.keep(~is_noise)
+    path, noise_path = scan.write(tmp_path / "scan.h5"), noise.write(tmp_path / "noise.h5")
+    opened = open_scan(path, PLAIN, noise=noise_path)
+    assert "noise.h5" in opened.plan.noise
+    assert_white(opened.read_slice(0))
+    with pytest.raises(DataError, match="no noise readouts"):
+        open_scan(path, PLAIN, noise=path)
+    noise.samples = [samples[:2] for samples in noise.samples]
+    noise.heads["active_channels"] = 2
+    with pytest.raises(DataError, match="2 channels, the image readouts have 3"):
+        open_scan(path, PLAIN, noise=noise.write(tmp_path / "other.h5")).read_slice(0)
+
+
+def test_siemens_noise_is_scaled_by_its_bandwidth_where_dwell_times_differ(read):
+    scan = small_scan(matrix=(32, 32), n_frames=6)
+    add_noise(scan, 40, MIXING, dwell_us=30.0, bandwidth=0.793)
+    scan.space["vendor"] = "SIEMENS"
+    assert float(read(scan).kspace.abs().square().mean()) == pytest.approx(1, rel=0.05)

@@ -1,0 +1,131 @@
+"""Placement of the readouts on the grid: echo centre, direction, averages."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import relative_error
+from raw_scan import small_scan
+
+from cinerecon.acquisition import AcquisitionConfig, open_scan
+
+PLAIN = AcquisitionConfig(csm="walsh")
+
+
+@pytest.mark.parametrize("vendor", ["SIEMENS", "GE"])
+@pytest.mark.parametrize("early", [True, False])
+def test_asymmetric_echo(read, vendor, early):
+    """Missing samples are False in the mask; what is True is near the truth although it was interpolated."""
+    scan = small_scan(matrix=(12, 32), vendor=vendor)
+    missing = 16
+    for i, samples in enumerate(scan.samples):
+        scan.samples[i] = samples[:, missing:] if early else samples[:, :-missing]
+    scan.heads["number_of_samples"] -= missing
+    scan.heads["center_sample"] -= missing if early else 0
+    data = read(scan)
+    assert data.mask.shape == (3, 1, 12, 32)
+    first_missing = early == (vendor != "SIEMENS")  # mirroring k-space puts the gap on the other side
+    columns = data.mask[0, 0, 0]
+    assert columns.sum() == pytest.approx(32 - missing / 2, abs=2)
+    assert bool(columns[2 if first_missing else -2]) is False
+    assert bool(columns[-2 if first_missing else 2]) is True
+    assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 0.04
+    assert data.kspace[~data.mask.expand_as(data.kspace)].abs().max() == 0
+    assert data.reference is not None
+
+
+def test_each_readout_by_its_own_centre(read):
+    scan = small_scan(oversampling=1, vendor="GE")
+    late = np.arange(len(scan.heads)) % 2 == 1
+    for i in np.flatnonzero(late):
+        scan.samples[i] = scan.samples[i][:, 5:]
+    scan.heads["number_of_samples"][late], scan.heads["center_sample"][late] = 11, 3
+    data = read(scan)
+    expected = torch.ones(12, 16, dtype=torch.bool)
+    expected[1::2, :5] = False
+    assert torch.equal(data.mask[1, 0], expected)
+    assert relative_error(data.kspace, scan.kspace[0] * expected) < 1e-5
+
+
+@pytest.mark.parametrize("counted_before", [True, False])
+def test_discarded_samples(read, counted_before):
+    """center_sample counts from the first stored sample, or after the discarded ones; here one of the two fits."""
+    scan = small_scan(oversampling=1, vendor="GE")
+    for i, samples in enumerate(scan.samples):
+        junk = np.full((3, 6), 1e3, np.complex64)
+        scan.samples[i] = np.concatenate([junk[:, :4], samples[:, 4:], junk[:, :2]], 1)
+    scan.heads["number_of_samples"] = 18
+    scan.heads["discard_pre"], scan.heads["discard_post"] = 4, 2
+    scan.heads["center_sample"] = 8 if counted_before else 4
+    data = read(scan)
+    mask = torch.arange(16) >= 4
+    assert relative_error(data.kspace, scan.kspace[0] * mask) < 1e-5
+
+
+def test_reversed_readouts(read):
+    scan = small_scan()
+    for i in range(0, len(scan.heads), 2):
+        scan.samples[i] = scan.samples[i][:, ::-1]
+        scan.flag(i, 22)
+    scan.heads["center_sample"][:] = 16
+    assert relative_error(read(scan).kspace, scan.kspace[0]) < 1e-5
+
+
+def test_pilot_tone_by_name(read):
+    scan = small_scan(oversampling=1)
+    for samples in scan.samples:
+        samples[:, :3] = samples[:, -1:] = 1e4
+    parameter = "<userParameterLong><name>{}</name><value>1</value></userParameterLong>"
+    scan.space["extra"] = (
+        f"<userParameters>{parameter.format('Other') + parameter.format('PilotTone')}</userParameters>"
+    )
+    data = read(scan)
+    assert data.mask[0, 0].sum(-1).unique().tolist() == [12]
+    assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
+
+
+def test_averages_are_averaged_where_they_are(read):
+    """Two averages of different size; the second lacks a line, which then keeps the value of the first."""
+    scan = small_scan(vendor="GE")
+    for row in range(1, 36):
+        scan.append(row, 3 * scan.samples[row])["idx"]["average"] = 1
+    data = read(scan)
+    weight = torch.full((3, 1, 12, 1), 2.0)
+    weight[0, 0, 0] = 1
+    assert relative_error(data.kspace, scan.kspace[0] * weight) < 1e-5
+
+
+def test_double_line_is_averaged_and_said(tmp_path):
+    scan = small_scan(vendor="GE")
+    scan.append(7, 3 * scan.samples[7])
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    weight = torch.ones(3, 1, 12, 1)
+    weight[0, 0, 7] = 2
+    assert relative_error(opened.read_slice(0).kspace, scan.kspace[0] * weight) < 1e-5
+    assert any("more than once" in warning for warning in opened.plan.warnings)
+
+
+@pytest.mark.parametrize("centre", [6, 4])
+def test_the_echo_decides_where_both_readings_fit(read, centre):
+    scan = small_scan(oversampling=1, vendor="GE")
+    junk = np.full((3, 2), 1e3, np.complex64)
+    scan.samples = [np.concatenate([junk, samples[:, 4:14], junk], 1) for samples in scan.samples]
+    scan.heads["number_of_samples"], scan.heads["center_sample"] = 14, centre
+    scan.heads["discard_pre"] = scan.heads["discard_post"] = 2
+    mask = (torch.arange(16) >= 4) & (torch.arange(16) < 14)
+    assert relative_error(read(scan).kspace, scan.kspace[0] * mask) < 1e-5
+
+
+def test_the_pilot_tone_spoils_reversed_readouts_at_their_other_end(read):
+    scan = small_scan(oversampling=1, vendor="GE")
+    mask = torch.ones(12, 16, dtype=torch.bool)
+    for i, samples in enumerate(scan.samples):
+        if i % 2:
+            scan.samples[i] = samples = samples[:, ::-1].copy()
+            scan.flag(i, 22)
+        samples[:, :3] = samples[:, -1:] = 1e4
+    mask[::2, :3], mask[::2, -1:], mask[1::2, :1], mask[1::2, -3:] = (False,) * 4
+    parameter = "<userParameterLong><name>PilotTone</name><value>1</value></userParameterLong>"
+    scan.space["extra"] = f"<userParameters>{parameter}</userParameters>"
+    data = read(scan)
+    assert torch.equal(data.mask[1, 0], mask)
+    assert relative_error(data.kspace, scan.kspace[0] * mask) < 1e-5
