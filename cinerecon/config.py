@@ -119,7 +119,7 @@ def _put(values: dict[str, Any], path: Sequence[str], value: Any, defaults: Any,
 
 
 def _follow(model: type[BaseModel], path: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
-    """The path of a setting as a user writes it, and the settings that are known where its last part stands.
+    """The path of a setting as a user writes it, and the names of the settings next to its last part.
 
     Where a mapping may be of several kinds, pydantic puts the kind into the path, which a user does not.
     """
@@ -139,7 +139,7 @@ def _follow(model: type[BaseModel], path: tuple[int | str, ...]) -> tuple[list[s
 
 
 def _content(container: Any) -> Any:
-    """The type of what a list or a mapping holds; None for anything else."""
+    """The type of the items of a list or mapping; None for anything else."""
     inner = get_args(container)
     return inner[1 if get_origin(container) is dict else 0] if inner else None
 

@@ -23,7 +23,9 @@ CLEAN = (
     "cinerecon/metrics",
     "cinerecon/acquisition",
     "cinerecon/io/ismrmrd",
-    "cinerecon/commands/from_options.py",
+    "cinerecon/cli.py",
+    "cinerecon/commands",
+    "cinerecon/reconstruction",
 )
 """Files and folders without any of the words; a folder is added once it has none."""
 BANNED = {

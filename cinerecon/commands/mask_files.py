@@ -36,7 +36,7 @@ class DrawnMask:
 def draw_mask(
     sampling: Sampling, n_frames: int, ky: int, kx: int, *, seed: int, output: Path, force: bool = False
 ) -> DrawnMask:
-    """Draw a mask and write it, with a picture beside it.
+    """Draw a mask and write it, with a picture next to it.
 
     Raises
     ------

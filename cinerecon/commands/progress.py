@@ -1,4 +1,4 @@
-"""A progress bar for what takes longer than two seconds; silent when nobody watches."""
+"""A progress bar for what takes longer than two seconds; silent where the output is no terminal."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[str, float], None
 
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}", markup=False),  # it may name a file, whatever that is called
+        TextColumn("{task.description}", markup=False),  # a file name may contain brackets
         BarColumn(),
         TextColumn("{task.percentage:3.0f} %"),
         TimeRemainingColumn(),

@@ -85,7 +85,8 @@ def reconstruct_scan(
 ) -> ReconReport:
     """Reconstruct a scan and write its images; one slice is held in memory at a time.
 
-    Finished slices are kept in a folder beside the first output until all images are written. A stopped run leaves it.
+    Finished slices are kept in a folder next to the first output until all images are written; after an
+    interruption it remains.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Finished slices of a run, in a folder beside its output: what a stopped run leaves, and ``--resume`` continues from.
+"""Finished slices of a run, in a folder next to its output, from which ``--resume`` continues an interrupted run.
 
 A slice is two ``.npy`` arrays and a ``.json`` file with everything else, which is written last: where it exists, the
 slice is complete. Each file appears whole or not at all. The name of the folder ends in a checksum of the scan, the
@@ -34,7 +34,7 @@ class SliceCache:
     Parameters
     ----------
     output
-        What the reconstruction writes; the folder is beside it.
+        First output of the reconstruction; the folder is next to it.
     checksum
         Identifies the reconstruction, see `checksum_of`.
     """

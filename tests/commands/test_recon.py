@@ -90,7 +90,8 @@ def test_a_wrong_setting_names_its_option(scan, tmp_path, option, text):
     result = CliRunner().invoke(
         app, ["recon", str(scan), "--model", "cgsense", "-o", str(tmp_path / "a.h5"), option, text]
     )
-    assert result.exception.where == option + " preprocessing" * text.startswith("preprocessing.")
+    assert result.exception.where.startswith(option)
+    assert "foo" in result.exception.what
 
 
 def invoke(*arguments):
