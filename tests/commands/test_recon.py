@@ -151,7 +151,7 @@ def test_no_image_is_written_beside_a_device(scan, tmp_path):
     with scan.open("rb") as file:
         link = f"/proc/self/fd/{file.fileno()}"
         error = invoke(link, "-m", "zerofilled").exception
-        assert error.what == "no images are written beside a device"
+        assert error.what == "no images are written next to a device"
         assert invoke(link, "-m", "zerofilled", "-o", tmp_path / "a.npz").exit_code == 0
     os.mkfifo(tmp_path / "pipe")
     assert "no regular file" in invoke(tmp_path / "pipe", "-m", "zerofilled").exception.what
