@@ -164,7 +164,8 @@ def _time_counter(raw: RawScan, idx: NDArray[np.void]) -> str:
 
 def _sorted_slices(raw: RawScan, image: Index, counter: NDArray[np.integer], warn: Warn) -> Index:
     """Number the slices by their position along the slice direction: the counter runs in the order of acquisition."""
-    values, first, slices = np.unique(counter, return_index=True, return_inverse=True)
+    values, first, inverse = np.unique(counter, return_index=True, return_inverse=True)
+    slices: Index = np.asarray(inverse, np.intp)
     heads = raw.heads[image[first]]
     normals = heads["slice_dir"].astype(np.float64)
     along = heads["position"].astype(np.float64) @ normals[0]

@@ -98,4 +98,4 @@ def _number(content: NDArray[np.uint8], offsets: NDArray[np.int64], width: int) 
     """Little-endian numbers at some offsets, limited to 2^60."""
     raw = np.zeros((len(offsets), 8), np.uint8)
     raw[:, :width] = content[offsets[:, None] + np.arange(width)]
-    return np.minimum(raw.view("<u8")[:, 0], np.uint64(1 << 60)).astype(np.int64)
+    return np.asarray(np.minimum(raw.view("<u8")[:, 0], np.uint64(1 << 60)).astype(np.int64))

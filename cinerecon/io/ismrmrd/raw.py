@@ -88,7 +88,7 @@ FLAGS = {
 
 def has_flag(heads: Heads, number: int) -> NDArray[np.bool_]:
     """The readouts with a flag, ``(readouts,)`` bool. Flag n is bit n - 1."""
-    return (heads["flags"] >> np.uint64(number - 1)) & np.uint64(1) != 0
+    return np.asarray((heads["flags"] >> np.uint64(number - 1)) & np.uint64(1) != 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,10 +182,10 @@ class RawScan:
         with open_hdf5(self.path) as file:
             stored = file[self.group]["data"]
             if last - first + 1 <= 4 * len(rows):
-                return stored[first : last + 1][name][rows - first]
+                return np.asarray(stored[first : last + 1][name][rows - first])
             chosen = np.zeros(len(self.heads), bool)
             chosen[rows] = True
-            return stored[chosen][name]
+            return np.asarray(stored[chosen][name])
 
     def _require_lengths(self, rows: Index, stored: NDArray[np.object_]) -> None:
         per_sample = 1 if np.iscomplexobj(stored[0]) else 2
