@@ -24,6 +24,7 @@ from cinerecon.training.card import list_data
 from cinerecon.training.checkpointer import Checkpointer, TensorBoardLog, require_tensorboard
 from cinerecon.training.data import Batch, fill_cache
 from cinerecon.training.distributed import ProcessGroup, join_process_group
+from cinerecon.training.gradient_check import check_weight_gradients
 from cinerecon.training.losses import training_loss
 from cinerecon.training.recipe import Recipe, TrainConfig
 from cinerecon.training.run_folder import RunFolder
@@ -254,4 +255,6 @@ def init_state(
     is_gpu = torch.device(device).type == "cuda"
     if recipe.training.precision == "bfloat16" and is_gpu and not torch.cuda.is_bf16_supported():
         raise ConfigError("this GPU has no bfloat16", where="training.precision", hint="float32")
+    if recipe.training.precision == "bfloat16":
+        check_weight_gradients(net)
     return State(net, ema_net, make_optimizer(net, recipe.training), where)
