@@ -74,3 +74,9 @@ def make_cine() -> Callable[..., CineData]:
 
 def _disc(distance: torch.Tensor, radius: torch.Tensor | float) -> torch.Tensor:
     return torch.sigmoid((radius - distance) / 0.04)
+
+
+@pytest.fixture(autouse=True)
+def _unknown_terminal_width(monkeypatch):
+    """Output is that of a pipe, also where the environment has the width of a terminal."""
+    monkeypatch.delenv("COLUMNS", raising=False)

@@ -117,7 +117,9 @@ def test_recon_of_scan_and_case_is_the_same_image(scan, tmp_path):
     cases = prepared(scan, tmp_path / "data")
     options = {"undersample": "gaussian:3", "seed": 5}
     names = ("raw.npz", "raw.h5")
-    raw = reconstruct_scan(ReconRequest(scan, "cgsense", tuple(str(tmp_path / n) for n in names), (1,), **options))
+    raw = reconstruct_scan(
+        ReconRequest(scan, "cgsense", tuple(str(tmp_path / n) for n in names), slices=(1,), **options)
+    )
     name = str(tmp_path / "case.npz")
     case = reconstruct_scan(ReconRequest(cases[1], "cgsense", (name,), **options))
     one, two = raw.slices[0], case.slices[0]

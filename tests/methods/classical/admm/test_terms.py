@@ -85,8 +85,8 @@ def test_the_cost_of_low_rank(p):
 
 def test_the_weight_falls_to_its_value_and_stays():
     penalty = LowRankPenalty(LowRankConfig(continuation=8, weight_lowrank=1, penalty_lowrank=0.5))
-    levels = [penalty.rule(progress).level for progress in (0.0, 0.3, 0.6, 1.0)]
-    assert levels == pytest.approx([16, 2 * 8**0.5, 2, 2])
+    weights = [penalty.rule(progress).weight for progress in (0.0, 0.3, 0.6, 1.0)]
+    assert weights == pytest.approx([16, 2 * 8**0.5, 2, 2])
 
 
 def test_blocks_are_placed_anew_each_time_and_the_same_in_each_run():
