@@ -90,5 +90,6 @@ def join_process_group(device: str = "auto") -> Iterator[ProcessGroup]:
     distributed.init_process_group("nccl" if name.startswith("cuda") else "gloo")
     try:
         yield group
+        distributed.barrier()  # a process that leaves while others still communicate may abort
     finally:
         distributed.destroy_process_group()
