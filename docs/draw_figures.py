@@ -1,4 +1,7 @@
-"""Draw docs/layout.svg and docs/data_flow.svg: the rows of the package with their sizes, and the path of the data.
+"""Draw the figures of the documentation.
+
+layout.svg: the rows of the package with their sizes; data_flow.svg: the path of the data; patterns.svg: lines over time
+of sampling patterns; line_orders.svg: the order of the lines of a frame.
 
 python docs/draw_figures.py
 """
@@ -6,6 +9,8 @@ python docs/draw_figures.py
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
+
+from cinerecon.physics.sampling import ORDERS, LineOrder, order_readouts, parse_mask
 
 DOCS = Path(__file__).parent
 PACKAGE = DOCS.parent / "cinerecon"
@@ -34,6 +39,10 @@ STEPS = (
     ("image", "reconstruction", "frames, y, x; units, residual, warnings"),
     ("files", "io/export", "ISMRMRD, DICOM, NIfTI, movie, picture"),
 )
+PATTERNS = ("kt-equispaced", "uniform", "gaussian", "gro", "cava", "vista", "poisson")
+PATTERN_SIZE = (24, 96)
+"""Frames and ky of the patterns shown."""
+ACCELERATION = 6
 STYLE = "font-family: sans-serif; font-size: 13px; fill: #1a1a2e"
 
 
@@ -88,6 +97,46 @@ def draw_data_flow() -> str:
     return svg(MARGIN * 2 + len(STEPS) * (height + 26) - 26, parts)
 
 
+def draw_patterns() -> str:
+    """Lines over time of each pattern, and the share of frames that sample a line."""
+    n_frames, ky = PATTERN_SIZE
+    gap, below, scale = 22, 34, 3.2
+    point = (WIDTH - 2 * MARGIN + gap) / len(PATTERNS) - gap
+    parts, top = list[str](), MARGIN
+    for number, name in enumerate(PATTERNS):
+        left = MARGIN + number * (point + gap)
+        options = ",acs=0" if name in ("uniform", "gaussian") else ""
+        mask = parse_mask(f"{name}:{ACCELERATION}{options}").draw(n_frames, ky, 1)[:, 0, :, 0]
+        cells = "".join(f"M{frame} {line}h1v1h-1z" for frame, line in mask.nonzero().tolist())
+        parts.append(f'<g transform="translate({left:.0f} {top}) scale({point / n_frames:.3f} {scale})">')
+        parts.append(f'<rect width="{n_frames}" height="{ky}" fill="#1a1a2e"/><path d="{cells}" fill="#f6e8d0"/></g>')
+        y = top + ky * scale + 20
+        parts.append(f'<text x="{left + point / 2:.0f}" y="{y:.0f}" text-anchor="middle">{name}</text>')
+    return svg(top + ky * scale + below, parts)
+
+
+def draw_line_orders() -> str:
+    """Ky over time of the first two heartbeats of each order of a segmented scan."""
+    n_frames, ky = 4, 48
+    gap, height, point = 18, 200.0, (WIDTH - 2 * MARGIN + 18) / len(ORDERS) - 18
+    parts, top = list[str](), MARGIN
+    for number, name in enumerate(ORDERS):
+        spec = parse_mask("cava:3" if name == "pattern" else "vista:3,acs=4")
+        order = LineOrder(name, ky, n_segments=2, tr_ms=3.0, rr_ms=None, acs_first=False)
+        readouts = order_readouts(spec.draw(n_frames, ky, 1), order, spec.line_order(n_frames, ky))
+        left, end = MARGIN + number * (point + gap), readouts.time_ms[-1] + 3
+        parts.append(f'<rect x="{left:.0f}" y="{top}" width="{point:.0f}" height="{height:.0f}" fill="#eef3fa"/>')
+        for time, frame, line in zip(readouts.time_ms, readouts.frame, readouts.ky, strict=True):
+            x, y = left + 3 + time / end * (point - 4), top + (line + 0.5) / ky * height
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.8" fill="{("#1f4e8c", "#c8553d")[frame % 2]}"/>')
+        middle = left + point / 2
+        parts.append(f'<path d="M{middle:.1f} {top}v{height:.0f}" stroke="#888" stroke-dasharray="3 3"/>')
+        parts.append(f'<text x="{middle:.0f}" y="{top + height + 20:.0f}" text-anchor="middle">{name}</text>')
+    return svg(top + height + 34, parts)
+
+
 if __name__ == "__main__":
     (DOCS / "layout.svg").write_text(draw_layout())
     (DOCS / "data_flow.svg").write_text(draw_data_flow())
+    (DOCS / "patterns.svg").write_text(draw_patterns())
+    (DOCS / "line_orders.svg").write_text(draw_line_orders())

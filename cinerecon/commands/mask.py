@@ -1,7 +1,7 @@
 """The command ``cinerecon mask``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -9,15 +9,21 @@ from cinerecon.commands.from_options import app_of
 from cinerecon.errors import ConfigError
 from cinerecon.options import Flag, Options
 
+if TYPE_CHECKING:
+    from cinerecon.physics.sampling import LineOrder
+
 ACCELERATION = 8.0
 """Nominal acceleration of a pattern that is given by its name alone."""
+
+ORDER_SETTINGS = ("n_segments", "acs_first", "tr_ms", "rr_ms")
+"""Options that apply with ``--order`` alone."""
 
 
 class MaskOptions(Options):
     """Draw a k-t sampling mask, with a picture and its exact acceleration.
 
-    Whole readouts: gaussian, kt-gaussian, uniform, vds-ky, equispaced, kt-equispaced, golden. Points: radial,
-    kt-radial, vds, uniform-2d.
+    Whole readouts: gaussian, kt-gaussian, uniform, vds-ky, equispaced, kt-equispaced, golden, gro, cava, vista,
+    poisson. Points: radial, kt-radial, vds, uniform-2d, poisson-2d.
 
     The name is followed by the acceleration (for radial the number of spokes) and options: acs=LINES; fixed, one draw
     for all frames; for equispaced also adjusted, the centre counted in, and shifted, drawn for each frame.
@@ -37,6 +43,19 @@ class MaskOptions(Options):
     seed: int = Field(0, ge=0, description="the same seed draws the same mask, on every machine")
     output: Annotated[Path, Flag(("-o", "--output"))] = Field(
         Path("mask.npz"), description="file to write; a picture is written next to it"
+    )
+    order: Annotated[str | None, Flag(default_text="no table")] = Field(
+        None,
+        description="write the order of the lines in time as a .csv table: linear, alternating, centre-out, "
+        "interleaved, or pattern, the order of cava itself",
+    )
+    n_segments: Annotated[int, Flag(("--segments",))] = Field(
+        1, description="with --order: heartbeats over which the lines of a frame are distributed; 1 in real time"
+    )
+    acs_first: bool = Field(False, description="with --order: the central lines come first in each frame")
+    tr_ms: Annotated[float, Flag(("--tr",))] = Field(3.0, description="with --order: time between readouts [ms]")
+    rr_ms: Annotated[float | None, Flag(("--rr",), default_text="as long as the readouts take")] = Field(
+        None, description="with --order: time between heartbeats [ms]"
     )
     force: bool = Field(False, description="overwrite existing files")
 
@@ -59,6 +78,26 @@ class MaskOptions(Options):
             raise ConfigError(what, where="--acceleration, --acs", hint=hint)
         return name
 
+    def line_order(self) -> "LineOrder | None":
+        """The order of the lines, if one is to be written.
+
+        Raises
+        ------
+        ConfigError
+            If it is unknown, or there are settings of an order without one.
+        """
+        from cinerecon.physics.sampling import LineOrder
+
+        given = [name for name in ORDER_SETTINGS if name in self.model_fields_set]
+        if self.order is None and given:
+            option = self.flag_of(given[0]).names or ("--" + given[0].replace("_", "-"),)
+            raise ConfigError(
+                f"{option[0]} is a setting of an order of lines", where=option[0], hint="add --order linear"
+            )
+        if self.order is None:
+            return None
+        return LineOrder(self.order, self.ky, self.n_segments, self.tr_ms, self.rr_ms, self.acs_first)
+
 
 def mask(options: MaskOptions) -> None:
     """Draw the mask, write it, and print its acceleration."""
@@ -67,7 +106,8 @@ def mask(options: MaskOptions) -> None:
 
     sampling = parse_sampling(options.full_pattern())
     sizes = options.n_frames, options.ky, options.kx
-    drawn = draw_mask(sampling, *sizes, seed=options.seed, output=options.output, force=options.force)
+    order = options.line_order()
+    drawn = draw_mask(sampling, *sizes, seed=options.seed, output=options.output, force=options.force, order=order)
     print(f"acceleration  {drawn.acceleration:.3f}, and {drawn.acceleration_without_acs:.3f} without the ACS")
     print(f"ACS           {drawn.n_acs} lines")
     for path in drawn.paths:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 from cinerecon.acquisition.undersample import Sampling
 from cinerecon.errors import ConfigError
-from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
+from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite, write_csv
 from cinerecon.io.export.summary import write_mask_picture
 from cinerecon.io.mask import MaskFile, write_mask
-from cinerecon.physics.sampling import acs_block, net_acceleration
+from cinerecon.physics.sampling import LineOrder, MaskSpec, acs_block, net_acceleration, order_readouts
+
+ORDER_COLUMNS = ("time_ms", "frame", "ky", "segment")
+"""Columns of the table of readouts, all counted from 0."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,23 @@ class DrawnMask:
 
 
 def draw_mask(
-    sampling: Sampling, n_frames: int, ky: int, kx: int, *, seed: int, output: Path, force: bool = False
+    sampling: Sampling,
+    n_frames: int,
+    ky: int,
+    kx: int,
+    *,
+    seed: int,
+    output: Path,
+    force: bool = False,
+    order: LineOrder | None = None,
 ) -> DrawnMask:
-    """Draw a mask and write it, with a picture next to it.
+    """Draw a mask and write it, with a picture next to it, and with the order of its lines in time.
 
     Raises
     ------
     ConfigError
-        If a size is not positive, the pattern does not fit the matrix, or the file is to be no ``.npz``.
+        If a size is not positive, the pattern does not fit the matrix, the order does not fit the mask, or the file is
+        to be no ``.npz``.
     FileError
         If a file exists and ``force`` is not set, or is the mask that is read, or that mask cannot be read.
     """
@@ -51,14 +63,22 @@ def draw_mask(
         raise ConfigError(
             f"a mask is written as .npz, not '{output.name}'", where="-o", hint=f"-o {output.with_suffix('.npz')}"
         )
-    picture = output.with_suffix(".png")
+    picture, table = output.with_suffix(".png"), output.with_suffix(".csv")
     if isinstance(sampling, MaskFile) and is_same_file(output, sampling.path):
         raise would_overwrite(sampling.path, output)
-    for path in (output, picture):
+    paths = (output, picture) if order is None else (output, picture, table)
+    for path in paths:
         refuse_existing(path, force=force)
     mask = sampling.draw(n_frames, ky, kx, seed)
+    readouts = None
+    if order is not None:
+        drawn = sampling.line_order(n_frames, ky, seed) if isinstance(sampling, MaskSpec) else None
+        readouts = order_readouts(mask, order, drawn)
     write_mask(output, mask.numpy(), str(sampling), seed)
     write_mask_picture(picture, mask.numpy(), kx)
+    if readouts is not None:
+        columns = (readouts.time_ms.round(6), readouts.frame, readouts.ky, readouts.segment)
+        write_csv(table, ORDER_COLUMNS, zip(*(column.tolist() for column in columns), strict=True))
     acs = acs_block(mask)
     outside = net_acceleration(mask, without=acs)
-    return DrawnMask(net_acceleration(mask), outside, acs.stop - acs.start, (output, picture))
+    return DrawnMask(net_acceleration(mask), outside, acs.stop - acs.start, paths)

@@ -73,3 +73,22 @@ def test_help_names_every_pattern():
 
     text = " ".join(CliRunner().invoke(app, ["mask", "--help"]).stdout.split())
     assert all(name in text for name in PATTERNS if name != "full")
+
+
+def test_the_order_of_lines_is_written_with_the_mask(tmp_path):
+    from typer.testing import CliRunner
+
+    path, sizes = tmp_path / "m.npz", ["--frames", "4", "--ky", "32", "--kx", "16"]
+    call = lambda *options: CliRunner().invoke(app, ["mask", "cava:4", *sizes, "-o", str(path), *options])  # noqa: E731
+    assert isinstance(call("--segments", "2").exception, ConfigError)
+    assert isinstance(call("--order", "linear", "--rr", "10").exception, ConfigError)
+    assert not list(tmp_path.iterdir())
+    assert call("--order", "pattern", "--tr", "2.7").exit_code == 0
+    header, *rows = (tmp_path / "m.csv").read_text().splitlines()
+    assert header == "time_ms,frame,ky,segment"
+    table = np.array([[float(value) for value in row.split(",")] for row in rows])
+    assert np.allclose(table[:, 0], 2.7 * np.arange(32))
+    assert table[:, 2].tolist() == parse_mask("cava:4").line_order(4, 32).ravel().tolist()
+    mask = np.load(path)["mask"]
+    assert all(mask[int(frame), 0, int(ky), 0] for _, frame, ky, _ in table)
+    assert isinstance(call("--order", "linear").exception, FileError)

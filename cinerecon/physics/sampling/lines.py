@@ -16,8 +16,6 @@ from cinerecon.physics.sampling.drawing import (
     wide_gaussian_density,
 )
 
-GOLDEN_RATIO = (5**0.5 - 1) / 2
-
 
 def full(_: Generator, request: MaskRequest) -> Flags:
     """Every line."""
@@ -105,25 +103,6 @@ def kt_equispaced(rng: Generator, request: MaskRequest) -> Flags:
     start = np.floor(uniform_numbers(rng, 1) * round(request.acceleration)) + np.arange(request.n_frames)
     place = (np.arange(request.ky) - start[:, None]) % request.acceleration
     return with_centre(place < 1, request.n_acs)
-
-
-def golden(rng: Generator, request: MaskRequest) -> Flags:
-    """Equispaced lines, denser in the centre, that move on by the golden ratio of their distance from frame to frame.
-
-    The idea of golden ratio offset sampling (Joshi et al., arXiv 2206.03630): as no two frames repeat, any run of
-    frames covers k-space evenly. round(ky / R) lines at v in [-1, 1) are stretched to k = (1 - a) v + a v^3, so that
-    the centre has (1 + 2a) / (1 - a) times the density of the border: 4 times, or as much as keeps lines apart.
-
-    Departs from the paper in: the stretching is a cubic, and the lines of a frame are not ordered in time.
-    """
-    n_lines = max(round(request.ky / request.acceleration), 1)
-    a = min(0.5, 1 - n_lines / request.ky)
-    offset = (uniform_numbers(rng, 1) + GOLDEN_RATIO * np.arange(request.n_frames)) % 1
-    v = 2 * (np.arange(n_lines) + offset[:, None]) / n_lines - 1
-    lines = np.floor((((1 - a) + a * v**2) * v + 1) / 2 * request.ky).astype(int)
-    mask = np.zeros((request.n_frames, request.ky), dtype=bool)
-    np.put_along_axis(mask, lines.clip(0, request.ky - 1), True, axis=1)
-    return with_centre(mask, request.n_acs)
 
 
 def with_centre(mask: Flags, n_acs: int) -> Flags:

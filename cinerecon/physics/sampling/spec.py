@@ -13,9 +13,11 @@ from numpy.random import Generator
 from torch import Tensor
 
 from cinerecon.errors import ConfigError, nearest_name
-from cinerecon.physics.sampling import lines, points
+from cinerecon.physics.sampling import golden_ratio, lines, points, poisson_disc
 from cinerecon.physics.sampling.drawing import Flags, MaskRequest, make_rng
+from cinerecon.physics.sampling.golden_ratio import Lines
 from cinerecon.physics.sampling.measure import SamplingKind
+from cinerecon.physics.sampling.vista import vista
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,15 @@ class Pattern:
         Central lines by default; None if the pattern has no central lines.
     words
         Options without a value, in addition to ``fixed``, which uses one draw for all frames.
+    order
+        Draws the lines in the order of time, ``(frames, lines)``, where the pattern has one.
     """
 
     draw: Callable[[Generator, MaskRequest], Flags]
     kind: SamplingKind = "changing lines"
     n_acs: int | None = None
     flags: tuple[str, ...] = ()
+    order: Callable[[Generator, MaskRequest], Lines] | None = None
 
 
 PATTERNS: dict[str, Pattern] = {
@@ -48,10 +53,15 @@ PATTERNS: dict[str, Pattern] = {
     "vds-ky": Pattern(lines.vds),
     "equispaced": Pattern(lines.equispaced, "same lines", n_acs=24, flags=("adjusted", "shifted")),
     "kt-equispaced": Pattern(lines.kt_equispaced, n_acs=0),
-    "golden": Pattern(lines.golden, n_acs=0),
+    "golden": Pattern(golden_ratio.golden, n_acs=0),
+    "gro": Pattern(golden_ratio.gro, n_acs=0),
+    "cava": Pattern(golden_ratio.cava, order=golden_ratio.cava_order),
+    "vista": Pattern(vista, n_acs=0),
+    "poisson": Pattern(poisson_disc.poisson_lines, n_acs=0),
     "radial": Pattern(points.radial, "points"),
     "kt-radial": Pattern(points.kt_radial, "points", n_acs=16),
     "vds": Pattern(points.vds, "points"),
+    "poisson-2d": Pattern(poisson_disc.poisson_points, "points"),
     "uniform-2d": Pattern(points.uniform, "points"),
 }
 
@@ -107,14 +117,36 @@ class MaskSpec:
         ConfigError
             If the pattern does not fit the matrix, e.g. more central lines than lines.
         """
-        pattern = PATTERNS[self.pattern]
-        n_acs = (pattern.n_acs or 0) if self.n_acs is None else self.n_acs
+        request = self._request(n_frames, ky, kx)
+        drawn = PATTERNS[self.pattern].draw(make_rng(seed), request).reshape(request.n_frames, 1, ky, -1)
+        return torch.from_numpy(drawn.repeat(n_frames // request.n_frames, axis=0))
+
+    def line_order(self, n_frames: int, ky: int, seed: int | Generator = 0) -> Lines | None:
+        """Lines of the mask of the same seed in the order of time, ``(frames, lines)``; None if it has no order.
+
+        Raises
+        ------
+        ConfigError
+            If the pattern does not fit the matrix.
+        """
+        order = PATTERNS[self.pattern].order
+        if order is None:
+            return None
+        request = self._request(n_frames, ky, 1)
+        return order(make_rng(seed), request).repeat(n_frames // request.n_frames, axis=0)
+
+    def _request(self, n_frames: int, ky: int, kx: int) -> MaskRequest:
+        """What is drawn: one frame if it is the same for all.
+
+        Raises
+        ------
+        ConfigError
+            If there are more central lines than lines.
+        """
+        n_acs = (PATTERNS[self.pattern].n_acs or 0) if self.n_acs is None else self.n_acs
         if n_acs > ky:
             raise ConfigError(f"{n_acs} central lines of {ky}", where=str(self), hint="a smaller acs")
-        n_drawn = 1 if "fixed" in self.flags else n_frames
-        request = MaskRequest(n_drawn, ky, kx, self.acceleration, n_acs, self.flags)
-        mask = pattern.draw(make_rng(seed), request).reshape(n_drawn, 1, ky, -1)
-        return torch.from_numpy(mask.repeat(n_frames // n_drawn, axis=0))
+        return MaskRequest(1 if "fixed" in self.flags else n_frames, ky, kx, self.acceleration, n_acs, self.flags)
 
 
 def parse_mask(text: str) -> MaskSpec:

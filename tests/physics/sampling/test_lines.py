@@ -123,22 +123,6 @@ def test_kt_equispaced_covers_every_line_in_time():
     assert torch.equal(mask[1:, :, 1:], mask[:-1, :, :-1])
 
 
-@pytest.mark.parametrize(("ky", "acceleration"), [(192, 8), (160, 12), (145, 5), (96, 2), (96, 1.5), (50, 1)])
-def test_golden_offset_keeps_the_count_and_covers_k_space(ky, acceleration):
-    mask = parse_mask(f"golden:{acceleration:g}").draw(8 * int(acceleration), ky, 1)
-    assert (mask.sum(-2) == round(ky / acceleration)).all()
-    covered = mask.any(0)[0, :, 0]
-    assert covered[ky // 4 : -ky // 4].all()
-    assert covered.float().mean() > 0.97
-
-
-def test_golden_offset_is_dense_in_the_centre_and_never_repeats():
-    mask = parse_mask("golden:8").draw(400, 192, 1)
-    share = mask[:, 0, :, 0].double().mean(0)
-    assert share[88:104].mean() / share[:8].mean() == pytest.approx(4, rel=0.15)
-    assert len({tuple(frame.ravel().tolist()) for frame in mask[:24]}) == 24
-
-
 def test_more_central_lines_than_lines_is_refused():
     with pytest.raises(ConfigError, match="cannot hold 40"):
         parse_mask("gaussian:8,acs=40").draw(2, 96, 96)

@@ -1,0 +1,125 @@
+"""Patterns in steps of the golden ratio: GRO and CAVA, ``(frames, ky)``, and the order of their readouts in time.
+
+Both draw positions v on a uniform axis [-1, 1) and stretch it, k = v / s + (1 - 1 / s) v^3, so that the centre of
+k-space has s times the mean density: CAVA, Rich et al. 2020, 10.1002/mrm.28059, equations 1 and 2; GRO, Joshi et al.
+2022, arXiv 2206.03630. The exponent 3 and s = 2.2 are the defaults of the latter.
+
+Departs from the papers in: a line that would repeat moves to the nearest free one, so that the count of lines is exact.
+"""
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from cinerecon.axes import centre_slice
+from cinerecon.physics.sampling.drawing import Flags, MaskRequest, Numbers, uniform_numbers
+
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+CENTRE_DENSITY = 2.2
+"""Density of the centre of k-space over the mean, s in the papers."""
+Lines = NDArray[np.int64]
+
+
+def golden(rng: Generator, request: MaskRequest) -> Flags:
+    """GRO with a centre of twice the mean density, the central lines extra: round(ky / R) lines."""
+    n_lines = max(round(request.ky / request.acceleration), 1)
+    positions = offset_positions(rng, request.n_frames, n_lines)
+    lines = stretched(positions, min(0.5, 1 - n_lines / request.ky), request.ky).astype(int)
+    mask = flags_of(lines.clip(0, request.ky - 1), request.ky)
+    mask[:, centre_slice(request.ky, request.n_acs)] = True
+    return mask
+
+
+def gro(rng: Generator, request: MaskRequest) -> Flags:
+    """Golden ratio offset: equal distances in a frame, moved on by the golden ratio of a distance in the next.
+
+    round(ky / R) lines, the central ones among them. As the offset never repeats, any run of frames covers k-space
+    evenly.
+    """
+    n_drawn, ky = outside_centre(request)
+    positions = offset_positions(rng, request.n_frames, n_drawn)
+    lines = [without_repeats(frame, ky, max(n_drawn, 1)) for frame in stretched(positions, stretching(ky, n_drawn), ky)]
+    return around_centre(flags_of(np.reshape(lines, (request.n_frames, n_drawn)), ky), request)
+
+
+def cava(rng: Generator, request: MaskRequest) -> Flags:
+    """Golden ratio steps from readout to readout, so that the number of readouts per frame can be chosen afterwards.
+
+    See `cava_order`; every round(ky / R) readouts are a frame.
+    """
+    return flags_of(cava_order(rng, request), request.ky)
+
+
+def cava_order(rng: Generator, request: MaskRequest) -> Lines:
+    """The ky line of each readout of `cava` in the order of time, ``(frames, lines per frame)``.
+
+    No line repeats within ky / 2 s readouts, and therefore in no frame. Up to that length of a frame, the order does
+    not depend on the acceleration: any run of readouts samples k-space with the same density.
+    """
+    n_lines = max(round(request.ky / request.acceleration), 1)
+    window = max(n_lines, int(request.ky / (2 * CENTRE_DENSITY)))
+    steps = uniform_numbers(rng, 1) + GOLDEN_RATIO * np.arange(request.n_frames * n_lines)
+    exact = stretched(2 * (steps % 1) - 1, stretching(request.ky, window), request.ky)
+    return without_repeats(exact, request.ky, window).reshape(request.n_frames, n_lines)
+
+
+def offset_positions(rng: Generator, n_frames: int, n_lines: int) -> Numbers:
+    """Positions of equal distance in [-1, 1), moved on by the golden ratio from frame to frame, ``(frames, lines)``."""
+    offset = (uniform_numbers(rng, 1) + GOLDEN_RATIO * np.arange(n_frames)) % 1
+    positions: Numbers = 2 * (np.arange(n_lines) + offset[:, None]) / max(n_lines, 1) - 1
+    return positions
+
+
+def stretching(ky: int, n_lines: int) -> float:
+    """The weight of v^3, 1 - 1 / s; less where `n_lines` of `ky` would be closer than a line in the centre."""
+    return max(min(1 - 1 / CENTRE_DENSITY, 1 - n_lines / ky), 0.0) if ky else 0.0
+
+
+def stretched(v: Numbers, weight: float, ky: int) -> Numbers:
+    """Lines, as whole numbers, of positions in [-1, 1): the centre denser by 1 / (1 - weight)."""
+    lines: Numbers = np.floor((((1 - weight) + weight * v**2) * v + 1) / 2 * ky)
+    return lines
+
+
+def without_repeats(lines: Numbers, ky: int, window: int) -> Lines:
+    """Readouts in the order of time, ``(readouts,)``; a line that is among the `window` - 1 last moves to a free one.
+
+    It moves to the nearest; of two, to that closer to the centre of k-space, or to the lower one.
+    """
+    last = np.full(ky, -window)
+    played = np.empty(len(lines), dtype=np.int64)
+    for readout, wanted in enumerate(lines.clip(0, ky - 1).astype(int)):
+        line = wanted
+        if readout - last[wanted] < window:
+            free = np.flatnonzero(readout - last >= window)
+            line = free[np.lexsort((np.abs(2 * free + 1 - ky), np.abs(free - wanted)))[0]]
+        last[line], played[readout] = readout, line
+    return played
+
+
+def flags_of(lines: Lines, ky: int) -> Flags:
+    """Line numbers ``(frames, lines)`` as flags ``(frames, ky)``."""
+    mask = np.zeros((len(lines), ky), dtype=bool)
+    np.put_along_axis(mask, lines, True, axis=1)
+    return mask
+
+
+def outside_centre(request: MaskRequest) -> tuple[int, int]:
+    """Lines per frame to draw, and lines to draw from, if round(ky / R) include the central ones.
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer than the central ones.
+    """
+    n_lines = max(round(request.ky / request.acceleration), 1)
+    return request.n_lines_outside_centre(n_lines), request.ky - request.n_acs
+
+
+def around_centre(drawn: Flags, request: MaskRequest) -> Flags:
+    """Lines drawn outside of the central ones ``(frames, ky - acs)``, together with these, ``(frames, ky)``."""
+    mask = np.ones((len(drawn), request.ky), dtype=bool)
+    outer = np.ones(request.ky, dtype=bool)
+    outer[centre_slice(request.ky, request.n_acs)] = False
+    mask[:, outer] = drawn
+    return mask
