@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from cinerecon.acquisition import intake
     from cinerecon.cine import CineData
     from cinerecon.errors import CineReconError, CineReconWarning
-    from cinerecon.io.ismrmrd.raw import read_mrd
+    from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
     from cinerecon.methods.table import load_method
     from cinerecon.physics.operators import Encoding
     from cinerecon.reconstruction import ReconstructedSlice, export, reconstruct
@@ -39,7 +39,7 @@ _HOMES = {
     "export": "cinerecon.reconstruction",
     "intake": "cinerecon.acquisition",
     "load_method": "cinerecon.methods.table",
-    "read_mrd": "cinerecon.io.ismrmrd.raw",
+    "read_mrd": "cinerecon.io.ismrmrd.hdf5_scan",
     "reconstruct": "cinerecon.reconstruction",
     "simulate_cine": "cinerecon.simulation.scan",
 }

@@ -71,7 +71,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = Non
     HeaderError, DataError, UnsupportedError
         If the scan is invalid or not supported, naming the readout.
     """
-    warnings: list[str] = []
+    warnings = list(raw.warnings)
     warn = warnings.append
     require_sane_claim(raw)
     selection = select_readouts(raw, config, warn)

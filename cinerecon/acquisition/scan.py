@@ -22,7 +22,8 @@ from cinerecon.acquisition.reference import attach_reference, read_truth
 from cinerecon.acquisition.source import CineSource, TimedSlice
 from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.raw import Index, read_mrd
+from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
+from cinerecon.io.ismrmrd.raw import Index
 from cinerecon.physics.fourier import crop_kspace, crop_sampled
 from cinerecon.physics.sampling import block_of_lines
 

@@ -15,7 +15,7 @@ from helpers import formats_folder, relative_error
 from cinerecon.acquisition import AcquisitionConfig, open_scan
 from cinerecon.cine import finish_image
 from cinerecon.errors import CineReconError
-from cinerecon.io.ismrmrd.raw import read_mrd
+from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.physics.fourier import fft2c, ifft2c, mirrored_indices
 from cinerecon.physics.operators import Encoding
 

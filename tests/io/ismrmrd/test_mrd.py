@@ -9,7 +9,8 @@ from raw_scan import small_scan
 
 from cinerecon.errors import CineReconError, DataError, FileError, HeaderError
 from cinerecon.io.ismrmrd.file import holds_images_only
-from cinerecon.io.ismrmrd.raw import has_flag, read_mrd
+from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
+from cinerecon.io.ismrmrd.raw import has_flag
 
 
 @pytest.mark.parametrize("numbers", [np.float32, np.float64, np.complex64, np.int16, np.int32])
@@ -25,8 +26,8 @@ def test_samples_and_headers(tmp_path, numbers):
 
 
 def test_large_files_are_read_on_demand(tmp_path, monkeypatch):
-    monkeypatch.setattr("cinerecon.io.ismrmrd.raw.READ_AT_ONCE", 0)
-    monkeypatch.setattr("cinerecon.io.ismrmrd.raw.BLOCK", 7)
+    monkeypatch.setattr("cinerecon.io.ismrmrd.hdf5_scan.READ_AT_ONCE", 0)
+    monkeypatch.setattr("cinerecon.io.ismrmrd.hdf5_scan.BLOCK", 7)
     scan = small_scan()
     raw = read_mrd(scan.write(tmp_path / "scan.h5"))
     for rows in (np.arange(len(raw)), np.arange(3, 30, 2), np.array([0, 1, 2, 30, 35])):
@@ -217,13 +218,13 @@ def test_damage_never_leaks_another_error(tmp_path):
 
 @pytest.mark.parametrize("n_slices", [1, 3])
 def test_samples_of_several_slices_are_not_kept(tmp_path, monkeypatch, n_slices):
-    monkeypatch.setattr("cinerecon.io.ismrmrd.raw.BLOCK", 10)
+    monkeypatch.setattr("cinerecon.io.ismrmrd.hdf5_scan.BLOCK", 10)
     path = small_scan(n_slices=n_slices).write(tmp_path / "scan.h5")
     at_once = read_mrd(path)
-    monkeypatch.setattr("cinerecon.io.ismrmrd.raw.ALWAYS_AT_ONCE", 0)
+    monkeypatch.setattr("cinerecon.io.ismrmrd.hdf5_scan.ALWAYS_AT_ONCE", 0)
     lazy = read_mrd(path)
-    assert at_once._rows is not None
-    assert (lazy._rows is not None) == (n_slices == 1)
+    assert at_once.store.rows is not None
+    assert (lazy.store.rows is not None) == (n_slices == 1)
     assert np.array_equal(lazy.heads, at_once.heads)
     rows = np.arange(3, len(lazy), 2)
     assert np.array_equal(lazy.samples(rows), at_once.samples(rows))

@@ -1,0 +1,184 @@
+"""The reader of ISMRMRD/MRD raw scans in HDF5 files.
+
+No memory is allocated from the sizes in a header: a readout that claims more bytes than the file has is refused before
+it is read.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.errors import DataError, HeaderError
+from cinerecon.io.hdf5 import member, open_hdf5, require_hdf5, require_plausible
+from cinerecon.io.ismrmrd.file import find_dataset
+from cinerecon.io.ismrmrd.header import parse_header, without_patient
+from cinerecon.io.ismrmrd.heap import require_sound_heaps
+from cinerecon.io.ismrmrd.raw import BLOCK, Heads, Index, RawScan, largest_part
+
+READ_AT_ONCE = 512 << 20
+"""Files of one slice up to this size [bytes] are read at once: a second pass over their chunks would take as long.
+Files of several slices are read one slice at a time, so that memory does not grow with their number."""
+ALWAYS_AT_ONCE = 16 << 20
+"""Files up to this size [bytes] are read at once, with any number of slices."""
+LARGEST_XML = 16 << 20
+"""Largest size of a header [bytes]."""
+
+FIELDS = (
+    *("flags", "number_of_samples", "active_channels", "discard_pre", "discard_post", "center_sample"),
+    *("encoding_space_ref", "trajectory_dimensions", "sample_time_us", "position", "read_dir", "phase_dir"),
+    *("slice_dir", "acquisition_time_stamp", "idx"),
+)
+"""The fields of a readout header that a reconstruction needs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hdf5Samples:
+    """The samples of a scan in an HDF5 file; those of a small file are in memory.
+
+    Attributes
+    ----------
+    path, group
+        The file, and the group of the measurement.
+    n_readouts
+        Number of readouts.
+    rows
+        ``(readouts,)`` samples in memory, None if they are read on demand.
+    """
+
+    path: Path
+    group: str
+    n_readouts: int
+    rows: NDArray[np.object_] | None = None
+
+    def read(self, name: Literal["data", "traj"], rows: Index) -> NDArray[np.object_]:
+        """One field of some readouts; a run of neighbours as a slice, which HDF5 reads fastest.
+
+        Rows are read whole: HDF5 reads all fields in any case, and frees only those it was asked for.
+        """
+        if name == "data" and self.rows is not None:
+            return self.rows[rows]
+        first, last = int(rows[0]), int(rows[-1])
+        with open_hdf5(self.path) as file:
+            stored = file[self.group]["data"]
+            if last - first + 1 <= 4 * len(rows):
+                return np.asarray(stored[first : last + 1][name][rows - first])
+            chosen = np.zeros(self.n_readouts, bool)
+            chosen[rows] = True
+            return np.asarray(stored[chosen][name])
+
+
+def read_mrd(path: str | Path, dataset: str | None = None) -> RawScan:
+    """Open a raw scan: its header and the headers of all readouts. The samples follow on demand.
+
+    Parameters
+    ----------
+    path
+        An ISMRMRD (MRD) file, HDF5.
+    dataset
+        The group of the measurement; needed only where a file holds several.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, damaged or of another kind, or the group is not clear.
+    HeaderError
+        If the XML header is missing or senseless.
+    DataError
+        If there are no readouts, or they are not stored as the standard says.
+    """
+    path = Path(path)
+    require_hdf5(path)
+    require_sound_heaps(path)
+    with open_hdf5(path) as file:
+        group = find_dataset(file, dataset, str(path))
+        xml = _read_xml(member(group, "xml", str(path)), str(path))
+        header = parse_header(xml, str(path))
+        data = member(group, "data", str(path))
+        _require_readouts(data, path)
+        heads, amplitude, rows = _read_rows(data, path)
+        store = Hdf5Samples(path, group.name, len(heads), rows)
+        scan = RawScan(path, group.name, header, without_patient(xml, str(path)), heads, amplitude, store)
+    _require_claims(scan)
+    if rows is not None:
+        scan.require_lengths(np.arange(len(rows)), rows)
+    return scan
+
+
+def _read_xml(xml: Any, where: str) -> bytes:
+    if not isinstance(xml, h5py.Dataset) or xml.dtype.kind not in "OSU" or xml.size == 0:
+        raise HeaderError("the XML header is not a text", where=where)
+    if xml.dtype.itemsize > LARGEST_XML:
+        raise HeaderError(f"the XML header claims {xml.dtype.itemsize} bytes, at most {LARGEST_XML}", where=where)
+    text = xml[()] if xml.shape == () else xml[(0,) * xml.ndim]
+    content = text.encode() if isinstance(text, str) else bytes(text)
+    if len(content) > LARGEST_XML:
+        raise HeaderError(f"the XML header has {len(content)} bytes, at most {LARGEST_XML}", where=where)
+    return content
+
+
+def _require_readouts(data: Any, path: Path) -> None:
+    """Check that the array holds readouts, and that it is not longer than the file can hold."""
+    where = str(path)
+    names = (data.dtype.names or ()) if isinstance(data, h5py.Dataset) else ()
+    if not {"head", "traj", "data"} <= set(names):
+        kind = f"of {data.dtype}"[:60] if isinstance(data, h5py.Dataset) else "a group"
+        what = f"'data' is not an array of acquisitions (fields head, traj, data), but {kind}"
+        raise DataError(what, where=where)
+    missing = [name for name in FIELDS if name not in (data.dtype["head"].names or ())]
+    if missing:
+        raise DataError(f"the headers of the acquisitions lack '{missing[0]}'", where=where)
+    for name in ("data", "traj"):
+        numbers = h5py.check_vlen_dtype(data.dtype[name])
+        if numbers is None or np.dtype(numbers).kind not in "iufc":
+            raise DataError(f"the field '{name}' of the acquisitions is not a list of numbers", where=where)
+    if data.size == 0:
+        raise DataError("zero acquisitions are stored", where=where, hint="the scan was stopped, or lost on its way")
+    if data.ndim != 1:
+        raise DataError(f"'data' has {data.ndim} axes, expected one list of acquisitions", where=where)
+    require_plausible("data", data.shape[0] * data.dtype.itemsize, path)
+
+
+def _read_rows(data: h5py.Dataset, path: Path) -> tuple[Heads, NDArray[np.float64], NDArray[np.object_] | None]:
+    """The headers and amplitudes, block by block; of a small file, or one that holds a single slice, the samples, too.
+
+    Whole rows are read even where the headers alone are kept: HDF5 reads the samples in any case, and where they were
+    not asked for it never frees them.
+    """
+    size = path.stat().st_size
+    heads: list[Heads] = []
+    amplitudes: list[NDArray[np.float64]] = []
+    rows: list[NDArray[np.object_]] = []
+    keep = size <= READ_AT_ONCE
+    for start in range(0, data.shape[0], BLOCK):
+        block = data[start : start + BLOCK]
+        heads.append(block["head"].copy())
+        amplitudes.append(np.fromiter(map(largest_part, block["data"]), np.float64, len(block)))
+        if size > ALWAYS_AT_ONCE:
+            keep &= bool((heads[-1]["idx"]["slice"] == heads[0]["idx"]["slice"][0]).all())
+        if keep:
+            rows.append(block["data"].copy())
+        else:
+            rows.clear()
+    return np.concatenate(heads), np.concatenate(amplitudes), np.concatenate(rows) if keep else None
+
+
+def _require_claims(scan: RawScan) -> None:
+    """No readout may claim more samples than the whole file has bytes for."""
+    size = scan.path.stat().st_size
+    claims = scan.heads["number_of_samples"].astype(np.int64) * scan.heads["active_channels"]
+    smallest = 2  # bytes of a complex sample, were it stored in 8-bit integers
+    wrong = np.flatnonzero(claims * smallest > size)
+    if wrong.size:
+        i = wrong[0]
+        coils, n_samples = scan.heads["active_channels"][i], scan.heads["number_of_samples"][i]
+        what = (
+            f"acquisition {i} claims {n_samples} samples x {coils} channels, more than the file's {size} bytes can hold"
+        )
+        raise DataError(what, where=scan.at(i))
+    if claims.sum() * smallest > size:
+        what = f"the acquisitions claim {claims.sum()} samples, more than the file's {size} bytes can hold"
+        raise DataError(what, where=str(scan.path))
