@@ -1,9 +1,9 @@
 """Settings of a simulated scan."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cinerecon.options import Flag, Options
 
@@ -38,6 +38,32 @@ class SimulateConfig(Options):
         "", description="name or number of the subject, stored in the header as a hash"
     )
     oversampling: int = Field(2, ge=1, le=4, description="readout samples per image column")
+    segments: Annotated[int | None, Flag(default_text="frame by frame")] = Field(
+        None, ge=1, le=256, description="heartbeats over which the lines of a slice are spread, retrospectively gated"
+    )
+    beats: int | None = Field(
+        None, ge=1, le=200, description="heartbeats of a real-time scan, which measures frame after frame"
+    )
+    rr_variation: float = Field(
+        0.0, ge=0, le=0.4, description="largest relative difference of an R-R interval from the mean"
+    )
+    ectopic: float = Field(0.0, ge=0, le=0.3, description="fraction of beats that are ectopic, with a pause after them")
+    ecg: bool = Field(False, description="store the ECG as waveforms")
+
+    @model_validator(mode="after")
+    def _require_beats(self) -> Self:
+        if self.segments is not None and self.beats is not None:
+            raise ValueError("a scan has either segments or, in real time, beats")
+        if not self.is_timed and (self.rr_variation or self.ectopic or self.ecg):
+            raise ValueError("rr_variation, ectopic and ecg need segments, e.g. --segments 12, or beats")
+        if self.segments is not None and self.segments > self.ky:
+            raise ValueError(f"{self.segments} segments of {self.ky} lines")
+        return self
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the heart moves between readouts, in beats of their own length."""
+        return self.segments is not None or self.beats is not None
 
     @property
     def matrix(self) -> tuple[int, int]:

@@ -22,7 +22,15 @@ from cinerecon.physics.noise import white_noise
 from cinerecon.physics.sampling import net_acceleration, parse_mask
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.from_magnitude import chosen_slices, read_image, sizes_of
+from cinerecon.simulation.heartbeats import Beat, Rhythm, draw_ecg
 from cinerecon.simulation.phantom import PhantomConfig, draw_coil_maps, draw_slice
+from cinerecon.simulation.schedule import (
+    Schedule,
+    sample_lines,
+    schedule_frames,
+    schedule_real_time,
+    schedule_segments,
+)
 
 __all__ = ["SimulateConfig", "simulate_cine", "simulate_scan"]
 
@@ -63,6 +71,9 @@ def simulate_cine(config: SimulateConfig | None = None, *, source: Path | None =
     """
     images = None if source is None else open_one_magnitude(source)
     config = _complete(config, images)
+    if config.is_timed:
+        what = "a scan over heartbeats of unequal length is a list of readouts, not a cine in memory"
+        raise ConfigError(what, where="segments, beats", hint="write it with cinerecon simulate, and read it by gating")
     return [_measure(part, config) for part in _slices(config, images)]
 
 
@@ -123,7 +134,12 @@ def simulate_scan(
         "reference": _truth([p.reference for p in parts], "slices, frames, y, x", "image without noise"),
         "csm": _truth([p.csm for p in parts], "slices, coils, y, x", "coil sensitivity maps, sum |csm|^2 = 1"),
     }
-    write_raw(path, protocol, noise, _readouts(parts, mixing, config, rng, protocol), truth, force=force)
+    schedules, ecg = _schedules(parts, config, protocol.repetition_ms)
+    if config.is_timed:
+        protocol = replace(protocol, n_frames=1 + max(int(plan.counter.max()) for plan in schedules))
+        truth |= _true_phases(schedules)
+    readouts = _readouts(parts, schedules, mixing, config, rng)
+    write_raw(path, protocol, noise, readouts, truth, ecg=ecg, force=force)
     return tuple(dict.fromkeys(text for part in parts for text in part.meta.warnings))
 
 
@@ -174,6 +190,11 @@ def _protocol(config: SimulateConfig, part: _Slice, images: MagnitudeImages | No
         "sampling": config.undersample or "all lines",
         "seed": str(config.seed),
         "noise": f"{config.noise:g} of the image's maximum",
+        **(
+            {"rhythm": f"R-R variation {config.rr_variation:g}, ectopic beats {config.ectopic:g}"}
+            if config.is_timed
+            else {}
+        ),
     }
     return Protocol(
         matrix=config.matrix,
@@ -191,36 +212,58 @@ def _protocol(config: SimulateConfig, part: _Slice, images: MagnitudeImages | No
     )
 
 
-def _readouts(
-    parts: list[_Slice], mixing: Tensor, config: SimulateConfig, rng: np.random.Generator, protocol: Protocol
-) -> Iterator[SliceReadouts]:
-    """Measure every slice in heart beats: each beat adds a few lines to every frame."""
-    start_ms = 0.0
+def _schedules(
+    parts: list[_Slice], config: SimulateConfig, repetition_ms: float
+) -> tuple[list[Schedule], NDArray[np.uint32] | None]:
+    """When each slice is measured, and the ECG of the whole scan; None without one."""
+    if not config.is_timed:
+        schedules, start_ms = [], 0.0
+        for part in parts:
+            schedules.append(schedule_frames(part.mask, part.meta.frame_times_ms, repetition_ms, start_ms))
+            beat_ms = part.meta.frame_times_ms[-1] + _frame_ms(part.meta) + repetition_ms
+            n_beats = round((schedules[-1].time_ms - schedules[-1].since_trigger_ms - start_ms).max() / beat_ms)
+            start_ms += (n_beats + 2) * beat_ms
+        return schedules, None
+    mean_ms = parts[0].meta.frame_times_ms[-1] + _frame_ms(parts[0].meta)
+    rng = np.random.default_rng([config.seed, 7])
+    rhythm = Rhythm.draw(rng, mean_ms, config.rr_variation, config.ectopic)
+    past: list[Beat] = []
+    beats = _recorded(rhythm.beats(rng), past)
+    schedules = []
     for part in parts:
-        frame, line, beat, place = _schedule(part.mask, part.meta.frame_times_ms, protocol.repetition_ms)
+        if config.beats is not None:
+            schedules.append(schedule_real_time(part.mask, config.beats, rhythm, beats, repetition_ms))
+        else:
+            assert config.segments is not None
+            schedules.append(schedule_segments(part.mask, config.segments, rhythm, beats, repetition_ms))
+        next(beats)  # the subject breathes
+    ecg_rng = np.random.default_rng([config.seed, 8])
+    return schedules, draw_ecg(ecg_rng, past, rhythm.systole_factor) if config.ecg else None
+
+
+def _frame_ms(meta: CineMeta) -> float:
+    """Time from one frame to the next [ms]."""
+    return (meta.frame_times_ms[-1] - meta.frame_times_ms[0]) / max(len(meta.frame_times_ms) - 1, 1)
+
+
+def _recorded(beats: Iterator[Beat], past: list[Beat]) -> Iterator[Beat]:
+    """The same beats, each of which is appended to a list when it is taken."""
+    for beat in beats:
+        past.append(beat)
+        yield beat
+
+
+def _readouts(
+    parts: list[_Slice], schedules: list[Schedule], mixing: Tensor, config: SimulateConfig, rng: np.random.Generator
+) -> Iterator[SliceReadouts]:
+    """Measure every slice at the times of its schedule."""
+    for part, plan in zip(parts, schedules, strict=True):
         kspace = fft2c(_oversampled(part.reference[:, None] * part.csm, config.oversampling))
-        samples = kspace[frame, :, line].numpy() + _coloured(rng, mixing, len(frame), kspace.shape[-1])
-        times = np.array(part.meta.frame_times_ms)
-        beat_ms = times[-1] + (times[-1] - times[0]) / max(len(times) - 1, 1) + protocol.repetition_ms
-        since_trigger = times[frame] + place * protocol.repetition_ms
-        geometry = part.meta.geometry
-        assert geometry is not None
+        samples = sample_lines(kspace, plan).numpy() + _coloured(rng, mixing, len(plan.line), kspace.shape[-1])
+        assert part.meta.geometry is not None
         yield SliceReadouts(
-            samples, line, frame, place, start_ms + beat * beat_ms + since_trigger, since_trigger, geometry
+            samples, plan.line, plan.counter, plan.segment, plan.time_ms, plan.since_trigger_ms, part.meta.geometry
         )
-        start_ms += (beat.max() + 2) * beat_ms
-
-
-def _schedule(mask: Tensor, frame_times_ms: tuple[float, ...], repetition_ms: float) -> tuple[np.ndarray, ...]:
-    """Frame, line, heart beat and place in the frame of every readout, in the order of time."""
-    span_ms = (frame_times_ms[-1] - frame_times_ms[0]) / max(len(frame_times_ms) - 1, 1)
-    per_beat = max(1, int(span_ms / repetition_ms))
-    frame, line = (index.numpy() for index in mask[:, 0, :, 0].nonzero(as_tuple=True))
-    count = np.arange(len(frame)) - np.searchsorted(frame, frame)
-    n_beats = -(-(count.max() + 1) // per_beat)
-    beat, place = count % n_beats, count // n_beats
-    order = np.lexsort((place, frame, beat))
-    return frame[order], line[order], beat[order], place[order]
 
 
 def _oversampled(image: Tensor, factor: int) -> Tensor:
@@ -240,6 +283,18 @@ def _coil_mixing(rng: np.random.Generator, n_coils: int) -> Tensor:
 def _coloured(rng: np.random.Generator, mixing: Tensor, n_readouts: int, n_samples: int) -> ComplexArray:
     """Noise of the coils, ``(readouts, coils, samples)``."""
     return (mixing @ white_noise(rng, (n_readouts, len(mixing), n_samples), parts_axis=0)).numpy()
+
+
+def _true_phases(schedules: list[Schedule]) -> dict[str, Truth]:
+    """The cardiac phase of every image readout in the order of the file."""
+    phase, is_regular = (
+        np.concatenate([getattr(plan, name) for plan in schedules]).astype(np.float32)
+        for name in ("phase", "is_regular")
+    )
+    return {
+        "cardiac_phase": Truth(phase, "image readouts", "true cardiac phase, 0 to 1, at the time of each readout"),
+        "is_regular": Truth(is_regular, "image readouts", "1 in regular beats, 0 during an ectopic contraction"),
+    }
 
 
 def _truth(parts: list[Tensor], axes: str, meaning: str) -> Truth:

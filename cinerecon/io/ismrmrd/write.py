@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 import h5py
 import numpy as np
-from ismrmrd.hdf5 import acquisition_dtype
+from ismrmrd.hdf5 import acquisition_dtype, waveform_dtype
 from numpy.typing import NDArray
 
 from cinerecon.cine import Geometry
@@ -25,6 +25,8 @@ HZ_PER_TESLA = 42.58e6
 """Resonance frequency of protons over the field strength."""
 MIDNIGHT_TICKS = 14_400_000
 """Time stamp of the first readout: ten in the morning."""
+ECG_ID, WAVEFORM_BLOCK = 0, 200
+"""Waveform number of the ECG, and samples of each channel in one block."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class SliceReadouts:
 class Truth:
     """One array that a scan was simulated from, with its description."""
 
-    values: NDArray[np.complex64]
+    values: NDArray[np.complex64] | NDArray[np.float32]
     axes: str
     meaning: str
 
@@ -124,6 +126,7 @@ def write_raw(
     slices: Iterable[SliceReadouts],
     truth: Mapping[str, Truth],
     *,
+    ecg: NDArray[np.uint32] | None = None,
     force: bool = False,
 ) -> None:
     """Write a raw scan; the file appears when it is complete. Its truth is in the group ``dataset/truth``.
@@ -140,6 +143,8 @@ def write_raw(
         The readouts of each slice.
     truth
         The arrays that the scan was simulated from; read after the slices, so it may be filled with them.
+    ecg
+        ``(channels, samples)`` the ECG from the start of the scan in steps of 2.5 ms; None without one.
     force
         Overwrite an existing file.
 
@@ -158,6 +163,8 @@ def write_raw(
         _append(data, _noise_rows(noise, protocol))
         for number, readouts in enumerate(slices):
             _append(data, _image_rows(readouts, number, len(data), protocol))
+        if ecg is not None:
+            group.create_dataset("waveforms", data=_waveform_rows(ecg), maxshape=(None,), chunks=(64,))
         for name, part in truth.items():
             stored = group.create_dataset(f"truth/{name}", data=part.values, compression="gzip", shuffle=True)
             stored.attrs.update(axes=part.axes, meaning=part.meaning)
@@ -209,6 +216,20 @@ def _image_rows(readouts: SliceReadouts, number: int, first_scan: int, protocol:
     geometry = readouts.geometry
     head["position"], head["slice_dir"] = geometry.position_mm, geometry.slice_dir
     head["read_dir"], head["phase_dir"] = geometry.read_dir, geometry.phase_dir
+    return rows
+
+
+def _waveform_rows(ecg: NDArray[np.uint32]) -> NDArray[np.void]:
+    """The ECG in blocks of half a second."""
+    starts = range(0, ecg.shape[1], WAVEFORM_BLOCK)
+    rows = np.zeros(len(starts), waveform_dtype)
+    head = rows["head"]
+    head["version"], head["measurement_uid"], head["scan_counter"] = 1, 1, 1 + np.arange(len(rows))
+    head["channels"], head["sample_time_us"], head["waveform_id"] = len(ecg), 1e3 * TICK_MS, ECG_ID
+    for row, start in zip(rows, starts, strict=True):
+        block = ecg[:, start : start + WAVEFORM_BLOCK]
+        row["head"]["time_stamp"], row["head"]["number_of_samples"] = MIDNIGHT_TICKS + start, block.shape[1]
+        row["data"] = np.ascontiguousarray(block).ravel()
     return rows
 
 
