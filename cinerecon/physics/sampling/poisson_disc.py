@@ -15,8 +15,8 @@ from numpy.random import Generator
 from cinerecon.physics.sampling.drawing import Flags, MaskRequest, make_rng, uniform_numbers
 from cinerecon.physics.sampling.golden_ratio import around_centre, outside_centre
 
-CENTRE_RADIUS_OF_LINES = 1.0
-"""Radius in the centre of k-space over its increase from there to the border: half the radius at the border."""
+CENTRE_RADIUS_OF_LINES = 0.5
+"""Radius in the centre of k-space over its increase from there to the border, for lines: 4 in density."""
 CENTRE_RADIUS_OF_POINTS = 0.15
 """The same for points, as in Dwork et al."""
 RADIUS_STEP = 0.25
@@ -28,30 +28,25 @@ SHRINKING = 0.95
 def poisson_lines(rng: Generator, request: MaskRequest) -> Flags:
     """Lines ``(frames, ky)`` by Poisson discs on the ky-t grid; round(ky / R) lines, the centre among them.
 
-    A frame counts as long as a line. Frames are drawn one after the other, outside the discs of those before; the first
-    frame follows the last.
+    A frame counts as long as a line, and the first frame follows the last.
     """
     n_drawn, ky = outside_centre(request)
-    mask = np.zeros((request.n_frames, ky), dtype=bool)
+    n_frames = request.n_frames
+    mask = np.zeros((n_frames, ky), dtype=bool)
+    n_left = np.full(n_frames, n_drawn)
     radius = np.abs(np.arange(ky) - ky // 2) / max(ky / 2, 1) + CENTRE_RADIUS_OF_LINES
-    along_ky = np.square(np.arange(ky)[:, None] - np.arange(ky), dtype=float)
-    scale = float(max(ky, 1))
-    for frame in range(request.n_frames):
-        relative = np.full(ky, np.inf)  # squared distance to a sample over its squared radius, the least of all samples
-        for earlier in range(frame):
-            apart = min(frame - earlier, request.n_frames - frame + earlier)
-            samples = mask[earlier]
-            distances = (along_ky[:, samples] + apart**2) / radius[samples] ** 2
-            relative = np.minimum(relative, distances.min(1, initial=np.inf))
-        order = uniform_numbers(rng, ky).argsort(kind="stable")
-        scale /= SHRINKING
-        while mask[frame].sum() < n_drawn:
-            free = order[relative[order] >= scale**2]
-            if len(free) == 0:
-                scale *= SHRINKING
-                continue
-            mask[frame, free[0]] = True
-            relative = np.minimum(relative, along_ky[free[0]] / radius[free[0]] ** 2)
+    apart = (np.arange(n_frames) + n_frames // 2) % n_frames - n_frames // 2
+    relative = np.full((n_frames, ky), np.inf)  # squared distance to a sample over its squared radius, the least of all
+    order = uniform_numbers(rng, n_frames * ky).argsort(kind="stable")
+    scale = float(ky + n_frames)
+    while n_left.any():
+        for frame, line in zip(*np.divmod(order[relative.ravel()[order] >= scale**2], ky), strict=True):
+            if n_left[frame] and relative[frame, line] >= scale**2:
+                mask[frame, line] = True
+                n_left[frame] -= 1
+                squared = np.roll(apart, frame)[:, None] ** 2 + (np.arange(ky) - line) ** 2
+                relative = np.minimum(relative, squared / radius[line] ** 2)
+        scale *= SHRINKING
     return around_centre(mask, request)
 
 
