@@ -127,6 +127,9 @@ class CineData:
         ``(*batch, y, x)`` real, what takes the shading of whitened coils from an image (`finish_image`); None where
         coils were not whitened. Maps of unit sum of squares make whitened coils weigh by their signal to noise ratio,
         which brightens the image near coils of little noise.
+    noise_std
+        ``(*batch, frames, 1, ky or 1, kx or 1)`` standard deviation of the complex noise of a sample, the same in all
+        coils and independent between them; None if it is not known.
 
     Raises
     ------
@@ -142,9 +145,10 @@ class CineData:
     reference: Tensor | None = None
     meta: CineMeta = field(default_factory=CineMeta)
     shading: Tensor | None = None
+    noise_std: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name in ("kspace", "mask", "csm", "reference", "shading"):
+        for name in ("kspace", "mask", "csm", "reference", "shading", "noise_std"):
             if isinstance(getattr(self, name), np.ndarray):
                 object.__setattr__(self, name, as_tensor(getattr(self, name)))
         require_axes("kspace", self.kspace, KSPACE)
@@ -162,6 +166,8 @@ class CineData:
         if self.reference is not None:
             require_axes("reference", self.reference, IMAGE, self.kspace.dtype)
             require_sizes("reference", self.reference, IMAGE, ((frames,), (ky,), (kx,)), self.kspace)
+        if self.noise_std is not None:
+            require_sizes("noise_std", self.noise_std, MASK, ((frames,), (1,), (1, ky), (1, kx)), self.kspace)
         require_finite(self.kspace, self.where)
 
     @property
@@ -198,6 +204,7 @@ class CineData:
             csm=None if self.csm is None else self.csm.to(device),
             reference=None if self.reference is None else self.reference.to(device),
             shading=None if self.shading is None else self.shading.to(device),
+            noise_std=None if self.noise_std is None else self.noise_std.to(device),
         )
 
 
@@ -210,6 +217,7 @@ def keep_frames(data: CineData, frames: slice) -> CineData:
         data,
         kspace=kspace,
         mask=data.mask[..., frames, :, :, :],
+        noise_std=None if data.noise_std is None else data.noise_std[..., frames, :, :, :],
         reference=None if data.reference is None else data.reference[..., frames, :, :],
         meta=replace(
             data.meta,

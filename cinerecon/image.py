@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.axes import IMAGE
 from cinerecon.cine import CineMeta, Geometry
-from cinerecon.errors import ShapeError
+from cinerecon.errors import DataError, ShapeError
 from cinerecon.provenance import Provenance
 
 Vector = NDArray[np.float64]
@@ -18,6 +18,8 @@ Place = tuple[Vector, Vector, Vector, Vector]
 
 UNKNOWN_FRAME_MS = 40.0
 """Frame interval of movies if the scan does not contain it; never written to files as a time [ms]."""
+QUANTITIES = {"snr": "SNR", "noise": "noise"}
+"""Maps that accompany an image, by the part of the file name, with their names."""
 DEIDENTIFIED = "of patient and study nothing is kept but the protocol's name"
 """Description of the de-identification, written to every format that has an element for it."""
 
@@ -42,11 +44,18 @@ class CineImage:
         XML header of the raw scan without what it says of the patient; empty if there is none.
     provenance
         Provenance of the image.
+    noise
+        ``(frames, y, x)`` float32, standard deviation of the noise in the units of the image; None if it was not
+        mapped.
+    noise_source
+        The origin of `noise`, in words.
+    quantity
+        A key of `QUANTITIES`, where the values of `image` are a map and not an image; empty for an image.
 
     Raises
     ------
     ShapeError
-        If axes are missing, or image and reference differ in size.
+        If axes are missing, or image, reference and noise differ in size.
     """
 
     image: NDArray[np.complex64]
@@ -56,12 +65,17 @@ class CineImage:
     convergence: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     header_xml: str = ""
     provenance: Provenance | None = None
+    noise: NDArray[np.float32] | None = None
+    noise_source: str = ""
+    quantity: str = ""
 
     def __post_init__(self) -> None:
         if self.image.ndim != len(IMAGE):
             raise ShapeError(f"image has {self.image.ndim} axes, expected ({', '.join(IMAGE)})")
         if self.reference is not None and self.reference.shape != self.image.shape:
             raise ShapeError(f"reference is {self.reference.shape}, expected {self.image.shape} as the image")
+        if self.noise is not None and self.noise.shape != self.image.shape:
+            raise ShapeError(f"noise is {self.noise.shape}, expected {self.image.shape} as the image")
 
     @property
     def n_frames(self) -> int:
@@ -79,6 +93,18 @@ class CineImage:
         return np.abs(self.image).astype(np.float32)
 
     @property
+    def snr(self) -> NDArray[np.float32] | None:
+        """``(frames, y, x)`` float32, the magnitude in units of its noise; None if noise was not mapped."""
+        if self.noise is None:
+            return None
+        return np.divide(self.magnitude, self.noise, out=np.zeros_like(self.magnitude), where=self.noise > 0)
+
+    @property
+    def title(self) -> str:
+        """The method, and the quantity of a map, e.g. ``cgsense SNR``."""
+        return f"{self.method} {QUANTITIES[self.quantity]}" if self.quantity else self.method
+
+    @property
     def frame_interval_ms(self) -> float | None:
         """Mean time between frames [ms]; None if it is unknown."""
         times = self.meta.frame_times_ms
@@ -90,13 +116,30 @@ class CineImage:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Texts that accompany the image in every format: not for diagnostic use, and its warnings."""
-        return ("not for diagnostic use", *(f"warning: {text}" for text in self.meta.warnings))
+        map_texts = (f"{QUANTITIES[self.quantity]}: {self.noise_source}",) if self.quantity else ()
+        return ("not for diagnostic use", *map_texts, *(f"warning: {text}" for text in self.meta.warnings))
 
     @property
     def place(self) -> Place | None:
         """Position and orientation of the image in the patient; None if the scan has no geometry."""
         geometry = self.meta.geometry
         return None if geometry is None else first_voxel(geometry, self.meta.pixel_size_mm, self.matrix)
+
+
+def as_map(cine: CineImage, quantity: str) -> CineImage:
+    """The map of a quantity, a key of `QUANTITIES`, as a series of its own.
+
+    Raises
+    ------
+    DataError
+        If noise was not mapped.
+    """
+    values = cine.snr if quantity == "snr" else cine.noise
+    if values is None:
+        raise DataError("the noise of this image was not mapped", where=cine.meta.source)
+    return replace(
+        cine, image=values.astype(np.complex64), reference=None, convergence={}, noise=None, quantity=quantity
+    )
 
 
 def first_voxel(geometry: Geometry, pixel_size_mm: tuple[float, float], matrix: tuple[int, int]) -> Place:

@@ -16,6 +16,7 @@ all others are zero, and False in the mask.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -50,6 +51,8 @@ class Assembly:
         ``(kept coils, coils)`` complex64, selection and whitening of the coils; None for the identity.
     warnings
         Warnings about the noise.
+    has_unit_noise
+        Whether the coil matrix gives the noise of a sample unit variance.
     """
 
     raw: RawScan
@@ -58,10 +61,29 @@ class Assembly:
     spoiled: tuple[int, int]
     coil_matrix: Tensor | None
     warnings: tuple[str, ...] = ()
+    has_unit_noise: bool = False
 
 
-def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> tuple[Tensor, Tensor]:
-    """K-space of one slice, ``(frames, coils, ky, x)`` complex64, and its mask, ``(frames, 1, ky, x or 1)`` bool."""
+class GriddedSlice(NamedTuple):
+    """K-space of one slice on the grid of the image.
+
+    Attributes
+    ----------
+    kspace
+        ``(frames, coils, ky, x)`` complex64.
+    mask
+        ``(frames, 1, ky, x or 1)`` bool.
+    n_averages
+        ``(frames, 1, ky, x or 1)`` int, how often each sample was measured; None if none was measured repeatedly.
+    """
+
+    kspace: Tensor
+    mask: Tensor
+    n_averages: Tensor | None
+
+
+def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> GriddedSlice:
+    """Put the readouts of one slice on the grid of the image."""
     grid = assembly.grid
     coil_matrix = assembly.coil_matrix
     coils = int(assembly.raw.heads["active_channels"][lines.row[0]]) if coil_matrix is None else len(coil_matrix)
@@ -80,11 +102,14 @@ def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> tuple[Tensor, T
                 repeated = bool(count[frame, row].any())
                 kspace[frame, :, row] = kspace[frame, :, row] + added if repeated else added
                 count[frame, row] += columns.int()
-    if int(count.max()) > 1:
-        kspace /= count.clamp_min(1).unsqueeze(1)
+    n_averages = count.unsqueeze(1) if int(count.max()) > 1 else None
+    if n_averages is not None:
+        kspace /= n_averages.clamp_min(1)
     mask = (count > 0).unsqueeze(1)
     whole = mask.any(-1, keepdim=True)
-    return kspace, whole if bool((mask == whole).all()) else mask
+    if bool((mask == whole).all()):
+        return GriddedSlice(kspace, whole, None if n_averages is None else n_averages[..., :1])
+    return GriddedSlice(kspace, mask, n_averages)
 
 
 def _alike(raw: RawScan, lines: Lines) -> Iterator[Index]:

@@ -63,7 +63,7 @@ def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -
         parts.append(np.moveaxis(samples, 1, 0).reshape(coils, -1))
     joined = np.concatenate(parts, axis=1)
     covariance = noise_covariance(torch.from_numpy(joined).to(torch.complex128))
-    scale = _noise_scale(raw, image_row, noise, int(rows[0]))
+    scale = noise_scale(raw, image_row, noise, int(rows[0]))
     if scale is None:
         text = "dwell times are missing: the noise level after whitening is not known, only the coils are balanced"
         return covariance, [text]
@@ -115,6 +115,25 @@ def read_whitening(
     return whitening @ select_coils(kept, len(covariance)), warnings
 
 
+def averaged_noise_std(mask: Tensor, n_averages: Tensor | None) -> Tensor:
+    """Standard deviation of the noise of whitened samples, ``(frames, 1, ky or 1, kx or 1)`` float.
+
+    Parameters
+    ----------
+    mask
+        ``(frames, 1, ky, kx or 1)`` bool.
+    n_averages
+        ``(frames, 1, ky, x or 1)``, how often each sample was measured; None for once. Where it has more lines than the
+        mask, which has lost phase oversampling, the mean over the measured lines is taken.
+    """
+    if n_averages is None:
+        return torch.ones(len(mask), 1, 1, 1)
+    variance = torch.where(n_averages > 0, 1 / n_averages.clamp_min(1), 0)
+    if n_averages.shape[-2] != mask.shape[-2]:
+        variance = variance.sum((-2, -1), keepdim=True) / (n_averages > 0).sum((-2, -1), keepdim=True).clamp_min(1)
+    return variance.sqrt()
+
+
 def select_coils(kept: Index, n_coils: int) -> Tensor:
     """The matrix that selects coils, ``(kept coils, coils)`` complex64."""
     return torch.eye(n_coils, dtype=torch.complex64)[torch.from_numpy(kept)]
@@ -127,7 +146,7 @@ def _has_signal(raw: RawScan, image: Index, coil: int) -> bool:
     return any(bool(raw.samples(rows[lengths == length])[:, coil].any()) for length in np.unique(lengths))
 
 
-def _noise_scale(raw: RawScan, image_row: int, noise: RawScan, noise_row: int) -> float | None:
+def noise_scale(raw: RawScan, image_row: int, noise: RawScan, noise_row: int) -> float | None:
     """Noise power of image samples over that of noise samples; None if the dwell times are missing."""
     dwell = float(raw.heads["sample_time_us"][image_row])
     dwell_noise = float(noise.heads["sample_time_us"][noise_row])

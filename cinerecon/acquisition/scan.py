@@ -15,7 +15,7 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.layout import ScanLayout, lay_out, uses_fft
 from cinerecon.acquisition.measured import own_lines
 from cinerecon.acquisition.metadata import SIMULATED
-from cinerecon.acquisition.noise import read_whitening, select_coils
+from cinerecon.acquisition.noise import averaged_noise_std, noise_scale, read_whitening, select_coils
 from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
 from cinerecon.acquisition.plan import ScanPlan, describe
 from cinerecon.acquisition.reference import attach_reference, read_truth
@@ -97,7 +97,7 @@ class Scan(CineSource):
         if not 0 <= number < self.n_slices:
             raise DataError(f"slice {number}, the scan has slices 0 to {self.n_slices - 1}", where=self.plan.source)
         layout, assembly = self._layout, self._assembly
-        kspace, mask = assemble(assembly, layout.lines.of_slice(number), self.plan.n_frames[number])
+        kspace, mask, n_averages = assemble(assembly, layout.lines.of_slice(number), self.plan.n_frames[number])
         self._require_signal(number, bool(kspace.any()))
         own_mask, warnings = own_lines(kspace, mask)
         kspace, mask = self._crop_y(kspace if own_mask is mask else kspace * own_mask, own_mask)
@@ -108,10 +108,12 @@ class Scan(CineSource):
             self._meta(number, mask.shape[-2]),
             self._config,
             coil_matrix=assembly.coil_matrix,
-            calibration=assemble(assembly, calibration, 1) if calibration.row.size else None,
+            calibration=assemble(assembly, calibration, 1)[:2] if calibration.row.size else None,
         )
         truth, truth_warnings = read_truth(layout.raw, self.n_slices, finished.data, finished.coil_matrix)
         data = attach_reference(finished.data, truth).with_warnings(*warnings, *truth_warnings)
+        if assembly.has_unit_noise:
+            data = replace(data, noise_std=averaged_noise_std(data.mask, n_averages))
         return TimedSlice(data, finished.csm_seconds)
 
     @property
@@ -158,6 +160,7 @@ class Scan(CineSource):
         n_coils = int(layout.raw.heads["active_channels"][layout.lines.row[0]])
         coil_matrix = select_coils(layout.coils, n_coils) if len(layout.coils) < n_coils else None
         warnings: list[str] = []
+        whitening = None
         if self._config.whiten and layout.noise is not None:
             whitening, warnings = read_whitening(
                 layout.raw, layout.lines.row, layout.noise, layout.noise_rows, layout.coils
@@ -170,7 +173,14 @@ class Scan(CineSource):
             spoiled=PILOT_TONE_SAMPLES if layout.raw.header.has_pilot_tone else (0, 0),
             coil_matrix=coil_matrix,
             warnings=tuple(warnings),
+            has_unit_noise=whitening is not None and self._has_noise_scale(),
         )
+
+    def _has_noise_scale(self) -> bool:
+        """Whether dwell times relate the noise readouts to the image readouts."""
+        layout = self._layout
+        assert layout.noise is not None
+        return noise_scale(layout.raw, int(layout.lines.row[0]), layout.noise, int(layout.noise_rows[0])) is not None
 
     def _crop_y(self, kspace: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Remove phase oversampling where every frame measures one same block of lines; elsewhere the image is cut."""

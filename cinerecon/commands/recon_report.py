@@ -24,6 +24,9 @@ def print_report(report: "ReconReport") -> None:
     for path in report.written:
         print(f"wrote    {path}")
     for part in report.slices:
+        if part.snr:
+            print(f"slice {part.cine.meta.slice}  {snr_line(part)}")
+    for part in report.slices:
         if part.quality:
             print(f"slice {part.cine.meta.slice}  {quality_line(part)}")
 
@@ -62,6 +65,12 @@ def quality_line(part: "ReconstructedSlice") -> str:
     return f"PSNR {part.quality['psnr']:.2f} dB, SSIM {part.quality['ssim']:.4f} against {against}"
 
 
+def snr_line(part: "ReconstructedSlice") -> str:
+    """The SNR of a slice, and the origin of the noise."""
+    factor = f", g-factor {part.snr['g_factor']:.2f}" if "g_factor" in part.snr else ""
+    return f"SNR {part.snr['median']:.1f} in the median of the support{factor}, {part.cine.noise_source}"
+
+
 def _row(part: "ReconstructedSlice") -> list[str]:
     cine = part.cine
     times = [
@@ -91,6 +100,8 @@ def report_as_plain(report: "ReconReport") -> dict[str, object]:
                 "acceleration_without_acs": part.acceleration_without_acs,
                 "seconds": part.seconds,
                 "residual": part.residual,
+                "snr": part.snr,
+                "noise_source": part.cine.noise_source,
                 "quality": part.quality,
                 "reference_is": part.cine.meta.reference_is,
                 "convergence": {name: curve.tolist() for name, curve in part.cine.convergence.items()},

@@ -116,6 +116,18 @@ class Reconstructor(ABC):
         """Reconstruct ``(*batch, frames, y, x)`` complex, in the units of A^H y. The input is not modified."""
         return self.reconstruct(data, progress).image
 
+    def noise_std(self, data: CineData) -> Tensor | None:  # noqa: ARG002
+        """Noise of the image by a formula, ``(frames, y, x)``; None if the method has none for this sampling.
+
+        It is the standard deviation in the direction of the signal, see `physics.snr`.
+
+        Parameters
+        ----------
+        data
+            Without batch axes, with ``noise_std``.
+        """
+        return None
+
     @abstractmethod
     def reconstruct(
         self,

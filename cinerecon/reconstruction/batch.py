@@ -269,6 +269,8 @@ def _figures(slices: Sequence[ReconstructedSlice]) -> dict[str, float]:
         "seconds": sum(sum(part.seconds.values()) for part in slices),
         "residual": sum(part.residual for part in slices) / n,
     }
+    medians = [part.snr["median"] for part in slices if part.snr]
+    figures |= {"snr": sum(medians) / n} if len(medians) == n else {}
     for measure in ("psnr", "ssim"):
         values = [part.quality[measure] for part in slices if measure in part.quality]
         figures |= {measure: sum(values) / n} if len(values) == n else {}

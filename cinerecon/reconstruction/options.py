@@ -28,7 +28,14 @@ class ReconSettings(Options):
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
         (), description="setting of the method, key=value, or of the preprocessing, preprocessing.key=value"
     )
-    seed: int = Field(0, description="seed of the sampling pattern")
+    snr: bool = Field(
+        False,
+        description="map the noise, and write it and the image in SNR units to files of their own, .snr and .noise",
+    )
+    n_replicas: Annotated[int, Flag(("--replicas",))] = Field(
+        16, ge=2, description="pseudo-replicas for the noise map of methods whose noise has no formula"
+    )
+    seed: int = Field(0, description="seed of the sampling pattern and of the pseudo-replicas")
     force: bool = Field(False, description="overwrite existing files, except those that are read")
     resume: bool = Field(False, description="continue an interrupted run; finished slices and scans are kept")
     strict: bool = Field(False, description="treat warnings as errors: no images are written, exit code 2")

@@ -27,8 +27,10 @@ from cinerecon.reconstruction.run import iterate_slices, load_request_method
 from cinerecon.reconstruction.slices import ReconstructedSlice, reconstruct_slice, with_quality, without_own_reference
 
 Array = NDArray[Any]
-SCAN_OPTIONS = ("slices", "frames", "noise", "dataset", "undersample", "seed")
+SCAN_OPTIONS = ("slices", "frames", "noise", "dataset", "undersample")
 """Options that belong to a scan in a file."""
+SLICE_OPTIONS = ("snr", "n_replicas", "seed")
+"""Options that belong to a scan in a file or to a slice."""
 NORM_TOLERANCE = 1e-3
 """Deviation from 1 of the sum of squared coil maps, above which they are scaled."""
 
@@ -77,7 +79,8 @@ def reconstruct(
         ``key=value`` texts, as ``--set`` of the command takes them.
     options
         For a path, as the options of the command: ``slices`` (indices), ``frames`` (``"first:last"``), ``noise``
-        (path), ``dataset``, ``undersample`` (pattern or mask file), ``seed``.
+        (path), ``dataset``, ``undersample`` (pattern or mask file), ``seed``; for a path or a `CineData` ``snr`` (map
+        the noise, in ``.cine.noise`` and ``.cine.snr``) and ``n_replicas``.
 
     Returns
     -------
@@ -170,7 +173,9 @@ def _reconstruct(
         data = without_own_reference(scan)
     else:
         data = _data_of_arrays(scan, mask, csm, request.preprocessing(method))
-    part = with_quality(reconstruct_slice(data.to(request.device), method, request.label))
+    n_replicas = request.n_replicas if request.snr else 0
+    part = reconstruct_slice(data.to(request.device), method, request.label, n_replicas=n_replicas, seed=request.seed)
+    part = with_quality(part)
     return [with_provenance(part, provenance_of(request, method, data))]
 
 
@@ -193,12 +198,15 @@ def _check_arguments(scan: object, mask: object, csm: object, options: Mapping[s
     ConfigError
         Naming the argument.
     """
-    unknown = next((name for name in options if name not in SCAN_OPTIONS), None)
+    unknown = next((name for name in options if name not in (*SCAN_OPTIONS, *SLICE_OPTIONS)), None)
     if unknown is not None:
         raise TypeError(f"reconstruct() got an unexpected keyword argument '{unknown}'")
     is_file = isinstance(scan, str | os.PathLike)
-    if not is_file and options:
-        raise ConfigError("this option belongs to a scan in a file", where=next(iter(options)))
+    allowed = SLICE_OPTIONS if isinstance(scan, CineData) else ()
+    wrong = next((name for name in options if not is_file and name not in allowed), None)
+    if wrong is not None:
+        kind = "a slice, as `cinerecon.intake` gives it, or to " if wrong in SLICE_OPTIONS else ""
+        raise ConfigError(f"this option belongs to {kind}a scan in a file", where=wrong)
     if mask is not None and (is_file or isinstance(scan, CineData)):
         hint = "undersample='mask.npz' undersamples a scan in a file retrospectively" if is_file else ""
         raise ConfigError("a scan has its own mask", where="mask", hint=hint)

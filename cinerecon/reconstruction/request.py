@@ -93,7 +93,7 @@ class ReconRequest(ReconSettings):
             is given and there is no DICOM output.
         """
         self.check_sources()
-        targets = self.targets
+        targets = [part for target in self.targets for part in (target.with_maps() if self.snr else [target])]
         if self.patient and all(target.ending != FOLDER for target in targets):
             raise ConfigError("a patient is written to DICOM alone", where="-o", hint="add -o dicom/")
         for number, target in enumerate(targets):
@@ -104,7 +104,7 @@ class ReconRequest(ReconSettings):
                 if target.may_write(other.path) or other.may_write(target.path):
                     raise ConfigError("two outputs would be written to the same file", where=f"-o {target.path}")
             target.check(force=self.force)
-        return targets
+        return self.targets
 
     def check_sources(self) -> None:
         """Check the scan and the sampling pattern before anything slow is done.

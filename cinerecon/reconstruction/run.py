@@ -220,6 +220,8 @@ def _reconstruct_index(
         pattern=request.undersample or "",
         keeps_convergence=request.keeps_convergence,
         is_strict=request.strict,
+        n_replicas=request.n_replicas if request.snr else 0,
+        seed=request.seed,
         progress=lambda done, total: report("reconstructing", READING + (1 - READING) * done / max(total, 1)),
     )
     cine = replace(part.cine, header_xml=scan.header_xml or "")

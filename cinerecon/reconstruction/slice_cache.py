@@ -23,7 +23,7 @@ from cinerecon.options import split_settings
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
 
-ARRAYS, CURVES = ("image", "reference"), "convergence"
+ARRAYS, CURVES = ("image", "reference", "noise"), "convergence"
 """Attributes of `CineImage` that are arrays, and the one that is a mapping of arrays."""
 ENDING = ".slices-"
 
@@ -94,6 +94,7 @@ def checksum_of(request: ReconRequest, method: Reconstructor) -> str:
         version("cinerecon"),
         *(request.device, request.csm, request.dataset, request.frames),
         *(split_settings(request.settings)[1], request.keeps_convergence),
+        *(request.snr, request.n_replicas if request.snr else 0),
         *(fingerprint(method), request.undersample and fingerprint_pattern(request.undersample), request.seed),
         *(_state(path) for path in (request.scan, request.noise)),
     )

@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cinerecon.cine import CineData, CineMeta, finish_image
+from cinerecon.cine import CineData, CineMeta, crop_image, finish_image
 from cinerecon.errors import DataError
 from cinerecon.image import CineImage
 from cinerecon.methods.base import Progress, Reconstructor, make_encoding
 from cinerecon.methods.card import card_warnings
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
 from cinerecon.physics.sampling import acceleration_of, block_of_lines
+from cinerecon.physics.snr import NoiseMap, g_factor, snr_units, support_of
+from cinerecon.reconstruction.noise_maps import map_noise, with_known_noise
 
 LARGE_RESIDUAL = 0.5
 """Part of the measured data that an image may leave unexplained without a warning."""
@@ -40,6 +42,9 @@ class ReconstructedSlice:
         ||mask (A x) - y|| / ||y||: the part of the measured data that the image does not explain.
     quality
         ``psnr`` [dB] and ``ssim`` of the magnitude against the reference, see `with_quality`.
+    snr
+        ``median`` SNR in the support and ``standard_error`` of the noise, relative; of a method with a formula for
+        noise also the ``g_factor``, median in the support. Empty if noise was not mapped.
     """
 
     cine: CineImage
@@ -49,6 +54,7 @@ class ReconstructedSlice:
     seconds: dict[str, float]
     residual: float
     quality: dict[str, float] = field(default_factory=dict)
+    snr: dict[str, float] = field(default_factory=dict)
 
     @property
     def image(self) -> NDArray[np.complex64]:
@@ -79,6 +85,8 @@ def reconstruct_slice(
     pattern: str = "",
     keeps_convergence: bool = False,
     is_strict: bool = False,
+    n_replicas: int = 0,
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> ReconstructedSlice:
     """Reconstruct one slice, finish its image, and measure what can be measured.
@@ -97,20 +105,27 @@ def reconstruct_slice(
         Record the convergence of an iterative method, which takes time.
     is_strict
         Raise an error in place of a warning.
+    n_replicas
+        Map the noise, with so many pseudo-replicas where the method has no formula for it; 0: do not.
+    seed
+        Seed of the pseudo-replicas.
     progress
-        Called with (steps done, steps in all).
+        Called with (steps done, steps in all); the replicas follow the image.
 
     Raises
     ------
     DataError
-        If the image is not finite, or there is a warning and ``is_strict`` is set.
+        If the image is not finite, the noise is to be mapped and unknown, or there is a warning and ``is_strict`` is
+        set.
     """
     data = data.with_warnings(*card_warnings(method.card, data, pattern))
+    data = with_known_noise(data) if n_replicas else data
     if is_strict:
         _refuse_warnings(data)
     seconds: dict[str, float] = {}
     with timed(seconds, "reconstruct"), torch.inference_mode():
-        result = method.reconstruct(data, progress, record=keeps_convergence)
+        report = None if progress is None else lambda done, total: progress(done, total * (1 + n_replicas))
+        result = method.reconstruct(data, report, record=keeps_convergence)
         image = result.image.cpu()
     if not image.isfinite().all():
         raise DataError(f"{label} gave an image that is not finite", where=data.where)
@@ -119,19 +134,42 @@ def reconstruct_slice(
         data = data.with_warnings(f"the image leaves {residual:.0%} of the measured data unexplained: do not trust it")
         if is_strict:
             _refuse_warnings(data)
-    image = finish_image(image, data)
-    reference = None if data.reference is None else finish_image(data.reference.cpu(), data)
+    reference = None if data.reference is None else finish_image(data.reference.cpu(), data).numpy()
     acceleration, without_acs = acceleration_of(data)
     curves = {} if result.convergence is None else asdict(result.convergence)
     convergence = {name: np.array(curve) for name, curve in curves.items()}
+    cine, snr = CineImage(finish_image(image, data).numpy(), reference, data.meta, label, convergence), {}
+    if n_replicas:
+        with timed(seconds, "noise"), torch.inference_mode():
+            report = None if progress is None else lambda done, total: progress(1 + done, 1 + total)
+            noise = map_noise(data, method, image, n_replicas=n_replicas, seed=seed, progress=report)
+        cine = with_noise(cine, noise, data)
+        snr = snr_figures(cine, noise, data)
     return ReconstructedSlice(
-        CineImage(image.numpy(), None if reference is None else reference.numpy(), data.meta, label, convergence),
+        cine,
         n_coils=data.n_coils,
         acceleration=acceleration,
         acceleration_without_acs=without_acs,
         seconds=seconds,
         residual=residual,
+        snr=snr,
     )
+
+
+def with_noise(cine: CineImage, noise: NoiseMap, data: CineData) -> CineImage:
+    """The image with its noise, finished as the image is."""
+    return replace(cine, noise=finish_image(noise.std, data).numpy(), noise_source=noise.source)
+
+
+def snr_figures(cine: CineImage, noise: NoiseMap, data: CineData) -> dict[str, float]:
+    """Medians over the support of SNR and, of a formula, the g-factor; and the standard error of the noise."""
+    support = support_of(torch.from_numpy(cine.image))
+    snr = snr_units(torch.from_numpy(cine.image), torch.from_numpy(cine.noise))
+    figures = {"median": float(snr[:, support].median()), "standard_error": noise.standard_error}
+    if not noise.n_replicas and data.noise_std is not None:
+        factor = crop_image(g_factor(noise.std, data.mask.cpu(), data.noise_std.cpu()), data.meta)
+        figures["g_factor"] = float(factor[:, support].median())
+    return figures
 
 
 def with_quality(part: ReconstructedSlice) -> ReconstructedSlice:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from cinerecon.errors import ConfigError, FileError, nearest_name
-from cinerecon.image import CineImage, stacks
+from cinerecon.image import QUANTITIES, CineImage, as_map, stacks
 from cinerecon.io.atomic import is_same_file, moved_into_place, refuse_existing, series_moved_into_place
 from cinerecon.io.export.dicom import FILE_PATTERN, is_own, write_dicom
 from cinerecon.io.export.dicom_patient import make_patient
@@ -35,6 +35,8 @@ FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
 VOLUMES = (".nii.gz", ".nii")
 """Endings of formats that hold one stack of slices; further stacks go to numbered files."""
 FOLDER = "dicom/"
+MAPPED = (".h5", ".nii.gz", ".nii", FOLDER)
+"""Endings of formats in which maps of noise are series of their own, see `Target.of_map`."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,16 @@ class Target:
         stem, ending = self.path.name[: -len(self.ending)], self.path.name[-len(self.ending) :]
         return self.path if number == 1 else self.path.with_name(f"{stem}.{number}{ending}")
 
+    def of_map(self, quantity: str) -> "Target":
+        """``cine.nii.gz`` to ``cine.snr.nii.gz``, ``dicom/`` to ``dicom.snr/``: a map is a series of its own."""
+        stem = self.path.name if self.ending == FOLDER else self.path.name[: -len(self.ending)]
+        ending = "" if self.ending == FOLDER else self.path.name[-len(self.ending) :]
+        return Target(self.path.with_name(f"{stem}.{quantity}{ending}"), self.ending)
+
+    def with_maps(self) -> "list[Target]":
+        """The target and, where the format has them, those of the maps."""
+        return [self, *(self.of_map(quantity) for quantity in QUANTITIES if self.ending in MAPPED)]
+
     def _is_numbered(self, name: str) -> bool:
         stem, ending = self.path.name[: -len(self.ending)], self.path.name[-len(self.ending) :]
         return self.ending in VOLUMES and bool(re.fullmatch(rf"{re.escape(stem)}\.\d+{re.escape(ending)}", name))
@@ -111,7 +123,7 @@ class Target:
 def export(
     cines: list[CineImage], target: Target, *, overwrite: bool = True, patient: Patient | None = None
 ) -> dict[Path, float]:
-    """Write the slices to one target. Each file is whole or not there.
+    """Write the slices to one target, and their maps of noise next to it. Each file is whole or not there.
 
     Parameters
     ----------
@@ -134,6 +146,17 @@ def export(
     FileError
         If the file system refuses, or a file exists that is not to be replaced.
     """
+    written = _export_series(cines, target, overwrite=overwrite, patient=patient)
+    if target.ending in MAPPED and all(cine.noise is not None for cine in cines):
+        for quantity in QUANTITIES:
+            maps = [as_map(cine, quantity) for cine in cines]
+            written |= _export_series(maps, target.of_map(quantity), overwrite=overwrite, patient=patient)
+    return written
+
+
+def _export_series(
+    cines: list[CineImage], target: Target, *, overwrite: bool, patient: Patient | None
+) -> dict[Path, float]:
     start = time.perf_counter()
     if target.ending == FOLDER:
         with series_moved_into_place(target.path, FILE_PATTERN, overwrite=overwrite) as temporary:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cinerecon.image import DEIDENTIFIED, CineImage, slice_spacing_mm, stacks, window
+from cinerecon.image import DEIDENTIFIED, QUANTITIES, CineImage, slice_spacing_mm, stacks, window
 from cinerecon.io.deidentify import ANONYMOUS
 from cinerecon.io.ismrmrd.header import MrdHeader, parse_header
 from cinerecon.provenance import Patient, Provenance
@@ -64,7 +64,7 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
             stored = np.round(cine.magnitude / scale).astype(np.uint16)
             for frame in range(cine.n_frames):
                 instance += 1
-                dataset = _new_dataset(made, patient or Patient(), number, instance)
+                dataset = _new_dataset(made, patient or Patient(), number, instance, cine.quantity)
                 _date(dataset, patient, now)
                 _describe(dataset, cine, scale)
                 _identify(dataset, patient, made.study)
@@ -72,6 +72,8 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
                 _place(dataset, cine, slice_spacing_mm(stack))
                 _time(dataset, cine, frame)
                 _pixels(dataset, stored[frame], white)
+                if cine.quantity:
+                    _map_values(dataset, QUANTITIES[cine.quantity], scale)
                 dataset.save_as(folder / f"slice{cine.meta.slice:02d}_frame{frame:03d}.dcm", enforce_file_format=True)
 
 
@@ -107,7 +109,7 @@ def holds_reconstruction(path: Path) -> bool:
         return False
 
 
-def _new_dataset(made: Provenance, patient: Patient, stack: int, instance: int) -> "Dataset":
+def _new_dataset(made: Provenance, patient: Patient, stack: int, instance: int, quantity: str) -> "Dataset":
     """A dataset with its identifiers: the study is that of the scan, the series that of the run and the stack.
 
     Images of another patient are others, since an archive keeps one patient for each identifier.
@@ -116,7 +118,7 @@ def _new_dataset(made: Provenance, patient: Patient, stack: int, instance: int) 
     from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
     study_uid: str = patient.study_uid or _derived_uid("study", made.study, patient.patient_id)
-    series = f"{made.series} {study_uid} {stack}"
+    series = " ".join(filter(None, (made.series, str(study_uid), str(stack), quantity)))
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = MRImageStorage
     meta.MediaStorageSOPInstanceUID = _derived_uid("instance", series, instance)
@@ -149,15 +151,16 @@ def _date(dataset: "Dataset", patient: Patient | None, now: datetime.datetime) -
 
 def _describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
     """Type, derivation and warnings of the image."""
+    quantity = QUANTITIES.get(cine.quantity, "")
     dataset.Modality, dataset.BodyPartExamined = "MR", "HEART"
-    dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER", "M"]
+    dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER", cine.quantity.upper() or "M"]
     made = cine.provenance
     how = "" if made is None else "; " + ", ".join(f"{name} {text}" for name, text in made.texts.items())
-    dataset.DerivationDescription = f"cinerecon {cine.method}, not for diagnostic use{how}"[:LONGEST_TEXT]
+    dataset.DerivationDescription = f"cinerecon {cine.title}, not for diagnostic use{how}"[:LONGEST_TEXT]
     settings = () if made is None else made.settings  # viewers show series by their description
-    dataset.SeriesDescription = _short_text(" ".join((f"cinerecon {cine.method}", *settings)))
+    dataset.SeriesDescription = _short_text(" ".join((f"cinerecon {cine.title}", *settings)))
     dataset.SoftwareVersions = made.software if made else MANUFACTURER
-    remarks = "; ".join((*cine.remarks, f"magnitude = stored value x {scale:.9g}"))
+    remarks = "; ".join((*cine.remarks, f"{quantity or 'magnitude'} = stored value x {scale:.9g}"))
     dataset.ImageComments = remarks[:LONGEST_COMMENT]
     dataset.ProtocolName = _short_text(cine.meta.protocol)
     dataset.Manufacturer = MANUFACTURER
@@ -263,3 +266,16 @@ def _pixels(dataset: "Dataset", stored: np.ndarray, white: int) -> None:
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = "0", "1", "US"
     dataset.WindowCenter, dataset.WindowWidth = f"{white / 2:g}", f"{white}"
     dataset.PixelData = stored.astype("<u2").tobytes()
+
+
+def _map_values(dataset: "Dataset", name: str, scale: float) -> None:
+    """The values of a map as real world values, which viewers show in place of the stored ones."""
+    from pydicom.dataset import Dataset
+
+    unit, item = Dataset(), Dataset()
+    unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "1", "UCUM", "no units"
+    item.MeasurementUnitsCodeSequence = [unit]
+    item.LUTExplanation = item.LUTLabel = name
+    item.RealWorldValueFirstValueMapped, item.RealWorldValueLastValueMapped = 0, WHITE
+    item.RealWorldValueIntercept, item.RealWorldValueSlope = 0.0, scale
+    dataset.RealWorldValueMappingSequence = [item]

@@ -46,8 +46,9 @@ def write_nifti(path: Path, stack: list[CineImage]) -> None:
     image.header.set_zooms((dx, dy, abs(slice_spacing_mm(stack)), stack[0].frame_interval_ms or 0.0))
     warnings = collect_warnings(stack)
     count = f", {len(warnings)} warning{'s' * (len(warnings) > 1)}" if warnings else ""
-    image.header["descrip"] = f"not for diagnostic use{count}, cinerecon {stack[0].method}".encode()[:79]
-    lines = [f"warning: {text}" for text in warnings]
+    image.header["descrip"] = f"not for diagnostic use{count}, cinerecon {stack[0].title}".encode()[:79]
+    lines = [text for text in stack[0].remarks if stack[0].quantity and not text.startswith("warning")]
+    lines += [f"warning: {text}" for text in warnings]
     lines += [f"{name}: {text}" for name, text in series_texts([cine.provenance for cine in stack]).items()]
     if lines:
         image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", "\n".join(lines).encode()))

@@ -19,6 +19,9 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
     ``convergence_data_residual`` and ``convergence_change`` (slices, iterations), NaN once a slice was done.
     ``warnings`` are texts, ``reference_is`` says what the reference of each slice is.
 
+    Where noise was mapped, ``noise`` and ``snr`` (slices, frames, y, x) are its standard deviation and the magnitude in
+    its units, and ``noise_source`` says where it comes from.
+
     The geometry of the slices is ``pixel_size_mm`` (slices, 2) along (y, x), ``slice_thickness_mm`` (slices,),
     ``position_mm`` of the slice centre, ``read_dir``, ``phase_dir`` and ``slice_dir`` (slices, 3) in patient
     coordinates (LPS), NaN where the scan has none, and ``affine_ras`` (slices, 4, 4) from voxel (x, y, slice) to RAS
@@ -28,6 +31,9 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
         "image": [cine.image for cine in cines],
         "frame_times_ms": [_times(cine) for cine in cines],
     }
+    for name in ("noise", "snr"):
+        maps = [values for cine in cines if (values := getattr(cine, name)) is not None]
+        columns |= {name: maps} if len(maps) == len(cines) else {}
     references = [cine.reference for cine in cines if cine.reference is not None]
     if len(references) == len(cines):
         columns["reference"] = references
@@ -43,6 +49,8 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
     lines = [f"{name}: {text}" for name, text in series_texts([cine.provenance for cine in cines]).items()]
     arrays["method"], arrays["provenance"] = np.array(cines[0].method), np.array("\n".join(lines))
     arrays["warnings"] = np.array(collect_warnings(cines), dtype=np.str_)
+    if "noise" in columns:
+        arrays["noise_source"] = np.array([cine.noise_source for cine in cines], dtype=np.str_)
     if len(references) == len(cines):
         arrays["reference_is"] = np.array([cine.meta.reference_is for cine in cines], dtype=np.str_)
     with path.open("wb") as file:

@@ -170,6 +170,10 @@ def _panels(cine: CineImage) -> Panels:
         (f"systole  ·  {frame_label(cine, motion.systole)}", _panel(cine, magnitude[motion.systole], white)),
         _profile(cine, magnitude[:, :, motion.column], white),
     ]
+    if cine.snr is not None:
+        values = cine.snr[motion.diastole]
+        most = window([values])
+        panels.append((f"SNR at diastole, white is {most:.3g}", _panel(cine, values, most, heat=True)))
     if cine.reference is not None:
         # compared as a viewer compares: magnitudes, each picture as it is, no fit of scale
         error = np.abs(magnitude - np.abs(cine.reference))[motion.systole]

@@ -18,7 +18,7 @@ MAGNITUDE, COMPLEX = 1, 5
 
 
 def write_mrd_images(path: Path, cines: list[CineImage]) -> None:
-    """Write magnitude series, then complex series: ``dataset/image_0``, ``image_1`` and so on.
+    """Write magnitude series, then complex series unless they are maps: ``dataset/image_0``, ``image_1`` and so on.
 
     A series holds one matrix size; slices of different sizes go to series of their own. Each series is three datasets:
     ``data`` (images, channel, z, y, x), ``header`` and ``attributes``. The header of the raw scan is copied, so that
@@ -32,7 +32,8 @@ def write_mrd_images(path: Path, cines: list[CineImage]) -> None:
         if cines[0].header_xml:
             text = group.create_dataset("xml", (1,), dtype=h5py.special_dtype(vlen=bytes))
             text[0] = cines[0].header_xml.encode()
-        series = [(cines, False) for cines in by_matrix.values()] + [(cines, True) for cines in by_matrix.values()]
+        series = [(members, False) for members in by_matrix.values()]
+        series += [(members, True) for members in by_matrix.values() if not members[0].quantity]
         for index, (members, is_complex) in enumerate(series):
             _write_series(group.create_group(f"image_{index}"), index, members, is_complex)
 
@@ -88,7 +89,7 @@ def _attributes(cine: CineImage, white: float) -> str:
     """Meta attributes of an image: its processing and its display window."""
     values: dict[str, object] = {
         "DataRole": "Image",
-        "ImageProcessingHistory": f"cinerecon {cine.method}".strip(),
+        "ImageProcessingHistory": f"cinerecon {cine.title}".strip(),
         "ImageComments": cine.remarks,
         "PatientIdentityRemoved": "YES",
         "DeidentificationMethod": DEIDENTIFIED,

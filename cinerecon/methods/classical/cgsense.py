@@ -12,6 +12,8 @@ Departs from the paper in: Cartesian sampling only, hence no gridding, density o
 in place of stopping early as the only regularisation.
 """
 
+from collections.abc import Callable
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -19,7 +21,9 @@ from torch import Tensor
 from cinerecon.cine import CineData
 from cinerecon.config import Config
 from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, make_encoding, ratio
-from cinerecon.physics.cg import conjugate_gradients
+from cinerecon.physics.cg import CgSteps, conjugate_gradients
+from cinerecon.physics.operators import Encoding
+from cinerecon.physics.snr import filtered_noise
 
 
 class CgSenseConfig(Config):
@@ -45,9 +49,6 @@ class CgSense(ClassicalMethod):
         """See `ClassicalMethod.solve`."""
         config, encoding = self.config, make_encoding(data)
 
-        def normal(image: Tensor) -> Tensor:
-            return encoding.normal(image) + config.weight_tikhonov * image
-
         def observe(step: int, image: Tensor, before: Tensor) -> None:
             if convergence is not None:
                 error = encoding.forward(image) - data.kspace
@@ -55,9 +56,39 @@ class CgSense(ClassicalMethod):
             if progress:
                 progress(step, config.n_iterations)
 
-        return conjugate_gradients(
-            normal, encoding.adjoint(data.kspace), config.n_iterations, config.tolerance, observe
+        return self._solve(encoding, data.kspace, observe=observe)
+
+    @torch.no_grad()
+    def noise_std(self, data: CineData) -> Tensor | None:
+        """See `Reconstructor.noise_std`; for whole readouts.
+
+        After few steps the solution is not that of least squares: it is a polynomial q(A^H A) A^H y, which is evaluated
+        as the steps of the measured data define it. The dependence of q on noise is neglected (about 2 % of the noise).
+        """
+        if data.noise_std is None or data.mask.shape[-1] != 1 or data.noise_std.shape[-1] != 1:
+            return None
+        steps, weight = CgSteps(), self.config.weight_tikhonov
+        self._solve(make_encoding(data), data.kspace, steps=steps)
+        csm = torch.ones(1, *data.matrix).to(data.kspace) if data.csm is None else data.csm
+        return filtered_noise(
+            data.mask, csm, data.noise_std, lambda frame, values: steps.polynomial(frame, values + weight)
         )
+
+    def _solve(
+        self,
+        encoding: Encoding,
+        kspace: Tensor,
+        *,
+        observe: Callable[[int, Tensor, Tensor], None] | None = None,
+        steps: CgSteps | None = None,
+    ) -> Tensor:
+        config = self.config
+
+        def normal(image: Tensor) -> Tensor:
+            return encoding.normal(image) + config.weight_tikhonov * image
+
+        target = encoding.adjoint(kspace)
+        return conjugate_gradients(normal, target, config.n_iterations, config.tolerance, observe, steps)
 
     def _record(self, record: Convergence, error: Tensor, kspace: Tensor, image: Tensor, before: Tensor) -> None:
         """All frames together, since they go on side by side."""

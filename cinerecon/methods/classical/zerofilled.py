@@ -5,6 +5,7 @@ from torch import Tensor
 from cinerecon.cine import CineData
 from cinerecon.config import Config
 from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, make_encoding
+from cinerecon.physics.snr import zerofilled_noise
 
 
 class ZeroFilledConfig(Config):
@@ -23,3 +24,9 @@ class ZeroFilled(ClassicalMethod):
         if progress:
             progress(1, 1)
         return image
+
+    def noise_std(self, data: CineData) -> Tensor | None:
+        """See `Reconstructor.noise_std`; the sampled part of the noise, for any sampling."""
+        if data.noise_std is None:
+            return None
+        return zerofilled_noise(data.mask, data.csm, data.noise_std).expand(data.n_frames, *data.matrix)

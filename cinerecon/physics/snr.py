@@ -1,0 +1,229 @@
+"""Noise of reconstructed images, and images in units of signal to noise ratio (SNR).
+
+The noise of an image is its standard deviation in the direction of the signal in the complex plane, which is that of
+the magnitude where the SNR is above 3; an image over it is in SNR units (Kellman, McVeigh 2005, doi:10.1002/mrm.20713).
+Noise of k-space has the variance E|n|^2 = s^2 for each sample, half of it in the real part.
+
+For linear methods the noise has a formula. With A = mask . F . csm and whole readouts, the columns of the image are
+separate problems, and N = A^H A is a matrix ``(y, y)`` for each column. An image q(N) A^H y has the covariance
+q(N) A^H D A q(N) with the variances D of the samples; q = 1 / (N + w) is SENSE with Tikhonov weight w, q = 1 zero
+filling. The g-factor is the noise over that of a full scan, over the square root of the acceleration (Pruessmann et
+al. 1999, doi:10.1002/(SICI)1522-2594(199911)42:5<952::AID-MRM16>3.0.CO;2-S).
+
+For any other method, noise of the same statistics is added to data, and the reconstruction is repeated
+(pseudo-replicas: Robson et al. 2008, doi:10.1002/mrm.21728).
+
+Departs from the papers in: noise is added to the data A x that the image x predicts, and not to the measured ones,
+which carry noise already; a nonlinear method treats twice the noise differently (k-t SLR: noise of 3 % of the image is
+overestimated by 6 % instead of 14 %). Replicas are few, so their variance is averaged over 3 x 3 pixels and over
+frames, up to a factor for each frame; the standard error of the result is estimated from the differences between
+replicas. Coil maps are held fixed: the noise that they carry is not counted.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cinerecon.physics.fourier import fft1c
+from cinerecon.physics.noise import white_noise
+
+SpectralFilter = Callable[[int, Tensor], Tensor]
+"""q of a frame: its number and eigenvalues of N, to factors of the same shape."""
+
+MAX_COLUMN_ELEMENTS = 2**22
+"""Elements of the matrices of all columns that are decomposed together."""
+AVERAGED_PIXELS = 3
+"""Side of the square over which the variance of replicas is averaged [pixels]."""
+SUPPORT_FRACTION = 0.1
+"""Mean magnitude of a pixel over the brightness of the image, above which the pixel belongs to the support."""
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseMap:
+    """Noise of an image series.
+
+    Attributes
+    ----------
+    std
+        ``(frames, y, x)`` standard deviation of the noise, in the units of the image.
+    standard_error
+        Relative standard error of `std`, root mean square over the support; 0 for a formula.
+    n_replicas
+        Number of pseudo-replicas; 0 for a formula.
+    """
+
+    std: Tensor
+    standard_error: float = 0.0
+    n_replicas: int = 0
+
+    @property
+    def source(self) -> str:
+        """The origin of the map, as a text for readers of the image."""
+        if not self.n_replicas:
+            return "noise by formula"
+        return f"noise from {self.n_replicas} pseudo-replicas, standard error {self.standard_error:.0%}"
+
+
+def support_of(image: Tensor) -> Tensor:
+    """Pixels with signal, ``(y, x)`` bool, of an image series ``(frames, y, x)``."""
+    mean = image.abs().mean(0)
+    return mean > SUPPORT_FRACTION * torch.quantile(mean.flatten(), 0.995)
+
+
+def snr_units(image: Tensor, std: Tensor) -> Tensor:
+    """The magnitude of an image over its noise, both ``(frames, y, x)``; 0 where there is neither."""
+    return image.abs() / std.clamp(min=torch.finfo(std.dtype).tiny) * (std > 0)
+
+
+def g_factor(std: Tensor, mask: Tensor, noise_std: Tensor) -> Tensor:
+    """Noise over that of a full scan with maps of unit norm, over the square root of the acceleration.
+
+    It is at least 1 for least squares; regularisation, and zero filling, which unfolds nothing, bring it below.
+
+    Parameters
+    ----------
+    std
+        ``(frames, y, x)`` noise of the image in the units of A^H y.
+    mask, noise_std
+        ``(frames, 1, ky, kx or 1)`` bool; ``(frames, 1, ky or 1, kx or 1)`` noise of a sample.
+    """
+    rate = mask.to(std.dtype).mean((-3, -2, -1))
+    full = ((mask * noise_std.square()).mean((-3, -2, -1)) / rate / 2).sqrt()
+    return std * (rate.sqrt() / full)[:, None, None]
+
+
+def zerofilled_noise(mask: Tensor, csm: Tensor | None, noise_std: Tensor) -> Tensor:
+    """Noise of A^H y, for any sampling.
+
+    Parameters
+    ----------
+    mask
+        ``(frames, 1, ky, kx or 1)`` bool.
+    csm
+        ``(coils, y, x)``; None for one coil of unit sensitivity.
+    noise_std
+        ``(frames, 1, ky or 1, kx or 1)`` standard deviation of the complex noise of a sample.
+
+    Returns
+    -------
+    ``(frames, y, x)``, or ``(frames, 1, 1)`` without maps.
+    """
+    variance = (mask * noise_std.square()).mean((-3, -2, -1))[:, None, None] / 2
+    weight = torch.ones(1, 1) if csm is None else csm.abs().square().sum(0)
+    return (variance * weight.to(variance)).sqrt()
+
+
+def filtered_noise(mask: Tensor, csm: Tensor, noise_std: Tensor, spectral_filter: SpectralFilter) -> Tensor:
+    """Noise of q(A^H A) A^H y for whole readouts.
+
+    Parameters
+    ----------
+    mask
+        ``(frames, 1, ky, 1)`` bool.
+    csm
+        ``(coils, y, x)``.
+    noise_std
+        ``(frames, 1, ky or 1, 1)`` standard deviation of the complex noise of a sample.
+    spectral_filter
+        q.
+
+    Returns
+    -------
+    ``(frames, y, x)``.
+    """
+    n_y, n_x = csm.shape[-2:]
+    fourier = fft1c(torch.eye(n_y, dtype=csm.dtype, device=csm.device), -2)  # (ky, y)
+    variance = noise_std[:, 0, :, 0].square().expand(-1, n_y) * mask[:, 0, :, 0]
+    result = torch.empty(len(mask), n_y, n_x, device=csm.device)
+    alike: dict[bytes, list[int]] = {}
+    for frame, lines in enumerate(mask[:, 0, :, 0].cpu().numpy()):
+        alike.setdefault(lines.tobytes(), []).append(frame)
+    for columns in torch.arange(n_x).split(max(1, MAX_COLUMN_ELEMENTS // n_y**2)):
+        maps = csm[..., columns].permute(2, 0, 1)  # (columns, coils, y)
+        correlation = maps.mH @ maps
+        for frames in alike.values():
+            normal = correlation * (fourier.mH @ (mask[frames[0], 0] * fourier))
+            values, vectors = torch.linalg.eigh(normal)
+            values = values.double().clamp(min=0)
+            for frame in frames:
+                factors = spectral_filter(frame, values)
+                measured = variance[frame][mask[frame, 0, :, 0]]
+                if bool((measured == measured[:1]).all()):
+                    power = (factors.square() * values).to(result) * (measured[0] if len(measured) else 0)
+                    voxel = (vectors.abs().square() @ power[..., None])[..., 0]
+                else:
+                    inner = correlation * (fourier.mH @ (variance[frame][:, None] * fourier))
+                    solve = (vectors * factors.to(vectors)[:, None, :]) @ vectors.mH
+                    voxel = ((solve @ inner) * solve.conj()).sum(-1).real
+                result[frame][:, columns] = (voxel.clamp(min=0) / 2).sqrt().T
+    return result
+
+
+def pseudo_replicas(
+    reconstruct: Callable[[Tensor], Tensor],
+    kspace: Tensor,
+    mask: Tensor,
+    noise_std: Tensor,
+    image: Tensor,
+    *,
+    n_replicas: int,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> NoiseMap:
+    """Noise of an image by repeated reconstruction of data with added noise, for any method.
+
+    Parameters
+    ----------
+    reconstruct
+        K-space ``(frames, coils, ky, kx)`` to the image ``(frames, y, x)``.
+    kspace, mask
+        ``(frames, coils, ky, kx)`` data that the noise is added to, best those that the image predicts; and
+        ``(frames, 1, ky, kx or 1)`` bool.
+    noise_std
+        ``(frames, 1, ky or 1, kx or 1)`` standard deviation of the complex noise of a sample; coils are independent.
+    image
+        ``(frames, y, x)``, whose phase is the direction of the signal.
+    n_replicas
+        At least 2.
+    seed
+        The same seed draws the same noise.
+    progress
+        Called with (replicas done, replicas in all).
+    """
+    phase = torch.where(image == 0, 1, torch.sgn(image)).conj()
+    weight = (mask * noise_std).to(kspace.real.dtype)
+    replicas = []
+    for number in range(n_replicas):
+        noise = white_noise(np.random.default_rng([seed, 7, number]), kspace.shape).to(kspace)
+        replica = reconstruct(kspace + noise * weight)
+        replicas.append(((replica.to(image) - image) * phase).real.cpu())
+        if progress:
+            progress(number + 1, n_replicas)
+    return _noise_of(torch.stack(replicas), support_of(image.cpu()))
+
+
+def _noise_of(replicas: Tensor, support: Tensor) -> NoiseMap:
+    """Noise of ``(replicas, frames, y, x)``, the product of a map and a factor for each frame, and its error.
+
+    The standard error of the map is that of the mean over replicas of their squared deviations.
+    """
+    n, tiny = len(replicas), torch.finfo(torch.float32).tiny
+    deviations = (replicas - replicas.mean(0)).square() * (n / (n - 1))
+    variance = deviations.mean(0)  # (frames, y, x)
+    pooled = _average_pixels(variance.mean(0))
+    by_frame = variance[:, support].sum(-1) / pooled[support].sum().clamp(min=tiny)
+    std = (pooled * by_frame[:, None, None]).sqrt()
+    spread = torch.stack([_average_pixels(part.mean(0)) for part in deviations]).std(0) / math.sqrt(n)
+    relative = (spread / pooled.clamp(min=tiny) / 2)[support]
+    return NoiseMap(std, float(relative.square().mean().sqrt()) if len(relative) else 0.0, n)
+
+
+def _average_pixels(values: Tensor) -> Tensor:
+    """Mean over a square around each pixel of ``(y, x)``, at the edges over a part of it."""
+    margin = AVERAGED_PIXELS // 2
+    mean = torch.nn.functional.avg_pool2d(values[None], AVERAGED_PIXELS, 1, margin, count_include_pad=False)
+    return mean[0]
