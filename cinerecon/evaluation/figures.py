@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from cinerecon.evaluation.charts import draw_boxes, draw_curves, new_figure
+from cinerecon.evaluation.frc_figure import CANDIDATES_CAPTION, draw_candidates
 from cinerecon.evaluation.score import Score, coils_in_words
 from cinerecon.evaluation.stored_images import TRUTH, image_file, read_image
 from cinerecon.io.atomic import moved_into_place
@@ -46,9 +47,12 @@ def draw_figures(scores: Sequence[Score], folder: Path) -> list[Drawn]:
     for case in dict.fromkeys(score.case for score in scores):
         of_case = [score for score in scores if score.case == case and image_file(folder, score.task).exists()]
         if of_case:
-            drawn.append(
-                _save(draw_images(of_case, folder), folder, "images " + " ".join(map(str, case)), _caption(of_case[0]))
-            )
+            name = " ".join(map(str, case))
+            drawn.append(_save(draw_images(of_case, folder), folder, f"images {name}", _caption(of_case[0])))
+            candidates = draw_candidates(of_case, folder)
+            if candidates is not None:
+                caption = f"{describe_case(of_case[0])}. {CANDIDATES_CAPTION}"
+                drawn.append(_save(candidates, folder, f"candidates {name}", caption))
     if len({score.case for score in scores}) > 2:
         drawn.append(
             _save(

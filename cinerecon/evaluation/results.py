@@ -15,9 +15,10 @@ from cinerecon.evaluation.summary import LIMITS, MEASURES, Summary, require_base
 from cinerecon.evaluation.tables import Cell, Table, bold_best, describe_group, show_count
 from cinerecon.io.atomic import write_text
 from cinerecon.metrics import find_profile
+from cinerecon.metrics.frc import CORRELATION, CUTOFF_THRESHOLD
 from cinerecon.metrics.statistics import CONFIDENCE_LEVEL, Gain
 
-BRIEF = ("psnr", "ssim", "nmse", "hfen", "heart_psnr", "xt_ssim", "sharpness", "area_change")
+BRIEF = ("psnr", "ssim", "nmse", "hfen", "frc_rate", "heart_psnr", "xt_ssim", "sharpness", "area_change")
 """Measures of the table in a terminal."""
 SUMMARY, LATEX, REPORT = "summary.json", "tables.tex", "report.html"
 
@@ -70,6 +71,9 @@ def notes_of(scores: Sequence[Score], unit: str) -> tuple[str, ...]:
         notes.append(f"{heart}; temporal sharpness: 1 is right; areas of the blood pool: error against the truth")
         limits = f"limits of agreement: mean ± {LIMITS} standard deviations"
         notes.append(f"|error|: mean absolute error over slices, which determines the best; {limits}")
+    if any(not math.isnan(score.frc_rate) for score in scores):
+        text = f"sFRC candidates: patches whose correlation with the truth falls below {CORRELATION} before"
+        notes.append(f"{text} {CUTOFF_THRESHOLD} cycles per pixel; compare with ktslr, which has learned no detail")
     if all(math.isnan(score.seconds) for score in scores):
         return (*notes, *marks_of(scores))
     threads = " and ".join(sorted({f"{score.device}, {score.n_threads} threads" for score in scores}))

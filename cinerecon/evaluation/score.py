@@ -38,13 +38,18 @@ class Score:
         SSIM under a data range of 1, where the profile has it.
     hfen
         High-frequency error norm of the magnitude.
+    frc_rate
+        Percentage of patches whose Fourier ring correlation with the reference is that of a hallucination, see
+        `metrics.frc`; NaN if the image is too small.
     heart_psnr, heart_ssim, heart_nmse
         Measures of the magnitude in the box around the heart, with the data range of the whole field [dB, 1, 1].
-        Like all measures up to ``area_change``, NaN if no heart is found in the reference.
+        Like all measures up to ``heart_frc_rate``, NaN if no heart is found in the reference.
     xt_ssim, sharpness
         In that box: SSIM of planes of one axis and time; steepness of edges in time over the true one.
     diastolic_area, systolic_area, area_change
         Errors of the blood pool [%, %, percentage points], see `metrics.area_agreement`.
+    heart_frc_rate
+        As ``frc_rate``, of patches centred in the box.
     acceleration
         K-space points over sampled points.
     memory_mb
@@ -76,6 +81,7 @@ class Score:
     mse: float = math.nan
     ssim_fixed: float = math.nan
     hfen: float = math.nan
+    frc_rate: float = math.nan
     heart_psnr: float = math.nan
     heart_ssim: float = math.nan
     heart_nmse: float = math.nan
@@ -84,6 +90,7 @@ class Score:
     diastolic_area: float = math.nan
     systolic_area: float = math.nan
     area_change: float = math.nan
+    heart_frc_rate: float = math.nan
     acceleration: float = math.nan
     memory_mb: float = math.nan
     n_parameters: int = 0

@@ -32,6 +32,7 @@ from cinerecon.metrics import (
     measure,
     nmse,
     psnr,
+    scan_correlation,
     ssim,
     temporal_sharpness,
     xt_ssim,
@@ -216,6 +217,10 @@ def measure_image(
     found |= measure(rules, image, reference, n_coils=n_coils, kspace_peak=kspace_peak)
     found |= {f"frame_{name}": values for name, values in compare_frames(image, reference).items()}
     found["hfen"] = hfen(image, reference) if min(image.shape[-2:]) >= HFEN_SIZE else math.nan
+    scan = scan_correlation(image, reference)
+    if scan is not None:
+        found["frc_rate"] = scan.rate()
+        found |= {} if heart is None else {"heart_frc_rate": scan.rate(heart.box)}
     if heart is not None:
         ours, truth, peak = heart.crop(image).abs(), heart.crop(reference).abs(), float(reference.abs().max())
         found["heart_psnr"], found["heart_nmse"] = psnr(ours, truth, peak), nmse(ours, truth)

@@ -59,6 +59,7 @@ MEASURES = {
     "nmse": Measure("NMSE", digits=4, best="low"),
     "mse": Measure("MSE", "1e-5", 2, 1e5, best="low"),
     "hfen": Measure("HFEN", best="low"),
+    "frc_rate": Measure("sFRC candidates", "%", 2, best="low"),
     "heart_psnr": Measure("heart PSNR", "dB", 2),
     "heart_ssim": Measure("heart SSIM", digits=4),
     "heart_nmse": Measure("heart NMSE", digits=4, best="low"),
@@ -67,6 +68,7 @@ MEASURES = {
     "diastolic_area": Measure("diastolic area", "%", 1, best="zero"),
     "systolic_area": Measure("systolic area", "%", 1, best="zero"),
     "area_change": Measure("area change", "points", 1, best="zero"),
+    "heart_frc_rate": Measure("heart sFRC candidates", "%", 2, best="low"),
 }
 """All measures that are summarised, in the order of the tables."""
 TESTED = ("psnr", "ssim", "nmse", "heart_psnr", "xt_ssim")

@@ -1,5 +1,6 @@
 """The measures of image quality."""
 
+from cinerecon.metrics.frc import FrcMap, scan_correlation
 from cinerecon.metrics.heart import Heart, find_heart
 from cinerecon.metrics.measures import compare, compare_frames, hfen, mse, nmse, psnr, ssim
 from cinerecon.metrics.profiles import DEFAULT_PROFILE, PROFILES, Profile, find_profile, measure
@@ -8,6 +9,7 @@ from cinerecon.metrics.temporal import area_agreement, temporal_sharpness, xt_ss
 __all__ = [
     "DEFAULT_PROFILE",
     "PROFILES",
+    "FrcMap",
     "Heart",
     "Profile",
     "area_agreement",
@@ -20,6 +22,7 @@ __all__ = [
     "mse",
     "nmse",
     "psnr",
+    "scan_correlation",
     "ssim",
     "temporal_sharpness",
     "xt_ssim",
