@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from pydantic import Field
+
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError
 
@@ -55,6 +57,26 @@ class Options(Config):
         """
         where = f"cinerecon {cls.__name__.removesuffix('Options').lower()}"
         return cls.parse({name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}, where=where)
+
+
+class ArrayOptions(Options):
+    """Description of k-space in a plain array file (BART, NumPy), which holds little more than its samples."""
+
+    axes: str = Field(
+        "",
+        description="axes of the k-space array, e.g. 'frames coils ky kx', also slices, parts (real and imaginary) "
+        "and 1; for .npy, .npz and BART files",
+    )
+    maps: str | None = Field(None, description="coil maps for k-space of an array file: BART or .npy")
+    pattern: str | None = Field(
+        None,
+        description="sampling pattern of an array file: BART or mask.npz; without one, zeros are not sampled",
+    )
+    pixel_size: tuple[float, float] | None = Field(
+        None, description="pixel size of an array file along y and x [mm], e.g. 1.5 1.5"
+    )
+    frame_time: float | None = Field(None, gt=0, description="time between the frames of an array file [ms]")
+    oversampling: float | None = Field(None, ge=1, description="readout oversampling of an array file, e.g. 2")
 
 
 def split_settings(settings: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

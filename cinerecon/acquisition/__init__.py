@@ -1,7 +1,7 @@
 """From the readouts of a scanner, or another file of k-space, to `CineData`."""
 
 from cinerecon.acquisition.case import SETTINGS
-from cinerecon.acquisition.coil_maps import finish_slice
+from cinerecon.acquisition.coil_maps import finish_slice, scale_maps
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import (
     file_checksums,
@@ -35,6 +35,7 @@ __all__ = [
     "open_cine",
     "open_scan",
     "require_cine",
+    "scale_maps",
     "summarise",
     "walk_visible",
 ]

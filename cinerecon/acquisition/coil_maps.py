@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from time import perf_counter
 
+import torch
 from torch import Tensor
 
 from cinerecon.acquisition.config import AcquisitionConfig
@@ -15,8 +16,12 @@ from cinerecon.physics.coils import (
     estimate_csm,
     geometric_compression_matrices,
     transform_coils,
+    transform_maps,
 )
 from cinerecon.physics.sampling import block_of_lines
+
+NORM_TOLERANCE = 1e-3
+"""Deviation from 1 of the sum of squared coil maps, above which they are scaled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +51,9 @@ def finish_slice(
     *,
     coil_matrix: Tensor | None = None,
     calibration: tuple[Tensor, Tensor] | None = None,
+    csm: Tensor | None = None,
 ) -> FinishedSlice:
-    """Compress the coils and estimate their sensitivity maps.
+    """Compress the coils and estimate their sensitivity maps, unless maps are given.
 
     Parameters
     ----------
@@ -63,6 +69,8 @@ def finish_slice(
         ``(coils, measured coils)`` transform that k-space has undergone so far; None for the identity.
     calibration
         K-space ``(1, coils, ky, kx)`` for the maps, and its mask; None takes the slice itself.
+    csm
+        ``(coils, y, x)`` maps of the coils of ``kspace``; None estimates them.
 
     Raises
     ------
@@ -75,14 +83,25 @@ def finish_slice(
         kspace, source = transform_coils(compression, kspace), transform_coils(compression, source)
         coil_matrix = compression if coil_matrix is None else compression @ coil_matrix
     start = perf_counter()
-    csm = estimate_csm(source, source_mask, config.csm)
-    warning = csm_warning(source_mask, kspace.shape[-1])
+    if csm is None:
+        csm = estimate_csm(source, source_mask, config.csm)
+        warning = csm_warning(source_mask, kspace.shape[-1])
+    else:
+        csm, warning = csm if compression is None else scale_maps(transform_maps(compression, csm)), None
     csm_seconds = perf_counter() - start
     shading = coil_shading(csm, coil_matrix, (kspace.shape[-2], kspace.shape[-1]))
     data = CineData(kspace, mask, csm, meta=meta, shading=shading)
     if csm is not None and warning and block_of_lines(mask) is None:
         data = data.with_warnings(warning)
     return FinishedSlice(data, coil_matrix, csm_seconds)
+
+
+def scale_maps(csm: Tensor) -> Tensor:
+    """Coil maps ``(coils, y, x)`` with a sum of squares of 1 wherever they are not zero; unchanged if they have it."""
+    energy = csm.abs().square().sum(-3)
+    if bool(((energy - 1).abs() > NORM_TOLERANCE)[energy > 0].any()):
+        return csm / energy.sqrt().clamp_min(torch.finfo(energy.dtype).tiny)
+    return csm
 
 
 def _compression(kspace: Tensor, mask: Tensor, config: AcquisitionConfig, where: str) -> Tensor | None:

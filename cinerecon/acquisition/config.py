@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from cinerecon.config import Config
+from cinerecon.options import ArrayOptions
 
 Uncounted = Literal["auto", "average", "slice", "contrast", "phase", "repetition", "set"]
 TimeCounter = Literal["auto", "phase", "repetition", "average", "contrast", "set", "segment"]
@@ -68,6 +69,15 @@ class AcquisitionConfig(Config):
     exclude_coils: list[int] = Field(
         default_factory=list, description="Coils to leave out, counted from 0, e.g. [2] if coil 2 is broken."
     )
+    arrays: ArrayOptions = Field(
+        ArrayOptions(), description="Description of k-space in plain array files, as the options --axes and so on."
+    )
     memory_limit_gb: float = Field(
         16.0, gt=0, description="Refuse a scan whose slices need more than this for k-space [GB]."
     )
+
+    def with_arrays(self, arrays: ArrayOptions) -> "AcquisitionConfig":
+        """A copy in which the description of array files is updated by the options that are set."""
+        values = {name: getattr(arrays, name) for name in ArrayOptions.model_fields}
+        given = {name: value for name, value in values.items() if value not in (None, "")}
+        return self.model_copy(update={"arrays": self.arrays.model_copy(update=given)}) if given else self

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from cinerecon.acquisition.arrays import open_array
 from cinerecon.acquisition.case import CaseSource
 from cinerecon.acquisition.cmrxrecon import CmrxreconSource
 from cinerecon.acquisition.config import AcquisitionConfig
@@ -18,6 +19,7 @@ from cinerecon.io.case_index import INDEX, list_cases
 from cinerecon.io.cmrxrecon import is_kspace_name, open_cmrxrecon
 from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.ismrmrd.file import SCAN_ENDINGS, holds_images_only
+from cinerecon.io.kspace_array import holds_kspace, is_kspace_array
 from cinerecon.io.matlab import is_matlab
 from cinerecon.io.regular import is_pipe
 
@@ -35,7 +37,7 @@ def open_cine(
     noise: str | Path | None = None,
     dataset: str | None = None,
 ) -> CineSource:
-    """Open an ISMRMRD raw scan, a prepared case or a CMRxRecon file; the content determines the format.
+    """Open an ISMRMRD raw scan, a prepared case, a CMRxRecon file or a plain array; the content determines the format.
 
     Parameters
     ----------
@@ -56,10 +58,14 @@ def open_cine(
         If options of raw scans are given for a file that is not an ISMRMRD scan.
     """
     path, config = Path(path), config or AcquisitionConfig()
-    kind = "a prepared case" if is_case(path) else "a MATLAB file" if is_matlab(path) else "a raw scan"
+    kind = _kind_of(path)
+    defaults = AcquisitionConfig()
+    given = next((name for name, value in config.arrays if value != getattr(defaults.arrays, name)), None)
+    if kind != "a plain array" and given is not None:
+        option = f"--{given.replace('_', '-')}"
+        raise ConfigError(f"{option} belongs to plain arrays (BART, NumPy), this is {kind}", where=str(path))
     if kind == "a raw scan":
         return open_scan(path, config, noise=noise, dataset=dataset)
-    defaults = AcquisitionConfig()
     asked = {
         "--noise": noise is not None,
         "--dataset": dataset is not None,
@@ -70,7 +76,18 @@ def open_cine(
     }
     for option in (option for option, is_asked in asked.items() if is_asked):
         raise ConfigError(f"{option} belongs to ISMRMRD raw scans, this is {kind}", where=str(path))
+    if kind == "a plain array":
+        return open_array(path, config)
     return CaseSource(path, config) if kind == "a prepared case" else CmrxreconSource(open_cmrxrecon(path), config)
+
+
+def _kind_of(path: Path) -> str:
+    """The kind of a file by its content; what is not recognised counts as a raw scan, whose reader says what it is."""
+    if is_case(path):
+        return "a prepared case"
+    if is_matlab(path):
+        return "a MATLAB file"
+    return "a plain array" if is_kspace_array(path) else "a raw scan"
 
 
 def require_cine(path: Path) -> None:
@@ -81,7 +98,7 @@ def require_cine(path: Path) -> None:
     FileError
         If it is missing, or `open_cine` does not read its format.
     """
-    if not (is_matlab(path) and path.is_file()):
+    if not (path.is_file() and (is_matlab(path) or is_kspace_array(path))):
         require_hdf5(path)
 
 
@@ -128,8 +145,8 @@ def walk_visible(root: Path, without: Path | None = None) -> Iterator[tuple[Path
 
 
 def is_cine_name(path: Path) -> bool:
-    """Whether a file is a raw scan, a prepared case or k-space of CMRxRecon, by its name."""
-    return path.name.lower().endswith(SCAN_ENDINGS) or is_kspace_name(path)
+    """Whether a file is a raw scan, a prepared case or CMRxRecon k-space by its name, or an archive of k-space."""
+    return path.name.lower().endswith(SCAN_ENDINGS) or is_kspace_name(path) or holds_kspace(path)
 
 
 def file_checksums(source: CineSource) -> tuple[str, ...]:

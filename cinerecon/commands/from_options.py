@@ -21,8 +21,8 @@ def app_of(options: type[O], run: Callable[[O], None]) -> typer.Typer:
 def command(options: type[O], run: Callable[[O], None]) -> Callable[..., None]:
     """A function with one parameter per field of `options`, as Typer expects it, that calls `run` with an instance.
 
-    Fields of the model itself come before those that it inherits. Only options that are given on the command line are
-    set in the instance; the defaults are those of the model.
+    Fields of the model itself come before those that it inherits, nearest base first. Only options that are given on
+    the command line are set in the instance; the defaults are those of the model.
     """
 
     def call(context: typer.Context, **values: Any) -> None:
@@ -30,12 +30,17 @@ def command(options: type[O], run: Callable[[O], None]) -> Callable[..., None]:
         run(options.from_command_line(given))  # type: ignore[arg-type]
 
     parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
-    names = sorted(options.model_fields, key=lambda name: name not in options.__annotations__)
+    names = sorted(options.model_fields, key=lambda name: _distance(options, name))
     parameters += [_parameter(options, name) for name in names]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__doc__ = options.__doc__
     call.__name__ = options.__name__.removesuffix("Options").lower()
     return call
+
+
+def _distance(options: type[Options], name: str) -> int:
+    """Number of classes between a model and the one that defines a field."""
+    return next(n for n, base in enumerate(options.__mro__) if name in inspect.get_annotations(base))
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

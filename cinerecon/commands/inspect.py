@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
-from cinerecon.options import Flag, Options, with_preprocessing
+from cinerecon.options import ArrayOptions, Flag, with_preprocessing
 
 if TYPE_CHECKING:
     from cinerecon.acquisition import CineSummary, ScanPlan
@@ -18,11 +18,12 @@ PARTIAL = 0.9
 """Fraction of k-space along y below which a scan counts as partial Fourier."""
 
 
-class InspectOptions(Options):
+class InspectOptions(ArrayOptions):
     """Report the content of a scan; for a raw scan also what is kept, what is dropped, and why."""
 
     scan: Annotated[Path, Flag(is_argument=True)] = Field(
-        description="ISMRMRD raw scan (.h5), CMRxRecon file (.mat), or prepared case (.h5)"
+        description="ISMRMRD raw scan (.h5), CMRxRecon file (.mat), k-space of BART (.cfl) or NumPy (.npy, .npz), or "
+        "prepared case (.h5)"
     )
     noise: Path | None = Field(None, description="separate noise scan, ISMRMRD")
     dataset: str | None = Field(None, description="group to read, where the file holds several")
@@ -37,7 +38,7 @@ def inspect(options: InspectOptions) -> None:
     from cinerecon.acquisition import AcquisitionConfig, Scan, open_cine, summarise
     from cinerecon.commands.progress import progress_bar
 
-    config = with_preprocessing(AcquisitionConfig(), options.settings)
+    config = with_preprocessing(AcquisitionConfig(), options.settings).with_arrays(options)
     source = open_cine(options.scan, config, noise=options.noise, dataset=options.dataset)
     content: ScanPlan | CineSummary
     with progress_bar() as progress:

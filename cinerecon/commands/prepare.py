@@ -8,7 +8,7 @@ import typer
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
-from cinerecon.options import Flag, Options, with_preprocessing
+from cinerecon.options import ArrayOptions, Flag, with_preprocessing
 
 if TYPE_CHECKING:
     from cinerecon.preparation import PrepareConfig, PrepareReport
@@ -17,14 +17,14 @@ MAX_PRINTED_REJECTIONS = 5
 """Rejections printed; all are in ``refused.csv``."""
 
 
-class PrepareOptions(Options):
+class PrepareOptions(ArrayOptions):
     """Prepare scans of any archive as cases for training and evaluation: one HDF5 file per slice.
 
     The same command continues after an interruption, or adds scans: existing cases are kept.
     """
 
     sources: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
-        description="files or folders: ISMRMRD .h5, CMRxRecon .mat, magnitude DICOM, NIfTI or .npz"
+        description="files or folders: ISMRMRD .h5, CMRxRecon .mat, k-space .npz or .cfl, magnitude DICOM, NIfTI, .npz"
     )
     output: Annotated[Path, Flag(("--output", "-o"))] = Field(
         description="folder for the cases, their index and pictures"
@@ -74,7 +74,7 @@ class PrepareOptions(Options):
         """
         from cinerecon.preparation import PrepareConfig, parse_sizes, parse_split
 
-        preprocessing = with_preprocessing(PrepareConfig().intake, self.settings)
+        preprocessing = with_preprocessing(PrepareConfig().intake, self.settings).with_arrays(self)
         values = {"--compression": ("compression", self.compression), "--csm": ("csm", self.csm)}
         for option, (key, value) in (values | {"--compress-coils": ("n_virtual_coils", self.compress_coils)}).items():
             given = [] if value is None else [f"{key}={value}"]

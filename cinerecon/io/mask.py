@@ -90,7 +90,7 @@ class MaskFile:
             hint = f"cinerecon mask gaussian:8 -o {self.path} --frames {n_frames} --ky {ky} --kx {kx}"
             raise FileError("there is no such mask", where=str(self.path), hint=hint)
         values = _find_mask(_read_arrays(self.path, self.path.stat().st_mtime_ns), self)
-        mask = _arrange(values, {"t": n_frames, "y": ky, "x": kx}, self)
+        mask = fit_mask(values, {"t": n_frames, "y": ky, "x": kx}, self)
         if self.uncentred:
             mask = np.fft.fftshift(mask, axes=(-2, -1))
         return torch.from_numpy(mask.copy())
@@ -117,7 +117,7 @@ def _is_binary(array: NDArray[Any]) -> bool:
     return array.dtype.kind in KINDS and array.size > 1 and bool(np.isin(array, (0, 1)).all())
 
 
-def _arrange(values: Mask, sizes: dict[str, int], file: MaskFile) -> Mask:
+def fit_mask(values: Mask, sizes: dict[str, int], file: MaskFile) -> Mask:
     """Identify the axes by their sizes, and bring them into the order of this package.
 
     Files of this package have four axes in a fixed order. For others, the same order is tried first. Orders that would

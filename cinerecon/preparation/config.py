@@ -82,7 +82,7 @@ def _flat(values: dict[str, object]) -> dict[str, str | int | float | bool]:
     flat: dict[str, str | int | float | bool] = {}
     for name, value in values.items():
         if isinstance(value, dict):
-            flat |= {f"{name}.{key}": part for key, part in value.items()}
+            flat |= _flat({f"{name}.{key}": part for key, part in value.items()})
         elif isinstance(value, str | int | float):
             flat[name] = value
         elif value:

@@ -14,11 +14,12 @@ from cinerecon.io.atomic import hash_files
 from cinerecon.io.case_index import INDEX, list_cases
 from cinerecon.io.export import dicom, nifti
 from cinerecon.io.ismrmrd.file import holds_images_only
+from cinerecon.io.kspace_array import holds_kspace
 from cinerecon.io.magnitude import NIFTI_ENDINGS, is_dicom, open_magnitude
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.magnitude import SimulatedScan
 
-FORMATS = "ISMRMRD .h5, CMRxRecon .mat, NIfTI, DICOM or .npz"
+FORMATS = "ISMRMRD .h5, CMRxRecon .mat, k-space .npz or .cfl, NIfTI, DICOM or .npz"
 """Formats that are prepared."""
 _WINDOW = r"_\d+x\d+x\d+_at_[\d_]+"
 _NUMBERED = re.compile(rf"_slice\d\d+({_WINDOW})?$")
@@ -178,7 +179,7 @@ def _has_dicom_name(path: Path) -> bool:
 
 def _may_hold_a_cine(path: Path) -> bool:
     name = path.name.lower()
-    if name.endswith(".npz"):
+    if name.endswith(".npz") and not holds_kspace(path):
         try:
             with zipfile.ZipFile(path) as archive:
                 return "magnitude.npy" in archive.namelist()
@@ -230,7 +231,8 @@ def open_item(item: Item, config: PrepareConfig) -> CineSource:
 def _open_all(source: Source, config: PrepareConfig) -> list[tuple[str, CineSource]]:
     """The contents of a source, by series."""
     path = source.path
-    if source.is_dicom or path.name.lower().endswith((*NIFTI_ENDINGS, ".npz")):
+    is_kspace = holds_kspace(path, has_axes=False)
+    if source.is_dicom or (path.name.lower().endswith((*NIFTI_ENDINGS, ".npz")) and not is_kspace):
         return [(images.name, SimulatedScan(images, config)) for images in open_magnitude(path)]
     return [("", open_cine(path, config.maps))]
 

@@ -5,10 +5,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cinerecon.options import Flag, Options
+from cinerecon.options import ArrayOptions, Flag
 
 
-class ReconSettings(Options):
+class ReconSettings(ArrayOptions):
     """Settings that all reconstructions of a command share."""
 
     slices: Annotated[tuple[int, ...], Flag(("--slice",))] = Field(

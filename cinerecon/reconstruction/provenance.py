@@ -55,6 +55,12 @@ def _settings(request: ReconRequest) -> tuple[str, ...]:
         "undersample": Path(request.undersample or "").name,
         "seed": request.seed if request.undersample else None,
         "frames": request.frames,
+        "axes": request.axes,
+        "maps": request.maps and Path(request.maps).name,
+        "pattern": request.pattern and Path(request.pattern).name,
+        "pixel_size": request.pixel_size and "x".join(map(str, request.pixel_size)),
+        "frame_time": request.frame_time,
+        "oversampling": request.oversampling,
         "slices": ",".join(map(str, request.slices)),
     }
     given = (f"{name}={value}" for name, value in values.items() if value not in (None, ""))

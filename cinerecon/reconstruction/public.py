@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition import AcquisitionConfig, finish_slice
+from cinerecon.acquisition import AcquisitionConfig, finish_slice, scale_maps
 from cinerecon.axes import KSPACE, MASK
 from cinerecon.cine import CineData, CineMeta, as_tensor, require_finite
 from cinerecon.errors import CineReconWarning, ConfigError, DataError, ShapeError
@@ -19,7 +19,7 @@ from cinerecon.io.export import FOLDER, Target
 from cinerecon.io.export import export as export_images
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor
-from cinerecon.options import PREPROCESSING
+from cinerecon.options import PREPROCESSING, ArrayOptions
 from cinerecon.provenance import Patient
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
@@ -27,12 +27,10 @@ from cinerecon.reconstruction.run import iterate_slices, load_request_method
 from cinerecon.reconstruction.slices import ReconstructedSlice, reconstruct_slice, with_quality, without_own_reference
 
 Array = NDArray[Any]
-SCAN_OPTIONS = ("slices", "frames", "noise", "dataset", "undersample")
+SCAN_OPTIONS = ("slices", "frames", "noise", "dataset", "undersample", *ArrayOptions.model_fields)
 """Options that belong to a scan in a file."""
 SLICE_OPTIONS = ("snr", "n_replicas", "seed")
 """Options that belong to a scan in a file or to a slice."""
-NORM_TOLERANCE = 1e-3
-"""Deviation from 1 of the sum of squared coil maps, above which they are scaled."""
 
 
 @overload
@@ -241,11 +239,7 @@ def _data_of_arrays(
     if not kspace.any():
         raise DataError("there is no signal at the samples of the mask")
     if not isinstance(csm, str | None):
-        maps = as_tensor(csm).to(kspace)
-        energy = maps.abs().square().sum(-3)
-        if bool(((energy - 1).abs() > NORM_TOLERANCE)[energy > 0].any()):
-            maps = maps / energy.sqrt().clamp_min(torch.finfo(energy.dtype).tiny)
-        return CineData(kspace, sampled, maps, meta=meta)
+        return CineData(kspace, sampled, scale_maps(as_tensor(csm).to(kspace)), meta=meta)
     return finish_slice(kspace, sampled, meta, config).data
 
 

@@ -7,9 +7,11 @@ from typing import Any
 from pydantic import Field
 
 from cinerecon.acquisition import AcquisitionConfig, CineSource, require_cine
+from cinerecon.acquisition.array_parts import files_of
 from cinerecon.acquisition.undersample import parse_sampling
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import would_overwrite
+from cinerecon.io.bart import cfl_files, is_cfl
 from cinerecon.io.export import FOLDER, Target
 from cinerecon.io.mask import MaskFile
 from cinerecon.methods.base import Reconstructor, model_label
@@ -25,7 +27,7 @@ VIRTUAL_FOLDERS = ("/dev", "/proc")
 class ReconRequest(ReconSettings):
     """The reconstruction of one scan by one method."""
 
-    scan: Path = Field(description="ISMRMRD raw scan, CMRxRecon file or prepared case")
+    scan: Path = Field(description="ISMRMRD raw scan, CMRxRecon file, array of k-space or prepared case")
     model: str = Field(description="name of a method or of an imported model, or file or folder of a trained network")
     outputs: tuple[str, ...] = Field(
         (), description="files or folders; if not given, .h5, .mp4 and .png next to the scan"
@@ -67,16 +69,23 @@ class ReconRequest(ReconSettings):
         return [Target(self.scan.with_name(stem + ending), ending) for ending in DEFAULT_ENDINGS]
 
     @property
+    def scan_files(self) -> tuple[Path, ...]:
+        """The scan; for an array of BART, its header and its samples."""
+        return cfl_files(self.scan) if is_cfl(self.scan) else (self.scan,)
+
+    @property
     def sources(self) -> list[Path]:
         """The files that are read."""
         mask = MaskFile.parse(self.undersample) if self.undersample else None
         model = Path(self.model)
         paths = (
-            self.scan,
+            *self.scan_files,
             self.noise,
             self.weights,
             self.patient.source if self.patient else None,
             None if mask is None else mask.path,
+            *files_of(self.maps),
+            *files_of(self.pattern),
             model if model.is_file() else None,
         )
         return [path for path in paths if path is not None]
@@ -136,6 +145,7 @@ class ReconRequest(ReconSettings):
         """The preprocessing that a network was trained with, or the defaults; then the settings of the request."""
         config = AcquisitionConfig.parse(method.preprocessing, where=self.model)
         config = config.with_settings(split_settings(self.settings)[1], where="--set preprocessing")
+        config = config.with_arrays(self)
         return config if self.csm is None else config.with_settings([f"csm={self.csm}"], where="--csm")
 
     def chosen_slices(self, scan: CineSource) -> tuple[int, ...]:

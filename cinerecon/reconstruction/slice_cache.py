@@ -16,10 +16,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from cinerecon.acquisition.array_parts import files_of
 from cinerecon.evaluation.score_slice import fingerprint_pattern
 from cinerecon.io.atomic import moved_into_place, write_text
 from cinerecon.methods.base import Reconstructor, fingerprint
-from cinerecon.options import split_settings
+from cinerecon.options import ArrayOptions, split_settings
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
 
@@ -96,7 +97,9 @@ def checksum_of(request: ReconRequest, method: Reconstructor) -> str:
         *(split_settings(request.settings)[1], request.keeps_convergence),
         *(request.snr, request.n_replicas if request.snr else 0),
         *(fingerprint(method), request.undersample and fingerprint_pattern(request.undersample), request.seed),
-        *(_state(path) for path in (request.scan, request.noise)),
+        *(str(getattr(request, name)) for name in ArrayOptions.model_fields),
+        *(_state(path) for path in (*request.scan_files, request.noise)),
+        *(_state(path) for text in (request.maps, request.pattern) for path in files_of(text)),
     )
     return hashlib.sha256(repr(values).encode()).hexdigest()[:8]
 

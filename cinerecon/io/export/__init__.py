@@ -4,6 +4,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -11,6 +12,8 @@ from typing import Self
 from cinerecon.errors import ConfigError, FileError, nearest_name
 from cinerecon.image import QUANTITIES, CineImage, as_map, stacks
 from cinerecon.io.atomic import is_same_file, moved_into_place, refuse_existing, series_moved_into_place
+from cinerecon.io.bart import cfl_files
+from cinerecon.io.export.bart import write_bart
 from cinerecon.io.export.dicom import FILE_PATTERN, is_own, write_dicom
 from cinerecon.io.export.dicom_patient import make_patient
 from cinerecon.io.export.movie import write_gif, write_mp4
@@ -27,16 +30,22 @@ FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
     ".nii.gz": write_nifti,
     ".nii": write_nifti,
     ".npz": write_npz,
+    ".cfl": write_bart,
     ".gif": write_gif,
     ".mp4": write_mp4,
     ".png": write_png,
 }
 """Writers by ending. What is heavy they import when they are called."""
-VOLUMES = (".nii.gz", ".nii")
+VOLUMES = (".nii.gz", ".nii", ".cfl")
 """Endings of formats that hold one stack of slices; further stacks go to numbered files."""
 FOLDER = "dicom/"
-MAPPED = (".h5", ".nii.gz", ".nii", FOLDER)
+MAPPED = (".h5", ".nii.gz", ".nii", ".cfl", FOLDER)
 """Endings of formats in which maps of noise are series of their own, see `Target.of_map`."""
+
+
+def companions(path: Path) -> tuple[Path, ...]:
+    """The files that a writer adds next to its own: the header of a BART array."""
+    return cfl_files(path)[:1] if path.suffix.lower() == ".cfl" else ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Target:
             files, and ``force`` is not set; if files of other programs are in the way; or if it is not writable.
         """
         if self.ending != FOLDER:
-            for path in (self.path, *self._numbered_files()):
+            for path in (self.path, *self._numbered_files(), *companions(self.path)):
                 refuse_existing(path, force=force)
         elif self.path.is_file():
             raise FileError("this is a file, DICOM needs a folder", where=str(self.path))
@@ -90,7 +99,7 @@ class Target:
 
     def may_write(self, path: Path) -> bool:
         """Whether this file may be written here: for NIfTI also a numbered one, for DICOM any of the series."""
-        if is_same_file(path, self.path):
+        if any(is_same_file(path, own) for own in (self.path, *companions(self.path))):
             return True
         real = Path(os.path.realpath(path))
         if self.ending == FOLDER:
@@ -165,7 +174,10 @@ def _export_series(
     written = {}
     for number, part in enumerate(stacks(cines) if target.ending in VOLUMES else [cines], start=1):
         path, start = target.numbered(number), time.perf_counter()
-        with moved_into_place(path, overwrite=overwrite) as temporary:
+        with moved_into_place(path, overwrite=overwrite) as temporary, ExitStack() as stack:
+            moved = [stack.enter_context(moved_into_place(p, overwrite=overwrite)) for p in companions(path)]
             FORMATS[target.ending](temporary, part)
+            for companion, name in zip(companions(temporary), moved, strict=True):
+                companion.replace(name)
         written[path] = time.perf_counter() - start
     return written

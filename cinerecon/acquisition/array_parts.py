@@ -1,0 +1,165 @@
+"""Sampling pattern and coil maps of k-space in a plain array, from its archive or from files of their own."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cinerecon.acquisition.coil_maps import scale_maps
+from cinerecon.axes import centre_slice
+from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
+from cinerecon.io.bart import MAPS, cfl_files, is_cfl, open_cfl
+from cinerecon.io.kspace_array import PARTS, SINGLE, KspaceArray, arrange, open_npy
+from cinerecon.io.mask import MaskFile, fit_mask
+
+FEW_ZEROS = 0.01
+"""Share of zeros in the lines and columns with samples, up to which they are samples that happen to be zero."""
+
+
+def files_of(text: str | None) -> tuple[Path, ...]:
+    """The files of maps or of a pattern, by the text of the option."""
+    if text is None:
+        return ()
+    mask = MaskFile.parse(text)
+    path = Path(text) if mask is None else mask.path
+    return cfl_files(path) if is_cfl(path) else (path,)
+
+
+def read_pattern(array: KspaceArray, text: str | None, kspace: Tensor, number: int) -> tuple[Tensor, list[str]]:
+    """The sampling mask of a slice, ``(frames, 1, ky, kx or 1)`` bool, and warnings.
+
+    Parameters
+    ----------
+    array
+        K-space, which may have its mask in the same archive.
+    text
+        The file of the pattern; None without one. Samples that are zero in all coils then count as not measured.
+    kspace
+        ``(frames, coils, ky, kx)``
+    number
+        Index of the slice.
+
+    Raises
+    ------
+    FileError, DataError
+        If the file is missing, or holds other numbers than 0 and 1.
+    ConfigError, ShapeError
+        If the pattern does not fit k-space.
+    """
+    holds = (kspace != 0).any(1, keepdim=True)
+    given = _given_pattern(array, text, number)
+    if given is None:
+        mask = _without_few_zeros(holds)
+        warning = "no sampling pattern is given: samples that are zero in all coils count as not measured"
+        return mask, [] if bool(mask.all()) else [warning]
+    mask = torch.from_numpy(given.copy())
+    n_lines = int((holds & ~mask).any(-1).sum())
+    return mask, [f"the array holds samples on {n_lines} lines that its pattern leaves out: not used"] * (n_lines > 0)
+
+
+def _without_few_zeros(holds: Tensor) -> Tensor:
+    """Lines and columns with samples, if they hold few zeros; else the points themselves."""
+    lines, columns = holds.any(-1, keepdim=True), holds.any(2, keepdim=True).any(0, keepdim=True)
+    block = lines & columns
+    if int((block & ~holds).sum()) > FEW_ZEROS * int(block.sum()):
+        return holds
+    return lines if bool(columns.all()) else block
+
+
+def _given_pattern(array: KspaceArray, text: str | None, number: int) -> NDArray[np.bool_] | None:
+    """The mask of the option, else of the archive, ``(frames, 1, ky, kx or 1)``; None without either."""
+    _, frames, _, ky, kx = array.shape
+    if text is not None and is_cfl(Path(text)):
+        values: NDArray[Any] = open_cfl(Path(text))
+        where = text
+    elif text is not None:
+        file = MaskFile.parse(text)
+        if file is None:
+            raise ConfigError(f"'{text}' is no file of a sampling pattern", where="--pattern", hint="e.g. mask.npz")
+        return np.asarray(file.draw(frames, ky, kx).numpy())
+    elif "mask" in array.extras:
+        values, where = array.extras["mask"], f"{array.path}, mask"
+    else:
+        return None
+    if not np.isin(values, (0, 1)).all():
+        raise DataError("the sampling pattern holds other numbers than 0 and 1", where=where)
+    if text is None and values.ndim < array.values.ndim:
+        return fit_mask(values.astype(bool), {"t": frames, "y": ky, "x": kx}, MaskFile(array.path, "mask"))
+    mask = _aligned(array, values, number, "the sampling pattern", where).real.astype(bool).any(1, keepdims=True)
+    return np.asarray(np.broadcast_to(mask, (frames, 1, ky, mask.shape[-1])))
+
+
+def _aligned(array: KspaceArray, values: NDArray[Any], number: int, name: str, where: str) -> NDArray[Any]:
+    """One slice of an array with the axes of k-space, ``(frames, coils, ky, kx)``, some of them of length 1.
+
+    Raises
+    ------
+    ShapeError
+        If it does not have these axes.
+    """
+    shape = array.values.shape
+    padded = values.reshape((1,) * (len(shape) - values.ndim) + values.shape)
+    axes = tuple(SINGLE if a == PARTS and padded.shape[i] == 1 else a for i, a in enumerate(array.axes[: padded.ndim]))
+    sizes = zip(padded.shape, shape, axes, strict=False)
+    if padded.ndim != len(shape) or not all(n in (1, m) or axis == "kx" for n, m, axis in sizes):
+        raise ShapeError(f"{name} is {values.shape}, k-space is {shape}", where=where)
+    has_slices = "slices" in axes and padded.shape[axes.index("slices")] > 1
+    (part,) = arrange(padded, axes, number if has_slices else None)
+    return np.asarray(part)
+
+
+def read_maps(array: KspaceArray, text: str | None, kspace: Tensor, number: int) -> tuple[Tensor | None, list[str]]:
+    """Given coil maps of a slice, ``(coils, y, x)``, with unit norm; None if they are to be estimated; and warnings.
+
+    Parameters
+    ----------
+    array
+        K-space, which may have its maps in the same archive.
+    text
+        The file of the maps; None without one.
+    kspace
+        ``(frames, coils, ky, kx)`` on the grid of the image.
+    number
+        Index of the slice.
+
+    Raises
+    ------
+    FileError, DataError
+        If the file cannot be read, or the maps are zero or not finite.
+    ShapeError
+        If they do not fit the image, nor the readout as stored.
+    """
+    stored = array.extras.get("csm") if text is None else None
+    if text is None and stored is None:
+        return None, []
+    where, warnings = text or f"{array.path}, csm", list[str]()
+    is_bart = text is not None and is_cfl(Path(text))
+    if is_bart:
+        values: NDArray[Any] = open_cfl(Path(text or ""))
+        axis = values.ndim - 1 - MAPS
+        if axis >= 0 and values.shape[axis] > 1:
+            warnings.append(f"the file has {values.shape[axis]} sets of coil maps: the first is used")
+            values = values.take([0], axis)
+    else:
+        values = _read_plain_maps(Path(text)) if text is not None else np.asarray(stored)
+    _, n_coils, y, x = kspace.shape
+    if not is_bart and (values.ndim == 3 or (values.ndim == 4 and array.values.ndim != 4)):
+        maps = values[number if len(values) > 1 else 0] if values.ndim == 4 else values
+    else:
+        maps = _aligned(array, values, number, "the array of coil maps", where)[0]
+    if maps.shape[:2] != (n_coils, y) or maps.shape[2] not in (x, array.shape[-1]):
+        what = f"the coil maps of a slice are {maps.shape}, expected {(n_coils, y, x)} (coils, y, x)"
+        raise ShapeError(what, where=where)
+    csm = torch.from_numpy(np.array(maps[..., centre_slice(maps.shape[-1], x)], np.complex64, order="C"))
+    if not bool(torch.isfinite(torch.view_as_real(csm)).all()) or not bool(csm.any()):
+        raise DataError("the coil maps are not finite, or all zero", where=where)
+    return (None if n_coils == 1 else scale_maps(csm)), warnings
+
+
+def _read_plain_maps(path: Path) -> NDArray[Any]:
+    if path.suffix.lower() != ".npy":
+        raise FileError("coil maps are read from BART's .cfl or from .npy", where=str(path), hint="or as csm in a .npz")
+    return open_npy(path)

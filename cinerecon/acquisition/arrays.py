@@ -1,0 +1,203 @@
+"""K-space in a plain array as a source of slices."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cinerecon.acquisition.array_checks import axes_warnings, require_magnitude
+from cinerecon.acquisition.array_parts import files_of, read_maps, read_pattern
+from cinerecon.acquisition.coil_maps import finish_slice
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.measured import find_measured
+from cinerecon.acquisition.reference import attach_reference
+from cinerecon.acquisition.source import CineSource, TimedSlice
+from cinerecon.cine import CineMeta
+from cinerecon.errors import ConfigError, DataError
+from cinerecon.io.kspace_array import KspaceArray, open_kspace_array
+from cinerecon.physics.fourier import crop_kspace, mirrored_indices
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayMeta:
+    """What an array file or the user says about a scan; None where it is unknown.
+
+    Attributes
+    ----------
+    pixel_size_mm
+        Size of the pixels along (y, x) [mm].
+    slice_thickness_mm
+        Thickness of the slices [mm].
+    frame_times_ms
+        Time of each frame since the first [ms].
+    oversampling
+        Columns of k-space per column of the image.
+    """
+
+    pixel_size_mm: tuple[float, float] | None = None
+    slice_thickness_mm: float | None = None
+    frame_times_ms: tuple[float, ...] | None = None
+    oversampling: float | None = None
+
+    def missing(self) -> Iterator[str]:
+        """Warnings about what is unknown."""
+        if self.pixel_size_mm is None:
+            yield "the array has no pixel size: pixels count as 1 mm (--pixel-size)"
+        if self.frame_times_ms is None:
+            yield "the times of the frames are unknown: the speed of movies is arbitrary (--frame-time)"
+        if self.slice_thickness_mm is None:
+            yield "the array has no slice thickness: images carry 1 mm"
+        if self.oversampling is None:
+            yield "the readout oversampling is unknown: readouts are not cropped (--oversampling)"
+        yield "the array has no geometry: images carry no orientation"
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource(CineSource):
+    """K-space of an array file; its slices are read one at a time.
+
+    The image is the centred inverse Fourier transform of k-space, or with ``transform=fft`` the forward transform. The
+    file holds no noise and no position: coils are not whitened, and images carry no orientation.
+    """
+
+    array: KspaceArray
+    config: AcquisitionConfig
+    meta: ArrayMeta = field(default_factory=ArrayMeta)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The array, and the files of its maps and its sampling pattern."""
+        options = self.config.arrays
+        return (*self.array.files, *files_of(options.maps), *files_of(options.pattern))
+
+    @property
+    def n_slices(self) -> int:
+        """Number of slices."""
+        return self.array.shape[0]
+
+    def read_timed(self, number: int) -> TimedSlice:
+        """Read one slice with coil maps.
+
+        Raises
+        ------
+        DataError
+            If the slice does not exist, its samples are zero or not finite, its centre is not the zero frequency, or
+            its axes seem to be exchanged.
+        ConfigError, ShapeError
+            If pattern or maps do not fit it.
+        """
+        if not 0 <= number < self.n_slices:
+            raise DataError(f"slice {number}, the file has slices 0 to {self.n_slices - 1}", where=str(self.array.path))
+        where = f"{self.array.path}, slice {number}"
+        kspace = torch.from_numpy(self.array.read_slice(number))
+        require_magnitude(kspace, where)
+        claimed, warnings = read_pattern(self.array, self.config.arrays.pattern, kspace, number)
+        kspace = kspace * claimed
+        require_magnitude(kspace, where)
+        if self.config.transform == "fft":
+            kspace, claimed = _mirrored(kspace), _mirrored(claimed)
+        warnings += axes_warnings(kspace, claimed, where)
+        measured = find_measured(kspace, claimed, where)
+        kspace, mask = kspace[measured.frames] * measured.mask, measured.mask
+        warnings += measured.warnings
+        n_columns = self._n_columns
+        if n_columns != kspace.shape[-1] and mask.shape[-1] != 1:
+            warnings.append("readouts were not measured whole: their oversampling stays")
+        elif n_columns != kspace.shape[-1]:
+            kspace = crop_kspace(kspace, n_columns, -1) * mask
+        maps, maps_warnings = read_maps(self.array, self.config.arrays.maps, kspace, number)
+        meta = self._meta_of(number, measured.frames, [*self.array.warnings, *warnings, *maps_warnings])
+        finished = finish_slice(kspace, mask, meta, self.config, csm=maps)
+        return TimedSlice(attach_reference(finished.data), finished.csm_seconds)
+
+    @property
+    def _n_columns(self) -> int:
+        """Columns of the image, without readout oversampling if it is known and to be removed."""
+        kx, factor = self.array.shape[-1], self.meta.oversampling
+        return max(round(kx / factor), 1) if factor is not None and self.config.remove_oversampling else kx
+
+    def _meta_of(self, number: int, frames: list[int], warnings: list[str]) -> CineMeta:
+        """Metadata of a slice, with warnings about what is unknown."""
+        meta = self.meta
+        times = () if meta.frame_times_ms is None else tuple(meta.frame_times_ms[frame] for frame in frames)
+        noise = ["no noise readouts: coils are not whitened"] if self.config.whiten else []
+        return CineMeta(
+            source=str(self.array.path),
+            slice=number,
+            frame_times_ms=tuple(time - times[0] for time in times),
+            pixel_size_mm=meta.pixel_size_mm or (1.0, 1.0),
+            slice_thickness_mm=meta.slice_thickness_mm or 1.0,
+            protocol=self.array.path.stem,
+            warnings=tuple(dict.fromkeys((*warnings, *meta.missing(), *noise))),
+        )
+
+
+def open_array(path: Path, config: AcquisitionConfig) -> ArraySource:
+    """Open k-space in a plain array: BART, ``.npy`` or ``.npz``.
+
+    Raises
+    ------
+    FileError, DataError
+        If the file cannot be read, does not hold k-space, or is larger than the limit of memory.
+    ConfigError
+        If its axes are not named, or another description is wrong.
+    """
+    array = open_kspace_array(path, config.arrays.axes, config.memory_limit_gb)
+    _, frames, coils, ky, kx = array.shape
+    needed_gb = 8e-9 * frames * coils * ky * kx
+    if needed_gb > config.memory_limit_gb:
+        size = f"{frames} frames x {coils} coils x {ky} x {kx}"
+        what = f"k-space of a slice takes {needed_gb:.1f} GB ({size}), limit {config.memory_limit_gb:g} GB"
+        raise DataError(what, where=str(path), hint="--set preprocessing.memory_limit_gb=... raises the limit")
+    return ArraySource(array, config, _describe(array, config))
+
+
+def _describe(array: KspaceArray, config: AcquisitionConfig) -> ArrayMeta:
+    """The description of a scan by the options; what they leave open, by the file."""
+    options, n_frames = config.arrays, array.shape[1]
+    thickness = _numbers(array, "slice_thickness_mm", (1,))
+    factor = _one(options.oversampling) or _numbers(array, "oversampling", (1,))
+    size = options.pixel_size or _numbers(array, "pixel_size_mm", (1, 2))
+    if size is not None and min(size) <= 0:
+        raise ConfigError(f"the pixel size is {' x '.join(map(str, size))} mm", where="--pixel-size")
+    step = _one(options.frame_time) or _numbers(array, "frame_time_ms", (1,))
+    times = None if options.frame_time is not None else _numbers(array, "frame_times_ms", (n_frames,))
+    if times is not None and not all(np.diff(times) > 0):
+        raise DataError("the times in 'frame_times_ms' do not increase", where=str(array.path))
+    if times is None and step is not None:
+        times = tuple(round(frame * step[0], 6) for frame in range(n_frames))
+    return ArrayMeta(
+        pixel_size_mm=None if size is None else (size[0], size[-1]),
+        slice_thickness_mm=None if thickness is None else thickness[0],
+        frame_times_ms=times,
+        oversampling=None if factor is None else max(factor[0], 1.0),
+    )
+
+
+def _one(value: float | None) -> tuple[float, ...] | None:
+    return None if value is None else (value,)
+
+
+def _numbers(array: KspaceArray, name: str, lengths: tuple[int, ...]) -> tuple[float, ...] | None:
+    """Positive finite numbers of an archive, or times from 0; None if it does not have them."""
+    stored = array.extras.get(name)
+    if stored is None:
+        return None
+    values = np.atleast_1d(stored)
+    is_number = values.dtype.kind in "iuf" and values.ndim == 1 and len(values) in lengths
+    smallest = 0.0 if name == "frame_times_ms" else np.finfo(float).tiny
+    if not is_number or not np.isfinite(values).all() or values.min() < smallest:
+        expected = " or ".join(f"{n}" for n in lengths)
+        what = f"'{name}' is {np.array2string(values, threshold=4)}, expected {expected} positive number(s)"
+        raise DataError(what, where=str(array.path))
+    return tuple(float(value) for value in values)
+
+
+def _mirrored(kspace: Tensor) -> Tensor:
+    """K-space or a mask ``(..., ky, kx)`` mirrored about its centre."""
+    for dim in (-2, -1):
+        kspace = kspace.index_select(dim, torch.from_numpy(mirrored_indices(kspace.shape[dim])))
+    return kspace

@@ -1,0 +1,117 @@
+"""Arrays of BART: a text header ``.hdr`` with the dimensions, and complex64 samples ``.cfl`` in column-major order.
+
+BART gives each dimension a fixed meaning (its file ``src/misc/mri.h``): the readout is dimension 0, the phase encode 1,
+coils 3, sets of maps 4, time 10, slices 13.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.errors import DataError, FileError
+from cinerecon.io.regular import refuse_pipe
+
+N_DIMENSIONS = 16
+"""Dimensions in a header that BART writes."""
+READ, PHASE_1, COIL, MAPS, TIME, SLICE = 0, 1, 3, 4, 10, 13
+NAMES = {READ: "kx", PHASE_1: "ky", COIL: "coils", TIME: "frames", SLICE: "slices"}
+"""Names of the axes of a cine, by their dimension."""
+MARK = "# Dimensions"
+LARGEST_HEADER = 1 << 20
+"""Largest size of a header [bytes]; command lines of long pipelines are part of it."""
+LARGEST_SIZE = 1 << 40
+"""Largest size of a dimension, and of the product of all."""
+
+
+def is_cfl(path: Path) -> bool:
+    """Whether a path is an array of BART, by its ending; of ``.hdr``, which others write too, by the content."""
+    if path.suffix == ".cfl":
+        return True
+    if path.suffix != ".hdr" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(64).lstrip().startswith(b"#")
+
+
+def cfl_files(path: Path) -> tuple[Path, Path]:
+    """Header and samples of an array that is named by either."""
+    return path.with_suffix(".hdr"), path.with_suffix(".cfl")
+
+
+def open_cfl(path: Path) -> NDArray[np.complex64]:
+    """Map an array into memory. Its axes are those of the header in the opposite order, without ones at its end.
+
+    Parameters
+    ----------
+    path
+        The header or the samples.
+
+    Raises
+    ------
+    FileError
+        If one of the two files is missing or cannot be read.
+    DataError
+        If the header is damaged, or its sizes are not those of the samples.
+    """
+    header, samples = cfl_files(path)
+    for file, other in ((header, samples), (samples, header)):
+        if not file.is_file():
+            refuse_pipe(file)
+            hint = "the header (.hdr) and the samples (.cfl) belong together: copy both"
+            raise FileError(f"there is no {file.name} next to {other.name}", where=str(path), hint=hint)
+    dimensions = _read_dimensions(header)
+    expected, stored = 8 * int(np.prod(dimensions, dtype=object)), samples.stat().st_size
+    if expected != stored:
+        shape = " x ".join(map(str, dimensions))
+        what = f"{header.name} has {shape} samples, {expected} bytes; {samples.name} has {stored} bytes"
+        kind = "cut" if stored < expected else "too long, or of another array"
+        raise DataError(what, where=str(samples), hint=f"the samples are {kind}: copy both files again")
+    try:
+        return np.memmap(samples, np.dtype("<c8"), "r", shape=tuple(reversed(dimensions)))
+    except OSError as error:
+        raise FileError(f"cannot read: {error.strerror or error}", where=str(samples)) from None
+
+
+def _read_dimensions(header: Path) -> tuple[int, ...]:
+    """The sizes in a header, without ones at the end."""
+    try:
+        with header.open("rb") as file:
+            lines = file.read(LARGEST_HEADER).decode("latin-1").splitlines()
+    except OSError as error:
+        raise FileError(f"cannot read: {error.strerror or error}", where=str(header)) from None
+    number = next((number for number, line in enumerate(lines) if line.strip() == MARK), None)
+    if number is None or number + 1 >= len(lines):
+        raise DataError(f"this is no header of BART: '{MARK}' is missing", where=str(header))
+    words = lines[number + 1].split()
+    if not words or not all(word.isdecimal() and 1 <= int(word) <= LARGEST_SIZE for word in words):
+        raise DataError(f"the dimensions are '{lines[number + 1][:60]}', expected sizes from 1", where=str(header))
+    sizes = [int(word) for word in words]
+    if int(np.prod(sizes, dtype=object)) > LARGEST_SIZE:
+        raise DataError(f"the dimensions are {' x '.join(words)}, more than any scan", where=str(header))
+    while len(sizes) > PHASE_1 + 1 and sizes[-1] == 1:
+        sizes.pop()
+    return tuple(sizes)
+
+
+def write_cfl(path: Path, header: Path, values: NDArray[np.complex64], dimensions: tuple[int, ...], note: str) -> None:
+    """Write an array and its header.
+
+    Parameters
+    ----------
+    path, header
+        The two files; of the same name for BART, except for the ending.
+    values
+        ``(..., dimension 1, dimension 0)``
+    dimensions
+        Dimension of each axis of ``values``, descending to 0.
+    note
+        Text for the section ``# Creator`` of the header; BART ignores it.
+    """
+    sizes = [1] * N_DIMENSIONS
+    for dimension, size in zip(dimensions, values.shape, strict=True):
+        sizes[dimension] = size
+    with path.open("wb") as file:
+        file.write(np.ascontiguousarray(values, "<c8").data)
+    lines = [MARK, " ".join(map(str, sizes)), "# Creator", *(f"{line}" for line in note.splitlines())]
+    header.write_text("\n".join(lines) + "\n", encoding="utf-8")

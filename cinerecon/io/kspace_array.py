@@ -1,0 +1,289 @@
+"""K-space in plain arrays: BART ``.cfl``, NumPy ``.npy`` and ``.npz``, whose axes are named by the user or the file.
+
+Samples of BART and of ``.npy`` files are mapped into memory and read slice by slice; an archive is read at once, after
+its sizes are checked against the file.
+"""
+
+import math
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.errors import ConfigError, DataError, FileError, nearest_name
+from cinerecon.io.arrays import read_npz
+from cinerecon.io.bart import NAMES, cfl_files, is_cfl, open_cfl
+from cinerecon.io.hdf5 import LARGEST_RATIO
+from cinerecon.io.regular import refuse_pipe
+
+KSPACE_AXES = ("slices", "frames", "coils", "ky", "kx")
+"""The axes of k-space in the order of this package."""
+PARTS = "parts"
+"""Axis of length 2 for the real and the imaginary part, where an array is not complex."""
+SINGLE = "1"
+"""Name of an axis of length 1 without a meaning."""
+KNOWN_AXES = (*KSPACE_AXES, PARTS, SINGLE)
+NPZ_KEYS = (
+    *("kspace", "axes", "mask", "csm", "pixel_size_mm", "slice_thickness_mm"),
+    *("frame_time_ms", "frame_times_ms", "oversampling"),
+)
+"""Arrays of an archive that are read."""
+EXAMPLE = 'e.g. --axes "frames coils ky kx"'
+
+
+@dataclass(frozen=True, eq=False)
+class KspaceArray:
+    """An opened array of k-space.
+
+    Attributes
+    ----------
+    path, files
+        The file, and all files that its samples are read from.
+    values
+        The array as stored, often mapped into memory.
+    axes
+        Name of each axis.
+    extras
+        Further arrays of an archive, by the names in `NPZ_KEYS`.
+    warnings
+        Warnings about the content of the file.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    values: NDArray[Any]
+    axes: tuple[str, ...]
+    extras: dict[str, NDArray[Any]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def size(self, axis: str) -> int:
+        """Length of a named axis, 1 where the array does not have it."""
+        return int(self.values.shape[self.axes.index(axis)]) if axis in self.axes else 1
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """Sizes (slices, frames, coils, ky, kx)."""
+        slices, frames, coils, ky, kx = (self.size(axis) for axis in KSPACE_AXES)
+        return slices, frames, coils, ky, kx
+
+    def read_slice(self, number: int) -> NDArray[np.complex64]:
+        """K-space of one slice, ``(frames, coils, ky, kx)``.
+
+        Raises
+        ------
+        DataError
+            If a number is not finite in single precision.
+        """
+        (kspace,) = arrange(self.values, self.axes, number)
+        with np.errstate(over="ignore"):
+            kspace = np.array(kspace, np.complex64, order="C")  # a copy: the file is mapped read-only
+        if not np.isfinite(kspace).all():
+            raise DataError("k-space holds numbers that are not finite", where=f"{self.path}, slice {number}")
+        return kspace
+
+
+def arrange(values: NDArray[Any], axes: tuple[str, ...], number: int | None = None) -> NDArray[Any]:
+    """An array in the order of `KSPACE_AXES`, complex where it has an axis of parts; of one slice if it is given."""
+    if number is not None and "slices" in axes:
+        values = np.take(values, [number], axes.index("slices"))
+    if PARTS in axes:
+        real, imaginary = np.moveaxis(values, axes.index(PARTS), 0)
+        values, axes = real + 1j * imaginary.astype(np.result_type(imaginary, np.float32)), _without(axes, PARTS)
+    values = values.reshape([n for n, axis in zip(values.shape, axes, strict=True) if axis != SINGLE])
+    axes = _without(axes, SINGLE)
+    present = [axis for axis in KSPACE_AXES if axis in axes]
+    values = values.transpose([axes.index(axis) for axis in present])
+    return values.reshape([values.shape[present.index(axis)] if axis in present else 1 for axis in KSPACE_AXES])
+
+
+def _without(axes: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return tuple(axis for axis in axes if axis != name)
+
+
+def is_kspace_array(path: Path) -> bool:
+    """Whether a file is an array of BART, a ``.npy`` file, or an archive of arrays; by name and first bytes."""
+    if is_cfl(path):
+        return True
+    if not path.is_file() or path.suffix.lower() not in (".npy", ".npz"):
+        return False
+    with path.open("rb") as file:
+        return file.read(6) in (b"\x93NUMPY", b"PK\x03\x04\x14\0", b"PK\x03\x04-\0", b"PK\x03\x04\0\0")
+
+
+def holds_kspace(path: Path, *, has_axes: bool = True) -> bool:
+    """Whether a file is an archive that holds ``kspace``, and the names of its ``axes`` unless they are given."""
+    if path.suffix.lower() != ".npz":
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+    return "kspace.npy" in names and (not has_axes or "axes.npy" in names)
+
+
+def open_kspace_array(path: Path, axes: str = "", limit_gb: float = math.inf) -> KspaceArray:
+    """Open k-space in a plain array; no samples are read, except those of an archive.
+
+    Parameters
+    ----------
+    path
+        The file: ``.npy``, ``.npz``, or either file of a BART array.
+    axes
+        Names of all axes, or of those longer than 1, in the order of the array; for BART in the order of its
+        dimensions. Empty: as the archive or BART's dimensions say.
+    limit_gb
+        Largest size of an archive in memory [GB].
+
+    Raises
+    ------
+    FileError
+        If the file is missing, damaged, or does not hold k-space.
+    ConfigError
+        If the axes are not named, or the names do not fit.
+    DataError
+        If the samples are not complex numbers.
+    """
+    where = str(path)
+    if is_cfl(path):
+        values, files = open_cfl(path), cfl_files(path)
+        names = parse_axes(axes, values.shape[::-1], where)[::-1] if axes else _bart_axes(values.shape, where)
+        array = KspaceArray(path, files, values, names)
+    elif path.suffix.lower() == ".npy":
+        values = open_npy(path)
+        array = KspaceArray(path, (path,), values, parse_axes(axes, values.shape, where))
+    else:
+        array = _open_npz(path, axes, limit_gb)
+    _require_samples(array)
+    return array
+
+
+def parse_axes(text: str, shape: tuple[int, ...], where: str) -> tuple[str, ...]:
+    """Name the axes of an array by a text such as ``frames coils ky kx``.
+
+    Raises
+    ------
+    ConfigError
+        If there are no names, or they are unknown, given twice, or not as many as axes, or ky or kx is missing.
+    """
+    names = text.replace(",", " ").split()
+    if not names:
+        raise ConfigError(f"the axes of the array {shape} are not named", where=where, hint=EXAMPLE)
+    for name in names:
+        if name not in KNOWN_AXES:
+            raise ConfigError(f"unknown axis '{name}'", where=f"--axes '{text}'", hint=nearest_name(name, KNOWN_AXES))
+        if name != SINGLE and names.count(name) > 1:
+            raise ConfigError(f"the axis '{name}' is named twice", where=f"--axes '{text}'")
+    longer = [n for n, size in enumerate(shape) if size > 1]
+    if len(names) == len(longer) < len(shape) and SINGLE not in names:
+        given = dict(zip(longer, names, strict=True))
+        names = [given.get(n, SINGLE) for n in range(len(shape))]
+    if len(names) != len(shape):
+        what = f"{len(names)} axes are named, the array {shape} has {len(shape)}"
+        raise ConfigError(what, where=f"{where}, --axes '{text}'", hint=f"name every axis once, {EXAMPLE}")
+    wrong = next((n for n, name in enumerate(names) if name == SINGLE and shape[n] != 1), None)
+    if wrong is not None:
+        what = f"axis {wrong} of the array {shape} has the name '1' and the length {shape[wrong]}"
+        raise ConfigError(what, where=f"{where}, --axes '{text}'", hint=f"name it by its meaning, {EXAMPLE}")
+    for name in ("ky", "kx"):
+        if name not in names:
+            raise ConfigError(f"no axis is named '{name}'", where=f"{where}, --axes '{text}'", hint=EXAMPLE)
+    return tuple(names)
+
+
+def _bart_axes(shape: tuple[int, ...], where: str) -> tuple[str, ...]:
+    """The axes of a BART array by its dimensions, in the order of ``shape``, the opposite one."""
+    names = []
+    for dimension, size in enumerate(reversed(shape)):
+        name = NAMES.get(dimension, SINGLE)
+        if name == SINGLE and size > 1:
+            what = f"dimension {dimension} of the BART array is {size}: only {_bart_names()} are read"
+            hint = f"bart slice takes a part of it, or name the dimensions, {EXAMPLE}"
+            raise ConfigError(what, where=where, hint=hint)
+        names.append(name)
+    return tuple(reversed(names))
+
+
+def _bart_names() -> str:
+    return ", ".join(f"{dimension} ({name})" for dimension, name in NAMES.items())
+
+
+def _require_samples(array: KspaceArray) -> None:
+    """Check the type and the sizes of k-space, without reading it."""
+    where, dtype = str(array.path), array.values.dtype
+    if array.values.size == 0:
+        raise DataError(f"the array {array.values.shape} is empty", where=where)
+    if PARTS in array.axes:
+        if array.size(PARTS) != 2 or dtype.kind not in "iuf":
+            what = f"the axis '{PARTS}' has the length {array.size(PARTS)} and numbers of {dtype}, expected 2 real ones"
+            raise DataError(what, where=where)
+    elif dtype.kind != "c":
+        hint = f"where the last axis holds real and imaginary parts, call it '{PARTS}'"
+        raise DataError(f"the array holds numbers of {dtype}, k-space is complex", where=where, hint=hint)
+    if array.size("frames") < 2:
+        raise DataError(f"the array {array.values.shape} has one frame, a cine has several", where=where, hint=EXAMPLE)
+    if min(array.size("ky"), array.size("kx")) < 2:
+        raise DataError(f"k-space is {array.size('ky')} x {array.size('kx')} (ky x kx)", where=where, hint=EXAMPLE)
+
+
+def open_npy(path: Path) -> NDArray[Any]:
+    """Map a NumPy file into memory; objects in it are refused, never loaded.
+
+    Raises
+    ------
+    FileError
+        If it is missing, cut, or no array of numbers.
+    """
+    refuse_pipe(path)
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise FileError(f"cannot read: {error.strerror or error}", where=str(path)) from None
+    except Exception as error:  # the parser may fail in any way on arbitrary bytes
+        what = "the file is cut: its header says more numbers than it holds" if "mmap" in str(error) else str(error)
+        raise FileError(f"no array is read: {what}"[:200], where=str(path), hint="copy it again") from None
+
+
+def _open_npz(path: Path, axes: str, limit_gb: float) -> KspaceArray:
+    _require_size(path, limit_gb)
+    arrays = read_npz(path)
+    if "kspace" not in arrays:
+        listed = ", ".join(f"'{name}'" for name in arrays) or "no arrays"
+        hint = f"arrays that are read: {', '.join(NPZ_KEYS)}"
+        raise FileError(f"the archive holds {listed}, expected 'kspace'", where=str(path), hint=hint)
+    values = arrays.pop("kspace")
+    if not axes and "axes" in arrays:
+        axes = " ".join(np.atleast_1d(arrays["axes"]).astype(str).tolist())
+    unread = sorted(set(arrays) - set(NPZ_KEYS))
+    warnings = [f"arrays of the file that are not read: {', '.join(unread)}"] if unread else []
+    names = parse_axes(axes, values.shape, str(path))
+    return KspaceArray(path, (path,), values, names, arrays, tuple(warnings))
+
+
+def _require_size(path: Path, limit_gb: float) -> None:
+    """Check the claimed sizes of an archive before memory is allocated for it."""
+    refuse_pipe(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            n_bytes = sum(max(info.file_size, _claimed_bytes(archive, info.filename)) for info in archive.infolist())
+    except Exception as error:  # the parser may fail in any way on arbitrary bytes
+        raise FileError(f"the archive is damaged: {error}"[:200], where=str(path), hint="copy it again") from None
+    if n_bytes > LARGEST_RATIO * path.stat().st_size:
+        what = f"the archive claims {n_bytes / 1e9:.3g} GB, more than a file of {path.stat().st_size} bytes can hold"
+        raise DataError(what, where=str(path), hint="copy it again")
+    if n_bytes > limit_gb * 1e9:
+        what = f"the arrays of the archive take {n_bytes / 1e9:.1f} GB, limit {limit_gb:g} GB"
+        hint = "a .npy file is read slice by slice; --set preprocessing.memory_limit_gb=... raises the limit"
+        raise DataError(what, where=str(path), hint=hint)
+
+
+def _claimed_bytes(archive: zipfile.ZipFile, name: str) -> int:
+    """Size of an array by its own header [bytes]."""
+    with archive.open(name) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+    return math.prod(shape) * int(dtype.itemsize)

@@ -1,0 +1,238 @@
+"""Scans in plain arrays give the images of the same scan in HDF5, and refuse what would be a wrong image."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import formats_folder, relative_error
+from raw_scan import small_scan
+from typer.testing import CliRunner
+
+from cinerecon.acquisition import AcquisitionConfig, open_cine, open_scan
+from cinerecon.cli import app
+from cinerecon.errors import CineReconError, CineReconWarning, ConfigError, DataError, ShapeError
+from cinerecon.io.bart import PHASE_1, READ, SLICE, TIME, open_cfl, write_cfl
+from cinerecon.options import ArrayOptions
+from cinerecon.reconstruction import reconstruct
+
+AXES = "slices frames coils ky kx"
+MATRIX = (20, 24)
+
+
+def config(whiten=False, **arrays):
+    return AcquisitionConfig(csm="walsh", whiten=whiten, arrays=ArrayOptions(**arrays))
+
+
+def run(arguments):
+    """0 if a command succeeds, 2 if it refuses its input."""
+    result = CliRunner().invoke(app, arguments)
+    return 2 if isinstance(result.exception, CineReconError) else result.exit_code
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """An undersampled raw scan of two slices, and its k-space ``(slices, frames, coils, ky, kx)`` with oversampling."""
+    raw = small_scan(matrix=MATRIX, n_frames=4, n_slices=2, vendor="other")
+    line, frame = (raw.heads["idx"][name].astype(int) for name in ("kspace_encode_step_1", "phase"))
+    raw.keep((np.abs(line - 10) < 4) | ((line + frame) % 3 == 0))
+    kspace = np.zeros((2, 4, 3, *MATRIX[:1], 2 * MATRIX[1]), np.complex64)
+    for head, samples in zip(raw.heads["idx"], raw.samples, strict=True):
+        kspace[head["slice"], head["phase"], :, head["kspace_encode_step_1"]] = samples
+    return raw.write(tmp_path / "scan.h5"), kspace
+
+
+def save_bart(path, values, dimensions):
+    write_cfl(path, path.with_suffix(".hdr"), values, dimensions, "test")
+    return path
+
+
+def same_images(found, expected):
+    """Whether k-space and mask of all slices are equal to 1e-6, and maps to the rounding of their estimation."""
+    assert found.n_slices == expected.n_slices
+    for number in range(expected.n_slices):
+        one, other = found.read_slice(number), expected.read_slice(number)
+        assert torch.equal(one.mask, other.mask)
+        assert relative_error(one.kspace, other.kspace) < 1e-6
+        assert relative_error(one.csm, other.csm) < 1e-5
+    return True
+
+
+def test_npy_npz_and_bart_are_the_scan_in_hdf5(scan, tmp_path):
+    path, kspace = scan
+    expected = open_scan(path, config())
+    np.save(tmp_path / "k.npy", kspace)
+    assert same_images(open_cine(tmp_path / "k.npy", config(axes=AXES, oversampling=2)), expected)
+    mask = (kspace != 0).any((0, 2, 4))
+    np.savez(tmp_path / "k.npz", kspace=kspace.T, axes=AXES.split()[::-1], oversampling=2, mask=mask)
+    assert same_images(open_cine(tmp_path / "k.npz", config()), expected)
+    save_bart(tmp_path / "k.cfl", kspace, (SLICE, TIME, 3, PHASE_1, READ))
+    pattern = save_bart(tmp_path / "pattern.cfl", (kspace[:1, :, :1, :, :1] != 0).astype("c8"), (SLICE, TIME, 3, 1, 0))
+    options = {"pattern": str(pattern), "oversampling": 2}
+    assert same_images(open_cine(tmp_path / "k.cfl", config(**options)), expected)
+
+
+def test_forward_transform_is_mirrored(tmp_path):
+    raw = small_scan(matrix=MATRIX, n_frames=4)
+    kspace = np.stack(raw.samples).reshape(4, MATRIX[0], 3, -1).transpose(0, 2, 1, 3)
+    np.save(tmp_path / "k.npy", kspace)
+    settings = config(axes="frames coils ky kx", oversampling=2).model_copy(update={"transform": "fft"})
+    assert same_images(open_cine(tmp_path / "k.npy", settings), open_scan(raw.write(tmp_path / "s.h5"), config()))
+
+
+def test_description_of_the_scan_by_options_and_by_the_archive(scan, tmp_path):
+    _, kspace = scan
+    np.savez(
+        tmp_path / "k.npz",
+        kspace=kspace,
+        axes=AXES,
+        oversampling=2,
+        pixel_size_mm=[1.5, 1.25],
+        slice_thickness_mm=6,
+        frame_times_ms=[0, 30, 65, 90],
+    )
+    meta = open_cine(tmp_path / "k.npz", config()).read_slice(1).meta
+    assert (meta.pixel_size_mm, meta.slice_thickness_mm) == ((1.5, 1.25), 6)
+    assert meta.frame_times_ms == (0, 30, 65, 90)
+    assert not [text for text in meta.warnings if "unknown" in text or "pixel" in text]
+    meta = open_cine(tmp_path / "k.npz", config(pixel_size=(2, 3), frame_time=40)).read_slice(0).meta
+    assert (meta.pixel_size_mm, meta.frame_times_ms) == ((2, 3), (0, 40, 80, 120))
+
+
+def test_what_is_unknown_is_a_warning(scan, tmp_path):
+    np.save(tmp_path / "k.npy", scan[1])
+    warnings = " ".join(open_cine(tmp_path / "k.npy", config(True, axes=AXES)).read_slice(0).meta.warnings)
+    for text in ("pixels count as 1 mm", "times of the frames are unknown", "oversampling is unknown", "not whitened"):
+        assert text in warnings
+    assert "no sampling pattern is given" in warnings
+
+
+def test_given_maps_are_used_with_unit_norm(scan, tmp_path):
+    path, kspace = scan
+    maps = torch.stack([open_scan(path, config()).read_slice(number).csm for number in (0, 1)]).numpy()
+    np.save(tmp_path / "maps.npy", 3 * maps)
+    np.save(tmp_path / "k.npy", kspace)
+    options = {"axes": AXES, "oversampling": 2, "maps": str(tmp_path / "maps.npy")}
+    source = open_cine(tmp_path / "k.npy", config(**options).model_copy(update={"csm": "espirit"}))
+    assert relative_error(source.read_slice(1).csm, torch.from_numpy(maps[1])) < 1e-6
+    assert tmp_path / "maps.npy" in source.files
+    np.save(tmp_path / "maps.npy", maps[:, :2])
+    with pytest.raises(ShapeError, match=r"expected \(3, 20, 24\)"):
+        source.read_slice(0)
+
+
+def test_first_of_several_sets_of_bart_maps(scan, tmp_path):
+    _, kspace = scan
+    maps = np.random.default_rng(0).standard_normal((2, 3, 1, *MATRIX)).astype("c8")  # (maps, coils, phs2, y, x)
+    save_bart(tmp_path / "k.cfl", kspace[:1], (SLICE, TIME, 3, PHASE_1, READ))
+    text = str(save_bart(tmp_path / "maps.cfl", maps, (4, 3, 2, 1, 0)))
+    data = open_cine(tmp_path / "k.cfl", config(maps=text, oversampling=2)).read_slice(0)
+    first = torch.from_numpy(maps[0, :, 0])
+    assert relative_error(data.csm, first / first.abs().square().sum(0).sqrt()) < 1e-6
+    assert any("2 sets of coil maps" in text for text in data.meta.warnings)
+
+
+def test_a_scan_of_bart_with_its_maps_and_pattern(tmp_path):
+    """K-space, ESPIRiT maps and pattern of BART 0.8 give the image of its ``pics`` (30 steps of CG)."""
+    stored = np.load(formats_folder() / "bart" / "pics_R4.npz")
+    kspace, mask = stored["kspace"] * (stored["mask"] != 0), stored["mask"]
+    scan = save_bart(tmp_path / "k.cfl", np.stack([kspace, 2j * kspace]), (TIME, 3, 1, 0))
+    maps = save_bart(tmp_path / "maps.cfl", stored["maps"], (4, 3, 1, 0))
+    pattern = save_bart(tmp_path / "pattern.cfl", mask.astype("c8"), (1, 0))
+    options = {"maps": str(maps), "pattern": str(pattern), "oversampling": 1, "settings": ["n_iterations=30"]}
+    with pytest.warns(CineReconWarning):
+        (part,) = reconstruct(scan, method="cgsense", **options)
+    inside = np.abs(stored["maps"][0]).sum(0) > 0
+    found, expected = part.image[:, inside], stored["cg30"][inside]
+    for frame, factor in zip(found, (1, 2j), strict=True):
+        assert np.linalg.norm(frame - factor * expected) < 0.02 * np.linalg.norm(factor * expected)
+
+
+@pytest.mark.parametrize("axes", [(-2, -1), (-2,), (-1,)])
+def test_k_space_that_is_not_centred_is_refused(scan, tmp_path, axes):
+    _, kspace = scan
+    np.save(tmp_path / "k.npy", np.fft.ifftshift(kspace, axes=axes))
+    with pytest.raises(DataError, match="not centred") as info:
+        open_cine(tmp_path / "k.npy", config(axes=AXES)).read_slice(0)
+    assert "fftshift" in info.value.hint
+
+
+def test_a_peak_far_from_the_middle_is_refused_and_a_near_one_is_a_warning(tmp_path):
+    rng = np.random.default_rng(1)
+    kspace = 0.01 * (rng.standard_normal((3, 2, 64, 64)) + 1j * rng.standard_normal((3, 2, 64, 64)))
+    kspace[..., 32, 27] = 1 + rng.standard_normal((3, 2)) / 100
+    np.save(tmp_path / "k.npy", kspace)
+    settings = config(axes="frames coils ky kx")
+    warnings = open_cine(tmp_path / "k.npy", settings).read_slice(0).meta.warnings
+    assert any("along kx k-space has its peak at index 27 of 64" in text for text in warnings)
+    np.save(tmp_path / "k.npy", np.roll(kspace, 12, -2))
+    with pytest.raises(DataError, match="along ky k-space has its peak at index 44"):
+        open_cine(tmp_path / "k.npy", settings).read_slice(0)
+
+
+def test_exchanged_axes_are_refused(scan, tmp_path):
+    _, kspace = scan
+    np.save(tmp_path / "k.npy", kspace)
+    with pytest.raises(DataError, match="exchanged"):
+        open_cine(tmp_path / "k.npy", config(axes="slices frames coils kx ky")).read_slice(0)
+    full = small_scan(matrix=MATRIX, n_frames=8, vendor="other").kspace[0].numpy()
+    np.save(tmp_path / "k.npy", full)
+    with pytest.raises(DataError, match="more alike"):
+        open_cine(tmp_path / "k.npy", config(axes="coils frames ky kx")).read_slice(0)
+
+
+def test_patterns_that_do_not_fit(scan, tmp_path):
+    _, kspace = scan
+    np.save(tmp_path / "k.npy", kspace)
+    np.savez(tmp_path / "mask.npz", mask=np.ones((5, 1, 20, 1), bool))
+    with pytest.raises(ConfigError, match="5 frames"):
+        open_cine(tmp_path / "k.npy", config(axes=AXES, pattern=str(tmp_path / "mask.npz"))).read_slice(0)
+    np.savez(tmp_path / "k.npz", kspace=kspace, axes=AXES, mask=2 * (kspace != 0))
+    with pytest.raises(DataError, match="other numbers than 0 and 1"):
+        open_cine(tmp_path / "k.npz", config()).read_slice(0)
+
+
+def test_samples_outside_of_the_pattern_are_not_used(scan, tmp_path):
+    _, kspace = scan
+    pattern = (kspace != 0).any((0, 2, 4))
+    pattern[1, 10] = False
+    np.savez(tmp_path / "k.npz", kspace=kspace, axes=AXES, mask=pattern)
+    data = open_cine(tmp_path / "k.npz", config()).read_slice(0)
+    assert not data.mask[1, 0, 10].any() and not data.kspace[1, :, 10].any()
+    assert any("1 lines that its pattern leaves out" in text for text in data.meta.warnings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("pixel_size_mm", [0, 1]), ("frame_times_ms", [0, 1, 1, 2]), ("oversampling", "x")]
+)
+def test_wrong_numbers_in_an_archive(scan, tmp_path, name, value):
+    np.savez(tmp_path / "k.npz", kspace=scan[1], axes=AXES, **{name: value})
+    with pytest.raises(CineReconError, match=name):
+        open_cine(tmp_path / "k.npz", config())
+
+
+def test_a_description_of_arrays_is_refused_for_other_files(scan):
+    with pytest.raises(ConfigError, match="--axes belongs to plain arrays"):
+        open_cine(scan[0], config(axes=AXES))
+
+
+def test_recon_inspect_prepare_and_evaluate_take_arrays(scan, tmp_path):
+    path, kspace = scan
+    full = small_scan(matrix=MATRIX, n_frames=4, n_slices=2, vendor="other").kspace.numpy()
+    np.savez(tmp_path / "k.npz", kspace=full, axes=AXES, pixel_size_mm=1.5)
+    np.save(tmp_path / "k.npy", kspace)
+    described = ["--axes", AXES, "--oversampling", "2", "--pixel-size", "1.5", "1.25", "--frame-time", "40"]
+    plain = ["--model", "zerofilled", "--set", "preprocessing.whiten=false"]
+    assert run(["recon", str(tmp_path / "k.npy"), *described, *plain, "-o", str(tmp_path / "i.cfl")]) == 0
+    assert run(["recon", str(path), *plain, "-o", str(tmp_path / "i.npz")]) == 0
+    expected, found = np.load(tmp_path / "i.npz")["image"], open_cfl(tmp_path / "i.cfl")
+    assert found.shape == (2, 1, 1, 4, 1, 1, 1, 1, 1, 1, 1, 1, *MATRIX)
+    assert np.abs(found.reshape(expected.shape) - expected).max() < 1e-6 * np.abs(expected).max()
+    assert "warning:" in (tmp_path / "i.hdr").read_text()
+    assert run(["recon", str(tmp_path / "k.npy"), *described, *plain, "-o", str(tmp_path / "i.cfl")]) == 2
+    (tmp_path / "i.cfl").unlink()  # the header alone is not overwritten either
+    assert run(["recon", str(tmp_path / "k.npy"), *described, *plain, "-o", str(tmp_path / "i.cfl")]) == 2
+    inspected = CliRunner().invoke(app, ["inspect", str(tmp_path / "k.npy"), *described])
+    assert "20 x 24 (y x) pixels of 1.5 x 1.25 mm" in inspected.stdout
+    split = ["--split", "test", "--no-pictures", "--workers", "1"]
+    assert run(["prepare", str(tmp_path / "k.npz"), "-o", str(tmp_path / "cases"), *split]) == 0
+    assert len(list((tmp_path / "cases").rglob("*.h5"))) == 2
+    assert run(["evaluate", str(tmp_path / "k.npz"), "--model", "zerofilled", "--undersample", "uniform:2"]) == 0
