@@ -83,6 +83,9 @@ class CineMeta:
         it; None: as the mask shows it (`physics.sampling.measured_extent`).
     is_one_beat
         Whether the frames are one whole heart beat, put together from several (gated); False if that is not known.
+    is_real_time
+        Whether the frames follow each other over several beats or a part of one, so that the first does not follow the
+        last: methods and measures then do not wrap around in time.
     """
 
     source: str = ""
@@ -97,6 +100,7 @@ class CineMeta:
     reference_is: str = ""
     extent: Extent | None = None
     is_one_beat: bool = False
+    is_real_time: bool = False
 
     @property
     def is_own_reference(self) -> bool:

@@ -1,7 +1,7 @@
 """From the readouts of one slice to its k-space on the image's grid.
 
 Each readout is flipped if it ran backwards, whitened, put on the encoded grid, cut to the image's field of view, and
-added to its line; lines measured several times are averaged, sample by sample.
+added to its line with its weight; lines measured several times are averaged, sample by sample.
 
 Two conventions are unified here. A Siemens image is the forward transform of its k-space, elsewhere the inverse
 one; mirroring k-space about its centre turns the first into the second, and keeps image, phase and geometry of the
@@ -74,7 +74,8 @@ class GriddedSlice(NamedTuple):
     mask
         ``(frames, 1, ky, x or 1)`` bool.
     n_averages
-        ``(frames, 1, ky, x or 1)`` int, how often each sample was measured; None if none was measured repeatedly.
+        ``(frames, 1, ky, x or 1)`` float, how often each sample was measured, or as often as gives the noise of
+        a weighted mean; None if each was measured once.
     """
 
     kspace: Tensor
@@ -88,28 +89,39 @@ def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> GriddedSlice:
     coil_matrix = assembly.coil_matrix
     coils = int(assembly.raw.heads["active_channels"][lines.row[0]]) if coil_matrix is None else len(coil_matrix)
     kspace = torch.zeros(n_frames, coils, grid.ky, grid.x, dtype=torch.complex64)
-    count = torch.zeros(n_frames, grid.ky, grid.x, dtype=torch.int32)
+    total, squares = torch.zeros(2, n_frames, grid.ky, grid.x)
     rows = mirrored_indices(grid.ky)[lines.ky] if assembly.mirrored else lines.ky
     for alike in _alike(assembly.raw, lines):
         columns = torch.from_numpy(_sampled_columns(assembly, lines, alike[0]))
         for start in range(0, len(alike), BLOCK):
             block = alike[start : start + BLOCK]
-            samples = _prepare(assembly, lines, block)
+            weight = torch.from_numpy(lines.weight[block].astype(np.float32))
+            samples = _weighted(assembly, lines, block, weight)
             samples = samples if bool(columns.all()) else samples * columns
             for unique in _without_repeats(lines.frames[block], rows[block]):
                 frame, row = lines.frames[block][unique], rows[block][unique]
                 added = samples if len(unique) == len(block) else samples[unique]
-                repeated = bool(count[frame, row].any())
+                repeated = bool(total[frame, row].any())
                 kspace[frame, :, row] = kspace[frame, :, row] + added if repeated else added
-                count[frame, row] += columns.int()
-    n_averages = count.unsqueeze(1) if int(count.max()) > 1 else None
-    if n_averages is not None:
-        kspace /= n_averages.clamp_min(1)
-    mask = (count > 0).unsqueeze(1)
+                total[frame, row] += weight[unique, None] * columns
+                squares[frame, row] += weight[unique, None] ** 2 * columns
+    mask = (total > 0).unsqueeze(1)
+    n_averages = None
+    if bool((total > 1).any()) or not bool((lines.weight == 1).all()):
+        kspace /= torch.where(total > 0, total, 1.0).unsqueeze(1)
+        n_averages = (total.square() / torch.where(total > 0, squares, 1.0)).unsqueeze(1)
     whole = mask.any(-1, keepdim=True)
     if bool((mask == whole).all()):
         return GriddedSlice(kspace, whole, None if n_averages is None else n_averages[..., :1])
     return GriddedSlice(kspace, mask, n_averages)
+
+
+def _weighted(assembly: Assembly, lines: Lines, block: Index, weight: Tensor) -> Tensor:
+    """Readouts times their weights, ``(readouts, coils, x)``; one that contributes to several frames is read once."""
+    if bool((weight == 1).all()):
+        return _prepare(assembly, lines, block)
+    _, first, inverse = np.unique(lines.row[block], return_index=True, return_inverse=True)
+    return _prepare(assembly, lines, block[first])[inverse.ravel()] * weight[:, None, None]
 
 
 def _alike(raw: RawScan, lines: Lines) -> Iterator[Index]:

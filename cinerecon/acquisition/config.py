@@ -10,6 +10,7 @@ from cinerecon.options import ArrayOptions
 
 Uncounted = Literal["auto", "average", "slice", "contrast", "phase", "repetition", "set"]
 TimeCounter = Literal["auto", "phase", "repetition", "average", "contrast", "set", "segment"]
+GatingMode = Literal["auto", "counter", "retro", "none"]
 Counter = Literal["average", "slice", "contrast", "phase", "repetition", "set", "segment"]
 
 
@@ -40,6 +41,24 @@ class AcquisitionConfig(Config):
     combine: list[Counter] = Field(
         default_factory=list,
         description="Counters of parts of one image, e.g. [repetition] where it counts heartbeats.",
+    )
+    gating: GatingMode = Field(
+        "auto",
+        description="Frames by the counters (counter), by the time since the R wave (retro), or as measured in real"
+        " time (none); auto takes the counters unless they clearly number no frames.",
+    )
+    gated_frames: int = Field(25, ge=2, le=1000, description="Frames of a retrospectively gated cine.")
+    rr_window: float = Field(
+        0.25, gt=0, le=1, description="Largest relative difference of an R-R interval from the median."
+    )
+    r_waves: Literal["auto", "stamps", "ecg"] = Field(
+        "auto", description="R waves of the physiological time stamps or of the ECG in the file; auto prefers stamps."
+    )
+    tick_ms: float | None = Field(
+        None, gt=0, description="Unit of acquisition_time_stamp [ms]; null is 2.5 for Siemens, and else determined."
+    )
+    real_time_lines: int | None = Field(
+        None, ge=1, description="Readouts of each frame in real time; null is by the counters, or until a line recurs."
     )
     repeats: Uncounted = Field(
         "auto",

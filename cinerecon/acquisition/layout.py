@@ -9,6 +9,7 @@ from cinerecon.acquisition.calibration import place_calibration
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.conventions import standardise
 from cinerecon.acquisition.counters import Counters, read_counters, require_sane_claim
+from cinerecon.acquisition.gating import Gating, plan_gating
 from cinerecon.acquisition.grid import Grid, middle_slice, plan_grid, probe_lines
 from cinerecon.acquisition.measured import incomplete_frame_warnings
 from cinerecon.acquisition.metadata import implausible_size_warnings, slice_meta
@@ -40,6 +41,8 @@ class ScanLayout:
         The scan.
     selection, lines, counters, grid
         The used readouts, their positions, slices and frames, and the encoded grid.
+    gating
+        How the frames were determined.
     calibration
         The lines for the coil maps, for slices whose image lines cover less of the centre.
     coils
@@ -56,6 +59,7 @@ class ScanLayout:
     calibration: Lines
     counters: Counters
     grid: Grid
+    gating: Gating
     coils: Index
     noise: RawScan | None
     noise_rows: Index
@@ -75,6 +79,8 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = Non
     warn = warnings.append
     require_sane_claim(raw)
     selection = select_readouts(raw, config, warn)
+    gating = plan_gating(raw, selection.image, config, warn)
+    raw, config = gating.set_counters(raw, config)
     raw = standardise(raw, selection, config, warn)
     selection = keep_selected(raw, selection, config.select)
     image = selection.image
@@ -86,10 +92,12 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = Non
     _require_magnitude(raw, probe.largest_sample)
     grid = plan_grid(raw, image, probe, config, warn)
     lines = place_lines(raw, image, counters, grid, warn)
+    lines, counters, gating = gating.gate(lines, counters, warn)
     calibration = place_calibration(raw, selection.calibration, lines, counters.n_frames, grid, warn)
     _require_memory(raw, counters, grid, config.memory_limit_gb)
-    is_average = config.repeats == "average"
-    warnings += check_repeated_lines(raw, lines, counters.n_averages, is_requested=is_average)
+    if not gating.is_retro:
+        is_average = config.repeats == "average"
+        warnings += check_repeated_lines(raw, lines, counters.n_averages, is_requested=is_average)
     warnings += incomplete_frame_warnings(lines, counters.n_frames, grid)
     warnings += implausible_size_warnings(raw.header, grid)
     warnings += _receiver_warnings(raw, lines)
@@ -100,14 +108,15 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = Non
     if config.whiten and noise_rows.size == 0:
         warnings.append("no noise readouts: coils are not whitened")
     slices = enumerate(counters.n_frames)
-    meta = [slice_meta(raw, lines.of_slice(number), number, n, grid.pixel_size_mm) for number, n in slices]
+    meta = [slice_meta(raw, lines.of_slice(number), number, n, grid.pixel_size_mm, gating) for number, n in slices]
     return ScanLayout(
         raw=raw,
-        selection=replace(selection, dropped=(*selection.dropped, *_unused(raw, selection, calibration))),
+        selection=replace(selection, dropped=(*selection.dropped, *_unused(raw, selection, calibration, lines))),
         lines=lines,
         calibration=calibration,
         counters=counters,
         grid=grid,
+        gating=gating,
         coils=coils,
         noise=source if noise_rows.size else None,
         noise_rows=noise_rows,
@@ -166,12 +175,15 @@ def _require_memory(raw: RawScan, counters: Counters, grid: Grid, limit_gb: floa
         raise DataError(what, where=str(raw.path), hint="--set preprocessing.memory_limit_gb=... raises the limit")
 
 
-def _unused(raw: RawScan, selection: Selection, calibration: Lines) -> Iterator[Dropped]:
-    """Calibration-only readouts that are not used for coil maps."""
+def _unused(raw: RawScan, selection: Selection, calibration: Lines, lines: Lines) -> Iterator[Dropped]:
+    """Calibration-only readouts that are not used for coil maps, and image readouts outside of the gated beats."""
     rows = selection.calibration[is_calibration_only(raw.heads[selection.calibration])]
     n_unused = len(np.setdiff1d(rows, calibration.row))
     if n_unused:
         yield Dropped(n_unused, f"flag {CALIBRATION}: calibration only, and the image's own lines show as much")
+    n_rejected = len(np.setdiff1d(selection.image, lines.row))
+    if n_rejected:
+        yield Dropped(n_rejected, "gating: in rejected heartbeats, or without a frame near its cardiac phase")
 
 
 def _csm_warnings(lines: Lines, calibration: Lines, counters: Counters, grid: Grid) -> Iterator[str]:

@@ -7,21 +7,21 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from cinerecon.acquisition.gating import Gating
+from cinerecon.acquisition.gating.clock import SHORTEST_FRAME_MS, SIMULATED
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.cine import CineMeta, Geometry, vector
 from cinerecon.io.ismrmrd.header import MrdHeader
-from cinerecon.io.ismrmrd.raw import TICK_MS, Heads, RawScan
+from cinerecon.io.ismrmrd.raw import Heads, RawScan
 
 FRAME_TIME_RATIO = 1.3
 """Ratio of the frame times of time stamps and header, or its inverse, above which one of them is wrong."""
-SIMULATED = "cinerecon"
-"""Vendor of scans simulated by this package, whose time stamps have the Siemens unit."""
-SHORTEST_FRAME_MS = 10.0
-"""A header TR below this [ms] is the time between excitations, above it the temporal resolution of the cine."""
 
 
-def slice_meta(raw: RawScan, lines: Lines, number: int, n_frames: int, pixel_size_mm: tuple[float, float]) -> CineMeta:
+def slice_meta(
+    raw: RawScan, lines: Lines, number: int, n_frames: int, pixel_size_mm: tuple[float, float], gating: Gating
+) -> CineMeta:
     """Geometry, frame times and slice thickness of a slice, with warnings where the headers do not give them.
 
     Parameters
@@ -36,8 +36,12 @@ def slice_meta(raw: RawScan, lines: Lines, number: int, n_frames: int, pixel_siz
         Its number of frames.
     pixel_size_mm
         Distance of adjacent pixels along (y, x) [mm].
+    gating
+        The frames of the scan.
     """
-    times, time_warnings = _frame_times(raw, lines, n_frames)
+    times, time_warnings = gating.frame_times_ms, list[str]()
+    if times is None:
+        times, time_warnings = _frame_times(raw, lines, n_frames, gating)
     geometry, geometry_warnings = _geometry(raw.heads[lines.row], raw.header.patient_position)
     thickness_mm = raw.header.encodings[0].recon.fov_mm[2]
     no_thickness = ["the header has no slice thickness: images carry 1 mm"] if thickness_mm <= 0 else []
@@ -50,7 +54,8 @@ def slice_meta(raw: RawScan, lines: Lines, number: int, n_frames: int, pixel_siz
         geometry=geometry,
         protocol=raw.header.protocol,
         warnings=(*geometry_warnings, *time_warnings, *no_thickness),
-        is_one_beat=_is_one_beat(raw, lines),
+        is_one_beat=gating.is_retro or (not gating.is_real_time and _is_one_beat(raw, lines)),
+        is_real_time=gating.is_real_time,
     )
 
 
@@ -72,7 +77,7 @@ def _geometry(heads: Heads, patient_position: str) -> tuple[Geometry | None, lis
     return Geometry(vector(position), read, phase, across, patient_position), [warning] if is_moving else []
 
 
-def _frame_times(raw: RawScan, lines: Lines, n_frames: int) -> tuple[tuple[float, ...], list[str]]:
+def _frame_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> tuple[tuple[float, ...], list[str]]:
     """Time of each frame since the first [ms]; empty, with a warning, if unknown.
 
     The TR in the header of a cine is its temporal resolution, lines per frame times echo spacing. Where it is absent,
@@ -81,7 +86,9 @@ def _frame_times(raw: RawScan, lines: Lines, n_frames: int) -> tuple[tuple[float
     """
     if n_frames == 1:
         return (0.0,), []
-    tr_ms, stamped = raw.header.tr_ms, _stamped_times(raw, lines, n_frames)
+    tr_ms, stamped = raw.header.tr_ms, _stamped_times(raw, lines, n_frames, gating)
+    if stamped and gating.mode == "none":
+        return stamped, []
     if tr_ms is not None and tr_ms >= SHORTEST_FRAME_MS:
         times = tuple(round(frame * tr_ms, 6) for frame in range(n_frames))
         interval_ms = stamped[-1] / (n_frames - 1) if stamped else tr_ms
@@ -93,13 +100,14 @@ def _frame_times(raw: RawScan, lines: Lines, n_frames: int) -> tuple[tuple[float
     return stamped, [] if stamped else [text]
 
 
-def _stamped_times(raw: RawScan, lines: Lines, n_frames: int) -> tuple[float, ...]:
+def _stamped_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> tuple[float, ...]:
     """The mean time of each frame since the first by the time stamps [ms]; empty if unknown."""
-    if not (raw.header.is_siemens or raw.header.vendor == SIMULATED):
+    has_known_unit = raw.header.is_siemens or raw.header.vendor == SIMULATED or gating.mode == "none"
+    if gating.clock is None or not has_known_unit:
         return ()
-    ticks = raw.heads["acquisition_time_stamp"][lines.row].astype(np.float64)
-    mean = np.bincount(lines.frames, ticks - ticks.min(), n_frames) / np.bincount(lines.frames, minlength=n_frames)
-    times = (mean - mean[0]) * TICK_MS
+    times_ms = gating.clock.time_ms[np.searchsorted(gating.rows, lines.row)]
+    mean = np.bincount(lines.frames, times_ms, n_frames) / np.bincount(lines.frames, minlength=n_frames)
+    times = mean - mean[0]
     return tuple(float(time) for time in times) if np.all(np.diff(times) > 0) else ()
 
 

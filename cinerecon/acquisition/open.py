@@ -25,7 +25,7 @@ from cinerecon.io.regular import is_pipe
 
 RAW_SCAN_SETTINGS = (
     *("time_counter", "combine", "repeats", "positions", "encoding", "center_sample"),
-    *("ky_centre", "exclude_coils"),
+    *("ky_centre", "exclude_coils", "gating", "gated_frames", "rr_window", "r_waves", "tick_ms", "real_time_lines"),
 )
 """The settings that apply to raw scans only."""
 

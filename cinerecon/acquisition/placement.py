@@ -41,6 +41,8 @@ class Lines:
         Whether the samples run backwards.
     slices, frames
         Counted from 0.
+    weight
+        Weight of the readout in its frame; a readout that contributes to several frames occurs several times.
     """
 
     row: Index
@@ -51,13 +53,14 @@ class Lines:
     reverse: NDArray[np.bool_]
     slices: Index
     frames: Index
+    weight: NDArray[np.float64]
 
     def of_slice(self, number: int) -> "Lines":
         """The readouts of one slice."""
         return self.where(self.slices == number)
 
-    def where(self, chosen: NDArray[np.bool_]) -> "Lines":
-        """The readouts for which ``chosen``, ``(readouts,)``, is True."""
+    def where(self, chosen: NDArray[np.bool_] | Index) -> "Lines":
+        """The readouts for which ``chosen``, ``(readouts,)``, is True, or those of these positions."""
         return replace(self, **{name: values[chosen] for name, values in vars(self).items()})
 
     def joined(self, *others: "Lines") -> "Lines":
@@ -107,6 +110,7 @@ def locate_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, war
         reverse=has_flag(heads, 22),
         slices=counters.slices,
         frames=counters.frames,
+        weight=np.ones(len(image)),
     )
 
 

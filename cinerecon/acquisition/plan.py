@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.gating import GatingReport
 from cinerecon.acquisition.layout import ScanLayout, uses_fft
 from cinerecon.acquisition.select import Dropped, count_flags, is_calibration_only
 from cinerecon.physics.fourier import mirrored_indices
@@ -58,6 +59,8 @@ class ScanPlan:
     n_readouts, n_kept, n_noise, n_calibration, dropped
         Readouts in the file, those of the image, those of noise, those for coil maps alone, and the others with their
         reason.
+    gating
+        How the frames were determined, and the heartbeats.
     warnings
         Warnings about the scan and its slices.
     """
@@ -94,6 +97,7 @@ class ScanPlan:
     n_noise: int
     n_calibration: int
     dropped: tuple[Dropped, ...]
+    gating: GatingReport
     warnings: tuple[str, ...]
 
 
@@ -134,10 +138,11 @@ def describe(layout: ScanLayout, config: AcquisitionConfig) -> ScanPlan:
         steps=tuple(_steps(layout, config)),
         flags=count_flags(raw),
         n_readouts=len(raw),
-        n_kept=len(lines.row),
+        n_kept=len(np.unique(lines.row)),
         n_noise=len(layout.selection.noise),
         n_calibration=int(is_calibration_only(raw.heads[layout.calibration.row]).sum()),
         dropped=layout.selection.dropped,
+        gating=layout.gating.report,
         warnings=tuple(dict.fromkeys([*layout.warnings, *(text for meta in layout.meta for text in meta.warnings)])),
     )
 
@@ -160,7 +165,7 @@ def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
     if lines.skip.any() or (layout.raw.heads["discard_post"][lines.row] > 0).any():
         yield "cut off the samples marked to be discarded"
     if lines.reverse.any():
-        yield f"flip {int(lines.reverse.sum())} readouts that ran backwards"
+        yield f"flip {len(np.unique(lines.row[lines.reverse]))} readouts that ran backwards"
     if layout.raw.header.has_pilot_tone:
         yield "leave out the samples that the pilot tone spoils: the first 3 and the last of each readout"
     if lines.n_samples.min() < grid.kx:
@@ -173,6 +178,10 @@ def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
         yield f"leave out coils {', '.join(map(str, sorted(set(config.exclude_coils))))}"
     if config.whiten and layout.noise is not None:
         yield "whiten the coils"
+    if layout.gating.is_retro:
+        yield _describe_gating(layout.gating.report, layout.gating.n_frames)
+    elif layout.gating.mode == "none":
+        yield "take the frames in real time, one after the other"
     if layout.counters.n_averages > 1:
         yield f"average {layout.counters.n_averages} measurements of each line"
     if grid.y < grid.ky:
@@ -184,6 +193,14 @@ def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
         n_calibration = len(np.unique(layout.calibration.ky))
         source = f"{n_calibration} calibration lines" if n_calibration else "the time average"
         yield f"estimate coil maps by {config.csm} from {source}"
+
+
+def _describe_gating(report: GatingReport, n_frames: int) -> str:
+    way = "interpolate each line in time" if report.is_interpolated else "average the measurements of each line"
+    return (
+        f"gate by {report.source}: {report.n_used_beats} of {report.n_beats} heartbeats, systole and diastole scaled "
+        f"to those of {report.rr_used_ms:.0f} ms; {way}, for {n_frames} frames"
+    )
 
 
 def _describe_noise(layout: ScanLayout) -> str:

@@ -12,9 +12,9 @@ from torch import Tensor
 from cinerecon.acquisition.assemble import Assembly, assemble
 from cinerecon.acquisition.coil_maps import finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.gating.clock import SIMULATED
 from cinerecon.acquisition.layout import ScanLayout, lay_out, uses_fft
 from cinerecon.acquisition.measured import own_lines
-from cinerecon.acquisition.metadata import SIMULATED
 from cinerecon.acquisition.noise import averaged_noise_std, noise_scale, read_whitening, select_coils
 from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
 from cinerecon.acquisition.plan import ScanPlan, describe
@@ -99,7 +99,7 @@ class Scan(CineSource):
         layout, assembly = self._layout, self._assembly
         kspace, mask, n_averages = assemble(assembly, layout.lines.of_slice(number), self.plan.n_frames[number])
         self._require_signal(number, bool(kspace.any()))
-        own_mask, warnings = own_lines(kspace, mask)
+        own_mask, warnings = (mask, []) if layout.gating.is_retro else own_lines(kspace, mask)
         kspace, mask = self._crop_y(kspace if own_mask is mask else kspace * own_mask, own_mask)
         calibration = layout.calibration.of_slice(number)
         finished = finish_slice(

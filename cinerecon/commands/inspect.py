@@ -27,6 +27,9 @@ class InspectOptions(ArrayOptions):
     )
     noise: Path | None = Field(None, description="separate noise scan, ISMRMRD")
     dataset: str | None = Field(None, description="group to read, where the file holds several")
+    gating: Annotated[str | None, Flag(default_text="auto")] = Field(
+        None, description="frames: counter, retro (by the time since the R wave), none (real time) or auto"
+    )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
         (), description="setting of the preprocessing, e.g. preprocessing.select.contrast=0"
     )
@@ -39,6 +42,8 @@ def inspect(options: InspectOptions) -> None:
     from cinerecon.commands.progress import progress_bar
 
     config = with_preprocessing(AcquisitionConfig(), options.settings).with_arrays(options)
+    if options.gating is not None:
+        config = config.with_settings([f"gating={options.gating}"], where="--gating")
     source = open_cine(options.scan, config, noise=options.noise, dataset=options.dataset)
     content: ScanPlan | CineSummary
     with progress_bar() as progress:
@@ -76,6 +81,7 @@ def _rows_of_plan(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     yield "scanner", (plan.scanner or "unknown") + field + (f", {plan.protocol}" if plan.protocol else "")
     yield "slices", str(plan.n_slices)
     yield "frames", f"{_span(plan.n_frames)}, counted in {plan.time_counter}"
+    yield from _gating(plan)
     yield "coils", str(plan.n_coils)
     yield "matrix", f"{_pixels(plan)}, encoded {' x '.join(map(str, plan.encoded_matrix))}"
     echo = "symmetric" if plan.echo_fraction == 1 else f"asymmetric, {plan.echo_fraction:.0%} of the readout measured"
@@ -95,6 +101,24 @@ def _rows_of_plan(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     yield from _labelled("dropped", [f"{part.n_readouts:>6} {part.reason}" for part in plan.dropped])
     yield from _labelled("plan", (f"{number}. {step}" for number, step in enumerate(plan.steps, 1)))
     yield from _labelled("warning", plan.warnings)
+
+
+def _gating(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
+    """The way in which frames were determined, the heartbeats, and the coverage of k-t space."""
+    gating = plan.gating
+    names = {"counter": "by the counters", "retro": "retrospective", "none": "none, real time"}
+    yield "gating", names[gating.mode]
+    if not gating.n_beats:
+        return
+    yield "heartbeats", f"{gating.n_beats} by {gating.source}, {gating.n_used_beats} of them regular"
+    if gating.histogram:
+        mean, low, high = gating.rr_mean_ms, gating.rr_shortest_ms, gating.rr_longest_ms
+        yield "R-R", f"{mean:.0f} ms on average, {low:.0f} to {high:.0f} ms, {60_000 / mean:.0f} beats per minute"
+        yield from _labelled("", gating.histogram_text())
+    if gating.mode == "retro":
+        way = "interpolated in time" if gating.is_interpolated else "averaged within each frame"
+        used = f"{gating.n_used_readouts} of {gating.n_readouts} readouts used, {way}"
+        yield "k-t space", f"frames have {gating.coverage:.1%} of the measured lines; {used}"
 
 
 def _lines_per_frame(plan: "ScanPlan") -> str:

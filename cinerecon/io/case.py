@@ -205,6 +205,7 @@ class CaseFile:
             crop_y=int(values["rows_asked_for"]) if "rows_asked_for" in values else None,
             reference_is=str(values.get("reference_is", "")),
             is_one_beat=bool(values.get("frames_are_one_beat", False)),
+            is_real_time=bool(values.get("frames_are_real_time", False)),
         )
 
     @property
@@ -264,6 +265,8 @@ def _describe(meta: CineMeta) -> dict[str, Any]:
         values["reference_is"] = meta.reference_is
     if meta.is_one_beat:
         values["frames_are_one_beat"] = True
+    if meta.is_real_time:
+        values["frames_are_real_time"] = True
     if meta.geometry is not None:
         names = {"position_mm": "position_of_the_centre_lps_mm"}
         values["geometry"] = {names.get(name, name): value for name, value in asdict(meta.geometry).items()}

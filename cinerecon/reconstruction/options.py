@@ -14,7 +14,15 @@ class ReconSettings(ArrayOptions):
     slices: Annotated[tuple[int, ...], Flag(("--slice",))] = Field(
         (), description="index of a slice, counted from 0; may be repeated; all slices if not given"
     )
-    frames: str = Field("", description="range of frames, first:last, the last not included; or one index")
+    frames: str = Field(
+        "",
+        description="range of frames, first:last, the last not included; or one index; with --gating retro a number is"
+        " that of the frames of the cine",
+    )
+    gating: Annotated[str | None, Flag(default_text="auto")] = Field(
+        None,
+        description="frames of a raw scan: counter, retro (by the time since the R wave), none (real time) or auto",
+    )
     device: str = Field("auto", description="device: auto, cpu or cuda")
     csm: Annotated[str | None, Flag(default_text="that of the model, or smooth")] = Field(
         None, description="method for the coil maps: smooth, espirit or walsh"

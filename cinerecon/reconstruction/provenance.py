@@ -55,6 +55,7 @@ def _settings(request: ReconRequest) -> tuple[str, ...]:
         "undersample": Path(request.undersample or "").name,
         "seed": request.seed if request.undersample else None,
         "frames": request.frames,
+        "gating": request.gating,
         "axes": request.axes,
         "maps": request.maps and Path(request.maps).name,
         "pattern": request.pattern and Path(request.pattern).name,

@@ -27,7 +27,7 @@ from cinerecon.reconstruction.run import iterate_slices, load_request_method
 from cinerecon.reconstruction.slices import ReconstructedSlice, reconstruct_slice, with_quality, without_own_reference
 
 Array = NDArray[Any]
-SCAN_OPTIONS = ("slices", "frames", "noise", "dataset", "undersample", *ArrayOptions.model_fields)
+SCAN_OPTIONS = ("slices", "frames", "gating", "noise", "dataset", "undersample", *ArrayOptions.model_fields)
 """Options that belong to a scan in a file."""
 SLICE_OPTIONS = ("snr", "n_replicas", "seed")
 """Options that belong to a scan in a file or to a slice."""

@@ -146,7 +146,18 @@ class ReconRequest(ReconSettings):
         config = AcquisitionConfig.parse(method.preprocessing, where=self.model)
         config = config.with_settings(split_settings(self.settings)[1], where="--set preprocessing")
         config = config.with_arrays(self)
-        return config if self.csm is None else config.with_settings([f"csm={self.csm}"], where="--csm")
+        if self.csm is not None:
+            config = config.with_settings([f"csm={self.csm}"], where="--csm")
+        if self.gating is not None:
+            config = config.with_settings([f"gating={self.gating}"], where="--gating")
+        return (
+            config.with_settings([f"gated_frames={self.frames}"], where="--frames") if self._counts_frames else config
+        )
+
+    @property
+    def _counts_frames(self) -> bool:
+        """Whether ``--frames`` is the number of frames of a retrospectively gated cine, not a choice of frames."""
+        return self.gating == "retro" and self.frames.isdecimal()
 
     def chosen_slices(self, scan: CineSource) -> tuple[int, ...]:
         """Indices of the slices to reconstruct, each once.
@@ -170,7 +181,7 @@ class ReconRequest(ReconSettings):
         ConfigError
             If the text is neither ``first:last`` nor an index, or no frame remains.
         """
-        first, colon, last = self.frames.partition(":")
+        first, colon, last = ("" if self._counts_frames else self.frames).partition(":")
         try:
             start = int(first or 0)
             stop = start + 1 if first and not colon else int(last or n_frames)

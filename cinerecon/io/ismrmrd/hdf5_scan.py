@@ -18,6 +18,7 @@ from cinerecon.io.ismrmrd.file import find_dataset
 from cinerecon.io.ismrmrd.header import parse_header, without_patient
 from cinerecon.io.ismrmrd.heap import require_sound_heaps
 from cinerecon.io.ismrmrd.raw import BLOCK, Heads, Index, RawScan, largest_part
+from cinerecon.io.ismrmrd.waveforms import read_waveforms
 
 READ_AT_ONCE = 512 << 20
 """Files of one slice up to this size [bytes] are read at once: a second pass over their chunks would take as long.
@@ -101,7 +102,9 @@ def read_mrd(path: str | Path, dataset: str | None = None) -> RawScan:
         _require_readouts(data, path)
         heads, amplitude, rows = _read_rows(data, path)
         store = Hdf5Samples(path, group.name, len(heads), rows)
-        scan = RawScan(path, group.name, header, without_patient(xml, str(path)), heads, amplitude, store)
+        waveforms, warnings = read_waveforms(group.get("waveforms"))
+        text = without_patient(xml, str(path))
+        scan = RawScan(path, group.name, header, text, heads, amplitude, store, warnings, waveforms)
     _require_claims(scan)
     if rows is not None:
         scan.require_lengths(np.arange(len(rows)), rows)

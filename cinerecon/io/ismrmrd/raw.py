@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.header import MrdHeader
+from cinerecon.io.ismrmrd.waveforms import Waveform
 
 Heads = NDArray[np.void]
 """``(readouts,)`` structured array, the fields of the ISMRMRD acquisition header."""
@@ -114,6 +115,8 @@ class RawScan:
         Access to the samples.
     warnings
         Warnings of the reader about the file.
+    waveforms
+        Blocks of the ECG.
     """
 
     path: Path
@@ -124,6 +127,7 @@ class RawScan:
     amplitude: NDArray[np.float64]
     store: SampleStore = field(repr=False)
     warnings: tuple[str, ...] = ()
+    waveforms: tuple[Waveform, ...] = ()
 
     def __len__(self) -> int:
         """Number of readouts."""

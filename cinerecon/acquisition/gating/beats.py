@@ -1,0 +1,108 @@
+"""Heartbeats of a scan: the R-R intervals, the rejection of arrhythmic ones, and the cardiac phase of each readout."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.physics.cardiac_cycle import cardiac_phase, systole_ms
+
+Numbers = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+PAUSE_RATIO = 1.75
+"""An interval at least this much longer than the one before is the pause after an ectopic beat. Respiratory variation
+of 25 % remains below it; a beat that comes after 70 % of an interval gives 1.86."""
+GAP_FRACTION = 0.5
+"""A beat ends at the next R wave if readouts continue until this part of a median interval before it."""
+
+WHOLE_FRACTION = 0.8
+"""A beat without a known end in which readouts cover this part of a median interval ends with its last readout: a
+segmented scan ends at an R wave."""
+
+
+@dataclass(frozen=True, eq=False)
+class Beats:
+    """The beats in which readouts were measured, all ``(beats,)``.
+
+    Attributes
+    ----------
+    start_ms
+        Time of the R wave [ms].
+    length_ms
+        R-R interval [ms]; where the next R wave is unknown, the time to the last readout, or the median.
+    is_known
+        Whether the next R wave is known.
+    is_used
+        Whether the interval is within the R-R window and neither cut by an ectopic beat nor the pause after one.
+    """
+
+    start_ms: Numbers
+    length_ms: Numbers
+    is_known: Flags
+    is_used: Flags
+
+    def __len__(self) -> int:
+        """Number of beats."""
+        return len(self.start_ms)
+
+    @property
+    def mean_ms(self) -> float:
+        """Mean R-R interval of the beats that are used [ms]."""
+        chosen = self.is_used & self.is_known
+        return float(self.length_ms[chosen if chosen.any() else self.is_used].mean())
+
+    def number(self, time_ms: Numbers) -> NDArray[np.intp]:
+        """The beat of each time, ``(readouts,)``; -1 before the first and after the end of a beat."""
+        number = np.searchsorted(self.start_ms, time_ms, side="right") - 1
+        since = time_ms - self.start_ms[np.maximum(number, 0)]
+        number[(number < 0) | (since > self.length_ms[np.maximum(number, 0)])] = -1
+        return np.asarray(number, np.intp)
+
+    def phase(self, time_ms: Numbers) -> Numbers:
+        """The cardiac phase of readouts, ``(readouts,)``, 0 to 1; NaN in rejected beats and between beats."""
+        number = self.number(time_ms)
+        own = np.maximum(number, 0)
+        length, mean = self.length_ms[own], self.mean_ms
+        phase = cardiac_phase(time_ms - self.start_ms[own], length, systole_ms(length), systole_ms(mean) / mean)
+        return np.where((number >= 0) & self.is_used[own], phase, np.nan)
+
+
+def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_continuous: bool) -> Beats:
+    """The beats in which readouts were measured.
+
+    Parameters
+    ----------
+    r_waves_ms
+        Ascending times of the R waves, at least one.
+    time_ms
+        ``(readouts,)`` times of the readouts.
+    window
+        Largest relative difference of an R-R interval from the median.
+    is_continuous
+        Whether the R waves were recorded without readouts as well, as in an ECG: otherwise the beat before a pause of
+        the scan has no known end.
+    """
+    number = np.searchsorted(r_waves_ms, time_ms, side="right") - 1
+    measured = np.unique(number[number >= 0])
+    last_ms = np.array([time_ms[number == beat].max() for beat in measured])
+    start = r_waves_ms[measured]
+    span = last_ms - start + (np.median(np.diff(np.sort(time_ms))) if len(time_ms) > 1 else 0.0)
+    following = np.append(r_waves_ms, np.nan)[measured + 1]
+    length = following - start
+    usual = float(np.nanmedian(length)) if np.isfinite(length).any() else np.nan
+    is_known = np.isfinite(length)
+    if not is_continuous:
+        is_known &= ~(following - last_ms > GAP_FRACTION * usual)
+    usual = float(np.median(length[is_known])) if is_known.any() else float(span.max())
+    length = np.where(is_known, length, np.where(span >= WHOLE_FRACTION * usual, span, usual))
+    is_used = np.abs(length / usual - 1) <= window
+    is_used &= ~_around_ectopic(length, is_known, measured)
+    return Beats(start, length, is_known, is_used)
+
+
+def _around_ectopic(length: Numbers, is_known: Flags, number: NDArray[np.intp]) -> Flags:
+    """Beats that an ectopic one cut, and the pauses after them, which begin with the ectopic contraction."""
+    is_next = (np.diff(number) == 1) & is_known[:-1] & is_known[1:]
+    is_pause = is_next & (length[1:] >= PAUSE_RATIO * length[:-1])
+    return np.append(is_pause, False) | np.concatenate([[False], is_pause])

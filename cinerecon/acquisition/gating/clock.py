@@ -1,0 +1,146 @@
+"""Times of the readouts from their time stamps, whose unit, zero and range differ between vendors.
+
+The standard leaves the unit of ``acquisition_time_stamp`` and ``physiology_time_stamp`` open: Siemens counts 2.5 ms,
+others count milliseconds or microseconds. The counters have 32 bits and wrap around; those of Siemens start again at
+midnight.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.acquisition.counters import Warn
+from cinerecon.errors import DataError
+from cinerecon.io.ismrmrd.raw import TICK_MS, Index, RawScan
+
+Numbers = NDArray[np.float64]
+
+TICKS_MS = (2.5, 1.0, 0.1, 0.01, 0.001)
+"""Units of time stamps that occur [ms]."""
+SHORTEST_FRAME_MS = 10.0
+"""A header TR below this [ms] is the time between excitations, above it the temporal resolution of the cine."""
+REPETITION_PER_READOUT = 2.2
+"""Typical time between balanced SSFP readouts over the duration of one."""
+MAX_UNIT_ERROR = 0.2
+"""Largest relative difference of the rates of both time stamps from that of a known unit."""
+LONGEST_DELAY_MS = 20_000.0
+"""Largest plausible time since an R wave [ms]; beyond it the time stamp was not set."""
+SIMULATED = "cinerecon"
+"""Vendor of scans simulated by this package, whose time stamps have the Siemens unit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clock:
+    """The times of some readouts.
+
+    Attributes
+    ----------
+    time_ms
+        ``(readouts,)`` time since the first readout [ms].
+    since_trigger_ms
+        ``(readouts,)`` time since the last R wave [ms]; NaN where it was not stored.
+    tick_ms
+        Unit of ``acquisition_time_stamp`` [ms].
+    origin
+        Value of ``acquisition_time_stamp`` at time 0.
+    """
+
+    time_ms: Numbers
+    since_trigger_ms: Numbers
+    tick_ms: float
+    origin: int
+
+
+def read_clock(raw: RawScan, rows: Index, tick_ms: float | None, warn: Warn) -> Clock:
+    """Read the times of readouts.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    rows
+        Row numbers of the image readouts.
+    tick_ms
+        Unit of ``acquisition_time_stamp`` [ms]; None to determine it.
+    warn
+        Called where the unit was determined from the data.
+
+    Raises
+    ------
+    DataError
+        If ``acquisition_time_stamp`` does not change.
+    """
+    stamps = raw.heads["acquisition_time_stamp"][rows].astype(np.int64)
+    ticks = unwrap(stamps)
+    if np.ptp(ticks) == 0:
+        what = f"acquisition_time_stamp is constant ({stamps[0]}): the times of the readouts are unknown"
+        raise DataError(what, where=str(raw.path), hint="--gating counter takes the counters as they are")
+    tick_ms = tick_ms or _tick_ms(raw, rows, ticks, warn)
+    first = int(ticks.argmin())
+    time_ms = (ticks - ticks[first]) * tick_ms
+    return Clock(time_ms, _since_trigger(raw, rows, time_ms, tick_ms, warn), tick_ms, int(stamps[first]))
+
+
+def unwrap(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Time stamps in the order of the file without the jumps of counters that wrap around or start at midnight."""
+    steps = (np.diff(stamps) + 2**31) % 2**32 - 2**31
+    for day_ms, tick_ms in ((86_400_000, 2.5), (86_400_000, 1.0)):
+        day = int(day_ms / tick_ms)
+        steps = np.where((steps >= -day) & (steps < -0.9 * day), steps + day, steps)
+    return stamps[0] + np.concatenate([[0], np.cumsum(steps)])
+
+
+def _tick_ms(raw: RawScan, rows: Index, ticks: NDArray[np.int64], warn: Warn) -> float:
+    """The unit of the time stamps: that of the vendor, or the one that fits the time between readouts best."""
+    if raw.header.is_siemens or raw.header.vendor == SIMULATED:
+        return TICK_MS
+    steps = np.diff(np.sort(ticks)).astype(np.float64)
+    spacing = float(steps[steps <= 4 * max(float(np.median(steps)), 1.0)].mean())
+    tr_ms = raw.header.tr_ms
+    if tr_ms is not None and 0.5 <= tr_ms < SHORTEST_FRAME_MS:
+        expected_ms, source = tr_ms, f"TR of {tr_ms:.3g} ms in the header"
+    else:
+        heads = raw.heads[rows[:1]]
+        duration_ms = 1e-3 * float(heads["sample_time_us"][0]) * float(heads["number_of_samples"][0])
+        if duration_ms <= 0 or spacing <= 0:
+            return TICK_MS
+        expected_ms, source = REPETITION_PER_READOUT * duration_ms, f"duration of a readout, {duration_ms:.3g} ms"
+    if spacing <= 0:
+        return TICK_MS
+    tick_ms = min(TICKS_MS, key=lambda unit: abs(np.log(unit * spacing / expected_ms)))
+    warn(f"time stamps count {tick_ms:g} ms by the {source}; --set preprocessing.tick_ms=... sets the unit")
+    return tick_ms
+
+
+def _since_trigger(raw: RawScan, rows: Index, time_ms: Numbers, tick_ms: float, warn: Warn) -> Numbers:
+    """Time since the R wave [ms] from ``physiology_time_stamp``, of the ECG or else of the pulse; NaN where unknown."""
+    unknown = np.full(len(rows), np.nan)
+    if "physiology_time_stamp" not in (raw.heads.dtype.names or ()):
+        return unknown
+    for column in (0, 1):
+        stamps = raw.heads["physiology_time_stamp"][rows, column].astype(np.float64)
+        is_set = (stamps > 0) & (stamps < 2**31)
+        if len(np.unique(stamps[is_set])) < 2:
+            continue
+        unit_ms = _trigger_unit(stamps[is_set], time_ms[is_set], tick_ms)
+        if unit_ms is None:
+            warn("physiology_time_stamp does not advance with acquisition_time_stamp: it is not used")
+            continue
+        if unit_ms != tick_ms:
+            warn(f"physiology_time_stamp counts {unit_ms:g} ms, acquisition_time_stamp {tick_ms:g} ms")
+        since = stamps * unit_ms
+        return np.where(is_set & (since < LONGEST_DELAY_MS), since, np.nan)
+    return unknown
+
+
+def _trigger_unit(stamps: Numbers, time_ms: Numbers, tick_ms: float) -> float | None:
+    """The unit of the physiological time stamps [ms], by their rate between R waves; None if they have no rate."""
+    order = np.argsort(time_ms, kind="stable")
+    steps, times = np.diff(stamps[order]), np.diff(time_ms[order])
+    advances = (steps >= 0) & (times > 0) & (times < 1000)
+    if not advances.any() or steps[advances].sum() == 0:
+        return None
+    unit_ms = float(times[advances].sum() / steps[advances].sum())
+    nearest = min((tick_ms, *TICKS_MS), key=lambda unit: abs(np.log(unit / unit_ms)))
+    return nearest if abs(unit_ms / nearest - 1) < MAX_UNIT_ERROR else None

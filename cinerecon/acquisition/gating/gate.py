@@ -1,0 +1,284 @@
+"""The frames of a scan: by its counters, by cardiac phase (retrospective gating), or in real time.
+
+Gating has two steps. Before the counters are read, those that retrospective gating or real time replace are set; once
+the lines are placed on the grid, each is interpolated between its measured cardiac phases.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.counters import Counters, Warn
+from cinerecon.acquisition.gating.beats import Beats, find_beats
+from cinerecon.acquisition.gating.clock import Clock, read_clock
+from cinerecon.acquisition.gating.interpolation import interpolate, is_dense
+from cinerecon.acquisition.gating.r_waves import r_waves_of_ecg, r_waves_of_stamps
+from cinerecon.acquisition.gating.real_time import is_consecutive, number_frames
+from cinerecon.acquisition.gating.report import GatingReport, describe_beats
+from cinerecon.acquisition.placement import Lines
+from cinerecon.errors import DataError, UnsupportedError
+from cinerecon.io.ismrmrd.raw import Index, RawScan
+
+SHORTEST_MEAN_RR_MS, LONGEST_MEAN_RR_MS = 250.0, 2500.0
+"""Plausible mean R-R intervals [ms], at 240 and 24 beats per minute."""
+REPLACED = ("phase", "repetition", "average", "segment")
+"""Counters that number parts of the frames of a gated scan."""
+RESTART_FRACTION = 0.9
+"""Part of the beats in which a counter that counts from the R wave begins at its smallest value."""
+COMMON_FRACTION = 0.5
+"""Part of the beats that end at the same value of the counter if it is the final frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gating:
+    """The gating of a scan.
+
+    Attributes
+    ----------
+    mode
+        ``counter``, ``retro`` or ``none``.
+    clock
+        Times of the image readouts; None if they are unknown.
+    beats
+        The heartbeats; None if no R waves are known.
+    rows
+        Row numbers of the image readouts.
+    report
+        What `inspect` shows.
+    n_frames
+        Frames of a retrospectively gated cine.
+    """
+
+    mode: str
+    clock: Clock | None
+    beats: Beats | None
+    rows: Index
+    report: GatingReport
+    n_frames: int
+
+    @property
+    def is_retro(self) -> bool:
+        """Whether the scan is gated retrospectively."""
+        return self.mode == "retro"
+
+    @property
+    def frame_times_ms(self) -> tuple[float, ...] | None:
+        """Times of the frames of a retrospectively gated cine since the R wave [ms]; None for other scans."""
+        if not self.is_retro or self.beats is None:
+            return None
+        return tuple(self.beats.mean_ms * frame / self.n_frames for frame in range(self.n_frames))
+
+    @property
+    def is_real_time(self) -> bool:
+        """Whether the frames follow each other over several beats, so that the first does not follow the last."""
+        if self.mode == "none":
+            return True
+        return self.mode == "counter" and self.report.is_consecutive
+
+    def set_counters(self, raw: RawScan, config: AcquisitionConfig) -> tuple[RawScan, AcquisitionConfig]:
+        """The scan with the counters that gating replaces, and the settings with which they are read.
+
+        Raises
+        ------
+        UnsupportedError
+            If a real-time scan has more frames than the counter can number.
+        """
+        if self.mode == "counter":
+            return raw, config
+        raw = replace(raw, heads=raw.heads.copy())
+        idx = raw.heads["idx"]
+        replaced = [name for name in REPLACED if name not in config.select]
+        if self.is_retro:
+            config = config.model_copy(update={"repeats": "average", "time_counter": "auto", "combine": []})
+            for name in replaced:
+                idx[name] = 0
+        else:
+            numbers = number_frames(raw, self.rows, self.clock, config.real_time_lines)
+            if numbers.max() > np.iinfo(idx["phase"].dtype).max:
+                what = (
+                    f"{numbers.max() + 1} frames in real time, at most {np.iinfo(idx['phase'].dtype).max} are possible"
+                )
+                raise UnsupportedError(what, where=str(raw.path), hint="--set preprocessing.real_time_lines=...")
+            idx["phase"][self.rows] = numbers
+            for name in replaced:
+                if name not in ("phase", "segment"):
+                    idx[name] = 0
+            config = config.model_copy(update={"time_counter": "auto", "combine": []})
+        encodings = tuple(
+            replace(encoding, limits={name: limit for name, limit in encoding.limits.items() if name not in replaced})
+            for encoding in raw.header.encodings
+        )
+        return replace(raw, header=replace(raw.header, encodings=encodings)), config
+
+    def gate(self, lines: Lines, counters: Counters, warn: Warn) -> tuple[Lines, Counters, "Gating"]:
+        """Distribute placed lines over the frames of a retrospectively gated cine; other scans are left unchanged.
+
+        Raises
+        ------
+        DataError
+            If no readout is left for a slice.
+        """
+        if not self.is_retro:
+            return lines, counters, self
+        assert self.clock is not None
+        assert self.beats is not None
+        order = np.searchsorted(self.rows, lines.row)
+        phase = self.beats.phase(self.clock.time_ms[order])
+        n_rows = int(lines.ky.max()) + 1
+        number = lines.slices * n_rows + lines.ky
+        dense = is_dense(number, phase, self.n_frames)
+        parts = interpolate(number, phase, self.n_frames, dense=dense)
+        by_row = np.lexsort((parts.frame, lines.row[parts.readout]))
+        gated = lines.where(parts.readout[by_row])
+        gated = replace(gated, frames=parts.frame[by_row], weight=parts.weight[by_row])
+        n_slices = len(counters.n_frames)
+        for slice_number in range(n_slices):
+            self._require_lines(lines, gated, slice_number, warn)
+        n_measured = len(np.unique(number)) * self.n_frames
+        covered = len(np.unique(number[parts.readout] * self.n_frames + parts.frame))
+        report = replace(
+            self.report,
+            n_used_readouts=len(np.unique(parts.readout)),
+            is_interpolated=dense,
+            coverage=covered / n_measured,
+        )
+        counters = replace(counters, n_frames=(self.n_frames,) * n_slices, time="cardiac phase")
+        return gated, counters, replace(self, report=report)
+
+    def _require_lines(self, lines: Lines, gated: Lines, number: int, warn: Warn) -> None:
+        """Check that every frame of a slice has lines, and warn of lines that were measured in rejected beats alone."""
+        own, left = lines.of_slice(number), gated.of_slice(number)
+        empty = np.setdiff1d(np.arange(self.n_frames), left.frames)
+        if empty.size:
+            what = f"gating leaves no line for frame {empty[0]} of {self.n_frames} of slice {number}"
+            hint = "fewer frames, or a wider --set preprocessing.rr_window"
+            raise DataError(what, where=f"{self.report.n_used_beats} of {self.report.n_beats} beats used", hint=hint)
+        missing = np.setdiff1d(own.ky, left.ky)
+        if missing.size:
+            warn(
+                f"{missing.size} of {len(np.unique(own.ky))} lines of slice {number} were measured in rejected beats "
+                "alone: they count as not measured; a wider --set preprocessing.rr_window uses them"
+            )
+
+
+def plan_gating(raw: RawScan, rows: Index, config: AcquisitionConfig, warn: Warn) -> Gating:
+    """Determine the frames of a scan and its heartbeats.
+
+    Parameters
+    ----------
+    raw
+        The scan as stored.
+    rows
+        Row numbers of the image readouts.
+    config
+        Settings of the gating.
+    warn
+        Called where the counters are not taken, or beats are rejected.
+
+    Raises
+    ------
+    DataError
+        If retrospective gating is requested, and R waves are unknown or implausible.
+    """
+    notes: list[str] = []
+    try:
+        clock = read_clock(raw, rows, config.tick_ms, notes.append)
+        source, r_waves = _r_waves(raw, clock, config)
+        beats = None
+        if r_waves.size:
+            beats = find_beats(r_waves, clock.time_ms, config.rr_window, is_continuous=source == "ECG")
+            beats = beats if len(beats) else None
+    except DataError:
+        if config.gating == "retro":
+            raise
+        clock, source, beats = None, "", None
+    mode = config.gating
+    if mode == "auto":
+        reason = "" if beats is None else _why_not_counter(raw, rows, clock, beats, config)
+        mode = "retro" if reason else "counter"
+        if reason:
+            warn(f"{reason}: the scan is gated retrospectively; --gating counter takes the counter as it is")
+    if mode == "retro":
+        beats = _require_beats(raw, rows, beats, source)
+        _warn_of_rejected(beats, config, warn)
+    if mode != "counter":
+        for note in notes:
+            warn(note)
+    report = describe_beats(mode, source, beats, len(rows))
+    consecutive = clock is not None and beats is not None and is_consecutive(raw, rows, clock, beats)
+    return Gating(mode, clock, beats, rows, replace(report, is_consecutive=consecutive), config.gated_frames)
+
+
+def _r_waves(raw: RawScan, clock: Clock, config: AcquisitionConfig) -> tuple[str, np.ndarray]:
+    """Where R waves come from, and their times [ms]."""
+    if config.r_waves in ("auto", "stamps"):
+        waves = r_waves_of_stamps(clock)
+        if waves.size:
+            return "physiology_time_stamp", waves
+    if config.r_waves in ("auto", "ecg"):
+        return "ECG", r_waves_of_ecg(raw.waveforms, clock)
+    return "", np.empty(0)
+
+
+def _require_beats(raw: RawScan, rows: Index, beats: Beats | None, source: str) -> Beats:
+    """Check that there are beats, of plausible length."""
+    where = str(raw.path)
+    if beats is None:
+        stamps = np.unique(raw.heads["physiology_time_stamp"][rows, 0])
+        found = f"constant ({stamps[0]})" if len(stamps) == 1 else "not usable"
+        ecg = "its ECG shows no R wave" if raw.waveforms else "the file holds no ECG"
+        what = f"the R waves are unknown: physiology_time_stamp is {found}, and {ecg}"
+        raise DataError(what, where=where, hint="--gating counter takes the counters, --gating none real time")
+    mean_ms = float(beats.length_ms[beats.is_known].mean()) if beats.is_known.any() else beats.mean_ms
+    if not SHORTEST_MEAN_RR_MS <= mean_ms <= LONGEST_MEAN_RR_MS:
+        what = f"the mean R-R interval by {source} is {mean_ms:.4g} ms, expected {SHORTEST_MEAN_RR_MS:g} to "
+        hint = "--set preprocessing.tick_ms=... sets the unit of the time stamps"
+        raise DataError(f"{what}{LONGEST_MEAN_RR_MS:g} ms", where=where, hint=hint)
+    if not beats.is_used.any():
+        raise DataError("no heartbeat is within the R-R window", where=where, hint="--set preprocessing.rr_window=0.5")
+    return beats
+
+
+def _warn_of_rejected(beats: Beats, config: AcquisitionConfig, warn: Warn) -> None:
+    """Report rejected beats, and a single beat whose length is a guess."""
+    n_rejected = int((~beats.is_used).sum())
+    if n_rejected:
+        warn(
+            f"{n_rejected} of {len(beats)} heartbeats are rejected: R-R intervals more than {config.rr_window:.0%} "
+            f"from the median, or cut by an ectopic beat; the others last {beats.mean_ms:.0f} ms on average"
+        )
+    if not beats.is_known.any():
+        warn(
+            "one heartbeat without an R wave after it: it is taken to end with its last readout, "
+            f"{beats.mean_ms:.0f} ms"
+        )
+
+
+def _why_not_counter(raw: RawScan, rows: Index, clock: Clock | None, beats: Beats, config: AcquisitionConfig) -> str:
+    """Why the counters of a scan are clearly not its final frames; empty if they may be."""
+    asked = config.time_counter != "auto" or config.repeats != "auto" or config.combine or config.select
+    if asked or clock is None or beats.is_known.sum() < 2:
+        return ""
+    idx, limits = raw.heads["idx"][rows], raw.header.encodings[0].limits
+    n_values = {name: len(np.unique(idx[name])) for name in ("phase", "repetition", "contrast", "set")}
+    if max(n_values.values()) == 1:
+        claimed = max((limits[name].maximum for name in (*n_values, "average") if name in limits), default=0)
+        keys = np.stack([idx[name].astype(np.int64) for name in ("slice", "kspace_encode_step_1")], 1)
+        counts = np.unique(keys, axis=0, return_counts=True)[1]
+        is_cine = claimed == 0 and float(np.median(counts)) >= 4
+        return "phase and repetition are constant, and lines were measured over the whole beat" if is_cine else ""
+    if n_values["phase"] == 1 or n_values["repetition"] > 1:
+        return ""
+    number = beats.number(clock.time_ms)
+    used = np.flatnonzero(beats.is_used & beats.is_known)
+    phases = [idx["phase"][number == beat] for beat in used]
+    phases = [values.astype(int) for values in phases if values.size]
+    first = int(idx["phase"].min())
+    restarts = np.mean([values.min() == first for values in phases]) >= RESTART_FRACTION
+    last = np.array([values.max() for values in phases])
+    values, counts = np.unique(last, return_counts=True)
+    varies = values[-1] - values[0] > 1 and counts.max() < COMMON_FRACTION * len(last)
+    if not (restarts and varies):
+        return ""
+    return f"the counter phase ends at {values[0]} to {values[-1]}, depending on the length of the beat"

@@ -1,0 +1,128 @@
+"""Frames of a cine from readouts at measured cardiac phases: each line is interpolated in time on its own.
+
+A line of a segmented scan is measured again and again during a beat, at phases that differ from line to line. As
+scanners do, each line of a frame is interpolated linearly between measurements before and after the frame (Feinstein et
+al., Retrospective cardiac gating, 1997, 10.1002/mrm.1910380502 compares such schemes). Several measurements on one side
+are averaged first, with weights that fall with their distance.
+
+Lines of undersampled scans are not measured often enough: between distant measurements the heart does not move along a
+line. A frame then takes the mean of those measurements of a line that fall into it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+HALF_WIDTH = 0.75
+"""Distance from a frame within which measurements are averaged [frames]."""
+LONGEST_GAP = 3.0
+"""Longest time between two measurements of a line that is interpolated [frames]."""
+DENSE_FRACTION = 0.9
+"""Part of all lines of all frames that have measurements so close that the scan is interpolated."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contributions:
+    """Which readouts contribute to which frame, all ``(contributions,)``; the weights of a line of a frame sum to 1."""
+
+    readout: Index
+    frame: Index
+    weight: Numbers
+
+
+def is_dense(lines: Index, phase: Numbers, n_frames: int) -> bool:
+    """Whether most lines are measured so often that they are interpolated.
+
+    Parameters
+    ----------
+    lines
+        ``(readouts,)`` the same number for measurements of the same line of the same slice.
+    phase
+        ``(readouts,)`` cardiac phase, 0 to 1; NaN for readouts that are not used.
+    n_frames
+        Number of frames.
+    """
+    n_close = n_all = 0
+    for rows in _by_line(lines):
+        n_all += n_frames
+        own = phase[rows][np.isfinite(phase[rows])]
+        if own.size:
+            before, after = _nearest(_distances(own, n_frames))
+            n_close += int((before + after <= LONGEST_GAP).sum())
+    return n_close >= DENSE_FRACTION * n_all
+
+
+def interpolate(lines: Index, phase: Numbers, n_frames: int, *, dense: bool) -> Contributions:
+    """Weights of the readouts in each frame; frame f of n is at the cardiac phase f / n.
+
+    Parameters
+    ----------
+    lines, phase, n_frames
+        See `is_dense`.
+    dense
+        Interpolate lines, instead of averaging the measurements in each frame.
+    """
+    readouts, frames, weights = [], [], []
+    for rows in _by_line(lines):
+        own = rows[np.isfinite(phase[rows])]
+        if own.size == 0:
+            continue
+        distance = _distances(phase[own], n_frames)
+        weight = _binned(distance)
+        if dense:
+            before, after = _nearest(distance)
+            is_close = before + after <= LONGEST_GAP
+            weight[is_close] = _interpolated(distance[is_close])
+        frame, index = np.nonzero(weight)
+        readouts.append(own[index])
+        frames.append(frame)
+        weights.append(weight[frame, index])
+    if not readouts:
+        empty = np.empty(0, np.intp)
+        return Contributions(empty, empty, np.empty(0))
+    return Contributions(np.concatenate(readouts), np.concatenate(frames), np.concatenate(weights))
+
+
+def _by_line(lines: Index) -> list[Index]:
+    """The readouts of each line."""
+    order = np.argsort(lines, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(lines[order])) + 1)
+
+
+def _distances(phase: Numbers, n_frames: int) -> Numbers:
+    """Time from each frame to each measurement, ``(frames, measurements)`` [frames]; the beat is a circle."""
+    difference = phase[None] * n_frames - np.arange(n_frames)[:, None]
+    return (difference + n_frames / 2) % n_frames - n_frames / 2
+
+
+def _nearest(distance: Numbers) -> tuple[Numbers, Numbers]:
+    """Distance of the nearest measurement up to each frame and of that after it, ``(frames,)`` [frames]."""
+    before = np.where(distance <= 0, -distance, np.inf).min(1)
+    after = np.where(distance > 0, distance, np.inf).min(1)
+    return before, after
+
+
+def _binned(distance: Numbers) -> Numbers:
+    """Weights of the mean of the measurements within half a frame; 0 in frames without one."""
+    weight = ((distance >= -0.5) & (distance < 0.5)) * (1 - np.abs(distance))
+    total = weight.sum(1, keepdims=True)
+    return np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
+
+
+def _interpolated(distance: Numbers) -> Numbers:
+    """Weights of the linear interpolation between the mean measurement before each frame and that after it."""
+    kernel = np.clip(1 - np.abs(distance) / HALF_WIDTH, 0, None)
+    sides = []
+    for is_side in (distance <= 0, distance > 0):
+        nearest = np.abs(np.where(is_side, distance, np.inf)).argmin(1)
+        weight = kernel * is_side
+        lonely = weight.sum(1) == 0
+        weight[lonely, nearest[lonely]] = 1.0
+        sides.append(weight / weight.sum(1, keepdims=True))
+    before, after = (np.abs((weight * distance).sum(1, keepdims=True)) for weight in sides)
+    span = before + after
+    return sides[0] * (after / span) + sides[1] * (before / span)

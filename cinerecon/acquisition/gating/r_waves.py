@@ -1,0 +1,160 @@
+"""R waves from the physiological time stamps of the readouts, or from the ECG in the file.
+
+The detector for the ECG follows Pan and Tompkins, A real-time QRS detection algorithm (1985), 10.1109/TBME.1985.325532:
+band-pass filter, slope, square, moving mean, and thresholds that follow the heights of the QRS complexes and the noise.
+
+Departs from the paper in: filters without delay, since the whole recording is known; all leads are used, each scaled by
+its own noise; the search back for missed beats takes half of the threshold; and the R wave is where the filtered leads
+are strongest, which the shape of ectopic beats shifts by a few ms.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.acquisition.gating.clock import Clock, unwrap
+from cinerecon.io.ismrmrd.waveforms import Waveform
+
+Numbers = NDArray[np.float64]
+
+SHORTEST_RR_MS = 200.0
+"""Shortest interval between two R waves [ms], the refractory period."""
+SAME_BEAT_MS = 100.0
+"""Largest difference of the R waves that readouts of one beat refer to [ms]."""
+MIN_READOUTS_FRACTION = 0.05
+"""Readouts of a beat over the median of all beats, below which their time stamps are damaged."""
+
+QRS_BAND_HZ = (5.0, 15.0)
+"""Frequencies of QRS complexes."""
+QRS_WIDTH_MS = 150.0
+"""Window of the moving mean [ms]."""
+T_WAVE_MS, T_WAVE = 360.0, 0.5
+"""A peak that comes earlier than this after a QRS complex [ms], and has less of its energy, is a T wave."""
+SEARCH_BACK = 1.66
+"""An interval longer than this, over the mean of the last ones, is searched for a weaker QRS complex."""
+N_RECENT = 8
+"""Number of intervals in that mean."""
+
+
+def r_waves_of_stamps(clock: Clock) -> Numbers:
+    """R waves that the time stamps of the readouts refer to, ``(beats,)`` [ms]; empty if none were stored."""
+    is_known = np.isfinite(clock.since_trigger_ms)
+    waves = np.sort((clock.time_ms - clock.since_trigger_ms)[is_known])
+    if waves.size == 0:
+        return waves
+    beats = np.split(waves, np.flatnonzero(np.diff(waves) > SAME_BEAT_MS) + 1)
+    fewest = MIN_READOUTS_FRACTION * float(np.median([len(beat) for beat in beats]))
+    return np.array([np.median(beat) for beat in beats if len(beat) >= fewest])
+
+
+def r_waves_of_ecg(waveforms: Sequence[Waveform], clock: Clock) -> Numbers:
+    """R waves in the ECG of a scan, ``(beats,)`` [ms] in the time of the readouts; empty without an ECG."""
+    if not waveforms:
+        return np.empty(0)
+    stamps = unwrap(np.array([clock.origin, *(block.time_stamp for block in waveforms)], np.int64))[1:]
+    starts_ms = (stamps - clock.origin).astype(np.float64) * clock.tick_ms
+    order = np.argsort(starts_ms, kind="stable")
+    step_ms = 1e-3 * float(np.median([block.sample_time_us for block in waveforms]))
+    n_channels = min(len(block.values) for block in waveforms)
+    waves: list[Numbers] = []
+    for group in _continuous(order, starts_ms, waveforms, step_ms):
+        signal = np.concatenate([waveforms[i].values[:n_channels] for i in group], axis=1).astype(np.float64)
+        waves.append(starts_ms[group[0]] + detect_r_waves(signal, step_ms))
+    return np.concatenate(waves)
+
+
+def _continuous(
+    order: NDArray[np.intp], starts_ms: Numbers, waveforms: Sequence[Waveform], step_ms: float
+) -> list[list[int]]:
+    """Groups of blocks that follow each other without a gap."""
+    groups: list[list[int]] = []
+    end_ms = -np.inf
+    for i in map(int, order):
+        if abs(starts_ms[i] - end_ms) <= max(4 * step_ms, 10.0):
+            groups[-1].append(i)
+        elif starts_ms[i] > end_ms:
+            groups.append([i])
+        else:
+            continue  # a block that was stored twice
+        end_ms = starts_ms[i] + waveforms[i].values.shape[1] * step_ms
+    return groups
+
+
+def detect_r_waves(ecg: Numbers, step_ms: float) -> Numbers:
+    """Detect the R waves of an ECG.
+
+    Parameters
+    ----------
+    ecg
+        ``(channels, samples)`` leads, and possibly channels of triggers, which are not used unless there is no lead.
+    step_ms
+        Time between samples [ms].
+
+    Returns
+    -------
+    ``(beats,)`` time of each R wave since the first sample [ms].
+    """
+    from scipy.ndimage import uniform_filter1d
+    from scipy.signal import butter, sosfiltfilt
+
+    is_lead = np.array([len(np.unique(channel)) > 8 for channel in ecg], bool)
+    if ecg.shape[1] * step_ms < 2 * SHORTEST_RR_MS:
+        return np.empty(0)
+    if not is_lead.any():
+        return _triggers(ecg) * step_ms
+    sections = butter(2, QRS_BAND_HZ, "bandpass", fs=1e3 / step_ms, output="sos")
+    leads = sosfiltfilt(sections, ecg[is_lead], axis=1, padtype="even")
+    leads = leads / np.maximum(np.median(np.abs(leads), axis=1, keepdims=True), 1e-9)
+    slope = np.gradient(leads, axis=1)
+    energy = uniform_filter1d((slope**2).sum(0), max(round(QRS_WIDTH_MS / step_ms), 1))
+    peaks = _qrs_complexes(energy, step_ms)
+    strength, half = (leads**2).sum(0), max(round(0.5 * QRS_WIDTH_MS / step_ms), 1)
+    found = [max(peak - half, 0) + int(strength[max(peak - half, 0) : peak + half + 1].argmax()) for peak in peaks]
+    return np.array(found, np.float64) * step_ms
+
+
+def _triggers(channels: Numbers) -> Numbers:
+    """Samples at which a channel of triggers rises from its rest."""
+    rest = np.median(channels, axis=1, keepdims=True)
+    is_high = (channels != rest).any(0)
+    return np.flatnonzero(is_high & ~np.concatenate([[False], is_high[:-1]])).astype(np.float64)
+
+
+def _qrs_complexes(energy: Numbers, step_ms: float) -> list[int]:
+    """Peaks of the energy that are QRS complexes, by thresholds that adapt to them and to the noise."""
+    from scipy.signal import find_peaks
+
+    bounded = np.pad(energy, 1)  # a QRS complex at the start of the recording is a peak, too
+    peaks = find_peaks(bounded, distance=max(round(SHORTEST_RR_MS / step_ms), 1))[0] - 1
+    if peaks.size == 0:
+        return []
+    n_start = max(round(3000.0 / step_ms), 1)
+    signal, noise = 0.5 * float(energy[:n_start].max()), float(np.median(energy[:n_start]))
+    found: list[int] = []
+    for number, peak in enumerate(peaks):
+        threshold = noise + 0.25 * (signal - noise)
+        is_t_wave = (
+            bool(found) and (peak - found[-1]) * step_ms < T_WAVE_MS and energy[peak] < T_WAVE * energy[found[-1]]
+        )
+        if energy[peak] < threshold or is_t_wave:
+            noise = 0.875 * noise + 0.125 * float(energy[peak])
+            continue
+        missed = _search_back(found, peaks[:number], int(peak), energy, 0.5 * threshold)
+        found += [*missed, int(peak)]
+        signal = 0.875 * signal + 0.125 * float(min(energy[peak], 4 * signal))
+    return found
+
+
+def _search_back(
+    found: list[int], earlier: NDArray[np.intp], peak: int, energy: Numbers, threshold: float
+) -> list[int]:
+    """The strongest peak of a long interval without a QRS complex, if it exceeds a threshold."""
+    if len(found) < 3:
+        return []
+    usual = float(np.mean(np.diff(found[-N_RECENT:])))
+    between = earlier[(earlier > found[-1] + 0.45 * usual) & (earlier < peak - 0.4 * usual)]
+    if peak - found[-1] < SEARCH_BACK * usual or between.size == 0:
+        return []
+    best = int(between[energy[between].argmax()])
+    return [best] if energy[best] > threshold else []

@@ -1,0 +1,80 @@
+"""Frames of a real-time scan: consecutive readouts, in the order of time."""
+
+import numpy as np
+
+from cinerecon.acquisition.gating.beats import Beats
+from cinerecon.acquisition.gating.clock import Clock
+from cinerecon.io.ismrmrd.raw import Index, RawScan
+
+COUNTERS = ("average", "repetition", "phase")
+"""Counters a change of which begins a frame."""
+MIN_LINES = 2
+"""Readouts of a frame by the counters, below which they change from readout to readout and say nothing of frames."""
+
+
+def number_frames(raw: RawScan, rows: Index, clock: Clock | None, n_lines: int | None) -> Index:
+    """Number the frames of each slice from 0, in the order of time.
+
+    A frame is a run of readouts with the same counters, of a given number of readouts, or, where the counters are
+    constant, of readouts up to the first line that occurs again.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    rows
+        Row numbers of the image readouts.
+    clock
+        Their times; None for the order of the file.
+    n_lines
+        Readouts of each frame; None for the rule above.
+
+    Returns
+    -------
+    ``(readouts,)`` frame of each readout.
+    """
+    idx = raw.heads["idx"][rows]
+    numbers = np.zeros(len(rows), np.intp)
+    for value in np.unique(idx["slice"]):
+        own = np.flatnonzero(idx["slice"] == value)
+        if clock is not None:
+            own = own[np.argsort(clock.time_ms[own], kind="stable")]
+        numbers[own] = _number(idx[own], n_lines)
+    return numbers
+
+
+def _number(idx: np.ndarray, n_lines: int | None) -> Index:
+    """Frames of the readouts of one slice in the order of time."""
+    if n_lines is not None:
+        return np.minimum(np.arange(len(idx)) // n_lines, max(len(idx) // n_lines - 1, 0))
+    counters = np.stack([idx[name].astype(np.int64) for name in COUNTERS], 1)
+    changes = (np.diff(counters, axis=0) != 0).any(1)
+    runs = np.concatenate([[0], np.cumsum(changes)])
+    if 0 < runs[-1] < len(idx) / MIN_LINES:
+        return runs
+    return _until_repeated(idx["kspace_encode_step_1"].astype(int))
+
+
+def _until_repeated(lines: np.ndarray) -> Index:
+    """Frames that end before the first line that occurs again."""
+    numbers, frame, seen = np.zeros(len(lines), np.intp), 0, set[int]()
+    for i, line in enumerate(lines.tolist()):
+        if line in seen:
+            frame += 1
+            seen.clear()
+        seen.add(line)
+        numbers[i] = frame
+    return numbers
+
+
+def is_consecutive(raw: RawScan, rows: Index, clock: Clock, beats: Beats) -> bool:
+    """Whether the frames by the counter were measured one after the other over several beats, in every slice."""
+    idx = raw.heads["idx"][rows]
+    name = "phase" if len(np.unique(idx["phase"])) > 1 else "repetition"
+    for value in np.unique(idx["slice"]):
+        own = np.flatnonzero(idx["slice"] == value)
+        steps = np.diff(idx[name][own[np.argsort(clock.time_ms[own], kind="stable")]].astype(int))
+        n_beats = len(np.unique(beats.number(clock.time_ms[own])))
+        if n_beats < 2 or (steps < 0).any() or not (steps > 0).any():
+            return False
+    return True

@@ -1,0 +1,95 @@
+"""What the R waves of a scan show: R-R intervals, beats that are used, coverage of k-t space."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cinerecon.acquisition.gating.beats import Beats
+
+BIN_MS = 50
+"""Width of the bins of the histogram of R-R intervals [ms]."""
+LONGEST_BAR = 40
+"""Length of the longest bar of the histogram as text."""
+
+
+@dataclass(frozen=True)
+class GatingReport:
+    """How the frames of a scan were determined, and the beats it was measured in.
+
+    Attributes
+    ----------
+    mode
+        ``counter``, ``retro`` or ``none``.
+    source
+        Origin of the R waves: ``physiology_time_stamp`` or ``ECG``; empty if there are none.
+    n_beats, n_used_beats
+        Beats in which readouts were measured, and those that are within the R-R window and not ectopic.
+    rr_mean_ms, rr_shortest_ms, rr_longest_ms
+        R-R intervals of all beats with a known end [ms]; 0 without one.
+    rr_used_ms
+        Mean R-R interval of the beats that are used, the length of the cine of a retrospectively gated scan [ms].
+    histogram
+        Number of beats by the start of their bin of 50 ms [ms].
+    n_readouts, n_used_readouts
+        Image readouts, and those that contribute to a frame.
+    is_interpolated
+        Whether lines were interpolated in time, instead of averaged within each frame.
+    coverage
+        Part of the measured lines that a frame has, on average.
+    is_consecutive
+        Whether the frames by the counter were measured one after the other over several beats, in every slice.
+    """
+
+    mode: str
+    source: str
+    n_beats: int = 0
+    n_used_beats: int = 0
+    rr_mean_ms: float = 0.0
+    rr_shortest_ms: float = 0.0
+    rr_longest_ms: float = 0.0
+    rr_used_ms: float = 0.0
+    histogram: dict[int, int] | None = None
+    n_readouts: int = 0
+    n_used_readouts: int = 0
+    is_interpolated: bool = False
+    coverage: float = 1.0
+    is_consecutive: bool = False
+
+    def histogram_text(self) -> list[str]:
+        """One line for each bin: the interval [ms], a bar, and the number of beats."""
+        counts = self.histogram or {}
+        most = max(counts.values(), default=1)
+        return [
+            f"{start:>5} ms {'#' * max(round(LONGEST_BAR * count / max(most, LONGEST_BAR)), int(count > 0))} {count}"
+            for start, count in counts.items()
+        ]
+
+
+def describe_beats(mode: str, source: str, beats: Beats | None, n_readouts: int) -> GatingReport:
+    """The report of a scan before its lines are placed."""
+    if beats is None:
+        return GatingReport(mode, source, n_readouts=n_readouts, n_used_readouts=n_readouts)
+    known = beats.length_ms[beats.is_known]
+    is_known = known.size > 0
+    return GatingReport(
+        mode=mode,
+        source=source,
+        n_beats=len(beats),
+        n_used_beats=int(beats.is_used.sum()),
+        rr_mean_ms=float(known.mean()) if is_known else 0.0,
+        rr_shortest_ms=float(known.min()) if is_known else 0.0,
+        rr_longest_ms=float(known.max()) if is_known else 0.0,
+        rr_used_ms=beats.mean_ms if beats.is_used.any() else 0.0,
+        histogram=_histogram(known),
+        n_readouts=n_readouts,
+        n_used_readouts=n_readouts,
+    )
+
+
+def _histogram(lengths_ms: np.ndarray) -> dict[int, int]:
+    """Number of intervals in each bin between the shortest and the longest one."""
+    if lengths_ms.size == 0:
+        return {}
+    bins = (np.round(lengths_ms, 3) // BIN_MS).astype(int)
+    first = int(bins.min())
+    return {BIN_MS * (first + i): int(count) for i, count in enumerate(np.bincount(bins - first))}

@@ -1,0 +1,87 @@
+"""R-R intervals, rejected beats, and the cardiac phase of readouts, on numbers worked out by hand."""
+
+import numpy as np
+import pytest
+
+from cinerecon.acquisition.gating.beats import find_beats
+from cinerecon.acquisition.gating.clock import Clock
+from cinerecon.acquisition.gating.r_waves import r_waves_of_stamps
+from cinerecon.acquisition.gating.report import describe_beats
+
+
+def every(step_ms, start_ms, end_ms):
+    return np.arange(start_ms, end_ms, step_ms, dtype=float)
+
+
+def test_r_waves_are_where_the_time_stamps_count_from():
+    """Two beats, at -250 ms and at 600 ms; the stamps of two readouts were not set."""
+    time = np.array([0.0, 100, 200, 500, 600, 650, 700, 900])
+    since = np.array([250.0, 350, np.nan, 750, np.nan, 50, 102.5, 300])
+    assert r_waves_of_stamps(Clock(time, since, 2.5, 0)) == pytest.approx([-250, 600])
+
+
+def test_a_damaged_stamp_is_no_r_wave():
+    time = every(5, 0, 2000)
+    since = time % 1000 + 5
+    since[50] = 4000.0
+    assert r_waves_of_stamps(Clock(time, since, 2.5, 0)) == pytest.approx([-5, 995])
+
+
+def test_phase_scales_systole_and_diastole_apart():
+    """Beats of 1000 ms and 600 ms: the mean is 800 ms, in which systole takes 388.5 ms, 0.485625 of the beat."""
+    waves = np.array([0.0, 1000.0, 1600.0, 2600.0, 3200.0])
+    beats = find_beats(waves, every(10, 0, 3200), 0.5, is_continuous=False)
+    assert beats.mean_ms == pytest.approx(800)
+    phase = beats.phase(np.array([0.0, 210.0, 420.0, 710.0, 1000.0, 1168.0, 1336.0, 1468.0]))
+    s = 388.5 / 800
+    assert phase == pytest.approx([0, s / 2, s, (1 + s) / 2, 0, s / 2, s, (1 + s) / 2])
+
+
+def test_beats_outside_of_the_window_are_rejected():
+    waves = np.cumsum([0.0, 800, 820, 780, 580, 800, 1100, 800])
+    beats = find_beats(waves, every(10, 0, waves[-1]), 0.25, is_continuous=False)
+    assert beats.is_used.tolist() == [True, True, True, False, True, False, True]
+    phase = beats.phase(waves[:-1] + 100)
+    assert np.isnan(phase).tolist() == [False, False, False, True, False, True, False]
+    assert beats.mean_ms == pytest.approx(800)
+
+
+def test_an_ectopic_beat_and_its_pause_are_rejected_within_the_window():
+    """620 and 1100 ms are both within 40 % of 800 ms, but the second is 1.77 times the first."""
+    waves = np.cumsum([0.0, 800, 800, 620, 1100, 800, 800])
+    beats = find_beats(waves, every(10, 0, waves[-1]), 0.4, is_continuous=False)
+    assert beats.is_used.tolist() == [True, True, False, False, True, True]
+
+
+def test_a_pause_of_the_scan_is_not_a_long_beat():
+    """No readouts between 1600 and 4000 ms: the beat before has the median length, and no known end."""
+    time = np.concatenate([every(10, 0, 1600), every(10, 4000, 5600)])
+    beats = find_beats(np.array([0.0, 800.0, 4000.0, 4800.0, 5600.0]), time, 0.25, is_continuous=False)
+    assert beats.length_ms == pytest.approx([800] * 4)
+    assert beats.is_known.tolist() == [True, False, True, True]
+    assert beats.is_used.all()
+
+
+def test_a_single_beat_ends_with_its_last_readout():
+    beats = find_beats(np.array([0.0]), every(10, 0, 895), 0.25, is_continuous=False)
+    assert beats.length_ms == pytest.approx([900])
+    assert not beats.is_known.any()
+    assert beats.phase(np.array([0.0, 900.0])) == pytest.approx([0, 1])
+
+
+def test_readouts_before_the_first_r_wave_have_no_phase():
+    beats = find_beats(np.array([500.0, 1300.0, 2100.0]), every(10, 0, 2100), 0.25, is_continuous=True)
+    assert np.isnan(beats.phase(np.array([499.0]))).all()
+    assert beats.phase(np.array([500.0])) == pytest.approx([0])
+
+
+def test_report_counts_beats_by_length():
+    waves = np.cumsum([0.0, 800, 810, 849, 580, 800])
+    beats = find_beats(waves, every(10, 0, waves[-1]), 0.25, is_continuous=False)
+    report = describe_beats("retro", "ECG", beats, 400)
+    assert report.histogram == {550: 1, 600: 0, 650: 0, 700: 0, 750: 0, 800: 4}
+    assert (report.n_beats, report.n_used_beats) == (5, 4)
+    assert (report.rr_shortest_ms, report.rr_longest_ms) == pytest.approx((580, 849))
+    assert report.rr_mean_ms == pytest.approx(767.8)
+    assert report.histogram_text()[0].split() == ["550", "ms", "#", "1"]
+    assert report.histogram_text()[-1].split() == ["800", "ms", "####", "4"]

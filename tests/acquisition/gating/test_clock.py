@@ -1,0 +1,89 @@
+"""Times of the readouts from time stamps that wrap around, start again at midnight, or count another unit."""
+
+import numpy as np
+import pytest
+from timed_scan import REGULAR, changed, simulated
+
+from cinerecon.acquisition.gating.clock import read_clock, unwrap
+from cinerecon.errors import DataError
+from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    return simulated(tmp_path_factory.mktemp("clock"), REGULAR)
+
+
+def clock_of(path, tick_ms=None):
+    raw, notes = read_mrd(path), []
+    return read_clock(raw, np.arange(16, len(raw)), tick_ms, notes.append), notes
+
+
+def test_counters_that_wrap_around_continue():
+    stamps = np.array([2**32 - 3, 2**32 - 1, 1, 4], np.int64)
+    assert np.diff(unwrap(stamps)).tolist() == [2, 2, 3]
+
+
+def test_counters_that_start_again_at_midnight_continue():
+    assert np.diff(unwrap(np.array([34_559_998, 1, 5]))).tolist() == [3, 4]
+    assert np.diff(unwrap(np.array([86_399_990, 10]))).tolist() == [20]
+
+
+def test_order_of_the_file_does_not_matter():
+    assert unwrap(np.array([100, 90, 110])).tolist() == [100, 90, 110]
+
+
+def test_wrapped_stamps_give_the_same_times(scan, tmp_path):
+    def wrap(heads):
+        heads["acquisition_time_stamp"] += np.uint32(2**32 - 14_400_400)  # wraps after a second
+
+    path = changed(scan, tmp_path / "wrapped.h5", wrap)
+    wrapped, plain = clock_of(path)[0], clock_of(scan)[0]
+    assert np.array_equal(wrapped.time_ms, plain.time_ms)
+    assert np.array_equal(wrapped.since_trigger_ms, plain.since_trigger_ms, equal_nan=True)
+
+
+@pytest.mark.parametrize("unit_ms", [1.0, 0.1, 0.001])
+def test_unit_is_found_by_the_repetition_time(scan, tmp_path, unit_ms):
+    def rescale(heads):
+        heads["acquisition_time_stamp"] = (heads["acquisition_time_stamp"] - 14_400_000) * (2.5 / unit_ms)
+        heads["physiology_time_stamp"] = heads["physiology_time_stamp"] * (2.5 / unit_ms)
+
+    path = changed(scan, tmp_path / "unit.h5", rescale)
+    content = path.read_bytes().replace(b"<systemVendor>cinerecon<", b"<systemVendor>othervend<")
+    path.write_bytes(content)
+    (found, notes), (expected, _) = clock_of(path), clock_of(scan)
+    assert found.tick_ms == unit_ms
+    assert f"count {unit_ms:g} ms by the TR of 3 ms" in notes[0]
+    assert np.abs(found.time_ms - expected.time_ms).max() <= 1
+    assert np.nanmax(np.abs(found.since_trigger_ms - expected.since_trigger_ms)) <= 1
+
+
+def test_physiological_stamps_may_count_another_unit(scan, tmp_path):
+    def milliseconds(heads):
+        heads["physiology_time_stamp"] = heads["physiology_time_stamp"] * 2.5
+
+    (found, notes), (expected, _) = clock_of(changed(scan, tmp_path / "ms.h5", milliseconds)), clock_of(scan)
+    assert notes == ["physiology_time_stamp counts 1 ms, acquisition_time_stamp 2.5 ms"]
+    assert np.nanmax(np.abs(found.since_trigger_ms - expected.since_trigger_ms)) <= 1
+
+
+def test_requested_unit_is_taken(scan):
+    assert clock_of(scan, tick_ms=5.0)[0].time_ms == pytest.approx(2 * clock_of(scan)[0].time_ms)
+
+
+def test_zero_is_an_unset_stamp(scan, tmp_path):
+    def unset(heads):
+        heads["physiology_time_stamp"][5:50] = 0
+
+    clock, _ = clock_of(changed(scan, tmp_path / "unset.h5", unset))
+    assert np.isnan(clock.since_trigger_ms[5:50]).all()
+    assert np.isfinite(clock.since_trigger_ms[51:100]).all()
+
+
+def test_constant_time_is_an_error(scan, tmp_path):
+    def constant(heads):
+        heads["acquisition_time_stamp"] = 7
+
+    with pytest.raises(DataError, match=r"acquisition_time_stamp is constant \(7\)"):
+        clock_of(changed(scan, tmp_path / "constant.h5", constant))

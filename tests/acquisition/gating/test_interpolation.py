@@ -1,0 +1,72 @@
+"""Weights of readouts in the frames of a gated cine."""
+
+import numpy as np
+import pytest
+
+from cinerecon.acquisition.gating.interpolation import interpolate, is_dense
+
+
+def matrix(parts, n_frames, n_readouts):
+    """The weights as ``(frames, readouts)``."""
+    weights = np.zeros((n_frames, n_readouts))
+    np.add.at(weights, (parts.frame, parts.readout), parts.weight)
+    return weights
+
+
+def test_a_frame_between_two_measurements_is_interpolated_linearly():
+    """Frames at 0, 0.25, 0.5, 0.75; the line was measured at 0.2, 0.45, 0.7 and 0.95."""
+    phase = np.array([0.2, 0.45, 0.7, 0.95])
+    weights = matrix(interpolate(np.zeros(4, int), phase, 4, dense=True), 4, 4)
+    assert weights[1] == pytest.approx([0.8, 0.2, 0, 0])
+    assert weights[2] == pytest.approx([0, 0.8, 0.2, 0])
+    assert weights[0] == pytest.approx([0.2, 0, 0, 0.8])  # the end of the beat is before its begin
+
+
+def test_a_signal_that_is_linear_in_time_is_kept():
+    rng = np.random.default_rng(0)
+    phase = np.sort(rng.uniform(0, 1, 40))
+    weights = matrix(interpolate(np.zeros(40, int), phase, 10, dense=True), 10, 40)
+    inner = slice(2, 9)
+    assert (weights @ phase)[inner] == pytest.approx(np.arange(10)[inner] / 10)
+    assert weights.sum(1) == pytest.approx(np.ones(10))
+    assert (weights >= 0).all()
+
+
+def test_several_measurements_lower_the_noise():
+    phase = np.tile(np.arange(20) / 20 + 0.01, 4)
+    weights = matrix(interpolate(np.zeros(80, int), phase, 10, dense=True), 10, 80)
+    assert (weights**2).sum(1).max() < 0.15
+
+
+def test_lines_do_not_mix_and_rejected_readouts_have_no_weight():
+    lines = np.array([0, 1, 0, 1, 0, 1])
+    phase = np.array([0.1, 0.1, 0.5, 0.6, np.nan, 0.9])
+    parts = interpolate(lines, phase, 2, dense=True)
+    assert 4 not in parts.readout
+    by_frame = {(f, line): w for f, line, w in zip(parts.frame, lines[parts.readout], parts.weight, strict=True)}
+    assert set(by_frame) == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
+def test_sparse_lines_are_averaged_within_the_frame():
+    """Ten frames of width 0.1: the line was measured at 0.21 and 0.19 (frame 2) and at 0.64 (frame 6)."""
+    phase = np.array([0.21, 0.19, 0.64])
+    assert not is_dense(np.zeros(3, int), phase, 10)
+    weights = matrix(interpolate(np.zeros(3, int), phase, 10, dense=False), 10, 3)
+    assert weights[2] == pytest.approx([0.5, 0.5, 0])
+    assert weights[6] == pytest.approx([0, 0, 1])
+    assert not weights[[0, 1, 3, 4, 5, 7, 8, 9]].any()
+
+
+def test_long_gaps_of_dense_scans_stay_empty():
+    phase = np.concatenate([np.arange(10, 30) / 40])
+    weights = matrix(interpolate(np.zeros(20, int), phase, 20, dense=True), 20, 20)
+    assert not weights[[0, 1, 2, 17, 18, 19]].any()
+    assert weights[5:15].sum(1) == pytest.approx(np.ones(10))
+
+
+def test_scans_are_dense_where_most_lines_are_measured_often():
+    often = np.tile(np.arange(10) / 10, 9)
+    lines = np.repeat(np.arange(9), 10)
+    assert is_dense(lines, often, 15)
+    assert not is_dense(lines, often, 40)
+    assert not is_dense(np.append(lines, [9, 10]), np.append(often, [0.5, np.nan]), 15)
