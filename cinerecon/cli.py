@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "Train a network by its recipe; in several processes by torchrun -m cinerecon.cli train ...",
     "evaluate": "Undersample full scans, reconstruct them with each method, and compare with the truth.",
     "models": "List the names that --model takes, one per line. Details: cinerecon models show NAME.",
+    "openrecon": "Make an OpenRecon package of a container image: its label, and the archive for the scanner.",
     "doctor": "Check this installation: versions, device, operators, a phantom round trip, for bug reports.",
 }
 """Each command with its summary; its module is ``cinerecon.commands.NAME``."""

@@ -1,0 +1,48 @@
+"""Options of ``cinerecon openrecon label`` and ``openrecon package``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from cinerecon.options import Flag, Options
+
+
+class LabelOptions(Options):
+    """Write the label of an OpenRecon package: what it needs, and what the user at the scanner can set."""
+
+    models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field(
+        ("ktslr", "stvarnet", "slrnet", "llr", "cgsense", "zerofilled"),
+        description="method offered at the scanner; may be repeated, the first is the default",
+    )
+    id: str = Field("cinerecon", description="name of the application, letters and digits")
+    vendor: str = Field("cinerecon", description="your name or that of your institution, letters and digits")
+    address: str = Field("", description="address of the one who makes the package")
+    made_in: str = Field("", description="place where the package is made")
+    date: str | None = Field(None, description="date of the package, YYYY/MM/DD; today if not given")
+    injector: str = Field(
+        "image", description="where images return to the scanner: image, or compleximage in place of its transform"
+    )
+    gpu: bool = Field(False, description="ask for a GPU where the scanner has one")
+    gpu_memory_mb: int = Field(8192, ge=0, description="memory of the GPU that a reconstruction needs at most [MB]")
+    memory_mb: int = Field(16384, ge=0, description="memory that a reconstruction needs at most [MB]")
+    cores: int = Field(4, ge=1, description="processor cores")
+    output: Annotated[Path, Flag(("-o", "--output"))] = Field(
+        Path("OpenReconLabel.json"), description="file to write, .json"
+    )
+    force: bool = Field(False, description="overwrite an existing file")
+
+
+class PackageOptions(Options):
+    """Write the archive that a scanner installs, from a container image and its label."""
+
+    image: Annotated[Path, Flag(is_argument=True)] = Field(
+        description="container image, a .tar of docker save or podman save --format docker-archive"
+    )
+    label: Path = Field(Path("OpenReconLabel.json"), description="label of the package, as openrecon label writes it")
+    software: str = Field(
+        "va60", description="software of the scanner: va60, which reads the label of the image, or va70 and later"
+    )
+    manual: Path | None = Field(None, description="application guide, .pdf; one page is written if not given")
+    output: Annotated[Path, Flag(("-o", "--output"))] = Field(Path(), description="folder for the archive")
+    force: bool = Field(False, description="overwrite an existing file")

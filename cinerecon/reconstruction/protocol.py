@@ -1,0 +1,168 @@
+"""What a user at the scanner can set: the parameters of a protocol, and the settings of a reconstruction they become.
+
+OpenRecon sends the parameters of its user interface as one JSON text before the readouts, e.g.
+``{"parameters": {"config": "ktslr", "csm": "espirit"}}``; with FIRE the text is a file next to the protocol. The same
+table makes the label of an OpenRecon package, so that the user interface offers what is read here.
+"""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.methods.table import METHODS
+from cinerecon.physics.coils.estimate import CsmMethod
+from cinerecon.reconstruction.options import ReconSettings
+
+MRD_PORT = 9002
+"""The port on which scanners expect a reconstruction."""
+MODEL = "config"
+"""The parameter that names the method."""
+OF_THE_MODEL = "model"
+"""The choice that leaves a setting to the method."""
+SERVER_NAMES = ("", "cinerecon", "openrecon", "default")
+"""Names of a configuration that leave the method to the server."""
+
+
+@dataclass(frozen=True)
+class ProtocolParameter:
+    """A parameter in the user interface of the scanner.
+
+    Attributes
+    ----------
+    id
+        Name in the JSON text, letters and digits only.
+    label
+        Short name in the user interface.
+    option
+        Field of `ReconSettings` that it sets; type and description are those of the field.
+    choices
+        The values of a choice; empty for other types.
+    information
+        Description in the user interface, where that of the option does not suit it.
+    """
+
+    id: str
+    label: str
+    option: str
+    choices: tuple[str, ...] = ()
+    information: str = ""
+
+    @property
+    def description(self) -> str:
+        """The description in the user interface."""
+        return self.information or ReconSettings.model_fields[self.option].description or ""
+
+    @property
+    def kind(self) -> str:
+        """The type: ``choice``, ``boolean`` or ``string``."""
+        if self.choices:
+            return "choice"
+        return "boolean" if ReconSettings.model_fields[self.option].annotation is bool else "string"
+
+    @property
+    def default(self) -> str | bool:
+        """The value that sets nothing."""
+        if self.kind == "boolean":
+            return False
+        return OF_THE_MODEL if self.choices else ""
+
+    def read(self, value: Any) -> Any:
+        """The value of the option.
+
+        Raises
+        ------
+        ConfigError
+            If the value is of the wrong type or not among the choices.
+        """
+        if self.kind == "boolean":
+            flag = {"true": True, "false": False}.get(str(value).lower())
+            if flag is None:
+                raise ConfigError(f"'{self.id}' is true or false, not {value!r}", where="protocol")
+            return flag
+        if not isinstance(value, str):
+            raise ConfigError(f"'{self.id}' is a text, not {value!r}", where="protocol")
+        if self.choices:
+            if value not in self.choices:
+                hint = nearest_name(value, self.choices)
+                raise ConfigError(f"'{self.id}' has no choice '{value}'", where="protocol", hint=hint)
+            return value
+        try:
+            return tuple(shlex.split(value))
+        except ValueError as error:
+            raise ConfigError(f"'{self.id}': {error}", where="protocol", hint="key=value key=value") from None
+
+
+PARAMETERS = (
+    ProtocolParameter("csm", "Coil maps", "csm", (OF_THE_MODEL, *get_args(CsmMethod))),
+    ProtocolParameter("strict", "Strict", "strict", information="treat warnings as errors: the scan has no images"),
+    ProtocolParameter("customconfig", "Settings", "settings"),
+)
+"""Parameters in addition to the method."""
+
+
+@dataclass(frozen=True)
+class ProtocolSettings:
+    """What a protocol sets.
+
+    Attributes
+    ----------
+    model
+        Name of the method; None leaves it to the server.
+    options
+        Fields of `ReconSettings` with their values.
+    """
+
+    model: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_protocol(text: str) -> ProtocolSettings:
+    """Read the JSON text with the parameters; an empty text sets nothing.
+
+    Raises
+    ------
+    ConfigError
+        If it is no JSON object, or a parameter is unknown or has a wrong value.
+    """
+    content = text.strip("\0 \t\r\n")
+    if not content:
+        return ProtocolSettings()
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise ConfigError(f"the parameters are no JSON: {error}", where="protocol") from None
+    values = document.get("parameters", {}) if isinstance(document, dict) else None
+    if not isinstance(values, dict):
+        raise ConfigError(
+            "the parameters are no JSON object", where="protocol", hint='{"parameters": {"csm": "walsh"}}'
+        )
+    known = {parameter.id: parameter for parameter in PARAMETERS}
+    options, model = {}, None
+    for name, value in values.items():
+        if name == MODEL:
+            model = model_of_config(str(value))
+            continue
+        if name not in known:
+            raise ConfigError(f"unknown parameter '{name}'", where="protocol", hint=nearest_name(name, [MODEL, *known]))
+        if value != known[name].default:
+            options[known[name].option] = known[name].read(value)
+    return ProtocolSettings(model, options)
+
+
+def model_of_config(name: str) -> str | None:
+    """The method that the name of a configuration stands for; None leaves it to the server.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such method.
+    """
+    short = name.strip("\0 \t\r\n").removesuffix(".xml").removesuffix(".json")
+    if short in SERVER_NAMES:
+        return None
+    if short not in METHODS:
+        raise ConfigError(f"no method '{short}'", where="protocol, config", hint=nearest_name(short, list(METHODS)))
+    return short
