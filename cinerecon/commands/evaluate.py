@@ -80,7 +80,8 @@ def evaluate(options: EvaluateOptions) -> None:
         scores, failures, names = _evaluate_scans(options, layouts)
     extra = [laid_out for layout in layouts for laid_out in workflow.lay_out(layout, scores, names)]
     rest = workflow.left_over(layouts, scores, names)
-    print_tables([*extra, *workflow.tables_of(rest, baseline, workflow.BRIEF, failures)])
+    tables = [*extra, *workflow.tables_of(rest, baseline, workflow.BRIEF, failures)]
+    print_tables([*tables, *workflow.function_tables(scores)])
     if failures:
         print_tables([workflow.tell_failures(failures, len(scores))])
     if output:

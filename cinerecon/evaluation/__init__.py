@@ -9,6 +9,7 @@ from cinerecon.evaluation.run import Evaluation, evaluate, list_scans
 from cinerecon.evaluation.score import Score, read_scores
 from cinerecon.evaluation.summary import MEASURES, Summary, summarise
 from cinerecon.evaluation.tables import Cell, Table
+from cinerecon.evaluation.ventricle import function_tables
 from cinerecon.metrics import DEFAULT_PROFILE
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "complete_request",
     "evaluate",
     "find_paper_table",
+    "function_tables",
     "lay_out",
     "left_over",
     "list_scans",

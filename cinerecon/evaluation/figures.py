@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from cinerecon.evaluation.charts import draw_boxes, draw_curves, new_figure
 from cinerecon.evaluation.frc_figure import CANDIDATES_CAPTION, draw_candidates
 from cinerecon.evaluation.score import Score, coils_in_words
 from cinerecon.evaluation.stored_images import TRUTH, image_file, read_image
+from cinerecon.evaluation.ventricle import MIN_POINTS, slice_functions, stack_functions
+from cinerecon.evaluation.ventricle_figures import draw_bland_altman, draw_function_curves
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.metrics import Heart, find_heart
 
@@ -63,6 +65,7 @@ def draw_figures(scores: Sequence[Score], folder: Path) -> list[Drawn]:
                 "1.5 times the distance of the quartiles, and each slice as a point.",
             )
         )
+    drawn += _draw_functions(scores, folder)
     curves = draw_curves(scores)
     if curves:
         drawn.append(
@@ -74,6 +77,18 @@ def draw_figures(scores: Sequence[Score], folder: Path) -> list[Drawn]:
             )
         )
     return drawn
+
+
+def _draw_functions(scores: Sequence[Score], folder: Path) -> Iterator[Drawn]:
+    """Curves and Bland-Altman plots of stacks and of slices, where ventricles were found."""
+    for name, functions in (("volumes", stack_functions(scores)), ("areas", slice_functions(scores))):
+        if not functions:
+            continue
+        caption = f"Left ventricle, {name} over the frames, segmented in image and truth separately."
+        yield _save(draw_function_curves(functions), folder, f"ventricle {name}", caption)
+        if len({(f.scan, f.true_curve) for f in functions}) >= MIN_POINTS:
+            caption = f"Bland-Altman plots of {name}: bias (line) and limits of agreement (dashed) of each method."
+            yield _save(draw_bland_altman(functions), folder, f"bland altman {name}", caption)
 
 
 def draw_images(scores: Sequence[Score], folder: Path) -> "Figure":

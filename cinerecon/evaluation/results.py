@@ -13,6 +13,7 @@ from cinerecon.evaluation.latex import PREAMBLE, as_latex
 from cinerecon.evaluation.score import SCORES, Score, write_frames
 from cinerecon.evaluation.summary import LIMITS, MEASURES, Summary, require_baseline, summarise
 from cinerecon.evaluation.tables import Cell, Table, bold_best, describe_group, show_count
+from cinerecon.evaluation.ventricle import function_tables, slice_functions, stack_functions
 from cinerecon.io.atomic import write_text
 from cinerecon.metrics import find_profile
 from cinerecon.metrics.frc import CORRELATION, CUTOFF_THRESHOLD
@@ -167,6 +168,9 @@ def write_summary(
         "notes": list(
             dict.fromkeys(note for table in tables_of(scores, baseline, failures=failures) for note in table.notes)
         ),
+        "ventricle": [
+            _plain(asdict(f) | {"pairs": f.pairs}) for f in (*stack_functions(scores), *slice_functions(scores))
+        ],
         "results": [_plain(asdict(summary)) for summary in summarise(scores, baseline)],
     }
     return write_text(folder / SUMMARY, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
@@ -206,7 +210,7 @@ def write_results(
     from cinerecon.evaluation.movies import draw_movies
     from cinerecon.evaluation.report import write_report
 
-    tables = [*extra_tables, *tables_of(scores, baseline, failures=failures)]
+    tables = [*extra_tables, *tables_of(scores, baseline, failures=failures), *function_tables(scores)]
     paths = [folder / SCORES, write_frames(folder, scores), write_summary(scores, folder, baseline, failures)]
     paths.append(write_text(folder / LATEX, "\n".join([PREAMBLE, *map(as_latex, tables)])))
     figures = [*draw_movies(scores, folder), *draw_figures(scores, folder)]

@@ -14,6 +14,8 @@ from cinerecon.metrics import DEFAULT_PROFILE
 
 SCORES = "scores.csv"
 FRAMES = "frames.csv"
+AREAS = ("area_mm2", "true_area_mm2")
+"""Columns of the ventricle's area in ``frames.csv``, empty where none is found."""
 HASH = "sha256"
 """Last column of a row: hash of the others, so that a row cut short or edited is not taken for a result."""
 
@@ -43,11 +45,13 @@ class Score:
         `metrics.frc`; NaN if the image is too small.
     heart_psnr, heart_ssim, heart_nmse
         Measures of the magnitude in the box around the heart, with the data range of the whole field [dB, 1, 1].
-        Like all measures up to ``heart_frc_rate``, NaN if no heart is found in the reference.
+        Like all measures up to ``border_sharpness``, NaN if no heart is found in the reference.
     xt_ssim, sharpness
         In that box: SSIM of planes of one axis and time; steepness of edges in time over the true one.
     diastolic_area, systolic_area, area_change
         Errors of the blood pool [%, %, percentage points], see `metrics.area_agreement`.
+    border_sharpness
+        Sharpness of the endocardial border over the true one, see `metrics.ventricle`.
     heart_frc_rate
         As ``frc_rate``, of patches centred in the box.
     acceleration
@@ -62,6 +66,10 @@ class Score:
         A word that scans of one subject share; the scan where the subject is unknown.
     profile, data_range, crop
         Rules of measuring: name, range of the values that were compared, what of the image was measured.
+    ventricle_mm
+        Centre of the ventricle [mm], across the slice, along y and along x; empty without ventricle or geometry.
+    frame_area, frame_true_area
+        Area of the ventricle in each frame of image and truth [mm^2]; empty if none is found in the truth.
     frame_psnr, frame_ssim, frame_nmse
         Measures of the magnitude of each frame, full field, with the data range of the whole series.
     task
@@ -91,6 +99,7 @@ class Score:
     systolic_area: float = math.nan
     area_change: float = math.nan
     heart_frc_rate: float = math.nan
+    border_sharpness: float = math.nan
     acceleration: float = math.nan
     memory_mb: float = math.nan
     n_parameters: int = 0
@@ -100,6 +109,9 @@ class Score:
     profile: str = DEFAULT_PROFILE
     data_range: float = math.nan
     crop: str = ""
+    ventricle_mm: tuple[float, ...] = ()
+    frame_area: tuple[float, ...] = ()
+    frame_true_area: tuple[float, ...] = ()
     frame_psnr: tuple[float, ...] = ()
     frame_ssim: tuple[float, ...] = ()
     frame_nmse: tuple[float, ...] = ()
@@ -158,10 +170,12 @@ def rewrite_scores(folder: Path, scores: Iterable[Score]) -> None:
 
 def write_frames(folder: Path, scores: Iterable[Score]) -> Path:
     """Write ``frames.csv``: one line per frame of each score."""
-    header = ("scan", "slice", "n_coils", "sampling", "method", "frame", "psnr", "ssim", "nmse")
+    header = ("scan", "slice", "n_coils", "sampling", "method", "frame", "psnr", "ssim", "nmse", *AREAS)
     rows: list[list[Any]] = []
     for score in scores:
-        frames = zip(score.frame_psnr, score.frame_ssim, score.frame_nmse, strict=True)
+        n = len(score.frame_psnr)
+        areas = zip(score.frame_area or [""] * n, score.frame_true_area or [""] * n, strict=True)
+        frames = zip(score.frame_psnr, score.frame_ssim, score.frame_nmse, *zip(*areas, strict=True), strict=True)
         rows += [[*score.case, score.method, number, *values] for number, values in enumerate(frames)]
     write_csv(folder / FRAMES, header, rows)
     return folder / FRAMES

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cinerecon.acquisition import CineSource, file_checksums, open_cine
 from cinerecon.acquisition.undersample import parse_sampling, pattern_seed, undersample
-from cinerecon.cine import CineData, finish_image
+from cinerecon.cine import CineData, CineMeta, finish_image
 from cinerecon.errors import CineReconError, DataError, FileError
 from cinerecon.evaluation.failures import Failure, place_of
 from cinerecon.evaluation.initial_image import InitialImages
@@ -38,6 +38,7 @@ from cinerecon.metrics import (
     xt_ssim,
 )
 from cinerecon.metrics.measures import HFEN_SIZE
+from cinerecon.metrics.ventricle import Ventricle, areas_mm2, locate_ventricle, relative_sharpness, segment
 from cinerecon.physics.sampling import acceleration_of
 
 
@@ -118,6 +119,8 @@ class Truth:
         Where it is; None where nothing moves.
     kspace_peak
         Largest magnitude of its k-space.
+    ventricle
+        The left ventricle; None where none is found.
     """
 
     source: CineSource
@@ -125,6 +128,7 @@ class Truth:
     reference: Tensor
     heart: Heart | None
     kspace_peak: float
+    ventricle: Ventricle | None = None
 
 
 def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> Iterator[Score | Failure]:
@@ -142,7 +146,8 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
         return
     reference = finish_image(data.reference, data)
     peak = float(data.kspace.abs().amax())
-    truth = Truth(source, data, reference, find_heart(reference), peak)
+    ventricle = locate_ventricle(reference, data.meta.pixel_size_mm)
+    truth = Truth(source, data, reference, find_heart(reference), peak, ventricle)
     for pattern in dict.fromkeys(pattern for pattern, _ in job.tasks):
         wanted = {name: method for name, method in methods.items() if (pattern, name) in job.tasks}
         try:
@@ -170,6 +175,8 @@ def _judge(
         where = f"{job.path}, slice {job.number}, {pattern}"
         raise DataError(f"{label} gave an image that is not finite", where=where)
     found = measure_image(image, truth.reference, truth.heart, data.n_coils, plan.profile, truth.kspace_peak)
+    if truth.ventricle is not None:
+        found |= measure_ventricle(image, truth.ventricle, data.meta)
     task = job.tasks[pattern, name]
     if plan.output and job.is_pictured and task:
         store_image(plan.output, task, image, truth.reference, data.meta)
@@ -227,6 +234,28 @@ def measure_image(
         found["heart_ssim"], found["xt_ssim"] = ssim(ours, truth, peak), xt_ssim(ours, truth, peak)
         found["sharpness"] = temporal_sharpness(ours, truth)
         found |= area_agreement(image, reference, heart)
+    return found
+
+
+def measure_ventricle(
+    image: Tensor, ventricle: Ventricle, meta: CineMeta
+) -> dict[str, float | str | tuple[float, ...]]:
+    """Areas and border of the ventricle in ``(frames, y, x)``, by the names that `Score` has for them."""
+    seed = ventricle.seed
+    found: dict[str, float | str | tuple[float, ...]] = {
+        "border_sharpness": relative_sharpness(image, ventricle),
+        "frame_area": areas_mm2(segment(image, seed), seed),
+        "frame_true_area": areas_mm2(ventricle.masks, seed),
+    }
+    geometry = meta.geometry
+    if geometry is not None:
+        (y, x), (dy, dx) = image.shape[-2:], meta.pixel_size_mm
+        offsets = (0.0, (seed.centre[0] - y // 2) * dy, (seed.centre[1] - x // 2) * dx)
+        directions = (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)
+        found["ventricle_mm"] = tuple(
+            sum(p * d for p, d in zip(geometry.position_mm, direction, strict=True)) + offset
+            for direction, offset in zip(directions, offsets, strict=True)
+        )
     return found
 
 

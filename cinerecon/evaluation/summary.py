@@ -68,6 +68,7 @@ MEASURES = {
     "diastolic_area": Measure("diastolic area", "%", 1, best="zero"),
     "systolic_area": Measure("systolic area", "%", 1, best="zero"),
     "area_change": Measure("area change", "points", 1, best="zero"),
+    "border_sharpness": Measure("border sharpness", best="one"),
     "heart_frc_rate": Measure("heart sFRC candidates", "%", 2, best="low"),
 }
 """All measures that are summarised, in the order of the tables."""

@@ -140,7 +140,7 @@ def _find_blood_pool(magnitude: Array, motion: Array) -> BloodPool | None:
     _, _, near = _locate_motion(motion, VENTRICLE_RADIUS_SD)
     strong = near & (motion >= VENTRICLE_MOTION_FRACTION * motion[near].max())
     region = ndimage.binary_fill_holes(ndimage.binary_closing(strong, iterations=2))
-    threshold, separability = _otsu(magnitude[:, region].ravel())
+    threshold, separability = otsu(magnitude[:, region].ravel())
     if not threshold > 0 or separability < MIN_SEPARABILITY:
         return None
     pool = BloodPool(torch.from_numpy(region), threshold)
@@ -158,7 +158,7 @@ def _interval(middle: float, half: float, size: int) -> tuple[int, int]:
     return first, first + length
 
 
-def _otsu(values: Array, n_bins: int = 128) -> tuple[float, float]:
+def otsu(values: Array, n_bins: int = 128) -> tuple[float, float]:
     """Otsu's threshold between two classes, and the fraction of the variance that is between them."""
     counts, edges = np.histogram(values, n_bins)
     centres = (edges[:-1] + edges[1:]) / 2

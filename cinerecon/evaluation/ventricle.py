@@ -1,0 +1,179 @@
+"""Function of the left ventricle as readers report it: areas of slices, volumes and ejection fraction of stacks.
+
+Agreement with the truth is stated as bias and limits of agreement (Bland, Altman 1986,
+doi:10.1016/S0140-6736(86)90837-8). Departs from it in: with several slices or stacks of one subject, differences are
+not independent, and the limits are those of single measurements without correction for that.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cinerecon.evaluation.score import Score, coils_in_words
+from cinerecon.evaluation.summary import LIMITS
+from cinerecon.evaluation.tables import Cell, Table
+
+MIN_SLICES = 3
+"""Slices of a stack for a volume."""
+MAX_SHIFT_MM = 15.0
+"""Distance in the plane between the centres in adjacent slices, beyond which they are different structures [mm]."""
+MIN_POINTS = 3
+"""Measurements for limits of agreement."""
+VOLUME_QUANTITIES = ("EDV [ml]", "ESV [ml]", "EF [%]")
+AREA_QUANTITIES = ("diastolic area [mm²]", "systolic area [mm²]", "area change [%]")
+
+
+@dataclass(frozen=True)
+class Function:
+    """Function of a ventricle in one slice or stack, in image and truth.
+
+    Attributes
+    ----------
+    scan, sampling, n_coils, method
+        What was reconstructed, and how.
+    n_slices
+        Slices that it comes from.
+    curve, true_curve
+        Area [mm^2] or volume [ml] in each frame.
+    is_volume
+        Whether it is a volume.
+    """
+
+    scan: str
+    sampling: str
+    n_coils: int
+    method: str
+    n_slices: int
+    curve: tuple[float, ...]
+    true_curve: tuple[float, ...]
+    is_volume: bool
+
+    @property
+    def pairs(self) -> dict[str, tuple[float, float]]:
+        """Largest and smallest value and the change in percent of the largest: of the image, and of the truth."""
+        names = VOLUME_QUANTITIES if self.is_volume else AREA_QUANTITIES
+        ours, truth = _extremes(self.curve), _extremes(self.true_curve)
+        return {name: (a, b) for name, a, b in zip(names, ours, truth, strict=True)}
+
+
+def _extremes(curve: Sequence[float]) -> tuple[float, float, float]:
+    most, least = max(curve), min(curve)
+    return most, least, 100 * (1 - least / most) if most > 0 else math.nan
+
+
+def slice_functions(scores: Iterable[Score]) -> list[Function]:
+    """Areas of each slice in which a ventricle was found."""
+    return [
+        Function(s.scan, s.sampling, s.n_coils, s.method, 1, s.frame_area, s.frame_true_area, False)
+        for s in scores
+        if s.frame_true_area
+    ]
+
+
+def stack_functions(scores: Iterable[Score]) -> list[Function]:
+    """Volumes of each scan with several short-axis slices: sums of areas times the distance of slices.
+
+    Of a scan, the longest run of slices is taken whose centres are next to each other.
+    """
+    scans: dict[tuple[str, str, int, str], list[Score]] = {}
+    for score in scores:
+        if score.frame_true_area and score.ventricle_mm:
+            scans.setdefault((score.scan, score.sampling, score.n_coils, score.method), []).append(score)
+    found = []
+    for key, members in scans.items():
+        run = _longest_run(sorted(members, key=lambda score: score.ventricle_mm[0]))
+        if len(run) < MIN_SLICES or len({len(score.frame_area) for score in run}) > 1:
+            continue
+        widths = _widths([score.ventricle_mm[0] for score in run])
+        curves = [
+            tuple((np.array([getattr(score, name) for score in run]).T @ widths / 1000).tolist())
+            for name in ("frame_area", "frame_true_area")
+        ]
+        found.append(Function(*key, len(run), curves[0], curves[1], True))
+    return found
+
+
+def _longest_run(scores: Sequence[Score]) -> list[Score]:
+    """The longest series of neighbours with centres close to each other; slices at one position count once."""
+    runs: list[list[Score]] = []
+    for score in scores:
+        if runs:
+            step = np.subtract(score.ventricle_mm, runs[-1][-1].ventricle_mm)
+            if abs(step[0]) < 0.1:
+                continue
+            if math.hypot(step[1], step[2]) <= MAX_SHIFT_MM:
+                runs[-1].append(score)
+                continue
+        runs.append([score])
+    return max(runs, key=len, default=[])
+
+
+def _widths(positions: Sequence[float]) -> np.ndarray:
+    """Thickness that each slice represents [mm]: half the distance to both neighbours, at the ends the median one."""
+    steps = np.diff(positions)
+    typical = float(np.median(steps))
+    padded = np.concatenate([[typical], steps, [typical]])
+    return (padded[:-1] + padded[1:]) / 2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bias and limits of agreement of a quantity.
+
+    Attributes
+    ----------
+    n
+        Number of measurements.
+    bias, low, high
+        Mean difference, image minus truth, and mean ± 1.96 standard deviations; NaN for fewer than three.
+    """
+
+    n: int
+    bias: float
+    low: float
+    high: float
+
+
+def limits_of(pairs: Sequence[tuple[float, float]]) -> Limits:
+    """Bias and limits of agreement of (image, truth)."""
+    differences = np.array([ours - truth for ours, truth in pairs if math.isfinite(ours - truth)])
+    n = len(differences)
+    bias = float(differences.mean()) if n else math.nan
+    reach = LIMITS * float(differences.std(ddof=1)) if n >= MIN_POINTS else math.nan
+    return Limits(n, bias, bias - reach, bias + reach)
+
+
+def function_tables(scores: Sequence[Score]) -> list[Table]:
+    """Tables of bias and limits of agreement: volumes where there are stacks, and areas of slices."""
+    tables = []
+    for functions, quantities in (
+        (stack_functions(scores), VOLUME_QUANTITIES),
+        (slice_functions(scores), AREA_QUANTITIES),
+    ):
+        for sampling, n_coils in dict.fromkeys((f.sampling, f.n_coils) for f in functions):
+            group = [f for f in functions if (f.sampling, f.n_coils) == (sampling, n_coils)]
+            tables.append(_table(group, quantities, f"{sampling}, {coils_in_words(n_coils)}"))
+    return tables
+
+
+def _table(group: Sequence[Function], quantities: Sequence[str], case: str) -> Table:
+    kind = "stack" if group[0].is_volume else "slice"
+    rows = []
+    for method in dict.fromkeys(f.method for f in group):
+        pairs = [f.pairs for f in group if f.method == method]
+        limits = [limits_of([pair[name] for pair in pairs]) for name in quantities]
+        rows.append((Cell(method), Cell(str(len(pairs))), *(Cell(_show(limit)) for limit in limits)))
+    truth = [f.pairs for f in group if f.method == group[0].method]
+    means = [np.nanmean([pair[name][1] for pair in truth]) for name in quantities]
+    rows.append((Cell("mean of the truth"), Cell(str(len(truth))), *(Cell(f"{mean:.1f}") for mean in means)))
+    notes = ["ventricle by a threshold in image and truth each, from the same seed: to compare, not to diagnose"]
+    if any(limit.n >= MIN_POINTS for limit in limits):
+        notes.append(f"bias [limits of agreement, ± {LIMITS} standard deviations], image minus truth")
+    return Table(f"left ventricle by {kind}: {case}", ("method", f"{kind}s", *quantities), tuple(rows), tuple(notes))
+
+
+def _show(limits: Limits) -> str:
+    interval = "" if math.isnan(limits.low) else f" [{limits.low:+.1f}, {limits.high:+.1f}]"
+    return f"{limits.bias:+.1f}{interval}"

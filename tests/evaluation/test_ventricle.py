@@ -1,0 +1,87 @@
+"""Volumes of stacks, limits of agreement, and their part in the results of an evaluation."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+
+from cinerecon.evaluation import evaluate, function_tables, write_results
+from cinerecon.evaluation.score import Score
+from cinerecon.evaluation.ventricle import limits_of, slice_functions, stack_functions
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+
+
+def score(number, position, area, true_area, method="ktslr", centre=(0.0, 0.0)):
+    return Score(
+        *("scan", number, 4, "gaussian:8", method, 30.0, 0.9, 0.01, 1.0),
+        ventricle_mm=(position, *centre) if position is not None else (),
+        frame_area=tuple(area),
+        frame_true_area=tuple(true_area),
+    )
+
+
+def test_the_volume_of_a_stack_is_the_sum_of_its_discs():
+    truth = np.array([[1000, 400], [1500, 600], [2000, 900], [1200, 500]], float)
+    scores = [score(n, 8.0 * n, 0.9 * areas, areas) for n, areas in enumerate(truth)]
+    (stack,) = stack_functions(scores[::-1])
+    volumes = truth.sum(0) * 8 / 1000
+    assert stack.n_slices == 4
+    assert stack.true_curve == pytest.approx(volumes)
+    assert stack.pairs["EDV [ml]"] == pytest.approx((0.9 * volumes[0], volumes[0]))
+    assert stack.pairs["ESV [ml]"] == pytest.approx((0.9 * volumes[1], volumes[1]))
+    assert stack.pairs["EF [%]"] == pytest.approx((100 * (1 - volumes[1] / volumes[0]),) * 2)
+
+
+def test_a_missing_slice_is_bridged_and_another_chamber_is_not_part_of_the_stack():
+    areas = (1000.0, 500.0)
+    scores = [score(n, 8.0 * n, areas, areas) for n in (0, 1, 3, 4)]
+    scores.append(score(5, 40.0, (9999.0, 1.0), (9999.0, 1.0), centre=(50.0, 0.0)))
+    (stack,) = stack_functions(scores)
+    assert stack.n_slices == 4
+    assert stack.true_curve[0] == pytest.approx(1000 * 5 * 8 / 1000)
+    assert not stack_functions(scores[:2])
+    assert not stack_functions([score(n, None, areas, areas) for n in range(4)])
+    assert len(slice_functions([*scores, score(6, None, (), ())])) == 5
+
+
+def test_limits_of_agreement():
+    pairs = [(10.0, 11.0), (12.0, 11.0), (15.0, 12.0), (math.nan, 1.0)]
+    limits = limits_of(pairs)
+    differences = np.array([-1.0, 1.0, 3.0])
+    assert limits.n == 3
+    assert (limits.bias, limits.low, limits.high) == pytest.approx((1.0, 1 - 1.96 * 2, 1 + 1.96 * 2))
+    assert differences.std(ddof=1) == 2
+    assert math.isnan(limits_of(pairs[:2]).low)
+
+
+def test_tables_name_the_quantities_and_the_truth():
+    areas = np.array([1000.0, 400.0])
+    scores = [score(n, 8.0 * n, areas * (1 + 0.1 * n), areas) for n in range(3)]
+    volumes, slices = function_tables(scores)
+    assert [cell.text for cell in volumes.rows[-1]] == ["mean of the truth", "1", "24.0", "9.6", "60.0"]
+    assert volumes.rows[0][2].text == "+2.4"
+    assert [cell.text for cell in slices.rows[0]][2] == "+100.0 [-96.0, +296.0]"
+    assert function_tables([score(0, None, (), ())]) == []
+
+
+@pytest.mark.slow
+def test_an_evaluation_reports_volumes_of_a_stack(tmp_path):
+    sizes = {"n_frames": 12, "ky": 96, "kx": 96, "n_coils": 4, "n_slices": 4, "view": "short", "noise": 0.005}
+    simulate_scan(tmp_path / "stack.h5", SimulateConfig(**sizes))
+    out = tmp_path / "out"
+    done = evaluate([tmp_path / "stack.h5"], ["zerofilled", "viewshared"], ["gaussian:4,acs=4"], output=out)
+    write_results(done.complete(), out)
+    summary = json.loads((out / "summary.json").read_text())
+    stacks = {f["method"]: f["pairs"] for f in summary["ventricle"] if f["is_volume"]}
+    ours, truth = stacks["viewshared"]["EF [%]"]
+    assert 15 < truth < 80
+    assert ours == pytest.approx(truth, abs=10)
+    with (out / "frames.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] == "viewshared" and row["true_area_mm2"]]
+    assert {float(row["area_mm2"]) > 0 for row in rows} == {True}
+    sharpness = {s.method: s.border_sharpness for s in done.scores if s.frame_true_area}
+    assert 0 < sharpness["zerofilled"] < sharpness["viewshared"] < 1.1
+    names = {path.name for path in (out / "figures").iterdir()}
+    assert {"ventricle_volumes.png", "ventricle_areas.png", "bland_altman_areas.png"} <= names
