@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from cinerecon.acquisition.config import GatingMode
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.methods.table import METHODS
 from cinerecon.physics.coils.estimate import CsmMethod
@@ -20,8 +21,8 @@ MRD_PORT = 9002
 """The port on which scanners expect a reconstruction."""
 MODEL = "config"
 """The parameter that names the method."""
-OF_THE_MODEL = "model"
-"""The choice that leaves a setting to the method."""
+AUTO = "auto"
+"""The choice that sets nothing: the default of the method, or that of the scan."""
 SERVER_NAMES = ("", "cinerecon", "openrecon", "default")
 """Names of a configuration that leave the method to the server."""
 
@@ -67,7 +68,7 @@ class ProtocolParameter:
         """The value that sets nothing."""
         if self.kind == "boolean":
             return False
-        return OF_THE_MODEL if self.choices else ""
+        return AUTO if self.choices else ""
 
     def read(self, value: Any) -> Any:
         """The value of the option.
@@ -89,6 +90,8 @@ class ProtocolParameter:
                 hint = nearest_name(value, self.choices)
                 raise ConfigError(f"'{self.id}' has no choice '{value}'", where="protocol", hint=hint)
             return value
+        if ReconSettings.model_fields[self.option].annotation is str:
+            return value
         try:
             return tuple(shlex.split(value))
         except ValueError as error:
@@ -96,7 +99,14 @@ class ProtocolParameter:
 
 
 PARAMETERS = (
-    ProtocolParameter("csm", "Coil maps", "csm", (OF_THE_MODEL, *get_args(CsmMethod))),
+    ProtocolParameter("gating", "Gating", "gating", get_args(GatingMode)),
+    ProtocolParameter(
+        "frames",
+        "Frames",
+        "frames",
+        information="number of frames with retrospective gating, or a range first:last",
+    ),
+    ProtocolParameter("csm", "Coil maps", "csm", (AUTO, *get_args(CsmMethod))),
     ProtocolParameter("strict", "Strict", "strict", information="treat warnings as errors: the scan has no images"),
     ProtocolParameter("customconfig", "Settings", "settings"),
 )

@@ -114,7 +114,7 @@ def change(label, path, value):
         (("parameters", 0, "id"), "my_config"),
         (("parameters", 0, "values"), []),
         (("parameters", 1, "type"), "text"),
-        (("parameters", 2, "default"), "false"),
+        (("parameters", 4, "default"), "false"),
         (("parameters",), [{"id": "r", "type": "int", "label": {"en": "R"}, "default": 4}]),
         (
             ("parameters",),

@@ -8,7 +8,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from cinerecon.cli import COMMANDS, app
 from cinerecon.commands.openrecon_label import LABEL_KEY
 from cinerecon.reconstruction.protocol import MRD_PORT
 
@@ -30,6 +32,15 @@ def test_the_server_has_the_port_of_the_label_and_no_root():
     assert LABEL_KEY in (PACKAGING / "openrecon/build.sh").read_text()
     assert f"port={MRD_PORT}\n" in (PACKAGING / "fire/fire.ini").read_text()
     assert (PACKAGING / "fire/start.sh").read_text().count(f"--port {MRD_PORT}") == 2
+
+
+def test_the_container_and_the_chroot_start_a_command_that_exists():
+    if "serve" not in COMMANDS:
+        pytest.skip("this version has no command serve")
+    text = CliRunner().invoke(app, ["serve", "--help"]).stdout
+    for path in ("openrecon/Containerfile", "fire/start.sh"):
+        for option in re.findall(r"--(?:host|port)\b", (PACKAGING / path).read_text()):
+            assert option in text
 
 
 @pytest.mark.skipif(not all(map(shutil.which, CHROOT_TOOLS)), reason="needs fakeroot and e2fsprogs")

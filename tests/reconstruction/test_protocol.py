@@ -18,6 +18,7 @@ def test_a_protocol_without_parameters_sets_nothing(text):
 
 
 def test_defaults_set_nothing():
+    assert all(parameter.default in parameter.choices for parameter in PARAMETERS if parameter.choices)
     defaults = {parameter.id: parameter.default for parameter in PARAMETERS}
     assert settings_of(config="openrecon", **defaults) == ProtocolSettings()
 
@@ -35,6 +36,7 @@ def test_parameters_become_settings_of_a_reconstruction():
     settings = ReconSettings.parse(found.options, where="protocol")
     assert (settings.csm, settings.strict) == ("walsh", True)
     assert settings_of(customconfig="a='[3, 4]'").options == {"settings": ("a=[3, 4]",)}
+    assert settings_of(gating="retro", frames="30").options == {"gating": "retro", "frames": "30"}
     assert settings_of(strict=True).options == {"strict": True}
     assert settings_of(strict="false").options == {"strict": False}
 
