@@ -98,7 +98,7 @@ def select_readouts(raw: RawScan, config: AcquisitionConfig, warn: Warn) -> Sele
     calibration_only = rest & is_calibration_only(heads)
     _require_known_encodings(raw, np.flatnonzero(rest & ~calibration_only))
     encoding = choose_encoding(raw, np.flatnonzero(rest & ~calibration_only), config.encoding, warn)
-    elsewhere = calibration_only & (heads["encoding_space_ref"] != encoding)
+    elsewhere = calibration_only & ~np.isin(heads["encoding_space_ref"], _alike_encodings(raw, encoding))
     drop(elsewhere, f"flag {CALIBRATION}: calibration only, of another encoding")
     rest &= ~calibration_only
     for reference in np.unique(heads["encoding_space_ref"][rest]):
@@ -191,6 +191,12 @@ def _require_known_encodings(raw: RawScan, rows: Index) -> None:
         found = int(raw.heads["encoding_space_ref"][unknown[0]])
         what = f"encoding_space_ref is {found}, the header describes {n_encodings} encoding(s), counted from 0"
         raise HeaderError(what, where=raw.at(unknown[0]))
+
+
+def _alike_encodings(raw: RawScan, encoding: int) -> list[int]:
+    """The encodings with the field of view of one of them, so that their lines have the same spacing in k-space."""
+    spaces = [np.array(other.encoded.fov_mm[:2]) for other in raw.header.encodings]
+    return [number for number, fov in enumerate(spaces) if np.allclose(fov, spaces[encoding], rtol=0.01)]
 
 
 def _nothing_left(raw: RawScan, is_noise: NDArray[np.bool_], dropped: list[Dropped]) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import relative_error
-from raw_scan import RawFile, small_scan
+from raw_scan import RawFile, header_xml, small_scan
 
 from cinerecon.acquisition import AcquisitionConfig, open_scan
 from cinerecon.physics.coils import (
@@ -90,3 +90,43 @@ def test_holes_are_in_the_mask(read):
     assert not data.mask[1, 0, 5]
     assert data.reference is None
     assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
+
+
+DIALECTS = {
+    "offline": lambda scan: None,
+    "base resolution": lambda scan: scan.space.update(matrix=(16, 48), fov=(320.0, 240.0)),
+    "no centre": lambda scan: scan.heads.__setitem__("center_sample", 0),
+    "centre off by one": lambda scan: scan.heads.__setitem__("center_sample", 17),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_calibration_lines_in_every_dialect(tmp_path, dialect):
+    expected = open_scan(undersampled_with_calibration().write(tmp_path / "whole.h5"), PLAIN).read_slice(0)
+    scan = undersampled_with_calibration()
+    DIALECTS[dialect](scan)
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    data = opened.read_slice(0)
+    assert opened.plan.n_calibration == 12 and not opened.plan.dropped
+    assert relative_error(data.csm, expected.csm) < 1e-6
+    assert relative_error(data.kspace, expected.kspace) < 1e-6
+
+
+@pytest.mark.parametrize("rows", [24, 48])
+def test_calibration_lines_in_an_encoding_of_their_own(tmp_path, rows):
+    """Their lines are counted from their own centre; k-space has the same spacing, as the fields of view agree."""
+    expected = open_scan(undersampled_with_calibration().write(tmp_path / "whole.h5"), PLAIN).read_slice(0)
+    scan = undersampled_with_calibration()
+    only = (scan.heads["flags"] & (1 << 19)) > 0
+    scan.heads["encoding_space_ref"][only] = 1
+    scan.heads["idx"]["kspace_encode_step_1"][only] -= 24 - rows // 2
+    limits = {"kspace_encoding_step_1": (rows - 1, rows // 2)}
+    other = header_xml(**scan.space | {"matrix": (32, rows), "limits": limits})
+    scan.space["extra"] = other[other.index("<encoding>") : other.index("</encoding>") + len("</encoding>")]
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert opened.plan.n_calibration == 12
+    assert relative_error(opened.read_slice(0).csm, expected.csm) < 1e-6
+    scan.space["extra"] = scan.space["extra"].replace("<y>240.0</y>", "<y>300.0</y>")
+    plan = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan
+    assert plan.n_calibration == 0
+    assert "calibration only, of another encoding" in plan.dropped[0].reason

@@ -24,6 +24,12 @@ from cinerecon.acquisition.conventions.encoding import (
     zero_samples,
 )
 from cinerecon.acquisition.conventions.positions import separate_positions
+from cinerecon.acquisition.conventions.readouts import (
+    claimed_centres,
+    correct_calibration,
+    correct_removed_oversampling,
+    place_calibration_of_other_encodings,
+)
 from cinerecon.acquisition.counters import Warn
 from cinerecon.acquisition.select import Selection
 from cinerecon.io.ismrmrd.raw import RawScan
@@ -56,10 +62,16 @@ def standardise(raw: RawScan, selection: Selection, config: AcquisitionConfig, w
     """
     image = selection.image
     encoding = raw.header.encodings[selection.encoding]
+    encodings = raw.header.encodings
     raw = replace(raw, header=replace(raw.header, encodings=(encoding,)), heads=raw.heads.copy())
+    place_calibration_of_other_encodings(raw, selection, encodings)
+    claimed = claimed_centres(raw, image)
+    raw = correct_removed_oversampling(raw, image, warn)
     zeros = zero_samples(raw, image)
     raw = correct_encoded_space(raw, image, zeros, warn)
     correct_echo_centre(raw, image, config.center_sample, warn)
+    taken = {kind: int(raw.heads["center_sample"][rows[0]]) for kind, rows in claimed.items()}
+    correct_calibration(raw, selection, taken)
     discard_zero_samples(raw, image, zeros, warn)
     count_lines_from_zero(raw, image, warn)
     raw = move_time(combine_counters(raw, config.combine), config.time_counter)

@@ -78,6 +78,8 @@ def _without_empty_partitions(encoding: EncodingSpace, raw: RawScan, image: Inde
 def _with_oversampling(encoding: EncodingSpace, raw: RawScan, image: Index, warn: Warn) -> EncodingSpace:
     """Readouts that are a whole number of times as long as encodedSpace x, with their centre in the middle.
 
+    An asymmetric echo reaches one edge of that grid and is cut on the other side of its centre.
+
     Data streamed by OpenRecon are like this: the header has the base resolution, the readouts their oversampling. The
     field of view grows with the matrix, unless the header has only that of the oversampled readout.
     """
@@ -85,8 +87,11 @@ def _with_oversampling(encoding: EncodingSpace, raw: RawScan, image: Index, warn
     heads = raw.heads[image]
     n_samples, centre = (int(heads[name][0]) for name in ("number_of_samples", "center_sample"))
     is_common = bool((heads["number_of_samples"] == n_samples).all() and (heads["center_sample"] == centre).all())
-    factor, rest = divmod(n_samples, x)
-    if not is_common or rest or not 1 < factor <= LARGEST_UNDECLARED_OVERSAMPLING or centre != n_samples // 2:
+    factor = -(-n_samples // x)
+    half = factor * x // 2
+    is_whole = n_samples == factor * x and centre == half
+    is_asymmetric = n_samples < factor * x and half in (centre, n_samples - centre)
+    if not (is_common and 1 < factor <= LARGEST_UNDECLARED_OVERSAMPLING and (is_whole or is_asymmetric)):
         return encoding
     if n_samples == y and _span(raw, image) <= x:
         what = f"encodedSpace is {x} x {y}, the readouts hold {n_samples} samples: x and y are exchanged in the header"
@@ -100,7 +105,7 @@ def _with_oversampling(encoding: EncodingSpace, raw: RawScan, image: Index, warn
         f"encodedSpace x is {x}, the readouts hold {n_samples} samples around their centre: read as {factor}x "
         "oversampling that the header leaves out"
     )
-    return _with_matrix(encoding, n_samples, y, z, fov_mm)
+    return _with_matrix(encoding, factor * x, y, z, fov_mm)
 
 
 def _without_zero_filling(

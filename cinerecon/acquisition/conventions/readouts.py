@@ -1,0 +1,143 @@
+"""Readouts whose oversampling was removed before the file was written, and calibration lines next to such readouts.
+
+Programs that remove the readout oversampling leave three numbers of the measured readout behind: ``center_sample``, the
+encoded matrix and its field of view. The centre then lies outside of the readout, or the header describes a grid that
+the readouts fill to one part.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from cinerecon.acquisition.conventions.encoding import LARGEST_UNDECLARED_OVERSAMPLING, N_ECHO_PROBES
+from cinerecon.acquisition.counters import Warn
+from cinerecon.acquisition.grid import anisotropy
+from cinerecon.acquisition.select import Selection
+from cinerecon.io.ismrmrd.header import EncodingSpace
+from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
+
+ECHO_PART = 1 / 8
+"""Largest distance of the echo from the middle of a readout, over its length, at which the middle is its centre."""
+CLEARLY_SQUARER = 0.1
+"""Difference of the logarithms of two pixel shapes from which one is clearly nearer to a square."""
+
+
+def correct_removed_oversampling(raw: RawScan, image: Index, warn: Warn) -> RawScan:
+    """The scan with centre and grid of the readouts as stored, where both are those before oversampling was removed.
+
+    Parameters
+    ----------
+    raw
+        The scan, with one encoding; its readout headers are changed.
+    image
+        Row numbers of the image readouts.
+    warn
+        Called with each correction.
+    """
+    heads = raw.heads[image]
+    lengths, centres = heads["number_of_samples"].astype(int), heads["center_sample"].astype(int)
+    n, centre = int(lengths[0]), int(centres[0])
+    if not ((lengths == n).all() and (centres == centre).all()) or n < 2:
+        return raw
+    factors = range(2, LARGEST_UNDECLARED_OVERSAMPLING + 1)
+    is_old_centre = any(centre == factor * n // 2 for factor in factors) and _has_echo_in_the_middle(raw, image)
+    encoding = raw.header.encodings[0]
+    if is_old_centre:
+        warn(f"center_sample is {centre}, that of readouts before oversampling was removed: {n // 2} of {n} is taken")
+        raw.heads["center_sample"][image] = n // 2
+    elif centre != n // 2:
+        return raw
+    factor, rest = divmod(encoding.encoded.matrix[0], n)
+    if rest or factor not in factors or not _is_removed(encoding, raw, image, n, factor, is_proven=is_old_centre):
+        return raw
+    x, y, z = encoding.encoded.matrix
+    fov_x, fov_y, fov_z = encoding.encoded.fov_mm
+    warn(
+        f"encodedSpace x is {x} for {fov_x:g} mm, the readouts hold {n} samples: read as {factor}x "
+        "oversampling that was removed"
+    )
+    encoded = replace(encoding.encoded, matrix=(n, y, z), fov_mm=(encoding.recon.fov_mm[0], fov_y, fov_z))
+    return replace(raw, header=replace(raw.header, encodings=(replace(encoding, encoded=encoded),)))
+
+
+def _is_removed(encoding: EncodingSpace, raw: RawScan, image: Index, n: int, factor: int, *, is_proven: bool) -> bool:
+    """Whether readouts shorter than the matrix lost their oversampling, instead of resolution.
+
+    The header must have that oversampling, and the pixels must come out nearer to squares than with the readouts in the
+    middle of the matrix; both readings may reduce the rows with the columns if the lines fit.
+    """
+    fov_x, fov_y, _ = encoding.encoded.fov_mm
+    if abs(fov_x / encoding.recon.fov_mm[0] / factor - 1) > 0.01:
+        return False
+    if is_proven:
+        return True
+    y = encoding.encoded.matrix[1]
+    rows = round(y / factor)
+    span = int(np.ptp(raw.heads["idx"]["kspace_encode_step_1"][image].astype(int))) + 1
+    filled = abs(np.log((fov_x / n) / (fov_y / (rows if span <= rows else y))))
+    return bool(abs(np.log(anisotropy(encoding, y))) < filled - CLEARLY_SQUARER)
+
+
+def _has_echo_in_the_middle(raw: RawScan, image: Index) -> bool:
+    """Whether the readouts of most signal have it in their middle."""
+    strongest = np.sort(image[np.argsort(raw.amplitude[image], kind="stable")[-N_ECHO_PROBES:]])
+    power = (np.abs(raw.samples(strongest).astype(np.complex128)) ** 2).sum((0, 1))
+    return bool(abs(int(power.argmax()) - len(power) // 2) <= max(ECHO_PART * len(power), 1))
+
+
+def correct_calibration(raw: RawScan, selection: Selection, claimed: Mapping[tuple[int, int], int]) -> None:
+    """Give calibration readouts the centre that image readouts of the same length and header received.
+
+    Parameters
+    ----------
+    raw
+        The scan; its readout headers are changed.
+    selection
+        Its readouts by their use.
+    claimed
+        The centre taken for each length and claimed centre of the image readouts.
+    """
+    rows = np.setdiff1d(selection.calibration, selection.image)
+    for (length, centre), taken in claimed.items():
+        alike = (raw.heads["number_of_samples"][rows] == length) & (raw.heads["center_sample"][rows] == centre)
+        raw.heads["center_sample"][rows[alike]] = taken
+
+
+def claimed_centres(raw: RawScan, image: Index) -> dict[tuple[int, int], Index]:
+    """The image readouts of each length and claimed centre, of forward readouts."""
+    heads = raw.heads[image]
+    kinds = np.stack([heads["number_of_samples"], heads["center_sample"]], 1).astype(int)
+    is_forward = ~has_flag(heads, 22)
+    return {
+        (int(length), int(centre)): image[(kinds == (length, centre)).all(1)]
+        for length, centre in np.unique(kinds[is_forward], axis=0)
+    }
+
+
+def place_calibration_of_other_encodings(
+    raw: RawScan, selection: Selection, encodings: tuple[EncodingSpace, ...]
+) -> None:
+    """Count the lines of calibration readouts in the encoding of the image: both have the same spacing of k-space.
+
+    Parameters
+    ----------
+    raw
+        The scan; its readout headers are changed.
+    selection
+        Its readouts by their use.
+    encodings
+        All encodings of the header.
+    """
+    own = _centre_line(encodings[selection.encoding])
+    references = raw.heads["encoding_space_ref"][selection.calibration]
+    for reference in np.unique(references[references != selection.encoding]):
+        rows = selection.calibration[references == reference]
+        shift = own - _centre_line(encodings[reference])
+        lines = raw.heads["idx"]["kspace_encode_step_1"][rows].astype(np.int64) + shift
+        raw.heads["idx"]["kspace_encode_step_1"][rows] = lines.astype(np.uint16)  # negative ones end off the grid
+
+
+def _centre_line(encoding: EncodingSpace) -> int:
+    limit = encoding.limits.get("kspace_encoding_step_1")
+    return encoding.encoded.matrix[1] // 2 if limit is None or limit.centre is None else limit.centre
