@@ -55,7 +55,8 @@ def test_points_are_counted_over_what_the_scan_measured(make_cine, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "pattern", ["radial:4", "kt-radial:12,acs=4", "vds:6", "uniform-2d:6", "gaussian:6", "golden:6"]
+    "pattern",
+    ["radial:4", "kt-radial:12,acs=4", "vds:6", "uniform-2d:6", "gaussian:6", "golden:6", "vista:6", "poisson-2d:6"],
 )
 def test_a_pattern_has_the_acceleration_of_its_mask(make_cine, pattern):
     """Points over sampled points: of a full scan, and of an asymmetric echo within its columns."""
