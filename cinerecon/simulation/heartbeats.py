@@ -60,6 +60,11 @@ class Beat:
         """Time of the next R wave [ms]."""
         return self.start_ms + self.rr_ms
 
+    @property
+    def is_regular(self) -> bool:
+        """Whether it is neither cut by an ectopic beat nor one."""
+        return self.rr_ms == self.regular_ms and not self.is_ectopic
+
 
 @dataclass(frozen=True)
 class Rhythm:
@@ -75,12 +80,15 @@ class Rhythm:
         Fraction of the beats that are ectopic.
     systole_factor
         Duration of systole relative to the mean of all subjects.
+    pace
+        Factor of all R-R intervals, by which the beats of a short scan have the stated mean.
     """
 
     mean_ms: float
     variation: float = 0.0
     ectopic: float = 0.0
     systole_factor: float = 1.0
+    pace: float = 1.0
 
     @classmethod
     def draw(cls, rng: np.random.Generator, mean_ms: float, variation: float, ectopic: float) -> "Rhythm":
@@ -92,9 +100,9 @@ class Rhythm:
         time, offset = 0.0, rng.uniform(0, 2 * np.pi)
         probability = self.ectopic / (1 - self.ectopic)
         while True:
-            breathing = np.sin(2 * np.pi * time / BREATHING_MS + offset)
+            breathing = np.sin(2 * np.pi * time / (self.pace * BREATHING_MS) + offset)
             change = BREATHING_PART * breathing + (1 - BREATHING_PART) * rng.uniform(-1, 1)
-            regular = self.mean_ms * (1 + self.variation * change)
+            regular = self.pace * self.mean_ms * (1 + self.variation * change)
             if rng.random() < probability:
                 early = regular * rng.uniform(EARLIEST, LATEST)
                 yield Beat(time, early, regular)

@@ -39,6 +39,8 @@ ComplexArray = NDArray[np.complex64]
 PHANTOM_TESLA = 1.5
 """Field strength of a scan of the phantom."""
 _NOISE_READOUTS, _NOISE_SAMPLES = 16, 256
+N_PACINGS = 2
+"""Times that the beats are drawn, the second time at the pace that gives regular ones the mean length of the truth."""
 _TRUTH_STEP = 2.0**-14  # 96 dB below the maximum, and half the size on disk
 
 
@@ -225,10 +227,24 @@ def _schedules(
             start_ms += (n_beats + 2) * beat_ms
         return schedules, None
     mean_ms = parts[0].meta.frame_times_ms[-1] + _frame_ms(parts[0].meta)
-    rng = np.random.default_rng([config.seed, 7])
-    rhythm = Rhythm.draw(rng, mean_ms, config.rr_variation, config.ectopic)
+    rhythm = Rhythm.draw(np.random.default_rng([config.seed, 7]), mean_ms, config.rr_variation, config.ectopic)
+    for _ in range(N_PACINGS):
+        schedules, past, pauses = _over_beats(parts, config, rhythm, repetition_ms)
+        regular = [beat.rr_ms for beat in past if beat.is_regular and beat not in pauses]
+        if not regular or config.rr_variation == 0:
+            break
+        rhythm = replace(rhythm, pace=rhythm.pace * mean_ms / float(np.mean(regular)))
+    ecg_rng = np.random.default_rng([config.seed, 8])
+    return schedules, draw_ecg(ecg_rng, past, rhythm.systole_factor) if config.ecg else None
+
+
+def _over_beats(
+    parts: list[_Slice], config: SimulateConfig, rhythm: Rhythm, repetition_ms: float
+) -> tuple[list[Schedule], list[Beat], list[Beat]]:
+    """When each slice is measured in the beats of a rhythm, these beats, and those that are skipped after a slice."""
+    pauses: list[Beat] = []
     past: list[Beat] = []
-    beats = _recorded(rhythm.beats(rng), past)
+    beats = _recorded(rhythm.beats(np.random.default_rng([config.seed, 9])), past)
     schedules = []
     for part in parts:
         if config.beats is not None:
@@ -236,9 +252,8 @@ def _schedules(
         else:
             assert config.segments is not None
             schedules.append(schedule_segments(part.mask, config.segments, rhythm, beats, repetition_ms))
-        next(beats)  # the subject breathes
-    ecg_rng = np.random.default_rng([config.seed, 8])
-    return schedules, draw_ecg(ecg_rng, past, rhythm.systole_factor) if config.ecg else None
+        pauses.append(next(beats))  # the subject breathes
+    return schedules, past, pauses
 
 
 def _frame_ms(meta: CineMeta) -> float:

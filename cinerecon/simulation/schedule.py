@@ -96,7 +96,7 @@ def schedule_segments(
         while not is_accepted:
             beat = next(beats)
             parts.append(_measure_beat(cycles, segment, rhythm, beat, repetition_ms))
-            is_accepted = beat.rr_ms == beat.regular_ms and not beat.is_ectopic
+            is_accepted = beat.is_regular
     return _join(parts)
 
 

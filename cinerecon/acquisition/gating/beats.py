@@ -94,11 +94,11 @@ def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_conti
     is_known = np.isfinite(length)
     if not is_continuous:
         is_known &= ~(following - last_ms > GAP_FRACTION * usual)
-    usual = float(np.median(length[is_known])) if is_known.any() else float(span.max())
+    is_ectopic = _around_ectopic(length, is_known, measured)
+    is_typical = is_known & ~is_ectopic if (is_known & ~is_ectopic).any() else is_known
+    usual = float(np.median(length[is_typical])) if is_typical.any() else float(span.max())
     length = np.where(is_known, length, np.where(span >= WHOLE_FRACTION * usual, span, usual))
-    is_used = np.abs(length / usual - 1) <= window
-    is_used &= ~_around_ectopic(length, is_known, measured)
-    return Beats(start, length, is_known, is_used)
+    return Beats(start, length, is_known, (np.abs(length / usual - 1) <= window) & ~is_ectopic)
 
 
 def _around_ectopic(length: Numbers, is_known: Flags, number: NDArray[np.intp]) -> Flags:
