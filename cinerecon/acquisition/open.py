@@ -17,10 +17,10 @@ from cinerecon.io.atomic import hash_files
 from cinerecon.io.case import is_case
 from cinerecon.io.case_index import INDEX, list_cases
 from cinerecon.io.cmrxrecon import is_kspace_name, open_cmrxrecon
-from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.ismrmrd.file import SCAN_ENDINGS, holds_images_only
 from cinerecon.io.kspace_array import holds_kspace, is_kspace_array
 from cinerecon.io.matlab import is_matlab
+from cinerecon.io.raw_file import require_raw_scan
 from cinerecon.io.regular import is_pipe
 
 RAW_SCAN_SETTINGS = (
@@ -99,7 +99,7 @@ def require_cine(path: Path) -> None:
         If it is missing, or `open_cine` does not read its format.
     """
     if not (path.is_file() and (is_matlab(path) or is_kspace_array(path))):
-        require_hdf5(path)
+        require_raw_scan(path)
 
 
 def intake(

@@ -89,6 +89,8 @@ def read_truth(
     -------
     ``(frames, y, x)`` complex64, or None if the file holds no truth that fits; and warnings.
     """
+    if not h5py.is_hdf5(raw.path):
+        return None, []
     with open_hdf5(raw.path) as file:
         group = member(file, GROUP, str(raw.path)) or member(file[raw.group], GROUP, str(raw.path))
         images = None if group is None or not hasattr(group, "keys") else _array(group, "reference", data)

@@ -22,8 +22,8 @@ from cinerecon.acquisition.reference import attach_reference, read_truth
 from cinerecon.acquisition.source import CineSource, TimedSlice
 from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.io.ismrmrd.raw import Index
+from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.physics.fourier import crop_kspace, crop_sampled
 from cinerecon.physics.sampling import block_of_lines
 
@@ -225,6 +225,6 @@ def open_scan(
         If the scan cannot be read correctly.
     """
     config = config or AcquisitionConfig()
-    raw = read_mrd(path, dataset)
-    layout = lay_out(raw, config, None if noise is None else read_mrd(noise))
+    raw = read_raw_scan(path, dataset)
+    layout = lay_out(raw, config, None if noise is None else read_raw_scan(noise))
     return Scan(describe(layout, config), layout, config)

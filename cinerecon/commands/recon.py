@@ -31,8 +31,8 @@ class ReconOptions(ReconSettings):
     """
 
     scans: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
-        description="raw scan (ISMRMRD, .h5), CMRxRecon file (.mat), k-space of BART (.cfl) or NumPy (.npz, .npy), or "
-        "prepared case; or folders of them"
+        description="raw scan (ISMRMRD, .h5, or MRD 2), CMRxRecon file (.mat), k-space of BART (.cfl) or NumPy (.npz, .npy), "
+        "or prepared case; or folders of them"
     )
     models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field(
         ("slrnet",), description="name of a method, see cinerecon models, or a model file or folder; may be repeated"
@@ -40,13 +40,14 @@ class ReconOptions(ReconSettings):
     outputs: Annotated[tuple[str, ...], Flag(("--output", "-o"), default_text=".h5, .mp4, .png next to the scan")] = (
         Field(
             (),
-            description="file, .h5 .nii.gz .npz .cfl .gif .mp4 .png by its ending, or folder for DICOM; may be "
+            description="file, .h5 .nii.gz .npz .cfl .mrd2 .gif .mp4 .png by its ending, or folder for DICOM; may be "
             "repeated. For several scans or methods: a folder for all images, -o out/; for several methods on one "
             "scan also a comparison, -o compare.mp4",
         )
     )
     formats: Annotated[tuple[str, ...], Flag(("--format",))] = Field(
-        (), description="formats of the files of each scan in the folder: .h5 .nii.gz .npz .cfl .gif .mp4 .png dicom"
+        (),
+        description="formats of the files of each scan in the folder: .h5 .nii.gz .npz .cfl .mrd2 .gif .mp4 .png dicom",
     )
     quiet: Annotated[bool, Flag(("--quiet", "-q"))] = Field(False, description="print warnings and errors only")
     log: Path | None = Field(None, description="file to which each slice, warning and error is appended as a line")

@@ -1,7 +1,7 @@
 """Readouts whose oversampling was removed before the file was written, and calibration lines next to such readouts.
 
 Programs that remove the readout oversampling leave three numbers of the measured readout behind: ``center_sample``, the
-encoded matrix and its field of view. The centre then lies outside of the readout, or the header describes a grid that
+encoded matrix and its field of view. The centre is then outside of the readout, or the header describes a grid that
 the readouts fill to one part.
 """
 

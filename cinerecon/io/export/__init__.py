@@ -21,6 +21,7 @@ from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.export.npz import write_npz
 from cinerecon.io.export.summary import write_png
 from cinerecon.io.ismrmrd.images import write_mrd_images
+from cinerecon.io.mrd2.images import write_mrd2_images
 from cinerecon.provenance import Patient
 
 __all__ = ["FOLDER", "FORMATS", "Target", "export", "make_patient"]
@@ -31,6 +32,7 @@ FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
     ".nii": write_nifti,
     ".npz": write_npz,
     ".cfl": write_bart,
+    ".mrd2": write_mrd2_images,
     ".gif": write_gif,
     ".mp4": write_mp4,
     ".png": write_png,
@@ -39,7 +41,7 @@ FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
 VOLUMES = (".nii.gz", ".nii", ".cfl")
 """Endings of formats that hold one stack of slices; further stacks go to numbered files."""
 FOLDER = "dicom/"
-MAPPED = (".h5", ".nii.gz", ".nii", ".cfl", FOLDER)
+MAPPED = (".h5", ".mrd2", ".nii.gz", ".nii", ".cfl", FOLDER)
 """Endings of formats in which maps of noise are series of their own, see `Target.of_map`."""
 
 

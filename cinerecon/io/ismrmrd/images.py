@@ -51,7 +51,7 @@ def _write_series(group: h5py.Group, index: int, cines: list[CineImage], is_comp
         values = cine.image.astype(np.complex64) if is_complex else cine.magnitude
         data[first : first + cine.n_frames, 0, 0] = np.ascontiguousarray(values).view(stored)
         headers[first : first + cine.n_frames] = _headers(cine, index, first, is_complex)
-        attributes += [_attributes(cine, white)] * cine.n_frames
+        attributes += [_meta_xml(image_attributes(cine, white))] * cine.n_frames
         first += cine.n_frames
     group.create_dataset("header", data=headers, maxshape=(None,))
     texts = group.create_dataset("attributes", (n_images,), maxshape=(None,), dtype=h5py.special_dtype(vlen=str))
@@ -85,8 +85,8 @@ def _headers(cine: CineImage, series: int, first: int, is_complex: bool) -> NDAr
     return headers
 
 
-def _attributes(cine: CineImage, white: float) -> str:
-    """Meta attributes of an image: its processing and its display window."""
+def image_attributes(cine: CineImage, white: float) -> dict[str, object]:
+    """Meta attributes of an image: its processing and its display window, with ``white`` as its upper end."""
     values: dict[str, object] = {
         "DataRole": "Image",
         "ImageProcessingHistory": f"cinerecon {cine.title}".strip(),
@@ -104,7 +104,7 @@ def _attributes(cine: CineImage, white: float) -> str:
     if cine.meta.geometry is not None:
         values["ImageRowDir"] = cine.meta.geometry.read_dir
         values["ImageColumnDir"] = cine.meta.geometry.phase_dir
-    return _meta_xml(values)
+    return values
 
 
 def _meta_xml(values: Mapping[str, object]) -> str:

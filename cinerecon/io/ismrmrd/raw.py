@@ -94,6 +94,24 @@ class SampleStore(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class MemorySamples:
+    """The samples of a scan in memory, as readers of streams collect them.
+
+    Attributes
+    ----------
+    rows, trajectories
+        ``(readouts,)`` flat array of each readout.
+    """
+
+    rows: NDArray[np.object_]
+    trajectories: NDArray[np.object_]
+
+    def read(self, name: Literal["data", "traj"], rows: Index) -> NDArray[np.object_]:
+        """The samples or the trajectories of some readouts."""
+        return (self.rows if name == "data" else self.trajectories)[rows]
+
+
+@dataclass(frozen=True, eq=False)
 class RawScan:
     """One measurement of a raw file.
 

@@ -1,0 +1,176 @@
+"""The reader of raw scans in binary streams of MRD version 2, in the terms of version 1.
+
+A stream has no index: it is read from the start to its end, and the samples are kept in memory.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from ismrmrd.hdf5 import acquisition_dtype
+from numpy.typing import NDArray
+
+from cinerecon.errors import CineReconError, DataError, FileError, HeaderError
+from cinerecon.io.ismrmrd.header import parse_header, without_patient
+from cinerecon.io.ismrmrd.raw import MemorySamples, RawScan, largest_part
+from cinerecon.io.ismrmrd.waveforms import ECG_ID, Waveform
+from cinerecon.io.mrd2.header import header_as_xml
+from cinerecon.io.mrd2.package import load_mrd
+from cinerecon.io.regular import refuse_pipe
+
+COUNTERS = (
+    *("kspace_encode_step_1", "kspace_encode_step_2", "average", "slice", "contrast"),
+    *("phase", "repetition", "set", "segment"),
+)
+NUMBERS = ("discard_pre", "discard_post", "center_sample", "encoding_space_ref")
+VECTORS = ("position", "read_dir", "phase_dir", "slice_dir", "patient_table_position")
+LARGEST_COUNT = 65535
+"""Largest counter, size or index of version 1, which no scan of a heart exceeds."""
+LARGEST_STAMP = 2**32 - 1
+
+
+def read_mrd2(path: Path) -> RawScan:
+    """Read a raw scan of MRD version 2.
+
+    Raises
+    ------
+    FileError
+        If the package is not installed, or the file is damaged or cut.
+    HeaderError
+        If there is no header, or it is senseless.
+    DataError
+        If there are no readouts, or a number in one of them is beyond every scan.
+    """
+    refuse_pipe(path)
+    mrd = load_mrd(str(path))
+    with path.open("rb") as file:
+        reader = _open(file, path, mrd)
+        header = _next(_calls(reader.read_header), path, 0)
+        if header is None:
+            raise HeaderError("the stream has no header", where=str(path))
+        xml = header_as_xml(header)
+        plain, text = parse_header(xml, str(path)), without_patient(xml, str(path))
+        heads, rows, paths, waveforms, n_images = _collect(reader, path, mrd)
+    if not heads:
+        what = f"the stream holds {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"
+        raise DataError(what, where=str(path))
+    store = MemorySamples(_as_objects(rows), _as_objects(paths))
+    amplitude = np.array([largest_part(row) for row in rows])
+    scan = RawScan(path, "stream", plain, text, np.concatenate(heads), amplitude, store, waveforms=tuple(waveforms))
+    scan.require_lengths(np.arange(len(rows)), store.rows)
+    return scan
+
+
+def _calls(function: Callable[[], Any]) -> Iterator[Any]:
+    """The result of a function as a stream of one item."""
+    yield function()
+
+
+def _as_objects(rows: list[NDArray[Any]]) -> NDArray[np.object_]:
+    out = np.empty(len(rows), object)
+    out[:] = rows
+    return out
+
+
+def _open(file: Any, path: Path, mrd: ModuleType) -> Any:
+    """A reader that allocates no more memory than the file has bytes, though the stream may claim more."""
+    try:
+        reader = mrd.BinaryMrdReader(file)
+    except Exception as error:  # the parser may fail in any way on arbitrary bytes
+        what = f"the stream cannot be read: {error or type(error).__name__}"[:200]
+        hint = "written by another version of MRD 2?" if "schema" in str(error) else "copy it again"
+        raise FileError(what, where=str(path), hint=hint) from None
+    size, read_view = path.stat().st_size, reader._stream.read_view
+
+    def read_bounded(count: int) -> memoryview:
+        if count > size:
+            raise EOFError(f"{count} bytes are claimed, the file has {size}")
+        view: memoryview = read_view(count)
+        return view
+
+    reader._stream.read_view = read_bounded
+    return reader
+
+
+def _next(items: Iterator[Any], path: Path, n_read: int) -> Any:
+    """The next item of a stream; `StopIteration` at its end.
+
+    Raises
+    ------
+    FileError
+        If the stream is cut or damaged, with the number of items before that.
+    """
+    try:
+        return next(items)
+    except (StopIteration, CineReconError):
+        raise
+    except (EOFError, BufferError):  # the second where the package meets the end within a number
+        what = f"the stream is cut: it ends within item {n_read}, without its end mark"
+        raise FileError(what, where=str(path), hint="copy or send it again") from None
+    except Exception as error:  # the parser may fail in any way on arbitrary bytes
+        what = f"the stream is damaged at item {n_read}: {error or type(error).__name__}"[:200]
+        raise FileError(what, where=str(path), hint="copy or send it again") from None
+
+
+def _collect(
+    reader: Any, path: Path, mrd: ModuleType
+) -> tuple[list[NDArray[np.void]], list[NDArray[Any]], list[NDArray[Any]], list[Waveform], int]:
+    """Headers, samples and trajectories of all readouts, blocks of the ECG, and the number of images."""
+    heads, rows, paths = list[NDArray[np.void]](), list[NDArray[Any]](), list[NDArray[Any]]()
+    waveforms, n_images, n_items = list[Waveform](), 0, 0
+    items = iter(reader.read_data())
+    while True:
+        try:
+            item = _next(items, path, n_items)
+        except StopIteration:
+            return heads, rows, paths, waveforms, n_images
+        n_items += 1
+        n_images += item.tag.startswith("Image")
+        if isinstance(item, mrd.StreamItem.WaveformUint32) and item.value.waveform_id == ECG_ID:
+            block = item.value
+            waveforms.append(Waveform(ECG_ID, block.time_stamp, block.sample_time_us, np.array(block.data)))
+        for acquisition in _acquisitions(item, mrd):
+            heads.append(_head(acquisition, f"{path}, acquisition {len(heads)}"))
+            rows.append(np.array(acquisition.data, np.complex64).ravel())
+            paths.append(np.array(acquisition.trajectory, np.float32).T.ravel())
+
+
+def _acquisitions(item: Any, mrd: ModuleType) -> list[Any]:
+    if isinstance(item, mrd.StreamItem.Acquisition):
+        return [item.value]
+    if isinstance(item, mrd.StreamItem.AcquisitionBucket):
+        return [*item.value.ref, *item.value.data]
+    return []
+
+
+def _head(acquisition: Any, where: str) -> NDArray[np.void]:
+    """The header of a readout in the terms of version 1, ``(1,)``.
+
+    Raises
+    ------
+    DataError
+        If a counter or a size is larger than version 1 represents.
+    """
+    source, data = acquisition.head, acquisition.data
+    if data.ndim != 2:
+        raise DataError(f"the samples have {data.ndim} axes, expected (coils, samples)", where=where)
+    out = np.zeros(1, acquisition_dtype["head"])
+    n_coils, n_samples = data.shape
+    basis = acquisition.trajectory.shape[0] if acquisition.trajectory.size else 0
+    values = {"number_of_samples": n_samples, "active_channels": n_coils, "available_channels": n_coils}
+    values |= {"trajectory_dimensions": basis, **{name: getattr(source, name) or 0 for name in NUMBERS}}
+    counters = {name: getattr(source.idx, name) or 0 for name in COUNTERS}
+    for name, value in (values | counters).items():
+        if value > LARGEST_COUNT:
+            raise DataError(f"{name} is {value}, expected at most {LARGEST_COUNT}", where=where)
+        (out if name in values else out["idx"])[name] = value
+    for name in VECTORS:
+        out[name] = getattr(source, name)
+    stamps = [source.acquisition_time_stamp or 0, *source.physiology_time_stamp[:3]]
+    out["acquisition_time_stamp"] = min(stamps[0], LARGEST_STAMP)
+    out["physiology_time_stamp"][0, : len(stamps) - 1] = stamps[1:]
+    out["version"], out["flags"], out["sample_time_us"] = 1, int(source.flags), source.sample_time_us or 0.0
+    out["scan_counter"] = source.scan_counter or 0
+    return out
