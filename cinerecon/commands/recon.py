@@ -31,7 +31,7 @@ class ReconOptions(ReconSettings):
     """
 
     scans: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
-        description="raw scan (ISMRMRD .h5, MRD 2), CMRxRecon file (.mat), k-space of BART or NumPy (.cfl, .npz, .npy), "
+        description="raw scan (ISMRMRD .h5, MRD 2), CMRxRecon file (.mat), k-space of BART or NumPy (.cfl, .npz, .npy) "
         "or prepared case; or folders of them"
     )
     models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field(
