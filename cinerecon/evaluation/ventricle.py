@@ -115,7 +115,7 @@ def _widths(positions: Sequence[float]) -> np.ndarray:
     steps = np.diff(positions)
     typical = float(np.median(steps))
     padded = np.concatenate([[typical], steps, [typical]])
-    return (padded[:-1] + padded[1:]) / 2
+    return np.asarray((padded[:-1] + padded[1:]) / 2)
 
 
 @dataclass(frozen=True)

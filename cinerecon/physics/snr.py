@@ -15,12 +15,11 @@ For any other method, noise of the same statistics is added to data, and the rec
 
 Departs from the papers in: noise is added to the data A x that the image x predicts, and not to the measured ones,
 which carry noise already; a nonlinear method treats twice the noise differently (k-t SLR: noise of 3 % of the image is
-overestimated by 6 % instead of 14 %). Replicas are few, so their variance is averaged over 3 x 3 pixels and over
-frames, up to a factor for each frame; the standard error of the result is estimated from the differences between
+overestimated by 6 % instead of 14 %). Replicas are few, so their variance is averaged over 3 x 3 pixels and,
+as far as their number requires, over frames; the standard error of the result is estimated from the differences between
 replicas. Coil maps are held fixed: the noise that they carry is not counted.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -142,7 +141,9 @@ def filtered_noise(mask: Tensor, csm: Tensor, noise_std: Tensor, spectral_filter
     alike: dict[bytes, list[int]] = {}
     for frame, lines in enumerate(mask[:, 0, :, 0].cpu().numpy()):
         alike.setdefault(lines.tobytes(), []).append(frame)
-    for columns in torch.arange(n_x).split(max(1, MAX_COLUMN_ELEMENTS // n_y**2)):
+    n_columns = max(1, MAX_COLUMN_ELEMENTS // n_y**2)
+    for start in range(0, n_x, n_columns):
+        columns = slice(start, start + n_columns)
         maps = csm[..., columns].permute(2, 0, 1)  # (columns, coils, y)
         correlation = maps.mH @ maps
         for frames in alike.values():
@@ -207,23 +208,33 @@ def pseudo_replicas(
 
 
 def _noise_of(replicas: Tensor, support: Tensor) -> NoiseMap:
-    """Noise of ``(replicas, frames, y, x)``, the product of a map and a factor for each frame, and its error.
+    """Noise of ``(replicas, frames, y, x)``, and its error.
 
-    The standard error of the map is that of the mean over replicas of their squared deviations.
+    The variance of each frame is noisy; the product of its mean over frames and a factor for each frame is not, but may
+    be wrong. Their weighted mean is taken, with the weight w of James and Stein 1961: with the mean square difference m
+    of both and the part s of it that the replicas' number explains, w = 1 - s / m, and the mean square error is w s.
     """
     n, tiny = len(replicas), torch.finfo(torch.float32).tiny
-    deviations = (replicas - replicas.mean(0)).square() * (n / (n - 1))
-    variance = deviations.mean(0)  # (frames, y, x)
-    pooled = _average_pixels(variance.mean(0))
-    by_frame = variance[:, support].sum(-1) / pooled[support].sum().clamp(min=tiny)
-    std = (pooled * by_frame[:, None, None]).sqrt()
-    spread = torch.stack([_average_pixels(part.mean(0)) for part in deviations]).std(0) / math.sqrt(n)
-    relative = (spread / pooled.clamp(min=tiny) / 2)[support]
-    return NoiseMap(std, float(relative.square().mean().sqrt()) if len(relative) else 0.0, n)
+    deviations = _average_pixels((replicas - replicas.mean(0)).square() * (n / (n - 1)))
+    own = deviations.mean(0)  # (frames, y, x)
+    pooled = own.mean(0)
+    by_frame = own[:, support].sum(-1) / pooled[support].sum().clamp(min=tiny)
+    product = pooled * by_frame[:, None, None]
+    if not bool(support.any()):
+        return NoiseMap(product.sqrt(), 0.0, n)
+    scale = product.clamp(min=tiny)
+    sampling = (deviations.var(0) / n / scale.square())[:, support].mean()
+    difference = ((own - product) / scale)[:, support].square().mean()
+    weight = float((1 - sampling / difference.clamp(min=tiny)).clamp(0, 1))
+    pooled_error = (deviations.mean(1).var(0) / n / pooled.clamp(min=tiny).square())[support].mean()
+    error = float((weight * sampling + (1 - weight) ** 2 * pooled_error).sqrt()) / 2  # of a square root, half
+    return NoiseMap((weight * own + (1 - weight) * product).sqrt(), error, n)
 
 
 def _average_pixels(values: Tensor) -> Tensor:
-    """Mean over a square around each pixel of ``(y, x)``, at the edges over a part of it."""
-    margin = AVERAGED_PIXELS // 2
-    mean = torch.nn.functional.avg_pool2d(values[None], AVERAGED_PIXELS, 1, margin, count_include_pad=False)
-    return mean[0]
+    """Mean over a square around each pixel of ``(..., y, x)``, at the edges over a part of it."""
+    margin, size = AVERAGED_PIXELS // 2, values.shape[-2:]
+    mean = torch.nn.functional.avg_pool2d(
+        values.reshape(-1, 1, *size), AVERAGED_PIXELS, 1, margin, count_include_pad=False
+    )
+    return mean.reshape(values.shape)
