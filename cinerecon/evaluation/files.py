@@ -12,11 +12,12 @@ from cinerecon.evaluation.image_files import ImageSeries, files_in, read_series,
 from cinerecon.evaluation.orientation_check import doubts_about_fit
 from cinerecon.evaluation.scan_names import labels_of
 from cinerecon.evaluation.score import Score, append_scores, read_scores
-from cinerecon.evaluation.score_slice import measure_image
+from cinerecon.evaluation.score_slice import measure_image, measure_ventricle
 from cinerecon.evaluation.slice_matching import looks_like_another, match_slices
 from cinerecon.evaluation.stored_images import store_image
 from cinerecon.io.atomic import hash_file, require_folder
 from cinerecon.metrics import DEFAULT_PROFILE, find_heart, find_profile
+from cinerecon.metrics.ventricle import Ventricle, locate_ventricle
 
 AS_GIVEN = "as given"
 """Value of the sampling pattern, which is unknown for image files."""
@@ -60,6 +61,7 @@ def compare_files(
         require_folder(output)
     truth = read_truth(reference)
     hearts = [find_heart(one.image) for one in truth]
+    ventricles = [_ventricle(one) for one in truth]
     known = {score.task for score in read_scores(output)} if output else set()
     scores = []
     for path, label in labels_of(path.absolute() for path in recons).items():
@@ -69,6 +71,11 @@ def compare_files(
         for number, own in sorted(zip(numbers, series, strict=True), key=lambda pair: pair[0]):
             task = hashlib.sha256(f"{content}{number}".encode()).hexdigest()[:20]
             image, one = own.image, truth[number].image
+            found = measure_image(image.abs(), one.abs(), hearts[number], n_coils=0, profile=profile)
+            ventricle = ventricles[number]
+            if ventricle is not None:
+                meta = CineMeta(pixel_size_mm=ventricle.seed.pixel_size_mm, geometry=truth[number].geometry)
+                found |= measure_ventricle(image, ventricle, meta)
             score = Score(
                 scan=reference.stem,
                 slice=number,
@@ -80,7 +87,7 @@ def compare_files(
                 person=reference.stem,
                 profile=profile,
                 task=task,
-                **measure_image(image.abs(), one.abs(), hearts[number], n_coils=0, profile=profile),  # type: ignore[arg-type]
+                **found,  # type: ignore[arg-type]
             )
             if output and number < pictures:
                 store_image(output, task, image, one, CineMeta())
@@ -89,6 +96,11 @@ def compare_files(
             scores.append(score)
             report(score)
     return scores
+
+
+def _ventricle(truth: ImageSeries) -> Ventricle | None:
+    """The left ventricle of a truth whose pixel size is known."""
+    return None if truth.pixel_size_mm is None else locate_ventricle(truth.image, truth.pixel_size_mm)
 
 
 def _matched(series: Sequence[ImageSeries], truth: Sequence[ImageSeries], path: Path) -> list[int]:

@@ -40,6 +40,22 @@ FORMATS = "images as .npz, .npy, ISMRMRD (.h5), NIfTI, or a folder of DICOM"
 Array = NDArray[Any]
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Position and pixel size of a slice, each None if unknown.
+
+    Attributes
+    ----------
+    geometry
+        Position and orientation.
+    pixel_size_mm
+        Distance of neighbouring pixels along (y, x) [mm].
+    """
+
+    geometry: Geometry | None = None
+    pixel_size_mm: tuple[float, float] | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSeries:
     """The images of one slice.
@@ -50,10 +66,13 @@ class ImageSeries:
         ``(frames, y, x)`` complex64 or float32.
     geometry
         Position of the slice; None if unknown.
+    pixel_size_mm
+        Distance of neighbouring pixels along (y, x) [mm]; None if unknown.
     """
 
     image: Tensor
     geometry: Geometry | None = None
+    pixel_size_mm: tuple[float, float] | None = None
 
 
 def read_truth(path: Path) -> list[ImageSeries]:
@@ -79,7 +98,7 @@ def read_truth(path: Path) -> list[ImageSeries]:
         if data.reference is None:
             hint = "a fully sampled scan, or images"
             raise DataError("the scan is undersampled and carries no truth", where=str(path), hint=hint)
-        truth.append(ImageSeries(finish_image(data.reference, data), data.meta.geometry))
+        truth.append(ImageSeries(finish_image(data.reference, data), data.meta.geometry, data.meta.pixel_size_mm))
     return truth
 
 
@@ -114,7 +133,10 @@ def read_series(path: Path, names: tuple[str, ...] = IMAGE_NAMES) -> list[ImageS
     for one, _ in series:
         refuse_segmentation(np.abs(one), path)
     types = {True: np.complex64, False: np.float32}
-    return [ImageSeries(torch.from_numpy(one.astype(types[one.dtype.kind == "c"])), place) for one, place in series]
+    return [
+        ImageSeries(torch.from_numpy(one.astype(types[one.dtype.kind == "c"])), place.geometry, place.pixel_size_mm)
+        for one, place in series
+    ]
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -122,10 +144,10 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file())
 
 
-def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Geometry | None]]:
+def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placement]]:
     """Arrays of one slice with its position, or of all slices without."""
     if path.suffix == ".npy":
-        return [(_load_npy(path), None)]
+        return [(_load_npy(path), Placement())]
     if path.suffix == ".npz":
         return _choose(read_npz(path), names, path)
     if path.name.endswith(NIFTI_ENDINGS):
@@ -136,13 +158,13 @@ def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Geomet
         case = read_case(path)
         if case.reference is None:
             raise DataError("the case holds no truth", where=str(path))
-        return [(case.reference.numpy(), case.meta.geometry)]
+        return [(case.reference.numpy(), Placement(case.meta.geometry, case.meta.pixel_size_mm))]
     return _read_mrd_images(path)
 
 
-def _pixels_of(images: MagnitudeImages) -> list[tuple[Array, Geometry | None]]:
+def _pixels_of(images: MagnitudeImages) -> list[tuple[Array, Placement]]:
     slices = (images.read_pixels(number) for number in range(images.n_slices))
-    return [(pixels, meta.geometry) for pixels, meta in slices]
+    return [(pixels, Placement(meta.geometry, meta.pixel_size_mm)) for pixels, meta in slices]
 
 
 def _open_dicom(path: Path) -> MagnitudeImages:
@@ -163,7 +185,7 @@ def _load_npy(path: Path) -> Array:
     return array
 
 
-def _choose(arrays: dict[str, Array], names: tuple[str, ...], path: Path) -> list[tuple[Array, Geometry | None]]:
+def _choose(arrays: dict[str, Array], names: tuple[str, ...], path: Path) -> list[tuple[Array, Placement]]:
     """The slices of the array of the first name that is there, or its arrays slice by slice, for sizes that differ."""
     for name in names:
         own = [key for key in arrays if re.fullmatch(rf"{name}_slice\d+", key)]
@@ -172,9 +194,19 @@ def _choose(arrays: dict[str, Array], names: tuple[str, ...], path: Path) -> lis
             whole = arrays[name]
             slices = list(whole) if whole.ndim == 4 else [whole]
         if slices:
-            return list(zip(slices, _geometries(arrays, len(slices)), strict=True))
+            return list(zip(slices, _placements(arrays, len(slices)), strict=True))
     what = f"the archive holds {', '.join(arrays) or 'nothing'}, expected {' or '.join(names)}"
     raise DataError(what, where=str(path))
+
+
+def _placements(arrays: dict[str, Array], n_slices: int) -> list[Placement]:
+    """Positions and pixel sizes of slices in an archive."""
+    sizes = arrays.get("pixel_size_mm")
+    is_known = (
+        sizes is not None and sizes.shape == (n_slices, 2) and sizes.dtype.kind == "f" and bool((sizes > 0).all())
+    )
+    pixels = [(float(y), float(x)) for y, x in sizes] if sizes is not None and is_known else [None] * n_slices
+    return [Placement(*pair) for pair in zip(_geometries(arrays, n_slices), pixels, strict=True)]
 
 
 def _geometries(arrays: dict[str, Array], n_slices: int) -> list[Geometry | None]:
@@ -192,13 +224,13 @@ def _geometry(vectors: Sequence[Array]) -> Geometry:
     return Geometry(position, read, phase, across)
 
 
-def _read_mrd_images(path: Path) -> list[tuple[Array, Geometry | None]]:
+def _read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:
     """Slices of all series of ISMRMRD images, of a slice its last series: the complex one, as ours come later."""
     try:
         require_hdf5(path)
     except FileError as error:
         raise FileError(error.what, where=error.where, hint=FORMATS) from None
-    slices: dict[int, tuple[Array, Geometry | None]] = {}
+    slices: dict[int, tuple[Array, Placement]] = {}
     try:
         with h5py.File(path, "r", locking=False) as file:
             group = member(file, "dataset", str(path))
@@ -218,7 +250,7 @@ def _read_mrd_images(path: Path) -> list[tuple[Array, Geometry | None]]:
     return [slices[number] for number in sorted(slices)]
 
 
-def _slices_of(images: Array, headers: NDArray[np.void]) -> dict[int, tuple[Array, Geometry | None]]:
+def _slices_of(images: Array, headers: NDArray[np.void]) -> dict[int, tuple[Array, Placement]]:
     """The images of a series by slice, in the order of their cardiac phase."""
     if images.dtype.names:
         images = images["real"] + 1j * images["imag"]
@@ -228,5 +260,8 @@ def _slices_of(images: Array, headers: NDArray[np.void]) -> dict[int, tuple[Arra
         first = headers[of_slice][0]
         has_place = all(np.linalg.norm(first[name]) > 0.5 for name in DIRECTIONS)
         place = _geometry([first[name] for name in ("position", *DIRECTIONS)]) if has_place else None
-        found[int(number)] = images[of_slice][np.argsort(headers["phase"][of_slice], kind="stable")], place
+        width, height = first["field_of_view"][:2] / np.maximum(first["matrix_size"][:2], 1)
+        size = (float(height), float(width)) if min(width, height) > 0 else None
+        own = images[of_slice][np.argsort(headers["phase"][of_slice], kind="stable")]
+        found[int(number)] = own, Placement(place, size)
     return found

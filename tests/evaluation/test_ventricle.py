@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from cinerecon.evaluation import evaluate, function_tables, write_results
+from cinerecon.evaluation import compare_files, evaluate, function_tables, write_results
 from cinerecon.evaluation.score import Score
 from cinerecon.evaluation.ventricle import limits_of, slice_functions, stack_functions
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
@@ -85,3 +85,28 @@ def test_an_evaluation_reports_volumes_of_a_stack(tmp_path):
     assert 0 < sharpness["zerofilled"] < sharpness["viewshared"] < 1.1
     names = {path.name for path in (out / "figures").iterdir()}
     assert {"ventricle_volumes.png", "ventricle_areas.png", "bland_altman_areas.png"} <= names
+
+
+def test_images_of_files_have_ventricles_where_the_pixel_size_is_known(tmp_path):
+    image = beating_ventricle()
+    directions = {"read_dir": (1.0, 0, 0), "phase_dir": (0, 1.0, 0), "slice_dir": (0, 0, 1.0)}
+    place = {name: np.array([value]) for name, value in ({"position_mm": (0.0, 0, 30.0)} | directions).items()}
+    np.savez(tmp_path / "truth.npz", image=image, pixel_size_mm=np.array([[1.5, 1.5]]), **place)
+    np.savez(tmp_path / "plain.npz", image=image)
+    np.savez(tmp_path / "recon.npz", image=0.5 * image)
+    (known,) = compare_files([tmp_path / "recon.npz"], tmp_path / "truth.npz")
+    assert known.frame_area == known.frame_true_area
+    assert max(known.frame_area) == pytest.approx(np.pi * 14**2 * 1.5**2, rel=0.05)
+    assert known.border_sharpness == pytest.approx(1)
+    assert known.ventricle_mm == pytest.approx((30.0, 2 * 1.5, -3 * 1.5), abs=1)
+    (unknown,) = compare_files([tmp_path / "recon.npz"], tmp_path / "plain.npz")
+    assert unknown.frame_area == ()
+
+
+def beating_ventricle():
+    """Bright blood in dark muscle, centred 2 rows below and 3 columns left of the middle, ``(16, 96, 90)``."""
+    y, x = np.indices((96, 90))
+    distance = np.hypot(y - 50, x - 42)
+    radii = 11.5 + 2.5 * np.cos(2 * np.pi * np.arange(16) / 16)
+    inside = [0.4 * (distance > np.hypot(r, 11)) + 1.0 / (1 + np.exp(2 * (distance - r))) for r in radii]
+    return np.array(inside, np.float32) * (np.hypot(y - 48, x - 45) < 44)
