@@ -28,6 +28,8 @@ class Provenance:
         Net acceleration of the samples that were used.
     residual
         ||mask (A x) - y|| / ||y||.
+    partial_fourier
+        What was filled in of k-space; empty if nothing was missing on one side.
     """
 
     scan_sha256: str
@@ -38,6 +40,7 @@ class Provenance:
     weights_sha256: str = ""
     acceleration: float = 1.0
     residual: float = 0.0
+    partial_fourier: str = ""
 
     @property
     def software(self) -> str:
@@ -55,6 +58,7 @@ class Provenance:
             "weights_sha256": self.weights_sha256,
             "acceleration": f"{self.acceleration:.4g}",
             "residual": f"{self.residual:.4g}",
+            "partial_fourier": self.partial_fourier,
         }
         return {name: text for name, text in texts.items() if text}
 

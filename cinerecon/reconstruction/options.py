@@ -1,11 +1,13 @@
 """Settings of a reconstruction, as options of the command and as arguments of a request."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from cinerecon.options import ArrayOptions, Flag
+
+PartialFourier = Literal["auto", "pocs", "homodyne", "none"]
 
 
 class ReconSettings(ArrayOptions):
@@ -31,6 +33,11 @@ class ReconSettings(ArrayOptions):
     dataset: str | None = Field(None, description="group to read, where the file holds several")
     undersample: str | None = Field(
         None, description="undersample a fully sampled scan retrospectively: gaussian:8,acs=4 or a mask.npz"
+    )
+    partial_fourier: PartialFourier = Field(
+        "auto",
+        description="fill in the side of k-space that was not measured (partial Fourier, asymmetric echo): pocs,"
+        " homodyne, none, or auto, which is pocs where a test with measured lines supports it",
     )
     weights: Path | None = Field(None, description="weights in place of those of the model")
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(

@@ -34,7 +34,9 @@ def provenance_of(request: ReconRequest, method: Reconstructor, scan: CineSource
 
 def with_provenance(part: ReconstructedSlice, provenance: Provenance) -> ReconstructedSlice:
     """The slice with its provenance."""
-    provenance = replace(provenance, acceleration=part.acceleration, residual=part.residual)
+    provenance = replace(
+        provenance, acceleration=part.acceleration, residual=part.residual, partial_fourier=part.partial_fourier
+    )
     return replace(part, cine=replace(part.cine, provenance=provenance))
 
 
@@ -56,6 +58,7 @@ def _settings(request: ReconRequest) -> tuple[str, ...]:
         "seed": request.seed if request.undersample else None,
         "frames": request.frames,
         "gating": request.gating,
+        "partial_fourier": request.partial_fourier if request.partial_fourier != "auto" else "",
         "axes": request.axes,
         "maps": request.maps and Path(request.maps).name,
         "pattern": request.pattern and Path(request.pattern).name,

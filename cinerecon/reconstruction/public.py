@@ -29,7 +29,7 @@ from cinerecon.reconstruction.slices import ReconstructedSlice, reconstruct_slic
 Array = NDArray[Any]
 SCAN_OPTIONS = ("slices", "frames", "gating", "noise", "dataset", "undersample", *ArrayOptions.model_fields)
 """Options that belong to a scan in a file."""
-SLICE_OPTIONS = ("snr", "n_replicas", "seed")
+SLICE_OPTIONS = ("snr", "n_replicas", "seed", "partial_fourier")
 """Options that belong to a scan in a file or to a slice."""
 
 
@@ -78,7 +78,8 @@ def reconstruct(
     options
         For a path, as the options of the command: ``slices`` (indices), ``frames`` (``"first:last"``), ``noise``
         (path), ``dataset``, ``undersample`` (pattern or mask file), ``seed``; for a path or a `CineData` ``snr`` (map
-        the noise, in ``.cine.noise`` and ``.cine.snr``) and ``n_replicas``.
+        the noise, in ``.cine.noise`` and ``.cine.snr``), ``n_replicas`` and ``partial_fourier`` (``pocs``,
+        ``homodyne``, ``none`` or ``auto``).
 
     Returns
     -------
@@ -172,7 +173,14 @@ def _reconstruct(
     else:
         data = _data_of_arrays(scan, mask, csm, request.preprocessing(method))
     n_replicas = request.n_replicas if request.snr else 0
-    part = reconstruct_slice(data.to(request.device), method, request.label, n_replicas=n_replicas, seed=request.seed)
+    part = reconstruct_slice(
+        data.to(request.device),
+        method,
+        request.label,
+        partial_fourier=request.partial_fourier,
+        n_replicas=n_replicas,
+        seed=request.seed,
+    )
     part = with_quality(part)
     return [with_provenance(part, provenance_of(request, method, data))]
 

@@ -218,6 +218,7 @@ def _reconstruct_index(
         method,
         request.label,
         pattern=request.undersample or "",
+        partial_fourier=request.partial_fourier,
         keeps_convergence=request.keeps_convergence,
         is_strict=request.strict,
         n_replicas=request.n_replicas if request.snr else 0,

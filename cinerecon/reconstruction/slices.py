@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cinerecon.cine import CineData, CineMeta, crop_image, finish_image
 from cinerecon.errors import DataError
@@ -18,6 +19,8 @@ from cinerecon.metrics.measures import SSIM_WINDOW, compare
 from cinerecon.physics.sampling import acceleration_of, block_of_lines
 from cinerecon.physics.snr import NoiseMap, g_factor, snr_units, support_of
 from cinerecon.reconstruction.noise_maps import map_noise, with_known_noise
+from cinerecon.reconstruction.options import PartialFourier
+from cinerecon.reconstruction.partial_fourier import fill_partial_fourier
 
 LARGE_RESIDUAL = 0.5
 """Part of the measured data that an image may leave unexplained without a warning."""
@@ -45,6 +48,8 @@ class ReconstructedSlice:
     snr
         ``median`` SNR in the support and ``standard_error`` of the noise, relative; of a method with a formula for
         noise also the ``g_factor``, median in the support. Empty if noise was not mapped.
+    partial_fourier
+        What was filled in of k-space, see `fill_partial_fourier`; empty if nothing was missing on one side.
     """
 
     cine: CineImage
@@ -55,6 +60,7 @@ class ReconstructedSlice:
     residual: float
     quality: dict[str, float] = field(default_factory=dict)
     snr: dict[str, float] = field(default_factory=dict)
+    partial_fourier: str = ""
 
     @property
     def image(self) -> NDArray[np.complex64]:
@@ -83,6 +89,7 @@ def reconstruct_slice(
     label: str,
     *,
     pattern: str = "",
+    partial_fourier: PartialFourier = "none",
     keeps_convergence: bool = False,
     is_strict: bool = False,
     n_replicas: int = 0,
@@ -101,6 +108,8 @@ def reconstruct_slice(
         Name of the method, kept with the image.
     pattern
         Sampling pattern, where the data were undersampled retrospectively.
+    partial_fourier
+        How to fill in the side of k-space that was not measured.
     keeps_convergence
         Record the convergence of an iterative method, which takes time.
     is_strict
@@ -129,6 +138,11 @@ def reconstruct_slice(
         image = result.image.cpu()
     if not image.isfinite().all():
         raise DataError(f"{label} gave an image that is not finite", where=data.where)
+    filled = fill_partial_fourier(image, data, partial_fourier)
+    data = data.with_warnings(*filled.warnings, *_noise_warnings(image, filled.image, n_replicas))
+    if is_strict:
+        _refuse_warnings(data)
+    measured_image, image = image, filled.image
     residual = make_encoding(data).relative_residual(image.to(data.kspace.device), data.kspace)
     if residual > LARGE_RESIDUAL:
         data = data.with_warnings(f"the image leaves {residual:.0%} of the measured data unexplained: do not trust it")
@@ -142,7 +156,7 @@ def reconstruct_slice(
     if n_replicas:
         with timed(seconds, "noise"), torch.inference_mode():
             report = None if progress is None else lambda done, total: progress(1 + done, 1 + total)
-            noise = map_noise(data, method, image, n_replicas=n_replicas, seed=seed, progress=report)
+            noise = map_noise(data, method, measured_image, n_replicas=n_replicas, seed=seed, progress=report)
         cine = with_noise(cine, noise, data)
         snr = snr_figures(cine, noise, data)
     return ReconstructedSlice(
@@ -153,7 +167,14 @@ def reconstruct_slice(
         seconds=seconds,
         residual=residual,
         snr=snr,
+        partial_fourier=filled.record,
     )
+
+
+def _noise_warnings(before: Tensor, after: Tensor, n_replicas: int) -> list[str]:
+    """A warning where the noise was mapped of an image without the partial Fourier step."""
+    text = "the noise map is that before the partial Fourier step: --partial-fourier none gives maps that agree"
+    return [text] if n_replicas and after is not before else []
 
 
 def with_noise(cine: CineImage, noise: NoiseMap, data: CineData) -> CineImage:

@@ -31,6 +31,12 @@ class SimulateConfig(Options):
         None, description="short or long axis of the heart; drawn if not given"
     )
     undersample: str | None = Field(None, description="sampling pattern, e.g. gaussian:8,acs=4; all lines if not given")
+    partial_fourier: float = Field(
+        1.0, gt=0.5, le=1, description="part of the phase-encode lines that is measured, the first ones are left out"
+    )
+    partial_echo: float = Field(
+        1.0, gt=0.5, le=1, description="part of each readout that is measured, its start is left out"
+    )
     noise: float = Field(
         0.01, ge=0, description="standard deviation of the complex noise, relative to the image maximum"
     )

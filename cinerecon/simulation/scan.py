@@ -84,7 +84,16 @@ def _measure(part: _Slice, config: SimulateConfig) -> CineData:
     kspace = fft2c(part.reference[:, None] * part.csm)
     kspace = kspace + config.noise * white_noise(rng, tuple(kspace.shape), parts_axis=0)
     meta = replace(part.meta, reference_is="truth")
-    return CineData(kspace * part.mask, part.mask, part.csm, part.reference, meta)
+    mask = part.mask
+    if config.partial_echo < 1:
+        mask = mask.expand(*mask.shape[:-1], config.kx).clone()
+        mask[..., : n_left_out(config.kx, config.partial_echo)] = False
+    return CineData(kspace * mask, mask, part.csm, part.reference, meta)
+
+
+def n_left_out(n: int, fraction: float) -> int:
+    """Number of lines or samples at the start of k-space that a scan of a fraction of n leaves out."""
+    return n - round(fraction * n)
 
 
 def simulate_scan(
@@ -163,6 +172,7 @@ def _slices(config: SimulateConfig, images: MagnitudeImages | None) -> Iterator[
         mask = torch.ones(config.n_frames, 1, config.ky, 1, dtype=torch.bool)
         if spec is not None:
             mask = spec.draw(config.n_frames, config.ky, config.kx, np.random.default_rng([config.seed, 4, number]))
+        mask[..., : n_left_out(config.ky, config.partial_fourier), :] = False
         reference, meta = _phantom(config, number) if images is None else read_image(images, own, config)
         yield _Slice(reference, csm, mask, replace(meta, slice=number))
 
@@ -275,6 +285,7 @@ def _readouts(
     for part, plan in zip(parts, schedules, strict=True):
         kspace = fft2c(_oversampled(part.reference[:, None] * part.csm, config.oversampling))
         samples = sample_lines(kspace, plan).numpy() + _coloured(rng, mixing, len(plan.line), kspace.shape[-1])
+        samples = samples[..., n_left_out(kspace.shape[-1], config.partial_echo) :]
         assert part.meta.geometry is not None
         yield SliceReadouts(
             samples, plan.line, plan.counter, plan.segment, plan.time_ms, plan.since_trigger_ms, part.meta.geometry

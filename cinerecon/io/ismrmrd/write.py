@@ -90,7 +90,7 @@ class SliceReadouts:
     Attributes
     ----------
     samples
-        ``(readouts, coils, samples)`` complex64.
+        ``(readouts, coils, samples)`` complex64; an asymmetric echo lacks its start.
     line, frame, segment
         ``(readouts,)`` ky line, frame and segment of the heartbeat.
     time_ms
@@ -210,7 +210,8 @@ def _image_rows(readouts: SliceReadouts, number: int, first_scan: int, protocol:
     idx["segment"], idx["slice"] = readouts.segment, number
     head["flags"] = _flags(readouts.frame, is_last_slice=number == protocol.n_slices - 1)
     head["sample_time_us"] = protocol.dwell_us
-    head["center_sample"] = readouts.samples.shape[-1] // 2
+    n_samples = protocol.oversampling * protocol.matrix[1]
+    head["center_sample"] = n_samples // 2 - (n_samples - readouts.samples.shape[-1])
     head["acquisition_time_stamp"] = MIDNIGHT_TICKS + np.round(readouts.time_ms / TICK_MS).astype(np.int64)
     head["physiology_time_stamp"][:, 0] = np.round(readouts.since_trigger_ms / TICK_MS)
     geometry = readouts.geometry

@@ -8,6 +8,10 @@ References
 ----------
 Pruessmann et al., Advances in sensitivity encoding with arbitrary k-space trajectories (2001), DOI 10.1002/mrm.1241
 
+Where a scan leaves out an edge of k-space (partial Fourier, asymmetric echo, phase resolution below 100 %), the image
+has no k-space there: P A^H A P x = P A^H y with P the projection onto the measured extent and one line more. Without
+it, the coil maps extrapolate beyond the last measured line, which amplifies noise by many times.
+
 Departs from the paper in: Cartesian sampling only, hence no gridding, density or intensity correction; a Tikhonov term
 in place of stopping early as the only regularisation.
 """
@@ -22,8 +26,13 @@ from cinerecon.cine import CineData
 from cinerecon.config import Config
 from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, make_encoding, ratio
 from cinerecon.physics.cg import CgSteps, conjugate_gradients
+from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.operators import Encoding
+from cinerecon.physics.sampling import measured_extent
 from cinerecon.physics.snr import filtered_noise
+
+EXTRAPOLATED = 1
+"""Lines next to the measured part of k-space that coil maps determine well; further ones would amplify noise."""
 
 
 class CgSenseConfig(Config):
@@ -56,19 +65,20 @@ class CgSense(ClassicalMethod):
             if progress:
                 progress(step, config.n_iterations)
 
-        return self._solve(encoding, data.kspace, observe=observe)
+        return self._solve(encoding, data, observe=observe)
 
     @torch.no_grad()
     def noise_std(self, data: CineData) -> Tensor | None:
-        """See `Reconstructor.noise_std`; for whole readouts.
+        """See `Reconstructor.noise_std`; for whole readouts, without edges of k-space that the scan leaves out.
 
         After few steps the solution is not that of least squares: it is a polynomial q(A^H A) A^H y, which is evaluated
         as the steps of the measured data define it. The dependence of q on noise is neglected (about 2 % of the noise).
         """
-        if data.noise_std is None or data.mask.shape[-1] != 1 or data.noise_std.shape[-1] != 1:
+        is_whole = data.mask.shape[-1] == 1 and extent_mask(data) is None
+        if data.noise_std is None or not is_whole or data.noise_std.shape[-1] != 1:
             return None
         steps, weight = CgSteps(), self.config.weight_tikhonov
-        self._solve(make_encoding(data), data.kspace, steps=steps)
+        self._solve(make_encoding(data), data, steps=steps)
         csm = torch.ones(1, *data.matrix).to(data.kspace) if data.csm is None else data.csm
         return filtered_noise(
             data.mask, csm, data.noise_std, lambda frame, values: steps.polynomial(frame, values + weight)
@@ -77,17 +87,20 @@ class CgSense(ClassicalMethod):
     def _solve(
         self,
         encoding: Encoding,
-        kspace: Tensor,
+        data: CineData,
         *,
         observe: Callable[[int, Tensor, Tensor], None] | None = None,
         steps: CgSteps | None = None,
     ) -> Tensor:
-        config = self.config
+        config, extent = self.config, extent_mask(data)
+
+        def project(image: Tensor) -> Tensor:
+            return image if extent is None else ifft2c(fft2c(image) * extent)
 
         def normal(image: Tensor) -> Tensor:
-            return encoding.normal(image) + config.weight_tikhonov * image
+            return project(encoding.normal(image)) + config.weight_tikhonov * image
 
-        target = encoding.adjoint(kspace)
+        target = project(encoding.adjoint(data.kspace))
         return conjugate_gradients(normal, target, config.n_iterations, config.tolerance, observe, steps)
 
     def _record(self, record: Convergence, error: Tensor, kspace: Tensor, image: Tensor, before: Tensor) -> None:
@@ -95,3 +108,13 @@ class CgSense(ClassicalMethod):
         size = [float(torch.linalg.vector_norm(one)) for one in (error, image, kspace, image - before)]
         cost = size[0] ** 2 + self.config.weight_tikhonov * size[1] ** 2
         record.add(cost, ratio(size[0], size[2]), ratio(size[3], size[1]))
+
+
+def extent_mask(data: CineData) -> Tensor | None:
+    """``(ky, kx)`` 1 in the part of k-space that the scan determines, 0 elsewhere; None if it is all of it."""
+    extent = data.meta.extent or measured_extent(data.mask)
+    covered = torch.zeros(data.matrix, device=data.kspace.device)
+    bounds = [part.indices(n) for part, n in zip(extent, data.matrix, strict=True)]
+    rows, columns = (slice(max(first - EXTRAPOLATED, 0), end + EXTRAPOLATED) for first, end, _ in bounds)
+    covered[rows, columns] = 1
+    return None if bool(covered.all()) else covered
