@@ -13,7 +13,7 @@ from torch import Tensor
 from cinerecon.cine import CineData, CineMeta, crop_image, finish_image
 from cinerecon.errors import DataError
 from cinerecon.image import CineImage
-from cinerecon.methods.base import Progress, Reconstructor, make_encoding
+from cinerecon.methods.base import Convergence, Progress, Reconstructor, make_encoding
 from cinerecon.methods.card import card_warnings
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
 from cinerecon.physics.sampling import acceleration_of, block_of_lines
@@ -139,20 +139,16 @@ def reconstruct_slice(
     if not image.isfinite().all():
         raise DataError(f"{label} gave an image that is not finite", where=data.where)
     filled = fill_partial_fourier(image, data, partial_fourier)
-    data = data.with_warnings(*filled.warnings, *_noise_warnings(image, filled.image, n_replicas))
-    if is_strict:
-        _refuse_warnings(data)
     measured_image, image = image, filled.image
     residual = make_encoding(data).relative_residual(image.to(data.kspace.device), data.kspace)
-    if residual > LARGE_RESIDUAL:
-        data = data.with_warnings(f"the image leaves {residual:.0%} of the measured data unexplained: do not trust it")
-        if is_strict:
-            _refuse_warnings(data)
+    noise_warnings = _noise_warnings(measured_image, image, n_replicas)
+    data = data.with_warnings(*filled.warnings, *noise_warnings, *_residual_warnings(residual))
+    if is_strict:
+        _refuse_warnings(data)
     reference = None if data.reference is None else finish_image(data.reference.cpu(), data).numpy()
     acceleration, without_acs = acceleration_of(data)
-    curves = {} if result.convergence is None else asdict(result.convergence)
-    convergence = {name: np.array(curve) for name, curve in curves.items()}
-    cine, snr = CineImage(finish_image(image, data).numpy(), reference, data.meta, label, convergence), {}
+    curves = _curves(result.convergence)
+    cine, snr = CineImage(finish_image(image, data).numpy(), reference, data.meta, label, curves), {}
     if n_replicas:
         with timed(seconds, "noise"), torch.inference_mode():
             report = None if progress is None else lambda done, total: progress(1 + done, 1 + total)
@@ -169,6 +165,17 @@ def reconstruct_slice(
         snr=snr,
         partial_fourier=filled.record,
     )
+
+
+def _curves(convergence: Convergence | None) -> dict[str, NDArray[np.float64]]:
+    """The convergence as arrays by name."""
+    curves = {} if convergence is None else asdict(convergence)
+    return {name: np.array(curve) for name, curve in curves.items()}
+
+
+def _residual_warnings(residual: float) -> list[str]:
+    text = f"the image leaves {residual:.0%} of the measured data unexplained: do not trust it"
+    return [text] if residual > LARGE_RESIDUAL else []
 
 
 def _noise_warnings(before: Tensor, after: Tensor, n_replicas: int) -> list[str]:
