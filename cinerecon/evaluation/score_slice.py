@@ -174,7 +174,10 @@ def _judge(
     if not image.isfinite().all():
         where = f"{job.path}, slice {job.number}, {pattern}"
         raise DataError(f"{label} gave an image that is not finite", where=where)
-    found = measure_image(image, truth.reference, truth.heart, data.n_coils, plan.profile, truth.kspace_peak)
+    found = measure_image(
+        *(image, truth.reference, truth.heart, data.n_coils, plan.profile, truth.kspace_peak),
+        is_cyclic=not data.meta.is_real_time,
+    )
     if truth.ventricle is not None:
         found |= measure_ventricle(image, truth.ventricle, data.meta)
     task = job.tasks[pattern, name]
@@ -217,6 +220,8 @@ def measure_image(
     n_coils: int,
     profile: str,
     kspace_peak: float | None = None,
+    *,
+    is_cyclic: bool = True,
 ) -> dict[str, float | str | tuple[float, ...]]:
     """All measures of an image series ``(frames, y, x)``, by the names that `Score` has for them."""
     rules = find_profile(profile)
@@ -231,8 +236,8 @@ def measure_image(
     if heart is not None:
         ours, truth, peak = heart.crop(image).abs(), heart.crop(reference).abs(), float(reference.abs().max())
         found["heart_psnr"], found["heart_nmse"] = psnr(ours, truth, peak), nmse(ours, truth)
-        found["heart_ssim"], found["xt_ssim"] = ssim(ours, truth, peak), xt_ssim(ours, truth, peak)
-        found["sharpness"] = temporal_sharpness(ours, truth)
+        found["heart_ssim"], found["xt_ssim"] = ssim(ours, truth, peak), xt_ssim(ours, truth, peak, is_cyclic=is_cyclic)
+        found["sharpness"] = temporal_sharpness(ours, truth, is_cyclic=is_cyclic)
         found |= area_agreement(image, reference, heart)
     return found
 

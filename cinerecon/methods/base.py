@@ -233,7 +233,7 @@ def reconstruct_each(
                 progress(int(100 * (n + done / total)), 100 * batch.numel())
 
         csm = None if data.csm is None else data.csm[item]
-        cine = CineData(data.kspace[item], data.mask[item], csm)
+        cine = CineData(data.kspace[item], data.mask[item], csm, meta=data.meta)
         image[item] = reconstruct(cine if device is None else cine.to(device), report)
         report(1, 1)
     return image

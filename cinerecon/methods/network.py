@@ -1,6 +1,7 @@
 """Any unrolled network as a reconstruction method: model, weights, scale, batch axis, device."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,14 @@ class NetworkMethod(Reconstructor):
         given = None if initial_image is None else iter(initial_image.reshape(-1, *initial_image.shape[-3:]))
 
         def reconstruct(cine: CineData, report: Progress) -> Tensor:
-            return self._reconstruct(cine, report, None if given is None else next(given))
+            initial = None if given is None else next(given)
+            if not (cine.meta.is_real_time and getattr(self.net, "frames_are_cyclic", False)):
+                return self._reconstruct(cine, report, initial)
+            frames = torch.cat([torch.arange(cine.n_frames), torch.arange(cine.n_frames).flip(0)])
+            # with its mirror image the series is a circle without a jump
+            longer = replace(cine, kspace=cine.kspace[frames], mask=cine.mask[frames])
+            image = self._reconstruct(longer, report, None if initial is None else initial[frames])
+            return image[: cine.n_frames]
 
         return Reconstruction(reconstruct_each(data, reconstruct, progress, device=self.device))
 

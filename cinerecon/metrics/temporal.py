@@ -1,7 +1,7 @@
 """Measures of motion, to which PSNR is insensitive and on which cardiac function depends.
 
-Each measure takes two image series ``(frames, y, x)``, the image and the reference, and compares magnitudes. A cine is
-one cardiac cycle, so the first frame follows the last.
+Each measure takes two image series ``(frames, y, x)``, the image and the reference, and compares magnitudes. A gated
+cine is one cardiac cycle, so the first frame follows the last; a real-time series (``is_cyclic=False``) has two ends.
 """
 
 import math
@@ -16,27 +16,31 @@ STEEP_FRACTION = 0.1
 """Fraction of pixels that `temporal_sharpness` uses: those with the steepest temporal edges."""
 
 
-def xt_ssim(image: Tensor, reference: Tensor, data_range: float | None = None) -> float:
+def xt_ssim(image: Tensor, reference: Tensor, data_range: float | None = None, *, is_cyclic: bool = True) -> float:
     """SSIM of the planes (y, time) and (x, time), the mean of both; parameters as in `measures.ssim`.
 
-    Time is extended periodically by half a window at both ends, so that every frame has the same weight.
+    Time is extended by half a window at both ends, periodically or by mirror images, so that every frame has the same
+    weight.
     """
     a, b = image.abs(), reference.abs()
     peak = float(b.max()) if data_range is None else data_range
     n, half = len(b), SSIM_WINDOW // 2
-    around = torch.arange(-half, n + half) % n
+    around = torch.arange(-half, n + half)
+    mirror = around % (2 * n)
+    around = around % n if is_cyclic else torch.minimum(mirror, 2 * n - 1 - mirror)
     planes = [[x[around].movedim(0, -1), x[around].movedim(0, -1).transpose(0, 1)] for x in (a, b)]
     return sum(ssim(one, other, peak) for one, other in zip(*planes, strict=True)) / 2
 
 
-def temporal_sharpness(image: Tensor, reference: Tensor) -> float:
+def temporal_sharpness(image: Tensor, reference: Tensor, *, is_cyclic: bool = True) -> float:
     """Steepness of temporal edges relative to the reference: 1 is ideal, less means temporal blur.
 
     At each pixel, the steepest step of the reference from one frame to the next is compared with the same step of the
     image, with its sign, so that noise does not count as sharpness. Summed over the 10 % of pixels with the largest
     steps.
     """
-    steps = [torch.diff(x.abs().double(), dim=0, append=x.abs().double()[:1]) for x in (image, reference)]
+    series = [x.abs().double() for x in (image, reference)]
+    steps = [torch.diff(x, dim=0, append=x[:1] if is_cyclic else None) for x in series]
     where = steps[1].abs().argmax(0, keepdim=True)
     ours, truth = (step.gather(0, where)[0].flatten() for step in steps)
     steepest = truth.abs().topk(max(1, round(STEEP_FRACTION * truth.numel()))).indices

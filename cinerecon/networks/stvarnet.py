@@ -212,6 +212,7 @@ class StVarNet(Unrolled[StVarNetConfig]):
     """ST-VarNet; after the last cascade, the image is made consistent with the data once more."""
 
     config_class = StVarNetConfig
+    frames_are_cyclic = True
 
     def __init__(self, config: StVarNetConfig | None = None) -> None:
         super().__init__(config)

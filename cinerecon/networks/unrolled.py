@@ -93,6 +93,8 @@ class Unrolled(nn.Module, Generic[C]):
     """
 
     config_class: type[C]
+    frames_are_cyclic: ClassVar[bool] = False
+    """Whether the network takes the first frame as the one after the last."""
     cascades: nn.ModuleList
 
     def __init__(self, config: C | None = None) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -228,3 +229,18 @@ def test_any_precision_is_taken_and_the_image_is_the_callers(folder):
 def test_the_brightness_of_a_cine_is_a_high_percentile():
     ramp = torch.linspace(0, 1, 2001)[None, None].to(torch.complex64)
     assert float(image_scale(ramp)) == pytest.approx(0.995, abs=1e-4)
+
+
+def test_cyclic_network_sees_no_jump_at_the_ends_of_a_series_in_real_time(tmp_path):
+    """It is as if the series ran back after its end; a gated cine is a circle as it is."""
+    torch.manual_seed(0)
+    architecture = {"n_cascades": 1, "n_channels": 8, "n_blocks": 2, "n_lowrank_iterations": 1}
+    net = networks.build("stvarnet", architecture)
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump({"network": "stvarnet", "architecture": architecture}))
+    save_file(net.state_dict(), tmp_path / "weights.safetensors")
+    method, data = build_network(str(tmp_path)), _cine()
+    there_and_back = [0, 1, 2, 3, 4, 4, 3, 2, 1, 0]
+    longer = replace(data, kspace=data.kspace[there_and_back], mask=data.mask[there_and_back])
+    real_time = replace(data, meta=replace(data.meta, is_real_time=True))
+    assert relative_error(method(real_time), method(longer)[:5]) < 1e-6
+    assert relative_error(method(real_time), method(data)) > 1e-4

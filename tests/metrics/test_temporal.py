@@ -8,6 +8,7 @@ import torch
 from helpers import BESIDE
 
 from cinerecon.metrics import area_agreement, find_heart, temporal_sharpness, xt_ssim
+from cinerecon.metrics.measures import SSIM_WINDOW, ssim
 
 REAL = BESIDE / "real"
 N_FRAMES, MATRIX = 16, (80, 96)
@@ -152,3 +153,27 @@ def test_the_step_from_the_last_frame_to_the_first_counts():
 def test_what_beats_twice_is_no_pool():
     assert find_heart(beating(amplitude=0.08)).pool is not None
     assert find_heart(beating(amplitude=0.08, twice=0.06)).pool is None
+
+
+def test_real_time_has_no_edge_from_the_last_frame_to_the_first():
+    """One pixel that brightens by 1 in every frame, and falls back by 4 if the frames are a circle."""
+    reference = torch.arange(5.0).view(5, 1, 1).expand(5, 12, 12)
+    half = 0.5 * reference
+    uneven = torch.cat([half[:4], reference[4:]])
+    assert temporal_sharpness(half, reference, is_cyclic=False) == pytest.approx(0.5)
+    assert temporal_sharpness(uneven, reference, is_cyclic=False) == pytest.approx(0.5)
+    assert temporal_sharpness(uneven, reference) == pytest.approx(1.0)
+
+
+def test_xt_ssim_of_real_time_mirrors_the_ends():
+    generator = torch.Generator().manual_seed(0)
+    reference = torch.rand(9, 14, 14, generator=generator)
+    image = reference + 0.1 * torch.rand(9, 14, 14, generator=generator)
+    width = (SSIM_WINDOW // 2, SSIM_WINDOW // 2)
+    padded = [
+        torch.from_numpy(np.pad(x.numpy(), (width, (0, 0), (0, 0)), mode="symmetric")) for x in (image, reference)
+    ]
+    planes = [[x.movedim(0, -1), x.movedim(0, -1).transpose(0, 1)] for x in padded]
+    expected = sum(ssim(a, b, float(reference.max())) for a, b in zip(*planes, strict=True)) / 2
+    assert xt_ssim(image, reference, is_cyclic=False) == pytest.approx(expected)
+    assert xt_ssim(image, reference) != pytest.approx(expected, abs=1e-6)

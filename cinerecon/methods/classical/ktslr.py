@@ -4,8 +4,8 @@ Minimises over the series u
 
     1/2 ||A u - y||^2 + (mu / p) sum_i s_i(u)^p + tau (w_t ||D_t u||_1 + ||D_y u||_1 + ||D_x u||_1)
 
-with s_i the singular values of the Casorati matrix (voxels x frames), p <= 1, and D circular differences, by ADMM
-(`admm`), with data scaled so that the view-shared image has a peak of 1.
+with s_i the singular values of the Casorati matrix (voxels x frames), p <= 1, and D circular differences (not in
+time for a real-time series), by ADMM (`admm`), with data scaled so that the view-shared image has a peak of 1.
 
 References
 ----------
@@ -49,6 +49,6 @@ class KtSlr(AdmmMethod):
     def __init__(self, config: KtSlrConfig | None = None) -> None:
         super().__init__(config or KtSlrConfig())
 
-    def penalties(self) -> list[Penalty]:
+    def penalties(self, *, is_cyclic: bool = True) -> list[Penalty]:
         """Low rank and total variation."""
-        return [LowRankPenalty(self.config), TotalVariationPenalty(self.config)]
+        return [LowRankPenalty(self.config), TotalVariationPenalty(self.config, is_cyclic=is_cyclic)]

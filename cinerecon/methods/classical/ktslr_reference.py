@@ -95,7 +95,8 @@ class KtSlrReference(ClassicalMethod):
             return data.kspace.new_zeros(data.n_frames, *data.matrix)
         csm = None if data.csm is None else data.csm.numpy()
         encoding = encoding_linop(data.mask.numpy(), csm, (data.n_frames, *data.matrix))
-        solver = ReleasedKtSlr(encoding, (data.kspace / scale).numpy(), self.config)
+        is_cyclic = not data.meta.is_real_time
+        solver = ReleasedKtSlr(encoding, (data.kspace / scale).numpy(), self.config, is_cyclic=is_cyclic)
         while not solver.done():
             before = solver.u
             solver.update()
@@ -115,11 +116,17 @@ def encoding_linop(mask: Array, csm: Array | None, shape: Shape) -> linop.Linop:
     return linop.Multiply(transform.oshape, mask.astype(np.float32)) * transform * coil_images
 
 
-def difference_linop(shape: Shape, steps: tuple[float, ...]) -> linop.Linop:
-    """D: circular forward differences in time, along y and along x, each over its step, ``(3, frames, y, x)``."""
+def difference_linop(shape: Shape, steps: tuple[float, ...], *, is_cyclic: bool = True) -> linop.Linop:
+    """D: circular forward differences in time, along y and along x, each over its step, ``(3, frames, y, x)``.
+
+    The last difference in time is zero where the frames are not cyclic, which the released programs do not consider.
+    """
     parts = []
     for axis, step in enumerate(steps):
         difference = linop.Circshift(shape, [-1], [axis]) - linop.Identity(shape)
+        if axis == 0 and not is_cyclic:
+            is_inner = (np.arange(shape[0]) < shape[0] - 1).astype(np.float32)
+            difference = linop.Multiply(shape, is_inner[:, None, None]) * difference
         parts.append(linop.Reshape((1, *shape), shape) * ((1 / step) * difference))
     return linop.Vstack(parts, axis=0)
 
@@ -168,11 +175,13 @@ class ReleasedKtSlr(alg.Alg):
         The released cost, one number per update.
     """
 
-    def __init__(self, encoding: linop.Linop, kspace: Array, config: KtSlrReferenceConfig) -> None:
+    def __init__(
+        self, encoding: linop.Linop, kspace: Array, config: KtSlrReferenceConfig, *, is_cyclic: bool = True
+    ) -> None:
         self.config = config
         self.A, self.y = encoding, kspace
         self.u = encoding.H(kspace)
-        self.D = difference_linop(self.u.shape, config.steps)
+        self.D = difference_linop(self.u.shape, config.steps, is_cyclic=is_cyclic)
         self.shrink_gradient = vector_shrinkage(tuple(self.D.oshape))
         self.shrink_spectrum = SchattenShrinkage(self.u.shape, config.p)
         self.beta1 = config.penalty_lowrank or INITIAL_PENALTY_RATIO / float(_spectrum(self.u)[0].max())

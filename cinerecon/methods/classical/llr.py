@@ -31,6 +31,6 @@ class Llr(AdmmMethod):
     def __init__(self, config: LlrConfig | None = None) -> None:
         super().__init__(config or LlrConfig())
 
-    def penalties(self) -> list[Penalty]:
+    def penalties(self, *, is_cyclic: bool = True) -> list[Penalty]:  # noqa: ARG002
         """Low rank alone."""
         return [LowRankPenalty(self.config)]

@@ -106,19 +106,19 @@ class Lps(ClassicalMethod):
         return low_rank * scale, sparse * scale
 
     def _iterate(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Pair:
-        config, encoding = self.config, make_encoding(data)
+        config, encoding, is_cyclic = self.config, make_encoding(data), not data.meta.is_real_time
         start = encoding.adjoint(data.kspace)
         rule = self._rule(start)
         low_rank, sparse, mixed = start, torch.zeros_like(start), start
         for step in range(config.n_iterations):
             last_sum, last_mixed, unshrunk = low_rank + sparse, mixed, mixed - sparse
-            sparse = soft_in_frequency(mixed - low_rank, config.weight_sparse)
+            sparse = soft_in_frequency(mixed - low_rank, config.weight_sparse, is_cyclic=is_cyclic)
             low_rank = shrink_casorati(unshrunk, rule)
             image = low_rank + sparse
             mixed = image - encoding.normal(image) + start
             if convergence is not None:
                 residual = _norm(encoding.forward(image) - data.kspace)
-                penalty = self._penalty(low_rank, sparse, start if config.frozen else unshrunk)
+                penalty = self._penalty(low_rank, sparse, start if config.frozen else unshrunk, is_cyclic=is_cyclic)
                 change = ratio(_norm(image - last_sum), _norm(image))
                 convergence.add(residual**2 / 2 + penalty, ratio(residual, _norm(data.kspace)), change)
             if progress:
@@ -135,10 +135,12 @@ class Lps(ClassicalMethod):
             return Schatten(config.weight_lowrank * _singular_values(start)[-1], p=1.0)
         return RelativeSoft(math.inf, gain=config.weight_lowrank)  # sigmoid(inf) = 1: a share of s_1
 
-    def _penalty(self, low_rank: Tensor, sparse: Tensor, unshrunk: Tensor) -> float:
+    def _penalty(self, low_rank: Tensor, sparse: Tensor, unshrunk: Tensor, *, is_cyclic: bool) -> float:
         """lambda_L ||L||_* + lambda_S ||T S||_1; a rule that minimises no such norm of L adds nothing for it."""
         config, values = self.config, _singular_values(low_rank)
-        sparse_norm = torch.fft.fft(sparse, dim=0, norm="ortho").abs().sum(dtype=torch.float64)
+        around = sparse if is_cyclic else mirrored(sparse)
+        sparse_norm = torch.fft.fft(around, dim=0, norm="ortho").abs().sum(dtype=torch.float64)
+        sparse_norm = sparse_norm * len(sparse) / len(around)
         match config.shrinkage:
             case "relative_soft":
                 low_rank_norm = config.weight_lowrank * _singular_values(unshrunk)[-1] * values.sum()
@@ -151,11 +153,19 @@ class Lps(ClassicalMethod):
         return float(low_rank_norm) + config.weight_sparse * float(sparse_norm)
 
 
-def soft_in_frequency(series: Tensor, threshold: float) -> Tensor:
-    """Shrink the magnitude of each temporal frequency of a series ``(frames, y, x)`` by a threshold."""
-    frequencies = torch.fft.fft(series, dim=0, norm="ortho")
+def soft_in_frequency(series: Tensor, threshold: float, *, is_cyclic: bool = True) -> Tensor:
+    """Shrink the magnitude of each temporal frequency of a series ``(frames, y, x)`` by a threshold.
+
+    A series that is not cyclic is continued by its mirror image, as the cosine transform does: it has no jump.
+    """
+    frequencies = torch.fft.fft(series if is_cyclic else mirrored(series), dim=0, norm="ortho")
     magnitude = frequencies.abs().clamp(min=max(threshold, torch.finfo(frequencies.real.dtype).tiny))
-    return torch.fft.ifft(frequencies.mul_(1 - threshold / magnitude), dim=0, norm="ortho")
+    return torch.fft.ifft(frequencies.mul_(1 - threshold / magnitude), dim=0, norm="ortho")[: len(series)]
+
+
+def mirrored(series: Tensor) -> Tensor:
+    """The series ``(frames, y, x)``, then the same backwards."""
+    return torch.cat([series, series.flip(0)])
 
 
 def _singular_values(series: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Temporal total variation: the intensity of most voxels is nearly constant over time.
 
-Minimises 1/2 ||A u - y||^2 + tau (||D_t u||_1 + w_s ||D_y u||_1 + w_s ||D_x u||_1) over the series u, D circular
-differences, by ADMM (`admm`), with data scaled so that the view-shared image has a peak of 1.
+Minimises 1/2 ||A u - y||^2 + tau (||D_t u||_1 + w_s ||D_y u||_1 + w_s ||D_x u||_1) over the series u, D
+circular differences (not in time for a real-time series), by ADMM (`admm`), with data scaled so that the view-shared
+image has a peak of 1.
 
 References
 ----------
@@ -34,6 +35,6 @@ class Ttv(AdmmMethod):
     def __init__(self, config: TtvConfig | None = None) -> None:
         super().__init__(config or TtvConfig())
 
-    def penalties(self) -> list[Penalty]:
+    def penalties(self, *, is_cyclic: bool = True) -> list[Penalty]:
         """Total variation alone."""
-        return [TotalVariationPenalty(self.config)]
+        return [TotalVariationPenalty(self.config, is_cyclic=is_cyclic)]

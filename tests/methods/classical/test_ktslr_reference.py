@@ -194,3 +194,12 @@ def test_it_ends_where_the_image_stands_still(make_cine, n_outer):
     else:
         assert len(series) % 10 == 1
         assert changes[-1] < 1e-2 <= min(changes[:-1])
+
+
+def test_last_difference_in_time_is_zero_in_real_time():
+    image = complex_randn(4, 3, 5).numpy()
+    difference = difference_linop(image.shape, (0.5, 1.0, 1.0), is_cyclic=False)
+    found = difference(image)
+    np.testing.assert_allclose(found[0, :-1], 2 * (image[1:] - image[:-1]))
+    assert not found[0, -1].any()
+    np.testing.assert_allclose(found[1:], difference_linop(image.shape, (0.5, 1.0, 1.0))(image)[1:])

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from golden import golden, released_case
@@ -115,3 +116,15 @@ def test_empty_data_give_an_empty_image(make_cine):
 def test_only_a_share_can_be_frozen():
     with pytest.raises(ConfigError, match="frozen"):
         LpsConfig.parse({"frozen": True, "shrinkage": "absolute_soft"})
+
+
+def test_series_in_real_time_is_shrunk_by_its_cosine_transform():
+    from scipy.fft import dct, idct
+
+    series = complex_randn(9, 4, 3, seed=2)
+    coefficients = dct(series.real.numpy(), axis=0, norm="ortho") + 1j * dct(series.imag.numpy(), axis=0, norm="ortho")
+    magnitude = np.abs(coefficients)
+    shrunk = coefficients * np.maximum(1 - 0.4 / magnitude, 0)
+    shrunk[0] = (coefficients * np.maximum(1 - 0.4 / (magnitude * 2**0.5), 0))[0]  # the mean counts for both images
+    expected = idct(shrunk.real, axis=0, norm="ortho") + 1j * idct(shrunk.imag, axis=0, norm="ortho")
+    np.testing.assert_allclose(soft_in_frequency(series, 0.4, is_cyclic=False).numpy(), expected, atol=1e-12)

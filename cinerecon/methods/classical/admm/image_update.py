@@ -5,8 +5,9 @@ In k-space the differences along y and x are numbers for each (ky, kx), and what
 
     (m_t + c) u_t + e (2 u_t - u_(t-1) - u_(t+1)) = b_t,      frames in a circle,
 
-with m the sampling, c the other penalties at that point and e that of the difference in time. It is solved for all
-points at once by elimination from the first frame to the last and back. That is exact for one coil and any Cartesian
+with m the sampling, c the other penalties at that point and e that of the difference in time; in a real-time series
+the first and the last frame have one adjacent frame each. It is solved for all points at once by elimination from the
+first frame to the last and back. That is exact for one coil and any Cartesian
 mask. With several coils A^H A is no longer diagonal in k-space; its diagonal there takes the place of m and makes a
 preconditioner (Koolstra et al., 10.1002/mrm.27371, here with the frames coupled as they are).
 """
@@ -57,13 +58,15 @@ class KSpaceSystem:
         spectra = [difference_spectrum(n).to(sampling.device) for n in matrix]
         space = coupling.identity + coupling.y * spectra[0][:, None] + coupling.x * spectra[1]
         n_frames, e = len(sampling), coupling.time
-        own = 2 * e if n_frames > 1 else 0.0  # a single frame differs from itself by nothing
+        own = [2 * e if n_frames > 1 else 0.0] * n_frames  # a single frame differs from itself by nothing
+        if not coupling.is_cyclic and n_frames > 1:
+            own[0] = own[-1] = e
         shifts = (-(sampling.shape[-2] // 2), -(sampling.shape[-1] // 2))
-        diagonal = sampling.roll(shifts, (-2, -1)) + space + own
-        pivots = list(diagonal.unbind())
+        diagonal = sampling.roll(shifts, (-2, -1)) + space
+        pivots = [frame + its_own for frame, its_own in zip(diagonal.unbind(), own, strict=True)]
         to_next: list[Tensor] = []
         to_last: list[Tensor] = []
-        corner = torch.full_like(pivots[0], -e)
+        corner = torch.full_like(pivots[0], -e if coupling.is_cyclic else 0.0)
         for t in range(n_frames - 1):
             is_neighbour = t == n_frames - 2
             corner = corner - e if is_neighbour else corner

@@ -77,8 +77,8 @@ class AdmmMethod(ClassicalMethod):
         self.config = config
 
     @abstractmethod
-    def penalties(self) -> list[Penalty]:
-        """The penalties, for images of peak 1."""
+    def penalties(self, *, is_cyclic: bool = True) -> list[Penalty]:
+        """The penalties, for images of peak 1; in a cyclic series the first frame follows the last."""
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
         """See `ClassicalMethod.solve`."""
@@ -90,7 +90,8 @@ class AdmmMethod(ClassicalMethod):
         if scale == 0:
             return start
         encoding, kspace = make_encoding(data), data.kspace / scale
-        splitting = AdmmIteration(encoding, kspace, start / scale, self.penalties(), self.config)
+        penalties = self.penalties(is_cyclic=not data.meta.is_real_time)
+        splitting = AdmmIteration(encoding, kspace, start / scale, penalties, self.config)
         for n in range(self.config.n_iterations):
             change = splitting.step((n + 1) / self.config.n_iterations)
             if convergence is not None:

@@ -1,4 +1,4 @@
-"""Total variation in space and time as a penalty of ADMM: shrinkage of circular differences."""
+"""Total variation in space and time as a penalty of ADMM: shrinkage of differences."""
 
 import torch
 from pydantic import Field
@@ -23,12 +23,13 @@ class TotalVariationPenalty:
 
     is_random = False
 
-    def __init__(self, config: VariationConfig) -> None:
-        self.config = config
+    def __init__(self, config: VariationConfig, *, is_cyclic: bool = True) -> None:
+        self.config, self.is_cyclic = config, is_cyclic
         factors = (config.temporal_weight, config.spatial_weight, config.spatial_weight)
         self.axes = [(axis, factor) for axis, factor in enumerate(factors) if factor > 0]
         self.groups = [self.axes] if config.isotropic and self.axes else [[one] for one in self.axes]
-        self.coupling = Coupling(0.0, *(config.penalty_sparse * factor**2 for factor in factors))
+        time, y, x = (config.penalty_sparse * factor**2 for factor in factors)
+        self.coupling = Coupling(0.0, time, y, x, is_cyclic)
 
     def initialise(self, u: Tensor) -> None:
         """See `Penalty`."""
@@ -42,13 +43,16 @@ class TotalVariationPenalty:
         self.right_side.zero_()
         for group, multipliers in zip(self.groups, self.v, strict=True):
             for (axis, factor), v, moved in zip(group, multipliers, self.buffers, strict=True):
-                v.add_(difference(u, axis, moved), alpha=factor)
+                v.add_(self._difference(u, axis, moved), alpha=factor)
             removed = self._within(multipliers)
             for (axis, factor), v, moved in zip(group, multipliers, self.buffers, strict=True):
                 moved.copy_(v)
                 v.mul_(removed)
                 moved.sub_(v, alpha=2)
                 add_adjoint_difference(self.right_side, moved, axis, self.config.penalty_sparse * factor)
+
+    def _difference(self, u: Tensor, axis: int, out: Tensor) -> Tensor:
+        return difference(u, axis, out, is_cyclic=self.is_cyclic or axis > 0)
 
     def _within(self, moved: list[Tensor]) -> Tensor:
         """Fraction of K u + v that shrinkage removes, which becomes v."""
@@ -61,7 +65,7 @@ class TotalVariationPenalty:
         total = 0.0
         for group in self.groups:
             parts = [
-                difference(u, axis, moved).mul_(factor)
+                self._difference(u, axis, moved).mul_(factor)
                 for (axis, factor), moved in zip(group, self.buffers, strict=True)
             ]
             total += float(square_length(parts, self.size).sqrt_().sum(dtype=torch.float64))

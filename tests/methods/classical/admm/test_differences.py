@@ -45,3 +45,17 @@ def test_the_coupling_adds_what_it_says():
     for axis, factor in ((0, 3.0), (2, 2.0)):
         add_adjoint_difference(expected, difference(u, axis, torch.empty_like(u)), axis, factor)
     torch.testing.assert_close(coupling.add_to(total.clone(), u, torch.empty_like(u)), expected)
+
+
+def test_time_that_is_not_cyclic_has_one_difference_less():
+    u = complex_randn(5, 3, 4, seed=1)
+    found = difference(u, 0, torch.empty_like(u), is_cyclic=False)
+    torch.testing.assert_close(found[:-1], u[1:] - u[:-1])
+    assert not found[-1].any()
+    adjoint = add_adjoint_difference(torch.zeros_like(u), found, 0, 1.0)
+    assert float(torch.vdot(u.ravel(), adjoint.ravel()).real) == pytest.approx(float(found.abs().square().sum()))
+
+
+def test_sum_of_couplings_is_cyclic_if_both_are():
+    assert (Coupling(1.0) + Coupling(time=1.0)).is_cyclic
+    assert not (Coupling(1.0) + Coupling(time=1.0, is_cyclic=False)).is_cyclic

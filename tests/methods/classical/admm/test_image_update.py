@@ -15,8 +15,8 @@ from cinerecon.physics.operators import Encoding
 COUPLING = Coupling(identity=0.02, time=0.05, y=0.003, x=0.004)
 
 
-def left_side(encoding, u):
-    return COUPLING.add_to(encoding.normal(u), u, torch.empty_like(u))
+def left_side(encoding, u, coupling=COUPLING):
+    return coupling.add_to(encoding.normal(u), u, torch.empty_like(u))
 
 
 def scattered_mask(frames, matrix):
@@ -34,6 +34,15 @@ def test_the_closed_form_solves_the_equation(frames, matrix, whole_readouts):
     assert isinstance(update, ExactUpdate)
     b = complex_randn(frames, *matrix)
     assert relative_error(left_side(encoding, update(b, b)), b) < 1e-11
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 7])
+def test_the_closed_form_solves_the_equation_in_real_time(frames):
+    coupling = replace(COUPLING, is_cyclic=False)
+    encoding = Encoding(scattered_mask(frames, (15, 16)), matrix=(15, 16), dtype=torch.complex128)
+    b = complex_randn(frames, 15, 16)
+    update = choose_image_update(encoding, coupling, torch.complex128, 1)
+    assert relative_error(left_side(encoding, update(b, b), coupling), b) < 1e-11
 
 
 @pytest.mark.parametrize("whole_readouts", [True, False])
