@@ -1,6 +1,7 @@
 """Checks of k-space in plain arrays, in which nothing but the samples shows a wrong order or an uncentred axis."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
 
 SIMILAR_COILS, CORRELATION_MARGIN = 0.9, 0.1
 """Correlation of adjacent coils that suggests that they are frames, and the margin by which that of frames is lower."""
+SIMILAR_SLICES, SLICES_MARGIN = 0.9, 0.03
+"""The same for adjacent slices."""
 AXES = {-2: "ky", -1: "kx"}
 
 
@@ -77,8 +80,8 @@ def _require_order(kspace: Tensor, where: str) -> None:
     """Refuse coils that are as alike as frames are, next to frames that are as different as coils."""
     if kspace.shape[1] < 2:
         return
-    coils = _correlation(kspace[0, :-1], kspace[0, 1:])
-    frames = _correlation(kspace[:-1, 0], kspace[1:, 0])
+    coils = min(correlation(one, other) for one, other in pairwise(kspace[0]))
+    frames = max(correlation(one, other) for one, other in pairwise(kspace[:, 0]))
     if coils > SIMILAR_COILS and frames < coils - CORRELATION_MARGIN:
         what = f"adjacent coils are more alike (correlation {coils:.2f}) than adjacent frames ({frames:.2f})"
         raise DataError(f"{what}: these axes seem to be exchanged", where=where, hint="--axes names them in order")
@@ -94,9 +97,23 @@ def _require_readouts(mask: Tensor, where: str) -> None:
         raise DataError(what, where=where, hint="--axes names them in order")
 
 
-def _correlation(first: Tensor, second: Tensor) -> float:
-    """Correlation at the points that both measure; 0 if there are none."""
+def are_slices_frames(first: Tensor, second: Tensor, next_slice: Tensor) -> bool:
+    """Whether adjacent slices are more alike than adjacent frames: then the two axes are exchanged.
+
+    Parameters
+    ----------
+    first, second
+        ``(coils, ky, kx)``, two adjacent frames.
+    next_slice
+        ``(coils, ky, kx)``, the frame ``first`` of the adjacent slice.
+    """
+    slices = correlation(first, next_slice)
+    return slices > SIMILAR_SLICES and correlation(first, second) < slices - SLICES_MARGIN
+
+
+def correlation(first: Tensor, second: Tensor) -> float:
+    """Correlation of two parts of k-space at the points that both measure; 1 if there are none."""
     common = (first != 0) & (second != 0)
     first, second = (first * common).ravel(), (second * common).ravel()
     norm = torch.linalg.vector_norm(first) * torch.linalg.vector_norm(second)
-    return float(torch.vdot(first, second).abs() / norm) if norm > 0 else 0.0
+    return float(torch.vdot(first, second).abs() / norm) if norm > 0 else 1.0

@@ -149,7 +149,10 @@ def read_maps(array: KspaceArray, text: str | None, kspace: Tensor, number: int)
     if not is_bart and (values.ndim == 3 or (values.ndim == 4 and array.values.ndim != 4)):
         maps = values[number if len(values) > 1 else 0] if values.ndim == 4 else values
     else:
-        maps = _aligned(array, values, number, "the array of coil maps", where)[0]
+        part = _aligned(array, values, number, "the array of coil maps", where)
+        if len(part) > 1:
+            raise ShapeError(f"the coil maps have {len(part)} frames, expected one map of each coil", where=where)
+        maps = part[0]
     if maps.shape[:2] != (n_coils, y) or maps.shape[2] not in (x, array.shape[-1]):
         what = f"the coil maps of a slice are {maps.shape}, expected {(n_coils, y, x)} (coils, y, x)"
         raise ShapeError(what, where=where)

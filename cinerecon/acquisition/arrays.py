@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.array_checks import axes_warnings, require_magnitude
+from cinerecon.acquisition.array_checks import are_slices_frames, axes_warnings, require_magnitude
 from cinerecon.acquisition.array_parts import files_of, read_maps, read_pattern
 from cinerecon.acquisition.coil_maps import finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
@@ -17,6 +18,7 @@ from cinerecon.acquisition.reference import attach_reference
 from cinerecon.acquisition.source import CineSource, TimedSlice
 from cinerecon.cine import CineMeta
 from cinerecon.errors import ConfigError, DataError
+from cinerecon.io.hdf5 import first_bytes
 from cinerecon.io.kspace_array import KspaceArray, open_kspace_array
 from cinerecon.physics.fourier import crop_kspace, mirrored_indices
 
@@ -92,6 +94,7 @@ class ArraySource(CineSource):
         if not 0 <= number < self.n_slices:
             raise DataError(f"slice {number}, the file has slices 0 to {self.n_slices - 1}", where=str(self.array.path))
         where = f"{self.array.path}, slice {number}"
+        self._require_order()
         kspace = torch.from_numpy(self.array.read_slice(number))
         require_magnitude(kspace, where)
         claimed, warnings = read_pattern(self.array, self.config.arrays.pattern, kspace, number)
@@ -112,6 +115,20 @@ class ArraySource(CineSource):
         meta = self._meta_of(number, measured.frames, [*self.array.warnings, *warnings, *maps_warnings])
         finished = finish_slice(kspace, mask, meta, self.config, csm=maps)
         return TimedSlice(attach_reference(finished.data), finished.csm_seconds)
+
+    def _require_order(self) -> None:
+        """Refuse a file whose slices seem to be its frames."""
+        if self._has_exchanged_slices:
+            what = "adjacent slices are more alike than adjacent frames: these axes seem to be exchanged"
+            raise DataError(what, where=str(self.array.path), hint="--axes names the axes in their order")
+
+    @cached_property
+    def _has_exchanged_slices(self) -> bool:
+        if self.n_slices < 2:
+            return False
+        middle = (self.n_slices - 1) // 2
+        first, second = (torch.from_numpy(self.array.read_slice(number)[:2]) for number in (middle, middle + 1))
+        return are_slices_frames(first[0], first[1], second[0])
 
     @property
     def _n_columns(self) -> int:
@@ -145,6 +162,8 @@ def open_array(path: Path, config: AcquisitionConfig) -> ArraySource:
     ConfigError
         If its axes are not named, or another description is wrong.
     """
+    for file in (*files_of(config.arrays.maps), *files_of(config.arrays.pattern)):
+        first_bytes(file)
     array = open_kspace_array(path, config.arrays.axes, config.memory_limit_gb)
     _, frames, coils, ky, kx = array.shape
     needed_gb = 8e-9 * frames * coils * ky * kx
@@ -161,7 +180,7 @@ def _describe(array: KspaceArray, config: AcquisitionConfig) -> ArrayMeta:
     thickness = _numbers(array, "slice_thickness_mm", (1,))
     factor = _one(options.oversampling) or _numbers(array, "oversampling", (1,))
     size = options.pixel_size or _numbers(array, "pixel_size_mm", (1, 2))
-    if size is not None and min(size) <= 0:
+    if size is not None and not all(0 < length < np.inf for length in size):
         raise ConfigError(f"the pixel size is {' x '.join(map(str, size))} mm", where="--pixel-size")
     step = _one(options.frame_time) or _numbers(array, "frame_time_ms", (1,))
     times = None if options.frame_time is not None else _numbers(array, "frame_times_ms", (n_frames,))

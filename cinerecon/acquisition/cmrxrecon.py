@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cinerecon.acquisition.array_checks import are_slices_frames, correlation
 from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import find_measured
@@ -23,8 +24,6 @@ from cinerecon.physics.sampling import block_of_lines
 
 MIN_CORRELATION = 0.7
 """Correlation of a slice with its fully sampled twin below which the twin belongs to another scan."""
-EXCHANGED_CORRELATION, CORRELATION_MARGIN = 0.9, 0.03
-"""Correlation of adjacent slices that suggests exchanged axes, and the margin by which that of frames is lower."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,10 +122,7 @@ class CmrxreconSource(CineSource):
         middle = (n_slices - 1) // 2
         first, second = torch.from_numpy(self.file.read_slice(middle, slice(0, 2)))
         (next_slice,) = torch.from_numpy(self.file.read_slice(middle + 1, slice(0, 1)))
-        between_slices = _correlation(first, next_slice)
-        return (
-            between_slices > EXCHANGED_CORRELATION and _correlation(first, second) < between_slices - CORRELATION_MARGIN
-        )
+        return are_slices_frames(first, second, next_slice)
 
     @property
     def _n_columns(self) -> int:
@@ -146,7 +142,7 @@ class CmrxreconSource(CineSource):
             return None, ["the twin in the folder of fully sampled files is not fully sampled: it is no truth"]
         kspace = crop_kspace(kspace, data.matrix[1], -1)
         kspace = kspace if finished.coil_matrix is None else transform_coils(finished.coil_matrix, kspace)
-        if _correlation(kspace * data.mask, data.kspace) < MIN_CORRELATION:
+        if correlation(kspace * data.mask, data.kspace) < MIN_CORRELATION:
             return None, ["the fully sampled twin is of another scan: it is no truth"]
         full = torch.ones(data.n_frames, 1, data.matrix[0], 1, dtype=torch.bool)
         return Encoding(full, data.csm, matrix=data.matrix).adjoint(kspace), []
@@ -169,11 +165,3 @@ class CmrxreconSource(CineSource):
             warnings=tuple(warnings),
             is_one_beat=self.file.path.stem.startswith("cine"),
         )
-
-
-def _correlation(first: Tensor, second: Tensor) -> float:
-    """Correlation of two parts of k-space at the points that both measure; 1 if there are none."""
-    common = (first != 0) & (second != 0)
-    first, second = (first * common).ravel(), (second * common).ravel()
-    norm = torch.linalg.vector_norm(first) * torch.linalg.vector_norm(second)
-    return float(torch.vdot(first, second).abs() / norm) if norm > 0 else 1.0

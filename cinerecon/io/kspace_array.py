@@ -110,7 +110,7 @@ def is_kspace_array(path: Path) -> bool:
     if not path.is_file() or path.suffix.lower() not in (".npy", ".npz"):
         return False
     with path.open("rb") as file:
-        return file.read(6) in (b"\x93NUMPY", b"PK\x03\x04\x14\0", b"PK\x03\x04-\0", b"PK\x03\x04\0\0")
+        return file.read(4) in (b"\x93NUM", b"PK\x03\x04")
 
 
 def holds_kspace(path: Path, *, has_axes: bool = True) -> bool:

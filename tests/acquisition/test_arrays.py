@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cinerecon.acquisition import AcquisitionConfig, open_cine, open_scan
 from cinerecon.cli import app
-from cinerecon.errors import CineReconError, CineReconWarning, ConfigError, DataError, ShapeError
+from cinerecon.errors import CineReconError, CineReconWarning, ConfigError, DataError, FileError, ShapeError
 from cinerecon.io.bart import PHASE_1, READ, SLICE, TIME, open_cfl, write_cfl
 from cinerecon.options import ArrayOptions
 from cinerecon.reconstruction import reconstruct
@@ -173,10 +173,29 @@ def test_exchanged_axes_are_refused(scan, tmp_path):
     np.save(tmp_path / "k.npy", kspace)
     with pytest.raises(DataError, match="exchanged"):
         open_cine(tmp_path / "k.npy", config(axes="slices frames coils kx ky")).read_slice(0)
-    full = small_scan(matrix=MATRIX, n_frames=8, vendor="other").kspace[0].numpy()
+    frames = small_scan(matrix=MATRIX, n_frames=8, vendor="other").kspace[0].numpy()
+    other = np.roll(frames, 7, 1) * np.exp(1j * np.arange(frames.shape[-1]))  # another slice
+    np.save(tmp_path / "k.npy", np.stack([frames, other]))
+    assert open_cine(tmp_path / "k.npy", config(axes=AXES)).read_slice(0).n_frames == 8
+    with pytest.raises(DataError, match="adjacent slices are more alike"):
+        open_cine(tmp_path / "k.npy", config(axes="frames slices coils ky kx")).read_slice(0)
+    full = frames
     np.save(tmp_path / "k.npy", full)
     with pytest.raises(DataError, match="more alike"):
         open_cine(tmp_path / "k.npy", config(axes="coils frames ky kx")).read_slice(0)
+
+
+@pytest.mark.parametrize("option", ["maps", "pattern"])
+def test_missing_files_of_maps_and_pattern(scan, tmp_path, option):
+    np.save(tmp_path / "k.npy", scan[1])
+    with pytest.raises(FileError, match="no such file"):
+        open_cine(tmp_path / "k.npy", config(axes=AXES, **{option: str(tmp_path / "nothing.npy")}))
+
+
+def test_k_space_is_no_coil_maps(scan, tmp_path):
+    path = str(save_bart(tmp_path / "k.cfl", scan[1], (SLICE, TIME, 3, PHASE_1, READ)))
+    with pytest.raises(ShapeError, match="the coil maps have 4 frames"):
+        open_cine(path, config(maps=path)).read_slice(0)
 
 
 def test_patterns_that_do_not_fit(scan, tmp_path):
