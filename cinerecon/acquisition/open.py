@@ -22,6 +22,7 @@ from cinerecon.io.kspace_array import holds_kspace, is_kspace_array
 from cinerecon.io.matlab import is_matlab
 from cinerecon.io.raw_file import require_raw_scan
 from cinerecon.io.regular import is_pipe
+from cinerecon.io.twix.signature import is_twix
 
 RAW_SCAN_SETTINGS = (
     *("time_counter", "combine", "repeats", "positions", "encoding", "center_sample"),
@@ -36,8 +37,11 @@ def open_cine(
     *,
     noise: str | Path | None = None,
     dataset: str | None = None,
+    measurement: int | None = None,
 ) -> CineSource:
-    """Open an ISMRMRD raw scan, a prepared case, a CMRxRecon file or a plain array; the content determines the format.
+    """Open a raw scan (ISMRMRD or Siemens twix), a prepared case, a CMRxRecon file or a plain array.
+
+    The content determines the format.
 
     Parameters
     ----------
@@ -46,16 +50,18 @@ def open_cine(
     config
         Settings; the defaults if None.
     noise
-        A separate ISMRMRD file with the noise readouts of the same coils.
+        A separate raw file with the noise readouts of the same coils.
     dataset
         The group of the measurement, where an ISMRMRD file holds several.
+    measurement
+        Number of the measurement in a twix file, counted from 1; None for the last one.
 
     Raises
     ------
     FileError, HeaderError, DataError, UnsupportedError
         If the file cannot be read correctly.
     ConfigError
-        If options of raw scans are given for a file that is not an ISMRMRD scan.
+        If options are given that belong to another format.
     """
     path, config = Path(path), config or AcquisitionConfig()
     kind = _kind_of(path)
@@ -65,17 +71,18 @@ def open_cine(
         option = f"--{given.replace('_', '-')}"
         raise ConfigError(f"{option} belongs to plain arrays (BART, NumPy), this is {kind}", where=str(path))
     if kind == "a raw scan":
-        return open_scan(path, config, noise=noise, dataset=dataset)
+        return open_scan(path, config, noise=noise, dataset=dataset, measurement=measurement)
     asked = {
         "--noise": noise is not None,
         "--dataset": dataset is not None,
+        "--measurement": measurement is not None,
         **{
             f"--set preprocessing.{name}": getattr(config, name) != getattr(defaults, name)
             for name in RAW_SCAN_SETTINGS
         },
     }
     for option in (option for option, is_asked in asked.items() if is_asked):
-        raise ConfigError(f"{option} belongs to ISMRMRD raw scans, this is {kind}", where=str(path))
+        raise ConfigError(f"{option} belongs to ISMRMRD and Siemens raw scans, this is {kind}", where=str(path))
     if kind == "a plain array":
         return open_array(path, config)
     return CaseSource(path, config) if kind == "a prepared case" else CmrxreconSource(open_cmrxrecon(path), config)
@@ -108,12 +115,13 @@ def intake(
     *,
     noise: str | Path | None = None,
     dataset: str | None = None,
+    measurement: int | None = None,
 ) -> Iterator[CineData]:
     """Read a file slice by slice, sorted by position; one slice is in memory at a time.
 
     Parameters and errors as for `open_cine` and `Scan.read_slice`.
     """
-    source = open_cine(path, config, noise=noise, dataset=dataset)
+    source = open_cine(path, config, noise=noise, dataset=dataset, measurement=measurement)
     for number in range(source.n_slices):
         yield source.read_slice(number)
 
@@ -145,8 +153,12 @@ def walk_visible(root: Path, without: Path | None = None) -> Iterator[tuple[Path
 
 
 def is_cine_name(path: Path) -> bool:
-    """Whether a file is a raw scan, a prepared case or CMRxRecon k-space by its name, or an archive of k-space."""
-    return path.name.lower().endswith(SCAN_ENDINGS) or is_kspace_name(path) or holds_kspace(path)
+    """Whether a file is a raw scan, a prepared case or CMRxRecon k-space by its name, or an archive of k-space.
+
+    Many programs name their files ``.dat``: those of Siemens scanners are recognised by their content.
+    """
+    is_raw = path.name.lower().endswith(SCAN_ENDINGS) or (path.suffix.lower() == ".dat" and is_twix(path))
+    return is_raw or is_kspace_name(path) or holds_kspace(path)
 
 
 def file_checksums(source: CineSource) -> tuple[str, ...]:

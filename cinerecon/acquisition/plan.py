@@ -22,7 +22,7 @@ class ScanPlan:
     Attributes
     ----------
     source, dataset
-        The file and its group.
+        The file, and its group or the number of the measurement.
     scanner, field_strength_tesla, protocol
         From the XML header.
     n_slices, n_frames
@@ -207,5 +207,6 @@ def _describe_noise(layout: ScanLayout) -> str:
     if layout.noise is None:
         return "none"
     heads = layout.noise.heads[layout.noise_rows]
-    file = "" if layout.noise is layout.raw else f" in {layout.noise.path.name}"
+    is_other = layout.noise.path != layout.raw.path
+    file = f" in {layout.noise.path.name if is_other else layout.noise.group}" if layout.noise is not layout.raw else ""
     return f"{len(heads)} readouts of {heads['number_of_samples'].max()} samples{file}"

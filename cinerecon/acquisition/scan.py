@@ -19,11 +19,14 @@ from cinerecon.acquisition.noise import averaged_noise_std, noise_scale, read_wh
 from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
 from cinerecon.acquisition.plan import ScanPlan, describe
 from cinerecon.acquisition.reference import attach_reference, read_truth
+from cinerecon.acquisition.select import NOISE
 from cinerecon.acquisition.source import CineSource, TimedSlice
 from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.raw import Index
+from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 from cinerecon.io.raw_file import read_raw_scan
+from cinerecon.io.twix.readouts import TwixSamples
+from cinerecon.io.twix.scan import find_noise
 from cinerecon.physics.fourier import crop_kspace, crop_sampled
 from cinerecon.physics.sampling import block_of_lines
 
@@ -205,19 +208,23 @@ def open_scan(
     *,
     noise: str | Path | None = None,
     dataset: str | None = None,
+    measurement: int | None = None,
 ) -> Scan:
     """Open a raw scan: check its headers and determine the use of each readout.
 
     Parameters
     ----------
     path
-        An ISMRMRD (MRD) file.
+        An ISMRMRD (MRD) or Siemens twix file.
     config
         Settings; the defaults if None.
     noise
-        A separate ISMRMRD file with the noise readouts of the same coils.
+        A separate file with the noise readouts of the same coils. None: those of the scan, or of another measurement
+        in its twix file.
     dataset
-        The group of the measurement, where the file holds several.
+        The group of the measurement, where an ISMRMRD file holds several.
+    measurement
+        Number of the measurement in a twix file, counted from 1; None for the last one.
 
     Raises
     ------
@@ -225,6 +232,12 @@ def open_scan(
         If the scan cannot be read correctly.
     """
     config = config or AcquisitionConfig()
-    raw = read_raw_scan(path, dataset)
-    layout = lay_out(raw, config, None if noise is None else read_raw_scan(noise))
+    raw = read_raw_scan(path, dataset, measurement)
+    layout = lay_out(raw, config, _read_noise(raw, config) if noise is None else read_raw_scan(noise))
     return Scan(describe(layout, config), layout, config)
+
+
+def _read_noise(raw: RawScan, config: AcquisitionConfig) -> RawScan | None:
+    """The measurement of noise in the same file, where a scan has no noise readouts of its own; None without any."""
+    is_needed = config.whiten and isinstance(raw.store, TwixSamples) and not has_flag(raw.heads, NOISE).any()
+    return find_noise(raw) if is_needed else None

@@ -22,11 +22,14 @@ class InspectOptions(ArrayOptions):
     """Report the content of a scan; for a raw scan also what is kept, what is dropped, and why."""
 
     scan: Annotated[Path, Flag(is_argument=True)] = Field(
-        description="ISMRMRD raw scan (.h5), CMRxRecon file (.mat), k-space of BART (.cfl) or NumPy (.npy, .npz), or "
-        "prepared case (.h5)"
+        description="raw scan, ISMRMRD (.h5) or Siemens (.dat), CMRxRecon file (.mat), k-space of BART (.cfl) or NumPy "
+        "(.npy, .npz), or prepared case (.h5)"
     )
-    noise: Path | None = Field(None, description="separate noise scan, ISMRMRD")
+    noise: Path | None = Field(None, description="separate noise scan, ISMRMRD or Siemens raw")
     dataset: str | None = Field(None, description="group to read, where the file holds several")
+    measurement: int | None = Field(
+        None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
+    )
     gating: Annotated[str | None, Flag(default_text="auto")] = Field(
         None, description="frames: counter, retro (by the time since the R wave), none (real time) or auto"
     )
@@ -44,7 +47,9 @@ def inspect(options: InspectOptions) -> None:
     config = with_preprocessing(AcquisitionConfig(), options.settings).with_arrays(options)
     if options.gating is not None:
         config = config.with_settings([f"gating={options.gating}"], where="--gating")
-    source = open_cine(options.scan, config, noise=options.noise, dataset=options.dataset)
+    source = open_cine(
+        options.scan, config, noise=options.noise, dataset=options.dataset, measurement=options.measurement
+    )
     content: ScanPlan | CineSummary
     with progress_bar() as progress:
         if isinstance(source, Scan):
@@ -77,7 +82,8 @@ def _print_table(rows: Iterable[tuple[str, str]]) -> None:
 
 def _rows_of_plan(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     field = "" if plan.field_strength_tesla is None else f", {plan.field_strength_tesla:.3g} T"
-    yield "scan", f"{plan.source}, group {plan.dataset or '/'}"
+    part = plan.dataset if plan.dataset.startswith("measurement ") else f"group {plan.dataset or '/'}"
+    yield "scan", f"{plan.source}, {part}"
     yield "scanner", (plan.scanner or "unknown") + field + (f", {plan.protocol}" if plan.protocol else "")
     yield "slices", str(plan.n_slices)
     yield "frames", f"{_span(plan.n_frames)}, counted in {plan.time_counter}"

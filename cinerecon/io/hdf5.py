@@ -12,6 +12,7 @@ import h5py
 
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.regular import refuse_pipe
+from cinerecon.io.twix.signature import software_line
 
 CHUNK_CACHE = {"rdcc_nslots": 100_003, "rdcc_nbytes": 64 << 20}
 """Raw scans keep each readout in a chunk of its own; the default cache forgets them between two reads."""
@@ -116,11 +117,8 @@ def looks_like(path: Path, start: bytes) -> str:
         return "an HTML page (text), perhaps of a download that failed"
     if text.startswith((b"<?xml", b"<ismrmrdheader")):
         return "XML text without data"
-    first, second = (int.from_bytes(start[i : i + 4], "little") for i in (0, 4))
-    if len(start) >= 8 and first < 10_000 and 1 <= second <= 64:
-        return "a Siemens raw file (.dat, VD/VE/XA line)"
-    if start[4:14] in (b"\x0c\0\0\0Confi", b"\n\0\0\0Config") or b"MeasYaps" in start or b"Config" in start[:64]:
-        return "a Siemens raw file (.dat, VB line)"
+    if software_line(start):
+        return f"a Siemens raw file (.dat, line {software_line(start)})"
     if not any(byte < 9 or 13 < byte < 32 for byte in start):
         return "text"
     return "binary data of an unknown kind"

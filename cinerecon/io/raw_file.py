@@ -2,29 +2,44 @@
 
 from pathlib import Path
 
+from cinerecon.errors import ConfigError
 from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.io.mrd2.package import is_mrd2
 from cinerecon.io.mrd2.scan import read_mrd2
+from cinerecon.io.twix.scan import read_twix
+from cinerecon.io.twix.signature import is_twix
 
 
-def read_raw_scan(path: str | Path, dataset: str | None = None) -> RawScan:
+def read_raw_scan(path: str | Path, dataset: str | None = None, measurement: int | None = None) -> RawScan:
     """Open a raw scan of any format.
 
     Parameters
     ----------
     path
-        An ISMRMRD file (HDF5), or a stream of MRD version 2.
+        An ISMRMRD file (HDF5), a stream of MRD version 2, or a Siemens raw file.
     dataset
-        The measurement, where a file holds several.
+        The group of the measurement, where an ISMRMRD file holds several.
+    measurement
+        Number of the measurement in a Siemens raw file, counted from 1; None for the last one.
 
     Raises
     ------
-    FileError, HeaderError, DataError
+    FileError, HeaderError, DataError, UnsupportedError
         If the file cannot be read.
+    ConfigError
+        If an option is given that belongs to another format.
     """
     path = Path(path)
+    if is_twix(path):
+        if dataset is not None:
+            what = "--dataset belongs to ISMRMRD scans, this is a Siemens raw file"
+            raise ConfigError(what, where=str(path), hint="--measurement N chooses one of its measurements")
+        return read_twix(path, measurement)
+    if measurement is not None:
+        what = "--measurement belongs to Siemens raw files, this is another format"
+        raise ConfigError(what, where=str(path), hint="--dataset NAME chooses a group of an ISMRMRD file")
     return read_mrd2(path) if is_mrd2(path) else read_mrd(path, dataset)
 
 
@@ -36,5 +51,5 @@ def require_raw_scan(path: Path) -> None:
     FileError
         If it is missing or of another kind.
     """
-    if not is_mrd2(path):
+    if not (is_mrd2(path) or is_twix(path)):
         require_hdf5(path)

@@ -29,8 +29,11 @@ class ReconSettings(ArrayOptions):
     csm: Annotated[str | None, Flag(default_text="that of the model, or smooth")] = Field(
         None, description="method for the coil maps: smooth, espirit or walsh"
     )
-    noise: Path | None = Field(None, description="separate noise scan, ISMRMRD")
+    noise: Path | None = Field(None, description="separate noise scan, ISMRMRD or Siemens raw")
     dataset: str | None = Field(None, description="group to read, where the file holds several")
+    measurement: int | None = Field(
+        None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
+    )
     undersample: str | None = Field(
         None, description="undersample a fully sampled scan retrospectively: gaussian:8,acs=4 or a mask.npz"
     )

@@ -53,6 +53,7 @@ def _settings(request: ReconRequest) -> tuple[str, ...]:
     values = {
         "csm": request.csm,
         "dataset": request.dataset,
+        "measurement": request.measurement,
         "noise": request.noise and request.noise.name,
         "undersample": Path(request.undersample or "").name,
         "seed": request.seed if request.undersample else None,

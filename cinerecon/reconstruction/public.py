@@ -27,7 +27,10 @@ from cinerecon.reconstruction.run import iterate_slices, load_request_method
 from cinerecon.reconstruction.slices import ReconstructedSlice, reconstruct_slice, with_quality, without_own_reference
 
 Array = NDArray[Any]
-SCAN_OPTIONS = ("slices", "frames", "gating", "noise", "dataset", "undersample", *ArrayOptions.model_fields)
+SCAN_OPTIONS = (
+    *("slices", "frames", "gating", "noise", "dataset", "measurement", "undersample"),
+    *ArrayOptions.model_fields,
+)
 """Options that belong to a scan in a file."""
 SLICE_OPTIONS = ("snr", "n_replicas", "seed", "partial_fourier")
 """Options that belong to a scan in a file or to a slice."""
@@ -77,9 +80,9 @@ def reconstruct(
         ``key=value`` texts, as ``--set`` of the command takes them.
     options
         For a path, as the options of the command: ``slices`` (indices), ``frames`` (``"first:last"``), ``noise``
-        (path), ``dataset``, ``undersample`` (pattern or mask file), ``seed``; for a path or a `CineData` ``snr`` (map
-        the noise, in ``.cine.noise`` and ``.cine.snr``), ``n_replicas`` and ``partial_fourier`` (``pocs``,
-        ``homodyne``, ``none`` or ``auto``).
+        (path), ``dataset``, ``measurement``, ``undersample`` (pattern or mask file), ``seed``; for a path or a
+        `CineData` ``snr`` (map the noise, in ``.cine.noise`` and ``.cine.snr``), ``n_replicas`` and
+        ``partial_fourier`` (``pocs``, ``homodyne``, ``none`` or ``auto``).
 
     Returns
     -------

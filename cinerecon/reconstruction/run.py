@@ -155,7 +155,13 @@ def iterate_slices(
         Where finished slices are kept, and those of an earlier run are taken from.
     """
     observer = observer or Observer()
-    scan = open_cine(request.scan, request.preprocessing(method), noise=request.noise, dataset=request.dataset)
+    scan = open_cine(
+        request.scan,
+        request.preprocessing(method),
+        noise=request.noise,
+        dataset=request.dataset,
+        measurement=request.measurement,
+    )
     require_same_patient(request.patient, scan.subject, scan.frame_of_reference, str(request.scan))
     chosen = request.chosen_slices(scan)
     provenance = provenance_of(request, method, scan)

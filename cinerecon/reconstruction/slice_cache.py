@@ -93,7 +93,8 @@ def checksum_of(request: ReconRequest, method: Reconstructor) -> str:
     """Identifies scan, method and settings, by everything that changes the image of a slice; 8 hexadecimal digits."""
     values = (
         version("cinerecon"),
-        *(request.device, request.csm, request.dataset, request.frames, request.gating, request.partial_fourier),
+        *(request.device, request.csm, request.dataset, request.measurement, request.frames, request.gating),
+        request.partial_fourier,
         *(split_settings(request.settings)[1], request.keeps_convergence),
         *(request.snr, request.n_replicas if request.snr else 0),
         *(fingerprint(method), request.undersample and fingerprint_pattern(request.undersample), request.seed),

@@ -1,0 +1,1 @@
+"""Siemens raw data (twix, ``.dat``) as `RawScan`: the same header, readouts and samples as converted to ISMRMRD."""

@@ -1,0 +1,156 @@
+"""Headers of twix readouts as ISMRMRD acquisition headers: flags, counters, times, position and directions.
+
+The meaning of each field is that of siemens_to_ismrmrd (https://github.com/ismrmrd/siemens_to_ismrmrd), the converter
+of the ISMRMRD project, so that a scan is the same whether it was converted before or is read directly.
+"""
+
+import numpy as np
+from ismrmrd.hdf5 import acquisition_dtype
+from numpy.typing import NDArray
+
+from cinerecon.io.ismrmrd.raw import Heads
+from cinerecon.io.twix.definitions import Layout
+from cinerecon.io.twix.orientation import directions_of_normal, directions_of_quaternions
+from cinerecon.io.twix.protocol import Protocol
+from cinerecon.io.twix.readouts import Mdh, has_flag
+
+FLAGS = {
+    "FIRSTSCANINSLICE": (7,),
+    "LASTSCANINSLICE": (8,),
+    "LASTSCANINMEAS": (14, 25),
+    "NOISEADJSCAN": (19,),
+    "PATREFSCAN": (20,),
+    "PATREFANDIMASCAN": (21,),
+    "REFLECT": (22,),
+    "PACE": (23,),
+    "RTFEEDBACK": (23, 28),
+    "PHASCOR": (24,),
+    "HPFEEDBACK": (26,),
+    "RETRO_ENDOFMEAS": (25,),
+    "RETRO_DUMMYSCAN": (27,),
+    "CT_NORMALIZE": (29,),
+    "REFPHASESTABSCAN": (30,),
+    "PHASESTABSCAN": (31,),
+}
+"""Numbers of the ISMRMRD flags of each twix flag."""
+NOT_IMAGE = tuple(name for name in FLAGS if not name.startswith(("FIRST", "LAST", "REFLECT", "PATREFAND", "RETRO_END")))
+"""Twix flags of readouts that are no image lines."""
+NO_READOUT = ("B1_CONTROLLOOP", "MDH_VOP", "SLICE_ACCEL_REFSCAN", "SLICE_ACCEL_PHASCOR", "noname60")
+"""Twix flags of readouts that measure no part of this image, and that ISMRMRD has no flag for."""
+COUNTERS = {
+    "kspace_encode_step_1": "Lin",
+    "kspace_encode_step_2": "Par",
+    "average": "Ave",
+    "slice": "Sli",
+    "contrast": "Eco",
+    "phase": "Phs",
+    "repetition": "Rep",
+    "set": "Set",
+    "segment": "Seg",
+}
+"""The counter of a twix readout that each ISMRMRD counter is."""
+ADJUSTMENT_DWELL_US = {"AdjCoilSens": 5.0, "AdjQuietCoilSens": 4.0}
+"""Dwell time of the noise readouts of an adjustment measurement, by the name of its protocol [us]."""
+
+
+def acquisition_heads(mdh: Mdh, layout: Layout, protocol: Protocol) -> Heads:
+    """The ISMRMRD headers of readouts.
+
+    Parameters
+    ----------
+    mdh
+        ``(readouts,)`` their twix headers.
+    layout
+        Layout of the file.
+    protocol
+        Parameters of the measurement.
+    """
+    heads: Heads = np.zeros(len(mdh), acquisition_dtype["head"])
+    heads["version"], heads["measurement_uid"], heads["scan_counter"] = 1, mdh["MeasUID"], mdh["ScanCounter"]
+    heads["flags"] = _flags(mdh, layout)
+    heads["acquisition_time_stamp"] = mdh["TimeStamp"]
+    heads["physiology_time_stamp"][:, 0] = mdh["PMUTimeStamp"]
+    heads["number_of_samples"] = mdh["SamplesInScan"]
+    heads["active_channels"] = heads["available_channels"] = mdh["UsedChannels"]
+    heads["discard_pre"], heads["discard_post"] = mdh["CutOff"]["Pre"], mdh["CutOff"]["Post"]
+    heads["center_sample"] = mdh["CenterCol"]
+    heads["sample_time_us"] = _dwell_times(mdh, layout, protocol)
+    for name, source in COUNTERS.items():
+        heads["idx"][name] = mdh["Counter"][source]
+    user = [*(mdh["Counter"][name] for name in ("Ida", "Idb", "Idc", "Idd", "Ide")), mdh["CenterLin"], mdh["CenterPar"]]
+    heads["idx"]["user"][:, : len(user)] = np.stack(user, 1)
+    for axis, name in enumerate(("Sag", "Cor", "Tra")):
+        heads["position"][:, axis] = mdh["SliceData"]["SlicePos"][name]
+    heads["read_dir"], heads["phase_dir"], heads["slice_dir"] = _directions(mdh, heads["position"], protocol)
+    heads["patient_table_position"] = _table_position(mdh)
+    return heads
+
+
+def is_image_line(mdh: Mdh, layout: Layout) -> NDArray[np.bool_]:
+    """The readouts that are lines of the image, ``(readouts,)`` bool."""
+    others = tuple(name for name in NOT_IMAGE if name != "PATREFSCAN")
+    is_reference = has_flag(mdh, layout, "PATREFSCAN") & ~has_flag(mdh, layout, "PATREFANDIMASCAN")
+    return ~has_flag(mdh, layout, *others, *NO_READOUT) & ~is_reference
+
+
+def _flags(mdh: Mdh, layout: Layout) -> NDArray[np.uint64]:
+    flags = np.zeros(len(mdh), np.uint64)
+    for name, numbers in FLAGS.items():
+        bits = np.uint64(sum(1 << number - 1 for number in numbers))
+        flags |= np.where(has_flag(mdh, layout, name), bits, np.uint64(0))
+    is_both = has_flag(mdh, layout, "PATREFANDIMASCAN")
+    return np.where(is_both, flags & ~np.uint64(1 << 19), flags)  # a line of both kinds has flag 21 alone
+
+
+def _dwell_times(mdh: Mdh, layout: Layout, protocol: Protocol) -> NDArray[np.float64]:
+    """Time per sample of each readout [us]; noise within a scan has a bandwidth of its own."""
+    image = (protocol.number("sRXSPEC.alDwellTime[0]") or 0.0) / 1000
+    n_samples = mdh["SamplesInScan"].astype(np.float64)
+    adjustment = ADJUSTMENT_DWELL_US.get(protocol.text("tProtocolName"))
+    if adjustment is not None:
+        noise = np.full(len(mdh), adjustment)
+    elif layout.line == "VB":
+        noise = 1e6 / n_samples / 130.0  # noise was measured with 130 Hz per pixel
+    else:
+        noise = np.floor(76800.0 / n_samples) / 10
+    return np.where(has_flag(mdh, layout, "NOISEADJSCAN"), noise, image)
+
+
+def _directions(
+    mdh: Mdh, position: NDArray[np.float32], protocol: Protocol
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Read, phase and slice direction of each readout; of the nearest slice of the protocol without a quaternion."""
+    quaternions = mdh["SliceData"]["Quaternion"].astype(np.float64)
+    norm = np.linalg.norm(quaternions, axis=1)
+    is_known = np.abs(norm - 1) < 0.1
+    directions = np.zeros((3, len(mdh), 3))
+    directions[:, is_known] = directions_of_quaternions(quaternions[is_known])
+    slices = [
+        (_vector(item.get("sPosition")), _vector(item.get("sNormal")), float(item.get("dInPlaneRot", 0) or 0))
+        for item in protocol.items("sSliceArray.asSlice")
+    ]
+    if slices and not is_known.all():
+        centres = np.stack([centre for centre, _, _ in slices])
+        nearest = np.linalg.norm(position[:, None] - centres, axis=-1).argmin(1)
+        for number, (_, normal, rotation) in enumerate(slices):
+            if normal.any():
+                here = (nearest == number) & ~is_known
+                directions[:, here] = np.stack(directions_of_normal(normal, rotation))[:, None]
+    read, phase, across = directions
+    return read, phase, across
+
+
+def _vector(components: object) -> NDArray[np.float64]:
+    """A vector of the protocol, which leaves out components that are zero."""
+    parts = components if isinstance(components, dict) else {}
+    values = [parts.get(name, 0.0) for name in ("dSag", "dCor", "dTra")]
+    return np.array([float(value) if isinstance(value, int | float) else 0.0 for value in values])
+
+
+def _table_position(mdh: Mdh) -> NDArray[np.float64]:
+    """Position of the patient table as the scanner counts it, ``(readouts, 3)``; line VB has one component."""
+    names = mdh.dtype.names or ()
+    if "PTABPosX" in names:
+        return np.stack([mdh[name].astype(np.float64) for name in ("PTABPosX", "PTABPosY", "PTABPosZ")], 1)
+    along = mdh["PTABPosNeg"].astype(np.float64)
+    return np.stack([np.zeros_like(along), np.zeros_like(along), along], 1)

@@ -1,0 +1,241 @@
+"""The protocol of a twix measurement as an ISMRMRD header.
+
+The header is that of siemens_to_ismrmrd (https://github.com/ismrmrd/siemens_to_ismrmrd), except that the line at the
+centre of k-space and the range of frames are those of the readouts, which are right for partial Fourier, too.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+import numpy as np
+
+from cinerecon.errors import UnsupportedError
+from cinerecon.io.ismrmrd.header import NAMESPACE
+from cinerecon.io.ismrmrd.raw import Heads
+from cinerecon.io.twix.protocol import Protocol
+
+TRAJECTORIES = {1: "cartesian", 2: "radial", 4: "spiral"}
+"""Trajectories by their number in the protocol."""
+CALIBRATION = {2: "embedded", 4: "separate", 8: "separate", 16: "interleaved", 32: "interleaved", 64: "interleaved"}
+"""Modes of calibration by their number in the protocol."""
+THREE_DIMENSIONS = 4
+"""Number of dimensions in the protocol of a 3-D scan."""
+NOISE_BANDWIDTH = 0.793
+"""Effective over nominal bandwidth of the receivers."""
+REVERSE = 22
+
+
+def header_xml(protocol: Protocol, image: Heads) -> tuple[bytes, list[str]]:
+    """The ISMRMRD header of a measurement, and warnings.
+
+    Parameters
+    ----------
+    protocol
+        Its parameters.
+    image
+        ``(readouts,)`` headers of the image lines.
+
+    Raises
+    ------
+    HeaderError
+        If the protocol lacks a parameter of the grid.
+    UnsupportedError
+        If the scan is 3-D, slices were measured simultaneously, or the readouts need regridding.
+    """
+    _require_supported(protocol, image)
+    limits, warnings = _limits(protocol, image)
+    parts = {
+        "subjectInformation": {"patientID": protocol.text("PatientID")},
+        "studyInformation": {"studyInstanceUID": _study(protocol)},
+        "measurementInformation": {
+            "patientPosition": protocol.text("tPatientPosition") or protocol.text("sPatPosition"),
+            "protocolName": protocol.text("tProtocolName"),
+            "frameOfReferenceUID": protocol.text("tFrameOfReference"),
+        },
+        "acquisitionSystemInformation": _system(protocol, image),
+        "experimentalConditions": {"H1resonanceFrequency_Hz": protocol.count("lFrequency")},
+        "encoding": {
+            **_spaces(protocol),
+            "encodingLimits": limits,
+            "trajectory": _trajectory(protocol, image),
+            "parallelImaging": _parallel_imaging(protocol),
+        },
+        "sequenceParameters": _sequence(protocol),
+    }
+    root = Element("ismrmrdHeader", xmlns=NAMESPACE)
+    _append(root, parts)
+    return tostring(root, encoding="utf-8"), warnings
+
+
+def _require_supported(protocol: Protocol, image: Heads) -> None:
+    if protocol.count("sKSpace.ucDimension", 2) == THREE_DIMENSIONS:
+        what = f"a 3-D scan ({protocol.count('sKSpace.lPartitions', 1)} partitions), only 2-D slices are supported"
+        raise UnsupportedError(what, where=protocol.where)
+    n_bands = protocol.count("sSliceAcceleration.lMultiBandFactor", 1)
+    if n_bands > 1:
+        what = f"{n_bands} slices were measured simultaneously (multi-band), which is not supported"
+        raise UnsupportedError(what, where=protocol.where)
+    if protocol.count("alRegridMode[0]", 1) > 1 and not _is_epi(protocol, image):
+        what = "readouts were sampled while the gradient changed (alRegridMode), which needs regridding"
+        raise UnsupportedError(what, where=protocol.where, hint="only uniformly sampled Cartesian scans are supported")
+
+
+def _is_epi(protocol: Protocol, image: Heads) -> bool:
+    """Whether several lines follow each excitation, forwards and backwards."""
+    is_reversed = bool(((image["flags"] >> np.uint64(REVERSE - 1)) & np.uint64(1)).any())
+    return is_reversed and protocol.count("sFastImaging.lEPIFactor", 1) > 1
+
+
+def _trajectory(protocol: Protocol, image: Heads) -> str:
+    if _is_epi(protocol, image):
+        return "epi"
+    return TRAJECTORIES.get(protocol.count("sKSpace.ucTrajectory"), "other")
+
+
+def _study(protocol: Protocol) -> str:
+    """An identifier of the study; the scanner counts studies, so the number of the scanner is part of it."""
+    study, scanner = protocol.text("StudyLOID"), protocol.text("DeviceSerialNumber")
+    return f"{scanner}_{study}" if study and scanner.strip("x") else ""
+
+
+def _system(protocol: Protocol, image: Heads) -> dict[str, Any]:
+    names = _coil_names(protocol)
+    n_channels = int(image["active_channels"][0])
+    return {
+        "systemVendor": "SIEMENS",
+        "systemModel": protocol.text("ManufacturersModelName"),
+        "systemFieldStrength_T": protocol.number("flMagneticFieldStrength") or "",
+        "relativeReceiverNoiseBandwidth": NOISE_BANDWIDTH,
+        "receiverChannels": protocol.count("iMaxNoOfRxChannels", n_channels),
+        "coilLabel": [{"coilNumber": number, "coilName": name} for number, name in enumerate(names)],
+    }
+
+
+def _coil_names(protocol: Protocol) -> list[str]:
+    """Names of the selected receiver coils, in the order of the channels."""
+    later = protocol.items("sCoilSelectMeas.aRxCoilSelectData[0].asList")
+    coils = []
+    for item in later or protocol.items("asCoilSelectMeas[0].asList"):
+        name, channel = item.get("sCoilElementID"), item.get("lADCChannelConnected", item.get("lRxChannelConnected"))
+        if isinstance(name, Mapping) and item.get("lElementSelected", 1) == 1 and isinstance(channel, int):
+            coils.append((channel, f"{name.get('tCoilID', '')}:{name.get('tElement', '')}"))
+    return [name for _, name in sorted(coils)]
+
+
+def _spaces(protocol: Protocol) -> dict[str, Any]:
+    """The measured grid, with its oversampling, and the grid of the scanner's images."""
+    base = round(protocol.required("sKSpace.lBaseResolution"))
+    fov_x, fov_y = (protocol.required(f"sSliceArray.asSlice[0].d{name}FOV") for name in ("Readout", "Phase"))
+    thickness = protocol.required("sSliceArray.asSlice[0].dThickness")
+    oversampling = protocol.number("flReadoutOSFactor") or 2.0
+    phase_oversampling = protocol.number("phaseOversampling")
+    if phase_oversampling is None:
+        phase_oversampling = protocol.number("sKSpace.dPhaseOversamplingForDialog") or 0.0
+    encoded_y = fov_y * (1 + phase_oversampling)
+    is_interpolated = protocol.count("sKSpace.uc2DInterpolation") == 1
+    rows = protocol.count("iPEFTLength") // (2 if is_interpolated else 1) or round(base * encoded_y / fov_x)
+    columns = max(protocol.count("iNoOfFourierColumns"), round(base * oversampling))
+    image = protocol.count("ImageColumns", base), protocol.count("ImageLines", round(base * fov_y / fov_x))
+    return {
+        "encodedSpace": _space((columns, rows, 1), (fov_x * oversampling, encoded_y, thickness)),
+        "reconSpace": _space((*image, 1), (fov_x, fov_y, thickness)),
+    }
+
+
+def _space(matrix: tuple[int, int, int], fov_mm: tuple[float, float, float]) -> dict[str, Any]:
+    return {
+        "matrixSize": dict(zip("xyz", matrix, strict=True)),
+        "fieldOfView_mm": dict(zip("xyz", fov_mm, strict=True)),
+    }
+
+
+def _limits(protocol: Protocol, image: Heads) -> tuple[dict[str, Any], list[str]]:
+    """The range of each counter; the protocol and the readouts may differ in the number of frames."""
+    idx = image["idx"]
+    n_lines = protocol.count("iNoOfFourierLines", int(idx["kspace_encode_step_1"].max()) + 1)
+    counts = {
+        "kspace_encoding_step_1": n_lines,
+        "kspace_encoding_step_2": int(idx["kspace_encode_step_2"].max()) + 1,
+        "average": protocol.count("lAverages", 1),
+        "slice": protocol.count("sSliceArray.lSize", 1),
+        "contrast": protocol.count("lContrasts", 1),
+        "phase": int(idx["phase"].max()) + 1,
+        "repetition": int(idx["repetition"].max()) + 1,
+        "set": protocol.count("iNSet", 1),
+        "segment": int(idx["segment"].max()) + 1,
+    }
+    planned = {"phase": protocol.count("sPhysioImaging.lPhases", 1), "repetition": protocol.count("lRepetitions") + 1}
+    warnings = [
+        f"the protocol plans {n} values of {name}, the data hold {counts[name]}: the scan may have been stopped early"
+        for name, n in planned.items()
+        if counts[name] < n
+    ]
+    centre = _centre_line(protocol, image)
+    limits = {
+        name: {
+            "minimum": 0,
+            "maximum": max(count, 1) - 1,
+            "center": centre if name == "kspace_encoding_step_1" else 0,
+        }
+        for name, count in counts.items()
+    }
+    limits["kspace_encoding_step_1"]["maximum"] = max(max(n_lines, 1) - 1, centre)
+    return limits, warnings
+
+
+def _centre_line(protocol: Protocol, image: Heads) -> int:
+    """The line at the centre of k-space: that of the readouts, or of the protocol where they do not agree on one."""
+    stored = np.unique(image["idx"]["user"][:, 5])
+    if len(stored) == 1 and (stored[0] > 0 or image["idx"]["kspace_encode_step_1"].max() == 0):
+        return int(stored[0])
+    n_lines = protocol.count("sKSpace.lPhaseEncodingLines")
+    begins_late = protocol.number("lFirstFourierLine") is not None
+    missing = n_lines - protocol.count("iNoOfFourierLines", n_lines) if begins_late else 0
+    return max(n_lines // 2 - missing, 0)
+
+
+def _parallel_imaging(protocol: Protocol) -> dict[str, Any]:
+    factors = {
+        "kspace_encoding_step_1": max(protocol.count("sPat.lAccelFactPE", 1), 1),
+        "kspace_encoding_step_2": max(protocol.count("sPat.lAccelFact3D", 1), 1),
+    }
+    mode = CALIBRATION.get(protocol.count("sPat.ucRefScanMode"), "other")
+    return {"accelerationFactor": factors, "calibrationMode": mode}
+
+
+def _sequence(protocol: Protocol) -> dict[str, Any]:
+    times = {"TR": "alTR[0]", "TE": "alTE[0]", "TI": "alTI[0]"}
+    milliseconds = ((name, (protocol.number(path) or 0) / 1000) for name, path in times.items())
+    spacing = protocol.number("sFastImaging.lEchoSpacing") or 0
+    return {
+        **{name: time for name, time in milliseconds if time > 0},
+        "flipAngle_deg": protocol.number("adFlipAngleDegree[0]") or "",
+        "sequence_type": protocol.text("tSequenceFileName").rpartition("\\")[2],
+        "echo_spacing": spacing / 1000 if spacing > 0 else "",
+    }
+
+
+def _append(parent: Element, content: Mapping[str, Any]) -> None:
+    """Append elements below an element; those without content are left out, and lists are repeated elements."""
+    for name, value in content.items():
+        for item in _items(value):
+            if isinstance(item, Mapping):
+                child = SubElement(parent, name)
+                _append(child, item)
+                if not len(child):
+                    parent.remove(child)
+            else:
+                SubElement(parent, name).text = _printable(f"{item}")
+
+
+def _items(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        yield from value
+    elif value != "":
+        yield value
+
+
+def _printable(text: str) -> str:
+    """Text without characters that XML cannot represent."""
+    return "".join(letter for letter in text if letter.isprintable())

@@ -1,0 +1,106 @@
+"""The measurements of a twix file. Files of line VB hold one; later ones begin with a table of up to 64.
+
+The scan is the last measurement: scanners write the adjustments that it depends on, such as its noise, before it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cinerecon.errors import ConfigError, FileError
+from cinerecon.io.twix.definitions import twixtools_module
+from cinerecon.io.twix.signature import software_line
+
+AGAIN = "the copy is incomplete: copy the file again, or export it again at the scanner"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measurement of a file.
+
+    Attributes
+    ----------
+    number, n_measurements
+        Its number, counted from 1, and the number of measurements in the file.
+    line
+        The software line of the file, ``VB`` or ``VD``.
+    start, end
+        Its first byte, and the byte after its last.
+    protocol_name
+        Name of its protocol in the table of measurements; empty in files of line VB.
+    """
+
+    number: int
+    n_measurements: int
+    line: str
+    start: int
+    end: int
+    protocol_name: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name of the measurement in messages and reports."""
+        return f"measurement {self.number} of {self.n_measurements}"
+
+
+def list_measurements(path: Path) -> tuple[Measurement, ...]:
+    """The measurements of a file, in order.
+
+    Raises
+    ------
+    FileError
+        If the file is cut, or its table of measurements is damaged.
+    UnsupportedError
+        If twixtools is not installed.
+    """
+    layout = twixtools_module("hdr_def", str(path)).MultiRaidFileHeader
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(layout.itemsize)
+    if software_line(start) == "VB":
+        return (Measurement(1, 1, "VB", 0, size),)
+    if len(start) < layout.itemsize:
+        what = f"the Siemens raw file is cut: its table of measurements has {layout.itemsize} bytes, the file {size}"
+        raise FileError(what, where=str(path), hint=AGAIN)
+    table = np.frombuffer(start, layout)[0]
+    entries = table["entry"][: int(table["hdr"]["count_"])]
+    starts = [int(entry["off_"]) for entry in entries]
+    measurements = []
+    for number, entry in enumerate(entries, 1):
+        first = int(entry["off_"])
+        following = min([other for other in starts if other > first], default=size)
+        end = first + int(entry["len_"]) if entry["len_"] else following  # a scan that was stopped has length 0
+        name = bytes(entry["protName_"]).split(b"\0")[0].decode("latin-1")
+        measurement = Measurement(number, len(entries), "VD", first, end, name)
+        _require_inside(measurement, layout.itemsize, size, path)
+        measurements.append(measurement)
+    return tuple(measurements)
+
+
+def _require_inside(measurement: Measurement, n_table: int, size: int, path: Path) -> None:
+    """Check the place of a measurement in its file."""
+    where = f"{path}, {measurement.label}"
+    if measurement.start < n_table:
+        what = f"the table of measurements is damaged: bytes {measurement.start} to {measurement.end} of {size}"
+        raise FileError(what, where=where, hint=AGAIN)
+    if measurement.end > size:
+        what = f"the Siemens raw file is cut: the measurement ends at byte {measurement.end}, the file has {size}"
+        raise FileError(what, where=where, hint=AGAIN)
+
+
+def choose_measurement(measurements: tuple[Measurement, ...], number: int | None, path: Path) -> Measurement:
+    """The measurement of a number, counted from 1; the last one if None.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such measurement.
+    """
+    if number is None:
+        return measurements[-1]
+    if not 1 <= number <= len(measurements):
+        names = ", ".join(f"{part.number} '{part.protocol_name}'" for part in measurements if part.protocol_name)
+        what = f"there is no measurement {number}, the file holds {len(measurements)}{f': {names}' if names else ''}"
+        raise ConfigError(what, where=str(path), hint=f"--measurement {len(measurements)} is the scan, the default")
+    return measurements[number - 1]

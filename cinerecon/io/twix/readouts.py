@@ -1,0 +1,163 @@
+"""The readouts of a measurement in a twix file: their headers as one array, their samples on demand.
+
+Readouts follow one another without an index: each header gives the size of its readout, until the one that ends the
+measurement (``ACQEND``). Blocks of synchronous data (``SYNCDATA``), such as physiological signals, are between them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.errors import DataError, FileError
+from cinerecon.io.ismrmrd.raw import Index, largest_part
+from cinerecon.io.twix.definitions import Layout, offset_of
+from cinerecon.io.twix.measurements import AGAIN, Measurement
+
+Mdh = NDArray[np.void]
+"""``(readouts,)`` structured array, the fields of the measurement data header of a readout."""
+SIZE_BITS = (1 << 25) - 1
+"""Bits of the first word of a header that hold the size of a block."""
+
+
+@dataclass(frozen=True, eq=False)
+class TwixSamples:
+    """The samples of the readouts of a measurement.
+
+    Attributes
+    ----------
+    path
+        The file.
+    layout
+        The layout of its readouts.
+    offsets
+        ``(readouts,)`` first byte of each readout.
+    n_channels, n_samples
+        ``(readouts,)`` sizes of each readout.
+    """
+
+    path: Path
+    layout: Layout
+    offsets: NDArray[np.int64]
+    n_channels: Index
+    n_samples: Index
+
+    def read(self, name: Literal["data", "traj"], rows: Index) -> NDArray[np.object_]:
+        """The samples of some readouts, a flat complex64 array of each; trajectories are never stored.
+
+        Raises
+        ------
+        FileError
+            If the file became shorter after it was opened.
+        """
+        stored = np.empty(len(rows), object)
+        if name == "traj":
+            stored[:] = [np.zeros(0, np.float32)] * len(rows)
+            return stored
+        with self.path.open("rb") as file:
+            for i, row in enumerate(rows):
+                stored[i] = self._blocks(file, int(row))["samples"].reshape(-1)
+        return stored
+
+    def amplitudes(self) -> NDArray[np.float64]:
+        """Largest real or imaginary part of each readout, ``(readouts,)``."""
+        with self.path.open("rb") as file:
+            parts = (largest_part(self._blocks(file, row)["samples"].reshape(-1)) for row in range(len(self.offsets)))
+            return np.fromiter(parts, np.float64, len(self.offsets))
+
+    def channel_ids(self, row: int) -> NDArray[np.uint16]:
+        """The numbers of the channels of a readout, in the order in which they are stored."""
+        with self.path.open("rb") as file:
+            return np.array(self._blocks(file, row)["channel_id"])
+
+    def _blocks(self, file: BinaryIO, row: int) -> NDArray[np.void]:
+        """The channels of a readout: the number and the samples of each."""
+        layout, n_channels, n_samples = self.layout, int(self.n_channels[row]), int(self.n_samples[row])
+        block = np.dtype(
+            {
+                "names": ["channel_id", "samples"],
+                "formats": ["<u2", ("<c8", (n_samples,))],
+                "offsets": [layout.channel_id, layout.channel_header],
+                "itemsize": layout.channel_header + 8 * n_samples,
+            }
+        )
+        file.seek(int(self.offsets[row]) + layout.lead)
+        content = file.read(n_channels * block.itemsize)
+        if len(content) < n_channels * block.itemsize:
+            raise FileError("the file became shorter while it was read", where=f"{self.path}, acquisition {row}")
+        return np.frombuffer(content, block, n_channels)
+
+
+def read_headers(path: Path, measurement: Measurement, layout: Layout, start: int) -> tuple[Mdh, TwixSamples]:
+    """Read the headers of all readouts of a measurement; the samples are read on demand.
+
+    Parameters
+    ----------
+    path
+        The file.
+    measurement
+        The measurement.
+    layout
+        The layout of its readouts.
+    start
+        First byte after the protocol.
+
+    Raises
+    ------
+    FileError
+        If the measurement is cut or damaged, with the byte.
+    DataError
+        If it has no readouts.
+    """
+    where = f"{path}, {measurement.label}"
+    offsets: list[int] = []
+    headers: list[bytes] = []
+    end_flag, skip_flag = (1 << layout.flags[name] for name in ("ACQEND", "SYNCDATA"))
+    at_flags, at_sizes, at_uid = (
+        offset_of(layout.header, name) for name in ("EvalInfoMask", "SamplesInScan", "MeasUID")
+    )
+    position = start
+    with path.open("rb") as file:
+        while True:
+            file.seek(position)
+            head = file.read(layout.header.itemsize) if position + layout.header.itemsize <= measurement.end else b""
+            if len(head) < layout.header.itemsize:
+                raise _cut(len(offsets), measurement, where)
+            flags = int.from_bytes(head[at_flags : at_flags + 8], "little")
+            if flags & end_flag:
+                break
+            if flags & skip_flag:
+                size = int.from_bytes(head[:4], "little") & SIZE_BITS
+            else:
+                n_samples, n_channels = (int.from_bytes(head[i : i + 2], "little") for i in (at_sizes, at_sizes + 2))
+                size = layout.readout_bytes(n_channels, n_samples) if n_samples and n_channels else 0
+                offsets.append(position)
+                headers.append(head)
+            is_other = bool(headers) and head[at_uid : at_uid + 4] != headers[0][at_uid : at_uid + 4]
+            if size < layout.header.itemsize or is_other:
+                what = f"the Siemens raw file is damaged: there is no readout at byte {position}, after {len(offsets)}"
+                raise FileError(what, where=where, hint=AGAIN)
+            position += size
+            if position > measurement.end:
+                raise _cut(len(offsets), measurement, where)
+    if not headers:
+        raise DataError("the measurement has no readouts", where=where, hint="the scan was stopped before it began")
+    mdh = np.frombuffer(b"".join(headers), layout.header)
+    sizes = (mdh[name].astype(np.intp) for name in ("UsedChannels", "SamplesInScan"))
+    return mdh, TwixSamples(path, layout, np.array(offsets, np.int64), *sizes)
+
+
+def _cut(n_readouts: int, measurement: Measurement, where: str) -> FileError:
+    what = (
+        f"the Siemens raw file is cut: it ends at byte {measurement.end}, in readout {n_readouts}, without the mark "
+        f"that ends the measurement"
+    )
+    return FileError(what, where=where, hint=AGAIN)
+
+
+def has_flag(mdh: Mdh, layout: Layout, *names: str) -> NDArray[np.bool_]:
+    """The readouts with any of some flags, ``(readouts,)`` bool."""
+    bits = np.uint64(sum(1 << layout.flags[name] for name in names))
+    return np.asarray(mdh["EvalInfoMask"] & bits != 0)
