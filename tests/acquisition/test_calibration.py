@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import relative_error
-from raw_scan import RawFile, header_xml, small_scan
+from raw_scan import RawFile, header_xml, small_scan, without_oversampling
 
 from cinerecon.acquisition import AcquisitionConfig, open_scan
 from cinerecon.physics.coils import (
@@ -14,9 +14,9 @@ from cinerecon.physics.coils import (
 PLAIN = AcquisitionConfig(csm="walsh")
 
 
-def undersampled_with_calibration(n_acs: int = 12) -> RawFile:
+def undersampled_with_calibration(n_acs: int = 12, vendor: str = "GE") -> RawFile:
     """Every third line of the image, and central lines for calibration alone: they come after it, of other contrast."""
-    scan = small_scan(matrix=(48, 16), vendor="GE")
+    scan = small_scan(matrix=(48, 16), vendor=vendor)
     lines = scan.heads["idx"]["kspace_encode_step_1"].astype(int)
     central = np.flatnonzero((abs(lines - 24 + n_acs % 2 / 2) < n_acs / 2 + 0.1) & (scan.heads["idx"]["phase"] == 0))
     calibration = [(scan.heads[row].copy(), 5 * scan.samples[row]) for row in central[:n_acs]]
@@ -130,3 +130,20 @@ def test_calibration_lines_in_an_encoding_of_their_own(tmp_path, rows):
     plan = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan
     assert plan.n_calibration == 0
     assert "calibration only, of another encoding" in plan.dropped[0].reason
+
+
+@pytest.mark.parametrize("centre", [8, 16])
+@pytest.mark.parametrize("space", ["measured", "image"])
+def test_calibration_lines_next_to_removed_oversampling(tmp_path, centre, space):
+    """Oversampling is removed from both, and both keep the centre of the measured readout."""
+    whole = undersampled_with_calibration(vendor="SIEMENS")
+    expected = open_scan(whole.write(tmp_path / "whole.h5"), PLAIN).read_slice(0)
+    scan = without_oversampling(undersampled_with_calibration(vendor="SIEMENS"))
+    scan.heads["center_sample"] = centre
+    if space == "image":
+        scan.space.update(matrix=(16, 48), fov=(320.0, 240.0))
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    data = opened.read_slice(0)
+    assert opened.plan.n_calibration == 12 and not opened.plan.dropped
+    assert relative_error(data.csm, expected.csm) < 1e-5
+    assert relative_error(data.kspace, expected.kspace) < 1e-6

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import relative_error
-from raw_scan import PHASE, READ, SLICE, RawFile, small_scan
+from raw_scan import PHASE, READ, SLICE, RawFile, small_scan, without_oversampling
 
 from cinerecon.acquisition import AcquisitionConfig, open_scan
 from cinerecon.errors import CineReconError, ConfigError, DataError, HeaderError, UnsupportedError
@@ -611,18 +611,6 @@ def test_numbers_of_other_programs(opened):
     scan.space["matrix"] = ("31.5", "12")
     with pytest.raises(CineReconError, match=r"matrixSize/x is '31.5' in the XML header, expected a whole number"):
         opened(scan)
-
-
-def without_oversampling(scan: RawFile) -> RawFile:
-    """Readouts cropped to the image's field of view, as a converter leaves them; the image is that of SIEMENS, fft."""
-    n = scan.samples[0].shape[-1] // 2
-    for i, samples in enumerate(scan.samples):
-        image = np.fft.fftshift(np.fft.fft(np.fft.ifftshift(samples, axes=-1), axis=-1), axes=-1)
-        image = image[:, n - n // 2 : n - n // 2 + n] / np.sqrt(2)
-        cropped = np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(image, axes=-1), axis=-1), axes=-1)
-        scan.samples[i] = cropped.astype(np.complex64)
-    scan.heads["number_of_samples"] = n
-    return scan
 
 
 class TestRemovedOversampling:
