@@ -233,11 +233,23 @@ def open_scan(
     """
     config = config or AcquisitionConfig()
     raw = read_raw_scan(path, dataset, measurement)
-    layout = lay_out(raw, config, _read_noise(raw, config) if noise is None else read_raw_scan(noise))
+    layout = lay_out(raw, config, _read_noise(raw, config, noise))
     return Scan(describe(layout, config), layout, config)
 
 
-def _read_noise(raw: RawScan, config: AcquisitionConfig) -> RawScan | None:
-    """The measurement of noise in the same file, where a scan has no noise readouts of its own; None without any."""
-    is_needed = config.whiten and isinstance(raw.store, TwixSamples) and not has_flag(raw.heads, NOISE).any()
-    return find_noise(raw) if is_needed else None
+def _read_noise(raw: RawScan, config: AcquisitionConfig, path: str | Path | None) -> RawScan | None:
+    """The measurement of the noise: of the file that is named, or in the twix file of a scan; None for the scan itself.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    config
+        Whether coils are whitened.
+    path
+        A separate file, whose last measurement may be another scan of the same coils; None if there is none.
+    """
+    source = raw if path is None else read_raw_scan(path)
+    is_silent = isinstance(source.store, TwixSamples) and not has_flag(source.heads, NOISE).any()
+    other = find_noise(source) if config.whiten and is_silent else None
+    return other if path is None else other or source

@@ -376,31 +376,35 @@ def test_files_are_recognised_by_content(tmp_path):
     assert find_cines(tmp_path) == [twix]
 
 
-def test_a_simulated_scan_is_the_same_through_twix(tmp_path):
-    """An accelerated scan with noise, stored as a Siemens scanner would: k-space mirrored, noise measured before."""
-    config = SimulateConfig(n_frames=4, ky=24, kx=20, n_coils=3, n_slices=2, undersample="gaussian:2,acs=4", seed=1)
-    simulate_scan(tmp_path / "scan.h5", config)
-    raw = read_mrd(tmp_path / "scan.h5")
+def siemens_copy(path: Path) -> Path:
+    """A simulated scan as a Siemens scanner would store it: k-space mirrored, the noise in a measurement before it."""
+    raw = read_mrd(path)
     is_noise = has_flag(raw.heads, 19)
     noise, lines = (np.flatnonzero(chosen) for chosen in (is_noise, ~is_noise))
+    space = raw.header.encodings[0].encoded
+    ky, kx = space.matrix[1], space.matrix[0]
     heads = raw.heads.copy()
     heads["slice_dir"] = np.cross(heads["phase_dir"], heads["read_dir"])
-    line = heads["idx"]["kspace_encode_step_1"]
-    heads["idx"]["kspace_encode_step_1"] = -line.astype(int) % 24
-    space = raw.header.encodings[0].encoded
+    heads["idx"]["kspace_encode_step_1"] = -heads["idx"]["kspace_encode_step_1"].astype(int) % ky
     part = measurement_of(
         heads[lines],
         [np.roll(samples[:, ::-1], 1, axis=1) for samples in raw.samples(lines)],
-        matrix=(24, 20),
+        matrix=(ky, kx // 2),
         fov_mm=(space.fov_mm[1], space.fov_mm[0] / 2),
         thickness_mm=space.fov_mm[2],
-        n_frames=4,
-        n_slices=2,
+        n_frames=int(heads["idx"]["phase"].max()) + 1,
+        n_slices=int(heads["idx"]["slice"].max()) + 1,
     )
     part.chosen["alTR[0]"] = 3000
-    path = write_twix(tmp_path / "scan.dat", noise_measurement(part, heads[noise], list(raw.samples(noise))), part)
-    method = load_method("zerofilled")
-    expected, images = (reconstruct(scan, method=method) for scan in (tmp_path / "scan.h5", path))
+    adjustment = noise_measurement(part, heads[noise], list(raw.samples(noise)))
+    return write_twix(path.with_suffix(".dat"), adjustment, part)
+
+
+def test_a_simulated_scan_is_the_same_through_twix(tmp_path):
+    config = SimulateConfig(n_frames=4, ky=24, kx=20, n_coils=3, n_slices=2, undersample="gaussian:2,acs=4", seed=1)
+    simulate_scan(tmp_path / "scan.h5", config)
+    twix, method = siemens_copy(tmp_path / "scan.h5"), load_method("zerofilled")
+    expected, images = (reconstruct(scan, method=method) for scan in (tmp_path / "scan.h5", twix))
     assert len(images) == len(expected) == 2
     for image, truth in zip(images, reversed(expected), strict=True):  # the slice direction has the other sign
         assert np.linalg.norm(image.image - truth.image) < 1e-6 * np.linalg.norm(truth.image)
@@ -409,3 +413,31 @@ def test_a_simulated_scan_is_the_same_through_twix(tmp_path):
             assert np.abs(difference).max() < (0.01 if name == "position_mm" else 1e-5)
         assert image.meta.pixel_size_mm == pytest.approx(truth.meta.pixel_size_mm)
         assert image.meta.frame_times_ms == truth.meta.frame_times_ms
+
+
+def test_a_segmented_scan_is_gated_by_its_time_stamps(tmp_path):
+    config = SimulateConfig(n_frames=6, ky=24, kx=20, n_coils=3, segments=4, rr_variation=0.1, seed=2)
+    simulate_scan(tmp_path / "scan.h5", config)
+    twix = siemens_copy(tmp_path / "scan.h5")
+    gated = PLAIN.with_settings(["gating=retro", "gated_frames=6"])
+    expected, data = (open_scan(path, gated).read_slice(0) for path in (tmp_path / "scan.h5", twix))
+    assert data.n_frames == 6
+    assert torch.equal(data.mask, expected.mask)
+    scale = float(expected.kspace.abs().max())
+    assert torch.allclose(data.kspace, expected.kspace, rtol=0, atol=1e-6 * scale)
+
+
+def test_noise_of_a_separate_twix_file_is_found_among_its_measurements(tmp_path):
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=3))
+    twix = siemens_copy(tmp_path / "scan.h5")
+    heads = read_twix(twix)
+    alone = write_twix(
+        tmp_path / "alone.dat",
+        measurement_of(
+            heads.heads, list(heads.samples(np.arange(len(heads)))), matrix=(16, 16), fov_mm=(300, 300), n_frames=2
+        ),
+    )
+    whitened = open_scan(twix, PLAIN).read_slice(0)
+    data = open_scan(alone, PLAIN, noise=twix).read_slice(0)
+    assert torch.allclose(data.kspace, whitened.kspace, rtol=0, atol=1e-6 * float(whitened.kspace.abs().max()))
+    assert "in scan.dat" in open_scan(alone, PLAIN, noise=twix).plan.noise
