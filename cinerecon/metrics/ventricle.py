@@ -13,6 +13,7 @@ references in it, for the distance over which an edge rises from 20 % to 80 % as
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -219,28 +220,47 @@ def segment(image: Tensor, seed: Seed) -> Mask:
     In a disc around the seed, Otsu's threshold of all frames together separates blood from muscle; of each frame the
     component nearest to the centre is kept, without thin bridges; its convex hull includes papillary muscles.
     """
-    from scipy import ndimage
-
-    magnitude = image.abs().double().cpu().numpy()
-    y, x = np.indices(magnitude.shape[1:])
+    box = _box(seed, image.shape[-2:])
+    magnitude = image[..., *box].abs().double().cpu().numpy()
+    y, x = np.mgrid[box]
     distance = np.hypot(y - seed.centre[0], x - seed.centre[1])
     disc = distance <= REACH * seed.radius
     threshold, _ = otsu(magnitude[:, disc].ravel())
-    masks = np.zeros(magnitude.shape, bool)
-    cross = ndimage.generate_binary_structure(2, 1)
-    n_erosions = max(1, round(seed.radius / 10))
+    masks = np.zeros(tuple(image.shape), bool)
     for mask, frame in zip(masks, magnitude, strict=True):
-        blood = (frame > threshold) & disc
-        core, n = ndimage.label(ndimage.binary_erosion(blood, cross, n_erosions))
-        if n == 0:
-            core, n = ndimage.label(blood)
-        if n == 0:
-            continue
-        nearest = min(range(1, n + 1), key=lambda label: _reach(core == label, distance, seed.radius))
-        grown = ndimage.binary_dilation(core == nearest, cross, n_erosions + 1) & blood
-        closed = ndimage.binary_closing(np.pad(grown, 3), cross, 2)[3:-3, 3:-3] & disc
-        mask[:] = _hull(closed | grown)
+        mask[box] = _blood((frame > threshold) & disc, distance, seed.radius) & disc
     return masks
+
+
+def _box(seed: Seed, matrix: Sequence[int]) -> tuple[slice, slice]:
+    """The part of an image that the disc around the seed covers."""
+    reach = REACH * seed.radius + 1
+    y, x = (
+        slice(max(0, math.floor(middle - reach)), min(size, math.ceil(middle + reach) + 1))
+        for middle, size in zip(seed.centre, matrix, strict=True)
+    )
+    return y, x
+
+
+def _blood(blood: Mask, distance: Array, radius: float) -> Mask:
+    """The convex hull of the component of blood ``(y, x)`` at the centre, without thin bridges to others."""
+    from scipy import ndimage
+
+    cross = ndimage.generate_binary_structure(2, 1)
+    n_erosions = max(1, round(radius / 10))
+    core, n = ndimage.label(ndimage.binary_erosion(blood, cross, n_erosions))
+    if n == 0:
+        core, n = ndimage.label(blood)
+    if n == 0:
+        return blood
+    nearest = min(range(1, n + 1), key=lambda label: _reach(core == label, distance, radius))
+    grown = ndimage.binary_dilation(core == nearest, cross, n_erosions + 1) & blood
+    return _hull(grown)
+
+
+def _reach(region: Mask, distance: Array, radius: float) -> float:
+    """Rank of a component: distance from the centre, in favour of large ones."""
+    return float(distance[region].min() - radius * min(1.0, math.sqrt(region.sum() / (math.pi * radius**2))))
 
 
 def _hull(region: Mask) -> Mask:
@@ -257,11 +277,6 @@ def _hull(region: Mask) -> Mask:
     box = np.indices((bottom - top, right - left)).reshape(2, -1).T + np.array((top, left))
     hull[top:bottom, left:right] = (triangles.find_simplex(box, tol=1e-6) >= 0).reshape(bottom - top, right - left)
     return hull
-
-
-def _reach(region: Mask, distance: Array, radius: float) -> float:
-    """Rank of a component: distance from the centre, in favour of large ones."""
-    return float(distance[region].min() - radius * min(1.0, math.sqrt(region.sum() / (math.pi * radius**2))))
 
 
 def border_sharpness(image: Tensor, mask: Mask, seed: Seed) -> float:
