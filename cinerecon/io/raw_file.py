@@ -40,7 +40,11 @@ def read_raw_scan(path: str | Path, dataset: str | None = None, measurement: int
     if measurement is not None:
         what = "--measurement belongs to Siemens raw files, this is another format"
         raise ConfigError(what, where=str(path), hint="--dataset NAME chooses a group of an ISMRMRD file")
-    return read_mrd2(path) if is_mrd2(path) else read_mrd(path, dataset)
+    if not is_mrd2(path):
+        return read_mrd(path, dataset)
+    if dataset is not None:
+        raise ConfigError("--dataset belongs to HDF5 files, a stream of MRD 2 holds one measurement", where=str(path))
+    return read_mrd2(path)
 
 
 def require_raw_scan(path: Path) -> None:

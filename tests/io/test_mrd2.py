@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from cinerecon.acquisition import AcquisitionConfig, open_cine, open_scan
 from cinerecon.cli import app
-from cinerecon.errors import CineReconError, DataError, FileError, HeaderError
+from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, HeaderError
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.io.ismrmrd.raw import has_flag
 from cinerecon.io.mrd2.header import header_from_plain
@@ -167,6 +167,12 @@ def test_what_is_no_raw_scan(tmp_path):
     readout.head.idx.phase = 70000
     with pytest.raises(DataError, match="phase is 70000"):
         read_mrd2(write(tmp_path / "a.mrd2", [mrd.StreamItem.Acquisition(readout)], header))
+
+
+def test_a_stream_has_no_groups(tmp_path):
+    stream = converted(small_scan().write(tmp_path / "scan.h5"))
+    with pytest.raises(ConfigError, match="--dataset belongs to HDF5"):
+        open_cine(stream, PLAIN, dataset="dataset")
 
 
 def test_another_version_of_the_schema_is_named(tmp_path):
