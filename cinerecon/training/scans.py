@@ -137,8 +137,10 @@ class ScanBatches(Dataset[Batch]):
 
     def _cut(self, data: CineData, unseen: Tensor, columns: slice, rng: Generator) -> tuple[CineData, Tensor]:
         """Cut consecutive frames of a strip, and the mask of its samples that training never uses."""
-        first = int(rng.integers(data.n_frames))
-        frames = torch.from_numpy(cyclic_frames(data.n_frames, first)[: self.config.data.n_frames])
+        n_frames = min(self.config.data.n_frames or data.n_frames, data.n_frames)
+        n_starts = data.n_frames - n_frames + 1 if data.meta.is_real_time else data.n_frames
+        first = int(rng.integers(n_starts))
+        frames = torch.from_numpy(cyclic_frames(data.n_frames, first)[:n_frames])
         kspace = data.kspace[frames]
         if columns.stop - columns.start < data.matrix[1]:
             kspace = fft1c(ifft1c(kspace, -1)[..., columns], -1)

@@ -23,6 +23,7 @@ META = CineMeta(
     crop_y=20,
     reference_is="truth",
     is_one_beat=True,
+    is_real_time=True,
 )
 
 

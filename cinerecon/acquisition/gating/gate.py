@@ -194,6 +194,8 @@ def plan_gating(raw: RawScan, rows: Index, config: AcquisitionConfig, warn: Warn
             raise
         clock, source, beats = None, "", None
     mode = config.gating
+    if mode != "retro" and beats is not None and not _is_plausible(beats):
+        source, beats = "", None
     if mode == "auto":
         reason = "" if beats is None else _why_not_counter(raw, rows, clock, beats, config)
         mode = "retro" if reason else "counter"
@@ -230,14 +232,23 @@ def _require_beats(raw: RawScan, rows: Index, beats: Beats | None, source: str) 
         ecg = "its ECG shows no R wave" if raw.waveforms else "the file holds no ECG"
         what = f"the R waves are unknown: physiology_time_stamp is {found}, and {ecg}"
         raise DataError(what, where=where, hint="--gating counter takes the counters, --gating none real time")
-    mean_ms = float(beats.length_ms[beats.is_known].mean()) if beats.is_known.any() else beats.mean_ms
-    if not SHORTEST_MEAN_RR_MS <= mean_ms <= LONGEST_MEAN_RR_MS:
+    if not _is_plausible(beats):
+        mean_ms = _mean_rr_ms(beats)
         what = f"the mean R-R interval by {source} is {mean_ms:.4g} ms, expected {SHORTEST_MEAN_RR_MS:g} to "
         hint = "--set preprocessing.tick_ms=... sets the unit of the time stamps"
         raise DataError(f"{what}{LONGEST_MEAN_RR_MS:g} ms", where=where, hint=hint)
     if not beats.is_used.any():
         raise DataError("no heartbeat is within the R-R window", where=where, hint="--set preprocessing.rr_window=0.5")
     return beats
+
+
+def _mean_rr_ms(beats: Beats) -> float:
+    """Mean R-R interval of all beats with a known end, or else of all."""
+    return float(beats.length_ms[beats.is_known if beats.is_known.any() else slice(None)].mean())
+
+
+def _is_plausible(beats: Beats) -> bool:
+    return SHORTEST_MEAN_RR_MS <= _mean_rr_ms(beats) <= LONGEST_MEAN_RR_MS
 
 
 def _warn_of_rejected(beats: Beats, config: AcquisitionConfig, warn: Warn) -> None:

@@ -212,3 +212,9 @@ def test_real_time_scans_are_gated_retrospectively(real_time):
     truth = Encoding(data.mask, data.csm, matrix=data.matrix).forward(data.reference)
     error = torch.linalg.vector_norm(truth - data.kspace) / torch.linalg.vector_norm(truth)
     assert error < 0.05
+
+
+def test_implausible_stamps_do_not_matter_where_the_counter_is_taken(arrhythmic):
+    plan = read(arrhythmic, tick_ms=0.1, gating="auto")[1]
+    assert plan.gating.mode == "counter"
+    assert plan.gating.n_beats == 0
