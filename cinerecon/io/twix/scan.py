@@ -58,7 +58,7 @@ def _read(path: Path, measurement: Measurement) -> RawScan:
     if len(used) == 0:
         raise DataError("no readout of the measurement is of an image or of noise", where=where)
     if len(used) < len(mdh):
-        warnings.append(f"{len(mdh) - len(used)} readouts of the scanner's own adjustments are left out")
+        warnings.append(f"readouts of the scanner's own adjustments are left out: {len(mdh) - len(used)}")
     mdh = mdh[used]
     store = replace(
         store, offsets=store.offsets[used], n_channels=store.n_channels[used], n_samples=store.n_samples[used]

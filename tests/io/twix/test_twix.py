@@ -441,3 +441,50 @@ def test_noise_of_a_separate_twix_file_is_found_among_its_measurements(tmp_path)
     data = open_scan(alone, PLAIN, noise=twix).read_slice(0)
     assert torch.allclose(data.kspace, whitened.kspace, rtol=0, atol=1e-6 * float(whitened.kspace.abs().max()))
     assert "in scan.dat" in open_scan(alone, PLAIN, noise=twix).plan.noise
+
+
+def test_an_interpolated_matrix_changes_nothing(tmp_path):
+    """Scanners double the transform along y and the image, not the field of view."""
+    scan = siemens_scan(n_frames=1, rows=14)
+    expected = open_scan(write_twix(tmp_path / "a.dat", as_twix(scan)), PLAIN).read_slice(0)
+    part = as_twix(scan)
+    part.chosen["sKSpace.uc2DInterpolation"] = "0x1"
+    for name in ("iPEFTLength", "ImageColumns", "ImageLines"):
+        part.derived[name] *= 2
+    data = open_scan(write_twix(tmp_path / "b.dat", part), PLAIN).read_slice(0)
+    assert torch.equal(data.kspace, expected.kspace)
+    assert data.meta.pixel_size_mm == expected.meta.pixel_size_mm == (20.0, 20.0)
+
+
+def test_readouts_of_adjustments_are_left_out_and_corrections_are_reported(tmp_path):
+    scan = siemens_scan(n_frames=2)
+    expected = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).read_slice(0)
+    scan.append(5, 1e3 * scan.samples[5])
+    part = as_twix(scan)
+    part.extra_flags = {len(scan.heads) - 1: ("B1_CONTROLLOOP",), 3: ("RAWDATACORRECTION",)}
+    opened = open_scan(write_twix(tmp_path / "scan.dat", part), PLAIN)
+    assert torch.equal(opened.read_slice(0).kspace, expected.kspace)
+    assert opened.plan.warnings[:2] == (
+        "readouts of the scanner's own adjustments are left out: 1",
+        "the scanner marks readouts for a correction of each coil (RAWDATACORRECTION): it is not made",
+    )
+
+
+def test_a_protocol_of_more_frames_than_were_measured_is_a_warning(tmp_path):
+    part = as_twix(siemens_scan(n_frames=2))
+    part.chosen["sPhysioImaging.lPhases"] = 25
+    opened = open_scan(write_twix(tmp_path / "scan.dat", part), PLAIN)
+    assert opened.n_slices == 1 and opened.plan.n_frames == (2,)
+    assert any(
+        text.startswith("the protocol plans 25 values of phase, the data hold 2") for text in opened.plan.warnings
+    )
+
+
+@measured
+def test_a_measured_header_has_coils_and_the_position_of_the_table():
+    raw = read_twix(MEASURED / "gre.dat")
+    for channel, name in enumerate(("BC2", "BC")):
+        assert f"<coilNumber>{channel}</coilNumber><coilName>Body:{name}</coilName>" in raw.xml
+    assert raw.heads["patient_table_position"][0].tolist() == [0, 0, -1040015]
+    assert "<H1resonanceFrequency_Hz>123263034</H1resonanceFrequency_Hz>" in raw.xml
+    assert np.diff(raw.heads["acquisition_time_stamp"].astype(int)).mean() == pytest.approx(4, abs=0.05)  # TR 10 ms
