@@ -98,7 +98,7 @@ def read_counters(raw: RawScan, image: Index, unmeasured: Index, selected: Conta
     """
     idx = raw.heads["idx"][image]
     for counter in COUNTERS:
-        _require_within_limit(raw, image, counter, idx[counter], warn)
+        require_within_limit(raw, image, counter, idx[counter], warn)
     for counter in ("contrast", "set"):
         _require_single(raw, counter, np.unique(idx[counter]))
     time = _time_counter(raw, idx)
@@ -113,8 +113,14 @@ def read_counters(raw: RawScan, image: Index, unmeasured: Index, selected: Conta
     return Counters(slices, frames, n_frames, len(np.unique(idx["average"])), time)
 
 
-def _require_within_limit(raw: RawScan, image: Index, name: str, values: NDArray[np.integer], warn: Warn) -> None:
-    """A single value beyond the limit is an error; where all values up to it occur, the limit is wrong."""
+def require_within_limit(raw: RawScan, image: Index, name: str, values: NDArray[np.integer], warn: Warn) -> None:
+    """Check a counter against its limit: a single value beyond it is an error; where all up to it occur, it is wrong.
+
+    Raises
+    ------
+    HeaderError
+        Naming the readout.
+    """
     limit = raw.header.encodings[0].limits.get(name)
     if limit is None or values.max() <= limit.maximum:
         return

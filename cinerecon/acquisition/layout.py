@@ -80,7 +80,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = Non
     require_sane_claim(raw)
     selection = select_readouts(raw, config, warn)
     gating = plan_gating(raw, selection.image, config, warn)
-    raw, config = gating.set_counters(raw, config)
+    raw, config = gating.set_counters(raw, config, warn)
     raw = standardise(raw, selection, config, warn)
     selection = keep_selected(raw, selection, config.select)
     image = selection.image

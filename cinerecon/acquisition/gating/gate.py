@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.counters import Counters, Warn
+from cinerecon.acquisition.counters import Counters, Warn, require_within_limit
 from cinerecon.acquisition.gating.beats import Beats, find_beats
 from cinerecon.acquisition.gating.clock import Clock, read_clock
 from cinerecon.acquisition.gating.interpolation import interpolate, is_dense
@@ -76,11 +76,13 @@ class Gating:
             return True
         return self.mode == "counter" and self.report.is_consecutive
 
-    def set_counters(self, raw: RawScan, config: AcquisitionConfig) -> tuple[RawScan, AcquisitionConfig]:
+    def set_counters(self, raw: RawScan, config: AcquisitionConfig, warn: Warn) -> tuple[RawScan, AcquisitionConfig]:
         """The scan with the counters that gating replaces, and the settings with which they are read.
 
         Raises
         ------
+        HeaderError
+            If the counters of a real-time scan are damaged.
         UnsupportedError
             If a real-time scan has more frames than the counter can number.
         """
@@ -94,6 +96,8 @@ class Gating:
             for name in replaced:
                 idx[name] = 0
         else:
+            for name in ("phase", "repetition") if len(raw.header.encodings) == 1 else ():
+                require_within_limit(raw, self.rows, name, idx[name][self.rows], warn)
             numbers = number_frames(raw, self.rows, self.clock, config.real_time_lines)
             if numbers.max() > np.iinfo(idx["phase"].dtype).max:
                 what = (

@@ -7,7 +7,7 @@ import torch
 from timed_scan import ARRHYTHMIC, REGULAR, changed, simulated
 
 from cinerecon.acquisition import AcquisitionConfig, open_scan
-from cinerecon.errors import DataError
+from cinerecon.errors import DataError, HeaderError
 from cinerecon.metrics.measures import psnr
 from cinerecon.physics.operators import Encoding
 
@@ -218,3 +218,12 @@ def test_implausible_stamps_do_not_matter_where_the_counter_is_taken(arrhythmic)
     plan = read(arrhythmic, tick_ms=0.1, gating="auto")[1]
     assert plan.gating.mode == "counter"
     assert plan.gating.n_beats == 0
+
+
+def test_damaged_counters_are_refused_in_real_time(tmp_path):
+    def damage(heads):
+        heads["idx"]["phase"][9] = 4000
+
+    scan = simulated(tmp_path, REGULAR.model_copy(update={"segments": None, "beats": 2, "noise": 1e-3}))
+    with pytest.raises(HeaderError, match="phase = 4000"):
+        read(changed(scan, tmp_path / "damaged.h5", damage), gating="none")
