@@ -18,8 +18,10 @@ Place = tuple[Vector, Vector, Vector, Vector]
 
 UNKNOWN_FRAME_MS = 40.0
 """Frame interval of movies if the scan does not contain it; never written to files as a time [ms]."""
-QUANTITIES = {"snr": "SNR", "noise": "noise"}
+QUANTITIES = {"snr": "SNR", "noise": "noise", "velocity": "velocity"}
 """Maps that accompany an image, by the part of the file name, with their names."""
+BACKGROUND_PHASE = "background phase offset is not corrected"
+"""Note on all velocities."""
 DEIDENTIFIED = "of patient and study nothing is kept but the protocol's name"
 """Description of the de-identification, written to every format that has an element for it."""
 
@@ -51,6 +53,11 @@ class CineImage:
         The origin of `noise`, in words.
     quantity
         A key of `QUANTITIES`, where the values of `image` are a map and not an image; empty for an image.
+    velocity
+        ``(frames, y, x)`` float32, velocity along the encoded direction [cm/s]; None unless the scan is phase
+        contrast.
+    venc_cm_s
+        Velocity at which the phase difference is pi [cm/s].
 
     Raises
     ------
@@ -68,6 +75,8 @@ class CineImage:
     noise: NDArray[np.float32] | None = None
     noise_source: str = ""
     quantity: str = ""
+    velocity: NDArray[np.float32] | None = None
+    venc_cm_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.image.ndim != len(IMAGE):
@@ -91,6 +100,11 @@ class CineImage:
     def magnitude(self) -> NDArray[np.float32]:
         """``(frames, y, x)`` float32."""
         return np.abs(self.image).astype(np.float32)
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """``(frames, y, x)`` float32, what files without complex numbers hold: the magnitude, or a signed velocity."""
+        return self.image.real.astype(np.float32) if self.quantity == "velocity" else self.magnitude
 
     @property
     def snr(self) -> NDArray[np.float32] | None:
@@ -117,6 +131,8 @@ class CineImage:
     def remarks(self) -> tuple[str, ...]:
         """Texts that accompany the image in every format: not for diagnostic use, and its warnings."""
         map_texts = (f"{QUANTITIES[self.quantity]}: {self.noise_source}",) if self.quantity else ()
+        if self.quantity == "velocity":
+            map_texts = (f"velocity in cm/s, VENC {self.venc_cm_s:g} cm/s, {BACKGROUND_PHASE}",)
         return ("not for diagnostic use", *map_texts, *(f"warning: {text}" for text in self.meta.warnings))
 
     @property
@@ -134,11 +150,19 @@ def as_map(cine: CineImage, quantity: str) -> CineImage:
     DataError
         If noise was not mapped.
     """
-    values = cine.snr if quantity == "snr" else cine.noise
+    values = {"snr": cine.snr, "noise": cine.noise, "velocity": cine.velocity}[quantity]
+    if values is None and quantity == "velocity":
+        raise DataError("the scan is not phase contrast", where=cine.meta.source)
     if values is None:
         raise DataError("the noise of this image was not mapped", where=cine.meta.source)
     return replace(
-        cine, image=values.astype(np.complex64), reference=None, convergence={}, noise=None, quantity=quantity
+        cine,
+        image=values.astype(np.complex64),
+        reference=None,
+        convergence={},
+        noise=None,
+        velocity=None,
+        quantity=quantity,
     )
 
 

@@ -147,7 +147,8 @@ def _require_single(raw: RawScan, counter: str, found: NDArray[np.integer]) -> N
     if len(found) > 1:
         meaning = " (multi-echo)" if counter == "contrast" else ""
         what = f"{len(found)} {counter}s{meaning} are not supported, values {_listed(found)}"
-        hint = f"--set preprocessing.select.{counter}={found[0]} takes one, time_counter={counter} takes them as frames"
+        one = "--set-index=" if counter == "set" else f"--set preprocessing.select.{counter}="
+        hint = f"{one}{found[0]} takes one, time_counter={counter} takes them as frames"
         raise UnsupportedError(what, where=str(raw.path), hint=hint)
 
 

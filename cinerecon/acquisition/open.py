@@ -24,6 +24,7 @@ from cinerecon.io.raw_file import require_raw_scan
 from cinerecon.io.regular import is_pipe
 from cinerecon.io.twix.signature import is_twix
 
+RAW_SCAN = "a raw scan"
 RAW_SCAN_SETTINGS = (
     *("time_counter", "combine", "repeats", "positions", "encoding", "center_sample"),
     *("ky_centre", "exclude_coils", "gating", "gated_frames", "rr_window", "r_waves", "tick_ms", "real_time_lines"),
@@ -64,13 +65,13 @@ def open_cine(
         If options are given that belong to another format.
     """
     path, config = Path(path), config or AcquisitionConfig()
-    kind = _kind_of(path)
+    kind = kind_of(path)
     defaults = AcquisitionConfig()
     given = next((name for name, value in config.arrays if value != getattr(defaults.arrays, name)), None)
     if kind != "a plain array" and given is not None:
         option = f"--{given.replace('_', '-')}"
         raise ConfigError(f"{option} belongs to plain arrays (BART, NumPy), this is {kind}", where=str(path))
-    if kind == "a raw scan":
+    if kind == RAW_SCAN:
         return open_scan(path, config, noise=noise, dataset=dataset, measurement=measurement)
     asked = {
         "--noise": noise is not None,
@@ -88,13 +89,13 @@ def open_cine(
     return CaseSource(path, config) if kind == "a prepared case" else CmrxreconSource(open_cmrxrecon(path), config)
 
 
-def _kind_of(path: Path) -> str:
+def kind_of(path: Path) -> str:
     """The kind of a file by its content; what is not recognised counts as a raw scan, whose reader says what it is."""
     if is_case(path):
         return "a prepared case"
     if is_matlab(path):
         return "a MATLAB file"
-    return "a plain array" if is_kspace_array(path) else "a raw scan"
+    return "a plain array" if is_kspace_array(path) else RAW_SCAN
 
 
 def require_cine(path: Path) -> None:

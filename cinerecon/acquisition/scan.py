@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cinerecon.acquisition.assemble import Assembly, assemble
-from cinerecon.acquisition.coil_maps import finish_slice
+from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import SIMULATED
 from cinerecon.acquisition.layout import ScanLayout, lay_out, uses_fft
@@ -21,7 +22,7 @@ from cinerecon.acquisition.plan import ScanPlan, describe
 from cinerecon.acquisition.reference import attach_reference, read_truth
 from cinerecon.acquisition.select import NOISE
 from cinerecon.acquisition.source import CineSource, TimedSlice
-from cinerecon.cine import CineMeta
+from cinerecon.cine import CineData, CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 from cinerecon.io.raw_file import read_raw_scan
@@ -32,6 +33,15 @@ from cinerecon.physics.sampling import block_of_lines
 
 CHECKED_AT_ONCE = 1024
 """Number of readouts in memory while samples are only checked."""
+
+
+class SliceOnGrid(NamedTuple):
+    """K-space of one slice without coil maps, as in `assemble.GriddedSlice`, and warnings about its lines."""
+
+    kspace: Tensor
+    mask: Tensor
+    n_averages: Tensor | None
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +107,15 @@ class Scan(CineSource):
         DataError
             If the slice does not exist, or its samples are not finite, all zero, or not as many as the header says.
         """
+        part = self.grid_slice(number)
+        finished = self.finish(number, part.kspace, part.mask)
+        data = self.with_truth(finished.data, finished.coil_matrix).with_warnings(*part.warnings)
+        if self._assembly.has_unit_noise:
+            data = replace(data, noise_std=averaged_noise_std(data.mask, part.n_averages))
+        return TimedSlice(data, finished.csm_seconds)
+
+    def grid_slice(self, number: int) -> "SliceOnGrid":
+        """Whitened k-space of one slice on the grid of the image, without coil maps. Errors as for `read_timed`."""
         if not 0 <= number < self.n_slices:
             raise DataError(f"slice {number}, the scan has slices 0 to {self.n_slices - 1}", where=self.plan.source)
         layout, assembly = self._layout, self._assembly
@@ -104,8 +123,13 @@ class Scan(CineSource):
         self._require_signal(number, bool(kspace.any()))
         own_mask, warnings = (mask, []) if layout.gating.is_retro else own_lines(kspace, mask)
         kspace, mask = self._crop_y(kspace if own_mask is mask else kspace * own_mask, own_mask)
+        return SliceOnGrid(kspace, mask, n_averages, tuple(warnings))
+
+    def finish(self, number: int, kspace: Tensor, mask: Tensor) -> FinishedSlice:
+        """Compress the coils of a slice and estimate their maps; its frames may be those of several sets."""
+        layout, assembly = self._layout, self._assembly
         calibration = layout.calibration.of_slice(number)
-        finished = finish_slice(
+        return finish_slice(
             kspace,
             mask,
             self._meta(number, mask.shape[-2]),
@@ -113,11 +137,11 @@ class Scan(CineSource):
             coil_matrix=assembly.coil_matrix,
             calibration=assemble(assembly, calibration, 1)[:2] if calibration.row.size else None,
         )
-        truth, truth_warnings = read_truth(layout.raw, self.n_slices, finished.data, finished.coil_matrix)
-        data = attach_reference(finished.data, truth).with_warnings(*warnings, *truth_warnings)
-        if assembly.has_unit_noise:
-            data = replace(data, noise_std=averaged_noise_std(data.mask, n_averages))
-        return TimedSlice(data, finished.csm_seconds)
+
+    def with_truth(self, data: CineData, coil_matrix: Tensor | None) -> CineData:
+        """The slice with the truth of a simulated scan, or the image of its own samples, as its reference."""
+        truth, warnings = read_truth(self._layout.raw, self.n_slices, data, coil_matrix)
+        return attach_reference(data, truth).with_warnings(*warnings)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -233,6 +257,11 @@ def open_scan(
     """
     config = config or AcquisitionConfig()
     raw = read_raw_scan(path, dataset, measurement)
+    return scan_of(raw, config, noise)
+
+
+def scan_of(raw: RawScan, config: AcquisitionConfig, noise: str | Path | None = None) -> Scan:
+    """A raw scan that is open, as a series of slices; settings and errors as for `open_scan`."""
     layout = lay_out(raw, config, _read_noise(raw, config, noise))
     return Scan(describe(layout, config), layout, config)
 

@@ -139,7 +139,8 @@ def keep_selected(raw: RawScan, selection: Selection, select: Mapping[Counter, i
         is_other = values != value
         if is_other.all():
             what = f"no image lines have {counter} {value}, only {', '.join(map(str, np.unique(values)[:8]))}"
-            hint = f"choose --set preprocessing.select.{counter}={values.min()}"
+            option = "--set-index=" if counter == "set" else f"--set preprocessing.select.{counter}="
+            hint = f"choose {option}{values.min()}"
             raise DataError(what, where=str(raw.path), hint=hint)
         if is_other.any():
             dropped.append(Dropped(int(is_other.sum()), f"{counter} is not {value}, as selected"))

@@ -42,6 +42,12 @@ class ReconSettings(ArrayOptions):
         description="fill in the side of k-space that was not measured (partial Fourier, asymmetric echo): pocs,"
         " homodyne, none, or auto, which is pocs where a test with measured lines supports it",
     )
+    set_index: int | None = Field(
+        None, ge=0, description="set to reconstruct of a scan with several; two sets are phase contrast if not given"
+    )
+    venc: float | None = Field(
+        None, gt=0, description="velocity range of a phase-contrast scan whose header has none [cm/s]"
+    )
     weights: Path | None = Field(None, description="weights in place of those of the model")
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
         (), description="setting of the method, key=value, or of the preprocessing, preprocessing.key=value"

@@ -60,6 +60,8 @@ def _settings(request: ReconRequest) -> tuple[str, ...]:
         "frames": request.frames,
         "gating": request.gating,
         "partial_fourier": request.partial_fourier if request.partial_fourier != "auto" else "",
+        "set": request.set_index,
+        "venc": request.venc,
         "axes": request.axes,
         "maps": request.maps and Path(request.maps).name,
         "pattern": request.pattern and Path(request.pattern).name,

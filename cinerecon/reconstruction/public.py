@@ -28,7 +28,7 @@ from cinerecon.reconstruction.slices import ReconstructedSlice, reconstruct_slic
 
 Array = NDArray[Any]
 SCAN_OPTIONS = (
-    *("slices", "frames", "gating", "noise", "dataset", "measurement", "undersample"),
+    *("slices", "frames", "gating", "noise", "dataset", "measurement", "undersample", "set_index", "venc"),
     *ArrayOptions.model_fields,
 )
 """Options that belong to a scan in a file."""
@@ -80,9 +80,10 @@ def reconstruct(
         ``key=value`` texts, as ``--set`` of the command takes them.
     options
         For a path, as the options of the command: ``slices`` (indices), ``frames`` (``"first:last"``), ``noise``
-        (path), ``dataset``, ``measurement``, ``undersample`` (pattern or mask file), ``seed``; for a path or a
-        `CineData` ``snr`` (map the noise, in ``.cine.noise`` and ``.cine.snr``), ``n_replicas`` and
-        ``partial_fourier`` (``pocs``, ``homodyne``, ``none`` or ``auto``).
+        (path), ``dataset``, ``measurement``, ``undersample`` (pattern or mask file), ``seed``, ``set_index``, ``venc``
+        [cm/s]; for a path or a `CineData` ``snr`` (map the noise, in ``.cine.noise`` and ``.cine.snr``), ``n_replicas``
+        and ``partial_fourier`` (``pocs``, ``homodyne``, ``none`` or ``auto``). ``.cine.velocity`` of a phase-contrast
+        scan is in cm/s.
 
     Returns
     -------

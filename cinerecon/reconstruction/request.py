@@ -150,6 +150,8 @@ class ReconRequest(ReconSettings):
             config = config.with_settings([f"csm={self.csm}"], where="--csm")
         if self.gating is not None:
             config = config.with_settings([f"gating={self.gating}"], where="--gating")
+        if self.set_index is not None:
+            config = config.with_settings([f"select.set={self.set_index}"], where="--set-index")
         return (
             config.with_settings([f"gated_frames={self.frames}"], where="--frames") if self._counts_frames else config
         )

@@ -3,11 +3,15 @@
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from cinerecon.acquisition import CineSource, open_cine
+from cinerecon.acquisition.open import RAW_SCAN, kind_of
+from cinerecon.acquisition.phase_contrast import PhaseContrastScan, open_phase_contrast
 from cinerecon.acquisition.undersample import pattern_seed, undersample
 from cinerecon.cine import CineData, keep_frames
+from cinerecon.errors import ConfigError
 from cinerecon.image import collect_warnings
 from cinerecon.io.export import Target, export
 from cinerecon.io.export.dicom_patient import require_same_patient
@@ -15,6 +19,7 @@ from cinerecon.machine import peak_memory_mb, pick_device
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import load_method
 from cinerecon.options import split_settings
+from cinerecon.reconstruction.options import PartialFourier
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of
@@ -25,6 +30,7 @@ from cinerecon.reconstruction.slices import (
     with_quality,
     without_own_reference,
 )
+from cinerecon.reconstruction.velocity import require_velocity_range, with_velocity
 
 READING = 0.2
 """Share of the time of a slice that reading and coil maps are taken to need, for the display of progress."""
@@ -155,13 +161,7 @@ def iterate_slices(
         Where finished slices are kept, and those of an earlier run are taken from.
     """
     observer = observer or Observer()
-    scan = open_cine(
-        request.scan,
-        request.preprocessing(method),
-        noise=request.noise,
-        dataset=request.dataset,
-        measurement=request.measurement,
-    )
+    scan = _open(request, method)
     require_same_patient(request.patient, scan.subject, scan.frame_of_reference, str(request.scan))
     chosen = request.chosen_slices(scan)
     provenance = provenance_of(request, method, scan)
@@ -188,6 +188,24 @@ def iterate_slices(
         yield part
 
 
+def _open(request: ReconRequest, method: Reconstructor) -> CineSource:
+    """The scan of a request; one of two sets is phase contrast."""
+    config, path = request.preprocessing(method), request.scan
+    if kind_of(path) == RAW_SCAN:
+        scan = open_phase_contrast(
+            path, config, noise=request.noise, dataset=request.dataset, measurement=request.measurement
+        )
+        if scan is not None:
+            require_velocity_range(request, scan.venc_cm_s)
+            return scan
+    if request.set_index is not None and kind_of(path) != RAW_SCAN:
+        raise ConfigError(f"sets belong to raw scans, this is {kind_of(path)}", where="--set-index")
+    if request.venc is not None:
+        hint = "two sets of readouts are phase contrast, unless --set-index chooses one"
+        raise ConfigError("this scan is not reconstructed as phase contrast", where="--venc", hint=hint)
+    return open_cine(path, config, noise=request.noise, dataset=request.dataset, measurement=request.measurement)
+
+
 def write_images(
     slices: list[ReconstructedSlice], request: ReconRequest, targets: list[Target], observer: Observer
 ) -> dict[Path, float]:
@@ -211,7 +229,7 @@ def _reconstruct_index(
     """Read one slice, undersample it where that is asked for, and reconstruct it."""
     observer.stage("read")
     report("reading, estimating coil maps", 0.0)
-    data, seconds = _read_frames(request, scan, index)
+    data, seconds, encoded = _read_frames(request, scan, index)
     if request.undersample:
         csm = request.preprocessing(method).csm
         with timed(seconds, "maps"):
@@ -219,27 +237,41 @@ def _reconstruct_index(
     else:
         data = without_own_reference(data)
     observer.stage("reconstruct")
-    part = reconstruct_slice(
-        data,
-        method,
-        request.label,
+    run = partial(
+        reconstruct_slice,
+        method=method,
+        label=request.label,
         pattern=request.undersample or "",
-        partial_fourier=request.partial_fourier,
+        partial_fourier=request.partial_fourier if encoded is None else _for_velocity(request.partial_fourier),
         keeps_convergence=request.keeps_convergence,
         is_strict=request.strict,
         n_replicas=request.n_replicas if request.snr else 0,
         seed=request.seed,
         progress=lambda done, total: report("reconstructing", READING + (1 - READING) * done / max(total, 1)),
     )
+    part = run(data)
+    if encoded is not None:
+        assert isinstance(scan, PhaseContrastScan)
+        mask = data.mask & encoded.mask
+        encoded = replace(encoded, csm=data.csm, mask=mask, kspace=encoded.kspace * mask, shading=data.shading)
+        part = with_velocity(part, run(encoded), require_velocity_range(request, scan.venc_cm_s))
     cine = replace(part.cine, header_xml=scan.header_xml or "")
     return replace(part, cine=cine, seconds=seconds | part.seconds)
 
 
-def _read_frames(request: ReconRequest, scan: CineSource, index: int) -> tuple[CineData, dict[str, float]]:
-    """The chosen frames of a slice on the device, and the time [s] that reading and the coil maps took."""
+def _for_velocity(choice: PartialFourier) -> PartialFourier:
+    """A smooth phase is not assumed of itself where the phase is the result."""
+    return "none" if choice == "auto" else choice
+
+
+def _read_frames(
+    request: ReconRequest, scan: CineSource, index: int
+) -> tuple[CineData, dict[str, float], CineData | None]:
+    """The chosen frames of a slice on the device, the time [s] of reading and coil maps, and those of a second set."""
     seconds: dict[str, float] = {}
     with timed(seconds, "read"):
-        part = scan.read_timed(index)
+        part, second = scan.read_pair(index) if isinstance(scan, PhaseContrastScan) else (scan.read_timed(index), None)
         frames = request.chosen_frames(part.data.n_frames, f"slice {index}")
         data = keep_frames(part.data, frames).to(request.device)
-    return data, {"read": seconds["read"] - part.csm_seconds, "maps": part.csm_seconds}
+        second = None if second is None else keep_frames(second, frames).to(request.device)
+    return data, {"read": seconds["read"] - part.csm_seconds, "maps": part.csm_seconds}, second

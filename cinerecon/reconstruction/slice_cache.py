@@ -24,7 +24,7 @@ from cinerecon.options import ArrayOptions, split_settings
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
 
-ARRAYS, CURVES = ("image", "reference", "noise"), "convergence"
+ARRAYS, CURVES = ("image", "reference", "noise", "velocity"), "convergence"
 """Attributes of `CineImage` that are arrays, and the one that is a mapping of arrays."""
 ENDING = ".slices-"
 
@@ -94,7 +94,7 @@ def checksum_of(request: ReconRequest, method: Reconstructor) -> str:
     values = (
         version("cinerecon"),
         *(request.device, request.csm, request.dataset, request.measurement, request.frames, request.gating),
-        request.partial_fourier,
+        *(request.partial_fourier, request.set_index, request.venc),
         *(split_settings(request.settings)[1], request.keeps_convergence),
         *(request.snr, request.n_replicas if request.snr else 0),
         *(fingerprint(method), request.undersample and fingerprint_pattern(request.undersample), request.seed),

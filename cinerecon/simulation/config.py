@@ -37,6 +37,9 @@ class SimulateConfig(Options):
     partial_echo: float = Field(
         1.0, gt=0.5, le=1, description="part of each readout that is measured, its start is left out"
     )
+    venc: float | None = Field(
+        None, gt=0, description="phase contrast: a second set with this velocity range, and a vessel [cm/s]"
+    )
     noise: float = Field(
         0.01, ge=0, description="standard deviation of the complex noise, relative to the image maximum"
     )
@@ -62,6 +65,8 @@ class SimulateConfig(Options):
             raise ValueError("a scan has either segments or, in real time, beats")
         if not self.is_timed and (self.rr_variation or self.ectopic or self.ecg):
             raise ValueError("rr_variation, ectopic and ecg need segments, e.g. --segments 12, or beats")
+        if self.venc is not None and self.is_timed:
+            raise ValueError("venc belongs to scans without segments and beats")
         if self.segments is not None and self.segments > self.ky:
             raise ValueError(f"{self.segments} segments of {self.ky} lines")
         return self

@@ -24,6 +24,7 @@ from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.from_magnitude import chosen_slices, read_image, sizes_of
 from cinerecon.simulation.heartbeats import Beat, Rhythm, draw_ecg
 from cinerecon.simulation.phantom import PhantomConfig, draw_coil_maps, draw_slice
+from cinerecon.simulation.phantom.vessel import add_vessel
 from cinerecon.simulation.schedule import (
     Schedule,
     sample_lines,
@@ -52,6 +53,7 @@ class _Slice:
     csm: Tensor
     mask: Tensor
     meta: CineMeta
+    velocity: Tensor | None = None
 
 
 def simulate_cine(config: SimulateConfig | None = None, *, source: Path | None = None) -> list[CineData]:
@@ -73,6 +75,8 @@ def simulate_cine(config: SimulateConfig | None = None, *, source: Path | None =
     """
     images = None if source is None else open_one_magnitude(source)
     config = _complete(config, images)
+    if config.venc is not None:
+        raise ConfigError("a phase-contrast scan has two sets", where="venc", hint="write it with cinerecon simulate")
     if config.is_timed:
         what = "a scan over heartbeats of unequal length is a list of readouts, not a cine in memory"
         raise ConfigError(what, where="segments, beats", hint="write it with cinerecon simulate, and read it by gating")
@@ -145,11 +149,16 @@ def simulate_scan(
         "reference": _truth([p.reference for p in parts], "slices, frames, y, x", "image without noise"),
         "csm": _truth([p.csm for p in parts], "slices, coils, y, x", "coil sensitivity maps, sum |csm|^2 = 1"),
     }
-    schedules, ecg = _schedules(parts, config, protocol.repetition_ms)
+    if config.venc is not None:
+        truth["velocity"] = _true_velocity(parts)
+    n_sets = 1 if config.venc is None else 2
+    schedules, ecg = _schedules(parts, config, n_sets * protocol.repetition_ms)
     if config.is_timed:
         protocol = replace(protocol, n_frames=1 + max(int(plan.counter.max()) for plan in schedules))
         truth |= _true_phases(schedules)
     readouts = _readouts(parts, schedules, mixing, config, rng)
+    if config.venc is not None:
+        readouts = _both_sets(readouts, parts, schedules, mixing, config, rng, protocol.repetition_ms)
     write_raw(path, protocol, noise, readouts, truth, ecg=ecg, force=force)
     return tuple(dict.fromkeys(text for part in parts for text in part.meta.warnings))
 
@@ -174,7 +183,10 @@ def _slices(config: SimulateConfig, images: MagnitudeImages | None) -> Iterator[
             mask = spec.draw(config.n_frames, config.ky, config.kx, np.random.default_rng([config.seed, 4, number]))
         mask[..., : n_left_out(config.ky, config.partial_fourier), :] = False
         reference, meta = _phantom(config, number) if images is None else read_image(images, own, config)
-        yield _Slice(reference, csm, mask, replace(meta, slice=number))
+        velocity = None
+        if config.venc is not None:
+            reference, velocity = add_vessel(reference, config.seed, config.venc)
+        yield _Slice(reference, csm, mask, replace(meta, slice=number), velocity)
 
 
 def _phantom(config: SimulateConfig, number: int) -> tuple[Tensor, CineMeta]:
@@ -221,6 +233,7 @@ def _protocol(config: SimulateConfig, part: _Slice, images: MagnitudeImages | No
         field_strength_tesla=PHANTOM_TESLA if images is None else images.field_strength_tesla,
         subject=hashed_name(config.subject) if config.subject else "" if images is None else images.person,
         notes=notes,
+        venc_cm_s=config.venc,
     )
 
 
@@ -290,6 +303,32 @@ def _readouts(
         yield SliceReadouts(
             samples, plan.line, plan.counter, plan.segment, plan.time_ms, plan.since_trigger_ms, part.meta.geometry
         )
+
+
+def _both_sets(
+    readouts: Iterator[SliceReadouts],
+    parts: list[_Slice],
+    schedules: list[Schedule],
+    mixing: Tensor,
+    config: SimulateConfig,
+    rng: np.random.Generator,
+    repetition_ms: float,
+) -> Iterator[SliceReadouts]:
+    """Each readout, followed by the same line with velocity encoding."""
+    assert config.venc is not None
+    encoded = []
+    for part in parts:
+        assert part.velocity is not None
+        phase = part.velocity * (math.pi / config.venc)
+        encoded.append(replace(part, reference=part.reference * torch.polar(torch.ones_like(phase), phase)))
+    for first, second in zip(readouts, _readouts(encoded, schedules, mixing, config, rng), strict=True):
+        yield first.interleaved(second, repetition_ms)
+
+
+def _true_velocity(parts: list[_Slice]) -> Truth:
+    """The velocity of all slices."""
+    fields = [part.velocity for part in parts if part.velocity is not None]
+    return Truth(torch.stack(fields).numpy().astype(np.float32), "slices, frames, y, x", "velocity [cm/s]")
 
 
 def _oversampled(image: Tensor, factor: int) -> Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from cinerecon.errors import ConfigError, FileError, nearest_name
-from cinerecon.image import QUANTITIES, CineImage, as_map, stacks
+from cinerecon.image import CineImage, as_map, stacks
 from cinerecon.io.atomic import is_same_file, moved_into_place, refuse_existing, series_moved_into_place
 from cinerecon.io.bart import cfl_files
 from cinerecon.io.export.bart import write_bart
@@ -41,6 +41,8 @@ FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
 VOLUMES = (".nii.gz", ".nii", ".cfl")
 """Endings of formats that hold one stack of slices; further stacks go to numbered files."""
 FOLDER = "dicom/"
+NOISE_MAPS = ("snr", "noise")
+"""Maps of `--snr`."""
 MAPPED = (".h5", ".mrd2", ".nii.gz", ".nii", ".cfl", FOLDER)
 """Endings of formats in which maps of noise are series of their own, see `Target.of_map`."""
 
@@ -121,7 +123,7 @@ class Target:
 
     def with_maps(self) -> "list[Target]":
         """The target and, where the format has them, those of the maps."""
-        return [self, *(self.of_map(quantity) for quantity in QUANTITIES if self.ending in MAPPED)]
+        return [self, *(self.of_map(quantity) for quantity in NOISE_MAPS if self.ending in MAPPED)]
 
     def _is_numbered(self, name: str) -> bool:
         stem, ending = self.path.name[: -len(self.ending)], self.path.name[-len(self.ending) :]
@@ -158,11 +160,17 @@ def export(
         If the file system refuses, or a file exists that is not to be replaced.
     """
     written = _export_series(cines, target, overwrite=overwrite, patient=patient)
-    if target.ending in MAPPED and all(cine.noise is not None for cine in cines):
-        for quantity in QUANTITIES:
+    if target.ending in MAPPED:
+        for quantity in _quantities(cines):
             maps = [as_map(cine, quantity) for cine in cines]
             written |= _export_series(maps, target.of_map(quantity), overwrite=overwrite, patient=patient)
     return written
+
+
+def _quantities(cines: list[CineImage]) -> list[str]:
+    """The maps that all slices have."""
+    noise_maps = NOISE_MAPS if all(cine.noise is not None for cine in cines) else ()
+    return [*noise_maps, *(["velocity"] if all(cine.velocity is not None for cine in cines) else [])]
 
 
 def _export_series(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cinerecon.image import DEIDENTIFIED, QUANTITIES, CineImage, slice_spacing_mm, stacks, window
 from cinerecon.io.deidentify import ANONYMOUS
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 WHITE = 4095
 """Stored value of the brightest pixel: 12 bits, as scanners write."""
+
+STILL = 2048
+"""Stored value of velocity 0."""
 
 FILE_PATTERN = "slice*_frame*.dcm"
 MANUFACTURER = "cinerecon"
@@ -61,7 +65,7 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
     for number, stack in enumerate(stacks(cines)):
         instance = 0
         for cine in stack:
-            stored = np.round(cine.magnitude / scale).astype(np.uint16)
+            stored = _stored(cine, scale)
             for frame in range(cine.n_frames):
                 instance += 1
                 dataset = _new_dataset(made, patient or Patient(), number, instance, cine.quantity)
@@ -72,7 +76,9 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
                 _place(dataset, cine, slice_spacing_mm(stack))
                 _time(dataset, cine, frame)
                 _pixels(dataset, stored[frame], white)
-                if cine.quantity:
+                if cine.quantity == "velocity":
+                    _velocity_values(dataset, cine.venc_cm_s)
+                elif cine.quantity:
                     _map_values(dataset, QUANTITIES[cine.quantity], scale)
                 dataset.save_as(folder / f"slice{cine.meta.slice:02d}_frame{frame:03d}.dcm", enforce_file_format=True)
 
@@ -160,7 +166,11 @@ def _describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
     settings = () if made is None else made.settings  # viewers show series by their description
     dataset.SeriesDescription = _short_text(" ".join((f"cinerecon {cine.title}", *settings)))
     dataset.SoftwareVersions = made.software if made else MANUFACTURER
-    remarks = "; ".join((*cine.remarks, f"{quantity or 'magnitude'} = stored value x {scale:.9g}"))
+    stored = f"{quantity or 'magnitude'} = stored value x {scale:.9g}"
+    if cine.quantity == "velocity":
+        dataset.ImageType = ["DERIVED", "SECONDARY", "VELOCITY MAP", "P"]
+        stored = "velocity = stored value x rescale slope + intercept [cm/s]"
+    remarks = "; ".join((*cine.remarks, stored))
     dataset.ImageComments = remarks[:LONGEST_COMMENT]
     dataset.ProtocolName = _short_text(cine.meta.protocol)
     dataset.Manufacturer = MANUFACTURER
@@ -268,14 +278,37 @@ def _pixels(dataset: "Dataset", stored: np.ndarray, white: int) -> None:
     dataset.PixelData = stored.astype("<u2").tobytes()
 
 
+def _stored(cine: CineImage, scale: float) -> NDArray[np.uint16]:
+    """Pixels of 12 bits, ``(frames, y, x)``: magnitude from 0, velocities around `STILL`."""
+    if cine.quantity == "velocity":
+        values = np.round(cine.values / (cine.venc_cm_s / STILL)) + STILL
+        return values.clip(0, WHITE).astype(np.uint16)
+    return np.round(cine.magnitude / scale).astype(np.uint16)
+
+
+def _velocity_values(dataset: "Dataset", venc_cm_s: float) -> None:
+    """Rescale stored values to cm/s, shown from -VENC to VENC (PS3.3 C.11.1, C.8.3.1.1.1: VELOCITY MAP)."""
+    dataset.RescaleSlope, dataset.RescaleIntercept = f"{venc_cm_s / STILL:.10g}", f"{-venc_cm_s:.10g}"
+    dataset.RescaleType = "cm/s"
+    dataset.WindowCenter, dataset.WindowWidth = "0", f"{max(2 * venc_cm_s, 1):g}"
+    _real_world_values(dataset, "velocity", ("cm/s", "centimeter per second"), venc_cm_s / STILL, -venc_cm_s)
+
+
 def _map_values(dataset: "Dataset", name: str, scale: float) -> None:
     """The values of a map as real world values, which viewers show in place of the stored ones."""
+    _real_world_values(dataset, name, ("1", "no units"), scale, 0.0)
+
+
+def _real_world_values(
+    dataset: "Dataset", name: str, unit_code: tuple[str, str], slope: float, intercept: float
+) -> None:
+    """Slope and intercept of a quantity with its unit, a code of UCUM and its meaning."""
     from pydicom.dataset import Dataset
 
     unit, item = Dataset(), Dataset()
-    unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "1", "UCUM", "no units"
+    unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = unit_code[0], "UCUM", unit_code[1]
     item.MeasurementUnitsCodeSequence = [unit]
     item.LUTExplanation = item.LUTLabel = name
     item.RealWorldValueFirstValueMapped, item.RealWorldValueLastValueMapped = 0, WHITE
-    item.RealWorldValueIntercept, item.RealWorldValueSlope = 0.0, scale
+    item.RealWorldValueIntercept, item.RealWorldValueSlope = intercept, slope
     dataset.RealWorldValueMappingSequence = [item]

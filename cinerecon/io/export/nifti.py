@@ -37,7 +37,7 @@ def write_nifti(path: Path, stack: list[CineImage]) -> None:
     import nibabel
 
     affine = affine_ras(stack)
-    image = nibabel.Nifti1Image(np.stack([cine.magnitude.transpose(2, 1, 0) for cine in stack], axis=2), affine)
+    image = nibabel.Nifti1Image(np.stack([cine.values.transpose(2, 1, 0) for cine in stack], axis=2), affine)
     code = "unknown" if stack[0].place is None else "scanner"
     image.set_sform(affine, code=code)
     image.set_qform(affine, code=code)

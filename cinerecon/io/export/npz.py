@@ -31,9 +31,11 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
         "image": [cine.image for cine in cines],
         "frame_times_ms": [_times(cine) for cine in cines],
     }
-    for name in ("noise", "snr"):
+    for name in ("noise", "snr", "velocity"):
         maps = [values for cine in cines if (values := getattr(cine, name)) is not None]
         columns |= {name: maps} if len(maps) == len(cines) else {}
+    if "velocity" in columns:
+        columns["venc_cm_s"] = [np.array(cine.venc_cm_s) for cine in cines]
     references = [cine.reference for cine in cines if cine.reference is not None]
     if len(references) == len(cines):
         columns["reference"] = references

@@ -6,6 +6,7 @@ optional. Elements that are present must be valid: numbers finite, sizes at leas
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element, ParseError, tostring
@@ -20,6 +21,8 @@ from cinerecon.io.ismrmrd.numbers import parse_count, parse_number, required_cou
 TRAJECTORIES = ("cartesian", "epi", "radial", "goldenangle", "spiral", "other")
 """The values of the schema."""
 
+VENC_NAME = r"(.*\.)?(venc(cms|0|\[0\])?|velocityencoding(value)?|nvelocity)"
+"""Names of the velocity range, without spaces and underscores: VENC, VENC_0, sFlowArray.asElm[0].nVelocity."""
 COUNTERS = (
     "kspace_encoding_step_1",
     "kspace_encoding_step_2",
@@ -98,6 +101,7 @@ class MrdHeader:
     flip_degrees: float | None = None
     sequence: str = ""
     parameters: Mapping[str, int] = field(default_factory=dict)
+    venc_cm_s: float | None = None
     person: str = ""
     study: str = ""
     frame_of_reference: str = ""
@@ -144,6 +148,7 @@ def parse_header(xml: bytes, where: str = "") -> MrdHeader:
         flip_degrees=_optional_number(times, "flipAngle_deg"),
         sequence=_text(measurement, "sequenceName") or _text(times, "sequence_type"),
         parameters=_parameters(root.find("userParameters")),
+        venc_cm_s=_velocity_range(root),
         person=hashed_person(_text(root.find("subjectInformation"), "patientID")),
         study=hashed_identifier(_text(root.find("studyInformation"), "studyInstanceUID")),
         frame_of_reference=hashed_identifier(_text(measurement, "frameOfReferenceUID")),
@@ -240,6 +245,23 @@ def _optional_number(parent: Element | None, name: str) -> float | None:
 
 def _text(parent: Element | None, name: str) -> str:
     return "" if parent is None else (parent.findtext(name) or "").strip()
+
+
+def _velocity_range(root: Element) -> float | None:
+    """VENC of a phase-contrast scan [cm/s], from the user parameters or sequence parameters; None without one.
+
+    The schema has no element for it: converters copy it to a user parameter of the scanner's own name.
+    """
+    fields = [(element.tag, element.text or "") for element in root.iterfind("sequenceParameters/*")]
+    for kind in ("Double", "Long", "String"):
+        parameters = root.iterfind(f"userParameters/userParameter{kind}")
+        fields += [(_text(parameter, "name"), _text(parameter, "value")) for parameter in parameters]
+    for name, text in fields:
+        value = parse_number(text.strip())
+        is_venc = re.fullmatch(VENC_NAME, name.replace("_", "").replace(" ", ""), re.IGNORECASE) is not None
+        if is_venc and value is not None and math.isfinite(value) and value > 0:
+            return value
+    return None
 
 
 def _parameters(element: Element | None) -> dict[str, int]:

@@ -14,7 +14,7 @@ from cinerecon.io.hdf5_writer import new_hdf5
 from cinerecon.io.ismrmrd.raw import TICK_MS
 
 FLOAT32, COMPLEX64 = 5, 7
-MAGNITUDE, COMPLEX = 1, 5
+MAGNITUDE, PHASE, COMPLEX = 1, 2, 5
 
 
 def write_mrd_images(path: Path, cines: list[CineImage]) -> None:
@@ -48,7 +48,7 @@ def _write_series(group: h5py.Group, index: int, cines: list[CineImage], is_comp
     white = window([cine.magnitude for cine in cines])
     attributes, first = [], 0
     for cine in cines:
-        values = cine.image.astype(np.complex64) if is_complex else cine.magnitude
+        values = cine.image.astype(np.complex64) if is_complex else cine.values
         data[first : first + cine.n_frames, 0, 0] = np.ascontiguousarray(values).view(stored)
         headers[first : first + cine.n_frames] = _headers(cine, index, first, is_complex)
         attributes += [_meta_xml(image_attributes(cine, white))] * cine.n_frames
@@ -66,7 +66,7 @@ def _headers(cine: CineImage, series: int, first: int, is_complex: bool) -> NDAr
     (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
     headers["version"] = 1
     headers["data_type"] = COMPLEX64 if is_complex else FLOAT32
-    headers["image_type"] = COMPLEX if is_complex else MAGNITUDE
+    headers["image_type"] = COMPLEX if is_complex else PHASE if cine.quantity == "velocity" else MAGNITUDE
     headers["matrix_size"] = (x, y, 1)
     headers["field_of_view"] = (x * dx, y * dy, cine.meta.slice_thickness_mm)
     headers["channels"] = 1
@@ -97,6 +97,9 @@ def image_attributes(cine: CineImage, white: float) -> dict[str, object]:
         "WindowCenter": f"{white / 2:.6g}",
         "WindowWidth": f"{white:.6g}",
     }
+    if cine.quantity == "velocity":
+        values |= {"WindowCenter": "0", "WindowWidth": f"{2 * cine.venc_cm_s:.6g}"}
+        values |= {"Quantity": "velocity", "Unit": "cm/s", "VENC_cm_s": f"{cine.venc_cm_s:.6g}"}
     if cine.provenance is not None:
         values |= {f"cinerecon_{name}": text for name, text in cine.provenance.texts.items()}
     if cine.frame_interval_ms is not None:

@@ -59,6 +59,8 @@ class Protocol:
         Field strength [T]; None: unknown, and not in the header.
     subject
         Pseudonym of the subject; empty if unknown.
+    venc_cm_s
+        Velocity range of a phase-contrast scan, which has two sets [cm/s]; None for others.
     notes
         Further parameters by name.
     """
@@ -80,6 +82,7 @@ class Protocol:
     noise_bandwidth: float = 0.793
     field_strength_tesla: float | None = None
     subject: str = ""
+    venc_cm_s: float | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -99,6 +102,8 @@ class SliceReadouts:
         ``(readouts,)`` time since the last R wave [ms].
     geometry
         Position and orientation.
+    encoding_set
+        ``(readouts,)`` number of the set; None if there is one.
     """
 
     samples: NDArray[np.complex64]
@@ -108,6 +113,15 @@ class SliceReadouts:
     time_ms: NDArray[np.float64]
     since_trigger_ms: NDArray[np.float64]
     geometry: Geometry
+    encoding_set: NDArray[np.int64] | None = None
+
+    def interleaved(self, other: "SliceReadouts", delay_ms: float) -> "SliceReadouts":
+        """Each readout, followed after a delay by that of another set."""
+        names = ("samples", "line", "frame", "segment", "time_ms", "since_trigger_ms")
+        later = {name: getattr(other, name) + delay_ms for name in names[-2:]}
+        pairs = {name: np.stack([getattr(self, name), later.get(name, getattr(other, name))], 1) for name in names}
+        joined = {name: values.reshape(-1, *values.shape[2:]) for name, values in pairs.items()}
+        return SliceReadouts(**joined, geometry=self.geometry, encoding_set=np.arange(2 * len(self.line)) % 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +222,7 @@ def _image_rows(readouts: SliceReadouts, number: int, first_scan: int, protocol:
     head, idx = rows["head"], rows["head"]["idx"]
     idx["kspace_encode_step_1"], idx["phase"] = readouts.line, readouts.frame
     idx["segment"], idx["slice"] = readouts.segment, number
+    idx["set"] = 0 if readouts.encoding_set is None else readouts.encoding_set
     head["flags"] = _flags(readouts.frame, is_last_slice=number == protocol.n_slices - 1)
     head["sample_time_us"] = protocol.dwell_us
     n_samples = protocol.oversampling * protocol.matrix[1]
@@ -255,6 +270,9 @@ def header_xml(protocol: Protocol) -> str:
         "echo_spacing": protocol.repetition_ms,
     }
     notes = (_tags("name", escape(name)) + _tags("value", escape(text)) for name, text in protocol.notes.items())
+    venc = ""
+    if protocol.venc_cm_s is not None:
+        venc = _tags("userParameterDouble", _tags("name", "VENC") + _tags("value", f"{protocol.venc_cm_s:g}"))
     frequency_hz = round(HZ_PER_TESLA * (protocol.field_strength_tesla or 0))  # the schema demands it; 0: unknown
     parts = {
         **({"subjectInformation": _tags("patientID", escape(protocol.subject))} if protocol.subject else {}),
@@ -263,7 +281,7 @@ def header_xml(protocol: Protocol) -> str:
         "experimentalConditions": _tags("H1resonanceFrequency_Hz", frequency_hz),
         "encoding": _encoding(protocol),
         "sequenceParameters": "".join(_tags(name, value) for name, value in sequence.items()),
-        "userParameters": "".join(_tags("userParameterString", note) for note in notes),
+        "userParameters": venc + "".join(_tags("userParameterString", note) for note in notes),
     }
     start = '<?xml version="1.0" encoding="UTF-8"?>\n<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">\n'
     return start + "\n".join(_tags(name, content) for name, content in parts.items()) + "\n</ismrmrdHeader>\n"
@@ -293,7 +311,7 @@ def _encoding(protocol: Protocol) -> str:
         + _limit("contrast", 1)
         + _limit("phase", protocol.n_frames)
         + _limit("repetition", 1)
-        + _limit("set", 1)
+        + _limit("set", 1 if protocol.venc_cm_s is None else 2)
     )
     steps = _tags("kspace_encoding_step_1", max(1, round(protocol.acceleration))) + _tags("kspace_encoding_step_2", 1)
     return (

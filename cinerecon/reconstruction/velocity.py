@@ -1,0 +1,61 @@
+"""Velocity of a phase-contrast scan from the images of its two sets."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from cinerecon.errors import ConfigError, DataError
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.slices import ReconstructedSlice
+
+
+def require_velocity_range(request: ReconRequest, header_venc_cm_s: float | None) -> float:
+    """VENC [cm/s], of the request or of the header.
+
+    Raises
+    ------
+    DataError
+        If neither has it.
+    ConfigError
+        If noise is to be mapped, which is defined for one set.
+    """
+    if request.snr:
+        what = "the noise of a phase-contrast scan is mapped for one set at a time"
+        raise ConfigError(what, where="--snr", hint="--snr --set-index 0")
+    venc = request.venc or header_venc_cm_s
+    if venc is None:
+        what = "the scan has two sets (phase contrast), and its header has no velocity range (VENC)"
+        hint = "--venc 150 gives it in cm/s, --set-index 0 reconstructs one set alone"
+        raise DataError(what, where=str(request.scan), hint=hint)
+    return venc
+
+
+def with_velocity(first: ReconstructedSlice, second: ReconstructedSlice, venc_cm_s: float) -> ReconstructedSlice:
+    """Combine two sets: the mean magnitude with the phase of the first, and the velocity.
+
+    v = VENC / pi * angle(x_2 conj(x_1)) (Pelc et al. 1991, DOI 10.1002/jmri.1880010404 for the difference of two
+    encodings). Velocities beyond VENC wrap around. The phase of still tissue is not corrected.
+
+    Parameters
+    ----------
+    first, second
+        The sets without and with velocity encoding, in the units of the same coil maps.
+    venc_cm_s
+        Velocity at which the phase difference is pi [cm/s].
+    """
+    images = first.image, second.image
+    magnitude = [np.abs(image) for image in images]
+    scale = np.divide(magnitude[0] + magnitude[1], 2 * magnitude[0], out=np.ones_like(magnitude[0]),
+                      where=magnitude[0] > 0)  # fmt: skip
+    velocity = np.angle(images[1] * images[0].conj()) * np.float32(venc_cm_s / np.pi)
+    warnings = dict.fromkeys((*first.warnings, *second.warnings))
+    meta = replace(first.meta, warnings=tuple(warnings))
+    cine = replace(
+        first.cine,
+        image=(images[0] * scale).astype(np.complex64),
+        meta=meta,
+        velocity=velocity.astype(np.float32),
+        venc_cm_s=venc_cm_s,
+    )
+    seconds = {name: value + second.seconds.get(name, 0) for name, value in first.seconds.items()}
+    return replace(first, cine=cine, seconds=seconds, residual=max(first.residual, second.residual))
