@@ -89,7 +89,8 @@ class CineImage:
     @property
     def n_frames(self) -> int:
         """Number of time steps."""
-        return self.image.shape[0]
+        result: int = self.image.shape[0]
+        return result
 
     @property
     def matrix(self) -> tuple[int, int]:
@@ -243,4 +244,5 @@ def window(images: list[NDArray[np.float32]], percentile: float = 99.5) -> float
 
 def grey(magnitude: NDArray[np.float32], white: float) -> NDArray[np.uint8]:
     """Magnitude to 8 bits, zero black and ``white`` white."""
-    return np.clip(magnitude * (255 / white) + 0.5, 0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.clip(magnitude * (255 / white) + 0.5, 0, 255).astype(np.uint8)
+    return pixels

@@ -65,7 +65,8 @@ def _fft_check() -> Finding:
 def _dft_matrix(n: int) -> torch.Tensor:
     index = torch.arange(n, dtype=torch.float64) - n // 2
     angle = -2 * torch.pi * torch.outer(index, index) / n
-    return (torch.polar(torch.ones_like(angle), angle) / n**0.5).to(torch.complex64)
+    matrix: torch.Tensor = (torch.polar(torch.ones_like(angle), angle) / n**0.5).to(torch.complex64)
+    return matrix
 
 
 def _adjoint_check(device: str) -> Finding:

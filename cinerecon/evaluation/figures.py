@@ -146,7 +146,8 @@ class _Row:
         if self.frame is None:
             return series[:, top:bottom, heart.column].T
         frame = series[self.frame]
-        return frame[top:bottom, left:right] if self.is_zoom else frame
+        window: Array = frame[top:bottom, left:right] if self.is_zoom else frame
+        return window
 
     def style(self, white: float) -> dict[str, Any]:
         """Keyword arguments of the drawing function."""

@@ -113,7 +113,8 @@ def _moved_by_part(image: Tensor, part: tuple[float, float]) -> Tensor:
     """The image moved back by parts of a pixel along y and x."""
     y, x = (torch.fft.fftfreq(n, dtype=torch.float64) for n in image.shape[-2:])
     ramp = torch.exp(2j * torch.pi * (y[:, None] * part[0] + x * part[1]))
-    return torch.fft.ifft2(torch.fft.fft2(image) * ramp).real
+    shifted: Tensor = torch.fft.ifft2(torch.fft.fft2(image) * ramp).real
+    return shifted
 
 
 def _in_words(shift: tuple[float, float, float], shape: torch.Size) -> tuple[str, ...]:

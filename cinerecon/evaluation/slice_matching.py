@@ -99,7 +99,8 @@ def _distance(one: Geometry, other: Geometry) -> float:
 
 
 def _normal(place: Geometry) -> NDArray[np.float64]:
-    return np.array(place.slice_dir) / np.linalg.norm(place.slice_dir)
+    normal: NDArray[np.float64] = np.array(place.slice_dir) / np.linalg.norm(place.slice_dir)
+    return normal
 
 
 def _correlation(one: Tensor, other: Tensor) -> float:

@@ -94,7 +94,8 @@ def is_case(path: Path) -> bool:
         if not path.is_file():  # opening a pipe would wait for its other end
             return False
         with h5py.File(path, "r", locking=False) as file:
-            return file.attrs.get("format") == FORMAT
+            result: bool = file.attrs.get("format") == FORMAT
+            return result
     except (OSError, RuntimeError, UnicodeDecodeError):
         return False
 
@@ -211,7 +212,8 @@ class CaseFile:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Sizes (frames, coils, ky, kx)."""
-        return self.kspace.shape
+        result: tuple[int, int, int, int] = self.kspace.shape
+        return result
 
     def read(self, name: str) -> Tensor | None:
         """A whole array as a tensor; None where the case has none.

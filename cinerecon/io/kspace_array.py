@@ -239,7 +239,8 @@ def open_npy(path: Path) -> NDArray[Any]:
     """
     refuse_pipe(path)
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        result: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return result
     except OSError as error:
         raise FileError(f"cannot read: {error.strerror or error}", where=str(path)) from None
     except Exception as error:  # the parser may fail in any way on arbitrary bytes

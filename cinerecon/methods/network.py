@@ -104,7 +104,8 @@ class NetworkMethod(Reconstructor):
         encoding = Encoding(data.mask[None], batched, matrix=data.matrix, coils_at_once=self.config.coils_at_once)
         kspace = data.kspace[None] / scale
         if not self.config.demodulate:
-            return self.net(kspace, encoding, start=initial)[0] * scale
+            output: Tensor = self.net(kspace, encoding, start=initial)[0] * scale
+            return output
         source = encoding.adjoint(kspace) if initial is None else initial
         phase = mean_phase(source, self.config.phase_smoothing)
         initial = None if initial is None else initial * phase[:, None].conj()

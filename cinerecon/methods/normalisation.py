@@ -75,7 +75,8 @@ def _smoothed(image: Tensor, width: float) -> Tensor:
     """A complex image ``(..., y, x)`` convolved with a Gaussian of a standard deviation [pixels], cyclically."""
     y, x = (torch.fft.fftfreq(n, device=image.device, dtype=image.real.dtype) for n in image.shape[-2:])
     window = torch.exp(-2 * (torch.pi * width) ** 2 * (y[:, None].square() + x.square()))
-    return torch.fft.ifft2(torch.fft.fft2(image) * window)
+    smooth: Tensor = torch.fft.ifft2(torch.fft.fft2(image) * window)
+    return smooth
 
 
 def demodulate_encoding(encoding: Encoding, phase: Tensor) -> Encoding:

@@ -145,7 +145,8 @@ def ssim_map(moments: Tensor, peak: Tensor | float, correction: float = 1.0) -> 
     covariance = correction * (product - mean_a * mean_b)
     variances = correction * (power - mean_a.square() - mean_b.square())
     luminance = (2 * mean_a * mean_b + c1) / (mean_a.square() + mean_b.square() + c1)
-    return luminance * (2 * covariance + c2) / (variances + c2)
+    result: Tensor = luminance * (2 * covariance + c2) / (variances + c2)
+    return result
 
 
 def hfen(image: Tensor, reference: Tensor) -> float:

@@ -28,13 +28,15 @@ TRIAL = (2, 8, 24, 24)
 def is_native(device: torch.device | str = "cpu") -> bool:
     """Whether a device computes in bfloat16 at more than the rate of float32."""
     if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        is_supported: bool = torch.cuda.is_bf16_supported(including_emulation=False)
+        return is_supported
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def convolve(features: Tensor, weight: Tensor) -> Tensor:
     """A 3x3x3 convolution, padded by zeros, in the precision of its inputs, ``(batch, n_in, frames, y, x)``."""
-    result: Tensor = _Convolve.apply(features, weight)
+    apply: Callable[[Tensor, Tensor], Tensor] = _Convolve.apply
+    result = apply(features, weight)
     return result
 
 

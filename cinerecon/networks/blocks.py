@@ -1,7 +1,7 @@
 """Building blocks of unrolled networks: convolution stacks over (frames, y, x), data consistency."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -55,7 +55,8 @@ class Conv3d(nn.Conv3d):
         to_next, own, to_previous = shares.permute(0, 2, 3, 4, 1).unflatten(-1, (3, -1)).unbind(-2)
         total = own + functional.pad(to_next[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
         total = total + functional.pad(to_previous[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))
-        return (total if self.bias is None else total + self.bias).permute(0, 4, 1, 2, 3)
+        output: Tensor = (total if self.bias is None else total + self.bias).permute(0, 4, 1, 2, 3)
+        return output
 
 
 def _is_bfloat16(features: Tensor) -> bool:
@@ -198,7 +199,8 @@ def fold_frames(features: Tensor) -> Tensor:
 
 def unfold_frames(images: Tensor, n_batch: int) -> Tensor:
     """The inverse of `fold_frames`, a view."""
-    return images.unflatten(0, (n_batch, -1)).transpose(1, 2)
+    series: Tensor = images.unflatten(0, (n_batch, -1)).transpose(1, 2)
+    return series
 
 
 def soft(features: Tensor, threshold: Tensor) -> Tensor:
@@ -207,7 +209,8 @@ def soft(features: Tensor, threshold: Tensor) -> Tensor:
     In single precision at least: among convolutions in bfloat16 it is not.
     """
     precision = torch.promote_types(features.dtype, torch.float32)
-    return _Soft.apply(features.to(precision), threshold.to(precision))
+    apply: Callable[[Tensor, Tensor], Tensor] = _Soft.apply
+    return apply(features.to(precision), threshold.to(precision))
 
 
 class _Soft(torch.autograd.Function):

@@ -53,7 +53,8 @@ class Recurrence(nn.Module):
 
     def combine(self, features: Tensor, before: Tensor | None) -> Tensor:
         """W x + P h."""
-        return self.from_input(features).add_(convolve(self.from_iteration, before))
+        result: Tensor = self.from_input(features).add_(convolve(self.from_iteration, before))
+        return result
 
     def forward(self, features: Tensor, before: Tensor | None) -> Tensor:
         """``(frames * batch, n_in, y, x)`` and ``(frames * batch, channels, y, x)`` to the latter."""

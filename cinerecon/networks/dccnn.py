@@ -74,7 +74,8 @@ class Cascade(nn.Module):
         image = image + to_complex(self.refine(to_channels(image)))
         image = self.lowrank("L2", image)
         image = data_consistency(image, zerofilled, encoding, self.noise_level)
-        return self.lowrank("L3", image)
+        output: Tensor = self.lowrank("L3", image)
+        return output
 
 
 class DcCnn(Unrolled[DcCnnConfig]):

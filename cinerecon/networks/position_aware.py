@@ -58,7 +58,8 @@ class PositionAware(nn.Module, Shrinkage):
         position = position_code(images.shape[-1]).to(images).expand_as(images)
         with torch.autocast(images.device.type, enabled=False):  # shrinkage is never in lower precision
             gate = torch.sigmoid(self.gate(torch.cat((images, position), 1)))
-            return self.mix(gate * functional.gelu(self.modulation(images)))
+            features: Tensor = self.mix(gate * functional.gelu(self.modulation(images)))
+            return features
 
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:
         """See `Shrinkage`."""

@@ -13,6 +13,7 @@ gradients; any shrinkage rule may replace the learned soft threshold; the first 
 zero-filled.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -70,7 +71,8 @@ class GradientCascade(nn.Module):
 
     def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor) -> Tensor:
         """``(batch, frames, y, x)`` to the same."""
-        return self.lowrank(gradient_step(image, zerofilled, encoding, functional.relu(self.step)))
+        output: Tensor = self.lowrank(gradient_step(image, zerofilled, encoding, functional.relu(self.step)))
+        return output
 
 
 class T2lrNet(Unrolled[T2lrNetConfig]):
@@ -115,7 +117,8 @@ def proximal_step(image: Tensor, zerofilled: Tensor, encoding: Encoding, weight:
         Conjugate gradient steps.
     """
     residual = zerofilled - encoding.normal(image)
-    change = residual / (1 + weight) if encoding.csm is None else _Solve.apply(residual, weight, encoding, n_steps)
+    solve: Callable[[Tensor, Tensor, Encoding, int], Tensor] = _Solve.apply
+    change = residual / (1 + weight) if encoding.csm is None else solve(residual, weight, encoding, n_steps)
     return image + weight * change
 
 

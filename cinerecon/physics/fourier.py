@@ -45,14 +45,16 @@ def kspace_factor(shape: tuple[int, int], like: Tensor) -> Tensor:
 def fft2c(image: Tensor) -> Tensor:
     """Image to k-space over the last two axes, ``(..., y, x)`` to ``(..., ky, kx)``, zero frequency at index n // 2."""
     shape = (image.shape[-2], image.shape[-1])
-    return torch.fft.fft2(image * image_factor(shape, image), norm="ortho") * kspace_factor(shape, image)
+    kspace: Tensor = torch.fft.fft2(image * image_factor(shape, image), norm="ortho") * kspace_factor(shape, image)
+    return kspace
 
 
 def ifft2c(kspace: Tensor) -> Tensor:
     """K-space to image over the last two axes, ``(..., ky, kx)`` to ``(..., y, x)``; inverse and adjoint of `fft2c`."""
     shape = (kspace.shape[-2], kspace.shape[-1])
     before = kspace_factor(shape, kspace).conj()
-    return torch.fft.ifft2(kspace * before, norm="ortho") * image_factor(shape, kspace).conj()
+    result: Tensor = torch.fft.ifft2(kspace * before, norm="ortho") * image_factor(shape, kspace).conj()
+    return result
 
 
 def fft1c(signal: Tensor, dim: int) -> Tensor:
@@ -87,7 +89,8 @@ def crop_sampled(sampled: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
     first = np.clip(np.ceil(centre - step - 1e-6).astype(int), 0, None)
     last = np.clip(np.floor(centre + step + 1e-6).astype(int), None, len(sampled) - 1)
     holes = np.concatenate([[0], np.cumsum(~sampled)])
-    return holes[last + 1] == holes[first]
+    is_complete: NDArray[np.bool_] = holes[last + 1] == holes[first]
+    return is_complete
 
 
 def crop_kspace(kspace: Tensor, n: int, dim: int, *, mirrored: bool = False) -> Tensor:
@@ -105,5 +108,7 @@ def _one_axis(signal: Tensor, dim: int, inverse: bool) -> Tensor:
     shape = (n,) + (1,) * (signal.ndim - dim - 1)
     before, after = (ramp.reshape(shape) for ramp in _ramps(n, signal.dtype, signal.device))
     if inverse:
-        return torch.fft.ifft(signal * after.conj(), dim=dim, norm="ortho") * before.conj()
-    return torch.fft.fft(signal * before, dim=dim, norm="ortho") * after
+        image: Tensor = torch.fft.ifft(signal * after.conj(), dim=dim, norm="ortho") * before.conj()
+        return image
+    spectrum: Tensor = torch.fft.fft(signal * before, dim=dim, norm="ortho") * after
+    return spectrum

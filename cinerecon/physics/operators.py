@@ -136,7 +136,8 @@ class Encoding(LinearOperator):
         return _combine(torch.fft.ifftn(kspace, dim=dim, norm="ortho"), weights)
 
     def _coil_weights(self) -> tuple[Tensor, ...]:
-        return self._weights.split(self.coils_at_once, -3)
+        weights: tuple[Tensor, ...] = self._weights.split(self.coils_at_once, -3)
+        return weights
 
     def split(self, n_frames: int) -> list[Self]:
         """The operators of so many frames at a time; they share the maps."""

@@ -342,7 +342,8 @@ def _coil_mixing(rng: np.random.Generator, n_coils: int) -> Tensor:
     """A matrix that correlates the noise of the coils; the mean variance stays 1. ``(coils, coils)``."""
     mixing = torch.eye(n_coils) + 0.2 * white_noise(rng, (n_coils, n_coils), parts_axis=0) / math.sqrt(n_coils)
     mixing = mixing * torch.from_numpy(rng.uniform(0.75, 1.3, (n_coils, 1)).astype(np.float32))
-    return mixing * math.sqrt(n_coils) / torch.linalg.matrix_norm(mixing)
+    scaled: Tensor = mixing * math.sqrt(n_coils) / torch.linalg.matrix_norm(mixing)
+    return scaled
 
 
 def _coloured(rng: np.random.Generator, mixing: Tensor, n_readouts: int, n_samples: int) -> ComplexArray:

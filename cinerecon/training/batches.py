@@ -174,7 +174,10 @@ def scale_batch(batch: Batch, rule: ScaleName) -> Batch:
         for n, (kspace, mask) in enumerate(zip(batch.kspace, batch.encoding.mask, strict=True))
     ]
     scale = torch.stack([scale_of(cine, rule) for cine in cines])  # (batch,)
-    divide = lambda image: None if image is None else image / scale.view(-1, 1, 1, 1)  # noqa: E731
+
+    def divide(image: Tensor | None) -> Tensor | None:
+        return None if image is None else image / scale.view(-1, 1, 1, 1)
+
     return replace(
         batch,
         kspace=batch.kspace / scale.view(-1, 1, 1, 1, 1),

@@ -72,7 +72,7 @@ def describe_scans(scans: Scans) -> Card:
     """Describe undersampled scans by their first slices."""
     cines = [scans.read(number) for number in range(min(len(scans.slices), N_INSPECTED_SLICES))]
     names = sorted({path.name for path in scans.files})
-    coils, lines = ([values(cine) for cine in cines] for values in (lambda c: c.n_coils, lambda c: c.matrix[0]))
+    coils, lines = [cine.n_coils for cine in cines], [cine.matrix[0] for cine in cines]
     sources = [open_cine(path, AcquisitionConfig.model_validate_json(scans.preprocessing)) for path in scans.files]
     card = Card(
         trained_on=f"{', '.join(names)}; as sampled, without truth",

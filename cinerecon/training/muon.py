@@ -68,7 +68,8 @@ class Muon(Optimizer):
         decay = group["betas"][0]
         momentum.lerp_(grad, 1 - decay)
         ahead = grad.lerp(momentum, decay).flatten(1)  # Nesterov
-        return ADAM_STEP_RMS * max(ahead.shape) ** 0.5 * orthogonalised(ahead).view_as(grad)
+        step: Tensor = ADAM_STEP_RMS * max(ahead.shape) ** 0.5 * orthogonalised(ahead).view_as(grad)
+        return step
 
     @staticmethod
     def _adam_update(grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
@@ -79,7 +80,8 @@ class Muon(Optimizer):
         mean.lerp_(grad, 1 - first)
         square.mul_(second).addcmul_(grad, grad, value=1 - second)
         scale = (square / (1 - second ** state["n"])).sqrt_().add_(group["eps"])
-        return mean / (1 - first ** state["n"]) / scale
+        step: Tensor = mean / (1 - first ** state["n"]) / scale
+        return step
 
 
 def orthogonalised(matrix: Tensor, n_iterations: int = 5) -> Tensor:
@@ -87,11 +89,11 @@ def orthogonalised(matrix: Tensor, n_iterations: int = 5) -> Tensor:
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonalised(matrix.mT, n_iterations).mT
     a, b, c = NEWTON_SCHULZ_COEFFICIENTS
-    found = matrix / matrix.norm().clamp(min=1e-12)
+    estimate: Tensor = matrix / matrix.norm().clamp(min=1e-12)
     for _ in range(n_iterations):
-        gram = found @ found.mT
-        found = a * found + (b * gram + c * gram @ gram) @ found
-    return found
+        gram = estimate @ estimate.mT
+        estimate = a * estimate + (b * gram + c * gram @ gram) @ estimate
+    return estimate
 
 
 def hidden_weights(net: nn.Module) -> list[Tensor]:

@@ -105,4 +105,5 @@ def _around_ectopic(length: Numbers, is_known: Flags, number: NDArray[np.intp]) 
     """Beats that an ectopic one cut, and the pauses after them, which begin with the ectopic contraction."""
     is_next = (np.diff(number) == 1) & is_known[:-1] & is_known[1:]
     is_pause = is_next & (length[1:] >= PAUSE_RATIO * length[:-1])
-    return np.append(is_pause, False) | np.concatenate([[False], is_pause])
+    at_pause: Flags = np.append(is_pause, False) | np.concatenate([[False], is_pause])
+    return at_pause

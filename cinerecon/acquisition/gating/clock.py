@@ -88,7 +88,8 @@ def unwrap(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
     for day_ms, tick_ms in ((86_400_000, 2.5), (86_400_000, 1.0)):
         day = int(day_ms / tick_ms)
         steps = np.where((steps >= -day) & (steps < -0.9 * day), steps + day, steps)
-    return stamps[0] + np.concatenate([[0], np.cumsum(steps)])
+    ticks: NDArray[np.int64] = stamps[0] + np.concatenate([[0], np.cumsum(steps)])
+    return ticks
 
 
 def _tick_ms(raw: RawScan, rows: Index, ticks: NDArray[np.int64], warn: Warn) -> float:

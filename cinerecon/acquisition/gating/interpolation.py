@@ -110,7 +110,8 @@ def _binned(distance: Numbers) -> Numbers:
     """Weights of the mean of the measurements within half a frame; 0 in frames without one."""
     weight = ((distance >= -0.5) & (distance < 0.5)) * (1 - np.abs(distance))
     total = weight.sum(1, keepdims=True)
-    return np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
+    relative: Numbers = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
+    return relative
 
 
 def _interpolated(distance: Numbers) -> Numbers:
@@ -125,4 +126,5 @@ def _interpolated(distance: Numbers) -> Numbers:
         sides.append(weight / weight.sum(1, keepdims=True))
     before, after = (np.abs((weight * distance).sum(1, keepdims=True)) for weight in sides)
     span = before + after
-    return sides[0] * (after / span) + sides[1] * (before / span)
+    combined: Numbers = sides[0] * (after / span) + sides[1] * (before / span)
+    return combined

@@ -173,7 +173,7 @@ def _why_no_magnitude(header: Any) -> str:
 
 
 def _why_unreadable(header: Any) -> str:
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     needed = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
     missing = [name for name in needed if not getattr(header, name, None)]

@@ -63,7 +63,8 @@ def _incomplete(values: NDArray[Any]) -> list[int]:
         is_zero = ~values[shown].any(axis)
         missing = (is_zero & (is_zero.mean(0) < 0.5)).sum(1)
         cut |= missing > max(LARGEST_CUT * is_zero.shape[1], 1)
-    return shown[cut].tolist()
+    result: list[int] = shown[cut].tolist()
+    return result
 
 
 def _copies(values: NDArray[Any], kept: Sequence[int]) -> list[int]:

@@ -218,7 +218,8 @@ class ReleasedKtSlr(alg.Alg):
         algorithm = ReleasedConjugateGradient(self, low_rank, sparse)
         while not algorithm.done():
             algorithm.update()
-        return algorithm.x
+        image: Array = algorithm.x
+        return image
 
     def _released_cost(self) -> float:
         config = self.config
@@ -260,7 +261,8 @@ class NormalEquation:
     def __call__(self, direction: Array) -> Array:
         """Apply it."""
         self.encoded, self.gradient = self.A(direction), self.D(direction)
-        return self.A.H(self.encoded) + self.weight1 * direction + self.weight2 * self.D.H(self.gradient)
+        product: Array = self.A.H(self.encoded) + self.weight1 * direction + self.weight2 * self.D.H(self.gradient)
+        return product
 
 
 class ReleasedConjugateGradient(alg.ConjugateGradient):

@@ -160,7 +160,8 @@ def soft_in_frequency(series: Tensor, threshold: float, *, is_cyclic: bool = Tru
     """
     frequencies = torch.fft.fft(series if is_cyclic else mirrored(series), dim=0, norm="ortho")
     magnitude = frequencies.abs().clamp(min=max(threshold, torch.finfo(frequencies.real.dtype).tiny))
-    return torch.fft.ifft(frequencies.mul_(1 - threshold / magnitude), dim=0, norm="ortho")[: len(series)]
+    shrunk: Tensor = torch.fft.ifft(frequencies.mul_(1 - threshold / magnitude), dim=0, norm="ortho")[: len(series)]
+    return shrunk
 
 
 def mirrored(series: Tensor) -> Tensor:
@@ -171,7 +172,8 @@ def mirrored(series: Tensor) -> Tensor:
 def _singular_values(series: Tensor) -> Tensor:
     """Singular values of the Casorati matrix, ascending, ``(frames,)``."""
     casorati = series.flatten(1)
-    return torch.linalg.eigvalsh((casorati @ casorati.mH).to(torch.complex128)).clamp(min=0).sqrt()
+    result: Tensor = torch.linalg.eigvalsh((casorati @ casorati.mH).to(torch.complex128)).clamp(min=0).sqrt()
+    return result
 
 
 def _norm(array: Tensor) -> float:

@@ -82,7 +82,8 @@ def _principal_components(correlation: Tensor, n_virtual: int) -> Tensor:
     coils = correlation.shape[-1]
     if not 1 <= n_virtual <= coils:
         raise ShapeError(f"{n_virtual} virtual coils asked for, expected 1 to {coils}, the number of coils")
-    return torch.linalg.eigh(correlation)[1][..., -n_virtual:].flip(-1).mH
+    mixing: Tensor = torch.linalg.eigh(correlation)[1][..., -n_virtual:].flip(-1).mH
+    return mixing
 
 
 def _align(matrices: Tensor) -> Tensor:
@@ -134,4 +135,5 @@ def coil_shading(csm: Tensor | None, mixing: Tensor | None, matrix: tuple[int, i
         return None
     if csm is None:
         csm = torch.ones(1, *matrix, dtype=mixing.dtype)
-    return torch.linalg.vector_norm(transform_maps(torch.linalg.pinv(mixing), csm), dim=0)
+    weight: Tensor | None = torch.linalg.vector_norm(transform_maps(torch.linalg.pinv(mixing), csm), dim=0)
+    return weight

@@ -103,7 +103,8 @@ def signal_projection(gram: Tensor, threshold: float) -> Tensor:
     """Projection ``(batch, n, n)`` onto the eigenvectors with eigenvalues above a part of the largest one."""
     values, vectors = torch.linalg.eigh(gram)
     signal = vectors * (values > threshold * values[:, -1:])[:, None]
-    return signal @ signal.mH
+    projector: Tensor = signal @ signal.mH
+    return projector
 
 
 def pixel_matrices(projection: Tensor, coils: int, matrix: tuple[int, int]) -> Tensor:
@@ -115,7 +116,8 @@ def pixel_matrices(projection: Tensor, coils: int, matrix: tuple[int, int]) -> T
     along_y, along_x = (_shift_phases(k, n, projection) for n in matrix)
     rows = along_y @ by_shift.reshape(-1, 2 * k - 1, (2 * k - 1) * coils**2)
     pixels = along_x @ rows.reshape(-1, matrix[0], 2 * k - 1, coils**2)
-    return pixels.unflatten(-1, (coils, coils))
+    result: Tensor = pixels.unflatten(-1, (coils, coils))
+    return result
 
 
 def _shifts(k: int, device: torch.device) -> Tensor:

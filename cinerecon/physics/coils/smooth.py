@@ -94,7 +94,8 @@ def second_difference_penalty(n: int) -> Tensor:
 def _evaluate(coefficients: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
     """The maps at all pixels, scaled to unit norm, ``(batch, coils, y, x)``."""
     maps = along_y.to(coefficients) @ coefficients @ along_x.T.to(coefficients)
-    return maps / torch.linalg.vector_norm(maps, dim=1, keepdim=True).clamp_min(1e-12)
+    result: Tensor = maps / torch.linalg.vector_norm(maps, dim=1, keepdim=True).clamp_min(1e-12)
+    return result
 
 
 def _spline_gram(weight: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:

@@ -50,7 +50,8 @@ def whitening_matrix(covariance: Tensor) -> Tensor:
         raise DataError(what, hint="use a longer noise scan, leave the coil out, or reconstruct without whitening")
     factor = torch.linalg.cholesky(correlation)
     inverse = torch.linalg.solve_triangular(factor, torch.eye(*factor.shape[-2:]).to(factor), upper=False)
-    return inverse * scale[..., None, :]
+    result: Tensor = inverse * scale[..., None, :]
+    return result
 
 
 def apply_coil_matrix(matrix: Tensor, data: Tensor, dim: int) -> Tensor:
@@ -65,4 +66,5 @@ def apply_coil_matrix(matrix: Tensor, data: Tensor, dim: int) -> Tensor:
     dim
         The coil axis.
     """
-    return torch.tensordot(matrix.to(data), data, dims=([1], [dim])).movedim(0, dim)
+    mixed: Tensor = torch.tensordot(matrix.to(data), data, dims=([1], [dim])).movedim(0, dim)
+    return mixed

@@ -124,7 +124,8 @@ def gram_single_precision(matrix: Tensor) -> Tensor:
 def energy(matrix: Tensor) -> Tensor:
     """Squared Frobenius norm ``(batch, 1)``, the rows added up in double precision."""
     rows = torch.view_as_real(matrix).flatten(-2) if matrix.is_complex() else matrix
-    return torch.linalg.vector_norm(rows, dim=-1).double().square().sum(-1, keepdim=True)
+    square: Tensor = torch.linalg.vector_norm(rows, dim=-1).double().square().sum(-1, keepdim=True)
+    return square
 
 
 @torch.no_grad()
@@ -162,7 +163,7 @@ def _where_finite(function: Callable[[Tensor], Tensors], matrix: Tensor) -> Tens
     """A decomposition; of zero for those matrices of the batch that are not finite, at which LAPACK stops."""
     try:
         return apply_in_halves(function, matrix)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # public in torch, missing from its type stubs
         finite = torch.isfinite(torch.linalg.vector_norm(matrix, dim=(-2, -1), keepdim=True))
         if bool(finite.all()):
             raise

@@ -43,7 +43,8 @@ def shrink_patches(image: Tensor, rule: Shrinkage, size: int, shift: tuple[int, 
     top, left = -shift[0] % size, -shift[1] % size
     patches = as_patches(image, size, (top, left))
     shrunk = shrink_matrix(patches, rule, n_sibling_axes=2).unflatten(-1, (size, size)).movedim((-5, -4), (-4, -2))
-    return shrunk.flatten(-4, -3).flatten(-2)[..., top : top + y, left : left + x]
+    cropped: Tensor = shrunk.flatten(-4, -3).flatten(-2)[..., top : top + y, left : left + x]
+    return cropped
 
 
 def as_patches(image: Tensor, size: int, margin: tuple[int, int] = (0, 0)) -> Tensor:
@@ -55,4 +56,5 @@ def as_patches(image: Tensor, size: int, margin: tuple[int, int] = (0, 0)) -> Te
     top, left = margin
     padded = pad(image, (left, -(x + left) % size, top, -(y + top) % size))
     squares = padded.unflatten(-2, (-1, size)).unflatten(-1, (-1, size))  # (frames, n_y, size, n_x, size)
-    return squares.movedim((-4, -2), (-5, -4)).flatten(-2)
+    patches: Tensor = squares.movedim((-4, -2), (-5, -4)).flatten(-2)
+    return patches

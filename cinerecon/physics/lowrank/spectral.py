@@ -38,11 +38,14 @@ def shrink_by_all(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> T
 
 def _spectral_function(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int) -> Tensor:
     """w(G^(1/2)) ``(*batch, rows, rows)``, rows <= columns, differentiable everywhere."""
+    decompose: Callable[..., tuple[Tensor, Tensor, Tensor]] = _Decompose.apply
+    assemble: Callable[..., Tensor] = _Assemble.apply
     spectrum_of = _spectrum_of(matrix, n_sibling_axes)
-    squares, vectors, anchor = _Decompose.apply(matrix, rule)
+    squares, vectors, anchor = decompose(matrix, rule)
     shares, measured = _shares(singular_values(squares), rule, spectrum_of)
     slopes = _slopes(squares.detach(), measured, rule, spectrum_of)
-    return _Assemble.apply(anchor, shares, slopes, squares.detach(), vectors, rule.tie_width).to(matrix.dtype)
+    shrunk: Tensor = assemble(anchor, shares, slopes, squares.detach(), vectors, rule.tie_width).to(matrix.dtype)
+    return shrunk
 
 
 def _spectrum_of(matrix: Tensor, n_sibling_axes: int) -> SpectrumOf:

@@ -126,7 +126,8 @@ def _orthonormal(vectors: Tensor) -> Tensor:
     own.diagonal(dim1=-2, dim2=-1).add_(_RIDGE)
     factor = torch.linalg.cholesky_ex(own)[0]
     inverse = torch.linalg.solve_triangular(factor, torch.diag_embed(1 / lengths).to(factor.dtype), upper=False)
-    return (double @ inverse.mH).to(vectors.dtype)
+    vectors_of_unit_length: Tensor = (double @ inverse.mH).to(vectors.dtype)
+    return vectors_of_unit_length
 
 
 def _surviving_shares(
@@ -148,7 +149,8 @@ def _error(image: Tensor, vectors: Tensor, squares: Tensor, shares: Tensor) -> T
     sizes = shares * kept.clamp(min=0).sqrt()
     errors = residuals.abs().square().sum(-2, dtype=torch.float64).sqrt() * sizes / (kept - squares[:, -1:])
     whole = sizes.norm(dim=-1)
-    return torch.where(shares != 0, errors, 0).norm(dim=-1) / torch.where(whole > 0, whole, 1.0)
+    error: Tensor = torch.where(shares != 0, errors, 0).norm(dim=-1) / torch.where(whole > 0, whole, 1.0)
+    return error
 
 
 def _is_complete(gram: Tensor, basis: Tensor, inner: Tensor, limit: Tensor) -> Tensor:
@@ -161,4 +163,5 @@ def _is_complete(gram: Tensor, basis: Tensor, inner: Tensor, limit: Tensor) -> T
         return found
     rest = basis @ inner @ basis.mH - gram
     rest.diagonal(dim1=-2, dim2=-1).add_(limit[:, None])
-    return found | (torch.linalg.cholesky_ex(rest)[1] == 0)
+    is_below: Tensor = found | (torch.linalg.cholesky_ex(rest)[1] == 0)
+    return is_below

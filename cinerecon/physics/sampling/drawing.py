@@ -113,7 +113,8 @@ def gaussian_density(ky: int, acceleration: float, n_acs: int) -> Numbers:
     line = np.arange(ky)
     density = np.exp(-0.5 / (ky / 10) ** 2 * (line - ky / 2) ** 2) + 0.5 / acceleration
     density[centre_slice(ky, n_acs)] = 0
-    return density / (density.sum() or 1)  # no line is left where the centre is all
+    probability: Numbers = density / (density.sum() or 1)  # no line is left where the centre is all
+    return probability
 
 
 def wide_gaussian_density(ky: int) -> Numbers:

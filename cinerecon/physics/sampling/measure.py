@@ -113,7 +113,8 @@ def acs_block(mask: Tensor) -> slice:
 def count_acs(mask: Tensor) -> int:
     """The count of central ky lines that every frame samples."""
     block = acs_block(mask)
-    return block.stop - block.start
+    n_lines: int = block.stop - block.start
+    return n_lines
 
 
 def samples_whole_readouts(mask: Tensor) -> bool:

@@ -28,5 +28,8 @@ def share_views(kspace: Tensor, mask: Tensor) -> Tensor:
     first = torch.where(has_before, before, after).clamp(0, n_frames - 1)
     second = torch.where(has_after, after, before).clamp(0, n_frames - 1)
     weight = (time - first).to(kspace.real.dtype) / (second - first).clamp(min=1)
-    take = lambda index: kspace.gather(-4, index.expand(kspace.shape))  # noqa: E731
+
+    def take(index: Tensor) -> Tensor:
+        return kspace.gather(-4, index.expand(kspace.shape))
+
     return torch.lerp(take(first), take(second), weight.to(kspace.dtype).expand(kspace.shape))

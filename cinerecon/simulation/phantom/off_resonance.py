@@ -30,7 +30,8 @@ def susceptibility_field(air: Tensor, angle: float, in_plane: float = 1.0) -> Te
     along = in_plane * (math.sin(angle) * ky + math.cos(angle) * kx)
     dipole = 1 / 3 - along**2 / (ky**2 + kx**2).clamp(min=1e-12)
     dipole[0, 0] = 0
-    return torch.fft.irfft2(torch.fft.rfft2(air) * dipole, s=(n_y, n_x))
+    result: Tensor = torch.fft.irfft2(torch.fft.rfft2(air) * dipole, s=(n_y, n_x))
+    return result
 
 
 def balanced_signal(precession: Tensor, e1: float, e2: float, flip_angle: float) -> Tensor:

@@ -146,9 +146,11 @@ def draw_plane(
 
 def unit(vector: np.ndarray) -> np.ndarray:
     """The vector at length 1."""
-    return vector / np.linalg.norm(vector)
+    scaled: np.ndarray = vector / np.linalg.norm(vector)
+    return scaled
 
 
 def perpendicular(vector: np.ndarray, axis: np.ndarray) -> np.ndarray:
     """The part of a vector that is perpendicular to a unit vector."""
-    return vector - (vector @ axis) * axis
+    result: np.ndarray = vector - (vector @ axis) * axis
+    return result

@@ -58,7 +58,10 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Self:
         """Copy the batch to another device."""
-        move = lambda tensor: None if tensor is None else tensor.to(device)  # noqa: E731
+
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device)
+
         samples = self.loss_samples
         return replace(
             self,
@@ -208,7 +211,10 @@ def _draw_patch(case: Case, strip: Shape, config: DataConfig, rng: Generator) ->
     patch = replace(patch, coil_images=patch.coil_images * draw_gain(patch.target, augment, rng)[:, None])
     mirrored = tuple(axis for axis in (-1, -2) if rng.random() < augment.flip)
     turns = int(rng.integers(4)) if augment.rotate_90 and sizes[0] == sizes[1] else 0
-    reorient = lambda image: rotate_by_90(flip(image, mirrored), turns)  # noqa: E731
+
+    def reorient(image: Tensor) -> Tensor:
+        return rotate_by_90(flip(image, mirrored), turns)
+
     return Patch(reorient(patch.coil_images), None if patch.csm is None else reorient(patch.csm))
 
 

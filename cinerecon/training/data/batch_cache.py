@@ -80,7 +80,10 @@ def vary(batch: Batch, n_frames: int | None, rng: Generator) -> Batch:
     frames = torch.arange(first, first + n_frames)
     frames = frames.flip(0) if rng.random() < 0.5 else frames
     phase = complex(np.exp(2j * np.pi * rng.random()))
-    take = lambda series: None if series is None else series[:, frames] * phase  # noqa: E731
+
+    def take(series: Tensor | None) -> Tensor | None:
+        return None if series is None else series[:, frames] * phase
+
     return replace(
         batch,
         kspace=batch.kspace[:, frames] * phase,

@@ -97,7 +97,8 @@ class KSpaceSystem:
 
     def solve_image(self, image: Tensor) -> Tensor:
         """Solve for an image, between two transforms."""
-        return torch.fft.ifft2(self.solve_(torch.fft.fft2(image)))
+        solution: Tensor = torch.fft.ifft2(self.solve_(torch.fft.fft2(image)))
+        return solution
 
 
 def _for_both_parts(factor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -173,7 +174,8 @@ def effective_sampling(encoding: Encoding) -> Tensor:
     power = torch.fft.fft2(csm.to(torch.complex128)).abs().square().sum(0) / (y * x) ** 2
     if mask.shape[-1] == 1:
         power = power.sum(-1, keepdim=True)
-    return torch.fft.ifft2(torch.fft.fft2(mask) * torch.fft.fft2(power).conj()).real.clamp(min=0)
+    kernel: Tensor = torch.fft.ifft2(torch.fft.fft2(mask) * torch.fft.fft2(power).conj()).real.clamp(min=0)
+    return kernel
 
 
 def inner(a: Tensor, b: Tensor) -> Tensor:

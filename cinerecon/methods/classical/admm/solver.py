@@ -144,4 +144,5 @@ class AdmmIteration:
 
 def norm(x: Tensor) -> Tensor:
     """||x||; of real and imaginary parts, since the magnitude of complex numbers is slow."""
-    return torch.linalg.vector_norm(torch.view_as_real(x))
+    length: Tensor = torch.linalg.vector_norm(torch.view_as_real(x))
+    return length
