@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from cinerecon.reconstruction import ReconstructedSlice, export, reconstruct
     from cinerecon.simulation.scan import simulate_cine
 
+    __version__: str
+
 __all__ = [
     "CineData",
     "CineReconError",
     "CineReconWarning",
     "Encoding",
     "ReconstructedSlice",
+    "__version__",
     "export",
     "intake",
     "load_method",
@@ -49,6 +52,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for, so that ``import cinerecon`` takes no time."""
     if name in ("metrics", "networks"):
         return import_module(f"cinerecon.{name}")
+    if name == "__version__":
+        return import_module("importlib.metadata").version("cinerecon")
     if name not in _HOMES:
         raise AttributeError(f"module 'cinerecon' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,6 +1,7 @@
 """The layout of the package: imports go down from row to row, never in a circle; heavy libraries are imported late."""
 
 import ast
+import importlib.metadata
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -89,3 +90,4 @@ def test_public_names_are_there():
         assert getattr(cinerecon, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         cinerecon.nonsense  # noqa: B018
+    assert cinerecon.__version__ == importlib.metadata.version("cinerecon")

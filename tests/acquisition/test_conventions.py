@@ -127,14 +127,14 @@ class TestPositions:
 
 
 class TestUncounted:
-    @pytest.mark.parametrize("counter", ["set", "contrast"])
-    def test_of_sets_and_contrasts_one_is_chosen(self, opened, counter):
+    @pytest.mark.parametrize(("counter", "option"), [("set", "--set-index=0"), ("contrast", "select.contrast=0")])
+    def test_a_set_or_contrast_is_chosen(self, opened, counter, option):
         scan = small_scan()
         repeat(scan, np.exp(0.89j * np.pi))
         scan.space["limits"][counter] = (1, 0)
         with pytest.raises(UnsupportedError, match=f"2 {counter}s") as caught:
             opened(scan)
-        assert f"select.{counter}=0" in caught.value.hint
+        assert option in caught.value.hint
         first, second = (opened(scan, f"select.{counter}={n}") for n in (0, 1))
         assert_slices(first, scan.kspace)
         assert warned(first, f"2 values of {counter}, the readouts have one")
