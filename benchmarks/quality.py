@@ -80,7 +80,7 @@ def judge(group: str, paths: list[Path], arguments: argparse.Namespace) -> list[
             pictures=1 if group == PHANTOMS else 2,
         ).complete()
     ]
-    return scores if group == PHANTOMS else [replace(score, person="the volunteer") for score in scores]
+    return scores if group == PHANTOMS else [replace(score, subject="the volunteer") for score in scores]
 
 
 def compact(scores: Iterable[Score], methods: list[str], samplings: list[str], baseline: str) -> str:

@@ -15,7 +15,7 @@ from cinerecon.acquisition.reference import attach_reference
 from cinerecon.acquisition.source import CineSource, TimedSlice
 from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError
-from cinerecon.io.cmrxrecon import CmrFile, open_cmrxrecon, person_of
+from cinerecon.io.cmrxrecon import CmrFile, open_cmrxrecon, subject_of
 from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
 from cinerecon.physics.coils import transform_coils
 from cinerecon.physics.fourier import crop_kspace
@@ -40,7 +40,7 @@ class CmrxreconSource(CineSource):
     @property
     def subject(self) -> str:
         """The subject number of the archive, with its set and scanner."""
-        return person_of(self.file.path) or ""
+        return subject_of(self.file.path) or ""
 
     @property
     def files(self) -> tuple[Path, ...]:

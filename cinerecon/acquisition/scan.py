@@ -76,7 +76,7 @@ class Scan(CineSource):
     @property
     def subject(self) -> str:
         """A hash of the patient ID in the header; empty if there is none."""
-        return self._layout.raw.header.person
+        return self._layout.raw.header.subject
 
     @property
     def files(self) -> tuple[Path, ...]:

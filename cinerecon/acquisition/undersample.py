@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cinerecon.cine import CineData
 from cinerecon.errors import DataError
-from cinerecon.io.cmrxrecon import person_of
+from cinerecon.io.cmrxrecon import subject_of
 from cinerecon.io.mask import MaskFile
 from cinerecon.physics.coils import csm_warning, estimate_csm
 from cinerecon.physics.sampling import MaskSpec, block_of_lines, measured_extent, parse_mask
@@ -32,7 +32,7 @@ def pattern_seed(data: CineData, seed: int) -> int:
     It depends on nothing else, so a scan has the same pattern alone and among others, in `recon` and in `evaluate`.
     """
     source = Path(data.meta.source)
-    subject = person_of(source)
+    subject = subject_of(source)
     text = f"{seed} {f'{subject}/' if subject else ''}{source.stem} {data.meta.slice}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
 

@@ -90,7 +90,7 @@ class PrepareOptions(ArrayOptions):
                 "stride": self.stride and parse_sizes(self.stride, "frames x y x x", "--stride"),
                 "simulated_coils": self.simulated_coils,
                 "seed": self.seed,
-                "person": self.subject,
+                "subject": self.subject,
                 "split": parse_split(self.split),
                 "strict": self.strict,
             },
@@ -138,8 +138,8 @@ def _print_report(report: "PrepareReport") -> None:
     for text, count in report.warnings.items():
         share = "" if count >= n_slices else f"{count} of {n_slices} slices: "
         console.print(f"[yellow]warning[/]  {share}{escape(text)}")
-    if report.n_unknown_persons > 1:
-        files = f"{report.n_unknown_persons} files"
+    if report.n_unknown_subjects > 1:
+        files = f"{report.n_unknown_subjects} files"
         text = f"the subject is unknown in {files}: each counts as a subject (--subject finds it in the path)"
         console.print(f"[yellow]warning[/]  {text}")
     print(f"wrote    {report.index}")

@@ -84,7 +84,7 @@ def compare_files(
                 method=label,
                 seconds=float("nan"),
                 marks="; ".join(f"{label}: {mark}" for mark in _marks(image, truth, number, profile)),
-                person=reference.stem,
+                subject=reference.stem,
                 profile=profile,
                 task=task,
                 **found,  # type: ignore[arg-type]

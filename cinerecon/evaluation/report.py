@@ -55,7 +55,7 @@ def make_page(scores: Sequence[Score], tables: Sequence[Table], figures: Sequenc
     facts = {
         "methods": ", ".join(methods),
         "sampling": ", ".join(dict.fromkeys(score.sampling for score in scores)),
-        "cases": f"{_count({s.case[:3] for s in scores}, 'slice')} of {_count({s.person for s in scores}, 'subject')}",
+        "cases": f"{_count({s.case[:3] for s in scores}, 'slice')} of {_count({s.subject for s in scores}, 'subject')}",
         "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by cinerecon {version('cinerecon')}",
         "on": f"torch {torch.__version__}, Python {platform.python_version()}, {platform.platform()}",
     }

@@ -84,7 +84,7 @@ def notes_of(scores: Sequence[Score], unit: str) -> tuple[str, ...]:
 
 def _unknown_subjects(scores: Sequence[Score]) -> Iterator[str]:
     """A note where several scans have no known subject: scans of one subject would make intervals too narrow."""
-    n = len({score.scan for score in scores if (score.person or score.scan) == score.scan})
+    n = len({score.scan for score in scores if (score.subject or score.scan) == score.scan})
     if n > 1:
         yield f"the subjects of {n} scans are unknown: each counts as another one; --subject finds them in the path"
 

@@ -148,8 +148,8 @@ def _known_scores(output: Path | None, jobs: Sequence[Job]) -> dict[str, Score]:
     """Scores of earlier runs of a folder, by task, with the subjects of this run, which are kept, too."""
     scores = read_scores(output) if output else []
     subjects = {task: job.subject for job in jobs for task in job.tasks.values()}
-    current = [replace(score, person=subjects.get(score.task, score.person)) for score in scores]
-    if output and [score.person for score in current] != [score.person for score in scores]:
+    current = [replace(score, subject=subjects.get(score.task, score.subject)) for score in scores]
+    if output and [score.subject for score in current] != [score.subject for score in scores]:
         rewrite_scores(output, current)
     return {score.task: score for score in current}
 

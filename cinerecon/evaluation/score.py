@@ -62,7 +62,7 @@ class Score:
         Learned numbers of the method, those of the method that it starts from not counted.
     n_threads, device
         Device it ran on.
-    person
+    subject
         A word that scans of one subject share; the scan where the subject is unknown.
     profile, data_range, crop
         Rules of measuring: name, range of the values that were compared, what of the image was measured.
@@ -105,7 +105,7 @@ class Score:
     n_parameters: int = 0
     n_threads: int = 1
     device: str = "cpu"
-    person: str = ""
+    subject: str = ""
     profile: str = DEFAULT_PROFILE
     data_range: float = math.nan
     crop: str = ""
@@ -129,6 +129,8 @@ def coils_in_words(n_coils: int) -> str:
 
 
 NAMES = [field.name for field in fields(Score)]
+RENAMED = {"person": "subject"}
+"""Former names of columns, which are still read, with the present ones."""
 
 
 def read_scores(folder: Path) -> list[Score]:
@@ -145,10 +147,12 @@ def read_scores(folder: Path) -> list[Score]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
+            columns = [RENAMED.get(name, name) for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FileError(f"cannot read the scores: {error}", where=str(path)) from None
-    if reader.fieldnames and list(reader.fieldnames) != [*NAMES, HASH]:
+    if columns and columns != [*NAMES, HASH]:
         raise FileError("the scores have other columns than these", where=str(path), hint="choose another folder")
     return [_parse(row) for row in rows if row[HASH] == _hash([row[name] or "" for name in NAMES])]
 

@@ -195,7 +195,7 @@ def _judge(
         n_threads=torch.get_num_threads(),
         device=plan.device,
         marks="; ".join((*truth.source.marks, *doubts_about(name, method, sampled, pattern, truth.source))),
-        person=job.subject or job.label,
+        subject=job.subject or job.label,
         acceleration=acceleration_of(sampled)[0],
         profile=plan.profile,
         task=task,

@@ -199,12 +199,12 @@ def require_baseline(baseline: str, methods: Sequence[str]) -> None:
 
 def unit_of(scores: Sequence[Score]) -> str:
     """What cases of a table are grouped by: subjects; where there is one alone, slices."""
-    return SUBJECTS if len({score.person or score.scan for score in scores}) > 1 else SLICES
+    return SUBJECTS if len({score.subject or score.scan for score in scores}) > 1 else SLICES
 
 
 def _units(scores: Sequence[Score], unit: str) -> list[str]:
     """The unit that each case belongs to."""
-    return [(s.person or s.scan) if unit == SUBJECTS else f"{s.scan} {s.slice}" for s in scores]
+    return [(s.subject or s.scan) if unit == SUBJECTS else f"{s.scan} {s.slice}" for s in scores]
 
 
 def _groups(groups: Iterable[tuple[int, str, str]]) -> list[tuple[int, str]]:

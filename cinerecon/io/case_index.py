@@ -24,7 +24,7 @@ class IndexRow:
     split
         ``train``, ``val`` or ``test``.
     subject
-        The person; all cases of one are in one split.
+        Name of the subject; all cases of a subject are in one split.
     source, slice
         Source of the case.
     part, n_parts

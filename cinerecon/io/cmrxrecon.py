@@ -25,7 +25,7 @@ from cinerecon.errors import DataError, FileError, UnsupportedError
 from cinerecon.io.matlab import MatFile, open_matlab
 
 UNDERSAMPLED = re.compile(r"^(AccFactor\d+|UnderSample_\w+)$", re.IGNORECASE)
-PERSON = re.compile(r"^P\d+$")
+SUBJECT = re.compile(r"^P\d+$")
 SMALLEST_MATRIX = 32
 """Rows and columns that every k-space of a cine has."""
 SETS = ("TrainingSet", "ValidationSet", "TestSet")
@@ -172,13 +172,13 @@ def is_kspace_name(path: Path) -> bool:
     return name.startswith("cine") and name.endswith(".mat") and "_mask" not in name
 
 
-def person_of(path: Path) -> str | None:
+def subject_of(path: Path) -> str | None:
     """Who was scanned, e.g. ``TrainingSet-P001`` or ``TrainingSet-Center001-Siemens_30T_Vida-P001``; None if unknown.
 
-    Masks, twins, single- and multi-coil versions and all views of a person carry the same name.
+    Masks, twins, single- and multi-coil versions and all views of a subject carry the same name.
     """
     parts = path.parent.parts
-    number = next((i for i in reversed(range(len(parts))) if PERSON.match(parts[i])), None)
+    number = next((i for i in reversed(range(len(parts))) if SUBJECT.match(parts[i])), None)
     if number is None:
         return None
     first = next((i for i in reversed(range(number)) if SET.match(parts[i])), None)

@@ -13,7 +13,7 @@ SHORTEST_IDENTIFIER = 8
 _HASHED = re.compile(rf"{PREFIX}[0-9a-f]{{{N_DIGITS}}}")
 
 
-def hashed_person(patient_id: str) -> str:
+def hashed_subject(patient_id: str) -> str:
     """A short hash of a patient's number; empty where the number was blanked, by one letter or a word.
 
     A hash stays as it is: scans simulated from images of a patient are of the same patient as the images.

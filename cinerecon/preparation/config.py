@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,6 +20,8 @@ SPLITS = ("train", "val", "test")
 class PrepareConfig(Config):
     """Settings of the preparation of cases."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"person": "subject"}
+
     intake: AcquisitionConfig = Field(AcquisitionConfig(), description="How raw readouts become a cine.")
     combine: Literal["adaptive", "espirit", "smooth"] | None = Field(
         None, description="Combine the coils by these maps, and sample the one image: the papers' single-coil setting."
@@ -30,20 +33,20 @@ class PrepareConfig(Config):
     stride: Patch | None = Field(None, description="Steps from patch to patch (frames, y, x); null: half a patch.")
     simulated_coils: int = Field(8, ge=1, le=128, description="Coils simulated for magnitude images.")
     seed: int = Field(0, ge=0, description="Seed of everything that is simulated.")
-    person: str = Field("", description="Pattern (regular expression) that finds the name of the subject in the path.")
+    subject: str = Field("", description="Pattern (regular expression) that finds the name of the subject in the path.")
     split: tuple[float, float, float] = Field((80.0, 10.0, 10.0), description="Shares of train, val and test.")
     strict: bool = Field(
         False, description="Refuse what is easier to reconstruct than measured data, not only mark it."
     )
 
-    @field_validator("person")
+    @field_validator("subject")
     @classmethod
-    def _is_pattern(cls, person: str) -> str:
+    def _is_pattern(cls, subject: str) -> str:
         try:
-            re.compile(person)
+            re.compile(subject)
         except re.error as error:
             raise ValueError(f"not a regular expression, {error}") from None
-        return person
+        return subject
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -68,7 +71,9 @@ class PrepareConfig(Config):
     @property
     def sha256(self) -> str:
         """Hash of the format of the cases and of all settings that decide on what is in them, thus not of the split."""
-        text = json.dumps([VERSION, self.model_dump(mode="json", exclude={"split"})], sort_keys=True)
+        former = {present: name for name, present in self.renamed.items()}  # so that hashes of existing cases hold
+        values = self.model_dump(mode="json", exclude={"split"})
+        text = json.dumps([VERSION, {former.get(name, name): value for name, value in values.items()}], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def as_attributes(self) -> dict[str, dict[str, str | int | float | bool]]:

@@ -39,7 +39,7 @@ class SimulatedScan(CineSource):
     @property
     def subject(self) -> str:
         """A hash of the patient's number; empty if unknown."""
-        return self.images.person
+        return self.images.subject
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -180,7 +180,7 @@ def _write(job: SliceJob, data: CineData, marks: tuple[str, ...]) -> Iterator[In
         yield IndexRow(
             case=path.as_posix(),
             split=job.split,
-            subject=job.item.person,
+            subject=job.item.subject,
             source=str(job.item.source.path),
             slice=job.slice,
             part=number,
@@ -202,7 +202,7 @@ def _write(job: SliceJob, data: CineData, marks: tuple[str, ...]) -> Iterator[In
 def _attributes(job: SliceJob, marks: tuple[str, ...], window: Window | None) -> Attributes:
     values = {
         "prepared_by": f"cinerecon {version('cinerecon')}",
-        "subject": job.item.person,
+        "subject": job.item.subject,
         "split": job.split,
         "source_sha256": job.item.sha256,
         "settings_sha256": job.config.sha256,
@@ -217,5 +217,5 @@ def _draw(job: SliceJob, data: CineData, marks: tuple[str, ...], path: Path) -> 
     if image is None:
         image = Encoding(data.mask, data.csm, matrix=data.matrix).adjoint(data.kspace)
     image = torch.nan_to_num(finish_image(image, data))
-    label = "  ·  ".join((f"{job.item.person}, {job.split}", *marks))
+    label = "  ·  ".join((f"{job.item.subject}, {job.split}", *marks))
     write_case_picture(path, CineImage(image.numpy(), meta=data.meta, method=label), data.kspace[0].numpy())

@@ -1,4 +1,4 @@
-"""From any archive of scans to prepared cases: survey, split by person, then slice after slice."""
+"""From any archive of scans to prepared cases: survey, split by subject, then slice after slice."""
 
 import hashlib
 from collections import Counter
@@ -47,7 +47,7 @@ class PrepareReport:
     n_new: int
     refused: tuple[Rejection, ...]
     passed: dict[str, int]
-    n_unknown_persons: int
+    n_unknown_subjects: int
     warnings: dict[str, int]
     index: Path
 
@@ -133,7 +133,7 @@ def prepare(
         warnings.update(done.warnings)
     refused.sort(key=lambda refusal: (str(refusal.path), refusal.where))
     finish_index(folder, rows, refused)
-    n_unknown = sum(not item.is_person_known for item in items)
+    n_unknown = sum(not item.is_subject_known for item in items)
     return PrepareReport(tuple(rows), n_new, tuple(refused), passed, n_unknown, dict(warnings), folder / INDEX)
 
 
@@ -154,9 +154,9 @@ def _counted(left_out: list[ExcludedFile]) -> dict[str, int]:
     return {f"{kind}, such as {example[kind]}": n for kind, n in Counter(one.kind for one in left_out).items()}
 
 
-def split_of(person: str, shares: Sequence[float]) -> str:
-    """The split of a person: by a hash of the name, so that it never changes, whoever else comes or goes."""
-    place = int.from_bytes(hashlib.sha256(person.encode()).digest()[:8]) / 2**64 * sum(shares)
+def split_of(subject: str, shares: Sequence[float]) -> str:
+    """The split of a subject: by a hash of the name, so that it does not depend on the other subjects."""
+    place = int.from_bytes(hashlib.sha256(subject.encode()).digest()[:8]) / 2**64 * sum(shares)
     for split, share in zip(SPLITS, shares, strict=True):
         place -= share
         if place < 0:
@@ -168,7 +168,7 @@ def _job(
     item: Item, number: int, folder: Path, config: PrepareConfig, before: ExistingCases, *, force: bool, draws: bool
 ) -> SliceJob:
     """The job of a slice; a subject stays in its split of the index even if the shares have changed."""
-    split = before.splits.get(item.person) or split_of(item.person, config.split)
+    split = before.splits.get(item.subject) or split_of(item.subject, config.split)
     return SliceJob(item, number, split, folder, config, before.find(item, number), is_forced=force, draws=draws)
 
 
@@ -189,11 +189,11 @@ def _without_clashes(items: list[Item], before: ExistingCases) -> tuple[list[Ite
 
 
 def _without_copies(items: list[Item], before: ExistingCases) -> tuple[list[Item], int]:
-    """Each content under one name, the one it had before: a copy could put one person into two splits."""
-    persons = {(row.source_sha256, row.slice): row.subject for row in before.rows}
+    """Each content under one name, the one it had before: a copy could put one subject into two splits."""
+    subjects = {(row.source_sha256, row.slice): row.subject for row in before.rows}
     first: dict[tuple[str, str], Item] = {}
     for item in items:
-        if persons.get((item.sha256, 0), item.person) == item.person:
+        if subjects.get((item.sha256, 0), item.subject) == item.subject:
             first.setdefault((item.sha256, item.series), item)
     return list(first.values()), len(items) - len(first)
 

@@ -45,7 +45,7 @@ class Source:
 
     path: Path
     name: str
-    folder_person: str = ""
+    folder_subject: str = ""
     is_dicom: bool = False
     is_given: bool = False
 
@@ -60,8 +60,8 @@ class Item:
         File or folder, and the series within a DICOM folder with several.
     name
         Name of its cases.
-    person
-        The subject.
+    subject
+        Name of the subject.
     is_person_known
         False if the subject is unknown; the file then counts as a separate subject.
     n_slices
@@ -73,8 +73,8 @@ class Item:
     source: Source
     series: str
     name: str
-    person: str
-    is_person_known: bool
+    subject: str
+    is_subject_known: bool
     n_slices: int
     sha256: str
 
@@ -145,20 +145,20 @@ def _walk(root: Path, output: Path, passed: Counter[str]) -> Iterator[Source]:
         return
     for folder, files in walk_visible(root, without=output):
         relative = folder.relative_to(root)
-        person = relative.parts[0] if relative.parts else ""
+        subject = relative.parts[0] if relative.parts else ""
         dicom_files = False
         for path in files:
             if _is_reconstruction(path):
                 passed["files of images, which a reconstruction wrote"] += 1
             elif _may_hold_a_cine(path):
-                yield Source(path, (relative / _stem(path)).as_posix(), person)
+                yield Source(path, (relative / _stem(path)).as_posix(), subject)
             elif not dicom_files and _has_dicom_name(path) and is_dicom(path):
                 dicom_files = True
             elif path.suffix.lower() == ".mat":
                 passed["MATLAB files that are no k-space of a cine (masks, maps)"] += 1
         if dicom_files:
             place = relative.as_posix() if relative.parts else root.absolute().name
-            yield Source(folder, place, person, is_dicom=True)
+            yield Source(folder, place, subject, is_dicom=True)
 
 
 def _is_reconstruction(path: Path) -> bool:
@@ -216,9 +216,9 @@ def survey(source: Source, config: PrepareConfig) -> list[Item | NotACineError]:
                 items.append(error)
                 continue
         name = f"{source.name}-{series}" if series else source.name
-        person = _person(source, opened, config)
+        subject = _subject(source, opened, config)
         sha256 = hash_files(opened.files)
-        items.append(Item(source, series, name, person or name, bool(person), opened.n_slices, sha256))
+        items.append(Item(source, series, name, subject or name, bool(subject), opened.n_slices, sha256))
     return items
 
 
@@ -237,7 +237,7 @@ def _open_all(source: Source, config: PrepareConfig) -> list[tuple[str, CineSour
     return [("", open_cine(path, config.maps))]
 
 
-def _person(source: Source, opened: CineSource, config: PrepareConfig) -> str:
+def _subject(source: Source, opened: CineSource, config: PrepareConfig) -> str:
     """Who was scanned: by the pattern that was given, the header, the folder, or the study.
 
     Raises
@@ -245,6 +245,6 @@ def _person(source: Source, opened: CineSource, config: PrepareConfig) -> str:
     DataError
         If a pattern was given and the path does not fit it.
     """
-    if config.person:
-        return subject_in_path(config.person, source.path)
-    return opened.subject or source.folder_person or subject_in_header(opened)
+    if config.subject:
+        return subject_in_path(config.subject, source.path)
+    return opened.subject or source.folder_subject or subject_in_header(opened)

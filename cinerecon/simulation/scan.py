@@ -231,7 +231,7 @@ def _protocol(config: SimulateConfig, part: _Slice, images: MagnitudeImages | No
         acceleration=net_acceleration(part.mask),
         name="simulated cine, phantom" if images is None else "simulated phase and coils, measured magnitude",
         field_strength_tesla=PHANTOM_TESLA if images is None else images.field_strength_tesla,
-        subject=hashed_name(config.subject) if config.subject else "" if images is None else images.person,
+        subject=hashed_name(config.subject) if config.subject else "" if images is None else images.subject,
         notes=notes,
         venc_cm_s=config.venc,
     )

@@ -34,7 +34,7 @@ def make_scores():
                 mse=4e-5,
                 n_parameters=1000 * index,
                 acceleration=7.5 + at,
-                person=f"person{case}",
+                subject=f"subject{case}",
                 crop="full field, all frames",
                 frame_psnr=(30.0, 31.5),
                 frame_ssim=(0.9, 0.8),

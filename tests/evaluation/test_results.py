@@ -71,19 +71,19 @@ def test_several_methods_are_corrected_together(make_scores):
     assert third.gains["psnr"].p_holm == pytest.approx(2 * third.gains["psnr"].p)
 
 
-def test_slices_of_a_person_are_one_pair(make_scores):
+def test_slices_of_a_subject_are_one_pair(make_scores):
     assert summarise(make_scores(3, n_slices=4))[1].gains["psnr"].n_units == 3
     assert summarise(make_scores(1, n_slices=7))[1].gains["psnr"].n_units == 7
 
 
-def test_slices_of_one_person_are_not_called_persons(make_scores):
-    """Each group for itself: six slices of one person beside a group of several persons."""
+def test_slices_of_one_subject_are_not_called_subjects(make_scores):
+    """Each group for itself: six slices of one subject next to a group of several subjects."""
     alone = [replace(s, sampling="vds:8") for s in make_scores(1, n_slices=6)]
     scores = [*make_scores(3), *alone]
     units = {summary.sampling: summary.unit for summary in summarise(scores)}
     assert units == {"gaussian:8": "subjects", "vds:8": "slices of one subject"}
-    of_persons, of_slices = tables_of(scores)
-    assert "interval over subjects]" in " ".join(of_persons.notes)
+    of_subjects, of_slices = tables_of(scores)
+    assert "interval over subjects]" in " ".join(of_subjects.notes)
     assert "interval over slices of one subject]" in " ".join(of_slices.notes)
 
 
@@ -264,13 +264,13 @@ def test_a_curve_is_of_slices_that_have_all_its_points(make_scores):
     assert len(kept) == 2 * len(rest)
 
 
-def test_two_persons_are_two_units(make_scores):
+def test_two_subjects_are_two_units(make_scores):
     assert summarise(make_scores(2, n_slices=4))[1].gains["psnr"].n_units == 2
 
 
 def test_unknown_subjects_are_noted(make_scores):
     """Two series of one volunteer without a patient number would otherwise count as two subjects without a word."""
     known = make_scores(n=3)
-    unknown = [replace(score, person=score.scan) for score in known]
+    unknown = [replace(score, subject=score.scan) for score in known]
     notes = [" ".join(table.notes) for scores in (known, unknown, unknown[:2]) for table in tables_of(scores)]
     assert ["the subjects of 3 scans are unknown" in note for note in notes] == [False, True, False]

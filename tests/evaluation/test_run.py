@@ -154,11 +154,11 @@ def test_equal_names_are_told_apart(full_scan, tmp_path):
         (tmp_path / folder / "full.h5").write_bytes(full_scan.read_bytes())
     scores = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"], output=tmp_path / "out").scores
     assert [score.scan for score in scores] == ["training/anna/full", "ben/full", "validation/anna/full"]
-    assert len({score.task for score in scores}) == len({score.person for score in scores}) == 3
+    assert len({score.task for score in scores}) == len({score.subject for score in scores}) == 3
 
 
 def test_a_scan_has_the_same_mask_alone_and_among_others(full_scan, tmp_path):
-    """Persons of an archive, whose files bear one name, have masks of their own."""
+    """Subjects of an archive, whose files bear one name, have masks of their own."""
     (data,) = intake(full_scan)
     sources = {"a": "P001/cine_sax.mat", "b": "P002/cine_sax.mat", "c": "alone.mat", "d": "other/alone.mat"}
     for name, source in sources.items():
@@ -304,8 +304,8 @@ def two_series(full_scan, tmp_path):
 def test_subjects_are_found_by_path_header_or_study(two_series, tmp_path):
     def subjects(**options):
         scores = evaluate([two_series], ["zerofilled"], ["gaussian:2"], output=tmp_path / "out", **options).scores
-        assert [row.person for row in read_scores(tmp_path / "out")][-2:] == [score.person for score in scores]
-        return [score.person for score in scores]
+        assert [row.subject for row in read_scores(tmp_path / "out")][-2:] == [score.subject for score in scores]
+        return [score.subject for score in scores]
 
     assert subjects() == ["sax", "lax"]
     assert subjects(subject=r"P\d+") == ["P007", "P007"]

@@ -35,6 +35,15 @@ def test_a_row_after_one_cut_short_is_a_row(make_scores, tmp_path):
     assert [score.task for score in read_scores(tmp_path)] == [scores[0].task, scores[2].task, scores[3].task]
 
 
+def test_columns_with_former_names_are_read_and_continued(make_scores, tmp_path):
+    scores = make_scores()
+    append_scores(tmp_path, scores[:1])
+    path = tmp_path / "scores.csv"
+    path.write_bytes(path.read_bytes().replace(b",subject,", b",person,", 1))
+    append_scores(tmp_path, scores[1:2])
+    assert [score.subject for score in read_scores(tmp_path)] == [score.subject for score in scores[:2]]
+
+
 def test_another_table_is_not_taken_for_scores(tmp_path):
     (tmp_path / "scores.csv").write_text("scan,psnr\na,30\n")
     with pytest.raises(FileError, match="other columns"):

@@ -10,7 +10,7 @@ from cinerecon.preparation import PrepareConfig, parse_split, prepare
 from cinerecon.training import Recipe, TrainOptions, train
 
 SCANS = {"first/anna": 1, "second/bert": 2, "third/anna": 3}
-"""Folders of persons, and how bright they are."""
+"""Folders of subjects, and how bright they are."""
 MASK = "gaussian:2,acs=2"
 
 
@@ -21,7 +21,7 @@ def prepare_all(folder, source, to, split):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Scans of two persons, and a network that was trained on the first scan, and on from there."""
+    """Scans of two subjects, and a network that was trained on the first scan, and on from there."""
     folder = tmp_path_factory.mktemp("work")
     for name, brightness in SCANS.items():
         scan = small_scan(matrix=(24, 24), n_coils=3)
@@ -57,5 +57,5 @@ def test_what_a_network_was_trained_on_is_marked(folder, run):
     words = [
         [part for part in score.marks.split("; ") if "trained on a" in part or "this scan" in part] for score in scores
     ]
-    scan, person = (f"{run}: trained on {what}" for what in ("this scan", "a subject of this name"))
-    assert words == [[scan], [scan], [person], []]
+    scan, subject = (f"{run}: trained on {what}" for what in ("this scan", "a subject of this name"))
+    assert words == [[scan], [scan], [subject], []]

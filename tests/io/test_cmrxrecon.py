@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cinerecon.errors import DataError, FileError, UnsupportedError
-from cinerecon.io.cmrxrecon import is_kspace_name, open_cmrxrecon, person_of
+from cinerecon.io.cmrxrecon import is_kspace_name, open_cmrxrecon, subject_of
 
 FRAMES, SLICES, COILS, KY, KX = 3, 2, 4, 8, 10
 KSPACE = np.random.default_rng(0).standard_normal((FRAMES, SLICES, COILS, KY, KX)).astype(np.float32) + 0j
@@ -107,20 +107,20 @@ def test_what_is_no_cine_is_refused(tmp_path):
         file.read_slice(1)
 
 
-def test_a_person_keeps_the_name_in_all_folders_of_a_set():
-    person = "TrainingSet-P007"
+def test_a_subject_keeps_the_name_in_all_folders_of_a_set():
+    subject = "TrainingSet-P007"
     for path in (
         "MultiCoil/Cine/TrainingSet/FullSample/P007/cine_sax.mat",
         "SingleCoil/Cine/TrainingSet/AccFactor08/P007/cine_lax.mat",
         "x/MultiCoil/Mapping/TrainingSet/Mask_Task1/P007/T1map_mask_Uniform4.mat",
         "MultiCoil/Aorta/TrainingSet/UnderSample_Task2/P007/aorta_sag_kus_ktGaussian8.mat",
     ):
-        assert person_of(Path(path)) == person
-    assert person_of(Path("MultiCoil/Cine/ValidationSet/FullSample/P007/cine_sax.mat")) == "ValidationSet-P007"
+        assert subject_of(Path(path)) == subject
+    assert subject_of(Path("MultiCoil/Cine/ValidationSet/FullSample/P007/cine_sax.mat")) == "ValidationSet-P007"
     scanner = "TrainingSet/FullSample/Center001/Siemens_30T_Vida/P007/cine_sax.mat"
-    assert person_of(Path(scanner)) == "TrainingSet-Center001-Siemens_30T_Vida-P007"
-    assert person_of(Path("somewhere/P007/cine.mat")) == "P007"
-    assert person_of(Path("somewhere/cine.mat")) is None
+    assert subject_of(Path(scanner)) == "TrainingSet-Center001-Siemens_30T_Vida-P007"
+    assert subject_of(Path("somewhere/P007/cine.mat")) == "P007"
+    assert subject_of(Path("somewhere/cine.mat")) is None
 
 
 def test_names_of_kspace():

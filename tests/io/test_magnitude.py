@@ -71,11 +71,13 @@ ARRAYS = {
 def test_a_survey_of_an_archive_has_licence_and_subject_but_no_name(tmp_path):
     np.savez(tmp_path / "plain.npz", **ARRAYS)
     assert survey_archive(tmp_path / "plain.npz") == Survey(3, "", "", ())
-    np.savez_compressed(tmp_path / "cine.npz", **ARRAYS, person="SCD0000101", licence="CC0-1.0")
+    np.savez_compressed(tmp_path / "cine.npz", **ARRAYS, subject="SCD0000101", licence="CC0-1.0")
     survey = survey_archive(tmp_path / "cine.npz")
     assert (survey.n_frames, survey.licence) == (3, "CC0-1.0")
-    assert survey.subject == open_archive(tmp_path / "cine.npz").person != ""
+    assert survey.subject == open_archive(tmp_path / "cine.npz").subject != ""
     assert "SCD" not in survey.subject
+    np.savez(tmp_path / "older.npz", **ARRAYS, person="SCD0000101")  # the former name of the text
+    assert survey_archive(tmp_path / "older.npz").subject == survey.subject
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def set_all(**values):
 def test_a_series_is_read_as_it_was_written(tmp_path, cines):
     (opened,) = open_folder(tmp_path)
     assert_same(opened, cines, 1e-3)
-    assert (opened.person, opened.is_interpolated, len(opened.files)) == ("", False, 8)
+    assert (opened.subject, opened.is_interpolated, len(opened.files)) == ("", False, 8)
     assert not opened.read_slice(0)[1].warnings
     assert not is_dicom(tmp_path / "missing")
 
@@ -49,8 +49,8 @@ def test_interpolation_is_found_and_the_patient_is_hidden(tmp_path, cines):
     edit(tmp_path, set_all(AcquisitionMatrix=[0, 12, 8, 0], PatientID="19700101-1234"))
     (opened,) = open_folder(tmp_path)
     assert opened.is_interpolated
-    assert opened.person.startswith("person-")
-    assert "1970" not in opened.person
+    assert opened.subject.startswith("person-")
+    assert "1970" not in opened.subject
 
 
 @pytest.mark.parametrize("jitter_mm", [1e-5, 0.03])
@@ -298,7 +298,7 @@ def test_two_patients_with_the_same_series_uid_are_two_cines(tmp_path, cines):
     edit(tmp_path, set_all(PatientID="P-1971"), "slice01*")
     opened = open_folder(tmp_path)
     assert [cine.n_slices for cine in opened] == [1, 1]
-    assert len({cine.person for cine in opened}) == 2
+    assert len({cine.subject for cine in opened}) == 2
 
 
 def test_frames_without_times_are_remarked(tmp_path, cines):

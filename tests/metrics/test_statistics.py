@@ -24,14 +24,14 @@ def test_the_interval_is_that_of_the_normal_law_where_that_holds():
     assert bootstrap_interval(list(values)) == (low, high)
 
 
-def test_slices_of_one_person_are_no_persons():
-    """Ten persons, forty slices of each that hardly differ: the interval is that of ten values, not of 400."""
-    persons = np.random.default_rng(2).normal(30, 2, size=10)
-    values, units = list(np.repeat(persons, 40)), list(np.repeat(np.arange(10), 40))
+def test_slices_of_one_subject_are_one_unit():
+    """Ten subjects, forty slices of each that hardly differ: the interval is that of ten values, not of 400."""
+    subjects = np.random.default_rng(2).normal(30, 2, size=10)
+    values, units = list(np.repeat(subjects, 40)), list(np.repeat(np.arange(10), 40))
     low, high = bootstrap_interval(values, units)
     wrong_low, wrong_high = bootstrap_interval(values)
     assert high - low > 4 * (wrong_high - wrong_low)
-    assert math.isnan(bootstrap_interval(values[:160], units[:160])[0])  # four persons
+    assert math.isnan(bootstrap_interval(values[:160], units[:160])[0])  # four subjects
 
 
 def test_the_paired_test_is_wilcoxons():
@@ -45,7 +45,7 @@ def test_the_paired_test_is_wilcoxons():
     assert compare_paired(baseline, baseline).p == 1
 
 
-def test_pairs_are_persons():
+def test_pairs_are_subjects():
     values, units = [1.0, 1.1, 2.0, 2.1] * 3, [0, 0, 1, 1] * 3
     gain = compare_paired(values, [0.0] * 12, units)
     assert gain.n_units == 2
@@ -72,7 +72,7 @@ def test_of_a_mean_that_is_not_finite_nothing_is_known():
     assert (found.mean, math.isnan(found.sd), found.n) == (math.inf, True, 3)
 
 
-def test_a_person_of_many_slices_counts_as_many():
-    """95 slices of one person at 1, one of each of five others at 0: the mean is theirs, and lies in its interval."""
+def test_a_subject_of_many_slices_counts_as_many():
+    """95 slices of one subject at 1, one of each of five others at 0: the mean is theirs, and lies in its interval."""
     low, high = bootstrap_interval([1.0] * 95 + [0.0] * 5, ["a"] * 95 + list("bcdef"))
     assert low <= 0.95 <= high

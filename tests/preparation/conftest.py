@@ -8,12 +8,12 @@ from cinerecon.preparation import PrepareConfig, prepare
 
 @pytest.fixture
 def archive(tmp_path):
-    """Two persons with a scan of two slices each, and one with an undersampled scan."""
-    for number, person in enumerate(("anna", "bert")):
+    """Two subjects with a scan of two slices each, and one with an undersampled scan."""
+    for number, subject in enumerate(("anna", "bert")):
         scan = small_scan(n_slices=2, n_coils=3)
         scan.samples = [(number + 1) * samples for samples in scan.samples]
-        (tmp_path / "archive" / person).mkdir(parents=True)
-        scan.write(tmp_path / "archive" / person / "cine.h5")
+        (tmp_path / "archive" / subject).mkdir(parents=True)
+        scan.write(tmp_path / "archive" / subject / "cine.h5")
     return tmp_path / "archive"
 
 

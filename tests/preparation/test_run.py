@@ -1,4 +1,4 @@
-"""Preparing a folder: what is done is done once, whole, alike, and in the split of its person."""
+"""Preparing a folder: what is done is done once, whole, alike, and in the split of its subject."""
 
 import csv
 import os
@@ -308,27 +308,27 @@ def test_nothing_found_is_said(run, tmp_path):
         run(tmp_path / "missing.h5")
 
 
-def test_a_person_is_in_one_split_for_ever():
-    persons = [f"person {n}" for n in range(3000)]
-    splits = {person: split_of(person, (80, 10, 10)) for person in persons}
+def test_a_subject_is_always_in_one_split():
+    subjects = [f"subject {n}" for n in range(3000)]
+    splits = {subject: split_of(subject, (80, 10, 10)) for subject in subjects}
     counts = {split: sum(found == split for found in splits.values()) / 3000 for split in SPLITS}
     assert counts["train"] == pytest.approx(0.8, abs=0.03)
     assert counts["val"] == pytest.approx(0.1, abs=0.03)
-    assert split_of("person 7", (80, 10, 10)) == splits["person 7"]
+    assert split_of("subject 7", (80, 10, 10)) == splits["subject 7"]
     assert [split_of(name, (80, 10, 10)) for name in ("P001", "P002", "P003")] == ["val", "test", "train"]
-    assert {split_of(person, (1, 0, 0)) for person in persons} == {"train"}
-    assert {split_of(person, (0, 0, 3)) for person in persons} == {"test"}
-    assert all(split_of(p, (90, 5, 5)) == "train" for p in persons if splits[p] == "train"), "shares move borders only"
+    assert {split_of(subject, (1, 0, 0)) for subject in subjects} == {"train"}
+    assert {split_of(subject, (0, 0, 3)) for subject in subjects} == {"test"}
+    assert all(split_of(p, (90, 5, 5)) == "train" for p in subjects if splits[p] == "train"), "shares move borders only"
 
 
-def test_no_person_is_in_two_splits(run, tmp_path):
-    """Twenty persons with two scans each, in folders of any depth."""
-    for person in range(20):
+def test_no_subject_is_in_two_splits(run, tmp_path):
+    """Twenty subjects with two scans each, in folders of any depth."""
+    for subject in range(20):
         for view in ("sax/deep/cine.h5", "extra.h5"):
-            path = tmp_path / "archive" / f"P{person:03d}" / view
+            path = tmp_path / "archive" / f"P{subject:03d}" / view
             path.parent.mkdir(parents=True, exist_ok=True)
             scan = small_scan(matrix=(8, 8), n_frames=1, n_coils=1, oversampling=1)
-            scan.samples = [(1 + person + len(view) / 100) * samples for samples in scan.samples]
+            scan.samples = [(1 + subject + len(view) / 100) * samples for samples in scan.samples]
             scan.write(path)
     report = run(tmp_path / "archive", split=(50, 25, 25))
     places = {(row.subject, row.split) for row in report.rows}

@@ -1,5 +1,7 @@
 """Which files of an archive are taken, what they are called, and who was scanned."""
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +16,13 @@ from raw_scan import small_scan
 
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.image import CineImage
-from cinerecon.io.case import read_case
+from cinerecon.io.case import VERSION, read_case
 from cinerecon.io.case_index import read_index
 from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.ismrmrd.images import write_mrd_images
 from cinerecon.physics.fourier import ifft2c
+from cinerecon.preparation import PrepareConfig
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
 
@@ -67,7 +70,7 @@ def test_an_archive_of_everything(run, tmp_path, cine):
     }
     assert {row.subject for row in report.rows} == {"p1", "p2", "p3", "p4"}
     assert report.passed == {"MATLAB files that are no k-space of a cine (masks, maps)": 1}
-    assert (report.refused, report.n_unknown_persons) == ((), 0)
+    assert (report.refused, report.n_unknown_subjects) == ((), 0)
 
 
 @pytest.mark.parametrize("coils", [1, 3])
@@ -130,25 +133,35 @@ def test_coils_are_compressed(run, archive, tmp_path):
 @pytest.mark.parametrize(
     ("pattern", "expected"), [("", "archive-wide"), (r"sub-(\d+)", "017"), (r"(site\w)/sub-(\d+)", "siteA-017")]
 )
-def test_a_pattern_finds_the_person(run, tmp_path, pattern, expected):
+def test_a_pattern_finds_the_subject(run, tmp_path, pattern, expected):
     folder = tmp_path / "archive-wide" / "siteA" / "sub-017"
     folder.mkdir(parents=True)
     small_scan().write(folder / "cine.h5")
-    (row,) = run(tmp_path, to="data", person=pattern).rows
+    (row,) = run(tmp_path, to="data", subject=pattern).rows
     assert row.subject == expected
 
 
+def test_settings_with_the_former_name_of_the_pattern_are_the_same():
+    """Cases prepared when the setting was called ``person`` keep the hash of their settings."""
+    config = PrepareConfig.parse({"person": "(anna)"})
+    assert config == PrepareConfig(subject="(anna)")
+    values = config.model_dump(mode="json", exclude={"split"})
+    values["person"] = values.pop("subject")
+    text = json.dumps([VERSION, values], sort_keys=True)
+    assert config.sha256 == hashlib.sha256(text.encode()).hexdigest()
+
+
 def test_a_path_that_does_not_fit_the_pattern_is_refused(run, archive):
-    report = run(archive, person="(anna)")
+    report = run(archive, subject="(anna)")
     assert {row.subject for row in report.rows} == {"anna"}
     assert report.refused[0].what == "the path does not fit the pattern of subjects '(anna)'"
     with pytest.raises(ConfigError, match="not a regular expression"):
-        run(archive, to="other", person="(anna")
+        run(archive, to="other", subject="(anna")
 
 
 def test_the_patient_of_a_header_is_hashed_and_wins_over_the_folder(run, archive):
-    for person in ("anna", "bert"):
-        with h5py.File(archive / person / "cine.h5", "r+") as file:
+    for subject in ("anna", "bert"):
+        with h5py.File(archive / subject / "cine.h5", "r+") as file:
             xml = file["dataset/xml"][0].decode()
             info = "<subjectInformation><patientID>A-4711</patientID></subjectInformation>"
             file["dataset/xml"][0] = xml.replace("<acquisitionSystem", info + "<acquisitionSystem").encode()
@@ -159,18 +172,18 @@ def test_the_patient_of_a_header_is_hashed_and_wins_over_the_folder(run, archive
 
 @pytest.mark.parametrize("blank", ["XXXXXXXX", "anonymous", "00000000", ""])
 def test_a_blanked_patient_number_tells_nothing(run, archive, blank):
-    for person in ("anna", "bert"):
-        with h5py.File(archive / person / "cine.h5", "r+") as file:
+    for subject in ("anna", "bert"):
+        with h5py.File(archive / subject / "cine.h5", "r+") as file:
             xml = file["dataset/xml"][0].decode()
             info = f"<subjectInformation><patientID>{blank}</patientID></subjectInformation>"
             file["dataset/xml"][0] = xml.replace("<acquisitionSystem", info + "<acquisitionSystem").encode()
     assert {row.subject for row in run(archive).rows} == {"anna", "bert"}
 
 
-def test_files_of_one_folder_count_as_persons_and_that_is_told(run, archive):
+def test_files_of_one_folder_count_as_subjects_with_a_warning(run, archive):
     report = run(archive / "anna" / "cine.h5", archive / "bert" / "cine.h5")
     assert {row.case.partition("/")[2][:9] for row in report.rows} == {"anna/cine", "bert/cine"}
-    assert report.n_unknown_persons == 2
+    assert report.n_unknown_subjects == 2
     with pytest.raises(ConfigError, match="2 files would be called"):
         run(archive / "anna" / "cine.h5", archive / "anna" / "cine.h5", to="twice")
 

@@ -7,7 +7,7 @@ from magnitude_series import series
 
 from cinerecon.acquisition import Scan, open_cine
 from cinerecon.errors import ConfigError, DataError, FileError
-from cinerecon.io.deidentify import hashed_name, hashed_person
+from cinerecon.io.deidentify import hashed_name, hashed_subject
 from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.magnitude import open_one_magnitude
@@ -57,18 +57,18 @@ def test_fewer_frames_are_the_whole_beat(tmp_path):
 
 @pytest.mark.parametrize(("field", "shown"), [(3.0, 3.0), (None, None)])
 def test_field_strength_and_subject_are_kept(tmp_path, field, shown):
-    stored = {} if field is None else {"field_strength_tesla": field, "person": "SCD0000301"}
+    stored = {} if field is None else {"field_strength_tesla": field, "subject": "SCD0000301"}
     source = archive(tmp_path / "cine.npz", n_frames=3, **stored)
     simulate_scan(tmp_path / "scan.h5", QUIET, source=source)
     scan = open_cine(tmp_path / "scan.h5")
     assert isinstance(scan, Scan)
     assert scan.plan.field_strength_tesla == shown
-    assert scan.subject == open_one_magnitude(source).person == hashed_person(stored.get("person", ""))
+    assert scan.subject == open_one_magnitude(source).subject == hashed_subject(stored.get("subject", ""))
     assert b"SCD0000301" not in (tmp_path / "scan.h5").read_bytes()
 
 
 def test_a_subject_can_be_given(tmp_path):
-    source = archive(tmp_path / "cine.npz", n_frames=3, person="SCD0000301")
+    source = archive(tmp_path / "cine.npz", n_frames=3, subject="SCD0000301")
     config = SimulateConfig(n_coils=2, subject="anna", n_frames=3, ky=20, kx=20)
     for name, path in (("own.h5", source), ("phantom.h5", None)):
         simulate_scan(tmp_path / name, config, source=path)
@@ -106,7 +106,7 @@ def test_all_slices_of_a_stack_are_scanned_where_they_are(tmp_path, kind):
         image = data.reference.abs().numpy()
         np.testing.assert_allclose(image / image.max(), cine.magnitude / cine.magnitude.max(), atol=3e-2)
     if kind == "dicom":
-        assert (scan.plan.field_strength_tesla, scan.subject) == (3.0, hashed_person("P-1970"))
+        assert (scan.plan.field_strength_tesla, scan.subject) == (3.0, hashed_subject("P-1970"))
     (middle,) = simulate_cine(SimulateConfig(n_coils=2, n_slices=1), source=source)
     assert middle.meta.geometry.position_mm == pytest.approx(cines[1].meta.geometry.position_mm, abs=1e-3)
     with pytest.raises(ConfigError, match="4 slices of a cine that has 3"):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.io.deidentify import hashed_identifier, hashed_person
+from cinerecon.io.deidentify import hashed_identifier, hashed_subject
 from cinerecon.io.regular import refuse_pipe
 from cinerecon.provenance import Patient
 
@@ -91,7 +91,7 @@ def read_patient(path: Path) -> Patient:
     return Patient(**values, source=path)
 
 
-def require_same_patient(patient: Patient | None, person: str, frame_of_reference: str, where: str) -> None:
+def require_same_patient(patient: Patient | None, subject: str, frame_of_reference: str, where: str) -> None:
     """Compare an existing image with the header of the scan, as far as that has identifiers.
 
     A patient ID that the user gave in addition is taken as confirmed: raw data may be pseudonymised.
@@ -100,7 +100,7 @@ def require_same_patient(patient: Patient | None, person: str, frame_of_referenc
     ----------
     patient
         From options and the existing image.
-    person, frame_of_reference
+    subject, frame_of_reference
         Hashes of the patient's number and of the coordinate system in the header; empty if unknown.
     where
         The scan, for errors.
@@ -112,8 +112,8 @@ def require_same_patient(patient: Patient | None, person: str, frame_of_referenc
     """
     if patient is None or patient.source is None:
         return
-    other = hashed_person(patient.patient_id)
-    if person and other and person != other and not patient.is_confirmed:
+    other = hashed_subject(patient.patient_id)
+    if subject and other and subject != other and not patient.is_confirmed:
         hint = f"if it is the same patient under another ID, add --patient '{patient.patient_id}'"
         raise ConfigError(f"the scan is of another patient than {patient.source}", where=where, hint=hint)
     other = hashed_identifier(patient.frame_of_reference_uid)

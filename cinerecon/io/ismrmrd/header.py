@@ -15,7 +15,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from cinerecon.errors import HeaderError
-from cinerecon.io.deidentify import hashed_identifier, hashed_person
+from cinerecon.io.deidentify import hashed_identifier, hashed_subject
 from cinerecon.io.ismrmrd.numbers import parse_count, parse_number, required_count, required_number
 
 TRAJECTORIES = ("cartesian", "epi", "radial", "goldenangle", "spiral", "other")
@@ -102,7 +102,7 @@ class MrdHeader:
     sequence: str = ""
     parameters: Mapping[str, int] = field(default_factory=dict)
     venc_cm_s: float | None = None
-    person: str = ""
+    subject: str = ""
     study: str = ""
     frame_of_reference: str = ""
 
@@ -149,7 +149,7 @@ def parse_header(xml: bytes, where: str = "") -> MrdHeader:
         sequence=_text(measurement, "sequenceName") or _text(times, "sequence_type"),
         parameters=_parameters(root.find("userParameters")),
         venc_cm_s=_velocity_range(root),
-        person=hashed_person(_text(root.find("subjectInformation"), "patientID")),
+        subject=hashed_subject(_text(root.find("subjectInformation"), "patientID")),
         study=hashed_identifier(_text(root.find("studyInformation"), "studyInstanceUID")),
         frame_of_reference=hashed_identifier(_text(measurement, "frameOfReferenceUID")),
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError, FileError, NotACineError
-from cinerecon.io.deidentify import hashed_person
+from cinerecon.io.deidentify import hashed_subject
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla
 from cinerecon.io.regular import refuse_pipe
 
@@ -25,7 +25,7 @@ ARRAYS = {
 }
 """Arrays of an archive, with their shapes."""
 FIELD_STRENGTH = "field_strength_tesla"
-"""Optional number in an archive, in addition to the texts ``person`` and ``licence``."""
+"""Optional number in an archive, in addition to the texts ``subject`` and ``licence``."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def _survey(path: Path, _: int) -> Survey:
     try:
         magnitude, meta = images.read_slice(0)
     except NotACineError as error:
-        return Survey(0, images.person, licence, (f"{error.what}: left out",))
-    return Survey(len(magnitude), images.person, licence, meta.warnings)
+        return Survey(0, images.subject, licence, (f"{error.what}: left out",))
+    return Survey(len(magnitude), images.subject, licence, meta.warnings)
 
 
 def _text(path: Path, name: str) -> str:
@@ -97,7 +97,7 @@ def open_archive(path: Path) -> MagnitudeImages:
             missing = [name for name in ARRAYS if name not in file.files]
             arrays = {name: np.asarray(file[name], np.float64) for name in ARRAYS if name not in missing}
             field_tesla = float(file[FIELD_STRENGTH]) if FIELD_STRENGTH in file.files else None
-        person = hashed_person(_text(path, "person"))
+        subject = hashed_subject(_text(path, "subject") or _text(path, "person"))  # the latter in older archives
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
         raise FileError(f"cannot read the cine: {error}", where=str(path)) from None
     if missing:
@@ -127,4 +127,4 @@ def open_archive(path: Path) -> MagnitudeImages:
         )
         return magnitude, meta
 
-    return MagnitudeImages(path, "", 1, person, False, (path,), read, plausible_tesla(field_tesla))
+    return MagnitudeImages(path, "", 1, subject, False, (path,), read, plausible_tesla(field_tesla))

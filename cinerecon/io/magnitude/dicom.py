@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cinerecon.cine import CineMeta
 from cinerecon.errors import CineReconError, DataError, FileError, NotACineError
-from cinerecon.io.deidentify import hashed_person
+from cinerecon.io.deidentify import hashed_subject
 from cinerecon.io.magnitude.dicom_header import DicomImage, image_of, is_dicom, read_header, why_excluded
 from cinerecon.io.magnitude.dicom_slices import Slice, split_into_slices
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla
@@ -120,7 +120,7 @@ def _series(folder: Path, name: str, slices: Sequence[Slice], remarks: Sequence[
         return pixels, _meta(folder, number, slices[number], remarks)
 
     files = tuple(image.file for part in slices for image in part)
-    subject = hashed_person(first.text("PatientID"))
+    subject = hashed_subject(first.text("PatientID"))
     field_tesla = plausible_tesla(first.number("MagneticFieldStrength"))
     return MagnitudeImages(folder, name, len(slices), subject, is_interpolated, files, read, field_tesla)
 

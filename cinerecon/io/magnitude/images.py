@@ -30,7 +30,7 @@ class MagnitudeImages:
         Name that distinguishes it from others in the same folder; empty if it is the only one.
     n_slices
         Number of slices.
-    person
+    subject
         A hash of the patient's number, empty if unknown.
     is_interpolated
         Whether the images are known to have a finer matrix than was measured.
@@ -43,7 +43,7 @@ class MagnitudeImages:
     path: Path
     name: str
     n_slices: int
-    person: str
+    subject: str
     is_interpolated: bool
     files: tuple[Path, ...]
     _read: Callable[[int], tuple[NDArray[Any], CineMeta]]

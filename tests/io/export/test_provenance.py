@@ -13,7 +13,7 @@ from PIL import Image
 
 from cinerecon import export, intake, reconstruct
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.io.deidentify import hashed_identifier, hashed_person
+from cinerecon.io.deidentify import hashed_identifier, hashed_subject
 from cinerecon.io.export.dicom_patient import make_patient, read_patient, require_same_patient
 from cinerecon.reconstruction import ReconRequest, reconstruct_scan
 from cinerecon.reconstruction import run as run_module
@@ -131,7 +131,7 @@ def test_images_are_anonymous_and_those_of_different_studies_different_patients(
     image = headers(run(scan, tmp_path, formats=("dicom/",)))[0]
     assert (image.PatientIdentityRemoved, str(image.PatientName)) == ("YES", "Anonymous^")
     assert image.PatientID.startswith("anonymous-")
-    assert hashed_person(image.PatientID) == ""
+    assert hashed_subject(image.PatientID) == ""
 
 
 def test_patient_and_study_come_from_an_image_and_from_options(scan, tmp_path, like):
@@ -178,12 +178,12 @@ def test_a_patient_who_is_not_that_of_the_image_is_refused(like):
 
 def test_an_image_of_another_patient_or_coordinate_system_is_refused(like):
     patient = make_patient(like=like)
-    require_same_patient(patient, hashed_person("P-1970"), hashed_identifier("1.2.840.99.4"), "scan.h5")
+    require_same_patient(patient, hashed_subject("P-1970"), hashed_identifier("1.2.840.99.4"), "scan.h5")
     require_same_patient(patient, "", "", "scan.h5")
     with pytest.raises(ConfigError, match="the scan is of another patient") as caught:
-        require_same_patient(patient, hashed_person("P-1971"), "", "scan.h5")
+        require_same_patient(patient, hashed_subject("P-1971"), "", "scan.h5")
     assert "--patient 'P-1970'" in caught.value.hint
-    require_same_patient(make_patient("P-1970", like=like), hashed_person("P-1971"), "", "scan.h5")
+    require_same_patient(make_patient("P-1970", like=like), hashed_subject("P-1971"), "", "scan.h5")
     with pytest.raises(ConfigError, match="another coordinate system"):
         require_same_patient(patient, "", hashed_identifier("1.2.840.99.5"), "scan.h5")
 

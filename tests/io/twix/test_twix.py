@@ -138,7 +138,7 @@ def test_headers_carry_times_counters_and_the_protocol(tmp_path):
     assert (header.vendor, header.model, header.field_strength_tesla) == ("SIEMENS", "Sola", 1.494)
     assert (header.tr_ms, header.te_ms, header.flip_degrees, header.sequence) == (40, 1.5, 50, "trufi")
     assert (header.patient_position, header.protocol) == ("HFS", "cine_sax")
-    assert header.person.startswith("person-")
+    assert header.subject.startswith("person-")
     assert "0815" not in raw.xml and "Nobody" not in raw.xml
 
 

@@ -13,7 +13,7 @@ SIZES = {"a": (10, 3, 40, 48), "b": (8, 4, 48, 40), "c": (10, 3, 40, 48), "d": (
 
 
 def prepare(folder, sizes=SIZES, splits=None):
-    """Small slices with maps and reference, one person each; by default ``e`` is for validation."""
+    """Small slices with maps and reference, one subject each; by default ``e`` is for validation."""
     for number, (name, (frames, coils, ky, kx)) in enumerate(sizes.items()):
         config = SimulateConfig(seed=number, n_frames=frames, n_coils=coils, ky=ky, kx=kx, view="short")
         (data,) = simulate_cine(config)

@@ -107,11 +107,11 @@ def series_pool(tmp_path, part="train", **settings):
 
 
 def test_subjects_of_several_folders_have_equal_shares(tmp_path, write_series):
-    for number, (folder, name, person) in enumerate(
+    for number, (folder, name, subject) in enumerate(
         [("a", "one", "P1"), ("a", "two", "P1"), ("a", "three", "P1"), ("a", "four", "P2"), ("b", "five", "")]
     ):
         (tmp_path / f"folder_{folder}").mkdir(exist_ok=True)
-        write_series(tmp_path / f"folder_{folder}" / f"{name}.npz", seed=number, person=person, licence="CC0-1.0")
+        write_series(tmp_path / f"folder_{folder}" / f"{name}.npz", seed=number, subject=subject, licence="CC0-1.0")
     pool = series_pool(tmp_path)
     assert len({group.subject for group in pool.groups}) == 3
     assert not any("P1" in group.subject for group in pool.groups)
@@ -137,8 +137,8 @@ def test_series_are_kept_for_validation_by_pattern(tmp_path, write_series):
 
 
 def test_a_split_through_a_subject_and_unused_patterns_are_remarked(tmp_path, write_series):
-    for name, person in (("a1", "P1"), ("a2", "P1"), ("b1", "P2")):
-        write_series(tmp_path / f"{name}.npz", seed=ord(name[0]) + int(name[1]), person=person)
+    for name, subject in (("a1", "P1"), ("a2", "P1"), ("b1", "P2")):
+        write_series(tmp_path / f"{name}.npz", seed=ord(name[0]) + int(name[1]), subject=subject)
     remarks = {
         patterns: series_warnings(SeriesSource(folder=tmp_path, validation=patterns))
         for patterns in (("a*",), ("a1", "c*"), ())
