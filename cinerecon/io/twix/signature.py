@@ -34,9 +34,11 @@ def software_line(start: bytes) -> str:
 
 
 def is_twix(path: Path) -> bool:
-    """Whether a file is Siemens raw data, by its content."""
+    """Whether a regular file is Siemens raw data, by its content; a pipe is not opened, which would wait for it."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
-            return path.is_file() and bool(software_line(file.read(64)))
+            return bool(software_line(file.read(64)))
     except OSError:
         return False
