@@ -17,6 +17,7 @@ from cinerecon.evaluation.slice_matching import looks_like_another, match_slices
 from cinerecon.evaluation.stored_images import store_image
 from cinerecon.io.atomic import hash_file, require_folder
 from cinerecon.metrics import DEFAULT_PROFILE, find_heart, find_profile
+from cinerecon.metrics.heart import Heart
 from cinerecon.metrics.ventricle import Ventricle, locate_ventricle
 
 AS_GIVEN = "as given"
@@ -70,12 +71,8 @@ def compare_files(
         content = f"{_hash(path)}{_hash(reference)}{profile}{'' if label == path.stem else label}"
         for number, own in sorted(zip(numbers, series, strict=True), key=lambda pair: pair[0]):
             task = hashlib.sha256(f"{content}{number}".encode()).hexdigest()[:20]
-            image, one = own.image, truth[number].image
-            found = measure_image(image.abs(), one.abs(), hearts[number], n_coils=0, profile=profile)
-            ventricle = ventricles[number]
-            if ventricle is not None:
-                meta = CineMeta(pixel_size_mm=ventricle.seed.pixel_size_mm, geometry=truth[number].geometry)
-                found |= measure_ventricle(image, ventricle, meta)
+            image = own.image
+            measures = _measure(image, truth[number], hearts[number], ventricles[number], profile)
             score = Score(
                 scan=reference.stem,
                 slice=number,
@@ -87,15 +84,26 @@ def compare_files(
                 subject=reference.stem,
                 profile=profile,
                 task=task,
-                **found,  # type: ignore[arg-type]
+                **measures,  # type: ignore[arg-type]
             )
             if output and number < pictures:
-                store_image(output, task, image, one, CineMeta())
+                store_image(output, task, image, truth[number].image, CineMeta())
             if output and task not in known:
                 append_scores(output, [score])
             scores.append(score)
             report(score)
     return scores
+
+
+def _measure(
+    image: Tensor, truth: ImageSeries, heart: Heart | None, ventricle: Ventricle | None, profile: str
+) -> dict[str, float | str | tuple[float, ...]]:
+    """The measures of the images of a slice, by the names of `Score`."""
+    measures = measure_image(image.abs(), truth.image.abs(), heart, n_coils=0, profile=profile)
+    if ventricle is None:
+        return measures
+    meta = CineMeta(pixel_size_mm=ventricle.seed.pixel_size_mm, geometry=truth.geometry)
+    return measures | measure_ventricle(image, ventricle, meta)
 
 
 def _ventricle(truth: ImageSeries) -> Ventricle | None:

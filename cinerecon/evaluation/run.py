@@ -111,7 +111,20 @@ def evaluate(
     if output:
         require_folder(output)
     plan = Plan(tuple(models), tuple(patterns), settings, seed, pick_device(device), profile, output, subject)
-    methods = plan.load_methods()
+    return _evaluate_plan(plan, scans, workers=workers, pictures=pictures, report=report, kept=kept)
+
+
+def _evaluate_plan(
+    plan: Plan,
+    scans: Iterable[Path],
+    *,
+    workers: int,
+    pictures: int,
+    report: Report,
+    kept: Callable[[int], None],
+) -> Evaluation:
+    """The scores of a plan on scans, for the arguments and errors of `evaluate`."""
+    methods, output = plan.load_methods(), plan.output
     paths = list_scans(scans)
     jobs, unopened = list_jobs(paths, plan, methods, pictures)
     known = _known_scores(output, jobs)
@@ -130,10 +143,9 @@ def evaluate(
             _append(output, outcome)
         report(outcome)
     scores = [known[task] for task in wanted if task in known]
-    found = Evaluation(scores, failures)
-    if not scores:
-        found.complete()
-    return found
+    if failures and not scores:
+        raise_first(failures)
+    return Evaluation(scores, failures)
 
 
 def _append(folder: Path, outcome: Score | Failure) -> None:

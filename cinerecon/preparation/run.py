@@ -12,7 +12,14 @@ from cinerecon.io.case_index import INDEX, IndexRow, append_rows
 from cinerecon.machine import in_processes, n_cores
 from cinerecon.preparation.config import SPLITS, PrepareConfig
 from cinerecon.preparation.folder import ExistingCases, finish_index, read_existing_cases, start_folder
-from cinerecon.preparation.prepare_slice import ExcludedFile, Rejection, SliceJob, prepare_slice, survey_source
+from cinerecon.preparation.prepare_slice import (
+    ExcludedFile,
+    PreparedSlice,
+    Rejection,
+    SliceJob,
+    prepare_slice,
+    survey_source,
+)
 from cinerecon.preparation.sources import FORMATS, Item, Source, find_sources
 
 FEW = 4
@@ -35,7 +42,7 @@ class PrepareReport:
         Files and slices that could not be prepared, with the reason.
     passed
         Number of excluded files in folders, by reason.
-    n_unknown_persons
+    n_unknown_subjects
         Number of files that count as separate subjects because the subject is unknown.
     warnings
         Warnings, each with the number of slices it concerns.
@@ -119,22 +126,31 @@ def prepare(
         for item in items
         for number in range(item.n_slices)
     ]
-    rows: list[IndexRow] = []
-    n_new, warnings = 0, Counter[str]()
-    for n, done in enumerate(in_processes(prepare_slice, tasks, _worth(len(tasks), n_processes))):
-        report(f"slice {n + 1} of {len(tasks)}", (n + 1) / len(tasks))
-        if isinstance(done, Rejection):
-            refused.append(done)
-            continue
-        if done.is_new:
-            append_rows(folder, done.rows)
-            n_new += len(done.rows)
-        rows += done.rows
-        warnings.update(done.warnings)
-    refused.sort(key=lambda refusal: (str(refusal.path), refusal.where))
+    prepared, rejected = _prepare_slices(tasks, folder, n_processes, report)
+    refused = sorted([*refused, *rejected], key=lambda refusal: (str(refusal.path), refusal.where))
+    rows = tuple(row for cases in prepared for row in cases.rows)
     finish_index(folder, rows, refused)
+    n_new = sum(len(cases.rows) for cases in prepared if cases.is_new)
     n_unknown = sum(not item.is_subject_known for item in items)
-    return PrepareReport(tuple(rows), n_new, tuple(refused), passed, n_unknown, dict(warnings), folder / INDEX)
+    warnings = Counter(text for cases in prepared for text in cases.warnings)
+    return PrepareReport(rows, n_new, tuple(refused), passed, n_unknown, dict(warnings), folder / INDEX)
+
+
+def _prepare_slices(
+    jobs: list[SliceJob], folder: Path, n_processes: int, report: Progress
+) -> tuple[list[PreparedSlice], list[Rejection]]:
+    """The cases of each slice, with those that are new added to the index; and the slices that are refused."""
+    prepared: list[PreparedSlice] = []
+    rejected: list[Rejection] = []
+    for n, outcome in enumerate(in_processes(prepare_slice, jobs, _worth(len(jobs), n_processes))):
+        report(f"slice {n + 1} of {len(jobs)}", (n + 1) / len(jobs))
+        if isinstance(outcome, Rejection):
+            rejected.append(outcome)
+            continue
+        if outcome.is_new:
+            append_rows(folder, outcome.rows)
+        prepared.append(outcome)
+    return prepared, rejected
 
 
 def _survey_all(

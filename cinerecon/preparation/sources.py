@@ -35,7 +35,7 @@ class Source:
         Where it is.
     name
         Name of its cases, including folders.
-    folder_person
+    folder_subject
         The first folder below the given one; in most archives there is one per subject.
     is_dicom
         Whether it is a folder of DICOM images.
@@ -62,7 +62,7 @@ class Item:
         Name of its cases.
     subject
         Name of the subject.
-    is_person_known
+    is_subject_known
         False if the subject is unknown; the file then counts as a separate subject.
     n_slices
         Number of slices.

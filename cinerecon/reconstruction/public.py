@@ -108,16 +108,11 @@ def reconstruct(
         "settings": settings,
     }
     request = ReconRequest.parse(values | options, where="reconstruct")
-    if path:
-        request.check_sources()
-    loaded = load_request_method(request) if isinstance(method, str) else method
-    slices = _reconstruct(scan, mask, csm, request, loaded)
+    slices = _reconstruct(scan, mask, csm, request, method)
     for text in collect_warnings([part.cine for part in slices]):
         warnings.warn(text, CineReconWarning, stacklevel=2)
-    if path:
-        return slices
-    if isinstance(scan, CineData):
-        return slices[0]
+    if path or isinstance(scan, CineData):
+        return slices if path else slices[0]
     return torch.from_numpy(slices[0].image).to(scan.device) if isinstance(scan, Tensor) else slices[0].image
 
 
@@ -167,10 +162,14 @@ def _reconstruct(
     mask: Array | Tensor | None,
     csm: str | Array | Tensor | None,
     request: ReconRequest,
-    method: Reconstructor,
+    method: str | Reconstructor,
 ) -> list[ReconstructedSlice]:
     """The slices of a scan in a file, or the one slice of arrays."""
-    if isinstance(scan, str | os.PathLike):
+    is_file = isinstance(scan, str | os.PathLike)
+    if is_file:
+        request.check_sources()
+    method = load_request_method(request) if isinstance(method, str) else method
+    if is_file:
         return list(iterate_slices(request, method))
     if isinstance(scan, CineData):
         data = without_own_reference(scan)

@@ -135,36 +135,30 @@ def reconstruct_slice(
     with timed(seconds, "reconstruct"), torch.inference_mode():
         report = None if progress is None else lambda done, total: progress(done, total * (1 + n_replicas))
         result = method.reconstruct(data, report, record=keeps_convergence)
-        image = result.image.cpu()
-    if not image.isfinite().all():
+        measured_image = result.image.cpu()
+    if not measured_image.isfinite().all():
         raise DataError(f"{label} gave an image that is not finite", where=data.where)
-    filled = fill_partial_fourier(image, data, partial_fourier)
-    measured_image, image = image, filled.image
-    residual = make_encoding(data).relative_residual(image.to(data.kspace.device), data.kspace)
-    noise_warnings = _noise_warnings(measured_image, image, n_replicas)
+    filled = fill_partial_fourier(measured_image, data, partial_fourier)
+    residual = make_encoding(data).relative_residual(filled.image.to(data.kspace.device), data.kspace)
+    noise_warnings = _noise_warnings(measured_image, filled.image, n_replicas)
     data = data.with_warnings(*filled.warnings, *noise_warnings, *_residual_warnings(residual))
     if is_strict:
         _refuse_warnings(data)
-    reference = None if data.reference is None else finish_image(data.reference.cpu(), data).numpy()
-    acceleration, without_acs = acceleration_of(data)
-    curves = _curves(result.convergence)
-    cine, snr = CineImage(finish_image(image, data).numpy(), reference, data.meta, label, curves), {}
+    cine, snr = _finished_cine(filled.image, data, label, result.convergence), dict[str, float]()
     if n_replicas:
         with timed(seconds, "noise"), torch.inference_mode():
             report = None if progress is None else lambda done, total: progress(1 + done, 1 + total)
             noise = map_noise(data, method, measured_image, n_replicas=n_replicas, seed=seed, progress=report)
         cine = with_noise(cine, noise, data)
         snr = snr_figures(cine, noise, data)
-    return ReconstructedSlice(
-        cine,
-        n_coils=data.n_coils,
-        acceleration=acceleration,
-        acceleration_without_acs=without_acs,
-        seconds=seconds,
-        residual=residual,
-        snr=snr,
-        partial_fourier=filled.record,
-    )
+    figures = data.n_coils, *acceleration_of(data), seconds, residual
+    return ReconstructedSlice(cine, *figures, snr=snr, partial_fourier=filled.record)
+
+
+def _finished_cine(image: Tensor, data: CineData, label: str, convergence: Convergence | None) -> CineImage:
+    """The image ``(frames, y, x)`` and the reference as they are written to files."""
+    reference = None if data.reference is None else finish_image(data.reference.cpu(), data).numpy()
+    return CineImage(finish_image(image, data).numpy(), reference, data.meta, label, _curves(convergence))
 
 
 def _curves(convergence: Convergence | None) -> dict[str, NDArray[np.float64]]:

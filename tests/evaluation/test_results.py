@@ -233,7 +233,8 @@ def test_the_page_holds_all_and_needs_nothing(full_scan, tmp_path):
     *paths, page = write_results(scores, tmp_path, baseline="cgsense", extra_tables=extra)
     assert all(path.exists() for path in paths)
     figures = [path for path in paths if path.suffix == ".png"]
-    assert len(figures) == 3  # two samplings of one slice, and PSNR against acceleration
+    images = [f"{kind}_full_0_3_gaussian_{r}.png" for kind in ("candidates", "images") for r in (2, 4)]
+    assert sorted(path.name for path in figures) == [*images, "psnr_against_acceleration.png"]
     for path in figures:
         with Image.open(path) as image:
             assert min(image.size) > 300
