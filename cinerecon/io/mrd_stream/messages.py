@@ -1,0 +1,298 @@
+"""Messages of the ISMRMRD streaming protocol, version 1: read from and written to binary files, pipes and sockets.
+
+A message is its type, an unsigned integer of two bytes, and its content; all numbers are little-endian. The length of a
+text precedes it, and some programs count a closing NUL in it. Memory is allocated as the bytes arrive, not from the
+lengths that a message claims.
+
+Source: python-ismrmrd-server (https://github.com/kspaceKelvin/python-ismrmrd-server), README, MR Data Message Format.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, BinaryIO
+
+import numpy as np
+from ismrmrd.hdf5 import acquisition_dtype, image_header_dtype, waveform_header_dtype
+from ismrmrd.image import get_data_type_from_dtype, get_dtype_from_data_type
+from numpy.typing import NDArray
+
+from cinerecon.errors import FileError
+
+CONFIG_BYTES = 1024
+"""Length of the name of a configuration, filled up with NUL."""
+LONGEST_TEXT = 16 << 20
+"""Longest text [bytes]."""
+PIECE = 1 << 20
+"""Largest number of bytes that are read at once."""
+HEAD = np.dtype(acquisition_dtype["head"])
+
+
+class MessageId(IntEnum):
+    """The types of messages."""
+
+    CONFIG_FILE = 1
+    CONFIG_TEXT = 2
+    HEADER = 3
+    CLOSE = 4
+    TEXT = 5
+    ACQUISITION = 1008
+    IMAGE = 1022
+    WAVEFORM = 1026
+
+
+TEXTS = (MessageId.CONFIG_FILE, MessageId.CONFIG_TEXT, MessageId.HEADER, MessageId.TEXT)
+
+
+@dataclass(frozen=True)
+class TextMessage:
+    """A configuration (its name or content), the XML header, or a text. Closing NULs are removed.
+
+    Attributes
+    ----------
+    id
+        One of `TEXTS`.
+    content
+        The bytes of the text, UTF-8.
+    """
+
+    id: MessageId
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """The content as text; bytes that are not UTF-8 are replaced."""
+        return self.content.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, eq=False)
+class AcquisitionMessage:
+    """A readout.
+
+    Attributes
+    ----------
+    head
+        Its header, a structured scalar.
+    samples
+        ``(coils * samples,)`` complex64.
+    trajectory
+        ``(samples * dimensions,)`` float32.
+    """
+
+    head: np.void
+    samples: NDArray[np.complex64]
+    trajectory: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageMessage:
+    """An image.
+
+    Attributes
+    ----------
+    head
+        Its header, a structured scalar.
+    attributes
+        Its meta attributes, XML.
+    values
+        ``(channels, z, y, x)``
+    """
+
+    head: np.void
+    attributes: str
+    values: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class WaveformMessage:
+    """A block of a recorded signal.
+
+    Attributes
+    ----------
+    head
+        Its header, a structured scalar.
+    values
+        ``(channels, samples)``
+    """
+
+    head: np.void
+    values: NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class CloseMessage:
+    """The end of the stream."""
+
+
+Message = TextMessage | AcquisitionMessage | ImageMessage | WaveformMessage | CloseMessage
+
+
+def read_messages(file: BinaryIO, where: str) -> Iterator[Message]:
+    """The messages of a stream up to and including its close message.
+
+    Parameters
+    ----------
+    file
+        An open binary file, a pipe, or ``socket.makefile("rb")``.
+    where
+        Name of the stream for messages.
+
+    Raises
+    ------
+    FileError
+        If the stream ends before its close message, or is damaged, with the number of the message, counted from 0.
+    """
+    number = 0
+    while True:
+        message = _Reader(file, where, number).read()
+        yield message
+        if isinstance(message, CloseMessage):
+            return
+        number += 1
+
+
+class _Reader:
+    """Reads one message."""
+
+    def __init__(self, file: BinaryIO, where: str, number: int) -> None:
+        self.file, self.where, self.number = file, where, number
+        self.kind = ""
+
+    def read(self) -> Message:
+        code = int.from_bytes(self._bytes(2), "little")
+        if code not in set(MessageId):
+            raise self._damaged(f"its type is {code}, expected one of {', '.join(str(int(i)) for i in MessageId)}")
+        message_id = MessageId(code)
+        self.kind = f", {message_id.name.lower().replace('_', ' ')}"
+        if message_id is MessageId.CLOSE:
+            return CloseMessage()
+        if message_id is MessageId.CONFIG_FILE:
+            return TextMessage(message_id, self._bytes(CONFIG_BYTES).split(b"\0", 1)[0])
+        if message_id is MessageId.ACQUISITION:
+            return self._acquisition()
+        if message_id is MessageId.IMAGE:
+            return self._image()
+        if message_id is MessageId.WAVEFORM:
+            return self._waveform()
+        return TextMessage(message_id, self._text(4))
+
+    def _acquisition(self) -> AcquisitionMessage:
+        head = self._head(HEAD)
+        n_samples = int(head["number_of_samples"])
+        trajectory = self._array(np.dtype("<f4"), n_samples * int(head["trajectory_dimensions"]))
+        samples = self._array(np.dtype("<c8"), n_samples * int(head["active_channels"]))
+        return AcquisitionMessage(head, samples, trajectory)
+
+    def _image(self) -> ImageMessage:
+        head = self._head(image_header_dtype)
+        attributes = self._text(8).decode("utf-8", "replace")
+        try:
+            dtype = np.dtype(get_dtype_from_data_type(int(head["data_type"])))
+        except (KeyError, ValueError, TypeError):
+            raise self._damaged(f"its data type is {head['data_type']}, expected 1 to 8") from None
+        shape = (int(head["channels"]), *(int(n) for n in head["matrix_size"][::-1]))
+        return ImageMessage(head, attributes, self._array(dtype, int(np.prod(shape, dtype=object))).reshape(shape))
+
+    def _waveform(self) -> WaveformMessage:
+        head = self._head(waveform_header_dtype)
+        shape = int(head["channels"]), int(head["number_of_samples"])
+        return WaveformMessage(head, self._array(np.dtype("<u4"), shape[0] * shape[1]).reshape(shape))
+
+    def _head(self, dtype: np.dtype[np.void]) -> np.void:
+        head: np.void = np.frombuffer(self._bytes(dtype.itemsize), dtype)[0]
+        return head
+
+    def _array(self, dtype: np.dtype[Any], n_values: int) -> NDArray[Any]:
+        return np.frombuffer(self._bytes(dtype.itemsize * n_values), dtype)
+
+    def _text(self, width: int) -> bytes:
+        length = int.from_bytes(self._bytes(width), "little")
+        if length > LONGEST_TEXT:
+            raise self._damaged(f"its text claims {length} bytes, at most {LONGEST_TEXT} are read")
+        return self._bytes(length).rstrip(b"\0")
+
+    def _bytes(self, count: int) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            piece = self.file.read(min(PIECE, count - len(data)))
+            if not piece:
+                what = f"the stream is cut: it ends at message {self.number}{self.kind}, without a close message"
+                raise FileError(what, where=self.where, hint="copy or send it again")
+            data += piece
+        return bytes(data)
+
+    def _damaged(self, what: str) -> FileError:
+        text = f"the stream is damaged at message {self.number}{self.kind}: {what}"
+        return FileError(text, where=self.where, hint="copy or send it again")
+
+
+def message_bytes(message: Message) -> bytes:
+    """A message as it is sent.
+
+    Raises
+    ------
+    ValueError
+        If the name of a configuration is longer than 1023 bytes.
+    """
+    if isinstance(message, CloseMessage):
+        return _code(MessageId.CLOSE)
+    if isinstance(message, TextMessage):
+        return _code(message.id) + _text_bytes(message)
+    if isinstance(message, AcquisitionMessage):
+        trajectory, samples = np.asarray(message.trajectory, "<f4"), np.asarray(message.samples, "<c8")
+        return _code(MessageId.ACQUISITION) + message.head.tobytes() + trajectory.tobytes() + samples.tobytes()
+    if isinstance(message, WaveformMessage):
+        return _code(MessageId.WAVEFORM) + message.head.tobytes() + np.asarray(message.values, "<u4").tobytes()
+    attributes = message.attributes.encode()
+    head = np.array(message.head, image_header_dtype)
+    head["attribute_string_len"] = len(attributes)
+    head["data_type"] = get_data_type_from_dtype(message.values.dtype)
+    content = struct.pack("<Q", len(attributes)) + attributes + np.ascontiguousarray(message.values).tobytes()
+    return _code(MessageId.IMAGE) + head.tobytes() + content
+
+
+def _code(message_id: MessageId) -> bytes:
+    return struct.pack("<H", message_id)
+
+
+def _text_bytes(message: TextMessage) -> bytes:
+    if message.id is not MessageId.CONFIG_FILE:
+        return struct.pack("<I", len(message.content)) + message.content
+    if len(message.content) >= CONFIG_BYTES:
+        raise ValueError(f"the name of the configuration has {len(message.content)} bytes, at most {CONFIG_BYTES - 1}")
+    return message.content.ljust(CONFIG_BYTES, b"\0")
+
+
+def write_message(file: BinaryIO, message: Message) -> None:
+    """Write a message to a binary file, a pipe, or ``socket.makefile("wb")``; the file is not flushed."""
+    file.write(message_bytes(message))
+
+
+def starts_stream(start: bytes) -> bool:
+    """Whether bytes are the beginning of a stream.
+
+    A stream begins with a configuration, a header or a text, which are readable; streams that lack these begin with a
+    readout or an image of version 1, or end at once.
+
+    Parameters
+    ----------
+    start
+        The first bytes of the file, 1028 or all of a shorter file.
+    """
+    code, content = int.from_bytes(start[:2], "little"), start[2:]
+    if code == MessageId.CLOSE:
+        return not content
+    if code in (MessageId.ACQUISITION, MessageId.IMAGE):
+        return content.startswith(b"\x01\0")
+    if code == MessageId.CONFIG_FILE:
+        name, _, rest = content[:CONFIG_BYTES].partition(b"\0")
+        following = int.from_bytes(content[CONFIG_BYTES:], "little")
+        return _is_text(name) and not rest.strip(b"\0") and (bool(name) or following in set(MessageId))
+    length = int.from_bytes(content[:4], "little")
+    text = content[4 : 4 + min(length, 32)].rstrip(b"\0")
+    return code in TEXTS and 0 < length <= LONGEST_TEXT and bool(text) and _is_text(text)
+
+
+def _is_text(content: bytes) -> bool:
+    return all(byte >= 32 or byte in b"\t\r\n" for byte in content)
