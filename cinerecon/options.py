@@ -6,7 +6,7 @@ makes a Typer command of it, and the library is called with an instance of it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import Field
 
@@ -15,6 +15,13 @@ from cinerecon.errors import ConfigError
 
 PREPROCESSING = "preprocessing."
 """Prefix of those settings of ``--set`` that concern the measured data, not the method."""
+
+COMPRESSION: Final = "pca"
+"""Default method of coil compression."""
+N_SIMULATED_COILS = 8
+"""Default number of coils that are simulated for a magnitude image."""
+SPLIT_SHARES = (80.0, 10.0, 10.0)
+"""Default shares of the splits train, val and test."""
 
 C = TypeVar("C", bound=Config)
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from cinerecon.config import Config
-from cinerecon.options import ArrayOptions
+from cinerecon.options import COMPRESSION, ArrayOptions
 
 Uncounted = Literal["auto", "average", "slice", "contrast", "phase", "repetition", "set"]
 TimeCounter = Literal["auto", "phase", "repetition", "average", "contrast", "set", "segment"]
@@ -22,7 +22,7 @@ class AcquisitionConfig(Config):
     whiten: bool = Field(True, description="Decorrelate the noise of the coils, where the scan has noise readouts.")
     n_virtual_coils: int | None = Field(None, ge=1, description="Compress to this many virtual coils; null keeps all.")
     compression: Literal["pca", "geometric"] = Field(
-        "pca", description="Principal components of all samples, or of each position along the readout."
+        COMPRESSION, description="Principal components of all samples, or of each position along the readout."
     )
     csm: Literal["smooth", "espirit", "walsh"] = Field("smooth", description="Method for the coil maps.")
     remove_oversampling: bool = Field(

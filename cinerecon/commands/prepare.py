@@ -8,7 +8,7 @@ import typer
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
-from cinerecon.options import ArrayOptions, Flag, with_preprocessing
+from cinerecon.options import COMPRESSION, N_SIMULATED_COILS, SPLIT_SHARES, ArrayOptions, Flag, with_preprocessing
 
 if TYPE_CHECKING:
     from cinerecon.preparation import PrepareConfig, PrepareReport
@@ -31,7 +31,9 @@ class PrepareOptions(ArrayOptions):
     )
     csm: str | None = Field(None, description="method for the coil maps: smooth, espirit or walsh")
     compress_coils: int | None = Field(None, description="number of virtual coils to compress to")
-    compression: str = Field("pca", description="pca, or geometric (at each position along the readout)")
+    compression: Annotated[str | None, Flag(default_text=COMPRESSION)] = Field(
+        None, description="pca, or geometric (at each position along the readout)"
+    )
     combine: str | None = Field(
         None, description="combine to one coil, then sample: adaptive (Walsh), espirit or smooth maps"
     )
@@ -44,11 +46,14 @@ class PrepareOptions(ArrayOptions):
     stride: Annotated[str | None, Flag(default_text="half a patch")] = Field(
         None, description="stride of patches, e.g. 7x15x15"
     )
-    simulated_coils: int = Field(8, description="number of coils simulated for magnitude images; 1 for none")
+    simulated_coils: int = Field(
+        N_SIMULATED_COILS, description="number of coils simulated for magnitude images; 1 for none"
+    )
     seed: int = Field(0, description="seed of the simulation for magnitude images")
     subject: str = Field("", description=r"regular expression that finds the subject in the path, e.g. 'P\d+'")
     split: str = Field(
-        "80,10,10", description="shares of train, val and test, or the name of one for all; each subject is in one only"
+        ",".join(f"{share:g}" for share in SPLIT_SHARES),
+        description="shares of train, val and test, or the name of one for all; each subject is in one only",
     )
     strict: bool = Field(
         False, description="refuse zero-padded, interpolated and magnitude data, which are otherwise only marked"

@@ -1,4 +1,4 @@
-"""Defaults of `prepare`, repeated in its options so that its help is fast, are those of `PrepareConfig`."""
+"""Defaults of the options of `prepare` and `simulate` are those of their settings."""
 
 from pathlib import Path
 
@@ -25,3 +25,10 @@ def test_sizes_shown_in_the_help_of_simulate_are_the_defaults():
 def test_prepare_takes_one_process_at_least(tmp_path):
     result = CliRunner().invoke(app, ["prepare", str(tmp_path), "-o", "x", "--workers", "-1"])
     assert result.exception.what == "setting 'workers': input should be greater than or equal to 1, found -1"
+
+
+def test_compression_is_set_by_either_option():
+    """The default of ``--compression`` does not replace the value of ``--set``."""
+    required = {"sources": (Path("scans"),), "output": Path("data")}
+    for options in ({"settings": ("preprocessing.compression=geometric",)}, {"compression": "geometric"}):
+        assert PrepareOptions(**required, **options).config().intake.compression == "geometric"
