@@ -217,7 +217,7 @@ def reconstruct_each(
     progress
         Called with the overall progress, in percent of a cine.
     device
-        Where to compute; None: the device of the data.
+        Device of the computation; None: the device of the data.
 
     Returns
     -------

@@ -28,7 +28,7 @@ class Setting:
     value
         Its current value, as YAML.
     help
-        What it is.
+        Description of the setting.
     """
 
     key: str

@@ -22,8 +22,8 @@ NETWORKS = {
     "jotlasnet": ("JotlasNet", "JotlasNet: low rank and attention-thresholded sparsity in learned domains"),
     "passnet": ("PassNet", "PASSNet: position-aware singular value shrinkage, fused with sparsity voxel by voxel"),
 }
-"""All networks: the module, the class in it, and a line for the list of methods. The settings of a network are its
-`config_class`. A module is imported when its network is built."""
+"""All networks by name: module, class and summary. The settings of a network are its `config_class`; a module is
+imported when its network is built."""
 
 
 def load_network(name: str) -> tuple[type[Config], Callable[[Any], nn.Module]]:

@@ -4,7 +4,7 @@ On processors with AMX, torch's own weight gradient of 3-D convolutions in bfloa
 memory corruption; torch 2.13, oneDNN 3.12), while the output and the gradient of the input are right. There the weight
 gradient is computed by matrix products: with zeros around each frame and each cine, the gradient for one tap of the
 kernel is the product of the output gradient with the input shifted by a fixed number of voxels, and the three taps
-along x are one product, because neighbours along x are neighbours in memory.
+along x are one product, because voxels adjacent along x are adjacent in memory.
 """
 
 import time
@@ -17,16 +17,16 @@ from torch import Tensor
 from torch.nn import functional
 
 WeightGradient = Callable[[Tensor, Tensor], Tensor]
-"""Of input ``(batch, n_in, frames, y, x)`` and output gradient ``(batch, n_out, frames, y, x)``: the gradient of the
-weight ``(n_out, n_in, 3, 3, 3)``."""
+"""Maps input ``(batch, n_in, frames, y, x)`` and output gradient ``(batch, n_out, frames, y, x)`` to the gradient of
+the weight ``(n_out, n_in, 3, 3, 3)``."""
 TOLERANCE = 0.01
-"""Largest relative error of a gradient that counts as correct; rounding to bfloat16 makes 0.003."""
+"""Largest relative error of a correct gradient; rounding to bfloat16 alone gives 0.003."""
 TRIAL = (2, 8, 24, 24)
-"""Batch, frames, y, x of the arrays on which algorithms are compared."""
+"""Batch, frames, y and x of the arrays for the comparison of algorithms."""
 
 
 def is_native(device: torch.device | str = "cpu") -> bool:
-    """Whether a device computes in bfloat16 at more than the rate of float32."""
+    """Whether a device computes faster in bfloat16 than in float32."""
     if torch.device(device).type == "cuda":
         is_supported: bool = torch.cuda.is_bf16_supported(including_emulation=False)
         return is_supported
@@ -59,7 +59,7 @@ class _Convolve(torch.autograd.Function):
 
 @cache
 def fastest_weight_gradient(n_in: int, n_out: int) -> WeightGradient:
-    """The fastest algorithm whose result is right here, found once for each number of channels."""
+    """The fastest algorithm with a correct result on this processor, chosen once for each number of channels."""
     generator = torch.Generator().manual_seed(0)
     features, grad = (
         torch.randn(TRIAL[0], n, *TRIAL[1:], generator=generator)
@@ -71,7 +71,7 @@ def fastest_weight_gradient(n_in: int, n_out: int) -> WeightGradient:
     times: dict[WeightGradient, float] = {}
     for candidate in (by_library, by_products, by_float32):
         if candidate is by_library and torch.cpu._is_amx_tile_supported():
-            continue  # it may corrupt memory: not to be tried
+            continue  # it may corrupt memory, so it is not tried
         error = (candidate(features, grad).float() - expected).norm() / expected.norm()
         if float(error) <= TOLERANCE:
             times[candidate] = min(_seconds(candidate, features, grad) for _ in range(3))

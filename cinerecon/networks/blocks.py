@@ -14,17 +14,17 @@ from cinerecon.physics.operators import Encoding
 
 
 class Conv3d(nn.Conv3d):
-    """A 3x3x3 convolution over (frames, y, x), padded by zeros, that is fast on the CPU where torch's own is not.
+    """A 3x3x3 convolution over (frames, y, x), padded by zeros, with a fast path on the CPU.
 
-    For one small cine, and for few input channels, torch leaves oneDNN for a slow loop of its own, and few output
-    channels leave oneDNN's vectors nearly empty. There the frames become the batch of a 2-D convolution whose input
-    channels are those of three frames, or whose output channels are the shares of three frames: the same sums.
+    For one small cine and for few input channels, torch falls back from oneDNN to a slow loop; few output channels use
+    only a small part of oneDNN's vectors. In these cases the frames become the batch of a 2-D convolution whose input
+    channels are those of three frames, or whose output channels are the contributions to three frames.
     """
 
     N_FEW = 6
     """Channels."""
     N_SMALL = 20480
-    """Numbers in the batch, channels, frames and y of a single cine; torch's own bound."""
+    """Size (batch x channels x frames x y) of a single small cine, the bound that torch uses."""
 
     def __init__(self, n_in: int, n_out: int, *, bias: bool = False) -> None:
         super().__init__(n_in, n_out, 3, padding=1, bias=bias)
@@ -37,7 +37,7 @@ class Conv3d(nn.Conv3d):
         return self._gather_frames(features) if self.in_channels <= self.N_FEW else self._spread_frames(features)
 
     def _in_bfloat16(self, features: Tensor) -> Tensor:
-        """The same in bfloat16, with a weight gradient that is right on every processor."""
+        """The convolution in bfloat16, with a correct weight gradient on every processor."""
         convolved = bfloat16.convolve(features.bfloat16(), self.weight.bfloat16())
         return convolved if self.bias is None else convolved + self.bias.bfloat16().view(-1, 1, 1, 1)
 
@@ -60,7 +60,7 @@ class Conv3d(nn.Conv3d):
 
 
 def _is_bfloat16(features: Tensor) -> bool:
-    """Whether convolutions on the CPU are to be computed in bfloat16, with gradients."""
+    """Whether to compute convolutions on the CPU in bfloat16, with gradients."""
     autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
     return torch.is_grad_enabled() and (autocast or features.dtype == torch.bfloat16)
 
@@ -80,7 +80,7 @@ Convolution = nn.Conv2d | nn.Conv3d
 
 
 class ConvStack(nn.Sequential):
-    """Convolutions by threes over (frames, y, x), an activation between them (and after the last one, if asked).
+    """Stack of 3x3x3 convolutions over (frames, y, x) with activations between them, and optionally after the last.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class ConvStack(nn.Sequential):
     slope
         Slope of the activation for negative features: 0 is a ReLU.
     bias
-        Whether the convolutions have one. Without, the stack is positively homogeneous.
+        Whether the convolutions have a bias. Without bias, the stack is positively homogeneous.
     n_dimensions
         3, or 2 for convolutions over (y, x), frame by frame.
     to_image
@@ -117,14 +117,14 @@ class ConvStack(nn.Sequential):
         self.to_image = to_image
 
     def run(self, features: Tensor, first: int = 0, last: int | None = None) -> Tensor:
-        """Some of the convolutions, from `first` up to but without `last`, each with the activation after it."""
+        """Apply the convolutions from `first` up to `last` (exclusive), each with its activation."""
         for layer in list(self)[2 * first : None if last is None else 2 * last]:
             features = layer(features)
         return features
 
     @property
     def convolutions(self) -> list[Convolution]:
-        """The convolutions in order."""
+        """Apply all convolutions."""
         return [layer for layer in self if isinstance(layer, Conv3d | Conv2d)]
 
 
@@ -140,7 +140,7 @@ def initialise_he(module: nn.Module) -> None:
 
 
 def initialise_glorot(module: nn.Module) -> None:
-    """Glorot uniform weights of all convolutions and linear layers of a module, biases zero: the start in Keras."""
+    """Glorot uniform weights of all convolutions and linear layers of a module, biases zero, as in Keras."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Conv3d | nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
@@ -185,8 +185,8 @@ def to_channels(image: Tensor) -> Tensor:
 def to_complex(channels: Tensor) -> Tensor:
     """Real ``(batch, 2, frames, y, x)`` to complex ``(batch, frames, y, x)``, in single precision at least.
 
-    With `to_channels` this is the border of mixed precision: convolutions may be in bfloat16, all that is complex, thus
-    transforms and shrinkage, is not.
+    Mixed precision is limited to the computation between `to_channels` and this function: convolutions may be in
+    bfloat16; complex computations, such as transforms and shrinkage, are not.
     """
     channels = channels.to(torch.promote_types(channels.dtype, torch.float32))
     return torch.view_as_complex(channels.permute(0, 2, 3, 4, 1).contiguous())
@@ -206,7 +206,7 @@ def unfold_frames(images: Tensor, n_batch: int) -> Tensor:
 def soft(features: Tensor, threshold: Tensor) -> Tensor:
     """Soft thresholding of real features: sign(z) max(|z| - t, 0), with its jump at zero where t is negative.
 
-    In single precision at least: among convolutions in bfloat16 it is not.
+    Computed in single precision at least, also between convolutions in bfloat16.
     """
     precision = torch.promote_types(features.dtype, torch.float32)
     apply: Callable[[Tensor, Tensor], Tensor] = _Soft.apply
@@ -214,7 +214,7 @@ def soft(features: Tensor, threshold: Tensor) -> Tensor:
 
 
 class _Soft(torch.autograd.Function):
-    """Keeps its output alone for the derivative, which the layer that follows keeps as well."""
+    """Saves only its output for the derivative, which the following layer saves as well."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, threshold: Tensor) -> Tensor:

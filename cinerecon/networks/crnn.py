@@ -40,11 +40,11 @@ class CrnnConfig(NetworkConfig):
     n_layers: int = Field(3, ge=1, description="layers that are recurrent over the iterations alone")
     noise_level: float | None = Field(None, gt=0, description="inverse noise level v of the data; none: noiseless")
     lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each iteration")
-    shared_lowrank: bool = Field(False, description="one number of the shrinkage for all iterations, as the weights")
+    shared_lowrank: bool = Field(False, description="one shrinkage parameter for all iterations, like the weights")
 
 
 class Recurrence(nn.Module):
-    """relu(W x + P h), where h is what the iteration before made of it."""
+    """relu(W x + P h), where h are the features of the previous iteration."""
 
     def __init__(self, n_in: int, n_channels: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Recurrence(nn.Module):
 
 
 class BidirectionalRecurrence(Recurrence):
-    """The same, recurrent in time as well: forwards and backwards with the same weights, and summed."""
+    """The same, also recurrent in time: forwards and backwards with the same weights, and summed."""
 
     def __init__(self, n_in: int, n_channels: int) -> None:
         super().__init__(n_in, n_channels)
@@ -80,12 +80,12 @@ class BidirectionalRecurrence(Recurrence):
 
 
 def convolve(convolution: nn.Conv2d, features: Tensor | None) -> Tensor:
-    """A convolution of features, or of zeros, which leaves its bias."""
+    """A convolution of features; for zeros (None) it returns the bias."""
     return cast(Tensor, convolution.bias)[:, None, None] if features is None else convolution(features)
 
 
 class Cascade(nn.Module):
-    """One iteration: recurrent layers, residual, data consistency. Its weights begin as torch begins them."""
+    """One iteration: recurrent layers, residual, data consistency. Weights have the initialisation of torch."""
 
     def __init__(self, config: CrnnConfig) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Cascade(nn.Module):
     def forward(
         self, zerofilled: Tensor, encoding: Encoding, lowrank: LowRankAt, image: Tensor, before: Features
     ) -> tuple[Tensor, Features]:
-        """Image ``(batch, frames, y, x)`` and features to the next ones."""
+        """Compute the next image ``(batch, frames, y, x)`` and features."""
         image = lowrank("L1", image)
         n_batch = len(image)
         frames = to_channels(image).permute(2, 0, 1, 3, 4).flatten(0, 1)
@@ -113,7 +113,7 @@ class Cascade(nn.Module):
 
 
 class Crnn(Unrolled[CrnnConfig]):
-    """CRNN-MRI; the defaults of `config` are the authors' program. There is one `cascade`, run many times."""
+    """CRNN-MRI; the defaults of `config` are those of the authors' program. One `cascade` is run in all iterations."""
 
     config_class = CrnnConfig
 
@@ -128,7 +128,7 @@ class Crnn(Unrolled[CrnnConfig]):
         return [self.cascade.to_image]
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
-        """The features go from one iteration to the next. No extras: the loss needs nothing else."""
+        """Pass the features from each iteration to the next. There are no extras."""
         features: Features = None
         for n in range(self.config.n_cascades):
             lowrank = self.lowrank[n % len(self.lowrank)]

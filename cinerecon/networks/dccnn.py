@@ -6,7 +6,7 @@ Schlemper et al., A Deep Cascade of Convolutional Neural Networks for Dynamic MR
 ``d5c5``
     Five cascades of five convolutions with biases, in three dimensions or frame by frame.
 ``d6c10``
-    Ten cascades of six convolutions without biases, 16 channels: the edition of UnrollingNets, with which PASSNet is
+    Ten cascades of six convolutions without biases, 16 channels: the version of UnrollingNets, with which PASSNet is
     compared.
 
 With `lowrank`, the plug-and-play module of Ke et al. (IEEE TMI 2021, 10.1109/TMI.2021.3096218) shrinks singular values
@@ -46,7 +46,7 @@ class DcCnnConfig(NetworkConfig):
     n_cascades: int = Field(5, ge=1, description="cascades")
     n_convolutions: int = Field(5, ge=2, description="convolutions in each cascade")
     n_dimensions: Literal[2, 3] = Field(3, description="convolutions over (frames, y, x), or over (y, x)")
-    bias: bool = Field(True, description="whether the convolutions have one")
+    bias: bool = Field(True, description="whether the convolutions have a bias")
     slope: float = Field(0.0, ge=0, lt=1, description="slope of the activation for negative features; 0.01 is leaky")
     noise_level: float | None = Field(None, gt=0, description="inverse noise level v of the data; none: noiseless")
     lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each cascade")

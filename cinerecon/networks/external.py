@@ -38,9 +38,9 @@ class External:
     Attributes
     ----------
     config_class, network
-        Its settings, and what makes the network of an instance of them.
+        Class of its settings, and function that builds the network from an instance of it.
     files
-        Its code: the file it is named by, and what that imports from its own folder.
+        Its code: the file in its name, and the modules that this file imports from the same folder.
     folder
         The folder of the code.
     """
@@ -70,7 +70,7 @@ def code_file(name: str) -> Path:
 
 
 def located(name: str, folder: Path) -> str:
-    """The name with the full path of its file, which is given relative to a folder; other names stay as they are."""
+    """The name with the full path of its file, resolved relative to a folder; other names are unchanged."""
     if not is_external(name):
         return name
     return f"{(folder / code_file(name)).resolve()}:{name.rpartition(':')[2]}"
@@ -92,11 +92,11 @@ def load_external(name: str) -> External:
     Raises
     ------
     ConfigError
-        If the file is missing or fails, has no such class, or the class does not take what networks take.
+        If the file is missing or fails, has no such class, or the class does not accept the arguments of networks.
     """
     path = code_file(name)
     if not path.is_file():
-        what, hint = f"there is no file {path.name} with the network", "keep it beside the model.yaml or the weights"
+        what, hint = f"there is no file {path.name} with the network", "keep it next to the model.yaml or the weights"
         raise ConfigError(what, where=str(path), hint=hint)
     stamps = ((file.name, file.stat()) for file in sorted(path.parent.glob("*.py")))
     return _load(path, name.rpartition(":")[2], tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stamps))
@@ -104,7 +104,7 @@ def load_external(name: str) -> External:
 
 @lru_cache
 def _load(path: Path, name: str, _: Stamp) -> External:
-    """The network; it is imported again after a file of its folder was changed."""
+    """Import the network; it is imported again after a change of a file in its folder."""
     module, files = _import(path)
     network = getattr(module, name, None)
     if not (isinstance(network, type) and issubclass(network, nn.Module)):
@@ -130,7 +130,7 @@ def _load(path: Path, name: str, _: Stamp) -> External:
 
 
 def _config_of(network: type[nn.Module]) -> type[Config]:
-    """Settings made of the arguments of a constructor."""
+    """Create settings from the arguments of a constructor."""
     plain = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
     parameters = [p for p in list(inspect.signature(network.__init__).parameters.values())[1:] if p.kind in plain]
     fields: dict[str, Any] = {
@@ -144,7 +144,7 @@ def _config_of(network: type[nn.Module]) -> type[Config]:
 
 
 def _checked(net: nn.Module, name: str, path: Path) -> nn.Module:
-    """The network, every image of which is checked."""
+    """The network, with a check of each image."""
 
     def check(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         image = output[0] if isinstance(output, tuple) else output
@@ -161,7 +161,7 @@ def _checked(net: nn.Module, name: str, path: Path) -> nn.Module:
 
 
 def _import(path: Path) -> tuple[ModuleType, tuple[Path, ...]]:
-    """The module of a file, and the files of its folder that it is made of.
+    """Import the module of a file; returns it with the files of its folder that it consists of.
 
     Raises
     ------
@@ -199,7 +199,7 @@ def _frames(error: BaseException) -> list[tuple[str, int]]:
 
 @contextmanager
 def _importing_from(folder: Path) -> Iterator[list[Path]]:
-    """Find modules of a folder, too. Afterwards the list has their files, and other folders may have the same names."""
+    """Import modules from a folder as well; collects their files, and permits equal names in other folders."""
     before, files = set(sys.modules), list[Path]()
     sys.path.insert(0, str(folder))
     try:

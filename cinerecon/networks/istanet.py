@@ -1,4 +1,4 @@
-"""ISTA-Net: unrolled reconstruction with a learned sparsifying transform. Three networks carry the name.
+"""ISTA-Net: unrolled reconstruction with a learned sparsifying transform. Three networks have this name.
 
 ``slr_paper``
     The sparse half of SLR-Net (Ke et al., IEEE TMI 2021, 10.1109/TMI.2021.3096218), its baseline:
@@ -7,7 +7,7 @@
     The sparse half of L+S-Net (Huang et al., Medical Image Analysis 2021, 10.1016/j.media.2021.102190), without a
     threshold: s = D(x), x = s - gamma A^H (A s - y); the last s is the image.
 ``plus``
-    ISTA-Net+ (Zhang and Ghanem, CVPR 2018, 10.1109/CVPR.2018.00196) in the edition of UnrollingNets, with which
+    ISTA-Net+ (Zhang and Ghanem, CVPR 2018, 10.1109/CVPR.2018.00196) in the version of UnrollingNets, with which
     PASSNet is compared: as ``slr_paper``, with numbers kept from being negative by a ReLU.
 
 With `lowrank`, the plug-and-play module of Ke et al. shrinks singular values in each cascade; with ``slr_paper`` that
@@ -52,7 +52,7 @@ class IstaNetConfig(NetworkConfig):
         "plus": {"n_cascades": 10, "n_channels": 16, "sparse_threshold": 0.01},
     }
 
-    variant: Literal["slr_paper", "snet", "plus"] = Field("slr_paper", description="which of the three networks")
+    variant: Literal["slr_paper", "snet", "plus"] = Field("slr_paper", description="one of the three networks above")
     n_cascades: int = Field(8, ge=1, description="unrolled iterations")
     step: float = Field(0.1, description="gradient step, at the start")
     sparse_threshold: float = Field(0.1, description="soft threshold of the features, at the start; snet has none")
@@ -82,7 +82,7 @@ class Cascade(nn.Module):
     def forward(
         self, zerofilled: Tensor, encoding: Encoding, image: Tensor, symmetry: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """``(batch, frames, y, x)`` to the same, with the symmetry residual if asked."""
+        """``(batch, frames, y, x)`` to the same, with the symmetry residual if requested."""
         numbers: tuple[Tensor, Tensor] = self.step, self.sparse_threshold
         step, threshold = (functional.relu(number) for number in numbers) if self.is_plus else numbers
         image = gradient_step(image, zerofilled, encoding, step)
@@ -93,7 +93,7 @@ class Cascade(nn.Module):
         return self.lowrank("L2", image), residual
 
     def analyse(self, channels: Tensor, symmetry: bool) -> tuple[Tensor, Tensor | None]:
-        """The features, and how far the transform back and forth is from the identity.
+        """The features, and the difference of the transform and its inverse from the identity.
 
         ``slr_paper``: D'(D(r)) - r; ``plus``: the same between the features after the first and before the last
         convolution.
@@ -144,7 +144,7 @@ class IstaNet(Unrolled[IstaNetConfig]):
         )
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
-        """The symmetry residuals are gathered for the loss; ``snet`` has none.
+        """Collect the symmetry residuals for the loss; ``snet`` has none.
 
         Extras: ``{"symmetry": [...]}``, one residual ``(batch, channels, frames, y, x)`` per cascade.
         """

@@ -1,4 +1,4 @@
-"""JotlasNet: unrolled reconstruction with a tensor low-rank and an attention-based sparse prior, side by side.
+"""JotlasNet: unrolled reconstruction with a tensor low-rank and an attention-based sparse prior in parallel.
 
 Zhang et al., JotlasNet: Joint tensor low-rank and attention-based sparse unrolling network for accelerating dynamic
 MRI, 2025, 10.48550/arXiv.2502.11749. One cascade is one iteration of the composite splitting algorithm: a gradient step
@@ -58,7 +58,7 @@ class Cascade(nn.Module):
 
 
 class JotlasNet(Unrolled[JotlasNetConfig]):
-    """JotlasNet; the defaults of `config` are the authors' program."""
+    """JotlasNet; the defaults of `config` are those of the authors' program."""
 
     config_class = JotlasNetConfig
 

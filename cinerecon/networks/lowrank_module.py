@@ -38,13 +38,13 @@ class LowRankModuleConfig(ShrinkageConfig):
 class LowRankShrinkage(nn.Module):
     """Shrinkage of singular values by any rule.
 
-    The rule's number is learned as `level` (fixed for ``topk_hard``; none for the rules that the noise sets), PASS has
-    its convolutions in `position_aware`.
+    The parameter of the rule is learned as `level` (fixed for ``topk_hard``; the rules that the noise determines have
+    none); the convolutions of PASS are in `position_aware`.
 
     Parameters
     ----------
     config
-        The rule and its numbers at the start.
+        The rule and its initial parameters.
     view
         ``casorati``: one matrix, voxels x frames; ``frames``: one matrix y x x per frame.
     """
@@ -63,11 +63,11 @@ class LowRankShrinkage(nn.Module):
 
     @property
     def rule(self) -> Shrinkage:
-        """The shrinkage rule as it is at present."""
+        """The shrinkage rule with the current parameters."""
         return self.rule_with(1.0)
 
     def rule_with(self, gain: Tensor | float) -> Shrinkage:
-        """The same with its threshold or its level, if it has one, times a gain."""
+        """The rule with its threshold or level, if it has one, multiplied by a gain."""
         return self.position_aware or make_rule(self.config, self.level, gain)
 
     def forward(self, image: Tensor, gain: Tensor | float = 1.0) -> Tensor:

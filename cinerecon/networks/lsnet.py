@@ -32,7 +32,9 @@ class LsNetConfig(ShrinkageConfig, NetworkConfig):
 
     shrinkage: ShrinkageName = Field("relative_soft", description="rule for the singular values of L")
     step: float = Field(1.0, description="gradient step gamma, at the start; the last cascade keeps 1")
-    output: Literal["L+S", "M"] = Field("L+S", description="the sum that the loss sees, or the corrected image")
+    output: Literal["L+S", "M"] = Field(
+        "L+S", description="output and input of the loss: the sum L + S, or the corrected image"
+    )
 
 
 TOP1 = LsNetConfig(shrinkage="topk_hard", rank=1)
@@ -60,7 +62,7 @@ class Cascade(nn.Module):
 
 
 class LsNet(Unrolled[LsNetConfig]):
-    """L+S-Net; the defaults of `config` are the authors' program."""
+    """L+S-Net; the defaults of `config` are those of the authors' program."""
 
     config_class = LsNetConfig
 
@@ -71,7 +73,7 @@ class LsNet(Unrolled[LsNetConfig]):
         last.step.requires_grad_(False).fill_(1.0)  # reaches M alone, which the loss does not see
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
-        """The image from cascade to cascade is M. Extras: L, S and M of the last one, by these names."""
+        """Pass M from cascade to cascade. Extras: L, S and M of the last cascade, by these names."""
         for cascade in self.cascades:
             lowrank, sparse, image = run(cascade, image)
         result = image if self.config.output == "M" else lowrank + sparse

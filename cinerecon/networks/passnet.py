@@ -2,8 +2,8 @@
 
 The paper (Position-aware adaptive singular-value shrinkage, under review, openreview.net/forum?id=JwJiDLvJWm) has no
 public program. One cascade takes a gradient step on the data term; shrinks the singular values of each frame in a
-learned domain, each by its own amount that a small network reads from the spectrum and the position in it (PASS);
-shrinks features in another domain at thresholds that attention sets; and fuses both parts voxel by voxel:
+learned domain, each by an amount that a small network computes from the spectrum and the position in it (PASS);
+shrinks features in another domain by thresholds that attention determines; and fuses both parts voxel by voxel:
 X = W L + (1 - W) S.
 
 Departs from the paper in what the paper leaves open: both parts keep a residual connection to the gradient step; the
@@ -36,7 +36,7 @@ class PassNetConfig(ShrinkageConfig, NetworkConfig):
     step: float = Field(0.1, description="gradient step mu, at the start")
     fusion: Literal["adaptive", "addition"] = Field("adaptive", description="how the two parts become one image")
     lsaf: Literal["magnitude", "residual4"] = Field(
-        "magnitude", description="what the adaptive fusion looks at; residual4 comes with two gate_layers"
+        "magnitude", description="input of the adaptive fusion; residual4 is combined with two gate_layers"
     )
 
     @model_validator(mode="before")
@@ -91,7 +91,7 @@ class Cascade(nn.Module):
             self.fusion = layout(config.n_channels)
 
     def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """``(batch, frames, y, x)`` to the same, and what it was made of: L, S and W."""
+        """``(batch, frames, y, x)`` to the same, with its parts L, S and W."""
         image = gradient_step(image, zerofilled, encoding, functional.relu(self.step))
         lowrank, sparse = self.lowrank(image), self.sparse(image)
         if self.fusion is None:
@@ -101,7 +101,7 @@ class Cascade(nn.Module):
 
 
 class PassNet(Unrolled[PassNetConfig]):
-    """PASSNet; the defaults of `config` are our reading of the paper."""
+    """PASSNet; the defaults of `config` follow our interpretation of the paper."""
 
     config_class = PassNetConfig
 

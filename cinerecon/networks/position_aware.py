@@ -1,4 +1,4 @@
-"""PASS: position-aware singular value shrinkage, whose thresholds a small network reads from the spectrum.
+"""PASS: position-aware singular value shrinkage, with thresholds that a small network computes from the spectrum.
 
 The paper (Position-aware adaptive singular-value shrinkage, under review, openreview.net/forum?id=JwJiDLvJWm) has no
 public program. With s the singular values and p a code of their position, both images (frames x values), * convolution:
@@ -6,9 +6,9 @@ public program. With s the singular values and p a code of their position, both 
     r = sigmoid(R * (s, p)),    m = GELU(M * s),    gamma = g * (r m),    s <- max(s - gamma, 0).
 
 Departs from the paper in what it leaves open: 3x3 convolutions without bias, GELU between them, one layout of them that
-fits the published parameter counts (`gate_layers` 3) and another (2); the last one begins at zero, thus PASS as the
-identity; the spectrum may be brought to a largest value of 1 first (`normalize_spectrum`), which makes PASS
-scale-equivariant. A value of zero, whose singular vectors are undetermined, stays zero.
+fits the published parameter counts (`gate_layers` 3) and another (2); the last one is initialised with zeros, so that
+PASS begins as the identity; the spectrum may be scaled to a largest value of 1 first (`normalize_spectrum`), which
+makes PASS scale-equivariant. A value of zero, whose singular vectors are undetermined, stays zero.
 """
 
 from itertools import pairwise
@@ -30,7 +30,7 @@ class PositionAware(nn.Module, Shrinkage):
     gate_layers
         Convolutions of the gate r.
     normalize
-        Whether the spectrum is brought to a largest value of 1 first, and the thresholds back.
+        Whether the spectrum is scaled to a largest value of 1 first, and the thresholds are scaled back.
     tie_width
         See `Shrinkage`: values that are equal may have different thresholds.
     """

@@ -1,4 +1,4 @@
-"""Two priors in learned domains: low rank, frame by frame, and sparse, with thresholds that attention sets.
+"""Two priors in learned domains: low rank, frame by frame, and sparse, with thresholds that attention determines.
 
 T2LR-Net (10.1016/j.compbiomed.2024.108034) has the first, JotlasNet (10.48550/arXiv.2502.11749) and PASSNet have both.
 """
@@ -38,7 +38,7 @@ class LowRankBranch(nn.Module):
 
 
 class AttentionThreshold(nn.Module):
-    """Soft thresholding of each feature channel at a share, set by all channels, of its mean magnitude.
+    """Soft thresholding of each feature channel at a fraction of its mean magnitude that depends on all channels.
 
     f = mean |z| over frames, y and x; threshold = gain f sigmoid(W2 relu(W1 f + b1) + b2).
     """

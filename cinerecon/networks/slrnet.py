@@ -50,7 +50,7 @@ RELEASED = SlrNetConfig(variant="code")
 class Cascade(nn.Module):
     """One iteration: gradient step, learned sparse transform, singular value shrinkage, multiplier update.
 
-    The last one leaves out shrinkage and update, which would reach no image; the released program does not train them.
+    The last one omits shrinkage and update, which do not affect the image; the released program does not train them.
     """
 
     def __init__(self, config: SlrNetConfig, *, is_last: bool = False) -> None:
@@ -74,7 +74,7 @@ class Cascade(nn.Module):
     def forward(
         self, zerofilled: Tensor, encoding: Encoding, state: Iterates, symmetry: bool
     ) -> tuple[Iterates, Tensor | None]:
-        """The state to the next one, with the symmetry residual if asked."""
+        """Compute the next state, with the symmetry residual if requested."""
         image, lowrank, multiplier = state
         image = self.take_gradient_step(image, encoding.normal(image) - zerofilled, image + multiplier - lowrank)
         image, residual = self.sparsify(image, symmetry=symmetry)
@@ -90,7 +90,7 @@ class Cascade(nn.Module):
         return image - self.step * (gradient + self.coupling * distance)
 
     def sparsify(self, image: Tensor, *, symmetry: bool) -> tuple[Tensor, Tensor | None]:
-        """The learned transform, thresholded, and back; with the symmetry residual D'(D(r)) - r if asked."""
+        """The learned transform, thresholded, and back; with the symmetry residual D'(D(r)) - r if requested."""
         r = to_channels(image)
         features = self.analysis(r)
         out = self.synthesis(soft(features, self.sparse_threshold))
@@ -113,7 +113,7 @@ class SlrNet(Unrolled[SlrNetConfig]):
         self.cascades = nn.ModuleList(Cascade(self.config, is_last=i == n - 1) for i in range(n))
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
-        """The low-rank part begins as the image if that was given, else as zero, as in the paper.
+        """Initialise the low-rank part with the initial image if it is given, else with zero as in the paper.
 
         Extras: ``{"symmetry": [...]}``, one residual ``(batch, 2, frames, y, x)`` per cascade, for the loss.
         """

@@ -6,17 +6,17 @@ A network of this package, not of a paper. One cascade solves
 
 in closed form for one coil and by a few conjugate gradient steps for several, where lambda depends on noise level,
 acceleration and number of coils of the scan; and adds to the image what residual blocks compute from features. The
-features are not made anew in each cascade: it receives those of the cascade before and adds what x and the correction
-x - z show.
+features are not computed again in each cascade: it receives those of the previous cascade and adds the information in x
+and in the correction x - z.
 
-What each part is for:
+Purpose of each part:
 
 - Features are at half of the resolution (each 2 x 2 pixels are one voxel with four times as many channels), so that one
   3 x 3 convolution sees 6 x 6 pixels at a quarter of the cost.
 - Convolutions are over (y, x) only. Time is mixed by shifting: before each convolution a quarter of the channels is
   taken from an earlier frame and a quarter from a later one (temporal shift module, Lin et al. 2019,
   10.1109/ICCV.2019.00718), 1, 2 and 4 frames away in turn. This costs no multiplication, and 2-D convolutions are
-  those that processors compute fastest. Frames are cyclic, as a heart beat is.
+  the fastest on processors. Frames are cyclic, like the heart beat.
 - Features that pass from cascade to cascade follow recurrent networks (Qin et al. 2019, 10.1109/TMI.2018.2863670) and
   PromptMR (Xin et al. 2023, 10.48550/arXiv.2309.13839).
 - Convolutions are computed in bfloat16 where the processor has instructions for it, images and data consistency always
@@ -41,7 +41,7 @@ N_CONDITIONS = 4
 DISTANCES = (1, 2, 4)
 """Frames between which residual blocks mix, in turn."""
 EDGE = 7 / 16
-"""Where the edge of k-space begins, as a fraction of the matrix from the centre."""
+"""Distance of the edge of k-space from the centre, as a fraction of the matrix."""
 
 
 class StVarNetConfig(NetworkConfig):
@@ -180,7 +180,7 @@ class Cascade(nn.Module):
             block.second.weight.mul_(0.3)  # type: ignore[operator, union-attr]
 
     def forward(self, zerofilled: Tensor, encoding: Encoding, state: State, conditions: Tensor) -> State:
-        """The state to the next one."""
+        """Compute the next state."""
         image, features = state
         correction = self.consistency(zerofilled, encoding, image, conditions)
         image = image + correction
@@ -199,7 +199,7 @@ class Cascade(nn.Module):
     def _refine(
         self, cells: Tensor, features: Tensor | None, conditions: Tensor, n_frames: int
     ) -> tuple[Tensor, Tensor]:
-        """The change of the image, as cells, and the features behind it."""
+        """The change of the image, as cells, and the updated features."""
         new = self.encode(cells)
         new = new + self.condition(conditions).repeat_interleave(n_frames, 0)[..., None, None].to(new.dtype)
         features = new if features is None else features + new
@@ -241,9 +241,9 @@ class StVarNet(Unrolled[StVarNetConfig]):
 
 @torch.no_grad()
 def describe(kspace: Tensor, encoding: Encoding) -> Tensor:
-    """What the conditions of a scan are: 1, noise level, acceleration, and 1 for several coils, ``(batch, 4)``.
+    """The conditions of a scan: 1, noise level, acceleration, and 1 for several coils, ``(batch, 4)``.
 
-    The noise level is the root mean square of the samples at the edge of k-space, where there is little else. It and
+    The noise level is the root mean square of the samples at the edge of k-space, where the signal is weak. It and
     the acceleration are logarithms, 0 for noise of 1 % of the brightness and eight-fold acceleration.
     """
     at_edge = [abs(torch.arange(n, device=kspace.device) - n // 2) >= EDGE * n for n in kspace.shape[-2:]]
@@ -279,7 +279,7 @@ def from_cells(cells: Tensor, like: Tensor) -> Tensor:
 
 
 def shift_frames(features: Tensor, n_frames: int, distance: int, *, rectify: bool = False) -> Tensor:
-    """A quarter of the channels from so many frames before, a quarter from as many after; the others stay.
+    """Take a quarter of the channels from an earlier frame and a quarter from a later one; the others are unchanged.
 
     Parameters
     ----------
@@ -288,7 +288,7 @@ def shift_frames(features: Tensor, n_frames: int, distance: int, *, rectify: boo
     n_frames
         Frames of a cine; they are cyclic.
     distance
-        How many frames away.
+        Distance [frames].
     rectify
         Replace negative features by 0.
     """
@@ -297,7 +297,7 @@ def shift_frames(features: Tensor, n_frames: int, distance: int, *, rectify: boo
 
 
 class _ShiftFrames(torch.autograd.Function):
-    """The adjoint of a shift is the opposite shift: one pass over memory, where autograd of slices makes five."""
+    """The adjoint of a shift is the opposite shift: one pass over memory, where autograd of slices takes five."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, n_frames: int, distance: int, rectify: bool) -> Tensor:

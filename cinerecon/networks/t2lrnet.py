@@ -6,7 +6,7 @@ frame of the transformed series are shrunk. In the ADMM of the paper, one cascad
 
     A = x + L + D2(SVT(D1(x + L))),   x = argmin mu ||A x - y||^2 + ||x - (A - L)||^2,   L = L + eta (x - A).
 
-`variant="gradient"` is the authors' later edition for several coils: r = x - mu A^H (A x - y), x = r + D2(SVT(D1(r))).
+`variant="gradient"` is the authors' later version for several coils: r = x - mu A^H (A x - y), x = r + D2(SVT(D1(r))).
 
 Departs from the paper in: with several coils, where the minimum has no closed form, ADMM finds it by conjugate
 gradients; any shrinkage rule may replace the learned soft threshold; the first image may be given instead of
@@ -88,7 +88,7 @@ class T2lrNet(Unrolled[T2lrNetConfig]):
             self.cascades[-1].multiplier_rate.requires_grad_(False)  # the last multiplier reaches no output
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
-        """ADMM carries its multiplier along, zero at first. No extras: the loss needs nothing but the image."""
+        """Pass the multiplier of ADMM, initially zero, from cascade to cascade. There are no extras."""
         if self.config.variant == "gradient":
             return super().unroll(run, image)
         multiplier = torch.zeros_like(image)
@@ -101,7 +101,7 @@ def proximal_step(image: Tensor, zerofilled: Tensor, encoding: Encoding, weight:
     """The minimum over x of w ||A x - y||^2 + ||x - v||^2, that is v + w (1 + w A^H A)^-1 (A^H y - A^H A v).
 
     Without coil maps A^H A is a projection, and the inverse a division by 1 + w. With maps, conjugate gradients: all
-    eigenvalues lie between 1 and 1 + w, so that few steps do.
+    eigenvalues are between 1 and 1 + w, so that few steps suffice.
 
     Parameters
     ----------

@@ -94,7 +94,7 @@ def crop_sampled(sampled: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
 
 
 def crop_kspace(kspace: Tensor, n: int, dim: int, *, mirrored: bool = False) -> Tensor:
-    """K-space of the central n pixels along one axis. The centre stays the centre; mirrored first, if asked for."""
+    """K-space of the central n pixels along one axis. The centre is preserved; optionally mirrored first."""
     length = kspace.shape[dim]
     if n == length:
         return kspace.index_select(dim, torch.from_numpy(mirrored_indices(n))) if mirrored else kspace

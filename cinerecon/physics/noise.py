@@ -1,9 +1,9 @@
 """The noise level of undersampled data, from the data alone.
 
 White noise is the same everywhere; signal is not. At high frequencies along ky and kx, transformed back along x, the
-signal of edges is confined to the columns they are in, and other columns hold little but noise: the mean power of the
-quietest columns is that of the noise (as Donoho, Johnstone 1994, doi:10.1093/biomet/81.3.425, take the median of the
-finest wavelets). What stays the same from frame to frame is subtracted first, where lines were sampled more than once.
+signal of edges is confined to their columns, and other columns hold mainly noise: the mean power of the columns with
+the lowest power is that of the noise (as Donoho, Johnstone 1994, doi:10.1093/biomet/81.3.425, take the median of the
+finest wavelets). The static part of the image is subtracted first, where lines were sampled more than once.
 The statistic of white noise under the same mask calibrates it.
 """
 
@@ -15,19 +15,19 @@ import torch
 from torch import Tensor
 
 MIN_LINE_DISTANCE = 0.7
-"""Lines further out than this, of the extent of ky, are used."""
+"""Distance from the centre, over the extent of ky, beyond which lines are used."""
 MIN_COLUMN_DISTANCE = 0.6
-"""The same along kx; a smooth window selects them."""
+"""The same along kx, selected by a smooth window."""
 MIN_POINT_DISTANCE = 0.8
 """The same of the radius, where single points were sampled."""
 QUIET_QUANTILE = 0.1
-"""The quantile of the mean powers that is taken for that of the noise."""
+"""The quantile of the mean powers that estimates the power of the noise."""
 N_AVERAGED_COLUMNS = 4
-"""Neighbouring columns whose powers are averaged."""
+"""Number of adjacent columns whose powers are averaged."""
 N_AVERAGED_POINTS = 64
-"""Neighbouring points whose powers are averaged, where single points were sampled."""
+"""Number of adjacent points whose powers are averaged, where single points were sampled."""
 MIN_REPEATED_LINES = 16
-"""Repeatedly sampled lines below which the still part of the image is not subtracted."""
+"""Number of repeatedly sampled lines below which the static part of the image is not subtracted."""
 
 
 def white_noise(rng: np.random.Generator, shape: Sequence[int], *, parts_axis: int = -1) -> Tensor:
@@ -56,14 +56,14 @@ def white_noise(rng: np.random.Generator, shape: Sequence[int], *, parts_axis: i
 def noise_level(kspace: Tensor, mask: Tensor) -> Tensor:
     """Standard deviation of the complex noise of a sample, in the units of k-space.
 
-    Of k-space over the scale of the image it is relative to the brightness of the image. Where whole readouts were
-    sampled it is right to 15 % if the noise is above 2 % of the brightness with one coil, and above 1 % with several.
-    Weaker noise, and more so where single points were sampled, is overestimated: signal is taken for it.
+    For k-space divided by the scale of the image it is relative to the brightness of the image. If whole readouts were
+    sampled, its error is below 15 % for noise above 2 % of the brightness with one coil, and above 1 % with several.
+    Weaker noise is overestimated because of remaining signal, more so if single points were sampled.
 
     Parameters
     ----------
     kspace
-        ``(*batch, frames, coils, ky, kx)``, zero where not sampled; what is exactly zero is not taken for a sample.
+        ``(*batch, frames, coils, ky, kx)``, zero where not sampled; values of exactly zero do not count as samples.
     mask
         ``(*batch, frames, 1, ky, kx or 1)`` bool.
 
@@ -89,7 +89,7 @@ def _level(kspace: Tensor, mask: Tensor) -> Tensor:
 
 
 def _outer_lines(kspace: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Outer lines ``(lines, coils, kx)``, without what is still if possible, and the power of the quietest columns."""
+    """Outer lines ``(lines, coils, kx)``, without the static part if possible, and the lowest power of columns."""
     support = (kspace != 0).any(1)  # (frames, ky, kx)
     sampled = support.any(-1)
     lines = sampled & (_distance(sampled.any(0)) >= MIN_LINE_DISTANCE)
@@ -110,7 +110,7 @@ def _outer_lines(kspace: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
 
 
 def _outer_points(kspace: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Outer points ``(points)`` in the order of their direction, and the power of the quietest directions."""
+    """Outer points ``(points)`` in the order of their direction, and the lowest power of directions."""
     support = kspace != 0
     n_y, n_x = support.shape[-2:]
     far_y, far_x = (_distance(support.any(dim).flatten(0, 1).any(0)) for dim in (-1, -2))

@@ -37,7 +37,7 @@ class Encoding(LinearOperator):
     """The measurement of a cine: coil weighting, Fourier transform, sampling. A = mask . F . csm. Immutable.
 
     The centred transform is a plain FFT between two diagonal factors (`physics.fourier`). Here the image-side factor is
-    folded into the coil maps and the k-space-side factor into the mask, so that nothing is ever shifted; in A^H A the
+    folded into the coil maps and the k-space-side factor into the mask, so that no array is shifted; in A^H A the
     k-space-side factors cancel, and with whole readouts sampled so do the transforms along x.
 
     Parameters
@@ -51,7 +51,7 @@ class Encoding(LinearOperator):
     dtype
         Data type of the operator if there are no maps.
     coils_at_once
-        Coils that are transformed together; None means all. Fewer take less memory, and the result is the same.
+        Number of coils transformed together; None means all. A smaller number takes less memory for the same result.
 
     Raises
     ------
@@ -105,7 +105,7 @@ class Encoding(LinearOperator):
         return parts[0] if len(parts) == 1 else torch.cat(parts, -3)
 
     def forward_in_parts(self, x: Tensor) -> Iterator[Tensor]:
-        """K-space of `coils_at_once` coils at a time, so that it need not be held as a whole."""
+        """K-space of `coils_at_once` coils at a time, so that it is never in memory as a whole."""
         factor = self._sampling * self._kspace_factor
         for weights in self._coil_weights():
             yield torch.fft.fft2(x.unsqueeze(-3) * weights, norm="ortho").mul_(factor)
@@ -140,7 +140,7 @@ class Encoding(LinearOperator):
         return weights
 
     def split(self, n_frames: int) -> list[Self]:
-        """The operators of so many frames at a time; they share the maps."""
+        """The operators of consecutive groups of frames, which share the maps."""
         parts = []
         for mask, sampling in zip(self.mask.split(n_frames, -4), self._sampling.split(n_frames, -4), strict=True):
             part = copy(self)

@@ -1,4 +1,4 @@
-"""Partial Fourier: the part of k-space that a scan left out on one side, estimated from the side that it measured.
+"""Partial Fourier: estimation of the part of k-space that was not measured on one side, from the measured side.
 
 The image without its phase is real, and the k-space of real images is conjugate symmetric. The phase is estimated for
 each frame from the symmetric centre of k-space. Along ky this is partial Fourier, along kx an asymmetric echo.
@@ -13,8 +13,8 @@ Noll, Nishimura and Macovski, Homodyne detection in magnetic resonance imaging (
 Haacke, Lindskog and Lin, A fast, iterative, partial-Fourier technique capable of local phase recovery (1991),
 DOI 10.1016/0022-2364(91)90253-P
 
-Departs from the papers in: the coils are combined first, by the reconstruction; homodyne gets its phase back, so that
-the image stays complex; both axes may be incomplete.
+Departs from the papers in: the coils are combined first, by the reconstruction; the phase is restored after homodyne
+detection, so that the image is complex; both axes may be incomplete.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ FillMethod = Literal["pocs", "homodyne"]
 N_PROJECTIONS = 12
 """Number of POCS iterations; later ones change the image by less than its noise."""
 MIN_MISSING = 0.02
-"""Part of an axis that is missing on one side, below which nothing is filled in."""
+"""Smallest fraction of an axis missing on one side that is filled in."""
 MIN_CENTRE = 4
 """Smallest number of lines on each side of the centre of k-space from which the phase is estimated."""
 HELD_OUT_FRACTION = 1 / 3
@@ -105,7 +105,7 @@ Axes2D = tuple[OneSided, OneSided]
 
 
 def partial_axes(data: CineData) -> Axes2D:
-    """What was measured of ky and kx, by the mask or by what the metadata say of the scan."""
+    """The measured parts of ky and kx, from the mask or from the metadata of the scan."""
     extent: Extent = data.meta.extent or measured_extent(data.mask)
     ky, kx = (OneSided(n, *part.indices(n)[:2]) for part, n in zip(extent, data.matrix, strict=True))
     return ky, kx
@@ -124,7 +124,7 @@ def fill(image: Tensor, axes: Axes2D, method: FillMethod) -> Tensor:
     image
         ``(*batch, frames, y, x)`` complex, the image of a reconstruction.
     axes
-        What was measured.
+        The measured part of each axis.
     method
         ``pocs`` keeps the k-space of the image where it was measured; ``homodyne`` does not where it removes the part
         that is not in phase.

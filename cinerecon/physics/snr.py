@@ -79,9 +79,9 @@ def snr_units(image: Tensor, std: Tensor) -> Tensor:
 
 
 def g_factor(std: Tensor, mask: Tensor, noise_std: Tensor) -> Tensor:
-    """Noise over that of a full scan with maps of unit norm, over the square root of the acceleration.
+    """G-factor: noise over that of a full scan with maps of unit norm, over the square root of the acceleration.
 
-    It is at least 1 for least squares; regularisation, and zero filling, which unfolds nothing, bring it below.
+    It is at least 1 for least squares; regularisation, and zero filling, which does not unfold aliasing, reduce it.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ class ScaledBatches(Dataset[Batch]):
     scale
         Rule by which each patch is scaled, as a scan is for reconstruction.
     ssdu
-        How the samples are split; None leaves them together.
+        Settings of the split of the samples; None for no split.
     initial_method
         Computes the initial image from the samples that the network receives.
     """

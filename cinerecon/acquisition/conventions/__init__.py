@@ -1,8 +1,8 @@
-"""What programs write differently from the ISMRMRD standard, put into the standard's terms.
+"""Conversion of deviations from the ISMRMRD standard, as programs write them, to the standard.
 
-Counters that were not written, lines counted from 1, a matrix without the oversampling: each is recognised by what the
-readouts themselves show, corrected with a warning where one reading alone fits, and refused with the setting that
-decides where several do. Everything after this sees one convention.
+Missing counters, lines counted from 1, a matrix without the oversampling: each deviation is recognised from the
+readouts. It is corrected with a warning if there is one possible interpretation. If there are several, the scan is
+refused, and the error names the setting that decides. All later steps assume the standard.
 """
 
 from dataclasses import replace
@@ -36,27 +36,27 @@ from cinerecon.io.ismrmrd.raw import RawScan
 
 
 def standardise(raw: RawScan, selection: Selection, config: AcquisitionConfig, warn: Warn) -> RawScan:
-    """The same scan with header and counters as the standard defines them.
+    """Convert header and counters of a scan to the definitions of the standard.
 
     Parameters
     ----------
     raw
-        The scan as stored.
+        The scan as it is stored.
     selection
         Its readouts by their use.
     config
-        What the user says of the counters and the centre of the readouts.
+        Settings of the counters and of the centre of the readouts.
     warn
-        Called with each thing that was corrected.
+        Called with a description of each correction.
 
     Returns
     -------
-    The scan with the header's only encoding being the reconstructed one; the samples are those of the file.
+    The scan, whose header has only the reconstructed encoding; the samples are unchanged.
 
     Raises
     ------
     HeaderError, DataError, UnsupportedError
-        If the readouts contradict the header or each other, and it is not clear what is right.
+        If the readouts contradict the header or each other and the correct interpretation is not clear.
     ConfigError
         If a setting does not fit the scan.
     """

@@ -1,6 +1,7 @@
-"""Counters that number parts of one image: heartbeats counted as repetitions, or what the user says of a counter.
+"""Correction of counters that number parts of one image, and of counters that are missing.
 
-Counters that were not written: the images that they distinguish are measured on the same lines.
+Heartbeats counted as repetitions are merged, and so are counters that a setting names. If a counter is missing, several
+images have the same line numbers.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,23 +17,23 @@ from cinerecon.io.ismrmrd.header import Limit
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 MAX_SHARED_FRACTION = 0.5
-"""Part of the lines that several values of a counter may measure, and still be parts of one image."""
+"""Largest fraction of lines shared by several values of a counter that are merged as parts of one image."""
 MAX_PART_FRACTION = 0.75
-"""Part of an image's lines up to which the lines of one value of a counter are a part of it."""
+"""Largest fraction of the lines of an image that one value of a counter has as a part of this image."""
 
 SAME_POSITION = 0.1
 """Largest difference of positions [mm] and directions of readouts of one slice."""
 
 
 def combine_counters(raw: RawScan, counters: Iterable[str]) -> RawScan:
-    """The scan with counters at 0 that the user says number parts or averages of one image."""
+    """Set counters to 0 that number parts or averages of one image according to the settings."""
     for counter in counters:
         raw.heads["idx"][counter] = 0
     return _with_limits(raw, dict.fromkeys(counters))
 
 
 def move_time(raw: RawScan, counter: str) -> RawScan:
-    """The scan with the counter that the user says is time in ``phase``; what was counted there is combined."""
+    """Move the counter that the settings declare to be time to ``phase``; the previous phases are combined."""
     if counter == "auto":
         return raw
     idx, limits = raw.heads["idx"], raw.header.encodings[0].limits
@@ -44,7 +45,7 @@ def move_time(raw: RawScan, counter: str) -> RawScan:
 
 
 def _with_limits(raw: RawScan, limits: Mapping[str, Limit | None]) -> RawScan:
-    """The scan with other limits of some counters; None for no limit."""
+    """Replace the limits of some counters in the header; None removes a limit."""
     encoding = raw.header.encodings[0]
     changed = {name: limit for name, limit in {**encoding.limits, **limits}.items() if limit is not None}
     return replace(raw, header=replace(raw.header, encodings=(replace(encoding, limits=changed),)))
@@ -53,8 +54,7 @@ def _with_limits(raw: RawScan, limits: Mapping[str, Limit | None]) -> RawScan:
 def merge_segments(raw: RawScan, image: Index, warn: Warn) -> None:
     """Merge the heartbeats of a segmented cine that were counted as repetitions, or as phases of each repetition.
 
-    They are parts of one image where no repetition is an image of its own: each measures other lines of the same
-    phases.
+    They are parts of one image if no repetition is a complete image: each measures different lines of the same phases.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ def merge_segments(raw: RawScan, image: Index, warn: Warn) -> None:
 
 
 def merge_slices(raw: RawScan, image: Index, warn: Warn) -> RawScan:
-    """Merge the parts of one slice that were counted as slices: all at one position, each with other lines.
+    """Merge parts of one slice that were counted as slices: all have one position, each has different lines.
 
-    Parameters as for `merge_segments`; the scan is returned with the limit that it then has.
+    Parameters as for `merge_segments`; returns the scan with the corrected limit of the counter.
     """
     heads = raw.heads[image]
     n_slices = len(np.unique(heads["idx"]["slice"]))
@@ -95,12 +95,12 @@ def merge_slices(raw: RawScan, image: Index, warn: Warn) -> RawScan:
 
 
 def require_whole_images(raw: RawScan, image: Index, counter: str) -> None:
-    """Refuse several sets or contrasts of which each has other lines: one of them alone would be a part of an image.
+    """Check that each set or contrast is a complete image and not a part of one, with different lines from the others.
 
     Raises
     ------
     UnsupportedError
-        Naming the setting that merges them.
+        If they are parts; the error names the setting that merges them.
     """
     n_values = len(np.unique(raw.heads["idx"][counter][image]))
     if n_values > 1 and _are_parts(raw, image, counter, ("slice", "phase", "repetition")):
@@ -112,7 +112,7 @@ def require_whole_images(raw: RawScan, image: Index, counter: str) -> None:
 
 
 def _are_parts(raw: RawScan, image: Index, segments: str, images: tuple[str, ...]) -> bool:
-    """Whether the lines of an image are spread over the values of a counter, hardly any of them measured twice."""
+    """Whether the lines of an image are distributed over the values of a counter with few lines measured twice."""
     idx = raw.heads["idx"][image]
     values = np.unique(idx[segments]).astype(int)
     if len(values) != values[-1] - values[0] + 1:  # a gap: some of them are damaged
@@ -129,35 +129,35 @@ def _are_parts(raw: RawScan, image: Index, segments: str, images: tuple[str, ...
 
 
 def _most_lines(keys: list[NDArray[np.int64]]) -> int:
-    """The largest number of different lines, the last key, that have the other keys in common."""
+    """The largest number of different lines (the last key) with the same values of the other keys."""
     different = np.unique(np.stack(keys, 1), axis=0)
     return int(np.unique(different[:, :-1], axis=0, return_counts=True)[1].max())
 
 
 COMPLETE_FRACTION = 0.95
-"""Part of the lines that must be measured as often as the header says; a few may have been lost."""
+"""Smallest fraction of lines measured as often as the header declares; a few may have been lost."""
 REPEATED_FRACTION = 0.5
-"""Part of the lines whose repeats are no accident."""
+"""Smallest fraction of repeated lines that indicates a missing counter."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Repeats:
-    """How often each line of each image was measured, ``(lines,)``, and in which order, ``(readouts,)``."""
+    """Number of measurements of each line of each image, ``(lines,)``, and their order, ``(readouts,)``."""
 
     counts: Index
     order: Index
 
     @property
     def are_alike(self) -> bool:
-        """Whether all lines were measured equally often, but for a few that were lost."""
+        """Whether all lines were measured equally often, except for a few that were lost."""
         return bool((self.counts == self.counts.max()).mean() >= COMPLETE_FRACTION)
 
 
 def restore_counter(raw: RawScan, image: Index, config: AcquisitionConfig, warn: Warn) -> None:
     """Write the counter that distinguishes repeated measurements of the lines.
 
-    Where the header gives one counter several values, the readouts have one, and every line was measured that many
-    times, the measurements are numbered in the order of time.
+    If a counter has several values in the header but a single one in the readouts, and every line was measured that
+    many times, the measurements are numbered in temporal order.
 
     Parameters
     ----------
@@ -166,14 +166,14 @@ def restore_counter(raw: RawScan, image: Index, config: AcquisitionConfig, warn:
     image
         Row numbers of the image readouts.
     config
-        What the user says of repeats.
+        Settings, of which ``repeats`` is used.
     warn
         Called where a counter was written.
 
     Raises
     ------
     UnsupportedError
-        If lines were measured several times, and it is not clear which counter is missing; or there is one frame.
+        If lines were measured several times and it is not clear which counter is missing, or if there is one frame.
     """
     if config.repeats == "average":
         return
@@ -188,7 +188,7 @@ def restore_counter(raw: RawScan, image: Index, config: AcquisitionConfig, warn:
 
 
 def _restore_by_header(raw: RawScan, image: Index, repeats: _Repeats, warn: Warn) -> None:
-    """Write the one counter that the header gives as many values as each line was measured."""
+    """Write the counter whose number of values in the header is the number of measurements of each line."""
     missing = _missing_counters(raw, image)
     complete = [name for name, n in missing.items() if (repeats.counts == n).mean() >= COMPLETE_FRACTION]
     if len(complete) == 1:
@@ -205,7 +205,7 @@ def _restore_by_header(raw: RawScan, image: Index, repeats: _Repeats, warn: Warn
 
 
 def _count_repeats(raw: RawScan, image: Index, without: str = "") -> _Repeats:
-    """Count the readouts of each line that no counter distinguishes; their order is that of their time stamps."""
+    """Count the readouts of each line that have equal counters; their order is that of the time stamps."""
     idx, stamps = raw.heads["idx"][image], raw.heads["acquisition_time_stamp"][image]
     names = (name for name in (*COUNTERS, "kspace_encode_step_1") if name != without)
     keys = np.stack([idx[name].astype(np.int64) for name in names], 1)
@@ -217,7 +217,7 @@ def _count_repeats(raw: RawScan, image: Index, without: str = "") -> _Repeats:
 
 
 def _missing_counters(raw: RawScan, image: Index) -> dict[str, int]:
-    """Counters that have several values by the header's limits and one in the data, with the number of values."""
+    """Counters with several values by the limits of the header and one in the data, with the number of values."""
     limits, idx = raw.header.encodings[0].limits, raw.heads["idx"][image]
     missing = {}
     for name in COUNTERS:
@@ -228,7 +228,7 @@ def _missing_counters(raw: RawScan, image: Index) -> dict[str, int]:
 
 
 def _require_alike(raw: RawScan, repeats: _Repeats, where: str) -> None:
-    """Check that all lines were measured equally often: else their order does not say which image they are of."""
+    """Check that all lines were measured equally often; otherwise their order does not determine the image."""
     if not repeats.are_alike:
         what = (
             f"lines were measured {repeats.counts.min()} to {repeats.counts.max()} times: their order numbers nothing"
@@ -248,12 +248,12 @@ def _not_clear(raw: RawScan, repeats: _Repeats, missing: dict[str, int]) -> Unsu
 
 
 def _require_frames(raw: RawScan, image: Index) -> None:
-    """Refuse a scan of one frame whose lines were measured several times: these are its frames, most likely.
+    """Check that a scan of one frame has no repeated lines, since the repeats are most likely its frames.
 
     Raises
     ------
     UnsupportedError
-        Naming the counter that may be time.
+        If it has; the error names the counter that may be time.
     """
     idx: NDArray[np.void] = raw.heads["idx"][image]
     is_one_frame = all(len(np.unique(idx[name])) == 1 for name in ("phase", "repetition"))

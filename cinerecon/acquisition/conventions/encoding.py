@@ -1,13 +1,12 @@
-"""The encoded grid, where the header describes another one than the readouts were measured on.
+"""Correction of the encoded grid, the centre of the readouts and the line numbers.
 
-Three descriptions are in circulation: partitions of a scan that is 2-D, a matrix without the oversampling of the
-readout, and the zero-filled matrix of the image instead of the measured one.
+The following deviations of files from the ISMRMRD standard are corrected:
 
-Samples that were not measured, stored as zeros at the ends of whole readouts: asymmetric echoes, filled matrices.
-
-The sample at the centre of k-space, where the readouts' headers leave it out or contradict their samples.
-
-Line numbers that begin at 1 where the header counts from 0, as MATLAB programs write them, or at the centre.
+- The header describes a grid that was not measured: several partitions of a 2-D scan, a matrix without the readout
+  oversampling, or the zero-filled matrix of the image.
+- Samples that were not measured are stored as zeros at the ends of readouts (asymmetric echoes, zero-filled matrices).
+- The sample at the centre of k-space is missing in the headers of the readouts or contradicts their samples.
+- Line numbers begin at 1, as MATLAB programs write them, or are counted from the centre.
 """
 
 from dataclasses import replace
@@ -23,13 +22,13 @@ from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import Heads, Index, RawScan, has_flag
 
 LARGEST_UNDECLARED_OVERSAMPLING = 4
-"""Readouts are at most this many times as long as a matrix that leaves the oversampling out."""
+"""Largest ratio of the readout length to a matrix that omits the oversampling."""
 MEASURED_PART = 0.9
-"""Readouts that are symmetric and shorter than this part of the matrix show that it is zero-filled."""
+"""Ratio of the length of symmetric readouts to the matrix below which the matrix is zero-filled."""
 
 
 def correct_encoded_space(raw: RawScan, image: Index, zeros: tuple[Index, Index], warn: Warn) -> RawScan:
-    """The scan with the encoded grid that its readouts were measured on.
+    """Replace the encoded grid by the one that the readouts were measured on.
 
     Parameters
     ----------
@@ -38,7 +37,7 @@ def correct_encoded_space(raw: RawScan, image: Index, zeros: tuple[Index, Index]
     image
         Row numbers of the image readouts.
     zeros
-        Samples before and after those that hold anything, ``(readouts,)``.
+        Number of zero samples at the start and at the end of the readouts, ``(readouts,)``.
     warn
         Called with each correction.
 
@@ -63,7 +62,7 @@ def _with_matrix(encoding: EncodingSpace, x: int, y: int, z: int, fov_x_mm: floa
 def _without_empty_partitions(encoding: EncodingSpace, raw: RawScan, image: Index, warn: Warn) -> EncodingSpace:
     """A 2-D scan whose encodedSpace z is larger than 1, as Pulseq sequences write it.
 
-    The limit of the counter says how many partitions there are; where there is none, the image's matrix does.
+    The number of partitions is taken from the limit of the counter or, if there is none, from the image matrix.
     """
     x, y, z = encoding.encoded.matrix
     limit = encoding.limits.get("kspace_encoding_step_2")
@@ -76,12 +75,12 @@ def _without_empty_partitions(encoding: EncodingSpace, raw: RawScan, image: Inde
 
 
 def _with_oversampling(encoding: EncodingSpace, raw: RawScan, image: Index, warn: Warn) -> EncodingSpace:
-    """Readouts that are a whole number of times as long as encodedSpace x, with their centre in the middle.
+    """Correct a matrix without oversampling: the length of the readouts is a multiple of encodedSpace x.
 
-    An asymmetric echo reaches one edge of that grid and is cut on the other side of its centre.
+    An asymmetric echo reaches one edge of the oversampled grid and is truncated on the other side of its centre.
 
-    Data streamed by OpenRecon are like this: the header has the base resolution, the readouts their oversampling. The
-    field of view grows with the matrix, unless the header has only that of the oversampled readout.
+    OpenRecon streams such data: the header has the base resolution, and the readouts are oversampled. The field of
+    view is scaled with the matrix, unless the header has only that of the oversampled readout.
     """
     x, y, z = encoding.encoded.matrix
     heads = raw.heads[image]
@@ -111,10 +110,10 @@ def _with_oversampling(encoding: EncodingSpace, raw: RawScan, image: Index, warn
 def _without_zero_filling(
     encoding: EncodingSpace, raw: RawScan, image: Index, zeros: tuple[Index, Index], warn: Warn
 ) -> EncodingSpace:
-    """Readouts that end on both sides of their centre long before the matrix does: the image keeps what was measured.
+    """Correct a zero-filled matrix, whose edges the readouts do not reach; the image keeps the measured resolution.
 
-    An asymmetric echo reaches one edge of the matrix. The rows are reduced with the columns if the lines fit, and the
-    pixels come out no less square.
+    An asymmetric echo reaches one edge of the matrix. The rows are reduced with the columns if the lines fit and the
+    pixels do not become more anisotropic.
     """
     x, y, z = encoding.encoded.matrix
     heads = raw.heads[image]
@@ -135,18 +134,18 @@ def _without_zero_filling(
 
 
 def _span(raw: RawScan, image: Index) -> int:
-    """Rows between the first and the last line, both included."""
+    """Number of rows from the first to the last line."""
     return int(np.ptp(raw.heads["idx"]["kspace_encode_step_1"][image].astype(int))) + 1
 
 
 N_ZERO_PROBES = 64
-"""Readouts that are looked at, of those that are alike."""
+"""Number of readouts examined of each kind."""
 
 
 def zero_samples(raw: RawScan, image: Index) -> tuple[Index, Index]:
-    """Samples before the first and after the last one that holds anything, both ``(readouts,)``.
+    """Count the zero samples at the start and at the end of the readouts, both ``(readouts,)``.
 
-    They are those that all readouts of one length have in common.
+    Samples count if they are zero in all readouts of the same length.
 
     Parameters
     ----------
@@ -168,7 +167,7 @@ def zero_samples(raw: RawScan, image: Index) -> tuple[Index, Index]:
 
 
 def discard_zero_samples(raw: RawScan, image: Index, zeros: tuple[Index, Index], warn: Warn) -> None:
-    """Mark samples that hold nothing to be discarded, as the standard has it.
+    """Mark zero samples at the ends of the readouts to be discarded, as the standard provides.
 
     Parameters
     ----------
@@ -177,7 +176,7 @@ def discard_zero_samples(raw: RawScan, image: Index, zeros: tuple[Index, Index],
     image
         Row numbers of the image readouts.
     zeros
-        How many samples before and after, as `zero_samples` finds them.
+        Number of samples at the start and at the end, from `zero_samples`.
     warn
         Called where there are any.
     """
@@ -195,15 +194,15 @@ def _kinds(heads: Heads) -> Index:
 
 
 N_ECHO_PROBES = 16
-"""Readouts of the largest samples that show where the echo is."""
+"""Number of readouts, those of the largest samples, from which the echo position is determined."""
 ECHO_TOLERANCE = 1 / 8
-"""Part of a readout by which the echo may miss the centre of k-space: field inhomogeneity moves it."""
+"""Largest distance of echo and centre of k-space over the readout length; field inhomogeneity shifts the echo."""
 
 
 def correct_echo_centre(raw: RawScan, image: Index, asked: int | None, warn: Warn) -> None:
-    """Set ``center_sample`` where it was not written, or where a readout of all columns claims an impossible one.
+    """Set ``center_sample`` where it is missing or is not possible for a readout of all columns.
 
-    A readout as long as encodedSpace x has its centre at half of it. A shorter one shows its centre by its echo.
+    The centre of a readout as long as encodedSpace x is its middle. The centre of a shorter one is its echo.
 
     Parameters
     ----------
@@ -212,7 +211,7 @@ def correct_echo_centre(raw: RawScan, image: Index, asked: int | None, warn: War
     image
         Row numbers of the image readouts.
     asked
-        The centre that the user gives to all readouts; None takes the headers'.
+        The centre of all readouts, as set by the user; None uses the headers.
     warn
         Called with each correction.
 
@@ -221,7 +220,7 @@ def correct_echo_centre(raw: RawScan, image: Index, asked: int | None, warn: War
     HeaderError
         If the echo is far from the header's centre.
     ConfigError
-        If the centre that was asked for is no sample of the readouts.
+        If the requested centre is not a sample of the readouts.
     """
     n_samples = raw.heads["number_of_samples"][image].astype(np.intp)
     centre = raw.heads["center_sample"]
@@ -246,7 +245,7 @@ def correct_echo_centre(raw: RawScan, image: Index, asked: int | None, warn: War
 
 
 def _checked_centre(raw: RawScan, rows: Index, claimed: int, kx: int, warn: Warn) -> int:
-    """The centre of readouts of one length that all claim the same one."""
+    """The centre of readouts of equal length and equal ``center_sample``."""
     length = int(raw.heads["number_of_samples"][rows[0]])
     is_discarding = bool(raw.heads["discard_pre"][rows].any() or raw.heads["discard_post"][rows].any())
     if is_discarding or (length == kx and claimed == kx // 2):
@@ -271,7 +270,7 @@ def _checked_centre(raw: RawScan, rows: Index, claimed: int, kx: int, warn: Warn
 
 
 def _echo(raw: RawScan, rows: Index, claimed: int) -> tuple[int, bool]:
-    """The sample of most signal, and whether it is clearly stronger than those around the claimed centre."""
+    """The sample with the strongest signal, and whether it clearly exceeds the samples around ``center_sample``."""
     strongest = np.sort(rows[np.argsort(raw.amplitude[rows], kind="stable")[-N_ECHO_PROBES:]])
     samples = raw.samples(strongest)
     if raw.header.has_pilot_tone:
@@ -290,7 +289,7 @@ def _power(samples: NDArray[np.complex64], heads: Heads) -> NDArray[np.float64]:
 
 
 def count_lines_from_zero(raw: RawScan, image: Index, warn: Warn) -> None:
-    """Count the lines from 0 where they begin at 1 and end 1 beyond the header's limit or the last row, or are signed.
+    """Count lines from 0 that are counted from 1 and exceed the header's limit or the last row by 1, or are signed.
 
     Parameters
     ----------
@@ -299,7 +298,7 @@ def count_lines_from_zero(raw: RawScan, image: Index, warn: Warn) -> None:
     image
         Row numbers of the image readouts.
     warn
-        Called where lines were counted otherwise.
+        Called if the line numbers were changed.
     """
     _count_from_edge(raw, image, warn)
     encoding = raw.header.encodings[0]
@@ -321,7 +320,7 @@ def count_lines_from_zero(raw: RawScan, image: Index, warn: Warn) -> None:
 
 
 def _count_from_edge(raw: RawScan, image: Index, warn: Warn) -> None:
-    """Add the centre to line numbers that are counted from it, negative ones wrapped around at 65536."""
+    """Add the centre to line numbers that are counted from it; negative ones are stored modulo 65536."""
     numbers = raw.heads["idx"]["kspace_encode_step_1"]
     encoding, signed = raw.header.encodings[0], numbers.astype(np.int16)
     first, last = int(signed[image].min()), int(signed[image].max())

@@ -1,4 +1,4 @@
-"""Slices whose counter was not written: positions and directions of the readouts show which belong together."""
+"""Slices without a slice counter: readouts are grouped by position and direction."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from cinerecon.errors import UnsupportedError
 from cinerecon.io.ismrmrd.raw import Heads, Index, RawScan
 
 SAME_POSITION_MM, SAME_DIRECTION = 0.5, 0.03
-"""Positions and directions nearer than this are one; rounding and tables that settle move them less."""
+"""Differences below which positions and directions are equal; rounding and table settling are smaller."""
 MAX_ROTATION = 0.17
-"""Change of a direction within a slice that is an error: 10 degrees."""
+"""Largest change of a direction within a slice: 10 degrees."""
 MAX_POSITIONS = 128
-"""More positions than this are a motion, not slices."""
+"""Largest number of positions that are slices; more are motion."""
 MIN_LINE_FRACTION = 0.5
-"""Lines at a position over those at the position of most lines, below which it is not a slice of its own."""
+"""Smallest ratio of the lines at a position to the largest number at any position, for a separate slice."""
 MIN_REPEAT_RATIO = 1.1
-"""Lines of all positions over different lines, below which the positions share one image."""
+"""Ratio of all lines to different lines below which the positions are parts of one image."""
 
 
 def separate_positions(raw: RawScan, image: Index, how: str, warn: Warn) -> None:
-    """Number the slices by position where one value of the slice counter has several.
+    """Number the slices by position if one value of the slice counter has several positions.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def separate_positions(raw: RawScan, image: Index, how: str, warn: Warn) -> None
     image
         Row numbers of the image readouts.
     how
-        ``slices`` makes a slice of each position, ``one`` keeps them together; ``auto`` makes slices of positions that
-        each have a full set of lines, and refuses others that are more than half a slice apart.
+        ``slices`` takes each position as a slice, ``one`` takes all as one slice; ``auto`` takes positions as slices
+        if each has a full set of lines, and refuses others that are more than half a slice apart.
     warn
         Called where slices were separated.
 
@@ -67,7 +67,7 @@ def separate_positions(raw: RawScan, image: Index, how: str, warn: Warn) -> None
 
 @dataclass(frozen=True, eq=False)
 class _Places:
-    """Where the readouts of one slice counter are: different places, and the place of each readout.
+    """Different positions and directions of the readouts of one slice counter, and the index of each readout.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class _Places:
     of_readout: Index
 
     def nearest(self, heads: Heads) -> Index:
-        """The place that other readouts are nearest to, ``(readouts,)``."""
+        """Index of the nearest position for other readouts, ``(readouts,)``."""
         position, directions = _geometry(heads)
         distance = np.linalg.norm(position[:, None] - self.position, axis=-1)
         turned = np.abs(directions[:, None] - self.directions).max(-1)
@@ -95,7 +95,7 @@ def _geometry(heads: Heads) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _places(heads: Heads) -> _Places:
-    """Group readouts by place, up to one place more than there are slices; one place where positions are not finite."""
+    """Group readouts by position, into at most ``MAX_POSITIONS + 1`` groups; one if positions are not finite."""
     position, directions = _geometry(heads)
     if not (np.isfinite(position).all() and np.isfinite(directions).all()):
         return _Places(position[:1], directions[:1], np.zeros(len(heads), np.intp))
@@ -118,7 +118,7 @@ def _places(heads: Heads) -> _Places:
 
 
 def _are_slices(raw: RawScan, rows: Index, places: _Places) -> bool:
-    """Whether each place has a full set of lines, in all frames, that the others measure, too."""
+    """Whether each position has a full set of lines, in all frames, that is also measured at the others."""
     idx = raw.heads["idx"][rows]
     frames = np.stack([idx["phase"], idx["repetition"]], 1).astype(np.int64)
     lines = np.column_stack([frames, idx["kspace_encode_step_1"].astype(np.int64)])
@@ -134,7 +134,7 @@ def _are_slices(raw: RawScan, rows: Index, places: _Places) -> bool:
 
 
 def _require_at_rest(raw: RawScan, rows: Index, places: _Places) -> None:
-    """Refuse a slice that moves by more than half its thickness, or turns."""
+    """Check that a slice does not move by more than half its thickness or rotate."""
     thickness_mm = raw.header.encodings[0].recon.fov_mm[2]
     position, directions = _geometry(raw.heads[rows])
     moved = np.linalg.norm(position - position[0], axis=1)
@@ -154,7 +154,7 @@ def _require_at_rest(raw: RawScan, rows: Index, places: _Places) -> None:
 
 
 def _clear_counters_of_slices(raw: RawScan, image: Index, numbers: Index, warn: Warn) -> None:
-    """Set counters to 0 that number the separated slices: one value at each position, another at the next."""
+    """Set counters to 0 that number the separated slices, with a different value at each position."""
     idx = raw.heads["idx"]
     for name in ("repetition", "set", "contrast", "average"):
         pairs = np.unique(np.stack([numbers, idx[name][image].astype(np.intp)], 1), axis=0)
@@ -164,7 +164,7 @@ def _clear_counters_of_slices(raw: RawScan, image: Index, numbers: Index, warn: 
 
 
 def _renumber(idx: NDArray[np.void], labels: Index, image: Index) -> None:
-    """Write slice numbers without gaps: by the counter, then by the place."""
+    """Write slice numbers without gaps, ordered by the counter and then by position."""
     both = np.stack([idx["slice"].astype(np.intp), labels], 1)
     known = np.unique(both[image], axis=0)
     numbers = {tuple(pair): number for number, pair in enumerate(known.tolist())}

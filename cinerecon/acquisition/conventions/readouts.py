@@ -1,8 +1,8 @@
-"""Readouts whose oversampling was removed before the file was written, and calibration lines next to such readouts.
+"""Correction of readouts whose oversampling was removed before the file was written, and of their calibration lines.
 
-Programs that remove the readout oversampling leave three numbers of the measured readout behind: ``center_sample``, the
-encoded matrix and its field of view. The centre is then outside of the readout, or the header describes a grid that
-the readouts fill to one part.
+Programs that remove the readout oversampling may keep ``center_sample``, the encoded matrix and its field of view of
+the measured readout. The centre is then outside the readout, or the header describes a larger grid than the readouts
+fill.
 """
 
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 ECHO_PART = 1 / 8
 """Largest distance of the echo from the middle of a readout, over its length, at which the middle is its centre."""
 CLEARLY_SQUARER = 0.1
-"""Difference of the logarithms of two pixel shapes from which one is clearly nearer to a square."""
+"""Smallest difference of the logarithms of two pixel anisotropies for one to be clearly closer to a square."""
 
 
 def correct_removed_oversampling(raw: RawScan, image: Index, warn: Warn) -> RawScan:
-    """The scan with centre and grid of the readouts as stored, where both are those before oversampling was removed.
+    """Correct centre and grid of the readouts if both are those before the removal of oversampling.
 
     Parameters
     ----------
@@ -62,10 +62,10 @@ def correct_removed_oversampling(raw: RawScan, image: Index, warn: Warn) -> RawS
 
 
 def _is_removed(encoding: EncodingSpace, raw: RawScan, image: Index, n: int, factor: int, *, is_proven: bool) -> bool:
-    """Whether readouts shorter than the matrix lost their oversampling, instead of resolution.
+    """Whether readouts shorter than the matrix lost their oversampling, and not resolution.
 
-    The header must have that oversampling, and the pixels must come out nearer to squares than with the readouts in the
-    middle of the matrix; both readings may reduce the rows with the columns if the lines fit.
+    The header must have that oversampling, and the pixels must be closer to squares than with the readouts in the
+    middle of the matrix; both interpretations may reduce the rows with the columns if the lines fit.
     """
     fov_x, fov_y, _ = encoding.encoded.fov_mm
     if abs(fov_x / encoding.recon.fov_mm[0] / factor - 1) > 0.01:
@@ -80,14 +80,14 @@ def _is_removed(encoding: EncodingSpace, raw: RawScan, image: Index, n: int, fac
 
 
 def _has_echo_in_the_middle(raw: RawScan, image: Index) -> bool:
-    """Whether the readouts of most signal have it in their middle."""
+    """Whether the echo is in the middle of the readouts with the strongest signal."""
     strongest = np.sort(image[np.argsort(raw.amplitude[image], kind="stable")[-N_ECHO_PROBES:]])
     power = (np.abs(raw.samples(strongest).astype(np.complex128)) ** 2).sum((0, 1))
     return bool(abs(int(power.argmax()) - len(power) // 2) <= max(ECHO_PART * len(power), 1))
 
 
 def correct_calibration(raw: RawScan, selection: Selection, claimed: Mapping[tuple[int, int], int]) -> None:
-    """Give calibration readouts the centre that image readouts of the same length and header received.
+    """Set the centre of calibration readouts to that of image readouts of the same length and ``center_sample``.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def correct_calibration(raw: RawScan, selection: Selection, claimed: Mapping[tup
     selection
         Its readouts by their use.
     claimed
-        The centre taken for each length and claimed centre of the image readouts.
+        The corrected centre for each length and stored centre of the image readouts.
     """
     rows = np.setdiff1d(selection.calibration, selection.image)
     for (length, centre), taken in claimed.items():
@@ -105,7 +105,7 @@ def correct_calibration(raw: RawScan, selection: Selection, claimed: Mapping[tup
 
 
 def claimed_centres(raw: RawScan, image: Index) -> dict[tuple[int, int], Index]:
-    """The image readouts of each length and claimed centre, of forward readouts."""
+    """The image readouts of each length and stored ``center_sample``, reversed ones excluded."""
     heads = raw.heads[image]
     kinds = np.stack([heads["number_of_samples"], heads["center_sample"]], 1).astype(int)
     is_forward = ~has_flag(heads, 22)
@@ -118,7 +118,7 @@ def claimed_centres(raw: RawScan, image: Index) -> dict[tuple[int, int], Index]:
 def place_calibration_of_other_encodings(
     raw: RawScan, selection: Selection, encodings: tuple[EncodingSpace, ...]
 ) -> None:
-    """Count the lines of calibration readouts in the encoding of the image: both have the same spacing of k-space.
+    """Number the lines of calibration readouts as in the encoding of the image, which has the same k-space spacing.
 
     Parameters
     ----------

@@ -104,7 +104,7 @@ class CgSense(ClassicalMethod):
         return conjugate_gradients(normal, target, config.n_iterations, config.tolerance, observe, steps)
 
     def _record(self, record: Convergence, error: Tensor, kspace: Tensor, image: Tensor, before: Tensor) -> None:
-        """All frames together, since they go on side by side."""
+        """Record the convergence of all frames together, since they are solved in parallel."""
         size = [float(torch.linalg.vector_norm(one)) for one in (error, image, kspace, image - before)]
         cost = size[0] ** 2 + self.config.weight_tikhonov * size[1] ** 2
         record.add(cost, ratio(size[0], size[2]), ratio(size[3], size[1]))

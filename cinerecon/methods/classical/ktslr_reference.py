@@ -75,7 +75,7 @@ class KtSlrReferenceConfig(Config):
 
 
 class KtSlrReference(ClassicalMethod):
-    """The released k-t SLR, one cine after the other. The work is done on the CPU, wherever the data lie."""
+    """The released k-t SLR, one cine after the other. It is computed on the CPU for data on any device."""
 
     config: KtSlrReferenceConfig
     is_iterative = True

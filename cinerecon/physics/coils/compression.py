@@ -34,7 +34,7 @@ def compression_matrix(kspace: Tensor, n_virtual: int) -> Tensor:
     Raises
     ------
     ShapeError
-        If more virtual coils are asked for than there are coils.
+        If more virtual coils are requested than there are coils.
     """
     correlation = torch.einsum("...cyx,...dyx->cd", kspace, kspace.conj())
     return _principal_components(correlation, n_virtual)
@@ -62,7 +62,7 @@ def geometric_compression_matrices(kspace: Tensor, n_virtual: int, *, window: in
     Raises
     ------
     ShapeError
-        If more virtual coils are asked for than there are coils.
+        If more virtual coils are requested than there are coils.
     """
     hybrid = ifft1c(kspace, -1)
     correlation = torch.einsum("...cyx,...dyx->xcd", hybrid, hybrid.conj())
@@ -81,7 +81,7 @@ def _principal_components(correlation: Tensor, n_virtual: int) -> Tensor:
     """Rows of ``(..., n_virtual, coils)``: conjugate eigenvectors of the largest eigenvalues, strongest first."""
     coils = correlation.shape[-1]
     if not 1 <= n_virtual <= coils:
-        raise ShapeError(f"{n_virtual} virtual coils asked for, expected 1 to {coils}, the number of coils")
+        raise ShapeError(f"{n_virtual} virtual coils requested, expected 1 to {coils}, the number of coils")
     mixing: Tensor = torch.linalg.eigh(correlation)[1][..., -n_virtual:].flip(-1).mH
     return mixing
 

@@ -27,7 +27,7 @@ def espirit(
     Parameters
     ----------
     kspace
-        ``(*batch, coils, ky, kx)``; only its central part is looked at.
+        ``(*batch, coils, ky, kx)``; only its central part is used.
     n_acs
         Side of the central part, fully sampled; cut to the size of k-space.
     kernel_size

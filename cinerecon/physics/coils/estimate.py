@@ -15,10 +15,10 @@ from cinerecon.physics.fourier import ifft2c
 CsmMethod = Literal["smooth", "espirit", "walsh"]
 
 MIN_DENSITY = 0.8
-"""Sampled share of a calibration region: random holes at its rim are harmless, regular gaps would not be."""
+"""Smallest sampled fraction of a calibration region: random gaps at its border are harmless, regular gaps are not."""
 
 MIN_SPLINE_SIZE = 3
-"""Lines and columns of a calibration region that splines can be fitted to; of fewer, `walsh` makes maps."""
+"""Smallest calibration region (lines, columns) for a fit of splines; `walsh` is used for smaller regions."""
 
 MIN_RELIABLE_LINES = 6
 """Lines of a calibration region below which maps are unreliable."""
@@ -49,11 +49,11 @@ def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> 
 
     ``smooth`` starts from the adaptive combination of the low-resolution coil images and fits splines; it is the
     most faithful, above all where the edge of the field of view cuts tissue (`benchmarks/coils.py` measures it).
-    ``espirit`` and ``walsh`` are the standard methods on the same calibration region. Where that is of one or two
+    ``espirit`` and ``walsh`` are the standard methods on the same calibration region. If that has one or two
     lines, ``walsh`` replaces ``smooth``.
 
-    All maps have unit norm at every pixel, also without signal: nothing of an image is lost where a support was
-    guessed wrong, and the combination S^H I of white noise is white noise of the same variance.
+    All maps have unit norm at every pixel, also without signal: no part of an image is lost by a wrong estimate of
+    the support, and the combination S^H I of white noise is white noise of the same variance.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> 
 
 
 def calibration_size(mask: Tensor, n_x: int) -> tuple[int, int]:
-    """The largest central region (ky, kx) that some frame or other samples densely, in all slices of a batch.
+    """The largest central region (ky, kx) that the frames together sample densely, in all slices of a batch.
 
     Parameters
     ----------

@@ -9,11 +9,11 @@ with tensor products of cubic B-splines B_k on a coarse grid of knots and second
 (P-splines: Eilers, Marx 1996, doi:10.1214/ss/1038425655). Alternating between m and a, as in the joint estimation of
 image and sensitivities (Ying, Sheng 2007, doi:10.1002/mrm.21245), takes two or three steps.
 
-What local methods lose this keeps: maps need not be periodic, so the cut of the field of view through tissue (after the
+Advantages over local methods: maps need not be periodic, so the cut of the field of view through tissue (after the
 removal of readout oversampling, always) does no harm; noise and the incoherent aliasing of motion in a time average are
 averaged over hundreds of pixels; and pixels without signal get the continuation of their surroundings.
 
-Departs from the papers in: splines instead of global polynomials; both factors live in image space; after each step the
+Departs from the papers in: splines instead of global polynomials; both factors are in image space; after each step the
 maps are scaled to unit norm.
 """
 
@@ -68,7 +68,7 @@ def smooth_maps(
 
 
 _PREVIOUS_MAPS_WEIGHT = 1e-6
-"""Pixels without signal keep a trace of the map before, so that an empty image has a solution too."""
+"""Small weight of the previous map at pixels without signal, so that an empty image has a solution too."""
 
 
 def cubic_splines(n: int, n_intervals: int) -> Tensor:

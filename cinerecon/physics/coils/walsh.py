@@ -62,7 +62,7 @@ def eigenmaps(correlation: Tensor, reference: Tensor, n_maps: int = 1) -> tuple[
     reference
         ``(batch, coils, coils)`` Hermitian correlation of the coils over all pixels.
     n_maps
-        How many eigenvectors, strongest first.
+        Number of eigenvectors, strongest first.
 
     Returns
     -------

@@ -12,8 +12,8 @@ from cinerecon.errors import DataError
 def noise_covariance(noise: Tensor) -> Tensor:
     """Covariance of the noise between coils, E[n n^H].
 
-    Noise has no mean to take off, and its scale (dwell time, receiver bandwidth) is the reader's business: the samples
-    are used as they are.
+    Noise has zero mean, and the reader of the file corrects its scale (dwell time, receiver bandwidth): the samples
+    are used without changes.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ Josse and Sardy, Adaptive shrinkage of singular values, Stat Comput 2016, 10.100
 Candes, Sing-Long and Trzasko, Unbiased risk estimates for singular value thresholding and spectral estimators, IEEE TSP
 2013, 10.1109/TSP.2013.2270464: Stein's divergence, for complex matrices too.
 
-Departs from the papers in: threshold and exponent of the adaptive trace norm are sought on a grid of shares of the
+Departs from the papers in: threshold and exponent of the adaptive trace norm are searched on a grid of fractions of the
 largest singular value, so that the rule is exactly scale-equivariant; equal singular values take the limit of the
 divergence.
 """
@@ -34,7 +34,7 @@ class OptimalShrinkage(Shrinkage):
 
     s <- sqrt((s^2 - (beta + 1) t^2)^2 - 4 beta t^4) / s where s > (1 + sqrt(beta)) t, else 0. The unit of noise is
     t = median(s) / sqrt(mu), with mu the median of Marchenko and Pastur's law; the law, and so the rule, is the same
-    for complex noise. It takes more than half of the singular values for noise.
+    for complex noise. It assumes that more than half of the singular values are noise.
     """
 
     def measure(self, spectrum: Spectrum) -> Measured:
@@ -71,7 +71,7 @@ class AdaptiveTraceNorm(Shrinkage):
 
     The estimate is Stein's (SURE) where the noise is known, else its generalised form, which needs no noise level:
     ||residual||^2 / (1 - divergence / N)^2, N the number of real numbers in the matrix. They are chosen on a grid, and
-    tau is a share of s_1: in the derivative only s_1 moves them.
+    tau is a fraction of s_1: the derivative depends on tau only through s_1.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which shrinkage rule, and where its numbers begin: the settings that networks and classical methods inherit."""
+"""The shrinkage rule and its initial parameters: settings that networks and classical methods inherit."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal, get_args
@@ -53,11 +53,11 @@ class ShrinkageConfig(Config):
         None, gt=0, description="noise of real and imaginary part, for the adaptive trace norm; null: unknown"
     )
     gate_layers: Literal[2, 3] = Field(3, description="convolutions of the gate of the position-aware rule")
-    normalize_spectrum: bool = Field(False, description="position-aware rule: bring the largest value to 1 first")
+    normalize_spectrum: bool = Field(False, description="position-aware rule: scale the largest value to 1 first")
 
 
 def initial_parameter(config: ShrinkageConfig) -> float | None:
-    """The number that a network may learn for the rule, at the start; None for a rule without one."""
+    """The initial value of the parameter that a network may learn for the rule; None for a rule without one."""
     match config.shrinkage:
         case "topk_hard" | "topk_soft":
             return float(config.rank)
@@ -69,7 +69,7 @@ def initial_parameter(config: ShrinkageConfig) -> float | None:
 
 
 def make_rule(config: ShrinkageConfig, parameter: Tensor | None = None, gain: Tensor | float = 1.0) -> Shrinkage:
-    """The rule that the settings name.
+    """Create the rule of the settings.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def make_rule(config: ShrinkageConfig, parameter: Tensor | None = None, gain: Te
     Raises
     ------
     ConfigError
-        If the rule has weights to be learned, as PASS has: only a network can hold it.
+        If the rule has learned weights, as PASS: only networks can use it.
     """
     start = initial_parameter(config)
     number = parameter if parameter is not None else (0.0 if start is None else start)

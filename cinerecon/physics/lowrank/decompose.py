@@ -3,12 +3,12 @@
 The eigendecomposition of the small Gram matrix G = A A^H gives both, but squares the singular values: those below the
 root of the rounding errors of G are lost. Therefore
 
-- few rows (frames): G is accumulated in chunks, and added up in double precision, which costs nothing and resolves
-  values down to 1e-3 of the largest. Where the rule keeps smaller ones, G is accumulated in double precision.
+- few rows (frames): G is accumulated in chunks and summed in double precision, which is free and resolves
+  values down to 1e-3 of the largest. If the rule keeps smaller ones, G is accumulated in double precision.
 - many rows (the lines of a frame): G and its eigenvectors in single precision where the rule drops everything below
   2e-2 of the largest, otherwise the singular value decomposition; on a GPU G in double precision.
 
-On the CPU a batch is halved and done in two threads: LAPACK takes one matrix at a time.
+On the CPU a batch is halved and computed in two threads: LAPACK processes one matrix at a time.
 """
 
 import os
@@ -53,7 +53,7 @@ class Decomposition:
 
 
 def decompose(matrix: Tensor, rule: Shrinkage) -> Decomposition:
-    """Decompose ``(*batch, rows, columns)``, rows <= columns, as precisely as the rule needs it."""
+    """Decompose ``(*batch, rows, columns)``, rows <= columns, with the precision that the rule requires."""
     flat = matrix.reshape(-1, *matrix.shape[-2:])
     parts = _few_rows(flat, rule) if flat.shape[-2] <= N_ROWS_SMALL else _many_rows(flat, rule)
     return Decomposition(*(part.view(*matrix.shape[:-2], *part.shape[1:]) for part in parts))
@@ -92,7 +92,7 @@ def _few_rows(matrix: Tensor, rule: Shrinkage) -> Tensors:
 
 @torch.no_grad()
 def _is_kept_below(level: float, squares: Tensor, matrix: Tensor, rule: Shrinkage) -> bool:
-    """Whether values below a share of the largest matter: some are kept, but not all values alike."""
+    """Whether values below a fraction of the largest matter: some are kept, but not all of them equally."""
     small = squares < level**2 * squares[:, :1]
     if not bool(small.any()):
         return False
@@ -145,7 +145,8 @@ def _eigh(gram: Tensor) -> Tensors:
 def finite_eigh(matrix: Tensor) -> Tensors:
     """Eigenvalues and vectors of Hermitian matrices; LAPACK's divide and conquer in single precision can give NaN.
 
-    It did for a finite matrix of 80 x 80, singular and of norm 1e-3; double precision, tried then, has never failed.
+    This occurred for a finite, singular 80 x 80 matrix of norm 1e-3; double precision is used then, without failures so
+    far.
     """
     values, vectors = torch.linalg.eigh(matrix)
     if values.dtype == torch.float64 or bool(torch.isfinite(values).all()):
@@ -171,7 +172,7 @@ def _where_finite(function: Callable[[Tensor], Tensors], matrix: Tensor) -> Tens
 
 
 def apply_in_halves(function: Callable[[Tensor], Tensors], batch: Tensor) -> Tensors:
-    """A function of a batch of matrices, its halves in two threads where that is worth it."""
+    """Apply a function to a batch of matrices, in two threads for large batches."""
     n = len(batch) // 2
     small = batch.numel() * batch.shape[-2] < _MIN_SIZE_FOR_THREADS
     alone = torch.get_num_threads() == 1 or threading.current_thread().name.startswith(_THREAD_NAME)
@@ -183,7 +184,7 @@ def apply_in_halves(function: Callable[[Tensor], Tensors], batch: Tensor) -> Ten
 
 @lru_cache(maxsize=1)
 def _thread_pool(process: int) -> ThreadPoolExecutor:  # noqa: ARG001
-    """Threads of this process that stay: a new one would first have to make helpers and memory of its own."""
+    """Persistent threads of this process, since each new thread would allocate its own workers and memory."""
     return ThreadPoolExecutor(2, thread_name_prefix=_THREAD_NAME)
 
 

@@ -31,11 +31,11 @@ def shrink_patches(image: Tensor, rule: Shrinkage, size: int, shift: tuple[int, 
     image
         ``(*batch, frames, y, x)``.
     rule
-        Which share of each singular value is kept.
+        Determines the fraction of each singular value that is kept.
     size
         Side of the squares [pixels].
     shift
-        Where the first whole square begins along y and x [pixels], modulo `size`. A random shift in each
+        Start of the first whole square along y and x [pixels], modulo `size`. A random shift in each
         iteration of a reconstruction avoids block artifacts.
     """
     require_axes("image", image, IMAGE)

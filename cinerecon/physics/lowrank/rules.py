@@ -1,8 +1,8 @@
-"""Shrinkage rules: which share of each singular value is kept.
+"""Shrinkage rules, which determine the fraction of each singular value that is kept.
 
-A rule looks at a spectrum in two steps. `measure` computes what couples the values: the largest, the
-median, a threshold for each. `share` then treats each value separately. The derivative of a shrunk matrix is that of
-an elementwise function of the singular values, plus that of a few measured numbers.
+A rule processes a spectrum in two steps. `measure` computes the quantities that couple the values: the largest value,
+the median, or a threshold for each. `share` then treats each value separately. The derivative of a shrunk matrix is
+that of an elementwise function of the singular values, plus that of a few measured numbers.
 """
 
 import math
@@ -18,7 +18,7 @@ Number = Tensor | float
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Singular values of matrices, and what is known of the matrices.
+    """Singular values of matrices, with the properties of the matrices.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Spectrum:
     is_complex
         Whether its entries are complex, which doubles the degrees of freedom of noise in it.
     n_sibling_axes
-        How many of the last batch axes count matrices of the same series: 1 where each frame is a matrix.
+        Number of trailing batch axes over matrices of the same series: 1 if each frame is a matrix.
     """
 
     values: Tensor
@@ -45,7 +45,7 @@ class Spectrum:
 
 
 class Shrinkage(ABC):
-    """A rule that says which share of each singular value is kept.
+    """A rule for the fraction of each singular value that is kept.
 
     Attributes
     ----------
@@ -58,18 +58,18 @@ class Shrinkage(ABC):
     tie_width: float = 1e-9
 
     def measure(self, spectrum: Spectrum) -> Measured:  # noqa: ARG002
-        """Take from a spectrum what the rule needs of it as a whole, each ``(*batch, 1)`` or ``(*batch, n)``."""
+        """Compute the quantities of a whole spectrum that the rule needs, ``(*batch, 1)`` or ``(*batch, n)``."""
         return ()
 
     @abstractmethod
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:
         """Shares w ``(*batch, n)`` of singular values ``(*batch, n)``, elementwise.
 
-        A rule that keeps everything says so of a value of zero too: small values may come as zero.
+        A rule that keeps everything must do so for a value of zero too: small values may be given as zero.
         """
 
     def cutoff(self, leading: Tensor) -> Tensor | None:  # noqa: ARG002
-        """The value ``(*batch, 1)`` at and below which nothing is kept, if the leading values determine it."""
+        """The value ``(*batch, 1)`` at and below which no value is kept, if the leading values determine it."""
         return None
 
 
@@ -132,7 +132,7 @@ class Schatten(Shrinkage):
         return torch.where(positive, share.clamp(min=0), (weight == 0).to(share.dtype))
 
     def cutoff(self, leading: Tensor) -> Tensor:
-        """Where s = weight s^(p - 1)."""
+        """The solution s of s = weight s^(p - 1)."""
         weight = as_tensor_like(self.weight, leading).clamp(min=0)
         return (weight ** (1 / (2 - self.p))).expand_as(leading[..., :1])
 
@@ -167,14 +167,14 @@ class TopKSoft(Shrinkage):
         return torch.sigmoid((k + 0.5 - _rank_index(values)) / self.temperature).expand_as(values)
 
     def cutoff(self, leading: Tensor) -> Tensor | None:
-        """Where the sigmoid is below the rounding of single precision."""
+        """The value at which the sigmoid is below the rounding error of single precision."""
         dropped = max(0, math.ceil(float(self.k) + 0.5 + 17 * self.temperature))
         return leading[..., dropped : dropped + 1] if leading.shape[-1] > dropped else None
 
 
 @dataclass(frozen=True)
 class NuclearMinusFrobenius(Shrinkage):
-    """The proximal map of weight (||X||_* - ||X||_F), which spares large singular values and any matrix of rank one.
+    """The proximal map of weight (||X||_* - ||X||_F), which preserves large singular values and any matrix of rank one.
 
     With z = max(s - weight, 0): s <- z (1 + weight / ||z||). If s_1 does not exceed the weight, only s_1 is kept.
 
@@ -199,7 +199,7 @@ class NuclearMinusFrobenius(Shrinkage):
         return torch.where(values >= untouched, 1.0, factor * soft_share(values, threshold))
 
     def cutoff(self, leading: Tensor) -> Tensor:
-        """The threshold, or the second value where that is lower still."""
+        """The threshold, or the second value if that is lower."""
         threshold = self._threshold(leading)
         return torch.minimum(threshold, leading[..., 1:2]) if leading.shape[-1] > 1 else threshold
 

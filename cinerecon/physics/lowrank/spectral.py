@@ -1,4 +1,4 @@
-"""The shrunk matrix and its derivative, from the small side alone.
+"""The shrunk matrix and its derivative, from the Gram matrix of the smaller side.
 
 For A = U S V^H with few rows the shrunk matrix U w(S) S V^H equals w(G^(1/2)) A with G = A A^H: one product for G, one
 eigendecomposition, one product. The derivative needs only divided differences of f(lambda) = w(sqrt(lambda)), which
@@ -30,7 +30,7 @@ def shrink_matrix(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> T
 
 
 def shrink_by_all(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> Tensor:
-    """The same from all singular values, without a derivative."""
+    """Shrink by all singular values, without a derivative."""
     found = decompose(matrix, rule)
     shares, _ = _shares(singular_values(found.squares), rule, _spectrum_of(matrix, n_sibling_axes))
     return apply_shares(found.vectors, shares, matrix, found.rotated)
@@ -54,7 +54,7 @@ def _spectrum_of(matrix: Tensor, n_sibling_axes: int) -> SpectrumOf:
 
 
 def _shares(values: Tensor, rule: Shrinkage, spectrum_of: SpectrumOf) -> tuple[Tensor, Measured]:
-    """Shares, NaN where values are, and what was measured for them."""
+    """Shares, NaN where values are NaN, and the quantities measured for them."""
     measured = rule.measure(spectrum_of(values))
     return rule.share(values, *measured) + 0 * values, measured
 
@@ -62,8 +62,8 @@ def _shares(values: Tensor, rule: Shrinkage, spectrum_of: SpectrumOf) -> tuple[T
 def _slopes(squares: Tensor, measured: Measured, rule: Shrinkage, spectrum_of: SpectrumOf) -> Tensor:
     """Derivative of each share by its own squared singular value.
 
-    What was measured once for all values is held constant, for it cancels in differences between shares; what was
-    measured for each value moves with it.
+    Quantities measured once for all values are held constant, since they cancel in differences between shares; those
+    measured for each value vary with it.
     """
     leaf = squares.requires_grad_()
     values = singular_values(leaf)
@@ -74,7 +74,7 @@ def _slopes(squares: Tensor, measured: Measured, rule: Shrinkage, spectrum_of: S
 
 
 class _Decompose(torch.autograd.Function):
-    """Squared singular values, differentiable; left vectors, not differentiable; and an anchor in the place of G.
+    """Squared singular values, differentiable; left vectors, not differentiable; and an anchor instead of G.
 
     The values of the anchor are not used: it carries the derivative by G from the
     assembled matrix function back to the matrix.
@@ -98,7 +98,7 @@ class _Decompose(torch.autograd.Function):
 class _Assemble(torch.autograd.Function):
     """V diag(f) V^H; the change of V with G enters by divided differences, that of f through f itself.
 
-    The divided difference (f_i - f_j) / (l_i - l_j) goes over into the slope f' smoothly within the tie width:
+    The divided difference (f_i - f_j) / (l_i - l_j) changes smoothly to the slope f' within the tie width:
     (df dl + e^2 f') / (dl^2 + e^2).
     """
 

@@ -1,12 +1,12 @@
 """Shrinkage of large matrices that keeps few singular values: only these are computed, and the result is checked.
 
 Subspace iteration with the Gram matrix G from random vectors, then Rayleigh and Ritz (Halko, Martinsson and Tropp,
-10.1137/090771806). The result is taken where two things are certain; elsewhere the full method does it:
+10.1137/090771806). The result is used under two conditions, otherwise the full method is:
 
-- the error that the residuals r_i = G q_i - theta_i q_i of the vectors make in the shrunk matrix, to first order
+- the error of the shrunk matrix due to the residuals r_i = G q_i - theta_i q_i of the vectors, to first order
   ||(||r_i|| w_i s_i / (theta_i - theta_last))||, is below the tolerance;
-- nothing that survives was missed: no eigenvalue outside the subspace exceeds the square of the rule's cutoff, since
-  all of them together do not, ||G||^2 - sum theta^2, or since cutoff^2 I - G + Q theta Q^H has a Cholesky factor.
+- no retained singular value was missed: no eigenvalue outside the subspace exceeds the square of the rule's cutoff,
+  since all of them together do not, ||G||^2 - sum theta^2, or since cutoff^2 I - G + Q theta Q^H has a Cholesky factor.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ Full = Callable[[Tensor, Shrinkage], Tensor]
 
 
 def shrink_leading(matrix: Tensor, rule: Shrinkage, full_method: Full) -> Tensor:
-    """Shrink matrices ``(*batch, rows, columns)``, rows <= columns, by their leading vectors where that is enough."""
+    """Shrink matrices ``(*batch, rows, columns)``, rows <= columns, by their leading vectors where these suffice."""
     n_vectors = int(matrix.shape[-2] * _VECTORS_RATIO)
     if matrix.shape[-2] <= N_ROWS_SMALL or matrix.dtype not in (torch.complex64, torch.float32):
         return full_method(matrix, rule)
@@ -59,7 +59,7 @@ def _try_leading(matrix: Tensor, n_vectors: int, rule: Shrinkage, full_method: F
 
 
 def apply_shares(vectors: Tensor, shares: Tensor, matrix: Tensor, rotated: Tensor | None = None) -> Tensor:
-    """V diag(w) V^H A, by those columns of V alone whose share is not zero; `rotated` is V^H A, where it is known."""
+    """V diag(w) V^H A from the columns of V with a nonzero share; `rotated` is V^H A, if it is available."""
     kept = (shares != 0).reshape(shares.shape[:-1].numel(), shares.shape[-1]).any(0).nonzero()
     n = int(kept.max()) + 1 if len(kept) else 0
     weighted = vectors[..., :n] * shares[..., None, :n].to(vectors.real.dtype)
@@ -77,11 +77,11 @@ class Leading:
     Attributes
     ----------
     vectors, shares
-        Those that survive, ``(batch, rows, n)`` and ``(batch, n)``.
+        The retained vectors and their shares, ``(batch, rows, n)`` and ``(batch, n)``.
     error
-        Error that they make in the shrunk matrix, relative to it, to first order ``(batch,)``.
+        Relative error of the shrunk matrix due to the vectors, to first order ``(batch,)``.
     trusted
-        Whether that is small, and nothing was missed ``(batch,)``.
+        Whether that is small and no retained value was missed ``(batch,)``.
     """
 
     vectors: Tensor
@@ -91,7 +91,7 @@ class Leading:
 
 
 def leading_vectors(gram: Tensor, n_vectors: int, n_columns: int, rule: Shrinkage, n_rounds: int = 3) -> Leading:
-    """The vectors that survive, from Gram matrices ``(batch, rows, rows)`` of matrices with so many columns."""
+    """The retained vectors, from Gram matrices ``(batch, rows, rows)`` of matrices with a number of columns."""
     start = _random_vectors(gram.shape[-1], n_vectors, gram.dtype).to(gram.device)
     image = gram @ (gram @ _orthonormal(gram @ (gram @ start)))
     for _ in range(n_rounds):
@@ -133,7 +133,7 @@ def _orthonormal(vectors: Tensor) -> Tensor:
 def _surviving_shares(
     squares: Tensor, shape: tuple[int, int], is_complex: bool, rule: Shrinkage
 ) -> tuple[Tensor, Tensor]:
-    """Shares ``(batch, n)`` of the Ritz values, up to the last that survives, and the squared cutoff ``(batch,)``."""
+    """Shares ``(batch, n)`` of the Ritz values, up to the last retained, and the squared cutoff ``(batch,)``."""
     values = squares.clamp(min=0).sqrt()
     cutoff = rule.cutoff(values)
     limit = squares[:, :1] if cutoff is None else cutoff.square()

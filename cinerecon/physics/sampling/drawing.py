@@ -22,7 +22,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class MaskRequest:
-    """Sizes and settings of one mask.
+    """Sizes and settings of a mask.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class MaskRequest:
 
 
 def make_rng(seed: int | Generator) -> Generator:
-    """A counter-based generator (Philox) of a seed; a generator is passed on."""
+    """A counter-based generator (Philox) with a seed; a given generator is returned as it is."""
     return seed if isinstance(seed, Generator) else Generator(np.random.Philox(seed))
 
 
@@ -91,17 +91,17 @@ def choose_weighted(rng: Generator, weights: Numbers, n_rows: int, count: int) -
 def sample_by_density(rng: Generator, density: Numbers, n_rows: int, acceleration: float) -> Flags:
     """In each row the entries of the highest products of a uniform number and the density, ``(rows, *axes)``.
 
-    One more than n / acceleration, as the program `vds_density` is from keeps all that reach the next score.
+    One more than n / acceleration, since the original program of `vds_density` keeps all that reach the next score.
     """
     count = min(round(density.size / acceleration) + 1, density.size)
     chosen, bound = np.empty((n_rows, density.size), dtype=bool), -1.0
-    for row in chosen:  # one at a time, so that it stays in the cache
+    for row in chosen:  # row by row, so that a row stays in the cache
         scores = uniform_numbers(rng, density.size)
         scores *= density.ravel()
         likely = scores[scores > bound]
         threshold = np.partition(likely if len(likely) >= count else scores, -count)[-count]
         np.greater_equal(scores, threshold, out=row)
-        bound = 0.9 * threshold  # it differs little from row to row, and to sort a part is cheaper
+        bound = 0.9 * threshold  # it differs little from row to row, and sorting a part is faster
     return chosen.reshape(n_rows, *density.shape)
 
 

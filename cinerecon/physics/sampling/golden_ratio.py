@@ -31,7 +31,7 @@ def golden(rng: Generator, request: MaskRequest) -> Flags:
 
 
 def gro(rng: Generator, request: MaskRequest) -> Flags:
-    """Golden ratio offset: equal distances in a frame, moved on by the golden ratio of a distance in the next.
+    """Golden ratio offset: equal distances in a frame, shifted by the golden ratio of a distance in the next.
 
     round(ky / R) lines, the central ones among them. As the offset never repeats, any run of frames covers k-space
     evenly.
@@ -64,7 +64,7 @@ def cava_order(rng: Generator, request: MaskRequest) -> Lines:
 
 
 def offset_positions(rng: Generator, n_frames: int, n_lines: int) -> Numbers:
-    """Positions of equal distance in [-1, 1), moved on by the golden ratio from frame to frame, ``(frames, lines)``."""
+    """Positions of equal distance in [-1, 1), shifted by the golden ratio from frame to frame, ``(frames, lines)``."""
     offset = (uniform_numbers(rng, 1) + GOLDEN_RATIO * np.arange(n_frames)) % 1
     positions: Numbers = 2 * (np.arange(n_lines) + offset[:, None]) / max(n_lines, 1) - 1
     return positions

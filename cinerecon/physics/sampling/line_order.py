@@ -1,4 +1,4 @@
-"""The order in which a sequence acquires the lines of a mask: which ky line of which frame at which time."""
+"""The order in which a sequence acquires the lines of a mask: frame and ky line of each readout over time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ WITHIN_FRAME: dict[str, Callable[[Lines, "LineOrder"], Lines]] = {
     "centre-out": centre_out,
     "interleaved": interleaved,
 }
-"""Name of an order, and how it sorts the ascending lines of a frame."""
+"""Orders by name, with the function that sorts the ascending lines of a frame."""
 PATTERN = "pattern"
 """The order in which the pattern itself draws its lines, e.g. CAVA."""
 ORDERS = (*WITHIN_FRAME, PATTERN)

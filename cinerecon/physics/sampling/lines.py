@@ -1,4 +1,4 @@
-"""Patterns of whole readouts, as a Cartesian scanner acquires them: which ky lines in which frame, ``(frames, ky)``."""
+"""Patterns of whole readouts, as a Cartesian scanner acquires them: the ky lines of each frame, ``(frames, ky)``."""
 
 import numpy as np
 from numpy.random import Generator
@@ -35,7 +35,7 @@ def kt_gaussian(rng: Generator, request: MaskRequest) -> Flags:
     """The k-t Gaussian pattern of CMRxRecon 2024: round(ky / R) lines, the centre extra.
 
     Wang et al., 10.1148/ryai.240443. Departs from it in: lines are drawn without repetition; there, repeated ones are
-    moved to free places.
+    moved to free lines.
     """
     n_lines = max(round(request.ky / request.acceleration), 1)
     return with_centre(
@@ -44,7 +44,7 @@ def kt_gaussian(rng: Generator, request: MaskRequest) -> Flags:
 
 
 def uniform(rng: Generator, request: MaskRequest) -> Flags:
-    """All lines alike likely; int(ky / R) lines, the centre among them."""
+    """All lines equally likely; int(ky / R) lines, the centre among them."""
     n_drawn = request.n_lines_outside_centre(int(request.ky / request.acceleration))
     weights = np.ones(request.ky)
     weights[centre_slice(request.ky, request.n_acs)] = 0
@@ -96,9 +96,9 @@ def equispaced_lines(ky: int, distance: float, n_acs: int, offset: int, stop: in
 
 
 def kt_equispaced(rng: Generator, request: MaskRequest) -> Flags:
-    """Equispaced lines that move on by one line from frame to frame, the centre extra.
+    """Equispaced lines that are shifted by one line from frame to frame, the centre extra.
 
-    Of k-t BLAST and TSENSE; with ``acs=16`` the k-t uniform pattern of CMRxRecon 2024.
+    This is the pattern of k-t BLAST and TSENSE; with ``acs=16`` it is the k-t uniform pattern of CMRxRecon 2024.
     """
     start = np.floor(uniform_numbers(rng, 1) * round(request.acceleration)) + np.arange(request.n_frames)
     place = (np.arange(request.ky) - start[:, None]) % request.acceleration

@@ -10,7 +10,7 @@ from cinerecon.cine import CineData, Extent
 EVEN_DENSITY_RATIO = 0.85
 """Outer over inner density of k-space, above which a pattern does not thin out."""
 MANY_POSITIONS = 8
-"""Sampled positions opposite to an empty edge that chance does not explain: a random pattern does it once in 1000."""
+"""Number of sampled positions opposite to an empty edge that occurs by chance in less than 1 of 1000 patterns."""
 
 SamplingKind = Literal["points", "lines", "same lines", "changing lines"]
 
@@ -134,7 +134,7 @@ def sampling_kind(mask: Tensor) -> SamplingKind:
 def block_of_lines(mask: Tensor) -> tuple[int, int] | None:
     """First and last row of a fully sampled scan; None if it is undersampled.
 
-    Fully sampled means that all frames measure the same block of neighbouring lines around the centre, over at least
+    Fully sampled means that all frames measure the same block of adjacent lines around the centre, over at least
     half of the grid: phase resolution below 100 % and partial Fourier measure fewer lines, but leave none out.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Patterns of single points: which (ky, kx) in which frame, ``(frames, ky, kx)``."""
+"""Patterns of single points (ky, kx) of each frame, ``(frames, ky, kx)``."""
 
 import numpy as np
 from numpy.random import Generator
@@ -73,7 +73,7 @@ def kt_radial(rng: Generator, request: MaskRequest) -> Flags:
 def _thin_lines(angles: Numbers, reach: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Points (y, x) of a grid, with its origin at `reach`, less than half a point away from lines through the origin.
 
-    Along the axis that a line is closer to it has one or two such points at each step, on either side of where it is.
+    A line has one or two such points, on either side of it, at each step along the axis that it is closer to.
     """
     cosine, sine = np.cos(angles)[:, None], np.sin(angles)[:, None]
     steep = np.abs(cosine) > np.abs(sine)  # closer to y
@@ -92,12 +92,12 @@ def _thin_lines(angles: Numbers, reach: int) -> tuple[NDArray[np.int64], NDArray
 
 
 def vds(rng: Generator, request: MaskRequest) -> Flags:
-    """Variable-density random points, see `vds_density`; not what a Cartesian scanner can acquire."""
+    """Variable-density random points, see `vds_density`; a Cartesian scanner cannot acquire them."""
     return sample_by_density(
         rng, vds_density((request.ky, request.kx), request.acceleration), request.n_frames, request.acceleration
     )
 
 
 def uniform(rng: Generator, request: MaskRequest) -> Flags:
-    """Random points, all alike likely."""
+    """Random points, all equally likely."""
     return sample_by_density(rng, np.ones((request.ky, request.kx)), request.n_frames, request.acceleration)

@@ -28,7 +28,7 @@ SHRINKING = 0.95
 def poisson_lines(rng: Generator, request: MaskRequest) -> Flags:
     """Lines ``(frames, ky)`` by Poisson discs on the ky-t grid; round(ky / R) lines, the centre among them.
 
-    A frame counts as long as a line, and the first frame follows the last.
+    The distance of two frames counts as that of two lines, and the first frame follows the last.
     """
     n_drawn, ky = outside_centre(request)
     n_frames = request.n_frames
@@ -65,7 +65,7 @@ def poisson_points(rng: Generator, request: MaskRequest) -> Flags:
 
 @lru_cache(maxsize=32)
 def scale_without_space(shape: tuple[int, int], count: int) -> float:
-    """A scale of the radii at which almost `count` points find space: a factor of `SHRINKING` lower, all do."""
+    """A scale of the radii at which almost `count` points fit; at a scale lower by a factor of `SHRINKING`, all fit."""
     scale = float(max(shape))
     while throw_darts(make_rng(0), np.zeros(shape, dtype=bool), scale * SHRINKING, count) < count:
         scale *= SHRINKING

@@ -1,7 +1,7 @@
-"""One line of text names a pattern everywhere: ``gaussian:8,acs=4``, ``radial:16``, ``equispaced:8,acs=24,adjusted``.
+"""Names of sampling patterns as a line of text: ``gaussian:8,acs=4``, ``radial:16``, ``equispaced:8,acs=24``.
 
-The number after the name is the nominal acceleration; for ``radial`` it is the count of spokes, as the literature says
-it. Options follow, with a value (``acs``, fully sampled central lines) or without.
+The number after the name is the nominal acceleration; for ``radial`` it is the number of spokes, as in the
+literature. Options follow, with a value (``acs``, fully sampled central lines) or without.
 """
 
 import re
@@ -22,14 +22,14 @@ from cinerecon.physics.sampling.vista import vista
 
 @dataclass(frozen=True)
 class Pattern:
-    """A pattern: how it is drawn, and what its text may say.
+    """A pattern: its drawing function, and the options of its text.
 
     Attributes
     ----------
     draw
         Draws ``(frames, ky)`` or ``(frames, ky, kx)``.
     kind
-        What it samples, without further options.
+        The kind of sampling without further options.
     n_acs
         Central lines by default; None if the pattern has no central lines.
     words
@@ -136,7 +136,7 @@ class MaskSpec:
         return order(make_rng(seed), request).repeat(n_frames // request.n_frames, axis=0)
 
     def _request(self, n_frames: int, ky: int, kx: int) -> MaskRequest:
-        """What is drawn: one frame if it is the same for all.
+        """Create the drawing request, with one frame if the mask is the same for all frames.
 
         Raises
         ------
@@ -196,7 +196,7 @@ def _example(name: str) -> str:
 
 
 def _hint_for(name: str, number: str) -> str:
-    """What was meant by a name that is not known: with the number behind it, the colon was forgotten."""
+    """A hint for an unknown name; if a number follows it directly, the colon is missing."""
     glued = re.fullmatch(r"(.*?)[ =x_]?(\d+(?:\.\d+)?)x?", name)
     if glued and not number and glued[1] in PATTERNS:
         return f"write {glued[1]}:{glued[2]}"

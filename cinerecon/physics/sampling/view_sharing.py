@@ -1,4 +1,4 @@
-"""View sharing: what one frame did not sample, taken from those before and after."""
+"""View sharing: missing samples of a frame are taken from earlier and later frames."""
 
 import torch
 from torch import Tensor

@@ -6,7 +6,7 @@ other on the ky-t grid with the energy
     U = sum over i != j of w(k_i) w(k_j) / d_ij^s,    d_ij^2 = (k_i - k_j)^2 + W^2 (t_i - t_j)^2,
     w(k) = 1 - a exp(-k^2 / (2 sigma^2)),
 
-which is low where they are evenly apart, and closer together in the centre of k-space, where w is small. Two
+which is low for evenly spaced samples that are closer together in the centre of k-space, where w is small. Two
 constraints hold: each frame has the same number of lines, so samples move along ky only; and the mean over time is
 fully sampled. The grid is periodic in both directions.
 
@@ -28,7 +28,7 @@ from cinerecon.physics.sampling.golden_ratio import around_centre, outside_centr
 
 Energies = NDArray[np.int64]
 DEPTH = 0.28
-"""The weight of a sample in the centre of k-space is lower by this, a."""
+"""Reduction of the weight of a sample in the centre of k-space, a."""
 WIDTH = 1 / 5
 """Standard deviation of the weight over the number of lines, sigma."""
 EXPONENT = 1.4

@@ -24,7 +24,7 @@ from cinerecon.training.data.simulated import phantom_cases, series_cases
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, Split] = ("train", "val")
 Fit = Callable[[Shape], Shape | None]
-"""The size of what would be cut from a case of a given size; None where it is too small."""
+"""Maps the size of a case to the size of the part that is cut from it; None if the case is too small."""
 
 
 @dataclass(frozen=True)

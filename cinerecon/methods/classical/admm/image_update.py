@@ -51,7 +51,7 @@ class KSpaceSystem:
     matrix
         Image size (y, x).
     dtype
-        That of the series.
+        Data type of the series.
     """
 
     def __init__(self, sampling: Tensor, coupling: Coupling, matrix: tuple[int, int], dtype: torch.dtype) -> None:
