@@ -24,6 +24,8 @@ COMMANDS = {
     "train": "Train a network by its recipe; in several processes by torchrun -m cinerecon.cli train ...",
     "evaluate": "Undersample full scans, reconstruct them with each method, and compare with the truth.",
     "models": "List the names that --model takes, one per line. Details: cinerecon models show NAME.",
+    "serve": "Reconstruct the scans that scanners or clients send over connections (MRD server, OpenRecon, FIRE).",
+    "send": "Send a raw scan to an MRD server, and write the images that it returns.",
     "openrecon": "Make an OpenRecon package of a container image: its label, and the archive for the scanner.",
     "doctor": "Check this installation: versions, device, operators, a phantom round trip, for bug reports.",
 }

@@ -161,7 +161,7 @@ def iterate_slices(
         Where finished slices are kept, and those of an earlier run are taken from.
     """
     observer = observer or Observer()
-    scan = _open(request, method)
+    scan = open_source(request, method)
     require_same_patient(request.patient, scan.subject, scan.frame_of_reference, str(request.scan))
     chosen = request.chosen_slices(scan)
     provenance = provenance_of(request, method, scan)
@@ -188,7 +188,7 @@ def iterate_slices(
         yield part
 
 
-def _open(request: ReconRequest, method: Reconstructor) -> CineSource:
+def open_source(request: ReconRequest, method: Reconstructor) -> CineSource:
     """The scan of a request; one of two sets is phase contrast."""
     config, path = request.preprocessing(method), request.scan
     if kind_of(path) == RAW_SCAN:

@@ -50,8 +50,8 @@ def _write_series(group: h5py.Group, index: int, cines: list[CineImage], is_comp
     for cine in cines:
         values = cine.image.astype(np.complex64) if is_complex else cine.values
         data[first : first + cine.n_frames, 0, 0] = np.ascontiguousarray(values).view(stored)
-        headers[first : first + cine.n_frames] = _headers(cine, index, first, is_complex)
-        attributes += [_meta_xml(image_attributes(cine, white))] * cine.n_frames
+        headers[first : first + cine.n_frames] = image_headers(cine, index, first, is_complex)
+        attributes += [meta_xml(image_attributes(cine, white))] * cine.n_frames
         first += cine.n_frames
     group.create_dataset("header", data=headers, maxshape=(None,))
     texts = group.create_dataset("attributes", (n_images,), maxshape=(None,), dtype=h5py.special_dtype(vlen=str))
@@ -60,7 +60,8 @@ def _write_series(group: h5py.Group, index: int, cines: list[CineImage], is_comp
     group["header"][:] = headers
 
 
-def _headers(cine: CineImage, series: int, first: int, is_complex: bool) -> NDArray[np.void]:
+def image_headers(cine: CineImage, series: int, first: int, is_complex: bool) -> NDArray[np.void]:
+    """Headers of the frames of a slice in a series, of which ``first`` images come before."""
     headers = np.zeros(cine.n_frames, image_header_dtype)
     frames = np.arange(cine.n_frames)
     (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
@@ -110,7 +111,8 @@ def image_attributes(cine: CineImage, white: float) -> dict[str, object]:
     return values
 
 
-def _meta_xml(values: Mapping[str, object]) -> str:
+def meta_xml(values: Mapping[str, object]) -> str:
+    """Meta attributes as XML."""
     lines = ['<?xml version="1.0"?>', "<ismrmrdMeta>"]
     for name, value in values.items():
         parts = value if isinstance(value, tuple) else (value,)

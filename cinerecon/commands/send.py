@@ -1,0 +1,52 @@
+"""The command ``cinerecon send``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import Field
+
+from cinerecon.commands.from_options import app_of
+from cinerecon.options import Flag, Options
+
+
+class SendOptions(Options):
+    """Send a raw scan to an MRD server, and write the images that it returns."""
+
+    scan: Annotated[Path, Flag(is_argument=True)] = Field(description="raw scan, ISMRMRD .h5")
+    address: Annotated[str, Flag(is_argument=True)] = Field(description="address of the server, host:port")
+    output: Annotated[Path, Flag(("-o", "--output"))] = Field(description="file for the images (.h5)")
+    config: str = Field("", description="configuration, for cinerecon serve a method; that of the server if empty")
+    pace_ms: Annotated[float, Flag(("--pace",))] = Field(
+        0.0, ge=0, allow_inf_nan=False, description="time between readouts [ms]; 0: as fast as possible"
+    )
+    force: bool = Field(False, description="overwrite an existing file")
+
+
+def send(options: SendOptions) -> None:
+    """Send the scan, print the texts of the server, and write the images; without any, the exit code is 2."""
+    from cinerecon.io.atomic import refuse_existing
+    from cinerecon.io.mrd_stream.hdf5 import scan_messages
+    from cinerecon.io.mrd_stream.images import write_image_messages
+    from cinerecon.io.mrd_stream.messages import ImageMessage, TextMessage
+    from cinerecon.reconstruction.client import exchange
+
+    refuse_existing(options.output, force=options.force)
+    header = next(scan_messages(options.scan))
+    assert isinstance(header, TextMessage)
+    images, is_whole = [], True
+    for message in exchange(options.scan, options.address, options.config, options.pace_ms):
+        if isinstance(message, ImageMessage):
+            images.append(message)
+        elif isinstance(message, TextMessage):
+            print(message.text, file=sys.stderr)
+            is_whole = is_whole and not message.text.startswith("error")
+    if images:
+        write_image_messages(options.output, images, header.text, force=options.force)
+        print(f"wrote  {options.output}  ({len(images)} images)")
+    if not images or not is_whole:
+        raise typer.Exit(2)
+
+
+app = app_of(SendOptions, send)

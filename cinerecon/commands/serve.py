@@ -1,0 +1,49 @@
+"""The command ``cinerecon serve``."""
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from cinerecon.commands.from_options import app_of
+from cinerecon.options import Flag, Options
+from cinerecon.reconstruction.protocol import MRD_PORT
+
+
+class ServeOptions(Options):
+    """Reconstruct the scans that scanners or clients send over connections (MRD server, OpenRecon, FIRE)."""
+
+    host: str = Field("127.0.0.1", description="address to listen at; 0.0.0.0: reachable from other computers")
+    port: int = Field(MRD_PORT, ge=0, le=65535, description="port to listen at")
+    n_jobs: Annotated[int, Flag(("--jobs",))] = Field(2, ge=1, description="connections served at once; others wait")
+    model: Annotated[str, Flag(("--model", "-m"))] = Field(
+        "slrnet", description="method for clients that choose none, see cinerecon models"
+    )
+    device: str = Field("auto", description="device: auto, cpu or cuda")
+    settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
+        (), description="setting of the method, key=value, or of the preprocessing, preprocessing.key=value"
+    )
+
+
+def serve(options: ServeOptions) -> None:
+    """Serve until SIGTERM or Ctrl-C; connections that are being served are finished."""
+    from cinerecon.machine import pick_device
+    from cinerecon.reconstruction.request import ReconRequest
+    from cinerecon.reconstruction.run import load_request_method
+    from cinerecon.reconstruction.server import Server
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    device = pick_device(options.device)
+    request = ReconRequest(Path("scan.h5"), options.model, device=device, settings=options.settings)
+    load_request_method(request)
+    with Server(request, options.host, options.port, n_jobs=options.n_jobs) as server:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: server.stop())
+        print(f"listening at {options.host}:{server.port}, {options.model}", flush=True)
+        server.run()
+
+
+app = app_of(ServeOptions, serve)

@@ -1,0 +1,90 @@
+"""A server of reconstructions, by the streaming protocol of ISMRMRD, version 1."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from socket import create_server, socket
+from threading import BoundedSemaphore, Event
+from types import TracebackType
+from typing import Self
+
+from cinerecon.errors import ConfigError
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.session import Session
+
+POLL_SECONDS = 0.2
+"""Time after which the server looks whether it is to stop [s]."""
+
+logger = logging.getLogger(__name__)
+
+
+class Server:
+    """Accepts connections and serves each in a thread of its own; a context manager.
+
+    Parameters
+    ----------
+    request
+        Method and settings for clients that choose none.
+    host, port
+        Address to listen at; port 0: a free one, see ``port``.
+    n_jobs
+        Connections that are served at once; further ones wait.
+    idle_seconds
+        Time without data after which a connection counts as lost [s].
+
+    Raises
+    ------
+    ConfigError
+        If the address cannot be used.
+    """
+
+    def __init__(
+        self, request: ReconRequest, host: str, port: int, *, n_jobs: int = 2, idle_seconds: float = 600.0
+    ) -> None:
+        self.request, self.idle_seconds = request, idle_seconds
+        try:
+            self._listener = create_server((host, port))
+        except (OSError, OverflowError) as error:
+            raise ConfigError(f"cannot listen: {error}", where=f"{host}:{port}", hint="choose another --port") from None
+        self.port: int = self._listener.getsockname()[1]
+        self._listener.settimeout(POLL_SECONDS)
+        self._stop = Event()
+        self._free = BoundedSemaphore(n_jobs)
+        self._pool = ThreadPoolExecutor(n_jobs, "connection")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._listener.close()
+        self._pool.shutdown()
+
+    def stop(self) -> None:
+        """Accept no further connection; those being served are finished."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        while not self._stop.is_set():
+            if not self._free.acquire(timeout=POLL_SECONDS):
+                continue
+            try:
+                connection, address = self._listener.accept()
+            except OSError:
+                self._free.release()
+                continue
+            self._pool.submit(self._serve, connection, f"{address[0]}:{address[1]}")
+
+    def _serve(self, connection: socket, client: str) -> None:
+        try:
+            logger.info("%s: connected", client)
+            connection.settimeout(self.idle_seconds)
+            Session(connection, self.request, client).run()
+        except Exception:
+            logger.exception("%s: unexpected error", client)
+        finally:
+            connection.close()
+            self._free.release()
+            logger.info("%s: closed", client)
