@@ -8,6 +8,7 @@ from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.io.mrd2.package import is_mrd2
 from cinerecon.io.mrd2.scan import read_mrd2
+from cinerecon.io.mrd_stream.reader import is_mrd_stream, read_mrd_stream
 from cinerecon.io.twix.scan import read_twix
 from cinerecon.io.twix.signature import is_twix
 
@@ -18,7 +19,7 @@ def read_raw_scan(path: str | Path, dataset: str | None = None, measurement: int
     Parameters
     ----------
     path
-        An ISMRMRD file (HDF5), a stream of MRD version 2, or a Siemens raw file.
+        An ISMRMRD file (HDF5), a stream of MRD version 1 or 2, or a Siemens raw file.
     dataset
         The group of the measurement, where an ISMRMRD file holds several.
     measurement
@@ -40,11 +41,12 @@ def read_raw_scan(path: str | Path, dataset: str | None = None, measurement: int
     if measurement is not None:
         what = "--measurement belongs to Siemens raw files, this is another format"
         raise ConfigError(what, where=str(path), hint="--dataset NAME chooses a group of an ISMRMRD file")
-    if not is_mrd2(path):
+    read_stream = read_mrd2 if is_mrd2(path) else read_mrd_stream if is_mrd_stream(path) else None
+    if read_stream is None:
         return read_mrd(path, dataset)
     if dataset is not None:
-        raise ConfigError("--dataset belongs to HDF5 files, a stream of MRD 2 holds one measurement", where=str(path))
-    return read_mrd2(path)
+        raise ConfigError("--dataset belongs to HDF5 files, a stream holds one measurement", where=str(path))
+    return read_stream(path)
 
 
 def require_raw_scan(path: Path) -> None:
@@ -55,5 +57,5 @@ def require_raw_scan(path: Path) -> None:
     FileError
         If it is missing or of another kind.
     """
-    if not (is_mrd2(path) or is_twix(path)):
+    if not (is_mrd2(path) or is_mrd_stream(path) or is_twix(path)):
         require_hdf5(path)

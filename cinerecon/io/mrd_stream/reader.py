@@ -1,0 +1,153 @@
+"""Raw scans in streams of ISMRMRD messages, read and written.
+
+A stream has no index: it is read from its start to its close message, and the samples are kept in memory.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from ismrmrd.hdf5 import waveform_header_dtype
+from numpy.typing import NDArray
+
+from cinerecon.errors import DataError, HeaderError
+from cinerecon.io.ismrmrd.header import parse_header, without_patient
+from cinerecon.io.ismrmrd.raw import BLOCK, MemorySamples, RawScan, largest_part
+from cinerecon.io.ismrmrd.waveforms import ECG_ID, MAX_WAVEFORM_SAMPLES, Waveform
+from cinerecon.io.mrd_stream.messages import (
+    CONFIG_BYTES,
+    HEAD,
+    AcquisitionMessage,
+    CloseMessage,
+    ImageMessage,
+    Message,
+    MessageId,
+    TextMessage,
+    WaveformMessage,
+    read_messages,
+    starts_stream,
+    write_message,
+)
+from cinerecon.io.regular import refuse_pipe
+
+
+def is_mrd_stream(path: Path) -> bool:
+    """Whether a regular file begins like a stream of ISMRMRD messages."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return starts_stream(file.read(CONFIG_BYTES + 4))
+    except OSError:
+        return False
+
+
+def read_mrd_stream(path: Path) -> RawScan:
+    """Read a raw scan from a stream in a file.
+
+    Raises
+    ------
+    FileError
+        If the stream is cut or damaged, with the number of the message.
+    HeaderError
+        If it has no header, several, or a senseless one.
+    DataError
+        If there are no readouts.
+    """
+    refuse_pipe(path)
+    with path.open("rb") as file:
+        scan = scan_of_messages(list(read_messages(file, str(path))), path)
+        n_left = path.stat().st_size - file.tell()
+    if n_left:
+        raise DataError(f"{n_left} bytes follow the close message", where=str(path), hint="one scan per stream")
+    return scan
+
+
+def scan_of_messages(messages: list[Message], path: Path) -> RawScan:
+    """The raw scan in the messages of a stream; ``path`` names it in messages. Errors as for `read_mrd_stream`."""
+    where = str(path)
+    headers = [m.content for m in messages if isinstance(m, TextMessage) and m.id is MessageId.HEADER]
+    if len(headers) != 1:
+        what = f"the stream has {len(headers)} headers" if headers else "the stream has no header"
+        raise HeaderError(what, where=where, hint="one scan per stream, which begins with its header")
+    readouts = [m for m in messages if isinstance(m, AcquisitionMessage)]
+    header, text = parse_header(headers[0], where), without_patient(headers[0], where)
+    if not readouts:
+        n_images = sum(isinstance(m, ImageMessage) for m in messages)
+        what = f"the stream holds {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"
+        raise DataError(what, where=where)
+    waveforms, warnings = _ecg([m for m in messages if isinstance(m, WaveformMessage)])
+    return RawScan(
+        path,
+        "stream",
+        header,
+        text,
+        np.array([m.head for m in readouts], HEAD),
+        np.array([largest_part(m.samples) for m in readouts]),
+        MemorySamples(_as_objects([m.samples for m in readouts]), _as_objects([m.trajectory for m in readouts])),
+        warnings,
+        waveforms,
+    )
+
+
+def _as_objects(rows: list[NDArray[np.complex64]] | list[NDArray[np.float32]]) -> NDArray[np.object_]:
+    out = np.empty(len(rows), object)
+    out[:] = rows
+    return out
+
+
+def _ecg(messages: list[WaveformMessage]) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
+    """The blocks of the ECG, and warnings about damaged ones, which are left out as in HDF5 files."""
+    blocks = [m for m in messages if m.head["waveform_id"] == ECG_ID]
+    if sum(m.values.size for m in blocks) > MAX_WAVEFORM_SAMPLES:
+        return (), ("the waveforms in the stream are longer than a day: they are not used",)
+    good = [m for m in blocks if m.values.size and 0 < m.head["sample_time_us"] < 1e6]
+    n_damaged = len(blocks) - len(good)
+    text = f"{n_damaged} blocks of the ECG are empty or have no time between samples: they are left out"
+    waveforms = (Waveform(ECG_ID, int(m.head["time_stamp"]), float(m.head["sample_time_us"]), m.values) for m in good)
+    return tuple(waveforms), (text,) if n_damaged else ()
+
+
+def write_raw_stream(raw: RawScan, file: BinaryIO) -> None:
+    """Write a raw scan as a stream: the header, the blocks of the ECG, the readouts, and the close message.
+
+    Raises
+    ------
+    DataError
+        If a readout holds another number of samples or coordinates than its header says.
+    """
+    for message in messages_of_scan(raw):
+        write_message(file, message)
+
+
+def messages_of_scan(raw: RawScan) -> Iterator[Message]:
+    """The messages of a raw scan, without a configuration. Errors as for `write_raw_stream`."""
+    yield TextMessage(MessageId.HEADER, raw.xml.encode())
+    for block in raw.waveforms:
+        yield WaveformMessage(_waveform_head(block), block.values)
+    heads = np.zeros(len(raw), HEAD)
+    for name in set(HEAD.names or ()) & set(raw.heads.dtype.names or ()):
+        heads[name] = raw.heads[name]
+    for start in range(0, len(raw), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(raw)))
+        stored, paths = raw.store.read("data", rows), raw.store.read("traj", rows)
+        raw.require_lengths(rows, stored)
+        for row, samples, path in zip(rows, stored, paths, strict=True):
+            n_coordinates = int(heads[row]["number_of_samples"]) * int(heads[row]["trajectory_dimensions"])
+            if len(path) != n_coordinates:
+                what = f"the header says {n_coordinates} trajectory coordinates, {len(path)} are stored"
+                raise DataError(what, where=raw.at(row))
+            is_complex = np.iscomplexobj(samples)
+            values = np.ascontiguousarray(samples, np.complex64 if is_complex else np.float32).view(np.complex64)
+            yield AcquisitionMessage(heads[row], values, np.asarray(path, np.float32))
+    yield CloseMessage()
+
+
+def _waveform_head(block: Waveform) -> np.void:
+    head = np.zeros(1, waveform_header_dtype)
+    head["version"], head["waveform_id"] = 1, block.number
+    head["channels"], head["number_of_samples"] = block.values.shape
+    head["time_stamp"], head["sample_time_us"] = block.time_stamp, block.sample_time_us
+    out: np.void = head[0]
+    return out
