@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cinerecon import metrics, networks
     from cinerecon.acquisition import intake
+    from cinerecon.acquisition import open_cine as open_scan
     from cinerecon.cine import CineData
     from cinerecon.errors import CineReconError, CineReconWarning
     from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
@@ -28,6 +29,7 @@ __all__ = [
     "load_method",
     "metrics",
     "networks",
+    "open_scan",
     "read_mrd",
     "reconstruct",
     "simulate_cine",
@@ -42,10 +44,14 @@ _HOMES = {
     "export": "cinerecon.reconstruction",
     "intake": "cinerecon.acquisition",
     "load_method": "cinerecon.methods.table",
+    "open_scan": "cinerecon.acquisition",
     "read_mrd": "cinerecon.io.ismrmrd.hdf5_scan",
     "reconstruct": "cinerecon.reconstruction",
     "simulate_cine": "cinerecon.simulation.scan",
 }
+
+_NAMES_IN_MODULES = {"open_scan": "open_cine"}
+"""Names in their modules, where these differ: `acquisition.open_scan` opens raw scans only."""
 
 
 def __getattr__(name: str) -> Any:
@@ -56,7 +62,7 @@ def __getattr__(name: str) -> Any:
         return import_module("importlib.metadata").version("cinerecon")
     if name not in _HOMES:
         raise AttributeError(f"module 'cinerecon' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_HOMES[name]), _NAMES_IN_MODULES.get(name, name))
 
 
 def __dir__() -> list[str]:

@@ -62,8 +62,8 @@ def reconstruct(
     Parameters
     ----------
     scan
-        Path of a scan; a slice as `cinerecon.intake` gives it; or k-space ``(frames, coils, ky, kx)`` complex, centred,
-        NumPy or torch: the centred orthonormal transform of the coil images.
+        Path of a scan; a slice as `cinerecon.open_scan` reads it; or k-space ``(frames, coils, ky, kx)`` complex,
+        centred, NumPy or torch: the centred orthonormal transform of the coil images.
     mask
         ``(frames, 1, ky, kx or 1)`` or ``(frames, ky, kx or 1)`` of bool or 0 and 1, for an array; samples outside of
         it are not used. None: a sample that is zero in all coils was not measured.

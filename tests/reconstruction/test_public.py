@@ -60,6 +60,19 @@ def test_retrospective_undersampling_is_that_of_the_command(tmp_path):
     assert part.quality["psnr"] > 10
 
 
+def test_open_scan_reads_raw_scans_and_arrays_of_kspace(scan, tmp_path):
+    slices = list(cinerecon.intake(scan))
+    source = cinerecon.open_scan(scan)
+    assert source.n_slices == len(slices)
+    data = source.read_slice(0)
+    assert torch.equal(data.kspace, slices[0].kspace)
+    axes, csm = "frames coils ky kx", data.csm.numpy()
+    np.savez(tmp_path / "scan.npz", kspace=data.kspace.numpy(), axes=axes, mask=data.mask.numpy(), csm=csm)
+    opened = cinerecon.open_scan(tmp_path / "scan.npz")
+    assert opened.n_slices == 1
+    assert torch.equal(opened.read_slice(0).mask, data.mask)
+
+
 def test_a_slice_of_intake_gives_the_slice_that_the_command_writes(scan, written):
     images = [cinerecon.reconstruct(cine, method="cgsense").image for cine in cinerecon.intake(scan)]
     assert np.array_equal(np.stack(images), written())
