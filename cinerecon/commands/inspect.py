@@ -23,7 +23,7 @@ class InspectOptions(ArrayOptions):
 
     scan: Annotated[Path, Flag(is_argument=True)] = Field(
         description="raw scan, ISMRMRD (.h5) or Siemens (.dat), CMRxRecon file (.mat), k-space of BART (.cfl) or NumPy "
-        "(.npy, .npz), or prepared case (.h5)"
+        "(.npy, .npz), or prepared case (.h5); - for standard input"
     )
     noise: Path | None = Field(None, description="separate noise scan, ISMRMRD or Siemens raw")
     dataset: str | None = Field(None, description="group to read, where the file holds several")
@@ -40,7 +40,14 @@ class InspectOptions(ArrayOptions):
 
 
 def inspect(options: InspectOptions) -> None:
-    """Open the scan, read it, and print its content."""
+    """Open the scan, read it, and print its content; ``-`` is standard input."""
+    from cinerecon.commands.standard_input import scan_file
+
+    with scan_file(options.scan) as path:
+        _inspect(options.model_copy(update={"scan": path}))
+
+
+def _inspect(options: InspectOptions) -> None:
     from cinerecon.acquisition import AcquisitionConfig, Scan, open_cine, summarise
     from cinerecon.commands.progress import progress_bar
 

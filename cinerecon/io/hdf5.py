@@ -32,7 +32,9 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "a PDF document"),
 )
 
-CONVERT = "convert the scanner's raw data with siemens_to_ismrmrd, ge_to_ismrmrd or philips_to_ismrmrd"
+CONVERT = (
+    "read directly: ISMRMRD in HDF5 or streams, MRD 2, Siemens .dat; convert others (ge_to_ismrmrd, philips_to_ismrmrd)"
+)
 
 IMAGES = "these are images: `cinerecon prepare` makes cases of them, `cinerecon simulate --from` a raw scan"
 

@@ -136,3 +136,13 @@ def test_recon_and_inspect_read_streams(tmp_path):
         images.append(np.load(out)["image"])
     assert np.array_equal(*images) and images[0].any()
     assert run.invoke(app, ["inspect", str(stream)]).exit_code == 0
+
+
+def test_inspect_reads_standard_input(tmp_path):
+    stream = converted(read_mrd(small_scan(matrix=(20, 24)).write(tmp_path / "scan.h5")), tmp_path / "scan.mrd")
+    run = CliRunner()
+    named = json.loads(run.invoke(app, ["inspect", str(stream), "--json"]).stdout)
+    piped = run.invoke(app, ["inspect", "-", "--json"], input=stream.read_bytes())
+    assert piped.exit_code == 0
+    found = json.loads(piped.stdout)
+    assert {**found, "source": ""} == {**named, "source": ""}
