@@ -74,7 +74,20 @@ class ReconOptions(ReconSettings):
 
 
 def recon(options: ReconOptions) -> None:
-    """Reconstruct one scan by one method, or a batch, and print the report."""
+    """Reconstruct one scan by one method, or a batch, and print the report; a scan ``-`` is standard input."""
+    from cinerecon.commands.standard_input import STANDARD_INPUT, scan_file
+    from cinerecon.errors import ConfigError
+
+    if STANDARD_INPUT not in options.scans:
+        _recon(options)
+        return
+    if len(options.scans) > 1 or not options.outputs:
+        raise ConfigError("a scan from standard input is the only one, and its images need a name", where="-o")
+    with scan_file(STANDARD_INPUT) as path:
+        _recon(options.model_copy(update={"scans": (path,)}))
+
+
+def _recon(options: ReconOptions) -> None:
     from cinerecon.commands.announce_code import announce_models
     from cinerecon.commands.run_log import run_log
     from cinerecon.reconstruction import is_batch, plan_batch

@@ -146,3 +146,16 @@ def test_inspect_reads_standard_input(tmp_path):
     assert piped.exit_code == 0
     found = json.loads(piped.stdout)
     assert {**found, "source": ""} == {**named, "source": ""}
+
+
+def test_recon_reads_standard_input(tmp_path):
+    stream = converted(read_mrd(small_scan(matrix=(20, 24)).write(tmp_path / "scan.h5")), tmp_path / "scan.mrd")
+    run, images = CliRunner(), []
+    for scan in (str(stream), "-"):
+        out = tmp_path / f"{len(images)}.npz"
+        asked = ["recon", scan, "-m", "zerofilled", "-o", str(out)]
+        assert run.invoke(app, asked, input=stream.read_bytes()).exit_code == 0
+        images.append(np.load(out)["image"])
+    assert np.array_equal(*images) and images[0].any()
+    refused = run.invoke(app, ["recon", "-", "-m", "zerofilled"], input=stream.read_bytes())
+    assert isinstance(refused.exception, ConfigError) or refused.exit_code == 2
