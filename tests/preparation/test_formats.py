@@ -155,7 +155,7 @@ def test_a_case_says_where_other_settings_were_asked_for(scan, tmp_path):
     )
     with pytest.raises(DataError, match="slice 1, a prepared case has slice 0 alone"):
         open_cine(case).read_slice(1)
-    with pytest.raises(ConfigError, match="--noise belongs to ISMRMRD raw scans, this is a prepared case"):
+    with pytest.raises(ConfigError, match="--noise belongs to ISMRMRD and Siemens raw scans, this is a prepared case"):
         open_cine(case, noise=scan)
 
 

@@ -1,4 +1,4 @@
-"""Two processes of torchrun are one process with twice the batches."""
+"""Training in two processes of torchrun equals training in one process with twice the batches."""
 
 import socket
 import subprocess

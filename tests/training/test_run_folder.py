@@ -1,4 +1,4 @@
-"""A run folder says what the run was; its weights carry their card."""
+"""The run folder records the run; its weights include their card."""
 
 import hashlib
 import json

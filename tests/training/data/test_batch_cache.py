@@ -1,4 +1,4 @@
-"""Batches that are kept are those that were drawn, and what a step takes of one is measured as it says."""
+"""Cached batches equal the drawn ones, and frames taken from a batch have consistent measurements."""
 
 from dataclasses import dataclass, field
 

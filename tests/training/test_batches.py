@@ -1,4 +1,4 @@
-"""Batches come at the scale of the recipe."""
+"""Batches have the scale of the recipe."""
 
 import json
 
