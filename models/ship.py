@@ -114,6 +114,12 @@ def report(name: str, reached: Reached) -> str:
     return f"{ours:.2f} dB on a held-out real series at 8x, one coil; k-t SLR {theirs:.2f} dB"
 
 
+def describe_start(initial: dict[str, Any] | None) -> str:
+    """The method of the initial image and its settings."""
+    settings = initial.get("settings", []) if initial else []
+    return f"`{initial['method'] if initial else 'zerofilled'}`, {', '.join(settings) or 'default settings'}"
+
+
 def describe(name: str, stages: list[Path], n_numbers: int, checksum: str, card: Card, reached: Reached) -> str:
     """The card as a page."""
     recipe = read(stages[-1] / "model.yaml")
@@ -128,7 +134,7 @@ def describe(name: str, stages: list[Path], n_numbers: int, checksum: str, card:
         heading,
         "| | |\n|---|---|\n"
         f"| architecture | {summary}; {n_numbers:,} numbers, all settings in `model.yaml` |\n"
-        f"| initial image | `{start['method'] if start else 'zerofilled'}`, default settings |\n"
+        f"| initial image | {describe_start(start)} |\n"
         "| phase | each voxel is turned so that the first image is real on time average |\n"
         "| one set of weights for | single-coil and multi-coil scans |\n"
         f"| licence | {recipe['training']['licence']}, as the program; trained from random weights |\n"

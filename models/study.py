@@ -20,18 +20,17 @@ SHORT = (
 )
 ARMS = {
     "as shipped": (),
-    "without the low-rank iterations": ("architecture.n_lowrank_iterations=0",),
     "without low rank": ("architecture.lowrank=null",),
     "low rank of the whole image": ("architecture.block_size=0",),
-    "features made anew in each cascade": ("architecture.carries_features=false",),
-    "from the zero-filled image": ("start=null",),
-    "from the image of k-t SLR": ("start.method=ktslr",),
+    "features computed again in each cascade": ("architecture.carries_features=false",),
+    "from the zero-filled image": ("initial_method=null",),
+    "from the view-shared image": ("initial_method={method: viewshared}",),
     "without demodulation": ("demodulate=false",),
     "root mean square as loss": ("training.loss=rmse",),
     "AdamW": ("training.optimizer=adamw", "training.learning_rate=1.0e-3"),
-    "3 cascades of 4 blocks": ("architecture.n_cascades=3", "architecture.n_blocks=4"),
-    "10 cascades of 1 block": ("architecture.n_cascades=10", "architecture.n_blocks=1"),
-    "32 channels, 20 cascades of 2 blocks": ("architecture.n_channels=32", "architecture.n_cascades=20"),
+    "2 cascades of 3 blocks": ("architecture.n_cascades=2", "architecture.n_blocks=3"),
+    "6 cascades of 1 block": ("architecture.n_cascades=6", "architecture.n_blocks=1"),
+    "32 channels, 12 cascades of 2 blocks": ("architecture.n_channels=32", "architecture.n_cascades=12"),
 }
 
 

@@ -12,7 +12,7 @@ from cinerecon.networks.external import is_external, load_external, portable
 from cinerecon.networks.unrolled import Unrolled, scale_output_weights
 
 NETWORKS = {
-    "stvarnet": ("StVarNet", "ST-VarNet: low-rank iterations, then data consistency and space-time convolutions"),
+    "stvarnet": ("StVarNet", "ST-VarNet: data consistency, low-rank blocks and space-time convolutions"),
     "slrnet": ("SlrNet", "SLR-Net: learned sparse transform and learned low rank"),
     "istanet": ("IstaNet", "ISTA-Net: learned sparse transform with soft thresholding"),
     "dccnn": ("DcCnn", "DC-CNN: residual convolutions and data consistency in turn"),

@@ -19,10 +19,15 @@ Purpose of each part:
   the fastest on processors. Frames are cyclic, like the heart beat.
 - Features that pass from cascade to cascade follow recurrent networks (Qin et al. 2019, 10.1109/TMI.2018.2863670) and
   PromptMR (Xin et al. 2023, 10.48550/arXiv.2309.13839).
+- Blocks of the image (voxels x frames) are made of low rank in each cascade, which is an input of the convolutions and
+  a part of the image.
+- The initial image of the shipped model is that of k-t SLR after 12 iterations, a third of the usual number, with
+  settings chosen for so few: the cascades add the details in motion that its global priors do not recover.
 - Convolutions are computed in bfloat16 where the processor has instructions for it, images and data consistency always
   in single precision.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, cast
 
 import torch
@@ -47,7 +52,7 @@ EDGE = 7 / 16
 class StVarNetConfig(NetworkConfig):
     """Architecture of ST-VarNet."""
 
-    n_cascades: int = Field(5, ge=1, description="unrolled iterations")
+    n_cascades: int = Field(3, ge=1, description="unrolled iterations")
     n_channels: int = Field(64, ge=4, description="feature channels, at half of the resolution")
     n_blocks: int = Field(2, ge=1, description="residual blocks in each cascade, of two convolutions each")
     n_cg_steps: int = Field(2, ge=1, description="conjugate gradient steps of data consistency (several coils)")
@@ -56,8 +61,6 @@ class StVarNetConfig(NetworkConfig):
         ShrinkageConfig(shrinkage="absolute_soft", prox_weight=0.25), description="low rank of image blocks; null: none"
     )
     block_size: int = Field(16, ge=0, description="side of the low-rank blocks [pixels]; 0: the whole image")
-    n_lowrank_iterations: int = Field(6, ge=0, description="iterations of low rank alone, before the cascades")
-    momentum: float = Field(0.7, description="of these iterations, at the start")
     blend: float = Field(0.4, description="share of the low-rank image in the image of a cascade, at the start")
     precision: Literal["auto", "float32"] = Field(
         "auto", description="of convolutions in reconstruction: bfloat16 where that is native, or always float32"
@@ -80,7 +83,7 @@ class DataConsistency(nn.Module):
         """``(batch, frames, y, x)`` to the same."""
         penalty = functional.softplus(conditions @ self.weight).view(-1, 1, 1, 1)
         residual = zerofilled - encoding.normal(image)
-        if encoding.n_coils == 1 or not self.n_cg_steps:
+        if encoding.n_coils == 1:
             return residual / (1 + penalty)
         return self._conjugate_gradients(residual, encoding, penalty)
 
@@ -111,32 +114,13 @@ class LowRankBlocks(nn.Module):
     def forward(self, image: Tensor, conditions: Tensor) -> Tensor:
         """``(batch, frames, y, x)`` to the same."""
         gains = (conditions @ self.gain).exp()
-        return torch.stack([self._shrink(one, gain) for one, gain in zip(image, gains, strict=True)])
+        return torch.stack([self._shrink(series, gain) for series, gain in zip(image, gains, strict=True)])
 
     def _shrink(self, series: Tensor, gain: Tensor) -> Tensor:
         rule = self.shrinkage.rule_with(gain)
         if not self.size:
             return shrink_casorati(series, rule)
         return shrink_patches(series, rule, self.size, (self.shift, self.shift))
-
-
-class LowRankIteration(nn.Module):
-    """A proximal gradient step: extrapolation (but in the first one), a step down the data term, low rank."""
-
-    def __init__(self, config: StVarNetConfig, index: int) -> None:
-        super().__init__()
-        assert config.lowrank is not None
-        self.momentum = nn.Parameter(torch.tensor(config.momentum)) if index else None
-        self.consistency = DataConsistency(n_cg_steps=0)
-        self.lowrank = LowRankBlocks(config.lowrank, config.block_size, index)
-
-    def forward(
-        self, zerofilled: Tensor, encoding: Encoding, image: Tensor, before: Tensor, conditions: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The image and the one before it, ``(batch, frames, y, x)``, to the next ones."""
-        ahead = image if self.momentum is None else image + self.momentum * (image - before)
-        ahead = ahead + self.consistency(zerofilled, encoding, ahead, conditions)
-        return self.lowrank(ahead, conditions), image
 
 
 class SpaceTimeBlock(nn.Module):
@@ -151,7 +135,8 @@ class SpaceTimeBlock(nn.Module):
     def forward(self, features: Tensor, n_frames: int) -> Tensor:
         """``(batch * frames, channels, y, x)`` to the same."""
         inner = self.first(shift_frames(features, n_frames, self.distance))
-        return self.second(shift_frames(inner, n_frames, self.distance, rectify=True)).add_(features)
+        outer: Tensor = self.second(shift_frames(inner, n_frames, self.distance, rectify=True))
+        return outer.add_(features)
 
 
 class Cascade(nn.Module):
@@ -218,8 +203,6 @@ class StVarNet(Unrolled[StVarNetConfig]):
         super().__init__(config)
         self.cascades = nn.ModuleList(Cascade(self.config, n) for n in range(self.config.n_cascades))
         self.consistency = DataConsistency(self.config.n_cg_steps)
-        n = self.config.n_lowrank_iterations if self.config.lowrank else 0
-        self.iterations = nn.ModuleList(LowRankIteration(self.config, index) for index in range(n))
 
     def output_convolutions(self) -> list[Convolution]:
         """The convolution that ends each cascade."""
@@ -228,9 +211,6 @@ class StVarNet(Unrolled[StVarNetConfig]):
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """Extras: the image after each cascade, as ``images``."""
         conditions = describe(run.kspace, run.encoding)
-        before = image
-        for iteration in self.iterations:
-            image, before = run(iteration, image, before, conditions)
         state: State = (image, None)
         images = []
         for cascade in self.cascades:
@@ -265,7 +245,7 @@ def to_cells(images: list[Tensor]) -> Tensor:
     y, x = stacked.shape[2:4]
     if y % 2 or x % 2:
         stacked = functional.pad(stacked, (0, 0, 0, x % 2, 0, y % 2))
-    cells = stacked.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 1, 2, 4, 3, 5, 6)
+    cells: Tensor = stacked.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 1, 2, 4, 3, 5, 6)
     return cells.flatten(4).flatten(0, 1).permute(0, 3, 1, 2)
 
 
@@ -274,8 +254,9 @@ def from_cells(cells: Tensor, like: Tensor) -> Tensor:
     n_batch, _, y, x = like.shape
     cells = cells.to(torch.promote_types(cells.dtype, torch.float32))
     pixels = cells.permute(0, 2, 3, 1).unflatten(-1, (2, 2, 2)).permute(0, 1, 3, 2, 4, 5)
-    image = torch.view_as_complex(pixels.flatten(3, 4).flatten(1, 2).contiguous())
-    return image.unflatten(0, (n_batch, -1))[..., :y, :x]
+    frames: Tensor = torch.view_as_complex(pixels.flatten(3, 4).flatten(1, 2).contiguous())
+    image: Tensor = frames.unflatten(0, (n_batch, -1))
+    return image[..., :y, :x]
 
 
 def shift_frames(features: Tensor, n_frames: int, distance: int, *, rectify: bool = False) -> Tensor:
@@ -292,8 +273,8 @@ def shift_frames(features: Tensor, n_frames: int, distance: int, *, rectify: boo
     rectify
         Replace negative features by 0.
     """
-    shifted: Tensor = _ShiftFrames.apply(features, n_frames, distance, rectify)
-    return shifted
+    apply: Callable[[Tensor, int, int, bool], Tensor] = _ShiftFrames.apply
+    return apply(features, n_frames, distance, rectify)
 
 
 class _ShiftFrames(torch.autograd.Function):

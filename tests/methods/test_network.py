@@ -234,7 +234,7 @@ def test_the_brightness_of_a_cine_is_a_high_percentile():
 def test_cyclic_network_sees_no_jump_at_the_ends_of_a_series_in_real_time(tmp_path):
     """It is as if the series ran back after its end; a gated cine is a circle as it is."""
     torch.manual_seed(0)
-    architecture = {"n_cascades": 1, "n_channels": 8, "n_blocks": 2, "n_lowrank_iterations": 1}
+    architecture = {"n_cascades": 1, "n_channels": 8, "n_blocks": 2}
     net = networks.build("stvarnet", architecture)
     (tmp_path / "model.yaml").write_text(yaml.safe_dump({"network": "stvarnet", "architecture": architecture}))
     save_file(net.state_dict(), tmp_path / "weights.safetensors")
