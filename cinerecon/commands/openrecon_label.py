@@ -11,8 +11,9 @@ from typing import Any
 
 from cinerecon.commands.openrecon_options import LabelOptions
 from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.io.mrd_stream import MRD_PORT
 from cinerecon.methods.table import METHODS
-from cinerecon.reconstruction.protocol import MODEL, MRD_PORT, PARAMETERS, ProtocolParameter
+from cinerecon.reconstruction.protocol import MODEL, PARAMETERS, ProtocolParameter
 
 LABEL_KEY = "com.siemens-healthineers.magneticresonance.openrecon.metadata:1.1.0"
 """Key of the label in the container image; its value is the JSON text in base64."""

@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
+from cinerecon.io.mrd_stream import MRD_PORT
 from cinerecon.options import Flag, Options
-from cinerecon.reconstruction.protocol import MRD_PORT
 
 
 class ServeOptions(Options):

@@ -17,8 +17,6 @@ from cinerecon.methods.table import METHODS
 from cinerecon.physics.coils.estimate import CsmMethod
 from cinerecon.reconstruction.options import ReconSettings
 
-MRD_PORT = 9002
-"""The port on which scanners expect a reconstruction."""
 MODEL = "config"
 """The parameter that names the method."""
 AUTO = "auto"

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from cinerecon.cli import COMMANDS, app
 from cinerecon.commands.openrecon_label import LABEL_KEY
-from cinerecon.reconstruction.protocol import MRD_PORT
+from cinerecon.io.mrd_stream import MRD_PORT
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 SCRIPTS = sorted(PACKAGING.rglob("*.sh"))
