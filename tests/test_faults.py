@@ -141,7 +141,7 @@ def test_sets_uncounted(make, tmp_path):
     make("sets_uncounted")
     error = recon("scan.h5", tmp_path).error
     assert "2 sets are not supported" in error.what
-    assert "--set preprocessing.select.set=0" in error.hint
+    assert "--set-index=0" in error.hint
     for number in (0, 1):
         outcome = recon("scan.h5", tmp_path, "--set", f"preprocessing.select.set={number}", "--force")
         assert any("the header has 2 values of set, the readouts have one" in w for w in outcome.report["warnings"])
