@@ -9,10 +9,10 @@ from pathlib import Path
 from socket import SHUT_WR, socket
 from typing import BinaryIO
 
-from cinerecon.errors import CineReconError, DataError
-from cinerecon.io.mrd_stream.hdf5 import ReceivedScan
+from cinerecon.errors import CineReconError, DataError, HeaderError
 from cinerecon.io.mrd_stream.images import image_messages
 from cinerecon.io.mrd_stream.messages import (
+    AcquisitionMessage,
     CloseMessage,
     ImageMessage,
     MessageId,
@@ -58,7 +58,7 @@ class Session:
             suppress(OSError),
         ):
             try:
-                self._serve(source, sink, Path(folder) / "scan.h5")
+                self._serve(source, sink, Path(folder) / "scan.mrd")
             except CineReconError as error:
                 self._report(sink, f"error: {error}")
             except OSError as error:
@@ -92,24 +92,31 @@ class Session:
             logger.info("%s: slice %d sent %.2f s after the last message", self.client, index, seconds)
 
     def _receive(self, source: BinaryIO, path: Path) -> ReconRequest:
-        """Store the scan, and return the request with the settings of the protocol."""
+        """Store the scan as a stream, and return the request with the settings of the protocol."""
         settings = ProtocolSettings()
         model = None
-        with ReceivedScan(path) as scan:
+        n_headers = n_readouts = 0
+        with path.open("wb") as file:
             for message in read_messages(source, self.client):
                 if isinstance(message, CloseMessage):
                     break
                 if isinstance(message, ImageMessage):
                     raise DataError("images were received, expected readouts", where=self.client)
                 if not isinstance(message, TextMessage) or message.id is MessageId.HEADER:
-                    scan.add(message)
+                    n_headers += isinstance(message, TextMessage)
+                    n_readouts += isinstance(message, AcquisitionMessage)
+                    if n_headers != 1:
+                        what = f"{n_headers} headers were received" if n_headers else "readouts precede the header"
+                        raise HeaderError(what, where=self.client, hint="one scan per connection, its header first")
+                    write_message(file, message)
                 elif message.id is MessageId.CONFIG_FILE:
                     model = model_of_config(message.text)
                 elif message.id is MessageId.CONFIG_TEXT:
                     settings = read_protocol(message.text)
                 else:
                     logger.info("%s: text: %.500s", self.client, message.text)
-        if not scan.has_header or not scan.n_readouts:
+            write_message(file, CloseMessage())
+        if not n_readouts:
             raise DataError("the stream has no header or no readouts", where=self.client)
         chosen = settings.model or model or self.request.model
         return self.request.with_values(**{**settings.options, "scan": path, "model": chosen})

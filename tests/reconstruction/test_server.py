@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,14 @@ import pytest
 
 from cinerecon.cli import load_command
 from cinerecon.io.mrd_stream.hdf5 import scan_messages
-from cinerecon.io.mrd_stream.messages import CloseMessage, ImageMessage, MessageId, TextMessage, message_bytes
+from cinerecon.io.mrd_stream.messages import (
+    CloseMessage,
+    ImageMessage,
+    MessageId,
+    TextMessage,
+    message_bytes,
+    read_messages,
+)
 from cinerecon.reconstruction import ReconRequest, export, reconstruct
 from cinerecon.reconstruction import session as session_module
 from cinerecon.reconstruction.client import exchange
@@ -79,9 +87,11 @@ def expected(scan):
 
 
 def test_images_of_several_clients_are_those_of_the_file(server, scan):
+    sent = b"".join(map(message_bytes, [*scan_messages(scan), CloseMessage()]))
     with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(lambda _: list(exchange(scan, address_of(server))), range(3)))
-    for messages in answers:
+        answers = list(pool.map(lambda _: send_bytes(server, sent), range(3)))
+    for answer in answers:
+        messages = list(read_messages(BytesIO(answer), "server"))
         np.testing.assert_allclose(values_of(messages), expected(scan), rtol=1e-6, atol=1e-9)
         assert isinstance(messages[-1], CloseMessage)
 
@@ -125,13 +135,17 @@ def test_a_slice_that_fails_leaves_the_others(server, scan, monkeypatch):
     np.testing.assert_allclose(values_of(messages), expected(scan)[3:], rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["invertcontrast", "simplefft"])
-def test_recorded_clients_get_an_error_text(server, name):
-    path = formats_folder() / "stream" / name / "client_to_server.bin"
+@pytest.fixture(params=["simplefft", "invertcontrast"])
+def recorded(request):
+    path = formats_folder() / "stream" / request.param / "client_to_server.bin"
     if not path.exists():
         pytest.skip("the recorded streams are not here")
-    answer = send_bytes(server, path.read_bytes())
-    assert name.encode() in answer
+    return path
+
+
+def test_recorded_clients_get_an_error_text(recorded, server):
+    answer = send_bytes(server, recorded.read_bytes())
+    assert recorded.parent.name.encode() in answer
     assert answer.endswith(message_bytes(CloseMessage()))
 
 
