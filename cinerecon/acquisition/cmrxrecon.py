@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.array_checks import are_slices_frames, correlation
+from cinerecon.acquisition.array_checks import are_slices_frames, correlation, require_magnitude
 from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import find_measured
@@ -16,7 +16,6 @@ from cinerecon.acquisition.source import CineSource, TimedSlice
 from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.cmrxrecon import CmrFile, open_cmrxrecon, subject_of
-from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
 from cinerecon.physics.coils import transform_coils
 from cinerecon.physics.fourier import crop_kspace
 from cinerecon.physics.operators import Encoding
@@ -85,12 +84,7 @@ class CmrxreconSource(CineSource):
         if not 0 <= number < self.n_slices:
             raise DataError(f"slice {number}, the file has slices 0 to {self.n_slices - 1}", where=str(self.file.path))
         kspace = torch.from_numpy(self.file.read_slice(number))
-        largest = float(kspace.abs().max())
-        if largest == 0:
-            raise DataError("all samples are zero", where=where)
-        if not SMALLEST_SAMPLE <= largest <= LARGEST_SAMPLE:
-            what = f"the largest sample is {largest:.1g}, expected {SMALLEST_SAMPLE:g} to {LARGEST_SAMPLE:g}"
-            raise DataError(what, where=where, hint=RESCALE)
+        require_magnitude(kspace, where)
         if self._has_exchanged_axes:
             what = "adjacent slices are more alike than adjacent frames: these axes seem to be exchanged"
             hint = "in MATLAB: kspace = permute(kspace, [1 2 3 5 4])"

@@ -18,7 +18,7 @@ from cinerecon.errors import ConfigError, FileError
 from cinerecon.methods.table import METHODS
 from cinerecon.reconstruction.protocol import read_protocol
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "packaging/openrecon/label-1.1.0.schema.json").read_text())
+SCHEMA = json.loads((Path(__file__).parents[2] / "examples/openrecon/label-1.1.0.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 

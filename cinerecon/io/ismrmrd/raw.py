@@ -5,7 +5,7 @@ The readers of all raw formats return a `RawScan`. It knows the headers; a `Samp
 and they are compared with their header. Readouts are numbered from 0, in file order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -242,6 +242,13 @@ class RawScan:
             i = largest.argmax()
             what = f"a sample of {largest[i]:.2g} in acquisition {int(rows[i])}, expected at most {LARGEST_SAMPLE:g}"
             raise DataError(what, where=self.at(rows[i]), hint=RESCALE)
+
+
+def as_objects(rows: Sequence[NDArray[Any]]) -> NDArray[np.object_]:
+    """Arrays of different lengths as an array of arrays ``(readouts,)``."""
+    out = np.empty(len(rows), object)
+    out[:] = rows
+    return out
 
 
 def largest_part(stored: NDArray[Any]) -> float:

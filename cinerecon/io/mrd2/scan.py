@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cinerecon.errors import CineReconError, DataError, FileError, HeaderError
 from cinerecon.io.ismrmrd.header import parse_header, without_patient
-from cinerecon.io.ismrmrd.raw import MemorySamples, RawScan, largest_part
+from cinerecon.io.ismrmrd.raw import MemorySamples, RawScan, as_objects, largest_part
 from cinerecon.io.ismrmrd.waveforms import ECG_ID, Waveform
 from cinerecon.io.mrd2.header import header_as_xml
 from cinerecon.io.mrd2.package import load_mrd
@@ -56,7 +56,7 @@ def read_mrd2(path: Path) -> RawScan:
     if not heads:
         what = f"the stream holds {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"
         raise DataError(what, where=str(path))
-    store = MemorySamples(_as_objects(rows), _as_objects(paths))
+    store = MemorySamples(as_objects(rows), as_objects(paths))
     amplitude = np.array([largest_part(row) for row in rows])
     scan = RawScan(path, "stream", plain, text, np.concatenate(heads), amplitude, store, waveforms=tuple(waveforms))
     scan.require_lengths(np.arange(len(rows)), store.rows)
@@ -66,12 +66,6 @@ def read_mrd2(path: Path) -> RawScan:
 def _calls(function: Callable[[], Any]) -> Iterator[Any]:
     """The result of a function as a stream of one item."""
     yield function()
-
-
-def _as_objects(rows: list[NDArray[Any]]) -> NDArray[np.object_]:
-    out = np.empty(len(rows), object)
-    out[:] = rows
-    return out
 
 
 def _open(file: Any, path: Path, mrd: ModuleType) -> Any:

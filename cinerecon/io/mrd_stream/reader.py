@@ -9,11 +9,10 @@ from typing import BinaryIO
 
 import numpy as np
 from ismrmrd.hdf5 import waveform_header_dtype
-from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, HeaderError
 from cinerecon.io.ismrmrd.header import parse_header, without_patient
-from cinerecon.io.ismrmrd.raw import BLOCK, MemorySamples, RawScan, largest_part
+from cinerecon.io.ismrmrd.raw import BLOCK, MemorySamples, RawScan, as_objects, largest_part
 from cinerecon.io.ismrmrd.waveforms import ECG_ID, MAX_WAVEFORM_SAMPLES, Waveform
 from cinerecon.io.mrd_stream.messages import (
     CONFIG_BYTES,
@@ -85,16 +84,10 @@ def scan_of_messages(messages: list[Message], path: Path) -> RawScan:
         text,
         np.array([m.head for m in readouts], HEAD),
         np.array([largest_part(m.samples) for m in readouts]),
-        MemorySamples(_as_objects([m.samples for m in readouts]), _as_objects([m.trajectory for m in readouts])),
+        MemorySamples(as_objects([m.samples for m in readouts]), as_objects([m.trajectory for m in readouts])),
         warnings,
         waveforms,
     )
-
-
-def _as_objects(rows: list[NDArray[np.complex64]] | list[NDArray[np.float32]]) -> NDArray[np.object_]:
-    out = np.empty(len(rows), object)
-    out[:] = rows
-    return out
 
 
 def _ecg(messages: list[WaveformMessage]) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:

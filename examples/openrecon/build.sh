@@ -1,5 +1,5 @@
 #!/bin/sh
-# Build an OpenRecon archive of this source tree:  packaging/openrecon/build.sh [va60|va70]
+# Build an OpenRecon archive of this source tree:  examples/openrecon/build.sh [va60|va70]
 #
 #   CONTAINER     the program that builds images, podman (default) or docker
 #   LABEL_OPTIONS options of `cinerecon openrecon label`, e.g. "--model ktslr --vendor Clinic --gpu"
@@ -18,11 +18,11 @@ trap 'rm -rf "$work"' EXIT
 # shellcheck disable=SC2086  # options are words
 cinerecon openrecon label ${LABEL_OPTIONS:-} -o "$work/OpenReconLabel.json"
 
-set -- build -f packaging/openrecon/Containerfile --build-arg "RUN_AS=${RUN_AS:-cinerecon}" -t localhost/openrecon-cinerecon
+set -- build -f examples/openrecon/Containerfile --build-arg "RUN_AS=${RUN_AS:-cinerecon}" -t localhost/openrecon-cinerecon
 if [ "$software" = va60 ]; then
     set -- "$@" --label "$key=$(base64 "$work/OpenReconLabel.json" | tr -d '\n')"
 fi
-"$container" "$@" packaging/openrecon
+"$container" "$@" examples/openrecon
 
 case "$container" in
 *podman) "$container" save --format docker-archive -o "$work/image.tar" localhost/openrecon-cinerecon ;;

@@ -14,8 +14,8 @@ from cinerecon.cli import COMMANDS, app
 from cinerecon.commands.openrecon_label import LABEL_KEY
 from cinerecon.io.mrd_stream import MRD_PORT
 
-PACKAGING = Path(__file__).parents[2] / "packaging"
-SCRIPTS = sorted(PACKAGING.rglob("*.sh"))
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPTS = sorted(EXAMPLES.rglob("*.sh"))
 CHROOT_TOOLS = ("fakeroot", "mke2fs", "debugfs", "tar", "realpath")
 
 
@@ -26,12 +26,12 @@ def test_scripts_are_shell(script):
 
 
 def test_the_server_has_the_port_of_the_label_and_no_root():
-    container = (PACKAGING / "openrecon/Containerfile").read_text()
+    container = (EXAMPLES / "openrecon/Containerfile").read_text()
     assert re.search(r"^ARG RUN_AS=cinerecon\nUSER \$\{RUN_AS\}$", container, re.MULTILINE)
     assert f'"--port", "{MRD_PORT}"' in container
-    assert LABEL_KEY in (PACKAGING / "openrecon/build.sh").read_text()
-    assert f"port={MRD_PORT}\n" in (PACKAGING / "fire/fire.ini").read_text()
-    assert (PACKAGING / "fire/start.sh").read_text().count(f"--port {MRD_PORT}") == 2
+    assert LABEL_KEY in (EXAMPLES / "openrecon/build.sh").read_text()
+    assert f"port={MRD_PORT}\n" in (EXAMPLES / "fire/fire.ini").read_text()
+    assert (EXAMPLES / "fire/start.sh").read_text().count(f"--port {MRD_PORT}") == 2
 
 
 def test_the_container_and_the_chroot_start_a_command_that_exists():
@@ -39,7 +39,7 @@ def test_the_container_and_the_chroot_start_a_command_that_exists():
         pytest.skip("this version has no command serve")
     text = CliRunner().invoke(app, ["serve", "--help"]).stdout
     for path in ("openrecon/Containerfile", "fire/start.sh"):
-        for option in re.findall(r"--(?:host|port)\b", (PACKAGING / path).read_text()):
+        for option in re.findall(r"--(?:host|port)\b", (EXAMPLES / path).read_text()):
             assert option in text
 
 
@@ -55,7 +55,7 @@ def test_the_chroot_image_holds_the_file_system_with_its_owners(tmp_path):
             member.size, member.mode, member.uid, member.gid = len(content), mode, owner, owner
             archive.addfile(member, io.BytesIO(content))
     image = tmp_path / "chroot.img"
-    script = PACKAGING / "fire/make_chroot.sh"
+    script = EXAMPLES / "fire/make_chroot.sh"
     subprocess.run([script, tmp_path / "root.tar", image, "5"], check=True, capture_output=True)
     assert 10e6 < image.stat().st_size < 60e6
 
@@ -63,7 +63,7 @@ def test_the_chroot_image_holds_the_file_system_with_its_owners(tmp_path):
         return subprocess.run(["debugfs", "-R", command, image], check=True, capture_output=True).stdout
 
     assert ask("cat /usr/local/bin/cinerecon") == b"#!/bin/sh\necho served\n"
-    assert ask("cat /start-cinerecon.sh") == (PACKAGING / "fire/start.sh").read_bytes()
+    assert ask("cat /start-cinerecon.sh") == (EXAMPLES / "fire/start.sh").read_bytes()
     assert b"User:  1000   Group:  1000" in ask("stat /home/cinerecon/notes.txt")
     assert b"Mode:  0600" in ask("stat /home/cinerecon/notes.txt")
     assert b"User:     0" in ask("stat /start-cinerecon.sh")
@@ -73,6 +73,6 @@ def test_the_chroot_image_holds_the_file_system_with_its_owners(tmp_path):
 
 
 def test_the_chroot_script_explains_itself(tmp_path):
-    result = subprocess.run([PACKAGING / "fire/make_chroot.sh"], capture_output=True, text=True)
+    result = subprocess.run([EXAMPLES / "fire/make_chroot.sh"], capture_output=True, text=True)
     assert result.returncode == 2
     assert "make_chroot.sh ROOT.tar" in result.stderr
