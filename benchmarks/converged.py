@@ -2,7 +2,7 @@
 
 from report import Row, comparison, machine
 
-from cinerecon.methods.classical.ktslr import KtSlrConfig
+from cinerecon.methods.classical.config import KtSlrConfig
 
 STANDSTILL = 3e-4
 """Relative change of the image in ten iterations at which a run is taken to have converged."""

@@ -16,7 +16,7 @@ from cinerecon.acquisition import AcquisitionConfig
 from cinerecon.config import Config
 from cinerecon.methods.model_file import ModelConfig
 from cinerecon.methods.table import METHODS
-from cinerecon.networks import NETWORKS, load_network
+from cinerecon.networks import NETWORKS
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.simulation.scan import SimulateConfig
 from cinerecon.training.data.config import DataConfig, PhantomSource, PreparedSource, SeriesSource
@@ -110,11 +110,11 @@ def page() -> str:
     ]
     for name, method in METHODS.items():
         if method.kind == "classical":
-            parts += [f"### {name}\n", table(method.load()[0]) + "\n"]
+            parts += [f"### {name}\n", table(method.config_class) + "\n"]
     parts += ["## Models\n", MODEL + "\n", table(ModelConfig) + "\n"]
     parts += ["## Architectures\n", "The keys of `architecture` for each network.\n"]
-    for name in NETWORKS:
-        parts += [f"### {name}\n", table(load_network(name)[0]) + "\n"]
+    for name, network in NETWORKS.items():
+        parts += [f"### {name}\n", table(network.config_class) + "\n"]
     parts += ["## Training\n", "The keys of `training`.\n", table(TrainConfig) + "\n"]
     parts += ["### Data of the training\n", "The keys of `training.data`.\n", table(DataConfig) + "\n"]
     for config in (PhantomSource, SeriesSource, PreparedSource):

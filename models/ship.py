@@ -22,8 +22,9 @@ from cinerecon import networks
 from cinerecon.evaluation.paper_tables import PAPER_TABLES
 from cinerecon.evaluation.score import Score, read_scores
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import ModelConfig, hash_weights, read_model, write_model
-from cinerecon.networks import NETWORKS as SUMMARIES
+from cinerecon.methods.model_file import ModelConfig, read_model
+from cinerecon.methods.weights import hash_weights, write_model
+from cinerecon.networks import NETWORKS as NETWORKS_OF_PACKAGE
 from cinerecon.networks.unrolled import count_parameters
 from cinerecon.training.card import describe_sampling, series_in
 from cinerecon.training.recipe import read_recipe
@@ -87,20 +88,20 @@ def ship(name: str, stages: list[Path], reached: Reached) -> None:
     weights = load_file(path)
     trained_on = OWN_TRAINED_ON if name in OWN else TRAINED_ON
     told = {"source": SOURCE, "trained_on": trained_on, "reports": report(name, reached)}
+    net = networks.build(config.network, config.architecture)
+    told["n_parameters"] = count_parameters(net)
     told |= describe_sampling(read_recipe(run / "model.yaml").training.data)
     listed = (run / "data.txt").read_text(encoding="utf-8")
     card = config.card.model_copy(update=told).with_training_data(series_in(listed), ())
     write_model(MODELS / name / "weights.safetensors", weights, config.model_copy(update={"card": card}))
-    net = networks.build(config.network, config.architecture)
-    n_numbers = count_parameters(net)
-    text = describe(name, stages, n_numbers, hash_weights(weights), card, reached)
+    text = describe(name, stages, hash_weights(weights), card, reached)
     (MODELS / name / "CARD.md").write_text(text, encoding="utf-8")
     print(f"{name}: {card.reports}")
 
 
 def resolved(recipe: dict[str, Any]) -> dict[str, Any]:
     """A recipe without its training, every setting of the network written out."""
-    config_class, _ = networks.load_network(recipe["network"])
+    config_class = NETWORKS_OF_PACKAGE[recipe["network"]].config_class
     architecture = config_class.parse(recipe.get("architecture", {}), where=recipe["network"]).model_dump(mode="json")
     model = ModelConfig.parse({**recipe, "training": None, "card": {}, "architecture": architecture}, where="recipe")
     return model.model_dump(mode="json")
@@ -120,20 +121,20 @@ def describe_start(initial: dict[str, Any] | None) -> str:
     return f"`{initial['method'] if initial else 'zerofilled'}`, {', '.join(settings) or 'default settings'}"
 
 
-def describe(name: str, stages: list[Path], n_numbers: int, checksum: str, card: Card, reached: Reached) -> str:
+def describe(name: str, stages: list[Path], checksum: str, card: Card, reached: Reached) -> str:
     """The card as a page."""
     recipe = read(stages[-1] / "model.yaml")
     about = json.loads((stages[-1] / "run.json").read_text(encoding="utf-8"))
     ends = [read_log(run)[-1] for run in stages]
     steps, minutes = " and ".join(row["step"] for row in ends), sum(float(row["seconds"]) for row in ends) / 60
-    summary, start = SUMMARIES[recipe["network"]][1], recipe.get("initial_method", recipe.get("start"))
+    summary, start = NETWORKS_OF_PACKAGE[recipe["network"]].summary, recipe.get("initial_method", recipe.get("start"))
     decibels = {key: value for key, value in card.metrics.items() if key.endswith("_db")}
     heading = (MODELS / name / "model.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
     parts = [
         f"# {name}, as shipped",
         heading,
         "| | |\n|---|---|\n"
-        f"| architecture | {summary}; {n_numbers:,} numbers, all settings in `model.yaml` |\n"
+        f"| architecture | {summary}; {card.n_parameters:,} numbers, all settings in `model.yaml` |\n"
         f"| initial image | {describe_start(start)} |\n"
         "| phase | each voxel is turned so that the first image is real on time average |\n"
         "| one set of weights for | single-coil and multi-coil scans |\n"

@@ -7,11 +7,9 @@ from pydantic import Field
 
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError
-from cinerecon.methods.classical.lps import LpsConfig
+from cinerecon.methods.classical.config import LpsConfig
 from cinerecon.methods.model_file import ModelConfig
-from cinerecon.networks.dccnn import DcCnnConfig
-from cinerecon.networks.istanet import IstaNetConfig
-from cinerecon.networks.slrnet import SlrNetConfig
+from cinerecon.networks.config import DcCnnConfig, IstaNetConfig, SlrNetConfig
 
 
 def test_settings_reach_into_nested_settings_that_are_null():

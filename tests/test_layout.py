@@ -11,7 +11,20 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cinerecon"
 ROWS = (
-    {"errors", "axes", "config", "options", "memory", "machine", "frames", "cine", "image", "provenance"},
+    {
+        "lazy",
+        "version",
+        "errors",
+        "axes",
+        "config",
+        "options",
+        "memory",
+        "machine",
+        "frames",
+        "cine",
+        "image",
+        "provenance",
+    },
     {"io"},
     {"metrics"},
     {"physics"},

@@ -1,4 +1,4 @@
-"""A new network is one file, one line in the table, one folder in ``models/``: CONTRIBUTING.md, done to the letter."""
+"""A new network is its settings, a file, a line in the table and a folder: CONTRIBUTING.md, done to the letter."""
 
 import os
 import re
@@ -11,9 +11,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SECTION = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## A new network")[2]
-FILE, LINE, RECIPE = (
+SETTINGS, FILE, LINE, RECIPE = (
     re.search(rf"{before}.*?```(?:python|yaml)\n(.*?)```", SECTION, re.DOTALL)[1]
-    for before in ("`cinerecon/networks/plainnet.py`", "The line in `NETWORKS`", "`models/plainnet/model.yaml`")
+    for before in (
+        "`cinerecon/networks/config.py`",
+        "`cinerecon/networks/plainnet.py`",
+        "The line in `NETWORKS`",
+        "`models/plainnet/model.yaml`",
+    )
 )
 TINY = (
     *("--set", "training.n_steps=2", "--set", "training.n_validation=1", "--set", "training.data.crops=48x32"),
@@ -23,13 +28,15 @@ TINY = (
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """A copy of the source tree with the three additions, and no others."""
+    """A copy of the source tree with the four additions, and no others."""
     folder = tmp_path_factory.mktemp("clone")
     for name in ("cinerecon", "models", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     (folder / "cinerecon/networks/plainnet.py").write_text(FILE, encoding="utf-8")
-    table = folder / "cinerecon/networks/__init__.py"
+    with (folder / "cinerecon/networks/config.py").open("a", encoding="utf-8") as file:
+        file.write(f"\n\n{SETTINGS}")
+    table = folder / "cinerecon/networks/table.py"
     head, opening, rest = table.read_text(encoding="utf-8").partition("NETWORKS = {\n")
     table.write_text(head + opening + LINE + rest, encoding="utf-8")
     (folder / "models/plainnet").mkdir()
@@ -48,7 +55,7 @@ def run(folder, *command):
 
 
 @pytest.mark.slow
-def test_the_three_additions_make_a_method(clone):
+def test_the_four_additions_make_a_method(clone):
     assert re.search(r"plainnet +none +2,595", run(clone, "cinerecon.cli", "models"))
     run(clone, "cinerecon.cli", "train", "models/plainnet/model.yaml", "-o", "runs/plainnet", *TINY)
     shutil.copy(clone / "runs/plainnet/weights.safetensors", clone / "models/plainnet")

@@ -20,7 +20,8 @@ from cinerecon.io.atomic import hash_file, require_folder
 from cinerecon.io.ismrmrd.file import holds_images_only
 from cinerecon.io.magnitude import NIFTI_ENDINGS
 from cinerecon.machine import free_memory_mb, in_processes, n_cores, pick_device, process_memory_mb
-from cinerecon.methods.base import Reconstructor, fingerprint, model_label
+from cinerecon.methods.base import Reconstructor, fingerprint
+from cinerecon.methods.model_paths import model_label
 from cinerecon.metrics import DEFAULT_PROFILE, find_profile
 
 RESERVE = 1.5

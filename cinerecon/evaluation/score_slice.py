@@ -18,8 +18,9 @@ from cinerecon.evaluation.score import Score
 from cinerecon.evaluation.stored_images import store_image
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.mask import MaskFile
-from cinerecon.methods.base import Reconstructor, model_label
-from cinerecon.methods.card import card_warnings
+from cinerecon.methods.base import Reconstructor
+from cinerecon.methods.card_warnings import card_warnings
+from cinerecon.methods.model_paths import model_label
 from cinerecon.methods.table import load_method
 from cinerecon.metrics import (
     DEFAULT_PROFILE,

@@ -1,39 +1,15 @@
-"""The card of weights: their training data, and warnings about scans outside the training data."""
+"""The card of weights: facts about them and their training data."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import ClassVar, Self
 
 from pydantic import Field
-from torch import Tensor
 
-from cinerecon.cine import CineData
 from cinerecon.config import Config
-from cinerecon.errors import ConfigError
-from cinerecon.physics.sampling import PATTERNS, SamplingKind, acceleration_of, parse_mask, sampling_kind
 
-ACCELERATION_RATIO = 1.2
-"""Acceleration of a scan over the largest of the training, above which there is a warning."""
-LINES_RATIO = 1.5
-"""Ratio of the numbers of lines of a scan and of the training, in either direction, above which there is a warning."""
-COILS_RATIO = 2
-"""Number of coils of a scan over the largest of the training, above which there is a warning."""
-MIN_ACCELERATION = 1.5
-"""Acceleration below which the pattern matters little, as only few or outer lines are missing."""
 N_CHECKSUM_DIGITS, N_MAX_LISTED = 12, 4096
 """Number of digits of each checksum on a card, enough to distinguish scans; largest number of scans and of subjects."""
-
-SCAN_KINDS: Mapping[SamplingKind, str] = {
-    "points": "single points of k-space are sampled",
-    "lines": "whole readouts are sampled",
-    "same lines": "all frames sample the same lines",
-    "changing lines": "the sampled lines change from frame to frame",
-}
-TRAINING_KINDS: Mapping[SamplingKind, str] = {
-    "points": "single points",
-    "same lines": "lines that stay the same",
-    "changing lines": "lines that change from frame to frame",
-}
 
 Range = tuple[float, float]
 Counts = tuple[int, int]
@@ -48,6 +24,7 @@ class Card(Config):
     source: str = Field("", description="who trained them, where they are published")
     file: str = Field("", description="file they were imported from")
     sha256: str = Field("", description="its checksum")
+    n_parameters: int | None = Field(None, ge=0, description="number of learned parameters")
     trained_on: str = Field("", description="data and sampling")
     reports: str = Field("", description="results")
     split: str = Field("", description="cases of training and of validation, by source")
@@ -86,77 +63,3 @@ class Card(Config):
 def hash_subject(subject: str) -> str:
     """SHA-256 of the name of a subject, as hexadecimal digits; empty if the name is unknown."""
     return hashlib.sha256(subject.encode()).hexdigest() if subject else ""
-
-
-def card_warnings(card: Card, data: CineData, pattern: str = "") -> list[str]:
-    """Warnings about weights used outside their training: imported weights, or a scan unlike the training data.
-
-    Parameters
-    ----------
-    card
-        The card of the weights; an empty one gives no warnings.
-    data
-        The scan.
-    pattern
-        The sampling pattern as text, if known.
-    """
-    if card.file:
-        return [f"imported weights, trained on {card.trained_on}: expect errors on data that differ from it"]
-    return outside_training(card, data, pattern)
-
-
-def outside_training(card: Card, data: CineData, pattern: str = "") -> list[str]:
-    """Warnings where acceleration, pattern, coils or matrix of a scan are outside the training data."""
-    found, texts = acceleration_of(data)[0], []
-    if card.acceleration and found > ACCELERATION_RATIO * card.acceleration[1]:
-        known = f"{card.acceleration[1]:.3g}"
-        texts.append(
-            f"acceleration is {found:.1f}, the network was trained up to {known}: expect errors that look like anatomy"
-        )
-    if found > MIN_ACCELERATION:
-        texts += _other_pattern(card, data.mask, pattern)
-    texts += _other_coils(card, data.n_coils)
-    n_lines = data.matrix[0]
-    if card.lines and not card.lines[0] / LINES_RATIO <= n_lines <= card.lines[1] * LINES_RATIO:
-        low, high = card.lines
-        texts.append(f"the scan has {n_lines} lines, the network was trained on {low} to {high}")
-    return texts
-
-
-def _other_pattern(card: Card, mask: Tensor, pattern: str) -> list[str]:
-    """A warning by the name of the pattern if it has one, else by the kind of the mask."""
-    name, known = _name_of(pattern), sorted(set(map(_name_of, card.masks)))
-    if known and name in PATTERNS and name not in known:
-        return [f"the sampling is {name}, the network was trained on {', '.join(known)}"]
-    kind = sampling_kind(mask)
-    if card.whole_readouts and kind == "points":
-        return ["single points of k-space are sampled, the network was trained on whole readouts"]
-    kinds = _kinds_of(card.masks)
-    if not kinds or kind in kinds or (kind == "lines" and kinds != {"points"}):
-        return []
-    return [
-        f"{SCAN_KINDS[kind]}, the network was trained on {' and '.join(TRAINING_KINDS[name] for name in sorted(kinds))}"
-    ]
-
-
-def _name_of(pattern: str) -> str:
-    return pattern.partition(":")[0].strip()
-
-
-def _kinds_of(patterns: Iterable[str]) -> set[SamplingKind]:
-    """The kinds of sampling of the patterns; empty if one of them is not a pattern by name, e.g. a file."""
-    try:
-        return {parse_mask(text).kind for text in patterns}
-    except ConfigError:
-        return set()
-
-
-def _other_coils(card: Card, n_coils: int) -> list[str]:
-    if card.coils is None:
-        return []
-    fewest, most = card.coils
-    if n_coils > 1 and most == 1:
-        return [f"the scan has {n_coils} coils, the network was trained on one"]
-    if n_coils == 1 and fewest > 1:
-        return [f"the scan has one coil, the network was trained on {fewest} and more"]
-    return [f"the scan has {n_coils} coils, the network was trained on up to {most}"] * (n_coils > COILS_RATIO * most)

@@ -5,17 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from cinerecon import networks
 from cinerecon.config import Config
 from cinerecon.errors import CineReconError
-from cinerecon.methods.base import imported_models, model_label
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import ModelConfig, read_model
+from cinerecon.methods.model_paths import imported_models, model_label
 from cinerecon.methods.settings import Setting, list_settings
 from cinerecon.methods.table import METHODS, find_method
-from cinerecon.networks.unrolled import count_parameters
+from cinerecon.networks.external_name import is_external
 
 Weights = Literal["", "ours", "trained", "imported", "none", "damaged"]
 
@@ -72,9 +70,8 @@ def describe_model(name: str) -> ModelEntry:
         If its file is damaged.
     """
     method = find_method(name)
-    config_class, _ = method.load()
     if method.kind == "classical":
-        return ModelEntry(name, method.kind, method.summary, config=config_class())
+        return ModelEntry(name, method.kind, method.summary, config=method.config_class())
     config, path = read_model(name)
     if name in METHODS:
         return _describe_network(name, method.summary, "ours" if path.is_file() else "none", config, path)
@@ -89,7 +86,7 @@ def list_all_settings(entry: ModelEntry) -> Iterator[Setting]:
         return
     model = entry.config
     yield from (one for one in list_settings(model) if one.key.partition(".")[0] not in NOT_SETTABLE)
-    architecture = networks.load_network(model.network)[0].parse(model.architecture, where=entry.name)
+    architecture = _architecture_class(model.network).parse(model.architecture, where=entry.name)
     yield from list_settings(architecture, ARCHITECTURE)
 
 
@@ -113,7 +110,12 @@ def _describe_network(name: str, summary: str, weights: Weights, config: ModelCo
 
 
 def _count_parameters(config: ModelConfig) -> int:
-    """Number of learned parameters of an architecture, without allocating them."""
-    with torch.device("meta"):
-        net = networks.build(config.network, config.architecture)
-    return count_parameters(net)
+    """Number of learned parameters: that on the card, which is written with the weights, or else of the network."""
+    if config.card.n_parameters is not None:
+        return config.card.n_parameters
+    return networks.count_parameters_of(config.network, config.architecture)
+
+
+def _architecture_class(network: str) -> type[Config]:
+    """The class of the settings of a network; only for code from outside the package the network is imported."""
+    return networks.load_network(network)[0] if is_external(network) else networks.find_network(network).config_class

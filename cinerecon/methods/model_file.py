@@ -5,29 +5,27 @@ the weights, and the recipe in its metadata: one text per key of ``model.yaml``,
 lines of the card, and the checksum of the weights.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
-import torch
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
 
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.io.regular import refuse_pipe
-from cinerecon.methods.base import find_model, imported_models
 from cinerecon.methods.card import Card
-from cinerecon.methods.normalisation import ScaleName
-from cinerecon.networks.external import code_file, is_external, load_external, located, portable
+from cinerecon.methods.model_paths import find_model, imported_models
+from cinerecon.networks.external_name import code_file, is_external, located, portable
 
 RECIPE = "model.yaml"
 WEIGHTS = "weights.safetensors"
 CHECKSUM = "weights_sha256"
+
+ScaleName = Literal["brightness", "max", "kspace_max"]
+"""Rules for the scale that data are divided by, see `methods.normalisation`."""
 
 
 class InitialMethodConfig(Config):
@@ -99,7 +97,7 @@ def read_model(source: str | Path) -> tuple[ModelConfig, Path]:
         if config.card == Card() and weights.is_file():  # a run folder: its card comes with the weights
             config = config.model_copy(update={"card": read_card(weights)})
         return config, weights
-    config = from_metadata(_read_metadata(path), where=str(path))
+    config = from_metadata(read_metadata(path), where=str(path))
     if is_external(config.network) and config.network != portable(config.network):
         what = f"the network '{config.network}' is not in the folder of the weights"  # weights must not run other files
         raise ConfigError(what, where=str(path), hint="the folder of the model, with --weights for this file")
@@ -121,39 +119,6 @@ def external_code(source: str | Path) -> Path | None:
     """
     network = read_model(source)[0].network
     return code_file(network) if is_external(network) else None
-
-
-def check_code(config: ModelConfig, weights: Path) -> str:
-    """SHA-256 of the code of an external network, which must be that which its weights were trained with.
-
-    Raises
-    ------
-    WeightsError
-        If it is not.
-    """
-    found = load_external(config.network).code_sha256
-    trained = {config.code_sha256, _read_metadata(weights).get("code_sha256")} - {None}
-    if "any" not in trained and trained - {found}:
-        what = f"{code_file(config.network).name} is not the code that the weights were trained with"
-        hint = "the copy of it in the folder of the run; or --set code_sha256=any, if it computes the same"
-        raise WeightsError(what, where=str(code_file(config.network)), hint=hint)
-    return found
-
-
-def write_model(path: Path, weights: Mapping[str, Tensor], config: ModelConfig) -> None:
-    """Write weights with their recipe, their card and their checksum in one file."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    content = save(tensors, {**to_metadata(config), CHECKSUM: hash_weights(tensors)})
-    path.write_bytes(content)  # `save_file` would leave a file that the user's colleagues cannot read
-
-
-def hash_weights(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 of all tensors, with their names and shapes."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(weights.items()):
-        total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
 
 
 def to_metadata(config: ModelConfig) -> dict[str, str]:
@@ -192,7 +157,7 @@ def read_card(path: Path) -> Card:
     WeightsError
         If the file is damaged.
     """
-    return _read_card(_read_metadata(path), str(path))
+    return _read_card(read_metadata(path), str(path))
 
 
 def _read_card(texts: Mapping[str, str], where: str) -> Card:
@@ -211,11 +176,11 @@ def _plain(text: str) -> Any:
     return json.loads(text) if text[:1] in ("{", "[") else text
 
 
-def _read_metadata(path: Path) -> dict[str, str]:
+def read_metadata(path: Path) -> dict[str, str]:
     """The texts in the header of a safetensors file."""
     refuse_pipe(path)
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"cannot read the model: {error}", where=str(path), hint="download the file again") from None
@@ -231,48 +196,8 @@ def require_weights(config: ModelConfig, path: Path, name: str) -> Path:
     """
     if path.is_file():
         return path
-    imported = [other.stem for other in imported_models() if _read_metadata(other).get("network") == config.network]
+    imported = [other.stem for other in imported_models() if read_metadata(other).get("network") == config.network]
     hint = f"train them: cinerecon train {path.with_name(RECIPE)}; or cinerecon models import, if you have the authors'"
     if imported:
         hint = f"imported ones are there: --model {' or '.join(imported)}"
     raise WeightsError(f"there are no weights for {name} yet", where=str(path), hint=hint)
-
-
-def load_weights(net: nn.Module, path: Path) -> None:
-    """Read weights into a network.
-
-    Raises
-    ------
-    WeightsError
-        If the file is missing or damaged, or a tensor is missing, unknown, or of another shape.
-    """
-    refuse_pipe(path)
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        hint = "train first, or give --weights" if not path.exists() else "download the file again"
-        raise WeightsError(f"cannot read weights: {error}", where=str(path), hint=hint) from None
-    checksum = _read_metadata(path).get(CHECKSUM)
-    if checksum and checksum != hash_weights(tensors):
-        raise WeightsError(
-            "the weights differ from those that were written", where=str(path), hint="download the file again"
-        )
-    load_tensors(net, tensors, where=str(path), hint="the recipe and the weights must belong together")
-
-
-def load_tensors(net: nn.Module, weights: Mapping[str, Tensor], *, where: str = "", hint: str = "") -> None:
-    """Load tensors into a network; names and shapes must agree.
-
-    Raises
-    ------
-    WeightsError
-        If a tensor is missing, unknown, or of another shape.
-    """
-    expected = net.state_dict()
-    for name in [*expected, *weights]:
-        shapes = [tuple(tensors[name].shape) if name in tensors else None for tensors in (expected, weights)]
-        if shapes[0] != shapes[1]:
-            known = [str(shape) if shape is not None else "none" for shape in shapes]
-            message = f"weight '{name}': the recipe has {known[0]}, the file {known[1]}"
-            raise WeightsError(message, where=where, hint=hint)
-    net.load_state_dict(weights)

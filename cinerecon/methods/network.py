@@ -13,9 +13,10 @@ from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.methods.base import Progress, Reconstruction, Reconstructor, reconstruct_each
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import ModelConfig, check_code, load_weights, read_card, read_model, require_weights
+from cinerecon.methods.model_file import ModelConfig, read_card, read_model, require_weights
 from cinerecon.methods.normalisation import demodulate_encoding, mean_phase, scale_of
-from cinerecon.networks.external import is_external, portable
+from cinerecon.methods.weights import check_code, load_weights
+from cinerecon.networks.external_name import is_external, portable
 from cinerecon.networks.unrolled import count_parameters
 from cinerecon.physics.operators import Encoding
 

@@ -9,17 +9,14 @@ The imaginary part that remains is noise, aliasing, and phase that changes over 
 phase, networks need no knowledge of it.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.methods.base import view_shared_image
+from cinerecon.methods.model_file import ScaleName
 from cinerecon.physics.coils import time_average
 from cinerecon.physics.operators import Encoding
-
-ScaleName = Literal["brightness", "max", "kspace_max"]
 
 
 def scale_of(data: CineData, rule: ScaleName) -> Tensor:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Literal
 
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError, nearest_name
-from cinerecon.methods.base import Reconstructor, find_model, imported_models
+from cinerecon.methods.classical import config
+from cinerecon.methods.model_file import ModelConfig
+from cinerecon.methods.model_paths import find_model, imported_models
 from cinerecon.networks import NETWORKS
 
 if TYPE_CHECKING:
-    from cinerecon.methods.model_file import ModelConfig
+    from cinerecon.methods.base import Reconstructor
 
-Loader = Callable[[], tuple[type[Config], Callable[..., Reconstructor]]]
+Builder = Callable[..., "Reconstructor"]
 
 
 @dataclass(frozen=True)
@@ -30,93 +32,119 @@ class Method:
         model, see `methods.model_file.read_model`, and ``load`` is `load_method`.
     summary
         One line for the list of methods.
+    config_class
+        Class of its settings; for a network those of the model.
     load
-        Imports the method and returns its config class and its builder.
+        Imports the method and returns its builder.
     """
 
     name: str
     kind: Literal["classical", "deep"]
     summary: str
-    load: Loader
+    config_class: type[Config]
+    load: Callable[[], Builder]
 
 
-def _zerofilled() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.classical.zerofilled import ZeroFilled, ZeroFilledConfig
+def _zerofilled() -> Builder:
+    from cinerecon.methods.classical.zerofilled import ZeroFilled
 
-    return ZeroFilledConfig, ZeroFilled
-
-
-def _viewshared() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.classical.viewshared import ViewShared, ViewSharedConfig
-
-    return ViewSharedConfig, ViewShared
+    return ZeroFilled
 
 
-def _cgsense() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.classical.cgsense import CgSense, CgSenseConfig
+def _viewshared() -> Builder:
+    from cinerecon.methods.classical.viewshared import ViewShared
 
-    return CgSenseConfig, CgSense
-
-
-def _ktslr() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.classical.ktslr import KtSlr, KtSlrConfig
-
-    return KtSlrConfig, KtSlr
+    return ViewShared
 
 
-def _ktslr_reference() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.classical.ktslr_reference import KtSlrReference, KtSlrReferenceConfig
+def _cgsense() -> Builder:
+    from cinerecon.methods.classical.cgsense import CgSense
 
-    return KtSlrReferenceConfig, KtSlrReference
-
-
-def _llr() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.classical.llr import Llr, LlrConfig
-
-    return LlrConfig, Llr
+    return CgSense
 
 
-def _ttv() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.classical.ttv import Ttv, TtvConfig
+def _ktslr() -> Builder:
+    from cinerecon.methods.classical.ktslr import KtSlr
 
-    return TtvConfig, Ttv
-
-
-def _lps() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.classical.lps import Lps, LpsConfig
-
-    return LpsConfig, Lps
+    return KtSlr
 
 
-def _network() -> tuple[type[Config], Callable[..., Reconstructor]]:
-    from cinerecon.methods.model_file import ModelConfig
+def _ktslr_reference() -> Builder:
+    from cinerecon.methods.classical.ktslr_reference import KtSlrReference
+
+    return KtSlrReference
+
+
+def _llr() -> Builder:
+    from cinerecon.methods.classical.llr import Llr
+
+    return Llr
+
+
+def _ttv() -> Builder:
+    from cinerecon.methods.classical.ttv import Ttv
+
+    return Ttv
+
+
+def _lps() -> Builder:
+    from cinerecon.methods.classical.lps import Lps
+
+    return Lps
+
+
+def _network() -> Builder:
     from cinerecon.methods.network import build_network
 
-    return ModelConfig, build_network
+    return build_network
 
 
 METHODS = {
     method.name: method
     for method in (
-        Method("zerofilled", "classical", "inverse transform of the sampled points alone", _zerofilled),
-        Method("cgsense", "classical", "SENSE by conjugate gradients, frame by frame", _cgsense),
-        Method("ktslr", "classical", "k-t SLR: low rank and sparse gradient, by ADMM", _ktslr),
-        Method("ktslr-reference", "classical", "k-t SLR as released, to compare with: slow", _ktslr_reference),
-        Method("llr", "classical", "locally low rank: blocks of the image, placed at random", _llr),
-        Method("ttv", "classical", "temporal total variation", _ttv),
-        Method("lps", "classical", "L+S: low-rank background plus a rest sparse in temporal frequency", _lps),
-        Method("viewshared", "classical", "k-space interpolated in time between sampled frames", _viewshared),
-        *(Method(name, "deep", summary, _network) for name, (_, summary) in NETWORKS.items()),
-        Method("istanet-lr", "deep", "ISTA-Net with the plug-and-play low-rank module", _network),
-        Method("dccnn-lr", "deep", "DC-CNN with the plug-and-play low-rank module", _network),
-        Method("crnn-lr", "deep", "CRNN with the plug-and-play low-rank module", _network),
+        Method(
+            "zerofilled",
+            "classical",
+            "inverse transform of the sampled points alone",
+            config.ZeroFilledConfig,
+            _zerofilled,
+        ),
+        Method("cgsense", "classical", "SENSE by conjugate gradients, frame by frame", config.CgSenseConfig, _cgsense),
+        Method("ktslr", "classical", "k-t SLR: low rank and sparse gradient, by ADMM", config.KtSlrConfig, _ktslr),
+        Method(
+            "ktslr-reference",
+            "classical",
+            "k-t SLR as released, to compare with: slow",
+            config.KtSlrReferenceConfig,
+            _ktslr_reference,
+        ),
+        Method("llr", "classical", "locally low rank: blocks of the image, placed at random", config.LlrConfig, _llr),
+        Method("ttv", "classical", "temporal total variation", config.TtvConfig, _ttv),
+        Method(
+            "lps",
+            "classical",
+            "L+S: low-rank background plus a rest sparse in temporal frequency",
+            config.LpsConfig,
+            _lps,
+        ),
+        Method(
+            "viewshared",
+            "classical",
+            "k-space interpolated in time between sampled frames",
+            config.ViewSharedConfig,
+            _viewshared,
+        ),
+        *(Method(name, "deep", entry.summary, ModelConfig, _network) for name, entry in NETWORKS.items()),
+        Method("istanet-lr", "deep", "ISTA-Net with the plug-and-play low-rank module", ModelConfig, _network),
+        Method("dccnn-lr", "deep", "DC-CNN with the plug-and-play low-rank module", ModelConfig, _network),
+        Method("crnn-lr", "deep", "CRNN with the plug-and-play low-rank module", ModelConfig, _network),
     )
 }
 
 
 def load_method(
     name: str, settings: Sequence[str] = (), *, device: str = "cpu", weights: Path | None = None
-) -> Reconstructor:
+) -> "Reconstructor":
     """Build a method.
 
     Parameters
@@ -137,15 +165,15 @@ def load_method(
         If the name or a setting is unknown (the hint names the nearest), or weights are given to a classical method.
     """
     method = find_method(name)
-    config_class, build = method.load()
+    build = method.load()
     if method.kind == "deep":
         return build(name, settings, load=load_method, device=device, weights=weights)
     if weights is not None:
         raise ConfigError(f"{name} is a classical method and takes no weights", where=str(weights))
-    return build(config_class().with_settings(settings, where=f"--set of {name}"))
+    return build(method.config_class().with_settings(settings, where=f"--set of {name}"))
 
 
-def load_initial_method(config: "ModelConfig") -> Reconstructor | None:
+def load_initial_method(model: ModelConfig) -> "Reconstructor | None":
     """The method whose image the network of a model starts from; None for the zero-filled image.
 
     Raises
@@ -153,7 +181,7 @@ def load_initial_method(config: "ModelConfig") -> Reconstructor | None:
     ConfigError
         If its name or a setting is unknown.
     """
-    initial = config.initial_method
+    initial = model.initial_method
     return load_method(initial.method, initial.settings) if initial else None
 
 
@@ -168,7 +196,7 @@ def find_method(name: str) -> Method:
     if name in METHODS:
         return METHODS[name]
     if find_model(name):
-        return Method(name, "deep", "a trained network", _network)
+        return Method(name, "deep", "a trained network", ModelConfig, _network)
     if Path(name).is_file():
         hint = f"cinerecon models import {name}, if it is a checkpoint of a published program"
         raise ConfigError(f"not a model: {Path(name).name}", where=name, hint=hint)

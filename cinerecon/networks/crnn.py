@@ -20,27 +20,16 @@ instead of zero-filled.
 from typing import cast
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from cinerecon.networks.blocks import Convolution, data_consistency, to_channels, to_complex
-from cinerecon.networks.lowrank_module import LowRankAt, LowRankModuleConfig
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
+from cinerecon.networks.config import CrnnConfig
+from cinerecon.networks.lowrank_module import LowRankAt
+from cinerecon.networks.unrolled import Extras, Unrolled, UnrolledPass
 from cinerecon.physics.operators import Encoding
 
 Features = tuple[Tensor, ...] | None
 """h0 to h3, each ``(frames * batch, channels, y, x)``; None means zeros."""
-
-
-class CrnnConfig(NetworkConfig):
-    """Architecture of CRNN-MRI."""
-
-    n_cascades: int = Field(5, ge=1, description="unrolled iterations, which share their weights")
-    n_channels: int = Field(64, ge=1, description="feature channels")
-    n_layers: int = Field(3, ge=1, description="layers that are recurrent over the iterations alone")
-    noise_level: float | None = Field(None, gt=0, description="inverse noise level v of the data; none: noiseless")
-    lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each iteration")
-    shared_lowrank: bool = Field(False, description="one shrinkage parameter for all iterations, like the weights")
 
 
 class Recurrence(nn.Module):

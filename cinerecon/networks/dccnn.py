@@ -16,10 +16,6 @@ Departs from the paper in: several coils, by data consistency in each coil's k-s
 instead of zero-filled.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
-
-from pydantic import Field
 from torch import Tensor, nn
 
 from cinerecon.networks.blocks import (
@@ -30,26 +26,10 @@ from cinerecon.networks.blocks import (
     to_channels,
     to_complex,
 )
-from cinerecon.networks.lowrank_module import LowRankAt, LowRankModuleConfig
-from cinerecon.networks.unrolled import NetworkConfig, Unrolled
+from cinerecon.networks.config import DcCnnConfig
+from cinerecon.networks.lowrank_module import LowRankAt
+from cinerecon.networks.unrolled import Unrolled
 from cinerecon.physics.operators import Encoding
-
-
-class DcCnnConfig(NetworkConfig):
-    """Architecture of DC-CNN."""
-
-    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "d6c10": {"n_cascades": 10, "n_convolutions": 6, "n_channels": 16, "bias": False}
-    }
-
-    variant: Literal["d5c5", "d6c10"] = Field("d5c5", description="defaults of the paper, or of UnrollingNets")
-    n_cascades: int = Field(5, ge=1, description="cascades")
-    n_convolutions: int = Field(5, ge=2, description="convolutions in each cascade")
-    n_dimensions: Literal[2, 3] = Field(3, description="convolutions over (frames, y, x), or over (y, x)")
-    bias: bool = Field(True, description="whether the convolutions have a bias")
-    slope: float = Field(0.0, ge=0, lt=1, description="slope of the activation for negative features; 0.01 is leaky")
-    noise_level: float | None = Field(None, gt=0, description="inverse noise level v of the data; none: noiseless")
-    lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each cascade")
 
 
 class Cascade(nn.Module):

@@ -8,7 +8,6 @@ same file, which it gets as its only argument; without such a class they are the
 import hashlib
 import importlib.util
 import inspect
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,9 +22,9 @@ from torch import Tensor, nn
 
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.networks.external_name import code_file
 
 CONTRACT = "forward(self, kspace, encoding, start=None) -> image (batch, frames, y, x) complex"
-_NAME = re.compile(r"(?P<path>.+\.py):(?P<network>[A-Za-z_]\w*)")
 
 Stamp = tuple[tuple[str, int, int], ...]
 """Name, time of change and size of files."""
@@ -57,28 +56,6 @@ class External:
         for file in self.files:
             total.update(f"{file.relative_to(self.folder).as_posix()}\n".encode() + file.read_bytes())
         return total.hexdigest()
-
-
-def is_external(name: str) -> bool:
-    """Whether the name of a network is that of a class in a file."""
-    return _NAME.fullmatch(name) is not None
-
-
-def code_file(name: str) -> Path:
-    """The file that holds an external network."""
-    return Path(name.rpartition(":")[0])
-
-
-def located(name: str, folder: Path) -> str:
-    """The name with the full path of its file, resolved relative to a folder; other names are unchanged."""
-    if not is_external(name):
-        return name
-    return f"{(folder / code_file(name)).resolve()}:{name.rpartition(':')[2]}"
-
-
-def portable(name: str) -> str:
-    """The name without the folder of its file, for a folder that holds a copy of the code."""
-    return f"{code_file(name).name}:{name.rpartition(':')[2]}" if is_external(name) else name
 
 
 def load_external(name: str) -> External:

@@ -19,11 +19,7 @@ in that program starts at zero, where its ReLU has no slope, and stays there (`R
 the module is the one that the next cascade starts from; the first image may be given instead of zero-filled.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -36,28 +32,13 @@ from cinerecon.networks.blocks import (
     to_channels,
     to_complex,
 )
-from cinerecon.networks.lowrank_module import LowRankAt, LowRankModuleConfig
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
+from cinerecon.networks.config import IstaNetConfig
+from cinerecon.networks.lowrank_module import LowRankAt
+from cinerecon.networks.unrolled import Extras, Unrolled, UnrolledPass
 from cinerecon.physics.operators import Encoding
 
 NEGATIVE_SLOPE = 0.3
 """Slope of the leaky activations of ``snet`` for negative features, in the authors' program."""
-
-
-class IstaNetConfig(NetworkConfig):
-    """Architecture of ISTA-Net."""
-
-    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "snet": {"n_cascades": 10, "step": 1.0},
-        "plus": {"n_cascades": 10, "n_channels": 16, "sparse_threshold": 0.01},
-    }
-
-    variant: Literal["slr_paper", "snet", "plus"] = Field("slr_paper", description="one of the three networks above")
-    n_cascades: int = Field(8, ge=1, description="unrolled iterations")
-    step: float = Field(0.1, description="gradient step, at the start")
-    sparse_threshold: float = Field(0.1, description="soft threshold of the features, at the start; snet has none")
-    residual: bool = Field(True, description="add the input of the transform to its output; snet never does")
-    lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each cascade")
 
 
 RELEASED_PLUS = IstaNetConfig(variant="plus", sparse_threshold=0.0)

@@ -9,26 +9,14 @@ any shrinkage rule may replace the learned soft threshold; the first image may b
 """
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cinerecon.networks.blocks import gradient_step
+from cinerecon.networks.config import JotlasNetConfig
 from cinerecon.networks.priors import LowRankBranch, SparseBranch
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
-from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
+from cinerecon.networks.unrolled import Extras, Unrolled, UnrolledPass
 from cinerecon.physics.operators import Encoding
-
-
-class JotlasNetConfig(ShrinkageConfig, NetworkConfig):
-    """Architecture of JotlasNet."""
-
-    n_cascades: int = Field(15, ge=1, description="unrolled iterations")
-    n_channels: int = Field(16, ge=1, description="feature channels")
-    shrinkage: ShrinkageName = Field("relative_soft", description="rule for the singular values of each frame")
-    step: float = Field(0.1, description="gradient step mu, at the start")
-    momentum: float = Field(-2.0, description="t, at the start; the momentum is sigmoid(t)")
-    learn_w: bool = Field(False, description="learn the weights w of the two priors, else one half each")
 
 
 class Cascade(nn.Module):

@@ -5,34 +5,13 @@ ISTA-Net, DC-CNN and CRNN at three positions: before the convolutions (L1), afte
 the data (L3).
 """
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
+from cinerecon.networks.config import LowRankModuleConfig, MatrixView, Position
 from cinerecon.networks.position_aware import PositionAware
-from cinerecon.physics.lowrank import (
-    Shrinkage,
-    ShrinkageConfig,
-    initial_parameter,
-    make_rule,
-    shrink_casorati,
-    shrink_frames,
-)
-
-MatrixView = Literal["casorati", "frames"]
-Position = Literal["L1", "L2", "L3"]
-
-
-class LowRankModuleConfig(ShrinkageConfig):
-    """A low-rank module and its position in the cascades of a network."""
-
-    renamed: ClassVar[Mapping[str, str]] = {"place": "position"}
-
-    position: Position = Field("L2", description="L1: before the convolutions, L2: after them, L3: after the data step")
-    view: MatrixView = Field("casorati", description="matrices whose singular values are shrunk")
+from cinerecon.physics.lowrank import Shrinkage, make_rule, shrink_casorati, shrink_frames
+from cinerecon.physics.shrinkage import ShrinkageConfig, initial_parameter
 
 
 class LowRankShrinkage(nn.Module):

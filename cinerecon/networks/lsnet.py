@@ -10,31 +10,20 @@ Departs from the paper in: any shrinkage rule may replace the learned soft thres
 zero-filled.
 """
 
-from typing import Literal, cast
+from typing import cast
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cinerecon.networks.blocks import ConvStack, gradient_step, initialise_glorot, to_channels, to_complex
+from cinerecon.networks.config import LsNetConfig
 from cinerecon.networks.lowrank_module import LowRankShrinkage
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
-from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
+from cinerecon.networks.unrolled import Extras, Unrolled, UnrolledPass
 from cinerecon.physics.operators import Encoding
 
 NEGATIVE_SLOPE = 0.3
 """Slope of the leaky activations for negative features, in the authors' program."""
-
-
-class LsNetConfig(ShrinkageConfig, NetworkConfig):
-    """Architecture of L+S-Net; the defaults are the authors' program."""
-
-    shrinkage: ShrinkageName = Field("relative_soft", description="rule for the singular values of L")
-    step: float = Field(1.0, description="gradient step gamma, at the start; the last cascade keeps 1")
-    output: Literal["L+S", "M"] = Field(
-        "L+S", description="output and input of the loss: the sum L + S, or the corrected image"
-    )
 
 
 TOP1 = LsNetConfig(shrinkage="topk_hard", rank=1)

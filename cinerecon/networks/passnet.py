@@ -12,37 +12,15 @@ published parameter counts (`lsaf`). With `fusion="addition"`, which is the pape
 X = L + S - X~. The first image may be given instead of zero-filled.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
-
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cinerecon.networks.blocks import ConvStack, gradient_step, initialise_glorot, to_channels
+from cinerecon.networks.config import PassNetConfig
 from cinerecon.networks.priors import LowRankBranch, SparseBranch
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
-from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
+from cinerecon.networks.unrolled import Extras, Unrolled, UnrolledPass
 from cinerecon.physics.operators import Encoding
-
-
-class PassNetConfig(ShrinkageConfig, NetworkConfig):
-    """Architecture of PASSNet."""
-
-    n_cascades: int = Field(15, ge=1, description="unrolled iterations; the paper compares 9, 13, 15 and 17")
-    n_channels: int = Field(16, ge=1, description="feature channels")
-    shrinkage: ShrinkageName = Field("pass", description="rule for the singular values of each frame")
-    step: float = Field(0.1, description="gradient step mu, at the start")
-    fusion: Literal["adaptive", "addition"] = Field("adaptive", description="how the two parts become one image")
-    lsaf: Literal["magnitude", "residual4"] = Field(
-        "magnitude", description="input of the adaptive fusion; residual4 is combined with two gate_layers"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _take_the_gate_of_the_layout(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {**({"gate_layers": 2} if values.get("lsaf") == "residual4" else {}), **values}
 
 
 class MagnitudeFusion(nn.Module):

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from cinerecon.networks.blocks import ConvStack, initialise_glorot, soft, to_channels, to_complex
 from cinerecon.networks.lowrank_module import LowRankShrinkage
-from cinerecon.physics.lowrank import ShrinkageConfig
+from cinerecon.physics.shrinkage import ShrinkageConfig
 
 
 class LowRankBranch(nn.Module):

@@ -9,38 +9,18 @@ program has (`variant="code"` is that program, with the coupling added instead o
 given instead of zero-filled; k may be learned through a sigmoid, because a hard count has no derivative.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cinerecon.networks.blocks import ConvStack, initialise_glorot, initialise_he, soft, to_channels, to_complex
+from cinerecon.networks.config import SlrNetConfig
 from cinerecon.networks.lowrank_module import LowRankShrinkage
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
-from cinerecon.physics.lowrank import ShrinkageConfig
+from cinerecon.networks.unrolled import Extras, Unrolled, UnrolledPass
 from cinerecon.physics.operators import Encoding
 
 Iterates = tuple[Tensor, Tensor, Tensor]
 """Image x, low-rank part T and multiplier beta, each ``(batch, frames, y, x)`` complex."""
-
-
-class SlrNetConfig(ShrinkageConfig, NetworkConfig):
-    """Architecture of SLR-Net."""
-
-    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "code": {"n_cascades": 10, "n_channels": 16, "shrinkage": "relative_soft", "coupling": 0.1}
-    }
-
-    variant: Literal["paper", "code"] = Field("paper", description="coupling as printed (minus) or as released (plus)")
-    n_cascades: int = Field(8, ge=1, description="unrolled iterations")
-    step: float = Field(0.1, description="gradient step, at the start")
-    coupling: float = Field(0.0, description="weight of the low-rank coupling, at the start")
-    sparse_threshold: float = Field(0.1, description="soft threshold of the features, at the start")
-    multiplier_rate: float = Field(0.01, description="rate of the multiplier update, at the start")
-    residual: bool = Field(True, description="add the input of the transform to its output")
 
 
 RELEASED = SlrNetConfig(variant="code")

@@ -28,43 +28,26 @@ Purpose of each part:
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cinerecon.networks import bfloat16
 from cinerecon.networks.blocks import Convolution
+from cinerecon.networks.config import StVarNetConfig
 from cinerecon.networks.lowrank_module import LowRankShrinkage
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
-from cinerecon.physics.lowrank import ShrinkageConfig, shrink_casorati, shrink_patches
+from cinerecon.networks.unrolled import Extras, Unrolled, UnrolledPass
+from cinerecon.physics.lowrank import shrink_casorati, shrink_patches
 from cinerecon.physics.operators import Encoding
+from cinerecon.physics.shrinkage import ShrinkageConfig
 
 N_CONDITIONS = 4
 DISTANCES = (1, 2, 4)
 """Frames between which residual blocks mix, in turn."""
 EDGE = 7 / 16
 """Distance of the edge of k-space from the centre, as a fraction of the matrix."""
-
-
-class StVarNetConfig(NetworkConfig):
-    """Architecture of ST-VarNet."""
-
-    n_cascades: int = Field(3, ge=1, description="unrolled iterations")
-    n_channels: int = Field(64, ge=4, description="feature channels, at half of the resolution")
-    n_blocks: int = Field(2, ge=1, description="residual blocks in each cascade, of two convolutions each")
-    n_cg_steps: int = Field(2, ge=1, description="conjugate gradient steps of data consistency (several coils)")
-    carries_features: bool = Field(True, description="pass features from cascade to cascade")
-    lowrank: ShrinkageConfig | None = Field(
-        ShrinkageConfig(shrinkage="absolute_soft", prox_weight=0.25), description="low rank of image blocks; null: none"
-    )
-    block_size: int = Field(16, ge=0, description="side of the low-rank blocks [pixels]; 0: the whole image")
-    blend: float = Field(0.4, description="share of the low-rank image in the image of a cascade, at the start")
-    precision: Literal["auto", "float32"] = Field(
-        "auto", description="of convolutions in reconstruction: bfloat16 where that is native, or always float32"
-    )
 
 
 State = tuple[Tensor, Tensor | None]

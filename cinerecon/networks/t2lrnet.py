@@ -14,31 +14,18 @@ zero-filled.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cinerecon.networks.blocks import gradient_step
+from cinerecon.networks.config import T2lrNetConfig
 from cinerecon.networks.priors import LowRankBranch
-from cinerecon.networks.unrolled import Extras, NetworkConfig, Unrolled, UnrolledPass
+from cinerecon.networks.unrolled import Extras, Unrolled, UnrolledPass
 from cinerecon.physics.cg import conjugate_gradients, inner_by_frame
-from cinerecon.physics.lowrank import ShrinkageConfig, ShrinkageName
 from cinerecon.physics.operators import Encoding
-
-
-class T2lrNetConfig(ShrinkageConfig, NetworkConfig):
-    """Architecture of T2LR-Net."""
-
-    variant: Literal["admm", "gradient"] = Field("admm", description="the paper's ADMM, or gradient steps")
-    n_cascades: int = Field(15, ge=1, description="unrolled iterations")
-    n_channels: int = Field(16, ge=1, description="feature channels")
-    shrinkage: ShrinkageName = Field("relative_soft", description="rule for the singular values of each frame")
-    step: float = Field(0.1, description="mu, weight of the data or gradient step, at the start")
-    multiplier_rate: float = Field(1.0, description="ADMM: rate of the multiplier update, at the start")
-    n_solver_steps: int = Field(10, ge=1, description="ADMM, several coils: conjugate gradient steps")
 
 
 class AdmmCascade(nn.Module):

@@ -8,44 +8,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from cinerecon.config import Config
 from cinerecon.errors import ConfigError
 from cinerecon.networks.blocks import Convolution, ConvStack
+from cinerecon.networks.config import NetworkConfig
 from cinerecon.physics.operators import Encoding
 
 Extras = Mapping[str, Tensor | Sequence[Tensor]]
 """Outputs of a network in addition to the image, by name."""
-
-
-class NetworkConfig(Config):
-    """Settings of every unrolled network.
-
-    Attributes
-    ----------
-    variants
-        Defaults of each `variant`, which replace those of the fields.
-    """
-
-    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    renamed: ClassVar[Mapping[str, str]] = {"output_gain": "output_weight_scale"}
-
-    n_cascades: int = Field(10, ge=1, description="unrolled iterations")
-    n_channels: int = Field(32, ge=1, description="feature channels")
-    output_weight_scale: float = Field(
-        1.0,
-        gt=0,
-        description="factor on the initial weights of output convolutions; small: near the identity",
-    )
-    checkpointing: bool = Field(False, description="compute each cascade again in the backward pass, to save memory")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _take_the_defaults_of_the_variant(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {**cls.variants.get(values.get("variant", ""), {}), **values}
 
 
 C = TypeVar("C", bound=NetworkConfig)

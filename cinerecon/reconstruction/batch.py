@@ -16,7 +16,8 @@ from cinerecon.io.atomic import moved_into_place, write_text
 from cinerecon.io.export import FOLDER, FORMATS, Target
 from cinerecon.io.export.movie import write_gif, write_mp4
 from cinerecon.machine import pick_device
-from cinerecon.methods.base import Reconstructor, model_label
+from cinerecon.methods.base import Reconstructor
+from cinerecon.methods.model_paths import model_label
 from cinerecon.reconstruction.request import DEFAULT_ENDINGS, ReconRequest
 from cinerecon.reconstruction.run import Observer, ReconReport, iterate_slices, load_request_method, reconstruct_scan
 from cinerecon.reconstruction.slice_cache import checksum_of

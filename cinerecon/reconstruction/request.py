@@ -14,7 +14,8 @@ from cinerecon.io.atomic import would_overwrite
 from cinerecon.io.bart import cfl_files, is_cfl
 from cinerecon.io.export import FOLDER, Target
 from cinerecon.io.mask import MaskFile
-from cinerecon.methods.base import Reconstructor, model_label
+from cinerecon.methods.base import Reconstructor
+from cinerecon.methods.model_paths import model_label
 from cinerecon.options import split_settings
 from cinerecon.provenance import Patient
 from cinerecon.reconstruction.options import ReconSettings

@@ -14,7 +14,7 @@ from cinerecon.cine import CineData, CineMeta, crop_image, finish_image
 from cinerecon.errors import DataError
 from cinerecon.image import CineImage
 from cinerecon.methods.base import Convergence, Progress, Reconstructor, make_encoding
-from cinerecon.methods.card import card_warnings
+from cinerecon.methods.card_warnings import card_warnings
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
 from cinerecon.physics.sampling import acceleration_of, block_of_lines
 from cinerecon.physics.snr import NoiseMap, g_factor, snr_units, support_of

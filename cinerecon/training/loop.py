@@ -17,8 +17,10 @@ from cinerecon import networks
 from cinerecon.errors import ConfigError
 from cinerecon.machine import deferred_interruption
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import WEIGHTS, load_weights
-from cinerecon.networks.external import is_external, load_external
+from cinerecon.methods.model_file import WEIGHTS
+from cinerecon.methods.weights import load_weights
+from cinerecon.networks.external import load_external
+from cinerecon.networks.external_name import is_external
 from cinerecon.training.batches import DataPaths, TrainingData, open_training_data, training_preprocessing
 from cinerecon.training.card import list_data
 from cinerecon.training.checkpointer import Checkpointer, TensorBoardLog, require_tensorboard

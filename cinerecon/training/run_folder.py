@@ -34,8 +34,11 @@ from cinerecon.image import grey, window
 from cinerecon.io.atomic import clear_partial, is_same_file, moved_into_place, write_csv, write_text
 from cinerecon.io.export.label import draw_label
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import RECIPE, WEIGHTS, read_card, write_model
-from cinerecon.networks.external import is_external, load_external, portable
+from cinerecon.methods.model_file import RECIPE, WEIGHTS, read_card
+from cinerecon.methods.weights import write_model
+from cinerecon.networks.external import load_external
+from cinerecon.networks.external_name import is_external, portable
+from cinerecon.networks.unrolled import count_parameters
 from cinerecon.training.card import hash_data, series_in
 from cinerecon.training.data import Batch
 from cinerecon.training.recipe import Recipe, TrainConfig
@@ -161,7 +164,8 @@ class RunFolder:
         step = state.log[-1]
         reached = {**card.metrics, "validation_db": round(step.validation, 3), "step": float(step.number)}
         reports = f"{step.validation:.2f} dB on the validation after {step.number} steps"
-        told = card.model_copy(update={"reports": reports, "metrics": reached})
+        n_parameters = count_parameters(state.net)
+        told = card.model_copy(update={"reports": reports, "metrics": reached, "n_parameters": n_parameters})
         model = recipe.model_copy(update={"card": told, "network": portable(recipe.network)})
         for name in (LAST_WEIGHTS, *([WEIGHTS] if state.is_best else [])):
             with moved_into_place(self.path / name) as temporary:

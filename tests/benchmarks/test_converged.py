@@ -7,7 +7,7 @@ from helpers import relative_error
 
 from cinerecon.methods.base import make_encoding, view_shared_image
 from cinerecon.methods.classical.admm.differences import difference
-from cinerecon.methods.classical.ktslr import KtSlrConfig
+from cinerecon.methods.classical.config import KtSlrConfig
 from cinerecon.methods.table import load_method
 
 

@@ -7,7 +7,8 @@ from raw_scan import small_scan
 from cinerecon.acquisition import open_scan
 from cinerecon.acquisition.undersample import undersample
 from cinerecon.evaluation import evaluate
-from cinerecon.methods.card import Card, outside_training
+from cinerecon.methods.card import Card
+from cinerecon.methods.card_warnings import outside_training
 from cinerecon.reconstruction.run import ReconRequest, reconstruct_scan
 
 

@@ -15,7 +15,8 @@ from cinerecon.io.export.dicom_patient import read_patient
 from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.magnitude import is_dicom, open_archive, open_magnitude, open_nifti
 from cinerecon.io.mask import MaskFile
-from cinerecon.methods.model_file import load_weights, read_card
+from cinerecon.methods.model_file import read_card
+from cinerecon.methods.weights import load_weights
 
 READERS = {
     "archive.npz": open_archive,

@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
-from cinerecon.methods.base import ClassicalMethod, models_folder
+from cinerecon.methods.base import ClassicalMethod
 from cinerecon.methods.model_file import WEIGHTS, read_model
+from cinerecon.methods.model_paths import models_folder
 from cinerecon.methods.table import METHODS, load_method
 from cinerecon.metrics.measures import psnr
 
@@ -138,8 +139,7 @@ def test_recording_the_convergence_does_not_change_the_image(method, make_cine):
 
 
 def test_a_wrong_setting_names_the_nearest_one(name):
-    config_class, _ = METHODS[name].load()
-    fields = list(config_class.model_fields)
+    fields = list(METHODS[name].config_class.model_fields)
     if METHODS[name].kind == "deep" or not fields:
         with pytest.raises(ConfigError, match="unknown setting"):
             load_method(name, ["no_such_setting=1"])

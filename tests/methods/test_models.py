@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 from published_form import BY_TITLE, small_network, write_published
+from safetensors.torch import load_file
 
-from cinerecon.methods.base import models_folder
 from cinerecon.methods.catalogue import describe_model, list_all_settings, list_models
-from cinerecon.methods.model_file import WEIGHTS, load_weights
+from cinerecon.methods.model_file import WEIGHTS, read_model
+from cinerecon.methods.model_paths import models_folder
 from cinerecon.methods.published import import_model
 from cinerecon.methods.table import METHODS
+from cinerecon.methods.weights import load_weights, write_model
 from cinerecon.networks import build
 from cinerecon.training import read_recipe
 
@@ -38,6 +40,16 @@ def test_weights_fit_their_recipe_and_tell_of_themselves(entries, name):
     assert entry.card.masks
     assert entry.card.reports
     assert (entry.path.with_name("CARD.md")).is_file()
+
+
+def test_weights_without_a_number_of_parameters_are_counted(entries, tmp_path):
+    """Files that were written before the card had the number."""
+    config, path = read_model("jotlasnet")
+    card = config.card.model_copy(update={"n_parameters": None})
+    write_model(tmp_path / "old.safetensors", load_file(path), config.model_copy(update={"card": card}))
+    old = describe_model(str(tmp_path / "old.safetensors"))
+    assert old.card.n_parameters is None
+    assert old.n_parameters == entries["jotlasnet"].n_parameters == config.card.n_parameters
 
 
 def test_models_stay_small():

@@ -12,10 +12,11 @@ from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import ModelConfig, read_model, write_model
+from cinerecon.methods.model_file import ModelConfig, read_model
 from cinerecon.methods.network import build_network as build
 from cinerecon.methods.normalisation import image_scale, scale_of
 from cinerecon.methods.table import load_method
+from cinerecon.methods.weights import write_model
 from cinerecon.physics.operators import Encoding
 
 build_network = partial(build, load=load_method)

@@ -8,8 +8,8 @@ import torch
 
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError
-from cinerecon.methods.base import models_folder
 from cinerecon.methods.model_file import read_model
+from cinerecon.methods.model_paths import models_folder
 from cinerecon.methods.table import METHODS, find_method, load_method
 from cinerecon.networks import NETWORKS, build, load_network
 
@@ -19,17 +19,15 @@ CLASSICAL = [name for name, method in METHODS.items() if method.kind == "classic
 @pytest.mark.parametrize("name", METHODS)
 def test_each_entry_is_under_its_own_name_and_imports(name):
     method = METHODS[name]
-    config_class, build = method.load()
     assert method.name == name
     assert method.summary
-    assert issubclass(config_class, Config)
-    assert callable(build)
+    assert issubclass(method.config_class, Config)
+    assert callable(method.load())
 
 
 @pytest.mark.parametrize("name", CLASSICAL)
 def test_a_classical_method_loads_with_its_defaults(name):
-    config_class, _ = METHODS[name].load()
-    assert load_method(name).config == config_class()
+    assert load_method(name).config == METHODS[name].config_class()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -77,7 +75,7 @@ def test_a_folder_is_a_trained_network(tmp_path):
 def test_importing_the_table_imports_no_method():
     code = (
         "import sys, cinerecon.methods.table; "
-        "print([m for m in sys.modules if m == 'sigpy' or m.startswith('cinerecon.methods.')])"
+        "print([m for m in sys.modules if m in ('sigpy', 'torch') or m.startswith('cinerecon.methods.classical.')])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert found.strip() == "['cinerecon.methods.card', 'cinerecon.methods.base', 'cinerecon.methods.table']"
+    assert found.strip() == "['cinerecon.methods.classical.config']"

@@ -23,6 +23,7 @@ from cinerecon.io.tf_checkpoint import DATA_ENDING, INDEX_ENDING
 from cinerecon.methods.model_file import read_model
 from cinerecon.methods.published import import_checkpoint, import_model, map_variables, read_checkpoint
 from cinerecon.methods.table import load_method
+from cinerecon.networks.unrolled import count_parameters
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.operators import Encoding
 
@@ -108,6 +109,7 @@ def test_the_file_tells_what_it_holds(tmp_path):
         "n_cascades": 2,
     }
     assert told["scale"] == "max"
+    assert int(told["n_parameters"]) == count_parameters(small_network(SLR))
     assert told["licence"] == "GPL-3.0"
     assert "UnrollingNets-dMRI" in told["source"]
     assert told["sha256"] == read_checkpoint(source).sha256

@@ -12,8 +12,8 @@ from network_checks import (
     random_case,
 )
 
-from cinerecon.networks.crnn import Crnn, CrnnConfig
-from cinerecon.networks.lowrank_module import LowRankModuleConfig
+from cinerecon.networks.config import CrnnConfig, LowRankModuleConfig
+from cinerecon.networks.crnn import Crnn
 from cinerecon.physics.operators import Encoding
 
 SMALL = CrnnConfig(n_cascades=3, n_channels=4)

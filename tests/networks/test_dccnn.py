@@ -20,8 +20,8 @@ from network_checks import (
     random_case,
 )
 
-from cinerecon.networks.dccnn import DcCnn, DcCnnConfig
-from cinerecon.networks.lowrank_module import LowRankModuleConfig
+from cinerecon.networks.config import DcCnnConfig, LowRankModuleConfig
+from cinerecon.networks.dccnn import DcCnn
 
 SMALL = DcCnnConfig(n_cascades=2, n_channels=4)
 FLAT = SMALL.model_copy(update={"n_dimensions": 2})

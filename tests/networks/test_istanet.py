@@ -12,8 +12,8 @@ from network_checks import (
     random_case,
 )
 
-from cinerecon.networks.istanet import RELEASED_PLUS, IstaNet, IstaNetConfig
-from cinerecon.networks.lowrank_module import LowRankModuleConfig
+from cinerecon.networks.config import IstaNetConfig, LowRankModuleConfig
+from cinerecon.networks.istanet import RELEASED_PLUS, IstaNet
 from cinerecon.physics.operators import Encoding
 
 PAPER, S_NET, PLUS = (

@@ -14,8 +14,9 @@ from network_checks import (
     wake,
 )
 
-from cinerecon.networks.jotlasnet import JotlasNet, JotlasNetConfig
-from cinerecon.physics.lowrank import ShrinkageName
+from cinerecon.networks.config import JotlasNetConfig
+from cinerecon.networks.jotlasnet import JotlasNet
+from cinerecon.physics.shrinkage import ShrinkageName
 
 SMALL = JotlasNetConfig(n_cascades=3, n_channels=4)
 

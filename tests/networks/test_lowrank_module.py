@@ -7,9 +7,11 @@ from lowrank_cases import decaying
 from pydantic import ValidationError
 
 from cinerecon.errors import ConfigError
-from cinerecon.networks.lowrank_module import LowRankAt, LowRankModuleConfig, LowRankShrinkage
+from cinerecon.networks.config import LowRankModuleConfig
+from cinerecon.networks.lowrank_module import LowRankAt, LowRankShrinkage
 from cinerecon.networks.position_aware import PositionAware, position_code
-from cinerecon.physics.lowrank import RelativeSoft, ShrinkageConfig, ShrinkageName, make_rule, shrink_frames
+from cinerecon.physics.lowrank import RelativeSoft, make_rule, shrink_frames
+from cinerecon.physics.shrinkage import ShrinkageConfig, ShrinkageName
 
 NAMES = ShrinkageName.__args__
 LEARNED = {"topk_soft", "relative_soft", "absolute_soft", "schatten", "nuclear_minus_frobenius"}

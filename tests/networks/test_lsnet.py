@@ -15,8 +15,9 @@ from network_checks import (
     wake,
 )
 
-from cinerecon.networks.lsnet import TOP1, LsNet, LsNetConfig
-from cinerecon.physics.lowrank import ShrinkageName
+from cinerecon.networks.config import LsNetConfig
+from cinerecon.networks.lsnet import TOP1, LsNet
+from cinerecon.physics.shrinkage import ShrinkageName
 
 SMALL = LsNetConfig(n_cascades=3, n_channels=4)
 NAMES = {"thres_coef": "lowrank.level", "gamma": "step"}

@@ -13,9 +13,10 @@ from network_checks import (
     wake,
 )
 
-from cinerecon.networks.passnet import PassNet, PassNetConfig
-from cinerecon.physics.lowrank import ShrinkageName
+from cinerecon.networks.config import PassNetConfig
+from cinerecon.networks.passnet import PassNet
 from cinerecon.physics.operators import Encoding
+from cinerecon.physics.shrinkage import ShrinkageName
 
 SMALL = PassNetConfig(n_cascades=3, n_channels=4)
 fusions = pytest.mark.parametrize(

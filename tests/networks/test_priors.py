@@ -3,7 +3,8 @@ from golden import golden
 from helpers import complex_randn, relative_error
 
 from cinerecon.networks.priors import AttentionThreshold, LowRankBranch, SparseBranch
-from cinerecon.physics.lowrank import ShrinkageConfig, make_rule, shrink_frames
+from cinerecon.physics.lowrank import make_rule, shrink_frames
+from cinerecon.physics.shrinkage import ShrinkageConfig
 
 
 def test_attention_threshold_equals_the_authors_layer():

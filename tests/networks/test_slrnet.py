@@ -9,7 +9,8 @@ from network_checks import (
     random_case,
 )
 
-from cinerecon.networks.slrnet import RELEASED, SlrNet, SlrNetConfig
+from cinerecon.networks.config import SlrNetConfig
+from cinerecon.networks.slrnet import RELEASED, SlrNet
 
 SMALL = SlrNetConfig(n_cascades=3, n_channels=4, shrinkage="topk_soft", coupling=0.2, step=1.0)
 NAMES = {

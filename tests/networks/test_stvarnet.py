@@ -10,19 +10,20 @@ from network_checks import (
     random_case,
 )
 
+from cinerecon.networks.config import StVarNetConfig
 from cinerecon.networks.stvarnet import (
     DataConsistency,
     LowRankBlocks,
     StVarNet,
-    StVarNetConfig,
     describe,
     from_cells,
     shift_frames,
     to_cells,
 )
 from cinerecon.physics.fourier import fft2c
-from cinerecon.physics.lowrank import ShrinkageConfig, make_rule, shrink_patches
+from cinerecon.physics.lowrank import make_rule, shrink_patches
 from cinerecon.physics.operators import Encoding
+from cinerecon.physics.shrinkage import ShrinkageConfig
 
 SMALL = StVarNetConfig(n_cascades=2, n_channels=8, n_blocks=2, block_size=4)
 PLAIN = SMALL.model_copy(update={"lowrank": None})

@@ -15,9 +15,10 @@ from network_checks import (
     wake,
 )
 
-from cinerecon.networks.t2lrnet import T2lrNet, T2lrNetConfig, proximal_step
-from cinerecon.physics.lowrank import ShrinkageName
+from cinerecon.networks.config import T2lrNetConfig
+from cinerecon.networks.t2lrnet import T2lrNet, proximal_step
 from cinerecon.physics.operators import Encoding
+from cinerecon.physics.shrinkage import ShrinkageName
 
 ADMM = T2lrNetConfig(n_cascades=3, n_channels=4, step=1.0)
 GRADIENT = ADMM.model_copy(update={"variant": "gradient"})

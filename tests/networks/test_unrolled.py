@@ -7,7 +7,8 @@ from torch import nn
 
 from cinerecon.errors import ConfigError
 from cinerecon.networks import build
-from cinerecon.networks.unrolled import NetworkConfig, Unrolled, scale_output_weights
+from cinerecon.networks.config import NetworkConfig
+from cinerecon.networks.unrolled import Unrolled, scale_output_weights
 
 
 class Cascade(nn.Module):

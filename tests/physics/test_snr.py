@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from cinerecon.methods.base import make_encoding
-from cinerecon.methods.classical.cgsense import CgSense, CgSenseConfig
+from cinerecon.methods.classical.cgsense import CgSense
+from cinerecon.methods.classical.config import CgSenseConfig
 from cinerecon.methods.classical.ktslr import KtSlr
 from cinerecon.methods.classical.viewshared import ViewShared
 from cinerecon.methods.classical.zerofilled import ZeroFilled

@@ -10,9 +10,11 @@ from PIL import Image
 from safetensors import safe_open
 from small_recipe import RECIPE as SMALL
 
+from cinerecon import networks
 from cinerecon.errors import ConfigError
 from cinerecon.io.export.label import draw_label
 from cinerecon.methods.model_file import RECIPE, read_model
+from cinerecon.methods.weights import load_weights
 from cinerecon.training import DataPaths, Recipe, TrainCallbacks, TrainOptions, train
 from cinerecon.training.card import list_data
 
@@ -47,6 +49,9 @@ def test_the_weights_carry_recipe_and_card(run):
     assert card.metrics["validation_db"] == pytest.approx(float(card.reports.split()[0]), abs=0.006)
     with safe_open(path, "pt") as file:
         assert len(file.metadata()["weights_sha256"]) == 64
+    net = networks.build(config.network, config.architecture)
+    load_weights(net, path)
+    assert card.n_parameters == sum(number.numel() for number in net.parameters() if number.requires_grad) > 0
 
 
 def test_the_picture_shows_four_panels_with_labels(run):

@@ -19,12 +19,11 @@ in place of stopping early as the only regularisation.
 from collections.abc import Callable
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from cinerecon.cine import CineData
-from cinerecon.config import Config
 from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, make_encoding, ratio
+from cinerecon.methods.classical.config import CgSenseConfig
 from cinerecon.physics.cg import CgSteps, conjugate_gradients
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.operators import Encoding
@@ -33,16 +32,6 @@ from cinerecon.physics.snr import filtered_noise
 
 EXTRAPOLATED = 1
 """Lines next to the measured part of k-space that coil maps determine well; further ones would amplify noise."""
-
-
-class CgSenseConfig(Config):
-    """Settings of CG-SENSE."""
-
-    weight_tikhonov: float = Field(default=1e-3, ge=0, description="weight of ||x||^2, relative to the norm of A^H A")
-    n_iterations: int = Field(default=30, ge=1, description="most conjugate gradient steps")
-    tolerance: float = Field(
-        default=1e-5, ge=0, description="stop a frame once its residual has fallen to this fraction"
-    )
 
 
 class CgSense(ClassicalMethod):

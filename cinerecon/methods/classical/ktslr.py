@@ -26,19 +26,8 @@ The defaults were tuned on phantoms of seeds 100 and 101 and one measured short-
 weight cost 0.3 dB at most, also for noise of 2 %, pseudo-radial sampling and 8 coils.
 """
 
-from cinerecon.methods.classical.admm import (
-    AdmmMethod,
-    LowRankConfig,
-    LowRankPenalty,
-    Penalty,
-    SolverConfig,
-    TotalVariationPenalty,
-    VariationConfig,
-)
-
-
-class KtSlrConfig(LowRankConfig, VariationConfig, SolverConfig):
-    """Settings of k-t SLR. Weights are for images of peak 1; data of any scale are brought to it."""
+from cinerecon.methods.classical.admm import AdmmMethod, LowRankPenalty, Penalty, TotalVariationPenalty
+from cinerecon.methods.classical.config import KtSlrConfig
 
 
 class KtSlr(AdmmMethod):

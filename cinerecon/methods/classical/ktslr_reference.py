@@ -27,18 +27,17 @@ by magnitude; ``continuation`` tests an inner iteration with the differences fro
 minimum, but where the steps towards it end. The record of convergence holds the true cost.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from sigpy import alg, linop, prox
 from torch import Tensor
 
 from cinerecon.cine import CineData
-from cinerecon.config import Config
 from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, reconstruct_each, view_shared_image
+from cinerecon.methods.classical.config import KtSlrReferenceConfig
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -48,30 +47,6 @@ INNER_TOLERANCE = 1e-3
 RANK_TOLERANCE = 1e-6
 N_CONVERGENCE_ITERATIONS = 10
 INITIAL_PENALTY_RATIO = 10.0
-
-
-class KtSlrReferenceConfig(Config):
-    """Settings of the released programs; their names there in brackets."""
-
-    mode: Literal["auglag", "continuation"] = Field("auglag", description="with multipliers, or with penalties alone")
-    weight_lowrank: float = Field(1e-3, ge=0, description="mu1, weight of the Schatten p-norm")
-    weight_sparse: float = Field(5e-4, ge=0, description="mu2, weight of the total variation")
-    relative: bool = Field(True, description="weights are for images of peak 1, to which the data are scaled; or as is")
-    p: float = Field(0.1, gt=0, le=1, description="p; 1 is the convex nuclear norm")
-    penalty_lowrank: float | None = Field(None, gt=0, description="beta1 at the start; default 10 / s_1 of A^H y")
-    penalty_sparse: float | None = Field(None, gt=0, description="beta2 at the start; default 10 / peak of A^H y")
-    growth_lowrank: float = Field(2.0, ge=1, description="factor on beta1 after each outer iteration")
-    growth_sparse: float = Field(2.0, ge=1, description="factor on beta2 after each outer iteration")
-    n_outer: int = Field(9, ge=1, description="outer iterations")
-    n_inner: int = Field(10, ge=1, description="most inner iterations in each")
-    n_cg_iterations: int | None = Field(None, ge=1, description="most gradient steps in each; 10 or, continuation, 30")
-    cg_tolerance: float | None = Field(None, ge=0, description="change of cost that ends them; 1e-7 or 1e-5")
-    tolerance: float = Field(
-        0.0,
-        ge=0,
-        description="stop once ten inner iterations change the image by less than this fraction; 0: as released",
-    )
-    steps: tuple[float, float, float] = Field((0.303, 1.0, 1.0), description="grid steps of the differences: t, y, x")
 
 
 class KtSlrReference(ClassicalMethod):

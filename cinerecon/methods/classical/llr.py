@@ -12,15 +12,8 @@ Departs from the papers in: a Schatten p-norm with p < 1 (``p=1`` gives the nucl
 (``continuation=1``), and the image is the mean of the last iterates (``n_averaged=1``).
 """
 
-from pydantic import Field
-
-from cinerecon.methods.classical.admm import AdmmMethod, LowRankConfig, LowRankPenalty, Penalty, SolverConfig
-
-
-class LlrConfig(LowRankConfig, SolverConfig):
-    """Settings of locally low rank. Weights are for images of peak 1; data of any scale are brought to it."""
-
-    block_size: int = Field(16, ge=1, description="side of the blocks [pixels]")
+from cinerecon.methods.classical.admm import AdmmMethod, LowRankPenalty, Penalty
+from cinerecon.methods.classical.config import LlrConfig
 
 
 class Llr(AdmmMethod):

@@ -27,7 +27,6 @@ import math
 from dataclasses import replace
 
 import torch
-from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from cinerecon.cine import CineData
@@ -40,42 +39,10 @@ from cinerecon.methods.base import (
     reconstruct_each,
     view_shared_image,
 )
-from cinerecon.physics.lowrank import (
-    RelativeSoft,
-    Schatten,
-    Shrinkage,
-    ShrinkageConfig,
-    ShrinkageName,
-    make_rule,
-    shrink_casorati,
-)
+from cinerecon.methods.classical.config import LpsConfig
+from cinerecon.physics.lowrank import RelativeSoft, Schatten, Shrinkage, make_rule, shrink_casorati
 
 Pair = tuple[Tensor, Tensor]
-
-
-class LpsConfig(ShrinkageConfig):
-    """Settings of L+S. Weights are for images of peak 1; data of any scale are brought to it."""
-
-    shrinkage: ShrinkageName = Field("relative_soft", description="rule for the singular values of L")
-    weight_lowrank: float = Field(0.05, ge=0, lt=1, description="lambda_L of the relative rule, as a share of s_1")
-    frozen: bool = Field(False, description="take s_1 of A^H y throughout, not that of each iteration")
-    weight_sparse: float = Field(0.007, ge=0, description="lambda_S, threshold of temporal frequencies")
-    relative: bool = Field(True, description="weights are for images of peak 1, to which the data are scaled; or as is")
-    n_iterations: int = Field(100, ge=1, description="most iterations")
-    tolerance: float = Field(5e-4, ge=0, description="stop once M changes by less than this share of it")
-
-    @field_validator("threshold")
-    @classmethod
-    def _is_a_share(cls, value: float) -> float:
-        if value != ShrinkageConfig.model_fields["threshold"].default:
-            raise ValueError("for networks only; here weight_lowrank is the share of s_1")
-        return value
-
-    @model_validator(mode="after")
-    def _only_a_share_is_frozen(self) -> "LpsConfig":
-        if self.frozen and self.shrinkage != "relative_soft":
-            raise ValueError(f"frozen is of the relative rule, {self.shrinkage} takes no share of s_1")
-        return self
 
 
 class Lps(ClassicalMethod):

@@ -13,18 +13,8 @@ Departs from the paper in: Cartesian sampling, a cine that ends where it begins,
 weight (``spatial_weight=0`` leaves them out).
 """
 
-from pydantic import Field
-
-from cinerecon.methods.classical.admm import AdmmMethod, Penalty, SolverConfig, TotalVariationPenalty, VariationConfig
-
-
-class TtvConfig(VariationConfig, SolverConfig):
-    """Settings of temporal total variation. Weights are for images of peak 1; data of any scale are brought to it."""
-
-    weight_sparse: float = Field(7e-4, ge=0, description="tau, weight of the total variation")
-    temporal_weight: float = Field(1.0, ge=0, description="weight of the difference in time within it")
-    spatial_weight: float = Field(0.2, ge=0, description="w_s, weight of the differences along y and x within it")
-    penalty_sparse: float = Field(8e-2, gt=0, description="rho_D, coupling to the gradient variable")
+from cinerecon.methods.classical.admm import AdmmMethod, Penalty, TotalVariationPenalty
+from cinerecon.methods.classical.config import TtvConfig
 
 
 class Ttv(AdmmMethod):

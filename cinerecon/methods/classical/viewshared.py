@@ -3,12 +3,8 @@
 from torch import Tensor
 
 from cinerecon.cine import CineData
-from cinerecon.config import Config
 from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, view_shared_image
-
-
-class ViewSharedConfig(Config):
-    """View sharing has nothing to set."""
+from cinerecon.methods.classical.config import ViewSharedConfig
 
 
 class ViewShared(ClassicalMethod):

@@ -3,13 +3,9 @@
 from torch import Tensor
 
 from cinerecon.cine import CineData
-from cinerecon.config import Config
 from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, make_encoding
+from cinerecon.methods.classical.config import ZeroFilledConfig
 from cinerecon.physics.snr import zerofilled_noise
-
-
-class ZeroFilledConfig(Config):
-    """Zero filling has nothing to set."""
 
 
 class ZeroFilled(ClassicalMethod):

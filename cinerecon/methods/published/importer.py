@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from cinerecon import networks
 from cinerecon.errors import WeightsError
 from cinerecon.io.atomic import moved_into_place, refuse_existing
-from cinerecon.methods.base import MODEL_ENDING, imported_folder
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import ModelConfig, load_tensors, write_model
-from cinerecon.methods.normalisation import ScaleName
+from cinerecon.methods.model_file import ModelConfig, ScaleName
+from cinerecon.methods.model_paths import MODEL_ENDING, imported_folder
 from cinerecon.methods.published.layouts import LAYOUTS, CheckpointLayout
 from cinerecon.methods.published.read import Checkpoint, Variables, read_checkpoint
+from cinerecon.methods.weights import load_tensors, write_model
+from cinerecon.networks.unrolled import count_parameters
 
 _BOOKKEEPING = re.compile(r"(save_counter|optimizer|.*\.OPTIMIZER_SLOT)(/.*)?")
 _ITERATION = re.compile(r"(?:celllist/|cell|conv_blocks\.)(\d+)[/.](.+)")
@@ -180,7 +181,7 @@ def import_checkpoint(path: Path, **architecture: Any) -> tuple[nn.Module, Model
         network=mapped.layout.network,
         architecture=mapped.architecture,
         scale=_scale(sampling),
-        card=_card(mapped.layout, checkpoint, sampling),
+        card=_card(mapped.layout, checkpoint, sampling).model_copy(update={"n_parameters": count_parameters(net)}),
     )
     return net, config
 

@@ -14,8 +14,8 @@ from cinerecon.io.arrays import read_npz, read_pth
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.regular import refuse_pipe
 from cinerecon.io.tf_checkpoint import DATA_ENDING, INDEX_ENDING, is_table, read_tf_checkpoint
-from cinerecon.methods.base import MODEL_ENDING
 from cinerecon.methods.model_file import read_model
+from cinerecon.methods.model_paths import MODEL_ENDING
 
 KINDS = "a TensorFlow checkpoint (folder, prefix or .index), a PyTorch .pth or a NumPy .npz"
 

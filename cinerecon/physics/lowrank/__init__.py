@@ -1,8 +1,8 @@
 """Low rank: shrinkage of singular values, without a singular value decomposition."""
 
 from cinerecon.physics.lowrank.adaptive import AdaptiveTraceNorm, OptimalShrinkage
-from cinerecon.physics.lowrank.config import ShrinkageConfig, ShrinkageName, initial_parameter, make_rule
 from cinerecon.physics.lowrank.matrices import as_patches, shrink_casorati, shrink_frames, shrink_patches
+from cinerecon.physics.lowrank.rule_of_config import make_rule
 from cinerecon.physics.lowrank.rules import (
     AbsoluteSoft,
     Measured,
@@ -25,13 +25,10 @@ __all__ = [
     "RelativeSoft",
     "Schatten",
     "Shrinkage",
-    "ShrinkageConfig",
-    "ShrinkageName",
     "Spectrum",
     "TopKHard",
     "TopKSoft",
     "as_patches",
-    "initial_parameter",
     "make_rule",
     "shrink_casorati",
     "shrink_frames",

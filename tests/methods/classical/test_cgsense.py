@@ -7,7 +7,8 @@ import torch
 from helpers import relative_error
 
 from cinerecon.methods.base import make_encoding
-from cinerecon.methods.classical.cgsense import CgSense, CgSenseConfig
+from cinerecon.methods.classical.cgsense import CgSense
+from cinerecon.methods.classical.config import CgSenseConfig
 
 
 def test_the_normal_equation_holds(make_cine):

@@ -7,7 +7,8 @@ import torch
 from helpers import relative_error
 
 from cinerecon.methods.base import make_encoding
-from cinerecon.methods.classical.ktslr import KtSlr, KtSlrConfig
+from cinerecon.methods.classical.config import KtSlrConfig
+from cinerecon.methods.classical.ktslr import KtSlr
 from cinerecon.metrics.measures import psnr
 
 

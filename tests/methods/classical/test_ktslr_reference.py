@@ -10,9 +10,9 @@ from golden import golden, released_case
 from helpers import complex_randn, relative_error
 
 from cinerecon.methods.base import make_encoding
+from cinerecon.methods.classical.config import KtSlrReferenceConfig
 from cinerecon.methods.classical.ktslr_reference import (
     KtSlrReference,
-    KtSlrReferenceConfig,
     ReleasedKtSlr,
     SchattenShrinkage,
     difference_linop,

@@ -3,7 +3,8 @@
 import pytest
 
 from cinerecon.methods.classical.admm import LowRankPenalty
-from cinerecon.methods.classical.llr import Llr, LlrConfig
+from cinerecon.methods.classical.config import LlrConfig
+from cinerecon.methods.classical.llr import Llr
 from cinerecon.methods.classical.zerofilled import ZeroFilled
 from cinerecon.metrics.measures import psnr
 

@@ -11,7 +11,8 @@ from helpers import complex_randn, relative_error
 
 from cinerecon.errors import ConfigError
 from cinerecon.methods.base import make_encoding
-from cinerecon.methods.classical.lps import Lps, LpsConfig, soft_in_frequency
+from cinerecon.methods.classical.config import LpsConfig
+from cinerecon.methods.classical.lps import Lps, soft_in_frequency
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import psnr
 

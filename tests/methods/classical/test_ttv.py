@@ -7,7 +7,8 @@ from helpers import relative_error
 
 from cinerecon.cine import CineData, CineMeta
 from cinerecon.methods.base import make_encoding, view_shared_image
-from cinerecon.methods.classical.ttv import Ttv, TtvConfig
+from cinerecon.methods.classical.config import TtvConfig
+from cinerecon.methods.classical.ttv import Ttv
 from cinerecon.methods.classical.zerofilled import ZeroFilled
 from cinerecon.metrics.measures import psnr
 from cinerecon.physics.fourier import fft2c

@@ -1,22 +1,12 @@
 """Low rank as a penalty of ADMM: shrinkage of the singular values of the series, or of randomly placed blocks."""
 
-from typing import Any
-
 import numpy as np
 import torch
-from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from cinerecon.methods.classical.admm.differences import Coupling
-from cinerecon.physics.lowrank import (
-    Shrinkage,
-    ShrinkageConfig,
-    ShrinkageName,
-    as_patches,
-    make_rule,
-    shrink_casorati,
-    shrink_patches,
-)
+from cinerecon.methods.classical.config import LowRankConfig
+from cinerecon.physics.lowrank import Shrinkage, as_patches, make_rule, shrink_casorati, shrink_patches
 
 CONTINUATION_FRACTION = 0.6
 """Fraction of the iterations after which the weight has fallen to its value."""
@@ -25,27 +15,6 @@ CONTINUATION_FRACTION = 0.6
 PENALTY_EXPONENTS = {"schatten": None, "absolute_soft": 1.0}
 """Rules that are proximal maps of (mu / p) sum s^p, and their p; None: as configured."""
 WEIGHTED_RULES = {*PENALTY_EXPONENTS, "nuclear_minus_frobenius"}
-
-
-class LowRankConfig(ShrinkageConfig):
-    """Settings of the low-rank penalty."""
-
-    shrinkage: ShrinkageName = Field("schatten", description="rule for the singular values")
-    p: float = Field(0.1, gt=0, le=1, description="exponent of the Schatten norm; 1 is the convex nuclear norm")
-    weight_lowrank: float = Field(
-        4e-3, ge=0, description="mu, weight of the Schatten norm, nuclear norm, or nuclear minus Frobenius norm"
-    )
-    block_size: int = Field(16, ge=0, description="side of the low-rank blocks [pixels]; 0: the whole image")
-    continuation: float = Field(20.0, ge=1, description="how many times larger that weight is at the start")
-    penalty_lowrank: float = Field(0.04, gt=0, description="rho_L, coupling to the low-rank variable")
-
-    @field_validator("shrinkage", "prox_weight", "gate_layers", "normalize_spectrum")
-    @classmethod
-    def _is_not_learned(cls, value: Any, info: ValidationInfo) -> Any:
-        name = str(info.field_name)
-        if value == "pass" or (name != "shrinkage" and value != ShrinkageConfig.model_fields[name].default):
-            raise ValueError("for networks only; here weight_lowrank sets the level")
-        return value
 
 
 class LowRankPenalty:

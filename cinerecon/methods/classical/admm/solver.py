@@ -17,11 +17,9 @@ from abc import abstractmethod
 from typing import Protocol
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from cinerecon.cine import CineData
-from cinerecon.config import Config
 from cinerecon.methods.base import (
     ClassicalMethod,
     Convergence,
@@ -32,19 +30,11 @@ from cinerecon.methods.base import (
 )
 from cinerecon.methods.classical.admm.differences import Coupling
 from cinerecon.methods.classical.admm.image_update import choose_image_update
+from cinerecon.methods.classical.config import SolverConfig
 from cinerecon.physics.operators import Encoding
 
 PROXIMAL_WEIGHT = 1e-4
 """Weight of ||u - u_previous||^2 where no penalty depends on u itself: undetermined components stay unchanged."""
-
-
-class SolverConfig(Config):
-    """Stopping rule of the solver, and its settings for several coils."""
-
-    n_iterations: int = Field(40, ge=1, description="most iterations")
-    tolerance: float = Field(1e-3, ge=0, description="stop once the image changes by less than this fraction of it")
-    n_averaged: int = Field(7, ge=1, description="iterations averaged, about, where blocks move at random")
-    n_cg_iterations: int = Field(2, ge=1, description="conjugate gradient steps in each iteration (several coils)")
 
 
 class Penalty(Protocol):

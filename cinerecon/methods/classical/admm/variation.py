@@ -1,21 +1,10 @@
 """Total variation in space and time as a penalty of ADMM: shrinkage of differences."""
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from cinerecon.config import Config
 from cinerecon.methods.classical.admm.differences import Coupling, add_adjoint_difference, difference
-
-
-class VariationConfig(Config):
-    """Settings of the total variation."""
-
-    weight_sparse: float = Field(1e-4, ge=0, description="tau, weight of the total variation")
-    temporal_weight: float = Field(3.0, ge=0, description="w_t, weight of the difference in time within it")
-    spatial_weight: float = Field(1.0, ge=0, description="weight of the differences along y and x within it")
-    isotropic: bool = Field(False, description="shrink the gradient as a vector, not each difference")
-    penalty_sparse: float = Field(1.4e-3, gt=0, description="rho_D, coupling to the gradient variable")
+from cinerecon.methods.classical.config import VariationConfig
 
 
 class TotalVariationPenalty:

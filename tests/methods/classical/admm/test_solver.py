@@ -8,7 +8,8 @@ from helpers import relative_error
 
 from cinerecon.methods.base import make_encoding
 from cinerecon.methods.classical.admm import solver
-from cinerecon.methods.classical.ktslr import KtSlr, KtSlrConfig
+from cinerecon.methods.classical.config import KtSlrConfig
+from cinerecon.methods.classical.ktslr import KtSlr
 from cinerecon.methods.classical.ttv import Ttv
 
 CONVEX = {"p": 1.0, "block_size": 0, "continuation": 1.0, "weight_lowrank": 5e-3}

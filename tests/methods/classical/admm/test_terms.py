@@ -6,9 +6,10 @@ from helpers import complex_randn, relative_error
 from sigpy import prox
 
 from cinerecon.errors import ConfigError
-from cinerecon.methods.classical.admm import LowRankConfig, LowRankPenalty, TotalVariationPenalty, VariationConfig
+from cinerecon.methods.classical.admm import LowRankPenalty, TotalVariationPenalty
 from cinerecon.methods.classical.admm.differences import add_adjoint_difference, difference
-from cinerecon.methods.classical.ktslr import KtSlr, KtSlrConfig
+from cinerecon.methods.classical.config import KtSlrConfig, LowRankConfig, VariationConfig
+from cinerecon.methods.classical.ktslr import KtSlr
 from cinerecon.metrics.measures import psnr
 from cinerecon.physics.lowrank import shrink_patches
 

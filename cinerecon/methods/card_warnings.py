@@ -1,0 +1,104 @@
+"""Warnings about scans outside the training data of weights."""
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from cinerecon.cine import CineData
+from cinerecon.errors import ConfigError
+from cinerecon.methods.card import Card
+from cinerecon.physics.sampling import PATTERNS, SamplingKind, acceleration_of, parse_mask, sampling_kind
+
+ACCELERATION_RATIO = 1.2
+"""Acceleration of a scan over the largest of the training, above which there is a warning."""
+LINES_RATIO = 1.5
+"""Ratio of the numbers of lines of a scan and of the training, in either direction, above which there is a warning."""
+COILS_RATIO = 2
+"""Number of coils of a scan over the largest of the training, above which there is a warning."""
+MIN_ACCELERATION = 1.5
+"""Acceleration below which the pattern matters little, as only few or outer lines are missing."""
+SCAN_KINDS: Mapping[SamplingKind, str] = {
+    "points": "single points of k-space are sampled",
+    "lines": "whole readouts are sampled",
+    "same lines": "all frames sample the same lines",
+    "changing lines": "the sampled lines change from frame to frame",
+}
+TRAINING_KINDS: Mapping[SamplingKind, str] = {
+    "points": "single points",
+    "same lines": "lines that stay the same",
+    "changing lines": "lines that change from frame to frame",
+}
+
+
+def card_warnings(card: Card, data: CineData, pattern: str = "") -> list[str]:
+    """Warnings about weights used outside their training: imported weights, or a scan unlike the training data.
+
+    Parameters
+    ----------
+    card
+        The card of the weights; an empty one gives no warnings.
+    data
+        The scan.
+    pattern
+        The sampling pattern as text, if known.
+    """
+    if card.file:
+        return [f"imported weights, trained on {card.trained_on}: expect errors on data that differ from it"]
+    return outside_training(card, data, pattern)
+
+
+def outside_training(card: Card, data: CineData, pattern: str = "") -> list[str]:
+    """Warnings where acceleration, pattern, coils or matrix of a scan are outside the training data."""
+    found, texts = acceleration_of(data)[0], []
+    if card.acceleration and found > ACCELERATION_RATIO * card.acceleration[1]:
+        known = f"{card.acceleration[1]:.3g}"
+        texts.append(
+            f"acceleration is {found:.1f}, the network was trained up to {known}: expect errors that look like anatomy"
+        )
+    if found > MIN_ACCELERATION:
+        texts += _other_pattern(card, data.mask, pattern)
+    texts += _other_coils(card, data.n_coils)
+    n_lines = data.matrix[0]
+    if card.lines and not card.lines[0] / LINES_RATIO <= n_lines <= card.lines[1] * LINES_RATIO:
+        low, high = card.lines
+        texts.append(f"the scan has {n_lines} lines, the network was trained on {low} to {high}")
+    return texts
+
+
+def _other_pattern(card: Card, mask: Tensor, pattern: str) -> list[str]:
+    """A warning by the name of the pattern if it has one, else by the kind of the mask."""
+    name, known = _name_of(pattern), sorted(set(map(_name_of, card.masks)))
+    if known and name in PATTERNS and name not in known:
+        return [f"the sampling is {name}, the network was trained on {', '.join(known)}"]
+    kind = sampling_kind(mask)
+    if card.whole_readouts and kind == "points":
+        return ["single points of k-space are sampled, the network was trained on whole readouts"]
+    kinds = _kinds_of(card.masks)
+    if not kinds or kind in kinds or (kind == "lines" and kinds != {"points"}):
+        return []
+    return [
+        f"{SCAN_KINDS[kind]}, the network was trained on {' and '.join(TRAINING_KINDS[name] for name in sorted(kinds))}"
+    ]
+
+
+def _name_of(pattern: str) -> str:
+    return pattern.partition(":")[0].strip()
+
+
+def _kinds_of(patterns: Iterable[str]) -> set[SamplingKind]:
+    """The kinds of sampling of the patterns; empty if one of them is not a pattern by name, e.g. a file."""
+    try:
+        return {parse_mask(text).kind for text in patterns}
+    except ConfigError:
+        return set()
+
+
+def _other_coils(card: Card, n_coils: int) -> list[str]:
+    if card.coils is None:
+        return []
+    fewest, most = card.coils
+    if n_coils > 1 and most == 1:
+        return [f"the scan has {n_coils} coils, the network was trained on one"]
+    if n_coils == 1 and fewest > 1:
+        return [f"the scan has one coil, the network was trained on {fewest} and more"]
+    return [f"the scan has {n_coils} coils, the network was trained on up to {most}"] * (n_coils > COILS_RATIO * most)

@@ -1,0 +1,179 @@
+"""The settings of the networks: the architecture of each, with its defaults."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from cinerecon.config import Config
+from cinerecon.physics.shrinkage import ShrinkageConfig, ShrinkageName
+
+MatrixView = Literal["casorati", "frames"]
+Position = Literal["L1", "L2", "L3"]
+
+
+class NetworkConfig(Config):
+    """Settings of every unrolled network.
+
+    Attributes
+    ----------
+    variants
+        Defaults of each `variant`, which replace those of the fields.
+    """
+
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    renamed: ClassVar[Mapping[str, str]] = {"output_gain": "output_weight_scale"}
+
+    n_cascades: int = Field(10, ge=1, description="unrolled iterations")
+    n_channels: int = Field(32, ge=1, description="feature channels")
+    output_weight_scale: float = Field(
+        1.0,
+        gt=0,
+        description="factor on the initial weights of output convolutions; small: near the identity",
+    )
+    checkpointing: bool = Field(False, description="compute each cascade again in the backward pass, to save memory")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_defaults_of_the_variant(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {**cls.variants.get(values.get("variant", ""), {}), **values}
+
+
+class LowRankModuleConfig(ShrinkageConfig):
+    """A low-rank module and its position in the cascades of a network."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"place": "position"}
+
+    position: Position = Field("L2", description="L1: before the convolutions, L2: after them, L3: after the data step")
+    view: MatrixView = Field("casorati", description="matrices whose singular values are shrunk")
+
+
+class SlrNetConfig(ShrinkageConfig, NetworkConfig):
+    """Architecture of SLR-Net."""
+
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "code": {"n_cascades": 10, "n_channels": 16, "shrinkage": "relative_soft", "coupling": 0.1}
+    }
+
+    variant: Literal["paper", "code"] = Field("paper", description="coupling as printed (minus) or as released (plus)")
+    n_cascades: int = Field(8, ge=1, description="unrolled iterations")
+    step: float = Field(0.1, description="gradient step, at the start")
+    coupling: float = Field(0.0, description="weight of the low-rank coupling, at the start")
+    sparse_threshold: float = Field(0.1, description="soft threshold of the features, at the start")
+    multiplier_rate: float = Field(0.01, description="rate of the multiplier update, at the start")
+    residual: bool = Field(True, description="add the input of the transform to its output")
+
+
+class IstaNetConfig(NetworkConfig):
+    """Architecture of ISTA-Net."""
+
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "snet": {"n_cascades": 10, "step": 1.0},
+        "plus": {"n_cascades": 10, "n_channels": 16, "sparse_threshold": 0.01},
+    }
+
+    variant: Literal["slr_paper", "snet", "plus"] = Field(
+        "slr_paper", description="one of the three networks of this name"
+    )
+    n_cascades: int = Field(8, ge=1, description="unrolled iterations")
+    step: float = Field(0.1, description="gradient step, at the start")
+    sparse_threshold: float = Field(0.1, description="soft threshold of the features, at the start; snet has none")
+    residual: bool = Field(True, description="add the input of the transform to its output; snet never does")
+    lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each cascade")
+
+
+class DcCnnConfig(NetworkConfig):
+    """Architecture of DC-CNN."""
+
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "d6c10": {"n_cascades": 10, "n_convolutions": 6, "n_channels": 16, "bias": False}
+    }
+
+    variant: Literal["d5c5", "d6c10"] = Field("d5c5", description="defaults of the paper, or of UnrollingNets")
+    n_cascades: int = Field(5, ge=1, description="cascades")
+    n_convolutions: int = Field(5, ge=2, description="convolutions in each cascade")
+    n_dimensions: Literal[2, 3] = Field(3, description="convolutions over (frames, y, x), or over (y, x)")
+    bias: bool = Field(True, description="whether the convolutions have a bias")
+    slope: float = Field(0.0, ge=0, lt=1, description="slope of the activation for negative features; 0.01 is leaky")
+    noise_level: float | None = Field(None, gt=0, description="inverse noise level v of the data; none: noiseless")
+    lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each cascade")
+
+
+class CrnnConfig(NetworkConfig):
+    """Architecture of CRNN-MRI."""
+
+    n_cascades: int = Field(5, ge=1, description="unrolled iterations, which share their weights")
+    n_channels: int = Field(64, ge=1, description="feature channels")
+    n_layers: int = Field(3, ge=1, description="layers that are recurrent over the iterations alone")
+    noise_level: float | None = Field(None, gt=0, description="inverse noise level v of the data; none: noiseless")
+    lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each iteration")
+    shared_lowrank: bool = Field(False, description="one shrinkage parameter for all iterations, like the weights")
+
+
+class LsNetConfig(ShrinkageConfig, NetworkConfig):
+    """Architecture of L+S-Net; the defaults are the authors' program."""
+
+    shrinkage: ShrinkageName = Field("relative_soft", description="rule for the singular values of L")
+    step: float = Field(1.0, description="gradient step gamma, at the start; the last cascade keeps 1")
+    output: Literal["L+S", "M"] = Field(
+        "L+S", description="output and input of the loss: the sum L + S, or the corrected image"
+    )
+
+
+class T2lrNetConfig(ShrinkageConfig, NetworkConfig):
+    """Architecture of T2LR-Net."""
+
+    variant: Literal["admm", "gradient"] = Field("admm", description="the paper's ADMM, or gradient steps")
+    n_cascades: int = Field(15, ge=1, description="unrolled iterations")
+    n_channels: int = Field(16, ge=1, description="feature channels")
+    shrinkage: ShrinkageName = Field("relative_soft", description="rule for the singular values of each frame")
+    step: float = Field(0.1, description="mu, weight of the data or gradient step, at the start")
+    multiplier_rate: float = Field(1.0, description="ADMM: rate of the multiplier update, at the start")
+    n_solver_steps: int = Field(10, ge=1, description="ADMM, several coils: conjugate gradient steps")
+
+
+class JotlasNetConfig(ShrinkageConfig, NetworkConfig):
+    """Architecture of JotlasNet."""
+
+    n_cascades: int = Field(15, ge=1, description="unrolled iterations")
+    n_channels: int = Field(16, ge=1, description="feature channels")
+    shrinkage: ShrinkageName = Field("relative_soft", description="rule for the singular values of each frame")
+    step: float = Field(0.1, description="gradient step mu, at the start")
+    momentum: float = Field(-2.0, description="t, at the start; the momentum is sigmoid(t)")
+    learn_w: bool = Field(False, description="learn the weights w of the two priors, else one half each")
+
+
+class PassNetConfig(ShrinkageConfig, NetworkConfig):
+    """Architecture of PASSNet."""
+
+    n_cascades: int = Field(15, ge=1, description="unrolled iterations; the paper compares 9, 13, 15 and 17")
+    n_channels: int = Field(16, ge=1, description="feature channels")
+    shrinkage: ShrinkageName = Field("pass", description="rule for the singular values of each frame")
+    step: float = Field(0.1, description="gradient step mu, at the start")
+    fusion: Literal["adaptive", "addition"] = Field("adaptive", description="how the two parts become one image")
+    lsaf: Literal["magnitude", "residual4"] = Field(
+        "magnitude", description="input of the adaptive fusion; residual4 is combined with two gate_layers"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_gate_of_the_layout(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {**({"gate_layers": 2} if values.get("lsaf") == "residual4" else {}), **values}
+
+
+class StVarNetConfig(NetworkConfig):
+    """Architecture of ST-VarNet."""
+
+    n_cascades: int = Field(3, ge=1, description="unrolled iterations")
+    n_channels: int = Field(64, ge=4, description="feature channels, at half of the resolution")
+    n_blocks: int = Field(2, ge=1, description="residual blocks in each cascade, of two convolutions each")
+    n_cg_steps: int = Field(2, ge=1, description="conjugate gradient steps of data consistency (several coils)")
+    carries_features: bool = Field(True, description="pass features from cascade to cascade")
+    lowrank: ShrinkageConfig | None = Field(
+        ShrinkageConfig(shrinkage="absolute_soft", prox_weight=0.25), description="low rank of image blocks; null: none"
+    )
+    block_size: int = Field(16, ge=0, description="side of the low-rank blocks [pixels]; 0: the whole image")
+    blend: float = Field(0.4, description="share of the low-rank image in the image of a cascade, at the start")
+    precision: Literal["auto", "float32"] = Field(
+        "auto", description="of convolutions in reconstruction: bfloat16 where that is native, or always float32"
+    )
