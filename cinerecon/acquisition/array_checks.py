@@ -1,6 +1,7 @@
 """Checks of k-space in plain arrays, in which nothing but the samples shows a wrong order or an uncentred axis."""
 
 from collections.abc import Iterator
+from functools import reduce
 from itertools import pairwise
 
 import torch
@@ -25,7 +26,7 @@ def require_magnitude(kspace: Tensor, where: str) -> None:
     DataError
         If it has none, or is too large or too small.
     """
-    largest = float(kspace.abs().max())
+    largest = max(float(coil.abs().max()) for coil in kspace.unbind(1))
     if largest == 0:
         raise DataError("all samples are zero", where=where)
     if not SMALLEST_SAMPLE <= largest <= LARGEST_SAMPLE:
@@ -58,7 +59,8 @@ def _centre_warnings(kspace: Tensor, mask: Tensor, dim: int, where: str) -> Iter
     name, n = AXES[dim], kspace.shape[dim]
     others = [axis for axis in range(4) if axis != 4 + dim]
     n_sampled = mask.expand(-1, 1, -1, kspace.shape[-1]).sum(others).clamp_min(1)
-    power = torch.view_as_real(kspace).square().sum(-1).sum(others, dtype=torch.float64) / n_sampled
+    coils = (torch.view_as_real(coil).square().sum(-1)[:, None] for coil in kspace.unbind(1))
+    power = reduce(torch.add, (coil.sum(others, dtype=torch.float64) for coil in coils)) / n_sampled
     peak, middle = int(power.argmax()), n // 2
     if abs(peak - middle) <= CENTRE_TOLERANCE:
         return

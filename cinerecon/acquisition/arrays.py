@@ -20,7 +20,7 @@ from cinerecon.cine import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.hdf5 import first_bytes
 from cinerecon.io.kspace_array import KspaceArray, open_kspace_array
-from cinerecon.physics.fourier import crop_kspace, mirrored_indices
+from cinerecon.physics.fourier import crop_frames, mirrored_indices
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,19 +98,19 @@ class ArraySource(CineSource):
         kspace = torch.from_numpy(self.array.read_slice(number))
         require_magnitude(kspace, where)
         claimed, warnings = read_pattern(self.array, self.config.arrays.pattern, kspace, number)
-        kspace = kspace * claimed
+        kspace.mul_(claimed)  # in place, here and below: the array was read for this slice
         require_magnitude(kspace, where)
         if self.config.transform == "fft":
             kspace, claimed = _mirrored(kspace), _mirrored(claimed)
         warnings += axes_warnings(kspace, claimed, where)
         measured = find_measured(kspace, claimed, where)
-        kspace, mask = kspace[measured.frames] * measured.mask, measured.mask
+        kspace, mask = measured.keep_(kspace), measured.mask
         warnings += measured.warnings
         n_columns = self._n_columns
         if n_columns != kspace.shape[-1] and mask.shape[-1] != 1:
             warnings.append("readouts were not measured whole: their oversampling stays")
         elif n_columns != kspace.shape[-1]:
-            kspace = crop_kspace(kspace, n_columns, -1) * mask
+            kspace = crop_frames(kspace, n_columns, -1).mul_(mask)
         maps, maps_warnings = read_maps(self.array, self.config.arrays.maps, kspace, number)
         meta = self._meta_of(number, measured.frames, [*self.array.warnings, *warnings, *maps_warnings])
         finished = finish_slice(kspace, mask, meta, self.config, csm=maps)

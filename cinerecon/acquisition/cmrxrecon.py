@@ -17,7 +17,7 @@ from cinerecon.cine import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.cmrxrecon import CmrFile, open_cmrxrecon, subject_of
 from cinerecon.physics.coils import transform_coils
-from cinerecon.physics.fourier import crop_kspace
+from cinerecon.physics.fourier import crop_frames
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import block_of_lines
 
@@ -65,13 +65,13 @@ class CmrxreconSource(CineSource):
         kspace = self._kspace(number)
         where = f"{self.file.path}, slice {number}"
         measured = find_measured(kspace, self._claimed(kspace, where), where)
-        kspace, mask = kspace[measured.frames] * measured.mask, measured.mask
+        kspace, mask = measured.keep_(kspace), measured.mask
         warnings = [*self.file.warnings, *measured.warnings]
         x = self._n_columns
         if x != kspace.shape[-1] and mask.shape[-1] != 1:
             warnings.append("readouts were not measured whole: their oversampling stays")
         elif x != kspace.shape[-1]:
-            kspace = crop_kspace(kspace, x, -1) * mask
+            kspace = crop_frames(kspace, x, -1).mul_(mask)
         meta = self._meta(number, (kspace.shape[-2], kspace.shape[-1]), warnings)
         finished = finish_slice(kspace, mask, meta, self.config)
         truth, truth_warnings = self._truth(number, measured.frames, finished)
@@ -102,7 +102,7 @@ class CmrxreconSource(CineSource):
         if stored is None:
             return None
         mask = torch.from_numpy(stored)
-        if bool((kspace * ~mask).any()):
+        if any(bool((coil * ~mask[:, 0]).any()) for coil in kspace.unbind(1)):
             what = "the file holds samples where its mask says that nothing was measured"
             raise DataError(what, where=where, hint=f"the mask is {self.file.mask}: is it of another file?")
         return mask
@@ -134,12 +134,12 @@ class CmrxreconSource(CineSource):
         measured = find_measured(kspace, None, f"{self._twin.path}, slice {number}") if kspace.any() else None
         if measured is None or len(measured.frames) < len(frames) or block_of_lines(measured.mask) is None:
             return None, ["the twin in the folder of fully sampled files is not fully sampled: it is no truth"]
-        kspace = crop_kspace(kspace, data.matrix[1], -1)
+        kspace = crop_frames(kspace, data.matrix[1], -1)
         kspace = kspace if finished.coil_matrix is None else transform_coils(finished.coil_matrix, kspace)
         if correlation(kspace * data.mask, data.kspace) < MIN_CORRELATION:
             return None, ["the fully sampled twin is of another scan: it is no truth"]
         full = torch.ones(data.n_frames, 1, data.matrix[0], 1, dtype=torch.bool)
-        return Encoding(full, data.csm, matrix=data.matrix).adjoint(kspace), []
+        return Encoding(full, data.csm, matrix=data.matrix, coils_at_once=1).adjoint(kspace), []
 
     def _meta(self, number: int, matrix: tuple[int, int], warnings: list[str]) -> CineMeta:
         fov, factor = self.file.fov_mm, self.file.oversampling

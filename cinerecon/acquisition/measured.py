@@ -51,6 +51,11 @@ class Measured:
     mask: Tensor
     warnings: tuple[str, ...]
 
+    def keep_(self, kspace: Tensor) -> Tensor:
+        """K-space of the kept frames, zero where not measured; in place where all frames are kept."""
+        kept = kspace if len(self.frames) == len(kspace) else kspace[self.frames]
+        return kept.mul_(self.mask)
+
 
 def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measured:
     """Determine the measured samples from the mask and the content of k-space.
@@ -79,7 +84,7 @@ def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measure
     missing = {"empty": (~has_signal.any(-1)).nonzero().ravel().tolist()}
     frames, warnings = choose_frames(n_frames, missing, _redundant_frames(has_signal, redundant), where)
     claims, holds = claims[frames], holds[frames]
-    measured = _without_empty(claims, holds, kspace[frames])
+    measured = _without_empty(claims, holds, kspace[frames[:1]])
     warnings += _describe(claims, measured, is_full=claimed is None)
     for what, lines in redundant.items():
         measured = measured & ~lines[frames, :, None]
@@ -131,6 +136,8 @@ def own_lines(kspace: Tensor, mask: Tensor) -> tuple[Tensor, list[str]]:
 def keep_measured(data: CineData) -> CineData:
     """A slice restricted to its measured samples; a reference made of all samples is removed if samples are missing.
 
+    K-space of the slice that is given is changed.
+
     Raises
     ------
     DataError
@@ -145,7 +152,7 @@ def keep_measured(data: CineData) -> CineData:
         reference, meta = None, replace(meta, reference_is="")
     meta = replace(meta, frame_times_ms=tuple(time - times[0] for time in times))
     mask = mask if is_all else measured.mask
-    data = replace(data, kspace=data.kspace[frames] * mask, mask=mask, reference=reference, meta=meta)
+    data = replace(data, kspace=measured.keep_(data.kspace), mask=mask, reference=reference, meta=meta)
     return data.with_warnings(*measured.warnings)
 
 
@@ -157,18 +164,18 @@ def _power(kspace: Tensor) -> Tensor:
     return power
 
 
-def _without_empty(claims: Tensor, holds: Tensor, kspace: Tensor) -> Tensor:
+def _without_empty(claims: Tensor, holds: Tensor, first_frame: Tensor) -> Tensor:
     """The claimed points without empty lines and columns, and without empty points where they are many."""
     lines, columns = holds.any(-1, keepdim=True), holds.flatten(0, 1).any(0)
     measured = claims & lines & columns
     n_empty = int((measured & ~holds).sum())
-    is_sparse = n_empty > EMPTY_POINT_FRACTION * int(measured.sum()) and not _is_quantised(kspace)
+    is_sparse = n_empty > EMPTY_POINT_FRACTION * int(measured.sum()) and not _is_quantised(first_frame)
     return holds if is_sparse else measured
 
 
-def _is_quantised(kspace: Tensor) -> bool:
+def _is_quantised(frame: Tensor) -> bool:
     """Whether the samples are so coarse that many are zero by rounding."""
-    amplitudes = torch.view_as_real(kspace[:1]).abs()
+    amplitudes = torch.view_as_real(frame).abs()
     amplitudes = amplitudes[amplitudes > 0]
     return float(amplitudes.median()) < QUANTISED_RATIO * float(amplitudes.min())
 

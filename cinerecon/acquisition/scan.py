@@ -28,7 +28,7 @@ from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.io.twix.readouts import TwixSamples
 from cinerecon.io.twix.scan import find_noise
-from cinerecon.physics.fourier import crop_kspace, crop_sampled
+from cinerecon.physics.fourier import crop_frames, crop_sampled
 from cinerecon.physics.sampling import block_of_lines
 
 CHECKED_AT_ONCE = 1024
@@ -122,7 +122,7 @@ class Scan(CineSource):
         kspace, mask, n_averages = assemble(assembly, layout.lines.of_slice(number), self.plan.n_frames[number])
         self._require_signal(number, bool(kspace.any()))
         own_mask, warnings = (mask, []) if layout.gating.is_retro else own_lines(kspace, mask)
-        kspace, mask = self._crop_y(kspace if own_mask is mask else kspace * own_mask, own_mask)
+        kspace, mask = self._crop_y(kspace if own_mask is mask else kspace.mul_(own_mask), own_mask)
         return SliceOnGrid(kspace, mask, n_averages, tuple(warnings))
 
     def finish(self, number: int, kspace: Tensor, mask: Tensor) -> FinishedSlice:
@@ -217,7 +217,7 @@ class Scan(CineSource):
         rows = torch.from_numpy(crop_sampled(mask[0, 0].any(-1).numpy(), y))
         columns = mask[0, 0].any(-2)
         mask = (rows[:, None] & columns).expand(len(mask), 1, -1, -1).contiguous()
-        return crop_kspace(kspace, y, -2) * mask, mask
+        return crop_frames(kspace, y, -2).mul_(mask), mask
 
     def _meta(self, number: int, n_rows: int) -> CineMeta:
         """Metadata of a slice with the warnings of the whole scan; rows of phase oversampling are to be cropped."""

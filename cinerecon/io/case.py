@@ -117,7 +117,7 @@ def read_case(path: Path) -> CineData:
         kspace, mask = arrays.pop("kspace"), arrays.pop("mask")
         assert kspace is not None and mask is not None
         data = CineData(kspace, mask, meta=case.meta, **arrays)
-    if bool((data.kspace * ~data.mask).any()):
+    if any(bool((coil * ~data.mask[:, 0]).any()) for coil in data.kspace.unbind(1)):
         raise DataError("k-space is not zero where the mask says that it was not sampled", where=str(path))
     return data
 

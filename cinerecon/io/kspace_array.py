@@ -5,6 +5,7 @@ its sizes are checked against the file.
 """
 
 import math
+import mmap
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ NPZ_KEYS = (
     *("frame_time_ms", "frame_times_ms", "oversampling"),
 )
 """Arrays of an archive that are read."""
+NUMBERS_AT_ONCE = 2**22
+"""Samples of a mapped file that are read before its pages are released: 32 MB in single precision."""
 EXAMPLE = 'e.g. --axes "frames coils ky kx"'
 
 
@@ -77,22 +80,36 @@ class KspaceArray:
         DataError
             If a number is not finite in single precision.
         """
-        (kspace,) = arrange(self.values, self.axes, number)
-        with np.errstate(over="ignore"):
-            kspace = np.array(kspace, np.complex64, order="C")  # a copy: the file is mapped read-only
-        if not np.isfinite(kspace).all():
-            raise DataError("k-space holds numbers that are not finite", where=f"{self.path}, slice {number}")
+        _, n_frames, *shape = self.shape
+        kspace = np.empty((n_frames, *shape), np.complex64)
+        n_together = max(1, NUMBERS_AT_ONCE // math.prod(shape))
+        for start in range(0, n_frames, n_together):  # for the temporary arrays, and the pages of a mapped file
+            frames = slice(start, start + n_together)
+            with np.errstate(over="ignore"):
+                kspace[frames] = arrange(self.values, self.axes, number, frames)[0]
+            if not np.isfinite(kspace[frames]).all():
+                raise DataError("k-space holds numbers that are not finite", where=f"{self.path}, slice {number}")
+            release_pages(self.values)
         return kspace
 
 
-def arrange(values: NDArray[Any], axes: tuple[str, ...], number: int | None = None) -> NDArray[Any]:
-    """An array in the order of `KSPACE_AXES`, complex where it has an axis of parts; of one slice if it is given."""
-    if number is not None and "slices" in axes:
-        values = np.take(values, [number], axes.index("slices"))
+def release_pages(values: NDArray[Any]) -> None:
+    """Release the pages of a mapped file that were read so far; they are read again if they are needed."""
+    mapped = getattr(values, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def arrange(
+    values: NDArray[Any], axes: tuple[str, ...], number: int | None = None, frames: slice = slice(None)
+) -> NDArray[Any]:
+    """An array in the order of `KSPACE_AXES`, complex where it has an axis of parts; of one slice and some frames."""
+    parts = {"frames": frames} | ({} if number is None else {"slices": slice(number, number + 1)})
+    values = values[tuple(parts.get(axis, slice(None)) for axis in axes)]
     if PARTS in axes:
         real, imaginary = np.moveaxis(values, axes.index(PARTS), 0)
         values, axes = real + 1j * imaginary.astype(np.result_type(imaginary, np.float32)), _without(axes, PARTS)
-    values = values.reshape([n for n, axis in zip(values.shape, axes, strict=True) if axis != SINGLE])
+    values = values.squeeze(tuple(n for n, axis in enumerate(axes) if axis == SINGLE))
     axes = _without(axes, SINGLE)
     present = [axis for axis in KSPACE_AXES if axis in axes]
     values = values.transpose([axes.index(axis) for axis in present])

@@ -182,15 +182,21 @@ class ClassicalMethod(Reconstructor):
 
 def make_encoding(data: CineData) -> Encoding:
     """The encoding operator A of the measurement."""
-    y, x = data.matrix
-    at_once = max(1, SAMPLES_AT_ONCE // (data.n_frames * y * x)) if data.kspace.device.type == "cpu" else None
+    at_once = coils_at_once(data)
     return Encoding(data.mask, data.csm, matrix=data.matrix, dtype=data.kspace.dtype, coils_at_once=at_once)
+
+
+def coils_at_once(data: CineData) -> int | None:
+    """Number of coils that an operator transforms together; None for all."""
+    y, x = data.matrix
+    return max(1, SAMPLES_AT_ONCE // (data.n_frames * y * x)) if data.kspace.device.type == "cpu" else None
 
 
 def view_shared_image(data: CineData) -> Tensor:
     """The image ``(*batch, frames, y, x)`` of k-space filled along time: blurred where A^H y is aliased."""
     full_encoding = make_encoding(replace(data, mask=torch.ones_like(data.mask)))
-    return full_encoding.adjoint(share_views(data.kspace, data.mask))
+    parts = data.kspace.split(full_encoding.coils_at_once, -3)
+    return full_encoding.adjoint_of_parts(share_views(part, data.mask) for part in parts)
 
 
 def reconstruct_each(

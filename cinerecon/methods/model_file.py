@@ -58,7 +58,7 @@ class ModelConfig(Config):
         0.0, ge=0, description="smooth the phase that is taken away: standard deviation of a Gaussian [pixels]"
     )
     coils_at_once: int | None = Field(
-        None, ge=1, description="coils transformed together in reconstruction; fewer take less memory; default all"
+        None, ge=1, description="coils transformed together in reconstruction; null: a few on a CPU, all on a GPU"
     )
     preprocessing: dict[str, Any] = Field(
         default_factory=dict, description="settings of the acquisition that the training data were prepared with"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, nearest_name
-from cinerecon.methods.base import Progress, Reconstruction, Reconstructor, reconstruct_each
+from cinerecon.methods.base import Progress, Reconstruction, Reconstructor, coils_at_once, reconstruct_each
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import ModelConfig, read_card, read_model, require_weights
 from cinerecon.methods.normalisation import demodulate_encoding, mean_phase, scale_of
@@ -102,16 +102,27 @@ class NetworkMethod(Reconstructor):
             initial_image = self.initial_method(data, lambda done, total: progress(done, total + 1))
         initial = None if initial_image is None else initial_image.to(scale.device)[None] / scale
         batched = None if csm is None else csm[None]
-        encoding = Encoding(data.mask[None], batched, matrix=data.matrix, coils_at_once=self.config.coils_at_once)
-        kspace = data.kspace[None] / scale
+        at_once = self.config.coils_at_once or coils_at_once(data)
+        encoding = Encoding(data.mask[None], batched, matrix=data.matrix, coils_at_once=at_once)
+        zerofilled = encoding.adjoint(data.kspace[None]).div_(scale)
         if not self.config.demodulate:
-            output: Tensor = self.net(kspace, encoding, start=initial)[0] * scale
-            return output
-        source = encoding.adjoint(kspace) if initial is None else initial
-        phase = mean_phase(source, self.config.phase_smoothing)
+            return self._run(data.kspace, scale, zerofilled, encoding, initial)[0] * scale
+        phase = mean_phase(zerofilled if initial is None else initial, self.config.phase_smoothing)
         initial = None if initial is None else initial * phase[:, None].conj()
-        image: Tensor = self.net(kspace, demodulate_encoding(encoding, phase), start=initial)
+        encoding = demodulate_encoding(encoding, phase)
+        image = self._run(data.kspace, scale, zerofilled * phase[:, None].conj(), encoding, initial)
         return (image * phase[:, None])[0] * scale
+
+    def _run(
+        self, kspace: Tensor, scale: Tensor, zerofilled: Tensor, encoding: Encoding, initial: Tensor | None
+    ) -> Tensor:
+        """The image of the network; k-space is divided by the scale, thus copied, only for networks that need it."""
+        image: Tensor
+        if getattr(self.net, "needs_kspace", True):
+            image = self.net(kspace[None] / scale, encoding, start=initial)
+        else:
+            image = self.net(None, encoding, start=initial, zerofilled=zerofilled)
+        return image
 
 
 def build_network(

@@ -35,7 +35,7 @@ def scale_of(data: CineData, rule: ScaleName) -> Tensor:
         sampled. Multi-coil networks of the literature were trained on k-space of maximum 1.
     """
     if rule == "kspace_max":
-        scale = data.kspace.abs().amax()
+        scale = torch.stack([coil.abs().amax() for coil in data.kspace.unbind(-3)]).amax()
     elif rule == "max":
         scale = view_shared_image(data).abs().amax()
     else:

@@ -28,6 +28,7 @@ Purpose of each part:
 """
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, cast
 
 import torch
@@ -181,6 +182,7 @@ class StVarNet(Unrolled[StVarNetConfig]):
 
     config_class = StVarNetConfig
     frames_are_cyclic = True
+    needs_kspace = True
 
     def __init__(self, config: StVarNetConfig | None = None) -> None:
         super().__init__(config)
@@ -193,6 +195,7 @@ class StVarNet(Unrolled[StVarNetConfig]):
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """Extras: the image after each cascade, as ``images``."""
+        assert run.kspace is not None
         conditions = describe(run.kspace, run.encoding)
         state: State = (image, None)
         images = []
@@ -212,7 +215,8 @@ def describe(kspace: Tensor, encoding: Encoding) -> Tensor:
     at_edge = [abs(torch.arange(n, device=kspace.device) - n // 2) >= EDGE * n for n in kspace.shape[-2:]]
     edge = (at_edge[0][:, None] | at_edge[1]) & encoding.mask
     dims = (1, 2, 3, 4)
-    energy = (torch.view_as_real(kspace).square().sum(-1) * edge).sum(dims)
+    powers = (torch.view_as_real(coil).square().sum(-1) for coil in kspace.split(1, -3))  # coil by coil
+    energy = reduce(torch.add, ((power * edge).sum(dims) for power in powers))
     noise = (energy / (edge.sum(dims) * encoding.n_coils).clamp(min=1)).sqrt()
     share = encoding.mask.to(noise.dtype).mean(dims).clamp(min=1e-3)
     several = torch.full_like(noise, float(encoding.n_coils > 1))

@@ -34,7 +34,7 @@ class UnrolledPass:
     encoding
         The operator A.
     kspace
-        y, ``(batch, frames, coils, ky, kx)``.
+        y, ``(batch, frames, coils, ky, kx)``; None unless the network needs it.
     start
         The initial image, if given.
     extras
@@ -45,7 +45,7 @@ class UnrolledPass:
 
     zerofilled: Tensor
     encoding: Encoding
-    kspace: Tensor
+    kspace: Tensor | None
     start: Tensor | None = None
     extras: bool = False
     checkpointing: bool = False
@@ -67,6 +67,8 @@ class Unrolled(nn.Module, Generic[C]):
     config_class: type[C]
     frames_are_cyclic: ClassVar[bool] = False
     """Whether the network takes the first frame as the one after the last."""
+    needs_kspace: ClassVar[bool] = False
+    """Whether its cascades use k-space itself, not A^H y alone."""
     cascades: nn.ModuleList
 
     def __init__(self, config: C | None = None) -> None:
@@ -79,27 +81,39 @@ class Unrolled(nn.Module, Generic[C]):
         return [stack.convolutions[-1] for stack in stacks]
 
     def forward(
-        self, kspace: Tensor, encoding: Encoding, *, start: Tensor | None = None, extras: bool = False
+        self,
+        kspace: Tensor | None,
+        encoding: Encoding,
+        *,
+        start: Tensor | None = None,
+        extras: bool = False,
+        zerofilled: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Extras]:
         """Reconstruct.
 
         Parameters
         ----------
         kspace
-            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled.
+            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled; None where the network does not need it
+            and `zerofilled` is given.
         encoding
             The operator that `kspace` was measured with.
         start
             ``(batch, frames, y, x)``, the initial image; None: the zero-filled image A^H y.
         extras
             Also return the extras of the network by name, which its `unroll` documents.
+        zerofilled
+            ``(batch, frames, y, x)``, A^H y where it was computed already.
 
         Returns
         -------
         Tensor
             ``(batch, frames, y, x)`` complex.
         """
-        run = UnrolledPass(encoding.adjoint(kspace), encoding, kspace, start, extras, self.config.checkpointing)
+        if zerofilled is None:
+            assert kspace is not None
+            zerofilled = encoding.adjoint(kspace)
+        run = UnrolledPass(zerofilled, encoding, kspace, start, extras, self.config.checkpointing)
         image, extra_outputs = self.unroll(run, run.zerofilled if start is None else start)
         return (image, extra_outputs) if extras else image
 

@@ -102,6 +102,18 @@ def crop_kspace(kspace: Tensor, n: int, dim: int, *, mirrored: bool = False) -> 
     return fft1c(image.narrow(dim, centre_slice(length, n).start, n), dim)
 
 
+def crop_frames(kspace: Tensor, n: int, dim: int) -> Tensor:
+    """`crop_kspace` of ``(frames, coils, ky, kx)`` along one axis, one frame at a time, for its temporary arrays."""
+    if kspace.shape[dim] == n:
+        return kspace
+    shape = list(kspace.shape)
+    shape[dim] = n
+    cropped = kspace.new_empty(shape)
+    for target, frame in zip(cropped, kspace, strict=True):
+        target.copy_(crop_kspace(frame, n, dim))
+    return cropped
+
+
 def _one_axis(signal: Tensor, dim: int, inverse: bool) -> Tensor:
     dim = dim % signal.ndim
     n = signal.shape[dim]

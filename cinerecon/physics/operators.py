@@ -1,7 +1,7 @@
 """Linear operators: the encoding of a cine, A = mask . F . csm."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import copy
 from functools import cached_property, reduce
 from typing import Self
@@ -119,10 +119,14 @@ class Encoding(LinearOperator):
 
     def adjoint(self, y: Tensor) -> Tensor:
         """K-space ``(*batch, frames, coils, ky, kx)`` to image ``(*batch, frames, y, x)``."""
+        return self.adjoint_of_parts(y.split(self.coils_at_once, -3))
+
+    def adjoint_of_parts(self, parts: Iterable[Tensor]) -> Tensor:
+        """The adjoint of k-space that comes in parts of `coils_at_once` coils, so that it is never whole in memory."""
         factor = self._sampling * self._kspace_factor.conj()
-        parts = zip(y.split(self.coils_at_once, -3), self._coil_weights(), strict=True)
+        pairs = zip(parts, self._coil_weights(), strict=True)
         return reduce(
-            torch.add, (_combine(torch.fft.ifft2(part * factor, norm="ortho"), weights) for part, weights in parts)
+            torch.add, (_combine(torch.fft.ifft2(part * factor, norm="ortho"), weights) for part, weights in pairs)
         )
 
     def normal(self, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, WeightsError
+from cinerecon.methods.base import make_encoding
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import ModelConfig, read_model
 from cinerecon.methods.network import build_network as build
@@ -152,8 +153,19 @@ def test_scales_are_what_they_say(make_cine):
 def test_the_network_sees_data_of_the_scale_that_its_recipe_asks_for(folder, make_cine):
     data, seen = make_cine(1), []
     method = build_network(str(folder), ["scale=kspace_max"])
-    method.net.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    method.net.register_forward_pre_hook(lambda _, __, named: seen.append(named["zerofilled"]), with_kwargs=True)
     method(CineData(7 * data.kspace, data.mask))
+    expected = make_encoding(data).adjoint(data.kspace / data.kspace.abs().max())
+    assert relative_error(seen[0][0], expected) < 1e-6
+
+
+def test_a_network_that_needs_kspace_gets_it_at_the_same_scale(folder, make_cine):
+    data, seen = make_cine(1), []
+    method = build_network(str(folder), ["scale=kspace_max"])
+    expected = method(data)
+    method.net.needs_kspace = True
+    method.net.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    assert relative_error(method(data), expected) < 1e-5
     assert float(seen[0].abs().max()) == pytest.approx(1)
 
 

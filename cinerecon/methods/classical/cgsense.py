@@ -46,11 +46,12 @@ class CgSense(ClassicalMethod):
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
         """See `ClassicalMethod.solve`."""
         config, encoding = self.config, make_encoding(data)
+        size = 0.0 if convergence is None else float(torch.linalg.vector_norm(data.kspace))
 
         def observe(step: int, image: Tensor, before: Tensor) -> None:
             if convergence is not None:
-                error = encoding.forward(image) - data.kspace
-                self._record(convergence, error, data.kspace, image, before)
+                residual = encoding.relative_residual(image, data.kspace)
+                self._record(convergence, residual, size, image, before)
             if progress:
                 progress(step, config.n_iterations)
 
@@ -92,11 +93,11 @@ class CgSense(ClassicalMethod):
         target = project(encoding.adjoint(data.kspace))
         return conjugate_gradients(normal, target, config.n_iterations, config.tolerance, observe, steps)
 
-    def _record(self, record: Convergence, error: Tensor, kspace: Tensor, image: Tensor, before: Tensor) -> None:
-        """Record the convergence of all frames together, since they are solved in parallel."""
-        size = [float(torch.linalg.vector_norm(one)) for one in (error, image, kspace, image - before)]
-        cost = size[0] ** 2 + self.config.weight_tikhonov * size[1] ** 2
-        record.add(cost, ratio(size[0], size[2]), ratio(size[3], size[1]))
+    def _record(self, record: Convergence, residual: float, size: float, image: Tensor, before: Tensor) -> None:
+        """Record the convergence of all frames together, since they are solved in parallel; the size is ||y||."""
+        length, change = (float(torch.linalg.vector_norm(one)) for one in (image, image - before))
+        cost = (residual * size) ** 2 + self.config.weight_tikhonov * length**2
+        record.add(cost, residual, ratio(change, length))
 
 
 def extent_mask(data: CineData) -> Tensor | None:

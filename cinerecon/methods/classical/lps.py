@@ -24,7 +24,6 @@ Gaussian sampling of one coil, noise of 0.5 % of the peak.
 """
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -69,12 +68,15 @@ class Lps(ClassicalMethod):
         scale = view_shared_image(data).abs().max() if self.config.relative else 1.0
         if scale == 0:
             return (torch.zeros_like(make_encoding(data).adjoint(data.kspace)),) * 2
-        low_rank, sparse = self._iterate(replace(data, kspace=data.kspace / scale), progress, convergence)
+        low_rank, sparse = self._iterate(data, scale, progress, convergence)
         return low_rank * scale, sparse * scale
 
-    def _iterate(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Pair:
+    def _iterate(
+        self, data: CineData, scale: Tensor | float, progress: Progress | None, convergence: Convergence | None
+    ) -> Pair:
+        """Separate data that are divided by a scale, which is applied to images alone: k-space is not copied."""
         config, encoding, is_cyclic = self.config, make_encoding(data), not data.meta.is_real_time
-        start = encoding.adjoint(data.kspace)
+        start = encoding.adjoint(data.kspace).div_(scale)
         rule = self._rule(start)
         low_rank, sparse, mixed = start, torch.zeros_like(start), start
         for step in range(config.n_iterations):
@@ -84,10 +86,11 @@ class Lps(ClassicalMethod):
             image = low_rank + sparse
             mixed = image - encoding.normal(image) + start
             if convergence is not None:
-                residual = _norm(encoding.forward(image) - data.kspace)
+                residual = encoding.relative_residual(image * scale, data.kspace)
+                misfit = residual * _norm(data.kspace) / float(scale)
                 penalty = self._penalty(low_rank, sparse, start if config.frozen else unshrunk, is_cyclic=is_cyclic)
                 change = ratio(_norm(image - last_sum), _norm(image))
-                convergence.add(residual**2 / 2 + penalty, ratio(residual, _norm(data.kspace)), change)
+                convergence.add(misfit**2 / 2 + penalty, residual, change)
             if progress:
                 progress(step + 1, config.n_iterations)
             if _norm(mixed - last_mixed) < config.tolerance * _norm(last_mixed):

@@ -36,8 +36,16 @@ def compression_matrix(kspace: Tensor, n_virtual: int) -> Tensor:
     ShapeError
         If more virtual coils are requested than there are coils.
     """
-    correlation = torch.einsum("...cyx,...dyx->cd", kspace, kspace.conj())
-    return _principal_components(correlation, n_virtual)
+    return _principal_components(coil_correlation(kspace), n_virtual)
+
+
+def coil_correlation(kspace: Tensor) -> Tensor:
+    """Sum of I I^H over all samples of ``(..., coils, ky, kx)``, ``(coils, coils)``; one frame at a time."""
+    total = kspace.new_zeros(kspace.shape[-3], kspace.shape[-3])
+    for frame in kspace.reshape(-1, *kspace.shape[-3:]):
+        samples = frame.flatten(1)
+        total.addmm_(samples, samples.mH)
+    return total
 
 
 def geometric_compression_matrices(kspace: Tensor, n_virtual: int, *, window: int = 1) -> Tensor:
@@ -64,8 +72,11 @@ def geometric_compression_matrices(kspace: Tensor, n_virtual: int, *, window: in
     ShapeError
         If more virtual coils are requested than there are coils.
     """
-    hybrid = ifft1c(kspace, -1)
-    correlation = torch.einsum("...cyx,...dyx->xcd", hybrid, hybrid.conj())
+    correlation: Tensor | float = 0.0
+    for frame in kspace.reshape(-1, *kspace.shape[-3:]):  # one at a time, for its temporary arrays
+        by_position = ifft1c(frame, -1).permute(2, 0, 1)
+        correlation = correlation + by_position @ by_position.mH
+    assert isinstance(correlation, Tensor)
     if window > 1:
         padded = torch.cat([correlation[:1]] * (window // 2) + [correlation] + [correlation[-1:]] * (window // 2))
         correlation = padded.unfold(0, window, 1).mean(-1)
@@ -98,10 +109,13 @@ def _align(matrices: Tensor) -> Tensor:
 
 
 def transform_coils(mixing: Tensor, kspace: Tensor) -> Tensor:
-    """Transform the coils of k-space ``(..., coils, ky, kx)``; see `transform_maps` for the matrices."""
-    if mixing.ndim == 2:
-        return apply_coil_matrix(mixing, kspace, -3)
-    return apply_geometric_compression(mixing, kspace)
+    """Transform the coils of k-space ``(..., coils, ky, kx)`` frame by frame; for the matrices see `transform_maps`."""
+    frames = kspace.reshape(-1, *kspace.shape[-3:])
+    mixed = kspace.new_empty(len(frames), mixing.shape[-2], *kspace.shape[-2:])
+    for target, frame in zip(mixed, frames, strict=True):
+        whole = apply_coil_matrix(mixing, frame, -3) if mixing.ndim == 2 else apply_geometric_compression(mixing, frame)
+        target.copy_(whole)
+    return mixed.reshape(*kspace.shape[:-3], *mixed.shape[1:])
 
 
 def transform_maps(mixing: Tensor, maps: Tensor) -> Tensor:

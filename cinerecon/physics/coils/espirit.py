@@ -11,6 +11,8 @@ of (2k - 1)^2 coefficients for each pair of coils. It is transformed by two smal
 zero-padded to the size of the image. The subspace comes from the Gram matrix of the patches, not from their SVD.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -67,7 +69,8 @@ def espirit_eigenmaps(
     batch, (coils, y, x) = kspace.shape[:-3], kspace.shape[-3:]
     acs = centre_crop(kspace.reshape(-1, coils, y, x), (n_acs, n_acs))
     gram, reference = patch_gram(acs, kernel_size), torch.einsum("bcyx,bdyx->bcd", acs, acs.conj())
-    maps, values = eigenmaps(pixel_matrices(signal_projection(gram, threshold), coils, (y, x)), reference, n_maps)
+    matrices = pixel_matrices(signal_projection(gram, threshold), coils, (y, x))
+    maps, values = eigenmaps(matrices, reference, (y, x), n_maps)
     return maps.reshape(*batch, *maps.shape[1:]), values.reshape(*batch, *values.shape[1:])
 
 
@@ -107,17 +110,22 @@ def signal_projection(gram: Tensor, threshold: float) -> Tensor:
     return projector
 
 
-def pixel_matrices(projection: Tensor, coils: int, matrix: tuple[int, int]) -> Tensor:
-    """The matrices G(q) ``(batch, y, x, coils, coils)`` of a projection ``(batch, coils k^2, coils k^2)``."""
+def pixel_matrices(projection: Tensor, coils: int, matrix: tuple[int, int]) -> Callable[[slice], Tensor]:
+    """By rows, the matrices G(q) ``(batch, rows, x, coils, coils)`` of ``(batch, coils k^2, coils k^2)``."""
     k = round((projection.shape[-1] / coils) ** 0.5)
     pairs = projection.reshape(-1, coils, k * k, coils, k * k).permute(0, 2, 4, 1, 3).reshape(-1, k**4, coils**2)
     by_shift = pairs.new_zeros(pairs.shape[0], (2 * k - 1) ** 2, coils**2)
     by_shift.index_add_(1, _shifts(k, projection.device), pairs / k**2)
     along_y, along_x = (_shift_phases(k, n, projection) for n in matrix)
-    rows = along_y @ by_shift.reshape(-1, 2 * k - 1, (2 * k - 1) * coils**2)
-    pixels = along_x @ rows.reshape(-1, matrix[0], 2 * k - 1, coils**2)
-    result: Tensor = pixels.unflatten(-1, (coils, coils))
-    return result
+    by_shift = by_shift.reshape(-1, 2 * k - 1, (2 * k - 1) * coils**2)
+
+    def of_rows(rows: slice) -> Tensor:
+        lines = along_y[rows] @ by_shift
+        pixels = along_x @ lines.reshape(len(lines), -1, 2 * k - 1, coils**2)
+        matrices: Tensor = pixels.unflatten(-1, (coils, coils))
+        return matrices
+
+    return of_rows
 
 
 def _shifts(k: int, device: torch.device) -> Tensor:

@@ -6,9 +6,14 @@ Departs from the paper in: the noise is taken as white (whiten first); the corre
 every pixel, and not over blocks that are interpolated.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
+
+NUMBERS_AT_ONCE = 2**20
+"""Complex numbers in the matrices of pixels that are decomposed together: 8 MB in single precision."""
 
 
 def walsh(coil_images: Tensor, *, window: int = 7) -> Tensor:
@@ -32,25 +37,34 @@ def walsh(coil_images: Tensor, *, window: int = 7) -> Tensor:
     batch, (coils, y, x) = coil_images.shape[:-3], coil_images.shape[-3:]
     images = coil_images.reshape(-1, coils, y, x)
     images = images / images.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(images.real.dtype).tiny)
-    averaged = images.new_empty(len(images), y, x, coils, coils)
-    for coil in range(coils):  # all pairs of coils at once would take twice the memory
-        averaged[..., coil, :] = _window_mean(images[:, coil, None] * images.conj(), window).movedim(1, -1)
-    maps, _ = eigenmaps(averaged, averaged.mean((1, 2)))
+    around = (0, 0, window // 2, (window - 1) // 2)  # periodic as the DFT is
+    padded = torch.complex(*(pad(part, around, mode="circular") for part in (images.real, images.imag)))
+
+    def correlation(rows: slice) -> Tensor:
+        part = padded[..., rows.start : rows.stop + window - 1, :]
+        averaged = images.new_empty(len(images), rows.stop - rows.start, x, coils, coils)
+        for coil in range(coils):  # all pairs of coils at once would take twice the memory
+            averaged[..., coil, :] = _window_mean(part[:, coil, None] * part.conj(), window).movedim(1, -1)
+        return averaged
+
+    reference = torch.einsum("bcyx,bdyx->bcd", images, images.conj()) / (y * x)
+    maps, _ = eigenmaps(correlation, reference, (y, x))
     return maps[:, 0].reshape(*batch, coils, y, x)
 
 
 def _window_mean(array: Tensor, window: int) -> Tensor:
-    """Mean over a sliding square window of ``(batch, channels, y, x)``, periodic as the DFT is."""
-    before, after = window // 2, (window - 1) // 2
+    """Mean over a sliding square window of ``(batch, channels, y + window - 1, x)``, periodic along x."""
     padded = pad(
-        torch.view_as_real(array).movedim(-1, 1).flatten(1, 2), (before, after, before, after), mode="circular"
+        torch.view_as_real(array).movedim(-1, 1).flatten(1, 2), (window // 2, (window - 1) // 2, 0, 0), mode="circular"
     )
     mean = avg_pool2d(avg_pool2d(padded, (window, 1), stride=1), (1, window), stride=1)
     return torch.complex(*mean.unflatten(1, (2, -1)).unbind(1))
 
 
-def eigenmaps(correlation: Tensor, reference: Tensor, n_maps: int = 1) -> tuple[Tensor, Tensor]:
-    """Eigenvectors of the largest eigenvalues, pixel by pixel.
+def eigenmaps(
+    correlation: Callable[[slice], Tensor], reference: Tensor, matrix: tuple[int, int], n_maps: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Eigenvectors of the largest eigenvalues, pixel by pixel, a few rows of pixels at a time.
 
     An eigenvector has no phase of its own. Here it is turned so that its inner product with one fixed combination of
     coils, the strongest eigenvector of `reference`, is real and positive: smooth wherever that combination sees signal.
@@ -58,9 +72,11 @@ def eigenmaps(correlation: Tensor, reference: Tensor, n_maps: int = 1) -> tuple[
     Parameters
     ----------
     correlation
-        ``(batch, y, x, coils, coils)`` Hermitian.
+        Computes ``(batch, rows, x, coils, coils)``, Hermitian, for a range of rows.
     reference
         ``(batch, coils, coils)`` Hermitian correlation of the coils over all pixels.
+    matrix
+        Size (y, x).
     n_maps
         Number of eigenvectors, strongest first.
 
@@ -68,9 +84,22 @@ def eigenmaps(correlation: Tensor, reference: Tensor, n_maps: int = 1) -> tuple[
     -------
     Maps ``(batch, n_maps, coils, y, x)`` of unit norm, and eigenvalues ``(batch, n_maps, y, x)``.
     """
-    values, vectors = torch.linalg.eigh(correlation)
-    values, vectors = values[..., -n_maps:].flip(-1), vectors[..., -n_maps:].flip(-1)
+    (n_batch, coils, _), (y, x) = reference.shape, matrix
+    maps = reference.new_empty(n_batch, n_maps, coils, y, x)
+    values = reference.real.new_empty(n_batch, n_maps, y, x)
     combination = torch.linalg.eigh(reference)[1][:, None, None, :, -1:]
-    product = combination.mH @ vectors
-    vectors = vectors * torch.where(product == 0, 1, torch.sgn(product)).conj()
-    return vectors.permute(0, 4, 3, 1, 2), values.permute(0, 3, 1, 2)
+    n_rows = rows_at_once(n_batch * x * coils**2)
+    for start in range(0, y, n_rows):
+        rows = slice(start, min(start + n_rows, y))
+        all_values, all_vectors = torch.linalg.eigh(correlation(rows))
+        vectors = all_vectors[..., -n_maps:].flip(-1)
+        product = combination.mH @ vectors
+        vectors = vectors * torch.where(product == 0, 1, torch.sgn(product)).conj()
+        maps[..., rows, :] = vectors.permute(0, 4, 3, 1, 2)
+        values[..., rows, :] = all_values[..., -n_maps:].flip(-1).permute(0, 3, 1, 2)
+    return maps, values
+
+
+def rows_at_once(numbers_per_row: int) -> int:
+    """Number of rows of pixels whose matrices are in memory together."""
+    return max(1, NUMBERS_AT_ONCE // numbers_per_row)

@@ -12,6 +12,7 @@ mask. With several coils A^H A is no longer diagonal in k-space; its diagonal th
 preconditioner (Koolstra et al., 10.1002/mrm.27371, here with the frames coupled as they are).
 """
 
+from functools import reduce
 from typing import Protocol
 
 import torch
@@ -171,7 +172,8 @@ def effective_sampling(encoding: Encoding) -> Tensor:
     if csm is None:
         return mask
     y, x = encoding.matrix
-    power = torch.fft.fft2(csm.to(torch.complex128)).abs().square().sum(0) / (y * x) ** 2
+    spectra = (torch.fft.fft2(one.to(torch.complex128)).abs().square() for one in csm)  # coil by coil
+    power = reduce(torch.add, spectra) / (y * x) ** 2
     if mask.shape[-1] == 1:
         power = power.sum(-1, keepdim=True)
     kernel: Tensor = torch.fft.ifft2(torch.fft.fft2(mask) * torch.fft.fft2(power).conj()).real.clamp(min=0)

@@ -79,9 +79,8 @@ class AdmmMethod(ClassicalMethod):
         scale = start.abs().max()
         if scale == 0:
             return start
-        encoding, kspace = make_encoding(data), data.kspace / scale
         penalties = self.penalties(is_cyclic=not data.meta.is_real_time)
-        splitting = AdmmIteration(encoding, kspace, start / scale, penalties, self.config)
+        splitting = AdmmIteration(make_encoding(data), data.kspace, start / scale, penalties, self.config, scale)
         for n in range(self.config.n_iterations):
             change = splitting.step((n + 1) / self.config.n_iterations)
             if convergence is not None:
@@ -93,17 +92,26 @@ class AdmmMethod(ClassicalMethod):
 
 
 class AdmmIteration:
-    """The variables of the module's equations, for a cine without batch axes, and their updates."""
+    """The variables of the module's equations, for a cine without batch axes, and their updates.
+
+    The scale, by which k-space is divided, is applied to images alone: k-space is not copied.
+    """
 
     def __init__(
-        self, encoding: Encoding, kspace: Tensor, start: Tensor, penalties: list[Penalty], config: SolverConfig
+        self,
+        encoding: Encoding,
+        kspace: Tensor,
+        start: Tensor,
+        penalties: list[Penalty],
+        config: SolverConfig,
+        scale: Tensor | float = 1.0,
     ) -> None:
-        self.encoding, self.kspace, self.penalties = encoding, kspace, penalties
+        self.encoding, self.kspace, self.penalties, self.scale = encoding, kspace, penalties, scale
         coupling = sum((penalty.coupling for penalty in penalties), Coupling())
         self.proximal_weight = 0.0 if coupling.identity else PROXIMAL_WEIGHT
         coupling = coupling + Coupling(identity=self.proximal_weight)
         self.update = choose_image_update(encoding, coupling, start.dtype, config.n_cg_iterations)
-        self.target = encoding.adjoint(kspace)
+        self.target = encoding.adjoint(kspace).div_(scale)
         self.u, self.image = start, start.clone()
         self.buffer = torch.empty_like(start)
         for penalty in penalties:
@@ -127,9 +135,9 @@ class AdmmIteration:
 
     def measure(self) -> tuple[float, float]:
         """The cost, and ||A u - y|| / ||y||."""
-        misfit = norm(self.encoding.forward(self.u) - self.kspace)
-        cost = float(misfit) ** 2 / 2 + sum(penalty.cost(self.u) for penalty in self.penalties)
-        return cost, float(misfit / norm(self.kspace))
+        residual = self.encoding.relative_residual(self.u * self.scale, self.kspace)
+        misfit = residual * float(norm(self.kspace) / self.scale)
+        return misfit**2 / 2 + sum(penalty.cost(self.u) for penalty in self.penalties), residual
 
 
 def norm(x: Tensor) -> Tensor:
