@@ -83,6 +83,8 @@ class CineMeta:
         it; None: as the mask shows it (`physics.sampling.measured_extent`).
     is_one_beat
         Whether the frames are one whole heart beat, put together from several (gated); False if that is not known.
+    compression
+        The virtual coils, and the loss of signal by them, in words; empty if coils were not compressed.
     is_real_time
         Whether the frames follow each other over several beats or a part of one, so that the first does not follow the
         last: methods and measures then do not wrap around in time.
@@ -101,6 +103,7 @@ class CineMeta:
     extent: Extent | None = None
     is_one_beat: bool = False
     is_real_time: bool = False
+    compression: str = ""
 
     @property
     def is_own_reference(self) -> bool:

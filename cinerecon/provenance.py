@@ -30,6 +30,8 @@ class Provenance:
         ||mask (A x) - y|| / ||y||.
     partial_fourier
         What was filled in of k-space; empty if nothing was missing on one side.
+    coil_compression
+        The virtual coils, and the loss of signal by them; empty if coils were not compressed.
     """
 
     scan_sha256: str
@@ -41,6 +43,7 @@ class Provenance:
     acceleration: float = 1.0
     residual: float = 0.0
     partial_fourier: str = ""
+    coil_compression: str = ""
 
     @property
     def software(self) -> str:
@@ -59,6 +62,7 @@ class Provenance:
             "acceleration": f"{self.acceleration:.4g}",
             "residual": f"{self.residual:.4g}",
             "partial_fourier": self.partial_fourier,
+            "coil_compression": self.coil_compression,
         }
         return {name: text for name, text in texts.items() if text}
 

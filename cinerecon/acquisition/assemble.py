@@ -15,18 +15,19 @@ all others are zero, and False in the mask.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cinerecon.acquisition.coil_maps import describe_compression
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.io.ismrmrd.raw import Index, RawScan
-from cinerecon.physics.coils import apply_coil_matrix
+from cinerecon.physics.coils import CoilStatistics, apply_coil_matrix
 from cinerecon.physics.fourier import crop_kspace, crop_sampled, mirrored_indices
 
 BLOCK = 64
@@ -53,6 +54,8 @@ class Assembly:
         Warnings about the noise.
     has_unit_noise
         Whether the coil matrix gives the noise of a sample unit variance.
+    compression
+        The virtual coils that the coil matrix makes, in words; empty if coils are not compressed.
     """
 
     raw: RawScan
@@ -62,6 +65,7 @@ class Assembly:
     coil_matrix: Tensor | None
     warnings: tuple[str, ...] = ()
     has_unit_noise: bool = False
+    compression: str = ""
 
 
 class GriddedSlice(NamedTuple):
@@ -90,7 +94,7 @@ def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> GriddedSlice:
     coils = int(assembly.raw.heads["active_channels"][lines.row[0]]) if coil_matrix is None else len(coil_matrix)
     kspace = torch.zeros(n_frames, coils, grid.ky, grid.x, dtype=torch.complex64)
     total, squares = torch.zeros(2, n_frames, grid.ky, grid.x)
-    rows = mirrored_indices(grid.ky)[lines.ky] if assembly.mirrored else lines.ky
+    rows = _grid_rows(assembly, lines)
     for alike in _alike(assembly.raw, lines):
         columns = torch.from_numpy(_sampled_columns(assembly, lines, alike[0]))
         for start in range(0, len(alike), BLOCK):
@@ -114,6 +118,39 @@ def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> GriddedSlice:
     if bool((mask == whole).all()):
         return GriddedSlice(kspace, whole, None if n_averages is None else n_averages[..., :1])
     return GriddedSlice(kspace, mask, n_averages)
+
+
+def with_virtual_coils(assembly: Assembly, lines: Lines, n_virtual: int | Literal["auto"]) -> Assembly:
+    """The properties with a coil matrix that compresses the coils of a slice to their principal components.
+
+    The readouts are read for it, and once more by `assemble`: k-space of all coils is never in memory.
+    """
+    _, first = np.unique(lines.row, return_index=True)
+    lines = lines.where(np.isin(np.arange(len(lines.row)), first))
+    rows = torch.from_numpy(_grid_rows(assembly, lines))
+    statistics: CoilStatistics | None = None
+    for alike in _alike(assembly.raw, lines):
+        columns = torch.from_numpy(_sampled_columns(assembly, lines, alike[0]))
+        for start in range(0, len(alike), BLOCK):
+            block = alike[start : start + BLOCK]
+            samples = _prepare(assembly, lines, block) * columns
+            statistics = statistics or CoilStatistics(samples.shape[1], assembly.grid.ky)
+            statistics.add(samples, rows[block], columns.sum().expand(len(block)))
+    assert statistics is not None
+    number = statistics.n_virtual(n_virtual)
+    if number >= statistics.n_coils:
+        return assembly
+    matrix = statistics.matrix(number)
+    return replace(
+        assembly,
+        coil_matrix=matrix if assembly.coil_matrix is None else matrix @ assembly.coil_matrix,
+        compression=describe_compression(statistics, number, "pca"),
+    )
+
+
+def _grid_rows(assembly: Assembly, lines: Lines) -> Index:
+    """The row of each line on the grid of the image."""
+    return np.asarray(mirrored_indices(assembly.grid.ky)[lines.ky] if assembly.mirrored else lines.ky)
 
 
 def _weighted(assembly: Assembly, lines: Lines, block: Index, weight: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Coil compression and coil sensitivity maps: the last processing steps of k-space from every kind of file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
@@ -10,11 +10,11 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.cine import CineData, CineMeta
 from cinerecon.errors import UnsupportedError
 from cinerecon.physics.coils import (
+    CoilStatistics,
+    Compression,
     coil_shading,
-    compression_matrix,
     csm_warning,
     estimate_csm,
-    geometric_compression_matrices,
     transform_coils,
     transform_maps,
 )
@@ -77,7 +77,8 @@ def finish_slice(
     UnsupportedError
         If coils are to be compressed for each position along readouts that were not measured completely.
     """
-    compression = _compression(kspace, mask, config, f"{meta.source}, slice {meta.slice}")
+    compression, text = _compression(kspace, mask, config, f"{meta.source}, slice {meta.slice}")
+    meta = replace(meta, compression=text or meta.compression)
     source, source_mask = calibration or (kspace, mask)
     if compression is not None:
         kspace, source = transform_coils(compression, kspace), transform_coils(compression, source)
@@ -104,14 +105,23 @@ def scale_maps(csm: Tensor) -> Tensor:
     return csm
 
 
-def _compression(kspace: Tensor, mask: Tensor, config: AcquisitionConfig, where: str) -> Tensor | None:
-    """The matrices of the virtual coils, as `transform_coils` takes them; None if no compression is needed."""
-    n_virtual = config.n_virtual_coils
-    if n_virtual is None or n_virtual >= kspace.shape[-3]:
-        return None
-    if config.compression == "geometric":
-        if mask.shape[-1] != 1:
-            what = "coils cannot be compressed for each position along readouts that were not measured whole"
-            raise UnsupportedError(what, where=where, hint="take compression=pca")
-        return geometric_compression_matrices(kspace, n_virtual)
-    return compression_matrix(kspace, n_virtual)
+def describe_compression(statistics: CoilStatistics, n_virtual: int, kind: Compression) -> str:
+    """The virtual coils and the loss of signal by them, in words."""
+    each = " at each position along the readout" if kind == "geometric" else ""
+    loss = float(statistics.loss[n_virtual - 1])
+    compressed = f"{statistics.n_coils} coils compressed to {n_virtual}{each}"
+    return f"{compressed}: {loss:.2%} of the energy of the signal is left out"
+
+
+def _compression(kspace: Tensor, mask: Tensor, config: AcquisitionConfig, where: str) -> tuple[Tensor | None, str]:
+    """The matrices of the virtual coils, as `transform_coils` takes them, None if there are none; and in words."""
+    if config.n_virtual_coils is None or kspace.shape[-3] == 1:
+        return None, ""
+    if config.compression == "geometric" and mask.shape[-1] != 1:
+        what = "coils cannot be compressed for each position along readouts that were not measured whole"
+        raise UnsupportedError(what, where=where, hint="take compression=pca")
+    statistics = CoilStatistics.of_kspace(kspace, mask, config.compression)
+    n_virtual = statistics.n_virtual(config.n_virtual_coils)
+    if n_virtual >= kspace.shape[-3]:
+        return None, ""
+    return statistics.matrix(n_virtual), describe_compression(statistics, n_virtual, config.compression)

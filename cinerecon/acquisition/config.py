@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cinerecon.config import Config
 from cinerecon.options import COMPRESSION, ArrayOptions
@@ -20,7 +20,11 @@ class AcquisitionConfig(Config):
     renamed: ClassVar[Mapping[str, str]] = {"leave_out_coils": "exclude_coils"}
 
     whiten: bool = Field(True, description="Decorrelate the noise of the coils, where the scan has noise readouts.")
-    n_virtual_coils: int | None = Field(None, ge=1, description="Compress to this many virtual coils; null keeps all.")
+    n_virtual_coils: int | Literal["auto"] | None = Field(
+        None,
+        description="Compress to this many virtual coils; auto to as few as keep 99 % of the energy of the signal; null"
+        " keeps all.",
+    )
     compression: Literal["pca", "geometric"] = Field(
         COMPRESSION, description="Principal components of all samples, or of each position along the readout."
     )
@@ -94,6 +98,13 @@ class AcquisitionConfig(Config):
     memory_limit_gb: float = Field(
         16.0, gt=0, description="Refuse a scan whose slices need more than this for k-space [GB]."
     )
+
+    @field_validator("n_virtual_coils", mode="before")
+    @classmethod
+    def _is_a_number_or_auto(cls, value: object) -> object:
+        if value not in (None, "auto") and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError("expected a whole number of at least 1, or auto")
+        return value
 
     def with_arrays(self, arrays: ArrayOptions) -> "AcquisitionConfig":
         """A copy in which the description of array files is updated by the options that are set."""

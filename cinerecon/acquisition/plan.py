@@ -11,6 +11,7 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating import GatingReport
 from cinerecon.acquisition.layout import ScanLayout, uses_fft
 from cinerecon.acquisition.select import Dropped, count_flags, is_calibration_only
+from cinerecon.physics.coils import AUTO_LOSS
 from cinerecon.physics.fourier import mirrored_indices
 from cinerecon.physics.sampling import count_acs, measured_extent, scan_acceleration
 
@@ -188,7 +189,9 @@ def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
         yield f"cut the image from {grid.ky} to {grid.y} rows: phase oversampling"
     if config.n_virtual_coils is not None:
         each = "of each position along the readout" if config.compression == "geometric" else "of all samples"
-        yield f"compress to {config.n_virtual_coils} virtual coils, the principal components {each}"
+        number = f"as few as keep {1 - AUTO_LOSS:.0%} of the energy of the signal"
+        number = number if config.n_virtual_coils == "auto" else f"{config.n_virtual_coils}"
+        yield f"compress to virtual coils, {number}, the principal components {each}"
     if len(layout.coils) > 1:
         n_calibration = len(np.unique(layout.calibration.ky))
         source = f"{n_calibration} calibration lines" if n_calibration else "the time average"

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.assemble import Assembly, assemble
+from cinerecon.acquisition.assemble import Assembly, assemble, with_virtual_coils
 from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import SIMULATED
@@ -107,33 +107,38 @@ class Scan(CineSource):
         DataError
             If the slice does not exist, or its samples are not finite, all zero, or not as many as the header says.
         """
-        part = self.grid_slice(number)
-        finished = self.finish(number, part.kspace, part.mask)
+        self._require_slice(number)
+        assembly = self._compressing(number)
+        part = self.grid_slice(number, assembly)
+        finished = self.finish(number, part.kspace, part.mask, assembly)
         data = self.with_truth(finished.data, finished.coil_matrix).with_warnings(*part.warnings)
         if self._assembly.has_unit_noise:
             data = replace(data, noise_std=averaged_noise_std(data.mask, part.n_averages))
         return TimedSlice(data, finished.csm_seconds)
 
-    def grid_slice(self, number: int) -> "SliceOnGrid":
+    def grid_slice(self, number: int, assembly: Assembly | None = None) -> "SliceOnGrid":
         """Whitened k-space of one slice on the grid of the image, without coil maps. Errors as for `read_timed`."""
-        if not 0 <= number < self.n_slices:
-            raise DataError(f"slice {number}, the scan has slices 0 to {self.n_slices - 1}", where=self.plan.source)
-        layout, assembly = self._layout, self._assembly
+        self._require_slice(number)
+        layout, assembly = self._layout, assembly or self._assembly
         kspace, mask, n_averages = assemble(assembly, layout.lines.of_slice(number), self.plan.n_frames[number])
         self._require_signal(number, bool(kspace.any()))
         own_mask, warnings = (mask, []) if layout.gating.is_retro else own_lines(kspace, mask)
         kspace, mask = self._crop_y(kspace if own_mask is mask else kspace.mul_(own_mask), own_mask)
         return SliceOnGrid(kspace, mask, n_averages, tuple(warnings))
 
-    def finish(self, number: int, kspace: Tensor, mask: Tensor) -> FinishedSlice:
-        """Compress the coils of a slice and estimate their maps; its frames may be those of several sets."""
-        layout, assembly = self._layout, self._assembly
+    def finish(self, number: int, kspace: Tensor, mask: Tensor, assembly: Assembly | None = None) -> FinishedSlice:
+        """Estimate the coil maps of a slice, whose frames may be those of several sets.
+
+        Its coils are compressed first, unless the assembly has done so already.
+        """
+        layout, assembly = self._layout, assembly or self._assembly
         calibration = layout.calibration.of_slice(number)
+        is_compressed = bool(assembly.compression)
         return finish_slice(
             kspace,
             mask,
-            self._meta(number, mask.shape[-2]),
-            self._config,
+            replace(self._meta(number, mask.shape[-2]), compression=assembly.compression),
+            self._config.model_copy(update={"n_virtual_coils": None}) if is_compressed else self._config,
             coil_matrix=assembly.coil_matrix,
             calibration=assemble(assembly, calibration, 1)[:2] if calibration.row.size else None,
         )
@@ -176,6 +181,18 @@ class Scan(CineSource):
                 samples = raw.samples(some[raw.heads["number_of_samples"][some] == length])
                 is_signal = is_signal or bool(samples.any())
         return is_signal
+
+    def _require_slice(self, number: int) -> None:
+        if not 0 <= number < self.n_slices:
+            raise DataError(f"slice {number}, the scan has slices 0 to {self.n_slices - 1}", where=self.plan.source)
+
+    def _compressing(self, number: int) -> Assembly:
+        """What assembles a slice: with virtual coils where one matrix makes them, which is found from the readouts."""
+        n_virtual = self._config.n_virtual_coils
+        is_one_matrix = n_virtual is not None and self._config.compression == "pca" and len(self._layout.coils) > 1
+        if n_virtual is None or not is_one_matrix:
+            return self._assembly
+        return with_virtual_coils(self._assembly, self._layout.lines.of_slice(number), n_virtual)
 
     def _require_signal(self, number: int, is_signal: bool) -> None:
         if not is_signal:

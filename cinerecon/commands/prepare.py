@@ -30,7 +30,10 @@ class PrepareOptions(ArrayOptions):
         description="folder for the cases, their index and pictures"
     )
     csm: str | None = Field(None, description="method for the coil maps: smooth, espirit or walsh")
-    compress_coils: int | None = Field(None, description="number of virtual coils to compress to")
+    compress_coils: str | None = Field(
+        None,
+        description="number of virtual coils to compress to, or auto: as few as keep 99 % of the energy of the signal",
+    )
     compression: Annotated[str | None, Flag(default_text=COMPRESSION)] = Field(
         None, description="pca, or geometric (at each position along the readout)"
     )

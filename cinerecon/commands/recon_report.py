@@ -24,6 +24,9 @@ def print_report(report: "ReconReport") -> None:
     for path in report.written:
         print(f"wrote    {path}")
     for part in report.slices:
+        if part.meta.compression:
+            print(f"slice {part.meta.slice}  {part.meta.compression}")
+    for part in report.slices:
         if part.snr:
             print(f"slice {part.cine.meta.slice}  {snr_line(part)}")
     for part in report.slices:
@@ -95,6 +98,7 @@ def report_as_plain(report: "ReconReport") -> dict[str, object]:
                 "slice": part.cine.meta.slice,
                 "frames": part.cine.n_frames,
                 "coils": part.n_coils,
+                "coil_compression": part.meta.compression,
                 "matrix": list(part.cine.matrix),
                 "acceleration": part.acceleration,
                 "acceleration_without_acs": part.acceleration_without_acs,

@@ -205,6 +205,7 @@ class CaseFile:
             warnings=tuple(values.get("warnings", ())),
             crop_y=int(values["rows_asked_for"]) if "rows_asked_for" in values else None,
             reference_is=str(values.get("reference_is", "")),
+            compression=str(values.get("coil_compression", "")),
             is_one_beat=bool(values.get("frames_are_one_beat", False)),
             is_real_time=bool(values.get("frames_are_real_time", False)),
         )
@@ -265,6 +266,8 @@ def _describe(meta: CineMeta) -> dict[str, Any]:
         values["rows_asked_for"] = meta.crop_y
     if meta.reference_is:
         values["reference_is"] = meta.reference_is
+    if meta.compression:
+        values["coil_compression"] = meta.compression
     if meta.is_one_beat:
         values["frames_are_one_beat"] = True
     if meta.is_real_time:

@@ -29,6 +29,10 @@ class ReconSettings(ArrayOptions):
     csm: Annotated[str | None, Flag(default_text="that of the model, or smooth")] = Field(
         None, description="method for the coil maps: smooth, espirit or walsh"
     )
+    compress_coils: Annotated[str | None, Flag(default_text="that of the model, or none")] = Field(
+        None,
+        description="number of virtual coils to compress to, or auto: as few as keep 99 % of the energy of the signal",
+    )
     noise: Path | None = Field(None, description="separate noise scan, ISMRMRD or Siemens raw")
     dataset: str | None = Field(None, description="group to read, where the file holds several")
     measurement: int | None = Field(

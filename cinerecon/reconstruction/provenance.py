@@ -35,7 +35,11 @@ def provenance_of(request: ReconRequest, method: Reconstructor, scan: CineSource
 def with_provenance(part: ReconstructedSlice, provenance: Provenance) -> ReconstructedSlice:
     """The slice with its provenance."""
     provenance = replace(
-        provenance, acceleration=part.acceleration, residual=part.residual, partial_fourier=part.partial_fourier
+        provenance,
+        acceleration=part.acceleration,
+        residual=part.residual,
+        partial_fourier=part.partial_fourier,
+        coil_compression=part.meta.compression,
     )
     return replace(part, cine=replace(part.cine, provenance=provenance))
 
@@ -52,6 +56,7 @@ def _settings(request: ReconRequest) -> tuple[str, ...]:
     """What was given and changes the image, as texts. Files are named without their folder, which may name people."""
     values = {
         "csm": request.csm,
+        "compress_coils": request.compress_coils,
         "dataset": request.dataset,
         "measurement": request.measurement,
         "noise": request.noise and request.noise.name,

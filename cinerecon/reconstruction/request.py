@@ -149,6 +149,8 @@ class ReconRequest(ReconSettings):
         config = config.with_arrays(self)
         if self.csm is not None:
             config = config.with_settings([f"csm={self.csm}"], where="--csm")
+        if self.compress_coils is not None:
+            config = config.with_settings([f"n_virtual_coils={self.compress_coils}"], where="--compress-coils")
         if self.gating is not None:
             config = config.with_settings([f"gating={self.gating}"], where="--gating")
         if self.set_index is not None:

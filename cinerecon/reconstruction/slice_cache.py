@@ -94,7 +94,7 @@ def checksum_of(request: ReconRequest, method: Reconstructor) -> str:
     values = (
         version("cinerecon"),
         *(request.device, request.csm, request.dataset, request.measurement, request.frames, request.gating),
-        *(request.partial_fourier, request.set_index, request.venc),
+        *(request.partial_fourier, request.set_index, request.venc, request.compress_coils),
         *(split_settings(request.settings)[1], request.keeps_convergence),
         *(request.snr, request.n_replicas if request.snr else 0),
         *(fingerprint(method), request.undersample and fingerprint_pattern(request.undersample), request.seed),

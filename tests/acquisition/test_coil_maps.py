@@ -7,10 +7,12 @@ from raw_scan import small_scan
 
 from cinerecon.acquisition import AcquisitionConfig
 from cinerecon.cine import finish_image
-from cinerecon.errors import UnsupportedError
+from cinerecon.errors import ConfigError, UnsupportedError
 from cinerecon.physics.coils import (
+    CoilStatistics,
     apply_geometric_compression,
     geometric_compression_matrices,
+    transform_coils,
 )
 from cinerecon.physics.fourier import ifft2c
 
@@ -21,6 +23,37 @@ def test_virtual_coils_keep_the_image(read):
     assert data.n_coils == data.csm.shape[0] == 4
     energy = torch.linalg.vector_norm(data.kspace) / torch.linalg.vector_norm(scan.kspace[0])
     assert 0.97 < energy <= 1.0001
+
+
+@pytest.mark.parametrize("oversampling", [1, 2])
+def test_coils_compressed_while_readouts_are_read_are_those_of_whole_kspace(read, oversampling):
+    scan = small_scan(n_coils=6, n_slices=2, oversampling=oversampling)
+    plain = read(scan, number=1)
+    statistics = CoilStatistics.of_kspace(plain.kspace, plain.mask)
+    expected = transform_coils(statistics.matrix(3), plain.kspace)
+    data = read(scan, number=1, config=AcquisitionConfig(csm="walsh", n_virtual_coils=3))
+    turned = torch.sgn((data.kspace.conj() * expected).sum((0, 2, 3), keepdim=True))  # the phase of each is free
+    assert relative_error(data.kspace * turned, expected) < 1e-4
+    loss = float(statistics.loss[2])
+    assert data.meta.compression == f"6 coils compressed to 3: {loss:.2%} of the energy of the signal is left out"
+    assert plain.meta.compression == ""
+
+
+def test_the_number_of_virtual_coils_may_follow_from_the_data(read):
+    scan = small_scan(n_coils=8)
+    plain = read(scan)
+    n_virtual = CoilStatistics.of_kspace(plain.kspace, plain.mask).n_virtual("auto")
+    data = read(scan, config=AcquisitionConfig(csm="walsh", n_virtual_coils="auto"))
+    assert 1 < n_virtual < 8
+    assert data.n_coils == n_virtual
+    shown, expected = (finish_image(part.reference, part).abs() for part in (data, plain))
+    assert relative_error(shown, expected) < 0.05
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "few", "2.5", "true"])
+def test_a_wrong_number_of_virtual_coils_is_refused(value):
+    with pytest.raises(ConfigError, match="expected a whole number of at least 1, or auto"):
+        AcquisitionConfig().with_settings([f"n_virtual_coils={value}"])
 
 
 def test_one_coil_has_no_maps(read):

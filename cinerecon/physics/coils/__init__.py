@@ -1,6 +1,9 @@
 """Coils: prewhitening, compression, and sensitivity maps."""
 
 from cinerecon.physics.coils.compression import (
+    AUTO_LOSS,
+    CoilStatistics,
+    Compression,
     apply_geometric_compression,
     coil_shading,
     compression_matrix,
@@ -15,6 +18,9 @@ from cinerecon.physics.coils.walsh import walsh
 from cinerecon.physics.coils.whitening import apply_coil_matrix, noise_covariance, whitening_matrix
 
 __all__ = [
+    "AUTO_LOSS",
+    "CoilStatistics",
+    "Compression",
     "CsmMethod",
     "apply_coil_matrix",
     "apply_geometric_compression",

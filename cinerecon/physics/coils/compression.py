@@ -4,10 +4,16 @@ One matrix for the whole scan from the principal components of the coils (Huang 
 doi:10.1016/j.mri.2007.04.010), or one for each position along the readout (geometric decomposition: Zhang et al. 2013,
 doi:10.1002/mrm.24267).
 
+The number of virtual coils may follow from the data. White noise adds the same energy to all components, so with many
+coils the energy of the weak ones is noise. The energy of the signal in a component is that beyond the noise; its share
+in the components left out is the loss (`CoilStatistics.loss`).
+
 Departs from the papers in: the principal components come from the coils x coils correlation matrix and not from an SVD
 of all samples; adjacent matrices are aligned outwards from the middle of the readout, so that any drift
 accumulates at the first and the last position, far from the heart.
 """
+
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +21,94 @@ from torch import Tensor
 from cinerecon.errors import ShapeError
 from cinerecon.physics.coils.whitening import apply_coil_matrix
 from cinerecon.physics.fourier import fft1c, ifft1c
+
+AUTO_LOSS = 0.01
+"""Largest share of the energy of the signal that may be lost if the number of virtual coils follows from the data."""
+EDGE = 0.8
+"""Distance of a line from the centre of ky, over that of the farthest one, from which its energy counts as noise."""
+
+Compression = Literal["pca", "geometric"]
+
+
+class CoilStatistics:
+    """The correlation between coils and the energy of each line, collected from readouts as they come.
+
+    Parameters
+    ----------
+    n_coils, n_rows
+        Number of coils, and of lines of k-space.
+    n_positions
+        Positions along the readout, if the coils are compressed at each of them; None for one matrix.
+    """
+
+    def __init__(self, n_coils: int, n_rows: int, n_positions: int | None = None) -> None:
+        shape = (n_coils, n_coils) if n_positions is None else (n_positions, n_coils, n_coils)
+        self.correlation = torch.zeros(shape, dtype=torch.complex64)
+        self.energy = torch.zeros(n_rows, dtype=torch.float64)
+        self.n_samples = torch.zeros(n_rows, dtype=torch.float64)
+
+    @classmethod
+    def of_kspace(cls, kspace: Tensor, mask: Tensor, kind: Compression = "pca") -> "CoilStatistics":
+        """Statistics of k-space ``(frames, coils, ky, kx)`` with its mask ``(frames, 1, ky, kx or 1)``."""
+        _, n_coils, n_rows, n_columns = kspace.shape
+        statistics = cls(n_coils, n_rows, None if kind == "pca" else n_columns)
+        for frame, sampled in zip(kspace, mask[:, 0].expand(-1, -1, n_columns), strict=True):
+            rows = sampled.any(-1).nonzero().ravel()
+            statistics.add(frame[:, rows].movedim(1, 0), rows, sampled[rows].sum(-1))
+        return statistics
+
+    def add(self, readouts: Tensor, rows: Tensor, n_columns: Tensor) -> None:
+        """Add readouts ``(readouts, coils, kx)`` of some lines, each with a number of sampled columns."""
+        energy = torch.view_as_real(readouts).square().sum((1, 2, 3)).double()
+        self.energy.index_add_(0, rows, energy)
+        self.n_samples.index_add_(0, rows, n_columns.double())
+        if self.correlation.ndim == 2:
+            samples = readouts.movedim(1, 0).flatten(1)
+        else:
+            samples = ifft1c(readouts, -1).permute(2, 1, 0)
+        self.correlation = self.correlation.to(samples) + samples @ samples.mH
+
+    @property
+    def n_coils(self) -> int:
+        """Number of coils."""
+        return self.correlation.shape[-1]
+
+    @property
+    def loss(self) -> Tensor:
+        """Share of the energy of the signal that is lost with 1, 2, ... virtual coils, ``(coils,)`` float64.
+
+        The energy of the noise in a component is estimated from the lines at the edge of k-space and from the weakest
+        component. Both may hold signal, too, so that the smaller one is used.
+        """
+        values = torch.linalg.eigvalsh(self.correlation.to(torch.complex128)).flip(-1).clamp(min=0)
+        energies = values.reshape(-1, self.n_coils).sum(0)
+        signal = (energies - min(float(energies[-1]), self._edge_power() * float(self.n_samples.sum()))).clamp(min=0)
+        loss: Tensor = 1 - signal.cumsum(0) / signal.sum().clamp(min=torch.finfo(signal.dtype).tiny)
+        return loss.clamp(min=0)
+
+    def _edge_power(self) -> float:
+        """Mean energy of a sample of one coil in the lines farthest from the centre of k-space."""
+        n = len(self.energy)
+        distance = (torch.arange(n) - n // 2).abs() * (self.n_samples > 0)
+        at_edge = (self.n_samples > 0) & (distance >= EDGE * distance.max())
+        return float(self.energy[at_edge].sum() / (self.n_coils * self.n_samples[at_edge].sum()).clamp(min=1))
+
+    def n_virtual(self, asked: int | Literal["auto"] | None) -> int:
+        """Number of virtual coils; ``auto`` is the smallest number that loses no more than `AUTO_LOSS`."""
+        if asked == "auto":
+            return min(1 + int((self.loss > AUTO_LOSS).sum()), self.n_coils)
+        return self.n_coils if asked is None else min(asked, self.n_coils)
+
+    def matrix(self, n_virtual: int) -> Tensor:
+        """The matrix of the virtual coils as `transform_coils` takes it.
+
+        Raises
+        ------
+        ShapeError
+            If more virtual coils are requested than there are coils.
+        """
+        principal = _principal_components(self.correlation, n_virtual)
+        return principal if principal.ndim == 2 else _align(principal)
 
 
 def compression_matrix(kspace: Tensor, n_virtual: int) -> Tensor:
@@ -36,16 +130,7 @@ def compression_matrix(kspace: Tensor, n_virtual: int) -> Tensor:
     ShapeError
         If more virtual coils are requested than there are coils.
     """
-    return _principal_components(coil_correlation(kspace), n_virtual)
-
-
-def coil_correlation(kspace: Tensor) -> Tensor:
-    """Sum of I I^H over all samples of ``(..., coils, ky, kx)``, ``(coils, coils)``; one frame at a time."""
-    total = kspace.new_zeros(kspace.shape[-3], kspace.shape[-3])
-    for frame in kspace.reshape(-1, *kspace.shape[-3:]):
-        samples = frame.flatten(1)
-        total.addmm_(samples, samples.mH)
-    return total
+    return _of_all(kspace, "pca").matrix(n_virtual)
 
 
 def geometric_compression_matrices(kspace: Tensor, n_virtual: int, *, window: int = 1) -> Tensor:
@@ -72,15 +157,18 @@ def geometric_compression_matrices(kspace: Tensor, n_virtual: int, *, window: in
     ShapeError
         If more virtual coils are requested than there are coils.
     """
-    correlation: Tensor | float = 0.0
-    for frame in kspace.reshape(-1, *kspace.shape[-3:]):  # one at a time, for its temporary arrays
-        by_position = ifft1c(frame, -1).permute(2, 0, 1)
-        correlation = correlation + by_position @ by_position.mH
-    assert isinstance(correlation, Tensor)
+    statistics = _of_all(kspace, "geometric")
     if window > 1:
-        padded = torch.cat([correlation[:1]] * (window // 2) + [correlation] + [correlation[-1:]] * (window // 2))
-        correlation = padded.unfold(0, window, 1).mean(-1)
-    return _align(_principal_components(correlation, n_virtual))
+        first, last = statistics.correlation[:1], statistics.correlation[-1:]
+        padded = torch.cat([first] * (window // 2) + [statistics.correlation] + [last] * (window // 2))
+        statistics.correlation = padded.unfold(0, window, 1).mean(-1)
+    return statistics.matrix(n_virtual)
+
+
+def _of_all(kspace: Tensor, kind: Compression) -> CoilStatistics:
+    """Statistics of all samples of ``(..., coils, ky, kx)``."""
+    frames = kspace.reshape(-1, *kspace.shape[-3:])
+    return CoilStatistics.of_kspace(frames, torch.ones(len(frames), 1, kspace.shape[-2], 1, dtype=torch.bool), kind)
 
 
 def apply_geometric_compression(matrices: Tensor, kspace: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from helpers import complex_randn, relative_error
 
 from cinerecon.errors import ShapeError
 from cinerecon.physics.coils import (
+    CoilStatistics,
     apply_coil_matrix,
     apply_geometric_compression,
     compression_matrix,
@@ -27,6 +28,32 @@ def test_virtual_coils_are_sorted_by_energy_and_uncorrelated():
     energy = correlation.diagonal().real
     assert torch.equal(energy, energy.sort(descending=True).values)
     assert relative_error(correlation, torch.diag(energy).to(correlation)) < 1e-12
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+@pytest.mark.parametrize("kind", ["pca", "geometric"])
+def test_the_loss_is_the_share_of_the_signal_that_virtual_coils_leave_out(noise, kind):
+    n_y, n_x = 64, 48
+    amplitudes = torch.tensor([40.0, 12.0, 3.0, 1.5, 0.7, 0.3])
+    sources = torch.linalg.qr(complex_randn(9, 6, seed=1))[0] * amplitudes  # six sources of signal in nine coils
+    window = torch.exp(-(((torch.arange(n_y) - n_y // 2) / 4.0) ** 2))[:, None]
+    kspace = apply_coil_matrix(sources, complex_randn(8, 6, n_y, n_x, seed=2) * window, -3)
+    kspace = kspace + noise * complex_randn(*kspace.shape, seed=3) * (window.mean() / 8)
+    mask = torch.rand(8, 1, n_y, 1, generator=torch.Generator().manual_seed(0)) < 0.6
+    mask[:, :, :3], mask[:, :, -3:] = True, True
+    statistics = CoilStatistics.of_kspace((kspace * mask).to(torch.complex64), mask, kind)
+    expected = 1 - amplitudes.square().cumsum(0) / amplitudes.square().sum()
+    if kind == "pca":
+        assert torch.allclose(statistics.loss[:3].float(), expected[:3], rtol=0.1)
+    assert (statistics.loss[:6].float() <= 1.1 * expected + 1e-4).all()
+    assert statistics.n_virtual("auto") == 2  # which lose 0.7 %
+    assert statistics.n_virtual(4) == 4
+    assert statistics.n_virtual(20) == 9
+
+
+def test_coils_without_signal_are_not_compressed():
+    silent = torch.zeros(2, 4, 8, 8, dtype=torch.complex64)
+    assert CoilStatistics.of_kspace(silent, torch.ones(2, 1, 8, 1, dtype=torch.bool)).n_virtual("auto") == 4
 
 
 def two_coils_at_each_position(n_x: int = 21):
