@@ -1,7 +1,7 @@
 """BART's `pics` on a cine, where the program `bart` is installed.
 
 Data go in as they are, of peak 1 in the image (`-w 1`), with the same coil maps; one coil has a map of ones. Weights
-are those of `bart_weights.yaml`, which tells how they were found.
+are those of `bart_weights.yaml`, found by `classical.py --tune`.
 """
 
 import json
@@ -36,9 +36,9 @@ class Weights:
     Attributes
     ----------
     low_rank
-        Of locally low rank, blocks of 16 x 16 pixels.
+        Weight of locally low rank in blocks of 16 x 16 pixels.
     time, space
-        Of the total variation in time and in space.
+        Weights of the total variation in time and in space.
     rho
         ADMM's penalty.
     """
@@ -50,7 +50,7 @@ class Weights:
 
     @property
     def arguments(self) -> list[str]:
-        """As `pics` takes them."""
+        """Command line options of `pics`."""
         terms = (
             (self.low_rank, f"L:{SPACE_FLAGS}:{SPACE_FLAGS}"),
             (self.time, f"T:{TIME_FLAGS}:0"),

@@ -39,7 +39,7 @@ class Case:
 
     @property
     def key(self) -> tuple[str, int, str]:
-        """What tells it from others of the same sizes."""
+        """Identifies the case among those of the same sizes."""
         return self.anatomy, self.data.n_coils, self.sampling
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ def draw_image(anatomy: str, real: Path | None, sizes: Sizes) -> Tensor:
 
 
 def undersample(image: Tensor, n_coils: int, sampling: str, sizes: Sizes, maps: str = "true") -> CineData:
-    """What a scanner would measure of the image, with the true coil maps or those estimated of what it measures."""
+    """Noisy undersampled k-space of the image, with the true coil maps or maps estimated from this k-space."""
     csm = draw_coil_maps(sizes.seed, n_coils, sizes.matrix) if n_coils > 1 else None
     mask = parse_mask(sampling).draw(len(image), *sizes.matrix, sizes.seed)
     kspace = Encoding(mask, csm, matrix=sizes.matrix).forward(image)

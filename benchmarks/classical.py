@@ -2,7 +2,7 @@
 
     python benchmarks/classical.py --real FOLDER            # every case; prints a table
     python benchmarks/classical.py --real FOLDER --write    # and puts it into docs/benchmarks.md
-    python benchmarks/classical.py --real FOLDER --tune     # BART's weights anew, on the tuning case
+    python benchmarks/classical.py --real FOLDER --tune     # search BART's weights on the tuning case
     python benchmarks/classical.py --real FOLDER --converged --matrix 96 96    # k-t SLR against the released algorithm
 
 With `--keep FILE` a table can be made in parts, by several runs that choose cases or methods; the last one writes it.
@@ -64,7 +64,7 @@ def show(section: str, text: str, write: bool) -> None:
 
 
 def run_all(args: argparse.Namespace, methods: Methods) -> list[Row]:
-    """Every method on every case, told and kept as it is known; those kept before are not run again."""
+    """Run every method on every case, printing and storing each row; stored rows are not run again."""
     common = {
         "machine": machine(),
         "frames": args.frames,
@@ -77,7 +77,7 @@ def run_all(args: argparse.Namespace, methods: Methods) -> list[Row]:
     for case in selected_cases(args):
         for label in args.method or methods:
             if (*case.key, label) not in kept.rows:
-                kept.add(told(case, label, *run(case, label, *methods.get(label, (label, [])))))
+                kept.add(print_row(case, label, *run(case, label, *methods.get(label, (label, [])))))
     return kept.sorted(list(methods))
 
 
@@ -107,13 +107,13 @@ def run(case: Case, label: str, name: str, settings: list[str]) -> tuple[torch.T
         return torch.load(made), Usage(**json.loads(output.splitlines()[-1]))
 
 
-def told(case: Case, method: str, image: torch.Tensor, usage: Usage) -> Row:
-    """Print what was found."""
+def print_row(case: Case, method: str, image: torch.Tensor, usage: Usage) -> Row:
+    """The scores of an image, printed."""
     found = compare(image, case.data.reference)
     row = Row(case.anatomy, case.data.n_coils, case.sampling, method, found["psnr"], found["ssim"], usage)
-    floor = f"   floor {usage.floor_s:.2f} s" if usage.floor_s else ""
+    minimum = f"   minimum {usage.minimum_s:.2f} s" if usage.minimum_s else ""
     numbers = f"{row.psnr:9.2f}{row.ssim:8.4f}{usage.wall_s:10.2f}{usage.cpu_s:9.2f}{usage.memory_mb:13.0f}"
-    print(f"{case!s:38}{method:18}{numbers}{floor}", flush=True)
+    print(f"{case!s:38}{method:18}{numbers}{minimum}", flush=True)
     return row
 
 
@@ -124,7 +124,7 @@ def tune(args: argparse.Namespace) -> None:
         for method in args.method or bart_pics.METHODS:
 
             def judge(weights: bart_pics.Weights, case: Case = case, method: str = method) -> float:
-                return told(case, method, *bart_pics.reconstruct(case.data, weights)).psnr
+                return print_row(case, method, *bart_pics.reconstruct(case.data, weights)).psnr
 
             start = bart_pics.read_weights(method, case.data.n_coils)
             weights, psnr = bart_pics.search(start, judge)

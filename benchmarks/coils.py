@@ -2,8 +2,8 @@
 
 python benchmarks/coils.py [folder with series as .npz, `magnitude` (frames, y, x)]
 
-Quality is told by the image. True coil images C m are projected onto the estimated maps S; what is lost,
-(1 - S S^H) C m, is the floor below which no reconstruction with these maps can get. PSNR of that residual, of the
+Quality is measured in the image. True coil images C m are projected onto the estimated maps S; what is lost,
+(1 - S S^H) C m, is the lower limit of the error of any reconstruction with these maps. PSNR of that residual, of the
 magnitude |S^H C m|, and of the residual where the image moves [dB, peak max|m|].
 """
 
@@ -36,7 +36,7 @@ def decibel(energy: Tensor) -> float:
     return -10 * float(torch.log10(energy.clamp_min(1e-12)))
 
 
-def floors(maps: Tensor, csm: Tensor, image: Tensor) -> tuple[float, float, float]:
+def lower_limits(maps: Tensor, csm: Tensor, image: Tensor) -> tuple[float, float, float]:
     """PSNR of the residual, of the magnitude, and of the residual where the image moves [dB]."""
     inner = (maps.conj() * csm).sum(0)
     lost = (csm - maps * inner).abs().square().sum(0)
@@ -59,7 +59,7 @@ def measure_quality(name: str, image: Tensor) -> None:
             start = time.perf_counter()
             maps = estimate_csm(noisy * mask, mask, method)  # type: ignore[arg-type]
             seconds = time.perf_counter() - start
-            values = "".join(f"{value:11.1f}" for value in floors(maps, csm, image))
+            values = "".join(f"{value:11.1f}" for value in lower_limits(maps, csm, image))
             print(f"{name:16}{noise:6.2f}  {method:8}{values}{seconds:9.2f}", flush=True)
 
 

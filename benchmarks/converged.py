@@ -1,4 +1,4 @@
-"""k-t SLR beside the released algorithm with the same weights, run until its image stands still."""
+"""k-t SLR against the released algorithm with the same weights, run until its image no longer changes."""
 
 from report import Row, comparison, machine
 
@@ -27,7 +27,7 @@ def released_settings(config: KtSlrConfig) -> list[str]:
 
 
 def held_settings(config: KtSlrConfig, standstill: float = STANDSTILL) -> list[str]:
-    """The same, with the penalties of k-t SLR held until the image stands still.
+    """The same, with the penalties of k-t SLR held until the image no longer changes.
 
     An outer iteration of one inner iteration each: more would end early, where the cost changes little.
     """
@@ -52,7 +52,7 @@ def methods() -> dict[str, tuple[str, list[str]]]:
 
 
 def describe_converged(rows: list[Row], sizes: str) -> str:
-    """A table of all cases, then how k-t SLR stands against the released algorithm."""
+    """A table of all cases, then differences between k-t SLR and the released algorithm."""
     share = {row.case: row.usage.cpu_s for row in rows if row.method == RIVAL}
     lines = ["| case | coils | sampling | method | PSNR [dB] | SSIM | iterations | CPU [s] | over held | memory [MB] |"]
     lines.append("|" + "---|" * 10)

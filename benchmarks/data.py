@@ -4,7 +4,7 @@
 
 Draws masks of every pattern at 192 x 192 and 16 frames; then takes a few steps of a recipe, and draws its batches from
 phantoms and from prepared cases with 0, 1 and 2 worker processes. The first image that a recipe may ask for is work of
-a method, not of the data road: it is counted with the step, and its time is given.
+a method, not of loading data: it is counted with the step, and its time is given.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def main() -> None:
             "phantoms, kept in files": PhantomSource(n_cases=N_CASES),
             "prepared, measured coils": PreparedSource(folder=folder),
             "prepared, combined image": PreparedSource(folder=folder, signal="combined"),
-            "phantoms, each drawn anew": PhantomSource(n_cases=100_000, keep=False),
+            "phantoms, each drawn once": PhantomSource(n_cases=100_000, keep=False),
         }
         of = {label: _batches(recipe, source, folder / "cases") for label, source in sources.items()}
         step, first = time_step(recipe, of["phantoms, kept in files"], arguments.steps)

@@ -2,7 +2,7 @@
 
     python benchmarks/imported.py --weights FOLDER --real FOLDER -o results/imported
 
-Imports every checkpoint in a folder, each under the sampling that its name tells: 16 radial spokes, or golden-ratio ky
+Imports every checkpoint in a folder, each under the sampling that its name states: 16 radial spokes, or golden-ratio ky
 lines in the place of VISTA; Gaussian ky lines at 8x for the networks of Deep-MRI-Reconstruction. Real
 anatomy is measured magnitude; its phase and coils are simulated, no noise is added, and coil maps are the true ones,
 as in the training of these networks. The scale is what `recon` takes, of the undersampled data alone. PSNR and SSIM

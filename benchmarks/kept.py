@@ -1,6 +1,6 @@
 """Rows of a table kept in a file, so that a long one can be made in parts: each run adds what is not there yet.
 
-The first line tells what all rows have in common, each further one is a row, as JSON.
+The first line holds what all rows have in common, each further line a row, as JSON.
 """
 
 import json
@@ -64,7 +64,7 @@ class KeptRows:
 
 
 def key_of(row: Row) -> Key:
-    """What tells a row from others of the same machine."""
+    """Identifies a row among those of the same machine."""
     return *row.case, row.method
 
 

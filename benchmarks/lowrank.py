@@ -125,8 +125,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=10)
     args = parser.parse_args()
     keep_freed_memory()
-    print("| matrices | threshold / s_1 | survive | method | svd [ms] | ours [ms] | times faster ", end="")
-    print("| and with backward | error | error of svd |\n|" + 10 * "---|")
+    print("| matrices | threshold / s_1 | values above | method | svd [ms] | this package [ms] | speed-up ", end="")
+    print("| speed-up with gradient | error | error of svd |\n|" + 10 * "---|")
     for case in CASES:
         if args.case in (None, case.kind):
             for share in THRESHOLDS:

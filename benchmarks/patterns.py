@@ -40,7 +40,7 @@ def main() -> None:
     text = "\n".join(
         [
             f"`ktslr`, {args.frames} frames of {y} x {x}; means over {', '.join(anatomies)} and {args.seeds} seeds.\n",
-            "| coils | sampling | kind | net acceleration | PSNR [dB] | least | SSIM |",
+            "| coils | sampling | kind | net acceleration | PSNR [dB] | lowest | SSIM |",
             "|" + "---|" * 7,
             *rows,
         ]

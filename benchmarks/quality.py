@@ -29,10 +29,14 @@ SAMPLINGS = ("gaussian:8", "gaussian:10", "gaussian:12", "radial:16", "vds:10", 
 CLASSICAL = ("zerofilled", "cgsense", "ttv", "llr", "lps", "ktslr")
 SHOWN = ("psnr", "ssim", "nmse", "heart_psnr", "xt_ssim")
 HARDEST = "gaussian:12"
-"""Under which an error of the whole field says least of the heart."""
+"""The pattern at which errors of the whole image say least about the heart."""
 IN_README = ("zerofilled", "cgsense", "lps", "ktslr", "slrnet", "passnet", "dccnn-lr", "crnn-lr")
-"""Of the networks, those of the two papers, the best and the worst."""
+"""Networks in the short table: those of the two papers, the best and the worst."""
 PHANTOMS = "phantoms"
+NOTE = (
+    "Brackets: 95 % bootstrap interval of the mean. Star: no significant difference (Wilcoxon's signed-rank test with "
+    "Holm's correction, p of 0.05 or more)."
+)
 HEART = ("heart_psnr", "xt_ssim")
 HEADS = {("psnr", "ssim"): "PSNR [dB] / SSIM", HEART: "heart PSNR [dB] / x-t SSIM"}
 
@@ -102,8 +106,16 @@ def compact(scores: Iterable[Score], methods: list[str], samplings: list[str], b
     gains = {name: [psnr[name, s] - psnr[baseline, s] for s in samplings] for name in deep}
     if gains:
         each = ", ".join(f"{name} {mean(values):+.2f} ({min(values):+.2f})" for name, values in gains.items())
-        lines += ["", f"Over `{baseline}`, mean over the samplings (and the least) [dB]: {each}."]
+        lines += ["", f"Gain over `{baseline}`, mean over the sampling patterns (lowest) [dB]: {each}."]
     return "\n".join(lines)
+
+
+def describe_counts(counts: dict[str, int]) -> str:
+    """How many phantoms each pattern has."""
+    numbers = {*counts.values()}
+    if len(numbers) == 1:
+        return f"{numbers.pop()} for each pattern"
+    return ", ".join(f"{n} for {sampling}" for sampling, n in counts.items())
 
 
 def group_of(score: Score) -> str:
@@ -112,7 +124,7 @@ def group_of(score: Score) -> str:
 
 
 def gains(scores: list[Score], methods: list[str], samplings: list[str], baseline: str) -> str:
-    """Mean gain of each network over the baseline with its 95 % interval over scans; a star where none is found."""
+    """Mean gain of each network over the baseline with its 95 % interval over scans; a star if not significant."""
     found = {(score.method, score.sampling, score.scan): score.psnr for score in scores}
     scans = list(dict.fromkeys(score.scan for score in scores))
     deep = [name for name in methods if METHODS[name].kind == "deep"]
@@ -125,10 +137,7 @@ def gains(scores: list[Score], methods: list[str], samplings: list[str], baselin
             cells[name].append(f"{gain.mean:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]{star}")
     lines = [f"| over `{baseline}`, PSNR [dB] | " + " | ".join(samplings) + " |", "|" + "---|" * (1 + len(samplings))]
     lines += [f"| `{name}` | {' | '.join(row)} |" for name, row in cells.items()]
-    note = (
-        "In brackets the 95 % bootstrap interval of the mean. A star: Wilcoxon's test, with Holm's correction, finds no"
-    )
-    return "\n".join([*lines, "", f"{note} difference (p of 0.05 or more)."])
+    return "\n".join([*lines, "", NOTE])
 
 
 def in_short(scores: list[Score], methods: list[str], sampling: str, fields: tuple[str, str] = ("psnr", "ssim")) -> str:
@@ -163,12 +172,8 @@ def main() -> None:
         for n_coils in sorted({score.n_coils for score in scores}):
             some = [score for score in scores if score.n_coils == n_coils]
             counts = {s: len({score.scan for score in some if score.sampling == s}) for s in arguments.undersample}
-            told = (
-                ", ".join(f"{n} under {sampling}" for sampling, n in counts.items())
-                if group == PHANTOMS
-                else "held out"
-            )
-            heading = f"**{group}, {n_coils} coil{'s' if n_coils > 1 else ''}** ({told})"
+            scans = describe_counts(counts) if group == PHANTOMS else "held out"
+            heading = f"**{group}, {n_coils} coil{'s' if n_coils > 1 else ''}** ({scans})"
             table = compact(some, arguments.model, arguments.undersample, arguments.baseline)
             parts = [heading, table]
             is_deep = any(METHODS[name].kind == "deep" for name in arguments.model)

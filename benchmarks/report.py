@@ -29,26 +29,30 @@ class Row:
 
     @property
     def case(self) -> tuple[str, int, str]:
-        """What tells it from other cases."""
+        """Identifies the case."""
         return self.anatomy, self.n_coils, self.sampling
 
 
 def describe_results(rows: list[Row]) -> str:
     """Means over anatomies for each way of measuring, then PSNR of each case, then k-t SLR against BART."""
-    parts = [machine(), "Means over the cases, which are not as many for all methods:", table_of_means(rows)]
+    parts = [machine(), "Means over the cases; their number differs between methods:", table_of_means(rows)]
     parts += ["PSNR [dB] of each case:", table_of_cases(rows), *comparison(rows, RIVAL, "wall_s")]
     return "\n\n".join(parts)
 
 
 def table_of_means(rows: list[Row]) -> str:
-    lines = ["| coils | sampling | method | cases | PSNR [dB] | SSIM | wall [s] | CPU [s] | memory [MB] | floor [s] |"]
+    lines = [
+        "| coils | sampling | method | cases | PSNR [dB] | SSIM | wall [s] | CPU [s] | memory [MB] | minimum [s] |"
+    ]
     lines.append("|" + "---|" * 10)
     for n_coils, sampling, method in unique((row.n_coils, row.sampling, row.method) for row in rows):
         group = [row for row in rows if (row.n_coils, row.sampling, row.method) == (n_coils, sampling, method)]
         psnr, ssim = mean(row.psnr for row in group), mean(row.ssim for row in group)
         wall, cpu = mean(row.usage.wall_s for row in group), mean(row.usage.cpu_s for row in group)
-        memory, floor = max(row.usage.memory_mb for row in group), mean(row.usage.floor_s for row in group)
-        numbers = f"{psnr:.2f} | {ssim:.4f} | {wall:.2f} | {cpu:.2f} | {memory:.0f} | {f'{floor:.2f}' if floor else ''}"
+        memory, minimum = max(row.usage.memory_mb for row in group), mean(row.usage.minimum_s for row in group)
+        numbers = (
+            f"{psnr:.2f} | {ssim:.4f} | {wall:.2f} | {cpu:.2f} | {memory:.0f} | {f'{minimum:.2f}' if minimum else ''}"
+        )
         lines.append(f"| {n_coils} | {sampling} | {method} | {len(group)} | {numbers} |")
     return "\n".join(lines)
 
@@ -64,7 +68,7 @@ def table_of_cases(rows: list[Row]) -> str:
 
 
 def comparison(rows: list[Row], rival: str, clock: str) -> list[str]:
-    """How the forms of k-t SLR stand against another method, for one coil and for several; clock: wall_s or cpu_s."""
+    """Gains of the forms of k-t SLR over another method, for one coil and for several; clock: wall_s or cpu_s."""
     found = {(row.case, row.method): row for row in rows}
     sentences = []
     for method in [name for name in unique(row.method for row in rows) if name.startswith("ktslr")]:
@@ -82,8 +86,8 @@ def comparison(rows: list[Row], rival: str, clock: str) -> list[str]:
             most = max(ours / theirs for ours, theirs in times)
             coils = "several coils" if several else "one coil"
             sentences.append(
-                f"{method} against {rival}, {coils}, {len(pairs)} cases: PSNR {mean(gains):+.2f} dB on average, "
-                f"{min(gains):+.2f} dB at least, in {share:.2g} of its {CLOCKS[clock]}, {most:.2g} at most."
+                f"{method} against {rival}, {coils}, {len(pairs)} cases: PSNR {mean(gains):+.2f} dB on average "
+                f"(lowest {min(gains):+.2f} dB), {CLOCKS[clock]} {share:.2g} of the other (highest {most:.2g})."
             )
     return sentences
 
@@ -107,7 +111,7 @@ def unique(items: Iterable) -> list:
 
 
 def write_section(name: str, text: str, page: Path = PAGE) -> None:
-    """Replace what stands between the two marks of a section."""
+    """Replace the text between the two marks of a section."""
     before, start, rest = page.read_text(encoding="utf-8").partition(f"<!-- begin {name} -->\n")
     _, end, after = rest.partition(f"<!-- end {name} -->")
     if not start or not end:

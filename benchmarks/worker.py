@@ -27,16 +27,16 @@ class Usage:
         Wall time, and processor time of all threads together [s].
     memory_mb
         Peak memory of the process [MB].
-    floor_s
+    minimum_s
         Time that the Fourier transforms and the shrinkage of singular values alone take [s]; 0 where not asked for.
     n_iterations
-        Of an iterative method; 0 where nobody tells.
+        Iterations; 0 for methods without.
     """
 
     wall_s: float
     cpu_s: float
     memory_mb: float
-    floor_s: float = 0.0
+    minimum_s: float = 0.0
     n_iterations: int = 0
 
 
@@ -50,9 +50,9 @@ def work(name: str, case: str, image_file: str, settings: list[str]) -> Usage:
     wall_s, cpu_s = time.perf_counter() - start, cpu_seconds() - cpu
     memory_mb = process_memory_mb("VmHWM")
     torch.save(image, Path(image_file))
-    n_iterations = len(steps) - 1  # the last call tells of the end
-    floor_s = floor_seconds(data, image, method.config, n_iterations) if name == "ktslr" else 0.0
-    return Usage(wall_s, cpu_s, memory_mb, floor_s, n_iterations)
+    n_iterations = len(steps) - 1  # the last call reports the end
+    minimum_s = minimum_seconds(data, image, method.config, n_iterations) if name == "ktslr" else 0.0
+    return Usage(wall_s, cpu_s, memory_mb, minimum_s, n_iterations)
 
 
 def cpu_seconds() -> float:
@@ -60,7 +60,7 @@ def cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def floor_seconds(data: CineData, image: Tensor, config: Config, n_iterations: int) -> float:
+def minimum_seconds(data: CineData, image: Tensor, config: Config, n_iterations: int) -> float:
     """What k-t SLR cannot do without: in each iteration one pair of transforms and one shrinkage.
 
     With several coils the pair is A^H A, once for each of its conjugate gradient steps.

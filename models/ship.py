@@ -1,4 +1,4 @@
-"""Put trained weights beside their recipes, and write their cards.
+"""Copy trained weights next to their recipes, and write their cards.
 
     python models/ship.py runs/first runs/shipped                             # weights alone
     python models/ship.py runs/first runs/shipped --results results/quality   # and what benchmarks/quality.py found
@@ -49,14 +49,14 @@ GROUPS = ("sax_mid", "lax_4ch", "phantom")
 
 
 @dataclass(frozen=True)
-class Reached:
+class Results:
     """Mean PSNR [dB] of methods, by group of scans, coils and sampling; and phantoms, by sampling."""
 
     psnr: dict[tuple[str, int, str, str], float]
     n_phantoms: dict[str, int]
 
     @classmethod
-    def of(cls, scores: list[Score]) -> "Reached":
+    def of(cls, scores: list[Score]) -> "Results":
         """The means of scores."""
         found: dict[tuple[str, int, str, str], list[float]] = {}
         for score in scores:
@@ -67,7 +67,7 @@ class Reached:
         return cls({key: mean(values) for key, values in found.items()}, dict(counts))
 
     def gains(self, method: str, other: str) -> dict[tuple[str, int, str], float]:
-        """How much better than another method, wherever both were tried."""
+        """Gains over another method [dB], where both have scores."""
         return {
             key[:3]: value - self.psnr[(*key[:3], other)]
             for key, value in self.psnr.items()
@@ -75,8 +75,8 @@ class Reached:
         }
 
 
-def ship(name: str, stages: list[Path], reached: Reached) -> None:
-    """Copy the weights of the last stage, if they belong to the recipe that stands there, and write the card."""
+def ship(name: str, stages: list[Path], results: Results) -> None:
+    """Copy the weights of the last stage, if they belong to the recipe in it, and write the card."""
     run = stages[-1]
     trained, wanted = (read(folder / "model.yaml") for folder in (run, MODELS / name))
     if any(
@@ -87,14 +87,14 @@ def ship(name: str, stages: list[Path], reached: Reached) -> None:
     config, path = read_model(run)
     weights = load_file(path)
     trained_on = OWN_TRAINED_ON if name in OWN else TRAINED_ON
-    told = {"source": SOURCE, "trained_on": trained_on, "reports": report(name, reached)}
+    fields = {"source": SOURCE, "trained_on": trained_on, "reports": report(name, results)}
     net = networks.build(config.network, config.architecture)
-    told["n_parameters"] = count_parameters(net)
-    told |= describe_sampling(read_recipe(run / "model.yaml").training.data)
+    fields["n_parameters"] = count_parameters(net)
+    fields |= describe_sampling(read_recipe(run / "model.yaml").training.data)
     listed = (run / "data.txt").read_text(encoding="utf-8")
-    card = config.card.model_copy(update=told).with_training_data(series_in(listed), ())
+    card = config.card.model_copy(update=fields).with_training_data(series_in(listed), ())
     write_model(MODELS / name / "weights.safetensors", weights, config.model_copy(update={"card": card}))
-    text = describe(name, stages, hash_weights(weights), card, reached)
+    text = describe(name, stages, hash_weights(weights), card, results)
     (MODELS / name / "CARD.md").write_text(text, encoding="utf-8")
     print(f"{name}: {card.reports}")
 
@@ -107,9 +107,9 @@ def resolved(recipe: dict[str, Any]) -> dict[str, Any]:
     return model.model_dump(mode="json")
 
 
-def report(name: str, reached: Reached) -> str:
+def report(name: str, results: Results) -> str:
     """The line that the list of models shows."""
-    ours, theirs = (reached.psnr.get(("sax_mid", 1, "gaussian:8", method)) for method in (name, BASELINE))
+    ours, theirs = (results.psnr.get(("sax_mid", 1, "gaussian:8", method)) for method in (name, BASELINE))
     if ours is None or theirs is None:
         return ""
     return f"{ours:.2f} dB on a held-out real series at 8x, one coil; k-t SLR {theirs:.2f} dB"
@@ -121,7 +121,7 @@ def describe_start(initial: dict[str, Any] | None) -> str:
     return f"`{initial['method'] if initial else 'zerofilled'}`, {', '.join(settings) or 'default settings'}"
 
 
-def describe(name: str, stages: list[Path], checksum: str, card: Card, reached: Reached) -> str:
+def describe(name: str, stages: list[Path], checksum: str, card: Card, results: Results) -> str:
     """The card as a page."""
     recipe = read(stages[-1] / "model.yaml")
     about = json.loads((stages[-1] / "run.json").read_text(encoding="utf-8"))
@@ -136,7 +136,7 @@ def describe(name: str, stages: list[Path], checksum: str, card: Card, reached: 
         "| | |\n|---|---|\n"
         f"| architecture | {summary}; {card.n_parameters:,} numbers, all settings in `model.yaml` |\n"
         f"| initial image | {describe_start(start)} |\n"
-        "| phase | each voxel is turned so that the first image is real on time average |\n"
+        "| phase | the phase of each voxel is rotated so that the time average of the initial image is real |\n"
         "| one set of weights for | single-coil and multi-coil scans |\n"
         f"| licence | {recipe['training']['licence']}, as the program; trained from random weights |\n"
         f"| checksum (SHA-256) | `{checksum}` |\n"
@@ -148,10 +148,10 @@ def describe(name: str, stages: list[Path], checksum: str, card: Card, reached: 
         "stage, the best on patches that training never saw: "
         + ", ".join(f"{key.removesuffix('_db').replace('_', ' ')} {value:.2f} dB" for key, value in decibels.items())
         + ".",
-        "## What it reaches",
-        table(name, reached) or "Not measured yet.",
+        "## Results",
+        table(name, results) or "Not measured yet.",
     ]
-    return "\n\n".join([*parts, *claims(name, reached)]) + "\n"
+    return "\n\n".join([*parts, *claims(name, results)]) + "\n"
 
 
 def read_log(run: Path) -> list[dict[str, str]]:
@@ -160,9 +160,9 @@ def read_log(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def table(name: str, reached: Reached) -> str:
+def table(name: str, results: Results) -> str:
     """PSNR of k-t SLR and the network for each group of scans, a column for each sampling."""
-    keys = [key for key in reached.psnr if key[3] == name]
+    keys = [key for key in results.psnr if key[3] == name]
     samplings = list(dict.fromkeys(key[2] for key in keys))
     rows = list(dict.fromkeys(key[:2] for key in keys))
     if not rows:
@@ -171,10 +171,10 @@ def table(name: str, reached: Reached) -> str:
     for group, coils in rows:
         cells = []
         for sampling in samplings:
-            pair = [reached.psnr.get((group, coils, sampling, method)) for method in (BASELINE, name)]
+            pair = [results.psnr.get((group, coils, sampling, method)) for method in (BASELINE, name)]
             cells.append("" if None in pair else f"{pair[0]:.2f} → {pair[1]:.2f}")
         lines.append(f"| {group}, {coils} coil{'s' if coils > 1 else ''} | " + " | ".join(cells) + " |")
-    counts = [reached.n_phantoms.get(sampling, 0) for sampling in samplings]
+    counts = [results.n_phantoms.get(sampling, 0) for sampling in samplings]
     n_phantoms = str(counts[0]) if len(set(counts)) == 1 else ", ".join(map(str, counts))
     where = (
         "Held-out scans (`benchmarks/quality.py`; more measures in `docs/benchmarks.md`), noise 1 % of the maximum; "
@@ -183,24 +183,26 @@ def table(name: str, reached: Reached) -> str:
     return where + "\n\n" + "\n".join(lines)
 
 
-def claims(name: str, reached: Reached) -> list[str]:
-    """How it stands to k-t SLR and to what its paper compares it with."""
+def claims(name: str, results: Results) -> list[str]:
+    """Gains over k-t SLR and over the method that its paper compares it with."""
     found = []
     for other in (BASELINE, HOSTS.get(name)):
-        gains = reached.gains(name, other) if other else {}
+        gains = results.gains(name, other) if other else {}
         if gains:
             least, most = min(gains, key=lambda key: gains[key]), max(gains, key=lambda key: gains[key])
             ends = [f"{gains[key]:+.2f} ({', '.join(map(str, key))})" for key in (least, most)]
-            average = f"{mean(gains.values()):+.2f} dB on average of {len(gains)} cells"
+            average = (
+                f"{mean(gains.values()):+.2f} dB on average of {len(gains)} combinations of group, coils and sampling"
+            )
             found.append(f"Over `{other}`: {average}, from {ends[0]} to {ends[1]}.")
     if name in CLAIMED:
         other, sampling, bar = CLAIMED[name]
-        gains = {key: gain for key, gain in reached.gains(name, other).items() if key[1:] == (1, sampling)}
+        gains = {key: gain for key, gain in results.gains(name, other).items() if key[1:] == (1, sampling)}
         if gains:
             ours = ", ".join(f"{gain:+.2f} on {key[0]}" for key, gain in gains.items())
             found.append(
-                f"Its paper has {bar:+.1f} dB over `{other}` ({sampling}, one coil, full training, other data); here "
-                f"{ours}: {bar - max(gains.values()):.1f} dB short at best. TRAINING.md says what was tried."
+                f"Its paper reports {bar:+.1f} dB over `{other}` ({sampling}, one coil, full training, other data); "
+                f"here {ours}, at best {bar - max(gains.values()):.1f} dB less. TRAINING.md lists what was tried."
             )
     return found
 
@@ -210,11 +212,11 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of run folders, stage by stage, see train.py")
     parser.add_argument("--results", type=Path, help="folder of benchmarks/quality.py")
     arguments = parser.parse_args()
-    reached = Reached.of(read_scores(arguments.results) if arguments.results else [])
+    results = Results.of(read_scores(arguments.results) if arguments.results else [])
     for name in (*NETWORKS, *OWN):
         stages = [folder / name for folder in arguments.runs]
         if all((run / "done").exists() for run in stages):
-            ship(name, stages, reached)
+            ship(name, stages, results)
 
 
 if __name__ == "__main__":

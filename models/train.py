@@ -8,7 +8,7 @@
 
 Networks that are trained already are left alone, interrupted ones go on where they were. `--jobs 2` trains two at the
 same time on half of the cores each. Batches are drawn once, by whoever needs them first, and are the same for all.
-`ship.py` then puts the weights beside their recipes, `benchmarks/ablations.py` compares the variants.
+`ship.py` then copies the weights next to their recipes, `benchmarks/ablations.py` compares the variants.
 """
 
 import argparse
@@ -48,7 +48,7 @@ ABLATIONS = {
 }
 """By the names that ``evaluate --table`` knows."""
 KEPT = ("variant", "shrinkage", "position")
-"""Of the shipped architectures, what is no size and no initial value; all else is as published by default."""
+"""Settings of the shipped architectures that are neither sizes nor initial values; all others are as published."""
 
 
 def train(name: str, arguments: argparse.Namespace) -> bool:

@@ -34,7 +34,7 @@ def coil_maps(n_coils: int, matrix: tuple[int, int]) -> torch.Tensor:
 
 
 def line_mask(n_frames: int, n_lines: int, per_frame: int, seed: int) -> torch.Tensor:
-    """The two central ky lines, and others drawn anew for each frame, ``(frames, 1, ky, 1)`` bool."""
+    """The two central ky lines, and others drawn for each frame, ``(frames, 1, ky, 1)`` bool."""
     generator = torch.Generator().manual_seed(seed)
     centre = torch.exp(-0.5 * ((torch.arange(n_lines) - n_lines // 2) / (n_lines / 6)) ** 2) + 0.05
     drawn = [torch.multinomial(centre, per_frame, generator=generator) for _ in range(n_frames)]

@@ -63,7 +63,7 @@ def assert_scale_equivariant(net: nn.Module) -> None:
 
 @torch.no_grad()
 def assert_starts_from_zero_filled(net: nn.Module) -> None:
-    """The zero-filled image is where the network starts unless told otherwise."""
+    """The network starts from the zero-filled image by default."""
     net = net.double()
     kspace, encoding = random_case()
     start = encoding.adjoint(kspace)

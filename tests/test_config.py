@@ -58,7 +58,7 @@ def test_a_variant_brings_its_defaults():
         ("n_iteration=1", "unknown setting"),
     ],
 )
-def test_what_is_mistyped_is_told(text, message):
+def test_mistyped_settings_are_named(text, message):
     with pytest.raises(ConfigError, match=message):
         LpsConfig(n_iterations=7).with_settings([text])
 
@@ -69,7 +69,7 @@ def test_the_nearest_name_is_that_of_the_nested_settings():
     assert "did you mean 'rank'" in str(caught.value.hint)
 
 
-def test_a_recipe_that_is_no_text_is_told(tmp_path):
+def test_a_recipe_that_is_no_text_is_an_error(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_bytes("größe: 1".encode("latin-1"))
     with pytest.raises(ConfigError, match="cannot read"):

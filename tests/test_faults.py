@@ -1,6 +1,6 @@
 """Inputs that users met, made from two simulated scans: each gives the right image, or a refusal that helps.
 
-The makers are beside the project. Each README there says where the situation was reported, and what is right.
+The scripts that make them are next to the project, each with a README on its origin and the right result.
 """
 
 import json
@@ -25,7 +25,7 @@ from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 FAULTS = BESIDE / "faults"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not FAULTS.exists(), reason="the makers of faulty inputs are not beside the project"),
+    pytest.mark.skipif(not FAULTS.exists(), reason="the scripts that make faulty inputs are not next to the project"),
 ]
 
 RIGHT_PSNR = 43.7

@@ -9,30 +9,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CLEAN = (
-    "cinerecon/__init__.py",
-    "cinerecon/axes.py",
-    "cinerecon/cine.py",
-    "cinerecon/config.py",
-    "cinerecon/errors.py",
-    "cinerecon/frames.py",
-    "cinerecon/image.py",
-    "cinerecon/machine.py",
-    "cinerecon/memory.py",
-    "cinerecon/options.py",
-    "cinerecon/provenance.py",
-    "cinerecon/metrics",
-    "cinerecon/acquisition",
-    "cinerecon/methods",
-    "cinerecon/networks",
-    "cinerecon/physics",
-    "cinerecon/simulation",
-    "cinerecon/training",
-    "cinerecon/io/ismrmrd",
-    "cinerecon/cli.py",
-    "cinerecon/commands",
-    "cinerecon/reconstruction",
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "cinerecon",
+    "tests",
+    "docs",
+    "examples",
+    "benchmarks",
+    "models",
+    "sample_data",
 )
-"""Files and folders without any of the words; a folder is added once it has none."""
+"""Pages, and folders of Python files and pages."""
 BANNED = {
     r"(?i)\b(tell|tells|telling|told)\b": "report, show, say",
     r"(?i)\bwhatever\b": "any",
@@ -41,7 +29,7 @@ BANNED = {
     r"(?i)\bbesides?\b": "next to, in addition to",
     r"(?i)\bdoubts?\b": "warnings",
     r"(?i)\blies?\b": "is",
-    r"(?i)\bstands?\b(?! for)": "is",
+    r"(?i)\bstands?\b(?! for|[- ]in\b)": "is",
     r"(?i)\bof what\b": "the noun",
     r"(?i)\b(house|door|road)\b": "the technical term",
     r"(?i)\b(?<!noise )floor\b": "the technical term",
@@ -53,26 +41,34 @@ BANNED = {
     r"\bWhere to\b": "a whole sentence",
 }
 """Pattern, and what to write instead."""
+FUNCTION = re.compile(r"^ *def (\w+_\w+)")
 QUOTED = re.compile(r"``.*?``|`[^`\n]*`", re.DOTALL)
 STRINGS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 
 
 def files(entry):
+    """All but this file, which holds the words."""
     path = ROOT / entry
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    paths = [*path.rglob("*.py"), *path.rglob("*.md")] if path.is_dir() else [path]
+    return sorted(page for page in paths if page != Path(__file__))
 
 
 def prose_of(path):
-    """Comments and strings of a source file with their first lines, or the lines of a page; names in quotes left out.
+    """Comments, strings and names of functions in a source file with their first lines, or the lines of a page.
 
-    A string without a space is a name or a key.
+    Text in backticks is left out. A string without a space is a name or a key.
     """
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
         text = re.sub(r"^```.*?^```", lambda block: "\n" * block[0].count("\n"), text, flags=re.DOTALL | re.MULTILINE)
         return [(number, QUOTED.sub("", line)) for number, line in enumerate(text.splitlines(), 1)]
+    prose = [
+        (number, name.replace("_", " "))
+        for number, line in enumerate(text.splitlines(), 1)
+        for name in FUNCTION.findall(line)
+    ]
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    return [
+    return prose + [
         (token.start[0], QUOTED.sub("", token.string))
         for token in tokens
         if token.type == tokenize.COMMENT or (token.type in STRINGS and " " in token.string)
@@ -93,21 +89,25 @@ def banned_words(path):
 def test_no_banned_words(entry):
     paths = files(entry)
     assert paths
-    found = [line for path in paths for line in banned_words(path)]
-    assert not found, "\n" + "\n".join(found)
+    lines = [line for path in paths for line in banned_words(path)]
+    assert not lines, "\n" + "\n".join(lines)
 
 
 def test_a_banned_word_is_found(tmp_path, monkeypatch):
     page = tmp_path / "page.py"
     page.write_text(
-        '"""Show the `road`.\n\nIt tells how.\n"""\n\nkey = "person"  # the noise floor\n', encoding="utf-8"
+        '"""Show the `road`.\n\nIt tells how.\n"""\n\nkey = "person"  # the noise floor\ndef by_the_door(): ...\n',
+        encoding="utf-8",
     )
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
-    assert banned_words(page) == ["page.py:3: 'tells', rather: report, show, say"]
+    assert banned_words(page) == [
+        "page.py:7: 'door', rather: the technical term",
+        "page.py:3: 'tells', rather: report, show, say",
+    ]
 
 
 if __name__ == "__main__":  # python tests/test_language.py [FILE OR FOLDER ...]: the words that remain
     import sys
 
-    for entry in sys.argv[1:] or ["cinerecon", "README.md", "docs"]:
+    for entry in sys.argv[1:] or CLEAN:
         print(*(line for path in files(entry) for line in banned_words(path)), sep="\n")

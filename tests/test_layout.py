@@ -96,7 +96,7 @@ def test_help_and_import_are_light():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == ""
 
 
-def test_public_names_are_there():
+def test_public_names_exist():
     import cinerecon
 
     for name in cinerecon.__all__:

@@ -25,18 +25,18 @@ def test_peak_memory_counts_what_was_held():
     assert peak_memory_mb() > len(block) / 2**20
 
 
-def test_systems_that_do_not_tell_the_peak(monkeypatch):
+def test_systems_without_peak_memory(monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)
     assert math.isnan(peak_memory_mb())
 
 
-def test_a_device_that_is_not_there_is_named():
+def test_a_missing_device_is_named():
     assert pick_device("cpu") == "cpu"
     with pytest.raises(ConfigError, match="no device 'mars'"):
         pick_device("mars")
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone tells the peak of a stretch of work")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory since a reset exists on Linux alone")
 def test_memory_is_that_of_the_work_measured_alone():
     for mb in (200, 50):  # the smaller one second: a peak of the process would still be that of the first
         with measured() as usage:
@@ -63,14 +63,14 @@ def test_one_process_is_this_one():
     assert list(in_processes(math.sqrt, [], 4)) == []
 
 
-def test_processes_share_the_work_and_one_that_dies_is_said():
+def test_processes_share_the_work_and_a_killed_one_is_an_error():
     assert sorted(in_processes(math.sqrt, [1.0, 9.0, 4.0], 2)) == [1.0, 2.0, 3.0]
     with pytest.raises(DataError, match="a process died") as caught:
         list(in_processes(os._exit, [1, 1], 2, option="--workers"))
     assert "--workers 1" in caught.value.hint
 
 
-def test_after_an_error_the_rest_is_not_begun(tmp_path):
+def test_after_an_error_the_rest_is_not_started(tmp_path):
     tasks = [["false"], *(["sh", "-c", f"sleep 0.1; touch {tmp_path}/{number}"] for number in range(30))]
     with pytest.raises(subprocess.CalledProcessError):
         list(in_processes(subprocess.check_call, tasks, 2))

@@ -83,7 +83,7 @@ def evaluate(options: EvaluateOptions) -> None:
     tables = [*extra, *workflow.tables_of(rest, baseline, workflow.BRIEF, failures)]
     print_tables([*tables, *workflow.function_tables(scores)])
     if failures:
-        print_tables([workflow.tell_failures(failures, len(scores))])
+        print_tables([workflow.failure_table(failures, len(scores))])
     if output:
         results = workflow.write_results(scores, output, baseline=baseline, extra_tables=extra, failures=failures)
         for path in results:

@@ -1,6 +1,6 @@
 """Compare methods on the same scans: scores, statistics, tables, figures and a report."""
 
-from cinerecon.evaluation.failures import Failure, tell_failures
+from cinerecon.evaluation.failures import Failure, failure_table
 from cinerecon.evaluation.files import compare_files
 from cinerecon.evaluation.paper_tables import PAPER_TABLES, find_paper_table, lay_out, left_over
 from cinerecon.evaluation.request import Request, complete_request, require_files, why_left_out
@@ -27,6 +27,7 @@ __all__ = [
     "compare_files",
     "complete_request",
     "evaluate",
+    "failure_table",
     "find_paper_table",
     "function_tables",
     "lay_out",
@@ -36,7 +37,6 @@ __all__ = [
     "require_files",
     "summarise",
     "tables_of",
-    "tell_failures",
     "why_left_out",
     "write_results",
 ]

@@ -54,7 +54,7 @@ def append_failure(folder: Path, failure: Failure) -> None:
     append_text(path, csv_text([*header, astuple(failure)]))
 
 
-def tell_failures(failures: Sequence[Failure], n_scores: int) -> Table:
+def failure_table(failures: Sequence[Failure], n_scores: int) -> Table:
     """A table of them, one row for each slice and reason."""
     groups: dict[tuple[str, str, str, str], list[Failure]] = {}
     for failure in failures:

@@ -9,7 +9,7 @@ from torch import Tensor
 from cinerecon.cine import CineMeta
 from cinerecon.errors import ShapeError
 from cinerecon.evaluation.image_files import ImageSeries, files_in, read_series, read_truth
-from cinerecon.evaluation.orientation_check import doubts_about_fit
+from cinerecon.evaluation.orientation_check import orientation_warnings
 from cinerecon.evaluation.scan_names import labels_of
 from cinerecon.evaluation.score import Score, append_scores, read_scores
 from cinerecon.evaluation.score_slice import measure_image, measure_ventricle
@@ -139,7 +139,7 @@ def _marks(image: Tensor, truth: Sequence[ImageSeries], number: int, profile: st
     if other is not None:
         yield f"slice {number} looks like slice {other} of the truth?"
     else:
-        yield from doubts_about_fit(image.abs(), magnitudes[number], sees_scale=find_profile(profile).sees_scale)
+        yield from orientation_warnings(image.abs(), magnitudes[number], sees_scale=find_profile(profile).sees_scale)
 
 
 def _hash(path: Path) -> str:

@@ -39,7 +39,7 @@ class Correction:
     error: float
 
 
-def doubts_about_fit(image: Tensor, reference: Tensor, *, sees_scale: bool = True) -> Iterator[str]:
+def orientation_warnings(image: Tensor, reference: Tensor, *, sees_scale: bool = True) -> Iterator[str]:
     """Warnings if one factor, another orientation, or a shift in space or time would reduce the error considerably.
 
     Parameters

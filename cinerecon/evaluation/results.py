@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cinerecon.evaluation.failures import FAILURES, Failure, tell_failures
+from cinerecon.evaluation.failures import FAILURES, Failure, failure_table
 from cinerecon.evaluation.latex import PREAMBLE, as_latex
 from cinerecon.evaluation.score import SCORES, Score, write_frames
 from cinerecon.evaluation.summary import LIMITS, MEASURES, Summary, require_baseline, summarise
@@ -216,6 +216,6 @@ def write_results(
     figures = [*draw_movies(scores, folder), *draw_figures(scores, folder)]
     paths += [figure.path for figure in figures]
     if failures:
-        tables.append(tell_failures(failures, len(scores)))
+        tables.append(failure_table(failures, len(scores)))
         paths.append(folder / FAILURES)
     return [*paths, write_report(folder / REPORT, scores, tables, figures)]

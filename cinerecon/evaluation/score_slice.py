@@ -195,7 +195,7 @@ def _judge(
         n_parameters=method.n_parameters,
         n_threads=torch.get_num_threads(),
         device=plan.device,
-        marks="; ".join((*truth.source.marks, *doubts_about(name, method, sampled, pattern, truth.source))),
+        marks="; ".join((*truth.source.marks, *method_warnings(name, method, sampled, pattern, truth.source))),
         subject=job.subject or job.label,
         acceleration=acceleration_of(sampled)[0],
         profile=plan.profile,
@@ -204,7 +204,9 @@ def _judge(
     )
 
 
-def doubts_about(name: str, method: Reconstructor, data: CineData, pattern: str, source: CineSource) -> Iterator[str]:
+def method_warnings(
+    name: str, method: Reconstructor, data: CineData, pattern: str, source: CineSource
+) -> Iterator[str]:
     """Warnings about a method: a scan unlike its training data or part of it, or another preprocessing."""
     card = method.card
     overlap = card.training_overlap(file_checksums(source), source.subject) if card.cases or card.subjects else []

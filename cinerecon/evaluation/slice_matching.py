@@ -38,7 +38,7 @@ def match_slices(images: Sequence[Geometry | None], truth: Sequence[Geometry | N
     DataError
         If a slice of images is in the plane of no slice of the truth.
     """
-    if not _tell_apart(images) or not _tell_apart(truth):
+    if not _are_distinct(images) or not _are_distinct(truth):
         return None
     spacing = _least_spacing(truth)
     reach = SAME_PLANE_MM if spacing is None else spacing / 2
@@ -74,7 +74,7 @@ def looks_like_another(image: Tensor, truth: Sequence[Tensor], number: int) -> i
     return best if scores[best] > scores[number] + CLEARER_CORRELATION else None
 
 
-def _tell_apart(places: Sequence[Geometry | None]) -> bool:
+def _are_distinct(places: Sequence[Geometry | None]) -> bool:
     """Whether all positions are known and no two slices are at the same; the origin alone is what writers leave out."""
     if any(place is None or not any(place.position_mm) for place in places) and len(places) == 1:
         return False

@@ -75,7 +75,7 @@ def slice_functions(scores: Iterable[Score]) -> list[Function]:
 def stack_functions(scores: Iterable[Score]) -> list[Function]:
     """Volumes of each scan with several short-axis slices: sums of areas times the distance of slices.
 
-    Of a scan, the longest run of slices is taken whose centres are next to each other.
+    In each scan, the longest run of slices with adjacent centres is taken.
     """
     scans: dict[tuple[str, str, int, str], list[Score]] = {}
     for score in scores:

@@ -1,7 +1,7 @@
 """Arrays in MATLAB files: version 7.3, which is HDF5, and the older version 5 (saved with -v6 or -v7).
 
 MATLAB stores the first axis fastest. Here every array has its axes in the opposite order, as in HDF5: MATLAB's
-(kx, ky, coils) is (coils, ky, kx). Of a 7.3 file, only the requested part is read; an array of version 5 is compressed
+(kx, ky, coils) is (coils, ky, kx). In a 7.3 file only the requested part is read; an array of version 5 is compressed
 as a whole and has to be read completely.
 """
 

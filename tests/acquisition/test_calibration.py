@@ -58,7 +58,7 @@ def test_maps_come_from_calibration_lines(tmp_path, is_filled):
     assert compressed.csm.shape == (2, 48, 16)
 
 
-def test_calibration_lines_that_are_of_no_use(tmp_path):
+def test_unusable_calibration_lines(tmp_path):
     scan = undersampled_with_calibration()
     only = (scan.heads["flags"] & (1 << 19)) > 0
     scan.heads["idx"]["kspace_encode_step_1"][only] -= 15
@@ -71,7 +71,7 @@ def test_calibration_lines_that_are_of_no_use(tmp_path):
     assert any("12 calibration readouts do not fit the grid" in text for text in opened.plan.warnings)
 
 
-def test_maps_from_too_few_lines_are_said_to_be(tmp_path):
+def test_maps_from_too_few_lines_give_a_warning(tmp_path):
     scan = undersampled_with_calibration(n_acs=0)
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
     warning = "coil maps come from 1 central line: do not trust the image; measure or keep ACS lines"
@@ -101,7 +101,7 @@ DIALECTS = {
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_calibration_lines_in_every_dialect(tmp_path, dialect):
+def test_calibration_lines_in_every_convention(tmp_path, dialect):
     expected = open_scan(undersampled_with_calibration().write(tmp_path / "whole.h5"), PLAIN).read_slice(0)
     scan = undersampled_with_calibration()
     DIALECTS[dialect](scan)

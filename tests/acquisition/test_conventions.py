@@ -43,7 +43,7 @@ def warned(scan, *words: str) -> bool:
 
 
 class TestPositions:
-    def test_slices_are_told_apart_by_position(self, opened):
+    def test_slices_are_distinguished_by_position(self, opened):
         scan = small_scan(n_slices=3)
         scan.heads["idx"]["slice"] = 0
         scan.space["limits"]["slice"] = (0, 0)
@@ -52,7 +52,7 @@ class TestPositions:
         assert warned(result, "the slice counter is 0 at 3 positions")
         assert [result.read_slice(n).meta.geometry.position_mm[2] for n in range(3)] == [0, 10, 20]
 
-    def test_slices_are_told_apart_by_direction(self, opened):
+    def test_slices_are_distinguished_by_direction(self, opened):
         scan = small_scan(n_slices=2)
         second = scan.heads["idx"]["slice"] == 1
         scan.heads["position"] = 0
@@ -105,14 +105,14 @@ class TestPositions:
             opened(scan)
         assert_slices(opened(scan, "positions=one"), scan.kspace)
 
-    def test_positions_in_metres_are_warned_of(self, opened):
+    def test_positions_in_metres_give_a_warning(self, opened):
         scan = small_scan(n_slices=3)
         scan.heads["position"] /= 1000
         result = opened(scan)
         assert_slices(result, scan.kspace)
         assert warned(result, "slices of 8 mm are 0.01 mm apart")
 
-    def test_small_moves_are_warned_of(self, opened):
+    def test_small_moves_give_a_warning(self, opened):
         scan = small_scan()
         scan.heads["position"][:, 2] = np.linspace(0, 3, len(scan.heads))
         result = opened(scan)
@@ -589,7 +589,7 @@ class TestIncompleteFrames:
         ({"extra": "<sequenceParameters><TR>39400</TR></sequenceParameters>"}, "no frame of a cine takes as long"),
     ],
 )
-def test_implausible_sizes_and_times_are_warned_of(opened, space, words):
+def test_implausible_sizes_and_times_give_a_warning(opened, space, words):
     scan = small_scan()
     assert not warned(opened(scan), words)
     scan.space.update(space)

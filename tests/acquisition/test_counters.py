@@ -54,7 +54,7 @@ def test_one_value_of_a_counter_can_be_chosen(tmp_path):
         assert relative_error(open_scan(path, config).read_slice(0).kspace, factor * scan.kspace[0]) < 1e-5
 
 
-def test_limits_that_are_too_small_are_only_said(tmp_path):
+def test_limits_that_are_too_small_give_a_warning(tmp_path):
     scan = small_scan(n_slices=2)
     scan.space["limits"].update(phase=(0, 0), slice=(0, 0))
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)

@@ -1,4 +1,4 @@
-"""Raw files written by other programs: they lie beside the project, and these tests skip where they do not."""
+"""Raw files written by other programs, in a folder next to the project; the tests skip where it is missing."""
 
 import importlib.util
 import json
@@ -86,7 +86,7 @@ def test_every_file_of_the_manifest_is_tested():
 
 @pytest.mark.parametrize("name", sorted(set(MANIFEST) & set(REFUSED)))
 def test_refused_clearly(name):
-    """With the reason and the place; quickly, and in little memory, whatever the header claims."""
+    """The error has the reason and the file; it comes quickly and in little memory for any size in the header."""
     tracemalloc.start()
     start = time.process_time()
     with pytest.raises(CineReconError, match=REFUSED[name]) as caught:
@@ -98,7 +98,7 @@ def test_refused_clearly(name):
 
 
 @pytest.mark.parametrize("name", sorted(set(MANIFEST) - set(REFUSED)))
-def test_read_as_if_it_were_straight(name, good):
+def test_unusual_files_are_read_as_the_usual_one(name, good):
     """K-space is that of the good file, but for what was left out on purpose."""
     scan = open_scan(BAD / name, PLAIN)
     scan.check_samples()
@@ -215,7 +215,7 @@ def test_undersampled_lines_and_samples_are_where_they_were_measured(tmp_path):
 
 @pytest.mark.parametrize("path", sorted((FORMATS / "shepp").glob("sl_*.h5")), ids=lambda path: path.stem)
 def test_shepp_logan_images_are_the_truth(path):
-    """Against an image of the same noise: the coil images combined with the maps that lie in the file."""
+    """Against an image of the same noise: the coil images combined with the maps of the file."""
     scan = open_scan(path, PLAIN)
     data = scan.read_slice(0)
     with h5py.File(path) as file:

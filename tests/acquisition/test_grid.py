@@ -32,7 +32,7 @@ def test_doubled_encoded_matrix_is_halved(tmp_path):
 
 
 def test_partial_fourier_and_phase_resolution(read):
-    """Lines 0..8 of which line 3 is the centre lie on rows 3..11; what was not measured is not claimed."""
+    """Lines 0..8 with centre 3 are rows 3..11; rows that were not measured are not in the mask."""
     scan = small_scan(vendor="GE")
     scan.keep(scan.heads["idx"]["kspace_encode_step_1"] >= 3)
     scan.heads["idx"]["kspace_encode_step_1"] -= 3

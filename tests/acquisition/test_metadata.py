@@ -16,7 +16,7 @@ def meta_of(tmp_path):
 
 
 def test_gated_frames_are_one_beat_and_frames_one_after_the_other_are_not(meta_of):
-    """Time stamps tell, not the order in the file."""
+    """Time stamps decide, not the order in the file."""
     scan = small_scan()
     order = np.arange(len(scan.heads))
     scan.heads["acquisition_time_stamp"] = order
@@ -25,7 +25,7 @@ def test_gated_frames_are_one_beat_and_frames_one_after_the_other_are_not(meta_o
     assert meta_of(scan).is_one_beat
 
 
-def test_it_is_told_what_a_reference_is(meta_of, tmp_path):
+def test_the_kind_of_reference_is_stated(meta_of, tmp_path):
     scan = small_scan()
     assert meta_of(scan).reference_is == "all samples"
     scan.keep(scan.heads["idx"]["kspace_encode_step_1"] >= 3)
@@ -40,7 +40,7 @@ def test_it_is_told_what_a_reference_is(meta_of, tmp_path):
 
 
 @pytest.mark.parametrize("direction", [np.zeros(3), READ, np.full(3, np.nan)])
-def test_no_orientation_is_made_up(tmp_path, direction):
+def test_no_orientation_is_invented(tmp_path, direction):
     scan = small_scan()
     scan.heads["phase_dir"] = direction
     if not direction.any():
@@ -73,7 +73,7 @@ def test_frame_times(read, tr_ms, expected):
         (lambda scan: scan.space.update(thickness=0), "no slice thickness"),
     ],
 )
-def test_what_the_header_does_not_tell_is_said(tmp_path, bend, words):
+def test_missing_elements_of_the_header_give_warnings(tmp_path, bend, words):
     scan = small_scan()
     scan.heads["acquisition_time_stamp"] = 10 * scan.heads["idx"]["phase"]
     path = tmp_path / "scan.h5"

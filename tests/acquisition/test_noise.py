@@ -46,8 +46,8 @@ def assert_white(data, coils=3):
 
 
 @pytest.mark.parametrize("oversampling", [1, 2])
-def test_noise_is_white_after_intake(read, oversampling):
-    """Unit variance in every coil, whatever the dwell times; removing the oversampling keeps it."""
+def test_noise_is_white_after_preprocessing(read, oversampling):
+    """Unit variance in every coil for any dwell times; removing the oversampling keeps it."""
     scan = small_scan(matrix=(32, 32), n_frames=6, oversampling=oversampling)
     add_noise(scan, 40, MIXING, dwell_us=30.0, bandwidth=0.8)
     scan.space["extra"] = ""

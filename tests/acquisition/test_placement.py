@@ -94,7 +94,7 @@ def test_averages_are_averaged_where_they_are(read):
     assert relative_error(data.kspace, scan.kspace[0] * weight) < 1e-5
 
 
-def test_double_line_is_averaged_and_said(tmp_path):
+def test_double_line_is_averaged_with_a_warning(tmp_path):
     scan = small_scan(vendor="GE")
     scan.append(7, 3 * scan.samples[7])
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)

@@ -1,4 +1,4 @@
-"""The truth in a scan: each slice gets the one it was measured of, whatever the order of either, or none."""
+"""The reference in a scan: each slice gets its own, in any order of either, or none."""
 
 import shutil
 
@@ -71,7 +71,7 @@ def test_slices_stored_from_top_to_bottom(scan):
         assert psnr(truth.image.abs(), finish_image(data.reference, data).abs()) > 35, "as a file of truth for evaluate"
 
 
-def test_a_truth_in_another_order_than_the_slices(scan):
+def test_a_reference_in_another_order_than_the_slices(scan):
     change_truth(scan, lambda values: values[[1, 2, 0]])
     assert min(quality(data) for data in slices_of(scan)) > 35
 
@@ -81,7 +81,7 @@ def test_one_slice_of_the_scan(scan):
     assert quality(data) > 35
 
 
-def test_a_truth_of_another_scan_is_none(scan, tmp_path):
+def test_a_reference_of_another_scan_is_not_used(scan, tmp_path):
     simulate_scan(tmp_path / "other.h5", SimulateConfig(n_frames=3, ky=32, kx=32, n_coils=3, seed=7, noise=0.003))
     with h5py.File(tmp_path / "other.h5") as file:
         other = {"reference": file["truth/reference"][()], "csm": file["truth/csm"][()]}
@@ -93,7 +93,7 @@ def test_a_truth_of_another_scan_is_none(scan, tmp_path):
         assert "the truth in the file is of another scan than its samples: it is not used" in data.meta.warnings
 
 
-def test_a_truth_of_fewer_slices_is_none(scan):
+def test_a_reference_of_fewer_slices_is_not_used(scan):
     change_truth(scan, lambda values: values[:2])
     for data in slices_of(scan):
         assert data.meta.reference_is == "all samples"

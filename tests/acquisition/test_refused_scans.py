@@ -1,4 +1,4 @@
-"""Scans that are refused, each with an error that names the reason, and the limits of what is refused."""
+"""Scans that are refused, each with an error that names the reason, and similar scans that are read."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def rows_of(scan, **counters):
 
 
 @pytest.mark.parametrize(("factor", "words"), [(1e30, "a sample of"), (1e-30, "the samples are no larger than")])
-def test_senseless_scales_are_refused(tmp_path, factor, words):
+def test_impossible_scales_are_refused(tmp_path, factor, words):
     scan = small_scan()
     scan.samples = [np.complex64(factor) * samples for samples in scan.samples]
     path = scan.write(tmp_path / "scan.h5")
@@ -30,7 +30,7 @@ def test_senseless_scales_are_refused(tmp_path, factor, words):
     assert str(path) in caught.value.where
 
 
-def test_memory_limit_is_said(tmp_path):
+def test_exceeding_the_memory_limit_is_an_error(tmp_path):
     path = small_scan().write(tmp_path / "scan.h5")
     with pytest.raises(DataError, match="limit 1e-06 GB"):
         open_scan(path, AcquisitionConfig(memory_limit_gb=1e-6))
@@ -121,7 +121,7 @@ BENT = {
 
 
 @pytest.mark.parametrize("name", BENT)
-def test_bent_scans_are_refused(tmp_path, name):
+def test_inconsistent_scans_are_refused(tmp_path, name):
     bend, error, words = BENT[name]
     scan = small_scan()
     bend(scan)
@@ -157,7 +157,7 @@ def test_errors_are_ours(tmp_path):
         opened.read_slice(1)
 
 
-def test_readouts_that_run_aslant_are_refused(tmp_path):
+def test_oblique_readouts_are_refused(tmp_path):
     scan = small_scan()
     scan.heads["trajectory_dimensions"] = 2
     along = (np.arange(32) - 16) / 32

@@ -1,4 +1,4 @@
-"""A scan sampled again: each slice by a pattern of its own, and of what was measured alone."""
+"""Retrospective undersampling: a pattern for each slice, and only samples that were measured."""
 
 from dataclasses import replace
 

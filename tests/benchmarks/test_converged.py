@@ -26,7 +26,7 @@ def cost(data, image, config):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("n_coils", "p"), [(1, 0.1), (4, 0.1), (1, 1.0)])
-def test_both_come_to_the_same_image_and_cost(make_cine, n_coils, p):
+def test_both_reach_the_same_image_and_cost(make_cine, n_coils, p):
     data, config = make_cine(n_coils, n_frames=6, matrix=(20, 18), dtype=torch.complex128), KtSlrConfig(p=p)
     gaps = []
     for standstill in (1e-2, 3e-4):
@@ -39,6 +39,6 @@ def test_both_come_to_the_same_image_and_cost(make_cine, n_coils, p):
     assert cost(data, ours, config) == pytest.approx(cost(data, released, config), rel=1e-3)
 
 
-def test_what_is_compared_is_known():
+def test_settings_of_the_compared_methods_are_valid():
     for name, settings in methods().values():
         assert load_method(name, settings).config

@@ -1,4 +1,4 @@
-"""Sentences of the report: who is better, by how much, in which share of the time."""
+"""Sentences of the report: gains in PSNR, and ratios of time."""
 
 from converged import describe_converged
 from report import Row, comparison
@@ -21,12 +21,12 @@ ROWS = [
 def test_gains_and_shares():
     (sentence,) = comparison(ROWS, "released, held", "cpu_s")
     assert sentence == (
-        "ktslr against released, held, one coil, 2 cases: PSNR +0.40 dB on average, -0.20 dB at least, "
-        "in 0.05 of its CPU time, 0.1 at most."
+        "ktslr against released, held, one coil, 2 cases: PSNR +0.40 dB on average (lowest -0.20 dB), "
+        "CPU time 0.05 of the other (highest 0.1)."
     )
 
 
-def test_what_is_lower_is_said():
+def test_lower_cases_are_listed():
     text = describe_converged(ROWS, "16 frames.")
     assert "| sax | 1 | radial:16 | ktslr | 31.00 | 0.9000 | 0 | 1.00 | 0.0200 | 300 |" in text
     assert text.endswith("by more than 0.05 dB, of 2: lax, 1, radial:16 (-0.20 dB).")

@@ -47,13 +47,13 @@ def test_a_table_is_as_wide_as_the_terminal(monkeypatch, capsys, scan, width):
     assert re.fullmatch(r"cgsense +\d+\.\d\d +0\.\d{4}.*", first)  # PSNR and SSIM, each in one piece
 
 
-def test_another_profile_says_its_rules(monkeypatch, capsys, scan):
+def test_another_profile_states_its_rules(monkeypatch, capsys, scan):
     options = ["-m", "zerofilled", "--undersample", "gaussian:4", "--profile", "cmrxrecon23"]
     assert call(monkeypatch, scan, *options) == 0
     assert "scale: own maximum; data range: 1; crop: central 0.5 x 0.667" in capsys.readouterr().out
 
 
-def test_a_paper_table_marks_what_is_not_ours(monkeypatch, capsys, scan, tmp_path):
+def test_a_paper_table_marks_published_numbers(monkeypatch, capsys, scan, tmp_path):
     options = ["--table", "slr-1", "-m", "zerofilled", "-m", "ktslr", "-o", tmp_path, "--pictures", 0]
     assert call(monkeypatch, scan, *options) == 0
     printed = capsys.readouterr().out
@@ -66,14 +66,14 @@ def test_a_paper_table_marks_what_is_not_ours(monkeypatch, capsys, scan, tmp_pat
 
 
 def test_two_methods_of_one_name_are_refused(monkeypatch, capsys, scan, tmp_path):
-    """Their scores could not be told apart."""
+    """Their scores would have the same name."""
     (tmp_path / "slrnet").mkdir()
     options = ["-m", "slrnet", "-m", tmp_path / "slrnet", "--undersample", "gaussian:4"]
     assert call(monkeypatch, scan, *options) == 2
     assert "two methods would be called 'slrnet'" in capsys.readouterr().err
 
 
-def test_what_is_missing_is_said(monkeypatch, capsys, scan):
+def test_missing_and_unknown_options_are_named(monkeypatch, capsys, scan):
     assert call(monkeypatch, scan, "-m", "zerofilled") == 2
     assert "no sampling pattern" in capsys.readouterr().err
     assert call(monkeypatch, scan, "--undersample", "gaussian:4") == 2
@@ -84,7 +84,7 @@ def test_what_is_missing_is_said(monkeypatch, capsys, scan):
     assert "none of the methods" in capsys.readouterr().err
 
 
-def test_what_failed_is_told_and_the_rest_is_shown(monkeypatch, capsys, scan, tmp_path):
+def test_failures_are_reported_and_the_rest_is_shown(monkeypatch, capsys, scan, tmp_path):
     damaged = tmp_path / "damaged.h5"
     damaged.write_bytes(scan.read_bytes()[:4000])
     options = ["-m", "zerofilled", "--undersample", "gaussian:4", "-o", tmp_path / "out", "--pictures", 0]
@@ -129,7 +129,7 @@ def test_options_of_scans_do_not_go_with_images(monkeypatch, capsys, scan, optio
         (("--recon", "PICTURE", "--reference", "SCAN"), ("a PNG picture", "images as .npz, .npy")),
     ],
 )
-def test_a_mistake_is_answered_with_what_to_do(monkeypatch, capsys, scan, tmp_path, arguments, lines):
+def test_a_mistake_gives_a_hint(monkeypatch, capsys, scan, tmp_path, arguments, lines):
     np.savez(tmp_path / "x.npz", image=np.ones((4, 8, 8), np.complex64))
     (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     places = {"SCAN": scan, "IMAGES": tmp_path / "x.npz", "PICTURE": tmp_path / "x.png"}

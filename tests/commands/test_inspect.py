@@ -73,7 +73,7 @@ def test_the_acceleration_is_that_of_the_reconstruction(run, tmp_path, vendor):
     assert "partial Fourier: 79% of k-space" in run(path)
 
 
-def test_the_same_for_people(run, scan, tmp_path):
+def test_the_text_of_the_command(run, scan, tmp_path):
     scan.heads["read_dir"] = scan.heads["phase_dir"] = scan.heads["slice_dir"] = 0
     lines = run(scan.write(tmp_path / "scan.h5")).splitlines()
     found = {line[:14].strip(): line[14:].strip() for line in reversed(lines)}
@@ -86,7 +86,7 @@ def test_the_same_for_people(run, scan, tmp_path):
     assert any("geometry is missing" in line for line in lines)
 
 
-def test_settings_reach_intake(run, tmp_path):
+def test_settings_reach_the_preprocessing(run, tmp_path):
     scan = small_scan()
     for row in range(36):
         scan.append(row)["idx"]["contrast"] = 1

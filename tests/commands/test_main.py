@@ -81,7 +81,7 @@ def test_recon_prints_table_paths_and_quality(monkeypatch, capsys, scan, tmp_pat
     assert len(list((tmp_path / "dicom").glob("*.dcm"))) == 4
 
 
-def test_recon_json_is_for_programs(monkeypatch, capsys, scan, tmp_path):
+def test_recon_prints_json(monkeypatch, capsys, scan, tmp_path):
     output = tmp_path / "out.npz"
     call(monkeypatch, "recon", scan, "-m", "zerofilled", "-o", output, "--undersample", "kt-equispaced:2", "--json")
     report = json.loads(capsys.readouterr().out)
@@ -101,7 +101,7 @@ def test_an_error_of_use_is_three_lines_and_code_2(monkeypatch, capsys, scan):
     assert "Traceback" not in captured.err
 
 
-def test_debug_shows_the_traceback_wherever_it_stands(monkeypatch, capsys):
+def test_debug_shows_the_traceback_in_any_position(monkeypatch, capsys):
     for arguments in (("--debug", "mask", "nonsense"), ("mask", "nonsense", "--debug")):
         assert call(monkeypatch, *arguments) == 2
         captured = capsys.readouterr().err
@@ -117,7 +117,7 @@ def test_a_usage_error_is_code_2(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt(), 130), (ZeroDivisionError("ours"), 1)])
-def test_interruptions_are_quiet_and_bugs_are_loud(monkeypatch, capsys, raised, code):
+def test_interruptions_have_no_traceback_and_bugs_have_one(monkeypatch, capsys, raised, code):
     import cinerecon.methods.catalogue as models
 
     def fail():
@@ -128,12 +128,12 @@ def test_interruptions_are_quiet_and_bugs_are_loud(monkeypatch, capsys, raised, 
     assert ("ZeroDivisionError: ours" in capsys.readouterr().err) == (code == 1)
 
 
-def test_an_error_leaves_out_what_is_not_told():
+def test_an_error_leaves_out_empty_lines():
     assert str(ConfigError("wrong")) == "wrong"
     assert str(ConfigError("wrong", hint="right")) == "wrong\ntry    right"
 
 
-def test_a_terminated_run_leaves_by_the_door(monkeypatch, restored_signals):
+def test_a_terminated_run_removes_temporary_files(monkeypatch, restored_signals):
     """What is half written is removed on the way out, as after Ctrl-C."""
     import cinerecon.methods.catalogue as models
 
@@ -174,7 +174,7 @@ def test_models_lists_every_method(monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_doctor_finds_this_installation_well(monkeypatch, capsys):
+def test_doctor_accepts_this_installation(monkeypatch, capsys):
     assert call(monkeypatch, "doctor") == 0
     printed = capsys.readouterr().out
     assert "BAD" not in printed
@@ -182,7 +182,7 @@ def test_doctor_finds_this_installation_well(monkeypatch, capsys):
     assert "phantom" in printed
 
 
-def test_the_version_is_told(monkeypatch, capsys):
+def test_the_version_is_printed(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["cinerecon", "--version"])
     with pytest.raises(SystemExit) as caught:
         main()

@@ -101,7 +101,7 @@ def test_a_model_file_names_its_outputs_without_its_ending(monkeypatch, capsys, 
     assert (tmp_path / "scan.mine.h5").exists()
 
 
-def test_json_is_for_programs(monkeypatch, capsys, checkpoint):
+def test_the_list_as_json(monkeypatch, capsys, checkpoint):
     call(monkeypatch, "models", "import", checkpoint)
     capsys.readouterr()
     assert call(monkeypatch, "models", "--json") == 0
@@ -112,7 +112,7 @@ def test_json_is_for_programs(monkeypatch, capsys, checkpoint):
     assert entries["ktslr"]["n_parameters"] is None
 
 
-def test_a_network_without_weights_is_refused_with_a_way_on(monkeypatch, capsys, tmp_path):
+def test_a_network_without_weights_is_refused_with_a_hint(monkeypatch, capsys, tmp_path):
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=4, ky=32, kx=32, n_coils=1))
     shutil.copytree(
         models_folder() / "jotlasnet", tmp_path / "jotlasnet", ignore=shutil.ignore_patterns("*.safetensors")

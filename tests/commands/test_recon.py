@@ -1,4 +1,4 @@
-"""What `recon` tells: iterations, warnings, and against what an image is compared."""
+"""Output of `recon`: iterations, warnings, and the reference of the scores."""
 
 import json
 import subprocess
@@ -59,7 +59,7 @@ def test_json_holds_the_whole_record(scan, tmp_path):
     assert len(part["convergence"]["cost"]) == len(part["convergence"]["change"]) == 15
 
 
-def test_warnings_are_told_on_standard_error_as_they_are(scan, tmp_path, monkeypatch):
+def test_warnings_are_printed_verbatim_on_standard_error(scan, tmp_path, monkeypatch):
     """They quote cards of models, which may hold anything; so may the names of files."""
     import cinerecon.reconstruction.slices as workflow
 
@@ -73,7 +73,7 @@ def test_warnings_are_told_on_standard_error_as_they_are(scan, tmp_path, monkeyp
     assert json.loads(result.stdout)["warnings"] == ["trained on [/mnt/data] [bold]alone[/x]"]
 
 
-def test_it_is_said_what_an_image_is_compared_with():
+def test_the_reference_of_the_scores_is_stated():
     for kind, words in (
         ("truth", "the truth in the scan"),
         ("all samples", "the image of all its samples"),
@@ -135,7 +135,7 @@ def test_a_log_is_appended_to_no_other_file(scan, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["image.nii", "image.nii.gz"])
-def test_images_in_place_of_a_scan_are_answered_with_what_takes_them(tmp_path, name):
+def test_images_in_place_of_a_scan_give_a_hint(tmp_path, name):
     import nibabel
 
     nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 2, 3), np.float32), np.eye(4)), tmp_path / name)
@@ -145,7 +145,7 @@ def test_images_in_place_of_a_scan_are_answered_with_what_takes_them(tmp_path, n
     assert "cinerecon simulate --from" in error.hint
 
 
-def test_no_image_is_written_beside_a_device(scan, tmp_path):
+def test_no_image_is_written_next_to_a_device(scan, tmp_path):
     import os
 
     with scan.open("rb") as file:
@@ -163,14 +163,14 @@ def test_a_mistyped_pattern_is_named_before_anything_else(scan, tmp_path):
     assert "gaussian" in error.hint
 
 
-def test_that_there_is_no_record_of_iterations_is_said_once(tmp_path):
+def test_a_missing_record_of_iterations_is_reported_once(tmp_path):
     path = tmp_path / "two.h5"
     simulate_scan(path, SimulateConfig(n_frames=4, ky=32, kx=36, n_coils=3, n_slices=2))
     result = invoke(path, "-m", "zerofilled", "-o", tmp_path / "a.h5", "-v")
     assert result.stdout.count("keeps no record") == 1
 
 
-def test_what_a_stopped_run_keeps_is_said(scan, tmp_path, monkeypatch):
+def test_a_stopped_run_states_what_is_stored(scan, tmp_path, monkeypatch):
     from cinerecon.io.export import FORMATS
 
     def fail(path, cines):
@@ -186,7 +186,7 @@ def test_what_a_stopped_run_keeps_is_said(scan, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is returned on Linux")
 def test_memory_does_not_grow_with_the_number_of_slices(tmp_path):
-    """Live data of a slice, its image and reference, are 3 MB here, and lie in files until the images are written."""
+    """Live data of a slice, its image and reference, are 3 MB here, and stay in files until all images are written."""
     path = tmp_path / "scan.h5"
     simulate_scan(
         path, SimulateConfig(n_frames=12, ky=128, kx=128, n_coils=8, n_slices=8, undersample="uniform:4,acs=16")

@@ -23,7 +23,7 @@ def call(*arguments):
     return result.stdout
 
 
-def test_what_is_to_be_beaten_is_told_first_and_where_it_stopped_last(recipe, tmp_path):
+def test_the_baseline_is_printed_first_and_the_checkpoint_last(recipe, tmp_path):
     told = call(recipe, "-o", tmp_path / "run", "--minutes", 0).splitlines()
     assert told[0] == "cases    train: 2 of phantom; val: 2 of phantom"
     assert told[1] == "ahead    2 cases or batches are simulated before the first step, and kept for other runs"

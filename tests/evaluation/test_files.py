@@ -1,4 +1,4 @@
-"""Images of any program against their truth: the scores are those of the images, whatever the file."""
+"""Images of any program against their reference: the scores do not depend on the file format."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def test_results_of_files_make_a_page(truth, tmp_path):
     assert "as given, coils unknown, 2 slices" in page
 
 
-def test_what_does_not_fit_is_said(truth, tmp_path):
+def test_images_that_do_not_fit_are_refused(truth, tmp_path):
     path, images = truth
     np.save(tmp_path / "short.npy", images[:, :3])
     with pytest.raises(ShapeError, match=r"\(3, 20, 24\)"):
@@ -105,7 +105,7 @@ def test_slices_of_different_sizes_are_all_read(tmp_path):
 
 
 def test_nifti_and_dicom_are_read_in_their_own_units(truth, tmp_path):
-    """Those of DICOM are stored values, of which the factor to the magnitude is told under the table."""
+    """DICOM holds stored values; their factor to the magnitude is printed under the table."""
     path, images = truth
     write_nifti(tmp_path / "ours.nii.gz", cines(images))
     place = Geometry((0.0, 0, 0), (1.0, 0, 0), (0.0, 1, 0), (0.0, 0, 1))

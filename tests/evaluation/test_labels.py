@@ -1,4 +1,4 @@
-"""Files are called by as little of their path as tells them apart."""
+"""Files are named by the shortest part of their path that is unique."""
 
 from pathlib import Path
 
@@ -18,6 +18,6 @@ def test_folders_are_added_where_they_are_needed():
     assert found == ["t/P1/cine", "P2/cine", "v/P1/cine", "other"]
 
 
-def test_neighbours_are_told_apart_by_their_ending():
+def test_files_of_one_stem_are_distinguished_by_their_suffix():
     assert labels("/x/a.h5", "/x/a.mat") == ["a.h5", "a.mat"]
     assert labels("a.mat", "x/a.mat", "/a.mat") == ["a", "x/a", "a"], "paths that say no more"

@@ -18,7 +18,7 @@ def evaluated(full_scan, tmp_path_factory):
 
 
 def correlation(tile, image):
-    """Of the middle of a tile, where no label is, with an image of fewer pixels."""
+    """Correlation of the middle of a tile, which has no label, with an image of fewer pixels."""
     rows, columns = (np.arange(n) * m // n for n, m in zip(tile.shape, image.shape, strict=True))
     large = image[np.ix_(rows, columns)]
     inside = slice(40, -40)

@@ -117,7 +117,7 @@ def test_only_common_slices_are_compared(make_scores):
     assert summarise(without_one)[1].gains["psnr"].n_units == 7
 
 
-def test_a_table_says_everything_once(make_scores):
+def test_a_table_states_everything_once(make_scores):
     (table,) = tables_of(make_scores(8), measures=BRIEF)
     assert table.caption == "gaussian:8 (net acceleration 7.5), single-coil, 8 slices"
     assert [cell.text for cell in column(table, "method")] == ["ktslr", "slrnet"]
@@ -145,7 +145,7 @@ def test_text_of_tables_is_escaped():
 
 
 @pytest.mark.parametrize("name", PAPER_TABLES)
-def test_every_paper_table_can_be_laid_out_of_nothing(name):
+def test_every_paper_table_can_be_built_without_scores(name):
     (table,) = lay_out(PAPER_TABLES[name], [])
     assert [row[0].text for row in table.rows] == list(PAPER_TABLES[name].methods)
     assert all(len(row) == len(table.columns) for row in table.rows)
@@ -154,7 +154,7 @@ def test_every_paper_table_can_be_laid_out_of_nothing(name):
     assert "not to be compared number by number" in table.notes[0]
 
 
-def test_a_paper_table_holds_ours_beside_theirs(make_scores):
+def test_a_paper_table_has_our_numbers_next_to_the_published_ones(make_scores):
     (table,) = lay_out(find_paper_table("slr-1"), make_scores(8))
     by_method = {row[0].text: dict(zip(table.columns, row, strict=False)) for row in table.rows}
     assert by_method["slrnet"]["gain [dB]"].text == "+1.04"
@@ -176,7 +176,7 @@ def test_what_a_paper_lacks_is_not_dropped(make_scores):
     assert left_over([layout], [s for s in scores if s.sampling == "gaussian:8"], ["mine"]) == []
 
 
-def test_a_table_says_what_to_run():
+def test_a_table_states_the_commands():
     request = complete_request([], [], None, [find_paper_table("slr-1")])
     assert request.patterns == ("gaussian:8",)
     assert request.profile == "paper-slr"
@@ -226,7 +226,7 @@ class Links(html.parser.HTMLParser):
 
 
 @pytest.mark.slow
-def test_the_page_holds_all_and_needs_nothing(full_scan, tmp_path):
+def test_the_page_is_complete_and_self_contained(full_scan, tmp_path):
     models, patterns = ["zerofilled", "cgsense"], ["gaussian:2", "gaussian:4"]
     scores = evaluate([full_scan], models, patterns, output=tmp_path, pictures=1).scores
     extra = lay_out(find_paper_table("slr-1"), scores)

@@ -45,7 +45,7 @@ def test_methods_are_judged_on_the_same_undersampled_scan(full_scan):
     assert same(evaluate([full_scan], MODELS, PATTERNS).scores, scores)
 
 
-def test_a_score_tells_all_that_was_asked(full_scan):
+def test_a_score_holds_all_settings(full_scan):
     (score,) = evaluate([full_scan], ["cgsense"], ["gaussian:2"], profile="paper-slr").scores
     assert score.mse == pytest.approx(10 ** (-score.psnr / 10), rel=1e-6)  # the truth has the maximum 1
     assert len(score.frame_psnr) == len(score.frame_ssim) == 8
@@ -61,7 +61,7 @@ def test_a_score_tells_all_that_was_asked(full_scan):
     assert score.marks == "simulated"
 
 
-def test_an_interrupted_evaluation_goes_on_where_it_was(full_scan, tmp_path):
+def test_an_interrupted_evaluation_continues_where_it_stopped(full_scan, tmp_path):
     whole = evaluate([full_scan], MODELS, PATTERNS).scores
     seen = []
 
@@ -147,7 +147,7 @@ def test_images_are_kept_of_the_slices_to_picture(full_scan, tmp_path):
     assert np.mean(error**2) == pytest.approx(score.mse, rel=0.01)
 
 
-def test_equal_names_are_told_apart(full_scan, tmp_path):
+def test_equal_names_are_distinguished(full_scan, tmp_path):
     """By as many folders as it takes."""
     for folder in ("training/anna", "training/ben", "validation/anna"):
         (tmp_path / folder).mkdir(parents=True)
@@ -169,7 +169,7 @@ def test_a_scan_has_the_same_mask_alone_and_among_others(full_scan, tmp_path):
     assert len({score.psnr for score in together}) == 3
 
 
-def test_a_score_of_before_is_found_again(full_scan, tmp_path):
+def test_an_earlier_score_is_found_again(full_scan, tmp_path):
     """What decides the hash of a scan of a name of its own must not change, or all results are computed again."""
     plan = module.Plan(("zerofilled",), ("gaussian:2",), output=tmp_path)
     (job,), _ = module.list_jobs([full_scan], plan, plan.load_methods())
@@ -178,7 +178,7 @@ def test_a_score_of_before_is_found_again(full_scan, tmp_path):
     assert list(job.tasks.values()) == [hashlib.sha256(text.encode()).hexdigest()[:20]]
 
 
-def test_what_cannot_be_judged_is_told_and_the_rest_goes_on(full_scan, tmp_path):
+def test_failures_are_reported_and_the_rest_continues(full_scan, tmp_path):
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans/a.h5").write_bytes(full_scan.read_bytes())
     (tmp_path / "scans/b.h5").write_bytes(full_scan.read_bytes()[:5000])
@@ -220,7 +220,7 @@ def test_an_image_that_is_not_finite_stops_no_other(full_scan, monkeypatch):
     assert "zerofilled gave an image that is not finite" in found.failures[0].what
 
 
-def test_scores_that_were_kept_are_counted_before_the_work(full_scan, tmp_path):
+def test_stored_scores_are_counted_before_the_work(full_scan, tmp_path):
     counts = []
     for patterns in (["gaussian:2"], ["gaussian:2", "gaussian:3"]):
         evaluate([full_scan], ["zerofilled"], patterns, output=tmp_path, kept=counts.append)
@@ -234,12 +234,12 @@ def test_an_undersampled_scan_is_refused(tmp_path):
         evaluate([path], ["zerofilled"], ["gaussian:4"])
 
 
-def test_an_empty_folder_is_said(tmp_path):
+def test_an_empty_folder_is_an_error(tmp_path):
     with pytest.raises(FileError, match="no scan"):
         evaluate([tmp_path], ["zerofilled"], ["gaussian:4"])
 
 
-def test_wrong_names_are_said_before_any_work(full_scan):
+def test_wrong_names_are_errors_before_any_work(full_scan):
     with pytest.raises(ConfigError, match="unknown profile"):
         evaluate([full_scan], ["zerofilled"], ["gaussian:4"], profile="cin")
     with pytest.raises(ConfigError, match="unknown sampling pattern"):
@@ -256,7 +256,7 @@ def test_each_scan_has_a_mask_of_its_own(tmp_path):
     assert one.psnr != two.psnr
 
 
-def test_images_beside_a_scan_are_passed_over(tmp_path):
+def test_images_next_to_a_scan_are_skipped(tmp_path):
     simulate_scan(tmp_path / "a.h5", SimulateConfig(n_frames=3, ky=16, kx=16, n_coils=2))
     reconstruct_scan(ReconRequest(tmp_path / "a.h5", "zerofilled", (str(tmp_path / "a.zerofilled.h5"),)))
     (score,) = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"]).scores
@@ -268,7 +268,7 @@ def test_a_scan_that_is_named_twice_counts_once(full_scan):
     assert len(evaluate([full_scan.parent, full_scan, respelled], ["zerofilled"], ["gaussian:2"]).scores) == 1
 
 
-def test_what_is_told_of_a_network_does_not_decide_its_result():
+def test_the_card_of_a_network_does_not_change_its_result():
     method = load_method("slrnet")
     before = fingerprint(method)
     told = method.config.card.model_copy(update={"reports": "better than ever"})

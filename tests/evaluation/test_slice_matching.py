@@ -1,4 +1,4 @@
-"""Images are compared with the truth of their own slice, in whatever order files store them."""
+"""Images are compared with the reference of the same slice, in any order in the files."""
 
 from dataclasses import replace
 
@@ -86,7 +86,7 @@ def test_without_positions_another_order_is_marked(tmp_path):
         compare_files([tmp_path / "two.npy"], tmp_path / "truth.npz")
 
 
-def test_positions_that_do_not_tell_slices_apart_are_not_used():
+def test_positions_that_do_not_distinguish_slices_are_not_used():
     same = [at(0.0)] * 3
     assert match_slices(same, [at(h) for h in HEIGHTS], "") is None
     assert match_slices([None], [at(0.0)], "") is None

@@ -1,4 +1,4 @@
-"""The folders of the challenges: which array is k-space, whose it is, and where mask, twin and table lie."""
+"""Folders of the CMRxRecon challenges: the array of k-space, the subject, mask, reference file and table."""
 
 from pathlib import Path
 

@@ -15,7 +15,7 @@ NOBODY = 2**31 - 2
 """A process that cannot be."""
 
 
-def test_only_what_nobody_writes_any_more_is_removed(tmp_path):
+def test_only_abandoned_temporary_files_are_removed(tmp_path):
     kept = [tmp_path / f".partial-{os.getppid()}-a.h5", tmp_path / f".partial-{os.getpid()}-b.h5"]
     stale = [tmp_path / "deep" / f".partial-{NOBODY}-c.h5", tmp_path / f".partial-{os.getpid()}-d.h5"]
     (tmp_path / "deep").mkdir()

@@ -20,7 +20,7 @@ def test_nifti_round_trip(tmp_path):
     assert_same(open_nifti(tmp_path / "cine.nii.gz"), cines, 1e-6)
 
 
-def test_nifti_without_place_or_times(tmp_path):
+def test_nifti_without_position_or_times(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.arange(180, dtype=np.int16).reshape(6, 5, 2, 3), None), tmp_path / "cine.nii")
     _, meta = open_nifti(tmp_path / "cine.nii").read_slice(1)
     assert meta.geometry is None

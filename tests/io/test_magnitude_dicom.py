@@ -128,7 +128,7 @@ def test_frames_follow_the_trigger_time_where_there_is_one(tmp_path, cines):
     assert meta.frame_times_ms == (0, 40, 80, 120)
 
 
-def test_a_missing_frame_is_warned_of(tmp_path, cines):
+def test_a_missing_frame_gives_a_warning(tmp_path, cines):
     (tmp_path / "slice00_frame001.dcm").unlink()
     (opened,) = open_folder(tmp_path)
     missing = ("slices have 3 or 4 frames: files may be missing",)
@@ -247,7 +247,7 @@ def warnings_of(folder, number=0):
 
 
 def test_images_of_other_contrast_are_no_frames(tmp_path, cines):
-    """An inversion recovery series has a contrast for each image: no cine, whatever its numbers say."""
+    """An inversion recovery series has a contrast for each image, and is no cine although its instance numbers fit."""
     edit(tmp_path, lambda image, number: setattr(image, "InversionTime", 100 + 50 * number))
     with pytest.raises(NotACineError, match="images of a slice differ in InversionTime"):
         open_folder(tmp_path)
@@ -285,7 +285,7 @@ def test_acquisitions_one_after_the_other_are_one_cine(tmp_path, cines):
     assert_same(open_folder(tmp_path)[0], cines, 1e-3)
 
 
-def test_the_same_uid_for_different_images_is_remarked_and_all_are_read(tmp_path, cines):
+def test_the_same_uid_for_different_images_gives_a_warning_and_all_are_read(tmp_path, cines):
     edit(tmp_path, set_all(SOPInstanceUID="1.2.3"))
     (opened,) = open_folder(tmp_path)
     assert_same(opened, cines, 1e-3)
@@ -301,7 +301,7 @@ def test_two_patients_with_the_same_series_uid_are_two_cines(tmp_path, cines):
     assert len({cine.subject for cine in opened}) == 2
 
 
-def test_frames_without_times_are_remarked(tmp_path, cines):
+def test_frames_without_times_give_a_warning(tmp_path, cines):
     def change(image, _):
         del image.TriggerTime, image.TemporalPositionIdentifier
 
@@ -311,12 +311,12 @@ def test_frames_without_times_are_remarked(tmp_path, cines):
 
 
 @pytest.mark.parametrize("factor", [0.001, 1000])
-def test_times_in_another_unit_are_warned_of(tmp_path, cines, factor):
+def test_times_in_another_unit_give_a_warning(tmp_path, cines, factor):
     edit(tmp_path, lambda image, _: setattr(image, "TriggerTime", image.TriggerTime * factor))
     assert any("check the unit of the times" in text for text in warnings_of(tmp_path))
 
 
-def test_single_images_beside_a_cine_are_remarked(tmp_path, cines):
+def test_single_images_next_to_a_cine_give_a_warning(tmp_path, cines):
     edit(tmp_path, lambda image, _: setattr(image, "ImagePositionPatient", [0, 0, -300]), "slice01_frame000.dcm")
     assert "images of a series excluded: 1 (no other time at their position)" in warnings_of(tmp_path)
 
@@ -331,7 +331,7 @@ def test_phase_images_of_ge_are_excluded(tmp_path, cines):
     assert "DICOM files excluded: 4 (phase, real or imaginary images)" in opened.read_slice(0)[1].warnings
 
 
-def test_compressed_images_that_cannot_be_decoded_do_not_take_the_others_with_them(tmp_path, cines):
+def test_compressed_images_that_cannot_be_decoded_do_not_exclude_the_others(tmp_path, cines):
     def change(image, _):
         image.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.100")  # MPEG2, of no use for images
         image.PixelData = encapsulate([b"\0" * 16])

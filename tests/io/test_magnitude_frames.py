@@ -137,5 +137,5 @@ def test_symmetric_motion_without_noise_is_no_padding(tmp_path):
     assert meta.warnings == ()
 
 
-def test_numbers_in_words():
+def test_numbers_of_frames_are_joined_to_ranges():
     assert name_frames([0, 2, 3, 5, 6, 7]) == "frames 0, 2, 3, 5 to 7"

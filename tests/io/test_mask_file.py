@@ -42,7 +42,7 @@ def test_our_axes_in_every_format(tmp_path, mask, suffix, dtype):
 
 
 @pytest.mark.parametrize(("order", "mask"), [("tyx", POINTS), ("yxt", POINTS), ("xyt", POINTS), ("yt", LINES)])
-def test_axes_are_told_by_their_sizes(tmp_path, order, mask):
+def test_axes_are_recognised_by_their_sizes(tmp_path, order, mask):
     axes = mask[:, 0].numpy() if len(order) == 3 else mask[:, 0, :, 0].numpy()
     array = axes.transpose(["tyx".index(axis) for axis in order])
     assert torch.equal(draw(write(tmp_path / "a.npy", array)), mask)
@@ -50,7 +50,7 @@ def test_axes_are_told_by_their_sizes(tmp_path, order, mask):
     assert torch.equal(draw(write(tmp_path / "b.mat", array)), mask)
 
 
-def test_lines_of_a_square_matrix_lie_across_the_axis_they_leave_out(tmp_path):
+def test_lines_of_a_square_matrix_are_perpendicular_to_the_axis_they_leave_out(tmp_path):
     mask = parse_mask("gaussian:4").draw(6, 20, 20)
     tiled = mask[:, 0].expand(6, 20, 20).numpy()
     for order in ("tyx", "yxt", "xyt"):
@@ -125,7 +125,7 @@ def test_what_was_drawn_here_is_read_back(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".npy", ".mat", ".h5"])
-def test_damaged_files_are_said_to_be(tmp_path, suffix):
+def test_damaged_files_are_refused(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"nonsense" * 50)
     with pytest.raises(FileError):

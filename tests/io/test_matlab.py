@@ -63,7 +63,7 @@ def test_matlab_files_are_known_by_name_or_beginning(mat, tmp_path):
     assert not is_matlab(tmp_path / "missing.dat")
 
 
-def test_damage_is_told_at_every_length(mat):
+def test_damage_is_reported_at_every_length(mat):
     content = mat.read_bytes()
     for length in (0, 4, 100, 127, 128, 140, 520, len(content) // 2, len(content) - 9):
         mat.write_bytes(content[:length])
@@ -76,7 +76,7 @@ def test_damage_is_told_at_every_length(mat):
         assert str(mat) in caught.value.where
 
 
-def test_noise_in_the_file_never_escapes_as_another_error(mat):
+def test_random_bytes_in_the_file_never_raise_another_error(mat):
     content = bytearray(mat.read_bytes())
     rng = np.random.default_rng(1)
     n_refused = 0

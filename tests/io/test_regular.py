@@ -1,4 +1,4 @@
-"""A named pipe is refused at once by every reader, and passed over in folders: opening it would wait for ever."""
+"""A named pipe is refused at once by every reader and skipped in folders: opening it would never return."""
 
 import os
 import signal
@@ -59,7 +59,7 @@ class TestPipes:
         with pytest.raises(CineReconError, match=r"no regular file|no such mask"):
             READERS[name](tmp_path / name)
 
-    def test_folders_pass_over(self, tmp_path):
+    def test_folders_skip_it(self, tmp_path):
         for name in ("a.h5", "b.npz", "c"):
             os.mkfifo(tmp_path / name)
         (tmp_path / "scan.h5").touch()

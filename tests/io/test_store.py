@@ -45,7 +45,7 @@ def test_what_is_read_is_what_was_written(case, stored):
     assert back.meta == META
 
 
-def test_parts_that_a_case_lacks_stay_away(make_cine, tmp_path):
+def test_optional_parts_of_a_case_may_be_missing(make_cine, tmp_path):
     case = replace(make_cine(n_coils=1), reference=None)
     write_case(tmp_path / "case.h5", case)
     back = read_case(tmp_path / "case.h5")
@@ -82,7 +82,7 @@ def test_an_open_case_is_sliced_without_being_read(stored, case):
     assert not opened.kspace, "closed"
 
 
-def test_cases_are_told_from_other_files(stored, tmp_path):
+def test_cases_are_distinguished_from_other_files(stored, tmp_path):
     assert is_case(stored)
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["kspace"] = np.zeros(3)

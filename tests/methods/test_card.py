@@ -1,4 +1,4 @@
-"""Cards travel inside the weights, and tell when a scan lies outside of the training."""
+"""Cards are stored in the weights, and give warnings on scans outside of the training data."""
 
 from dataclasses import replace
 
@@ -72,12 +72,12 @@ def test_a_scan_like_those_of_the_training_gives_no_warning(make_cine):
         (Card(lines=(128, 192)), 4, "the scan has 24 lines, the network was trained on 128 to 192"),
     ],
 )
-def test_what_lies_outside_is_told(make_cine, card, n_coils, words):
+def test_scans_outside_of_the_training_data_give_warnings(make_cine, card, n_coils, words):
     (text,) = outside_training(card, make_cine(n_coils))
     assert words in text
 
 
-def test_single_points_are_told_from_whole_readouts(make_cine):
+def test_single_points_are_distinguished_from_whole_readouts(make_cine):
     data, card = make_cine(4), Card(whole_readouts=True)
     wide = data.mask.expand(-1, -1, -1, data.matrix[1])
     assert outside_training(card, replace(data, mask=wide)) == []
@@ -116,7 +116,7 @@ def test_single_points_are_told_from_whole_readouts(make_cine):
         (("gaussian:8",), "mask.npz", ""),
     ],
 )
-def test_another_pattern_is_told_by_its_name_or_by_what_it_is_made_of(make_cine, trained, pattern, words):
+def test_another_pattern_is_recognised_by_its_name_or_kind(make_cine, trained, pattern, words):
     data = make_cine(4)
     if pattern and pattern != "mask.npz":
         data = replace(data, mask=parse_mask(pattern).draw(8, 24, 1))
@@ -145,7 +145,7 @@ def test_other_weights_bring_their_own_card(model):
     assert load_method(str(model[0]), settings, weights=other).config.card == Card(coils=(1, 1))
 
 
-def test_what_was_trained_on_is_remembered():
+def test_the_card_lists_the_training_data():
     card = Card().with_training_data(["a" * 64, "b" * 64], [hash_subject("anna"), hash_subject("")])
     assert (len(card.cases), len(card.subjects)) == (2, 1)
     assert card.training_overlap(["c" * 64, "a" * 64], "anna") == ["trained on this scan"]

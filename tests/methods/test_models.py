@@ -1,4 +1,4 @@
-"""The table of models tells what is there, and what is not."""
+"""The list of models: parameters, weights, and models without weights."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def test_every_method_is_listed(entries):
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_weights_fit_their_recipe_and_tell_of_themselves(entries, name):
+def test_weights_fit_their_recipe_and_describe_themselves(entries, name):
     recipe, entry = read_recipe(models_folder() / name / "model.yaml"), entries[name]
     net = build(recipe.network, recipe.architecture)
     assert entry.weights == "ours"
@@ -64,7 +64,7 @@ def test_published_networks_are_trained_alike(name):
     assert recipes[0].initial_method == recipes[1].initial_method
 
 
-def test_what_comes_without_weights_says_so(entries):
+def test_networks_without_weights_are_listed_as_such(entries):
     for entry in entries.values():
         assert (entry.path is None) == (entry.weights in ("", "none"))
 

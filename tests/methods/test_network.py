@@ -120,7 +120,7 @@ def test_weights_that_do_not_fit_are_named(folder, tmp_path):
         build_network(str(folder), weights=tmp_path / "none")
 
 
-def test_the_first_image_may_come_from_another_method(folder):
+def test_the_initial_image_may_come_from_another_method(folder):
     data = _cine()
     uncoupled = ["zeroed_parameters=[coupling]"]  # the first image is the first low-rank part too
     without = build_network(str(folder), uncoupled)(data)
@@ -150,7 +150,7 @@ def test_scales_are_what_they_say(make_cine):
     assert all(float(scale_of(nothing, rule)) > 0 for rule in ("brightness", "max", "kspace_max"))
 
 
-def test_the_network_sees_data_of_the_scale_that_its_recipe_asks_for(folder, make_cine):
+def test_the_network_gets_data_of_the_scale_of_its_recipe(folder, make_cine):
     data, seen = make_cine(1), []
     method = build_network(str(folder), ["scale=kspace_max"])
     method.net.register_forward_pre_hook(lambda _, __, named: seen.append(named["zerofilled"]), with_kwargs=True)

@@ -63,7 +63,7 @@ def test_a_classical_method_refuses_weights(tmp_path):
         load_method("zerofilled", weights=tmp_path / "weights.safetensors")
 
 
-def test_a_folder_that_is_not_there_is_an_unknown_method(tmp_path):
+def test_a_missing_folder_is_an_unknown_method(tmp_path):
     with pytest.raises(ConfigError, match="unknown method"):
         find_method(str(tmp_path / "run"))
 

@@ -49,7 +49,7 @@ SEEDED = {
     "dccnn3d_d5c5_seeded_nf8_relu_sc": {},
     "dccnn3d_d5c5_seeded_nf8_lrelu_sc": {"slope": 0.01},
 }
-"""Cases with weights of their own, and what no variable tells."""
+"""Cases with weights of their own, and settings that no variable holds."""
 
 
 def case(name):
@@ -84,7 +84,7 @@ def test_seeded_weights_of_the_programs_equal_their_output(name):
 
 
 @pytest.mark.parametrize("title", BY_TITLE)
-def test_each_network_comes_in_as_it_was(title, tmp_path):
+def test_each_network_is_imported_unchanged(title, tmp_path):
     layout = BY_TITLE[title]
     net = small_network(layout)
     found, config = import_checkpoint(write_published(tmp_path / "radial-16", layout, net))
@@ -95,7 +95,7 @@ def test_each_network_comes_in_as_it_was(title, tmp_path):
     assert config.architecture["n_channels"] == 4
 
 
-def test_the_file_tells_what_it_holds(tmp_path):
+def test_the_file_describes_its_content(tmp_path):
     source = write_published(tmp_path / "unrollingnets_SLR_Net-radial-16-20230114T031148", SLR, small_network(SLR))
     path, config = import_model(source, tmp_path / "models")
     assert path == tmp_path / "models" / "slrnet-radial-16.safetensors"
@@ -125,7 +125,7 @@ def test_the_file_tells_what_it_holds(tmp_path):
         ("mine", "slrnet-imported", "max", "OCMR cines"),
     ],
 )
-def test_the_name_tells_sampling_and_scale(label, name, scale, words, tmp_path):
+def test_the_name_gives_sampling_and_scale(label, name, scale, words, tmp_path):
     path, config = import_model(write_published(tmp_path / label, SLR, small_network(SLR)), tmp_path / "models")
     assert path.stem == name
     assert config.scale == scale
@@ -140,7 +140,7 @@ def test_names_of_files_do_not_decide_on_the_network(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["weight-best", "weight-best.index", "weight-best.data-00000-of-00001", ""])
-def test_any_path_into_a_tensorflow_checkpoint_will_do(form, tmp_path):
+def test_any_path_into_a_tensorflow_checkpoint_is_accepted(form, tmp_path):
     folder = write_published(tmp_path / "SLR_Net-radial-16", SLR, small_network(SLR))
     _, config = import_checkpoint(folder / form)
     assert config.card.file == "SLR_Net-radial-16/weight-best"
@@ -339,7 +339,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("make", WRONG, ids=lambda make: make.__name__)
-def test_what_is_wrong_is_said_and_nothing_is_written(make, tmp_path, monkeypatch, capsys):
+def test_errors_are_named_and_nothing_is_written(make, tmp_path, monkeypatch, capsys):
     (tmp_path / "in").mkdir()
     monkeypatch.chdir(tmp_path)
     path = make(tmp_path / "in")
@@ -368,7 +368,7 @@ def test_an_existing_model_is_kept(tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["a.safetensors"]
 
 
-def test_settings_that_no_variable_tells_can_be_given():
+def test_settings_that_no_variable_holds_can_be_given():
     variables = published_form(DCCNN, small_network(DCCNN))
     assert map_variables(variables, slope=0.01).build().config.slope == 0.01
     with pytest.raises(WeightsError, match="unknown network"):
@@ -377,7 +377,7 @@ def test_settings_that_no_variable_tells_can_be_given():
 
 @needs_weights
 @pytest.mark.parametrize(("name", "share"), [("crnn_mri_d5_c5.pth", 0.55), ("d5_c5.npz", 0.8)])
-def test_published_weights_whose_output_is_not_at_hand_come_nearer_to_the_truth(name, share, tmp_path):
+def test_published_weights_without_stored_output_reduce_the_error(name, share, tmp_path):
     """The programs of these two have seeded cases above; here their published weights must lower the error."""
     path, _ = import_model(WEIGHTS / name, tmp_path)
     kspace, encoding = case("crnn")

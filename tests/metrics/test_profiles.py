@@ -92,7 +92,7 @@ def test_every_profile_states_data_range_and_crop(name):
     assert PROFILES[name].window.size in (7, 11)
 
 
-def test_a_ranking_of_other_slices_is_told():
+def test_a_ranking_of_other_slices_is_marked():
     assert "the two central ones" in PROFILES["cmrxrecon24"].description
     assert "central ones" not in PROFILES["cine"].description
 
@@ -103,7 +103,7 @@ def test_an_unknown_profile_is_named():
     assert "did you mean 'fastmri'" in caught.value.hint
 
 
-def test_a_crop_smaller_than_the_window_is_said(pair):
+def test_a_crop_smaller_than_the_window_is_an_error(pair):
     image, reference = (x[..., :12, :12] for x in pair)
     with pytest.raises(ShapeError, match="at least 7 x 7 pixels, found 6 x 8"):
         measure(PROFILES["cmrxrecon23"], image, reference)

@@ -67,12 +67,12 @@ def test_what_was_not_tested_does_not_count_in_the_correction():
     assert math.isnan(corrected[1].p_holm)
 
 
-def test_of_a_mean_that_is_not_finite_nothing_is_known():
+def test_a_mean_that_is_not_finite_has_no_statistics():
     found = summarise_mean([math.inf, 30.0, 31.0])
     assert (found.mean, math.isnan(found.sd), found.n) == (math.inf, True, 3)
 
 
 def test_a_subject_of_many_slices_counts_as_many():
-    """95 slices of one subject at 1, one of each of five others at 0: the mean is theirs, and lies in its interval."""
+    """95 slices of one subject at 1, one of each of five others at 0: their mean is in its interval."""
     low, high = bootstrap_interval([1.0] * 95 + [0.0] * 5, ["a"] * 95 + list("bcdef"))
     assert low <= 0.95 <= high

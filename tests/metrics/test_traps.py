@@ -1,4 +1,4 @@
-"""The mistakes that published numbers are made of, each with the number it gives beside the right one."""
+"""Common mistakes in published scores, each with its number and the right one."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_one_hot_pixel_halves_an_otherwise_perfect_image(reference):
     assert found["psnr"] == pytest.approx(float((-10 * (centre**2 / 4).mean((-2, -1)).log10()).mean()), abs=0.1)
 
 
-def test_swapped_arguments_take_the_peak_from_what_is_judged(reference, image):
+def test_swapped_arguments_take_the_peak_from_the_image(reference, image):
     bright = image.clone()
     bright[0, 24, 30] = 1.5
     right, swapped = psnr(bright, reference), psnr(reference, bright)

@@ -144,7 +144,7 @@ def test_the_line_of_a_failing_import_is_named(model):
 
 
 @pytest.mark.parametrize("part", [".abs()", "[..., :-1]", "[0]"])
-def test_what_is_no_image_is_refused(model, data, part):
+def test_outputs_that_are_no_image_are_refused(model, data, part):
     (model / "net.py").write_text(CODE.replace("adjoint(kspace)", f"adjoint(kspace){part}"))
     with pytest.raises(ConfigError, match=r"Gain returns .*, expected a complex image"):
         load_method(str(model))(data)

@@ -53,7 +53,7 @@ def test_pass_begins_as_the_identity(host):
 
 @hosts
 @torch.no_grad()
-def test_shrinkage_that_takes_something_acts_at_each_position_in_its_own_way(host):
+def test_shrinkage_acts_differently_at_each_position(host):
     kspace, encoding = random_case(coils=2)
     images = [_build(host)(kspace, encoding)]
     images += [_build(host, position=position, rank=1)(kspace, encoding) for position in ("L1", "L2", "L3")]

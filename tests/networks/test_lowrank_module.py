@@ -93,7 +93,7 @@ def test_a_gain_multiplies_the_threshold():
         )
 
 
-def test_a_placed_module_acts_in_its_place_alone():
+def test_a_module_acts_at_its_position_alone():
     image = _image(6, 9, 8)
     placed = LowRankAt(LowRankModuleConfig(position="L3"))
     assert placed("L1", image) is image
@@ -101,7 +101,7 @@ def test_a_placed_module_acts_in_its_place_alone():
     assert LowRankAt(None)("L3", image) is image
 
 
-def test_settings_reject_what_is_no_rule():
+def test_settings_reject_unknown_rules():
     for wrong in ({"shrinkage": "svt"}, {"p": 0.0}, {"prox_weight": -1.0}, {"gate_layers": 4}):
         with pytest.raises(ValidationError):
             ShrinkageConfig(**wrong)
@@ -115,7 +115,7 @@ def test_position_code():
     assert torch.allclose(code, torch.sin(torch.tensor(expected, dtype=torch.float64)))
 
 
-def test_pass_looks_at_neighbours_of_the_same_series_alone():
+def test_pass_depends_on_adjacent_values_of_the_same_series_alone():
     torch.manual_seed(0)
     module = LowRankShrinkage(ShrinkageConfig(shrinkage="pass"), "frames").double()
     torch.nn.init.normal_(module.position_aware.mix.weight, std=0.3)
@@ -138,7 +138,7 @@ def test_pass_follows_the_scale_where_the_spectrum_is_normalised():
         assert (error < 1e-9) == normalize
 
 
-def test_the_gate_sees_the_largest_value_beside_the_first_code():
+def test_the_gate_sees_the_largest_value_next_to_the_first_code():
     rule, seen = PositionAware().double(), []
     rule.gate.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     shrink_frames(_image(2, 6, 9, 8), rule)

@@ -43,7 +43,7 @@ def test_batched_equals_looped(settings, coils):
 
 
 @pytest.mark.parametrize("shrinkage", [name for name in get_args(ShrinkageName) if name != "pass"])
-def test_any_rule_in_the_place_of_pass(shrinkage):
+def test_any_rule_can_replace_pass(shrinkage):
     assert_batched_equals_looped(PassNet(SMALL.model_copy(update={"shrinkage": shrinkage})), 1)
 
 
@@ -76,7 +76,7 @@ def test_checkpointing_changes_nothing(settings):
 
 @fusions
 @torch.no_grad()
-def test_the_image_lies_between_its_two_parts(settings):
+def test_the_image_is_between_its_two_parts(settings):
     net = PassNet(SMALL.model_copy(update={**settings, "n_cascades": 1})).double()
     kspace, encoding = random_case()
     image, parts = net(kspace, encoding, extras=True)
@@ -102,7 +102,7 @@ def test_in_mixed_precision_equal_parts_stay_what_they_are(lsaf):
         assert relative_error(net(kspace, encoding), encoding.adjoint(kspace)) < 1e-6
 
 
-def test_the_gate_has_as_many_convolutions_as_are_asked_for():
+def test_the_gate_has_the_given_number_of_convolutions():
     few, many = (PassNet(PassNetConfig(n_cascades=1, gate_layers=n)) for n in (2, 3))
     assert count(few) < count(many)
     assert PassNetConfig(lsaf="residual4").gate_layers == 2

@@ -75,7 +75,7 @@ def test_data_consistency_solves_the_normal_equations(coils):
 
 
 @torch.no_grad()
-def test_blocks_begin_elsewhere_in_every_second_iteration():
+def test_blocks_are_shifted_in_every_second_iteration():
     first, second = (LowRankBlocks(NUCLEAR, 4, index).double() for index in (0, 1))
     image = complex_randn(1, 5, 9, 7)
     assert torch.equal(first(image, torch.ones(1, 4).double())[0], shrink_patches(image[0], make_rule(NUCLEAR), 4))
@@ -83,7 +83,7 @@ def test_blocks_begin_elsewhere_in_every_second_iteration():
     assert torch.equal(second(image, torch.ones(1, 4).double())[0], shifted)
 
 
-def test_a_frame_without_samples_is_no_obstacle():
+def test_a_frame_without_samples_is_reconstructed():
     kspace, encoding = random_case(coils=2)
     mask = encoding.mask.clone()
     mask[:, 1] = False
@@ -113,7 +113,7 @@ def test_the_noise_level_is_that_of_the_samples_at_the_edge(coils, lines):
 
 
 @pytest.mark.parametrize("frames", [1, 2, 6])
-def test_first_and_last_frame_are_neighbours(frames):
+def test_first_and_last_frame_are_adjacent(frames):
     net = StVarNet(SMALL).double()
     kspace, encoding = random_case(frames=frames)
     turned = Encoding(encoding.mask.roll(1, 1), matrix=(9, 7), dtype=torch.complex128)
@@ -140,7 +140,7 @@ def test_checkpointing_changes_nothing():
     assert_checkpointing_changes_nothing(StVarNet(SMALL), checkpointing)
 
 
-def test_features_pass_from_cascade_to_cascade_unless_they_are_not_to():
+def test_features_pass_from_cascade_to_cascade_if_set():
     nets = [StVarNet(SMALL.model_copy(update={"carries_features": carries})) for carries in (True, False)]
     nets[1].load_state_dict(nets[0].state_dict())
     kspace, encoding = random_case()

@@ -31,7 +31,7 @@ class Net(Unrolled[NetworkConfig]):
 
 
 class Counting(Net):
-    """Has something besides the image, and asks whether it is wanted and whether an image was given."""
+    """Returns extras with the image, and records whether they and an initial image were given."""
 
     def unroll(self, run, image):
         image, _ = super().unroll(run, image)
@@ -53,7 +53,7 @@ def test_the_image_goes_from_cascade_to_cascade(given):
 
 
 @torch.no_grad()
-def test_a_network_knows_what_is_asked_of_it():
+def test_a_network_gets_the_requested_extras():
     kspace, encoding = random_case()
     net, start = Counting().double(), encoding.adjoint(kspace)
     image, extras = net(kspace, encoding, extras=True)
@@ -72,7 +72,7 @@ def test_checkpointing_runs_a_cascade_again_in_the_backward_pass():
     assert [cascade.n_calls for cascade in saving.cascades] == [3, 3]
 
 
-def test_defaults_of_a_variant_yield_to_what_is_said():
+def test_given_settings_replace_the_defaults_of_a_variant():
     class Example(NetworkConfig):
         variants: ClassVar = {"small": {"n_cascades": 2, "n_channels": 4}}
         variant: str = "large"

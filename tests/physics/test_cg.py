@@ -1,4 +1,4 @@
-"""Conjugate gradients: against the solution of the matrix, and frames that stand on their own."""
+"""Conjugate gradients: against the direct solution, and each frame independent of the others."""
 
 import torch
 from helpers import complex_randn, relative_error
@@ -23,7 +23,7 @@ def test_it_is_the_solution():
     assert relative_error(conjugate_gradients(normal, target, 50), expected) < 1e-9
 
 
-def test_a_frame_stops_when_it_has_arrived_and_all_stop_then():
+def test_each_frame_stops_at_its_own_convergence():
     _, normal, target = equation()
     target[1] = 0
     seen = []

@@ -37,7 +37,7 @@ def test_a_real_image_is_taken_as_complex(shape):
     assert relative_error(fft2c(image), fft2c(image.to(torch.complex128))) < 1e-12
 
 
-def test_what_is_kept_of_an_inference_serves_a_gradient_later():
+def test_caches_of_inference_mode_allow_gradients_later():
     with torch.inference_mode():
         fft1c(complex_randn(37), -1)
     signal = complex_randn(37).requires_grad_()
@@ -60,7 +60,7 @@ def test_cropping_keeps_the_centre_and_the_image(n, m):
     torch.testing.assert_close(found, image[:, first : first + m])
 
 
-def test_resampled_points_need_their_neighbours():
+def test_resampled_points_need_adjacent_points():
     sampled = np.arange(16) >= 4
     assert crop_sampled(sampled, 16).tolist() == sampled.tolist()
     assert crop_sampled(sampled, 8).tolist() == [False] * 3 + [True] * 5

@@ -71,7 +71,7 @@ def test_edges_that_were_not_measured_do_not_count(image):
     assert float(noise_level(kspace, mask)) == pytest.approx(0.03, rel=0.2)
 
 
-def test_no_noise_is_little_and_nothing_is_zero(image):
+def test_the_level_is_small_without_noise_and_zero_without_signal(image):
     kspace, mask = measure(image, "gaussian:8", 0.0)
     assert float(noise_level(kspace, mask)) < 0.01
     assert float(noise_level(torch.zeros_like(kspace), mask)) == 0

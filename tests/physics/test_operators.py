@@ -78,12 +78,12 @@ def test_sum_of_squares_of_the_maps():
     assert _case((4, 3), 0, 3).sum_of_squares is None
 
 
-def test_the_image_size_must_be_told_where_nothing_shows_it():
+def test_the_image_size_must_be_given_where_nothing_determines_it():
     with pytest.raises(ShapeError, match="image size"):
         Encoding(torch.ones(2, 1, 8, 1, dtype=torch.bool))
 
 
-def test_the_sum_of_squares_of_an_inference_serves_a_gradient_later():
+def test_the_sum_of_squares_of_inference_mode_allows_gradients_later():
     encoding = _case((6, 5), 2, 5)
     with torch.inference_mode():
         assert encoding.sum_of_squares is not None

@@ -87,11 +87,11 @@ def test_single_coil_files_are_the_truth_of_multi_coil_ones(tmp_path):
 def test_real_anatomy_as_an_ocmr_file(style, tmp_path):
     real = BESIDE / "real" / "sax_mid.npz"
     if not real.exists():
-        pytest.skip("no measured cine beside the project")
+        pytest.skip("no measured cine next to the project")
     img, csm = load(BESIDE / "real" / "make_cine.py").make(real, 6, (96, 112), 6)
     real = BESIDE / "real"
     if not real.exists():
-        pytest.skip("no measured cine beside the project")
+        pytest.skip("no measured cine next to the project")
     img, csm = load(real / "make_cine.py").make(real / "sax_mid.npz", 6, (96, 112), 6)
     np.savez(tmp_path / "cine.npz", img=img, csm=csm)
     scan = tmp_path / "scan.h5"
@@ -144,7 +144,7 @@ def test_evaluate_on_cases_gives_the_scores_of_the_scan(scan, tmp_path):
     assert len(evaluate([tmp_path / "all" / "train"], ["zerofilled"], ["gaussian:3"]).scores) == 2
 
 
-def test_a_case_says_where_other_settings_were_asked_for(scan, tmp_path):
+def test_a_case_warns_of_other_settings(scan, tmp_path):
     case, _ = prepared(scan, tmp_path / "data", intake={"csm": "walsh", "n_virtual_coils": 3})
     config = AcquisitionConfig(csm="walsh", n_virtual_coils=3)
     assert open_cine(case, config).read_slice(0).meta.warnings == ("the scan is simulated",)
@@ -159,14 +159,14 @@ def test_a_case_says_where_other_settings_were_asked_for(scan, tmp_path):
         open_cine(case, noise=scan)
 
 
-def test_inspect_says_what_a_case_is(scan, tmp_path):
+def test_inspect_describes_a_case(scan, tmp_path):
     case, _ = prepared(scan, tmp_path / "data")
     with pytest.raises(FileError, match="this is a prepared case, not a raw scan"):
         open_scan(case)
 
 
 @pytest.mark.parametrize("version", ["2023", "2023_v5"])
-def test_damaged_matlab_files_are_told_in_three_lines(version, tmp_path):
+def test_damaged_matlab_files_are_reported_in_three_lines(version, tmp_path):
     content = (FORMATS / "cmrxrecon" / version / "MultiCoil/Cine/TrainingSet/FullSample/P001/cine_sax.mat").read_bytes()
     path = tmp_path / "cine_sax.mat"
     for length in (0, 60, 200, len(content) // 3, len(content) - 100):

@@ -55,14 +55,14 @@ def test_rounding_errors_do_not_hide_zero_padding(measured):
     assert find_marks(with_kspace(measured, fft2c(image)))[0] == ("zero-padded",)
 
 
-def test_what_the_mask_leaves_out_at_the_edges_counts_too(measured):
+def test_edges_that_the_mask_leaves_out_count_too(measured):
     mask = measured.mask.clone()
     mask[:, :, :10] = False
     assert find_marks(replace(measured, mask=mask, kspace=measured.kspace * mask))[0] == ("zero-padded",)
 
 
 @pytest.mark.parametrize("edge", [6, 12])
-def test_interpolation_is_found_behind_later_work(measured, edge):
+def test_interpolation_is_detected_after_further_processing(measured, edge):
     """Zero-filled images whose coils were then weighted and whose pixels were rounded: no line is empty any more."""
     image = ifft2c(zero_filled(measured.kspace, edge, edge))
     step = 2e-5 * image.abs().max()
@@ -71,7 +71,7 @@ def test_interpolation_is_found_behind_later_work(measured, edge):
 
 
 @pytest.mark.parametrize("mark", ["magnitude only", "zero-padded", "interpolated"])
-def test_flattering_data_are_refused_by_name(mark):
+def test_data_that_bias_scores_are_refused_by_name(mark):
     refuse_unrealistic(("simulated", "combined coils"), "here")
     with pytest.raises(UnsupportedError, match=mark) as caught:
         refuse_unrealistic(("simulated", mark), "scan.h5, slice 3")
@@ -79,7 +79,7 @@ def test_flattering_data_are_refused_by_name(mark):
 
 
 @pytest.mark.parametrize(("fall", "marks"), [(300, ()), (3000, ("interpolated",))])
-def test_a_cliff_is_a_thousandfold_fall(measured, fall, marks):
+def test_a_step_in_the_energy_is_a_thousandfold_fall(measured, fall, marks):
     kspace = complex_randn(4, 3, 64, 60, dtype=torch.complex64)
     kspace[..., :8, :] *= fall**-0.5
     kspace[..., -7:, :] *= fall**-0.5

@@ -63,7 +63,7 @@ def test_a_second_run_touches_nothing(archive, run, tmp_path):
     assert (tmp_path / "data" / INDEX).read_bytes() == index
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(archive, run, tmp_path, monkeypatch):
+def test_an_interrupted_run_continues_where_it_stopped(archive, run, tmp_path, monkeypatch):
     run(archive, to="whole")
     write, calls = work.write_case, []
 
@@ -164,7 +164,7 @@ def test_a_changed_scan_is_prepared_again(archive, run, tmp_path):
     assert [row.frames for row in read_index(tmp_path / "data") if row.subject == "anna"] == [4, 4]
 
 
-def test_patches_that_are_no_longer_cut_vanish(archive, run, tmp_path):
+def test_patches_that_are_no_longer_cut_are_removed(archive, run, tmp_path):
     small_scan(n_slices=1, n_frames=6).write(archive / "anna" / "cine.h5")
     run(archive / "anna", patches=[(2, 12, 16)], stride=(2, 1, 1))
     assert len(cases(tmp_path / "data")) == 3
@@ -182,7 +182,7 @@ def test_scans_are_added_to_a_folder(archive, run, tmp_path):
     assert {row.subject for row in read_index(tmp_path / "data")} == {"anna", "bert"}
 
 
-def test_a_copy_under_another_name_stays_out_in_later_runs_too(archive, run, tmp_path):
+def test_a_copy_under_another_name_is_excluded_in_later_runs_too(archive, run, tmp_path):
     run(archive)
     (tmp_path / "other" / "zoe").mkdir(parents=True)
     (tmp_path / "other" / "zoe" / "copy.h5").write_bytes((archive / "anna" / "cine.h5").read_bytes())
@@ -201,7 +201,7 @@ def test_a_scan_never_overwrites_the_cases_of_another(archive, run, tmp_path):
     assert len(read_index(tmp_path / "data")) == 2
 
 
-def test_a_scan_that_was_moved_is_known_again(archive, run, tmp_path):
+def test_a_moved_scan_is_recognised(archive, run, tmp_path):
     run(archive)
     archive.rename(tmp_path / "moved")
     assert run(tmp_path / "moved").n_new == 0
@@ -239,7 +239,7 @@ def test_force_removes_nothing_for_a_scan_that_cannot_be_read(archive, run, tmp_
         assert (tmp_path / "data/settings.yaml").read_bytes() == settings
 
 
-def test_what_another_run_is_writing_is_left_alone(archive, run, tmp_path):
+def test_files_that_another_run_writes_are_left_alone(archive, run, tmp_path):
     (tmp_path / "data/train/bert").mkdir(parents=True)
     theirs, old = (tmp_path / "data/train/bert" / f".partial-{os.getppid()}-{name}.h5" for name in ("theirs", "old"))
     for path in (theirs, old):
@@ -250,7 +250,7 @@ def test_what_another_run_is_writing_is_left_alone(archive, run, tmp_path):
     assert not old.exists()
 
 
-def test_a_name_that_cannot_be_written_down_is_refused(archive, run, tmp_path):
+def test_a_name_that_is_not_utf8_is_refused(archive, run, tmp_path):
     try:
         (archive / "anna").rename(archive / os.fsdecode(b"m\xfcller"))
     except OSError:
@@ -260,7 +260,7 @@ def test_a_name_that_cannot_be_written_down_is_refused(archive, run, tmp_path):
     assert "m\\udcfcller" in (tmp_path / "data/refused.csv").read_text(encoding="utf-8")
 
 
-def test_one_split_may_take_all_and_who_is_in_another_stays(archive, run, tmp_path):
+def test_a_split_of_all_cases_keeps_the_subjects_of_other_splits(archive, run, tmp_path):
     assert parse_split("test") == (0, 0, 100)
     (archive / "bert").rename(tmp_path / "later")
     first = run(archive, split=parse_split("train"))
@@ -292,7 +292,7 @@ def test_a_bad_scan_does_not_stop_the_others(archive, run, tmp_path):
     assert not (tmp_path / "data" / "refused.csv").exists()
 
 
-def test_copies_are_passed_over(archive, run):
+def test_copies_are_skipped(archive, run):
     (archive / "zoe").mkdir()
     (archive / "zoe" / "copy.h5").write_bytes((archive / "anna" / "cine.h5").read_bytes())
     report = run(archive)
@@ -300,7 +300,7 @@ def test_copies_are_passed_over(archive, run):
     assert report.passed == {"copies of other files, under another name": 1}
 
 
-def test_nothing_found_is_said(run, tmp_path):
+def test_a_folder_without_scans_is_an_error(run, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileError, match="nothing to prepare"):
         run(tmp_path / "empty")
@@ -340,7 +340,7 @@ def test_no_subject_is_in_two_splits(run, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak memory is read as Linux tells it")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
 def test_memory_does_not_grow_with_the_slices(tmp_path):
     code = (
         "import sys; from cinerecon.cli import app; app(sys.argv[1:], standalone_mode=False); "

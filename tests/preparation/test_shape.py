@@ -126,7 +126,7 @@ def test_unmeasured_edges_stay_unmeasured(full):
         (Window((0, 0, 0), (8, 24, 22)), "21 columns, 22 are requested"),
     ],
 )
-def test_more_than_there_is(full, window, match):
+def test_windows_beyond_the_case_are_refused(full, window, match):
     with pytest.raises(DataError, match=match):
         cut_case(full, window)
 

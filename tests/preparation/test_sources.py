@@ -46,7 +46,7 @@ def save_mat(path, kspace, name="kspace_full"):
         file[name] = stored
 
 
-def test_an_archive_of_everything(run, tmp_path, cine):
+def test_archive_with_files_of_every_kind(run, tmp_path, cine):
     root = tmp_path / "archive"
     for folder in ("p1", "p2/deep", "p3/dicom/series", "p4"):
         (root / folder).mkdir(parents=True)
@@ -89,7 +89,7 @@ def test_magnitude_images_become_a_scan_that_says_so(run, tmp_path, cine, coils)
     assert data.reference.angle().std() > 0.1
 
 
-def test_the_same_images_get_the_same_simulation_whatever_they_are_called(run, tmp_path, cine):
+def test_the_same_images_get_the_same_simulation_under_any_name(run, tmp_path, cine):
     (tmp_path / "a").mkdir()
     write_nifti(tmp_path / "a" / "cine.nii", [cine])
     (tmp_path / "other.nii").write_bytes((tmp_path / "a" / "cine.nii").read_bytes())
@@ -100,7 +100,7 @@ def test_the_same_images_get_the_same_simulation_whatever_they_are_called(run, t
     assert not torch.equal(read_case(tmp_path / "three" / three.case).kspace, data.kspace)
 
 
-def test_strict_refuses_what_flatters(run, tmp_path, cine):
+def test_strict_refuses_data_that_bias_scores(run, tmp_path, cine):
     write_nifti(tmp_path / "cine.nii", [cine])
     report = run(tmp_path / "cine.nii", strict=True)
     assert report.rows == ()
@@ -171,7 +171,7 @@ def test_the_patient_of_a_header_is_hashed_and_wins_over_the_folder(run, archive
 
 
 @pytest.mark.parametrize("blank", ["XXXXXXXX", "anonymous", "00000000", ""])
-def test_a_blanked_patient_number_tells_nothing(run, archive, blank):
+def test_a_blanked_patient_number_is_ignored(run, archive, blank):
     for subject in ("anna", "bert"):
         with h5py.File(archive / subject / "cine.h5", "r+") as file:
             xml = file["dataset/xml"][0].decode()
@@ -257,7 +257,7 @@ def test_gaps_of_a_full_file_are_not_measured(run, tmp_path):
     assert refusal.what == "the file holds samples where its mask says that nothing was measured"
 
 
-def test_a_nifti_that_is_damaged_stops_nobody(run, archive, cine):
+def test_a_damaged_nifti_file_stops_no_other(run, archive, cine):
     write_nifti(archive / "anna" / "x.nii.gz", [replace(cine)])
     path = archive / "anna" / "x.nii.gz"
     path.write_bytes(path.read_bytes()[:-4000])
@@ -267,7 +267,7 @@ def test_a_nifti_that_is_damaged_stops_nobody(run, archive, cine):
 
 
 def test_what_is_no_cine_is_left_out_of_folders_and_refused_by_name(run, archive, cine):
-    """Label files and volumes beside the images, as the ACDC and M&Ms archives have them."""
+    """Label files and volumes next to the images, as in the ACDC and M&Ms archives."""
     write_nifti(archive / "anna" / "a_sa.nii.gz", [cine])
     labels = np.zeros((4, 4, 2, 3), np.uint8)
     labels[1:3, 1:3, 1, 0], labels[1:3, 2, 1, 2] = 2, 3
@@ -315,7 +315,7 @@ def test_the_folder_of_the_cases_is_no_source(run, tmp_path, monkeypatch):
         run(tmp_path / "scans", to=Path("scans"))
 
 
-def test_images_beside_their_scan_are_passed_over(run, tmp_path, cine):
+def test_images_next_to_their_scan_are_skipped(run, tmp_path, cine):
     (tmp_path / "scans").mkdir()
     small_scan().write(tmp_path / "scans" / "a.hdf5")
     write_mrd_images(tmp_path / "scans" / "a.zerofilled.h5", [cine])
@@ -324,7 +324,7 @@ def test_images_beside_their_scan_are_passed_over(run, tmp_path, cine):
     assert report.passed == {"files of images, which a reconstruction wrote": 1}
 
 
-def test_what_a_method_made_is_no_truth(run, archive, cine):
+def test_images_of_a_method_are_no_reference(run, archive, cine):
     made = replace(cine, method="cgsense")
     write_nifti(archive / "anna" / "made.nii.gz", [made])
     (archive / "anna" / "made").mkdir()

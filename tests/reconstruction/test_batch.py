@@ -64,7 +64,7 @@ def test_a_folder_of_scans_gives_what_each_scan_gives_alone(scans, tmp_path, mon
     assert err.count("slice 0 (1 of 1)") == 3, "a line for each slice"
 
 
-def test_one_failure_stops_no_other_and_is_code_2(scans, tmp_path, monkeypatch, capsys):
+def test_one_failure_stops_no_other_scan_and_exits_with_2(scans, tmp_path, monkeypatch, capsys):
     broken = tmp_path / "broken.h5"
     broken.write_bytes((scans / "other.h5").read_bytes()[:3000])
     paths = (broken, tmp_path / "missing.h5", scans / "other.h5")

@@ -73,7 +73,7 @@ def test_open_scan_reads_raw_scans_and_arrays_of_kspace(scan, tmp_path):
     assert torch.equal(opened.read_slice(0).mask, data.mask)
 
 
-def test_a_slice_of_intake_gives_the_slice_that_the_command_writes(scan, written):
+def test_a_slice_of_an_open_scan_gives_the_slice_that_the_command_writes(scan, written):
     images = [cinerecon.reconstruct(cine, method="cgsense").image for cine in cinerecon.intake(scan)]
     assert np.array_equal(np.stack(images), written())
 
@@ -173,7 +173,7 @@ class Trained(ZeroFilled):
     card = Card(coils=(1, 1), acceleration=(1.0, 1.1))
 
 
-def test_what_a_network_was_not_trained_on_is_warned_of(scan, plain):
+def test_scans_unlike_the_training_data_give_a_warning(scan, plain):
     _, cine = plain
     for call in (
         lambda: cinerecon.reconstruct(scan, method=Trained()),
@@ -187,7 +187,7 @@ def test_what_a_network_was_not_trained_on_is_warned_of(scan, plain):
         assert all(one.filename == __file__ for one in caught), "the line of the caller is named"
 
 
-def test_maps_from_too_few_lines_are_warned_of():
+def test_maps_from_too_few_lines_give_a_warning():
     kspace = complex_randn(4, 3, 32, 36, dtype=torch.complex64)
     mask = torch.zeros(4, 1, 32, 1, dtype=torch.bool)
     mask[:, :, 1::4] = True

@@ -47,7 +47,7 @@ def test_a_full_scan_gives_the_truth(scan, tmp_path):
     assert error < 0.05 * np.abs(arrays["reference"]).max()
 
 
-def test_default_outputs_lie_beside_the_scan(tmp_path):
+def test_default_outputs_are_next_to_the_scan(tmp_path):
     scan = tmp_path / "heart.h5"
     simulate_scan(scan, SimulateConfig(**SIZES | {"n_frames": 3, "n_slices": 1}))
     report = reconstruct_scan(ReconRequest(scan, "zerofilled"))
@@ -110,7 +110,7 @@ def test_existing_output_is_refused_before_any_work(scan, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["scan.h5", "link.h5", "sub/../scan.h5"])
-def test_what_is_read_is_never_overwritten(scan, tmp_path, name):
+def test_inputs_are_never_overwritten(scan, tmp_path, name):
     own = tmp_path / "scan.h5"
     own.write_bytes(scan.read_bytes())
     (tmp_path / "sub").mkdir()
@@ -140,7 +140,7 @@ def test_two_outputs_are_two_files(scan, tmp_path, names):
 
 
 @pytest.mark.parametrize("name", ["", ".", "nowhere.h5"])
-def test_a_scan_that_is_none_is_said_before_names_are_made_of_it(name):
+def test_a_file_that_is_no_scan_is_refused_before_outputs_are_named(name):
     with pytest.raises(FileError):
         reconstruct_scan(ReconRequest(Path(name), "zerofilled"))
 
@@ -153,7 +153,7 @@ def without_truth(scan, tmp_path):
     return measured
 
 
-def test_an_image_is_compared_with_what_says_something_of_it(scan, tmp_path):
+def test_an_image_is_never_compared_with_its_own_samples(scan, tmp_path):
     """Against the samples that it was made from, an image is only as good as it is like A^H y."""
     measured, options = without_truth(scan, tmp_path), {"model": "cgsense", "slices": (0,)}
     (alone,) = run(measured, tmp_path, "a.npz", **options).slices
@@ -168,7 +168,7 @@ def test_an_image_is_compared_with_what_says_something_of_it(scan, tmp_path):
     assert np.load(tmp_path / "c.npz")["reference_is"].tolist() == ["truth"]
 
 
-def test_strict_refuses_what_is_warned_of_and_writes_nothing(scan, tmp_path):
+def test_strict_turns_warnings_into_errors_and_writes_nothing(scan, tmp_path):
     with h5py.File(without_truth(scan, tmp_path), "r+") as file:
         rows = file["dataset/data"][()]
         rows["head"]["read_dir"] = 0
@@ -222,7 +222,7 @@ def test_undersampling_keeps_exactly_the_points_of_the_mask():
         undersample(once, "uniform:2")
 
 
-def test_an_image_that_explains_little_is_warned_of(scan, tmp_path, monkeypatch):
+def test_an_image_that_explains_little_gives_a_warning(scan, tmp_path, monkeypatch):
     import cinerecon.reconstruction.run as recon
 
     class Nothing(ZeroFilled):
@@ -235,7 +235,7 @@ def test_an_image_that_explains_little_is_warned_of(scan, tmp_path, monkeypatch)
     assert any("100% of the measured data unexplained" in text for text in report.warnings)
 
 
-def test_an_acceleration_beyond_training_is_warned_of(scan, tmp_path, monkeypatch):
+def test_an_acceleration_beyond_training_gives_a_warning(scan, tmp_path, monkeypatch):
     import cinerecon.reconstruction.run as recon
     from cinerecon.methods.card import Card
 
@@ -284,7 +284,7 @@ def test_a_damaged_scan_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["empty.h5"]
 
 
-def test_the_convergence_of_each_slice_is_kept_where_it_will_be_seen(scan, tmp_path):
+def test_the_convergence_of_each_slice_is_in_its_npz_file(scan, tmp_path):
     options = {"model": "lps", "settings": ("n_iterations=6",), "undersample": "uniform:3,acs=4"}
     report = run(scan, tmp_path, **options)
     arrays = np.load(tmp_path / "out.npz")

@@ -50,7 +50,7 @@ def test_simulated_phase_changes_as_fast_as_measured_phase():
         assert 0.2 * middle < change.min() < change.max() < 4 * middle
 
 
-def test_the_changes_asked_for_are_made(magnitude):
+def test_the_given_changes_are_made(magnitude):
     config = PLAIN.model_copy(update={"per_frame": 0.08, "per_pixel": 0.2, "spread": 0.0})
     for seed in range(4):
         found = phase_change(add_phase(magnitude, np.random.default_rng(seed), config))

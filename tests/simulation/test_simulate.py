@@ -71,7 +71,7 @@ def test_sampling_is_the_stated_one(tmp_path):
 
 
 def test_scan_in_memory_is_the_scan_on_disk(tmp_path):
-    """Both hold the same truth; the oversampled readout only adds what lies outside the image."""
+    """Both hold the same truth; the oversampled readout only adds the outside of the image."""
     simulate_scan(tmp_path / "scan.h5", SMALL)
     (cine,) = simulate_cine(SMALL)
     _, kspace, _, reference, _ = read(tmp_path / "scan.h5")
@@ -123,7 +123,7 @@ def test_measured_cine_is_cut_out_around_its_centre(tmp_path):
 
 def test_header_says_that_phase_and_coils_of_a_measured_cine_are_simulated(tmp_path):
     if not REAL.exists():
-        pytest.skip("no measured cine beside the project")
+        pytest.skip("no measured cine next to the project")
     simulate_scan(
         tmp_path / "scan.h5", SimulateConfig(n_frames=2, ky=32, kx=32, n_coils=2), source=REAL / "sax_mid.npz"
     )

@@ -22,7 +22,7 @@ def open_scaled(make_recipe, cases, scale, *settings):
 
 @pytest.mark.parametrize("scale", ["max", "kspace_max"])
 @pytest.mark.parametrize("coils", [1, 2])
-def test_every_patch_has_the_scale_that_the_recipe_asks_for(make_recipe, cases, scale, coils):
+def test_every_patch_has_the_scale_of_the_recipe(make_recipe, cases, scale, coils):
     batch = open_scaled(make_recipe, cases, scale, f"data.coils={coils}").batches[0]
     plain = open_scaled(make_recipe, cases, "brightness", f"data.coils={coils}").batches[0]
     for n in range(2):
@@ -76,7 +76,7 @@ def test_kept_batches_are_shared_by_runs_of_the_same_data_alone(make_recipe, tmp
     assert len(list(tmp_path.glob("batches-*"))) == 2
 
 
-def test_weights_carry_the_intake_of_the_cases_that_they_are_trained_on(make_recipe, tmp_path):
+def test_weights_hold_the_preprocessing_of_their_training_cases(make_recipe, tmp_path):
     """So that `recon` prepares a scan as the cases were."""
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=3, ky=24, kx=24, n_coils=3))
     for name, settings in {"a": {"csm": "walsh", "n_virtual_coils": 2}, "b": {}}.items():

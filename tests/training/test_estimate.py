@@ -1,4 +1,4 @@
-"""What a training will take is told before it starts."""
+"""Estimates of time and memory before a training starts."""
 
 import pytest
 import yaml
@@ -9,7 +9,7 @@ from cinerecon.cli import app
 from cinerecon.training import DataPaths, estimate
 
 
-def test_times_add_up_and_nothing_is_left(make_recipe, cases, tmp_path):
+def test_times_add_up(make_recipe, cases, tmp_path):
     found = estimate(make_recipe("n_steps=100", "n_steps_per_epoch=20"), DataPaths(cases), device="cpu")
     assert found.n_parameters == 2 * (4 * 27 * (2 + 4 + 4) * 2 + 5)
     assert found.memory_mb > 50
@@ -37,7 +37,7 @@ def test_cases_are_counted_where_they_are_not_kept_yet(make_recipe, tmp_path):
     assert short.n_ahead == short.ahead_s == 0
 
 
-def test_the_command_tells_and_stops(cases, tmp_path):
+def test_the_command_prints_the_estimate_and_stops(cases, tmp_path):
     (tmp_path / "model.yaml").write_text(yaml.safe_dump(RECIPE))
     options = ["-o", str(tmp_path / "run"), "--estimate", "--cache", str(cases)]
     result = CliRunner().invoke(app, ["train", str(tmp_path / "model.yaml"), *options])

@@ -1,4 +1,4 @@
-"""Training goes on exactly where it was stopped, whatever stopped it, and stops by itself when it goes wrong."""
+"""Training resumes exactly where it was interrupted, and stops by itself when it diverges."""
 
 import csv
 import json
@@ -87,7 +87,7 @@ def test_training_improves_and_leaves_weights_that_load(whole, make_recipe):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["at step 17", "while it saves"])
-def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(whole, folder, cases, make_recipe, moment):
+def test_a_killed_run_continues_as_if_uninterrupted(whole, folder, cases, make_recipe, moment):
     run, recipe = folder / moment.replace(" ", "_"), make_recipe()
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
     arguments = [sys.executable, "-c", KILLED, folder / "recipe.yaml", run, cases, moment]
@@ -109,7 +109,7 @@ def test_workers_change_nothing(whole, folder, cases, make_recipe):
     assert_same_weights(folder / "workers", whole[0])
 
 
-def test_a_run_that_is_out_of_time_goes_on_later(whole, folder, cases, make_recipe):
+def test_a_run_that_is_out_of_time_continues_later(whole, folder, cases, make_recipe):
     run = folder / "late"
     train(make_recipe(), run, TrainOptions(DataPaths(cases), max_seconds=0))
     assert [row["step"] for row in curve(run)] == ["1"]
@@ -155,12 +155,12 @@ def test_weights_that_exploded_are_not_saved(folder, cases, make_recipe):
     assert not (folder / "exploded" / "last.pt").exists()
 
 
-def test_nothing_to_resume_is_said(folder, cases, make_recipe):
+def test_nothing_to_resume_is_an_error(folder, cases, make_recipe):
     with pytest.raises(FileError, match="no run to resume"):
         train(make_recipe(), folder / "none", TrainOptions(DataPaths(cases), resume=True))
 
 
-def test_a_run_goes_on_with_its_own_data_network_and_share(whole, cases, make_recipe):
+def test_a_run_resumes_with_its_own_data_network_and_share(whole, cases, make_recipe):
     run, _ = whole
     for setting, message in {
         "data.sources.phantom.n_cases=3": "began with other settings: training.data.sources.phantom.n_cases: 2, now 3",
@@ -176,7 +176,7 @@ def test_a_run_goes_on_with_its_own_data_network_and_share(whole, cases, make_re
         train(other, run, TrainOptions(DataPaths(cases), resume=True))
 
 
-def test_a_run_that_goes_on_tells_what_is_other_now(folder, cases, make_recipe):
+def test_a_resumed_run_reports_changed_settings(folder, cases, make_recipe):
     run, told = folder / "longer", []
     train(make_recipe("n_steps=1"), run, TrainOptions(DataPaths(cases)), TrainCallbacks(on_message=told.append))
     assert [text.split()[0] for text in told] == ["cases", "first"]
@@ -190,7 +190,7 @@ def test_a_run_that_goes_on_tells_what_is_other_now(folder, cases, make_recipe):
     assert told[2] == "changed  training.n_steps: 1, now 2"
 
 
-def test_a_damaged_state_is_said(folder, cases, make_recipe):
+def test_a_damaged_state_is_an_error(folder, cases, make_recipe):
     run = folder / "damaged"
     train(make_recipe("n_steps=1"), run, TrainOptions(DataPaths(cases)))
     for content in (b"", bytes(500), b"garbage" * 100):
@@ -199,7 +199,7 @@ def test_a_damaged_state_is_said(folder, cases, make_recipe):
             train(make_recipe("n_steps=2"), run, TrainOptions(DataPaths(cases), resume=True))
 
 
-def test_a_run_whose_papers_are_lost_or_damaged_is_said(folder, cases, make_recipe):
+def test_a_run_with_lost_or_damaged_files_is_an_error(folder, cases, make_recipe):
     run = folder / "papers"
     train(make_recipe("n_steps=1"), run, TrainOptions(DataPaths(cases)))
     for name, content in (("run.json", b'{"seed": 0'), ("data.txt", b"\xff"), ("model.yaml", None)):
@@ -211,12 +211,12 @@ def test_a_run_whose_papers_are_lost_or_damaged_is_said(folder, cases, make_reci
             (run / name).write_bytes(b"{}")
 
 
-def test_a_run_that_goes_on_takes_no_other_weights(whole, cases, make_recipe):
+def test_a_resumed_run_takes_no_other_weights(whole, cases, make_recipe):
     with pytest.raises(ConfigError, match="has weights of its own"):
         train(make_recipe(), whole[0], TrainOptions(DataPaths(cases), resume=True, weights=whole[0]))
 
 
-def test_fine_tuning_is_told_in_the_card_after_an_interruption_too(whole, folder, cases, make_recipe):
+def test_fine_tuning_is_in_the_card_after_an_interruption_too(whole, folder, cases, make_recipe):
     run = folder / "tuned"
     train(make_recipe("n_steps=2"), run, TrainOptions(DataPaths(cases), weights=whole[0], max_seconds=0))
     train(make_recipe("n_steps=2"), run, TrainOptions(DataPaths(cases), resume=True))
@@ -224,7 +224,7 @@ def test_fine_tuning_is_told_in_the_card_after_an_interruption_too(whole, folder
     assert config.card.source == f"fine-tuned from {whole[0].parent.name}/{whole[0].name}"
 
 
-def test_patches_that_no_case_can_give_are_said_before_any_is_drawn(cases, make_recipe, tmp_path):
+def test_patches_that_no_case_can_give_are_refused_before_any_is_drawn(cases, make_recipe, tmp_path):
     with pytest.raises(DataError, match="no case is large enough for 5 frames of 64x16 with 1 coils") as error:
         train(make_recipe("data.crops=[40x16,64x16]"), tmp_path / "run", TrainOptions(DataPaths(cases)))
     assert "--set training.data.crops=40x32 --set training.data.coils=2" in error.value.hint

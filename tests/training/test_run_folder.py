@@ -26,7 +26,7 @@ def run(folder, cases, make_recipe):
     return folder / "told"
 
 
-def test_the_folder_says_everything(run):
+def test_the_folder_describes_the_run(run):
     about = json.loads((run / "run.json").read_text())
     assert about["seed"] == 7
     assert about["torch"].split("+")[0] == torch.__version__.split("+")[0]

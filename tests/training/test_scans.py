@@ -107,7 +107,7 @@ def test_samples_of_validation_are_never_seen_in_training(make_batches):
 
 
 @pytest.mark.slow
-def test_fine_tuning_on_one_scan_explains_more_of_what_was_held_back(scan, tmp_path):
+def test_fine_tuning_on_one_scan_explains_more_of_the_held_out_samples(scan, tmp_path):
     steps = []
     settings = ["training.loss=ssdu", "training.n_steps=40", "training.save_every=20", "training.data.crops=all"]
     recipe = Recipe.parse(RECIPE).with_settings([*settings, "training.licence=CC0-1.0"])

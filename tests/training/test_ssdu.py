@@ -22,7 +22,7 @@ def draw_mask(kx, seed=0, frames=6, ky=40):
 
 
 @pytest.mark.parametrize("kx", [1, 21])
-def test_what_is_held_back_is_a_share_of_the_samples_without_the_centre(kx):
+def test_held_out_samples_are_a_share_of_all_without_the_centre(kx):
     mask = draw_mask(kx)
     held = draw_loss_mask(mask, 0.4, np.random.default_rng(0))
     assert held.shape == mask.shape
@@ -32,7 +32,7 @@ def test_what_is_held_back_is_a_share_of_the_samples_without_the_centre(kx):
     assert not centre.any()
 
 
-def test_more_is_held_back_near_the_centre():
+def test_more_samples_are_held_out_near_the_centre():
     mask = torch.ones(200, 1, 40, 1, dtype=torch.bool)
     rate = draw_loss_mask(mask, 0.3, np.random.default_rng(0))[:, 0, :, 0].float().mean(0)
     assert rate[14:18].mean() > 1.5 * rate[:4].mean()
@@ -59,7 +59,7 @@ def held(batch):
     return torch.stack([draw_loss_mask(mask, 0.3, np.random.default_rng(0)) for mask in batch.encoding.mask])
 
 
-def test_neither_the_network_nor_its_first_image_sees_what_is_held_back(batch, held):
+def test_neither_the_network_nor_its_initial_image_uses_held_out_samples(batch, held):
     seen = []
 
     def start(data):
@@ -76,7 +76,7 @@ def test_neither_the_network_nor_its_first_image_sees_what_is_held_back(batch, h
 
 
 def relative_norms(image, kspace, encoding):
-    """Sum of the relative 1-norm and 2-norm of what is left, mean over the batch."""
+    """Sum of the relative 1-norm and 2-norm of the difference, mean over the batch."""
     terms = []
     for error, y in zip(encoding.forward(image) - kspace, kspace, strict=True):
         norms = [[np.linalg.norm(part.flatten().numpy(), order) for part in (error, y)] for order in (1, 2)]

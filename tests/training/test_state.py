@@ -88,7 +88,7 @@ def test_the_average_follows_the_weights(make_recipe, make_state):
         assert torch.allclose(moved, torch.full_like(moved, expected), atol=1e-4)
 
 
-def test_moments_are_forgotten_each_epoch_if_asked(make_recipe, make_state):
+def test_moments_are_reset_each_epoch_if_set(make_recipe, make_state):
     config = make_recipe("reset_each_epoch=true", "n_steps_per_epoch=2").training
     state, ages = make_state(config), []
     for _ in range(5):
@@ -144,7 +144,7 @@ def test_a_bad_start_is_no_divergence(make_recipe, make_state):
             check_divergence(state, 60.0, config)
 
 
-def test_a_state_goes_on_with_the_settings_of_now(make_recipe, make_state):
+def test_a_resumed_state_uses_the_present_settings(make_recipe, make_state):
     state = make_state(make_recipe().training)
     optimizer_step(state, make_recipe().training)
     config = make_recipe("weight_decay=0.1", "betas=[0.8, 0.9]", "epsilon=1e-7").training

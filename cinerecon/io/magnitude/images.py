@@ -135,7 +135,7 @@ def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[i
     cut = magnitude[chosen, y : y + matrix[0], x : x + matrix[1]]
     largest = cut.max()
     if largest <= 0:
-        what = f"the central {matrix[0]} x {matrix[1]} pixels are zero: nothing is there to scan"
+        what = f"the central {matrix[0]} x {matrix[1]} pixels are zero and cannot be scanned"
         raise DataError(what, where=meta.source, hint="ask for more with --ky or --kx")
     times = meta.frame_times_ms
     return cut / largest, replace(meta, frame_times_ms=tuple(times[number] for number in chosen) if times else ())

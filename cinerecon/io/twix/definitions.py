@@ -21,7 +21,7 @@ class Layout:
     header
         Type of the header of a readout.
     lead
-        Bytes of a readout before its first channel: the header stands once, or (VB) before the samples of each channel.
+        Bytes of a readout before its first channel; the header is stored once, or (VB) for each channel.
     channel_header
         Bytes before the samples of each channel.
     channel_id

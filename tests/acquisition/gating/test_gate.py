@@ -78,7 +78,7 @@ def test_beats_that_are_used_are_the_regular_ones(arrhythmic):
     assert np.abs(difference).max() < 0.06
 
 
-def test_rejection_is_what_saves_the_image(arrhythmic):
+def test_rejection_improves_the_image(arrhythmic):
     everything, _ = read(arrhythmic, rr_window=1.0)
     assert quality(read(arrhythmic)[0]) >= quality(everything)
 
@@ -131,7 +131,7 @@ def test_stamps_that_wrap_around_and_unset_stamps_change_nothing(arrhythmic, tmp
 
 
 @pytest.mark.parametrize(("value", "text"), [(0, r"constant \(0\)"), (77, r"constant \(77\)")])
-def test_unknown_r_waves_are_an_error_with_a_way_out(arrhythmic, tmp_path, value, text):
+def test_unknown_r_waves_are_an_error_with_a_hint(arrhythmic, tmp_path, value, text):
     def constant(heads):
         heads["physiology_time_stamp"] = value
 

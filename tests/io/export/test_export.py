@@ -133,7 +133,7 @@ def read_dicom(folder):
     return [pydicom.dcmread(path) for path in sorted(folder.glob("*.dcm"))]
 
 
-def test_dicom_tells_value_time_and_nothing_of_the_patient(tmp_path):
+def test_dicom_has_values_and_times_and_no_patient(tmp_path):
     cine = make_cine(is_one_beat=True)
     written(tmp_path, "dicom/", [cine])
     images = read_dicom(tmp_path / "dicom")
@@ -236,7 +236,7 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [recent.name, "dicom"]
 
 
-def test_dicom_claims_no_beat_that_it_does_not_know(tmp_path):
+def test_dicom_has_no_heart_rate_if_it_is_unknown(tmp_path):
     written(tmp_path, "beat/dicom", [make_cine(is_one_beat=True)])
     written(tmp_path, "some/dicom", [make_cine(frames=1)])
     beat, some = (read_dicom(tmp_path / name / "dicom")[0] for name in ("beat", "some"))
@@ -246,7 +246,7 @@ def test_dicom_claims_no_beat_that_it_does_not_know(tmp_path):
         assert name not in some
 
 
-def test_dicom_tells_what_the_header_knows_and_leaves_out_senseless_terms(tmp_path, recwarn):
+def test_dicom_has_the_values_of_the_header_and_leaves_out_invalid_ones(tmp_path, recwarn):
     extra = (
         "<sequenceParameters><TR>28.5</TR><TE>1.2</TE><TE>3.4</TE><flipAngle_deg>60</flipAngle_deg>"
         "<sequence_type>SSFP</sequence_type></sequenceParameters>"
@@ -369,7 +369,7 @@ def test_numbered_files_are_refused_too(tmp_path):
     Target.parse(str(tmp_path / "a.nii")).check()
 
 
-def test_a_target_knows_what_it_may_write(tmp_path):
+def test_a_target_recognises_its_own_files(tmp_path):
     (tmp_path / "link.h5").symlink_to(tmp_path / "scan.h5")
     (tmp_path / "scan.h5").touch()
     hits = [
@@ -388,7 +388,7 @@ def test_a_target_knows_what_it_may_write(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 @pytest.mark.parametrize("ending", ["h5", "nii", "npz", "gif", "mp4", "png"])
-def test_a_full_disk_is_said_in_few_words(tmp_path, monkeypatch, capfd, ending):
+def test_a_full_disk_is_a_short_error(tmp_path, monkeypatch, capfd, ending):
     """The temporary file leads to a device that is always full."""
     path = tmp_path / f"12:30.{ending}"
     temporary = tmp_path / f".partial-{os.getpid()}-{path.name}"
@@ -435,12 +435,12 @@ def uneven_cine():
     return replace(cine, meta=replace(cine.meta, frame_times_ms=(0.0, 31.0, 70.0, 100.0, 120.0)))
 
 
-def test_slices_that_run_against_their_direction_lie_where_they_are():
+def test_slices_in_reverse_order_keep_their_positions():
     cines = [make_cine(2), make_cine(1), make_cine(0)]
     assert np.allclose((affine_ras(cines) @ [6, 4, 2, 1])[:3], CENTRE * [-1, -1, 1])
 
 
-def test_dicom_tells_when_each_frame_was_and_that_nobody_is_named(tmp_path):
+def test_dicom_has_frame_times_and_an_anonymous_patient(tmp_path):
     cine = uneven_cine()
     written(tmp_path, "real_time/dicom/", [cine])
     images = read_dicom(tmp_path / "real_time/dicom")
@@ -453,7 +453,7 @@ def test_dicom_tells_when_each_frame_was_and_that_nobody_is_named(tmp_path):
     assert {image.PatientIdentityRemoved for image in images} == {"YES"}
 
 
-def test_mrd_images_tell_when_each_frame_was(tmp_path):
+def test_mrd_images_have_frame_times(tmp_path):
     (path,) = written(tmp_path, "out.h5", [uneven_cine()])
     with ismrmrd.Dataset(str(path), mode="r") as file:
         stamps = [file.read_image("image_0", frame).physiology_time_stamp[0] for frame in range(5)]

@@ -199,7 +199,7 @@ def test_zeros_in_the_heap_do_not_hang(tmp_path):
         read_mrd(path)
 
 
-def test_damage_never_leaks_another_error(tmp_path):
+def test_damage_never_raises_another_error(tmp_path):
     """Overwriting any part of the file's structure gives the scan, or one of our errors."""
     good = small_scan(n_frames=1).write(tmp_path / "good.h5").read_bytes()
     rng = np.random.default_rng(0)

@@ -66,7 +66,7 @@ PERSONAL = (
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_what_tells_of_the_patient_is_left_out(encoding):
+def test_data_of_the_patient_are_left_out(encoding):
     declared = TEXT.replace('<?xml version="1.0"?>', f'<?xml version="1.0" encoding="{encoding}"?>')
     kept = without_patient(declared.replace("<encoding>", f"{PERSONAL}<encoding>").encode(encoding))
     assert not any(text in kept for text in ("Doe", "777", "Who", "0_281", "2020", "subject", "study"))

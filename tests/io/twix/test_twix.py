@@ -341,7 +341,7 @@ def test_damaged_tables_of_measurements_are_refused(tmp_path, offset, value):
         open_scan(tmp_path / "scan.dat")
 
 
-def test_damage_never_leaks_another_error(tmp_path):
+def test_damage_never_raises_another_error(tmp_path):
     good = write_twix(tmp_path / "good.dat", as_twix(siemens_scan(n_frames=1, matrix=(6, 8)))).read_bytes()
     rng, path = np.random.default_rng(0), tmp_path / "damaged.dat"
     n_refused = 0

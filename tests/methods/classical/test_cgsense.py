@@ -26,7 +26,7 @@ def test_coils_resolve_twofold_undersampling(make_cine):
     assert relative_error(make_encoding(data).adjoint(data.kspace), data.reference) > 0.1
 
 
-def test_a_frame_without_data_is_empty_and_disturbs_no_other(make_cine):
+def test_a_frame_without_data_is_zero_and_affects_no_other(make_cine):
     data = make_cine()
     mask = data.mask.clone()
     mask[2] = False
@@ -45,7 +45,7 @@ def test_it_stops_when_the_tolerance_is_reached(make_cine):
 
 
 @pytest.mark.parametrize("settings", [{"n_iterations": 0}, {"weight_tikhonov": -1.0}])
-def test_senseless_settings_are_refused(settings):
+def test_invalid_settings_are_refused(settings):
     with pytest.raises(ValueError, match="greater than or equal"):
         CgSenseConfig(**settings)
 

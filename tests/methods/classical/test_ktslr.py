@@ -41,7 +41,7 @@ def test_one_coil_gains_over_zero_filling(make_cine, block_size, whole_readouts)
     assert psnr(image, data.reference) > psnr(make_encoding(data).adjoint(data.kspace), data.reference) + 8
 
 
-def test_a_mask_of_points_and_one_of_lines_are_the_same_to_it(make_cine):
+def test_masks_of_points_and_of_lines_give_the_same_image(make_cine):
     data = make_cine(n_coils=1)
     points = replace(data, mask=data.mask.expand(*data.mask.shape[:-1], data.matrix[1]).clone())
     assert relative_error(KtSlr()(points), KtSlr()(data)) < 1e-4

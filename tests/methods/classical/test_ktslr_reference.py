@@ -61,7 +61,7 @@ def test_cost_and_penalties_at_the_start_are_those_of_the_authors_programs(mode)
 
 
 @pytest.mark.parametrize("n_coils", [1, 4])
-def test_the_encoding_is_that_of_the_house(make_cine, n_coils):
+def test_the_encoding_is_that_of_the_package(make_cine, n_coils):
     data = make_cine(n_coils, n_frames=5, matrix=(9, 8), per_frame=3, dtype=torch.complex128)
     encoding = encoding_linop(data.mask.numpy(), None if data.csm is None else data.csm.numpy(), SHAPE)
     image = complex_randn(*SHAPE)
@@ -177,7 +177,7 @@ def test_memory_of_an_inner_iteration_is_freed_at_its_end(make_cine, monkeypatch
 
 
 @pytest.mark.parametrize("n_outer", [9, 1000])
-def test_it_ends_where_the_image_stands_still(make_cine, n_outer):
+def test_it_ends_when_the_image_no_longer_changes(make_cine, n_outer):
     data = make_cine(n_coils=1, dtype=torch.complex128)
     encoding = encoding_linop(data.mask.numpy(), None, data.reference.shape)
     held = {"growth_lowrank": 1, "growth_sparse": 1, "penalty_lowrank": 10.0, "penalty_sparse": 14.0}

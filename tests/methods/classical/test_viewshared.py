@@ -13,7 +13,7 @@ def test_it_is_the_image_of_view_shared_kspace(make_cine):
     assert relative_error(load_method("viewshared")(data), load_method("zerofilled")(shared)) < 1e-6
 
 
-def test_a_still_image_comes_back_whole(make_cine):
+def test_a_still_image_is_recovered(make_cine):
     data = make_cine(n_coils=1, n_frames=12)
     still = data.reference[:1].expand_as(data.reference)
     everywhere_once = (torch.arange(still.shape[-2]) % 4 == torch.arange(12)[:, None] % 4).view(12, 1, -1, 1)

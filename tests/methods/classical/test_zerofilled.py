@@ -20,7 +20,7 @@ def test_several_coils_are_combined_by_their_maps(make_cine):
     assert relative_error(ZeroFilled()(data), expected) < 1e-6
 
 
-def test_points_that_the_mask_denies_do_not_enter(make_cine):
+def test_samples_outside_the_mask_are_ignored(make_cine):
     data = make_cine()
     dirty = replace(data, kspace=torch.where(data.mask, data.kspace, 1.0))
     assert relative_error(ZeroFilled()(dirty), ZeroFilled()(data)) < 1e-7

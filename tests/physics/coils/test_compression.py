@@ -57,7 +57,7 @@ def test_coils_without_signal_are_not_compressed():
 
 
 def two_coils_at_each_position(n_x: int = 21):
-    """Coil images whose coils lie, at each x, in a plane that turns slowly along x."""
+    """Coil images that span, at each x, a plane that turns slowly along x."""
     angle = torch.linspace(0, 2, n_x, dtype=torch.float64)
     mixing = torch.zeros(n_x, 4, 2, dtype=torch.complex128)
     mixing[:, 0, 0], mixing[:, 1, 0], mixing[:, 2, 1], mixing[:, 3, 1] = (

@@ -75,13 +75,13 @@ def test_one_coil_needs_no_maps():
     assert estimate_csm(complex_randn(3, 1, 8, 8), torch.ones(3, 1, 8, 1, dtype=torch.bool)) is None
 
 
-def test_unknown_method_is_told():
+def test_unknown_method_is_an_error():
     with pytest.raises(ConfigError, match="'sense'"):
         estimate_csm(complex_randn(3, 2, 8, 8), torch.ones(3, 1, 8, 1, dtype=torch.bool), "sense")
 
 
 @pytest.mark.parametrize("n_lines", [0, 1, 2])
-def test_of_a_line_or_two_there_are_maps_all_the_same(n_lines):
+def test_one_or_two_lines_give_maps(n_lines):
     csm, image, _, _ = *smooth_coils(3, 24, 20), None, None
     mask = torch.zeros(4, 1, 24, 1, dtype=torch.bool)
     mask[:, :, 12 : 12 + n_lines] = True

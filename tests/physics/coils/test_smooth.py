@@ -20,7 +20,7 @@ def test_penalty_spares_planes_and_nothing_else():
     assert float(rows.square() @ penalty @ rows.square()) > 1
 
 
-def test_smooth_maps_beat_their_start_also_where_the_field_of_view_cuts_the_object():
+def test_smooth_maps_improve_their_start_also_where_the_field_of_view_cuts_the_object():
     csm, image = smooth_coils(6, 40, 37)
     image = image + 0.5  # signal up to the edge on all sides
     start = walsh(csm * image)
@@ -63,5 +63,5 @@ def test_batched_equals_looped():
     assert relative_error(smooth_maps(images, walsh(images), (30, 25)), looped) < 1e-9
 
 
-def test_splines_of_odd_sizes_lie_at_the_same_place_too():
+def test_splines_of_odd_sizes_are_at_the_same_positions_too():
     assert torch.allclose(cubic_splines(45, 6)[1::3], cubic_splines(15, 6))

@@ -29,7 +29,7 @@ def test_the_median_of_a_square_matrix_is_that_of_a_quarter_of_a_circle():
 
 @pytest.mark.parametrize("shape", [(60, 60), (40, 160)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
-def test_the_median_tells_the_noise(shape, dtype):
+def test_the_median_gives_the_noise_level(shape, dtype):
     noise = torch.randn(8, *shape, dtype=dtype, generator=torch.Generator().manual_seed(0))  # E |z|^2 = 1
     values = torch.linalg.svdvals(noise)
     unit, beta = OptimalShrinkage().measure(Spectrum(values, shape, dtype.is_complex))

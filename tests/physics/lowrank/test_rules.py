@@ -85,7 +85,7 @@ def test_a_rule_that_keeps_everything_is_the_identity(rule):
 
 
 @every_rule
-def test_nothing_comes_of_nothing(rule):
+def test_zero_stays_zero(rule):
     for shape in ((4, 9), (2, 4, 9), (9, 4)):
         assert not shrink_matrix(torch.zeros(shape, dtype=torch.complex128), rule).any()
 

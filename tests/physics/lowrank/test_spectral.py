@@ -57,7 +57,7 @@ def test_single_precision_is_enough_for_every_rule(rule, shape):
 @pytest.mark.parametrize("shape", [(2, 5, 30), (2, 70, 80), (2, 80, 70)])
 @pytest.mark.parametrize("gradients", [True, False])
 @pytest.mark.parametrize("spoilt", [math.nan, math.inf])
-def test_what_is_not_a_number_stays_in_its_matrix(rule, shape, gradients, spoilt):
+def test_nan_stays_in_its_matrix(rule, shape, gradients, spoilt):
     matrix = decaying(*shape, dtype=torch.complex64)
     expected = shrink_matrix(matrix, rule)
     matrix[1, 2, 3] = spoilt

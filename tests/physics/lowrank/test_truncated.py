@@ -97,7 +97,7 @@ def test_only_those_matrices_that_need_it_go_to_the_full_method(full):
     assert full == [1]
 
 
-def test_nothing_survives_and_nothing_comes(full):
+def test_no_value_above_the_threshold_gives_zero(full):
     rule = AbsoluteSoft(3.0)
     assert not spectral.shrink_matrix(decaying(*SHAPE, dtype=torch.complex64), rule).any()
     assert not spectral.shrink_matrix(torch.zeros(SHAPE, dtype=torch.complex64), rule).any()
@@ -119,7 +119,7 @@ def test_the_check_sees_a_value_that_was_missed(floor):
 
 @pytest.mark.parametrize("rule", [relative(0.1), TopKHard(6), Schatten(0.03, 0.5), TopKSoft(3.0)], ids=str)
 @pytest.mark.parametrize("n_rounds", [1, 2, 3])
-def test_the_error_that_is_told_is_the_error_that_is_made(rule, n_rounds, monkeypatch):
+def test_the_reported_error_is_the_true_error(rule, n_rounds, monkeypatch):
     monkeypatch.setattr(truncated, "_TOLERANCE", 0.0)  # go on to the last round
     matrix = decaying(1, 96, 110, power=1.0, dtype=torch.complex64)
     found = truncated.leading_vectors(matrix @ matrix.mH, 16, 110, rule, n_rounds)

@@ -79,7 +79,7 @@ def test_the_order_of_cava_is_that_of_its_mask():
 
 
 def test_the_temporal_resolution_of_cava_is_chosen_afterwards():
-    """The same readouts, binned otherwise: no line twice in a frame, whatever its length and beginning."""
+    """The same readouts in other bins: no line twice in a frame of any length and start."""
     readouts = parse_mask("cava:8").line_order(50, 192, seed=1).ravel()
     assert np.array_equal(readouts, parse_mask("cava:16").line_order(100, 192, seed=1).ravel())
     for length in (7, 12, 24, 43):

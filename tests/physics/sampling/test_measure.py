@@ -47,7 +47,7 @@ def test_the_block_is_found_where_it_is(ky, n_acs):
         ("full", "same lines"),
     ],
 )
-def test_what_a_mask_is_made_of(pattern, kind):
+def test_masks_consist_of_lines_or_points(pattern, kind):
     mask = parse_mask(pattern).draw(4, 32, 24)
     assert sampling_kind(mask) == sampling_kind(mask.expand(4, 1, 32, 24)) == kind
     assert sampling_kind(mask[:1]) == ("points" if kind == "points" else "lines")

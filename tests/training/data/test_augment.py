@@ -106,7 +106,7 @@ def test_a_rotation_by_90_degrees_is_exact():
     assert relative_error(found, expected) < 1e-12
 
 
-def test_a_sheared_bump_lies_where_it_should():
+def test_a_sheared_bump_is_where_it_should_be():
     image = augment.shear(bump(8, -5), 0.3, -1)
     weight = image.real
     y, x = torch.meshgrid(*(torch.arange(64, dtype=torch.float64) - 32 for _ in range(2)), indexing="ij")
@@ -114,7 +114,7 @@ def test_a_sheared_bump_lies_where_it_should():
     assert float((weight * x).sum() / weight.sum()) == pytest.approx(-5 + 0.3 * 8, abs=1e-6)
 
 
-def test_a_smooth_phase_is_smooth_and_as_strong_as_asked_for():
+def test_a_smooth_phase_is_smooth_and_of_the_given_strength():
     phase = augment.draw_smooth_map(np.random.default_rng(0), (48, 40), 0.7)
     assert float(phase.std()) == pytest.approx(0.7, rel=0.01)
     steps = [float(phase.diff(dim=dim).abs().max()) for dim in (0, 1)]
@@ -166,7 +166,7 @@ def test_the_gain_keeps_double_precision():
     assert augment.draw_gain(image, config, rng).dtype == torch.complex128
 
 
-def test_a_local_gain_is_smooth_and_as_strong_as_asked_for():
+def test_a_local_gain_is_smooth_and_of_the_given_strength():
     image = beating_cine().to(torch.complex64)
     config = augment.AugmentConfig(gamma=(1, 1), scale=(1, 1), local_gain=0.2)
     gain = augment.draw_gain(image, config, np.random.default_rng(1))

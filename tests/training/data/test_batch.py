@@ -79,7 +79,7 @@ def test_threads_change_nothing(make):
     assert same(*drawn)
 
 
-def test_the_first_image_sees_the_whole_beat_and_is_cut_like_the_target(make):
+def test_the_initial_image_is_of_the_whole_beat_and_cut_like_the_target(make):
     seen = []
 
     class Start:
@@ -124,7 +124,7 @@ def test_nothing_is_padded(make, settings):
         make(**settings)[0]
 
 
-def test_noise_has_the_level_asked_for(make):
+def test_noise_has_the_given_level(make):
     quiet, noisy = make(n_frames=12)[0], make(n_frames=12, p_noise_free=0.0, noise=[0.05, 0.0500001])[0]
     difference = noisy.kspace - quiet.kspace
     assert float(difference[difference != 0].abs().square().mean().sqrt()) == pytest.approx(0.05, rel=0.05)
@@ -140,13 +140,13 @@ def test_points_and_mask_files(make, tmp_path):
     assert not torch.equal(batch.encoding.mask[0], batch.encoding.mask[1])
 
 
-def test_strips_lie_where_it_moves(make):
+def test_strips_are_where_the_heart_moves(make):
     batches = make(size=16, crops="16x12", n_frames=25)
     everywhere = np.mean([case.motion().mean() for case in batches.pool.groups[0].cases])
     assert float(batches[0].target.abs().std(1).mean()) > 1.1 * everywhere
 
 
-def test_windows_keep_clear_of_what_was_not_measured():
+def test_windows_exclude_unmeasured_samples():
     motion = np.full((30, 40), np.nan)
     motion[5:25, 8:30] = 0.1
     motion[10:14, 20:24] = 5.0

@@ -35,7 +35,7 @@ class Drawn:
 
 
 @pytest.mark.parametrize("coils", [1, 2])
-def test_a_batch_survives_its_file(tmp_path, coils):
+def test_a_batch_is_the_same_after_its_file(tmp_path, coils):
     batch = make_batch(coils=coils)
     write_batch(tmp_path / "folder" / "0.safetensors", batch)
     found = read_batch(tmp_path / "folder" / "0.safetensors")
@@ -105,7 +105,7 @@ def test_an_error_of_simulating_keeps_its_parts(n_workers):
     assert error.value.where == "a.npz"
 
 
-def test_what_a_step_takes_is_measured_as_it_says(tmp_path):
+def test_frames_taken_from_a_batch_have_consistent_measurements(tmp_path):
     kept = CachedBatches(Drawn(), 2, tmp_path, n_frames=4, seed=(1,))
     found = [kept[2 * n] for n in range(20)]
     firsts = set()
@@ -118,7 +118,7 @@ def test_what_a_step_takes_is_measured_as_it_says(tmp_path):
     assert firsts == {0, 1, 2, 3, 4, 5}  # every window, forwards and backwards
 
 
-def test_all_frames_are_taken_if_nothing_is_said():
+def test_all_frames_are_taken_by_default():
     batch = vary(make_batch(), None, np.random.default_rng(0))
     assert batch.target.shape[1] == 6
 

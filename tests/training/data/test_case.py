@@ -68,7 +68,7 @@ def test_other_settings_are_other_files(cache, phantom):
     assert other.path != phantom.path
 
 
-def test_a_moved_phantom_lies_under_the_same_coils(phantom):
+def test_a_moved_phantom_has_the_same_coils(phantom):
     still, moved = (phantom.cut(FRAMES, WINDOW, 2, config, rng()) for config in (STILL, MOVING))
     image = phantom.cut(FRAMES, WINDOW, 1, MOVING, rng()).target
     assert relative_error(moved.coil_images, still.coil_images) > 0.1

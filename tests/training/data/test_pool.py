@@ -136,7 +136,7 @@ def test_series_are_kept_for_validation_by_pattern(tmp_path, write_series):
     assert names == {"train": {"scd2_a"}, "val": {"scd1_a", "scd1_b"}}
 
 
-def test_a_split_through_a_subject_and_unused_patterns_are_remarked(tmp_path, write_series):
+def test_a_split_through_a_subject_and_unused_patterns_give_warnings(tmp_path, write_series):
     for name, subject in (("a1", "P1"), ("a2", "P1"), ("b1", "P2")):
         write_series(tmp_path / f"{name}.npz", seed=ord(name[0]) + int(name[1]), subject=subject)
     remarks = {
@@ -164,7 +164,7 @@ def test_series_for_reporting_are_refused(tmp_path, write_series, name, part):
     assert series_pool(tmp_path, part, **settings, reserved=[]).groups  # other data may have such names
 
 
-def test_a_folder_without_cases_is_said(tmp_path):
+def test_a_folder_without_cases_is_an_error(tmp_path):
     config = DataConfig.parse({"sources": {"data": {"kind": "prepared", "folder": str(tmp_path)}}})
     with pytest.raises(FileError, match=r"no prepared cases here: there is no index\.csv"):
         open_pool(config, tmp_path)

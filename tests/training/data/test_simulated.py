@@ -52,7 +52,7 @@ def test_variants_of_a_series_differ(tmp_path, write_series):
     assert relative_error(first.abs(), second.abs()) > 0.1
 
 
-def test_damaged_series_are_said_to_be(tmp_path):
+def test_damaged_series_are_refused(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"nonsense")
     np.savez(tmp_path / "b.npz", magnitude=np.ones((2, 8, 8)))
     for name, error in (("a", FileError), ("b", DataError)):

@@ -20,7 +20,7 @@ def left_side(encoding, u, coupling=COUPLING):
 
 
 def scattered_mask(frames, matrix):
-    """Points drawn anew for each frame, a quarter of them."""
+    """A quarter of the points, drawn for each frame."""
     return torch.rand(frames, 1, *matrix, generator=torch.Generator().manual_seed(0)) < 0.25
 
 

@@ -1,4 +1,4 @@
-"""The solver goes down, stops where it says, and tells of its way."""
+"""The solver lowers the cost, stops at the tolerance, and records its convergence."""
 
 import itertools
 
@@ -30,7 +30,7 @@ def test_the_convex_cost_falls_after_the_first_iterations(make_cine, n_coils, is
 
 
 @pytest.mark.parametrize("n_coils", [1, 4])
-def test_it_comes_to_the_minimum_whatever_the_penalties(make_cine, n_coils):
+def test_it_reaches_the_minimum_for_any_penalties(make_cine, n_coils):
     data = make_cine(n_coils, dtype=torch.complex128)
     settings = {"n_iterations": 400, "tolerance": 1e-7} | CONVEX
     image = KtSlr(KtSlrConfig(**settings))(data)
@@ -38,7 +38,7 @@ def test_it_comes_to_the_minimum_whatever_the_penalties(make_cine, n_coils):
     assert relative_error(image, other) < 2e-3
 
 
-def test_with_moving_blocks_the_cost_falls_and_then_wavers_little(make_cine):
+def test_with_moving_blocks_the_cost_falls_and_then_changes_little(make_cine):
     _, found = record(make_cine(1), tolerance=0)
     late = found.cost[-10:]
     assert max(late) < found.cost[2]
@@ -52,7 +52,7 @@ def test_it_stops_at_the_tolerance(make_cine):
 
 
 def test_without_moving_blocks_the_record_is_that_of_the_image(make_cine):
-    """With them the image is the mean of the last iterates, of which the record tells the last."""
+    """With moving blocks, the image is the mean of the last iterates and the record is of the last one."""
     data = make_cine()
     image, found = record(data, **CONVEX)
     misfit = make_encoding(data).forward(image) - data.kspace
@@ -75,7 +75,7 @@ def test_where_blocks_move_the_mean_of_iterates_is_steadier_than_each(make_cine)
     assert move(7) < 0.5 * move(1)
 
 
-def test_what_keeps_still_what_nothing_sees_does_not_show_elsewhere(make_cine, monkeypatch):
+def test_the_proximal_term_hardly_changes_the_image(make_cine, monkeypatch):
     data = make_cine(1)
     image = Ttv()(data)
     monkeypatch.setattr(solver, "PROXIMAL_WEIGHT", 1e-7)

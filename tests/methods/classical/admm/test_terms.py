@@ -90,7 +90,7 @@ def test_the_weight_falls_to_its_value_and_stays():
     assert weights == pytest.approx([16, 2 * 8**0.5, 2, 2])
 
 
-def test_blocks_are_placed_anew_each_time_and_the_same_in_each_run():
+def test_blocks_move_each_time_and_identically_in_each_run():
     config = LowRankConfig(block_size=4, weight_lowrank=0.5, penalty_lowrank=0.1, continuation=1)
     u, runs = complex_randn(4, 10, 13), []
     for _ in range(2):
