@@ -85,8 +85,35 @@ def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> 
         return espirit(average, n_acs=min(n_y, n_x, 32), threshold=1e-4, crop=0)
     if method == "walsh" or min(n_y, n_x) < MIN_SPLINE_SIZE:
         return walsh(ifft2c(_outside_zero(average, n_y, n_x)))
-    coil_images = ifft2c(centre_crop(average, (min(n_y, MAX_SPLINE_SIZE), min(n_x, MAX_SPLINE_SIZE))))
+    coil_images = resample_field_of_view(average, min(n_y, MAX_SPLINE_SIZE), min(n_x, MAX_SPLINE_SIZE))
     return smooth_maps(coil_images, walsh(coil_images), matrix)
+
+
+def resample_field_of_view(kspace: Tensor, n_y: int, n_x: int) -> Tensor:
+    """An image from the centre of k-space, whose pixels divide the field of view of the full matrix evenly.
+
+    The inverse DFT of n samples puts pixel n // 2 at the position of pixel N // 2 of the full matrix. For n < N the
+    outermost pixel then extends beyond the field of view, and holds signal from the opposite side. Here all pixels are
+    shifted by a fraction of their size, as a linear phase of k-space, such that the first one begins where pixel 0 of
+    the full matrix begins.
+
+    Parameters
+    ----------
+    kspace
+        ``(..., ky, kx)`` of the full matrix.
+    n_y, n_x
+        Number of central lines and columns, and of pixels.
+    """
+    n_full_y, n_full_x = kspace.shape[-2:]
+    phase = _shift_phase(n_y, n_full_y)[:, None] * _shift_phase(n_x, n_full_x)
+    return ifft2c(centre_crop(kspace, (n_y, n_x)) * phase.to(kspace))
+
+
+def _shift_phase(n: int, n_full: int) -> Tensor:
+    """The linear phase along n samples, complex128, that aligns the borders of n and of n_full pixels."""
+    first_border, first_border_full = -(n // 2 + 0.5) / n, -(n_full // 2 + 0.5) / n_full
+    frequency = torch.arange(n, dtype=torch.float64) - n // 2
+    return torch.polar(torch.ones_like(frequency), 2 * torch.pi * (first_border_full - first_border) * frequency)
 
 
 def calibration_size(mask: Tensor, n_x: int) -> tuple[int, int]:

@@ -28,14 +28,15 @@ def smooth_maps(
     *,
     n_intervals: int = 12,
     weight_smooth: float = 0.03,
-    n_iterations: int = 2,
+    n_iterations: int = 4,
 ) -> Tensor:
     """Coil maps as splines that explain the coil images, from a first estimate.
 
     Parameters
     ----------
     coil_images
-        ``(*batch, coils, n_y, n_x)`` complex, of the whole field of view at any resolution finer than the knots.
+        ``(*batch, coils, n_y, n_x)`` complex, of the whole field of view at any resolution finer than the knots, with
+        pixels that divide it evenly, as `resample_field_of_view` gives them.
     csm
         ``(*batch, coils, n_y, n_x)`` the first estimate, e.g. by `walsh`; its phase must be smooth.
     matrix
@@ -74,10 +75,9 @@ _PREVIOUS_MAPS_WEIGHT = 1e-6
 def cubic_splines(n: int, n_intervals: int) -> Tensor:
     """Uniform cubic B-splines at n pixels that share the field of view, ``(n, n_intervals + 3)`` float64.
 
-    Pixel i is at (i - n // 2) / n of the field of view, the same position at every resolution; the knots divide the
-    field of view evenly from -1/2 to 1/2.
+    The knots divide the field of view evenly, and so do the borders of the pixels, whose centres are at (i + 1/2) / n.
     """
-    position = ((torch.arange(n, dtype=torch.float64) - n // 2) / n + 0.5) * n_intervals
+    position = (torch.arange(n, dtype=torch.float64) + 0.5) / n * n_intervals
     distance = (position[:, None] - torch.arange(-1, n_intervals + 2, dtype=torch.float64)).abs()
     inner, outer = 2 / 3 - distance**2 + distance**3 / 2, (2 - distance).clamp_min(0) ** 3 / 6
     return torch.where(distance < 1, inner, outer)

@@ -5,7 +5,7 @@ from helpers import complex_randn, relative_error
 
 from cinerecon.errors import ConfigError
 from cinerecon.physics.coils import estimate_csm, time_average
-from cinerecon.physics.coils.estimate import calibration_size
+from cinerecon.physics.coils.estimate import calibration_size, resample_field_of_view
 from cinerecon.physics.fourier import fft2c
 
 METHODS = ("smooth", "espirit", "walsh")
@@ -55,6 +55,29 @@ def test_batched_equals_looped_and_precision_is_kept(method):
     maps = estimate_csm(slices, mask.expand(2, *mask.shape), method)
     assert relative_error(maps, torch.stack([estimate_csm(one, mask, method) for one in slices])) < 1e-7
     assert estimate_csm(kspace.to(torch.complex64), mask, method).dtype == torch.complex64
+
+
+@pytest.mark.parametrize("n_full", [48, 47])
+@pytest.mark.parametrize("n", [24, 23])
+def test_pixels_at_low_resolution_divide_the_field_of_view_evenly(n_full, n):
+    position = (torch.arange(n_full, dtype=torch.float64) + 0.5) / n_full
+    centred = torch.exp(-(((position - 0.3) / 0.1) ** 2)).to(torch.complex128)  # resolved by 23 pixels
+    low = resample_field_of_view(fft2c(centred.expand(1, n_full)), 1, n)[0].abs()
+    position_low = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    expected = torch.exp(-(((position_low - 0.3) / 0.1) ** 2))
+    assert relative_error(low / low.max(), expected / expected.max()) < 2e-2
+
+
+@pytest.mark.parametrize("n_lines", [32, 33])
+@pytest.mark.parametrize("n_y", [63, 64])
+def test_smooth_maps_at_the_edges_do_not_depend_on_the_parity_of_the_calibration_region(n_y, n_lines):
+    csm, image = smooth_coils(6, n_y, 48)
+    image = image * 0 + torch.linspace(0.3, 1, n_y)[:, None]  # dark at the first edge, bright at the opposite one
+    mask = torch.zeros(1, 1, n_y, 1, dtype=torch.bool)
+    first = n_y // 2 - n_lines // 2
+    mask[:, :, first : first + n_lines] = True
+    maps = estimate_csm(fft2c(csm * image)[None] * mask, mask)
+    assert float(agreement(maps, csm).min()) > 0.99
 
 
 def test_calibration_region_is_what_is_sampled_densely():

@@ -6,10 +6,10 @@ from cinerecon.physics.coils import smooth_maps, walsh
 from cinerecon.physics.coils.smooth import cubic_splines, second_difference_penalty
 
 
-def test_splines_are_a_partition_of_unity_at_the_same_place_for_every_resolution():
-    fine, coarse = cubic_splines(40, 6), cubic_splines(20, 6)
-    assert float((fine.sum(1) - 1).abs().max()) < 1e-12
-    assert torch.allclose(fine[::2], coarse)
+def test_splines_sum_to_one_and_have_the_same_position_at_every_resolution():
+    assert float((cubic_splines(40, 6).sum(1) - 1).abs().max()) < 1e-12
+    assert torch.allclose(cubic_splines(45, 6)[1::3], cubic_splines(15, 6))  # centres of odd subdivisions coincide
+    assert torch.allclose(cubic_splines(60, 6)[1::3], cubic_splines(20, 6))
 
 
 def test_penalty_spares_planes_and_nothing_else():
@@ -61,7 +61,3 @@ def test_batched_equals_looped():
     images = torch.stack([csm * image, csm.flip(-1) * image, csm * image.flip(-2)])
     looped = torch.stack([smooth_maps(one, walsh(one), (30, 25)) for one in images])
     assert relative_error(smooth_maps(images, walsh(images), (30, 25)), looped) < 1e-9
-
-
-def test_splines_of_odd_sizes_are_at_the_same_positions_too():
-    assert torch.allclose(cubic_splines(45, 6)[1::3], cubic_splines(15, 6))
