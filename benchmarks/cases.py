@@ -89,7 +89,7 @@ def draw_image(anatomy: str, real: Path | None, sizes: Sizes) -> Tensor:
 def undersample(image: Tensor, n_coils: int, sampling: str, sizes: Sizes, maps: str = "true") -> CineData:
     """Noisy undersampled k-space of the image, with the true coil maps or maps estimated from this k-space."""
     csm = draw_coil_maps(sizes.seed, n_coils, sizes.matrix) if n_coils > 1 else None
-    mask = parse_mask(sampling).draw(len(image), *sizes.matrix, sizes.seed)
+    mask = torch.from_numpy(parse_mask(sampling).draw(len(image), *sizes.matrix, sizes.seed))
     kspace = Encoding(mask, csm, matrix=sizes.matrix).forward(image)
     generator = torch.Generator().manual_seed(sizes.seed)
     kspace = kspace + sizes.noise * mask * torch.randn(kspace.shape, dtype=kspace.dtype, generator=generator)

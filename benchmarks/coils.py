@@ -52,7 +52,7 @@ def measure_quality(name: str, image: Tensor) -> None:
     csm = draw_coil_maps(1, N_COILS, (image.shape[-2], image.shape[-1]))
     kspace = fft2c(image[:, None] * csm)
     generator = torch.Generator().manual_seed(0)
-    mask = parse_mask("gaussian:8,acs=4").draw(len(image), *image.shape[-2:], 0)
+    mask = torch.from_numpy(parse_mask("gaussian:8,acs=4").draw(len(image), *image.shape[-2:], 0))
     for noise in (0.0, 0.03):
         noisy = kspace + noise * torch.randn(kspace.shape, dtype=kspace.dtype, generator=generator)
         for method in ("smooth", "espirit", "walsh"):

@@ -56,7 +56,7 @@ def measure(series: Path, pattern: str, coils: int, size: int, frames: int) -> C
     full = simulate_cine(config, source=series)[0]
     assert full.reference is not None
     kspace, csm = (full.kspace, full.csm) if coils > 1 else (fft2c(full.reference)[:, None], None)
-    mask = parse_mask(pattern).draw(frames, size, size, seed=7)
+    mask = torch.from_numpy(parse_mask(pattern).draw(frames, size, size, seed=7))
     return CineData(kspace * mask, mask, csm, full.reference, full.meta)
 
 

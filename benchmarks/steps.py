@@ -31,7 +31,7 @@ NETWORKS = {
 def seconds_per_step(net: nn.Module, *, half: bool, n: int) -> float:
     """The least CPU time of a step [s]."""
     frames, y, x = STRIP
-    mask = parse_mask("gaussian:8").draw(frames, y, x, seed=0)[None]
+    mask = torch.from_numpy(parse_mask("gaussian:8").draw(frames, y, x, seed=0))[None]
     encoding = Encoding(mask, torch.ones(1, 1, y, x, dtype=torch.complex64))
     target = torch.randn(1, *STRIP, dtype=torch.complex64)
     kspace, times = encoding.forward(target), []

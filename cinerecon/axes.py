@@ -1,9 +1,12 @@
 """Names and order of the axes, checks that report them by name, and the centre of an axis, index n // 2."""
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from cinerecon.errors import ShapeError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 KSPACE = ("frames", "coils", "ky", "kx")
 MASK = ("frames", "1", "ky", "kx")
@@ -11,14 +14,14 @@ CSM = ("coils", "y", "x")
 IMAGE = ("frames", "y", "x")
 
 
-def describe(array: Tensor, axes: tuple[str, ...]) -> str:
+def describe(array: "Tensor", axes: tuple[str, ...]) -> str:
     """Sizes of an array with the names of its axes: ``(frames 12, coils 10, ky 144, kx 192)``."""
     n_batch = array.ndim - len(axes)
     names = ("batch",) * max(n_batch, 0) + axes[max(-n_batch, 0) :]
     return "(" + ", ".join(f"{name} {size}" for name, size in zip(names, array.shape, strict=True)) + ")"
 
 
-def require_axes(name: str, array: Tensor, axes: tuple[str, ...], dtype: torch.dtype | None = None) -> None:
+def require_axes(name: str, array: "Tensor", axes: tuple[str, ...], dtype: "torch.dtype | None" = None) -> None:
     """Check that an array has at least the named axes, and the dtype where one is given.
 
     Raises
@@ -39,7 +42,7 @@ def centre_slice(n: int, size: int) -> slice:
     return slice(first, first + size)
 
 
-def centre_crop(array: Tensor, sizes: tuple[int, int]) -> Tensor:
+def centre_crop(array: "Tensor", sizes: tuple[int, int]) -> "Tensor":
     """A view of the central part of the last two axes ``(..., y, x)``, of the given sizes or all there is."""
     rows, columns = (centre_slice(n, size) for n, size in zip(array.shape[-2:], sizes, strict=True))
     return array[..., rows, columns]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.axes import IMAGE
-from cinerecon.cine import CineMeta, Geometry
+from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, ShapeError
 from cinerecon.provenance import Provenance
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
+import numpy as np
+
 from cinerecon.physics.sampling import ORDERS, LineOrder, order_readouts, parse_mask
 
 DOCS = Path(__file__).parent
@@ -107,7 +109,7 @@ def draw_patterns() -> str:
         left = MARGIN + number * (point + gap)
         options = ",acs=0" if name in ("uniform", "gaussian") else ""
         mask = parse_mask(f"{name}:{ACCELERATION}{options}").draw(n_frames, ky, 1)[:, 0, :, 0]
-        cells = "".join(f"M{frame} {line}h1v1h-1z" for frame, line in mask.nonzero().tolist())
+        cells = "".join(f"M{frame} {line}h1v1h-1z" for frame, line in np.argwhere(mask))
         parts.append(f'<g transform="translate({left:.0f} {top}) scale({point / n_frames:.3f} {scale})">')
         parts.append(f'<rect width="{n_frames}" height="{ky}" fill="#1a1a2e"/><path d="{cells}" fill="#f6e8d0"/></g>')
         y = top + ky * scale + 20

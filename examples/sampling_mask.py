@@ -19,10 +19,10 @@ def main() -> None:
         print(f"{pattern:20} net acceleration {net_acceleration(mask):5.2f}, {count_acs(mask)} ACS lines")
 
     mask = parse_mask(PATTERNS[0]).draw(FRAMES, KY, KX, seed=0)
-    n_lines = int(mask.sum(dim=2).max())
+    n_lines = int(mask.sum(axis=2).max())
     merged = int(mask.any(0).sum())
     print(f"{n_lines} of {KY} lines in each frame, {merged} in at least one frame")
-    write_mask(Path("mask.npz"), mask.numpy(), PATTERNS[0], 0)
+    write_mask(Path("mask.npz"), mask, PATTERNS[0], 0)
     print("wrote mask.npz")
 
 

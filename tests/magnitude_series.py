@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cinerecon.cine import CineMeta, Geometry
+from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.image import CineImage
 
 READ, PHASE, ACROSS = (0.6, 0.8, 0.0), (0.0, 0.0, -1.0), (-0.8, 0.6, 0.0)

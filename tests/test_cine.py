@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cinerecon.cine import CineMeta, keep_frames
+from cinerecon.cine import keep_frames
+from cinerecon.cine_meta import CineMeta
 
 
 @pytest.mark.parametrize(("frames", "times"), [(slice(2, 4), (0.0, 50.0)), (slice(0, 8), None), (slice(7, 8), (0.0,))])

@@ -12,7 +12,8 @@ from largest_tensor import LargestTensor
 
 from cinerecon.acquisition.coil_maps import finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.cine import CineData, CineMeta
+from cinerecon.cine import CineData
+from cinerecon.cine_meta import CineMeta
 from cinerecon.io.kspace_array import open_kspace_array
 from cinerecon.methods.table import METHODS, load_method
 from cinerecon.physics.coils import espirit, walsh

@@ -21,6 +21,7 @@ ROWS = (
         "memory",
         "machine",
         "frames",
+        "cine_meta",
         "cine",
         "image",
         "provenance",

@@ -79,7 +79,7 @@ def _given_pattern(array: KspaceArray, text: str | None, number: int) -> NDArray
         file = MaskFile.parse(text)
         if file is None:
             raise ConfigError(f"'{text}' is no file of a sampling pattern", where="--pattern", hint="e.g. mask.npz")
-        return np.asarray(file.draw(frames, ky, kx).numpy())
+        return file.draw(frames, ky, kx)
     elif "mask" in array.extras:
         values, where = array.extras["mask"], f"{array.path}, mask"
     else:

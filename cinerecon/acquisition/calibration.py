@@ -14,8 +14,7 @@ from cinerecon.acquisition.counters import Counters, Warn
 from cinerecon.acquisition.grid import Grid, probe_lines, stronger_line
 from cinerecon.acquisition.placement import Lines, fits_grid, locate_lines
 from cinerecon.io.ismrmrd.raw import Index, RawScan
-from cinerecon.physics.coils import calibration_size
-from cinerecon.physics.sampling import block_of_lines
+from cinerecon.physics.sampling import block_of_lines, calibration_size
 
 
 def place_calibration(

@@ -13,7 +13,7 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import find_measured
 from cinerecon.acquisition.reference import attach_reference
 from cinerecon.acquisition.source import CineSource, TimedSlice
-from cinerecon.cine import CineMeta
+from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.cmrxrecon import CmrFile, open_cmrxrecon, subject_of
 from cinerecon.physics.coils import transform_coils

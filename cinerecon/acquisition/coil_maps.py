@@ -7,18 +7,18 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.cine import CineData, CineMeta
+from cinerecon.cine import CineData
+from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import UnsupportedError
 from cinerecon.physics.coils import (
     CoilStatistics,
     Compression,
     coil_shading,
-    csm_warning,
     estimate_csm,
     transform_coils,
     transform_maps,
 )
-from cinerecon.physics.sampling import block_of_lines
+from cinerecon.physics.sampling import block_of_lines, csm_warning
 
 NORM_TOLERANCE = 1e-3
 """Deviation from 1 of the sum of squared coil maps, above which they are scaled."""

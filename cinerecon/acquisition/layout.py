@@ -25,10 +25,10 @@ from cinerecon.acquisition.select import (
     require_cartesian,
     select_readouts,
 )
-from cinerecon.cine import CineMeta
+from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.ismrmrd.raw import RESCALE, SMALLEST_SAMPLE, Index, RawScan
-from cinerecon.physics.coils import csm_warning
+from cinerecon.physics.sampling import csm_warning
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.cine import CineData
 from cinerecon.frames import choose_frames, name_frames
-from cinerecon.physics.sampling import EMPTY_LINE_RATIO
+from cinerecon.physics.empty_lines import EMPTY_LINE_RATIO
 
 SAME_POWER_RATIO = 1e-10
 """Power of the difference of two lines over that of one, up to which they are the same: rounding leaves less."""

@@ -11,7 +11,7 @@ from cinerecon.acquisition.gating import Gating
 from cinerecon.acquisition.gating.clock import SHORTEST_FRAME_MS, SIMULATED
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
-from cinerecon.cine import CineMeta, Geometry, vector
+from cinerecon.cine_meta import CineMeta, Geometry, vector
 from cinerecon.io.ismrmrd.header import MrdHeader
 from cinerecon.io.ismrmrd.raw import Heads, RawScan
 

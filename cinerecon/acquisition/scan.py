@@ -22,7 +22,8 @@ from cinerecon.acquisition.plan import ScanPlan, describe
 from cinerecon.acquisition.reference import attach_reference, read_truth
 from cinerecon.acquisition.select import NOISE
 from cinerecon.acquisition.source import CineSource, TimedSlice
-from cinerecon.cine import CineData, CineMeta
+from cinerecon.cine import CineData
+from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 from cinerecon.io.raw_file import read_raw_scan

@@ -4,26 +4,11 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from cinerecon.cine import CineData
+from cinerecon.cine import CineData, as_tensor
 from cinerecon.errors import DataError
 from cinerecon.io.cmrxrecon import subject_of
-from cinerecon.io.mask import MaskFile
-from cinerecon.physics.coils import csm_warning, estimate_csm
-from cinerecon.physics.sampling import MaskSpec, block_of_lines, measured_extent, parse_mask
-
-Sampling = MaskSpec | MaskFile
-"""A pattern or a mask in a file; either has ``draw(n_frames, ky, kx, seed)``."""
-
-
-def parse_sampling(text: str) -> Sampling:
-    """Parse the text form of a sampling pattern, ``gaussian:8,acs=4``, or the name of a mask file, ``vista.mat``.
-
-    Raises
-    ------
-    ConfigError
-        If it is neither.
-    """
-    return MaskFile.parse(text) or parse_mask(text)
+from cinerecon.physics.coils import estimate_csm
+from cinerecon.physics.sampling import block_of_lines, csm_warning, measured_extent, parse_sampling
 
 
 def pattern_seed(data: CineData, seed: int) -> int:
@@ -70,7 +55,7 @@ def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smoo
             hint="a scan as it was measured is reconstructed without --undersample, and compared by evaluate --recon",
         )
     drawn = parse_sampling(pattern).draw(data.n_frames, *data.matrix, seed)
-    mask = drawn.to(data.mask.device) & data.mask
+    mask = as_tensor(drawn).to(data.mask.device) & data.mask
     kspace = data.kspace * mask
     maps = estimate_csm(kspace, mask, csm)  # type: ignore[arg-type]
     doubt = None if maps is None else csm_warning(mask, data.matrix[1])

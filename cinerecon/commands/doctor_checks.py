@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from cinerecon.cine import CineData
+from cinerecon.cine import CineData, as_tensor
 from cinerecon.machine import peak_memory_mb, pick_device
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import compare
@@ -89,7 +89,7 @@ def _round_trip(device: str) -> Finding:
     n_frames, (y, x) = 6, (96, 96)
     reference = draw_phantom(0, PhantomConfig(n_frames=n_frames, matrix=(y, x)))
     csm = draw_coil_maps(0, 8, (y, x))
-    mask = parse_mask("kt-equispaced:3,acs=16").draw(n_frames, y, x, seed=0)
+    mask = as_tensor(parse_mask("kt-equispaced:3,acs=16").draw(n_frames, y, x, seed=0))
     kspace = Encoding(mask, csm).forward(reference)
     data = CineData(kspace, mask, estimate_csm(kspace, mask)).to(device)
     method = load_method("cgsense", device=device)

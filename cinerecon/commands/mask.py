@@ -101,8 +101,8 @@ class MaskOptions(Options):
 
 def mask(options: MaskOptions) -> None:
     """Draw the mask, write it, and print its acceleration."""
-    from cinerecon.acquisition.undersample import parse_sampling
     from cinerecon.commands.mask_files import draw_mask
+    from cinerecon.physics.sampling import parse_sampling
 
     sampling = parse_sampling(options.full_pattern())
     sizes = options.n_frames, options.ky, options.kx

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cinerecon.acquisition.undersample import Sampling
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite, write_csv
-from cinerecon.io.export.summary import write_mask_picture
 from cinerecon.io.mask import MaskFile, write_mask
-from cinerecon.physics.sampling import LineOrder, MaskSpec, acs_block, net_acceleration, order_readouts
+from cinerecon.io.mask_picture import write_mask_picture
+from cinerecon.physics.sampling import LineOrder, MaskSpec, Sampling, acs_block, net_acceleration, order_readouts
 
 ORDER_COLUMNS = ("time_ms", "frame", "ky", "segment")
 """Columns of the table of readouts, all counted from 0."""
@@ -74,8 +73,8 @@ def draw_mask(
     if order is not None:
         drawn = sampling.line_order(n_frames, ky, seed) if isinstance(sampling, MaskSpec) else None
         readouts = order_readouts(mask, order, drawn)
-    write_mask(output, mask.numpy(), str(sampling), seed)
-    write_mask_picture(picture, mask.numpy(), kx)
+    write_mask(output, mask, str(sampling), seed)
+    write_mask_picture(picture, mask, kx)
     if readouts is not None:
         columns = (readouts.time_ms.round(6), readouts.frame, readouts.ky, readouts.segment)
         write_csv(table, ORDER_COLUMNS, zip(*(column.tolist() for column in columns), strict=True))

@@ -62,7 +62,7 @@ def some_iterations(n_iterations: int, most: int = 12) -> list[int]:
 
 def quality_line(part: "ReconstructedSlice") -> str:
     """How good an image is, and against what, in words."""
-    from cinerecon.cine import REFERENCES
+    from cinerecon.cine_meta import REFERENCES
 
     against = REFERENCES.get(part.cine.meta.reference_is, "the reference in the file")
     return f"PSNR {part.quality['psnr']:.2f} dB, SSIM {part.quality['ssim']:.4f} against {against}"

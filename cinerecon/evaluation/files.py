@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from cinerecon.cine import CineMeta
+from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ShapeError
 from cinerecon.evaluation.image_files import ImageSeries, files_in, read_series, read_truth
 from cinerecon.evaluation.orientation_check import orientation_warnings

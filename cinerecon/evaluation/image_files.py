@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cinerecon.acquisition import open_cine
-from cinerecon.cine import Geometry, finish_image, vector
+from cinerecon.cine import finish_image
+from cinerecon.cine_meta import Geometry, vector
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.arrays import read_npz
 from cinerecon.io.case import is_case, read_case

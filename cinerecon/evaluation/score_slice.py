@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition import CineSource, file_checksums, open_cine
-from cinerecon.acquisition.undersample import parse_sampling, pattern_seed, undersample
-from cinerecon.cine import CineData, CineMeta, finish_image
+from cinerecon.acquisition.undersample import pattern_seed, undersample
+from cinerecon.cine import CineData, finish_image
+from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import CineReconError, DataError, FileError
 from cinerecon.evaluation.failures import Failure, place_of
 from cinerecon.evaluation.initial_image import InitialImages
@@ -40,7 +41,7 @@ from cinerecon.metrics import (
 )
 from cinerecon.metrics.measures import HFEN_SIZE
 from cinerecon.metrics.ventricle import Ventricle, areas_mm2, locate_ventricle, relative_sharpness, segment
-from cinerecon.physics.sampling import acceleration_of
+from cinerecon.physics.sampling import acceleration_of, parse_sampling
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.cine import Geometry
+from cinerecon.cine_meta import Geometry
 from cinerecon.errors import DataError
 
 SAME_PLANE_MM = 4.0

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cinerecon.axes import CSM, IMAGE, KSPACE, MASK
-from cinerecon.cine import CineData, CineMeta, Geometry, vector
+from cinerecon.cine import CineData
+from cinerecon.cine_meta import CineMeta, Geometry, vector
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.hdf5 import member, require_hdf5, require_plausible

@@ -8,9 +8,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cinerecon.errors import ConfigError, FileError, nearest_name
 from cinerecon.io.atomic import moved_into_place
@@ -76,7 +74,7 @@ class MaskFile:
         options = [f"array={self.array}"] * bool(self.array) + [f"axes={self.axes}"] * bool(self.axes)
         return ",".join([str(self.path), *options, *["uncentred"] * self.uncentred])
 
-    def draw(self, n_frames: int, ky: int, kx: int, _: object = None) -> Tensor:
+    def draw(self, n_frames: int, ky: int, kx: int, _: object = None) -> Mask:
         """The mask ``(frames, 1, ky, kx or 1)`` bool; the same for every seed.
 
         Raises
@@ -93,7 +91,7 @@ class MaskFile:
         mask = fit_mask(values, {"t": n_frames, "y": ky, "x": kx}, self)
         if self.uncentred:
             mask = np.fft.fftshift(mask, axes=(-2, -1))
-        return torch.from_numpy(mask.copy())
+        return mask.copy()
 
 
 def write_mask(path: Path, mask: Mask, pattern: str, seed: int) -> None:

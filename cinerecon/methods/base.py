@@ -14,7 +14,7 @@ from cinerecon.cine import CineData
 from cinerecon.config import Config
 from cinerecon.methods.card import Card
 from cinerecon.physics.operators import Encoding
-from cinerecon.physics.sampling import share_views
+from cinerecon.physics.sampling.view_sharing import share_views
 
 SAMPLES_AT_ONCE = 2**20
 """Samples of coil images transformed together on a CPU; larger buffers are allocated at each call, 3 times slower."""

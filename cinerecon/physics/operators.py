@@ -6,9 +6,12 @@ from copy import copy
 from functools import cached_property, reduce
 from typing import Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from cinerecon.cine import as_tensor
 from cinerecon.errors import ShapeError
 from cinerecon.physics.fourier import image_factor, kspace_factor
 
@@ -40,6 +43,8 @@ class Encoding(LinearOperator):
     folded into the coil maps and the k-space-side factor into the mask, so that no array is shifted; in A^H A the
     k-space-side factors cancel, and with whole readouts sampled so do the transforms along x.
 
+    Arrays may be NumPy arrays, which become tensors.
+
     Parameters
     ----------
     mask
@@ -61,13 +66,14 @@ class Encoding(LinearOperator):
 
     def __init__(
         self,
-        mask: Tensor,
-        csm: Tensor | None = None,
+        mask: Tensor | NDArray[np.bool_],
+        csm: Tensor | NDArray[np.complexfloating] | None = None,
         *,
         matrix: tuple[int, int] | None = None,
         dtype: torch.dtype = torch.complex64,
         coils_at_once: int | None = None,
     ) -> None:
+        mask, csm = as_tensor(mask), None if csm is None else as_tensor(csm)
         if matrix is None and csm is None and mask.shape[-1] == 1:
             raise ShapeError("coil maps and mask do not determine the image size", hint="matrix=(y, x)")
         if matrix is None:

@@ -23,7 +23,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cinerecon.cine import CineData, Extent
+from cinerecon.cine import CineData
+from cinerecon.cine_meta import Extent
 from cinerecon.physics.fourier import fft2c, ifft2c, mirrored_indices
 from cinerecon.physics.sampling import measured_extent
 

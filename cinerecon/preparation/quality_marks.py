@@ -6,8 +6,9 @@ from torch import Tensor
 from cinerecon.cine import CineData
 from cinerecon.errors import UnsupportedError
 from cinerecon.io.case import MARKS
+from cinerecon.physics.empty_lines import lines_with_signal
 from cinerecon.physics.fourier import ifft2c
-from cinerecon.physics.sampling import block_of_lines, lines_with_signal
+from cinerecon.physics.sampling import block_of_lines
 
 LESS_REALISTIC = ("magnitude only", "zero-padded", "interpolated")
 """Marks of data that are easier to reconstruct than what a scanner measures."""

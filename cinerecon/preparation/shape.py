@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from cinerecon.axes import centre_slice
-from cinerecon.cine import CineData, CineMeta, keep_frames
+from cinerecon.cine import CineData, keep_frames
+from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError, UnsupportedError
 from cinerecon.physics.fourier import crop_sampled, fft2c, ifft2c
 from cinerecon.physics.operators import Encoding

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from cinerecon.acquisition import AcquisitionConfig, finish_slice, scale_maps
 from cinerecon.axes import KSPACE, MASK
-from cinerecon.cine import CineData, CineMeta, as_tensor, require_finite
+from cinerecon.cine import CineData, as_tensor, require_finite
+from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import CineReconWarning, ConfigError, DataError, ShapeError
 from cinerecon.image import CineImage, collect_warnings
 from cinerecon.io.export import FOLDER, Target

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from cinerecon.acquisition import AcquisitionConfig, CineSource, require_cine
 from cinerecon.acquisition.array_parts import files_of
-from cinerecon.acquisition.undersample import parse_sampling
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import would_overwrite
 from cinerecon.io.bart import cfl_files, is_cfl
@@ -17,6 +16,7 @@ from cinerecon.io.mask import MaskFile
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.model_paths import model_label
 from cinerecon.options import split_settings
+from cinerecon.physics.sampling import parse_sampling
 from cinerecon.provenance import Patient
 from cinerecon.reconstruction.options import ReconSettings
 

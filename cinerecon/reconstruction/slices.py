@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.cine import CineData, CineMeta, crop_image, finish_image
+from cinerecon.cine import CineData, crop_image, finish_image
+from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.image import CineImage
 from cinerecon.methods.base import Convergence, Progress, Reconstructor, make_encoding

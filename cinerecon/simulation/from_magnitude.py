@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.cine import CineMeta
+from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.magnitude import MagnitudeImages, cut_out
 from cinerecon.simulation.config import SimulateConfig

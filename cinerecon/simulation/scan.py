@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.cine import CineData, CineMeta, Geometry, vector
+from cinerecon.cine import CineData, as_tensor
+from cinerecon.cine_meta import CineMeta, Geometry, vector
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
 from cinerecon.io.deidentify import hashed_name
@@ -180,7 +181,8 @@ def _slices(config: SimulateConfig, images: MagnitudeImages | None) -> Iterator[
     for number, own in enumerate(chosen):
         mask = torch.ones(config.n_frames, 1, config.ky, 1, dtype=torch.bool)
         if spec is not None:
-            mask = spec.draw(config.n_frames, config.ky, config.kx, np.random.default_rng([config.seed, 4, number]))
+            rng = np.random.default_rng([config.seed, 4, number])
+            mask = as_tensor(spec.draw(config.n_frames, config.ky, config.kx, rng))
         mask[..., : n_left_out(config.ky, config.partial_fourier), :] = False
         reference, meta = _phantom(config, number) if images is None else read_image(images, own, config)
         velocity = None

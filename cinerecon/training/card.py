@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.acquisition import AcquisitionConfig, file_checksums, find_cines, open_cine
-from cinerecon.acquisition.undersample import parse_sampling
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.case_index import INDEX, read_index
 from cinerecon.methods.card import Card, hash_subject
-from cinerecon.physics.sampling import acceleration_of, net_acceleration, samples_whole_readouts
+from cinerecon.physics.sampling import acceleration_of, net_acceleration, parse_sampling, samples_whole_readouts
 from cinerecon.training.data import (
     SPLITS,
     CasePool,

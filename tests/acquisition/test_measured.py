@@ -64,7 +64,7 @@ def kt_lines():
 
 
 def radial():
-    return parse_mask("radial:4").draw(N_FRAMES, KY, KX, seed=0)
+    return torch.from_numpy(parse_mask("radial:4").draw(N_FRAMES, KY, KX, seed=0))
 
 
 def warned(data, words):

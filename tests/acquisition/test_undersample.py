@@ -61,7 +61,7 @@ def test_points_are_counted_over_what_the_scan_measured(make_cine, tmp_path):
 def test_a_pattern_has_the_acceleration_of_its_mask(make_cine, pattern):
     """Points over sampled points: of a full scan, and of an asymmetric echo within its columns."""
     data = make_cine(per_frame=None, n_frames=3, matrix=(48, 40))
-    drawn = parse_mask(pattern).draw(3, 48, 40, seed=5).expand(3, 1, 48, 40)
+    drawn = torch.from_numpy(parse_mask(pattern).draw(3, 48, 40, seed=5)).expand(3, 1, 48, 40)
     assert acceleration_of(undersample(data, pattern, seed=5))[0] == 3 * 48 * 40 / int(drawn.sum())
     measured = torch.ones(3, 1, 48, 40, dtype=torch.bool)
     measured[..., :10] = False

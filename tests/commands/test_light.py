@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cinerecon.cli import COMMANDS
+from cinerecon.physics.sampling import PATTERNS, parse_mask
 
 HEAVY = ("torch", "scipy", "sigpy", "matplotlib")
 ROOT = Path(__file__).parents[2]
@@ -54,3 +56,21 @@ def test_import_is_light_and_quick(tmp_path):
     loaded, seconds = loaded_by(code, tmp_path)
     assert loaded == []
     assert float(seconds) < 0.15
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_masks_are_drawn_and_read_by_numpy(pattern, tmp_path):
+    number = "" if pattern == "full" else ":16" if pattern == "radial" else ":4"
+    sizes = ("--frames", 5, "--ky", 40, "--kx", 36, "--seed", 3)
+    loaded, printed = run_command(["mask", pattern + number, *sizes, "-o", "mask.npz"], tmp_path)
+    assert loaded == []
+    assert "wrote" in printed
+    expected = parse_mask(pattern + number).draw(5, 40, 36, seed=3)
+    assert np.array_equal(np.load(tmp_path / "mask.npz")["mask"], expected)
+
+
+def test_a_mask_with_the_order_of_its_lines_is_light(tmp_path):
+    assert run_command(["mask", "cava:4", "--order", "pattern", "-o", "mask.npz"], tmp_path)[0] == []
+    assert run_command(["mask", "mask.npz", "--order", "linear", "-o", "again.npz"], tmp_path)[0] == []
+    masks = [np.load(tmp_path / name)["mask"] for name in ("mask.npz", "again.npz")]
+    assert np.array_equal(*masks)

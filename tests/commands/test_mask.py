@@ -3,20 +3,19 @@ import pytest
 import torch
 from PIL import Image
 
-from cinerecon.acquisition.undersample import parse_sampling
 from cinerecon.cli import app
 from cinerecon.commands.mask_files import draw_mask
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.physics.sampling import PATTERNS, parse_mask
+from cinerecon.physics.sampling import PATTERNS, parse_mask, parse_sampling
 
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_every_pattern_is_written_with_its_picture(tmp_path, name):
     text = "full" if name == "full" else f"{name}:6"
     drawn = draw_mask(parse_sampling(text), 5, 40, 30, seed=1, output=tmp_path / "m.npz")
-    mask = parse_mask(text).draw(5, 40, 30, seed=1)
+    mask = torch.from_numpy(parse_mask(text).draw(5, 40, 30, seed=1))
     assert drawn.acceleration == pytest.approx(mask.numel() / int(mask.sum()))
-    assert torch.equal(parse_sampling(str(tmp_path / "m.npz")).draw(5, 40, 30), mask)
+    assert torch.equal(torch.from_numpy(parse_sampling(str(tmp_path / "m.npz")).draw(5, 40, 30)), mask)
     picture = np.asarray(Image.open(tmp_path / "m.png").convert("L"))
     # a tile of ky over frames, 76 pixels a frame, and one of ky over kx, 9 pixels a point
     over_time = picture[28 + 4 : 28 + 360 : 9, 28 + 38 : 28 + 5 * 76 : 76] > 128

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cinerecon.cine import CineMeta
+from cinerecon.cine_meta import CineMeta
 from cinerecon.cli import app
 from cinerecon.commands.recon_report import quality_line, some_iterations
 from cinerecon.image import CineImage

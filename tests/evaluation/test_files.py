@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cinerecon.cine import CineMeta, Geometry
+from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
 from cinerecon.evaluation import compare_files, read_scores, require_files, write_results
 from cinerecon.evaluation.image_files import read_truth

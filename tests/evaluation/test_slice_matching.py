@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import beating_cine
 
-from cinerecon.cine import CineMeta, Geometry
+from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, ShapeError
 from cinerecon.evaluation import compare_files
 from cinerecon.evaluation.slice_matching import match_slices

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from magnitude_series import assert_same, series
 
-from cinerecon.cine import CineMeta
+from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError, FileError, UnsupportedError
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.magnitude import cut_out, open_archive, open_nifti, survey_archive

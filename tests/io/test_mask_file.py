@@ -12,8 +12,8 @@ from cinerecon.io.mask import MaskFile, write_mask
 from cinerecon.physics.sampling import parse_mask
 
 CMRXRECON = formats_folder() / "cmrxrecon"
-LINES = parse_mask("gaussian:4").draw(6, 20, 14, seed=1)
-POINTS = parse_mask("vds:4").draw(6, 20, 14, seed=1)
+LINES = torch.from_numpy(parse_mask("gaussian:4").draw(6, 20, 14, seed=1))
+POINTS = torch.from_numpy(parse_mask("vds:4").draw(6, 20, 14, seed=1))
 
 
 def write(path, array, name="mask"):
@@ -30,7 +30,7 @@ def write(path, array, name="mask"):
 
 
 def draw(text, shape=(6, 20, 14)):
-    return MaskFile.parse(str(text)).draw(*shape)
+    return torch.from_numpy(MaskFile.parse(str(text)).draw(*shape))
 
 
 @pytest.mark.parametrize("mask", [LINES, POINTS])
@@ -51,7 +51,7 @@ def test_axes_are_recognised_by_their_sizes(tmp_path, order, mask):
 
 
 def test_lines_of_a_square_matrix_are_perpendicular_to_the_axis_they_leave_out(tmp_path):
-    mask = parse_mask("gaussian:4").draw(6, 20, 20)
+    mask = torch.from_numpy(parse_mask("gaussian:4").draw(6, 20, 20))
     tiled = mask[:, 0].expand(6, 20, 20).numpy()
     for order in ("tyx", "yxt", "xyt"):
         path = write(tmp_path / f"{order}.npy", tiled.transpose(["tyx".index(axis) for axis in order]))
@@ -65,7 +65,7 @@ def test_one_mask_for_all_frames(tmp_path):
 
 
 def test_what_can_be_read_in_two_ways_is_refused_until_the_axes_are_named(tmp_path):
-    mask = parse_mask("vds:4").draw(6, 20, 20)
+    mask = torch.from_numpy(parse_mask("vds:4").draw(6, 20, 20))
     path = write(tmp_path / "a.npy", mask[:, 0].numpy().transpose(1, 2, 0))
     with pytest.raises(ConfigError, match="more than one way"):
         draw(path, (6, 20, 20))
@@ -74,7 +74,7 @@ def test_what_can_be_read_in_two_ways_is_refused_until_the_axes_are_named(tmp_pa
 
 
 def test_our_own_files_are_never_guessed_at(tmp_path):
-    mask = parse_mask("gaussian:4").draw(20, 20, 20)
+    mask = torch.from_numpy(parse_mask("gaussian:4").draw(20, 20, 20))
     path = write(tmp_path / "a.npz", mask.numpy())
     assert torch.equal(draw(path, (20, 20, 20)), mask)
     with pytest.raises(ConfigError, match=r"the mask is \(20, 3, 20, 1\)"):

@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+import torch
 
 from cinerecon.acquisition.open import find_cines
 from cinerecon.config import read_yaml
@@ -31,8 +32,8 @@ READERS = {
     "model.yaml": read_yaml,
     "card.safetensors": read_card,
     "weights.safetensors": lambda path: load_weights(None, path),
-    "mask.npz": lambda path: MaskFile(path).draw(2, 8, 8),
-    "mask.mat": lambda path: MaskFile(path).draw(2, 8, 8),
+    "mask.npz": lambda path: torch.from_numpy(MaskFile(path).draw(2, 8, 8)),
+    "mask.mat": lambda path: torch.from_numpy(MaskFile(path).draw(2, 8, 8)),
 }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cinerecon.cine import CineMeta, Geometry
+from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import CineReconError, DataError, FileError, ShapeError
 from cinerecon.io.case import is_case, open_case, read_case, write_case
 

@@ -119,7 +119,7 @@ def test_single_points_are_distinguished_from_whole_readouts(make_cine):
 def test_another_pattern_is_recognised_by_its_name_or_kind(make_cine, trained, pattern, words):
     data = make_cine(4)
     if pattern and pattern != "mask.npz":
-        data = replace(data, mask=parse_mask(pattern).draw(8, 24, 1))
+        data = replace(data, mask=torch.from_numpy(parse_mask(pattern).draw(8, 24, 1)))
     texts = outside_training(Card(masks=trained), data, pattern)
     assert bool(texts) == bool(words)
     assert all(words in text for text in texts)
@@ -132,7 +132,7 @@ def test_a_full_scan_is_of_no_pattern(make_cine):
 @pytest.mark.parametrize("pattern", ["gaussian:8", "equispaced:4,fixed", "equispaced:4", "radial:16", "vds:8"])
 def test_shipped_weights_know_the_patterns_they_are_tested_with(pattern):
     card = read_model("slrnet")[0].card
-    mask = parse_mask(pattern).draw(12, 128, 128)
+    mask = torch.from_numpy(parse_mask(pattern).draw(12, 128, 128))
     data = CineData(torch.zeros(12, 8, 128, 128, dtype=torch.complex64), mask, torch.zeros(8, 128, 128) + 0j)
     assert outside_training(card, data, pattern) == outside_training(card, data) == []
 

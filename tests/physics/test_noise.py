@@ -25,7 +25,7 @@ def white(shape, seed=1):
 
 
 def measure(image, pattern, sigma, n_coils=1):
-    mask = parse_mask(pattern).draw(*SIZES, np.random.default_rng(0))
+    mask = torch.from_numpy(parse_mask(pattern).draw(*SIZES, np.random.default_rng(0)))
     maps = draw_coil_maps(0, n_coils, SIZES[1:]) if n_coils > 1 else torch.ones(1, *SIZES[1:])
     kspace = fft2c(image[:, None] * maps)
     return (kspace + sigma * white(kspace.shape)) * mask, mask
@@ -48,7 +48,7 @@ def test_single_points_show_the_level_of_strong_noise_and_bound_that_of_weak(ima
 
 @pytest.mark.parametrize("pattern", ["gaussian:8", "radial:16"])
 def test_white_noise_has_its_own_level_and_the_level_scales(pattern):
-    mask = parse_mask(pattern).draw(*SIZES, np.random.default_rng(0))
+    mask = torch.from_numpy(parse_mask(pattern).draw(*SIZES, np.random.default_rng(0)))
     kspace = 3.0 * white((16, 2, 128, 128)) * mask
     level = float(noise_level(kspace, mask))
     assert level == pytest.approx(3.0, rel=0.05)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers import complex_randn, relative_error
 
-from cinerecon.cine import CineMeta, Geometry
+from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, UnsupportedError
 from cinerecon.image import CineImage
 from cinerecon.physics.fourier import fft2c, ifft2c

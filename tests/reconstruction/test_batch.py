@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cinerecon.reconstruction.run as run_module
-from cinerecon.cine import CineMeta
+from cinerecon.cine_meta import CineMeta
 from cinerecon.cli import main
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.image import CineImage

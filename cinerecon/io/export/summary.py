@@ -1,29 +1,27 @@
-"""Pictures: per slice the heart filled and contracted, its motion over time, and the error; and sampling masks."""
+"""Pictures: per slice the heart filled and contracted, its motion over time, and the error."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from cinerecon.image import CineImage, collect_warnings, grey, window
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.export.label import frame_label
+from cinerecon.io.picture import ACCENT, CAPTION, INK, MARGIN, PAPER, QUIET, font_of_size
 from cinerecon.provenance import series_texts
 
 Array = NDArray[np.float32]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Panels = list[tuple[str, Image.Image]]
 """Captions and pictures of one row."""
 
 PANEL_HEIGHT, PROFILE_WIDTH = 300, 340
-GAP, MARGIN, CAPTION, TITLE = 12, 28, 30, 34
-PAPER, INK, QUIET, ACCENT = (17, 19, 23), (236, 238, 241), (150, 156, 166), (255, 176, 59)
+GAP, TITLE = 12, 34
 ERROR_GAIN = 5
 LINE = 20
-MASK_SIDE = 384
 
 
 @dataclass(frozen=True)
@@ -102,31 +100,6 @@ def write_case_picture(path: Path, cine: CineImage, kspace: NDArray[np.complex64
         _sheet([(cine, [*_panels(cine), panel])]).save(temporary, format="PNG", optimize=True)
 
 
-def write_mask_picture(path: Path, mask: NDArray[np.bool_], kx: int) -> None:
-    """Draw a mask ``(frames, 1, ky, kx or 1)``: ky over time in the centre of kx, and the first frame, ky over kx."""
-    first = np.broadcast_to(mask[0, 0], (mask.shape[2], kx))
-    tiles = [("ky over frames", _points(mask[:, 0, :, mask.shape[3] // 2].T)), ("ky over kx, frame 0", _points(first))]
-    width = sum(tile.width + MARGIN for _, tile in tiles) + MARGIN
-    sheet = Image.new("RGB", (width, max(tile.height for _, tile in tiles) + 2 * MARGIN + CAPTION), PAPER)
-    pen = ImageDraw.Draw(sheet)
-    left = MARGIN
-    for caption, tile in tiles:
-        sheet.paste(tile, (left, MARGIN))
-        pen.text((left, MARGIN + tile.height + 8), caption, fill=QUIET, font=_font(14))
-        left += tile.width + MARGIN
-    with moved_into_place(path) as temporary:
-        sheet.save(temporary, format="PNG")
-
-
-def _points(mask: NDArray[np.bool_]) -> Image.Image:
-    """Whole pixels per point, so that no line is lost; narrow masks are widened until they can be seen."""
-    y, x = mask.shape
-    scale_y = max(1, MASK_SIDE // y)
-    scale_x = max(1, MASK_SIDE // x) if x < y / 2 else scale_y
-    shades = np.where(mask, 236, 34).astype(np.uint8)
-    return Image.fromarray(shades).resize((x * scale_x, y * scale_y), Image.Resampling.NEAREST)
-
-
 def _sheet(rows_of_panels: list[tuple[CineImage, Panels]]) -> Image.Image:
     cines, rows = [cine for cine, _ in rows_of_panels], [row for _, row in rows_of_panels]
     widths = [max(row[i][1].width for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
@@ -137,14 +110,14 @@ def _sheet(rows_of_panels: list[tuple[CineImage, Panels]]) -> Image.Image:
     sheet = Image.new("RGB", (width, height + LINE * len(warnings)), PAPER)
     pen = ImageDraw.Draw(sheet)
     for number, line in enumerate(warnings):
-        pen.text((MARGIN, height - MARGIN // 2 + number * LINE), line, fill=ACCENT, font=_font(14))
+        pen.text((MARGIN, height - MARGIN // 2 + number * LINE), line, fill=ACCENT, font=font_of_size(14))
     for number, (cine, row) in enumerate(zip(cines, rows, strict=True)):
         top = MARGIN - 6 + number * row_height
         _title(pen, cine, (MARGIN, top), width - MARGIN)
         left = MARGIN
         for (caption, panel), step in zip(row, widths, strict=False):
             sheet.paste(panel, (left, top + TITLE))
-            pen.text((left, top + TITLE + PANEL_HEIGHT + 7), caption, fill=QUIET, font=_font(14))
+            pen.text((left, top + TITLE + PANEL_HEIGHT + 7), caption, fill=QUIET, font=font_of_size(14))
             left += step + GAP
     return sheet
 
@@ -218,11 +191,16 @@ def _heat(shades: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _title(pen: ImageDraw.ImageDraw, cine: CineImage, at: tuple[int, int], right: int) -> None:
     bold = f"slice {cine.meta.slice}"
-    pen.text(at, bold, fill=INK, font=_font(19))
+    pen.text(at, bold, fill=INK, font=font_of_size(19))
     details = f"{cine.n_frames} frames  ·  {cine.matrix[0]} x {cine.matrix[1]}"
-    pen.text((at[0] + pen.textlength(bold, font=_font(19)) + 14, at[1] + 4), details, fill=QUIET, font=_font(14))
+    pen.text(
+        (at[0] + pen.textlength(bold, font=font_of_size(19)) + 14, at[1] + 4),
+        details,
+        fill=QUIET,
+        font=font_of_size(14),
+    )
     source = "  ·  ".join(part for part in (Path(cine.meta.source).name, cine.method) if part)
-    pen.text((right, at[1] + 4), source, fill=QUIET, font=_font(14), anchor="ra")
+    pen.text((right, at[1] + 4), source, fill=QUIET, font=font_of_size(14), anchor="ra")
 
 
 def _wrapped(text: str, width: int) -> list[str]:
@@ -230,12 +208,8 @@ def _wrapped(text: str, width: int) -> list[str]:
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and _font(14).getlength(longer) <= width:
+        if lines and font_of_size(14).getlength(longer) <= width:
             lines[-1] = longer
         else:
             lines.append(word)
     return lines
-
-
-def _font(size: int) -> Font:
-    return ImageFont.load_default(size)

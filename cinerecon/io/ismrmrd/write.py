@@ -14,7 +14,7 @@ import numpy as np
 from ismrmrd.hdf5 import acquisition_dtype, waveform_dtype
 from numpy.typing import NDArray
 
-from cinerecon.cine import Geometry
+from cinerecon.cine_meta import Geometry
 from cinerecon.io.atomic import moved_into_place, refuse_existing
 from cinerecon.io.hdf5_writer import new_hdf5
 from cinerecon.io.ismrmrd.raw import TICK_MS

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.cine import CineMeta
+from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError, FileError, NotACineError
 from cinerecon.io.deidentify import hashed_subject
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla

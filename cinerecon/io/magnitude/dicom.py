@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.cine import CineMeta
+from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import CineReconError, DataError, FileError, NotACineError
 from cinerecon.io.deidentify import hashed_subject
 from cinerecon.io.magnitude.dicom_header import DicomImage, image_of, is_dicom, read_header, why_excluded

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.cine import CineMeta, Geometry, vector
+from cinerecon.cine_meta import CineMeta, Geometry, vector
 from cinerecon.errors import DataError
 from cinerecon.io.magnitude.frames import usable_frames, without_missing_frames
 from cinerecon.io.magnitude.segmentation import refuse_segmentation

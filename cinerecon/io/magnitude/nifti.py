@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.cine import CineMeta
+from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import FileError, NotACineError, UnsupportedError
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of
 from cinerecon.io.regular import refuse_pipe

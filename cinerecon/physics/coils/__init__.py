@@ -12,7 +12,7 @@ from cinerecon.physics.coils.compression import (
     transform_maps,
 )
 from cinerecon.physics.coils.espirit import espirit, espirit_eigenmaps
-from cinerecon.physics.coils.estimate import CsmMethod, calibration_size, csm_warning, estimate_csm, time_average
+from cinerecon.physics.coils.estimate import CsmMethod, estimate_csm, time_average
 from cinerecon.physics.coils.smooth import smooth_maps
 from cinerecon.physics.coils.walsh import walsh
 from cinerecon.physics.coils.whitening import apply_coil_matrix, noise_covariance, whitening_matrix
@@ -24,10 +24,8 @@ __all__ = [
     "CsmMethod",
     "apply_coil_matrix",
     "apply_geometric_compression",
-    "calibration_size",
     "coil_shading",
     "compression_matrix",
-    "csm_warning",
     "espirit",
     "espirit_eigenmaps",
     "estimate_csm",

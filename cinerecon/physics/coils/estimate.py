@@ -11,17 +11,12 @@ from cinerecon.physics.coils.espirit import espirit
 from cinerecon.physics.coils.smooth import smooth_maps
 from cinerecon.physics.coils.walsh import walsh
 from cinerecon.physics.fourier import ifft2c
+from cinerecon.physics.sampling import calibration_size
 
 CsmMethod = Literal["smooth", "espirit", "walsh"]
 
-MIN_DENSITY = 0.8
-"""Smallest sampled fraction of a calibration region: random gaps at its border are harmless, regular gaps are not."""
-
 MIN_SPLINE_SIZE = 3
 """Smallest calibration region (lines, columns) for a fit of splines; `walsh` is used for smaller regions."""
-
-MIN_RELIABLE_LINES = 6
-"""Lines of a calibration region below which maps are unreliable."""
 
 MAX_SPLINE_SIZE = 128
 """Largest matrix to which splines are fitted; a larger one would not improve them."""
@@ -114,37 +109,6 @@ def _shift_phase(n: int, n_full: int) -> Tensor:
     first_border, first_border_full = -(n // 2 + 0.5) / n, -(n_full // 2 + 0.5) / n_full
     frequency = torch.arange(n, dtype=torch.float64) - n // 2
     return torch.polar(torch.ones_like(frequency), 2 * torch.pi * (first_border_full - first_border) * frequency)
-
-
-def calibration_size(mask: Tensor, n_x: int) -> tuple[int, int]:
-    """The largest central region (ky, kx) that the frames together sample densely, in all slices of a batch.
-
-    Parameters
-    ----------
-    mask
-        ``(*batch, frames, 1, ky, kx or 1)`` bool.
-    n_x
-        Number of kx.
-    """
-    sampled = mask.any(-4).flatten(0, -3).to(torch.float64).mean(0).cpu()  # (ky, kx or 1)
-    n_y, whole_readouts = sampled.shape[0], bool((sampled == sampled[:, :1]).all())
-    for lines in range(n_y, 0, -1):
-        columns = n_x if whole_readouts else max(1, round(lines / n_y * n_x))
-        if float(centre_crop(sampled, (lines, columns)).mean()) >= MIN_DENSITY:
-            return lines, columns
-    return 1, n_x
-
-
-def csm_warning(mask: Tensor, n_x: int) -> str | None:
-    """A warning about maps of several coils that are estimated from too few lines; None if there are enough.
-
-    Parameters as for `calibration_size`.
-    """
-    n_y, _ = calibration_size(mask, n_x)
-    if n_y >= min(MIN_RELIABLE_LINES, mask.shape[-2]):
-        return None
-    lines = f"{n_y} central line" + "s" * (n_y != 1)
-    return f"coil maps come from {lines}: do not trust the image; measure or keep ACS lines"
 
 
 def _outside_zero(kspace: Tensor, n_y: int, n_x: int) -> Tensor:

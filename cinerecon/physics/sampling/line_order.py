@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.physics.sampling.drawing import Flags
 from cinerecon.physics.sampling.measure import acs_block, samples_whole_readouts
 
 Lines = NDArray[np.int64]
@@ -103,7 +103,7 @@ class OrderedReadouts:
     segment: Lines
 
 
-def order_readouts(mask: Tensor, order: LineOrder, drawn: Lines | None = None) -> OrderedReadouts:
+def order_readouts(mask: Flags, order: LineOrder, drawn: Lines | None = None) -> OrderedReadouts:
     """Put the lines of a mask in the order of time.
 
     In each heartbeat, or segment, the frames follow each other; a frame takes as many TR as the largest number of lines
@@ -129,7 +129,7 @@ def order_readouts(mask: Tensor, order: LineOrder, drawn: Lines | None = None) -
     drawn = drawn if order.name == PATTERN else None
     if order.name == PATTERN and drawn is None:
         raise ConfigError("this pattern has no order in time", where="--order pattern", hint="cava, or another order")
-    flags = mask[:, 0, :, 0].numpy()
+    flags = mask[:, 0, :, 0]
     most = int(flags.sum(1).max())
     if order.n_segments > max(most, 1):
         what = f"{order.n_segments} segments, but at most {most} lines in a frame"

@@ -8,9 +8,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from numpy.random import Generator
-from torch import Tensor
 
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.physics.sampling import golden_ratio, lines, points, poisson_disc
@@ -109,7 +108,7 @@ class MaskSpec:
         """Whether the mask is the same for every kx, as a Cartesian scanner acquires it."""
         return self.kind != "points"
 
-    def draw(self, n_frames: int, ky: int, kx: int, seed: int | Generator = 0) -> Tensor:
+    def draw(self, n_frames: int, ky: int, kx: int, seed: int | Generator = 0) -> Flags:
         """Draw a mask ``(frames, 1, ky, kx or 1)`` bool.
 
         Raises
@@ -119,7 +118,7 @@ class MaskSpec:
         """
         request = self._request(n_frames, ky, kx)
         drawn = PATTERNS[self.pattern].draw(make_rng(seed), request).reshape(request.n_frames, 1, ky, -1)
-        return torch.from_numpy(drawn.repeat(n_frames // request.n_frames, axis=0))
+        return np.asarray(drawn.repeat(n_frames // request.n_frames, axis=0))
 
     def line_order(self, n_frames: int, ky: int, seed: int | Generator = 0) -> Lines | None:
         """Lines of the mask of the same seed in the order of time, ``(frames, lines)``; None if it has no order.

@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cinerecon.acquisition.undersample import Sampling, parse_sampling
-from cinerecon.cine import CineData
+from cinerecon.cine import CineData, as_tensor
 from cinerecon.errors import DataError
 from cinerecon.methods.base import Reconstructor
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.noise import white_noise
 from cinerecon.physics.operators import Encoding
-from cinerecon.physics.sampling import MaskSpec
+from cinerecon.physics.sampling import MaskSpec, Sampling, parse_sampling
 from cinerecon.training.data.augment import cyclic_frames, draw_gain, flip, rotate_by_90
 from cinerecon.training.data.case import Case, Patch, Shape
 from cinerecon.training.data.config import DataConfig, T, parse_crop
@@ -122,7 +121,8 @@ def draw_batch(
     patches = [_draw_patch(case, strip, config, rng) for case in cases]
     target = torch.stack([patch.target for patch in patches])  # (strips, frames, y, x)
     n_frames, _, ky, kx = strip
-    mask = torch.stack([sampling.draw(n_frames, ky, kx, rng) for _ in patches])  # (strips, frames, 1, ky, kx or 1)
+    masks = [sampling.draw(n_frames, ky, kx, rng) for _ in patches]
+    mask = as_tensor(np.stack(masks))  # (strips, frames, 1, ky, kx or 1)
     clean = fft2c(torch.stack([patch.coil_images for patch in patches]))  # (strips, frames, coils, ky, kx)
     low, high = np.log(config.noise)
     sigma = np.exp(rng.uniform(low, high, size)) * (rng.random(size) >= config.p_noise_free)

@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PositiveFloat, field_validator
 
-from cinerecon.acquisition.undersample import parse_sampling
 from cinerecon.config import Config
+from cinerecon.physics.sampling import parse_sampling
 from cinerecon.simulation.phantom import PhaseConfig
 from cinerecon.training.data.augment import AugmentConfig
 from cinerecon.training.data.deform import DeformConfig

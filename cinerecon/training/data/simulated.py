@@ -12,6 +12,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
+from cinerecon.cine import as_tensor
 from cinerecon.io.magnitude import open_archive, survey_archive
 from cinerecon.methods.normalisation import image_scale
 from cinerecon.physics.coils import estimate_csm, time_average
@@ -109,7 +110,7 @@ def _simulate(signal: Tensor, outside: Tensor, source: SimulatedSource, rng: Gen
         csm = torch.ones(1, *source.matrix, dtype=torch.complex64)
         return SimulatedArrays(image, csm, csm, outside)
     csm = draw_coil_maps(rng, source.n_coils, source.matrix)
-    mask = parse_mask(source.mask).draw(len(image), *source.matrix, seed=rng)
+    mask = as_tensor(parse_mask(source.mask).draw(len(image), *source.matrix, seed=rng))
     average = time_average(Encoding(mask, csm).forward(image), mask)
     n_samples = mask.sum(-4)
     noise = 10 ** rng.uniform(-3.5, -1.3) * white_noise(rng, tuple(average.shape)) / n_samples.clamp(min=1).sqrt()

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from raw_scan import header_xml
 
-from cinerecon.cine import CineMeta, Geometry
+from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.image import CineImage, first_voxel, stacks
 from cinerecon.io import atomic as files

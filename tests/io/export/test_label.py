@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cinerecon.cine import CineMeta
+from cinerecon.cine_meta import CineMeta
 from cinerecon.image import CineImage
 from cinerecon.io.export.label import MARGIN, draw_label, frame_label
 from cinerecon.io.export.movie import montage

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cinerecon.acquisition import open_cine
-from cinerecon.cine import Geometry
+from cinerecon.cine_meta import Geometry
 from cinerecon.errors import FileError
 from cinerecon.io.ismrmrd.header import parse_header
 from cinerecon.io.ismrmrd.write import Protocol, SliceReadouts, Truth, header_xml, write_raw

@@ -5,7 +5,8 @@ from dataclasses import replace
 import torch
 from helpers import relative_error
 
-from cinerecon.cine import CineData, CineMeta
+from cinerecon.cine import CineData
+from cinerecon.cine_meta import CineMeta
 from cinerecon.methods.base import make_encoding, view_shared_image
 from cinerecon.methods.classical.config import TtvConfig
 from cinerecon.methods.classical.ttv import Ttv

@@ -4,7 +4,7 @@ from helpers import relative_error
 from cinerecon.cine import CineData
 from cinerecon.methods.table import load_method
 from cinerecon.physics.fourier import fft2c
-from cinerecon.physics.sampling import share_views
+from cinerecon.physics.sampling.view_sharing import share_views
 
 
 def test_it_is_the_image_of_view_shared_kspace(make_cine):

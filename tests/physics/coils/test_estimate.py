@@ -5,8 +5,9 @@ from helpers import complex_randn, relative_error
 
 from cinerecon.errors import ConfigError
 from cinerecon.physics.coils import estimate_csm, time_average
-from cinerecon.physics.coils.estimate import calibration_size, resample_field_of_view
+from cinerecon.physics.coils.estimate import resample_field_of_view
 from cinerecon.physics.fourier import fft2c
+from cinerecon.physics.sampling import calibration_size
 
 METHODS = ("smooth", "espirit", "walsh")
 

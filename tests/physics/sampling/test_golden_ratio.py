@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from cinerecon.errors import ConfigError
 from cinerecon.physics.sampling import parse_mask
@@ -15,7 +16,7 @@ def stretched_back(lines, ky):
 
 @pytest.mark.parametrize(("ky", "acceleration"), [(192, 8), (160, 12), (145, 5), (96, 2), (96, 1.5), (50, 1)])
 def test_golden_offset_keeps_the_count_and_covers_k_space(ky, acceleration):
-    mask = parse_mask(f"golden:{acceleration:g}").draw(8 * int(acceleration), ky, 1)
+    mask = torch.from_numpy(parse_mask(f"golden:{acceleration:g}").draw(8 * int(acceleration), ky, 1))
     assert (mask.sum(-2) == round(ky / acceleration)).all()
     covered = mask.any(0)[0, :, 0]
     assert covered[ky // 4 : -ky // 4].all()
@@ -23,7 +24,7 @@ def test_golden_offset_keeps_the_count_and_covers_k_space(ky, acceleration):
 
 
 def test_golden_offset_is_dense_in_the_centre_and_never_repeats():
-    mask = parse_mask("golden:8").draw(400, 192, 1)
+    mask = torch.from_numpy(parse_mask("golden:8").draw(400, 192, 1))
     share = mask[:, 0, :, 0].double().mean(0)
     assert share[88:104].mean() / share[:8].mean() == pytest.approx(4, rel=0.15)
     assert len({tuple(frame.ravel().tolist()) for frame in mask[:24]}) == 24
@@ -32,7 +33,7 @@ def test_golden_offset_is_dense_in_the_centre_and_never_repeats():
 @pytest.mark.parametrize(("ky", "acceleration"), [(192, 8), (160, 12), (145, 5), (96, 2), (96, 1.5), (50, 1)])
 @pytest.mark.parametrize("name", ["gro", "cava"])
 def test_the_acceleration_is_exact(name, ky, acceleration):
-    mask = parse_mask(f"{name}:{acceleration:g}").draw(30, ky, 1, seed=2)
+    mask = torch.from_numpy(parse_mask(f"{name}:{acceleration:g}").draw(30, ky, 1, seed=2))
     assert (mask.sum(-2) == round(ky / acceleration)).all()
 
 
@@ -40,12 +41,12 @@ def test_the_acceleration_is_exact(name, ky, acceleration):
 @pytest.mark.parametrize(("acceleration", "n_frames"), [(4, 25), (8, 40)])
 def test_the_mean_over_time_is_fully_sampled(name, acceleration, n_frames):
     for seed in range(5):
-        assert parse_mask(f"{name}:{acceleration}").draw(n_frames, 192, 1, seed).any(0).all()
+        assert torch.from_numpy(parse_mask(f"{name}:{acceleration}").draw(n_frames, 192, 1, seed)).any(0).all()
 
 
 @pytest.mark.parametrize("name", ["gro", "cava"])
 def test_the_density_is_that_of_the_stretching(name):
-    mask = parse_mask(f"{name}:8").draw(1000, 192, 1)
+    mask = torch.from_numpy(parse_mask(f"{name}:8").draw(1000, 192, 1))
     share = mask[:, 0, :, 0].double().mean(0).numpy() * 8
     v = np.diff(stretched_back(np.arange(193) - 0.5, 192)) * 96
     assert v.max() == pytest.approx(CENTRE_DENSITY, rel=0.02)
@@ -54,7 +55,10 @@ def test_the_density_is_that_of_the_stretching(name):
 
 def test_gro_has_equal_distances_that_move_on_by_the_golden_ratio():
     n_lines = 24
-    first, second = (stretched_back(np.flatnonzero(frame), 192) for frame in parse_mask("gro:8").draw(2, 192, 1)[:, 0])
+    first, second = (
+        stretched_back(np.flatnonzero(frame), 192)
+        for frame in torch.from_numpy(parse_mask("gro:8").draw(2, 192, 1))[:, 0]
+    )
     for frame in (first, second):
         assert np.allclose(np.diff(frame), 2 / n_lines, atol=0.03)
     moved = (second.mean() - first.mean()) * n_lines / 2 % 1
@@ -63,17 +67,17 @@ def test_gro_has_equal_distances_that_move_on_by_the_golden_ratio():
 
 @pytest.mark.parametrize("name", ["gro", "vista", "poisson"])
 def test_central_lines_count_in_the_acceleration(name):
-    mask = parse_mask(f"{name}:8,acs=6").draw(10, 192, 1)
+    mask = torch.from_numpy(parse_mask(f"{name}:8,acs=6").draw(10, 192, 1))
     assert (mask.sum(-2) == 24).all()
     assert mask[:, :, 93:99].all()
-    assert parse_mask(f"{name}:8,acs=24").draw(3, 192, 1).sum() == 72
+    assert torch.from_numpy(parse_mask(f"{name}:8,acs=24").draw(3, 192, 1)).sum() == 72
     with pytest.raises(ConfigError, match="cannot hold 25"):
-        parse_mask(f"{name}:8,acs=25").draw(3, 192, 1)
+        torch.from_numpy(parse_mask(f"{name}:8,acs=25").draw(3, 192, 1))
 
 
 def test_the_order_of_cava_is_that_of_its_mask():
     spec = parse_mask("cava:7")
-    lines, mask = spec.line_order(9, 100, seed=4), spec.draw(9, 100, 1, seed=4)
+    lines, mask = spec.line_order(9, 100, seed=4), torch.from_numpy(spec.draw(9, 100, 1, seed=4))
     assert [sorted(frame) for frame in lines.tolist()] == [np.flatnonzero(frame).tolist() for frame in mask[:, 0]]
     assert parse_mask("gro:7").line_order(9, 100) is None
 

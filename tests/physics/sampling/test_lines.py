@@ -11,7 +11,7 @@ from cinerecon.physics.sampling.lines import equispaced_lines
 
 @pytest.mark.parametrize(("acceleration", "lines"), [(8, 24), (10, 19), (12, 16)])
 def test_gaussian_line_counts(acceleration, lines):
-    mask = parse_mask(f"gaussian:{acceleration},acs=4").draw(16, 192, 192, seed=0)
+    mask = torch.from_numpy(parse_mask(f"gaussian:{acceleration},acs=4").draw(16, 192, 192, seed=0))
     assert (mask.sum(-2) == lines).all()
     assert mask[:, 0, 94:98].all()
     assert acs_block(mask) == slice(94, 98)
@@ -26,28 +26,28 @@ def test_gaussian_density_and_counts_equal_the_authors_program():
         density = gaussian_density(ky, acceleration, n_acs)
         assert np.allclose(density, stored[f"cartesian_pdf_{case}"], atol=1e-15)
         theirs = torch.from_numpy(stored[f"cartesian_mask_seed1_{case}"].astype(bool))[:, None, :, None]
-        mask = parse_mask(f"gaussian:{acceleration},acs={n_acs}").draw(len(theirs), ky, 1)
+        mask = torch.from_numpy(parse_mask(f"gaussian:{acceleration},acs={n_acs}").draw(len(theirs), ky, 1))
         assert torch.equal(mask.sum(-2), theirs.sum(-2))
         assert mask[theirs.all(0).expand_as(mask)].all()
 
 
 def test_gaussian_draws_differ_by_frame_and_follow_the_density():
-    mask = parse_mask("gaussian:8").draw(4000, 96, 1, seed=0)
+    mask = torch.from_numpy(parse_mask("gaussian:8").draw(4000, 96, 1, seed=0))
     assert not torch.equal(mask[0], mask[1])
     share = mask[:, 0, :, 0].double().mean(0)
     assert share[40:46].mean() > 3 * share[:20].mean()
 
 
 def test_kt_gaussian_draws_its_lines_anywhere_and_adds_the_centre():
-    mask = parse_mask("kt-gaussian:8,acs=0").draw(50, 204, 1)
+    mask = torch.from_numpy(parse_mask("kt-gaussian:8,acs=0").draw(50, 204, 1))
     assert (mask.sum(-2) == round(204 / 8)).all()
-    mask = parse_mask("kt-gaussian:8").draw(50, 204, 1)
+    mask = torch.from_numpy(parse_mask("kt-gaussian:8").draw(50, 204, 1))
     assert acs_block(mask) == slice(94, 110)
     assert mask.sum(-2).max() <= 26 + 16
 
 
 def test_uniform_lines_are_alike_likely_outside_the_centre():
-    mask = parse_mask("uniform:4,acs=4").draw(4000, 64, 1)
+    mask = torch.from_numpy(parse_mask("uniform:4,acs=4").draw(4000, 64, 1))
     assert (mask.sum(-2) == 16).all()
     share = mask[:, 0, :, 0].double().mean(0)
     outside = torch.cat([share[:30], share[34:]])
@@ -56,7 +56,7 @@ def test_uniform_lines_are_alike_likely_outside_the_centre():
 
 @pytest.mark.parametrize("acceleration", [8, 10])
 def test_vds_lines_are_one_more_than_the_share(acceleration):
-    mask = parse_mask(f"vds-ky:{acceleration}").draw(200, 128, 1)
+    mask = torch.from_numpy(parse_mask(f"vds-ky:{acceleration}").draw(200, 128, 1))
     assert (mask.sum(-2) == round(128 / acceleration) + 1).all()
     share = mask[:, 0, :, 0].double().mean(0)
     assert share[60:68].mean() > 0.8 > 0.3 > share[:30].mean()
@@ -72,18 +72,22 @@ def test_equispaced_lines_equal_the_authors_program():
 
 @pytest.mark.parametrize(("acceleration", "net"), [(4, 2.96), (8, 4.34), (10, 4.86)])
 def test_equispaced_counts_the_centre_extra(acceleration, net):
-    found = [net_acceleration(parse_mask(f"equispaced:{acceleration}").draw(1, 204, 1, seed)) for seed in range(20)]
+    found = [
+        net_acceleration(torch.from_numpy(parse_mask(f"equispaced:{acceleration}").draw(1, 204, 1, seed)))
+        for seed in range(20)
+    ]
     assert np.mean(found) == pytest.approx(net, abs=0.05)
 
 
 def test_adjusted_equispaced_counts_the_centre_in():
     for acceleration in (3, 4, 6):
         found = [
-            net_acceleration(parse_mask(f"equispaced:{acceleration},adjusted").draw(1, 204, 1, s)) for s in range(20)
+            net_acceleration(torch.from_numpy(parse_mask(f"equispaced:{acceleration},adjusted").draw(1, 204, 1, s)))
+            for s in range(20)
         ]
         assert np.mean(found) == pytest.approx(acceleration, rel=0.02)
     with pytest.raises(ConfigError, match=r"8.5x already, the adjusted mask cannot be 9x"):
-        parse_mask("equispaced:9,adjusted").draw(1, 204, 1)
+        torch.from_numpy(parse_mask("equispaced:9,adjusted").draw(1, 204, 1))
 
 
 def test_adjusted_equispaced_is_placed_as_in_fastmri():
@@ -106,25 +110,27 @@ def test_the_adjusted_mask_is_that_of_fastmri_at_every_offset(n_acs, acceleratio
         mask[first : first + n_acs] = True
         expected.add(mask.tobytes())
     pattern = parse_mask(f"equispaced:{acceleration},acs={n_acs},adjusted")
-    found = {pattern.draw(1, ky, 1, seed).numpy().ravel().tobytes() for seed in range(200)}
+    found = {torch.from_numpy(pattern.draw(1, ky, 1, seed)).numpy().ravel().tobytes() for seed in range(200)}
     assert found == expected
 
 
 def test_equispaced_is_fixed_or_shifted():
-    fixed, shifted = (parse_mask(f"equispaced:6,acs=8{word}").draw(12, 120, 1) for word in ("", ",shifted"))
+    fixed, shifted = (
+        torch.from_numpy(parse_mask(f"equispaced:6,acs=8{word}").draw(12, 120, 1)) for word in ("", ",shifted")
+    )
     assert (fixed == fixed[0]).all()
     assert len({tuple(frame.ravel().tolist()) for frame in shifted}) > 3
     assert count_acs(shifted) == 8
 
 
 def test_kt_equispaced_covers_every_line_in_time():
-    mask = parse_mask("kt-equispaced:5").draw(5, 40, 1, seed=2)
+    mask = torch.from_numpy(parse_mask("kt-equispaced:5").draw(5, 40, 1, seed=2))
     assert (mask.sum(0) == 1).all()
     assert torch.equal(mask[1:, :, 1:], mask[:-1, :, :-1])
 
 
 def test_more_central_lines_than_lines_is_refused():
     with pytest.raises(ConfigError, match="cannot hold 40"):
-        parse_mask("gaussian:8,acs=40").draw(2, 96, 96)
+        torch.from_numpy(parse_mask("gaussian:8,acs=40").draw(2, 96, 96))
     with pytest.raises(ConfigError, match="24 central lines of 20"):
-        parse_mask("equispaced:2").draw(2, 20, 96)
+        torch.from_numpy(parse_mask("equispaced:2").draw(2, 20, 96))

@@ -25,7 +25,7 @@ def test_acceleration_with_and_without_a_block():
 
 
 def test_lines_that_one_frame_lacks_are_no_acs():
-    mask = parse_mask("kt-equispaced:3").draw(4, 20, 1)
+    mask = torch.from_numpy(parse_mask("kt-equispaced:3").draw(4, 20, 1))
     assert count_acs(mask) == 0
     mask[:, :, 10] = True
     assert acs_block(mask) == slice(10, 11)
@@ -33,7 +33,7 @@ def test_lines_that_one_frame_lacks_are_no_acs():
 
 @pytest.mark.parametrize(("ky", "n_acs"), [(32, 5), (33, 6), (33, 5)])
 def test_the_block_is_found_where_it_is(ky, n_acs):
-    mask = parse_mask(f"kt-equispaced:6,acs={n_acs}").draw(6, ky, 1)
+    mask = torch.from_numpy(parse_mask(f"kt-equispaced:6,acs={n_acs}").draw(6, ky, 1))
     assert acs_block(mask) == slice(ky // 2 - n_acs // 2, ky // 2 - n_acs // 2 + n_acs)
 
 
@@ -48,13 +48,13 @@ def test_the_block_is_found_where_it_is(ky, n_acs):
     ],
 )
 def test_masks_consist_of_lines_or_points(pattern, kind):
-    mask = parse_mask(pattern).draw(4, 32, 24)
+    mask = torch.from_numpy(parse_mask(pattern).draw(4, 32, 24))
     assert sampling_kind(mask) == sampling_kind(mask.expand(4, 1, 32, 24)) == kind
     assert sampling_kind(mask[:1]) == ("points" if kind == "points" else "lines")
 
 
 def test_points_have_no_acs_lines():
-    assert count_acs(parse_mask("kt-radial:8").draw(3, 40, 44)) == 0
+    assert count_acs(torch.from_numpy(parse_mask("kt-radial:8").draw(3, 40, 44))) == 0
 
 
 def test_the_acceleration_of_a_scan_counts_what_was_measured():
@@ -77,7 +77,7 @@ def test_the_acceleration_of_a_scan_counts_what_was_measured():
 
 def test_an_edge_that_was_missed_by_chance_counts():
     """An edge that was left out does not: it is wider than twice the widest gap."""
-    missed = parse_mask("gaussian:8,acs=4").draw(12, 128, 1, seed=7)
+    missed = torch.from_numpy(parse_mask("gaussian:8,acs=4").draw(12, 128, 1, seed=7))
     assert not missed[:, :, 0].any()
     assert scan_acceleration(missed)[0] == 8
     left_out = torch.zeros(4, 1, 64, 1, dtype=torch.bool)
@@ -94,7 +94,7 @@ def test_a_sparse_pattern_covers_the_edge_that_it_misses():
 @pytest.mark.parametrize("text", [f"{name}:{16 if 'radial' in name else 8}" for name in PATTERNS if name != "full"])
 def test_what_a_pattern_misses_by_chance_counts(text):
     """One that thins out leaves wide edges empty, which a scan of it was to fill."""
-    masks = [parse_mask(text).draw(12, 128, 96, seed) for seed in range(4)]
+    masks = [torch.from_numpy(parse_mask(text).draw(12, 128, 96, seed)) for seed in range(4)]
     for mask in masks:
         assert scan_acceleration(mask)[0] == pytest.approx(net_acceleration(mask), rel=0.05)
 
@@ -102,7 +102,7 @@ def test_what_a_pattern_misses_by_chance_counts(text):
 @pytest.mark.parametrize("text", ["radial:16", "kt-radial:8", "vds:8"])
 def test_the_extent_of_points_that_thin_out_ends_where_the_echo_does(text):
     """The opposite columns hold samples, so the empty ones were not missed by chance."""
-    mask = parse_mask(text).draw(12, 96, 96)
+    mask = torch.from_numpy(parse_mask(text).draw(12, 96, 96))
     mask[..., :24] = False
     assert measured_extent(mask) == (slice(0, 96), slice(24, 96))
     assert scan_acceleration(mask)[0] == 12 * 96 * 72 / int(mask.sum())
@@ -110,7 +110,7 @@ def test_the_extent_of_points_that_thin_out_ends_where_the_echo_does(text):
 
 
 def test_partial_fourier_of_lines_that_thin_out():
-    mask = parse_mask("gaussian:6").draw(16, 96, 1)
+    mask = torch.from_numpy(parse_mask("gaussian:6").draw(16, 96, 1))
     mask[0, :, 75], mask[:, :, 76:] = True, False
     assert measured_extent(mask) == (slice(0, 76), slice(None))
     assert scan_acceleration(mask)[0] == 16 * 76 / int(mask.sum())

@@ -19,7 +19,7 @@ def test_spokes_equal_the_authors_program():
 
 @pytest.mark.parametrize(("spokes", "percent"), [(8, 5.85), (16, 11.4), (30, 20.7)])
 def test_radial_rates(spokes, percent):
-    mask = parse_mask(f"radial:{spokes}").draw(8, 128, 128)
+    mask = torch.from_numpy(parse_mask(f"radial:{spokes}").draw(8, 128, 128))
     assert 100 / net_acceleration(mask) == pytest.approx(percent, abs=0.15)
     assert mask[..., 64, 64].all()
     assert not torch.equal(mask[0], mask[1])
@@ -44,18 +44,18 @@ def test_vds_equals_the_authors_program(ratio, shape):
     expected = stored[f"vds_mask_seed0_{case}"].astype(bool)
     mask = sample_by_density(Legacy(), density, expected.shape[-1], 1 / ratio)
     assert np.array_equal(mask.transpose(1, 2, 0), expected)
-    drawn = parse_mask(f"vds:{1 / ratio:g}").draw(2, *shape)
+    drawn = torch.from_numpy(parse_mask(f"vds:{1 / ratio:g}").draw(2, *shape))
     assert (drawn.sum((-1, -2)) == int(expected[..., 0].sum())).all()
 
 
 def test_vds_is_dense_in_the_centre():
-    mask = parse_mask("vds:8").draw(20, 128, 128).double()
+    mask = torch.from_numpy(parse_mask("vds:8").draw(20, 128, 128)).double()
     assert mask[..., 60:68, 60:68].mean() == pytest.approx(0.88, abs=0.02)
     assert mask[..., :8].mean() < 0.1
 
 
 def test_uniform_points_are_alike_likely():
-    mask = parse_mask("uniform-2d:8").draw(2000, 20, 24).double()
+    mask = torch.from_numpy(parse_mask("uniform-2d:8").draw(2000, 20, 24)).double()
     assert (mask.sum((-1, -2)) == 61).all()
     assert (mask.mean(0) - 61 / 480).abs().max() < 0.05
 
@@ -66,7 +66,7 @@ def test_kt_radial_is_a_star_of_thin_spokes_through_the_centre(shape):
     y, x = (np.arange(n) - n // 2 for n in shape)
     distance, angle = np.hypot(y[:, None], x), np.arctan2(x, y[:, None])
     first = []
-    for frame in parse_mask("kt-radial:20,acs=0").draw(3, *shape)[:, 0].numpy():
+    for frame in torch.from_numpy(parse_mask("kt-radial:20,acs=0").draw(3, *shape))[:, 0].numpy():
         assert frame[distance == 0]
         assert not frame[distance > reach].any()
         far = frame & (distance > 5)
@@ -79,11 +79,11 @@ def test_kt_radial_is_a_star_of_thin_spokes_through_the_centre(shape):
 
 
 def test_kt_radial_keeps_a_square_in_the_centre():
-    mask = parse_mask("kt-radial:16").draw(4, 100, 80)
+    mask = torch.from_numpy(parse_mask("kt-radial:16").draw(4, 100, 80))
     assert mask[..., 42:58, 32:48].all()
-    assert net_acceleration(mask) > net_acceleration(parse_mask("kt-radial:8").draw(4, 100, 80))
+    assert net_acceleration(mask) > net_acceleration(torch.from_numpy(parse_mask("kt-radial:8").draw(4, 100, 80)))
 
 
 def test_kt_radial_keeps_its_centre_where_the_readout_is_shorter():
-    mask = parse_mask("kt-radial:50").draw(2, 64, 12)
+    mask = torch.from_numpy(parse_mask("kt-radial:50").draw(2, 64, 12))
     assert mask[:, 0, 24:40].all()

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from cinerecon.physics.sampling import parse_mask
 from cinerecon.physics.sampling.poisson_disc import disc
@@ -15,35 +16,36 @@ def distances(mask):
 
 @pytest.mark.parametrize(("ky", "n_frames", "acceleration"), [(192, 25, 8), (97, 13, 6), (64, 8, 2), (40, 5, 1)])
 def test_every_frame_has_the_same_count_of_lines(ky, n_frames, acceleration):
-    mask = parse_mask(f"poisson:{acceleration}").draw(n_frames, ky, 1, seed=1)
+    mask = torch.from_numpy(parse_mask(f"poisson:{acceleration}").draw(n_frames, ky, 1, seed=1))
     assert (mask.sum(-2) == round(ky / acceleration)).all()
 
 
 @pytest.mark.parametrize(("shape", "acceleration"), [((64, 48), 6), ((33, 40), 3), ((16, 16), 1), ((20, 20), 400)])
 def test_every_frame_has_the_same_count_of_points(shape, acceleration):
-    mask = parse_mask(f"poisson-2d:{acceleration}").draw(3, *shape)
+    mask = torch.from_numpy(parse_mask(f"poisson-2d:{acceleration}").draw(3, *shape))
     assert (mask.sum((1, 2, 3)) == round(shape[0] * shape[1] / acceleration)).all()
     assert acceleration == 1 or not np.array_equal(mask[0], mask[1])
 
 
 def test_lines_are_apart_in_ky_and_time():
     poisson, random = (
-        parse_mask(text).draw(25, 192, 1)[:, 0, :, 0].numpy() for text in ("poisson:8", "uniform:8,acs=0")
+        torch.from_numpy(parse_mask(text).draw(25, 192, 1))[:, 0, :, 0].numpy()
+        for text in ("poisson:8", "uniform:8,acs=0")
     )
     assert distances(poisson)[0].min() >= np.sqrt(2)
     assert distances(poisson)[0].mean() > 1.25 * distances(random)[0].mean()
-    share = parse_mask("poisson:8").draw(150, 192, 1)[:, 0, :, 0].double().mean(0).numpy() * 8
+    share = torch.from_numpy(parse_mask("poisson:8").draw(150, 192, 1))[:, 0, :, 0].double().mean(0).numpy() * 8
     smooth = share.reshape(6, 32).mean(1)
     assert smooth[2:4].min() > 1.3 > 1.1 > smooth[1] > smooth[0]
 
 
 def test_no_point_is_in_the_disc_of_another():
     """The radius at the border is 7.7 times that in the centre, where all points are sampled."""
-    mask = parse_mask("poisson-2d:8").draw(1, 96, 96)[0, 0].numpy()
+    mask = torch.from_numpy(parse_mask("poisson-2d:8").draw(1, 96, 96))[0, 0].numpy()
     nearest, samples = distances(mask)
     radius = np.hypot(*((samples - 48) / 48).T) + 0.15
     scale = np.sort(nearest / radius)
-    at_random = parse_mask("vds:8").draw(1, 96, 96)[0, 0].numpy()
+    at_random = torch.from_numpy(parse_mask("vds:8").draw(1, 96, 96))[0, 0].numpy()
     nearest_at_random, others = distances(at_random)
     random_scale = np.sort(nearest_at_random / (np.hypot(*((others - 48) / 48).T) + 0.15))
     border = radius > 0.8

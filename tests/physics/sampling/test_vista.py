@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from cinerecon.physics.sampling import parse_mask
 from cinerecon.physics.sampling.drawing import choose_weighted, make_rng
@@ -9,7 +10,7 @@ CASES = [(192, 25, 8), (160, 25, 12), (192, 25, 4), (97, 13, 6), (64, 8, 2), (40
 
 
 def lines_over_time(text, n_frames, ky, seed=0):
-    return parse_mask(text).draw(n_frames, ky, 1, seed)[:, 0, :, 0].numpy()
+    return torch.from_numpy(parse_mask(text).draw(n_frames, ky, 1, seed))[:, 0, :, 0].numpy()
 
 
 def riesz_energy(mask, acceleration):
