@@ -1,4 +1,4 @@
-# What one does with this project. Needs Python 3.11 or newer, git and make.
+# Common tasks of this project; needs Python 3.11 or newer, git and make.
 
 PYTHON ?= python3
 VENV := .venv
@@ -24,7 +24,7 @@ check: $(VENV)/.dev ## Format, lint, types and the fast tests, in under a minute
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
 
 docs: $(VENV)/.docs ## Build the documentation into build/site
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(VENV)/.dev ## Time the stages of a reconstruction
 	$(BIN)/python benchmarks/stages.py

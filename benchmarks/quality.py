@@ -30,8 +30,8 @@ CLASSICAL = ("zerofilled", "cgsense", "ttv", "llr", "lps", "ktslr")
 SHOWN = ("psnr", "ssim", "nmse", "heart_psnr", "xt_ssim")
 HARDEST = "gaussian:12"
 """The pattern at which errors of the whole image say least about the heart."""
-IN_README = ("zerofilled", "cgsense", "lps", "ktslr", "slrnet", "passnet", "dccnn-lr", "crnn-lr")
-"""Networks in the short table: those of the two papers, the best and the worst."""
+IN_README = ("zerofilled", "ktslr", "slrnet", "passnet", "dccnn-lr", "crnn-lr")
+"""Methods in the short table; networks: those of the two papers, the best and the worst."""
 PHANTOMS = "phantoms"
 NOTE = (
     "Brackets: 95 % bootstrap interval of the mean. Star: no significant difference (Wilcoxon's signed-rank test with "

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pydoc
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+ALL_PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 BLOCK = re.compile(r'^```(sh|python|yaml)(?: title="(.*?)")?\n(.*?)^```', re.DOTALL | re.MULTILINE)
 PAGES = [
     path
@@ -51,6 +53,21 @@ def test_settings_page_is_that_of_the_code():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert (DOCS / "reference/settings.md").read_text(encoding="utf-8") == module.page(), "run docs/write_settings.py"
+
+
+def test_names_of_the_api_page_exist():
+    for name in re.findall(r"^::: (\S+)$", (DOCS / "reference/api.md").read_text(encoding="utf-8"), re.MULTILINE):
+        assert pydoc.locate(name) is not None, name
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_a_page_names_exist(page):
+    """Apart from the files of the examples, which the reader is shown how to make."""
+    names = re.findall(
+        r"(?<![\w/])(?:cinerecon|tests|benchmarks|examples)/[\w/.-]+\.\w+", page.read_text(encoding="utf-8")
+    )
+    shown = re.compile("NAME|FORMAT|plainnet|raw_float")
+    assert [name for name in names if not shown.search(name) and not (ROOT / name).exists()] == []
 
 
 def test_navigation_has_every_page():
