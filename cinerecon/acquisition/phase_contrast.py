@@ -12,7 +12,7 @@ from cinerecon.acquisition.select import NOISE, NOT_IMAGE, is_calibration_only
 from cinerecon.acquisition.source import CineSource, TimedSlice
 from cinerecon.cine import CineData
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.raw import RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 from cinerecon.io.raw_file import read_raw_scan
 
 
@@ -67,6 +67,30 @@ class PhaseContrastScan(CineSource):
         """See `CineSource.marks`."""
         return self.compensated.marks
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """See `Scan.warnings`."""
+        return tuple(dict.fromkeys((*self.compensated.warnings, *self.encoded.warnings)))
+
+    def slice_counter(self, number: int) -> int:
+        """See `Scan.slice_counter`."""
+        return self.compensated.slice_counter(number)
+
+    def first_row(self, number: int) -> int:
+        """See `Scan.first_row`."""
+        return self.compensated.first_row(number)
+
+    @property
+    def is_gated_by_time(self) -> bool:
+        """See `Scan.is_gated_by_time`."""
+        return self.compensated.is_gated_by_time or self.encoded.is_gated_by_time
+
+    def is_same_slice(self, number: int, other: "PhaseContrastScan", other_number: int, rows: Index) -> bool:
+        """See `Scan.is_same_slice`."""
+        return self.compensated.is_same_slice(
+            number, other.compensated, other_number, rows
+        ) and self.encoded.is_same_slice(number, other.encoded, other_number, rows)
+
     def read_timed(self, number: int) -> TimedSlice:
         """Read the set without velocity encoding."""
         return self.read_pair(number)[0]
@@ -113,9 +137,15 @@ def open_phase_contrast(
     measurement: int | None = None,
 ) -> PhaseContrastScan | None:
     """Open a raw scan of two sets; None if it has another number of sets, or the settings say how to use them."""
-    if "set" in config.select or "set" in config.combine or config.time_counter == "set":
+    if _uses_sets(config):
         return None
-    raw = read_raw_scan(path, dataset, measurement)
+    return phase_contrast_of(read_raw_scan(path, dataset, measurement), config, noise)
+
+
+def phase_contrast_of(raw: RawScan, config: AcquisitionConfig, noise: Path | None = None) -> PhaseContrastScan | None:
+    """As `open_phase_contrast`, for a raw scan that is open."""
+    if _uses_sets(config):
+        return None
     sets = _sets(raw)
     if len(sets) != 2:
         return None
@@ -125,8 +155,13 @@ def open_phase_contrast(
         scans.append(scan_of(raw, chosen, noise))
     if scans[0].n_slices != scans[1].n_slices:
         what = f"the two sets have {scans[0].n_slices} and {scans[1].n_slices} slices"
-        raise DataError(what, where=str(path), hint="--set-index 0 reconstructs the first set alone")
+        raise DataError(what, where=str(raw.path), hint="--set-index 0 reconstructs the first set alone")
     return PhaseContrastScan(scans[0], scans[1], raw.header.venc_cm_s)
+
+
+def _uses_sets(config: AcquisitionConfig) -> bool:
+    """Whether the settings say how several sets are used."""
+    return "set" in config.select or "set" in config.combine or config.time_counter == "set"
 
 
 def _sets(raw: RawScan) -> list[int]:

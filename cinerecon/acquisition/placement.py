@@ -71,6 +71,15 @@ class Lines:
             self, **{name: np.concatenate([getattr(part, name) for part in parts])[order] for name in vars(self)}
         )
 
+    def renumbered(self, rows: Index) -> "Lines":
+        """The same readouts with other numbers, those of ``rows``, ``(readouts,)``."""
+        return replace(self, row=rows[self.row])
+
+    def equals(self, other: "Lines") -> bool:
+        """Whether the readouts and their positions are the same; the numbers of the slices may differ."""
+        names = (name for name in vars(self) if name != "slices")
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+
     def in_one_frame(self) -> "Lines":
         """The same readouts, all of frame 0."""
         return replace(self, frames=np.zeros_like(self.frames))

@@ -149,6 +149,47 @@ class Scan(CineSource):
         truth, warnings = read_truth(self._layout.raw, self.n_slices, data, coil_matrix)
         return attach_reference(data, truth).with_warnings(*warnings)
 
+    def slice_counter(self, number: int) -> int:
+        """The counter ``slice`` of a slice, which is in the order of acquisition."""
+        return int(self._layout.raw.heads["idx"]["slice"][self.first_row(number)])
+
+    def first_row(self, number: int) -> int:
+        """Number of the first readout of a slice."""
+        return int(self._layout.lines.of_slice(number).row[0])
+
+    @property
+    def is_gated_by_time(self) -> bool:
+        """Whether frames are determined from times, so that those of a slice depend on the readouts of others."""
+        return self._layout.gating.mode != "counter"
+
+    def is_same_slice(self, number: int, other: "Scan", other_number: int, rows: Index) -> bool:
+        """Whether a slice has the same image as a slice of another scan, which has the readouts of this one.
+
+        Parameters
+        ----------
+        number, other_number
+            Indices of the slices.
+        other
+            The other scan, with the same settings.
+        rows
+            ``(readouts,)`` numbers of the readouts of this scan in the other.
+        """
+        own, their = self._layout, other._layout
+        matrix, their_matrix = self._assembly.coil_matrix, other._assembly.coil_matrix
+        if matrix is None or their_matrix is None:
+            is_same_noise = matrix is their_matrix
+        else:
+            is_same_noise = torch.equal(matrix, their_matrix)
+        return (
+            is_same_noise
+            and own.grid == their.grid
+            and own.gating.mode == their.gating.mode
+            and replace(own.meta[number], slice=0, warnings=())
+            == replace(their.meta[other_number], slice=0, warnings=())
+            and own.lines.of_slice(number).renumbered(rows).equals(their.lines.of_slice(other_number))
+            and own.calibration.of_slice(number).renumbered(rows).equals(their.calibration.of_slice(other_number))
+        )
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings of the plan and of the noise, whose readouts are read for them."""

@@ -27,6 +27,7 @@ class SendOptions(Options):
 def send(options: SendOptions) -> None:
     """Send the scan, print the texts of the server, and write the images; without any, the exit code is 2."""
     from cinerecon.io.atomic import refuse_existing
+    from cinerecon.io.mrd_stream.error_image import is_error_image
     from cinerecon.io.mrd_stream.hdf5 import scan_messages
     from cinerecon.io.mrd_stream.images import write_image_messages
     from cinerecon.io.mrd_stream.messages import ImageMessage, TextMessage
@@ -38,7 +39,7 @@ def send(options: SendOptions) -> None:
     images, is_whole = [], True
     for message in exchange(options.scan, options.address, options.config, options.pace_ms):
         if isinstance(message, ImageMessage):
-            images.append(message)
+            images += [] if is_error_image(message) else [message]
         elif isinstance(message, TextMessage):
             print(message.text, file=sys.stderr)
             is_whole = is_whole and not message.text.startswith("error")

@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from socket import create_connection
+from queue import Empty, SimpleQueue
+from socket import SHUT_RDWR, create_connection, socket
+from threading import Thread
 
-from cinerecon.errors import ConfigError, FileError
+from cinerecon.errors import CineReconError, ConfigError, FileError
 from cinerecon.io.mrd_stream.hdf5 import scan_messages
 from cinerecon.io.mrd_stream.messages import (
     AcquisitionMessage,
@@ -13,8 +16,8 @@ from cinerecon.io.mrd_stream.messages import (
     Message,
     MessageId,
     TextMessage,
+    message_bytes,
     read_messages,
-    write_message,
 )
 
 WAIT_SECONDS = 3600.0
@@ -36,7 +39,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def exchange(scan: Path, address: str, config: str = "", pace_ms: float = 0.0) -> Iterator[Message]:
-    """Send a scan, and return the messages of the server up to its close message.
+    """Send a scan, and return the messages of the server up to its close message, as they arrive.
 
     Parameters
     ----------
@@ -57,16 +60,72 @@ def exchange(scan: Path, address: str, config: str = "", pace_ms: float = 0.0) -
     try:
         with create_connection(split_address(address), timeout=30) as connection:
             connection.settimeout(WAIT_SECONDS)
-            with connection.makefile("wb") as sink:
-                write_message(sink, TextMessage(MessageId.CONFIG_FILE, config.encode()))
-                start, n_readouts = time.perf_counter(), 0
-                for message in scan_messages(scan):
-                    write_message(sink, message)
-                    if pace_ms and isinstance(message, AcquisitionMessage):
-                        n_readouts += 1
-                        time.sleep(max(0.0, start + n_readouts * pace_ms / 1e3 - time.perf_counter()))
-                write_message(sink, CloseMessage())
-            with connection.makefile("rb") as source:
-                yield from read_messages(source, address)
+            answers = _Answers(connection, address)
+            try:
+                yield from _send(scan, config, pace_ms, connection, answers)
+                yield from answers.until(None)
+            finally:
+                answers.stop()
     except OSError as error:
         raise FileError(f"the connection failed: {error}", where=address, hint="is the server running?") from None
+
+
+def _send(scan: Path, config: str, pace_ms: float, connection: socket, answers: "_Answers") -> Iterator[Message]:
+    """Send a scan until the server ends the exchange, as it may after an error; and return what arrives meanwhile."""
+    start, n_readouts = time.perf_counter(), 0
+    with suppress(ConnectionError):
+        connection.sendall(message_bytes(TextMessage(MessageId.CONFIG_FILE, config.encode())))
+        for message in scan_messages(scan):
+            connection.sendall(message_bytes(message))
+            n_readouts += isinstance(message, AcquisitionMessage)
+            yield from answers.until(start + n_readouts * pace_ms / 1e3)
+            if answers.are_complete:
+                return
+        connection.sendall(message_bytes(CloseMessage()))
+
+
+class _Answers:
+    """The messages of a server, received by a thread of its own while the scan is being sent.
+
+    Attributes
+    ----------
+    are_complete
+        Whether the close message was returned.
+    """
+
+    def __init__(self, connection: socket, address: str) -> None:
+        self._connection = connection
+        self._received: SimpleQueue[Message | CineReconError | OSError] = SimpleQueue()
+        self._thread = Thread(target=self._receive, args=(address,), daemon=True)
+        self._thread.start()
+        self.are_complete = False
+
+    def until(self, end: float | None) -> Iterator[Message]:
+        """The messages that arrive up to a time, by ``time.perf_counter``; None: up to the close message."""
+        while not self.are_complete:
+            try:
+                if end is None:
+                    answer = self._received.get()
+                else:
+                    wait = end - time.perf_counter()
+                    answer = self._received.get(timeout=wait) if wait > 0 else self._received.get_nowait()
+            except Empty:
+                return
+            if isinstance(answer, Exception):
+                raise answer
+            self.are_complete = isinstance(answer, CloseMessage)
+            yield answer
+
+    def stop(self) -> None:
+        """End the connection and the thread."""
+        with suppress(OSError):
+            self._connection.shutdown(SHUT_RDWR)
+        self._thread.join()
+
+    def _receive(self, address: str) -> None:
+        try:
+            with self._connection.makefile("rb") as source:
+                for message in read_messages(source, address):
+                    self._received.put(message)
+        except (CineReconError, OSError) as error:
+            self._received.put(error)

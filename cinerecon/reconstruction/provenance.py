@@ -15,9 +15,21 @@ from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
 
 
-def provenance_of(request: ReconRequest, method: Reconstructor, scan: CineSource | CineData) -> Provenance:
-    """What all slices of a run have in common: acceleration and residual are added by `with_provenance`."""
-    content = _hash_data(scan) if isinstance(scan, CineData) else file_checksums(scan)[0]
+def provenance_of(
+    request: ReconRequest, method: Reconstructor, scan: CineSource | CineData, content: str = ""
+) -> Provenance:
+    """What all slices of a run have in common: acceleration and residual are added by `with_provenance`.
+
+    Parameters
+    ----------
+    request, method
+        What was asked for, and what reconstructs.
+    scan
+        The scan, or its data.
+    content
+        Checksum that identifies the scan; that of its files or data if empty.
+    """
+    content = content or (_hash_data(scan) if isinstance(scan, CineData) else file_checksums(scan)[0])
     study, frame_of_reference = ("", "") if isinstance(scan, CineData) else (scan.study, scan.frame_of_reference)
     settings = _settings(request)
     pattern = fingerprint_pattern(request.undersample) if request.undersample else ""

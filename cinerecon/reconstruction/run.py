@@ -8,13 +8,15 @@ from pathlib import Path
 
 from cinerecon.acquisition import CineSource, open_cine
 from cinerecon.acquisition.open import RAW_SCAN, kind_of
-from cinerecon.acquisition.phase_contrast import PhaseContrastScan, open_phase_contrast
+from cinerecon.acquisition.phase_contrast import PhaseContrastScan, open_phase_contrast, phase_contrast_of
+from cinerecon.acquisition.scan import Scan, scan_of
 from cinerecon.acquisition.undersample import pattern_seed, undersample
 from cinerecon.cine import CineData, keep_frames
 from cinerecon.errors import ConfigError
 from cinerecon.image import collect_warnings
 from cinerecon.io.export import Target, export
 from cinerecon.io.export.dicom_patient import require_same_patient
+from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.machine import peak_memory_mb, pick_device
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import load_method
@@ -200,10 +202,25 @@ def open_source(request: ReconRequest, method: Reconstructor) -> CineSource:
             return scan
     if request.set_index is not None and kind_of(path) != RAW_SCAN:
         raise ConfigError(f"sets belong to raw scans, this is {kind_of(path)}", where="--set-index")
+    _refuse_velocity_range(request)
+    return open_cine(path, config, noise=request.noise, dataset=request.dataset, measurement=request.measurement)
+
+
+def source_of(raw: RawScan, request: ReconRequest, method: Reconstructor) -> Scan | PhaseContrastScan:
+    """A raw scan that is open as the scan of a request; one of two sets is phase contrast."""
+    config = request.preprocessing(method)
+    scan = phase_contrast_of(raw, config, request.noise)
+    if scan is not None:
+        require_velocity_range(request, scan.venc_cm_s)
+        return scan
+    _refuse_velocity_range(request)
+    return scan_of(raw, config, request.noise)
+
+
+def _refuse_velocity_range(request: ReconRequest) -> None:
     if request.venc is not None:
         hint = "two sets of readouts are phase contrast, unless --set-index chooses one"
         raise ConfigError("this scan is not reconstructed as phase contrast", where="--venc", hint=hint)
-    return open_cine(path, config, noise=request.noise, dataset=request.dataset, measurement=request.measurement)
 
 
 def write_images(
@@ -216,6 +233,17 @@ def write_images(
         observer.progress(f"writing {target.path.name}", 1.0)
         written |= export([part.cine for part in slices], target, overwrite=request.force, patient=request.patient)
     return written
+
+
+def reconstruct_index(
+    request: ReconRequest,
+    scan: CineSource,
+    index: int,
+    method: Reconstructor,
+    report: Callable[[str, float], None] = lambda *_: None,
+) -> ReconstructedSlice:
+    """Reconstruct one slice of an open scan; ``report`` is called with the step and the fraction that is done."""
+    return _reconstruct_index(request, scan, index, method, Observer(), report)
 
 
 def _reconstruct_index(

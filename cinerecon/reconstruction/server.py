@@ -62,7 +62,7 @@ class Server:
         self._pool.shutdown()
 
     def stop(self) -> None:
-        """Accept no further connection; those being served are finished."""
+        """Accept no further connection; slices that are being reconstructed are finished and sent."""
         self._stop.set()
 
     def run(self) -> None:
@@ -80,8 +80,7 @@ class Server:
     def _serve(self, connection: socket, client: str) -> None:
         try:
             logger.info("%s: connected", client)
-            connection.settimeout(self.idle_seconds)
-            Session(connection, self.request, client).run()
+            Session(connection, self.request, client, self._stop, self.idle_seconds).run()
         except Exception:
             logger.exception("%s: unexpected error", client)
         finally:

@@ -1,31 +1,31 @@
-"""One connection of a server: a scan is received, reconstructed, and its images are returned."""
+"""One connection of a server: a scan is received and reconstructed, and its images are returned slice by slice."""
 
 import logging
 import tempfile
 import time
-from contextlib import suppress
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
-from socket import SHUT_WR, socket
-from typing import BinaryIO
+from queue import SimpleQueue
+from socket import socket
+from threading import Event
 
-from cinerecon.errors import CineReconError, DataError, HeaderError
+from cinerecon.errors import CineReconError
+from cinerecon.io.mrd_stream.error_image import error_image
 from cinerecon.io.mrd_stream.images import image_messages
-from cinerecon.io.mrd_stream.messages import (
-    AcquisitionMessage,
-    CloseMessage,
-    ImageMessage,
-    MessageId,
-    TextMessage,
-    read_messages,
-    write_message,
-)
-from cinerecon.reconstruction.protocol import ProtocolSettings, model_of_config, read_protocol
+from cinerecon.io.mrd_stream.messages import CloseMessage, CutStreamError, MessageId, TextMessage, read_messages
+from cinerecon.reconstruction.channel import Channel, LostConnectionError
+from cinerecon.reconstruction.incoming import IncomingScan
+from cinerecon.reconstruction.inline import InlineReconstruction, SliceTask
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.run import iterate_slices, load_request_method, open_source
+from cinerecon.reconstruction.slices import ReconstructedSlice
 
 DISCARD_SECONDS = 60.0
 """Time for which a client may go on sending after an error [s]."""
+REPEATED_SERIES = 10
+"""Number of the first series of slices that are sent again."""
+UNEXPECTED = "unexpected error, see the log of the server"
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 @dataclass
 class Session:
     """A connection with a client.
+
+    One thread receives, another one reconstructs and sends. Texts about the whole scan are sent when both have ended.
 
     Attributes
     ----------
@@ -42,96 +44,176 @@ class Session:
         Settings of the server; the protocol of the client replaces some of them.
     client
         Address of the client, for messages.
+    stop
+        Set when the server is to stop.
+    idle_seconds
+        Time without data after which the connection counts as lost [s].
     """
 
     connection: socket
     request: ReconRequest
     client: str
+    stop: Event = field(default_factory=Event)
+    idle_seconds: float = 600.0
 
     def run(self) -> None:
         """Serve the client; all errors are sent to it and logged, and no file remains."""
         with (
-            self.connection,
-            self.connection.makefile("rb") as source,
-            self.connection.makefile("wb") as sink,
+            Channel(self.connection, self.idle_seconds, self.stop) as channel,
+            BufferedReader(channel) as source,
             tempfile.TemporaryDirectory(prefix="cinerecon-serve-") as folder,
-            suppress(OSError),
         ):
             try:
-                self._serve(source, sink, Path(folder) / "scan.mrd")
-            except CineReconError as error:
-                self._report(sink, f"error: {error}")
-            except OSError as error:
+                self._serve(channel, source, Path(folder) / "scan.mrd")
+            except LostConnectionError as error:
                 logger.warning("%s: the connection was lost: %s", self.client, error)
-                return
-            except Exception:
-                logger.exception("%s: unexpected error", self.client)
-                self._report(sink, "error: unexpected error, see the log of the server")
-            self._send(sink, CloseMessage())
-            self.connection.shutdown(SHUT_WR)
-            self._discard(source)
 
-    def _serve(self, source: BinaryIO, sink: BinaryIO, path: Path) -> None:
-        request = self._receive(source, path)
-        end = time.perf_counter()
-        method = load_request_method(request)
-        first = 0
-        for index in request.chosen_slices(open_source(request, method)):
+    def _serve(self, channel: Channel, source: BufferedReader, path: Path) -> None:
+        sender = _Sender(channel, self.client, path)
+        try:
+            with IncomingScan(path, self.request, self.client) as incoming:
+                self._exchange(source, incoming, sender)
+        except LostConnectionError:
+            raise
+        except CineReconError as error:
+            sender.report(f"error: {error}")
+        except Exception:
+            logger.exception("%s: unexpected error", self.client)
+            sender.report(f"error: {UNEXPECTED}")
+        channel.send(CloseMessage())
+        channel.finish(DISCARD_SECONDS)
+
+    def _exchange(self, source: BufferedReader, incoming: IncomingScan, sender: "_Sender") -> None:
+        """Receive a scan, and reconstruct its slices meanwhile."""
+        complete: SimpleQueue[int | None] = SimpleQueue()
+        cut: CutStreamError | None = None
+        with ThreadPoolExecutor(1, "reconstruction") as pool:
+            work = pool.submit(_reconstruct, incoming, complete, sender)
             try:
-                part = next(iterate_slices(request.with_values(slices=(index,)), method))
-            except CineReconError as error:
-                self._report(sink, f"error: slice {index}: {error}")
-                continue
-            for text in part.warnings:
-                self._report(sink, f"warning: slice {index}: {text}")
-            for message in image_messages(part.cine, first):
-                write_message(sink, message)
-            sink.flush()
-            first += part.cine.n_frames
-            seconds = time.perf_counter() - end
-            logger.info("%s: slice %d sent %.2f s after the last message", self.client, index, seconds)
+                for message in read_messages(source, self.client):
+                    for number in incoming.add(message):
+                        complete.put(number)
+            except CutStreamError as error:
+                cut = error
+                for number in incoming.after_end():
+                    complete.put(number)
+            finally:
+                complete.put(None)
+        work.result()
+        if cut is not None:
+            _report_cut(incoming, sender, cut)
 
-    def _receive(self, source: BinaryIO, path: Path) -> ReconRequest:
-        """Store the scan as a stream, and return the request with the settings of the protocol."""
-        settings = ProtocolSettings()
-        model = None
-        n_headers = n_readouts = 0
-        with path.open("wb") as file:
-            for message in read_messages(source, self.client):
-                if isinstance(message, CloseMessage):
-                    break
-                if isinstance(message, ImageMessage):
-                    raise DataError("images were received, expected readouts", where=self.client)
-                if not isinstance(message, TextMessage) or message.id is MessageId.HEADER:
-                    n_headers += isinstance(message, TextMessage)
-                    n_readouts += isinstance(message, AcquisitionMessage)
-                    if n_headers != 1:
-                        what = f"{n_headers} headers were received" if n_headers else "readouts precede the header"
-                        raise HeaderError(what, where=self.client, hint="one scan per connection, its header first")
-                    write_message(file, message)
-                elif message.id is MessageId.CONFIG_FILE:
-                    model = model_of_config(message.text)
-                elif message.id is MessageId.CONFIG_TEXT:
-                    settings = read_protocol(message.text)
-                else:
-                    logger.info("%s: text: %.500s", self.client, message.text)
-            write_message(file, CloseMessage())
-        if not n_readouts:
-            raise DataError("the stream has no header or no readouts", where=self.client)
-        chosen = settings.model or model or self.request.model
-        return self.request.with_values(**{**settings.options, "scan": path, "model": chosen})
 
-    def _report(self, sink: BinaryIO, text: str) -> None:
+def _report_cut(incoming: IncomingScan, sender: "_Sender", cut: CutStreamError) -> None:
+    """Report that the stream ended without a close message.
+
+    Raises
+    ------
+    DataError
+        If it has no readouts.
+    CutStreamError
+        If no slice was complete.
+    """
+    _ = incoming.spool
+    if not sender.sent:
+        raise cut
+    cause = "the server is being stopped" if sender.channel.is_stopped else "the stream ended without a close message"
+    missing = sorted(set(incoming.incomplete) - sender.sent)
+    left_out = f"slice {', '.join(map(str, missing))} was not complete and is left out" if missing else ""
+    sender.report(f"warning: {cause}: {left_out or 'all slices that were begun are complete'}")
+
+
+def _reconstruct(incoming: IncomingScan, complete: "SimpleQueue[int | None]", sender: "_Sender") -> None:
+    """Reconstruct slices as they are complete, and the others once the scan is closed."""
+    inline: InlineReconstruction | None = None
+    for number in iter(complete.get, None):
+        if incoming.is_closed:
+            continue
+        inline = inline or InlineReconstruction(incoming, sender.channel.require_open)
+        task = inline.complete_slice(number)
+        if task is not None:
+            _send_task(incoming, task, sender)
+    if not incoming.is_closed:
+        return
+    _ = incoming.spool
+    inline = inline or InlineReconstruction(incoming, sender.channel.require_open)
+    for task in inline.other_slices():
+        _send_task(incoming, task, sender)
+    for text in inline.warnings():
+        sender.warn(text)
+
+
+def _send_task(incoming: IncomingScan, task: SliceTask, sender: "_Sender") -> None:
+    """Reconstruct a slice and send its images; if it fails, a text and an image that show the error."""
+    try:
+        part = task.run()
+    except LostConnectionError:
+        raise
+    except CineReconError as error:
+        sender.fail(incoming, task.number, error.what, str(error))
+    except Exception:
+        logger.exception("%s: slice %d: unexpected error", sender.client, task.number)
+        sender.fail(incoming, task.number, UNEXPECTED, UNEXPECTED)
+    else:
+        sender.send_slice(part, task)
+        seconds = time.perf_counter() - incoming.last_times.get(task.number, time.perf_counter())
+        stages = ", ".join(f"{stage} {value:.2f} s" for stage, value in part.seconds.items())
+        text = "%s: slice %d sent %.2f s after its last readout (%s)"
+        logger.info(text, sender.client, task.number, seconds, stages)
+
+
+class _Sender:
+    """Sends images and texts, and knows what was sent.
+
+    Parameters
+    ----------
+    channel
+        The connection.
+    client
+        Address of the client.
+    path
+        File of the readouts.
+
+    Attributes
+    ----------
+    sent
+        Counters of the slices that were sent.
+    """
+
+    def __init__(self, channel: Channel, client: str, path: Path) -> None:
+        self.channel, self.client, self._path = channel, client, path
+        self.sent: set[int] = set()
+        self._n_images: dict[int, int] = {}
+        self._warnings: set[str] = set()
+
+    def report(self, text: str) -> None:
+        """Log a text and send it; the client does not know the file of the readouts."""
+        text = text.replace(str(self._path), "the scan")
         logger.warning("%s: %s", self.client, text)
-        self._send(sink, TextMessage(MessageId.TEXT, text.encode()))
+        self.channel.send(TextMessage(MessageId.TEXT, text.encode()))
 
-    def _send(self, sink: BinaryIO, message: TextMessage | CloseMessage) -> None:
-        write_message(sink, message)
-        sink.flush()
+    def warn(self, text: str, where: str = "") -> None:
+        """Send a warning about a slice; about the whole scan only if it was not sent for a slice."""
+        if where or text not in self._warnings:
+            self.report(f"warning: {where}{text}")
+        self._warnings.add(text)
 
-    def _discard(self, source: BinaryIO) -> None:
-        """Read what the client still sends: closing earlier would reset the connection, and the error be lost."""
-        end = time.monotonic() + DISCARD_SECONDS
-        self.connection.settimeout(DISCARD_SECONDS)
-        while time.monotonic() < end and source.read1(1 << 16):  # type: ignore[attr-defined]
-            pass
+    def send_slice(self, part: ReconstructedSlice, task: SliceTask) -> None:
+        """Send the images of a slice, after its warnings."""
+        first_series = REPEATED_SERIES if task.is_repeated else 0
+        if task.is_repeated:
+            what = "readouts that came later change its images: they are sent again, in series"
+            self.warn(f"{what} {first_series}", f"slice {task.number}: ")
+        for text in part.warnings:
+            self.warn(text, f"slice {task.number}: ")
+        n_before = self._n_images.get(first_series, 0)
+        for message in image_messages(part.cine, n_before, first_series):
+            self.channel.send(message)
+        self._n_images[first_series] = n_before + part.cine.n_frames
+        self.sent.add(task.number)
+
+    def fail(self, incoming: IncomingScan, number: int, what: str, text: str) -> None:
+        """Send the error of a slice as a text and as an image."""
+        self.report(f"error: slice {number}: {text}")
+        if number in incoming.last_heads:
+            self.channel.send(error_image(incoming.spool.header, incoming.last_heads[number], number, what))

@@ -1,13 +1,18 @@
 """The server over loopback: its images are those of the file, and no client brings it down."""
 
+import json
+import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -16,8 +21,12 @@ import numpy as np
 import pytest
 
 from cinerecon.cli import load_command
+from cinerecon.errors import CineReconError, FileError
+from cinerecon.io.mrd_stream.error_image import is_error_image
 from cinerecon.io.mrd_stream.hdf5 import scan_messages
 from cinerecon.io.mrd_stream.messages import (
+    HEAD,
+    AcquisitionMessage,
     CloseMessage,
     ImageMessage,
     MessageId,
@@ -25,12 +34,19 @@ from cinerecon.io.mrd_stream.messages import (
     message_bytes,
     read_messages,
 )
+from cinerecon.io.mrd_stream.reader import write_raw_stream
+from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.reconstruction import ReconRequest, export, reconstruct
 from cinerecon.reconstruction import session as session_module
 from cinerecon.reconstruction.client import exchange
+from cinerecon.reconstruction.incoming import IncomingScan
 from cinerecon.reconstruction.server import Server
+from cinerecon.reconstruction.session import REPEATED_SERIES
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 from tests.helpers import formats_folder
+
+BAD = formats_folder() / "bad"
+MANIFEST = json.loads((BAD / "manifest.json").read_text()) if BAD.exists() else {}
 
 
 @pytest.fixture(scope="module")
@@ -121,18 +137,28 @@ def test_the_configuration_chooses_the_method(server, scan):
     np.testing.assert_allclose(values_of(messages), wanted, rtol=1e-5, atol=1e-7)
 
 
-def test_a_slice_that_fails_leaves_the_others(server, scan, monkeypatch):
-    original = session_module.iterate_slices
-
-    def failing(request, method):
-        if request.slices == (0,):
-            raise session_module.DataError("broken")
-        return original(request, method)
-
-    monkeypatch.setattr(session_module, "iterate_slices", failing)
-    messages = list(exchange(scan, address_of(server)))
-    assert any(text.startswith("error: slice 0: broken") for text in texts_of(messages))
-    np.testing.assert_allclose(values_of(messages), expected(scan)[3:], rtol=1e-6, atol=1e-9)
+def test_a_slice_that_fails_has_an_error_image_and_leaves_the_others(server, scan, tmp_path):
+    damaged = tmp_path / "damaged.h5"
+    shutil.copy(scan, damaged)
+    with h5py.File(damaged, "r+") as file:
+        rows = file["dataset/data"][:]
+        for row in np.flatnonzero((rows["head"]["idx"]["slice"] == 0) & (rows["head"]["flags"] != 1 << 18)):
+            rows["data"][row][:] = 0
+        file["dataset/data"][:] = rows
+        head = rows["head"][row]
+    messages = list(exchange(damaged, address_of(server)))
+    assert any(text.startswith("error: slice 0: all samples are zero") for text in texts_of(messages))
+    images = [m for m in messages if isinstance(m, ImageMessage)]
+    errors = [m for m in images if is_error_image(m)]
+    np.testing.assert_allclose(values_of(images[len(errors) :]), expected(scan)[3:], rtol=1e-6, atol=1e-9)
+    assert len(errors) == 1 and "all samples are zero" in errors[0].attributes
+    assert errors[0].head["slice"] == 0 and (errors[0].head["position"] == head["position"]).all()
+    assert errors[0].values.max() > 0 and errors[0].values.shape == (1, 1, 128, 128)
+    output = tmp_path / "out.h5"
+    arguments = [str(damaged), address_of(server), "-o", str(output)]
+    assert load_command("send").main(arguments, standalone_mode=False) == 2
+    with h5py.File(output) as file:
+        assert list(file["dataset"]) == ["image_0", "xml"] and len(file["dataset/image_0/data"]) == 3
 
 
 @pytest.fixture(params=["simplefft", "invertcontrast"])
@@ -149,42 +175,95 @@ def test_recorded_clients_get_an_error_text(recorded, server):
     assert answer.endswith(message_bytes(CloseMessage()))
 
 
-def test_mutated_streams_and_dropped_connections_do_no_harm(server, scan):
+def mutated(whole, rng):
+    """A stream with a few wrong bytes, most of them near the start, or cut."""
+    data = bytearray(whole)
+    for position in np.concatenate([rng.integers(0, 8000, 3), rng.integers(0, len(data), 1)]):
+        data[position] = rng.integers(256)
+    return bytes(data if rng.random() < 0.7 else data[: rng.integers(len(data))])
+
+
+def stream_of(scan):
     config = TextMessage(MessageId.CONFIG_FILE, b"zerofilled")
-    whole = b"".join(map(message_bytes, [config, *scan_messages(scan), CloseMessage()]))
-    rng = np.random.default_rng(0)
+    return b"".join(map(message_bytes, [config, *scan_messages(scan), CloseMessage()]))
 
-    def send_mutated(number):
-        data = bytearray(whole)
-        for position in rng.integers(0, 8000, 3):
-            data[position] = rng.integers(256)
-        length = len(data) if number % 10 == 0 else rng.integers(len(data))
-        send_bytes(server, data[:length])
 
-    for number in range(200):
-        send_mutated(number)
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(whole[:5000])
-    time.sleep(0.1)
+def test_a_thousand_mutated_streams_are_read_or_refused(scan, tmp_path):
+    """The readers of a session, without its connection."""
+    whole, rng = stream_of(scan), np.random.default_rng(1)
+    request = ReconRequest(Path("scan.h5"), "zerofilled", device="cpu")
+    verdicts = Counter()
+    for _ in range(1000):
+        try:
+            with IncomingScan(tmp_path / "spool", request, "client") as incoming:
+                for message in read_messages(BytesIO(mutated(whole, rng)), "client"):
+                    incoming.add(message)
+                verdicts[bool(incoming.spool.scan())] += 1
+        except CineReconError as error:
+            verdicts[type(error).__name__] += 1
+        assert not list(tmp_path.iterdir())
+    assert sum(verdicts.values()) == 1000 and verdicts[True] > 50 and verdicts["CutStreamError"] > 50
+
+
+def test_mutated_streams_and_dropped_connections_do_no_harm(server, scan, caplog):
+    whole, rng = stream_of(scan), np.random.default_rng(0)
+    for _ in range(40):
+        send_bytes(server, mutated(whole, rng))
+    for n_bytes in (2, 5000, len(whole) - 2):
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(whole[:n_bytes])
     np.testing.assert_allclose(values_of(exchange(scan, address_of(server))), expected(scan), rtol=1e-6, atol=1e-9)
+    assert "unexpected error" not in caplog.text
+
+
+@pytest.mark.parametrize("name", sorted(MANIFEST))
+def test_defects_of_files_are_judged_in_streams_as_in_files(server, tmp_path, name):
+    """A file is refused, or its images are those of the file; with all of it converted that a stream can hold."""
+    try:
+        raw = read_raw_scan(BAD / name)
+        stream = BytesIO()
+        write_raw_stream(raw, stream)
+    except CineReconError:
+        return  # a defect of the container
+    messages = list(read_messages(BytesIO(send_bytes(server, stream.getvalue())), "server"))
+    images = [m for m in messages if isinstance(m, ImageMessage) and not is_error_image(m)]
+    repeated = {int(m.head["slice"]) for m in images if m.head["image_series_index"] == REPEATED_SERIES}
+    images = [m for m in images if m.head["slice"] not in repeated or m.head["image_series_index"] == REPEATED_SERIES]
+    images.sort(key=lambda m: float(m.head["position"] @ m.head["slice_dir"]))  # slices are sent as they are complete
+    errors = [text for text in texts_of(messages) if text.startswith("error")]
+    assert isinstance(messages[-1], CloseMessage) and "unexpected" not in "".join(errors)
+    try:
+        wanted = expected(BAD / name)
+    except CineReconError:
+        assert errors and not images
+    else:
+        np.testing.assert_allclose(values_of(images), wanted, rtol=1e-6, atol=1e-9 * wanted.max())
+        assert not errors and MANIFEST[name]["kind"] != "bad"
+
+
+def test_sizes_that_a_message_claims_are_bounded():
+    head = np.zeros(1, HEAD)
+    head["number_of_samples"], head["active_channels"] = 65535, 65535
+    data = message_bytes(AcquisitionMessage(head[0], np.zeros(0, np.complex64), np.zeros(0, np.float32)))
+    with pytest.raises(FileError, match="its samples claim 34358689800 bytes, at most 1073741824"):
+        next(read_messages(BytesIO(data), "stream"))
+
+
+@contextmanager
+def command(*arguments):
+    """The command in a process of its own, and its port."""
+    program = [sys.executable, "-m", "cinerecon.cli", "serve", "--port", "0", "--device", "cpu", *arguments]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            yield process, process.stdout.readline().split(",")[0].rpartition(":")[2]
+        finally:
+            process.kill()
 
 
 @pytest.mark.slow
 def test_the_command_finishes_a_connection_after_sigterm(scan):
-    command = [
-        sys.executable,
-        "-m",
-        "cinerecon.cli",
-        "serve",
-        "--port",
-        "0",
-        "--model",
-        "zerofilled",
-        "--device",
-        "cpu",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        port = process.stdout.readline().split(",")[0].rpartition(":")[2]
+    with command("--model", "zerofilled") as (process, port):
         messages = exchange(scan, f"127.0.0.1:{port}", pace_ms=5)
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(list, messages)
@@ -192,3 +271,20 @@ def test_the_command_finishes_a_connection_after_sigterm(scan):
             process.send_signal(signal.SIGTERM)
             np.testing.assert_allclose(values_of(answer.result()), expected(scan), rtol=1e-6, atol=1e-9)
         assert process.wait(20) == 0
+
+
+@pytest.mark.slow
+def test_idle_clients_do_not_delay_the_end_of_the_command(scan):
+    with command("--model", "zerofilled") as (process, port):
+        with (
+            socket.create_connection(("127.0.0.1", int(port))),
+            socket.create_connection(("127.0.0.1", int(port))) as idle,
+        ):
+            idle.sendall(stream_of(scan)[:-2])
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            start = time.monotonic()
+            assert process.wait(20) == 0
+            assert time.monotonic() - start < 8
+            messages = list(read_messages(idle.makefile("rb"), "server"))
+        assert len(values_of(messages)) == 6 and "the server is being stopped" in "".join(texts_of(messages))

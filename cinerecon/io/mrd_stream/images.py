@@ -14,8 +14,8 @@ from cinerecon.io.ismrmrd.images import image_attributes, image_headers, meta_xm
 from cinerecon.io.mrd_stream.messages import ImageMessage
 
 
-def image_messages(cine: CineImage, first: int) -> Iterator[ImageMessage]:
-    """The frames of a slice: magnitude, series 0, and of phase contrast the velocity, series 1.
+def image_messages(cine: CineImage, first: int, first_series: int = 0) -> Iterator[ImageMessage]:
+    """The frames of a slice: magnitude, the first series, and of phase contrast the velocity, the next one.
 
     Headers and attributes are those of the image file; the display window is that of the slice.
 
@@ -25,9 +25,11 @@ def image_messages(cine: CineImage, first: int) -> Iterator[ImageMessage]:
         The slice.
     first
         Number of images of a series that were sent before.
+    first_series
+        Number of the first series.
     """
     series = [cine] if cine.velocity is None else [cine, as_map(cine, "velocity")]
-    for index, part in enumerate(series):
+    for index, part in enumerate(series, first_series):
         attributes = meta_xml(image_attributes(part, window([part.magnitude])))
         for head, frame in zip(image_headers(part, index, first, is_complex=False), part.values, strict=True):
             yield ImageMessage(head, attributes, np.asarray(frame, np.float32)[None, None])

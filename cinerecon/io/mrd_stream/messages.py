@@ -24,9 +24,15 @@ CONFIG_BYTES = 1024
 """Length of the name of a configuration, filled up with NUL."""
 LONGEST_TEXT = 16 << 20
 """Longest text [bytes]."""
+LARGEST_ARRAY = 1 << 30
+"""Largest size of the samples of a message [bytes]."""
 PIECE = 1 << 20
 """Largest number of bytes that are read at once."""
 HEAD = np.dtype(acquisition_dtype["head"])
+
+
+class CutStreamError(FileError):
+    """The stream ends without a close message."""
 
 
 class MessageId(IntEnum):
@@ -140,8 +146,10 @@ def read_messages(file: BinaryIO, where: str) -> Iterator[Message]:
 
     Raises
     ------
+    CutStreamError
+        If the stream ends before its close message, with the number of the message, counted from 0.
     FileError
-        If the stream ends before its close message, or is damaged, with the number of the message, counted from 0.
+        If the stream is damaged.
     """
     number = 0
     while True:
@@ -204,7 +212,10 @@ class _Reader:
         return head
 
     def _array(self, dtype: np.dtype[Any], n_values: int) -> NDArray[Any]:
-        return np.frombuffer(self._bytes(dtype.itemsize * n_values), dtype)
+        n_bytes = dtype.itemsize * n_values
+        if n_bytes > LARGEST_ARRAY:
+            raise self._damaged(f"its samples claim {n_bytes} bytes, at most {LARGEST_ARRAY} are read")
+        return np.frombuffer(self._bytes(n_bytes), dtype)
 
     def _text(self, width: int) -> bytes:
         length = int.from_bytes(self._bytes(width), "little")
@@ -218,7 +229,7 @@ class _Reader:
             piece = self.file.read(min(PIECE, count - len(data)))
             if not piece:
                 what = f"the stream is cut: it ends at message {self.number}{self.kind}, without a close message"
-                raise FileError(what, where=self.where, hint="copy or send it again")
+                raise CutStreamError(what, where=self.where, hint="copy or send it again")
             data += piece
         return bytes(data)
 

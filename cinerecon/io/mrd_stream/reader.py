@@ -76,7 +76,7 @@ def scan_of_messages(messages: list[Message], path: Path) -> RawScan:
         n_images = sum(isinstance(m, ImageMessage) for m in messages)
         what = f"the stream holds {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"
         raise DataError(what, where=where)
-    waveforms, warnings = _ecg([m for m in messages if isinstance(m, WaveformMessage)])
+    waveforms, warnings = ecg_blocks([m for m in messages if isinstance(m, WaveformMessage)])
     return RawScan(
         path,
         "stream",
@@ -90,7 +90,7 @@ def scan_of_messages(messages: list[Message], path: Path) -> RawScan:
     )
 
 
-def _ecg(messages: list[WaveformMessage]) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
+def ecg_blocks(messages: list[WaveformMessage]) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
     """The blocks of the ECG, and warnings about damaged ones, which are left out as in HDF5 files."""
     blocks = [m for m in messages if m.head["waveform_id"] == ECG_ID]
     if sum(m.values.size for m in blocks) > MAX_WAVEFORM_SAMPLES:

@@ -1,0 +1,183 @@
+"""Complete slices of a scan that is still being received, from the headers of its readouts.
+
+A scan says in several ways that a slice is complete:
+
+- the last readout of each of its images has the flag ``last in slice``, or a readout has ``last in measurement``,
+- every line within the limits of the header was measured in every image,
+- a readout of another slice follows, all images have lines, and together they have all lines within the limits, or the
+  slice has as many readouts as one before it; unless slices are acquired interleaved.
+
+The images of a slice are the combinations of contrast, phase, repetition and set, whose number is that of the limits in
+the header. Slices of which nothing of this can be said are complete at the end of the scan.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+
+import numpy as np
+
+from cinerecon.acquisition.select import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, NOT_IMAGE
+from cinerecon.io.ismrmrd.header import Limit, MrdHeader
+from cinerecon.io.ismrmrd.raw import Heads, Index, has_flag
+
+LAST_IN_SLICE, LAST_IN_MEASUREMENT = 8, 25
+IMAGES = ("contrast", "phase", "repetition", "set")
+"""Counters that number the images of a slice."""
+NO_LIMIT = Limit(0, 0)
+OTHER = sum(1 << (flag - 1) for flag in (NOISE, *NOT_IMAGE))
+"""Flags of readouts that belong to no image."""
+
+Image = tuple[int, ...]
+"""Values of the counters `IMAGES`."""
+
+
+@dataclass(eq=False)
+class _Arriving:
+    """The readouts of a slice so far: averages of images, lines of each, and images with their last line."""
+
+    images: set[tuple[Image, int]] = field(default_factory=set)
+    lines: set[tuple[Image, int, int]] = field(default_factory=set)
+    ended: set[Image] = field(default_factory=set)
+    n_readouts: int = 0
+
+
+class SliceArrival:
+    """Recognises complete slices of a scan from the headers of its readouts, in the order of arrival.
+
+    Parameters
+    ----------
+    header
+        The header of the scan.
+
+    Attributes
+    ----------
+    is_sure
+        Whether slices can be complete before the end: the counters do not contradict the header, and no readout of a
+        complete slice followed.
+    complete
+        Counters of the complete slices, in that order.
+    """
+
+    def __init__(self, header: MrdHeader) -> None:
+        self._encodings = header.encodings
+        self._encoding: int | None = None
+        self._limits: Mapping[str, Limit] = {}
+        self._n_images = 1
+        self.is_sure = True
+        self.complete: list[int] = []
+        self._slices: dict[int, _Arriving] = {}
+        self._current: int | None = None
+        self._is_interleaved = False
+
+    def add(self, head: np.void) -> list[int]:
+        """Counters of the slices that are complete with this readout."""
+        if not is_image_line(head):
+            return []
+        self._choose_encoding(int(head["encoding_space_ref"]))
+        idx = head["idx"]
+        number = int(idx["slice"])
+        before = len(self.complete)
+        if number in self.complete or not self._is_within_limits(idx):
+            self.is_sure = False
+        if number != self._current:
+            self._is_interleaved |= number in self._slices
+            if self._current is not None:
+                self._end_visit(self._current)
+            self._current = number
+        self._note(self._slices.setdefault(number, _Arriving()), head)
+        if self.is_sure and number not in self.complete and self._has_ended(number, head):
+            self.complete.append(number)
+        return self.complete[before:] if self.is_sure else []
+
+    def after_end(self) -> list[int]:
+        """Counters of further slices that are complete by all that can be known, if the scan ended too early.
+
+        These are the slices before the last one, if each was acquired in one go and has lines in every image.
+        """
+        if self._is_interleaved or not self.is_sure:
+            return []
+        others = [number for number in self._slices if number not in (*self.complete, self._current)]
+        return [number for number in others if self._has_all_images(number)]
+
+    @property
+    def incomplete(self) -> list[int]:
+        """Counters of the slices with readouts that are not complete."""
+        return [number for number in self._slices if number not in self.complete]
+
+    def _choose_encoding(self, number: int) -> None:
+        """Take the limits of the encoding of the first image line; several encodings may give several images."""
+        if self._encoding is None and number < len(self._encodings):
+            self._encoding, self._limits = number, self._encodings[number].limits
+            self._n_images = prod(self._n_values(name) for name in IMAGES)
+        self.is_sure = self.is_sure and number == self._encoding
+
+    def _n_values(self, name: str) -> int:
+        limit = self._limits.get(name, NO_LIMIT)
+        return limit.maximum - limit.minimum + 1
+
+    @property
+    def _n_lines(self) -> int:
+        """Lines within the limits; 0 if they are unknown."""
+        return self._n_values("kspace_encoding_step_1") if "kspace_encoding_step_1" in self._limits else 0
+
+    def _is_within_limits(self, idx: np.void) -> bool:
+        names = ("average", *IMAGES, *(["slice"] if "slice" in self._limits else []))
+        return all(int(idx[name]) <= self._limits.get(name, NO_LIMIT).maximum for name in names)
+
+    def _note(self, arriving: _Arriving, head: np.void) -> None:
+        idx = head["idx"]
+        image = tuple(int(idx[name]) for name in IMAGES)
+        average = int(idx["average"])
+        arriving.n_readouts += 1
+        arriving.images.add((image, average))
+        arriving.lines.add((image, average, int(idx["kspace_encode_step_1"])))
+        if _has(head, LAST_IN_SLICE) and average == self._limits.get("average", NO_LIMIT).maximum:
+            arriving.ended.add(image)
+
+    def _has_all_images(self, number: int) -> bool:
+        return len(self._slices[number].images) == self._n_images * self._n_values("average")
+
+    def _has_ended(self, number: int, head: np.void) -> bool:
+        """Whether flags or limits show that a slice is complete; a header with one image per slice may be wrong."""
+        arriving = self._slices[number]
+        if self._n_images == 1 or not self._has_all_images(number):
+            return False
+        if _has(head, LAST_IN_MEASUREMENT) or len(arriving.ended) == self._n_images:
+            return True
+        return len(arriving.lines) == self._n_images * self._n_values("average") * self._n_lines
+
+    def _end_visit(self, number: int) -> None:
+        """Another slice follows: this one is complete if it has all images and lines, or as many readouts as others."""
+        if self._is_interleaved or not self.is_sure or number in self.complete or not self._has_all_images(number):
+            return
+        arriving = self._slices[number]
+        is_covered = len({line for *_, line in arriving.lines}) == self._n_lines
+        is_like_others = any(arriving.n_readouts == self._slices[other].n_readouts for other in self.complete)
+        if is_covered or is_like_others:
+            self.complete.append(number)
+
+
+def is_image_line(head: np.void) -> bool:
+    """Whether a readout belongs to an image, by its flags."""
+    is_calibration = _has(head, CALIBRATION) and not _has(head, CALIBRATION_AND_IMAGING)
+    return not is_calibration and not int(head["flags"]) & OTHER
+
+
+def rows_of_slice(heads: Heads, number: int) -> Index:
+    """The readouts that the reconstruction of one slice needs: its own, and noise."""
+    return np.flatnonzero((heads["idx"]["slice"] == number) | has_flag(heads, NOISE))
+
+
+def with_one_slice(header: MrdHeader, number: int) -> MrdHeader:
+    """The header of a scan as that of one slice of it: without limits for other slices."""
+    own = Limit(number, number)
+    encodings = (
+        replace(encoding, limits={name: own if name == "slice" else limit for name, limit in encoding.limits.items()})
+        for encoding in header.encodings
+    )
+    return replace(header, encodings=tuple(encodings))
+
+
+def _has(head: np.void, flag: int) -> bool:
+    return bool(int(head["flags"]) >> (flag - 1) & 1)

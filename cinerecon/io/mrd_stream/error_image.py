@@ -1,0 +1,71 @@
+"""An image that shows why a slice has no images: scanners show images to the operator, but not all show texts."""
+
+import textwrap
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from cinerecon.io.ismrmrd.header import MrdHeader
+from cinerecon.io.ismrmrd.images import MAGNITUDE, image_header_dtype, meta_xml
+from cinerecon.io.mrd_stream.messages import ImageMessage
+
+ERROR_SERIES = 99
+"""Number of the series of error images."""
+ERROR_NAME = "cinerecon_error"
+"""Meta attribute with the text."""
+SMALLEST, LARGEST = 128, 512
+"""Bounds of the sides of an error image, which has the size of the images of the header within them."""
+MARGIN = 4
+LETTER_WIDTH = 6
+"""Width of a letter of the font; lines are broken accordingly."""
+WHITE = 1000.0
+
+
+def error_image(header: MrdHeader, head: np.void, number: int, text: str) -> ImageMessage:
+    """A white text on black at the position of a slice.
+
+    Parameters
+    ----------
+    header
+        The header of the scan.
+    head
+        The header of a readout of the slice, for position and directions.
+    number
+        Counter of the slice.
+    text
+        The error.
+    """
+    x, y = (int(np.clip(n, SMALLEST, LARGEST)) for n in header.encodings[0].recon.matrix[:2])
+    fov_x, fov_y, thickness = header.encodings[0].recon.fov_mm
+    image = np.zeros(1, image_header_dtype)
+    image["version"], image["channels"] = 1, 1
+    image["image_type"], image["image_series_index"], image["image_index"] = MAGNITUDE, ERROR_SERIES, number + 1
+    image["matrix_size"], image["field_of_view"], image["slice"] = (x, y, 1), (fov_x, fov_y, thickness), number
+    for name in ("position", "read_dir", "phase_dir", "slice_dir", "patient_table_position", "acquisition_time_stamp"):
+        image[name] = head[name]
+    attributes = {
+        "DataRole": "Image",
+        "ImageComments": ("not for diagnostic use", f"error: {text}"),
+        ERROR_NAME: text,
+        "Keep_image_geometry": 1,
+        "WindowCenter": f"{WHITE / 2:g}",
+        "WindowWidth": f"{WHITE:g}",
+    }
+    message: np.void = image[0]
+    return ImageMessage(message, meta_xml(attributes), draw_text(f"cinerecon: slice {number}: {text}", (y, x)))
+
+
+def is_error_image(message: ImageMessage) -> bool:
+    """Whether an image shows an error."""
+    return f"<name>{ERROR_NAME}</name>" in message.attributes
+
+
+def draw_text(text: str, matrix: tuple[int, int]) -> NDArray[np.float32]:
+    """A text in lines that fit, ``(1, 1, y, x)`` float32; letters that the font lacks are left out."""
+    y, x = matrix
+    canvas = Image.new("L", (x, y))
+    ascii_text = text.encode("ascii", "replace").decode()
+    lines = textwrap.wrap(ascii_text, max((x - 2 * MARGIN) // LETTER_WIDTH, 1))
+    ImageDraw.Draw(canvas).multiline_text((MARGIN, MARGIN), "\n".join(lines), fill=255)
+    return (np.asarray(canvas, np.float32) * (WHITE / 255))[None, None]

@@ -1,0 +1,131 @@
+"""The connection of a server with a client: messages are received and sent until the client or the server ends it."""
+
+import time
+from contextlib import suppress
+from io import RawIOBase
+from socket import SHUT_WR, socket
+from threading import Event
+
+from cinerecon.io.mrd_stream.messages import Message, message_bytes
+
+POLL_SECONDS = 0.2
+"""Time after which a waiting connection looks whether the server is to stop [s]."""
+QUIET_SECONDS = 2.0
+"""Time without data after which a connection ends when the server is to stop [s]."""
+LONGEST_SECONDS = 30.0
+"""Time for which a client may go on sending when the server is to stop [s]."""
+
+
+class LostConnectionError(OSError):
+    """The client is gone, or has neither sent nor taken data for too long."""
+
+
+class Channel(RawIOBase):
+    """A connection as a file that is read, and to which messages are sent, each by one thread.
+
+    When the server is to stop, data that still arrive are read; a client that sends nothing finds its stream ended.
+
+    Parameters
+    ----------
+    connection
+        The socket, which the channel closes.
+    idle_seconds
+        Time without data after which a connection counts as lost [s].
+    stop
+        Set when the server is to stop.
+
+    Attributes
+    ----------
+    is_stopped
+        Whether the stream was ended because the server is to stop.
+    is_lost
+        Whether the connection is lost.
+    """
+
+    def __init__(self, connection: socket, idle_seconds: float, stop: Event) -> None:
+        super().__init__()
+        self._connection, self._idle_seconds, self._stop = connection, idle_seconds, stop
+        self._stop_time: float | None = None
+        self.is_stopped = self.is_lost = False
+        connection.settimeout(POLL_SECONDS)
+
+    def readable(self) -> bool:
+        """See `io.IOBase.readable`."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Receive bytes; 0 at the end of the stream.
+
+        Raises
+        ------
+        LostConnectionError
+            If the connection is lost.
+        """
+        start = time.monotonic()
+        while not self._is_to_stop(start):
+            try:
+                return self._connection.recv_into(buffer)
+            except TimeoutError:
+                self._require_progress(start, self._idle_seconds)
+            except OSError as error:
+                raise self._lost(str(error)) from None
+        self.is_stopped = True
+        return 0
+
+    def send(self, message: Message) -> None:
+        """Send a message.
+
+        Raises
+        ------
+        LostConnectionError
+            If the connection is lost.
+        """
+        data = memoryview(message_bytes(message))
+        start = time.monotonic()
+        while data:
+            try:
+                n_sent = self._connection.send(data)
+                data, start = data[n_sent:], time.monotonic()
+            except TimeoutError:
+                self._require_progress(start, LONGEST_SECONDS if self._stop.is_set() else self._idle_seconds)
+            except OSError as error:
+                raise self._lost(str(error)) from None
+
+    def require_open(self) -> None:
+        """Raise `LostConnectionError` if the connection is lost."""
+        if self.is_lost:
+            raise LostConnectionError("the connection was lost")
+
+    def finish(self, seconds: float) -> None:
+        """Send no more, and read what the client still sends for a time [s].
+
+        To close earlier would reset the connection, and what was sent last would be lost.
+        """
+        with suppress(OSError):
+            self._connection.shutdown(SHUT_WR)
+        seconds = min(seconds, QUIET_SECONDS) if self.is_stopped else seconds
+        end, rest = time.monotonic() + seconds, bytearray(1 << 16)
+        self._idle_seconds = min(seconds, self._idle_seconds)
+        while time.monotonic() < end and self.readinto(rest):
+            pass
+
+    def close(self) -> None:
+        """Close the connection."""
+        super().close()
+        self._connection.close()
+
+    def _is_to_stop(self, start: float) -> bool:
+        """Whether the server is to stop, and the client has been quiet for a time or has had its time."""
+        if not self._stop.is_set():
+            return False
+        now = time.monotonic()
+        self._stop_time = self._stop_time or now
+        return now - start > QUIET_SECONDS or now - self._stop_time > LONGEST_SECONDS
+
+    def _require_progress(self, start: float, seconds: float) -> None:
+        if time.monotonic() - start > seconds:
+            raise self._lost(f"no data for {seconds:g} s")
+
+    def _lost(self, reason: str) -> LostConnectionError:
+        self.is_lost = True
+        return LostConnectionError(reason)

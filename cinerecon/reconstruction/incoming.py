@@ -1,0 +1,150 @@
+"""What a client sends: settings, the header and the readouts of one scan, of which some slices are complete."""
+
+import logging
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from cinerecon.acquisition.arrival import SliceArrival, is_image_line
+from cinerecon.errors import DataError, HeaderError
+from cinerecon.io.mrd_stream.messages import (
+    AcquisitionMessage,
+    CloseMessage,
+    ImageMessage,
+    Message,
+    MessageId,
+    TextMessage,
+    WaveformMessage,
+)
+from cinerecon.io.mrd_stream.spool import Spool
+from cinerecon.reconstruction.protocol import ProtocolSettings, model_of_config, read_protocol
+from cinerecon.reconstruction.request import ReconRequest
+
+logger = logging.getLogger(__name__)
+
+
+class IncomingScan:
+    """A scan that is being received; a context manager that deletes what it has stored.
+
+    Parameters
+    ----------
+    path
+        File for the samples.
+    request
+        Settings of the server.
+    client
+        Address of the client, for messages.
+
+    Attributes
+    ----------
+    is_closed
+        Whether the close message has arrived.
+    last_times, last_heads
+        Time at which the last image readout of each slice arrived so far, by ``time.perf_counter`` [s], and its header.
+    """
+
+    def __init__(self, path: Path, request: ReconRequest, client: str) -> None:
+        self._path, self._request, self._client = path, request, client
+        self._settings = ProtocolSettings()
+        self._model: str | None = None
+        self._spool: Spool | None = None
+        self._arrival: SliceArrival | None = None
+        self.is_closed = False
+        self.last_times: dict[int, float] = {}
+        self.last_heads: dict[int, np.void] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._spool is not None:
+            self._spool.__exit__(kind, error, trace)
+
+    @property
+    def request(self) -> ReconRequest:
+        """The settings of the server with those of the client."""
+        model = self._settings.model or self._model or self._request.model
+        return self._request.with_values(**{**self._settings.options, "scan": self._path, "model": model})
+
+    @property
+    def spool(self) -> Spool:
+        """The readouts.
+
+        Raises
+        ------
+        DataError
+            If there are none.
+        """
+        if self._spool is None or not len(self._spool):
+            raise DataError("the stream has no header or no readouts", where=self._client)
+        return self._spool
+
+    @property
+    def slices(self) -> list[int]:
+        """Counters of the slices of which image readouts have arrived."""
+        return list(self.last_times)
+
+    @property
+    def incomplete(self) -> list[int]:
+        """Counters of the slices of which readouts have arrived and that are not complete."""
+        return [] if self._arrival is None else self._arrival.incomplete
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether slices can be complete before the end of the scan, see `SliceArrival`."""
+        return self._arrival is not None and self._arrival.is_sure
+
+    def add(self, message: Message) -> list[int]:
+        """Take a message, and return the counters of the slices that are complete with it.
+
+        Raises
+        ------
+        DataError, HeaderError
+            If the message is not part of a scan, or its header is malformed.
+        ConfigError
+            If a setting is unknown.
+        """
+        if isinstance(message, CloseMessage):
+            self.is_closed = True
+        elif isinstance(message, ImageMessage):
+            raise DataError("images were received, expected readouts", where=self._client)
+        elif isinstance(message, TextMessage):
+            self._add_text(message)
+        elif self._spool is None:
+            hint = "one scan per connection, its header first"
+            raise HeaderError("readouts precede the header", where=self._client, hint=hint)
+        else:
+            return self._add_readout(self._spool, message)
+        return []
+
+    def after_end(self) -> list[int]:
+        """Counters of further slices that are complete by all that can be known, after the stream was cut."""
+        return [] if self._arrival is None else self._arrival.after_end()
+
+    def _add_text(self, message: TextMessage) -> None:
+        if message.id is MessageId.HEADER:
+            if self._spool is not None:
+                hint = "one scan per connection, its header first"
+                raise HeaderError("2 headers were received", where=self._client, hint=hint)
+            self._spool = Spool(self._path, message.content)
+            self._arrival = SliceArrival(self._spool.header)
+        elif message.id is MessageId.CONFIG_FILE:
+            self._model = model_of_config(message.text)
+        elif message.id is MessageId.CONFIG_TEXT:
+            self._settings = read_protocol(message.text)
+        else:
+            logger.info("%s: text: %.500s", self._client, message.text)
+
+    def _add_readout(self, spool: Spool, message: AcquisitionMessage | WaveformMessage) -> list[int]:
+        spool.add(message)
+        if isinstance(message, WaveformMessage) or self._arrival is None:
+            return []
+        if is_image_line(message.head):
+            number = int(message.head["idx"]["slice"])
+            self.last_times[number], self.last_heads[number] = time.perf_counter(), message.head
+        return self._arrival.add(message.head)

@@ -1,0 +1,182 @@
+"""Reconstruction of a scan while it is received: each slice once it is complete, the others at the end.
+
+A complete slice is reconstructed from its own readouts and the noise so far. At the end of the scan all slices are read
+as a scan in a file is. If that gives another image of a slice, because noise or calibration lines came later or the
+counters turned out to mean something else, the slice is reconstructed again.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+from cinerecon.acquisition.arrival import rows_of_slice, with_one_slice
+from cinerecon.acquisition.phase_contrast import PhaseContrastScan
+from cinerecon.acquisition.scan import Scan
+from cinerecon.errors import CineReconError
+from cinerecon.io.ismrmrd.raw import Index
+from cinerecon.methods.base import Reconstructor
+from cinerecon.reconstruction.incoming import IncomingScan
+from cinerecon.reconstruction.provenance import provenance_of, with_provenance
+from cinerecon.reconstruction.run import load_request_method, reconstruct_index, source_of
+from cinerecon.reconstruction.slices import ReconstructedSlice
+
+RawSource = Scan | PhaseContrastScan
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class SliceTask:
+    """A slice that can be reconstructed.
+
+    Attributes
+    ----------
+    number
+        Its counter.
+    is_repeated
+        Whether it was reconstructed before, from fewer readouts or with another interpretation.
+    run
+        Reconstructs it.
+    """
+
+    number: int
+    is_repeated: bool
+    run: Callable[[], ReconstructedSlice]
+
+
+class InlineReconstruction:
+    """The slices of a scan that is being received.
+
+    Parameters
+    ----------
+    incoming
+        The scan; its settings and header have arrived.
+    check
+        Called between the steps of a reconstruction, which it ends by raising an error.
+
+    Raises
+    ------
+    CineReconError
+        If the method or a setting is wrong.
+    """
+
+    def __init__(self, incoming: IncomingScan, check: Callable[[], None]) -> None:
+        self._incoming, self._check = incoming, check
+        self._request = incoming.request
+        self._method: Reconstructor = load_request_method(self._request)
+        self._early: dict[int, tuple[RawSource, Index]] = {}
+        self._failed: set[int] = set()
+        self._waits = False
+
+    def complete_slice(self, number: int) -> SliceTask | None:
+        """A slice of which all readouts have arrived; None if it has to wait for the end of the scan.
+
+        It waits if its frames are determined from the times of all readouts, or if its readouts alone are not a scan of
+        one slice. Then all others wait, too. If slices before it were valid and it is not, it fails, and others do not
+        wait.
+        """
+        if self._waits or not self._incoming.is_sure:
+            return None
+        try:
+            scan, rows = self._read_alone(number)
+        except CineReconError as error:
+            if self._early:
+                return self._failing(number, error)
+            logger.info("slice %d waits for the end of the scan: %s", number, error.what)
+            self._waits = True
+            return None
+        self._waits = scan.n_slices != 1 or scan.is_gated_by_time
+        if self._waits:
+            return None
+        self._early[number] = scan, rows
+        return SliceTask(number, False, partial(self._reconstruct, scan, 0, number))
+
+    def other_slices(self) -> Iterator[SliceTask]:
+        """The slices that were not reconstructed early, or give another image now that the scan is whole.
+
+        If the whole scan is not valid, but slices of it were, the others are reconstructed alone.
+
+        Raises
+        ------
+        CineReconError
+            If the scan is not valid, and no slice of it was.
+        """
+        try:
+            scan = self._whole
+        except CineReconError:
+            if not self._early:
+                raise
+            yield from self._slices_alone()
+            return
+        for index in self._request.chosen_slices(scan):
+            number = scan.slice_counter(index)
+            early = self._early_reading(scan, index)
+            if early is None or not _is_same(early[0], scan, index, early[1]):
+                yield SliceTask(number, early is not None, partial(self._reconstruct, scan, index, number))
+
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings about the whole scan."""
+        try:
+            return self._whole.warnings
+        except CineReconError as error:
+            return (f"all slices together are not a valid scan: {error.what}",)
+
+    @cached_property
+    def _whole(self) -> RawSource:
+        """The scan with all readouts."""
+        return source_of(self._incoming.spool.scan(), self._request, self._method)
+
+    def _read_alone(self, number: int) -> tuple[RawSource, Index]:
+        """The readouts of a slice and noise as a scan, and their numbers.
+
+        Raises
+        ------
+        CineReconError
+            If they are not valid.
+        """
+        spool = self._incoming.spool
+        rows = rows_of_slice(spool.heads(), number)
+        raw = spool.scan(rows)
+        return source_of(replace(raw, header=with_one_slice(raw.header, number)), self._request, self._method), rows
+
+    def _slices_alone(self) -> Iterator[SliceTask]:
+        """The slices that are left, each as a scan of its own."""
+        for number in self._incoming.slices:
+            if number in self._early or number in self._failed:
+                continue
+            try:
+                scan, _ = self._read_alone(number)
+            except CineReconError as error:
+                yield self._failing(number, error)
+            else:
+                yield SliceTask(number, False, partial(self._reconstruct, scan, 0, number))
+
+    def _failing(self, number: int, error: CineReconError) -> SliceTask:
+        """A slice that is not valid."""
+        self._failed.add(number)
+
+        def fail() -> ReconstructedSlice:
+            raise error
+
+        return SliceTask(number, False, fail)
+
+    def _early_reading(self, scan: RawSource, index: int) -> tuple[RawSource, Index] | None:
+        """How the readouts of a slice were read before, if they were."""
+        counter = int(self._incoming.spool.heads()["idx"]["slice"][scan.first_row(index)])
+        return self._early.get(counter)
+
+    def _reconstruct(self, scan: RawSource, index: int, number: int) -> ReconstructedSlice:
+        """Reconstruct a slice; its number becomes the counter of the scanner."""
+        part = reconstruct_index(self._request, scan, index, self._method, lambda *_: self._check())
+        meta = replace(part.cine.meta, slice=number)
+        part = replace(part, cine=replace(part.cine, meta=meta))
+        content = self._incoming.spool.identity
+        return with_provenance(part, provenance_of(self._request, self._method, scan, content))
+
+
+def _is_same(early: RawSource, scan: RawSource, index: int, rows: Index) -> bool:
+    """Whether a slice that was read alone has the same image as in the whole scan."""
+    if isinstance(early, PhaseContrastScan):
+        return isinstance(scan, PhaseContrastScan) and early.is_same_slice(0, scan, index, rows)
+    return isinstance(scan, Scan) and early.is_same_slice(0, scan, index, rows)
