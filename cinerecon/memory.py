@@ -7,7 +7,7 @@ function calls them.
 import ctypes
 import sys
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of mallopt(3)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # names of mallopt(3)
 _DOCUMENTED_LIMIT = 2**25
 _SMALL = 2**20
 
@@ -25,6 +25,16 @@ def keep_freed_memory() -> None:
     # versions that hold to the limit they document refuse more
     if libc.mallopt(_MMAP_THRESHOLD, 2**30) or libc.mallopt(_MMAP_THRESHOLD, _DOCUMENTED_LIMIT):
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def share_freed_memory() -> None:
+    """Let all threads of this process, which must not have begun yet, take arrays from the same memory.
+
+    Otherwise each thread keeps what it has freed, and the memory of a server grows with the number of its connections.
+    """
+    libc = _c_library()
+    if libc is not None and hasattr(libc, "mallopt"):
+        libc.mallopt(_ARENA_MAX, 1)
 
 
 def release_freed_memory() -> None:

@@ -29,17 +29,20 @@ class ServeOptions(Options):
 
 
 def serve(options: ServeOptions) -> None:
-    """Serve until SIGTERM or Ctrl-C; connections that are being served are finished."""
+    """Serve until SIGTERM or Ctrl-C; slices that are being reconstructed are finished and sent."""
     from cinerecon.machine import pick_device
+    from cinerecon.memory import keep_freed_memory, return_freed_memory, share_freed_memory
     from cinerecon.reconstruction.request import ReconRequest
     from cinerecon.reconstruction.run import load_request_method
     from cinerecon.reconstruction.server import Server
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    share_freed_memory()
+    keep_freed_memory()
     device = pick_device(options.device)
     request = ReconRequest(Path("scan.h5"), options.model, device=device, settings=options.settings)
     load_request_method(request)
-    with Server(request, options.host, options.port, n_jobs=options.n_jobs) as server:
+    with Server(request, options.host, options.port, n_jobs=options.n_jobs, on_closed=return_freed_memory) as server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
         print(f"listening at {options.host}:{server.port}, {options.model}", flush=True)

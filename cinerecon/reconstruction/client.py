@@ -1,7 +1,7 @@
 """A client of an MRD server: sends a stored scan and receives images and texts."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -38,7 +38,13 @@ def split_address(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def exchange(scan: Path, address: str, config: str = "", pace_ms: float = 0.0) -> Iterator[Message]:
+def exchange(
+    scan: Path,
+    address: str,
+    config: str = "",
+    pace_ms: float = 0.0,
+    on_sent: Callable[[Message], None] = lambda _: None,
+) -> Iterator[Message]:
     """Send a scan, and return the messages of the server up to its close message, as they arrive.
 
     Parameters
@@ -51,6 +57,8 @@ def exchange(scan: Path, address: str, config: str = "", pace_ms: float = 0.0) -
         Name of the configuration; of `cinerecon serve` a method, empty: that of the server.
     pace_ms
         Time between readouts [ms].
+    on_sent
+        Called with each message of the scan that was sent.
 
     Raises
     ------
@@ -62,7 +70,8 @@ def exchange(scan: Path, address: str, config: str = "", pace_ms: float = 0.0) -
             connection.settimeout(WAIT_SECONDS)
             answers = _Answers(connection, address)
             try:
-                yield from _send(scan, config, pace_ms, connection, answers)
+                connection.sendall(message_bytes(TextMessage(MessageId.CONFIG_FILE, config.encode())))
+                yield from _send(scan, pace_ms, on_sent, connection, answers)
                 yield from answers.until(None)
             finally:
                 answers.stop()
@@ -70,13 +79,15 @@ def exchange(scan: Path, address: str, config: str = "", pace_ms: float = 0.0) -
         raise FileError(f"the connection failed: {error}", where=address, hint="is the server running?") from None
 
 
-def _send(scan: Path, config: str, pace_ms: float, connection: socket, answers: "_Answers") -> Iterator[Message]:
+def _send(
+    scan: Path, pace_ms: float, on_sent: Callable[[Message], None], connection: socket, answers: "_Answers"
+) -> Iterator[Message]:
     """Send a scan until the server ends the exchange, as it may after an error; and return what arrives meanwhile."""
     start, n_readouts = time.perf_counter(), 0
     with suppress(ConnectionError):
-        connection.sendall(message_bytes(TextMessage(MessageId.CONFIG_FILE, config.encode())))
         for message in scan_messages(scan):
             connection.sendall(message_bytes(message))
+            on_sent(message)
             n_readouts += isinstance(message, AcquisitionMessage)
             yield from answers.until(start + n_readouts * pace_ms / 1e3)
             if answers.are_complete:

@@ -1,6 +1,7 @@
 """A server of reconstructions, by the streaming protocol of ISMRMRD, version 1."""
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from socket import create_server, socket
 from threading import BoundedSemaphore, Event
@@ -30,6 +31,8 @@ class Server:
         Connections that are served at once; further ones wait.
     idle_seconds
         Time without data after which a connection counts as lost [s].
+    on_closed
+        Called after each connection.
 
     Raises
     ------
@@ -38,9 +41,16 @@ class Server:
     """
 
     def __init__(
-        self, request: ReconRequest, host: str, port: int, *, n_jobs: int = 2, idle_seconds: float = 600.0
+        self,
+        request: ReconRequest,
+        host: str,
+        port: int,
+        *,
+        n_jobs: int = 2,
+        idle_seconds: float = 600.0,
+        on_closed: Callable[[], None] = lambda: None,
     ) -> None:
-        self.request, self.idle_seconds = request, idle_seconds
+        self.request, self.idle_seconds, self._on_closed = request, idle_seconds, on_closed
         try:
             self._listener = create_server((host, port))
         except (OSError, OverflowError) as error:
@@ -85,5 +95,6 @@ class Server:
             logger.exception("%s: unexpected error", client)
         finally:
             connection.close()
+            self._on_closed()
             self._free.release()
             logger.info("%s: closed", client)

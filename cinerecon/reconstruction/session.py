@@ -10,6 +10,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from socket import socket
 from threading import Event
+from typing import BinaryIO, cast
 
 from cinerecon.errors import CineReconError
 from cinerecon.io.mrd_stream.error_image import error_image
@@ -60,7 +61,7 @@ class Session:
         """Serve the client; all errors are sent to it and logged, and no file remains."""
         with (
             Channel(self.connection, self.idle_seconds, self.stop) as channel,
-            BufferedReader(channel) as source,
+            cast(BinaryIO, BufferedReader(channel)) as source,
             tempfile.TemporaryDirectory(prefix="cinerecon-serve-") as folder,
         ):
             try:
@@ -68,7 +69,7 @@ class Session:
             except LostConnectionError as error:
                 logger.warning("%s: the connection was lost: %s", self.client, error)
 
-    def _serve(self, channel: Channel, source: BufferedReader, path: Path) -> None:
+    def _serve(self, channel: Channel, source: BinaryIO, path: Path) -> None:
         sender = _Sender(channel, self.client, path)
         try:
             with IncomingScan(path, self.request, self.client) as incoming:
@@ -83,7 +84,7 @@ class Session:
         channel.send(CloseMessage())
         channel.finish(DISCARD_SECONDS)
 
-    def _exchange(self, source: BufferedReader, incoming: IncomingScan, sender: "_Sender") -> None:
+    def _exchange(self, source: BinaryIO, incoming: IncomingScan, sender: "_Sender") -> None:
         """Receive a scan, and reconstruct its slices meanwhile."""
         complete: SimpleQueue[int | None] = SimpleQueue()
         cut: CutStreamError | None = None

@@ -1,6 +1,7 @@
 """The server over loopback: its images are those of the file, and no client brings it down."""
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -288,3 +289,15 @@ def test_idle_clients_do_not_delay_the_end_of_the_command(scan):
             assert time.monotonic() - start < 8
             messages = list(read_messages(idle.makefile("rb"), "server"))
         assert len(values_of(messages)) == 6 and "the server is being stopped" in "".join(texts_of(messages))
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_from_scan_to_scan(scan):
+    with command("--model", "cgsense") as (process, port):
+        memory_kb = []
+        for _ in range(10):
+            assert len(values_of(exchange(scan, f"127.0.0.1:{port}"))) == 6
+            time.sleep(0.1)
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+            memory_kb.append(int(re.search(r"VmRSS:\s+(\d+)", status)[1]))
+    assert max(memory_kb[3:]) < memory_kb[2] + 8000

@@ -3,11 +3,12 @@
 import textwrap
 
 import numpy as np
+from ismrmrd.hdf5 import image_header_dtype
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from cinerecon.io.ismrmrd.header import MrdHeader
-from cinerecon.io.ismrmrd.images import MAGNITUDE, image_header_dtype, meta_xml
+from cinerecon.io.ismrmrd.images import MAGNITUDE, meta_xml
 from cinerecon.io.mrd_stream.messages import ImageMessage
 
 ERROR_SERIES = 99

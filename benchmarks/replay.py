@@ -1,0 +1,158 @@
+"""Replay a simulated scan at the pace of a scanner through `cinerecon serve`: latency of each slice, memory, images.
+
+The latency of a slice is the time from its last readout, as it is sent, to its last image, as it is received. Memory is
+the resident set of the server after each scan; CPU time is that of the server. The images are compared with those of
+the file.
+
+    python benchmarks/replay.py --write
+    python benchmarks/replay.py --scans 10 --model zerofilled --slices 3 --matrix 64 64 --frames 8 --coils 4 --tr 0
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from report import machine, write_section
+
+from cinerecon.io.mrd_stream.messages import AcquisitionMessage, ImageMessage, Message, TextMessage
+from cinerecon.reconstruction import reconstruct
+from cinerecon.reconstruction.client import exchange
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+
+NOISE = 1 << 18
+
+
+@dataclass
+class Replay:
+    """What one replay measured.
+
+    Attributes
+    ----------
+    latency_s
+        For each slice.
+    images
+        ``(frames, y, x)`` of each slice.
+    cpu_s
+        CPU time of the server [s].
+    memory_mb
+        Resident set of the server afterwards [MB].
+    """
+
+    latency_s: dict[int, float] = field(default_factory=dict)
+    images: dict[int, list[np.ndarray]] = field(default_factory=dict)
+    cpu_s: float = 0.0
+    memory_mb: float = 0.0
+
+
+@contextmanager
+def server(model: str) -> Iterator[tuple[subprocess.Popen, str]]:
+    """The command in a process of its own, and its address."""
+    command = [sys.executable, "-m", "cinerecon.cli", "serve", "--port", "0", "--model", model]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process, process.stdout.readline().split(",")[0].split()[-1]
+        finally:
+            process.terminate()
+
+
+def replay(scan: Path, process: subprocess.Popen, address: str, tr_ms: float) -> Replay:
+    """Send a scan, and note when its images arrive."""
+    result, sent, start = Replay(), dict[int, float](), cpu_seconds(process.pid)
+
+    def note(message: Message) -> None:
+        if isinstance(message, AcquisitionMessage) and not int(message.head["flags"]) & NOISE:
+            sent[int(message.head["idx"]["slice"])] = time.perf_counter()
+
+    for message in exchange(scan, address, pace_ms=tr_ms, on_sent=note):
+        if isinstance(message, TextMessage):
+            print(message.text, file=sys.stderr)
+        if isinstance(message, ImageMessage):
+            number = int(message.head["slice"])
+            result.images.setdefault(number, []).append(message.values[0, 0])
+            result.latency_s[number] = time.perf_counter() - sent[number]
+    result.cpu_s, result.memory_mb = cpu_seconds(process.pid) - start, resident_mb(process.pid)
+    return result
+
+
+def resident_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def largest_difference(images: dict[int, list[np.ndarray]], scan: Path, model: str) -> float:
+    """Largest difference from the images of the file, relative to their maximum."""
+    parts = reconstruct(scan, method=model)
+    differences = [np.abs(np.stack(images[n]) - np.abs(part.image)).max() for n, part in enumerate(parts)]
+    return float(max(differences) / max(np.abs(part.image).max() for part in parts))
+
+
+def describe(config: SimulateConfig, options: argparse.Namespace, replays: list[Replay], difference: float) -> str:
+    """What was replayed, the latency of each slice, and the memory after each scan."""
+    first = replays[0]
+    n_slices, load = len(first.latency_s), os.getloadavg()[1]
+    sizes = f"{n_slices} slices x {config.n_frames} frames x {config.n_coils} coils, {config.ky} x {config.kx}"
+    lines = [
+        f"{machine()} {sizes}, {config.undersample or 'all lines'}, TR {options.tr:g} ms, `{options.model}`. "
+        f"Load average of the machine {load:.1f}; CPU time of the server {first.cpu_s / n_slices:.1f} s per slice. "
+        f"Largest difference from the images of the file, relative to their maximum: {difference:.1g}.",
+        "",
+        "| slice | " + " | ".join(map(str, first.latency_s)) + " |",
+        "|" + "---|" * (n_slices + 1),
+        "| latency [s] | " + " | ".join(f"{value:.1f}" for value in first.latency_s.values()) + " |",
+        "",
+        "| scan | " + " | ".join(map(str, range(1, len(replays) + 1))) + " |",
+        "|" + "---|" * (len(replays) + 1),
+        "| memory afterwards [MB] | " + " | ".join(f"{part.memory_mb:.0f}" for part in replays) + " |",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="ktslr")
+    parser.add_argument("--slices", type=int, default=12)
+    parser.add_argument("--frames", type=int, default=25)
+    parser.add_argument("--coils", type=int, default=8)
+    parser.add_argument("--matrix", type=int, nargs=2, default=(128, 128), metavar=("KY", "KX"))
+    parser.add_argument("--undersample", default=None, help="sampling pattern, e.g. gaussian:4; all lines if not given")
+    parser.add_argument("--tr", type=float, default=3.0, help="time between readouts [ms]; 0: as fast as possible")
+    parser.add_argument("--scans", type=int, default=1, help="replays through one server")
+    parser.add_argument("--write", metavar="SECTION", help="write the tables into this section of docs/benchmarks.md")
+    options = parser.parse_args()
+    ky, kx = options.matrix
+    config = SimulateConfig(
+        n_slices=options.slices,
+        n_frames=options.frames,
+        n_coils=options.coils,
+        ky=ky,
+        kx=kx,
+        undersample=options.undersample,
+        noise=0.003,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        scan = Path(folder) / "scan.h5"
+        simulate_scan(scan, config)
+        with server(options.model) as (process, address):
+            replays = [replay(scan, process, address, options.tr) for _ in range(options.scans)]
+        text = describe(config, options, replays, largest_difference(replays[-1].images, scan, options.model))
+    print(text)
+    if options.write:
+        write_section(options.write, text)
+
+
+if __name__ == "__main__":
+    main()
