@@ -103,7 +103,6 @@ class Channel(RawIOBase):
         """
         with suppress(OSError):
             self._connection.shutdown(SHUT_WR)
-        seconds = min(seconds, QUIET_SECONDS) if self.is_stopped else seconds
         end, rest = time.monotonic() + seconds, bytearray(1 << 16)
         self._idle_seconds = min(seconds, self._idle_seconds)
         while time.monotonic() < end and self.readinto(rest):
@@ -120,7 +119,8 @@ class Channel(RawIOBase):
             return False
         now = time.monotonic()
         self._stop_time = self._stop_time or now
-        return now - start > QUIET_SECONDS or now - self._stop_time > LONGEST_SECONDS
+        quiet_seconds = POLL_SECONDS if self.is_stopped else QUIET_SECONDS
+        return now - start > quiet_seconds or now - self._stop_time > LONGEST_SECONDS
 
     def _require_progress(self, start: float, seconds: float) -> None:
         if time.monotonic() - start > seconds:
