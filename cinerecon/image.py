@@ -11,6 +11,7 @@ from cinerecon.axes import IMAGE
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, ShapeError
 from cinerecon.provenance import Provenance
+from cinerecon.verdict import Verdict
 
 Vector = NDArray[np.float64]
 Place = tuple[Vector, Vector, Vector, Vector]
@@ -58,6 +59,8 @@ class CineImage:
         contrast.
     venc_cm_s
         Velocity at which the phase difference is pi [cm/s].
+    verdict
+        Expected error of the image, and whether it can be used; None if that was not estimated.
 
     Raises
     ------
@@ -77,6 +80,7 @@ class CineImage:
     quantity: str = ""
     velocity: NDArray[np.float32] | None = None
     venc_cm_s: float = 0.0
+    verdict: Verdict | None = None
 
     def __post_init__(self) -> None:
         if self.image.ndim != len(IMAGE):
@@ -130,11 +134,13 @@ class CineImage:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Texts that accompany the image in every format: not for diagnostic use, and its warnings."""
+        """Texts that accompany the image in every format: not for diagnostic use, its verdict and its warnings."""
         map_texts = (f"{QUANTITIES[self.quantity]}: {self.noise_source}",) if self.quantity else ()
         if self.quantity == "velocity":
             map_texts = (f"velocity in cm/s, VENC {self.venc_cm_s:g} cm/s, {BACKGROUND_PHASE}",)
-        return ("not for diagnostic use", *map_texts, *(f"warning: {text}" for text in self.meta.warnings))
+        verdict_texts = () if self.verdict is None else (self.verdict.remark,)
+        warnings = (f"warning: {text}" for text in self.meta.warnings)
+        return ("not for diagnostic use", *map_texts, *verdict_texts, *warnings)
 
     @property
     def place(self) -> Place | None:
@@ -163,6 +169,7 @@ def as_map(cine: CineImage, quantity: str) -> CineImage:
         convergence={},
         noise=None,
         velocity=None,
+        verdict=None,
         quantity=quantity,
     )
 

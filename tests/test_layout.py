@@ -25,6 +25,7 @@ ROWS = (
         "cine",
         "image",
         "provenance",
+        "verdict",
     },
     {"io"},
     {"metrics"},

@@ -1,6 +1,7 @@
 """The results of ``cinerecon recon``, as tables and as JSON."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,9 +14,9 @@ def print_report(report: "ReconReport") -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    headings = ("slice", "frames", "coils", "matrix", "accel (no ACS)", "read", "maps", "recon", "residual")
+    headings = ("slice", "frames", "coils", "matrix", "accel (no ACS)", "read", "maps", "recon", "residual", "verdict")
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=heading == "verdict")
     for part in report.slices:
         table.add_row(*_row(part))
     Console(markup=False, highlight=False).print(table)
@@ -26,6 +27,9 @@ def print_report(report: "ReconReport") -> None:
     for part in report.slices:
         if part.meta.compression:
             print(f"slice {part.meta.slice}  {part.meta.compression}")
+    for part in report.slices:
+        if part.verdict:
+            print(f"slice {part.cine.meta.slice}  {part.verdict.status}: {part.verdict.numbers}")
     for part in report.slices:
         if part.snr:
             print(f"slice {part.cine.meta.slice}  {snr_line(part)}")
@@ -87,6 +91,7 @@ def _row(part: "ReconstructedSlice") -> list[str]:
         f"{part.acceleration:.2f} ({part.acceleration_without_acs:.2f})",
         *times,
         f"{part.residual:.3f}",
+        part.verdict.status if part.verdict else "",
     ]
 
 
@@ -106,6 +111,7 @@ def report_as_plain(report: "ReconReport") -> dict[str, object]:
                 "residual": part.residual,
                 "snr": part.snr,
                 "noise_source": part.cine.noise_source,
+                "verdict": None if part.verdict is None else asdict(part.verdict),
                 "quality": part.quality,
                 "reference_is": part.cine.meta.reference_is,
                 "convergence": {name: curve.tolist() for name, curve in part.cine.convergence.items()},
@@ -129,6 +135,7 @@ def print_batch(outcomes: Sequence["Outcome"]) -> None:
     table.add_column("method")
     for heading in ("slices", "frames", "accel", "time", "residual", "PSNR", "SSIM"):
         table.add_column(heading, justify="right")
+    table.add_column("verdict")
     table.add_column("result")
     for outcome in outcomes:
         figures = outcome.figures
@@ -142,7 +149,7 @@ def print_batch(outcomes: Sequence["Outcome"]) -> None:
             _number(figures, "ssim", "{:.4f}"),
         ]
         result = "failed" if outcome.error else "finished earlier" if outcome.is_earlier else "written"
-        table.add_row(outcome.name, outcome.method, *numbers, result)
+        table.add_row(outcome.name, outcome.method, *numbers, outcome.verdict, result)
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
         console = Console(markup=False, highlight=False, width=max(80, *(len(o.name) + 100 for o in outcomes)))
@@ -160,6 +167,7 @@ def batch_as_plain(outcomes: Sequence["Outcome"]) -> list[dict[str, object]]:
             "method": outcome.method,
             **outcome.figures,
             "written": list(outcome.written),
+            "verdict": outcome.verdict or None,
             "warnings": list(outcome.warnings),
             "error": None if outcome.error is None else str(outcome.error),
             "finished_earlier": outcome.is_earlier,

@@ -22,6 +22,7 @@ from cinerecon.reconstruction.request import DEFAULT_ENDINGS, ReconRequest
 from cinerecon.reconstruction.run import Observer, ReconReport, iterate_slices, load_request_method, reconstruct_scan
 from cinerecon.reconstruction.slice_cache import checksum_of
 from cinerecon.reconstruction.slices import ReconstructedSlice
+from cinerecon.verdict import worst_status
 
 RECORD = "recon.json"
 """File in the output folder that lists what is finished."""
@@ -70,6 +71,8 @@ class Outcome:
         Why it failed.
     is_earlier
         Whether an earlier run finished it.
+    verdict
+        The worst verdict of its slices; empty if there is none.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     error: CineReconError | None = None
     is_earlier: bool = False
+    verdict: str = ""
 
 
 def is_batch(scans: Sequence[Path], models: Sequence[str], formats: Sequence[str]) -> bool:
@@ -240,12 +244,13 @@ def _run_one(
         if request.resume and is_finished:
             slices = list(iterate_slices(request, method, observer)) if compares else []
             written = tuple(earlier["written"])
-            outcome = Outcome(name, request.label, earlier["figures"], written, tuple(earlier["warnings"]), None, True)
-            return outcome, slices
+            texts, verdict = tuple(earlier["warnings"]), earlier.get("verdict", "")
+            return Outcome(name, request.label, earlier["figures"], written, texts, None, True, verdict), slices
         if batch.folder is None:
             slices = list(iterate_slices(request, method, observer))
             texts = tuple(dict.fromkeys(text for part in slices for text in part.warnings))
-            return Outcome(name, request.label, _figures(slices), (), texts), slices
+            verdict = worst_status([part.verdict for part in slices])
+            return Outcome(name, request.label, _figures(slices), (), texts, verdict=verdict), slices
         done: ReconReport = reconstruct_scan(request, observer, method)
     except CineReconError as error:
         logger.error("%s, %s: %s", name, request.label, error.what)
@@ -255,7 +260,8 @@ def _run_one(
         what = f"unexpected {type(error).__name__}: {error}"
         return Outcome(name, request.label, {}, error=CineReconError(what, where=str(request.scan))), ()
     written = tuple(map(str, done.written))
-    outcome = Outcome(name, request.label, _figures(done.slices), written, done.warnings)
+    verdict = worst_status([part.verdict for part in done.slices])
+    outcome = Outcome(name, request.label, _figures(done.slices), written, done.warnings, verdict=verdict)
     _add_to_record(batch.folder, outcome, checksum)
     return outcome, done.slices if compares else ()
 
@@ -288,6 +294,8 @@ def _read_record(folder: Path | None) -> dict[str, Any]:
 
 
 def _add_to_record(folder: Path, outcome: Outcome, checksum: str) -> None:
-    entry = {"checksum": checksum, "written": outcome.written, "warnings": outcome.warnings, "figures": outcome.figures}
+    entry = {"checksum": checksum} | {
+        name: getattr(outcome, name) for name in ("written", "warnings", "figures", "verdict")
+    }
     record = _read_record(folder) | {f"{outcome.name}.{outcome.method}": entry}
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")

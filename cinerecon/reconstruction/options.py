@@ -63,6 +63,11 @@ class ReconSettings(ArrayOptions):
     n_replicas: Annotated[int, Flag(("--replicas",))] = Field(
         16, ge=2, description="pseudo-replicas for the noise map of methods whose noise has no formula"
     )
+    verdict: Annotated[bool, Flag(("--verdict/--no-verdict",))] = Field(
+        True,
+        description="estimate the error of the image without truth, and give a verdict: as expected, doubtful or do not"
+        " use",
+    )
     seed: int = Field(0, description="seed of the sampling pattern and of the pseudo-replicas")
     force: bool = Field(False, description="overwrite existing files, except those that are read")
     resume: bool = Field(False, description="continue an interrupted run; finished slices and scans are kept")

@@ -33,7 +33,7 @@ SCAN_OPTIONS = (
     *ArrayOptions.model_fields,
 )
 """Options that belong to a scan in a file."""
-SLICE_OPTIONS = ("snr", "n_replicas", "seed", "partial_fourier")
+SLICE_OPTIONS = ("snr", "n_replicas", "seed", "partial_fourier", "verdict")
 """Options that belong to a scan in a file or to a slice."""
 
 
@@ -82,9 +82,9 @@ def reconstruct(
     options
         For a path, as the options of the command: ``slices`` (indices), ``frames`` (``"first:last"``), ``noise``
         (path), ``dataset``, ``measurement``, ``undersample`` (pattern or mask file), ``seed``, ``set_index``, ``venc``
-        [cm/s]; for a path or a `CineData` ``snr`` (map the noise, in ``.cine.noise`` and ``.cine.snr``), ``n_replicas``
-        and ``partial_fourier`` (``pocs``, ``homodyne``, ``none`` or ``auto``). ``.cine.velocity`` of a phase-contrast
-        scan is in cm/s.
+        [cm/s]; for a path or a `CineData` ``snr`` (map the noise: ``.cine.noise``, ``.cine.snr``), ``n_replicas``,
+        ``verdict`` (``.verdict``) and ``partial_fourier`` (``pocs``, ``homodyne``, ``none``, ``auto``). A velocity is
+        in cm/s.
 
     Returns
     -------
@@ -184,6 +184,7 @@ def _reconstruct(
         partial_fourier=request.partial_fourier,
         n_replicas=n_replicas,
         seed=request.seed,
+        has_verdict=request.verdict,
     )
     part = with_quality(part)
     return [with_provenance(part, provenance_of(request, method, data))]

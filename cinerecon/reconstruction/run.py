@@ -274,6 +274,7 @@ def _reconstruct_index(
         keeps_convergence=request.keeps_convergence,
         is_strict=request.strict,
         n_replicas=request.n_replicas if request.snr else 0,
+        has_verdict=request.verdict,
         seed=request.seed,
         progress=lambda done, total: report("reconstructing", READING + (1 - READING) * done / max(total, 1)),
     )
@@ -282,7 +283,7 @@ def _reconstruct_index(
         assert isinstance(scan, PhaseContrastScan)
         mask = data.mask & encoded.mask
         encoded = replace(encoded, csm=data.csm, mask=mask, kspace=encoded.kspace * mask, shading=data.shading)
-        part = with_velocity(part, run(encoded), require_velocity_range(request, scan.venc_cm_s))
+        part = with_velocity(part, run(encoded, has_verdict=False), require_velocity_range(request, scan.venc_cm_s))
     cine = replace(part.cine, header_xml=scan.header_xml or "")
     return replace(part, cine=cine, seconds=seconds | part.seconds)
 

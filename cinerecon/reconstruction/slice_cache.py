@@ -96,7 +96,7 @@ def checksum_of(request: ReconRequest, method: Reconstructor) -> str:
         *(request.device, request.csm, request.dataset, request.measurement, request.frames, request.gating),
         *(request.partial_fourier, request.set_index, request.venc, request.compress_coils),
         *(split_settings(request.settings)[1], request.keeps_convergence),
-        *(request.snr, request.n_replicas if request.snr else 0),
+        *(request.snr, request.n_replicas if request.snr else 0, request.verdict),
         *(fingerprint(method), request.undersample and fingerprint_pattern(request.undersample), request.seed),
         *(str(getattr(request, name)) for name in ArrayOptions.model_fields),
         *(_state(path) for path in (*request.scan_files, request.noise)),

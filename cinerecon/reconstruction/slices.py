@@ -22,6 +22,8 @@ from cinerecon.physics.snr import NoiseMap, g_factor, snr_units, support_of
 from cinerecon.reconstruction.noise_maps import map_noise, with_known_noise
 from cinerecon.reconstruction.options import PartialFourier
 from cinerecon.reconstruction.partial_fourier import fill_partial_fourier
+from cinerecon.reconstruction.trust import judge_slice
+from cinerecon.verdict import Verdict
 
 LARGE_RESIDUAL = 0.5
 """Part of the measured data that an image may leave unexplained without a warning."""
@@ -41,7 +43,7 @@ class ReconstructedSlice:
         K-space points over sampled points, within the extent that was measured; the same outside the lines that every
         frame samples.
     seconds
-        Time of each stage: ``read``, ``maps``, ``reconstruct`` [s].
+        Time of each stage: ``read``, ``maps``, ``reconstruct``, ``verdict`` [s].
     residual
         ||mask (A x) - y|| / ||y||: the part of the measured data that the image does not explain.
     quality
@@ -79,6 +81,11 @@ class ReconstructedSlice:
         return self.cine.meta
 
     @property
+    def verdict(self) -> Verdict | None:
+        """Expected error of the image, and whether it can be used; None if that was not estimated."""
+        return self.cine.verdict
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the image should know."""
         return self.cine.meta.warnings
@@ -95,6 +102,7 @@ def reconstruct_slice(
     is_strict: bool = False,
     n_replicas: int = 0,
     seed: int = 0,
+    has_verdict: bool = False,
     progress: Progress | None = None,
 ) -> ReconstructedSlice:
     """Reconstruct one slice, finish its image, and measure what can be measured.
@@ -119,47 +127,67 @@ def reconstruct_slice(
         Map the noise, with so many pseudo-replicas where the method has no formula for it; 0: do not.
     seed
         Seed of the pseudo-replicas.
+    has_verdict
+        Estimate the error of the image, and give a verdict, where the method is calibrated for it.
     progress
         Called with (steps done, steps in all); the replicas follow the image.
 
     Raises
     ------
     DataError
-        If the image is not finite, the noise is to be mapped and unknown, or there is a warning and ``is_strict`` is
-        set.
+        If the image is not finite, noise is to be mapped and unknown, or ``is_strict`` is set and there is a warning.
     """
     data = data.with_warnings(*card_warnings(method.card, data, pattern))
     data = with_known_noise(data) if n_replicas else data
-    if is_strict:
-        _refuse_warnings(data)
+    _refuse_warnings(data, is_strict=is_strict)
     seconds: dict[str, float] = {}
     with timed(seconds, "reconstruct"), torch.inference_mode():
         report = None if progress is None else lambda done, total: progress(done, total * (1 + n_replicas))
         result = method.reconstruct(data, report, record=keeps_convergence)
-        measured_image = result.image.cpu()
-    if not measured_image.isfinite().all():
-        raise DataError(f"{label} gave an image that is not finite", where=data.where)
+        measured_image = _finite(result.image.cpu(), data, label)
+    with timed(seconds, "verdict"):
+        verdict = judge_slice(data, measured_image, method, label, pattern) if has_verdict else None
     filled = fill_partial_fourier(measured_image, data, partial_fourier)
     residual = make_encoding(data).relative_residual(filled.image.to(data.kspace.device), data.kspace)
     noise_warnings = _noise_warnings(measured_image, filled.image, n_replicas)
-    data = data.with_warnings(*filled.warnings, *noise_warnings, *_residual_warnings(residual))
-    if is_strict:
-        _refuse_warnings(data)
-    cine, snr = _finished_cine(filled.image, data, label, result.convergence), dict[str, float]()
+    verdict_warnings = verdict.warnings if verdict else ()
+    data = data.with_warnings(*filled.warnings, *noise_warnings, *_residual_warnings(residual), *verdict_warnings)
+    _refuse_warnings(data, is_strict=is_strict)
+    cine, snr = _finished_cine(filled.image, data, label, result.convergence, verdict), dict[str, float]()
     if n_replicas:
         with timed(seconds, "noise"), torch.inference_mode():
-            report = None if progress is None else lambda done, total: progress(1 + done, 1 + total)
-            noise = map_noise(data, method, measured_image, n_replicas=n_replicas, seed=seed, progress=report)
+            noise = map_noise(data, method, measured_image, n_replicas=n_replicas, seed=seed, progress=_after(progress))
         cine = with_noise(cine, noise, data)
         snr = snr_figures(cine, noise, data)
     figures = data.n_coils, *acceleration_of(data), seconds, residual
     return ReconstructedSlice(cine, *figures, snr=snr, partial_fourier=filled.record)
 
 
-def _finished_cine(image: Tensor, data: CineData, label: str, convergence: Convergence | None) -> CineImage:
+def _after(progress: Progress | None) -> Progress | None:
+    """The progress of steps that follow a first one."""
+    return None if progress is None else lambda done, total: progress(1 + done, 1 + total)
+
+
+def _finite(image: Tensor, data: CineData, label: str) -> Tensor:
+    """The image, if it holds numbers.
+
+    Raises
+    ------
+    DataError
+        If a value is NaN or infinite.
+    """
+    if not image.isfinite().all():
+        raise DataError(f"{label} gave an image that is not finite", where=data.where)
+    return image
+
+
+def _finished_cine(
+    image: Tensor, data: CineData, label: str, convergence: Convergence | None, verdict: Verdict | None
+) -> CineImage:
     """The image ``(frames, y, x)`` and the reference as they are written to files."""
     reference = None if data.reference is None else finish_image(data.reference.cpu(), data).numpy()
-    return CineImage(finish_image(image, data).numpy(), reference, data.meta, label, _curves(convergence))
+    image_array, curves = finish_image(image, data).numpy(), _curves(convergence)
+    return CineImage(image_array, reference, data.meta, label, curves, verdict=verdict)
 
 
 def _curves(convergence: Convergence | None) -> dict[str, NDArray[np.float64]]:
@@ -220,7 +248,7 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     seconds[stage] = time.perf_counter() - start
 
 
-def _refuse_warnings(data: CineData) -> None:
-    if data.meta.warnings:
+def _refuse_warnings(data: CineData, *, is_strict: bool) -> None:
+    if is_strict and data.meta.warnings:
         hint = "without --strict the images are written, and carry the warning"
         raise DataError(data.meta.warnings[0], where=data.where, hint=hint)

@@ -30,6 +30,8 @@ STILL = 2048
 
 FILE_PATTERN = "slice*_frame*.dcm"
 MANUFACTURER = "cinerecon"
+PRIVATE_GROUP, PRIVATE_CREATOR = 0x0071, "CINERECON VERDICT"
+"""The private block of the verdict."""
 LONGEST_TEXT, LONGEST_COMMENT = 1024, 10240
 """Letters that the short text of a derivation and the long text of comments may have."""
 FIRST_SERIES_NUMBER, N_SERIES_NUMBERS = 1000, 90000
@@ -71,6 +73,7 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
                 dataset = _new_dataset(made, patient or Patient(), number, instance, cine.quantity)
                 _date(dataset, patient, now)
                 _describe(dataset, cine, scale)
+                _add_verdict(dataset, cine)
                 _identify(dataset, patient, made.study)
                 _acquired(dataset, header)
                 _place(dataset, cine, slice_spacing_mm(stack))
@@ -174,6 +177,20 @@ def _describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
     dataset.ImageComments = remarks[:LONGEST_COMMENT]
     dataset.ProtocolName = _short_text(cine.meta.protocol)
     dataset.Manufacturer = MANUFACTURER
+
+
+def _add_verdict(dataset: "Dataset", cine: CineImage) -> None:
+    """The verdict in a private block, its numbers as such; the comments hold it in words."""
+    verdict = cine.verdict
+    if verdict is None:
+        return
+    block = dataset.private_block(PRIVATE_GROUP, PRIVATE_CREATOR, create=True)
+    block.add_new(0x01, "LO", verdict.status)
+    block.add_new(0x02, "UT", "; ".join(verdict.reasons))
+    block.add_new(0x03, "FD", [verdict.psnr, verdict.psnr_low, verdict.psnr_high])
+    block.add_new(0x04, "FD", [verdict.heart_error, verdict.heart_error_low, verdict.heart_error_high])
+    block.add_new(0x05, "FD", verdict.usual_psnr)
+    block.add_new(0x06, "FD", verdict.risk)
 
 
 def _short_text(text: str) -> str:

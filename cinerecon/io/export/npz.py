@@ -17,7 +17,8 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
     Slices of different sizes cannot share an array: each then has its own, ``image_slice0``, ``image_slice1``
     and so on. Unknown times are NaN. The convergence of an iterative method is kept as ``convergence_cost``,
     ``convergence_data_residual`` and ``convergence_change`` (slices, iterations), NaN once a slice was done.
-    ``warnings`` are texts, ``reference_is`` says what the reference of each slice is.
+    ``warnings`` are texts, ``reference_is`` says what the reference of each slice is, ``verdict`` how far it can be
+    trusted, empty if that was not estimated.
 
     Where noise was mapped, ``noise`` and ``snr`` (slices, frames, y, x) are its standard deviation and the magnitude in
     its units, and ``noise_source`` says where it comes from.
@@ -51,6 +52,7 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
     lines = [f"{name}: {text}" for name, text in series_texts([cine.provenance for cine in cines]).items()]
     arrays["method"], arrays["provenance"] = np.array(cines[0].method), np.array("\n".join(lines))
     arrays["warnings"] = np.array(collect_warnings(cines), dtype=np.str_)
+    arrays["verdict"] = np.array([cine.verdict.remark if cine.verdict else "" for cine in cines], dtype=np.str_)
     if "noise" in columns:
         arrays["noise_source"] = np.array([cine.noise_source for cine in cines], dtype=np.str_)
     if len(references) == len(cines):

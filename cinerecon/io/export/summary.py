@@ -105,12 +105,16 @@ def _sheet(rows_of_panels: list[tuple[CineImage, Panels]]) -> Image.Image:
     widths = [max(row[i][1].width for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
     width = 2 * MARGIN + sum(widths) + GAP * (len(widths) - 1)
     row_height = TITLE + PANEL_HEIGHT + CAPTION
-    warnings = [line for text in collect_warnings(cines) for line in _wrapped(f"warning: {text}", width - 2 * MARGIN)]
+    notes = [
+        (line, colour)
+        for text, colour in [*_verdicts(cines), *((f"warning: {text}", ACCENT) for text in collect_warnings(cines))]
+        for line in _wrapped(text, width - 2 * MARGIN)
+    ]
     height = 2 * MARGIN + row_height * len(rows) - CAPTION + 26
-    sheet = Image.new("RGB", (width, height + LINE * len(warnings)), PAPER)
+    sheet = Image.new("RGB", (width, height + LINE * len(notes)), PAPER)
     pen = ImageDraw.Draw(sheet)
-    for number, line in enumerate(warnings):
-        pen.text((MARGIN, height - MARGIN // 2 + number * LINE), line, fill=ACCENT, font=font_of_size(14))
+    for number, (line, colour) in enumerate(notes):
+        pen.text((MARGIN, height - MARGIN // 2 + number * LINE), line, fill=colour, font=font_of_size(14))
     for number, (cine, row) in enumerate(zip(cines, rows, strict=True)):
         top = MARGIN - 6 + number * row_height
         _title(pen, cine, (MARGIN, top), width - MARGIN)
@@ -120,6 +124,15 @@ def _sheet(rows_of_panels: list[tuple[CineImage, Panels]]) -> Image.Image:
             pen.text((left, top + TITLE + PANEL_HEIGHT + 7), caption, fill=QUIET, font=font_of_size(14))
             left += step + GAP
     return sheet
+
+
+def _verdicts(cines: list[CineImage]) -> list[tuple[str, tuple[int, int, int]]]:
+    """The verdict on each slice with its colour, which stands out unless the image is as expected."""
+    return [
+        (f"slice {cine.meta.slice}  ·  {cine.verdict.remark}", ACCENT if cine.verdict.warnings else QUIET)
+        for cine in cines
+        if cine.verdict is not None
+    ]
 
 
 def _kspace_panel(kspace: NDArray[np.complex64]) -> Image.Image:

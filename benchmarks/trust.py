@@ -1,0 +1,201 @@
+"""Fit the verdict on images to cases of known truth, and test it on other subjects.
+
+    python benchmarks/trust.py fit --cines ../shared/cines/train
+    python benchmarks/trust.py test --report ../shared/cines/report --real ../shared/real --write
+
+The first writes ``models/verdict.json``: linear and logistic models are fitted to some subjects and phantoms, their
+limits and the threshold calibrated on others. The second makes the tables of ``docs/how-to/trust.md`` from subjects and
+phantoms that were in neither. Images that were measured already are taken from the output folder; remove it after a
+change of a method or a feature.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from report import write_section
+from trust_cases import FAILURES, Anatomy, Plan, measured, phantoms, plan_cases
+from trust_measure import Record, measure_all
+
+from cinerecon.io.atomic import write_text
+from cinerecon.reconstruction.trust.calibration import FILE_NAME, Calibration, calibration_of
+from cinerecon.reconstruction.trust.fitting import Example, fit, is_failed
+from cinerecon.verdict import Verdict
+
+METHODS = ("ktslr", "slrnet")
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/how-to/trust.md"
+N_FIT, N_CALIBRATE, N_TEST = (90, 7), (100, 5), (200, 7)
+"""Intact scans, and failures of each kind."""
+EXPECTED = "as expected"
+
+
+def fit_plans(cines: Path) -> tuple[list[Plan], list[Plan]]:
+    """Cases to fit models to, and cases of other subjects to calibrate limits on."""
+    fitted = phantoms(range(2000, 2060)) + measured(cines, "scd1_*", "scd2_*", "pig_*")
+    calibrated = phantoms(range(3000, 3060)) + measured(cines, "scd3_*", "mli_*")
+    return plan_cases(fitted, *N_FIT, seed=1), plan_cases(calibrated, *N_CALIBRATE, seed=2)
+
+
+def test_plans(report: Path | None, real: Path | None) -> list[Plan]:
+    """Cases of subjects and phantoms that are in no fit."""
+    anatomies: list[Anatomy] = phantoms(range(4000, 4080))
+    anatomies += measured(report, "*.npz") if report else []
+    anatomies += measured(real, "sax_mid.npz", "lax_4ch.npz") if real else []
+    return plan_cases(anatomies, *N_TEST, seed=3)
+
+
+def examples_of(records: Sequence[Record], method: str) -> list[Example]:
+    """The images of a method with known errors."""
+    return [example for _, example in pairs_of(records, method)]
+
+
+def pairs_of(records: Sequence[Record], method: str) -> list[tuple[Record, Example]]:
+    """Records of a method, each with what the fit needs of it."""
+    own = {record.name: record for record in records if record.method == method}
+    return [
+        (r, Example(r.features, own[r.twin].features, r.kind == "intact", r.psnr, r.heart_error)) for r in own.values()
+    ]
+
+
+class Judged:
+    """An image of the test: its record, the verdict on it, and whether its error is more than twice the usual."""
+
+    def __init__(self, record: Record, example: Example, calibration: Calibration) -> None:
+        self.record = record
+        self.verdict: Verdict = calibration.judge(record.features)
+        self.logit = calibration.logit(record.features)
+        self.is_failed = is_failed(calibration, example)
+
+    @property
+    def is_flagged(self) -> bool:
+        """Whether the verdict is another one than as expected."""
+        return self.verdict.status != EXPECTED
+
+    @property
+    def is_covered(self) -> tuple[bool, bool]:
+        """Whether the intervals hold PSNR and error of the heart."""
+        verdict, record = self.verdict, self.record
+        return (
+            verdict.psnr_low <= record.psnr <= verdict.psnr_high,
+            verdict.heart_error_low <= record.heart_error <= verdict.heart_error_high,
+        )
+
+
+def area_under_curve(scores: Sequence[float], labels: Sequence[bool]) -> float:
+    """AUROC: the probability that a failed image has the higher score, ties counted as half."""
+    values, flags = np.array(scores), np.array(labels, bool)
+    above = values[flags][:, None] - values[~flags]
+    return float((above > 0).mean() + (above == 0).mean() / 2) if above.size else float("nan")
+
+
+def percentage(part: int, whole: int) -> str:
+    """A share with its counts."""
+    return f"{part / whole:.0%} ({part} of {whole})" if whole else "-"
+
+
+def summary_table(judged: dict[str, list[Judged]]) -> str:
+    """AUROC, coverage, false alarms and cost of each method."""
+    rows: dict[str, list[str]] = {
+        "images, of them intact": [],
+        "AUROC of error above twice the usual": [],
+        "PSNR inside its 90 % interval: intact, failures": [],
+        "heart error inside its 90 % interval: intact, failures": [],
+        "median width of the PSNR interval, intact [dB]": [],
+        "mean absolute error of the expected PSNR, intact [dB]": [],
+        "false alarms among intact images": [],
+        "intact images with an error above twice the usual": [],
+        "time over that of the reconstruction, all images": [],
+    }
+    for images in judged.values():
+        intact = [image for image in images if image.record.kind == "intact"]
+        failures = [image for image in images if image.record.kind != "intact"]
+        sound = [image for image in intact if not image.is_failed]
+        covered = [[np.mean([i.is_covered[n] for i in group]) for group in (intact, failures)] for n in (0, 1)]
+        widths = [image.verdict.psnr_high - image.verdict.psnr_low for image in intact]
+        errors = [abs(image.verdict.psnr - image.record.psnr) for image in intact]
+        cost = sum(i.record.feature_seconds for i in images) / sum(i.record.seconds for i in images)
+        cells = [
+            f"{len(images)}, {len(intact)}",
+            f"{area_under_curve([i.logit for i in images], [i.is_failed for i in images]):.3f}",
+            *(f"{values[0]:.0%}, {values[1]:.0%}" for values in covered),
+            f"{np.median(widths):.1f}",
+            f"{np.mean(errors):.2f}",
+            percentage(sum(image.is_flagged for image in sound), len(sound)),
+            percentage(len(intact) - len(sound), len(intact)),
+            f"{cost:.0%}",
+        ]
+        for row, cell in zip(rows.values(), cells, strict=True):
+            row.append(cell)
+    lines = [f"| | {' | '.join(f'`{name}`' for name in judged)} |", "|" + "---|" * (1 + len(judged))]
+    return "\n".join([*lines, *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items())])
+
+
+def failure_table(judged: dict[str, list[Judged]]) -> str:
+    """For each kind of failure how many images it harmed, and how many of these and of all were flagged."""
+    heads = [f"`{name}`: error above twice the usual | of these flagged | of all flagged" for name in judged]
+    lines = [f"| failure | {' | '.join(heads)} |", "|" + "---|" * (1 + 3 * len(judged))]
+    for kind in list(FAILURES)[1:]:
+        cells = []
+        for images in judged.values():
+            group = [image for image in images if image.record.kind == kind]
+            failed = [image for image in group if image.is_failed]
+            flagged = [percentage(sum(i.is_flagged for i in some), len(some)) for some in (failed, group)]
+            cells += [f"{len(failed)} of {len(group)}", *flagged] if group else ["-", "-", "-"]
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def run_fit(cines: Path, output: Path) -> None:
+    """Fit and calibrate, and write the numbers."""
+    plans = fit_plans(cines)
+    records = [
+        measure_all(part, METHODS, output / f"{name}.jsonl")
+        for name, part in zip(("fit", "calibrate"), plans, strict=True)
+    ]
+    write_numbers({name: fit(*(examples_of(part, name) for part in records)).rounded() for name in METHODS})
+
+
+def write_numbers(numbers: Mapping[str, Calibration]) -> None:
+    """Write the numbers of all methods, a key in each line."""
+    methods = []
+    for name, calibration in numbers.items():
+        lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in calibration.model_dump().items()]
+        methods.append(f"{json.dumps(name)}: {{\n" + ",\n".join(lines) + "\n}")
+    write_text(ROOT / "models" / FILE_NAME, "{\n" + ",\n".join(methods) + "\n}\n")
+
+
+def run_test(report: Path | None, real: Path | None, output: Path, *, write: bool) -> None:
+    """Measure the cases of the test, and print the tables."""
+    records = measure_all(test_plans(report, real), METHODS, output / "test.jsonl")
+    judged = {}
+    for name in METHODS:
+        calibration = calibration_of(name)
+        assert calibration is not None, "run fit first"
+        judged[name] = [Judged(record, example, calibration) for record, example in pairs_of(records, name)]
+    tables = f"{summary_table(judged)}\n\n{failure_table(judged)}"
+    print(tables)
+    if write:
+        write_section("trust", tables, PAGE)
+
+
+def main() -> None:
+    """Fit or test."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=("fit", "test"))
+    parser.add_argument("--cines", type=Path, default=ROOT / "../shared/cines/train", help="measured cines of the fit")
+    parser.add_argument("--report", type=Path, help="folder of measured cines of the test")
+    parser.add_argument("--real", type=Path, help="folder with sax_mid.npz and lax_4ch.npz, for the test")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/how-to/trust.md")
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "results/trust")
+    arguments = parser.parse_args()
+    if arguments.step == "fit":
+        run_fit(arguments.cines, arguments.output)
+    else:
+        run_test(arguments.report, arguments.real, arguments.output, write=arguments.write)
+
+
+if __name__ == "__main__":
+    main()

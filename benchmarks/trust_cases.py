@@ -1,0 +1,352 @@
+"""Cases of known truth on which the verdict is fitted and tested: intact scans, and scans with a failure of a kind.
+
+Phantoms, and measured magnitude cines with simulated phase, coils and noise. A case with a failure has a twin without:
+same anatomy, phase, coils, noise and, but for wrong accelerations, the same pattern.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cinerecon.cine import CineData, CineMeta
+from cinerecon.physics.coils import estimate_csm
+from cinerecon.physics.fourier import fft2c, ifft2c
+from cinerecon.physics.noise import white_noise
+from cinerecon.physics.sampling import parse_mask
+from cinerecon.simulation.phantom import draw_coil_maps
+from cinerecon.simulation.scan import SimulateConfig, simulate_cine
+
+SIZES = (*((96, 12),) * 9, (112, 16), (128, 16))
+"""Rows and columns, and frames, drawn with equal probability."""
+PATTERNS = (
+    *("gaussian:4,acs=4", "gaussian:6,acs=4", "gaussian:8,acs=4", "gaussian:8,acs=4", "gaussian:10,acs=4"),
+    *("gaussian:12,acs=4", "vds:8", "equispaced:6,acs=8", "radial:16"),
+)
+"""Patterns of intact scans, drawn with equal probability."""
+NOISE = (0.004, 0.02)
+"""Range of the noise of intact scans, relative to the maximum of the image."""
+COILS = (1, 1, 1, 4, 4, 8)
+FOLD = 1.4
+"""Length of the body along y over the field of view, where it wraps around."""
+N_BEATS = 6
+"""Heart beats over which the lines of a frame are spread, where motion differs between beats."""
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A subject: the phantom of a seed, or a measured cine."""
+
+    subject: str
+    path: Path | None = None
+    seed: int = 0
+
+    @property
+    def has_margin(self) -> bool:
+        """Whether the image shows more than the heart, so that a shorter field of view wraps around."""
+        return self.path is None or not self.path.stem.startswith("acdc")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A case to make; equal plans give equal data."""
+
+    anatomy: Anatomy
+    kind: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Unique name."""
+        stem = self.anatomy.path.stem if self.anatomy.path else f"phantom{self.anatomy.seed}"
+        return f"{stem} {self.kind} {self.seed}"
+
+
+@dataclass
+class Scan:
+    """A case in the making: what a failure may change."""
+
+    image: Tensor
+    csm: Tensor | None
+    pattern: str
+    noise: float
+    meta: CineMeta
+    rng: np.random.Generator
+    seed: int
+    mask: Tensor | None = None
+    kspace: Tensor | None = None
+    reference: Tensor | None = None
+    maps: Tensor | None = None
+
+    def sample(self) -> None:
+        """Draw the mask, and measure the image, which is the truth unless that is known already."""
+        if self.mask is None:
+            self.mask = parse_mask(self.pattern).draw(len(self.image), *self.image.shape[-2:], self.seed)
+        self.reference = self.image if self.reference is None else self.reference
+        if self.kspace is None:
+            self.kspace = self.transform(self.image)
+
+    def transform(self, image: Tensor) -> Tensor:
+        """All of k-space of an image, ``(frames, coils, ky, kx)``."""
+        coils = image.unsqueeze(1) if self.csm is None else image.unsqueeze(1) * self.csm
+        return fft2c(coils)
+
+    def finish(self) -> CineData:
+        """Add noise, keep the samples of the mask, and estimate coil maps of them unless they are given."""
+        assert self.kspace is not None and self.mask is not None
+        noise = white_noise(np.random.default_rng([self.seed, 5]), self.kspace.shape)
+        kspace = (self.kspace + self.noise * noise) * self.mask
+        maps = self.maps if self.maps is not None else estimate_csm(kspace, self.mask)
+        return CineData(kspace, self.mask, maps, self.reference, self.meta)
+
+
+def make_case(plan: Plan) -> CineData:
+    """The data of a plan, with the truth as reference."""
+    rng = np.random.default_rng([plan.seed, 1])
+    n_coils = int(rng.choice(COILS))
+    side, n_frames = SIZES[np.random.default_rng([plan.seed, 2]).integers(len(SIZES))]
+    is_longer = plan.kind == "wrap-around" and plan.anatomy.path is not None  # phantoms show the whole body
+    image, meta = draw_image(plan.anatomy, n_frames, (round(FOLD * side) if is_longer else side, side), plan.seed)
+    csm = draw_coil_maps(plan.seed, n_coils, image.shape[-2:]) if n_coils > 1 else None
+    noise = float(np.exp(rng.uniform(*np.log(NOISE))))
+    scan = Scan(image, csm, str(rng.choice(PATTERNS)), noise, meta, rng, plan.seed)
+    FAILURES[plan.kind](scan)
+    scan.sample()
+    return scan.finish()
+
+
+def draw_image(anatomy: Anatomy, n_frames: int, size: tuple[int, int], seed: int) -> tuple[Tensor, CineMeta]:
+    """The complex truth ``(frames, y, x)``, of peak 1, with fewer rows or columns where the cine has no more."""
+    y, x = size
+    if anatomy.path is not None:
+        y, x = (min(n, m) for n, m in zip(size, np.load(anatomy.path)["magnitude"].shape[1:], strict=True))
+    drawn = anatomy.seed if anatomy.path is None else seed
+    config = SimulateConfig(n_frames=n_frames, ky=y, kx=x, n_coils=1, noise=0, seed=drawn)
+    (data,) = simulate_cine(config, source=anatomy.path)
+    assert data.reference is not None
+    return data.reference / data.reference.abs().max(), data.meta
+
+
+def intact(scan: Scan) -> None:
+    """No failure."""
+
+
+def wrong_acceleration(scan: Scan) -> None:
+    """Three times as fast as the fastest intact scan, or nearly."""
+    scan.pattern = str(scan.rng.choice(["gaussian:24,acs=2", "gaussian:32,acs=2", "vds:32", "gaussian:20,acs=2"]))
+
+
+def wrong_pattern(scan: Scan) -> None:
+    """Lines stored at positions of another pattern, shifted in half of the frames, or the same lines in all frames."""
+    choice = scan.rng.integers(3)
+    if choice == 2:
+        mask = parse_mask(scan.pattern).draw(1, *scan.image.shape[-2:], scan.seed)
+        scan.mask = mask.expand(len(scan.image), -1, -1, -1).contiguous()
+        return
+    scan.sample()
+    assert scan.kspace is not None and scan.mask is not None
+    mask, kspace = scan.mask, scan.kspace
+    if choice == 1:
+        odd = torch.from_numpy(scan.rng.random(len(mask)) < 0.5)
+        step = int(scan.rng.choice([-3, -2, 2, 3]))
+        scan.kspace = torch.where(odd[:, None, None, None], kspace.roll(step, 2), kspace)
+        scan.mask = torch.where(odd[:, None, None, None], mask.roll(step, 2), mask)
+        return
+    other = parse_mask(scan.pattern).draw(len(mask), *scan.image.shape[-2:], scan.seed + 1)
+    placed, new_mask = torch.zeros_like(kspace), torch.zeros_like(mask)
+    for frame in range(len(mask)):
+        rows, wrong = (m[frame, 0, :, 0].nonzero().ravel() for m in (mask, other))
+        n = min(len(rows), len(wrong))
+        placed[frame][:, wrong[:n]] = kspace[frame][:, rows[:n]]
+        new_mask[frame, 0, wrong[:n]] = True
+    scan.kspace, scan.mask = placed, new_mask
+
+
+def high_noise(scan: Scan) -> None:
+    """Ten times the noise."""
+    scan.noise *= 10
+
+
+def wrong_maps(scan: Scan) -> None:
+    """Maps in another order of the coils, or those of other coils."""
+    assert scan.csm is not None
+    n_coils = len(scan.csm)
+    if scan.rng.random() < 0.5:
+        scan.maps = scan.csm.roll(int(scan.rng.integers(1, n_coils)), 0)
+    else:
+        scan.maps = draw_coil_maps(scan.seed + 1, n_coils, scan.image.shape[-2:])
+
+
+def missing_coil(scan: Scan) -> None:
+    """The strongest coil receives nothing but noise, the maps are those of the intact array."""
+    scan.sample()
+    assert scan.kspace is not None and scan.csm is not None
+    scan.maps = scan.csm
+    strongest = int(scan.kspace.abs().square().sum((0, 2, 3)).argmax())
+    scan.kspace = scan.kspace.clone()
+    scan.kspace[:, strongest] = 0
+
+
+def breathing(scan: Scan) -> None:
+    """The body moves by 4 to 10 pixels, from heart beat to heart beat, while the lines of each frame are measured."""
+    size = scan.rng.uniform(4, 10)
+    angle = scan.rng.uniform(0, 2 * np.pi)
+    course = np.linspace(-0.5, 0.5, N_BEATS) if scan.rng.random() < 0.5 else 0.5 * np.sin(np.arange(N_BEATS) * 2.1)
+    moved = [displaced(scan.image, size * s * np.sin(angle), size * s * np.cos(angle)) for s in course]
+    _measure_beats(scan, moved)
+
+
+def arrhythmia(scan: Scan) -> None:
+    """In a third to two thirds of the beats the heart contracts earlier or later than the frames assume."""
+    moved = []
+    n_frames = len(scan.image)
+    irregular = set(scan.rng.permutation(N_BEATS)[: scan.rng.integers(2, 5)].tolist())
+    for beat in range(N_BEATS):
+        if beat not in irregular:
+            moved.append(scan.image)
+            continue
+        time = (np.arange(n_frames) * scan.rng.uniform(0.5, 1.6) + scan.rng.uniform(-0.4, 0.4) * n_frames) % n_frames
+        first = torch.from_numpy(np.floor(time).astype(int)) % n_frames
+        weight = torch.from_numpy((time % 1).astype(np.float32))[:, None, None]
+        moved.append(torch.lerp(scan.image[first], scan.image[(first + 1) % n_frames], weight.to(scan.image.dtype)))
+    _measure_beats(scan, moved)
+
+
+def wrap_around(scan: Scan) -> None:
+    """The field of view is shorter than the body along y: both ends appear on the opposite side."""
+    n = round(scan.image.shape[1] / FOLD)
+    first = (scan.image.shape[1] - n) // 2
+
+    def folded(values: Tensor) -> Tensor:
+        parts = values[..., first : first + n, :].clone()
+        before, after = values[..., :first, :], values[..., first + n :, :]
+        parts[..., n - first :, :] += before
+        parts[..., : after.shape[-2], :] += after
+        return parts
+
+    coils = scan.image.unsqueeze(1) if scan.csm is None else scan.image.unsqueeze(1) * scan.csm
+    scan.reference = scan.image[:, first : first + n]
+    scan.kspace = fft2c(folded(coils))
+    scan.image = scan.reference
+    scan.csm = None if scan.csm is None else scan.csm[:, first : first + n]
+
+
+def phase_errors(scan: Scan) -> None:
+    """A random phase for each line, or a linear one along the readout for each heart beat."""
+    scan.sample()
+    assert scan.kspace is not None
+    frames, _, ky, kx = scan.kspace.shape
+    if scan.rng.random() < 0.5:
+        phase = torch.from_numpy(scan.rng.normal(0, scan.rng.uniform(0.4, 1.2), (frames, 1, ky, 1)))
+    else:
+        offsets = torch.from_numpy(scan.rng.uniform(-2.5, 2.5, N_BEATS))[torch.arange(ky) % N_BEATS]
+        phase = offsets[None, None, :, None].expand(frames, 1, ky, kx)
+    scan.kspace = scan.kspace * torch.exp(1j * phase).to(scan.kspace.dtype)
+
+
+def corrupted_frames(scan: Scan) -> None:
+    """One to four frames are weaker or stronger, of random phase, hold spikes, or are noise."""
+    scan.sample()
+    assert scan.kspace is not None
+    kspace = scan.kspace.clone()
+    for frame in scan.rng.permutation(len(kspace))[: scan.rng.integers(1, 5)].tolist():
+        choice, values = scan.rng.integers(4), kspace[frame]
+        level = values.abs().max() / 4
+        if choice == 0:
+            kspace[frame] = values * float(scan.rng.choice([0.2, 0.3, 3, 4]))
+        elif choice == 1:
+            phase = torch.from_numpy(scan.rng.uniform(0, 2 * np.pi, (1, values.shape[1], 1)))
+            kspace[frame] = values * torch.exp(1j * phase).to(values.dtype)
+        elif choice == 2:
+            spikes = torch.from_numpy(scan.rng.random(values.shape) < 0.004)
+            kspace[frame] = values + spikes * level
+        else:
+            power = values.abs().square().mean().sqrt()
+            kspace[frame] = power * white_noise(scan.rng, values.shape)
+    scan.kspace = kspace
+
+
+def displaced(image: Tensor, dy: float, dx: float) -> Tensor:
+    """The image moved by a distance [pixels], as by a linear phase of its k-space."""
+    y, x = (torch.arange(n) - n // 2 for n in image.shape[-2:])
+    ramp = dy * y[:, None] / len(y) + dx * x / len(x)
+    return ifft2c(fft2c(image) * torch.exp(-2j * np.pi * ramp).to(image.dtype))
+
+
+def _measure_beats(scan: Scan, moved: Sequence[Tensor]) -> None:
+    """Lines of k-space of the images of different heart beats, in blocks or interleaved."""
+    scan.sample()
+    assert scan.mask is not None
+    sampled = scan.mask[:, 0].any(-1)  # (frames, ky)
+    order = sampled.cumsum(1) - 1
+    n_lines = sampled.sum(1, keepdim=True)
+    if scan.rng.random() < 0.5:
+        beat = order % N_BEATS
+    else:
+        beat = (order * N_BEATS / n_lines).long().clamp(0, N_BEATS - 1)
+    kspace = torch.stack([scan.transform(image) for image in moved])  # (beats, frames, coils, ky, kx)
+    index = beat.clamp(min=0)[None, :, None, :, None].expand(1, *kspace.shape[1:])
+    scan.kspace = kspace.gather(0, index)[0]
+
+
+FAILURES: dict[str, Callable[[Scan], None]] = {
+    "intact": intact,
+    "acceleration": wrong_acceleration,
+    "pattern": wrong_pattern,
+    "noise": high_noise,
+    "coil maps": wrong_maps,
+    "missing coil": missing_coil,
+    "breathing": breathing,
+    "arrhythmia": arrhythmia,
+    "wrap-around": wrap_around,
+    "phase": phase_errors,
+    "corrupted frames": corrupted_frames,
+    "network": intact,
+}
+"""What each kind of failure does to a scan; a network far from its training is a matter of its weights."""
+NEEDS_COILS = ("coil maps", "missing coil")
+NEEDS_LINES = ("pattern", "breathing", "arrhythmia", "phase")
+
+
+def phantoms(seeds: range) -> list[Anatomy]:
+    """Phantoms as anatomies."""
+    return [Anatomy(f"phantom {seed}", None, seed) for seed in seeds]
+
+
+def measured(folder: Path, *patterns: str) -> list[Anatomy]:
+    """Measured cines of a folder as anatomies, their subjects by the names of the files."""
+    paths = sorted(path for pattern in patterns for path in folder.glob(pattern))
+    return [Anatomy(path.stem.partition("_")[0] if "acdc" not in path.stem else path.stem, path) for path in paths]
+
+
+def plan_cases(anatomies: Sequence[Anatomy], n_intact: int, n_failures: int, seed: int) -> list[Plan]:
+    """So many intact scans over the anatomies in turn, and of each kind of failure so many twins of them."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(anatomies))
+    plans = [Plan(anatomies[order[n % len(order)]], "intact", 1000 * seed + n) for n in range(n_intact)]
+    failures = []
+    for kind in FAILURES:
+        usable = [plan for plan in plans if suits(replace(plan, kind=kind))] if kind != "intact" else []
+        chosen = rng.permutation(len(usable))[:n_failures]
+        failures += [replace(usable[number], kind=kind) for number in chosen]
+    return [*plans, *failures]
+
+
+def suits(plan: Plan) -> bool:
+    """Whether a kind of failure has a meaning for the anatomy, the coils and the pattern of a plan."""
+    rng = np.random.default_rng([plan.seed, 1])
+    n_coils, _, pattern = int(rng.choice(COILS)), rng.uniform(), str(rng.choice(PATTERNS))
+    has_lines = not pattern.startswith("radial")
+    return (
+        (n_coils > 1 or plan.kind not in NEEDS_COILS)
+        and (has_lines or plan.kind not in NEEDS_LINES)
+        and (plan.anatomy.has_margin or plan.kind != "wrap-around")
+    )
+
+
+def twin_of(plan: Plan) -> Plan:
+    """The same case without its failure."""
+    return replace(plan, kind="intact")

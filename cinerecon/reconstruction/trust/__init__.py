@@ -1,0 +1,7 @@
+"""How far an image can be trusted, estimated without truth: features, expected error with interval, verdict."""
+
+from cinerecon.reconstruction.trust.calibration import Calibration, calibration_of
+from cinerecon.reconstruction.trust.features import measure_features
+from cinerecon.reconstruction.trust.judge import judge_slice
+
+__all__ = ["Calibration", "calibration_of", "judge_slice", "measure_features"]

@@ -1,0 +1,171 @@
+"""From features to a verdict, by the numbers of ``models/verdict.json``.
+
+Most features depend on acceleration, coils, sampling and noise: the value expected of an intact scan of that design is
+subtracted first. Expected PSNR and error of the heart [dB] are linear in the standardised differences and in how far
+these are outside of the range of intact scans. Their intervals are those of split conformal prediction with normalised
+residuals (Lei et al., doi:10.1080/01621459.2017.1307116), apart for images that are as expected and for others: a
+second linear model estimates the spread, and quantiles of residuals over spread, on subjects that were not fitted, give
+the limits. A logistic model estimates the risk that the error is more than twice that of an intact scan.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cinerecon.config import Config
+from cinerecon.methods.base import models_folder
+from cinerecon.reconstruction.trust.features import FEATURES
+from cinerecon.verdict import Status, Verdict
+
+Vector = NDArray[np.float64]
+
+FILE_NAME = "verdict.json"
+TWICE_DB = 20 * math.log10(2)
+"""Twice the error [dB]."""
+CLIP = 6.0
+"""Largest standardised feature, and distance from the usual range, that is distinguished [standard deviations]."""
+MIN_DISTANCE = 0.25
+"""Distance from the usual range above which a feature is a reason [standard deviations]."""
+N_REASONS = 2
+DESIGN = ("acceleration", "never_sampled", "points", "coils", "noise")
+"""Features that the scan determines, not its image; outside of the range of intact scans they count as its limit."""
+CONTENT = ("peak", "high_frequencies", "moving_share")
+"""Further features on which the error of an intact scan depends."""
+UNCLEAR = "features together are unlike those of intact scans"
+"""Reason where no feature is unusual by itself."""
+
+
+class Regression(Config):
+    """A linear model of an error [dB] with conformal limits.
+
+    The limits are quantiles of (error - estimate) / spread, apart for images as expected and for others.
+    """
+
+    weights: tuple[float, ...] = Field(description="of the estimate")
+    spread_weights: tuple[float, ...] = Field(description="of the logarithm of the spread")
+    limits_as_expected: tuple[float, float] = Field(description="lower and upper limit")
+    limits_otherwise: tuple[float, float] = Field(description="lower and upper limit")
+
+    def estimate(self, vector: Vector) -> float:
+        """The estimate [dB]."""
+        return float(vector @ np.array(self.weights))
+
+    def spread(self, vector: Vector) -> float:
+        """The scale of the residual [dB]."""
+        return float(np.exp(np.clip(vector @ np.array(self.spread_weights), -3, 3)))
+
+    def interval(self, vector: Vector, *, is_as_expected: bool) -> tuple[float, float, float]:
+        """Estimate and limits [dB]."""
+        limits = self.limits_as_expected if is_as_expected else self.limits_otherwise
+        middle, spread = self.estimate(vector), self.spread(vector)
+        return middle, middle + limits[0] * spread, middle + limits[1] * spread
+
+
+class Calibration(Config):
+    """The numbers of one method. Ranges and scales are those of intact scans."""
+
+    n_fitted: int = Field(description="images that the models are fitted to")
+    n_calibrated: int = Field(description="images of other subjects that give limits and threshold")
+    names: tuple[str, ...] = Field(description="names of the features")
+    limits: dict[str, tuple[float, float]] = Field(description="range of the features of `DESIGN` and `CONTENT`")
+    expected: tuple[tuple[float, ...], ...] = Field(description="weights of the design for each feature")
+    scale: tuple[float, ...] = Field(description="standard deviation of each feature around the expected value")
+    low: tuple[float, ...] = Field(description="lower limit of the usual difference from the expected value")
+    high: tuple[float, ...] = Field(description="upper limit of the usual difference from the expected value")
+    usual_psnr: tuple[float, ...] = Field(description="weights of the PSNR of an intact scan")
+    psnr: Regression = Field(description="PSNR [dB]")
+    heart: Regression = Field(description="error of the heart [dB]")
+    risk: tuple[float, ...] = Field(description="weights of the logistic model")
+    threshold: float = Field(description="risk, as a logit, above which an image is not as expected")
+
+    def rounded(self, n_digits: int = 6) -> "Calibration":
+        """The same with fewer digits, as the file has them."""
+        return Calibration.model_validate(_rounded(self.model_dump(), n_digits))
+
+    def design(self, features: Mapping[str, float]) -> Vector:
+        """The scan as a vector: a constant, the features of `DESIGN` from 0 to 1, and products of them."""
+        rate, never, points, coils, noise = (self._within(name, features[name]) for name in DESIGN)
+        several = float(features["coils"] > 0)
+        products = (rate * rate, noise * noise, several * noise, several * rate, points * rate)
+        return np.array([1.0, rate, never, points, coils, several, noise, *products])
+
+    def difference(self, features: Mapping[str, float]) -> Vector:
+        """Each feature minus the value that is expected of an intact scan of this design, ``(features,)``."""
+        values = np.array([features[name] for name in self.names])
+        return values - np.array(self.expected) @ self.design(features)
+
+    def vector(self, features: Mapping[str, float]) -> Vector:
+        """A constant, then each difference standardised, its distance above the usual range, and that below."""
+        values = self.difference(features)
+        scale, low, high = (np.array(numbers) for numbers in (self.scale, self.low, self.high))
+        inside = np.clip(values / scale, -CLIP, CLIP)
+        outside = [np.clip(distance / scale, 0, CLIP) for distance in (values - high, low - values)]
+        return np.concatenate([[1.0], np.nan_to_num(np.concatenate([inside, *outside]))])
+
+    def usual_vector(self, features: Mapping[str, float]) -> Vector:
+        """The design, then the features of `CONTENT` from 0 to 1."""
+        return np.concatenate([self.design(features), [self._within(name, features[name]) for name in CONTENT]])
+
+    def _within(self, name: str, value: float) -> float:
+        """A feature relative to the range of intact scans, 0 to 1."""
+        low, high = self.limits[name]
+        return min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.0
+
+    def usual(self, features: Mapping[str, float]) -> float:
+        """PSNR of an intact scan of the same design [dB]."""
+        return float(self.usual_vector(features) @ np.array(self.usual_psnr))
+
+    def logit(self, features: Mapping[str, float]) -> float:
+        """The risk as a logit."""
+        return float(self.vector(features) @ np.array(self.risk))
+
+    def reasons(self, features: Mapping[str, float]) -> tuple[str, ...]:
+        """The features that are farthest above the usual range, in words."""
+        distance = np.nan_to_num((self.difference(features) - np.array(self.high)) / np.array(self.scale))
+        texts = [
+            FEATURES[self.names[index]]
+            for index in np.argsort(-distance)
+            if distance[index] > MIN_DISTANCE and FEATURES[self.names[index]]
+        ]
+        return tuple(texts[:N_REASONS]) or (UNCLEAR,)
+
+    def judge(self, features: Mapping[str, float]) -> Verdict:
+        """The verdict on an image by its features."""
+        vector, logit, usual = self.vector(features), self.logit(features), self.usual(features)
+        is_as_expected = logit < self.threshold
+        psnr = self.psnr.interval(vector, is_as_expected=is_as_expected)
+        heart = tuple(10 ** (dB / 20) for dB in self.heart.interval(vector, is_as_expected=is_as_expected))
+        status: Status = "as expected"
+        if not is_as_expected:
+            status = "do not use" if psnr[0] < usual - TWICE_DB else "doubtful"
+        reasons = () if is_as_expected else self.reasons(features)
+        risk = 1 / (1 + math.exp(-min(max(logit, -50), 50)))
+        return Verdict(status, reasons, *psnr, heart[0], heart[1], heart[2], usual_psnr=usual, risk=risk)
+
+
+def calibration_of(method: str) -> Calibration | None:
+    """The numbers of a method by its name; None if it was not calibrated."""
+    path = models_folder() / FILE_NAME
+    return _read(path).get(method) if path.is_file() else None
+
+
+@cache
+def _read(path: Path) -> dict[str, Calibration]:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return {name: Calibration.parse(numbers, where=f"{path}, {name}") for name, numbers in values.items()}
+
+
+def _rounded(value: Any, n_digits: int) -> Any:
+    """Numbers in nested containers, rounded to significant digits."""
+    if isinstance(value, Mapping):
+        return {name: _rounded(item, n_digits) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(_rounded(item, n_digits) for item in value)
+    return float(f"{value:.{n_digits}g}") if isinstance(value, float) else value

@@ -1,0 +1,202 @@
+"""Whether data and image agree with each other: residual, coil maps, frames, repeated lines, and the image's edge."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from cinerecon.axes import centre_crop
+from cinerecon.cine import CineData
+from cinerecon.methods.base import make_encoding
+from cinerecon.physics.coils import calibration_size, time_average
+from cinerecon.physics.fourier import fft2c, ifft2c
+
+Values = Mapping[str, float]
+
+INNER = 0.2
+"""Distance from the centre over the extent of k-space within which repeated lines are compared: signal above noise."""
+N_EDGE_ROWS = 2
+"""Rows at each edge of the field of view that are compared across it."""
+FINE_PIXELS, MAX_GHOSTS = 7, 10
+"""Fine structure is what differs from the mean over so many pixels; ghosts are at least a tenth of the image apart."""
+BRIGHT_QUANTILE = 0.995
+"""Quantile of the magnitude that stands for the brightness of an image."""
+FLOOR = 1e-8
+"""Least ratio of powers that is distinguished from none."""
+
+
+def decibels(ratio: float) -> float:
+    """A ratio of powers [dB]; NaN stays NaN."""
+    return 10 * math.log10(max(ratio, FLOOR)) if math.isfinite(ratio) else math.nan
+
+
+def brightness_of(image: Tensor) -> float:
+    """The magnitude of bright pixels of a series."""
+    magnitude = image.abs().flatten()
+    return float(torch.quantile(magnitude[:: max(1, len(magnitude) // 1_000_000)], BRIGHT_QUANTILE))
+
+
+def residual_values(data: CineData, image: Tensor, noise_std: float) -> Values:
+    """The data residual over noise and over signal, and how uneven it is among frames and among coils [dB]."""
+    error = _power(make_encoding(data).forward(image) - data.kspace)  # (frames, coils, ky, kx)
+    n_samples = data.mask.expand(-1, -1, *data.matrix).sum((1, 2, 3)).clamp(min=1)  # (frames,)
+    by_frame = error.sum((1, 2, 3)) / (n_samples * data.n_coils)
+    by_coil = error.sum((0, 2, 3)) / n_samples.sum()
+    energy = _power(data.kspace).sum() / (n_samples.sum() * data.n_coils)
+    mean = float(by_coil.mean())
+    return {
+        "residual_over_noise": decibels(mean / max(noise_std**2, 1e-30)),
+        "residual_over_signal": decibels(mean / max(float(energy), 1e-30)),
+        "residual_of_worst_frame": _excess(by_frame),
+        "residual_of_worst_coil": _excess(by_coil),
+    }
+
+
+def map_values(data: CineData) -> Values:
+    """The energy of the central k-space that coil maps cannot explain, of all coils and of the worst one [dB].
+
+    The time average I of the calibration region is projected on the maps, P = S S^H I: with maps of unit norm that
+    belong to the data, I - P is small. NaN with one coil.
+    """
+    if data.csm is None:
+        return {"map_misfit": math.nan, "map_misfit_of_worst_coil": math.nan}
+    average = time_average(data.kspace, data.mask)
+    size = calibration_size(data.mask, data.matrix[1])
+    central = torch.zeros_like(average)
+    centre_crop(central, size).copy_(centre_crop(average, size))
+    images = ifft2c(central)
+    outside = fft2c(images - data.csm * (data.csm.conj() * images).sum(0))
+    misfit = _power(centre_crop(outside, size)).sum((1, 2))
+    energy = _power(central).sum((1, 2))
+    smallest = 1e-3 * energy.mean()
+    return {
+        "map_misfit": decibels(float(misfit.sum() / energy.sum().clamp(min=1e-30))),
+        "map_misfit_of_worst_coil": decibels(float((misfit / energy.clamp(min=smallest)).max())),
+    }
+
+
+def repeated_sample_values(data: CineData, noise_std: float) -> Values:
+    """How well samples around the centre of k-space agree with those of other frames at the same point [dB].
+
+    Each sample is divided by the root mean square over frames and the noise, so that all points count alike and not
+    the brightest alone. ``mismatch`` is 1 - Re<a, b> / (|a| |b|), summed over samples a that have a frame before and
+    b, the mean of all other frames; ``step_mismatch`` the same with b of the last frame that sampled the point;
+    ``phase_mismatch`` the mean square of the phase difference to the mean, and ``mismatch_of_worst_frame`` that of a
+    frame over the median. NaN where no point was sampled twice.
+    """
+    size = [max(4, round(INNER * n)) for n in data.matrix]
+    kspace = centre_crop(data.kspace, (size[0], size[1]))
+    mask = centre_crop(data.mask.expand(*data.mask.shape[:-1], data.matrix[1]), (size[0], size[1]))
+    mask = mask & (mask.sum(0) > 1)
+    count = mask.sum(0).clamp(min=1)
+    level = (_power(kspace * mask).sum((0, 1)) / (count[0] * data.n_coils)).sqrt() + noise_std
+    kspace = kspace * mask / level
+    others = (kspace.sum(0) - kspace) / (count - 1).clamp(min=1) * mask
+    before = _last_samples(kspace, mask, is_cyclic=not data.meta.is_real_time)
+    product = (kspace * others.conj()).sum(1)  # (frames, ky, kx)
+    lengths = (_power(kspace).sum(1) * _power(others).sum(1)).sqrt()
+    if not float(lengths.sum()) > 0:
+        return dict.fromkeys(("mismatch", "step_mismatch", "phase_mismatch", "mismatch_of_worst_frame"), math.nan)
+    by_frame = 1 - product.real.sum((1, 2)) / lengths.sum((1, 2)).clamp(min=1e-30)
+    step = (kspace * before.conj()).sum().real / (_power(kspace * (before != 0)).sum() * _power(before).sum()).sqrt()
+    return {
+        "mismatch": decibels(1 - float(product.real.sum() / lengths.sum())),
+        "step_mismatch": decibels(1 - float(step)),
+        "phase_mismatch": decibels(float((product.angle().square() * lengths).sum() / lengths.sum())),
+        "mismatch_of_worst_frame": _excess(by_frame[lengths.sum((1, 2)) > 0].clamp(min=1e-4)),
+    }
+
+
+def _last_samples(kspace: Tensor, mask: Tensor, *, is_cyclic: bool) -> Tensor:
+    """For each sample that of the last frame before it at the same point, 0 where there is none; sizes as k-space."""
+    n_frames = len(mask)
+    frame = torch.arange(n_frames, device=mask.device).view(-1, 1, 1, 1)
+    latest = torch.where(mask, frame, -1).cummax(0).values  # the last sampled frame up to each
+    before = torch.cat([torch.full_like(latest[:1], -1), latest[:-1]])
+    if is_cyclic:
+        before = torch.where(before < 0, latest[-1:], before)
+    values = kspace.gather(0, before.clamp(min=0).expand(kspace.shape))
+    return values * (mask & (before >= 0) & (before != frame))
+
+
+def frame_values(image: Tensor) -> Values:
+    """How much frames differ from the next one, in the median and at most, and how much their energy varies [dB]."""
+    first, second = image[:-1].flatten(1), image[1:].flatten(1)
+    lengths = torch.linalg.vector_norm(image.flatten(1), dim=1).clamp(min=1e-30)
+    similarity = (first.conj() * second).sum(1).abs() / (lengths[:-1] * lengths[1:])
+    change = (1 - similarity).clamp(min=1e-6)
+    return {
+        "frame_change": decibels(float(change.median())),
+        "frame_change_at_most": _excess(change),
+        "frame_energy": 20 * float((lengths / lengths.median()).log10().abs().max()),
+    }
+
+
+def edge_values(image: Tensor) -> Values:
+    """Signs of wrap-around along y: signal at the edges of the field of view, and that it continues across them.
+
+    The image of an object that is larger than the field of view is continuous from the last row to the first; one
+    that was merely cut is not.
+    """
+    mean = image.abs().mean(0)
+    edges = torch.cat([mean[-N_EDGE_ROWS:], mean[:N_EDGE_ROWS]])
+    signal = float(edges.mean()) / max(brightness_of(image), 1e-30)
+    inside = float(edges.diff(dim=0)[[0, -1]].square().mean())
+    across = float((mean[0] - mean[-1]).square().mean())
+    return {
+        "edge_signal": 2 * decibels(signal),
+        "wrap_around": signal * min(1.0, math.sqrt(inside / across)) if across > 0 else 0.0,
+    }
+
+
+def content_values(image: Tensor) -> Values:
+    """Properties of the image itself [dB]: peak, moving share, share of high frequencies, and background."""
+    magnitude = image.abs()
+    power = float(magnitude.square().mean())
+    moving = float(_power(image - image.mean(0)).mean())
+    kspace = _power(fft2c(image)).sum(0)
+    y, x = kspace.shape
+    inner = float(centre_crop(kspace, (y // 2, x // 2)).sum())
+    background = float(torch.quantile(magnitude.mean(0).flatten(), 0.05)) / max(brightness_of(image), 1e-30)
+    return {
+        "peak": decibels(float(magnitude.max()) ** 2 / max(power, 1e-30)),
+        "moving_share": decibels(moving / max(power, 1e-30)),
+        "high_frequencies": decibels(1 - inner / max(float(kspace.sum()), 1e-30)),
+        "background": 2 * decibels(background),
+    }
+
+
+def plausibility_values(image: Tensor) -> Values:
+    """Signs of ghosts and of phase errors between lines [dB], which leave the energy of k-space as it is.
+
+    ``rough_phase`` is the energy of the part out of phase with the smoothed image; ``ghosts`` the largest
+    autocorrelation of the fine structure over a shift along y; ``edges`` the mean over the root mean square of the
+    magnitude's gradient, which is small where an image has few edges.
+    """
+    y, x = image.shape[-2:]
+    size = max(4, round(INNER * y)), max(4, round(INNER * x))
+    smooth = torch.zeros_like(image)
+    centre_crop(smooth, size).copy_(centre_crop(fft2c(image), size))
+    rotated = image * torch.sgn(ifft2c(smooth)).conj()
+    mean = image.abs().mean(0)
+    local = torch.nn.functional.avg_pool2d(mean[None], FINE_PIXELS, 1, FINE_PIXELS // 2, count_include_pad=False)[0]
+    spectrum = _power(torch.fft.fft2(mean - local)).sum(1)
+    correlation = torch.fft.irfft(spectrum[: y // 2 + 1], n=y)
+    shifted = correlation[y // MAX_GHOSTS : y // 2 + 1]
+    gradient = torch.hypot(mean.diff(dim=0)[:, :-1], mean.diff(dim=1)[:-1])
+    return {
+        "rough_phase": decibels(float(rotated.imag.square().sum() / _power(image).sum().clamp(min=1e-30))),
+        "ghosts": decibels(float(shifted.max() / correlation[0].clamp(min=1e-30))),
+        "edges": 2 * decibels(float(gradient.mean() / gradient.square().mean().sqrt().clamp(min=1e-30))),
+    }
+
+
+def _excess(values: Tensor) -> float:
+    """The largest value over the median [dB]."""
+    median = float(values.median()) if len(values) else math.nan
+    return decibels(float(values.max()) / median) if median > 0 else math.nan
+
+
+def _power(values: Tensor) -> Tensor:
+    return torch.view_as_real(values).square().sum(-1)

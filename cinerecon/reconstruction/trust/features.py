@@ -1,0 +1,131 @@
+"""The features from which the error of an image is estimated without truth: a number each, in dB where they are ratios.
+
+`FEATURES` lists them with what a reader is shown where one of them is outside of its usual range.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from cinerecon.cine import CineData
+from cinerecon.methods.card import Card, outside_training
+from cinerecon.physics.noise import noise_level
+from cinerecon.physics.sampling import acceleration_of, sampling_kind
+from cinerecon.reconstruction.trust.consistency import (
+    brightness_of,
+    content_values,
+    decibels,
+    edge_values,
+    frame_values,
+    map_values,
+    plausibility_values,
+    repeated_sample_values,
+    residual_values,
+)
+from cinerecon.reconstruction.trust.hold_out import Prediction, predict_held_out
+
+FEATURES: Mapping[str, str] = {
+    "acceleration": "the acceleration is high",
+    "never_sampled": "a part of k-space was sampled in no frame",
+    "points": "",
+    "coils": "",
+    "noise": "the noise is high",
+    "peak": "",
+    "moving_share": "much of the image changes over time",
+    "high_frequencies": "the image holds much high-frequency signal",
+    "background": "the background is bright",
+    "predicted_psnr": "",
+    "unpredicted_centre": "held-out samples near the centre of k-space are not predicted",
+    "unpredicted_middle": "held-out samples are not predicted",
+    "unpredicted_edge": "",
+    "unpredicted_frame": "held-out samples of single frames are not predicted",
+    "disagreement": "the image differs from a k-t SLR reconstruction by more than the error of that",
+    "difference": "the image differs from a k-t SLR reconstruction",
+    "residual_over_noise": "the image does not explain the measured data",
+    "residual_over_signal": "",
+    "residual_of_worst_frame": "single frames do not fit the measured data",
+    "residual_of_worst_coil": "single coils do not fit the measured data",
+    "map_misfit": "the coil maps do not fit the data",
+    "map_misfit_of_worst_coil": "the map of a coil does not fit its data",
+    "mismatch": "repeated samples contradict each other (motion, arrhythmia, phase or a wrong pattern)",
+    "step_mismatch": "samples contradict those of the frame before",
+    "phase_mismatch": "the phase of repeated samples differs",
+    "mismatch_of_worst_frame": "samples of single frames contradict those of the others",
+    "frame_change": "frames differ much from the next",
+    "frame_change_at_most": "a frame differs from the others",
+    "frame_energy": "the energy of frames varies",
+    "edge_signal": "",
+    "wrap_around": "signal continues across the edge of the field of view (wrap-around)",
+    "rough_phase": "the phase of the image is rough (phase errors, motion or noise)",
+    "ghosts": "structures of the image repeat along y (ghosts)",
+    "edges": "the image is unusually rough",
+    "outside_training": "the scan is outside the training of the network",
+}
+"""Names of the features, and the reason that a reader is given where one is large; empty for those that are none."""
+
+
+def measure_features(
+    data: CineData, image: Tensor, card: Card, pattern: str = "", prediction: Prediction | None = None
+) -> dict[str, float]:
+    """All features of a reconstructed slice; NaN where one has no meaning.
+
+    Parameters
+    ----------
+    data
+        The measured data, without batch axes.
+    image
+        ``(frames, y, x)``, in the units of A^H y, on the same device.
+    card
+        The card of the method.
+    pattern
+        Sampling pattern as text, where it is known.
+    prediction
+        Held-out samples, where they were predicted already.
+    """
+    noise_std = float(noise_level(data.kspace, data.mask))
+    prediction = prediction or predict_held_out(data, noise_std)
+    return {
+        **_sampling_values(data),
+        "noise": 2 * decibels(noise_std / max(brightness_of(image), 1e-30)),
+        **content_values(image),
+        **_prediction_values(prediction, image),
+        **residual_values(data, image, noise_std),
+        **map_values(data),
+        **repeated_sample_values(data, noise_std),
+        **frame_values(image),
+        **edge_values(image),
+        **plausibility_values(image),
+        "outside_training": float(len(outside_training(card, data, pattern))),
+    }
+
+
+def _sampling_values(data: CineData) -> dict[str, float]:
+    rows, columns = data.meta.extent or (slice(None), slice(None))
+    sampled = data.mask.any(0)[0][rows, columns if data.mask.shape[-1] > 1 else slice(None)]
+    return {
+        "acceleration": math.log2(acceleration_of(data)[0]),
+        "never_sampled": 1 - float(sampled.float().mean()),
+        "points": float(sampling_kind(data.mask) == "points"),
+        "coils": math.log2(data.n_coils),
+    }
+
+
+def _prediction_values(prediction: Prediction, image: Tensor) -> dict[str, float]:
+    """Errors of held-out samples [dB], and the difference of the image from the prediction."""
+    peak = float(image.abs().max())
+    difference = float(torch.view_as_real(image - prediction.image).square().sum(-1).mean())
+    power = float(torch.view_as_real(image).square().sum(-1).mean())
+    centre, inner, middle, edge = (float(value) for value in prediction.share_by_ring)
+    known = [value for value in (centre, inner) if math.isfinite(value)]
+    by_frame = prediction.error_by_frame[~prediction.error_by_frame.isnan()]
+    return {
+        "predicted_psnr": decibels(peak**2 / max(prediction.mean_square_error, 1e-30)),
+        "unpredicted_centre": decibels(max(known)) if known else math.nan,
+        "unpredicted_middle": decibels(middle),
+        "unpredicted_edge": decibels(edge),
+        "unpredicted_frame": decibels(float(by_frame.max())) if len(by_frame) else math.nan,
+        "disagreement": decibels(difference / max(prediction.mean_square_error, 1e-30)),
+        "difference": decibels(difference / max(power, 1e-30)),
+    }

@@ -1,0 +1,186 @@
+"""Fit the numbers of a verdict to images of known error: ridge and logistic regression, then conformal limits.
+
+``benchmarks/trust.py fit`` makes the images. Those that limits and threshold are calibrated on come from other
+subjects than those that the models are fitted to; both sets hold intact scans and scans with failures.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.reconstruction.trust.calibration import CONTENT, DESIGN, TWICE_DB, Calibration, Regression
+from cinerecon.reconstruction.trust.features import FEATURES
+from cinerecon.verdict import COVERAGE
+
+Vector = NDArray[np.float64]
+
+USUAL_RANGE = (0.005, 0.995)
+"""Quantiles of intact scans between which a feature is usual."""
+RIDGE, RIDGE_RISK, RIDGE_DESIGN = 30.0, 3.0, 1.0
+"""Weights of the squared coefficients, relative to one image; the constant is free. Chosen by cross-validation."""
+MIN_KNOWN = 20
+"""Images in which a feature must have a value for its dependence on the design to be fitted."""
+MIN_SCALE = 1e-3
+"""Least standard deviation of a feature."""
+N_NEWTON_STEPS = 30
+SPREAD_OFFSET_DB = 0.3
+"""Added to residuals before the logarithm, so that single small ones do not count."""
+MAX_FALSE_ALARMS = 0.01
+"""Share of intact scans of the calibration that may be above the threshold."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image of known error.
+
+    Attributes
+    ----------
+    features
+        Its features.
+    twin
+        Features of the same scan without a failure.
+    is_intact
+        Whether it has no failure.
+    psnr
+        PSNR of the magnitude [dB].
+    heart_error
+        Relative error of the heart.
+    """
+
+    features: Mapping[str, float]
+    twin: Mapping[str, float]
+    is_intact: bool
+    psnr: float
+    heart_error: float
+
+
+def fit(fitted: Sequence[Example], calibrated: Sequence[Example]) -> Calibration:
+    """Fit all numbers of a method.
+
+    Parameters
+    ----------
+    fitted
+        Images that the models are fitted to.
+    calibrated
+        Images of other subjects, for limits and threshold.
+    """
+    intact = [example for example in fitted if example.is_intact]
+    draft = _draft(intact, len(fitted), len(calibrated))
+    usual = ridge(
+        np.stack([draft.usual_vector(example.features) for example in intact]),
+        np.array([example.psnr for example in intact]),
+        RIDGE_DESIGN,
+    )
+    draft = draft.model_copy(update={"usual_psnr": tuple(usual)})
+    vectors = np.stack([draft.vector(example.features) for example in fitted])
+    labels = np.array([is_failed(draft, example) for example in fitted], float)
+    risk = logistic(vectors, labels, RIDGE_RISK)
+    draft = draft.model_copy(update={"risk": tuple(risk)})
+    logits = [draft.logit(e.features) for e in calibrated if e.is_intact and not is_failed(draft, e)]
+    draft = draft.model_copy(update={"threshold": float(np.quantile(logits, 1 - MAX_FALSE_ALARMS))})
+    update = {
+        "psnr": _regression(draft, fitted, calibrated, lambda e: e.psnr),
+        "heart": _regression(draft, fitted, calibrated, lambda e: 20 * np.log10(e.heart_error)),
+    }
+    return draft.model_copy(update=update)
+
+
+def is_failed(calibration: Calibration, example: Example) -> bool:
+    """Whether the error is more than twice that of an intact scan of the design of its twin."""
+    return example.psnr < calibration.usual(example.twin) - TWICE_DB
+
+
+def ridge(vectors: Vector, targets: Vector, weight: float) -> Vector:
+    """Weights ``(features,)`` of a linear model of the targets ``(images,)``; the first feature is the constant."""
+    penalty = weight * np.eye(vectors.shape[1])
+    penalty[0, 0] = 0
+    return np.asarray(np.linalg.solve(vectors.T @ vectors + penalty, vectors.T @ targets))
+
+
+def logistic(vectors: Vector, labels: Vector, weight: float) -> Vector:
+    """Weights of a logistic model of labels of 0 and 1, by Newton's method with a ridge penalty."""
+    penalty = weight * np.eye(vectors.shape[1])
+    penalty[0, 0] = 1e-6
+    weights = np.zeros(vectors.shape[1])
+    for _ in range(N_NEWTON_STEPS):
+        probability = 1 / (1 + np.exp(-np.clip(vectors @ weights, -30, 30)))
+        gradient = vectors.T @ (probability - labels) + penalty @ weights
+        curvature = (vectors * (probability * (1 - probability))[:, None]).T @ vectors + penalty
+        weights = weights - np.linalg.solve(curvature, gradient)
+    return weights
+
+
+def conformal_limits(scores: Vector, coverage: float = COVERAGE) -> tuple[float, float]:
+    """Limits that hold a further score with this probability, from n scores that are exchangeable with it.
+
+    Each side leaves out half of the rest: the upper limit is the score of rank ceil((n + 1) (1 + coverage) / 2), or
+    the largest where n is too small for that.
+    """
+    n = len(scores)
+    rank = int(np.ceil((n + 1) * (1 + coverage) / 2))
+    ordered = np.sort(scores)
+    return float(ordered[max(n - rank, 0)]), float(ordered[min(rank, n) - 1])
+
+
+def _draft(intact: Sequence[Example], n_fitted: int, n_calibrated: int) -> Calibration:
+    """Ranges and expected values of the features of intact scans; those of the design are expected to be constant."""
+    names = tuple(FEATURES)
+    table = np.array([[example.features[name] for name in names] for example in intact], float)
+    columns = {name: table[:, names.index(name)] for name in (*DESIGN, *CONTENT)}
+    limits = {name: (float(values.min()), float(values.max())) for name, values in columns.items()}
+    empty = Regression(weights=(), spread_weights=(), limits_as_expected=(0, 0), limits_otherwise=(0, 0))
+    draft = Calibration(
+        n_fitted=n_fitted, n_calibrated=n_calibrated, names=names, limits=limits, expected=(), scale=(), low=(),
+        high=(), usual_psnr=(), psnr=empty, heart=empty, risk=(), threshold=0.0,
+    )  # fmt: skip
+    designs = np.stack([draft.design(example.features) for example in intact])
+    expected, low, high, scale = [], [], [], []
+    for name, values in zip(names, table.T, strict=True):
+        known = ~np.isnan(values)
+        weights = np.zeros(designs.shape[1])
+        if name in DESIGN or known.sum() < MIN_KNOWN:
+            weights[0] = np.median(values[known]) if known.any() else 0.0
+        else:
+            weights = ridge(designs[known], values[known], RIDGE_DESIGN)
+        rest = values[known] - designs[known] @ weights if known.any() else np.zeros(1)
+        expected.append(tuple(weights))
+        low.append(float(np.quantile(rest, USUAL_RANGE[0])))
+        high.append(float(np.quantile(rest, USUAL_RANGE[1])))
+        scale.append(max(float(rest.std()), MIN_SCALE))
+    update = {"expected": tuple(expected), "low": tuple(low), "high": tuple(high), "scale": tuple(scale)}
+    return draft.model_copy(update=update)
+
+
+def _regression(
+    draft: Calibration,
+    fitted: Sequence[Example],
+    calibrated: Sequence[Example],
+    target: Callable[[Example], float],
+) -> Regression:
+    """A model of a target, its spread, and its limits on the calibration."""
+    vectors = np.stack([draft.vector(example.features) for example in fitted])
+    targets = np.array([target(example) for example in fitted])
+    weights = ridge(vectors, targets, RIDGE)
+    residuals = np.abs(targets - _left_out(vectors, targets))
+    spread = ridge(vectors, np.log(residuals + SPREAD_OFFSET_DB), 10 * RIDGE)
+    model = Regression(
+        weights=tuple(weights), spread_weights=tuple(spread), limits_as_expected=(0, 0), limits_otherwise=(0, 0)
+    )
+    scores: dict[bool, list[float]] = {True: [], False: []}
+    for example in calibrated:
+        vector = draft.vector(example.features)
+        score = (target(example) - model.estimate(vector)) / model.spread(vector)
+        scores[draft.logit(example.features) < draft.threshold].append(score)
+    limits = {group: conformal_limits(np.array(values)) for group, values in scores.items()}
+    return model.model_copy(update={"limits_as_expected": limits[True], "limits_otherwise": limits[False]})
+
+
+def _left_out(vectors: Vector, targets: Vector, n_parts: int = 10) -> Vector:
+    """The estimate of each target by a model that was fitted without it, so that residuals are those of new images."""
+    part, estimates = np.arange(len(targets)) % n_parts, np.empty(len(targets))
+    for number in range(n_parts):
+        outside, inside = part != number, part == number
+        estimates[inside] = vectors[inside] @ ridge(vectors[outside], targets[outside], RIDGE)
+    return estimates

@@ -1,0 +1,165 @@
+"""Held-out samples: a few measured samples are left out, predicted by a short reconstruction, and compared.
+
+The error of the prediction, without noise, is known as a function of the distance from the centre of k-space. Summed
+over the samples that were not measured it is, by Parseval's theorem, the mean square error of the predicted image. It
+is an estimate without truth that also grows where data contradict each other: lines of the wrong place, of another
+heart beat or with another phase cannot be predicted (Yaman et al., doi:10.1002/mrm.28378, train on held-out samples).
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cinerecon.cine import CineData
+from cinerecon.methods.base import make_encoding
+from cinerecon.methods.classical.ktslr import KtSlr, KtSlrConfig
+from cinerecon.physics.coils import compression_matrix, transform_coils, transform_maps
+from cinerecon.physics.sampling import sampling_kind
+
+HELD_OUT_SHARE = 0.125
+"""Share of the samples of each frame that is left out."""
+N_CENTRAL = 2
+"""Lines (or rings of points) around the centre of k-space that are never left out, as they carry the brightness."""
+TILE = 4
+"""Side of the squares of points that are left out together, where single points were sampled."""
+N_ITERATIONS = 5
+"""Iterations of k-t SLR that predict."""
+N_VIRTUAL_COILS = 4
+"""More coils are compressed to this number for the prediction, to save time."""
+RADII = (0.0, 0.1, 0.25, 0.5, 1.01)
+"""Edges of the rings of k-space over which errors are averaged, relative to the edge of k-space."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Held-out samples and their prediction.
+
+    Attributes
+    ----------
+    image
+        ``(frames, y, x)``, the short reconstruction without them.
+    error_by_ring
+        ``(rings,)`` mean square error of a sample, summed over coils, without its noise; NaN where none was left out.
+    share_by_ring
+        ``(rings,)`` error over the energy of the samples, both without noise; NaN where none was left out.
+    error_by_frame
+        ``(frames,)`` mean square error over that expected at the same rings; NaN where none was left out.
+    mean_square_error
+        Mean square error of a pixel of the image, estimated by Parseval's theorem.
+    """
+
+    image: Tensor
+    error_by_ring: Tensor
+    share_by_ring: Tensor
+    error_by_frame: Tensor
+    mean_square_error: float
+
+
+def predict_held_out(data: CineData, noise_std: float, seed: int = 0) -> Prediction:
+    """Leave samples out, predict them, and compare.
+
+    Parameters
+    ----------
+    data
+        One cine without batch axes.
+    noise_std
+        Standard deviation of the complex noise of a sample.
+    seed
+        Seed of the choice.
+    """
+    data = _compressed(data)
+    held_out = choose_held_out(data.mask, seed)
+    rest = data.mask & ~held_out
+    method = KtSlr(KtSlrConfig(n_iterations=N_ITERATIONS))
+    image = method(replace(data, kspace=data.kspace * rest, mask=rest))
+    encoding = make_encoding(replace(data, mask=held_out))
+    measured = data.kspace * held_out
+    error = _power(encoding.forward(image) - measured).sum(1)  # (frames, ky, kx)
+    energy = _power(measured).sum(1)
+    rings = ring_numbers(data.mask, data.matrix)
+    counted = held_out[:, 0].expand(error.shape)
+    return _compare(image, error, energy, counted, data.mask[:, 0].expand(error.shape), rings, noise_std, data.n_coils)
+
+
+def choose_held_out(mask: Tensor, seed: int = 0) -> Tensor:
+    """The samples to leave out, as a mask of the same shape ``(frames, 1, ky, kx or 1)``.
+
+    Lines are left out whole; if all frames sample the same lines, so are those left out, since another frame would
+    otherwise supply them. Of single points squares are left out, as adjacent points resemble each other.
+    """
+    rng = np.random.default_rng(seed)
+    frames, _, ky, kx = mask.shape
+    kind = sampling_kind(mask)
+    chosen = np.zeros((frames, ky, kx), bool)
+    centre = np.abs(np.arange(ky) - ky // 2) < N_CENTRAL / 2
+    if kind == "points":
+        tiles = rng.random((frames, -(-ky // TILE), -(-kx // TILE))) < HELD_OUT_SHARE
+        chosen = tiles.repeat(TILE, 1).repeat(TILE, 2)[:, :ky, :kx]
+        chosen[:, centre] = False
+    else:
+        for frame, sampled in enumerate(mask[:, 0].any(-1).cpu().numpy()):
+            lines = np.flatnonzero(sampled & ~centre)
+            count = max(round(HELD_OUT_SHARE * len(lines)), min(1, len(lines) // 4))
+            chosen[frame, rng.choice(lines, count, replace=False)] = True
+        if kind == "same lines":
+            chosen[:] = chosen[0]
+    return torch.from_numpy(chosen).to(mask.device).unsqueeze(1) & mask
+
+
+def ring_numbers(mask: Tensor, matrix: tuple[int, int]) -> Tensor:
+    """The ring of `RADII` of each point of k-space, ``(ky, kx)``: by its line if whole readouts were sampled."""
+    y, x = (torch.arange(n, device=mask.device) - n // 2 for n in matrix)
+    y, x = y.abs() / (matrix[0] / 2), x.abs() / (matrix[1] / 2)
+    radius = y[:, None].expand(matrix) if sampling_kind(mask) != "points" else torch.hypot(y[:, None], x)
+    edges = torch.tensor(RADII[1:-1], device=mask.device)
+    return torch.bucketize(radius.contiguous(), edges, right=True)
+
+
+def _compressed(data: CineData) -> CineData:
+    """The data with few virtual coils; noise stays white."""
+    if data.csm is None or data.n_coils <= N_VIRTUAL_COILS:
+        return data
+    matrix = compression_matrix(data.kspace, N_VIRTUAL_COILS)
+    kspace, csm = transform_coils(matrix, data.kspace), transform_maps(matrix, data.csm)
+    return replace(data, kspace=kspace, csm=csm)
+
+
+def _compare(
+    image: Tensor,
+    error: Tensor,
+    energy: Tensor,
+    held_out: Tensor,
+    sampled: Tensor,
+    rings: Tensor,
+    noise_std: float,
+    n_coils: int,
+) -> Prediction:
+    """Errors by ring and by frame, and what they add up to; all arrays ``(frames, ky, kx)``, rings ``(ky, kx)``."""
+    noise, n_rings = noise_std**2 * n_coils, len(RADII) - 1
+    of_ring = torch.nn.functional.one_hot(rings, n_rings).to(error)  # (ky, kx, rings)
+    count = torch.einsum("tyx,yxr->tr", held_out.to(error), of_ring)
+    errors, energies = (torch.einsum("tyx,yxr->tr", values, of_ring) for values in (error, energy))
+    total = count.sum(0)
+    mean_error, mean_energy = errors.sum(0) / total, energies.sum(0) / total
+    by_ring = (mean_error - noise).clamp(min=0)
+    expected = (count * torch.nan_to_num(mean_error)).sum(1)
+    by_frame = torch.where(expected > 0, errors.sum(1) / expected, torch.nan)
+    n_missing = torch.einsum("tyx,yxr->r", (~sampled).to(error), of_ring)
+    missing_error = (_filled(by_ring) * n_missing).sum() + noise_std**2 * sampled.sum()
+    share = by_ring / (mean_energy - noise).clamp(min=0.1 * noise + 1e-12 * float(energy.max()))
+    return Prediction(image, by_ring, share, by_frame, float(missing_error) / error.numel())
+
+
+def _filled(values: Tensor) -> Tensor:
+    """Values by ring, those that are NaN taken from the nearest ring, the inner one of two."""
+    known = (~values.isnan()).nonzero().ravel()
+    if not len(known):
+        return torch.zeros_like(values)
+    nearest = (torch.arange(len(values), device=values.device)[:, None] - known).abs().argmin(1)
+    return values[known[nearest]]
+
+
+def _power(values: Tensor) -> Tensor:
+    return torch.view_as_real(values).square().sum(-1)

@@ -1,0 +1,95 @@
+"""The fit on made-up features of known law: coverage of the intervals, threshold, verdicts, reasons."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cinerecon.reconstruction.trust.calibration import FILE_NAME, UNCLEAR, calibration_of
+from cinerecon.reconstruction.trust.features import FEATURES
+from cinerecon.reconstruction.trust.fitting import Example, conformal_limits, fit, is_failed, logistic, ridge
+from cinerecon.verdict import worst_status
+
+
+def draw(rng, n, *, failed_share=0.3):
+    """Scans whose PSNR falls with acceleration, and whose failures raise the mismatch and lower the PSNR."""
+    examples = []
+    for _ in range(n):
+        twin = {name: float(rng.normal()) for name in FEATURES}
+        twin |= {"acceleration": rng.uniform(1, 3), "coils": 0.0, "points": 0.0, "never_sampled": rng.uniform(0, 0.5)}
+        twin |= {"noise": rng.uniform(-45, -30), "map_misfit": math.nan}
+        features, psnr = dict(twin), 40 - 3 * twin["acceleration"] + rng.normal()
+        is_failure = rng.random() < failed_share
+        if is_failure:
+            strength = rng.uniform(6, 14)
+            features["mismatch"] += strength
+            psnr -= 1.2 * strength
+        heart = 10 ** ((10 - psnr + rng.normal()) / 20)
+        examples.append(Example(features, twin, not is_failure, psnr, heart))
+    return examples
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    rng = np.random.default_rng(0)
+    return fit(draw(rng, 400), draw(rng, 2000))
+
+
+def test_limits_are_those_of_the_rank():
+    assert conformal_limits(np.arange(1.0, 40.0), 0.9) == (2.0, 38.0)  # rank ceil(40 * 0.95) = 38
+    assert conformal_limits(np.arange(5.0), 0.9) == (0.0, 4.0)
+
+
+def test_intervals_cover_nine_of_ten(calibration):
+    examples = draw(np.random.default_rng(1), 2000)
+    verdicts = [calibration.judge(example.features) for example in examples]
+    pairs = list(zip(verdicts, examples, strict=True))
+    assert np.mean([v.psnr_low <= e.psnr <= v.psnr_high for v, e in pairs]) == pytest.approx(0.9, abs=0.03)
+    covered = [v.heart_error_low <= e.heart_error <= v.heart_error_high for v, e in pairs]
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.03)
+    widths = [v.psnr_high - v.psnr_low for v, e in pairs if e.is_intact]
+    assert np.median(widths) < 6, "noise of 1 dB, so 3.3 dB at best"
+
+
+def test_failures_are_found_and_intact_scans_pass(calibration):
+    examples = draw(np.random.default_rng(2), 1000)
+    failed = [example for example in examples if is_failed(calibration, example)]
+    intact = [example for example in examples if example.is_intact]
+    assert np.mean([calibration.judge(e.features).status == "do not use" for e in failed]) > 0.9
+    assert np.mean([calibration.judge(e.features).status != "as expected" for e in intact]) < 0.03
+    worst = max(failed, key=lambda example: example.features["mismatch"])
+    assert calibration.judge(worst.features).reasons[0] == FEATURES["mismatch"]
+
+
+def test_the_usual_error_does_not_follow_a_failure(calibration):
+    (example,) = draw(np.random.default_rng(3), 1, failed_share=1)
+    assert calibration.usual(example.features) == pytest.approx(calibration.usual(example.twin))
+    assert calibration.usual(example.twin) == pytest.approx(40 - 3 * example.twin["acceleration"], abs=1)
+
+
+def test_no_feature_beyond_its_range_gives_no_particular_reason(calibration):
+    ordinary = dict.fromkeys(FEATURES, 0.0) | {"acceleration": 2.0, "noise": -38.0}
+    assert calibration.reasons(ordinary) == (UNCLEAR,)
+    assert calibration.judge(ordinary).reasons == ()
+
+
+def test_ridge_and_logistic_find_known_weights():
+    rng = np.random.default_rng(4)
+    vectors = np.column_stack([np.ones(4000), rng.normal(size=(4000, 2))])
+    assert ridge(vectors, vectors @ [1.0, 2.0, -3.0], 1e-6) == pytest.approx([1, 2, -3], abs=1e-4)
+    labels = rng.random(4000) < 1 / (1 + np.exp(-vectors @ [0.5, 1.0, -2.0]))
+    assert logistic(vectors, labels.astype(float), 1e-3) == pytest.approx([0.5, 1, -2], abs=0.2)
+
+
+@pytest.mark.parametrize("method", ["ktslr", "slrnet"])
+def test_shipped_numbers_are_those_of_these_features(method):
+    calibration = calibration_of(method)
+    assert calibration is not None, FILE_NAME
+    assert calibration.names == tuple(FEATURES), "run benchmarks/trust.py fit"
+
+
+def test_worst_status(calibration):
+    example = next(e for e in draw(np.random.default_rng(5), 50, failed_share=1) if e.features["mismatch"] > 10)
+    good, bad = calibration.judge(example.twin), calibration.judge(example.features)
+    assert worst_status([good, None, bad, good]) == "do not use"
+    assert worst_status([None]) == ""

@@ -1,0 +1,81 @@
+"""The verdict of ``cinerecon recon``: in the table, JSON, files and exit code, and from Python."""
+
+import json
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from cinerecon.cli import app
+from cinerecon.errors import CineReconWarning, DataError
+from cinerecon.reconstruction import reconstruct
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+
+SIZES = {"seed": 7000, "n_frames": 12, "ky": 96, "kx": 96, "n_coils": 1, "oversampling": 1}
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verdict")
+    simulate_scan(folder / "intact.h5", SimulateConfig(**SIZES, noise=0.01, undersample="gaussian:6,acs=4"))
+    simulate_scan(folder / "noisy.h5", SimulateConfig(**SIZES, noise=0.2, undersample="gaussian:6,acs=4"))
+    return folder
+
+
+def recon(*arguments):
+    return CliRunner().invoke(app, ["recon", *map(str, arguments)])
+
+
+def test_intact_scan_is_as_expected_and_its_error_inside_the_interval(scans, tmp_path):
+    result = recon(scans / "intact.h5", "-m", "ktslr", "--strict", "--json", "-o", tmp_path / "a.npz")
+    assert result.exit_code == 0, result.output
+    (part,) = json.loads(result.stdout)["slices"]
+    verdict = part["verdict"]
+    assert (verdict["status"], verdict["reasons"]) == ("as expected", [])
+    assert verdict["psnr_low"] < part["quality"]["psnr"] < verdict["psnr_high"]
+    assert part["seconds"]["verdict"] > 0
+    with np.load(tmp_path / "a.npz") as file:
+        assert file["verdict"][0].startswith("verdict: as expected; expected PSNR")
+
+
+def test_noisy_scan_is_refused_when_strict(scans, tmp_path):
+    result = recon(scans / "noisy.h5", "-m", "ktslr", "--strict", "-o", tmp_path / "a.h5")
+    assert isinstance(result.exception, DataError), "an error of the user: exit code 2"
+    assert result.exception.what.startswith("do not use: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_verdict_is_in_table_dicom_and_picture(scans, tmp_path):
+    result = recon(scans / "noisy.h5", "-m", "ktslr", "-o", tmp_path / "dicom/", "-o", tmp_path / "a.png")
+    assert result.exit_code == 0, result.output
+    (row,) = (line for line in result.stdout.splitlines() if line.split()[:2] == ["0", "12"])
+    assert row.endswith("do not use")
+    assert "warning  do not use: " in result.stderr
+    image = pydicom.dcmread(tmp_path / "dicom/slice00_frame003.dcm")
+    block = image.private_block(0x0071, "CINERECON VERDICT")
+    assert block[0x01].value == "do not use"
+    low, high = block[0x03].value[1:]
+    assert low < block[0x03].value[0] < high < block[0x05].value
+    assert "verdict: do not use" in image.ImageComments
+    without = recon(scans / "noisy.h5", "-m", "ktslr", "--no-verdict", "-o", tmp_path / "b.png")
+    assert "do not use" not in without.output
+    assert Image.open(tmp_path / "a.png").height > Image.open(tmp_path / "b.png").height
+
+
+def test_batch_lists_the_worst_verdict(scans, tmp_path):
+    arguments = [scans / "intact.h5", scans / "noisy.h5", "-m", "ktslr", "--format", ".npz", "-o", f"{tmp_path}/out/"]
+    result = recon(*arguments, "--json")
+    assert [outcome["verdict"] for outcome in json.loads(result.stdout)] == ["as expected", "do not use"]
+    again = recon(*arguments, "--json", "--resume")
+    assert [outcome["verdict"] for outcome in json.loads(again.stdout)] == ["as expected", "do not use"]
+
+
+def test_from_python(scans):
+    with pytest.warns(CineReconWarning, match="do not use"):
+        (part,) = reconstruct(scans / "noisy.h5", method="ktslr")
+    assert part.verdict.status == "do not use"
+    assert part.verdict.risk > 0.5
+    (part,) = reconstruct(scans / "intact.h5", method="zerofilled")
+    assert part.verdict is None
