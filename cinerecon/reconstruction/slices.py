@@ -22,7 +22,7 @@ from cinerecon.physics.snr import NoiseMap, g_factor, snr_units, support_of
 from cinerecon.reconstruction.noise_maps import map_noise, with_known_noise
 from cinerecon.reconstruction.options import PartialFourier
 from cinerecon.reconstruction.partial_fourier import fill_partial_fourier
-from cinerecon.reconstruction.trust import judge_slice
+from cinerecon.reconstruction.trust import is_judged, judge_slice
 from cinerecon.verdict import Verdict
 
 LARGE_RESIDUAL = 0.5
@@ -145,8 +145,7 @@ def reconstruct_slice(
         report = None if progress is None else lambda done, total: progress(done, total * (1 + n_replicas))
         result = method.reconstruct(data, report, record=keeps_convergence)
         measured_image = _finite(result.image.cpu(), data, label)
-    with timed(seconds, "verdict"):
-        verdict = judge_slice(data, measured_image, method, label, pattern) if has_verdict else None
+    verdict = _judge(data, measured_image, method, label, pattern, seconds) if has_verdict else None
     filled = fill_partial_fourier(measured_image, data, partial_fourier)
     residual = make_encoding(data).relative_residual(filled.image.to(data.kspace.device), data.kspace)
     noise_warnings = _noise_warnings(measured_image, filled.image, n_replicas)
@@ -161,6 +160,16 @@ def reconstruct_slice(
         snr = snr_figures(cine, noise, data)
     figures = data.n_coils, *acceleration_of(data), seconds, residual
     return ReconstructedSlice(cine, *figures, snr=snr, partial_fourier=filled.record)
+
+
+def _judge(
+    data: CineData, image: Tensor, method: Reconstructor, label: str, pattern: str, seconds: dict[str, float]
+) -> Verdict | None:
+    """The verdict on an image; None where there is none. Notes the time that it takes [s]."""
+    if not is_judged(data, label):
+        return None
+    with timed(seconds, "verdict"):
+        return judge_slice(data, image, method, label, pattern)
 
 
 def _after(progress: Progress | None) -> Progress | None:

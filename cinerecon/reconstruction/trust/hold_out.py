@@ -87,7 +87,7 @@ def choose_held_out(mask: Tensor, seed: int = 0) -> Tensor:
     """The samples to leave out, as a mask of the same shape ``(frames, 1, ky, kx or 1)``.
 
     Lines are left out whole; if all frames sample the same lines, so are those left out, since another frame would
-    otherwise supply them. Of single points squares are left out, as adjacent points resemble each other.
+    otherwise supply them. Squares of single points are left out, as adjacent points resemble each other.
     """
     rng = np.random.default_rng(seed)
     frames, _, ky, kx = mask.shape

@@ -14,8 +14,14 @@ MIN_FRAMES, MIN_MATRIX, MIN_ACCELERATION = 8, 64, 1.5
 """Smallest cines that are judged, and the least acceleration: smaller ones are unlike those of the calibration."""
 
 
+def is_judged(data: CineData, label: str) -> bool:
+    """Whether images of a method have a verdict, and the cine is large enough and accelerated."""
+    is_large = data.n_frames >= MIN_FRAMES and min(data.matrix) >= MIN_MATRIX
+    return calibration_of(label) is not None and is_large and acceleration_of(data)[0] >= MIN_ACCELERATION
+
+
 def judge_slice(data: CineData, image: Tensor, method: Reconstructor, label: str, pattern: str = "") -> Verdict | None:
-    """The verdict on an image; None if the method is not calibrated, or the cine is too small or hardly accelerated.
+    """The verdict on an image, where `is_judged` holds; None if the method is not calibrated.
 
     Parameters
     ----------
@@ -24,15 +30,14 @@ def judge_slice(data: CineData, image: Tensor, method: Reconstructor, label: str
     image
         ``(frames, y, x)``, in the units of A^H y.
     method
-        What made it.
+        The method that reconstructed it.
     label
         Its name.
     pattern
         Sampling pattern as text, where it is known.
     """
     calibration = calibration_of(label)
-    is_small = data.n_frames < MIN_FRAMES or min(data.matrix) < MIN_MATRIX
-    if calibration is None or is_small or acceleration_of(data)[0] < MIN_ACCELERATION:
+    if calibration is None:
         return None
     with torch.inference_mode():
         features = measure_features(data, image.to(data.kspace.device), method.card, pattern)
