@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from cinerecon.cine import CineData
-from cinerecon.methods.card import Card, outside_training
+from cinerecon.methods.card import Card
+from cinerecon.methods.card_warnings import outside_training
 from cinerecon.physics.noise import noise_level
 from cinerecon.physics.sampling import acceleration_of, sampling_kind
 from cinerecon.reconstruction.trust.consistency import (

@@ -18,7 +18,7 @@ Vector = NDArray[np.float64]
 
 USUAL_RANGE = (0.005, 0.995)
 """Quantiles of intact scans between which a feature is usual."""
-RIDGE, RIDGE_RISK, RIDGE_DESIGN = 30.0, 3.0, 1.0
+RIDGE, RIDGE_RISK, RIDGE_DESIGN = 30.0, 30.0, 1.0
 """Weights of the squared coefficients, relative to one image; the constant is free. Chosen by cross-validation."""
 MIN_KNOWN = 20
 """Images in which a feature must have a value for its dependence on the design to be fitted."""
