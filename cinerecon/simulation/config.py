@@ -31,6 +31,9 @@ class SimulateConfig(Options):
         None, description="short or long axis of the heart; drawn if not given"
     )
     undersample: str | None = Field(None, description="sampling pattern, e.g. gaussian:8,acs=4; all lines if not given")
+    phase: Literal["smooth", "measured"] = Field(
+        "smooth", description="a smooth phase, or one that changes as fast in space and time as that of a measured cine"
+    )
     partial_fourier: float = Field(
         1.0, gt=0.5, le=1, description="part of the phase-encode lines that is measured, the first ones are left out"
     )
@@ -65,6 +68,8 @@ class SimulateConfig(Options):
             raise ValueError("a scan has either segments or, in real time, beats")
         if not self.is_timed and (self.rr_variation or self.ectopic or self.ecg):
             raise ValueError("rr_variation, ectopic and ecg need segments, e.g. --segments 12, or beats")
+        if self.phase == "measured" and self.venc is not None:
+            raise ValueError("venc belongs to a smooth phase: the velocities would be lost in a measured one")
         if self.venc is not None and self.is_timed:
             raise ValueError("venc belongs to scans without segments and beats")
         if self.segments is not None and self.segments > self.ky:

@@ -24,7 +24,7 @@ from cinerecon.physics.sampling import net_acceleration, parse_mask
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.from_magnitude import chosen_slices, read_image, sizes_of
 from cinerecon.simulation.heartbeats import Beat, Rhythm, draw_ecg
-from cinerecon.simulation.phantom import PhantomConfig, draw_coil_maps, draw_slice
+from cinerecon.simulation.phantom import PhantomConfig, PhaseConfig, add_phase, draw_coil_maps, draw_slice
 from cinerecon.simulation.phantom.vessel import add_vessel
 from cinerecon.simulation.schedule import (
     Schedule,
@@ -185,10 +185,17 @@ def _slices(config: SimulateConfig, images: MagnitudeImages | None) -> Iterator[
             mask = as_tensor(spec.draw(config.n_frames, config.ky, config.kx, rng))
         mask[..., : n_left_out(config.ky, config.partial_fourier), :] = False
         reference, meta = _phantom(config, number) if images is None else read_image(images, own, config)
+        if config.phase == "measured":
+            reference = _with_measured_phase(reference, np.random.default_rng([config.seed, 10, number]))
         velocity = None
         if config.venc is not None:
             reference, velocity = add_vessel(reference, config.seed, config.venc)
         yield _Slice(reference, csm, mask, replace(meta, slice=number), velocity)
+
+
+def _with_measured_phase(reference: Tensor, rng: np.random.Generator) -> Tensor:
+    """The magnitude of a reference with a phase that changes as fast as that of a measured cine."""
+    return add_phase(reference.abs(), rng, PhaseConfig(spread=0.0, fat=0.0, bands=0.0))
 
 
 def _phantom(config: SimulateConfig, number: int) -> tuple[Tensor, CineMeta]:

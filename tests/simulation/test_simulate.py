@@ -5,14 +5,22 @@ import numpy as np
 import pytest
 import torch
 from helpers import BESIDE, relative_error
+from pydantic import ValidationError
 
 from cinerecon.errors import ConfigError, DataError, FileError
+from cinerecon.metrics.phase import phase_change
 from cinerecon.physics.fourier import fft1c, fft2c, ifft2c
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
 SMALL = SimulateConfig(n_frames=4, ky=26, kx=24, n_coils=3, noise=0.0)
 REAL = BESIDE / "real" / "sax_mid.npz"
 REAL = BESIDE / "real"
+
+
+def simulate_scan_reference(folder, **settings):
+    path = folder / f"{settings['phase']}.h5"
+    simulate_scan(path, SimulateConfig(**settings))
+    return read(path)[3][0]
 
 
 def read(path):
@@ -43,6 +51,21 @@ def test_image_is_recovered_by_an_inverse_transform_and_a_crop(tmp_path, ky, kx,
     images = ifft2c(kspace)[..., left : left + kx]
     combined = (images * csm[:, None].conj()).sum(2)
     assert relative_error(combined, reference) < 1e-3
+
+
+def test_measured_phase_changes_the_phase_alone(tmp_path):
+    sizes = {"n_frames": 16, "ky": 64, "kx": 60, "n_coils": 1}
+    smooth, measured = (simulate_scan_reference(tmp_path, phase=phase, **sizes) for phase in ("smooth", "measured"))
+    assert relative_error(measured.abs(), smooth.abs()) < 1e-3
+    assert phase_change(measured).per_frame == pytest.approx(0.10, rel=0.25)
+    change = phase_change(measured)
+    assert (change.per_row + change.per_column) / 2 == pytest.approx(0.135, rel=0.25)
+    assert phase_change(smooth).per_frame < 0.06
+
+
+def test_velocities_need_a_smooth_phase():
+    with pytest.raises(ValidationError, match="smooth phase"):
+        SimulateConfig(phase="measured", venc=150)
 
 
 def test_noise_has_the_stated_level_and_the_noise_scan_its_colour(tmp_path):
