@@ -23,6 +23,7 @@ COMMANDS = {
     "mask": "Draw a k-t sampling mask, with a picture and its exact acceleration.",
     "train": "Train a network by its recipe; in several processes by torchrun -m cinerecon.cli train ...",
     "evaluate": "Undersample full scans, reconstruct them with each method, and compare with the truth.",
+    "merge": "Join the results of the shards of prepare, recon or evaluate in a folder.",
     "models": "List the names that --model takes, one per line. Details: cinerecon models show NAME.",
     "serve": "Reconstruct the scans that scanners or clients send over connections (MRD server, OpenRecon, FIRE).",
     "send": "Send a raw scan to an MRD server, and write the images that it returns.",
@@ -66,6 +67,7 @@ AFTER_STOP = {
     "recon": "finished slices are kept; the same command with --resume continues",
     "prepare": "finished cases are kept; the same command continues",
     "evaluate": "finished scores are kept; the same command continues",
+    "merge": "the shards are as they were; the same command starts again",
     "train": "the same command with --resume continues from the last checkpoint",
 }
 """What is kept by a command that was interrupted, and how to continue."""

@@ -7,12 +7,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import FrameType
 from typing import TypeVar
@@ -115,7 +115,7 @@ def n_cores() -> int:
 
 def in_processes(
     function: Callable[[Task], Result],
-    tasks: Sequence[Task],
+    tasks: Iterable[Task],
     n_processes: int,
     begin: Callable[[], None] | None = None,
     *,
@@ -131,7 +131,7 @@ def in_processes(
     function
         Called with each task; like tasks and results it must be picklable.
     tasks
-        In the order they are begun.
+        In the order they are begun; each is taken from an iterator when a process is free for it.
     n_processes
         At the same time.
     begin
@@ -144,16 +144,19 @@ def in_processes(
     DataError
         If a process dies.
     """
-    n_processes = min(n_processes, len(tasks))
+    ahead = iter(tasks)
+    first = list(islice(ahead, max(1, n_processes)))
+    n_processes = len(first)
+    ahead = chain(first, ahead)
     if n_processes <= 1:
-        if tasks and begin:
+        if first and begin:
             begin()
-        yield from map(function, tasks)
+        yield from map(function, ahead)
         return
     context = multiprocessing.get_context("spawn")
     threads = max(1, n_cores() // n_processes)
     pool = ProcessPoolExecutor(n_processes, context, initializer=_begin_work, initargs=(threads, begin))
-    ahead, waiting = iter(tasks), set[Future[Result]]()
+    waiting = set[Future[Result]]()
     try:
         waiting |= {pool.submit(function, task) for task in islice(ahead, n_processes)}
         while waiting:

@@ -6,7 +6,8 @@ makes a Typer command of it, and the library is called with an instance of it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import Field
 
@@ -87,6 +88,27 @@ class ArrayOptions(Options):
     )
     oversampling: float | None = Field(
         None, ge=1, allow_inf_nan=False, description="readout oversampling of an array file, e.g. 2"
+    )
+
+
+class ArchiveOptions(Options):
+    """Options of a command that works through many scans, one after the other or in shards."""
+
+    lists: Annotated[tuple[Path, ...], Flag(("--list",))] = Field(
+        (), description="text file with one path per line, relative to its folder, as @list.txt; may be repeated"
+    )
+    shard: str | None = Field(
+        None, description="part of the scans, i/n, e.g. 2/4; cinerecon merge joins the results of all parts"
+    )
+    submit: Literal["slurm", "local"] | None = Field(
+        None, description="run all shards as jobs of Slurm, or as processes of this machine, and merge them"
+    )
+    n_shards: Annotated[int, Flag(("--shards",))] = Field(2, ge=1, description="number of shards for --submit")
+    job_settings: Annotated[tuple[str, ...], Flag(("--job",))] = Field(
+        (), description="setting of the jobs, e.g. timeout_min=120, mem_gb=8, slurm_partition=gpu; may be repeated"
+    )
+    wait: Annotated[bool, Flag(("--wait/--no-wait",))] = Field(
+        True, description="wait for the submitted jobs, and merge their results"
     )
 
 

@@ -1,7 +1,7 @@
 """Find and open files that hold cines, of any supported format, and identify them by checksums."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import hash_files
 from cinerecon.io.case import is_case
-from cinerecon.io.case_index import INDEX, list_cases
+from cinerecon.io.case_index import holds_cases, list_cases
 from cinerecon.io.cmrxrecon import is_kspace_name, open_cmrxrecon
 from cinerecon.io.ismrmrd.file import SCAN_ENDINGS, holds_images_only
 from cinerecon.io.kspace_array import holds_kspace, is_kspace_array
@@ -127,30 +127,63 @@ def intake(
         yield source.read_slice(number)
 
 
-def find_cines(folder: Path, split: str | None = None) -> list[Path]:
+def find_cines(
+    folder: Path,
+    split: str | None = None,
+    *,
+    without: Path | None = None,
+    is_known: Callable[[Path], bool] = lambda _: False,
+) -> list[Path]:
     """The files below a folder that `open_cine` reads; of prepared cases, those of a split.
 
     Hidden files are skipped, and so are images, which a reconstruction writes next to its scan.
+
+    Parameters
+    ----------
+    folder
+        The folder to search.
+    split
+        Split of prepared cases; None for all.
+    without
+        A folder that is skipped, e.g. that of the results.
+    is_known
+        Whether a file is known to hold a cine, and need not be opened.
 
     Raises
     ------
     FileError
         If the folder holds prepared cases, but none of the split.
     """
-    if (folder / INDEX).exists():
+    if holds_cases(folder):
         return list_cases(folder, split)
-    files = (path for _, paths in walk_visible(folder) for path in paths)
-    return sorted(path for path in files if is_cine_name(path) and not holds_images_only(path))
+    files = (path for _, paths in walk_visible(folder, without=without) for path in paths)
+    return sorted(path for path in files if is_known(path) or (is_cine_name(path) and not holds_images_only(path)))
 
 
 def walk_visible(root: Path, without: Path | None = None) -> Iterator[tuple[Path, list[Path]]]:
     """The folders below a root, itself included, each with its files; without hidden ones, pipes, and one folder."""
     left_out = without and without.resolve()
-    for name, folders, names in os.walk(root):
-        folder = Path(name)
-        folders[:] = sorted(n for n in folders if not n.startswith(".") and (folder / n).resolve() != left_out)
-        files = (folder / n for n in sorted(names) if not n.startswith("."))
-        yield folder, [path for path in files if not is_pipe(path)]
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError:  # a folder that may not be read is as if it were empty
+            continue
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+        yield folder, [folder / entry.name for entry in visible if not entry.is_dir() and not _is_pipe(entry)]
+        below = [folder / entry.name for entry in visible if entry.is_dir(follow_symlinks=False)]
+        waiting += [path for path in reversed(below) if left_out is None or not _is_folder(path, left_out)]
+
+
+def _is_pipe(entry: os.DirEntry[str]) -> bool:
+    """As `is_pipe`, mostly without another call of the system."""
+    return not entry.is_file() and is_pipe(Path(entry.path))
+
+
+def _is_folder(path: Path, folder: Path) -> bool:
+    """Whether a path that is no link is a resolved folder."""
+    return path.name == folder.name and path.resolve() == folder
 
 
 def is_cine_name(path: Path) -> bool:

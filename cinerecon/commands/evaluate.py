@@ -7,14 +7,14 @@ import typer
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
-from cinerecon.options import Flag, Options
+from cinerecon.options import ArchiveOptions, Flag
 
 if TYPE_CHECKING:
     from cinerecon.evaluation import Failure, Score
     from cinerecon.evaluation.paper_tables import PaperTable
 
 
-class EvaluateOptions(Options):
+class EvaluateOptions(ArchiveOptions):
     """Undersample full scans, reconstruct them with each method, and compare with the truth.
 
     Or compare images of any program with the truth: --recon a.npz --recon b.h5 --reference truth.npz.
@@ -24,7 +24,7 @@ class EvaluateOptions(Options):
     """
 
     scans: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
-        (), description="fully sampled scans, prepared cases, or folders of them"
+        (), description="fully sampled scans, prepared cases, or folders or lists (@list.txt) of them"
     )
     models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field((), description="method; may be repeated")
     undersample: tuple[str, ...] = Field((), description="sampling pattern, e.g. gaussian:8; may be repeated")
@@ -58,17 +58,20 @@ class EvaluateOptions(Options):
         given: dict[str, object] = {"--model": self.models, "--undersample": self.undersample, "--table": self.tables}
         given |= {"--set": self.settings, "--seed": self.seed, "--subject": self.subject}
         given |= {"--device": self.device != "auto", "--workers": self.workers != 1}
+        given |= {"--list": self.lists, "--shard": self.shard, "--submit": self.submit}
         return [*map(str, self.scans), *(name for name, value in given.items() if value)]
 
 
 def evaluate(options: EvaluateOptions) -> None:
     """Evaluate methods on scans, or compare image files, and print and write the tables."""
     from cinerecon import evaluation as workflow
-    from cinerecon.commands.print_tables import print_tables
+    from cinerecon.commands.evaluation_report import report_results
+    from cinerecon.commands.scans import print_shard
+    from cinerecon.commands.submit import submit
     from cinerecon.memory import keep_freed_memory
 
     keep_freed_memory()
-    output, baseline = options.output, options.baseline
+    output = options.output
     layouts = [workflow.find_paper_table(name) for name in options.tables]
     failures: list[Failure] = []
     names: tuple[str, ...] = ()
@@ -76,18 +79,15 @@ def evaluate(options: EvaluateOptions) -> None:
         paths, truth = workflow.require_files(options.recons, options.reference, options.without_effect_on_files())
         profile, n_pictures = options.profile or workflow.DEFAULT_PROFILE, options.pictures if output else 0
         scores = workflow.compare_files(paths, truth, profile=profile, output=output, pictures=n_pictures)
+    elif options.submit:
+        submit(options, evaluate)
+        return
     else:
         scores, failures, names = _evaluate_scans(options, layouts)
-    extra = [laid_out for layout in layouts for laid_out in workflow.lay_out(layout, scores, names)]
-    rest = workflow.left_over(layouts, scores, names)
-    tables = [*extra, *workflow.tables_of(rest, baseline, workflow.BRIEF, failures)]
-    print_tables([*tables, *workflow.function_tables(scores)])
-    if failures:
-        print_tables([workflow.failure_table(failures, len(scores))])
-    if output:
-        results = workflow.write_results(scores, output, baseline=baseline, extra_tables=extra, failures=failures)
-        for path in results:
-            print(f"wrote    {path}")
+    if options.shard is None or output is None:
+        report_results(scores, failures, output, options.baseline, layouts, names)
+    else:
+        print_shard(options, output)
     if failures:
         raise typer.Exit(2)
 
@@ -100,6 +100,8 @@ def _evaluate_scans(
 
     from cinerecon import evaluation as workflow
     from cinerecon.commands.announce_code import announce_models
+    from cinerecon.commands.scans import shard_of
+    from cinerecon.io.scan_list import with_lists
 
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
@@ -120,7 +122,7 @@ def _evaluate_scans(
         console.print(f"left out  {name}: {workflow.why_left_out(name)}")
     announce_models(request.models)
     evaluation = workflow.evaluate(
-        options.scans,
+        with_lists(options.scans, options.lists),
         request.models,
         request.patterns,
         seed=options.seed,
@@ -131,6 +133,7 @@ def _evaluate_scans(
         output=options.output,
         pictures=options.pictures if options.output else 0,
         subject=options.subject,
+        shard=shard_of(options),
         report=report,
         kept=report_kept,
     )

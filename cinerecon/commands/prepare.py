@@ -1,6 +1,5 @@
 """The command ``cinerecon prepare``."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,23 +7,30 @@ import typer
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
-from cinerecon.options import COMPRESSION, N_SIMULATED_COILS, SPLIT_SHARES, ArrayOptions, Flag, with_preprocessing
+from cinerecon.options import (
+    COMPRESSION,
+    N_SIMULATED_COILS,
+    SPLIT_SHARES,
+    ArchiveOptions,
+    ArrayOptions,
+    Flag,
+    with_preprocessing,
+)
 
 if TYPE_CHECKING:
-    from cinerecon.preparation import PrepareConfig, PrepareReport
-
-MAX_PRINTED_REJECTIONS = 5
-"""Rejections printed; all are in ``refused.csv``."""
+    from cinerecon.preparation import PrepareConfig
 
 
-class PrepareOptions(ArrayOptions):
+class PrepareOptions(ArrayOptions, ArchiveOptions):
     """Prepare scans of any archive as cases for training and evaluation: one HDF5 file per slice.
 
     The same command continues after an interruption, or adds scans: existing cases are kept.
     """
 
     sources: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
-        description="files or folders: ISMRMRD .h5, CMRxRecon .mat, k-space .npz or .cfl, magnitude DICOM, NIfTI, .npz"
+        (),
+        description="files, folders or lists (@list.txt) of them: ISMRMRD .h5, CMRxRecon .mat, k-space .npz or .cfl, "
+        "magnitude DICOM, NIfTI, .npz",
     )
     output: Annotated[Path, Flag(("--output", "-o"))] = Field(
         description="folder for the cases, their index and pictures"
@@ -108,53 +114,35 @@ class PrepareOptions(ArrayOptions):
 
 def prepare(options: PrepareOptions) -> None:
     """Prepare the cases, and print their numbers, warnings and rejections."""
+    from cinerecon.commands.prepare_report import print_report
     from cinerecon.commands.progress import progress_bar
+    from cinerecon.commands.scans import print_shard, scans_of, shard_of
+    from cinerecon.commands.submit import submit
+    from cinerecon.io.scan_list import is_list, with_lists
     from cinerecon.preparation import prepare as run
 
-    sources, output, config, draws = options.sources, options.output, options.config(), options.pictures
-    workers, force = options.workers, options.force
+    if options.submit:
+        submit(options, prepare)
+        return
+    scans_of(options.sources, options.lists)
+    given = [path for path in options.sources if not is_list(path)]
     with progress_bar() as progress:
-        report = run(sources, output, config, workers=workers, force=force, draws=draws, progress=progress)
-    _print_report(report)
+        report = run(
+            given,
+            options.output,
+            options.config(),
+            workers=options.workers,
+            force=options.force,
+            draws=options.pictures,
+            progress=progress,
+            listed=with_lists([path for path in options.sources if is_list(path)], options.lists),
+            shard=shard_of(options),
+        )
+    print_report(report)
+    if options.shard is not None:
+        print_shard(options, options.output)
     if report.refused:
         raise typer.Exit(2)
 
 
 app = app_of(PrepareOptions, prepare)
-
-
-def _print_report(report: "PrepareReport") -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from cinerecon.preparation import SPLITS
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("split")
-    for heading in ("subjects", "slices", "cases"):
-        table.add_column(heading, justify="right")
-    for name in SPLITS:
-        table.add_row(name, *map(str, report.count(name)))
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
-    kept = len(report.rows) - report.n_new
-    print(f"\n{report.n_new} cases prepared" + (f", {kept} were there already" if kept else ""))
-    for reason, count in report.passed.items():
-        print(f"passed over  {count} {reason}")
-    n_slices = len({(row.source_sha256, row.slice) for row in report.rows})
-    for text, count in report.warnings.items():
-        share = "" if count >= n_slices else f"{count} of {n_slices} slices: "
-        console.print(f"[yellow]warning[/]  {share}{escape(text)}")
-    if report.n_unknown_subjects > 1:
-        files = f"{report.n_unknown_subjects} files"
-        text = f"the subject is unknown in {files}: each counts as a subject (--subject finds it in the path)"
-        console.print(f"[yellow]warning[/]  {text}")
-    print(f"wrote    {report.index}")
-    for refusal in report.refused[:MAX_PRINTED_REJECTIONS]:
-        print(f"refused  {refusal.what}\nwhere    {refusal.where or refusal.path}", file=sys.stderr)
-        if refusal.hint:
-            print(f"try      {refusal.hint}", file=sys.stderr)
-    if len(report.refused) > MAX_PRINTED_REJECTIONS:
-        rest = len(report.refused) - MAX_PRINTED_REJECTIONS
-        print(f"refused  {rest} more, see {report.index.with_name('refused.csv')}", file=sys.stderr)

@@ -12,7 +12,7 @@ import typer
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
-from cinerecon.options import Flag
+from cinerecon.options import ArchiveOptions, Flag
 from cinerecon.reconstruction.options import ReconSettings
 
 FRUGAL_METHODS = ("zerofilled", "cgsense")
@@ -24,15 +24,16 @@ if TYPE_CHECKING:
     from cinerecon.reconstruction import Batch, Outcome, ReconRequest
 
 
-class ReconOptions(ReconSettings):
+class ReconOptions(ReconSettings, ArchiveOptions):
     """Reconstruct scans into images.
 
     Several scans or methods are written to one folder, with a table at the end; if some fail, the exit code is 2.
     """
 
     scans: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
+        (),
         description="raw scan (ISMRMRD .h5, MRD 2), CMRxRecon file (.mat), k-space of BART or NumPy (.cfl, .npz, .npy) "
-        "or prepared case; or folders of them"
+        "or prepared case; or folders or lists (@list.txt) of them",
     )
     models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field(
         ("slrnet",), description="name of a method, see cinerecon models, or a model file or folder; may be repeated"
@@ -70,16 +71,22 @@ class ReconOptions(ReconSettings):
 
         patient = make_patient(self.patient_id, self.patient_name, self.accession, self.like)
         shared = {name: getattr(self, name) for name in ReconSettings.model_fields}
-        return ReconRequest(self.scans[0], self.models[0], outputs=self.outputs, patient=patient, **shared)
+        return ReconRequest(
+            next(iter(self.scans), Path()), self.models[0], outputs=self.outputs, patient=patient, **shared
+        )
 
 
 def recon(options: ReconOptions) -> None:
     """Reconstruct one scan by one method, or a batch, and print the report; a scan ``-`` is standard input."""
     from cinerecon.commands.standard_input import STANDARD_INPUT, scan_file
+    from cinerecon.commands.submit import submit
     from cinerecon.errors import ConfigError
 
     if STANDARD_INPUT not in options.scans:
-        _recon(options)
+        if options.submit:
+            submit(options, recon)
+        else:
+            _recon(options)
         return
     if len(options.scans) > 1 or not options.outputs:
         raise ConfigError("a scan from standard input is the only one, and its images need a name", where="-o")
@@ -90,14 +97,19 @@ def recon(options: ReconOptions) -> None:
 def _recon(options: ReconOptions) -> None:
     from cinerecon.commands.announce_code import announce_models
     from cinerecon.commands.run_log import run_log
+    from cinerecon.commands.scans import print_shard, scans_of, shard_of
     from cinerecon.reconstruction import is_batch, plan_batch
 
-    request = options.request()
-    with run_log(options.log, quiet=options.quiet, sources=[*options.scans, *request.sources]):
+    shard = shard_of(options)
+    scans, is_listed = scans_of(options.scans, options.lists)
+    request = options.model_copy(update={"scans": scans}).request()
+    with run_log(options.log, quiet=options.quiet, sources=[*scans, *request.sources]):
         announce_models(options.models)
-        if is_batch(options.scans, options.models, options.formats):
-            batch = plan_batch(options.scans, options.models, options.outputs, options.formats, request)
+        if shard or is_listed or is_batch(scans, options.models, options.formats):
+            batch = plan_batch(scans, options.models, options.outputs, options.formats, request, shard)
             _run_batch(batch, quiet=options.quiet, as_json=options.as_json)
+            if shard and batch.folder and not options.as_json:
+                print_shard(options, batch.folder)
         else:
             _run_one(request, quiet=options.quiet, as_json=options.as_json)
 
@@ -132,7 +144,7 @@ def _run_batch(batch: "Batch", *, quiet: bool, as_json: bool) -> None:
             print(f"failed  {outcome.name}, {outcome.method}: {outcome.error}", file=sys.stderr)
 
     with progress_bar(quiet=quiet) as progress:
-        outcomes = run_batch(batch, Observer(progress, partial(_manage_memory, model=batch.requests[0].model)), report)
+        outcomes = run_batch(batch, Observer(progress, partial(_manage_memory, model=batch.models[0])), report)
     if as_json:
         print(json.dumps(batch_as_plain(outcomes), indent=2))
     elif not quiet:

@@ -1,12 +1,13 @@
 """Tasks that failed, with reasons: stored next to the scores, listed below the tables."""
 
+import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from cinerecon.errors import CineReconError, DataError
+from cinerecon.errors import CineReconError, DataError, FileError
 from cinerecon.evaluation.tables import Cell, Table
-from cinerecon.io.atomic import append_text, csv_text
+from cinerecon.io.atomic import append_csv, write_csv
 
 FAILURES = "failures.csv"
 
@@ -39,6 +40,9 @@ class Failure:
         return self.scan if self.slice is None else f"{self.scan} slice {self.slice}"
 
 
+COLUMNS = [field.name for field in fields(Failure)]
+
+
 def place_of(error: CineReconError, path: Path, number: int | None) -> str:
     """Where an error is, beginning with the file it came up in."""
     if str(path) in error.where:
@@ -49,9 +53,34 @@ def place_of(error: CineReconError, path: Path, number: int | None) -> str:
 
 def append_failure(folder: Path, failure: Failure) -> None:
     """Add a line at the end of ``failures.csv``."""
+    append_csv(folder / FAILURES, COLUMNS, [astuple(failure)])
+
+
+def read_failures(folder: Path) -> list[Failure]:
+    """The failures of a folder; empty where there are none.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read.
+    """
     path = folder / FAILURES
-    header = [] if path.exists() else [[field.name for field in fields(Failure)]]
-    append_text(path, csv_text([*header, astuple(failure)]))
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS)][1:]
+        return [Failure(scan, int(number) if number else None, *rest) for scan, number, *rest in rows]
+    except (OSError, ValueError, csv.Error) as error:
+        raise FileError(f"cannot read the failures: {error}", where=str(path)) from None
+
+
+def rewrite_failures(folder: Path, failures: Sequence[Failure]) -> None:
+    """Write ``failures.csv`` again, whole or not at all; without failures there is no such file."""
+    if failures:
+        write_csv(folder / FAILURES, COLUMNS, map(astuple, failures))
+    else:
+        (folder / FAILURES).unlink(missing_ok=True)
 
 
 def failure_table(failures: Sequence[Failure], n_scores: int) -> Table:

@@ -1,26 +1,21 @@
 """Judge methods alike: the same scans, the same undersampling, the same coil maps, the same measures."""
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 
-from cinerecon.acquisition import find_cines, open_cine
-from cinerecon.acquisition.subject import subject_in_header, subject_in_path
-from cinerecon.errors import CineReconError, FileError
-from cinerecon.evaluation.failures import FAILURES, Failure, append_failure, place_of, raise_first
-from cinerecon.evaluation.scan_names import labels_of
-from cinerecon.evaluation.score import Score, append_scores, read_scores, rewrite_scores
-from cinerecon.evaluation.score_slice import Job, Plan, fingerprint_pattern, judge_slice
+from cinerecon.errors import CineReconError, ConfigError
+from cinerecon.evaluation.failures import FAILURES, Failure, append_failure, raise_first
+from cinerecon.evaluation.jobs import JobList, Listing, list_scans
+from cinerecon.evaluation.score import Score, append_scores, iterate_scores, repair_scores, rewrite_scores
+from cinerecon.evaluation.score_slice import Job, Plan, judge_slice
+from cinerecon.evaluation.shards import COMMAND, identity_of
 from cinerecon.evaluation.stored_images import image_file
-from cinerecon.io.atomic import hash_file, require_folder
-from cinerecon.io.ismrmrd.file import holds_images_only
-from cinerecon.io.magnitude import NIFTI_ENDINGS
+from cinerecon.io.atomic import require_folder
+from cinerecon.io.shards import Shard, finish_shard, start_shard
 from cinerecon.machine import free_memory_mb, in_processes, n_cores, pick_device, process_memory_mb
-from cinerecon.methods.base import Reconstructor, fingerprint
+from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.model_paths import model_label
 from cinerecon.metrics import DEFAULT_PROFILE, find_profile
 
@@ -63,6 +58,7 @@ def evaluate(
     workers: int = 1,
     pictures: int = 0,
     subject: str = "",
+    shard: Shard | None = None,
     report: Report = lambda _: None,
     kept: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
@@ -94,6 +90,8 @@ def evaluate(
     subject
         Regular expression that finds the subject in the path of a scan; empty: by the header. Confidence intervals and
         tests count subjects.
+    shard
+        Score this part of the scans; its scores are in ``output`` after `merge_scores`, and none are returned.
     report
         Called with each score and each failure as it is known.
     kept
@@ -111,8 +109,10 @@ def evaluate(
     find_profile(profile)
     if output:
         require_folder(output)
+    elif shard:
+        raise ConfigError("shards need a folder for their scores", where="-o", hint="-o results/")
     plan = Plan(tuple(models), tuple(patterns), settings, seed, pick_device(device), profile, output, subject)
-    return _evaluate_plan(plan, scans, workers=workers, pictures=pictures, report=report, kept=kept)
+    return _evaluate_plan(plan, scans, workers=workers, pictures=pictures, shard=shard, report=report, kept=kept)
 
 
 def _evaluate_plan(
@@ -121,135 +121,129 @@ def _evaluate_plan(
     *,
     workers: int,
     pictures: int,
+    shard: Shard | None,
     report: Report,
     kept: Callable[[int], None],
 ) -> Evaluation:
     """The scores of a plan on scans, for the arguments and errors of `evaluate`."""
     methods, output = plan.load_methods(), plan.output
-    paths = list_scans(scans)
-    jobs, unopened = list_jobs(paths, plan, methods, pictures)
-    known = _known_scores(output, jobs)
-    wanted = [task for job in jobs for task in job.tasks.values()]
-    remaining = [job for job in (_remaining(job, plan, known) for job in jobs) if job.tasks]
-    kept(len(wanted) - sum(len(job.tasks) for job in remaining))
-    if output:
-        (output / FAILURES).unlink(missing_ok=True)
-    failures: list[Failure] = []
-    for outcome in chain(unopened, _judge(remaining, plan, methods, workers)):
+    records = shard.folder(output, COMMAND) if shard and output else output
+    listing = Listing(records)
+    jobs = JobList(list_scans(scans, listing, output), plan, methods, listing, pictures, shard)
+    record = None
+    if shard and output:
+        record = start_shard(output, COMMAND, shard, list(jobs.labels.values()), identity_of(plan, jobs.fingerprints))
+    run = _Run(jobs, records, report)
+    kept(run.count_kept())
+    for outcome in _judge(run.remaining(), plan, methods, workers):
+        run.add(outcome)
+    run.update_subjects()
+    if record is not None and output:
+        finish_shard(output, record, tasks=run.wanted)
+        return Evaluation([], run.failures)
+    scores = run.scores()
+    if run.failures and not scores:
+        raise_first(run.failures)
+    return Evaluation(scores, run.failures)
+
+
+class _Run:
+    """What is done in a run, and what remains; of the scores of a folder, only the hashes are held in memory.
+
+    Parameters
+    ----------
+    jobs
+        The jobs.
+    records
+        Folder of the scores and failures; None keeps the scores in memory.
+    report
+        Called with each score and failure.
+    """
+
+    def __init__(self, jobs: JobList, records: Path | None, report: Report) -> None:
+        self._jobs, self._records, self._report = jobs, records, report
+        self._scores: dict[str, Score] = {}
+        self._known: dict[str, str] = {}
+        self._renamed: dict[str, str] = {}
+        self.wanted: dict[str, list[tuple[str, int, str, str]]] = {}
+        self.failures: list[Failure] = []
+        if records is None or jobs.plan.output is None:
+            return
+        repair_scores(records)
+        for folder in dict.fromkeys((jobs.plan.output, records)):
+            self._known |= {score.task: score.subject for score in iterate_scores(folder)}
+        (records / FAILURES).unlink(missing_ok=True)
+
+    def count_kept(self) -> int:
+        """Number of tasks that an earlier run has done; no scan is opened for it."""
+        known = (job for path in self._jobs.scans for job in self._jobs.known_jobs(path)) if self._known else ()
+        return sum(len(job.tasks) - len(self._rest(job).tasks) for job in known)
+
+    def remaining(self) -> Iterator[Job]:
+        """The jobs with what is to be done on them, each listed when it is asked for."""
+        for path in self._jobs.scans:
+            try:
+                scan = self._jobs.read(path)
+            except CineReconError as error:
+                for failure in self._jobs.failures(path, error):
+                    self.add(failure)
+                continue
+            for job in self._jobs.jobs(path, scan):
+                self.wanted.setdefault(job.label, []).extend(
+                    (task, job.number, pattern, model_label(name)) for (pattern, name), task in job.tasks.items()
+                )
+                for task in job.tasks.values():
+                    if self._known.get(task, job.subject) != job.subject:
+                        self._renamed[task] = job.subject
+                rest = self._rest(job)
+                if rest.tasks:
+                    yield rest
+
+    def add(self, outcome: Score | Failure) -> None:
+        """Record a score or a failure."""
         if isinstance(outcome, Failure):
-            failures.append(outcome)
+            self.failures.append(outcome)
+            if self._records:
+                append_failure(self._records, outcome)
+        elif self._records:
+            append_scores(self._records, [outcome])
+            self._renamed.pop(outcome.task, None)
         else:
-            known[outcome.task] = outcome
-        if output:
-            _append(output, outcome)
-        report(outcome)
-    scores = [known[task] for task in wanted if task in known]
-    if failures and not scores:
-        raise_first(failures)
-    return Evaluation(scores, failures)
+            self._scores[outcome.task] = outcome
+        self._report(outcome)
 
+    def update_subjects(self) -> None:
+        """Write the subjects of this run to scores of earlier runs, whose other values stay."""
+        if self._records and self._renamed:
+            scores = list(iterate_scores(self._records))
+            changed = [replace(score, subject=self._renamed.get(score.task, score.subject)) for score in scores]
+            rewrite_scores(self._records, changed)
 
-def _append(folder: Path, outcome: Score | Failure) -> None:
-    """Add a score or a failure to the file of its kind."""
-    if isinstance(outcome, Failure):
-        append_failure(folder, outcome)
-    else:
-        append_scores(folder, [outcome])
+    def scores(self) -> list[Score]:
+        """The scores that this run is about, in the order of scans, slices, patterns and methods."""
+        wanted = dict.fromkeys(task for tasks in self.wanted.values() for task, *_ in tasks)
+        if self._records:
+            self._scores = {score.task: score for score in iterate_scores(self._records) if score.task in wanted}
+        return [self._scores[task] for task in wanted if task in self._scores]
 
+    def _rest(self, job: Job) -> Job:
+        """The job without what is known: a score, and the images where they are wanted."""
+        output = self._jobs.plan.output
 
-def _known_scores(output: Path | None, jobs: Sequence[Job]) -> dict[str, Score]:
-    """Scores of earlier runs of a folder, by task, with the subjects of this run, which are kept, too."""
-    scores = read_scores(output) if output else []
-    subjects = {task: job.subject for job in jobs for task in job.tasks.values()}
-    current = [replace(score, subject=subjects.get(score.task, score.subject)) for score in scores]
-    if output and [score.subject for score in current] != [score.subject for score in scores]:
-        rewrite_scores(output, current)
-    return {score.task: score for score in current}
+        def is_done(task: str) -> bool:
+            has_image = output is None or not job.is_pictured or image_file(output, task).exists()
+            return task in self._known and has_image
 
-
-def list_scans(paths: Iterable[Path]) -> list[Path]:
-    """The scans in files and folders: the test cases of a folder of prepared cases, all scans of other folders.
-
-    Images that were written next to their scans are ignored.
-
-    Raises
-    ------
-    FileError
-        If there are none.
-    """
-    first: dict[Path, Path] = {}
-    for path in paths:
-        for file in find_cines(path, "test") if path.is_dir() else [path]:
-            first.setdefault(file.resolve(), file)
-    if not first:
-        raise FileError("no scan to evaluate on", hint="give scans, prepared cases, or folders that hold them")
-    return list(first.values())
-
-
-def list_jobs(
-    paths: Sequence[Path], plan: Plan, methods: Mapping[str, Reconstructor], pictures: int = 0
-) -> tuple[list[Job], list[Failure]]:
-    """One job for each slice, with the hash of each of its tasks; and the tasks of files that cannot be opened.
-
-    ``pictures`` of the jobs, evenly chosen, are pictured.
-
-    Raises
-    ------
-    ConfigError, DataError
-        If the pattern of subjects is no regular expression, or a path does not fit it.
-    """
-    prints = {name: fingerprint(method) for name, method in methods.items()}
-    patterns = {pattern: fingerprint_pattern(pattern) for pattern in plan.patterns}
-    labels = labels_of(path.absolute() for path in paths)
-    rules = (str(plan.seed), plan.profile, plan.device, version("cinerecon"))
-    jobs: list[Job] = []
-    failures: list[Failure] = []
-    for path in paths:
-        label = labels[path.absolute()]
-        try:
-            source = open_cine(path)
-        except CineReconError as error:
-            told = (error.what, place_of(error, path, None), _hint_of_images(path) or error.hint)
-            failures += [Failure(label, None, p, model_label(n), *told) for p in plan.patterns for n in methods]
-            continue
-        subject = (subject_in_path(plan.subject, path) if plan.subject else subject_in_header(source)) or label
-        # without a folder of results nothing is looked up, and large files need not be read twice
-        content = ",".join(map(hash_file, source.files)) if plan.output else str(path)
-        for number in range(source.n_slices):
-            tasks = {
-                (pattern, name): _hash(label, content, str(number), patterns[pattern], prints[name], *rules)
-                for pattern in plan.patterns
-                for name in methods
-            }
-            jobs.append(Job(path, label, number, subject, tasks))
-    chosen = {(2 * i + 1) * len(jobs) // (2 * pictures) for i in range(pictures)}
-    return [replace(job, is_pictured=index in chosen) for index, job in enumerate(jobs)], failures
-
-
-def _hint_of_images(path: Path) -> str:
-    """How images are evaluated, for a file that is no scan but looks like images; empty for others."""
-    is_image = path.name.lower().endswith((".npz", ".npy", ".dcm", *NIFTI_ENDINGS)) or holds_images_only(path)
-    return f"if these are images: cinerecon evaluate --recon {path} --reference TRUTH" if is_image else ""
-
-
-def _remaining(job: Job, plan: Plan, scores: Mapping[str, Score]) -> Job:
-    """The job without what is known: a score, and the images where they are wanted."""
-
-    def is_done(task: str) -> bool:
-        has_image = plan.output is None or not job.is_pictured or image_file(plan.output, task).exists()
-        return task in scores and has_image
-
-    return replace(job, tasks={key: task for key, task in job.tasks.items() if not is_done(task)})
+        return replace(job, tasks={key: task for key, task in job.tasks.items() if not is_done(task)})
 
 
 def _judge(
-    jobs: list[Job], plan: Plan, methods: Mapping[str, Reconstructor], workers: int
+    jobs: Iterator[Job], plan: Plan, methods: Mapping[str, Reconstructor], workers: int
 ) -> Iterator[Score | Failure]:
     """Scores as they are known, here or in processes of their own."""
-    ahead = iter(jobs)
     if workers == 0:
         most: float | None = None
-        for job in ahead:
+        for job in jobs:
             for outcome in judge_slice(job, plan, methods):
                 if isinstance(outcome, Score):
                     most = max(most or 0.0, outcome.memory_mb)
@@ -257,13 +251,11 @@ def _judge(
             if most is not None:  # it is known what a slice takes
                 break
         workers = _affordable(plan, most or 0.0)
-    rest = list(ahead)
-    workers = min(workers, len(rest))
     if workers > 1:
-        for outcomes in in_processes(_Worker.judge, rest, workers, partial(_Worker.start, plan)):
+        for outcomes in in_processes(_Worker.judge, jobs, workers, partial(_Worker.start, plan)):
             yield from outcomes
         return
-    for job in rest:
+    for job in jobs:
         yield from judge_slice(job, plan, methods)
 
 
@@ -288,7 +280,3 @@ def _affordable(plan: Plan, reconstruction_mb: float) -> int:
         return 1
     each = RESERVE * (process_memory_mb() + reconstruction_mb)
     return int(min(n_cores(), max(1.0, free_memory_mb() // each))) if each > 0 else 1
-
-
-def _hash(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]

@@ -3,13 +3,13 @@
 import csv
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from cinerecon.errors import FileError
-from cinerecon.io.atomic import append_text, csv_text, write_csv
+from cinerecon.io.atomic import append_csv, is_cut_short, write_csv
 from cinerecon.metrics import DEFAULT_PROFILE
 
 SCORES = "scores.csv"
@@ -134,6 +134,11 @@ RENAMED = {"person": "subject"}
 
 
 def read_scores(folder: Path) -> list[Score]:
+    """The scores of a folder, see `iterate_scores`."""
+    return list(iterate_scores(folder))
+
+
+def iterate_scores(folder: Path) -> Iterator[Score]:
     """The scores of a folder, in the order they were made; rows that were cut short or changed are left out.
 
     Raises
@@ -143,33 +148,38 @@ def read_scores(folder: Path) -> list[Score]:
     """
     path = folder / SCORES
     if not path.exists():
-        return []
+        return
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            columns = [RENAMED.get(name, name) for name in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            rows = list(reader)
+            reader = csv.reader(file)
+            columns = [RENAMED.get(name, name) for name in next(reader, ())]
+            if columns and columns != [*NAMES, HASH]:
+                raise FileError(
+                    "the scores have other columns than these", where=str(path), hint="choose another folder"
+                )
+            for row in reader:
+                if len(row) == len(columns) and row[-1] == _hash(row[:-1]):
+                    yield _parse(row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FileError(f"cannot read the scores: {error}", where=str(path)) from None
-    if columns and columns != [*NAMES, HASH]:
-        raise FileError("the scores have other columns than these", where=str(path), hint="choose another folder")
-    return [_parse(row) for row in rows if row[HASH] == _hash([row[name] or "" for name in NAMES])]
 
 
 def append_scores(folder: Path, scores: Iterable[Score]) -> None:
     """Add rows at the end of ``scores.csv``, whole lines on the disk when this returns."""
-    path = folder / SCORES
-    is_new = not path.exists() or path.stat().st_size == 0
-    text = "" if is_new or path.read_bytes().endswith(b"\n") else "\r\n"  # after a line that was cut short
-    text += csv_text([[*NAMES, HASH]]) if is_new else ""
-    append_text(path, text + csv_text([*row, _hash(row)] for row in map(_texts, scores)))
+    append_csv(folder / SCORES, [*NAMES, HASH], [[*row, _hash(row)] for row in map(_texts, scores)])
 
 
 def rewrite_scores(folder: Path, scores: Iterable[Score]) -> None:
     """Write ``scores.csv`` again, whole or not at all."""
     rows = map(_texts, scores)
     write_csv(folder / SCORES, [*NAMES, HASH], ([*row, _hash(row)] for row in rows))
+
+
+def repair_scores(folder: Path) -> None:
+    """Remove a row that was cut short by an interruption, since its quotes could enclose the next row."""
+    path = folder / SCORES
+    if path.exists() and is_cut_short(path):
+        rewrite_scores(folder, read_scores(folder))
 
 
 def write_frames(folder: Path, scores: Iterable[Score]) -> Path:
@@ -188,18 +198,21 @@ def write_frames(folder: Path, scores: Iterable[Score]) -> Path:
 def _texts(score: Score) -> list[str]:
     """One cell per field; numbers so that they read back as they were."""
     values = [getattr(score, name) for name in NAMES]
-    return [" ".join(map(repr, v)) if isinstance(v, tuple) else str(v) for v in values]
+    return [" ".join(repr(float(number)) for number in v) if isinstance(v, tuple) else str(v) for v in values]
 
 
-def _parse(row: dict[str, str]) -> Score:
-    values: dict[str, Any] = {}
-    for field in fields(Score):
-        text = row[field.name]
-        if field.type in (int, float, str):
-            values[field.name] = field.type(text)
-        else:
-            values[field.name] = tuple(map(float, text.split()))
-    return Score(**values)
+def _parse(row: Sequence[str]) -> Score:
+    return Score(*(read(text) for read, text in zip(_READERS, row, strict=False)))
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split()))
+
+
+_READERS: list[Callable[[str], Any]] = [
+    field.type if field.type in (int, float, str) else _numbers for field in fields(Score)
+]
+"""How each cell of a row is read."""
 
 
 def _hash(texts: list[str]) -> str:

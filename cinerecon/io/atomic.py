@@ -5,12 +5,15 @@ import glob
 import hashlib
 import io
 import os
+import platform
 import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from cinerecon.errors import FileError
 from cinerecon.io.regular import refuse_pipe
@@ -19,7 +22,17 @@ LONGEST_NAME = 255
 """Bytes that the name of a file may have in common file systems."""
 STALE_S = 3600
 """Age [s] above which a temporary file is no longer being written."""
-_PARTIAL = re.compile(r"\.partial-(\d+)-")
+_PARTIAL = re.compile(r"\.partial-(\d+)-(?:([0-9a-f]{8})-)?")
+
+
+@cache
+def machine_code() -> str:
+    """Identifies this machine, or container, among those that share a file system: each numbers its own processes."""
+    try:
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        namespace = ""
+    return hashlib.sha256(f"{platform.node()} {namespace}".encode()).hexdigest()[:8]
 
 
 def refuse_existing(path: Path, *, force: bool = False) -> None:
@@ -149,7 +162,7 @@ def series_moved_into_place(folder: Path, pattern: str, *, overwrite: bool = Tru
 @contextmanager
 def _temporary_path(place: Path, path: Path) -> Iterator[Path]:
     """A temporary path in the folder ``place``, gone at the end."""
-    temporary = place / _temporary_name(path.name)
+    temporary = place / temporary_name(path.name)
     try:
         place.mkdir(parents=True, exist_ok=True)
         _remove(temporary)  # a killed run may have had this number
@@ -160,9 +173,9 @@ def _temporary_path(place: Path, path: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
-def _temporary_name(name: str) -> str:
-    """A name that no other process uses, not longer than a file system allows."""
-    prefix = f".partial-{os.getpid()}-"
+def temporary_name(name: str) -> str:
+    """A name that no other process of any machine uses, not longer than a file system allows."""
+    prefix = f".partial-{os.getpid()}-{machine_code()}-"
     if len((prefix + name).encode()) <= LONGEST_NAME:
         return prefix + name
     return prefix + hashlib.sha256(name.encode()).hexdigest()[:16] + "".join(Path(name).suffixes)[-16:]
@@ -184,6 +197,8 @@ def write_text(path: Path, text: str) -> Path:
 def append_text(path: Path, text: str) -> None:
     """Add lines at the end of a file, on the disk when this returns; its folder is made if missing.
 
+    The text begins on a line of its own, also after a line that was cut short by an interruption.
+
     Raises
     ------
     FileError
@@ -191,12 +206,27 @@ def append_text(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+        with path.open("ab+") as file:
+            file.write(b"\n" if _is_line_open(file) else b"")
+            file.write(text.encode(errors="backslashreplace"))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise FileError(f"cannot write: {error.strerror or error}", where=str(path)) from None
+
+
+def is_cut_short(path: Path) -> bool:
+    """Whether the last line of a file has no line break, as after an interruption."""
+    with path.open("rb") as file:
+        return _is_line_open(file)
+
+
+def _is_line_open(file: BinaryIO) -> bool:
+    """Whether a file ends within a line; one byte is read."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
@@ -240,6 +270,20 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         csv.writer(file).writerows([header, *rows])
 
 
+def append_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Add rows at the end of a table, on the disk when this returns; a new table begins with its header.
+
+    Raises
+    ------
+    FileError
+        If the file system refuses.
+    """
+    if path.exists() and path.stat().st_size:
+        append_text(path, csv_text(rows))
+    else:
+        write_csv(path, header, rows)
+
+
 def hash_file(path: Path) -> str:
     """SHA-256 of a file, as hexadecimal digits.
 
@@ -253,26 +297,39 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def file_state(path: Path) -> list[int] | None:
+    """Size and time of modification of a file, by which it is recognised as unchanged; None if it is missing."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return [state.st_size, state.st_mtime_ns]
+
+
 def hash_files(paths: Sequence[Path]) -> str:
     """SHA-256 of a file, or of the hashes of several, as hexadecimal digits."""
     hashes = [hash_file(path) for path in paths]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
-def clear_partial(folder: Path) -> None:
+def clear_partial(folder: Path, *, below: bool = True) -> None:
     """Remove what interrupted programs left unfinished in a folder and below, and not what others are writing now."""
-    for left in folder.rglob(".partial-*"):
+    for left in list(folder.rglob(".partial-*") if below else folder.glob(".partial-*")):
         if _is_stale(left):
             _remove(left)
 
 
 def _is_stale(left: Path) -> bool:
-    """Whether the process that wrote a temporary file has ended, or has not touched it for long."""
+    """Whether the process that wrote a temporary file has ended, or has not touched it for long.
+
+    The processes of other machines, which may write to the same file system, are not known here.
+    """
     found = _PARTIAL.match(left.name)
+    is_own = found is not None and found[2] in (None, machine_code())
     try:
         if time.time() - left.stat().st_mtime > STALE_S:
             return True
-        if found and os.name == "posix":  # elsewhere the signal 0 ends a process
+        if found and is_own and os.name == "posix":  # elsewhere the signal 0 ends a process
             os.kill(int(found[1]), 0)
     except (ProcessLookupError, OverflowError):
         return True
@@ -285,4 +342,5 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):  # its folder is a file
+            path.unlink(missing_ok=True)

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Self
 
 from cinerecon.errors import FileError
-from cinerecon.io.atomic import append_text, csv_text, write_csv
+from cinerecon.io.atomic import append_csv, write_csv
+from cinerecon.io.shards import sharded_commands
 
 INDEX = "index.csv"
+PREPARE = "prepare"
+"""Command that prepares cases, by which its shards are called."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,22 @@ class IndexRow:
 NAMES = [field.name for field in fields(IndexRow)]
 
 
+def holds_cases(folder: Path) -> bool:
+    """Whether a folder holds prepared cases, listed in its index.
+
+    Raises
+    ------
+    FileError
+        If the cases were prepared by shards that have not been merged.
+    """
+    if (folder / INDEX).exists():
+        return True
+    if PREPARE in sharded_commands(folder):
+        what = "the cases here were prepared in shards, which are not merged yet"
+        raise FileError(what, where=str(folder), hint=f"cinerecon merge {folder}")
+    return False
+
+
 def read_index(folder: Path) -> list[IndexRow]:
     """The rows of a folder's index; empty where there is none. A line cut short by an interruption is left out.
 
@@ -91,9 +110,7 @@ def read_index(folder: Path) -> list[IndexRow]:
 
 def append_rows(folder: Path, rows: Iterable[IndexRow]) -> None:
     """Add rows at the end of the index."""
-    path = folder / INDEX
-    is_new = not path.exists()
-    append_text(path, csv_text([*([NAMES] if is_new else []), *map(astuple, rows)]))
+    append_csv(folder / INDEX, NAMES, map(astuple, rows))
 
 
 def write_index(folder: Path, rows: Iterable[IndexRow]) -> None:
@@ -109,7 +126,7 @@ def list_cases(folder: Path, split: str | None = None) -> list[Path]:
     FileError
         If there is no index, or no case in the split.
     """
-    if not (folder / INDEX).exists():
+    if not holds_cases(folder):
         raise FileError(f"no prepared cases here: there is no {INDEX}", where=str(folder), hint="cinerecon prepare")
     paths = [folder / row.case for row in read_index(folder) if split in (None, row.split)]
     if not paths:

@@ -60,6 +60,8 @@ class SliceJob:
         Prepare the slice even if its cases match.
     draws
         Draw a picture of the slice.
+    is_unchanged
+        Whether the files of the known cases have the size and time that they were written with.
     """
 
     item: Item
@@ -70,6 +72,7 @@ class SliceJob:
     known: tuple[IndexRow, ...] = ()
     is_forced: bool = False
     draws: bool = True
+    is_unchanged: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,15 +103,35 @@ class ExcludedFile:
     reason: str
 
 
-def survey_source(source: Source, config: PrepareConfig) -> list[Item | Rejection | ExcludedFile]:
+@dataclass(frozen=True)
+class Survey:
+    """What was found in a source.
+
+    Attributes
+    ----------
+    source
+        The source.
+    found
+        Its scans, or why it is refused or left out.
+    files
+        The files that the scans are read from.
+    """
+
+    source: Source
+    found: tuple[Item | Rejection | ExcludedFile, ...]
+    files: tuple[Path, ...] = ()
+
+
+def survey_source(source: Source, config: PrepareConfig) -> Survey:
     """Open a source and hash it; errors of the input become a rejection."""
     try:
-        found = survey(source, config)
+        found, files = survey(source, config)
     except NotACineError as error:
-        found = [error]
+        found, files = [error], []
     except CineReconError as error:
-        return [Rejection.of(source.path, error)]
-    return [one if isinstance(one, Item) else _excluded(source, one) for one in found]
+        return Survey(source, (Rejection.of(source.path, error),))
+    items = tuple(item if isinstance(item, Item) else _excluded(source, item) for item in found)
+    return Survey(source, items, tuple(files))
 
 
 def _excluded(source: Source, error: NotACineError) -> Rejection | ExcludedFile:
@@ -137,6 +160,8 @@ def _is_done(job: SliceJob) -> bool:
         return False
     if any((row.source_sha256, row.settings_sha256, row.split) != (*hashes, job.split) for row in job.known):
         return False
+    if job.is_unchanged:
+        return True
     return all((job.folder / row.case).is_file() for row in job.known) and all(
         hash_file(job.folder / row.case) == row.sha256 for row in job.known
     )

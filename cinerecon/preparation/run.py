@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from cinerecon.errors import FileError
-from cinerecon.io.case_index import INDEX, IndexRow, append_rows
+from cinerecon.io.case_index import INDEX, PREPARE, IndexRow, append_rows
+from cinerecon.io.shards import Shard, finish_shard, start_shard
 from cinerecon.machine import in_processes, n_cores
 from cinerecon.preparation.config import SPLITS, PrepareConfig
 from cinerecon.preparation.folder import ExistingCases, finish_index, read_existing_cases, start_folder
@@ -20,6 +22,7 @@ from cinerecon.preparation.prepare_slice import (
     prepare_slice,
     survey_source,
 )
+from cinerecon.preparation.records import PrepareRecords
 from cinerecon.preparation.sources import FORMATS, Item, Source, find_sources
 
 FEW = 4
@@ -73,6 +76,8 @@ def prepare(
     force: bool = False,
     draws: bool = True,
     progress: Progress | None = None,
+    listed: Iterable[Path] = (),
+    shard: Shard | None = None,
 ) -> PrepareReport:
     """Prepare all cines in files and folders. Cases that exist and match their source and settings are kept.
 
@@ -93,6 +98,10 @@ def prepare(
         Draw a picture of each slice.
     progress
         Called with the current step and the fraction completed.
+    listed
+        Files and folders of a list of scans; those that are missing are refused, and the others prepared.
+    shard
+        Prepare this part of the files; its cases are in the index after `merge_cases`.
 
     Raises
     ------
@@ -104,40 +113,69 @@ def prepare(
         If a process dies, most often for lack of memory.
     """
     config = config or PrepareConfig()
-    sources, passed = find_sources(paths, folder)
-    before = read_existing_cases(folder, config, force=force)
-    n_processes = workers or n_cores()
-    report = progress or (lambda *_: None)
+    records = shard.folder(folder, PREPARE) if shard else None
+    known = PrepareRecords(folder, records or folder, config)
+    sources, passed = find_sources(paths, folder, listed, known.knows)
+    before = read_existing_cases(folder, config, force=force, records=records)
+    run = partial(
+        _prepare_sources,
+        folder=folder,
+        config=config,
+        before=before,
+        known=known,
+        n_processes=workers or n_cores(),
+        make_job=partial(SliceJob, folder=folder, config=config, is_forced=force, draws=draws),
+        report=progress or (lambda *_: None),
+    )
+    if shard is None:
+        return run(sources, passed)
+    identity = {**config.model_dump(mode="json"), "version": version("cinerecon")}
+    record = start_shard(folder, PREPARE, shard, [source.name for source in sources], identity)
+    result = run(shard.part(sources), passed if shard.number == 1 else {})
+    finish_shard(folder, record)
+    return result
+
+
+def _prepare_sources(
+    sources: list[Source],
+    passed: dict[str, int],
+    *,
+    folder: Path,
+    config: PrepareConfig,
+    before: ExistingCases,
+    known: PrepareRecords,
+    n_processes: int,
+    make_job: Callable[..., SliceJob],
+    report: Progress,
+) -> PrepareReport:
+    """Survey sources and prepare their slices; the index of the records lists the cases."""
+    is_shard = known.folder != folder
     report("reading headers", 0.0)
-    items, refused, left_out = _survey_all(sources, config, n_processes)
-    if left_out and not (items or refused):
+    items, refused, left_out = _survey_all(sources, config, n_processes, known)
+    if left_out and not (items or refused or is_shard):
         what = f"nothing to prepare is found, only {left_out[0].kind}: {left_out[0].reason}"
         raise FileError(what, where=str(left_out[0].path), hint=FORMATS)
     items.sort(key=lambda item: item.name)
     if items:
-        before = start_folder(folder, config, before)
+        before = start_folder(folder, config, before, known.folder if is_shard else None)
     items, clashing = _without_clashes(items, before)
     refused += clashing
     items, n_copies = _without_copies(items, before)
     passed |= _counted(left_out)
     passed |= {"copies of other files, under another name": n_copies} if n_copies else {}
-    tasks = [
-        _job(item, number, folder, config, before, force=force, draws=draws)
-        for item in items
-        for number in range(item.n_slices)
-    ]
-    prepared, rejected = _prepare_slices(tasks, folder, n_processes, report)
+    jobs = [_job(item, number, config, before, known, make_job) for item in items for number in range(item.n_slices)]
+    prepared, rejected = _prepare_slices(jobs, n_processes, report, known)
     refused = sorted([*refused, *rejected], key=lambda refusal: (str(refusal.path), refusal.where))
     rows = tuple(row for cases in prepared for row in cases.rows)
-    finish_index(folder, rows, refused)
+    finish_index(folder, rows, refused, known.folder)
     n_new = sum(len(cases.rows) for cases in prepared if cases.is_new)
     n_unknown = sum(not item.is_subject_known for item in items)
     warnings = Counter(text for cases in prepared for text in cases.warnings)
-    return PrepareReport(rows, n_new, tuple(refused), passed, n_unknown, dict(warnings), folder / INDEX)
+    return PrepareReport(rows, n_new, tuple(refused), passed, n_unknown, dict(warnings), known.folder / INDEX)
 
 
 def _prepare_slices(
-    jobs: list[SliceJob], folder: Path, n_processes: int, report: Progress
+    jobs: list[SliceJob], n_processes: int, report: Progress, known: PrepareRecords
 ) -> tuple[list[PreparedSlice], list[Rejection]]:
     """The cases of each slice, with those that are new added to the index; and the slices that are refused."""
     prepared: list[PreparedSlice] = []
@@ -148,20 +186,33 @@ def _prepare_slices(
             rejected.append(outcome)
             continue
         if outcome.is_new:
-            append_rows(folder, outcome.rows)
+            append_rows(known.folder, outcome.rows)
+        if outcome.is_new or not known.are_unchanged(outcome.rows):
+            known.add_cases(outcome.rows)
         prepared.append(outcome)
     return prepared, rejected
 
 
 def _survey_all(
-    sources: list[Source], config: PrepareConfig, n_processes: int
+    sources: list[Source], config: PrepareConfig, n_processes: int, known: PrepareRecords
 ) -> tuple[list[Item], list[Rejection], list[ExcludedFile]]:
-    """Open all sources: the scans, what is refused, and the files of folders that hold no cine."""
-    surveys = in_processes(partial(survey_source, config=config), sources, _worth(len(sources), n_processes))
-    found = [one for survey in surveys for one in survey]
-    items = [one for one in found if isinstance(one, Item)]
-    refused = [one for one in found if isinstance(one, Rejection)]
-    return items, refused, [one for one in found if isinstance(one, ExcludedFile)]
+    """Open all sources that are not known: the scans, what is refused, and the files of folders that hold no cine."""
+    found: list[Item | Rejection | ExcludedFile] = []
+    others: list[Source] = []
+    for source in sources:
+        items = known.find(source)
+        if items is None:
+            others.append(source)
+        else:
+            found += items
+    for survey in in_processes(partial(survey_source, config=config), others, _worth(len(others), n_processes)):
+        known.add_survey(survey)
+        found += survey.found
+    return (
+        [item for item in found if isinstance(item, Item)],
+        [item for item in found if isinstance(item, Rejection)],
+        [item for item in found if isinstance(item, ExcludedFile)],
+    )
 
 
 def _counted(left_out: list[ExcludedFile]) -> dict[str, int]:
@@ -181,11 +232,17 @@ def split_of(subject: str, shares: Sequence[float]) -> str:
 
 
 def _job(
-    item: Item, number: int, folder: Path, config: PrepareConfig, before: ExistingCases, *, force: bool, draws: bool
+    item: Item,
+    number: int,
+    config: PrepareConfig,
+    before: ExistingCases,
+    known: PrepareRecords,
+    make_job: Callable[..., SliceJob],
 ) -> SliceJob:
     """The job of a slice; a subject stays in its split of the index even if the shares have changed."""
     split = before.splits.get(item.subject) or split_of(item.subject, config.split)
-    return SliceJob(item, number, split, folder, config, before.find(item, number), is_forced=force, draws=draws)
+    rows = before.find(item, number)
+    return make_job(item=item, slice=number, split=split, known=rows, is_unchanged=known.are_unchanged(rows))
 
 
 def _without_clashes(items: list[Item], before: ExistingCases) -> tuple[list[Item], list[Rejection]]:

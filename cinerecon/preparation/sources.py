@@ -3,15 +3,16 @@
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cinerecon.acquisition import CineSource, is_cine_name, open_cine, walk_visible
 from cinerecon.acquisition.subject import subject_in_header, subject_in_path
 from cinerecon.errors import ConfigError, FileError, NotACineError
+from cinerecon.evaluation.scan_names import labels_of
 from cinerecon.io.atomic import hash_files
-from cinerecon.io.case_index import INDEX, list_cases
+from cinerecon.io.case_index import holds_cases, list_cases
 from cinerecon.io.export import dicom, nifti
 from cinerecon.io.ismrmrd.file import holds_images_only
 from cinerecon.io.kspace_array import holds_kspace
@@ -92,8 +93,24 @@ def case_names(case: str) -> set[str]:
     return {name, re.sub(f"{_WINDOW}$", "", name)}
 
 
-def find_sources(paths: Iterable[Path], output: Path) -> tuple[list[Source], dict[str, int]]:
+def find_sources(
+    paths: Iterable[Path],
+    output: Path,
+    listed: Iterable[Path] = (),
+    is_known: Callable[[Path], bool] = lambda _: False,
+) -> tuple[list[Source], dict[str, int]]:
     """Files given by name, and all that may hold cines in folders; and how many files were passed over, by reason.
+
+    Parameters
+    ----------
+    paths
+        Files and folders.
+    output
+        Folder of the cases.
+    listed
+        Files and folders of a list of scans; a missing file is found out when it is opened.
+    is_known
+        Whether a file is known to hold a cine, and need not be opened.
 
     Raises
     ------
@@ -104,18 +121,19 @@ def find_sources(paths: Iterable[Path], output: Path) -> tuple[list[Source], dic
     """
     found: list[Source] = []
     passed: Counter[str] = Counter()
-    for path in paths:
+    paths, listed = list(paths), list(listed)
+    for path in (*paths, *listed):
         if path.is_dir() and path.resolve() == output.resolve():
             what = "the output folder would contain the files that the cases are prepared from"
             raise ConfigError(what, where=str(path), hint="choose another folder with -o")
         if path.is_dir():
-            found += _walk(path, output, passed)
-        elif path.exists():
+            found += _walk(path, output, passed, is_known)
+        elif path in listed or path.exists():
             found.append(Source(path, _stem(path), is_given=True))
         else:
             raise FileError("there is no such file", where=str(path))
     if not found:
-        raise FileError("nothing to prepare is found", where=", ".join(map(str, paths)), hint=FORMATS)
+        raise FileError("nothing to prepare is found", where=", ".join(map(str, paths + listed)), hint=FORMATS)
     return _distinct(found), dict(passed)
 
 
@@ -131,15 +149,17 @@ def _distinct(sources: list[Source]) -> list[Source]:
             for source in sources
         ]
     names = Counter(source.name for source in sources)
-    name, n = names.most_common(1)[0]
+    labels = labels_of(source.path.absolute() for source in sources if names[source.name] > 1)
+    sources = [replace(source, name=labels.get(source.path.absolute(), source.name)) for source in sources]
+    name, n = Counter(source.name for source in sources).most_common(1)[0]
     if n > 1:
         raise ConfigError(f"{n} files would be called '{name}'", hint="give the folder that holds them all, once")
     return sources
 
 
-def _walk(root: Path, output: Path, passed: Counter[str]) -> Iterator[Source]:
+def _walk(root: Path, output: Path, passed: Counter[str], is_known: Callable[[Path], bool]) -> Iterator[Source]:
     """Files below a folder that may contain cines; in a folder of prepared cases, those of its index."""
-    if (root / INDEX).exists():
+    if holds_cases(root):
         for path in list_cases(root):
             yield Source(path, Path(*path.relative_to(root).parts[1:]).with_suffix("").as_posix())
         return
@@ -148,7 +168,9 @@ def _walk(root: Path, output: Path, passed: Counter[str]) -> Iterator[Source]:
         subject = relative.parts[0] if relative.parts else ""
         dicom_files = False
         for path in files:
-            if _is_reconstruction(path):
+            if is_known(path):
+                yield Source(path, (relative / _stem(path)).as_posix(), subject)
+            elif _is_reconstruction(path):
                 passed["files of images, which a reconstruction wrote"] += 1
             elif _may_hold_a_cine(path):
                 yield Source(path, (relative / _stem(path)).as_posix(), subject)
@@ -192,8 +214,13 @@ def _stem(path: Path) -> str:
     return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
 
 
-def survey(source: Source, config: PrepareConfig) -> list[Item | NotACineError]:
+def survey(source: Source, config: PrepareConfig) -> tuple[list[Item | NotACineError], list[Path]]:
     """Open a source, read its headers and hash its files; a series that is a segmentation becomes an error in the list.
+
+    Returns
+    -------
+    tuple
+        The scans, and the files that they are read from.
 
     Raises
     ------
@@ -208,6 +235,7 @@ def survey(source: Source, config: PrepareConfig) -> list[Item | NotACineError]:
         printable = str(source.path).encode(errors="backslashreplace").decode()
         raise FileError("the name of the file is not UTF-8", where=printable, hint="rename it") from None
     items: list[Item | NotACineError] = []
+    files: dict[Path, None] = {}
     for series, opened in _open_all(source, config):
         if isinstance(opened, SimulatedScan):
             try:
@@ -218,8 +246,9 @@ def survey(source: Source, config: PrepareConfig) -> list[Item | NotACineError]:
         name = f"{source.name}-{series}" if series else source.name
         subject = _subject(source, opened, config)
         sha256 = hash_files(opened.files)
+        files |= dict.fromkeys(opened.files)
         items.append(Item(source, series, name, subject or name, bool(subject), opened.n_slices, sha256))
-    return items
+    return items, list(files)
 
 
 def open_item(item: Item, config: PrepareConfig) -> CineSource:

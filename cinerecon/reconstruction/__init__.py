@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cinerecon.reconstruction.batch import Batch, Outcome, is_batch, plan_batch, run_batch
+    from cinerecon.reconstruction.batch import Batch, is_batch, plan_batch
+    from cinerecon.reconstruction.batch_run import Outcome, merge_batch, run_batch
     from cinerecon.reconstruction.public import export, reconstruct
     from cinerecon.reconstruction.request import ReconRequest
     from cinerecon.reconstruction.run import Observer, ReconReport, reconstruct_scan
@@ -19,6 +20,7 @@ __all__ = [
     "ReconstructedSlice",
     "export",
     "is_batch",
+    "merge_batch",
     "plan_batch",
     "reconstruct",
     "reconstruct_scan",
@@ -27,7 +29,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "batch": ("Batch", "Outcome", "is_batch", "plan_batch", "run_batch"),
+    "batch": ("Batch", "is_batch", "plan_batch"),
+    "batch_run": ("Outcome", "merge_batch", "run_batch"),
     "public": ("export", "reconstruct"),
     "request": ("ReconRequest",),
     "run": ("Observer", "ReconReport", "reconstruct_scan"),

@@ -91,8 +91,13 @@ class ReconRequest(ReconSettings):
         )
         return [path for path in paths if path is not None]
 
-    def check(self) -> list[Target]:
+    def check(self, *, overwrite: bool = False) -> list[Target]:
         """Check what can be known before any work, and return the targets.
+
+        Parameters
+        ----------
+        overwrite
+            Existing images may be overwritten, as by ``force``.
 
         Raises
         ------
@@ -113,7 +118,7 @@ class ReconRequest(ReconSettings):
             for other in targets[:number]:
                 if target.may_write(other.path) or other.may_write(target.path):
                     raise ConfigError("two outputs would be written to the same file", where=f"-o {target.path}")
-            target.check(force=self.force)
+            target.check(force=self.force or overwrite)
         return self.targets
 
     def check_sources(self) -> None:

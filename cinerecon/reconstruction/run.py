@@ -14,17 +14,18 @@ from cinerecon.acquisition.undersample import pattern_seed, undersample
 from cinerecon.cine import CineData, keep_frames
 from cinerecon.errors import ConfigError
 from cinerecon.image import collect_warnings
+from cinerecon.io.atomic import clear_partial
 from cinerecon.io.export import Target, export
 from cinerecon.io.export.dicom_patient import require_same_patient
 from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.machine import peak_memory_mb, pick_device
-from cinerecon.methods.base import Reconstructor
+from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.table import load_method
 from cinerecon.options import split_settings
 from cinerecon.reconstruction.options import PartialFourier
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of
+from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of, has_finished_slices
 from cinerecon.reconstruction.slices import (
     ReconstructedSlice,
     reconstruct_slice,
@@ -89,12 +90,17 @@ class ReconReport:
 
 
 def reconstruct_scan(
-    request: ReconRequest, observer: Observer | None = None, method: Reconstructor | None = None
+    request: ReconRequest,
+    observer: Observer | None = None,
+    method: Reconstructor | None = None,
+    *,
+    checksum: str = "",
+    record: Callable[[ReconReport], None] = lambda _: None,
 ) -> ReconReport:
     """Reconstruct a scan and write its images; one slice is held in memory at a time.
 
     Finished slices are kept in a folder next to the first output until all images are written; after an
-    interruption it remains.
+    interruption it remains. A resumed run overwrites the images that the interrupted one had written.
 
     Parameters
     ----------
@@ -104,6 +110,10 @@ def reconstruct_scan(
         Receives progress.
     method
         The method of the request, where it is loaded already.
+    checksum
+        Checksum of the reconstruction, see `checksum_of`, where it is known already.
+    record
+        Called when all images are written, before the finished slices are removed.
 
     Raises
     ------
@@ -111,10 +121,17 @@ def reconstruct_scan(
         For anything in the request or the file that does not fit; before any work where it can be known before.
     """
     observer = observer or Observer()
-    targets = request.check()
+    was_interrupted = request.resume and has_finished_slices(request.targets[0].path, checksum)
+    targets = request.check(overwrite=was_interrupted)
     request = request.with_values(device=pick_device(request.device))
     method = method or load_request_method(request)
-    cache = SliceCache(targets[0].path, checksum_of(request, method))
+    cache = SliceCache(targets[0].path, checksum or checksum_of(request, fingerprint(method)))
+    if was_interrupted and cache.indices():
+        request = request.with_values(force=True)
+        for folder in {target.path.parent for target in targets}:
+            clear_partial(folder, below=False)
+    elif was_interrupted:
+        request.check()
     if not request.resume:
         cache.remove()
     try:
@@ -125,9 +142,11 @@ def reconstruct_scan(
             text = "%d finished slice(s) are kept in %s: the same command with --resume continues"
             logger.log(NOTICE, text, n_finished, cache.folder)
         raise
-    cache.remove()
     warnings = collect_warnings([part.cine for part in slices])
-    return ReconReport(request, tuple(slices), written, peak_memory_mb(request.device), request.device, warnings)
+    report = ReconReport(request, tuple(slices), written, peak_memory_mb(request.device), request.device, warnings)
+    record(report)
+    cache.remove()
+    return report
 
 
 def load_request_method(request: ReconRequest) -> Reconstructor:

@@ -5,6 +5,7 @@ slice is complete. Each file appears whole or not at all. The name of the folder
 method and all settings, so slices of another reconstruction are never taken for those of this one.
 """
 
+import glob
 import hashlib
 import json
 import shutil
@@ -19,7 +20,6 @@ import numpy as np
 from cinerecon.acquisition.array_parts import files_of
 from cinerecon.evaluation.score_slice import fingerprint_pattern
 from cinerecon.io.atomic import moved_into_place, write_text
-from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.options import ArrayOptions, split_settings
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
@@ -89,15 +89,30 @@ class SliceCache:
         return self.folder / f"{index:03d}{ending}"
 
 
-def checksum_of(request: ReconRequest, method: Reconstructor) -> str:
-    """Identifies scan, method and settings, by everything that changes the image of a slice; 8 hexadecimal digits."""
+def has_finished_slices(output: Path, checksum: str = "") -> bool:
+    """Whether an interrupted reconstruction left finished slices for an output; without a checksum, any one."""
+    if checksum:
+        return bool(SliceCache(output, checksum).indices())
+    return any(output.parent.glob(f"{glob.escape(output.name)}{ENDING}*/*.json"))
+
+
+def checksum_of(request: ReconRequest, method: str) -> str:
+    """Identifies scan, method and settings, by everything that changes the image of a slice; 8 hexadecimal digits.
+
+    Parameters
+    ----------
+    request
+        The settings.
+    method
+        Fingerprint of the method, see `methods.base.fingerprint`.
+    """
     values = (
         version("cinerecon"),
         *(request.device, request.csm, request.dataset, request.measurement, request.frames, request.gating),
         *(request.partial_fourier, request.set_index, request.venc, request.compress_coils),
         *(split_settings(request.settings)[1], request.keeps_convergence),
         *(request.snr, request.n_replicas if request.snr else 0, request.verdict),
-        *(fingerprint(method), request.undersample and fingerprint_pattern(request.undersample), request.seed),
+        *(method, request.undersample and fingerprint_pattern(request.undersample), request.seed),
         *(str(getattr(request, name)) for name in ArrayOptions.model_fields),
         *(_state(path) for path in (*request.scan_files, request.noise)),
         *(_state(path) for text in (request.maps, request.pattern) for path in files_of(text)),

@@ -8,7 +8,7 @@ from typing import Any
 
 from cinerecon.acquisition import AcquisitionConfig, file_checksums, find_cines, open_cine
 from cinerecon.io.atomic import hash_file
-from cinerecon.io.case_index import INDEX, read_index
+from cinerecon.io.case_index import holds_cases, read_index
 from cinerecon.methods.card import Card, hash_subject
 from cinerecon.physics.sampling import acceleration_of, net_acceleration, parse_sampling, samples_whole_readouts
 from cinerecon.training.data import (
@@ -119,7 +119,7 @@ def hash_data(listed: str) -> str:
 
 def _lines(config: DataConfig, series: Sequence[Path], scans: Sequence[Path]) -> Iterator[str]:
     for path in scans:
-        if (path / INDEX).exists():
+        if holds_cases(path):
             yield from sorted(f"scan {row.case} {row.sha256}" for row in read_index(path) if row.split == "train")
             continue
         for file in find_cines(path) if path.is_dir() else [path]:

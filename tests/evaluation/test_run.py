@@ -14,6 +14,7 @@ from cinerecon.acquisition import intake
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.evaluation import evaluate, read_scores, tables_of, write_results
 from cinerecon.evaluation import run as module
+from cinerecon.evaluation.jobs import JobList, Listing
 from cinerecon.evaluation.stored_images import image_file
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.case import write_case
@@ -172,7 +173,8 @@ def test_a_scan_has_the_same_mask_alone_and_among_others(full_scan, tmp_path):
 def test_an_earlier_score_is_found_again(full_scan, tmp_path):
     """What decides the hash of a scan of a name of its own must not change, or all results are computed again."""
     plan = module.Plan(("zerofilled",), ("gaussian:2",), output=tmp_path)
-    (job,), _ = module.list_jobs([full_scan], plan, plan.load_methods())
+    jobs = JobList([full_scan], plan, plan.load_methods(), Listing(tmp_path))
+    (job,) = jobs.jobs(full_scan, jobs.read(full_scan))
     parts = [hash_file(full_scan), "0", "gaussian:2", fingerprint(load_method("zerofilled")), "0", "cine", "cpu"]
     text = "\n".join(["full", *parts, version("cinerecon")])
     assert list(job.tasks.values()) == [hashlib.sha256(text.encode()).hexdigest()[:20]]
@@ -288,7 +290,8 @@ def test_a_scan_unlike_the_training_is_marked(full_scan):
 def test_pictures_are_of_slices_chosen_evenly(tmp_path, n_pictures, chosen):
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2, n_slices=3))
     plan = module.Plan(("zerofilled",), ("gaussian:2",), (), 0, "cpu", "cine", None)
-    jobs, _ = module.list_jobs([tmp_path / "scan.h5"], plan, plan.load_methods(), n_pictures)
+    jobs = JobList([tmp_path / "scan.h5"], plan, plan.load_methods(), pictures=n_pictures)
+    jobs = jobs.jobs(tmp_path / "scan.h5", jobs.read(tmp_path / "scan.h5"))
     assert [job.number for job in jobs if job.is_pictured] == chosen
 
 

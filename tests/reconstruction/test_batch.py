@@ -14,9 +14,10 @@ from cinerecon.cli import main
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.image import CineImage
 from cinerecon.io.export import Target
+from cinerecon.io.journal import Journal
 from cinerecon.provenance import Patient
 from cinerecon.reconstruction import ReconRequest, plan_batch, reconstruct_scan
-from cinerecon.reconstruction.batch import write_comparison
+from cinerecon.reconstruction.batch_run import write_comparison
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 
@@ -171,7 +172,7 @@ def test_the_record_names_figures_and_files(scans, tmp_path, monkeypatch, capsys
     arguments = (path, "-m", "zerofilled", "-o", f"{tmp_path}/out/", "--format", "dicom", "--json")
     code, out, _ = recon(monkeypatch, capsys, *arguments)
     (result,) = json.loads(out)
-    entry = json.loads((tmp_path / "out/recon.json").read_text())["other.zerofilled"]
+    entry = Journal(tmp_path / "out/recon.jsonl").get("other.zerofilled")
     assert code == 0
     assert entry["written"] == result["written"] == [str(tmp_path / "out/other.zerofilled.dicom")]
     assert len(list((tmp_path / "out/other.zerofilled.dicom").glob("*.dcm"))) == 4

@@ -5,6 +5,7 @@ import pytest
 
 import cinerecon.reconstruction.run as run_module
 from cinerecon.errors import FileError
+from cinerecon.methods.base import fingerprint
 from cinerecon.methods.table import load_method
 from cinerecon.reconstruction import Observer, ReconRequest, reconstruct_scan
 from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of
@@ -96,7 +97,7 @@ def test_a_damaged_slice_is_reconstructed_again(scan, tmp_path, reconstructed, d
 
 def test_a_stored_slice_is_the_slice(scan, tmp_path):
     (part,) = reconstruct_scan(request(scan, tmp_path, slices=(1,))).slices
-    cache = SliceCache(tmp_path / "out.npz", checksum_of(request(scan, tmp_path), load_method("cgsense")))
+    cache = SliceCache(tmp_path / "out.npz", checksum_of(request(scan, tmp_path), fingerprint(load_method("cgsense"))))
     for stored in (cache.store(part), cache.load(1)):
         assert isinstance(stored.image, np.memmap)
         assert np.array_equal(stored.image, part.image)

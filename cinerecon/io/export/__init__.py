@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Self
 
@@ -130,7 +131,9 @@ class Target:
         return self.ending in VOLUMES and bool(re.fullmatch(rf"{re.escape(stem)}\.\d+{re.escape(ending)}", name))
 
     def _numbered_files(self) -> list[Path]:
-        return [path for path in self.path.parent.glob("*") if self._is_numbered(path.name)]
+        """Files of further stacks of slices; the folder, which may hold thousands of files, is not listed."""
+        files = map(self.numbered, count(2))
+        return list(takewhile(Path.exists, files)) if self.ending in VOLUMES else []
 
 
 def export(

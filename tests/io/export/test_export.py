@@ -226,7 +226,8 @@ def test_an_interruption_leaves_the_old_series_whole(tmp_path, monkeypatch, nth)
 
 def test_what_a_killed_run_left_is_removed(tmp_path):
     target = Target.parse(str(tmp_path / "dicom/"))
-    own, recent, stale = (tmp_path / f".partial-{number}-dicom" for number in (os.getpid(), 1, 2))
+    own = tmp_path / files.temporary_name("dicom")
+    recent, stale = (tmp_path / f".partial-{number}-dicom" for number in (1, 2))
     for folder in (own, recent, stale):
         (folder / "new").mkdir(parents=True)
         (folder / "new/slice09_frame000.dcm").write_bytes(b"half")
@@ -391,7 +392,7 @@ def test_a_target_recognises_its_own_files(tmp_path):
 def test_a_full_disk_is_a_short_error(tmp_path, monkeypatch, capfd, ending):
     """The temporary file leads to a device that is always full."""
     path = tmp_path / f"12:30.{ending}"
-    temporary = tmp_path / f".partial-{os.getpid()}-{path.name}"
+    temporary = tmp_path / files.temporary_name(path.name)
     monkeypatch.setattr(files, "_remove", lambda path: None)
     temporary.symlink_to("/dev/full")
     with pytest.raises(FileError, match="cannot write: No space left on device\n") as raised:

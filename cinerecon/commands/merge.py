@@ -1,0 +1,82 @@
+"""The command ``cinerecon merge``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import Field
+
+from cinerecon.commands.from_options import app_of
+from cinerecon.options import Flag, Options
+
+
+class MergeOptions(Options):
+    """Join the results of the shards of prepare, recon or evaluate in a folder.
+
+    All shards must have finished, with the same scans and settings. The command may be repeated; the result is the
+    same. If some scans failed, they are listed and the exit code is 2.
+    """
+
+    folder: Annotated[Path, Flag(is_argument=True)] = Field(description="output folder of the shards")
+    baseline: Annotated[str | None, Flag(default_text="the first method")] = Field(
+        None, description="method to test against, of an evaluation"
+    )
+    tables: Annotated[tuple[str, ...], Flag(("--table",))] = Field(
+        (), description="table of a paper, of an evaluation; may be repeated"
+    )
+
+
+def merge(options: MergeOptions) -> None:
+    """Join all shards of a folder, and print the results."""
+    from cinerecon.errors import FileError
+    from cinerecon.io.shards import SHARDS, sharded_commands
+
+    mergers: dict[str, Callable[[MergeOptions], bool]] = {
+        "prepare": _merge_cases,
+        "recon": _merge_images,
+        "evaluate": _merge_scores,
+    }
+    commands = [command for command in sharded_commands(options.folder) if command in mergers]
+    if not commands:
+        hint = "give the output folder of prepare, recon or evaluate with --shard"
+        raise FileError("there are no shards", where=str(options.folder / SHARDS), hint=hint)
+    have_failures = [mergers[command](options) for command in commands]
+    if any(have_failures):
+        raise typer.Exit(2)
+
+
+app = app_of(MergeOptions, merge)
+
+
+def _merge_cases(options: MergeOptions) -> bool:
+    from cinerecon.commands.prepare_report import print_report
+    from cinerecon.preparation import merge_cases
+
+    report = merge_cases(options.folder)
+    print_report(report, "merged")
+    return bool(report.refused)
+
+
+def _merge_images(options: MergeOptions) -> bool:
+    from cinerecon.commands.recon_report import print_batch
+    from cinerecon.reconstruction import merge_batch
+    from cinerecon.reconstruction.batch import RECORD
+
+    outcomes = merge_batch(options.folder)
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if failed:
+        print_batch(failed)
+    print(f"\n{len(outcomes) - len(failed)} reconstructions merged, {len(failed)} failed")
+    print(f"wrote    {options.folder / RECORD}")
+    return bool(failed)
+
+
+def _merge_scores(options: MergeOptions) -> bool:
+    from cinerecon.commands.evaluation_report import report_results
+    from cinerecon.evaluation import find_paper_table, merge_scores
+
+    scores, failures = merge_scores(options.folder)
+    layouts = [find_paper_table(name) for name in options.tables]
+    report_results(scores, failures, options.folder, options.baseline, layouts)
+    return bool(failures)

@@ -1,0 +1,48 @@
+"""The results of ``cinerecon prepare``, as tables and lines."""
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cinerecon.preparation import PrepareReport
+
+MAX_PRINTED_REJECTIONS = 5
+"""Rejections printed; all are in ``refused.csv``."""
+
+
+def print_report(report: "PrepareReport", verb: str = "prepared") -> None:
+    """The numbers of cases, the warnings, and the first rejections; the verb is what was done to the cases."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from cinerecon.preparation import SPLITS
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("split")
+    for heading in ("subjects", "slices", "cases"):
+        table.add_column(heading, justify="right")
+    for name in SPLITS:
+        table.add_row(name, *map(str, report.count(name)))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    kept = len(report.rows) - report.n_new
+    print(f"\n{report.n_new} cases {verb}" + (f", {kept} were there already" if kept else ""))
+    for reason, count in report.passed.items():
+        print(f"passed over  {count} {reason}")
+    n_slices = len({(row.source_sha256, row.slice) for row in report.rows})
+    for text, count in report.warnings.items():
+        share = "" if count >= n_slices else f"{count} of {n_slices} slices: "
+        console.print(f"[yellow]warning[/]  {share}{escape(text)}")
+    if report.n_unknown_subjects > 1:
+        files = f"{report.n_unknown_subjects} files"
+        text = f"the subject is unknown in {files}: each counts as a subject (--subject finds it in the path)"
+        console.print(f"[yellow]warning[/]  {text}")
+    print(f"wrote    {report.index}")
+    for refusal in report.refused[:MAX_PRINTED_REJECTIONS]:
+        print(f"refused  {refusal.what}\nwhere    {refusal.where or refusal.path}", file=sys.stderr)
+        if refusal.hint:
+            print(f"try      {refusal.hint}", file=sys.stderr)
+    if len(report.refused) > MAX_PRINTED_REJECTIONS:
+        rest = len(report.refused) - MAX_PRINTED_REJECTIONS
+        print(f"refused  {rest} more, see {report.index.with_name('refused.csv')}", file=sys.stderr)

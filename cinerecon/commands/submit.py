@@ -1,0 +1,174 @@
+"""Shards as jobs of Slurm, or by the same code as processes of this machine, through submitit."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+from cinerecon.errors import ConfigError, DataError
+from cinerecon.options import ArchiveOptions
+
+if TYPE_CHECKING:
+    from submitit import AutoExecutor, Job
+
+O = TypeVar("O", bound=ArchiveOptions)  # noqa: E741
+
+LOGS = "logs"
+"""Folder below that of the shards for what the jobs print."""
+POLL_S = 2.0
+"""Time between two looks at the jobs [s]."""
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """One shard of a command, as it is run by a job.
+
+    Attributes
+    ----------
+    command
+        Name of the command.
+    options
+        Its options, with the shard.
+    """
+
+    command: str
+    options: ArchiveOptions
+
+    def __call__(self) -> str:
+        """Run the shard, and return the error that ended it; empty if it finished, even if some scans failed."""
+        from cinerecon.errors import CineReconError
+
+        run = getattr(import_module(f"cinerecon.commands.{self.command}"), self.command)
+        try:
+            run(self.options)
+        except typer.Exit:
+            pass
+        except CineReconError as error:
+            return str(error)
+        return ""
+
+    def checkpoint(self, *_: Any) -> Any:
+        """What a job that Slurm stops before its end is queued again with: it continues where it was."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(replace(self, options=resumed(self.options)))
+
+
+def submit(options: O, run: Callable[[O], None]) -> None:
+    """Submit all shards of a command, wait for them, and merge their results.
+
+    Parameters
+    ----------
+    options
+        Options of the command.
+    run
+        The command.
+
+    Raises
+    ------
+    ConfigError
+        If submitit is not installed, a setting of the jobs is wrong, or there is no folder of results.
+    DataError
+        If a job dies; finished shards are kept.
+    """
+    command, n = run.__name__, options.n_shards
+    if options.shard is not None:
+        raise ConfigError("--submit runs all shards", where="--shard", hint=f"--submit {options.submit} --shards {n}")
+    output = output_of(options)
+    executor = _executor(options, output / "shards" / LOGS, command)
+    shards = [options.model_copy(update={"shard": f"{i}/{n}", "submit": None}) for i in range(1, n + 1)]
+    jobs = executor.submit_array([ShardJob(command, shard) for shard in shards])
+    print(f"submitted  {n} shards as jobs {', '.join(job.job_id for job in jobs)}, logs in {executor.folder}")
+    if not options.wait:
+        print(f"when they have finished: cinerecon merge {output}")
+        return
+    _wait(jobs, output)
+    _merge(options, output)
+
+
+def output_of(options: ArchiveOptions) -> Path:
+    """The folder of the results of all shards.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
+    outputs = getattr(options, "outputs", None) or [getattr(options, "output", None)]
+    folders = [Path(output) for output in outputs if output is not None and not Path(output).suffix]
+    if not folders:
+        raise ConfigError("shards need a folder for their results", where="-o", hint="-o results/")
+    return folders[0]
+
+
+def resumed(options: ArchiveOptions) -> ArchiveOptions:
+    """The options of the same run when it continues."""
+    return options.model_copy(update={"resume": True}) if hasattr(options, "resume") else options
+
+
+def _executor(options: ArchiveOptions, logs: Path, command: str) -> "AutoExecutor":
+    try:
+        import submitit
+    except ImportError:
+        hint = "pip install 'cinerecon[submit]'"
+        raise ConfigError("jobs are submitted through submitit, which is not installed", hint=hint) from None
+    try:
+        executor = submitit.AutoExecutor(logs, cluster=options.submit)
+        executor.update_parameters(name=f"cinerecon-{command}", **_parameters(options.job_settings))
+    except (RuntimeError, NameError, TypeError, ValueError) as error:
+        raise ConfigError(str(error).splitlines()[0], where="--submit, --job", hint="--job timeout_min=120") from None
+    return executor
+
+
+def _parameters(settings: Sequence[str]) -> dict[str, Any]:
+    """Settings of the jobs, ``key=value``, with values read as YAML."""
+    import yaml
+
+    parameters = {}
+    for setting in settings:
+        key, sign, value = setting.partition("=")
+        if not sign or not key:
+            raise ConfigError(f"'{setting}' is not key=value", where="--job", hint="--job timeout_min=120")
+        parameters[key] = yaml.safe_load(value)
+    return parameters
+
+
+def _wait(jobs: "Sequence[Job[str]]", output: Path) -> None:
+    """Wait for all jobs.
+
+    Raises
+    ------
+    DataError
+        If some died, or could not run.
+    """
+    import time
+
+    from submitit.core.utils import UncompletedJobError
+
+    from cinerecon.commands.progress import progress_bar
+
+    with progress_bar() as progress:
+        while (n_done := sum(job.done() for job in jobs)) < len(jobs):
+            progress(f"{n_done} of {len(jobs)} shards finished", n_done / len(jobs))
+            time.sleep(POLL_S)
+    for number, job in enumerate(jobs, start=1):
+        try:
+            what, where, *_ = (*job.result().split("\n"), "", "")
+        except UncompletedJobError:
+            what, where = "the job died", ""
+        except Exception as error:
+            what, where = f"unexpected {type(error).__name__}", ""
+        if what:
+            hint = f"the same command continues; log: {job.paths.stderr}"
+            place = where.removeprefix("where").strip() or str(output)
+            raise DataError(f"shard {number}/{len(jobs)}: {what}", where=place, hint=hint)
+
+
+def _merge(options: ArchiveOptions, output: Path) -> None:
+    from cinerecon.commands.merge import MergeOptions, merge
+
+    given = {name: getattr(options, name) for name in ("baseline", "tables") if hasattr(options, name)}
+    merge(MergeOptions(folder=output, **given))

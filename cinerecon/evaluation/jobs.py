@@ -1,0 +1,215 @@
+"""The jobs of an evaluation, scan by scan; what was found in a file is recorded, so that it is opened once only."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from cinerecon.acquisition import find_cines, open_cine
+from cinerecon.acquisition.subject import subject_in_header, subject_in_path
+from cinerecon.errors import CineReconError, FileError
+from cinerecon.evaluation.failures import Failure, place_of
+from cinerecon.evaluation.scan_names import labels_of
+from cinerecon.evaluation.score_slice import Job, Plan, fingerprint_pattern
+from cinerecon.io.atomic import file_state, hash_file
+from cinerecon.io.ismrmrd.file import holds_images_only
+from cinerecon.io.journal import Journal
+from cinerecon.io.magnitude import NIFTI_ENDINGS
+from cinerecon.io.shards import Shard
+from cinerecon.methods.base import Reconstructor, fingerprint
+from cinerecon.methods.model_paths import model_label
+
+LISTING = "scans.jsonl"
+"""File in the folder of results with what was found in each scan."""
+
+
+@dataclass(frozen=True)
+class ListedScan:
+    """What decides the tasks of a scan.
+
+    Attributes
+    ----------
+    n_slices
+        Number of slices.
+    content
+        Checksums of its files, or its path where nothing is kept.
+    subject
+        The subject in its header; empty if unknown.
+    """
+
+    n_slices: int
+    content: str
+    subject: str
+
+
+class Listing:
+    """The content of scans that were opened before, in this run or an earlier one, as long as their files stay.
+
+    Parameters
+    ----------
+    folder
+        Folder of the records; None if nothing is kept.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._journal = None if folder is None else Journal(folder / LISTING)
+
+    def find(self, path: Path) -> ListedScan | None:
+        """What is recorded of a scan; None if it is not there, or a file has another size or time than then."""
+        entry = None if self._journal is None else self._journal.get(str(path.absolute()))
+        if entry is None or any(file_state(Path(file)) != state for file, *state in entry["files"]):
+            return None
+        return ListedScan(entry["n_slices"], entry["content"], entry["subject"])
+
+    def knows(self, path: Path) -> bool:
+        """Whether a file was opened before; its present content is not looked at."""
+        return self._journal is not None and str(path.absolute()) in self._journal
+
+    def open(self, path: Path) -> ListedScan:
+        """Open a scan and record what it holds.
+
+        Raises
+        ------
+        CineReconError
+            If it cannot be opened.
+        """
+        source = open_cine(path)
+        # without a folder of results nothing is looked up, and large files need not be read twice
+        files = source.files if self._journal is not None else ()
+        states = [[str(file.absolute()), *(file_state(file) or ())] for file in files]
+        content = ",".join(map(hash_file, files)) if files else str(path)
+        scan = ListedScan(source.n_slices, content, subject_in_header(source))
+        if self._journal is not None:
+            entry = {"files": states, "n_slices": scan.n_slices, "content": content, "subject": scan.subject}
+            self._journal.add(str(path.absolute()), entry)
+        return scan
+
+
+class JobList:
+    """The jobs of an evaluation or of a shard of it.
+
+    Parameters
+    ----------
+    scans
+        All scans, those of other shards included.
+    plan
+        How they are scored.
+    methods
+        The loaded methods.
+    listing
+        What is known of the scans.
+    pictures
+        Number of slices, evenly chosen among those of all scans, that are pictured.
+    shard
+        The part of the scans to score.
+    """
+
+    def __init__(
+        self,
+        scans: Sequence[Path],
+        plan: Plan,
+        methods: Mapping[str, Reconstructor],
+        listing: Listing | None = None,
+        pictures: int = 0,
+        shard: Shard | None = None,
+    ) -> None:
+        self.plan, self.methods, self.listing = plan, methods, listing or Listing(None)
+        self.labels = dict(zip(scans, labels_of_scans(scans), strict=True))
+        self.scans = (shard or Shard()).part(scans)
+        self._order = {path: number for number, path in enumerate(scans)}
+        self._prints = {name: fingerprint(method) for name, method in methods.items()}
+        self._patterns = {pattern: fingerprint_pattern(pattern) for pattern in plan.patterns}
+        self._positions = [(2 * i + 1) / (2 * pictures) * len(scans) for i in range(pictures)]
+        self._rules = (str(plan.seed), plan.profile, plan.device, version("cinerecon"))
+
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """Fingerprints of the methods."""
+        return self._prints
+
+    def known_jobs(self, path: Path) -> list[Job]:
+        """The jobs of a scan as far as they are known without opening it."""
+        scan = self.listing.find(path)
+        return [] if scan is None else self.jobs(path, scan)
+
+    def read(self, path: Path) -> ListedScan:
+        """What decides the tasks of a scan, which is opened unless that is known.
+
+        Raises
+        ------
+        CineReconError
+            If the scan cannot be opened.
+        """
+        return self.listing.find(path) or self.listing.open(path)
+
+    def jobs(self, path: Path, scan: ListedScan) -> list[Job]:
+        """The jobs of a scan, one for each slice, with the hash of each task.
+
+        Raises
+        ------
+        ConfigError, DataError
+            If the pattern of subjects is no regular expression, or the path does not fit it.
+        """
+        label = self.labels[path]
+        subject = (subject_in_path(self.plan.subject, path) if self.plan.subject else scan.subject) or label
+        pictured = self._pictured(self._order[path], scan.n_slices)
+        return [
+            Job(path, label, number, subject, self._tasks(label, scan.content, number), number in pictured)
+            for number in range(scan.n_slices)
+        ]
+
+    def failures(self, path: Path, error: CineReconError) -> Iterator[Failure]:
+        """The tasks of a scan that cannot be opened."""
+        reason = (error.what, place_of(error, path, None), _hint_of_images(path) or error.hint)
+        for pattern in self.plan.patterns:
+            yield from (Failure(self.labels[path], None, pattern, model_label(n), *reason) for n in self.methods)
+
+    def _tasks(self, label: str, content: str, number: int) -> dict[tuple[str, str], str]:
+        return {
+            (pattern, name): _hash(label, content, str(number), fingerprint_, method, *self._rules)
+            for pattern, fingerprint_ in self._patterns.items()
+            for name, method in self._prints.items()
+        }
+
+    def _pictured(self, position: int, n_slices: int) -> set[int]:
+        """Numbers of the slices of a scan that are pictured; each scan has an equal part of the range."""
+        return {int((point - position) * n_slices) for point in self._positions if position <= point < position + 1}
+
+
+def labels_of_scans(scans: Sequence[Path]) -> list[str]:
+    """What each scan is called in results."""
+    labels = labels_of(path.absolute() for path in scans)
+    return [labels[path.absolute()] for path in scans]
+
+
+def list_scans(paths: Iterable[Path], listing: Listing | None = None, output: Path | None = None) -> list[Path]:
+    """The scans in files and folders: the test cases of a folder of prepared cases, all scans of other folders.
+
+    Images that were written next to their scans are ignored, and so is the folder of results.
+
+    Raises
+    ------
+    FileError
+        If there are none.
+    """
+    is_known = (listing or Listing(None)).knows
+    first: dict[str, Path] = {}
+    for path in paths:
+        files = find_cines(path, "test", without=output, is_known=is_known) if path.is_dir() else [path]
+        for file in files:
+            first.setdefault(os.path.realpath(file), file)
+    if not first:
+        raise FileError("no scan to evaluate on", hint="give scans, prepared cases, or folders that hold them")
+    return list(first.values())
+
+
+def _hint_of_images(path: Path) -> str:
+    """How images are evaluated, for a file that is no scan but looks like images; empty for others."""
+    is_image = path.name.lower().endswith((".npz", ".npy", ".dcm", *NIFTI_ENDINGS)) or holds_images_only(path)
+    return f"if these are images: cinerecon evaluate --recon {path} --reference TRUTH" if is_image else ""
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]

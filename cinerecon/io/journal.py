@@ -1,0 +1,89 @@
+"""A journal: a file of JSON lines to which results are appended as they are known, and which survives a kill."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cinerecon.errors import FileError
+from cinerecon.io.atomic import append_text, write_text
+
+
+class Journal:
+    """Entries by key, each on the disk when it has been added; a later entry replaces an earlier one with its key.
+
+    A line that an interruption cut short is ignored. Entries are held as text, since there may be many.
+
+    Parameters
+    ----------
+    path
+        The file; it need not exist.
+
+    Raises
+    ------
+    FileError
+        If the file exists and cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lines: dict[str, str] = {}
+        if not path.exists():
+            return
+        try:
+            with path.open(encoding="utf-8", errors="replace") as file:
+                for line in file:
+                    if key := _key(line):
+                        self._lines[key] = line
+        except OSError as error:
+            raise FileError(f"cannot read the journal: {error.strerror or error}", where=str(path)) from None
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._lines
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def get(self, key: str) -> Any:
+        """The entry of a key; None if there is none."""
+        line = self._lines.get(key)
+        return None if line is None else json.loads(line)[1]
+
+    def add(self, key: str, value: Any) -> None:
+        """Append an entry.
+
+        Raises
+        ------
+        FileError
+            If the file system refuses.
+        """
+        line = _line(key, value)
+        append_text(self.path, line)
+        self._lines[key] = line
+
+    def replace(self, entries: dict[str, Any]) -> None:
+        """Write the complete file with other entries, in one atomic step.
+
+        Raises
+        ------
+        FileError
+            If the file system refuses.
+        """
+        self._lines = {key: _line(key, value) for key, value in entries.items()}
+        write_text(self.path, "".join(self._lines.values()))
+
+
+def _line(key: str, value: Any) -> str:
+    return json.dumps([key, value]) + "\n"
+
+
+def _key(line: str) -> str:
+    """The key of a line; empty if the line is damaged."""
+    try:
+        key, _ = json.loads(line)
+    except (ValueError, TypeError):
+        return ""
+    return key if isinstance(key, str) else ""

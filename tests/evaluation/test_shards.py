@@ -1,0 +1,130 @@
+"""Shards of an evaluation: joined, they are the evaluation; killed, they continue."""
+
+from dataclasses import replace
+
+import pytest
+from archive import N_SCANS, counted, killed_at, make_archive
+
+from cinerecon.errors import ConfigError, FileError
+from cinerecon.evaluation import evaluate, jobs, merge_scores, read_scores, score, score_slice
+from cinerecon.evaluation.failures import read_failures
+from cinerecon.io.scan_list import read_scan_list
+from cinerecon.io.shards import Shard
+
+N = 2
+MODELS = ["zerofilled", "viewshared"]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return make_archive(tmp_path_factory.mktemp("archive"))
+
+
+def run(archive, output, shard=None, models=MODELS, **options):
+    scans = read_scan_list(archive / "list.txt")
+    return evaluate(scans, models, ["gaussian:2"], output=output, shard=shard, pictures=2, **options)
+
+
+def without_usage(scores):
+    return [repr(replace(score, seconds=0.0, memory_mb=0.0)) for score in scores]
+
+
+@pytest.fixture(scope="module")
+def whole(archive, tmp_path_factory):
+    output = tmp_path_factory.mktemp("whole")
+    found = run(archive, output)
+    assert len(found.scores) == (N_SCANS - 1) * len(MODELS)
+    assert [failure.scan for failure in found.failures] == ["P3/cine"] * len(MODELS)
+    return output, found
+
+
+def assert_same(output, merged, whole):
+    expected_output, expected = whole
+    scores, failures = merged
+    assert without_usage(scores) == without_usage(expected.scores)
+    assert without_usage(read_scores(output)) == without_usage(expected.scores)
+    assert failures == expected.failures == read_failures(output)
+    assert sorted(path.name for path in (output / "images").iterdir()) == sorted(
+        path.name for path in (expected_output / "images").iterdir()
+    )
+
+
+def test_merged_shards_are_the_evaluation(archive, whole, tmp_path):
+    assert run(archive, tmp_path, Shard(2, N)).scores == []
+    with pytest.raises(FileError, match="1 of 2 shards is missing: 1"):
+        merge_scores(tmp_path)
+    run(archive, tmp_path, Shard(1, N))
+    for _ in range(2):
+        assert_same(tmp_path, merge_scores(tmp_path), whole)
+    run(archive, tmp_path, Shard(1, N), MODELS[:1])
+    with pytest.raises(ConfigError, match="different settings: models is"):
+        merge_scores(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_shard_that_is_killed_at_any_write_continues(archive, whole, tmp_path):
+    n_writes = 0
+    while killed_at(n_writes, run, archive, tmp_path / str(n_writes), Shard(1, N)):
+        output = tmp_path / str(n_writes)
+        run(archive, output, Shard(2, N))
+        with pytest.raises(FileError, match="shard 1/2 is not finished"):
+            merge_scores(output)
+        run(archive, output, Shard(1, N))
+        assert killed_at(n_writes % 2, merge_scores, output)
+        assert_same(output, merge_scores(output), whole)
+        n_writes += 1
+    assert n_writes > 8
+
+
+@pytest.mark.parametrize("n_bytes", [3, 30, 400])
+def test_a_row_that_was_cut_short_is_computed_again(archive, whole, tmp_path, n_bytes):
+    for number in (1, 2):
+        run(archive, tmp_path, Shard(number, N))
+    path = tmp_path / "shards/evaluate-1-of-2/scores.csv"
+    path.write_bytes(path.read_bytes()[:-n_bytes])
+    with pytest.raises(FileError, match="records of shard 1/2 have changed"):
+        merge_scores(tmp_path)
+    done = []
+    run(archive, tmp_path, Shard(1, N), report=done.append)
+    assert len(done) == 1
+    assert_same(tmp_path, merge_scores(tmp_path), whole)
+
+
+def test_a_shard_opens_its_own_scans_and_none_again(archive, tmp_path):
+    functions = [(jobs, "open_cine"), (jobs, "hash_file"), (score_slice, "open_cine"), (jobs, "fingerprint")]
+    with counted(*functions) as counts:
+        run(archive, tmp_path, Shard(1, N))
+    n_own = len(Shard(1, N).part(range(N_SCANS)))
+    assert counts == {"open_cine": 2 * n_own, "hash_file": n_own, "fingerprint": len(MODELS)}
+    with counted(*functions) as counts:
+        run(archive, tmp_path, Shard(1, N), kept=lambda n: counts.update(kept=n))
+    assert counts == {"fingerprint": len(MODELS), "kept": n_own * len(MODELS)}
+
+
+def test_scores_are_appended_and_not_read_in_between(archive, tmp_path, monkeypatch):
+    """The time of recording a score does not depend on the number of scores before."""
+    monkeypatch.setattr(score, "rewrite_scores", lambda *_: pytest.fail("all scores are written again"))
+    with counted((score, "_parse")) as counts:
+        found = run(archive, tmp_path)
+    assert counts["_parse"] == len(found.scores), "once, at the end"
+
+
+def test_a_scan_that_changed_is_scored_again(archive, tmp_path):
+    copy = make_archive(tmp_path / "copy")
+    run(copy, tmp_path / "out")
+    path = copy / "P0/cine.h5"
+    path.write_bytes((copy / "P1/cine.h5").read_bytes())
+    done = []
+    run(copy, tmp_path / "out", report=done.append)
+    assert [outcome.scan for outcome in done] == ["P0/cine"] * 2 + ["P3/cine"] * 2
+
+
+def test_pictures_of_shards_are_those_of_the_whole(archive, tmp_path):
+    plan = score_slice.Plan(("zerofilled",), ("gaussian:2",))
+    scans = [archive / f"P{n}/cine.h5" for n in (0, 1, 2, 4)]
+    pictured = []
+    for number in (1, 2):
+        listed = jobs.JobList(scans, plan, plan.load_methods(), pictures=3, shard=Shard(number, N))
+        of_shard = [job for path in listed.scans for job in listed.jobs(path, listed.read(path))]
+        pictured += [job.label for job in of_shard if job.is_pictured]
+    assert sorted(pictured) == ["P0/cine", "P2/cine", "P4/cine"]

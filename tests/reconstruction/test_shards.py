@@ -1,0 +1,121 @@
+"""Shards of a batch of reconstructions: joined, they are the batch; killed, they continue."""
+
+import h5py
+import numpy as np
+import pytest
+from archive import N_SCANS, counted, killed_at, make_archive
+
+from cinerecon.errors import FileError
+from cinerecon.io.journal import Journal
+from cinerecon.io.scan_list import read_scan_list
+from cinerecon.io.shards import Shard
+from cinerecon.reconstruction import ReconRequest, batch_run, merge_batch, plan_batch, run_batch
+from cinerecon.reconstruction import run as run_module
+
+N = 2
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return make_archive(tmp_path_factory.mktemp("archive"))
+
+
+def run(archive, output, shard=None, models=("zerofilled",), **settings):
+    scans = read_scan_list(archive / "list.txt")
+    common = ReconRequest(scans[0], models[0], resume=True, csm="walsh", **settings)
+    return run_batch(plan_batch(scans, models, [f"{output}/"], [".npz"], common, shard))
+
+
+def results(output):
+    """The images, and the record without times."""
+    journal = Journal(output / "recon.jsonl")
+    entries = [journal.get(key) for key in journal]
+    for entry in entries:
+        del entry["checksum"]
+        entry["figures"].pop("seconds", None)
+        entry["written"] = [name.removeprefix(str(output)) for name in entry["written"]]
+    images = {path.relative_to(output): np.load(path)["image"] for path in sorted(output.glob("P*/*.npz"))}
+    return entries, images
+
+
+def assert_same(output, other):
+    (entries, images), (expected_entries, expected) = results(output), results(other)
+    assert entries == expected_entries
+    assert list(images) == list(expected)
+    assert all(np.array_equal(images[path], expected[path]) for path in expected)
+
+
+@pytest.fixture(scope="module")
+def whole(archive, tmp_path_factory):
+    output = tmp_path_factory.mktemp("whole")
+    outcomes = run(archive, output)
+    assert [outcome.name for outcome in outcomes] == [f"P{number}/cine" for number in range(N_SCANS)]
+    assert [outcome.error is None for outcome in outcomes] == [True, True, True, False, True]
+    return output
+
+
+def test_merged_shards_are_the_batch(archive, whole, tmp_path):
+    run(archive, tmp_path, Shard(2, N))
+    with pytest.raises(FileError, match="1 of 2 shards is missing: 1"):
+        merge_batch(tmp_path)
+    run(archive, tmp_path, Shard(1, N))
+    merge_batch(tmp_path)
+    assert_same(tmp_path, whole)
+    before = (tmp_path / "recon.jsonl").read_bytes()
+    outcomes = merge_batch(tmp_path)
+    assert (tmp_path / "recon.jsonl").read_bytes() == before, "merging again changes nothing"
+    assert [bool(outcome.error) for outcome in outcomes] == [False, False, False, True, False]
+
+
+@pytest.mark.slow
+def test_a_shard_that_is_killed_at_any_write_continues(archive, whole, tmp_path):
+    n_writes = 0
+    while killed_at(n_writes, run, archive, tmp_path / str(n_writes), Shard(1, N)):
+        output = tmp_path / str(n_writes)
+        run(archive, output, Shard(2, N))
+        with pytest.raises(FileError, match="shard 1/2 is not finished"):
+            merge_batch(output)
+        run(archive, output, Shard(1, N))
+        assert killed_at(0, merge_batch, output)
+        merge_batch(output)
+        assert_same(output, whole)
+        assert not list(output.rglob("*.slices-*")), "nothing is left over"
+        n_writes += 1
+    assert n_writes > 8
+
+
+def test_a_shard_opens_its_own_scans_once_and_none_again(archive, tmp_path):
+    functions = [(run_module, "open_source"), (h5py, "File"), (batch_run, "fingerprint")]
+    with counted(*functions) as counts:
+        run(archive, tmp_path, Shard(1, N))
+    n_own = len(Shard(1, N).part(range(N_SCANS)))
+    assert (counts["open_source"], counts["fingerprint"]) == (n_own, 1), "weights are hashed once, not for each scan"
+    with counted(*functions) as counts:
+        outcomes = run(archive, tmp_path, Shard(1, N))
+    assert (counts["open_source"], counts["File"], counts["fingerprint"]) == (0, 0, 1)
+    assert [outcome.is_earlier for outcome in outcomes] == [True] * n_own
+
+
+def test_a_record_grows_by_one_line_a_scan(archive, tmp_path, monkeypatch):
+    """The time of recording does not depend on the number of scans before."""
+    monkeypatch.setattr(Journal, "replace", lambda *_: pytest.fail("the record is written again"))
+    run(archive, tmp_path)
+    assert len((tmp_path / "recon.jsonl").read_text().splitlines()) == N_SCANS
+
+
+def test_a_shard_continues_from_a_merged_run(archive, whole, tmp_path):
+    run(archive, tmp_path)
+    for number in (1, 2):
+        outcomes = run(archive, tmp_path, Shard(number, N))
+        assert all(outcome.is_earlier for outcome in outcomes if outcome.error is None)
+    merge_batch(tmp_path)
+    assert_same(tmp_path, whole)
+
+
+def test_images_of_other_settings_are_not_taken_for_finished(archive, tmp_path):
+    def outcomes(**settings):
+        return [(str(o.error).partition("\n")[0][-14:], o.is_earlier) for o in run(archive, tmp_path, **settings)][:3]
+
+    assert outcomes() == [("None", False)] * 3
+    assert outcomes(undersample="gaussian:2") == [("exists already", False)] * 3
+    assert outcomes() == [("None", True)] * 3, "the images of before are still known"
