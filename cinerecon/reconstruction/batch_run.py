@@ -123,7 +123,7 @@ def run_batch(
 
 
 class BatchRun:
-    """The reconstructions of a batch, with the record of what is finished.
+    """The reconstructions of a batch, each recorded as it ends.
 
     Parameters
     ----------
