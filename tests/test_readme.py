@@ -1,33 +1,19 @@
 """Every command of the README runs, in order, in a folder that contains what a clone contains."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from page_runner import run_steps, steps_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS, PROGRAMS = (
-    re.findall(rf"^```{kind}\n(.*?)^```", README, re.DOTALL | re.MULTILINE) for kind in ("sh", "python")
-)
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(page for name in ("docs", "models", "examples") for page in ROOT.glob(f"{name}/**/*.md"))]
 )
-COMMANDS = [
-    line.split("  #")[0].strip() for block in BLOCKS for line in block.replace("\\\n", " ").splitlines() if line.strip()
-]
-
-
-def run(command, folder):
-    """Run a line with the ``cinerecon`` of this interpreter first on the path."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return subprocess.run(
-        command, shell=True, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True
-    )
+COMMANDS = [text for kind, text in steps_of(README) if kind == "sh"]
 
 
 def test_the_readme_names_the_commands_a_newcomer_needs():
@@ -39,7 +25,7 @@ def test_the_readme_names_the_commands_a_newcomer_needs():
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make")])
 def test_make_targets_exist(command):
     """Not run here: `make test` is what runs this test, and `make demo` installs, then runs a command tested below."""
-    result = run(command.replace("make", "make --dry-run", 1), ROOT)
+    result = subprocess.run(["make", "--dry-run", command.split()[1]], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
 
@@ -70,17 +56,9 @@ def test_commands_run_in_order(tmp_path):
     for name in ("sample_data", "models"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.slrnet.*"))
     demo = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "recon $(SCAN)" in line)
-    result = run(demo.replace("$(BIN)/", "").replace("$(SCAN)", "sample_data/phantom_cine.h5").strip(), tmp_path)
-    assert result.returncode == 0, result.stderr  # its files must not stop the commands below
-    ran, shown = 0, ""
-    for command in COMMANDS:
-        if command.startswith("cinerecon"):
-            result = run(command, tmp_path)
-            assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
-            ran, shown = ran + 1, shown + result.stdout
-    assert ran >= 6
+    demo = demo.replace("$(BIN)/", "").replace("$(SCAN)", "sample_data/phantom_cine.h5").strip()
+    steps = [step for step in steps_of(README) if not step[1].startswith("make ")]
+    printed = run_steps([("sh", demo), *steps], tmp_path)  # the files of the demo must not stop the other commands
+    assert sum(kind == "sh" for kind, _ in steps) >= 6
     (quality,) = re.findall("^slice 0  PSNR.*$", README, re.MULTILINE)
-    assert quality in shown
-    for program in PROGRAMS:
-        result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
-        assert result.returncode == 0, result.stderr
+    assert quality in printed

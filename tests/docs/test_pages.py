@@ -1,21 +1,18 @@
 """Every command and program of the pages runs, in order, in a folder that contains what a clone contains."""
 
 import importlib.util
-import os
 import pydoc
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from page_runner import BLOCK, run_steps, steps_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 ALL_PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-BLOCK = re.compile(r'^```(sh|python|yaml)(?: title="(.*?)")?\n(.*?)^```', re.DOTALL | re.MULTILINE)
 PAGES = [
     path
     for path in sorted(DOCS.rglob("*.md"))
@@ -23,29 +20,12 @@ PAGES = [
 ]
 
 
-def run(command, folder):
-    """Run a line of shell, or a program as a list, with the ``cinerecon`` of this interpreter first on the path."""
-    environment = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
-    result = subprocess.run(
-        command, shell=isinstance(command, str), cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
 def test_commands_and_programs_of_a_page_run(page, tmp_path):
     for name in ("sample_data", "models"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    for kind, title, content in BLOCK.findall(page.read_text(encoding="utf-8")):
-        if title.endswith((".py", ".yaml")):
-            (tmp_path / title).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / title).write_text(content, encoding="utf-8")
-        elif kind == "python" and not title:
-            run([sys.executable, "-c", content], tmp_path)
-        elif kind == "sh":
-            for line in filter(None, map(str.strip, content.splitlines())):
-                run(line, tmp_path)
+    run_steps(steps_of(page.read_text(encoding="utf-8")), tmp_path)
 
 
 def test_settings_page_is_that_of_the_code():

@@ -1,0 +1,73 @@
+"""Run the commands and Python programs of a page in order, all in one process, so that libraries are loaded once."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+BLOCK = re.compile(r'^```(sh|python|yaml)(?: title="(.*?)")?\n(.*?)^```', re.DOTALL | re.MULTILINE)
+
+
+def steps_of(page):
+    """``(kind, text)`` of each step: a file (title and content), a line of shell, or a Python program."""
+    for kind, title, content in BLOCK.findall(page):
+        if title.endswith((".py", ".yaml")):
+            yield "file", [title, content]
+        elif kind == "python" and not title:
+            yield "python", content
+        elif kind == "sh":
+            lines = (line.split("  #")[0].strip() for line in content.splitlines())
+            yield from (("sh", line) for line in lines if line)
+
+
+def run_steps(steps, folder):
+    """Run steps in a folder; what they print. The first that fails is named."""
+    environment = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    result = subprocess.run(
+        [sys.executable, __file__],
+        cwd=folder,
+        env=environment,
+        input=json.dumps(list(steps)),
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+def run_step(kind, text):
+    if kind == "file":
+        name, content = text
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(content, encoding="utf-8")
+    elif kind == "python":
+        exec(compile(text, "program of the page", "exec"), {"__name__": "__main__"})
+    elif text.startswith("cinerecon "):
+        run_cinerecon(text)
+    else:
+        subprocess.run(text, shell=True, check=True)
+
+
+def run_cinerecon(line):
+    """Call the entry point of the command line with the words that a shell makes of the line."""
+    from cinerecon.cli import main
+
+    words = subprocess.run(f"printf '%s\\0' {line}", shell=True, capture_output=True, text=True, check=True).stdout
+    sys.argv = words.split("\0")[:-1]
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise RuntimeError(f"exit code {end.code}") from end
+
+
+if __name__ == "__main__":
+    for kind, text in json.load(sys.stdin):
+        try:
+            run_step(kind, text)
+        except Exception:
+            sys.stdout.flush()
+            print(f"this failed:\n{text}", file=sys.stderr)
+            raise
