@@ -44,7 +44,7 @@ def run_step(kind, text):
         Path(name).write_text(content, encoding="utf-8")
     elif kind == "python":
         exec(compile(text, "program of the page", "exec"), {"__name__": "__main__"})
-    elif text.startswith("cinerecon "):
+    elif text.startswith("cinerecon ") and not set(text) & set("|<>&;"):
         run_cinerecon(text)
     else:
         subprocess.run(text, shell=True, check=True)

@@ -28,7 +28,7 @@ def test_a_line_that_was_cut_short_costs_no_other(tmp_path, n_bytes):
     assert ("a" in present, "b" in present, present.get("c")) == (True, n_bytes == 1, "third")
 
 
-def test_appending_reads_one_byte_of_what_is_there(tmp_path, monkeypatch):
+def test_appending_reads_one_byte_of_the_file(tmp_path, monkeypatch):
     path = tmp_path / "long.txt"
     path.write_text("x" * 10**6)
     monkeypatch.setattr("pathlib.Path.read_bytes", lambda _: pytest.fail("the file is read"))

@@ -127,7 +127,7 @@ def _sheet(rows_of_panels: list[tuple[CineImage, Panels]]) -> Image.Image:
 
 
 def _verdicts(cines: list[CineImage]) -> list[tuple[str, tuple[int, int, int]]]:
-    """The verdict on each slice with its colour, which stands out unless the image is as expected."""
+    """The verdict on each slice with its colour, an accent unless the image is as expected."""
     return [
         (f"slice {cine.meta.slice}  ·  {cine.verdict.remark}", ACCENT if cine.verdict.warnings else QUIET)
         for cine in cines
