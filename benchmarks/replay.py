@@ -1,8 +1,9 @@
 """Replay a simulated scan at the pace of a scanner through `cinerecon serve`: latency of each slice, memory, images.
 
-The latency of a slice is the time from its last readout, as it is sent, to its last image, as it is received. Memory is
-the resident set of the server after each scan; CPU time is that of the server. The images are compared with those of
-the file.
+The latency of a slice is the time from its last readout, as it is sent, to its last image, as it is received. Next to
+it is the latency of a server with cores of its own, computed from its CPU time: slices are reconstructed one after the
+other, each in the mean time of all. Memory is the resident set of the server after each scan. The images of the first
+and the last slice are compared with those of the file.
 
     python benchmarks/replay.py --write
     python benchmarks/replay.py --scans 10 --model zerofilled --slices 3 --matrix 64 64 --frames 8 --coils 4 --tr 0
@@ -22,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from report import machine, write_section
 
+from cinerecon.io.mrd_stream.hdf5 import scan_messages
 from cinerecon.io.mrd_stream.messages import AcquisitionMessage, ImageMessage, Message, TextMessage
 from cinerecon.reconstruction import reconstruct
 from cinerecon.reconstruction.client import exchange
@@ -36,8 +38,8 @@ class Replay:
 
     Attributes
     ----------
-    latency_s
-        For each slice.
+    sent_s, latency_s
+        Time of the last readout of each slice since the first one [s], and from there to its last image [s].
     images
         ``(frames, y, x)`` of each slice.
     cpu_s
@@ -46,6 +48,7 @@ class Replay:
         Resident set of the server afterwards [MB].
     """
 
+    sent_s: dict[int, float] = field(default_factory=dict)
     latency_s: dict[int, float] = field(default_factory=dict)
     images: dict[int, list[np.ndarray]] = field(default_factory=dict)
     cpu_s: float = 0.0
@@ -66,11 +69,11 @@ def server(model: str) -> Iterator[tuple[subprocess.Popen, str]]:
 
 def replay(scan: Path, process: subprocess.Popen, address: str, tr_ms: float) -> Replay:
     """Send a scan, and note when its images arrive."""
-    result, sent, start = Replay(), dict[int, float](), cpu_seconds(process.pid)
+    result, start, cpu_s = Replay(), time.perf_counter(), cpu_seconds(process.pid)
 
     def note(message: Message) -> None:
         if isinstance(message, AcquisitionMessage) and not int(message.head["flags"]) & NOISE:
-            sent[int(message.head["idx"]["slice"])] = time.perf_counter()
+            result.sent_s[int(message.head["idx"]["slice"])] = time.perf_counter() - start
 
     for message in exchange(scan, address, pace_ms=tr_ms, on_sent=note):
         if isinstance(message, TextMessage):
@@ -78,8 +81,8 @@ def replay(scan: Path, process: subprocess.Popen, address: str, tr_ms: float) ->
         if isinstance(message, ImageMessage):
             number = int(message.head["slice"])
             result.images.setdefault(number, []).append(message.values[0, 0])
-            result.latency_s[number] = time.perf_counter() - sent[number]
-    result.cpu_s, result.memory_mb = cpu_seconds(process.pid) - start, resident_mb(process.pid)
+            result.latency_s[number] = time.perf_counter() - start - result.sent_s[number]
+    result.cpu_s, result.memory_mb = cpu_seconds(process.pid) - cpu_s, resident_mb(process.pid)
     return result
 
 
@@ -93,18 +96,35 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def computed_latency_s(part: Replay, tr_ms: float, n_readouts: int, n_cores: int) -> list[float]:
+    """Latency of each slice if the server had cores of its own, and they shared its work evenly."""
+    n_slices = len(part.latency_s)
+    seconds, free, latencies = part.cpu_s / n_slices / n_cores, 0.0, []
+    for number in range(n_slices):
+        sent = (number + 1) * n_readouts / n_slices * tr_ms / 1e3
+        free = max(free, sent) + seconds
+        latencies.append(free - sent)
+    return latencies
+
+
 def largest_difference(images: dict[int, list[np.ndarray]], scan: Path, model: str) -> float:
-    """Largest difference from the images of the file, relative to their maximum."""
-    parts = reconstruct(scan, method=model)
-    differences = [np.abs(np.stack(images[n]) - np.abs(part.image)).max() for n, part in enumerate(parts)]
+    """Largest difference from the images of the file in the first and the last slice, relative to their maximum."""
+    chosen = (0, len(images) - 1)
+    parts = reconstruct(scan, method=model, slices=chosen)
+    differences = [
+        np.abs(np.stack(images[n]) - np.abs(part.image)).max() for n, part in zip(chosen, parts, strict=True)
+    ]
     return float(max(differences) / max(np.abs(part.image).max() for part in parts))
 
 
-def describe(config: SimulateConfig, options: argparse.Namespace, replays: list[Replay], difference: float) -> str:
+def describe(
+    config: SimulateConfig, options: argparse.Namespace, replays: list[Replay], n_readouts: int, difference: float
+) -> str:
     """What was replayed, the latency of each slice, and the memory after each scan."""
     first = replays[0]
     n_slices, load = len(first.latency_s), os.getloadavg()[1]
     sizes = f"{n_slices} slices x {config.n_frames} frames x {config.n_coils} coils, {config.ky} x {config.kx}"
+    computed = [computed_latency_s(first, options.tr, n_readouts, n_cores) for n_cores in (1, 2)]
     lines = [
         f"{machine()} {sizes}, {config.undersample or 'all lines'}, TR {options.tr:g} ms, `{options.model}`. "
         f"Load average of the machine {load:.1f}; CPU time of the server {first.cpu_s / n_slices:.1f} s per slice. "
@@ -112,7 +132,11 @@ def describe(config: SimulateConfig, options: argparse.Namespace, replays: list[
         "",
         "| slice | " + " | ".join(map(str, first.latency_s)) + " |",
         "|" + "---|" * (n_slices + 1),
-        "| latency [s] | " + " | ".join(f"{value:.1f}" for value in first.latency_s.values()) + " |",
+        "| latency, measured [s] | " + " | ".join(f"{value:.1f}" for value in first.latency_s.values()) + " |",
+        *(
+            f"| latency with {n} free core{'s' * (n > 1)}, computed [s] | " + " | ".join(f"{v:.1f}" for v in row) + " |"
+            for n, row in enumerate(computed, 1)
+        ),
         "",
         "| scan | " + " | ".join(map(str, range(1, len(replays) + 1))) + " |",
         "|" + "---|" * (len(replays) + 1),
@@ -147,8 +171,11 @@ def main() -> None:
         scan = Path(folder) / "scan.h5"
         simulate_scan(scan, config)
         with server(options.model) as (process, address):
+            n_readouts = sum(isinstance(message, AcquisitionMessage) for message in scan_messages(scan))
             replays = [replay(scan, process, address, options.tr) for _ in range(options.scans)]
-        text = describe(config, options, replays, largest_difference(replays[-1].images, scan, options.model))
+        text = describe(
+            config, options, replays, n_readouts, largest_difference(replays[-1].images, scan, options.model)
+        )
     print(text)
     if options.write:
         write_section(options.write, text)

@@ -4,8 +4,9 @@ A scan says in several ways that a slice is complete:
 
 - the last readout of each of its images has the flag ``last in slice``, or a readout has ``last in measurement``,
 - every line within the limits of the header was measured in every image,
-- a readout of another slice follows, all images have lines, and together they have all lines within the limits, or the
-  slice has as many readouts as one before it; unless slices are acquired interleaved.
+- a readout of another slice follows, all images have lines, and the last readout has ``last in slice``, or together
+  they have all lines within the limits, or there are as many readouts as of a slice before. This is not used if slices
+  are interleaved.
 
 The images of a slice are the combinations of contrast, phase, repetition and set, whose number is that of the limits in
 the header. Slices of which nothing of this can be said are complete at the end of the scan.
@@ -34,12 +35,27 @@ Image = tuple[int, ...]
 
 @dataclass(eq=False)
 class _Arriving:
-    """The readouts of a slice so far: averages of images, lines of each, and images with their last line."""
+    """The readouts of a slice so far.
+
+    Attributes
+    ----------
+    images
+        Averages of images of which a line was measured.
+    lines
+        Lines of each.
+    ended
+        Images whose last line was measured, by its flag.
+    n_readouts
+        Number of readouts.
+    has_last_flag
+        Whether the last readout has that flag.
+    """
 
     images: set[tuple[Image, int]] = field(default_factory=set)
     lines: set[tuple[Image, int, int]] = field(default_factory=set)
     ended: set[Image] = field(default_factory=set)
     n_readouts: int = 0
+    has_last_flag: bool = False
 
 
 class SliceArrival:
@@ -132,7 +148,8 @@ class SliceArrival:
         arriving.n_readouts += 1
         arriving.images.add((image, average))
         arriving.lines.add((image, average, int(idx["kspace_encode_step_1"])))
-        if _has(head, LAST_IN_SLICE) and average == self._limits.get("average", NO_LIMIT).maximum:
+        arriving.has_last_flag = _has(head, LAST_IN_SLICE)
+        if arriving.has_last_flag and average == self._limits.get("average", NO_LIMIT).maximum:
             arriving.ended.add(image)
 
     def _has_all_images(self, number: int) -> bool:
@@ -148,13 +165,13 @@ class SliceArrival:
         return len(arriving.lines) == self._n_images * self._n_values("average") * self._n_lines
 
     def _end_visit(self, number: int) -> None:
-        """Another slice follows: this one is complete if it has all images and lines, or as many readouts as others."""
+        """Another slice follows: decide whether this one, of which all images have lines, is complete."""
         if self._is_interleaved or not self.is_sure or number in self.complete or not self._has_all_images(number):
             return
         arriving = self._slices[number]
         is_covered = len({line for *_, line in arriving.lines}) == self._n_lines
         is_like_others = any(arriving.n_readouts == self._slices[other].n_readouts for other in self.complete)
-        if is_covered or is_like_others:
+        if arriving.has_last_flag or is_covered or is_like_others:
             self.complete.append(number)
 
 

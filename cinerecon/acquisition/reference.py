@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.io.hdf5 import member, open_hdf5
+from cinerecon.io.ismrmrd.hdf5_scan import Hdf5Samples
 from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.physics.coils import transform_maps
 from cinerecon.physics.operators import Encoding
@@ -89,7 +90,7 @@ def read_truth(
     -------
     ``(frames, y, x)`` complex64, or None if the file holds no truth that fits; and warnings.
     """
-    if not h5py.is_hdf5(raw.path):
+    if not isinstance(raw.store, Hdf5Samples):
         return None, []
     with open_hdf5(raw.path) as file:
         group = member(file, GROUP, str(raw.path)) or member(file[raw.group], GROUP, str(raw.path))

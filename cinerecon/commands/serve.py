@@ -29,7 +29,7 @@ class ServeOptions(Options):
 
 
 def serve(options: ServeOptions) -> None:
-    """Serve until SIGTERM or Ctrl-C; slices that are being reconstructed are finished and sent."""
+    """Serve until SIGTERM or Ctrl-C; complete slices are still reconstructed and sent."""
     from cinerecon.machine import pick_device
     from cinerecon.memory import keep_freed_memory, return_freed_memory, share_freed_memory
     from cinerecon.reconstruction.request import ReconRequest

@@ -46,6 +46,7 @@ class Channel(RawIOBase):
         super().__init__()
         self._connection, self._idle_seconds, self._stop = connection, idle_seconds, stop
         self._stop_time: float | None = None
+        self._received_at = time.monotonic()
         self.is_stopped = self.is_lost = False
         connection.settimeout(POLL_SECONDS)
 
@@ -64,16 +65,19 @@ class Channel(RawIOBase):
         start = time.monotonic()
         while not self._is_to_stop(start):
             try:
-                return self._connection.recv_into(buffer)
+                n_bytes = self._connection.recv_into(buffer)
             except TimeoutError:
                 self._require_progress(start, self._idle_seconds)
             except OSError as error:
                 raise self._lost(str(error)) from None
+            else:
+                self._received_at = time.monotonic()
+                return n_bytes
         self.is_stopped = True
         return 0
 
     def send(self, message: Message) -> None:
-        """Send a message.
+        """Send a message; a client that takes none while it sends is waited for.
 
         Raises
         ------
@@ -87,7 +91,9 @@ class Channel(RawIOBase):
                 n_sent = self._connection.send(data)
                 data, start = data[n_sent:], time.monotonic()
             except TimeoutError:
-                self._require_progress(start, LONGEST_SECONDS if self._stop.is_set() else self._idle_seconds)
+                if self._stop.is_set():
+                    self._require_progress(start, LONGEST_SECONDS)
+                self._require_progress(max(start, self._received_at), self._idle_seconds)
             except OSError as error:
                 raise self._lost(str(error)) from None
 

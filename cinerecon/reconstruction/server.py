@@ -72,7 +72,7 @@ class Server:
         self._pool.shutdown()
 
     def stop(self) -> None:
-        """Accept no further connection; slices that are being reconstructed are finished and sent."""
+        """Accept no further connection; complete slices are still reconstructed and sent."""
         self._stop.set()
 
     def run(self) -> None:

@@ -73,6 +73,11 @@ def test_a_change_of_slice_alone_is_no_end():
     assert not found and arrival.after_end() == [0, 1]
 
 
+def test_a_flag_on_the_last_readout_alone_ends_a_slice_when_another_one_follows():
+    readouts = [(*readout, LAST_IN_SLICE * (readout[1:] == (2, 2))) for readout in sequential(lines=(1, 2))]
+    assert completions(header_of(), heads_of(*readouts))[0] == [(0, 6), (1, 12)]
+
+
 def test_slices_without_flags_that_are_acquired_interleaved_wait():
     readouts = [(z, frame, line) for line in (1, 2) for z in range(N_SLICES) for frame in range(N_FRAMES)]
     found, arrival = completions(header_of(), heads_of(*readouts))
