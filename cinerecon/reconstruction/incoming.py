@@ -40,6 +40,8 @@ class IncomingScan:
 
     Attributes
     ----------
+    client
+        Address of the client.
     is_closed
         Whether the close message has arrived.
     last_times, last_heads
@@ -47,7 +49,7 @@ class IncomingScan:
     """
 
     def __init__(self, path: Path, request: ReconRequest, client: str) -> None:
-        self._path, self._request, self._client = path, request, client
+        self._path, self._request, self.client = path, request, client
         self._settings = ProtocolSettings()
         self._model: str | None = None
         self._spool: Spool | None = None
@@ -81,18 +83,13 @@ class IncomingScan:
             If there are none.
         """
         if self._spool is None or not len(self._spool):
-            raise DataError("the stream has no header or no readouts", where=self._client)
+            raise DataError("the stream has no header or no readouts", where=self.client)
         return self._spool
 
     @property
     def slices(self) -> list[int]:
         """Counters of the slices of which image readouts have arrived."""
         return list(self.last_times)
-
-    @property
-    def incomplete(self) -> list[int]:
-        """Counters of the slices of which readouts have arrived and that are not complete."""
-        return [] if self._arrival is None else self._arrival.incomplete
 
     @property
     def is_sure(self) -> bool:
@@ -112,12 +109,12 @@ class IncomingScan:
         if isinstance(message, CloseMessage):
             self.is_closed = True
         elif isinstance(message, ImageMessage):
-            raise DataError("images were received, expected readouts", where=self._client)
+            raise DataError("images were received, expected readouts", where=self.client)
         elif isinstance(message, TextMessage):
             self._add_text(message)
         elif self._spool is None:
             hint = "one scan per connection, its header first"
-            raise HeaderError("readouts precede the header", where=self._client, hint=hint)
+            raise HeaderError("readouts precede the header", where=self.client, hint=hint)
         else:
             return self._add_readout(self._spool, message)
         return []
@@ -130,7 +127,7 @@ class IncomingScan:
         if message.id is MessageId.HEADER:
             if self._spool is not None:
                 hint = "one scan per connection, its header first"
-                raise HeaderError("2 headers were received", where=self._client, hint=hint)
+                raise HeaderError("2 headers were received", where=self.client, hint=hint)
             self._spool = Spool(self._path, message.content)
             self._arrival = SliceArrival(self._spool.header)
         elif message.id is MessageId.CONFIG_FILE:
@@ -138,7 +135,7 @@ class IncomingScan:
         elif message.id is MessageId.CONFIG_TEXT:
             self._settings = read_protocol(message.text)
         else:
-            logger.info("%s: text: %.500s", self._client, message.text)
+            logger.info("%s: text: %.500s", self.client, message.text)
 
     def _add_readout(self, spool: Spool, message: AcquisitionMessage | WaveformMessage) -> list[int]:
         spool.add(message)

@@ -12,7 +12,7 @@ from socket import socket
 from threading import Event
 from typing import BinaryIO, cast
 
-from cinerecon.errors import CineReconError
+from cinerecon.errors import CineReconError, FileError
 from cinerecon.io.mrd_stream.error_image import error_image
 from cinerecon.io.mrd_stream.images import image_messages
 from cinerecon.io.mrd_stream.messages import CloseMessage, CutStreamError, MessageId, TextMessage, read_messages
@@ -112,14 +112,14 @@ def _report_cut(incoming: IncomingScan, sender: "_Sender", cut: CutStreamError) 
     ------
     DataError
         If it has no readouts.
-    CutStreamError
+    FileError
         If no slice was complete.
     """
     _ = incoming.spool
     if not sender.sent:
-        raise cut
+        raise FileError("the server is being stopped", where=incoming.client) if sender.channel.is_stopped else cut
     cause = "the server is being stopped" if sender.channel.is_stopped else "the stream ended without a close message"
-    missing = sorted(set(incoming.incomplete) - sender.sent)
+    missing = sorted(set(incoming.slices) - sender.sent - sender.failed)
     left_out = f"slice {', '.join(map(str, missing))} was not complete and is left out" if missing else ""
     sender.report(f"warning: {cause}: {left_out or 'all slices that were begun are complete'}")
 
@@ -177,13 +177,14 @@ class _Sender:
 
     Attributes
     ----------
-    sent
-        Counters of the slices that were sent.
+    sent, failed
+        Counters of the slices that were sent, and of those that have an error instead.
     """
 
     def __init__(self, channel: Channel, client: str, path: Path) -> None:
         self.channel, self.client, self._path = channel, client, path
         self.sent: set[int] = set()
+        self.failed: set[int] = set()
         self._n_images: dict[int, int] = {}
         self._warnings: set[str] = set()
 
@@ -215,6 +216,7 @@ class _Sender:
 
     def fail(self, incoming: IncomingScan, number: int, what: str, text: str) -> None:
         """Send the error of a slice as a text and as an image."""
+        self.failed.add(number)
         self.report(f"error: slice {number}: {text}")
         if number in incoming.last_heads:
             self.channel.send(error_image(incoming.spool.header, incoming.last_heads[number], number, what))

@@ -1,5 +1,6 @@
 """Slices are sent while the scan is running, with the images of the file; what comes later is not ignored."""
 
+import socket
 import threading
 import time
 from io import BytesIO
@@ -201,26 +202,32 @@ def cut(messages, slices):
     return b"".join(map(message_bytes, messages[: messages.index(last[len(last) // 2])]))
 
 
-@pytest.mark.parametrize("n_complete", [0, 2])
-def test_a_stream_without_its_end_gives_the_complete_slices_and_a_warning(address, scan, images, n_complete):
-    import socket
-
+def answer_to(address, data):
+    """Texts and images with which a server answers the bytes of a client that sends no more."""
     host, port = address.split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
-        connection.sendall(cut(list(scan_messages(scan)), n_complete))
+        connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
     messages = list(read_messages(BytesIO(answer), "server"))
-    texts = [m.text for m in messages if isinstance(m, TextMessage)]
     found = [m for m in messages if isinstance(m, ImageMessage)]
     assert isinstance(messages[-1], CloseMessage) and not any(map(is_error_image, found))
-    if n_complete == 0:
-        assert not found and texts[0].startswith("error: the stream is cut")
-        return
-    text = "warning: the stream ended without a close message: slice 2 was not complete and is left out"
-    assert texts == [text]
-    values = np.stack([m.values[0, 0] for m in found])
-    np.testing.assert_allclose(values, np.concatenate(images[:2]), rtol=1e-6, atol=1e-6 * values.max())
+    return [m.text for m in messages if isinstance(m, TextMessage)], [m.values[0, 0] for m in found]
+
+
+END = "warning: the stream ended without a close message: slice 2 was not complete and is left out"
+
+
+@pytest.mark.parametrize(("rest", "text"), [(b"", END), (b"\x99\x99", "error: the stream is damaged at message")])
+def test_a_stream_without_its_end_gives_the_complete_slices_and_a_text(address, scan, images, rest, text):
+    texts, values = answer_to(address, cut(list(scan_messages(scan)), 2) + rest)
+    assert len(texts) == 1 and texts[0].startswith(text)
+    np.testing.assert_allclose(np.stack(values), np.concatenate(images[:2]), rtol=1e-6, atol=1e-6 * np.max(values))
+
+
+def test_a_stream_that_ends_within_its_first_slice_is_an_error(address, scan):
+    texts, values = answer_to(address, cut(list(scan_messages(scan)), 0))
+    assert not values and texts[0].startswith("error: the stream is cut")
 
 
 def test_the_file_on_disk_is_gone_at_the_end_of_a_scan(scan, tmp_path):
