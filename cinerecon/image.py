@@ -19,7 +19,7 @@ Place = tuple[Vector, Vector, Vector, Vector]
 
 UNKNOWN_FRAME_MS = 40.0
 """Frame interval of movies if the scan does not contain it; never written to files as a time [ms]."""
-QUANTITIES = {"snr": "SNR", "noise": "noise", "velocity": "velocity"}
+QUANTITIES = {"snr": "SNR", "noise": "noise", "uncertainty": "uncertainty", "velocity": "velocity"}
 """Maps that accompany an image, by the part of the file name, with their names."""
 BACKGROUND_PHASE = "background phase offset is not corrected"
 """Note on all velocities."""
@@ -52,6 +52,11 @@ class CineImage:
         mapped.
     noise_source
         The origin of `noise`, in words.
+    uncertainty
+        ``(frames, y, x)`` float32, standard deviation of the image over variants of the data, in the units of the
+        image; None if it was not mapped.
+    uncertainty_source
+        The origin of `uncertainty`, in words.
     quantity
         A key of `QUANTITIES`, where the values of `image` are a map and not an image; empty for an image.
     velocity
@@ -65,7 +70,7 @@ class CineImage:
     Raises
     ------
     ShapeError
-        If axes are missing, or image, reference and noise differ in size.
+        If axes are missing, or image, reference and maps differ in size.
     """
 
     image: NDArray[np.complex64]
@@ -81,14 +86,16 @@ class CineImage:
     velocity: NDArray[np.float32] | None = None
     venc_cm_s: float = 0.0
     verdict: Verdict | None = None
+    uncertainty: NDArray[np.float32] | None = None
+    uncertainty_source: str = ""
 
     def __post_init__(self) -> None:
         if self.image.ndim != len(IMAGE):
             raise ShapeError(f"image has {self.image.ndim} axes, expected ({', '.join(IMAGE)})")
-        if self.reference is not None and self.reference.shape != self.image.shape:
-            raise ShapeError(f"reference is {self.reference.shape}, expected {self.image.shape} as the image")
-        if self.noise is not None and self.noise.shape != self.image.shape:
-            raise ShapeError(f"noise is {self.noise.shape}, expected {self.image.shape} as the image")
+        for name in ("reference", "noise", "uncertainty"):
+            values = getattr(self, name)
+            if values is not None and values.shape != self.image.shape:
+                raise ShapeError(f"{name} is {values.shape}, expected {self.image.shape} as the image")
 
     @property
     def n_frames(self) -> int:
@@ -135,7 +142,8 @@ class CineImage:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Texts that accompany the image in every format: not for diagnostic use, its verdict and its warnings."""
-        map_texts = (f"{QUANTITIES[self.quantity]}: {self.noise_source}",) if self.quantity else ()
+        source = self.uncertainty_source if self.quantity == "uncertainty" else self.noise_source
+        map_texts = (f"{QUANTITIES[self.quantity]}: {source}",) if self.quantity else ()
         if self.quantity == "velocity":
             map_texts = (f"velocity in cm/s, VENC {self.venc_cm_s:g} cm/s, {BACKGROUND_PHASE}",)
         verdict_texts = () if self.verdict is None else (self.verdict.remark,)
@@ -155,19 +163,19 @@ def as_map(cine: CineImage, quantity: str) -> CineImage:
     Raises
     ------
     DataError
-        If noise was not mapped.
+        If there is no such map.
     """
-    values = {"snr": cine.snr, "noise": cine.noise, "velocity": cine.velocity}[quantity]
-    if values is None and quantity == "velocity":
-        raise DataError("the scan is not phase contrast", where=cine.meta.source)
+    values: NDArray[np.float32] | None = getattr(cine, quantity)
     if values is None:
-        raise DataError("the noise of this image was not mapped", where=cine.meta.source)
+        reasons = {"velocity": "the scan is not phase contrast", "uncertainty": "the uncertainty was not mapped"}
+        raise DataError(reasons.get(quantity, "the noise of this image was not mapped"), where=cine.meta.source)
     return replace(
         cine,
         image=values.astype(np.complex64),
         reference=None,
         convergence={},
         noise=None,
+        uncertainty=None,
         velocity=None,
         verdict=None,
         quantity=quantity,

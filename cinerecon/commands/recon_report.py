@@ -33,6 +33,8 @@ def print_report(report: "ReconReport") -> None:
     for part in report.slices:
         if part.snr:
             print(f"slice {part.cine.meta.slice}  {snr_line(part)}")
+        if part.uncertainty:
+            print(f"slice {part.cine.meta.slice}  {uncertainty_line(part)}")
     for part in report.slices:
         if part.quality:
             print(f"slice {part.cine.meta.slice}  {quality_line(part)}")
@@ -78,6 +80,14 @@ def snr_line(part: "ReconstructedSlice") -> str:
     return f"SNR {part.snr['median']:.1f} in the median of the support{factor}, {part.cine.noise_source}"
 
 
+def uncertainty_line(part: "ReconstructedSlice") -> str:
+    """The uncertainty of a slice, and its origin."""
+    figures = part.uncertainty
+    support, heart = f"{figures['support']:.1%}", f"{figures['heart']:.1%}" if "heart" in figures else ""
+    region = f"{heart} around the heart, " if heart else ""
+    return f"uncertainty {region}{support} in the support (root mean square), {part.cine.uncertainty_source}"
+
+
 def _row(part: "ReconstructedSlice") -> list[str]:
     cine = part.cine
     times = [
@@ -112,6 +122,8 @@ def report_as_plain(report: "ReconReport") -> dict[str, object]:
                 "snr": part.snr,
                 "noise_source": part.cine.noise_source,
                 "verdict": None if part.verdict is None else asdict(part.verdict),
+                "uncertainty": part.uncertainty,
+                "uncertainty_source": part.cine.uncertainty_source,
                 "quality": part.quality,
                 "reference_is": part.cine.meta.reference_is,
                 "convergence": {name: curve.tolist() for name, curve in part.cine.convergence.items()},

@@ -215,7 +215,7 @@ def _noise_of(replicas: Tensor, support: Tensor) -> NoiseMap:
     of both and the part s of it that the replicas' number explains, w = 1 - s / m, and the mean square error is w s.
     """
     n, tiny = len(replicas), torch.finfo(torch.float32).tiny
-    deviations = _average_pixels((replicas - replicas.mean(0)).square() * (n / (n - 1)))
+    deviations = average_pixels((replicas - replicas.mean(0)).square() * (n / (n - 1)))
     own = deviations.mean(0)  # (frames, y, x)
     pooled = own.mean(0)
     by_frame = own[:, support].sum(-1) / pooled[support].sum().clamp(min=tiny)
@@ -231,7 +231,7 @@ def _noise_of(replicas: Tensor, support: Tensor) -> NoiseMap:
     return NoiseMap((weight * own + (1 - weight) * product).sqrt(), error, n)
 
 
-def _average_pixels(values: Tensor) -> Tensor:
+def average_pixels(values: Tensor) -> Tensor:
     """Mean over a square around each pixel of ``(..., y, x)``, at the edges over a part of it."""
     margin, size = AVERAGED_PIXELS // 2, values.shape[-2:]
     mean = torch.nn.functional.avg_pool2d(

@@ -68,7 +68,15 @@ class ReconSettings(ArrayOptions):
         description="estimate the error of the image without truth, and give a verdict: as expected, doubtful or do not"
         " use",
     )
-    seed: int = Field(0, description="seed of the sampling pattern and of the pseudo-replicas")
+    uncertainty: bool = Field(
+        False,
+        description="map how far the image changes when variants of the data are reconstructed, and write it to files"
+        " of its own, .uncertainty",
+    )
+    n_variants: Annotated[int, Flag(("--variants",))] = Field(
+        8, ge=2, description="variants of the data for the map of uncertainty, each as slow as the image"
+    )
+    seed: int = Field(0, description="seed of the sampling pattern, the pseudo-replicas and the variants")
     force: bool = Field(False, description="overwrite existing files, except those that are read")
     resume: bool = Field(False, description="continue an interrupted run; finished slices and scans are kept")
     strict: bool = Field(False, description="treat warnings as errors: no images are written, exit code 2")

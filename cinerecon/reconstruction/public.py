@@ -26,6 +26,7 @@ from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import iterate_slices, load_request_method
 from cinerecon.reconstruction.slices import ReconstructedSlice, reconstruct_slice, with_quality, without_own_reference
+from cinerecon.reconstruction.uncertainty import with_uncertainty
 
 Array = NDArray[Any]
 SCAN_OPTIONS = (
@@ -33,7 +34,7 @@ SCAN_OPTIONS = (
     *ArrayOptions.model_fields,
 )
 """Options that belong to a scan in a file."""
-SLICE_OPTIONS = ("snr", "n_replicas", "seed", "partial_fourier", "verdict")
+SLICE_OPTIONS = ("snr", "n_replicas", "uncertainty", "n_variants", "seed", "partial_fourier", "verdict")
 """Options that belong to a scan in a file or to a slice."""
 
 
@@ -83,8 +84,8 @@ def reconstruct(
         For a path, as the options of the command: ``slices`` (indices), ``frames`` (``"first:last"``), ``noise``
         (path), ``dataset``, ``measurement``, ``undersample`` (pattern or mask file), ``seed``, ``set_index``, ``venc``
         [cm/s]; for a path or a `CineData` ``snr`` (map the noise: ``.cine.noise``, ``.cine.snr``), ``n_replicas``,
-        ``verdict`` (``.verdict``) and ``partial_fourier`` (``pocs``, ``homodyne``, ``none``, ``auto``). A velocity is
-        in cm/s.
+        ``uncertainty`` (``.cine.uncertainty``), ``n_variants``, ``verdict`` (``.verdict``) and ``partial_fourier``
+        (``pocs``, ``homodyne``, ``none``, ``auto``). A velocity is in cm/s.
 
     Returns
     -------
@@ -177,8 +178,9 @@ def _reconstruct(
     else:
         data = _data_of_arrays(scan, mask, csm, request.preprocessing(method))
     n_replicas = request.n_replicas if request.snr else 0
+    data = data.to(request.device)
     part = reconstruct_slice(
-        data.to(request.device),
+        data,
         method,
         request.label,
         partial_fourier=request.partial_fourier,
@@ -186,6 +188,8 @@ def _reconstruct(
         seed=request.seed,
         has_verdict=request.verdict,
     )
+    if request.uncertainty:
+        part = with_uncertainty(part, data, method, request)
     part = with_quality(part)
     return [with_provenance(part, provenance_of(request, method, data))]
 

@@ -108,7 +108,8 @@ class ReconRequest(ReconSettings):
             is given and there is no DICOM output.
         """
         self.check_sources()
-        targets = [part for target in self.targets for part in (target.with_maps() if self.snr else [target])]
+        mapped = [name for name, is_mapped in (("noise", self.snr), ("uncertainty", self.uncertainty)) if is_mapped]
+        targets = [part for target in self.targets for part in target.with_maps(*mapped)]
         if self.patient and all(target.ending != FOLDER for target in targets):
             raise ConfigError("a patient is written to DICOM alone", where="-o", hint="add -o dicom/")
         for number, target in enumerate(targets):

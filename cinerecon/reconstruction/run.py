@@ -33,6 +33,7 @@ from cinerecon.reconstruction.slices import (
     with_quality,
     without_own_reference,
 )
+from cinerecon.reconstruction.uncertainty import with_uncertainty
 from cinerecon.reconstruction.velocity import require_velocity_range, with_velocity
 
 READING = 0.2
@@ -276,6 +277,12 @@ def _reconstruct_index(
     """Read one slice, undersample it where that is asked for, and reconstruct it."""
     observer.stage("read")
     report("reading, estimating coil maps", 0.0)
+    n_runs = 1 + (request.n_variants if request.uncertainty else 0)
+
+    def report_runs(done: int, total: int, first: int = 0, runs: int = 1) -> None:
+        """The progress of so many reconstructions, of which some precede."""
+        report("reconstructing", READING + (1 - READING) * (first + runs * done / max(total, 1)) / n_runs)
+
     data, seconds, encoded = _read_frames(request, scan, index)
     if request.undersample:
         csm = request.preprocessing(method).csm
@@ -295,7 +302,7 @@ def _reconstruct_index(
         n_replicas=request.n_replicas if request.snr else 0,
         has_verdict=request.verdict,
         seed=request.seed,
-        progress=lambda done, total: report("reconstructing", READING + (1 - READING) * done / max(total, 1)),
+        progress=report_runs,
     )
     part = run(data)
     if encoded is not None:
@@ -303,6 +310,8 @@ def _reconstruct_index(
         mask = data.mask & encoded.mask
         encoded = replace(encoded, csm=data.csm, mask=mask, kspace=encoded.kspace * mask, shading=data.shading)
         part = with_velocity(part, run(encoded, has_verdict=False), require_velocity_range(request, scan.venc_cm_s))
+    if request.uncertainty:
+        part = with_uncertainty(part, data, method, request, partial(report_runs, first=1, runs=request.n_variants))
     cine = replace(part.cine, header_xml=scan.header_xml or "")
     return replace(part, cine=cine, seconds=seconds | part.seconds)
 

@@ -24,7 +24,7 @@ from cinerecon.options import ArrayOptions, split_settings
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
 
-ARRAYS, CURVES = ("image", "reference", "noise", "velocity"), "convergence"
+ARRAYS, CURVES = ("image", "reference", "noise", "velocity", "uncertainty"), "convergence"
 """Attributes of `CineImage` that are arrays, and the one that is a mapping of arrays."""
 ENDING = ".slices-"
 
@@ -112,6 +112,7 @@ def checksum_of(request: ReconRequest, method: str) -> str:
         *(request.partial_fourier, request.set_index, request.venc, request.compress_coils),
         *(split_settings(request.settings)[1], request.keeps_convergence),
         *(request.snr, request.n_replicas if request.snr else 0, request.verdict),
+        *(request.uncertainty, request.n_variants if request.uncertainty else 0),
         *(method, request.undersample and fingerprint_pattern(request.undersample), request.seed),
         *(str(getattr(request, name)) for name in ArrayOptions.model_fields),
         *(_state(path) for path in (*request.scan_files, request.noise)),

@@ -51,6 +51,9 @@ class ReconstructedSlice:
     snr
         ``median`` SNR in the support and ``standard_error`` of the noise, relative; of a method with a formula for
         noise also the ``g_factor``, median in the support. Empty if noise was not mapped.
+    uncertainty
+        Root mean square of the uncertainty over that of the image, in the ``support`` and, where the heart was located,
+        around the ``heart``. Empty if it was not mapped.
     partial_fourier
         What was filled in of k-space, see `fill_partial_fourier`; empty if nothing was missing on one side.
     """
@@ -64,6 +67,7 @@ class ReconstructedSlice:
     quality: dict[str, float] = field(default_factory=dict)
     snr: dict[str, float] = field(default_factory=dict)
     partial_fourier: str = ""
+    uncertainty: dict[str, float] = field(default_factory=dict)
 
     @property
     def image(self) -> NDArray[np.complex64]:

@@ -17,11 +17,12 @@ def require_velocity_range(request: ReconRequest, header_venc_cm_s: float | None
     DataError
         If neither has it.
     ConfigError
-        If noise is to be mapped, which is defined for one set.
+        If noise or uncertainty are to be mapped, which is defined for one set.
     """
-    if request.snr:
-        what = "the noise of a phase-contrast scan is mapped for one set at a time"
-        raise ConfigError(what, where="--snr", hint="--snr --set-index 0")
+    option = "--snr" if request.snr else "--uncertainty" if request.uncertainty else ""
+    if option:
+        what = "maps of a phase-contrast scan are those of one set at a time"
+        raise ConfigError(what, where=option, hint=f"{option} --set-index 0")
     venc = request.venc or header_venc_cm_s
     if venc is None:
         what = "the scan has two sets (phase contrast), and its header has no velocity range (VENC)"

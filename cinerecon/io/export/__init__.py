@@ -42,10 +42,10 @@ FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
 VOLUMES = (".nii.gz", ".nii", ".cfl")
 """Endings of formats that hold one stack of slices; further stacks go to numbered files."""
 FOLDER = "dicom/"
-NOISE_MAPS = ("snr", "noise")
-"""Maps of `--snr`."""
+MAPS = {"noise": ("snr", "noise"), "uncertainty": ("uncertainty",), "velocity": ("velocity",)}
+"""Attributes of an image, and the maps that are written where it has them, keys of `QUANTITIES`."""
 MAPPED = (".h5", ".mrd2", ".nii.gz", ".nii", ".cfl", FOLDER)
-"""Endings of formats in which maps of noise are series of their own, see `Target.of_map`."""
+"""Endings of formats in which maps are series of their own, see `Target.of_map`."""
 
 
 def companions(path: Path) -> tuple[Path, ...]:
@@ -122,9 +122,10 @@ class Target:
         ending = "" if self.ending == FOLDER else self.path.name[-len(self.ending) :]
         return Target(self.path.with_name(f"{stem}.{quantity}{ending}"), self.ending)
 
-    def with_maps(self) -> "list[Target]":
-        """The target and, where the format has them, those of the maps."""
-        return [self, *(self.of_map(quantity) for quantity in NOISE_MAPS if self.ending in MAPPED)]
+    def with_maps(self, *attributes: str) -> "list[Target]":
+        """The target and, where the format has them, those of the maps of attributes, keys of `MAPS`."""
+        quantities = [quantity for name in attributes for quantity in MAPS[name]]
+        return [self, *(self.of_map(quantity) for quantity in quantities if self.ending in MAPPED)]
 
     def _is_numbered(self, name: str) -> bool:
         stem, ending = self.path.name[: -len(self.ending)], self.path.name[-len(self.ending) :]
@@ -139,7 +140,7 @@ class Target:
 def export(
     cines: list[CineImage], target: Target, *, overwrite: bool = True, patient: Patient | None = None
 ) -> dict[Path, float]:
-    """Write the slices to one target, and their maps of noise next to it. Each file is whole or not there.
+    """Write the slices to one target, and their maps next to it. Each file is whole or not there.
 
     Parameters
     ----------
@@ -172,8 +173,8 @@ def export(
 
 def _quantities(cines: list[CineImage]) -> list[str]:
     """The maps that all slices have."""
-    noise_maps = NOISE_MAPS if all(cine.noise is not None for cine in cines) else ()
-    return [*noise_maps, *(["velocity"] if all(cine.velocity is not None for cine in cines) else [])]
+    names = (name for name in MAPS if all(getattr(cine, name) is not None for cine in cines))
+    return [quantity for name in names for quantity in MAPS[name]]
 
 
 def _export_series(

@@ -21,7 +21,7 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
     trusted, empty if that was not estimated.
 
     Where noise was mapped, ``noise`` and ``snr`` (slices, frames, y, x) are its standard deviation and the magnitude in
-    its units, and ``noise_source`` says where it comes from.
+    its units, and ``noise_source`` says where it comes from; likewise ``uncertainty`` and ``uncertainty_source``.
 
     The geometry of the slices is ``pixel_size_mm`` (slices, 2) along (y, x), ``slice_thickness_mm`` (slices,),
     ``position_mm`` of the slice centre, ``read_dir``, ``phase_dir`` and ``slice_dir`` (slices, 3) in patient
@@ -32,7 +32,7 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
         "image": [cine.image for cine in cines],
         "frame_times_ms": [_times(cine) for cine in cines],
     }
-    for name in ("noise", "snr", "velocity"):
+    for name in ("noise", "snr", "uncertainty", "velocity"):
         maps = [values for cine in cines if (values := getattr(cine, name)) is not None]
         columns |= {name: maps} if len(maps) == len(cines) else {}
     if "velocity" in columns:
@@ -53,8 +53,9 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
     arrays["method"], arrays["provenance"] = np.array(cines[0].method), np.array("\n".join(lines))
     arrays["warnings"] = np.array(collect_warnings(cines), dtype=np.str_)
     arrays["verdict"] = np.array([cine.verdict.remark if cine.verdict else "" for cine in cines], dtype=np.str_)
-    if "noise" in columns:
-        arrays["noise_source"] = np.array([cine.noise_source for cine in cines], dtype=np.str_)
+    for name in ("noise", "uncertainty"):
+        if name in columns:
+            arrays[f"{name}_source"] = np.array([getattr(cine, f"{name}_source") for cine in cines], dtype=np.str_)
     if len(references) == len(cines):
         arrays["reference_is"] = np.array([cine.meta.reference_is for cine in cines], dtype=np.str_)
     with path.open("wb") as file:

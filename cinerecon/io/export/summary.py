@@ -160,6 +160,11 @@ def _panels(cine: CineImage) -> Panels:
         values = cine.snr[motion.diastole]
         most = window([values])
         panels.append((f"SNR at diastole, white is {most:.3g}", _panel(cine, values, most, heat=True)))
+    if cine.uncertainty is not None:
+        values = cine.uncertainty[motion.systole]
+        most = window([values])
+        share = most / white  # of the brightness that the images show as white
+        panels.append((f"uncertainty at systole, white is {share:.1%}", _panel(cine, values, most, heat=True)))
     if cine.reference is not None:
         # compared as a viewer compares: magnitudes, each picture as it is, no fit of scale
         error = np.abs(magnitude - np.abs(cine.reference))[motion.systole]
