@@ -18,6 +18,7 @@ from cinerecon.errors import CineReconError
 COMMANDS = {
     "inspect": "Report the content of a scan; for a raw scan also what is kept, what is dropped, and why.",
     "recon": "Reconstruct scans into images.",
+    "convert": "Write a raw scan of any format as an ISMRMRD file or as a stream.",
     "prepare": "Prepare scans of any archive as cases for training and evaluation: one HDF5 file per slice.",
     "simulate": "Simulate a beating heart as a raw ISMRMRD scan, with its truth.",
     "mask": "Draw a k-t sampling mask, with a picture and its exact acceleration.",

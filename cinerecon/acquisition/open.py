@@ -17,10 +17,10 @@ from cinerecon.io.atomic import hash_files
 from cinerecon.io.case import is_case
 from cinerecon.io.case_index import holds_cases, list_cases
 from cinerecon.io.cmrxrecon import is_kspace_name, open_cmrxrecon
-from cinerecon.io.ismrmrd.file import SCAN_ENDINGS, holds_images_only
+from cinerecon.io.ismrmrd.file import SCAN_ENDINGS
 from cinerecon.io.kspace_array import holds_kspace, is_kspace_array
 from cinerecon.io.matlab import is_matlab
-from cinerecon.io.raw_file import require_raw_scan
+from cinerecon.io.raw_file import holds_images_only, require_raw_scan
 from cinerecon.io.regular import is_pipe
 from cinerecon.io.twix.signature import is_twix
 

@@ -41,7 +41,7 @@ class InspectOptions(ArrayOptions):
 
 def inspect(options: InspectOptions) -> None:
     """Open the scan, read it, and print its content; ``-`` is standard input."""
-    from cinerecon.commands.standard_input import scan_file
+    from cinerecon.commands.standard_streams import scan_file
 
     with scan_file(options.scan) as path:
         _inspect(options.model_copy(update={"scan": path}))

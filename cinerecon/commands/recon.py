@@ -4,6 +4,8 @@ import json
 import logging
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,14 +43,15 @@ class ReconOptions(ReconSettings, ArchiveOptions):
     outputs: Annotated[tuple[str, ...], Flag(("--output", "-o"), default_text=".h5, .mp4, .png next to the scan")] = (
         Field(
             (),
-            description="file, .h5 .nii.gz .npz .cfl .mrd2 .gif .mp4 .png by its ending, or folder for DICOM; may be "
-            "repeated. For several scans or methods: a folder for all images, -o out/; for several methods on one "
-            "scan also a comparison, -o compare.mp4",
+            description="file, .h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png by its ending, or folder for DICOM; may"
+            " be repeated; - is a stream (.mrd) on standard output. For several scans or methods: a folder for all"
+            " images, -o out/; for several methods on one scan also a comparison, -o compare.mp4",
         )
     )
     formats: Annotated[tuple[str, ...], Flag(("--format",))] = Field(
         (),
-        description="formats of the files of each scan in the folder: .h5 .nii.gz .npz .cfl .mrd2 .gif .mp4 .png dicom",
+        description="formats of the files of each scan in the folder: .h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png"
+        " dicom",
     )
     quiet: Annotated[bool, Flag(("--quiet", "-q"))] = Field(False, description="print warnings and errors only")
     log: Path | None = Field(None, description="file to which each slice, warning and error is appended as a line")
@@ -77,24 +80,52 @@ class ReconOptions(ReconSettings, ArchiveOptions):
 
 
 def recon(options: ReconOptions) -> None:
-    """Reconstruct one scan by one method, or a batch, and print the report; a scan ``-`` is standard input."""
-    from cinerecon.commands.standard_input import STANDARD_INPUT, scan_file
+    """Reconstruct one scan by one method, or a batch, and print the report.
+
+    A scan ``-`` is standard input, an output ``-`` a stream of images on standard output; the report is then on
+    standard error.
+    """
+    from cinerecon.commands.standard_streams import STANDARD, images_to_standard_output, scan_file
     from cinerecon.commands.submit import submit
     from cinerecon.errors import ConfigError
 
-    if STANDARD_INPUT not in options.scans:
-        if options.submit:
-            submit(options, recon)
-        else:
-            _recon(options)
+    if options.submit and STANDARD not in options.scans and str(STANDARD) not in options.outputs:
+        submit(options, recon)
         return
-    if len(options.scans) > 1 or not options.outputs:
-        raise ConfigError("a scan from standard input is the only one, and its images need a name", where="-o")
-    with scan_file(STANDARD_INPUT) as path:
-        _recon(options.model_copy(update={"scans": (path,)}))
+    with ExitStack() as stack:
+        folder = None
+        if STANDARD in options.scans:
+            if len(options.scans) > 1 or not options.outputs:
+                raise ConfigError("a scan from standard input is the only one, and its images need a name", where="-o")
+            path = stack.enter_context(scan_file(STANDARD))
+            options = options.model_copy(update={"scans": (path,)})
+        if str(STANDARD) in options.outputs:
+            _require_one_stream(options)
+            path = stack.enter_context(images_to_standard_output())
+            others = (output for output in options.outputs if output != str(STANDARD))
+            options, folder = options.model_copy(update={"outputs": (*others, str(path))}), path.parent
+        _recon(options, unlisted=folder)
 
 
-def _recon(options: ReconOptions) -> None:
+def _require_one_stream(options: ReconOptions) -> None:
+    """Check that standard output receives the images of one scan by one method, and nothing else.
+
+    Raises
+    ------
+    ConfigError
+        Naming the option.
+    """
+    from cinerecon.errors import ConfigError
+    from cinerecon.reconstruction import is_batch
+
+    if options.as_json:
+        raise ConfigError("standard output receives the images", where="--json", hint="-o cine.mrd --json")
+    is_one = len(options.scans) == options.outputs.count("-") == 1 and not (options.lists or options.submit)
+    if not is_one or is_batch(options.scans, options.models, options.formats):
+        raise ConfigError("standard output receives the images of one scan by one method", where="-o -", hint="-o out/")
+
+
+def _recon(options: ReconOptions, unlisted: Path | None) -> None:
     from cinerecon.commands.announce_code import announce_models
     from cinerecon.commands.run_log import run_log
     from cinerecon.commands.scans import print_shard, scans_of, shard_of
@@ -111,19 +142,21 @@ def _recon(options: ReconOptions) -> None:
             if shard and batch.folder and not options.as_json:
                 print_shard(options, batch.folder)
         else:
-            _run_one(request, quiet=options.quiet, as_json=options.as_json)
+            _run_one(request, quiet=options.quiet, as_json=options.as_json, unlisted=unlisted)
 
 
 app = app_of(ReconOptions, recon)
 
 
-def _run_one(request: "ReconRequest", *, quiet: bool, as_json: bool) -> None:
+def _run_one(request: "ReconRequest", *, quiet: bool, as_json: bool, unlisted: Path | None) -> None:
+    """Reconstruct one scan; files in the folder `unlisted` are not reported."""
     from cinerecon.commands.progress import progress_bar
     from cinerecon.commands.recon_report import print_convergence, print_report, report_as_plain
     from cinerecon.reconstruction import Observer, reconstruct_scan
 
     with progress_bar(quiet=quiet) as progress:
         report = reconstruct_scan(request, Observer(progress, partial(_manage_memory, model=request.model)))
+    report = replace(report, written={path: s for path, s in report.written.items() if path.parent != unlisted})
     _print_warnings(report.warnings)
     if as_json:
         print(json.dumps(report_as_plain(report), indent=2))

@@ -14,7 +14,9 @@ from cinerecon.simulation.config import SimulateConfig
 class SimulateOptions(SimulateConfig):
     """Simulate a beating heart as a raw ISMRMRD scan, with its truth."""
 
-    output: Annotated[Path, Flag(("-o", "--output"))] = Field(description="raw scan to write (.h5)")
+    output: Annotated[Path, Flag(("-o", "--output"))] = Field(
+        description="raw scan to write: .h5 with its truth, or a stream, .mrd or .mrd2"
+    )
     source: Annotated[Path | None, Flag(("--from",))] = Field(
         None, description="measured magnitude cine in place of the phantom: .npz, NIfTI or a DICOM folder"
     )

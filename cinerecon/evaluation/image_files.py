@@ -19,7 +19,7 @@ from cinerecon.errors import DataError, FileError
 from cinerecon.io.arrays import read_npz
 from cinerecon.io.case import is_case, read_case
 from cinerecon.io.hdf5 import member, require_hdf5
-from cinerecon.io.ismrmrd.file import holds_images_only
+from cinerecon.io.ismrmrd.file import SCAN_ENDINGS
 from cinerecon.io.magnitude import (
     NIFTI_ENDINGS,
     MagnitudeImages,
@@ -30,10 +30,12 @@ from cinerecon.io.magnitude import (
     require_images,
 )
 from cinerecon.io.matlab import is_matlab
+from cinerecon.io.mrd_stream.images import read_stream_images
+from cinerecon.io.mrd_stream.reader import is_mrd_stream
+from cinerecon.io.raw_file import holds_images_only
 from cinerecon.io.regular import refuse_pipe
 
 IMAGE_NAMES, TRUTH_NAMES = ("image", "magnitude", "reference"), ("reference", "image", "magnitude")
-RAW_ENDINGS = (".h5", ".hdf5", ".mrd")
 DIRECTIONS = ("read_dir", "phase_dir", "slice_dir")
 NOT_SHOWN = (2, 3, 4)
 """Types of ISMRMRD images that are no image alone: phase, real part, imaginary part."""
@@ -86,7 +88,7 @@ def read_truth(path: Path) -> list[ImageSeries]:
     DataError
         If it holds no truth, or frames of it are empty or incomplete.
     """
-    is_raw = path.suffix in RAW_ENDINGS and not is_case(path) and not holds_images_only(path)
+    is_raw = path.suffix in SCAN_ENDINGS and not is_case(path) and not holds_images_only(path)
     if not path.is_file() or not (is_raw or is_matlab(path)):
         series = read_series(path, TRUTH_NAMES)
         for number, one in enumerate(series):
@@ -227,6 +229,8 @@ def _geometry(vectors: Sequence[Array]) -> Geometry:
 
 def _read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:
     """Slices of all series of ISMRMRD images, of a slice its last series: the complex one, as ours come later."""
+    if is_mrd_stream(path):
+        return _read_stream(path)
     try:
         require_hdf5(path)
     except FileError as error:
@@ -248,6 +252,19 @@ def _read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:
         what = "this is a raw scan, not images" if is_raw else "the file holds no ISMRMRD images"
         hint = f"reconstruct it first: cinerecon recon {path.name}" if is_raw else "give what recon wrote"
         raise DataError(what, where=str(path), hint=hint)
+    return [slices[number] for number in sorted(slices)]
+
+
+def _read_stream(path: Path) -> list[tuple[Array, Placement]]:
+    """Slices of all series of a stream of images, of a slice its last series."""
+    slices: dict[int, tuple[Array, Placement]] = {}
+    for images in read_stream_images(path):
+        headers = np.array([image.head for image in images])
+        if not set(headers["image_type"]) & set(NOT_SHOWN):
+            slices |= _slices_of(np.stack([image.values[0, 0] for image in images]), headers)
+    if not slices:
+        hint = f"reconstruct it first: cinerecon recon {path.name}"
+        raise DataError("the stream holds no images", where=str(path), hint=hint)
     return [slices[number] for number in sorted(slices)]
 
 

@@ -14,9 +14,9 @@ from cinerecon.evaluation.failures import Failure, place_of
 from cinerecon.evaluation.scan_names import labels_of
 from cinerecon.evaluation.score_slice import Job, Plan, fingerprint_pattern
 from cinerecon.io.atomic import file_state, hash_file
-from cinerecon.io.ismrmrd.file import holds_images_only
 from cinerecon.io.journal import Journal
 from cinerecon.io.magnitude import NIFTI_ENDINGS
+from cinerecon.io.raw_file import holds_images_only
 from cinerecon.io.shards import Shard
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.model_paths import model_label

@@ -1,14 +1,18 @@
-"""Raw scans of any format: the first bytes of a file choose the reader."""
+"""Raw scans of any format: the first bytes of a file choose the reader, the ending of a name the writer."""
 
 from pathlib import Path
 
 from cinerecon.errors import ConfigError
+from cinerecon.io.atomic import moved_into_place, refuse_existing
 from cinerecon.io.hdf5 import require_hdf5
+from cinerecon.io.ismrmrd.file import holds_hdf5_images, require_scan_name
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.io.ismrmrd.raw import RawScan
+from cinerecon.io.ismrmrd.write_scan import write_hdf5_scan
 from cinerecon.io.mrd2.package import is_mrd2
-from cinerecon.io.mrd2.scan import read_mrd2
-from cinerecon.io.mrd_stream.reader import is_mrd_stream, read_mrd_stream
+from cinerecon.io.mrd2.scan import holds_mrd2_images, read_mrd2
+from cinerecon.io.mrd2.write import write_mrd2_scan
+from cinerecon.io.mrd_stream.reader import holds_stream_images, is_mrd_stream, read_mrd_stream, write_raw_stream
 from cinerecon.io.twix.scan import read_twix
 from cinerecon.io.twix.signature import is_twix
 
@@ -47,6 +51,36 @@ def read_raw_scan(path: str | Path, dataset: str | None = None, measurement: int
     if dataset is not None:
         raise ConfigError("--dataset belongs to HDF5 files, a stream holds one measurement", where=str(path))
     return read_stream(path)
+
+
+def holds_images_only(path: Path) -> bool:
+    """Whether an ISMRMRD file or a stream holds images and no raw data, as a reconstruction writes it."""
+    return holds_hdf5_images(path) or holds_stream_images(path) or holds_mrd2_images(path)
+
+
+def write_raw_scan(raw: RawScan, path: Path, *, force: bool = False) -> None:
+    """Write a raw scan: ``.mrd`` is a stream of version 1, ``.mrd2`` one of version 2, ``.h5`` and ``.hdf5`` HDF5.
+
+    The header is written without what identifies the patient.
+
+    Raises
+    ------
+    FileError
+        If the ending is another one, the file exists and ``force`` is not set, or the file system refuses.
+    DataError
+        If a readout holds another number of samples than its header says.
+    """
+    require_scan_name(path)
+    refuse_existing(path, force=force)
+    with moved_into_place(path, overwrite=force) as temporary:
+        ending = path.suffix.lower()
+        if ending == ".mrd2":
+            write_mrd2_scan(raw, temporary)
+        elif ending == ".mrd":
+            with temporary.open("wb") as file:
+                write_raw_stream(raw, file)
+        else:
+            write_hdf5_scan(raw, temporary)
 
 
 def require_raw_scan(path: Path) -> None:

@@ -14,9 +14,9 @@ from cinerecon.evaluation.scan_names import labels_of
 from cinerecon.io.atomic import hash_files
 from cinerecon.io.case_index import holds_cases, list_cases
 from cinerecon.io.export import dicom, nifti
-from cinerecon.io.ismrmrd.file import holds_images_only
 from cinerecon.io.kspace_array import holds_kspace
 from cinerecon.io.magnitude import NIFTI_ENDINGS, is_dicom, open_magnitude
+from cinerecon.io.raw_file import holds_images_only
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.magnitude import SimulatedScan
 

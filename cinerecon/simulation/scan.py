@@ -4,7 +4,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,9 +17,10 @@ from cinerecon.cine_meta import CineMeta, Geometry, vector
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
 from cinerecon.io.deidentify import hashed_name
-from cinerecon.io.ismrmrd.file import require_scan_name
+from cinerecon.io.ismrmrd.file import STREAM_ENDINGS, require_scan_name
 from cinerecon.io.ismrmrd.write import Protocol, SliceReadouts, Truth, write_raw
 from cinerecon.io.magnitude import MagnitudeImages, open_one_magnitude
+from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.noise import white_noise
 from cinerecon.physics.sampling import net_acceleration, parse_mask
@@ -107,12 +110,12 @@ def simulate_scan(
     """Simulate a scan and write it as a raw ISMRMRD file with its truth.
 
     The noise is correlated between the coils, and noise readouts come first. The group ``truth`` holds ``reference``
-    (slices, frames, y, x), the images without noise, and ``csm`` (slices, coils, y, x).
+    (slices, frames, y, x), the images without noise, and ``csm`` (slices, coils, y, x). Streams hold no truth.
 
     Parameters
     ----------
     path
-        File to write.
+        File to write, see `write_raw_scan`.
     config
         Settings of the scan.
     source
@@ -128,7 +131,8 @@ def simulate_scan(
     Raises
     ------
     FileError
-        If the file exists and is not to be overwritten, is the source, is no ``.h5``, or cannot be read or written.
+        If the file exists and is not to be overwritten, is the source, has another ending, or cannot be read or
+        written.
     ConfigError
         If the sampling pattern is unknown or does not sample whole readouts, or the cine lacks slices.
     DataError
@@ -138,6 +142,8 @@ def simulate_scan(
         raise would_overwrite(source, path)
     require_scan_name(path)
     refuse_existing(path, force=force)
+    if path.suffix.lower() in STREAM_ENDINGS:
+        return _simulate_stream(path, config, source, force=force)
     images = None if source is None else open_one_magnitude(source)
     config = _complete(config, images)
     parts = list(_slices(config, images))
@@ -162,6 +168,17 @@ def simulate_scan(
         readouts = _both_sets(readouts, parts, schedules, mixing, config, rng, protocol.repetition_ms)
     write_raw(path, protocol, noise, readouts, truth, ecg=ecg, force=force)
     return tuple(dict.fromkeys(text for part in parts for text in part.meta.warnings))
+
+
+def _simulate_stream(path: Path, config: SimulateConfig | None, source: Path | None, *, force: bool) -> tuple[str, ...]:
+    """Simulate a scan in a temporary file, and write its readouts as a stream."""
+    with TemporaryDirectory() as folder:
+        stored = Path(folder) / "scan.h5"
+        warnings = simulate_scan(stored, config, source=source)
+        with h5py.File(stored) as file:
+            xml = file["dataset/xml"][0].decode()  # with the pseudonym of the subject, which readers leave out
+        write_raw_scan(replace(read_raw_scan(stored), xml=xml), path, force=force)
+    return (*warnings, "streams hold no truth: the same command writes it with -o scan.h5")
 
 
 def _complete(config: SimulateConfig | None, images: MagnitudeImages | None) -> SimulateConfig:

@@ -15,7 +15,7 @@ from cinerecon.cli import app
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, HeaderError
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.io.ismrmrd.raw import has_flag
-from cinerecon.io.mrd2.header import header_from_plain
+from cinerecon.io.mrd2.header import header_from_xml
 from cinerecon.io.mrd2.scan import COUNTERS, NUMBERS, VECTORS, read_mrd2
 
 PLAIN = AcquisitionConfig(csm="walsh")
@@ -48,12 +48,7 @@ def write(path, items, header=None):
 def converted(path, bucket=False):
     """The file of version 1 as a stream of version 2 next to it."""
     raw = read_mrd(path)
-    header = header_from_plain(raw.header, mrd)
-    header.acquisition_system_information.relative_receiver_noise_bandwidth = raw.header.noise_bandwidth
-    header.sequence_parameters = mrd.SequenceParametersType(t_r=[raw.header.tr_ms] if raw.header.tr_ms else [])
-    header.user_parameters = mrd.UserParametersType(
-        user_parameter_long=[mrd.UserParameterLongType(name=n, value=v) for n, v in raw.header.parameters.items()]
-    )
+    header = header_from_xml(raw.xml.encode(), mrd)
     rows = np.arange(len(raw))
     parts = zip(raw.heads, raw.store.read("data", rows), raw.store.read("traj", rows), strict=True)
     readouts = [acquisition(*part) for part in parts]
@@ -155,7 +150,7 @@ def test_mutated_streams_are_read_or_refused(tmp_path):
 
 
 def test_what_is_no_raw_scan(tmp_path):
-    header = header_from_plain(read_mrd(small_scan().write(tmp_path / "scan.h5")).header, mrd)
+    header = header_from_xml(read_mrd(small_scan().write(tmp_path / "scan.h5")).xml.encode(), mrd)
     with pytest.raises(HeaderError, match="no header"):
         read_mrd2(write(tmp_path / "a.mrd2", []))
     with pytest.raises(DataError, match="zero acquisitions"):

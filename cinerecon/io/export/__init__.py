@@ -23,6 +23,7 @@ from cinerecon.io.export.npz import write_npz
 from cinerecon.io.export.summary import write_png
 from cinerecon.io.ismrmrd.images import write_mrd_images
 from cinerecon.io.mrd2.images import write_mrd2_images
+from cinerecon.io.mrd_stream.images import write_stream_images
 from cinerecon.provenance import Patient
 
 __all__ = ["FOLDER", "FORMATS", "Target", "export", "make_patient"]
@@ -33,6 +34,7 @@ FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
     ".nii": write_nifti,
     ".npz": write_npz,
     ".cfl": write_bart,
+    ".mrd": write_stream_images,
     ".mrd2": write_mrd2_images,
     ".gif": write_gif,
     ".mp4": write_mp4,
@@ -44,7 +46,7 @@ VOLUMES = (".nii.gz", ".nii", ".cfl")
 FOLDER = "dicom/"
 MAPS = {"noise": ("snr", "noise"), "uncertainty": ("uncertainty",), "velocity": ("velocity",)}
 """Attributes of an image, and the maps that are written where it has them, keys of `QUANTITIES`."""
-MAPPED = (".h5", ".mrd2", ".nii.gz", ".nii", ".cfl", FOLDER)
+MAPPED = (".h5", ".mrd", ".mrd2", ".nii.gz", ".nii", ".cfl", FOLDER)
 """Endings of formats in which maps are series of their own, see `Target.of_map`."""
 
 

@@ -8,8 +8,10 @@ import h5py
 from cinerecon.errors import DataError, FileError, HeaderError
 from cinerecon.io.hdf5 import CONVERT, is_group
 
-SCAN_ENDINGS = (".h5", ".hdf5", ".mrd")
+SCAN_ENDINGS = (".h5", ".hdf5", ".mrd", ".mrd2")
 """Suffixes of raw scans."""
+STREAM_ENDINGS = (".mrd", ".mrd2")
+"""Those that are written as streams, of version 1 and 2."""
 MAX_DEPTH = 3
 """Largest depth of a group of readouts; it also ends the search along circular links."""
 
@@ -27,10 +29,10 @@ def require_scan_name(path: Path) -> None:
     if not path.name.lower().endswith(SCAN_ENDINGS):
         ending = f"the ending {path.suffix}" if path.suffix else "a name without ending"
         hint = f"-o {path.with_suffix('.h5')}; endings of raw scans: {' '.join(SCAN_ENDINGS)}"
-        raise FileError(f"a raw scan is written as ISMRMRD (HDF5), not to {ending}", where=str(path), hint=hint)
+        raise FileError(f"a raw scan is written as ISMRMRD, not to {ending}", where=str(path), hint=hint)
 
 
-def holds_images_only(path: Path) -> bool:
+def holds_hdf5_images(path: Path) -> bool:
     """Whether an HDF5 file has ISMRMRD images and no raw data, as a reconstruction writes it."""
     if not path.is_file() or not h5py.is_hdf5(path):
         return False

@@ -1,6 +1,6 @@
 """Write images as ISMRMRD (MRD) image series with geometry and cardiac phase, readable by other programs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -24,18 +24,25 @@ def write_mrd_images(path: Path, cines: list[CineImage]) -> None:
     ``data`` (images, channel, z, y, x), ``header`` and ``attributes``. The header of the raw scan is copied, so that
     programs which ask for one can open the file.
     """
-    by_matrix: dict[tuple[int, int], list[CineImage]] = {}
-    for cine in cines:
-        by_matrix.setdefault(cine.matrix, []).append(cine)
     with new_hdf5(path) as file:
         group = file.create_group("dataset")
         if cines[0].header_xml:
             text = group.create_dataset("xml", (1,), dtype=h5py.special_dtype(vlen=bytes))
             text[0] = cines[0].header_xml.encode()
-        series = [(members, False) for members in by_matrix.values()]
-        series += [(members, True) for members in by_matrix.values() if not members[0].quantity]
-        for index, (members, is_complex) in enumerate(series):
+        for index, (members, is_complex) in enumerate(image_series(cines)):
             _write_series(group.create_group(f"image_{index}"), index, members, is_complex)
+
+
+def image_series(cines: Sequence[CineImage]) -> list[tuple[list[CineImage], bool]]:
+    """The slices of each series, and whether it is complex: the magnitudes, then the complex images unless of maps.
+
+    A series holds one matrix size.
+    """
+    by_matrix: dict[tuple[int, int], list[CineImage]] = {}
+    for cine in cines:
+        by_matrix.setdefault(cine.matrix, []).append(cine)
+    series = [(members, False) for members in by_matrix.values()]
+    return series + [(members, True) for members in by_matrix.values() if not members[0].quantity]
 
 
 def _write_series(group: h5py.Group, index: int, cines: list[CineImage], is_complex: bool) -> None:

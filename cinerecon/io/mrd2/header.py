@@ -1,13 +1,16 @@
 """Headers of MRD version 2 as the XML of version 1, and back: both have the same elements under other names."""
 
 from collections.abc import Iterable, Iterator
-from types import ModuleType
-from typing import Any
+from enum import Enum
+from types import ModuleType, NoneType
+from typing import Any, get_args, get_origin, get_type_hints
+from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
 import numpy as np
+from defusedxml.ElementTree import fromstring
 
-from cinerecon.io.ismrmrd.header import COUNTERS, NAMESPACE, MrdHeader, Space
+from cinerecon.io.ismrmrd.header import COUNTERS, NAMESPACE
 
 SUBJECT = {"patientID": "patient_id"}
 STUDY = {"studyInstanceUID": "study_instance_uid"}
@@ -106,40 +109,50 @@ def _user_parameters(parameters: Any) -> str:
     return _tag("userParameters", "".join(texts))
 
 
-def header_from_plain(header: MrdHeader, mrd: ModuleType) -> Any:
-    """An ``mrd.Header`` with the system, protocol and encodings of a header; nothing that identifies a patient."""
-    by_name = {name.replace("_", ""): value for name, value in mrd.PatientPosition.__members__.items()}
-    position, measurement = by_name.get(header.patient_position), None
-    if position is not None:  # version 2 has no unknown position: without it, the whole part is left out
-        protocol = header.protocol or None
-        measurement = mrd.MeasurementInformationType(patient_position=position, protocol_name=protocol)
-    return mrd.Header(
-        measurement_information=measurement,
-        acquisition_system_information=mrd.AcquisitionSystemInformationType(
-            system_vendor=header.vendor or None,
-            system_model=header.model or None,
-            system_field_strength_t=header.field_strength_tesla,
-            receiver_channels=header.receiver_channels,
-        ),
-        encoding=[
-            mrd.EncodingType(
-                encoded_space=_space(encoding.encoded, mrd),
-                recon_space=_space(encoding.recon, mrd),
-                encoding_limits=mrd.EncodingLimitsType(
-                    **{
-                        name: mrd.LimitType(minimum=limit.minimum, maximum=limit.maximum, center=limit.centre or 0)
-                        for name, limit in encoding.limits.items()
-                    }
-                ),
-                trajectory=mrd.Trajectory[(encoding.trajectory or "cartesian").upper()],
-            )
-            for encoding in header.encodings
-        ],
-    )
+def header_from_xml(xml: bytes, mrd: ModuleType) -> Any:
+    """An ``mrd.Header`` with the elements of a header of version 1 that version 2 has, too.
+
+    Both have the same names, but for capital letters and underscores. Version 2 has no unknown patient position:
+    without one, the part with the name of the protocol is left out.
+    """
+    root = fromstring(xml)
+    header, position = _object(root, mrd.Header), root.findtext("{*}measurementInformation/{*}patientPosition", "")
+    if _plain_name(position.strip()) not in map(_plain_name, mrd.PatientPosition.__members__):
+        header.measurement_information = None
+    return header
 
 
-def _space(space: Space, mrd: ModuleType) -> Any:
-    (x, y, z), (width, height, depth) = space.matrix, space.fov_mm
-    return mrd.EncodingSpaceType(
-        matrix_size=mrd.MatrixSizeType(x=x, y=y, z=z), field_of_view_mm=mrd.FieldOfViewMm(x=width, y=height, z=depth)
-    )
+def _plain_name(name: str) -> str:
+    """A name without namespace, underscores and capital letters."""
+    return name.rpartition("}")[2].replace("_", "").lower()
+
+
+def _object(element: Element, kind: type) -> Any:
+    """A part of the header, from the elements that its constructor names."""
+    hints = get_type_hints(kind.__init__)
+    names = {_plain_name(name): name for name in hints}
+    children: dict[str, list[Element]] = {}
+    for child in element:
+        if _plain_name(child.tag) in names:
+            children.setdefault(names[_plain_name(child.tag)], []).append(child)
+    values = {name: _values(elements, hints[name]) for name, elements in children.items()}
+    return kind(**{name: value for name, value in values.items() if value is not None})
+
+
+def _values(elements: list[Element], hint: Any) -> Any:
+    """The value of an argument: that of the first element, or a list; None if it is not understood."""
+    hint = next((part for part in get_args(hint) if part is not NoneType), hint) if NoneType in get_args(hint) else hint
+    if get_origin(hint) is not list:
+        return _value(elements[0], hint)
+    values = [_value(element, get_args(hint)[0]) for element in elements]
+    return [value for value in values if value is not None]
+
+
+def _value(element: Element, kind: Any) -> Any:
+    text = (element.text or "").strip()
+    if kind in (int, float, str):
+        return kind(text) if text or kind is str else None
+    if issubclass(kind, Enum):
+        return next((value for name, value in kind.__members__.items() if _plain_name(name) == _plain_name(text)), None)
+    is_time = not any(_plain_name(child.tag) for child in element)  # date and time are no parts of their own
+    return None if is_time else _object(element, kind)

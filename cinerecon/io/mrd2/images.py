@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from cinerecon.image import CineImage, window
-from cinerecon.io.ismrmrd.header import parse_header
 from cinerecon.io.ismrmrd.images import image_attributes
 from cinerecon.io.ismrmrd.raw import TICK_MS
-from cinerecon.io.mrd2.header import header_from_plain
+from cinerecon.io.mrd2.header import header_from_xml
 from cinerecon.io.mrd2.package import load_mrd
 
 
@@ -26,7 +25,7 @@ def write_mrd2_images(path: Path, cines: list[CineImage]) -> None:
     mrd = load_mrd(str(path))
     xml = cines[0].header_xml
     with mrd.BinaryMrdWriter(str(path)) as writer:
-        writer.write_header(header_from_plain(parse_header(xml.encode(), str(path)), mrd) if xml else None)
+        writer.write_header(header_from_xml(xml.encode(), mrd) if xml else None)
         writer.write_data(_items(cines, mrd))
 
 

@@ -17,7 +17,7 @@ from cinerecon.io.ismrmrd.header import parse_header, without_patient
 from cinerecon.io.ismrmrd.raw import MemorySamples, RawScan, as_objects, largest_part
 from cinerecon.io.ismrmrd.waveforms import ECG_ID, Waveform
 from cinerecon.io.mrd2.header import header_as_xml
-from cinerecon.io.mrd2.package import load_mrd
+from cinerecon.io.mrd2.package import is_mrd2, load_mrd
 from cinerecon.io.regular import refuse_pipe
 
 COUNTERS = (
@@ -61,6 +61,23 @@ def read_mrd2(path: Path) -> RawScan:
     scan = RawScan(path, "stream", plain, text, np.concatenate(heads), amplitude, store, waveforms=tuple(waveforms))
     scan.require_lengths(np.arange(len(rows)), store.rows)
     return scan
+
+
+def holds_mrd2_images(path: Path) -> bool:
+    """Whether the first image or readout of a stream is an image; False where it is damaged or cannot be read."""
+    if not is_mrd2(path):
+        return False
+    try:
+        mrd = load_mrd(str(path))
+        with path.open("rb") as file:
+            reader = _open(file, path, mrd)
+            reader.read_header()
+            for item in reader.read_data():
+                if item.tag.startswith("Image") or _acquisitions(item, mrd):
+                    return bool(item.tag.startswith("Image"))
+    except Exception:  # the parser may fail in any way on arbitrary bytes; reading it as a scan raises the error
+        return False
+    return False
 
 
 def _calls(function: Callable[[], Any]) -> Iterator[Any]:
@@ -167,4 +184,12 @@ def _head(acquisition: Any, where: str) -> NDArray[np.void]:
     out["physiology_time_stamp"][0, : len(stamps) - 1] = stamps[1:]
     out["version"], out["flags"], out["sample_time_us"] = 1, int(source.flags), source.sample_time_us or 0.0
     out["scan_counter"] = source.scan_counter or 0
+    out["measurement_uid"] = source.measurement_uid
+    for fields, values, largest in (
+        (out["user_int"], source.user_int, None),
+        (out["user_float"], source.user_float, None),
+        (out["idx"]["user"], source.idx.user, LARGEST_COUNT),
+    ):
+        n_values = min(len(values), fields.shape[-1])
+        fields[0, :n_values] = np.minimum(values[:n_values], largest) if largest else values[:n_values]
     return out

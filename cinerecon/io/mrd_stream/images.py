@@ -1,7 +1,9 @@
-"""Images as messages of a stream, and messages of images to a file."""
+"""Images as messages of a stream, messages of images to a file, and from one."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import numpy as np
@@ -10,8 +12,16 @@ from cinerecon.errors import DataError
 from cinerecon.image import CineImage, as_map, window
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.hdf5_writer import new_hdf5
-from cinerecon.io.ismrmrd.images import image_attributes, image_headers, meta_xml
-from cinerecon.io.mrd_stream.messages import ImageMessage
+from cinerecon.io.ismrmrd.images import image_attributes, image_headers, image_series, meta_xml
+from cinerecon.io.mrd_stream.messages import (
+    CloseMessage,
+    ImageMessage,
+    Message,
+    MessageId,
+    TextMessage,
+    read_messages,
+    write_message,
+)
 
 
 def image_messages(cine: CineImage, first: int, first_series: int = 0) -> Iterator[ImageMessage]:
@@ -35,6 +45,60 @@ def image_messages(cine: CineImage, first: int, first_series: int = 0) -> Iterat
             yield ImageMessage(head, attributes, np.asarray(frame, np.float32)[None, None])
 
 
+def write_stream_images(path: Path, cines: list[CineImage]) -> None:
+    """Write the series of `write_mrd_images` as a stream: the header of the scan, the images, and the close message."""
+    with path.open("wb") as file:
+        for message in stream_of_images(cines):
+            write_message(file, message)
+
+
+def stream_of_images(cines: Sequence[CineImage]) -> Iterator[Message]:
+    """The messages of a stream of images of all slices, one series after the other."""
+    if cines[0].header_xml:
+        yield TextMessage(MessageId.HEADER, cines[0].header_xml.encode())
+    for index, (members, is_complex) in enumerate(image_series(cines)):
+        first, white = 0, window([cine.magnitude for cine in members])
+        for cine in members:
+            attributes = meta_xml(image_attributes(cine, white))
+            values = cine.image.astype(np.complex64) if is_complex else cine.values.astype(np.float32)
+            for head, frame in zip(image_headers(cine, index, first, is_complex), values, strict=True):
+                yield ImageMessage(head, attributes, frame[None, None])
+            first += cine.n_frames
+    yield CloseMessage()
+
+
+def join_streams(paths: Sequence[Path], file: BinaryIO) -> None:
+    """Write several streams of images as one: the header of the first, and all series, numbered in their order."""
+    n_series = 0
+    for number, path in enumerate(paths):
+        last = n_series
+        with path.open("rb") as source:
+            for message in read_messages(source, str(path)):
+                if isinstance(message, ImageMessage):
+                    head = message.head.copy()
+                    head["image_series_index"] += last
+                    n_series = max(n_series, int(head["image_series_index"]) + 1)
+                    write_message(file, replace(message, head=head))
+                elif isinstance(message, TextMessage) and not number:
+                    write_message(file, message)
+    write_message(file, CloseMessage())
+
+
+def read_stream_images(path: Path) -> list[list[ImageMessage]]:
+    """The images of a stream in a file by series.
+
+    Raises
+    ------
+    FileError
+        If the stream is cut or damaged.
+    DataError
+        If the images of a series differ in size.
+    """
+    with path.open("rb") as file:
+        images = [message for message in read_messages(file, str(path)) if isinstance(message, ImageMessage)]
+    return [members for _, members in _by_series(images, str(path))]
+
+
 def write_image_messages(path: Path, images: Sequence[ImageMessage], header_xml: str, *, force: bool = False) -> None:
     """Write received images to an ISMRMRD file, each series to ``dataset/image_N``.
 
@@ -45,17 +109,29 @@ def write_image_messages(path: Path, images: Sequence[ImageMessage], header_xml:
     FileError
         If the file system refuses, or the file exists and ``force`` is not set.
     """
-    by_series: dict[int, list[ImageMessage]] = {}
-    for image in images:
-        by_series.setdefault(int(image.head["image_series_index"]), []).append(image)
     with moved_into_place(path, overwrite=force) as temporary, new_hdf5(temporary) as file:
         group = file.create_group("dataset")
         group.create_dataset("xml", data=[header_xml.encode()], dtype=h5py.special_dtype(vlen=bytes))
-        for index, members in sorted(by_series.items()):
-            if len({(image.values.shape, image.values.dtype) for image in members}) > 1:
-                raise DataError(f"the images of series {index} differ in size or data type", where=str(path))
+        for index, members in _by_series(images, str(path)):
             series = group.create_group(f"image_{index}")
             series.create_dataset("data", data=np.stack([image.values for image in members]))
             series.create_dataset("header", data=np.array([image.head for image in members]))
             texts = [image.attributes for image in members]
             series.create_dataset("attributes", data=texts, dtype=h5py.special_dtype(vlen=str))
+
+
+def _by_series(images: Sequence[ImageMessage], where: str) -> list[tuple[int, list[ImageMessage]]]:
+    """The images of each series, with its number.
+
+    Raises
+    ------
+    DataError
+        If those of a series differ in size or data type.
+    """
+    by_series: dict[int, list[ImageMessage]] = {}
+    for image in images:
+        by_series.setdefault(int(image.head["image_series_index"]), []).append(image)
+    for index, members in by_series.items():
+        if len({(image.values.shape, image.values.dtype) for image in members}) > 1:
+            raise DataError(f"the images of series {index} differ in size or data type", where=where)
+    return sorted(by_series.items())

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from ismrmrd.hdf5 import waveform_header_dtype
 
-from cinerecon.errors import DataError, HeaderError
+from cinerecon.errors import DataError, FileError, HeaderError
 from cinerecon.io.ismrmrd.header import parse_header, without_patient
 from cinerecon.io.ismrmrd.raw import BLOCK, MemorySamples, RawScan, as_objects, largest_part
 from cinerecon.io.ismrmrd.waveforms import ECG_ID, MAX_WAVEFORM_SAMPLES, Waveform
@@ -40,6 +40,20 @@ def is_mrd_stream(path: Path) -> bool:
             return starts_stream(file.read(CONFIG_BYTES + 4))
     except OSError:
         return False
+
+
+def holds_stream_images(path: Path) -> bool:
+    """Whether the first image or readout of a stream in a file is an image; False where the stream is damaged."""
+    if not is_mrd_stream(path):
+        return False
+    with path.open("rb") as file:
+        try:
+            for message in read_messages(file, str(path)):
+                if isinstance(message, ImageMessage | AcquisitionMessage):
+                    return isinstance(message, ImageMessage)
+        except FileError:  # reading it as a scan raises the error
+            pass
+    return False
 
 
 def read_mrd_stream(path: Path) -> RawScan:

@@ -1,0 +1,49 @@
+"""The command ``cinerecon convert``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from cinerecon.commands.from_options import app_of
+from cinerecon.options import Flag, Options
+
+
+class ConvertOptions(Options):
+    """Write a raw scan of any format as ISMRMRD (.h5), or as a stream of version 1 (.mrd) or 2 (.mrd2)."""
+
+    scan: Annotated[Path, Flag(is_argument=True)] = Field(
+        description="raw scan (ISMRMRD .h5 or stream, MRD 2, Siemens .dat); - is standard input"
+    )
+    output: Annotated[Path, Flag(("--output", "-o"))] = Field(
+        description="file to write, .h5 .mrd .mrd2; - is standard output, for a stream of version 1"
+    )
+    dataset: str | None = Field(None, description="group to read, where the file holds several")
+    measurement: int | None = Field(
+        None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
+    )
+    force: bool = Field(False, description="overwrite an existing file, except the one that is read")
+
+
+def convert(options: ConvertOptions) -> None:
+    """Read the scan, write it, and print the number of readouts; warnings of the reader are on standard error."""
+    from cinerecon.commands.standard_streams import STANDARD, binary_output, scan_file
+    from cinerecon.io.atomic import is_same_file, would_overwrite
+    from cinerecon.io.mrd_stream.reader import write_raw_stream
+    from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
+
+    if options.output != STANDARD and is_same_file(options.scan, options.output):
+        raise would_overwrite(options.scan, options.output)
+    with scan_file(options.scan) as path:
+        raw = read_raw_scan(path, options.dataset, options.measurement)
+        for text in raw.warnings:
+            print(f"warning  {text}", file=sys.stderr)
+        if options.output == STANDARD:
+            write_raw_stream(raw, binary_output())
+            return
+        write_raw_scan(raw, options.output, force=options.force)
+    print(f"wrote  {options.output}  ({len(raw)} readouts)")
+
+
+app = app_of(ConvertOptions, convert)

@@ -1,0 +1,53 @@
+"""Write a raw scan that was read from any format as ISMRMRD (HDF5)."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+from ismrmrd.hdf5 import acquisition_dtype, waveform_dtype
+from numpy.typing import NDArray
+
+from cinerecon.io.hdf5_writer import new_hdf5
+from cinerecon.io.ismrmrd.raw import BLOCK, RawScan
+
+
+def write_hdf5_scan(raw: RawScan, path: Path) -> None:
+    """Write the group ``dataset`` with the header, the readouts in their order, and the blocks of the ECG.
+
+    Raises
+    ------
+    DataError
+        If a readout holds another number of samples than its header says.
+    """
+    with new_hdf5(path, libver="earliest") as file:
+        group = file.create_group("dataset")
+        group.create_dataset("xml", data=[raw.xml.encode()], dtype=h5py.special_dtype(vlen=bytes))
+        data = group.create_dataset("data", (len(raw),), acquisition_dtype, maxshape=(None,), chunks=(64,))
+        for start in range(0, len(raw), BLOCK):
+            data[start : start + BLOCK] = _rows(raw, np.arange(start, min(start + BLOCK, len(raw))))
+        if raw.waveforms:
+            group.create_dataset("waveforms", data=_waveform_rows(raw), maxshape=(None,), chunks=(64,))
+
+
+def _rows(raw: RawScan, index: NDArray[np.intp]) -> NDArray[np.void]:
+    stored, paths = raw.store.read("data", index), raw.store.read("traj", index)
+    raw.require_lengths(index, stored)
+    rows = np.zeros(len(index), acquisition_dtype)
+    for name in set(rows["head"].dtype.names or ()) & set(raw.heads.dtype.names or ()):
+        rows["head"][name] = raw.heads[name][index]
+    for row, samples, trajectory in zip(rows, stored, paths, strict=True):
+        is_complex = np.iscomplexobj(samples)
+        row["data"] = np.ascontiguousarray(samples, np.complex64 if is_complex else np.float32).view(np.float32)
+        row["traj"] = np.asarray(trajectory, np.float32)
+    return rows
+
+
+def _waveform_rows(raw: RawScan) -> NDArray[np.void]:
+    rows = np.zeros(len(raw.waveforms), waveform_dtype)
+    for row, block in zip(rows, raw.waveforms, strict=True):
+        head = row["head"]
+        head["version"], head["waveform_id"] = 1, block.number
+        head["channels"], head["number_of_samples"] = block.values.shape
+        head["time_stamp"], head["sample_time_us"] = block.time_stamp, block.sample_time_us
+        row["data"] = np.ascontiguousarray(block.values, np.uint32).ravel()
+    return rows

@@ -1,0 +1,71 @@
+"""Write a raw scan as a binary stream of MRD version 2."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.io.ismrmrd.raw import BLOCK, RawScan
+from cinerecon.io.mrd2.header import header_from_xml
+from cinerecon.io.mrd2.package import load_mrd
+from cinerecon.io.mrd2.scan import COUNTERS, NUMBERS, VECTORS
+
+STAMPS = ("measurement_uid", "scan_counter", "acquisition_time_stamp")
+LISTS = ("physiology_time_stamp", "user_int", "user_float")
+
+
+def write_mrd2_scan(raw: RawScan, path: Path) -> None:
+    """Write the header, the blocks of the ECG, and the readouts in their order.
+
+    Raises
+    ------
+    FileError
+        If the package ``mrd-python`` is not installed.
+    DataError
+        If a readout holds another number of samples than its header says.
+    """
+    mrd = load_mrd(str(path))
+    with mrd.BinaryMrdWriter(str(path)) as writer:
+        writer.write_header(header_from_xml(raw.xml.encode(), mrd))
+        writer.write_data(_items(raw, mrd))
+
+
+def _items(raw: RawScan, mrd: ModuleType) -> Iterator[Any]:
+    for block in raw.waveforms:
+        stamps = {"time_stamp": int(block.time_stamp), "sample_time_us": float(block.sample_time_us)}
+        values = np.ascontiguousarray(block.values, np.uint32)
+        waveform = mrd.Waveform(data=values, waveform_id=int(block.number), **stamps)
+        yield mrd.StreamItem.WaveformUint32(waveform)
+    for start in range(0, len(raw), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(raw)))
+        stored, paths = raw.store.read("data", rows), raw.store.read("traj", rows)
+        raw.require_lengths(rows, stored)
+        for row, samples, trajectory in zip(rows, stored, paths, strict=True):
+            yield mrd.StreamItem.Acquisition(_acquisition(raw.heads[row], samples, trajectory, mrd))
+
+
+def _acquisition(head: np.void, samples: NDArray[Any], trajectory: NDArray[Any], mrd: ModuleType) -> Any:
+    """A readout of version 1 as one of version 2; trajectories are (dimensions, samples) there."""
+    out = mrd.AcquisitionHeader(flags=mrd.AcquisitionFlags(int(head["flags"])))
+    names = set(head.dtype.names or ())
+    for name in (*NUMBERS, *STAMPS):
+        if name in names:
+            setattr(out, name, int(head[name]))
+    for name in VECTORS:
+        setattr(out, name, np.array(head[name], np.float32))
+    for name in COUNTERS:
+        setattr(out.idx, name, int(head["idx"][name]))
+    out.idx.user = head["idx"]["user"].tolist() if "user" in (head["idx"].dtype.names or ()) else []
+    for name in LISTS:
+        if name in names:
+            setattr(out, name, head[name].tolist())
+    out.sample_time_us = float(head["sample_time_us"])
+    n_coils, n_samples = int(head["active_channels"]), int(head["number_of_samples"])
+    is_complex = np.iscomplexobj(samples)
+    values = np.ascontiguousarray(samples, np.complex64 if is_complex else np.float32).view(np.complex64)
+    path = np.asarray(trajectory, np.float32).reshape(n_samples, -1).T if trajectory.size else np.zeros((0, 0))
+    data = values.reshape(n_coils, n_samples)
+    return mrd.Acquisition(head=out, data=data, trajectory=np.ascontiguousarray(path, np.float32))
