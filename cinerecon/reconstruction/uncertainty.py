@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.cine import CineData, Extent, finish_image
+from cinerecon.cine import CineData, finish_image
+from cinerecon.cine_meta import Extent
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.methods.base import Progress, Reconstructor, ratio
 from cinerecon.metrics import find_heart

@@ -12,7 +12,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cinerecon.cine import CineData, CineMeta
+from cinerecon.cine import CineData, as_tensor
+from cinerecon.cine_meta import CineMeta
 from cinerecon.cli import app
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.image import CineImage, as_map
@@ -34,7 +35,7 @@ def cine(**values):
 
 def sampled(data, pattern):
     """Fully sampled data, undersampled at points."""
-    mask = parse_mask(pattern).draw(data.n_frames, *data.matrix, 0)
+    mask = as_tensor(parse_mask(pattern).draw(data.n_frames, *data.matrix, 0))
     return replace(data, kspace=data.kspace * mask, mask=mask)
 
 
