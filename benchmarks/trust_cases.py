@@ -84,7 +84,7 @@ class Scan:
     def sample(self) -> None:
         """Draw the mask, and measure the image, which is the truth unless that is known already."""
         if self.mask is None:
-            self.mask = parse_mask(self.pattern).draw(len(self.image), *self.image.shape[-2:], self.seed)
+            self.mask = draw_mask(self.pattern, len(self.image), self.image, self.seed)
         self.reference = self.image if self.reference is None else self.reference
         if self.kspace is None:
             self.kspace = self.transform(self.image)
@@ -130,6 +130,11 @@ def draw_image(anatomy: Anatomy, n_frames: int, size: tuple[int, int], seed: int
     return data.reference / data.reference.abs().max(), data.meta
 
 
+def draw_mask(pattern: str, n_frames: int, image: Tensor, seed: int) -> Tensor:
+    """A mask ``(frames, 1, ky, kx or 1)`` for the matrix of an image."""
+    return torch.from_numpy(parse_mask(pattern).draw(n_frames, *image.shape[-2:], seed))
+
+
 def intact(scan: Scan) -> None:
     """No failure."""
 
@@ -143,7 +148,7 @@ def wrong_pattern(scan: Scan) -> None:
     """Lines stored at positions of another pattern, shifted in half of the frames, or the same lines in all frames."""
     choice = scan.rng.integers(3)
     if choice == 2:
-        mask = parse_mask(scan.pattern).draw(1, *scan.image.shape[-2:], scan.seed)
+        mask = draw_mask(scan.pattern, 1, scan.image, scan.seed)
         scan.mask = mask.expand(len(scan.image), -1, -1, -1).contiguous()
         return
     scan.sample()
@@ -155,7 +160,7 @@ def wrong_pattern(scan: Scan) -> None:
         scan.kspace = torch.where(odd[:, None, None, None], kspace.roll(step, 2), kspace)
         scan.mask = torch.where(odd[:, None, None, None], mask.roll(step, 2), mask)
         return
-    other = parse_mask(scan.pattern).draw(len(mask), *scan.image.shape[-2:], scan.seed + 1)
+    other = draw_mask(scan.pattern, len(mask), scan.image, scan.seed + 1)
     placed, new_mask = torch.zeros_like(kspace), torch.zeros_like(mask)
     for frame in range(len(mask)):
         rows, wrong = (m[frame, 0, :, 0].nonzero().ravel() for m in (mask, other))

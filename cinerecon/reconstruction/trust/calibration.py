@@ -1,11 +1,12 @@
 """From features to a verdict, by the numbers of ``models/verdict.json``.
 
 Most features depend on acceleration, coils, sampling and noise: the value expected of an intact scan of that design is
-subtracted first. Expected PSNR and error of the heart [dB] are linear in the standardised differences and in how far
-these are outside of the range of intact scans. Their intervals are those of split conformal prediction with normalised
-residuals (Lei et al., doi:10.1080/01621459.2017.1307116), apart for images that are as expected and for others: a
-second linear model estimates the spread, and quantiles of residuals over spread, on subjects that were not fitted, give
-the limits. A logistic model estimates the risk that the error is more than twice that of an intact scan.
+subtracted first. Expected PSNR and error of the heart [dB], relative to the PSNR of an intact scan, are linear in the
+standardised differences and in how far these are outside of the range of intact scans. Their intervals are those of
+split conformal prediction with normalised residuals (Lei et al., doi:10.1080/01621459.2017.1307116), apart for images
+that are as expected and for others: a second linear model estimates the spread, and quantiles of residuals over spread,
+on subjects that were not fitted, give the limits. A logistic model estimates the risk that the error is more than twice
+that of an intact scan.
 """
 
 import json
@@ -80,8 +81,8 @@ class Calibration(Config):
     low: tuple[float, ...] = Field(description="lower limit of the usual difference from the expected value")
     high: tuple[float, ...] = Field(description="upper limit of the usual difference from the expected value")
     usual_psnr: tuple[float, ...] = Field(description="weights of the PSNR of an intact scan")
-    psnr: Regression = Field(description="PSNR [dB]")
-    heart: Regression = Field(description="error of the heart [dB]")
+    psnr: Regression = Field(description="PSNR minus that of an intact scan [dB]")
+    heart: Regression = Field(description="error of the heart plus the PSNR of an intact scan [dB]")
     risk: tuple[float, ...] = Field(description="weights of the logistic model")
     threshold: float = Field(description="risk, as a logit, above which an image is not as expected")
 
@@ -140,8 +141,8 @@ class Calibration(Config):
         """The verdict on an image by its features."""
         vector, logit, usual = self.vector(features), self.logit(features), self.usual(features)
         is_as_expected = logit < self.threshold
-        psnr = self.psnr.interval(vector, is_as_expected=is_as_expected)
-        heart = tuple(10 ** (dB / 20) for dB in self.heart.interval(vector, is_as_expected=is_as_expected))
+        psnr = tuple(usual + dB for dB in self.psnr.interval(vector, is_as_expected=is_as_expected))
+        heart = tuple(10 ** ((dB - usual) / 20) for dB in self.heart.interval(vector, is_as_expected=is_as_expected))
         status: Status = "as expected"
         if not is_as_expected:
             status = "do not use" if psnr[0] < usual - TWICE_DB else "doubtful"

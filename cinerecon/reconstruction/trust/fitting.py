@@ -18,7 +18,7 @@ Vector = NDArray[np.float64]
 
 USUAL_RANGE = (0.005, 0.995)
 """Quantiles of intact scans between which a feature is usual."""
-RIDGE, RIDGE_RISK, RIDGE_DESIGN = 30.0, 30.0, 1.0
+RIDGE, RIDGE_RISK, RIDGE_DESIGN = 100.0, 30.0, 1.0
 """Weights of the squared coefficients, relative to one image; the constant is free. Chosen by cross-validation."""
 MIN_KNOWN = 20
 """Images in which a feature must have a value for its dependence on the design to be fitted."""
@@ -81,8 +81,10 @@ def fit(fitted: Sequence[Example], calibrated: Sequence[Example]) -> Calibration
     logits = [draft.logit(e.features) for e in calibrated if e.is_intact and not is_failed(draft, e)]
     draft = draft.model_copy(update={"threshold": float(np.quantile(logits, 1 - MAX_FALSE_ALARMS))})
     update = {
-        "psnr": _regression(draft, fitted, calibrated, lambda e: e.psnr),
-        "heart": _regression(draft, fitted, calibrated, lambda e: 20 * np.log10(e.heart_error)),
+        "psnr": _regression(draft, fitted, calibrated, lambda e: e.psnr - draft.usual(e.features)),
+        "heart": _regression(
+            draft, fitted, calibrated, lambda e: 20 * np.log10(e.heart_error) + draft.usual(e.features)
+        ),
     }
     return draft.model_copy(update=update)
 
@@ -164,7 +166,7 @@ def _regression(
     targets = np.array([target(example) for example in fitted])
     weights = ridge(vectors, targets, RIDGE)
     residuals = np.abs(targets - _left_out(vectors, targets))
-    spread = ridge(vectors, np.log(residuals + SPREAD_OFFSET_DB), 10 * RIDGE)
+    spread = ridge(vectors, np.log(residuals + SPREAD_OFFSET_DB), RIDGE)
     model = Regression(
         weights=tuple(weights), spread_weights=tuple(spread), limits_as_expected=(0, 0), limits_otherwise=(0, 0)
     )

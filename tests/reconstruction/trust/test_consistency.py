@@ -17,7 +17,7 @@ NOISE = 0.01
 @pytest.fixture(scope="module")
 def data():
     (full,) = simulate_cine(SimulateConfig(seed=4, n_frames=10, ky=64, kx=64, n_coils=4, noise=NOISE))
-    mask = parse_mask("gaussian:4,acs=6").draw(10, 64, 64, 0)
+    mask = torch.from_numpy(parse_mask("gaussian:4,acs=6").draw(10, 64, 64, 0))
     return CineData(full.kspace * mask, mask, full.csm, full.reference, full.meta)
 
 

@@ -13,13 +13,13 @@ NOISE = 0.01
 
 def scan(pattern, n_coils=1, seed=3):
     (data,) = simulate_cine(SimulateConfig(seed=seed, n_frames=10, ky=64, kx=64, n_coils=n_coils, noise=NOISE))
-    mask = parse_mask(pattern).draw(10, 64, 64, seed)
+    mask = torch.from_numpy(parse_mask(pattern).draw(10, 64, 64, seed))
     return CineData(data.kspace * mask, mask, data.csm, data.reference, data.meta)
 
 
 @pytest.mark.parametrize("pattern", ["gaussian:4,acs=4", "radial:16", "equispaced:4,acs=8"])
 def test_a_share_of_the_samples_outside_the_centre_is_left_out(pattern):
-    mask = parse_mask(pattern).draw(12, 96, 96, 0)
+    mask = torch.from_numpy(parse_mask(pattern).draw(12, 96, 96, 0))
     held_out = choose_held_out(mask)
     assert not (held_out & ~mask).any()
     assert not held_out[:, :, 48].any()
@@ -28,14 +28,14 @@ def test_a_share_of_the_samples_outside_the_centre_is_left_out(pattern):
 
 
 def test_lines_that_all_frames_share_are_left_out_of_all_frames():
-    mask = parse_mask("gaussian:4").draw(1, 96, 96, 0).expand(12, -1, -1, -1).contiguous()
+    mask = torch.from_numpy(parse_mask("gaussian:4").draw(1, 96, 96, 0)).expand(12, -1, -1, -1).contiguous()
     held_out = choose_held_out(mask)
     assert held_out.any()
     assert torch.equal(held_out, held_out[:1].expand_as(held_out))
 
 
 def test_rings_follow_lines_or_points():
-    lines, points = (parse_mask(text).draw(4, 64, 48, 0) for text in ("gaussian:4", "radial:8"))
+    lines, points = (torch.from_numpy(parse_mask(text).draw(4, 64, 48, 0)) for text in ("gaussian:4", "radial:8"))
     assert torch.equal(ring_numbers(lines, (64, 48)), ring_numbers(lines, (64, 48))[:, :1].expand(64, 48))
     rings = ring_numbers(points, (64, 48))
     assert (rings[32, 24], rings[32, 0], rings[0, 24]) == (0, 3, 3)
