@@ -27,7 +27,7 @@ from cinerecon.verdict import Verdict
 METHODS = ("ktslr", "slrnet")
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/how-to/trust.md"
-N_FIT, N_CALIBRATE, N_TEST = (120, 16), (100, 5), (200, 7)
+N_FIT, N_CALIBRATE, N_TEST = (90, 7), (100, 5), (200, 7)
 """Intact scans, and failures of each kind."""
 EXPECTED = "as expected"
 
