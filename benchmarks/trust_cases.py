@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.cine import CineData, CineMeta
+from cinerecon.cine import CineData
+from cinerecon.cine_meta import CineMeta
 from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.noise import white_noise

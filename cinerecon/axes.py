@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cinerecon.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -40,6 +43,11 @@ def centre_slice(n: int, size: int) -> slice:
     size = min(size, n)
     first = n // 2 - size // 2
     return slice(first, first + size)
+
+
+def mirrored_indices(n: int) -> NDArray[np.intp]:
+    """The indices of a centred axis of n points after mirroring about its centre n // 2."""
+    return (2 * (n // 2) - np.arange(n)) % n
 
 
 def centre_crop(array: "Tensor", sizes: tuple[int, int]) -> "Tensor":

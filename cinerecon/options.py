@@ -19,6 +19,8 @@ PREPROCESSING = "preprocessing."
 
 COMPRESSION: Final = "pca"
 """Default method of coil compression."""
+AUTO_LOSS = 0.01
+"""Largest share of the energy of the signal that may be lost if the number of virtual coils follows from the data."""
 N_SIMULATED_COILS = 8
 """Default number of coils that are simulated for a magnitude image."""
 SPLIT_SHARES = (80.0, 10.0, 10.0)

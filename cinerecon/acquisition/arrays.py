@@ -16,11 +16,12 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import find_measured
 from cinerecon.acquisition.reference import attach_reference
 from cinerecon.acquisition.source import CineSource, TimedSlice
+from cinerecon.axes import mirrored_indices
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.hdf5 import first_bytes
 from cinerecon.io.kspace_array import KspaceArray, open_kspace_array
-from cinerecon.physics.fourier import crop_frames, mirrored_indices
+from cinerecon.physics.fourier import crop_frames
 
 
 @dataclass(frozen=True, eq=False)

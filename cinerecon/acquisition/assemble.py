@@ -26,9 +26,10 @@ from torch import Tensor
 from cinerecon.acquisition.coil_maps import describe_compression
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
+from cinerecon.axes import mirrored_indices
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.physics.coils import CoilStatistics, apply_coil_matrix
-from cinerecon.physics.fourier import crop_kspace, crop_sampled, mirrored_indices
+from cinerecon.physics.fourier import crop_kspace, crop_sampled
 
 BLOCK = 64
 """Number of readouts transformed at a time, so small that their samples stay in the cache."""
@@ -151,6 +152,25 @@ def with_virtual_coils(assembly: Assembly, lines: Lines, n_virtual: int | Litera
 def _grid_rows(assembly: Assembly, lines: Lines) -> Index:
     """The row of each line on the grid of the image."""
     return np.asarray(mirrored_indices(assembly.grid.ky)[lines.ky] if assembly.mirrored else lines.ky)
+
+
+def averaged_noise_std(mask: Tensor, n_averages: Tensor | None) -> Tensor:
+    """Standard deviation of the noise of whitened samples, ``(frames, 1, ky or 1, kx or 1)`` float.
+
+    Parameters
+    ----------
+    mask
+        ``(frames, 1, ky, kx or 1)`` bool.
+    n_averages
+        ``(frames, 1, ky, x or 1)``, how often each sample was measured; None for once. Where it has more lines than the
+        mask, which has lost phase oversampling, the mean over the measured lines is taken.
+    """
+    if n_averages is None:
+        return torch.ones(len(mask), 1, 1, 1)
+    variance = torch.where(n_averages > 0, 1 / n_averages.clamp_min(1), 0)
+    if n_averages.shape[-2] != mask.shape[-2]:
+        variance = variance.sum((-2, -1), keepdim=True) / (n_averages > 0).sum((-2, -1), keepdim=True).clamp_min(1)
+    return variance.sqrt()
 
 
 def _weighted(assembly: Assembly, lines: Lines, block: Index, weight: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ lines cover more of the centre than the time average of the image lines, the map
 from collections.abc import Iterable
 
 import numpy as np
-from torch import Tensor
+from numpy.typing import NDArray
 
 from cinerecon.acquisition.counters import Counters, Warn
 from cinerecon.acquisition.grid import Grid, probe_lines, stronger_line
@@ -53,7 +53,7 @@ def place_calibration(
     return none.joined(*chosen)
 
 
-def _n_central(mask: Tensor) -> int:
+def _n_central(mask: NDArray[np.bool_]) -> int:
     """Number of central lines that are dense enough for coil maps."""
     return calibration_size(mask, mask.shape[-2])[0]
 

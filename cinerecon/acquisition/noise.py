@@ -1,13 +1,11 @@
 """Noise covariance and whitening, from noise readouts of the scan or of a separate file."""
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from cinerecon.acquisition.grid import middle_slice
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
-from cinerecon.physics.coils import noise_covariance, whitening_matrix
+from cinerecon.physics.whitening import Matrix, noise_covariance, whitening_matrix
 
 SIEMENS_NOISE_BANDWIDTH = 0.793
 """Effective over nominal bandwidth of Siemens receivers, for headers without it."""
@@ -27,7 +25,7 @@ def noise_readouts(noise: RawScan) -> Index:
     return rows
 
 
-def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -> tuple[Tensor, list[str]]:
+def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -> tuple[Matrix, list[str]]:
     """Covariance of the noise of an image sample between coils, ``(coils, coils)`` complex128; and warnings.
 
     Noise power is proportional to the receiver bandwidth, so the covariance is scaled to the image readouts:
@@ -62,7 +60,7 @@ def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -
         samples = noise.samples(rows[heads["number_of_samples"] == length])
         parts.append(np.moveaxis(samples, 1, 0).reshape(coils, -1))
     joined = np.concatenate(parts, axis=1)
-    covariance = noise_covariance(torch.from_numpy(joined).to(torch.complex128))
+    covariance = noise_covariance(joined.astype(np.complex128))
     scale = noise_scale(raw, image_row, noise, int(rows[0]))
     if scale is None:
         text = "dwell times are missing: the noise level after whitening is not known, only the coils are balanced"
@@ -72,7 +70,7 @@ def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -
 
 def read_whitening(
     raw: RawScan, image: Index, noise: RawScan, rows: Index, coils: Index
-) -> tuple[Tensor | None, list[str]]:
+) -> tuple[Matrix | None, list[str]]:
     """The matrix that gives the noise of the image samples unit variance, and no correlation between coils.
 
     Parameters
@@ -98,7 +96,7 @@ def read_whitening(
         there are fewer samples than coils.
     """
     covariance, warnings = read_covariance(raw, int(image[0]), noise, rows)
-    silent = coils[(covariance.diagonal()[coils].real == 0).numpy()]
+    silent = coils[covariance.diagonal()[coils].real == 0]
     if len(silent) == len(coils):
         return None, [*warnings, "all noise samples are zero: coils are not whitened"]
     for coil in silent.tolist():
@@ -108,35 +106,16 @@ def read_whitening(
         warnings.append(f"coil {coil} carries neither noise nor signal: it is left out")
     kept = np.setdiff1d(coils, silent)
     try:
-        whitening = whitening_matrix(covariance[kept][:, kept]).to(torch.complex64)
+        whitening = whitening_matrix(covariance[kept][:, kept]).astype(np.complex64)
     except DataError as error:
         hint = "name a longer noise scan with --noise, or take --set preprocessing.whiten=false"
         raise DataError(error.what, where=str(noise.path), hint=hint) from None
     return whitening @ select_coils(kept, len(covariance)), warnings
 
 
-def averaged_noise_std(mask: Tensor, n_averages: Tensor | None) -> Tensor:
-    """Standard deviation of the noise of whitened samples, ``(frames, 1, ky or 1, kx or 1)`` float.
-
-    Parameters
-    ----------
-    mask
-        ``(frames, 1, ky, kx or 1)`` bool.
-    n_averages
-        ``(frames, 1, ky, x or 1)``, how often each sample was measured; None for once. Where it has more lines than the
-        mask, which has lost phase oversampling, the mean over the measured lines is taken.
-    """
-    if n_averages is None:
-        return torch.ones(len(mask), 1, 1, 1)
-    variance = torch.where(n_averages > 0, 1 / n_averages.clamp_min(1), 0)
-    if n_averages.shape[-2] != mask.shape[-2]:
-        variance = variance.sum((-2, -1), keepdim=True) / (n_averages > 0).sum((-2, -1), keepdim=True).clamp_min(1)
-    return variance.sqrt()
-
-
-def select_coils(kept: Index, n_coils: int) -> Tensor:
+def select_coils(kept: Index, n_coils: int) -> Matrix:
     """The matrix that selects coils, ``(kept coils, coils)`` complex64."""
-    return torch.eye(n_coils, dtype=torch.complex64)[torch.from_numpy(kept)]
+    return np.asarray(np.eye(n_coils, dtype=np.complex64)[kept])
 
 
 def _has_signal(raw: RawScan, image: Index, coil: int) -> bool:

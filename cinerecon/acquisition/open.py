@@ -9,27 +9,18 @@ from cinerecon.acquisition.arrays import open_array
 from cinerecon.acquisition.case import CaseSource
 from cinerecon.acquisition.cmrxrecon import CmrxreconSource
 from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.kinds import PLAIN_ARRAY, PREPARED_CASE, RAW_SCAN, kind_of, require_options
 from cinerecon.acquisition.scan import open_scan
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData
-from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import hash_files
-from cinerecon.io.case import is_case
 from cinerecon.io.case_index import holds_cases, list_cases
 from cinerecon.io.cmrxrecon import is_kspace_name, open_cmrxrecon
 from cinerecon.io.ismrmrd.file import SCAN_ENDINGS
-from cinerecon.io.kspace_array import holds_kspace, is_kspace_array
-from cinerecon.io.matlab import is_matlab
-from cinerecon.io.raw_file import holds_images_only, require_raw_scan
+from cinerecon.io.kspace_array import holds_kspace
+from cinerecon.io.raw_file import holds_images_only
 from cinerecon.io.regular import is_pipe
 from cinerecon.io.twix.signature import is_twix
-
-RAW_SCAN = "a raw scan"
-RAW_SCAN_SETTINGS = (
-    *("time_counter", "combine", "repeats", "positions", "encoding", "center_sample"),
-    *("ky_centre", "exclude_coils", "gating", "gated_frames", "rr_window", "r_waves", "tick_ms", "real_time_lines"),
-)
-"""The settings that apply to raw scans only."""
 
 
 def open_cine(
@@ -66,48 +57,12 @@ def open_cine(
     """
     path, config = Path(path), config or AcquisitionConfig()
     kind = kind_of(path)
-    defaults = AcquisitionConfig()
-    given = next((name for name, value in config.arrays if value != getattr(defaults.arrays, name)), None)
-    if kind != "a plain array" and given is not None:
-        option = f"--{given.replace('_', '-')}"
-        raise ConfigError(f"{option} belongs to plain arrays (BART, NumPy), this is {kind}", where=str(path))
+    require_options(path, kind, config, noise=noise, dataset=dataset, measurement=measurement)
     if kind == RAW_SCAN:
         return open_scan(path, config, noise=noise, dataset=dataset, measurement=measurement)
-    asked = {
-        "--noise": noise is not None,
-        "--dataset": dataset is not None,
-        "--measurement": measurement is not None,
-        **{
-            f"--set preprocessing.{name}": getattr(config, name) != getattr(defaults, name)
-            for name in RAW_SCAN_SETTINGS
-        },
-    }
-    for option in (option for option, is_asked in asked.items() if is_asked):
-        raise ConfigError(f"{option} belongs to ISMRMRD and Siemens raw scans, this is {kind}", where=str(path))
-    if kind == "a plain array":
+    if kind == PLAIN_ARRAY:
         return open_array(path, config)
-    return CaseSource(path, config) if kind == "a prepared case" else CmrxreconSource(open_cmrxrecon(path), config)
-
-
-def kind_of(path: Path) -> str:
-    """The kind of a file by its content; what is not recognised counts as a raw scan, whose reader says what it is."""
-    if is_case(path):
-        return "a prepared case"
-    if is_matlab(path):
-        return "a MATLAB file"
-    return "a plain array" if is_kspace_array(path) else RAW_SCAN
-
-
-def require_cine(path: Path) -> None:
-    """Check the format of a file before anything slow is done for it.
-
-    Raises
-    ------
-    FileError
-        If it is missing, or `open_cine` does not read its format.
-    """
-    if not (path.is_file() and (is_matlab(path) or is_kspace_array(path))):
-        require_raw_scan(path)
+    return CaseSource(path, config) if kind == PREPARED_CASE else CmrxreconSource(open_cmrxrecon(path), config)
 
 
 def intake(

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cinerecon.acquisition.counters import Counters, Warn
 from cinerecon.acquisition.grid import Grid
@@ -84,9 +82,9 @@ class Lines:
         """The same readouts, all of frame 0."""
         return replace(self, frames=np.zeros_like(self.frames))
 
-    def mask(self, n_frames: int, ky: int) -> Tensor:
+    def mask(self, n_frames: int, ky: int) -> NDArray[np.bool_]:
         """The sampling mask of the rows, ``(frames, 1, ky, 1)`` bool; for the readouts of one slice."""
-        mask = torch.zeros(n_frames, 1, ky, 1, dtype=torch.bool)
+        mask = np.zeros((n_frames, 1, ky, 1), dtype=bool)
         mask[self.frames, 0, self.ky, 0] = True
         return mask
 

@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating import GatingReport
 from cinerecon.acquisition.layout import ScanLayout, uses_fft
 from cinerecon.acquisition.select import Dropped, count_flags, is_calibration_only
-from cinerecon.physics.coils import AUTO_LOSS
-from cinerecon.physics.fourier import mirrored_indices
+from cinerecon.axes import mirrored_indices
+from cinerecon.options import AUTO_LOSS
 from cinerecon.physics.sampling import count_acs, measured_extent, scan_acceleration
 
 
@@ -148,10 +147,10 @@ def describe(layout: ScanLayout, config: AcquisitionConfig) -> ScanPlan:
     )
 
 
-def _sampled_lines(layout: ScanLayout, *, is_mirrored: bool) -> Tensor:
+def _sampled_lines(layout: ScanLayout, *, is_mirrored: bool) -> NDArray[np.bool_]:
     """Sampling mask of the rows, frames of all slices concatenated: ``(frames, 1, ky, 1)`` bool."""
     frames, ky = enumerate(layout.counters.n_frames), layout.grid.ky
-    sampled = torch.cat([layout.lines.of_slice(number).mask(n, ky) for number, n in frames])
+    sampled = np.concatenate([layout.lines.of_slice(number).mask(n, ky) for number, n in frames])
     return sampled[:, :, mirrored_indices(ky)] if is_mirrored else sampled
 
 

@@ -1,39 +1,31 @@
 """An opened raw scan, whose slices are processed to `CineData` one at a time."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.assemble import Assembly, assemble, with_virtual_coils
+from cinerecon.acquisition.assemble import Assembly, assemble, averaged_noise_std, with_virtual_coils
 from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import SIMULATED
-from cinerecon.acquisition.layout import ScanLayout, lay_out, uses_fft
+from cinerecon.acquisition.inspection import lay_out_with_noise, mix_coils, require_signal
+from cinerecon.acquisition.layout import ScanLayout, uses_fft
 from cinerecon.acquisition.measured import own_lines
-from cinerecon.acquisition.noise import averaged_noise_std, noise_scale, read_whitening, select_coils
 from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
 from cinerecon.acquisition.plan import ScanPlan, describe
 from cinerecon.acquisition.reference import attach_reference, read_truth
-from cinerecon.acquisition.select import NOISE
 from cinerecon.acquisition.source import CineSource, TimedSlice
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.io.raw_file import read_raw_scan
-from cinerecon.io.twix.readouts import TwixSamples
-from cinerecon.io.twix.scan import find_noise
 from cinerecon.physics.fourier import crop_frames, crop_sampled
 from cinerecon.physics.sampling import block_of_lines
-
-CHECKED_AT_ONCE = 1024
-"""Number of readouts in memory while samples are only checked."""
 
 
 class SliceOnGrid(NamedTuple):
@@ -122,7 +114,7 @@ class Scan(CineSource):
         self._require_slice(number)
         layout, assembly = self._layout, assembly or self._assembly
         kspace, mask, n_averages = assemble(assembly, layout.lines.of_slice(number), self.plan.n_frames[number])
-        self._require_signal(number, bool(kspace.any()))
+        require_signal(bool(kspace.any()), layout, number)
         own_mask, warnings = (mask, []) if layout.gating.is_retro else own_lines(kspace, mask)
         kspace, mask = self._crop_y(kspace if own_mask is mask else kspace.mul_(own_mask), own_mask)
         return SliceOnGrid(kspace, mask, n_averages, tuple(warnings))
@@ -195,35 +187,6 @@ class Scan(CineSource):
         """Warnings of the plan and of the noise, whose readouts are read for them."""
         return tuple(dict.fromkeys((*self.plan.warnings, *self._assembly.warnings)))  # in order, each once
 
-    def check_samples(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Read every sample once, without keeping it, to check that the scan is complete.
-
-        Parameters
-        ----------
-        progress
-            Called with (slices checked, slices in all).
-
-        Raises
-        ------
-        DataError
-            As `read_slice` would.
-        """
-        for number in range(self.n_slices):
-            self._require_signal(number, self._check_rows(self._layout.lines.of_slice(number).row))
-            self._check_rows(self._layout.calibration.of_slice(number).row)
-            if progress:
-                progress(number + 1, self.n_slices)
-        _ = self._assembly
-
-    def _check_rows(self, rows: Index) -> bool:
-        """Read some readouts; return whether they have signal."""
-        raw, is_signal = self._layout.raw, False
-        for some in np.array_split(rows, max(len(rows) // CHECKED_AT_ONCE, 1)):
-            for length in np.unique(raw.heads["number_of_samples"][some]):
-                samples = raw.samples(some[raw.heads["number_of_samples"][some] == length])
-                is_signal = is_signal or bool(samples.any())
-        return is_signal
-
     def _require_slice(self, number: int) -> None:
         if not 0 <= number < self.n_slices:
             raise DataError(f"slice {number}, the scan has slices 0 to {self.n_slices - 1}", where=self.plan.source)
@@ -236,37 +199,18 @@ class Scan(CineSource):
             return self._assembly
         return with_virtual_coils(self._assembly, self._layout.lines.of_slice(number), n_virtual)
 
-    def _require_signal(self, number: int, is_signal: bool) -> None:
-        if not is_signal:
-            raise DataError("all samples are zero", where=f"{self.plan.source}, slice {number}")
-
     @cached_property
     def _assembly(self) -> Assembly:
-        layout = self._layout
-        n_coils = int(layout.raw.heads["active_channels"][layout.lines.row[0]])
-        coil_matrix = select_coils(layout.coils, n_coils) if len(layout.coils) < n_coils else None
-        warnings: list[str] = []
-        whitening = None
-        if self._config.whiten and layout.noise is not None:
-            whitening, warnings = read_whitening(
-                layout.raw, layout.lines.row, layout.noise, layout.noise_rows, layout.coils
-            )
-            coil_matrix = coil_matrix if whitening is None else whitening
+        layout, coils = self._layout, mix_coils(self._layout, self._config)
         return Assembly(
             raw=layout.raw,
             grid=layout.grid,
             mirrored=uses_fft(layout.raw, self._config),
             spoiled=PILOT_TONE_SAMPLES if layout.raw.header.has_pilot_tone else (0, 0),
-            coil_matrix=coil_matrix,
-            warnings=tuple(warnings),
-            has_unit_noise=whitening is not None and self._has_noise_scale(),
+            coil_matrix=None if coils.matrix is None else torch.from_numpy(coils.matrix),
+            warnings=coils.warnings,
+            has_unit_noise=coils.has_unit_noise,
         )
-
-    def _has_noise_scale(self) -> bool:
-        """Whether dwell times relate the noise readouts to the image readouts."""
-        layout = self._layout
-        assert layout.noise is not None
-        return noise_scale(layout.raw, int(layout.lines.row[0]), layout.noise, int(layout.noise_rows[0])) is not None
 
     def _crop_y(self, kspace: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Remove phase oversampling where every frame measures one same block of lines; elsewhere the image is cut."""
@@ -321,23 +265,5 @@ def open_scan(
 
 def scan_of(raw: RawScan, config: AcquisitionConfig, noise: str | Path | None = None) -> Scan:
     """A raw scan that is open, as a series of slices; settings and errors as for `open_scan`."""
-    layout = lay_out(raw, config, _read_noise(raw, config, noise))
+    layout = lay_out_with_noise(raw, config, noise)
     return Scan(describe(layout, config), layout, config)
-
-
-def _read_noise(raw: RawScan, config: AcquisitionConfig, path: str | Path | None) -> RawScan | None:
-    """The measurement of the noise: of the file that is named, or in the twix file of a scan; None for the scan itself.
-
-    Parameters
-    ----------
-    raw
-        The scan.
-    config
-        Whether coils are whitened.
-    path
-        A separate file, whose last measurement may be another scan of the same coils; None if there is none.
-    """
-    source = raw if path is None else read_raw_scan(path)
-    is_silent = isinstance(source.store, TwixSamples) and not has_flag(source.heads, NOISE).any()
-    other = find_noise(source) if config.whiten and is_silent else None
-    return other if path is None else other or source

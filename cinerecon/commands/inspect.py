@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from pydantic import Field
 
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 PARTIAL = 0.9
 """Fraction of k-space along y below which a scan counts as partial Fourier."""
+
+
+class _Part(TypedDict):
+    """The part of a raw scan that is read, and its noise scan."""
+
+    noise: Path | None
+    dataset: str | None
+    measurement: int | None
 
 
 class InspectOptions(ArrayOptions):
@@ -48,22 +56,28 @@ def inspect(options: InspectOptions) -> None:
 
 
 def _inspect(options: InspectOptions) -> None:
-    from cinerecon.acquisition import AcquisitionConfig, Scan, open_cine, summarise
+    from cinerecon.acquisition.config import AcquisitionConfig
+    from cinerecon.acquisition.kinds import RAW_SCAN, kind_of, require_options
     from cinerecon.commands.progress import progress_bar
 
     config = with_preprocessing(AcquisitionConfig(), options.settings).with_arrays(options)
     if options.gating is not None:
         config = config.with_settings([f"gating={options.gating}"], where="--gating")
-    source = open_cine(
-        options.scan, config, noise=options.noise, dataset=options.dataset, measurement=options.measurement
-    )
+    path, kind = options.scan, kind_of(options.scan)
+    part: _Part = {"noise": options.noise, "dataset": options.dataset, "measurement": options.measurement}
+    require_options(path, kind, config, **part)
     content: ScanPlan | CineSummary
     with progress_bar() as progress:
-        if isinstance(source, Scan):
-            source.check_samples(lambda done, total: progress("checking samples", done / total))
-            content = replace(source.plan, warnings=source.warnings)
+        if kind == RAW_SCAN:
+            from cinerecon.acquisition.inspection import inspect_scan
+
+            report = lambda done, total: progress("checking samples", done / total)  # noqa: E731
+            content = inspect_scan(path, config, **part, progress=report)
             rows = _rows_of_plan(content)
         else:
+            from cinerecon.acquisition import open_cine, summarise
+
+            source = open_cine(path, config, **part)
             content = summarise(source, lambda done, total: progress("reading slices", done / total))
             rows = _rows_of_summary(content)
     if options.as_json:

@@ -17,7 +17,8 @@ from cinerecon.cine import finish_image
 from cinerecon.cine_meta import Geometry, vector
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.arrays import read_npz
-from cinerecon.io.case import is_case, read_case
+from cinerecon.io.case import read_case
+from cinerecon.io.case_file import is_case
 from cinerecon.io.hdf5 import member, require_hdf5
 from cinerecon.io.ismrmrd.file import SCAN_ENDINGS
 from cinerecon.io.magnitude import (

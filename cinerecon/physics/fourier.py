@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.axes import centre_slice
+from cinerecon.axes import centre_slice, mirrored_indices
 
 
 @lru_cache(maxsize=64)
@@ -65,11 +65,6 @@ def fft1c(signal: Tensor, dim: int) -> Tensor:
 def ifft1c(signal: Tensor, dim: int) -> Tensor:
     """Inverse (and adjoint) of `fft1c`."""
     return _one_axis(signal, dim, inverse=True)
-
-
-def mirrored_indices(n: int) -> NDArray[np.intp]:
-    """The indices of a centred axis of n points after mirroring about its centre n // 2."""
-    return (2 * (n // 2) - np.arange(n)) % n
 
 
 def crop_sampled(sampled: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:

@@ -23,9 +23,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from cinerecon.axes import mirrored_indices
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import Extent
-from cinerecon.physics.fourier import fft2c, ifft2c, mirrored_indices
+from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.sampling import measured_extent
 
 FillMethod = Literal["pocs", "homodyne"]

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from cinerecon.acquisition import CineSource, open_cine
-from cinerecon.acquisition.open import RAW_SCAN, kind_of
+from cinerecon.acquisition.kinds import RAW_SCAN, kind_of
 from cinerecon.acquisition.phase_contrast import PhaseContrastScan, open_phase_contrast, phase_contrast_of
 from cinerecon.acquisition.scan import Scan, scan_of
 from cinerecon.acquisition.undersample import pattern_seed, undersample

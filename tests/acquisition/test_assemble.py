@@ -8,7 +8,8 @@ from helpers import relative_error
 from raw_scan import small_scan
 
 from cinerecon.acquisition import AcquisitionConfig, intake, open_scan
-from cinerecon.physics.fourier import ifft2c, mirrored_indices
+from cinerecon.axes import mirrored_indices
+from cinerecon.physics.fourier import ifft2c
 
 PLAIN = AcquisitionConfig(csm="walsh")
 

@@ -7,6 +7,7 @@ from helpers import relative_error
 from raw_scan import RawFile, header_xml, small_scan, without_oversampling
 
 from cinerecon.acquisition import AcquisitionConfig, open_scan
+from cinerecon.acquisition.inspection import inspect_scan
 from cinerecon.physics.coils import (
     estimate_csm,
 )
@@ -38,9 +39,9 @@ def test_maps_come_from_calibration_lines(tmp_path, is_filled):
         scan.samples = [samples / 5 if extra else samples for samples, extra in zip(scan.samples, only, strict=True)]
         scan.keep(~only | (scan.heads["idx"]["kspace_encode_step_1"] % 3 != 0))
         rows.append(30)  # the image's own, next to them
-    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
-    opened.check_samples()
-    data = opened.read_slice(0)
+    path = scan.write(tmp_path / "scan.h5")
+    plan = inspect_scan(path, PLAIN)
+    data = open_scan(path, PLAIN).read_slice(0)
     image = torch.arange(48) % 3 == 0
     assert torch.equal(data.mask[:, 0, :, 0], image.expand(3, -1))
     assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
@@ -50,11 +51,11 @@ def test_maps_come_from_calibration_lines(tmp_path, is_filled):
     if is_filled:
         calibration[..., image, :] = (scan.kspace[0].mean(0, keepdim=True) * mask)[..., image, :]
     assert relative_error(data.csm, estimate_csm(calibration, mask, "walsh")) < 1e-3
-    assert opened.plan.n_calibration == (8 if is_filled else 12)
-    assert opened.plan.steps[-1] == f"estimate coil maps by walsh from {len(rows)} calibration lines"
-    assert not opened.plan.dropped
+    assert plan.n_calibration == (8 if is_filled else 12)
+    assert plan.steps[-1] == f"estimate coil maps by walsh from {len(rows)} calibration lines"
+    assert not plan.dropped
     assert not any("coil maps" in text for text in data.meta.warnings)
-    compressed = open_scan(opened.files[0], AcquisitionConfig(csm="walsh", n_virtual_coils=2)).read_slice(0)
+    compressed = open_scan(path, AcquisitionConfig(csm="walsh", n_virtual_coils=2)).read_slice(0)
     assert compressed.csm.shape == (2, 48, 16)
 
 

@@ -8,6 +8,7 @@ from helpers import relative_error
 from raw_scan import RawFile, small_scan
 
 from cinerecon.acquisition import AcquisitionConfig, open_scan
+from cinerecon.acquisition.inspection import inspect_scan
 from cinerecon.errors import CineReconError, DataError, HeaderError, UnsupportedError
 
 PLAIN = AcquisitionConfig(csm="walsh")
@@ -26,7 +27,7 @@ def test_impossible_scales_are_refused(tmp_path, factor, words):
     scan.samples = [np.complex64(factor) * samples for samples in scan.samples]
     path = scan.write(tmp_path / "scan.h5")
     with pytest.raises(DataError, match=words) as caught:
-        open_scan(path, PLAIN).check_samples()
+        inspect_scan(path, PLAIN)
     assert str(path) in caught.value.where
 
 
@@ -134,8 +135,8 @@ def test_inconsistent_scans_are_refused(tmp_path, name):
 def test_all_zero_is_refused(tmp_path):
     scan = small_scan()
     scan.samples = [0 * samples for samples in scan.samples]
-    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
-    for attempt in (opened.check_samples, lambda: opened.read_slice(0)):
+    path = scan.write(tmp_path / "scan.h5")
+    for attempt in (lambda: inspect_scan(path, PLAIN), lambda: open_scan(path, PLAIN).read_slice(0)):
         with pytest.raises(DataError, match="all samples are zero"):
             attempt()
 

@@ -3,13 +3,18 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cinerecon.acquisition.inspection import inspect_scan
 from cinerecon.cli import COMMANDS
+from cinerecon.io.mrd_stream.hdf5 import scan_messages
+from cinerecon.io.mrd_stream.messages import CloseMessage, write_message
 from cinerecon.physics.sampling import PATTERNS, parse_mask
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 HEAVY = ("torch", "scipy", "sigpy", "matplotlib")
 ROOT = Path(__file__).parents[2]
@@ -74,3 +79,33 @@ def test_a_mask_with_the_order_of_its_lines_is_light(tmp_path):
     assert run_command(["mask", "mask.npz", "--order", "linear", "-o", "again.npz"], tmp_path)[0] == []
     masks = [np.load(tmp_path / name)["mask"] for name in ("mask.npz", "again.npz")]
     assert np.array_equal(*masks)
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    """The same raw scan in each format that is read: noise readouts, several coils, an ECG."""
+    folder = tmp_path_factory.mktemp("scans")
+    simulate_scan(folder / "scan.h5", SimulateConfig(n_frames=4, ky=32, kx=36, n_coils=3, n_slices=2))
+    with (folder / "scan.mrd").open("wb") as file:
+        for message in scan_messages(folder / "scan.h5"):
+            write_message(file, message)
+        write_message(file, CloseMessage())
+    return folder
+
+
+@pytest.mark.parametrize("name", ["scan.h5", "scan.mrd"])
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=str)
+def test_raw_scans_are_inspected_by_numpy(name, options, scans, tmp_path):
+    loaded, printed = run_command(["inspect", scans / name, *options], tmp_path)
+    assert loaded == []
+    plan = inspect_scan(scans / name)
+    assert plan.noise in printed
+    assert plan.steps[-1] in printed
+    if options:
+        assert json.loads(printed) == json.loads(json.dumps(asdict(plan)))
+
+
+def test_the_sample_is_inspected_by_numpy(tmp_path):
+    loaded, printed = run_command(["inspect", SCAN], tmp_path)
+    assert loaded == []
+    assert "whiten the coils" in printed

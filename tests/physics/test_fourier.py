@@ -3,7 +3,8 @@ import pytest
 import torch
 from helpers import complex_randn, relative_error
 
-from cinerecon.physics.fourier import crop_kspace, crop_sampled, fft1c, fft2c, ifft1c, ifft2c, mirrored_indices
+from cinerecon.axes import mirrored_indices
+from cinerecon.physics.fourier import crop_kspace, crop_sampled, fft1c, fft2c, ifft1c, ifft2c
 
 
 @pytest.mark.parametrize("shape", [(24, 20), (23, 20), (9, 7), (1, 6)])

@@ -1,7 +1,7 @@
 """Coils: prewhitening, compression, and sensitivity maps."""
 
+from cinerecon.physics.coils.coil_matrix import apply_coil_matrix
 from cinerecon.physics.coils.compression import (
-    AUTO_LOSS,
     CoilStatistics,
     Compression,
     apply_geometric_compression,
@@ -15,10 +15,8 @@ from cinerecon.physics.coils.espirit import espirit, espirit_eigenmaps
 from cinerecon.physics.coils.estimate import CsmMethod, estimate_csm, time_average
 from cinerecon.physics.coils.smooth import smooth_maps
 from cinerecon.physics.coils.walsh import walsh
-from cinerecon.physics.coils.whitening import apply_coil_matrix, noise_covariance, whitening_matrix
 
 __all__ = [
-    "AUTO_LOSS",
     "CoilStatistics",
     "Compression",
     "CsmMethod",
@@ -30,11 +28,9 @@ __all__ = [
     "espirit_eigenmaps",
     "estimate_csm",
     "geometric_compression_matrices",
-    "noise_covariance",
     "smooth_maps",
     "time_average",
     "transform_coils",
     "transform_maps",
     "walsh",
-    "whitening_matrix",
 ]

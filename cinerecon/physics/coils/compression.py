@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from cinerecon.errors import ShapeError
-from cinerecon.physics.coils.whitening import apply_coil_matrix
+from cinerecon.options import AUTO_LOSS
+from cinerecon.physics.coils.coil_matrix import apply_coil_matrix
 from cinerecon.physics.fourier import fft1c, ifft1c
 
-AUTO_LOSS = 0.01
-"""Largest share of the energy of the signal that may be lost if the number of virtual coils follows from the data."""
 EDGE = 0.8
 """Distance of a line from the centre of ky, over that of the farthest one, from which its energy counts as noise."""
 
