@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cinerecon.axes import mirrored_indices
 from cinerecon.cine import CineData, finish_image
 from cinerecon.cine_meta import Extent
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.methods.base import Progress, Reconstructor, ratio
 from cinerecon.metrics import find_heart
-from cinerecon.physics.fourier import mirrored_indices
 from cinerecon.physics.sampling import acs_block, measured_extent, samples_whole_readouts
 from cinerecon.physics.snr import average_pixels, support_of
 from cinerecon.reconstruction.options import PartialFourier
