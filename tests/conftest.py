@@ -51,6 +51,12 @@ def imported_models(tmp_path, monkeypatch) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def single_precision(monkeypatch) -> None:
+    """Networks compute in float32 on every processor, so that tests do not depend on the machine."""
+    monkeypatch.setattr("cinerecon.networks.bfloat16.is_native", lambda _: False)
+
+
 @pytest.fixture
 def make_cine() -> Callable[..., CineData]:
     """Make a small undersampled cine with its truth in ``reference``."""

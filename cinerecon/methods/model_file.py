@@ -57,6 +57,10 @@ class ModelConfig(Config):
     phase_smoothing: float = Field(
         0.0, ge=0, description="smooth the phase that is taken away: standard deviation of a Gaussian [pixels]"
     )
+    precision: Literal["auto", "float32"] = Field(
+        "auto",
+        description="of convolutions in reconstruction; auto: bfloat16 where it is faster and accurate, else float32",
+    )
     coils_at_once: int | None = Field(
         None, ge=1, description="coils transformed together in reconstruction; null: a few on a CPU, all on a GPU"
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from cinerecon.methods.base import Progress, Reconstruction, Reconstructor, coil
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import ModelConfig, read_card, read_model, require_weights
 from cinerecon.methods.normalisation import demodulate_encoding, mean_phase, scale_of
+from cinerecon.methods.precision import is_bfloat16_accurate, run_network
 from cinerecon.methods.weights import check_code, load_weights
 from cinerecon.networks.external_name import is_external, portable
 from cinerecon.networks.unrolled import count_parameters
@@ -116,13 +118,14 @@ class NetworkMethod(Reconstructor):
     def _run(
         self, kspace: Tensor, scale: Tensor, zerofilled: Tensor, encoding: Encoding, initial: Tensor | None
     ) -> Tensor:
-        """The image of the network; k-space is divided by the scale, thus copied, only for networks that need it."""
-        image: Tensor
-        if getattr(self.net, "needs_kspace", True):
-            image = self.net(kspace[None] / scale, encoding, start=initial)
-        else:
-            image = self.net(None, encoding, start=initial, zerofilled=zerofilled)
-        return image
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.computes_in_bfloat16):
+            return run_network(self.net, kspace, zerofilled, encoding, initial, scale)
+
+    @cached_property
+    def computes_in_bfloat16(self) -> bool:
+        """Whether convolutions are computed in bfloat16, see `methods.precision`."""
+        is_allowed = self.config.precision == "auto" and not is_external(self.config.network)
+        return is_allowed and is_bfloat16_accurate(self.net, self.device)
 
 
 def build_network(

@@ -174,6 +174,3 @@ class StVarNetConfig(NetworkConfig):
     )
     block_size: int = Field(16, ge=0, description="side of the low-rank blocks [pixels]; 0: the whole image")
     blend: float = Field(0.4, description="share of the low-rank image in the image of a cascade, at the start")
-    precision: Literal["auto", "float32"] = Field(
-        "auto", description="of convolutions in reconstruction: bfloat16 where that is native, or always float32"
-    )

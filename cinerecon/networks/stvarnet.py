@@ -23,8 +23,6 @@ Purpose of each part:
   a part of the image.
 - The initial image of the shipped model is that of k-t SLR after 12 iterations, a third of the usual number, with
   settings chosen for so few: the cascades add the details in motion that its global priors do not recover.
-- Convolutions are computed in bfloat16 where the processor has instructions for it, images and data consistency always
-  in single precision.
 """
 
 from collections.abc import Callable
@@ -35,7 +33,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks import bfloat16
 from cinerecon.networks.blocks import Convolution
 from cinerecon.networks.config import StVarNetConfig
 from cinerecon.networks.lowrank_module import LowRankShrinkage
@@ -131,7 +128,7 @@ class Cascade(nn.Module):
         c, n_images = config.n_channels, 2 + (config.lowrank is not None)
         self.consistency = DataConsistency(config.n_cg_steps)
         self.lowrank = LowRankBlocks(config.lowrank, config.block_size, index) if config.lowrank else None
-        self.carries_features, self.precision = config.carries_features, config.precision
+        self.carries_features = config.carries_features
         self.blend = nn.Parameter(torch.tensor(config.blend)) if config.lowrank else None
         self.encode = nn.Conv2d(8 * n_images, c, 3, padding=1)
         self.condition = nn.Linear(N_CONDITIONS, c, bias=False)
@@ -157,12 +154,7 @@ class Cascade(nn.Module):
         if self.lowrank is not None:
             images.append(self.lowrank(image, conditions) - image)
             image = image + self.blend * images[-1]
-        computes_half = self.precision == "auto" and not torch.is_grad_enabled() and bfloat16.is_native(image.device)
-        half = computes_half and image.dtype == torch.complex64
-        with torch.autocast(
-            image.device.type, torch.bfloat16, enabled=half or torch.is_autocast_enabled(image.device.type)
-        ):
-            cells, features = self._refine(to_cells(images), features, conditions, image.shape[1])
+        cells, features = self._refine(to_cells(images), features, conditions, image.shape[1])
         return image + from_cells(cells, image), features if self.carries_features else None
 
     def _refine(
