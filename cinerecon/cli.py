@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cinerecon.errors import CineReconError
+from cinerecon.memory_limits import is_out_of_memory, requested_size, show_size
 
 COMMANDS = {
     "inspect": "Report the content of a scan; for a raw scan also what is kept, what is dropped, and why.",
@@ -72,6 +73,15 @@ AFTER_STOP = {
     "train": "the same command with --resume continues from the last checkpoint",
 }
 """What is kept by a command that was interrupted, and how to continue."""
+LESS_MEMORY = {
+    "recon": "--memory 4GB plans for a limit, --compress-coils auto takes fewer coils",
+    "prepare": "--workers 1, or --memory 4GB",
+    "evaluate": "--workers 1, or --memory 4GB",
+    "serve": "--jobs 1, or --memory 4GB",
+    "train": "a smaller batch and patch, or --set architecture.checkpointing=true",
+    "simulate": "fewer --coils, --frames or --slices",
+}
+"""How each command takes less memory."""
 
 
 RENAMED_OPTIONS = {
@@ -148,7 +158,12 @@ def _run(arguments: Sequence[str], *, is_debug: bool) -> int:
             traceback.print_exc()
         print(f"error  {error}", file=sys.stderr)
         return 2
-    except Exception as error:  # without the values of variables, which may be patient data
+    except Exception as error:
+        if is_out_of_memory(error):
+            if is_debug:
+                traceback.print_exc()
+            return _report_memory(error, arguments)
+        # without the values of variables, which may be patient data
         if isinstance(error, OSError) and error.errno in OUTPUT_ERRORS and error.filename is None:
             raise
         traceback.print_exc()
@@ -173,6 +188,16 @@ def with_present_options(arguments: Sequence[str]) -> list[str]:
             option, prefix = f"{option}={prefix}{value}", ""
         translated.append(option)
     return translated
+
+
+def _report_memory(error: Exception, arguments: Sequence[str]) -> int:
+    """Report that memory was exhausted, where no plan of the command has done so with a better hint."""
+    command = next((argument for argument in arguments if argument in COMMANDS), "")
+    asked = requested_size(error)
+    what = "out of memory" if asked is None else f"out of memory: {show_size(asked)} more could not be allocated"
+    hint = LESS_MEMORY.get(command, "a machine with more free memory")
+    print(f"error  {CineReconError(what, where=f'cinerecon {command}'.strip(), hint=hint)}", file=sys.stderr)
+    return 2
 
 
 def _report_stop(arguments: Sequence[str]) -> int:

@@ -19,6 +19,7 @@ ROWS = (
         "config",
         "options",
         "memory",
+        "memory_limits",
         "machine",
         "frames",
         "cine_meta",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cinerecon.acquisition.plan import ScanPlan
     from cinerecon.acquisition.reference import attach_reference, combine_truth
     from cinerecon.acquisition.scan import Scan, open_scan
-    from cinerecon.acquisition.source import CineSource, CineSummary, TimedSlice, summarise
+    from cinerecon.acquisition.source import CineSource, CineSummary, SliceSize, TimedSlice, summarise
 
 __all__ = [
     "SETTINGS",
@@ -29,6 +29,7 @@ __all__ = [
     "CineSummary",
     "Scan",
     "ScanPlan",
+    "SliceSize",
     "TimedSlice",
     "attach_reference",
     "combine_truth",
@@ -55,6 +56,7 @@ if not TYPE_CHECKING:
             "SETTINGS": "cinerecon.acquisition.case",
             "Scan": "cinerecon.acquisition.scan",
             "ScanPlan": "cinerecon.acquisition.plan",
+            "SliceSize": "cinerecon.acquisition.source",
             "TimedSlice": "cinerecon.acquisition.source",
             "attach_reference": "cinerecon.acquisition.reference",
             "combine_truth": "cinerecon.acquisition.reference",

@@ -1,7 +1,7 @@
 """K-space in a plain array as a source of slices."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from cinerecon.acquisition.coil_maps import finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import find_measured
 from cinerecon.acquisition.reference import attach_reference
-from cinerecon.acquisition.source import CineSource, TimedSlice
+from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
 from cinerecon.axes import mirrored_indices
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
@@ -80,6 +80,23 @@ class ArraySource(CineSource):
     def n_slices(self) -> int:
         """Number of slices."""
         return self.array.shape[0]
+
+    def size_of(self, number: int) -> SliceSize:  # noqa: ARG002
+        """See `CineSource.size_of`."""
+        _, n_frames, n_coils, ky, kx = self.array.shape
+        n_virtual = self.config.n_virtual_coils
+        return SliceSize(
+            n_frames=n_frames,
+            n_coils=n_coils,
+            ky=ky,
+            kx=self._n_columns,
+            n_virtual=None if n_virtual == "auto" else n_virtual,
+            n_copies=0.25 if self._n_columns == kx else kx / self._n_columns,
+        )
+
+    def with_virtual_coils(self, n_virtual: int) -> "ArraySource":
+        """See `CineSource.with_virtual_coils`."""
+        return replace(self, config=self.config.model_copy(update={"n_virtual_coils": n_virtual}))
 
     def read_timed(self, number: int) -> TimedSlice:
         """Read one slice with coil maps.

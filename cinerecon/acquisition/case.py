@@ -6,7 +6,7 @@ from typing import Any
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import keep_measured
-from cinerecon.acquisition.source import CineSource, TimedSlice
+from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
 from cinerecon.errors import DataError
 from cinerecon.io.case import read_case
 from cinerecon.io.case_file import open_case
@@ -54,6 +54,12 @@ class CaseSource(CineSource):
     def marks(self) -> tuple[str, ...]:
         """The marks of the preparation."""
         return tuple(self._attributes.get("marks", ()))
+
+    def size_of(self, number: int) -> SliceSize:  # noqa: ARG002
+        """See `CineSource.size_of`."""
+        with open_case(self.path) as case:
+            n_frames, n_coils, ky, kx = case.shape
+        return SliceSize(n_frames, n_coils, ky, kx, n_copies=0.25)
 
     def read_timed(self, number: int) -> TimedSlice:
         """Read the case; samples that the mask includes although k-space is zero there count as not measured.

@@ -1,6 +1,6 @@
 """A CMRxRecon file as a source of slices."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import find_measured
 from cinerecon.acquisition.reference import attach_reference
-from cinerecon.acquisition.source import CineSource, TimedSlice
+from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.cmrxrecon import CmrFile, open_cmrxrecon, subject_of
@@ -50,6 +50,23 @@ class CmrxreconSource(CineSource):
     def n_slices(self) -> int:
         """Number of slices; of long-axis files, of views."""
         return self.file.shape[1]
+
+    def size_of(self, number: int) -> SliceSize:  # noqa: ARG002
+        """See `CineSource.size_of`."""
+        n_frames, _, n_coils, ky, _ = self.file.shape
+        n_virtual = self.config.n_virtual_coils
+        return SliceSize(
+            n_frames=n_frames,
+            n_coils=n_coils,
+            ky=ky,
+            kx=self._n_columns,
+            n_virtual=None if n_virtual == "auto" else n_virtual,
+            n_copies=1.0 if self._twin is None else 2.0,
+        )
+
+    def with_virtual_coils(self, n_virtual: int) -> "CmrxreconSource":
+        """See `CineSource.with_virtual_coils`."""
+        return replace(self, config=self.config.model_copy(update={"n_virtual_coils": n_virtual}))
 
     def read_timed(self, number: int) -> TimedSlice:
         """Read one slice with coil maps, and with the truth where the archive holds the fully sampled twin.

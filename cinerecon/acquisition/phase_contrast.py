@@ -9,7 +9,7 @@ import torch
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.scan import Scan, scan_of
 from cinerecon.acquisition.select import NOISE, NOT_IMAGE, is_calibration_only
-from cinerecon.acquisition.source import CineSource, TimedSlice
+from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
 from cinerecon.cine import CineData
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
@@ -90,6 +90,16 @@ class PhaseContrastScan(CineSource):
         return self.compensated.is_same_slice(
             number, other.compensated, other_number, rows
         ) and self.encoded.is_same_slice(number, other.encoded, other_number, rows)
+
+    def size_of(self, number: int) -> SliceSize:
+        """See `CineSource.size_of`; coils are compressed when both sets are in memory, whose copies are joined."""
+        one = self.compensated.size_of(number)
+        return replace(one, n_frames=2 * one.n_frames, is_compressed_in_reading=False, n_copies=1 + one.n_copies)
+
+    def with_virtual_coils(self, n_virtual: int) -> "PhaseContrastScan":
+        """See `CineSource.with_virtual_coils`."""
+        compensated, encoded = (scan.with_virtual_coils(n_virtual) for scan in (self.compensated, self.encoded))
+        return replace(self, compensated=compensated, encoded=encoded)
 
     def read_timed(self, number: int) -> TimedSlice:
         """Read the set without velocity encoding."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.assemble import Assembly, assemble, averaged_noise_std, with_virtual_coils
+from cinerecon.acquisition.assemble import BLOCK, Assembly, assemble, averaged_noise_std, with_virtual_coils
 from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import SIMULATED
@@ -18,7 +18,7 @@ from cinerecon.acquisition.measured import own_lines
 from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
 from cinerecon.acquisition.plan import ScanPlan, describe
 from cinerecon.acquisition.reference import attach_reference, read_truth
-from cinerecon.acquisition.source import CineSource, TimedSlice
+from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
@@ -86,6 +86,26 @@ class Scan(CineSource):
     def n_slices(self) -> int:
         """Number of slices."""
         return self.plan.n_slices
+
+    def size_of(self, number: int) -> SliceSize:
+        """See `CineSource.size_of`."""
+        layout, grid, config = self._layout, self._layout.grid, self._config
+        widest = BLOCK * int(layout.raw.heads["active_channels"].max()) * grid.kx
+        n_virtual = config.n_virtual_coils
+        return SliceSize(
+            n_frames=self.plan.n_frames[number],
+            n_coils=len(layout.coils),
+            ky=grid.ky,
+            kx=grid.x,
+            n_virtual=None if n_virtual == "auto" else n_virtual,
+            is_compressed_in_reading=config.compression == "pca",
+            n_copies=grid.y / grid.ky if grid.y < grid.ky else 0.0,
+            block_bytes=8 * widest,
+        )
+
+    def with_virtual_coils(self, n_virtual: int) -> "Scan":
+        """See `CineSource.with_virtual_coils`."""
+        return replace(self, _config=self._config.model_copy(update={"n_virtual_coils": n_virtual}))
 
     def read_timed(self, number: int) -> TimedSlice:
         """Read one slice: whitened, on the grid of the image, with coil maps, and with the truth of a simulated scan.

@@ -9,6 +9,43 @@ from cinerecon.cine import CineData
 from cinerecon.physics.sampling import acceleration_of, count_acs, measured_extent
 
 
+@dataclass(frozen=True)
+class SliceSize:
+    """The size of a slice, from headers alone.
+
+    Attributes
+    ----------
+    n_frames, n_coils, ky, kx
+        K-space as it is held in memory, of all sets together; coils before compression.
+    n_virtual
+        Number of virtual coils that the settings ask for; None where all coils are kept, or the data decide.
+    is_compressed_in_reading
+        Whether k-space of all coils is never in memory where coils are compressed.
+    n_copies
+        Further copies of k-space in reading.
+    block_bytes
+        Readouts that are transformed together.
+    """
+
+    n_frames: int
+    n_coils: int
+    ky: int
+    kx: int
+    n_virtual: int | None = None
+    is_compressed_in_reading: bool = False
+    n_copies: float = 0.0
+    block_bytes: int = 0
+
+    @property
+    def n_used_coils(self) -> int:
+        """Number of coils after compression, if the settings determine it."""
+        return min(self.n_virtual or self.n_coils, self.n_coils)
+
+    def __str__(self) -> str:
+        """The sizes in words."""
+        return f"{self.n_frames} frames x {self.n_coils} coils x {self.ky} x {self.kx}"
+
+
 @dataclass(frozen=True, eq=False)
 class TimedSlice:
     """A slice, and the time that the estimation of its coil maps took [s]."""
@@ -33,6 +70,14 @@ class CineSource(ABC):
     @abstractmethod
     def read_timed(self, number: int) -> TimedSlice:
         """Read one slice with its coil maps, as `read_slice` does, and measure the time that the maps take."""
+
+    @abstractmethod
+    def size_of(self, number: int) -> SliceSize:
+        """The size of a slice, without reading its samples."""
+
+    def with_virtual_coils(self, n_virtual: int) -> "CineSource | None":  # noqa: ARG002
+        """The same file, its coils compressed to a number of virtual ones; None where they are stored as they are."""
+        return None
 
     def read_slice(self, number: int) -> CineData:
         """Read one slice with its coil maps, and with a reference where there is one.

@@ -5,8 +5,7 @@ import logging
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +22,7 @@ FRUGAL_METHODS = ("zerofilled", "cgsense")
 logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
+    from cinerecon.methods.memory_plan import MemoryPlan
     from cinerecon.reconstruction import Batch, Outcome, ReconRequest
 
 
@@ -154,8 +154,9 @@ def _run_one(request: "ReconRequest", *, quiet: bool, as_json: bool, unlisted: P
     from cinerecon.commands.recon_report import print_convergence, print_report, report_as_plain
     from cinerecon.reconstruction import Observer, reconstruct_scan
 
+    allocator = Allocator(request.model)
     with progress_bar(quiet=quiet) as progress:
-        report = reconstruct_scan(request, Observer(progress, partial(_manage_memory, model=request.model)))
+        report = reconstruct_scan(request, Observer(progress, allocator.begin_stage, allocator.follow))
     report = replace(report, written={path: s for path, s in report.written.items() if path.parent != unlisted})
     _print_warnings(report.warnings)
     if as_json:
@@ -176,8 +177,9 @@ def _run_batch(batch: "Batch", *, quiet: bool, as_json: bool) -> None:
         if outcome.error:
             print(f"failed  {outcome.name}, {outcome.method}: {outcome.error}", file=sys.stderr)
 
+    allocator = Allocator(batch.models[0])
     with progress_bar(quiet=quiet) as progress:
-        outcomes = run_batch(batch, Observer(progress, partial(_manage_memory, model=batch.models[0])), report)
+        outcomes = run_batch(batch, Observer(progress, allocator.begin_stage, allocator.follow), report)
     if as_json:
         print(json.dumps(batch_as_plain(outcomes), indent=2))
     elif not quiet:
@@ -192,10 +194,33 @@ def _print_warnings(texts: Iterable[str]) -> None:
         print(f"warning  {text}", file=sys.stderr)
 
 
-def _manage_memory(stage: str, *, model: str) -> None:
-    """Return freed memory between the stages of a slice; while a method runs, keeping it can be faster."""
-    from cinerecon.memory import keep_freed_memory, release_freed_memory
+@dataclass
+class Allocator:
+    """Keeps or returns freed memory in the stages of a reconstruction, as its plan says.
 
-    release_freed_memory()
-    if stage == "reconstruct" and model not in FRUGAL_METHODS:
-        keep_freed_memory()
+    Attributes
+    ----------
+    model
+        The method.
+    keeps_freed
+        Whether freed memory may be kept while the method runs, which can be faster.
+    """
+
+    model: str
+    keeps_freed: bool = True
+
+    def follow(self, plan: "MemoryPlan") -> None:
+        """Take over a plan, and report it where memory has a limit."""
+        from cinerecon.reconstruction.run import NOTICE
+
+        self.keeps_freed = plan.keeps_freed
+        if plan.limit is not None:
+            logger.log(NOTICE, "memory: %s", plan)
+
+    def begin_stage(self, stage: str) -> None:
+        """Return freed memory between the stages of a slice."""
+        from cinerecon.memory import keep_freed_memory, release_freed_memory
+
+        release_freed_memory()
+        if stage == "reconstruct" and self.keeps_freed and self.model not in FRUGAL_METHODS:
+            keep_freed_memory()

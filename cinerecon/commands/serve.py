@@ -23,6 +23,9 @@ class ServeOptions(Options):
         "slrnet", description="method for clients that choose none, see cinerecon models"
     )
     device: str = Field("auto", description="device: auto, cpu or cuda")
+    memory: str | None = Field(
+        None, description="most memory of the server while it reconstructs one slice, e.g. 4GB; see recon --memory"
+    )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
         (), description="setting of the method, key=value, or of the preprocessing, preprocessing.key=value"
     )
@@ -38,10 +41,12 @@ def serve(options: ServeOptions) -> None:
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     share_freed_memory()
-    keep_freed_memory()
+    if options.memory is None:
+        keep_freed_memory()
     device = pick_device(options.device)
-    request = ReconRequest(Path("scan.h5"), options.model, device=device, settings=options.settings)
-    load_request_method(request)
+    given = {"memory": options.memory, "settings": options.settings}
+    request = ReconRequest(Path("scan.h5"), options.model, device=device).with_values(**given)
+    request.check_settings(load_request_method(request))
     with Server(request, options.host, options.port, n_jobs=options.n_jobs, on_closed=return_freed_memory) as server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())

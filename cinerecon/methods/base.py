@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.config import Config
+from cinerecon.memory_limits import workspace
 from cinerecon.methods.card import Card
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling.view_sharing import share_views
@@ -80,11 +81,20 @@ class Reconstructor(ABC):
         The method whose image it starts from; None if it computes its own.
     is_iterative
         Whether it can record its convergence.
+    n_series
+        Complex image series that it holds at once, at most; `benchmarks/memory.py` compares them with the measurement.
+    n_kspace_copies
+        Copies of k-space that it makes.
+    frames_are_separate
+        Whether each frame is reconstructed by itself, so that frames may be reconstructed in parts.
     """
 
     config: Config
     initial_method: "Reconstructor | None" = None
     is_iterative: bool = False
+    n_series: float = 40.0
+    n_kspace_copies: int = 0
+    frames_are_separate: bool = False
 
     @property
     def card(self) -> Card:
@@ -188,6 +198,9 @@ def make_encoding(data: CineData) -> Encoding:
 
 def coils_at_once(data: CineData) -> int | None:
     """Number of coils that an operator transforms together; None for all."""
+    limit = workspace().coils_at_once
+    if limit is not None:
+        return limit
     y, x = data.matrix
     return max(1, SAMPLES_AT_ONCE // (data.n_frames * y * x)) if data.kspace.device.type == "cpu" else None
 

@@ -22,6 +22,9 @@ from cinerecon.networks.external_name import is_external, portable
 from cinerecon.networks.unrolled import count_parameters
 from cinerecon.physics.operators import Encoding
 
+N_IMAGE_SERIES = 8.0
+"""Complex image series that a network holds in addition to its features."""
+
 
 class NetworkMethod(Reconstructor):
     """An unrolled network with its weights, as a reconstruction method.
@@ -71,6 +74,19 @@ class NetworkMethod(Reconstructor):
     def n_parameters(self) -> int:
         """Number of learned parameters."""
         return count_parameters(self.net)
+
+    @property
+    def n_series(self) -> float:  # type: ignore[override]
+        """See `Reconstructor`; features are real numbers. External networks count as large ones."""
+        convolutions = (m for m in self.net.modules() if isinstance(m, nn.Conv2d | nn.Conv3d))
+        n_channels = max((convolution.out_channels for convolution in convolutions), default=64)
+        own = N_IMAGE_SERIES + n_channels / 2 * float(getattr(self.net, "n_feature_series", 12.0))
+        return max(own, N_IMAGE_SERIES + self.initial_method.n_series if self.initial_method else 0.0)
+
+    @property
+    def n_kspace_copies(self) -> int:  # type: ignore[override]
+        """See `Reconstructor`."""
+        return int(getattr(self.net, "needs_kspace", True))
 
     @torch.no_grad()
     def reconstruct(

@@ -105,6 +105,7 @@ class Crnn(Unrolled[CrnnConfig]):
     """CRNN-MRI; the defaults of `config` are those of the authors' program. One `cascade` is run in all iterations."""
 
     config_class = CrnnConfig
+    n_feature_series = 11.0
 
     def __init__(self, config: CrnnConfig | None = None) -> None:
         super().__init__(config)

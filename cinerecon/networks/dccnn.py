@@ -62,6 +62,7 @@ class DcCnn(Unrolled[DcCnnConfig]):
     """DC-CNN; the defaults of `config` are those of ``d5c5``, or of the named variant."""
 
     config_class = DcCnnConfig
+    n_feature_series = 2.0
 
     def __init__(self, config: DcCnnConfig | None = None) -> None:
         super().__init__(config)

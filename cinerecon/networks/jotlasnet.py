@@ -49,6 +49,7 @@ class JotlasNet(Unrolled[JotlasNetConfig]):
     """JotlasNet; the defaults of `config` are those of the authors' program."""
 
     config_class = JotlasNetConfig
+    n_feature_series = 4.0
 
     def __init__(self, config: JotlasNetConfig | None = None) -> None:
         super().__init__(config)

@@ -54,6 +54,7 @@ class LsNet(Unrolled[LsNetConfig]):
     """L+S-Net; the defaults of `config` are those of the authors' program."""
 
     config_class = LsNetConfig
+    n_feature_series = 2.8
 
     def __init__(self, config: LsNetConfig | None = None) -> None:
         super().__init__(config)

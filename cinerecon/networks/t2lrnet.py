@@ -66,6 +66,7 @@ class T2lrNet(Unrolled[T2lrNetConfig]):
     """T2LR-Net; the defaults of `config` are the paper's."""
 
     config_class = T2lrNetConfig
+    n_feature_series = 2.8
 
     def __init__(self, config: T2lrNetConfig | None = None) -> None:
         super().__init__(config)

@@ -69,6 +69,8 @@ class Unrolled(nn.Module, Generic[C]):
     """Whether the network takes the first frame as the one after the last."""
     needs_kspace: ClassVar[bool] = False
     """Whether its cascades use k-space itself, not A^H y alone."""
+    n_feature_series: ClassVar[float] = 5.0
+    """Series of features with all channels that are in memory at once without gradients, at most."""
     cascades: nn.ModuleList
 
     def __init__(self, config: C | None = None) -> None:

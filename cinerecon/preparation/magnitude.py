@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cinerecon.acquisition import CineSource, TimedSlice, attach_reference, combine_truth, finish_slice
+from cinerecon.acquisition import CineSource, SliceSize, TimedSlice, attach_reference, combine_truth, finish_slice
 from cinerecon.io.magnitude import MagnitudeImages
 from cinerecon.physics.fourier import fft2c
 from cinerecon.preparation.config import PrepareConfig
@@ -51,6 +51,11 @@ class SimulatedScan(CineSource):
         """Properties of the images and of the simulation."""
         interpolated = ("interpolated",) if self.images.is_interpolated else ()
         return ("magnitude only", "simulated phase and coils", *interpolated)
+
+    def size_of(self, number: int) -> SliceSize:
+        """See `CineSource.size_of`; the images of the slice are read for it."""
+        (n_frames, y, x), n_coils = self.images.read_pixels(number)[0].shape, self.config.simulated_coils
+        return SliceSize(n_frames, n_coils, y, x, n_copies=2.0)
 
     def read_timed(self, number: int) -> TimedSlice:
         """Simulate a slice: a smooth phase of its own, and the coils of the whole scan."""

@@ -33,6 +33,11 @@ class ReconSettings(ArrayOptions):
         None,
         description="number of virtual coils to compress to, or auto: as few as keep 99 % of the energy of the signal",
     )
+    memory: str | None = Field(
+        None,
+        description="most memory to use, e.g. 4GB: a plan is made and reported before the start; coils are compressed"
+        " only if nothing else keeps the limit",
+    )
     noise: Path | None = Field(None, description="separate noise scan, ISMRMRD or Siemens raw")
     dataset: str | None = Field(None, description="group to read, where the file holds several")
     measurement: int | None = Field(

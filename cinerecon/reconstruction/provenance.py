@@ -69,6 +69,7 @@ def _settings(request: ReconRequest) -> tuple[str, ...]:
     values = {
         "csm": request.csm,
         "compress_coils": request.compress_coils,
+        "memory": request.memory,
         "dataset": request.dataset,
         "measurement": request.measurement,
         "noise": request.noise and request.noise.name,

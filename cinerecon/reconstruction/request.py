@@ -13,6 +13,7 @@ from cinerecon.io.atomic import would_overwrite
 from cinerecon.io.bart import cfl_files, is_cfl
 from cinerecon.io.export import FOLDER, Target
 from cinerecon.io.mask import MaskFile
+from cinerecon.memory_limits import parse_size
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.model_paths import model_label
 from cinerecon.options import split_settings
@@ -133,6 +134,7 @@ class ReconRequest(ReconSettings):
             If the sampling pattern is not understood.
         """
         require_cine(self.scan)
+        _ = self.memory_limit
         if self.undersample:
             parse_sampling(self.undersample)
 
@@ -145,6 +147,7 @@ class ReconRequest(ReconSettings):
             Naming the option.
         """
         self.preprocessing(method)
+        _ = self.memory_limit
         if self.undersample:
             parse_sampling(self.undersample)
 
@@ -164,6 +167,17 @@ class ReconRequest(ReconSettings):
         return (
             config.with_settings([f"gated_frames={self.frames}"], where="--frames") if self._counts_frames else config
         )
+
+    @property
+    def memory_limit(self) -> int | None:
+        """Most memory to use [bytes]; None without a limit.
+
+        Raises
+        ------
+        ConfigError
+            If the text is not a size.
+        """
+        return None if self.memory is None else parse_size(self.memory)
 
     @property
     def _counts_frames(self) -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,12 @@ from cinerecon.io.export import Target, export
 from cinerecon.io.export.dicom_patient import require_same_patient
 from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.machine import peak_memory_mb, pick_device
+from cinerecon.memory_limits import limited_to
 from cinerecon.methods.base import Reconstructor, fingerprint
+from cinerecon.methods.memory_plan import MemoryPlan, Task, out_of_memory
 from cinerecon.methods.table import load_method
 from cinerecon.options import split_settings
+from cinerecon.reconstruction.memory import plan_memory, task_of
 from cinerecon.reconstruction.options import PartialFourier
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
@@ -56,10 +60,13 @@ class Observer:
     stage
         Called with the name of each stage as it begins: ``read``, ``reconstruct`` and ``finish`` of each slice, and
         ``write`` of the images.
+    plan
+        Called with the plan of memory, before the first slice.
     """
 
     progress: Callable[[str, float], None] = lambda *_: None
     stage: Callable[[str], None] = lambda _: None
+    plan: Callable[[MemoryPlan], None] = lambda _: None
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +194,8 @@ def iterate_slices(
     require_same_patient(request.patient, scan.subject, scan.frame_of_reference, str(request.scan))
     chosen = request.chosen_slices(scan)
     provenance = provenance_of(request, method, scan)
+    plan, scan = plan_memory(request, method, scan, chosen)
+    observer.plan(plan)
     for number, index in enumerate(chosen):
 
         def report(text: str, fraction: float, number: int = number, index: int = index) -> None:
@@ -195,7 +204,8 @@ def iterate_slices(
         part = cache.load(index) if cache else None
         text = "finished by an earlier run"
         if part is None:
-            part = _reconstruct_index(request, scan, index, method, observer, report)
+            with _within_memory(plan, task_of(request, scan, index), method):
+                part = _reconstruct_index(request, scan, index, method, observer, report)
             text = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in part.seconds.items())
             observer.stage("finish")
             part = with_quality(part)
@@ -263,7 +273,22 @@ def reconstruct_index(
     report: Callable[[str, float], None] = lambda *_: None,
 ) -> ReconstructedSlice:
     """Reconstruct one slice of an open scan; ``report`` is called with the step and the fraction that is done."""
-    return _reconstruct_index(request, scan, index, method, Observer(), report)
+    plan, scan = plan_memory(request, method, scan, [index])
+    with _within_memory(plan, task_of(request, scan, index), method):
+        return _reconstruct_index(request, scan, index, method, Observer(), report)
+
+
+@contextmanager
+def _within_memory(plan: MemoryPlan, task: Task, method: Reconstructor) -> Iterator[None]:
+    """Context in which temporary arrays have the limits of the plan, and exhausted memory is reported with a hint."""
+    try:
+        with limited_to(plan.workspace):
+            yield
+    except Exception as error:
+        reported = out_of_memory(error, task, method)
+        if reported is None:
+            raise
+        raise reported from error
 
 
 def _reconstruct_index(

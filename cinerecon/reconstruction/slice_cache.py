@@ -109,7 +109,7 @@ def checksum_of(request: ReconRequest, method: str) -> str:
     values = (
         version("cinerecon"),
         *(request.device, request.csm, request.dataset, request.measurement, request.frames, request.gating),
-        *(request.partial_fourier, request.set_index, request.venc, request.compress_coils),
+        *(request.partial_fourier, request.set_index, request.venc, request.compress_coils, request.memory),
         *(split_settings(request.settings)[1], request.keeps_convergence),
         *(request.snr, request.n_replicas if request.snr else 0, request.verdict),
         *(request.uncertainty, request.n_variants if request.uncertainty else 0),

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.cine import CineData
+from cinerecon.memory_limits import workspace
 from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, make_encoding, ratio
 from cinerecon.methods.classical.config import CgSenseConfig
 from cinerecon.physics.cg import CgSteps, conjugate_gradients
@@ -32,6 +33,8 @@ from cinerecon.physics.snr import filtered_noise
 
 EXTRAPOLATED = 1
 """Lines next to the measured part of k-space that coil maps determine well; further ones would amplify noise."""
+VOXELS_AT_ONCE = 2**21
+"""Voxels of the frames that are solved together: memory does not grow with the number of frames."""
 
 
 class CgSense(ClassicalMethod):
@@ -39,23 +42,30 @@ class CgSense(ClassicalMethod):
 
     config: CgSenseConfig
     is_iterative = True
+    n_series = 15.0
+    frames_are_separate = True
 
     def __init__(self, config: CgSenseConfig | None = None) -> None:
         self.config = config or CgSenseConfig()
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
         """See `ClassicalMethod.solve`."""
-        config, encoding = self.config, make_encoding(data)
+        config, encoding, extent = self.config, make_encoding(data), extent_mask(data)
         size = 0.0 if convergence is None else float(torch.linalg.vector_norm(data.kspace))
+        n_together = data.n_frames if convergence is not None else frames_at_once(data)
+        parts = list(zip(encoding.split(n_together), data.kspace.split(n_together, -4), strict=True))
+        images = []
+        for number, (part, kspace) in enumerate(parts):
 
-        def observe(step: int, image: Tensor, before: Tensor) -> None:
-            if convergence is not None:
-                residual = encoding.relative_residual(image, data.kspace)
-                self._record(convergence, residual, size, image, before)
-            if progress:
-                progress(step, config.n_iterations)
+            def observe(step: int, image: Tensor, before: Tensor, number: int = number) -> None:
+                if convergence is not None:
+                    residual = encoding.relative_residual(image, data.kspace)
+                    self._record(convergence, residual, size, image, before)
+                if progress:
+                    progress(number * config.n_iterations + step, len(parts) * config.n_iterations)
 
-        return self._solve(encoding, data, observe=observe)
+            images.append(self._solve(part, kspace, extent, observe=observe))
+        return torch.cat(images, -3)
 
     @torch.no_grad()
     def noise_std(self, data: CineData) -> Tensor | None:
@@ -68,7 +78,7 @@ class CgSense(ClassicalMethod):
         if data.noise_std is None or not is_whole or data.noise_std.shape[-1] != 1:
             return None
         steps, weight = CgSteps(), self.config.weight_tikhonov
-        self._solve(make_encoding(data), data, steps=steps)
+        self._solve(make_encoding(data), data.kspace, extent_mask(data), steps=steps)
         csm = torch.ones(1, *data.matrix).to(data.kspace) if data.csm is None else data.csm
         return filtered_noise(
             data.mask, csm, data.noise_std, lambda frame, values: steps.polynomial(frame, values + weight)
@@ -77,12 +87,13 @@ class CgSense(ClassicalMethod):
     def _solve(
         self,
         encoding: Encoding,
-        data: CineData,
+        kspace: Tensor,
+        extent: Tensor | None,
         *,
         observe: Callable[[int, Tensor, Tensor], None] | None = None,
         steps: CgSteps | None = None,
     ) -> Tensor:
-        config, extent = self.config, extent_mask(data)
+        config = self.config
 
         def project(image: Tensor) -> Tensor:
             return image if extent is None else ifft2c(fft2c(image) * extent)
@@ -90,7 +101,7 @@ class CgSense(ClassicalMethod):
         def normal(image: Tensor) -> Tensor:
             return project(encoding.normal(image)) + config.weight_tikhonov * image
 
-        target = project(encoding.adjoint(data.kspace))
+        target = project(encoding.adjoint(kspace))
         return conjugate_gradients(normal, target, config.n_iterations, config.tolerance, observe, steps)
 
     def _record(self, record: Convergence, residual: float, size: float, image: Tensor, before: Tensor) -> None:
@@ -98,6 +109,12 @@ class CgSense(ClassicalMethod):
         length, change = (float(torch.linalg.vector_norm(one)) for one in (image, image - before))
         cost = (residual * size) ** 2 + self.config.weight_tikhonov * length**2
         record.add(cost, residual, ratio(change, length))
+
+
+def frames_at_once(data: CineData) -> int:
+    """Number of frames that are solved together, which are separate problems."""
+    y, x = data.matrix
+    return workspace().frames_at_once or max(1, VOXELS_AT_ONCE // (y * x))
 
 
 def extent_mask(data: CineData) -> Tensor | None:

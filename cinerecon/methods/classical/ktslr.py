@@ -34,6 +34,7 @@ class KtSlr(AdmmMethod):
     """k-t SLR."""
 
     config: KtSlrConfig
+    n_series = 33.0
 
     def __init__(self, config: KtSlrConfig | None = None) -> None:
         super().__init__(config or KtSlrConfig())

@@ -54,6 +54,8 @@ class KtSlrReference(ClassicalMethod):
 
     config: KtSlrReferenceConfig
     is_iterative = True
+    n_series = 40.0
+    n_kspace_copies = 3
 
     def __init__(self, config: KtSlrReferenceConfig | None = None) -> None:
         self.config = config or KtSlrReferenceConfig()

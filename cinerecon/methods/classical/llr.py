@@ -20,6 +20,7 @@ class Llr(AdmmMethod):
     """Locally low rank."""
 
     config: LlrConfig
+    n_series = 26.0
 
     def __init__(self, config: LlrConfig | None = None) -> None:
         super().__init__(config or LlrConfig())

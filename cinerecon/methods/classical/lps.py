@@ -49,6 +49,7 @@ class Lps(ClassicalMethod):
 
     config: LpsConfig
     is_iterative = True
+    n_series = 17.0
 
     def __init__(self, config: LpsConfig | None = None) -> None:
         self.config = config or LpsConfig()

@@ -21,6 +21,7 @@ class Ttv(AdmmMethod):
     """Temporal total variation."""
 
     config: TtvConfig
+    n_series = 32.0
 
     def __init__(self, config: TtvConfig | None = None) -> None:
         super().__init__(config or TtvConfig())

@@ -10,6 +10,8 @@ from cinerecon.methods.classical.config import ViewSharedConfig
 class ViewShared(ClassicalMethod):
     """Each point of k-space interpolated linearly between the frames that sampled it, coils combined by their maps."""
 
+    n_series = 11.0
+
     def __init__(self, config: ViewSharedConfig | None = None) -> None:
         self.config = config or ViewSharedConfig()
 

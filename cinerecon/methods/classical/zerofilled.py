@@ -11,6 +11,8 @@ from cinerecon.physics.snr import zerofilled_noise
 class ZeroFilled(ClassicalMethod):
     """A^H y: inverse transform of the sampled points, coils combined by their maps."""
 
+    n_series = 6.5
+
     def __init__(self, config: ZeroFilledConfig | None = None) -> None:
         self.config = config or ZeroFilledConfig()
 

@@ -1,0 +1,96 @@
+"""Limits of memory: sizes as texts, the limits of temporary arrays, and the recognition of out-of-memory errors."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from cinerecon.errors import ConfigError
+
+UNITS = ("", "K", "M", "G", "T", "P", "E")
+"""Letters of units; the place is the power of the thousand, or of 1024 with an i (GiB)."""
+OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|CUDA out of memory|Unable to allocate", re.I)
+"""Texts of the errors of allocators that have no class of their own."""
+REQUESTED = re.compile(r"tried to allocate ([\d.]+) ?(\w*)|allocate ([\d.]+) (\w+)", re.I)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Limits of the temporary arrays of a computation. The result does not depend on them.
+
+    Attributes
+    ----------
+    coils_at_once
+        Number of coils whose images are transformed together; None leaves it to the method.
+    frames_at_once
+        Number of frames reconstructed together by methods that treat each frame by itself; None leaves it to the
+        method.
+    """
+
+    coils_at_once: int | None = None
+    frames_at_once: int | None = None
+
+
+_workspace: ContextVar[Workspace] = ContextVar("workspace", default=Workspace())  # noqa: B039
+
+
+def workspace() -> Workspace:
+    """The limits that apply here."""
+    return _workspace.get()
+
+
+@contextmanager
+def limited_to(limits: Workspace) -> Iterator[None]:
+    """Context in which temporary arrays have limits; those of other threads are not affected."""
+    token = _workspace.set(limits)
+    try:
+        yield
+    finally:
+        _workspace.reset(token)
+
+
+def parse_size(text: str, where: str = "--memory") -> int:
+    """Read a size such as ``4GB``, ``3.5 GiB`` or ``800MB`` [bytes].
+
+    Raises
+    ------
+    ConfigError
+        If it is not a size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?\s*", text, re.I)
+    size = 0 if match is None else round(float(match[1]) * _factor(match[2], is_binary=bool(match[3])))
+    if size <= 0:
+        raise ConfigError(f"'{text}' is not a size of memory", where=where, hint=f"e.g. {where} 4GB")
+    return size
+
+
+def show_size(n_bytes: float) -> str:
+    """A size with two or more digits, rounded up: ``3.7 GB``, ``850 MB``."""
+    unit, name = (1e9, "GB") if n_bytes >= 0.9995e9 else (1e6, "MB")
+    value = n_bytes / unit
+    digits = 1 if name == "GB" and value < 100 else 0
+    scale: int = 10**digits
+    return f"{-(-value * scale // 1) / scale:.{digits}f} {name}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory could not be allocated: by Python, NumPy, or torch on a CPU or a GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
+
+
+def requested_size(error: BaseException) -> int | None:
+    """The size of the array that could not be allocated [bytes]; None where the error does not say."""
+    match = REQUESTED.search(str(error))
+    if match is None:
+        return None
+    number, unit = (match[1], match[2]) if match[1] else (match[3], match[4])
+    letter = unit[:1].upper() if unit[:1].upper() in UNITS else ""
+    return round(float(number) * _factor(letter, is_binary=True)) if letter else round(float(number))
+
+
+def _factor(letter: str, *, is_binary: bool) -> int:
+    power = UNITS.index(letter.upper())
+    return int((1024 if is_binary else 1000) ** power)

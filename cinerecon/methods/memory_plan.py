@@ -1,0 +1,250 @@
+"""The memory of a reconstruction: its prediction from the sizes of the data, and a plan that keeps a limit.
+
+Memory is highest in one of two stages: while a slice is read and its coil maps are estimated, or while the method runs.
+A prediction is made once a scan is open, and adds to what the process holds. K-space is held once in both stages, next
+to a few image series, whose number each method knows (`Reconstructor.n_series`).
+
+The plan prefers what leaves the images as they are: freed memory is returned at once, fewer coils or frames are
+computed together. Only if that does not suffice are coils compressed, to as many virtual ones as fit.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from cinerecon.acquisition.source import SliceSize
+from cinerecon.errors import CineReconError, ConfigError
+from cinerecon.machine import peak_memory_mb, process_memory_mb
+from cinerecon.memory import return_freed_memory
+from cinerecon.memory_limits import Workspace, is_out_of_memory, requested_size, show_size
+from cinerecon.methods.base import SAMPLES_AT_ONCE, Reconstructor
+
+COMPLEX = 8
+"""Bytes of a complex number in single precision."""
+KEPT_FACTOR = 1.4
+"""Factor on the memory of a method where the allocator keeps freed memory for the next arrays."""
+N_MAPS = 3
+"""Sets of coil maps in memory: those of the data, and those with the factors of an operator and of its adjoint."""
+MAPS_BYTES = 40 << 20
+"""Memory of the matrices of pixels that are decomposed together for coil maps."""
+SPLINE_SIZE = 128
+"""Largest matrix of the coil images to which splines are fitted."""
+N_BLOCKS = 5
+"""Copies of a block of readouts that is transformed."""
+PROCESS_BYTES = 300 << 20
+"""Memory of the process before it reads data, where it cannot be measured."""
+SPARE_BYTES = 24 << 20
+"""Memory for small arrays and for what the allocator does not return."""
+FEWEST_COILS = 4
+"""Virtual coils below which the images would suffer: a plan does not compress to fewer."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done with a slice.
+
+    Attributes
+    ----------
+    size
+        The slice.
+    n_frames
+        Frames that are reconstructed.
+    is_undersampled
+        Whether k-space is undersampled after reading, when both are in memory.
+    n_replicas
+        Number of pseudo-replicas for the noise; 0 for none.
+    is_compressible
+        Whether the coils of the file can be compressed.
+    device
+        Where the method runs.
+    where
+        The scan, for messages.
+    """
+
+    size: SliceSize
+    n_frames: int
+    is_undersampled: bool = False
+    n_replicas: int = 0
+    is_compressible: bool = True
+    device: str = "cpu"
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """The choices that keep a limit of memory.
+
+    Attributes
+    ----------
+    n_coils
+        Coils of the reconstruction, the measured ones or virtual ones.
+    workspace
+        Limits of temporary arrays.
+    keeps_freed
+        Whether the allocator may keep freed memory, which is faster.
+    reading_bytes, reconstruction_bytes
+        Predicted peak of the process, or of the memory of the GPU, in each stage.
+    limit
+        The limit [bytes]; None without one.
+    is_compressed
+        Whether coils are compressed for the limit.
+    """
+
+    n_coils: int
+    workspace: Workspace = field(default_factory=Workspace)
+    keeps_freed: bool = True
+    reading_bytes: int = 0
+    reconstruction_bytes: int = 0
+    limit: int | None = None
+    is_compressed: bool = False
+
+    @property
+    def predicted(self) -> int:
+        """Predicted peak [bytes]."""
+        return max(self.reading_bytes, self.reconstruction_bytes)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the limit is kept."""
+        return self.limit is None or self.predicted <= self.limit
+
+    def __str__(self) -> str:
+        """The plan in words."""
+        coils = f"compressed to {self.n_coils} coils" if self.is_compressed else f"all {self.n_coils} coils"
+        limit = "" if self.limit is None else f" of {show_size(self.limit)}"
+        texts = [f"{show_size(self.predicted)} predicted{limit}", coils]
+        if self.workspace.coils_at_once is not None:
+            texts.append(f"{self.workspace.coils_at_once} coils at once")
+        if self.workspace.frames_at_once is not None:
+            texts.append(f"{self.workspace.frames_at_once} frames at once")
+        if not self.keeps_freed:
+            texts.append("freed memory is returned at once")
+        return ", ".join(texts)
+
+
+def predict(task: Task, method: Reconstructor, plan: MemoryPlan) -> MemoryPlan:
+    """The plan with the predicted peaks of both stages."""
+    on_gpu = task.device.startswith("cuda")
+    start = _process_bytes()
+    reading = start + _reading_bytes(task, plan)
+    reconstruction = (0 if on_gpu else start) + _reconstruction_bytes(task, method, plan, on_gpu=on_gpu)
+    return replace(plan, reading_bytes=0 if on_gpu else reading, reconstruction_bytes=reconstruction)
+
+
+def make_plan(task: Task, method: Reconstructor, limit: int | None) -> MemoryPlan:
+    """Choose the first plan that keeps the limit; without a limit the fastest one.
+
+    Raises
+    ------
+    ConfigError
+        If none does, with the memory that the most frugal one takes.
+    """
+    plan = MemoryPlan(task.size.n_used_coils)
+    for choice in _plans(task, method):
+        plan = predict(task, method, replace(choice, limit=limit))
+        if plan.fits:
+            return plan
+    what = f"the reconstruction takes {show_size(plan.predicted)} at least, the limit is {show_size(limit or 0)}"
+    fewer = (n for n in _halves(task.n_frames) if predict(replace(task, n_frames=n), method, plan).fits)
+    n_frames = next(fewer, None)
+    hint = _as_option(plan) + ("" if n_frames is None else f", or fewer frames: --frames 0:{n_frames}")
+    raise ConfigError(what, where=task.where, hint=hint)
+
+
+def out_of_memory(error: Exception, task: Task, method: Reconstructor) -> CineReconError | None:
+    """The error to report if memory was exhausted, None for other errors.
+
+    What the process holds by then is available to it: the hint is the first plan that needs less.
+    """
+    if not is_out_of_memory(error):
+        return None
+    asked = requested_size(error)
+    what = "out of memory" if asked is None else f"out of memory: {show_size(asked)} more could not be allocated"
+    plans = [predict(task, method, plan) for plan in _plans(task, method)]
+    available = min(_peak_bytes(task.device), plans[0].predicted - 1)
+    fitting = next((plan for plan in plans if plan.predicted <= available), None)
+    if fitting is None:
+        hint = (
+            f"a machine with {show_size(plans[0].predicted)} of free memory, or {show_size(plans[-1].predicted)} with "
+        )
+        hint += _as_option(plans[-1])
+    else:
+        hint = f"{_as_option(fitting)} ({fitting})"
+    return CineReconError(what, where=task.where, hint=hint)
+
+
+def _as_option(plan: MemoryPlan) -> str:
+    return f"--memory {show_size(plan.predicted).replace(' ', '')}"
+
+
+def _peak_bytes(device: str) -> float:
+    peak = peak_memory_mb(device) * 2**20
+    return math.inf if math.isnan(peak) else peak
+
+
+def _plans(task: Task, method: Reconstructor) -> Iterator[MemoryPlan]:
+    """Plans in the order of preference, each with less memory than the one before."""
+    n_coils = task.size.n_used_coils
+    plan = MemoryPlan(n_coils)
+    yield plan
+    plan = replace(plan, keeps_freed=False)
+    yield plan
+    if task.device.startswith("cuda"):
+        for coils_at_once in _halves(n_coils):
+            plan = replace(plan, workspace=replace(plan.workspace, coils_at_once=coils_at_once))
+            yield plan
+    if method.frames_are_separate:
+        for frames_at_once in _halves(task.n_frames):
+            plan = replace(plan, workspace=replace(plan.workspace, frames_at_once=frames_at_once))
+            yield plan
+    if task.is_compressible:
+        for n_virtual in range(n_coils - 1, FEWEST_COILS - 1, -1):
+            yield replace(plan, n_coils=n_virtual, is_compressed=True)
+
+
+def _halves(n: int) -> Iterator[int]:
+    """N / 2, n / 4, ... 1, rounded up."""
+    while n > 1:
+        n = math.ceil(n / 2)
+        yield n
+
+
+def _process_bytes() -> int:
+    """Memory that the process holds now, without what its allocator keeps of freed memory."""
+    return_freed_memory()
+    held = process_memory_mb()
+    return PROCESS_BYTES if math.isnan(held) else round(held * 2**20)
+
+
+def _reading_bytes(task: Task, plan: MemoryPlan) -> int:
+    """Memory in reading, in addition to that of the process."""
+    size = task.size
+    pixels = size.ky * size.kx
+    kspace = COMPLEX * size.n_frames * pixels * plan.n_coils
+    n_copies = size.n_copies + (1 if task.is_undersampled else 0)
+    whole = 0
+    if plan.n_coils < size.n_coils and not size.is_compressed_in_reading:
+        whole = COMPLEX * size.n_frames * pixels * size.n_coils
+    maps = COMPLEX * pixels * plan.n_coils
+    splines = 5 * 2 * COMPLEX * plan.n_coils * min(size.ky, SPLINE_SIZE) * min(size.kx, SPLINE_SIZE)
+    estimation = 0 if plan.n_coils == 1 else 2 * 2 * maps + max(MAPS_BYTES, splines)
+    counts = COMPLEX * size.n_frames * pixels
+    temporary = max(counts + N_BLOCKS * size.block_bytes, estimation)
+    return round(max(kspace * (1 + n_copies), whole * (1 + size.n_copies) + kspace) + temporary)
+
+
+def _reconstruction_bytes(task: Task, method: Reconstructor, plan: MemoryPlan, *, on_gpu: bool) -> int:
+    """Memory while the method runs, in addition to that of the process and of the file."""
+    size = task.size
+    pixels = size.ky * size.kx
+    n_copies = method.n_kspace_copies + (3 if task.n_replicas else 0)
+    kspace = COMPLEX * size.n_frames * pixels * plan.n_coils * (1 + n_copies)
+    maps = N_MAPS * COMPLEX * pixels * plan.n_coils
+    n_together = task.n_frames
+    if method.frames_are_separate:
+        n_together = min(n_together, plan.workspace.frames_at_once or n_together)
+    series = COMPLEX * pixels * (method.n_series * n_together + 2 * (task.n_frames - n_together))
+    series *= KEPT_FACTOR if plan.keeps_freed and not on_gpu else 1
+    at_once = plan.workspace.coils_at_once or (plan.n_coils if on_gpu else 1)
+    operator = 3 * COMPLEX * max(SAMPLES_AT_ONCE, n_together * pixels * at_once)
+    return round(kspace + maps + series + operator + SPARE_BYTES)

@@ -1,0 +1,142 @@
+"""Memory of ``cinerecon recon``: the plan, the limit, and what is reported where memory is exhausted."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from raw_scan import small_scan
+
+from cinerecon import cli
+from cinerecon.memory_limits import parse_size
+from cinerecon.methods import memory_plan
+from cinerecon.reconstruction import Observer, ReconRequest, reconstruct_scan
+
+CODE = "import sys; from cinerecon.cli import main; sys.argv[1:] = {arguments!r}; main()"
+LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_AS, (n := {limit}, n)); "
+
+
+@pytest.fixture
+def scan(tmp_path):
+    return small_scan(n_coils=8, n_slices=2).write(tmp_path / "scan.h5")
+
+
+@pytest.fixture
+def small_constants(monkeypatch):
+    """What a small scan would not reach: constants of the prediction, and the memory of the process."""
+    monkeypatch.setattr(memory_plan, "_process_bytes", lambda: 0)
+    for name in ("SPARE_BYTES", "MAPS_BYTES", "SAMPLES_AT_ONCE", "SPLINE_SIZE", "N_BLOCKS"):
+        monkeypatch.setattr(memory_plan, name, 0)
+
+
+@pytest.mark.usefixtures("small_constants")
+def test_coils_are_compressed_to_keep_a_limit(scan, tmp_path):
+    plans = []
+    limits = (None, "130KB", "95KB")
+    reports = [
+        reconstruct_scan(ReconRequest(scan, "zerofilled", [str(tmp_path / f"{n}.npz")], memory=limit), plan_to(plans))
+        for n, limit in enumerate(limits)
+    ]
+    coils = [[part.n_coils for part in report.slices] for report in reports]
+    assert coils[0] == coils[1] == [8, 8]
+    assert 4 <= coils[2][0] == coils[2][1] < 8
+    assert [plan.is_compressed for plan in plans] == [False, False, True]
+    assert all(plan.predicted <= parse_size(limit) for plan, limit in zip(plans[1:], limits[1:], strict=True))
+    assert np.array_equal(reports[0].slices[1].image, reports[1].slices[1].image)
+    text = reports[2].slices[1].cine.provenance.texts
+    assert text["coil_compression"].startswith(f"8 coils compressed to {coils[2][0]}: ")
+    assert "memory=95KB" in text["settings"]
+
+
+def plan_to(plans):
+    return Observer(plan=plans.append)
+
+
+def run(arguments, capsys):
+    code = cli._run([*map(str, arguments)], is_debug=False)
+    return code, capsys.readouterr().err
+
+
+def test_a_limit_below_the_least_is_refused_before_any_work(scan, tmp_path, capsys):
+    code, text = run(["recon", scan, "--model", "cgsense", "--memory", "1MB", "-o", tmp_path / "o.npz"], capsys)
+    assert code == 2
+    lines = text.splitlines()
+    assert lines[0].startswith("error  the reconstruction takes ")
+    assert lines[1] == f"where  {scan}, slice 0: 3 frames x 8 coils x 12 x 16, cgsense"
+    assert lines[2].startswith("try    --memory ")
+    assert not (tmp_path / "o.npz").exists()
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")]
+)
+def test_exhausted_memory_is_reported_in_three_lines(scan, tmp_path, capsys, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("cinerecon.methods.classical.zerofilled.ZeroFilled.solve", fail)
+    code, text = run(["recon", scan, "--model", "zerofilled", "-o", tmp_path / "o.npz", "--quiet"], capsys)
+    assert code == 2
+    lines = text.splitlines()
+    assert lines[0].startswith("error  out of memory")
+    assert lines[1] == f"where  {scan}, slice 0: 3 frames x 8 coils x 12 x 16, zerofilled"
+    assert lines[2].startswith("try    ")
+    assert len(lines) == 3
+    assert not (tmp_path / "o.npz").exists()
+
+
+def test_exhausted_memory_of_other_commands_is_reported_too(tmp_path, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("cinerecon.simulation.scan.draw_coil_maps", fail)
+    code, text = run(["simulate", "-o", tmp_path / "s.h5", "--ky", "16", "--kx", "16", "--frames", "2"], capsys)
+    assert code == 2
+    assert text == ("error  out of memory\nwhere  cinerecon simulate\ntry    fewer --coils, --frames or --slices\n")
+
+
+def command(arguments, *, limit=None):
+    """Run a command in a process of its own: exit code, messages, and peak memory [bytes]."""
+    code = (LIMITED.format(limit=limit) if limit else "") + CODE.format(arguments=[*map(str, arguments)])
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        text = process.stderr.read().decode()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, text, usage.ru_maxrss * 1024
+
+
+@pytest.fixture(scope="module")
+def large_scans(tmp_path_factory):
+    """Scans of one and of four slices, whose k-space takes 75 MB each."""
+    folder = tmp_path_factory.mktemp("large")
+    for n_slices in (1, 4):
+        sizes = ["--coils", "16", "--frames", "16", "--ky", "192", "--kx", "192", "--slices", n_slices]
+        assert command(["simulate", "-o", folder / f"{n_slices}.h5", *sizes])[0] == 0
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory as Linux counts it")
+def test_memory_is_as_predicted_and_does_not_grow_with_the_number_of_slices(large_scans, tmp_path):
+    peaks = []
+    for n_slices in (1, 4):
+        arguments = ["--model", "zerofilled", "--memory", "1.5GB", "-o", tmp_path / f"{n_slices}.npz"]
+        code, text, peak = command(["recon", large_scans / f"{n_slices}.h5", *arguments])
+        assert code == 0, text
+        predicted = parse_size(next(line for line in text.splitlines() if "predicted" in line)[8:14])
+        assert 0.7 * predicted < peak < 1.05 * predicted
+        peaks.append(peak)
+    # the samples of a file of one slice are held in memory, those of several are read slice by slice
+    assert peaks[1] < 1.1 * peaks[0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of the address space as Linux has them")
+def test_a_process_without_enough_memory_ends_with_a_hint(large_scans, tmp_path):
+    arguments = ["recon", large_scans / "4.h5", "--model", "zerofilled", "-o", tmp_path / "o.npz", "--quiet"]
+    reports = [command(arguments, limit=n * 10**8) for n in range(8, 44, 4)]
+    codes = [code for code, *_ in reports]
+    texts = [text for code, text, _ in reports if code == 2]
+    assert 0 in codes
+    assert any(text.startswith("error  out of memory") and text.count("\n") == 3 for text in texts), reports
