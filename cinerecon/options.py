@@ -93,6 +93,14 @@ class ArrayOptions(Options):
     )
 
 
+class SetOptions(Options):
+    """Choice of a set of readouts."""
+
+    set_index: int | None = Field(
+        None, ge=0, description="set to read of a scan with several, e.g. one of the two of phase contrast"
+    )
+
+
 class ArchiveOptions(Options):
     """Options of a command that works through many scans, one after the other or in shards."""
 

@@ -106,6 +106,10 @@ class AcquisitionConfig(Config):
             raise ValueError("expected a whole number of at least 1, or auto")
         return value
 
+    def with_set(self, index: int | None) -> "AcquisitionConfig":
+        """A copy that reads one set of a scan with several; None leaves the choice open."""
+        return self if index is None else self.with_settings([f"select.set={index}"], where="--set-index")
+
     def with_arrays(self, arrays: ArrayOptions) -> "AcquisitionConfig":
         """A copy in which the description of array files is updated by the options that are set."""
         values = {name: getattr(arrays, name) for name in ArrayOptions.model_fields}

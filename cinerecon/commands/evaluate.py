@@ -7,14 +7,14 @@ import typer
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
-from cinerecon.options import ArchiveOptions, Flag
+from cinerecon.options import ArchiveOptions, ArrayOptions, Flag, SetOptions
 
 if TYPE_CHECKING:
     from cinerecon.evaluation import Failure, Score
     from cinerecon.evaluation.paper_tables import PaperTable
 
 
-class EvaluateOptions(ArchiveOptions):
+class EvaluateOptions(ArrayOptions, SetOptions, ArchiveOptions):
     """Undersample full scans, reconstruct them with each method, and compare with the truth.
 
     Or compare images of any program with the truth: --recon a.npz --recon b.h5 --reference truth.npz.
@@ -59,6 +59,8 @@ class EvaluateOptions(ArchiveOptions):
         given |= {"--set": self.settings, "--seed": self.seed, "--subject": self.subject}
         given |= {"--device": self.device != "auto", "--workers": self.workers != 1}
         given |= {"--list": self.lists, "--shard": self.shard, "--submit": self.submit}
+        given |= {f"--{name.replace('_', '-')}": getattr(self, name) for name in ArrayOptions.model_fields}
+        given |= {"--set-index": self.set_index is not None}
         return [*map(str, self.scans), *(name for name, value in given.items() if value)]
 
 
@@ -99,6 +101,7 @@ def _evaluate_scans(
     from rich.console import Console
 
     from cinerecon import evaluation as workflow
+    from cinerecon.acquisition import AcquisitionConfig
     from cinerecon.commands.announce_code import announce_models
     from cinerecon.commands.scans import shard_of
     from cinerecon.io.scan_list import with_lists
@@ -133,6 +136,7 @@ def _evaluate_scans(
         output=options.output,
         pictures=options.pictures if options.output else 0,
         subject=options.subject,
+        config=AcquisitionConfig().with_arrays(options).with_set(options.set_index),
         shard=shard_of(options),
         report=report,
         kept=report_kept,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
-from cinerecon.options import ArrayOptions, Flag, with_preprocessing
+from cinerecon.options import ArrayOptions, Flag, SetOptions, with_preprocessing
 
 if TYPE_CHECKING:
     from cinerecon.acquisition import CineSummary, ScanPlan
@@ -26,7 +26,7 @@ class _Part(TypedDict):
     measurement: int | None
 
 
-class InspectOptions(ArrayOptions):
+class InspectOptions(ArrayOptions, SetOptions):
     """Report the content of a scan; for a raw scan also what is kept, what is dropped, and why."""
 
     scan: Annotated[Path, Flag(is_argument=True)] = Field(
@@ -60,7 +60,7 @@ def _inspect(options: InspectOptions) -> None:
     from cinerecon.acquisition.kinds import RAW_SCAN, kind_of, require_options
     from cinerecon.commands.progress import progress_bar
 
-    config = with_preprocessing(AcquisitionConfig(), options.settings).with_arrays(options)
+    config = with_preprocessing(AcquisitionConfig(), options.settings).with_arrays(options).with_set(options.set_index)
     if options.gating is not None:
         config = config.with_settings([f"gating={options.gating}"], where="--gating")
     path, kind = options.scan, kind_of(options.scan)

@@ -14,6 +14,7 @@ from cinerecon.options import (
     ArchiveOptions,
     ArrayOptions,
     Flag,
+    SetOptions,
     with_preprocessing,
 )
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from cinerecon.preparation import PrepareConfig
 
 
-class PrepareOptions(ArrayOptions, ArchiveOptions):
+class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
     """Prepare scans of any archive as cases for training and evaluation: one HDF5 file per slice.
 
     The same command continues after an interruption, or adds scans: existing cases are kept.
@@ -88,7 +89,9 @@ class PrepareOptions(ArrayOptions, ArchiveOptions):
         """
         from cinerecon.preparation import PrepareConfig, parse_sizes, parse_split
 
-        preprocessing = with_preprocessing(PrepareConfig().intake, self.settings).with_arrays(self)
+        preprocessing = (
+            with_preprocessing(PrepareConfig().intake, self.settings).with_arrays(self).with_set(self.set_index)
+        )
         values = {"--compression": ("compression", self.compression), "--csm": ("csm", self.csm)}
         for option, (key, value) in (values | {"--compress-coils": ("n_virtual_coils", self.compress_coils)}).items():
             given = [] if value is None else [f"{key}={value}"]

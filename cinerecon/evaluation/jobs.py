@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from cinerecon.acquisition import find_cines, open_cine
+from cinerecon.acquisition import AcquisitionConfig, find_cines, open_cine
 from cinerecon.acquisition.subject import subject_in_header, subject_in_path
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.evaluation.failures import Failure, place_of
@@ -51,15 +51,20 @@ class Listing:
     ----------
     folder
         Folder of the records; None if nothing is kept.
+    config
+        How scans are read; records of others are not used.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, config: AcquisitionConfig | None = None) -> None:
+        self._config, self._reading = config, _reading(config or AcquisitionConfig())
         self._journal = None if folder is None else Journal(folder / LISTING)
 
     def find(self, path: Path) -> ListedScan | None:
         """What is recorded of a scan; None if it is not there, or a file has another size or time than then."""
         entry = None if self._journal is None else self._journal.get(str(path.absolute()))
-        if entry is None or any(file_state(Path(file)) != state for file, *state in entry["files"]):
+        if entry is None or entry.get("reading", "") != self._reading:
+            return None
+        if any(file_state(Path(file)) != state for file, *state in entry["files"]):
             return None
         return ListedScan(entry["n_slices"], entry["content"], entry["subject"])
 
@@ -75,7 +80,7 @@ class Listing:
         CineReconError
             If it cannot be opened.
         """
-        source = open_cine(path)
+        source = open_cine(path, self._config)
         # without a folder of results nothing is looked up, and large files need not be read twice
         files = source.files if self._journal is not None else ()
         states = [[str(file.absolute()), *(file_state(file) or ())] for file in files]
@@ -83,6 +88,7 @@ class Listing:
         scan = ListedScan(source.n_slices, content, subject_in_header(source))
         if self._journal is not None:
             entry = {"files": states, "n_slices": scan.n_slices, "content": content, "subject": scan.subject}
+            entry |= {"reading": self._reading} if self._reading else {}
             self._journal.add(str(path.absolute()), entry)
         return scan
 
@@ -115,7 +121,7 @@ class JobList:
         pictures: int = 0,
         shard: Shard | None = None,
     ) -> None:
-        self.plan, self.methods, self.listing = plan, methods, listing or Listing(None)
+        self.plan, self.methods, self.listing = plan, methods, listing or Listing(None, plan.config)
         self.labels = dict(zip(scans, labels_of_scans(scans), strict=True))
         self.scans = (shard or Shard()).part(scans)
         self._order = {path: number for number, path in enumerate(scans)}
@@ -123,6 +129,7 @@ class JobList:
         self._patterns = {pattern: fingerprint_pattern(pattern) for pattern in plan.patterns}
         self._positions = [(2 * i + 1) / (2 * pictures) * len(scans) for i in range(pictures)]
         self._rules = (str(plan.seed), plan.profile, plan.device, version("cinerecon"))
+        self._rules += (_reading(plan.config),) if _reading(plan.config) else ()
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
@@ -209,6 +216,11 @@ def _hint_of_images(path: Path) -> str:
     """How images are evaluated, for a file that is no scan but looks like images; empty for others."""
     is_image = path.name.lower().endswith((".npz", ".npy", ".dcm", *NIFTI_ENDINGS)) or holds_images_only(path)
     return f"if these are images: cinerecon evaluate --recon {path} --reference TRUTH" if is_image else ""
+
+
+def _reading(config: AcquisitionConfig) -> str:
+    """The settings by which scans are read, as a text; empty for the defaults, so that earlier scores hold."""
+    return "" if config == AcquisitionConfig() else config.model_dump_json()
 
 
 def _hash(*parts: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from cinerecon.acquisition import AcquisitionConfig
 from cinerecon.errors import CineReconError, ConfigError
 from cinerecon.evaluation.failures import FAILURES, Failure, append_failure, raise_first
 from cinerecon.evaluation.jobs import JobList, Listing, list_scans
@@ -58,6 +59,7 @@ def evaluate(
     workers: int = 1,
     pictures: int = 0,
     subject: str = "",
+    config: AcquisitionConfig | None = None,
     shard: Shard | None = None,
     report: Report = lambda _: None,
     kept: Callable[[int], None] = lambda _: None,
@@ -90,6 +92,8 @@ def evaluate(
     subject
         Regular expression that finds the subject in the path of a scan; empty: by the header. Confidence intervals and
         tests count subjects.
+    config
+        How scans are read; None: by default.
     shard
         Score this part of the scans; its scores are in ``output`` after `merge_scores`, and none are returned.
     report
@@ -111,7 +115,8 @@ def evaluate(
         require_folder(output)
     elif shard:
         raise ConfigError("shards need a folder for their scores", where="-o", hint="-o results/")
-    plan = Plan(tuple(models), tuple(patterns), settings, seed, pick_device(device), profile, output, subject)
+    rules = (settings, seed, pick_device(device), profile, output, subject, config or AcquisitionConfig())
+    plan = Plan(tuple(models), tuple(patterns), *rules)
     return _evaluate_plan(plan, scans, workers=workers, pictures=pictures, shard=shard, report=report, kept=kept)
 
 
@@ -128,7 +133,7 @@ def _evaluate_plan(
     """The scores of a plan on scans, for the arguments and errors of `evaluate`."""
     methods, output = plan.load_methods(), plan.output
     records = shard.folder(output, COMMAND) if shard and output else output
-    listing = Listing(records)
+    listing = Listing(records, plan.config)
     jobs = JobList(list_scans(scans, listing, output), plan, methods, listing, pictures, shard)
     record = None
     if shard and output:

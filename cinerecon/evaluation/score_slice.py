@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition import CineSource, file_checksums, open_cine
+from cinerecon.acquisition import AcquisitionConfig, CineSource, file_checksums, open_cine
 from cinerecon.acquisition.undersample import pattern_seed, undersample
 from cinerecon.cine import CineData, finish_image
 from cinerecon.cine_meta import CineMeta
@@ -62,6 +62,8 @@ class Plan:
         Folder of the results; None: nothing is kept.
     subject
         Regular expression that finds the subject in the path of a scan; empty: by the header.
+    config
+        How scans are read.
     """
 
     models: tuple[str, ...]
@@ -72,6 +74,7 @@ class Plan:
     profile: str = DEFAULT_PROFILE
     output: Path | None = None
     subject: str = ""
+    config: AcquisitionConfig = field(default_factory=AcquisitionConfig)
 
     def load_methods(self) -> dict[str, Reconstructor]:
         """The methods by their requested names."""
@@ -139,7 +142,7 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
     Errors of the input are recorded for the task they concern, and the other tasks continue.
     """
     try:
-        source = open_cine(job.path)
+        source = open_cine(job.path, plan.config)
         data = source.read_slice(job.number).to(plan.device)
         if data.reference is None:
             raise DataError("there is no truth to compare with", where=str(job.path), hint="a fully sampled scan")

@@ -162,8 +162,7 @@ class ReconRequest(ReconSettings):
             config = config.with_settings([f"n_virtual_coils={self.compress_coils}"], where="--compress-coils")
         if self.gating is not None:
             config = config.with_settings([f"gating={self.gating}"], where="--gating")
-        if self.set_index is not None:
-            config = config.with_settings([f"select.set={self.set_index}"], where="--set-index")
+        config = config.with_set(self.set_index)
         return (
             config.with_settings([f"gated_frames={self.frames}"], where="--frames") if self._counts_frames else config
         )

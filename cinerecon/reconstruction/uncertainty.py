@@ -38,6 +38,7 @@ from cinerecon.reconstruction.slices import ReconstructedSlice, timed
 
 LEFT_OUT = 0.1
 """Probability with which a sample of a variant is left out."""
+LINEAR = "the uncertainty of a linear method agrees less with its error than brightness does; --snr maps its noise"
 
 
 @dataclass(frozen=True)
@@ -212,11 +213,14 @@ def with_uncertainty(
             partial_fourier=request.partial_fourier,
             progress=progress,
         )
+    is_linear = type(method).noise_std is not Reconstructor.noise_std  # these have a formula for noise
+    texts = (*part.warnings, *([LINEAR] if is_linear else []))
     support, heart = support_of(image), find_heart(image)
     figures = {"support": _ratio(std[:, support], image[:, support])}
     figures |= {} if heart is None else {"heart": _ratio(heart.crop(std), heart.crop(image))}
     source = f"standard deviation over {request.n_variants} variants of the data, smaller than the error"
-    cine = replace(part.cine, uncertainty=std.numpy().astype(np.float32), uncertainty_source=source)
+    meta = replace(part.meta, warnings=tuple(dict.fromkeys(texts)))
+    cine = replace(part.cine, meta=meta, uncertainty=std.numpy().astype(np.float32), uncertainty_source=source)
     return replace(part, cine=cine, seconds=seconds, uncertainty=figures)
 
 
