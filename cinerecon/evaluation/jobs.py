@@ -128,7 +128,7 @@ class JobList:
         self._prints = {name: fingerprint(method) for name, method in methods.items()}
         self._patterns = {pattern: fingerprint_pattern(pattern) for pattern in plan.patterns}
         self._positions = [(2 * i + 1) / (2 * pictures) * len(scans) for i in range(pictures)]
-        self._rules = (str(plan.seed), plan.profile, plan.device, version("cinerecon"))
+        self._rules: tuple[str, ...] = (str(plan.seed), plan.profile, plan.device, version("cinerecon"))
         self._rules += (_reading(plan.config),) if _reading(plan.config) else ()
 
     @property

@@ -214,6 +214,8 @@ def with_uncertainty(
             progress=progress,
         )
     is_linear = type(method).noise_std is not Reconstructor.noise_std  # these have a formula for noise
+    if is_linear and request.strict:
+        raise DataError(LINEAR, where=data.where, hint="without --strict the map is written, and carries the warning")
     texts = (*part.warnings, *([LINEAR] if is_linear else []))
     support, heart = support_of(image), find_heart(image)
     figures = {"support": _ratio(std[:, support], image[:, support])}

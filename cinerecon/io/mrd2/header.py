@@ -129,7 +129,7 @@ def _plain_name(name: str) -> str:
 
 def _object(element: Element, kind: type) -> Any:
     """A part of the header, from the elements that its constructor names."""
-    hints = get_type_hints(kind.__init__)
+    hints = get_type_hints(vars(kind)["__init__"])
     names = {_plain_name(name): name for name in hints}
     children: dict[str, list[Element]] = {}
     for child in element:
