@@ -74,14 +74,9 @@ def evaluate(
         Names of methods or folders of trained networks.
     patterns
         Sampling patterns, see `physics.sampling`.
-    seed
-        Seed of the patterns; each slice of each scan has its own mask.
-    device
-        Device to run on.
-    settings
-        ``key=value`` texts for every method.
-    profile
-        Rules of measuring, see `metrics.PROFILES`.
+    seed, device, settings, profile
+        Seed of the patterns, of which each slice of each scan has its own; device to run on; ``key=value`` texts for
+        every method; rules of measuring, see `metrics.PROFILES`.
     output
         Folder in whose ``scores.csv`` each score is saved at once; existing scores are not computed again.
     workers
