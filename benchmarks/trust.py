@@ -27,7 +27,7 @@ from cinerecon.verdict import Verdict
 METHODS = ("ktslr", "slrnet")
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/how-to/trust.md"
-N_FIT, N_CALIBRATE, N_TEST = (90, 7), (100, 5), (200, 7)
+N_FIT, N_CALIBRATE, N_TEST = (120, 16), (100, 5), (200, 7)
 """Intact scans, and failures of each kind."""
 EXPECTED = "as expected"
 
@@ -39,7 +39,7 @@ def fit_plans(cines: Path) -> tuple[list[Plan], list[Plan]]:
     return plan_cases(fitted, *N_FIT, seed=1), plan_cases(calibrated, *N_CALIBRATE, seed=2)
 
 
-def test_plans(report: Path | None, real: Path | None) -> list[Plan]:
+def held_out_plans(report: Path | None, real: Path | None) -> list[Plan]:
     """Cases of subjects and phantoms that are in no fit."""
     anatomies: list[Anatomy] = phantoms(range(4000, 4080))
     anatomies += measured(report, "*.npz") if report else []
@@ -169,7 +169,7 @@ def write_numbers(numbers: Mapping[str, Calibration]) -> None:
 
 def run_test(report: Path | None, real: Path | None, output: Path, *, write: bool) -> None:
     """Measure the cases of the test, and print the tables."""
-    records = measure_all(test_plans(report, real), METHODS, output / "test.jsonl")
+    records = measure_all(held_out_plans(report, real), METHODS, output / "test.jsonl")
     judged = {}
     for name in METHODS:
         calibration = calibration_of(name)

@@ -5,8 +5,8 @@ subtracted first. Expected PSNR and error of the heart [dB], relative to the PSN
 standardised differences and in how far these are outside of the range of intact scans. Their intervals are those of
 split conformal prediction with normalised residuals (Lei et al., doi:10.1080/01621459.2017.1307116), apart for images
 that are as expected and for others: a second linear model estimates the spread, and quantiles of residuals over spread,
-on subjects that were not fitted, give the limits. A logistic model estimates the risk that the error is more than twice
-that of an intact scan.
+on subjects that were not fitted, give the limits. The risk that the error is more than twice that of an intact scan is
+the mean logit of two logistic models, one of these features, one of how unusual they are together.
 """
 
 import json
@@ -83,7 +83,7 @@ class Calibration(Config):
     usual_psnr: tuple[float, ...] = Field(description="weights of the PSNR of an intact scan")
     psnr: Regression = Field(description="PSNR minus that of an intact scan [dB]")
     heart: Regression = Field(description="error of the heart plus the PSNR of an intact scan [dB]")
-    risk: tuple[float, ...] = Field(description="weights of the logistic model")
+    risk: tuple[float, ...] = Field(description="weights of the logistic models")
     threshold: float = Field(description="risk, as a logit, above which an image is not as expected")
 
     def rounded(self, n_digits: int = 6) -> "Calibration":
@@ -125,7 +125,19 @@ class Calibration(Config):
 
     def logit(self, features: Mapping[str, float]) -> float:
         """The risk as a logit."""
-        return float(self.vector(features) @ np.array(self.risk))
+        vector = self.vector(features)
+        return float(np.concatenate([vector, self.novelty(vector)]) @ np.array(self.risk))
+
+    def novelty(self, vector: Vector) -> Vector:
+        """How unusual features are together: largest, summed and root-sum-square distance from the usual range.
+
+        The distances above and below it are apart; in addition the root mean square of all differences and the number
+        of features above.
+        """
+        inside, above, below = vector[1:].reshape(3, -1)
+        lengths = [float(np.linalg.norm(part)) for part in (above, below)]
+        count, spread = float((above > 0).sum()) / 3, float(np.sqrt(np.square(inside).mean()))
+        return np.array([above.max(), lengths[0], below.max(), lengths[1], spread, count, np.log1p(above).sum()])
 
     def reasons(self, features: Mapping[str, float]) -> tuple[str, ...]:
         """The features that are farthest above the usual range, in words."""
@@ -141,14 +153,25 @@ class Calibration(Config):
         """The verdict on an image by its features."""
         vector, logit, usual = self.vector(features), self.logit(features), self.usual(features)
         is_as_expected = logit < self.threshold
-        psnr = tuple(usual + dB for dB in self.psnr.interval(vector, is_as_expected=is_as_expected))
-        heart = tuple(10 ** ((dB - usual) / 20) for dB in self.heart.interval(vector, is_as_expected=is_as_expected))
+        psnr, low, high = self.psnr.interval(vector, is_as_expected=is_as_expected)
+        heart = [10 ** ((dB - usual) / 20) for dB in self.heart.interval(vector, is_as_expected=is_as_expected)]
         status: Status = "as expected"
         if not is_as_expected:
-            status = "do not use" if psnr[0] < usual - TWICE_DB else "doubtful"
+            status = "do not use" if psnr < -TWICE_DB else "doubtful"
         reasons = () if is_as_expected else self.reasons(features)
         risk = 1 / (1 + math.exp(-min(max(logit, -50), 50)))
-        return Verdict(status, reasons, *psnr, heart[0], heart[1], heart[2], usual_psnr=usual, risk=risk)
+        return Verdict(
+            status,
+            reasons,
+            usual + psnr,
+            usual + low,
+            usual + high,
+            heart[0],
+            heart[1],
+            heart[2],
+            usual_psnr=usual,
+            risk=risk,
+        )
 
 
 def calibration_of(method: str) -> Calibration | None:

@@ -18,8 +18,10 @@ Vector = NDArray[np.float64]
 
 USUAL_RANGE = (0.005, 0.995)
 """Quantiles of intact scans between which a feature is usual."""
-RIDGE, RIDGE_RISK, RIDGE_DESIGN = 100.0, 30.0, 1.0
+RIDGE, RIDGE_RISK, RIDGE_DESIGN = 30.0, 10.0, 1.0
 """Weights of the squared coefficients, relative to one image; the constant is free. Chosen by cross-validation."""
+FAILURE_WEIGHT = 0.1
+"""Weight of an image with a failure in the models of its error, of which intact scans are the most frequent ones."""
 MIN_KNOWN = 20
 """Images in which a feature must have a value for its dependence on the design to be fitted."""
 MIN_SCALE = 1e-3
@@ -76,8 +78,7 @@ def fit(fitted: Sequence[Example], calibrated: Sequence[Example]) -> Calibration
     draft = draft.model_copy(update={"usual_psnr": tuple(usual)})
     vectors = np.stack([draft.vector(example.features) for example in fitted])
     labels = np.array([is_failed(draft, example) for example in fitted], float)
-    risk = logistic(vectors, labels, RIDGE_RISK)
-    draft = draft.model_copy(update={"risk": tuple(risk)})
+    draft = draft.model_copy(update={"risk": tuple(_risk_weights(draft, vectors, labels))})
     logits = [draft.logit(e.features) for e in calibrated if e.is_intact and not is_failed(draft, e)]
     draft = draft.model_copy(update={"threshold": float(np.quantile(logits, 1 - MAX_FALSE_ALARMS))})
     update = {
@@ -94,11 +95,15 @@ def is_failed(calibration: Calibration, example: Example) -> bool:
     return example.psnr < calibration.usual(example.twin) - TWICE_DB
 
 
-def ridge(vectors: Vector, targets: Vector, weight: float) -> Vector:
-    """Weights ``(features,)`` of a linear model of the targets ``(images,)``; the first feature is the constant."""
+def ridge(vectors: Vector, targets: Vector, weight: float, importance: Vector | None = None) -> Vector:
+    """Weights ``(features,)`` of a linear model of the targets ``(images,)``; the first feature is the constant.
+
+    Images count by their importance ``(images,)``, alike if it is None.
+    """
     penalty = weight * np.eye(vectors.shape[1])
     penalty[0, 0] = 0
-    return np.asarray(np.linalg.solve(vectors.T @ vectors + penalty, vectors.T @ targets))
+    weighted = vectors if importance is None else vectors * importance[:, None]
+    return np.asarray(np.linalg.solve(weighted.T @ vectors + penalty, weighted.T @ targets))
 
 
 def logistic(vectors: Vector, labels: Vector, weight: float) -> Vector:
@@ -124,6 +129,15 @@ def conformal_limits(scores: Vector, coverage: float = COVERAGE) -> tuple[float,
     rank = int(np.ceil((n + 1) * (1 + coverage) / 2))
     ordered = np.sort(scores)
     return float(ordered[max(n - rank, 0)]), float(ordered[min(rank, n) - 1])
+
+
+def _risk_weights(draft: Calibration, vectors: Vector, labels: Vector) -> Vector:
+    """Weights of the mean logit of the two models, of features and of novelty."""
+    novelty = np.stack([draft.novelty(vector) for vector in vectors])
+    by_features = logistic(vectors, labels, RIDGE_RISK)
+    by_novelty = logistic(np.column_stack([np.ones(len(labels)), novelty]), labels, RIDGE_RISK)
+    by_features[0] += by_novelty[0]
+    return np.concatenate([by_features, by_novelty[1:]]) / 2
 
 
 def _draft(intact: Sequence[Example], n_fitted: int, n_calibrated: int) -> Calibration:
@@ -164,8 +178,9 @@ def _regression(
     """A model of a target, its spread, and its limits on the calibration."""
     vectors = np.stack([draft.vector(example.features) for example in fitted])
     targets = np.array([target(example) for example in fitted])
-    weights = ridge(vectors, targets, RIDGE)
-    residuals = np.abs(targets - _left_out(vectors, targets))
+    importance = np.array([1.0 if example.is_intact else FAILURE_WEIGHT for example in fitted])
+    weights = ridge(vectors, targets, RIDGE, importance)
+    residuals = np.abs(targets - _left_out(vectors, targets, importance))
     spread = ridge(vectors, np.log(residuals + SPREAD_OFFSET_DB), RIDGE)
     model = Regression(
         weights=tuple(weights), spread_weights=tuple(spread), limits_as_expected=(0, 0), limits_otherwise=(0, 0)
@@ -179,10 +194,11 @@ def _regression(
     return model.model_copy(update={"limits_as_expected": limits[True], "limits_otherwise": limits[False]})
 
 
-def _left_out(vectors: Vector, targets: Vector, n_parts: int = 10) -> Vector:
+def _left_out(vectors: Vector, targets: Vector, importance: Vector, n_parts: int = 10) -> Vector:
     """The estimate of each target by a model that was fitted without it, so that residuals are those of new images."""
     part, estimates = np.arange(len(targets)) % n_parts, np.empty(len(targets))
     for number in range(n_parts):
         outside, inside = part != number, part == number
-        estimates[inside] = vectors[inside] @ ridge(vectors[outside], targets[outside], RIDGE)
+        weights = ridge(vectors[outside], targets[outside], RIDGE, importance[outside])
+        estimates[inside] = vectors[inside] @ weights
     return estimates

@@ -1,0 +1,82 @@
+"""Cases of the verdict's benchmark: failures do what they say, and no subject is in fit, calibration and test."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from trust import area_under_curve, fit_plans, held_out_plans
+from trust_cases import FAILURES, FOLD, Anatomy, Plan, make_case, phantoms, plan_cases, suits
+
+from cinerecon.physics.fourier import fft2c
+from cinerecon.physics.operators import Encoding
+
+CINES = Path(__file__).parents[2] / "../shared/cines"
+PHANTOM = Anatomy("phantom 5", None, 5)
+
+
+def seed_for(kind):
+    return next(
+        seed for seed in range(100) if suits(Plan(PHANTOM, kind, seed)) and suits(Plan(PHANTOM, "coil maps", seed))
+    )
+
+
+def test_sets_share_no_subject():
+    if not CINES.is_dir():
+        pytest.skip("measured cines are not here")
+    fitted, calibrated = fit_plans(CINES / "train")
+    tested = held_out_plans(CINES / "report", CINES.parent / "real")
+    sets = [{plan.anatomy.subject for plan in plans} for plans in (fitted, calibrated, tested)]
+    assert len(set.union(*sets)) == sum(map(len, sets))
+    assert {plan.kind for plan in tested} == set(FAILURES)
+
+
+def test_every_failure_has_its_twin():
+    plans = plan_cases(phantoms(range(20)), 40, 3, seed=1)
+    names = {plan.name for plan in plans}
+    assert len(names) == len(plans)
+    assert all(Plan(plan.anatomy, "intact", plan.seed).name in names for plan in plans)
+
+
+@pytest.mark.parametrize("kind", ["noise", "coil maps", "missing coil", "breathing", "phase"])
+def test_failures_change_the_data_and_not_the_truth(kind):
+    seed = seed_for(kind)
+    data, twin = (make_case(Plan(PHANTOM, name, seed)) for name in (kind, "intact"))
+    assert torch.equal(data.reference, twin.reference)
+    assert torch.equal(data.mask, twin.mask)
+    true_maps = twin_maps(seed, twin.n_coils, twin.matrix)
+    maps = data.csm if kind == "coil maps" else true_maps
+    usual, misfit = (
+        Encoding(part.mask, csm).relative_residual(twin.reference, part.kspace)
+        for part, csm in ((twin, true_maps), (data, maps))
+    )
+    assert usual < 0.3, "noise alone"
+    assert misfit > 2 * usual
+
+
+def test_wrap_around_folds_the_body():
+    seed = seed_for("wrap-around")
+    data, twin = (make_case(Plan(PHANTOM, name, seed)) for name in ("wrap-around", "intact"))
+    whole, rows = twin.reference, data.reference.shape[1]
+    assert rows == round(whole.shape[1] / FOLD)
+    first = (whole.shape[1] - rows) // 2
+    assert torch.equal(data.reference, whole[:, first : first + rows])
+    index = (torch.arange(whole.shape[1]) - first) % rows
+    folded = torch.zeros(len(whole), data.n_coils, rows, whole.shape[2], dtype=whole.dtype)
+    coils = whole[:, None] * twin_maps(seed, data.n_coils, whole.shape[-2:])
+    folded.index_add_(2, index, coils)
+    expected = fft2c(folded) * data.mask
+    error = (data.kspace - expected).abs().square().sum() / expected.abs().square().sum()
+    assert float(error.sqrt()) < 0.3, "noise alone"
+
+
+def twin_maps(seed, n_coils, size):
+    from cinerecon.simulation.phantom import draw_coil_maps
+
+    return draw_coil_maps(seed, n_coils, size)
+
+
+def test_area_under_curve_is_the_share_of_ordered_pairs():
+    assert area_under_curve([3, 2, 1, 0], [True, True, False, False]) == 1
+    assert area_under_curve([1, 1, 1], [True, False, False]) == 0.5
+    assert np.isnan(area_under_curve([1, 2], [False, False]))
