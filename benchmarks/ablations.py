@@ -1,7 +1,7 @@
 """What the parts of the networks are worth: variants trained alike, on what no training has seen.
 
-    python models/train.py --real FOLDER -o runs/ablations --ablations
-    python benchmarks/ablations.py runs/ablations --real FOLDER --write
+    python models/train.py --series FOLDER -o runs/ablations --ablations
+    python benchmarks/ablations.py runs/ablations --series FOLDER --write
 
 Scans, masks and measures are those of `quality.py`, with one coil. The variants are trained briefly and from random
 weights, so they are to be compared with one another, and not with the weights that the program comes with.
@@ -50,7 +50,7 @@ def describe(scores: list[Score]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="folder of run folders, see models/train.py")
-    parser.add_argument("--real", type=Path, help="folder of magnitude cines")
+    parser.add_argument("--series", type=Path, help="folder of magnitude cines")
     parser.add_argument("--scans", type=Path, default=Path("results/quality/scans_0.01"), help="where scans are kept")
     parser.add_argument("--phantoms", type=int, default=6)
     parser.add_argument("--workers", type=int, default=1)
@@ -59,7 +59,7 @@ def main() -> None:
     arguments = parser.parse_args()
     names = list(dict.fromkeys(name for variants in QUESTIONS.values() for name in variants))
     models = [str(arguments.runs / name) for name in names if (arguments.runs / name / "done").exists()]
-    groups = make_scans(arguments.scans, arguments.real, arguments.phantoms, 0.01)
+    groups = make_scans(arguments.scans, arguments.series, arguments.phantoms, 0.01)
     scans = [path for paths in groups.values() for path in paths if path.stem.endswith("_1")]
     found = evaluate(scans, [BASELINE, *models], list(SAMPLINGS), output=arguments.output, workers=arguments.workers)
     text = describe(found.complete())

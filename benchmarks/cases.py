@@ -79,7 +79,7 @@ def draw_image(anatomy: str, real: Path | None, sizes: Sizes) -> Tensor:
     if name == "phantom":
         return draw_phantom(int(seed), PhantomConfig(n_frames=sizes.frames, matrix=sizes.matrix))
     if real is None:
-        raise SystemExit(f"'{anatomy}' is a measured series: give its folder by --real")
+        raise SystemExit(f"'{anatomy}' is a measured series: give its folder by --series")
     magnitude = torch.from_numpy(np.load(real / f"{anatomy}.npz")["magnitude"].astype(np.float32))[: sizes.frames]
     y, x = ((size - wanted) // 2 for size, wanted in zip(magnitude.shape[1:], sizes.matrix, strict=True))
     magnitude = magnitude[:, y : y + sizes.matrix[0], x : x + sizes.matrix[1]]

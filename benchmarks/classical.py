@@ -1,9 +1,9 @@
 """Quality, time and memory of the classical methods, and of BART where it is installed.
 
-    python benchmarks/classical.py --real FOLDER            # every case; prints a table
-    python benchmarks/classical.py --real FOLDER --write    # and puts it into docs/benchmarks.md
-    python benchmarks/classical.py --real FOLDER --tune     # search BART's weights on the tuning case
-    python benchmarks/classical.py --real FOLDER --converged --matrix 96 96    # k-t SLR against the released algorithm
+    python benchmarks/classical.py --series FOLDER            # every case; prints a table
+    python benchmarks/classical.py --series FOLDER --write    # and puts it into docs/benchmarks.md
+    python benchmarks/classical.py --series FOLDER --tune     # search BART's weights on the tuning case
+    python benchmarks/classical.py --series FOLDER --converged --matrix 96 96  # k-t SLR against the released algorithm
 
 With `--keep FILE` a table can be made in parts, by several runs that choose cases or methods; the last one writes it.
 
@@ -75,7 +75,7 @@ def run_all(args: argparse.Namespace, methods: Methods) -> list[Row]:
     kept = KeptRows(args.keep, common)
     print(HEADINGS)
     for case in selected_cases(args):
-        for label in args.method or methods:
+        for label in args.model or methods:
             if (*case.key, label) not in kept.rows:
                 kept.add(print_row(case, label, *run(case, label, *methods.get(label, (label, [])))))
     return kept.sorted(list(methods))
@@ -87,8 +87,8 @@ def describe_sizes(args: argparse.Namespace) -> str:
 
 
 def selected_cases(args: argparse.Namespace) -> Iterator[Case]:
-    anatomies = args.anatomy or list_anatomies(args.real)
-    return make_cases(anatomies, args.coils, args.sampling, args.real, sizes_of(args), args.maps)
+    anatomies = args.anatomy or list_anatomies(args.series)
+    return make_cases(anatomies, args.coils, args.undersample, args.series, sizes_of(args), args.maps)
 
 
 def sizes_of(args: argparse.Namespace) -> Sizes:
@@ -119,9 +119,9 @@ def print_row(case: Case, method: str, image: torch.Tensor, usage: Usage) -> Row
 
 def tune(args: argparse.Namespace) -> None:
     """Search BART's weights on the tuning case, beginning with those found before, and write them to their file."""
-    anatomy, sampling = (args.anatomy or ["sax_base"])[0], args.sampling[0]
-    for case in make_cases([anatomy], args.coils, [sampling], args.real, sizes_of(args)):
-        for method in args.method or bart_pics.METHODS:
+    anatomy, sampling = (args.anatomy or ["sax_base"])[0], args.undersample[0]
+    for case in make_cases([anatomy], args.coils, [sampling], args.series, sizes_of(args)):
+        for method in args.model or bart_pics.METHODS:
 
             def judge(weights: bart_pics.Weights, case: Case = case, method: str = method) -> float:
                 return print_row(case, method, *bart_pics.reconstruct(case.data, weights)).psnr
@@ -133,12 +133,12 @@ def tune(args: argparse.Namespace) -> None:
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--real", type=Path, help="folder of measured magnitude series")
+    parser.add_argument("--series", type=Path, help="folder of measured magnitude series")
     parser.add_argument(
         "--anatomy", nargs="+", help="series in it, or phantom:SEED; default: all that nothing is tuned on"
     )
     parser.add_argument("--coils", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--sampling", nargs="+", default=SAMPLINGS)
+    parser.add_argument("--undersample", nargs="+", default=SAMPLINGS)
     parser.add_argument("--noise", type=float, default=Sizes.noise, help="of a sample, over the peak of the image")
     parser.add_argument(
         "--maps", default="true", help="coil maps: true, or how to estimate them: smooth, espirit, walsh"
@@ -146,7 +146,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=Sizes.frames)
     parser.add_argument("--matrix", type=int, nargs=2, default=Sizes.matrix, metavar=("Y", "X"), help="[pixels]")
     choices = [*dict.fromkeys([*OURS, *bart_pics.METHODS, *converged.methods()])]
-    parser.add_argument("--method", action="append", choices=choices, help="default: all")
+    parser.add_argument("--model", action="append", choices=choices, help="default: all")
     parser.add_argument("--converged", action="store_true", help="compare with the released algorithm, converged")
     parser.add_argument(
         "--keep", type=Path, help="file of rows: what it holds is not run again, what is found is added, all is shown"

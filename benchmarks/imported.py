@@ -1,6 +1,6 @@
 """What published weights reach here, on real anatomy, under the sampling they were trained for.
 
-    python benchmarks/imported.py --weights FOLDER --real FOLDER -o results/imported
+    python benchmarks/imported.py --weights FOLDER --series FOLDER -o results/imported
 
 Imports every checkpoint in a folder, each under the sampling that its name states: 16 radial spokes, or golden-ratio ky
 lines in the place of VISTA; Gaussian ky lines at 8x for the networks of Deep-MRI-Reconstruction. Real
@@ -98,14 +98,14 @@ def rows(models: dict[str, tuple[str, int]], series: list[Path], arguments: argp
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, help="folder of published checkpoints")
-    parser.add_argument("--real", type=Path, required=True, help="folder of magnitude cines (.npz)")
-    parser.add_argument("--series", action="append", help="names of series, may be repeated; default: all")
+    parser.add_argument("--series", type=Path, required=True, help="folder of magnitude cines (.npz)")
+    parser.add_argument("--name", action="append", help="names of series, may be repeated; default: all")
     parser.add_argument("--size", type=int, default=128, help="matrix: the patches of the training had 128 x 128")
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("-o", "--output", type=Path, default=Path("results/imported"))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    series = [path for path in sorted(arguments.real.glob("*.npz")) if path.stem in (arguments.series or [path.stem])]
+    series = [path for path in sorted(arguments.series.glob("*.npz")) if path.stem in (arguments.name or [path.stem])]
     models = import_all(arguments.weights, arguments.output)
     print(f"{len(series)} series, {arguments.frames} frames of {arguments.size} x {arguments.size}\n")
     print("| sampling | coils | method | PSNR [dB], mean (range) | SSIM | seconds |\n|---|---|---|---|---|---|")

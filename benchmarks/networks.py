@@ -1,7 +1,7 @@
 """How fast the networks are, and how much memory a training step takes.
 
     python benchmarks/networks.py                    # all networks, 16 frames of 192 x 192
-    python benchmarks/networks.py --network slrnet --part speed --device cuda
+    python benchmarks/networks.py --model slrnet --part speed --device cuda
 
 Speed: the share of the machine's measured sgemm rate that inference reaches, counting the multiplications and additions
 of the convolutions alone; sgemm is timed between the repeats. Memory: what one forward and backward pass adds to the
@@ -128,7 +128,7 @@ def show_memory(names: list[str], size: list[int], device: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", action="append", choices=list(NETWORKS), help="default: all")
+    parser.add_argument("--model", action="append", choices=list(NETWORKS), help="default: all")
     parser.add_argument("--part", choices=["speed", "memory"], help="default: both")
     parser.add_argument("--size", type=int, nargs=3, default=[16, 192, 192], metavar=("FRAMES", "Y", "X"))
     parser.add_argument("--repeats", type=int, default=3)
@@ -138,7 +138,7 @@ def main() -> None:
     if options.step:
         print(train_step(*json.loads(options.step)))
         return
-    names = options.network or list(NETWORKS)
+    names = options.model or list(NETWORKS)
     if options.part != "memory":
         show_speed(names, options.size, options.repeats, options.device)
     if options.part != "speed":

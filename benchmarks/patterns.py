@@ -1,7 +1,7 @@
 """Quality of k-t SLR from each sampling pattern at the same acceleration.
 
     python benchmarks/patterns.py                      # held-out phantoms; prints a table
-    python benchmarks/patterns.py --real FOLDER        # and measured magnitude series
+    python benchmarks/patterns.py --series FOLDER        # and measured magnitude series
     python benchmarks/patterns.py --write              # puts it into docs/benchmarks.md
 
 Cases, noise and measures are those of `classical.py`; the method is the same for all patterns, and nothing is tuned on
@@ -32,10 +32,10 @@ def main() -> None:
     args = read_arguments()
     rows = []
     for n_coils in args.coils:
-        for name in args.pattern or [name for name in PATTERNS if name != "full"]:
+        for name in args.undersample or [name for name in PATTERNS if name != "full"]:
             rows.append(row_of(text_of(name), n_coils, args))
             print(rows[-1], flush=True)
-    anatomies = args.anatomy or list_anatomies(args.real)
+    anatomies = args.anatomy or list_anatomies(args.series)
     y, x = args.matrix
     text = "\n".join(
         [
@@ -61,7 +61,7 @@ def row_of(sampling: str, n_coils: int, args: argparse.Namespace) -> str:
     psnr, ssim, net = [], [], []
     for seed in range(args.seeds):
         sizes = replace(Sizes(args.frames, tuple(args.matrix)), seed=seed)
-        for case in make_cases(args.anatomy or list_anatomies(args.real), [n_coils], [sampling], args.real, sizes):
+        for case in make_cases(args.anatomy or list_anatomies(args.series), [n_coils], [sampling], args.series, sizes):
             scores = compare(method(case.data), case.data.reference)
             psnr.append(scores["psnr"])
             ssim.append(scores["ssim"])
@@ -74,12 +74,12 @@ def row_of(sampling: str, n_coils: int, args: argparse.Namespace) -> str:
 def read_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--anatomy", nargs="+")
-    parser.add_argument("--pattern", nargs="+", choices=list(PATTERNS))
+    parser.add_argument("--undersample", nargs="+", choices=list(PATTERNS))
     parser.add_argument("--coils", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--matrix", nargs=2, type=int, default=[160, 160])
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--real", type=Path)
+    parser.add_argument("--series", type=Path)
     parser.add_argument("--write", action="store_true")
     return parser.parse_args(given)
 

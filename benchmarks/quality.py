@@ -1,6 +1,6 @@
 """How good the methods are on what no training has seen: held-out real series and held-out phantoms.
 
-    python benchmarks/quality.py --real FOLDER -o results/quality
+    python benchmarks/quality.py --series FOLDER -o results/quality
 
 Makes fully sampled raw scans with `cinerecon simulate`, with one coil and with eight, undersamples them (another mask
 in each frame and slice), reconstructs them with every method that has weights, from coil maps estimated of the
@@ -165,7 +165,7 @@ def main() -> None:
     tables: list[Table] = []
     page: list[str] = []
     baseline = arguments.baseline if arguments.baseline in arguments.model else None
-    for group, paths in make_scans(folder, arguments.real, arguments.phantoms, arguments.noise).items():
+    for group, paths in make_scans(folder, arguments.series, arguments.phantoms, arguments.noise).items():
         scores = judge(group, paths, arguments)
         everything += scores
         tables += [replace(table, caption=f"{group}: {table.caption}") for table in tables_of(scores, baseline, SHOWN)]
@@ -195,7 +195,7 @@ def main() -> None:
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--real", type=Path, help="folder of magnitude cines, sax_mid.npz and lax_4ch.npz among them")
+    parser.add_argument("--series", type=Path, help="folder of magnitude cines, sax_mid.npz and lax_4ch.npz among them")
     parser.add_argument("--phantoms", type=int, default=len(PHANTOM_SEEDS))
     parser.add_argument("--few", type=int, help="phantoms that samplings after the first are tried on; default: all")
     parser.add_argument("--noise", type=float, default=0.01, help="noise of a sample over the image's maximum")

@@ -46,8 +46,8 @@ def seconds_per_step(net: nn.Module, *, half: bool, n: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=4, help="steps of which the fastest counts")
-    n = parser.parse_args().repeat
+    parser.add_argument("--repeats", type=int, default=4, help="steps of which the fastest counts")
+    n = parser.parse_args().repeats
     torch.set_num_threads(1)
     keep_freed_memory()
     print(f"bfloat16 is {'native' if bfloat16.is_native() else 'emulated'} on this processor\n")

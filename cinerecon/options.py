@@ -25,6 +25,16 @@ N_SIMULATED_COILS = 8
 """Default number of coils that are simulated for a magnitude image."""
 SPLIT_SHARES = (80.0, 10.0, 10.0)
 """Default shares of the splits train, val and test."""
+DEVICE: Final = "auto"
+"""Default device: a GPU where there is one."""
+SEED: Final = 0
+"""Default seed of sampling patterns and of what is simulated."""
+EVALUATION_WORKERS: Final = 1
+"""Default number of processes of an evaluation."""
+TRAINING_WORKERS: Final = 0
+"""Default number of processes that prepare batches in addition to the training itself."""
+REFUSES_UNREALISTIC: Final = False
+"""Whether `prepare` by default refuses data that are easier to reconstruct than measured ones."""
 
 C = TypeVar("C", bound=Config)
 
@@ -57,6 +67,16 @@ class Options(Config):
         return next((item for item in cls.model_fields[name].metadata if isinstance(item, Flag)), Flag())
 
     @classmethod
+    def option_of(cls, name: str) -> str:
+        """The name of a field on the command line."""
+        names = cls.flag_of(name).names or (f"--{name.replace('_', '-')}",)
+        return next((text for text in names if text.startswith("--")), names[0])
+
+    def is_changed(self, name: str) -> bool:
+        """Whether an option has another value than its default."""
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
+
+    @classmethod
     def from_command_line(cls, values: dict[str, Any]) -> "Options":
         """An instance from parsed values, in which several values of an option are a list.
 
@@ -67,6 +87,12 @@ class Options(Config):
         """
         where = f"cinerecon {cls.__name__.removesuffix('Options').lower()}"
         return cls.parse({name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}, where=where)
+
+
+class DeviceOptions(Options):
+    """The device of a command that computes."""
+
+    device: str = Field(DEVICE, description="device: auto, cpu or cuda")
 
 
 class ArrayOptions(Options):

@@ -1,6 +1,6 @@
 """What pays in ST-VarNet: short trainings that differ in one thing each, and a table of their gains.
 
-    python models/study.py --real FOLDER --real FOLDER -o runs/study
+    python models/study.py --series FOLDER --series FOLDER -o runs/study
 
 Each arm takes the same 250 steps on the same patches (Gaussian 8x, strips of 128 x 32, one coil in five of six), from
 the same random numbers. The table says how far its image is above the initial one on patches of a subject that training
@@ -39,8 +39,8 @@ def train(name: str, arguments: argparse.Namespace) -> Path:
     run = arguments.output / name.replace(" ", "-").replace(",", "")
     if not (run / "log.csv").exists():
         command = [sys.executable, "-m", "cinerecon.cli", "train", str(MODELS / "stvarnet"), "-o", str(run)]
-        command += [part for folder in arguments.real for part in ("--series", str(folder))]
-        command += ["--cache", str(arguments.cases or arguments.output / "cases")]
+        command += [part for folder in arguments.series for part in ("--series", str(folder))]
+        command += ["--cache", str(arguments.cache or arguments.output / "cases")]
         settings = (*(f"training.{setting}" for setting in SHORT), *ARMS[name])
         command += [part for setting in settings for part in ("--set", setting)]
         with run.with_suffix(".log").open("w", encoding="utf-8") as log:
@@ -61,8 +61,8 @@ def row_of(name: str, run: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("arms", nargs="*", metavar="arm", help=f"default: all. {'; '.join(ARMS)}")
-    parser.add_argument("--real", type=Path, required=True, action="append", help="measured magnitude cines (.npz)")
-    parser.add_argument("--cases", type=Path, help="where simulated cines are kept")
+    parser.add_argument("--series", type=Path, required=True, action="append", help="measured magnitude cines (.npz)")
+    parser.add_argument("--cache", type=Path, help="where simulated cines are kept")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of run folders")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)

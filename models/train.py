@@ -1,10 +1,10 @@
 """Train all networks alike, in two stages, and the variants that the ablations compare, each by its ``model.yaml``.
 
-    python models/train.py --real FOLDER -o runs/first
-    python models/train.py --real FOLDER -o runs/shipped --second runs/first   # what models/ holds
-    python models/train.py --real FOLDER -o runs/ablations --ablations         # from random weights
-    python models/train.py --real FOLDER -o runs/published --published         # as large as published, on a GPU
-    python models/train.py stvarnet --real FOLDER --real FOLDER -o runs/own    # the network of this package, one stage
+    python models/train.py --series FOLDER -o runs/first
+    python models/train.py --series FOLDER -o runs/shipped --second runs/first   # what models/ holds
+    python models/train.py --series FOLDER -o runs/ablations --ablations         # from random weights
+    python models/train.py --series FOLDER -o runs/published --published         # as large as published, on a GPU
+    python models/train.py stvarnet --series FOLDER --series FOLDER -o runs/own  # the network of this package, one stage
 
 Networks that are trained already are left alone, interrupted ones go on where they were. `--jobs 2` trains two at the
 same time on half of the cores each. Batches are drawn once, by whoever needs them first, and are the same for all.
@@ -61,8 +61,8 @@ def train(name: str, arguments: argparse.Namespace) -> bool:
     elif name not in OWN and (arguments.second or arguments.ablations):
         recipe = write_recipe(read(recipe), SECOND, arguments.output / f"{name}.yaml")
     command = [sys.executable, "-m", "cinerecon.cli", "train", str(recipe), "-o", str(run)]
-    command += [part for folder in arguments.real for part in ("--series", str(folder))]
-    command += ["--cache", str(arguments.cases), "--workers", str(arguments.workers)]
+    command += [part for folder in arguments.series for part in ("--series", str(folder))]
+    command += ["--cache", str(arguments.cache), "--workers", str(arguments.workers)]
     command += [part for setting in settings for part in ("--set", setting)]
     if (run / "last.pt").exists():
         if (run / "done").exists():
@@ -105,8 +105,8 @@ def write_recipe(recipe: dict[str, Any], training: Path, path: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="name", help="default: all")
-    parser.add_argument("--real", type=Path, required=True, action="append", help="folder of magnitude cines (.npz)")
-    parser.add_argument("--cases", type=Path, default=Path("runs/cases"), help="where simulated cines are kept")
+    parser.add_argument("--series", type=Path, required=True, action="append", help="folder of magnitude cines (.npz)")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cases"), help="where simulated cines are kept")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of run folders")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--second", type=Path, metavar="FOLDER", help="the second stage, from the runs of the first")

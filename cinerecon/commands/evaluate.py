@@ -7,14 +7,22 @@ import typer
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
-from cinerecon.options import ArchiveOptions, ArrayOptions, Flag, SetOptions
+from cinerecon.options import (
+    EVALUATION_WORKERS,
+    SEED,
+    ArchiveOptions,
+    ArrayOptions,
+    DeviceOptions,
+    Flag,
+    SetOptions,
+)
 
 if TYPE_CHECKING:
     from cinerecon.evaluation import Failure, Score
     from cinerecon.evaluation.paper_tables import PaperTable
 
 
-class EvaluateOptions(ArrayOptions, SetOptions, ArchiveOptions):
+class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
     """Undersample full scans, reconstruct them with each method, and compare with the truth.
 
     Or compare images of any program with the truth: --recon a.npz --recon b.h5 --reference truth.npz.
@@ -41,12 +49,15 @@ class EvaluateOptions(ArrayOptions, SetOptions, ArchiveOptions):
         (), description="table of a paper, slr-1 to slr-5 or pass-1 to pass-3; gives layout, models and patterns"
     )
     pictures: int = Field(2, ge=0, description="number of slices in figures, evenly distributed")
-    workers: int = Field(1, ge=0, description="parallel processes, which share the cores; 0: as many as memory allows")
-    seed: int = Field(0, description="seed of the sampling patterns")
+    workers: int = Field(
+        EVALUATION_WORKERS,
+        ge=0,
+        description="parallel processes, which share the cores; 0: as many as memory allows",
+    )
+    seed: int = Field(SEED, description="seed of the sampling patterns")
     subject: Annotated[str, Flag(default_text="by the header")] = Field(
         "", description=r"regular expression that finds the subject in the path of a scan, e.g. 'P\d+'"
     )
-    device: str = Field("auto", description="device: auto, cpu or cuda")
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field((), description="setting of all methods, key=value")
     recons: Annotated[tuple[Path, ...], Flag(("--recon",))] = Field(
         (), description="images instead of scans: .npz, .npy, ISMRMRD, NIfTI, DICOM; may be repeated"
@@ -55,13 +66,10 @@ class EvaluateOptions(ArrayOptions, SetOptions, ArchiveOptions):
 
     def without_effect_on_files(self) -> list[str]:
         """Arguments and options given that concern scans and methods, not images."""
-        given: dict[str, object] = {"--model": self.models, "--undersample": self.undersample, "--table": self.tables}
-        given |= {"--set": self.settings, "--seed": self.seed, "--subject": self.subject}
-        given |= {"--device": self.device != "auto", "--workers": self.workers != 1}
-        given |= {"--list": self.lists, "--shard": self.shard, "--submit": self.submit}
-        given |= {f"--{name.replace('_', '-')}": getattr(self, name) for name in ArrayOptions.model_fields}
-        given |= {"--set-index": self.set_index is not None}
-        return [*map(str, self.scans), *(name for name, value in given.items() if value)]
+        fields = ("models", "undersample", "tables", "settings", "seed", "subject", "workers")
+        bases = (DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions)
+        names = (*fields, *(name for base in bases for name in base.model_fields))
+        return [*map(str, self.scans), *(self.option_of(name) for name in names if self.is_changed(name))]
 
 
 def evaluate(options: EvaluateOptions) -> None:

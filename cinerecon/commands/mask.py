@@ -90,10 +90,8 @@ class MaskOptions(Options):
 
         given = [name for name in ORDER_SETTINGS if name in self.model_fields_set]
         if self.order is None and given:
-            option = self.flag_of(given[0]).names or ("--" + given[0].replace("_", "-"),)
-            raise ConfigError(
-                f"{option[0]} is a setting of an order of lines", where=option[0], hint="add --order linear"
-            )
+            option = self.option_of(given[0])
+            raise ConfigError(f"{option} is a setting of an order of lines", where=option, hint="add --order linear")
         if self.order is None:
             return None
         return LineOrder(self.order, self.ky, self.n_segments, self.tr_ms, self.rr_ms, self.acs_first)

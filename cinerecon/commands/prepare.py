@@ -10,6 +10,8 @@ from cinerecon.commands.from_options import app_of
 from cinerecon.options import (
     COMPRESSION,
     N_SIMULATED_COILS,
+    REFUSES_UNREALISTIC,
+    SEED,
     SPLIT_SHARES,
     ArchiveOptions,
     ArrayOptions,
@@ -59,14 +61,15 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
     simulated_coils: int = Field(
         N_SIMULATED_COILS, description="number of coils simulated for magnitude images; 1 for none"
     )
-    seed: int = Field(0, description="seed of the simulation for magnitude images")
+    seed: int = Field(SEED, description="seed of the simulation for magnitude images")
     subject: str = Field("", description=r"regular expression that finds the subject in the path, e.g. 'P\d+'")
     split: str = Field(
         ",".join(f"{share:g}" for share in SPLIT_SHARES),
         description="shares of train, val and test, or the name of one for all; each subject is in one only",
     )
     strict: bool = Field(
-        False, description="refuse zero-padded, interpolated and magnitude data, which are otherwise only marked"
+        REFUSES_UNREALISTIC,
+        description="refuse zero-padded, interpolated and magnitude data, which are otherwise only marked",
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
         (), description="setting of the preprocessing, preprocessing.key=value"

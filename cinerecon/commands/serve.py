@@ -10,10 +10,10 @@ from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
 from cinerecon.io.mrd_stream import MRD_PORT
-from cinerecon.options import Flag, Options
+from cinerecon.options import DeviceOptions, Flag
 
 
-class ServeOptions(Options):
+class ServeOptions(DeviceOptions):
     """Reconstruct the scans that scanners or clients send over connections (MRD server, OpenRecon, FIRE)."""
 
     host: str = Field("127.0.0.1", description="address to listen at; 0.0.0.0: reachable from other computers")
@@ -22,7 +22,6 @@ class ServeOptions(Options):
     model: Annotated[str, Flag(("--model", "-m"))] = Field(
         "slrnet", description="method for clients that choose none, see cinerecon models"
     )
-    device: str = Field("auto", description="device: auto, cpu or cuda")
     memory: str | None = Field(
         None, description="most memory of the server while it reconstructs one slice, e.g. 4GB; see recon --memory"
     )

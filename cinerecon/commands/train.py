@@ -9,13 +9,13 @@ from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
 from cinerecon.errors import ConfigError
-from cinerecon.options import Flag, Options
+from cinerecon.options import TRAINING_WORKERS, DeviceOptions, Flag
 
 if TYPE_CHECKING:
     from cinerecon.training import DataPaths, Estimate, Recipe
 
 
-class TrainOptions(Options):
+class TrainOptions(DeviceOptions):
     """Train a network by its recipe; in several processes by torchrun -m cinerecon.cli train ..."""
 
     recipe: Annotated[str, Flag(is_argument=True)] = Field(
@@ -32,14 +32,13 @@ class TrainOptions(Options):
         (), description="folder of measured magnitude cines (.npz) for the recipe; may be repeated"
     )
     cache: Path | None = Field(None, description="folder of simulated cines, to be shared by several runs")
-    workers: int = Field(0, ge=0, description="processes that prepare batches ahead of time")
+    workers: int = Field(TRAINING_WORKERS, ge=0, description="processes that prepare batches ahead of time")
     weights: Path | None = Field(None, description="fine-tune these weights instead of starting at random")
     loss: str | None = Field(None, description="loss function: mse, rmse or ssdu (without reference), as training.loss")
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
         (), description="setting of the recipe, e.g. training.n_steps=500"
     )
     resume: bool = Field(False, description="continue from the last checkpoint with identical results")
-    device: str = Field("auto", description="device: auto, cpu or cuda")
     tensorboard: bool = Field(False, description="write the log for TensorBoard, too")
     estimate: bool = Field(False, description="report parameters, memory and time from a few steps, and stop")
     minutes: float = Field(

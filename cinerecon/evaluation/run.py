@@ -19,6 +19,7 @@ from cinerecon.machine import free_memory_mb, in_processes, n_cores, pick_device
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.model_paths import model_label
 from cinerecon.metrics import DEFAULT_PROFILE, find_profile
+from cinerecon.options import DEVICE, EVALUATION_WORKERS, SEED
 
 RESERVE = 1.5
 """Factor on the memory that the first slice needed, since others may be larger."""
@@ -51,12 +52,12 @@ def evaluate(
     models: Iterable[str],
     patterns: Iterable[str],
     *,
-    seed: int = 0,
-    device: str = "auto",
+    seed: int = SEED,
+    device: str = DEVICE,
     settings: tuple[str, ...] = (),
     profile: str = DEFAULT_PROFILE,
     output: Path | None = None,
-    workers: int = 1,
+    workers: int = EVALUATION_WORKERS,
     pictures: int = 0,
     subject: str = "",
     config: AcquisitionConfig | None = None,

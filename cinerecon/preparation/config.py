@@ -12,7 +12,7 @@ from cinerecon.acquisition import AcquisitionConfig
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError
 from cinerecon.io.case_file import VERSION
-from cinerecon.options import N_SIMULATED_COILS, SPLIT_SHARES
+from cinerecon.options import N_SIMULATED_COILS, REFUSES_UNREALISTIC, SEED, SPLIT_SHARES
 
 Patch = tuple[int, int, int]
 SPLITS = ("train", "val", "test")
@@ -33,11 +33,11 @@ class PrepareConfig(Config):
     patches: tuple[Patch, ...] = Field((), description="Cut patches of these sizes (frames, y, x), each size in turn.")
     stride: Patch | None = Field(None, description="Steps from patch to patch (frames, y, x); null: half a patch.")
     simulated_coils: int = Field(N_SIMULATED_COILS, ge=1, le=128, description="Coils simulated for magnitude images.")
-    seed: int = Field(0, ge=0, description="Seed of everything that is simulated.")
+    seed: int = Field(SEED, ge=0, description="Seed of everything that is simulated.")
     subject: str = Field("", description="Pattern (regular expression) that finds the name of the subject in the path.")
     split: tuple[float, float, float] = Field(SPLIT_SHARES, description="Shares of train, val and test.")
     strict: bool = Field(
-        False, description="Refuse what is easier to reconstruct than measured data, not only mark it."
+        REFUSES_UNREALISTIC, description="Refuse what is easier to reconstruct than measured data, not only mark it."
     )
 
     @field_validator("subject")

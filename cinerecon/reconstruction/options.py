@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cinerecon.options import ArrayOptions, Flag
+from cinerecon.options import SEED, ArrayOptions, DeviceOptions, Flag
 
 PartialFourier = Literal["auto", "pocs", "homodyne", "none"]
 
 
-class ReconSettings(ArrayOptions):
+class ReconSettings(DeviceOptions, ArrayOptions):
     """Settings that all reconstructions of a command share."""
 
     slices: Annotated[tuple[int, ...], Flag(("--slice",))] = Field(
@@ -25,7 +25,6 @@ class ReconSettings(ArrayOptions):
         None,
         description="frames of a raw scan: counter, retro (by the time since the R wave), none (real time) or auto",
     )
-    device: str = Field("auto", description="device: auto, cpu or cuda")
     csm: Annotated[str | None, Flag(default_text="that of the model, or smooth")] = Field(
         None, description="method for the coil maps: smooth, espirit or walsh"
     )
@@ -81,7 +80,7 @@ class ReconSettings(ArrayOptions):
     n_variants: Annotated[int, Flag(("--variants",))] = Field(
         8, ge=2, description="variants of the data for the map of uncertainty, each as slow as the image"
     )
-    seed: int = Field(0, description="seed of the sampling pattern, the pseudo-replicas and the variants")
+    seed: int = Field(SEED, description="seed of the sampling pattern, the pseudo-replicas and the variants")
     force: bool = Field(False, description="overwrite existing files, except those that are read")
     resume: bool = Field(False, description="continue an interrupted run; finished slices and scans are kept")
     strict: bool = Field(False, description="treat warnings as errors: no images are written, exit code 2")

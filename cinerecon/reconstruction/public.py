@@ -20,7 +20,7 @@ from cinerecon.io.export import FOLDER, Target
 from cinerecon.io.export import export as export_images
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor
-from cinerecon.options import PREPROCESSING, ArrayOptions
+from cinerecon.options import DEVICE, PREPROCESSING, ArrayOptions
 from cinerecon.provenance import Patient
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
@@ -52,7 +52,7 @@ def reconstruct(
     *,
     method: str | Reconstructor = "slrnet",
     csm: str | Array | Tensor | None = None,
-    device: str = "auto",
+    device: str = DEVICE,
     weights: str | os.PathLike[str] | None = None,
     settings: Sequence[str] = (),
     **options: Any,
@@ -220,7 +220,7 @@ def _check_arguments(scan: object, mask: object, csm: object, options: Mapping[s
     allowed = SLICE_OPTIONS if isinstance(scan, CineData) else ()
     wrong = next((name for name in options if not is_file and name not in allowed), None)
     if wrong is not None:
-        kind = "a slice, as `cinerecon.intake` gives it, or to " if wrong in SLICE_OPTIONS else ""
+        kind = "a slice, as `cinerecon.open_scan` reads it, or to " if wrong in SLICE_OPTIONS else ""
         raise ConfigError(f"this option belongs to {kind}a scan in a file", where=wrong)
     if mask is not None and (is_file or isinstance(scan, CineData)):
         hint = "undersample='mask.npz' undersamples a scan in a file retrospectively" if is_file else ""

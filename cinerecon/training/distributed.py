@@ -12,6 +12,7 @@ import torch
 from torch import distributed, nn
 
 from cinerecon.machine import pick_device
+from cinerecon.options import DEVICE
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class ProcessGroup:
 
 
 @contextmanager
-def join_process_group(device: str = "auto") -> Iterator[ProcessGroup]:
+def join_process_group(device: str = DEVICE) -> Iterator[ProcessGroup]:
     """Join the processes started by ``torchrun``; without it, the group consists of this process alone.
 
     A process that has joined before remains in its group: leaving and joining again is not safe, since an early process

@@ -10,6 +10,7 @@ import torch
 
 from cinerecon.machine import peak_memory_mb, pick_device
 from cinerecon.networks.unrolled import count_parameters
+from cinerecon.options import DEVICE, TRAINING_WORKERS
 from cinerecon.training.batches import DataPaths, open_training_data
 from cinerecon.training.data import Cacheable, fill_cache
 from cinerecon.training.loop import init_state
@@ -55,7 +56,9 @@ class Estimate:
     run_s: float
 
 
-def estimate(recipe: Recipe, paths: DataPaths | None = None, *, device: str = "auto", workers: int = 0) -> Estimate:
+def estimate(
+    recipe: Recipe, paths: DataPaths | None = None, *, device: str = DEVICE, workers: int = TRAINING_WORKERS
+) -> Estimate:
     """Take the first steps of a training, several sizes of crops among them perhaps, and forget them.
 
     Raises

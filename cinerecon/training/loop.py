@@ -21,6 +21,7 @@ from cinerecon.methods.model_file import WEIGHTS
 from cinerecon.methods.weights import load_weights
 from cinerecon.networks.external import load_external
 from cinerecon.networks.external_name import is_external
+from cinerecon.options import DEVICE, TRAINING_WORKERS
 from cinerecon.training.batches import DataPaths, TrainingData, open_training_data, training_preprocessing
 from cinerecon.training.card import list_data
 from cinerecon.training.checkpointer import Checkpointer, TensorBoardLog, require_tensorboard
@@ -59,8 +60,8 @@ class TrainOptions:
     paths: DataPaths | None = None
     weights: Path | None = None
     resume: bool = False
-    workers: int = 0
-    device: str = "auto"
+    workers: int = TRAINING_WORKERS
+    device: str = DEVICE
     tensorboard: bool = False
     max_seconds: float = math.inf
 
