@@ -28,7 +28,7 @@ SPLIT_SHARES = (80.0, 10.0, 10.0)
 DEVICE: Final = "auto"
 """Default device: a GPU where there is one."""
 SEED: Final = 0
-"""Default seed of sampling patterns and of what is simulated."""
+"""Default seed of sampling patterns and simulations."""
 EVALUATION_WORKERS: Final = 1
 """Default number of processes of an evaluation."""
 TRAINING_WORKERS: Final = 0

@@ -4,7 +4,7 @@
     python models/train.py --series FOLDER -o runs/shipped --second runs/first   # what models/ holds
     python models/train.py --series FOLDER -o runs/ablations --ablations         # from random weights
     python models/train.py --series FOLDER -o runs/published --published         # as large as published, on a GPU
-    python models/train.py stvarnet --series FOLDER --series FOLDER -o runs/own  # the network of this package, one stage
+    python models/train.py stvarnet --series FOLDER --series FOLDER -o runs/own  # the network of this package
 
 Networks that are trained already are left alone, interrupted ones go on where they were. `--jobs 2` trains two at the
 same time on half of the cores each. Batches are drawn once, by whoever needs them first, and are the same for all.
