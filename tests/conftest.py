@@ -45,7 +45,7 @@ def line_mask(n_frames: int, n_lines: int, per_frame: int, seed: int) -> torch.T
 
 @pytest.fixture(autouse=True)
 def imported_models(tmp_path, monkeypatch) -> Path:
-    """A folder of imported models of its own for each test: what the user has imported plays no part."""
+    """A folder of imported models of its own for each test: models of the user are not seen."""
     folder = tmp_path / "imported_models"
     monkeypatch.setenv("CINERECON_MODELS", str(folder))
     return folder

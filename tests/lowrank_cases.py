@@ -1,4 +1,4 @@
-"""Matrices with given singular values, the rules, and shrinkage by the textbook."""
+"""Matrices with given singular values, the rules, and textbook shrinkage."""
 
 import torch
 from helpers import complex_randn

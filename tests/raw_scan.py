@@ -1,4 +1,4 @@
-"""A small raw ISMRMRD scan whose k-space is known exactly, and that tests may bend in any way before it is written."""
+"""A small raw ISMRMRD scan whose k-space is known exactly, and that tests change before it is written."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ READ, PHASE, SLICE = np.array([0.6, 0.8, 0.0]), np.array([-0.8, 0.6, 0.0]), np.a
 
 @dataclass
 class RawFile:
-    """The header values, the readouts and the truth of a scan. Change what you like, then `write`."""
+    """The header values, the readouts and the truth of a scan. Tests change any of them before `write`."""
 
     space: dict[str, Any]
     heads: NDArray[np.void]
@@ -30,11 +30,11 @@ class RawFile:
 
     @property
     def kspace(self) -> torch.Tensor:
-        """``(slices, frames, coils, y, x)`` what intake shall find, noise apart."""
+        """``(slices, frames, coils, y, x)`` the expected k-space without noise."""
         return fft2c(self.images.unsqueeze(-3) * self.csm).to(torch.complex64)
 
     def keep(self, rows: NDArray[np.bool_] | list[int]) -> None:
-        """Leave all other readouts out."""
+        """Remove all other readouts."""
         chosen = np.arange(len(self.heads))[rows]
         self.heads = self.heads[chosen]
         self.samples = [self.samples[i] for i in chosen]
@@ -142,7 +142,7 @@ def header_xml(
     thickness: float = 8,
     extra: str = "",
 ) -> str:
-    """The XML header; ``extra`` goes behind the encoding; limits are maximum, centre and, unless 0, minimum."""
+    """The XML header; ``extra`` follows the encoding; limits are maximum, centre and, unless 0, minimum."""
 
     def space(name: str, size: tuple[int, int], length: tuple[float, float]) -> str:
         sizes = f"<matrixSize><x>{size[0]}</x><y>{size[1]}</y><z>{depth}</z></matrixSize>"

@@ -1,4 +1,4 @@
-"""A cine whose phase changes as fast as that of a measured one, where no measured one is at hand."""
+"""A cine whose phase changes as fast as that of a measured one, for use where no measured cine is available."""
 
 import numpy as np
 from torch import Tensor

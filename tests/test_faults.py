@@ -1,4 +1,4 @@
-"""Inputs that users met, made from two simulated scans: each gives the right image, or a refusal that helps.
+"""Inputs that users met, made from two simulated scans: each gives the right image, or an error with a hint.
 
 The scripts that make them are next to the project, each with a README on its origin and the right result.
 """

@@ -1,4 +1,4 @@
-"""A new network is its settings, a file, a line in the table and a folder: CONTRIBUTING.md, done to the letter."""
+"""A new network is its settings, a file, a line in the table and a folder: CONTRIBUTING.md, followed literally."""
 
 import os
 import re

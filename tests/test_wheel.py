@@ -1,4 +1,4 @@
-"""The wheel carries the models, and works away from the source tree."""
+"""The wheel contains the models, and works outside of the source tree."""
 
 import os
 import subprocess

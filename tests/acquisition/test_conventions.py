@@ -1,4 +1,4 @@
-"""Scans of programs that write something else than the standard says: the right image, or a refusal that helps."""
+"""Scans that depart from the standard: the right image, or an error with a hint."""
 
 import numpy as np
 import pytest
@@ -216,7 +216,7 @@ class TestUncounted:
         assert_slices(opened(scan, "select.average=0"), scan.kspace)
 
     def test_other_slices_in_the_same_lines_are_refused(self, opened):
-        """Neither positions nor the header say that there are two images; they are as alike as neighbouring slices."""
+        """Neither positions nor the header say that there are two images; they are as alike as adjacent slices."""
         scan = small_scan(n_slices=2)
         scan.heads["position"] = 0
         scan.heads["idx"]["slice"] = 0

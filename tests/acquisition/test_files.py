@@ -101,7 +101,7 @@ def test_refused_clearly(name):
 
 @pytest.mark.parametrize("name", sorted(set(MANIFEST) - set(REFUSED)))
 def test_unusual_files_are_read_as_the_usual_one(name, good):
-    """K-space is that of the good file, but for what was left out on purpose."""
+    """K-space equals that of the good file, apart from readouts that are left out on purpose."""
     scan = open_scan(BAD / name, PLAIN)
     assert inspect_scan(BAD / name, PLAIN).n_slices == 2
     assert scan.n_slices == 2

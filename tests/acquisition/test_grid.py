@@ -45,7 +45,7 @@ def test_partial_fourier_and_phase_resolution(read):
 
 @pytest.mark.parametrize("is_told", [True, False])
 def test_a_centre_that_the_data_contradict(tmp_path, is_told):
-    """Far off it is refused, less far it is warned of; a setting corrects it, or insists."""
+    """A large contradiction is refused, a small one gives a warning; a setting overrides both."""
     scan = small_scan(matrix=(64, 16), vendor="GE")
     if is_told:
         scan.space["limits"]["kspace_encoding_step_1"] = (63, 5)
@@ -113,7 +113,7 @@ def test_a_block_of_less_than_half_the_lines_is_no_full_scan(read):
 
 
 def test_pixels_that_are_a_little_uneven_are_no_false_claim(read):
-    """Threefold oversampling of long pixels: twofold would make them square, but nothing is absurd."""
+    """Threefold oversampling of long pixels is plausible, although twofold would make them square."""
     scan = small_scan(matrix=(24, 16), oversampling=3, vendor="GE")
     scan.space["fov"], scan.space["recon_fov"] = (960.0, 320.0), (320.0, 320.0)
     data = read(scan)

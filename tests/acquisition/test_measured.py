@@ -1,4 +1,4 @@
-"""K-space of other programs: the data decide on what was measured, on the axes, and on what is a truth."""
+"""K-space of other programs: measured samples, axes and reference are determined from the data."""
 
 from dataclasses import replace
 
@@ -165,7 +165,7 @@ def test_symmetric_motion_without_noise_is_measured(kspace):
 
 
 def test_interpolated_frames(tmp_path, kspace):
-    """Twice the frames, every second one the mean of its neighbours."""
+    """Twice the frames, every second one the mean of the adjacent frames."""
     n = 2 * N_FRAMES - 1
     dense = torch.zeros(len(kspace), n, *kspace.shape[2:], dtype=kspace.dtype)
     dense[:, ::2] = kspace

@@ -1,4 +1,4 @@
-"""One answer to which files of a folder hold cines, whoever asks."""
+"""All commands find the same files with cines in a folder."""
 
 import pytest
 from raw_scan import small_scan

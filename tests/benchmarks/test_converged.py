@@ -1,4 +1,4 @@
-"""The benchmark's two programs minimise one cost, so that what differs at the end is the way there."""
+"""Both programs of the benchmark minimise the same cost and reach the same image."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Rows in a file: a table in parts is the table."""
+"""Rows stored in a file: a table made in parts equals the whole table."""
 
 import pytest
 from kept import KeptRows

@@ -134,7 +134,7 @@ def test_an_error_leaves_out_empty_lines():
 
 
 def test_a_terminated_run_removes_temporary_files(monkeypatch, restored_signals):
-    """What is half written is removed on the way out, as after Ctrl-C."""
+    """Partial files are removed, as after Ctrl-C."""
     import cinerecon.methods.catalogue as models
 
     cleaned = []

@@ -1,4 +1,4 @@
-"""A small full scan, and scores made of nothing, that the tests of evaluation share."""
+"""A small full scan, and made-up scores, shared by the tests of evaluation."""
 
 import pytest
 

@@ -42,7 +42,7 @@ def test_partial_measurement_does_not_accelerate(partial_scan, tmp_path):
     assert plan.acceleration == recon(partial_scan, tmp_path) == 1
 
 
-def test_points_after_the_fact_count_the_same_everywhere(partial_scan, checkered, tmp_path):
+def test_retrospective_points_count_the_same_everywhere(partial_scan, checkered, tmp_path):
     """In four frames every point is sampled once, so the acceleration is 4 within any extent."""
     (score,) = evaluate([partial_scan], ["zerofilled"], [checkered]).scores
     assert recon(partial_scan, tmp_path, checkered) == score.acceleration == 4

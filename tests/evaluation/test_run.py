@@ -1,4 +1,4 @@
-"""Methods are judged alike, what is known is not computed again, and other processes give the same."""
+"""Methods are scored alike, stored scores are not computed again, and worker processes give the same scores."""
 
 import csv
 import hashlib

@@ -1,4 +1,4 @@
-"""``scores.csv`` gives back what was written, and nothing that was not."""
+"""Scores are read from ``scores.csv`` as written; damaged rows are left out."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""Files are whole or not there, and what others are writing is left alone."""
+"""Files are complete or absent, and files that other processes write are not touched."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""Prepared cases: written as a whole, read as written, lazily where asked, and refused where they cannot be right."""
+"""Prepared cases: complete or absent, read as written, read lazily, and refused if inconsistent."""
 
 from dataclasses import replace
 

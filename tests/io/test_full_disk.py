@@ -1,4 +1,4 @@
-"""On a full disk every writer raises one error, the process lives on, and nothing half written is left."""
+"""On a full disk every writer raises the same error, the process continues, and no partial file remains."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""Published weights: each network of each program comes in whole, and what is wrong with a file is said."""
+"""Published weights: each network of each program is imported completely, and errors in files are named."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The measures agree with scikit-image, with the authors' programs, and with what they mean."""
+"""The measures agree with scikit-image, with the authors' programs, and with their definitions."""
 
 import math
 

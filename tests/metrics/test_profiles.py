@@ -1,4 +1,4 @@
-"""Each named convention is what its program computes, and says what it is."""
+"""Each profile computes what its program computes, and states its rules."""
 
 import numpy as np
 import pytest

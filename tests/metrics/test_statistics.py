@@ -1,4 +1,4 @@
-"""Means, intervals and tests: against what is known of them, and against what they are for."""
+"""Means, intervals and tests: against known results, and on several slices of a subject."""
 
 import math
 

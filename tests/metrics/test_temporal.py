@@ -156,7 +156,7 @@ def test_what_beats_twice_is_no_pool():
 
 
 def test_real_time_has_no_edge_from_the_last_frame_to_the_first():
-    """One pixel that brightens by 1 in every frame, and falls back by 4 if the frames are a circle."""
+    """One pixel that brightens by 1 in every frame, and falls back by 4 if the frames are periodic."""
     reference = torch.arange(5.0).view(5, 1, 1).expand(5, 12, 12)
     half = 0.5 * reference
     uneven = torch.cat([half[:4], reference[4:]])

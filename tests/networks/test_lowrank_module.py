@@ -1,4 +1,4 @@
-"""The low-rank module: any rule, what it learns, and where it leaves an image as it is."""
+"""The low-rank module: every rule, gradients of learned thresholds, and cases in which the image does not change."""
 
 import pytest
 import torch

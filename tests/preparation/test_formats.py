@@ -1,4 +1,4 @@
-"""Files of other programs, prepared: their reference is the truth, and methods see what they see of the raw file."""
+"""Prepared files of other programs: cases have the reference and the data of the raw file."""
 
 import importlib.util
 

@@ -1,4 +1,4 @@
-"""What flatters a reconstruction is found; what is merely smooth or noise-free is not."""
+"""Marks on data that bias scores, and none on data that are merely smooth or noise-free."""
 
 from dataclasses import replace
 

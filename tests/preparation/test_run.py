@@ -1,4 +1,4 @@
-"""Preparing a folder: what is done is done once, whole, alike, and in the split of its subject."""
+"""Preparing a folder: each case once, complete, reproducible, and in the split of its subject."""
 
 import csv
 import os

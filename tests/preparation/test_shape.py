@@ -1,4 +1,4 @@
-"""Cut and combined cases fit together: what A makes of the reference is the k-space, wherever it was cut."""
+"""Cut and combined cases are consistent: A applied to the reference is the k-space."""
 
 from dataclasses import replace
 
@@ -105,7 +105,7 @@ def test_an_undersampled_case(make_cine):
 
 
 def test_unmeasured_edges_stay_unmeasured(full):
-    """Partial Fourier and an asymmetric echo: after the cut, a point counts only if its neighbours were measured."""
+    """Partial Fourier and an asymmetric echo: after the cut, a point counts only if adjacent points were measured."""
     mask = torch.ones(8, 1, 24, 21, dtype=torch.bool)
     mask[:, :, :4] = mask[..., :6] = False
     data = replace(full, mask=mask, kspace=full.kspace * mask)

@@ -1,4 +1,4 @@
-"""Which files of an archive are taken, what they are called, and who was scanned."""
+"""Files of an archive that are prepared, their names, and their subjects."""
 
 import hashlib
 import json

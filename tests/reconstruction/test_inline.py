@@ -182,7 +182,7 @@ def address(monkeypatch):
 
 
 def test_images_arrive_while_the_scan_is_running(address, scan, images):
-    """The first slice is there before half of the scan has been sent."""
+    """The first slice arrives before half of the scan has been sent."""
     n_readouts = sum(isinstance(m, AcquisitionMessage) for m in scan_messages(scan))
     pace_ms = 20
     start, arrived, values = time.monotonic(), {}, {}

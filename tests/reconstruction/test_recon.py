@@ -1,4 +1,4 @@
-"""A raw scan becomes images: right ones, measured honestly, and nothing is lost when something goes wrong."""
+"""Reconstruction of raw scans: images, scores, and files after errors and interruptions."""
 
 from pathlib import Path
 
@@ -181,7 +181,7 @@ def test_strict_turns_warnings_into_errors_and_writes_nothing(scan, tmp_path):
     assert not (tmp_path / "b.npz").exists()
 
 
-def test_undersampling_after_the_fact(scan, tmp_path):
+def test_retrospective_undersampling(scan, tmp_path):
     """Maps and image come from fewer points, the truth stays; a better method is nearer to it."""
     zerofilled = run(scan, tmp_path, "a.npz", undersample="kt-equispaced:2,acs=10")
     cgsense = run(scan, tmp_path, "b.npz", model="cgsense", undersample="kt-equispaced:2,acs=10")

@@ -1,4 +1,4 @@
-"""Undersampled scans as training data: nothing is cut that cannot be, and validation samples are never seen."""
+"""Undersampled scans as training data: strips along whole readouts, and validation samples that training never uses."""
 
 from dataclasses import replace
 

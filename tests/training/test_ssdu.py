@@ -1,4 +1,4 @@
-"""Training without truth: what is held back, what the network sees of it, and that it learns nonetheless."""
+"""Training without a reference: held-out samples, the input of the network, and the effect of training."""
 
 import numpy as np
 import pytest

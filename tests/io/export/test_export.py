@@ -1,4 +1,4 @@
-"""Images to files: what was written is read back, in place, in time and in value."""
+"""Images in files: values, positions and times are read back as written."""
 
 import os
 from dataclasses import replace

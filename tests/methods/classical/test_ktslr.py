@@ -1,4 +1,4 @@
-"""k-t SLR: the image is better for it."""
+"""k-t SLR: limits, units, and gain over zero filling."""
 
 from dataclasses import replace
 

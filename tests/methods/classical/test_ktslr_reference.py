@@ -1,4 +1,4 @@
-"""The released k-t SLR: what the authors' programs gave, and operators and proximals that are what they say."""
+"""The released k-t SLR: images of the authors' programs, operators and proximal maps."""
 
 from dataclasses import replace
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""L+S: what the authors' program gave, what each part is, and that its cost falls."""
+"""L+S: the result of the authors' program, its two parts, and a cost that falls."""
 
 from dataclasses import replace
 from itertools import pairwise

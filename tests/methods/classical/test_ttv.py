@@ -1,4 +1,4 @@
-"""Temporal total variation: what rests is found from all frames together."""
+"""Temporal total variation: static tissue is recovered from all frames together."""
 
 from dataclasses import replace
 

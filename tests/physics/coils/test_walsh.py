@@ -40,7 +40,7 @@ def test_agrees_with_bart(bart):
 
 
 def test_coils_that_see_nothing_of_each_other_keep_their_signal():
-    """Where the strongest combination is blind, the phase is any, but the map is there."""
+    """Where the strongest combination has no signal, the phase is arbitrary, but the map is not zero."""
     images = torch.zeros(3, 32, 32, dtype=torch.complex128)
     images[0, :, :10], images[1, :, 22:] = 2, 1
     assert float(walsh(images).norm(dim=-3).min()) > 0.999

@@ -1,4 +1,4 @@
-"""Rules that the noise sets: the published constants, the risk they estimate, and the noise they remove."""
+"""Rules that depend on the noise: the published constants, the estimated risk, and the noise that they remove."""
 
 import math
 

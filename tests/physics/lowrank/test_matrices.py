@@ -1,4 +1,4 @@
-"""Casorati matrix, frames and patches of a series: each is the textbook's shrinkage of the matrices it speaks of."""
+"""Casorati matrix, frames and patches of a series: each equals the textbook shrinkage of its matrices."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""The shrunk matrix and its derivative, where singular values are apart, repeat, or vanish."""
+"""The shrunk matrix and its derivative for distinct, repeated and vanishing singular values."""
 
 import math
 
@@ -176,7 +176,7 @@ def test_gradients_in_single_precision_are_those_in_double():
 
 
 def test_a_decomposition_that_fails_in_single_precision_is_done_in_double(monkeypatch):
-    """LAPACK has given NaN for finite matrices, in training and with nothing wrong about them."""
+    """LAPACK returned NaN for finite, well-conditioned matrices in training."""
     original = torch.linalg.eigh
 
     def fails_in_single(matrix):

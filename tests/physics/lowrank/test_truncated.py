@@ -1,4 +1,4 @@
-"""Large matrices of which few values survive: the same image, and the full method where the check fails."""
+"""Large matrices with few values above the threshold: the same image, and the full method if the check fails."""
 
 import math
 
@@ -106,7 +106,7 @@ def test_no_value_above_the_threshold_gives_zero(full):
 
 @pytest.mark.parametrize("floor", [0.0, 0.05, 0.18])
 def test_the_check_sees_a_value_that_was_missed(floor):
-    """With one survivor left out of the subspace, be the others nothing or many and just below the cutoff."""
+    """A value above the threshold is missing from the subspace; the others are zero, or just below the threshold."""
     values = torch.full((96,), floor, dtype=torch.float64)
     values[:8] = torch.linspace(1, 0.25, 8, dtype=torch.float64)
     vectors = torch.linalg.qr(complex_randn(1, 96, 96)).Q

@@ -1,4 +1,4 @@
-"""Variants of a measured cine: what they show, where they show nothing, and how they move."""
+"""Variants of a measured cine: content, masked regions and motion."""
 
 import numpy as np
 import pytest

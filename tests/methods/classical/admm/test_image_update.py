@@ -1,4 +1,4 @@
-"""The closed form solves its equation, for any mask; gradient steps come to the same place with several coils."""
+"""The closed form solves its equation for any mask; gradient steps converge to the same image with several coils."""
 
 from dataclasses import replace
 
