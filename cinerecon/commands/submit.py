@@ -1,5 +1,7 @@
 """Shards as jobs of Slurm, or by the same code as processes of this machine, through submitit."""
 
+import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -20,6 +22,8 @@ LOGS = "logs"
 """Folder below that of the shards for what the jobs print."""
 POLL_S = 2.0
 """Time between two looks at the jobs [s]."""
+GRACE_S = 10.0
+"""Time for which the result of a job that has left the queue may be invisible on a shared file system [s]."""
 
 
 @dataclass(frozen=True)
@@ -144,27 +148,48 @@ def _wait(jobs: "Sequence[Job[str]]", output: Path) -> None:
     DataError
         If some died, or could not run.
     """
-    import time
-
-    from submitit.core.utils import UncompletedJobError
-
     from cinerecon.commands.progress import progress_bar
 
     with progress_bar() as progress:
-        while (n_done := sum(job.done() for job in jobs)) < len(jobs):
-            progress(f"{n_done} of {len(jobs)} shards finished", n_done / len(jobs))
+        n_over = 0
+        while n_over < len(jobs):
             time.sleep(POLL_S)
+            queued = _queued(jobs)
+            n_over = sum(job.paths.result_pickle.exists() or job.job_id not in queued for job in jobs)
+            progress(f"{n_over} of {len(jobs)} shards finished", n_over / len(jobs))
     for number, job in enumerate(jobs, start=1):
-        try:
-            what, where, *_ = (*job.result().split("\n"), "", "")
-        except UncompletedJobError:
-            what, where = "the job died", ""
-        except Exception as error:
-            what, where = f"unexpected {type(error).__name__}", ""
+        what, where = _error_of(job)
         if what:
             hint = f"the same command continues; log: {job.paths.stderr}"
-            place = where.removeprefix("where").strip() or str(output)
-            raise DataError(f"shard {number}/{len(jobs)}: {what}", where=place, hint=hint)
+            raise DataError(f"shard {number}/{len(jobs)}: {what}", where=where or str(output), hint=hint)
+
+
+def _queued(jobs: "Sequence[Job[str]]") -> set[str]:
+    """The jobs that wait or run. The queue of Slurm is asked, since its accounting is not set up everywhere."""
+    from submitit import SlurmJob
+
+    if not isinstance(jobs[0], SlurmJob):
+        return {job.job_id for job in jobs if not job.done()}
+    arrays = ",".join(sorted({job.job_id.partition("_")[0] for job in jobs}))
+    command = ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={arrays}"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode and "Invalid job id" not in answer.stderr:  # the controller may be away for a while
+        return {job.job_id for job in jobs}
+    return set(answer.stdout.split())
+
+
+def _error_of(job: "Job[str]") -> tuple[str, str]:
+    """The error that ended a job, and its place; both empty if it finished."""
+    end = time.monotonic() + GRACE_S
+    while not job.paths.result_pickle.exists():
+        if time.monotonic() > end:
+            return "the job died", ""
+        time.sleep(0.2)
+    try:
+        what, where, *_ = (*job.result().split("\n"), "", "")
+    except Exception as error:
+        return f"unexpected {type(error).__name__}", ""
+    return what, where.removeprefix("where").strip()
 
 
 def _merge(options: ArchiveOptions, output: Path) -> None:

@@ -1,0 +1,262 @@
+"""A simulated archive of thousands of scans: overhead per scan, memory, resume after a kill, gain of two shards.
+
+    python benchmarks/archive.py /tmp/archive --scans 20000 --worked 2000
+
+All scans are listed, and a run is killed and resumed among all of them; ``--worked`` of them are worked through. The
+scans are of 16 x 16 pixels, 2 frames and 2 coils, so that nearly all of the time is overhead: opening, checks, records.
+On a machine that is busy with other work, wall time says little, and processor time counts.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cinerecon.evaluation import evaluate, read_scores
+from cinerecon.evaluation.jobs import JobList, Listing
+from cinerecon.evaluation.score import append_scores
+from cinerecon.evaluation.score_slice import Plan
+from cinerecon.io.atomic import file_state
+from cinerecon.io.case_index import append_rows, read_index
+from cinerecon.io.deidentify import hashed_name
+from cinerecon.io.shards import Shard
+from cinerecon.machine import pick_device
+from cinerecon.preparation import PrepareConfig, prepare
+from cinerecon.preparation.prepare_slice import Survey
+from cinerecon.preparation.records import PrepareRecords
+from cinerecon.preparation.sources import find_sources
+from cinerecon.reconstruction import ReconRequest, plan_batch, run_batch
+from cinerecon.reconstruction.batch_run import BatchRun, Outcome
+from cinerecon.reconstruction.run import Observer, load_request_method
+from cinerecon.reconstruction.slice_cache import checksum_of
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+
+SUBJECT = "subject00000"
+TEMPLATE = SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2, subject=SUBJECT)
+COMMANDS = {
+    "recon": ("--model", "zerofilled", "--format", "npz", "--resume", "--quiet"),
+    "prepare": ("--no-pictures", "--workers", "1"),
+    "evaluate": ("--model", "zerofilled", "--undersample", "gaussian:2", "--pictures", "0"),
+}
+
+
+@dataclass
+class Run:
+    """Wall and processor time [s] and peak memory [MB] of a process."""
+
+    seconds: float
+    cpu_seconds: float
+    memory_mb: float
+
+
+def make_archive(folder: Path, n_scans: int) -> list[Path]:
+    """Copies of a scan, each with a subject of its own, 1000 in a folder."""
+    template = folder / "template.h5"
+    simulate_scan(template, TEMPLATE, force=True) if not template.exists() else None
+    content, name = template.read_bytes(), hashed_name(SUBJECT).encode()
+    assert content.count(name) == 1
+    scans = []
+    for number in range(n_scans):
+        path = folder / f"scans/{number // 1000:02d}/{number:05d}.h5"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.replace(name, name[:-5] + f"{number:05d}".encode()))
+        scans.append(path)
+    return scans
+
+
+def write_list(folder: Path, name: str, scans: list[Path]) -> Path:
+    """A list of scans."""
+    path = folder / f"{name}.txt"
+    path.write_text("".join(f"{scan.relative_to(folder)}\n" for scan in scans))
+    return path
+
+
+def start(command: str, scans: Path, output: Path, *options: str) -> subprocess.Popen:
+    """Start a command on a list of scans."""
+    arguments = [sys.executable, "-m", "cinerecon.cli", command, f"@{scans}", "-o", f"{output}/"]
+    with output.with_name(output.name + ".log").open("a") as log:
+        return subprocess.Popen([*arguments, *COMMANDS[command], *options], stdout=log, stderr=log)
+
+
+def finish(process: subprocess.Popen, begin: float) -> Run:
+    """Wait for a process, and what it took."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, -signal.SIGKILL):
+        raise SystemExit(f"failed: {process.args}")
+    return Run(time.perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def run(command: str, scans: Path, output: Path, *options: str) -> Run:
+    """Run a command on a list of scans."""
+    begin = time.perf_counter()
+    return finish(start(command, scans, output, *options), begin)
+
+
+def measure_overhead(command: str, folder: Path, scans: list[Path], few: int) -> dict[str, float]:
+    """Time per scan and growth of memory from a short list to the whole, one process."""
+    short = run(command, write_list(folder, "few", scans[:few]), folder / f"out/{command}-few", "--shard", "1/1")
+    whole = run(command, write_list(folder, "worked", scans), folder / f"out/{command}-worked", "--shard", "1/1")
+    n = len(scans) - few
+    return {
+        "ms per scan": 1000 * (whole.seconds - short.seconds) / n,
+        "processor ms per scan": 1000 * (whole.cpu_seconds - short.cpu_seconds) / n,
+        "peak memory [MB]": whole.memory_mb,
+        "growth per scan [kB]": 1024 * (whole.memory_mb - short.memory_mb) / n,
+    }
+
+
+def n_recorded(output: Path) -> int:
+    """Lines in the records of all shards."""
+    names = ("recon.jsonl", "index.csv", "scores.csv")
+    return sum(path.read_bytes().count(b"\n") for name in names for path in output.glob(f"shards/*/{name}"))
+
+
+def measure_shards(command: str, folder: Path, scans: list[Path]) -> dict[str, float]:
+    """Time of one process over that of two shards at the same time, both without the start of the processes."""
+    listed = write_list(folder, "shards", scans)
+    started = run(command, write_list(folder, "one", scans[:1]), folder / f"out/{command}-one", "--shard", "1/1")
+    wall, processor = [], []
+    for n in (1, 2):
+        begin = time.perf_counter()
+        processes = [
+            start(command, listed, folder / f"out/{command}-by-{n}", "--shard", f"{i}/{n}") for i in range(1, n + 1)
+        ]
+        runs = [finish(process, begin) for process in processes]
+        wall.append(max(part.seconds for part in runs) - started.seconds)
+        processor.append(max(part.cpu_seconds for part in runs) - started.cpu_seconds)
+    return {"two shards over one": wall[0] / wall[1], "two shards over one, processor": processor[0] / processor[1]}
+
+
+def link_archive(folder: Path, n_scans: int) -> list[Path]:
+    """Scans of which only names, sizes and times matter, 1000 in a folder: links to one file."""
+    template = folder / "template.h5"
+    scans = [folder / f"linked/{number // 1000:02d}/{number:05d}.h5" for number in range(n_scans)]
+    for path in scans:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.hardlink_to(template)
+    return scans
+
+
+def fill_recon(output: Path, scans: list[Path], finished: int) -> None:
+    """Record the first scans as reconstructed; their images are links to that of the first one."""
+    common = ReconRequest(scans[0], "zerofilled", resume=True)
+    batch = plan_batch(scans, ["zerofilled"], [f"{output}/"], [".npz"], common, Shard())
+    run_batch(replace(batch, names={scans[0]: batch.names[scans[0]]}))
+    common = common.with_values(device=pick_device())
+    methods = {"zerofilled": load_request_method(common)}
+    filled = BatchRun(replace(batch, common=common), methods, Observer())
+    first = Path(batch.requests(scans[0])[0].outputs[0])
+    for scan in scans[1:finished]:
+        (request,) = filled.batch.requests(scan)
+        Path(request.outputs[0]).hardlink_to(first)
+        outcome = Outcome(batch.names[scan], "zerofilled", {"slices": 1}, request.outputs)
+        filled._store(request, outcome, checksum_of(request, filled._fingerprints["zerofilled"]))
+
+
+def fill_evaluate(output: Path, scans: list[Path], finished: int) -> None:
+    """Record the first scans as scored, each with the score of the first one."""
+    evaluate(scans[:1], ["zerofilled"], ["gaussian:2"], output=output, shard=Shard(), seed=0)
+    records = Shard().folder(output, "evaluate")
+    (score,) = read_scores(records)
+    plan = Plan(("zerofilled",), ("gaussian:2",), output=output, device=pick_device())
+    listing = Listing(records)
+    known = listing.find(scans[0])
+    jobs = JobList(scans, plan, plan.load_methods(), listing)
+    for scan in scans[1:finished]:
+        files = [[str(scan), *file_state(scan)]]
+        entry = {"files": files, "n_slices": 1, "content": known.content, "subject": known.subject}
+        listing._journal.add(str(scan), entry)
+        (job,) = jobs.known_jobs(scan)
+        (task,) = job.tasks.values()
+        append_scores(records, [replace(score, scan=job.label, task=task)])
+
+
+def fill_prepare(output: Path, scans: list[Path], finished: int) -> None:
+    """Record the first scans as prepared; their cases are links to that of the first one."""
+    prepare([], output, workers=1, draws=False, listed=scans[:1], shard=Shard())
+    records = Shard().folder(output, "prepare")
+    (row,) = read_index(records)
+    config = PrepareConfig()
+    known = PrepareRecords(output, records, config)
+    sources, _ = find_sources([], output, scans)
+    (item,) = known.find(sources[0])
+    for source in sources[1:finished]:
+        sha256 = hashlib.sha256(source.name.encode()).hexdigest()  # equal contents would count once
+        own = replace(item, source=source, name=source.name, sha256=sha256)
+        case = replace(row, case=f"{row.split}/{own.case_name(0)}.h5", source=str(source.path), source_sha256=sha256)
+        (output / case.case).hardlink_to(output / row.case)
+        known.add_survey(Survey(source, (own,), (source.path,)))
+        append_rows(records, [case])
+        known.add_cases([case])
+
+
+FILL = {"recon": fill_recon, "evaluate": fill_evaluate, "prepare": fill_prepare}
+
+
+def measure_resume(command: str, folder: Path, scans: list[Path]) -> dict[str, float]:
+    """Time from the start of a resumed run until its next result, with nearly all scans finished before a kill.
+
+    The records are filled by the program's own functions instead of the work, without forcing each line to the disk.
+    """
+    output, fsync = folder / f"out/{command}-resumed", os.fsync
+    os.fsync = lambda _: None
+    FILL[command](output, scans, len(scans) - 50)
+    os.fsync = fsync
+    listed = write_list(folder, "linked", scans)
+    for _ in range(2):
+        before, begin = n_recorded(output), time.perf_counter()
+        process = start(command, listed, output, "--shard", "1/1")
+        while n_recorded(output) == before and process.poll() is None:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+        resumed = finish(process, begin)
+        assert before < n_recorded(output) < len(scans) + 1, f"see {output}.log"
+        assert "error" not in output.with_name(output.name + ".log").read_text(), f"see {output}.log"
+    return {
+        "scans finished": before,
+        "next result after [s]": resumed.seconds,
+        "next result after [processor s]": resumed.cpu_seconds,
+        "memory of the resumed run [MB]": resumed.memory_mb,
+    }
+
+
+def main() -> None:
+    """Measure all, and print it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--scans", type=int, default=20_000, help="scans of the resumed run")
+    parser.add_argument("--worked", type=int, default=2000, help="scans that are worked through")
+    parser.add_argument("--command", choices=COMMANDS, action="append", help="default: all")
+    parser.add_argument("--part", choices=("overhead", "shards", "resume"), action="append", help="default: all")
+    arguments = parser.parse_args()
+    folder = arguments.folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    scans = make_archive(folder, arguments.worked)
+    linked = link_archive(folder, arguments.scans)
+    parts = arguments.part or ["overhead", "shards", "resume"]
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    (folder / "out").mkdir()
+    print(json.dumps({"cores": os.cpu_count(), "load": os.getloadavg()[0], "scans": len(linked), "worked": len(scans)}))
+    for command in arguments.command or COMMANDS:
+        results = {"command": command}
+        if "overhead" in parts:
+            results |= measure_overhead(command, folder, scans, len(scans) // 10)
+        if "shards" in parts:
+            results |= measure_shards(command, folder, scans)
+        if "resume" in parts:
+            results |= measure_resume(command, folder, linked)
+        print(json.dumps({key: round(v, 3) if isinstance(v, float) else v for key, v in results.items()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Shards as jobs, through the local executor of submitit; the queue of Slurm is a script here."""
+
+import sys
+
+import pytest
+from archive import make_archive
+
+from cinerecon.cli import main
+from cinerecon.commands import submit as module
+from cinerecon.commands.evaluate import EvaluateOptions
+from cinerecon.commands.recon import ReconOptions
+from cinerecon.errors import ConfigError, DataError
+from cinerecon.evaluation import evaluate, read_scores
+from cinerecon.io.scan_list import read_scan_list
+
+submitit = pytest.importorskip("submitit")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return make_archive(tmp_path_factory.mktemp("archive"))
+
+
+def command(monkeypatch, capsys, *arguments):
+    """Exit code, standard output, standard error."""
+    monkeypatch.setattr(sys, "argv", ["cinerecon", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return (stop.value.code or 0, *capsys.readouterr())
+
+
+@pytest.mark.slow
+def test_submitted_shards_give_the_scores_of_one_run(archive, tmp_path, monkeypatch, capsys):
+    arguments = ("evaluate", f"@{archive}/list.txt", "--model", "zerofilled", "--undersample", "gaussian:2")
+    jobs = ("--submit", "local", "--shards", 2, "--job", "timeout_min=5")
+    code, out, _ = command(monkeypatch, capsys, *arguments, "-o", tmp_path / "out", *jobs)
+    assert code == 2, "one scan is damaged"
+    assert "submitted  2 shards" in out
+    expected = evaluate(read_scan_list(archive / "list.txt"), ["zerofilled"], ["gaussian:2"]).scores
+    assert [(s.scan, s.psnr) for s in read_scores(tmp_path / "out")] == [(s.scan, s.psnr) for s in expected]
+    assert (tmp_path / "out/report.html").exists()
+
+
+def test_a_list_in_shards_from_the_command_line(archive, tmp_path, monkeypatch, capsys):
+    arguments = (
+        "recon",
+        "--list",
+        archive / "list.txt",
+        "-m",
+        "zerofilled",
+        "-o",
+        f"{tmp_path}/out/",
+        "--format",
+        "npz",
+    )
+    code, _, err = command(monkeypatch, capsys, "merge", tmp_path / "out")
+    assert (code, "there are no shards" in err) == (2, True)
+    code, out, _ = command(monkeypatch, capsys, *arguments, "--shard", "1/2")
+    assert code == 0
+    assert "shard 1/2 is finished" in out
+    code, _, err = command(monkeypatch, capsys, "merge", tmp_path / "out")
+    assert (code, "1 of 2 shards is missing: 2" in err) == (2, True)
+    code, _, _ = command(monkeypatch, capsys, *arguments, "--shard", "2/2")
+    assert code == 2, "one scan is damaged"
+    code, out, _ = command(monkeypatch, capsys, "merge", tmp_path / "out")
+    assert code == 2
+    assert "4 reconstructions merged, 1 failed" in out
+    code, _, err = command(monkeypatch, capsys, "recon", "-o", f"{tmp_path}/out/")
+    assert (code, "no scan is given" in err) == (2, True)
+
+
+def test_a_job_returns_the_error_that_ended_it(archive, tmp_path):
+    options = EvaluateOptions(scans=(archive / "P0/cine.h5",), models=("zerofilled",), output=tmp_path, shard="1/1")
+    assert module.ShardJob("evaluate", options)().startswith("no sampling pattern")
+    options = options.model_copy(update={"undersample": ("gaussian:2",)})
+    assert module.ShardJob("evaluate", options)() == ""
+    assert len(read_scores(tmp_path / "shards/evaluate-1-of-1")) == 1
+
+
+def test_a_job_that_is_queued_again_resumes():
+    job = module.ShardJob("recon", ReconOptions(shard="1/2"))
+    assert job.checkpoint().function.options == ReconOptions(shard="1/2", resume=True)
+
+
+def test_wrong_requests_are_refused(archive, tmp_path):
+    def submit(**values):
+        given = {"scans": (archive / "P0/cine.h5",), "models": ("zerofilled",), "undersample": ("gaussian:2",)}
+        module.submit(EvaluateOptions(**given | {"submit": "local"} | values), lambda _: None)
+
+    with pytest.raises(ConfigError, match="--submit runs all shards"):
+        submit(shard="1/2", output=tmp_path)
+    with pytest.raises(ConfigError, match="shards need a folder"):
+        submit()
+    with pytest.raises(ConfigError, match="'timeout_min' is not key=value"):
+        submit(output=tmp_path, job_settings=("timeout_min",))
+    with pytest.raises(ConfigError, match="timeout"):
+        submit(output=tmp_path, job_settings=("timeout=5",))
+
+
+def test_a_job_that_left_the_queue_without_a_result_has_died(tmp_path, monkeypatch):
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\necho 'Invalid job id specified' >&2; exit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    for name in ("POLL_S", "GRACE_S"):
+        monkeypatch.setattr(module, name, 0.01)
+    jobs = [submitit.SlurmJob(folder=tmp_path, job_id=f"7_{number}") for number in range(2)]
+    with pytest.raises(DataError, match="shard 1/2: the job died"):
+        module._wait(jobs, tmp_path)
+    squeue.write_text("#!/bin/sh\necho 7_0; echo 7_1\n")
+    assert module._queued(jobs) == {"7_0", "7_1"}
+    squeue.write_text("#!/bin/sh\necho 'Unable to contact slurm controller' >&2; exit 1\n")
+    assert module._queued(jobs) == {"7_0", "7_1"}, "still there, as far as is known"
