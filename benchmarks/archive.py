@@ -59,7 +59,8 @@ class Run:
 def make_archive(folder: Path, n_scans: int) -> list[Path]:
     """Copies of a scan, each with a subject of its own, 1000 in a folder."""
     template = folder / "template.h5"
-    simulate_scan(template, TEMPLATE, force=True) if not template.exists() else None
+    if not template.exists():
+        simulate_scan(template, TEMPLATE)
     content, name = template.read_bytes(), hashed_name(SUBJECT).encode()
     assert content.count(name) == 1
     scans = []
@@ -93,6 +94,11 @@ def finish(process: subprocess.Popen, begin: float) -> Run:
     if process.returncode not in (0, -signal.SIGKILL):
         raise SystemExit(f"failed: {process.args}")
     return Run(time.perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def has_ended(process: subprocess.Popen) -> bool:
+    """Whether a process has ended; what it took can still be asked for."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def run(command: str, scans: Path, output: Path, *options: str) -> Run:
@@ -210,13 +216,15 @@ def measure_resume(command: str, folder: Path, scans: list[Path]) -> dict[str, f
     """
     output, fsync = folder / f"out/{command}-resumed", os.fsync
     os.fsync = lambda _: None
-    FILL[command](output, scans, len(scans) - 50)
+    FILL[command](output, scans, len(scans) - max(50, len(scans) // 20))
     os.fsync = fsync
     listed = write_list(folder, "linked", scans)
     for _ in range(2):
         before, begin = n_recorded(output), time.perf_counter()
         process = start(command, listed, output, "--shard", "1/1")
-        while n_recorded(output) == before and process.poll() is None:
+        while n_recorded(output) == before and not os.waitid(
+            os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT
+        ):
             time.sleep(0.1)
         process.send_signal(signal.SIGKILL)
         resumed = finish(process, begin)
