@@ -7,6 +7,9 @@ Vector = tuple[float, float, float]
 Extent = tuple[slice, slice]
 """The ky lines and kx columns that a scan covers; ``slice(None)`` is the whole axis."""
 
+TIME_ROUNDING_MS = 1e-6
+"""Difference of times that results from rounding [ms]."""
+
 REFERENCES = {
     "truth": "the truth in the scan",
     "twin": "its fully sampled twin",
@@ -101,3 +104,12 @@ class CineMeta:
     def is_own_reference(self) -> bool:
         """Whether the reference is the image of the scan's own samples, which says nothing of a scan taken as it is."""
         return self.reference_is in ("all samples", "some samples")
+
+    def is_same_slice(self, other: "CineMeta") -> bool:
+        """Whether another slice agrees in all but number and warnings; times may differ by rounding."""
+        if len(self.frame_times_ms) != len(other.frame_times_ms):
+            return False
+        pairs = zip(self.frame_times_ms, other.frame_times_ms, strict=True)
+        ignored = {"slice": 0, "warnings": (), "frame_times_ms": ()}
+        own, their = (CineMeta(**{**vars(meta), **ignored}) for meta in (self, other))
+        return own == their and all(abs(time - other_time) <= TIME_ROUNDING_MS for time, other_time in pairs)

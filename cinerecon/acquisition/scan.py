@@ -196,8 +196,7 @@ class Scan(CineSource):
             is_same_noise
             and own.grid == their.grid
             and own.gating.mode == their.gating.mode
-            and replace(own.meta[number], slice=0, warnings=())
-            == replace(their.meta[other_number], slice=0, warnings=())
+            and own.meta[number].is_same_slice(their.meta[other_number])
             and own.lines.of_slice(number).renumbered(rows).equals(their.lines.of_slice(other_number))
             and own.calibration.of_slice(number).renumbered(rows).equals(their.calibration.of_slice(other_number))
         )

@@ -106,6 +106,14 @@ def test_complete_slices_have_the_images_of_the_file(scan, images, received):
     assert not any(part.warnings for part, _ in early.values())
 
 
+def test_slices_whose_times_differ_by_rounding_are_not_sent_again(tmp_path, received):
+    """The times of the frames are means of time stamps since the first readout of the slice or of the scan."""
+    path = tmp_path / "scan.h5"
+    simulate_scan(path, SimulateConfig(n_frames=3, ky=24, kx=24, n_coils=3, n_slices=2, noise=0.003))
+    early, late, *_ = received([*scan_messages(path), CloseMessage()], "zerofilled")
+    assert len(early) == 2 and not late
+
+
 def test_series_and_study_of_early_slices_are_those_of_one_scan(scan, received):
     early, *_ = received([*scan_messages(scan), CloseMessage()])
     assert len({part.cine.provenance.series for part, _ in early.values()}) == 1

@@ -265,12 +265,12 @@ def command(*arguments):
 @pytest.mark.slow
 def test_the_command_finishes_a_connection_after_sigterm(scan):
     with command("--model", "zerofilled") as (process, port):
-        messages = exchange(scan, f"127.0.0.1:{port}", pace_ms=5)
-        with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(list, messages)
-            time.sleep(0.4)
-            process.send_signal(signal.SIGTERM)
-            np.testing.assert_allclose(values_of(answer.result()), expected(scan), rtol=1e-6, atol=1e-9)
+        messages = []
+        for message in exchange(scan, f"127.0.0.1:{port}", pace_ms=5):
+            if not messages:  # the second slice is still being sent
+                process.send_signal(signal.SIGTERM)
+            messages.append(message)
+        np.testing.assert_allclose(values_of(messages), expected(scan), rtol=1e-6, atol=1e-9)
         assert process.wait(20) == 0
 
 
