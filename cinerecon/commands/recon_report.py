@@ -5,21 +5,26 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from cinerecon.reconstruction import Outcome, ReconReport, ReconstructedSlice
+
+
+REPORT_WIDTH, BATCH_WIDTH = 100, 112
+"""Letters in a line of the table of a scan, and of a batch without the name of the scan."""
 
 
 def print_report(report: "ReconReport") -> None:
     """A line for each slice, the files written, and how near the images are to their references."""
-    from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     headings = ("slice", "frames", "coils", "matrix", "accel (no ACS)", "read", "maps", "recon", "residual", "verdict")
     for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=heading == "verdict")
+        table.add_column(heading, justify="right")
     for part in report.slices:
         table.add_row(*_row(part))
-    Console(markup=False, highlight=False).print(table)
+    _wide_console(REPORT_WIDTH).print(table)
     writing = sum(report.written.values())
     print(f"\nwriting {writing:.1f} s, peak memory {report.peak_memory_mb:.0f} MB, on {report.device}")
     for path in report.written:
@@ -139,7 +144,6 @@ def report_as_plain(report: "ReconReport") -> dict[str, object]:
 
 def print_batch(outcomes: Sequence["Outcome"]) -> None:
     """A line for each scan and method, with the reason where it failed."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -162,13 +166,18 @@ def print_batch(outcomes: Sequence["Outcome"]) -> None:
         ]
         result = "failed" if outcome.error else "finished earlier" if outcome.is_earlier else "written"
         table.add_row(outcome.name, outcome.method, *numbers, outcome.verdict, result)
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console = Console(markup=False, highlight=False, width=max(80, *(len(o.name) + 100 for o in outcomes)))
-    console.print(table)
+    _wide_console(max((len(o.name) for o in outcomes), default=0) + BATCH_WIDTH).print(table)
     n_failed = sum(outcome.error is not None for outcome in outcomes)
     if n_failed:
         print(f"\n{n_failed} of {len(outcomes)} failed")
+
+
+def _wide_console(width: int) -> "Console":
+    """A console as wide as the terminal, or so wide in a file or a pipe."""
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False)
+    return console if console.is_terminal else Console(markup=False, highlight=False, width=width)
 
 
 def batch_as_plain(outcomes: Sequence["Outcome"]) -> list[dict[str, object]]:
