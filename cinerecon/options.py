@@ -17,6 +17,8 @@ from cinerecon.errors import ConfigError
 PREPROCESSING = "preprocessing."
 """Prefix of those settings of ``--set`` that concern the measured data, not the method."""
 
+CsmMethod = Literal["smooth", "espirit", "walsh"]
+"""Methods for the coil maps."""
 COMPRESSION: Final = "pca"
 """Default method of coil compression."""
 AUTO_LOSS = 0.01

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from cinerecon.config import Config
-from cinerecon.options import COMPRESSION, ArrayOptions
+from cinerecon.options import COMPRESSION, ArrayOptions, CsmMethod
 
 Uncounted = Literal["auto", "average", "slice", "contrast", "phase", "repetition", "set"]
 TimeCounter = Literal["auto", "phase", "repetition", "average", "contrast", "set", "segment"]
@@ -28,7 +28,7 @@ class AcquisitionConfig(Config):
     compression: Literal["pca", "geometric"] = Field(
         COMPRESSION, description="Principal components of all samples, or of each position along the readout."
     )
-    csm: Literal["smooth", "espirit", "walsh"] = Field("smooth", description="Method for the coil maps.")
+    csm: CsmMethod = Field("smooth", description="Method for the coil maps.")
     remove_oversampling: bool = Field(
         True, description="Crop the image along the readout to the prescribed field of view."
     )

@@ -14,7 +14,7 @@ from typing import Any, get_args
 from cinerecon.acquisition.config import GatingMode
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.methods.table import METHODS
-from cinerecon.physics.coils.estimate import CsmMethod
+from cinerecon.options import CsmMethod
 from cinerecon.reconstruction.options import ReconSettings
 
 MODEL = "config"

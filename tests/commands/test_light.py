@@ -1,10 +1,13 @@
 """Commands that do not compute load neither PyTorch nor SciPy: each is run in a process of its own, with real input."""
 
 import json
+import socket
 import subprocess
 import sys
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -109,3 +112,34 @@ def test_the_sample_is_inspected_by_numpy(tmp_path):
     loaded, printed = run_command(["inspect", SCAN], tmp_path)
     assert loaded == []
     assert "whiten the coils" in printed
+
+
+def test_the_label_of_openrecon_is_light(tmp_path):
+    loaded, printed = run_command(["openrecon", "label", "--model", "slrnet", "-o", "label.json"], tmp_path)
+    assert loaded == []
+    assert "slrnet" in printed
+    assert json.loads((tmp_path / "label.json").read_text())
+
+
+def test_a_scan_is_sent_without_heavy_libraries(scans, tmp_path):
+    """All but the images of the server, which closes the connection at once."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        thread = Thread(target=lambda: server.accept()[0].close())
+        thread.start()
+        code = (
+            f"import sys; sys.argv = ['cinerecon', 'send', {str(scans / 'scan.h5')!r}, {address!r}, '-o', 'x.h5'];"
+            " from cinerecon.cli import main; exec('try: main()\\nexcept SystemExit: pass')"
+        )
+        loaded, _ = loaded_by(code, tmp_path)
+        thread.join()
+    assert loaded == []
+
+
+def test_doctor_reports_versions_before_it_loads_anything(tmp_path):
+    """So that it helps where PyTorch cannot be imported."""
+    code = "from cinerecon.commands.doctor_checks import examine_versions; print(*(f.text for f in examine_versions()))"
+    loaded, printed = loaded_by(code, tmp_path)
+    assert loaded == []
+    assert f"torch {version('torch')}" in printed
+    assert "numpy" in printed

@@ -12,14 +12,13 @@ from cinerecon.physics.coils.compression import (
     transform_maps,
 )
 from cinerecon.physics.coils.espirit import espirit, espirit_eigenmaps
-from cinerecon.physics.coils.estimate import CsmMethod, estimate_csm, time_average
+from cinerecon.physics.coils.estimate import estimate_csm, time_average
 from cinerecon.physics.coils.smooth import smooth_maps
 from cinerecon.physics.coils.walsh import walsh
 
 __all__ = [
     "CoilStatistics",
     "Compression",
-    "CsmMethod",
     "apply_coil_matrix",
     "apply_geometric_compression",
     "coil_shading",

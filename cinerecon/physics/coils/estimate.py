@@ -1,19 +1,18 @@
 """Coil maps of a cine, undersampled or not, from its own time average."""
 
-from typing import Literal
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from cinerecon.axes import centre_crop
 from cinerecon.errors import ConfigError
+from cinerecon.options import CsmMethod
 from cinerecon.physics.coils.espirit import espirit
 from cinerecon.physics.coils.smooth import smooth_maps
 from cinerecon.physics.coils.walsh import walsh
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.physics.sampling import calibration_size
-
-CsmMethod = Literal["smooth", "espirit", "walsh"]
 
 MIN_SPLINE_SIZE = 3
 """Smallest calibration region (lines, columns) for a fit of splines; `walsh` is used for smaller regions."""
@@ -70,8 +69,8 @@ def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> 
     DataError
         If the calibration region is too small for ESPIRiT.
     """
-    if method not in ("smooth", "espirit", "walsh"):
-        raise ConfigError(f"unknown method for coil maps '{method}'", hint="known: smooth, espirit, walsh")
+    if method not in get_args(CsmMethod):
+        raise ConfigError(f"unknown method for coil maps '{method}'", hint=f"known: {', '.join(get_args(CsmMethod))}")
     if kspace.shape[-3] == 1:
         return None
     matrix = (kspace.shape[-2], kspace.shape[-1])

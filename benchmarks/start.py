@@ -1,0 +1,59 @@
+"""CPU time and number of modules of commands that do not compute, each in a process of its own.
+
+    python benchmarks/start.py
+
+Of several runs the fastest counts. The commands print what they always print, which is not shown.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SCAN = Path(__file__).parents[1] / "sample_data/phantom_cine.h5"
+COMMANDS = (
+    ("mask", "gaussian", "--force"),
+    ("models",),
+    ("models", "show", "slrnet", "--settings"),
+    ("models", "show", "ktslr", "--settings"),
+    ("inspect", str(SCAN)),
+    ("recon", "--help"),
+)
+CODE = """
+import json, sys, time
+start = time.process_time()
+sys.argv = ["cinerecon", *json.loads(sys.argv[1])]
+from cinerecon.cli import main
+try:
+    main()
+finally:
+    seconds = time.process_time() - start
+    heavy = [name for name in ("torch", "scipy") if name in sys.modules]
+    print(json.dumps([seconds, len(sys.modules), ", ".join(heavy) or "neither"]), file=sys.stderr)
+"""
+
+
+def measure(command: tuple[str, ...], folder: str) -> tuple[float, int, str]:
+    """CPU time [s], number of modules, and which of PyTorch and SciPy are among them."""
+    call = [sys.executable, "-c", CODE, json.dumps(command)]
+    outcome = subprocess.run(call, cwd=folder, capture_output=True, text=True, check=True)
+    seconds, n_modules, heavy = json.loads(outcome.stderr.splitlines()[-1])
+    return seconds, n_modules, heavy
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    repeats = parser.parse_args().repeats
+    print("| command | CPU time [s] | modules | of PyTorch and SciPy |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for command in COMMANDS:
+            seconds, n_modules, heavy = min(measure(command, folder) for _ in range(repeats))
+            shown = " ".join(command).replace(str(SCAN), SCAN.name)
+            print(f"| `cinerecon {shown}` | {seconds:.2f} | {n_modules} | {heavy} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
