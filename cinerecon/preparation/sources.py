@@ -121,7 +121,7 @@ def find_sources(
     """
     found: list[Source] = []
     passed: Counter[str] = Counter()
-    paths, listed = list(paths), list(listed)
+    paths, listed = list(paths), dict.fromkeys(listed)
     for path in (*paths, *listed):
         if path.is_dir() and path.resolve() == output.resolve():
             what = "the output folder would contain the files that the cases are prepared from"
@@ -133,7 +133,7 @@ def find_sources(
         else:
             raise FileError("there is no such file", where=str(path))
     if not found:
-        raise FileError("nothing to prepare is found", where=", ".join(map(str, paths + listed)), hint=FORMATS)
+        raise FileError("nothing to prepare is found", where=", ".join(map(str, (*paths, *listed))), hint=FORMATS)
     return _distinct(found), dict(passed)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import h5py
 import nibabel
@@ -24,6 +24,7 @@ from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.ismrmrd.images import write_mrd_images
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.preparation import PrepareConfig
+from cinerecon.preparation.sources import find_sources
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
 
@@ -359,3 +360,18 @@ def test_a_folder_of_nothing_but_other_images_is_refused(run, tmp_path):
     with pytest.raises(FileError, match="nothing to prepare is found, only segmentations") as caught:
         run(folder)
     assert "P1_gt.nii.gz" in caught.value.where
+
+
+def test_listed_files_are_not_compared_pair_by_pair(tmp_path, monkeypatch):
+    """The time to list an archive is proportional to the number of its scans."""
+    calls, original = [], PurePath.__eq__
+
+    def equal(one, other):
+        calls.append(None)
+        return original(one, other)
+
+    monkeypatch.setattr(PurePath, "__eq__", equal)
+    listed = [tmp_path / f"P{number}/cine.h5" for number in range(300)]
+    sources, _ = find_sources([], tmp_path / "data", listed)
+    assert len({source.name for source in sources}) == 300
+    assert len(calls) < 20 * 300
