@@ -2,7 +2,7 @@
 
     python benchmarks/start.py
 
-Of several runs the fastest counts. The commands print what they always print, which is not shown.
+The fastest of several runs counts. Their output is not shown.
 """
 
 import argparse
