@@ -59,7 +59,9 @@ class Batch:
         """The reconstructions of a scan, one by each method."""
         stems = [f"{self.names[scan]}.{model_label(model)}" for model in self.models]
         return [
-            self.common.with_values(scan=scan, model=model, outputs=_outputs(self.folder, stem, self.formats))
+            self.common.model_copy(
+                update={"scan": scan, "model": model, "outputs": _outputs(self.folder, stem, self.formats)}
+            )
             for model, stem in zip(self.models, stems, strict=True)
         ]
 

@@ -83,7 +83,8 @@ class SliceCache:
 
     def remove(self) -> None:
         """Remove the folder; mapped arrays stay valid."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, index: int, ending: str) -> Path:
         return self.folder / f"{index:03d}{ending}"
