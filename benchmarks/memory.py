@@ -22,7 +22,7 @@ from report import PAGE, machine, write_section
 
 from cinerecon.memory_limits import parse_size
 
-SIZES = ((8, 16, 96), (16, 16, 160), (32, 25, 160))
+SIZES = ((8, 16, 96), (32, 25, 160))
 """Coils, frames, and side of the matrix."""
 MODELS = {"zerofilled": (), "cgsense": ("n_iterations=2",), "ktslr": ("n_iterations=2",), "slrnet": ()}
 """Methods with their settings: few iterations, which take as much memory as many."""

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cinerecon.errors import CineReconError
-from cinerecon.memory_limits import is_out_of_memory, requested_size, show_size
+from cinerecon.memory_limits import describe_out_of_memory, is_out_of_memory
 
 COMMANDS = {
     "inspect": "Report the content of a scan; for a raw scan also what is kept, what is dropped, and why.",
@@ -193,8 +193,7 @@ def with_present_options(arguments: Sequence[str]) -> list[str]:
 def _report_memory(error: Exception, arguments: Sequence[str]) -> int:
     """Report that memory was exhausted, where no plan of the command has done so with a better hint."""
     command = next((argument for argument in arguments if argument in COMMANDS), "")
-    asked = requested_size(error)
-    what = "out of memory" if asked is None else f"out of memory: {show_size(asked)} more could not be allocated"
+    what = describe_out_of_memory(error)
     hint = LESS_MEMORY.get(command, "a machine with more free memory")
     print(f"error  {CineReconError(what, where=f'cinerecon {command}'.strip(), hint=hint)}", file=sys.stderr)
     return 2

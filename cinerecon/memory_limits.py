@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from cinerecon.errors import ConfigError
+from cinerecon.errors import ConfigError, DataError
 
 UNITS = ("", "K", "M", "G", "T", "P", "E")
 """Letters of units; the place is the power of the thousand, or of 1024 with an i (GiB)."""
@@ -89,6 +89,29 @@ def requested_size(error: BaseException) -> int | None:
     number, unit = (match[1], match[2]) if match[1] else (match[3], match[4])
     letter = unit[:1].upper() if unit[:1].upper() in UNITS else ""
     return round(float(number) * _factor(letter, is_binary=True)) if letter else round(float(number))
+
+
+def describe_out_of_memory(error: BaseException) -> str:
+    """What happened, with the size that could not be allocated where the error names it."""
+    asked = requested_size(error)
+    return "out of memory" if asked is None else f"out of memory: {show_size(asked)} more could not be allocated"
+
+
+@contextmanager
+def report_out_of_memory(where: str, hint: str) -> Iterator[None]:
+    """Context that raises exhausted memory as an error of the input, which ends one slice and not the others.
+
+    Raises
+    ------
+    DataError
+        If memory could not be allocated.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DataError(describe_out_of_memory(error), where=where, hint=hint) from error
 
 
 def _factor(letter: str, *, is_binary: bool) -> int:

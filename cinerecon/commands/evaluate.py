@@ -7,6 +7,7 @@ import typer
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
+from cinerecon.memory_limits import parse_size
 from cinerecon.options import (
     EVALUATION_WORKERS,
     SEED,
@@ -54,6 +55,9 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
         ge=0,
         description="parallel processes, which share the cores; 0: as many as memory allows",
     )
+    memory: str | None = Field(
+        None, description="most memory of all processes, e.g. 4GB; methods that need more on a slice fail on it"
+    )
     seed: int = Field(SEED, description="seed of the sampling patterns")
     subject: Annotated[str, Flag(default_text="by the header")] = Field(
         "", description=r"regular expression that finds the subject in the path of a scan, e.g. 'P\d+'"
@@ -66,7 +70,7 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
 
     def without_effect_on_files(self) -> list[str]:
         """Arguments and options given that concern scans and methods, not images."""
-        fields = ("models", "undersample", "tables", "settings", "seed", "subject", "workers")
+        fields = ("models", "undersample", "tables", "settings", "seed", "subject", "workers", "memory")
         bases = (DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions)
         names = (*fields, *(name for base in bases for name in base.model_fields))
         return [*map(str, self.scans), *(self.option_of(name) for name in names if self.is_changed(name))]
@@ -141,6 +145,7 @@ def _evaluate_scans(
         settings=options.settings,
         profile=request.profile,
         workers=options.workers,
+        memory=None if options.memory is None else parse_size(options.memory),
         output=options.output,
         pictures=options.pictures if options.output else 0,
         subject=options.subject,

@@ -7,6 +7,7 @@ import typer
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
+from cinerecon.memory_limits import parse_size
 from cinerecon.options import (
     COMPRESSION,
     N_SIMULATED_COILS,
@@ -77,6 +78,9 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
     workers: Annotated[int | None, Flag(default_text="one per core")] = Field(
         None, ge=1, description="parallel processes"
     )
+    memory: str | None = Field(
+        None, description="most memory of all processes together, e.g. 4GB; slices that need more are refused"
+    )
     pictures: Annotated[bool, Flag(("--pictures/--no-pictures",))] = Field(
         True, description="draw a picture of each slice"
     )
@@ -143,6 +147,7 @@ def prepare(options: PrepareOptions) -> None:
             progress=progress,
             listed=with_lists([path for path in options.sources if is_list(path)], options.lists),
             shard=shard_of(options),
+            memory=None if options.memory is None else parse_size(options.memory),
         )
     print_report(report)
     if options.shard is not None:

@@ -62,6 +62,7 @@ def evaluate(
     subject: str = "",
     config: AcquisitionConfig | None = None,
     shard: Shard | None = None,
+    memory: int | None = None,
     report: Report = lambda _: None,
     kept: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
@@ -92,6 +93,8 @@ def evaluate(
         How scans are read; None: by default.
     shard
         Score this part of the scans; its scores are in ``output`` after `merge_scores`, and none are returned.
+    memory
+        Most memory of all processes [bytes]; None without a limit. Methods that need more on a slice fail on it.
     report
         Called with each score and each failure as it is known.
     kept
@@ -111,7 +114,7 @@ def evaluate(
         require_folder(output)
     elif shard:
         raise ConfigError("shards need a folder for their scores", where="-o", hint="-o results/")
-    rules = (settings, seed, pick_device(device), profile, output, subject, config or AcquisitionConfig())
+    rules = (settings, seed, pick_device(device), profile, output, subject, config or AcquisitionConfig(), memory)
     plan = Plan(tuple(models), tuple(patterns), *rules)
     return _evaluate_plan(plan, scans, workers=workers, pictures=pictures, shard=shard, report=report, kept=kept)
 
@@ -253,6 +256,7 @@ def _judge(
                 break
         workers = _affordable(plan, most or 0.0)
     if workers > 1:
+        plan = plan if plan.memory is None else replace(plan, memory=plan.memory // workers)
         for outcomes in in_processes(_Worker.judge, jobs, workers, partial(_Worker.start, plan)):
             yield from outcomes
         return
@@ -280,4 +284,5 @@ def _affordable(plan: Plan, reconstruction_mb: float) -> int:
     if plan.device != "cpu":
         return 1
     each = RESERVE * (process_memory_mb() + reconstruction_mb)
-    return int(min(n_cores(), max(1.0, free_memory_mb() // each))) if each > 0 else 1
+    free_mb = free_memory_mb() if plan.memory is None else min(free_memory_mb(), plan.memory / 2**20)
+    return int(min(n_cores(), max(1.0, free_mb // each))) if each > 0 else 1

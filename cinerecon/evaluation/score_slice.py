@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -19,8 +19,11 @@ from cinerecon.evaluation.score import Score
 from cinerecon.evaluation.stored_images import store_image
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.mask import MaskFile
+from cinerecon.memory_limits import Workspace, limited_to, report_out_of_memory
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.card_warnings import card_warnings
+from cinerecon.methods.memory_plan import Task as MemoryTask
+from cinerecon.methods.memory_plan import make_plan
 from cinerecon.methods.model_paths import model_label
 from cinerecon.methods.table import load_method
 from cinerecon.metrics import (
@@ -64,6 +67,8 @@ class Plan:
         Regular expression that finds the subject in the path of a scan; empty: by the header.
     config
         How scans are read.
+    memory
+        Most memory of each process [bytes]; None without a limit.
     """
 
     models: tuple[str, ...]
@@ -75,6 +80,7 @@ class Plan:
     output: Path | None = None
     subject: str = ""
     config: AcquisitionConfig = field(default_factory=AcquisitionConfig)
+    memory: int | None = None
 
     def load_methods(self) -> dict[str, Reconstructor]:
         """The methods by their requested names."""
@@ -141,9 +147,16 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
 
     Errors of the input are recorded for the task they concern, and the other tasks continue.
     """
+    where, hint = f"{job.path}, slice {job.number}", "--workers 1, or a machine with more memory"
     try:
         source = open_cine(job.path, plan.config)
-        data = source.read_slice(job.number).to(plan.device)
+        limits, refused = plan_methods(source, job, plan, methods)
+        yield from (job.failed(refused[name], pattern, name) for pattern, name in job.tasks if name in refused)
+        if not limits:
+            return
+        job = replace(job, tasks={key: task for key, task in job.tasks.items() if key[1] in limits})
+        with report_out_of_memory(where, hint):
+            data = source.read_slice(job.number).to(plan.device)
         if data.reference is None:
             raise DataError("there is no truth to compare with", where=str(job.path), hint="a fully sampled scan")
     except CineReconError as error:
@@ -156,17 +169,41 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
     for pattern in dict.fromkeys(pattern for pattern, _ in job.tasks):
         wanted = {name: method for name, method in methods.items() if (pattern, name) in job.tasks}
         try:
-            sampled = undersample(data, pattern, seed=pattern_seed(data, plan.seed))
+            with report_out_of_memory(where, hint):
+                sampled = undersample(data, pattern, seed=pattern_seed(data, plan.seed))
         except CineReconError as error:
             yield from (job.failed(error, pattern, name) for name in wanted)
             continue
         images = InitialImages(sampled, plan.device)
         for name, method in wanted.items():
             try:
-                outcome: Score | Failure = _judge(job, plan, truth, images, pattern, name, method)
+                with report_out_of_memory(where, hint), limited_to(limits[name]):
+                    outcome: Score | Failure = _judge(job, plan, truth, images, pattern, name, method)
             except CineReconError as error:
                 outcome = job.failed(error, pattern, name)
             yield outcome
+
+
+def plan_methods(
+    source: CineSource, job: Job, plan: Plan, methods: Mapping[str, Reconstructor]
+) -> tuple[dict[str, Workspace], dict[str, CineReconError]]:
+    """The limits of temporary arrays of each method, and why the others do not keep the limit of memory.
+
+    Coils are not compressed for it: all methods are compared on the same data.
+    """
+    size = source.size_of(job.number)
+    limits: dict[str, Workspace] = {}
+    refused: dict[str, CineReconError] = {}
+    for name, method in methods.items():
+        where = f"{job.path}, slice {job.number}: {size}, {model_label(name)}"
+        task = MemoryTask(
+            size, size.n_frames, is_undersampled=True, is_compressible=False, device=plan.device, where=where
+        )
+        try:
+            limits[name] = make_plan(task, method, plan.memory).workspace
+        except CineReconError as error:
+            refused[name] = error
+    return limits, refused
 
 
 def _judge(

@@ -16,7 +16,7 @@ from cinerecon.acquisition.source import SliceSize
 from cinerecon.errors import CineReconError, ConfigError
 from cinerecon.machine import peak_memory_mb, process_memory_mb
 from cinerecon.memory import return_freed_memory
-from cinerecon.memory_limits import Workspace, is_out_of_memory, requested_size, show_size
+from cinerecon.memory_limits import Workspace, describe_out_of_memory, is_out_of_memory, show_size
 from cinerecon.methods.base import SAMPLES_AT_ONCE, Reconstructor
 
 COMPLEX = 8
@@ -151,6 +151,20 @@ def make_plan(task: Task, method: Reconstructor, limit: int | None) -> MemoryPla
     raise ConfigError(what, where=task.where, hint=hint)
 
 
+def require_memory_to_read(size: SliceSize, limit: int | None, where: str) -> None:
+    """Check that a slice can be read within a limit; nothing is reconstructed from it.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot, with the memory that it takes.
+    """
+    needed = _process_bytes() + _reading_bytes(Task(size, size.n_frames), MemoryPlan(size.n_used_coils))
+    if limit is not None and needed > limit:
+        what = f"reading takes {show_size(needed)}, the limit of a process is {show_size(limit)}"
+        raise ConfigError(what, where=f"{where}: {size}", hint=f"--workers 1 --memory {_without_space(needed)}")
+
+
 def out_of_memory(error: Exception, task: Task, method: Reconstructor) -> CineReconError | None:
     """The error to report if memory was exhausted, None for other errors.
 
@@ -158,8 +172,6 @@ def out_of_memory(error: Exception, task: Task, method: Reconstructor) -> CineRe
     """
     if not is_out_of_memory(error):
         return None
-    asked = requested_size(error)
-    what = "out of memory" if asked is None else f"out of memory: {show_size(asked)} more could not be allocated"
     plans = [predict(task, method, plan) for plan in _plans(task, method)]
     available = min(_peak_bytes(task.device), plans[0].predicted - 1)
     fitting = next((plan for plan in plans if plan.predicted <= available), None)
@@ -170,11 +182,15 @@ def out_of_memory(error: Exception, task: Task, method: Reconstructor) -> CineRe
         hint += _as_option(plans[-1])
     else:
         hint = f"{_as_option(fitting)} ({fitting})"
-    return CineReconError(what, where=task.where, hint=hint)
+    return CineReconError(describe_out_of_memory(error), where=task.where, hint=hint)
 
 
 def _as_option(plan: MemoryPlan) -> str:
-    return f"--memory {show_size(plan.predicted).replace(' ', '')}"
+    return f"--memory {_without_space(plan.predicted)}"
+
+
+def _without_space(n_bytes: int) -> str:
+    return show_size(n_bytes).replace(" ", "")
 
 
 def _peak_bytes(device: str) -> float:

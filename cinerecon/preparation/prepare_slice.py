@@ -16,6 +16,8 @@ from cinerecon.io.case import write_case
 from cinerecon.io.case_file import MARKS, Attributes
 from cinerecon.io.case_index import IndexRow
 from cinerecon.io.export.summary import write_case_picture
+from cinerecon.memory_limits import report_out_of_memory
+from cinerecon.methods.memory_plan import require_memory_to_read
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import acceleration_of
 from cinerecon.preparation.config import PrepareConfig
@@ -61,6 +63,8 @@ class SliceJob:
         Prepare the slice even if its cases match.
     draws
         Draw a picture of the slice.
+    memory
+        Most memory of the process [bytes]; None without a limit.
     is_unchanged
         Whether the files of the known cases have the size and time that they were written with.
     """
@@ -73,6 +77,7 @@ class SliceJob:
     known: tuple[IndexRow, ...] = ()
     is_forced: bool = False
     draws: bool = True
+    memory: int | None = None
     is_unchanged: bool = False
 
 
@@ -145,8 +150,10 @@ def prepare_slice(job: SliceJob) -> PreparedSlice | Rejection:
     if not job.is_forced and _is_done(job):
         return PreparedSlice(job.known, is_new=False)
     try:
-        data, marks = _make(job)
-        rows = tuple(_write(job, data, marks))
+        where = f"{job.item.source.path}, slice {job.slice}"
+        with report_out_of_memory(where, "--workers 1, or --compress-coils auto"):
+            data, marks = _make(job)
+            rows = tuple(_write(job, data, marks))
     except CineReconError as error:
         return Rejection.of(job.item.source.path, error)
     for stale in {row.case for row in job.known} - {row.case for row in rows}:
@@ -171,6 +178,9 @@ def _is_done(job: SliceJob) -> bool:
 def _make(job: SliceJob) -> tuple[CineData, tuple[str, ...]]:
     """The slice as it will be stored, and its marks."""
     source = _opened(job)
+    if job.memory is not None:
+        where = f"{job.item.source.path}, slice {job.slice}"
+        require_memory_to_read(source.size_of(job.slice), job.memory, where)
     data = source.read_slice(job.slice)
     found, said = find_marks(data)
     combined = ("combined coils",) if job.config.combine is not None and data.n_coils > 1 else ()

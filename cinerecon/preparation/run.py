@@ -78,6 +78,7 @@ def prepare(
     progress: Progress | None = None,
     listed: Iterable[Path] = (),
     shard: Shard | None = None,
+    memory: int | None = None,
 ) -> PrepareReport:
     """Prepare all cines in files and folders. Cases that exist and match their source and settings are kept.
 
@@ -90,10 +91,9 @@ def prepare(
     config
         Settings of the preparation.
     workers
-        Processes; None takes as many as there are cores. A few slices are prepared by one in any case.
+        Processes; None: one for each core. A few slices are prepared by one.
     force
-        Prepare existing cases again. Cases that were prepared with other settings are removed as soon as there are
-        new ones.
+        Prepare existing cases again. Those with other settings are removed as soon as there are new ones.
     draws
         Draw a picture of each slice.
     progress
@@ -102,6 +102,8 @@ def prepare(
         Files and folders of a list of scans; those that are missing are refused, and the others prepared.
     shard
         Prepare this part of the files; its cases are in the index after `merge_cases`.
+    memory
+        Most memory of all processes [bytes], or None. Slices that need more to be read are refused.
 
     Raises
     ------
@@ -117,16 +119,11 @@ def prepare(
     known = PrepareRecords(folder, records or folder, config)
     sources, passed = find_sources(paths, folder, listed, known.knows)
     before = read_existing_cases(folder, config, force=force, records=records)
-    run = partial(
-        _prepare_sources,
-        folder=folder,
-        config=config,
-        before=before,
-        known=known,
-        n_processes=workers or n_cores(),
-        make_job=partial(SliceJob, folder=folder, config=config, is_forced=force, draws=draws),
-        report=progress or (lambda *_: None),
-    )
+    n_processes = workers or n_cores()
+    limits = {"memory": memory and memory // n_processes, "is_forced": force, "draws": draws}
+    make_job = partial(SliceJob, folder=folder, config=config, **limits)
+    shared = {"folder": folder, "config": config, "before": before, "known": known, "n_processes": n_processes}
+    run = partial(_prepare_sources, **shared, make_job=make_job, report=progress or (lambda *_: None))
     if shard is None:
         return run(sources, passed)
     identity = {**config.model_dump(mode="json"), "version": version("cinerecon")}
