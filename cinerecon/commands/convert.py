@@ -11,7 +11,7 @@ from cinerecon.options import Flag, Options
 
 
 class ConvertOptions(Options):
-    """Write a raw scan of any format as ISMRMRD (.h5), or as a stream of version 1 (.mrd) or 2 (.mrd2)."""
+    """Write a raw scan of any format as an ISMRMRD file or as a stream."""
 
     scan: Annotated[Path, Flag(is_argument=True)] = Field(
         description="raw scan (ISMRMRD .h5 or stream, MRD 2, Siemens .dat); - is standard input"
