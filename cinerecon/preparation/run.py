@@ -99,7 +99,7 @@ def prepare(
     progress
         Called with the current step and the fraction completed.
     listed
-        Files and folders of a list of scans; those that are missing are refused, and the others prepared.
+        Files and folders of a list of scans; missing ones are refused, the others prepared.
     shard
         Prepare this part of the files; its cases are in the index after `merge_cases`.
     memory
@@ -116,14 +116,20 @@ def prepare(
     """
     config = config or PrepareConfig()
     records = shard.folder(folder, PREPARE) if shard else None
-    known = PrepareRecords(folder, records or folder, config)
+    known, n_processes = PrepareRecords(folder, records or folder, config), workers or n_cores()
     sources, passed = find_sources(paths, folder, listed, known.knows)
     before = read_existing_cases(folder, config, force=force, records=records)
-    n_processes = workers or n_cores()
-    limits = {"memory": memory and memory // n_processes, "is_forced": force, "draws": draws}
-    make_job = partial(SliceJob, folder=folder, config=config, **limits)
-    shared = {"folder": folder, "config": config, "before": before, "known": known, "n_processes": n_processes}
-    run = partial(_prepare_sources, **shared, make_job=make_job, report=progress or (lambda *_: None))
+    limit = None if memory is None else memory // n_processes
+    run = partial(
+        _prepare_sources,
+        folder=folder,
+        config=config,
+        before=before,
+        known=known,
+        n_processes=n_processes,
+        make_job=partial(SliceJob, folder=folder, config=config, is_forced=force, draws=draws, memory=limit),
+        report=progress or (lambda *_: None),
+    )
     if shard is None:
         return run(sources, passed)
     identity = {**config.model_dump(mode="json"), "version": version("cinerecon")}
