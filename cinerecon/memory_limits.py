@@ -1,5 +1,6 @@
 """Limits of memory: sizes as texts, the limits of temporary arrays, and the recognition of out-of-memory errors."""
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,9 +76,11 @@ def show_size(n_bytes: float) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory could not be allocated: by Python, NumPy, or torch on a CPU or a GPU."""
+    """Whether memory could not be allocated: by Python, NumPy, the system (maps of files), or torch."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
 
 

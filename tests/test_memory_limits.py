@@ -51,12 +51,14 @@ def test_errors_of_allocators_are_recognised_with_the_size_they_name():
     of_torch = error_of(lambda: torch.empty(2**58, dtype=torch.uint8))
     of_numpy = error_of(lambda: np.empty((2**57,), np.uint8))
     of_gpu = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has a total")
-    assert all(map(is_out_of_memory, (of_torch, of_numpy, of_gpu, MemoryError())))
+    assert all(map(is_out_of_memory, (of_torch, of_numpy, of_gpu, MemoryError(), OSError(12, "x"))))
     assert requested_size(of_torch) == 2**58
     assert requested_size(of_numpy) == pytest.approx(2**57, rel=0.01)
     assert requested_size(of_gpu) == round(1.5 * 2**30)
     assert requested_size(MemoryError()) is None
-    assert not any(map(is_out_of_memory, (RuntimeError("expected a matrix"), ValueError("memory"), OSError(12, "x"))))
+    assert not any(
+        map(is_out_of_memory, (RuntimeError("expected a matrix"), ValueError("memory"), OSError(28, "no space left")))
+    )
 
 
 def test_limits_apply_inside_of_their_context():

@@ -8,9 +8,9 @@ import pytest
 from raw_scan import small_scan
 
 from cinerecon.errors import CineReconError, DataError, FileError, HeaderError
-from cinerecon.io.ismrmrd.file import holds_images_only
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.io.ismrmrd.raw import has_flag
+from cinerecon.io.raw_file import holds_images_only
 
 
 @pytest.mark.parametrize("numbers", [np.float32, np.float64, np.complex64, np.int16, np.int32])
