@@ -24,7 +24,7 @@ from cinerecon.reconstruction.trust.calibration import FILE_NAME, Calibration, c
 from cinerecon.reconstruction.trust.fitting import Example, fit, is_failed
 from cinerecon.verdict import Verdict
 
-METHODS = ("ktslr", "slrnet")
+METHODS = ("ktslr", "slrnet", "stvarnet")
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/how-to/trust.md"
 N_FIT, N_CALIBRATE, N_TEST = (120, 16), (100, 5), (200, 7)
@@ -148,11 +148,11 @@ def failure_table(judged: dict[str, list[Judged]]) -> str:
     return "\n".join(lines)
 
 
-def run_fit(cines: Path, output: Path) -> None:
+def run_fit(cines: Path, output: Path, n_jobs: int) -> None:
     """Fit and calibrate, and write the numbers."""
     plans = fit_plans(cines)
     records = [
-        measure_all(part, METHODS, output / f"{name}.jsonl")
+        measure_all(part, METHODS, output / f"{name}.jsonl", n_jobs)
         for name, part in zip(("fit", "calibrate"), plans, strict=True)
     ]
     write_numbers({name: fit(*(examples_of(part, name) for part in records)).rounded() for name in METHODS})
@@ -167,9 +167,9 @@ def write_numbers(numbers: Mapping[str, Calibration]) -> None:
     write_text(ROOT / "models" / FILE_NAME, "{\n" + ",\n".join(methods) + "\n}\n")
 
 
-def run_test(report: Path | None, real: Path | None, output: Path, *, write: bool) -> None:
+def run_test(plans: list[Plan], output: Path, n_jobs: int, *, write: bool) -> None:
     """Measure the cases of the test, and print the tables."""
-    records = measure_all(held_out_plans(report, real), METHODS, output / "test.jsonl")
+    records = measure_all(plans, METHODS, output / "test.jsonl", n_jobs)
     judged = {}
     for name in METHODS:
         calibration = calibration_of(name)
@@ -190,11 +190,13 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="folder with sax_mid.npz and lax_4ch.npz, for the test")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/how-to/trust.md")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "results/trust")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that measure")
     arguments = parser.parse_args()
     if arguments.step == "fit":
-        run_fit(arguments.cines, arguments.output)
+        run_fit(arguments.cines, arguments.output, arguments.jobs)
     else:
-        run_test(arguments.report, arguments.real, arguments.output, write=arguments.write)
+        plans = held_out_plans(arguments.report, arguments.real)
+        run_test(plans, arguments.output, arguments.jobs, write=arguments.write)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,10 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -12,7 +15,7 @@ from trust_cases import Plan, make_case, twin_of
 
 from cinerecon.cine import CineData
 from cinerecon.methods.base import Reconstructor
-from cinerecon.methods.table import load_method
+from cinerecon.methods.table import find_method, load_method
 from cinerecon.metrics.heart import find_heart
 from cinerecon.metrics.measures import psnr
 from cinerecon.physics.noise import noise_level
@@ -39,52 +42,63 @@ class Record:
     feature_seconds: float
 
 
-def measure_all(plans: Sequence[Plan], methods: Sequence[str], cache: Path) -> list[Record]:
-    """The records of all plans; those in the cache are not measured again."""
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    lines = cache.read_text(encoding="utf-8").splitlines() if cache.exists() else []
+def measure_all(plans: Sequence[Plan], methods: Sequence[str], path: Path, n_jobs: int = 1) -> list[Record]:
+    """The records of all plans, measured in so many processes; those in the cache are not measured again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     records = {(record.name, record.method): record for record in (Record(**json.loads(line)) for line in lines)}
-    loaded = {name: load_method(name) for name in methods}
-    wanted = {plan.name for plan in plans}
-    with cache.open("a", encoding="utf-8") as file:
-        for number, plan in enumerate(plans):
-            if all((plan.name, name) in records for name in methods if plan.kind != "network" or name != "ktslr"):
-                continue
-            for record in measure(plan, loaded):
+    wanted = [(plan.name, name) for plan in plans for name in methods_of(plan, methods)]
+    parts = ((plan, [n for n in methods_of(plan, methods) if (plan.name, n) not in records]) for plan in plans)
+    missing = [(plan, names) for plan, names in parts if names]
+    with path.open("a", encoding="utf-8") as file:
+        for number, new in enumerate(_each_measured(missing, n_jobs)):
+            for record in new:
                 records[record.name, record.method] = record
                 file.write(json.dumps(asdict(record)) + "\n")
             file.flush()
-            print(f"{number + 1} of {len(plans)}: {plan.name}", flush=True)
-    return [record for record in records.values() if record.name in wanted and record.method in methods]
+            print(f"{number + 1} of {len(missing)}: {new[0].name}", flush=True)
+    return [records[key] for key in wanted]
+
+
+def methods_of(plan: Plan, methods: Sequence[str]) -> list[str]:
+    """The methods that a plan is for: a damaged network is a matter of networks alone."""
+    return [name for name in methods if plan.kind != "network" or find_method(name).kind == "deep"]
+
+
+def _each_measured(missing: Sequence[tuple[Plan, list[str]]], n_jobs: int) -> Iterator[list[Record]]:
+    """The records of each plan, as soon as they are measured."""
+    if n_jobs == 1:
+        yield from (measure(*part) for part in missing)
+        return
+    with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(measure, *part) for part in missing]
+        yield from (future.result() for future in as_completed(futures))
 
 
 @torch.no_grad()
-def measure(plan: Plan, methods: dict[str, Reconstructor]) -> Iterator[Record]:
-    """The records of a plan, one for each method; networks start from the image of k-t SLR."""
+def measure(plan: Plan, methods: Sequence[str]) -> list[Record]:
+    """The records of a plan, one for each method; held-out samples are predicted once, and count for each."""
     data = make_case(plan)
-    start, start_seconds = None, 0.0
     begin = time.perf_counter()
     prediction = predict_held_out(data, float(noise_level(data.kspace, data.mask)))
     prediction_seconds = time.perf_counter() - begin
-    for name, method in methods.items():
-        if plan.kind == "network" and method.n_parameters == 0:
-            continue
-        method = damaged(name, plan.seed) if plan.kind == "network" else method
+    records = []
+    for name in methods:
+        method = damaged(name, plan.seed) if plan.kind == "network" else _loaded(name)
         begin = time.perf_counter()
-        image = method.reconstruct(data, initial_image=None if method.n_parameters == 0 else start).image
+        image = method.reconstruct(data).image
         seconds = time.perf_counter() - begin
-        if method.n_parameters:
-            seconds += start_seconds
-        elif name == "ktslr":
-            start, start_seconds = image, seconds
         begin = time.perf_counter()
         features = measure_features(data, image, method.card, prediction=prediction)
         feature_seconds = prediction_seconds + time.perf_counter() - begin
-        errors = errors_of(image, data)
-        twin = twin_of(plan).name
-        yield Record(
-            plan.name, twin, plan.anatomy.subject, plan.kind, name, features, *errors, seconds, feature_seconds
+        errors, twin = errors_of(image, data), twin_of(plan).name
+        records.append(
+            Record(plan.name, twin, plan.anatomy.subject, plan.kind, name, features, *errors, seconds, feature_seconds)
         )
+    return records
+
+
+_loaded = cache(load_method)
 
 
 def errors_of(image: Tensor, data: CineData) -> tuple[float, float]:

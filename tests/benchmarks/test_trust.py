@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from trust import area_under_curve, fit_plans, held_out_plans
+from trust import METHODS, area_under_curve, fit_plans, held_out_plans
 from trust_cases import FAILURES, FOLD, Anatomy, Plan, make_case, phantoms, plan_cases, suits
+from trust_measure import measure_all, methods_of
 
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.operators import Encoding
@@ -80,3 +81,19 @@ def test_area_under_curve_is_the_share_of_ordered_pairs():
     assert area_under_curve([3, 2, 1, 0], [True, True, False, False]) == 1
     assert area_under_curve([1, 1, 1], [True, False, False]) == 0.5
     assert np.isnan(area_under_curve([1, 2], [False, False]))
+
+
+def test_only_missing_methods_are_measured(tmp_path):
+    plan = Plan(PHANTOM, "intact", seed_for("noise"))
+    path = tmp_path / "records.jsonl"
+    (first,) = measure_all([plan], ["zerofilled"], path)
+    same, second = measure_all([plan], ["zerofilled", "viewshared"], path)
+    assert same == first, "with its times: taken from the file"
+    assert second.method == "viewshared"
+    assert second.psnr != first.psnr
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_damaged_networks_are_networks():
+    plans = [Plan(PHANTOM, kind, 0) for kind in ("intact", "network")]
+    assert [methods_of(plan, METHODS) for plan in plans] == [["ktslr", "slrnet", "stvarnet"], ["slrnet", "stvarnet"]]

@@ -25,8 +25,8 @@ N_CENTRAL = 2
 """Lines (or rings of points) around the centre of k-space that are never left out, as they carry the brightness."""
 TILE = 4
 """Side of the squares of points that are left out together, where single points were sampled."""
-N_ITERATIONS = 5
-"""Iterations of k-t SLR that predict."""
+SETTINGS = KtSlrConfig(n_iterations=5, n_cg_iterations=1)
+"""Settings of the k-t SLR that predicts."""
 N_VIRTUAL_COILS = 4
 """More coils are compressed to this number for the prediction, to save time."""
 RADII = (0.0, 0.1, 0.25, 0.5, 1.01)
@@ -73,7 +73,7 @@ def predict_held_out(data: CineData, noise_std: float, seed: int = 0) -> Predict
     data = _compressed(data)
     held_out = choose_held_out(data.mask, seed)
     rest = data.mask & ~held_out
-    method = KtSlr(KtSlrConfig(n_iterations=N_ITERATIONS))
+    method = KtSlr(SETTINGS)
     image = method(replace(data, kspace=data.kspace * rest, mask=rest))
     encoding = make_encoding(replace(data, mask=held_out))
     measured = data.kspace * held_out
