@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,20 +11,24 @@ import numpy as np
 
 from cinerecon.acquisition.arrival import SliceArrival, is_image_line
 from cinerecon.errors import DataError, HeaderError
+from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.mrd_stream.messages import (
     AcquisitionMessage,
+    ArrayMessage,
     CloseMessage,
     ImageMessage,
     Message,
     MessageId,
     TextMessage,
-    WaveformMessage,
 )
 from cinerecon.io.mrd_stream.spool import Spool
 from cinerecon.reconstruction.protocol import ProtocolSettings, model_of_config, read_protocol
 from cinerecon.reconstruction.request import ReconRequest
 
 logger = logging.getLogger(__name__)
+
+MOST_EARLY_WAVEFORMS = 4096
+"""Largest number of blocks of waveforms before the header that are kept, the last ones: minutes of an ECG."""
 
 
 class IncomingScan:
@@ -52,6 +57,7 @@ class IncomingScan:
         self._path, self._request, self.client = path, request, client
         self._settings = ProtocolSettings()
         self._model: str | None = None
+        self._early: deque[Waveform] = deque(maxlen=MOST_EARLY_WAVEFORMS)
         self._spool: Spool | None = None
         self._arrival: SliceArrival | None = None
         self.is_closed = False
@@ -112,6 +118,10 @@ class IncomingScan:
             raise DataError("images were received, expected readouts", where=self.client)
         elif isinstance(message, TextMessage):
             self._add_text(message)
+        elif isinstance(message, ArrayMessage):
+            logger.info("%s: an array is not used", self.client)
+        elif self._spool is None and isinstance(message, Waveform):
+            self._early.append(message)
         elif self._spool is None:
             hint = "one scan per connection, its header first"
             raise HeaderError("readouts precede the header", where=self.client, hint=hint)
@@ -130,6 +140,8 @@ class IncomingScan:
                 raise HeaderError("2 headers were received", where=self.client, hint=hint)
             self._spool = Spool(self._path, message.content)
             self._arrival = SliceArrival(self._spool.header)
+            for waveform in self._early:
+                self._spool.add(waveform)
         elif message.id is MessageId.CONFIG_FILE:
             self._model = model_of_config(message.text)
         elif message.id is MessageId.CONFIG_TEXT:
@@ -137,9 +149,9 @@ class IncomingScan:
         else:
             logger.info("%s: text: %.500s", self.client, message.text)
 
-    def _add_readout(self, spool: Spool, message: AcquisitionMessage | WaveformMessage) -> list[int]:
+    def _add_readout(self, spool: Spool, message: AcquisitionMessage | Waveform) -> list[int]:
         spool.add(message)
-        if isinstance(message, WaveformMessage) or self._arrival is None:
+        if isinstance(message, Waveform) or self._arrival is None:
             return []
         if is_image_line(message.head):
             number = int(message.head["idx"]["slice"])

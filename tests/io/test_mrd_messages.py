@@ -8,16 +8,17 @@ from collections import Counter
 import numpy as np
 import pytest
 from helpers import formats_folder
-from ismrmrd.serialization import ProtocolDeserializer
+from ismrmrd.serialization import ProtocolDeserializer, ProtocolSerializer
 
 from cinerecon.errors import FileError
+from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.mrd_stream.messages import (
     AcquisitionMessage,
+    ArrayMessage,
     CloseMessage,
     ImageMessage,
     MessageId,
     TextMessage,
-    WaveformMessage,
     message_bytes,
     read_messages,
     starts_stream,
@@ -27,7 +28,8 @@ RECORDED = ("invertcontrast/client_to_server", "invertcontrast/server_to_client"
 IDS = {
     AcquisitionMessage: MessageId.ACQUISITION,
     ImageMessage: MessageId.IMAGE,
-    WaveformMessage: MessageId.WAVEFORM,
+    Waveform: MessageId.WAVEFORM,
+    ArrayMessage: MessageId.ARRAY,
     CloseMessage: MessageId.CLOSE,
 }
 
@@ -66,8 +68,18 @@ def test_the_package_ismrmrd_reads_the_written_messages():
             assert np.array_equal(message.samples, other.data.ravel())
             assert message.head["acquisition_time_stamp"] == other.acquisition_time_stamp
             assert message.head["idx"]["kspace_encode_step_1"] == other.idx.kspace_encode_step_1
-        if isinstance(message, WaveformMessage):
+        if isinstance(message, Waveform):
             assert np.array_equal(message.values, other.data)
+
+
+def test_arrays_in_a_stream_are_those_of_the_package():
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    stream = io.BytesIO()
+    with ProtocolSerializer(stream) as writer:
+        writer.serialize(values)
+    array, _ = read_messages(io.BytesIO(stream.getvalue()), "a")
+    assert isinstance(array, ArrayMessage) and np.array_equal(array.values, values)
+    assert message_bytes(array) + b"\x04\0" == stream.getvalue()
 
 
 def test_recorded_images_are_those_of_the_package():
@@ -86,8 +98,8 @@ def test_a_cut_or_damaged_stream_names_the_message():
         list(read_messages(io.BytesIO(content), "a"))
     with pytest.raises(FileError, match=r"ends at message 1, header, without"):
         list(read_messages(io.BytesIO(content[:2000]), "a"))
-    with pytest.raises(FileError, match=r"message 0: its type is 1030"):
-        list(read_messages(io.BytesIO(struct.pack("<H", 1030)), "a"))
+    with pytest.raises(FileError, match=r"message 0: its type is 1031"):
+        list(read_messages(io.BytesIO(struct.pack("<H", 1031)), "a"))
     with pytest.raises(FileError, match=r"message 0, header: its text claims 4294967295 bytes"):
         list(read_messages(io.BytesIO(struct.pack("<HI", 3, 2**32 - 1)), "a"))
 

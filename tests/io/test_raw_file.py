@@ -1,5 +1,6 @@
 """Raw scans are written in every format that is read, and other programs read them."""
 
+import re
 from dataclasses import replace
 
 import h5py
@@ -18,6 +19,7 @@ from cinerecon.cli import app
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.ismrmrd.raw import MemorySamples, as_objects
 from cinerecon.io.ismrmrd.waveforms import Waveform
+from cinerecon.io.mrd_stream.messages import message_bytes
 from cinerecon.io.raw_file import holds_images_only, read_raw_scan, write_raw_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
@@ -92,6 +94,78 @@ def test_other_programs_read_what_is_written(tmp_path):
     assert header.encoding[0].encoded_space.matrix_size.x == old.encoding[0].encodedSpace.matrixSize.x
     assert header.encoding[0].encoding_limits.phase.maximum == old.encoding[0].encodingLimits.phase.maximum
     assert mrd.AcquisitionFlags(newer[1].value.head.flags) == mrd.AcquisitionFlags.IS_NOISE_MEASUREMENT
+
+
+def signals():
+    """Blocks of the ECG, pulse, respiration, an external signal, the learning phase and a pilot tone."""
+    rng = np.random.default_rng(1)
+    shapes = {0: (5, 7), 1: (2, 3), 2: (2, 1), 3: (1, 4), 5: (5, 2), 35: (2, 6), 9: (1, 0)}
+    counters = {"flags": 1 << 40, "measurement_uid": 77}
+    return tuple(
+        Waveform(
+            number,
+            2**32 - 5 + i % 4,
+            [2500.0, 1 / 3, 0.0][i % 3],
+            rng.integers(0, 2**32, shape, np.uint32),
+            scan_counter=i,
+            **counters,
+        )
+        for i, (number, shape) in enumerate(2 * list(shapes.items()))
+    )
+
+
+def test_waveforms_of_every_kind_pass_through_every_format_unchanged(tmp_path):
+    """One format after the other, and back to the first: messages of a stream are compared byte for byte."""
+    simulate_scan(tmp_path / "source.h5", SimulateConfig(n_frames=2, ky=8, kx=8, n_coils=2))
+    current = replace(read_raw_scan(tmp_path / "source.h5"), waveforms=signals())
+    kinds = (
+        "<waveformInformation><waveformName>CardPT</waveformName><waveformType>other</waveformType><userParameters>"
+        "<userParameterLong><name>waveformId</name><value>35</value></userParameterLong></userParameters>"
+        "</waveformInformation></ismrmrdHeader>"
+    )
+    current = replace(current, xml=current.xml.replace("</ismrmrdHeader>", kinds))
+    expected = [message_bytes(replace(block, sample_time_us=np.float32(block.sample_time_us))) for block in signals()]
+    for ending in (".mrd", ".h5", ".mrd2", ".h5", ".mrd2", ".mrd"):
+        path = tmp_path / f"next{ending}"
+        write_raw_scan(current, path, force=True)
+        current = read_raw_scan(path)
+        assert [message_bytes(block) for block in current.waveforms] == expected, ending
+        assert kinds in current.xml.replace("\n", "")
+    content = (tmp_path / "next.mrd").read_bytes()
+    assert b"".join(expected) in content
+    with ismrmrd.serialization.ProtocolDeserializer(str(tmp_path / "next.mrd")) as reader:
+        others = [item for item in reader.deserialize() if isinstance(item, ismrmrd.Waveform)]
+    for block, other in zip(signals(), others, strict=True):
+        assert np.array_equal(block.values, other.data) and block.time_stamp == other.time_stamp
+        assert (block.number, block.scan_counter, block.flags) == (other.waveform_id, other.scan_counter, other.flags)
+
+
+def test_a_block_longer_than_version_1_allows_is_written_as_version_2_alone(raw, tmp_path):
+    long = replace(raw, waveforms=(Waveform(0, 1, 2500.0, np.ones((1, 65536), np.uint32)),))
+    write_raw_scan(long, tmp_path / "long.mrd2")
+    again = read_raw_scan(tmp_path / "long.mrd2")
+    assert again.waveforms[0].values.shape == (1, 65536)
+    for ending in (".h5", ".mrd"):
+        with pytest.raises(DataError, match="65536 samples, version 1 stores at most 65535"):
+            write_raw_scan(again, tmp_path / f"long{ending}")
+        assert not (tmp_path / f"long{ending}").exists()
+
+
+def test_version_2_keeps_every_element_of_the_header_of_version_1(tmp_path):
+    """Written, read back as XML, and read by another program."""
+    simulate_scan(tmp_path / "source.h5", SimulateConfig(n_frames=2, ky=8, kx=8, n_coils=2))
+    raw = read_raw_scan(tmp_path / "source.h5")
+    more = (
+        "<multiband><spacing><dZ>8</dZ></spacing><deltaKz>2</deltaKz><multiband_factor>2</multiband_factor>"
+        "<calibration>separable2D</calibration><calibration_encoding>0</calibration_encoding></multiband>"
+    )
+    raw = replace(raw, xml=raw.xml.replace("</parallelImaging>", more + "</parallelImaging>"))
+    write_raw_scan(raw, tmp_path / "scan.mrd2")
+    again = read_raw_scan(tmp_path / "scan.mrd2")
+    old, new = (ismrmrd.xsd.CreateFromDocument(part.xml.encode()) for part in (raw, again))
+    for part in ("acquisitionSystemInformation", "encoding", "sequenceParameters", "userParameters"):
+        plain, same = (re.sub(r"\d+\.\d+", lambda m: f"{float(m[0]):.5g}", repr(getattr(x, part))) for x in (old, new))
+        assert plain == same, part
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

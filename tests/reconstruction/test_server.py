@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -23,11 +24,13 @@ import pytest
 
 from cinerecon.cli import load_command
 from cinerecon.errors import CineReconError, FileError
+from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.mrd_stream.error_image import is_error_image
 from cinerecon.io.mrd_stream.hdf5 import scan_messages
 from cinerecon.io.mrd_stream.messages import (
     HEAD,
     AcquisitionMessage,
+    ArrayMessage,
     CloseMessage,
     ImageMessage,
     MessageId,
@@ -45,6 +48,7 @@ from cinerecon.reconstruction.server import Server
 from cinerecon.reconstruction.session import REPEATED_SERIES
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 from tests.helpers import formats_folder
+from tests.timed_scan import ARRHYTHMIC, changed, simulated
 
 BAD = formats_folder() / "bad"
 MANIFEST = json.loads((BAD / "manifest.json").read_text()) if BAD.exists() else {}
@@ -174,6 +178,22 @@ def test_recorded_clients_get_an_error_text(recorded, server):
     answer = send_bytes(server, recorded.read_bytes())
     assert recorded.parent.name.encode() in answer
     assert answer.endswith(message_bytes(CloseMessage()))
+
+
+def test_waveforms_and_arrays_may_precede_the_header(server, tmp_path):
+    """A scan whose R waves are in its ECG alone, which arrives first, together with signals of other kinds."""
+    arrhythmic = simulated(tmp_path, ARRHYTHMIC)
+    path = changed(arrhythmic, tmp_path / "ecg.h5", lambda heads: heads["physiology_time_stamp"].fill(0))
+    messages = list(scan_messages(path))
+    waveforms = [message for message in messages if isinstance(message, Waveform)]
+    pulse = [replace(block, number=1, values=0 * block.values) for block in waveforms]
+    others = [message for message in messages if not isinstance(message, Waveform)]
+    early = [ArrayMessage(np.arange(5.0)), *pulse, *waveforms]
+    stream = b"".join(map(message_bytes, [*early, *others, CloseMessage()]))
+    answer = list(read_messages(BytesIO(send_bytes(server, stream)), "server"))
+    wanted = expected(path)
+    assert len(wanted) == 25 and any("heartbeats are rejected" in text for text in texts_of(answer))
+    np.testing.assert_allclose(values_of(answer), wanted, rtol=1e-6, atol=1e-9 * wanted.max())
 
 
 def mutated(whole, rng):

@@ -19,6 +19,7 @@ from cinerecon.acquisition.gating.report import GatingReport, describe_beats
 from cinerecon.acquisition.placement import Lines
 from cinerecon.errors import DataError, UnsupportedError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
+from cinerecon.io.ismrmrd.waveforms import ecg_of
 
 SHORTEST_MEAN_RR_MS, LONGEST_MEAN_RR_MS = 250.0, 2500.0
 """Plausible mean R-R intervals [ms], at 240 and 24 beats per minute."""
@@ -233,7 +234,7 @@ def _require_beats(raw: RawScan, rows: Index, beats: Beats | None, source: str) 
     if beats is None:
         stamps = np.unique(raw.heads["physiology_time_stamp"][rows, 0])
         found = f"constant ({stamps[0]})" if len(stamps) == 1 else "not usable"
-        ecg = "its ECG shows no R wave" if raw.waveforms else "the file holds no ECG"
+        ecg = "its ECG shows no R wave" if ecg_of(raw.waveforms) else "the file holds no ECG"
         what = f"the R waves are unknown: physiology_time_stamp is {found}, and {ecg}"
         raise DataError(what, where=where, hint="--gating counter takes the counters, --gating none real time")
     if not _is_plausible(beats):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.gating.clock import Clock, unwrap
-from cinerecon.io.ismrmrd.waveforms import Waveform
+from cinerecon.io.ismrmrd.waveforms import Waveform, ecg_of
 
 Numbers = NDArray[np.float64]
 
@@ -50,6 +50,7 @@ def r_waves_of_stamps(clock: Clock) -> Numbers:
 
 def r_waves_of_ecg(waveforms: Sequence[Waveform], clock: Clock) -> Numbers:
     """R waves in the ECG of a scan, ``(beats,)`` [ms] in the time of the readouts; empty without an ECG."""
+    waveforms = ecg_of(waveforms)
     if not waveforms:
         return np.empty(0)
     stamps = unwrap(np.array([clock.origin, *(block.time_stamp for block in waveforms)], np.int64))[1:]

@@ -134,7 +134,7 @@ class RawScan:
     warnings
         Warnings of the reader about the file.
     waveforms
-        Blocks of the ECG.
+        Blocks of the ECG and of all other signals.
     """
 
     path: Path

@@ -1,18 +1,26 @@
-"""Waveforms of an ISMRMRD raw scan: the ECG and other signals that were recorded during it."""
+"""Waveforms of an ISMRMRD raw scan: the ECG and all other signals that were recorded during it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
+from ismrmrd.hdf5 import waveform_dtype, waveform_header_dtype
 from numpy.typing import NDArray
 
+from cinerecon.errors import DataError
+
 ECG_ID = 0
-"""Number of the ECG. Converters write the learning phase before the scan under other numbers."""
+"""Number of the ECG. Converters write pulse, respiration and external signals as 1 to 4, and add 5 for the learning
+phase before the scan; other numbers are those of ``waveformInformation`` in the header."""
 MAX_WAVEFORM_SAMPLES = 50_000_000
 """Largest number of samples of all waveforms that are read, a day of ECG."""
+LONGEST_BLOCK = 65535
+"""Largest number of samples or channels of a block in version 1."""
 FIELDS = ("time_stamp", "number_of_samples", "channels", "sample_time_us", "waveform_id")
+COUNTERS = ("flags", "measurement_uid", "scan_counter")
+"""Further fields of the header of a block, which are optional in files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +37,86 @@ class Waveform:
         Time between samples [us].
     values
         ``(channels, samples)``
+    flags, measurement_uid, scan_counter
+        As in the header of the block.
     """
 
     number: int
     time_stamp: int
     sample_time_us: float
     values: NDArray[np.uint32]
+    flags: int = 0
+    measurement_uid: int = 0
+    scan_counter: int = 0
+
+    @classmethod
+    def of(cls, head: np.void, values: NDArray[Any]) -> "Waveform":
+        """From a header of version 1, and samples ``(channels, samples)``."""
+        names = head.dtype.names or ()
+        counters = {name: int(head[name]) for name in COUNTERS if name in names}
+        number, time_stamp = int(head["waveform_id"]), int(head["time_stamp"])
+        return cls(number, time_stamp, float(head["sample_time_us"]), values.astype(np.uint32, copy=False), **counters)
+
+    @property
+    def is_usable_ecg(self) -> bool:
+        """Whether it is a part of the ECG with samples at known times."""
+        return self.number == ECG_ID and self.values.size > 0 and 0 < self.sample_time_us < 1e6
+
+    def head(self, where: str) -> np.void:
+        """The header of version 1.
+
+        Raises
+        ------
+        DataError
+            If the block has more samples or channels, or a larger number, than version 1 represents.
+        """
+        if max(*self.values.shape, self.number) > LONGEST_BLOCK:
+            what = f"waveform {self.number} has a block of {self.values.shape[0]} channels x {self.values.shape[1]} "
+            hint = "convert to .mrd2, which has no limit"
+            raise DataError(f"{what}samples, version 1 stores at most {LONGEST_BLOCK}", where=where, hint=hint)
+        head = np.zeros(1, waveform_header_dtype)
+        head["version"], head["waveform_id"] = 1, self.number
+        head["channels"], head["number_of_samples"] = self.values.shape
+        head["time_stamp"], head["sample_time_us"] = self.time_stamp, self.sample_time_us
+        for name in COUNTERS:
+            head[name] = getattr(self, name)
+        out: np.void = head[0]
+        return out
+
+
+def ecg_of(waveforms: Iterable[Waveform]) -> tuple[Waveform, ...]:
+    """The blocks of the ECG that gating uses."""
+    return tuple(block for block in waveforms if block.is_usable_ecg)
+
+
+def within_limit(waveforms: Sequence[Waveform]) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
+    """The waveforms as far as they are not too long, and warnings about those that are left out or not usable."""
+    is_read, warnings = _choose(
+        np.array([block.number for block in waveforms]), np.array([block.values.size for block in waveforms])
+    )
+    chosen = tuple(block for block, is_chosen in zip(waveforms, is_read, strict=True) if is_chosen)
+    return chosen, (*warnings, *_unusable_ecg(chosen))
+
+
+def _choose(numbers: NDArray[Any], sizes: NDArray[Any]) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Which blocks are read: all, or the ECG alone, or none, by their number of samples; and a warning."""
+    is_ecg = numbers == ECG_ID
+    limit = f"the waveforms have more than {MAX_WAVEFORM_SAMPLES} samples: "
+    if int(sizes.sum()) <= MAX_WAVEFORM_SAMPLES:
+        return np.ones(len(sizes), bool), ()
+    if int(sizes[is_ecg].sum()) <= MAX_WAVEFORM_SAMPLES:
+        return is_ecg, (limit + "those other than the ECG are left out",)
+    return np.zeros(len(sizes), bool), (limit + "they are left out",)
+
+
+def _unusable_ecg(waveforms: Iterable[Waveform]) -> tuple[str, ...]:
+    n_unusable = sum(block.number == ECG_ID and not block.is_usable_ecg for block in waveforms)
+    text = f"{n_unusable} blocks of the ECG are empty or have no time between samples: gating does not use them"
+    return (text,) if n_unusable else ()
 
 
 def read_waveforms(stored: Any) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
-    """The blocks of the ECG in an array of waveforms of an HDF5 file, and warnings about damaged ones.
+    """The blocks in an array of waveforms of an HDF5 file, and warnings about damaged ones.
 
     Images do not depend on waveforms, unless a scan is gated by them: a damaged block is left out.
 
@@ -53,14 +131,14 @@ def read_waveforms(stored: Any) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
         return (), ("the waveforms in the file are not stored as the standard says: they are not used",)
     try:
         heads = stored["head"] if stored.size else np.zeros(0, stored.dtype["head"])
-        rows = np.flatnonzero(heads["waveform_id"] == ECG_ID)
         sizes = heads["number_of_samples"].astype(np.int64) * heads["channels"]
-        if sizes[rows].sum() > MAX_WAVEFORM_SAMPLES:
-            return (), ("the waveforms in the file are longer than a day: they are not used",)
+        is_read, warnings = _choose(heads["waveform_id"], sizes)
+        rows = np.flatnonzero(is_read)
         blocks = stored[:]["data"][rows] if rows.size else []
     except (OSError, ValueError, TypeError) as error:
         return (), (f"the waveforms in the file cannot be read ({error}): they are not used",)
-    return _checked(heads[rows], blocks)
+    waveforms, damaged = _checked(heads[rows], blocks)
+    return waveforms, (*warnings, *damaged, *_unusable_ecg(waveforms))
 
 
 def _is_standard(stored: Any) -> bool:
@@ -78,15 +156,21 @@ def _checked(heads: NDArray[np.void], blocks: Iterable[Any]) -> tuple[tuple[Wave
     """The blocks whose size is that of their header."""
     waveforms, n_damaged = [], 0
     for head, block in zip(heads, blocks, strict=True):
-        shape = int(head["channels"]), int(head["number_of_samples"])
-        values = np.asarray(block)
-        if values.size != shape[0] * shape[1] or values.size == 0 or not 0 < head["sample_time_us"] < 1e6:
+        shape, values = (int(head["channels"]), int(head["number_of_samples"])), np.asarray(block)
+        if values.size != shape[0] * shape[1]:
             n_damaged += 1
-            continue
-        waveforms.append(
-            Waveform(
-                int(head["waveform_id"]), int(head["time_stamp"]), float(head["sample_time_us"]), values.reshape(shape)
-            )
-        )
-    text = f"{n_damaged} blocks of the ECG do not hold the samples that their headers say: they are left out"
+        else:
+            waveforms.append(Waveform.of(head, values.reshape(shape)))
+    text = f"{n_damaged} waveforms do not hold the samples that their headers say: they are left out"
     return tuple(waveforms), (text,) if n_damaged else ()
+
+
+def waveform_rows(waveforms: Sequence[Waveform], where: str) -> NDArray[np.void]:
+    """The rows of an HDF5 file. Errors as for `Waveform.head`."""
+    rows = np.zeros(len(waveforms), waveform_dtype)
+    for row, block in zip(rows, waveforms, strict=True):
+        head = block.head(where)
+        for name in head.dtype.names or ():
+            row["head"][name] = head[name]
+        row["data"] = np.ascontiguousarray(block.values, np.uint32).ravel()
+    return rows

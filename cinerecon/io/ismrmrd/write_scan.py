@@ -4,15 +4,16 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from ismrmrd.hdf5 import acquisition_dtype, waveform_dtype
+from ismrmrd.hdf5 import acquisition_dtype
 from numpy.typing import NDArray
 
 from cinerecon.io.hdf5_writer import new_hdf5
 from cinerecon.io.ismrmrd.raw import BLOCK, RawScan
+from cinerecon.io.ismrmrd.waveforms import waveform_rows
 
 
 def write_hdf5_scan(raw: RawScan, path: Path) -> None:
-    """Write the group ``dataset`` with the header, the readouts in their order, and the blocks of the ECG.
+    """Write the group ``dataset`` with the header, the readouts in their order, and the waveforms.
 
     Raises
     ------
@@ -26,7 +27,9 @@ def write_hdf5_scan(raw: RawScan, path: Path) -> None:
         for start in range(0, len(raw), BLOCK):
             data[start : start + BLOCK] = _rows(raw, np.arange(start, min(start + BLOCK, len(raw))))
         if raw.waveforms:
-            group.create_dataset("waveforms", data=_waveform_rows(raw), maxshape=(None,), chunks=(64,))
+            group.create_dataset(
+                "waveforms", data=waveform_rows(raw.waveforms, str(raw.path)), maxshape=(None,), chunks=(64,)
+            )
 
 
 def _rows(raw: RawScan, index: NDArray[np.intp]) -> NDArray[np.void]:
@@ -39,15 +42,4 @@ def _rows(raw: RawScan, index: NDArray[np.intp]) -> NDArray[np.void]:
         is_complex = np.iscomplexobj(samples)
         row["data"] = np.ascontiguousarray(samples, np.complex64 if is_complex else np.float32).view(np.float32)
         row["traj"] = np.asarray(trajectory, np.float32)
-    return rows
-
-
-def _waveform_rows(raw: RawScan) -> NDArray[np.void]:
-    rows = np.zeros(len(raw.waveforms), waveform_dtype)
-    for row, block in zip(rows, raw.waveforms, strict=True):
-        head = row["head"]
-        head["version"], head["waveform_id"] = 1, block.number
-        head["channels"], head["number_of_samples"] = block.values.shape
-        head["time_stamp"], head["sample_time_us"] = block.time_stamp, block.sample_time_us
-        row["data"] = np.ascontiguousarray(block.values, np.uint32).ravel()
     return rows

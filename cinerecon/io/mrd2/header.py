@@ -1,112 +1,64 @@
 """Headers of MRD version 2 as the XML of version 1, and back: both have the same elements under other names."""
 
-from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from types import ModuleType, NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
 import numpy as np
 from defusedxml.ElementTree import fromstring
 
-from cinerecon.io.ismrmrd.header import COUNTERS, NAMESPACE
-
-SUBJECT = {"patientID": "patient_id"}
-STUDY = {"studyInstanceUID": "study_instance_uid"}
-MEASUREMENT = {
-    "protocolName": "protocol_name",
-    "sequenceName": "sequence_name",
-    "frameOfReferenceUID": "frame_of_reference_uid",
-}
-SYSTEM = {
-    "systemVendor": "system_vendor",
-    "systemModel": "system_model",
-    "systemFieldStrength_T": "system_field_strength_t",
-    "relativeReceiverNoiseBandwidth": "relative_receiver_noise_bandwidth",
-    "receiverChannels": "receiver_channels",
-}
-SEQUENCE = {
-    "TR": "t_r",
-    "TE": "t_e",
-    "TI": "t_i",
-    "flipAngle_deg": "flip_angle_deg",
-    "sequence_type": "sequence_type",
-    "echo_spacing": "echo_spacing",
-}
-"""Elements of the XML, each with the attribute of version 2."""
+from cinerecon.io.ismrmrd.header import NAMESPACE
 
 
 def header_as_xml(header: Any) -> bytes:
-    """The XML header of version 1 that describes the same scan.
+    """The XML header of version 1 that describes the same scan, with all elements that version 1 has, too.
 
     Parameters
     ----------
     header
         An ``mrd.Header``.
     """
-    measurement = header.measurement_information
-    position = (
-        [] if measurement is None else [_tag("patientPosition", measurement.patient_position.name.replace("_", ""))]
-    )
-    parts = [
-        _group("subjectInformation", header.subject_information, SUBJECT),
-        _group("studyInformation", header.study_information, STUDY),
-        _group("measurementInformation", measurement, MEASUREMENT, position),
-        _group("acquisitionSystemInformation", header.acquisition_system_information, SYSTEM),
-        _tag(
-            "experimentalConditions",
-            _tag("H1resonanceFrequency_Hz", header.experimental_conditions.h1resonance_frequency_hz),
-        ),
-        *(_tag("encoding", "".join(_encoding(encoding))) for encoding in header.encoding),
-        _group("sequenceParameters", header.sequence_parameters, SEQUENCE),
-        _user_parameters(header.user_parameters),
-    ]
-    return f'<?xml version="1.0"?><ismrmrdHeader xmlns="{NAMESPACE}">{"".join(parts)}</ismrmrdHeader>'.encode()
+    from ismrmrd.xsd import ismrmrdHeader
+
+    content = _children(header, ismrmrdHeader)
+    return f'<?xml version="1.0"?><ismrmrdHeader xmlns="{NAMESPACE}">{content}</ismrmrdHeader>'.encode()
 
 
-def _tag(name: str, content: object) -> str:
-    return f"<{name}>{content}</{name}>"
+def _children(part: Any, kind: type) -> str:
+    """The elements of a part of the header, in the order of the schema.
+
+    Parameters
+    ----------
+    part
+        A part of version 2.
+    kind
+        The class of the package ``ismrmrd`` for the same part, whose fields have the names and the order of the schema.
+    """
+    values = {_plain_name(name): value for name, value in vars(part).items()}
+    hints, texts = get_type_hints(kind), []
+    for field in fields(kind):
+        value = values.get(_plain_name(field.name))
+        items = value if isinstance(value, list) else [] if value is None else [value]
+        texts += [f"<{field.name}>{_content(item, _plain_type(hints[field.name]))}</{field.name}>" for item in items]
+    return "".join(texts)
 
 
-def _text(value: Any) -> str:
-    """A value as text; numbers of single precision with no more digits than they have."""
+def _content(value: Any, kind: Any) -> str:
+    """A part as elements, or a value as text; numbers of single precision with no more digits than they have."""
+    if is_dataclass(kind):
+        return _children(value, cast("type", kind))
+    if isinstance(value, Enum):
+        return next((str(item.value) for item in kind if _plain_name(str(item.value)) == _plain_name(value.name)), "")
     return escape(str(np.float32(value)) if isinstance(value, float | np.floating) else str(value))
 
 
-def _group(name: str, part: Any, attributes: dict[str, str], more: Iterable[str] = ()) -> str:
-    """An element with the attributes that are set; of lists each value."""
-    if part is None:
-        return ""
-    texts = []
-    for element, attribute in attributes.items():
-        value = getattr(part, attribute)
-        values = value if isinstance(value, list) else [] if value is None else [value]
-        texts += [_tag(element, _text(one)) for one in values]
-    return _tag(name, "".join([*more, *texts]))
-
-
-def _encoding(encoding: Any) -> Iterator[str]:
-    for name, space in (("encodedSpace", encoding.encoded_space), ("reconSpace", encoding.recon_space)):
-        size, length = space.matrix_size, space.field_of_view_mm
-        matrix = "".join(_tag(axis, _text(getattr(size, axis))) for axis in "xyz")
-        fov = "".join(_tag(axis, _text(getattr(length, axis))) for axis in "xyz")
-        yield _tag(name, _tag("matrixSize", matrix) + _tag("fieldOfView_mm", fov))
-    limits = ((counter, getattr(encoding.encoding_limits, counter)) for counter in COUNTERS)
-    texts = {"minimum": "minimum", "maximum": "maximum", "center": "center"}
-    yield _tag("encodingLimits", "".join(_group(counter, limit, texts) for counter, limit in limits))
-    yield _tag("trajectory", encoding.trajectory.name.lower())
-
-
-def _user_parameters(parameters: Any) -> str:
-    if parameters is None:
-        return ""
-    texts = []
-    for kind in ("long", "double", "string"):
-        for parameter in getattr(parameters, f"user_parameter_{kind}"):
-            value = _tag("name", escape(parameter.name)) + _tag("value", escape(str(parameter.value)))
-            texts.append(_tag(f"userParameter{kind.capitalize()}", value))
-    return _tag("userParameters", "".join(texts))
+def _plain_type(hint: Any) -> Any:
+    """The type of a value that may be missing or repeated."""
+    parts = [part for part in get_args(hint) if part is not NoneType]
+    return _plain_type(parts[0]) if parts and get_origin(hint) is not Annotated else hint
 
 
 def header_from_xml(xml: bytes, mrd: ModuleType) -> Any:

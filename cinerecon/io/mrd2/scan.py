@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from cinerecon.errors import CineReconError, DataError, FileError, HeaderError
 from cinerecon.io.ismrmrd.header import parse_header, without_patient
 from cinerecon.io.ismrmrd.raw import MemorySamples, RawScan, as_objects, largest_part
-from cinerecon.io.ismrmrd.waveforms import ECG_ID, Waveform
+from cinerecon.io.ismrmrd.waveforms import COUNTERS as WAVEFORM_COUNTERS
+from cinerecon.io.ismrmrd.waveforms import Waveform, within_limit
 from cinerecon.io.mrd2.header import header_as_xml
 from cinerecon.io.mrd2.package import is_mrd2, load_mrd
 from cinerecon.io.regular import refuse_pipe
@@ -58,7 +59,8 @@ def read_mrd2(path: Path) -> RawScan:
         raise DataError(what, where=str(path))
     store = MemorySamples(as_objects(rows), as_objects(paths))
     amplitude = np.array([largest_part(row) for row in rows])
-    scan = RawScan(path, "stream", plain, text, np.concatenate(heads), amplitude, store, waveforms=tuple(waveforms))
+    signals, warnings = within_limit(waveforms)
+    scan = RawScan(path, "stream", plain, text, np.concatenate(heads), amplitude, store, warnings, signals)
     scan.require_lengths(np.arange(len(rows)), store.rows)
     return scan
 
@@ -128,7 +130,7 @@ def _next(items: Iterator[Any], path: Path, n_read: int) -> Any:
 def _collect(
     reader: Any, path: Path, mrd: ModuleType
 ) -> tuple[list[NDArray[np.void]], list[NDArray[Any]], list[NDArray[Any]], list[Waveform], int]:
-    """Headers, samples and trajectories of all readouts, blocks of the ECG, and the number of images."""
+    """Headers, samples and trajectories of all readouts, waveforms, and the number of images."""
     heads, rows, paths = list[NDArray[np.void]](), list[NDArray[Any]](), list[NDArray[Any]]()
     waveforms, n_images, n_items = list[Waveform](), 0, 0
     items = iter(reader.read_data())
@@ -139,13 +141,19 @@ def _collect(
             return heads, rows, paths, waveforms, n_images
         n_items += 1
         n_images += item.tag.startswith("Image")
-        if isinstance(item, mrd.StreamItem.WaveformUint32) and item.value.waveform_id == ECG_ID:
-            block = item.value
-            waveforms.append(Waveform(ECG_ID, block.time_stamp, block.sample_time_us, np.array(block.data)))
+        if isinstance(item, mrd.StreamItem.WaveformUint32):
+            waveforms.append(_waveform(item.value))
         for acquisition in _acquisitions(item, mrd):
             heads.append(_head(acquisition, f"{path}, acquisition {len(heads)}"))
             rows.append(np.array(acquisition.data, np.complex64).ravel())
             paths.append(np.array(acquisition.trajectory, np.float32).T.ravel())
+
+
+def _waveform(block: Any) -> Waveform:
+    """A block of a signal, ``(channels, samples)`` as in version 1."""
+    counters = {name: int(getattr(block, name)) for name in WAVEFORM_COUNTERS}
+    values = np.array(block.data, np.uint32)
+    return Waveform(int(block.waveform_id), int(block.time_stamp), float(block.sample_time_us), values, **counters)
 
 
 def _acquisitions(item: Any, mrd: ModuleType) -> list[Any]:

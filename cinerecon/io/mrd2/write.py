@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.io.ismrmrd.raw import BLOCK, RawScan
+from cinerecon.io.ismrmrd.waveforms import COUNTERS as WAVEFORM_COUNTERS
+from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.mrd2.header import header_from_xml
 from cinerecon.io.mrd2.package import load_mrd
 from cinerecon.io.mrd2.scan import COUNTERS, NUMBERS, VECTORS
@@ -18,7 +20,7 @@ LISTS = ("physiology_time_stamp", "user_int", "user_float")
 
 
 def write_mrd2_scan(raw: RawScan, path: Path) -> None:
-    """Write the header, the blocks of the ECG, and the readouts in their order.
+    """Write the header, the waveforms, and the readouts in their order.
 
     Raises
     ------
@@ -35,16 +37,23 @@ def write_mrd2_scan(raw: RawScan, path: Path) -> None:
 
 def _items(raw: RawScan, mrd: ModuleType) -> Iterator[Any]:
     for block in raw.waveforms:
-        stamps = {"time_stamp": int(block.time_stamp), "sample_time_us": float(block.sample_time_us)}
-        values = np.ascontiguousarray(block.values, np.uint32)
-        waveform = mrd.Waveform(data=values, waveform_id=int(block.number), **stamps)
-        yield mrd.StreamItem.WaveformUint32(waveform)
+        yield mrd.StreamItem.WaveformUint32(_waveform(block, mrd))
     for start in range(0, len(raw), BLOCK):
         rows = np.arange(start, min(start + BLOCK, len(raw)))
         stored, paths = raw.store.read("data", rows), raw.store.read("traj", rows)
         raw.require_lengths(rows, stored)
         for row, samples, trajectory in zip(rows, stored, paths, strict=True):
             yield mrd.StreamItem.Acquisition(_acquisition(raw.heads[row], samples, trajectory, mrd))
+
+
+def _waveform(block: Waveform, mrd: ModuleType) -> Any:
+    return mrd.Waveform(
+        data=np.ascontiguousarray(block.values, np.uint32),
+        waveform_id=block.number,
+        time_stamp=block.time_stamp,
+        sample_time_us=block.sample_time_us,
+        **{name: getattr(block, name) for name in WAVEFORM_COUNTERS},
+    )
 
 
 def _acquisition(head: np.void, samples: NDArray[Any], trajectory: NDArray[Any], mrd: ModuleType) -> Any:

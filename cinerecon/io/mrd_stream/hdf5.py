@@ -8,7 +8,8 @@ import numpy as np
 
 from cinerecon.errors import HeaderError
 from cinerecon.io.hdf5 import require_hdf5
-from cinerecon.io.mrd_stream.messages import AcquisitionMessage, Message, MessageId, TextMessage, WaveformMessage
+from cinerecon.io.ismrmrd.waveforms import Waveform
+from cinerecon.io.mrd_stream.messages import AcquisitionMessage, Message, MessageId, TextMessage
 
 BLOCK = 512
 """Rows that are read at once."""
@@ -38,4 +39,4 @@ def scan_messages(path: Path, group: str = "dataset") -> Iterator[Message]:
                     if name == "data":
                         yield AcquisitionMessage(head, row["data"].view(np.complex64), row["traj"])
                     else:
-                        yield WaveformMessage(head, row["data"].reshape(int(head["channels"]), -1))
+                        yield Waveform.of(head, row["data"].reshape(int(head["channels"]), -1))

@@ -7,6 +7,7 @@ lengths that a message claims.
 Source: python-ismrmrd-server (https://github.com/kspaceKelvin/python-ismrmrd-server), README, MR Data Message Format.
 """
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ismrmrd.image import get_data_type_from_dtype, get_dtype_from_data_type
 from numpy.typing import NDArray
 
 from cinerecon.errors import FileError
+from cinerecon.io.ismrmrd.waveforms import Waveform
 
 CONFIG_BYTES = 1024
 """Length of the name of a configuration, filled up with NUL."""
@@ -46,6 +48,7 @@ class MessageId(IntEnum):
     ACQUISITION = 1008
     IMAGE = 1022
     WAVEFORM = 1026
+    ARRAY = 1030
 
 
 TEXTS = (MessageId.CONFIG_FILE, MessageId.CONFIG_TEXT, MessageId.HEADER, MessageId.TEXT)
@@ -111,19 +114,16 @@ class ImageMessage:
 
 
 @dataclass(frozen=True, eq=False)
-class WaveformMessage:
-    """A block of a recorded signal.
+class ArrayMessage:
+    """An array of any meaning, which a scan does not need.
 
     Attributes
     ----------
-    head
-        Its header, a structured scalar.
     values
-        ``(channels, samples)``
+        The numbers.
     """
 
-    head: np.void
-    values: NDArray[np.uint32]
+    values: NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class CloseMessage:
     """The end of the stream."""
 
 
-Message = TextMessage | AcquisitionMessage | ImageMessage | WaveformMessage | CloseMessage
+Message = TextMessage | AcquisitionMessage | ImageMessage | Waveform | ArrayMessage | CloseMessage
 
 
 def read_messages(file: BinaryIO, where: str) -> Iterator[Message]:
@@ -183,6 +183,8 @@ class _Reader:
             return self._image()
         if message_id is MessageId.WAVEFORM:
             return self._waveform()
+        if message_id is MessageId.ARRAY:
+            return self._numbers()
         return TextMessage(message_id, self._text(4))
 
     def _acquisition(self) -> AcquisitionMessage:
@@ -195,17 +197,27 @@ class _Reader:
     def _image(self) -> ImageMessage:
         head = self._head(image_header_dtype)
         attributes = self._text(8).decode("utf-8", "replace")
-        try:
-            dtype = np.dtype(get_dtype_from_data_type(int(head["data_type"])))
-        except (KeyError, ValueError, TypeError):
-            raise self._damaged(f"its data type is {head['data_type']}, expected 1 to 8") from None
+        dtype = self._dtype(int(head["data_type"]))
         shape = (int(head["channels"]), *(int(n) for n in head["matrix_size"][::-1]))
         return ImageMessage(head, attributes, self._array(dtype, int(np.prod(shape, dtype=object))).reshape(shape))
 
-    def _waveform(self) -> WaveformMessage:
+    def _waveform(self) -> Waveform:
         head = self._head(waveform_header_dtype)
         shape = int(head["channels"]), int(head["number_of_samples"])
-        return WaveformMessage(head, self._array(np.dtype("<u4"), shape[0] * shape[1]).reshape(shape))
+        return Waveform.of(head, self._array(np.dtype("<u4"), shape[0] * shape[1]).reshape(shape))
+
+    def _numbers(self) -> ArrayMessage:
+        number, _, n_axes = (int(value) for value in np.frombuffer(self._bytes(6), "<u2"))
+        shape = [int(n) for n in np.frombuffer(self._bytes(8 * n_axes), "<u8")]
+        return ArrayMessage(self._array(self._dtype(number), math.prod(shape)).reshape(shape))
+
+    def _dtype(self, number: int) -> np.dtype[Any]:
+        """The type of the numbers of an image or an array."""
+        try:
+            dtype: np.dtype[Any] = np.dtype(get_dtype_from_data_type(number))
+        except (KeyError, ValueError, TypeError):
+            raise self._damaged(f"its data type is {number}, expected 1 to 8") from None
+        return dtype
 
     def _head(self, dtype: np.dtype[np.void]) -> np.void:
         head: np.void = np.frombuffer(self._bytes(dtype.itemsize), dtype)[0]
@@ -245,6 +257,8 @@ def message_bytes(message: Message) -> bytes:
     ------
     ValueError
         If the name of a configuration is longer than 1023 bytes.
+    DataError
+        If a block of a waveform is longer than version 1 represents.
     """
     if isinstance(message, CloseMessage):
         return _code(MessageId.CLOSE)
@@ -253,14 +267,26 @@ def message_bytes(message: Message) -> bytes:
     if isinstance(message, AcquisitionMessage):
         trajectory, samples = np.asarray(message.trajectory, "<f4"), np.asarray(message.samples, "<c8")
         return _code(MessageId.ACQUISITION) + message.head.tobytes() + trajectory.tobytes() + samples.tobytes()
-    if isinstance(message, WaveformMessage):
-        return _code(MessageId.WAVEFORM) + message.head.tobytes() + np.asarray(message.values, "<u4").tobytes()
+    if isinstance(message, Waveform):
+        head = message.head("a message of a stream")
+        return _code(MessageId.WAVEFORM) + head.tobytes() + np.asarray(message.values, "<u4").tobytes()
+    if isinstance(message, ArrayMessage):
+        return _code(MessageId.ARRAY) + _array_bytes(message.values)
+    return _code(MessageId.IMAGE) + _image_bytes(message)
+
+
+def _image_bytes(message: ImageMessage) -> bytes:
     attributes = message.attributes.encode()
     head = np.array(message.head, image_header_dtype)
     head["attribute_string_len"] = len(attributes)
     head["data_type"] = get_data_type_from_dtype(message.values.dtype)
     content = struct.pack("<Q", len(attributes)) + attributes + np.ascontiguousarray(message.values).tobytes()
-    return _code(MessageId.IMAGE) + head.tobytes() + content
+    return head.tobytes() + content
+
+
+def _array_bytes(values: NDArray[Any]) -> bytes:
+    head = np.array([get_data_type_from_dtype(values.dtype), 0, values.ndim], "<u2")
+    return head.tobytes() + np.array(values.shape, "<u8").tobytes() + np.ascontiguousarray(values).tobytes()
 
 
 def _code(message_id: MessageId) -> bytes:

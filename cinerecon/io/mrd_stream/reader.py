@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from ismrmrd.hdf5 import waveform_header_dtype
 
 from cinerecon.errors import DataError, FileError, HeaderError
 from cinerecon.io.ismrmrd.header import parse_header, without_patient
 from cinerecon.io.ismrmrd.raw import BLOCK, MemorySamples, RawScan, as_objects, largest_part
-from cinerecon.io.ismrmrd.waveforms import ECG_ID, MAX_WAVEFORM_SAMPLES, Waveform
+from cinerecon.io.ismrmrd.waveforms import Waveform, within_limit
 from cinerecon.io.mrd_stream.messages import (
     CONFIG_BYTES,
     HEAD,
@@ -23,7 +22,6 @@ from cinerecon.io.mrd_stream.messages import (
     Message,
     MessageId,
     TextMessage,
-    WaveformMessage,
     read_messages,
     starts_stream,
     write_message,
@@ -90,7 +88,7 @@ def scan_of_messages(messages: list[Message], path: Path) -> RawScan:
         n_images = sum(isinstance(m, ImageMessage) for m in messages)
         what = f"the stream holds {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"
         raise DataError(what, where=where)
-    waveforms, warnings = ecg_blocks([m for m in messages if isinstance(m, WaveformMessage)])
+    waveforms, warnings = within_limit([m for m in messages if isinstance(m, Waveform)])
     return RawScan(
         path,
         "stream",
@@ -104,25 +102,14 @@ def scan_of_messages(messages: list[Message], path: Path) -> RawScan:
     )
 
 
-def ecg_blocks(messages: list[WaveformMessage]) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
-    """The blocks of the ECG, and warnings about damaged ones, which are left out as in HDF5 files."""
-    blocks = [m for m in messages if m.head["waveform_id"] == ECG_ID]
-    if sum(m.values.size for m in blocks) > MAX_WAVEFORM_SAMPLES:
-        return (), ("the waveforms in the stream are longer than a day: they are not used",)
-    good = [m for m in blocks if m.values.size and 0 < m.head["sample_time_us"] < 1e6]
-    n_damaged = len(blocks) - len(good)
-    text = f"{n_damaged} blocks of the ECG are empty or have no time between samples: they are left out"
-    waveforms = (Waveform(ECG_ID, int(m.head["time_stamp"]), float(m.head["sample_time_us"]), m.values) for m in good)
-    return tuple(waveforms), (text,) if n_damaged else ()
-
-
 def write_raw_stream(raw: RawScan, file: BinaryIO) -> None:
-    """Write a raw scan as a stream: the header, the blocks of the ECG, the readouts, and the close message.
+    """Write a raw scan as a stream: the header, the waveforms, the readouts, and the close message.
 
     Raises
     ------
     DataError
-        If a readout holds another number of samples or coordinates than its header says.
+        If a readout holds another number of samples or coordinates than its header says, or a block of a waveform is
+        longer than version 1 represents.
     """
     for message in messages_of_scan(raw):
         write_message(file, message)
@@ -131,8 +118,7 @@ def write_raw_stream(raw: RawScan, file: BinaryIO) -> None:
 def messages_of_scan(raw: RawScan) -> Iterator[Message]:
     """The messages of a raw scan, without a configuration. Errors as for `write_raw_stream`."""
     yield TextMessage(MessageId.HEADER, raw.xml.encode())
-    for block in raw.waveforms:
-        yield WaveformMessage(_waveform_head(block), block.values)
+    yield from raw.waveforms
     heads = np.zeros(len(raw), HEAD)
     for name in set(HEAD.names or ()) & set(raw.heads.dtype.names or ()):
         heads[name] = raw.heads[name]
@@ -149,12 +135,3 @@ def messages_of_scan(raw: RawScan) -> Iterator[Message]:
             values = np.ascontiguousarray(samples, np.complex64 if is_complex else np.float32).view(np.complex64)
             yield AcquisitionMessage(heads[row], values, np.asarray(path, np.float32))
     yield CloseMessage()
-
-
-def _waveform_head(block: Waveform) -> np.void:
-    head = np.zeros(1, waveform_header_dtype)
-    head["version"], head["waveform_id"] = 1, block.number
-    head["channels"], head["number_of_samples"] = block.values.shape
-    head["time_stamp"], head["sample_time_us"] = block.time_stamp, block.sample_time_us
-    out: np.void = head[0]
-    return out

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.ismrmrd.header import parse_header, without_patient
 from cinerecon.io.ismrmrd.raw import Index, RawScan, as_objects, largest_part
-from cinerecon.io.ismrmrd.waveforms import ECG_ID, MAX_WAVEFORM_SAMPLES
-from cinerecon.io.mrd_stream.messages import HEAD, AcquisitionMessage, WaveformMessage
-from cinerecon.io.mrd_stream.reader import ecg_blocks
+from cinerecon.io.ismrmrd.waveforms import ECG_ID, MAX_WAVEFORM_SAMPLES, Waveform, within_limit
+from cinerecon.io.mrd_stream.messages import HEAD, AcquisitionMessage
 
 HEADS_AT_ONCE = 4096
 """Number of readouts by which the array of headers grows at first."""
@@ -49,7 +48,7 @@ class Spool:
         self._heads = np.zeros(HEADS_AT_ONCE, HEAD)
         self._amplitudes: list[float] = []
         self._starts: list[int] = []
-        self._waveforms: list[WaveformMessage] = []
+        self._waveforms: list[Waveform] = []
         self._n_waveform_samples = 0
 
     def __enter__(self) -> Self:
@@ -70,16 +69,16 @@ class Spool:
         """Checksum of the header and the first readout, whose noise no other scan has."""
         return self._digest.hexdigest()
 
-    def add(self, message: AcquisitionMessage | WaveformMessage) -> None:
-        """Store a readout or a block of a signal.
+    def add(self, message: AcquisitionMessage | Waveform) -> None:
+        """Store a readout or a block of the ECG; other waveforms are not needed for images.
 
         Raises
         ------
         FileError
             If the file system refuses, e.g. because it is full.
         """
-        if isinstance(message, WaveformMessage):
-            if message.head["waveform_id"] == ECG_ID and self._n_waveform_samples <= MAX_WAVEFORM_SAMPLES:
+        if isinstance(message, Waveform):
+            if message.number == ECG_ID and self._n_waveform_samples <= MAX_WAVEFORM_SAMPLES:
                 self._waveforms.append(message)
                 self._n_waveform_samples += message.values.size
             return
@@ -120,7 +119,7 @@ class Spool:
         if not len(rows):
             raise DataError("the stream has no readouts", where=self.path.name)
         heads = self._heads[rows]
-        waveforms, warnings = ecg_blocks(list(self._waveforms))
+        waveforms, warnings = within_limit(list(self._waveforms))
         return RawScan(
             self.path,
             "stream",

@@ -10,7 +10,9 @@ from raw_scan import small_scan
 from cinerecon.acquisition import open_scan
 from cinerecon.acquisition.gating.clock import read_clock
 from cinerecon.acquisition.gating.r_waves import r_waves_of_ecg
+from cinerecon.io.ismrmrd import waveforms
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
+from cinerecon.io.ismrmrd.waveforms import ecg_of
 
 
 def with_waveforms(path, rows):
@@ -33,8 +35,9 @@ def test_blocks_are_read_with_their_times(tmp_path):
     rows = blocks(3)
     rows["head"]["waveform_id"][1] = 5  # the learning phase of a converter
     raw = read_mrd(with_waveforms(tmp_path / "scan.h5", rows))
-    assert [block.time_stamp for block in raw.waveforms] == [100, 120]
-    np.testing.assert_array_equal(raw.waveforms[1].values, 2 + np.arange(20).reshape(2, 10))
+    assert [block.time_stamp for block in raw.waveforms] == [100, 110, 120]
+    assert [block.time_stamp for block in ecg_of(raw.waveforms)] == [100, 120]
+    np.testing.assert_array_equal(raw.waveforms[2].values, 2 + np.arange(20).reshape(2, 10))
     assert raw.warnings == ()
 
 
@@ -43,8 +46,24 @@ def test_damaged_blocks_are_left_out_with_a_warning(tmp_path):
     rows["head"]["number_of_samples"][0] = 11
     rows["head"]["sample_time_us"][2] = np.nan
     raw = read_mrd(with_waveforms(tmp_path / "scan.h5", rows))
-    assert [block.time_stamp for block in raw.waveforms] == [110, 130]
-    assert raw.warnings == ("2 blocks of the ECG do not hold the samples that their headers say: they are left out",)
+    assert [block.time_stamp for block in raw.waveforms] == [110, 120, 130]
+    assert [block.time_stamp for block in ecg_of(raw.waveforms)] == [110, 130]
+    assert raw.warnings == (
+        "1 waveforms do not hold the samples that their headers say: they are left out",
+        "1 blocks of the ECG are empty or have no time between samples: gating does not use them",
+    )
+
+
+def test_the_ecg_is_read_where_other_signals_are_too_long(tmp_path, monkeypatch):
+    rows = blocks(3)
+    rows["head"]["waveform_id"][1:] = 4
+    path = with_waveforms(tmp_path / "scan.h5", rows)
+    monkeypatch.setattr(waveforms, "MAX_WAVEFORM_SAMPLES", 30)
+    raw = read_mrd(path)
+    assert [block.number for block in raw.waveforms] == [0]
+    assert "those other than the ECG are left out" in raw.warnings[0]
+    monkeypatch.setattr(waveforms, "MAX_WAVEFORM_SAMPLES", 10)
+    assert read_mrd(path).waveforms == () and "they are left out" in read_mrd(path).warnings[0]
 
 
 def test_another_kind_of_array_is_not_used_and_the_scan_is_read(tmp_path):
