@@ -9,7 +9,6 @@ The weights are those of each run of the last stage that were best on its valida
 import argparse
 import csv
 import json
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -45,26 +44,29 @@ CLAIMED = {
     for rival_and_sampling, gain in published.gain.items()
 }
 """What the papers claim: a network over another method under a sampling [dB], on their data and with one coil."""
-GROUPS = ("sax_mid", "lax_4ch", "phantom")
+MAIN_GROUP = "subjects"
+"""The scans of `benchmarks/quality.py` whose means the list of models shows."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """Mean PSNR [dB] of methods, by group of scans, coils and sampling; and phantoms, by sampling."""
+    """PSNR [dB] of methods, means over subjects, by group of scans, coils and sampling; and the subjects of a group."""
 
     psnr: dict[tuple[str, int, str, str], float]
-    n_phantoms: dict[str, int]
+    n_subjects: dict[str, int]
 
     @classmethod
     def of(cls, scores: list[Score]) -> "Results":
-        """The means of scores."""
-        found: dict[tuple[str, int, str, str], list[float]] = {}
+        """The means of scores; a group is the beginning of the name of a scan."""
+        by_subject: dict[tuple[str, int, str, str], dict[str, list[float]]] = {}
         for score in scores:
-            group = next(name for name in GROUPS if score.scan.startswith(name))
-            found.setdefault((group, score.n_coils, score.sampling, score.method), []).append(score.psnr)
-        phantoms = {(score.sampling, score.scan) for score in scores if score.scan.startswith("phantom")}
-        counts = Counter(sampling for sampling, scan in phantoms if scan.endswith("_1"))
-        return cls({key: mean(values) for key, values in found.items()}, dict(counts))
+            key = (group_of(score), score.n_coils, score.sampling, score.method)
+            by_subject.setdefault(key, {}).setdefault(score.subject, []).append(score.psnr)
+        psnr = {key: mean(map(mean, subjects.values())) for key, subjects in by_subject.items()}
+        counts: dict[str, set[str]] = {}
+        for score in scores:
+            counts.setdefault(group_of(score), set()).add(score.subject)
+        return cls(psnr, {group: len(subjects) for group, subjects in counts.items()})
 
     def gains(self, method: str, other: str) -> dict[tuple[str, int, str], float]:
         """Gains over another method [dB], where both have scores."""
@@ -73,6 +75,11 @@ class Results:
             for key, value in self.psnr.items()
             if key[3] == method and (*key[:3], other) in self.psnr
         }
+
+
+def group_of(score: Score) -> str:
+    """The group of scans that a score is of."""
+    return score.scan.partition("-")[0]
 
 
 def ship(name: str, stages: list[Path], results: Results) -> None:
@@ -109,10 +116,11 @@ def resolved(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def report(name: str, results: Results) -> str:
     """The line that the list of models shows."""
-    ours, theirs = (results.psnr.get(("sax_mid", 1, "gaussian:8", method)) for method in (name, BASELINE))
+    ours, theirs = (results.psnr.get((MAIN_GROUP, 1, "gaussian:8", method)) for method in (name, BASELINE))
     if ours is None or theirs is None:
         return ""
-    return f"{ours:.2f} dB on a held-out real series at 8x, one coil; k-t SLR {theirs:.2f} dB"
+    n = results.n_subjects[MAIN_GROUP]
+    return f"{ours:.2f} dB on {n} other subjects at 8x, one coil; k-t SLR {theirs:.2f} dB"
 
 
 def describe_start(initial: dict[str, Any] | None) -> str:
@@ -174,11 +182,10 @@ def table(name: str, results: Results) -> str:
             pair = [results.psnr.get((group, coils, sampling, method)) for method in (BASELINE, name)]
             cells.append("" if None in pair else f"{pair[0]:.2f} → {pair[1]:.2f}")
         lines.append(f"| {group}, {coils} coil{'s' if coils > 1 else ''} | " + " | ".join(cells) + " |")
-    counts = [results.n_phantoms.get(sampling, 0) for sampling in samplings]
-    n_phantoms = str(counts[0]) if len(set(counts)) == 1 else ", ".join(map(str, counts))
+    groups = ", ".join(f"{results.n_subjects[group]} of {group}" for group in dict.fromkeys(group for group, _ in rows))
     where = (
-        "Held-out scans (`benchmarks/quality.py`; more measures in `docs/benchmarks.md`), noise 1 % of the maximum; "
-        f"{n_phantoms} phantoms:"
+        "Held-out scans (`benchmarks/quality.py`; more measures in `docs/benchmarks.md`), noise 1 % of the maximum, "
+        f"means over subjects ({groups}):"
     )
     return where + "\n\n" + "\n".join(lines)
 

@@ -1,0 +1,123 @@
+"""The tables of `quality.py`: measures, gains over the baseline and time, a column for each pattern and coil count."""
+
+from collections.abc import Sequence
+from statistics import mean, median
+
+from cinerecon.evaluation import Score
+from cinerecon.metrics.statistics import Gain, compare_paired, summarise_mean, with_holm
+
+Column = tuple[str, int]
+"""Sampling pattern and number of coils."""
+HEADS = {("psnr", "ssim"): "PSNR [dB] / SSIM", ("heart_psnr", "xt_ssim"): "heart: PSNR [dB] / x-t SSIM"}
+NOTE = (
+    "Means over subjects. Brackets: 95 % bootstrap interval. Star: no significant difference (Wilcoxon's signed-rank "
+    "test with Holm's correction, p of 0.05 or more)."
+)
+
+
+def columns_of(scores: Sequence[Score]) -> list[Column]:
+    """All patterns and coil counts, those of a pattern next to each other."""
+    samplings = list(dict.fromkeys(score.sampling for score in scores))
+    return [(sampling, coils) for sampling in samplings for coils in sorted({score.n_coils for score in scores})]
+
+
+def values_of(scores: Sequence[Score], method: str, column: Column, field: str) -> dict[str, float]:
+    """A measure of a method in a column, by subject; means over the series of a subject."""
+    found: dict[str, list[float]] = {}
+    for score in scores:
+        if score.method == method and (score.sampling, score.n_coils) == column:
+            found.setdefault(score.subject, []).append(getattr(score, field))
+    return {subject: mean(values) for subject, values in found.items()}
+
+
+def gains_of(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> dict[tuple[str, Column], Gain]:
+    """The gain in PSNR of each method over the baseline in each column, tested over subjects."""
+    gains = {}
+    for column in columns_of(scores):
+        theirs = values_of(scores, baseline, column, "psnr")
+        pairs = [values_of(scores, method, column, "psnr") for method in methods]
+        compared = [compare_paired([ours[s] for s in theirs], list(theirs.values()), list(theirs)) for ours in pairs]
+        gains |= {(method, column): gain for method, gain in zip(methods, with_holm(compared), strict=True)}
+    return gains
+
+
+def gain_table(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> str:
+    """Mean gains over the baseline with their 95 % intervals; a star if not significant."""
+    gains, columns = gains_of(scores, methods, baseline), columns_of(scores)
+    rows = {method: [describe_gain(gains[method, column]) for column in columns] for method in methods}
+    return f"{markdown(f'over `{baseline}`, PSNR [dB]', columns, rows)}\n\n{NOTE}"
+
+
+def describe_gain(gain: Gain) -> str:
+    """Mean and interval; for fewer subjects than an interval needs, the mean alone."""
+    if gain.low != gain.low:
+        return f"{gain.mean:+.2f}"
+    star = "" if gain.p_holm < 0.05 else " *"
+    return f"{gain.mean:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]{star}"
+
+
+def describe_losses(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> str:
+    """Where the mean of a network is below the baseline, and on how many subjects in all columns."""
+    gains, columns = gains_of(scores, methods, baseline), columns_of(scores)
+    sentences = []
+    for method in methods:
+        below = [f"{name(column)} ({gains[method, column].mean:+.2f} dB)" for column in columns]
+        below = [text for text, column in zip(below, columns, strict=True) if gains[method, column].mean < 0]
+        each = [
+            values_of(scores, method, column, "psnr")[subject] - value
+            for column in columns
+            for subject, value in values_of(scores, baseline, column, "psnr").items()
+        ]
+        where = f"on average for {', '.join(below)}, and " if below else ""
+        n_below = sum(gain < 0 for gain in each)
+        if n_below:
+            sentences.append(
+                f"`{method}` is below `{baseline}` {where}on {n_below} of {len(each)} combinations of subject, pattern "
+                f"and coils (lowest {min(each):+.2f} dB)."
+            )
+    return " ".join(sentences)
+
+
+def value_table(scores: Sequence[Score], methods: Sequence[str], fields: tuple[str, str]) -> str:
+    """Two measures of every method, means over subjects."""
+    columns = columns_of(scores)
+    rows = {}
+    for method in methods:
+        pairs = [[summarise(scores, method, column, field) for field in fields] for column in columns]
+        rows[method] = [f"{first:.2f} / {second:.3f}" for first, second in pairs]
+    return markdown(HEADS[fields], columns, rows)
+
+
+def summarise(scores: Sequence[Score], method: str, column: Column, field: str) -> float:
+    """Mean over subjects; those without the measure are not counted."""
+    return summarise_mean(list(values_of(scores, method, column, field).values())).mean
+
+
+def time_table(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> str:
+    """Median over series of the time as a fraction of that of the baseline, with the initial image."""
+    columns = columns_of(scores)
+    rows = {}
+    for method in methods:
+        cells = []
+        for column in columns:
+            seconds = {
+                (score.method, score.case): score.seconds
+                for score in scores
+                if (score.sampling, score.n_coils) == column and score.method in (method, baseline)
+            }
+            cases = {case for name, case in seconds if name == method}
+            cells.append(f"{median(seconds[method, case] / seconds[baseline, case] for case in cases):.2f}")
+        rows[method] = cells
+    return markdown(f"time over that of `{baseline}`", columns, rows)
+
+
+def name(column: Column) -> str:
+    """Pattern and coils in words."""
+    sampling, coils = column
+    return f"{sampling}, {coils} coil{'s' if coils > 1 else ''}"
+
+
+def markdown(head: str, columns: Sequence[Column], rows: dict[str, list[str]]) -> str:
+    """A table with a row for each method."""
+    lines = [f"| {head} | {' | '.join(map(name, columns))} |", "|" + "---|" * (1 + len(columns))]
+    return "\n".join([*lines, *(f"| `{method}` | {' | '.join(cells)} |" for method, cells in rows.items())])

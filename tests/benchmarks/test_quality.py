@@ -1,0 +1,66 @@
+"""The tables of `benchmarks/quality.py`, by scores whose means are known."""
+
+import numpy as np
+import quality
+import quality_tables
+from pytest import approx, fixture
+
+from cinerecon.evaluation import Score
+
+COLUMN = ("gaussian:8", 1)
+
+
+def score(subject, scan, method, psnr, seconds=1.0, coils=1):
+    return Score(scan, 0, coils, "gaussian:8", method, psnr, 0.9, 0.01, seconds, subject=subject)
+
+
+@fixture
+def scores():
+    """Seven subjects, one of them with two series; the network gains 1 dB, and 3 dB on the second series."""
+    baseline = [score(f"s{n}", f"scan{n}", "ktslr", 30.0 + n, 2.0) for n in range(7)]
+    network = [score(f"s{n}", f"scan{n}", "slrnet", 31.0 + n, 1.0) for n in range(7)]
+    return [
+        *baseline,
+        *network,
+        score("s0", "more", "ktslr", 30.0, 4.0),
+        score("s0", "more", "slrnet", 33.0, 2.0),
+    ]
+
+
+def test_series_of_a_subject_count_once(scores):
+    assert quality_tables.values_of(scores, "slrnet", COLUMN, "psnr")["s0"] == approx(32.0)
+    assert quality_tables.summarise(scores, "ktslr", COLUMN, "psnr") == approx(33.0)
+    gain = quality_tables.gains_of(scores, ["slrnet"], "ktslr")["slrnet", COLUMN]
+    assert (gain.mean, gain.n_units) == (approx(8 / 7), 7)
+    assert gain.low == approx(1.0) and gain.high <= 2.0
+
+
+def test_the_gain_is_in_the_table_and_significant(scores):
+    table = quality_tables.gain_table(scores, ["slrnet"], "ktslr")
+    assert "| over `ktslr`, PSNR [dB] | gaussian:8, 1 coil |" in table
+    assert "| `slrnet` | +1.14 [+1.00," in table and " *" not in table.partition("\n\n")[0]
+
+
+def test_losses_are_named(scores):
+    assert quality_tables.describe_losses(scores, ["slrnet"], "ktslr") == ""
+    worse = [score("s7", "scan7", "ktslr", 30.0), score("s7", "scan7", "slrnet", 10.0)]
+    text = quality_tables.describe_losses([*scores, *worse], ["slrnet"], "ktslr")
+    assert "on average for gaussian:8, 1 coil (-1.50 dB)" in text
+    assert "on 1 of 8 combinations" in text and "lowest -20.00 dB" in text
+
+
+def test_time_is_relative_to_the_same_case(scores):
+    assert "| `slrnet` | 0.50 |" in quality_tables.time_table(scores, ["ktslr", "slrnet"], "ktslr")
+
+
+def test_series_of_a_stack_are_spread_evenly(tmp_path):
+    names = [f"p1_sax{n:02d}" for n in range(11)] + ["q_001", "q_002"]
+    for name in names:
+        (tmp_path / f"{name}.npz").touch()
+    chosen = [path.stem for path in quality.choose_series(tmp_path, 3)]
+    assert chosen == ["p1_sax01", "p1_sax05", "p1_sax09", "q_001", "q_002"]
+
+
+def test_phantoms_are_not_those_of_training():
+    trained = {int(np.random.default_rng([0, 0, number]).integers(2**31)) for number in range(1000)}
+    assert not {*quality.PHANTOM_SEEDS} & trained
