@@ -8,8 +8,7 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import keep_measured
 from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
 from cinerecon.errors import DataError
-from cinerecon.io.case import read_case
-from cinerecon.io.case_file import open_case
+from cinerecon.io.case import open_case, read_case
 
 SETTINGS = ("whiten", "n_virtual_coils", "compression", "csm", "remove_oversampling")
 """The settings of the acquisition that determine the stored arrays."""

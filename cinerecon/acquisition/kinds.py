@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.errors import ConfigError
-from cinerecon.io.case_file import is_case
+from cinerecon.io.case import is_case
 from cinerecon.io.kspace_array import is_kspace_array
 from cinerecon.io.matlab import is_matlab
 from cinerecon.io.raw_file import require_raw_scan

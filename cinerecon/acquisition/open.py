@@ -16,11 +16,11 @@ from cinerecon.cine import CineData
 from cinerecon.io.atomic import hash_files
 from cinerecon.io.case_index import holds_cases, list_cases
 from cinerecon.io.cmrxrecon import is_kspace_name, open_cmrxrecon
-from cinerecon.io.ismrmrd.file import SCAN_ENDINGS
+from cinerecon.io.ismrmrd.hdf5_scan import SCAN_ENDINGS
 from cinerecon.io.kspace_array import holds_kspace
 from cinerecon.io.raw_file import holds_images_only
-from cinerecon.io.regular import is_pipe
-from cinerecon.io.twix.signature import is_twix
+from cinerecon.io.twix.definitions import is_twix
+from cinerecon.io.untrusted import is_pipe
 
 
 def open_cine(

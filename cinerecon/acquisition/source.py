@@ -1,12 +1,17 @@
 """An opened file of any kind as a series of slices, and a summary of its slices."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cinerecon.cine import CineData
+from cinerecon.errors import ConfigError, DataError
 from cinerecon.physics.sampling import acceleration_of, count_acs, measured_extent
+
+N_STUDY_DIGITS = 10
+"""Hexadecimal digits of the hash of a study that stand for its subject."""
 
 
 @dataclass(frozen=True)
@@ -195,3 +200,27 @@ def summarise(source: CineSource, progress: Callable[[int, int], None] | None = 
         marks=source.marks,
         warnings=tuple(warnings),
     )
+
+
+def subject_in_path(pattern: str, path: Path) -> str:
+    """The subject that a regular expression finds in a path: its groups, or all that it matches.
+
+    Raises
+    ------
+    ConfigError
+        If the pattern is no regular expression.
+    DataError
+        If the path does not fit it.
+    """
+    try:
+        match = re.search(pattern, path.as_posix())
+    except re.error as error:
+        raise ConfigError(f"'{pattern}' is not a regular expression: {error}", where="--subject") from None
+    if match is None:
+        raise DataError(f"the path does not fit the pattern of subjects '{pattern}'", where=str(path))
+    return "-".join(part for part in match.groups() if part) or match.group()
+
+
+def subject_in_header(source: CineSource) -> str:
+    """A word that scans of one subject share: a hash of the patient's number, else of the study; empty if unknown."""
+    return source.subject or (f"study-{source.study[:N_STUDY_DIGITS]}" if source.study else "")

@@ -6,7 +6,7 @@ from pathlib import Path
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite, write_csv
 from cinerecon.io.mask import MaskFile, write_mask
-from cinerecon.io.mask_picture import write_mask_picture
+from cinerecon.io.picture import write_mask_picture
 from cinerecon.physics.sampling import LineOrder, MaskSpec, Sampling, acs_block, net_acceleration, order_readouts
 
 ORDER_COLUMNS = ("time_ms", "frame", "ky", "segment")

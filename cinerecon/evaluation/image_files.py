@@ -16,11 +16,9 @@ from cinerecon.acquisition import open_cine
 from cinerecon.cine import finish_image
 from cinerecon.cine_meta import Geometry, vector
 from cinerecon.errors import DataError, FileError
-from cinerecon.io.arrays import read_npz
-from cinerecon.io.case import read_case
-from cinerecon.io.case_file import is_case
+from cinerecon.io.case import is_case, read_case
 from cinerecon.io.hdf5 import member, require_hdf5
-from cinerecon.io.ismrmrd.file import SCAN_ENDINGS
+from cinerecon.io.ismrmrd.hdf5_scan import SCAN_ENDINGS
 from cinerecon.io.magnitude import (
     NIFTI_ENDINGS,
     MagnitudeImages,
@@ -34,7 +32,7 @@ from cinerecon.io.matlab import is_matlab
 from cinerecon.io.mrd_stream.images import read_stream_images
 from cinerecon.io.mrd_stream.reader import is_mrd_stream
 from cinerecon.io.raw_file import holds_images_only
-from cinerecon.io.regular import refuse_pipe
+from cinerecon.io.untrusted import read_npz, refuse_pipe
 
 IMAGE_NAMES, TRUTH_NAMES = ("image", "magnitude", "reference"), ("reference", "image", "magnitude")
 DIRECTIONS = ("read_dir", "phase_dir", "slice_dir")

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cinerecon.acquisition import AcquisitionConfig, find_cines, open_cine
-from cinerecon.acquisition.subject import subject_in_header, subject_in_path
+from cinerecon.acquisition.source import subject_in_header, subject_in_path
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.evaluation.failures import Failure, place_of
 from cinerecon.evaluation.scan_names import labels_of

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cinerecon.errors import FileError
-from cinerecon.io.regular import refuse_pipe
+from cinerecon.io.untrusted import refuse_pipe
 
 LONGEST_NAME = 255
 """Bytes that the name of a file may have in common file systems."""

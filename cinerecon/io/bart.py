@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError
-from cinerecon.io.regular import refuse_pipe
+from cinerecon.image import CineImage, collect_warnings
+from cinerecon.io.untrusted import refuse_pipe
+from cinerecon.provenance import series_texts
 
 N_DIMENSIONS = 16
 """Dimensions in a header that BART writes."""
@@ -115,3 +117,16 @@ def write_cfl(path: Path, header: Path, values: NDArray[np.complex64], dimension
         file.write(np.ascontiguousarray(values, "<c8").data)
     lines = [MARK, " ".join(map(str, sizes)), "# Creator", *(f"{line}" for line in note.splitlines())]
     header.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_bart(path: Path, stack: list[CineImage]) -> None:
+    """Write one stack of slices as complex64: x in dimension 0, y in 1, frames in 10, slices in 13.
+
+    The header is written next to the samples. Warnings and provenance are comments in it, which BART ignores.
+    """
+    values = np.stack([cine.image for cine in stack])  # (slices, frames, y, x)
+    lines = ["cinerecon", stack[0].title, "not for diagnostic use"]
+    lines += [f"warning: {text}" for text in collect_warnings(stack)]
+    lines += [f"{name}: {text}" for name, text in series_texts([cine.provenance for cine in stack]).items()]
+    header, _ = cfl_files(path)
+    write_cfl(path, header, values, (SLICE, TIME, PHASE_1, READ), "\n".join(" ".join(line.split()) for line in lines))

@@ -1,22 +1,224 @@
-"""Prepared cases as `CineData`; `case_file` describes the format."""
+"""Prepared cases: one slice, one HDF5 file, readable by any HDF5 library.
+
+    kspace          (frames, coils, ky, kx) complex64, zero where not sampled
+    mask            (frames, 1, ky, kx or 1) bool
+    csm             (coils, y, x) complex64; not there for one coil
+    reference       (frames, y, x) complex64, the fully sampled truth, where there is one
+    shading         (y, x) float32, where coils were whitened
+    frame_times_ms  (frames,) where known
+    geometry        a group of attributes, where known
+
+Arrays are stored uncompressed, so that parts can be read without the rest. The attributes of each array contain its
+axes and meaning; all other metadata are attributes of the file.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
-from cinerecon.cine import CineData, as_tensor
-from cinerecon.cine_meta import CineMeta
-from cinerecon.errors import DataError
+from cinerecon.axes import CSM, IMAGE, KSPACE, MASK
+from cinerecon.cine_meta import CineMeta, Geometry, vector
+from cinerecon.errors import DataError, FileError
 from cinerecon.io.atomic import moved_into_place
-from cinerecon.io.case_file import ARRAYS, FORMAT, TYPES, VERSION, Attributes, open_case
-from cinerecon.io.hdf5_writer import new_hdf5
+from cinerecon.io.hdf5 import member, new_hdf5, require_hdf5, require_plausible
+
+if TYPE_CHECKING:
+    from cinerecon.cine import CineData
+
+FORMAT, VERSION = "cinerecon case", 1
+
+Value = str | int | float | bool | tuple[str, ...]
+Attributes = Mapping[str, "Value | Mapping[str, Value]"]
+"""Additional metadata of a case; a nested mapping becomes a group."""
+
+ARRAYS = {
+    "kspace": (KSPACE, "c", "k-space, zero where not sampled; image = centred orthonormal inverse DFT"),
+    "mask": (MASK, "b", "which points of k-space were sampled"),
+    "csm": (CSM, "c", "coil sensitivity maps, sum of squared magnitudes 1"),
+    "reference": (IMAGE, "c", "fully sampled image, combined by the maps"),
+    "shading": (CSM[1:], "f", "factor that takes the shading of whitened coils from an image"),
+}
+"""Axes, kind of numbers and meaning of each array."""
+TYPES = {"c": np.complex64, "b": np.bool_, "f": np.float32}
+MARKS = {
+    "simulated": "the scan is simulated",
+    "magnitude only": "made from magnitude images: phase, coils and noise of the measurement are gone",
+    "simulated phase and coils": "phase and coil maps are simulated",
+    "combined coils": "the coils were combined before sampling is simulated: no scanner measures such data",
+    "zero-padded": "the outer part of k-space is empty: it is easier to reconstruct than measured data",
+    "interpolated": "the images were interpolated to a finer matrix: they are easier to reconstruct than measured data",
+}
+"""Properties of a case that change results, usually for the better, compared with a measured scan."""
 
 
-def write_case(path: Path, data: CineData, attributes: Attributes | None = None) -> None:
+def is_case(path: Path) -> bool:
+    """Whether a file is a prepared case, by its format attribute; False for anything that cannot be read."""
+    try:
+        if not path.is_file():  # opening a pipe would wait for its other end
+            return False
+        with h5py.File(path, "r", locking=False) as file:
+            result: bool = file.attrs.get("format") == FORMAT
+            return result
+    except (OSError, RuntimeError, UnicodeDecodeError):
+        return False
+
+
+def open_case(path: Path) -> "CaseFile":
+    """Open a case without reading its arrays. Close it, or use it in a ``with`` statement.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, damaged, or no case.
+    DataError
+        If an array is missing or of the wrong kind.
+    """
+    return CaseFile(path)
+
+
+class CaseFile:
+    """An open case: its arrays are sliced like NumPy arrays, and only the requested part is read.
+
+    Attributes
+    ----------
+    path
+        The file.
+    kspace, mask, csm, reference, shading
+        Arrays in the file, to be sliced; the last three are None where the case has none.
+    attributes
+        The attributes of the file, and of its groups as mappings.
+    meta
+        Source, slice, frame times, geometry.
+    """
+
+    def __init__(self, path: Path) -> None:
+        require_hdf5(path)
+        self.path = path
+        try:
+            self._file = h5py.File(path, "r", locking=False)
+        except OSError as error:
+            hint = "prepare it again"
+            raise FileError(f"the prepared case is damaged: {error}", where=str(path), hint=hint) from None
+        try:
+            self._read_head()
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
+            self.close()
+            what = f"the prepared case is damaged: {error}"
+            raise FileError(what, where=str(path), hint="prepare it again") from None
+        except Exception:
+            self.close()
+            raise
+
+    def _read_head(self) -> None:
+        self.attributes = _read_attributes(self._file)
+        if self.attributes.get("format") != FORMAT:
+            raise FileError("this is not a prepared case", where=str(self.path), hint="cinerecon prepare writes them")
+        if self.attributes.get("format_version") != VERSION:
+            what = f"the case has format version {self.attributes.get('format_version')}, known is {VERSION}"
+            raise FileError(what, where=str(self.path), hint="a newer cinerecon wrote it")
+        self.kspace, self.mask = (self._array(name, is_needed=True) for name in ("kspace", "mask"))
+        self.csm, self.reference, self.shading = (self._array(name) for name in ("csm", "reference", "shading"))
+        self.meta = self._meta()
+
+    def _array(self, name: str, *, is_needed: bool = False) -> Any:
+        axes, kind, _ = ARRAYS[name]
+        stored = member(self._file, name, str(self.path))
+        if stored is None and not is_needed:
+            return None
+        if not isinstance(stored, h5py.Dataset) or stored.ndim != len(axes) or stored.dtype.kind != kind:
+            what = f"'{name}' is not an array ({', '.join(axes)}) of the right kind"
+            raise DataError(what, where=str(self.path), hint="prepare it again")
+        require_plausible(name, stored.nbytes, self.path)
+        return stored
+
+    def _meta(self) -> CineMeta:
+        values, times = self.attributes, member(self._file, "frame_times_ms", str(self.path))
+        place = values.get("geometry")
+        dy, dx = values["pixel_size_y_x_mm"]
+        return CineMeta(
+            source=str(values["source"]),
+            slice=int(values["slice"]),
+            frame_times_ms=() if times is None else tuple(times[()].astype(float).tolist()),
+            pixel_size_mm=(float(dy), float(dx)),
+            slice_thickness_mm=float(values["slice_thickness_mm"]),
+            geometry=None if place is None else _geometry(place),
+            protocol=str(values["protocol"]),
+            warnings=tuple(values.get("warnings", ())),
+            crop_y=int(values["rows_asked_for"]) if "rows_asked_for" in values else None,
+            reference_is=str(values.get("reference_is", "")),
+            compression=str(values.get("coil_compression", "")),
+            is_one_beat=bool(values.get("frames_are_one_beat", False)),
+            is_real_time=bool(values.get("frames_are_real_time", False)),
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Sizes (frames, coils, ky, kx)."""
+        result: tuple[int, int, int, int] = self.kspace.shape
+        return result
+
+    def read(self, name: str) -> NDArray[Any] | None:
+        """A whole array; None where the case has none.
+
+        Raises
+        ------
+        DataError
+            If a number is not finite.
+        FileError
+            If the file is damaged.
+        """
+        stored = getattr(self, name)
+        if stored is None:
+            return None
+        try:
+            array: NDArray[Any] = stored[()].astype(TYPES[ARRAYS[name][1]], copy=False)
+        except (OSError, RuntimeError) as error:
+            hint = "prepare it again"
+            raise FileError(f"the prepared case is damaged: {error}", where=str(self.path), hint=hint) from None
+        if array.dtype != bool and not np.isfinite(array).all():
+            raise DataError(f"'{name}' holds numbers that are not finite", where=str(self.path))
+        return array
+
+    def close(self) -> None:
+        """Close the file; the arrays cannot be sliced any more."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _geometry(values: Mapping[str, Any]) -> Geometry:
+    position, read, phase, across = (
+        vector(values[name]) for name in ("position_of_the_centre_lps_mm", "read_dir", "phase_dir", "slice_dir")
+    )
+    return Geometry(position, read, phase, across, str(values["patient_position"]))
+
+
+def _read_attributes(group: h5py.Group, *, depth: int = 1) -> dict[str, Any]:
+    """Attributes of the file, and of its groups as mappings, in plain Python numbers, texts and tuples."""
+    values: dict[str, Any] = {}
+    for name, value in group.attrs.items():
+        plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        values[name] = tuple(plain) if isinstance(plain, list) else plain
+    for name in group if depth else ():
+        is_own = group.get(name, getclass=True, getlink=True) is h5py.HardLink
+        if is_own and group.get(name, getclass=True) is h5py.Group:
+            values[name] = _read_attributes(group[name], depth=depth - 1)
+    return values
+
+
+def write_case(path: Path, data: "CineData", attributes: Attributes | None = None) -> None:
     """Write a case; the file is whole or not there.
 
     Parameters
@@ -47,7 +249,7 @@ def write_case(path: Path, data: CineData, attributes: Attributes | None = None)
             times.attrs["axes"], times.attrs["meaning"] = "frames", "time of each frame since the first [ms]"
 
 
-def read_case(path: Path) -> CineData:
+def read_case(path: Path) -> "CineData":
     """Read a case into memory, as it was written.
 
     Raises
@@ -59,6 +261,8 @@ def read_case(path: Path) -> CineData:
     ShapeError
         If the arrays do not fit each other.
     """
+    from cinerecon.cine import CineData, as_tensor
+
     with open_case(path) as case:
         stored = {name: case.read(name) for name in ARRAYS}
         arrays = {name: None if array is None else as_tensor(array) for name, array in stored.items()}

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import ConfigError, DataError, FileError, nearest_name
-from cinerecon.io.arrays import read_npz
 from cinerecon.io.bart import NAMES, cfl_files, is_cfl, open_cfl
 from cinerecon.io.hdf5 import LARGEST_RATIO
-from cinerecon.io.regular import refuse_pipe
+from cinerecon.io.untrusted import read_npz, refuse_pipe
 
 KSPACE_AXES = ("slices", "frames", "coils", "ky", "kx")
 """The axes of k-space in the order of this package."""

@@ -14,7 +14,7 @@ from cinerecon.errors import ConfigError, FileError, nearest_name
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.hdf5 import open_hdf5
 from cinerecon.io.matlab import open_matlab
-from cinerecon.io.regular import refuse_pipe
+from cinerecon.io.untrusted import refuse_pipe
 
 Mask = NDArray[np.bool_]
 SUFFIXES = (".npz", ".npy", ".mat", ".h5", ".hdf5")

@@ -1,6 +1,13 @@
-"""Colours, margins and font of the pictures that are written to files."""
+"""Pictures that are written to files: colours, margins, font, labels on images, and the picture of a sampling mask."""
 
-from PIL import ImageFont
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from cinerecon.image import CineImage
+from cinerecon.io.atomic import moved_into_place
 
 MARGIN, CAPTION = 28, 30
 """Margin of a picture, and height of the line below a panel [pixels]."""
@@ -8,8 +15,68 @@ PAPER, INK, QUIET, ACCENT = (17, 19, 23), (236, 238, 241), (150, 156, 166), (255
 """Colours (red, green, blue) of background, text, captions and marks."""
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+LABEL_LINES = 24
+"""Height of an image over that of its label."""
+SMALLEST_FONT = 10
+LABEL_MARGIN = 4
+MASK_SIDE = 384
+"""Smallest side of a panel of a mask that has fewer points [pixels]."""
 
 
 def font_of_size(size: int) -> Font:
     """The font of all texts in pictures."""
     return ImageFont.load_default(size)
+
+
+def draw_label(picture: Image.Image, text: str, *, left: int = 0, width: int | None = None, bottom: int = 0) -> None:
+    """Write one line at the top of a picture, or above a position from which it is measured.
+
+    Parameters
+    ----------
+    picture
+        8 bits; it is changed.
+    text
+        The line; what does not fit the width is cut, with dots.
+    left, width
+        The part of the picture that it belongs to [pixels]; None is up to the right edge.
+    bottom
+        If not 0, the line ends here [pixels from the top].
+    """
+    width = picture.width - left if width is None else width
+    font = ImageFont.load_default(max(SMALLEST_FONT, min(picture.height, 2 * width) // LABEL_LINES))
+    while text and font.getlength(text) > width - 2 * LABEL_MARGIN:
+        text = text.rstrip("…")[:-1] + "…" if len(text) > 1 and text != "…" else ""
+    y, anchor = (bottom - LABEL_MARGIN, "ld") if bottom else (LABEL_MARGIN, "la")
+    place = (left + LABEL_MARGIN, y)
+    ImageDraw.Draw(picture).text(place, text, fill=255, font=font, anchor=anchor, stroke_width=1, stroke_fill=0)
+
+
+def frame_label(cine: CineImage, frame: int) -> str:
+    """Number and time of a frame, e.g. ``frame 3  ·  120 ms``; without time where it is not known."""
+    times = cine.meta.frame_times_ms
+    return f"frame {frame}" + (f"  ·  {times[frame]:.0f} ms" if len(times) == cine.n_frames else "")
+
+
+def write_mask_picture(path: Path, mask: NDArray[np.bool_], kx: int) -> None:
+    """Draw a mask ``(frames, 1, ky, kx or 1)``: ky over time in the centre of kx, and the first frame, ky over kx."""
+    first = np.broadcast_to(mask[0, 0], (mask.shape[2], kx))
+    tiles = [("ky over frames", _points(mask[:, 0, :, mask.shape[3] // 2].T)), ("ky over kx, frame 0", _points(first))]
+    width = sum(tile.width + MARGIN for _, tile in tiles) + MARGIN
+    sheet = Image.new("RGB", (width, max(tile.height for _, tile in tiles) + 2 * MARGIN + CAPTION), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    left = MARGIN
+    for caption, tile in tiles:
+        sheet.paste(tile, (left, MARGIN))
+        pen.text((left, MARGIN + tile.height + 8), caption, fill=QUIET, font=font_of_size(14))
+        left += tile.width + MARGIN
+    with moved_into_place(path) as temporary:
+        sheet.save(temporary, format="PNG")
+
+
+def _points(mask: NDArray[np.bool_]) -> Image.Image:
+    """Whole pixels per point, so that no line is lost; narrow masks are widened until they can be seen."""
+    y, x = mask.shape
+    scale_y = max(1, MASK_SIDE // y)
+    scale_x = max(1, MASK_SIDE // x) if x < y / 2 else scale_y
+    shades = np.where(mask, 236, 34).astype(np.uint8)
+    return Image.fromarray(shades).resize((x * scale_x, y * scale_y), Image.Resampling.NEAREST)

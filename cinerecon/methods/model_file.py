@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError, WeightsError
-from cinerecon.io.regular import refuse_pipe
+from cinerecon.io.untrusted import refuse_pipe
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_paths import find_model, imported_models
 from cinerecon.networks.external_name import code_file, is_external, located, portable

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from cinerecon.errors import WeightsError
-from cinerecon.io.regular import refuse_pipe
+from cinerecon.io.untrusted import refuse_pipe
 from cinerecon.methods.model_file import CHECKSUM, ModelConfig, read_metadata, to_metadata
 from cinerecon.networks.external import load_external
 from cinerecon.networks.external_name import code_file

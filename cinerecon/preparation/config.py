@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from cinerecon.acquisition import AcquisitionConfig
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError
-from cinerecon.io.case_file import VERSION
+from cinerecon.io.case import VERSION
 from cinerecon.options import N_SIMULATED_COILS, REFUSES_UNREALISTIC, SEED, SPLIT_SHARES
 
 Patch = tuple[int, int, int]

@@ -12,8 +12,7 @@ from cinerecon.cine import CineData, finish_image
 from cinerecon.errors import CineReconError, NotACineError
 from cinerecon.image import CineImage
 from cinerecon.io.atomic import hash_file
-from cinerecon.io.case import write_case
-from cinerecon.io.case_file import MARKS, Attributes
+from cinerecon.io.case import MARKS, Attributes, write_case
 from cinerecon.io.case_index import IndexRow
 from cinerecon.io.export.summary import write_case_picture
 from cinerecon.memory_limits import report_out_of_memory

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.errors import UnsupportedError
-from cinerecon.io.case_file import MARKS
+from cinerecon.io.case import MARKS
 from cinerecon.physics.empty_lines import lines_with_signal
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.physics.sampling import block_of_lines

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cinerecon.acquisition import CineSource, is_cine_name, open_cine, walk_visible
-from cinerecon.acquisition.subject import subject_in_header, subject_in_path
+from cinerecon.acquisition.source import subject_in_header, subject_in_path
 from cinerecon.errors import ConfigError, FileError, NotACineError
 from cinerecon.evaluation.scan_names import labels_of
 from cinerecon.io.atomic import hash_files

@@ -17,7 +17,7 @@ from cinerecon.cine_meta import CineMeta, Geometry, vector
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
 from cinerecon.io.deidentify import hashed_name
-from cinerecon.io.ismrmrd.file import STREAM_ENDINGS, require_scan_name
+from cinerecon.io.ismrmrd.hdf5_scan import STREAM_ENDINGS, require_scan_name
 from cinerecon.io.ismrmrd.write import Protocol, SliceReadouts, Truth, write_raw
 from cinerecon.io.magnitude import MagnitudeImages, open_one_magnitude
 from cinerecon.io.raw_file import read_raw_scan, write_raw_scan

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from cinerecon.acquisition import SETTINGS, AcquisitionConfig
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
-from cinerecon.io.case_file import open_case
+from cinerecon.io.case import open_case
 from cinerecon.io.case_index import list_cases
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.card import Card

@@ -32,7 +32,7 @@ from cinerecon.config import read_yaml
 from cinerecon.errors import ConfigError, FileError, WeightsError
 from cinerecon.image import grey, window
 from cinerecon.io.atomic import clear_partial, is_same_file, moved_into_place, write_csv, write_text
-from cinerecon.io.export.label import draw_label
+from cinerecon.io.picture import draw_label
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import RECIPE, WEIGHTS, read_card
 from cinerecon.methods.weights import write_model

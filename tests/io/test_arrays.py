@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cinerecon.io.state_dict import read_pth
+from cinerecon.io.untrusted import read_pth
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])

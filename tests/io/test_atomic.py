@@ -7,7 +7,7 @@ import pytest
 
 from cinerecon.errors import FileError
 from cinerecon.io.atomic import clear_partial, refuse_existing, write_csv, write_text
-from cinerecon.io.case_file import is_case
+from cinerecon.io.case import is_case
 from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.raw_file import holds_images_only
 

@@ -9,8 +9,7 @@ import torch
 
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import CineReconError, DataError, FileError, ShapeError
-from cinerecon.io.case import read_case, write_case
-from cinerecon.io.case_file import is_case, open_case
+from cinerecon.io.case import is_case, open_case, read_case, write_case
 
 META = CineMeta(
     source="scan.h5",

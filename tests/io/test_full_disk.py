@@ -12,7 +12,7 @@ import pytest
 
 from cinerecon.errors import FileError
 from cinerecon.io.atomic import moved_into_place, write_text
-from cinerecon.io.hdf5_writer import new_hdf5
+from cinerecon.io.hdf5 import new_hdf5
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of file sizes as on Linux")
 
@@ -50,7 +50,7 @@ def test_an_hdf5_file_that_does_not_fit_is_an_error(tmp_path, limit):
     code = f"""
 import resource, numpy as np
 from pathlib import Path
-from cinerecon.io.hdf5_writer import new_hdf5
+from cinerecon.io.hdf5 import new_hdf5
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.errors import FileError
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))

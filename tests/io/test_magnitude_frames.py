@@ -7,7 +7,7 @@ import pytest
 from cinerecon.errors import DataError, NotACineError
 from cinerecon.frames import name_frames
 from cinerecon.io.magnitude import open_archive, open_nifti, survey_archive
-from cinerecon.io.magnitude.segmentation import has_label_name
+from cinerecon.io.magnitude.images import has_label_name
 
 N = 6
 IMAGES = np.random.default_rng(0).integers(1, 900, (N, 20, 24)).astype(np.int16)

@@ -16,8 +16,7 @@ from helpers import relative_error
 from raw_scan import SLICE, small_scan
 
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.io.case import read_case
-from cinerecon.io.case_file import open_case
+from cinerecon.io.case import open_case, read_case
 from cinerecon.io.case_index import INDEX, read_index
 from cinerecon.preparation import SPLITS, parse_split, split_of
 from cinerecon.preparation import prepare_slice as work

@@ -16,8 +16,7 @@ from raw_scan import small_scan
 
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.image import CineImage
-from cinerecon.io.case import read_case
-from cinerecon.io.case_file import VERSION
+from cinerecon.io.case import VERSION, read_case
 from cinerecon.io.case_index import read_index
 from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.export.nifti import write_nifti

@@ -17,7 +17,7 @@ from cinerecon.cine_meta import CineMeta
 from cinerecon.cli import app
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.image import CineImage, as_map
-from cinerecon.io.mrd2.package import load_mrd
+from cinerecon.io.mrd2.scan import load_mrd
 from cinerecon.methods.table import load_method
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.physics.sampling import parse_mask

@@ -12,7 +12,7 @@ from small_recipe import RECIPE as SMALL
 
 from cinerecon import networks
 from cinerecon.errors import ConfigError
-from cinerecon.io.export.label import draw_label
+from cinerecon.io.picture import draw_label
 from cinerecon.methods.model_file import RECIPE, read_model
 from cinerecon.methods.weights import load_weights
 from cinerecon.training import DataPaths, Recipe, TrainCallbacks, TrainOptions, train

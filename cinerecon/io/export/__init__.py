@@ -13,8 +13,7 @@ from typing import Self
 from cinerecon.errors import ConfigError, FileError, nearest_name
 from cinerecon.image import CineImage, as_map, stacks
 from cinerecon.io.atomic import is_same_file, moved_into_place, refuse_existing, series_moved_into_place
-from cinerecon.io.bart import cfl_files
-from cinerecon.io.export.bart import write_bart
+from cinerecon.io.bart import cfl_files, write_bart
 from cinerecon.io.export.dicom import FILE_PATTERN, is_own, write_dicom
 from cinerecon.io.export.dicom_patient import make_patient
 from cinerecon.io.export.movie import write_gif, write_mp4
@@ -22,7 +21,7 @@ from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.export.npz import write_npz
 from cinerecon.io.export.summary import write_png
 from cinerecon.io.ismrmrd.images import write_mrd_images
-from cinerecon.io.mrd2.images import write_mrd2_images
+from cinerecon.io.mrd2.write import write_mrd2_images
 from cinerecon.io.mrd_stream.images import write_stream_images
 from cinerecon.provenance import Patient
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.deidentify import hashed_identifier, hashed_subject
-from cinerecon.io.regular import refuse_pipe
+from cinerecon.io.untrusted import refuse_pipe
 from cinerecon.provenance import Patient
 
 ELEMENTS = {

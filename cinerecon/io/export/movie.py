@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cinerecon.image import UNKNOWN_FRAME_MS, CineImage, grey, window
-from cinerecon.io.export.label import draw_label, frame_label
+from cinerecon.io.picture import draw_label, frame_label
 
 TILE_HEIGHT = 384
 """Height of a slice [pixels] in a movie of few slices; of many, smaller, so that the movie fits a screen."""

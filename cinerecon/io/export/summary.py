@@ -10,8 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from cinerecon.image import CineImage, collect_warnings, grey, window
 from cinerecon.io.atomic import moved_into_place
-from cinerecon.io.export.label import frame_label
-from cinerecon.io.picture import ACCENT, CAPTION, INK, MARGIN, PAPER, QUIET, font_of_size
+from cinerecon.io.picture import ACCENT, CAPTION, INK, MARGIN, PAPER, QUIET, font_of_size, frame_label
 from cinerecon.provenance import series_texts
 
 Array = NDArray[np.float32]

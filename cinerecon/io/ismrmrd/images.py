@@ -10,7 +10,7 @@ from ismrmrd.hdf5 import image_header_dtype
 from numpy.typing import NDArray
 
 from cinerecon.image import DEIDENTIFIED, CineImage, window
-from cinerecon.io.hdf5_writer import new_hdf5
+from cinerecon.io.hdf5 import new_hdf5
 from cinerecon.io.ismrmrd.raw import TICK_MS
 
 FLOAT32, COMPLEX64 = 5, 7

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cinerecon.cine_meta import Geometry
 from cinerecon.io.atomic import moved_into_place, refuse_existing
-from cinerecon.io.hdf5_writer import new_hdf5
+from cinerecon.io.hdf5 import new_hdf5
 from cinerecon.io.ismrmrd.raw import TICK_MS
 
 FIRST_IN_SLICE, LAST_IN_SLICE, LAST_IN_REPETITION, NOISE, LAST_IN_MEASUREMENT = (1 << n - 1 for n in (7, 8, 14, 19, 25))

@@ -7,7 +7,7 @@ import numpy as np
 from ismrmrd.hdf5 import acquisition_dtype
 from numpy.typing import NDArray
 
-from cinerecon.io.hdf5_writer import new_hdf5
+from cinerecon.io.hdf5 import new_hdf5
 from cinerecon.io.ismrmrd.raw import BLOCK, RawScan
 from cinerecon.io.ismrmrd.waveforms import waveform_rows
 

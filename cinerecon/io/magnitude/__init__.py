@@ -2,12 +2,10 @@
 
 from cinerecon.io.magnitude.archive import open_archive, survey_archive
 from cinerecon.io.magnitude.dicom import is_dicom, open_dicom
-from cinerecon.io.magnitude.frames import require_images
-from cinerecon.io.magnitude.images import MagnitudeImages, cut_out
+from cinerecon.io.magnitude.images import MagnitudeImages, cut_out, refuse_segmentation, require_images
 from cinerecon.io.magnitude.nifti import ENDINGS as NIFTI_ENDINGS
 from cinerecon.io.magnitude.nifti import open_nifti
 from cinerecon.io.magnitude.open import open_magnitude, open_one_magnitude
-from cinerecon.io.magnitude.segmentation import refuse_segmentation
 
 __all__ = [
     "NIFTI_ENDINGS",

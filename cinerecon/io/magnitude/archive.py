@@ -13,7 +13,7 @@ from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError, FileError, NotACineError
 from cinerecon.io.deidentify import hashed_subject
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla
-from cinerecon.io.regular import refuse_pipe
+from cinerecon.io.untrusted import refuse_pipe
 
 ARRAYS = {
     "magnitude": "(frames, rows, columns)",

@@ -1,5 +1,16 @@
-"""A magnitude cine from a file of any format, whose slices are read one at a time."""
+"""A magnitude cine from a file of any format, whose slices are read one at a time.
 
+Frames that hold no image of their own are left out: archives fill series up to a common number of frames, and series
+that were stopped early end in part of an image.
+
+Segmentations, which archives store next to images in the same formats, are recognised by their pixels. Adjacent pixels
+of a segmentation have the same label almost everywhere, and there are few labels. Images have noise and shading: even
+in 8-bit images, less than half of the adjacent pixels are equal. Segmentations that were interpolated to another matrix
+have many values along the contours, and probabilities between 0 and 1; if the name of the file indicates a
+segmentation, large areas of equal values suffice.
+"""
+
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,13 +20,139 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.cine_meta import CineMeta, Geometry, vector
-from cinerecon.errors import DataError
-from cinerecon.io.magnitude.frames import usable_frames, without_missing_frames
-from cinerecon.io.magnitude.segmentation import refuse_segmentation
+from cinerecon.errors import DataError, NotACineError
+from cinerecon.frames import choose_frames, name_frames
 
+LARGEST_CUT = 0.05
+"""Share of the rows or columns that may be empty in one frame and not in the others."""
+LABEL_NAME = re.compile(
+    r"(^|[^a-z])(gt|ground_?truth|seg(s|mentations?|mented)?|labels?|lbl|masks?|rois?|contours?|annotations?|ann)([^a-z]|$)"
+)
+"""Words in the name of a file that say that it holds labels."""
+FEW_VALUES = 8
+"""Values of all pixels that no image is limited to."""
+MANY_VALUES = 64
+"""Values that segmentations of the heart and its surroundings do not exceed."""
+EQUAL_NEIGHBOURS = 0.7
+"""Fraction of adjacent pixels with equal values, both not zero, of a segmentation."""
+EQUAL_BY_NAME = 0.4
+"""The same where the name of the file says that it is one."""
 Magnitude = NDArray[np.float32]
 LARGEST_TESLA = 30.0
 """Above this, a field strength is given in gauss, as older scanners do."""
+
+
+def usable_frames(values: NDArray[Any], where: str) -> tuple[list[int], list[str]]:
+    """The frames ``(frames, y, x)`` that hold an image of their own, and warnings that name the others.
+
+    Raises
+    ------
+    DataError
+        If frames between others are empty or incomplete, or fewer than two are left.
+    """
+    missing = {"empty": _empty(values), "incomplete": _incomplete(values)}
+    candidates = [n for n in range(len(values)) if not any(n in numbers for numbers in missing.values())]
+    return choose_frames(len(values), missing, {"copies of earlier frames": _copies(values, candidates)}, where)
+
+
+def without_missing_frames(values: NDArray[Any]) -> NDArray[Any]:
+    """Frames ``(frames, y, x)`` without a finite pixel are as empty as those of zeros, and become zero."""
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return values
+    is_missing = ~np.isfinite(values).any((1, 2))
+    return np.where(is_missing[:, None, None], 0, values)
+
+
+def require_images(values: NDArray[Any], where: str) -> None:
+    """Check that every frame ``(frames, y, x)`` holds an image, where none can be left out.
+
+    Raises
+    ------
+    DataError
+        Naming the empty and incomplete frames.
+    """
+    for what, numbers in (("empty", _empty(values)), ("incomplete", _incomplete(values))):
+        if numbers:
+            raise DataError(f"{name_frames(numbers)} of {len(values)}: {what}", where=where)
+
+
+def _empty(values: NDArray[Any]) -> list[int]:
+    """Frames whose pixels are all equal, zero or another value that fills a series up."""
+    return np.flatnonzero(np.ptp(values, axis=(1, 2)) == 0).tolist()
+
+
+def _incomplete(values: NDArray[Any]) -> list[int]:
+    """Frames with rows or columns of zeros that hold signal in most of the frames that are not empty."""
+    shown = np.flatnonzero(values.any((1, 2)))
+    cut = np.zeros(len(shown), bool)
+    for axis in (1, 2):
+        is_zero = ~values[shown].any(axis)
+        missing = (is_zero & (is_zero.mean(0) < 0.5)).sum(1)
+        cut |= missing > max(LARGEST_CUT * is_zero.shape[1], 1)
+    result: list[int] = shown[cut].tolist()
+    return result
+
+
+def _copies(values: NDArray[Any], kept: Sequence[int]) -> list[int]:
+    """Those of some frames that equal an earlier one, pixel by pixel: two measured images never do.
+
+    Simulations without noise whose motion is a cosine in time are left as they are: their frame n equals frame -n.
+    """
+    is_static = bool((values == values[:1]).all())
+    if not is_static and bool((values[1:] == values[:0:-1]).all()):
+        return []
+    first = {values[n].tobytes(): n for n in reversed(kept)}
+    return [n for n in kept if first[values[n].tobytes()] != n]
+
+
+def has_label_name(path: Path) -> bool:
+    """Whether the name of a file says that it is a segmentation, e.g. ``patient001_frame01_gt.nii.gz``."""
+    return LABEL_NAME.search(path.name.lower()) is not None
+
+
+def is_segmentation(values: NDArray[Any], path: Path) -> bool:
+    """Whether pixels are labels.
+
+    Parameters
+    ----------
+    values
+        ``(frames, y, x)``, not all of them zero.
+    path
+        The file, whose name decides in ambiguous cases.
+    """
+    equal = _share_of_equal_neighbours(values)
+    if equal >= EQUAL_BY_NAME and has_label_name(path):
+        return True
+    n_values = len(np.unique(values))
+    return n_values <= FEW_VALUES or (n_values <= MANY_VALUES and equal >= EQUAL_NEIGHBOURS)
+
+
+def refuse_segmentation(values: NDArray[Any], path: Path) -> None:
+    """Refuse labels where an image is expected.
+
+    Raises
+    ------
+    NotACineError
+        If the pixels ``(frames, y, x)`` are labels.
+    """
+    if values.any() and is_segmentation(values, path):
+        what = f"this is a segmentation, no image: its pixels are labels, {_listed(values)}"
+        raise NotACineError(what, kind="segmentations", where=str(path))
+
+
+def _share_of_equal_neighbours(values: NDArray[Any]) -> float:
+    """Fraction of equal values among adjacent pixels along x or y that are both not zero; 0 without pairs."""
+    n_pairs = n_equal = 0
+    for one, other in ((values[:, 1:], values[:, :-1]), (values[:, :, 1:], values[:, :, :-1])):
+        is_pair = (one != 0) & (other != 0)
+        n_pairs += int(is_pair.sum())
+        n_equal += int((is_pair & (one == other)).sum())
+    return n_equal / n_pairs if n_pairs else 0.0
+
+
+def _listed(values: NDArray[Any]) -> str:
+    found = np.unique(values)
+    return ", ".join(f"{value:g}" for value in found[:FEW_VALUES]) + (", ..." if len(found) > FEW_VALUES else "")
 
 
 @dataclass(frozen=True, eq=False)

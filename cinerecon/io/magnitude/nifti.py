@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import FileError, NotACineError, UnsupportedError
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of
-from cinerecon.io.regular import refuse_pipe
+from cinerecon.io.untrusted import refuse_pipe
 
 ENDINGS = (".nii", ".nii.gz")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])

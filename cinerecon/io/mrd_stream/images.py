@@ -11,7 +11,7 @@ import numpy as np
 from cinerecon.errors import DataError
 from cinerecon.image import CineImage, as_map, window
 from cinerecon.io.atomic import moved_into_place
-from cinerecon.io.hdf5_writer import new_hdf5
+from cinerecon.io.hdf5 import new_hdf5
 from cinerecon.io.ismrmrd.images import image_attributes, image_headers, image_series, meta_xml
 from cinerecon.io.mrd_stream.messages import (
     CloseMessage,

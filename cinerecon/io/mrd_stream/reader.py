@@ -26,7 +26,7 @@ from cinerecon.io.mrd_stream.messages import (
     starts_stream,
     write_message,
 )
-from cinerecon.io.regular import refuse_pipe
+from cinerecon.io.untrusted import refuse_pipe
 
 
 def is_mrd_stream(path: Path) -> bool:

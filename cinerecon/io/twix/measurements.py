@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.io.twix.definitions import twixtools_module
-from cinerecon.io.twix.signature import software_line
+from cinerecon.io.twix.definitions import software_line, twixtools_module
 
 AGAIN = "the copy is incomplete: copy the file again, or export it again at the scanner"
 

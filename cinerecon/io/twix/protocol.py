@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.errors import FileError, HeaderError
-from cinerecon.io.twix.definitions import twixtools_module
+from cinerecon.io.twix.definitions import MOST_BUFFERS, twixtools_module
 from cinerecon.io.twix.measurements import AGAIN, Measurement
-from cinerecon.io.twix.signature import MOST_BUFFERS
 
 DERIVED = ("Meas", "Dicom", "Config")
 """Buffers of derived parameters, in the order in which they are searched."""

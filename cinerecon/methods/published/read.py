@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import FileError, UnsupportedError, WeightsError
-from cinerecon.io.arrays import read_npz
 from cinerecon.io.atomic import hash_file
-from cinerecon.io.regular import refuse_pipe
-from cinerecon.io.state_dict import read_pth
 from cinerecon.io.tf_checkpoint import DATA_ENDING, INDEX_ENDING, is_table, read_tf_checkpoint
+from cinerecon.io.untrusted import read_npz, read_pth, refuse_pipe
 from cinerecon.methods.model_file import read_model
 from cinerecon.methods.model_paths import MODEL_ENDING
 

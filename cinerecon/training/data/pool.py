@@ -11,7 +11,7 @@ import torch
 from numpy.random import Generator
 
 from cinerecon.errors import ConfigError, DataError, FileError
-from cinerecon.io.case_file import open_case
+from cinerecon.io.case import open_case
 from cinerecon.io.case_index import IndexRow, list_cases, read_index
 from cinerecon.io.magnitude import survey_archive
 from cinerecon.physics.sampling import block_of_lines

@@ -6,8 +6,8 @@ from PIL import Image
 
 from cinerecon.cine_meta import CineMeta
 from cinerecon.image import CineImage
-from cinerecon.io.export.label import MARGIN, draw_label, frame_label
 from cinerecon.io.export.movie import montage
+from cinerecon.io.picture import LABEL_MARGIN, draw_label, frame_label
 
 
 def still_cine(method="zerofilled", number=2, times=(0.0, 40.0, 81.0)):
@@ -56,4 +56,4 @@ def test_a_label_stays_inside_its_part_of_the_picture(width):
     assert columns.min() >= 30
     assert columns.max() < 30 + width
     assert rows.min() > 100 - 20
-    assert rows.max() <= 100 - MARGIN + 1
+    assert rows.max() <= 100 - LABEL_MARGIN + 1

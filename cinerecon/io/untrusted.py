@@ -1,15 +1,64 @@
-"""Read named arrays from PyTorch checkpoints, and never the code such files can carry."""
+"""Files of other programs that are safe to open: no pipes or devices, and no code in archives or checkpoints.
+
+Opening a pipe or a device would wait for its other end. NumPy archives and PyTorch checkpoints can carry pickled code,
+which is never executed.
+"""
 
 import pickle
 import warnings
+import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cinerecon.errors import FileError, WeightsError
-from cinerecon.io.regular import refuse_pipe
+
+if TYPE_CHECKING:
+    import torch
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a path exists and is neither a regular file nor a folder."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def refuse_pipe(path: Path) -> None:
+    """Refuse a pipe or a device; what is missing, or a folder, is left to the reader.
+
+    Raises
+    ------
+    FileError
+        If the path is a pipe or a device.
+    """
+    if is_pipe(path):
+        raise FileError("this is no regular file (a pipe or a device)", where=str(path))
+
+
+def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a NumPy archive.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be opened.
+    WeightsError
+        If it is damaged or holds pickled objects.
+    """
+    refuse_pipe(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except OSError as error:
+        raise FileError(f"cannot read: {error.strerror or error}", where=str(path)) from None
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+        if "allow_pickle" in str(error):
+            hint = "only arrays of numbers are read: code in a file is never run"
+            raise WeightsError(
+                "the archive holds objects or code, not only numbers", where=str(path), hint=hint
+            ) from None
+        raise WeightsError(f"the archive is damaged: {error}", where=str(path)) from None
 
 
 def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
@@ -22,6 +71,8 @@ def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
     WeightsError
         If it holds code or objects, is damaged, or is not a dictionary of tensors.
     """
+    import torch
+
     refuse_pipe(path)
     try:
         with warnings.catch_warnings():
@@ -45,8 +96,10 @@ def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
     return {str(name): _as_numpy(tensor) for name, tensor in content.items()}
 
 
-def _as_numpy(tensor: torch.Tensor) -> NDArray[np.generic]:
+def _as_numpy(tensor: "torch.Tensor") -> NDArray[np.generic]:
     """The numbers of a tensor; NumPy does not have all short floating-point formats."""
+    import torch
+
     is_short = tensor.is_floating_point() and tensor.element_size() < torch.float32.itemsize
     array: NDArray[np.generic] = (tensor.float() if is_short else tensor).detach().numpy()
     return array
