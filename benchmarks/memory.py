@@ -20,7 +20,7 @@ from pathlib import Path
 
 from report import PAGE, machine, write_section
 
-from cinerecon.memory_limits import parse_size
+from cinerecon.memory import parse_size
 
 SIZES = ((8, 16, 96), (32, 25, 160))
 """Coils, frames, and side of the matrix."""

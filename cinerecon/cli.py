@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cinerecon.errors import CineReconError
-from cinerecon.memory_limits import describe_out_of_memory, is_out_of_memory
+from cinerecon.memory import describe_out_of_memory, is_out_of_memory
 
 COMMANDS = {
     "inspect": "Report the content of a scan; for a raw scan also what is kept, what is dropped, and why.",

@@ -1,15 +1,28 @@
-"""The allocator of the C library: memory of freed arrays is kept for the next ones, or returned.
+"""Limits of memory, the recognition of out-of-memory errors, and the allocator of the C library.
 
-These are settings of the whole process. They belong to a command, and to the processes that it starts; no library
-function calls them.
+The allocator keeps the memory of freed arrays for the next ones, or returns it. These are settings of the whole
+process. They belong to a command, and to the processes that it starts; no library function calls them.
 """
 
 import ctypes
+import errno
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from cinerecon.errors import ConfigError, DataError
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # names of mallopt(3)
 _DOCUMENTED_LIMIT = 2**25
 _SMALL = 2**20
+UNITS = ("", "K", "M", "G", "T", "P", "E")
+"""Letters of units; the place is the power of the thousand, or of 1024 with an i (GiB)."""
+OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|CUDA out of memory|Unable to allocate", re.I)
+"""Texts of the errors of allocators that have no class of their own."""
+REQUESTED = re.compile(r"tried to allocate ([\d.]+) ?(\w*)|allocate ([\d.]+) (\w+)", re.I)
 
 
 def keep_freed_memory() -> None:
@@ -56,3 +69,109 @@ def return_freed_memory() -> None:
 def _c_library() -> ctypes.CDLL | None:
     """The C library of Linux; functions that glibc alone has are looked up in it."""
     return ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Limits of the temporary arrays of a computation. The result does not depend on them.
+
+    Attributes
+    ----------
+    coils_at_once
+        Number of coils whose images are transformed together; None leaves it to the method.
+    frames_at_once
+        Number of frames reconstructed together by methods that treat each frame by itself; None leaves it to the
+        method.
+    """
+
+    coils_at_once: int | None = None
+    frames_at_once: int | None = None
+
+
+_workspace: ContextVar[Workspace] = ContextVar("workspace", default=Workspace())  # noqa: B039
+
+
+def workspace() -> Workspace:
+    """The limits that apply here."""
+    return _workspace.get()
+
+
+@contextmanager
+def limited_to(limits: Workspace) -> Iterator[None]:
+    """Context in which temporary arrays have limits; those of other threads are not affected."""
+    token = _workspace.set(limits)
+    try:
+        yield
+    finally:
+        _workspace.reset(token)
+
+
+def parse_size(text: str, where: str = "--memory") -> int:
+    """Read a size such as ``4GB``, ``3.5 GiB`` or ``800MB`` [bytes].
+
+    Raises
+    ------
+    ConfigError
+        If it is not a size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?\s*", text, re.I)
+    size = 0 if match is None else round(float(match[1]) * _factor(match[2], is_binary=bool(match[3])))
+    if size <= 0:
+        raise ConfigError(f"'{text}' is not a size of memory", where=where, hint=f"e.g. {where} 4GB")
+    return size
+
+
+def show_size(n_bytes: float) -> str:
+    """A size with two or more digits, rounded up: ``3.7 GB``, ``850 MB``."""
+    unit, name = (1e9, "GB") if n_bytes >= 0.9995e9 else (1e6, "MB")
+    value = n_bytes / unit
+    digits = 1 if name == "GB" and value < 100 else 0
+    scale: int = 10**digits
+    return f"{-(-value * scale // 1) / scale:.{digits}f} {name}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory could not be allocated: by Python, NumPy, the system (maps of files), or torch."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
+
+
+def requested_size(error: BaseException) -> int | None:
+    """The size of the array that could not be allocated [bytes]; None where the error does not say."""
+    match = REQUESTED.search(str(error))
+    if match is None:
+        return None
+    number, unit = (match[1], match[2]) if match[1] else (match[3], match[4])
+    letter = unit[:1].upper() if unit[:1].upper() in UNITS else ""
+    return round(float(number) * _factor(letter, is_binary=True)) if letter else round(float(number))
+
+
+def describe_out_of_memory(error: BaseException) -> str:
+    """What happened, with the size that could not be allocated where the error names it."""
+    asked = requested_size(error)
+    return "out of memory" if asked is None else f"out of memory: {show_size(asked)} more could not be allocated"
+
+
+@contextmanager
+def report_out_of_memory(where: str, hint: str) -> Iterator[None]:
+    """Context that raises exhausted memory as an error of the input, which ends one slice and not the others.
+
+    Raises
+    ------
+    DataError
+        If memory could not be allocated.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DataError(describe_out_of_memory(error), where=where, hint=hint) from error
+
+
+def _factor(letter: str, *, is_binary: bool) -> int:
+    power = UNITS.index(letter.upper())
+    return int((1024 if is_binary else 1000) ** power)

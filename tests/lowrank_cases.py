@@ -3,7 +3,7 @@
 import torch
 from helpers import complex_randn
 
-from cinerecon.networks.position_aware import PositionAware
+from cinerecon.networks.lowrank_module import PositionAware
 from cinerecon.physics.lowrank import (
     AbsoluteSoft,
     AdaptiveTraceNorm,

@@ -4,7 +4,7 @@ import torch
 from helpers import complex_randn, relative_error
 from torch import Tensor, nn
 
-from cinerecon.networks.position_aware import PositionAware
+from cinerecon.networks.lowrank_module import PositionAware
 from cinerecon.physics.operators import Encoding
 
 

@@ -19,7 +19,6 @@ ROWS = (
         "config",
         "options",
         "memory",
-        "memory_limits",
         "machine",
         "frames",
         "cine_meta",

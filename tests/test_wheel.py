@@ -26,7 +26,7 @@ def test_wheel_carries_models_and_works_elsewhere(tmp_path):
     assert shipped
     assert {path.name for path in (site / "cinerecon/models").iterdir() if path.is_dir()} == shipped
     code = (
-        "import cinerecon, sys; from cinerecon.methods.model_paths import models_folder; print(models_folder());"
+        "import cinerecon, sys; from cinerecon.methods.model_file import models_folder; print(models_folder());"
         "sys.argv = ['cinerecon', 'models']; from cinerecon.cli import main; main()"
     )
     environment = os.environ | {"PYTHONPATH": str(site)}

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from cinerecon.acquisition.case import SETTINGS
     from cinerecon.acquisition.coil_maps import finish_slice, scale_maps
     from cinerecon.acquisition.config import AcquisitionConfig
+    from cinerecon.acquisition.inspection import ScanPlan
     from cinerecon.acquisition.kinds import require_cine
     from cinerecon.acquisition.open import (
         file_checksums,
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
         open_cine,
         walk_visible,
     )
-    from cinerecon.acquisition.plan import ScanPlan
     from cinerecon.acquisition.reference import attach_reference, combine_truth
     from cinerecon.acquisition.scan import Scan, open_scan
     from cinerecon.acquisition.source import CineSource, CineSummary, SliceSize, TimedSlice, summarise
@@ -55,7 +55,7 @@ if not TYPE_CHECKING:
             "CineSummary": "cinerecon.acquisition.source",
             "SETTINGS": "cinerecon.acquisition.case",
             "Scan": "cinerecon.acquisition.scan",
-            "ScanPlan": "cinerecon.acquisition.plan",
+            "ScanPlan": "cinerecon.acquisition.inspection",
             "SliceSize": "cinerecon.acquisition.source",
             "TimedSlice": "cinerecon.acquisition.source",
             "attach_reference": "cinerecon.acquisition.reference",

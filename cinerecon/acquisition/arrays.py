@@ -9,8 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.array_checks import are_slices_frames, axes_warnings, require_magnitude
-from cinerecon.acquisition.array_parts import files_of, read_maps, read_pattern
+from cinerecon.acquisition.array_parts import (
+    are_slices_frames,
+    axes_warnings,
+    files_of,
+    read_maps,
+    read_pattern,
+    require_magnitude,
+)
 from cinerecon.acquisition.coil_maps import finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import find_measured

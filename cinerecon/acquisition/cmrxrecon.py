@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.array_checks import are_slices_frames, correlation, require_magnitude
+from cinerecon.acquisition.array_parts import are_slices_frames, correlation, require_magnitude
 from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import find_measured

@@ -1,26 +1,228 @@
-"""Inspection of a raw scan: its layout, its noise, and a check of all samples, without an image."""
+"""Inspection of a raw scan, without an image: its content and processing as a report, and a check of all samples."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.layout import ScanLayout, lay_out
-from cinerecon.acquisition.noise import noise_scale, read_whitening, select_coils
-from cinerecon.acquisition.plan import ScanPlan, describe
-from cinerecon.acquisition.select import NOISE
+from cinerecon.acquisition.gating import GatingReport
+from cinerecon.acquisition.layout import ScanLayout, lay_out, uses_fft
+from cinerecon.acquisition.noise import Matrix, noise_scale, read_whitening, select_coils
+from cinerecon.acquisition.select import NOISE, Dropped, count_flags, is_calibration_only
+from cinerecon.axes import mirrored_indices
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.io.twix.readouts import TwixSamples
 from cinerecon.io.twix.scan import find_noise
-from cinerecon.physics.whitening import Matrix
+from cinerecon.options import AUTO_LOSS
+from cinerecon.physics.sampling import count_acs, measured_extent, scan_acceleration
 
 CHECKED_AT_ONCE = 1024
 """Number of readouts in memory while samples are only checked."""
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """The content of a raw scan and its processing.
+
+    Attributes
+    ----------
+    source, dataset
+        The file, and its group or the number of the measurement.
+    scanner, field_strength_tesla, protocol
+        From the XML header.
+    n_slices, n_frames
+        Slices, and frames of each, in the order of position.
+    time_counter
+        The counter that is time.
+    n_averages
+        Averages of each line, combined in k-space.
+    n_coils
+        Coils of the image readouts, without excluded ones.
+    encoded_matrix, matrix, pixel_size_mm
+        (ky, kx) as measured, (y, x) of the image, and (y, x) of a pixel [mm].
+    oversampling
+        Encoded over image field of view along the readout.
+    echo_fraction
+        Part of the readout that was measured: 1 for a symmetric echo.
+    phase_fraction
+        Part of k-space along y that was measured: below 1 for partial Fourier.
+    lines_per_frame, fewest_lines, most_lines, n_lines
+        Different lines of a frame on average, at the least and at the most, and those of the extent that the scan
+        covers.
+    acceleration, acceleration_without_acs
+        These lines over those of a frame; the second with the calibration lines left out of both.
+    n_acs
+        Central lines that every frame measures.
+    transform
+        Transform from the stored k-space to the image, ``fft`` or ``ifft``.
+    noise
+        Description of the noise readouts.
+    steps
+        Processing steps in order.
+    flags
+        Number of readouts with each flag.
+    n_readouts, n_kept, n_noise, n_calibration, dropped
+        Readouts in the file, those of the image, those of noise, those for coil maps alone, and the others with their
+        reason.
+    gating
+        How the frames were determined, and the heartbeats.
+    warnings
+        Warnings about the scan and its slices.
+    """
+
+    source: str
+    dataset: str
+    scanner: str
+    field_strength_tesla: float | None
+    protocol: str
+    n_slices: int
+    n_frames: tuple[int, ...]
+    time_counter: str
+    n_averages: int
+    n_coils: int
+    encoded_matrix: tuple[int, int]
+    matrix: tuple[int, int]
+    pixel_size_mm: tuple[float, float]
+    oversampling: float
+    echo_fraction: float
+    phase_fraction: float
+    lines_per_frame: float
+    fewest_lines: int
+    most_lines: int
+    n_lines: int
+    acceleration: float
+    acceleration_without_acs: float
+    n_acs: int
+    transform: str
+    noise: str
+    steps: tuple[str, ...]
+    flags: dict[str, int]
+    n_readouts: int
+    n_kept: int
+    n_noise: int
+    n_calibration: int
+    dropped: tuple[Dropped, ...]
+    gating: GatingReport
+    warnings: tuple[str, ...]
+
+
+def describe(layout: ScanLayout, config: AcquisitionConfig) -> ScanPlan:
+    """Report the layout of a scan and its processing."""
+    raw, grid, lines = layout.raw, layout.grid, layout.lines
+    header = raw.header
+    sampled = _sampled_lines(layout, is_mirrored=uses_fft(raw, config))
+    acceleration, without_acs = scan_acceleration(sampled)
+    rows, _ = measured_extent(sampled)
+    per_frame = sampled.sum((1, 2, 3))
+    return ScanPlan(
+        source=str(raw.path),
+        dataset=raw.group.strip("/"),
+        scanner=" ".join(part for part in (header.vendor, header.model) if part),
+        field_strength_tesla=header.field_strength_tesla,
+        protocol=header.protocol,
+        n_slices=len(layout.counters.n_frames),
+        n_frames=layout.counters.n_frames,
+        time_counter=layout.counters.time,
+        n_averages=layout.counters.n_averages,
+        n_coils=len(layout.coils),
+        encoded_matrix=(grid.ky, grid.kx),
+        matrix=(grid.y, grid.x),
+        pixel_size_mm=grid.pixel_size_mm,
+        oversampling=grid.kx / grid.x,
+        echo_fraction=int(lines.n_samples.max()) / grid.kx,
+        phase_fraction=_phase_fraction(rows, grid.ky),
+        lines_per_frame=float(per_frame.sum()) / len(sampled),
+        fewest_lines=int(per_frame.min()),
+        most_lines=int(per_frame.max()),
+        n_lines=rows.stop - rows.start,
+        acceleration=acceleration,
+        acceleration_without_acs=without_acs,
+        n_acs=count_acs(sampled) if acceleration > 1 else 0,
+        transform="fft" if uses_fft(raw, config) else "ifft",
+        noise=_describe_noise(layout),
+        steps=tuple(_steps(layout, config)),
+        flags=count_flags(raw),
+        n_readouts=len(raw),
+        n_kept=len(np.unique(lines.row)),
+        n_noise=len(layout.selection.noise),
+        n_calibration=int(is_calibration_only(raw.heads[layout.calibration.row]).sum()),
+        dropped=layout.selection.dropped,
+        gating=layout.gating.report,
+        warnings=tuple(dict.fromkeys([*layout.warnings, *(text for meta in layout.meta for text in meta.warnings)])),
+    )
+
+
+def _sampled_lines(layout: ScanLayout, *, is_mirrored: bool) -> NDArray[np.bool_]:
+    """Sampling mask of the rows, frames of all slices concatenated: ``(frames, 1, ky, 1)`` bool."""
+    frames, ky = enumerate(layout.counters.n_frames), layout.grid.ky
+    sampled = np.concatenate([layout.lines.of_slice(number).mask(n, ky) for number, n in frames])
+    return sampled[:, :, mirrored_indices(ky)] if is_mirrored else sampled
+
+
+def _phase_fraction(rows: slice, ky: int) -> float:
+    """Part of k-space that lines measure around its centre, 1 where they reach as far on both sides."""
+    before, after = ky // 2 - rows.start, rows.stop - 1 - ky // 2
+    return float(min((rows.stop - rows.start) / (2 * max(before, after, 1)), 1.0))
+
+
+def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
+    grid, lines = layout.grid, layout.lines
+    if lines.skip.any() or (layout.raw.heads["discard_post"][lines.row] > 0).any():
+        yield "cut off the samples marked to be discarded"
+    if lines.reverse.any():
+        yield f"flip {len(np.unique(lines.row[lines.reverse]))} readouts that ran backwards"
+    if layout.raw.header.has_pilot_tone:
+        yield "leave out the samples that the pilot tone spoils: the first 3 and the last of each readout"
+    if lines.n_samples.min() < grid.kx:
+        yield f"place readouts of {lines.n_samples.min()} samples on {grid.kx} by their echo centre, the rest is zero"
+    if uses_fft(layout.raw, config):
+        yield "mirror k-space: Siemens images are its forward transform"
+    if grid.x < grid.kx:
+        yield f"remove readout oversampling: {grid.kx} to {grid.x} samples"
+    if config.exclude_coils:
+        yield f"leave out coils {', '.join(map(str, sorted(set(config.exclude_coils))))}"
+    if config.whiten and layout.noise is not None:
+        yield "whiten the coils"
+    if layout.gating.is_retro:
+        yield _describe_gating(layout.gating.report, layout.gating.n_frames)
+    elif layout.gating.mode == "none":
+        yield "take the frames in real time, one after the other"
+    if layout.counters.n_averages > 1:
+        yield f"average {layout.counters.n_averages} measurements of each line"
+    if grid.y < grid.ky:
+        yield f"cut the image from {grid.ky} to {grid.y} rows: phase oversampling"
+    if config.n_virtual_coils is not None:
+        each = "of each position along the readout" if config.compression == "geometric" else "of all samples"
+        number = f"as few as keep {1 - AUTO_LOSS:.0%} of the energy of the signal"
+        number = number if config.n_virtual_coils == "auto" else f"{config.n_virtual_coils}"
+        yield f"compress to virtual coils, {number}, the principal components {each}"
+    if len(layout.coils) > 1:
+        n_calibration = len(np.unique(layout.calibration.ky))
+        source = f"{n_calibration} calibration lines" if n_calibration else "the time average"
+        yield f"estimate coil maps by {config.csm} from {source}"
+
+
+def _describe_gating(report: GatingReport, n_frames: int) -> str:
+    way = "interpolate each line in time" if report.is_interpolated else "average the measurements of each line"
+    return (
+        f"gate by {report.source}: {report.n_used_beats} of {report.n_beats} heartbeats, systole and diastole scaled "
+        f"to those of {report.rr_used_ms:.0f} ms; {way}, for {n_frames} frames"
+    )
+
+
+def _describe_noise(layout: ScanLayout) -> str:
+    if layout.noise is None:
+        return "none"
+    heads = layout.noise.heads[layout.noise_rows]
+    is_other = layout.noise.path != layout.raw.path
+    file = f" in {layout.noise.path.name if is_other else layout.noise.group}" if layout.noise is not layout.raw else ""
+    return f"{len(heads)} readouts of {heads['number_of_samples'].max()} samples{file}"
 
 
 def inspect_scan(

@@ -11,10 +11,9 @@ from cinerecon.acquisition.conventions import standardise
 from cinerecon.acquisition.counters import Counters, read_counters, require_sane_claim
 from cinerecon.acquisition.gating import Gating, plan_gating
 from cinerecon.acquisition.grid import Grid, middle_slice, plan_grid, probe_lines
-from cinerecon.acquisition.incomplete_frames import incomplete_frame_warnings
 from cinerecon.acquisition.metadata import implausible_size_warnings, slice_meta
 from cinerecon.acquisition.noise import noise_readouts
-from cinerecon.acquisition.placement import Lines, check_repeated_lines, place_lines
+from cinerecon.acquisition.placement import Lines, check_repeated_lines, incomplete_frame_warnings, place_lines
 from cinerecon.acquisition.select import (
     CALIBRATION,
     Dropped,

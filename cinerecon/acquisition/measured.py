@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.incomplete_frames import describe_incomplete_frames
+from cinerecon.acquisition.placement import describe_incomplete_frames
 from cinerecon.cine import CineData
 from cinerecon.frames import choose_frames, name_frames
-from cinerecon.physics.empty_lines import EMPTY_LINE_RATIO
 
 SAME_POWER_RATIO = 1e-10
 """Power of the difference of two lines over that of one, up to which they are the same: rounding leaves less."""
@@ -25,6 +24,8 @@ EMPTY_POINT_FRACTION = 0.01
 """Share of empty points in lines with signal from which points were left out of them, as in radial patterns."""
 QUANTISED_RATIO = 10.0
 """Median amplitude over the smallest one, below which samples are integers so small that noise is rounded to zero."""
+EMPTY_LINE_RATIO = 1e-12
+"""Power of an empty line over the mean of all lines: noise is orders above, rounding errors of a transform below."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,3 +276,19 @@ def _redundant_frames(has_signal: Tensor, redundant: dict[str, Tensor]) -> dict[
 def _energy(lines: Tensor) -> Tensor:
     """Sum of squared magnitudes along kx."""
     return torch.view_as_real(lines).square().sum((-1, -2))
+
+
+def lines_with_signal(kspace: Tensor) -> tuple[Tensor, Tensor]:
+    """Which rows ``(ky,)`` and columns ``(kx,)`` hold any signal.
+
+    Parameters
+    ----------
+    kspace
+        ``(frames, coils, ky, kx)``
+    """
+    power = torch.view_as_real(kspace).square().sum((0, 1, 4))
+    return _above_nothing(power.sum(1)), _above_nothing(power.sum(0))
+
+
+def _above_nothing(power: Tensor) -> Tensor:
+    return power > EMPTY_LINE_RATIO * power.mean()

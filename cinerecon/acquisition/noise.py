@@ -1,14 +1,63 @@
-"""Noise covariance and whitening, from noise readouts of the scan or of a separate file."""
+"""Noise covariance and prewhitening, from noise readouts of the scan or of a separate file.
+
+After whitening all coils carry independent noise of unit variance, as least squares assumes (Roemer et al. 1990, DOI
+10.1002/mrm.1910160203).
+"""
+
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cinerecon.acquisition.grid import middle_slice
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
-from cinerecon.physics.whitening import Matrix, noise_covariance, whitening_matrix
 
+Matrix = NDArray[np.complexfloating[Any, Any]]
 SIEMENS_NOISE_BANDWIDTH = 0.793
 """Effective over nominal bandwidth of Siemens receivers, for headers without it."""
+
+
+def noise_covariance(noise: Matrix) -> Matrix:
+    """Covariance of the noise between coils, E[n n^H].
+
+    Noise has zero mean, and the reader of the file corrects its scale (dwell time, receiver bandwidth): the samples
+    are used without changes.
+
+    Parameters
+    ----------
+    noise
+        ``(coils, samples)`` complex samples without signal.
+
+    Returns
+    -------
+    ``(coils, coils)`` Hermitian.
+    """
+    return np.asarray(noise @ noise.conj().T / noise.shape[-1])
+
+
+def whitening_matrix(covariance: Matrix) -> Matrix:
+    """The matrix W with W covariance W^H = 1: the inverse of the lower Cholesky factor, so lower triangular.
+
+    Parameters
+    ----------
+    covariance
+        ``(coils, coils)`` Hermitian.
+
+    Raises
+    ------
+    DataError
+        If the covariance is singular: a coil without noise, or fewer noise samples than coils.
+    """
+    variance = covariance.diagonal().real
+    scale = 1 / np.sqrt(variance.clip(np.finfo(variance.dtype).tiny))  # coils may differ by orders of magnitude
+    correlation = scale[:, None] * covariance * scale
+    values = np.linalg.eigvalsh(correlation)
+    if values[0] <= 10 * np.finfo(values.dtype).eps * values[-1]:
+        silent = np.flatnonzero(variance <= 0)
+        what = f"coil {silent[0]} carries no noise" if silent.size else "the noise covariance is singular"
+        raise DataError(what, hint="use a longer noise scan, leave the coil out, or reconstruct without whitening")
+    return np.asarray(np.tril(np.linalg.inv(np.linalg.cholesky(correlation))) * scale)
 
 
 def noise_readouts(noise: RawScan) -> Index:

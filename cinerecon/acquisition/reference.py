@@ -1,11 +1,15 @@
 """The reference of a slice: the truth of a simulated scan in the units of A^H y, or the image of all samples.
 
+Fully sampled slices are undersampled here, so that a reconstruction can be compared with the image of all samples.
+
 The slices of a scan are sorted by position; those of the stored truth are in the order of the program that wrote them.
 The measured samples decide which slice of the truth belongs to which slice of the scan: they are correlated with the
 samples that each slice of the truth would give.
 """
 
+import hashlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -13,13 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.cine import CineData
+from cinerecon.cine import CineData, as_tensor
+from cinerecon.errors import DataError
+from cinerecon.io.cmrxrecon import subject_of
 from cinerecon.io.hdf5 import member, open_hdf5
 from cinerecon.io.ismrmrd.hdf5_scan import Hdf5Samples
 from cinerecon.io.ismrmrd.raw import RawScan
-from cinerecon.physics.coils import transform_maps
+from cinerecon.physics.coils import estimate_csm, transform_maps
 from cinerecon.physics.operators import Encoding
-from cinerecon.physics.sampling import block_of_lines
+from cinerecon.physics.sampling import block_of_lines, csm_warning, measured_extent, parse_sampling
 
 GROUP = "truth"
 MIN_CORRELATION = 0.7
@@ -164,3 +170,56 @@ def _array(group: Any, name: str, data: CineData) -> h5py.Dataset | None:
     if not isinstance(stored, h5py.Dataset) or stored.ndim != 4 or stored.dtype.kind not in "fc":
         return None
     return stored if stored.shape[2:] == data.matrix else None
+
+
+def pattern_seed(data: CineData, seed: int) -> int:
+    """The seed of the pattern of a slice, from the name of its scan, its number, and the subject in an archive of many.
+
+    It depends on nothing else, so a scan has the same pattern alone and among others, in `recon` and in `evaluate`.
+    """
+    source = Path(data.meta.source)
+    subject = subject_of(source)
+    text = f"{seed} {f'{subject}/' if subject else ''}{source.stem} {data.meta.slice}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
+
+
+def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smooth") -> CineData:
+    """Undersample a fully sampled slice: maps are estimated from the remaining points, the reference is kept.
+
+    The metadata have a warning if the maps come from too few lines.
+
+    Parameters
+    ----------
+    data
+        Fully sampled; lines that the scan did not measure at the edges of k-space remain excluded.
+    pattern
+        The pattern, as `parse_sampling` reads it.
+    seed
+        Seed of the pattern.
+    csm
+        Method of the coil maps.
+
+    Raises
+    ------
+    DataError
+        If the slice is not fully sampled.
+    ConfigError
+        If the pattern or the mask does not fit.
+    FileError
+        If the mask cannot be read.
+    """
+    where = f"{data.meta.source}, slice {data.meta.slice}"
+    if block_of_lines(data.mask) is None:
+        raise DataError(
+            "the scan is undersampled already",
+            where=where,
+            hint="a scan as it was measured is reconstructed without --undersample, and compared by evaluate --recon",
+        )
+    drawn = parse_sampling(pattern).draw(data.n_frames, *data.matrix, seed)
+    mask = as_tensor(drawn).to(data.mask.device) & data.mask
+    kspace = data.kspace * mask
+    maps = estimate_csm(kspace, mask, csm)  # type: ignore[arg-type]
+    doubt = None if maps is None else csm_warning(mask, data.matrix[1])
+    warnings = data.meta.warnings if doubt is None else (*data.meta.warnings, doubt)
+    meta = replace(data.meta, extent=measured_extent(data.mask), warnings=warnings)
+    return replace(data, kspace=kspace, mask=mask, csm=maps, meta=meta)

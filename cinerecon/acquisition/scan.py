@@ -12,11 +12,10 @@ from cinerecon.acquisition.assemble import BLOCK, Assembly, assemble, averaged_n
 from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import SIMULATED
-from cinerecon.acquisition.inspection import lay_out_with_noise, mix_coils, require_signal
+from cinerecon.acquisition.inspection import ScanPlan, describe, lay_out_with_noise, mix_coils, require_signal
 from cinerecon.acquisition.layout import ScanLayout, uses_fft
 from cinerecon.acquisition.measured import own_lines
 from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
-from cinerecon.acquisition.plan import ScanPlan, describe
 from cinerecon.acquisition.reference import attach_reference, read_truth
 from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
 from cinerecon.cine import CineData

@@ -121,7 +121,7 @@ class CineSource(ABC):
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """Properties that distinguish the data from those of a measured scan, as named in `io.case_file.MARKS`."""
+        """Properties that distinguish the data from those of a measured scan, as named in `io.case.MARKS`."""
         return ()
 
 

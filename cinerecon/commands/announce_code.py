@@ -7,8 +7,7 @@ from pathlib import Path
 
 def announce_models(models: Iterable[str]) -> None:
     """Print the file of each model whose network is code from outside the package."""
-    from cinerecon.methods.model_file import external_code
-    from cinerecon.methods.model_paths import find_model
+    from cinerecon.methods.model_file import external_code, find_model
 
     for model in models:
         if find_model(model):

@@ -13,8 +13,7 @@ from cinerecon.commands.width import print_labelled, terminal_width, wrap
 from cinerecon.options import Flag, Options
 
 if TYPE_CHECKING:
-    from cinerecon.methods.catalogue import ModelEntry
-    from cinerecon.methods.settings import Setting
+    from cinerecon.methods.catalogue import ModelEntry, Setting
 
 INDENT = "    "
 

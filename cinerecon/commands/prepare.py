@@ -7,7 +7,7 @@ import typer
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
-from cinerecon.memory_limits import parse_size
+from cinerecon.memory import parse_size
 from cinerecon.options import (
     COMPRESSION,
     N_SIMULATED_COILS,

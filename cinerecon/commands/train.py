@@ -72,7 +72,7 @@ def train(options: TrainOptions) -> None:
     """Train, or estimate memory and time, and print the validation of each epoch."""
     from cinerecon.commands.announce_code import announce_code
     from cinerecon.memory import keep_freed_memory
-    from cinerecon.networks.external_name import code_file, is_external
+    from cinerecon.networks.table import code_file, is_external
     from cinerecon.training import check_data_options, find_recipe, read_recipe
 
     settings = options.all_settings()

@@ -19,7 +19,7 @@ from cinerecon.io.magnitude import NIFTI_ENDINGS
 from cinerecon.io.raw_file import holds_images_only
 from cinerecon.io.shards import Shard
 from cinerecon.methods.base import Reconstructor, fingerprint
-from cinerecon.methods.model_paths import model_label
+from cinerecon.methods.model_file import model_label
 
 LISTING = "scans.jsonl"
 """File in the folder of results with what was found in each scan."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.evaluation.paper_tables import PaperTable
 from cinerecon.evaluation.summary import require_baseline
-from cinerecon.methods.model_paths import model_label
+from cinerecon.methods.model_file import model_label
 from cinerecon.methods.table import METHODS, load_method
 from cinerecon.metrics import DEFAULT_PROFILE
 

@@ -17,7 +17,7 @@ from cinerecon.io.atomic import require_folder
 from cinerecon.io.shards import Shard, finish_shard, start_shard
 from cinerecon.machine import free_memory_mb, in_processes, n_cores, pick_device, process_memory_mb
 from cinerecon.methods.base import Reconstructor
-from cinerecon.methods.model_paths import model_label
+from cinerecon.methods.model_file import model_label
 from cinerecon.metrics import DEFAULT_PROFILE, find_profile
 from cinerecon.options import DEVICE, EVALUATION_WORKERS, SEED
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition import AcquisitionConfig, CineSource, file_checksums, open_cine
-from cinerecon.acquisition.undersample import pattern_seed, undersample
+from cinerecon.acquisition.reference import pattern_seed, undersample
 from cinerecon.cine import CineData, finish_image
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import CineReconError, DataError, FileError
@@ -19,12 +19,12 @@ from cinerecon.evaluation.score import Score
 from cinerecon.evaluation.stored_images import store_image
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.mask import MaskFile
-from cinerecon.memory_limits import Workspace, limited_to, report_out_of_memory
+from cinerecon.memory import Workspace, limited_to, report_out_of_memory
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.card_warnings import card_warnings
 from cinerecon.methods.memory_plan import Task as MemoryTask
 from cinerecon.methods.memory_plan import make_plan
-from cinerecon.methods.model_paths import model_label
+from cinerecon.methods.model_file import model_label
 from cinerecon.methods.table import load_method
 from cinerecon.metrics import (
     DEFAULT_PROFILE,

@@ -37,7 +37,7 @@ class IndexRow:
     acceleration
         K-space points over sampled points.
     marks
-        Marks of the case, see `io.case_file.MARKS`, separated by semicolons.
+        Marks of the case, see `io.case.MARKS`, separated by semicolons.
     source_sha256, settings_sha256, sha256
         Hashes of the source file, of the settings of preparation, and of the case itself.
     """

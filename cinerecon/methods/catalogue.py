@@ -1,26 +1,96 @@
-"""The list of methods and trained models, with the cards of their weights and their settings."""
+"""The list of methods and trained models, with the cards of their weights, and their settings: what ``--set`` takes."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic.fields import FieldInfo
 
 from cinerecon import networks
 from cinerecon.config import Config
 from cinerecon.errors import CineReconError
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import ModelConfig, read_model
-from cinerecon.methods.model_paths import imported_models, model_label
-from cinerecon.methods.settings import Setting, list_settings
+from cinerecon.methods.model_file import ModelConfig, imported_models, model_label, read_model
 from cinerecon.methods.table import METHODS, find_method
-from cinerecon.networks.external_name import is_external
+from cinerecon.networks.table import is_external
 
+TYPE_NAMES = {bool: "true or false", int: "whole number", float: "number", str: "text", NoneType: "null"}
+BOUNDS = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
 Weights = Literal["", "ours", "trained", "imported", "none", "damaged"]
 
 ARCHITECTURE = "architecture."
 """Prefix of the settings that the weights depend on."""
 NOT_SETTABLE = ("network", "architecture", "card", "training")
 """Parts of a model file that cannot be set, since they describe its weights."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting.
+
+    Attributes
+    ----------
+    key
+        As ``--set`` takes it, with dots between nested settings.
+    type
+        The values that it takes, in words.
+    value
+        Its current value, as YAML.
+    help
+        Description of the setting.
+    """
+
+    key: str
+    type: str
+    value: str
+    help: str
+
+
+def list_settings(config: Config, prefix: str = "") -> Iterator[Setting]:
+    """The settings of a configuration with their current values; nested configurations with dots in their keys."""
+    for name, definition in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, Config):
+            yield from list_settings(value, f"{prefix}{name}.")
+        else:
+            text = json.dumps(value, default=_plain, ensure_ascii=False)
+            yield Setting(prefix + name, type_in_words(definition), text.strip('"'), definition.description or "")
+
+
+def type_in_words(definition: FieldInfo) -> str:
+    """The values that a setting takes, e.g. ``whole number ≥ 1 or null``."""
+    bounds = "".join(
+        f" {sign} {getattr(limit, name):g}"
+        for limit in definition.metadata
+        for kind, (sign, name) in BOUNDS.items()
+        if isinstance(limit, kind)
+    )
+    first, *others = _alternatives(definition.annotation)
+    return " or ".join([first + bounds, *others])
+
+
+def _alternatives(annotation: Any) -> list[str]:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _alternatives(inner[0])
+    if origin in (Union, UnionType):
+        return [text for one in inner for text in _alternatives(one)]
+    if origin is Literal:
+        return [str(value) for value in inner]
+    if origin in (tuple, list):
+        parts = dict.fromkeys(text for one in inner if one is not ... for text in _alternatives(one))
+        return [f"list of {' or '.join(parts)}"]
+    if origin is dict or (isinstance(annotation, type) and issubclass(annotation, Mapping | Config)):
+        return ["mapping"]
+    return [TYPE_NAMES.get(annotation, "any value")]
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, Config) else str(value)
 
 
 @dataclass(frozen=True)

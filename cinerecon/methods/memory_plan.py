@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 from cinerecon.acquisition.source import SliceSize
 from cinerecon.errors import CineReconError, ConfigError
 from cinerecon.machine import peak_memory_mb, process_memory_mb
-from cinerecon.memory import return_freed_memory
-from cinerecon.memory_limits import Workspace, describe_out_of_memory, is_out_of_memory, show_size
+from cinerecon.memory import Workspace, describe_out_of_memory, is_out_of_memory, return_freed_memory, show_size
 from cinerecon.methods.base import SAMPLES_AT_ONCE, Reconstructor
 
 COMPLEX = 8

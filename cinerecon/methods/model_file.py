@@ -1,4 +1,4 @@
-"""A model on disk: the network, its settings, its weights and their card.
+"""A model on disk: its place, the network, its settings, its weights and their card.
 
 It has two forms. A folder holds the recipe ``model.yaml`` and ``weights.safetensors``. A single safetensors file holds
 the weights, and the recipe in its metadata: one text per key of ``model.yaml``, lists and mappings as JSON, and the
@@ -6,6 +6,7 @@ lines of the card, and the checksum of the weights.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -17,15 +18,58 @@ from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.io.untrusted import refuse_pipe
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_paths import find_model, imported_models
-from cinerecon.networks.external_name import code_file, is_external, located, portable
+from cinerecon.networks.table import code_file, is_external, located, portable
 
+MODEL_ENDING = ".safetensors"
+"""Suffix of a model in one file: weights, with the recipe in the metadata."""
 RECIPE = "model.yaml"
 WEIGHTS = "weights.safetensors"
 CHECKSUM = "weights_sha256"
 
 ScaleName = Literal["brightness", "max", "kspace_max"]
 """Rules for the scale that data are divided by, see `methods.normalisation`."""
+
+
+def models_folder() -> Path:
+    """The folder of the shipped recipes and weights: inside the package, or in its source tree.
+
+    Raises
+    ------
+    WeightsError
+        If it is missing from the installation.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "models", package.parent / "models"):
+        if folder.is_dir():
+            return folder
+    raise WeightsError("the folder of trained models is missing", where=str(package), hint="install cinerecon again")
+
+
+def imported_folder() -> Path:
+    """The folder of imported models: ``$CINERECON_MODELS``, or ``~/.local/share/cinerecon/models``."""
+    chosen = os.environ.get("CINERECON_MODELS")
+    return Path(chosen) if chosen else Path.home() / ".local/share/cinerecon/models"
+
+
+def imported_models() -> list[Path]:
+    """The models imported so far."""
+    return sorted(imported_folder().glob(f"*{MODEL_ENDING}"))
+
+
+def find_model(name: str) -> Path | None:
+    """The path of a model, given a file, a folder, or the name of a shipped or imported model, or None."""
+    path = Path(name)
+    if (path.suffix == MODEL_ENDING and path.is_file()) or (path / "model.yaml").is_file():
+        return path
+    shipped, imported = models_folder() / name, imported_folder() / f"{name}{MODEL_ENDING}"
+    if imported.is_file() and not shipped.is_dir():
+        return imported
+    return next((folder for folder in (shipped, path) if folder.is_dir()), None)
+
+
+def model_label(name: str) -> str:
+    """The name of a method in results: without folder and suffix."""
+    return Path(name).name.removesuffix(MODEL_ENDING)
 
 
 class InitialMethodConfig(Config):

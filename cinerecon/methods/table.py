@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.methods.classical import config
-from cinerecon.methods.model_file import ModelConfig
-from cinerecon.methods.model_paths import find_model, imported_models
+from cinerecon.methods.model_file import ModelConfig, find_model, imported_models
 from cinerecon.networks import NETWORKS
 
 if TYPE_CHECKING:
@@ -46,25 +45,25 @@ class Method:
 
 
 def _zerofilled() -> Builder:
-    from cinerecon.methods.classical.zerofilled import ZeroFilled
+    from cinerecon.methods.classical.linear import ZeroFilled
 
     return ZeroFilled
 
 
 def _viewshared() -> Builder:
-    from cinerecon.methods.classical.viewshared import ViewShared
+    from cinerecon.methods.classical.linear import ViewShared
 
     return ViewShared
 
 
 def _cgsense() -> Builder:
-    from cinerecon.methods.classical.cgsense import CgSense
+    from cinerecon.methods.classical.linear import CgSense
 
     return CgSense
 
 
 def _ktslr() -> Builder:
-    from cinerecon.methods.classical.ktslr import KtSlr
+    from cinerecon.methods.classical.admm_methods import KtSlr
 
     return KtSlr
 
@@ -76,13 +75,13 @@ def _ktslr_reference() -> Builder:
 
 
 def _llr() -> Builder:
-    from cinerecon.methods.classical.llr import Llr
+    from cinerecon.methods.classical.admm_methods import Llr
 
     return Llr
 
 
 def _ttv() -> Builder:
-    from cinerecon.methods.classical.ttv import Ttv
+    from cinerecon.methods.classical.admm_methods import Ttv
 
     return Ttv
 

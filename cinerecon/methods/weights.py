@@ -13,7 +13,7 @@ from cinerecon.errors import WeightsError
 from cinerecon.io.untrusted import refuse_pipe
 from cinerecon.methods.model_file import CHECKSUM, ModelConfig, read_metadata, to_metadata
 from cinerecon.networks.external import load_external
-from cinerecon.networks.external_name import code_file
+from cinerecon.networks.table import code_file
 
 
 def write_model(path: Path, weights: Mapping[str, Tensor], config: ModelConfig) -> None:

@@ -9,8 +9,7 @@ from torch import nn
 
 from cinerecon.config import Config
 from cinerecon.networks.external import load_external
-from cinerecon.networks.external_name import is_external, portable
-from cinerecon.networks.table import find_network
+from cinerecon.networks.table import find_network, is_external, portable
 from cinerecon.networks.unrolled import Unrolled, count_parameters, scale_output_weights
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError, nearest_name
-from cinerecon.networks.external_name import code_file
+from cinerecon.networks.table import code_file
 
 CONTRACT = "forward(self, kspace, encoding, start=None) -> image (batch, frames, y, x) complex"
 

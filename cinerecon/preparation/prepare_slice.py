@@ -15,7 +15,7 @@ from cinerecon.io.atomic import hash_file
 from cinerecon.io.case import MARKS, Attributes, write_case
 from cinerecon.io.case_index import IndexRow
 from cinerecon.io.export.summary import write_case_picture
-from cinerecon.memory_limits import report_out_of_memory
+from cinerecon.memory import report_out_of_memory
 from cinerecon.methods.memory_plan import require_memory_to_read
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import acceleration_of

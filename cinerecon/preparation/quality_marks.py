@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
+from cinerecon.acquisition.measured import lines_with_signal
 from cinerecon.cine import CineData
 from cinerecon.errors import UnsupportedError
 from cinerecon.io.case import MARKS
-from cinerecon.physics.empty_lines import lines_with_signal
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.physics.sampling import block_of_lines
 

@@ -13,7 +13,7 @@ from cinerecon.io.export import FOLDER, FORMATS, Target
 from cinerecon.io.export.movie import write_gif, write_mp4
 from cinerecon.io.journal import Journal
 from cinerecon.io.shards import Shard, shard_folders
-from cinerecon.methods.model_paths import model_label
+from cinerecon.methods.model_file import model_label
 from cinerecon.reconstruction.request import DEFAULT_ENDINGS, ReconRequest
 
 COMMAND = "recon"

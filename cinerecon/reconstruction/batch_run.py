@@ -15,7 +15,7 @@ from cinerecon.io.journal import Journal
 from cinerecon.io.shards import Shard, finish_shard, in_list_order, read_finished_shards, start_shard
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor, fingerprint
-from cinerecon.methods.model_paths import model_label
+from cinerecon.methods.model_file import model_label
 from cinerecon.reconstruction.batch import COMMAND, MOVIES, RECORD, Batch
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import Observer, ReconReport, iterate_slices, load_request_method, reconstruct_scan

@@ -13,9 +13,9 @@ from cinerecon.io.atomic import would_overwrite
 from cinerecon.io.bart import cfl_files, is_cfl
 from cinerecon.io.export import FOLDER, Target
 from cinerecon.io.mask import MaskFile
-from cinerecon.memory_limits import parse_size
+from cinerecon.memory import parse_size
 from cinerecon.methods.base import Reconstructor
-from cinerecon.methods.model_paths import model_label
+from cinerecon.methods.model_file import model_label
 from cinerecon.options import split_settings
 from cinerecon.physics.sampling import parse_sampling
 from cinerecon.provenance import Patient

@@ -10,8 +10,8 @@ from pathlib import Path
 from cinerecon.acquisition import CineSource, open_cine
 from cinerecon.acquisition.kinds import RAW_SCAN, kind_of
 from cinerecon.acquisition.phase_contrast import PhaseContrastScan, open_phase_contrast, phase_contrast_of
+from cinerecon.acquisition.reference import pattern_seed, undersample
 from cinerecon.acquisition.scan import Scan, scan_of
-from cinerecon.acquisition.undersample import pattern_seed, undersample
 from cinerecon.cine import CineData, keep_frames
 from cinerecon.errors import ConfigError
 from cinerecon.image import collect_warnings
@@ -20,7 +20,7 @@ from cinerecon.io.export import Target, export
 from cinerecon.io.export.dicom_patient import require_same_patient
 from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.machine import peak_memory_mb, pick_device
-from cinerecon.memory_limits import limited_to
+from cinerecon.memory import limited_to
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.memory_plan import MemoryPlan, Task, out_of_memory
 from cinerecon.methods.table import load_method

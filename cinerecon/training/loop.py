@@ -20,7 +20,7 @@ from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import WEIGHTS
 from cinerecon.methods.weights import load_weights
 from cinerecon.networks.external import load_external
-from cinerecon.networks.external_name import is_external
+from cinerecon.networks.table import is_external
 from cinerecon.options import DEVICE, TRAINING_WORKERS
 from cinerecon.training.batches import DataPaths, TrainingData, open_training_data, training_preprocessing
 from cinerecon.training.card import list_data

@@ -8,8 +8,7 @@ from pydantic import Field, model_validator
 
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError, nearest_name
-from cinerecon.methods.model_file import RECIPE, ModelConfig, with_located_network
-from cinerecon.methods.model_paths import find_model
+from cinerecon.methods.model_file import RECIPE, ModelConfig, find_model, with_located_network
 from cinerecon.methods.table import METHODS
 from cinerecon.training.data import DataConfig, PreparedSource, SeriesSource
 

@@ -37,7 +37,7 @@ from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import RECIPE, WEIGHTS, read_card
 from cinerecon.methods.weights import write_model
 from cinerecon.networks.external import load_external
-from cinerecon.networks.external_name import is_external, portable
+from cinerecon.networks.table import is_external, portable
 from cinerecon.networks.unrolled import count_parameters
 from cinerecon.training.card import hash_data, series_in
 from cinerecon.training.data import Batch

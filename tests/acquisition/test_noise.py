@@ -8,10 +8,10 @@ from raw_scan import RawFile, small_scan
 
 from cinerecon.acquisition import AcquisitionConfig, open_scan
 from cinerecon.acquisition.inspection import inspect_scan
+from cinerecon.acquisition.noise import noise_covariance
 from cinerecon.cine import finish_image
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.physics.fourier import ifft2c
-from cinerecon.physics.whitening import noise_covariance
 
 PLAIN = AcquisitionConfig(csm="walsh")
 

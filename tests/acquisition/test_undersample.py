@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cinerecon.acquisition.undersample import pattern_seed, undersample
+from cinerecon.acquisition.reference import pattern_seed, undersample
 from cinerecon.physics.sampling import acceleration_of, parse_mask
 
 

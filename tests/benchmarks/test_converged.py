@@ -6,8 +6,8 @@ from converged import SAME_COST, held_settings, methods
 from helpers import relative_error
 
 from cinerecon.methods.base import make_encoding, view_shared_image
-from cinerecon.methods.classical.admm.differences import difference
 from cinerecon.methods.classical.config import KtSlrConfig
+from cinerecon.methods.classical.penalties import difference
 from cinerecon.methods.table import load_method
 
 

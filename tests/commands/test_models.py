@@ -9,8 +9,7 @@ import pytest
 from published_form import BY_TITLE, small_network, write_published
 
 from cinerecon.cli import main
-from cinerecon.methods.model_file import read_model
-from cinerecon.methods.model_paths import models_folder
+from cinerecon.methods.model_file import models_folder, read_model
 from cinerecon.methods.table import METHODS
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 

@@ -5,7 +5,7 @@ import pytest
 from raw_scan import small_scan
 
 from cinerecon.acquisition import open_scan
-from cinerecon.acquisition.undersample import undersample
+from cinerecon.acquisition.reference import undersample
 from cinerecon.evaluation import evaluate
 from cinerecon.methods.card import Card
 from cinerecon.methods.card_warnings import outside_training

@@ -7,7 +7,7 @@ from helpers import complex_randn
 from cinerecon.cine import CineData
 from cinerecon.evaluation.initial_image import InitialImages
 from cinerecon.methods.base import Reconstruction, Reconstructor, fingerprint
-from cinerecon.methods.classical.zerofilled import ZeroFilled
+from cinerecon.methods.classical.linear import ZeroFilled
 
 
 class Counting(ZeroFilled):

@@ -5,14 +5,14 @@ import pytest
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.evaluation import evaluate
 from cinerecon.methods import memory_plan
-from cinerecon.methods.classical.zerofilled import ZeroFilled
+from cinerecon.methods.classical.linear import ZeroFilled
 
 MODELS, PATTERNS = ["zerofilled", "ktslr"], ["gaussian:2"]
 
 
 def test_a_method_beyond_the_limit_fails_and_the_others_are_scored(full_scan, monkeypatch):
     monkeypatch.setattr(memory_plan, "_process_bytes", lambda: 0)
-    monkeypatch.setattr("cinerecon.methods.classical.ktslr.KtSlr.n_series", 1e6)
+    monkeypatch.setattr("cinerecon.methods.classical.admm_methods.KtSlr.n_series", 1e6)
     result = evaluate([full_scan], MODELS, PATTERNS, memory=10**9)
     assert [score.method for score in result.scores] == ["zerofilled"]
     (failure,) = result.failures

@@ -19,7 +19,7 @@ from cinerecon.evaluation.stored_images import image_file
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.case import write_case
 from cinerecon.methods.base import fingerprint
-from cinerecon.methods.classical.zerofilled import ZeroFilled
+from cinerecon.methods.classical.linear import ZeroFilled
 from cinerecon.methods.table import load_method
 from cinerecon.reconstruction import ReconRequest, reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan

@@ -7,8 +7,7 @@ from published_form import BY_TITLE, small_network, write_published
 from safetensors.torch import load_file
 
 from cinerecon.methods.catalogue import describe_model, list_all_settings, list_models
-from cinerecon.methods.model_file import WEIGHTS, read_model
-from cinerecon.methods.model_paths import models_folder
+from cinerecon.methods.model_file import WEIGHTS, models_folder, read_model
 from cinerecon.methods.published import import_model
 from cinerecon.methods.table import METHODS
 from cinerecon.methods.weights import load_weights, write_model

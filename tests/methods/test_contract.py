@@ -11,8 +11,7 @@ from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
 from cinerecon.methods.base import ClassicalMethod
-from cinerecon.methods.model_file import WEIGHTS, read_model
-from cinerecon.methods.model_paths import models_folder
+from cinerecon.methods.model_file import WEIGHTS, models_folder, read_model
 from cinerecon.methods.table import METHODS, load_method
 from cinerecon.metrics.measures import psnr
 

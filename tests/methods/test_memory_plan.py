@@ -9,7 +9,7 @@ from helpers import relative_error
 from cinerecon.acquisition.source import SliceSize
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
-from cinerecon.memory_limits import Workspace, limited_to, parse_size
+from cinerecon.memory import Workspace, limited_to, parse_size
 from cinerecon.methods import memory_plan
 from cinerecon.methods.memory_plan import MemoryPlan, Task, make_plan, out_of_memory, predict
 from cinerecon.methods.table import METHODS, load_method

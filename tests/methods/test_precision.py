@@ -6,8 +6,7 @@ from torch.nn import functional
 from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.methods.model_file import ModelConfig
-from cinerecon.methods.network import NetworkMethod
-from cinerecon.methods.precision import is_bfloat16_accurate
+from cinerecon.methods.network import NetworkMethod, is_bfloat16_accurate
 from cinerecon.physics.operators import Encoding
 
 CPU = torch.device("cpu")

@@ -8,8 +8,7 @@ import torch
 
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError
-from cinerecon.methods.model_file import read_model
-from cinerecon.methods.model_paths import models_folder
+from cinerecon.methods.model_file import models_folder, read_model
 from cinerecon.methods.table import METHODS, find_method, load_method
 from cinerecon.networks import NETWORKS, build, load_network
 

@@ -8,8 +8,7 @@ from pydantic import ValidationError
 
 from cinerecon.errors import ConfigError
 from cinerecon.networks.config import LowRankModuleConfig
-from cinerecon.networks.lowrank_module import LowRankAt, LowRankShrinkage
-from cinerecon.networks.position_aware import PositionAware, position_code
+from cinerecon.networks.lowrank_module import LowRankAt, LowRankShrinkage, PositionAware, position_code
 from cinerecon.physics.lowrank import RelativeSoft, make_rule, shrink_frames
 from cinerecon.physics.shrinkage import ShrinkageConfig, ShrinkageName
 

@@ -6,11 +6,9 @@ import pytest
 import torch
 
 from cinerecon.methods.base import make_encoding
-from cinerecon.methods.classical.cgsense import CgSense
+from cinerecon.methods.classical.admm_methods import KtSlr
 from cinerecon.methods.classical.config import CgSenseConfig
-from cinerecon.methods.classical.ktslr import KtSlr
-from cinerecon.methods.classical.viewshared import ViewShared
-from cinerecon.methods.classical.zerofilled import ZeroFilled
+from cinerecon.methods.classical.linear import CgSense, ViewShared, ZeroFilled
 from cinerecon.physics.snr import g_factor, pseudo_replicas, snr_units, support_of
 
 N_MEASURED = 200

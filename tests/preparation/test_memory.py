@@ -3,7 +3,7 @@
 import pytest
 from raw_scan import small_scan
 
-from cinerecon.memory_limits import parse_size
+from cinerecon.memory import parse_size
 from cinerecon.preparation import PrepareConfig, prepare
 
 

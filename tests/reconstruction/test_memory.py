@@ -9,7 +9,7 @@ import pytest
 from raw_scan import small_scan
 
 from cinerecon import cli
-from cinerecon.memory_limits import parse_size
+from cinerecon.memory import parse_size
 from cinerecon.methods import memory_plan
 from cinerecon.reconstruction import Observer, ReconRequest, reconstruct_scan
 
@@ -75,7 +75,7 @@ def test_exhausted_memory_is_reported_in_three_lines(scan, tmp_path, capsys, mon
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("cinerecon.methods.classical.zerofilled.ZeroFilled.solve", fail)
+    monkeypatch.setattr("cinerecon.methods.classical.linear.ZeroFilled.solve", fail)
     code, text = run(["recon", scan, "--model", "zerofilled", "-o", tmp_path / "o.npz", "--quiet"], capsys)
     assert code == 2
     lines = text.splitlines()

@@ -11,7 +11,7 @@ from helpers import complex_randn
 import cinerecon
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
 from cinerecon.methods.card import Card
-from cinerecon.methods.classical.zerofilled import ZeroFilled
+from cinerecon.methods.classical.linear import ZeroFilled
 from cinerecon.reconstruction import ReconRequest, reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 

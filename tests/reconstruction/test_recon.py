@@ -9,11 +9,11 @@ import pytest
 import torch
 from helpers import complex_randn, relative_error
 
-from cinerecon.acquisition.undersample import undersample
+from cinerecon.acquisition.reference import undersample
 from cinerecon.cine import CineData
 from cinerecon.commands.mask_files import draw_mask
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
-from cinerecon.methods.classical.zerofilled import ZeroFilled
+from cinerecon.methods.classical.linear import ZeroFilled
 from cinerecon.physics.sampling import net_acceleration
 from cinerecon.reconstruction import Observer, ReconRequest, reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan

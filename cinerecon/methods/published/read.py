@@ -13,8 +13,7 @@ from cinerecon.errors import FileError, UnsupportedError, WeightsError
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.tf_checkpoint import DATA_ENDING, INDEX_ENDING, is_table, read_tf_checkpoint
 from cinerecon.io.untrusted import read_npz, read_pth, refuse_pipe
-from cinerecon.methods.model_file import read_model
-from cinerecon.methods.model_paths import MODEL_ENDING
+from cinerecon.methods.model_file import MODEL_ENDING, read_model
 
 KINDS = "a TensorFlow checkpoint (folder, prefix or .index), a PyTorch .pth or a NumPy .npz"
 

@@ -1,9 +1,9 @@
 """Coils: prewhitening, compression, and sensitivity maps."""
 
-from cinerecon.physics.coils.coil_matrix import apply_coil_matrix
 from cinerecon.physics.coils.compression import (
     CoilStatistics,
     Compression,
+    apply_coil_matrix,
     apply_geometric_compression,
     coil_shading,
     compression_matrix,
@@ -12,8 +12,7 @@ from cinerecon.physics.coils.compression import (
     transform_maps,
 )
 from cinerecon.physics.coils.espirit import espirit, espirit_eigenmaps
-from cinerecon.physics.coils.estimate import estimate_csm, time_average
-from cinerecon.physics.coils.smooth import smooth_maps
+from cinerecon.physics.coils.estimate import estimate_csm, smooth_maps, time_average
 from cinerecon.physics.coils.walsh import walsh
 
 __all__ = [

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from cinerecon.errors import ShapeError
 from cinerecon.options import AUTO_LOSS
-from cinerecon.physics.coils.coil_matrix import apply_coil_matrix
 from cinerecon.physics.fourier import fft1c, ifft1c
 
 EDGE = 0.8
@@ -238,3 +237,19 @@ def coil_shading(csm: Tensor | None, mixing: Tensor | None, matrix: tuple[int, i
         csm = torch.ones(1, *matrix, dtype=mixing.dtype)
     weight: Tensor | None = torch.linalg.vector_norm(transform_maps(torch.linalg.pinv(mixing), csm), dim=0)
     return weight
+
+
+def apply_coil_matrix(matrix: Tensor, data: Tensor, dim: int) -> Tensor:
+    """Mix coils: multiply the coil axis of an array by a matrix.
+
+    Parameters
+    ----------
+    matrix
+        ``(n_out, coils)``, e.g. for whitening or compression.
+    data
+        Any array with a coil axis.
+    dim
+        The coil axis.
+    """
+    mixed: Tensor = torch.tensordot(matrix.to(data), data, dims=([1], [dim])).movedim(0, dim)
+    return mixed

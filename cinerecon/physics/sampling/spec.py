@@ -12,6 +12,7 @@ import numpy as np
 from numpy.random import Generator
 
 from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.io.mask import MaskFile
 from cinerecon.physics.sampling import golden_ratio, lines, points, poisson_disc
 from cinerecon.physics.sampling.drawing import Flags, MaskRequest, make_rng
 from cinerecon.physics.sampling.golden_ratio import Lines
@@ -200,3 +201,18 @@ def _hint_for(name: str, number: str) -> str:
     if glued and not number and glued[1] in PATTERNS:
         return f"write {glued[1]}:{glued[2]}"
     return nearest_name(name, list(PATTERNS))
+
+
+Sampling = MaskSpec | MaskFile
+"""A pattern or a mask in a file; either has ``draw(n_frames, ky, kx, seed)``."""
+
+
+def parse_sampling(text: str) -> Sampling:
+    """Parse the text form of a sampling pattern, ``gaussian:8,acs=4``, or the name of a mask file, ``vista.mat``.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither.
+    """
+    return MaskFile.parse(text) or parse_mask(text)

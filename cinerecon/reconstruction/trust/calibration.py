@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cinerecon.config import Config
-from cinerecon.methods.model_paths import models_folder
+from cinerecon.methods.model_file import models_folder
 from cinerecon.reconstruction.trust.features import FEATURES
 from cinerecon.verdict import Status, Verdict
 

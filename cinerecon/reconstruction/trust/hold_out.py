@@ -14,8 +14,8 @@ from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.methods.base import make_encoding
+from cinerecon.methods.classical.admm_methods import KtSlr
 from cinerecon.methods.classical.config import KtSlrConfig
-from cinerecon.methods.classical.ktslr import KtSlr
 from cinerecon.physics.coils import compression_matrix, transform_coils, transform_maps
 from cinerecon.physics.sampling import sampling_kind
 

@@ -153,7 +153,7 @@ def _simulated_arrays(case: SimulatedCase) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """A fully sampled case in a file of `io.case_file`."""
+    """A fully sampled case in a file of `io.case`."""
 
     shape: Shape
     path: Path

@@ -3,7 +3,7 @@ from coil_phantom import agreement, smooth_coils
 from helpers import complex_randn, relative_error
 
 from cinerecon.physics.coils import smooth_maps, walsh
-from cinerecon.physics.coils.smooth import cubic_splines, second_difference_penalty
+from cinerecon.physics.coils.estimate import cubic_splines, second_difference_penalty
 
 
 def test_splines_sum_to_one_and_have_the_same_position_at_every_resolution():

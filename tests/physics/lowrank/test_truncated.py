@@ -14,8 +14,8 @@ from cinerecon.physics.lowrank import (
     Schatten,
     TopKHard,
     TopKSoft,
+    decompose,
     spectral,
-    truncated,
 )
 
 SHAPE = (3, 96, 110)
@@ -114,17 +114,17 @@ def test_the_check_sees_a_value_that_was_missed(floor):
     limit = torch.tensor([0.2**2], dtype=torch.float64)
     for kept, expected in ((list(range(12)), True), ([0, 1, 2, 3, 5, 6, 7, 8], False)):
         basis = vectors[..., kept].to(torch.complex64)
-        assert bool(truncated._is_complete(gram, basis, basis.mH @ gram @ basis, limit)) is expected
+        assert bool(decompose._is_complete(gram, basis, basis.mH @ gram @ basis, limit)) is expected
 
 
 @pytest.mark.parametrize("rule", [relative(0.1), TopKHard(6), Schatten(0.03, 0.5), TopKSoft(3.0)], ids=str)
 @pytest.mark.parametrize("n_rounds", [1, 2, 3])
 def test_the_reported_error_is_the_true_error(rule, n_rounds, monkeypatch):
-    monkeypatch.setattr(truncated, "_TOLERANCE", 0.0)  # go on to the last round
+    monkeypatch.setattr(decompose, "_TOLERANCE", 0.0)  # go on to the last round
     matrix = decaying(1, 96, 110, power=1.0, dtype=torch.complex64)
-    found = truncated.leading_vectors(matrix @ matrix.mH, 16, 110, rule, n_rounds)
+    found = decompose.leading_vectors(matrix @ matrix.mH, 16, 110, rule, n_rounds)
     exact = by_svd(matrix.to(torch.complex128), rule)
-    made = relative_error(truncated.apply_shares(found.vectors, found.shares, matrix), exact)
+    made = relative_error(decompose.apply_shares(found.vectors, found.shares, matrix), exact)
     assert 0.7 * made < float(found.error) < 1.5 * made + 1e-6
     assert not bool(found.is_reliable)
 

@@ -1,20 +1,4 @@
-"""CG-SENSE: the least-squares image under the coil maps, frame by frame.
-
-Solves argmin_x ||A x - y||^2 + w ||x||^2, that is (A^H A + w) x = A^H y, by conjugate gradients. A is normalised
-(orthonormal transform, unit maps), so the largest eigenvalue of A^H A is at most 1, w is relative to it, and the
-solution scales with the data.
-
-References
-----------
-Pruessmann et al., Advances in sensitivity encoding with arbitrary k-space trajectories (2001), DOI 10.1002/mrm.1241
-
-Where a scan leaves out an edge of k-space (partial Fourier, asymmetric echo, phase resolution below 100 %), the image
-has no k-space there: P A^H A P x = P A^H y with P the projection onto the measured extent and one line more. Without
-it, the coil maps extrapolate beyond the last measured line, which amplifies noise by many times.
-
-Departs from the paper in: Cartesian sampling only, hence no gridding, density or intensity correction; a Tikhonov term
-in place of stopping early as the only regularisation.
-"""
+"""Methods that are linear in the data: zero filling, view sharing, and CG-SENSE."""
 
 from collections.abc import Callable
 
@@ -22,14 +6,14 @@ import torch
 from torch import Tensor
 
 from cinerecon.cine import CineData
-from cinerecon.memory_limits import workspace
-from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, make_encoding, ratio
-from cinerecon.methods.classical.config import CgSenseConfig
+from cinerecon.memory import workspace
+from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, make_encoding, ratio, view_shared_image
+from cinerecon.methods.classical.config import CgSenseConfig, ViewSharedConfig, ZeroFilledConfig
 from cinerecon.physics.cg import CgSteps, conjugate_gradients
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import measured_extent
-from cinerecon.physics.snr import filtered_noise
+from cinerecon.physics.snr import filtered_noise, zerofilled_noise
 
 EXTRAPOLATED = 1
 """Lines next to the measured part of k-space that coil maps determine well; further ones would amplify noise."""
@@ -37,8 +21,62 @@ VOXELS_AT_ONCE = 2**21
 """Voxels of the frames that are solved together: memory does not grow with the number of frames."""
 
 
+class ZeroFilled(ClassicalMethod):
+    """A^H y: inverse transform of the sampled points, coils combined by their maps."""
+
+    n_series = 6.5
+
+    def __init__(self, config: ZeroFilledConfig | None = None) -> None:
+        self.config = config or ZeroFilledConfig()
+
+    def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:  # noqa: ARG002
+        """See `ClassicalMethod.solve`; there are no iterations to record."""
+        image = make_encoding(data).adjoint(data.kspace)
+        if progress:
+            progress(1, 1)
+        return image
+
+    def noise_std(self, data: CineData) -> Tensor | None:
+        """See `Reconstructor.noise_std`; the sampled part of the noise, for any sampling."""
+        if data.noise_std is None:
+            return None
+        return zerofilled_noise(data.mask, data.csm, data.noise_std).expand(data.n_frames, *data.matrix)
+
+
+class ViewShared(ClassicalMethod):
+    """Each point of k-space interpolated linearly between the frames that sampled it, coils combined by their maps."""
+
+    n_series = 11.0
+
+    def __init__(self, config: ViewSharedConfig | None = None) -> None:
+        self.config = config or ViewSharedConfig()
+
+    def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:  # noqa: ARG002
+        """See `ClassicalMethod.solve`; there are no iterations to record."""
+        image = view_shared_image(data)
+        if progress:
+            progress(1, 1)
+        return image
+
+
 class CgSense(ClassicalMethod):
-    """Conjugate gradient SENSE. Frames are separate problems."""
+    """Conjugate gradient SENSE: the least-squares image under the coil maps, frame by frame.
+
+    Solves argmin_x ||A x - y||^2 + w ||x||^2, that is (A^H A + w) x = A^H y, by conjugate gradients. A is normalised
+    (orthonormal transform, unit maps), so the largest eigenvalue of A^H A is at most 1, w is relative to it, and the
+    solution scales with the data.
+
+    Where a scan leaves out an edge of k-space (partial Fourier, asymmetric echo, phase resolution below 100 %), the
+    image has no k-space there: P A^H A P x = P A^H y with P the projection onto the measured extent and one line more.
+    Without it, the coil maps extrapolate beyond the last measured line, which amplifies noise by many times.
+
+    References
+    ----------
+    Pruessmann et al., Advances in sensitivity encoding with arbitrary k-space trajectories (2001), DOI 10.1002/mrm.1241
+
+    Departs from the paper in: Cartesian sampling only, hence no gridding, density or intensity correction; a Tikhonov
+    term in place of stopping early as the only regularisation.
+    """
 
     config: CgSenseConfig
     is_iterative = True

@@ -1,5 +1,6 @@
-"""The closed form solves its equation for any mask; gradient steps converge to the same image with several coils."""
+"""ADMM lowers the cost, stops at the tolerance, and its closed form solves its equation for any mask."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -7,12 +8,82 @@ import torch
 from helpers import complex_randn, relative_error
 
 from cinerecon.methods.base import make_encoding
-from cinerecon.methods.classical.admm import image_update
-from cinerecon.methods.classical.admm.differences import Coupling
-from cinerecon.methods.classical.admm.image_update import ExactUpdate, GradientUpdate, choose_image_update
+from cinerecon.methods.classical import admm
+from cinerecon.methods.classical.admm import ExactUpdate, GradientUpdate, choose_image_update
+from cinerecon.methods.classical.admm_methods import KtSlr, Ttv
+from cinerecon.methods.classical.config import KtSlrConfig
+from cinerecon.methods.classical.penalties import Coupling
 from cinerecon.physics.operators import Encoding
 
+CONVEX = {"p": 1.0, "block_size": 0, "continuation": 1.0, "weight_lowrank": 5e-3}
 COUPLING = Coupling(identity=0.02, time=0.05, y=0.003, x=0.004)
+
+
+def record(data, **settings):
+    made = KtSlr(KtSlrConfig(**settings)).reconstruct(data, record=True)
+    return made.image, made.convergence
+
+
+@pytest.mark.parametrize("n_coils", [1, 4])
+@pytest.mark.parametrize("isotropic", [True, False])
+def test_the_convex_cost_falls_after_the_first_iterations(make_cine, n_coils, isotropic):
+    _, found = record(make_cine(n_coils, dtype=torch.complex128), isotropic=isotropic, tolerance=0, **CONVEX)
+    later = found.cost[8:]
+    assert all(after <= before * (1 + 1e-5) for before, after in itertools.pairwise(later))
+    assert later[-1] < found.cost[0]
+
+
+@pytest.mark.parametrize("n_coils", [1, 4])
+def test_it_reaches_the_minimum_for_any_penalties(make_cine, n_coils):
+    data = make_cine(n_coils, dtype=torch.complex128)
+    settings = {"n_iterations": 400, "tolerance": 1e-7} | CONVEX
+    image = KtSlr(KtSlrConfig(**settings))(data)
+    other = KtSlr(KtSlrConfig(penalty_lowrank=0.1, penalty_sparse=5e-3, **settings))(data)
+    assert relative_error(image, other) < 2e-3
+
+
+def test_with_moving_blocks_the_cost_falls_and_then_changes_little(make_cine):
+    _, found = record(make_cine(1), tolerance=0)
+    late = found.cost[-10:]
+    assert max(late) < found.cost[2]
+    assert max(late) - min(late) < 0.05 * max(late)
+
+
+def test_it_stops_at_the_tolerance(make_cine):
+    _, found = record(make_cine(1), tolerance=1e-2, **CONVEX)
+    assert len(found.cost) < 40
+    assert found.change[-1] < 1e-2 <= min(found.change[:-1])
+
+
+def test_without_moving_blocks_the_record_is_that_of_the_image(make_cine):
+    """With moving blocks, the image is the mean of the last iterates and the record is of the last one."""
+    data = make_cine()
+    image, found = record(data, **CONVEX)
+    misfit = make_encoding(data).forward(image) - data.kspace
+    expected = torch.linalg.vector_norm(misfit) / torch.linalg.vector_norm(data.kspace)
+    assert found.data_residual[-1] == pytest.approx(float(expected), rel=1e-3)
+    assert len(found.cost) == len(found.data_residual) == len(found.change)
+
+
+def test_the_record_changes_nothing(make_cine):
+    data = make_cine()
+    assert torch.equal(record(data)[0], KtSlr()(data))
+
+
+def test_where_blocks_move_the_mean_of_iterates_is_steadier_than_each(make_cine):
+    def move(n_averaged):
+        settings = {"n_averaged": n_averaged, "tolerance": 0}
+        before, after = (KtSlr(KtSlrConfig(n_iterations=n, **settings))(make_cine(1)) for n in (39, 40))
+        return relative_error(after, before)
+
+    assert move(7) < 0.5 * move(1)
+
+
+def test_the_proximal_term_hardly_changes_the_image(make_cine, monkeypatch):
+    data = make_cine(1)
+    image = Ttv()(data)
+    monkeypatch.setattr(admm, "PROXIMAL_WEIGHT", 1e-7)
+    assert 0 < relative_error(image, Ttv()(data)) < 1e-3
 
 
 def left_side(encoding, u, coupling=COUPLING):
@@ -71,11 +142,11 @@ def test_the_preconditioner_speeds_it_up(make_cine):
     data = make_cine(dtype=torch.complex128)
     encoding, b = make_encoding(data), complex_randn(*data.reference.shape)
     left = []
-    for sampling in (image_update.effective_sampling(encoding), torch.ones(1, 1, 1, dtype=torch.float64)):
+    for sampling in (admm.effective_sampling(encoding), torch.ones(1, 1, 1, dtype=torch.float64)):
         update = GradientUpdate(encoding, COUPLING, torch.complex128, 6)
         if sampling.numel() == 1:  # as good as none
             sampling = sampling.expand(data.n_frames, *data.matrix)
-            update.preconditioner = image_update.KSpaceSystem(sampling, Coupling(), data.matrix, torch.complex128)
+            update.preconditioner = admm.KSpaceSystem(sampling, Coupling(), data.matrix, torch.complex128)
         left.append(relative_error(left_side(encoding, update(b, torch.zeros_like(b))), b))
     assert left[0] < 0.3 * left[1]
 
@@ -89,7 +160,7 @@ def test_the_effective_sampling_is_the_diagonal_in_kspace(make_cine, whole_reado
         make_encoding(data),
         Encoding(torch.ones(2, 1, 6, 5, dtype=torch.bool), dtype=torch.complex128),
     )
-    found = image_update.effective_sampling(encoding).expand(2, 6, 5)
+    found = admm.effective_sampling(encoding).expand(2, 6, 5)
     for ky, kx in ((0, 0), (3, 2), (5, 4)):
         point = torch.zeros(2, 1, 6, 5, dtype=torch.complex128)
         point[:, 0, ky, kx] = 1
@@ -99,6 +170,6 @@ def test_the_effective_sampling_is_the_diagonal_in_kspace(make_cine, whole_reado
 
 def test_the_normal_operator_in_pieces_is_the_whole(make_cine, monkeypatch):
     data = make_cine(dtype=torch.complex128)
-    monkeypatch.setattr(image_update, "_SAMPLES_AT_ONCE", 3 * data.kspace[0].numel())
+    monkeypatch.setattr(admm, "_SAMPLES_AT_ONCE", 3 * data.kspace[0].numel())
     encoding, u = make_encoding(data), complex_randn(*data.reference.shape)
-    assert relative_error(image_update.PiecewiseNormal(encoding)(u), encoding.normal(u)) < 1e-12
+    assert relative_error(admm.PiecewiseNormal(encoding)(u), encoding.normal(u)) < 1e-12

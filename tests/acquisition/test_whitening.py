@@ -3,9 +3,9 @@ import pytest
 import torch
 from helpers import complex_randn, relative_error
 
+from cinerecon.acquisition.noise import noise_covariance, whitening_matrix
 from cinerecon.errors import DataError
 from cinerecon.physics.coils import apply_coil_matrix
-from cinerecon.physics.whitening import noise_covariance, whitening_matrix
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import torch
 from helpers import complex_randn, relative_error
 
+from cinerecon.methods.base import share_views
 from cinerecon.physics.sampling import parse_mask
-from cinerecon.physics.sampling.view_sharing import share_views
 
 
 def test_view_share_keeps_samples_and_interpolates_in_time():

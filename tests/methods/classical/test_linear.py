@@ -1,4 +1,4 @@
-"""CG-SENSE solves its equation, and each frame on its own."""
+"""Methods that are linear in the data: zero filling is the adjoint, CG-SENSE solves its equation."""
 
 from dataclasses import replace
 
@@ -6,9 +6,43 @@ import pytest
 import torch
 from helpers import relative_error
 
-from cinerecon.methods.base import make_encoding
-from cinerecon.methods.classical.cgsense import CgSense
+from cinerecon.cine import CineData
+from cinerecon.methods.base import make_encoding, share_views
 from cinerecon.methods.classical.config import CgSenseConfig
+from cinerecon.methods.classical.linear import CgSense, ZeroFilled
+from cinerecon.methods.table import load_method
+from cinerecon.physics.fourier import fft2c, ifft2c
+
+
+def test_one_coil_is_the_inverse_transform_of_the_sampled_points(make_cine):
+    data = make_cine(n_coils=1)
+    assert relative_error(ZeroFilled()(data), ifft2c(data.kspace).squeeze(-3)) < 1e-6
+
+
+def test_several_coils_are_combined_by_their_maps(make_cine):
+    data = make_cine(n_coils=3)
+    expected = (ifft2c(data.kspace) * data.csm.conj()).sum(-3)
+    assert relative_error(ZeroFilled()(data), expected) < 1e-6
+
+
+def test_samples_outside_the_mask_are_ignored(make_cine):
+    data = make_cine()
+    dirty = replace(data, kspace=torch.where(data.mask, data.kspace, 1.0))
+    assert relative_error(ZeroFilled()(dirty), ZeroFilled()(data)) < 1e-7
+
+
+def test_it_is_the_image_of_view_shared_kspace(make_cine):
+    data = make_cine(n_coils=3)
+    shared = CineData(share_views(data.kspace, data.mask), torch.ones_like(data.mask), data.csm)
+    assert relative_error(load_method("viewshared")(data), load_method("zerofilled")(shared)) < 1e-6
+
+
+def test_a_still_image_is_recovered(make_cine):
+    data = make_cine(n_coils=1, n_frames=12)
+    still = data.reference[:1].expand_as(data.reference)
+    everywhere_once = (torch.arange(still.shape[-2]) % 4 == torch.arange(12)[:, None] % 4).view(12, 1, -1, 1)
+    kspace = fft2c(still).unsqueeze(1) * everywhere_once
+    assert relative_error(load_method("viewshared")(CineData(kspace, everywhere_once)), still) < 1e-5
 
 
 def test_the_normal_equation_holds(make_cine):
