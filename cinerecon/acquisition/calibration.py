@@ -3,9 +3,14 @@
 Accelerated scans sample the centre of k-space densely in calibration lines, within the scan or before it. Lines of
 another contrast cannot enter the image, but are valid for coil maps. If the scan is undersampled and the calibration
 lines cover more of the centre than the time average of the image lines, the maps are estimated from them.
+
+Programs mix up the two flags of calibration lines. Central lines of every frame that are flagged as calibration only,
+while no image line is at the centre, are lines of the image as well. Lines flagged as calibration and imaging that
+differ from the image lines measured at the same point of k-space are of another contrast, for coil maps only.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +18,8 @@ from numpy.typing import NDArray
 from cinerecon.acquisition.counters import Counters, Warn
 from cinerecon.acquisition.grid import Grid, probe_lines, stronger_line
 from cinerecon.acquisition.placement import Lines, fits_grid, locate_lines
+from cinerecon.acquisition.repeats import LARGEST_GAIN, REPEAT_CORRELATION, compare_readouts
+from cinerecon.acquisition.select import CALIBRATION_AND_IMAGING, Selection, is_calibration_only
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.physics.sampling import block_of_lines, calibration_size
 
@@ -90,3 +97,81 @@ def _place(raw: RawScan, rows: Index, image: Lines, grid: Grid, warn: Warn) -> L
     elif not fits.all():
         warn(f"{int((~fits).sum())} calibration readouts do not fit the grid of the image: they are not used")
     return placed.where(fits & (peak is None))
+
+
+COUNTERS_OF_IMAGE = ("slice", "contrast", "phase", "repetition", "set")
+"""The counters that distinguish images."""
+N_COMPARED = 64
+"""Largest number of calibration lines that are compared with image lines."""
+
+
+def add_central_lines(raw: RawScan, selection: Selection, warn: Warn) -> Selection:
+    """Add lines flagged as calibration only to the image if they are those at its centre.
+
+    This is so if every image has such lines, at the centre of k-space, where it has no others.
+
+    Parameters
+    ----------
+    raw
+        The scan, its line numbers as the standard defines them; the flags of added lines are changed.
+    selection
+        Its readouts by their use.
+    warn
+        Called if lines are added.
+    """
+    idx = raw.heads["idx"]
+    rows = selection.calibration[is_calibration_only(raw.heads[selection.calibration])]
+    images = {tuple(row) for row in _counters(idx[selection.image]).tolist()}
+    rows = rows[[tuple(row) in images for row in _counters(idx[rows]).tolist()]]
+    own, extra = (idx["kspace_encode_step_1"][part].astype(np.int64) for part in (selection.image, rows))
+    centre = raw.header.encodings[0].centre_line
+    covers_all = len({tuple(row) for row in _counters(idx[rows]).tolist()}) == len(images)
+    is_central = bool((np.abs(extra - centre) <= 1).any() and not (np.abs(own - centre) <= 1).any())
+    if rows.size == 0 or not (covers_all and is_central) or np.isin(extra, own).any():
+        return selection
+    warn(
+        f"lines {extra.min()} to {extra.max()} are flagged as calibration only, but no others are at the centre of "
+        "k-space, and every frame has them: they are read as lines of the image"
+    )
+    raw.heads["flags"][rows] |= np.uint64(1 << (CALIBRATION_AND_IMAGING - 1))
+    return replace(selection, image=np.union1d(selection.image, rows))
+
+
+def _counters(idx: NDArray[np.void]) -> NDArray[np.int64]:
+    return np.stack([idx[name].astype(np.int64) for name in COUNTERS_OF_IMAGE], 1)
+
+
+def without_other_contrast(raw: RawScan, lines: Lines, calibration: Index, warn: Warn) -> Lines:
+    """The image lines without those flagged as calibration that differ from others at the same point of k-space.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    lines
+        Its image lines, placed.
+    calibration
+        Row numbers of the readouts flagged as calibration.
+    warn
+        Called if lines are left out.
+    """
+    is_flagged = np.isin(lines.row, calibration)
+    if not is_flagged.any() or is_flagged.all():
+        return lines
+    keys = np.stack([lines.slices, lines.frames, lines.ky, lines.start, lines.n_samples], 1)
+    first = {
+        tuple(key): i for i, key in reversed(list(zip(np.flatnonzero(~is_flagged), keys[~is_flagged], strict=True)))
+    }
+    flagged = [(first[tuple(keys[i])], i) for i in np.flatnonzero(is_flagged) if tuple(keys[i]) in first]
+    if not flagged:
+        return lines
+    pairs = np.array(flagged, np.intp)
+    strongest = np.argsort(-raw.amplitude[lines.row[pairs[:, 0]]], kind="stable")[:N_COMPARED]
+    correlation, gain = compare_readouts(raw, lines, pairs[strongest])
+    if correlation >= REPEAT_CORRELATION and 1 / LARGEST_GAIN < gain < LARGEST_GAIN:
+        return lines
+    warn(
+        f"{int(is_flagged.sum())} calibration lines differ from the image lines measured at the same point of k-space "
+        f"(correlation {correlation:.2f}, {gain:.2g} times their amplitude): they are used for coil maps only"
+    )
+    return lines.where(~is_flagged)

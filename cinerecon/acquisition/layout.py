@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cinerecon.acquisition.calibration import place_calibration
+from cinerecon.acquisition.amplitudes import gain_warnings, without_spikes
+from cinerecon.acquisition.calibration import add_central_lines, place_calibration, without_other_contrast
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.conventions import standardise
 from cinerecon.acquisition.counters import Counters, read_counters, require_sane_claim
@@ -13,7 +14,8 @@ from cinerecon.acquisition.gating import Gating, plan_gating
 from cinerecon.acquisition.grid import Grid, middle_slice, plan_grid, probe_lines
 from cinerecon.acquisition.metadata import implausible_size_warnings, slice_meta
 from cinerecon.acquisition.noise import noise_readouts
-from cinerecon.acquisition.placement import Lines, check_repeated_lines, incomplete_frame_warnings, place_lines
+from cinerecon.acquisition.placement import Lines, incomplete_frame_warnings, place_lines, require_central_lines
+from cinerecon.acquisition.repeats import check_repeated_lines
 from cinerecon.acquisition.select import (
     CALIBRATION,
     Dropped,
@@ -81,7 +83,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = Non
     gating = plan_gating(raw, selection.image, config, warn)
     raw, config = gating.set_counters(raw, config, warn)
     raw = standardise(raw, selection, config, warn)
-    selection = keep_selected(raw, selection, config.select)
+    selection = keep_selected(raw, add_central_lines(raw, selection, warn), config.select)
     image = selection.image
     require_cartesian(raw, image)
     counters = read_counters(raw, image, selection.unmeasured, config.select, warn)
@@ -90,13 +92,16 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = Non
     probe = probe_lines(raw, middle_slice(raw, image))
     _require_magnitude(raw, probe.largest_sample)
     grid = plan_grid(raw, image, probe, config, warn)
-    lines = place_lines(raw, image, counters, grid, warn)
+    lines = without_other_contrast(raw, place_lines(raw, image, counters, grid, warn), selection.calibration, warn)
+    lines = without_spikes(raw, lines, warn)
+    require_central_lines(raw, lines, grid)
     lines, counters, gating = gating.gate(lines, counters, warn)
     calibration = place_calibration(raw, selection.calibration, lines, counters.n_frames, grid, warn)
     _require_memory(raw, counters, grid, config.memory_limit_gb)
     if not gating.is_retro:
         is_average = config.repeats == "average"
         warnings += check_repeated_lines(raw, lines, counters.n_averages, is_requested=is_average)
+        warnings += gain_warnings(raw, lines, selection.calibration, grid)
     warnings += incomplete_frame_warnings(lines, counters.n_frames, grid)
     warnings += implausible_size_warnings(raw.header, grid)
     warnings += _receiver_warnings(raw, lines)

@@ -1,7 +1,4 @@
-"""Placement of the readouts: row and columns on the encoded grid, slice and frame; and warnings about missing lines.
-
-Lines that were measured several times are averaged, which is valid only if the measurements agree.
-"""
+"""Placement of the readouts: row and columns on the encoded grid, slice and frame; and warnings about missing lines."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -186,102 +183,27 @@ def require_placement(raw: RawScan, image: Index, start: Index, n_samples: Index
         raise DataError(what, where=str(raw.path), hint="the matrix in the header is not that of this scan")
 
 
-N_COMPARED = 64
-"""Number of repeated lines that are compared, those of most signal."""
-SIGNAL_TO_NOISE = 5.0
-"""Amplitude of a compared line over that of the weakest tenth of all lines, which show little but noise."""
-REPEAT_CORRELATION = 0.95
-"""Correlation of repeated measurements below which they belong to different images. Noise and small motion leave more
-than 0.97; adjacent slices and the two ends of a heartbeat have 0.9."""
-AVERAGE_CORRELATION = 0.5
-"""The same for measurements that the file counts as averages: breathing may have changed between them."""
-
-
-def check_repeated_lines(raw: RawScan, lines: Lines, n_averages: int, *, is_requested: bool) -> list[str]:
-    """Check that measurements that will be averaged show the same image.
-
-    Parameters
-    ----------
-    raw
-        The scan.
-    lines
-        Its image readouts, placed.
-    n_averages
-        Averages that the file counts.
-    is_requested
-        Whether the user requested averages: then a contradiction is a warning.
-
-    Returns
-    -------
-    Warnings about lines that are averaged although no counter says that they are averages.
+def require_central_lines(raw: RawScan, lines: Lines, grid: Grid) -> None:
+    """Check that lines at the centre of k-space were measured in some frame of each slice.
 
     Raises
     ------
     DataError
-        If the measurements of a line contradict each other, naming two readouts.
+        If a slice has none: its image would have edges only.
     """
-    order, first, counts = _by_line(lines)
-    n_repeated = int((counts - 1).sum())
-    if n_repeated == 0:
-        return []
-    warnings = [f"{n_repeated} lines were measured more than once: the repeats are averaged"] if n_averages == 1 else []
-    pairs = np.array(list(_pairs(raw, lines, order, first[counts > 1], counts[counts > 1])), np.intp)
-    if len(pairs) == 0:
-        return warnings
-    correlation = _correlation(raw, lines, pairs)
-    if correlation >= REPEAT_CORRELATION:
-        return warnings
-    first_row, last_row = lines.row[pairs[0]]
+    central = np.unique(lines.slices[np.abs(lines.ky - grid.ky // 2) <= CENTRE_HALF_WIDTH])
+    without = np.setdiff1d(lines.slices, central)
+    if without.size == 0:
+        return
+    measured = np.unique(lines.of_slice(without[0]).ky) - grid.first_row
+    centre = grid.ky // 2 - grid.first_row
+    nearest = measured[np.argsort(np.abs(measured - centre), kind="stable")[:2]]
     what = (
-        f"{n_repeated} lines were measured more than once, and the measurements differ (correlation {correlation:.2f})"
+        f"slice {without[0]} has no line at the centre of k-space, line {centre}; the nearest are "
+        f"{' and '.join(str(line) for line in np.sort(nearest))}"
     )
-    if is_requested or (n_averages > 1 and correlation >= AVERAGE_CORRELATION):
-        return [*warnings, f"{what}: they are averaged"]
-    if n_averages > 1:
-        hint = "--set preprocessing.select.average=0 takes the first average, repeats=average averages all the same"
-    else:
-        hint = (
-            "a counter is missing: --set preprocessing.repeats=set, contrast, repetition or slice numbers them, "
-            "repeats=average averages all the same"
-        )
-    raise DataError(f"{what}, such as acquisitions {first_row} and {last_row}", where=raw.at(last_row), hint=hint)
-
-
-def _by_line(lines: Lines) -> tuple[Index, Index, Index]:
-    """Readouts sorted by slice, frame and line; where each line begins among them, and how often it was measured."""
-    keys = np.stack([lines.slices, lines.frames, lines.ky], 1)
-    _, line, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
-    return np.argsort(line.ravel(), kind="stable"), np.cumsum(counts) - counts, counts
-
-
-def _pairs(raw: RawScan, lines: Lines, order: Index, first: Index, counts: Index) -> Iterator[tuple[int, int]]:
-    """The first and the last measurement of the repeated lines of most signal, where both cover the same columns."""
-    amplitude = raw.amplitude[lines.row]
-    strongest = np.argsort(-amplitude[order[first]], kind="stable")[:N_COMPARED]
-    weakest = float(np.quantile(amplitude, 0.1))
-    for i in strongest:
-        one, other = int(order[first[i]]), int(order[first[i] + counts[i] - 1])
-        is_alike = lines.start[one] == lines.start[other] and lines.n_samples[one] == lines.n_samples[other]
-        if is_alike and amplitude[one] > SIGNAL_TO_NOISE * weakest:
-            yield one, other
-
-
-def _correlation(raw: RawScan, lines: Lines, pairs: Index) -> float:
-    """Correlation of pairs of readouts, weighted by their energy; 1 where they differ by a factor alone."""
-    product = energy = 0.0
-    for pair in pairs:
-        one, other = (_line_samples(raw, lines, int(i)) for i in pair)
-        product += float(np.vdot(one, other).real)
-        energy += float(np.linalg.norm(one) * np.linalg.norm(other))
-    return product / energy if energy else 1.0
-
-
-def _line_samples(raw: RawScan, lines: Lines, i: int) -> NDArray[np.complex128]:
-    stored = raw.samples(lines.row[i : i + 1])[0]
-    if raw.header.has_pilot_tone:
-        stored[:, : PILOT_TONE_SAMPLES[0]] = stored[:, -PILOT_TONE_SAMPLES[1] :] = 0
-    kept = stored[:, lines.skip[i] : lines.skip[i] + lines.n_samples[i]].astype(np.complex128)
-    return np.asarray(kept[:, ::-1] if lines.reverse[i] else kept)
+    hint = "central lines that are flagged as calibration or noise, but not as imaging, are not lines of the image"
+    raise DataError(what, where=str(raw.path), hint=hint)
 
 
 def incomplete_frame_warnings(lines: Lines, n_frames: Iterable[int], grid: Grid) -> Iterator[str]:

@@ -294,14 +294,18 @@ def _require_straight(raw: RawScan, rows: Index) -> None:
             raise UnsupportedError(what, where=raw.at(block[crooked[0]]), hint=hint)
 
 
-EMPTY_AMPLITUDE = 1e-9
-"""Largest amplitude of an empty readout over the largest of the scan; rounding errors are above it."""
+EMPTY_AMPLITUDE = 1e-5
+"""Largest amplitude of a line that may be empty, over that of the strongest lines; noise is above it."""
+EMPTY_GAP = 10.0
+"""Smallest ratio of the amplitude of the weakest measured line to that of the rounding errors of empty ones."""
+STRONGEST_QUANTILE = 0.99
+"""Quantile of the amplitudes of a slice that counts as strong; above it there may be spikes."""
 
 
 def unmeasured_lines(raw: RawScan, image: Index) -> NDArray[np.bool_]:
-    """The image readouts that contain only zeros while others of their slice have signal, ``(readouts,)`` bool.
+    """The image readouts that contain only zeros, or rounding errors of zeros, ``(readouts,)`` bool.
 
-    A slice without any signal is left unchanged: reading it raises an error.
+    Others of their slice have signal: a slice without any signal is left unchanged, and reading it raises an error.
 
     Parameters
     ----------
@@ -311,9 +315,23 @@ def unmeasured_lines(raw: RawScan, image: Index) -> NDArray[np.bool_]:
         Row numbers of the image readouts.
     """
     amplitude, slices = raw.amplitude[image], raw.heads["idx"]["slice"][image]
-    is_nothing = amplitude <= EMPTY_AMPLITUDE * np.nanmax(amplitude, initial=0.0)
+    amplitude = np.where(np.isfinite(amplitude), amplitude, np.finfo(float).max)  # refused when it is read
+    is_nothing = np.zeros(len(image), bool)
+    largest = float(amplitude.max(initial=0.0))
     for value in np.unique(slices):
-        here = slices == value
-        if is_nothing[here].all():
-            is_nothing[here] = False
+        here = np.flatnonzero(slices == value)
+        is_empty = amplitude[here] <= _empty_amplitude(amplitude[here], largest)
+        is_nothing[here] = is_empty & ~is_empty.all()
     return is_nothing
+
+
+def _empty_amplitude(amplitude: NDArray[np.float64], largest: float) -> float:
+    """The largest amplitude of the empty readouts of a slice: below a wide gap, and far below the strongest."""
+    limit = EMPTY_AMPLITUDE * min(float(np.quantile(amplitude, STRONGEST_QUANTILE)), largest)
+    weak = np.sort(amplitude[amplitude <= limit])
+    measured = amplitude[amplitude > limit]
+    if weak.size == 0 or measured.size == 0:
+        return 1e-4 * limit
+    levels = np.append(weak, measured.min())
+    gaps = np.flatnonzero(levels[1:] >= EMPTY_GAP * np.maximum(levels[:-1], np.finfo(float).tiny))
+    return float(weak[gaps[-1]]) if gaps.size else -1.0

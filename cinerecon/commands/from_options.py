@@ -59,10 +59,12 @@ def _parameter(options: type[Options], name: str) -> inspect.Parameter:
     shown: Any = flag.default_text or (not is_repeatable and default != "")
     description = field.description or ""
     text = f"{description[:1].upper()}{description[1:]}" + ("" if description.endswith(".") else ".")
+    text = text.replace("[", r"\[")  # a unit, such as [ms], is no markup of Rich
     if flag.is_argument:
         info = typer.Argument(default, help=text, show_default=shown)
     else:
         option = "--" + name.replace("_", "-")
         names = flag.names or ((option,) if annotation is bool else ())  # a switch has no --no-...
-        info = typer.Option(default, *names, help=text, show_default=shown)
+        metavar = "" if annotation is bool else None  # a switch takes no value
+        info = typer.Option(default, *names, help=text, show_default=shown, metavar=metavar)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=annotation)

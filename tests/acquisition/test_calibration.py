@@ -8,6 +8,7 @@ from raw_scan import RawFile, header_xml, small_scan, without_oversampling
 
 from cinerecon.acquisition import AcquisitionConfig, open_scan
 from cinerecon.acquisition.inspection import inspect_scan
+from cinerecon.errors import DataError
 from cinerecon.physics.coils import (
     estimate_csm,
 )
@@ -148,3 +149,32 @@ def test_calibration_lines_next_to_removed_oversampling(tmp_path, centre, space)
     assert opened.plan.n_calibration == 12 and not opened.plan.dropped
     assert relative_error(data.csm, expected.csm) < 1e-5
     assert relative_error(data.kspace, expected.kspace) < 1e-6
+
+
+def central(scan: RawFile, half_width: int) -> np.ndarray:
+    lines = scan.heads["idx"]["kspace_encode_step_1"].astype(int)
+    return np.flatnonzero(abs(lines - scan.space["matrix"][1] // 2) <= half_width)
+
+
+def test_central_lines_flagged_as_calibration_only_belong_to_the_image(tmp_path):
+    """Every frame has them, and no other lines at the centre. Where one frame lacks them, they are another scan."""
+    scan = small_scan(vendor="GE")
+    for row in central(scan, 2):
+        scan.flag(row, 20)
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert relative_error(opened.read_slice(0).kspace, scan.kspace[0]) < 1e-5
+    assert any("lines 4 to 8 are flagged as calibration only" in text for text in opened.plan.warnings)
+    assert not opened.plan.dropped
+    scan.keep(~np.isin(np.arange(36), central(scan, 2)) | (scan.heads["idx"]["phase"] != 1))
+    with pytest.raises(DataError, match="no line at the centre"):
+        open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+
+
+def test_calibration_and_imaging_lines_of_another_contrast_are_for_maps_only(tmp_path):
+    scan = small_scan(vendor="GE")
+    for row in central(scan, 2)[:5]:
+        scan.append(row, 4 * scan.samples[row])
+        scan.flag(len(scan.heads) - 1, 21)
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert relative_error(opened.read_slice(0).kspace, scan.kspace[0]) < 1e-5
+    assert any("4 times their amplitude): they are used for coil maps only" in text for text in opened.plan.warnings)

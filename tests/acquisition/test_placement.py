@@ -7,6 +7,7 @@ from helpers import relative_error
 from raw_scan import small_scan
 
 from cinerecon.acquisition import AcquisitionConfig, open_scan
+from cinerecon.errors import DataError
 
 PLAIN = AcquisitionConfig(csm="walsh")
 
@@ -87,21 +88,47 @@ def test_averages_are_averaged_where_they_are(read):
     """Two averages of different size; the second lacks a line, which then keeps the value of the first."""
     scan = small_scan(vendor="GE")
     for row in range(1, 36):
-        scan.append(row, 3 * scan.samples[row])["idx"]["average"] = 1
+        scan.append(row, 1.2 * scan.samples[row])["idx"]["average"] = 1
     data = read(scan)
-    weight = torch.full((3, 1, 12, 1), 2.0)
+    weight = torch.full((3, 1, 12, 1), 1.1)
     weight[0, 0, 0] = 1
     assert relative_error(data.kspace, scan.kspace[0] * weight) < 1e-5
 
 
 def test_double_line_is_averaged_with_a_warning(tmp_path):
     scan = small_scan(vendor="GE")
-    scan.append(7, 3 * scan.samples[7])
+    scan.append(7, 1.2 * scan.samples[7])
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
     weight = torch.ones(3, 1, 12, 1)
-    weight[0, 0, 7] = 2
+    weight[0, 0, 7] = 1.1
     assert relative_error(opened.read_slice(0).kspace, scan.kspace[0] * weight) < 1e-5
     assert any("more than once" in warning for warning in opened.plan.warnings)
+
+
+@pytest.mark.parametrize("average", [0, 1])
+def test_repeats_of_another_gain_are_refused_where_they_are_some_lines(tmp_path, average):
+    """Their mean would have another amplitude than the lines around them. A gain of all lines is one of the image."""
+    scan = small_scan(vendor="GE")
+    for row in range(4, 9):
+        scan.append(row, 5 * scan.samples[row])["idx"]["average"] = average
+    path = scan.write(tmp_path / "scan.h5")
+    with pytest.raises(DataError, match="differ in amplitude, the last ones have 5 times") as caught:
+        open_scan(path, PLAIN)
+    assert "repeats=average" in caught.value.hint
+    data = open_scan(path, AcquisitionConfig(csm="walsh", repeats="average")).read_slice(0)
+    assert data.kspace[0, :, 4].norm() == pytest.approx(3 * scan.kspace[0, 0, :, 4].norm().item(), rel=1e-4)
+    for row in (*range(4), *range(9, 36)):
+        scan.append(row, 5 * scan.samples[row])["idx"]["average"] = average
+    opened = open_scan(scan.write(path), AcquisitionConfig(csm="walsh", repeats="auto" if average else "average"))
+    assert relative_error(opened.read_slice(0).kspace, 3 * scan.kspace[0]) < 1e-5
+    assert any("5 times that of the first: they are averaged" in text for text in opened.plan.warnings)
+
+
+def test_an_image_without_central_lines_is_refused(tmp_path):
+    scan = small_scan(vendor="GE")
+    scan.keep(abs(scan.heads["idx"]["kspace_encode_step_1"].astype(int) - 6) > 2)
+    with pytest.raises(DataError, match="no line at the centre of k-space, line 6; the nearest are 3 and 9"):
+        open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
 
 
 @pytest.mark.parametrize("centre", [6, 4])

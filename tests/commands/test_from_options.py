@@ -22,6 +22,7 @@ class CopyOptions(Options):
     device: str = Field("auto", description="auto, cpu or cuda")
     csm: Annotated[str | None, Flag(default_text="as the model")] = Field(None, description="coil maps")
     force: bool = Field(False, description="overwrite existing files")
+    range_cm_s: Annotated[float | None, Flag(("--range",))] = Field(None, description="velocity range [cm/s]")
 
 
 @pytest.fixture
@@ -57,6 +58,8 @@ def test_help_is_that_of_the_model(run):
     for part in ("Copy files.", "Number of frames.", "25", "as the model", "Overwrite existing files."):
         assert part in text
     assert "--no-force" not in text
+    assert "Velocity range [cm/s]." in text  # not taken as markup
+    assert "--force Overwrite" in text  # a switch: without a type
 
 
 def test_a_wrong_value_names_the_setting(run):

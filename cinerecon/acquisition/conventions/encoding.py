@@ -308,7 +308,7 @@ def count_lines_from_zero(raw: RawScan, image: Index, warn: Warn) -> None:
     limit = encoding.limits.get("kspace_encoding_step_1")
     if first < 1:
         return
-    centre = rows // 2 if limit is None or limit.centre is None else limit.centre
+    centre = encoding.centre_line
     ends_beyond_limit = limit is not None and limit.minimum == 0 and last == limit.maximum + 1
     ends_beyond_matrix = rows // 2 - centre + last == rows
     if not (ends_beyond_limit or ends_beyond_matrix):

@@ -129,15 +129,10 @@ def place_calibration_of_other_encodings(
     encodings
         All encodings of the header.
     """
-    own = _centre_line(encodings[selection.encoding])
+    own = encodings[selection.encoding].centre_line
     references = raw.heads["encoding_space_ref"][selection.calibration]
     for reference in np.unique(references[references != selection.encoding]):
         rows = selection.calibration[references == reference]
-        shift = own - _centre_line(encodings[reference])
+        shift = own - encodings[reference].centre_line
         lines = raw.heads["idx"]["kspace_encode_step_1"][rows].astype(np.int64) + shift
         raw.heads["idx"]["kspace_encode_step_1"][rows] = lines.astype(np.uint16)  # negative ones end off the grid
-
-
-def _centre_line(encoding: EncodingSpace) -> int:
-    limit = encoding.limits.get("kspace_encoding_step_1")
-    return encoding.encoded.matrix[1] // 2 if limit is None or limit.centre is None else limit.centre

@@ -142,6 +142,12 @@ class EncodingSpace:
     limits: Mapping[str, Limit] = field(default_factory=dict)
     trajectory: str = "cartesian"
 
+    @property
+    def centre_line(self) -> int:
+        """The line at the centre of k-space; the middle of the grid if the header does not give it."""
+        limit = self.limits.get("kspace_encoding_step_1")
+        return self.encoded.matrix[1] // 2 if limit is None or limit.centre is None else limit.centre
+
 
 @dataclass(frozen=True)
 class MrdHeader:

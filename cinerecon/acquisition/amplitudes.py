@@ -1,0 +1,183 @@
+"""Amplitudes of the readouts that no scan has: spikes, frames and lines of another gain.
+
+The largest sample of a line hardly changes from frame to frame, and smoothly from line to line. Spikes are left out.
+Changes of the gain are reported; they occur where calibration lines of another contrast are counted as lines of the
+image, or where parts of the data were scaled apart.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.acquisition.counters import Warn
+from cinerecon.acquisition.grid import Grid
+from cinerecon.acquisition.placement import Lines
+from cinerecon.frames import name_frames
+from cinerecon.io.ismrmrd.raw import Index, RawScan
+
+SPIKE_RATIO = 20.0
+"""Largest sample of a readout over those of its line and the adjacent ones in other frames, that is a spike."""
+MAX_SPIKE_FRACTION = 0.01
+"""Largest fraction of the readouts that are spikes; more have another cause."""
+MIN_SPIKE_FRAMES = 3
+"""Smallest number of readouts with which one is compared."""
+FRAME_GAIN = 1.5
+"""Ratio of the amplitudes of a frame to those of the same lines in the others, or its inverse, that is reported."""
+MIN_SHARED_FRACTION = 0.5
+"""Smallest fraction of the frames that measure a line, for the comparison of frames."""
+STEP_RATIO = 1.6
+"""Ratio of the amplitudes of adjacent lines, beyond that of the lines around them, that is a step of the gain."""
+SINGLE_STEP_RATIO = 4.0
+"""The same for a step without one of the opposite sign."""
+CENTRE_HALF_WIDTH = 2
+"""Lines to each side of the centre of k-space where amplitudes change steeply."""
+STEP_WINDOW = 3
+"""Number of lines on each side of a step whose changes are compared with it."""
+MAX_STEP_DIFFERENCE = 0.5
+"""Largest difference of the logarithms of the steps at the two ends of a block of lines."""
+
+
+def without_spikes(raw: RawScan, lines: Lines, warn: Warn) -> Lines:
+    """Leave out readouts with a sample far larger than any of the same and the adjacent lines in other frames.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    lines
+        Its image readouts, placed.
+    warn
+        Called with the readouts that are left out.
+    """
+    amplitude = raw.amplitude[lines.row]
+    is_spike = np.zeros(len(lines.row), bool)
+    for number in np.unique(lines.slices):
+        rows = np.flatnonzero(lines.slices == number)
+        usual = _usual_amplitude(lines.ky[rows], amplitude[rows])
+        is_spike[rows] = amplitude[rows] > SPIKE_RATIO * usual
+    if not 0 < is_spike.sum() <= max(MAX_SPIKE_FRACTION * len(is_spike), 1):
+        return lines
+    first = int(np.flatnonzero(is_spike)[0])
+    warn(
+        f"{int(is_spike.sum())} of {len(is_spike)} readouts hold a sample more than {SPIKE_RATIO:g} times as large as "
+        f"in other frames, such as acquisition {lines.row[first]}: spikes, which count as not measured"
+    )
+    return lines.where(~is_spike)
+
+
+def _usual_amplitude(ky: NDArray[np.intp], amplitude: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each readout the largest median amplitude of its line and of the adjacent measured ones; infinite if few."""
+    different, inverse, counts = np.unique(ky, return_inverse=True, return_counts=True)
+    medians = np.array([np.median(amplitude[inverse == i]) for i in range(len(different))])
+    medians[counts < MIN_SPIKE_FRAMES] = 0.0  # one of two readouts may be the spike
+    padded = np.pad(medians, 1)
+    usual = np.maximum(np.maximum(padded[:-2], padded[2:]), medians)
+    usual[usual == 0] = np.inf
+    return np.asarray(usual[inverse])
+
+
+def gain_warnings(raw: RawScan, lines: Lines, calibration: Index, grid: Grid) -> Iterator[str]:
+    """Warnings about frames and about blocks of lines whose amplitudes differ from the others by a factor.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    lines
+        Its image readouts, placed, without spikes.
+    calibration
+        Row numbers of the readouts flagged as calibration.
+    grid
+        The encoded grid.
+    """
+    for number in np.unique(lines.slices):
+        own = lines.of_slice(int(number))
+        where = f" of slice {number}" if len(np.unique(lines.slices)) > 1 else ""
+        table = _amplitude_table(raw, own, grid.ky)
+        yield from _frame_gains(table, where)
+        is_calibration = np.zeros(grid.ky, bool)
+        is_calibration[own.ky[np.isin(own.row, calibration)]] = True
+        yield from _line_gains(table, is_calibration, grid, where)
+
+
+def _amplitude_table(raw: RawScan, lines: Lines, ky: int) -> NDArray[np.float64]:
+    """Amplitude of each line of a slice, ``(frames, ky)``; NaN where it was not measured or is not valid."""
+    table = np.full((int(lines.frames.max()) + 1, ky), np.nan)
+    amplitude = raw.amplitude[lines.row]
+    table[lines.frames, lines.ky] = np.where((amplitude > 0) & np.isfinite(amplitude), amplitude, np.nan)
+    return table
+
+
+def _frame_gains(table: NDArray[np.float64], where: str) -> Iterator[str]:
+    is_shared = np.isfinite(table).mean(0) >= MIN_SHARED_FRACTION
+    if len(table) < MIN_SPIKE_FRAMES or not is_shared.any():
+        return
+    shared = table[:, is_shared]
+    has_lines = np.isfinite(shared).any(1)
+    ratio = np.ones(len(table))
+    usual = np.nanquantile(shared, 0.5, axis=0, method="lower")
+    ratio[has_lines] = np.nanmedian(shared[has_lines] / usual, axis=1)
+    differing = np.flatnonzero((ratio > FRAME_GAIN) | (ratio < 1 / FRAME_GAIN))
+    if differing.size:
+        most = ratio[differing[np.abs(np.log(ratio[differing])).argmax()]]
+        yield (
+            f"{name_frames(differing.tolist())}{where} of {len(table)}: {most:.2g} times the amplitude of the others; "
+            "another gain or contrast, or not in the steady state"
+        )
+
+
+def _line_gains(table: NDArray[np.float64], calibration: NDArray[np.bool_], grid: Grid, where: str) -> Iterator[str]:
+    """A block of lines around the centre whose amplitudes differ by a step at both ends.
+
+    Parameters
+    ----------
+    table
+        ``(frames, ky)``
+    calibration
+        ``(ky,)`` the lines flagged as calibration, whose ends are known and are examined less strictly.
+    grid, where
+        The encoded grid; the slice, in words.
+    """
+    ky = np.flatnonzero(np.isfinite(table).any(0))
+    if len(ky) < 4 * STEP_WINDOW:
+        return
+    amplitude = np.log(np.maximum(np.nanmedian(table[:, ky], axis=0), np.finfo(float).tiny))
+    is_end = calibration[ky][1:] != calibration[ky][:-1]
+    steps = _steps(amplitude, ky, ky - grid.ky // 2, is_end)
+    before = np.flatnonzero((steps != 0) & (ky[:-1] < grid.ky // 2))
+    after = np.flatnonzero((steps != 0) & (ky[:-1] >= grid.ky // 2))
+    for i in before:
+        for j in after:
+            if steps[i] * steps[j] < 0 and abs(steps[i] + steps[j]) < MAX_STEP_DIFFERENCE:
+                first, last = ky[i + 1] - grid.first_row, ky[j] - grid.first_row
+                yield (
+                    f"lines {first} to {last}{where} have about {np.exp((steps[i] - steps[j]) / 2):.2g} times the "
+                    "amplitude that the lines next to them suggest: calibration lines of another contrast or gain? "
+                    "do not trust the image"
+                )
+                return
+    largest = int(np.abs(steps).argmax())
+    if abs(steps[largest]) > np.log(SINGLE_STEP_RATIO):
+        yield (
+            f"the amplitude changes {np.exp(abs(steps[largest])):.2g}-fold between lines "
+            f"{ky[largest] - grid.first_row} and {ky[largest + 1] - grid.first_row}{where}: another gain? do not trust "
+            "the image"
+        )
+
+
+def _steps(
+    amplitude: NDArray[np.float64], ky: NDArray[np.intp], from_centre: NDArray[np.intp], is_end: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Steps of the logarithm of the amplitude from each line to the next, 0 where it is smooth, ``(lines - 1,)``."""
+    distance = np.diff(ky)
+    rate = np.diff(amplitude) / distance
+    is_steep = (np.abs(from_centre[:-1]) <= CENTRE_HALF_WIDTH) | (np.abs(from_centre[1:]) <= CENTRE_HALF_WIDTH)
+    steps = np.zeros(len(rate))
+    for i in np.flatnonzero(~is_steep):
+        around = np.concatenate([rate[max(i - STEP_WINDOW, 0) : i], rate[i + 1 : i + 1 + STEP_WINDOW]])
+        step = (rate[i] - np.median(around)) * distance[i]
+        spread = 0.0 if is_end[i] else np.abs(around - np.median(around)).max() * distance[i]
+        if abs(step) - spread > np.log(STEP_RATIO):
+            steps[i] = step
+    return steps

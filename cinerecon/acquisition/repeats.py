@@ -1,0 +1,131 @@
+"""Lines that were measured several times: they are averaged, which is valid only if the measurements agree."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES, Lines
+from cinerecon.errors import DataError
+from cinerecon.io.ismrmrd.raw import Index, RawScan
+
+N_COMPARED = 64
+"""Number of repeated lines that are compared, those of most signal."""
+SIGNAL_TO_NOISE = 5.0
+"""Amplitude of a compared line over that of the weakest tenth of all lines, which show little but noise."""
+REPEAT_CORRELATION = 0.95
+"""Correlation of repeated measurements below which they belong to different images. Noise and small motion leave more
+than 0.97; adjacent slices and the two ends of a heartbeat have 0.9."""
+AVERAGE_CORRELATION = 0.5
+"""The same for measurements that the file counts as averages: breathing may have changed between them."""
+LARGEST_GAIN = 1.3
+"""Largest ratio of the amplitudes of repeated measurements; noise and motion change them by a few per cent."""
+
+
+def check_repeated_lines(raw: RawScan, lines: Lines, n_averages: int, *, is_requested: bool) -> list[str]:
+    """Check that measurements that will be averaged show the same image.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    lines
+        Its image readouts, placed.
+    n_averages
+        Averages that the file counts.
+    is_requested
+        Whether the user requested averages: then a contradiction is a warning.
+
+    Returns
+    -------
+    Warnings about lines that are averaged although no counter says that they are averages.
+
+    Raises
+    ------
+    DataError
+        If the measurements of a line contradict each other, naming two readouts.
+    """
+    order, first, counts = _by_line(lines)
+    n_repeated = int((counts - 1).sum())
+    if n_repeated == 0:
+        return []
+    warnings = [f"{n_repeated} lines were measured more than once: the repeats are averaged"] if n_averages == 1 else []
+    pairs = np.array(list(_pairs(raw, lines, order, first[counts > 1], counts[counts > 1])), np.intp)
+    if len(pairs) == 0:
+        return warnings
+    correlation, gain = compare_readouts(raw, lines, pairs)
+    is_one_image, is_one_gain = correlation >= REPEAT_CORRELATION, 1 / LARGEST_GAIN < gain < LARGEST_GAIN
+    if is_one_image and is_one_gain:
+        return warnings
+    how = f"differ (correlation {correlation:.2f})"
+    if is_one_image:
+        how = f"differ in amplitude, the last ones have {gain:.2g} times that of the first"
+    first_row, last_row = lines.row[pairs[0]]
+    what = f"{n_repeated} lines were measured more than once, and the measurements {how}"
+    is_averageable = is_one_image or (n_averages > 1 and correlation >= AVERAGE_CORRELATION)
+    is_uniform = is_one_gain or bool((counts == counts[0]).all())  # a gain of all lines is one of the image
+    if is_requested or (is_averageable and is_uniform):
+        return [*warnings, f"{what}: they are averaged"]
+    if n_averages > 1:
+        hint = "--set preprocessing.select.average=0 takes the first average, repeats=average averages all the same"
+    else:
+        hint = (
+            "a counter is missing: --set preprocessing.repeats=set, contrast, repetition or slice numbers them, "
+            "repeats=average averages all the same"
+        )
+    raise DataError(f"{what}, such as acquisitions {first_row} and {last_row}", where=raw.at(last_row), hint=hint)
+
+
+def _by_line(lines: Lines) -> tuple[Index, Index, Index]:
+    """Readouts sorted by slice, frame and line; where each line begins among them, and how often it was measured."""
+    keys = np.stack([lines.slices, lines.frames, lines.ky], 1)
+    _, line, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+    return np.argsort(line.ravel(), kind="stable"), np.cumsum(counts) - counts, counts
+
+
+def _pairs(raw: RawScan, lines: Lines, order: Index, first: Index, counts: Index) -> Iterator[tuple[int, int]]:
+    """The first and the last measurement of the repeated lines of most signal, where both cover the same columns."""
+    amplitude = raw.amplitude[lines.row]
+    strongest = np.argsort(-amplitude[order[first]], kind="stable")[:N_COMPARED]
+    weakest = float(np.quantile(amplitude, 0.1))
+    for i in strongest:
+        one, other = int(order[first[i]]), int(order[first[i] + counts[i] - 1])
+        is_alike = lines.start[one] == lines.start[other] and lines.n_samples[one] == lines.n_samples[other]
+        if is_alike and amplitude[one] > SIGNAL_TO_NOISE * weakest:
+            yield one, other
+
+
+def compare_readouts(raw: RawScan, lines: Lines, pairs: Index) -> tuple[float, float]:
+    """Compare pairs of readouts of the same columns.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    lines
+        Its readouts, placed.
+    pairs
+        ``(pairs, 2)`` positions in ``lines``.
+
+    Returns
+    -------
+    The correlation, weighted by the energy: 1 where they differ by a factor alone; and the amplitude of the second
+    readouts over that of the first.
+    """
+    product = energy = 0.0
+    gains = []
+    for pair in pairs:
+        one, other = (_line_samples(raw, lines, int(i)) for i in pair)
+        norms = [float(np.linalg.norm(samples)) for samples in (one, other)]
+        product += float(np.vdot(one, other).real)
+        energy += norms[0] * norms[1]
+        gains.append(norms[1] / norms[0])
+    return product / energy if energy else 1.0, float(np.median(gains))
+
+
+def _line_samples(raw: RawScan, lines: Lines, i: int) -> NDArray[np.complex128]:
+    stored = raw.samples(lines.row[i : i + 1])[0]
+    if raw.header.has_pilot_tone:
+        stored[:, : PILOT_TONE_SAMPLES[0]] = stored[:, -PILOT_TONE_SAMPLES[1] :] = 0
+    kept = stored[:, lines.skip[i] : lines.skip[i] + lines.n_samples[i]].astype(np.complex128)
+    return np.asarray(kept[:, ::-1] if lines.reverse[i] else kept)

@@ -1,0 +1,93 @@
+"""Spikes, and frames and lines of another gain, in the small scan with noise."""
+
+import numpy as np
+import pytest
+import torch
+from raw_scan import RawFile, small_scan
+
+from cinerecon.acquisition import AcquisitionConfig, open_scan
+
+PLAIN = AcquisitionConfig(csm="walsh")
+
+
+@pytest.fixture
+def scan() -> RawFile:
+    """Three frames of 48 lines, with noise, so that no line is as weak as rounding errors."""
+    scan = small_scan(matrix=(48, 16), vendor="GE")
+    rng = np.random.default_rng(0)
+    noise = [rng.standard_normal((*samples.shape, 2)).astype(np.float32) for samples in scan.samples]
+    scan.samples = [
+        samples + 0.02 * part.view(np.complex64)[..., 0] for samples, part in zip(scan.samples, noise, strict=True)
+    ]
+    return scan
+
+
+def lines_of(scan: RawFile) -> np.ndarray:
+    return scan.heads["idx"]["kspace_encode_step_1"].astype(int)
+
+
+def suspicions(path) -> list[str]:
+    warnings = open_scan(path, PLAIN).plan.warnings
+    return [text for text in warnings if any(word in text for word in ("amplitude", "spike", "gain"))]
+
+
+def test_a_scan_without_faults_has_no_warning(scan, tmp_path):
+    assert not suspicions(scan.write(tmp_path / "scan.h5"))
+
+
+def test_a_spike_counts_as_not_measured(scan, tmp_path):
+    row = 48 + 40  # line 40 of frame 1
+    before = open_scan(scan.write(tmp_path / "good.h5"), PLAIN).read_slice(0)
+    scan.samples[row] = scan.samples[row].copy()
+    scan.samples[row][1, 5] += 1000
+    path = scan.write(tmp_path / "scan.h5")
+    assert [f"such as acquisition {row}: spikes" in text for text in suspicions(path)] == [True]
+    data = open_scan(path, PLAIN).read_slice(0)
+    mask = torch.ones(3, 1, 48, 1, dtype=torch.bool)
+    mask[1, 0, 40] = False
+    assert torch.equal(data.mask, mask)
+    assert torch.equal(data.kspace, before.kspace * mask)
+
+
+def test_frames_of_another_gain(scan, tmp_path):
+    phase = scan.heads["idx"]["phase"]
+    scan.samples = [(0.4 if phase[i] == 2 else 1) * samples for i, samples in enumerate(scan.samples)]
+    (text,) = suspicions(scan.write(tmp_path / "scan.h5"))
+    assert text.startswith("frame 2 of 3: 0.4")
+
+
+@pytest.mark.parametrize("is_flagged", [False, True])
+def test_calibration_lines_of_another_gain(scan, tmp_path, is_flagged):
+    for row in np.flatnonzero(abs(lines_of(scan) - 24) <= 6):
+        scan.samples[row] = 4 * scan.samples[row]
+        if is_flagged:
+            scan.flag(row, 21)
+    (text,) = suspicions(scan.write(tmp_path / "scan.h5"))
+    assert text.startswith("lines 18 to 30 have about ")
+    ratio = float(text.split("about ")[1].split()[0])
+    assert 3 < ratio < 5.5
+
+
+def test_a_change_of_the_gain_within_k_space(scan, tmp_path):
+    for row in np.flatnonzero(lines_of(scan) > 34):
+        scan.samples[row] = 20 * scan.samples[row]
+    (text,) = suspicions(scan.write(tmp_path / "scan.h5"))
+    assert "between lines 34 and 35" in text
+
+
+@pytest.mark.parametrize("rounding", [0.0, 3e-8])
+def test_lines_of_rounding_errors_count_as_not_measured(scan, tmp_path, rounding):
+    """Programs that transform whole matrices leave rounding errors in the lines that were not measured."""
+    rng = np.random.default_rng(1)
+    is_empty = (lines_of(scan) % 3 == 1) & (lines_of(scan) != 25)
+    before = open_scan(scan.write(tmp_path / "good.h5"), PLAIN).read_slice(0)
+    largest = max(np.abs(samples).max() for samples in scan.samples)
+    for row in np.flatnonzero(is_empty):
+        shape = scan.samples[row].shape
+        scan.samples[row] = (rounding * largest * rng.standard_normal(shape)).astype(np.complex64)
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    mask = torch.from_numpy(~is_empty.reshape(3, 1, 48, 1))
+    data = opened.read_slice(0)
+    assert torch.equal(data.mask, mask)
+    assert torch.equal(data.kspace, before.kspace * mask)
+    assert any(f"{is_empty.sum()} of 144 lines hold nothing but zeros" in text for text in opened.plan.warnings)
