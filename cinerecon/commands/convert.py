@@ -28,7 +28,7 @@ class ConvertOptions(Options):
 
 def convert(options: ConvertOptions) -> None:
     """Read the scan, write it, and print the number of readouts; warnings of the reader are on standard error."""
-    from cinerecon.commands.standard_streams import STANDARD, binary_output, scan_file
+    from cinerecon.commands.scans import STANDARD, binary_output, scan_file
     from cinerecon.io.atomic import is_same_file, would_overwrite
     from cinerecon.io.mrd_stream.reader import write_raw_stream
     from cinerecon.io.raw_file import read_raw_scan, write_raw_scan

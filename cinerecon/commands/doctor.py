@@ -1,11 +1,12 @@
 """The command ``cinerecon doctor``."""
 
-from typing import TYPE_CHECKING
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
-if TYPE_CHECKING:
-    from cinerecon.commands.doctor_checks import Finding
+PACKAGES = ("cinerecon", "torch", "numpy", "h5py", "ismrmrd", "sigpy", "pydantic", "nibabel", "pydicom", "pillow")
 
 app = typer.Typer(add_completion=False)
 
@@ -13,20 +14,31 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def doctor() -> None:
     """Check this installation: versions, device, operators, a phantom round trip, for bug reports."""
-    from cinerecon.commands.doctor_checks import examine_versions
-
-    for finding in examine_versions():
-        _print(finding)
+    for name, text in examine_versions():
+        _print(name, text, None)
     from cinerecon.commands.doctor_compute import examine_computation  # an import that fails follows the versions
 
-    findings = []
-    for finding in examine_computation():
-        _print(finding)
-        findings.append(finding)
-    if any(finding.is_good is False for finding in findings):
+    results = []
+    for name, text, is_good in examine_computation():
+        _print(name, text, is_good)
+        results.append(is_good)
+    if False in results:
         raise typer.Exit(1)
 
 
-def _print(finding: "Finding") -> None:
+def examine_versions() -> Iterator[tuple[str, str]]:
+    """Yield Python with its platform, and the installed packages, of which none is loaded: name and text of a line."""
+    yield "python", f"{platform.python_version()} on {platform.platform()}"
+    yield "packages", ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _print(name: str, text: str, is_good: bool | None) -> None:
     marks = {True: "ok", False: "BAD", None: "--"}
-    print(f"{marks[finding.is_good]:<4}{finding.name:<10}{finding.text}", flush=True)
+    print(f"{marks[is_good]:<4}{name:<10}{text}", flush=True)

@@ -79,7 +79,7 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
 def evaluate(options: EvaluateOptions) -> None:
     """Evaluate methods on scans, or compare image files, and print and write the tables."""
     from cinerecon import evaluation as workflow
-    from cinerecon.commands.evaluation_report import report_results
+    from cinerecon.commands.results import report_results
     from cinerecon.commands.scans import print_shard
     from cinerecon.commands.submit import submit
     from cinerecon.memory import keep_freed_memory
@@ -114,7 +114,7 @@ def _evaluate_scans(
 
     from cinerecon import evaluation as workflow
     from cinerecon.acquisition import AcquisitionConfig
-    from cinerecon.commands.announce_code import announce_models
+    from cinerecon.commands.console import announce_models
     from cinerecon.commands.scans import shard_of
     from cinerecon.io.scan_list import with_lists
 

@@ -49,7 +49,7 @@ class InspectOptions(ArrayOptions, SetOptions):
 
 def inspect(options: InspectOptions) -> None:
     """Open the scan, read it, and print its content; ``-`` is standard input."""
-    from cinerecon.commands.standard_streams import scan_file
+    from cinerecon.commands.scans import scan_file
 
     with scan_file(options.scan) as path:
         _inspect(options.model_copy(update={"scan": path}))
@@ -58,7 +58,7 @@ def inspect(options: InspectOptions) -> None:
 def _inspect(options: InspectOptions) -> None:
     from cinerecon.acquisition.config import AcquisitionConfig
     from cinerecon.acquisition.kinds import RAW_SCAN, kind_of, require_options
-    from cinerecon.commands.progress import progress_bar
+    from cinerecon.commands.console import progress_bar
 
     config = with_preprocessing(AcquisitionConfig(), options.settings).with_arrays(options).with_set(options.set_index)
     if options.gating is not None:

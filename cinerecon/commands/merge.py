@@ -50,11 +50,11 @@ app = app_of(MergeOptions, merge)
 
 
 def _merge_cases(options: MergeOptions) -> bool:
-    from cinerecon.commands.prepare_report import print_report
+    from cinerecon.commands.results import print_cases
     from cinerecon.preparation import merge_cases
 
     report = merge_cases(options.folder)
-    print_report(report, "merged")
+    print_cases(report, "merged")
     return bool(report.refused)
 
 
@@ -73,7 +73,7 @@ def _merge_images(options: MergeOptions) -> bool:
 
 
 def _merge_scores(options: MergeOptions) -> bool:
-    from cinerecon.commands.evaluation_report import report_results
+    from cinerecon.commands.results import report_results
     from cinerecon.evaluation import find_paper_table, merge_scores
 
     scores, failures = merge_scores(options.folder)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import Field
 
+from cinerecon.commands.console import print_labelled, terminal_width, wrap
 from cinerecon.commands.from_options import command
-from cinerecon.commands.width import print_labelled, terminal_width, wrap
 from cinerecon.options import Flag, Options
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class ShowOptions(Options):
 
 def show(options: ShowOptions) -> None:
     """Print the description of a method, or its settings."""
-    from cinerecon.commands.announce_code import announce_models
+    from cinerecon.commands.console import announce_models
     from cinerecon.methods.catalogue import describe_model, list_all_settings
 
     announce_models([options.name])

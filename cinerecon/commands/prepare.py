@@ -124,8 +124,8 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
 
 def prepare(options: PrepareOptions) -> None:
     """Prepare the cases, and print their numbers, warnings and rejections."""
-    from cinerecon.commands.prepare_report import print_report
-    from cinerecon.commands.progress import progress_bar
+    from cinerecon.commands.console import progress_bar
+    from cinerecon.commands.results import print_cases
     from cinerecon.commands.scans import print_shard, scans_of, shard_of
     from cinerecon.commands.submit import submit
     from cinerecon.io.scan_list import is_list, with_lists
@@ -149,7 +149,7 @@ def prepare(options: PrepareOptions) -> None:
             shard=shard_of(options),
             memory=None if options.memory is None else parse_size(options.memory),
         )
-    print_report(report)
+    print_cases(report)
     if options.shard is not None:
         print_shard(options, options.output)
     if report.refused:

@@ -85,7 +85,7 @@ def recon(options: ReconOptions) -> None:
     A scan ``-`` is standard input, an output ``-`` a stream of images on standard output; the report is then on
     standard error.
     """
-    from cinerecon.commands.standard_streams import STANDARD, images_to_standard_output, scan_file
+    from cinerecon.commands.scans import STANDARD, images_to_standard_output, scan_file
     from cinerecon.commands.submit import submit
     from cinerecon.errors import ConfigError
 
@@ -126,8 +126,7 @@ def _require_one_stream(options: ReconOptions) -> None:
 
 
 def _recon(options: ReconOptions, unlisted: Path | None) -> None:
-    from cinerecon.commands.announce_code import announce_models
-    from cinerecon.commands.run_log import run_log
+    from cinerecon.commands.console import announce_models, run_log
     from cinerecon.commands.scans import print_shard, scans_of, shard_of
     from cinerecon.reconstruction import is_batch, plan_batch
 
@@ -150,7 +149,7 @@ app = app_of(ReconOptions, recon)
 
 def _run_one(request: "ReconRequest", *, quiet: bool, as_json: bool, unlisted: Path | None) -> None:
     """Reconstruct one scan; files in the folder `unlisted` are not reported."""
-    from cinerecon.commands.progress import progress_bar
+    from cinerecon.commands.console import progress_bar
     from cinerecon.commands.recon_report import print_convergence, print_report, report_as_plain
     from cinerecon.reconstruction import Observer, reconstruct_scan
 
@@ -168,7 +167,7 @@ def _run_one(request: "ReconRequest", *, quiet: bool, as_json: bool, unlisted: P
 
 
 def _run_batch(batch: "Batch", *, quiet: bool, as_json: bool) -> None:
-    from cinerecon.commands.progress import progress_bar
+    from cinerecon.commands.console import progress_bar
     from cinerecon.commands.recon_report import batch_as_plain, print_batch
     from cinerecon.reconstruction import Observer, run_batch
 

@@ -1,13 +1,21 @@
 """The scans and the shard that the options of a command give."""
 
-from collections.abc import Sequence
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, BinaryIO
 
+from cinerecon.errors import ConfigError
 from cinerecon.options import ArchiveOptions
 
 if TYPE_CHECKING:
     from cinerecon.io.shards import Shard
+STANDARD = Path("-")
+"""Standard input as a scan, standard output as a file to write."""
+STREAM_NAME = "stdout.mrd"
 
 
 def shard_of(options: ArchiveOptions) -> "Shard | None":
@@ -44,3 +52,54 @@ def scans_of(paths: Sequence[Path], lists: Sequence[Path]) -> tuple[tuple[Path, 
 def print_shard(options: ArchiveOptions, output: Path) -> None:
     """Print that a shard is finished, and how the results of all are joined."""
     print(f"shard {options.shard} is finished; when all are: cinerecon merge {output}")
+
+
+@contextmanager
+def scan_file(path: Path) -> Iterator[Path]:
+    """The file of a scan; standard input is copied to a temporary file named ``stdin`` until the block ends."""
+    if path != STANDARD:
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "stdin"
+        with copy.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        yield copy
+
+
+def binary_output() -> BinaryIO:
+    """Standard output for binary data.
+
+    Raises
+    ------
+    ConfigError
+        If it is a terminal.
+    """
+    if sys.stdout.isatty():
+        hint = "-o cine.mrd, or a pipe: cinerecon ... -o - | another-program"
+        raise ConfigError("a stream is not written to a terminal", where="-o -", hint=hint)
+    return sys.stdout.buffer
+
+
+@contextmanager
+def images_to_standard_output() -> Iterator[Path]:
+    """A temporary file for a stream of images, which is sent to standard output when the block has succeeded.
+
+    Streams of maps next to it follow as further series: SNR, noise, uncertainty, velocity. What is printed in the block
+    goes to standard error.
+
+    Raises
+    ------
+    ConfigError
+        If standard output is a terminal.
+    """
+    from cinerecon.io.export import MAPS, Target
+    from cinerecon.io.mrd_stream.images import join_streams
+
+    output = binary_output()
+    with TemporaryDirectory() as folder:
+        target = Target.parse(str(Path(folder) / STREAM_NAME))
+        with redirect_stdout(sys.stderr):
+            yield target.path
+        join_streams([part.path for part in target.with_maps(*MAPS) if part.path.exists()], output)
+        output.flush()

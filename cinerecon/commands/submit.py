@@ -148,7 +148,7 @@ def _wait(jobs: "Sequence[Job[str]]", output: Path) -> None:
     DataError
         If some died, or could not run.
     """
-    from cinerecon.commands.progress import progress_bar
+    from cinerecon.commands.console import progress_bar
 
     with progress_bar() as progress:
         n_over = 0

@@ -70,7 +70,7 @@ class TrainOptions(DeviceOptions):
 
 def train(options: TrainOptions) -> None:
     """Train, or estimate memory and time, and print the validation of each epoch."""
-    from cinerecon.commands.announce_code import announce_code
+    from cinerecon.commands.console import announce_code
     from cinerecon.memory import keep_freed_memory
     from cinerecon.networks.table import code_file, is_external
     from cinerecon.training import check_data_options, find_recipe, read_recipe
@@ -98,7 +98,7 @@ def _estimate(options: TrainOptions, recipe: "Recipe") -> None:
 
 
 def _train(options: TrainOptions, recipe: "Recipe", *, is_main_process: bool) -> None:
-    from cinerecon.commands.progress import progress_bar
+    from cinerecon.commands.console import progress_bar
     from cinerecon.training import Step, TrainCallbacks
     from cinerecon.training import TrainOptions as RunOptions
     from cinerecon.training import train as run

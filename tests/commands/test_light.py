@@ -138,7 +138,7 @@ def test_a_scan_is_sent_without_heavy_libraries(scans, tmp_path):
 
 def test_doctor_reports_versions_before_it_loads_anything(tmp_path):
     """So that it helps where PyTorch cannot be imported."""
-    code = "from cinerecon.commands.doctor_checks import examine_versions; print(*(f.text for f in examine_versions()))"
+    code = "from cinerecon.commands.doctor import examine_versions; print(*(text for _, text in examine_versions()))"
     loaded, printed = loaded_by(code, tmp_path)
     assert loaded == []
     assert f"torch {version('torch')}" in printed

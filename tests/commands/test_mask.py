@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from cinerecon.cli import app
-from cinerecon.commands.mask_files import draw_mask
+from cinerecon.commands.mask import draw_mask
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.physics.sampling import PATTERNS, parse_mask, parse_sampling
 

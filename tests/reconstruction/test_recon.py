@@ -11,7 +11,7 @@ from helpers import complex_randn, relative_error
 
 from cinerecon.acquisition.reference import undersample
 from cinerecon.cine import CineData
-from cinerecon.commands.mask_files import draw_mask
+from cinerecon.commands.mask import draw_mask
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
 from cinerecon.methods.classical.linear import ZeroFilled
 from cinerecon.physics.sampling import net_acceleration

@@ -1,0 +1,185 @@
+"""What commands print: text that fits the terminal, tables, progress, and lines about a run."""
+
+import logging
+import os
+import re
+import shutil
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cinerecon.evaluation.tables import Table
+
+LABEL = 13
+"""Width [characters] of the labels before text."""
+LEAST_TEXT = 20
+STYLES = {"": "", "caption": "italic", "head": "bold", "best": "bold", "foreign": "bright_black"}
+PATIENCE_S = 2.0
+"""Time after which a progress bar appears."""
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+_LOG_LINE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
+
+logger = logging.getLogger("cinerecon")
+
+
+def terminal_width() -> int | None:
+    """Characters of a line; None where the output is no terminal and the environment does not say it."""
+    is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return shutil.get_terminal_size().columns if is_known else None
+
+
+def wrap(text: str, first: str = "", others: str = "  ") -> str:
+    """Break a text into lines that fit, the first line after `first`, the others after `others`."""
+    width = terminal_width()
+    if width is None:
+        return first + text
+    room = max(width, len(others) + LEAST_TEXT)
+    return textwrap.fill(
+        text, room, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def print_labelled(label: str, text: str) -> None:
+    """Print a text after its label, its further lines below its first."""
+    print(wrap(text, f"{label:<{LABEL}}", " " * LABEL))
+
+
+def print_tables(tables: "Sequence[Table]") -> None:
+    """Print each table with its own notes; notes that all tables share follow once, after the last."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from cinerecon.evaluation.text_tables import lay_out_text
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    shared = [note for note in tables[0].notes if all(note in table.notes for table in tables)] if tables else []
+    for table in tables:
+        for line in lay_out_text(table, terminal_width()):
+            console.print(Text.assemble(*((text, STYLES[style]) for text, style in line)))
+        console.print()
+        _print_notes(console, [note for note in table.notes if note not in shared])
+    _print_notes(console, shared)
+
+
+def _print_notes(console: "Console", notes: Sequence[str]) -> None:
+    from rich.text import Text
+
+    for note in notes:
+        console.print(Text(wrap(note), "bright_black"))
+
+
+@contextmanager
+def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
+    """Lend a function to be called with what is being done and the fraction done.
+
+    The bar appears on standard error once two seconds have passed, and is gone at the end.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),  # a file name may contain brackets
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+    task = bar.add_task("", total=1.0)
+    start, is_shown = time.monotonic(), False
+
+    def progress(text: str, fraction: float) -> None:
+        nonlocal is_shown
+        if not is_shown and time.monotonic() - start > PATIENCE_S:
+            bar.start()
+            is_shown = True
+        bar.update(task, description=text, completed=fraction)
+
+    try:
+        yield progress
+    finally:
+        if is_shown:
+            bar.stop()
+
+
+def announce_models(models: Iterable[str]) -> None:
+    """Print the file of each model whose network is code from outside the package."""
+    from cinerecon.methods.model_file import external_code, find_model
+
+    for model in models:
+        if find_model(model):
+            announce_code(external_code(model))
+
+
+def announce_code(path: Path | None) -> None:
+    """Print the file of a network from outside the package; None: the network is one of the package."""
+    if path is not None:
+        print(f"code     {path} runs: a network from outside the package", file=sys.stderr)
+
+
+@contextmanager
+def run_log(file: Path | None, *, quiet: bool, sources: list[Path]) -> Iterator[None]:
+    """Write what the package logs, one line per finished slice.
+
+    Parameters
+    ----------
+    file
+        Log file, to which lines are appended; it also gets warnings and errors.
+    quiet
+        Write no lines about slices to standard error.
+    sources
+        Files that are read, none of which may be the log file.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be written, is read, or is no log file.
+    """
+    handlers: list[logging.Handler] = []
+    if file is not None:
+        _check_log_file(file, sources)
+        handlers.append(logging.FileHandler(file, encoding="utf-8"))
+        handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s  %(message)s", TIME_FORMAT))
+    lowest = logging.INFO + 1 if quiet or sys.stderr.isatty() else logging.INFO
+    handlers.append(logging.StreamHandler(sys.stderr))
+    handlers[-1].addFilter(lambda record: lowest <= record.levelno < logging.WARNING)  # the command prints warnings
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        logger.warning("stopped")
+        raise
+    except Exception as error:
+        logger.error("%s", " | ".join(str(error).splitlines()))
+        raise
+    finally:
+        logger.setLevel(level)
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def _check_log_file(file: Path, sources: list[Path]) -> None:
+    from cinerecon.errors import FileError
+    from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
+
+    source = next((path for path in sources if is_same_file(path, file)), None)
+    if source is not None:
+        raise would_overwrite(source, file)
+    refuse_existing(file, force=True)
+    if not file.parent.is_dir():
+        raise FileError("there is no such folder", where=str(file.parent), hint="make it, or choose another --log")
+    if file.exists() and not file.is_file():
+        raise FileError("the log is no regular file", where=str(file))
+    if file.exists() and file.stat().st_size and not _LOG_LINE.match(file.read_bytes()[:20]):
+        raise FileError(f"{file.name} exists already and is no log", where=str(file), hint="choose another --log")
