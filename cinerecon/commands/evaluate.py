@@ -64,7 +64,8 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field((), description="setting of all methods, key=value")
     recons: Annotated[tuple[Path, ...], Flag(("--recon",))] = Field(
-        (), description="images instead of scans: .npz, .npy, ISMRMRD, NIfTI, DICOM; may be repeated"
+        (),
+        description="images instead of scans: .npz, .npy, ISMRMRD and its streams, NIfTI, BART, DICOM; may be repeated",
     )
     reference: Path | None = Field(None, description="the truth for --recon: images, or a scan with its truth")
 

@@ -1,12 +1,10 @@
 """Image series from files of other programs, with the position of their slices if the file contains it."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,11 +12,10 @@ from torch import Tensor
 
 from cinerecon.acquisition import open_cine
 from cinerecon.cine import finish_image
-from cinerecon.cine_meta import Geometry, vector
+from cinerecon.cine_meta import Geometry
 from cinerecon.errors import DataError, FileError
+from cinerecon.io.bart import is_cfl, open_cfl_images
 from cinerecon.io.case import is_case, read_case
-from cinerecon.io.hdf5 import member, require_hdf5
-from cinerecon.io.ismrmrd.hdf5_scan import SCAN_ENDINGS
 from cinerecon.io.magnitude import (
     NIFTI_ENDINGS,
     MagnitudeImages,
@@ -29,33 +26,14 @@ from cinerecon.io.magnitude import (
     require_images,
 )
 from cinerecon.io.matlab import is_matlab
-from cinerecon.io.mrd_stream.images import read_stream_images
-from cinerecon.io.mrd_stream.reader import is_mrd_stream
-from cinerecon.io.raw_file import holds_images_only
+from cinerecon.io.mrd_images import DIRECTIONS, Placement, geometry_of, read_mrd_images
+from cinerecon.io.raw_file import holds_images_only, is_raw_format
 from cinerecon.io.untrusted import read_npz, refuse_pipe
 
 IMAGE_NAMES, TRUTH_NAMES = ("image", "magnitude", "reference"), ("reference", "image", "magnitude")
-DIRECTIONS = ("read_dir", "phase_dir", "slice_dir")
-NOT_SHOWN = (2, 3, 4)
-"""Types of ISMRMRD images that are no image alone: phase, real part, imaginary part."""
-FORMATS = "images as .npz, .npy, ISMRMRD (.h5), NIfTI, or a folder of DICOM"
+PICTURES = (".png", ".gif", ".mp4")
+FORMATS = "images as .npz, .npy, ISMRMRD (.h5, .mrd, .mrd2), NIfTI, BART (.cfl), or a folder of DICOM"
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Position and pixel size of a slice, each None if unknown.
-
-    Attributes
-    ----------
-    geometry
-        Position and orientation.
-    pixel_size_mm
-        Distance of neighbouring pixels along (y, x) [mm].
-    """
-
-    geometry: Geometry | None = None
-    pixel_size_mm: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +65,8 @@ def read_truth(path: Path) -> list[ImageSeries]:
     DataError
         If it holds no truth, or frames of it are empty or incomplete.
     """
-    is_raw = path.suffix in SCAN_ENDINGS and not is_case(path) and not holds_images_only(path)
-    if not path.is_file() or not (is_raw or is_matlab(path)):
+    is_raw = is_raw_format(path) and not is_case(path) and not holds_images_only(path)
+    if not (is_raw or is_matlab(path)):
         series = read_series(path, TRUTH_NAMES)
         for number, one in enumerate(series):
             require_images(one.image.abs().numpy(), f"{path}, slice {number}")
@@ -111,7 +89,8 @@ def read_series(path: Path, names: tuple[str, ...] = IMAGE_NAMES) -> list[ImageS
     ----------
     path
         ``.npz`` or ``.npy`` that holds ``(frames, y, x)`` or ``(slices, frames, y, x)``, a prepared case, ISMRMRD
-        images, of which the complex series are taken where there are some, NIfTI, or a DICOM file or folder.
+        images in HDF5 or in a stream, of which the complex series are taken where there are some, NIfTI, an array of
+        BART, or a DICOM file or folder.
     names
         Arrays of an archive to look for, in this order.
 
@@ -153,7 +132,7 @@ def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placem
     if path.suffix == ".npz":
         return _choose(read_npz(path), names, path)
     if path.name.endswith(NIFTI_ENDINGS):
-        return _pixels_of(open_nifti(path))
+        return _pixels_of(open_nifti(path, fewest_frames=1))
     if path.is_dir() or is_dicom(path):
         return _pixels_of(_open_dicom(path))
     if is_case(path):
@@ -161,7 +140,14 @@ def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placem
         if case.reference is None:
             raise DataError("the case holds no truth", where=str(path))
         return [(case.reference.numpy(), Placement(case.meta.geometry, case.meta.pixel_size_mm))]
-    return _read_mrd_images(path)
+    if is_cfl(path):
+        return [(pixels, Placement()) for pixels in open_cfl_images(path)]
+    if path.name.lower().endswith(PICTURES):
+        raise FileError("pictures and movies hold grey levels, which are not measured", where=str(path), hint=FORMATS)
+    try:
+        return read_mrd_images(path)
+    except FileError as error:
+        raise FileError(error.what, where=error.where, hint=error.hint or FORMATS) from None
 
 
 def _pixels_of(images: MagnitudeImages) -> list[tuple[Array, Placement]]:
@@ -217,68 +203,4 @@ def _geometries(arrays: dict[str, Array], n_slices: int) -> list[Geometry | None
     if any(one is None or one.shape != (n_slices, 3) or one.dtype.kind != "f" for one in found):
         return [None] * n_slices
     rows = zip(*(one for one in found if one is not None), strict=True)
-    return [_geometry(row) if np.isfinite(row).all() else None for row in rows]
-
-
-def _geometry(vectors: Sequence[Array]) -> Geometry:
-    """From position and directions along x, along y and across."""
-    position, read, phase, across = map(vector, vectors)
-    return Geometry(position, read, phase, across)
-
-
-def _read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:
-    """Slices of all series of ISMRMRD images, of a slice its last series: the complex one, as ours come later."""
-    if is_mrd_stream(path):
-        return _read_stream(path)
-    try:
-        require_hdf5(path)
-    except FileError as error:
-        raise FileError(error.what, where=error.where, hint=FORMATS) from None
-    slices: dict[int, tuple[Array, Placement]] = {}
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            group = member(file, "dataset", str(path))
-            names = [name for name in group if name.startswith("image_")] if isinstance(group, h5py.Group) else []
-            for name in sorted(names, key=lambda name: int(name.rpartition("_")[2])):
-                series = member(group, name, str(path))
-                headers = series["header"][:]
-                if not set(headers["image_type"]) & set(NOT_SHOWN):
-                    slices |= _slices_of(series["data"][:, 0, 0], headers)
-    except (OSError, KeyError, ValueError, IndexError) as error:
-        raise FileError(f"the images cannot be read: {error}", where=str(path)) from None
-    if not slices:
-        is_raw = not holds_images_only(path)
-        what = "this is a raw scan, not images" if is_raw else "the file holds no ISMRMRD images"
-        hint = f"reconstruct it first: cinerecon recon {path.name}" if is_raw else "give what recon wrote"
-        raise DataError(what, where=str(path), hint=hint)
-    return [slices[number] for number in sorted(slices)]
-
-
-def _read_stream(path: Path) -> list[tuple[Array, Placement]]:
-    """Slices of all series of a stream of images, of a slice its last series."""
-    slices: dict[int, tuple[Array, Placement]] = {}
-    for images in read_stream_images(path):
-        headers = np.array([image.head for image in images])
-        if not set(headers["image_type"]) & set(NOT_SHOWN):
-            slices |= _slices_of(np.stack([image.values[0, 0] for image in images]), headers)
-    if not slices:
-        hint = f"reconstruct it first: cinerecon recon {path.name}"
-        raise DataError("the stream holds no images", where=str(path), hint=hint)
-    return [slices[number] for number in sorted(slices)]
-
-
-def _slices_of(images: Array, headers: NDArray[np.void]) -> dict[int, tuple[Array, Placement]]:
-    """The images of a series by slice, in the order of their cardiac phase."""
-    if images.dtype.names:
-        images = images["real"] + 1j * images["imag"]
-    found = {}
-    for number in np.unique(headers["slice"]):
-        of_slice = headers["slice"] == number
-        first = headers[of_slice][0]
-        has_place = all(np.linalg.norm(first[name]) > 0.5 for name in DIRECTIONS)
-        place = _geometry([first[name] for name in ("position", *DIRECTIONS)]) if has_place else None
-        width, height = first["field_of_view"][:2] / np.maximum(first["matrix_size"][:2], 1)
-        size = (float(height), float(width)) if min(width, height) > 0 else None
-        own = images[of_slice][np.argsort(headers["phase"][of_slice], kind="stable")]
-        found[int(number)] = own, Placement(place, size)
-    return found
+    return [geometry_of(row) if np.isfinite(row).all() else None for row in rows]

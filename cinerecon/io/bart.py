@@ -20,6 +20,8 @@ READ, PHASE_1, COIL, MAPS, TIME, SLICE = 0, 1, 3, 4, 10, 13
 NAMES = {READ: "kx", PHASE_1: "ky", COIL: "coils", TIME: "frames", SLICE: "slices"}
 """Names of the axes of a cine, by their dimension."""
 MARK = "# Dimensions"
+IMAGE_NOTE = ("cinerecon", "not for diagnostic use")
+"""Lines in the header of an array of images that this package writes."""
 LARGEST_HEADER = 1 << 20
 """Largest size of a header [bytes]; command lines of long pipelines are part of it."""
 LARGEST_SIZE = 1 << 40
@@ -75,13 +77,40 @@ def open_cfl(path: Path) -> NDArray[np.complex64]:
         raise FileError(f"cannot read: {error.strerror or error}", where=str(samples)) from None
 
 
-def _read_dimensions(header: Path) -> tuple[int, ...]:
-    """The sizes in a header, without ones at the end."""
+def open_cfl_images(path: Path) -> list[NDArray[np.complex64]]:
+    """The slices of an array of images, ``(frames, y, x)`` each. Errors as for `open_cfl`.
+
+    Raises
+    ------
+    DataError
+        If other dimensions than those of x, y, time and slices are longer than 1, such as that of the coils.
+    """
+    stored = open_cfl(path)
+    sizes = (*reversed(stored.shape), *[1] * (N_DIMENSIONS - stored.ndim))
+    others = [number for number, size in enumerate(sizes) if size > 1 and number not in (READ, PHASE_1, TIME, SLICE)]
+    if others:
+        what = f"dimension {others[0]} of the array is {sizes[others[0]]}, that of images is 1"
+        raise DataError(what, where=str(path), hint="coils (3) are combined first, maps (4) are chosen by bart slice")
+    image = np.asarray(stored).reshape(sizes[SLICE], sizes[TIME], sizes[PHASE_1], sizes[READ])
+    return list(image)
+
+
+def holds_cfl_images(path: Path) -> bool:
+    """Whether the header of an array says that it holds images of this package, which are no k-space."""
+    return {*IMAGE_NOTE} <= {*_read_lines(cfl_files(path)[0])}
+
+
+def _read_lines(header: Path) -> list[str]:
     try:
         with header.open("rb") as file:
-            lines = file.read(LARGEST_HEADER).decode("latin-1").splitlines()
+            return file.read(LARGEST_HEADER).decode("latin-1").splitlines()
     except OSError as error:
         raise FileError(f"cannot read: {error.strerror or error}", where=str(header)) from None
+
+
+def _read_dimensions(header: Path) -> tuple[int, ...]:
+    """The sizes in a header, without ones at the end."""
+    lines = _read_lines(header)
     number = next((number for number, line in enumerate(lines) if line.strip() == MARK), None)
     if number is None or number + 1 >= len(lines):
         raise DataError(f"this is no header of BART: '{MARK}' is missing", where=str(header))
@@ -125,7 +154,7 @@ def write_bart(path: Path, stack: list[CineImage]) -> None:
     The header is written next to the samples. Warnings and provenance are comments in it, which BART ignores.
     """
     values = np.stack([cine.image for cine in stack])  # (slices, frames, y, x)
-    lines = ["cinerecon", stack[0].title, "not for diagnostic use"]
+    lines = [IMAGE_NOTE[0], stack[0].title, *IMAGE_NOTE[1:]]
     lines += [f"warning: {text}" for text in collect_warnings(stack)]
     lines += [f"{name}: {text}" for name, text in series_texts([cine.provenance for cine in stack]).items()]
     header, _ = cfl_files(path)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import ConfigError, DataError, FileError, nearest_name
-from cinerecon.io.bart import NAMES, cfl_files, is_cfl, open_cfl
+from cinerecon.io.bart import NAMES, cfl_files, holds_cfl_images, is_cfl, open_cfl
 from cinerecon.io.hdf5 import LARGEST_RATIO
 from cinerecon.io.untrusted import read_npz, refuse_pipe
 
@@ -166,6 +166,8 @@ def open_kspace_array(path: Path, axes: str = "", limit_gb: float = math.inf) ->
     where = str(path)
     if is_cfl(path):
         values, files = open_cfl(path), cfl_files(path)
+        if holds_cfl_images(path):
+            raise DataError("the array holds images that cinerecon wrote, no k-space", where=where)
         names = parse_axes(axes, values.shape[::-1], where)[::-1] if axes else _bart_axes(values.shape, where)
         array = KspaceArray(path, files, values, names)
     elif path.suffix.lower() == ".npy":

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import h5py
+
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import moved_into_place, refuse_existing
 from cinerecon.io.hdf5 import require_hdf5
@@ -79,6 +81,11 @@ def write_raw_scan(raw: RawScan, path: Path, *, force: bool = False) -> None:
                 write_raw_stream(raw, file)
         else:
             write_hdf5_scan(raw, temporary)
+
+
+def is_raw_format(path: Path) -> bool:
+    """Whether a file has one of the formats of raw scans, which images and prepared cases may have, too."""
+    return path.is_file() and (h5py.is_hdf5(path) or is_mrd2(path) or is_mrd_stream(path) or is_twix(path))
 
 
 def require_raw_scan(path: Path) -> None:

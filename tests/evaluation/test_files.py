@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -9,12 +10,15 @@ import torch
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
 from cinerecon.evaluation import compare_files, read_scores, require_files, write_results
-from cinerecon.evaluation.image_files import read_truth
+from cinerecon.evaluation.image_files import read_series, read_truth
 from cinerecon.image import CineImage
+from cinerecon.io.bart import write_cfl
+from cinerecon.io.export import FOLDER, FORMATS, Target, export
 from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.export.npz import write_npz
 from cinerecon.io.ismrmrd.images import write_mrd_images
+from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
 from cinerecon.metrics import psnr
 from cinerecon.reconstruction import ReconRequest, reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
@@ -44,6 +48,88 @@ def test_every_kind_of_file_gives_the_same(truth, tmp_path):
     assert [(s.method, s.slice) for s in scores] == [(f.stem, n) for f in files for n in (0, 1)]
     expected = [psnr(torch.from_numpy(abs(a)), torch.from_numpy(abs(b))) for a, b in zip(noisy, images, strict=True)]
     assert [s.psnr for s in scores] == pytest.approx(expected * 3, abs=1e-4)
+
+
+def placed(images, spacing_mm=8.0):
+    """Slices one above the other, of two pixel sizes along y and x."""
+    place = Geometry((3.0, -20.0, 5.0), (0.6, 0.8, 0.0), (-0.8, 0.6, 0.0), (0.0, 0.0, 1.0))
+    return [
+        CineImage(
+            image,
+            method="cgsense",
+            meta=CineMeta(
+                slice=number,
+                pixel_size_mm=(1.5, 2.0),
+                geometry=replace(place, position_mm=(3.0, -20.0, 5.0 + spacing_mm * number)),
+            ),
+        )
+        for number, image in enumerate(images)
+    ]
+
+
+@pytest.mark.parametrize("ending", [*FORMATS, FOLDER])
+def test_images_of_every_format_that_recon_writes_are_read(truth, tmp_path, ending):
+    """Pixels, positions and pixel sizes; pictures, which hold grey levels, are refused."""
+    _, images = truth
+    cines = placed(images)
+    target = Target.parse(str(tmp_path / (ending if ending == FOLDER else f"ours{ending}")))
+    export(cines, target)
+    if ending in (".png", ".gif", ".mp4"):
+        with pytest.raises(FileError, match="grey levels, which are not measured"):
+            read_series(target.path)
+        return
+    series = read_series(target.path)
+    scale = np.abs(images).max() / 4095 if ending == FOLDER else 1e-6  # DICOM stores 12 bits
+    for own, cine in zip(series, cines, strict=True):
+        image = own.image.abs().numpy()
+        factor = image.max() / np.abs(cine.image).max() if ending == FOLDER else 1.0
+        assert np.abs(image / factor - np.abs(cine.image)).max() <= scale
+        if ending != ".cfl":  # BART has no geometry
+            assert own.pixel_size_mm == pytest.approx((1.5, 2.0), abs=1e-5)
+            for name in ("position_mm", "read_dir", "phase_dir", "slice_dir"):
+                assert np.allclose(getattr(own.geometry, name), getattr(cine.meta.geometry, name), atol=1e-4), name
+
+
+@pytest.mark.parametrize("ending", [".h5", ".mrd", ".mrd2"])
+def test_slices_of_unlike_size_are_read_from_series_of_their_own(truth, tmp_path, ending):
+    _, images = truth
+    cines = placed([images[0], images[1, :, :18, :20]])
+    target = Target.parse(str(tmp_path / f"ours{ending}"))
+    export(cines, target)
+    for own, cine in zip(read_series(target.path), cines, strict=True):
+        assert np.array_equal(own.image.numpy(), cine.image)
+
+
+def test_images_of_other_programs_in_a_group_named_by_the_date(truth, tmp_path):
+    _, images = truth
+    write_mrd_images(tmp_path / "ours.h5", placed(images))
+    with h5py.File(tmp_path / "ours.h5", "r+") as file:
+        file.move("dataset", "2026-01-01 10:00:00")
+    assert np.array_equal(read_series(tmp_path / "ours.h5")[1].image.numpy(), images[1])
+    with h5py.File(tmp_path / "ours.h5", "r+") as file:
+        file.copy("2026-01-01 10:00:00", "2026-01-02 10:00:00")
+    with pytest.raises(DataError, match="images in 2 groups: '2026-01-01 10:00:00', '2026-01-02"):
+        read_series(tmp_path / "ours.h5")
+
+
+def test_damaged_or_foreign_streams_are_refused(truth, tmp_path):
+    _, images = truth
+    for ending in (".mrd", ".mrd2"):
+        path = tmp_path / f"ours{ending}"
+        export(placed(images), Target.parse(str(path)))
+        path.write_bytes(path.read_bytes()[:-50])
+        with pytest.raises(FileError, match="the stream is cut"):
+            read_series(path)
+    simulate_scan(tmp_path / "scan.mrd2", SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2))
+    with pytest.raises(DataError, match="the stream holds no images") as error:
+        read_series(tmp_path / "scan.mrd2")
+    assert "cinerecon recon scan.mrd2" in error.value.hint
+
+
+def test_arrays_of_bart_with_coils_are_no_images(tmp_path):
+    write_cfl(tmp_path / "k.cfl", tmp_path / "k.hdr", np.ones((3, 8, 8), np.complex64), (3, 1, 0), "bart")
+    with pytest.raises(DataError, match="dimension 3 of the array is 3, that of images is 1"):
+        read_series(tmp_path / "k.cfl")
 
 
 def test_results_of_files_make_a_page(truth, tmp_path):
@@ -131,3 +217,19 @@ def test_the_truth_may_be_the_scan_that_carries_it(full_scan, tmp_path):
     assert score.psnr == pytest.approx(report.quality["psnr"], abs=1e-3)
     simulate_scan(tmp_path / "fast.h5", SimulateConfig(n_frames=4, ky=24, kx=24, n_coils=2, undersample="gaussian:2"))
     assert read_truth(tmp_path / "fast.h5")[0].image.shape == (4, 24, 24), "a simulated scan carries it"
+
+
+def test_a_fully_sampled_scan_of_any_format_is_a_truth(tmp_path):
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=3, ky=16, kx=16, n_coils=2))
+    with h5py.File(tmp_path / "scan.h5", "r+") as file:
+        del file["truth"], file["dataset/truth"]
+    (expected,) = read_truth(tmp_path / "scan.h5")
+    for name in ("scan.mrd", "scan.mrd2", "named by another program"):
+        write_raw_scan(read_raw_scan(tmp_path / "scan.h5"), tmp_path / "scan.mrd", force=True)
+        path = tmp_path / name
+        if name == "scan.mrd2":
+            write_raw_scan(read_raw_scan(tmp_path / "scan.h5"), path)
+        elif name != "scan.mrd":
+            (tmp_path / "scan.mrd").rename(path)
+        (found,) = read_truth(path)
+        assert torch.equal(found.image, expected.image) and bool(found.image.any())

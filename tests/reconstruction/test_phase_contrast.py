@@ -9,6 +9,8 @@ from scipy.ndimage import binary_erosion
 
 from cinerecon.errors import CineReconError, CineReconWarning, ConfigError, DataError, UnsupportedError
 from cinerecon.io.ismrmrd.header import parse_header
+from cinerecon.io.mrd2.images import read_mrd2_images
+from cinerecon.io.mrd_stream.images import read_stream_images
 from cinerecon.reconstruction import ReconRequest, reconstruct, reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
@@ -70,7 +72,7 @@ def test_given_range_scales_the_velocity(scan):
 
 
 def test_velocity_in_every_format(scan, tmp_path):
-    outputs = [str(tmp_path / name) for name in ("a.nii.gz", "a.h5", "a.npz", "dicom/")]
+    outputs = [str(tmp_path / name) for name in ("a.nii.gz", "a.h5", "a.npz", "a.mrd2", "a.mrd", "dicom/")]
     report = reconstruct_scan(ReconRequest(scan, "zerofilled", outputs))
     velocity = report.slices[0].cine.velocity
     assert np.allclose(nibabel.load(tmp_path / "a.velocity.nii.gz").get_fdata()[:, :, 0].transpose(2, 1, 0), velocity)
@@ -79,6 +81,12 @@ def test_velocity_in_every_format(scan, tmp_path):
         assert np.array_equal(group["data"][:, 0, 0], velocity)
         assert set(group["header"]["image_type"]) == {2}
         assert "<name>VENC_cm_s</name><value>150</value>" in group["attributes"][0].decode()
+    (series,) = read_mrd2_images(tmp_path / "a.velocity.mrd2")
+    (stream,) = read_stream_images(tmp_path / "a.velocity.mrd")
+    for images in (series, stream):
+        assert np.array_equal([image.values[0, 0] for image in images], velocity)
+        assert {int(image.head["image_type"]) for image in images} == {2}
+        assert "<name>VENC_cm_s</name><value>150</value>" in images[0].attributes
     with np.load(tmp_path / "a.npz") as arrays:
         assert np.array_equal(arrays["velocity"][0], velocity)
         assert arrays["venc_cm_s"] == [VENC]

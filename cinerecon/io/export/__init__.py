@@ -21,7 +21,7 @@ from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.export.npz import write_npz
 from cinerecon.io.export.summary import write_png
 from cinerecon.io.ismrmrd.images import write_mrd_images
-from cinerecon.io.mrd2.write import write_mrd2_images
+from cinerecon.io.mrd2.images import write_mrd2_images
 from cinerecon.io.mrd_stream.images import write_stream_images
 from cinerecon.provenance import Patient
 

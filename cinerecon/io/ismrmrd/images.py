@@ -74,7 +74,7 @@ def image_headers(cine: CineImage, series: int, first: int, is_complex: bool) ->
     (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
     headers["version"] = 1
     headers["data_type"] = COMPLEX64 if is_complex else FLOAT32
-    headers["image_type"] = COMPLEX if is_complex else PHASE if cine.quantity == "velocity" else MAGNITUDE
+    headers["image_type"] = image_type(cine, is_complex)
     headers["matrix_size"] = (x, y, 1)
     headers["field_of_view"] = (x * dx, y * dy, cine.meta.slice_thickness_mm)
     headers["channels"] = 1
@@ -91,6 +91,11 @@ def image_headers(cine: CineImage, series: int, first: int, is_complex: bool) ->
         headers["phase_dir"] = geometry.phase_dir
         headers["slice_dir"] = geometry.slice_dir
     return headers
+
+
+def image_type(cine: CineImage, is_complex: bool) -> int:
+    """The type of an image in its header: complex, phase (of a velocity), or magnitude."""
+    return COMPLEX if is_complex else PHASE if cine.quantity == "velocity" else MAGNITUDE
 
 
 def image_attributes(cine: CineImage, white: float) -> dict[str, object]:

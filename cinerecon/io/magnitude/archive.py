@@ -91,7 +91,8 @@ def open_archive(path: Path) -> MagnitudeImages:
     refuse_pipe(path)
     if not zipfile.is_zipfile(path):
         what = "this is no NumPy archive" if path.exists() else "there is no such file"
-        raise FileError(f"cannot read the cine: {what}", where=str(path))
+        hint = "measured magnitude cines are read from .npz, NIfTI, or a folder of DICOM" if path.exists() else ""
+        raise FileError(f"cannot read the cine: {what}", where=str(path), hint=hint)
     try:
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in ARRAYS if name not in file.files]

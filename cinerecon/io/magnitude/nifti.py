@@ -16,15 +16,22 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 MILLISECONDS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
 
 
-def open_nifti(path: Path) -> MagnitudeImages:
+def open_nifti(path: Path, *, fewest_frames: int = 2) -> MagnitudeImages:
     """Open a NIfTI file (x, y, slice, time) with real pixels.
+
+    Parameters
+    ----------
+    path
+        The file.
+    fewest_frames
+        Smallest number of frames.
 
     Raises
     ------
     FileError
         If it is missing or damaged.
     NotACineError
-        If it has no time axis.
+        If it has no time axis, or too few frames.
     UnsupportedError
         If it has complex pixels.
     """
@@ -36,7 +43,7 @@ def open_nifti(path: Path) -> MagnitudeImages:
         shape, dtype = image.shape, image.get_data_dtype()
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
         raise FileError(f"cannot read the NIfTI file: {error}", where=str(path)) from None
-    if len(shape) != 4 or shape[3] < 2:
+    if len(shape) != 4 or shape[3] < fewest_frames:
         what = f"the image is {shape}, a cine has (x, y, slices, frames)"
         raise NotACineError(what, kind="images without a time axis", where=str(path))
     if dtype.kind not in "iuf":

@@ -3,7 +3,7 @@
 A stream has no index: it is read from the start to its end, and the samples are kept in memory.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,12 +12,13 @@ import numpy as np
 from ismrmrd.hdf5 import acquisition_dtype
 from numpy.typing import NDArray
 
-from cinerecon.errors import CineReconError, DataError, FileError, HeaderError
+from cinerecon.errors import DataError, FileError, HeaderError
 from cinerecon.io.ismrmrd.header import parse_header, without_patient
 from cinerecon.io.ismrmrd.raw import MemorySamples, RawScan, as_objects, largest_part
 from cinerecon.io.ismrmrd.waveforms import COUNTERS as WAVEFORM_COUNTERS
 from cinerecon.io.ismrmrd.waveforms import Waveform, within_limit
 from cinerecon.io.mrd2.header import header_as_xml
+from cinerecon.io.mrd2.items import read_items
 from cinerecon.io.untrusted import refuse_pipe
 
 MAGIC = b"yardl"
@@ -73,13 +74,12 @@ def read_mrd2(path: Path) -> RawScan:
     refuse_pipe(path)
     mrd = load_mrd(str(path))
     with path.open("rb") as file:
-        reader = _open(file, path, mrd)
-        header = _next(_calls(reader.read_header), path, 0)
+        header, items = read_items(file, path, mrd)
         if header is None:
             raise HeaderError("the stream has no header", where=str(path))
         xml = header_as_xml(header)
         plain, text = parse_header(xml, str(path)), without_patient(xml, str(path))
-        heads, rows, paths, waveforms, n_images = _collect(reader, path, mrd)
+        heads, rows, paths, waveforms, n_images = _collect(items, path, mrd)
     if not heads:
         what = f"the stream holds {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"
         raise DataError(what, where=str(path))
@@ -98,9 +98,7 @@ def holds_mrd2_images(path: Path) -> bool:
     try:
         mrd = load_mrd(str(path))
         with path.open("rb") as file:
-            reader = _open(file, path, mrd)
-            reader.read_header()
-            for item in reader.read_data():
+            for item in read_items(file, path, mrd)[1]:
                 if item.tag.startswith("Image") or _acquisitions(item, mrd):
                     return bool(item.tag.startswith("Image"))
     except Exception:  # the parser may fail in any way on arbitrary bytes; reading it as a scan raises the error
@@ -108,64 +106,13 @@ def holds_mrd2_images(path: Path) -> bool:
     return False
 
 
-def _calls(function: Callable[[], Any]) -> Iterator[Any]:
-    """The result of a function as a stream of one item."""
-    yield function()
-
-
-def _open(file: Any, path: Path, mrd: ModuleType) -> Any:
-    """A reader that allocates no more memory than the file has bytes, though the stream may claim more."""
-    try:
-        reader = mrd.BinaryMrdReader(file)
-    except Exception as error:  # the parser may fail in any way on arbitrary bytes
-        what = f"the stream cannot be read: {error or type(error).__name__}"[:200]
-        hint = "written by another version of MRD 2?" if "schema" in str(error) else "copy it again"
-        raise FileError(what, where=str(path), hint=hint) from None
-    size, read_view = path.stat().st_size, reader._stream.read_view
-
-    def read_bounded(count: int) -> memoryview:
-        if count > size:
-            raise EOFError(f"{count} bytes are claimed, the file has {size}")
-        view: memoryview = read_view(count)
-        return view
-
-    reader._stream.read_view = read_bounded
-    return reader
-
-
-def _next(items: Iterator[Any], path: Path, n_read: int) -> Any:
-    """The next item of a stream; `StopIteration` at its end.
-
-    Raises
-    ------
-    FileError
-        If the stream is cut or damaged, with the number of items before that.
-    """
-    try:
-        return next(items)
-    except (StopIteration, CineReconError):
-        raise
-    except (EOFError, BufferError):  # the second where the package meets the end within a number
-        what = f"the stream is cut: it ends within item {n_read}, without its end mark"
-        raise FileError(what, where=str(path), hint="copy or send it again") from None
-    except Exception as error:  # the parser may fail in any way on arbitrary bytes
-        what = f"the stream is damaged at item {n_read}: {error or type(error).__name__}"[:200]
-        raise FileError(what, where=str(path), hint="copy or send it again") from None
-
-
 def _collect(
-    reader: Any, path: Path, mrd: ModuleType
+    items: Iterator[Any], path: Path, mrd: ModuleType
 ) -> tuple[list[NDArray[np.void]], list[NDArray[Any]], list[NDArray[Any]], list[Waveform], int]:
     """Headers, samples and trajectories of all readouts, waveforms, and the number of images."""
     heads, rows, paths = list[NDArray[np.void]](), list[NDArray[Any]](), list[NDArray[Any]]()
-    waveforms, n_images, n_items = list[Waveform](), 0, 0
-    items = iter(reader.read_data())
-    while True:
-        try:
-            item = _next(items, path, n_items)
-        except StopIteration:
-            return heads, rows, paths, waveforms, n_images
-        n_items += 1
+    waveforms, n_images = list[Waveform](), 0
+    for item in items:
         n_images += item.tag.startswith("Image")
         if isinstance(item, mrd.StreamItem.WaveformUint32):
             waveforms.append(_waveform(item.value))
@@ -173,6 +120,7 @@ def _collect(
             heads.append(_head(acquisition, f"{path}, acquisition {len(heads)}"))
             rows.append(np.array(acquisition.data, np.complex64).ravel())
             paths.append(np.array(acquisition.trajectory, np.float32).T.ravel())
+    return heads, rows, paths, waveforms, n_images
 
 
 def _waveform(block: Any) -> Waveform:

@@ -96,7 +96,7 @@ def read_stream_images(path: Path) -> list[list[ImageMessage]]:
     """
     with path.open("rb") as file:
         images = [message for message in read_messages(file, str(path)) if isinstance(message, ImageMessage)]
-    return [members for _, members in _by_series(images, str(path))]
+    return [members for _, members in by_series(images, str(path))]
 
 
 def write_image_messages(path: Path, images: Sequence[ImageMessage], header_xml: str, *, force: bool = False) -> None:
@@ -112,7 +112,7 @@ def write_image_messages(path: Path, images: Sequence[ImageMessage], header_xml:
     with moved_into_place(path, overwrite=force) as temporary, new_hdf5(temporary) as file:
         group = file.create_group("dataset")
         group.create_dataset("xml", data=[header_xml.encode()], dtype=h5py.special_dtype(vlen=bytes))
-        for index, members in _by_series(images, str(path)):
+        for index, members in by_series(images, str(path)):
             series = group.create_group(f"image_{index}")
             series.create_dataset("data", data=np.stack([image.values for image in members]))
             series.create_dataset("header", data=np.array([image.head for image in members]))
@@ -120,7 +120,7 @@ def write_image_messages(path: Path, images: Sequence[ImageMessage], header_xml:
             series.create_dataset("attributes", data=texts, dtype=h5py.special_dtype(vlen=str))
 
 
-def _by_series(images: Sequence[ImageMessage], where: str) -> list[tuple[int, list[ImageMessage]]]:
+def by_series(images: Sequence[ImageMessage], where: str) -> list[tuple[int, list[ImageMessage]]]:
     """The images of each series, with its number.
 
     Raises

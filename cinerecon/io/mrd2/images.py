@@ -1,0 +1,114 @@
+"""Write images as a binary stream of MRD version 2, and read them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from ismrmrd.hdf5 import image_header_dtype
+from ismrmrd.image import get_data_type_from_dtype
+
+from cinerecon.image import CineImage, window
+from cinerecon.io.ismrmrd.images import image_attributes, image_series, image_type, meta_xml
+from cinerecon.io.ismrmrd.raw import TICK_MS
+from cinerecon.io.mrd2.header import header_from_xml
+from cinerecon.io.mrd2.items import read_items
+from cinerecon.io.mrd2.scan import load_mrd
+from cinerecon.io.mrd_stream.images import by_series
+from cinerecon.io.mrd_stream.messages import ImageMessage
+
+VECTORS = ("field_of_view", "position", "col_dir", "line_dir", "slice_dir", "patient_table_position")
+NAMES = {"col_dir": "read_dir", "line_dir": "phase_dir"}
+"""Fields of version 2 that have another name in version 1: the direction along a row, and along a column."""
+COUNTERS = (
+    *("average", "slice", "contrast", "phase", "repetition", "set"),
+    *("acquisition_time_stamp", "image_index", "image_series_index"),
+)
+
+
+def write_mrd2_images(path: Path, cines: list[CineImage]) -> None:
+    """Write the series of `write_mrd_images`: magnitudes or a map, then the complex images unless of maps.
+
+    Raises
+    ------
+    FileError
+        If the package ``mrd-python`` is not installed.
+    """
+    mrd = load_mrd(str(path))
+    xml = cines[0].header_xml
+    with mrd.BinaryMrdWriter(str(path)) as writer:
+        writer.write_header(header_from_xml(xml.encode(), mrd) if xml else None)
+        writer.write_data(_items(cines, mrd))
+
+
+def _items(cines: list[CineImage], mrd: ModuleType) -> Iterator[Any]:
+    for series, (members, is_complex) in enumerate(image_series(cines)):
+        white, index = window([cine.magnitude for cine in members]), 0
+        for cine in members:
+            meta = _meta(image_attributes(cine, white), mrd)
+            values = cine.image.astype(np.complex64) if is_complex else cine.values
+            for frame in range(cine.n_frames):
+                index += 1
+                head = _head(cine, frame, is_complex, mrd)
+                head.image_index, head.image_series_index = index, series
+                image = mrd.Image(head=head, data=np.ascontiguousarray(values[frame])[None, None], meta=meta)
+                yield mrd.StreamItem.ImageComplexFloat(image) if is_complex else mrd.StreamItem.ImageFloat(image)
+
+
+def _head(cine: CineImage, frame: int, is_complex: bool, mrd: ModuleType) -> Any:
+    (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
+    head = mrd.ImageHeader(image_type=mrd.ImageType(image_type(cine, is_complex)))
+    head.field_of_view = np.array([x * dx, y * dy, cine.meta.slice_thickness_mm], np.float32)
+    head.slice, head.phase = cine.meta.slice, frame
+    if len(cine.meta.frame_times_ms) == cine.n_frames:
+        head.physiology_time_stamp = [round(cine.meta.frame_times_ms[frame] / TICK_MS)]
+    geometry = cine.meta.geometry
+    if geometry is not None:
+        head.position = np.array(geometry.position_mm, np.float32)
+        head.col_dir = np.array(geometry.read_dir, np.float32)
+        head.line_dir = np.array(geometry.phase_dir, np.float32)
+        head.slice_dir = np.array(geometry.slice_dir, np.float32)
+    return head
+
+
+def _meta(values: dict[str, object], mrd: ModuleType) -> dict[str, list[Any]]:
+    """Meta attributes, all as texts."""
+    parts = {name: value if isinstance(value, tuple) else (value,) for name, value in values.items()}
+    return {name: [mrd.ImageMetaValue.String(str(text)) for text in texts] for name, texts in parts.items()}
+
+
+def read_mrd2_images(path: Path) -> list[list[ImageMessage]]:
+    """The images of a stream by series, in the terms of version 1.
+
+    Raises
+    ------
+    FileError
+        If the package ``mrd-python`` is not installed, or the stream is damaged or cut.
+    DataError
+        If the images of a series differ in size.
+    """
+    mrd = load_mrd(str(path))
+    with path.open("rb") as file:
+        _, items = read_items(file, path, mrd)
+        images = [_message(item.value) for item in items if isinstance(getattr(item, "value", None), mrd.Image)]
+    return [members for _, members in by_series(images, str(path))]
+
+
+def _message(image: Any) -> ImageMessage:
+    """An image with its header and meta attributes as in version 1."""
+    source, values = image.head, np.array(image.data)
+    head = np.zeros(1, image_header_dtype)
+    head["version"], head["image_type"] = 1, int(source.image_type.value)
+    head["flags"], head["measurement_uid"] = int(source.flags.value), source.measurement_uid
+    head["data_type"] = get_data_type_from_dtype(values.dtype)
+    head["channels"], head["matrix_size"] = len(values), values.shape[:0:-1]
+    for name in VECTORS:
+        head[NAMES.get(name, name)] = getattr(source, name)
+    for name in COUNTERS:
+        head[name] = getattr(source, name) or 0
+    stamps = source.physiology_time_stamp[: head["physiology_time_stamp"].shape[-1]]
+    head["physiology_time_stamp"][0, : len(stamps)] = stamps
+    attributes = {name: tuple(part.value for part in parts) for name, parts in image.meta.items()}
+    message: np.void = head[0]
+    return ImageMessage(message, meta_xml(attributes), values)

@@ -1,0 +1,86 @@
+"""The header and the items of a binary stream of MRD version 2, with clear errors for damaged ones."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO
+
+from cinerecon.errors import CineReconError, FileError
+
+
+def read_items(file: BinaryIO, path: Path, mrd: ModuleType) -> tuple[Any, Iterator[Any]]:
+    """The header of a stream, None if it has none, and its items: acquisitions, waveforms, images.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    path
+        Its path.
+    mrd
+        The package, see `load_mrd`.
+
+    Raises
+    ------
+    FileError
+        If the stream is damaged or cut, also while the items are read.
+    """
+    reader = _open(file, path, mrd)
+    header = _next(_calls(reader.read_header), path, 0)
+    return header, _checked(reader, path)
+
+
+def _checked(reader: Any, path: Path) -> Iterator[Any]:
+    items, n_read = iter(reader.read_data()), 0
+    while True:
+        try:
+            item = _next(items, path, n_read)
+        except StopIteration:
+            return
+        n_read += 1
+        yield item
+
+
+def _calls(function: Callable[[], Any]) -> Iterator[Any]:
+    """The result of a function as a stream of one item."""
+    yield function()
+
+
+def _open(file: BinaryIO, path: Path, mrd: ModuleType) -> Any:
+    """A reader that allocates no more memory than the file has bytes, though the stream may claim more."""
+    try:
+        reader = mrd.BinaryMrdReader(file)
+    except Exception as error:  # the parser may fail in any way on arbitrary bytes
+        what = f"the stream cannot be read: {error or type(error).__name__}"[:200]
+        hint = "written by another version of MRD 2?" if "schema" in str(error) else "copy it again"
+        raise FileError(what, where=str(path), hint=hint) from None
+    size, read_view = path.stat().st_size, reader._stream.read_view
+
+    def read_bounded(count: int) -> memoryview:
+        if count > size:
+            raise EOFError(f"{count} bytes are claimed, the file has {size}")
+        view: memoryview = read_view(count)
+        return view
+
+    reader._stream.read_view = read_bounded
+    return reader
+
+
+def _next(items: Iterator[Any], path: Path, n_read: int) -> Any:
+    """The next item of a stream; `StopIteration` at its end.
+
+    Raises
+    ------
+    FileError
+        If the stream is cut or damaged, with the number of items before that.
+    """
+    try:
+        return next(items)
+    except (StopIteration, CineReconError):
+        raise
+    except (EOFError, BufferError):  # the second where the package meets the end within a number
+        what = f"the stream is cut: it ends within item {n_read}, without its end mark"
+        raise FileError(what, where=str(path), hint="copy or send it again") from None
+    except Exception as error:  # the parser may fail in any way on arbitrary bytes
+        what = f"the stream is damaged at item {n_read}: {error or type(error).__name__}"[:200]
+        raise FileError(what, where=str(path), hint="copy or send it again") from None

@@ -1,0 +1,133 @@
+"""Images in ISMRMRD files (HDF5) and in streams of MRD version 1 and 2, of any program, slice by slice."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.cine_meta import Geometry, vector
+from cinerecon.errors import DataError, FileError
+from cinerecon.io.hdf5 import is_group, member, require_hdf5
+from cinerecon.io.mrd2.images import read_mrd2_images
+from cinerecon.io.mrd2.scan import is_mrd2
+from cinerecon.io.mrd_stream.images import read_stream_images
+from cinerecon.io.mrd_stream.reader import is_mrd_stream
+
+Array = NDArray[Any]
+Heads = NDArray[np.void]
+
+DIRECTIONS = ("read_dir", "phase_dir", "slice_dir")
+NOT_SHOWN = (2, 3, 4)
+"""Types of ISMRMRD images that are no image alone: phase, real part, imaginary part."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Position and pixel size of a slice, each None if unknown.
+
+    Attributes
+    ----------
+    geometry
+        Position and orientation.
+    pixel_size_mm
+        Distance of neighbouring pixels along (y, x) [mm].
+    """
+
+    geometry: Geometry | None = None
+    pixel_size_mm: tuple[float, float] | None = None
+
+
+def read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:
+    """The slices of all series, ``(frames, y, x)`` with their positions; of a slice its last series.
+
+    Complex series are taken where there are some, as they follow the magnitudes.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read.
+    DataError
+        If it holds no images.
+    """
+    is_stream = is_mrd2(path) or is_mrd_stream(path)
+    slices: dict[int, tuple[Array, Placement]] = {}
+    for values, heads in _stream_series(path) if is_stream else _file_series(path):
+        if not set(heads["image_type"]) & set(NOT_SHOWN):
+            slices |= _slices_of(values, heads)
+    if not slices:
+        what = "the stream holds no images" if is_stream else "the file holds no ISMRMRD images"
+        hint = f"a raw scan is reconstructed first: cinerecon recon {path.name}"
+        raise DataError(what, where=str(path), hint=hint)
+    return [slices[number] for number in sorted(slices)]
+
+
+def _stream_series(path: Path) -> Iterator[tuple[Array, Heads]]:
+    """``(images, y, x)`` pixels of the first channel, and the headers, of each series of a stream."""
+    for images in read_mrd2_images(path) if is_mrd2(path) else read_stream_images(path):
+        yield np.stack([image.values[0, 0] for image in images]), np.array([image.head for image in images])
+
+
+def _file_series(path: Path) -> Iterator[tuple[Array, Heads]]:
+    """The same of an HDF5 file."""
+    require_hdf5(path)
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            group = _group_of_images(file, path)
+            names = [] if group is None else [name for name in group if _is_series(group, name)]
+            for name in sorted(names, key=lambda name: [int(n) for n in re.findall(r"\d+", name)]):
+                series = member(group, name, str(path))
+                yield series["data"][:, 0, 0], series["header"][:]
+    except (OSError, KeyError, ValueError, IndexError) as error:
+        raise FileError(f"the images cannot be read: {error}", where=str(path)) from None
+
+
+def _group_of_images(file: h5py.File, path: Path) -> h5py.Group | None:
+    """The group of the series: ``dataset``, or the only one, as some programs name it by the date; None without one.
+
+    Raises
+    ------
+    DataError
+        If there are several.
+    """
+    groups = [
+        name for name in file if is_group(file, name) and any(_is_series(file[name], part) for part in file[name])
+    ]
+    if "dataset" in groups:
+        return file["dataset"]
+    if len(groups) > 1:
+        listed = ", ".join(f"'{name}'" for name in groups[:6])
+        raise DataError(f"the file holds images in {len(groups)} groups: {listed}", where=str(path))
+    return file[groups[0]] if groups else None
+
+
+def _is_series(group: h5py.Group, name: str) -> bool:
+    """Whether a member is a series of images."""
+    return name.startswith("image") and is_group(group, name) and {"data", "header"} <= set(group[name])
+
+
+def _slices_of(images: Array, heads: Heads) -> dict[int, tuple[Array, Placement]]:
+    """The images of a series by slice, in the order of their cardiac phase."""
+    if images.dtype.names:
+        images = images["real"] + 1j * images["imag"]
+    slices = {}
+    for number in np.unique(heads["slice"]):
+        of_slice = heads["slice"] == number
+        first = heads[of_slice][0]
+        has_place = all(np.linalg.norm(first[name]) > 0.5 for name in DIRECTIONS)
+        place = geometry_of([first[name] for name in ("position", *DIRECTIONS)]) if has_place else None
+        width, height = first["field_of_view"][:2] / np.maximum(first["matrix_size"][:2], 1)
+        size = (float(height), float(width)) if min(width, height) > 0 else None
+        own = images[of_slice][np.argsort(heads["phase"][of_slice], kind="stable")]
+        slices[int(number)] = own, Placement(place, size)
+    return slices
+
+
+def geometry_of(vectors: Sequence[Array]) -> Geometry:
+    """From position and directions along x, along y and across."""
+    position, read, phase, across = map(vector, vectors)
+    return Geometry(position, read, phase, across)
