@@ -11,7 +11,7 @@ from cinerecon.cine import CineData
 from cinerecon.methods.base import make_encoding
 from cinerecon.physics.coils import time_average
 from cinerecon.physics.fourier import fft2c, ifft2c
-from cinerecon.physics.sampling import calibration_size
+from cinerecon.physics.sampling import calibration_size, sampling_kind
 
 Values = Mapping[str, float]
 
@@ -19,8 +19,12 @@ INNER = 0.2
 """Distance from the centre over the extent of k-space within which repeated lines are compared: signal above noise."""
 N_EDGE_ROWS = 2
 """Rows at each edge of the field of view that are compared across it."""
+WRAP_FLOOR = -30.0
+"""Least sign of wrap-around that is distinguished from none [dB]."""
 FINE_PIXELS, MAX_GHOSTS = 7, 10
 """Fine structure is what differs from the mean over so many pixels; ghosts are at least a tenth of the image apart."""
+OBJECT_LEVEL = 0.1
+"""Magnitude of the smoothed image, relative to its maximum, above which a pixel is part of the object."""
 BRIGHT_QUANTILE = 0.995
 """Quantile of the magnitude that stands for the brightness of an image."""
 FLOOR = 1e-8
@@ -113,6 +117,26 @@ def repeated_sample_values(data: CineData, noise_std: float) -> Values:
     }
 
 
+def line_values(data: CineData, noise_std: float) -> Values:
+    """How much the energy of lines around the centre differs from that of the same lines in other frames [dB].
+
+    A line that was stored at a wrong position has the energy of another line. ``line_energy`` is the root mean square
+    difference from the median over frames, of the worst frame. NaN for single points, and where no line was sampled
+    twice.
+    """
+    if sampling_kind(data.mask) == "points":
+        return {"line_energy": math.nan}
+    size = [max(4, round(INNER * n)) for n in data.matrix]
+    energy = _power(centre_crop(data.kspace, (size[0], size[1]))).mean((1, 3)) + 4 * noise_std**2  # (frames, ky)
+    sampled = centre_crop(data.mask.any(-1, keepdim=True), (size[0], 1))[:, 0, :, 0]
+    level = torch.where(sampled, 10 * energy.clamp(min=1e-30).log10(), torch.nan)
+    repeated = sampled & (sampled.sum(0) > 1)
+    squares = torch.where(repeated, level - level.nanmedian(0).values, 0).square().sum(1)
+    count = repeated.sum(1)
+    by_frame = squares[count > 0] / count[count > 0]
+    return {"line_energy": float(by_frame.max().sqrt()) if len(by_frame) else math.nan}
+
+
 def _last_samples(kspace: Tensor, mask: Tensor, *, is_cyclic: bool) -> Tensor:
     """For each sample that of the last frame before it at the same point, 0 where there is none; sizes as k-space."""
     n_frames = len(mask)
@@ -139,19 +163,24 @@ def frame_values(image: Tensor) -> Values:
 
 
 def edge_values(image: Tensor) -> Values:
-    """Signs of wrap-around along y: signal at the edges of the field of view, and that it continues across them.
+    """Signs of wrap-around along y [dB]: signal at the edges of the field of view, and that it continues across them.
 
-    The image of an object that is larger than the field of view is continuous from the last row to the first; one
-    that was merely cut is not.
+    The image of an object that is larger than the field of view has signal at both edges and is continuous, in
+    magnitude and phase, from the last row to the first. One that was merely cut is not continuous, one that ends inside
+    the field of view has no signal at one edge. ``wrap_around`` is the energy of the weaker edge times the ratio of
+    squared differences between rows, inside over across the edges.
     """
-    mean = image.abs().mean(0)
+    brightness = max(brightness_of(image), 1e-30)
+    mean = image.mean(0)
     edges = torch.cat([mean[-N_EDGE_ROWS:], mean[:N_EDGE_ROWS]])
-    signal = float(edges.mean()) / max(brightness_of(image), 1e-30)
-    inside = float(edges.diff(dim=0)[[0, -1]].square().mean())
-    across = float((mean[0] - mean[-1]).square().mean())
+    differences = _power(edges.diff(dim=0)).mean(1)
+    inside, across = float(differences[[0, -1]].mean()), float(differences[N_EDGE_ROWS - 1])
+    weaker = min(float(_power(part).mean()) for part in edges.split(N_EDGE_ROWS)) / brightness**2
+    magnitude = image.abs().mean(0)
+    signal = float(torch.cat([magnitude[-N_EDGE_ROWS:], magnitude[:N_EDGE_ROWS]]).mean()) / brightness
     return {
         "edge_signal": 2 * decibels(signal),
-        "wrap_around": signal * min(1.0, math.sqrt(inside / across)) if across > 0 else 0.0,
+        "wrap_around": max(decibels(weaker * inside / max(across, 1e-30)), WRAP_FLOOR),
     }
 
 
@@ -175,23 +204,29 @@ def content_values(image: Tensor) -> Values:
 def plausibility_values(image: Tensor) -> Values:
     """Signs of ghosts and of phase errors between lines [dB], which leave the energy of k-space as it is.
 
-    ``rough_phase`` is the energy of the part out of phase with the smoothed image; ``ghosts`` the largest
-    autocorrelation of the fine structure over a shift along y; ``edges`` the mean over the root mean square of the
-    magnitude's gradient, which is small where an image has few edges.
+    ``rough_phase`` is the share of the energy of fine structures, of the mean over time and within the object, that is
+    out of phase with the smoothed image; ``ghosts`` the largest autocorrelation of the fine structure over a shift
+    along y; ``edges`` the mean over the root mean square of the magnitude's gradient, which is small where an image has
+    few edges.
     """
     y, x = image.shape[-2:]
     size = max(4, round(INNER * y)), max(4, round(INNER * x))
-    smooth = torch.zeros_like(image)
-    centre_crop(smooth, size).copy_(centre_crop(fft2c(image), size))
-    rotated = image * torch.sgn(ifft2c(smooth)).conj()
-    mean = image.abs().mean(0)
-    local = torch.nn.functional.avg_pool2d(mean[None], FINE_PIXELS, 1, FINE_PIXELS // 2, count_include_pad=False)[0]
-    spectrum = _power(torch.fft.fft2(mean - local)).sum(1)
+    mean = image.mean(0)
+    smooth = torch.zeros_like(mean)
+    centre_crop(smooth, size).copy_(centre_crop(fft2c(mean), size))
+    smooth = ifft2c(smooth)
+    is_object = smooth.abs() > OBJECT_LEVEL * smooth.abs().max()
+    rotated = ((mean - smooth) * torch.sgn(smooth).conj())[is_object]
+    magnitude = image.abs().mean(0)
+    local = torch.nn.functional.avg_pool2d(magnitude[None], FINE_PIXELS, 1, FINE_PIXELS // 2, count_include_pad=False)[
+        0
+    ]
+    spectrum = _power(torch.fft.fft2(magnitude - local)).sum(1)
     correlation = torch.fft.irfft(spectrum[: y // 2 + 1], n=y)
     shifted = correlation[y // MAX_GHOSTS : y // 2 + 1]
-    gradient = torch.hypot(mean.diff(dim=0)[:, :-1], mean.diff(dim=1)[:-1])
+    gradient = torch.hypot(magnitude.diff(dim=0)[:, :-1], magnitude.diff(dim=1)[:-1])
     return {
-        "rough_phase": decibels(float(rotated.imag.square().sum() / _power(image).sum().clamp(min=1e-30))),
+        "rough_phase": decibels(float(rotated.imag.square().sum() / _power(rotated).sum().clamp(min=1e-30))),
         "ghosts": decibels(float(shifted.max() / correlation[0].clamp(min=1e-30))),
         "edges": 2 * decibels(float(gradient.mean() / gradient.square().mean().sqrt().clamp(min=1e-30))),
     }

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from cinerecon.axes import centre_crop
 from cinerecon.cine import CineData
 from cinerecon.methods.card import Card
 from cinerecon.methods.card_warnings import outside_training
@@ -20,6 +21,7 @@ from cinerecon.reconstruction.trust.consistency import (
     decibels,
     edge_values,
     frame_values,
+    line_values,
     map_values,
     plausibility_values,
     repeated_sample_values,
@@ -30,6 +32,7 @@ from cinerecon.reconstruction.trust.hold_out import Prediction, predict_held_out
 FEATURES: Mapping[str, str] = {
     "acceleration": "the acceleration is high",
     "never_sampled": "a part of k-space was sampled in no frame",
+    "gaps_at_centre": "a part of the central k-space was sampled in no frame (the same lines in all frames)",
     "points": "",
     "coils": "",
     "noise": "the noise is high",
@@ -54,6 +57,7 @@ FEATURES: Mapping[str, str] = {
     "step_mismatch": "samples contradict those of the frame before",
     "phase_mismatch": "the phase of repeated samples differs",
     "mismatch_of_worst_frame": "samples of single frames contradict those of the others",
+    "line_energy": "the energy of lines differs between frames (lines at wrong positions or corrupted frames)",
     "frame_change": "frames differ much from the next",
     "frame_change_at_most": "a frame differs from the others",
     "frame_energy": "the energy of frames varies",
@@ -65,6 +69,9 @@ FEATURES: Mapping[str, str] = {
     "outside_training": "the scan is outside the training of the network",
 }
 """Names of the features, and the reason that a reader is given where one is large; empty for those that are none."""
+
+MIN_GAPS, REGULAR_SHARE = 4, 0.6
+"""Gaps between lines are regular if so many, and of them this share, have the same size."""
 
 
 def measure_features(
@@ -95,6 +102,7 @@ def measure_features(
         **residual_values(data, image, noise_std),
         **map_values(data),
         **repeated_sample_values(data, noise_std),
+        **line_values(data, noise_std),
         **frame_values(image),
         **edge_values(image),
         **plausibility_values(image),
@@ -108,9 +116,31 @@ def _sampling_values(data: CineData) -> dict[str, float]:
     return {
         "acceleration": math.log2(acceleration_of(data)[0]),
         "never_sampled": 1 - float(sampled.float().mean()),
+        "gaps_at_centre": gaps_at_centre(sampled),
         "points": float(sampling_kind(data.mask) == "points"),
         "coils": math.log2(data.n_coils),
     }
+
+
+def gaps_at_centre(sampled: Tensor) -> float:
+    """The share of the central half of k-space that no frame sampled, 0 where the gaps between lines are regular.
+
+    Parallel imaging samples regular lines, which may be the same in all frames. Irregular ones are made for frames
+    that differ, so that together they fill k-space.
+
+    Parameters
+    ----------
+    sampled
+        ``(ky, kx or 1)``, the samples of all frames together.
+    """
+    size = max(1, sampled.shape[0] // 2), max(1, sampled.shape[1] // 2)
+    central = centre_crop(sampled, size)
+    if not bool((sampled == sampled[:, :1]).all()):
+        return 1 - float(central.float().mean())
+    steps = central[:, 0].nonzero().ravel().diff()
+    gaps = steps[steps > 1]
+    is_regular = len(gaps) >= MIN_GAPS and float((gaps == gaps.mode().values).float().mean()) >= REGULAR_SHARE
+    return 0.0 if is_regular or not len(gaps) else 1 - len(steps) / int(steps.sum())
 
 
 def _prediction_values(prediction: Prediction, image: Tensor) -> dict[str, float]:

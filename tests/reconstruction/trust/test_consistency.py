@@ -2,13 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from cinerecon.cine import CineData
-from cinerecon.physics.fourier import fft2c
+from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.sampling import parse_mask
 from cinerecon.reconstruction.trust import consistency
+from cinerecon.reconstruction.trust.features import gaps_at_centre
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 NOISE = 0.01
@@ -68,6 +70,62 @@ def test_wrap_around_differs_from_a_body_that_is_cut():
     folded = cut.clone()
     folded[-13:] += body[:13]
     folded[:13] += body[77:]
-    values = [consistency.edge_values(image.expand(8, -1, -1).to(torch.complex64)) for image in (cut, folded)]
-    assert values[0]["edge_signal"] > -12
-    assert values[1]["wrap_around"] > 4 * values[0]["wrap_around"]
+    cut_values, folded_values = (consistency.edge_values(series_of(image)) for image in (cut, folded))
+    assert cut_values["edge_signal"] > -12
+    assert folded_values["wrap_around"] > cut_values["wrap_around"] + 12
+    # a body that ends at one edge has no signal to continue
+    shifted = torch.cat([body[30:], torch.zeros(4, 64)])
+    assert consistency.edge_values(series_of(shifted))["wrap_around"] == consistency.WRAP_FLOOR
+    # nor is it continuous if the phase differs
+    turned = consistency.edge_values(series_of(folded * torch.exp(0.5j * y[:64])))
+    assert turned["wrap_around"] < folded_values["wrap_around"] - 3
+
+
+def series_of(image):
+    return image.expand(8, -1, -1).to(torch.complex64)
+
+
+def test_lines_at_wrong_positions_have_another_energy(data):
+    usual = consistency.line_values(data, NOISE)["line_energy"]
+    assert usual < 1.5
+    odd = (torch.arange(10) % 2 == 1)[:, None, None, None]
+    kspace, mask = (torch.where(odd, values.roll(3, 2), values) for values in (data.kspace, data.mask))
+    shifted = consistency.line_values(CineData(kspace, mask, data.csm), NOISE)["line_energy"]
+    assert shifted > 2 * usual + 1
+    # one frame of twice the amplitude differs from the median by 6 dB
+    kspace = data.kspace.clone()
+    kspace[3] *= 2
+    assert consistency.line_values(CineData(kspace, data.mask, data.csm), 0.0)["line_energy"] == pytest.approx(
+        6.02, abs=1
+    )
+    radial = torch.from_numpy(parse_mask("radial:16").draw(10, 64, 64, 0))
+    assert math.isnan(consistency.line_values(CineData(data.kspace * radial, radial, data.csm), NOISE)["line_energy"])
+
+
+def test_phase_errors_between_lines_make_fine_structures_out_of_phase(data):
+    usual = consistency.plausibility_values(data.reference)["rough_phase"]
+    angles = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (64, 1)))
+    spoiled = ifft2c(fft2c(data.reference) * torch.exp(1j * angles).to(torch.complex64))
+    found = consistency.plausibility_values(spoiled)["rough_phase"]
+    assert usual < -10
+    assert -6 < found < 0, "near one half, which random phases have"
+
+
+@pytest.mark.parametrize(
+    ("lines", "share"),
+    [
+        (range(64), 0.0),
+        (range(0, 64, 4), 0.0),  # regular, as for parallel imaging
+        ([16, 20, 22, 29, 30, 31, 32, 40, 47], 23 / 31),  # 8 of the 31 lines after the first
+    ],
+)
+def test_gaps_of_lines_at_the_centre(lines, share):
+    sampled = torch.zeros(64, 1, dtype=torch.bool)
+    sampled[list(lines)] = True
+    assert gaps_at_centre(sampled) == pytest.approx(share)
+
+
+def test_gaps_of_points_at_the_centre():
+    sampled = torch.ones(64, 64, dtype=torch.bool)
+    sampled[16:32, 16:48] = False
+    assert gaps_at_centre(sampled) == 0.5
