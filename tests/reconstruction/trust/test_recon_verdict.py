@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from cinerecon.cli import app
 from cinerecon.errors import CineReconWarning, DataError
 from cinerecon.reconstruction import reconstruct
+from cinerecon.reconstruction.trust import calibration_of
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 SIZES = {"seed": 7000, "n_frames": 12, "ky": 96, "kx": 96, "n_coils": 1, "oversampling": 1}
@@ -80,3 +81,14 @@ def test_from_python(scans):
     assert part.verdict.risk > 0.5
     (part,) = reconstruct(scans / "intact.h5", method="zerofilled")
     assert part.verdict is None
+
+
+@pytest.mark.parametrize("method", ["slrnet", "stvarnet"])
+def test_networks_have_verdicts_of_their_own(scans, method):
+    result = recon(scans / "intact.h5", "-m", method, "--strict", "--json")
+    assert result.exit_code == 0, result.output
+    (part,) = json.loads(result.stdout)["slices"]
+    verdict = part["verdict"]
+    assert verdict["status"] == "as expected"
+    assert verdict["psnr_low"] < part["quality"]["psnr"] < verdict["psnr_high"]
+    assert calibration_of(method) != calibration_of("ktslr")
