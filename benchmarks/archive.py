@@ -25,13 +25,13 @@ from cinerecon.evaluation.score import append_scores
 from cinerecon.evaluation.score_slice import Plan
 from cinerecon.io.atomic import file_state
 from cinerecon.io.case_index import append_rows, read_index
-from cinerecon.io.deidentify import hashed_name
 from cinerecon.io.shards import Shard
 from cinerecon.machine import pick_device
 from cinerecon.preparation import PrepareConfig, prepare
 from cinerecon.preparation.prepare_slice import Survey
 from cinerecon.preparation.records import PrepareRecords
 from cinerecon.preparation.sources import find_sources
+from cinerecon.provenance import hashed_name
 from cinerecon.reconstruction import ReconRequest, plan_batch, run_batch
 from cinerecon.reconstruction.batch_run import BatchRun, Outcome
 from cinerecon.reconstruction.run import Observer, load_request_method

@@ -19,10 +19,11 @@ from cinerecon.acquisition.coil_maps import scale_maps
 from cinerecon.acquisition.grid import CENTRE_TOLERANCE, LARGEST_CENTRE_ERROR, PEAK_POWER_RATIO
 from cinerecon.axes import centre_slice
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
-from cinerecon.io.bart import MAPS, cfl_files, is_cfl, open_cfl
+from cinerecon.io.bart import MAPS, cfl_files, open_cfl
 from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
 from cinerecon.io.kspace_array import PARTS, SINGLE, KspaceArray, arrange, open_npy
 from cinerecon.io.mask import MaskFile, fit_mask
+from cinerecon.io.recognise import is_cfl
 
 FEW_ZEROS = 0.01
 """Share of zeros in the lines and columns with samples, up to which they are samples that happen to be zero."""

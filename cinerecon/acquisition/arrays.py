@@ -25,8 +25,8 @@ from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
 from cinerecon.axes import mirrored_indices
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
-from cinerecon.io.hdf5 import first_bytes
 from cinerecon.io.kspace_array import KspaceArray, open_kspace_array
+from cinerecon.io.recognise import first_bytes
 from cinerecon.physics.fourier import crop_frames
 
 

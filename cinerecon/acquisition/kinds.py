@@ -4,10 +4,8 @@ from pathlib import Path
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.errors import ConfigError
-from cinerecon.io.case import is_case
-from cinerecon.io.kspace_array import is_kspace_array
-from cinerecon.io.matlab import is_matlab
 from cinerecon.io.raw_file import require_raw_scan
+from cinerecon.io.recognise import is_case, is_kspace_array, is_matlab
 
 PREPARED_CASE, PLAIN_ARRAY = "a prepared case", "a plain array"
 RAW_SCAN = "a raw scan"

@@ -19,7 +19,7 @@ from cinerecon.io.cmrxrecon import is_kspace_name, open_cmrxrecon
 from cinerecon.io.ismrmrd.hdf5_scan import SCAN_ENDINGS
 from cinerecon.io.kspace_array import holds_kspace
 from cinerecon.io.raw_file import holds_images_only
-from cinerecon.io.twix.definitions import is_twix
+from cinerecon.io.recognise import is_twix
 from cinerecon.io.untrusted import is_pipe
 
 

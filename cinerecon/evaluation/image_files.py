@@ -14,8 +14,8 @@ from cinerecon.acquisition import open_cine
 from cinerecon.cine import finish_image
 from cinerecon.cine_meta import Geometry
 from cinerecon.errors import DataError, FileError
-from cinerecon.io.bart import is_cfl, open_cfl_images
-from cinerecon.io.case import is_case, read_case
+from cinerecon.io.bart import open_cfl_images
+from cinerecon.io.case import read_case
 from cinerecon.io.magnitude import (
     NIFTI_ENDINGS,
     MagnitudeImages,
@@ -25,9 +25,9 @@ from cinerecon.io.magnitude import (
     refuse_segmentation,
     require_images,
 )
-from cinerecon.io.matlab import is_matlab
 from cinerecon.io.mrd_images import DIRECTIONS, Placement, geometry_of, read_mrd_images
 from cinerecon.io.raw_file import holds_images_only, is_raw_format
+from cinerecon.io.recognise import is_case, is_cfl, is_matlab
 from cinerecon.io.untrusted import read_npz, refuse_pipe
 
 IMAGE_NAMES, TRUTH_NAMES = ("image", "magnitude", "reference"), ("reference", "image", "magnitude")

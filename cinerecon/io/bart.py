@@ -28,16 +28,6 @@ LARGEST_SIZE = 1 << 40
 """Largest size of a dimension, and of the product of all."""
 
 
-def is_cfl(path: Path) -> bool:
-    """Whether a path is an array of BART, by its ending; of ``.hdr``, which others write too, by the content."""
-    if path.suffix == ".cfl":
-        return True
-    if path.suffix != ".hdr" or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(64).lstrip().startswith(b"#")
-
-
 def cfl_files(path: Path) -> tuple[Path, Path]:
     """Header and samples of an array that is named by either."""
     return path.with_suffix(".hdr"), path.with_suffix(".cfl")

@@ -27,11 +27,12 @@ from cinerecon.cine_meta import CineMeta, Geometry, vector
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.hdf5 import member, new_hdf5, require_hdf5, require_plausible
+from cinerecon.io.recognise import CASE_FORMAT
 
 if TYPE_CHECKING:
     from cinerecon.cine import CineData
 
-FORMAT, VERSION = "cinerecon case", 1
+VERSION = 1
 
 Value = str | int | float | bool | tuple[str, ...]
 Attributes = Mapping[str, "Value | Mapping[str, Value]"]
@@ -55,18 +56,6 @@ MARKS = {
     "interpolated": "the images were interpolated to a finer matrix: they are easier to reconstruct than measured data",
 }
 """Properties of a case that change results, usually for the better, compared with a measured scan."""
-
-
-def is_case(path: Path) -> bool:
-    """Whether a file is a prepared case, by its format attribute; False for anything that cannot be read."""
-    try:
-        if not path.is_file():  # opening a pipe would wait for its other end
-            return False
-        with h5py.File(path, "r", locking=False) as file:
-            result: bool = file.attrs.get("format") == FORMAT
-            return result
-    except (OSError, RuntimeError, UnicodeDecodeError):
-        return False
 
 
 def open_case(path: Path) -> "CaseFile":
@@ -117,7 +106,7 @@ class CaseFile:
 
     def _read_head(self) -> None:
         self.attributes = _read_attributes(self._file)
-        if self.attributes.get("format") != FORMAT:
+        if self.attributes.get("format") != CASE_FORMAT:
             raise FileError("this is not a prepared case", where=str(self.path), hint="cinerecon prepare writes them")
         if self.attributes.get("format_version") != VERSION:
             what = f"the case has format version {self.attributes.get('format_version')}, known is {VERSION}"
@@ -236,7 +225,7 @@ def write_case(path: Path, data: "CineData", attributes: Attributes | None = Non
         If the file system refuses.
     """
     with moved_into_place(path) as temporary, new_hdf5(temporary) as file:
-        file.attrs["format"], file.attrs["format_version"] = FORMAT, VERSION
+        file.attrs["format"], file.attrs["format_version"] = CASE_FORMAT, VERSION
         _write_attributes(file, _describe(data.meta))
         _write_attributes(file, attributes or {})
         for name, (axes, kind, meaning) in ARRAYS.items():

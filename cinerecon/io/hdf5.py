@@ -5,10 +5,7 @@ to a Python object that never fails: after the first error it discards what foll
 library has closed the file.
 """
 
-import gzip
 import io
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,26 +14,11 @@ from typing import Any, BinaryIO
 import h5py
 
 from cinerecon.errors import DataError, FileError
-from cinerecon.io.twix.definitions import software_line
-from cinerecon.io.untrusted import refuse_pipe
+from cinerecon.io.recognise import first_bytes, looks_like
 
 CHUNK_CACHE = {"rdcc_nslots": 100_003, "rdcc_nbytes": 64 << 20}
 """Raw scans keep each readout in a chunk of its own; the default cache forgets them between two reads."""
 
-SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"PK\x03\x04", "a zip archive"),
-    (0, b"\x1f\x8b", "a gzip archive, perhaps .nii.gz or .tar.gz: unpack it first"),
-    (0, b"BZh", "a bzip2 archive: unpack it first"),
-    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"),
-    (257, b"ustar", "a tar archive: unpack it first"),
-    (128, b"DICM", "a DICOM image, not raw data"),
-    (344, b"n+1\0", "a NIfTI image, not raw data"),
-    (344, b"ni1\0", "a NIfTI image, not raw data"),
-    (0, b"\x93NUMPY", "a NumPy .npy array"),
-    (0, b"MATLAB 5.0", "a MATLAB v5 file"),
-    (0, b"\x89PNG", "a PNG picture"),
-    (0, b"%PDF", "a PDF document"),
-)
 
 CONVERT = (
     "read directly: ISMRMRD in HDF5 or streams, MRD 2, Siemens .dat; convert others (ge_to_ismrmrd, philips_to_ismrmrd)"
@@ -85,70 +67,6 @@ def require_hdf5(path: Path) -> None:
         kind = looks_like(path, start)
         hint = IMAGES if kind.endswith("image, not raw data") else CONVERT
         raise FileError(f"this is not an HDF5 file, but {kind}", where=str(path), hint=hint)
-
-
-def first_bytes(path: Path) -> bytes:
-    """The first bytes of a file, which identify its format.
-
-    Raises
-    ------
-    FileError
-        If it is missing, a folder, no regular file, or unreadable.
-    """
-    if not path.exists():
-        raise FileError("there is no such file", where=str(path))
-    if path.is_dir():
-        raise FileError("this is a folder, expected one raw scan", where=str(path))
-    refuse_pipe(path)
-    try:
-        with path.open("rb") as file:
-            return file.read(1024)
-    except OSError as error:
-        raise FileError(f"cannot read the file: {error.strerror}", where=str(path)) from None
-
-
-def looks_like(path: Path, start: bytes) -> str:
-    """Guess what a file that is not HDF5 is, from its first bytes."""
-    if not start:
-        return "an empty file"
-    if start.startswith(b"\x1f\x8b"):
-        start = _unpacked(path) or start
-    if start.startswith(b"PK\x03\x04") and _holds_arrays(path):
-        return "a NumPy .npz archive"
-    for offset, signature, name in SIGNATURES:
-        if start[offset : offset + len(signature)] == signature:
-            return name
-    if start.startswith(b"\x89HDF"):
-        return "the damaged beginning of one"
-    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<html", b"<!doctype html")):
-        return "an HTML page (text), perhaps of a download that failed"
-    if text.startswith((b"<?xml", b"<ismrmrdheader")):
-        return "XML text without data"
-    if software_line(start):
-        return f"a Siemens raw file (.dat, line {software_line(start)})"
-    if not any(byte < 9 or 13 < byte < 32 for byte in start):
-        return "text"
-    return "binary data of an unknown kind"
-
-
-def _unpacked(path: Path) -> bytes:
-    """The first decompressed bytes of a gzip file if it contains a NIfTI image, otherwise empty."""
-    try:
-        with gzip.open(path) as file:
-            start = file.read(1024)
-    except (OSError, EOFError, zlib.error):
-        return b""
-    return start if start[344:348] in (b"n+1\0", b"ni1\0") else b""
-
-
-def _holds_arrays(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
-        return False
-    return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 def member(group: h5py.Group, name: str, where: str) -> Any:

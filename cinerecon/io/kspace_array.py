@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import ConfigError, DataError, FileError, nearest_name
-from cinerecon.io.bart import NAMES, cfl_files, holds_cfl_images, is_cfl, open_cfl
+from cinerecon.io.bart import NAMES, cfl_files, holds_cfl_images, open_cfl
 from cinerecon.io.hdf5 import LARGEST_RATIO
+from cinerecon.io.recognise import is_cfl
 from cinerecon.io.untrusted import read_npz, refuse_pipe
 
 KSPACE_AXES = ("slices", "frames", "coils", "ky", "kx")
@@ -117,16 +118,6 @@ def arrange(
 
 def _without(axes: tuple[str, ...], name: str) -> tuple[str, ...]:
     return tuple(axis for axis in axes if axis != name)
-
-
-def is_kspace_array(path: Path) -> bool:
-    """Whether a file is an array of BART, a ``.npy`` file, or an archive of arrays; by name and first bytes."""
-    if is_cfl(path):
-        return True
-    if not path.is_file() or path.suffix.lower() not in (".npy", ".npz"):
-        return False
-    with path.open("rb") as file:
-        return file.read(4) in (b"\x93NUM", b"PK\x03\x04")
 
 
 def holds_kspace(path: Path, *, has_axes: bool = True) -> bool:

@@ -14,23 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError
-from cinerecon.io.hdf5 import first_bytes, looks_like, member, open_hdf5, require_plausible
+from cinerecon.io.hdf5 import member, open_hdf5, require_plausible
+from cinerecon.io.recognise import first_bytes, looks_like
 
 SIGNATURE = b"MATLAB"
 AGAIN = "copy or download it again"
-
-
-def is_matlab(path: Path) -> bool:
-    """Whether a file begins as MATLAB files do, or is called so."""
-    if path.suffix.lower() == ".mat":
-        return True
-    if not path.is_file():  # reading a pipe would wait for its other end
-        return False
-    try:
-        with path.open("rb") as file:
-            return file.read(len(SIGNATURE)) == SIGNATURE
-    except OSError:
-        return False
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,8 @@ from cinerecon.cine_meta import Geometry, vector
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.hdf5 import is_group, member, require_hdf5
 from cinerecon.io.mrd2.images import read_mrd2_images
-from cinerecon.io.mrd2.scan import is_mrd2
 from cinerecon.io.mrd_stream.images import read_stream_images
-from cinerecon.io.mrd_stream.reader import is_mrd_stream
+from cinerecon.io.recognise import is_mrd2, is_mrd_stream
 
 Array = NDArray[Any]
 Heads = NDArray[np.void]

@@ -1,7 +1,8 @@
 """Reconstruction of scans and arrays into images."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cinerecon.lazy import lazy_names
 
 if TYPE_CHECKING:
     from cinerecon.reconstruction.batch import Batch, is_batch, plan_batch
@@ -28,19 +29,15 @@ __all__ = [
     "run_batch",
 ]
 
-_MODULES = {
-    "batch": ("Batch", "is_batch", "plan_batch"),
-    "batch_run": ("Outcome", "merge_batch", "run_batch"),
-    "public": ("export", "reconstruct"),
-    "request": ("ReconRequest",),
-    "run": ("Observer", "ReconReport", "reconstruct_scan"),
-    "slices": ("ReconstructedSlice", "reconstruct_slice"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use, so that the options of the command are imported quickly."""
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f"cinerecon.reconstruction.{module}"), name)
-    raise AttributeError(f"module 'cinerecon.reconstruction' has no attribute '{name}'")
+if not TYPE_CHECKING:
+    _MODULES = {
+        "batch": ("Batch", "is_batch", "plan_batch"),
+        "batch_run": ("Outcome", "merge_batch", "run_batch"),
+        "public": ("export", "reconstruct"),
+        "request": ("ReconRequest",),
+        "run": ("Observer", "ReconReport", "reconstruct_scan"),
+        "slices": ("ReconstructedSlice", "reconstruct_slice"),
+    }
+    __getattr__, __dir__ = lazy_names(
+        __name__, {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
+    )

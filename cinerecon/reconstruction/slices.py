@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,16 +18,69 @@ from cinerecon.image import CineImage
 from cinerecon.methods.base import Convergence, Progress, Reconstructor, make_encoding
 from cinerecon.methods.card_warnings import card_warnings
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
+from cinerecon.physics.partial_fourier import (
+    Axes2D,
+    FillMethod,
+    fill,
+    is_partial,
+    partial_axes,
+    prediction_error,
+)
 from cinerecon.physics.sampling import acceleration_of, block_of_lines
 from cinerecon.physics.snr import NoiseMap, g_factor, snr_units, support_of
 from cinerecon.reconstruction.noise_maps import map_noise, with_known_noise
 from cinerecon.reconstruction.options import PartialFourier
-from cinerecon.reconstruction.partial_fourier import fill_partial_fourier
 from cinerecon.reconstruction.trust import is_judged, judge_slice
 from cinerecon.verdict import Verdict
 
+LARGEST_PREDICTION_ERROR = 0.65
+"""Error of the prediction of measured lines above which filling in does not improve simulated images."""
 LARGE_RESIDUAL = 0.5
 """Part of the measured data that an image may leave unexplained without a warning."""
+
+
+class Filled(NamedTuple):
+    """An image after the step ``(frames, y, x)``, what was done in words, empty if nothing is missing, and warnings."""
+
+    image: Tensor
+    record: str
+    warnings: tuple[str, ...] = ()
+
+
+def fill_partial_fourier(image: Tensor, data: CineData, choice: PartialFourier) -> Filled:
+    """Fill in what k-space lacks on one side, as far as it was asked for.
+
+    Parameters
+    ----------
+    image
+        ``(frames, y, x)`` in the units of A^H y, what a method reconstructed.
+    data
+        The measurement.
+    choice
+        ``pocs``, ``homodyne``, ``none``; ``auto`` is POCS if the test with measured lines shows that it predicts them.
+    """
+    axes = partial_axes(data)
+    if not is_partial(axes):
+        return Filled(image, "")
+    missing = _missing(axes)
+    if choice == "none":
+        return Filled(image, f"none, {missing} not filled in")
+    method: FillMethod = "pocs" if choice == "auto" else choice
+    error = prediction_error(image, axes, method)
+    tested = f"measured lines left out for a test are predicted with an error of {error:.0%}"
+    if choice == "auto" and error > LARGEST_PREDICTION_ERROR:
+        return Filled(image, f"none, {missing} not filled in: {tested}")
+    warnings: tuple[str, ...] = ()
+    if error > LARGEST_PREDICTION_ERROR:
+        text = f"partial Fourier by {method}: {tested}: noise, aliasing or a phase that varies too fast in space"
+        warnings = (f"{text}; what is filled in is not to be trusted (--partial-fourier none leaves it out)",)
+    return Filled(fill(image, axes, method), f"{method}, {missing} filled in, {tested}", warnings)
+
+
+def _missing(axes: Axes2D) -> str:
+    """The number of lines that are missing on one side, in words."""
+    names = zip(("ky", "kx"), axes, strict=True)
+    return " and ".join(f"{axis.missing} of {axis.n} {name}" for name, axis in names if axis.is_partial)
 
 
 @dataclass(frozen=True, eq=False)

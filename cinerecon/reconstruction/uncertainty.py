@@ -32,9 +32,8 @@ from cinerecon.metrics import find_heart
 from cinerecon.physics.sampling import acs_block, measured_extent, samples_whole_readouts
 from cinerecon.physics.snr import average_pixels, support_of
 from cinerecon.reconstruction.options import PartialFourier
-from cinerecon.reconstruction.partial_fourier import fill_partial_fourier
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.slices import ReconstructedSlice, timed
+from cinerecon.reconstruction.slices import ReconstructedSlice, fill_partial_fourier, timed
 
 LEFT_OUT = 0.1
 """Probability with which a sample of a variant is left out."""

@@ -16,7 +16,6 @@ from cinerecon.cine import CineData, as_tensor
 from cinerecon.cine_meta import CineMeta, Geometry, vector
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
-from cinerecon.io.deidentify import hashed_name
 from cinerecon.io.ismrmrd.hdf5_scan import STREAM_ENDINGS, require_scan_name
 from cinerecon.io.ismrmrd.write import Protocol, SliceReadouts, Truth, write_raw
 from cinerecon.io.magnitude import MagnitudeImages, open_one_magnitude
@@ -24,6 +23,7 @@ from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.noise import white_noise
 from cinerecon.physics.sampling import net_acceleration, parse_mask
+from cinerecon.provenance import hashed_name
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.from_magnitude import chosen_slices, read_image, sizes_of
 from cinerecon.simulation.heartbeats import Beat, Rhythm, draw_ecg

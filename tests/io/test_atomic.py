@@ -7,9 +7,9 @@ import pytest
 
 from cinerecon.errors import FileError
 from cinerecon.io.atomic import clear_partial, refuse_existing, write_csv, write_text
-from cinerecon.io.case import is_case
 from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.raw_file import holds_images_only
+from cinerecon.io.recognise import is_case
 
 NOBODY = 2**31 - 2
 """A process that cannot be."""

@@ -9,7 +9,8 @@ import torch
 
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import CineReconError, DataError, FileError, ShapeError
-from cinerecon.io.case import is_case, open_case, read_case, write_case
+from cinerecon.io.case import open_case, read_case, write_case
+from cinerecon.io.recognise import is_case
 
 META = CineMeta(
     source="scan.h5",

@@ -8,7 +8,8 @@ import pytest
 
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
 from cinerecon.io.bart import open_cfl
-from cinerecon.io.kspace_array import holds_kspace, is_kspace_array, open_kspace_array, parse_axes
+from cinerecon.io.kspace_array import holds_kspace, open_kspace_array, parse_axes
+from cinerecon.io.recognise import is_kspace_array
 
 SIZES = {"slices": 2, "frames": 3, "coils": 4, "ky": 6, "kx": 8}
 

@@ -6,7 +6,8 @@ import pytest
 from scipy.io import savemat
 
 from cinerecon.errors import CineReconError, DataError, FileError
-from cinerecon.io.matlab import is_matlab, open_matlab
+from cinerecon.io.matlab import open_matlab
+from cinerecon.io.recognise import is_matlab
 
 RNG = np.random.default_rng(0)
 KSPACE = (RNG.standard_normal((3, 2, 4, 6, 5)) + 1j * RNG.standard_normal((3, 2, 4, 6, 5))).astype(np.complex64)

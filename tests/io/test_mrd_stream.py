@@ -17,8 +17,9 @@ from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, 
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.mrd_stream.messages import CloseMessage, MessageId, TextMessage, message_bytes
-from cinerecon.io.mrd_stream.reader import is_mrd_stream, read_mrd_stream, write_raw_stream
+from cinerecon.io.mrd_stream.reader import read_mrd_stream, write_raw_stream
 from cinerecon.io.raw_file import read_raw_scan
+from cinerecon.io.recognise import is_mrd_stream
 
 PLAIN = AcquisitionConfig(csm="walsh")
 BAD = formats_folder() / "bad"

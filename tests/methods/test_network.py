@@ -15,7 +15,7 @@ from cinerecon.methods.base import make_encoding
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import ModelConfig, read_model
 from cinerecon.methods.network import build_network as build
-from cinerecon.methods.normalisation import image_scale, scale_of
+from cinerecon.methods.network import image_scale, scale_of
 from cinerecon.methods.table import load_method
 from cinerecon.methods.weights import write_model
 from cinerecon.physics.operators import Encoding

@@ -2,7 +2,7 @@ import pytest
 import torch
 from helpers import complex_randn, relative_error
 
-from cinerecon.methods.normalisation import demodulate_encoding, mean_phase
+from cinerecon.methods.network import demodulate_encoding, mean_phase
 from cinerecon.physics.operators import Encoding
 
 

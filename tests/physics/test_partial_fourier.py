@@ -12,7 +12,7 @@ from cinerecon.metrics.measures import psnr
 from cinerecon.metrics.temporal import xt_ssim
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.partial_fourier import OneSided, fill, is_partial, partial_axes, prediction_error
-from cinerecon.reconstruction.partial_fourier import LARGEST_ERROR, fill_partial_fourier
+from cinerecon.reconstruction.slices import LARGEST_PREDICTION_ERROR, fill_partial_fourier
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 N = 96
@@ -86,7 +86,7 @@ def test_rapid_phase_makes_homodyne_wrong_and_a_warning_says_so(cine):
     data = measure_part(with_phase(cine, 11), 0.7)
     image = load_method("zerofilled")(data)
     assert psnr(fill(image, partial_axes(data), "homodyne"), data.reference) < psnr(image, data.reference) - 3
-    assert prediction_error(image, partial_axes(data), "homodyne") > LARGEST_ERROR
+    assert prediction_error(image, partial_axes(data), "homodyne") > LARGEST_PREDICTION_ERROR
     (text,) = fill_partial_fourier(image, data, "homodyne").warnings
     assert "a phase that varies too fast" in text
     left = fill_partial_fourier(image, data, "auto")

@@ -7,10 +7,10 @@ from magnitude_series import series
 
 from cinerecon.acquisition import Scan, open_cine
 from cinerecon.errors import ConfigError, DataError, FileError
-from cinerecon.io.deidentify import hashed_name, hashed_subject
 from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.magnitude import open_one_magnitude
+from cinerecon.provenance import hashed_name, hashed_subject
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
 QUIET = SimulateConfig(n_coils=2, noise=0.0)

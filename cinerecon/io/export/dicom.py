@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.image import DEIDENTIFIED, QUANTITIES, CineImage, slice_spacing_mm, stacks, window
-from cinerecon.io.deidentify import ANONYMOUS
 from cinerecon.io.ismrmrd.header import MrdHeader, parse_header
-from cinerecon.provenance import Patient, Provenance
+from cinerecon.provenance import ANONYMOUS, Patient, Provenance
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

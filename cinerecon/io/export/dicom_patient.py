@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.io.deidentify import hashed_identifier, hashed_subject
 from cinerecon.io.untrusted import refuse_pipe
-from cinerecon.provenance import Patient
+from cinerecon.provenance import Patient, hashed_identifier, hashed_subject
 
 ELEMENTS = {
     "patient_id": "PatientID",

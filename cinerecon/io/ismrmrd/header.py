@@ -15,7 +15,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from cinerecon.errors import HeaderError
-from cinerecon.io.deidentify import hashed_identifier, hashed_subject
+from cinerecon.provenance import hashed_identifier, hashed_subject
 
 ROUNDING = 0.01
 """Largest distance from an integer of a size that is written as a decimal; converters compute 35.9996 for 36."""

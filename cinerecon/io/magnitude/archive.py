@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError, FileError, NotACineError
-from cinerecon.io.deidentify import hashed_subject
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla
 from cinerecon.io.untrusted import refuse_pipe
+from cinerecon.provenance import hashed_subject
 
 ARRAYS = {
     "magnitude": "(frames, rows, columns)",

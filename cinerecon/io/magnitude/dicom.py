@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import CineReconError, DataError, FileError, NotACineError
-from cinerecon.io.deidentify import hashed_subject
 from cinerecon.io.magnitude.dicom_header import DicomImage, image_of, is_dicom, read_header, why_excluded
 from cinerecon.io.magnitude.dicom_slices import Slice, split_into_slices
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla
+from cinerecon.provenance import hashed_subject
 
 __all__ = ["is_dicom", "open_dicom"]
 

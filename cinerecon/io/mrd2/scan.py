@@ -19,10 +19,9 @@ from cinerecon.io.ismrmrd.waveforms import COUNTERS as WAVEFORM_COUNTERS
 from cinerecon.io.ismrmrd.waveforms import Waveform, within_limit
 from cinerecon.io.mrd2.header import header_as_xml
 from cinerecon.io.mrd2.items import read_items
+from cinerecon.io.recognise import is_mrd2
 from cinerecon.io.untrusted import refuse_pipe
 
-MAGIC = b"yardl"
-"""First bytes of a binary MRD 2 file."""
 COUNTERS = (
     *("kspace_encode_step_1", "kspace_encode_step_2", "average", "slice", "contrast"),
     *("phase", "repetition", "set", "segment"),
@@ -32,14 +31,6 @@ VECTORS = ("position", "read_dir", "phase_dir", "slice_dir", "patient_table_posi
 LARGEST_COUNT = 65535
 """Largest counter, size or index of version 1, which no scan of a heart exceeds."""
 LARGEST_STAMP = 2**32 - 1
-
-
-def is_mrd2(path: Path) -> bool:
-    """Whether a file begins like a binary stream of MRD version 2."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
 
 
 def load_mrd(where: str) -> ModuleType:

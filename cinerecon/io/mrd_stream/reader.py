@@ -14,7 +14,6 @@ from cinerecon.io.ismrmrd.header import parse_header, without_patient
 from cinerecon.io.ismrmrd.raw import BLOCK, MemorySamples, RawScan, as_objects, largest_part
 from cinerecon.io.ismrmrd.waveforms import Waveform, within_limit
 from cinerecon.io.mrd_stream.messages import (
-    CONFIG_BYTES,
     HEAD,
     AcquisitionMessage,
     CloseMessage,
@@ -23,21 +22,10 @@ from cinerecon.io.mrd_stream.messages import (
     MessageId,
     TextMessage,
     read_messages,
-    starts_stream,
     write_message,
 )
+from cinerecon.io.recognise import is_mrd_stream
 from cinerecon.io.untrusted import refuse_pipe
-
-
-def is_mrd_stream(path: Path) -> bool:
-    """Whether a regular file begins like a stream of ISMRMRD messages."""
-    if not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            return starts_stream(file.read(CONFIG_BYTES + 4))
-    except OSError:
-        return False
 
 
 def holds_stream_images(path: Path) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.io.twix.definitions import software_line, twixtools_module
+from cinerecon.io.recognise import software_line
+from cinerecon.io.twix.definitions import twixtools_module
 
 AGAIN = "the copy is incomplete: copy the file again, or export it again at the scanner"
 

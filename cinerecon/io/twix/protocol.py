@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.errors import FileError, HeaderError
-from cinerecon.io.twix.definitions import MOST_BUFFERS, twixtools_module
+from cinerecon.io.recognise import MOST_BUFFERS
+from cinerecon.io.twix.definitions import twixtools_module
 from cinerecon.io.twix.measurements import AGAIN, Measurement
 
 DERIVED = ("Meas", "Dicom", "Config")

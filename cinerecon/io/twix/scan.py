@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from cinerecon.errors import CineReconError, DataError
-from cinerecon.io.hdf5 import first_bytes
 from cinerecon.io.ismrmrd.header import parse_header, without_patient
 from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.io.ismrmrd.raw import has_flag as has_ismrmrd_flag
+from cinerecon.io.recognise import first_bytes
 from cinerecon.io.twix.acquisitions import NO_READOUT, acquisition_heads, is_image_line
 from cinerecon.io.twix.definitions import layout_of
 from cinerecon.io.twix.header import header_xml

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cinerecon.cine import as_tensor
 from cinerecon.io.magnitude import open_archive, survey_archive
-from cinerecon.methods.normalisation import image_scale
+from cinerecon.methods.network import image_scale
 from cinerecon.physics.coils import estimate_csm, time_average
 from cinerecon.physics.noise import white_noise
 from cinerecon.physics.operators import Encoding

@@ -13,8 +13,8 @@ from PIL import Image
 
 from cinerecon import export, intake, reconstruct
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.io.deidentify import hashed_identifier, hashed_subject
 from cinerecon.io.export.dicom_patient import make_patient, read_patient, require_same_patient
+from cinerecon.provenance import hashed_identifier, hashed_subject
 from cinerecon.reconstruction import ReconRequest, reconstruct_scan
 from cinerecon.reconstruction import run as run_module
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan

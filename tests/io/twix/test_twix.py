@@ -15,8 +15,8 @@ from cinerecon.cli import main
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, HeaderError, UnsupportedError
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.io.ismrmrd.raw import has_flag
+from cinerecon.io.recognise import is_twix
 from cinerecon.io.twix.acquisitions import directions_of_normal
-from cinerecon.io.twix.definitions import is_twix
 from cinerecon.io.twix.scan import read_twix
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan

@@ -1,0 +1,182 @@
+"""The format of a file, recognised by its ending and its first bytes; pipes, which would wait, are not opened."""
+
+import gzip
+import re
+import zipfile
+import zlib
+from pathlib import Path
+
+import h5py
+
+from cinerecon.errors import FileError
+from cinerecon.io.mrd_stream.messages import CONFIG_BYTES, starts_stream
+from cinerecon.io.untrusted import refuse_pipe
+
+CASE_FORMAT = "cinerecon case"
+"""Attribute ``format`` of prepared cases."""
+MATLAB = b"MATLAB"
+"""First bytes of MATLAB files of any version."""
+YARDL = b"yardl"
+"""First bytes of a binary MRD 2 file."""
+ARRAYS = (b"\x93NUM", b"PK\x03\x04")
+"""First bytes of ``.npy`` and ``.npz`` files."""
+SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"\x1f\x8b", "a gzip archive, perhaps .nii.gz or .tar.gz: unpack it first"),
+    (0, b"BZh", "a bzip2 archive: unpack it first"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"),
+    (257, b"ustar", "a tar archive: unpack it first"),
+    (128, b"DICM", "a DICOM image, not raw data"),
+    (344, b"n+1\0", "a NIfTI image, not raw data"),
+    (344, b"ni1\0", "a NIfTI image, not raw data"),
+    (0, b"\x93NUMPY", "a NumPy .npy array"),
+    (0, b"MATLAB 5.0", "a MATLAB v5 file"),
+    (0, b"\x89PNG", "a PNG picture"),
+    (0, b"%PDF", "a PDF document"),
+)
+"""Offset and first bytes of other formats, and what they are called in errors."""
+MOST_MEASUREMENTS = 64
+"""Entries of the table of measurements."""
+LONGEST_TABLE_HEADER = 32
+"""First number of a file of line VD or later; in a file of line VB it is the length of the protocol."""
+MOST_BUFFERS = 64
+"""Largest number of buffers of a protocol."""
+BUFFER_NAME = re.compile(rb"[A-Z][A-Za-z]{3,30}\0")
+
+
+def _start(path: Path, n_bytes: int) -> bytes:
+    """The first bytes of a regular file; empty if there is none or it cannot be read."""
+    if not path.is_file():
+        return b""
+    try:
+        with path.open("rb") as file:
+            return file.read(n_bytes)
+    except OSError:
+        return b""
+
+
+def is_case(path: Path) -> bool:
+    """Whether a file is a prepared case, by its format attribute; False for anything that cannot be read."""
+    try:
+        if not path.is_file():  # opening a pipe would wait for its other end
+            return False
+        with h5py.File(path, "r", locking=False) as file:
+            result: bool = file.attrs.get("format") == CASE_FORMAT
+            return result
+    except (OSError, RuntimeError, UnicodeDecodeError):
+        return False
+
+
+def is_matlab(path: Path) -> bool:
+    """Whether a file begins as MATLAB files do, or is called so."""
+    return path.suffix.lower() == ".mat" or _start(path, len(MATLAB)) == MATLAB
+
+
+def is_cfl(path: Path) -> bool:
+    """Whether a path is an array of BART, by its ending; of ``.hdr``, which others write too, by the content."""
+    return path.suffix == ".cfl" or (path.suffix == ".hdr" and _start(path, 64).lstrip().startswith(b"#"))
+
+
+def is_kspace_array(path: Path) -> bool:
+    """Whether a file is an array of BART, a ``.npy`` file, or an archive of arrays; by name and first bytes."""
+    return is_cfl(path) or (path.suffix.lower() in (".npy", ".npz") and _start(path, 4) in ARRAYS)
+
+
+def is_mrd2(path: Path) -> bool:
+    """Whether a file begins like a binary stream of MRD version 2."""
+    return _start(path, len(YARDL)) == YARDL
+
+
+def is_mrd_stream(path: Path) -> bool:
+    """Whether a regular file begins like a stream of ISMRMRD messages."""
+    return path.is_file() and starts_stream(_start(path, CONFIG_BYTES + 4))
+
+
+def is_twix(path: Path) -> bool:
+    """Whether a regular file is Siemens raw data, by its content."""
+    return bool(software_line(_start(path, 64)))
+
+
+def software_line(start: bytes) -> str:
+    """The software line that wrote a file: ``VB``, ``VD`` (VD, VE, XA and later), or empty for other files.
+
+    A file of line VD begins with zero and the number of its measurements, a file of line VB with the length of its
+    protocol, the number of the protocol's buffers, and the name of the first one.
+
+    Parameters
+    ----------
+    start
+        The first bytes of the file, at least 64.
+    """
+    if len(start) < 8:
+        return ""
+    first, second = (int.from_bytes(start[i : i + 4], "little") for i in (0, 4))
+    if first <= LONGEST_TABLE_HEADER and 1 <= second <= MOST_MEASUREMENTS:
+        return "VD"
+    if first > LONGEST_TABLE_HEADER and 1 <= second <= MOST_BUFFERS and BUFFER_NAME.match(start, 8):
+        return "VB"
+    return ""
+
+
+def first_bytes(path: Path) -> bytes:
+    """The first bytes of a file, which identify its format.
+
+    Raises
+    ------
+    FileError
+        If it is missing, a folder, no regular file, or unreadable.
+    """
+    if not path.exists():
+        raise FileError("there is no such file", where=str(path))
+    if path.is_dir():
+        raise FileError("this is a folder, expected one raw scan", where=str(path))
+    refuse_pipe(path)
+    try:
+        with path.open("rb") as file:
+            return file.read(1024)
+    except OSError as error:
+        raise FileError(f"cannot read the file: {error.strerror}", where=str(path)) from None
+
+
+def looks_like(path: Path, start: bytes) -> str:
+    """Guess what a file that is not HDF5 is, from its first bytes."""
+    if not start:
+        return "an empty file"
+    if start.startswith(b"\x1f\x8b"):
+        start = _unpacked(path) or start
+    if start.startswith(b"PK\x03\x04") and _holds_arrays(path):
+        return "a NumPy .npz archive"
+    for offset, signature, name in SIGNATURES:
+        if start[offset : offset + len(signature)] == signature:
+            return name
+    if start.startswith(b"\x89HDF"):
+        return "the damaged beginning of one"
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<html", b"<!doctype html")):
+        return "an HTML page (text), perhaps of a download that failed"
+    if text.startswith((b"<?xml", b"<ismrmrdheader")):
+        return "XML text without data"
+    if software_line(start):
+        return f"a Siemens raw file (.dat, line {software_line(start)})"
+    if not any(byte < 9 or 13 < byte < 32 for byte in start):
+        return "text"
+    return "binary data of an unknown kind"
+
+
+def _unpacked(path: Path) -> bytes:
+    """The first decompressed bytes of a gzip file if it contains a NIfTI image, otherwise empty."""
+    try:
+        with gzip.open(path) as file:
+            start = file.read(1024)
+    except (OSError, EOFError, zlib.error):
+        return b""
+    return start if start[344:348] in (b"n+1\0", b"ni1\0") else b""
+
+
+def _holds_arrays(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
+    return bool(names) and all(name.endswith(".npy") for name in names)
