@@ -56,7 +56,7 @@ def print_tables(tables: "Sequence[Table]") -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from cinerecon.evaluation.text_tables import lay_out_text
+    from cinerecon.evaluation.tables import lay_out_text
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     shared = [note for note in tables[0].notes if all(note in table.notes for table in tables)] if tables else []

@@ -1,4 +1,4 @@
-"""Charts of scores: box plots, and quality against acceleration."""
+"""Charts of scores and of ventricular function: box plots, quality against acceleration, Bland-Altman plots, curves."""
 
 import re
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ import numpy as np
 
 from cinerecon.evaluation.score import Score, coils_in_words
 from cinerecon.evaluation.summary import MEASURES, summarise
+from cinerecon.evaluation.ventricle import Function, limits_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +19,8 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F
 """Colours of Okabe and Ito, which colour-blind readers can distinguish."""
 MARKERS, DASHES = ("o", "s", "^", "D"), ("-", "--", ":", "-.")
 """Styles of the first, second, third and fourth method of the same colour."""
+MAX_CURVES = 8
+"""Slices or stacks whose curves are drawn."""
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -138,3 +141,79 @@ def _finite(scores: Sequence[Score], name: str, method: str, group: tuple[str, i
 def _family(sampling: str) -> str:
     """The name of a pattern and its options, without the acceleration."""
     return re.sub(r":[0-9.]+", "", sampling, count=1)
+
+
+def draw_bland_altman(functions: Sequence[Function]) -> "Figure":
+    """Difference of image and truth against their mean: a row for each sampling, a column for each quantity.
+
+    Parameters
+    ----------
+    functions
+        All of slices, or all of stacks.
+    """
+    groups = list(dict.fromkeys((f.sampling, f.n_coils) for f in functions))
+    methods = list(dict.fromkeys(f.method for f in functions))
+    names = list(functions[0].pairs)
+    figure = new_figure(4.2 * len(names), 3.0 * len(groups) + 0.5)
+    axes = figure.subplots(len(groups), len(names), squeeze=False)
+    for (sampling, n_coils), line in zip(groups, axes, strict=True):
+        group = [f for f in functions if (f.sampling, f.n_coils) == (sampling, n_coils)]
+        for axis, name in zip(line, names, strict=True):
+            axis.axhline(0, color="black", lw=0.6)
+            for index, method in enumerate(methods):
+                pairs = [f.pairs[name] for f in group if f.method == method]
+                if not pairs:
+                    continue
+                ours, truth = np.array(pairs).T
+                style, limits = style_of(index), limits_of(pairs)
+                axis.plot(
+                    (ours + truth) / 2, ours - truth, linestyle="", ms=4, color=style["color"], marker=style["marker"]
+                )
+                axis.axhline(limits.bias, color=style["color"], lw=1)
+                for end in (limits.low, limits.high):
+                    if np.isfinite(end):
+                        axis.axhline(end, color=style["color"], lw=0.8, ls="--")
+            axis.set_xlabel(f"mean of image and truth, {name}", fontsize=8)
+            axis.set_ylabel("image - truth", fontsize=8)
+            axis.set_title(f"{sampling}, {coils_in_words(n_coils)}", fontsize=9)
+            axis.tick_params(labelsize=7)
+    _function_legend(figure, methods)
+    return figure
+
+
+def draw_function_curves(functions: Sequence[Function]) -> "Figure":
+    """Area or volume over the frames, one panel for each slice or stack, a line for each method and the truth."""
+    cases: dict[tuple[str, str, int, tuple[float, ...]], list[Function]] = {}
+    for function in functions:
+        key = (function.scan, function.sampling, function.n_coils, function.true_curve)
+        cases.setdefault(key, []).append(function)
+    methods = list(dict.fromkeys(f.method for f in functions))
+    shown = list(cases.items())[:: max(1, -(-len(cases) // MAX_CURVES))]
+    n_columns = min(4, len(shown))
+    n_rows = -(-len(shown) // n_columns)
+    figure = new_figure(3.6 * n_columns, 2.7 * n_rows + 0.5)
+    axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for axis in axes[len(shown) :]:
+        axis.set_visible(False)
+    for axis, ((scan, sampling, _, truth), members) in zip(axes, shown, strict=False):
+        axis.plot(truth, color="black", lw=2, alpha=0.6)
+        for function in members:
+            style = style_of(methods.index(function.method))
+            axis.plot(function.curve, color=style["color"], linestyle=style["linestyle"], lw=1)
+        axis.set_title(f"{scan}, {sampling}", fontsize=8)
+        axis.set_xlabel("frame", fontsize=8)
+        axis.set_ylabel("volume [ml]" if members[0].is_volume else "area [mm²]", fontsize=8)
+        axis.set_ylim(bottom=0)
+        axis.tick_params(labelsize=7)
+    _function_legend(figure, methods, has_truth=True)
+    return figure
+
+
+def _function_legend(figure: "Figure", methods: Sequence[str], *, has_truth: bool = False) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], label="truth", color="black", lw=2, alpha=0.6)] if has_truth else []
+    for index, method in enumerate(methods):
+        style = style_of(index) | ({"marker": ""} if has_truth else {"linestyle": ""})
+        handles.append(Line2D([], [], label=method, **style))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 7), fontsize=8, frameon=False)

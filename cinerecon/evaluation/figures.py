@@ -1,4 +1,7 @@
-"""Figures as papers draw them: truth and reconstructions, their errors, their profiles over time."""
+"""Figures as papers draw them, and movies: truth and reconstructions, their errors, their profiles over time.
+
+A further figure shows the candidates for hallucinations: where an image does not follow its reference.
+"""
 
 import math
 import re
@@ -11,14 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cinerecon.evaluation.charts import draw_boxes, draw_curves, new_figure
-from cinerecon.evaluation.frc_figure import CANDIDATES_CAPTION, draw_candidates
+from cinerecon.evaluation.charts import draw_bland_altman, draw_boxes, draw_curves, draw_function_curves, new_figure
+from cinerecon.evaluation.images import TRUTH, image_file, read_image
 from cinerecon.evaluation.score import Score, coils_in_words
-from cinerecon.evaluation.stored_images import TRUTH, image_file, read_image
 from cinerecon.evaluation.ventricle import MIN_POINTS, slice_functions, stack_functions
-from cinerecon.evaluation.ventricle_figures import draw_bland_altman, draw_function_curves
 from cinerecon.io.atomic import moved_into_place
+from cinerecon.io.export.movie import write_mp4
 from cinerecon.metrics import Heart, find_heart
+from cinerecon.metrics.frc import CUTOFF_THRESHOLD, FrcMap, scan_correlation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +36,15 @@ WHITE = 99.7
 DPI = 150
 WIDTH, SCALE = 2.1, 0.06
 """Width of a column [inches], and of the colour scale in columns."""
+CANDIDATES_CAPTION = (
+    "Above: the frame with most candidates for hallucinations (rectangles: patches whose Fourier ring correlation with "
+    "the truth falls too early), in the truth and in each reconstruction. Below: the lowest cut-off over all frames "
+    f"[cycles per pixel]; candidates are below {CUTOFF_THRESHOLD}, patches without structure are black."
+)
+CANDIDATES_WIDTH = 2.6
+"""Width of a panel of the candidates for hallucinations [inches]."""
+IN_A_ROW = 6
+"""Images side by side; further methods follow in further rows."""
 
 
 @dataclass(frozen=True)
@@ -227,3 +239,74 @@ def _save(figure: "Figure", folder: Path, name: str, caption: str) -> Drawn:
     with moved_into_place(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI)
     return Drawn(path, caption)
+
+
+def draw_candidates(scores: Sequence[Score], folder: Path) -> "Figure | None":
+    """Candidates of one slice, one column for each method; None if the images are too small.
+
+    Parameters
+    ----------
+    scores
+        Scores of one slice and sampling pattern.
+    folder
+        Folder of their images.
+    """
+    pairs = [read_image(folder, score.task, score.method, score.slice) for score in scores]
+    reference = pairs[0][1].magnitude
+    truth = torch.from_numpy(reference)
+    maps = [scan_correlation(torch.from_numpy(image.magnitude), truth) for image, _ in pairs]
+    scans = [scan for scan in maps if scan is not None]
+    if len(scans) < len(maps):
+        return None
+    frame = int(torch.stack([scan.candidates.sum((1, 2)) for scan in scans]).sum(0).argmax())
+    y, x = reference.shape[1:]
+    figure = new_figure(CANDIDATES_WIDTH * (len(scans) + 1) + 0.5, 2 * CANDIDATES_WIDTH * y / x + 0.6)
+    axes = figure.subplots(2, len(scans) + 1, squeeze=False)
+    white = float(np.percentile(reference, 99.7))
+    axes[0][0].imshow(reference[frame], cmap="gray", vmin=0, vmax=white)
+    axes[0][0].set_title(f"{TRUTH}\nframe {frame}", fontsize=9)
+    for (above, below), score, (image, _), scan in zip(axes.T[1:], scores, pairs, scans, strict=True):
+        above.imshow(image.magnitude[frame], cmap="gray", vmin=0, vmax=white)
+        above.set_title(f"{score.method}\n{scan.rate():.2f} % candidates", fontsize=9)
+        _mark_patches(above, scan, frame)
+        lowest = np.nan_to_num(scan.at_pixels((y, x)).numpy(), nan=np.inf).min(0)
+        colours = below.imshow(np.where(np.isinf(lowest), np.nan, lowest), cmap="magma_r", vmin=0, vmax=0.5)
+        below.set_facecolor("black")
+    for axis in axes.ravel():
+        axis.set_xticks([])
+        axis.set_yticks([])
+    axes[1][0].set_visible(False)
+    figure.colorbar(colours, ax=list(axes[1][1:]), label="cut-off [cycles per pixel]")
+    return figure
+
+
+def _mark_patches(axis: "Axes", scan: FrcMap, frame: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    for row, column in scan.candidates[frame].nonzero().tolist():
+        top, left = (
+            int(centres[i]) - scan.size // 2 - 0.5 for centres, i in zip(scan.centres, (row, column), strict=True)
+        )
+        axis.add_patch(Rectangle((left, top), scan.size, scan.size, fill=False, color="#ff4040", lw=0.8))
+
+
+def draw_movies(scores: Sequence[Score], folder: Path) -> list[Drawn]:
+    """A movie of each slice under each sampling, into ``figures/``: the truth, then every method, labelled.
+
+    Raises
+    ------
+    FileError
+        If a movie cannot be written.
+    """
+    drawn = []
+    for case in dict.fromkeys(score.case for score in scores):
+        of_case = [score for score in scores if score.case == case and image_file(folder, score.task).exists()]
+        if not of_case or not of_case[0].frame_psnr[1:]:
+            continue
+        pairs = [read_image(folder, score.task, score.method, score.slice) for score in of_case]
+        cines = [pairs[0][1], *(image for image, _ in pairs)]
+        path = figure_file(folder, "movie " + " ".join(map(str, case)), ".mp4")
+        with moved_into_place(path) as temporary:
+            write_mp4(temporary, cines, min(len(cines), IN_A_ROW))
+        drawn.append(Drawn(path, f"{describe_case(of_case[0])}. Magnitudes, all with the same window."))
+    return drawn

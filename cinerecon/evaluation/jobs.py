@@ -1,28 +1,35 @@
-"""The jobs of an evaluation, scan by scan; what was found in a file is recorded, so that it is opened once only."""
+"""The jobs of an evaluation, scan by scan, and of its shards.
+
+What a file contains is recorded, so that it is opened once only. Shards must share some settings; their scores are
+joined.
+"""
 
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from cinerecon.acquisition import AcquisitionConfig, find_cines, open_cine
 from cinerecon.acquisition.source import subject_in_header, subject_in_path
 from cinerecon.errors import CineReconError, FileError
-from cinerecon.evaluation.failures import Failure, place_of
-from cinerecon.evaluation.scan_names import labels_of
+from cinerecon.evaluation.failures import Failure, place_of, read_failures, rewrite_failures
+from cinerecon.evaluation.score import Score, iterate_scores, rewrite_scores
 from cinerecon.evaluation.score_slice import Job, Plan, fingerprint_pattern
 from cinerecon.io.atomic import file_state, hash_file
 from cinerecon.io.journal import Journal
 from cinerecon.io.magnitude import NIFTI_ENDINGS
 from cinerecon.io.raw_file import holds_images_only
-from cinerecon.io.shards import Shard
+from cinerecon.io.scan_list import labels_of
+from cinerecon.io.shards import Shard, ShardRecord, in_list_order, read_finished_shards
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.model_file import model_label
 
 LISTING = "scans.jsonl"
 """File in the folder of results with what was found in each scan."""
+COMMAND = "evaluate"
 
 
 @dataclass(frozen=True)
@@ -225,3 +232,48 @@ def _reading(config: AcquisitionConfig) -> str:
 
 def _hash(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
+
+
+def identity_of(plan: Plan, fingerprints: Mapping[str, str]) -> dict[str, Any]:
+    """All settings that decide the scores, with the fingerprints of the methods."""
+    values = asdict(plan)
+    return {**values, "output": None, "weights": dict(fingerprints), "version": version("cinerecon")}
+
+
+def merge_scores(output: Path) -> tuple[list[Score], list[Failure]]:
+    """Join the scores and failures of all shards, in the order of the list of scans, and write them to the folder.
+
+    It may be repeated: the result is the same. Scores of other methods and patterns in the folder are kept.
+
+    Raises
+    ------
+    FileError, ConfigError
+        If the shards are not complete, finished and of one run, see `io.shards.read_finished_shards`.
+    """
+    shards = read_finished_shards(output, COMMAND)
+    folders = [Shard(shard.number, shard.n).folder(output, COMMAND) for shard in shards]
+    before = {score.task: score for score in iterate_scores(output)}
+    stored = [before | {score.task: score for score in iterate_scores(folder)} for folder in folders]
+    failures = [failure for folder in folders for failure in read_failures(folder)]
+    failed = {(failure.scan, failure.slice, failure.sampling, failure.method) for failure in failures}
+    scores: dict[str, Score] = {}
+    order = in_list_order(shards)
+    for position, scan in enumerate(order):
+        k = position % len(shards)
+        for task, *case in shards[k].details["tasks"].get(scan, ()):
+            if task in stored[k]:
+                scores[task] = stored[k][task]
+            elif (scan, *case) not in failed:
+                raise _missing(shards[k], scan, output)
+    ranks = {scan: rank for rank, scan in enumerate(order)}
+    failures.sort(key=lambda failure: ranks.get(failure.scan, len(ranks)))
+    rewrite_scores(output, [*(score for task, score in before.items() if task not in scores), *scores.values()])
+    rewrite_failures(output, failures)
+    return list(scores.values()), failures
+
+
+def _missing(shard: ShardRecord, scan: str, output: Path) -> FileError:
+    hint = f"cinerecon {COMMAND} ... --shard {shard.number}/{shard.n}"
+    return FileError(
+        f"{shard.name} has neither a score nor a failure of a task on {scan}", where=str(output), hint=hint
+    )

@@ -5,8 +5,7 @@ import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from cinerecon.evaluation.tables import Cell, Table
-from cinerecon.evaluation.text_tables import split_into_bands, wrap_title
+from cinerecon.evaluation.tables import Cell, Table, split_into_bands, wrap_title
 
 PREAMBLE = r"""% In the preamble: \usepackage{booktabs} and \usepackage{xcolor}; no other package is needed.
 % Every table fits a text width of 345 pt (article, 10 pt, one column).

@@ -1,14 +1,25 @@
-"""Tables of all measures, and the files of an evaluation: CSV, JSON, LaTeX, figures and one HTML page."""
+"""Tables of all measures, and the files of an evaluation: CSV, JSON, LaTeX, figures and one HTML page.
 
+The page holds everything: tables, figures, rules of measuring. It needs no network and no other file.
+"""
+
+import base64
+import html
 import json
 import math
+import platform
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from cinerecon.evaluation.failures import FAILURES, Failure, failure_table
+from cinerecon.evaluation.figures import Drawn
 from cinerecon.evaluation.latex import PREAMBLE, as_latex
 from cinerecon.evaluation.score import SCORES, Score, write_frames
 from cinerecon.evaluation.summary import LIMITS, MEASURES, Summary, require_baseline, summarise
@@ -22,6 +33,23 @@ from cinerecon.metrics.statistics import CONFIDENCE_LEVEL, Gain
 BRIEF = ("psnr", "ssim", "nmse", "hfen", "frc_rate", "heart_psnr", "xt_ssim", "sharpness", "area_change")
 """Measures of the table in a terminal."""
 SUMMARY, LATEX, REPORT = "summary.json", "tables.tex", "report.html"
+STYLE = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1b1d21; background: #fff; margin: 2rem auto; max-width: 78rem;
+  padding: 0 1.5rem; }
+h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd; }
+h3 { font-size: 1rem; margin: 0 0 .5rem; }
+figure { margin: 1.2rem 0 2rem; } figcaption { color: #555; font-size: .85rem; } figcaption p { margin: .15rem 0; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th, td { padding: .25rem .7rem; text-align: right; } th:first-child, td:first-child, .text th, .text td
+  { text-align: left; }
+thead th { border-bottom: 2px solid #333; } tbody tr:nth-child(even) { background: #f5f6f8; }
+.best { font-weight: 700; } .foreign { color: #999; }
+img, video { max-width: 100%; height: auto; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .9rem; } dt { color: #555; }
+dd { margin: 0; }
+"""
 
 
 def tables_of(
@@ -206,9 +234,7 @@ def write_results(
     failures
         Missing results.
     """
-    from cinerecon.evaluation.figures import draw_figures
-    from cinerecon.evaluation.movies import draw_movies
-    from cinerecon.evaluation.report import write_report
+    from cinerecon.evaluation.figures import draw_figures, draw_movies
 
     tables = [*extra_tables, *tables_of(scores, baseline, failures=failures), *function_tables(scores)]
     paths = [folder / SCORES, write_frames(folder, scores), write_summary(scores, folder, baseline, failures)]
@@ -219,3 +245,53 @@ def write_results(
         tables.append(failure_table(failures, len(scores)))
         paths.append(folder / FAILURES)
     return [*paths, write_report(folder / REPORT, scores, tables, figures)]
+
+
+def write_report(path: Path, scores: Sequence[Score], tables: Sequence[Table], figures: Sequence[Drawn]) -> Path:
+    """Write the page; it is whole or not there.
+
+    Parameters
+    ----------
+    path
+        File to write, ``.html``.
+    scores
+        Those that tables and figures are of.
+    tables, figures
+        Tables in their order on the page.
+    """
+    return write_text(path, make_page(scores, tables, figures))
+
+
+def make_page(scores: Sequence[Score], tables: Sequence[Table], figures: Sequence[Drawn]) -> str:
+    """The page as text."""
+    methods = list(dict.fromkeys(score.method for score in scores))
+    facts = {
+        "methods": ", ".join(methods),
+        "sampling": ", ".join(dict.fromkeys(score.sampling for score in scores)),
+        "cases": f"{_count({s.case[:3] for s in scores}, 'slice')} of {_count({s.subject for s in scores}, 'subject')}",
+        "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by cinerecon {version('cinerecon')}",
+        "on": f"torch {torch.__version__}, Python {platform.python_version()}, {platform.platform()}",
+    }
+    listed = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items())
+    shown = "\n".join(table.as_html() for table in tables)
+    return (
+        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>cinerecon: {html.escape(', '.join(methods))}</title><style>{STYLE}</style></head>\n<body>"
+        f"<h1>Evaluation</h1><dl>{listed}</dl>\n<p>For research, not for diagnostic use.</p>\n"
+        f"<h2>Results</h2>\n{shown}\n<h2>Figures</h2>\n{''.join(map(_show_figure, figures))}</body></html>\n"
+    )
+
+
+def _show_figure(figure: Drawn) -> str:
+    data = base64.b64encode(figure.path.read_bytes()).decode()
+    caption = html.escape(figure.caption)
+    if figure.path.suffix == ".mp4":
+        shown = f"<video controls loop muted src='data:video/mp4;base64,{data}'></video>"
+    else:
+        shown = f"<img alt='{caption}' src='data:image/png;base64,{data}'>"
+    return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>\n"
+
+
+def _count(items: Collection[object], name: str) -> str:
+    return f"{len(items)} {name}{'' if len(items) == 1 else 's'}"

@@ -8,11 +8,10 @@ from pathlib import Path
 from cinerecon.acquisition import AcquisitionConfig
 from cinerecon.errors import CineReconError, ConfigError
 from cinerecon.evaluation.failures import FAILURES, Failure, append_failure, raise_first
-from cinerecon.evaluation.jobs import JobList, Listing, list_scans
+from cinerecon.evaluation.images import image_file
+from cinerecon.evaluation.jobs import COMMAND, JobList, Listing, identity_of, list_scans
 from cinerecon.evaluation.score import Score, append_scores, iterate_scores, repair_scores, rewrite_scores
 from cinerecon.evaluation.score_slice import Job, Plan, judge_slice
-from cinerecon.evaluation.shards import COMMAND, identity_of
-from cinerecon.evaluation.stored_images import image_file
 from cinerecon.io.atomic import require_folder
 from cinerecon.io.shards import Shard, finish_shard, start_shard
 from cinerecon.machine import free_memory_mb, in_processes, n_cores, pick_device, process_memory_mb

@@ -14,9 +14,8 @@ from cinerecon.cine import CineData, finish_image
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import CineReconError, DataError, FileError
 from cinerecon.evaluation.failures import Failure, place_of
-from cinerecon.evaluation.initial_image import InitialImages
+from cinerecon.evaluation.images import InitialImages, store_image
 from cinerecon.evaluation.score import Score
-from cinerecon.evaluation.stored_images import store_image
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.mask import MaskFile
 from cinerecon.memory import Workspace, limited_to, report_out_of_memory

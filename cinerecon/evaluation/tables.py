@@ -1,12 +1,27 @@
-"""A table of results, and the same table as HTML."""
+"""A table of results as HTML and as plain text of a given width.
+
+Where a table is wider, its columns are in bands below each other, or each row is a block of lines.
+"""
 
 import html
 import math
-from collections.abc import Sequence
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+from rich.cells import cell_len
 
 from cinerecon.evaluation.score import coils_in_words
 from cinerecon.evaluation.summary import Summary
+
+Style = Literal["", "caption", "head", "best", "foreign"]
+Line = list[tuple[str, Style]]
+"""Pieces of a line of text, each in its style; no line ends in blanks."""
+
+GAP = 2
+"""Blanks between two columns."""
 
 
 @dataclass(frozen=True)
@@ -95,3 +110,111 @@ def describe_group(summaries: Sequence[Summary]) -> str:
     most = max(summaries, key=lambda summary: summary.n_slices)
     known = "" if math.isnan(most.acceleration) else f" (net acceleration {most.acceleration:.1f})"
     return f"{most.sampling}{known}, {coils_in_words(most.n_coils)}, {count_slices(most.n_slices)}"
+
+
+def lay_out_text(table: Table, width: int | None = None) -> list[Line]:
+    """A table as lines of text.
+
+    Parameters
+    ----------
+    table
+        The table; its notes are not laid out.
+    width
+        Characters of a line; None: as many as the table needs. Columns that do not fit follow below, in a band of
+        their own with the first column again. Columns of prose, and such that fit no band, become a block for each row.
+    """
+    cell_widths = [max((cell_len(row[n].text) for row in table.rows), default=0) for n in range(len(table.columns))]
+    if width is None:
+        titles, width = [[title] for title in table.columns], sys.maxsize
+    else:
+        titles = list(map(wrap_title, table.columns, cell_widths))
+    widths = [max(longest, *map(cell_len, lines)) for longest, lines in zip(cell_widths, titles, strict=True)]
+    bands = split_into_bands(widths, width, GAP)
+    if bands is None or (table.is_text and len(bands) > 1):
+        body = list(_blocks(table, width))
+    else:
+        body = [line for band in bands for line in _band(table, band, titles, widths)]
+    caption: list[Line] = [[(text, "caption")] for text in textwrap.wrap(table.caption, width) or [""]]
+    return [_without_blanks(line) for line in (*caption, *body)]
+
+
+def _band(table: Table, columns: list[int], titles: list[list[str]], widths: list[int]) -> Iterator[Line]:
+    height = max(len(titles[column]) for column in columns)
+    yield []
+    for number in range(height):
+        texts = [([""] * (height - len(titles[column])) + titles[column])[number] for column in columns]
+        yield _line(table, columns, widths, [(text, "head") for text in texts])
+    yield [("─" * (sum(widths[column] + GAP for column in columns) - GAP), "")]
+    for row in table.rows:
+        yield _line(table, columns, widths, [(row[column].text, _style(row[column])) for column in columns])
+
+
+def _line(table: Table, columns: list[int], widths: list[int], pieces: Line) -> Line:
+    """Texts below each other: the first column to the left, numbers to the right."""
+    line: Line = []
+    for column, (text, style) in zip(columns, pieces, strict=True):
+        blank = " " * (widths[column] - cell_len(text))
+        is_left = column == 0 or table.is_text
+        line += [("" if column == 0 else " " * GAP, ""), ("" if is_left else blank, "")]
+        line += [(text, style), (blank if is_left else "", "")]
+    return line
+
+
+def _blocks(table: Table, width: int) -> Iterator[Line]:
+    """Each row as a block: its first cell, then a line for each further column, wrapped after its title."""
+    indent, titles = 2, table.columns[1:]
+    stop = indent + max(map(cell_len, titles), default=0) + GAP
+    for row in table.rows:
+        yield []
+        yield [(row[0].text, "head")]
+        for title, cell in zip(titles, row[1:], strict=True):
+            lines = textwrap.wrap(cell.text, max(width - stop, 20), break_long_words=False, break_on_hyphens=False)
+            for number, text in enumerate(lines):
+                label = title if number == 0 else ""
+                yield [(" " * indent + label.ljust(stop - indent), ""), (text, _style(cell))]
+
+
+def _style(cell: Cell) -> Style:
+    return "foreign" if cell.is_foreign else "best" if cell.is_best else ""
+
+
+def _without_blanks(line: Line) -> Line:
+    """The line without pieces that are empty, or blanks at its end."""
+    pieces = [(text, style) for text, style in line if text]
+    while pieces and not pieces[-1][0].strip():
+        pieces.pop()
+    return [*pieces[:-1], (pieces[-1][0].rstrip(), pieces[-1][1])] if pieces else []
+
+
+def split_into_bands(widths: Sequence[float], limit: float, gap: float) -> list[list[int]] | None:
+    """Which columns each band holds, in order; the first column is part of all.
+
+    Parameters
+    ----------
+    widths
+        Widths of the columns.
+    limit
+        Width of a band.
+    gap
+        Between two columns.
+
+    Returns
+    -------
+    list or None
+        Numbers of columns of each band; None if a column does not fit next to the first one.
+    """
+    bands, used = [[0]], widths[0]
+    for column, width in enumerate(widths[1:], start=1):
+        if used + gap + width > limit and len(bands[-1]) > 1:
+            bands.append([0])
+            used = widths[0]
+        bands[-1].append(column)
+        used += gap + width
+        if used > limit:
+            return None
+    return bands if used <= limit else None
+
+
+def wrap_title(title: str, width: int) -> list[str]:
+    """The lines of a title above a column of this width; its longest word may be wider."""
+    return textwrap.wrap(title, max(width, *(len(word) for word in title.split())), break_long_words=False)

@@ -10,13 +10,13 @@ from pathlib import Path
 from cinerecon.acquisition import CineSource, is_cine_name, open_cine, walk_visible
 from cinerecon.acquisition.source import subject_in_header, subject_in_path
 from cinerecon.errors import ConfigError, FileError, NotACineError
-from cinerecon.evaluation.scan_names import labels_of
 from cinerecon.io.atomic import hash_files
 from cinerecon.io.case_index import holds_cases, list_cases
 from cinerecon.io.export import dicom, nifti
 from cinerecon.io.kspace_array import holds_kspace
 from cinerecon.io.magnitude import NIFTI_ENDINGS, is_dicom, open_magnitude
 from cinerecon.io.raw_file import holds_images_only
+from cinerecon.io.scan_list import labels_of
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.magnitude import SimulatedScan
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from cinerecon.acquisition import find_cines
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.evaluation.scan_names import labels_of
 from cinerecon.io.export import FOLDER, FORMATS, Target
 from cinerecon.io.export.movie import write_gif, write_mp4
 from cinerecon.io.journal import Journal
+from cinerecon.io.scan_list import labels_of
 from cinerecon.io.shards import Shard, shard_folders
 from cinerecon.methods.model_file import model_label
 from cinerecon.reconstruction.request import DEFAULT_ENDINGS, ReconRequest

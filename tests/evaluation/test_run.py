@@ -14,8 +14,8 @@ from cinerecon.acquisition import intake
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.evaluation import evaluate, read_scores, tables_of, write_results
 from cinerecon.evaluation import run as module
+from cinerecon.evaluation.images import image_file
 from cinerecon.evaluation.jobs import JobList, Listing
-from cinerecon.evaluation.stored_images import image_file
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.case import write_case
 from cinerecon.methods.base import fingerprint

@@ -3,7 +3,7 @@
 import pytest
 
 from cinerecon.evaluation import BRIEF, Cell, Table, tables_of
-from cinerecon.evaluation.text_tables import lay_out_text
+from cinerecon.evaluation.tables import lay_out_text
 
 SMALL = Table(
     "two methods",

@@ -1,17 +1,56 @@
-"""Images for figures and movies of an evaluation: magnitudes of image and reference, stored next to the scores."""
+"""Images of an evaluation: initial images of networks, computed once, and magnitudes that are stored for figures."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
 from cinerecon.image import CineImage
 from cinerecon.io.atomic import moved_into_place
+from cinerecon.machine import Usage, measured
+from cinerecon.methods.base import Reconstructor
 
 IMAGES = "images"
 TRUTH = "reference"
 """Name of the reference in figures and movies."""
+
+
+@dataclass
+class InitialImages:
+    """Images of one undersampled slice by the methods that networks start from, with the time and memory they took.
+
+    Attributes
+    ----------
+    data
+        The undersampled slice.
+    device
+        Where the methods run.
+    """
+
+    data: CineData
+    device: str
+    _computed: dict[str, tuple[Tensor, Usage]] = field(default_factory=dict)
+
+    def reconstruct(self, method: Reconstructor) -> tuple[Tensor, Usage]:
+        """The image ``(frames, y, x)`` of a method, with what it takes including its initial image."""
+        if method.initial_method is None:
+            return self._compute(method)
+        initial_image, usage = self._compute(method.initial_method)
+        with measured(self.device) as own:
+            image = method.reconstruct(self.data, initial_image=initial_image).image
+        return image, Usage(own.seconds + usage.seconds, max(own.memory_mb, usage.memory_mb))
+
+    def _compute(self, method: Reconstructor) -> tuple[Tensor, Usage]:
+        """The image of a method that needs no initial image; from memory if it is there."""
+        key = f"{type(method).__qualname__} {method.config.model_dump_json()}"
+        if key not in self._computed:
+            with measured(self.device) as usage:
+                image = method(self.data)
+            self._computed[key] = image, usage
+        return self._computed[key]
 
 
 def image_file(folder: Path, task: str) -> Path:
