@@ -1,7 +1,7 @@
 """A reconstructed slice, with the properties that all image formats need: window, times, geometry."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cinerecon.axes import IMAGE
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, ShapeError
+from cinerecon.memory import release_pages
 from cinerecon.provenance import Provenance
 from cinerecon.verdict import Verdict
 
@@ -17,6 +18,8 @@ Vector = NDArray[np.float64]
 Place = tuple[Vector, Vector, Vector, Vector]
 """Centre of the first voxel [mm], and the unit vectors along x, along y and across the slice (LPS)."""
 
+MOST_VALUES = 2**23
+"""Pixels that a display window is determined from; of larger series, every second one, or fewer."""
 UNKNOWN_FRAME_MS = 40.0
 """Frame interval of movies if the scan does not contain it; never written to files as a time [ms]."""
 QUANTITIES = {"snr": "SNR", "noise": "noise", "uncertainty": "uncertainty", "velocity": "velocity"}
@@ -250,10 +253,23 @@ def slice_spacing_mm(stack: list[CineImage]) -> float:
     return float((last[0] - first[0]) @ first[3]) / (len(stack) - 1)
 
 
-def window(images: list[NDArray[np.float32]], percentile: float = 99.5) -> float:
+def each(cines: Iterable[CineImage]) -> Iterator[CineImage]:
+    """The slices one after the other; pages of mapped files are released after each, so that they take no memory."""
+    for cine in cines:
+        yield cine
+        for values in vars(cine).values():
+            release_pages(values)
+
+
+def window(images: Iterable[NDArray[np.float32]], percentile: float = 99.5) -> float:
     """The magnitude shown as white: a percentile, so that a few bright pixels do not darken the rest."""
-    values = np.concatenate([image[:: max(1, len(image) // 8)].ravel() for image in images])
-    white = float(np.percentile(values, percentile))
+    parts: list[NDArray[np.float32]] = []
+    step = 1
+    for image in images:
+        parts.append(image[:: max(1, len(image) // 8)].ravel()[::step].copy())
+        if sum(map(len, parts)) > MOST_VALUES:
+            parts, step = [np.concatenate(parts)[::2].copy()], 2 * step
+    white = float(np.percentile(np.concatenate(parts), percentile, overwrite_input=True))
     return white if math.isfinite(white) and white > 0 else 1.0
 
 

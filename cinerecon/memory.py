@@ -1,4 +1,4 @@
-"""Limits of memory, the recognition of out-of-memory errors, and the allocator of the C library.
+"""Limits of memory, the recognition of out-of-memory errors, the allocator of the C library, and pages of mapped files.
 
 The allocator keeps the memory of freed arrays for the next ones, or returns it. These are settings of the whole
 process. They belong to a command, and to the processes that it starts; no library function calls them.
@@ -6,6 +6,7 @@ process. They belong to a command, and to the processes that it starts; no libra
 
 import ctypes
 import errno
+import mmap
 import re
 import sys
 from collections.abc import Iterator
@@ -64,6 +65,13 @@ def return_freed_memory() -> None:
     libc = _c_library()
     if libc is not None and hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
+
+
+def release_pages(values: object) -> None:
+    """Release the pages of a mapped file that were read so far; they are read again if they are needed."""
+    mapped = getattr(values, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _c_library() -> ctypes.CDLL | None:

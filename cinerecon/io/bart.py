@@ -4,13 +4,14 @@ BART gives each dimension a fixed meaning (its file ``src/misc/mri.h``): the rea
 coils 3, sets of maps 4, time 10, slices 13.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError
-from cinerecon.image import CineImage, collect_warnings
+from cinerecon.image import CineImage, collect_warnings, each
 from cinerecon.io.untrusted import refuse_pipe
 from cinerecon.provenance import series_texts
 
@@ -115,25 +116,35 @@ def _read_dimensions(header: Path) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def write_cfl(path: Path, header: Path, values: NDArray[np.complex64], dimensions: tuple[int, ...], note: str) -> None:
-    """Write an array and its header.
+def write_cfl(
+    path: Path,
+    header: Path,
+    parts: Iterable[NDArray[np.complex64]],
+    shape: tuple[int, ...],
+    dimensions: tuple[int, ...],
+    note: str,
+) -> None:
+    """Write an array, part by part, and its header.
 
     Parameters
     ----------
     path, header
         The two files; of the same name for BART, except for the ending.
-    values
-        ``(..., dimension 1, dimension 0)``
+    parts
+        ``(..., dimension 1, dimension 0)``, the array in parts along its first axis.
+    shape
+        Sizes of the whole array.
     dimensions
-        Dimension of each axis of ``values``, descending to 0.
+        Dimension of each axis, descending to 0.
     note
         Text for the section ``# Creator`` of the header; BART ignores it.
     """
     sizes = [1] * N_DIMENSIONS
-    for dimension, size in zip(dimensions, values.shape, strict=True):
+    for dimension, size in zip(dimensions, shape, strict=True):
         sizes[dimension] = size
     with path.open("wb") as file:
-        file.write(np.ascontiguousarray(values, "<c8").data)
+        for part in parts:
+            file.write(np.ascontiguousarray(part, "<c8").data)
     lines = [MARK, " ".join(map(str, sizes)), "# Creator", *(f"{line}" for line in note.splitlines())]
     header.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -143,9 +154,12 @@ def write_bart(path: Path, stack: list[CineImage]) -> None:
 
     The header is written next to the samples. Warnings and provenance are comments in it, which BART ignores.
     """
-    values = np.stack([cine.image for cine in stack])  # (slices, frames, y, x)
     lines = [IMAGE_NOTE[0], stack[0].title, *IMAGE_NOTE[1:]]
     lines += [f"warning: {text}" for text in collect_warnings(stack)]
     lines += [f"{name}: {text}" for name, text in series_texts([cine.provenance for cine in stack]).items()]
     header, _ = cfl_files(path)
-    write_cfl(path, header, values, (SLICE, TIME, PHASE_1, READ), "\n".join(" ".join(line.split()) for line in lines))
+    shape = (len(stack), *stack[0].image.shape)  # (slices, frames, y, x)
+    parts = (cine.image for cine in each(stack))
+    write_cfl(
+        path, header, parts, shape, (SLICE, TIME, PHASE_1, READ), "\n".join(" ".join(line.split()) for line in lines)
+    )

@@ -5,7 +5,6 @@ its sizes are checked against the file.
 """
 
 import math
-import mmap
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from cinerecon.io.bart import NAMES, cfl_files, holds_cfl_images, open_cfl
 from cinerecon.io.hdf5 import LARGEST_RATIO
 from cinerecon.io.recognise import is_cfl
 from cinerecon.io.untrusted import read_npz, refuse_pipe
+from cinerecon.memory import release_pages
 
 KSPACE_AXES = ("slices", "frames", "coils", "ky", "kx")
 """The axes of k-space in the order of this package."""
@@ -91,13 +91,6 @@ class KspaceArray:
                 raise DataError("k-space holds numbers that are not finite", where=f"{self.path}, slice {number}")
             release_pages(self.values)
         return kspace
-
-
-def release_pages(values: NDArray[Any]) -> None:
-    """Release the pages of a mapped file that were read so far; they are read again if they are needed."""
-    mapped = getattr(values, "_mmap", None)
-    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def arrange(

@@ -1,8 +1,10 @@
 """The memory of a reconstruction: its prediction from the sizes of the data, and a plan that keeps a limit.
 
-Memory is highest in one of two stages: while a slice is read and its coil maps are estimated, or while the method runs.
-A prediction is made once a scan is open, and adds to what the process holds. K-space is held once in both stages, next
-to a few image series, whose number each method knows (`Reconstructor.n_series`).
+Memory is highest in one of three stages: while a slice is read and its coil maps are estimated, while the method runs,
+or while the image is compared with a reference and the images of all slices are written. A prediction is made once a
+scan is open, and adds to what the process holds. K-space is held once in the first two stages, next to a few image
+series, whose number each method knows (`Reconstructor.n_series`). Resident memory also grows by the code of the
+numerical libraries as it is first used.
 
 The plan prefers what leaves the images as they are: freed memory is returned at once, fewer coils or frames are
 computed together. Only if that does not suffice are coils compressed, to as many virtual ones as fit.
@@ -17,23 +19,36 @@ from cinerecon.errors import CineReconError, ConfigError
 from cinerecon.machine import peak_memory_mb, process_memory_mb
 from cinerecon.memory import Workspace, describe_out_of_memory, is_out_of_memory, return_freed_memory, show_size
 from cinerecon.methods.base import SAMPLES_AT_ONCE, Reconstructor
+from cinerecon.metrics.measures import PIXELS_AT_ONCE
 
 COMPLEX = 8
 """Bytes of a complex number in single precision."""
-KEPT_FACTOR = 1.4
+KEPT_FACTOR = 1.2
 """Factor on the memory of a method where the allocator keeps freed memory for the next arrays."""
 N_MAPS = 3
 """Sets of coil maps in memory: those of the data, and those with the factors of an operator and of its adjoint."""
-MAPS_BYTES = 40 << 20
+MAPS_BYTES = 56 << 20
 """Memory of the matrices of pixels that are decomposed together for coil maps."""
 SPLINE_SIZE = 128
 """Largest matrix of the coil images to which splines are fitted."""
+N_SPLINE_ARRAYS = 13
+"""Coil images, in single precision, that the fit of splines holds: the arrays of a step in double precision."""
+N_REFERENCE_SERIES = 5
+"""Image series in memory while the reference of a slice is read and scaled."""
+N_COMPARED_SERIES = 7
+"""Image series in memory while an image is compared with its reference."""
+SSIM_BYTES = 22 * 8 * PIXELS_AT_ONCE
+"""Memory of SSIM, a few frames at a time."""
 N_BLOCKS = 5
 """Copies of a block of readouts that is transformed."""
 PROCESS_BYTES = 300 << 20
 """Memory of the process before it reads data, where it cannot be measured."""
-SPARE_BYTES = 24 << 20
+LIBRARY_BYTES = 38 << 20
+"""Code and buffers of the numerical libraries, which are loaded as each function is first used."""
+SPARE_BYTES = 16 << 20
 """Memory for small arrays and for what the allocator does not return."""
+VERDICT_SERIES = 40
+"""Image series of the verdict: k-t SLR, and k-space of four virtual coils without the held-out samples."""
 FEWEST_COILS = 4
 """Virtual coils below which the images would suffer: a plan does not compress to fewer."""
 
@@ -50,8 +65,12 @@ class Task:
         Frames that are reconstructed.
     is_undersampled
         Whether k-space is undersampled after reading, when both are in memory.
-    n_replicas
-        Number of pseudo-replicas for the noise; 0 for none.
+    n_repeated_series
+        Image series in memory of further reconstructions, of pseudo-replicas or of variants of the data; 0 for none.
+    has_verdict
+        Whether the image is judged by a short reconstruction from a part of the samples.
+    written_bytes
+        Memory in which the images of all slices are written at the end.
     is_compressible
         Whether the coils of the file can be compressed.
     device
@@ -63,7 +82,9 @@ class Task:
     size: SliceSize
     n_frames: int
     is_undersampled: bool = False
-    n_replicas: int = 0
+    n_repeated_series: int = 0
+    has_verdict: bool = False
+    written_bytes: int = 0
     is_compressible: bool = True
     device: str = "cpu"
     where: str = ""
@@ -81,7 +102,7 @@ class MemoryPlan:
         Limits of temporary arrays.
     keeps_freed
         Whether the allocator may keep freed memory, which is faster.
-    reading_bytes, reconstruction_bytes
+    reading_bytes, reconstruction_bytes, finishing_bytes
         Predicted peak of the process, or of the memory of the GPU, in each stage.
     limit
         The limit [bytes]; None without one.
@@ -94,13 +115,14 @@ class MemoryPlan:
     keeps_freed: bool = True
     reading_bytes: int = 0
     reconstruction_bytes: int = 0
+    finishing_bytes: int = 0
     limit: int | None = None
     is_compressed: bool = False
 
     @property
     def predicted(self) -> int:
         """Predicted peak [bytes]."""
-        return max(self.reading_bytes, self.reconstruction_bytes)
+        return max(self.reading_bytes, self.reconstruction_bytes, self.finishing_bytes)
 
     @property
     def fits(self) -> bool:
@@ -122,12 +144,18 @@ class MemoryPlan:
 
 
 def predict(task: Task, method: Reconstructor, plan: MemoryPlan) -> MemoryPlan:
-    """The plan with the predicted peaks of both stages."""
+    """The plan with the predicted peaks of all stages."""
     on_gpu = task.device.startswith("cuda")
-    start = _process_bytes()
-    reading = start + _reading_bytes(task, plan)
-    reconstruction = (0 if on_gpu else start) + _reconstruction_bytes(task, method, plan, on_gpu=on_gpu)
-    return replace(plan, reading_bytes=0 if on_gpu else reading, reconstruction_bytes=reconstruction)
+    start = _process_bytes() + LIBRARY_BYTES + SPARE_BYTES
+    reconstruction = _reconstruction_bytes(task, method, plan, on_gpu=on_gpu)
+    if on_gpu:
+        return replace(plan, reconstruction_bytes=SPARE_BYTES + reconstruction)
+    return replace(
+        plan,
+        reading_bytes=start + _reading_bytes(task, plan),
+        reconstruction_bytes=start + reconstruction,
+        finishing_bytes=start + max(_comparison_bytes(task), task.written_bytes),
+    )
 
 
 def make_plan(task: Task, method: Reconstructor, limit: int | None) -> MemoryPlan:
@@ -158,7 +186,8 @@ def require_memory_to_read(size: SliceSize, limit: int | None, where: str) -> No
     ConfigError
         If it cannot, with the memory that it takes.
     """
-    needed = _process_bytes() + _reading_bytes(Task(size, size.n_frames), MemoryPlan(size.n_used_coils))
+    needed = _process_bytes() + LIBRARY_BYTES + SPARE_BYTES
+    needed += _reading_bytes(Task(size, size.n_frames), MemoryPlan(size.n_used_coils))
     if limit is not None and needed > limit:
         what = f"reading takes {show_size(needed)}, the limit of a process is {show_size(limit)}"
         raise ConfigError(what, where=f"{where}: {size}", hint=f"--workers 1 --memory {_without_space(needed)}")
@@ -240,26 +269,46 @@ def _reading_bytes(task: Task, plan: MemoryPlan) -> int:
     whole = 0
     if plan.n_coils < size.n_coils and not size.is_compressed_in_reading:
         whole = COMPLEX * size.n_frames * pixels * size.n_coils
-    maps = COMPLEX * pixels * plan.n_coils
-    splines = 5 * 2 * COMPLEX * plan.n_coils * min(size.ky, SPLINE_SIZE) * min(size.kx, SPLINE_SIZE)
-    estimation = 0 if plan.n_coils == 1 else 2 * 2 * maps + max(MAPS_BYTES, splines)
-    counts = COMPLEX * size.n_frames * pixels
-    temporary = max(counts + N_BLOCKS * size.block_bytes, estimation)
-    return round(max(kspace * (1 + n_copies), whole * (1 + size.n_copies) + kspace) + temporary)
+    series = COMPLEX * size.n_frames * pixels
+    temporary = N_BLOCKS * size.block_bytes + max(_estimation_bytes(size, plan.n_coils), N_REFERENCE_SERIES * series)
+    return round(max(kspace * (1 + n_copies), whole * (1 + size.n_copies) + kspace) + series + temporary)
+
+
+def _estimation_bytes(size: SliceSize, n_coils: int) -> int:
+    """Memory of the time average of k-space, and of the estimation of coil maps from it."""
+    if n_coils == 1:
+        return 0
+    maps = COMPLEX * size.ky * size.kx * n_coils
+    coil_images = COMPLEX * n_coils * min(size.ky, SPLINE_SIZE) * min(size.kx, SPLINE_SIZE)
+    return maps + 2 * coil_images + max(MAPS_BYTES, N_SPLINE_ARRAYS * coil_images, 5 * maps)
+
+
+def _comparison_bytes(task: Task) -> int:
+    """Memory while an image is compared with its reference; k-space is not held."""
+    series = COMPLEX * task.n_frames * task.size.ky * task.size.kx
+    return N_COMPARED_SERIES * series + min(SSIM_BYTES, 22 * series)
 
 
 def _reconstruction_bytes(task: Task, method: Reconstructor, plan: MemoryPlan, *, on_gpu: bool) -> int:
-    """Memory while the method runs, in addition to that of the process and of the file."""
+    """Memory while the method runs and its image is judged, in addition to that of the process and of the file."""
     size = task.size
     pixels = size.ky * size.kx
-    n_copies = method.n_kspace_copies + (3 if task.n_replicas else 0)
+    n_copies = method.n_kspace_copies + (4 if task.n_repeated_series else 0)
     kspace = COMPLEX * size.n_frames * pixels * plan.n_coils * (1 + n_copies)
     maps = N_MAPS * COMPLEX * pixels * plan.n_coils
     n_together = task.n_frames
     if method.frames_are_separate:
         n_together = min(n_together, plan.workspace.frames_at_once or n_together)
-    series = COMPLEX * pixels * (method.n_series * n_together + 2 * (task.n_frames - n_together))
-    series *= KEPT_FACTOR if plan.keeps_freed and not on_gpu else 1
-    at_once = plan.workspace.coils_at_once or (plan.n_coils if on_gpu else 1)
-    operator = 3 * COMPLEX * max(SAMPLES_AT_ONCE, n_together * pixels * at_once)
-    return round(kspace + maps + series + operator + SPARE_BYTES)
+    n_series = method.n_series * n_together + 2 * (task.n_frames - n_together)
+    if task.has_verdict:
+        n_series = max(n_series, VERDICT_SERIES * task.n_frames)
+    series = COMPLEX * pixels * n_series * (KEPT_FACTOR if plan.keeps_freed and not on_gpu else 1)
+    images = COMPLEX * pixels * task.n_frames * (2 + task.n_repeated_series)
+    return round(kspace + maps + series + images + _operator_bytes(task, plan, n_together, on_gpu=on_gpu))
+
+
+def _operator_bytes(task: Task, plan: MemoryPlan, n_frames: int, *, on_gpu: bool) -> int:
+    """Memory of the coil images that an operator transforms together."""
+    samples = n_frames * task.size.ky * task.size.kx
+    n_coils = plan.workspace.coils_at_once or (plan.n_coils if on_gpu else max(1, SAMPLES_AT_ONCE // samples))
+    return 3 * COMPLEX * samples * min(n_coils, plan.n_coils)

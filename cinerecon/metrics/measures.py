@@ -14,6 +14,8 @@ from cinerecon.errors import ShapeError
 
 SSIM_K1, SSIM_K2 = 0.01, 0.03
 HFEN_SIZE, HFEN_SIGMA = 15, 1.5
+PIXELS_AT_ONCE = 2**18
+"""Pixels of the frames whose SSIM is computed together, in 22 times the memory of their complex images."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,14 @@ def ssim(image: Tensor, reference: Tensor, data_range: float | None = None, *, w
     _require_alike(image, reference)
     _require_size("SSIM", reference, window.size)
     peak = float(reference.abs().max()) if data_range is None else data_range
+    frames, of_reference = (x.reshape(-1, *x.shape[-2:]) for x in (image, reference))
+    n_at_once = max(1, PIXELS_AT_ONCE // frames[:1].numel())
+    parts = zip(frames.split(n_at_once), of_reference.split(n_at_once), strict=True)
+    return sum(_ssim_of_frames(a, b, peak, window) * len(a) for a, b in parts) / len(frames)
+
+
+def _ssim_of_frames(image: Tensor, reference: Tensor, peak: float, window: Window) -> float:
+    """Mean over the windows of a few frames ``(frames, y, x)``."""
     a, b = (x.abs().double() if x.is_complex() else x.double() for x in (image, reference))
     weights = window.weights()
     moments = _filter(torch.stack((a, b, a * b, a * a + b * b)), weights, weights)

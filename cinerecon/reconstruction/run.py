@@ -25,9 +25,10 @@ from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.memory_plan import MemoryPlan, Task, out_of_memory
 from cinerecon.methods.table import load_method
 from cinerecon.options import split_settings
+from cinerecon.reconstruction.memory import plan_memory, task_of
 from cinerecon.reconstruction.options import PartialFourier
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
-from cinerecon.reconstruction.request import ReconRequest, plan_memory, task_of
+from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of, has_finished_slices
 from cinerecon.reconstruction.slices import (
     ReconstructedSlice,

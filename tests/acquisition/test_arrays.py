@@ -41,7 +41,7 @@ def scan(tmp_path):
 
 
 def save_bart(path, values, dimensions):
-    write_cfl(path, path.with_suffix(".hdr"), values, dimensions, "test")
+    write_cfl(path, path.with_suffix(".hdr"), [values], values.shape, dimensions, "test")
     return path
 
 

@@ -132,7 +132,7 @@ def test_damaged_or_foreign_streams_are_refused(truth, tmp_path):
 
 
 def test_arrays_of_bart_with_coils_are_no_images(tmp_path):
-    write_cfl(tmp_path / "k.cfl", tmp_path / "k.hdr", np.ones((3, 8, 8), np.complex64), (3, 1, 0), "bart")
+    write_cfl(tmp_path / "k.cfl", tmp_path / "k.hdr", [np.ones((3, 8, 8), np.complex64)], (3, 8, 8), (3, 1, 0), "bart")
     with pytest.raises(DataError, match="dimension 3 of the array is 3, that of images is 1"):
         read_series(tmp_path / "k.cfl")
 

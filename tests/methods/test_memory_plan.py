@@ -128,4 +128,4 @@ def test_progress_of_frames_in_parts_ends_with_the_whole(make_cine):
 def test_the_plan_without_a_limit_is_the_fastest():
     plan = make_plan(LARGE, load_method("ktslr"), None)
     assert plan.fits
-    assert replace(plan, reading_bytes=0, reconstruction_bytes=0) == MemoryPlan(64)
+    assert replace(plan, reading_bytes=0, reconstruction_bytes=0, finishing_bytes=0) == MemoryPlan(64)

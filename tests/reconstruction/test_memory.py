@@ -26,14 +26,21 @@ def scan(tmp_path):
 def small_constants(monkeypatch):
     """What a small scan would not reach: constants of the prediction, and the memory of the process."""
     monkeypatch.setattr(memory_plan, "_process_bytes", lambda: 0)
-    for name in ("SPARE_BYTES", "MAPS_BYTES", "SAMPLES_AT_ONCE", "SPLINE_SIZE", "N_BLOCKS"):
+    for name in (
+        "SPARE_BYTES",
+        "LIBRARY_BYTES",
+        "MAPS_BYTES",
+        "SSIM_BYTES",
+        "SPLINE_SIZE",
+        "N_BLOCKS",
+    ):
         monkeypatch.setattr(memory_plan, name, 0)
 
 
 @pytest.mark.usefixtures("small_constants")
 def test_coils_are_compressed_to_keep_a_limit(scan, tmp_path):
     plans = []
-    limits = (None, "130KB", "95KB")
+    limits = (None, "225KB", "160KB")
     reports = [
         reconstruct_scan(ReconRequest(scan, "zerofilled", [str(tmp_path / f"{n}.npz")], memory=limit), plan_to(plans))
         for n, limit in enumerate(limits)
@@ -46,7 +53,7 @@ def test_coils_are_compressed_to_keep_a_limit(scan, tmp_path):
     assert np.array_equal(reports[0].slices[1].image, reports[1].slices[1].image)
     text = reports[2].slices[1].cine.provenance.texts
     assert text["coil_compression"].startswith(f"8 coils compressed to {coils[2][0]}: ")
-    assert "memory=95KB" in text["settings"]
+    assert "memory=160KB" in text["settings"]
 
 
 def plan_to(plans):
@@ -106,6 +113,13 @@ def command(arguments, *, limit=None):
     return process.returncode, text, usage.ru_maxrss * 1024
 
 
+def predicted_and_measured(arguments):
+    """The memory that ``recon`` reports before it reads samples, and its peak [bytes]."""
+    code, text, peak = command(["recon", *arguments, "--memory", "1.5GB"])
+    assert code == 0, text
+    return parse_size(next(line for line in text.splitlines() if "predicted" in line)[8:14]), peak
+
+
 @pytest.fixture(scope="module")
 def large_scans(tmp_path_factory):
     """Scans of one and of four slices, whose k-space takes 75 MB each."""
@@ -117,19 +131,47 @@ def large_scans(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="known defect: 516 MB were measured, 475 MB predicted; the cause is not known yet")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory as Linux counts it")
 def test_memory_is_as_predicted_and_does_not_grow_with_the_number_of_slices(large_scans, tmp_path):
     peaks = []
     for n_slices in (1, 4):
-        arguments = ["--model", "zerofilled", "--memory", "1.5GB", "-o", tmp_path / f"{n_slices}.npz"]
-        code, text, peak = command(["recon", large_scans / f"{n_slices}.h5", *arguments])
-        assert code == 0, text
-        predicted = parse_size(next(line for line in text.splitlines() if "predicted" in line)[8:14])
-        assert 0.7 * predicted < peak < 1.05 * predicted
+        arguments = [large_scans / f"{n_slices}.h5", "--model", "zerofilled", "-o", tmp_path / f"{n_slices}.npz"]
+        predicted, peak = predicted_and_measured(arguments)
+        assert 0.8 * predicted < peak <= predicted
         peaks.append(peak)
     # the samples of a file of one slice are held in memory, those of several are read slice by slice
-    assert peaks[1] < 1.1 * peaks[0]
+    assert peaks[1] < peaks[0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory as Linux counts it")
+@pytest.mark.parametrize(
+    ("n_coils", "n_frames", "arguments"),
+    [
+        (1, 16, ["--model", "ktslr", "--set", "n_iterations=2"]),
+        (32, 4, ["--model", "zerofilled"]),
+        (8, 16, ["--model", "slrnet", "--undersample", "gaussian:8"]),
+        (4, 16, ["--model", "cgsense", "--undersample", "gaussian:4", "--uncertainty", "--variants", "4"]),
+    ],
+)
+def test_memory_is_as_predicted_for_few_and_many_coils_and_each_kind_of_method(tmp_path, n_coils, n_frames, arguments):
+    sizes = ["--coils", n_coils, "--frames", n_frames, "--ky", "128", "--kx", "128"]
+    assert command(["simulate", "-o", tmp_path / "scan.h5", *sizes])[0] == 0
+    predicted, peak = predicted_and_measured([tmp_path / "scan.h5", *arguments, "-o", tmp_path / "cine.h5"])
+    assert 0.75 * predicted < peak <= predicted
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory as Linux counts it")
+def test_images_of_many_slices_take_no_memory(tmp_path):
+    """Each slice has 2 MB of image and reference, which are on the disk as soon as it is finished."""
+    peaks = []
+    for n_slices in (3, 19):
+        sizes = ["--coils", "2", "--frames", "8", "--ky", "128", "--kx", "128", "--slices", n_slices]
+        assert command(["simulate", "-o", tmp_path / "scan.h5", *sizes, "--force"])[0] == 0
+        outputs = [word for ending in ("npz", "h5", "cfl") for word in ("-o", tmp_path / f"{n_slices}.{ending}")]
+        peaks.append(predicted_and_measured([tmp_path / "scan.h5", "--model", "zerofilled", *outputs])[1])
+    assert peaks[1] - peaks[0] < 16 * 2**20
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.image import DEIDENTIFIED, QUANTITIES, CineImage, slice_spacing_mm, stacks, window
+from cinerecon.image import DEIDENTIFIED, QUANTITIES, CineImage, each, slice_spacing_mm, stacks, window
 from cinerecon.io.ismrmrd.header import MrdHeader, parse_header
 from cinerecon.provenance import ANONYMOUS, Patient, Provenance
 
@@ -60,12 +60,12 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
     """
     folder.mkdir(parents=True, exist_ok=True)
     made, now = cines[0].provenance or _provenance_of_pixels(cines), datetime.datetime.now().astimezone()
-    scale = max(float(cine.magnitude.max()) for cine in cines) / WHITE or 1.0
-    white = max(round(window([cine.magnitude for cine in cines]) / scale), 1)
+    scale = max(float(cine.magnitude.max()) for cine in each(cines)) / WHITE or 1.0
+    white = max(round(window(cine.magnitude for cine in each(cines)) / scale), 1)
     header = parse_header(cines[0].header_xml.encode()) if cines[0].header_xml else None
     for number, stack in enumerate(stacks(cines)):
         instance = 0
-        for cine in stack:
+        for cine in each(stack):
             stored = _stored(cine, scale)
             for frame in range(cine.n_frames):
                 instance += 1
@@ -88,7 +88,7 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
 def _provenance_of_pixels(cines: list[CineImage]) -> Provenance:
     """Texts that identify images without provenance."""
     digest = hashlib.sha256()
-    for cine in cines:
+    for cine in each(cines):
         digest.update(repr((cine.image.shape, cine.meta.geometry)).encode())
         digest.update(np.ascontiguousarray(cine.image).tobytes())
     content = digest.hexdigest()

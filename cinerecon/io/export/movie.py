@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cinerecon.image import UNKNOWN_FRAME_MS, CineImage, grey, window
+from cinerecon.image import UNKNOWN_FRAME_MS, CineImage, each, grey, window
 from cinerecon.io.picture import draw_label, frame_label
 
 TILE_HEIGHT = 384
@@ -46,7 +46,8 @@ def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) ->
     rate = min(max(1000 / _interval_ms(cines), 1.0), 60.0)
     repeats = max(1, round(LEAST_SECONDS * rate / len(frames)))
     y, x = frames.shape[1:]
-    frames = np.pad(frames, ((0, 0), (0, y % 2), (0, x % 2)))
+    if y % 2 or x % 2:
+        frames = np.pad(frames, ((0, 0), (0, y % 2), (0, x % 2)))
     y, x = frames.shape[1:]
     command = [
         *(imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error"),
@@ -55,7 +56,7 @@ def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) ->
         *("-c:v", "libx264", "-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"),
         str(path.absolute()),  # ffmpeg reads the part of a relative path before a colon as a protocol
     ]
-    done = subprocess.run(command, input=frames.tobytes(), capture_output=True)
+    done = subprocess.run(command, input=frames.ravel().data, capture_output=True)
     if done.returncode:
         first_line = (done.stderr.decode(errors="replace").splitlines() or ["ffmpeg failed"])[0]
         raise OSError(first_line.rpartition(": ")[2])  # what follows are consequences
@@ -76,16 +77,16 @@ def montage(cines: list[CineImage], columns: int | None = None) -> NDArray[np.ui
     """
     n_frames = max(cine.n_frames for cine in cines)
     columns = columns or int(np.ceil(np.sqrt(len(cines) * 1.4)))
-    by_slice: dict[int, list[NDArray[np.float32]]] = {}
+    by_slice: dict[int, list[CineImage]] = {}
     for cine in cines:
-        by_slice.setdefault(cine.meta.slice, []).append(cine.magnitude)
-    whites = {number: window(magnitudes) for number, magnitudes in by_slice.items()}
+        by_slice.setdefault(cine.meta.slice, []).append(cine)
+    whites = {number: window(cine.magnitude for cine in each(alike)) for number, alike in by_slice.items()}
     height = TILE_HEIGHT
-    tiles = [_tile(cine, height, whites[cine.meta.slice]) for cine in cines]
+    tiles = [_tile(cine, height, whites[cine.meta.slice]) for cine in each(cines)]
     widest = max(tile.shape[2] for tile in tiles)
     if widest * columns > MOVIE_WIDTH:
         height = max(96, height * MOVIE_WIDTH // (widest * columns))
-        tiles = [_tile(cine, height, whites[cine.meta.slice]) for cine in cines]
+        tiles = [_tile(cine, height, whites[cine.meta.slice]) for cine in each(cines)]
         widest = max(tile.shape[2] for tile in tiles)
     rows = -(-len(tiles) // columns)
     sheet = np.zeros((n_frames, rows * height, min(columns, len(tiles)) * widest), np.uint8)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.image import CineImage, collect_warnings, slice_spacing_mm
+from cinerecon.image import CineImage, collect_warnings, each, slice_spacing_mm
 from cinerecon.provenance import series_texts
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -37,7 +37,7 @@ def write_nifti(path: Path, stack: list[CineImage]) -> None:
     import nibabel
 
     affine = affine_ras(stack)
-    image = nibabel.Nifti1Image(np.stack([cine.values.transpose(2, 1, 0) for cine in stack], axis=2), affine)
+    image = nibabel.Nifti1Image(np.stack([cine.values.transpose(2, 1, 0) for cine in each(stack)], axis=2), affine)
     code = "unknown" if stack[0].place is None else "scanner"
     image.set_sform(affine, code=code)
     image.set_qform(affine, code=code)

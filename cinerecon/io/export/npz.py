@@ -1,14 +1,19 @@
 """Write images as NumPy arrays: complex, with times, geometry, reference, convergence and provenance."""
 
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.image import CineImage, collect_warnings, stacks
+from cinerecon.image import CineImage, collect_warnings, each, stacks
 from cinerecon.io.export.nifti import affine_ras
 from cinerecon.provenance import series_texts
+
+SERIES = ("image", "frame_times_ms", "noise", "snr", "uncertainty", "velocity", "venc_cm_s", "reference")
+"""Arrays with a part of each slice, written where all slices have one."""
 
 
 def write_npz(path: Path, cines: list[CineImage]) -> None:
@@ -28,24 +33,45 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
     coordinates (LPS), NaN where the scan has none, and ``affine_ras`` (slices, 4, 4) from voxel (x, y, slice) to RAS
     coordinates [mm] as in NIfTI. ``method`` and ``provenance`` are texts, the latter one ``name: value`` per line.
     """
-    columns: dict[str, list[np.ndarray]] = {
-        "image": [cine.image for cine in cines],
-        "frame_times_ms": [_times(cine) for cine in cines],
-    }
-    for name in ("noise", "snr", "uncertainty", "velocity"):
-        maps = [values for cine in cines if (values := getattr(cine, name)) is not None]
-        columns |= {name: maps} if len(maps) == len(cines) else {}
-    if "velocity" in columns:
-        columns["venc_cm_s"] = [np.array(cine.venc_cm_s) for cine in cines]
-    references = [cine.reference for cine in cines if cine.reference is not None]
-    if len(references) == len(cines):
-        columns["reference"] = references
-    arrays: dict[str, np.ndarray] = {}
-    for name, parts in columns.items():
-        if len({cine.image.shape for cine in cines}) == 1:
-            arrays[name] = np.stack(parts)
-        else:
-            arrays |= {f"{name}_slice{cine.meta.slice}": part for cine, part in zip(cines, parts, strict=True)}
+    series = [name for name in SERIES if all(_series_of(cine, name) is not None for cine in cines)]
+    are_alike = len({cine.image.shape for cine in cines}) == 1
+    with zipfile.ZipFile(path, "w", allowZip64=True) as file:
+        for name in series:
+            if are_alike:
+                _write_stacked(file, name, cines)
+            else:
+                for cine in cines:
+                    _write_stacked(file, name, [cine], ending=f"_slice{cine.meta.slice}")
+        for name, values in _small_arrays(cines, series).items():
+            with file.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, values, allow_pickle=False)
+
+
+def _series_of(cine: CineImage, name: str) -> NDArray[Any] | None:
+    """A series of a slice, or a number or numbers that each slice has one of."""
+    if name == "frame_times_ms":
+        return _times(cine)
+    if name == "venc_cm_s":
+        return None if cine.velocity is None else np.array(cine.venc_cm_s)
+    values: NDArray[Any] | None = getattr(cine, name)
+    return values
+
+
+def _write_stacked(file: zipfile.ZipFile, name: str, cines: list[CineImage], ending: str = "") -> None:
+    """Write a series of slices of one size as one array, slice by slice; with an ending that of a single slice."""
+    with file.open(f"{name}{ending}.npy", "w", force_zip64=True) as member:
+        for number, cine in enumerate(each(cines)):
+            values = np.ascontiguousarray(_series_of(cine, name))
+            if not number:
+                shape = values.shape if ending else (len(cines), *values.shape)
+                header = {"descr": values.dtype.str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(member, header)
+            member.write(values.tobytes())
+
+
+def _small_arrays(cines: list[CineImage], series: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Geometry, convergence and texts."""
+    arrays: dict[str, NDArray[Any]] = {}
     for name in cines[0].convergence:
         arrays[f"convergence_{name}"] = _side_by_side([cine.convergence[name] for cine in cines])
     arrays |= _geometry(cines)
@@ -54,12 +80,11 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
     arrays["warnings"] = np.array(collect_warnings(cines), dtype=np.str_)
     arrays["verdict"] = np.array([cine.verdict.remark if cine.verdict else "" for cine in cines], dtype=np.str_)
     for name in ("noise", "uncertainty"):
-        if name in columns:
+        if name in series:
             arrays[f"{name}_source"] = np.array([getattr(cine, f"{name}_source") for cine in cines], dtype=np.str_)
-    if len(references) == len(cines):
+    if "reference" in series:
         arrays["reference_is"] = np.array([cine.meta.reference_is for cine in cines], dtype=np.str_)
-    with path.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    return arrays
 
 
 def _geometry(cines: list[CineImage]) -> dict[str, NDArray[np.float64]]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-from cinerecon.image import CineImage, collect_warnings, grey, window
+from cinerecon.image import CineImage, collect_warnings, each, grey, window
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.picture import ACCENT, CAPTION, INK, MARGIN, PAPER, QUIET, font_of_size, frame_label
 from cinerecon.provenance import series_texts
@@ -79,7 +79,7 @@ def draw_summary(cines: list[CineImage]) -> Image.Image:
 
     Warnings are printed below.
     """
-    return _sheet([(cine, _panels(cine)) for cine in cines])
+    return _sheet([(cine, _panels(cine)) for cine in each(cines)])
 
 
 def write_case_picture(path: Path, cine: CineImage, kspace: NDArray[np.complex64]) -> None:

@@ -31,6 +31,10 @@ READ_AT_ONCE = 512 << 20
 Files of several slices are read one slice at a time, so that memory does not grow with their number."""
 ALWAYS_AT_ONCE = 16 << 20
 """Files up to this size [bytes] are read at once, with any number of slices."""
+BLOCK_BYTES = 8 << 20
+"""Samples [bytes] that are read together where only their headers are kept."""
+FIRST_BLOCK = 16
+"""Rows that are read first, whose size is not known yet."""
 LARGEST_XML = 16 << 20
 """Largest size of a header [bytes]."""
 
@@ -285,9 +289,9 @@ def _read_rows(data: h5py.Dataset, path: Path) -> tuple[Heads, NDArray[np.float6
     heads: list[Heads] = []
     amplitudes: list[NDArray[np.float64]] = []
     rows: list[NDArray[np.object_]] = []
-    keep = size <= READ_AT_ONCE
-    for start in range(0, data.shape[0], BLOCK):
-        block = data[start : start + BLOCK]
+    ends = np.concatenate([data[:1]["head"], data[-1:]["head"]])
+    keep = size <= ALWAYS_AT_ONCE or (size <= READ_AT_ONCE and bool(ends["idx"]["slice"][0] == ends["idx"]["slice"][1]))
+    for block in _blocks(data):
         heads.append(block["head"].copy())
         amplitudes.append(np.fromiter(map(largest_part, block["data"]), np.float64, len(block)))
         if size > ALWAYS_AT_ONCE:
@@ -297,6 +301,17 @@ def _read_rows(data: h5py.Dataset, path: Path) -> tuple[Heads, NDArray[np.float6
         else:
             rows.clear()
     return np.concatenate(heads), np.concatenate(amplitudes), np.concatenate(rows) if keep else None
+
+
+def _blocks(data: h5py.Dataset) -> Iterator[NDArray[np.void]]:
+    """Whole rows, as many at a time as take `BLOCK_BYTES`, judged by those before."""
+    start, n_rows = 0, FIRST_BLOCK
+    while start < data.shape[0]:
+        block = data[start : start + n_rows]
+        start += len(block)
+        n_bytes = sum(samples.nbytes for samples in block["data"])
+        n_rows = int(np.clip(BLOCK_BYTES * len(block) // max(n_bytes, 1), 1, BLOCK))
+        yield block
 
 
 def _require_claims(scan: RawScan) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from ismrmrd.hdf5 import image_header_dtype
 from numpy.typing import NDArray
 
-from cinerecon.image import DEIDENTIFIED, CineImage, window
+from cinerecon.image import DEIDENTIFIED, CineImage, each, window
 from cinerecon.io.hdf5 import new_hdf5
 from cinerecon.io.ismrmrd.raw import TICK_MS
 
@@ -52,9 +52,9 @@ def _write_series(group: h5py.Group, index: int, cines: list[CineImage], is_comp
     y, x = cines[0].matrix
     data = group.create_dataset("data", (n_images, 1, 1, y, x), maxshape=(None, 1, 1, y, x), dtype=stored)
     headers = np.zeros(n_images, image_header_dtype)
-    white = window([cine.magnitude for cine in cines])
+    white = window(cine.magnitude for cine in each(cines))
     attributes, first = [], 0
-    for cine in cines:
+    for cine in each(cines):
         values = cine.image.astype(np.complex64) if is_complex else cine.values
         data[first : first + cine.n_frames, 0, 0] = np.ascontiguousarray(values).view(stored)
         headers[first : first + cine.n_frames] = image_headers(cine, index, first, is_complex)

@@ -9,7 +9,7 @@ import numpy as np
 from ismrmrd.hdf5 import image_header_dtype
 from ismrmrd.image import get_data_type_from_dtype
 
-from cinerecon.image import CineImage, window
+from cinerecon.image import CineImage, each, window
 from cinerecon.io.ismrmrd.images import image_attributes, image_series, image_type, meta_xml
 from cinerecon.io.ismrmrd.raw import TICK_MS
 from cinerecon.io.mrd2.header import header_from_xml
@@ -44,8 +44,8 @@ def write_mrd2_images(path: Path, cines: list[CineImage]) -> None:
 
 def _items(cines: list[CineImage], mrd: ModuleType) -> Iterator[Any]:
     for series, (members, is_complex) in enumerate(image_series(cines)):
-        white, index = window([cine.magnitude for cine in members]), 0
-        for cine in members:
+        white, index = window(cine.magnitude for cine in each(members)), 0
+        for cine in each(members):
             meta = _meta(image_attributes(cine, white), mrd)
             values = cine.image.astype(np.complex64) if is_complex else cine.values
             for frame in range(cine.n_frames):

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from cinerecon.errors import DataError
-from cinerecon.image import CineImage, as_map, window
+from cinerecon.image import CineImage, as_map, each, window
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.hdf5 import new_hdf5
 from cinerecon.io.ismrmrd.images import image_attributes, image_headers, image_series, meta_xml
@@ -57,8 +57,8 @@ def stream_of_images(cines: Sequence[CineImage]) -> Iterator[Message]:
     if cines[0].header_xml:
         yield TextMessage(MessageId.HEADER, cines[0].header_xml.encode())
     for index, (members, is_complex) in enumerate(image_series(cines)):
-        first, white = 0, window([cine.magnitude for cine in members])
-        for cine in members:
+        first, white = 0, window(cine.magnitude for cine in each(members))
+        for cine in each(members):
             attributes = meta_xml(image_attributes(cine, white))
             values = cine.image.astype(np.complex64) if is_complex else cine.values.astype(np.float32)
             for head, frame in zip(image_headers(cine, index, first, is_complex), values, strict=True):

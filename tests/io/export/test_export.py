@@ -412,11 +412,11 @@ def test_a_failed_write_leaves_the_old_file_and_no_half_one(tmp_path, monkeypatc
     path = tmp_path / "a.npz"
     path.write_bytes(b"precious")
 
-    def fail(file, **arrays):
+    def fail(file, *_, **__):
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", fail)
+    monkeypatch.setattr(np.lib.format, "write_array", fail)
     with pytest.raises(FileError, match="No space left"):
         export([make_cine()], Target.parse(str(path)))
     assert path.read_bytes() == b"precious"
