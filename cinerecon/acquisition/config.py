@@ -9,7 +9,7 @@ from cinerecon.config import Config
 from cinerecon.options import COMPRESSION, ArrayOptions, CsmMethod
 
 Uncounted = Literal["auto", "average", "slice", "contrast", "phase", "repetition", "set"]
-TimeCounter = Literal["auto", "phase", "repetition", "average", "contrast", "set", "segment"]
+TimeCounter = Literal["auto", "phase", "repetition", "average", "contrast", "set", "segment", "slice"]
 GatingMode = Literal["auto", "counter", "retro", "none"]
 Counter = Literal["average", "slice", "contrast", "phase", "repetition", "set", "segment"]
 

@@ -32,6 +32,8 @@ LARGEST_INTERPOLATION = 4
 """Largest factor of an interpolated matrix; with a larger one the header belongs to another scan."""
 SQUARE_TOLERANCE, UNEVEN_RATIO = 0.02, 1.2
 """Largest relative difference of the sides of square pixels, and smallest ratio of the sides of anisotropic ones."""
+LARGEST_ANISOTROPY, EXCHANGE_TOLERANCE = 3.0, 0.1
+"""Largest ratio of the sides of a pixel, and largest difference from 1 of that of square ones after an exchange."""
 LARGEST_OVERSAMPLING = 8.5
 """Encoded over image field of view above which the header is wrong."""
 N_OVERSAMPLING_PROBES = 16
@@ -155,7 +157,8 @@ def plan_grid(raw: RawScan, image: Index, probe: Probe, config: AcquisitionConfi
     encoding = raw.header.encodings[0]
     lines = raw.heads["idx"]["kspace_encode_step_1"][image].astype(np.int64)
     centre = _centre_line(raw, encoding, int(lines.max()), probe, config.ky_centre, warn)
-    ky, first_row = _phase_encode(raw, image, encoding, lines, centre, warn)
+    ky, first_row = _phase_encode(raw, image, encoding, lines, centre, warn, is_given=config.ky_centre is not None)
+    _require_axes_in_order(raw, encoding, ky)
     kx, fov_y = encoding.encoded.matrix[0], encoding.encoded.fov_mm[1]
     ratio = readout_oversampling(raw, image, ky, warn)
     x = max(round(kx / ratio), 1) if config.remove_oversampling else kx
@@ -166,6 +169,38 @@ def plan_grid(raw: RawScan, image: Index, probe: Probe, config: AcquisitionConfi
         y = ky
     pixel_size_mm = (fov_y / ky, ratio * encoding.recon.fov_mm[0] / kx)
     return Grid(ky=ky, kx=kx, first_row=first_row, y=max(y, 1), x=x, pixel_size_mm=pixel_size_mm)
+
+
+def _require_axes_in_order(raw: RawScan, encoding: EncodingSpace, ky: int) -> None:
+    """Refuse fields of view whose x and y are exchanged: x is the readout.
+
+    Raises
+    ------
+    HeaderError
+        If pixels are so anisotropic as no scan has, and square after the exchange; or if the readout oversampling is a
+        whole number only after it.
+    """
+    (kx, _, _), (fov_x, fov_y, _) = encoding.encoded.matrix, encoding.encoded.fov_mm
+    recon_x, recon_y, _ = encoding.recon.fov_mm
+    ratio, exchanged = anisotropy(encoding, ky), (fov_y / kx) / (fov_x / ky)
+    hint = "x is the readout: exchange x and y of fieldOfView_mm"
+    if abs(np.log(ratio)) > np.log(LARGEST_ANISOTROPY) and abs(exchanged - 1) < EXCHANGE_TOLERANCE:
+        what = (
+            f"pixels are {fov_x / kx:.3g} mm long along x and {fov_y / ky:.3g} mm along y by the header, and square "
+            "with x and y of the fields of view exchanged"
+        )
+        raise HeaderError(what, where=str(raw.path), hint=hint)
+    is_as_written = _is_whole(fov_x / recon_x) and recon_y <= 1.01 * fov_y
+    if not is_as_written and _is_whole(fov_x / recon_y) and 0.5 * fov_y <= recon_x <= 1.01 * fov_y:
+        what = (
+            f"the encoded field of view is {fov_x:g} x {fov_y:g} mm, the image's {recon_x:g} x {recon_y:g} mm: x and y "
+            "are exchanged in one of them"
+        )
+        raise HeaderError(what, where=str(raw.path), hint=hint)
+
+
+def _is_whole(oversampling: float) -> bool:
+    return round(oversampling) >= 1 and abs(oversampling - round(oversampling)) < 0.01 * oversampling
 
 
 def _centre_line(
@@ -193,15 +228,24 @@ def _centre_line(
         what = f"{source} {centre}; the signal has its peak at line {strongest}"
         if abs(strongest - centre) > LARGEST_CENTRE_ERROR * (largest + 1):
             hint = f"--set preprocessing.ky_centre={strongest} believes the data, ky_centre={centre} the header"
+            if len(probe.lines) == ky and min(strongest, ky - strongest) <= 1:
+                hint = "the lines are in the order of an FFT: number them with the centre of k-space in the middle"
             raise HeaderError(what, where=str(raw.path), hint=hint)
         warn(f"{what}: --set preprocessing.ky_centre={strongest} would correct it")
     return centre
 
 
 def _phase_encode(
-    raw: RawScan, image: Index, encoding: EncodingSpace, lines: NDArray[np.int64], centre: int, warn: Warn
+    raw: RawScan,
+    image: Index,
+    encoding: EncodingSpace,
+    lines: NDArray[np.int64],
+    centre: int,
+    warn: Warn,
+    *,
+    is_given: bool,
 ) -> tuple[int, int]:
-    """Rows of the encoded grid, and the row of line 0."""
+    """Rows of the encoded grid, and the row of line 0; the centre is that of the header, or given by the user."""
     limit = encoding.limits.get("kspace_encoding_step_1")
     ky = encoding.encoded.matrix[1]
     measured = _measured_rows(encoding, lines, centre)
@@ -218,6 +262,13 @@ def _phase_encode(
         if limit is not None and lines.max() > limit.maximum:
             warn(f"lines count to {lines.max()}, beyond the header's limit {limit.maximum}, but fit the encoded matrix")
         return ky, first_row
+    filled = int(lines.min()) + ky // 2
+    if not is_given and lines.max() - lines.min() + 1 == ky and abs(filled - centre) <= LARGEST_CENTRE_ERROR * ky:
+        warn(
+            f"the header puts the centre of k-space at line {centre}; lines {lines.min()} to {lines.max()} fill "
+            f"encodedSpace y, so that {filled} is taken"
+        )
+        return ky, ky // 2 - filled
     beyond = np.flatnonzero(lines > (ky - 1 if limit is None else limit.maximum))
     if limit is None or beyond.size:
         row = image[(beyond if beyond.size else outside)[0]]

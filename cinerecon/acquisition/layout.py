@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cinerecon.acquisition.alignment import alignment_warnings
 from cinerecon.acquisition.amplitudes import gain_warnings, without_spikes
 from cinerecon.acquisition.calibration import add_central_lines, place_calibration, without_other_contrast
 from cinerecon.acquisition.config import AcquisitionConfig
@@ -85,7 +86,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = Non
     raw = standardise(raw, selection, config, warn)
     selection = keep_selected(raw, add_central_lines(raw, selection, warn), config.select)
     image = selection.image
-    require_cartesian(raw, image)
+    require_cartesian(raw, image, warn)
     counters = read_counters(raw, image, selection.unmeasured, config.select, warn)
     require_alike(raw, image)
     coils = _kept_coils(raw, int(image[0]), config.exclude_coils)
@@ -102,6 +103,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = Non
         is_average = config.repeats == "average"
         warnings += check_repeated_lines(raw, lines, counters.n_averages, is_requested=is_average)
         warnings += gain_warnings(raw, lines, selection.calibration, grid)
+    warnings += alignment_warnings(raw, lines, grid)
     warnings += incomplete_frame_warnings(lines, counters.n_frames, grid)
     warnings += implausible_size_warnings(raw.header, grid)
     warnings += _receiver_warnings(raw, lines)

@@ -169,7 +169,11 @@ def require_placement(raw: RawScan, image: Index, start: Index, n_samples: Index
     too_long = np.flatnonzero(n_samples > kx)
     if too_long.size:
         i = too_long[0]
-        raise DataError(f"{n_samples[i]} samples, encodedSpace x is {kx}", where=raw.at(image[i]))
+        is_exchanged = n_samples[i] == raw.header.encodings[0].encoded.matrix[1]
+        hint = (
+            "x is the readout: exchange x and y of matrixSize and fieldOfView_mm in the header" if is_exchanged else ""
+        )
+        raise DataError(f"{n_samples[i]} samples, encodedSpace x is {kx}", where=raw.at(image[i]), hint=hint)
     outside = np.flatnonzero((start < 0) | (start + n_samples > kx))
     if outside.size:
         i = outside[0]

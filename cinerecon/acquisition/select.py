@@ -25,7 +25,9 @@ NOT_IMAGE = {
     31: "phase stabilisation",
 }
 COMPRESSED = (53, 54, 55, 56)
-NOISE, CALIBRATION, CALIBRATION_AND_IMAGING = 19, 20, 21
+NOISE, CALIBRATION, CALIBRATION_AND_IMAGING, REVERSE = 19, 20, 21, 22
+LARGEST_LINE_ERROR = 0.1
+"""Largest distance of a readout from its line by the stored trajectory, over the spacing of the lines."""
 
 
 @dataclass(frozen=True)
@@ -247,11 +249,12 @@ def _require_common(raw: RawScan, rows: Index, values: NDArray[np.integer], unit
     raise DataError(what, where=raw.at(rows[i]), hint="the file mixes two measurements, or is damaged")
 
 
-def require_cartesian(raw: RawScan, image: Index) -> None:
+def require_cartesian(raw: RawScan, image: Index, warn: Warn) -> None:
     """Check that the scan is 2-D Cartesian, by its header and by the trajectory stored with it, if there is one.
 
     A stored trajectory is Cartesian when every readout advances along its first coordinate in one common even step, and
-    keeps the other coordinates.
+    keeps the other coordinates, of which the second is proportional to the line number. Readouts that run backwards by
+    the trajectory alone are flagged in the headers of the scan.
 
     Raises
     ------
@@ -275,16 +278,24 @@ def require_cartesian(raw: RawScan, image: Index) -> None:
         )
         hint = "a 2-D scan has encodedSpace z = 1" if len(partitions) == 1 else ""
         raise UnsupportedError(what, where=str(raw.path), hint=hint)
-    _require_straight(raw, image[n_dimensions > 0])
+    rows = image[n_dimensions > 0]
+    steps, positions = _straight_paths(raw, rows)
+    _require_on_lines(raw, rows, positions)
+    backward = rows[steps < 0]
+    if 0 < backward.size < rows.size and not has_flag(raw.heads[rows], REVERSE).any():
+        warn(f"{backward.size} of {rows.size} readouts run backwards by their trajectory: they are read as reversed")
+        raw.heads["flags"][backward] |= np.uint64(1 << (REVERSE - 1))
 
 
-def _require_straight(raw: RawScan, rows: Index) -> None:
+def _straight_paths(raw: RawScan, rows: Index) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The step along the first coordinate, and the mean of the second one, 0 without one; both ``(readouts,)``."""
     common: float | None = None
+    steps, positions = np.zeros(len(rows)), np.zeros(len(rows))
     for block, paths in raw.trajectories(rows):
-        steps = np.diff(paths[:, :, 0], axis=1)
-        step = np.median(steps, axis=1)
+        change = np.diff(paths[:, :, 0], axis=1)
+        step = np.median(change, axis=1)
         common = float(np.abs(step[0])) if common is None else common
-        bend = np.abs(steps - step[:, None]).max(1)
+        bend = np.abs(change - step[:, None]).max(1)
         drift = np.ptp(paths[:, :, 1:], axis=1).max(1, initial=0.0)
         worst = np.maximum(np.maximum(bend, drift), np.abs(np.abs(step) - common))
         crooked = np.flatnonzero(~(worst < 0.05 * common))
@@ -292,6 +303,26 @@ def _require_straight(raw: RawScan, rows: Index) -> None:
             what = "the header says cartesian, but the stored trajectory is not: readouts are not parallel, even lines"
             hint = "radial, spiral and ramp-sampled scans need regridding first"
             raise UnsupportedError(what, where=raw.at(block[crooked[0]]), hint=hint)
+        place = np.searchsorted(rows, block)
+        steps[place] = step
+        positions[place] = paths[:, :, 1].mean(1) if paths.shape[2] > 1 else 0.0
+    return steps, positions
+
+
+def _require_on_lines(raw: RawScan, rows: Index, positions: NDArray[np.float64]) -> None:
+    """Check that the second coordinate of the trajectory is proportional to the line number, unless it is constant."""
+    lines = raw.heads["idx"]["kspace_encode_step_1"][rows].astype(np.float64)
+    if rows.size == 0 or np.ptp(positions) == 0 or np.ptp(lines) == 0:
+        return
+    spacing, _ = np.polyfit(lines, positions, 1)
+    error = np.abs(positions - positions.mean() - spacing * (lines - lines.mean()))
+    worst = int(error.argmax())
+    if error[worst] > LARGEST_LINE_ERROR * abs(spacing):
+        what = (
+            f"by the stored trajectory line {lines[worst]:.0f} is {error[worst] / max(abs(spacing), 1e-30):.2g} line "
+            "spacings off the Cartesian grid"
+        )
+        raise UnsupportedError(what, where=raw.at(rows[worst]), hint="scans off the grid need regridding first")
 
 
 EMPTY_AMPLITUDE = 1e-5

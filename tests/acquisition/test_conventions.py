@@ -319,6 +319,40 @@ class TestSegments:
         assert_slices(result, scan.kspace)
 
 
+class TestFramesInOtherCounters:
+    """A cine whose frames are counted by a counter that is no time."""
+
+    @staticmethod
+    def scan(counter: str, n_phases: int) -> RawFile:
+        scan = small_scan(matrix=(24, 32), n_frames=4)
+        idx = scan.heads["idx"]
+        lines = idx["kspace_encode_step_1"].astype(int)
+        scan.keep((abs(lines - 12) < 2) | (lines % 4 == idx["phase"]))
+        if counter:
+            scan.heads["idx"][counter] = scan.heads["idx"]["phase"]
+        scan.heads["idx"]["phase"] = 0
+        scan.space["limits"]["phase"] = (n_phases - 1, 0)
+        return scan
+
+    @pytest.mark.parametrize("counter", ["average", "segment", "slice"])
+    def test_the_setting_is_named(self, opened, counter):
+        scan = self.scan(counter, n_phases=1)
+        with pytest.raises(UnsupportedError, match="one frame") as caught:
+            opened(scan)
+        assert f"time_counter={counter} takes" in caught.value.hint
+        assert_slices(opened(scan, f"time_counter={counter}"), scan.kspace)
+
+    @pytest.mark.parametrize("counter", ["segment", "slice"])
+    def test_the_header_has_as_many_phases(self, opened, counter):
+        scan = self.scan(counter, n_phases=4)
+        assert_slices(opened(scan), scan.kspace)
+
+    def test_without_any_counter_they_are_refused(self, opened):
+        with pytest.raises(UnsupportedError, match="one frame, and lines were measured 1 to 4 times") as caught:
+            opened(self.scan("", n_phases=1))
+        assert "write the counter of the frames" in caught.value.hint
+
+
 class TestEncodedSpace:
     def test_partitions_that_only_the_header_has(self, opened):
         scan = small_scan()

@@ -6,7 +6,7 @@ from raw_scan import small_scan
 
 from cinerecon.acquisition import AcquisitionConfig, open_scan
 from cinerecon.cine import crop_image
-from cinerecon.errors import ConfigError, HeaderError
+from cinerecon.errors import ConfigError, DataError, HeaderError
 from cinerecon.physics.fourier import ifft2c
 
 PLAIN = AcquisitionConfig(csm="walsh")
@@ -128,3 +128,26 @@ def test_pixels_are_those_of_the_encoded_grid(read):
     data = read(scan)
     assert data.matrix == (10, 11)
     assert data.meta.pixel_size_mm == pytest.approx((20, 20))
+
+
+@pytest.mark.parametrize("spaces", [("fov", "recon_fov"), ("recon_fov",), ("matrix", "recon", "fov", "recon_fov")])
+def test_exchanged_axes_are_refused(tmp_path, spaces):
+    scan = small_scan(matrix=(24, 32), vendor="GE")
+    scan.space["fov"], scan.space["recon_fov"] = (640.0, 240.0), (320.0, 240.0)
+    assert not open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings[2:]
+    for name in spaces:
+        scan.space[name] = scan.space[name][::-1]
+    with pytest.raises((HeaderError, DataError)) as caught:
+        open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert "x is the readout: exchange x and y" in caught.value.hint
+
+
+@pytest.mark.parametrize("centre", [10, 11, 13])
+def test_lines_that_fill_the_matrix_have_their_centre_in_its_middle(tmp_path, centre):
+    scan = small_scan(matrix=(24, 32), vendor="GE")
+    scan.space["limits"]["kspace_encoding_step_1"] = (23, centre)
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert relative_error(opened.read_slice(0).kspace, scan.kspace[0]) < 1e-5
+    assert any(f"at line {centre}; lines 0 to 23 fill" in text for text in opened.plan.warnings)
+    data = open_scan(tmp_path / "scan.h5", AcquisitionConfig(csm="walsh", ky_centre=centre)).read_slice(0)
+    assert data.kspace.shape[-2] > 24

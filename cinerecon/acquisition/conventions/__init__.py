@@ -21,6 +21,7 @@ from cinerecon.acquisition.conventions.encoding import (
     correct_encoded_space,
     count_lines_from_zero,
     discard_zero_samples,
+    set_echo_centre,
     zero_samples,
 )
 from cinerecon.acquisition.conventions.positions import separate_positions
@@ -66,10 +67,13 @@ def standardise(raw: RawScan, selection: Selection, config: AcquisitionConfig, w
     raw = replace(raw, header=replace(raw.header, encodings=(encoding,)), heads=raw.heads.copy())
     place_calibration_of_other_encodings(raw, selection, encodings)
     claimed = claimed_centres(raw, image)
+    if config.center_sample is not None:
+        set_echo_centre(raw, image, config.center_sample)
     raw = correct_removed_oversampling(raw, image, warn)
     zeros = zero_samples(raw, image)
     raw = correct_encoded_space(raw, image, zeros, warn)
-    correct_echo_centre(raw, image, config.center_sample, warn)
+    if config.center_sample is None:
+        correct_echo_centre(raw, image, warn)
     taken = {kind: int(raw.heads["center_sample"][rows[0]]) for kind, rows in claimed.items()}
     correct_calibration(raw, selection, taken)
     discard_zero_samples(raw, image, zeros, warn)

@@ -39,9 +39,12 @@ def move_time(raw: RawScan, counter: str) -> RawScan:
     idx, limits = raw.heads["idx"], raw.header.encodings[0].limits
     if counter == "phase":
         return combine_counters(raw, ["repetition"])
+    limit = limits.get(counter)
+    if limit is not None and limit.maximum < idx[counter].max():
+        limit = None  # it is that of a counter which was not meant to be used
     idx["phase"] = idx[counter]
     idx[counter] = 0
-    return _with_limits(raw, {"phase": limits.get(counter), counter: None})
+    return _with_limits(raw, {"phase": limit, counter: None})
 
 
 def _with_limits(raw: RawScan, limits: Mapping[str, Limit | None]) -> RawScan:
@@ -88,10 +91,27 @@ def merge_slices(raw: RawScan, image: Index, warn: Warn) -> RawScan:
     n_slices = len(np.unique(heads["idx"]["slice"]))
     geometry = np.concatenate([heads[name] for name in ("position", "read_dir", "phase_dir", "slice_dir")], axis=1)
     is_one_place = bool(geometry[0, 3:].any() and np.ptp(geometry, axis=0).max() < SAME_POSITION)
-    if n_slices > 1 and is_one_place and _are_parts(raw, image, "slice", ("phase", "repetition")):
+    if n_slices == 1 or not is_one_place:
+        return raw
+    is_one_frame = all(len(np.unique(heads["idx"][name])) == 1 for name in ("phase", "repetition"))
+    if is_one_frame and _count_repeats(raw, image, without="slice").counts.max() > 1:
+        return _slices_as_frames(raw, n_slices, warn)
+    if _are_parts(raw, image, "slice", ("phase", "repetition")):
         warn(f"{n_slices} slices have one position, and each has other lines: they are merged as segments of one slice")
         return combine_counters(raw, ["slice"])
     return raw
+
+
+def _slices_as_frames(raw: RawScan, n_slices: int, warn: Warn) -> RawScan:
+    """Read slices of one frame each at one position as frames, if the header has as many phases or repetitions."""
+    what = f"{n_slices} slices have one position, and each has one frame"
+    limits = raw.header.encodings[0].limits
+    for name in ("phase", "repetition"):
+        if name in limits and limits[name].maximum + 1 - limits[name].minimum == n_slices:
+            warn(f"{what}: they are read as the {n_slices} values of {name} in the header")
+            return move_time(raw, "slice")
+    hint = "--set preprocessing.time_counter=slice takes them as frames, select.slice=0 takes one"
+    raise UnsupportedError(f"{what}: are they frames?", where=str(raw.path), hint=hint)
 
 
 def require_whole_images(raw: RawScan, image: Index, counter: str) -> None:
@@ -200,14 +220,26 @@ def _restore_by_header(raw: RawScan, image: Index, repeats: _Repeats, warn: Warn
         raw.heads["idx"][name][image] = repeats.order
         return
     unclear = complete or [name for name in missing if name != "average"]
+    segments = len(np.unique(raw.heads["idx"]["segment"][image]))
+    times = [name for name in unclear if name in ("phase", "repetition") and missing[name] == segments]
+    if len(times) == 1 and _count_repeats(raw, image, "segment").counts.max() == 1:
+        warn(
+            f"the header has {segments} values of {times[0]}, the readouts have as many segments: segment is {times[0]}"
+        )
+        raw.heads["idx"][times[0]] = raw.heads["idx"]["segment"]
+        return
     if unclear and (repeats.counts > 1).mean() >= REPEATED_FRACTION:
         raise _not_clear(raw, repeats, {name: missing[name] for name in unclear})
 
 
-def _count_repeats(raw: RawScan, image: Index, without: str = "") -> _Repeats:
-    """Count the readouts of each line that have equal counters; their order is that of the time stamps."""
+def _count_repeats(raw: RawScan, image: Index, extra: str = "", *, without: str = "") -> _Repeats:
+    """Count the readouts of each line that have equal counters; their order is that of the time stamps.
+
+    The counters are those that distinguish images, an extra one if it is named, and without another one.
+    """
     idx, stamps = raw.heads["idx"][image], raw.heads["acquisition_time_stamp"][image]
-    names = (name for name in (*COUNTERS, "kspace_encode_step_1") if name != without)
+    extras = [extra] if extra else []
+    names = (name for name in (*COUNTERS, "kspace_encode_step_1", *extras) if name != without)
     keys = np.stack([idx[name].astype(np.int64) for name in names], 1)
     _, line, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
     by_line = np.lexsort((np.arange(len(image)), stamps, line.ravel()))
@@ -250,6 +282,9 @@ def _not_clear(raw: RawScan, repeats: _Repeats, missing: dict[str, int]) -> Unsu
 def _require_frames(raw: RawScan, image: Index) -> None:
     """Check that a scan of one frame has no repeated lines, since the repeats are most likely its frames.
 
+    In an undersampled cine without a counter of its frames only the central lines are repeated, as often as it has
+    frames. Twice may be an average of them.
+
     Raises
     ------
     UnsupportedError
@@ -257,12 +292,17 @@ def _require_frames(raw: RawScan, image: Index) -> None:
     """
     idx: NDArray[np.void] = raw.heads["idx"][image]
     is_one_frame = all(len(np.unique(idx[name])) == 1 for name in ("phase", "repetition"))
-    counts = _count_repeats(raw, image, without="average").counts
+    repeats = _count_repeats(raw, image, without="average")
+    counts = repeats.counts
     most = int(counts.max())
-    if not is_one_frame or most == 1 or (counts == most).mean() < COMPLETE_FRACTION:
+    if not is_one_frame or most == 1 or (most == 2 and (counts == most).mean() < COMPLETE_FRACTION):
         return
     named = [name for name in ("average", "segment") if len(np.unique(idx[name])) == most]
     frames = f"--set preprocessing.time_counter={named[0]}" if named else "--set preprocessing.repeats=phase"
-    what = f"there is one frame, and each line was measured {most} times: are these frames or averages?"
+    lines = "each line was" if counts.min() == most else "lines were"
+    times = f"{most} times" if counts.min() == most else f"{counts.min()} to {most} times"
+    what = f"there is one frame, and {lines} measured {times}: are these frames or averages?"
     hint = f"{frames} takes the measurements as frames, repeats=average averages them"
+    if not named and not repeats.are_alike:
+        hint = "write the counter of the frames into the file; --set preprocessing.repeats=average averages them"
     raise UnsupportedError(what, where=str(raw.path), hint=hint)

@@ -199,7 +199,31 @@ ECHO_TOLERANCE = 1 / 8
 """Largest distance of echo and centre of k-space over the readout length; field inhomogeneity shifts the echo."""
 
 
-def correct_echo_centre(raw: RawScan, image: Index, asked: int | None, warn: Warn) -> None:
+def set_echo_centre(raw: RawScan, image: Index, centre: int) -> None:
+    """Set the centre of all readouts to that of the user.
+
+    Parameters
+    ----------
+    raw
+        The scan; its readout headers are changed.
+    image
+        Row numbers of the image readouts.
+    centre
+        The sample at the centre of k-space.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a sample of the readouts.
+    """
+    n_samples = int(raw.heads["number_of_samples"][image].min())
+    if centre >= n_samples:
+        what = f"the centre is to be sample {centre}, the readouts hold {n_samples}"
+        raise ConfigError(what, where="--set preprocessing.center_sample")
+    raw.heads["center_sample"][image] = centre
+
+
+def correct_echo_centre(raw: RawScan, image: Index, warn: Warn) -> None:
     """Set ``center_sample`` where it is missing or is not possible for a readout of all columns.
 
     The centre of a readout as long as encodedSpace x is its middle. The centre of a shorter one is its echo.
@@ -210,8 +234,6 @@ def correct_echo_centre(raw: RawScan, image: Index, asked: int | None, warn: War
         The scan; its readout headers are changed.
     image
         Row numbers of the image readouts.
-    asked
-        The centre of all readouts, as set by the user; None uses the headers.
     warn
         Called with each correction.
 
@@ -219,23 +241,16 @@ def correct_echo_centre(raw: RawScan, image: Index, asked: int | None, warn: War
     ------
     HeaderError
         If the echo is far from the header's centre.
-    ConfigError
-        If the requested centre is not a sample of the readouts.
     """
     n_samples = raw.heads["number_of_samples"][image].astype(np.intp)
     centre = raw.heads["center_sample"]
-    if asked is not None:
-        if asked >= n_samples.min():
-            what = f"the centre is to be sample {asked}, the readouts hold {n_samples.min()}"
-            raise ConfigError(what, where="--set preprocessing.center_sample")
-        centre[image] = asked
-        return
     kx = raw.header.encodings[0].encoded.matrix[0]
     whole = image[n_samples == kx]
     missing = whole[centre[whole] == 0] if kx > 1 else whole[:0]
     if missing.size:
         warn(f"center_sample is 0 in {missing.size} readouts of all {kx} samples: {kx // 2} is taken")
         centre[missing] = kx // 2
+    _count_reversed_forward(raw, image, kx, warn)
     for length in np.unique(n_samples):
         rows = image[n_samples == length]
         for claimed in np.unique(centre[rows]):
@@ -244,33 +259,56 @@ def correct_echo_centre(raw: RawScan, image: Index, asked: int | None, warn: War
                 centre[alike] = _checked_centre(raw, alike, int(claimed), kx, warn)
 
 
+def _count_reversed_forward(raw: RawScan, image: Index, kx: int, warn: Warn) -> None:
+    """Count ``center_sample`` of reversed readouts in the order of forward ones, where it is that of the storage."""
+    heads = raw.heads[image]
+    kinds = np.stack([heads["number_of_samples"], heads["center_sample"]], 1).astype(np.intp)
+    is_reverse = has_flag(heads, 22)
+    for length, claimed in np.unique(kinds[is_reverse], axis=0).tolist():
+        rows = image[is_reverse & (kinds == (length, claimed)).all(1)]
+        forward = length - 1 - claimed
+        if length == kx or not 0 <= forward < length:
+            continue
+        peak, _ = _echo(raw, rows, claimed)
+        if abs(peak - forward) < ECHO_TOLERANCE * length < abs(peak - claimed):
+            warn(f"center_sample of reversed readouts is {claimed} of {length} as stored: {forward} of a forward one")
+            raw.heads["center_sample"][rows] = forward
+
+
 def _checked_centre(raw: RawScan, rows: Index, claimed: int, kx: int, warn: Warn) -> int:
     """The centre of readouts of equal length and equal ``center_sample``."""
     length = int(raw.heads["number_of_samples"][rows[0]])
-    is_discarding = bool(raw.heads["discard_pre"][rows].any() or raw.heads["discard_post"][rows].any())
-    if is_discarding or (length == kx and claimed == kx // 2):
+    if raw.heads["discard_pre"][rows].any() or raw.heads["discard_post"][rows].any():
         return claimed
     peak, is_clear = _echo(raw, rows, claimed)
+    is_far = is_clear and abs(peak - claimed) > ECHO_TOLERANCE * length
+    if length == kx and claimed == kx // 2 and not is_far:
+        return claimed
     possible = np.array([kx // 2, length - kx // 2, length // 2])
     nearest = int(possible[np.abs(possible - peak).argmin()])
     is_near = abs(nearest - peak) <= ECHO_TOLERANCE * length and 0 < nearest < length
-    if length == kx:
+    if length == kx and claimed != kx // 2:
         if abs(claimed - kx // 2) <= 1 or abs(peak - kx // 2) <= ECHO_TOLERANCE * kx:
             warn(f"center_sample is {claimed} in readouts of all {kx} samples: {kx // 2} is taken")
             return kx // 2
     elif claimed == 0 and is_near:
         warn(f"center_sample is 0, the echo of the readouts is at sample {peak}: {nearest} is taken")
         return nearest
-    if not is_clear or abs(peak - claimed) <= ECHO_TOLERANCE * length:
+    if not is_far:
         return claimed
     what = f"center_sample is {claimed} of {length} samples, the echo is at sample {peak}"
     by_data = nearest if is_near else peak
+    if length == kx and min(peak, length - peak) <= 1:
+        hint = "the samples are in the order of an FFT: write the centre of k-space in their middle (fftshift)"
+        raise HeaderError(what, where=raw.at(rows[0]), hint=hint)
     hint = f"--set preprocessing.center_sample={by_data} follows the data, center_sample={claimed} the header"
     raise HeaderError(what, where=raw.at(rows[0]), hint=hint)
 
 
 def _echo(raw: RawScan, rows: Index, claimed: int) -> tuple[int, bool]:
     """The sample with the strongest signal, and whether it clearly exceeds the samples around ``center_sample``."""
+    channels = raw.heads["active_channels"]
+    rows = rows[channels[rows] == channels[rows[0]]]
     strongest = np.sort(rows[np.argsort(raw.amplitude[rows], kind="stable")[-N_ECHO_PROBES:]])
     samples = raw.samples(strongest)
     if raw.header.has_pilot_tone:
@@ -281,11 +319,12 @@ def _echo(raw: RawScan, rows: Index, claimed: int) -> tuple[int, bool]:
 
 
 def _power(samples: NDArray[np.complex64], heads: Heads) -> NDArray[np.float64]:
-    """Mean power of each sample, in the order of a forward readout; ``(samples,)``."""
+    """Median share of each sample in the power of a readout, in the order of a forward one; ``(samples,)``."""
     power = (np.abs(samples.astype(np.complex128)) ** 2).sum(1)
     is_reverse = has_flag(heads, 22)
     power[is_reverse] = power[is_reverse, ::-1]
-    return np.asarray(power.mean(0))
+    total = power.sum(1, keepdims=True)
+    return np.asarray(np.median(power / np.where(total > 0, total, 1.0), axis=0))  # not that of spikes
 
 
 def count_lines_from_zero(raw: RawScan, image: Index, warn: Warn) -> None:

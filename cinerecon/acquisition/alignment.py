@@ -1,0 +1,116 @@
+"""Direction and sign of the readouts, determined from their samples: some programs do not state them in the headers.
+
+Near the centre of k-space the magnitudes of adjacent lines along x are nearly equal. A readout that ran backwards and
+is not flagged as such is mirrored. The signs of adjacent samples are nearly equal if the image is in the middle of the
+field of view; where they alternate, by RF phase cycling or a transform without a shift, the image is at its edges.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.acquisition.grid import Grid
+from cinerecon.acquisition.placement import Lines
+from cinerecon.axes import mirrored_indices
+from cinerecon.errors import DataError
+from cinerecon.io.ismrmrd.raw import RawScan, has_flag
+
+MAX_DISTANCE = 1
+"""Largest distance of the examined lines from the centre of k-space."""
+MAX_READOUTS = 64
+"""Largest number of readouts that are examined."""
+MIN_MIRRORED = 2
+"""Smallest number of readouts that run backwards."""
+CLEAR_DIFFERENCE = 0.03
+"""Difference of the correlations with and without mirroring from which the direction is known; 0.05 to 0.5 in scans."""
+ALTERNATING = "an RF phase cycle or a shift was not undone, and the image is at the edges of the field of view"
+SMALLEST_CORRELATION = 0.2
+"""Correlation of adjacent samples of a readout, positive or negative, below which they are mostly noise."""
+OPPOSITE_SIGNS = -0.3
+"""Correlation of adjacent samples below which their signs alternate; images that fill the field of view have -0.2."""
+
+
+def alignment_warnings(raw: RawScan, lines: Lines, grid: Grid) -> Iterator[str]:
+    """Check direction and sign of the readouts in the middle slice.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    lines
+        Its image readouts, placed.
+    grid
+        The encoded grid.
+
+    Raises
+    ------
+    DataError
+        If some readouts run backwards against the others.
+    """
+    central = _central_lines(lines, grid)
+    if len(central.row) < 2 * MIN_MIRRORED:
+        return
+    samples = _on_grid(raw, central, grid)
+    energy = float((np.abs(samples) ** 2).sum())
+    along_x = float((samples[..., 1:] * samples[..., :-1].conj()).real.sum())
+    if abs(along_x) > SMALLEST_CORRELATION * energy:
+        _require_one_direction(raw, central, samples)
+    if along_x < OPPOSITE_SIGNS * energy:
+        yield f"the signs of the samples alternate along the readouts: {ALTERNATING} along x"
+    if _correlation_along_y(samples, central) < OPPOSITE_SIGNS:
+        yield f"the signs of the lines alternate: {ALTERNATING} along y"
+
+
+def _central_lines(lines: Lines, grid: Grid) -> Lines:
+    """Lines of the middle slice near the centre of k-space: whole frames, as many as are examined."""
+    own = lines.of_slice(int(lines.slices.max()) // 2)
+    near = own.where(np.abs(own.ky - grid.ky // 2) <= MAX_DISTANCE)
+    order = np.argsort(near.frames, kind="stable")[:MAX_READOUTS]
+    return near.where(np.sort(order))
+
+
+def _on_grid(raw: RawScan, lines: Lines, grid: Grid) -> NDArray[np.complex128]:
+    """Samples on the encoded grid, ``(readouts, coils, kx)``."""
+    coils = int(raw.heads["active_channels"][lines.row[0]])
+    samples = np.zeros((len(lines.row), coils, grid.kx), np.complex128)
+    for i, row in enumerate(lines.row):
+        kept = raw.samples(np.array([row]))[0][:, lines.skip[i] : lines.skip[i] + lines.n_samples[i]]
+        kept = kept[:, ::-1] if lines.reverse[i] else kept
+        samples[i, :, lines.start[i] : lines.start[i] + lines.n_samples[i]] = kept
+    return samples
+
+
+def _require_one_direction(raw: RawScan, lines: Lines, samples: NDArray[np.complex128]) -> None:
+    image = np.abs(np.fft.fftshift(np.fft.fft(np.fft.ifftshift(samples, axes=-1), axis=-1), axes=-1))
+    mirrored = image[..., mirrored_indices(image.shape[-1])]
+    reference = image[int(np.linalg.norm(image, axis=(1, 2)).argmax())]
+    difference = _correlation(mirrored, reference) - _correlation(image, reference)
+    backward, forward = difference > CLEAR_DIFFERENCE, difference < -CLEAR_DIFFERENCE
+    if min(int(backward.sum()), int(forward.sum())) < MIN_MIRRORED:
+        return
+    fewer = backward if backward.sum() <= forward.sum() else forward
+    rows = lines.row[fewer]
+    n_flagged = int(has_flag(raw.heads[rows], 22).sum())
+    what = (
+        f"{len(rows)} of {len(lines.row)} readouts near the centre of k-space run backwards against the others, "
+        f"{n_flagged} of them have flag 22 (reverse)"
+    )
+    hint = "set the flag in the readouts that ran backwards, and in no others"
+    raise DataError(what, where=raw.at(rows[0]), hint=hint)
+
+
+def _correlation(images: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correlation of magnitudes ``(readouts, coils, x)`` with one of them, ``(readouts,)``."""
+    norms = np.linalg.norm(images, axis=(1, 2)) * np.linalg.norm(reference)
+    return np.asarray((images * reference).sum((1, 2)) / np.where(norms > 0, norms, 1.0))
+
+
+def _correlation_along_y(samples: NDArray[np.complex128], lines: Lines) -> float:
+    """Real part of the correlation of adjacent lines of the same frame; 0 if there are none."""
+    order = np.lexsort((lines.ky, lines.frames))
+    before, after = order[:-1], order[1:]
+    is_adjacent = (lines.frames[before] == lines.frames[after]) & (lines.ky[after] - lines.ky[before] == 1)
+    first, second = samples[before[is_adjacent]], samples[after[is_adjacent]]
+    norms = np.linalg.norm(first, axis=(1, 2)) * np.linalg.norm(second, axis=(1, 2))
+    return float((second * first.conj()).real.sum() / norms.sum()) if norms.any() else 0.0

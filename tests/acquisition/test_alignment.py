@@ -1,0 +1,114 @@
+"""Direction and sign of the readouts."""
+
+import numpy as np
+import pytest
+from helpers import relative_error
+from raw_scan import RawFile, small_scan
+
+from cinerecon.acquisition import AcquisitionConfig, open_scan
+from cinerecon.errors import DataError, HeaderError, UnsupportedError
+
+PLAIN = AcquisitionConfig(csm="walsh")
+
+
+@pytest.fixture
+def scan() -> RawFile:
+    return small_scan(matrix=(24, 32), vendor="GE")
+
+
+def odd_lines(scan: RawFile) -> np.ndarray:
+    return np.flatnonzero(scan.heads["idx"]["kspace_encode_step_1"] % 2 == 1)
+
+
+def reverse(scan: RawFile, rows: np.ndarray) -> None:
+    for row in rows:
+        scan.samples[row] = scan.samples[row][:, ::-1]
+
+
+def trajectory(scan: RawFile, backward: np.ndarray, off_grid: float = 0.0) -> None:
+    """Coordinates along kx and ky of each readout."""
+    for row, line in enumerate(scan.heads["idx"]["kspace_encode_step_1"].astype(int)):
+        n = scan.samples[row].shape[-1]
+        along = (np.arange(n) - n // 2) / n * (-1 if row in backward else 1)
+        across = np.full(n, (line - 12 + off_grid * (line == 5)) / 24)
+        scan.trajectories.append(np.stack([along, across], 1).astype(np.float32))
+    scan.heads["trajectory_dimensions"] = 2
+
+
+@pytest.mark.parametrize("is_flagged", [True, False])
+def test_readouts_that_run_backwards_without_their_flag_are_refused(scan, tmp_path, is_flagged):
+    reverse(scan, odd_lines(scan))
+    for row in odd_lines(scan) if is_flagged else []:
+        scan.flag(row, 22)
+    path = scan.write(tmp_path / "scan.h5")
+    if is_flagged:
+        assert relative_error(open_scan(path, PLAIN).read_slice(0).kspace, scan.kspace[0]) < 1e-5
+        return
+    with pytest.raises(DataError, match="readouts near the centre of k-space run backwards") as caught:
+        open_scan(path, PLAIN)
+    assert "0 of them have flag 22" in str(caught.value)
+
+
+def test_a_trajectory_says_which_readouts_run_backwards(scan, tmp_path):
+    reverse(scan, odd_lines(scan))
+    trajectory(scan, odd_lines(scan))
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert relative_error(opened.read_slice(0).kspace, scan.kspace[0]) < 1e-5
+    assert any("36 of 72 readouts run backwards by their trajectory" in text for text in opened.plan.warnings)
+
+
+def test_a_trajectory_off_the_grid_is_refused(scan, tmp_path):
+    trajectory(scan, np.empty(0), off_grid=0.4)
+    with pytest.raises(UnsupportedError, match=r"line 5 is 0\.\d+ line spacings off"):
+        open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+
+
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_alternating_signs_are_reported(scan, tmp_path, axis):
+    """The image is shifted by half of the field of view, to its edges."""
+    for row, samples in enumerate(scan.samples):
+        line = int(scan.heads["idx"]["kspace_encode_step_1"][row])
+        scan.samples[row] = samples * ((-1.0) ** np.arange(samples.shape[-1]) if axis == "x" else (-1.0) ** line)
+    warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings
+    (text,) = [text for text in warnings if "alternate" in text]
+    assert text.endswith(f"the field of view along {axis}")
+
+
+def test_the_centre_of_reversed_readouts_may_be_counted_as_stored(tmp_path):
+    """Asymmetric echoes: sample 8 of 24 of a forward readout is sample 15 of a reversed one, as it is stored."""
+    scan = small_scan(matrix=(24, 32), oversampling=1, vendor="GE")
+    scan.samples = [samples[:, 8:] for samples in scan.samples]
+    scan.heads["number_of_samples"], scan.heads["center_sample"] = 24, 8
+    reverse(scan, odd_lines(scan))
+    for row in odd_lines(scan):
+        scan.flag(row, 22)
+    path = tmp_path / "scan.h5"
+    for centre in (8, 15):
+        scan.heads["center_sample"][odd_lines(scan)] = centre
+        data = open_scan(scan.write(path), PLAIN).read_slice(0)
+        assert data.mask[0, 0, 3].sum() == 24
+        assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
+
+
+def test_an_asymmetric_echo_whose_centre_is_the_middle_is_refused(tmp_path):
+    """It would otherwise be a matrix of fewer columns. The centre can be set."""
+    scan = small_scan(matrix=(48, 64), oversampling=1, vendor="GE")
+    scan.samples = [samples[:, 16:] for samples in scan.samples]
+    scan.heads["number_of_samples"], scan.heads["center_sample"] = 48, 24
+    path = scan.write(tmp_path / "scan.h5")
+    with pytest.raises(HeaderError, match="center_sample is 24 of 48 samples, the echo is at sample 1"):
+        open_scan(path, PLAIN)
+    data = open_scan(path, AcquisitionConfig(csm="walsh", center_sample=16)).read_slice(0)
+    assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
+
+
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_k_space_in_the_order_of_an_fft_is_refused(scan, tmp_path, axis):
+    if axis == "x":
+        scan.samples = [np.fft.ifftshift(samples, axes=-1) for samples in scan.samples]
+    else:
+        lines = scan.heads["idx"]["kspace_encode_step_1"]
+        lines[:] = (lines + 12) % 24
+    with pytest.raises(HeaderError) as caught:
+        open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert "in the order of an FFT" in caught.value.hint
