@@ -1,4 +1,4 @@
-"""Direction and sign of the readouts, determined from their samples: some programs do not state them in the headers.
+"""Direction, sign and gain of the central readouts, determined from their samples: headers may not state them.
 
 Near the centre of k-space the magnitudes of adjacent lines along x are nearly equal. A readout that ran backwards and
 is not flagged as such is mirrored. The signs of adjacent samples are nearly equal if the image is in the middle of the
@@ -14,7 +14,7 @@ from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.axes import mirrored_indices
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.raw import RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 
 MAX_DISTANCE = 1
 """Largest distance of the examined lines from the centre of k-space."""
@@ -27,12 +27,14 @@ CLEAR_DIFFERENCE = 0.03
 ALTERNATING = "an RF phase cycle or a shift was not undone, and the image is at the edges of the field of view"
 SMALLEST_CORRELATION = 0.2
 """Correlation of adjacent samples of a readout, positive or negative, below which they are mostly noise."""
+LOUD_COIL_RATIO = 50.0
+"""Amplitude of the loudest coil over the median of all from which gains differ; coils near the heart have 10."""
 OPPOSITE_SIGNS = -0.3
 """Correlation of adjacent samples below which their signs alternate; images that fill the field of view have -0.2."""
 
 
-def alignment_warnings(raw: RawScan, lines: Lines, grid: Grid) -> Iterator[str]:
-    """Check direction and sign of the readouts in the middle slice.
+def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> Iterator[str]:
+    """Check direction, sign and gain of the readouts in the middle slice.
 
     Parameters
     ----------
@@ -40,6 +42,8 @@ def alignment_warnings(raw: RawScan, lines: Lines, grid: Grid) -> Iterator[str]:
         The scan.
     lines
         Its image readouts, placed.
+    coils
+        Numbers of the coils that are not left out.
     grid
         The encoded grid.
 
@@ -51,7 +55,8 @@ def alignment_warnings(raw: RawScan, lines: Lines, grid: Grid) -> Iterator[str]:
     central = _central_lines(lines, grid)
     if len(central.row) < 2 * MIN_MIRRORED:
         return
-    samples = _on_grid(raw, central, grid)
+    samples = _on_grid(raw, central, grid)[:, coils]
+    yield from _loud_coils(samples, coils)
     energy = float((np.abs(samples) ** 2).sum())
     along_x = float((samples[..., 1:] * samples[..., :-1].conj()).real.sum())
     if abs(along_x) > SMALLEST_CORRELATION * energy:
@@ -104,6 +109,17 @@ def _correlation(images: NDArray[np.float64], reference: NDArray[np.float64]) ->
     """Correlation of magnitudes ``(readouts, coils, x)`` with one of them, ``(readouts,)``."""
     norms = np.linalg.norm(images, axis=(1, 2)) * np.linalg.norm(reference)
     return np.asarray((images * reference).sum((1, 2)) / np.where(norms > 0, norms, 1.0))
+
+
+def _loud_coils(samples: NDArray[np.complex128], coils: Index) -> Iterator[str]:
+    """A warning where a coil has far more signal than the others: its gain is wrong, or theirs."""
+    amplitude = np.linalg.norm(samples, axis=(0, 2))
+    usual, loudest = float(np.median(amplitude)), int(amplitude.argmax())
+    if len(amplitude) > 2 and amplitude[loudest] > LOUD_COIL_RATIO * usual > 0:
+        yield (
+            f"coil {coils[loudest]} has {amplitude[loudest] / usual:.3g} times the amplitude of the others, and alone "
+            f"shades the image; --set preprocessing.exclude_coils=[{coils[loudest]}] leaves it out"
+        )
 
 
 def _correlation_along_y(samples: NDArray[np.complex128], lines: Lines) -> float:

@@ -103,7 +103,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = Non
         is_average = config.repeats == "average"
         warnings += check_repeated_lines(raw, lines, counters.n_averages, is_requested=is_average)
         warnings += gain_warnings(raw, lines, selection.calibration, grid)
-    warnings += alignment_warnings(raw, lines, grid)
+    warnings += alignment_warnings(raw, lines, coils, grid)
     warnings += incomplete_frame_warnings(lines, counters.n_frames, grid)
     warnings += implausible_size_warnings(raw.header, grid)
     warnings += _receiver_warnings(raw, lines)

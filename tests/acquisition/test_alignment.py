@@ -112,3 +112,14 @@ def test_k_space_in_the_order_of_an_fft_is_refused(scan, tmp_path, axis):
     with pytest.raises(HeaderError) as caught:
         open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
     assert "in the order of an FFT" in caught.value.hint
+
+
+def test_a_coil_of_another_gain_is_reported(scan, tmp_path):
+    for samples in scan.samples:
+        samples[1] *= 1000
+    warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings
+    assert any(text.startswith("coil 1 has ") and "exclude_coils=[1]" in text for text in warnings)
+    opened = open_scan(tmp_path / "scan.h5", AcquisitionConfig(csm="walsh", exclude_coils=[1]))
+    assert not any("amplitude of the others" in text for text in opened.plan.warnings)
+    rest = opened.read_slice(0)
+    assert relative_error(rest.kspace, scan.kspace[0][:, [0, 2]]) < 1e-5

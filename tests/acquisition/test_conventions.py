@@ -43,6 +43,16 @@ def warned(scan, *words: str) -> bool:
 
 
 class TestPositions:
+    def test_a_position_in_the_first_readout_alone(self, opened):
+        scan = small_scan(n_slices=2)
+        for name in ("position", "read_dir", "phase_dir", "slice_dir"):
+            for rows in (slice(1, 36), slice(37, None)):
+                scan.heads[name][rows] = 0
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert warned(result, "70 of 72 readouts have no position")
+        assert [result.read_slice(n).meta.geometry.position_mm[2] for n in range(2)] == [0, 10]
+
     def test_slices_are_distinguished_by_position(self, opened):
         scan = small_scan(n_slices=3)
         scan.heads["idx"]["slice"] = 0

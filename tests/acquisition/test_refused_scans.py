@@ -31,6 +31,14 @@ def test_impossible_scales_are_refused(tmp_path, factor, words):
     assert str(path) in caught.value.where
 
 
+def test_unsigned_samples_are_refused(tmp_path):
+    """An offset binary: as signed numbers it would be an image of its offset."""
+    scan = small_scan()
+    scan.samples = [np.round(1000 * samples) + (32768 + 32768j) for samples in scan.samples]
+    with pytest.raises(DataError, match="unsigned integers"):
+        open_scan(scan.write(tmp_path / "scan.h5", numbers=np.uint16), PLAIN)
+
+
 def test_exceeding_the_memory_limit_is_an_error(tmp_path):
     path = small_scan().write(tmp_path / "scan.h5")
     with pytest.raises(DataError, match="limit 1e-06 GB"):
@@ -145,7 +153,7 @@ def test_cartesian_trajectory_is_read(read):
     scan = small_scan()
     scan.heads["trajectory_dimensions"] = 2
     along = (np.arange(32) - 16) / 32
-    lines = (scan.heads["idx"]["kspace_encode_step_1"] - 6) / 12
+    lines = (scan.heads["idx"]["kspace_encode_step_1"].astype(int) - 6) / 12
     scan.trajectories = [np.stack([along, np.full(32, ky)], 1).astype(np.float32) for ky in lines]
     assert relative_error(read(scan).kspace, scan.kspace[0]) < 1e-5
 

@@ -41,6 +41,7 @@ def separate_positions(raw: RawScan, image: Index, how: str, warn: Warn) -> None
     UnsupportedError
         If the position moves within a slice.
     """
+    _fill_missing_directions(raw, image, warn)
     if how == "one":
         return
     idx = raw.heads["idx"]
@@ -63,6 +64,24 @@ def separate_positions(raw: RawScan, image: Index, how: str, warn: Warn) -> None
         _, numbers = np.unique(np.stack([idx["slice"][image], labels[image]], 1), axis=0, return_inverse=True)
         _clear_counters_of_slices(raw, image, numbers.ravel(), warn)
         _renumber(idx, labels, image)
+
+
+def _fill_missing_directions(raw: RawScan, image: Index, warn: Warn) -> None:
+    """Copy position and directions to readouts without directions from the one before them in their slice."""
+    names = ("position", "read_dir", "phase_dir", "slice_dir")
+    has_directions = _geometry(raw.heads)[1].any(1)
+    n_filled = 0
+    for value in np.unique(raw.heads["idx"]["slice"][image]):
+        rows = image[raw.heads["idx"]["slice"][image] == value]
+        known = rows[has_directions[rows]]
+        missing = rows[~has_directions[rows]]
+        if known.size and missing.size:
+            source = known[np.maximum(np.searchsorted(known, missing) - 1, 0)]
+            for name in names:
+                raw.heads[name][missing] = raw.heads[name][source]
+            n_filled += len(missing)
+    if n_filled:
+        warn(f"{n_filled} of {len(image)} readouts have no position: that of other readouts of their slice is taken")
 
 
 @dataclass(frozen=True, eq=False)

@@ -272,6 +272,11 @@ def _require_readouts(data: Any, path: Path) -> None:
         numbers = h5py.check_vlen_dtype(data.dtype[name])
         if numbers is None or np.dtype(numbers).kind not in "iufc":
             raise DataError(f"the field '{name}' of the acquisitions is not a list of numbers", where=where)
+        if name == "data" and np.dtype(numbers).kind == "u":
+            what = (
+                f"the samples are unsigned integers ({np.dtype(numbers)}): their signs are lost, or hidden in an offset"
+            )
+            raise DataError(what, where=where, hint="write signed integers or floating-point numbers")
     if data.size == 0:
         raise DataError("zero acquisitions are stored", where=where, hint="the scan was stopped, or lost on its way")
     if data.ndim != 1:
