@@ -44,6 +44,7 @@ class TwixMeasurement:
     name: str = "cine"
     extra_flags: dict[int, tuple[str, ...]] = field(default_factory=dict)  # of readouts by number
     quaternion: bool = True
+    packets: dict[int, list[bytes]] = field(default_factory=dict)  # synchronous data before readouts by number
 
     def header(self) -> np.ndarray:
         buffers = {
@@ -70,6 +71,7 @@ class TwixMeasurement:
 
         blocks = []
         for number, (head, samples) in enumerate(zip(self.heads, self.samples, strict=True)):
+            blocks += [packet_block(content, is_vd) for content in self.packets.get(number, [])]
             mdb = Mdb_local(samples, version_is_ve=is_vd)
             mdh = mdb.mdh
             mdh.MeasUID = 7
@@ -92,6 +94,37 @@ class TwixMeasurement:
         end = Mdb_local(version_is_ve=is_vd)
         end.add_flag("ACQEND")
         return [*blocks, end]
+
+
+def packet_block(content: bytes, is_vd: bool) -> Any:
+    """A block of synchronous data."""
+    import ctypes
+
+    from twixtools import mdh_def, seqdata
+    from twixtools.mdb import Mdb_local
+
+    mdb = Mdb_local(version_is_ve=is_vd)
+    mdb.add_flag("SYNCDATA")
+    mdh_def.set_dma_len(mdb.mdh, ctypes.sizeof(type(mdb.mdh)) + len(content))
+    mdb._Mdb_local__data = seqdata.SeqData(content)
+    mdb.mdh.MeasUID = 7
+    return mdb
+
+
+def pmu_packet(
+    words: dict[int, tuple[int, np.ndarray]],
+    *,
+    time_stamp: int,
+    duration: int,
+    name: bytes = b"PMUData",
+    end: int = 0x01FF0000,
+) -> bytes:
+    """A packet of physiological signals: of each code the time between its samples [0.1 ms], and the samples."""
+    parts = [np.array([time_stamp - 1, time_stamp, 0, duration], "<u4").tobytes()]
+    for code, (period, values) in words.items():
+        parts += [np.array([code, period], "<u4").tobytes(), np.asarray(values, "<u4").tobytes()]
+    data = b"".join([*parts, np.array([end], "<u4").tobytes()])
+    return len(data).to_bytes(4, "little") + name.ljust(52, b"\0") + bytes(4) + data
 
 
 def quaternion_of(head: np.void) -> np.ndarray:
@@ -171,7 +204,11 @@ def write_twix(path: Path, *measurements: TwixMeasurement, line: str = "VD") -> 
     if line == "VB":
         (part,) = measurements
         *blocks, end = part.blocks(is_vd=False)
-        channels = (bytes(block.mdh) + channel.tobytes() for block in blocks for channel in block.data)
+        channels = (
+            bytes(block.mdh) + channel.tobytes()
+            for block in blocks
+            for channel in ([block.data] if block.is_flag_set("SYNCDATA") else block.data)
+        )
         path.write_bytes(part.header().tobytes() + b"".join(channels) + bytes(end.mdh) + end.data)
         return path
     scans = []

@@ -17,8 +17,8 @@ from cinerecon.axes import mirrored_indices
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 from cinerecon.io.raw_file import read_raw_scan
+from cinerecon.io.twix.noise import find_noise
 from cinerecon.io.twix.readouts import TwixSamples
-from cinerecon.io.twix.scan import find_noise
 from cinerecon.options import AUTO_LOSS
 from cinerecon.physics.sampling import count_acs, measured_extent, scan_acceleration
 

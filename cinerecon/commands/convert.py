@@ -32,11 +32,12 @@ def convert(options: ConvertOptions) -> None:
     from cinerecon.io.atomic import is_same_file, would_overwrite
     from cinerecon.io.mrd_stream.reader import write_raw_stream
     from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
+    from cinerecon.io.twix.noise import with_noise
 
     if options.output != STANDARD and is_same_file(options.scan, options.output):
         raise would_overwrite(options.scan, options.output)
     with scan_file(options.scan) as path:
-        raw = read_raw_scan(path, options.dataset, options.measurement)
+        raw = with_noise(read_raw_scan(path, options.dataset, options.measurement))
         for text in raw.warnings:
             print(f"warning  {text}", file=sys.stderr)
         if options.output == STANDARD:

@@ -89,11 +89,17 @@ def crop_sampled(sampled: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
 
 
 def crop_kspace(kspace: Tensor, n: int, dim: int, *, mirrored: bool = False) -> Tensor:
-    """K-space of the central n pixels along one axis. The centre is preserved; optionally mirrored first."""
+    """K-space of the central n pixels along one axis. The centre is preserved; optionally mirrored first.
+
+    Mirrored samples are transformed as others are: the forward transform, which is the same in exact arithmetic, has
+    other rounding errors, which iterative methods amplify.
+    """
     length = kspace.shape[dim]
+    if mirrored:
+        kspace = kspace.index_select(dim, torch.from_numpy(mirrored_indices(length)))
     if n == length:
-        return kspace.index_select(dim, torch.from_numpy(mirrored_indices(n))) if mirrored else kspace
-    image = fft1c(kspace, dim) if mirrored else ifft1c(kspace, dim)
+        return kspace
+    image = ifft1c(kspace, dim)
     return fft1c(image.narrow(dim, centre_slice(length, n).start, n), dim)
 
 

@@ -13,7 +13,9 @@ import numpy as np
 from cinerecon.errors import UnsupportedError
 from cinerecon.io.ismrmrd.header import NAMESPACE
 from cinerecon.io.ismrmrd.raw import Heads
+from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.twix.protocol import Protocol
+from cinerecon.io.twix.signals import describe_signals
 
 TRAJECTORIES = {1: "cartesian", 2: "radial", 4: "spiral"}
 """Trajectories by their number in the protocol."""
@@ -26,7 +28,7 @@ NOISE_BANDWIDTH = 0.793
 REVERSE = 22
 
 
-def header_xml(protocol: Protocol, image: Heads) -> tuple[bytes, list[str]]:
+def header_xml(protocol: Protocol, image: Heads, waveforms: tuple[Waveform, ...] = ()) -> tuple[bytes, list[str]]:
     """The ISMRMRD header of a measurement, and warnings.
 
     Parameters
@@ -35,6 +37,8 @@ def header_xml(protocol: Protocol, image: Heads) -> tuple[bytes, list[str]]:
         Its parameters.
     image
         ``(readouts,)`` headers of the image lines.
+    waveforms
+        The signals of the measurement.
 
     Raises
     ------
@@ -62,6 +66,7 @@ def header_xml(protocol: Protocol, image: Heads) -> tuple[bytes, list[str]]:
             "parallelImaging": _parallel_imaging(protocol),
         },
         "sequenceParameters": _sequence(protocol),
+        "waveformInformation": describe_signals(waveforms),
     }
     root = Element("ismrmrdHeader", xmlns=NAMESPACE)
     _append(root, parts)

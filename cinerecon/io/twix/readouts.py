@@ -22,6 +22,23 @@ SIZE_BITS = (1 << 25) - 1
 """Bits of the first word of a header that hold the size of a block."""
 
 
+@dataclass(frozen=True)
+class Packet:
+    """A block of synchronous data between readouts.
+
+    Attributes
+    ----------
+    start, size
+        First byte after its header, and number of bytes.
+    n_readouts
+        Number of readouts before it.
+    """
+
+    start: int
+    size: int
+    n_readouts: int
+
+
 @dataclass(frozen=True, eq=False)
 class TwixSamples:
     """The samples of the readouts of a measurement.
@@ -90,8 +107,10 @@ class TwixSamples:
         return np.frombuffer(content, block, n_channels)
 
 
-def read_headers(path: Path, measurement: Measurement, layout: Layout, start: int) -> tuple[Mdh, TwixSamples]:
-    """Read the headers of all readouts of a measurement; the samples are read on demand.
+def read_headers(
+    path: Path, measurement: Measurement, layout: Layout, start: int
+) -> tuple[Mdh, TwixSamples, tuple[Packet, ...]]:
+    """Read the headers of all readouts of a measurement and the places of packets; the samples are read on demand.
 
     Parameters
     ----------
@@ -114,6 +133,7 @@ def read_headers(path: Path, measurement: Measurement, layout: Layout, start: in
     where = f"{path}, {measurement.label}"
     offsets: list[int] = []
     headers: list[bytes] = []
+    packets: list[Packet] = []
     end_flag, skip_flag = (1 << layout.flags[name] for name in ("ACQEND", "SYNCDATA"))
     at_flags, at_sizes, at_uid = (
         offset_of(layout.header, name) for name in ("EvalInfoMask", "SamplesInScan", "MeasUID")
@@ -130,6 +150,7 @@ def read_headers(path: Path, measurement: Measurement, layout: Layout, start: in
                 break
             if flags & skip_flag:
                 size = int.from_bytes(head[:4], "little") & SIZE_BITS
+                packets.append(Packet(position + len(head), size - len(head), len(offsets)))
             else:
                 n_samples, n_channels = (int.from_bytes(head[i : i + 2], "little") for i in (at_sizes, at_sizes + 2))
                 size = layout.readout_bytes(n_channels, n_samples) if n_samples and n_channels else 0
@@ -146,7 +167,7 @@ def read_headers(path: Path, measurement: Measurement, layout: Layout, start: in
         raise DataError("the measurement has no readouts", where=where, hint="the scan was stopped before it began")
     mdh = np.frombuffer(b"".join(headers), layout.header)
     sizes = (mdh[name].astype(np.intp) for name in ("UsedChannels", "SamplesInScan"))
-    return mdh, TwixSamples(path, layout, np.array(offsets, np.int64), *sizes)
+    return mdh, TwixSamples(path, layout, np.array(offsets, np.int64), *sizes), tuple(packets)
 
 
 def _cut(n_readouts: int, measurement: Measurement, where: str) -> FileError:

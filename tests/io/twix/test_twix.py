@@ -6,15 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from raw_scan import PHASE, READ, RawFile, small_scan
+from siemens_scan import as_twix, siemens_copy, siemens_scan
 from twix_file import measurement_of, noise_measurement, write_twix
 
 from cinerecon import load_method, reconstruct
 from cinerecon.acquisition import AcquisitionConfig, find_cines, open_cine, open_scan
 from cinerecon.cli import main
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, HeaderError, UnsupportedError
-from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
-from cinerecon.io.ismrmrd.raw import has_flag
 from cinerecon.io.recognise import is_twix
 from cinerecon.io.twix.acquisitions import directions_of_normal
 from cinerecon.io.twix.scan import read_twix
@@ -25,29 +23,6 @@ pytest.importorskip("twixtools", reason="reads and writes twix files")
 MEASURED = Path(__file__).parents[4] / "shared" / "formats" / "twix"
 measured = pytest.mark.skipif(not MEASURED.exists(), reason="needs ../shared/formats/twix")
 PLAIN = AcquisitionConfig(csm="walsh")
-SLICE = np.cross(PHASE, READ)
-"""Siemens directions are right-handed in the order phase, read, slice."""
-
-
-def siemens_scan(**sizes) -> RawFile:
-    """A scan with times and directions as a Siemens scanner stores them."""
-    scan = small_scan(**sizes)
-    scan.heads["slice_dir"] = SLICE
-    scan.heads["position"] += np.float32([3.5, -20.25, 41.0])
-    scan.heads["acquisition_time_stamp"] = 14_000_000 + np.arange(len(scan.heads))
-    scan.heads["physiology_time_stamp"][:, 0] = np.arange(len(scan.heads)) % 300
-    scan.space["extra"] = "<sequenceParameters><TR>40</TR></sequenceParameters>"
-    return scan
-
-
-def as_twix(scan: RawFile, **parameters):
-    n = {
-        name: int(scan.heads["idx"][counter].max()) + 1
-        for name, counter in (("n_frames", "phase"), ("n_slices", "slice"))
-    }
-    x, y = scan.space["recon"]
-    rows = scan.space["matrix"][1]
-    return measurement_of(scan.heads, scan.samples, matrix=(y, x), rows=rows, fov_mm=(240.0, 320.0), **n, **parameters)
 
 
 def two_averages(scan):
@@ -374,30 +349,6 @@ def test_files_are_recognised_by_content(tmp_path):
         (tmp_path / "other.dat").write_bytes(content)
         assert not is_twix(tmp_path / "other.dat")
     assert find_cines(tmp_path) == [twix]
-
-
-def siemens_copy(path: Path) -> Path:
-    """A simulated scan as a Siemens scanner would store it: k-space mirrored, the noise in a measurement before it."""
-    raw = read_mrd(path)
-    is_noise = has_flag(raw.heads, 19)
-    noise, lines = (np.flatnonzero(chosen) for chosen in (is_noise, ~is_noise))
-    space = raw.header.encodings[0].encoded
-    ky, kx = space.matrix[1], space.matrix[0]
-    heads = raw.heads.copy()
-    heads["slice_dir"] = np.cross(heads["phase_dir"], heads["read_dir"])
-    heads["idx"]["kspace_encode_step_1"] = -heads["idx"]["kspace_encode_step_1"].astype(int) % ky
-    part = measurement_of(
-        heads[lines],
-        [np.roll(samples[:, ::-1], 1, axis=1) for samples in raw.samples(lines)],
-        matrix=(ky, kx // 2),
-        fov_mm=(space.fov_mm[1], space.fov_mm[0] / 2),
-        thickness_mm=space.fov_mm[2],
-        n_frames=int(heads["idx"]["phase"].max()) + 1,
-        n_slices=int(heads["idx"]["slice"].max()) + 1,
-    )
-    part.chosen["alTR[0]"] = 3000
-    adjustment = noise_measurement(part, heads[noise], list(raw.samples(noise)))
-    return write_twix(path.with_suffix(".dat"), adjustment, part)
 
 
 def test_a_simulated_scan_is_the_same_through_twix(tmp_path):
