@@ -5,6 +5,9 @@
 All scans are listed, and a run is killed and resumed among all of them; ``--worked`` of them are worked through. The
 scans are of 16 x 16 pixels, 2 frames and 2 coils, so that nearly all of the time is overhead: opening, checks, records.
 On a machine that is busy with other work, wall time says little, and processor time counts.
+
+Results are kept in ``results.json`` in the folder: after an interruption, the same command continues with the part that
+it was in. ``--again`` measures everything again.
 """
 
 import argparse
@@ -23,7 +26,7 @@ from cinerecon.evaluation import evaluate, read_scores
 from cinerecon.evaluation.jobs import JobList, Listing
 from cinerecon.evaluation.score import append_scores
 from cinerecon.evaluation.score_slice import Plan
-from cinerecon.io.atomic import file_state
+from cinerecon.io.atomic import file_state, write_text
 from cinerecon.io.case_index import append_rows, read_index
 from cinerecon.io.shards import Shard
 from cinerecon.machine import pick_device
@@ -107,16 +110,29 @@ def run(command: str, scans: Path, output: Path, *options: str) -> Run:
     return finish(start(command, scans, output, *options), begin)
 
 
-def measure_overhead(command: str, folder: Path, scans: list[Path], few: int) -> dict[str, float]:
-    """Time per scan and growth of memory from a short list to the whole, one process."""
+def measure_work(command: str, folder: Path, scans: list[Path]) -> dict[str, float]:
+    """Time per scan and growth of memory from a tenth of the scans to all, one process; and the gain of two shards.
+
+    The start of the processes is left out of the gain: it is that of a run over no scan, as the first two runs give it.
+    """
+    few = len(scans) // 10
     short = run(command, write_list(folder, "few", scans[:few]), folder / f"out/{command}-few", "--shard", "1/1")
-    whole = run(command, write_list(folder, "worked", scans), folder / f"out/{command}-worked", "--shard", "1/1")
+    listed = write_list(folder, "worked", scans)
+    whole = run(command, listed, folder / f"out/{command}-worked", "--shard", "1/1")
+    begin = time.perf_counter()
+    started = [start(command, listed, folder / f"out/{command}-by-2", "--shard", f"{i}/2") for i in (1, 2)]
+    shards = [finish(process, begin) for process in started]
     n = len(scans) - few
+    wall, processor = (whole.seconds - short.seconds) / n, (whole.cpu_seconds - short.cpu_seconds) / n
+    begun_wall, begun_processor = whole.seconds - len(scans) * wall, whole.cpu_seconds - len(scans) * processor
+    slower, busier = max(part.seconds for part in shards), max(part.cpu_seconds for part in shards)
     return {
-        "ms per scan": 1000 * (whole.seconds - short.seconds) / n,
-        "processor ms per scan": 1000 * (whole.cpu_seconds - short.cpu_seconds) / n,
+        "ms per scan": 1000 * wall,
+        "processor ms per scan": 1000 * processor,
         "peak memory [MB]": whole.memory_mb,
         "growth per scan [kB]": 1024 * (whole.memory_mb - short.memory_mb) / n,
+        "two shards over one": len(scans) * wall / (slower - begun_wall),
+        "two shards over one, processor": len(scans) * processor / (busier - begun_processor),
     }
 
 
@@ -124,22 +140,6 @@ def n_recorded(output: Path) -> int:
     """Lines in the records of all shards."""
     names = ("recon.jsonl", "index.csv", "scores.csv")
     return sum(path.read_bytes().count(b"\n") for name in names for path in output.glob(f"shards/*/{name}"))
-
-
-def measure_shards(command: str, folder: Path, scans: list[Path]) -> dict[str, float]:
-    """Time of one process over that of two shards at the same time, both without the start of the processes."""
-    listed = write_list(folder, "shards", scans)
-    started = run(command, write_list(folder, "one", scans[:1]), folder / f"out/{command}-one", "--shard", "1/1")
-    wall, processor = [], []
-    for n in (1, 2):
-        begin = time.perf_counter()
-        processes = [
-            start(command, listed, folder / f"out/{command}-by-{n}", "--shard", f"{i}/{n}") for i in range(1, n + 1)
-        ]
-        runs = [finish(process, begin) for process in processes]
-        wall.append(max(part.seconds for part in runs) - started.seconds)
-        processor.append(max(part.cpu_seconds for part in runs) - started.cpu_seconds)
-    return {"two shards over one": wall[0] / wall[1], "two shards over one, processor": processor[0] / processor[1]}
 
 
 def link_archive(folder: Path, n_scans: int) -> list[Path]:
@@ -222,9 +222,7 @@ def measure_resume(command: str, folder: Path, scans: list[Path]) -> dict[str, f
     for _ in range(2):
         before, begin = n_recorded(output), time.perf_counter()
         process = start(command, listed, output, "--shard", "1/1")
-        while n_recorded(output) == before and not os.waitid(
-            os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT
-        ):
+        while n_recorded(output) == before and not has_ended(process):
             time.sleep(0.1)
         process.send_signal(signal.SIGKILL)
         resumed = finish(process, begin)
@@ -238,32 +236,39 @@ def measure_resume(command: str, folder: Path, scans: list[Path]) -> dict[str, f
     }
 
 
+def measure(command: str, part: str, folder: Path, worked: list[Path], linked: list[Path]) -> dict[str, float]:
+    """One part of the measurements, with the load of the machine at its start; what was left of it is removed."""
+    for left in (folder / "out").glob(f"{command}-*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    load = os.getloadavg()[0]
+    figures = measure_work(command, folder, worked) if part == "work" else measure_resume(command, folder, linked)
+    return {"load at the start": load} | figures
+
+
 def main() -> None:
-    """Measure all, and print it as JSON."""
+    """Measure all that is not measured yet, and print it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scans", type=int, default=20_000, help="scans of the resumed run")
     parser.add_argument("--worked", type=int, default=2000, help="scans that are worked through")
     parser.add_argument("--command", choices=COMMANDS, action="append", help="default: all")
-    parser.add_argument("--part", choices=("overhead", "shards", "resume"), action="append", help="default: all")
+    parser.add_argument("--part", choices=("work", "resume"), action="append", help="default: both")
+    parser.add_argument("--again", action="store_true", help="measure again what is in results.json")
     arguments = parser.parse_args()
     folder = arguments.folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    scans = make_archive(folder, arguments.worked)
-    linked = link_archive(folder, arguments.scans)
-    parts = arguments.part or ["overhead", "shards", "resume"]
-    shutil.rmtree(folder / "out", ignore_errors=True)
-    (folder / "out").mkdir()
-    print(json.dumps({"cores": os.cpu_count(), "load": os.getloadavg()[0], "scans": len(linked), "worked": len(scans)}))
+    (folder / "out").mkdir(parents=True, exist_ok=True)
+    worked, linked = make_archive(folder, arguments.worked), link_archive(folder, arguments.scans)
+    path = folder / "results.json"
+    results = json.loads(path.read_text()) if path.exists() and not arguments.again else {}
+    print(json.dumps({"cores": os.cpu_count(), "scans": len(linked), "worked": len(worked)}))
     for command in arguments.command or COMMANDS:
-        results = {"command": command}
-        if "overhead" in parts:
-            results |= measure_overhead(command, folder, scans, len(scans) // 10)
-        if "shards" in parts:
-            results |= measure_shards(command, folder, scans)
-        if "resume" in parts:
-            results |= measure_resume(command, folder, linked)
-        print(json.dumps({key: round(v, 3) if isinstance(v, float) else v for key, v in results.items()}), flush=True)
+        for part in arguments.part or ("work", "resume"):
+            key = f"{command} {part} {len(worked) if part == 'work' else len(linked)}"
+            if key not in results:
+                figures = measure(command, part, folder, worked, linked)
+                results[key] = {name: round(v, 3) if isinstance(v, float) else v for name, v in figures.items()}
+                write_text(path, json.dumps(results, indent=1) + "\n")
+            print(json.dumps({key: results[key]}), flush=True)
 
 
 if __name__ == "__main__":

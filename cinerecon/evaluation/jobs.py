@@ -8,7 +8,6 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from cinerecon.io.scan_list import labels_of
 from cinerecon.io.shards import Shard, ShardRecord, in_list_order, read_finished_shards
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.model_file import model_label
+from cinerecon.version import __version__
 
 LISTING = "scans.jsonl"
 """File in the folder of results with what was found in each scan."""
@@ -135,7 +135,7 @@ class JobList:
         self._prints = {name: fingerprint(method) for name, method in methods.items()}
         self._patterns = {pattern: fingerprint_pattern(pattern) for pattern in plan.patterns}
         self._positions = [(2 * i + 1) / (2 * pictures) * len(scans) for i in range(pictures)]
-        self._rules: tuple[str, ...] = (str(plan.seed), plan.profile, plan.device, version("cinerecon"))
+        self._rules: tuple[str, ...] = (str(plan.seed), plan.profile, plan.device, __version__)
         self._rules += (_reading(plan.config),) if _reading(plan.config) else ()
 
     @property
@@ -237,7 +237,7 @@ def _hash(*parts: str) -> str:
 def identity_of(plan: Plan, fingerprints: Mapping[str, str]) -> dict[str, Any]:
     """All settings that decide the scores, with the fingerprints of the methods."""
     values = asdict(plan)
-    return {**values, "output": None, "weights": dict(fingerprints), "version": version("cinerecon")}
+    return {**values, "output": None, "weights": dict(fingerprints), "version": __version__}
 
 
 def merge_scores(output: Path) -> tuple[list[Score], list[Failure]]:

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 from cinerecon.errors import FileError
@@ -24,6 +23,7 @@ from cinerecon.preparation.prepare_slice import (
 )
 from cinerecon.preparation.records import PrepareRecords
 from cinerecon.preparation.sources import FORMATS, Item, Source, find_sources
+from cinerecon.version import __version__
 
 FEW = 4
 """Tasks that are not worth the seconds a further process takes to start."""
@@ -132,7 +132,7 @@ def prepare(
     )
     if shard is None:
         return run(sources, passed)
-    identity = {**config.model_dump(mode="json"), "version": version("cinerecon")}
+    identity = {**config.model_dump(mode="json"), "version": __version__}
     record = start_shard(folder, PREPARE, shard, [source.name for source in sources], identity)
     result = run(shard.part(sources), passed if shard.number == 1 else {})
     finish_shard(folder, record)

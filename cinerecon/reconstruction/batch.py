@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from cinerecon.io.scan_list import labels_of
 from cinerecon.io.shards import Shard, shard_folders
 from cinerecon.methods.model_file import model_label
 from cinerecon.reconstruction.request import DEFAULT_ENDINGS, ReconRequest
+from cinerecon.version import __version__
 
 COMMAND = "recon"
 RECORD = "recon.jsonl"
@@ -86,7 +86,7 @@ class Batch:
             **self.common.model_dump(mode="json", exclude=left_out),
             "models": self.models,
             "formats": self.formats,
-            "version": version("cinerecon"),
+            "version": __version__,
         }
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 from cinerecon.acquisition import CineSource, file_checksums
@@ -13,6 +12,7 @@ from cinerecon.methods.weights import hash_weights
 from cinerecon.provenance import Provenance
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
+from cinerecon.version import __version__
 
 
 def provenance_of(
@@ -33,7 +33,7 @@ def provenance_of(
     study, frame_of_reference = ("", "") if isinstance(scan, CineData) else (scan.study, scan.frame_of_reference)
     settings = _settings(request)
     pattern = fingerprint_pattern(request.undersample) if request.undersample else ""
-    values = (version("cinerecon"), content, request.label, fingerprint(method), settings, pattern)
+    values = (__version__, content, request.label, fingerprint(method), settings, pattern)
     return Provenance(
         scan_sha256=content,
         study=study or content,

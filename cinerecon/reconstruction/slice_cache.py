@@ -10,7 +10,6 @@ import hashlib
 import json
 import shutil
 from dataclasses import fields, is_dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -23,6 +22,7 @@ from cinerecon.io.atomic import moved_into_place, write_text
 from cinerecon.options import ArrayOptions, split_settings
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
+from cinerecon.version import __version__
 
 ARRAYS, CURVES = ("image", "reference", "noise", "velocity", "uncertainty"), "convergence"
 """Attributes of `CineImage` that are arrays, and the one that is a mapping of arrays."""
@@ -108,7 +108,7 @@ def checksum_of(request: ReconRequest, method: str) -> str:
         Fingerprint of the method, see `methods.base.fingerprint`.
     """
     values = (
-        version("cinerecon"),
+        __version__,
         *(request.device, request.csm, request.dataset, request.measurement, request.frames, request.gating),
         *(request.partial_fourier, request.set_index, request.venc, request.compress_coils, request.memory),
         *(split_settings(request.settings)[1], request.keeps_convergence),

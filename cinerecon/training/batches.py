@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from cinerecon.training.distributed import ProcessGroup
 from cinerecon.training.recipe import Recipe, SsduConfig, TrainConfig
 from cinerecon.training.scans import ScanBatches, open_scans
 from cinerecon.training.ssdu import draw_loss_mask, split_batch
+from cinerecon.version import __version__
 
 DEFAULT_PREPROCESSING = AcquisitionConfig().model_dump()
 
@@ -259,7 +259,7 @@ def _cached(batches: Dataset[Batch], recipe: Recipe, n_different: int, paths: Da
     data = list_data(config.data, paths.series)
     data += config.data.model_dump_json(exclude={"n_cached_batches", "n_cached_frames"})
     seed = f"{config.batch_size} {config.seed}"
-    name = batch_cache_name(version("cinerecon"), str(SIMULATION_VERSION), data, initial, seed)
+    name = batch_cache_name(__version__, str(SIMULATION_VERSION), data, initial, seed)
     return CachedBatches(batches, n_different, paths.cache / name, config.data.n_cached_frames, (config.seed, 3))
 
 

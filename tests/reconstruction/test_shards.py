@@ -119,3 +119,16 @@ def test_images_of_other_settings_are_not_taken_for_finished(archive, tmp_path):
     assert outcomes() == [("None", False)] * 3
     assert outcomes(undersample="gaussian:2") == [("exists already", False)] * 3
     assert outcomes() == [("None", True)] * 3, "the images of before are still known"
+
+
+def test_a_finished_scan_takes_few_calls_of_the_system_and_no_look_up_of_packages(archive, tmp_path, monkeypatch):
+    """An archive of 20,000 scans is resumed within seconds."""
+    run(archive, tmp_path)
+    states = []
+    stat = batch_run.Path.stat
+    monkeypatch.setattr(batch_run.Path, "stat", lambda path, **options: states.append(path) or stat(path, **options))
+    monkeypatch.setattr("importlib.metadata.distribution", None)
+    outcomes = run(archive, tmp_path)
+    assert [outcome.is_earlier for outcome in outcomes] == [True, True, True, False, True]
+    finished = [path for path in states if "P1" in path.parts]
+    assert 0 < len(finished) <= 12
