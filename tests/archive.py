@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from cinerecon.errors import FileError
+from cinerecon.io.shards import Shard
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 N_SCANS = 5
@@ -42,6 +44,35 @@ def killed_at(n_writes, function, *arguments):
         function(*arguments)
     finally:
         os._exit(0)
+
+
+def kill_and_continue(folder, run, merge, assert_merged, n_merge_writes=2):
+    """Kill the first of two shards at each of its writes and continue it, then kill and repeat the merge.
+
+    Parameters
+    ----------
+    folder
+        Folder for the outputs.
+    run
+        Called with the folder of an output and a shard.
+    merge
+        Called with the folder of an output, which it returns the results of.
+    assert_merged
+        Called with the folder of an output and its results.
+    n_merge_writes
+        Number of writes of the merge at which it is killed in turn.
+    """
+    n_writes = 0
+    while killed_at(n_writes, run, folder / str(n_writes), Shard(1, 2)):
+        output = folder / str(n_writes)
+        run(output, Shard(2, 2))
+        with pytest.raises(FileError, match="shard 1/2 is not finished"):
+            merge(output)
+        run(output, Shard(1, 2))
+        assert killed_at(n_writes % n_merge_writes, merge, output)
+        assert_merged(output, merge(output))
+        n_writes += 1
+    assert n_writes > 8
 
 
 @contextmanager

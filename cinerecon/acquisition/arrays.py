@@ -1,7 +1,7 @@
 """K-space in a plain array as a source of slices."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -19,15 +19,13 @@ from cinerecon.acquisition.array_parts import (
 )
 from cinerecon.acquisition.coil_maps import finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.measured import find_measured
 from cinerecon.acquisition.reference import attach_reference
-from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
+from cinerecon.acquisition.source import GridSource, TimedSlice
 from cinerecon.axes import mirrored_indices
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.kspace_array import KspaceArray, open_kspace_array
 from cinerecon.io.recognise import first_bytes
-from cinerecon.physics.fourier import crop_frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +63,7 @@ class ArrayMeta:
 
 
 @dataclass(frozen=True, eq=False)
-class ArraySource(CineSource):
+class ArraySource(GridSource):
     """K-space of an array file; its slices are read one at a time.
 
     The image is the centred inverse Fourier transform of k-space, or with ``transform=fft`` the forward transform. The
@@ -73,7 +71,6 @@ class ArraySource(CineSource):
     """
 
     array: KspaceArray
-    config: AcquisitionConfig
     meta: ArrayMeta = field(default_factory=ArrayMeta)
 
     @property
@@ -87,22 +84,27 @@ class ArraySource(CineSource):
         """Number of slices."""
         return self.array.shape[0]
 
-    def size_of(self, number: int) -> SliceSize:  # noqa: ARG002
-        """See `CineSource.size_of`."""
-        _, n_frames, n_coils, ky, kx = self.array.shape
-        n_virtual = self.config.n_virtual_coils
-        return SliceSize(
-            n_frames=n_frames,
-            n_coils=n_coils,
-            ky=ky,
-            kx=self._n_columns,
-            n_virtual=None if n_virtual == "auto" else n_virtual,
-            n_copies=0.25 if self._n_columns == kx else kx / self._n_columns,
-        )
+    @property
+    def path(self) -> Path:
+        """The file of k-space."""
+        return self.array.path
 
-    def with_virtual_coils(self, n_virtual: int) -> "ArraySource":
-        """See `CineSource.with_virtual_coils`."""
-        return replace(self, config=self.config.model_copy(update={"n_virtual_coils": n_virtual}))
+    @property
+    def slice_shape(self) -> tuple[int, int, int, int]:
+        """See `GridSource.slice_shape`."""
+        _, n_frames, n_coils, ky, kx = self.array.shape
+        return n_frames, n_coils, ky, kx
+
+    @property
+    def oversampling(self) -> float | None:
+        """See `GridSource.oversampling`."""
+        return self.meta.oversampling
+
+    @property
+    def n_copies(self) -> float:
+        """See `SliceSize`; the samples are mapped into memory."""
+        kx = self.slice_shape[-1]
+        return 0.25 if self.n_columns == kx else kx / self.n_columns
 
     def read_timed(self, number: int) -> TimedSlice:
         """Read one slice with coil maps.
@@ -115,8 +117,7 @@ class ArraySource(CineSource):
         ConfigError, ShapeError
             If pattern or maps do not fit it.
         """
-        if not 0 <= number < self.n_slices:
-            raise DataError(f"slice {number}, the file has slices 0 to {self.n_slices - 1}", where=str(self.array.path))
+        self.require_slice(number)
         where = f"{self.array.path}, slice {number}"
         self._require_order()
         kspace = torch.from_numpy(self.array.read_slice(number))
@@ -127,16 +128,10 @@ class ArraySource(CineSource):
         if self.config.transform == "fft":
             kspace, claimed = _mirrored(kspace), _mirrored(claimed)
         warnings += axes_warnings(kspace, claimed, where)
-        measured = find_measured(kspace, claimed, where)
-        kspace, mask = measured.keep_(kspace), measured.mask
-        warnings += measured.warnings
-        n_columns = self._n_columns
-        if n_columns != kspace.shape[-1] and mask.shape[-1] != 1:
-            warnings.append("readouts were not measured whole: their oversampling stays")
-        elif n_columns != kspace.shape[-1]:
-            kspace = crop_frames(kspace, n_columns, -1).mul_(mask)
+        kspace, mask, frames, measured_warnings = self.keep_measured(kspace, claimed, where)
+        warnings += measured_warnings
         maps, maps_warnings = read_maps(self.array, self.config.arrays.maps, kspace, number)
-        meta = self._meta_of(number, measured.frames, [*self.array.warnings, *warnings, *maps_warnings])
+        meta = self._meta_of(number, frames, [*self.array.warnings, *warnings, *maps_warnings])
         finished = finish_slice(kspace, mask, meta, self.config, csm=maps)
         return TimedSlice(attach_reference(finished.data), finished.csm_seconds)
 
@@ -153,12 +148,6 @@ class ArraySource(CineSource):
         middle = (self.n_slices - 1) // 2
         first, second = (torch.from_numpy(self.array.read_slice(number)[:2]) for number in (middle, middle + 1))
         return are_slices_frames(first[0], first[1], second[0])
-
-    @property
-    def _n_columns(self) -> int:
-        """Columns of the image, without readout oversampling if it is known and to be removed."""
-        kx, factor = self.array.shape[-1], self.meta.oversampling
-        return max(round(kx / factor), 1) if factor is not None and self.config.remove_oversampling else kx
 
     def _meta_of(self, number: int, frames: list[int], warnings: list[str]) -> CineMeta:
         """Metadata of a slice, with warnings about what is unknown."""
@@ -195,7 +184,7 @@ def open_array(path: Path, config: AcquisitionConfig) -> ArraySource:
         size = f"{frames} frames x {coils} coils x {ky} x {kx}"
         what = f"k-space of a slice takes {needed_gb:.1f} GB ({size}), limit {config.memory_limit_gb:g} GB"
         raise DataError(what, where=str(path), hint="--set preprocessing.memory_limit_gb=... raises the limit")
-    return ArraySource(array, config, _describe(array, config))
+    return ArraySource(config, array, _describe(array, config))
 
 
 def _describe(array: KspaceArray, config: AcquisitionConfig) -> ArrayMeta:

@@ -1,6 +1,6 @@
 """A CMRxRecon file as a source of slices."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -9,10 +9,9 @@ from torch import Tensor
 
 from cinerecon.acquisition.array_parts import are_slices_frames, correlation, require_magnitude
 from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
-from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import find_measured
 from cinerecon.acquisition.reference import attach_reference
-from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
+from cinerecon.acquisition.source import GridSource, TimedSlice
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.cmrxrecon import CmrFile, open_cmrxrecon, subject_of
@@ -26,7 +25,7 @@ MIN_CORRELATION = 0.7
 
 
 @dataclass(frozen=True, eq=False)
-class CmrxreconSource(CineSource):
+class CmrxreconSource(GridSource):
     """A k-space file of a CMRxRecon challenge; its slices are read one at a time.
 
     Images are the centred inverse transform of k-space. The files hold neither noise nor position: coils are not
@@ -34,7 +33,6 @@ class CmrxreconSource(CineSource):
     """
 
     file: CmrFile
-    config: AcquisitionConfig
 
     @property
     def subject(self) -> str:
@@ -51,22 +49,26 @@ class CmrxreconSource(CineSource):
         """Number of slices; of long-axis files, of views."""
         return self.file.shape[1]
 
-    def size_of(self, number: int) -> SliceSize:  # noqa: ARG002
-        """See `CineSource.size_of`."""
-        n_frames, _, n_coils, ky, _ = self.file.shape
-        n_virtual = self.config.n_virtual_coils
-        return SliceSize(
-            n_frames=n_frames,
-            n_coils=n_coils,
-            ky=ky,
-            kx=self._n_columns,
-            n_virtual=None if n_virtual == "auto" else n_virtual,
-            n_copies=1.0 if self._twin is None else 2.0,
-        )
+    @property
+    def path(self) -> Path:
+        """The file of k-space."""
+        return self.file.path
 
-    def with_virtual_coils(self, n_virtual: int) -> "CmrxreconSource":
-        """See `CineSource.with_virtual_coils`."""
-        return replace(self, config=self.config.model_copy(update={"n_virtual_coils": n_virtual}))
+    @property
+    def slice_shape(self) -> tuple[int, int, int, int]:
+        """See `GridSource.slice_shape`."""
+        n_frames, _, n_coils, ky, kx = self.file.shape
+        return n_frames, n_coils, ky, kx
+
+    @property
+    def oversampling(self) -> float | None:
+        """See `GridSource.oversampling`."""
+        return self.file.oversampling
+
+    @property
+    def n_copies(self) -> float:
+        """See `SliceSize`; the fully sampled twin is read, too."""
+        return 1.0 if self._twin is None else 2.0
 
     def read_timed(self, number: int) -> TimedSlice:
         """Read one slice with coil maps, and with the truth where the archive holds the fully sampled twin.
@@ -81,25 +83,17 @@ class CmrxreconSource(CineSource):
         """
         kspace = self._kspace(number)
         where = f"{self.file.path}, slice {number}"
-        measured = find_measured(kspace, self._claimed(kspace, where), where)
-        kspace, mask = measured.keep_(kspace), measured.mask
-        warnings = [*self.file.warnings, *measured.warnings]
-        x = self._n_columns
-        if x != kspace.shape[-1] and mask.shape[-1] != 1:
-            warnings.append("readouts were not measured whole: their oversampling stays")
-        elif x != kspace.shape[-1]:
-            kspace = crop_frames(kspace, x, -1).mul_(mask)
-        meta = self._meta(number, (kspace.shape[-2], kspace.shape[-1]), warnings)
+        kspace, mask, frames, warnings = self.keep_measured(kspace, self._claimed(kspace, where), where)
+        meta = self._meta(number, (kspace.shape[-2], kspace.shape[-1]), [*self.file.warnings, *warnings])
         finished = finish_slice(kspace, mask, meta, self.config)
-        truth, truth_warnings = self._truth(number, measured.frames, finished)
+        truth, truth_warnings = self._truth(number, frames, finished)
         data = attach_reference(finished.data, truth, "twin").with_warnings(*truth_warnings)
         return TimedSlice(data, finished.csm_seconds)
 
     def _kspace(self, number: int) -> Tensor:
         """The stored k-space of a slice, ``(frames, coils, ky, kx)``, checked for signal, scale and order of axes."""
         where = f"{self.file.path}, slice {number}"
-        if not 0 <= number < self.n_slices:
-            raise DataError(f"slice {number}, the file has slices 0 to {self.n_slices - 1}", where=str(self.file.path))
+        self.require_slice(number)
         kspace = torch.from_numpy(self.file.read_slice(number))
         require_magnitude(kspace, where)
         if self._has_exchanged_axes:
@@ -134,13 +128,6 @@ class CmrxreconSource(CineSource):
         first, second = torch.from_numpy(self.file.read_slice(middle, slice(0, 2)))
         (next_slice,) = torch.from_numpy(self.file.read_slice(middle + 1, slice(0, 1)))
         return are_slices_frames(first, second, next_slice)
-
-    @property
-    def _n_columns(self) -> int:
-        """Columns of the image, without readout oversampling where it is known and to be removed."""
-        kx = self.file.shape[4]
-        factor = self.file.oversampling if self.config.remove_oversampling else None
-        return kx if factor is None or factor <= 1 else max(round(kx / factor), 1)
 
     def _truth(self, number: int, frames: list[int], finished: FinishedSlice) -> tuple[Tensor | None, list[str]]:
         """The image of the fully sampled twin, combined with the maps of the slice; None if there is none; warnings."""

@@ -62,7 +62,7 @@ def open_cine(
         return open_scan(path, config, noise=noise, dataset=dataset, measurement=measurement)
     if kind == PLAIN_ARRAY:
         return open_array(path, config)
-    return CaseSource(path, config) if kind == PREPARED_CASE else CmrxreconSource(open_cmrxrecon(path), config)
+    return CaseSource(path, config) if kind == PREPARED_CASE else CmrxreconSource(config, open_cmrxrecon(path))
 
 
 def intake(

@@ -3,11 +3,17 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
+from torch import Tensor
+
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.measured import find_measured
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, DataError
+from cinerecon.physics.fourier import crop_frames
 from cinerecon.physics.sampling import acceleration_of, count_acs, measured_extent
 
 N_STUDY_DIGITS = 10
@@ -123,6 +129,95 @@ class CineSource(ABC):
     def marks(self) -> tuple[str, ...]:
         """Properties that distinguish the data from those of a measured scan, as named in `io.case.MARKS`."""
         return ()
+
+
+@dataclass(frozen=True, eq=False)
+class GridSource(CineSource):
+    """A file of k-space that is stored on its grid, with the settings by which slices are finished."""
+
+    config: AcquisitionConfig
+
+    @property
+    @abstractmethod
+    def path(self) -> Path:
+        """The file, for errors."""
+
+    @property
+    @abstractmethod
+    def slice_shape(self) -> tuple[int, int, int, int]:
+        """Stored frames, coils, ky and kx of a slice."""
+
+    @property
+    @abstractmethod
+    def oversampling(self) -> float | None:
+        """Columns of k-space per column of the image; None where it is unknown."""
+
+    @property
+    @abstractmethod
+    def n_copies(self) -> float:
+        """See `SliceSize`."""
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of the image, without readout oversampling where it is known and to be removed."""
+        kx = self.slice_shape[-1]
+        factor = self.oversampling if self.config.remove_oversampling else None
+        return kx if factor is None or factor <= 1 else max(round(kx / factor), 1)
+
+    def size_of(self, number: int) -> SliceSize:  # noqa: ARG002
+        """See `CineSource.size_of`."""
+        n_frames, n_coils, ky, _ = self.slice_shape
+        n_virtual = self.config.n_virtual_coils
+        return SliceSize(
+            n_frames=n_frames,
+            n_coils=n_coils,
+            ky=ky,
+            kx=self.n_columns,
+            n_virtual=None if n_virtual == "auto" else n_virtual,
+            n_copies=self.n_copies,
+        )
+
+    def with_virtual_coils(self, n_virtual: int) -> Self:
+        """See `CineSource.with_virtual_coils`."""
+        return replace(self, config=self.config.model_copy(update={"n_virtual_coils": n_virtual}))
+
+    def require_slice(self, number: int) -> None:
+        """Check that there is a slice.
+
+        Raises
+        ------
+        DataError
+            If there is none of this number.
+        """
+        if not 0 <= number < self.n_slices:
+            raise DataError(f"slice {number}, the file has slices 0 to {self.n_slices - 1}", where=str(self.path))
+
+    def keep_measured(
+        self, kspace: Tensor, claimed: Tensor | None, where: str
+    ) -> tuple[Tensor, Tensor, list[int], list[str]]:
+        """The measured k-space, without readout oversampling; its mask and frames; and warnings.
+
+        Parameters
+        ----------
+        kspace, claimed
+            ``(frames, coils, ky, kx)``, which is changed, and its mask by the file, ``(frames, 1, ky, kx or 1)``; None
+            if all of k-space counts as measured.
+        where
+            File and slice, for errors.
+
+        Raises
+        ------
+        DataError
+            If frames between others are empty, or fewer than two are left.
+        """
+        measured = find_measured(kspace, claimed, where)
+        kspace, mask = measured.keep_(kspace), measured.mask
+        warnings = list(measured.warnings)
+        if self.n_columns != kspace.shape[-1] and mask.shape[-1] != 1:
+            warnings.append("readouts were not measured whole: their oversampling stays")
+        elif self.n_columns != kspace.shape[-1]:
+            kspace = crop_frames(kspace, self.n_columns, -1).mul_(mask)
+        return kspace, mask, measured.frames, warnings
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,8 @@ def draw_mask(
     FileError
         If a file exists and ``force`` is not set, or is the mask that is read, or that mask cannot be read.
     """
-    from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite, write_csv
+    from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
+    from cinerecon.io.csv_file import write_csv
     from cinerecon.io.mask import MaskFile, write_mask
     from cinerecon.io.picture import write_mask_picture
     from cinerecon.physics.sampling import MaskSpec, acs_block, net_acceleration, order_readouts

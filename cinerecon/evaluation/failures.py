@@ -1,13 +1,12 @@
 """Tasks that failed, with reasons: stored next to the scores, listed below the tables."""
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from cinerecon.errors import CineReconError, DataError, FileError
+from cinerecon.errors import CineReconError, DataError
 from cinerecon.evaluation.tables import Cell, Table
-from cinerecon.io.atomic import append_csv, write_csv
+from cinerecon.io.csv_file import append_csv, read_csv, rewrite_csv
 
 FAILURES = "failures.csv"
 
@@ -64,23 +63,17 @@ def read_failures(folder: Path) -> list[Failure]:
     FileError
         If the file cannot be read.
     """
-    path = folder / FAILURES
-    if not path.exists():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS)][1:]
-        return [Failure(scan, int(number) if number else None, *rest) for scan, number, *rest in rows]
-    except (OSError, ValueError, csv.Error) as error:
-        raise FileError(f"cannot read the failures: {error}", where=str(path)) from None
+    return read_csv(folder / FAILURES, _parse, "the failures")
 
 
 def rewrite_failures(folder: Path, failures: Sequence[Failure]) -> None:
     """Write ``failures.csv`` again, whole or not at all; without failures there is no such file."""
-    if failures:
-        write_csv(folder / FAILURES, COLUMNS, map(astuple, failures))
-    else:
-        (folder / FAILURES).unlink(missing_ok=True)
+    rewrite_csv(folder / FAILURES, COLUMNS, [astuple(failure) for failure in failures])
+
+
+def _parse(texts: Mapping[str, str]) -> Failure:
+    values = {name: texts[name] for name in COLUMNS if name != "slice"}
+    return Failure(slice=int(texts["slice"]) if texts["slice"] else None, **values)
 
 
 def failure_table(failures: Sequence[Failure], n_scores: int) -> Table:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.errors import FileError
-from cinerecon.io.atomic import append_csv, is_cut_short, write_csv
+from cinerecon.io.atomic import is_cut_short
+from cinerecon.io.csv_file import append_csv, write_csv
 from cinerecon.metrics import DEFAULT_PROFILE
 
 SCORES = "scores.csv"

@@ -1,15 +1,13 @@
 """Files that are either whole or not there: written under a temporary name, then moved into place."""
 
-import csv
 import glob
 import hashlib
-import io
 import os
 import platform
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -229,13 +227,6 @@ def _is_line_open(file: BinaryIO) -> bool:
     return file.read(1) != b"\n"
 
 
-def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Rows of a table as lines of a CSV file."""
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer).writerows(rows)
-    return buffer.getvalue()
-
-
 def require_folder(folder: Path) -> None:
     """Make sure, before any work, that files can be written into a folder; it is made if missing.
 
@@ -253,35 +244,6 @@ def require_folder(folder: Path) -> None:
         raise FileError(what, where=str(folder), hint="choose another place with -o") from None
     if not os.access(folder, os.W_OK):
         raise FileError("cannot write to this folder", where=str(folder), hint="choose another place with -o")
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table, whole or not at all; of a text that is not Unicode, what is wrong is written as an escape.
-
-    Raises
-    ------
-    FileError
-        If the file system refuses.
-    """
-    with (
-        moved_into_place(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        csv.writer(file).writerows([header, *rows])
-
-
-def append_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Add rows at the end of a table, on the disk when this returns; a new table begins with its header.
-
-    Raises
-    ------
-    FileError
-        If the file system refuses.
-    """
-    if path.exists() and path.stat().st_size:
-        append_text(path, csv_text(rows))
-    else:
-        write_csv(path, header, rows)
 
 
 def hash_file(path: Path) -> str:

@@ -1,14 +1,13 @@
 """The list of prepared cases in a folder: ``index.csv``, one line per case, written as cases are finished."""
 
-import csv
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Self
 
 from cinerecon.errors import FileError
-from cinerecon.io.atomic import append_csv, write_csv
+from cinerecon.io.csv_file import append_csv, read_csv, write_csv
 from cinerecon.io.shards import sharded_commands
 
 INDEX = "index.csv"
@@ -60,7 +59,7 @@ class IndexRow:
     sha256: str
 
     @classmethod
-    def parse(cls, texts: dict[str, str]) -> Self | None:
+    def parse(cls, texts: Mapping[str, str]) -> Self | None:
         """A row from its texts; None for a line that was cut short."""
         try:
             values = {field.name: field.type(texts[field.name]) for field in fields(cls)}  # type: ignore[operator]
@@ -97,14 +96,7 @@ def read_index(folder: Path) -> list[IndexRow]:
     FileError
         If the file cannot be read.
     """
-    path = folder / INDEX
-    if not path.exists():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [IndexRow.parse(texts) for texts in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FileError(f"cannot read the index: {error}", where=str(path)) from None
+    rows = read_csv(folder / INDEX, IndexRow.parse, "the index")
     return [row for row in rows if row is not None]
 
 

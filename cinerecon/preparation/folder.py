@@ -1,6 +1,5 @@
 """The folder of prepared cases: its index and settings, and which existing cases are kept."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,9 +7,10 @@ from pathlib import Path
 import yaml
 
 from cinerecon.config import read_yaml
-from cinerecon.errors import ConfigError, FileError
-from cinerecon.io.atomic import clear_partial, refuse_existing, write_csv, write_text
+from cinerecon.errors import ConfigError
+from cinerecon.io.atomic import clear_partial, refuse_existing, write_text
 from cinerecon.io.case_index import IndexRow, read_index, write_index
+from cinerecon.io.csv_file import read_csv, rewrite_csv
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.prepare_slice import Rejection
 from cinerecon.preparation.sources import Item, case_names
@@ -132,11 +132,8 @@ def finish_index(
 
 def write_refused(folder: Path, refused: Iterable[Rejection]) -> None:
     """List the rejected files; without any, there is no such list."""
-    lines = [(refusal.path, refusal.what, refusal.where, refusal.hint) for refusal in refused]
-    if lines:
-        write_csv(folder / REFUSED, ["path", "what", "where", "hint"], lines)
-    else:
-        (folder / REFUSED).unlink(missing_ok=True)
+    rows = [(refusal.path, refusal.what, refusal.where, refusal.hint) for refusal in refused]
+    rewrite_csv(folder / REFUSED, ["path", "what", "where", "hint"], rows)
 
 
 def read_refused(folder: Path) -> list[Rejection]:
@@ -147,13 +144,8 @@ def read_refused(folder: Path) -> list[Rejection]:
     FileError
         If the list cannot be read.
     """
-    path = folder / REFUSED
-    if not path.exists():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [
-                Rejection(Path(row["path"]), row["what"], row["where"], row["hint"]) for row in csv.DictReader(file)
-            ]
-    except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise FileError(f"cannot read the rejected files: {error}", where=str(path)) from None
+    return read_csv(
+        folder / REFUSED,
+        lambda row: Rejection(Path(row["path"]), row["what"], row["where"], row["hint"]),
+        "the rejected files",
+    )

@@ -31,7 +31,8 @@ from PIL import Image
 from cinerecon.config import read_yaml
 from cinerecon.errors import ConfigError, FileError, WeightsError
 from cinerecon.image import grey, window
-from cinerecon.io.atomic import clear_partial, is_same_file, moved_into_place, write_csv, write_text
+from cinerecon.io.atomic import clear_partial, is_same_file, moved_into_place, write_text
+from cinerecon.io.csv_file import write_csv
 from cinerecon.io.picture import draw_label
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import RECIPE, WEIGHTS, read_card

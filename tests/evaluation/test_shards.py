@@ -1,9 +1,10 @@
 """Shards of an evaluation: joined, they are the evaluation; killed, they continue."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
-from archive import N_SCANS, counted, killed_at, make_archive
+from archive import N_SCANS, counted, kill_and_continue, make_archive
 
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.evaluation import evaluate, jobs, merge_scores, read_scores, score, score_slice
@@ -63,17 +64,9 @@ def test_merged_shards_are_the_evaluation(archive, whole, tmp_path):
 
 @pytest.mark.slow
 def test_a_shard_that_is_killed_at_any_write_continues(archive, whole, tmp_path):
-    n_writes = 0
-    while killed_at(n_writes, run, archive, tmp_path / str(n_writes), Shard(1, N)):
-        output = tmp_path / str(n_writes)
-        run(archive, output, Shard(2, N))
-        with pytest.raises(FileError, match="shard 1/2 is not finished"):
-            merge_scores(output)
-        run(archive, output, Shard(1, N))
-        assert killed_at(n_writes % 2, merge_scores, output)
-        assert_same(output, merge_scores(output), whole)
-        n_writes += 1
-    assert n_writes > 8
+    kill_and_continue(
+        tmp_path, partial(run, archive), merge_scores, lambda output, merged: assert_same(output, merged, whole)
+    )
 
 
 @pytest.mark.parametrize("n_bytes", [3, 30, 400])

@@ -6,7 +6,8 @@ import os
 import pytest
 
 from cinerecon.errors import FileError
-from cinerecon.io.atomic import clear_partial, refuse_existing, write_csv, write_text
+from cinerecon.io.atomic import clear_partial, refuse_existing, write_text
+from cinerecon.io.csv_file import write_csv
 from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.raw_file import holds_images_only
 from cinerecon.io.recognise import is_case

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cinerecon.io.atomic import append_csv, append_text
+from cinerecon.io.atomic import append_text
+from cinerecon.io.csv_file import append_csv
 from cinerecon.io.journal import Journal
 
 

@@ -1,9 +1,10 @@
 """Shards of a preparation: joined, they are the preparation; killed, they continue."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
-from archive import N_SCANS, counted, killed_at, make_archive
+from archive import N_SCANS, counted, kill_and_continue, make_archive
 
 from cinerecon.acquisition import find_cines
 from cinerecon.errors import ConfigError, FileError
@@ -79,18 +80,7 @@ def test_merged_shards_are_the_preparation(archive, whole, tmp_path):
 
 @pytest.mark.slow
 def test_a_shard_that_is_killed_at_any_write_continues(archive, whole, tmp_path):
-    n_writes = 0
-    while killed_at(n_writes, run, archive, tmp_path / str(n_writes), Shard(1, N)):
-        output = tmp_path / str(n_writes)
-        run(archive, output, Shard(2, N))
-        with pytest.raises(FileError, match="shard 1/2 is not finished"):
-            merge_cases(output)
-        run(archive, output, Shard(1, N))
-        assert killed_at(n_writes % 2, merge_cases, output)
-        merge_cases(output)
-        assert_same(output, whole)
-        n_writes += 1
-    assert n_writes > 8
+    kill_and_continue(tmp_path, partial(run, archive), merge_cases, lambda output, _: assert_same(output, whole))
 
 
 def test_a_shard_opens_its_own_scans_and_none_again(archive, tmp_path):

@@ -1,9 +1,11 @@
 """Shards of a batch of reconstructions: joined, they are the batch; killed, they continue."""
 
+from functools import partial
+
 import h5py
 import numpy as np
 import pytest
-from archive import N_SCANS, counted, killed_at, make_archive
+from archive import N_SCANS, counted, kill_and_continue, make_archive
 
 from cinerecon.errors import FileError
 from cinerecon.io.journal import Journal
@@ -69,19 +71,11 @@ def test_merged_shards_are_the_batch(archive, whole, tmp_path):
 
 @pytest.mark.slow
 def test_a_shard_that_is_killed_at_any_write_continues(archive, whole, tmp_path):
-    n_writes = 0
-    while killed_at(n_writes, run, archive, tmp_path / str(n_writes), Shard(1, N)):
-        output = tmp_path / str(n_writes)
-        run(archive, output, Shard(2, N))
-        with pytest.raises(FileError, match="shard 1/2 is not finished"):
-            merge_batch(output)
-        run(archive, output, Shard(1, N))
-        assert killed_at(0, merge_batch, output)
-        merge_batch(output)
+    def assert_merged(output, _):
         assert_same(output, whole)
         assert not list(output.rglob("*.slices-*")), "nothing is left over"
-        n_writes += 1
-    assert n_writes > 8
+
+    kill_and_continue(tmp_path, partial(run, archive), merge_batch, assert_merged, n_merge_writes=1)
 
 
 def test_a_shard_opens_its_own_scans_once_and_none_again(archive, tmp_path):

@@ -1,0 +1,85 @@
+"""Tables as CSV files: written whole or not at all, or row by row; rows cut short by an interruption are left out."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from cinerecon.errors import FileError
+from cinerecon.io.atomic import append_text, moved_into_place
+
+T = TypeVar("T")
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows of a table as lines of a CSV file."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerows(rows)
+    return buffer.getvalue()
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table, whole or not at all; of a text that is not Unicode, what is wrong is written as an escape.
+
+    Raises
+    ------
+    FileError
+        If the file system refuses.
+    """
+    with (
+        moved_into_place(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        csv.writer(file).writerows([header, *rows])
+
+
+def rewrite_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write a table again; without rows there is no such file. Errors as for `write_csv`."""
+    if rows:
+        write_csv(path, header, rows)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def append_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Add rows at the end of a table, on the disk when this returns; a new table begins with its header.
+
+    Raises
+    ------
+    FileError
+        If the file system refuses.
+    """
+    if path.exists() and path.stat().st_size:
+        append_text(path, csv_text(rows))
+    else:
+        write_csv(path, header, rows)
+
+
+def read_csv(path: Path, parse: Callable[[Mapping[str, str]], T], name: str) -> list[T]:
+    """The rows of a table; none where there is no such file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    parse
+        Makes an entry of the texts of a row by their columns.
+    name
+        What the table lists, for errors.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read, or a row lacks a column or has a value of the wrong kind.
+    """
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file)
+            columns = next(reader, [])
+            rows = [parse(dict(zip(columns, row, strict=True))) for row in reader if len(row) == len(columns)]
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        raise FileError(f"cannot read {name}: {error}", where=str(path)) from None
+    return rows
