@@ -1,7 +1,7 @@
 """Fit the verdict on images to cases of known truth, and test it on other subjects.
 
-    python benchmarks/trust.py fit --cines ../shared/cines/train
-    python benchmarks/trust.py test --report ../shared/cines/report --real ../shared/real --write
+    python benchmarks/trust.py fit --train ../shared/cines/train
+    python benchmarks/trust.py test --report ../shared/cines/report --series ../shared/real --write
 
 The first writes ``models/verdict.json``: linear and logistic models are fitted to some subjects and phantoms, their
 limits and the threshold calibrated on others. The second makes the tables of ``docs/how-to/trust.md`` from subjects and
@@ -185,18 +185,22 @@ def main() -> None:
     """Fit or test."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=("fit", "test"))
-    parser.add_argument("--cines", type=Path, default=ROOT / "../shared/cines/train", help="measured cines of the fit")
-    parser.add_argument("--report", type=Path, help="folder of measured cines of the test")
-    parser.add_argument("--real", type=Path, help="folder with sax_mid.npz and lax_4ch.npz, for the test")
+    parser.add_argument("--train", type=Path, default=ROOT / "../shared/cines/train", help="measured cines of the fit")
+    parser.add_argument(
+        "--report", type=Path, help="folder of measured cines of subjects that no training has seen, for the test"
+    )
+    parser.add_argument(
+        "--series", type=Path, help="folder of measured cines of the test, sax_mid.npz and lax_4ch.npz among them"
+    )
     parser.add_argument("--write", action="store_true", help="put the tables into docs/how-to/trust.md")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "results/trust")
-    parser.add_argument("--jobs", type=int, default=1, help="processes that measure")
+    parser.add_argument("--workers", type=int, default=1, help="processes that measure")
     arguments = parser.parse_args()
     if arguments.step == "fit":
-        run_fit(arguments.cines, arguments.output, arguments.jobs)
+        run_fit(arguments.train, arguments.output, arguments.workers)
     else:
-        plans = held_out_plans(arguments.report, arguments.real)
-        run_test(plans, arguments.output, arguments.jobs, write=arguments.write)
+        plans = held_out_plans(arguments.report, arguments.series)
+        run_test(plans, arguments.output, arguments.workers, write=arguments.write)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Agreement of the uncertainty map of `recon --uncertainty` with the true error of the magnitude.
 
-python benchmarks/uncertainty.py --model slrnet --model ktslr --cines ../shared/cines/report
+python benchmarks/uncertainty.py --model slrnet --model ktslr --series ../shared/cines/report
 
 Cases are phantoms and measured magnitude cines with simulated phase, coils and noise, undersampled, with coil maps
 estimated from the samples. Printed for each method: means over the cases of Spearman's rank correlation of the map with
@@ -49,7 +49,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", required=True)
-    parser.add_argument("--cines", type=Path, default=Path("../shared/cines/report"))
+    parser.add_argument("--series", type=Path, default=Path("../shared/cines/report"))
     parser.add_argument("--undersample", default="gaussian:8,acs=4")
     parser.add_argument("--variants", type=int, default=8)
     parser.add_argument("--size", type=int, default=96)
@@ -57,7 +57,7 @@ def main() -> None:
     arguments = parser.parse_args()
     size = {"n_frames": arguments.frames, "ky": arguments.size, "kx": arguments.size, "n_coils": 4}
     config = SimulateConfig(**size, noise=0.01, undersample=arguments.undersample)
-    cases = list(make_cases(config, arguments.cines))
+    cases = list(make_cases(config, arguments.series))
     for model in arguments.model:
         method = load_method(model)
         results: dict[str, list[Compared]] = {region: [] for region in REGIONS}

@@ -218,9 +218,9 @@ def answer_to(address, data):
         connection.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
     messages = list(read_messages(BytesIO(answer), "server"))
-    found = [m for m in messages if isinstance(m, ImageMessage)]
-    assert isinstance(messages[-1], CloseMessage) and not any(map(is_error_image, found))
-    return [m.text for m in messages if isinstance(m, TextMessage)], [m.values[0, 0] for m in found]
+    images = [m for m in messages if isinstance(m, ImageMessage)]
+    assert isinstance(messages[-1], CloseMessage) and not any(map(is_error_image, images))
+    return [m.text for m in messages if isinstance(m, TextMessage)], [m.values[0, 0] for m in images]
 
 
 END = "warning: the stream ended without a close message: slice 2 was not complete and is left out"
@@ -249,12 +249,12 @@ def test_the_file_on_disk_is_gone_at_the_end_of_a_scan(scan, tmp_path):
             stored = file["dataset/data"][:]
         assert (raw.heads == stored["head"]).all() and path.exists()
         rows = np.array([0, 3, len(raw) - 1])
-        for found, expected in zip(raw.store.read("data", rows), stored["data"][rows], strict=True):
-            np.testing.assert_array_equal(found, expected.view(np.complex64))
+        for samples, expected in zip(raw.store.read("data", rows), stored["data"][rows], strict=True):
+            np.testing.assert_array_equal(samples, expected.view(np.complex64))
     assert not path.exists()
 
 
-def test_trajectories_are_kept_next_to_the_samples(tmp_path, scan):
+def test_trajectories_are_stored_next_to_the_samples(tmp_path, scan):
     header, first = next(m for m in scan_messages(scan) if isinstance(m, TextMessage)), None
     first = next(m for m in scan_messages(scan) if isinstance(m, AcquisitionMessage))
     assert header.id is MessageId.HEADER
@@ -265,6 +265,6 @@ def test_trajectories_are_kept_next_to_the_samples(tmp_path, scan):
         for message in (header, first, AcquisitionMessage(head[0], first.samples, path), first):
             incoming.add(message)
         raw = incoming.spool.scan(np.array([1, 2]))
-        (_, found), = raw.trajectories(np.array([0]))  # fmt: skip
-        np.testing.assert_array_equal(found[0], path.reshape(-1, 2))
+        (_, trajectory), = raw.trajectories(np.array([0]))  # fmt: skip
+        np.testing.assert_array_equal(trajectory[0], path.reshape(-1, 2))
         np.testing.assert_array_equal(raw.samples(np.array([0, 1]))[1].ravel(), first.samples)

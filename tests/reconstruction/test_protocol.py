@@ -24,16 +24,16 @@ def test_defaults_set_nothing():
 
 
 def test_parameters_become_settings_of_a_reconstruction():
-    found = settings_of(
+    received = settings_of(
         config="ktslr", csm="walsh", strict="True", customconfig="n_iterations=5 preprocessing.crop=[3, 4]"
     )
-    assert found.model == "ktslr"
-    assert found.options == {
+    assert received.model == "ktslr"
+    assert received.options == {
         "csm": "walsh",
         "strict": True,
         "settings": ("n_iterations=5", "preprocessing.crop=[3,", "4]"),
     }
-    settings = ReconSettings.parse(found.options, where="protocol")
+    settings = ReconSettings.parse(received.options, where="protocol")
     assert (settings.csm, settings.strict) == ("walsh", True)
     assert settings_of(customconfig="a='[3, 4]'").options == {"settings": ("a=[3, 4]",)}
     assert settings_of(gating="retro", frames="30").options == {"gating": "retro", "frames": "30"}

@@ -181,10 +181,10 @@ def test_scans_unlike_the_training_data_give_a_warning(scan, plain):
     ):
         with pytest.warns(cinerecon.CineReconWarning) as caught:
             call()
-        texts = [str(one.message) for one in caught]
+        texts = [str(warning.message) for warning in caught]
         assert any("the scan has 3 coils, the network was trained on one" in text for text in texts)
         assert any("trained up to 1.1" in text for text in texts)
-        assert all(one.filename == __file__ for one in caught), "the line of the caller is named"
+        assert all(warning.filename == __file__ for warning in caught), "the line of the caller is named"
 
 
 def test_maps_from_too_few_lines_give_a_warning():

@@ -31,7 +31,7 @@ def test_the_truth_leaves_a_residual_of_the_noise(data):
     assert values["residual_over_signal"] == pytest.approx(10 * math.log10(NOISE**2 / signal), abs=0.2)
 
 
-def test_a_frame_and_a_coil_that_do_not_fit_are_found(data):
+def test_a_frame_and_a_coil_that_do_not_fit_are_detected(data):
     kspace = data.kspace.clone()
     kspace[3] *= 2
     spoiled = CineData(kspace, data.mask, data.csm)
@@ -58,9 +58,9 @@ def test_repeated_samples_of_a_still_image_agree_and_phase_errors_are_measured(d
     assert max(quiet[name] for name in ("mismatch", "step_mismatch", "phase_mismatch")) < -50
     angles = torch.where(torch.arange(10) % 2 == 1, 0.2, -0.2)[:, None, None, None]
     turned = CineData(kspace * torch.polar(torch.ones(()), angles), data.mask)
-    found = consistency.repeated_sample_values(turned, 1e-6)
+    values = consistency.repeated_sample_values(turned, 1e-6)
     # differences to the mean of the others are between 0 and 0.4 rad
-    assert 0.15 < 10 ** (found["phase_mismatch"] / 20) < 0.35
+    assert 0.15 < 10 ** (values["phase_mismatch"] / 20) < 0.35
 
 
 def test_wrap_around_differs_from_a_body_that_is_cut():
@@ -106,9 +106,9 @@ def test_phase_errors_between_lines_make_fine_structures_out_of_phase(data):
     usual = consistency.plausibility_values(data.reference)["rough_phase"]
     angles = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (64, 1)))
     spoiled = ifft2c(fft2c(data.reference) * torch.exp(1j * angles).to(torch.complex64))
-    found = consistency.plausibility_values(spoiled)["rough_phase"]
+    roughness = consistency.plausibility_values(spoiled)["rough_phase"]
     assert usual < -10
-    assert -6 < found < 0, "near one half, which random phases have"
+    assert -6 < roughness < 0, "near one half, which random phases have"
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_intervals_cover_nine_of_ten(calibration):
     assert np.median(widths) < 6, "noise of 1 dB, so 3.3 dB at best"
 
 
-def test_failures_are_found_and_intact_scans_pass(calibration):
+def test_failures_are_detected_and_intact_scans_pass(calibration):
     examples = draw(np.random.default_rng(2), 1000)
     failed = [example for example in examples if is_failed(calibration, example)]
     intact = [example for example in examples if example.is_intact]
