@@ -31,8 +31,8 @@ from cinerecon.io.case_index import append_rows, read_index
 from cinerecon.io.shards import Shard
 from cinerecon.machine import pick_device
 from cinerecon.preparation import PrepareConfig, prepare
+from cinerecon.preparation.folder import PrepareRecords
 from cinerecon.preparation.prepare_slice import Survey
-from cinerecon.preparation.records import PrepareRecords
 from cinerecon.preparation.sources import find_sources
 from cinerecon.provenance import hashed_name
 from cinerecon.reconstruction import ReconRequest, plan_batch, run_batch

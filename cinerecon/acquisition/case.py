@@ -8,7 +8,7 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import keep_measured
 from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
 from cinerecon.errors import DataError
-from cinerecon.io.case import open_case, read_case
+from cinerecon.io.case import CaseFile, read_case
 
 SETTINGS = ("whiten", "n_virtual_coils", "compression", "csm", "remove_oversampling")
 """The settings of the acquisition that determine the stored arrays."""
@@ -56,7 +56,7 @@ class CaseSource(CineSource):
 
     def size_of(self, number: int) -> SliceSize:  # noqa: ARG002
         """See `CineSource.size_of`."""
-        with open_case(self.path) as case:
+        with CaseFile(self.path) as case:
             n_frames, n_coils, ky, kx = case.shape
         return SliceSize(n_frames, n_coils, ky, kx, n_copies=0.25)
 
@@ -74,7 +74,7 @@ class CaseSource(CineSource):
 
     @property
     def _attributes(self) -> dict[str, Any]:
-        with open_case(self.path) as case:
+        with CaseFile(self.path) as case:
             return case.attributes
 
     def _differences(self) -> list[str]:

@@ -58,21 +58,10 @@ MARKS = {
 """Properties of a case that change results, usually for the better, compared with a measured scan."""
 
 
-def open_case(path: Path) -> "CaseFile":
-    """Open a case without reading its arrays. Close it, or use it in a ``with`` statement.
-
-    Raises
-    ------
-    FileError
-        If the file is missing, damaged, or no case.
-    DataError
-        If an array is missing or of the wrong kind.
-    """
-    return CaseFile(path)
-
-
 class CaseFile:
     """An open case: its arrays are sliced like NumPy arrays, and only the requested part is read.
+
+    Close it, or use it in a ``with`` statement.
 
     Attributes
     ----------
@@ -84,6 +73,13 @@ class CaseFile:
         The attributes of the file, and of its groups as mappings.
     meta
         Source, slice, frame times, geometry.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, damaged, or no case.
+    DataError
+        If an array is missing or of the wrong kind.
     """
 
     def __init__(self, path: Path) -> None:
@@ -252,7 +248,7 @@ def read_case(path: Path) -> "CineData":
     """
     from cinerecon.cine import CineData, as_tensor
 
-    with open_case(path) as case:
+    with CaseFile(path) as case:
         stored = {name: case.read(name) for name in ARRAYS}
         arrays = {name: None if array is None else as_tensor(array) for name, array in stored.items()}
         kspace, mask = arrays.pop("kspace"), arrays.pop("mask")

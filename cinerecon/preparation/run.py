@@ -12,7 +12,7 @@ from cinerecon.io.case_index import INDEX, PREPARE, IndexRow, append_rows
 from cinerecon.io.shards import Shard, finish_shard, start_shard
 from cinerecon.machine import in_processes, n_cores
 from cinerecon.preparation.config import SPLITS, PrepareConfig
-from cinerecon.preparation.folder import ExistingCases, finish_index, read_existing_cases, start_folder
+from cinerecon.preparation.folder import ExistingCases, PrepareRecords, finish_index, read_existing_cases, start_folder
 from cinerecon.preparation.prepare_slice import (
     ExcludedFile,
     PreparedSlice,
@@ -21,7 +21,6 @@ from cinerecon.preparation.prepare_slice import (
     prepare_slice,
     survey_source,
 )
-from cinerecon.preparation.records import PrepareRecords
 from cinerecon.preparation.sources import FORMATS, Item, Source, find_sources
 from cinerecon.version import __version__
 

@@ -28,7 +28,7 @@ from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.from_magnitude import chosen_slices, read_image, sizes_of
 from cinerecon.simulation.heartbeats import Beat, Rhythm, draw_ecg
 from cinerecon.simulation.phantom import PhantomConfig, PhaseConfig, add_phase, draw_coil_maps, draw_slice
-from cinerecon.simulation.phantom.vessel import add_vessel
+from cinerecon.simulation.phantom.motion import add_vessel
 from cinerecon.simulation.schedule import (
     Schedule,
     sample_lines,

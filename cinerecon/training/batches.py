@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from cinerecon.acquisition import SETTINGS, AcquisitionConfig
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
-from cinerecon.io.case import open_case
+from cinerecon.io.case import CaseFile
 from cinerecon.io.case_index import list_cases
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.card import Card
@@ -279,7 +279,7 @@ def training_preprocessing(recipe: Recipe) -> dict[str, Any]:
     for name, source in recipe.training.data.sources.items():
         if not isinstance(source, PreparedSource):
             continue
-        with open_case(list_cases(source.folder, "train")[0]) as case:
+        with CaseFile(list_cases(source.folder, "train")[0]) as case:
             stored = case.attributes.get("intake", {})
         prepared = {
             key: stored[key]

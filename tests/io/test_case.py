@@ -9,7 +9,7 @@ import torch
 
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import CineReconError, DataError, FileError, ShapeError
-from cinerecon.io.case import open_case, read_case, write_case
+from cinerecon.io.case import CaseFile, read_case, write_case
 from cinerecon.io.recognise import is_case
 
 META = CineMeta(
@@ -74,7 +74,7 @@ def test_h5py_alone_shows_names_axes_and_units(stored, case):
 
 
 def test_an_open_case_is_sliced_without_being_read(stored, case):
-    with open_case(stored) as opened:
+    with CaseFile(stored) as opened:
         assert opened.shape == (8, 4, 24, 21)
         assert np.array_equal(opened.reference[2:5, 3:9, 1:], case.reference[2:5, 3:9, 1:].numpy())
         assert opened.attributes["marks"] == ("simulated",)

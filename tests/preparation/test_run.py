@@ -16,7 +16,7 @@ from helpers import relative_error
 from raw_scan import SLICE, small_scan
 
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.io.case import open_case, read_case
+from cinerecon.io.case import CaseFile, read_case
 from cinerecon.io.case_index import INDEX, read_index
 from cinerecon.preparation import SPLITS, parse_split, split_of
 from cinerecon.preparation import prepare_slice as work
@@ -46,7 +46,7 @@ def test_one_case_per_slice_with_index_and_settings(archive, run, tmp_path):
         assert data.meta.slice == row.slice
         picture = tmp_path / "data" / "pictures" / row.subject / f"cine_slice{row.slice:02d}.png"
         assert picture.stat().st_size > 5000
-        with open_case(tmp_path / "data" / row.case) as case:
+        with CaseFile(tmp_path / "data" / row.case) as case:
             assert case.attributes["subject"] == row.subject
             assert case.attributes["source_sha256"] == row.source_sha256
             assert case.attributes["intake"]["csm"] == "walsh"

@@ -8,9 +8,9 @@ import torch
 from conftest import beating_cine
 from stand_in import MEASURED, draw_stand_in
 
-from cinerecon.metrics.phase import phase_change
+from cinerecon.metrics.temporal import phase_change
 from cinerecon.simulation.phantom import PhantomConfig, PhaseConfig, add_phase, draw_signal
-from cinerecon.simulation.phantom.off_resonance import balanced_signal, susceptibility_field
+from cinerecon.simulation.phantom.tissues import balanced_signal, susceptibility_field
 
 PLAIN = PhaseConfig(fat=0, bands=0)
 

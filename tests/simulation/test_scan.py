@@ -8,7 +8,7 @@ from helpers import BESIDE, relative_error
 from pydantic import ValidationError
 
 from cinerecon.errors import ConfigError, DataError, FileError
-from cinerecon.metrics.phase import phase_change
+from cinerecon.metrics.temporal import phase_change
 from cinerecon.physics.fourier import fft1c, fft2c, ifft2c
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 

@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from cinerecon.config import Config
-from cinerecon.metrics.phase import phase_change
+from cinerecon.metrics.temporal import phase_change
 from cinerecon.simulation.phantom.fields import smooth_field
-from cinerecon.simulation.phantom.off_resonance import balanced_signal, susceptibility_field
+from cinerecon.simulation.phantom.tissues import balanced_signal, susceptibility_field
 
 
 class PhaseConfig(Config):

@@ -1,8 +1,11 @@
-"""The signal of each tissue."""
+"""The signal of each tissue, and off-resonance: the field of air in the body, and the signal it leaves."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -34,3 +37,60 @@ class Tissues:
             marrow=rng.uniform(0.12, 0.35),
             fluid=rng.uniform(0.7, 1.2),
         )
+
+
+def susceptibility_field(air: Tensor, angle: float, in_plane: float = 1.0) -> Tensor:
+    """The shape of the field shift around air, in units of its difference of susceptibility.
+
+    The field of a source is its convolution with a dipole: in k-space D(k) = 1/3 - (k . b)^2 / k^2, here over the image
+    plane, as if the anatomy went on unchanged across it (Marques, Bowtell 2005, doi:10.1002/cmr.b.20034).
+
+    Parameters
+    ----------
+    air
+        ``(..., y, x)``, the part of each pixel that is air.
+    angle
+        Direction of the projection of the main field in the plane [rad from x to y].
+    in_plane
+        Length of that projection, of a main field of length 1.
+
+    Returns
+    -------
+        ``(..., y, x)``, of zero mean.
+    """
+    n_y, n_x = air.shape[-2:]
+    ky, kx = torch.fft.fftfreq(n_y)[:, None], torch.fft.rfftfreq(n_x)[None]
+    along = in_plane * (math.sin(angle) * ky + math.cos(angle) * kx)
+    dipole = 1 / 3 - along**2 / (ky**2 + kx**2).clamp(min=1e-12)
+    dipole[0, 0] = 0
+    result: Tensor = torch.fft.irfft2(torch.fft.rfft2(air) * dipole, s=(n_y, n_x))
+    return result
+
+
+def balanced_signal(precession: Tensor, e1: float, e2: float, flip_angle: float) -> Tensor:
+    """Signal of balanced steady-state free precession over that on resonance, at an echo in the middle of TR.
+
+    M = (1 - E2 exp(-i t)) / (C cos t + D) with the precession t within TR, pi away from the pass band's centre
+    (Scheffler, Lehnhardt 2003, doi:10.1007/s00330-003-1957-x), times exp(i t / 2) for half of the precession. In the
+    pass band magnitude and phase hardly change; at its ends, at +-pi, the signal nearly vanishes and changes its sign.
+
+    Parameters
+    ----------
+    precession
+        Precession by the field shift within TR [rad], 0 in the middle of the pass band; any shape.
+    e1, e2
+        exp(-TR / T1) and exp(-TR / T2).
+    flip_angle
+        Flip angle [rad].
+
+    Returns
+    -------
+        complex64, the shape of `precession`; 1 where that is 0.
+    """
+    c = e2 * (e1 - 1) * (1 + math.cos(flip_angle))
+    d = 1 - e1 * math.cos(flip_angle) - (e1 - math.cos(flip_angle)) * e2**2
+    on_resonance = (1 + e2) / (d - c)
+    turned = precession + math.pi
+    half = torch.polar(torch.ones_like(turned), turned / 2)
+    transverse = half - e2 * half.conj()
+    return -1j * transverse / (c * turned.cos() + d) / on_resonance

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from cinerecon.io.atomic import moved_into_place
-from cinerecon.io.case import CaseFile, open_case
+from cinerecon.io.case import CaseFile
 from cinerecon.methods.network import image_scale
 from cinerecon.physics.fourier import ifft1c
 from cinerecon.training.data.augment import AugmentConfig, move
@@ -197,13 +197,13 @@ def _opened(path: Path) -> Iterator[CaseFile]:
     if get_worker_info() is not None:
         yield _cached_file(path)
     else:
-        with open_case(path) as file:
+        with CaseFile(path) as file:
             yield file
 
 
 @lru_cache(maxsize=64)
 def _cached_file(path: Path) -> CaseFile:
-    return open_case(path)
+    return CaseFile(path)
 
 
 @lru_cache(maxsize=512)

@@ -11,7 +11,7 @@ import torch
 from numpy.random import Generator
 
 from cinerecon.errors import ConfigError, DataError, FileError
-from cinerecon.io.case import open_case
+from cinerecon.io.case import CaseFile
 from cinerecon.io.case_index import IndexRow, list_cases, read_index
 from cinerecon.io.magnitude import survey_archive
 from cinerecon.physics.sampling import block_of_lines
@@ -195,5 +195,5 @@ def _is_full(row: IndexRow, path: Path) -> bool:
     """Whether all lines were sampled, but perhaps some at the edges of k-space."""
     if row.acceleration == 1:
         return True
-    with open_case(path) as file:
+    with CaseFile(path) as file:
         return block_of_lines(torch.from_numpy(file.mask[()])) is not None
