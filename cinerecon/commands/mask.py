@@ -151,10 +151,9 @@ def draw_mask(
 
     if min(n_frames, ky, kx) < 1:
         raise ConfigError(f"frames {n_frames}, ky {ky}, kx {kx}: each must be at least 1")
-    if output.suffix != ".npz":
-        raise ConfigError(
-            f"a mask is written as .npz, not '{output.name}'", where="-o", hint=f"-o {output.with_suffix('.npz')}"
-        )
+    if output.suffix != ".npz" or output.is_dir():
+        suggested = output / "mask.npz" if output.is_dir() else output.with_suffix(".npz")
+        raise ConfigError(f"a mask is written as .npz, not '{output}'", where="-o", hint=f"-o {suggested}")
     picture, table = output.with_suffix(".png"), output.with_suffix(".csv")
     if isinstance(sampling, MaskFile) and is_same_file(output, sampling.path):
         raise would_overwrite(sampling.path, output)

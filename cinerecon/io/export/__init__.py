@@ -72,7 +72,7 @@ class Target:
         """
         known, path = [*FORMATS, FOLDER], Path(text)
         if text and (text.endswith(("/", "\\")) or path.name == FOLDER.rstrip("/") or path.is_dir()):
-            return cls(path, FOLDER)
+            return cls(path.resolve() if path.name in ("", "..") else path, FOLDER)  # "." has no name to extend
         for ending in FORMATS:
             if path.name.lower().endswith(ending) and len(path.name) > len(ending):
                 return cls(path, ending)

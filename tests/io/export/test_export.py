@@ -346,6 +346,8 @@ def test_endings():
     assert Target.parse("a.nii.gz").ending == ".nii.gz"
     assert Target.parse("A.MP4").ending == ".mp4"
     assert Target.parse("x/dicom").ending == "dicom/"
+    assert Target.parse(".") == Target(Path.cwd(), "dicom/")
+    assert Target.parse("./").of_map("snr").path == Path(f"{Path.cwd()}.snr")
     assert Target.parse("series/").ending == "dicom/"
     for wrong in ("a.mp3", "a", ".h5", ""):
         with pytest.raises(ConfigError, match="no image format"):
