@@ -61,7 +61,8 @@ def image_file(folder: Path, task: str) -> Path:
 def store_image(folder: Path, task: str, image: Tensor, reference: Tensor, meta: CineMeta) -> None:
     """Store image and truth ``(frames, y, x)``, scaled to a maximum of 1 of the truth, in half precision."""
     peak = float(reference.abs().max()) or 1.0
-    ours, truth = ((x.abs() / peak).cpu().numpy().astype(np.float16) for x in (image, reference))
+    largest = float(np.finfo(np.float16).max)  # images of another scale than the truth are clipped
+    ours, truth = ((x.abs() / peak).clamp_max(largest).cpu().numpy().astype(np.float16) for x in (image, reference))
     known = {"pixel_size_mm": np.array(meta.pixel_size_mm), "frame_times_ms": np.array(meta.frame_times_ms)}
     with moved_into_place(image_file(folder, task)) as temporary, temporary.open("wb") as file:
         np.savez(file, image=ours, reference=truth, **known)  # type: ignore[arg-type]
