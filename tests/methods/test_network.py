@@ -1,3 +1,5 @@
+"""Networks as methods: scale, demodulation, precision of the convolutions."""
+
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -7,6 +9,7 @@ import torch
 import yaml
 from helpers import complex_randn, relative_error
 from safetensors.torch import load_file, save_file
+from torch.nn import functional
 
 from cinerecon import networks
 from cinerecon.cine import CineData
@@ -14,14 +17,23 @@ from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.methods.base import make_encoding
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import ModelConfig, read_model
+from cinerecon.methods.network import (
+    NetworkMethod,
+    demodulate_encoding,
+    image_scale,
+    is_bfloat16_accurate,
+    mean_phase,
+    scale_of,
+)
 from cinerecon.methods.network import build_network as build
-from cinerecon.methods.network import image_scale, scale_of
 from cinerecon.methods.table import load_method
 from cinerecon.methods.weights import write_model
 from cinerecon.physics.operators import Encoding
 
 build_network = partial(build, load=load_method)
 ARCHITECTURE = {"n_cascades": 2, "n_channels": 4, "coupling": 0.3, "step": 1.0}
+CPU = torch.device("cpu")
+NAMES = ("slrnet", "istanet", "dccnn", "crnn", "lsnet", "passnet", "jotlasnet", "t2lrnet", "stvarnet")
 
 
 @pytest.fixture
@@ -257,3 +269,94 @@ def test_cyclic_network_sees_no_jump_at_the_ends_of_a_series_in_real_time(tmp_pa
     real_time = replace(data, meta=replace(data.meta, is_real_time=True))
     assert relative_error(method(real_time), method(longer)[:5]) < 1e-6
     assert relative_error(method(real_time), method(data)) > 1e-4
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 2.5])
+def test_phase_factors_have_magnitude_one_and_nothing_has_the_phase_zero(smoothing):
+    image = complex_randn(2, 4, 9, 8)
+    assert torch.allclose(mean_phase(image, smoothing).abs(), torch.ones(2, 9, 8, dtype=torch.float64))
+    assert torch.equal(mean_phase(torch.zeros(1, 3, 3, 3) + 0j, smoothing), torch.ones(1, 3, 3) + 0j)
+
+
+def test_without_smoothing_the_mean_is_real_and_positive():
+    image = complex_randn(5, 9, 8)
+    mean = (image * mean_phase(image).conj()).mean(0)
+    assert mean.real.min() >= 0
+    assert mean.imag.abs().max() < 1e-12
+
+
+def test_a_smooth_phase_is_found_among_noise():
+    y, x = torch.meshgrid(torch.arange(48.0), torch.arange(40.0), indexing="ij")
+    phase = torch.polar(torch.ones(48, 40), torch.sin(2 * torch.pi * y / 48) + torch.cos(2 * torch.pi * x / 40))
+    image = (phase + 0.5 * complex_randn(48, 40, dtype=torch.complex64)).expand(6, 48, 40)
+    errors = [relative_error(mean_phase(image, smoothing), phase) for smoothing in (0.0, 3.0)]
+    assert errors[1] < 0.1 < 0.3 < errors[0]
+
+
+def test_smoothing_has_the_width_of_a_gaussian_in_pixels():
+    point = torch.zeros(1, 64, 64, dtype=torch.complex128)
+    point[0, 32, 32] = 1j
+    background = torch.ones_like(point) * 1e-3
+    weight = torch.tan(mean_phase(point + background, 3.0).angle())  # of the point over that of the background
+    assert float(weight[32, 38] / weight[32, 32]) == pytest.approx(torch.exp(torch.tensor(-2.0)).item(), rel=2e-2)
+
+
+def test_the_operator_of_the_demodulate_encoding_image_makes_the_same_data():
+    image, mask = complex_randn(1, 5, 9, 8), torch.rand(1, 5, 1, 9, 1) < 0.5
+    for csm in (None, complex_randn(1, 3, 9, 8, seed=1)):
+        encoding = Encoding(mask, csm, matrix=(9, 8), dtype=torch.complex128)
+        phase = mean_phase(image, 2.0)
+        turned = demodulate_encoding(encoding, phase)
+        assert relative_error(turned.forward(image * phase[:, None].conj()), encoding.forward(image)) < 1e-12
+
+
+@pytest.fixture
+def native(monkeypatch):
+    """A processor that computes faster in bfloat16; torch emulates it elsewhere."""
+    monkeypatch.setattr("cinerecon.networks.bfloat16.is_native", lambda _: True)
+
+
+def make_method(precision="auto", name="dccnn"):
+    torch.manual_seed(0)
+    architecture = {"n_cascades": 2, "n_channels": 8}
+    config = ModelConfig(network=name, architecture=architecture, precision=precision)
+    return NetworkMethod(networks.build(name, architecture), config)
+
+
+def make_cine():
+    mask = torch.rand(6, 1, 32, 1, generator=torch.Generator().manual_seed(0)) < 0.5
+    image = complex_randn(6, 32, 24, seed=1, dtype=torch.complex64)
+    return CineData(Encoding(mask, matrix=(32, 24)).forward(image), mask, None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_networks_give_the_same_image_in_bfloat16(name, native):
+    assert is_bfloat16_accurate(make_method(name=name).net, CPU)
+
+
+def test_convolutions_are_in_bfloat16_and_the_image_is_in_single_precision(native):
+    half, single = (make_method(precision)(make_cine()) for precision in ("auto", "float32"))
+    assert half.dtype == torch.complex64
+    assert 1e-6 < relative_error(half, single) < 1e-2
+
+
+def test_a_processor_without_bfloat16_computes_in_single_precision(monkeypatch):
+    monkeypatch.setattr("cinerecon.networks.bfloat16.is_native", lambda _: False)
+    assert torch.equal(*(make_method(precision)(make_cine()) for precision in ("auto", "float32")))
+
+
+def wrong_in_bfloat16(convolve, factor):
+    def wrong(*args, **kwargs):
+        result = convolve(*args, **kwargs)
+        return result * factor if result.dtype == torch.bfloat16 else result
+
+    return wrong
+
+
+@pytest.mark.parametrize("factor", [float("nan"), 1.15])
+def test_a_library_with_wrong_convolutions_in_bfloat16_is_not_used(native, monkeypatch, factor):
+    for name in ("conv2d", "conv3d"):
+        monkeypatch.setattr(functional, name, wrong_in_bfloat16(getattr(functional, name), factor))
+    method = make_method()
+    assert not method.computes_in_bfloat16
+    assert bool(method(make_cine()).isfinite().all())

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import relative_error
+from helpers import complex_randn, relative_error
 
 from cinerecon.cine import CineData
 from cinerecon.methods.base import make_encoding, share_views
@@ -12,6 +12,7 @@ from cinerecon.methods.classical.config import CgSenseConfig
 from cinerecon.methods.classical.linear import CgSense, ZeroFilled
 from cinerecon.methods.table import load_method
 from cinerecon.physics.fourier import fft2c, ifft2c
+from cinerecon.physics.sampling import parse_mask
 
 
 def test_one_coil_is_the_inverse_transform_of_the_sampled_points(make_cine):
@@ -102,3 +103,21 @@ def test_without_tolerance_it_stops_where_rounding_begins(make_cine):
     data = make_cine(n_coils=1, n_frames=2, matrix=(9, 7))
     image = CgSense(CgSenseConfig(tolerance=0, n_iterations=200))(data)
     assert relative_error(image, CgSense(CgSenseConfig(n_iterations=200))(data)) < 1e-3
+
+
+def test_view_share_keeps_samples_and_interpolates_in_time():
+    kspace = complex_randn(7, 2, 6, 5)
+    mask = torch.from_numpy(parse_mask("kt-equispaced:3").draw(7, 6, 5, seed=0))
+    sampled = kspace * mask
+    filled = share_views(sampled, mask)
+    assert relative_error(filled * mask, sampled) < 1e-12
+    assert (filled.abs().sum((-1, -3)) > 0).all()
+    line = int(mask[0, 0, :, 0].nonzero()[0])  # sampled in frames 0 and 3
+    expected = kspace[0, :, line] * 2 / 3 + kspace[3, :, line] / 3
+    assert relative_error(filled[1, :, line], expected) < 1e-12
+
+
+def test_view_share_of_a_still_object_is_the_object():
+    frame = complex_randn(1, 2, 6, 5).expand(8, -1, -1, -1)
+    mask = torch.from_numpy(parse_mask("kt-equispaced:4").draw(8, 6, 5, seed=0))
+    assert relative_error(share_views(frame * mask, mask), frame) < 1e-12

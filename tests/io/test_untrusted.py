@@ -3,6 +3,7 @@
 import os
 import signal
 
+import numpy as np
 import pytest
 import torch
 
@@ -66,3 +67,13 @@ class TestPipes:
         (tmp_path / "scan.h5").touch()
         assert find_cines(tmp_path) == [tmp_path / "scan.h5"]
         assert not is_dicom(tmp_path / "c")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_short_numbers_are_read_as_long_ones(tmp_path, dtype):
+    content = {"weight": torch.tensor([0.5, -3.0], dtype=dtype, requires_grad=True), "steps": torch.tensor(7)}
+    torch.save(content, tmp_path / "a.pth")
+    found = read_pth(tmp_path / "a.pth")
+    assert found["weight"].dtype == np.float32
+    assert found["weight"].tolist() == [0.5, -3.0]
+    assert found["steps"] == 7
