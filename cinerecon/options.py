@@ -27,6 +27,8 @@ N_SIMULATED_COILS = 8
 """Default number of coils that are simulated for a magnitude image."""
 SPLIT_SHARES = (80.0, 10.0, 10.0)
 """Default shares of the splits train, val and test."""
+METHOD: Final = "stvarnet"
+"""Default method: the most accurate one that comes with the program."""
 DEVICE: Final = "auto"
 """Default device: a GPU where there is one."""
 SEED: Final = 0

@@ -13,7 +13,7 @@ import typer
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
-from cinerecon.options import ArchiveOptions, Flag
+from cinerecon.options import METHOD, ArchiveOptions, Flag
 from cinerecon.reconstruction.options import ReconSettings
 
 FRUGAL_METHODS = ("zerofilled", "cgsense")
@@ -38,7 +38,7 @@ class ReconOptions(ReconSettings, ArchiveOptions):
         "or prepared case; or folders or lists (@list.txt) of them",
     )
     models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field(
-        ("slrnet",), description="name of a method, see cinerecon models, or a model file or folder; may be repeated"
+        (METHOD,), description="name of a method, see cinerecon models, or a model file or folder; may be repeated"
     )
     outputs: Annotated[tuple[str, ...], Flag(("--output", "-o"), default_text=".h5, .mp4, .png next to the scan")] = (
         Field(

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
 from cinerecon.io.mrd_stream import MRD_PORT
-from cinerecon.options import DeviceOptions, Flag
+from cinerecon.options import METHOD, DeviceOptions, Flag
 
 
 class ServeOptions(DeviceOptions):
@@ -20,7 +20,7 @@ class ServeOptions(DeviceOptions):
     port: int = Field(MRD_PORT, ge=0, le=65535, description="port to listen at")
     n_jobs: Annotated[int, Flag(("--jobs",))] = Field(2, ge=1, description="connections served at once; others wait")
     model: Annotated[str, Flag(("--model", "-m"))] = Field(
-        "slrnet", description="method for clients that choose none, see cinerecon models"
+        METHOD, description="method for clients that choose none, see cinerecon models"
     )
     memory: str | None = Field(
         None, description="most memory of the server while it reconstructs one slice, e.g. 4GB; see recon --memory"

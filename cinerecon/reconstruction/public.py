@@ -20,7 +20,7 @@ from cinerecon.io.export import FOLDER, Target
 from cinerecon.io.export import export as export_images
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor
-from cinerecon.options import DEVICE, PREPROCESSING, ArrayOptions
+from cinerecon.options import DEVICE, METHOD, PREPROCESSING, ArrayOptions
 from cinerecon.provenance import Patient
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
@@ -50,7 +50,7 @@ def reconstruct(
     scan: str | os.PathLike[str] | CineData | Array | Tensor,
     mask: Array | Tensor | None = None,
     *,
-    method: str | Reconstructor = "slrnet",
+    method: str | Reconstructor = METHOD,
     csm: str | Array | Tensor | None = None,
     device: str = DEVICE,
     weights: str | os.PathLike[str] | None = None,
