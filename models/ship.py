@@ -31,7 +31,7 @@ from cinerecon.training.recipe import read_recipe
 SOURCE = "this project"
 TRAINED_ON = "6 magnitude cines of one volunteer, not sax_mid or lax_4ch, and 60 phantoms; all else simulated"
 OWN_TRAINED_ON = (
-    "45 magnitude cines of two patients, two volunteers and a pig, not sax_mid or lax_4ch, and 40 phantoms; "
+    "45 magnitude cines of two patients, two volunteers and a pig, not sax_mid or lax_4ch, and 100 phantoms; "
     "all else simulated"
 )
 BASELINE = "ktslr"

@@ -46,6 +46,8 @@ from cinerecon.methods.classical.penalties import Coupling, difference_spectrum
 from cinerecon.physics.operators import Encoding
 
 _SAMPLES_AT_ONCE = 2**20  # so few that the coil images stay in the cache
+PARALLEL = 1e-4
+"""Squared sine of the angle below which two directions count as parallel; rounding errors of float32 are 1e-6."""
 PROXIMAL_WEIGHT = 1e-4
 """Weight of ||u - u_previous||^2 where no penalty depends on u itself: undetermined components stay unchanged."""
 
@@ -147,7 +149,9 @@ class ExactUpdate:
 class GradientUpdate:
     """Preconditioned conjugate gradient steps from the last series; the splitting forgives the rest.
 
-    A^H A u is carried along from step to step, so that each costs one transform of the coils there and back.
+    Each step minimises over the plane of the preconditioned residual and the step before it. For a constant right side
+    this is the method of conjugate gradients; here it goes on from one right side to the next, so that a single step in
+    each iteration suffices. (A^H A + K^H K) u is carried along: a step costs one transform of the coils there and back.
     """
 
     def __init__(self, encoding: Encoding, coupling: Coupling, dtype: torch.dtype, n_steps: int) -> None:
@@ -155,27 +159,56 @@ class GradientUpdate:
         self.coupling = coupling
         self.n_steps = n_steps
         self.preconditioner = KSpaceSystem(effective_sampling(encoding), coupling, encoding.matrix, dtype)
-        self.normal_u: Tensor | None = None
+        self.product: Tensor | None = None
+        self.last: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, b: Tensor, u: Tensor) -> Tensor:
         """See `ImageUpdate`; the last series is overwritten, and must be the one that the last call returned."""
-        buffer = torch.empty_like(u)
-        if self.normal_u is None:
-            self.normal_u = self.normal(u)
-        residual = self.coupling.add_to(self.normal_u.clone(), u, buffer).neg_().add_(b)
-        direction, power = residual, None
+        if self.product is None:
+            self.product = self._apply(u)
+        residual = torch.sub(b, self.product)
         for _ in range(self.n_steps):
-            better = self.preconditioner.solve_image(residual)
-            power, previous = inner(residual, better), power
-            direction = better if previous is None else better.add_(direction * (power / previous))
-            normal = self.normal(direction)
-            whole = self.coupling.add_to(normal.clone(), direction, buffer)
-            curvature = inner(direction, whole)
-            length = torch.where(curvature > 0, power / curvature, 0)
-            u.addcmul_(direction, length)
-            self.normal_u.addcmul_(normal, length)
-            residual.addcmul_(whole, length, value=-1)
+            step = self.preconditioner.solve_image(residual)
+            product = self._apply(step)
+            length, last_length = lengths_in_plane(residual, (step, product), self.last)
+            step.mul_(length)
+            product.mul_(length)
+            if self.last is not None:
+                step.addcmul_(self.last[0], last_length)
+                product.addcmul_(self.last[1], last_length)
+            self.last = step, product
+            u.add_(step)
+            self.product.add_(product)
+            residual.sub_(product)
         return u
+
+    def _apply(self, u: Tensor) -> Tensor:
+        """(A^H A + K^H K) u."""
+        return self.coupling.add_to(self.normal(u), u, torch.empty_like(u))
+
+
+def lengths_in_plane(
+    residual: Tensor, step: tuple[Tensor, Tensor], last: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor]:
+    """Lengths along two directions at which a quadratic form is lowest; the second is 0 where both are parallel.
+
+    Parameters
+    ----------
+    residual
+        The negative gradient.
+    step, last
+        Directions, each with its product with the matrix of the form.
+    """
+    slope, curvature = inner(residual, step[0]), inner(*step)
+    alone = torch.where(curvature > 0, slope / curvature, 0)
+    if last is None:
+        return alone, torch.zeros_like(alone)
+    last_slope, last_curvature, mixed = inner(residual, last[0]), inner(*last), inner(step[0], last[1])
+    determinant = curvature * last_curvature - mixed**2
+    is_plane = determinant > PARALLEL * curvature * last_curvature
+    length = (slope * last_curvature - last_slope * mixed) / determinant
+    last_length = (last_slope * curvature - slope * mixed) / determinant
+    return torch.where(is_plane, length, alone), torch.where(is_plane, last_length, 0)
 
 
 class PiecewiseNormal:

@@ -14,7 +14,7 @@ class SolverConfig(Config):
     n_iterations: int = Field(40, ge=1, description="most iterations")
     tolerance: float = Field(1e-3, ge=0, description="stop once the image changes by less than this fraction of it")
     n_averaged: int = Field(7, ge=1, description="iterations averaged, about, where blocks move at random")
-    n_cg_iterations: int = Field(2, ge=1, description="conjugate gradient steps in each iteration (several coils)")
+    n_cg_iterations: int = Field(1, ge=1, description="conjugate gradient steps in each iteration (several coils)")
 
 
 class LowRankConfig(ShrinkageConfig):

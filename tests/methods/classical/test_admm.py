@@ -2,10 +2,12 @@
 
 import itertools
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from helpers import complex_randn, relative_error
+from scipy.sparse.linalg import LinearOperator, cg
 
 from cinerecon.methods.base import make_encoding
 from cinerecon.methods.classical import admm
@@ -125,7 +127,41 @@ def test_gradient_steps_reach_the_solution(make_cine, whole_readouts):
     update = GradientUpdate(encoding, COUPLING, torch.complex128, 60)
     u = update(b, torch.zeros_like(b))
     assert relative_error(left_side(encoding, u), b) < 1e-8
-    assert relative_error(update.normal_u, encoding.normal(u)) < 1e-8
+    assert update.product is not None and relative_error(update.product, left_side(encoding, u)) < 1e-8
+
+
+def test_gradient_steps_are_those_of_conjugate_gradients_in_one_call_or_in_several(make_cine):
+    """For a constant right side: the reference is SciPy, with the same preconditioner."""
+    data = make_cine(dtype=torch.complex128)
+    encoding, b = make_encoding(data), complex_randn(*data.reference.shape)
+    whole = GradientUpdate(encoding, COUPLING, torch.complex128, 6)
+    parts = GradientUpdate(encoding, COUPLING, torch.complex128, 2)
+
+    def as_operator(function):
+        return LinearOperator((b.numel(), b.numel()), lambda x: function(torch.from_numpy(x).view(b.shape)).ravel())
+
+    matrix, preconditioner = (
+        as_operator(function) for function in (partial(left_side, encoding), whole.preconditioner.solve_image)
+    )
+    expected, _ = cg(matrix, b.ravel().numpy(), M=preconditioner, maxiter=6, rtol=0)
+    u = torch.zeros_like(b)
+    for _ in range(3):
+        u = parts(b, u)
+    for image in (u, whole(b, torch.zeros_like(b))):
+        assert relative_error(image.ravel(), torch.from_numpy(expected)) < 1e-8
+
+
+def test_steps_that_go_on_from_one_right_side_to_the_next_are_closer_than_those_that_begin_again(make_cine):
+    data = make_cine(dtype=torch.complex128)
+    encoding, first, change = make_encoding(data), *(complex_randn(*data.reference.shape) for _ in range(2))
+    errors = []
+    for goes_on in (True, False):
+        update, u = GradientUpdate(encoding, COUPLING, torch.complex128, 1), torch.zeros_like(first)
+        for n in range(12):
+            u = update(first + 0.5**n * change, u)
+            update.last = update.last if goes_on else None
+        errors.append(relative_error(left_side(encoding, u), first))
+    assert errors[0] < 0.2 * errors[1]
 
 
 def test_with_one_coil_of_unit_sensitivity_the_first_step_is_the_last(make_cine):
