@@ -21,8 +21,7 @@ from cinerecon import networks
 from cinerecon.evaluation.paper_tables import PAPER_TABLES
 from cinerecon.evaluation.score import Score, read_scores
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import ModelConfig, read_model
-from cinerecon.methods.weights import hash_weights, write_model
+from cinerecon.methods.model_file import ModelConfig, hash_weights, read_model, write_model
 from cinerecon.networks import NETWORKS as NETWORKS_OF_PACKAGE
 from cinerecon.networks.unrolled import count_parameters
 from cinerecon.training.card import describe_sampling, series_in

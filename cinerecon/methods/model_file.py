@@ -5,11 +5,12 @@ the weights, and the recipe in its metadata: one text per key of ``model.yaml``,
 lines of the card, and the checksum of the weights.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
@@ -20,6 +21,9 @@ from cinerecon.io.untrusted import refuse_pipe
 from cinerecon.methods.card import Card
 from cinerecon.networks.table import code_file, is_external, located, portable
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 MODEL_ENDING = ".safetensors"
 """Suffix of a model in one file: weights, with the recipe in the metadata."""
 RECIPE = "model.yaml"
@@ -27,7 +31,7 @@ WEIGHTS = "weights.safetensors"
 CHECKSUM = "weights_sha256"
 
 ScaleName = Literal["brightness", "max", "kspace_max"]
-"""Rules for the scale that data are divided by, see `methods.normalisation`."""
+"""Rules for the scale that data are divided by, see `methods.network`."""
 
 
 def models_folder() -> Path:
@@ -249,3 +253,84 @@ def require_weights(config: ModelConfig, path: Path, name: str) -> Path:
     if imported:
         hint = f"imported ones are there: --model {' or '.join(imported)}"
     raise WeightsError(f"there are no weights for {name} yet", where=str(path), hint=hint)
+
+
+def write_model(path: Path, weights: "Mapping[str, Tensor]", config: ModelConfig) -> None:
+    """Write weights with their recipe, their card and their checksum in one file."""
+    from safetensors.torch import save
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    content = save(tensors, {**to_metadata(config), CHECKSUM: hash_weights(tensors)})
+    path.write_bytes(content)  # `save_file` would leave a file that the user's colleagues cannot read
+
+
+def hash_weights(weights: "Mapping[str, Tensor]") -> str:
+    """SHA-256 of all tensors, with their names and shapes."""
+    import torch
+
+    total = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def load_weights(net: "nn.Module", path: Path) -> None:
+    """Read weights into a network.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing or damaged, or a tensor is missing, unknown, or of another shape.
+    """
+    from safetensors.torch import load_file
+
+    refuse_pipe(path)
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        hint = "train first, or give --weights" if not path.exists() else "download the file again"
+        raise WeightsError(f"cannot read weights: {error}", where=str(path), hint=hint) from None
+    checksum = read_metadata(path).get(CHECKSUM)
+    if checksum and checksum != hash_weights(tensors):
+        raise WeightsError(
+            "the weights differ from those that were written", where=str(path), hint="download the file again"
+        )
+    load_tensors(net, tensors, where=str(path), hint="the recipe and the weights must belong together")
+
+
+def load_tensors(net: "nn.Module", weights: "Mapping[str, Tensor]", *, where: str = "", hint: str = "") -> None:
+    """Load tensors into a network; names and shapes must agree.
+
+    Raises
+    ------
+    WeightsError
+        If a tensor is missing, unknown, or of another shape.
+    """
+    expected = net.state_dict()
+    for name in [*expected, *weights]:
+        shapes = [tuple(tensors[name].shape) if name in tensors else None for tensors in (expected, weights)]
+        if shapes[0] != shapes[1]:
+            known = [str(shape) if shape is not None else "none" for shape in shapes]
+            message = f"weight '{name}': the recipe has {known[0]}, the file {known[1]}"
+            raise WeightsError(message, where=where, hint=hint)
+    net.load_state_dict(weights)
+
+
+def check_code(config: ModelConfig, weights: Path) -> str:
+    """SHA-256 of the code of an external network, which must be that which its weights were trained with.
+
+    Raises
+    ------
+    WeightsError
+        If it is not.
+    """
+    from cinerecon.networks.external import load_external
+
+    found = load_external(config.network).code_sha256
+    trained = {config.code_sha256, read_metadata(weights).get("code_sha256")} - {None}
+    if "any" not in trained and trained - {found}:
+        what = f"{code_file(config.network).name} is not the code that the weights were trained with"
+        hint = "the copy of it in the folder of the run; or --set code_sha256=any, if it computes the same"
+        raise WeightsError(what, where=str(code_file(config.network)), hint=hint)
+    return found

@@ -35,8 +35,15 @@ from cinerecon.methods.base import (
     view_shared_image,
 )
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import ModelConfig, ScaleName, read_card, read_model, require_weights
-from cinerecon.methods.weights import check_code, load_weights
+from cinerecon.methods.model_file import (
+    ModelConfig,
+    ScaleName,
+    check_code,
+    load_weights,
+    read_card,
+    read_model,
+    require_weights,
+)
 from cinerecon.networks import bfloat16
 from cinerecon.networks.table import is_external, portable
 from cinerecon.networks.unrolled import count_parameters
@@ -232,7 +239,7 @@ class NetworkMethod(Reconstructor):
 
     @cached_property
     def computes_in_bfloat16(self) -> bool:
-        """Whether convolutions are computed in bfloat16, see `methods.precision`."""
+        """Whether convolutions are computed in bfloat16, see `is_bfloat16_accurate`."""
         is_allowed = self.config.precision == "auto" and not is_external(self.config.network)
         return is_allowed and is_bfloat16_accurate(self.net, self.device)
 

@@ -1,11 +1,17 @@
-"""Settings of the shrinkage of singular values, which networks and classical methods inherit."""
+"""Settings of the shrinkage of singular values, for networks and classical methods, and the rule they describe."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from cinerecon.config import Config
+from cinerecon.errors import ConfigError, nearest_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cinerecon.physics.lowrank.rules import Shrinkage
 
 ShrinkageName = Literal[
     "topk_hard",
@@ -54,3 +60,53 @@ def initial_parameter(config: ShrinkageConfig) -> float | None:
         case "absolute_soft" | "schatten" | "nuclear_minus_frobenius":
             return config.prox_weight
     return None
+
+
+def make_rule(config: ShrinkageConfig, parameter: "Tensor | None" = None, gain: "Tensor | float" = 1.0) -> "Shrinkage":
+    """Create the rule of the settings.
+
+    Parameters
+    ----------
+    config
+        Settings.
+    parameter
+        A learned parameter that replaces the configured one: k, theta, or the weight.
+    gain
+        Factor on the threshold or the level of a rule that has one.
+
+    Raises
+    ------
+    ConfigError
+        If the rule has learned weights, as PASS: only networks can use it.
+    """
+    from cinerecon.physics.lowrank.adaptive import AdaptiveTraceNorm, OptimalShrinkage
+    from cinerecon.physics.lowrank.rules import (
+        AbsoluteSoft,
+        NuclearMinusFrobenius,
+        RelativeSoft,
+        Schatten,
+        TopKHard,
+        TopKSoft,
+    )
+
+    start = initial_parameter(config)
+    number = parameter if parameter is not None else (0.0 if start is None else start)
+    match config.shrinkage:
+        case "topk_hard":
+            return TopKHard(int(number))
+        case "topk_soft":
+            return TopKSoft(number)
+        case "relative_soft":
+            return RelativeSoft(number, gain)
+        case "absolute_soft":
+            return AbsoluteSoft(number * gain)
+        case "schatten":
+            return Schatten(number * gain, config.p)
+        case "nuclear_minus_frobenius":
+            return NuclearMinusFrobenius(number * gain)
+        case "optimal":
+            return OptimalShrinkage()
+        case "adaptive_trace":
+            return AdaptiveTraceNorm(config.noise)
+    known = [name for name in get_args(ShrinkageName) if name != "pass"]
+    raise ConfigError(f"'{config.shrinkage}' is learned by networks only", hint=nearest_name("", known))

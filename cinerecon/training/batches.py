@@ -134,7 +134,7 @@ class ScaledBatches(Dataset[Batch]):
 
 @dataclass(frozen=True, eq=False)
 class DemodulatedBatches(Dataset[Batch]):
-    """Batches without the smoothed phase of their time average, see `methods.normalisation`."""
+    """Batches without the smoothed phase of their time average, see `methods.network`."""
 
     batches: Dataset[Batch]
     smoothing: float = 0.0

@@ -17,8 +17,7 @@ from cinerecon import networks
 from cinerecon.errors import ConfigError
 from cinerecon.machine import deferred_interruption
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import WEIGHTS
-from cinerecon.methods.weights import load_weights
+from cinerecon.methods.model_file import WEIGHTS, load_weights
 from cinerecon.networks.external import load_external
 from cinerecon.networks.table import is_external
 from cinerecon.options import DEVICE, TRAINING_WORKERS

@@ -35,8 +35,7 @@ from cinerecon.io.atomic import clear_partial, is_same_file, moved_into_place, w
 from cinerecon.io.csv_file import write_csv
 from cinerecon.io.picture import draw_label
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import RECIPE, WEIGHTS, read_card
-from cinerecon.methods.weights import write_model
+from cinerecon.methods.model_file import RECIPE, WEIGHTS, read_card, write_model
 from cinerecon.networks.external import load_external
 from cinerecon.networks.table import is_external, portable
 from cinerecon.networks.unrolled import count_parameters

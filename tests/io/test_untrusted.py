@@ -17,8 +17,7 @@ from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.magnitude import is_dicom, open_archive, open_magnitude, open_nifti
 from cinerecon.io.mask import MaskFile
 from cinerecon.io.untrusted import read_npz, read_pth
-from cinerecon.methods.model_file import read_card
-from cinerecon.methods.weights import load_weights
+from cinerecon.methods.model_file import load_weights, read_card
 
 READERS = {
     "archive.npz": open_archive,

@@ -12,9 +12,8 @@ from cinerecon.cine import CineData
 from cinerecon.errors import WeightsError
 from cinerecon.methods.card import Card, hash_subject
 from cinerecon.methods.card_warnings import outside_training
-from cinerecon.methods.model_file import ModelConfig, read_model
+from cinerecon.methods.model_file import ModelConfig, load_weights, read_model, write_model
 from cinerecon.methods.table import load_method
-from cinerecon.methods.weights import load_weights, write_model
 from cinerecon.physics.sampling import parse_mask
 
 CARD = Card(

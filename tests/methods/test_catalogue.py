@@ -7,10 +7,9 @@ from published_form import BY_TITLE, small_network, write_published
 from safetensors.torch import load_file
 
 from cinerecon.methods.catalogue import describe_model, list_all_settings, list_models
-from cinerecon.methods.model_file import WEIGHTS, models_folder, read_model
+from cinerecon.methods.model_file import WEIGHTS, load_weights, models_folder, read_model, write_model
 from cinerecon.methods.published import import_model
 from cinerecon.methods.table import METHODS
-from cinerecon.methods.weights import load_weights, write_model
 from cinerecon.networks import build
 from cinerecon.training import read_recipe
 

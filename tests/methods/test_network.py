@@ -16,7 +16,7 @@ from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.methods.base import make_encoding
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import ModelConfig, read_model
+from cinerecon.methods.model_file import ModelConfig, read_model, write_model
 from cinerecon.methods.network import (
     NetworkMethod,
     demodulate_encoding,
@@ -27,7 +27,6 @@ from cinerecon.methods.network import (
 )
 from cinerecon.methods.network import build_network as build
 from cinerecon.methods.table import load_method
-from cinerecon.methods.weights import write_model
 from cinerecon.physics.operators import Encoding
 
 build_network = partial(build, load=load_method)

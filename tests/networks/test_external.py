@@ -15,9 +15,8 @@ from cinerecon.cine import CineData
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError, ConfigError, WeightsError
 from cinerecon.methods.base import fingerprint, make_encoding
-from cinerecon.methods.model_file import ModelConfig
+from cinerecon.methods.model_file import ModelConfig, write_model
 from cinerecon.methods.table import load_method
-from cinerecon.methods.weights import write_model
 from cinerecon.training import DataPaths, TrainOptions, read_recipe, train
 
 CODE = """

@@ -17,9 +17,8 @@ from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, WeightsError
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import read_model
+from cinerecon.methods.model_file import load_weights, read_model
 from cinerecon.methods.table import load_method
-from cinerecon.methods.weights import load_weights
 from cinerecon.training import TrainCallbacks, TrainOptions, checkpointer, loop, read_recipe, train, validation
 from cinerecon.training.batches import DataPaths, open_training_data
 

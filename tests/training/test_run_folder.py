@@ -13,8 +13,7 @@ from small_recipe import RECIPE as SMALL
 from cinerecon import networks
 from cinerecon.errors import ConfigError
 from cinerecon.io.picture import draw_label
-from cinerecon.methods.model_file import RECIPE, read_model
-from cinerecon.methods.weights import load_weights
+from cinerecon.methods.model_file import RECIPE, load_weights, read_model
 from cinerecon.training import DataPaths, Recipe, TrainCallbacks, TrainOptions, train
 from cinerecon.training.card import list_data
 

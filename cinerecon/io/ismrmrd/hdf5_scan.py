@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError, HeaderError
-from cinerecon.io.hdf5 import CONVERT, is_group, member, open_hdf5, require_hdf5, require_plausible
+from cinerecon.io.hdf5 import CONVERT, is_group, member, open_hdf5, require_hdf5, require_plausible, require_sound_heaps
 from cinerecon.io.ismrmrd.header import parse_header, without_patient
-from cinerecon.io.ismrmrd.heap import require_sound_heaps
 from cinerecon.io.ismrmrd.raw import BLOCK, Heads, Index, RawScan, largest_part
 from cinerecon.io.ismrmrd.waveforms import read_waveforms
 

@@ -1,11 +1,14 @@
 """Magnitude cines of other programs: NIfTI, DICOM and NumPy archives, read slice by slice."""
 
+from pathlib import Path
+
+from cinerecon.errors import DataError, FileError
+from cinerecon.io.export.dicom import holds_reconstruction
 from cinerecon.io.magnitude.archive import open_archive, survey_archive
 from cinerecon.io.magnitude.dicom import is_dicom, open_dicom
 from cinerecon.io.magnitude.images import MagnitudeImages, cut_out, refuse_segmentation, require_images
 from cinerecon.io.magnitude.nifti import ENDINGS as NIFTI_ENDINGS
 from cinerecon.io.magnitude.nifti import open_nifti
-from cinerecon.io.magnitude.open import open_magnitude, open_one_magnitude
 
 __all__ = [
     "NIFTI_ENDINGS",
@@ -21,3 +24,46 @@ __all__ = [
     "require_images",
     "survey_archive",
 ]
+
+
+def open_magnitude(path: Path) -> list[MagnitudeImages]:
+    """The magnitude cines of a NIfTI file, of a NumPy archive, or of the DICOM images in a folder: one for each series.
+
+    Reconstructions that were written here are not read with the images of a scanner.
+
+    Raises
+    ------
+    FileError
+        If the path is missing, is no regular file, or the file is damaged.
+    DataError
+        If there is no cine among the DICOM images.
+    """
+    if path.is_dir():
+        files = [file for file in sorted(path.iterdir()) if file.is_file() and is_dicom(file)]
+        originals = [file for file in files if not holds_reconstruction(file)]
+        cines = open_dicom(path, originals or files)
+        if not cines:
+            what = "the DICOM images hold no cine: no slice has several times" if files else "no DICOM image is here"
+            raise DataError(what, where=str(path))
+        return cines
+    return [open_nifti(path) if path.name.lower().endswith(NIFTI_ENDINGS) else open_archive(path)]
+
+
+def open_one_magnitude(path: Path) -> MagnitudeImages:
+    """The one magnitude cine of a path, see `open_magnitude`.
+
+    Raises
+    ------
+    FileError
+        Also if the path is a single DICOM image.
+    DataError
+        Also if a folder holds several series.
+    """
+    if path.is_file() and is_dicom(path):
+        raise FileError("this is one DICOM image, not a cine", where=str(path), hint=f"its folder, {path.parent}")
+    cines = open_magnitude(path)
+    if len(cines) > 1:
+        names = ", ".join(cine.name for cine in cines)
+        hint = "a folder for each series"
+        raise DataError(f"the folder holds {len(cines)} series: {names}", where=str(path), hint=hint)
+    return cines[0]

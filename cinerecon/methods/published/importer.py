@@ -13,10 +13,16 @@ from cinerecon import networks
 from cinerecon.errors import WeightsError
 from cinerecon.io.atomic import moved_into_place, refuse_existing
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import MODEL_ENDING, ModelConfig, ScaleName, imported_folder
+from cinerecon.methods.model_file import (
+    MODEL_ENDING,
+    ModelConfig,
+    ScaleName,
+    imported_folder,
+    load_tensors,
+    write_model,
+)
 from cinerecon.methods.published.layouts import LAYOUTS, CheckpointLayout
 from cinerecon.methods.published.read import Checkpoint, Variables, read_checkpoint
-from cinerecon.methods.weights import load_tensors, write_model
 from cinerecon.networks.unrolled import count_parameters
 
 _BOOKKEEPING = re.compile(r"(save_counter|optimizer|.*\.OPTIMIZER_SLOT)(/.*)?")

@@ -1,7 +1,6 @@
 """Low rank: shrinkage of singular values, without a singular value decomposition."""
 
 from cinerecon.physics.lowrank.adaptive import AdaptiveTraceNorm, OptimalShrinkage
-from cinerecon.physics.lowrank.rule_of_config import make_rule
 from cinerecon.physics.lowrank.rules import (
     AbsoluteSoft,
     Measured,
@@ -14,6 +13,7 @@ from cinerecon.physics.lowrank.rules import (
     TopKSoft,
 )
 from cinerecon.physics.lowrank.spectral import as_patches, shrink_casorati, shrink_frames, shrink_matrix, shrink_patches
+from cinerecon.physics.shrinkage import make_rule
 
 __all__ = [
     "AbsoluteSoft",
