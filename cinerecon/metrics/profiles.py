@@ -125,6 +125,26 @@ class Profile:
 
 
 EVERY_SLICE = "every slice counts, in the ranking the two central ones alone"
+
+
+def _cmrxrecon(year: int, *, scale: Scale, data_range: DataRange = "truth") -> Profile:
+    """The ranking of a CMRxRecon challenge.
+
+    The challenges crop a third of a readout that is oversampled twofold: two thirds of one that is not, as here.
+    """
+    return Profile(
+        f"cmrxrecon{year % 100}",
+        f"CMRxRecon {year} ranking",
+        scale=scale,
+        data_range=data_range,
+        window=UNIFORM,
+        by_frame=True,
+        n_frames=3,
+        crop_fraction=(1 / 2, 2 / 3),
+        remark=EVERY_SLICE,
+    )
+
+
 PROFILES = {
     profile.name: profile
     for profile in (
@@ -139,40 +159,11 @@ PROFILES = {
             has_fixed_range=True,
         ),
         Profile("fastmri", "fastMRI, without its crop to the reconstruction matrix", window=UNIFORM),
-        Profile(
-            "cmrxrecon23",
-            "CMRxRecon 2023 ranking",
-            scale="own-maximum",
-            data_range="one",
-            window=UNIFORM,
-            by_frame=True,
-            n_frames=3,
-            crop_fraction=(1 / 2, 2 / 3),
-            remark=EVERY_SLICE,
-        ),
-        Profile(
-            "cmrxrecon24",
-            "CMRxRecon 2024 ranking",
-            scale="own-deviation",
-            window=UNIFORM,
-            by_frame=True,
-            n_frames=3,
-            crop_fraction=(1 / 2, 2 / 3),
-            remark=EVERY_SLICE,
-        ),
-        Profile(
-            "cmrxrecon25",
-            "CMRxRecon 2025 ranking",
-            scale="own-percentile",
-            window=UNIFORM,
-            by_frame=True,
-            n_frames=3,
-            crop_fraction=(1 / 2, 2 / 3),
-            remark=EVERY_SLICE,
-        ),
+        _cmrxrecon(2023, scale="own-maximum", data_range="one"),
+        _cmrxrecon(2024, scale="own-deviation"),
+        _cmrxrecon(2025, scale="own-percentile"),
     )
 }
-"""The challenges crop a third of a readout that is oversampled twofold: two thirds of one that is not, as here."""
 
 
 def find_profile(name: str) -> Profile:
