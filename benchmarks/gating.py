@@ -2,7 +2,8 @@
 
 python benchmarks/gating.py [--write]
 
-Phantoms of 64 x 64 pixels, 25 frames and 4 coils, measured in 12 segments with noise of 1 % of the peak, seeds 0 to 3.
+Phantoms of 64 x 64 pixels, 25 frames and 4 coils, measured in 12 segments with noise of 1 % of the peak.
+The seeds, 300 to 307, were not used while the method was developed.
 Every image is the fully sampled combination of the coils, so that gating alone makes the difference. The readouts are
 regrouped in copies of each scan, whose counter ``phase`` is then that of
 
@@ -30,7 +31,7 @@ from cinerecon.physics.operators import Encoding
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.scan import simulate_scan
 
-VARIATIONS, ECTOPIES, SEEDS = (0.0, 0.05, 0.15, 0.25), (0.0, 0.1, 0.2), range(4)
+VARIATIONS, ECTOPIES, SEEDS = (0.0, 0.05, 0.15, 0.25), (0.0, 0.1, 0.2), range(300, 308)
 SCAN = SimulateConfig(n_frames=25, ky=64, kx=64, n_coils=4, segments=12, view="short", ecg=True)
 N_NOISE, DUMMY = 16, np.uint64(1 << 26)
 WAYS = ("ideal", "retro", "retro by ECG", "counter")
@@ -84,9 +85,9 @@ def quality(path: Path, config: AcquisitionConfig) -> float:
 
 
 def table(folder: Path) -> str:
-    """One line for each R-R variation and ectopy, the means over the seeds."""
-    lines = ["| R-R variation | ectopic beats | " + " | ".join(WAYS) + " | retro - ideal | counter - retro |"]
-    lines.append("|" + "---|" * (len(WAYS) + 4))
+    """One line for each rhythm: the means over the seeds, and the lowest difference from the ideal binning."""
+    lines = ["| R-R variation | ectopic beats | " + " | ".join(WAYS) + " | retro - ideal | lowest | counter - retro |"]
+    lines.append("|" + "---|" * (len(WAYS) + 5))
     for variation in VARIATIONS:
         for ectopic in ECTOPIES:
             found: dict[str, list[float]] = {way: [] for way in WAYS}
@@ -97,7 +98,9 @@ def table(folder: Path) -> str:
                     found[way].append(quality(path, config))
             means = {way: mean(values) for way, values in found.items()}
             cells = [f"{variation:.0%}", f"{ectopic:.0%}", *(f"{means[way]:.1f}" for way in WAYS)]
-            cells += [f"{means['retro'] - means['ideal']:+.1f}", f"{means['counter'] - means['retro']:+.1f}"]
+            lowest = min(retro - ideal for retro, ideal in zip(found["retro"], found["ideal"], strict=True))
+            cells += [f"{means['retro'] - means['ideal']:+.1f}", f"{lowest:+.1f}"]
+            cells.append(f"{means['counter'] - means['retro']:+.1f}")
             lines.append("| " + " | ".join(cells) + " |")
             print(lines[-1], flush=True)
     return "\n".join(lines)

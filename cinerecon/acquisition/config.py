@@ -53,7 +53,10 @@ class AcquisitionConfig(Config):
     )
     gated_frames: int = Field(25, ge=2, le=1000, description="Frames of a retrospectively gated cine.")
     rr_window: float = Field(
-        0.35, gt=0, le=1, description="Largest relative difference of an R-R interval from the median."
+        0.35,
+        gt=0,
+        le=1,
+        description="Largest relative difference of an R-R interval from the mean of the middle half of them.",
     )
     r_waves: Literal["auto", "stamps", "ecg"] = Field(
         "auto", description="R waves of the physiological time stamps or of the ECG in the file; auto prefers stamps."

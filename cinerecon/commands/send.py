@@ -14,7 +14,9 @@ from cinerecon.options import Flag, Options
 class SendOptions(Options):
     """Send a raw scan to an MRD server, and write the images that it returns."""
 
-    scan: Annotated[Path, Flag(is_argument=True)] = Field(description="raw scan, ISMRMRD .h5")
+    scan: Annotated[Path, Flag(is_argument=True)] = Field(
+        description="raw scan (ISMRMRD .h5 or stream, MRD 2, Siemens .dat)"
+    )
     address: Annotated[str, Flag(is_argument=True)] = Field(description="address of the server, host:port")
     output: Annotated[Path, Flag(("-o", "--output"))] = Field(description="file for the images (.h5)")
     config: str = Field("", description="configuration, for cinerecon serve a method; that of the server if empty")
@@ -28,13 +30,12 @@ def send(options: SendOptions) -> None:
     """Send the scan, print the texts of the server, and write the images; without any, the exit code is 2."""
     from cinerecon.io.atomic import refuse_existing
     from cinerecon.io.mrd_stream.error_image import is_error_image
-    from cinerecon.io.mrd_stream.hdf5 import scan_messages
     from cinerecon.io.mrd_stream.images import write_image_messages
     from cinerecon.io.mrd_stream.messages import ImageMessage, TextMessage
-    from cinerecon.reconstruction.client import exchange
+    from cinerecon.reconstruction.client import exchange, messages_of
 
     refuse_existing(options.output, force=options.force)
-    header = next(scan_messages(options.scan))
+    header = next(messages_of(options.scan))
     assert isinstance(header, TextMessage)
     images, is_whole = [], True
     for message in exchange(options.scan, options.address, options.config, options.pace_ms):

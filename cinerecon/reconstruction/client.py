@@ -19,6 +19,10 @@ from cinerecon.io.mrd_stream.messages import (
     message_bytes,
     read_messages,
 )
+from cinerecon.io.mrd_stream.reader import messages_of_scan
+from cinerecon.io.raw_file import read_raw_scan
+from cinerecon.io.recognise import is_mrd2, is_mrd_stream, is_twix
+from cinerecon.io.twix.noise import with_noise
 
 WAIT_SECONDS = 3600.0
 """Longest time without an answer [s]."""
@@ -50,7 +54,7 @@ def exchange(
     Parameters
     ----------
     scan
-        ISMRMRD file.
+        Raw scan of any format.
     address
         ``host:port``
     config
@@ -79,13 +83,29 @@ def exchange(
         raise FileError(f"the connection failed: {error}", where=address, hint="is the server running?") from None
 
 
+def messages_of(scan: Path) -> Iterator[Message]:
+    """The messages of a raw scan of any format, without a configuration and a close message; HDF5 as it is stored.
+
+    Raises
+    ------
+    FileError, HeaderError, DataError, UnsupportedError
+        If the scan cannot be read.
+    """
+    if not (is_mrd2(scan) or is_mrd_stream(scan) or is_twix(scan)):
+        yield from scan_messages(scan)
+        return
+    for message in messages_of_scan(with_noise(read_raw_scan(scan))):
+        if not isinstance(message, CloseMessage):
+            yield message
+
+
 def _send(
     scan: Path, pace_ms: float, on_sent: Callable[[Message], None], connection: socket, answers: "_Answers"
 ) -> Iterator[Message]:
     """Send a scan until the server ends the exchange, as it may after an error; and return what arrives meanwhile."""
     start, n_readouts = time.perf_counter(), 0
     with suppress(ConnectionError):
-        for message in scan_messages(scan):
+        for message in messages_of(scan):
             connection.sendall(message_bytes(message))
             on_sent(message)
             n_readouts += isinstance(message, AcquisitionMessage)

@@ -39,7 +39,7 @@ from cinerecon.io.mrd_stream.messages import (
     read_messages,
 )
 from cinerecon.io.mrd_stream.reader import write_raw_stream
-from cinerecon.io.raw_file import read_raw_scan
+from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
 from cinerecon.reconstruction import ReconRequest, export, reconstruct
 from cinerecon.reconstruction import session as session_module
 from cinerecon.reconstruction.client import exchange
@@ -134,6 +134,13 @@ def test_send_writes_the_images(server, scan, tmp_path):
     load_command("send").main(arguments, standalone_mode=False)
     with h5py.File(output) as file:
         np.testing.assert_allclose(file["dataset/image_0/data"][:, 0, 0], expected(scan), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("ending", [".mrd", ".mrd2"])
+def test_scans_of_other_formats_are_sent(server, scan, tmp_path, ending):
+    write_raw_scan(read_raw_scan(scan), tmp_path / f"scan{ending}")
+    images = exchange(tmp_path / f"scan{ending}", address_of(server))
+    np.testing.assert_allclose(values_of(images), expected(scan), rtol=1e-6, atol=1e-9)
 
 
 def test_the_configuration_chooses_the_method(server, scan):

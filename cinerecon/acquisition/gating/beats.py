@@ -13,12 +13,10 @@ Flags = NDArray[np.bool_]
 PAUSE_RATIO = 1.75
 """An interval at least this much longer than the one before is the pause after an ectopic beat. Respiratory variation
 of 25 % remains below it; a beat that comes after 70 % of an interval gives 1.86."""
+QRS_ONSET_MS = 40.0
+"""The ventricles are activated this long before the R wave: a beat that an ectopic one cuts ends then [ms]."""
 GAP_FRACTION = 0.5
 """A beat ends at the next R wave if readouts continue until this part of a median interval before it."""
-
-WHOLE_FRACTION = 0.8
-"""A beat without a known end in which readouts cover this part of a median interval ends with its last readout: a
-segmented scan ends at an R wave."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,17 +28,22 @@ class Beats:
     start_ms
         Time of the R wave [ms].
     length_ms
-        R-R interval [ms]; where the next R wave is unknown, the time to the last readout, or the median.
+        R-R interval [ms]; where the next R wave is unknown, the time to the last readout, as segmented scans end at an
+        R wave, or the usual length if that is too short for a beat.
     is_known
         Whether the next R wave is known.
     is_used
-        Whether the interval is within the R-R window and neither cut by an ectopic beat nor the pause after one.
+        Whether the interval is within the R-R window and not the pause after an ectopic beat.
+    whole_ms
+        Length by which phases are scaled [ms]: the R-R interval, or, of a beat that an ectopic one cut, what it would
+        have been. The pause after an ectopic beat makes up for its early arrival, so this is half of both intervals.
     """
 
     start_ms: Numbers
     length_ms: Numbers
     is_known: Flags
     is_used: Flags
+    whole_ms: Numbers
 
     def __len__(self) -> int:
         """Number of beats."""
@@ -49,7 +52,7 @@ class Beats:
     @property
     def mean_ms(self) -> float:
         """Mean R-R interval of the beats that are used [ms]."""
-        chosen = self.is_used & self.is_known
+        chosen = self.is_used & self.is_known & (self.whole_ms == self.length_ms)
         return float(self.length_ms[chosen if chosen.any() else self.is_used].mean())
 
     def number(self, time_ms: Numbers) -> NDArray[np.intp]:
@@ -63,9 +66,11 @@ class Beats:
         """The cardiac phase of readouts, ``(readouts,)``, 0 to 1; NaN in rejected beats and between beats."""
         number = self.number(time_ms)
         own = np.maximum(number, 0)
-        length, mean = self.length_ms[own], self.mean_ms
+        length, mean = self.whole_ms[own], self.mean_ms
         phase = cardiac_phase(time_ms - self.start_ms[own], length, systole_ms(length), systole_ms(mean) / mean)
-        return np.where((number >= 0) & self.is_used[own], phase, np.nan)
+        is_cut = (self.whole_ms > self.length_ms)[own]
+        is_early = ~is_cut | (time_ms - self.start_ms[own] < self.length_ms[own] - QRS_ONSET_MS)
+        return np.where((number >= 0) & self.is_used[own] & is_early, phase, np.nan)
 
 
 def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_continuous: bool) -> Beats:
@@ -78,7 +83,7 @@ def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_conti
     time_ms
         ``(readouts,)`` times of the readouts.
     window
-        Largest relative difference of an R-R interval from the median.
+        Largest relative difference of an R-R interval from the mean of the middle half of them.
     is_continuous
         Whether the R waves were recorded without readouts as well, as in an ECG: otherwise the beat before a pause of
         the scan has no known end.
@@ -94,16 +99,26 @@ def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_conti
     is_known = np.isfinite(length)
     if not is_continuous:
         is_known &= ~(following - last_ms > GAP_FRACTION * usual)
-    is_ectopic = _around_ectopic(length, is_known, measured)
-    is_typical = is_known & ~is_ectopic if (is_known & ~is_ectopic).any() else is_known
-    usual = float(np.median(length[is_typical])) if is_typical.any() else float(span.max())
-    length = np.where(is_known, length, np.where(span >= WHOLE_FRACTION * usual, span, usual))
-    return Beats(start, length, is_known, (np.abs(length / usual - 1) <= window) & ~is_ectopic)
+    is_pause = _after_ectopic(length, is_known, measured)
+    is_cut = np.append(is_pause[1:], False)
+    is_typical = is_known & ~is_pause & ~is_cut
+    is_typical = is_typical if is_typical.any() else is_known
+    usual = _middle_mean(length[is_typical]) if is_typical.any() else float(span.max())
+    length = np.where(is_known, length, np.where(span >= (1 - window) * usual, span, usual))
+    whole = np.where(is_cut, 0.5 * (length + np.append(length[1:], 0.0)), length)
+    return Beats(start, length, is_known, (np.abs(whole / usual - 1) <= window) & ~is_pause, whole)
 
 
-def _around_ectopic(length: Numbers, is_known: Flags, number: NDArray[np.intp]) -> Flags:
-    """Beats that an ectopic one cut, and the pauses after them, which begin with the ectopic contraction."""
+def _middle_mean(length: Numbers) -> float:
+    """Mean of the middle half of the intervals: unlike the median it does not jump where they fall into two groups."""
+    first, last = len(length) // 4, len(length) - len(length) // 4
+    return float(np.sort(length)[first:last].mean())
+
+
+def _after_ectopic(length: Numbers, is_known: Flags, number: NDArray[np.intp]) -> Flags:
+    """The pauses after ectopic beats, which begin with the ectopic contraction; the beat before each was cut."""
     is_next = (np.diff(number) == 1) & is_known[:-1] & is_known[1:]
     is_pause = is_next & (length[1:] >= PAUSE_RATIO * length[:-1])
-    at_pause: Flags = np.append(is_pause, False) | np.concatenate([[False], is_pause])
-    return at_pause
+    is_pause[1:] &= ~is_pause[:-1]  # the beat that is cut is no pause itself
+    after: Flags = np.concatenate([[False], is_pause])
+    return after

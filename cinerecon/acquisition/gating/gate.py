@@ -262,7 +262,7 @@ def _warn_of_rejected(beats: Beats, config: AcquisitionConfig, warn: Warn) -> No
     if n_rejected:
         warn(
             f"{n_rejected} of {len(beats)} heartbeats are rejected: R-R intervals more than {config.rr_window:.0%} "
-            f"from the median, or cut by an ectopic beat; the others last {beats.mean_ms:.0f} ms on average"
+            f"from the usual length, or ectopic beats; the others last {beats.mean_ms:.0f} ms on average"
         )
     if not beats.is_known.any():
         warn(

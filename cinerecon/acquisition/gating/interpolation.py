@@ -1,9 +1,12 @@
 """Frames of a cine from readouts at measured cardiac phases: each line is interpolated in time on its own.
 
 A line of a segmented scan is measured again and again during a beat, at phases that differ from line to line. As
-scanners do, each line of a frame is interpolated linearly between measurements before and after the frame (Feinstein et
-al., Retrospective cardiac gating, 1997, 10.1002/mrm.1910380502 compares such schemes). Several measurements on one side
-are averaged first, with weights that fall with their distance.
+scanners do, each line of a frame is interpolated between measurements before and after the frame (Feinstein et al.,
+Retrospective cardiac gating, 1997, 10.1002/mrm.1910380502 compares such schemes). Where several measurements are within
+a frame of it, a parabola is fitted to them, with weights that fall with their distance (local polynomial regression,
+Cleveland, Robust locally weighted regression, 1979, 10.1080/01621459.1979.10481038): it keeps the curvature of the
+motion, which a mean or a straight line flatten, and averages noise. Otherwise the two measurements on each side
+determine a cubic polynomial. A straight line is taken where the polynomial would amplify noise.
 
 Lines of undersampled scans are not measured often enough: between distant measurements the heart does not move along a
 line. A frame then takes the mean of those measurements of a line that fall into it.
@@ -18,7 +21,15 @@ Numbers = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 HALF_WIDTH = 0.75
-"""Distance from a frame within which measurements are averaged [frames]."""
+"""Distance from a frame within which measurements on one side are averaged for a straight line [frames]."""
+FIT_WIDTH = 1.1
+"""Distance from a frame within which a parabola is fitted [frames]."""
+FEWEST_FITTED = 4
+"""Fewest measurements for a parabola, one more than it has coefficients."""
+CUBIC_WIDTH = 2.5
+"""Largest distance of the four measurements of a cubic polynomial from the frame [frames]."""
+LARGEST_NOISE = 0.8
+"""Largest sum of squared weights, the noise variance relative to that of one measurement."""
 LONGEST_GAP = 3.0
 """Longest time between two measurements of a line that is interpolated [frames]."""
 DENSE_FRACTION = 0.9
@@ -115,6 +126,53 @@ def _binned(distance: Numbers) -> Numbers:
 
 
 def _interpolated(distance: Numbers) -> Numbers:
+    """Weights of a parabola, a cubic polynomial, or a straight line, the first that is possible."""
+    weight = _straight(distance)
+    for better in (_cubic(distance), _parabola(distance)):
+        is_possible = (better**2).sum(1) <= LARGEST_NOISE  # not a number where it is not determined
+        weight[is_possible] = better[is_possible]
+    return weight
+
+
+def _parabola(distance: Numbers) -> Numbers:
+    """Weights of the parabola that is fitted to the measurements around each frame; NaN where they are too few."""
+    kernel = np.clip(1 - (distance / FIT_WIDTH) ** 2, 0, None)
+    is_near = kernel > 0
+    has_sides = [(is_near & is_side).any(1) for is_side in (distance <= 0, distance > 0)]
+    is_enough = (is_near.sum(1) >= FEWEST_FITTED) & has_sides[0] & has_sides[1]
+    weight = np.full_like(distance, np.nan)
+    near, kernel = distance[is_enough], kernel[is_enough]
+    powers = near[..., None] ** np.arange(3)  # (frames, measurements, 3)
+    normal = np.einsum("fmi,fm,fmj->fij", powers, kernel, powers)
+    is_regular = np.linalg.det(normal) > 1e-9 * kernel.sum(1) ** 3
+    coefficients = np.linalg.inv(normal[is_regular])[:, :, 0]  # of the value at the frame
+    weight[np.flatnonzero(is_enough)[is_regular]] = kernel[is_regular] * np.einsum(
+        "fmi,fi->fm", powers[is_regular], coefficients
+    )
+    return weight
+
+
+def _cubic(distance: Numbers) -> Numbers:
+    """Weights of the polynomial through the two nearest measurements on each side of each frame; NaN without them."""
+    weight = np.full_like(distance, np.nan)
+    if distance.shape[1] < FEWEST_FITTED:
+        return weight
+    sides = [np.where(is_side, np.abs(distance), np.inf) for is_side in (distance <= 0, distance > 0)]
+    nearest = np.concatenate([np.argsort(side, axis=1, kind="stable")[:, :2] for side in sides], 1)
+    reach = np.concatenate(
+        [np.take_along_axis(s, n, 1) for s, n in zip(sides, np.split(nearest, 2, 1), strict=True)], 1
+    )
+    position = np.take_along_axis(distance, nearest, 1)
+    is_determined = (reach <= CUBIC_WIDTH).all(1) & (np.diff(np.sort(position, 1), axis=1) > 0).all(1)
+    rows, position = np.flatnonzero(is_determined), position[is_determined]
+    weight[rows] = 0.0
+    for own in range(4):
+        others = np.delete(position, own, axis=1)
+        weight[rows, nearest[rows, own]] = np.prod(-others / (position[:, [own]] - others), axis=1)
+    return weight
+
+
+def _straight(distance: Numbers) -> Numbers:
     """Weights of the linear interpolation between the mean measurement before each frame and that after it."""
     kernel = np.clip(1 - np.abs(distance) / HALF_WIDTH, 0, None)
     sides = []

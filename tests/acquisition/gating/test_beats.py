@@ -46,11 +46,24 @@ def test_beats_outside_of_the_window_are_rejected():
     assert beats.mean_ms == pytest.approx(800)
 
 
-def test_an_ectopic_beat_and_its_pause_are_rejected_within_the_window():
-    """620 and 1100 ms are both within 40 % of 800 ms, but the second is 1.77 times the first."""
-    waves = np.cumsum([0.0, 800, 800, 620, 1100, 800, 800])
+def test_the_pause_after_an_ectopic_beat_is_rejected_within_the_window():
+    """560 and 1040 ms are both within 40 % of 800 ms, but the second is 1.86 times the first: the heart beats every
+    800 ms, and the ectopic contraction cuts a beat, of which the first 520 ms are as in any other."""
+    waves = np.cumsum([0.0, 800, 800, 560, 1040, 800, 800])
     beats = find_beats(waves, every(10, 0, waves[-1]), 0.4, is_continuous=False)
-    assert beats.is_used.tolist() == [True, True, False, False, True, True]
+    assert beats.is_used.tolist() == [True, True, True, False, True, True]
+    assert beats.length_ms.tolist() == [800, 800, 560, 1040, 800, 800]
+    assert beats.whole_ms[2] == 800 and beats.mean_ms == pytest.approx(800)
+    since = np.array([0.0, 200, 510, 530, 555])
+    assert beats.phase(1600 + since) == pytest.approx([0, 0.25, 510 / 800, np.nan, np.nan], nan_ok=True)
+    assert np.isnan(beats.phase(2160 + since)).all()
+
+
+def test_intervals_of_two_lengths_are_all_used():
+    """The median jumps to 640 ms, by which 890 ms is 39 % too long; the mean of the middle half is 740 ms."""
+    waves = np.cumsum([0.0, 630, 890, 640, 880, 620, 870, 640, 860, 610])
+    beats = find_beats(waves, every(10, 0, waves[-1]), 0.35, is_continuous=False)
+    assert np.median(beats.length_ms) == 640 and beats.is_used.all()
 
 
 def test_a_pause_of_the_scan_is_not_a_long_beat():
@@ -67,6 +80,14 @@ def test_a_single_beat_ends_with_its_last_readout():
     assert beats.length_ms == pytest.approx([900])
     assert not beats.is_known.any()
     assert beats.phase(np.array([0.0, 900.0])) == pytest.approx([0, 1])
+
+
+def test_a_short_beat_at_the_end_of_a_scan_ends_with_its_last_readout():
+    """A segmented scan ends at an R wave: 700 ms is within 35 % of 1000 ms, 600 ms is an incomplete beat."""
+    waves = np.cumsum([0.0, 1000, 1000, 1000, 1000])
+    for last, expected in ((700, 700), (600, 1000)):
+        beats = find_beats(waves, every(10, 0, waves[-1] + last), 0.35, is_continuous=False)
+        assert beats.length_ms[-1] == pytest.approx(expected) and not beats.is_known[-1]
 
 
 def test_readouts_before_the_first_r_wave_have_no_phase():

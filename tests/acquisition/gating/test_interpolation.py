@@ -13,29 +13,57 @@ def matrix(parts, n_frames, n_readouts):
     return weights
 
 
-def test_a_frame_between_two_measurements_is_interpolated_linearly():
-    """Frames at 0, 0.25, 0.5, 0.75; the line was measured at 0.2, 0.45, 0.7 and 0.95."""
-    phase = np.array([0.2, 0.45, 0.7, 0.95])
-    weights = matrix(interpolate(np.zeros(4, int), phase, 4, dense=True), 4, 4)
-    assert weights[1] == pytest.approx([0.8, 0.2, 0, 0])
-    assert weights[2] == pytest.approx([0, 0.8, 0.2, 0])
-    assert weights[0] == pytest.approx([0.2, 0, 0, 0.8])  # the end of the beat is before its begin
+def test_a_frame_between_few_measurements_is_interpolated_linearly():
+    """Frames at 0, 0.25, 0.5, 0.75; the line was measured at 0.2, 0.45 and 0.95."""
+    phase = np.array([0.2, 0.45, 0.95])
+    weights = matrix(interpolate(np.zeros(3, int), phase, 4, dense=True), 4, 3)
+    assert weights[1] == pytest.approx([0.8, 0.2, 0])
+    assert weights[2] == pytest.approx([0, 0.9, 0.1])
+    assert weights[0] == pytest.approx([0.2, 0, 0.8])  # the end of the beat is before its begin
 
 
-def test_a_signal_that_is_linear_in_time_is_kept():
-    rng = np.random.default_rng(0)
-    phase = np.sort(rng.uniform(0, 1, 40))
+def test_two_measurements_on_each_side_keep_a_cubic_polynomial():
+    """One measurement in each frame, 0.3 frames after it; two at the same time count once or do not determine it."""
+    phase = (np.arange(12) + 0.3) / 12
+    weights = matrix(interpolate(np.zeros(12, int), phase, 12, dense=True), 12, 12)
+    inner, time = slice(2, 10), np.arange(12) / 12
+    assert (weights @ phase**3)[inner] == pytest.approx(time[inner] ** 3, abs=1e-9)
+    assert (weights[inner] != 0).sum(1).tolist() == [4] * 8
+    twice = np.sort(np.concatenate([phase, phase]))
+    weights = matrix(interpolate(np.zeros(24, int), twice, 12, dense=True), 12, 24)
+    assert np.isfinite(weights).all() and weights.sum(1) == pytest.approx(np.ones(12))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_signal_that_is_linear_in_time_is_kept(seed):
+    phase = np.sort(np.random.default_rng(seed).uniform(0, 1, 40))
     weights = matrix(interpolate(np.zeros(40, int), phase, 10, dense=True), 10, 40)
     inner = slice(2, 9)
     assert (weights @ phase)[inner] == pytest.approx(np.arange(10)[inner] / 10)
     assert weights.sum(1) == pytest.approx(np.ones(10))
-    assert (weights >= 0).all()
+    assert (weights**2).sum(1).max() <= 1
+
+
+def test_frequent_measurements_keep_the_curvature_of_the_motion():
+    phase = (np.arange(50) + 0.2) / 50
+    weights = matrix(interpolate(np.zeros(50, int), phase, 10, dense=True), 10, 50)
+    inner = slice(2, 9)
+    assert (weights @ phase**2)[inner] == pytest.approx((np.arange(10)[inner] / 10) ** 2)
+    assert (weights**2).sum(1).max() < 0.3
 
 
 def test_several_measurements_lower_the_noise():
     phase = np.tile(np.arange(20) / 20 + 0.01, 4)
     weights = matrix(interpolate(np.zeros(80, int), phase, 10, dense=True), 10, 80)
-    assert (weights**2).sum(1).max() < 0.15
+    assert (weights**2).sum(1).max() < 0.16
+
+
+def test_noise_is_amplified_nowhere():
+    """Unevenly spaced measurements, many of which do not determine a polynomial well."""
+    for seed in range(20):
+        phase = np.random.default_rng(seed).uniform(0, 1, 25)
+        weights = matrix(interpolate(np.zeros(25, int), phase, 12, dense=True), 12, 25)
+        assert (weights**2).sum(1).max() <= 1
 
 
 def test_lines_do_not_mix_and_rejected_readouts_have_no_weight():
