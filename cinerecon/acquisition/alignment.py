@@ -6,15 +6,21 @@ field of view; where they alternate, by RF phase cycling or a transform without 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
+from cinerecon.acquisition.repeats import line_samples
 from cinerecon.axes import mirrored_indices
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
+from cinerecon.physics.fourier import is_image_along
+
+Samples = NDArray[np.complexfloating[Any, Any]]
 
 MAX_DISTANCE = 1
 """Largest distance of the examined lines from the centre of k-space."""
@@ -50,20 +56,38 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
     Raises
     ------
     DataError
-        If some readouts run backwards against the others.
+        If the readouts were transformed, or some run backwards against the others.
     """
     central = _central_lines(lines, grid)
     if len(central.row) < 2 * MIN_MIRRORED:
         return
     samples = _on_grid(raw, central, grid)[:, coils]
+    if is_image_along(torch.from_numpy(samples), -1):
+        what = "the readouts are no k-space: they were transformed along x, a transform concentrates them in the middle"
+        raise DataError(what, where=str(raw.path), hint="write the readouts before their transform")
     yield from _loud_coils(samples, coils)
-    energy = float((np.abs(samples) ** 2).sum())
-    along_x = float((samples[..., 1:] * samples[..., :-1].conj()).real.sum())
-    if abs(along_x) > SMALLEST_CORRELATION * energy:
-        _require_one_direction(raw, central, samples)
-    if along_x < OPPOSITE_SIGNS * energy:
+    backward = find_backward(samples)
+    if backward.size:
+        n_flagged = int(has_flag(raw.heads[central.row[backward]], 22).sum())
+        what = f"{describe_backward(backward, samples)}, {n_flagged} of them have flag 22 (reverse)"
+        hint = "set the flag in the readouts that ran backwards, and in no others"
+        raise DataError(what, where=raw.at(central.row[backward[0]]), hint=hint)
+    yield from sign_warnings(samples, central.frames, central.ky)
+
+
+def sign_warnings(samples: Samples, frames: Index, ky: Index) -> Iterator[str]:
+    """Warnings where the signs alternate from sample to sample, or from line to line.
+
+    Parameters
+    ----------
+    samples
+        ``(readouts, coils, kx)`` readouts near the centre of k-space.
+    frames, ky
+        ``(readouts,)``
+    """
+    if _correlation_along_x(samples) < OPPOSITE_SIGNS:
         yield f"the signs of the samples alternate along the readouts: {ALTERNATING} along x"
-    if _correlation_along_y(samples, central) < OPPOSITE_SIGNS:
+    if _correlation_along_y(samples, frames, ky) < OPPOSITE_SIGNS:
         yield f"the signs of the lines alternate: {ALTERNATING} along y"
 
 
@@ -79,30 +103,33 @@ def _on_grid(raw: RawScan, lines: Lines, grid: Grid) -> NDArray[np.complex128]:
     """Samples on the encoded grid, ``(readouts, coils, kx)``."""
     coils = int(raw.heads["active_channels"][lines.row[0]])
     samples = np.zeros((len(lines.row), coils, grid.kx), np.complex128)
-    for i, row in enumerate(lines.row):
-        kept = raw.samples(np.array([row]))[0][:, lines.skip[i] : lines.skip[i] + lines.n_samples[i]]
-        kept = kept[:, ::-1] if lines.reverse[i] else kept
-        samples[i, :, lines.start[i] : lines.start[i] + lines.n_samples[i]] = kept
+    for i in range(len(lines.row)):
+        samples[i, :, lines.start[i] : lines.start[i] + lines.n_samples[i]] = line_samples(raw, lines, i)
     return samples
 
 
-def _require_one_direction(raw: RawScan, lines: Lines, samples: NDArray[np.complex128]) -> None:
+def find_backward(samples: Samples) -> Index:
+    """The readouts that run backwards against the others, which are not fewer.
+
+    Parameters
+    ----------
+    samples
+        ``(readouts, coils, kx)`` readouts near the centre of k-space.
+    """
+    if len(samples) < 2 * MIN_MIRRORED or abs(_correlation_along_x(samples)) <= SMALLEST_CORRELATION:
+        return np.empty(0, np.intp)
     image = np.abs(np.fft.fftshift(np.fft.fft(np.fft.ifftshift(samples, axes=-1), axis=-1), axes=-1))
     mirrored = image[..., mirrored_indices(image.shape[-1])]
     reference = image[int(np.linalg.norm(image, axis=(1, 2)).argmax())]
     difference = _correlation(mirrored, reference) - _correlation(image, reference)
-    backward, forward = difference > CLEAR_DIFFERENCE, difference < -CLEAR_DIFFERENCE
-    if min(int(backward.sum()), int(forward.sum())) < MIN_MIRRORED:
-        return
-    fewer = backward if backward.sum() <= forward.sum() else forward
-    rows = lines.row[fewer]
-    n_flagged = int(has_flag(raw.heads[rows], 22).sum())
-    what = (
-        f"{len(rows)} of {len(lines.row)} readouts near the centre of k-space run backwards against the others, "
-        f"{n_flagged} of them have flag 22 (reverse)"
-    )
-    hint = "set the flag in the readouts that ran backwards, and in no others"
-    raise DataError(what, where=raw.at(rows[0]), hint=hint)
+    groups = [np.flatnonzero(difference > CLEAR_DIFFERENCE), np.flatnonzero(difference < -CLEAR_DIFFERENCE)]
+    fewer = min(groups, key=len)
+    return fewer if len(fewer) >= MIN_MIRRORED else fewer[:0]
+
+
+def describe_backward(backward: Index, samples: Samples) -> str:
+    """The number of readouts that run backwards, in words."""
+    return f"{len(backward)} of {len(samples)} readouts near the centre of k-space run backwards against the others"
 
 
 def _correlation(images: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -122,11 +149,17 @@ def _loud_coils(samples: NDArray[np.complex128], coils: Index) -> Iterator[str]:
         )
 
 
-def _correlation_along_y(samples: NDArray[np.complex128], lines: Lines) -> float:
+def _correlation_along_x(samples: Samples) -> float:
+    """Real part of the correlation of adjacent samples of a readout."""
+    energy = float((np.abs(samples) ** 2).sum())
+    return float((samples[..., 1:] * samples[..., :-1].conj()).real.sum()) / energy if energy else 0.0
+
+
+def _correlation_along_y(samples: Samples, frames: Index, ky: Index) -> float:
     """Real part of the correlation of adjacent lines of the same frame; 0 if there are none."""
-    order = np.lexsort((lines.ky, lines.frames))
+    order = np.lexsort((ky, frames))
     before, after = order[:-1], order[1:]
-    is_adjacent = (lines.frames[before] == lines.frames[after]) & (lines.ky[after] - lines.ky[before] == 1)
+    is_adjacent = (frames[before] == frames[after]) & (ky[after] - ky[before] == 1)
     first, second = samples[before[is_adjacent]], samples[after[is_adjacent]]
     norms = np.linalg.norm(first, axis=(1, 2)) * np.linalg.norm(second, axis=(1, 2))
     return float((second * first.conj()).real.sum() / norms.sum()) if norms.any() else 0.0

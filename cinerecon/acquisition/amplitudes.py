@@ -94,11 +94,29 @@ def gain_warnings(raw: RawScan, lines: Lines, calibration: Index, grid: Grid) ->
     for number in np.unique(lines.slices):
         own = lines.of_slice(int(number))
         where = f" of slice {number}" if len(np.unique(lines.slices)) > 1 else ""
-        table = _amplitude_table(raw, own, grid.ky)
-        yield from _frame_gains(table, where)
         is_calibration = np.zeros(grid.ky, bool)
         is_calibration[own.ky[np.isin(own.row, calibration)]] = True
-        yield from _line_gains(table, is_calibration, grid, where)
+        yield from table_warnings(_amplitude_table(raw, own, grid.ky), is_calibration, grid.first_row, where)
+
+
+def table_warnings(
+    table: NDArray[np.float64], calibration: NDArray[np.bool_], first_row: int = 0, where: str = ""
+) -> Iterator[str]:
+    """Warnings about frames and blocks of lines of another gain, from the amplitudes of the lines.
+
+    Parameters
+    ----------
+    table
+        ``(frames, ky)``, NaN where a line was not measured.
+    calibration
+        ``(ky,)`` the lines flagged as calibration, whose ends are known and are examined less strictly.
+    first_row
+        Row of line 0.
+    where
+        The slice, in words.
+    """
+    yield from _frame_gains(table, where)
+    yield from _line_gains(table, calibration, first_row, where)
 
 
 def _amplitude_table(raw: RawScan, lines: Lines, ky: int) -> NDArray[np.float64]:
@@ -127,30 +145,23 @@ def _frame_gains(table: NDArray[np.float64], where: str) -> Iterator[str]:
         )
 
 
-def _line_gains(table: NDArray[np.float64], calibration: NDArray[np.bool_], grid: Grid, where: str) -> Iterator[str]:
-    """A block of lines around the centre whose amplitudes differ by a step at both ends.
-
-    Parameters
-    ----------
-    table
-        ``(frames, ky)``
-    calibration
-        ``(ky,)`` the lines flagged as calibration, whose ends are known and are examined less strictly.
-    grid, where
-        The encoded grid; the slice, in words.
-    """
+def _line_gains(
+    table: NDArray[np.float64], calibration: NDArray[np.bool_], first_row: int, where: str
+) -> Iterator[str]:
+    """A block of lines around the centre whose amplitudes differ by a step at both ends, or one large step."""
+    centre = table.shape[1] // 2
     ky = np.flatnonzero(np.isfinite(table).any(0))
     if len(ky) < 4 * STEP_WINDOW:
         return
     amplitude = np.log(np.maximum(np.nanmedian(table[:, ky], axis=0), np.finfo(float).tiny))
     is_end = calibration[ky][1:] != calibration[ky][:-1]
-    steps = _steps(amplitude, ky, ky - grid.ky // 2, is_end)
-    before = np.flatnonzero((steps != 0) & (ky[:-1] < grid.ky // 2))
-    after = np.flatnonzero((steps != 0) & (ky[:-1] >= grid.ky // 2))
+    steps = _steps(amplitude, ky, ky - centre, is_end)
+    before = np.flatnonzero((steps != 0) & (ky[:-1] < centre))
+    after = np.flatnonzero((steps != 0) & (ky[:-1] >= centre))
     for i in before:
         for j in after:
             if steps[i] * steps[j] < 0 and abs(steps[i] + steps[j]) < MAX_STEP_DIFFERENCE:
-                first, last = ky[i + 1] - grid.first_row, ky[j] - grid.first_row
+                first, last = ky[i + 1] - first_row, ky[j] - first_row
                 yield (
                     f"lines {first} to {last}{where} have about {np.exp((steps[i] - steps[j]) / 2):.2g} times the "
                     "amplitude that the lines next to them suggest: calibration lines of another contrast or gain? "
@@ -161,7 +172,7 @@ def _line_gains(table: NDArray[np.float64], calibration: NDArray[np.bool_], grid
     if abs(steps[largest]) > np.log(SINGLE_STEP_RATIO):
         yield (
             f"the amplitude changes {np.exp(abs(steps[largest])):.2g}-fold between lines "
-            f"{ky[largest] - grid.first_row} and {ky[largest + 1] - grid.first_row}{where}: another gain? do not trust "
+            f"{ky[largest] - first_row} and {ky[largest + 1] - first_row}{where}: another gain? do not trust "
             "the image"
         )
 

@@ -115,7 +115,7 @@ def compare_readouts(raw: RawScan, lines: Lines, pairs: Index) -> tuple[float, f
     product = energy = 0.0
     gains = []
     for pair in pairs:
-        one, other = (_line_samples(raw, lines, int(i)) for i in pair)
+        one, other = (line_samples(raw, lines, int(i)) for i in pair)
         norms = [float(np.linalg.norm(samples)) for samples in (one, other)]
         product += float(np.vdot(one, other).real)
         energy += norms[0] * norms[1]
@@ -123,7 +123,8 @@ def compare_readouts(raw: RawScan, lines: Lines, pairs: Index) -> tuple[float, f
     return product / energy if energy else 1.0, float(np.median(gains))
 
 
-def _line_samples(raw: RawScan, lines: Lines, i: int) -> NDArray[np.complex128]:
+def line_samples(raw: RawScan, lines: Lines, i: int) -> NDArray[np.complex128]:
+    """The samples of a placed readout that are kept, in the direction of a forward one, ``(coils, samples)``."""
     stored = raw.samples(lines.row[i : i + 1])[0]
     if raw.header.has_pilot_tone:
         stored[:, : PILOT_TONE_SAMPLES[0]] = stored[:, -PILOT_TONE_SAMPLES[1] :] = 0

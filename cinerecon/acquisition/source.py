@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import find_measured
+from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings, require_kspace
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.physics.fourier import crop_frames
@@ -208,11 +209,13 @@ class GridSource(CineSource):
         Raises
         ------
         DataError
-            If frames between others are empty, or fewer than two are left.
+            If frames between others are empty, or fewer than two are left; if the array holds images, or lines that run
+            backwards.
         """
+        require_kspace(kspace, where)
         measured = find_measured(kspace, claimed, where)
         kspace, mask = measured.keep_(kspace), measured.mask
-        warnings = list(measured.warnings)
+        warnings = [*measured.warnings, *gain_and_sign_warnings(kspace, mask, where)]
         if self.n_columns != kspace.shape[-1] and mask.shape[-1] != 1:
             warnings.append("readouts were not measured whole: their oversampling stays")
         elif self.n_columns != kspace.shape[-1]:

@@ -123,3 +123,11 @@ def test_a_coil_of_another_gain_is_reported(scan, tmp_path):
     assert not any("amplitude of the others" in text for text in opened.plan.warnings)
     rest = opened.read_slice(0)
     assert relative_error(rest.kspace, scan.kspace[0][:, [0, 2]]) < 1e-5
+
+
+def test_readouts_that_were_transformed_are_refused(scan, tmp_path):
+    for row, samples in enumerate(scan.samples):
+        image = np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(samples, axes=-1), axis=-1), axes=-1)
+        scan.samples[row] = image.astype(np.complex64)
+    with pytest.raises((DataError, HeaderError), match=r"transformed along x|the echo is at sample"):
+        open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)

@@ -69,7 +69,7 @@ def separate_positions(raw: RawScan, image: Index, how: str, warn: Warn) -> None
 def _fill_missing_directions(raw: RawScan, image: Index, warn: Warn) -> None:
     """Copy position and directions to readouts without directions from the one before them in their slice."""
     names = ("position", "read_dir", "phase_dir", "slice_dir")
-    has_directions = _geometry(raw.heads)[1].any(1)
+    has_directions = np.asarray(_geometry(raw.heads)[1].any(1))
     n_filled = 0
     for value in np.unique(raw.heads["idx"]["slice"][image]):
         rows = image[raw.heads["idx"]["slice"][image] == value]

@@ -1,0 +1,85 @@
+"""Checks of k-space in arrays: images, lines that run backwards, other gains, masks that differ between coils."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import beating_cine, coil_maps
+
+from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings, require_kspace
+from cinerecon.errors import DataError
+from cinerecon.physics.fourier import fft2c
+
+
+@pytest.fixture
+def kspace() -> torch.Tensor:
+    """``(frames, coils, ky, kx)`` with noise."""
+    images = beating_cine(6, (48, 40)).unsqueeze(1) * coil_maps(3, (48, 40))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(6, 3, 48, 40, 2, generator=generator, dtype=torch.float64)
+    return (fft2c(images) + 0.02 * torch.view_as_complex(noise)).to(torch.complex64)
+
+
+def mask_of(kspace: torch.Tensor) -> torch.Tensor:
+    return (kspace != 0).any(1, keepdim=True).any(-1, keepdim=True)
+
+
+def warnings_of(kspace: torch.Tensor) -> list[str]:
+    return list(gain_and_sign_warnings(kspace, mask_of(kspace), "x"))
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_k_space_passes(kspace, step):
+    kspace[:, :, torch.arange(48) % step > 0] = 0
+    require_kspace(kspace, "x")
+    assert not warnings_of(kspace)
+
+
+@pytest.mark.parametrize(("dims", "words"), [((-1,), "along kx"), ((-2,), "along ky"), ((-2, -1), "along ky and kx")])
+def test_images_are_refused(kspace, dims, words):
+    image = torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(kspace, dims), dim=dims), dims)
+    with pytest.raises(DataError, match=f"no k-space {words}:"):
+        require_kspace(image, "x")
+
+
+def test_noise_is_not_called_an_image():
+    require_kspace(torch.randn(2, 3, 32, 32, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)), "x")
+
+
+def test_lines_that_run_backwards_are_refused(kspace):
+    kspace[:, :, 1::2] = kspace[:, :, 1::2].flip(-1)
+    with pytest.raises(DataError, match="run backwards against the others"):
+        warnings_of(kspace)
+
+
+def test_coils_with_different_masks_are_refused(kspace):
+    kspace[:, :, torch.arange(48) % 3 > 0] = 0
+    assert not warnings_of(kspace)
+    kspace[:, 1] = kspace[:, 1].roll(1, -2)
+    with pytest.raises(DataError, match="coil 0 holds nothing but zeros on 96 of 192 lines"):
+        warnings_of(kspace)
+
+
+def test_a_coil_without_any_signal_is_no_other_mask(kspace):
+    kspace[:, 1] = 0
+    assert not warnings_of(kspace)
+
+
+def test_frames_of_another_gain_are_reported(kspace):
+    kspace[2] *= 0.4
+    (text,) = warnings_of(kspace)
+    assert text.startswith("frame 2 of 6: 0.4")
+
+
+def test_lines_of_another_gain_and_alternating_signs_are_reported(kspace):
+    near = abs(torch.arange(48) - 24) < 6
+    (text,) = warnings_of(torch.where(near[:, None], 4 * kspace, kspace))
+    assert text.startswith("lines 19 to 29 have about ")
+    (text,) = warnings_of(kspace * (-1.0) ** torch.arange(40))
+    assert "alternate along the readouts" in text
+    (text,) = warnings_of(kspace * ((-1.0) ** torch.arange(48))[:, None])
+    assert "the signs of the lines alternate" in text
+
+
+def test_points_are_not_examined(kspace):
+    mask = torch.from_numpy(np.random.default_rng(0).random((6, 1, 48, 40)) < 0.3)
+    assert not list(gain_and_sign_warnings(kspace * mask, mask, "x"))
