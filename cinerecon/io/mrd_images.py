@@ -14,6 +14,7 @@ from cinerecon.cine_meta import Geometry, vector
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.hdf5 import is_group, member, require_hdf5
 from cinerecon.io.mrd2.images import read_mrd2_images
+from cinerecon.io.mrd_stream.error_image import is_error_image
 from cinerecon.io.mrd_stream.images import read_stream_images
 from cinerecon.io.recognise import is_mrd2, is_mrd_stream
 
@@ -55,9 +56,14 @@ def read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:
     """
     is_stream = is_mrd2(path) or is_mrd_stream(path)
     slices: dict[int, tuple[Array, Placement]] = {}
+    is_empty = True
     for values, heads in _stream_series(path) if is_stream else _file_series(path):
+        is_empty = False
         if not set(heads["image_type"]) & set(NOT_SHOWN):
             slices |= _slices_of(values, heads)
+    if not slices and not is_empty:
+        what = "all images are phases, or real or imaginary parts alone: no magnitude or complex images"
+        raise DataError(what, where=str(path))
     if not slices:
         what = "the stream holds no images" if is_stream else "the file holds no ISMRMRD images"
         hint = f"a raw scan is reconstructed first: cinerecon recon {path.name}"
@@ -66,8 +72,18 @@ def read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:
 
 
 def _stream_series(path: Path) -> Iterator[tuple[Array, Heads]]:
-    """``(images, y, x)`` pixels of the first channel, and the headers, of each series of a stream."""
+    """``(images, y, x)`` pixels of the first channel, and the headers, of each series of a stream.
+
+    Raises
+    ------
+    DataError
+        If a server sent an image of an error in place of a slice.
+    """
     for images in read_mrd2_images(path) if is_mrd2(path) else read_stream_images(path):
+        failed = sorted({int(image.head["slice"]) for image in images if is_error_image(image)})
+        if failed:
+            what = f"slice {', '.join(map(str, failed))} failed at the server: the stream has an image of the error"
+            raise DataError(what, where=str(path))
         yield np.stack([image.values[0, 0] for image in images]), np.array([image.head for image in images])
 
 

@@ -20,6 +20,8 @@ from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.export.npz import write_npz
 from cinerecon.io.ismrmrd.images import write_mrd_images
+from cinerecon.io.mrd_stream.error_image import error_image
+from cinerecon.io.mrd_stream.messages import message_bytes
 from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
 from cinerecon.metrics import psnr
 from cinerecon.reconstruction import ReconRequest, reconstruct_scan
@@ -129,6 +131,23 @@ def test_damaged_or_foreign_streams_are_refused(truth, tmp_path):
     with pytest.raises(DataError, match="the stream holds no images") as error:
         read_series(tmp_path / "scan.mrd2")
     assert "cinerecon recon scan.mrd2" in error.value.hint
+
+
+def test_streams_without_an_image_of_each_slice_are_refused(truth, tmp_path):
+    """Velocities alone; and what a server sends where a slice fails, an image that shows the error."""
+    _, images = truth
+    velocity = [replace(cine, velocity=np.abs(cine.image), venc_cm_s=150.0) for cine in placed(images)]
+    export(velocity, Target.parse(str(tmp_path / "ours.mrd")))
+    assert len(read_series(tmp_path / "ours.mrd")) == 2
+    with pytest.raises(DataError, match="all images are phases"):
+        read_series(tmp_path / "ours.velocity.mrd")
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2))
+    raw = read_raw_scan(tmp_path / "scan.h5")
+    failed = message_bytes(error_image(raw.header, raw.heads[-1], 1, "NaN in acquisition 7"))
+    content = (tmp_path / "ours.mrd").read_bytes()
+    (tmp_path / "answer.mrd").write_bytes(content[:-2] + failed + content[-2:])
+    with pytest.raises(DataError, match="slice 1 failed at the server"):
+        read_series(tmp_path / "answer.mrd")
 
 
 def test_arrays_of_bart_with_coils_are_no_images(tmp_path):

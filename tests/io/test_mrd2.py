@@ -80,6 +80,18 @@ def test_a_scan_is_that_in_hdf5(tmp_path, bucket):
         assert one.meta.warnings == other.meta.warnings
 
 
+def test_waveforms_in_a_bucket_are_read(tmp_path):
+    path = small_scan(n_frames=1).write(tmp_path / "scan.h5")
+    with mrd.BinaryMrdReader(str(converted(path, bucket=True))) as reader:
+        header, (item,) = reader.read_header(), list(reader.read_data())
+    values = np.arange(8, dtype=np.uint32).reshape(2, 4)
+    item.value.waveforms = [mrd.Waveform(data=values, waveform_id=2, time_stamp=9, sample_time_us=2500.0)]
+    raw = read_mrd2(write(tmp_path / "bucket.mrd2", [item], header))
+    (block,) = raw.waveforms
+    assert np.array_equal(block.values, values) and (block.number, block.time_stamp) == (2, 9)
+    assert len(raw) == 12
+
+
 @pytest.mark.parametrize("folder", ["ocmr_like", "shepp"])
 def test_files_of_other_programs_are_the_same_in_both(tmp_path, folder):
     paths = sorted((formats_folder() / folder).glob("*.h5"))

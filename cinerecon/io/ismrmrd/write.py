@@ -11,13 +11,14 @@ from xml.sax.saxutils import escape
 
 import h5py
 import numpy as np
-from ismrmrd.hdf5 import acquisition_dtype, waveform_dtype
+from ismrmrd.hdf5 import acquisition_dtype
 from numpy.typing import NDArray
 
 from cinerecon.cine_meta import Geometry
 from cinerecon.io.atomic import moved_into_place, refuse_existing
 from cinerecon.io.hdf5 import new_hdf5
 from cinerecon.io.ismrmrd.raw import TICK_MS
+from cinerecon.io.ismrmrd.waveforms import ECG_ID, Waveform, waveform_rows
 
 FIRST_IN_SLICE, LAST_IN_SLICE, LAST_IN_REPETITION, NOISE, LAST_IN_MEASUREMENT = (1 << n - 1 for n in (7, 8, 14, 19, 25))
 """Flags of a readout; flag n of the standard is bit n - 1."""
@@ -25,8 +26,8 @@ HZ_PER_TESLA = 42.58e6
 """Resonance frequency of protons over the field strength."""
 MIDNIGHT_TICKS = 14_400_000
 """Time stamp of the first readout: ten in the morning."""
-ECG_ID, WAVEFORM_BLOCK = 0, 200
-"""Waveform number of the ECG, and samples of each channel in one block."""
+WAVEFORM_BLOCK = 200
+"""Samples of each channel in one block of the ECG."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,9 @@ def write_raw(
         for number, readouts in enumerate(slices):
             _append(data, _image_rows(readouts, number, len(data), protocol))
         if ecg is not None:
-            group.create_dataset("waveforms", data=_waveform_rows(ecg), maxshape=(None,), chunks=(64,))
+            group.create_dataset(
+                "waveforms", data=waveform_rows(_ecg_blocks(ecg), str(path)), maxshape=(None,), chunks=(64,)
+            )
         for name, part in truth.items():
             stored = group.create_dataset(f"truth/{name}", data=part.values, compression="gzip", shuffle=True)
             stored.attrs.update(axes=part.axes, meaning=part.meaning)
@@ -235,18 +238,19 @@ def _image_rows(readouts: SliceReadouts, number: int, first_scan: int, protocol:
     return rows
 
 
-def _waveform_rows(ecg: NDArray[np.uint32]) -> NDArray[np.void]:
+def _ecg_blocks(ecg: NDArray[np.uint32]) -> list[Waveform]:
     """The ECG in blocks of half a second."""
-    starts = range(0, ecg.shape[1], WAVEFORM_BLOCK)
-    rows = np.zeros(len(starts), waveform_dtype)
-    head = rows["head"]
-    head["version"], head["measurement_uid"], head["scan_counter"] = 1, 1, 1 + np.arange(len(rows))
-    head["channels"], head["sample_time_us"], head["waveform_id"] = len(ecg), 1e3 * TICK_MS, ECG_ID
-    for row, start in zip(rows, starts, strict=True):
-        block = ecg[:, start : start + WAVEFORM_BLOCK]
-        row["head"]["time_stamp"], row["head"]["number_of_samples"] = MIDNIGHT_TICKS + start, block.shape[1]
-        row["data"] = np.ascontiguousarray(block).ravel()
-    return rows
+    return [
+        Waveform(
+            ECG_ID,
+            MIDNIGHT_TICKS + start,
+            1e3 * TICK_MS,
+            ecg[:, start : start + WAVEFORM_BLOCK],
+            measurement_uid=1,
+            scan_counter=number + 1,
+        )
+        for number, start in enumerate(range(0, ecg.shape[1], WAVEFORM_BLOCK))
+    ]
 
 
 def _flags(frame: NDArray[np.int64], *, is_last_slice: bool) -> NDArray[np.uint64]:

@@ -105,8 +105,7 @@ def _collect(
     waveforms, n_images = list[Waveform](), 0
     for item in items:
         n_images += item.tag.startswith("Image")
-        if isinstance(item, mrd.StreamItem.WaveformUint32):
-            waveforms.append(_waveform(item.value))
+        waveforms += map(_waveform, _blocks(item, mrd))
         for acquisition in _acquisitions(item, mrd):
             heads.append(_head(acquisition, f"{path}, acquisition {len(heads)}"))
             rows.append(np.array(acquisition.data, np.complex64).ravel())
@@ -119,6 +118,13 @@ def _waveform(block: Any) -> Waveform:
     counters = {name: int(getattr(block, name)) for name in WAVEFORM_COUNTERS}
     values = np.array(block.data, np.uint32)
     return Waveform(int(block.waveform_id), int(block.time_stamp), float(block.sample_time_us), values, **counters)
+
+
+def _blocks(item: Any, mrd: ModuleType) -> list[Any]:
+    """The waveforms of an item of the stream."""
+    if isinstance(item, mrd.StreamItem.WaveformUint32):
+        return [item.value]
+    return [*item.value.waveforms] if isinstance(item, mrd.StreamItem.AcquisitionBucket) else []
 
 
 def _acquisitions(item: Any, mrd: ModuleType) -> list[Any]:
