@@ -16,6 +16,7 @@ from cinerecon.acquisition.select import NOISE, Dropped, count_flags, is_calibra
 from cinerecon.axes import mirrored_indices
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.waveforms import describe_waveforms
 from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.io.twix.noise import find_noise
 from cinerecon.io.twix.readouts import TwixSamples
@@ -72,6 +73,8 @@ class ScanPlan:
         reason.
     gating
         How the frames were determined, and the heartbeats.
+    signals
+        The recorded signals, such as the ECG.
     warnings
         Warnings about the scan and its slices.
     """
@@ -109,6 +112,7 @@ class ScanPlan:
     n_calibration: int
     dropped: tuple[Dropped, ...]
     gating: GatingReport
+    signals: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
@@ -154,6 +158,7 @@ def describe(layout: ScanLayout, config: AcquisitionConfig) -> ScanPlan:
         n_calibration=int(is_calibration_only(raw.heads[layout.calibration.row]).sum()),
         dropped=layout.selection.dropped,
         gating=layout.gating.report,
+        signals=describe_waveforms(raw.waveforms),
         warnings=tuple(dict.fromkeys([*layout.warnings, *(text for meta in layout.meta for text in meta.warnings)])),
     )
 

@@ -118,6 +118,7 @@ def _rows_of_plan(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     yield "acceleration", _acceleration(plan)
     yield "averages", str(plan.n_averages)
     yield "noise scan", plan.noise
+    yield from _labelled("signals", plan.signals)
     yield from _labelled("flags", (f"{count:>6} {name}" for name, count in plan.flags.items()))
     yield "kept", f"{plan.n_kept} of {plan.n_readouts} readouts"
     aside = (
@@ -137,7 +138,7 @@ def _gating(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     yield "gating", names[gating.mode]
     if not gating.n_beats:
         return
-    yield "heartbeats", f"{gating.n_beats} by {gating.source}, {gating.n_used_beats} of them regular"
+    yield "heartbeats", f"{gating.n_beats} by {gating.source}, {gating.n_used_beats} of them used"
     if gating.histogram:
         mean, low, high = gating.rr_mean_ms, gating.rr_shortest_ms, gating.rr_longest_ms
         yield "R-R", f"{mean:.0f} ms on average, {low:.0f} to {high:.0f} ms, {60_000 / mean:.0f} beats per minute"

@@ -14,6 +14,9 @@ from cinerecon.errors import DataError
 ECG_ID = 0
 """Number of the ECG. Converters write pulse, respiration and external signals as 1 to 4, and add 5 for the learning
 phase before the scan; other numbers are those of ``waveformInformation`` in the header."""
+SIGNALS = dict(enumerate(("ECG", "pulse", "respiration", "external signal", "second external signal")))
+SIGNALS |= {number + len(SIGNALS): f"{name} before the scan" for number, name in SIGNALS.items()}
+"""Names of signals by their number, those of siemens_to_ismrmrd."""
 MAX_WAVEFORM_SAMPLES = 50_000_000
 """Largest number of samples of all waveforms that are read, a day of ECG."""
 LONGEST_BLOCK = 65535
@@ -87,6 +90,18 @@ class Waveform:
 def ecg_of(waveforms: Iterable[Waveform]) -> tuple[Waveform, ...]:
     """The blocks of the ECG that gating uses."""
     return tuple(block for block in waveforms if block.is_usable_ecg)
+
+
+def describe_waveforms(waveforms: Iterable[Waveform]) -> tuple[str, ...]:
+    """The kinds of signals, each with its channels and its duration, e.g. ``ECG (0): 5 channels, 12.5 s``."""
+    duration_s: dict[tuple[int, int], float] = {}
+    for block in waveforms:
+        kind = block.number, len(block.values)
+        duration_s[kind] = duration_s.get(kind, 0.0) + 1e-6 * block.sample_time_us * block.values.shape[1]
+    return tuple(
+        f"{SIGNALS.get(number, 'signal')} ({number}): {n_channels} channels, {seconds:.1f} s"
+        for (number, n_channels), seconds in sorted(duration_s.items())
+    )
 
 
 def within_limit(waveforms: Sequence[Waveform]) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:

@@ -1,5 +1,8 @@
 """Retrospectively gated and real-time scans: images against the truth, and what happens with damaged time stamps."""
 
+import re
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -8,6 +11,8 @@ from timed_scan import ARRHYTHMIC, REGULAR, changed, simulated
 
 from cinerecon.acquisition import AcquisitionConfig, open_scan
 from cinerecon.errors import DataError, HeaderError
+from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
+from cinerecon.io.ismrmrd.waveforms import describe_waveforms
 from cinerecon.metrics.measures import psnr
 from cinerecon.physics.operators import Encoding
 
@@ -141,6 +146,17 @@ def test_unknown_r_waves_are_an_error_with_a_hint(arrhythmic, tmp_path, value, t
     assert "holds no ECG" in error.value.what
     assert "--gating counter" in error.value.hint
     assert read(path, gating="auto")[1].gating.mode == "counter"
+
+
+def test_the_plan_lists_the_recorded_signals(arrhythmic):
+    (signal,) = open_scan(arrhythmic).plan.signals
+    assert re.fullmatch(r"ECG \(0\): 5 channels, \d+\.\d s", signal)
+    raw = read_mrd(arrhythmic)
+    pulse = replace(raw.waveforms[0], number=6, values=raw.waveforms[0].values[:2])
+    assert describe_waveforms([*raw.waveforms, pulse, replace(pulse, number=35)])[1:] == (
+        "pulse before the scan (6): 2 channels, 0.5 s",
+        "signal (35): 2 channels, 0.5 s",
+    )
 
 
 def test_waveforms_alone_give_the_r_waves(arrhythmic, tmp_path):
