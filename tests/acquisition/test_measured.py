@@ -2,13 +2,12 @@
 
 from dataclasses import replace
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from helpers import relative_error
+from matlab_file import write_v5, write_v73
 from raw_scan import small_scan
-from scipy.io import savemat
 
 from cinerecon.acquisition import AcquisitionConfig, open_cine
 from cinerecon.acquisition.measured import find_measured
@@ -31,25 +30,9 @@ def kspace():
     return torch.stack([data.kspace for data in slices])
 
 
-def save(path, *, is_v5=False, **arrays):
-    """A MATLAB file, axes as HDF5 shows them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if is_v5:
-        savemat(path, {name: array.T for name, array in arrays.items()})
-        return path
-    with h5py.File(path, "w") as file:
-        for name, array in arrays.items():
-            if np.iscomplexobj(array):
-                stored = np.empty(array.shape, [("real", "<f4"), ("imag", "<f4")])
-                stored["real"], stored["imag"] = array.real, array.imag
-                array = stored
-            file[name] = array
-    return path
-
-
 def full_file(tmp_path, kspace, **kwargs):
     """A fully sampled file of ``(slices, frames, coils, ky, kx)``."""
-    return save(tmp_path / FULL, kspace_full=kspace.transpose(0, 1).numpy(), **kwargs)
+    return write_v73(tmp_path / FULL, kspace_full=kspace.transpose(0, 1).numpy(), **kwargs)
 
 
 def lines(distance, offset=0):
@@ -93,8 +76,8 @@ def test_a_full_file_is_its_own_truth(tmp_path, kspace):
 
 def undersampled_file(tmp_path, kspace, mask, claimed):
     stored = claimed[0, 0].expand(KY, KX).double().numpy()
-    save(tmp_path / ACCELERATED.replace(".mat", "_mask.mat"), mask04=stored)
-    return save(tmp_path / ACCELERATED, kspace_sub04=(kspace * mask).transpose(0, 1).numpy())
+    write_v73(tmp_path / ACCELERATED.replace(".mat", "_mask.mat"), mask04=stored)
+    return write_v73(tmp_path / ACCELERATED, kspace_sub04=(kspace * mask).transpose(0, 1).numpy())
 
 
 def test_a_mask_that_claims_more_than_was_measured(tmp_path, kspace):
@@ -250,10 +233,10 @@ def test_a_prepared_case_that_claims_more_than_was_measured(tmp_path, kspace):
     assert len(data.meta.frame_times_ms) == 3
 
 
-@pytest.mark.parametrize("is_v5", [False, True])
-def test_axes_in_the_opposite_order(tmp_path, kspace, is_v5):
+@pytest.mark.parametrize("write", [write_v5, write_v73])
+def test_axes_in_the_opposite_order(tmp_path, kspace, write):
     standard = kspace.transpose(0, 1).numpy()
-    path = save(tmp_path / "cine_sax.mat", is_v5=is_v5, kspace_full=np.ascontiguousarray(standard.T))
+    path = write(tmp_path / "cine_sax.mat", kspace_full=np.ascontiguousarray(standard.T))
     source = open_cine(path, PLAIN)
     assert source.n_slices == 3
     for number in range(3):
@@ -265,9 +248,9 @@ def test_axes_in_the_opposite_order(tmp_path, kspace, is_v5):
 def test_mask_and_k_space_in_the_opposite_order(tmp_path, kspace):
     mask = kt_lines()
     stored = mask[:, 0].expand(N_FRAMES, KY, KX).double().numpy()
-    save(tmp_path / ACCELERATED.replace(".mat", "_mask.mat"), mask04=stored.T)
+    write_v73(tmp_path / ACCELERATED.replace(".mat", "_mask.mat"), mask04=stored.T)
     standard = (kspace * mask).transpose(0, 1).numpy()
-    data = open_cine(save(tmp_path / ACCELERATED, kspace_sub04=standard.T), PLAIN).read_slice(2)
+    data = open_cine(write_v73(tmp_path / ACCELERATED, kspace_sub04=standard.T), PLAIN).read_slice(2)
     assert torch.equal(data.mask, mask)
     assert torch.equal(data.kspace, kspace[2] * mask)
 
@@ -275,13 +258,13 @@ def test_mask_and_k_space_in_the_opposite_order(tmp_path, kspace):
 def test_axes_in_an_unknown_order(tmp_path, kspace):
     stored = kspace.permute(3, 0, 4, 1, 2).numpy()
     with pytest.raises(DataError, match="the axes of 'kspace_full' are in an unknown order: 40 x 3 x 36 x 5 x 3"):
-        open_cine(save(tmp_path / "cine_sax.mat", kspace_full=stored), PLAIN)
+        open_cine(write_v73(tmp_path / "cine_sax.mat", kspace_full=stored), PLAIN)
     with pytest.raises(UnsupportedError, match="MATLAB size"):
-        open_cine(save(tmp_path / "cine_sax.mat", kspace_full=stored[0]), PLAIN)
+        open_cine(write_v73(tmp_path / "cine_sax.mat", kspace_full=stored[0]), PLAIN)
 
 
 def test_exchanged_frames_and_slices_are_refused(tmp_path, kspace):
-    source = open_cine(save(tmp_path / FULL, kspace_full=kspace.numpy()), PLAIN)
+    source = open_cine(write_v73(tmp_path / FULL, kspace_full=kspace.numpy()), PLAIN)
     with pytest.raises(DataError, match="adjacent slices are more alike than adjacent frames") as caught:
         source.read_slice(0)
     assert caught.value.hint == "in MATLAB: kspace = permute(kspace, [1 2 3 5 4])"

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
+from matlab_file import write_v73
 
 from cinerecon.errors import DataError, FileError, UnsupportedError
 from cinerecon.io.cmrxrecon import is_kspace_name, open_cmrxrecon, subject_of
@@ -13,21 +13,9 @@ FRAMES, SLICES, COILS, KY, KX = 3, 2, 4, 8, 10
 KSPACE = np.random.default_rng(0).standard_normal((FRAMES, SLICES, COILS, KY, KX)).astype(np.float32) + 0j
 
 
-def write(path, **arrays):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        for name, array in arrays.items():
-            if np.iscomplexobj(array):
-                stored = np.empty(array.shape, [("real", "<f4"), ("imag", "<f4")])
-                stored["real"], stored["imag"] = array.real, array.imag
-                array = stored
-            file[name] = array
-    return path
-
-
 @pytest.mark.parametrize("variable", ["kspace_full", "kspace"])
 def test_full_multi_coil(tmp_path, variable):
-    path = write(tmp_path / "MultiCoil/Cine/TrainingSet/FullSample/P001/cine_sax.mat", **{variable: KSPACE})
+    path = write_v73(tmp_path / "MultiCoil/Cine/TrainingSet/FullSample/P001/cine_sax.mat", **{variable: KSPACE})
     file = open_cmrxrecon(path)
     assert file.shape == (FRAMES, SLICES, COILS, KY, KX)
     assert np.array_equal(file.read_slice(1), KSPACE[:, 1])
@@ -36,7 +24,7 @@ def test_full_multi_coil(tmp_path, variable):
 
 def test_full_single_coil(tmp_path):
     path = tmp_path / "SingleCoil/Cine/TrainingSet/FullSample/P001/cine_sax.mat"
-    file = open_cmrxrecon(write(path, kspace_single_full=KSPACE[:, :, 0]))
+    file = open_cmrxrecon(write_v73(path, kspace_single_full=KSPACE[:, :, 0]))
     assert file.shape == (FRAMES, SLICES, 1, KY, KX)
     assert np.array_equal(file.read_slice(0), KSPACE[:, 0, :1])
 
@@ -56,19 +44,19 @@ def test_full_single_coil(tmp_path):
 @pytest.mark.parametrize("shape", [(KY, KX), (FRAMES, KY, KX)])
 def test_undersampled_with_mask_twin_and_table(tmp_path, name, mask_name, variable, shape):
     root = tmp_path / "MultiCoil/Cine/TrainingSet"
-    path = write(root / name, **{variable: KSPACE})
+    path = write_v73(root / name, **{variable: KSPACE})
     with pytest.raises(FileError, match="mask of this undersampled file is missing") as caught:
         open_cmrxrecon(path)
     assert str(root) in caught.value.hint
     stored = np.random.default_rng(1).integers(0, 2, shape).astype(float)
-    write(root / mask_name, mask=stored)
+    write_v73(root / mask_name, mask=stored)
     file = open_cmrxrecon(path)
     expected = np.broadcast_to(stored != 0, (FRAMES, KY, KX))[:, None]
     assert np.array_equal(file.read_mask(), expected)
     assert file.twin is None
     stem = path.stem.split("_kus_")[0]
     folder = Path(*("FullSample" if part == name.split("/")[0] else part for part in Path(name).parent.parts))
-    twin = write(root / folder / f"{stem}.mat", kspace_full=KSPACE)
+    twin = write_v73(root / folder / f"{stem}.mat", kspace_full=KSPACE)
     table = root / folder / f"{stem}_info.csv"
     table.write_text("FieldStrength,3\nFOVx(mm),400\nFOVy(mm),300.5\nReadOutOversample,2\nSliceThickness,8\nName,x\n")
     file = open_cmrxrecon(path)
@@ -80,28 +68,28 @@ def test_line_masks_keep_one_column(tmp_path):
     root = tmp_path / "TrainingSet/AccFactor04/P001"
     lines = np.zeros((KY, KX))
     lines[::2] = 1
-    write(root / "cine_sax_mask.mat", mask04=lines)
-    mask = open_cmrxrecon(write(root / "cine_sax.mat", kspace_sub04=KSPACE)).read_mask()
+    write_v73(root / "cine_sax_mask.mat", mask04=lines)
+    mask = open_cmrxrecon(write_v73(root / "cine_sax.mat", kspace_sub04=KSPACE)).read_mask()
     assert mask.shape == (FRAMES, 1, KY, 1)
     assert np.array_equal(mask[1, 0, :, 0], lines[:, 0] != 0)
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path):
     root = tmp_path / "TrainingSet/AccFactor04/P001"
-    write(root / "cine_sax_mask.mat", mask04=np.ones((KX, KY)))
-    file = open_cmrxrecon(write(root / "cine_sax.mat", kspace_sub04=KSPACE))
+    write_v73(root / "cine_sax_mask.mat", mask04=np.ones((KX, KY)))
+    file = open_cmrxrecon(write_v73(root / "cine_sax.mat", kspace_sub04=KSPACE))
     with pytest.raises(DataError, match=r"the mask is \(10, 8\), expected \(8, 10\) or \(3, 8, 10\)"):
         file.read_mask()
 
 
 def test_what_is_no_cine_is_refused(tmp_path):
     with pytest.raises(UnsupportedError, match=r"MATLAB size \(10, 8, 4, 2\), a cine has \(kx, ky, coils"):
-        open_cmrxrecon(write(tmp_path / "MultiCoil/FullSample/P001/cine.mat", kspace_full=KSPACE[0]))
+        open_cmrxrecon(write_v73(tmp_path / "MultiCoil/FullSample/P001/cine.mat", kspace_full=KSPACE[0]))
     with pytest.raises(DataError, match=r"not clear which array is the k-space: found 'a' .* 'b'"):
-        open_cmrxrecon(write(tmp_path / "FullSample/P001/other.mat", a=KSPACE, b=KSPACE))
+        open_cmrxrecon(write_v73(tmp_path / "FullSample/P001/other.mat", a=KSPACE, b=KSPACE))
     bad = KSPACE.copy()
     bad[0, 1, 0, 0, 0] = np.nan
-    file = open_cmrxrecon(write(tmp_path / "FullSample/P001/bad.mat", kspace_full=bad))
+    file = open_cmrxrecon(write_v73(tmp_path / "FullSample/P001/bad.mat", kspace_full=bad))
     assert np.isfinite(file.read_slice(0)).all()
     with pytest.raises(DataError, match="not finite"):
         file.read_slice(1)

@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 import pytest
-from scipy.io import savemat
+from matlab_file import write_v5, write_v73
 
 from cinerecon.errors import CineReconError, DataError, FileError
 from cinerecon.io.matlab import open_matlab
@@ -11,27 +11,6 @@ from cinerecon.io.recognise import is_matlab
 
 RNG = np.random.default_rng(0)
 KSPACE = (RNG.standard_normal((3, 2, 4, 6, 5)) + 1j * RNG.standard_normal((3, 2, 4, 6, 5))).astype(np.complex64)
-
-
-def write_v73(path, **arrays):
-    """As MATLAB does: complex numbers as (real, imag), and 512 bytes of text in front."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        for name, array in arrays.items():
-            if np.iscomplexobj(array):
-                stored = np.empty(array.shape, [("real", "<f4"), ("imag", "<f4")])
-                stored["real"], stored["imag"] = array.real, array.imag
-            else:
-                stored = array
-            file.create_dataset(name, data=stored, compression="gzip")
-        file.create_group("#refs#")
-    with path.open("r+b") as file:
-        file.write(b"MATLAB 7.3 MAT-file".ljust(128))
-    return path
-
-
-def write_v5(path, compressed=False, **arrays):
-    savemat(path, {name: array.T for name, array in arrays.items()}, do_compression=compressed)
-    return path
 
 
 @pytest.fixture(params=["7.3", "5", "5 compressed"])

@@ -12,6 +12,7 @@ import pydicom
 import pytest
 import torch
 from helpers import relative_error
+from matlab_file import write_v73
 from raw_scan import small_scan
 
 from cinerecon.errors import ConfigError, FileError
@@ -39,14 +40,6 @@ def fft2(images):
     return np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(images, axes), norm="ortho"), axes)
 
 
-def save_mat(path, kspace, name="kspace_full"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stored = np.empty(kspace.shape, [("real", "<f4"), ("imag", "<f4")])
-    stored["real"], stored["imag"] = kspace.real, kspace.imag
-    with h5py.File(path, "w") as file:
-        file[name] = stored
-
-
 def test_archive_with_files_of_every_kind(run, tmp_path, cine):
     root = tmp_path / "archive"
     for folder in ("p1", "p2/deep", "p3/dicom/series", "p4"):
@@ -54,8 +47,8 @@ def test_archive_with_files_of_every_kind(run, tmp_path, cine):
     small_scan().write(root / "p1" / "cine.h5")
     write_nifti(root / "p2/deep/cine.nii.gz", [cine])
     write_dicom(root / "p3/dicom/series", [cine])
-    save_mat(root / "p4/cine_sax.mat", np.random.default_rng(0).standard_normal((3, 2, 2, 16, 14)) + 0j)
-    save_mat(root / "p4/cine_sax_mask.mat", np.ones((16, 14)) + 0j, "mask")
+    write_v73(root / "p4/cine_sax.mat", kspace_full=np.random.default_rng(0).standard_normal((3, 2, 2, 16, 14)) + 0j)
+    write_v73(root / "p4/cine_sax_mask.mat", mask=np.ones((16, 14)) + 0j)
     (root / "p4/notes.txt").write_text("not a scan")
     np.savez(root / "p4/other.npz", x=np.ones(3))
     (root / ".hidden").mkdir()
@@ -208,9 +201,9 @@ def test_a_twin_is_the_truth_of_an_undersampled_file(run, tmp_path):
     mask = np.zeros((32, 30))
     mask[::3] = mask[12:20] = 1
     root = tmp_path / "TrainingSet"
-    save_mat(root / "FullSample/P001/cine_sax.mat", kspace)
-    save_mat(root / "AccFactor03/P001/cine_sax.mat", kspace * mask, "kspace_sub03")
-    save_mat(root / "AccFactor03/P001/cine_sax_mask.mat", mask + 0j, "mask03")
+    write_v73(root / "FullSample/P001/cine_sax.mat", kspace_full=kspace)
+    write_v73(root / "AccFactor03/P001/cine_sax.mat", kspace_sub03=kspace * mask)
+    write_v73(root / "AccFactor03/P001/cine_sax_mask.mat", mask03=mask + 0j)
     table = "FOVx,300\nFOVy,320\nReadOutOversample,2\nSliceThickness,8\n"
     (root / "FullSample/P001/cine_sax_info.csv").write_text(table)
     rows = run(root, intake={"csm": "smooth"}).rows
@@ -225,7 +218,7 @@ def test_a_twin_is_the_truth_of_an_undersampled_file(run, tmp_path):
 
 
 def test_k_space_of_magnitude_images_is_marked(run, tmp_path, cine):
-    save_mat(tmp_path / "SingleCoil/FullSample/P001/cine_sax.mat", fft2(cine.magnitude)[:, None], "kspace_single_full")
+    write_v73(tmp_path / "SingleCoil/FullSample/P001/cine_sax.mat", kspace_single_full=fft2(cine.magnitude)[:, None])
     (row,) = run(tmp_path / "SingleCoil").rows
     assert row.marks == "magnitude only"
     assert row.acceleration == 1
@@ -236,14 +229,14 @@ def test_gaps_of_a_full_file_are_not_measured(run, tmp_path):
         simulate_cine(SimulateConfig(n_frames=3, ky=32, kx=30, n_coils=3, noise=0))[0].kspace.numpy()[:, None].copy()
     )
     kspace[..., :3, :] = kspace[..., -2:, :] = 0
-    save_mat(tmp_path / "padded/FullSample/P001/cine_sax.mat", kspace)
+    write_v73(tmp_path / "padded/FullSample/P001/cine_sax.mat", kspace_full=kspace)
     (row,) = run(tmp_path / "padded").rows
     data = read_case(tmp_path / "data" / row.case)
     assert row.marks == "zero-padded"
     assert data.mask[0, 0, :, 0].tolist() == [False] * 3 + [True] * 27 + [False] * 2
     assert "the outer 5 of 32 lines of k-space are empty: taken as not measured" in data.meta.warnings
     kspace[..., 7, :] = 0
-    save_mat(tmp_path / "gap/FullSample/P001/cine_sax.mat", kspace)
+    write_v73(tmp_path / "gap/FullSample/P001/cine_sax.mat", kspace_full=kspace)
     report = run(tmp_path / "gap", to="gaps")
     data = read_case(tmp_path / "gaps" / report.rows[0].case)
     assert (data.reference, data.mask[:, 0, 7].any()) == (None, False)
@@ -252,8 +245,8 @@ def test_gaps_of_a_full_file_are_not_measured(run, tmp_path):
     assert claim in report.warnings
     mask = np.ones((32, 30))
     mask[20] = 0
-    save_mat(tmp_path / "wrong/AccFactor04/P001/cine_sax.mat", kspace, "kspace_sub04")
-    save_mat(tmp_path / "wrong/AccFactor04/P001/cine_sax_mask.mat", mask + 0j, "mask04")
+    write_v73(tmp_path / "wrong/AccFactor04/P001/cine_sax.mat", kspace_sub04=kspace)
+    write_v73(tmp_path / "wrong/AccFactor04/P001/cine_sax_mask.mat", mask04=mask + 0j)
     (refusal,) = run(tmp_path / "wrong", to="wrongs").refused
     assert refusal.what == "the file holds samples where its mask says that nothing was measured"
 
