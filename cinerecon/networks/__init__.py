@@ -6,12 +6,12 @@ from cinerecon.lazy import lazy_names
 from cinerecon.networks.table import NETWORKS, find_network
 
 if TYPE_CHECKING:
-    from cinerecon.networks.builder import build, count_parameters_of, load_network
+    from cinerecon.networks.unrolled import build, count_parameters_of, load_network
 
 __all__ = ["NETWORKS", "build", "count_parameters_of", "find_network", "load_network"]
 
 if not TYPE_CHECKING:
-    _BUILDER = "cinerecon.networks.builder"
+    _UNROLLED = "cinerecon.networks.unrolled"
     __getattr__, __dir__ = lazy_names(
-        __name__, {"build": _BUILDER, "count_parameters_of": _BUILDER, "load_network": _BUILDER}
+        __name__, {"build": _UNROLLED, "count_parameters_of": _UNROLLED, "load_network": _UNROLLED}
     )

@@ -79,10 +79,11 @@ def make_rule(config: ShrinkageConfig, parameter: "Tensor | None" = None, gain: 
     ConfigError
         If the rule has learned weights, as PASS: only networks can use it.
     """
-    from cinerecon.physics.lowrank.adaptive import AdaptiveTraceNorm, OptimalShrinkage
     from cinerecon.physics.lowrank.rules import (
         AbsoluteSoft,
+        AdaptiveTraceNorm,
         NuclearMinusFrobenius,
+        OptimalShrinkage,
         RelativeSoft,
         Schatten,
         TopKHard,

@@ -1,10 +1,11 @@
 """Low rank: shrinkage of singular values, without a singular value decomposition."""
 
-from cinerecon.physics.lowrank.adaptive import AdaptiveTraceNorm, OptimalShrinkage
 from cinerecon.physics.lowrank.rules import (
     AbsoluteSoft,
+    AdaptiveTraceNorm,
     Measured,
     NuclearMinusFrobenius,
+    OptimalShrinkage,
     RelativeSoft,
     Schatten,
     Shrinkage,

@@ -7,7 +7,7 @@ import torch
 from lowrank_cases import by_svd
 
 from cinerecon.physics.lowrank import AdaptiveTraceNorm, OptimalShrinkage, Spectrum, shrink_matrix
-from cinerecon.physics.lowrank.adaptive import _crowding, marchenko_pastur_median
+from cinerecon.physics.lowrank.rules import _crowding, marchenko_pastur_median
 
 
 def test_the_median_of_white_noise_gives_the_published_hard_threshold():
