@@ -9,16 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.acquisition.repeats import line_samples
 from cinerecon.axes import mirrored_indices
-from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
-from cinerecon.physics.fourier import is_image_along
 
 Samples = NDArray[np.complexfloating[Any, Any]]
 
@@ -30,13 +27,18 @@ MIN_MIRRORED = 2
 """Smallest number of readouts that run backwards."""
 CLEAR_DIFFERENCE = 0.03
 """Difference of the correlations with and without mirroring from which the direction is known; 0.05 to 0.5 in scans."""
+MIN_COILS = 3
+"""Number of coils from which images along x differ clearly from their mirror images."""
+MIN_BALANCE = 0.6
+"""Smallest ratio of the mean differences of the two directions; readouts that resemble their own mirror image have
+small ones."""
 ALTERNATING = "an RF phase cycle or a shift was not undone, and the image is at the edges of the field of view"
 SMALLEST_CORRELATION = 0.2
 """Correlation of adjacent samples of a readout, positive or negative, below which they are mostly noise."""
 LOUD_COIL_RATIO = 50.0
 """Amplitude of the loudest coil over the median of all from which gains differ; coils near the heart have 10."""
-OPPOSITE_SIGNS = -0.3
-"""Correlation of adjacent samples below which their signs alternate; images that fill the field of view have -0.2."""
+OPPOSITE_SIGNS = -0.5
+"""Correlation of adjacent samples below which their signs alternate; images that fill the field of view have -0.4."""
 
 
 def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> Iterator[str]:
@@ -52,26 +54,19 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
         Numbers of the coils that are not left out.
     grid
         The encoded grid.
-
-    Raises
-    ------
-    DataError
-        If the readouts were transformed, or some run backwards against the others.
     """
     central = _central_lines(lines, grid)
     if len(central.row) < 2 * MIN_MIRRORED:
         return
     samples = _on_grid(raw, central, grid)[:, coils]
-    if is_image_along(torch.from_numpy(samples), -1):
-        what = "the readouts are no k-space: they were transformed along x, a transform concentrates them in the middle"
-        raise DataError(what, where=str(raw.path), hint="write the readouts before their transform")
     yield from _loud_coils(samples, coils)
     backward = find_backward(samples)
     if backward.size:
         n_flagged = int(has_flag(raw.heads[central.row[backward]], 22).sum())
-        what = f"{describe_backward(backward, samples)}, {n_flagged} of them have flag 22 (reverse)"
-        hint = "set the flag in the readouts that ran backwards, and in no others"
-        raise DataError(what, where=raw.at(central.row[backward[0]]), hint=hint)
+        yield (
+            f"{describe_backward(backward, samples)}, such as acquisition {central.row[backward[0]]}; {n_flagged} have "
+            "flag 22 (reverse): if the flags are wrong, lines are mirrored, and the image is not to be trusted"
+        )
     yield from sign_warnings(samples, central.frames, central.ky)
 
 
@@ -109,14 +104,18 @@ def _on_grid(raw: RawScan, lines: Lines, grid: Grid) -> NDArray[np.complex128]:
 
 
 def find_backward(samples: Samples) -> Index:
-    """The readouts that run backwards against the others, which are not fewer.
+    """The readouts that seem to run backwards against the others, which are not fewer; none with few coils.
 
     Parameters
     ----------
     samples
         ``(readouts, coils, kx)`` readouts near the centre of k-space.
     """
-    if len(samples) < 2 * MIN_MIRRORED or abs(_correlation_along_x(samples)) <= SMALLEST_CORRELATION:
+    if (
+        samples.shape[1] < MIN_COILS
+        or len(samples) < 2 * MIN_MIRRORED
+        or abs(_correlation_along_x(samples)) <= SMALLEST_CORRELATION
+    ):
         return np.empty(0, np.intp)
     image = np.abs(np.fft.fftshift(np.fft.fft(np.fft.ifftshift(samples, axes=-1), axis=-1), axes=-1))
     mirrored = image[..., mirrored_indices(image.shape[-1])]
@@ -124,12 +123,15 @@ def find_backward(samples: Samples) -> Index:
     difference = _correlation(mirrored, reference) - _correlation(image, reference)
     groups = [np.flatnonzero(difference > CLEAR_DIFFERENCE), np.flatnonzero(difference < -CLEAR_DIFFERENCE)]
     fewer = min(groups, key=len)
-    return fewer if len(fewer) >= MIN_MIRRORED else fewer[:0]
+    if len(fewer) < MIN_MIRRORED:
+        return fewer[:0]
+    clear = [float(np.abs(difference[group]).mean()) for group in groups]
+    return fewer if min(clear) >= MIN_BALANCE * max(clear) else fewer[:0]
 
 
 def describe_backward(backward: Index, samples: Samples) -> str:
     """The number of readouts that run backwards, in words."""
-    return f"{len(backward)} of {len(samples)} readouts near the centre of k-space run backwards against the others"
+    return f"{len(backward)} of {len(samples)} central readouts seem to run backwards against the others"
 
 
 def _correlation(images: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:

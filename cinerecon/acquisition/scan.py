@@ -18,6 +18,7 @@ from cinerecon.acquisition.measured import own_lines
 from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
 from cinerecon.acquisition.reference import attach_reference, read_truth
 from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
+from cinerecon.acquisition.stored_kspace import noise_level_warnings
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
@@ -126,6 +127,7 @@ class Scan(CineSource):
         data = self.with_truth(finished.data, finished.coil_matrix).with_warnings(*part.warnings)
         if self._assembly.has_unit_noise:
             data = replace(data, noise_std=averaged_noise_std(data.mask, part.n_averages))
+            data = data.with_warnings(*noise_level_warnings(part.kspace, part.mask, part.n_averages))
         return TimedSlice(data, finished.csm_seconds)
 
     def grid_slice(self, number: int, assembly: Assembly | None = None) -> "SliceOnGrid":

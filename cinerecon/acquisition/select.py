@@ -329,7 +329,7 @@ EMPTY_AMPLITUDE = 1e-5
 """Largest amplitude of a line that may be empty, over that of the strongest lines; noise is above it."""
 EMPTY_GAP = 10.0
 """Smallest ratio of the amplitude of the weakest measured line to that of the rounding errors of empty ones."""
-STRONGEST_QUANTILE = 0.99
+STRONGEST_QUANTILE = 0.98
 """Quantile of the amplitudes of a slice that counts as strong; above it there may be spikes."""
 
 
@@ -346,23 +346,19 @@ def unmeasured_lines(raw: RawScan, image: Index) -> NDArray[np.bool_]:
         Row numbers of the image readouts.
     """
     amplitude, slices = raw.amplitude[image], raw.heads["idx"]["slice"][image]
-    amplitude = np.where(np.isfinite(amplitude), amplitude, np.finfo(float).max)  # refused when it is read
+    is_valid = np.isfinite(amplitude)  # the others are refused when they are read
     is_nothing = np.zeros(len(image), bool)
-    largest = float(amplitude.max(initial=0.0))
     for value in np.unique(slices):
-        here = np.flatnonzero(slices == value)
-        is_empty = amplitude[here] <= _empty_amplitude(amplitude[here], largest)
-        is_nothing[here] = is_empty & ~is_empty.all()
+        here = np.flatnonzero((slices == value) & is_valid)
+        if here.size and amplitude[here].any():
+            is_nothing[here] = amplitude[here] <= _empty_amplitude(amplitude[here])
     return is_nothing
 
 
-def _empty_amplitude(amplitude: NDArray[np.float64], largest: float) -> float:
+def _empty_amplitude(amplitude: NDArray[np.float64]) -> float:
     """The largest amplitude of the empty readouts of a slice: below a wide gap, and far below the strongest."""
-    limit = EMPTY_AMPLITUDE * min(float(np.quantile(amplitude, STRONGEST_QUANTILE)), largest)
-    weak = np.sort(amplitude[amplitude <= limit])
-    measured = amplitude[amplitude > limit]
-    if weak.size == 0 or measured.size == 0:
-        return 1e-4 * limit
-    levels = np.append(weak, measured.min())
+    limit = EMPTY_AMPLITUDE * float(np.quantile(amplitude, STRONGEST_QUANTILE, method="lower"))
+    levels = np.unique(amplitude)
     gaps = np.flatnonzero(levels[1:] >= EMPTY_GAP * np.maximum(levels[:-1], np.finfo(float).tiny))
-    return float(weak[gaps[-1]]) if gaps.size else -1.0
+    gaps = gaps[levels[gaps] <= limit]
+    return float(levels[gaps[-1]]) if gaps.size else -1.0

@@ -1,4 +1,4 @@
-"""Checks of k-space that is stored as an array: whether it is k-space, and whether its lines belong together.
+"""Checks of k-space as an array: whether it is k-space, whether its lines belong together, and the level of its noise.
 
 Arrays of images, and k-space that was transformed along one axis, are refused.
 """
@@ -59,7 +59,7 @@ def gain_and_sign_warnings(kspace: Tensor, mask: Tensor, where: str) -> Iterator
     Raises
     ------
     DataError
-        If some lines run backwards against the others, or coils have different lines.
+        If coils have different lines.
     """
     if mask.shape[-1] != 1:
         return
@@ -75,8 +75,7 @@ def gain_and_sign_warnings(kspace: Tensor, mask: Tensor, where: str) -> Iterator
     samples = kspace[:, :, rows].movedim(2, 1)[frames, ky].numpy()
     backward = find_backward(samples)
     if backward.size:
-        hint = "reverse them along kx"
-        raise DataError(describe_backward(backward, samples), where=f"{where}, frame {frames[backward[0]]}", hint=hint)
+        yield f"{describe_backward(backward, samples)}: if so, the image is not to be trusted"
     yield from sign_warnings(samples, frames, ky)
 
 
@@ -94,3 +93,33 @@ def _require_one_mask(by_coil: Tensor, is_measured: Tensor, where: str) -> None:
         )
         hint = "all coils are measured at once: leave the coil out, or correct its lines"
         raise DataError(what, where=where, hint=hint)
+
+
+QUIET_QUANTILE = 0.05
+"""Quantile of the power of k-space that is little but noise."""
+LEAST_POWER, LARGEST_POWER = 0.1, 500.0
+"""Power of the quietest part of whitened k-space, 1 if it is noise alone, beyond which the noise scan does not fit."""
+
+
+def noise_level_warnings(kspace: Tensor, mask: Tensor, n_averages: Tensor | None) -> Iterator[str]:
+    """A warning where the noise of whitened k-space cannot have the variance that the noise scan gives.
+
+    Parameters
+    ----------
+    kspace, mask
+        ``(frames, coils, ky, kx)`` with noise of unit variance, ``(frames, 1, ky, kx or 1)``.
+    n_averages
+        ``(frames, 1, ky, kx or 1)``, how often each sample was measured; None for once.
+    """
+    weight = mask.to(torch.float32) if n_averages is None or n_averages.shape[-2] != mask.shape[-2] else n_averages
+    power = torch.zeros(kspace[:, 0].shape)
+    for coil in kspace.unbind(1):
+        power += torch.view_as_real(coil).square().sum(-1)
+    power = (power * weight[:, 0]).sum(0) / (mask[:, 0].sum(0) * kspace.shape[1]).clamp_min(1)
+    measured = power[mask[:, 0].any(0).expand_as(power)]
+    quiet = float(measured.quantile(QUIET_QUANTILE)) if measured.numel() else 1.0
+    if not LEAST_POWER < quiet < LARGEST_POWER:
+        yield (
+            f"the quietest part of k-space has {quiet**0.5:.2g} times the amplitude of the noise scan, expected 1 to "
+            "10: the noise scan has another gain or dwell time, and noise level and SNR are wrong"
+        )

@@ -129,12 +129,16 @@ def _one_axis(signal: Tensor, dim: int, inverse: bool) -> Tensor:
 
 PEAK_PART = 1 / 16
 """Part of an axis on each side of its strongest point in which the energy of k-space is concentrated."""
-CONCENTRATION_RATIO = 1.3
-"""Energy around the peak after a transform over that before it, from which an array was an image; 0.7 in k-space."""
+CONCENTRATION_RATIO = 1.5
+"""Energy around the peak after a transform over that before it, from which an array was an image; 0.9 in k-space."""
+SMALLEST_AXIS = 48
+"""Points of an axis from which k-space and images differ clearly."""
 
 
 def is_image_along(array: Tensor, dim: int) -> bool:
     """Whether an array holds an image along an axis and not k-space: a transform concentrates its energy in a peak.
+
+    Short axes count as k-space.
 
     Parameters
     ----------
@@ -143,6 +147,8 @@ def is_image_along(array: Tensor, dim: int) -> bool:
     dim
         The axis.
     """
+    if array.shape[dim] < SMALLEST_AXIS:
+        return False
     transformed = torch.fft.fft(array, dim=dim)
     return _peak_energy(transformed, dim) > CONCENTRATION_RATIO * _peak_energy(array, dim)
 

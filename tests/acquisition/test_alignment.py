@@ -6,7 +6,7 @@ from helpers import relative_error
 from raw_scan import RawFile, small_scan
 
 from cinerecon.acquisition import AcquisitionConfig, open_scan
-from cinerecon.errors import DataError, HeaderError, UnsupportedError
+from cinerecon.errors import HeaderError, UnsupportedError
 
 PLAIN = AcquisitionConfig(csm="walsh")
 
@@ -36,17 +36,17 @@ def trajectory(scan: RawFile, backward: np.ndarray, off_grid: float = 0.0) -> No
 
 
 @pytest.mark.parametrize("is_flagged", [True, False])
-def test_readouts_that_run_backwards_without_their_flag_are_refused(scan, tmp_path, is_flagged):
+def test_readouts_that_run_backwards_without_their_flag_are_reported(scan, tmp_path, is_flagged):
     reverse(scan, odd_lines(scan))
     for row in odd_lines(scan) if is_flagged else []:
         scan.flag(row, 22)
-    path = scan.write(tmp_path / "scan.h5")
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    texts = [text for text in opened.plan.warnings if "seem to run backwards" in text]
     if is_flagged:
-        assert relative_error(open_scan(path, PLAIN).read_slice(0).kspace, scan.kspace[0]) < 1e-5
-        return
-    with pytest.raises(DataError, match="readouts near the centre of k-space run backwards") as caught:
-        open_scan(path, PLAIN)
-    assert "0 of them have flag 22" in str(caught.value)
+        assert relative_error(opened.read_slice(0).kspace, scan.kspace[0]) < 1e-5
+        assert not texts
+    else:
+        assert "0 have flag 22" in texts[0]
 
 
 def test_a_trajectory_says_which_readouts_run_backwards(scan, tmp_path):
@@ -123,11 +123,3 @@ def test_a_coil_of_another_gain_is_reported(scan, tmp_path):
     assert not any("amplitude of the others" in text for text in opened.plan.warnings)
     rest = opened.read_slice(0)
     assert relative_error(rest.kspace, scan.kspace[0][:, [0, 2]]) < 1e-5
-
-
-def test_readouts_that_were_transformed_are_refused(scan, tmp_path):
-    for row, samples in enumerate(scan.samples):
-        image = np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(samples, axes=-1), axis=-1), axes=-1)
-        scan.samples[row] = image.astype(np.complex64)
-    with pytest.raises((DataError, HeaderError), match=r"transformed along x|the echo is at sample"):
-        open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)

@@ -195,3 +195,17 @@ def test_matrix_mixes_the_named_axis():
     mixed = apply_coil_matrix(matrix, data, -3)
     assert relative_error(mixed, torch.einsum("vc,fcyx->fvyx", matrix, data)) < 1e-12
     assert mixed.shape == (4, 2, 5, 6)
+
+
+@pytest.mark.parametrize(("factor", "is_reported"), [(1.0, False), (10.0, True), (0.01, True)])
+def test_a_noise_scan_of_another_gain_is_reported(read, factor, is_reported):
+    scan = small_scan(matrix=(32, 32), n_frames=6)
+    add_noise(scan, 40, MIXING, dwell_us=2.0)
+    is_noise = (scan.heads["flags"] & np.uint64(1 << 18)) > 0
+    scan.samples = [
+        factor * samples if noise else samples for samples, noise in zip(scan.samples, is_noise, strict=True)
+    ]
+    texts = [text for text in read(scan).meta.warnings if "another gain or dwell time" in text]
+    assert len(texts) == is_reported
+    if is_reported:
+        assert float(texts[0].split("has ")[1].split()[0]) == pytest.approx(1 / factor, rel=0.3)

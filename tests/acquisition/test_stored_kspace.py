@@ -13,9 +13,9 @@ from cinerecon.physics.fourier import fft2c
 @pytest.fixture
 def kspace() -> torch.Tensor:
     """``(frames, coils, ky, kx)`` with noise."""
-    images = beating_cine(6, (48, 40)).unsqueeze(1) * coil_maps(3, (48, 40))
+    images = beating_cine(6, (48, 56)).unsqueeze(1) * coil_maps(3, (48, 56))
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(6, 3, 48, 40, 2, generator=generator, dtype=torch.float64)
+    noise = torch.randn(6, 3, 48, 56, 2, generator=generator, dtype=torch.float64)
     return (fft2c(images) + 0.02 * torch.view_as_complex(noise)).to(torch.complex64)
 
 
@@ -42,13 +42,13 @@ def test_images_are_refused(kspace, dims, words):
 
 
 def test_noise_is_not_called_an_image():
-    require_kspace(torch.randn(2, 3, 32, 32, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)), "x")
+    require_kspace(torch.randn(2, 3, 64, 64, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)), "x")
 
 
-def test_lines_that_run_backwards_are_refused(kspace):
+def test_lines_that_run_backwards_are_reported(kspace):
     kspace[:, :, 1::2] = kspace[:, :, 1::2].flip(-1)
-    with pytest.raises(DataError, match="run backwards against the others"):
-        warnings_of(kspace)
+    (text,) = warnings_of(kspace)
+    assert "seem to run backwards against the others" in text
 
 
 def test_coils_with_different_masks_are_refused(kspace):
@@ -74,12 +74,12 @@ def test_lines_of_another_gain_and_alternating_signs_are_reported(kspace):
     near = abs(torch.arange(48) - 24) < 6
     (text,) = warnings_of(torch.where(near[:, None], 4 * kspace, kspace))
     assert text.startswith("lines 19 to 29 have about ")
-    (text,) = warnings_of(kspace * (-1.0) ** torch.arange(40))
+    (text,) = warnings_of(kspace * (-1.0) ** torch.arange(56))
     assert "alternate along the readouts" in text
     (text,) = warnings_of(kspace * ((-1.0) ** torch.arange(48))[:, None])
     assert "the signs of the lines alternate" in text
 
 
 def test_points_are_not_examined(kspace):
-    mask = torch.from_numpy(np.random.default_rng(0).random((6, 1, 48, 40)) < 0.3)
+    mask = torch.from_numpy(np.random.default_rng(0).random((6, 1, 48, 56)) < 0.3)
     assert not list(gain_and_sign_warnings(kspace * mask, mask, "x"))

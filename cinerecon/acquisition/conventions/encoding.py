@@ -309,7 +309,9 @@ def _echo(raw: RawScan, rows: Index, claimed: int) -> tuple[int, bool]:
     """The sample with the strongest signal, and whether it clearly exceeds the samples around ``center_sample``."""
     channels = raw.heads["active_channels"]
     rows = rows[channels[rows] == channels[rows[0]]]
-    strongest = np.sort(rows[np.argsort(raw.amplitude[rows], kind="stable")[-N_ECHO_PROBES:]])
+    amplitude = raw.amplitude[rows]
+    amplitude = np.where(np.isfinite(amplitude), amplitude, -1.0)  # refused when its slice is read
+    strongest = np.sort(rows[np.argsort(amplitude, kind="stable")[-N_ECHO_PROBES:]])
     samples = raw.samples(strongest)
     if raw.header.has_pilot_tone:
         samples[..., : PILOT_TONE_SAMPLES[0]] = samples[..., -PILOT_TONE_SAMPLES[1] :] = 0
