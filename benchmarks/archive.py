@@ -137,8 +137,8 @@ def measure_work(command: str, folder: Path, scans: list[Path]) -> dict[str, flo
 
 
 def n_recorded(output: Path) -> int:
-    """Lines in the records of all shards."""
-    names = ("recon.jsonl", "index.csv", "scores.csv")
+    """Lines in the records of all shards: one for each result, or for each source of cases."""
+    names = ("recon.jsonl", "sources.jsonl", "scores.csv")
     return sum(path.read_bytes().count(b"\n") for name in names for path in output.glob(f"shards/*/{name}"))
 
 
@@ -224,9 +224,9 @@ def measure_resume(command: str, folder: Path, scans: list[Path]) -> dict[str, f
         process = start(command, listed, output, "--shard", "1/1")
         while n_recorded(output) == before and not has_ended(process):
             time.sleep(0.1)
-        process.send_signal(signal.SIGKILL)
+        os.kill(process.pid, signal.SIGKILL)  # `Popen.kill` would reap a process that has ended
         resumed = finish(process, begin)
-        assert before < n_recorded(output) < len(scans) + 1, f"see {output}.log"
+        assert before < n_recorded(output) <= len(scans) + 1, f"see {output}.log"
         assert "error" not in output.with_name(output.name + ".log").read_text(), f"see {output}.log"
     return {
         "scans finished": before,

@@ -174,9 +174,9 @@ def _temporary_path(place: Path, path: Path) -> Iterator[Path]:
 def temporary_name(name: str) -> str:
     """A name that no other process of any machine uses, not longer than a file system allows."""
     prefix = f".partial-{os.getpid()}-{machine_code()}-"
-    if len((prefix + name).encode()) <= LONGEST_NAME:
+    if len(os.fsencode(prefix + name)) <= LONGEST_NAME:
         return prefix + name
-    return prefix + hashlib.sha256(name.encode()).hexdigest()[:16] + "".join(Path(name).suffixes)[-16:]
+    return prefix + hashlib.sha256(os.fsencode(name)).hexdigest()[:16] + "".join(Path(name).suffixes)[-16:]
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -2,14 +2,22 @@
 scans.
 """
 
+import codecs
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from cinerecon.errors import FileError
+from cinerecon.io.atomic import is_same_file
 
 SIGN = "@"
 COMMENT = "#"
+LONGEST_START = 1 << 16
+"""Bytes that are read before a file is known to be a text."""
+CONTROL = re.compile(b"[\0-\x08\x0e-\x1f]")
+"""Characters that no list of paths has, but every binary file, and texts in UTF-16."""
 
 
 def is_list(path: Path) -> bool:
@@ -35,13 +43,22 @@ def with_lists(paths: Iterable[Path], lists: Iterable[Path] = ()) -> tuple[Path,
         every += read_scan_list(list_of(path)) if is_list(path) else [path]
     for path in lists:
         every += read_scan_list(path)
-    return tuple(every)
+    return tuple(map(tidy, every))
+
+
+def tidy(path: Path) -> Path:
+    """The path without ``..`` after a folder, so that each file has one name; as it is, where a link would mislead."""
+    if ".." not in path.parts:
+        return path
+    short = Path(os.path.normpath(path))
+    return short if is_same_file(short, path) else path
 
 
 def read_scan_list(path: Path) -> list[Path]:
     """The paths in a list, each once; relative paths begin at the folder of the list.
 
-    Empty lines, and lines that begin with ``#``, are ignored. The scans themselves are not opened.
+    Empty lines, and lines that begin with ``#``, are ignored. The scans themselves are not opened. Names need not be
+    UTF-8, as file systems do not require it.
 
     Raises
     ------
@@ -49,17 +66,18 @@ def read_scan_list(path: Path) -> list[Path]:
         If the list is missing, is no text, or names no scan.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        hint = "give a scan without @; a list is a text file (UTF-8) with one path per line"
-        raise FileError("this is no list of scans", where=str(path), hint=hint) from None
+        with path.open("rb") as file:
+            start = file.read(LONGEST_START)  # a large scan that was given as a list is not read whole
+            content = start if CONTROL.search(start) else start + file.read()
     except OSError as error:
         what = "there is no such list" if isinstance(error, FileNotFoundError) else f"cannot read: {error.strerror}"
         raise FileError(what, where=str(path), hint="find archive -name '*.h5' > list.txt") from None
-    names = (line.strip() for line in text.splitlines())
-    scans = dict.fromkeys(path.parent / name for name in names if name and not name.startswith(COMMENT))
-    if any("\0" in str(scan) for scan in scans):
-        raise FileError("this is no list of scans", where=str(path), hint="a list is a text file, one path per line")
+    if CONTROL.search(content):
+        hint = "give a scan without @; a list is a text file (UTF-8) with one path per line"
+        raise FileError("this is no list of scans", where=str(path), hint=hint)
+    text = os.fsdecode(content.removeprefix(codecs.BOM_UTF8))
+    names = (line.strip() for line in re.split("[\r\n]+", text))
+    scans = dict.fromkeys(tidy(path.parent / name) for name in names if name and not name.startswith(COMMENT))
     if not scans:
         raise FileError("the list names no scan", where=str(path), hint="one path per line")
     return list(scans)
@@ -72,7 +90,9 @@ def labels_of(paths: Iterable[Path]) -> dict[Path, str]:
     parts = {}
     for path in paths:
         own = path.stem if in_folder[path.parent, path.stem] == 1 else path.name
-        parts[path] = (*(part for part in path.parent.parts if part != path.anchor), own)
+        # a name never leads out of the folder of results
+        folder = path.parent.resolve() if ".." in path.parts else path.parent
+        parts[path] = (*(part for part in folder.parts if part != folder.anchor), own)
     taken = dict.fromkeys(paths, 1)
     while True:
         labels = {path: "/".join(parts[path][-n:]) for path, n in taken.items()}

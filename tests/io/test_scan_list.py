@@ -1,5 +1,6 @@
 """Lists of scans."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ def test_paths_are_relative_to_the_list(tmp_path):
     path = tmp_path / "lists/test.txt"
     path.parent.mkdir()
     path.write_text("# scans of the test set\n\n../a.h5\n  b c.h5  \n/data/d.h5\r\n../a.h5\n", encoding="utf-8-sig")
-    assert read_scan_list(path) == [path.parent / "../a.h5", path.parent / "b c.h5", Path("/data/d.h5")]
+    assert read_scan_list(path) == [tmp_path / "a.h5", path.parent / "b c.h5", Path("/data/d.h5")]
 
 
 def test_lists_and_scans_are_given_together(tmp_path):
@@ -29,7 +30,8 @@ def test_lists_and_scans_are_given_together(tmp_path):
         (None, "there is no such list"),
         (b"", "names no scan"),
         (b"# none\n", "names no scan"),
-        (b"\x89HDF\xff", "no list"),
+        (b"\x89HDF\r\n\x1a\n\xff", "no list"),
+        ("P1/cine.h5\n".encode("utf-16"), "no list"),
     ],
 )
 def test_what_is_no_list_is_refused(tmp_path, content, match):
@@ -38,6 +40,25 @@ def test_what_is_no_list_is_refused(tmp_path, content, match):
         path.write_bytes(content)
     with pytest.raises(FileError, match=match):
         read_scan_list(path)
+
+
+def test_lists_of_other_systems_are_read(tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbf# from Windows\r\n\r\n  a.h5 \r\nb,\x85 \xe9.h5\rc.h5\r\n")
+    names = [os.fsencode(path.name) for path in read_scan_list(tmp_path / "list.txt")]
+    assert names == [b"a.h5", b"b,\x85 \xe9.h5", b"c.h5"]
+
+
+def test_a_file_is_listed_once_by_any_spelling_unless_a_link_leads_elsewhere(tmp_path):
+    for folder in ("P1", "P2/below"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "cine.h5").touch()
+    (tmp_path / "link").symlink_to("P2/below")
+    (tmp_path / "list.txt").write_text("P1/cine.h5\n./P1/cine.h5\nP2/../P1/cine.h5\nlink/../P1/cine.h5\n")
+    assert read_scan_list(tmp_path / "list.txt") == [tmp_path / "P1/cine.h5", tmp_path / "link/../P1/cine.h5"]
+    (tmp_path / "P2/P1").mkdir()  # what the last line leads to is another file, and keeps its path
+    (tmp_path / "P2/P1/cine.h5").touch()
+    assert read_scan_list(tmp_path / "list.txt")[1].resolve() == tmp_path / "P2/P1/cine.h5"
+    assert with_lists([tmp_path / "P2/../P1/cine.h5"]) == (tmp_path / "P1/cine.h5",)
 
 
 def labels(*texts):
@@ -56,3 +77,12 @@ def test_folders_are_added_where_they_are_needed():
 def test_files_of_one_stem_are_distinguished_by_their_suffix():
     assert labels("/x/a.h5", "/x/a.mat") == ["a.h5", "a.mat"]
     assert labels("a.mat", "x/a.mat", "/a.mat") == ["a", "x/a", "a"], "paths that say no more"
+
+
+def test_no_name_leads_out_of_the_folder_of_results(tmp_path, monkeypatch):
+    (tmp_path / "work/P1").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    paths = ["P1/cine.h5", "../P1/cine.h5", "../../P1/cine.h5", "P2/cine.h5"]
+    names = labels(*paths)
+    assert not any(".." in name for name in names)
+    assert len(set(names)) == len(names)

@@ -23,7 +23,7 @@ from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.ismrmrd.images import write_mrd_images
 from cinerecon.physics.fourier import ifft2c
-from cinerecon.preparation import PrepareConfig
+from cinerecon.preparation import PrepareConfig, prepare
 from cinerecon.preparation.sources import find_sources
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
@@ -367,3 +367,18 @@ def test_listed_files_are_not_compared_pair_by_pair(tmp_path, monkeypatch):
     sources, _ = find_sources([], tmp_path / "data", listed)
     assert len({source.name for source in sources}) == 300
     assert len(calls) < 20 * 300
+
+
+def test_cases_stay_in_the_folder_of_their_split(tmp_path):
+    """Also of two files of one name, of which one is listed by a path through another folder."""
+    for number in (1, 2):
+        (tmp_path / f"P{number}").mkdir()
+        config = SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2, seed=number, subject=f"P{number}")
+        simulate_scan(tmp_path / f"P{number}/cine.h5", config)
+    (tmp_path / "link").symlink_to("P2", target_is_directory=True)
+    listed = [tmp_path / "P1/cine.h5", tmp_path / "link/../P2/cine.h5"]
+    report = prepare([], tmp_path / "data", workers=1, draws=False, listed=listed)
+    folders = {row.case: tmp_path / "data" / row.split for row in report.rows}
+    cases = {case: (tmp_path / "data" / case).resolve() for case in folders}
+    assert len(set(cases.values())) == 2
+    assert all(path.is_relative_to(folders[case]) for case, path in cases.items())

@@ -1,5 +1,7 @@
 """Shards of a batch of reconstructions: joined, they are the batch; killed, they continue."""
 
+import os
+import sys
 from functools import partial
 
 import h5py
@@ -8,6 +10,7 @@ import pytest
 from archive import N_SCANS, counted, kill_and_continue, make_archive
 
 from cinerecon.errors import FileError
+from cinerecon.io.export import FORMATS
 from cinerecon.io.journal import Journal
 from cinerecon.io.scan_list import read_scan_list
 from cinerecon.io.shards import Shard
@@ -126,3 +129,18 @@ def test_a_finished_scan_takes_few_calls_of_the_system_and_no_look_up_of_package
     assert [outcome.is_earlier for outcome in outcomes] == [True, True, True, False, True]
     finished = [path for path in states if "P1" in path.parts]
     assert 0 < len(finished) <= 12
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names of files are Unicode elsewhere")
+def test_a_name_that_is_not_unicode_is_written_in_every_format(archive, tmp_path):
+    scan = tmp_path / os.fsdecode(b"caf\xe9.h5")
+    scan.write_bytes((archive / "P0/cine.h5").read_bytes())
+    (tmp_path / "list.txt").write_bytes(b"caf\xe9.h5\n")
+    (listed,) = read_scan_list(tmp_path / "list.txt")
+    formats = [*FORMATS, "dicom"]
+    common = ReconRequest(listed, "zerofilled", csm="walsh")
+    batch = plan_batch([listed], ["zerofilled"], [f"{tmp_path}/out/"], formats, common, Shard())
+    (outcome,) = run_batch(batch)
+    assert outcome.error is None
+    assert len(outcome.written) == len(formats)
+    assert merge_batch(tmp_path / "out")[0].written == outcome.written
