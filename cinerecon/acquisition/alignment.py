@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.acquisition.repeats import line_samples
-from cinerecon.axes import mirrored_indices
+from cinerecon.axes import centre_slice, mirrored_indices
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 
 Samples = NDArray[np.complexfloating[Any, Any]]
 
 MAX_DISTANCE = 1
 """Largest distance of the examined lines from the centre of k-space."""
-MAX_READOUTS = 64
+MAX_READOUTS = 24
 """Largest number of readouts that are examined."""
 MIN_MIRRORED = 2
 """Smallest number of readouts that run backwards."""
@@ -35,6 +35,8 @@ small ones."""
 ALTERNATING = "an RF phase cycle or a shift was not undone, and the image is at the edges of the field of view"
 SMALLEST_CORRELATION = 0.2
 """Correlation of adjacent samples of a readout, positive or negative, below which they are mostly noise."""
+MAX_ENERGY_OUTSIDE = 0.4
+"""Share of the energy outside of the field of view from which the image is cut off; arms have less, noise has none."""
 LOUD_COIL_RATIO = 50.0
 """Amplitude of the loudest coil over the median of all from which gains differ; coils near the heart have 10."""
 OPPOSITE_SIGNS = -0.5
@@ -60,6 +62,12 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
         return
     samples = _on_grid(raw, central, grid)[:, coils]
     yield from _loud_coils(samples, coils)
+    outside = _energy_outside(samples, grid.x)
+    if outside > MAX_ENERGY_OUTSIDE:
+        yield (
+            f"{outside:.0%} of the signal is outside of the image's field of view along x, and cut off; "
+            "--set preprocessing.remove_oversampling=false keeps it"
+        )
     backward = find_backward(samples)
     if backward.size:
         n_flagged = int(has_flag(raw.heads[central.row[backward]], 22).sum())
@@ -138,6 +146,13 @@ def _correlation(images: NDArray[np.float64], reference: NDArray[np.float64]) ->
     """Correlation of magnitudes ``(readouts, coils, x)`` with one of them, ``(readouts,)``."""
     norms = np.linalg.norm(images, axis=(1, 2)) * np.linalg.norm(reference)
     return np.asarray((images * reference).sum((1, 2)) / np.where(norms > 0, norms, 1.0))
+
+
+def _energy_outside(samples: Samples, x: int) -> float:
+    """Share of the energy outside of the ``x`` central columns of the image along the readouts."""
+    power = (np.abs(np.fft.fftshift(np.fft.fft(np.fft.ifftshift(samples, axes=-1), axis=-1), axes=-1)) ** 2).sum((0, 1))
+    total = float(power.sum())
+    return 1 - float(power[centre_slice(len(power), x)].sum()) / total if total else 0.0
 
 
 def _loud_coils(samples: NDArray[np.complex128], coils: Index) -> Iterator[str]:

@@ -123,3 +123,15 @@ def test_a_coil_of_another_gain_is_reported(scan, tmp_path):
     assert not any("amplitude of the others" in text for text in opened.plan.warnings)
     rest = opened.read_slice(0)
     assert relative_error(rest.kspace, scan.kspace[0][:, [0, 2]]) < 1e-5
+
+
+def test_an_image_outside_of_its_field_of_view_is_reported(scan, tmp_path):
+    """Shifted by a quarter of the oversampled field of view, half of the image is cut off."""
+    n = scan.samples[0].shape[-1]
+    scan.samples = [(samples * np.exp(0.5j * np.pi * np.arange(n))).astype(np.complex64) for samples in scan.samples]
+    path = scan.write(tmp_path / "scan.h5")
+    texts = [text for text in open_scan(path, PLAIN).plan.warnings if "outside of the image's field of view" in text]
+    assert 40 <= int(texts[0].split("%")[0]) <= 70
+    whole = open_scan(path, AcquisitionConfig(csm="walsh", remove_oversampling=False))
+    assert whole.read_slice(0).matrix == (24, 64)
+    assert not any("outside of the image's field of view" in text for text in whole.plan.warnings)

@@ -185,6 +185,12 @@ class MrdHeader:
         return any(name.replace(" ", "").lower() == "pilottone" and value for name, value in self.parameters.items())
 
 
+SHORTEST_NAME = 3
+"""Letters of a part of a name from which it is recognised in free texts."""
+FREE_TEXTS = ("protocolName", "seriesDescription", "measurementID", "userParameterString/value")
+REMOVED = "(removed)"
+
+
 def parse_header(xml: bytes, where: str = "") -> MrdHeader:
     """Read the XML header of a raw scan. Document types and entities are refused, never expanded.
 
@@ -252,7 +258,23 @@ def _parse(xml: bytes, where: str) -> Element:
         raise HeaderError(f"the XML header has an unknown text encoding: {error}", where=where) from None
     for element in root.iter():
         element.tag = str(element.tag).rpartition("}")[2]
+    _hide_subject(root)
     return root
+
+
+def _hide_subject(root: Element) -> None:
+    """Remove name, ID and birth date of the subject from the free texts of the header, where operators repeat them."""
+    subject = root.find("subjectInformation")
+    words = re.split(r"[\s^=,;]+", _text(subject, "patientName"))
+    birth = _text(subject, "patientBirthdate")
+    words += [_text(subject, "patientID"), birth, birth.replace("-", ""), birth[:4]]
+    known = sorted((re.escape(word) for word in words if len(word) >= SHORTEST_NAME), key=len, reverse=True)
+    if not known:
+        return
+    pattern = re.compile("|".join(known), re.IGNORECASE)
+    for tag in FREE_TEXTS:
+        for element in root.iterfind(f".//{tag}"):
+            element.text = pattern.sub(REMOVED, element.text or "")
 
 
 def _as_utf8(xml: bytes) -> bytes:

@@ -119,3 +119,25 @@ def test_no_encoding_and_no_text():
         parse_header(xml.encode())
     with pytest.raises(HeaderError, match="empty"):
         parse_header(b"\0\0")
+
+
+def test_the_subject_is_removed_from_free_texts():
+    """Operators repeat the name in the protocol, which goes into images and file names."""
+    subject = (
+        "<subjectInformation><patientName>Doe^Jane</patientName><patientID>4711</patientID>"
+        "<patientBirthdate>1970-03-01</patientBirthdate></subjectInformation>"
+    )
+    measurement = (
+        "<measurementInformation><patientPosition>HFS</patientPosition><protocolName>cine_DOE_jane_19700301 sax"
+        "</protocolName></measurementInformation>"
+    )
+    xml = TEXT.replace("<acquisitionSystem", f"{subject}{measurement}<acquisitionSystem", 1).encode()
+    header = parse_header(xml)
+    assert header.protocol == "cine_(removed)_(removed)_(removed) sax"
+    assert (
+        header.subject
+        == parse_header(TEXT.replace("<acquisitionSystem", f"{subject}<acquisitionSystem", 1).encode()).subject
+    )
+    kept = without_patient(xml).lower()
+    assert not any(word in kept for word in ("doe", "jane", "4711", "1970"))
+    assert parse_header(xml.replace(subject.encode(), b"")).protocol == "cine_DOE_jane_19700301 sax"
