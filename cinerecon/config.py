@@ -59,7 +59,9 @@ class Config(BaseModel):
             if first["type"] == "extra_forbidden":
                 hint = nearest_name(parts[-1], known) if known else "it has no settings"
                 raise ConfigError(f"unknown setting '{key}'", where=where, hint=hint) from None
-            message = f"setting '{key}': {first['msg'].lower().removeprefix('value error, ')}, found {first['input']!r}"
+            message = first["msg"].lower().removeprefix("value error, ")
+            if key:  # otherwise settings contradict each other
+                message = f"setting '{key}': {message}, found {first['input']!r}"
             raise ConfigError(message, where=where) from None
 
     def with_settings(self, settings: Sequence[str], *, where: str = "--set") -> Self:

@@ -5,11 +5,13 @@ from typing import Literal
 import pytest
 from pydantic import Field
 
+from cinerecon.acquisition import AcquisitionConfig
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError
 from cinerecon.methods.classical.config import LpsConfig
 from cinerecon.methods.model_file import ModelConfig
 from cinerecon.networks.config import DcCnnConfig, IstaNetConfig, SlrNetConfig
+from cinerecon.simulation.config import SimulateConfig
 
 
 def test_settings_reach_into_nested_settings_that_are_null():
@@ -112,3 +114,14 @@ def test_a_wrong_key_is_named_with_the_nearest(setting, named, hint):
         Tagged().with_settings([setting])
     assert f"setting '{named}'" in caught.value.what
     assert caught.value.hint.startswith(hint)
+
+
+def test_settings_that_contradict_each_other_name_no_key():
+    with pytest.raises(ConfigError) as caught:
+        SimulateConfig.parse({"segments": 4, "beats": 2})
+    assert caught.value.what == "a scan has either segments or, in real time, beats"
+
+
+def test_the_message_of_a_value_does_not_name_its_kind():
+    with pytest.raises(ConfigError, match="setting 'n_virtual_coils': expected a whole number of at least 1, or auto"):
+        AcquisitionConfig.parse({"n_virtual_coils": 0})

@@ -70,7 +70,8 @@ def print_cases(report: "PrepareReport", verb: str = "prepared") -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     kept = len(report.rows) - report.n_new
-    print(f"\n{report.n_new} cases {verb}" + (f", {kept} were there already" if kept else ""))
+    cases = "case" if report.n_new == 1 else "cases"
+    print(f"\n{report.n_new} {cases} {verb}" + (f", {kept} there already" if kept else ""))
     for reason, count in report.passed.items():
         print(f"passed over  {count} {reason}")
     n_slices = len({(row.source_sha256, row.slice) for row in report.rows})

@@ -124,9 +124,9 @@ def test_options_of_scans_do_not_go_with_images(monkeypatch, capsys, scan, optio
             ("results need a folder", "-o results/"),
         ),
         (("SCAN", "-m", "zerofilled", "--undersample", "full", "--set", "n=3"), ("--set of zerofilled", "no settings")),
-        (("--recon", "SCAN", "--reference", "SCAN"), ("this is a raw scan", "cinerecon recon")),
+        (("--recon", "SCAN", "--reference", "SCAN"), ("the file holds no ISMRMRD images", "cinerecon recon")),
         (("--recon", "no.npy", "--reference", "SCAN"), ("there is no such file",)),
-        (("--recon", "PICTURE", "--reference", "SCAN"), ("a PNG picture", "images as .npz, .npy")),
+        (("--recon", "PICTURE", "--reference", "SCAN"), ("pictures and movies hold grey levels", ".npz, .npy")),
     ],
 )
 def test_a_mistake_gives_a_hint(monkeypatch, capsys, scan, tmp_path, arguments, lines):
