@@ -12,7 +12,10 @@ from cinerecon.errors import ConfigError
 from cinerecon.options import TRAINING_WORKERS, DeviceOptions, Flag
 
 if TYPE_CHECKING:
-    from cinerecon.training import DataPaths, Estimate, Recipe
+    from cinerecon.training import DataPaths, Estimate, Recipe, Step
+
+LONG_WAIT = 0.05
+"""Share of the time spent waiting for batches above which more processes are recommended."""
 
 
 class TrainOptions(DeviceOptions):
@@ -119,7 +122,16 @@ def _train(options: TrainOptions, recipe: "Recipe", *, is_main_process: bool) ->
     if is_main_process:
         if steps and steps[-1].number < recipe.training.n_steps:
             print(f"stopped  at step {steps[-1].number} of {recipe.training.n_steps}; --resume continues")
+        if steps:
+            print(_describe_waiting(steps[-1], options.workers))
         print(f"wrote    {options.output}")
+
+
+def _describe_waiting(step: "Step", workers: int) -> str:
+    """How long the steps waited for their batches, with a hint where more processes would shorten that."""
+    share = step.waited_seconds / step.seconds if step.seconds else 0.0
+    hint = f"; try --workers {max(2 * workers, 1)}" if share > LONG_WAIT else ""
+    return f"waited   {step.waited_seconds:.1f} s of {step.seconds:.0f} s for batches ({share:.1%}){hint}"
 
 
 app = app_of(TrainOptions, train)

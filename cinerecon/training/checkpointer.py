@@ -103,13 +103,15 @@ class Checkpointer:
         CineReconError
             If an image of the network is not finite; then nothing is written.
         """
-        config, before = self.recipe.training, state.log[-1].seconds if state.log else 0.0
+        config = self.recipe.training
+        before, waited = (state.log[-1].seconds, state.log[-1].waited_seconds) if state.log else (0.0, 0.0)
         rate = config.learning_rate * learning_rate_factor(state.n_steps_done - 1, config)
         quality = validate(state.ema_net, self.validation)
         if math.isnan(quality) or quality == -math.inf:
             fail(state, f"the network makes an image that is not finite at step {state.n_steps_done}")
         loss = sum(state.losses) / len(state.losses)
-        step = Step(state.n_steps_done, loss, quality, rate, before + seconds - self.seconds)
+        waited += state.waited_seconds
+        step = Step(state.n_steps_done, loss, quality, rate, before + seconds - self.seconds, waited)
         self.seconds = seconds
         state.log.append(step)
         self.folder.save(state, self.recipe, self.card, self.n_batches_per_step)

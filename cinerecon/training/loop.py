@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -199,7 +198,7 @@ class Loop:
         config, start = self.config, time.monotonic()
         with deferred_interruption() as is_interrupted:
             while state.n_steps_done < config.n_steps:
-                loss = self._backward(state, islice(batches, config.n_batches))
+                loss = self.accumulate(state, batches)
                 is_stopped = float(is_interrupted() or time.monotonic() > self.deadline)
                 loss, n_stopped = self.group.average_gradients(state.net, loss, is_stopped)
                 check_divergence(state, loss, config)
@@ -212,13 +211,20 @@ class Loop:
                     if self.checkpointer:
                         self.checkpointer.save(state, time.monotonic() - start)
                     state.losses.clear()
+                    state.waited_seconds = 0.0
                 if n_stopped:
                     break
 
-    def _backward(self, state: State, batches: Iterator[Batch]) -> float:
-        """Accumulate the gradients of the mean loss of the batches; its value."""
+    def accumulate(self, state: State, batches: Iterator[Batch]) -> float:
+        """Accumulate the gradients of the mean loss of the next batches of a step, and return the loss.
+
+        They equal those of one batch with all their patches. The time of waiting for the batches is noted.
+        """
         total = 0.0
-        for batch in batches:
+        for _ in range(self.config.n_batches):
+            start = time.perf_counter()
+            batch = next(batches)
+            state.waited_seconds += time.perf_counter() - start
             loss = training_loss(state.net, batch.to(self.group.device), self.config) / self.config.n_batches
             loss.backward()
             total += loss.item()

@@ -205,7 +205,8 @@ class RunFolder:
 
     def _write_log(self, steps: list[Step]) -> None:
         rows = ([step.number, *(f"{value:.6g}" for value in astuple(step)[1:])] for step in steps)
-        write_csv(self.path / LOG, ["step", "loss", "validation_db", "learning_rate", "seconds"], rows)
+        header = ["step", "loss", "validation_db", "learning_rate", "seconds", "waited_seconds"]
+        write_csv(self.path / LOG, header, rows)
 
     def _copy_code(self, recipe: Recipe) -> None:
         """Keep the code of an external network, so that the weights can be used when the original has changed."""

@@ -37,6 +37,8 @@ class Step:
         Learning rate of this step.
     seconds
         Time of training so far, in all sessions [s].
+    waited_seconds
+        The part of it in which a step waited for its batches [s]; of several processes, in the first one.
     """
 
     number: int
@@ -44,6 +46,7 @@ class Step:
     validation: float
     learning_rate: float
     seconds: float
+    waited_seconds: float = 0.0
 
 
 @dataclass
@@ -62,6 +65,8 @@ class State:
         Optimiser steps taken.
     losses
         Losses of the steps since the last validation.
+    waited_seconds
+        Time that the steps since the last validation waited for their batches [s].
     log
         The reports so far.
     loss_ema, lowest_loss_ema
@@ -74,6 +79,7 @@ class State:
     where: str = ""
     n_steps_done: int = 0
     losses: list[float] = field(default_factory=list)
+    waited_seconds: float = 0.0
     log: list[Step] = field(default_factory=list)
     loss_ema: float = math.nan
     lowest_loss_ema: float = math.inf
@@ -100,7 +106,7 @@ class State:
             part.load_state_dict(saved[name])
         for group in self.optimizer.param_groups:
             group |= optimizer_settings(config)
-        self.n_steps_done, self.losses = int(saved["done"]), []
+        self.n_steps_done, self.losses, self.waited_seconds = int(saved["done"]), [], 0.0
         self.loss_ema, self.lowest_loss_ema = float(saved["smooth"]), float(saved["lowest"])
         self.log = [Step(**values) for values in saved["log"]]
 

@@ -1,12 +1,17 @@
 """``cinerecon train``: what it prints, and what it refuses."""
 
+import re
+from dataclasses import replace
+
 import pytest
 import yaml
 from small_recipe import RECIPE
 from typer.testing import CliRunner
 
 from cinerecon.cli import app
+from cinerecon.commands.train import _describe_waiting
 from cinerecon.errors import ConfigError, FileError
+from cinerecon.training import Step
 from cinerecon.training.recipe import find_recipe
 
 
@@ -31,7 +36,16 @@ def test_the_baseline_is_printed_first_and_the_checkpoint_last(recipe, tmp_path)
     assert told[3].startswith("first image  validation ")
     assert told[4].startswith("step 1  loss ")
     assert told[5] == "stopped  at step 1 of 30; --resume continues"
-    assert told[6] == f"wrote    {tmp_path / 'run'}"
+    assert re.match(r"waited   \d+\.\d s of \d+ s for batches \(\d+\.\d%\)", told[6])
+    assert told[7] == f"wrote    {tmp_path / 'run'}"
+
+
+def test_more_processes_are_recommended_where_steps_wait_long():
+    step = Step(10, 0.1, 30.0, 1e-3, seconds=200.0, waited_seconds=8.0)
+    assert _describe_waiting(step, 1) == "waited   8.0 s of 200 s for batches (4.0%)"
+    step = replace(step, waited_seconds=20.0)
+    assert _describe_waiting(step, 2) == "waited   20.0 s of 200 s for batches (10.0%); try --workers 4"
+    assert _describe_waiting(step, 0).endswith("try --workers 1")
 
 
 def test_a_recipe_is_a_file_its_folder_or_a_name(recipe):

@@ -54,9 +54,9 @@ loop.train(read_recipe(Path(recipe)), Path(run), TrainOptions(DataPaths(Path(cas
 
 
 def curve(run):
-    """The log without the column of time."""
+    """The log without the columns of time."""
     with (run / "log.csv").open(newline="") as file:
-        return [{key: row[key] for key in row if key != "seconds"} for row in csv.DictReader(file)]
+        return [{key: row[key] for key in row if "seconds" not in key} for row in csv.DictReader(file)]
 
 
 def assert_same_weights(run, other):
@@ -101,6 +101,25 @@ def test_a_killed_run_continues_as_if_uninterrupted(whole, folder, cases, make_r
     assert not any(run.glob(".partial-*"))
     (resumed,) = json.loads((run / "run.json").read_text())["resumed"]
     assert resumed["at_step"] == 10
+
+
+def test_the_log_says_how_long_steps_waited_for_their_batches(folder, cases, make_recipe, monkeypatch):
+    """By a clock that advances by 2 s for each batch that is drawn, and by nothing else; over an interruption too."""
+    clock, draw = [0.0], loop.TrainingData.load
+
+    def load(*arguments):
+        for batch in draw(*arguments):
+            clock[0] += 2.0
+            yield batch
+
+    monkeypatch.setattr(loop.TrainingData, "load", load)
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[0])
+    run = folder / "waited"
+    for n_steps in (4, 6):
+        recipe = make_recipe(f"n_steps={n_steps}", "save_every=2", "n_batches=3")
+        train(recipe, run, TrainOptions(DataPaths(cases), resume=n_steps > 4))
+    with (run / "log.csv").open(newline="") as file:
+        assert [float(row["waited_seconds"]) for row in csv.DictReader(file)] == [12.0, 24.0, 36.0]
 
 
 def test_workers_change_nothing(whole, folder, cases, make_recipe):
