@@ -133,7 +133,10 @@ def describe(name: str, stages: list[Path], checksum: str, card: Card, results: 
     recipe = read(stages[-1] / "model.yaml")
     about = json.loads((stages[-1] / "run.json").read_text(encoding="utf-8"))
     ends = [read_log(run)[-1] for run in stages]
-    steps, minutes = " and ".join(row["step"] for row in ends), sum(float(row["seconds"]) for row in ends) / 60
+    minutes = sum(float(row["seconds"]) for row in ends) / 60
+    *before, last = (row["step"] for row in ends)
+    steps = f"{', '.join(before)} and {last}" if before else last
+    stages_of_steps = f"{len(ends)} stages of {steps} steps" if before else f"{last} steps"
     summary, start = NETWORKS_OF_PACKAGE[recipe["network"]].summary, recipe.get("initial_method", recipe.get("start"))
     decibels = {key: value for key, value in card.metrics.items() if key.endswith("_db")}
     heading = (MODELS / name / "model.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
@@ -150,7 +153,7 @@ def describe(name: str, stages: list[Path], checksum: str, card: Card, results: 
         f"| checksum of the data | `{about['data_sha256']}` |",
         "## How it was trained",
         f"See [TRAINING.md](../TRAINING.md). On {card.trained_on}; phase, coils and noise are simulated.",
-        f"{steps} steps of one patch, {minutes:.0f} minutes in all, on one core of a shared machine of two (x86-64, "
+        f"{stages_of_steps} of one patch each, {minutes:.0f} minutes in all, on one core of a shared machine of two (x86-64, "
         f"torch {about['torch']}). Shipped are the averaged weights of step {card.metrics['step']:.0f} of the last "
         "stage, the best on patches that training never saw: "
         + ", ".join(f"{key.removesuffix('_db').replace('_', ' ')} {value:.2f} dB" for key, value in decibels.items())
