@@ -29,6 +29,7 @@ CLASSICAL = ("zerofilled", "cgsense", "ttv", "llr", "lps", "ktslr")
 IN_README = ("zerofilled", "ktslr", "slrnet", "passnet", "stvarnet")
 """Methods in the short table: the networks of the two papers and that of this package."""
 SUBJECTS, VOLUNTEER, PHANTOMS = "subjects", "volunteer", "phantoms"
+PHASES = {"smooth": "smooth phase", "measured": "phase that changes as fast as in measured cines"}
 MEASURES = (("psnr", "ssim"), ("heart_psnr", "xt_ssim"))
 
 
@@ -38,7 +39,7 @@ def make_scans(arguments: argparse.Namespace) -> dict[str, list[Path]]:
     folder.mkdir(parents=True, exist_ok=True)
     groups: dict[str, list[Path]] = {}
     for group, name, sizes, source in list_scans(arguments):
-        for coils in (1, 8):
+        for coils in arguments.coils:
             path = folder / f"{group}-{name}-{coils}-{arguments.noise:g}.h5"
             if not path.exists():
                 config = SimulateConfig(**sizes, n_coils=coils, noise=arguments.noise, phase=arguments.phase)
@@ -91,16 +92,17 @@ def judge(group: str, paths: list[Path], arguments: argparse.Namespace) -> list[
 def describe_group(group: str, scores: list[Score], arguments: argparse.Namespace) -> str:
     """The tables of a group."""
     series, subjects = (len({getattr(score, key) for score in scores}) for key in ("scan", "subject"))
+    series //= len(arguments.coils)
     sizes = {
-        SUBJECTS: f"{subjects} subjects, {series // 2} series",
-        VOLUNTEER: f"{series // 2} series of the volunteer whose other series were trained on",
-        PHANTOMS: f"{series // 2} phantoms",
+        SUBJECTS: f"{subjects} subjects, {series} series",
+        VOLUNTEER: f"{series} series of the volunteer whose other series were trained on",
+        PHANTOMS: f"{series} phantoms",
     }
     methods, baseline = arguments.model, arguments.baseline
-    parts = [f"**{sizes[group]}; noise of {arguments.noise:.1%} of the maximum, {arguments.phase} phase**"]
-    deep = [name for name in methods if METHODS[name].kind == "deep"]
-    if baseline in methods and deep:
-        parts += [gain_table(scores, deep, baseline), describe_losses(scores, deep, baseline)]
+    parts = [f"**{sizes[group]}; noise of {arguments.noise:.1%} of the maximum, {PHASES[arguments.phase]}**"]
+    networks = [name for name in methods if name not in METHODS or METHODS[name].kind == "deep"]
+    if baseline in methods and networks:
+        parts += [gain_table(scores, networks, baseline), describe_losses(scores, networks, baseline)]
     parts += [value_table(scores, methods, fields) for fields in MEASURES]
     if baseline in methods:
         parts.append(time_table(scores, methods, baseline))
@@ -137,6 +139,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--phantoms", type=int, default=20)
     parser.add_argument("--noise", type=float, default=0.01, help="noise of a sample over the image's maximum")
     parser.add_argument("--phase", choices=("smooth", "measured"), default="smooth", help="as in cinerecon simulate")
+    parser.add_argument("--coils", type=int, action="append", help="default: 1 and 8")
     parser.add_argument("--model", action="append", help="default: classical methods, and networks that have weights")
     parser.add_argument("--undersample", action="append", help=f"default: {' '.join(SAMPLINGS)}")
     parser.add_argument("--baseline", default="ktslr")
@@ -145,6 +148,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--section", default="quality", help="section of docs/benchmarks.md; default: quality")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/quality"))
     arguments = parser.parse_args()
+    arguments.coils = arguments.coils or [1, 8]
     arguments.model = arguments.model or [*CLASSICAL, *trained()]
     arguments.undersample = arguments.undersample or list(SAMPLINGS)
     return arguments
