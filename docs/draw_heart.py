@@ -1,8 +1,8 @@
-"""Draw docs/heart.gif: one heartbeat, zero-filled, by k-t SLR and as the reference.
+"""Draw docs/heart.gif: one heartbeat, zero-filled, by k-t SLR, by ST-VarNet and as the reference.
 
 cinerecon simulate --from scd4_sax05.npz -o scd4.h5 --undersample gaussian:8,acs=4
-cinerecon recon scd4.h5 -m zerofilled -m ktslr -o out/ --format .npz
-python docs/draw_heart.py out/scd4.zerofilled.npz out/scd4.ktslr.npz
+cinerecon recon scd4.h5 -m zerofilled -m ktslr -m stvarnet -o out/ --format .npz
+python docs/draw_heart.py out/scd4.zerofilled.npz out/scd4.ktslr.npz out/scd4.stvarnet.npz
 """
 
 import sys
@@ -32,15 +32,19 @@ def draw_panel(magnitude: NDArray[np.float32], white: float, label: str) -> Imag
     return panel
 
 
-def main(zerofilled: str, ktslr: str) -> None:
+def main(*paths: str) -> None:
     """Write the movie."""
-    with np.load(zerofilled) as first, np.load(ktslr) as second:
-        arrays = first["image"][0], second["image"][0], second["reference"][0]  # (frames, y, x)
-    white = float(np.percentile(np.abs(arrays[2])[:, ROWS, COLUMNS], 99.5))
-    labels = "8x, zero-filled", "8x, k-t SLR", "fully sampled"
+    arrays = []  # (frames, y, x)
+    for path in paths:
+        with np.load(path) as file:
+            arrays.append(file["image"][0])
+            reference = file["reference"][0]
+    arrays.append(reference)
+    white = float(np.percentile(np.abs(reference)[:, ROWS, COLUMNS], 99.5))
+    labels = "8x, zero-filled", "8x, k-t SLR", "8x, ST-VarNet", "fully sampled"
     frames = []
-    for number in range(len(arrays[0])):
-        frame = Image.new("L", (3 * HEIGHT, HEIGHT))
+    for number in range(len(reference)):
+        frame = Image.new("L", (len(arrays) * HEIGHT, HEIGHT))
         for column, (array, label) in enumerate(zip(arrays, labels, strict=True)):
             frame.paste(draw_panel(np.abs(array[number]), white, label), (column * HEIGHT, 0))
         frames.append(frame)
