@@ -49,10 +49,11 @@ MAIN_GROUP = "subjects"
 
 @dataclass(frozen=True)
 class Results:
-    """PSNR [dB] of methods, means over subjects, by group of scans, coils and sampling; and the subjects of a group."""
+    """PSNR [dB] of methods, means over subjects, by group of scans, coils and sampling; counts of a group."""
 
     psnr: dict[tuple[str, int, str, str], float]
     n_subjects: dict[str, int]
+    n_series: dict[str, int]
 
     @classmethod
     def of(cls, scores: list[Score]) -> "Results":
@@ -62,10 +63,11 @@ class Results:
             key = (group_of(score), score.n_coils, score.sampling, score.method)
             by_subject.setdefault(key, {}).setdefault(score.subject, []).append(score.psnr)
         psnr = {key: mean(map(mean, subjects.values())) for key, subjects in by_subject.items()}
-        counts: dict[str, set[str]] = {}
+        subjects, series = ({group: set[str]() for group in map(group_of, scores)} for _ in range(2))
         for score in scores:
-            counts.setdefault(group_of(score), set()).add(score.subject)
-        return cls(psnr, {group: len(subjects) for group, subjects in counts.items()})
+            subjects[group_of(score)].add(score.subject)
+            series[group_of(score)].add(score.scan.rsplit("-", 2)[0])  # without coils and noise
+        return cls(psnr, *({group: len(names) for group, names in found.items()} for found in (subjects, series)))
 
     def gains(self, method: str, other: str) -> dict[tuple[str, int, str], float]:
         """Gains over another method [dB], where both have scores."""
@@ -153,8 +155,8 @@ def describe(name: str, stages: list[Path], checksum: str, card: Card, results: 
         f"| checksum of the data | `{about['data_sha256']}` |",
         "## How it was trained",
         f"See [TRAINING.md](../TRAINING.md). On {card.trained_on}; phase, coils and noise are simulated.",
-        f"{stages_of_steps} of one patch each, {minutes:.0f} minutes in all, on one core of a shared machine of two (x86-64, "
-        f"torch {about['torch']}). Shipped are the averaged weights of step {card.metrics['step']:.0f} of the last "
+        f"{stages_of_steps} of one patch each, {minutes:.0f} minutes in all, on one core of a shared machine of two "
+        f"(x86-64, torch {about['torch']}). Shipped are the averaged weights of step {card.metrics['step']:.0f} of the last "
         "stage, the best on patches that training never saw: "
         + ", ".join(f"{key.removesuffix('_db').replace('_', ' ')} {value:.2f} dB" for key, value in decibels.items())
         + ".",
@@ -184,10 +186,10 @@ def table(name: str, results: Results) -> str:
             pair = [results.psnr.get((group, coils, sampling, method)) for method in (BASELINE, name)]
             cells.append("" if None in pair else f"{pair[0]:.2f} → {pair[1]:.2f}")
         lines.append(f"| {group}, {coils} coil{'s' if coils > 1 else ''} | " + " | ".join(cells) + " |")
-    groups = ", ".join(f"{results.n_subjects[group]} of {group}" for group in dict.fromkeys(group for group, _ in rows))
+    groups = ", ".join(f"{group}: {results.n_series[group]}" for group in dict.fromkeys(group for group, _ in rows))
     where = (
         "Held-out scans (`benchmarks/quality.py`; more measures in `docs/benchmarks.md`), noise 1 % of the maximum, "
-        f"means over subjects ({groups}):"
+        f"means over subjects (series of {groups}):"
     )
     return where + "\n\n" + "\n".join(lines)
 
