@@ -12,6 +12,7 @@ import cinerecon
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
 from cinerecon.methods.card import Card
 from cinerecon.methods.classical.linear import ZeroFilled
+from cinerecon.options import METHOD
 from cinerecon.reconstruction import ReconRequest, reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
@@ -44,10 +45,10 @@ def test_a_path_gives_the_slices_that_the_command_writes(scan, written, options)
 
 
 @pytest.mark.slow
-def test_a_network_does_so_too(scan, written):
+def test_the_default_network_does_so_too(scan, written):
     with warnings.catch_warnings(action="ignore"):
         slices = cinerecon.reconstruct(str(scan), slices=[0])
-    assert np.array_equal(slices[0].image, written("slrnet", slices=(0,))[0])
+    assert np.array_equal(slices[0].image, written(METHOD, slices=(0,))[0])
 
 
 def test_retrospective_undersampling_is_that_of_the_command(tmp_path):
