@@ -156,8 +156,8 @@ def describe(name: str, stages: list[Path], checksum: str, card: Card, results: 
         "## How it was trained",
         f"See [TRAINING.md](../TRAINING.md). On {card.trained_on}; phase, coils and noise are simulated.",
         f"{stages_of_steps} of one patch each, {minutes:.0f} minutes in all, on one core of a shared machine of two "
-        f"(x86-64, torch {about['torch']}). Shipped are the averaged weights of step {card.metrics['step']:.0f} of the last "
-        "stage, the best on patches that training never saw: "
+        f"(x86-64, torch {about['torch']}). Shipped are the averaged weights of step {card.metrics['step']:.0f} of the "
+        "last stage, the best on patches that training never saw: "
         + ", ".join(f"{key.removesuffix('_db').replace('_', ' ')} {value:.2f} dB" for key, value in decibels.items())
         + ".",
         "## Results",
