@@ -2,6 +2,7 @@
 
     python models/ship.py runs/first runs/shipped                             # weights alone
     python models/ship.py runs/first runs/shipped --results results/quality   # and what benchmarks/quality.py found
+    python models/ship.py --results results/quality                           # new results of the shipped weights
 
 The weights are those of each run of the last stage that were best on its validation; they carry the card's lines.
 """
@@ -104,6 +105,20 @@ def ship(name: str, stages: list[Path], results: Results) -> None:
     write_model(MODELS / name / "weights.safetensors", weights, config.model_copy(update={"card": card}))
     text = describe(name, stages, hash_weights(weights), card, results)
     (MODELS / name / "CARD.md").write_text(text, encoding="utf-8")
+    print(f"{name}: {card.reports}")
+
+
+def update_results(name: str, results: Results) -> None:
+    """Replace the results in the card of shipped weights, and those that the file of the weights holds."""
+    page = MODELS / name / "CARD.md"
+    heading = "\n\n## Results\n\n"
+    before, _, _ = page.read_text(encoding="utf-8").partition(heading)
+    page.write_text(
+        before + heading + "\n\n".join([table(name, results), *claims(name, results)]) + "\n", encoding="utf-8"
+    )
+    config, path = read_model(MODELS / name / "weights.safetensors")
+    card = config.card.model_copy(update={"reports": report(name, results)})
+    write_model(path, load_file(path), config.model_copy(update={"card": card}))
     print(f"{name}: {card.reports}")
 
 
@@ -220,14 +235,16 @@ def claims(name: str, results: Results) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of run folders, stage by stage, see train.py")
+    parser.add_argument("runs", type=Path, nargs="*", help="folders of run folders, stage by stage, see train.py")
     parser.add_argument("--results", type=Path, help="folder of benchmarks/quality.py")
     arguments = parser.parse_args()
     results = Results.of(read_scores(arguments.results) if arguments.results else [])
     for name in (*NETWORKS, *OWN):
         stages = [folder / name for folder in arguments.runs]
-        if all((run / "done").exists() for run in stages):
+        if stages and all((run / "done").exists() for run in stages):
             ship(name, stages, results)
+        elif not stages and results.gains(name, BASELINE):
+            update_results(name, results)
 
 
 if __name__ == "__main__":
