@@ -119,7 +119,7 @@ def main() -> None:
         everything += scores
         page.append(describe_group(group, scores, arguments))
         print(page[-1], flush=True)
-        if group == SUBJECTS and arguments.write:
+        if group == SUBJECTS and arguments.write and arguments.section == "quality":
             few = [name for name in arguments.model if name in IN_README]
             short = value_table(scores, few, MEASURES[0])
             write_section("quality", short, Path(__file__).parents[1] / "README.md")
@@ -144,7 +144,11 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--undersample", action="append", help=f"default: {' '.join(SAMPLINGS)}")
     parser.add_argument("--baseline", default="ktslr")
     parser.add_argument("--workers", type=int, default=1, help="0: as many as there are cores and memory for")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md and README.md")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="put the tables into docs/benchmarks.md; README.md has those of section quality",
+    )
     parser.add_argument("--section", default="quality", help="section of docs/benchmarks.md; default: quality")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/quality"))
     arguments = parser.parse_args()
