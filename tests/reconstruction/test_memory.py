@@ -1,6 +1,6 @@
 """Memory of ``cinerecon recon``: the plan, the limit, and what is reported where memory is exhausted."""
 
-import os
+import re
 import subprocess
 import sys
 
@@ -13,7 +13,11 @@ from cinerecon.memory import parse_size
 from cinerecon.methods import memory_plan
 from cinerecon.reconstruction import Observer, ReconRequest, reconstruct_scan
 
-CODE = "import sys; from cinerecon.cli import main; sys.argv[1:] = {arguments!r}; main()"
+CODE = (
+    "import atexit, sys; from pathlib import Path; from cinerecon.cli import main; "
+    "atexit.register(lambda: print(Path('/proc/self/status').read_text() if sys.platform == 'linux' else '')); "
+    "sys.argv[1:] = {arguments!r}; main()"
+)
 LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_AS, (n := {limit}, n)); "
 
 
@@ -106,11 +110,10 @@ def test_exhausted_memory_of_other_commands_is_reported_too(tmp_path, capsys, mo
 def command(arguments, *, limit=None):
     """Run a command in a process of its own: exit code, messages, and peak memory [bytes]."""
     code = (LIMITED.format(limit=limit) if limit else "") + CODE.format(arguments=[*map(str, arguments)])
-    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
-        text = process.stderr.read().decode()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, text, usage.ru_maxrss * 1024
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    # of the process alone: what `wait4` returns begins with the memory of the process that started it
+    peak = re.search(r"^VmHWM:\s*(\d+) kB", run.stdout, re.MULTILINE)
+    return run.returncode, run.stderr, int(peak[1]) * 1024 if peak else 0
 
 
 def predicted_and_measured(arguments):
