@@ -51,11 +51,8 @@ def peak_memory_mb(device: str = "cpu") -> float:
     """
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="utf-8", errors="replace").splitlines() if status.exists() else []
-    for line in lines:
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 2**10
+    if not math.isnan(own := process_memory_mb("VmHWM")):
+        return own
     try:
         import resource  # not on Windows
     except ImportError:
@@ -110,7 +107,7 @@ def process_memory_mb(name: str = "VmRSS") -> float:
 def _read_kilobytes(path: Path, name: str, otherwise: float) -> float:
     """A line ``name:  1234 kB`` of the kernel's, in MB."""
     with suppress(OSError):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith(f"{name}:"):
                 return float(line.split()[1]) / 2**10
     return otherwise

@@ -26,6 +26,8 @@ def test_peak_memory_counts_what_was_held():
 
 
 def test_systems_without_peak_memory(monkeypatch):
+    monkeypatch.setattr("cinerecon.machine.process_memory_mb", lambda _: math.nan)
+    assert peak_memory_mb() > 0
     monkeypatch.setitem(sys.modules, "resource", None)
     assert math.isnan(peak_memory_mb())
 
