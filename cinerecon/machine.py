@@ -47,7 +47,7 @@ def pick_device(name: str = "auto") -> str:
 def peak_memory_mb(device: str = "cpu") -> float:
     """Most memory this process has held so far, on the GPU if it runs there [MB]; NaN if unknown.
 
-    On Linux that of this program alone: `getrusage` counts the process that started it, too, as it was before.
+    On Linux it is read from ``/proc``: the peak of `getrusage` includes that of the process that started this one.
     """
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20

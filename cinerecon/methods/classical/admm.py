@@ -147,7 +147,7 @@ class ExactUpdate:
 
 
 class GradientUpdate:
-    """Preconditioned conjugate gradient steps from the last series; the splitting forgives the rest.
+    """Preconditioned conjugate gradient steps from the last series; the next iterations reduce the remaining residual.
 
     Each step minimises over the plane of the preconditioned residual and the step before it. For a constant right side
     this is the method of conjugate gradients; here it goes on from one right side to the next, so that a single step in
@@ -190,14 +190,19 @@ class GradientUpdate:
 def lengths_in_plane(
     residual: Tensor, step: tuple[Tensor, Tensor], last: tuple[Tensor, Tensor] | None
 ) -> tuple[Tensor, Tensor]:
-    """Lengths along two directions at which a quadratic form is lowest; the second is 0 where both are parallel.
+    """Lengths along two directions at which 1/2 <u, M u> - <b, u> is lowest; the second is 0 where both are parallel.
 
     Parameters
     ----------
     residual
-        The negative gradient.
+        The negative gradient b - M u, ``(frames, y, x)`` complex.
     step, last
-        Directions, each with its product with the matrix of the form.
+        Directions d, each with M d, of the same shape; no second direction at the first step.
+
+    Returns
+    -------
+    tuple[Tensor, Tensor]
+        Two real numbers, ``()``.
     """
     slope, curvature = inner(residual, step[0]), inner(*step)
     alone = torch.where(curvature > 0, slope / curvature, 0)
