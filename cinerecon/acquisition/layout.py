@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +16,14 @@ from cinerecon.acquisition.counters import Counters, read_counters, require_sane
 from cinerecon.acquisition.gating import Gating, plan_gating
 from cinerecon.acquisition.grid import Grid, middle_slice, plan_grid, probe_lines
 from cinerecon.acquisition.metadata import implausible_size_warnings, slice_meta
-from cinerecon.acquisition.noise import noise_readouts
+from cinerecon.acquisition.noise import (
+    Matrix,
+    noise_readouts,
+    noise_scale,
+    open_noise,
+    read_whitening,
+    select_coils,
+)
 from cinerecon.acquisition.placement import Lines, incomplete_frame_warnings, place_lines, require_central_lines
 from cinerecon.acquisition.repeats import check_repeated_lines
 from cinerecon.acquisition.select import (
@@ -68,15 +77,30 @@ class ScanLayout:
     meta: tuple[CineMeta, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def all_warnings(self) -> tuple[str, ...]:
+        """Warnings of the scan and of its slices, each once."""
+        return tuple(dict.fromkeys([*self.warnings, *(text for meta in self.meta for text in meta.warnings)]))
 
-def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = None) -> ScanLayout:
+
+def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | None = None) -> ScanLayout:
     """Check the headers of a scan and determine the use of each readout. Only a few samples are read.
+
+    Parameters
+    ----------
+    raw
+        The scan as stored.
+    config
+        Settings.
+    noise_path
+        A separate file with the noise readouts of the same coils.
 
     Raises
     ------
     HeaderError, DataError, UnsupportedError
         If the scan is invalid or not supported, naming the readout.
     """
+    noise = open_noise(raw, noise_path, whiten=config.whiten)
     warnings = list(raw.warnings)
     warn = warnings.append
     require_sane_claim(raw)
@@ -129,6 +153,56 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise: RawScan | None = Non
         meta=tuple(meta),
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+class CoilMatrix(NamedTuple):
+    """Selection and whitening of the coils of a scan.
+
+    Attributes
+    ----------
+    matrix
+        ``(kept coils, coils)`` complex64; None for the identity.
+    warnings
+        Warnings about the noise.
+    has_unit_noise
+        Whether the matrix gives the noise of a sample unit variance.
+    """
+
+    matrix: Matrix | None
+    warnings: tuple[str, ...]
+    has_unit_noise: bool
+
+
+def determine_coil_matrix(layout: ScanLayout, config: AcquisitionConfig) -> CoilMatrix:
+    """Determine the matrix of the coils, from the noise readouts where coils are whitened.
+
+    Raises
+    ------
+    DataError
+        If the coils cannot be whitened, see `read_whitening`.
+    """
+    raw, noise, first = layout.raw, layout.noise, int(layout.lines.row[0])
+    n_coils = int(raw.heads["active_channels"][first])
+    selection = select_coils(layout.coils, n_coils) if len(layout.coils) < n_coils else None
+    if not config.whiten or noise is None:
+        return CoilMatrix(selection, (), has_unit_noise=False)
+    whitening, warnings = read_whitening(raw, layout.lines.row, noise, layout.noise_rows, layout.coils)
+    if whitening is None:
+        return CoilMatrix(selection, tuple(warnings), has_unit_noise=False)
+    is_scaled = noise_scale(raw, first, noise, int(layout.noise_rows[0])) is not None
+    return CoilMatrix(whitening, tuple(warnings), has_unit_noise=is_scaled)
+
+
+def require_signal(is_signal: bool, layout: ScanLayout, number: int) -> None:
+    """Refuse a slice without signal.
+
+    Raises
+    ------
+    DataError
+        If it has none.
+    """
+    if not is_signal:
+        raise DataError("all samples are zero", where=f"{layout.raw.path}, slice {number}")
 
 
 def _require_magnitude(raw: RawScan, largest_sample: float) -> None:

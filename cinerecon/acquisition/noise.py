@@ -4,14 +4,19 @@ After whitening all coils carry independent noise of unit variance, as least squ
 10.1002/mrm.1910160203).
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.grid import middle_slice
+from cinerecon.acquisition.select import NOISE
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
+from cinerecon.io.raw_file import read_raw_scan
+from cinerecon.io.twix.noise import find_noise
+from cinerecon.io.twix.readouts import TwixSamples
 
 Matrix = NDArray[np.complexfloating[Any, Any]]
 SIEMENS_NOISE_BANDWIDTH = 0.793
@@ -60,6 +65,24 @@ def whitening_matrix(covariance: Matrix) -> Matrix:
     return np.asarray(np.tril(np.linalg.inv(np.linalg.cholesky(correlation))) * scale)
 
 
+def open_noise(raw: RawScan, path: str | Path | None, *, whiten: bool) -> RawScan | None:
+    """Open the noise measurement in a separate file or in the twix file of a scan; None if it is the scan itself.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    path
+        A separate file, whose last measurement may be another scan of the same coils; None if there is none.
+    whiten
+        Whether the noise is needed, to whiten the coils.
+    """
+    source = raw if path is None else read_raw_scan(path)
+    is_silent = isinstance(source.store, TwixSamples) and not has_flag(source.heads, NOISE).any()
+    other = find_noise(source) if whiten and is_silent else None
+    return other if path is None else other or source
+
+
 def noise_readouts(noise: RawScan) -> Index:
     """The noise readouts of a separate noise scan.
 
@@ -68,7 +91,7 @@ def noise_readouts(noise: RawScan) -> Index:
     DataError
         If there are none.
     """
-    rows = np.flatnonzero(has_flag(noise.heads, 19))
+    rows = np.flatnonzero(has_flag(noise.heads, NOISE))
     if rows.size == 0:
         raise DataError("there are no noise readouts (flag 19) in the noise file", where=str(noise.path))
     return rows

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -12,8 +12,8 @@ from cinerecon.acquisition.assemble import BLOCK, Assembly, assemble, averaged_n
 from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import SIMULATED
-from cinerecon.acquisition.inspection import ScanPlan, describe, lay_out_with_noise, mix_coils, require_signal
-from cinerecon.acquisition.layout import ScanLayout, uses_fft
+from cinerecon.acquisition.inspection import ScanPlan, describe
+from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, lay_out, require_signal, uses_fft
 from cinerecon.acquisition.measured import own_lines
 from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
 from cinerecon.acquisition.reference import attach_reference, read_truth
@@ -39,17 +39,15 @@ class SliceOnGrid(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Scan(CineSource):
-    """A raw scan whose headers are checked; its slices are read one at a time.
+    """A raw scan whose headers are checked; its slices are read one at a time."""
 
-    Attributes
-    ----------
-    plan
-        The content of the scan and its processing.
-    """
-
-    plan: ScanPlan
     _layout: ScanLayout = field(repr=False)
     _config: AcquisitionConfig = field(repr=False)
+
+    @cached_property
+    def plan(self) -> ScanPlan:
+        """The content of the scan and its processing, for a report."""
+        return describe(self._layout, self._config)
 
     @property
     def header_xml(self) -> str:
@@ -85,7 +83,7 @@ class Scan(CineSource):
     @property
     def n_slices(self) -> int:
         """Number of slices."""
-        return self.plan.n_slices
+        return len(self._layout.counters.n_frames)
 
     def size_of(self, number: int) -> SliceSize:
         """See `CineSource.size_of`."""
@@ -93,7 +91,7 @@ class Scan(CineSource):
         widest = BLOCK * int(layout.raw.heads["active_channels"].max()) * grid.kx
         n_virtual = config.n_virtual_coils
         return SliceSize(
-            n_frames=self.plan.n_frames[number],
+            n_frames=layout.counters.n_frames[number],
             n_coils=len(layout.coils),
             ky=grid.ky,
             kx=grid.x,
@@ -103,7 +101,7 @@ class Scan(CineSource):
             block_bytes=8 * widest,
         )
 
-    def with_virtual_coils(self, n_virtual: int) -> "Scan":
+    def with_virtual_coils(self, n_virtual: int) -> Self:
         """See `CineSource.with_virtual_coils`."""
         return replace(self, _config=self._config.model_copy(update={"n_virtual_coils": n_virtual}))
 
@@ -134,7 +132,7 @@ class Scan(CineSource):
         """Whitened k-space of one slice on the grid of the image, without coil maps. Errors as for `read_timed`."""
         self._require_slice(number)
         layout, assembly = self._layout, assembly or self._assembly
-        kspace, mask, n_averages = assemble(assembly, layout.lines.of_slice(number), self.plan.n_frames[number])
+        kspace, mask, n_averages = assemble(assembly, layout.lines.of_slice(number), layout.counters.n_frames[number])
         require_signal(bool(kspace.any()), layout, number)
         own_mask, warnings = (mask, []) if layout.gating.is_retro else own_lines(kspace, mask)
         kspace, mask = self._crop_y(kspace if own_mask is mask else kspace.mul_(own_mask), own_mask)
@@ -204,12 +202,14 @@ class Scan(CineSource):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings of the plan and of the noise, whose readouts are read for them."""
-        return tuple(dict.fromkeys((*self.plan.warnings, *self._assembly.warnings)))  # in order, each once
+        """Warnings of the headers and of the noise, whose readouts are read for them."""
+        return tuple(dict.fromkeys((*self._layout.all_warnings, *self._assembly.warnings)))
 
     def _require_slice(self, number: int) -> None:
         if not 0 <= number < self.n_slices:
-            raise DataError(f"slice {number}, the scan has slices 0 to {self.n_slices - 1}", where=self.plan.source)
+            raise DataError(
+                f"slice {number}, the scan has slices 0 to {self.n_slices - 1}", where=str(self._layout.raw.path)
+            )
 
     def _compressing(self, number: int) -> Assembly:
         """What assembles a slice: with virtual coils where one matrix makes them, which is found from the readouts."""
@@ -221,7 +221,7 @@ class Scan(CineSource):
 
     @cached_property
     def _assembly(self) -> Assembly:
-        layout, coils = self._layout, mix_coils(self._layout, self._config)
+        layout, coils = self._layout, determine_coil_matrix(self._layout, self._config)
         return Assembly(
             raw=layout.raw,
             grid=layout.grid,
@@ -285,5 +285,4 @@ def open_scan(
 
 def scan_of(raw: RawScan, config: AcquisitionConfig, noise: str | Path | None = None) -> Scan:
     """A raw scan that is open, as a series of slices; settings and errors as for `open_scan`."""
-    layout = lay_out_with_noise(raw, config, noise)
-    return Scan(describe(layout, config), layout, config)
+    return Scan(lay_out(raw, config, noise), config)

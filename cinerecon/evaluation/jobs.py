@@ -16,7 +16,7 @@ from cinerecon.acquisition.source import subject_in_header, subject_in_path
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.evaluation.failures import Failure, place_of, read_failures, rewrite_failures
 from cinerecon.evaluation.score import Score, iterate_scores, rewrite_scores
-from cinerecon.evaluation.score_slice import Job, Plan, fingerprint_pattern
+from cinerecon.evaluation.score_slice import Job, Plan
 from cinerecon.io.atomic import file_state, hash_file
 from cinerecon.io.journal import Journal
 from cinerecon.io.magnitude import NIFTI_ENDINGS
@@ -25,6 +25,7 @@ from cinerecon.io.scan_list import labels_of
 from cinerecon.io.shards import Shard, ShardRecord, in_list_order, read_finished_shards
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.model_file import model_label
+from cinerecon.physics.sampling import fingerprint_pattern
 from cinerecon.version import __version__
 
 LISTING = "scans.jsonl"

@@ -12,12 +12,10 @@ from cinerecon.acquisition import AcquisitionConfig, CineSource, file_checksums,
 from cinerecon.acquisition.reference import pattern_seed, undersample
 from cinerecon.cine import CineData, finish_image
 from cinerecon.cine_meta import CineMeta
-from cinerecon.errors import CineReconError, DataError, FileError
+from cinerecon.errors import CineReconError, DataError
 from cinerecon.evaluation.failures import Failure, place_of
 from cinerecon.evaluation.images import InitialImages, store_image
 from cinerecon.evaluation.score import Score
-from cinerecon.io.atomic import hash_file
-from cinerecon.io.mask import MaskFile
 from cinerecon.memory import Workspace, limited_to, report_out_of_memory
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.card_warnings import card_warnings
@@ -43,7 +41,7 @@ from cinerecon.metrics import (
 )
 from cinerecon.metrics.measures import HFEN_SIZE
 from cinerecon.metrics.ventricle import Ventricle, areas_mm2, locate_ventricle, relative_sharpness, segment
-from cinerecon.physics.sampling import acceleration_of, parse_sampling
+from cinerecon.physics.sampling import acceleration_of
 
 
 @dataclass(frozen=True)
@@ -305,22 +303,3 @@ def measure_ventricle(
             for direction, offset in zip(directions, offsets, strict=True)
         )
     return found
-
-
-def fingerprint_pattern(pattern: str) -> str:
-    """A pattern by its text; a mask in a file by what the file holds, too.
-
-    Raises
-    ------
-    ConfigError
-        If it is neither.
-    FileError
-        If there is no such file.
-    """
-    parsed = parse_sampling(pattern)
-    if not isinstance(parsed, MaskFile):
-        return pattern
-    if not parsed.path.is_file():
-        hint = f"cinerecon mask gaussian:8 -o {parsed.path}, with --frames, --ky and --kx of the scan"
-        raise FileError("there is no such mask", where=pattern, hint=hint)
-    return pattern + hash_file(parsed.path)

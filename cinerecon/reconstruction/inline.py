@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from cinerecon.acquisition.arrival import rows_of_slice, with_one_slice
-from cinerecon.acquisition.phase_contrast import PhaseContrastScan
 from cinerecon.acquisition.scan import Scan
 from cinerecon.errors import CineReconError
 from cinerecon.io.ismrmrd.raw import Index
@@ -20,8 +19,6 @@ from cinerecon.reconstruction.incoming import IncomingScan
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.run import load_request_method, reconstruct_index, source_of
 from cinerecon.reconstruction.slices import ReconstructedSlice
-
-RawSource = Scan | PhaseContrastScan
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +62,7 @@ class InlineReconstruction:
         self._incoming, self._check = incoming, check
         self._request = incoming.request
         self._method: Reconstructor = load_request_method(self._request)
-        self._early: dict[int, tuple[RawSource, Index]] = {}
+        self._early: dict[int, tuple[Scan, Index]] = {}
         self._failed: set[int] = set()
         self._waits = False
 
@@ -123,11 +120,11 @@ class InlineReconstruction:
             return (f"all slices together are not a valid scan: {error.what}",)
 
     @cached_property
-    def _whole(self) -> RawSource:
+    def _whole(self) -> Scan:
         """The scan with all readouts."""
         return source_of(self._incoming.spool.scan(), self._request, self._method)
 
-    def _read_alone(self, number: int) -> tuple[RawSource, Index]:
+    def _read_alone(self, number: int) -> tuple[Scan, Index]:
         """The readouts of a slice and noise as a scan, and their numbers.
 
         Raises
@@ -161,12 +158,12 @@ class InlineReconstruction:
 
         return SliceTask(number, False, fail)
 
-    def _early_reading(self, scan: RawSource, index: int) -> tuple[RawSource, Index] | None:
+    def _early_reading(self, scan: Scan, index: int) -> tuple[Scan, Index] | None:
         """How the readouts of a slice were read before, if they were."""
         counter = int(self._incoming.spool.heads()["idx"]["slice"][scan.first_row(index)])
         return self._early.get(counter)
 
-    def _reconstruct(self, scan: RawSource, index: int, number: int) -> ReconstructedSlice:
+    def _reconstruct(self, scan: Scan, index: int, number: int) -> ReconstructedSlice:
         """Reconstruct a slice; its number becomes the counter of the scanner."""
         part = reconstruct_index(self._request, scan, index, self._method, lambda *_: self._check())
         meta = replace(part.cine.meta, slice=number)
@@ -175,8 +172,6 @@ class InlineReconstruction:
         return with_provenance(part, provenance_of(self._request, self._method, scan, content))
 
 
-def _is_same(early: RawSource, scan: RawSource, index: int, rows: Index) -> bool:
+def _is_same(early: Scan, scan: Scan, index: int, rows: Index) -> bool:
     """Whether a slice that was read alone has the same image as in the whole scan."""
-    if isinstance(early, PhaseContrastScan):
-        return isinstance(scan, PhaseContrastScan) and early.is_same_slice(0, scan, index, rows)
-    return isinstance(scan, Scan) and early.is_same_slice(0, scan, index, rows)
+    return type(early) is type(scan) and early.is_same_slice(0, scan, index, rows)

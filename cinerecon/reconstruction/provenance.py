@@ -6,9 +6,9 @@ from pathlib import Path
 
 from cinerecon.acquisition import CineSource, file_checksums
 from cinerecon.cine import CineData
-from cinerecon.evaluation.score_slice import fingerprint_pattern
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.model_file import hash_weights
+from cinerecon.physics.sampling import fingerprint_pattern
 from cinerecon.provenance import Provenance
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from cinerecon.acquisition import CineSource, open_cine
-from cinerecon.acquisition.kinds import RAW_SCAN, kind_of
-from cinerecon.acquisition.phase_contrast import PhaseContrastScan, open_phase_contrast, phase_contrast_of
+from cinerecon.acquisition.kinds import RAW_SCAN, kind_of, require_options
+from cinerecon.acquisition.phase_contrast import PhaseContrastScan, phase_contrast_of
 from cinerecon.acquisition.reference import pattern_seed, undersample
 from cinerecon.acquisition.scan import Scan, scan_of
 from cinerecon.cine import CineData, keep_frames
@@ -19,6 +19,7 @@ from cinerecon.io.atomic import clear_partial
 from cinerecon.io.export import Target, export
 from cinerecon.io.export.dicom_patient import require_same_patient
 from cinerecon.io.ismrmrd.raw import RawScan
+from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.machine import peak_memory_mb, pick_device
 from cinerecon.memory import limited_to
 from cinerecon.methods.base import Reconstructor, fingerprint
@@ -223,20 +224,17 @@ def iterate_slices(
 def open_source(request: ReconRequest, method: Reconstructor) -> CineSource:
     """The scan of a request; one of two sets is phase contrast."""
     config, path = request.preprocessing(method), request.scan
-    if kind_of(path) == RAW_SCAN:
-        scan = open_phase_contrast(
-            path, config, noise=request.noise, dataset=request.dataset, measurement=request.measurement
-        )
-        if scan is not None:
-            require_velocity_range(request, scan.venc_cm_s)
-            return scan
-    if request.set_index is not None and kind_of(path) != RAW_SCAN:
-        raise ConfigError(f"sets belong to raw scans, this is {kind_of(path)}", where="--set-index")
+    kind = kind_of(path)
+    if kind == RAW_SCAN:
+        require_options(path, kind, config)
+        return source_of(read_raw_scan(path, request.dataset, request.measurement), request, method)
+    if request.set_index is not None:
+        raise ConfigError(f"sets belong to raw scans, this is {kind}", where="--set-index")
     _refuse_velocity_range(request)
     return open_cine(path, config, noise=request.noise, dataset=request.dataset, measurement=request.measurement)
 
 
-def source_of(raw: RawScan, request: ReconRequest, method: Reconstructor) -> Scan | PhaseContrastScan:
+def source_of(raw: RawScan, request: ReconRequest, method: Reconstructor) -> Scan:
     """A raw scan that is open as the scan of a request; one of two sets is phase contrast."""
     config = request.preprocessing(method)
     scan = phase_contrast_of(raw, config, request.noise)

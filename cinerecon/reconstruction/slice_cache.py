@@ -17,9 +17,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from cinerecon.acquisition.array_parts import files_of
-from cinerecon.evaluation.score_slice import fingerprint_pattern
 from cinerecon.io.atomic import moved_into_place, write_text
 from cinerecon.options import ArrayOptions, split_settings
+from cinerecon.physics.sampling import fingerprint_pattern
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
 from cinerecon.version import __version__

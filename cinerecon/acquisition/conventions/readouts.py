@@ -13,7 +13,7 @@ import numpy as np
 from cinerecon.acquisition.conventions.encoding import LARGEST_UNDECLARED_OVERSAMPLING, N_ECHO_PROBES
 from cinerecon.acquisition.counters import Warn
 from cinerecon.acquisition.grid import anisotropy
-from cinerecon.acquisition.select import Selection
+from cinerecon.acquisition.select import REVERSE, Selection
 from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
 
@@ -108,7 +108,7 @@ def claimed_centres(raw: RawScan, image: Index) -> dict[tuple[int, int], Index]:
     """The image readouts of each length and stored ``center_sample``, reversed ones excluded."""
     heads = raw.heads[image]
     kinds = np.stack([heads["number_of_samples"], heads["center_sample"]], 1).astype(int)
-    is_forward = ~has_flag(heads, 22)
+    is_forward = ~has_flag(heads, REVERSE)
     return {
         (int(length), int(centre)): image[(kinds == (length, centre)).all(1)]
         for length, centre in np.unique(kinds[is_forward], axis=0)

@@ -1,15 +1,21 @@
-"""Heartbeats of a scan: the R-R intervals, the rejection of arrhythmic ones, and the cardiac phase of each readout."""
+"""Heartbeats of a scan: R waves of the time stamps, R-R intervals, arrhythmia, and cardiac phase of the readouts."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cinerecon.acquisition.gating.clock import Clock
+from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.physics.cardiac_cycle import cardiac_phase, systole_ms
 
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+SAME_BEAT_MS = 100.0
+"""Largest difference of the R waves that readouts of one beat refer to [ms]."""
+MIN_READOUTS_FRACTION = 0.05
+"""Readouts of a beat over the median of all beats, below which their time stamps are damaged."""
 PAUSE_RATIO = 1.75
 """An interval at least this much longer than the one before is the pause after an ectopic beat. Respiratory variation
 of 25 % remains below it; a beat that comes after 70 % of an interval gives 1.86."""
@@ -73,6 +79,17 @@ class Beats:
         return np.where((number >= 0) & self.is_used[own] & is_early, phase, np.nan)
 
 
+def r_waves_of_stamps(clock: Clock) -> Numbers:
+    """R waves that the time stamps of the readouts refer to, ``(beats,)`` [ms]; empty if none were stored."""
+    is_known = np.isfinite(clock.since_trigger_ms)
+    waves = np.sort((clock.time_ms - clock.since_trigger_ms)[is_known])
+    if waves.size == 0:
+        return waves
+    beats = np.split(waves, np.flatnonzero(np.diff(waves) > SAME_BEAT_MS) + 1)
+    fewest = MIN_READOUTS_FRACTION * float(np.median([len(beat) for beat in beats]))
+    return np.array([np.median(beat) for beat in beats if len(beat) >= fewest])
+
+
 def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_continuous: bool) -> Beats:
     """The beats in which readouts were measured.
 
@@ -122,3 +139,16 @@ def _after_ectopic(length: Numbers, is_known: Flags, number: NDArray[np.intp]) -
     is_pause[1:] &= ~is_pause[:-1]  # the beat that is cut is no pause itself
     after: Flags = np.concatenate([[False], is_pause])
     return after
+
+
+def is_consecutive(raw: RawScan, rows: Index, clock: Clock, beats: Beats) -> bool:
+    """Whether the frames by the counter were measured one after the other over several beats, in every slice."""
+    idx = raw.heads["idx"][rows]
+    name = "phase" if len(np.unique(idx["phase"])) > 1 else "repetition"
+    for value in np.unique(idx["slice"]):
+        own = np.flatnonzero(idx["slice"] == value)
+        steps = np.diff(idx[name][own[np.argsort(clock.time_ms[own], kind="stable")]].astype(int))
+        n_beats = len(np.unique(beats.number(clock.time_ms[own])))
+        if n_beats < 2 or (steps < 0).any() or not (steps > 0).any():
+            return False
+    return True

@@ -10,12 +10,12 @@ import numpy as np
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.counters import Counters, Warn, require_within_limit
-from cinerecon.acquisition.gating.beats import Beats, find_beats
+from cinerecon.acquisition.gating.beats import Beats, find_beats, is_consecutive, r_waves_of_stamps
 from cinerecon.acquisition.gating.clock import Clock, read_clock
 from cinerecon.acquisition.gating.interpolation import interpolate, is_dense
-from cinerecon.acquisition.gating.r_waves import r_waves_of_ecg, r_waves_of_stamps
-from cinerecon.acquisition.gating.real_time import is_consecutive, number_frames
-from cinerecon.acquisition.gating.report import GatingReport, describe_beats
+from cinerecon.acquisition.gating.r_waves import r_waves_of_ecg
+from cinerecon.acquisition.gating.real_time import number_frames
+from cinerecon.acquisition.gating.report import GatingReport, Usage, describe_beats
 from cinerecon.acquisition.placement import Lines
 from cinerecon.errors import DataError, UnsupportedError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
@@ -45,18 +45,30 @@ class Gating:
         The heartbeats; None if no R waves are known.
     rows
         Row numbers of the image readouts.
-    report
-        What `inspect` shows.
     n_frames
         Frames of a retrospectively gated cine.
+    source
+        Origin of the R waves: ``physiology_time_stamp`` or ``ECG``; empty if there are none.
+    is_consecutive
+        Whether the frames by the counter were measured one after the other over several beats, in every slice.
+    usage
+        How the readouts of a retrospectively gated scan contribute to its frames; None before they are distributed.
     """
 
     mode: str
     clock: Clock | None
     beats: Beats | None
     rows: Index
-    report: GatingReport
     n_frames: int
+    source: str
+    is_consecutive: bool
+    usage: Usage | None = None
+
+    @property
+    def report(self) -> GatingReport:
+        """What `inspect` shows."""
+        report = describe_beats(self.mode, self.source, self.beats, len(self.rows), self.usage)
+        return replace(report, is_consecutive=self.is_consecutive)
 
     @property
     def is_retro(self) -> bool:
@@ -75,7 +87,7 @@ class Gating:
         """Whether the frames follow each other over several beats, so that the first does not follow the last."""
         if self.mode == "none":
             return True
-        return self.mode == "counter" and self.report.is_consecutive
+        return self.mode == "counter" and self.is_consecutive
 
     def set_counters(self, raw: RawScan, config: AcquisitionConfig, warn: Warn) -> tuple[RawScan, AcquisitionConfig]:
         """The scan with the counters that gating replaces, and the settings with which they are read.
@@ -142,14 +154,9 @@ class Gating:
             self._require_lines(lines, gated, slice_number, warn)
         n_measured = len(np.unique(number)) * self.n_frames
         covered = len(np.unique(number[parts.readout] * self.n_frames + parts.frame))
-        report = replace(
-            self.report,
-            n_used_readouts=len(np.unique(parts.readout)),
-            is_interpolated=dense,
-            coverage=covered / n_measured,
-        )
+        usage = Usage(len(np.unique(parts.readout)), dense, covered / n_measured)
         counters = replace(counters, n_frames=(self.n_frames,) * n_slices, time="cardiac phase")
-        return gated, counters, replace(self, report=report)
+        return gated, counters, replace(self, usage=usage)
 
     def _require_lines(self, lines: Lines, gated: Lines, number: int, warn: Warn) -> None:
         """Check that every frame of a slice has lines, and warn of lines that were measured in rejected beats alone."""
@@ -158,7 +165,8 @@ class Gating:
         if empty.size:
             what = f"gating leaves no line for frame {empty[0]} of {self.n_frames} of slice {number}"
             hint = "fewer frames, or a wider --set preprocessing.rr_window"
-            raise DataError(what, where=f"{self.report.n_used_beats} of {self.report.n_beats} beats used", hint=hint)
+            n_used, n_beats = (0, 0) if self.beats is None else (int(self.beats.is_used.sum()), len(self.beats))
+            raise DataError(what, where=f"{n_used} of {n_beats} beats used", hint=hint)
         missing = np.setdiff1d(own.ky, left.ky)
         if missing.size:
             warn(
@@ -212,9 +220,8 @@ def plan_gating(raw: RawScan, rows: Index, config: AcquisitionConfig, warn: Warn
     if mode != "counter":
         for note in notes:
             warn(note)
-    report = describe_beats(mode, source, beats, len(rows))
     consecutive = clock is not None and beats is not None and is_consecutive(raw, rows, clock, beats)
-    return Gating(mode, clock, beats, rows, replace(report, is_consecutive=consecutive), config.gated_frames)
+    return Gating(mode, clock, beats, rows, config.gated_frames, source, consecutive)
 
 
 def _r_waves(raw: RawScan, clock: Clock, config: AcquisitionConfig) -> tuple[str, np.ndarray]:

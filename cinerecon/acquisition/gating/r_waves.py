@@ -1,6 +1,6 @@
-"""R waves from the physiological time stamps of the readouts, or from the ECG in the file.
+"""R waves in the ECG of a scan.
 
-The detector for the ECG follows Pan and Tompkins, A real-time QRS detection algorithm (1985), 10.1109/TBME.1985.325532:
+The detector follows Pan and Tompkins, A real-time QRS detection algorithm (1985), 10.1109/TBME.1985.325532:
 band-pass filter, slope, square, moving mean, and thresholds that follow the heights of the QRS complexes and the noise.
 
 Departs from the paper in: filters without delay, since the whole recording is known; all leads are used, each scaled by
@@ -20,10 +20,6 @@ Numbers = NDArray[np.float64]
 
 SHORTEST_RR_MS = 200.0
 """Shortest interval between two R waves [ms], the refractory period."""
-SAME_BEAT_MS = 100.0
-"""Largest difference of the R waves that readouts of one beat refer to [ms]."""
-MIN_READOUTS_FRACTION = 0.05
-"""Readouts of a beat over the median of all beats, below which their time stamps are damaged."""
 
 QRS_BAND_HZ = (5.0, 15.0)
 """Frequencies of QRS complexes."""
@@ -35,17 +31,6 @@ SEARCH_BACK = 1.66
 """An interval longer than this, over the mean of the last ones, is searched for a weaker QRS complex."""
 N_RECENT = 8
 """Number of intervals in that mean."""
-
-
-def r_waves_of_stamps(clock: Clock) -> Numbers:
-    """R waves that the time stamps of the readouts refer to, ``(beats,)`` [ms]; empty if none were stored."""
-    is_known = np.isfinite(clock.since_trigger_ms)
-    waves = np.sort((clock.time_ms - clock.since_trigger_ms)[is_known])
-    if waves.size == 0:
-        return waves
-    beats = np.split(waves, np.flatnonzero(np.diff(waves) > SAME_BEAT_MS) + 1)
-    fewest = MIN_READOUTS_FRACTION * float(np.median([len(beat) for beat in beats]))
-    return np.array([np.median(beat) for beat in beats if len(beat) >= fewest])
 
 
 def r_waves_of_ecg(waveforms: Sequence[Waveform], clock: Clock) -> Numbers:

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from cinerecon.acquisition.gating.beats import Beats
 from cinerecon.acquisition.gating.clock import Clock
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 
@@ -65,16 +64,3 @@ def _until_repeated(lines: np.ndarray) -> Index:
         seen.add(line)
         numbers[i] = frame
     return numbers
-
-
-def is_consecutive(raw: RawScan, rows: Index, clock: Clock, beats: Beats) -> bool:
-    """Whether the frames by the counter were measured one after the other over several beats, in every slice."""
-    idx = raw.heads["idx"][rows]
-    name = "phase" if len(np.unique(idx["phase"])) > 1 else "repetition"
-    for value in np.unique(idx["slice"]):
-        own = np.flatnonzero(idx["slice"] == value)
-        steps = np.diff(idx[name][own[np.argsort(clock.time_ms[own], kind="stable")]].astype(int))
-        n_beats = len(np.unique(beats.number(clock.time_ms[own])))
-        if n_beats < 2 or (steps < 0).any() or not (steps > 0).any():
-            return False
-    return True

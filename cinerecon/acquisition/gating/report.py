@@ -1,6 +1,7 @@
 """What the R waves of a scan show: R-R intervals, beats that are used, coverage of k-t space."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,14 @@ BIN_MS = 50
 """Width of the bins of the histogram of R-R intervals [ms]."""
 LONGEST_BAR = 40
 """Length of the longest bar of the histogram as text."""
+
+
+class Usage(NamedTuple):
+    """The readouts that contribute to a frame of a gated cine, whether they are interpolated, and the coverage."""
+
+    n_readouts: int
+    is_interpolated: bool
+    coverage: float
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,11 @@ class GatingReport:
         ]
 
 
-def describe_beats(mode: str, source: str, beats: Beats | None, n_readouts: int) -> GatingReport:
-    """The report of a scan before its lines are placed."""
+def describe_beats(
+    mode: str, source: str, beats: Beats | None, n_readouts: int, usage: Usage | None = None
+) -> GatingReport:
+    """The report of a scan; without a usage all readouts contribute to a frame, each to one."""
+    usage = usage or Usage(n_readouts, is_interpolated=False, coverage=1.0)
     if beats is None:
         return GatingReport(mode, source, n_readouts=n_readouts, n_used_readouts=n_readouts)
     known = beats.length_ms[beats.is_known]
@@ -82,7 +94,9 @@ def describe_beats(mode: str, source: str, beats: Beats | None, n_readouts: int)
         rr_used_ms=beats.mean_ms if beats.is_used.any() else 0.0,
         histogram=_histogram(known),
         n_readouts=n_readouts,
-        n_used_readouts=n_readouts,
+        n_used_readouts=usage.n_readouts,
+        is_interpolated=usage.is_interpolated,
+        coverage=usage.coverage,
     )
 
 

@@ -18,7 +18,14 @@ from cinerecon.physics.sampling.measure import (
     sampling_kind,
     scan_acceleration,
 )
-from cinerecon.physics.sampling.spec import PATTERNS, MaskSpec, Sampling, parse_mask, parse_sampling
+from cinerecon.physics.sampling.spec import (
+    PATTERNS,
+    MaskSpec,
+    Sampling,
+    fingerprint_pattern,
+    parse_mask,
+    parse_sampling,
+)
 
 __all__ = [
     "ORDERS",
@@ -34,6 +41,7 @@ __all__ = [
     "calibration_size",
     "count_acs",
     "csm_warning",
+    "fingerprint_pattern",
     "measured_extent",
     "net_acceleration",
     "order_readouts",

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.errors import ConfigError, FileError, nearest_name
+from cinerecon.io.atomic import hash_file
 from cinerecon.io.mask import MaskFile
 from cinerecon.physics.sampling import golden_ratio, lines, points, poisson_disc
 from cinerecon.physics.sampling.drawing import Flags, MaskRequest, make_rng
@@ -216,3 +217,22 @@ def parse_sampling(text: str) -> Sampling:
         If it is neither.
     """
     return MaskFile.parse(text) or parse_mask(text)
+
+
+def fingerprint_pattern(pattern: str) -> str:
+    """A pattern by its text; a mask in a file by what the file holds, too.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither.
+    FileError
+        If there is no such file.
+    """
+    parsed = parse_sampling(pattern)
+    if not isinstance(parsed, MaskFile):
+        return pattern
+    if not parsed.path.is_file():
+        hint = f"cinerecon mask gaussian:8 -o {parsed.path}, with --frames, --ky and --kx of the scan"
+        raise FileError("there is no such mask", where=pattern, hint=hint)
+    return pattern + hash_file(parsed.path)
