@@ -35,8 +35,9 @@ from cinerecon.preparation.folder import PrepareRecords
 from cinerecon.preparation.prepare_slice import Survey
 from cinerecon.preparation.sources import find_sources
 from cinerecon.provenance import hashed_name
-from cinerecon.reconstruction import ReconRequest, plan_batch, run_batch
-from cinerecon.reconstruction.batch_run import BatchRun, Outcome
+from cinerecon.reconstruction.batch import plan_batch
+from cinerecon.reconstruction.batch_run import BatchRun, Outcome, run_batch
+from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import Observer, load_request_method
 from cinerecon.reconstruction.slice_cache import checksum_of
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan

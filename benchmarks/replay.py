@@ -25,8 +25,8 @@ from report import machine, write_section
 
 from cinerecon.io.mrd_stream.hdf5 import scan_messages
 from cinerecon.io.mrd_stream.messages import AcquisitionMessage, ImageMessage, Message, TextMessage
-from cinerecon.reconstruction import reconstruct
 from cinerecon.reconstruction.client import exchange
+from cinerecon.reconstruction.public import reconstruct
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 NOISE = 1 << 18

@@ -4,7 +4,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from cinerecon.reconstruction import ReconRequest, reconstruct_scan
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 

@@ -1,19 +1,19 @@
 """cinerecon: reconstruct accelerated dynamic (cine) cardiac MRI. A raw scan goes in, a cine comes out."""
 
-from typing import TYPE_CHECKING
-
-from cinerecon.lazy import lazy_names
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cinerecon import metrics, networks
-    from cinerecon.acquisition import intake
-    from cinerecon.acquisition import open_cine as open_scan
+    from cinerecon.acquisition.open import intake
+    from cinerecon.acquisition.open import open_cine as open_scan
     from cinerecon.cine import CineData
     from cinerecon.errors import CineReconError, CineReconWarning
     from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
     from cinerecon.methods.table import load_method
     from cinerecon.physics.operators import Encoding
-    from cinerecon.reconstruction import ReconstructedSlice, export, reconstruct
+    from cinerecon.reconstruction.public import export, reconstruct
+    from cinerecon.reconstruction.slices import ReconstructedSlice
     from cinerecon.simulation.scan import simulate_cine
 
     __version__: str
@@ -37,23 +37,30 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    __getattr__, __dir__ = lazy_names(
-        __name__,
-        {
-            "CineData": "cinerecon.cine",
-            "CineReconError": "cinerecon.errors",
-            "CineReconWarning": "cinerecon.errors",
-            "Encoding": "cinerecon.physics.operators",
-            "ReconstructedSlice": "cinerecon.reconstruction",
-            "__version__": "cinerecon.version",
-            "export": "cinerecon.reconstruction",
-            "intake": "cinerecon.acquisition",
-            "load_method": "cinerecon.methods.table",
-            "metrics": "cinerecon.metrics:",
-            "networks": "cinerecon.networks:",
-            "open_scan": "cinerecon.acquisition:open_cine",
-            "read_mrd": "cinerecon.io.ismrmrd.hdf5_scan",
-            "reconstruct": "cinerecon.reconstruction",
-            "simulate_cine": "cinerecon.simulation.scan",
-        },
-    )
+    _MODULES = {
+        "CineData": "cine",
+        "CineReconError": "errors",
+        "CineReconWarning": "errors",
+        "Encoding": "physics.operators",
+        "ReconstructedSlice": "reconstruction.slices",
+        "__version__": "version",
+        "export": "reconstruction.public",
+        "intake": "acquisition.open",
+        "load_method": "methods.table",
+        "open_scan": "acquisition.open",
+        "read_mrd": "io.ismrmrd.hdf5_scan",
+        "reconstruct": "reconstruction.public",
+        "simulate_cine": "simulation.scan",
+    }
+    _NAMES_THERE = {"open_scan": "open_cine"}
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name at first use (PEP 562), so that importing the package takes no time."""
+        if name in ("metrics", "networks"):
+            return import_module(f"{__name__}.{name}")
+        if name not in _MODULES:
+            raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), _NAMES_THERE.get(name, name))
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -5,7 +5,7 @@ from typing import Literal
 import pytest
 from pydantic import Field
 
-from cinerecon.acquisition import AcquisitionConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError
 from cinerecon.methods.classical.config import LpsConfig

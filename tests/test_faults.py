@@ -17,7 +17,8 @@ import pytest
 from helpers import BESIDE
 from typer.testing import CliRunner
 
-from cinerecon.acquisition import open_cine, open_scan
+from cinerecon.acquisition.open import open_cine
+from cinerecon.acquisition.scan import open_scan
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan

@@ -12,7 +12,6 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "cinerecon"
 ROWS = (
     {
-        "lazy",
         "version",
         "errors",
         "axes",

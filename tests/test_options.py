@@ -2,7 +2,7 @@
 
 import pytest
 
-from cinerecon.acquisition import AcquisitionConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.errors import ConfigError
 from cinerecon.options import split_settings, with_preprocessing
 

@@ -114,7 +114,7 @@ def _evaluate_scans(
     from rich.console import Console
 
     from cinerecon import evaluation as workflow
-    from cinerecon.acquisition import AcquisitionConfig
+    from cinerecon.acquisition.config import AcquisitionConfig
     from cinerecon.commands.console import announce_models
     from cinerecon.commands.scans import shard_of
     from cinerecon.io.scan_list import with_lists

@@ -12,7 +12,8 @@ from cinerecon.commands.from_options import app_of
 from cinerecon.options import ArrayOptions, Flag, SetOptions, with_preprocessing
 
 if TYPE_CHECKING:
-    from cinerecon.acquisition import CineSummary, ScanPlan
+    from cinerecon.acquisition.inspection import ScanPlan
+    from cinerecon.acquisition.source import CineSummary
 
 PARTIAL = 0.9
 """Fraction of k-space along y below which a scan counts as partial Fourier."""
@@ -75,7 +76,8 @@ def _inspect(options: InspectOptions) -> None:
             content = inspect_scan(path, config, **part, progress=report)
             rows = _rows_of_plan(content)
         else:
-            from cinerecon.acquisition import open_cine, summarise
+            from cinerecon.acquisition.open import open_cine
+            from cinerecon.acquisition.source import summarise
 
             source = open_cine(path, config, **part)
             content = summarise(source, lambda done, total: progress("reading slices", done / total))

@@ -60,8 +60,8 @@ def _merge_cases(options: MergeOptions) -> bool:
 
 def _merge_images(options: MergeOptions) -> bool:
     from cinerecon.commands.recon_report import print_batch
-    from cinerecon.reconstruction import merge_batch
     from cinerecon.reconstruction.batch import RECORD
+    from cinerecon.reconstruction.batch_run import merge_batch
 
     outcomes = merge_batch(options.folder)
     failed = [outcome for outcome in outcomes if outcome.error]

@@ -23,7 +23,9 @@ logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from cinerecon.methods.memory_plan import MemoryPlan
-    from cinerecon.reconstruction import Batch, Outcome, ReconRequest
+    from cinerecon.reconstruction.batch import Batch
+    from cinerecon.reconstruction.batch_run import Outcome
+    from cinerecon.reconstruction.request import ReconRequest
 
 
 class ReconOptions(ReconSettings, ArchiveOptions):
@@ -70,7 +72,7 @@ class ReconOptions(ReconSettings, ArchiveOptions):
     def request(self) -> "ReconRequest":
         """The reconstruction of the first scan by the first method."""
         from cinerecon.io.export.dicom_patient import make_patient
-        from cinerecon.reconstruction import ReconRequest
+        from cinerecon.reconstruction.request import ReconRequest
 
         patient = make_patient(self.patient_id, self.patient_name, self.accession, self.like)
         shared = {name: getattr(self, name) for name in ReconSettings.model_fields}
@@ -116,7 +118,7 @@ def _require_one_stream(options: ReconOptions) -> None:
         Naming the option.
     """
     from cinerecon.errors import ConfigError
-    from cinerecon.reconstruction import is_batch
+    from cinerecon.reconstruction.batch import is_batch
 
     if options.as_json:
         raise ConfigError("standard output receives the images", where="--json", hint="-o cine.mrd --json")
@@ -128,7 +130,7 @@ def _require_one_stream(options: ReconOptions) -> None:
 def _recon(options: ReconOptions, unlisted: Path | None) -> None:
     from cinerecon.commands.console import announce_models, run_log
     from cinerecon.commands.scans import print_shard, scans_of, shard_of
-    from cinerecon.reconstruction import is_batch, plan_batch
+    from cinerecon.reconstruction.batch import is_batch, plan_batch
 
     shard = shard_of(options)
     scans, is_listed = scans_of(options.scans, options.lists)
@@ -151,7 +153,7 @@ def _run_one(request: "ReconRequest", *, quiet: bool, as_json: bool, unlisted: P
     """Reconstruct one scan; files in the folder `unlisted` are not reported."""
     from cinerecon.commands.console import progress_bar
     from cinerecon.commands.recon_report import print_convergence, print_report, report_as_plain
-    from cinerecon.reconstruction import Observer, reconstruct_scan
+    from cinerecon.reconstruction.run import Observer, reconstruct_scan
 
     allocator = Allocator(request.model)
     with progress_bar(quiet=quiet) as progress:
@@ -169,7 +171,8 @@ def _run_one(request: "ReconRequest", *, quiet: bool, as_json: bool, unlisted: P
 def _run_batch(batch: "Batch", *, quiet: bool, as_json: bool) -> None:
     from cinerecon.commands.console import progress_bar
     from cinerecon.commands.recon_report import batch_as_plain, print_batch
-    from cinerecon.reconstruction import Observer, run_batch
+    from cinerecon.reconstruction.batch_run import run_batch
+    from cinerecon.reconstruction.run import Observer
 
     def report(outcome: "Outcome") -> None:
         _print_warnings([f"{outcome.name}, {outcome.method}: {text}" for text in outcome.warnings])

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cinerecon.reconstruction import Outcome, ReconReport, ReconstructedSlice
+    from cinerecon.reconstruction.batch_run import Outcome
+    from cinerecon.reconstruction.run import ReconReport
+    from cinerecon.reconstruction.slices import ReconstructedSlice
 
 
 REPORT_WIDTH, BATCH_WIDTH = 100, 112

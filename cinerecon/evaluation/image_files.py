@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition import open_cine
+from cinerecon.acquisition.open import open_cine
 from cinerecon.cine import finish_image
 from cinerecon.cine_meta import Geometry
 from cinerecon.errors import DataError, FileError

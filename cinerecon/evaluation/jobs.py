@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cinerecon.acquisition import AcquisitionConfig, find_cines, open_cine
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import find_cines, open_cine
 from cinerecon.acquisition.source import subject_in_header, subject_in_path
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.evaluation.failures import Failure, place_of, read_failures, rewrite_failures

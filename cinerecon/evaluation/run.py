@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cinerecon.acquisition import AcquisitionConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.errors import CineReconError, ConfigError
 from cinerecon.evaluation.failures import FAILURES, Failure, append_failure, raise_first
 from cinerecon.evaluation.images import image_file

@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition import AcquisitionConfig, CineSource, file_checksums, open_cine
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import file_checksums, open_cine
 from cinerecon.acquisition.reference import pattern_seed, undersample
+from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData, finish_image
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import CineReconError, DataError

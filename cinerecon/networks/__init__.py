@@ -1,8 +1,7 @@
 """Networks ``net(kspace, encoding) -> image``, independent of files, devices and the absolute scale of the data."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cinerecon.lazy import lazy_names
 from cinerecon.networks.table import NETWORKS, find_network
 
 if TYPE_CHECKING:
@@ -11,7 +10,11 @@ if TYPE_CHECKING:
 __all__ = ["NETWORKS", "build", "count_parameters_of", "find_network", "load_network"]
 
 if not TYPE_CHECKING:
-    _UNROLLED = "cinerecon.networks.unrolled"
-    __getattr__, __dir__ = lazy_names(
-        __name__, {"build": _UNROLLED, "count_parameters_of": _UNROLLED, "load_network": _UNROLLED}
-    )
+
+    def __getattr__(name: str) -> Any:
+        """Import what needs PyTorch at first use, so that the table of networks is quick to list."""
+        if name not in __all__:
+            raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+        from cinerecon.networks import unrolled
+
+        return getattr(unrolled, name)

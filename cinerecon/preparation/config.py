@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from cinerecon.acquisition import AcquisitionConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError
 from cinerecon.io.case import VERSION

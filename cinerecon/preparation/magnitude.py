@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cinerecon.acquisition import CineSource, SliceSize, TimedSlice, attach_reference, combine_truth, finish_slice
+from cinerecon.acquisition.coil_maps import finish_slice
+from cinerecon.acquisition.reference import attach_reference, combine_truth
+from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
 from cinerecon.io.magnitude import MagnitudeImages
 from cinerecon.physics.fourier import fft2c
 from cinerecon.preparation.config import PrepareConfig

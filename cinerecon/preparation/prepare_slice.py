@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from cinerecon.acquisition import CineSource
+from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData, finish_image
 from cinerecon.errors import CineReconError, NotACineError
 from cinerecon.image import CineImage

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cinerecon.acquisition import CineSource, is_cine_name, open_cine, walk_visible
-from cinerecon.acquisition.source import subject_in_header, subject_in_path
+from cinerecon.acquisition.open import is_cine_name, open_cine, walk_visible
+from cinerecon.acquisition.source import CineSource, subject_in_header, subject_in_path
 from cinerecon.errors import ConfigError, FileError, NotACineError
 from cinerecon.io.atomic import hash_files
 from cinerecon.io.case_index import holds_cases, list_cases

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cinerecon.acquisition import find_cines
+from cinerecon.acquisition.open import find_cines
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.export import FOLDER, FORMATS, Target
 from cinerecon.io.export.movie import write_gif, write_mp4

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from cinerecon.acquisition import CineSource
-from cinerecon.acquisition.source import SliceSize
+from cinerecon.acquisition.source import CineSource, SliceSize
 from cinerecon.image import MOST_VALUES
 from cinerecon.io.export.movie import TILE_HEIGHT
 from cinerecon.methods.base import Reconstructor

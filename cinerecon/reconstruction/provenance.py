@@ -4,7 +4,8 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from cinerecon.acquisition import CineSource, file_checksums
+from cinerecon.acquisition.open import file_checksums
+from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.model_file import hash_weights

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition import AcquisitionConfig, finish_slice, scale_maps
+from cinerecon.acquisition.coil_maps import finish_slice, scale_maps
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.axes import KSPACE, MASK
 from cinerecon.cine import CineData, as_tensor, require_finite
 from cinerecon.cine_meta import CineMeta

@@ -6,8 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
-from cinerecon.acquisition import AcquisitionConfig, CineSource, require_cine
 from cinerecon.acquisition.array_parts import files_of
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.kinds import require_cine
+from cinerecon.acquisition.source import CineSource
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import would_overwrite
 from cinerecon.io.bart import cfl_files

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cinerecon.acquisition import CineSource, open_cine
 from cinerecon.acquisition.kinds import RAW_SCAN, kind_of, require_options
+from cinerecon.acquisition.open import open_cine
 from cinerecon.acquisition.phase_contrast import PhaseContrastScan, phase_contrast_of
 from cinerecon.acquisition.reference import pattern_seed, undersample
 from cinerecon.acquisition.scan import Scan, scan_of
+from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData, keep_frames
 from cinerecon.errors import ConfigError
 from cinerecon.image import collect_warnings

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cinerecon.acquisition import SETTINGS, AcquisitionConfig
+from cinerecon.acquisition.case import SETTINGS
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
 from cinerecon.io.case import CaseFile

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cinerecon.acquisition import AcquisitionConfig, file_checksums, find_cines, open_cine
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import file_checksums, find_cines, open_cine
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.case_index import holds_cases, read_index
 from cinerecon.methods.card import Card, hash_subject

@@ -14,7 +14,8 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cinerecon.acquisition import AcquisitionConfig, find_cines, open_cine
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import find_cines, open_cine
 from cinerecon.cine import CineData
 from cinerecon.errors import FileError
 from cinerecon.methods.base import Reconstructor

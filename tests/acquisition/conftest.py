@@ -3,7 +3,8 @@
 import pytest
 from raw_scan import RawFile
 
-from cinerecon.acquisition import AcquisitionConfig, open_scan
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.scan import open_scan
 
 PLAIN = AcquisitionConfig(csm="walsh")
 

@@ -5,7 +5,8 @@ import pytest
 from helpers import relative_error
 from raw_scan import RawFile, small_scan
 
-from cinerecon.acquisition import AcquisitionConfig, open_scan
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.scan import open_scan
 from cinerecon.errors import HeaderError, UnsupportedError
 
 PLAIN = AcquisitionConfig(csm="walsh")

@@ -5,7 +5,8 @@ import pytest
 import torch
 from raw_scan import RawFile, small_scan
 
-from cinerecon.acquisition import AcquisitionConfig, open_scan
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.scan import open_scan
 
 PLAIN = AcquisitionConfig(csm="walsh")
 

@@ -7,12 +7,14 @@ from helpers import formats_folder, relative_error
 from raw_scan import small_scan
 from typer.testing import CliRunner
 
-from cinerecon.acquisition import AcquisitionConfig, open_cine, open_scan
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import open_cine
+from cinerecon.acquisition.scan import open_scan
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError, CineReconWarning, ConfigError, DataError, FileError, ShapeError
 from cinerecon.io.bart import PHASE_1, READ, SLICE, TIME, open_cfl, write_cfl
 from cinerecon.options import ArrayOptions
-from cinerecon.reconstruction import reconstruct
+from cinerecon.reconstruction.public import reconstruct
 
 AXES = "slices frames coils ky kx"
 MATRIX = (20, 24)

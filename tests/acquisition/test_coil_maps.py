@@ -5,7 +5,7 @@ import torch
 from helpers import relative_error
 from raw_scan import small_scan
 
-from cinerecon.acquisition import AcquisitionConfig
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.cine import finish_image
 from cinerecon.errors import ConfigError, UnsupportedError
 from cinerecon.physics.coils import (

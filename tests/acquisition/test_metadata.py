@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from raw_scan import READ, small_scan
 
-from cinerecon.acquisition import AcquisitionConfig, open_scan
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.scan import open_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
 PLAIN = AcquisitionConfig(csm="walsh")

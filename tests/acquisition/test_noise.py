@@ -6,9 +6,10 @@ import torch
 from helpers import complex_randn, relative_error
 from raw_scan import RawFile, small_scan
 
-from cinerecon.acquisition import AcquisitionConfig, open_scan
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.inspection import inspect_scan
 from cinerecon.acquisition.noise import noise_covariance, whitening_matrix
+from cinerecon.acquisition.scan import open_scan
 from cinerecon.cine import finish_image
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.physics.coils import apply_coil_matrix

@@ -3,10 +3,12 @@
 import pytest
 from raw_scan import small_scan
 
-from cinerecon.acquisition import AcquisitionConfig, find_cines
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import find_cines
 from cinerecon.evaluation import list_scans
 from cinerecon.preparation.sources import find_sources
-from cinerecon.reconstruction import ReconRequest, reconstruct_scan
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import reconstruct_scan
 from cinerecon.training.scans import open_scans
 
 

@@ -6,7 +6,8 @@ import torch
 from helpers import relative_error
 from raw_scan import small_scan
 
-from cinerecon.acquisition import AcquisitionConfig, open_scan
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.scan import open_scan
 from cinerecon.errors import DataError
 
 PLAIN = AcquisitionConfig(csm="walsh")

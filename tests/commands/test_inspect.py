@@ -6,11 +6,12 @@ import pytest
 from raw_scan import small_scan
 from typer.testing import CliRunner
 
-from cinerecon.acquisition import open_scan
+from cinerecon.acquisition.scan import open_scan
 from cinerecon.commands.inspect import app
 from cinerecon.errors import ConfigError, DataError, UnsupportedError
 from cinerecon.io.case import write_case
-from cinerecon.reconstruction import ReconRequest, reconstruct_scan
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import reconstruct_scan
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from cinerecon.cine_meta import CineMeta
 from cinerecon.cli import app
 from cinerecon.commands.recon_report import quality_line, some_iterations
 from cinerecon.image import CineImage
-from cinerecon.reconstruction import ReconstructedSlice
+from cinerecon.reconstruction.slices import ReconstructedSlice
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cinerecon.acquisition import open_cine
+from cinerecon.acquisition.open import open_cine
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError
 from cinerecon.io.case import read_case

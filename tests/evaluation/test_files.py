@@ -24,7 +24,8 @@ from cinerecon.io.mrd_stream.error_image import error_image
 from cinerecon.io.mrd_stream.messages import message_bytes
 from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
 from cinerecon.metrics import psnr
-from cinerecon.reconstruction import ReconRequest, reconstruct_scan
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 PLACE = Geometry((0.0, 0.0, 0.0), (0.6, 0.8, 0.0), (-0.8, 0.6, 0.0), (0.0, 0.0, 1.0))

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cinerecon.acquisition import intake
+from cinerecon.acquisition.open import intake
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.evaluation import evaluate, read_scores, tables_of, write_results
 from cinerecon.evaluation import run as module
@@ -21,7 +21,8 @@ from cinerecon.io.case import write_case
 from cinerecon.methods.base import fingerprint
 from cinerecon.methods.classical.linear import ZeroFilled
 from cinerecon.methods.table import load_method
-from cinerecon.reconstruction import ReconRequest, reconstruct_scan
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 MODELS, PATTERNS = ["zerofilled", "cgsense"], ["gaussian:2", "gaussian:4"]

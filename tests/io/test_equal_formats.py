@@ -12,7 +12,8 @@ from helpers import formats_folder
 from siemens_scan import as_twix, siemens_scan
 from twix_file import write_twix
 
-from cinerecon.acquisition import AcquisitionConfig, open_scan
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.scan import open_scan
 from cinerecon.errors import CineReconError
 from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.raw_file import read_raw_scan, write_raw_scan

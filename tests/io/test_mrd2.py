@@ -10,7 +10,9 @@ from helpers import formats_folder
 from raw_scan import small_scan
 from typer.testing import CliRunner
 
-from cinerecon.acquisition import AcquisitionConfig, open_cine, open_scan
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import open_cine
+from cinerecon.acquisition.scan import open_scan
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, HeaderError
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd

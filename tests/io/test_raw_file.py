@@ -14,7 +14,9 @@ from helpers import formats_folder
 from raw_scan import small_scan
 from typer.testing import CliRunner
 
-from cinerecon.acquisition import AcquisitionConfig, find_cines, open_cine, open_scan
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import find_cines, open_cine
+from cinerecon.acquisition.scan import open_scan
 from cinerecon.cli import app
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.ismrmrd.raw import MemorySamples, as_objects

@@ -23,14 +23,15 @@ from timed_scan import ARRHYTHMIC, simulated
 from typer.testing import CliRunner
 
 from cinerecon import reconstruct
-from cinerecon.acquisition import AcquisitionConfig, open_scan
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.scan import open_scan
 from cinerecon.cli import app
 from cinerecon.evaluation.image_files import read_series
 from cinerecon.io.mrd_stream.messages import MessageId, TextMessage, message_bytes
 from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.physics.fourier import ifft2c
-from cinerecon.reconstruction import ReconRequest
 from cinerecon.reconstruction import session as session_module
+from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.server import Server
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 from helpers import BESIDE, formats_folder, relative_error
 
-from cinerecon.acquisition import AcquisitionConfig, open_cine, open_scan
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import open_cine
+from cinerecon.acquisition.scan import open_scan
 from cinerecon.cine import finish_image
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
@@ -16,7 +18,8 @@ from cinerecon.evaluation import evaluate
 from cinerecon.io.case import read_case
 from cinerecon.io.cmrxrecon import is_kspace_name
 from cinerecon.preparation import PrepareConfig, prepare
-from cinerecon.reconstruction import ReconRequest, reconstruct_scan
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 FORMATS = formats_folder()

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from archive import N_SCANS, counted, kill_and_continue, make_archive
 
-from cinerecon.acquisition import find_cines
+from cinerecon.acquisition.open import find_cines
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.evaluation import evaluate
 from cinerecon.io.case import read_case

@@ -16,8 +16,10 @@ from cinerecon.image import CineImage
 from cinerecon.io.export import Target
 from cinerecon.io.journal import Journal
 from cinerecon.provenance import Patient
-from cinerecon.reconstruction import ReconRequest, plan_batch, reconstruct_scan
+from cinerecon.reconstruction.batch import plan_batch
 from cinerecon.reconstruction.batch_run import write_comparison
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 

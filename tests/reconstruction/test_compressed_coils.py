@@ -5,7 +5,8 @@ import pytest
 from raw_scan import small_scan
 
 from cinerecon.errors import ConfigError
-from cinerecon.reconstruction import ReconRequest, reconstruct_scan
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import reconstruct_scan
 
 
 @pytest.fixture

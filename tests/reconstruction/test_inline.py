@@ -22,11 +22,12 @@ from cinerecon.io.mrd_stream.messages import (
     message_bytes,
     read_messages,
 )
-from cinerecon.reconstruction import ReconRequest, reconstruct
 from cinerecon.reconstruction import session as session_module
 from cinerecon.reconstruction.client import exchange
 from cinerecon.reconstruction.incoming import IncomingScan
 from cinerecon.reconstruction.inline import InlineReconstruction
+from cinerecon.reconstruction.public import reconstruct
+from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.server import Server
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 

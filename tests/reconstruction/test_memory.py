@@ -11,7 +11,8 @@ from raw_scan import small_scan
 from cinerecon import cli
 from cinerecon.memory import parse_size
 from cinerecon.methods import memory_plan
-from cinerecon.reconstruction import Observer, ReconRequest, reconstruct_scan
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import Observer, reconstruct_scan
 
 CODE = (
     "import atexit, sys; from pathlib import Path; from cinerecon.cli import main; "

@@ -11,7 +11,9 @@ from cinerecon.errors import CineReconError, CineReconWarning, ConfigError, Data
 from cinerecon.io.ismrmrd.header import parse_header
 from cinerecon.io.mrd2.images import read_mrd2_images
 from cinerecon.io.mrd_stream.images import read_stream_images
-from cinerecon.reconstruction import ReconRequest, reconstruct, reconstruct_scan
+from cinerecon.reconstruction.public import reconstruct
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
 VENC = 150.0

@@ -13,7 +13,8 @@ from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
 from cinerecon.methods.card import Card
 from cinerecon.methods.classical.linear import ZeroFilled
 from cinerecon.options import METHOD
-from cinerecon.reconstruction import ReconRequest, reconstruct_scan
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 SIZES = {"n_frames": 4, "ky": 32, "kx": 36, "n_coils": 3, "n_slices": 2, "undersample": "uniform:2,acs=12"}

@@ -15,7 +15,8 @@ from cinerecon.commands.mask import draw_mask
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
 from cinerecon.methods.classical.linear import ZeroFilled
 from cinerecon.physics.sampling import net_acceleration
-from cinerecon.reconstruction import Observer, ReconRequest, reconstruct_scan
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import Observer, reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 SIZES = {"n_frames": 6, "ky": 40, "kx": 44, "n_coils": 4, "n_slices": 2, "noise": 0.002}

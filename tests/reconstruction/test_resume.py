@@ -7,7 +7,8 @@ import cinerecon.reconstruction.run as run_module
 from cinerecon.errors import FileError
 from cinerecon.methods.base import fingerprint
 from cinerecon.methods.table import load_method
-from cinerecon.reconstruction import Observer, ReconRequest, reconstruct_scan
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import Observer, reconstruct_scan
 from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 

@@ -14,8 +14,11 @@ from cinerecon.io.export import FORMATS
 from cinerecon.io.journal import Journal
 from cinerecon.io.scan_list import read_scan_list
 from cinerecon.io.shards import Shard
-from cinerecon.reconstruction import ReconRequest, batch_run, merge_batch, plan_batch, run_batch
+from cinerecon.reconstruction import batch_run
 from cinerecon.reconstruction import run as run_module
+from cinerecon.reconstruction.batch import plan_batch
+from cinerecon.reconstruction.batch_run import merge_batch, run_batch
+from cinerecon.reconstruction.request import ReconRequest
 
 N = 2
 

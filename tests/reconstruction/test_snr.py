@@ -10,12 +10,14 @@ import pydicom
 import pytest
 from typer.testing import CliRunner
 
-from cinerecon.acquisition import intake
+from cinerecon.acquisition.open import intake
 from cinerecon.cine import CineData
 from cinerecon.cli import app
 from cinerecon.errors import CineReconWarning, ConfigError, DataError, FileError
 from cinerecon.image import CineImage, as_map
-from cinerecon.reconstruction import ReconRequest, reconstruct, reconstruct_scan
+from cinerecon.reconstruction.public import reconstruct
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 SIZES = {"n_frames": 4, "ky": 32, "kx": 28, "n_coils": 4}

@@ -21,7 +21,9 @@ from cinerecon.io.mrd2.scan import load_mrd
 from cinerecon.methods.table import load_method
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.physics.sampling import parse_mask
-from cinerecon.reconstruction import ReconRequest, reconstruct, reconstruct_scan
+from cinerecon.reconstruction.public import reconstruct
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import reconstruct_scan
 from cinerecon.reconstruction.uncertainty import LEFT_OUT, Variant, draw_left_out, draw_variants, map_uncertainty
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 

@@ -5,7 +5,8 @@ import pydicom
 import pytest
 from magnitude_series import series
 
-from cinerecon.acquisition import Scan, open_cine
+from cinerecon.acquisition.open import open_cine
+from cinerecon.acquisition.scan import Scan
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.export.nifti import write_nifti

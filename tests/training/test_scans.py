@@ -7,7 +7,8 @@ import torch
 from helpers import relative_error
 from small_recipe import RECIPE, ZeroFilled
 
-from cinerecon.acquisition import AcquisitionConfig, intake
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import intake
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.case import write_case
 from cinerecon.io.case_index import IndexRow, append_rows

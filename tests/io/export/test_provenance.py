@@ -15,8 +15,9 @@ from cinerecon import export, intake, reconstruct
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.export.dicom_patient import make_patient, read_patient, require_same_patient
 from cinerecon.provenance import hashed_identifier, hashed_subject
-from cinerecon.reconstruction import ReconRequest, reconstruct_scan
 from cinerecon.reconstruction import run as run_module
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 FORMATS = ("dicom/", "cine.nii.gz", "cine.npz", "cine.h5", "cine.png")

@@ -7,9 +7,9 @@ from helpers import formats_folder
 from ismrmrd.hdf5 import waveform_dtype
 from raw_scan import small_scan
 
-from cinerecon.acquisition import open_scan
 from cinerecon.acquisition.gating.clock import read_clock
 from cinerecon.acquisition.gating.r_waves import r_waves_of_ecg
+from cinerecon.acquisition.scan import open_scan
 from cinerecon.io.ismrmrd import waveforms
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.io.ismrmrd.waveforms import ecg_of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cinerecon.acquisition import open_cine
+from cinerecon.acquisition.open import open_cine
 from cinerecon.cine_meta import Geometry
 from cinerecon.errors import FileError
 from cinerecon.io.ismrmrd.header import parse_header

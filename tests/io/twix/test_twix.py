@@ -10,7 +10,9 @@ from siemens_scan import as_twix, siemens_copy, siemens_scan
 from twix_file import measurement_of, noise_measurement, write_twix
 
 from cinerecon import load_method, reconstruct
-from cinerecon.acquisition import AcquisitionConfig, find_cines, open_cine, open_scan
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import find_cines, open_cine
+from cinerecon.acquisition.scan import open_scan
 from cinerecon.cli import main
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, HeaderError, UnsupportedError
 from cinerecon.io.recognise import is_twix

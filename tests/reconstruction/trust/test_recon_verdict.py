@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from cinerecon.cli import app
 from cinerecon.errors import CineReconWarning, DataError
-from cinerecon.reconstruction import reconstruct
+from cinerecon.reconstruction.public import reconstruct
 from cinerecon.reconstruction.trust import calibration_of
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
