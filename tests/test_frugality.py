@@ -37,7 +37,6 @@ CLASSICAL = [name for name, method in METHODS.items() if method.kind == "classic
 @pytest.mark.parametrize("name", [*CLASSICAL, "slrnet", "dccnn"])
 def test_methods_do_not_copy_kspace(name, data, monkeypatch):
     monkeypatch.setattr("cinerecon.methods.base.SAMPLES_AT_ONCE", 1)
-    monkeypatch.setattr("cinerecon.methods.classical.admm._SAMPLES_AT_ONCE", 1)
     settings = ["n_iterations=2"] if name in CLASSICAL and name not in ("zerofilled", "viewshared") else []
     method = load_method(name, settings)
     if name not in CLASSICAL:

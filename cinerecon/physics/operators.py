@@ -15,6 +15,9 @@ from cinerecon.cine import as_tensor
 from cinerecon.errors import ShapeError
 from cinerecon.physics.fourier import image_factor, kspace_factor
 
+SAMPLES_IN_CACHE = 2**16
+"""Complex numbers of one coil, 0.5 MB, that a core transforms at a time."""
+
 
 class LinearOperator(ABC):
     """A linear map with its adjoint. There is no operator algebra."""
@@ -86,6 +89,7 @@ class Encoding(LinearOperator):
         like = torch.empty(0, dtype=dtype, device=mask.device)
         to_fft = image_factor(matrix, like)
         self._weights = to_fft[None] if csm is None else (csm * to_fft).unsqueeze(-4)  # (*batch, 1, coils, y, x)
+        self._conjugate_weights = self._weights.conj().resolve_conj()
         self._sampling = mask.to(like.real.dtype)
         self._kspace_factor = kspace_factor(matrix, like)
 
@@ -130,20 +134,36 @@ class Encoding(LinearOperator):
     def adjoint_of_parts(self, parts: Iterable[Tensor]) -> Tensor:
         """The adjoint of k-space that comes in parts of `coils_at_once` coils, so that it is never whole in memory."""
         factor = self._sampling * self._kspace_factor.conj()
-        pairs = zip(parts, self._coil_weights(), strict=True)
-        return reduce(
-            torch.add, (_combine(torch.fft.ifft2(part * factor, norm="ortho"), weights) for part, weights in pairs)
-        )
+        coil_images = (torch.fft.ifft2(part * factor, norm="ortho") for part in parts)
+        return self._combine(coil_images)
 
     def normal(self, x: Tensor) -> Tensor:
-        """A^H A x, ``(*batch, frames, y, x)`` to the same; along whole readouts without a transform."""
-        return reduce(torch.add, (self._normal(x, weights) for weights in self._coil_weights()))
+        """A^H A x, ``(*batch, frames, y, x)`` to the same; along whole readouts without a transform.
 
-    def _normal(self, x: Tensor, weights: Tensor) -> Tensor:
-        """The part of some coils in A^H A x; never more than two series of their images in memory."""
+        On a processor a few frames at a time, if no gradient is needed, so that the coil images stay in its cache.
+        """
+        n_frames = self._n_frames_in_cache
+        is_whole = self.mask.shape[-4] == 1 or n_frames >= x.shape[-3]
+        if is_whole or x.device.type != "cpu" or torch.is_grad_enabled():
+            return self._normal(x)
+        pieces = zip(self.split(n_frames), x.split(n_frames, -3), strict=True)
+        return torch.cat([piece._normal(part) for piece, part in pieces], -3)
+
+    @property
+    def _n_frames_in_cache(self) -> int:
+        y, x = self.matrix
+        return max(1, SAMPLES_IN_CACHE * torch.get_num_threads() // (y * x))
+
+    def _normal(self, x: Tensor) -> Tensor:
+        """A^H A x of all frames together; never more than two series of images of `coils_at_once` coils in memory."""
         dim = (-2,) if self._sampling.shape[-1] == 1 else (-2, -1)
-        kspace = torch.fft.fftn(x.unsqueeze(-3) * weights, dim=dim, norm="ortho").mul_(self._sampling)
-        return _combine(torch.fft.ifftn(kspace, dim=dim, norm="ortho"), weights)
+        kspaces = (torch.fft.fftn(x.unsqueeze(-3) * weights, dim=dim, norm="ortho") for weights in self._coil_weights())
+        return self._combine(torch.fft.ifftn(part.mul_(self._sampling), dim=dim, norm="ortho") for part in kspaces)
+
+    def _combine(self, parts: Iterable[Tensor]) -> Tensor:
+        """The sum of coil images, given in parts of `coils_at_once` coils and overwritten, times conjugate maps."""
+        weights = self._conjugate_weights.split(self.coils_at_once, -3)
+        return reduce(_add_coils, zip(parts, weights, strict=True), None)
 
     def _coil_weights(self) -> tuple[Tensor, ...]:
         weights: tuple[Tensor, ...] = self._weights.split(self.coils_at_once, -3)
@@ -174,5 +194,11 @@ class Encoding(LinearOperator):
         return torch.complex128 if self._sampling.dtype == torch.float64 else torch.complex64
 
 
-def _combine(coil_images: Tensor, weights: Tensor) -> Tensor:
-    return coil_images.mul_(weights.conj()).sum(-3)
+def _add_coils(total: Tensor | None, part: tuple[Tensor, Tensor]) -> Tensor:
+    """The sum of coil images times weights, both ``(*batch, frames, coils, y, x)``, added to a total in place."""
+    coil_images, weights = part
+    if coil_images.shape[-3] > 1:
+        image = coil_images.mul_(weights).sum(-3)
+        return image if total is None else total.add_(image)
+    coil_image, weight = coil_images.squeeze(-3), weights.squeeze(-3)
+    return coil_image.mul_(weight) if total is None else total.addcmul_(coil_image, weight)

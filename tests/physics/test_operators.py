@@ -92,6 +92,23 @@ def test_the_sum_of_squares_of_inference_mode_allows_gradients_later():
     assert x.grad is not None
 
 
+@pytest.mark.parametrize("coils_at_once", [1, 2, None])
+@pytest.mark.parametrize("coils", [0, 3])
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_normal_by_frames_in_cache_is_that_of_all_frames(batch, coils, coils_at_once, monkeypatch):
+    size = (*batch, 5, 1, 11, 10)
+    csm = complex_randn(*batch, coils, 11, 10) if coils else None
+    encoding = Encoding(
+        torch.rand(size) < 0.4, csm, matrix=(11, 10), dtype=torch.complex128, coils_at_once=coils_at_once
+    )
+    x = complex_randn(*batch, 5, 11, 10)
+    expected = encoding.adjoint(encoding.forward(x))
+    with torch.no_grad():
+        assert relative_error(encoding.normal(x), expected) < 1e-12
+        monkeypatch.setattr("cinerecon.physics.operators.SAMPLES_IN_CACHE", 2 * 11 * 10)
+        assert relative_error(encoding.normal(x), expected) < 1e-12
+
+
 @pytest.mark.parametrize("coils", [0, 2])
 def test_a_few_frames_at_a_time_are_the_same_operator(coils):
     encoding = _case((11, 10), coils, 10)

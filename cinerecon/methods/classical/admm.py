@@ -37,6 +37,7 @@ from cinerecon.methods.base import (
     ClassicalMethod,
     Convergence,
     Progress,
+    compress_coils,
     make_encoding,
     reconstruct_each,
     view_shared_image,
@@ -45,7 +46,6 @@ from cinerecon.methods.classical.config import SolverConfig
 from cinerecon.methods.classical.penalties import Coupling, difference_spectrum
 from cinerecon.physics.operators import Encoding
 
-_SAMPLES_AT_ONCE = 2**20  # so few that the coil images stay in the cache
 PARALLEL = 1e-4
 """Squared sine of the angle below which two directions count as parallel; rounding errors of float32 are 1e-6."""
 PROXIMAL_WEIGHT = 1e-4
@@ -155,7 +155,7 @@ class GradientUpdate:
     """
 
     def __init__(self, encoding: Encoding, coupling: Coupling, dtype: torch.dtype, n_steps: int) -> None:
-        self.normal = PiecewiseNormal(encoding)
+        self.encoding = encoding
         self.coupling = coupling
         self.n_steps = n_steps
         self.preconditioner = KSpaceSystem(effective_sampling(encoding), coupling, encoding.matrix, dtype)
@@ -184,7 +184,7 @@ class GradientUpdate:
 
     def _apply(self, u: Tensor) -> Tensor:
         """(A^H A + K^H K) u."""
-        return self.coupling.add_to(self.normal(u), u, torch.empty_like(u))
+        return self.coupling.add_to(self.encoding.normal(u), u, torch.empty_like(u))
 
 
 def lengths_in_plane(
@@ -214,20 +214,6 @@ def lengths_in_plane(
     length = (slope * last_curvature - last_slope * mixed) / determinant
     last_length = (last_slope * curvature - slope * mixed) / determinant
     return torch.where(is_plane, length, alone), torch.where(is_plane, last_length, 0)
-
-
-class PiecewiseNormal:
-    """A^H A, a few frames at a time: the allocator takes fresh pages for each large temporary, thrice as slow."""
-
-    def __init__(self, encoding: Encoding) -> None:
-        y, x = encoding.matrix
-        self.n_frames = max(1, _SAMPLES_AT_ONCE // (encoding.n_coils * y * x))
-        self.pieces = encoding.split(self.n_frames)
-
-    def __call__(self, u: Tensor) -> Tensor:
-        """Apply it to ``(frames, y, x)``."""
-        parts = zip(self.pieces, u.split(self.n_frames), strict=True)
-        return torch.cat([piece.normal(part) for piece, part in parts])
 
 
 def effective_sampling(encoding: Encoding) -> Tensor:
@@ -277,6 +263,7 @@ class AdmmMethod(ClassicalMethod):
 
     def __init__(self, config: SolverConfig) -> None:
         self.config = config
+        self.n_series = type(self).n_series + config.n_virtual_coils
 
     @abstractmethod
     def penalties(self, *, is_cyclic: bool = True) -> list[Penalty]:
@@ -287,6 +274,8 @@ class AdmmMethod(ClassicalMethod):
         return reconstruct_each(data, lambda cine, report: self._iterate(cine, report, convergence), progress)
 
     def _iterate(self, data: CineData, progress: Progress, convergence: Convergence | None) -> Tensor:
+        if self.config.n_virtual_coils:
+            data = compress_coils(data, self.config.n_virtual_coils)
         start = view_shared_image(data)
         scale = start.abs().max()
         if scale == 0:

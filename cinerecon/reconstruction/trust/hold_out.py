@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from cinerecon.cine import CineData
-from cinerecon.methods.base import make_encoding
+from cinerecon.methods.base import compress_coils, make_encoding
 from cinerecon.methods.classical.admm_methods import KtSlr
 from cinerecon.methods.classical.config import KtSlrConfig
-from cinerecon.physics.coils import compression_matrix, transform_coils, transform_maps
 from cinerecon.physics.sampling import sampling_kind
 
 HELD_OUT_SHARE = 0.125
@@ -70,7 +69,7 @@ def predict_held_out(data: CineData, noise_std: float, seed: int = 0) -> Predict
     seed
         Seed of the choice.
     """
-    data = _compressed(data)
+    data = compress_coils(data, N_VIRTUAL_COILS)
     held_out = choose_held_out(data.mask, seed)
     rest = data.mask & ~held_out
     method = KtSlr(SETTINGS)
@@ -116,15 +115,6 @@ def ring_numbers(mask: Tensor, matrix: tuple[int, int]) -> Tensor:
     radius = y[:, None].expand(matrix) if sampling_kind(mask) != "points" else torch.hypot(y[:, None], x)
     edges = torch.tensor(RADII[1:-1], device=mask.device)
     return torch.bucketize(radius.contiguous(), edges, right=True)
-
-
-def _compressed(data: CineData) -> CineData:
-    """The data with few virtual coils; noise stays white."""
-    if data.csm is None or data.n_coils <= N_VIRTUAL_COILS:
-        return data
-    matrix = compression_matrix(data.kspace, N_VIRTUAL_COILS)
-    kspace, csm = transform_coils(matrix, data.kspace), transform_maps(matrix, data.csm)
-    return replace(data, kspace=kspace, csm=csm)
 
 
 def _compare(
