@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from report import write_section
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.physics.operators import Encoding
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.scan import simulate_scan

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cinerecon import metrics, networks
-    from cinerecon.acquisition.open import intake
-    from cinerecon.acquisition.open import open_cine as open_scan
+    from cinerecon.acquisition.open import intake, open_scan
     from cinerecon.cine import CineData
     from cinerecon.errors import CineReconError, CineReconWarning
     from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
@@ -52,7 +51,6 @@ if not TYPE_CHECKING:
         "reconstruct": "reconstruction.public",
         "simulate_cine": "simulation.scan",
     }
-    _NAMES_THERE = {"open_scan": "open_cine"}
 
     def __getattr__(name: str) -> Any:
         """Import a public name at first use (PEP 562), so that importing the package takes no time."""
@@ -60,7 +58,7 @@ if not TYPE_CHECKING:
             return import_module(f"{__name__}.{name}")
         if name not in _MODULES:
             raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), _NAMES_THERE.get(name, name))
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

@@ -17,8 +17,7 @@ import pytest
 from helpers import BESIDE
 from typer.testing import CliRunner
 
-from cinerecon.acquisition.open import open_cine
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
@@ -299,7 +298,7 @@ def test_base_scans_are_right(base):
     for name, n_slices in (("one", 1), ("three", 3)):
         scan = open_scan(base / "base" / f"{name}.h5")
         assert scan.n_slices == n_slices
-        assert open_cine(base / "base" / f"{name}.h5").read_slice(0).reference is not None
+        assert open_scan(base / "base" / f"{name}.h5").read_slice(0).reference is not None
         assert not scan.plan.warnings
 
 

@@ -1,29 +1,92 @@
-"""Find and open files that hold cines, of any supported format, and identify them by checksums."""
+"""Find and open files that hold cines, of any supported format."""
 
 import os
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
 
 from cinerecon.acquisition.arrays import open_array
 from cinerecon.acquisition.case import CaseSource
 from cinerecon.acquisition.cmrxrecon import CmrxreconSource
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.kinds import PLAIN_ARRAY, PREPARED_CASE, RAW_SCAN, kind_of, require_options
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.scan import scan_of
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData
-from cinerecon.io.atomic import hash_files
+from cinerecon.errors import ConfigError
 from cinerecon.io.case_index import holds_cases, list_cases
 from cinerecon.io.cmrxrecon import is_kspace_name, open_cmrxrecon
 from cinerecon.io.ismrmrd.hdf5_scan import SCAN_ENDINGS
 from cinerecon.io.kspace_array import holds_kspace
-from cinerecon.io.raw_file import holds_images_only
-from cinerecon.io.recognise import is_twix
+from cinerecon.io.raw_file import holds_images_only, read_raw_scan, require_raw_scan
+from cinerecon.io.recognise import is_case, is_kspace_array, is_matlab, is_twix
 from cinerecon.io.untrusted import is_pipe
 
+PREPARED_CASE, PLAIN_ARRAY = "a prepared case", "a plain array"
+RAW_SCAN = "a raw scan"
+RAW_SCAN_SETTINGS = (
+    *("time_counter", "combine", "repeats", "positions", "encoding", "center_sample"),
+    *("ky_centre", "exclude_coils", "gating", "gated_frames", "rr_window", "r_waves", "tick_ms", "real_time_lines"),
+)
+"""The settings that apply to raw scans only."""
 
-def open_cine(
+
+def kind_of(path: Path) -> str:
+    """The kind of a file by its content; what is not recognised counts as a raw scan, whose reader says what it is."""
+    if is_case(path):
+        return PREPARED_CASE
+    if is_matlab(path):
+        return "a MATLAB file"
+    return PLAIN_ARRAY if is_kspace_array(path) else RAW_SCAN
+
+
+def require_cine(path: Path) -> None:
+    """Check the format of a file before anything slow is done for it.
+
+    Raises
+    ------
+    FileError
+        If it is missing, or `open_scan` does not read its format.
+    """
+    if not (path.is_file() and (is_matlab(path) or is_kspace_array(path))):
+        require_raw_scan(path)
+
+
+def require_options(
+    path: Path,
+    kind: str,
+    config: AcquisitionConfig,
+    *,
+    noise: str | Path | None = None,
+    dataset: str | None = None,
+    measurement: int | None = None,
+) -> None:
+    """Refuse options that belong to another kind of file; parameters as for `open_scan`, which reads it.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first such option.
+    """
+    defaults = AcquisitionConfig()
+    given = next((name for name, value in config.arrays if value != getattr(defaults.arrays, name)), None)
+    if kind != PLAIN_ARRAY and given is not None:
+        option = f"--{given.replace('_', '-')}"
+        raise ConfigError(f"{option} belongs to plain arrays (BART, NumPy), this is {kind}", where=str(path))
+    if kind == RAW_SCAN:
+        return
+    is_given = {
+        "--noise": noise is not None,
+        "--dataset": dataset is not None,
+        "--measurement": measurement is not None,
+        **{
+            f"--set preprocessing.{name}": getattr(config, name) != getattr(defaults, name)
+            for name in RAW_SCAN_SETTINGS
+        },
+    }
+    for option in (option for option, value in is_given.items() if value):
+        raise ConfigError(f"{option} belongs to ISMRMRD and Siemens raw scans, this is {kind}", where=str(path))
+
+
+def open_scan(
     path: str | Path,
     config: AcquisitionConfig | None = None,
     *,
@@ -59,7 +122,7 @@ def open_cine(
     kind = kind_of(path)
     require_options(path, kind, config, noise=noise, dataset=dataset, measurement=measurement)
     if kind == RAW_SCAN:
-        return open_scan(path, config, noise=noise, dataset=dataset, measurement=measurement)
+        return scan_of(read_raw_scan(path, dataset, measurement), config, noise)
     if kind == PLAIN_ARRAY:
         return open_array(path, config)
     return CaseSource(path, config) if kind == PREPARED_CASE else CmrxreconSource(config, open_cmrxrecon(path))
@@ -75,9 +138,9 @@ def intake(
 ) -> Iterator[CineData]:
     """Read a file slice by slice, sorted by position; one slice is in memory at a time.
 
-    Parameters and errors as for `open_cine` and `Scan.read_slice`.
+    Parameters and errors as for `open_scan` and `Scan.read_slice`.
     """
-    source = open_cine(path, config, noise=noise, dataset=dataset, measurement=measurement)
+    source = open_scan(path, config, noise=noise, dataset=dataset, measurement=measurement)
     for number in range(source.n_slices):
         yield source.read_slice(number)
 
@@ -89,7 +152,7 @@ def find_cines(
     without: Path | None = None,
     is_known: Callable[[Path], bool] = lambda _: False,
 ) -> list[Path]:
-    """The files below a folder that `open_cine` reads; of prepared cases, those of a split.
+    """The files below a folder that `open_scan` reads; of prepared cases, those of a split.
 
     Hidden files are skipped, and so are images, which a reconstruction writes next to its scan.
 
@@ -148,15 +211,3 @@ def is_cine_name(path: Path) -> bool:
     """
     is_raw = path.name.lower().endswith(SCAN_ENDINGS) or (path.suffix.lower() == ".dat" and is_twix(path))
     return is_raw or is_kspace_name(path) or holds_kspace(path)
-
-
-def file_checksums(source: CineSource) -> tuple[str, ...]:
-    """SHA-256 of the files of a scan, and of the file that a prepared case was derived from."""
-    checksum = _hash(source.files, tuple(path.stat().st_mtime_ns for path in source.files))
-    return (checksum, source.derived_from) if source.derived_from else (checksum,)
-
-
-@lru_cache(maxsize=16)
-def _hash(files: tuple[Path, ...], _: tuple[int, ...]) -> str:
-    """Hash files, once as long as they do not change."""
-    return hash_files(files)

@@ -23,7 +23,6 @@ from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
-from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.physics.fourier import crop_frames, crop_sampled
 from cinerecon.physics.sampling import block_of_lines
 
@@ -249,40 +248,22 @@ class Scan(CineSource):
         return replace(meta, warnings=tuple(warnings), crop_y=y if y < n_rows else None)
 
 
-def open_scan(
-    path: str | Path,
-    config: AcquisitionConfig | None = None,
-    *,
-    noise: str | Path | None = None,
-    dataset: str | None = None,
-    measurement: int | None = None,
-) -> Scan:
-    """Open a raw scan: check its headers and determine the use of each readout.
+def scan_of(raw: RawScan, config: AcquisitionConfig, noise: str | Path | None = None) -> Scan:
+    """A raw scan that is open, as a series of slices: its headers are checked, and the use of each readout determined.
 
     Parameters
     ----------
-    path
-        An ISMRMRD (MRD) or Siemens twix file.
+    raw
+        The scan.
     config
-        Settings; the defaults if None.
+        Settings.
     noise
         A separate file with the noise readouts of the same coils. None: those of the scan, or of another measurement
         in its twix file.
-    dataset
-        The group of the measurement, where an ISMRMRD file holds several.
-    measurement
-        Number of the measurement in a twix file, counted from 1; None for the last one.
 
     Raises
     ------
-    FileError, HeaderError, DataError, UnsupportedError
-        If the scan cannot be read correctly.
+    HeaderError, DataError, UnsupportedError
+        If the scan cannot be processed correctly.
     """
-    config = config or AcquisitionConfig()
-    raw = read_raw_scan(path, dataset, measurement)
-    return scan_of(raw, config, noise)
-
-
-def scan_of(raw: RawScan, config: AcquisitionConfig, noise: str | Path | None = None) -> Scan:
-    """A raw scan that is open, as a series of slices; settings and errors as for `open_scan`."""
     return Scan(lay_out(raw, config, noise), config)

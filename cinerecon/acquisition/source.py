@@ -4,6 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +15,7 @@ from cinerecon.acquisition.measured import find_measured
 from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings, require_kspace
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, DataError
+from cinerecon.io.atomic import hash_files
 from cinerecon.physics.fourier import crop_frames
 from cinerecon.physics.sampling import acceleration_of, count_acs, measured_extent
 
@@ -127,9 +129,21 @@ class CineSource(ABC):
         return ""
 
     @property
+    def checksums(self) -> tuple[str, ...]:
+        """SHA-256 of the files, and of the file that a prepared case was derived from."""
+        checksum = _hash(self.files, tuple(path.stat().st_mtime_ns for path in self.files))
+        return (checksum, self.derived_from) if self.derived_from else (checksum,)
+
+    @property
     def marks(self) -> tuple[str, ...]:
         """Properties that distinguish the data from those of a measured scan, as named in `io.case.MARKS`."""
         return ()
+
+
+@lru_cache(maxsize=16)
+def _hash(files: tuple[Path, ...], _: tuple[int, ...]) -> str:
+    """Hash files, once as long as they do not change."""
+    return hash_files(files)
 
 
 @dataclass(frozen=True, eq=False)

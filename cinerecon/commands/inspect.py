@@ -58,7 +58,7 @@ def inspect(options: InspectOptions) -> None:
 
 def _inspect(options: InspectOptions) -> None:
     from cinerecon.acquisition.config import AcquisitionConfig
-    from cinerecon.acquisition.kinds import RAW_SCAN, kind_of, require_options
+    from cinerecon.acquisition.open import RAW_SCAN, kind_of, require_options
     from cinerecon.commands.console import progress_bar
 
     config = with_preprocessing(AcquisitionConfig(), options.settings).with_arrays(options).with_set(options.set_index)
@@ -76,10 +76,10 @@ def _inspect(options: InspectOptions) -> None:
             content = inspect_scan(path, config, **part, progress=report)
             rows = _rows_of_plan(content)
         else:
-            from cinerecon.acquisition.open import open_cine
+            from cinerecon.acquisition.open import open_scan
             from cinerecon.acquisition.source import summarise
 
-            source = open_cine(path, config, **part)
+            source = open_scan(path, config, **part)
             content = summarise(source, lambda done, total: progress("reading slices", done / total))
             rows = _rows_of_summary(content)
     if options.as_json:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition.open import open_cine
+from cinerecon.acquisition.open import open_scan
 from cinerecon.cine import finish_image
 from cinerecon.cine_meta import Geometry
 from cinerecon.errors import DataError, FileError
@@ -71,7 +71,7 @@ def read_truth(path: Path) -> list[ImageSeries]:
         for number, one in enumerate(series):
             require_images(one.image.abs().numpy(), f"{path}, slice {number}")
         return series
-    source = open_cine(path)
+    source = open_scan(path)
     truth = []
     for number in range(source.n_slices):
         data = source.read_slice(number)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import find_cines, open_cine
+from cinerecon.acquisition.open import find_cines, open_scan
 from cinerecon.acquisition.source import subject_in_header, subject_in_path
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.evaluation.failures import Failure, place_of, read_failures, rewrite_failures
@@ -89,7 +89,7 @@ class Listing:
         CineReconError
             If it cannot be opened.
         """
-        source = open_cine(path, self._config)
+        source = open_scan(path, self._config)
         # without a folder of results nothing is looked up, and large files need not be read twice
         files = source.files if self._journal is not None else ()
         states = [[str(file.absolute()), *(file_state(file) or ())] for file in files]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import file_checksums, open_cine
+from cinerecon.acquisition.open import open_scan
 from cinerecon.acquisition.reference import pattern_seed, undersample
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData, finish_image
@@ -148,7 +148,7 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
     """
     where, hint = f"{job.path}, slice {job.number}", "--workers 1, or a machine with more memory"
     try:
-        source = open_cine(job.path, plan.config)
+        source = open_scan(job.path, plan.config)
         limits, refused = plan_methods(source, job, plan, methods)
         yield from (job.failed(refused[name], pattern, name) for pattern, name in job.tasks if name in refused)
         if not limits:
@@ -249,7 +249,7 @@ def method_warnings(
 ) -> Iterator[str]:
     """Warnings about a method: a scan unlike its training data or part of it, or another preprocessing."""
     card = method.card
-    overlap = card.training_overlap(file_checksums(source), source.subject) if card.cases or card.subjects else []
+    overlap = card.training_overlap(source.checksums, source.subject) if card.cases or card.subjects else []
     yield from (f"{model_label(name)}: {text}" for text in (*overlap, *card_warnings(method.card, data, pattern)))
     if method.preprocessing:
         words = ", ".join(f"{key} {value}" for key, value in method.preprocessing.items())

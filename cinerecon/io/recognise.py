@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 
 from cinerecon.errors import FileError
-from cinerecon.io.mrd_stream.messages import CONFIG_BYTES, starts_stream
+from cinerecon.io.mrd_stream.messages import CONFIG_BYTES, LONGEST_TEXT, TEXTS, MessageId
 from cinerecon.io.untrusted import refuse_pipe
 
 CASE_FORMAT = "cinerecon case"
@@ -90,6 +90,35 @@ def is_mrd2(path: Path) -> bool:
 def is_mrd_stream(path: Path) -> bool:
     """Whether a regular file begins like a stream of ISMRMRD messages."""
     return path.is_file() and starts_stream(_start(path, CONFIG_BYTES + 4))
+
+
+def starts_stream(start: bytes) -> bool:
+    """Whether bytes are the beginning of a stream.
+
+    A stream begins with a configuration, a header or a text, which are readable; streams that lack these begin with a
+    readout or an image of version 1, or end at once.
+
+    Parameters
+    ----------
+    start
+        The first bytes of the file, 1028 or all of a shorter file.
+    """
+    code, content = int.from_bytes(start[:2], "little"), start[2:]
+    if code == MessageId.CLOSE:
+        return not content
+    if code in (MessageId.ACQUISITION, MessageId.IMAGE):
+        return content.startswith(b"\x01\0")
+    if code == MessageId.CONFIG_FILE:
+        name, _, rest = content[:CONFIG_BYTES].partition(b"\0")
+        following = int.from_bytes(content[CONFIG_BYTES:], "little")
+        return _is_text(name) and not rest.strip(b"\0") and (bool(name) or following in set(MessageId))
+    length = int.from_bytes(content[:4], "little")
+    text = content[4 : 4 + min(length, 32)].rstrip(b"\0")
+    return code in TEXTS and 0 < length <= LONGEST_TEXT and bool(text) and _is_text(text)
+
+
+def _is_text(content: bytes) -> bool:
+    return all(byte >= 32 or byte in b"\t\r\n" for byte in content)
 
 
 def is_twix(path: Path) -> bool:

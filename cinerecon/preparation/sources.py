@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cinerecon.acquisition.open import is_cine_name, open_cine, walk_visible
+from cinerecon.acquisition.open import is_cine_name, open_scan, walk_visible
 from cinerecon.acquisition.source import CineSource, subject_in_header, subject_in_path
 from cinerecon.errors import ConfigError, FileError, NotACineError
 from cinerecon.io.atomic import hash_files
@@ -263,7 +263,7 @@ def _open_all(source: Source, config: PrepareConfig) -> list[tuple[str, CineSour
     is_kspace = holds_kspace(path, has_axes=False)
     if source.is_dicom or (path.name.lower().endswith((*NIFTI_ENDINGS, ".npz")) and not is_kspace):
         return [(images.name, SimulatedScan(images, config)) for images in open_magnitude(path)]
-    return [("", open_cine(path, config.maps))]
+    return [("", open_scan(path, config.maps))]
 
 
 def _subject(source: Source, opened: CineSource, config: PrepareConfig) -> str:

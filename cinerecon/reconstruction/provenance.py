@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from cinerecon.acquisition.open import file_checksums
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData
 from cinerecon.methods.base import Reconstructor, fingerprint
@@ -30,7 +29,7 @@ def provenance_of(
     content
         Checksum that identifies the scan; that of its files or data if empty.
     """
-    content = content or (_hash_data(scan) if isinstance(scan, CineData) else file_checksums(scan)[0])
+    content = content or (_hash_data(scan) if isinstance(scan, CineData) else scan.checksums[0])
     study, frame_of_reference = ("", "") if isinstance(scan, CineData) else (scan.study, scan.frame_of_reference)
     settings = _settings(request)
     pattern = fingerprint_pattern(request.undersample) if request.undersample else ""

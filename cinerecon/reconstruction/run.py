@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cinerecon.acquisition.kinds import RAW_SCAN, kind_of, require_options
-from cinerecon.acquisition.open import open_cine
+from cinerecon.acquisition.open import RAW_SCAN, kind_of, open_scan, require_options
 from cinerecon.acquisition.phase_contrast import PhaseContrastScan, phase_contrast_of
 from cinerecon.acquisition.reference import pattern_seed, undersample
 from cinerecon.acquisition.scan import Scan, scan_of
@@ -232,7 +231,7 @@ def open_source(request: ReconRequest, method: Reconstructor) -> CineSource:
     if request.set_index is not None:
         raise ConfigError(f"sets belong to raw scans, this is {kind}", where="--set-index")
     _refuse_velocity_range(request)
-    return open_cine(path, config, noise=request.noise, dataset=request.dataset, measurement=request.measurement)
+    return open_scan(path, config, noise=request.noise, dataset=request.dataset, measurement=request.measurement)
 
 
 def source_of(raw: RawScan, request: ReconRequest, method: Reconstructor) -> Scan:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import file_checksums, find_cines, open_cine
+from cinerecon.acquisition.open import find_cines, open_scan
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.case_index import holds_cases, read_index
 from cinerecon.methods.card import Card, hash_subject
@@ -73,7 +73,7 @@ def describe_scans(scans: Scans) -> Card:
     cines = [scans.read(number) for number in range(min(len(scans.slices), N_INSPECTED_SLICES))]
     names = sorted({path.name for path in scans.files})
     coils, lines = [cine.n_coils for cine in cines], [cine.matrix[0] for cine in cines]
-    sources = [open_cine(path, AcquisitionConfig.model_validate_json(scans.preprocessing)) for path in scans.files]
+    sources = [open_scan(path, AcquisitionConfig.model_validate_json(scans.preprocessing)) for path in scans.files]
     card = Card(
         trained_on=f"{', '.join(names)}; as sampled, without truth",
         split=f"train: {len(scans.slices)} slices; val: samples of the same",
@@ -82,7 +82,7 @@ def describe_scans(scans: Scans) -> Card:
         coils=(min(coils), max(coils)),
         lines=(min(lines), max(lines)),
     )
-    contents = (content for source in sources for content in file_checksums(source))
+    contents = (content for source in sources for content in source.checksums)
     return card.with_training_data(contents, (hash_subject(source.subject) for source in sources))
 
 

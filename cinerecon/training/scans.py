@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import find_cines, open_cine
+from cinerecon.acquisition.open import find_cines, open_scan
 from cinerecon.cine import CineData
 from cinerecon.errors import FileError
 from cinerecon.methods.base import Reconstructor
@@ -73,7 +73,7 @@ def open_scans(paths: Sequence[Path], preprocessing: AcquisitionConfig, scale: S
         If a file cannot be read.
     """
     files = [file for path in paths for file in (find_cines(path, "train") if path.is_dir() else [path])]
-    slices = [(file, number) for file in files for number in range(open_cine(file, preprocessing).n_slices)]
+    slices = [(file, number) for file in files for number in range(open_scan(file, preprocessing).n_slices)]
     if not slices:
         raise FileError("there is no scan to train on", where="--scan")
     return Scans(tuple(slices), preprocessing.model_dump_json(), scale)
@@ -81,7 +81,7 @@ def open_scans(paths: Sequence[Path], preprocessing: AcquisitionConfig, scale: S
 
 @lru_cache(maxsize=N_CACHED_SLICES)
 def _read(path: Path, number: int, preprocessing: str, scale: ScaleName) -> CineData:
-    data = open_cine(path, AcquisitionConfig.model_validate_json(preprocessing)).read_slice(number)
+    data = open_scan(path, AcquisitionConfig.model_validate_json(preprocessing)).read_slice(number)
     mask = data.mask[..., :1] if samples_whole_readouts(data.mask) else data.mask
     return CineData(data.kspace / scale_of(data, scale), mask, data.csm)
 

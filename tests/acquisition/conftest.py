@@ -4,7 +4,7 @@ import pytest
 from raw_scan import RawFile
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 
 PLAIN = AcquisitionConfig(csm="walsh")
 

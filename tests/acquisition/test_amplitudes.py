@@ -6,7 +6,7 @@ import torch
 from raw_scan import RawFile, small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 
 PLAIN = AcquisitionConfig(csm="walsh")
 

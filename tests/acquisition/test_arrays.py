@@ -8,8 +8,7 @@ from raw_scan import small_scan
 from typer.testing import CliRunner
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import open_cine
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError, CineReconWarning, ConfigError, DataError, FileError, ShapeError
 from cinerecon.io.bart import PHASE_1, READ, SLICE, TIME, open_cfl, write_cfl
@@ -62,14 +61,14 @@ def test_npy_npz_and_bart_are_the_scan_in_hdf5(scan, tmp_path):
     path, kspace = scan
     expected = open_scan(path, config())
     np.save(tmp_path / "k.npy", kspace)
-    assert same_images(open_cine(tmp_path / "k.npy", config(axes=AXES, oversampling=2)), expected)
+    assert same_images(open_scan(tmp_path / "k.npy", config(axes=AXES, oversampling=2)), expected)
     mask = (kspace != 0).any((0, 2, 4))
     np.savez(tmp_path / "k.npz", kspace=kspace.T, axes=AXES.split()[::-1], oversampling=2, mask=mask)
-    assert same_images(open_cine(tmp_path / "k.npz", config()), expected)
+    assert same_images(open_scan(tmp_path / "k.npz", config()), expected)
     save_bart(tmp_path / "k.cfl", kspace, (SLICE, TIME, 3, PHASE_1, READ))
     pattern = save_bart(tmp_path / "pattern.cfl", (kspace[:1, :, :1, :, :1] != 0).astype("c8"), (SLICE, TIME, 3, 1, 0))
     options = {"pattern": str(pattern), "oversampling": 2}
-    assert same_images(open_cine(tmp_path / "k.cfl", config(**options)), expected)
+    assert same_images(open_scan(tmp_path / "k.cfl", config(**options)), expected)
 
 
 def test_forward_transform_is_mirrored(tmp_path):
@@ -77,7 +76,7 @@ def test_forward_transform_is_mirrored(tmp_path):
     kspace = np.stack(raw.samples).reshape(4, MATRIX[0], 3, -1).transpose(0, 2, 1, 3)
     np.save(tmp_path / "k.npy", kspace)
     settings = config(axes="frames coils ky kx", oversampling=2).model_copy(update={"transform": "fft"})
-    assert same_images(open_cine(tmp_path / "k.npy", settings), open_scan(raw.write(tmp_path / "s.h5"), config()))
+    assert same_images(open_scan(tmp_path / "k.npy", settings), open_scan(raw.write(tmp_path / "s.h5"), config()))
 
 
 def test_description_of_the_scan_by_options_and_by_the_archive(scan, tmp_path):
@@ -91,17 +90,17 @@ def test_description_of_the_scan_by_options_and_by_the_archive(scan, tmp_path):
         slice_thickness_mm=6,
         frame_times_ms=[0, 30, 65, 90],
     )
-    meta = open_cine(tmp_path / "k.npz", config()).read_slice(1).meta
+    meta = open_scan(tmp_path / "k.npz", config()).read_slice(1).meta
     assert (meta.pixel_size_mm, meta.slice_thickness_mm) == ((1.5, 1.25), 6)
     assert meta.frame_times_ms == (0, 30, 65, 90)
     assert not [text for text in meta.warnings if "unknown" in text or "pixel" in text]
-    meta = open_cine(tmp_path / "k.npz", config(pixel_size=(2, 3), frame_time=40)).read_slice(0).meta
+    meta = open_scan(tmp_path / "k.npz", config(pixel_size=(2, 3), frame_time=40)).read_slice(0).meta
     assert (meta.pixel_size_mm, meta.frame_times_ms) == ((2, 3), (0, 40, 80, 120))
 
 
 def test_what_is_unknown_is_a_warning(scan, tmp_path):
     np.save(tmp_path / "k.npy", scan[1])
-    warnings = " ".join(open_cine(tmp_path / "k.npy", config(True, axes=AXES)).read_slice(0).meta.warnings)
+    warnings = " ".join(open_scan(tmp_path / "k.npy", config(True, axes=AXES)).read_slice(0).meta.warnings)
     for text in ("pixels count as 1 mm", "times of the frames are unknown", "oversampling is unknown", "not whitened"):
         assert text in warnings
     assert "no sampling pattern is given" in warnings
@@ -113,7 +112,7 @@ def test_given_maps_are_used_with_unit_norm(scan, tmp_path):
     np.save(tmp_path / "maps.npy", 3 * maps)
     np.save(tmp_path / "k.npy", kspace)
     options = {"axes": AXES, "oversampling": 2, "maps": str(tmp_path / "maps.npy")}
-    source = open_cine(tmp_path / "k.npy", config(**options).model_copy(update={"csm": "espirit"}))
+    source = open_scan(tmp_path / "k.npy", config(**options).model_copy(update={"csm": "espirit"}))
     assert relative_error(source.read_slice(1).csm, torch.from_numpy(maps[1])) < 1e-6
     assert tmp_path / "maps.npy" in source.files
     np.save(tmp_path / "maps.npy", maps[:, :2])
@@ -126,7 +125,7 @@ def test_first_of_several_sets_of_bart_maps(scan, tmp_path):
     maps = np.random.default_rng(0).standard_normal((2, 3, 1, *MATRIX)).astype("c8")  # (maps, coils, phs2, y, x)
     save_bart(tmp_path / "k.cfl", kspace[:1], (SLICE, TIME, 3, PHASE_1, READ))
     text = str(save_bart(tmp_path / "maps.cfl", maps, (4, 3, 2, 1, 0)))
-    data = open_cine(tmp_path / "k.cfl", config(maps=text, oversampling=2)).read_slice(0)
+    data = open_scan(tmp_path / "k.cfl", config(maps=text, oversampling=2)).read_slice(0)
     first = torch.from_numpy(maps[0, :, 0])
     assert relative_error(data.csm, first / first.abs().square().sum(0).sqrt()) < 1e-6
     assert any("2 sets of coil maps" in text for text in data.meta.warnings)
@@ -153,7 +152,7 @@ def test_k_space_that_is_not_centred_is_refused(scan, tmp_path, axes):
     _, kspace = scan
     np.save(tmp_path / "k.npy", np.fft.ifftshift(kspace, axes=axes))
     with pytest.raises(DataError, match="not centred") as info:
-        open_cine(tmp_path / "k.npy", config(axes=AXES)).read_slice(0)
+        open_scan(tmp_path / "k.npy", config(axes=AXES)).read_slice(0)
     assert "fftshift" in info.value.hint
 
 
@@ -163,41 +162,41 @@ def test_a_peak_far_from_the_middle_is_refused_and_a_near_one_is_a_warning(tmp_p
     kspace[..., 32, 27] = 1 + rng.standard_normal((3, 2)) / 100
     np.save(tmp_path / "k.npy", kspace)
     settings = config(axes="frames coils ky kx")
-    warnings = open_cine(tmp_path / "k.npy", settings).read_slice(0).meta.warnings
+    warnings = open_scan(tmp_path / "k.npy", settings).read_slice(0).meta.warnings
     assert any("along kx k-space has its peak at index 27 of 64" in text for text in warnings)
     np.save(tmp_path / "k.npy", np.roll(kspace, 12, -2))
     with pytest.raises(DataError, match="along ky k-space has its peak at index 44"):
-        open_cine(tmp_path / "k.npy", settings).read_slice(0)
+        open_scan(tmp_path / "k.npy", settings).read_slice(0)
 
 
 def test_exchanged_axes_are_refused(scan, tmp_path):
     _, kspace = scan
     np.save(tmp_path / "k.npy", kspace)
     with pytest.raises(DataError, match="exchanged"):
-        open_cine(tmp_path / "k.npy", config(axes="slices frames coils kx ky")).read_slice(0)
+        open_scan(tmp_path / "k.npy", config(axes="slices frames coils kx ky")).read_slice(0)
     frames = small_scan(matrix=MATRIX, n_frames=8, vendor="other").kspace[0].numpy()
     other = np.roll(frames, 7, 1) * np.exp(1j * np.arange(frames.shape[-1]))  # another slice
     np.save(tmp_path / "k.npy", np.stack([frames, other]))
-    assert open_cine(tmp_path / "k.npy", config(axes=AXES)).read_slice(0).n_frames == 8
+    assert open_scan(tmp_path / "k.npy", config(axes=AXES)).read_slice(0).n_frames == 8
     with pytest.raises(DataError, match="adjacent slices are more alike"):
-        open_cine(tmp_path / "k.npy", config(axes="frames slices coils ky kx")).read_slice(0)
+        open_scan(tmp_path / "k.npy", config(axes="frames slices coils ky kx")).read_slice(0)
     full = frames
     np.save(tmp_path / "k.npy", full)
     with pytest.raises(DataError, match="more alike"):
-        open_cine(tmp_path / "k.npy", config(axes="coils frames ky kx")).read_slice(0)
+        open_scan(tmp_path / "k.npy", config(axes="coils frames ky kx")).read_slice(0)
 
 
 @pytest.mark.parametrize("option", ["maps", "pattern"])
 def test_missing_files_of_maps_and_pattern(scan, tmp_path, option):
     np.save(tmp_path / "k.npy", scan[1])
     with pytest.raises(FileError, match="no such file"):
-        open_cine(tmp_path / "k.npy", config(axes=AXES, **{option: str(tmp_path / "nothing.npy")}))
+        open_scan(tmp_path / "k.npy", config(axes=AXES, **{option: str(tmp_path / "nothing.npy")}))
 
 
 def test_k_space_is_no_coil_maps(scan, tmp_path):
     path = str(save_bart(tmp_path / "k.cfl", scan[1], (SLICE, TIME, 3, PHASE_1, READ)))
     with pytest.raises(ShapeError, match="the coil maps have 4 frames"):
-        open_cine(path, config(maps=path)).read_slice(0)
+        open_scan(path, config(maps=path)).read_slice(0)
 
 
 def test_patterns_that_do_not_fit(scan, tmp_path):
@@ -205,10 +204,10 @@ def test_patterns_that_do_not_fit(scan, tmp_path):
     np.save(tmp_path / "k.npy", kspace)
     np.savez(tmp_path / "mask.npz", mask=np.ones((5, 1, 20, 1), bool))
     with pytest.raises(ConfigError, match="5 frames"):
-        open_cine(tmp_path / "k.npy", config(axes=AXES, pattern=str(tmp_path / "mask.npz"))).read_slice(0)
+        open_scan(tmp_path / "k.npy", config(axes=AXES, pattern=str(tmp_path / "mask.npz"))).read_slice(0)
     np.savez(tmp_path / "k.npz", kspace=kspace, axes=AXES, mask=2 * (kspace != 0))
     with pytest.raises(DataError, match="other numbers than 0 and 1"):
-        open_cine(tmp_path / "k.npz", config()).read_slice(0)
+        open_scan(tmp_path / "k.npz", config()).read_slice(0)
 
 
 def test_samples_outside_of_the_pattern_are_not_used(scan, tmp_path):
@@ -216,7 +215,7 @@ def test_samples_outside_of_the_pattern_are_not_used(scan, tmp_path):
     pattern = (kspace != 0).any((0, 2, 4))
     pattern[1, 10] = False
     np.savez(tmp_path / "k.npz", kspace=kspace, axes=AXES, mask=pattern)
-    data = open_cine(tmp_path / "k.npz", config()).read_slice(0)
+    data = open_scan(tmp_path / "k.npz", config()).read_slice(0)
     assert not data.mask[1, 0, 10].any() and not data.kspace[1, :, 10].any()
     assert any("1 lines that its pattern leaves out" in text for text in data.meta.warnings)
 
@@ -227,12 +226,12 @@ def test_samples_outside_of_the_pattern_are_not_used(scan, tmp_path):
 def test_wrong_numbers_in_an_archive(scan, tmp_path, name, value):
     np.savez(tmp_path / "k.npz", kspace=scan[1], axes=AXES, **{name: value})
     with pytest.raises(CineReconError, match=name):
-        open_cine(tmp_path / "k.npz", config())
+        open_scan(tmp_path / "k.npz", config())
 
 
 def test_a_description_of_arrays_is_refused_for_other_files(scan):
     with pytest.raises(ConfigError, match="--axes belongs to plain arrays"):
-        open_cine(scan[0], config(axes=AXES))
+        open_scan(scan[0], config(axes=AXES))
 
 
 def test_recon_inspect_prepare_and_evaluate_take_arrays(scan, tmp_path):

@@ -8,8 +8,7 @@ from helpers import relative_error
 from raw_scan import small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import intake
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import intake, open_scan
 from cinerecon.axes import mirrored_indices
 from cinerecon.physics.fourier import ifft2c
 

@@ -8,7 +8,7 @@ from raw_scan import RawFile, header_xml, small_scan, without_oversampling
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.inspection import inspect_scan
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import DataError
 from cinerecon.physics.coils import (
     estimate_csm,

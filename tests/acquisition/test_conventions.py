@@ -7,7 +7,7 @@ from helpers import relative_error
 from raw_scan import PHASE, READ, SLICE, RawFile, small_scan, without_oversampling
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import CineReconError, ConfigError, DataError, HeaderError, UnsupportedError
 
 PLAIN = AcquisitionConfig(csm="walsh")

@@ -6,8 +6,7 @@ from helpers import relative_error
 from raw_scan import PHASE, READ, SLICE, small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import intake
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import intake, open_scan
 from cinerecon.errors import DataError, HeaderError, UnsupportedError
 
 PLAIN = AcquisitionConfig(csm="walsh")

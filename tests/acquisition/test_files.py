@@ -14,7 +14,7 @@ from helpers import formats_folder, relative_error
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.inspection import inspect_scan
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.axes import mirrored_indices
 from cinerecon.cine import finish_image
 from cinerecon.errors import CineReconError

@@ -5,7 +5,7 @@ from helpers import relative_error
 from raw_scan import small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.cine import crop_image
 from cinerecon.errors import ConfigError, DataError, HeaderError
 from cinerecon.physics.fourier import ifft2c

@@ -11,7 +11,7 @@ from raw_scan import small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import find_measured
-from cinerecon.acquisition.open import open_cine
+from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import DataError, UnsupportedError
 from cinerecon.io.case import write_case
 from cinerecon.physics.fourier import fft2c, ifft2c
@@ -58,7 +58,7 @@ def warned(data, words):
 @pytest.mark.parametrize("make_mask", [lambda: lines(4), kt_lines, radial], ids=["lines", "kt lines", "radial"])
 def test_a_full_file_of_zeros(tmp_path, kspace, make_mask):
     mask = make_mask()
-    data = open_cine(full_file(tmp_path, kspace * mask), PLAIN).read_slice(1)
+    data = open_scan(full_file(tmp_path, kspace * mask), PLAIN).read_slice(1)
     assert torch.equal(data.mask, mask)
     assert torch.equal(data.kspace, kspace[1] * mask)
     assert acceleration_of(data) == acceleration_of(data.__class__(data.kspace, mask, data.csm))
@@ -67,7 +67,7 @@ def test_a_full_file_of_zeros(tmp_path, kspace, make_mask):
 
 
 def test_a_full_file_is_its_own_truth(tmp_path, kspace):
-    data = open_cine(full_file(tmp_path, kspace), PLAIN).read_slice(1)
+    data = open_scan(full_file(tmp_path, kspace), PLAIN).read_slice(1)
     assert data.mask.all()
     assert data.meta.reference_is == "all samples"
     assert data.meta.warnings == (
@@ -83,16 +83,16 @@ def undersampled_file(tmp_path, kspace, mask, claimed):
 
 def test_a_mask_that_claims_more_than_was_measured(tmp_path, kspace):
     full_file(tmp_path, kspace)
-    data = open_cine(undersampled_file(tmp_path, kspace, lines(8), lines(4)), PLAIN).read_slice(1)
+    data = open_scan(undersampled_file(tmp_path, kspace, lines(8), lines(4)), PLAIN).read_slice(1)
     assert torch.equal(data.mask, lines(8))
     assert warned(data, "of 75 lines hold nothing but zeros, though its mask has them as measured")
     assert data.meta.reference_is == "twin"
-    truth = open_cine(tmp_path / FULL, PLAIN).read_slice(1).kspace
+    truth = open_scan(tmp_path / FULL, PLAIN).read_slice(1).kspace
     assert relative_error(data.kspace, truth * lines(8)) < 1e-6
 
 
 def test_a_mask_that_claims_less_is_refused(tmp_path, kspace):
-    source = open_cine(undersampled_file(tmp_path, kspace, lines(4), lines(8)), PLAIN)
+    source = open_scan(undersampled_file(tmp_path, kspace, lines(4), lines(8)), PLAIN)
     with pytest.raises(DataError, match="holds samples where its mask says that nothing was measured"):
         source.read_slice(1)
 
@@ -107,7 +107,7 @@ def test_a_mask_that_claims_less_is_refused(tmp_path, kspace):
 )
 def test_a_twin_that_is_no_truth(tmp_path, kspace, bend, reason):
     full_file(tmp_path, bend(kspace))
-    data = open_cine(undersampled_file(tmp_path, kspace, lines(4), lines(4)), PLAIN).read_slice(1)
+    data = open_scan(undersampled_file(tmp_path, kspace, lines(4), lines(4)), PLAIN).read_slice(1)
     assert (data.reference, data.meta.reference_is) == (None, "")
     assert warned(data, reason)
     assert warned(data, "it is no truth")
@@ -115,19 +115,19 @@ def test_a_twin_that_is_no_truth(tmp_path, kspace, bend, reason):
 
 def test_empty_frames_at_the_end(tmp_path, kspace):
     padded = torch.cat([kspace, torch.zeros_like(kspace[:, :2])], 1)
-    data = open_cine(full_file(tmp_path, padded), PLAIN).read_slice(2)
+    data = open_scan(full_file(tmp_path, padded), PLAIN).read_slice(2)
     assert torch.equal(data.kspace, kspace[2])
     assert len(data.reference) == N_FRAMES
     assert warned(data, "frames 5, 6 of 7 left out: empty")
     padded[:, 2] = 0
     with pytest.raises(DataError, match="frame 2 of 7: empty"):
-        open_cine(full_file(tmp_path, padded), PLAIN).read_slice(2)
+        open_scan(full_file(tmp_path, padded), PLAIN).read_slice(2)
 
 
 def test_a_frame_measured_in_part_is_named(tmp_path, kspace):
     kspace = kspace.clone()
     kspace[:, -1, :, 10:] = 0
-    data = open_cine(full_file(tmp_path, kspace), PLAIN).read_slice(0)
+    data = open_scan(full_file(tmp_path, kspace), PLAIN).read_slice(0)
     assert warned(data, "frames measured in part: frame 4 has 10 of 40 lines, none at the centre")
     assert data.reference is None
     assert int(data.mask[-1].sum()) == 10
@@ -135,7 +135,7 @@ def test_a_frame_measured_in_part_is_named(tmp_path, kspace):
 
 def test_repeated_frames(tmp_path, kspace):
     repeated = torch.cat([kspace, kspace[:, :2]], 1)
-    data = open_cine(full_file(tmp_path, repeated), PLAIN).read_slice(0)
+    data = open_scan(full_file(tmp_path, repeated), PLAIN).read_slice(0)
     assert torch.equal(data.kspace, kspace[0])
     assert warned(data, "frames 5, 6 of 7 left out: copies of other lines")
 
@@ -154,7 +154,7 @@ def test_interpolated_frames(tmp_path, kspace):
     dense = torch.zeros(len(kspace), n, *kspace.shape[2:], dtype=kspace.dtype)
     dense[:, ::2] = kspace
     dense[:, 1::2] = (kspace[:, 1:] + kspace[:, :-1]) / 2
-    data = open_cine(full_file(tmp_path, dense), PLAIN).read_slice(0)
+    data = open_scan(full_file(tmp_path, dense), PLAIN).read_slice(0)
     assert torch.equal(data.kspace, kspace[0])
     assert warned(data, "frames 1, 3, 5, 7 of 9 left out: the mean of their neighbours")
 
@@ -166,7 +166,7 @@ def test_shared_lines_are_measured_once(tmp_path, kspace):
         copied = slice(1 - frame % 2, None, 2)
         shared[:, frame, :, copied] = shared[:, frame - 1, :, copied]
         mask[frame, :, copied] = False
-    data = open_cine(full_file(tmp_path, shared), PLAIN).read_slice(0)
+    data = open_scan(full_file(tmp_path, shared), PLAIN).read_slice(0)
     assert torch.equal(data.mask, mask)
     assert data.reference is None
     assert acceleration_of(data)[0] == pytest.approx(N_FRAMES / (1 + (N_FRAMES - 1) / 2))
@@ -179,7 +179,7 @@ def test_lines_filled_from_neighbouring_lines(tmp_path, kspace, fill):
     mask[:, :, 1:-1:2] = False
     before, after = filled[..., 0:-2:2, :], filled[..., 2::2, :]
     filled[..., 1:-1:2, :] = before if fill == "copied" else (before + after) / 2
-    data = open_cine(full_file(tmp_path, filled), PLAIN).read_slice(0)
+    data = open_scan(full_file(tmp_path, filled), PLAIN).read_slice(0)
     assert torch.equal(data.mask, mask)
     assert acceleration_of(data)[0] == pytest.approx(40 / 21)
 
@@ -221,14 +221,14 @@ def test_a_prepared_case_that_claims_more_than_was_measured(tmp_path, kspace):
     for reference_is, is_kept in (("all samples", False), ("truth", True)):
         meta = replace(case.meta, reference_is=reference_is)
         write_case(tmp_path / "case.h5", replace(case, kspace=case.kspace * mask, meta=meta))
-        data = open_cine(tmp_path / "case.h5", PLAIN).read_slice(0)
+        data = open_scan(tmp_path / "case.h5", PLAIN).read_slice(0)
         assert torch.equal(data.mask, mask)
         assert (data.reference is not None) == is_kept
         assert warned(data, "lines hold nothing but zeros, though its mask has them as measured")
     padded = replace(case, kspace=case.kspace.clone())
     padded.kspace[3:] = 0
     write_case(tmp_path / "case.h5", padded)
-    data = open_cine(tmp_path / "case.h5", PLAIN).read_slice(0)
+    data = open_scan(tmp_path / "case.h5", PLAIN).read_slice(0)
     assert torch.equal(data.kspace, case.kspace[:3])
     assert torch.equal(data.reference, case.reference[:3])
     assert len(data.meta.frame_times_ms) == 3
@@ -238,7 +238,7 @@ def test_a_prepared_case_that_claims_more_than_was_measured(tmp_path, kspace):
 def test_axes_in_the_opposite_order(tmp_path, kspace, write):
     standard = kspace.transpose(0, 1).numpy()
     path = write(tmp_path / "cine_sax.mat", kspace_full=np.ascontiguousarray(standard.T))
-    source = open_cine(path, PLAIN)
+    source = open_scan(path, PLAIN)
     assert source.n_slices == 3
     for number in range(3):
         data = source.read_slice(number)
@@ -251,7 +251,7 @@ def test_mask_and_k_space_in_the_opposite_order(tmp_path, kspace):
     stored = mask[:, 0].expand(N_FRAMES, KY, KX).double().numpy()
     write_v73(tmp_path / ACCELERATED.replace(".mat", "_mask.mat"), mask04=stored.T)
     standard = (kspace * mask).transpose(0, 1).numpy()
-    data = open_cine(write_v73(tmp_path / ACCELERATED, kspace_sub04=standard.T), PLAIN).read_slice(2)
+    data = open_scan(write_v73(tmp_path / ACCELERATED, kspace_sub04=standard.T), PLAIN).read_slice(2)
     assert torch.equal(data.mask, mask)
     assert torch.equal(data.kspace, kspace[2] * mask)
 
@@ -259,13 +259,13 @@ def test_mask_and_k_space_in_the_opposite_order(tmp_path, kspace):
 def test_axes_in_an_unknown_order(tmp_path, kspace):
     stored = kspace.permute(3, 0, 4, 1, 2).numpy()
     with pytest.raises(DataError, match="the axes of 'kspace_full' are in an unknown order: 40 x 3 x 36 x 5 x 3"):
-        open_cine(write_v73(tmp_path / "cine_sax.mat", kspace_full=stored), PLAIN)
+        open_scan(write_v73(tmp_path / "cine_sax.mat", kspace_full=stored), PLAIN)
     with pytest.raises(UnsupportedError, match="MATLAB size"):
-        open_cine(write_v73(tmp_path / "cine_sax.mat", kspace_full=stored[0]), PLAIN)
+        open_scan(write_v73(tmp_path / "cine_sax.mat", kspace_full=stored[0]), PLAIN)
 
 
 def test_exchanged_frames_and_slices_are_refused(tmp_path, kspace):
-    source = open_cine(write_v73(tmp_path / FULL, kspace_full=kspace.numpy()), PLAIN)
+    source = open_scan(write_v73(tmp_path / FULL, kspace_full=kspace.numpy()), PLAIN)
     with pytest.raises(DataError, match="adjacent slices are more alike than adjacent frames") as caught:
         source.read_slice(0)
     assert caught.value.hint == "in MATLAB: kspace = permute(kspace, [1 2 3 5 4])"
@@ -283,10 +283,10 @@ def raw_scan():
 
 def test_shared_lines_of_a_raw_scan(raw_scan, tmp_path):
     scan, row = raw_scan
-    before = open_cine(scan.write(tmp_path / "a.h5"), PLAIN).read_slice(0)
+    before = open_scan(scan.write(tmp_path / "a.h5"), PLAIN).read_slice(0)
     for line in range(0, 12, 2):
         scan.samples[row[2, line]] = scan.samples[row[1, line]]
-    data = open_cine(scan.write(tmp_path / "b.h5"), PLAIN).read_slice(0)
+    data = open_scan(scan.write(tmp_path / "b.h5"), PLAIN).read_slice(0)
     is_lost = ~data.mask[:, 0, :, 0]
     assert is_lost.sum(1).tolist() == [0, 0, 6, 0]
     assert torch.equal(data.kspace, before.kspace * data.mask)
@@ -299,6 +299,6 @@ def test_repeated_frames_of_a_raw_scan_are_named(raw_scan, tmp_path):
     scan, row = raw_scan
     for line in range(12):
         scan.samples[row[3, line]] = scan.samples[row[2, line]]
-    data = open_cine(scan.write(tmp_path / "a.h5"), PLAIN).read_slice(0)
+    data = open_scan(scan.write(tmp_path / "a.h5"), PLAIN).read_slice(0)
     assert data.mask.all()
     assert warned(data, "frame 3 of 4 not measured: copies of other lines; --frames 0:3 leaves them out")

@@ -5,7 +5,7 @@ import pytest
 from raw_scan import READ, small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
 PLAIN = AcquisitionConfig(csm="walsh")

@@ -7,7 +7,7 @@ from helpers import relative_error
 from raw_scan import small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import DataError
 
 PLAIN = AcquisitionConfig(csm="walsh")

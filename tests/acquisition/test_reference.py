@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.cine import finish_image
 from cinerecon.evaluation.image_files import read_truth
 from cinerecon.metrics import psnr

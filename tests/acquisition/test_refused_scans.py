@@ -9,7 +9,7 @@ from raw_scan import RawFile, small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.inspection import inspect_scan
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import CineReconError, DataError, HeaderError, UnsupportedError
 
 PLAIN = AcquisitionConfig(csm="walsh")

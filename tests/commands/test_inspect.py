@@ -6,7 +6,7 @@ import pytest
 from raw_scan import small_scan
 from typer.testing import CliRunner
 
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.commands.inspect import app
 from cinerecon.errors import ConfigError, DataError, UnsupportedError
 from cinerecon.io.case import write_case

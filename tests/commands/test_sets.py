@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cinerecon.acquisition.open import open_cine
+from cinerecon.acquisition.open import open_scan
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError
 from cinerecon.io.case import read_case
@@ -64,7 +64,7 @@ def test_prepare_takes_one_set(scans, tmp_path):
         (case,) = (tmp_path / name).rglob("*slice00.h5")
         kspace.append(read_case(case).kspace)
     assert np.allclose(kspace[0], kspace[1])
-    first = open_cine(scans[1]).read_slice(0).kspace
+    first = open_scan(scans[1]).read_slice(0).kspace
     assert kspace[0].shape == first.shape
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from raw_scan import small_scan
 
+from cinerecon.acquisition.open import open_scan
 from cinerecon.acquisition.reference import undersample
-from cinerecon.acquisition.scan import open_scan
 from cinerecon.evaluation import evaluate
 from cinerecon.methods.card import Card
 from cinerecon.methods.card_warnings import outside_training

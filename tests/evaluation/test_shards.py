@@ -84,11 +84,11 @@ def test_a_row_that_was_cut_short_is_computed_again(archive, whole, tmp_path, n_
 
 
 def test_a_shard_opens_its_own_scans_and_none_again(archive, tmp_path):
-    functions = [(jobs, "open_cine"), (jobs, "hash_file"), (score_slice, "open_cine"), (jobs, "fingerprint")]
+    functions = [(jobs, "open_scan"), (jobs, "hash_file"), (score_slice, "open_scan"), (jobs, "fingerprint")]
     with counted(*functions) as counts:
         run(archive, tmp_path, Shard(1, N))
     n_own = len(Shard(1, N).part(range(N_SCANS)))
-    assert counts == {"open_cine": 2 * n_own, "hash_file": n_own, "fingerprint": len(MODELS)}
+    assert counts == {"open_scan": 2 * n_own, "hash_file": n_own, "fingerprint": len(MODELS)}
     with counted(*functions) as counts:
         run(archive, tmp_path, Shard(1, N), kept=lambda n: counts.update(kept=n))
     assert counts == {"fingerprint": len(MODELS), "kept": n_own * len(MODELS)}

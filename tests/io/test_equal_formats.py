@@ -13,7 +13,7 @@ from siemens_scan import as_twix, siemens_scan
 from twix_file import write_twix
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import CineReconError
 from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.raw_file import read_raw_scan, write_raw_scan

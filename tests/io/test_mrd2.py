@@ -11,8 +11,7 @@ from raw_scan import small_scan
 from typer.testing import CliRunner
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import open_cine
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, HeaderError
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
@@ -70,7 +69,7 @@ def test_a_scan_is_that_in_hdf5(tmp_path, bucket):
     scan.flag(len(scan.heads) - 1, 19)
     scan.heads["position"] += np.float32(1 / 3)
     path = scan.write(tmp_path / "scan.h5")
-    expected, found = open_scan(path, PLAIN), open_cine(converted(path, bucket), PLAIN)
+    expected, found = open_scan(path, PLAIN), open_scan(converted(path, bucket), PLAIN)
     assert has_flag(read_mrd2(tmp_path / "scan.mrd2").heads, 19).sum() == 1
     for number in range(2):
         one, other = found.read_slice(number), expected.read_slice(number)
@@ -141,7 +140,7 @@ def test_cut_streams_say_where(tmp_path):
     for part in (5, 8, 100, len(whole) // 10, len(whole) // 2, len(whole) - 1):
         (tmp_path / "cut.mrd2").write_bytes(whole[:part])
         with pytest.raises(FileError, match=r"cut|cannot be read|damaged"):
-            open_cine(tmp_path / "cut.mrd2", PLAIN)
+            open_scan(tmp_path / "cut.mrd2", PLAIN)
     (tmp_path / "cut.mrd2").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FileError, match=r"ends within item \d+,"):
         read_mrd2(tmp_path / "cut.mrd2")
@@ -181,7 +180,7 @@ def test_what_is_no_raw_scan(tmp_path):
 def test_a_stream_has_no_groups(tmp_path):
     stream = converted(small_scan().write(tmp_path / "scan.h5"))
     with pytest.raises(ConfigError, match="--dataset belongs to HDF5"):
-        open_cine(stream, PLAIN, dataset="dataset")
+        open_scan(stream, PLAIN, dataset="dataset")
 
 
 def test_another_version_of_the_schema_is_named(tmp_path):
@@ -196,5 +195,5 @@ def test_without_the_package_the_message_names_the_extra(tmp_path, monkeypatch):
     stream = converted(small_scan().write(tmp_path / "scan.h5"))
     monkeypatch.setitem(sys.modules, "mrd", None)
     with pytest.raises(FileError, match="needs the package mrd-python") as info:
-        open_cine(stream)
+        open_scan(stream)
     assert "cinerecon[mrd2]" in info.value.hint

@@ -21,8 +21,8 @@ from cinerecon.io.mrd_stream.messages import (
     TextMessage,
     message_bytes,
     read_messages,
-    starts_stream,
 )
+from cinerecon.io.recognise import starts_stream
 
 RECORDED = ("invertcontrast/client_to_server", "invertcontrast/server_to_client", "simplefft/server_to_client")
 IDS = {

@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.inspection import inspect_scan
-from cinerecon.acquisition.open import open_cine
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, HeaderError
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
@@ -44,7 +43,7 @@ def test_a_scan_is_that_in_hdf5(tmp_path):
     raw = read_raw_scan(stream)
     assert (raw.heads == read_mrd(path).heads).all() and len(raw.waveforms) == 1
     assert np.array_equal(raw.waveforms[0].values, ecg.values) and raw.waveforms[0].time_stamp == 123
-    expected, found = open_scan(path, PLAIN), open_cine(stream, PLAIN)
+    expected, found = open_scan(path, PLAIN), open_scan(stream, PLAIN)
     for number in range(2):
         one, other = found.read_slice(number), expected.read_slice(number)
         assert torch.equal(one.kspace, other.kspace) and torch.equal(one.mask, other.mask)

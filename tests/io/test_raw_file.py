@@ -15,8 +15,7 @@ from raw_scan import small_scan
 from typer.testing import CliRunner
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import find_cines, open_cine
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import find_cines, open_scan
 from cinerecon.cli import app
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.ismrmrd.raw import MemorySamples, as_objects
@@ -59,7 +58,7 @@ def test_a_scan_is_the_same_in_every_format(raw, tmp_path, ending):
     assert np.array_equal(block.values, ECG.values) and block.time_stamp == 123
     assert again.header == replace(raw.header, subject=again.header.subject)
     for number in range(2):
-        one, other = open_cine(path, PLAIN).read_slice(number), open_scan(raw.path, PLAIN).read_slice(number)
+        one, other = open_scan(path, PLAIN).read_slice(number), open_scan(raw.path, PLAIN).read_slice(number)
         assert torch.equal(one.kspace, other.kspace) and torch.equal(one.csm, other.csm)
         assert one.meta.geometry == other.meta.geometry
     with pytest.raises(FileError, match="exists"):

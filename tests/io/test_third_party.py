@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from cinerecon import reconstruct
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.cli import app
 from cinerecon.evaluation.image_files import read_series
 from cinerecon.io.mrd_stream.messages import MessageId, TextMessage, message_bytes

@@ -9,8 +9,7 @@ import torch
 from helpers import BESIDE, formats_folder, relative_error
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import open_cine
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.cine import finish_image
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
@@ -47,7 +46,7 @@ def prepared(path, folder, **settings):
 
 
 def assert_same_slices(path, cases):
-    source = open_cine(path)
+    source = open_scan(path)
     assert source.n_slices == len(cases)
     for number, case in enumerate(cases):
         raw, stored = source.read_slice(number), read_case(case)
@@ -150,16 +149,16 @@ def test_evaluate_on_cases_gives_the_scores_of_the_scan(scan, tmp_path):
 def test_a_case_warns_of_other_settings(scan, tmp_path):
     case, _ = prepared(scan, tmp_path / "data", intake={"csm": "walsh", "n_virtual_coils": 3})
     config = AcquisitionConfig(csm="walsh", n_virtual_coils=3)
-    assert open_cine(case, config).read_slice(0).meta.warnings == ("the scan is simulated",)
-    *_, warning = open_cine(case).read_slice(0).meta.warnings
+    assert open_scan(case, config).read_slice(0).meta.warnings == ("the scan is simulated",)
+    *_, warning = open_scan(case).read_slice(0).meta.warnings
     assert warning == (
         "the case was prepared with n_virtual_coils 3 (asked for: not set), csm walsh (asked for: smooth), "
         "and is taken as it is"
     )
     with pytest.raises(DataError, match="slice 1, a prepared case has slice 0 alone"):
-        open_cine(case).read_slice(1)
+        open_scan(case).read_slice(1)
     with pytest.raises(ConfigError, match="--noise belongs to ISMRMRD and Siemens raw scans, this is a prepared case"):
-        open_cine(case, noise=scan)
+        open_scan(case, noise=scan)
 
 
 def test_inspect_describes_a_case(scan, tmp_path):
@@ -175,7 +174,7 @@ def test_damaged_matlab_files_are_reported_in_three_lines(version, tmp_path):
     for length in (0, 60, 200, len(content) // 3, len(content) - 100):
         path.write_bytes(content[:length])
         with pytest.raises(CineReconError) as caught:
-            source = open_cine(path)
+            source = open_scan(path)
             for number in range(source.n_slices):
                 source.read_slice(number)
         error = caught.value

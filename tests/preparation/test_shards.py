@@ -86,16 +86,16 @@ def test_a_shard_that_is_killed_at_any_write_continues(archive, whole, tmp_path)
 def test_a_shard_opens_its_own_scans_and_none_again(archive, tmp_path):
     functions = [
         *((module, "hash_file") for module in (prepare_slice,)),
-        *((sources, name) for name in ("open_cine", "hash_files")),
+        *((sources, name) for name in ("open_scan", "hash_files")),
     ]
     with counted(*functions) as counts:
         run(archive, tmp_path, Shard(1, N))
     own = Shard(1, N).part([*range(N_SCANS), "copy", "missing"])
     n_cases = len(own) - 1
-    assert counts == {"open_cine": 2 * n_cases + 1, "hash_files": n_cases, "hash_file": n_cases}
+    assert counts == {"open_scan": 2 * n_cases + 1, "hash_files": n_cases, "hash_file": n_cases}
     with counted(*functions) as counts:
         report = run(archive, tmp_path, Shard(1, N))
-    assert counts == {"open_cine": 1}, "only what was refused is tried again"
+    assert counts == {"open_scan": 1}, "only what was refused is tried again"
     assert (report.n_new, len(report.rows)) == (0, n_cases)
 
 

@@ -5,7 +5,7 @@ import pydicom
 import pytest
 from magnitude_series import series
 
-from cinerecon.acquisition.open import open_cine
+from cinerecon.acquisition.open import open_scan
 from cinerecon.acquisition.scan import Scan
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.io.export.dicom import write_dicom
@@ -37,7 +37,7 @@ def archive(path, n_frames=25, **values):
 def test_sizes_are_those_of_the_source(tmp_path):
     source = archive(tmp_path / "cine.npz")
     simulate_scan(tmp_path / "scan.h5", QUIET, source=source)
-    data = open_cine(tmp_path / "scan.h5").read_slice(0)
+    data = open_scan(tmp_path / "scan.h5").read_slice(0)
     magnitude, meta = open_one_magnitude(source).read_slice(0)
     assert (data.n_frames, data.matrix) == (25, (26, 24))
     image = data.reference.abs().numpy()
@@ -48,7 +48,7 @@ def test_sizes_are_those_of_the_source(tmp_path):
 def test_fewer_frames_are_the_whole_beat(tmp_path):
     source = archive(tmp_path / "cine.npz")
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_coils=2, noise=0.0, n_frames=12), source=source)
-    data = open_cine(tmp_path / "scan.h5").read_slice(0)
+    data = open_scan(tmp_path / "scan.h5").read_slice(0)
     magnitude, meta = open_one_magnitude(source).read_slice(0)
     chosen = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22]
     image, expected = data.reference.abs().numpy(), magnitude[chosen]
@@ -61,7 +61,7 @@ def test_field_strength_and_subject_are_kept(tmp_path, field, shown):
     stored = {} if field is None else {"field_strength_tesla": field, "subject": "SCD0000301"}
     source = archive(tmp_path / "cine.npz", n_frames=3, **stored)
     simulate_scan(tmp_path / "scan.h5", QUIET, source=source)
-    scan = open_cine(tmp_path / "scan.h5")
+    scan = open_scan(tmp_path / "scan.h5")
     assert isinstance(scan, Scan)
     assert scan.plan.field_strength_tesla == shown
     assert scan.subject == open_one_magnitude(source).subject == hashed_subject(stored.get("subject", ""))
@@ -73,13 +73,13 @@ def test_a_subject_can_be_given(tmp_path):
     config = SimulateConfig(n_coils=2, subject="anna", n_frames=3, ky=20, kx=20)
     for name, path in (("own.h5", source), ("phantom.h5", None)):
         simulate_scan(tmp_path / name, config, source=path)
-        assert open_cine(tmp_path / name).subject == hashed_name("anna") != ""
+        assert open_scan(tmp_path / name).subject == hashed_name("anna") != ""
         assert b"anna" not in (tmp_path / name).read_bytes()
 
 
 def test_a_phantom_is_scanned_at_one_and_a_half_tesla_and_is_no_subject(tmp_path):
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2))
-    scan = open_cine(tmp_path / "scan.h5")
+    scan = open_scan(tmp_path / "scan.h5")
     assert (scan.plan.field_strength_tesla, scan.subject) == (1.5, "")
 
 
@@ -98,7 +98,7 @@ def test_all_slices_of_a_stack_are_scanned_where_they_are(tmp_path, kind):
             image.PatientID, image.MagneticFieldStrength = "P-1970", 3
             image.save_as(file)
     simulate_scan(tmp_path / "scan.h5", QUIET, source=source)
-    scan = open_cine(tmp_path / "scan.h5")
+    scan = open_scan(tmp_path / "scan.h5")
     assert scan.n_slices == 3
     positions = {tuple(np.round(cine.meta.geometry.position_mm, 2)): cine for cine in cines}
     for number in range(3):

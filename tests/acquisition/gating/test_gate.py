@@ -10,7 +10,7 @@ import torch
 from timed_scan import ARRHYTHMIC, REGULAR, changed, simulated
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import DataError, HeaderError
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.io.ismrmrd.waveforms import describe_waveforms

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cinerecon.acquisition.open import open_cine
+from cinerecon.acquisition.open import open_scan
 from cinerecon.cine_meta import Geometry
 from cinerecon.errors import FileError
 from cinerecon.io.ismrmrd.header import parse_header
@@ -118,7 +118,7 @@ def test_the_truth_is_below_the_readouts_which_are_the_last_group(tmp_path):
         assert list(file)[-1] == "dataset"
         assert file["dataset/truth/reference"].shape == (1, 3, 16, 12)
         assert file["truth"] == file["dataset/truth"]  # where earlier versions had it
-    expected = open_cine(path).read_slice(0).reference
+    expected = open_scan(path).read_slice(0).reference
     with h5py.File(path, "a") as file:
         del file["truth"]
-    assert torch.equal(open_cine(path).read_slice(0).reference, expected)
+    assert torch.equal(open_scan(path).read_slice(0).reference, expected)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from cinerecon import load_method, reconstruct
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import open_scan
 from cinerecon.cli import app
 from cinerecon.io.ismrmrd.header import parse_header
 from cinerecon.io.raw_file import read_raw_scan

@@ -11,8 +11,7 @@ from twix_file import measurement_of, noise_measurement, write_twix
 
 from cinerecon import load_method, reconstruct
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import find_cines, open_cine
-from cinerecon.acquisition.scan import open_scan
+from cinerecon.acquisition.open import find_cines, open_scan
 from cinerecon.cli import main
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, HeaderError, UnsupportedError
 from cinerecon.io.recognise import is_twix
@@ -169,14 +168,14 @@ def test_noise_of_other_coils_is_not_used(tmp_path):
 def test_the_last_measurement_is_read_unless_another_is_chosen(tmp_path, capsys, run):
     first, last = siemens_scan(n_frames=2), siemens_scan(n_frames=3)
     twix = write_twix(tmp_path / "scan.dat", as_twix(first), as_twix(last))
-    assert open_cine(twix, PLAIN).read_slice(0).n_frames == 3
-    assert open_cine(twix, PLAIN, measurement=1).read_slice(0).n_frames == 2
+    assert open_scan(twix, PLAIN).read_slice(0).n_frames == 3
+    assert open_scan(twix, PLAIN, measurement=1).read_slice(0).n_frames == 2
     with pytest.raises(ConfigError, match="no measurement 3, the file holds 2: 1 'cine', 2 'cine'"):
-        open_cine(twix, PLAIN, measurement=3)
+        open_scan(twix, PLAIN, measurement=3)
     with pytest.raises(ConfigError, match="--dataset belongs to ISMRMRD"):
-        open_cine(twix, PLAIN, dataset="dataset")
+        open_scan(twix, PLAIN, dataset="dataset")
     with pytest.raises(ConfigError, match="--measurement belongs to Siemens"):
-        open_cine(first.write(tmp_path / "scan.h5"), PLAIN, measurement=1)
+        open_scan(first.write(tmp_path / "scan.h5"), PLAIN, measurement=1)
     assert find_cines(tmp_path) == [twix, tmp_path / "scan.h5"]
     assert run("inspect", twix, "--measurement", "1") == 0
     assert "measurement 1 of 2" in capsys.readouterr().out
@@ -216,7 +215,7 @@ def test_a_measured_phantom_is_its_direct_transform():
     import twixtools
 
     path = MEASURED / "gre.dat"
-    data = open_cine(path, PLAIN).read_slice(0)
+    data = open_scan(path, PLAIN).read_slice(0)
     kspace = np.zeros((2, 160, 320), np.complex128)
     for block in twixtools.read_twix(str(path), verbose=False, parse_geometry=False)[-1]["mdb"]:
         if block.is_image_scan():
@@ -329,7 +328,7 @@ def test_damage_never_raises_another_error(tmp_path):
         damaged[first : first + length] = rng.bytes(length)
         path.write_bytes(damaged[: len(good)])
         try:
-            open_cine(path, PLAIN).read_slice(0)
+            open_scan(path, PLAIN).read_slice(0)
         except CineReconError as error:
             n_refused += str(path) in error.where
     assert n_refused > 30
@@ -346,7 +345,7 @@ def test_without_twixtools_the_package_is_named(tmp_path, monkeypatch, capsys, r
 
 def test_files_are_recognised_by_content(tmp_path):
     twix = write_twix(tmp_path / "scan.h5", as_twix(siemens_scan(n_frames=1)))
-    assert is_twix(twix) and open_cine(twix, PLAIN).n_slices == 1
+    assert is_twix(twix) and open_scan(twix, PLAIN).n_slices == 1
     for content in (b"", b"text", b"\0" * 64, bytes(range(64)), np.linspace(0, 1, 99).tobytes()):
         (tmp_path / "other.dat").write_bytes(content)
         assert not is_twix(tmp_path / "other.dat")
