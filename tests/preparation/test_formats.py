@@ -16,6 +16,7 @@ from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
 from cinerecon.evaluation import evaluate
 from cinerecon.io.case import read_case
 from cinerecon.io.cmrxrecon import is_kspace_name
+from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.preparation import PrepareConfig, prepare
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import reconstruct_scan
@@ -161,10 +162,10 @@ def test_a_case_warns_of_other_settings(scan, tmp_path):
         open_scan(case, noise=scan)
 
 
-def test_inspect_describes_a_case(scan, tmp_path):
+def test_a_case_is_not_read_as_a_raw_scan(scan, tmp_path):
     case, _ = prepared(scan, tmp_path / "data")
     with pytest.raises(FileError, match="this is a prepared case, not a raw scan"):
-        open_scan(case)
+        read_raw_scan(case)
 
 
 @pytest.mark.parametrize("version", ["2023", "2023_v5"])

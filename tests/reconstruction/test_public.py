@@ -9,6 +9,7 @@ import torch
 from helpers import complex_randn
 
 import cinerecon
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
 from cinerecon.methods.card import Card
 from cinerecon.methods.classical.linear import ZeroFilled
@@ -85,7 +86,7 @@ def plain(tmp_path_factory):
     """A scan whose coils are taken as they are, for which arrays and file hold the same numbers."""
     path = tmp_path_factory.mktemp("plain") / "plain.h5"
     simulate_scan(path, SimulateConfig(**SIZES | {"n_slices": 1}))
-    (cine,) = cinerecon.intake(path, cinerecon.acquisition.AcquisitionConfig(whiten=False))
+    (cine,) = cinerecon.intake(path, AcquisitionConfig(whiten=False))
     return path, cine
 
 
