@@ -19,6 +19,8 @@ PREPROCESSING = "preprocessing."
 
 CsmMethod = Literal["smooth", "espirit", "walsh"]
 """Methods for the coil maps."""
+PartialFourier = Literal["auto", "pocs", "homodyne", "none"]
+"""Ways to fill in the side of k-space that was not measured."""
 COMPRESSION: Final = "pca"
 """Default method of coil compression."""
 AUTO_LOSS = 0.01

@@ -18,7 +18,7 @@ detection, so that the image is complex; both axes may be incomplete.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from torch import Tensor
 from cinerecon.axes import mirrored_indices
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import Extent
+from cinerecon.options import PartialFourier
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.sampling import measured_extent
 
@@ -39,6 +40,10 @@ MIN_CENTRE = 4
 """Smallest number of lines on each side of the centre of k-space from which the phase is estimated."""
 HELD_OUT_FRACTION = 1 / 3
 """Part of the lines between the centre and the missing side that the test of the phase leaves out."""
+
+
+LARGEST_PREDICTION_ERROR = 0.65
+"""Error of the prediction of measured lines above which filling in does not improve simulated images."""
 
 
 @dataclass(frozen=True)
@@ -190,3 +195,47 @@ def prediction_error(image: Tensor, axes: Axes2D, method: FillMethod) -> float:
     misfit = torch.linalg.vector_norm((predicted - kspace) * held_out)
     energy = torch.linalg.vector_norm(kspace * held_out)
     return float(misfit / energy) if energy > 0 else 0.0
+
+
+class Filled(NamedTuple):
+    """An image after the step ``(frames, y, x)``, what was done in words, empty if nothing is missing, and warnings."""
+
+    image: Tensor
+    record: str
+    warnings: tuple[str, ...] = ()
+
+
+def fill_partial_fourier(image: Tensor, data: CineData, choice: PartialFourier) -> Filled:
+    """Fill in what k-space lacks on one side, as far as it was asked for.
+
+    Parameters
+    ----------
+    image
+        ``(frames, y, x)`` in the units of A^H y, what a method reconstructed.
+    data
+        The measurement.
+    choice
+        ``pocs``, ``homodyne``, ``none``; ``auto`` is POCS if the test with measured lines shows that it predicts them.
+    """
+    axes = partial_axes(data)
+    if not is_partial(axes):
+        return Filled(image, "")
+    missing = _missing(axes)
+    if choice == "none":
+        return Filled(image, f"none, {missing} not filled in")
+    method: FillMethod = "pocs" if choice == "auto" else choice
+    error = prediction_error(image, axes, method)
+    tested = f"measured lines left out for a test are predicted with an error of {error:.0%}"
+    if choice == "auto" and error > LARGEST_PREDICTION_ERROR:
+        return Filled(image, f"none, {missing} not filled in: {tested}")
+    warnings: tuple[str, ...] = ()
+    if error > LARGEST_PREDICTION_ERROR:
+        text = f"partial Fourier by {method}: {tested}: noise, aliasing or a phase that varies too fast in space"
+        warnings = (f"{text}; what is filled in is not to be trusted (--partial-fourier none leaves it out)",)
+    return Filled(fill(image, axes, method), f"{method}, {missing} filled in, {tested}", warnings)
+
+
+def _missing(axes: Axes2D) -> str:
+    """The number of lines that are missing on one side, in words."""
+    names = zip(("ky", "kx"), axes, strict=True)
+    return " and ".join(f"{axis.missing} of {axis.n} {name}" for name, axis in names if axis.is_partial)

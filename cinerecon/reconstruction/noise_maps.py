@@ -5,11 +5,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from cinerecon.cine import CineData
+from cinerecon.cine import CineData, crop_image, finish_image
 from cinerecon.errors import DataError
+from cinerecon.image import CineImage
 from cinerecon.methods.base import Progress, Reconstructor, make_encoding
 from cinerecon.physics.noise import noise_level
-from cinerecon.physics.snr import NoiseMap, pseudo_replicas
+from cinerecon.physics.snr import NoiseMap, g_factor, pseudo_replicas, snr_units, support_of
 
 ESTIMATED_NOISE = (
     "no noise scan was used: the noise for SNR is estimated from the edges of k-space, as if equal and independent in "
@@ -75,3 +76,19 @@ def map_noise(
         reconstruct, predicted, data.mask, data.noise_std, image, n_replicas=n_replicas, seed=seed, progress=progress
     )
     return replace(result, std=result.std.cpu())
+
+
+def with_noise(cine: CineImage, noise: NoiseMap, data: CineData) -> CineImage:
+    """The image with its noise, finished as the image is."""
+    return replace(cine, noise=finish_image(noise.std, data).numpy(), noise_source=noise.source)
+
+
+def snr_figures(cine: CineImage, noise: NoiseMap, data: CineData) -> dict[str, float]:
+    """Medians over the support of SNR and, of a formula, the g-factor; and the standard error of the noise."""
+    support = support_of(torch.from_numpy(cine.image))
+    snr = snr_units(torch.from_numpy(cine.image), torch.from_numpy(cine.noise))
+    figures = {"median": float(snr[:, support].median()), "standard_error": noise.standard_error}
+    if not noise.n_replicas and data.noise_std is not None:
+        factor = crop_image(g_factor(noise.std, data.mask.cpu(), data.noise_std.cpu()), data.meta)
+        figures["g_factor"] = float(factor[:, support].median())
+    return figures

@@ -1,13 +1,11 @@
 """Settings of a reconstruction, as options of the command and as arguments of a request."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from cinerecon.options import SEED, ArrayOptions, DeviceOptions, Flag
-
-PartialFourier = Literal["auto", "pocs", "homodyne", "none"]
+from cinerecon.options import SEED, ArrayOptions, DeviceOptions, Flag, PartialFourier
 
 
 class ReconSettings(DeviceOptions, ArrayOptions):

@@ -178,17 +178,8 @@ def _reconstruct(
         data = without_own_reference(scan)
     else:
         data = _data_of_arrays(scan, mask, csm, request.preprocessing(method))
-    n_replicas = request.n_replicas if request.snr else 0
     data = data.to(request.device)
-    part = reconstruct_slice(
-        data,
-        method,
-        request.label,
-        partial_fourier=request.partial_fourier,
-        n_replicas=n_replicas,
-        seed=request.seed,
-        has_verdict=request.verdict,
-    )
+    part = reconstruct_slice(data, method, request)
     if request.uncertainty:
         part = with_uncertainty(part, data, method, request)
     part = with_quality(part)

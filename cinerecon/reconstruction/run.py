@@ -27,7 +27,6 @@ from cinerecon.methods.memory_plan import MemoryPlan, Task, out_of_memory
 from cinerecon.methods.table import load_method
 from cinerecon.options import split_settings
 from cinerecon.reconstruction.memory import plan_memory, task_of
-from cinerecon.reconstruction.options import PartialFourier
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of, has_finished_slices
@@ -314,34 +313,25 @@ def _reconstruct_index(
     else:
         data = without_own_reference(data)
     observer.stage("reconstruct")
-    run = partial(
-        reconstruct_slice,
-        method=method,
-        label=request.label,
-        pattern=request.undersample or "",
-        partial_fourier=request.partial_fourier if encoded is None else _for_velocity(request.partial_fourier),
-        keeps_convergence=request.keeps_convergence,
-        is_strict=request.strict,
-        n_replicas=request.n_replicas if request.snr else 0,
-        has_verdict=request.verdict,
-        seed=request.seed,
-        progress=report_runs,
-    )
-    part = run(data)
-    if encoded is not None:
+    if encoded is None:
+        part = reconstruct_slice(data, method, request, report_runs)
+    else:
         assert isinstance(scan, PhaseContrastScan)
+        set_request = _request_of_sets(request)
+        part = reconstruct_slice(data, method, set_request, report_runs)
         mask = data.mask & encoded.mask
         encoded = replace(encoded, csm=data.csm, mask=mask, kspace=encoded.kspace * mask, shading=data.shading)
-        part = with_velocity(part, run(encoded, has_verdict=False), require_velocity_range(request, scan.venc_cm_s))
+        second = reconstruct_slice(encoded, method, set_request.model_copy(update={"verdict": False}), report_runs)
+        part = with_velocity(part, second, require_velocity_range(request, scan.venc_cm_s))
     if request.uncertainty:
         part = with_uncertainty(part, data, method, request, partial(report_runs, first=1, runs=request.n_variants))
     cine = replace(part.cine, header_xml=scan.header_xml or "")
     return replace(part, cine=cine, seconds=seconds | part.seconds)
 
 
-def _for_velocity(choice: PartialFourier) -> PartialFourier:
-    """A smooth phase is not assumed of itself where the phase is the result."""
-    return "none" if choice == "auto" else choice
+def _request_of_sets(request: ReconRequest) -> ReconRequest:
+    """The request for a set of phase contrast: a smooth phase is assumed at the user's request only."""
+    return request.model_copy(update={"partial_fourier": "none"}) if request.partial_fourier == "auto" else request
 
 
 def _read_frames(

@@ -4,83 +4,28 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.cine import CineData, crop_image, finish_image
+from cinerecon.cine import CineData, finish_image
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.image import CineImage
 from cinerecon.methods.base import Convergence, Progress, Reconstructor, make_encoding
 from cinerecon.methods.card_warnings import card_warnings
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
-from cinerecon.physics.partial_fourier import (
-    Axes2D,
-    FillMethod,
-    fill,
-    is_partial,
-    partial_axes,
-    prediction_error,
-)
+from cinerecon.physics.partial_fourier import fill_partial_fourier
 from cinerecon.physics.sampling import acceleration_of, block_of_lines
-from cinerecon.physics.snr import NoiseMap, g_factor, snr_units, support_of
-from cinerecon.reconstruction.noise_maps import map_noise, with_known_noise
-from cinerecon.reconstruction.options import PartialFourier
+from cinerecon.reconstruction.noise_maps import map_noise, snr_figures, with_known_noise, with_noise
+from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.trust import is_judged, judge_slice
 from cinerecon.verdict import Verdict
 
-LARGEST_PREDICTION_ERROR = 0.65
-"""Error of the prediction of measured lines above which filling in does not improve simulated images."""
 LARGE_RESIDUAL = 0.5
 """Part of the measured data that an image may leave unexplained without a warning."""
-
-
-class Filled(NamedTuple):
-    """An image after the step ``(frames, y, x)``, what was done in words, empty if nothing is missing, and warnings."""
-
-    image: Tensor
-    record: str
-    warnings: tuple[str, ...] = ()
-
-
-def fill_partial_fourier(image: Tensor, data: CineData, choice: PartialFourier) -> Filled:
-    """Fill in what k-space lacks on one side, as far as it was asked for.
-
-    Parameters
-    ----------
-    image
-        ``(frames, y, x)`` in the units of A^H y, what a method reconstructed.
-    data
-        The measurement.
-    choice
-        ``pocs``, ``homodyne``, ``none``; ``auto`` is POCS if the test with measured lines shows that it predicts them.
-    """
-    axes = partial_axes(data)
-    if not is_partial(axes):
-        return Filled(image, "")
-    missing = _missing(axes)
-    if choice == "none":
-        return Filled(image, f"none, {missing} not filled in")
-    method: FillMethod = "pocs" if choice == "auto" else choice
-    error = prediction_error(image, axes, method)
-    tested = f"measured lines left out for a test are predicted with an error of {error:.0%}"
-    if choice == "auto" and error > LARGEST_PREDICTION_ERROR:
-        return Filled(image, f"none, {missing} not filled in: {tested}")
-    warnings: tuple[str, ...] = ()
-    if error > LARGEST_PREDICTION_ERROR:
-        text = f"partial Fourier by {method}: {tested}: noise, aliasing or a phase that varies too fast in space"
-        warnings = (f"{text}; what is filled in is not to be trusted (--partial-fourier none leaves it out)",)
-    return Filled(fill(image, axes, method), f"{method}, {missing} filled in, {tested}", warnings)
-
-
-def _missing(axes: Axes2D) -> str:
-    """The number of lines that are missing on one side, in words."""
-    names = zip(("ky", "kx"), axes, strict=True)
-    return " and ".join(f"{axis.missing} of {axis.n} {name}" for name, axis in names if axis.is_partial)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,18 +95,7 @@ class ReconstructedSlice:
 
 
 def reconstruct_slice(
-    data: CineData,
-    method: Reconstructor,
-    label: str,
-    *,
-    pattern: str = "",
-    partial_fourier: PartialFourier = "none",
-    keeps_convergence: bool = False,
-    is_strict: bool = False,
-    n_replicas: int = 0,
-    seed: int = 0,
-    has_verdict: bool = False,
-    progress: Progress | None = None,
+    data: CineData, method: Reconstructor, request: ReconRequest, progress: Progress | None = None
 ) -> ReconstructedSlice:
     """Reconstruct one slice, finish its image, and measure what can be measured.
 
@@ -171,49 +105,37 @@ def reconstruct_slice(
         One cine without batch axes, on the device of the method.
     method
         What reconstructs it.
-    label
-        Name of the method, kept with the image.
-    pattern
-        Sampling pattern, where the data were undersampled retrospectively.
-    partial_fourier
-        How to fill in the side of k-space that was not measured.
-    keeps_convergence
-        Record the convergence of an iterative method, which takes time.
-    is_strict
-        Raise an error in place of a warning.
-    n_replicas
-        Map the noise, with so many pseudo-replicas where the method has no formula for it; 0: do not.
-    seed
-        Seed of the pseudo-replicas.
-    has_verdict
-        Estimate the error of the image, and give a verdict, where the method is calibrated for it.
+    request
+        The settings: partial Fourier, convergence, noise map and verdict, and whether warnings are errors.
     progress
-        Called with (steps done, steps in all); the replicas follow the image.
+        Called with (steps done, steps in all); the replicas of a noise map follow the image.
 
     Raises
     ------
     DataError
-        If the image is not finite, noise is to be mapped and unknown, or ``is_strict`` is set and there is a warning.
+        If the image is not finite, noise is to be mapped and unknown, or there is a warning and ``strict`` is set.
     """
-    data = data.with_warnings(*card_warnings(method.card, data, pattern))
-    data = with_known_noise(data) if n_replicas else data
-    _refuse_warnings(data, is_strict=is_strict)
+    n_replicas = request.n_replicas if request.snr else 0
+    data = data.with_warnings(*card_warnings(method.card, data, request.undersample or ""))
+    data = with_known_noise(data) if request.snr else data
+    _refuse_warnings(data, is_strict=request.strict)
     seconds: dict[str, float] = {}
     with timed(seconds, "reconstruct"), torch.inference_mode():
         report = None if progress is None else lambda done, total: progress(done, total * (1 + n_replicas))
-        result = method.reconstruct(data, report, record=keeps_convergence)
-        measured_image = _finite(result.image.cpu(), data, label)
-    verdict = _judge(data, measured_image, method, label, pattern, seconds) if has_verdict else None
-    filled = fill_partial_fourier(measured_image, data, partial_fourier)
+        result = method.reconstruct(data, report, record=request.keeps_convergence)
+        measured_image = _finite(result.image.cpu(), data, request.label)
+    verdict = _judge(data, measured_image, method, request, seconds) if request.verdict else None
+    filled = fill_partial_fourier(measured_image, data, request.partial_fourier)
     residual = make_encoding(data).relative_residual(filled.image.to(data.kspace.device), data.kspace)
     noise_warnings = _noise_warnings(measured_image, filled.image, n_replicas)
     verdict_warnings = verdict.warnings if verdict else ()
     data = data.with_warnings(*filled.warnings, *noise_warnings, *_residual_warnings(residual), *verdict_warnings)
-    _refuse_warnings(data, is_strict=is_strict)
-    cine, snr = _finished_cine(filled.image, data, label, result.convergence, verdict), dict[str, float]()
-    if n_replicas:
+    _refuse_warnings(data, is_strict=request.strict)
+    cine, snr = _finished_cine(filled.image, data, request.label, result.convergence, verdict), dict[str, float]()
+    if request.snr:
         with timed(seconds, "noise"), torch.inference_mode():
-            noise = map_noise(data, method, measured_image, n_replicas=n_replicas, seed=seed, progress=_after(progress))
+            n, seed = n_replicas, request.seed
+            noise = map_noise(data, method, measured_image, n_replicas=n, seed=seed, progress=_after(progress))
         cine = with_noise(cine, noise, data)
         snr = snr_figures(cine, noise, data)
     figures = data.n_coils, *acceleration_of(data), seconds, residual
@@ -221,13 +143,13 @@ def reconstruct_slice(
 
 
 def _judge(
-    data: CineData, image: Tensor, method: Reconstructor, label: str, pattern: str, seconds: dict[str, float]
+    data: CineData, image: Tensor, method: Reconstructor, request: ReconRequest, seconds: dict[str, float]
 ) -> Verdict | None:
     """The verdict on an image; None where there is none. Notes the time that it takes [s]."""
-    if not is_judged(data, label):
+    if not is_judged(data, request.label):
         return None
     with timed(seconds, "verdict"):
-        return judge_slice(data, image, method, label, pattern)
+        return judge_slice(data, image, method, request.label, request.undersample or "")
 
 
 def _after(progress: Progress | None) -> Progress | None:
@@ -272,22 +194,6 @@ def _noise_warnings(before: Tensor, after: Tensor, n_replicas: int) -> list[str]
     """A warning where the noise was mapped of an image without the partial Fourier step."""
     text = "the noise map is that before the partial Fourier step: --partial-fourier none gives maps that agree"
     return [text] if n_replicas and after is not before else []
-
-
-def with_noise(cine: CineImage, noise: NoiseMap, data: CineData) -> CineImage:
-    """The image with its noise, finished as the image is."""
-    return replace(cine, noise=finish_image(noise.std, data).numpy(), noise_source=noise.source)
-
-
-def snr_figures(cine: CineImage, noise: NoiseMap, data: CineData) -> dict[str, float]:
-    """Medians over the support of SNR and, of a formula, the g-factor; and the standard error of the noise."""
-    support = support_of(torch.from_numpy(cine.image))
-    snr = snr_units(torch.from_numpy(cine.image), torch.from_numpy(cine.noise))
-    figures = {"median": float(snr[:, support].median()), "standard_error": noise.standard_error}
-    if not noise.n_replicas and data.noise_std is not None:
-        factor = crop_image(g_factor(noise.std, data.mask.cpu(), data.noise_std.cpu()), data.meta)
-        figures["g_factor"] = float(factor[:, support].median())
-    return figures
 
 
 def with_quality(part: ReconstructedSlice) -> ReconstructedSlice:

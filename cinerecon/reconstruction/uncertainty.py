@@ -29,11 +29,12 @@ from cinerecon.cine_meta import Extent
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.methods.base import Progress, Reconstructor, ratio
 from cinerecon.metrics import find_heart
+from cinerecon.options import PartialFourier
+from cinerecon.physics.partial_fourier import fill_partial_fourier
 from cinerecon.physics.sampling import acs_block, measured_extent, samples_whole_readouts
 from cinerecon.physics.snr import average_pixels, support_of
-from cinerecon.reconstruction.options import PartialFourier
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.slices import ReconstructedSlice, fill_partial_fourier, timed
+from cinerecon.reconstruction.slices import ReconstructedSlice, timed
 
 LEFT_OUT = 0.1
 """Probability with which a sample of a variant is left out."""

@@ -11,8 +11,15 @@ from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import psnr
 from cinerecon.metrics.temporal import xt_ssim
 from cinerecon.physics.fourier import fft2c, ifft2c
-from cinerecon.physics.partial_fourier import OneSided, fill, is_partial, partial_axes, prediction_error
-from cinerecon.reconstruction.slices import LARGEST_PREDICTION_ERROR, fill_partial_fourier
+from cinerecon.physics.partial_fourier import (
+    LARGEST_PREDICTION_ERROR,
+    OneSided,
+    fill,
+    fill_partial_fourier,
+    is_partial,
+    partial_axes,
+    prediction_error,
+)
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 N = 96
