@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from cinerecon.acquisition.arrays import open_array
 from cinerecon.acquisition.case import CaseSource
@@ -20,8 +21,7 @@ from cinerecon.io.raw_file import holds_images_only, read_raw_scan, require_raw_
 from cinerecon.io.recognise import is_case, is_kspace_array, is_matlab, is_twix
 from cinerecon.io.untrusted import is_pipe
 
-PREPARED_CASE, PLAIN_ARRAY = "a prepared case", "a plain array"
-RAW_SCAN = "a raw scan"
+RAW_SCAN, PLAIN_ARRAY = "a raw scan", "a plain array"
 RAW_SCAN_SETTINGS = (
     *("time_counter", "combine", "repeats", "positions", "encoding", "center_sample"),
     *("ky_centre", "exclude_coils", "gating", "gated_frames", "rr_window", "r_waves", "tick_ms", "real_time_lines"),
@@ -29,13 +29,31 @@ RAW_SCAN_SETTINGS = (
 """The settings that apply to raw scans only."""
 
 
+class GriddedFormat(NamedTuple):
+    """A format of k-space on its grid: what it is called, whether a file has it, and what opens the file."""
+
+    name: str
+    has: Callable[[Path], bool]
+    open: Callable[[Path, AcquisitionConfig], CineSource]
+
+
+GRIDDED_FORMATS = [
+    GriddedFormat("a prepared case", is_case, CaseSource),
+    GriddedFormat("a MATLAB file", is_matlab, lambda path, config: CmrxreconSource(config, open_cmrxrecon(path))),
+    GriddedFormat(PLAIN_ARRAY, is_kspace_array, open_array),
+]
+"""Formats that are recognised by content. Any other file counts as a raw scan, whose reader reports what it is."""
+
+
+def gridded_format(path: Path) -> GriddedFormat | None:
+    """The format of a file of k-space on its grid; None for a raw scan."""
+    return next((entry for entry in GRIDDED_FORMATS if entry.has(path)), None)
+
+
 def kind_of(path: Path) -> str:
-    """The kind of a file by its content; what is not recognised counts as a raw scan, whose reader says what it is."""
-    if is_case(path):
-        return PREPARED_CASE
-    if is_matlab(path):
-        return "a MATLAB file"
-    return PLAIN_ARRAY if is_kspace_array(path) else RAW_SCAN
+    """What a file is called by its content."""
+    entry = gridded_format(path)
+    return RAW_SCAN if entry is None else entry.name
 
 
 def require_cine(path: Path) -> None:
@@ -46,7 +64,7 @@ def require_cine(path: Path) -> None:
     FileError
         If it is missing, or `open_scan` does not read its format.
     """
-    if not (path.is_file() and (is_matlab(path) or is_kspace_array(path))):
+    if not path.is_file() or gridded_format(path) is None:
         require_raw_scan(path)
 
 
@@ -119,13 +137,12 @@ def open_scan(
         If options are given that belong to another format.
     """
     path, config = Path(path), config or AcquisitionConfig()
-    kind = kind_of(path)
+    entry = gridded_format(path)
+    kind = RAW_SCAN if entry is None else entry.name
     require_options(path, kind, config, noise=noise, dataset=dataset, measurement=measurement)
-    if kind == RAW_SCAN:
+    if entry is None:
         return scan_of(read_raw_scan(path, dataset, measurement), config, noise)
-    if kind == PLAIN_ARRAY:
-        return open_array(path, config)
-    return CaseSource(path, config) if kind == PREPARED_CASE else CmrxreconSource(config, open_cmrxrecon(path))
+    return entry.open(path, config)
 
 
 def intake(

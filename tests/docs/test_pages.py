@@ -4,6 +4,7 @@ import importlib.util
 import pydoc
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_files_that_a_page_names_exist(page):
     names = re.findall(
         r"(?<![\w/])(?:cinerecon|tests|benchmarks|examples)/[\w/.-]+\.\w+", page.read_text(encoding="utf-8")
     )
-    shown = re.compile("NAME|FORMAT|plainnet|raw_float")
+    shown = re.compile("NAME|FORMAT|plainnet|raw_float|raw_complex")
     assert [name for name in names if not shown.search(name) and not (ROOT / name).exists()] == []
 
 
@@ -72,3 +73,36 @@ def test_output_format_of_the_page_writes_the_magnitudes(tmp_path):
     assert header == b"2 2 3 4"
     stored = np.frombuffer(numbers, "<f4").reshape(2, 2, 3, 4)
     np.testing.assert_array_equal(stored, np.stack([abs(image), 2 * abs(image)]))
+
+
+def test_input_format_of_the_page_is_read(tmp_path, monkeypatch):
+    """The source that is shown in `how-to/add-a-file-format.md`, with its line in the table, against arrays."""
+    import numpy as np
+
+    import cinerecon
+    from cinerecon.acquisition import open as table
+    from cinerecon.errors import DataError
+    from cinerecon.simulation.config import SimulateConfig
+
+    codes = {
+        t: code for _, t, code in BLOCK.findall((DOCS / "how-to/add-a-file-format.md").read_text(encoding="utf-8"))
+    }
+    (tmp_path / "raw_complex.py").write_text(codes["cinerecon/acquisition/raw_complex.py"], encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("raw_complex", tmp_path / "raw_complex.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "raw_complex", module)
+    spec.loader.exec_module(module)
+    entry = eval(codes["the entry in GRIDDED_FORMATS"].strip(), vars(table) | vars(module))
+    monkeypatch.setattr(table, "GRIDDED_FORMATS", [*table.GRIDDED_FORMATS, entry])
+
+    (cine,) = cinerecon.simulate_cine(
+        SimulateConfig(n_frames=4, ky=32, kx=32, n_coils=2, undersample="gaussian:2,acs=8")
+    )
+    kspace, path = cine.kspace.numpy(), tmp_path / "scan.ksp"
+    path.write_bytes(b"KSPACE 4 2 32 32\n" + kspace.tobytes())
+    (part,) = cinerecon.reconstruct(path, method="cgsense", device="cpu", verdict=False)
+    expected = cinerecon.reconstruct(kspace, method="cgsense", device="cpu")
+    np.testing.assert_allclose(part.image, expected, rtol=1e-4, atol=1e-5 * abs(expected).max())
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(DataError, match="expected 65536"):
+        cinerecon.open_scan(path).read_slice(0)
