@@ -3,105 +3,19 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from cinerecon.acquisition.arrays import open_array
-from cinerecon.acquisition.case import CaseSource
-from cinerecon.acquisition.cmrxrecon import CmrxreconSource
 from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.formats import RAW_SCAN, gridded_format, require_options
 from cinerecon.acquisition.scan import scan_of
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData
-from cinerecon.errors import ConfigError
 from cinerecon.io.case_index import holds_cases, list_cases
-from cinerecon.io.cmrxrecon import is_kspace_name, open_cmrxrecon
+from cinerecon.io.cmrxrecon import is_kspace_name
 from cinerecon.io.ismrmrd.hdf5_scan import SCAN_ENDINGS
 from cinerecon.io.kspace_array import holds_kspace
-from cinerecon.io.raw_file import holds_images_only, read_raw_scan, require_raw_scan
-from cinerecon.io.recognise import is_case, is_kspace_array, is_matlab, is_twix
+from cinerecon.io.raw_file import holds_images_only, read_raw_scan
+from cinerecon.io.recognise import is_twix
 from cinerecon.io.untrusted import is_pipe
-
-RAW_SCAN, PLAIN_ARRAY = "a raw scan", "a plain array"
-RAW_SCAN_SETTINGS = (
-    *("time_counter", "combine", "repeats", "positions", "encoding", "center_sample"),
-    *("ky_centre", "exclude_coils", "gating", "gated_frames", "rr_window", "r_waves", "tick_ms", "real_time_lines"),
-)
-"""The settings that apply to raw scans only."""
-
-
-class GriddedFormat(NamedTuple):
-    """A format of k-space on its grid: what it is called, whether a file has it, and what opens the file."""
-
-    name: str
-    has: Callable[[Path], bool]
-    open: Callable[[Path, AcquisitionConfig], CineSource]
-
-
-GRIDDED_FORMATS = [
-    GriddedFormat("a prepared case", is_case, CaseSource),
-    GriddedFormat("a MATLAB file", is_matlab, lambda path, config: CmrxreconSource(config, open_cmrxrecon(path))),
-    GriddedFormat(PLAIN_ARRAY, is_kspace_array, open_array),
-]
-"""Formats that are recognised by content. Any other file counts as a raw scan, whose reader reports what it is."""
-
-
-def gridded_format(path: Path) -> GriddedFormat | None:
-    """The format of a file of k-space on its grid; None for a raw scan."""
-    return next((entry for entry in GRIDDED_FORMATS if entry.has(path)), None)
-
-
-def kind_of(path: Path) -> str:
-    """What a file is called by its content."""
-    entry = gridded_format(path)
-    return RAW_SCAN if entry is None else entry.name
-
-
-def require_cine(path: Path) -> None:
-    """Check the format of a file before anything slow is done for it.
-
-    Raises
-    ------
-    FileError
-        If it is missing, or `open_scan` does not read its format.
-    """
-    if not path.is_file() or gridded_format(path) is None:
-        require_raw_scan(path)
-
-
-def require_options(
-    path: Path,
-    kind: str,
-    config: AcquisitionConfig,
-    *,
-    noise: str | Path | None = None,
-    dataset: str | None = None,
-    measurement: int | None = None,
-) -> None:
-    """Refuse options that belong to another kind of file; parameters as for `open_scan`, which reads it.
-
-    Raises
-    ------
-    ConfigError
-        Naming the first such option.
-    """
-    defaults = AcquisitionConfig()
-    given = next((name for name, value in config.arrays if value != getattr(defaults.arrays, name)), None)
-    if kind != PLAIN_ARRAY and given is not None:
-        option = f"--{given.replace('_', '-')}"
-        raise ConfigError(f"{option} belongs to plain arrays (BART, NumPy), this is {kind}", where=str(path))
-    if kind == RAW_SCAN:
-        return
-    is_given = {
-        "--noise": noise is not None,
-        "--dataset": dataset is not None,
-        "--measurement": measurement is not None,
-        **{
-            f"--set preprocessing.{name}": getattr(config, name) != getattr(defaults, name)
-            for name in RAW_SCAN_SETTINGS
-        },
-    }
-    for option in (option for option, value in is_given.items() if value):
-        raise ConfigError(f"{option} belongs to ISMRMRD and Siemens raw scans, this is {kind}", where=str(path))
 
 
 def open_scan(

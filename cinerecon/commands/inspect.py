@@ -58,9 +58,7 @@ def inspect(options: InspectOptions) -> None:
 
 def _inspect(options: InspectOptions) -> None:
     from cinerecon.acquisition.config import AcquisitionConfig
-    from cinerecon.acquisition.inspection import inspect_scan
-    from cinerecon.acquisition.open import RAW_SCAN, kind_of, open_scan, require_options
-    from cinerecon.acquisition.source import summarise
+    from cinerecon.acquisition.formats import RAW_SCAN, kind_of, require_options
     from cinerecon.commands.console import progress_bar
 
     config = with_preprocessing(AcquisitionConfig(), options.settings).with_arrays(options).with_set(options.set_index)
@@ -72,10 +70,15 @@ def _inspect(options: InspectOptions) -> None:
     content: ScanPlan | CineSummary
     with progress_bar() as progress:
         if kind == RAW_SCAN:
+            from cinerecon.acquisition.inspection import inspect_scan
+
             report = lambda done, total: progress("checking samples", done / total)  # noqa: E731
             content = inspect_scan(path, config, **part, progress=report)
             rows = _rows_of_plan(content)
         else:
+            from cinerecon.acquisition.open import open_scan
+            from cinerecon.acquisition.source import summarise
+
             source = open_scan(path, config, **part)
             content = summarise(source, lambda done, total: progress("reading slices", done / total))
             rows = _rows_of_summary(content)

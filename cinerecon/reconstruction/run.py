@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cinerecon.acquisition.open import RAW_SCAN, kind_of, open_scan, require_options
+from cinerecon.acquisition.formats import RAW_SCAN, kind_of, require_options
+from cinerecon.acquisition.open import open_scan
 from cinerecon.acquisition.phase_contrast import PhaseContrastScan, phase_contrast_of
 from cinerecon.acquisition.reference import pattern_seed, undersample
 from cinerecon.acquisition.scan import Scan, scan_of

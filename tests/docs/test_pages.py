@@ -80,7 +80,7 @@ def test_input_format_of_the_page_is_read(tmp_path, monkeypatch):
     import numpy as np
 
     import cinerecon
-    from cinerecon.acquisition import open as table
+    from cinerecon.acquisition import formats
     from cinerecon.errors import DataError
     from cinerecon.simulation.config import SimulateConfig
 
@@ -88,12 +88,15 @@ def test_input_format_of_the_page_is_read(tmp_path, monkeypatch):
         t: code for _, t, code in BLOCK.findall((DOCS / "how-to/add-a-file-format.md").read_text(encoding="utf-8"))
     }
     (tmp_path / "raw_complex.py").write_text(codes["cinerecon/acquisition/raw_complex.py"], encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("raw_complex", tmp_path / "raw_complex.py")
+    name = "cinerecon.acquisition.raw_complex"
+    spec = importlib.util.spec_from_file_location(name, tmp_path / "raw_complex.py")
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "raw_complex", module)
+    monkeypatch.setitem(sys.modules, name, module)
     spec.loader.exec_module(module)
-    entry = eval(codes["the entry in GRIDDED_FORMATS"].strip(), vars(table) | vars(module))
-    monkeypatch.setattr(table, "GRIDDED_FORMATS", [*table.GRIDDED_FORMATS, entry])
+    names = dict(vars(formats))
+    exec(codes["two functions in formats.py"], names)
+    entry = eval(codes["the entry in GRIDDED_FORMATS"].strip(), names)
+    monkeypatch.setattr(formats, "GRIDDED_FORMATS", [*formats.GRIDDED_FORMATS, entry])
 
     (cine,) = cinerecon.simulate_cine(
         SimulateConfig(n_frames=4, ky=32, kx=32, n_coils=2, undersample="gaussian:2,acs=8")

@@ -14,6 +14,19 @@ from cinerecon.networks import build
 from cinerecon.training import read_recipe
 
 DEEP = [name for name, method in METHODS.items() if method.kind == "deep"]
+PUBLISHED = (
+    "istanet",
+    "dccnn",
+    "crnn",
+    "lsnet",
+    "t2lrnet",
+    "jotlasnet",
+    "passnet",
+    "istanet-lr",
+    "dccnn-lr",
+    "crnn-lr",
+)
+"""Networks of the literature, which are compared with SLR-Net after equal training."""
 TRAINED = [name for name in DEEP if (models_folder() / name / WEIGHTS).exists()]
 
 
@@ -55,7 +68,7 @@ def test_models_stay_small():
     assert sum(path.stat().st_size for path in models_folder().rglob("*") if path.is_file()) < 40e6
 
 
-@pytest.mark.parametrize("name", sorted({*DEEP} - {"stvarnet"}))  # it has a training of its own
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_published_networks_are_trained_alike(name):
     recipes = [read_recipe(models_folder() / model / "model.yaml") for model in (name, "slrnet")]
     assert recipes[0].training == recipes[1].training

@@ -1,0 +1,117 @@
+"""The formats of files that hold cines, each recognised by content, and the options that belong to each.
+
+Readers import PyTorch, and are therefore imported when they are called.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.errors import ConfigError
+from cinerecon.io.raw_file import require_raw_scan
+from cinerecon.io.recognise import is_case, is_kspace_array, is_matlab
+
+if TYPE_CHECKING:
+    from cinerecon.acquisition.source import CineSource
+
+RAW_SCAN, PLAIN_ARRAY = "a raw scan", "a plain array"
+RAW_SCAN_SETTINGS = (
+    *("time_counter", "combine", "repeats", "positions", "encoding", "center_sample"),
+    *("ky_centre", "exclude_coils", "gating", "gated_frames", "rr_window", "r_waves", "tick_ms", "real_time_lines"),
+)
+"""The settings that apply to raw scans only."""
+
+
+class GriddedFormat(NamedTuple):
+    """A format of k-space on its grid: what it is called, whether a file has it, and what opens the file."""
+
+    name: str
+    has: Callable[[Path], bool]
+    open: Callable[[Path, AcquisitionConfig], "CineSource"]
+
+
+def _open_case(path: Path, config: AcquisitionConfig) -> "CineSource":
+    from cinerecon.acquisition.case import CaseSource
+
+    return CaseSource(path, config)
+
+
+def _open_cmrxrecon(path: Path, config: AcquisitionConfig) -> "CineSource":
+    from cinerecon.acquisition.cmrxrecon import CmrxreconSource
+    from cinerecon.io.cmrxrecon import open_cmrxrecon
+
+    return CmrxreconSource(config, open_cmrxrecon(path))
+
+
+def _open_array(path: Path, config: AcquisitionConfig) -> "CineSource":
+    from cinerecon.acquisition.arrays import open_array
+
+    return open_array(path, config)
+
+
+GRIDDED_FORMATS = [
+    GriddedFormat("a prepared case", is_case, _open_case),
+    GriddedFormat("a MATLAB file", is_matlab, _open_cmrxrecon),
+    GriddedFormat(PLAIN_ARRAY, is_kspace_array, _open_array),
+]
+"""Formats that are recognised by content. Any other file counts as a raw scan, whose reader reports what it is."""
+
+
+def gridded_format(path: Path) -> GriddedFormat | None:
+    """The format of a file of k-space on its grid; None for a raw scan."""
+    return next((entry for entry in GRIDDED_FORMATS if entry.has(path)), None)
+
+
+def kind_of(path: Path) -> str:
+    """What a file is called by its content."""
+    entry = gridded_format(path)
+    return RAW_SCAN if entry is None else entry.name
+
+
+def require_cine(path: Path) -> None:
+    """Check the format of a file before anything slow is done for it.
+
+    Raises
+    ------
+    FileError
+        If it is missing, or `open_scan` does not read its format.
+    """
+    if not path.is_file() or gridded_format(path) is None:
+        require_raw_scan(path)
+
+
+def require_options(
+    path: Path,
+    kind: str,
+    config: AcquisitionConfig,
+    *,
+    noise: str | Path | None = None,
+    dataset: str | None = None,
+    measurement: int | None = None,
+) -> None:
+    """Refuse options that belong to another kind of file; parameters as for `open_scan`, which reads it.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first such option.
+    """
+    defaults = AcquisitionConfig()
+    given = next((name for name, value in config.arrays if value != getattr(defaults.arrays, name)), None)
+    if kind != PLAIN_ARRAY and given is not None:
+        option = f"--{given.replace('_', '-')}"
+        raise ConfigError(f"{option} belongs to plain arrays (BART, NumPy), this is {kind}", where=str(path))
+    if kind == RAW_SCAN:
+        return
+    is_given = {
+        "--noise": noise is not None,
+        "--dataset": dataset is not None,
+        "--measurement": measurement is not None,
+        **{
+            f"--set preprocessing.{name}": getattr(config, name) != getattr(defaults, name)
+            for name in RAW_SCAN_SETTINGS
+        },
+    }
+    for option in (option for option, value in is_given.items() if value):
+        raise ConfigError(f"{option} belongs to ISMRMRD and Siemens raw scans, this is {kind}", where=str(path))
