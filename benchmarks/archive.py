@@ -30,13 +30,15 @@ from cinerecon.io.atomic import file_state, write_text
 from cinerecon.io.case_index import append_rows, read_index
 from cinerecon.io.shards import Shard
 from cinerecon.machine import pick_device
-from cinerecon.preparation import PrepareConfig, prepare
+from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.folder import PrepareRecords
 from cinerecon.preparation.prepare_slice import Survey
+from cinerecon.preparation.run import prepare
 from cinerecon.preparation.sources import find_sources
 from cinerecon.provenance import hashed_name
 from cinerecon.reconstruction.batch import plan_batch
-from cinerecon.reconstruction.batch_run import BatchRun, Outcome, run_batch
+from cinerecon.reconstruction.batch_run import BatchRun, run_batch
+from cinerecon.reconstruction.outcome import Outcome
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import Observer, load_request_method
 from cinerecon.reconstruction.slice_cache import checksum_of

@@ -7,9 +7,9 @@ makes a Typer command of it, and the library is called with an instance of it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError
@@ -57,11 +57,17 @@ class Flag:
         Given by position, without a name.
     default_text
         The default as shown in the help, if it is not the default of the field.
+    needs
+        Fields of which at least one must be set for this one to have an effect; otherwise a changed value is refused.
+    excludes
+        Fields in whose presence this one has no effect; both together are refused.
     """
 
     names: tuple[str, ...] = ()
     is_argument: bool = False
     default_text: str = ""
+    needs: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
 
 
 class Options(Config):
@@ -81,6 +87,24 @@ class Options(Config):
     def is_changed(self, name: str) -> bool:
         """Whether an option has another value than its default."""
         return bool(getattr(self, name) != type(self).model_fields[name].default)
+
+    @model_validator(mode="after")
+    def _refuse_without_effect(self) -> Self:
+        """Refuse options that have no effect in this combination.
+
+        Raises
+        ------
+        ConfigError
+            Naming the option, and what it needs or contradicts.
+        """
+        for name in filter(self.is_changed, type(self).model_fields):
+            flag, option = self.flag_of(name), self.option_of(name).rpartition("/")[2]  # the changed side of a switch
+            if flag.needs and not any(map(self.is_changed, flag.needs)):
+                others = " or ".join(map(self.option_of, flag.needs))
+                raise ConfigError(f"{option} has no effect without {others}", where=option, hint=f"add {others}")
+            for other in map(self.option_of, filter(self.is_changed, flag.excludes)):
+                raise ConfigError(f"{option} has no effect with {other}", where=option, hint="leave out one")
+        return self
 
     @classmethod
     def from_command_line(cls, values: dict[str, Any]) -> "Options":
@@ -145,11 +169,13 @@ class ArchiveOptions(Options):
     submit: Literal["slurm", "local"] | None = Field(
         None, description="run all shards as jobs of Slurm, or as processes of this machine, and merge them"
     )
-    n_shards: Annotated[int, Flag(("--shards",))] = Field(2, ge=1, description="number of shards for --submit")
-    job_settings: Annotated[tuple[str, ...], Flag(("--job",))] = Field(
+    n_shards: Annotated[int, Flag(("--shards",), needs=("submit",))] = Field(
+        2, ge=1, description="number of shards for --submit"
+    )
+    job_settings: Annotated[tuple[str, ...], Flag(("--job",), needs=("submit",))] = Field(
         (), description="setting of the jobs, e.g. timeout_min=120, mem_gb=8, slurm_partition=gpu; may be repeated"
     )
-    wait: Annotated[bool, Flag(("--wait/--no-wait",))] = Field(
+    wait: Annotated[bool, Flag(("--wait/--no-wait",), needs=("submit",))] = Field(
         True, description="wait for the submitted jobs, and merge their results"
     )
 

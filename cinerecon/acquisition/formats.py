@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 RAW_SCAN, PLAIN_ARRAY = "a raw scan", "a plain array"
 RAW_SCAN_SETTINGS = (
-    *("time_counter", "combine", "repeats", "positions", "encoding", "center_sample"),
+    *("select", "time_counter", "combine", "repeats", "positions", "encoding", "center_sample"),
     *("ky_centre", "exclude_coils", "gating", "gated_frames", "rr_window", "r_waves", "tick_ms", "real_time_lines"),
 )
 """The settings that apply to raw scans only."""

@@ -49,7 +49,9 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
     tables: Annotated[tuple[str, ...], Flag(("--table",))] = Field(
         (), description="table of a paper, slr-1 to slr-5 or pass-1 to pass-3; gives layout, models and patterns"
     )
-    pictures: int = Field(2, ge=0, description="number of slices in figures, evenly distributed")
+    pictures: Annotated[int, Flag(needs=("output",))] = Field(
+        2, ge=0, description="number of slices in figures, evenly distributed"
+    )
     workers: int = Field(
         EVALUATION_WORKERS,
         ge=0,

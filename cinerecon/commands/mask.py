@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 ACCELERATION = 8.0
 """Nominal acceleration of a pattern that is given by its name alone."""
 
-ORDER_SETTINGS = ("n_segments", "acs_first", "tr_ms", "rr_ms")
-"""Options that apply with ``--order`` alone."""
 ORDER_COLUMNS = ("time_ms", "frame", "ky", "segment")
 """Columns of the table of readouts, all counted from 0."""
 
@@ -52,13 +50,17 @@ class MaskOptions(Options):
         description="write the order of the lines in time as a .csv table: linear, alternating, centre-out, "
         "interleaved, or pattern, the order of cava itself",
     )
-    n_segments: Annotated[int, Flag(("--segments",))] = Field(
+    n_segments: Annotated[int, Flag(("--segments",), needs=("order",))] = Field(
         1, description="with --order: heartbeats over which the lines of a frame are distributed; 1 in real time"
     )
-    acs_first: bool = Field(False, description="with --order: the central lines come first in each frame")
-    tr_ms: Annotated[float, Flag(("--tr",))] = Field(3.0, description="with --order: time between readouts [ms]")
-    rr_ms: Annotated[float | None, Flag(("--rr",), default_text="as long as the readouts take")] = Field(
-        None, description="with --order: time between heartbeats [ms]"
+    acs_first: Annotated[bool, Flag(needs=("order",))] = Field(
+        False, description="with --order: the central lines come first in each frame"
+    )
+    tr_ms: Annotated[float, Flag(("--tr",), needs=("order",))] = Field(
+        3.0, description="with --order: time between readouts [ms]"
+    )
+    rr_ms: Annotated[float | None, Flag(("--rr",), default_text="as long as the readouts take", needs=("order",))] = (
+        Field(None, description="with --order: time between heartbeats [ms]")
     )
     force: bool = Field(False, description="overwrite existing files")
 
@@ -87,14 +89,10 @@ class MaskOptions(Options):
         Raises
         ------
         ConfigError
-            If it is unknown, or there are settings of an order without one.
+            If it is unknown.
         """
         from cinerecon.physics.sampling import LineOrder
 
-        given = [name for name in ORDER_SETTINGS if name in self.model_fields_set]
-        if self.order is None and given:
-            option = self.option_of(given[0])
-            raise ConfigError(f"{option} is a setting of an order of lines", where=option, hint="add --order linear")
         if self.order is None:
             return None
         return LineOrder(self.order, self.ky, self.n_segments, self.tr_ms, self.rr_ms, self.acs_first)

@@ -29,7 +29,7 @@ class MergeOptions(Options):
 
 def merge(options: MergeOptions) -> None:
     """Join all shards of a folder, and print the results."""
-    from cinerecon.errors import FileError
+    from cinerecon.errors import ConfigError, FileError
     from cinerecon.io.shards import SHARDS, sharded_commands
 
     mergers: dict[str, Callable[[MergeOptions], bool]] = {
@@ -37,10 +37,14 @@ def merge(options: MergeOptions) -> None:
         "recon": _merge_images,
         "evaluate": _merge_scores,
     }
+    given = next((name for name in ("baseline", "tables") if options.is_changed(name)), None)
     commands = [command for command in sharded_commands(options.folder) if command in mergers]
     if not commands:
         hint = "give the output folder of prepare, recon or evaluate with --shard"
         raise FileError("there are no shards", where=str(options.folder / SHARDS), hint=hint)
+    if given is not None and "evaluate" not in commands:
+        what = f"{options.option_of(given)} concerns scores, these are shards of {' and '.join(commands)}"
+        raise ConfigError(what, where=options.option_of(given), hint="leave it out")
     have_failures = [mergers[command](options) for command in commands]
     if any(have_failures):
         raise typer.Exit(2)
@@ -51,7 +55,7 @@ app = app_of(MergeOptions, merge)
 
 def _merge_cases(options: MergeOptions) -> bool:
     from cinerecon.commands.results import print_cases
-    from cinerecon.preparation import merge_cases
+    from cinerecon.preparation.merge import merge_cases
 
     report = merge_cases(options.folder)
     print_cases(report, "merged")
@@ -60,8 +64,7 @@ def _merge_cases(options: MergeOptions) -> bool:
 
 def _merge_images(options: MergeOptions) -> bool:
     from cinerecon.commands.recon_report import print_batch
-    from cinerecon.reconstruction.batch import RECORD
-    from cinerecon.reconstruction.batch_run import merge_batch
+    from cinerecon.reconstruction.outcome import RECORD, merge_batch
 
     outcomes = merge_batch(options.folder)
     failed = [outcome for outcome in outcomes if outcome.error]

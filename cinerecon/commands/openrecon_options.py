@@ -24,7 +24,9 @@ class LabelOptions(Options):
         "image", description="where images return to the scanner: image, or compleximage in place of its transform"
     )
     gpu: bool = Field(False, description="ask for a GPU where the scanner has one")
-    gpu_memory_mb: int = Field(8192, ge=0, description="memory of the GPU that a reconstruction needs at most [MB]")
+    gpu_memory_mb: Annotated[int, Flag(needs=("gpu",))] = Field(
+        8192, ge=0, description="memory of the GPU that a reconstruction needs at most [MB]"
+    )
     memory_mb: int = Field(16384, ge=0, description="memory that a reconstruction needs at most [MB]")
     cores: int = Field(4, ge=1, description="processor cores")
     output: Annotated[Path, Flag(("-o", "--output"))] = Field(

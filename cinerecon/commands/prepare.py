@@ -22,7 +22,7 @@ from cinerecon.options import (
 )
 
 if TYPE_CHECKING:
-    from cinerecon.preparation import PrepareConfig
+    from cinerecon.preparation.config import PrepareConfig
 
 
 class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
@@ -39,12 +39,14 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
     output: Annotated[Path, Flag(("--output", "-o"))] = Field(
         description="folder for the cases, their index and pictures"
     )
-    csm: str | None = Field(None, description="method for the coil maps: smooth, espirit or walsh")
+    csm: Annotated[str | None, Flag(excludes=("combine",))] = Field(
+        None, description="method for the coil maps: smooth, espirit or walsh"
+    )
     compress_coils: str | None = Field(
         None,
         description="number of virtual coils to compress to, or auto: as few as keep 99 % of the energy of the signal",
     )
-    compression: Annotated[str | None, Flag(default_text=COMPRESSION)] = Field(
+    compression: Annotated[str | None, Flag(default_text=COMPRESSION, needs=("compress_coils", "settings"))] = Field(
         None, description="pca, or geometric (at each position along the readout)"
     )
     combine: str | None = Field(
@@ -56,7 +58,7 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
     patches: Annotated[tuple[str, ...], Flag(("--patch",))] = Field(
         (), description="size of patches, frames x y x x, e.g. 16x192x192; may be repeated"
     )
-    stride: Annotated[str | None, Flag(default_text="half a patch")] = Field(
+    stride: Annotated[str | None, Flag(default_text="half a patch", needs=("patches",))] = Field(
         None, description="stride of patches, e.g. 7x15x15"
     )
     simulated_coils: int = Field(
@@ -94,7 +96,7 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
         ConfigError
             If a value is wrong.
         """
-        from cinerecon.preparation import PrepareConfig, parse_sizes, parse_split
+        from cinerecon.preparation.config import PrepareConfig, parse_sizes, parse_split
 
         preprocessing = (
             with_preprocessing(PrepareConfig().intake, self.settings).with_arrays(self).with_set(self.set_index)
@@ -129,7 +131,7 @@ def prepare(options: PrepareOptions) -> None:
     from cinerecon.commands.scans import print_shard, scans_of, shard_of
     from cinerecon.commands.submit import submit
     from cinerecon.io.scan_list import is_list, with_lists
-    from cinerecon.preparation import prepare as run
+    from cinerecon.preparation.run import prepare as run
 
     if options.submit:
         submit(options, prepare)

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from cinerecon.methods.memory_plan import MemoryPlan
     from cinerecon.reconstruction.batch import Batch
-    from cinerecon.reconstruction.batch_run import Outcome
+    from cinerecon.reconstruction.outcome import Outcome
     from cinerecon.reconstruction.request import ReconRequest
 
 
@@ -55,7 +55,9 @@ class ReconOptions(ReconSettings, ArchiveOptions):
         description="formats of the files of each scan in the folder: .h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png"
         " dicom",
     )
-    quiet: Annotated[bool, Flag(("--quiet", "-q"))] = Field(False, description="print warnings and errors only")
+    quiet: Annotated[bool, Flag(("--quiet", "-q"), excludes=("verbose",))] = Field(
+        False, description="print warnings and errors only"
+    )
     log: Path | None = Field(None, description="file to which each slice, warning and error is appended as a line")
     as_json: Annotated[bool, Flag(("--json",))] = Field(False, description="print the report as JSON")
     patient_id: Annotated[str | None, Flag(("--patient",))] = Field(
@@ -91,7 +93,9 @@ def recon(options: ReconOptions) -> None:
     from cinerecon.commands.submit import submit
     from cinerecon.errors import ConfigError
 
-    if options.submit and STANDARD not in options.scans and str(STANDARD) not in options.outputs:
+    if options.submit and str(STANDARD) not in options.outputs:
+        if STANDARD in options.scans:
+            raise ConfigError("standard input is not submitted to other processes", where="--submit")
         submit(options, recon)
         return
     with ExitStack() as stack:
@@ -130,6 +134,7 @@ def _require_one_stream(options: ReconOptions) -> None:
 def _recon(options: ReconOptions, unlisted: Path | None) -> None:
     from cinerecon.commands.console import announce_models, run_log
     from cinerecon.commands.scans import print_shard, scans_of, shard_of
+    from cinerecon.errors import ConfigError
     from cinerecon.reconstruction.batch import is_batch, plan_batch
 
     shard = shard_of(options)
@@ -138,6 +143,9 @@ def _recon(options: ReconOptions, unlisted: Path | None) -> None:
     with run_log(options.log, quiet=options.quiet, sources=[*scans, *request.sources]):
         announce_models(options.models)
         if shard or is_listed or is_batch(scans, options.models, options.formats):
+            if options.verbose:
+                what = "the convergence is reported for one scan and one method"
+                raise ConfigError(what, where="--verbose", hint="leave it out; .npz files hold the convergence")
             batch = plan_batch(scans, options.models, options.outputs, options.formats, request, shard)
             _run_batch(batch, quiet=options.quiet, as_json=options.as_json)
             if shard and batch.folder and not options.as_json:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from cinerecon.evaluation import Failure, Score
     from cinerecon.evaluation.paper_tables import PaperTable
 if TYPE_CHECKING:
-    from cinerecon.preparation import PrepareReport
+    from cinerecon.preparation.report import PrepareReport
 
 MAX_PRINTED_REJECTIONS = 5
 """Rejections printed; all are in ``refused.csv``."""
@@ -59,7 +59,7 @@ def print_cases(report: "PrepareReport", verb: str = "prepared") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from cinerecon.preparation import SPLITS
+    from cinerecon.preparation.config import SPLITS
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("split")

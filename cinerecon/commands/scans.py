@@ -51,7 +51,12 @@ def scans_of(paths: Sequence[Path], lists: Sequence[Path]) -> tuple[tuple[Path, 
 
 def print_shard(options: ArchiveOptions, output: Path) -> None:
     """Print that a shard is finished, and how the results of all are joined."""
-    print(f"shard {options.shard} is finished; when all are: cinerecon merge {output}")
+    names = [name for name in ("baseline", "tables") if hasattr(options, name) and options.is_changed(name)]
+    values = {options.option_of(name): getattr(options, name) for name in names}
+    given = [
+        f" {option} {v}" for option, value in values.items() for v in ([value] if isinstance(value, str) else value)
+    ]
+    print(f"shard {options.shard} is finished; when all are: cinerecon merge {output}{''.join(given)}")
 
 
 @contextmanager

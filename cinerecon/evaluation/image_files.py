@@ -157,7 +157,7 @@ def _pixels_of(images: MagnitudeImages) -> list[tuple[Array, Placement]]:
 
 def _open_dicom(path: Path) -> MagnitudeImages:
     folder, files = (path, files_in(path)) if path.is_dir() else (path.parent, [path])
-    found = open_dicom(folder, [file for file in files if is_dicom(file)])
+    found = open_dicom(folder, [file for file in files if is_dicom(file)], fewest_frames=1)
     if len(found) != 1:
         hint = "give the folder of one cine, with all its images"
         raise DataError(f"{len(found) or 'no'} DICOM cines are found", where=str(path), hint=hint)

@@ -1,6 +1,7 @@
 """Judge methods alike: the same scans, the same undersampling, the same coil maps, the same measures."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from cinerecon.evaluation.jobs import COMMAND, JobList, Listing, identity_of, li
 from cinerecon.evaluation.score import Score, append_scores, iterate_scores, repair_scores, rewrite_scores
 from cinerecon.evaluation.score_slice import Job, Plan, judge_slice
 from cinerecon.io.atomic import require_folder
+from cinerecon.io.lock import sole_writer
 from cinerecon.io.shards import Shard, finish_shard, start_shard
 from cinerecon.machine import free_memory_mb, in_processes, n_cores, pick_device, process_memory_mb
 from cinerecon.methods.base import Reconstructor
@@ -102,7 +104,7 @@ def evaluate(
     Raises
     ------
     FileError
-        If there is no scan.
+        If there is no scan, or another process works on the folder or the shard.
     ConfigError
         If a name, a pattern or a setting is wrong.
     DataError
@@ -131,23 +133,26 @@ def _evaluate_plan(
     """The scores of a plan on scans, for the arguments and errors of `evaluate`."""
     methods, output = plan.load_methods(), plan.output
     records = shard.folder(output, COMMAND) if shard and output else output
-    listing = Listing(records, plan.config)
-    jobs = JobList(list_scans(scans, listing, output), plan, methods, listing, pictures, shard)
-    record = None
-    if shard and output:
-        record = start_shard(output, COMMAND, shard, list(jobs.labels.values()), identity_of(plan, jobs.fingerprints))
-    run = _Run(jobs, records, report)
-    kept(run.count_kept())
-    for outcome in _judge(run.remaining(), plan, methods, workers):
-        run.add(outcome)
-    run.update_subjects()
-    if record is not None and output:
-        finish_shard(output, record, tasks=run.wanted)
-        return Evaluation([], run.failures)
-    scores = run.scores()
-    if run.failures and not scores:
-        raise_first(run.failures)
-    return Evaluation(scores, run.failures)
+    with sole_writer(records) if records else nullcontext():
+        listing = Listing(records, plan.config)
+        jobs = JobList(list_scans(scans, listing, output), plan, methods, listing, pictures, shard)
+        record = None
+        if shard and output:
+            record = start_shard(
+                output, COMMAND, shard, list(jobs.labels.values()), identity_of(plan, jobs.fingerprints)
+            )
+        run = _Run(jobs, records, report)
+        kept(run.count_kept())
+        for outcome in _judge(run.remaining(), plan, methods, workers):
+            run.add(outcome)
+        run.update_subjects()
+        if record is not None and output:
+            finish_shard(output, record, tasks=run.wanted)
+            return Evaluation([], run.failures)
+        scores = run.scores()
+        if run.failures and not scores:
+            raise_first(run.failures)
+        return Evaluation(scores, run.failures)
 
 
 class _Run:

@@ -17,13 +17,13 @@ from cinerecon.config import read_yaml
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import clear_partial, file_state, refuse_existing, write_text
 from cinerecon.io.case_index import IndexRow, read_index, write_index
-from cinerecon.io.csv_file import read_csv, rewrite_csv
 from cinerecon.io.journal import Journal
 from cinerecon.preparation.config import PrepareConfig
-from cinerecon.preparation.prepare_slice import Rejection, Survey
+from cinerecon.preparation.prepare_slice import Survey
+from cinerecon.preparation.report import Rejection, write_refused
 from cinerecon.preparation.sources import Item, Source, case_names
 
-SETTINGS, REFUSED = "settings.yaml", "refused.csv"
+SETTINGS = "settings.yaml"
 SOURCES, CASES = "sources.jsonl", "cases.jsonl"
 
 
@@ -137,27 +137,6 @@ def finish_index(
     done = {row.case: row for row in read_index(records)} | {row.case: row for row in rows}
     write_index(records, [row for row in done.values() if (folder / row.case).exists()])
     write_refused(records, refused)
-
-
-def write_refused(folder: Path, refused: Iterable[Rejection]) -> None:
-    """List the rejected files; without any, there is no such list."""
-    rows = [(refusal.path, refusal.what, refusal.where, refusal.hint) for refusal in refused]
-    rewrite_csv(folder / REFUSED, ["path", "what", "where", "hint"], rows)
-
-
-def read_refused(folder: Path) -> list[Rejection]:
-    """The rejected files of a run.
-
-    Raises
-    ------
-    FileError
-        If the list cannot be read.
-    """
-    return read_csv(
-        folder / REFUSED,
-        lambda row: Rejection(Path(row["path"]), row["what"], row["where"], row["hint"]),
-        "the rejected files",
-    )
 
 
 class PrepareRecords:

@@ -7,8 +7,7 @@ from pathlib import Path
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.case_index import INDEX, PREPARE, IndexRow, read_index, write_index
 from cinerecon.io.shards import Shard, read_finished_shards
-from cinerecon.preparation.folder import read_refused, write_refused
-from cinerecon.preparation.run import PrepareReport
+from cinerecon.preparation.report import PrepareReport, read_refused, write_refused
 
 
 def merge_cases(folder: Path) -> PrepareReport:

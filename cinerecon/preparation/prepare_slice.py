@@ -21,25 +21,11 @@ from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import acceleration_of
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.quality_marks import find_marks, refuse_unrealistic
+from cinerecon.preparation.report import Rejection
 from cinerecon.preparation.shape import Window, cut_case, shape_case, windows
 from cinerecon.preparation.sources import Item, Source, open_item, survey
 
 PICTURES = "pictures"
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A source or a slice that could not be prepared, and why."""
-
-    path: Path
-    what: str
-    where: str
-    hint: str
-
-    @classmethod
-    def of(cls, path: Path, error: CineReconError) -> "Rejection":
-        """The rejection that corresponds to an error."""
-        return cls(path, error.what, error.where, error.hint)
 
 
 @dataclass(frozen=True)

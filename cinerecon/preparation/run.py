@@ -3,12 +3,12 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from cinerecon.errors import FileError
-from cinerecon.io.case_index import INDEX, PREPARE, IndexRow, append_rows
+from cinerecon.io.case_index import INDEX, PREPARE, append_rows
+from cinerecon.io.lock import sole_writer
 from cinerecon.io.shards import Shard, finish_shard, start_shard
 from cinerecon.machine import in_processes, n_cores
 from cinerecon.preparation.config import SPLITS, PrepareConfig
@@ -16,11 +16,11 @@ from cinerecon.preparation.folder import ExistingCases, PrepareRecords, finish_i
 from cinerecon.preparation.prepare_slice import (
     ExcludedFile,
     PreparedSlice,
-    Rejection,
     SliceJob,
     prepare_slice,
     survey_source,
 )
+from cinerecon.preparation.report import PrepareReport, Rejection
 from cinerecon.preparation.sources import FORMATS, Item, Source, find_sources
 from cinerecon.version import __version__
 
@@ -28,42 +28,6 @@ FEW = 4
 """Tasks that are not worth the seconds a further process takes to start."""
 
 Progress = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class PrepareReport:
-    """Result of a preparation.
-
-    Attributes
-    ----------
-    rows
-        The cases of this run, including those that existed already.
-    n_new
-        Number of cases that were created in this run.
-    refused
-        Files and slices that could not be prepared, with the reason.
-    passed
-        Number of excluded files in folders, by reason.
-    n_unknown_subjects
-        Number of files that count as separate subjects because the subject is unknown.
-    warnings
-        Warnings, each with the number of slices it concerns.
-    index
-        The index of all cases of the folder.
-    """
-
-    rows: tuple[IndexRow, ...]
-    n_new: int
-    refused: tuple[Rejection, ...]
-    passed: dict[str, int]
-    n_unknown_subjects: int
-    warnings: dict[str, int]
-    index: Path
-
-    def count(self, split: str) -> tuple[int, int, int]:
-        """Numbers of subjects, slices and cases of a split."""
-        rows = [row for row in self.rows if row.split == split]
-        return len({r.subject for r in rows}), len({(r.source_sha256, r.slice) for r in rows}), len(rows)
 
 
 def prepare(
@@ -91,12 +55,11 @@ def prepare(
         Settings of the preparation.
     workers
         Processes; None: one for each core. A few slices are prepared by one.
-    force
-        Prepare existing cases again. Those with other settings are removed as soon as there are new ones.
-    draws
-        Draw a picture of each slice.
+    force, draws
+        Prepare existing cases again; those with other settings are removed as soon as there are new ones. Draw a
+        picture of each slice.
     progress
-        Called with the current step and the fraction completed.
+        Called with the step and the fraction completed.
     listed
         Files and folders of a list of scans; missing ones are refused, the others prepared.
     shard
@@ -107,34 +70,35 @@ def prepare(
     Raises
     ------
     FileError
-        If nothing is found, or the folder cannot be written.
+        If nothing is found, another process works on the folder or the shard, or the folder cannot be written.
     ConfigError
         If the folder holds cases prepared with other settings, and `force` is not set.
     DataError
         If a process dies, most often for lack of memory.
     """
     config = config or PrepareConfig()
-    records = shard.folder(folder, PREPARE) if shard else None
-    known, n_processes = PrepareRecords(folder, records or folder, config), workers or n_cores()
-    sources, passed = find_sources(paths, folder, listed, known.knows)
-    before = read_existing_cases(folder, config, force=force, records=records)
-    limit = None if memory is None else memory // n_processes
-    run = partial(
-        _prepare_sources,
-        folder=folder,
-        config=config,
-        before=before,
-        known=known,
-        n_processes=n_processes,
-        make_job=partial(SliceJob, folder=folder, config=config, is_forced=force, draws=draws, memory=limit),
-        report=progress or (lambda *_: None),
-    )
-    if shard is None:
-        return run(sources, passed)
-    identity = {**config.model_dump(mode="json"), "version": __version__}
-    record = start_shard(folder, PREPARE, shard, [source.name for source in sources], identity)
-    result = run(shard.part(sources), passed if shard.number == 1 else {})
-    finish_shard(folder, record)
+    records = shard.folder(folder, PREPARE) if shard else folder
+    with sole_writer(records):
+        known, n_processes = PrepareRecords(folder, records, config), workers or n_cores()
+        limit = memory and memory // n_processes
+        sources, passed = find_sources(paths, folder, listed, known.knows)
+        before = read_existing_cases(folder, config, force=force, records=records if shard else None)
+        run = partial(
+            _prepare_sources,
+            folder=folder,
+            config=config,
+            before=before,
+            known=known,
+            n_processes=n_processes,
+            make_job=partial(SliceJob, folder=folder, config=config, is_forced=force, draws=draws, memory=limit),
+            report=progress or (lambda *_: None),
+        )
+        if shard is None:
+            return run(sources, passed)
+        names, identity = [source.name for source in sources], config.model_dump(mode="json")
+        record = start_shard(folder, PREPARE, shard, names, {**identity, "version": __version__})
+        result = run(shard.part(sources), passed if shard.number == 1 else {})
+        finish_shard(folder, record)
     return result
 
 

@@ -13,12 +13,10 @@ from cinerecon.io.journal import Journal
 from cinerecon.io.scan_list import labels_of
 from cinerecon.io.shards import Shard, shard_folders
 from cinerecon.methods.model_file import model_label
+from cinerecon.reconstruction.outcome import COMMAND, RECORD
 from cinerecon.reconstruction.request import DEFAULT_ENDINGS, ReconRequest
 from cinerecon.version import __version__
 
-COMMAND = "recon"
-RECORD = "recon.jsonl"
-"""File in the output folder that lists the results, one per line."""
 MOVIES = {".mp4": write_mp4, ".gif": write_gif}
 
 

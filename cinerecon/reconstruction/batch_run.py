@@ -3,20 +3,20 @@
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cinerecon.errors import CineReconError, FileError
+from cinerecon.errors import CineReconError
 from cinerecon.image import CineImage
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.export import Target
-from cinerecon.io.journal import Journal
-from cinerecon.io.shards import Shard, finish_shard, in_list_order, read_finished_shards, start_shard
+from cinerecon.io.lock import sole_writer
+from cinerecon.io.shards import finish_shard, start_shard
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor, fingerprint
-from cinerecon.methods.model_file import model_label
-from cinerecon.reconstruction.batch import COMMAND, MOVIES, RECORD, Batch
+from cinerecon.reconstruction.batch import MOVIES, Batch
+from cinerecon.reconstruction.outcome import COMMAND, Outcome
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import Observer, ReconReport, iterate_slices, load_request_method, reconstruct_scan
 from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of
@@ -24,63 +24,6 @@ from cinerecon.reconstruction.slices import ReconstructedSlice
 from cinerecon.verdict import worst_status
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """The result of one reconstruction of a batch: figures of it, or an error.
-
-    Attributes
-    ----------
-    name, method
-        Scan and method.
-    figures
-        Numbers of slices and frames, mean acceleration, residual and quality, seconds; empty after an error.
-    written
-        The files.
-    warnings
-        Each warning once.
-    error
-        Why it failed.
-    is_earlier
-        Whether an earlier run finished it.
-    verdict
-        The worst verdict of its slices; empty if there is none.
-    """
-
-    name: str
-    method: str
-    figures: Mapping[str, float]
-    written: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    error: CineReconError | None = None
-    is_earlier: bool = False
-    verdict: str = ""
-
-    def as_entry(self, scan: Path, checksum: str) -> dict[str, Any]:
-        """The outcome in the record of the batch."""
-        error = None if self.error is None else [self.error.what, self.error.where, self.error.hint]
-        return {
-            "scan": str(scan),
-            "name": self.name,
-            "method": self.method,
-            "checksum": checksum,
-            "error": error,
-            "written": self.written,
-            "warnings": self.warnings,
-            "figures": dict(self.figures),
-            "verdict": self.verdict,
-        }
-
-    @classmethod
-    def of_entry(cls, entry: Mapping[str, Any], *, is_earlier: bool) -> "Outcome":
-        """The outcome that an entry of the record describes."""
-        error = None
-        if entry["error"] is not None:
-            what, where, hint = entry["error"]
-            error = CineReconError(what, where=where, hint=hint)
-        lists = tuple(entry["written"]), tuple(entry["warnings"])
-        return cls(entry["name"], entry["method"], entry["figures"], *lists, error, is_earlier, entry["verdict"])
 
 
 def run_batch(
@@ -91,7 +34,7 @@ def run_batch(
     Raises
     ------
     CineReconError
-        If a method or a setting that all share is wrong, before any work.
+        If a method or a setting that all share is wrong, or another process works on the shard, before any work.
     """
     common = batch.common.with_values(device=pick_device(batch.common.device))
     batch = replace(batch, common=common)
@@ -104,10 +47,21 @@ def run_batch(
     for scan in batch.names:
         for target in batch.comparisons(scan):
             target.check(force=overwrite)
-    shard_record = None
-    if batch.shard is not None and batch.folder is not None:
-        shard_record = start_shard(batch.folder, COMMAND, batch.shard, batch.all_names, batch.identity())
-    run = BatchRun(batch, methods, observer or Observer())
+    if batch.shard is None or batch.folder is None:
+        return _run_all(batch, methods, observer or Observer(), report)
+    with sole_writer(batch.shard.folder(batch.folder, COMMAND)):
+        record = start_shard(batch.folder, COMMAND, batch.shard, batch.all_names, batch.identity())
+        outcomes = _run_all(batch, methods, observer or Observer(), report)
+        finish_shard(batch.folder, record)
+    return outcomes
+
+
+def _run_all(
+    batch: Batch, methods: Mapping[str, Reconstructor], observer: Observer, report: Callable[[Outcome], None]
+) -> list[Outcome]:
+    """Reconstruct the scans of a batch or of a shard by each method, and write the comparisons."""
+    run = BatchRun(batch, methods, observer)
+    overwrite = batch.common.force or batch.common.resume
     outcomes: list[Outcome] = []
     for scan in batch.names:
         images: list[list[CineImage]] = []
@@ -117,8 +71,6 @@ def run_batch(
             images += [[part.cine for part in slices]] if slices else []
         for target in batch.comparisons(scan) if len(images) == len(batch.models) else ():
             write_comparison(images, target, overwrite=overwrite)
-    if shard_record is not None and batch.folder is not None:
-        finish_shard(batch.folder, shard_record)
     return outcomes
 
 
@@ -216,35 +168,6 @@ class BatchRun:
 def _successful(entry: dict[str, Any] | None) -> dict[str, Any] | None:
     """An entry of the record that describes images, or the one before it that does; None if there is none."""
     return entry.get("before") if entry is not None and entry["error"] is not None else entry
-
-
-def merge_batch(folder: Path) -> list[Outcome]:
-    """Join the records of all shards of a batch into that of the folder, in the order of the list of scans.
-
-    It may be repeated: the result is the same. Entries of other scans and methods in the record are kept.
-
-    Raises
-    ------
-    FileError, ConfigError
-        If the shards are not complete, finished and of one run, see `io.shards.read_finished_shards`.
-    """
-    shards = read_finished_shards(folder, COMMAND)
-    journals = [Journal(Shard(shard.number, shard.n).folder(folder, COMMAND) / RECORD) for shard in shards]
-    labels = [model_label(model) for model in shards[0].identity["models"]]
-    merged = Journal(folder / RECORD)
-    entries: dict[str, Any] = {}
-    for position, name in enumerate(in_list_order(shards)):
-        for label in labels:
-            key, shard = f"{name}.{label}", shards[position % len(shards)]
-            entry = journals[position % len(shards)].get(key)
-            if entry is None:
-                what = f"{shard.name} has no result of {label} on {name}"
-                hint = f"cinerecon {COMMAND} ... --resume --shard {shard.number}/{shard.n}"
-                raise FileError(what, where=str(folder), hint=hint)
-            entries[key] = entry
-    outcomes = [Outcome.of_entry(entry, is_earlier=True) for entry in entries.values()]
-    merged.replace({key: merged.get(key) for key in merged if key not in entries} | entries)
-    return outcomes
 
 
 def write_comparison(methods: Sequence[Sequence[CineImage]], target: Target, *, overwrite: bool = False) -> None:

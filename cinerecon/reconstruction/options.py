@@ -62,7 +62,7 @@ class ReconSettings(DeviceOptions, ArrayOptions):
         False,
         description="map the noise, and write it and the image in SNR units to files of their own, .snr and .noise",
     )
-    n_replicas: Annotated[int, Flag(("--replicas",))] = Field(
+    n_replicas: Annotated[int, Flag(("--replicas",), needs=("snr",))] = Field(
         16, ge=2, description="pseudo-replicas for the noise map of methods whose noise has no formula"
     )
     verdict: Annotated[bool, Flag(("--verdict/--no-verdict",))] = Field(
@@ -75,7 +75,7 @@ class ReconSettings(DeviceOptions, ArrayOptions):
         description="map how far the image changes when variants of the data are reconstructed, and write it to files"
         " of its own, .uncertainty",
     )
-    n_variants: Annotated[int, Flag(("--variants",))] = Field(
+    n_variants: Annotated[int, Flag(("--variants",), needs=("uncertainty",))] = Field(
         8, ge=2, description="variants of the data for the map of uncertainty, each as slow as the image"
     )
     seed: int = Field(SEED, description="seed of the sampling pattern, the pseudo-replicas and the variants")

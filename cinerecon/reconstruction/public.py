@@ -21,7 +21,7 @@ from cinerecon.io.export import FOLDER, Target
 from cinerecon.io.export import export as export_images
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor
-from cinerecon.options import DEVICE, METHOD, PREPROCESSING, ArrayOptions
+from cinerecon.options import DEVICE, METHOD, PREPROCESSING, ArrayOptions, split_settings
 from cinerecon.provenance import Patient
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
@@ -77,10 +77,8 @@ def reconstruct(
         complex. None leaves it to the method.
     device
         ``auto``, ``cpu`` or ``cuda``.
-    weights
-        Weights in place of the method's own.
-    settings
-        ``key=value`` texts, as ``--set`` of the command takes them.
+    weights, settings
+        Weights in place of the method's own; ``key=value`` texts, as ``--set`` of the command takes them.
     options
         For a path, as the options of the command: ``slices`` (indices), ``frames`` (``"first:last"``), ``noise``
         (path), ``dataset``, ``measurement``, ``undersample`` (pattern or mask file), ``seed``, ``set_index``, ``venc``
@@ -102,6 +100,7 @@ def reconstruct(
     path = Path(os.fspath(scan)) if isinstance(scan, str | os.PathLike) else None
     settings = (*settings, *_former_settings(options))
     _check_arguments(scan, mask, csm, options)
+    _check_settings(scan, method, settings, weights)
     values = {
         "scan": path or Path("array"),
         "model": method if isinstance(method, str) else type(method).__name__.lower(),
@@ -146,7 +145,7 @@ def export(
     Raises
     ------
     ConfigError
-        If no format has this ending.
+        If no format has this ending, or a patient is given and this is no DICOM folder.
     FileError
         If a file exists already, or the file system refuses.
     """
@@ -155,6 +154,8 @@ def export(
         raise ConfigError("there are no slices to write", where=str(path))
     is_folder = isinstance(path, Path) and not path.suffix  # a path object has lost the slash at its end
     target = Target(path, FOLDER) if isinstance(path, Path) and is_folder else Target.parse(os.fspath(path))
+    if patient is not None and target.ending != FOLDER:
+        raise ConfigError("a patient is written to DICOM alone", where=str(path), hint="a folder, e.g. 'dicom/'")
     target.check(force=force)
     images = [part.cine if isinstance(part, ReconstructedSlice) else part for part in parts]
     return list(export_images(images, target, overwrite=force, patient=patient))
@@ -221,6 +222,24 @@ def _check_arguments(scan: object, mask: object, csm: object, options: Mapping[s
         raise ConfigError("coil maps can be given for an array of k-space alone", where="csm")
     if isinstance(csm, str) and isinstance(scan, CineData):
         raise ConfigError("a slice has its own coil maps", where="csm", hint="give its k-space and mask as arrays")
+
+
+def _check_settings(scan: object, method: object, settings: Sequence[str], weights: object) -> None:
+    """Refuse settings that would have no effect.
+
+    Raises
+    ------
+    ConfigError
+        If a loaded method is given other weights or settings, or a slice, which is preprocessed already, other
+        preprocessing.
+    """
+    of_method, of_preprocessing = split_settings(settings)
+    if not isinstance(method, str) and (of_method or weights is not None):
+        name = "settings" if weights is None else "weights"
+        raise ConfigError("a method that is loaded keeps its weights and settings", where=name, hint="load_method(...)")
+    if isinstance(scan, CineData) and of_preprocessing:
+        hint = "open_scan takes these settings, or give its k-space and mask as arrays"
+        raise ConfigError("a slice is preprocessed already", where=f"settings: {of_preprocessing[0]}", hint=hint)
 
 
 def _data_of_arrays(

@@ -182,8 +182,10 @@ def _simulate_stream(path: Path, config: SimulateConfig | None, source: Path | N
 
 
 def _complete(config: SimulateConfig | None, images: MagnitudeImages | None) -> SimulateConfig:
-    """The settings with all sizes, those of the images where there are some."""
+    """The settings with all sizes, those of the images where there are some, which have a view of their own."""
     config = config or SimulateConfig()
+    if images is not None and config.view is not None:
+        raise ConfigError("the view is that of the measured cine", where="--view, --from", hint="leave out --view")
     return config if images is None else sizes_of(images, config)
 
 

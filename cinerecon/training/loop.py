@@ -7,6 +7,7 @@ the exponential moving average of those of the steps.
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 
 from cinerecon import networks
 from cinerecon.errors import ConfigError
+from cinerecon.io.lock import sole_writer
 from cinerecon.machine import deferred_interruption
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import WEIGHTS, load_weights
@@ -100,7 +102,8 @@ def train(
     Raises
     ------
     FileError
-        If the folder holds a run already and `resume` is not set, or holds none and it is.
+        If the folder holds a run already and `resume` is not set, or holds none and it is, or another process trains
+        in it.
     CineReconError
         If the loss or a gradient is not finite, or the loss diverges; the last checkpoint remains.
     ConfigError
@@ -116,7 +119,7 @@ def train(
     require_tensorboard(enabled=options.tensorboard)
     recipe = _with_provenance(recipe, paths)
     listed = list_data(config.data, paths.series, paths.scans)
-    with join_process_group(options.device) as group:
+    with join_process_group(options.device) as group, sole_writer(run) if group.is_main_process else nullcontext():
         data = open_training_data(recipe, paths)
         state = init_state(recipe, None if resume else options.weights, group.device, str(run))
         group.barrier()

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from cinerecon.cli import app
 from cinerecon.commands.prepare import PrepareOptions
 from cinerecon.commands.simulate import SimulateOptions
-from cinerecon.preparation import PrepareConfig
+from cinerecon.preparation.config import PrepareConfig
 from cinerecon.simulation.config import SimulateConfig
 
 
@@ -30,5 +30,6 @@ def test_prepare_takes_one_process_at_least(tmp_path):
 def test_compression_is_set_by_either_option():
     """The default of ``--compression`` does not replace the value of ``--set``."""
     required = {"sources": (Path("scans"),), "output": Path("data")}
-    for options in ({"settings": ("preprocessing.compression=geometric",)}, {"compression": "geometric"}):
+    by_option = {"compression": "geometric", "compress_coils": "4"}
+    for options in ({"settings": ("preprocessing.compression=geometric",)}, by_option):
         assert PrepareOptions(**required, **options).config().intake.compression == "geometric"

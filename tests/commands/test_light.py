@@ -16,7 +16,12 @@ from cinerecon.acquisition.inspection import inspect_scan
 from cinerecon.cli import COMMANDS
 from cinerecon.io.mrd_stream.hdf5 import scan_messages
 from cinerecon.io.mrd_stream.messages import CloseMessage, write_message
+from cinerecon.io.shards import Shard
 from cinerecon.physics.sampling import PATTERNS, parse_mask
+from cinerecon.preparation.run import prepare
+from cinerecon.reconstruction.batch import plan_batch
+from cinerecon.reconstruction.batch_run import run_batch
+from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 HEAVY = ("torch", "scipy", "sigpy", "matplotlib")
@@ -119,6 +124,19 @@ def test_the_label_of_openrecon_is_light(tmp_path):
     assert loaded == []
     assert "slrnet" in printed
     assert json.loads((tmp_path / "label.json").read_text())
+
+
+@pytest.mark.parametrize("command", ["prepare", "recon"])
+def test_cases_and_images_are_merged_without_heavy_libraries(command, scans, tmp_path):
+    scan = scans / "scan.h5"
+    if command == "prepare":
+        prepare([scan], tmp_path / "out", workers=1, draws=False, shard=Shard(1, 1))
+    else:
+        request = ReconRequest(scan, "zerofilled", verdict=False)
+        run_batch(plan_batch([scan], ["zerofilled"], [f"{tmp_path}/out/"], [".npz"], request, Shard(1, 1)))
+    loaded, printed = run_command(["merge", "out"], tmp_path)
+    assert loaded == []
+    assert "merged" in printed
 
 
 def test_a_scan_is_sent_without_heavy_libraries(scans, tmp_path):

@@ -235,6 +235,18 @@ def test_nifti_and_dicom_are_read_in_their_own_units(truth, tmp_path):
         compare_files([tmp_path], path)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_dicom_folder_may_hold_one_frame_of_each_slice(truth, tmp_path):
+    _, images = truth
+    write_dicom(tmp_path / "dicom", placed(images[:, :1]))
+    series = read_series(tmp_path / "dicom")
+    assert len(series) == 2
+    for own, image in zip(series, images, strict=True):
+        assert own.image.shape == (1, 20, 24)
+        magnitude = np.abs(image[:1])
+        assert np.allclose(own.image / own.image.max(), magnitude / magnitude.max(), atol=1e-3)
+
+
 def test_the_truth_may_be_the_scan_that_carries_it(full_scan, tmp_path):
     request = ReconRequest(full_scan, "zerofilled", (str(tmp_path / "ours.npz"),), undersample="gaussian:2")
     (report,) = reconstruct_scan(request).slices

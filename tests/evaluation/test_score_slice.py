@@ -6,7 +6,8 @@ from small_recipe import RECIPE
 
 from cinerecon.evaluation import evaluate
 from cinerecon.methods.model_file import read_model
-from cinerecon.preparation import PrepareConfig, parse_split, prepare
+from cinerecon.preparation.config import PrepareConfig, parse_split
+from cinerecon.preparation.run import prepare
 from cinerecon.training import Recipe, TrainOptions, train
 
 SCANS = {"first/anna": 1, "second/bert": 2, "third/anna": 3}

@@ -17,7 +17,8 @@ from cinerecon.evaluation import evaluate
 from cinerecon.io.case import read_case
 from cinerecon.io.cmrxrecon import is_kspace_name
 from cinerecon.io.raw_file import read_raw_scan
-from cinerecon.preparation import PrepareConfig, prepare
+from cinerecon.preparation.config import PrepareConfig
+from cinerecon.preparation.run import prepare
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan

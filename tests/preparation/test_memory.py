@@ -4,7 +4,8 @@ import pytest
 from raw_scan import small_scan
 
 from cinerecon.memory import parse_size
-from cinerecon.preparation import PrepareConfig, prepare
+from cinerecon.preparation.config import PrepareConfig
+from cinerecon.preparation.run import prepare
 
 
 @pytest.fixture

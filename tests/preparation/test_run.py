@@ -18,8 +18,9 @@ from raw_scan import SLICE, small_scan
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.case import CaseFile, read_case
 from cinerecon.io.case_index import INDEX, read_index
-from cinerecon.preparation import SPLITS, parse_split, split_of
 from cinerecon.preparation import prepare_slice as work
+from cinerecon.preparation.config import SPLITS, parse_split
+from cinerecon.preparation.run import split_of
 
 NOBODY = 2**31 - 2
 """A process that cannot be."""

@@ -12,7 +12,7 @@ from cinerecon.errors import DataError, UnsupportedError
 from cinerecon.image import CineImage
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.operators import Encoding
-from cinerecon.preparation import PrepareConfig
+from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.shape import Window, combine_coils, cut_case, shape_case, windows
 
 PLACE = Geometry((10.0, 20.0, 30.0), (0.6, 0.8, 0.0), (-0.8, 0.6, 0.0), (0.0, 0.0, 1.0))

@@ -13,8 +13,11 @@ from cinerecon.io.case import read_case
 from cinerecon.io.case_index import read_index
 from cinerecon.io.scan_list import read_scan_list
 from cinerecon.io.shards import Shard
-from cinerecon.preparation import PrepareConfig, merge_cases, prepare, prepare_slice, sources
-from cinerecon.preparation.folder import read_refused
+from cinerecon.preparation import prepare_slice, sources
+from cinerecon.preparation.config import PrepareConfig
+from cinerecon.preparation.merge import merge_cases
+from cinerecon.preparation.report import read_refused
+from cinerecon.preparation.run import prepare
 
 N = 2
 

@@ -23,7 +23,8 @@ from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.ismrmrd.images import write_mrd_images
 from cinerecon.physics.fourier import ifft2c
-from cinerecon.preparation import PrepareConfig, prepare
+from cinerecon.preparation.config import PrepareConfig
+from cinerecon.preparation.run import prepare
 from cinerecon.preparation.sources import find_sources
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 

@@ -9,7 +9,8 @@ from small_recipe import ZeroFilled
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
 from cinerecon.methods.network import scale_of
-from cinerecon.preparation import PrepareConfig, prepare
+from cinerecon.preparation.config import PrepareConfig
+from cinerecon.preparation.run import prepare
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 from cinerecon.training.batches import DataPaths, network_input, open_training_data, training_preprocessing
 from cinerecon.training.validation import validate

@@ -32,8 +32,10 @@ PLAUSIBLE_INTERVAL_MS = (2.0, 300.0)
 """Times between frames of cines of the heart."""
 
 
-def open_dicom(folder: Path, files: Iterable[Path]) -> list[MagnitudeImages]:
+def open_dicom(folder: Path, files: Iterable[Path], fewest_frames: int = 2) -> list[MagnitudeImages]:
     """The cine series among the DICOM files of a folder: magnitude images with several times per slice.
+
+    With ``fewest_frames`` of 1, a series of one image per slice counts as well.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def open_dicom(folder: Path, files: Iterable[Path]) -> list[MagnitudeImages]:
     errors: list[CineReconError] = []
     for key, images in sorted(series.items()):
         try:
-            slices, own_remarks = split_into_slices(images, folder)
+            slices, own_remarks = split_into_slices(images, folder, fewest_frames)
         except DataError as error:
             errors.append(error)
             continue
@@ -153,7 +155,7 @@ def _meta(folder: Path, number: int, images: Slice, remarks: Sequence[str]) -> C
     times = [image.time_ms for image in images]
     known = [time for time in times if time is not None]
     is_timed = len(known) == len(images) == len(set(known))
-    warnings = [*remarks, *(_time_warnings(known) if is_timed else [])]
+    warnings = [*remarks, *(_time_warnings(known) if is_timed and len(known) > 1 else [])]
     return CineMeta(
         source=str(folder),
         slice=number,

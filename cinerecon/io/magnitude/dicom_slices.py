@@ -22,8 +22,18 @@ REPEATS = ("AcquisitionNumber", "TriggerDelay")
 Slice = Sequence[DicomImage]
 
 
-def split_into_slices(images: Slice, folder: Path) -> tuple[list[Slice], list[str]]:
-    """The slices of a series with several images each, along the normal of the first image, in the order of time.
+def split_into_slices(images: Slice, folder: Path, fewest_frames: int = 2) -> tuple[list[Slice], list[str]]:
+    """The slices of a series, along the normal of the first image, each in the order of time.
+
+    Parameters
+    ----------
+    images
+        The images of the series.
+    folder
+        Their folder, for errors.
+    fewest_frames
+        Images that a slice has at least. With 1, a series of single images is a slice each; where slices have several
+        images, a single one is excluded in any case.
 
     Returns
     -------
@@ -47,13 +57,15 @@ def split_into_slices(images: Slice, folder: Path) -> tuple[list[Slice], list[st
     groups.sort(key=lambda group: float(group[0].position_mm @ normal))
     slices: list[Slice] = []
     remarks: list[str] = []
-    n_single = 0
+    single: list[Slice] = []
     for group in groups:
         for part in _split_by_contrast(group, remarks):
-            n_single += len(part) == 1
+            single += [part] if len(part) == 1 else []
             slices += _in_time_order(part, folder, remarks) if len(part) > 1 else []
-    if n_single and slices:
-        remarks.append(f"images of a series excluded: {n_single} (no other time at their position)")
+    if single and slices:
+        remarks.append(f"images of a series excluded: {len(single)} (no other time at their position)")
+    elif single and fewest_frames == 1:
+        slices = single
     return slices, [*dict.fromkeys(remarks), *_frame_remarks(slices)]
 
 
