@@ -1,5 +1,6 @@
 """The command ``cinerecon prepare``."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,6 +8,7 @@ import typer
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
+from cinerecon.errors import ConfigError
 from cinerecon.memory import parse_size
 from cinerecon.options import (
     COMPRESSION,
@@ -39,14 +41,12 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
     output: Annotated[Path, Flag(("--output", "-o"))] = Field(
         description="folder for the cases, their index and pictures"
     )
-    csm: Annotated[str | None, Flag(excludes=("combine",))] = Field(
-        None, description="method for the coil maps: smooth, espirit or walsh"
-    )
+    csm: str | None = Field(None, description="method for the coil maps: smooth, espirit or walsh")
     compress_coils: str | None = Field(
         None,
         description="number of virtual coils to compress to, or auto: as few as keep 99 % of the energy of the signal",
     )
-    compression: Annotated[str | None, Flag(default_text=COMPRESSION, needs=("compress_coils", "settings"))] = Field(
+    compression: Annotated[str | None, Flag(default_text=COMPRESSION)] = Field(
         None, description="pca, or geometric (at each position along the readout)"
     )
     combine: str | None = Field(
@@ -58,7 +58,7 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
     patches: Annotated[tuple[str, ...], Flag(("--patch",))] = Field(
         (), description="size of patches, frames x y x x, e.g. 16x192x192; may be repeated"
     )
-    stride: Annotated[str | None, Flag(default_text="half a patch", needs=("patches",))] = Field(
+    stride: Annotated[str | None, Flag(default_text="half a patch")] = Field(
         None, description="stride of patches, e.g. 7x15x15"
     )
     simulated_coils: int = Field(
@@ -96,11 +96,14 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
         ConfigError
             If a value is wrong.
         """
-        from cinerecon.preparation.config import PrepareConfig, parse_sizes, parse_split
+        from cinerecon.preparation.config import COMBINING_MAPS, PrepareConfig, parse_sizes, parse_split
 
         preprocessing = (
             with_preprocessing(PrepareConfig().intake, self.settings).with_arrays(self).with_set(self.set_index)
         )
+        if self.csm and self.combine and self.csm != COMBINING_MAPS.get(self.combine, self.combine):
+            what = f"the coils are combined by {self.combine} maps, --csm {self.csm} would have no effect"
+            raise ConfigError(what, where="--csm, --combine", hint="leave out --csm")
         values = {"--compression": ("compression", self.compression), "--csm": ("csm", self.csm)}
         for option, (key, value) in (values | {"--compress-coils": ("n_virtual_coils", self.compress_coils)}).items():
             given = [] if value is None else [f"{key}={value}"]
@@ -138,6 +141,8 @@ def prepare(options: PrepareOptions) -> None:
         return
     scans_of(options.sources, options.lists)
     given = [path for path in options.sources if not is_list(path)]
+    if options.compression and not options.config().intake.n_virtual_coils:
+        print("warning  --compression has no effect without --compress-coils", file=sys.stderr)
     with progress_bar() as progress:
         report = run(
             given,

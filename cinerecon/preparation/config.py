@@ -12,10 +12,12 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError
 from cinerecon.io.case import VERSION
-from cinerecon.options import N_SIMULATED_COILS, REFUSES_UNREALISTIC, SEED, SPLIT_SHARES
+from cinerecon.options import N_SIMULATED_COILS, REFUSES_UNREALISTIC, SEED, SPLIT_SHARES, CsmMethod
 
 Patch = tuple[int, int, int]
 SPLITS = ("train", "val", "test")
+COMBINING_MAPS: dict[str, CsmMethod] = {"adaptive": "walsh", "espirit": "espirit", "smooth": "smooth"}
+"""The coil maps by which each choice of `combine` combines the coils."""
 
 
 class PrepareConfig(Config):
@@ -67,7 +69,7 @@ class PrepareConfig(Config):
         """Settings of intake, with the maps that combine the coils where they are combined."""
         if self.combine is None:
             return self.intake
-        return self.intake.model_copy(update={"csm": "walsh" if self.combine == "adaptive" else self.combine})
+        return self.intake.model_copy(update={"csm": COMBINING_MAPS[self.combine]})
 
     @property
     def sha256(self) -> str:

@@ -30,6 +30,5 @@ def test_prepare_takes_one_process_at_least(tmp_path):
 def test_compression_is_set_by_either_option():
     """The default of ``--compression`` does not replace the value of ``--set``."""
     required = {"sources": (Path("scans"),), "output": Path("data")}
-    by_option = {"compression": "geometric", "compress_coils": "4"}
-    for options in ({"settings": ("preprocessing.compression=geometric",)}, by_option):
+    for options in ({"settings": ("preprocessing.compression=geometric",)}, {"compression": "geometric"}):
         assert PrepareOptions(**required, **options).config().intake.compression == "geometric"

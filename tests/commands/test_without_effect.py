@@ -44,8 +44,6 @@ def call(monkeypatch, tmp_path, capsys):
         ("recon - -m zerofilled -o out/ --submit local", "--submit"),
         ("recon SCAN -m zerofilled -o out.npz --venc 150", "--venc"),
         ("prepare SCAN -o out --csm walsh --combine espirit", "--csm"),
-        ("prepare SCAN -o out --compression geometric", "--compression"),
-        ("prepare SCAN -o out --stride 4x8x8", "--stride"),
         ("prepare SCAN -o out --shards 3", "--shards"),
         ("evaluate SCAN -m zerofilled --undersample gaussian:4 --pictures 5", "--pictures"),
         ("mask gaussian:4 -o out.npz --segments 4", "--segments"),
@@ -59,6 +57,12 @@ def test_an_option_without_effect_is_refused(call, tmp_path, command, option):
     assert code == 2
     assert option in printed
     assert not list(tmp_path.iterdir())
+
+
+def test_a_way_of_compression_without_compression_is_marked(call):
+    code, printed = call("prepare SCAN -o out --compression geometric --no-pictures --workers 1")
+    assert code == 0
+    assert "warning  --compression has no effect without --compress-coils" in printed
 
 
 @pytest.mark.parametrize("command", ["recon", "prepare"])
