@@ -128,14 +128,14 @@ def _follow(model: type[BaseModel], path: tuple[int | str, ...]) -> tuple[list[s
     shown, known = list[str](), list(model.model_fields)
     types: list[Any] = [model]
     for part in path:
-        models = [one for one in types if isinstance(one, type) and issubclass(one, BaseModel)]
-        of_kind = [one for one in models if any(part in get_args(f.annotation) for f in one.model_fields.values())]
+        models = [kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        of_kind = [kind for kind in models if any(part in get_args(f.annotation) for f in kind.model_fields.values())]
         if of_kind and len(models) > 1:
             types = of_kind
             continue
         shown.append(str(part))
-        known = [name for one in models for name in one.model_fields] or known
-        fields = [one.model_fields[str(part)].annotation for one in models if part in one.model_fields]
+        known = [name for kind in models for name in kind.model_fields] or known
+        fields = [kind.model_fields[str(part)].annotation for kind in models if part in kind.model_fields]
         types = [inner for field in fields or map(_content, types) for inner in _alternatives(field)]
     return shown, known
 
@@ -151,7 +151,7 @@ def _alternatives(annotation: Any) -> list[Any]:
     if get_origin(annotation) is Annotated:
         return _alternatives(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return [inner for one in get_args(annotation) for inner in _alternatives(one)]
+        return [inner for alternative in get_args(annotation) for inner in _alternatives(alternative)]
     return [annotation]
 
 

@@ -15,7 +15,7 @@ from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.acquisition.repeats import line_samples
 from cinerecon.axes import centre_slice, mirrored_indices
-from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
 
 Samples = NDArray[np.complexfloating[Any, Any]]
 
@@ -70,7 +70,7 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
         )
     backward = find_backward(samples)
     if backward.size:
-        n_flagged = int(has_flag(raw.heads[central.row[backward]], 22).sum())
+        n_flagged = int(has_flag(raw.heads[central.row[backward]], REVERSE).sum())
         yield (
             f"{describe_backward(backward, samples)}, such as acquisition {central.row[backward[0]]}; {n_flagged} have "
             "flag 22 (reverse): if the flags are wrong, lines are mirrored, and the image is not to be trusted"

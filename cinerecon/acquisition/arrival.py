@@ -18,9 +18,9 @@ from math import prod
 
 import numpy as np
 
-from cinerecon.acquisition.select import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, NOT_IMAGE
+from cinerecon.acquisition.select import NOT_IMAGE
 from cinerecon.io.ismrmrd.header import Limit, MrdHeader
-from cinerecon.io.ismrmrd.raw import Heads, Index, has_flag
+from cinerecon.io.ismrmrd.raw import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, Heads, Index, has_flag
 
 LAST_IN_SLICE, LAST_IN_MEASUREMENT = 8, 25
 IMAGES = ("contrast", "phase", "repetition", "set")

@@ -218,10 +218,10 @@ def _prepare(assembly: Assembly, lines: Lines, block: Index) -> Tensor:
     i, grid = block[0], assembly.grid
     start, n_samples, skip = int(lines.start[i]), int(lines.n_samples[i]), int(lines.skip[i])
     stored = torch.from_numpy(assembly.raw.samples(lines.row[block]))
-    kept = stored[..., skip : skip + n_samples]
-    kept = kept.flip(-1) if lines.reverse[i] else kept
+    measured = stored[..., skip : skip + n_samples]
+    measured = measured.flip(-1) if lines.reverse[i] else measured
     before, after = _spoiled(assembly, lines, i)
-    encoded = kept.new_zeros(*kept.shape[:-1], grid.kx)
-    encoded[..., start + before : start + n_samples - after] = kept[..., before : n_samples - after]
+    encoded = measured.new_zeros(*measured.shape[:-1], grid.kx)
+    encoded[..., start + before : start + n_samples - after] = measured[..., before : n_samples - after]
     samples = crop_kspace(encoded, grid.x, -1, mirrored=assembly.mirrored)
     return samples if assembly.coil_matrix is None else apply_coil_matrix(assembly.coil_matrix, samples, 1)

@@ -19,8 +19,8 @@ from cinerecon.acquisition.counters import Counters, Warn
 from cinerecon.acquisition.grid import Grid, probe_lines, stronger_line
 from cinerecon.acquisition.placement import Lines, fits_grid, locate_lines
 from cinerecon.acquisition.repeats import LARGEST_GAIN, REPEAT_CORRELATION, compare_readouts
-from cinerecon.acquisition.select import CALIBRATION_AND_IMAGING, Selection, is_calibration_only
-from cinerecon.io.ismrmrd.raw import Index, RawScan
+from cinerecon.acquisition.select import Selection, is_calibration_only
+from cinerecon.io.ismrmrd.raw import CALIBRATION_AND_IMAGING, Index, RawScan
 from cinerecon.physics.sampling import block_of_lines, calibration_size
 
 
@@ -78,8 +78,8 @@ def _place(raw: RawScan, rows: Index, image: Lines, grid: Grid, warn: Warn) -> L
     """Calibration readouts of the slices and coils of the image that fit its grid, all in one frame."""
     heads = raw.heads
     slice_of = dict(zip(heads["idx"]["slice"][image.row].tolist(), image.slices.tolist(), strict=True))
-    kept = heads["number_of_samples"].astype(int) - heads["discard_pre"] - heads["discard_post"]
-    usable = np.isin(heads["idx"]["slice"][rows], list(slice_of)) & (kept[rows] > 0)
+    n_samples = heads["number_of_samples"].astype(int) - heads["discard_pre"] - heads["discard_post"]
+    usable = np.isin(heads["idx"]["slice"][rows], list(slice_of)) & (n_samples[rows] > 0)
     usable &= heads["active_channels"][rows] == heads["active_channels"][image.row[0]]
     rows = rows[usable]
     slices = np.array([slice_of[number] for number in heads["idx"]["slice"][rows].tolist()], np.intp)

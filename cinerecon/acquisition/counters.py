@@ -124,12 +124,12 @@ def require_within_limit(raw: RawScan, image: Index, name: str, values: NDArray[
     limit = raw.header.encodings[0].limits.get(name)
     if limit is None or values.max() <= limit.maximum:
         return
-    found = np.unique(values)
-    largest = int(found[-1])
-    if _is_counted_from_one(found, limit):
-        warn(f"{name} is counted from {found[0]} to {largest}, by the header from {limit.minimum} to {limit.maximum}")
+    numbers = np.unique(values)
+    largest = int(numbers[-1])
+    if _is_counted_from_one(numbers, limit):
+        warn(f"{name} is counted from {numbers[0]} to {largest}, by the header from {limit.minimum} to {limit.maximum}")
         return
-    if len(found) == largest + 1 - min(int(found[0]), limit.minimum):
+    if len(numbers) == largest + 1 - min(int(numbers[0]), limit.minimum):
         warn(f"the header's limit of {name} ({limit.maximum}) is too small, the data count to {largest}")
         return
     row = image[np.flatnonzero(values == largest)[0]]
@@ -137,18 +137,18 @@ def require_within_limit(raw: RawScan, image: Index, name: str, values: NDArray[
     raise HeaderError(what, where=raw.at(row), hint="the counter is damaged, or the header belongs to another scan")
 
 
-def _is_counted_from_one(found: NDArray[np.integer], limit: Limit) -> bool:
+def _is_counted_from_one(numbers: NDArray[np.integer], limit: Limit) -> bool:
     """Whether a counter without gaps begins at 1 where the header has 0, and so ends beyond its limit."""
-    is_dense = len(found) == int(found[-1]) - int(found[0]) + 1
-    return bool(is_dense and limit.minimum == 0 and found[0] == 1 and found[-1] > limit.maximum)
+    is_dense = len(numbers) == int(numbers[-1]) - int(numbers[0]) + 1
+    return bool(is_dense and limit.minimum == 0 and numbers[0] == 1 and numbers[-1] > limit.maximum)
 
 
-def _require_single(raw: RawScan, counter: str, found: NDArray[np.integer]) -> None:
-    if len(found) > 1:
+def _require_single(raw: RawScan, counter: str, numbers: NDArray[np.integer]) -> None:
+    if len(numbers) > 1:
         meaning = " (multi-echo)" if counter == "contrast" else ""
-        what = f"{len(found)} {counter}s{meaning} are not supported, values {_listed(found)}"
-        one = "--set-index=" if counter == "set" else f"--set preprocessing.select.{counter}="
-        hint = f"{one}{found[0]} takes one, time_counter={counter} takes them as frames"
+        what = f"{len(numbers)} {counter}s{meaning} are not supported, values {_listed(numbers)}"
+        option = "--set-index=" if counter == "set" else f"--set preprocessing.select.{counter}="
+        hint = f"{option}{numbers[0]} takes one, time_counter={counter} takes them as frames"
         raise UnsupportedError(what, where=str(raw.path), hint=hint)
 
 
@@ -216,13 +216,13 @@ def _frames(
         limit = None
     start = int(values.min()) if limit is None else min(limit.minimum, int(values.min()))
     frames = values - start
-    found = np.unique(frames)
-    expected = int(found[-1]) + 1 if limit is None else max(int(found[-1]), limit.maximum - start) + 1
-    if len(found) < expected:
-        missing = np.setdiff1d(np.arange(min(expected, len(found) + 1)), found)[0]
+    numbers = np.unique(frames)
+    expected = int(numbers[-1]) + 1 if limit is None else max(int(numbers[-1]), limit.maximum - start) + 1
+    if len(numbers) < expected:
+        missing = np.setdiff1d(np.arange(min(expected, len(numbers) + 1)), numbers)[0]
         what = (
             f"frame {missing} of {expected} holds no lines: "
-            f"{time} limit {expected + start - 1} against {len(found)} {time} values in the data"
+            f"{time} limit {expected + start - 1} against {len(numbers)} {time} values in the data"
         )
         raise DataError(what, where=str(raw.path), hint="correct the limit in the header if the scan was stopped early")
     n_frames = []

@@ -22,7 +22,7 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.counters import Warn
 from cinerecon.errors import ConfigError, DataError, HeaderError
 from cinerecon.io.ismrmrd.header import EncodingSpace
-from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
 
 LARGEST_CENTRE_ERROR = 1 / 8
 """Largest distance of the centre in the header from that of the data, over the number of rows. Beyond it, coil
@@ -106,17 +106,17 @@ def probe_lines(raw: RawScan, rows: Index) -> Probe:
     order = np.argsort(numbers[rows], kind="stable")
     lines, first, counts = np.unique(numbers[rows][order], return_index=True, return_counts=True)
     probes = np.unique(np.concatenate([rows[order[first + np.minimum(n, counts - 1)]] for n in range(PROBES_PER_LINE)]))
-    power, found = np.zeros(len(lines)), np.zeros(len(lines))
+    power, counted = np.zeros(len(lines)), np.zeros(len(lines))
     heads = raw.heads[probes]
-    layout = np.stack([heads["number_of_samples"], heads["center_sample"], has_flag(heads, 22)], 1).astype(np.intp)
+    layout = np.stack([heads["number_of_samples"], heads["center_sample"], has_flag(heads, REVERSE)], 1).astype(np.intp)
     for n_samples, centre, is_reverse in np.unique(layout, axis=0):
         alike = probes[(layout == (n_samples, centre, is_reverse)).all(1)]
         samples = raw.samples(alike)[..., :: -1 if is_reverse else 1]
         echo = samples[..., max(centre - ECHO_HALF_WIDTH, 0) : centre + ECHO_HALF_WIDTH + 1].astype(np.complex128)
-        place = np.searchsorted(lines, numbers[alike])
-        np.add.at(power, place, (np.abs(echo) ** 2).sum((1, 2)))
-        np.add.at(found, place, 1)
-    return Probe(lines, power / np.maximum(found, 1))
+        index = np.searchsorted(lines, numbers[alike])
+        np.add.at(power, index, (np.abs(echo) ** 2).sum((1, 2)))
+        np.add.at(counted, index, 1)
+    return Probe(lines, power / np.maximum(counted, 1))
 
 
 def stronger_line(probe: Probe, centre: int) -> int | None:
@@ -272,9 +272,9 @@ def _phase_encode(
     beyond = np.flatnonzero(lines > (ky - 1 if limit is None else limit.maximum))
     if limit is None or beyond.size:
         row = image[(beyond if beyond.size else outside)[0]]
-        found = raw.heads["idx"]["kspace_encode_step_1"][row]
+        line = raw.heads["idx"]["kspace_encode_step_1"][row]
         what = (
-            f"acquisition {row} has kspace_encode_step_1 = {found}, limit {ky - 1 if limit is None else limit.maximum}"
+            f"acquisition {row} has kspace_encode_step_1 = {line}, limit {ky - 1 if limit is None else limit.maximum}"
         )
         raise DataError(what, where=raw.at(row), hint="the counter is damaged, or the header belongs to another scan")
     half = max(centre, int(lines.max()) + 1 - centre)

@@ -27,7 +27,6 @@ from cinerecon.acquisition.noise import (
 from cinerecon.acquisition.placement import Lines, incomplete_frame_warnings, place_lines, require_central_lines
 from cinerecon.acquisition.repeats import check_repeated_lines
 from cinerecon.acquisition.select import (
-    CALIBRATION,
     Dropped,
     Selection,
     is_calibration_only,
@@ -38,7 +37,7 @@ from cinerecon.acquisition.select import (
 )
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
-from cinerecon.io.ismrmrd.raw import RESCALE, SMALLEST_SAMPLE, Index, RawScan
+from cinerecon.io.ismrmrd.raw import CALIBRATION, RESCALE, SMALLEST_SAMPLE, Index, RawScan
 from cinerecon.physics.sampling import csm_warning
 
 
@@ -225,10 +224,10 @@ def _kept_coils(raw: RawScan, image_row: int, left_out: list[int]) -> Index:
     if unknown.size:
         what = f"there is no coil {unknown[0]}, the scan has coils 0 to {coils[-1]}"
         raise ConfigError(what, where="--set preprocessing.exclude_coils")
-    kept = np.setdiff1d(coils, left_out)
-    if kept.size == 0:
+    remaining = np.setdiff1d(coils, left_out)
+    if remaining.size == 0:
         raise ConfigError("all coils are to be left out", where="--set preprocessing.exclude_coils")
-    return kept
+    return remaining
 
 
 def uses_fft(raw: RawScan, config: AcquisitionConfig) -> bool:

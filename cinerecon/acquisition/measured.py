@@ -48,8 +48,8 @@ class Measured:
 
     def keep_(self, kspace: Tensor) -> Tensor:
         """K-space of the kept frames, zero where not measured; in place where all frames are kept."""
-        kept = kspace if len(self.frames) == len(kspace) else kspace[self.frames]
-        return kept.mul_(self.mask)
+        chosen = kspace if len(self.frames) == len(kspace) else kspace[self.frames]
+        return chosen.mul_(self.mask)
 
 
 def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measured:
@@ -94,8 +94,8 @@ def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measure
 
 def _n_outer(is_measured: Tensor) -> int:
     """Number of lines or columns before the first and after the last measured one."""
-    found = is_measured.nonzero().ravel()
-    return len(is_measured) - (int(found[-1]) + 1 - int(found[0]))
+    numbers = is_measured.nonzero().ravel()
+    return len(is_measured) - (int(numbers[-1]) + 1 - int(numbers[0]))
 
 
 def own_lines(kspace: Tensor, mask: Tensor) -> tuple[Tensor, list[str]]:
@@ -239,12 +239,12 @@ def _is_conjugate(coil: Tensor, energy: Tensor, has_signal: Tensor) -> Tensor:
     n = ky - 1 - centre
     symmetric = coil[..., 1 - kx % 2 :] if kx % 2 == 0 else coil
     after, before = symmetric[:, centre + 1 :], symmetric[:, centre - n : centre].flip(1, 2).conj()
-    found = torch.zeros_like(has_signal)
+    is_conjugate = torch.zeros_like(has_signal)
     is_pair = (energy[:, centre + 1 :] > 0) & has_signal[:, centre + 1 :] & has_signal[:, centre - n : centre].flip(1)
     is_equal = _energy((after - before).resolve_conj()) <= SAME_POWER_RATIO * _energy(after)
     if not bool((is_equal | ~is_pair)[:, :2].all()):
-        found[:, centre + 1 :] = is_equal & is_pair
-    return found
+        is_conjugate[:, centre + 1 :] = is_equal & is_pair
+    return is_conjugate
 
 
 def _is_symmetric_motion(coil: Tensor, energy: Tensor) -> bool:
@@ -267,10 +267,10 @@ def _redundant_frames(has_signal: Tensor, redundant: dict[str, Tensor]) -> dict[
     """Frames without an independent line, by the kind of most of their lines."""
     follows = torch.stack([*redundant.values()]).any(0)
     frames = (has_signal.any(-1) & (follows | ~has_signal).all(-1)).nonzero().ravel().tolist()
-    found: dict[str, list[int]] = {what: [] for what in redundant}
+    by_kind: dict[str, list[int]] = {what: [] for what in redundant}
     for frame in frames:
-        found[max(redundant, key=lambda what: int(redundant[what][frame].sum()))].append(frame)
-    return found
+        by_kind[max(redundant, key=lambda what: int(redundant[what][frame].sum()))].append(frame)
+    return by_kind
 
 
 def _energy(lines: Tensor) -> Tensor:

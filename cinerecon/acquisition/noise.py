@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.grid import middle_slice
-from cinerecon.acquisition.select import NOISE
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import NOISE, Index, RawScan, has_flag
 from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.io.twix.noise import find_noise
 from cinerecon.io.twix.readouts import TwixSamples
@@ -176,18 +175,18 @@ def read_whitening(
             hint = f"--set preprocessing.exclude_coils=[{coil}] leaves it out, preprocessing.whiten=false keeps all"
             raise DataError(f"coil {coil} carries signal, but no noise", where=str(noise.path), hint=hint)
         warnings.append(f"coil {coil} carries neither noise nor signal: it is left out")
-    kept = np.setdiff1d(coils, silent)
+    measured = np.setdiff1d(coils, silent)
     try:
-        whitening = whitening_matrix(covariance[kept][:, kept]).astype(np.complex64)
+        whitening = whitening_matrix(covariance[measured][:, measured]).astype(np.complex64)
     except DataError as error:
         hint = "name a longer noise scan with --noise, or take --set preprocessing.whiten=false"
         raise DataError(error.what, where=str(noise.path), hint=hint) from None
-    return whitening @ select_coils(kept, len(covariance)), warnings
+    return whitening @ select_coils(measured, len(covariance)), warnings
 
 
-def select_coils(kept: Index, n_coils: int) -> Matrix:
+def select_coils(chosen: Index, n_coils: int) -> Matrix:
     """The matrix that selects coils, ``(kept coils, coils)`` complex64."""
-    return np.asarray(np.eye(n_coils, dtype=np.complex64)[kept])
+    return np.asarray(np.eye(n_coils, dtype=np.complex64)[chosen])
 
 
 def _has_signal(raw: RawScan, image: Index, coil: int) -> bool:

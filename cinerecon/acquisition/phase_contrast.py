@@ -10,11 +10,11 @@ import torch
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.layout import lay_out
 from cinerecon.acquisition.scan import Scan
-from cinerecon.acquisition.select import NOISE, NOT_IMAGE, is_calibration_only
+from cinerecon.acquisition.select import NOT_IMAGE, is_calibration_only
 from cinerecon.acquisition.source import SliceSize, TimedSlice
 from cinerecon.cine import CineData
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import NOISE, Index, RawScan, has_flag
 
 
 @dataclass(frozen=True, eq=False)

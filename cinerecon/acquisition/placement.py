@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cinerecon.acquisition.counters import Counters, Warn
 from cinerecon.acquisition.grid import Grid
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
 
 MIN_ECHO_FRACTION = 0.4
 """Smallest part of the readout that an asymmetric echo covers; below it the matrix in the header is wrong."""
@@ -117,7 +117,7 @@ def locate_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, war
         start=grid.kx // 2 - centre,
         n_samples=n_samples,
         skip=before,
-        reverse=has_flag(heads, 22),
+        reverse=has_flag(heads, REVERSE),
         slices=counters.slices,
         frames=counters.frames,
         weight=np.ones(len(image)),
@@ -139,8 +139,8 @@ def _echo_centre(raw: RawScan, image: Index, n_samples: Index, grid: Grid, warn:
     if fits != [True, True]:
         return readings[1] if fits == [False, True] else readings[0]
     i = int(np.argmin(np.abs(heads["idx"]["kspace_encode_step_1"] + grid.first_row - grid.ky // 2)))
-    kept = raw.samples(image[i : i + 1])[0, :, before[i] : before[i] + n_samples[i]]
-    peak = int(np.argmax((np.abs(kept[:, :: -1 if has_flag(heads[i : i + 1], 22)[0] else 1]) ** 2).sum(0)))
+    samples = raw.samples(image[i : i + 1])[0, :, before[i] : before[i] + n_samples[i]]
+    peak = int(np.argmax((np.abs(samples[:, :: -1 if has_flag(heads[i : i + 1], REVERSE)[0] else 1]) ** 2).sum(0)))
     standard = abs(peak - readings[0][i]) <= abs(peak - readings[1][i])
     warn(f"center_sample is counted {'before' if standard else 'after'} the discarded samples, as the echo shows")
     return readings[0 if standard else 1]
@@ -249,8 +249,8 @@ def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, place: str 
     if not incomplete.any():
         return ""
     parts = "; ".join(_incomplete_texts(mask, incomplete, centre))
-    kept = _complete_run(incomplete)
-    option = f"; --frames {kept[0]}:{kept[1]} leaves them out" if kept else ""
+    complete = _complete_run(incomplete)
+    option = f"; --frames {complete[0]}:{complete[1]} leaves them out" if complete else ""
     return f"frames measured in part{place}: {parts} - their images are not to be trusted{option}"
 
 

@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from cinerecon.acquisition.config import AcquisitionConfig, Counter
 from cinerecon.acquisition.counters import Warn
 from cinerecon.errors import DataError, HeaderError, UnsupportedError
-from cinerecon.io.ismrmrd.raw import FLAGS, Heads, Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import (
+    CALIBRATION,
+    CALIBRATION_AND_IMAGING,
+    FLAGS,
+    NOISE,
+    REVERSE,
+    Heads,
+    Index,
+    RawScan,
+    has_flag,
+)
 
 NOT_IMAGE = {
     23: "navigator",
@@ -25,7 +35,6 @@ NOT_IMAGE = {
     31: "phase stabilisation",
 }
 COMPRESSED = (53, 54, 55, 56)
-NOISE, CALIBRATION, CALIBRATION_AND_IMAGING, REVERSE = 19, 20, 21, 22
 LARGEST_LINE_ERROR = 0.1
 """Largest distance of a readout from its line by the stored trajectory, over the spacing of the lines."""
 
@@ -191,8 +200,8 @@ def _require_known_encodings(raw: RawScan, rows: Index) -> None:
     n_encodings = len(raw.header.encodings)
     unknown = rows[raw.heads["encoding_space_ref"][rows] >= n_encodings]
     if unknown.size:
-        found = int(raw.heads["encoding_space_ref"][unknown[0]])
-        what = f"encoding_space_ref is {found}, the header describes {n_encodings} encoding(s), counted from 0"
+        reference = int(raw.heads["encoding_space_ref"][unknown[0]])
+        what = f"encoding_space_ref is {reference}, the header describes {n_encodings} encoding(s), counted from 0"
         raise HeaderError(what, where=raw.at(unknown[0]))
 
 
@@ -223,11 +232,11 @@ def require_alike(raw: RawScan, image: Index) -> None:
     if coils[0] == 0:
         raise DataError("the readouts have 0 channels", where=raw.at(image[0]))
     stored = heads["number_of_samples"].astype(np.int64)
-    kept = stored - heads["discard_pre"] - heads["discard_post"]
-    empty = np.flatnonzero(kept <= 0)
+    remaining = stored - heads["discard_pre"] - heads["discard_post"]
+    empty = np.flatnonzero(remaining <= 0)
     if empty.size:
         i = empty[0]
-        what = f"{stored[i]} samples, {stored[i] - kept[i]} of them to be discarded: nothing is left"
+        what = f"{stored[i]} samples, {stored[i] - remaining[i]} of them to be discarded: nothing is left"
         raise DataError(what, where=raw.at(image[i]))
     for centre in np.unique(heads["center_sample"]):
         same = heads["center_sample"] == centre
@@ -303,9 +312,9 @@ def _straight_paths(raw: RawScan, rows: Index) -> tuple[NDArray[np.float64], NDA
             what = "the header says cartesian, but the stored trajectory is not: readouts are not parallel, even lines"
             hint = "radial, spiral and ramp-sampled scans need regridding first"
             raise UnsupportedError(what, where=raw.at(block[crooked[0]]), hint=hint)
-        place = np.searchsorted(rows, block)
-        steps[place] = step
-        positions[place] = paths[:, :, 1].mean(1) if paths.shape[2] > 1 else 0.0
+        index = np.searchsorted(rows, block)
+        steps[index] = step
+        positions[index] = paths[:, :, 1].mean(1) if paths.shape[2] > 1 else 0.0
     return steps, positions
 
 

@@ -254,8 +254,8 @@ def _banded(weights: Tensor, n: int) -> Tensor:
 
 def _require_size(name: str, reference: Tensor, size: int) -> None:
     if min(reference.shape[-2:]) < size:
-        found = " x ".join(map(str, reference.shape[-2:]))
-        raise ShapeError(f"{name} needs frames of at least {size} x {size} pixels, found {found}")
+        sizes = " x ".join(map(str, reference.shape[-2:]))
+        raise ShapeError(f"{name} needs frames of at least {size} x {size} pixels, found {sizes}")
 
 
 def _require_alike(image: Tensor, reference: Tensor) -> None:

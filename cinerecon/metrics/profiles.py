@@ -215,7 +215,7 @@ def measure(
     whole = groups if profile.by_frame else [(image, reference)]
     ranges = [_data_range(profile, r) for _, r in whole]
     n = len(whole)
-    found = {
+    values = {
         "mse": sum(mse(i, r) for i, r in whole) / n * (0.5 if profile.is_halved and image.is_complex() else 1.0),
         "nmse": sum(nmse(i, r) for i, r in whole) / n,
         "psnr": sum(psnr(i, r, peak) for (i, r), peak in zip(whole, ranges, strict=True)) / n,
@@ -223,8 +223,8 @@ def measure(
         "data_range": sum(ranges) / n,
     }
     if profile.has_fixed_range:
-        found["ssim_fixed"] = ssim(image, reference, 1.0, window=profile.window)
-    return found
+        values["ssim_fixed"] = ssim(image, reference, 1.0, window=profile.window)
+    return values
 
 
 def _crop(image: Tensor, profile: Profile) -> Tensor:

@@ -95,9 +95,9 @@ def locate_ventricle(reference: Tensor, pixel_size_mm: tuple[float, float]) -> V
     seed = find_ventricle(reference, pixel_size_mm)
     if seed is None:
         return None
-    found = Ventricle(seed, segment(reference, seed), (math.nan, math.nan))
-    d, s = (border_sharpness(reference[frame], found.masks[frame], seed) for frame in found.extreme_frames)
-    return replace(found, sharpness=(d, s))
+    ventricle = Ventricle(seed, segment(reference, seed), (math.nan, math.nan))
+    d, s = (border_sharpness(reference[frame], ventricle.masks[frame], seed) for frame in ventricle.extreme_frames)
+    return replace(ventricle, sharpness=(d, s))
 
 
 def areas_mm2(masks: Mask, seed: Seed) -> tuple[float, ...]:

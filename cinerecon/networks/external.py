@@ -91,8 +91,8 @@ def _load(path: Path, name: str, _: Stamp) -> External:
     try:
         inspect.signature(network.forward).bind(None, None, None, start=None)
     except TypeError:
-        found = f"forward{inspect.signature(network.forward)}"
-        what = f"{name} has {found}, which does not take what networks are called with"
+        description = f"forward{inspect.signature(network.forward)}"
+        what = f"{name} has {description}, which does not take what networks are called with"
         raise ConfigError(what, where=str(path), hint=CONTRACT) from None
     config_class = getattr(module, f"{name}Config", None)
     if config_class is None:
@@ -129,8 +129,8 @@ def _checked(net: nn.Module, name: str, path: Path) -> nn.Module:
         expected = (*kspace.shape[:2], *encoding.matrix)
         if isinstance(image, Tensor) and image.is_complex() and tuple(image.shape) == expected:
             return
-        found = f"{tuple(image.shape)} {image.dtype}" if isinstance(image, Tensor) else type(image).__name__
-        what = f"{name} returns {found}, expected a complex image {expected} (batch, frames, y, x)"
+        description = f"{tuple(image.shape)} {image.dtype}" if isinstance(image, Tensor) else type(image).__name__
+        what = f"{name} returns {description}, expected a complex image {expected} (batch, frames, y, x)"
         raise ConfigError(what, where=str(path), hint=CONTRACT)
 
     net.register_forward_hook(check)

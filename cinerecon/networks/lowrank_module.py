@@ -73,8 +73,8 @@ class PositionAware(nn.Module, Shrinkage):
         """See `Shrinkage`."""
         (thresholds,) = measured
         positive = values > 0
-        kept = functional.relu(values - thresholds) / torch.where(positive, values, 1.0)
-        return torch.where(positive, kept, (thresholds <= 0).to(kept.dtype))
+        shares = functional.relu(values - thresholds) / torch.where(positive, values, 1.0)
+        return torch.where(positive, shares, (thresholds <= 0).to(shares.dtype))
 
 
 def position_code(n: int) -> Tensor:

@@ -104,9 +104,9 @@ def find_recipe(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    found = find_model(name)
-    if found and (found / RECIPE).is_file():
-        return found / RECIPE
+    folder = find_model(name)
+    if folder and (folder / RECIPE).is_file():
+        return folder / RECIPE
     what = f"there is no {RECIPE} in this folder" if path.is_dir() else f"there is no recipe '{name}'"
     hint = nearest_name(name, [method.name for method in METHODS.values() if method.kind == "deep"])
     raise ConfigError(what, where="train", hint=hint)

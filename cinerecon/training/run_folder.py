@@ -295,7 +295,7 @@ def _git_revision() -> str:
     """The commit of the source tree, with a mark if it was changed since; empty where there is none."""
     try:
         command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
-        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
+    return result.stdout.strip() if result.returncode == 0 else ""

@@ -19,7 +19,7 @@ from cinerecon.acquisition.grid import LARGEST_INTERPOLATION, PEAK_POWER_RATIO, 
 from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
 from cinerecon.errors import ConfigError, HeaderError
 from cinerecon.io.ismrmrd.header import EncodingSpace
-from cinerecon.io.ismrmrd.raw import Heads, Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import NOISE, REVERSE, Heads, Index, RawScan, has_flag
 
 LARGEST_UNDECLARED_OVERSAMPLING = 4
 """Largest ratio of the readout length to a matrix that omits the oversampling."""
@@ -190,7 +190,7 @@ def discard_zero_samples(raw: RawScan, image: Index, zeros: tuple[Index, Index],
 
 def _kinds(heads: Heads) -> Index:
     """Length and direction of each readout, ``(readouts, 3)``, and its number of channels."""
-    return np.stack([heads["number_of_samples"], heads["active_channels"], has_flag(heads, 22)], 1).astype(np.intp)
+    return np.stack([heads["number_of_samples"], heads["active_channels"], has_flag(heads, REVERSE)], 1).astype(np.intp)
 
 
 N_ECHO_PROBES = 16
@@ -263,7 +263,7 @@ def _count_reversed_forward(raw: RawScan, image: Index, kx: int, warn: Warn) -> 
     """Count ``center_sample`` of reversed readouts in the order of forward ones, where it is that of the storage."""
     heads = raw.heads[image]
     kinds = np.stack([heads["number_of_samples"], heads["center_sample"]], 1).astype(np.intp)
-    is_reverse = has_flag(heads, 22)
+    is_reverse = has_flag(heads, REVERSE)
     for length, claimed in np.unique(kinds[is_reverse], axis=0).tolist():
         rows = image[is_reverse & (kinds == (length, claimed)).all(1)]
         forward = length - 1 - claimed
@@ -323,7 +323,7 @@ def _echo(raw: RawScan, rows: Index, claimed: int) -> tuple[int, bool]:
 def _power(samples: NDArray[np.complex64], heads: Heads) -> NDArray[np.float64]:
     """Median share of each sample in the power of a readout, in the order of a forward one; ``(samples,)``."""
     power = (np.abs(samples.astype(np.complex128)) ** 2).sum(1)
-    is_reverse = has_flag(heads, 22)
+    is_reverse = has_flag(heads, REVERSE)
     power[is_reverse] = power[is_reverse, ::-1]
     total = power.sum(1, keepdims=True)
     return np.asarray(np.median(power / np.where(total > 0, total, 1.0), axis=0))  # not that of spikes
@@ -354,7 +354,7 @@ def count_lines_from_zero(raw: RawScan, image: Index, warn: Warn) -> None:
     ends_beyond_matrix = rows // 2 - centre + last == rows
     if not (ends_beyond_limit or ends_beyond_matrix):
         return
-    of_lines = ~has_flag(raw.heads, 19) & (numbers > 0)
+    of_lines = ~has_flag(raw.heads, NOISE) & (numbers > 0)
     numbers[of_lines] -= 1
     header = f"0 to {rows - 1}" if limit is None else f"{limit.minimum} to {limit.maximum}"
     warn(f"lines are counted from {first} to {last}, by the header from {header}: read as counted from 1")
@@ -369,6 +369,6 @@ def _count_from_edge(raw: RawScan, image: Index, warn: Warn) -> None:
     centre = rows // 2 if limit is None or not limit.centre else limit.centre
     if not (first < 0 <= last and first + centre >= 0 and last + centre < max(rows, 2 * centre)):
         return
-    of_lines = ~has_flag(raw.heads, 19)
+    of_lines = ~has_flag(raw.heads, NOISE)
     numbers[of_lines] = np.maximum(signed[of_lines] + centre, 0)
     warn(f"lines are counted from the centre of k-space, from {first} to {last}: line {centre} is the centre")

@@ -121,19 +121,19 @@ def _places(heads: Heads) -> _Places:
     both = np.concatenate([position.round(1), directions.round(2)], axis=1)
     different, first, inverse = np.unique(both, axis=0, return_index=True, return_inverse=True)
     centres: list[int] = []
-    place = np.zeros(len(different), np.intp)
+    group = np.zeros(len(different), np.intp)
     for number, values in enumerate(different):
         apart = np.abs(different[centres] - values) if centres else np.empty((0, 12))
         is_same = (np.linalg.norm(apart[:, :3], axis=1) <= SAME_POSITION_MM) & (
             apart[:, 3:].max(1, initial=0) <= SAME_DIRECTION
         )
         if is_same.any():
-            place[number] = int(is_same.argmax())
+            group[number] = int(is_same.argmax())
         elif len(centres) <= MAX_POSITIONS:
-            place[number] = len(centres)
+            group[number] = len(centres)
             centres.append(number)
     rows = first[centres]
-    return _Places(position[rows], directions[rows], place[inverse.ravel()])
+    return _Places(position[rows], directions[rows], group[inverse.ravel()])
 
 
 def _are_slices(raw: RawScan, rows: Index, places: _Places) -> bool:

@@ -13,9 +13,9 @@ import numpy as np
 from cinerecon.acquisition.conventions.encoding import LARGEST_UNDECLARED_OVERSAMPLING, N_ECHO_PROBES
 from cinerecon.acquisition.counters import Warn
 from cinerecon.acquisition.grid import anisotropy
-from cinerecon.acquisition.select import REVERSE, Selection
+from cinerecon.acquisition.select import Selection
 from cinerecon.io.ismrmrd.header import EncodingSpace
-from cinerecon.io.ismrmrd.raw import Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
 
 ECHO_PART = 1 / 8
 """Largest distance of the echo from the middle of a readout, over its length, at which the middle is its centre."""

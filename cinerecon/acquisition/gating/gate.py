@@ -240,9 +240,9 @@ def _require_beats(raw: RawScan, rows: Index, beats: Beats | None, source: str) 
     where = str(raw.path)
     if beats is None:
         stamps = np.unique(raw.heads["physiology_time_stamp"][rows, 0])
-        found = f"constant ({stamps[0]})" if len(stamps) == 1 else "not usable"
+        stamps_text = f"constant ({stamps[0]})" if len(stamps) == 1 else "not usable"
         ecg = "its ECG shows no R wave" if ecg_of(raw.waveforms) else "the file holds no ECG"
-        what = f"the R waves are unknown: physiology_time_stamp is {found}, and {ecg}"
+        what = f"the R waves are unknown: physiology_time_stamp is {stamps_text}, and {ecg}"
         raise DataError(what, where=where, hint="--gating counter takes the counters, --gating none real time")
     if not _is_plausible(beats):
         mean_ms = _mean_rr_ms(beats)

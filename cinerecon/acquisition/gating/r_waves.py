@@ -96,8 +96,8 @@ def detect_r_waves(ecg: Numbers, step_ms: float) -> Numbers:
     energy = uniform_filter1d((slope**2).sum(0), max(round(QRS_WIDTH_MS / step_ms), 1))
     peaks = _qrs_complexes(energy, step_ms)
     strength, half = (leads**2).sum(0), max(round(0.5 * QRS_WIDTH_MS / step_ms), 1)
-    found = [max(peak - half, 0) + int(strength[max(peak - half, 0) : peak + half + 1].argmax()) for peak in peaks]
-    return np.array(found, np.float64) * step_ms
+    r_waves = [max(peak - half, 0) + int(strength[max(peak - half, 0) : peak + half + 1].argmax()) for peak in peaks]
+    return np.array(r_waves, np.float64) * step_ms
 
 
 def _triggers(channels: Numbers) -> Numbers:
@@ -117,30 +117,32 @@ def _qrs_complexes(energy: Numbers, step_ms: float) -> list[int]:
         return []
     n_start = max(round(3000.0 / step_ms), 1)
     signal, noise = 0.5 * float(energy[:n_start].max()), float(np.median(energy[:n_start]))
-    found: list[int] = []
+    complexes: list[int] = []
     for number, peak in enumerate(peaks):
         threshold = noise + 0.25 * (signal - noise)
         is_t_wave = (
-            bool(found) and (peak - found[-1]) * step_ms < T_WAVE_MS and energy[peak] < T_WAVE * energy[found[-1]]
+            bool(complexes)
+            and (peak - complexes[-1]) * step_ms < T_WAVE_MS
+            and energy[peak] < T_WAVE * energy[complexes[-1]]
         )
         if energy[peak] < threshold or is_t_wave:
             noise = 0.875 * noise + 0.125 * float(energy[peak])
             continue
-        missed = _search_back(found, peaks[:number], int(peak), energy, 0.5 * threshold)
-        found += [*missed, int(peak)]
+        missed = _search_back(complexes, peaks[:number], int(peak), energy, 0.5 * threshold)
+        complexes += [*missed, int(peak)]
         signal = 0.875 * signal + 0.125 * float(min(energy[peak], 4 * signal))
-    return found
+    return complexes
 
 
 def _search_back(
-    found: list[int], earlier: NDArray[np.intp], peak: int, energy: Numbers, threshold: float
+    complexes: list[int], earlier: NDArray[np.intp], peak: int, energy: Numbers, threshold: float
 ) -> list[int]:
     """The strongest peak of a long interval without a QRS complex, if it exceeds a threshold."""
-    if len(found) < 3:
+    if len(complexes) < 3:
         return []
-    usual = float(np.mean(np.diff(found[-N_RECENT:])))
-    between = earlier[(earlier > found[-1] + 0.45 * usual) & (earlier < peak - 0.4 * usual)]
-    if peak - found[-1] < SEARCH_BACK * usual or between.size == 0:
+    usual = float(np.mean(np.diff(complexes[-N_RECENT:])))
+    between = earlier[(earlier > complexes[-1] + 0.45 * usual) & (earlier < peak - 0.4 * usual)]
+    if peak - complexes[-1] < SEARCH_BACK * usual or between.size == 0:
         return []
     best = int(between[energy[between].argmax()])
     return [best] if energy[best] > threshold else []

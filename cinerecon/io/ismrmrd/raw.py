@@ -29,6 +29,8 @@ RESCALE = "the scale of the file is senseless: multiply its samples by a number 
 TICK_MS = 2.5
 """Unit of Siemens time stamps [ms]."""
 
+NOISE, CALIBRATION, CALIBRATION_AND_IMAGING, REVERSE = 19, 20, 21, 22
+"""Numbers of the flags of readouts that decide their use."""
 FLAGS = {
     1: "first in encode step 1",
     2: "last in encode step 1",
@@ -233,7 +235,7 @@ class RawScan:
         if wrong.size:
             i = wrong[0]
             kind = "NaN" if np.isnan(values[i]).any() else "Inf"
-            noise = " (a noise readout)" if has_flag(self.heads[rows[i : i + 1]], 19)[0] else ""
+            noise = " (a noise readout)" if has_flag(self.heads[rows[i : i + 1]], NOISE)[0] else ""
             raise DataError(
                 f"{kind} in acquisition {int(rows[i])}{noise}, expected finite samples", where=self.at(rows[i])
             )

@@ -92,9 +92,9 @@ def patch_gram(acs: Tensor, kernel_size: int) -> Tensor:
         If the region is smaller than a patch.
     """
     if min(acs.shape[-2:]) < kernel_size:
-        found = " x ".join(map(str, acs.shape[-2:]))
+        sizes = " x ".join(map(str, acs.shape[-2:]))
         raise DataError(
-            f"the calibration region is {found}, smaller than the {kernel_size} x {kernel_size} kernel",
+            f"the calibration region is {sizes}, smaller than the {kernel_size} x {kernel_size} kernel",
             hint="sample more central lines, or take a smaller kernel",
         )
     patches = acs.unfold(-2, kernel_size, 1).unfold(-2, kernel_size, 1)  # (batch, coils, n_y, n_x, k, k)

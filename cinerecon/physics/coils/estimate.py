@@ -226,6 +226,6 @@ def _shift_phase(n: int, n_full: int) -> Tensor:
 
 def _outside_zero(kspace: Tensor, n_y: int, n_x: int) -> Tensor:
     """K-space with zeros outside its central region of n_y lines and n_x columns."""
-    kept = torch.zeros_like(kspace)
-    centre_crop(kept, (n_y, n_x)).copy_(centre_crop(kspace, (n_y, n_x)))
-    return kept
+    region = torch.zeros_like(kspace)
+    centre_crop(region, (n_y, n_x)).copy_(centre_crop(kspace, (n_y, n_x)))
+    return region

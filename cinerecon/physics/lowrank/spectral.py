@@ -32,9 +32,9 @@ def shrink_matrix(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> T
 
 def shrink_by_all(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> Tensor:
     """Shrink by all singular values, without a derivative."""
-    found = decompose(matrix, rule)
-    shares, _ = _shares(singular_values(found.squares), rule, _spectrum_of(matrix, n_sibling_axes))
-    return apply_shares(found.vectors, shares, matrix, found.rotated)
+    parts = decompose(matrix, rule)
+    shares, _ = _shares(singular_values(parts.squares), rule, _spectrum_of(matrix, n_sibling_axes))
+    return apply_shares(parts.vectors, shares, matrix, parts.rotated)
 
 
 def _spectral_function(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int) -> Tensor:

@@ -139,8 +139,8 @@ def parse_crop(text: str) -> tuple[int | None, int | None]:
     ValueError
         If it is not of that form.
     """
-    found = re.fullmatch(r"(all|[1-9]\d*)(?:x(all|[1-9]\d*))?", text.replace(" ", ""))
-    if not found or (found[2] is None and found[1] != "all"):
+    match = re.fullmatch(r"(all|[1-9]\d*)(?:x(all|[1-9]\d*))?", text.replace(" ", ""))
+    if not match or (match[2] is None and match[1] != "all"):
         raise ValueError(f"'{text}' is no crop; write e.g. 128x24, allx24 or all")
-    rows, columns = (None if part in (None, "all") else int(part) for part in found.groups())
+    rows, columns = (None if part in (None, "all") else int(part) for part in match.groups())
     return rows, columns

@@ -34,8 +34,8 @@ def list_series(source: SeriesSource, split: Literal["train", "val"], folders: S
     ConfigError
         If a series that results are reported on is not left out.
     """
-    found = _find_archives(source, folders)
-    paths = [path for path in found if survey_archive(path).n_frames]
+    archives = _find_archives(source, folders)
+    paths = [path for path in archives if survey_archive(path).n_frames]
     if not paths and (searched := source.folder or tuple(folders)):
         where = ", ".join(map(str, searched))
         raise FileError("there is no measured series here", where=where, hint="NumPy archives, .npz")
@@ -50,12 +50,12 @@ def list_series(source: SeriesSource, split: Literal["train", "val"], folders: S
 
 def series_warnings(source: SeriesSource, folders: Sequence[Path] = ()) -> list[str]:
     """Which archives and frames of a source are not used, and why; and what is wrong with the split."""
-    found = _find_archives(source, folders)
-    remarks = [f"{path.name}: {text}" for path in found for text in survey_archive(path).remarks]
-    unused = [pattern for pattern in source.validation if not any(matches(path, [pattern]) for path in found)]
-    remarks += [f"validation: no series fits '{pattern}'" for pattern in unused if found]
-    validation = [path for path in found if matches(path, source.validation)]
-    trained_on = {subject_of(path) for path in found if path not in validation}
+    archives = _find_archives(source, folders)
+    remarks = [f"{path.name}: {text}" for path in archives for text in survey_archive(path).remarks]
+    unused = [pattern for pattern in source.validation if not any(matches(path, [pattern]) for path in archives)]
+    remarks += [f"validation: no series fits '{pattern}'" for pattern in unused if archives]
+    validation = [path for path in archives if matches(path, source.validation)]
+    trained_on = {subject_of(path) for path in archives if path not in validation}
     shared = [path.name for path in validation if subject_of(path) in trained_on]
     return remarks + [f"{name}: its subject is in the training, too" for name in shared]
 
