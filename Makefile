@@ -17,7 +17,7 @@ demo: $(VENV)/.run ## Reconstruct the sample scan
 test: $(VENV)/.dev ## Run the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-check: $(VENV)/.dev ## Format, lint, types and the fast tests, in under a minute
+check: $(VENV)/.dev ## Format, lint, types and the fast tests, before every commit
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy

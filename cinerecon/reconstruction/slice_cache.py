@@ -18,7 +18,6 @@ import numpy as np
 
 from cinerecon.acquisition.array_parts import files_of
 from cinerecon.io.atomic import moved_into_place, write_text
-from cinerecon.options import ArrayOptions, split_settings
 from cinerecon.physics.sampling import fingerprint_pattern
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
@@ -27,6 +26,10 @@ from cinerecon.version import __version__
 ARRAYS, CURVES = ("image", "reference", "noise", "velocity", "uncertainty"), "convergence"
 """Attributes of `CineImage` that are arrays, and the one that is a mapping of arrays."""
 ENDING = ".slices-"
+NOT_OF_AN_IMAGE = {
+    *("scan", "noise", "model", "weights", "outputs", "patient", "slices", "force", "resume", "strict", "verbose")
+}
+"""Parts of a request that do not change the image of a slice, or that are identified by content."""
 
 
 class SliceCache:
@@ -109,13 +112,10 @@ def checksum_of(request: ReconRequest, method: str) -> str:
     """
     values = (
         __version__,
-        *(request.device, request.csm, request.dataset, request.measurement, request.frames, request.gating),
-        *(request.partial_fourier, request.set_index, request.venc, request.compress_coils, request.memory),
-        *(split_settings(request.settings)[1], request.keeps_convergence),
-        *(request.snr, request.n_replicas if request.snr else 0, request.verdict),
-        *(request.uncertainty, request.n_variants if request.uncertainty else 0),
-        *(method, request.undersample and fingerprint_pattern(request.undersample), request.seed),
-        *(str(getattr(request, name)) for name in ArrayOptions.model_fields),
+        method,
+        request.model_dump_json(exclude=NOT_OF_AN_IMAGE),
+        request.keeps_convergence,
+        request.undersample and fingerprint_pattern(request.undersample),
         *(_state(path) for path in (*request.scan_files, request.noise)),
         *(_state(path) for text in (request.maps, request.pattern) for path in files_of(text)),
     )
