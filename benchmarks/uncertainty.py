@@ -1,17 +1,17 @@
 """Agreement of the uncertainty map of `recon --uncertainty` with the true error of the magnitude.
 
-python benchmarks/uncertainty.py --model slrnet --model ktslr --series ../shared/cines/report
+    python benchmarks/uncertainty.py --series ../shared/cines/report --write
 
 Cases are phantoms and measured magnitude cines with simulated phase, coils and noise, undersampled, with coil maps
 estimated from the samples. Printed for each method: means over the cases of Spearman's rank correlation of the map with
 the absolute error, over all pixels and frames of the field of view and of the box around the heart; the same of two
 maps that need no further reconstruction, the magnitude and the standard deviation over time; and the true error over
-the map (root mean squares). Then the reliability table: root mean squares of map and error, relative to the brightest
-pixel, in ten classes of the map, and the part of the errors in the highest class.
+the map (root mean squares). Then the reliability of `slrnet`: root mean squares of map and error, relative to the
+brightest pixel, in ten classes of the map. With ``--write`` both tables are put into `docs/how-to/uncertainty.md`.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from report import write_section
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -35,6 +36,12 @@ PHANTOMS = (300, 301, 302, 303, 304)
 CINES = ("acdc_003", "acdc_021", "acdc_044", "acdc_066", "scd4_sax05")
 REGIONS = ("field", "heart")
 N_CLASSES = 10
+METHODS = ("slrnet", "dccnn", "stvarnet", "ktslr", "cgsense")
+RELIABILITY_OF = "slrnet"
+PAGE = Path(__file__).parents[1] / "docs/how-to/uncertainty.md"
+RANK_HEAD = """\
+| method | field | heart | magnitude: field, heart | over time: field, heart | error / map: field |
+|---|---|---|---|---|---|"""
 
 
 @dataclass(frozen=True)
@@ -46,35 +53,50 @@ class Compared:
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", action="append", required=True)
+    parser.add_argument("--model", action="append", help=f"method, may be repeated  [default: {', '.join(METHODS)}]")
     parser.add_argument("--series", type=Path, default=Path("../shared/cines/report"))
+    parser.add_argument("--cine", action="append", help="name of a cine in it, may be repeated")
     parser.add_argument("--undersample", default="gaussian:8,acs=4")
     parser.add_argument("--variants", type=int, default=8)
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--frames", type=int, default=12)
+    parser.add_argument("--write", action="store_true", help="put the tables into the page")
     arguments = parser.parse_args()
     size = {"n_frames": arguments.frames, "ky": arguments.size, "kx": arguments.size, "n_coils": 4}
     config = SimulateConfig(**size, noise=0.01, undersample=arguments.undersample)
-    cases = list(make_cases(config, arguments.series))
-    for model in arguments.model:
-        method = load_method(model)
-        results: dict[str, list[Compared]] = {region: [] for region in REGIONS}
-        for name, data in cases:
+    cases = list(make_cases(config, arguments.series, arguments.cine or CINES))
+    ranks, reliability = [RANK_HEAD], ""
+    for model in arguments.model or METHODS:
+        results = measure(model, cases, arguments.variants)
+        ranks.append(rank_row(model, results))
+        print(ranks[-1], flush=True)
+        if model == RELIABILITY_OF:
+            reliability = reliability_table(results)
+            print(reliability, flush=True)
+    if arguments.write:
+        write_section("ranks", "\n".join(ranks), PAGE)
+        write_section("reliability", reliability, PAGE)
+
+
+def measure(model: str, cases: Sequence[tuple[str, CineData]], n_variants: int) -> dict[str, list[Compared]]:
+    """Maps and errors of a method in all cases, by region."""
+    method = load_method(model)
+    results: dict[str, list[Compared]] = {region: [] for region in REGIONS}
+    for _, data in cases:
+        with torch.inference_mode():
             image = method(data)
-            std = map_uncertainty(data, method, image, n_variants=arguments.variants)
-            for region, compared in compare(data, image, std).items():
-                results[region].append(compared)
-            print(f"{model}, {name}: {rank(results['field'][-1], 'uncertainty'):.2f}", flush=True)
-        print_ranks(model, results)
-        print_reliability(results)
+            std = map_uncertainty(data, method, image, n_variants=n_variants)
+        for region, compared in compare(data, image, std).items():
+            results[region].append(compared)
+    return results
 
 
-def make_cases(config: SimulateConfig, folder: Path) -> Iterator[tuple[str, CineData]]:
+def make_cases(config: SimulateConfig, folder: Path, cines: Sequence[str]) -> Iterator[tuple[str, CineData]]:
     """Undersampled cines with their truth as reference; of measured cines every second frame."""
     with TemporaryDirectory() as name:
-        for number, source in enumerate((*PHANTOMS, *CINES)):
+        for number, source in enumerate((*PHANTOMS, *cines)):
             if isinstance(source, int):
                 (data,) = simulate_cine(config.model_copy(update={"seed": source}))
             else:
@@ -108,32 +130,33 @@ def rank(compared: Compared, name: str) -> float:
     return float(spearmanr(compared.maps[name], compared.error).statistic)
 
 
-def print_ranks(model: str, results: dict[str, list[Compared]]) -> None:
-    """Mean correlations and, of the map of uncertainty, the lowest; then the ratio of error to map."""
-    print(f"\n| {model} | uncertainty | lowest case | magnitude | over time | error / map |\n|---|---|---|---|---|---|")
-    for region, cases in results.items():
-        ranks = {name: [rank(case, name) for case in cases] for name in cases[0].maps}
-        means = {name: float(np.mean(values)) for name, values in ranks.items()}
-        ratios = [rms(case.error) / rms(case.maps["uncertainty"]) for case in cases]
-        row = [f"{means['uncertainty']:.2f}", f"{min(ranks['uncertainty']):.2f}", f"{means['magnitude']:.2f}"]
-        row += [f"{means['over time']:.2f}", f"{np.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"]
-        print(f"| {region} | " + " | ".join(row) + " |", flush=True)
+def rank_row(model: str, results: dict[str, list[Compared]]) -> str:
+    """Mean correlations and, of the map of uncertainty, the lowest; then the ratio of error to map in the field."""
+    means: dict[str, list[str]] = {}
+    for cases in results.values():
+        for name in cases[0].maps:
+            ranks = [rank(case, name) for case in cases]
+            lowest = f" ({min(ranks):.2f})" if name == "uncertainty" else ""
+            means.setdefault(name, []).append(f"{np.mean(ranks):.2f}{lowest}")
+    ratios = [rms(case.error) / rms(case.maps["uncertainty"]) for case in results["field"]]
+    ratio = f"{np.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
+    cells = [*means["uncertainty"], ", ".join(means["magnitude"]), ", ".join(means["over time"]), ratio]
+    return f"| `{model}` | " + " | ".join(cells) + " |"
 
 
-def print_reliability(results: dict[str, list[Compared]]) -> None:
+def reliability_table(results: dict[str, list[Compared]]) -> str:
     """Root mean squares of map and error in classes of the map with equally many pixels, in percent."""
-    print("\n| class of the map | " + " | ".join(f"{region}: map | error" for region in results) + " |")
-    print("|---" * (1 + 2 * len(results)) + "|")
-    columns, shares = [], []
+    lines = ["| class of the map | " + " | ".join(f"{region}: map | error" for region in results) + " |"]
+    lines.append("|---" * (1 + 2 * len(results)) + "|")
+    columns = []
     for cases in results.values():
         std = np.concatenate([case.maps["uncertainty"] for case in cases])
         error = np.concatenate([case.error for case in cases])
         classes = np.array_split(np.argsort(std), N_CLASSES)
         columns += [[rms(std[index]) for index in classes], [rms(error[index]) for index in classes]]
-        shares.append(float((error[classes[-1]] ** 2).sum() / (error**2).sum()))
     for number, values in enumerate(zip(*columns, strict=True), start=1):
-        print(f"| {number} | " + " | ".join(f"{value:.2%}" for value in values) + " |")
-    print(f"squared error in the highest class: {', '.join(f'{share:.0%}' for share in shares)}\n", flush=True)
+        lines.append(f"| {number} | " + " | ".join(f"{100 * value:.2f} %" for value in values) + " |")
+    return "\n".join(lines)
 
 
 def rms(values: NDArray[np.float32]) -> float:

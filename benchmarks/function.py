@@ -1,0 +1,107 @@
+"""Hallucinations and ventricular function of the methods on mid-ventricular slices that no training has seen.
+
+    python benchmarks/function.py --report ../shared/cines/report --series ../shared/real --write
+
+Makes scans of the first six patients of ACDC and of one volunteer with `cinerecon simulate`, scores the methods as
+`cinerecon evaluate` does, and prints the rates of candidates of the Fourier ring correlation, and areas and borders of
+the left ventricle against the truth. With ``--write`` the tables are put into `docs/how-to/hallucinations.md` and
+`docs/how-to/ventricle.md`. The anatomy is measured; its phase, coils and noise are simulated.
+"""
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from report import machine, write_section
+
+from cinerecon.evaluation import Score, evaluate
+from cinerecon.evaluation.ventricle import AREA_QUANTITIES, limits_of, slice_functions
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+
+ROOT = Path(__file__).parents[1]
+HALLUCINATIONS, VENTRICLE = (ROOT / f"docs/how-to/{name}.md" for name in ("hallucinations", "ventricle"))
+METHODS = ("ktslr", "slrnet", "stvarnet", "viewshared", "cgsense", "zerofilled")
+SAMPLINGS = ("gaussian:4,acs=4", "gaussian:8,acs=4")
+N_PATIENTS, N_COILS, NOISE = 6, 6, 0.01
+
+
+def make_scans(report: Path, series: Path, folder: Path, pattern: str) -> list[Path]:
+    """Write the scans of the patients and of the volunteer."""
+    sources = [*sorted(report.glob(pattern))[:N_PATIENTS], series / "sax_mid.npz"]
+    scans = []
+    for seed, source in enumerate(sources):
+        path = folder / f"{source.stem}.h5"
+        if not path.exists():
+            simulate_scan(path, SimulateConfig(n_coils=N_COILS, noise=NOISE, seed=seed), source=source)
+        scans.append(path)
+    return scans
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Mean ± standard deviation."""
+    known = [value for value in values if math.isfinite(value)]
+    return f"{np.mean(known):.{digits}f} ± {np.std(known, ddof=1):.{digits}f}" if len(known) > 1 else "-"
+
+
+def rate_table(scores: Sequence[Score]) -> str:
+    """Percentage of candidates of each method and sampling."""
+    lines = [f"| method | {' | '.join(f'`{name}`' for name in SAMPLINGS)} |", "|---" * (1 + len(SAMPLINGS)) + "|"]
+    for method in METHODS:
+        cells = [
+            spread([s.frc_rate for s in scores if (s.method, s.sampling) == (method, sampling)], 2)
+            for sampling in SAMPLINGS
+        ]
+        lines.append(f"| `{method}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ventricle_table(scores: Sequence[Score]) -> str:
+    """Bias and limits of agreement of areas, and border sharpness, of each method; before it the means of the truth."""
+    functions = slice_functions(scores)
+    truth = [f.pairs for f in functions if f.method == METHODS[0]]
+    means = ", ".join(f"{name} {np.mean([pairs[name][1] for pairs in truth]):.1f}" for name in AREA_QUANTITIES)
+    lines = [
+        f"{len(truth)} slices in which the ventricle was found; means of the truth: {means}.\n",
+        f"| method | {' | '.join(AREA_QUANTITIES)} | border sharpness |",
+        "|---" * (2 + len(AREA_QUANTITIES)) + "|",
+    ]
+    for method in METHODS:
+        pairs = [f.pairs for f in functions if f.method == method]
+        limits = [limits_of([pair[name] for pair in pairs]) for name in AREA_QUANTITIES]
+        digits = (0, 0, 1)
+        cells = [
+            f"{limit.bias:+.{n}f} [{limit.low:+.{n}f}, {limit.high:+.{n}f}]"
+            for limit, n in zip(limits, digits, strict=True)
+        ]
+        sharpness = spread([s.border_sharpness for s in scores if s.method == method], 2)
+        lines.append(f"| `{method}` | {' | '.join([*cells, sharpness])} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Make the scans, score the methods, print and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--report", type=Path, required=True, help="folder of cines that no training has seen")
+    parser.add_argument("--pattern", default="acdc_*.npz", help="names of those that are used")
+    parser.add_argument("--series", type=Path, required=True, help="folder with sax_mid.npz of the volunteer")
+    parser.add_argument("--write", action="store_true", help="put the tables into the pages")
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "results/function")
+    arguments = parser.parse_args()
+    folder = arguments.output / "scans"
+    folder.mkdir(parents=True, exist_ok=True)
+    scans = make_scans(arguments.report, arguments.series, folder, arguments.pattern)
+    scores = evaluate(scans, METHODS, SAMPLINGS, output=arguments.output / "scores", workers=1, pictures=0).complete()
+    scores = [replace(score, sampling=score.sampling.partition(" ")[0]) for score in scores]
+    rates = rate_table(scores)
+    ventricle = ventricle_table([score for score in scores if score.sampling == SAMPLINGS[1]])
+    print(f"{rates}\n\n{ventricle}")
+    if arguments.write:
+        write_section("rates", f"{machine()}\n\n{rates}", HALLUCINATIONS)
+        write_section("ventricle", ventricle, VENTRICLE)
+
+
+if __name__ == "__main__":
+    main()
