@@ -163,7 +163,9 @@ class Encoding(LinearOperator):
     def _combine(self, parts: Iterable[Tensor]) -> Tensor:
         """The sum of coil images, given in parts of `coils_at_once` coils and overwritten, times conjugate maps."""
         weights = self._conjugate_weights.split(self.coils_at_once, -3)
-        return reduce(_add_coils, zip(parts, weights, strict=True), None)
+        total = reduce(_add_coils, zip(parts, weights, strict=True), None)
+        assert total is not None  # there is at least one coil
+        return total
 
     def _coil_weights(self) -> tuple[Tensor, ...]:
         weights: tuple[Tensor, ...] = self._weights.split(self.coils_at_once, -3)
