@@ -99,9 +99,10 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
     HeaderError, DataError, UnsupportedError
         If the scan is invalid or not supported, naming the readout.
     """
-    noise = open_noise(raw, noise_path, whiten=config.whiten)
     warnings = list(raw.warnings)
     warn = warnings.append
+    # which readouts, and which slice, frame and line each of them is
+    noise = open_noise(raw, noise_path, whiten=config.whiten)
     require_sane_claim(raw)
     selection = select_readouts(raw, config, warn)
     gating = plan_gating(raw, selection.image, config, warn)
@@ -113,32 +114,21 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
     counters = read_counters(raw, image, selection.unmeasured, config.select, warn)
     require_alike(raw, image)
     coils = _kept_coils(raw, int(image[0]), config.exclude_coils)
+    # the encoded grid, from the headers and the samples of a few readouts
     probe = probe_lines(raw, middle_slice(raw, image))
     _require_magnitude(raw, probe.largest_sample)
     grid = plan_grid(raw, image, probe, config, warn)
+    # the position of each readout on the grid
     lines = without_other_contrast(raw, place_lines(raw, image, counters, grid, warn), selection.calibration, warn)
     lines = without_spikes(raw, lines, warn)
     require_central_lines(raw, lines, grid)
     lines, counters, gating = gating.gate(lines, counters, warn)
     calibration = place_calibration(raw, selection.calibration, lines, counters.n_frames, grid, warn)
     _require_memory(raw, counters, grid, config.memory_limit_gb)
-    if not gating.is_retro:
-        is_average = config.repeats == "average"
-        warnings += check_repeated_lines(raw, lines, counters.n_averages, is_requested=is_average)
-        warnings += gain_warnings(raw, lines, selection.calibration, grid)
-    warnings += alignment_warnings(raw, lines, coils, grid)
-    warnings += incomplete_frame_warnings(lines, counters.n_frames, grid)
-    warnings += implausible_size_warnings(raw.header, grid)
-    warnings += _receiver_warnings(raw, lines)
-    if len(coils) > 1:
-        warnings += _csm_warnings(lines, calibration, counters, grid)
-    source = raw if noise is None else noise
     noise_rows = selection.noise if noise is None else noise_readouts(noise)
-    if config.whiten and noise_rows.size == 0:
-        warnings.append("no noise readouts: coils are not whitened")
     slices = enumerate(counters.n_frames)
     meta = [slice_meta(raw, lines.of_slice(number), number, n, grid.pixel_size_mm, gating) for number, n in slices]
-    return ScanLayout(
+    layout = ScanLayout(
         raw=raw,
         selection=replace(selection, dropped=(*selection.dropped, *_unused(raw, selection, calibration, lines))),
         lines=lines,
@@ -147,11 +137,35 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
         grid=grid,
         gating=gating,
         coils=coils,
-        noise=source if noise_rows.size else None,
+        noise=(raw if noise is None else noise) if noise_rows.size else None,
         noise_rows=noise_rows,
         meta=tuple(meta),
-        warnings=tuple(dict.fromkeys(warnings)),
+        warnings=tuple(warnings),
     )
+    return replace(layout, warnings=tuple(dict.fromkeys([*warnings, *_check_layout(layout, config)])))
+
+
+def _check_layout(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
+    """Warnings about the samples of a scan that is laid out, and about sizes and coils.
+
+    Raises
+    ------
+    DataError
+        If repeated measurements of a line contradict each other.
+    """
+    raw, lines, grid, n_frames = layout.raw, layout.lines, layout.grid, layout.counters.n_frames
+    if not layout.gating.is_retro:
+        is_average = config.repeats == "average"
+        yield from check_repeated_lines(raw, lines, layout.counters.n_averages, is_requested=is_average)
+        yield from gain_warnings(raw, lines, layout.selection.calibration, grid)
+    yield from alignment_warnings(raw, lines, layout.coils, grid)
+    yield from incomplete_frame_warnings(lines, n_frames, grid)
+    yield from implausible_size_warnings(raw.header, grid)
+    yield from _receiver_warnings(raw, lines)
+    if len(layout.coils) > 1:
+        yield from _csm_warnings(lines, layout.calibration, layout.counters, grid)
+    if config.whiten and layout.noise_rows.size == 0:
+        yield "no noise readouts: coils are not whitened"
 
 
 class CoilMatrix(NamedTuple):

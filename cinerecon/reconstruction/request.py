@@ -137,9 +137,7 @@ class ReconRequest(ReconSettings):
             If the sampling pattern is not understood.
         """
         require_cine(self.scan)
-        _ = self.memory_limit
-        if self.undersample:
-            parse_sampling(self.undersample)
+        self._check_texts()
 
     def check_settings(self, method: Reconstructor) -> None:
         """Check the settings that concern no file.
@@ -150,6 +148,10 @@ class ReconRequest(ReconSettings):
             Naming the option.
         """
         self.preprocessing(method)
+        self._check_texts()
+
+    def _check_texts(self) -> None:
+        """Check what is parsed when it is used: the limit of memory and the sampling pattern."""
         _ = self.memory_limit
         if self.undersample:
             parse_sampling(self.undersample)
