@@ -55,9 +55,7 @@ def examples_of(records: Sequence[Record], method: str) -> list[Example]:
 def pairs_of(records: Sequence[Record], method: str) -> list[tuple[Record, Example]]:
     """Records of a method, each with what the fit needs of it."""
     own = {record.name: record for record in records if record.method == method}
-    return [
-        (r, Example(r.features, own[r.twin].features, r.kind == "intact", r.psnr, r.heart_error)) for r in own.values()
-    ]
+    return [(r, Example(r.features, own[r.twin].features, r.kind, r.psnr, r.heart_error)) for r in own.values()]
 
 
 class Judged:

@@ -21,18 +21,20 @@ from cinerecon.physics.sampling import parse_mask
 from cinerecon.simulation.phantom import draw_coil_maps
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
-SIZES = (*((96, 12),) * 9, (112, 16), (128, 16))
+SIZES = (*((96, 12),) * 8, (80, 10), (96, 20), (112, 16), (128, 16))
 """Rows and columns, and frames, drawn with equal probability."""
 PATTERNS = (
     *("gaussian:4,acs=4", "gaussian:6,acs=4", "gaussian:8,acs=4", "gaussian:8,acs=4", "gaussian:10,acs=4"),
-    *("gaussian:12,acs=4", "vds:8", "equispaced:6,acs=8", "radial:16"),
+    *("gaussian:12,acs=4", "gaussian:3,acs=6", "vista:6", "vds:8", "equispaced:6,acs=8", "radial:16", "radial:24"),
 )
 """Patterns of intact scans, drawn with equal probability."""
-NOISE = (0.004, 0.02)
+NOISE = (0.003, 0.025)
 """Range of the noise of intact scans, relative to the maximum of the image."""
-COILS = (1, 1, 1, 4, 4, 8)
-FOLD = 1.4
-"""Length of the body along y over the field of view, where it wraps around."""
+COILS = (1, 1, 1, 1, 4, 4, 8, 12)
+FOLD = (1.1, 1.6)
+"""Range of the length of the body along y over the field of view, where it wraps around."""
+BREATHING = (3, 12)
+"""Range of the displacement by breathing [pixels]."""
 N_BEATS = 6
 """Heart beats over which the lines of a frame are spread, where motion differs between beats."""
 
@@ -110,13 +112,19 @@ def make_case(plan: Plan) -> CineData:
     n_coils = int(rng.choice(COILS))
     side, n_frames = SIZES[np.random.default_rng([plan.seed, 2]).integers(len(SIZES))]
     is_longer = plan.kind == "wrap-around" and plan.anatomy.path is not None  # phantoms show the whole body
-    image, meta = draw_image(plan.anatomy, n_frames, (round(FOLD * side) if is_longer else side, side), plan.seed)
+    rows = round(fold_of(plan.seed) * side) if is_longer else side
+    image, meta = draw_image(plan.anatomy, n_frames, (rows, side), plan.seed)
     csm = draw_coil_maps(plan.seed, n_coils, image.shape[-2:]) if n_coils > 1 else None
     noise = float(np.exp(rng.uniform(*np.log(NOISE))))
     scan = Scan(image, csm, str(rng.choice(PATTERNS)), noise, meta, rng, plan.seed)
     FAILURES[plan.kind](scan)
     scan.sample()
     return scan.finish()
+
+
+def fold_of(seed: int) -> float:
+    """Length of the body along y over the field of view, where it wraps around."""
+    return float(np.random.default_rng([seed, 3]).uniform(*FOLD))
 
 
 def draw_image(anatomy: Anatomy, n_frames: int, size: tuple[int, int], seed: int) -> tuple[Tensor, CineMeta]:
@@ -197,8 +205,8 @@ def missing_coil(scan: Scan) -> None:
 
 
 def breathing(scan: Scan) -> None:
-    """The body moves by 4 to 10 pixels, from heart beat to heart beat, while the lines of each frame are measured."""
-    size = scan.rng.uniform(4, 10)
+    """The body moves, from heart beat to heart beat, while the lines of each frame are measured."""
+    size = scan.rng.uniform(*BREATHING)
     angle = scan.rng.uniform(0, 2 * np.pi)
     course = np.linspace(-0.5, 0.5, N_BEATS) if scan.rng.random() < 0.5 else 0.5 * np.sin(np.arange(N_BEATS) * 2.1)
     moved = [displaced(scan.image, size * s * np.sin(angle), size * s * np.cos(angle)) for s in course]
@@ -223,7 +231,7 @@ def arrhythmia(scan: Scan) -> None:
 
 def wrap_around(scan: Scan) -> None:
     """The field of view is shorter than the body along y: both ends appear on the opposite side."""
-    n = round(scan.image.shape[1] / FOLD)
+    n = round(scan.image.shape[1] / fold_of(scan.seed))
     first = (scan.image.shape[1] - n) // 2
 
     def folded(values: Tensor) -> Tensor:

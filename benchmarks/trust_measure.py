@@ -18,7 +18,6 @@ from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import find_method, load_method
 from cinerecon.metrics.heart import find_heart
 from cinerecon.metrics.measures import psnr
-from cinerecon.physics.noise import noise_level
 from cinerecon.reconstruction.trust.features import measure_features
 from cinerecon.reconstruction.trust.hold_out import predict_held_out
 
@@ -80,7 +79,7 @@ def measure(plan: Plan, methods: Sequence[str]) -> list[Record]:
     """The records of a plan, one for each method; held-out samples are predicted once, and count for each."""
     data = make_case(plan)
     begin = time.perf_counter()
-    prediction = predict_held_out(data, float(noise_level(data.kspace, data.mask)))
+    prediction = predict_held_out(data)
     prediction_seconds = time.perf_counter() - begin
     records = []
     for name in methods:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from trust import METHODS, area_under_curve, fit_plans, held_out_plans
-from trust_cases import FAILURES, FOLD, Anatomy, Plan, make_case, phantoms, plan_cases, suits
+from trust_cases import FAILURES, Anatomy, Plan, fold_of, make_case, phantoms, plan_cases, suits
 from trust_measure import measure_all, methods_of
 
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.operators import Encoding
+from cinerecon.reconstruction.trust.calibration import CAUSES
 
 CINES = Path(__file__).parents[2] / "../shared/cines"
 PHANTOM = Anatomy("phantom 5", None, 5)
@@ -30,6 +31,10 @@ def test_sets_share_no_subject():
     sets = [{plan.anatomy.subject for plan in plans} for plans in (fitted, calibrated, tested)]
     assert len(set.union(*sets)) == sum(map(len, sets))
     assert {plan.kind for plan in tested} == set(FAILURES)
+
+
+def test_every_failure_has_a_name_for_readers():
+    assert set(CAUSES) == set(FAILURES) - {"intact"}
 
 
 def test_every_failure_has_its_twin():
@@ -59,7 +64,7 @@ def test_wrap_around_folds_the_body():
     seed = seed_for("wrap-around")
     data, twin = (make_case(Plan(PHANTOM, name, seed)) for name in ("wrap-around", "intact"))
     whole, rows = twin.reference, data.reference.shape[1]
-    assert rows == round(whole.shape[1] / FOLD)
+    assert rows == round(whole.shape[1] / fold_of(seed))
     first = (whole.shape[1] - rows) // 2
     assert torch.equal(data.reference, whole[:, first : first + rows])
     index = (torch.arange(whole.shape[1]) - first) % rows

@@ -6,12 +6,13 @@ standardised differences and in how far these are outside of the range of intact
 split conformal prediction with normalised residuals (Lei et al., doi:10.1080/01621459.2017.1307116), apart for images
 that are as expected and for others: a second linear model estimates the spread, and quantiles of residuals over spread,
 on subjects that were not fitted, give the limits. The risk that the error is more than twice that of an intact scan is
-the mean logit of two logistic models, one of these features, one of how unusual they are together.
+the mean logit of two logistic models, one of these features, one of how unusual they are together. In addition, each of
+some features that have one physical cause is a sign of a failure by itself where it exceeds all intact scans.
 """
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,26 @@ CLIP = 6.0
 MIN_DISTANCE = 0.25
 """Distance from the usual range above which a feature is a reason [standard deviations]."""
 N_REASONS = 2
+CHECKED = ("wrap_around", "line_displacement", "time_course_mismatch")
+"""Features that are a sign of a failure by themselves, as each has one physical cause."""
+CAUSES: Mapping[str, str] = {
+    "acceleration": "the acceleration is too high for the method",
+    "pattern": "lines at wrong positions, or the same lines in all frames",
+    "noise": "the noise is high",
+    "coil maps": "the coil maps are not those of these coils",
+    "missing coil": "a coil has no signal",
+    "breathing": "motion between heart beats, as by breathing",
+    "arrhythmia": "heart beats that differ from each other (arrhythmia)",
+    "wrap-around": "wrap-around: the body is larger than the field of view",
+    "phase": "phase errors between lines of k-space",
+    "corrupted frames": "corrupted data in single frames",
+    "network": "the network is not suited to this scan, or its weights are damaged",
+}
+"""Kinds of failures of the fit, and what a reader is shown where one is probable."""
+REQUIRED = {"wrap-around": "wrap_around", "arrhythmia": "time_course_mismatch"}
+"""Kinds of failures that are named only if this feature is unusual."""
+MIN_PROBABILITY = 0.4
+"""Probability above which a kind of failure is named."""
 DESIGN = ("acceleration", "never_sampled", "points", "coils", "noise")
 """Features that the scan determines, not its image; outside of the range of intact scans they count as its limit."""
 CONTENT = ("peak", "high_frequencies", "moving_share")
@@ -85,6 +106,8 @@ class Calibration(Config):
     heart: Regression = Field(description="error of the heart plus the PSNR of an intact scan [dB]")
     risk: tuple[float, ...] = Field(description="weights of the logistic models")
     threshold: float = Field(description="risk, as a logit, above which an image is not as expected")
+    checks: dict[str, float] = Field(description="limits of the standardised differences of the features of `CHECKED`")
+    causes: dict[str, tuple[float, ...]] = Field(description="weights of a logistic model for each kind of failure")
 
     def rounded(self, n_digits: int = 6) -> "Calibration":
         """The same with fewer digits, as the file has them."""
@@ -139,20 +162,54 @@ class Calibration(Config):
         count, spread = float((above > 0).sum()) / 3, float(np.sqrt(np.square(inside).mean()))
         return np.array([above.max(), lengths[0], below.max(), lengths[1], spread, count, np.log1p(above).sum()])
 
+    def standardised(self, features: Mapping[str, float]) -> dict[str, float]:
+        """Differences from intact scans [standard deviations] by name, 0 where a feature has no meaning."""
+        values = np.nan_to_num(self.difference(features) / np.array(self.scale))
+        return dict(zip(self.names, values.tolist(), strict=True))
+
     def reasons(self, features: Mapping[str, float]) -> tuple[str, ...]:
-        """The features that are farthest above the usual range, in words."""
-        distance = np.nan_to_num((self.difference(features) - np.array(self.high)) / np.array(self.scale))
-        texts = [
-            FEATURES[self.names[index]]
-            for index in np.argsort(-distance)
-            if distance[index] > MIN_DISTANCE and FEATURES[self.names[index]]
-        ]
-        return tuple(texts[:N_REASONS]) or (UNCLEAR,)
+        """What is unlike intact scans, in words: a kind of failure if one is probable, and the most unusual features.
+
+        Features that are a sign of a failure by themselves come first.
+        """
+        values = self.standardised(features)
+        limits = dict(zip(self.names, np.array(self.high) / np.array(self.scale) + MIN_DISTANCE, strict=True))
+        unusual = {name: value - limits[name] for name, value in values.items() if value > limits[name]}
+        certain = {name for name, limit in self.checks.items() if values[name] > limit}
+        ordered = sorted(unusual, key=lambda name: (name not in certain, -unusual[name]))
+        cause = self.probable_cause(features, unusual)
+        texts = dict.fromkeys([CAUSES.get(cause, ""), *(FEATURES[name] for name in ordered)])
+        return tuple(text for text in texts if text)[:N_REASONS] or (UNCLEAR,)
+
+    def probable_cause(self, features: Mapping[str, float], unusual: Collection[str]) -> str:
+        """The kind of failure whose images are most like this one; empty if none is probable or no feature is unusual.
+
+        Parameters
+        ----------
+        features
+            The features.
+        unusual
+            Names of those that are outside of the usual range.
+        """
+        if not self.causes or not unusual:
+            return ""
+        vector = self.vector(features)[: 1 + len(self.names)]
+        logits = {name: float(vector @ np.array(weights)) for name, weights in self.causes.items()}
+        cause = max(logits, key=lambda name: logits[name])
+        probability = math.exp(logits[cause] - float(np.logaddexp.reduce(list(logits.values()))))
+        is_supported = cause not in REQUIRED or REQUIRED[cause] in unusual
+        return cause if is_supported and probability > MIN_PROBABILITY else ""
+
+    def is_usual(self, features: Mapping[str, float]) -> bool:
+        """Whether the risk is below its threshold, and no feature of `CHECKED` beyond its limit."""
+        values = self.standardised(features)
+        is_inside = all(values[name] <= limit for name, limit in self.checks.items())
+        return is_inside and self.logit(features) < self.threshold
 
     def judge(self, features: Mapping[str, float]) -> Verdict:
         """The verdict on an image by its features."""
         vector, logit, usual = self.vector(features), self.logit(features), self.usual(features)
-        is_as_expected = logit < self.threshold
+        is_as_expected = self.is_usual(features)
         psnr, low, high = self.psnr.interval(vector, is_as_expected=is_as_expected)
         heart = [10 ** ((dB - usual) / 20) for dB in self.heart.interval(vector, is_as_expected=is_as_expected)]
         status: Status = "as expected"

@@ -1,4 +1,4 @@
-"""Whether data and image agree with each other: residual, coil maps, frames, repeated lines, and the image's edge."""
+"""Whether data and image agree with each other: residual, coil maps, frames and repeated lines."""
 
 import math
 from collections.abc import Mapping
@@ -17,10 +17,6 @@ Values = Mapping[str, float]
 
 INNER = 0.2
 """Distance from the centre over the extent of k-space within which repeated lines are compared: signal above noise."""
-N_EDGE_ROWS = 2
-"""Rows at each edge of the field of view that are compared across it."""
-WRAP_FLOOR = -30.0
-"""Least sign of wrap-around that is distinguished from none [dB]."""
 FINE_PIXELS, MAX_GHOSTS = 7, 10
 """Fine structure is what differs from the mean over so many pixels; ghosts are at least a tenth of the image apart."""
 OBJECT_LEVEL = 0.1
@@ -159,28 +155,6 @@ def frame_values(image: Tensor) -> Values:
         "frame_change": decibels(float(change.median())),
         "frame_change_at_most": _excess(change),
         "frame_energy": 20 * float((lengths / lengths.median()).log10().abs().max()),
-    }
-
-
-def edge_values(image: Tensor) -> Values:
-    """Signs of wrap-around along y [dB]: signal at the edges of the field of view, and that it continues across them.
-
-    The image of an object that is larger than the field of view has signal at both edges and is continuous, in
-    magnitude and phase, from the last row to the first. One that was merely cut is not continuous, one that ends inside
-    the field of view has no signal at one edge. ``wrap_around`` is the energy of the weaker edge times the ratio of
-    squared differences between rows, inside over across the edges.
-    """
-    brightness = max(brightness_of(image), 1e-30)
-    mean = image.mean(0)
-    edges = torch.cat([mean[-N_EDGE_ROWS:], mean[:N_EDGE_ROWS]])
-    differences = _power(edges.diff(dim=0)).mean(1)
-    inside, across = float(differences[[0, -1]].mean()), float(differences[N_EDGE_ROWS - 1])
-    weaker = min(float(_power(part).mean()) for part in edges.split(N_EDGE_ROWS)) / brightness**2
-    magnitude = image.abs().mean(0)
-    signal = float(torch.cat([magnitude[-N_EDGE_ROWS:], magnitude[:N_EDGE_ROWS]]).mean()) / brightness
-    return {
-        "edge_signal": 2 * decibels(signal),
-        "wrap_around": max(decibels(weaker * inside / max(across, 1e-30)), WRAP_FLOOR),
     }
 
 

@@ -13,13 +13,11 @@ from cinerecon.axes import centre_crop
 from cinerecon.cine import CineData
 from cinerecon.methods.card import Card
 from cinerecon.methods.card_warnings import outside_training
-from cinerecon.physics.noise import noise_level
 from cinerecon.physics.sampling import acceleration_of, sampling_kind
 from cinerecon.reconstruction.trust.consistency import (
     brightness_of,
     content_values,
     decibels,
-    edge_values,
     frame_values,
     line_values,
     map_values,
@@ -27,7 +25,9 @@ from cinerecon.reconstruction.trust.consistency import (
     repeated_sample_values,
     residual_values,
 )
+from cinerecon.reconstruction.trust.field_of_view import edge_values
 from cinerecon.reconstruction.trust.hold_out import Prediction, predict_held_out
+from cinerecon.reconstruction.trust.motion import displacement_values, time_course_values
 
 FEATURES: Mapping[str, str] = {
     "acceleration": "the acceleration is high",
@@ -58,6 +58,8 @@ FEATURES: Mapping[str, str] = {
     "phase_mismatch": "the phase of repeated samples differs",
     "mismatch_of_worst_frame": "samples of single frames contradict those of the others",
     "line_energy": "the energy of lines differs between frames (lines at wrong positions or corrupted frames)",
+    "line_displacement": "lines of k-space are displaced against each other (breathing or other motion between beats)",
+    "time_course_mismatch": "lines of k-space contradict each other about the heart beat (arrhythmia or motion)",
     "frame_change": "frames differ much from the next",
     "frame_change_at_most": "a frame differs from the others",
     "frame_energy": "the energy of frames varies",
@@ -92,8 +94,8 @@ def measure_features(
     prediction
         Held-out samples, where they were predicted already.
     """
-    noise_std = float(noise_level(data.kspace, data.mask))
-    prediction = prediction or predict_held_out(data, noise_std)
+    prediction = prediction or predict_held_out(data)
+    noise_std = prediction.noise_std
     return {
         **_sampling_values(data),
         "noise": 2 * decibels(noise_std / max(brightness_of(image), 1e-30)),
@@ -104,7 +106,9 @@ def measure_features(
         **repeated_sample_values(data, noise_std),
         **line_values(data, noise_std),
         **frame_values(image),
-        **edge_values(image),
+        **edge_values(data, image),
+        **displacement_values(data),
+        **time_course_values(data, noise_std),
         **plausibility_values(image),
         "outside_training": float(len(outside_training(card, data, pattern))),
     }

@@ -10,16 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.reconstruction.trust.calibration import CONTENT, DESIGN, TWICE_DB, Calibration, Regression
+from cinerecon.reconstruction.trust.calibration import CHECKED, CONTENT, DESIGN, TWICE_DB, Calibration, Regression
 from cinerecon.reconstruction.trust.features import FEATURES
 from cinerecon.verdict import COVERAGE
 
 Vector = NDArray[np.float64]
 
+INTACT = "intact"
 USUAL_RANGE = (0.005, 0.995)
 """Quantiles of intact scans between which a feature is usual."""
 RIDGE, RIDGE_RISK, RIDGE_DESIGN = 30.0, 10.0, 1.0
 """Weights of the squared coefficients, relative to one image; the constant is free. Chosen by cross-validation."""
+RIDGE_CAUSE = 3.0
+"""The same of the models of kinds of failures."""
 FAILURE_WEIGHT = 0.1
 """Weight of an image with a failure in the models of its error, of which intact scans are the most frequent ones."""
 MIN_KNOWN = 20
@@ -29,8 +32,12 @@ MIN_SCALE = 1e-3
 N_NEWTON_STEPS = 30
 SPREAD_OFFSET_DB = 0.3
 """Added to residuals before the logarithm, so that single small ones do not count."""
+CHECK_MARGIN = 0.25
+"""Distance of the limit of a feature that is a sign of a failure from all intact scans [standard deviations]."""
 MAX_FALSE_ALARMS = 0.01
 """Share of intact scans of the calibration that may be above the threshold."""
+RISK_MARGIN = 0.25
+"""Added to the threshold, as a logit, since other subjects differ more than those of the calibration."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,8 @@ class Example:
         Its features.
     twin
         Features of the same scan without a failure.
-    is_intact
-        Whether it has no failure.
+    kind
+        Kind of failure, of `CAUSES`; ``intact`` if it has none.
     psnr
         PSNR of the magnitude [dB].
     heart_error
@@ -53,9 +60,14 @@ class Example:
 
     features: Mapping[str, float]
     twin: Mapping[str, float]
-    is_intact: bool
+    kind: str
     psnr: float
     heart_error: float
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether it has no failure."""
+        return self.kind == INTACT
 
 
 def fit(fitted: Sequence[Example], calibrated: Sequence[Example]) -> Calibration:
@@ -80,7 +92,11 @@ def fit(fitted: Sequence[Example], calibrated: Sequence[Example]) -> Calibration
     labels = np.array([is_failed(draft, example) for example in fitted], float)
     draft = draft.model_copy(update={"risk": tuple(_risk_weights(draft, vectors, labels))})
     logits = [draft.logit(e.features) for e in calibrated if e.is_intact and not is_failed(draft, e)]
-    draft = draft.model_copy(update={"threshold": float(np.quantile(logits, 1 - MAX_FALSE_ALARMS))})
+    threshold = float(np.quantile(logits, 1 - MAX_FALSE_ALARMS)) + RISK_MARGIN
+    everything = [*fitted, *calibrated]
+    checks = _checks(draft, [example for example in everything if example.is_intact])
+    causes = _causes(draft, [example for example in everything if not example.is_intact])
+    draft = draft.model_copy(update={"threshold": threshold, "checks": checks, "causes": causes})
     update = {
         "psnr": _regression(draft, fitted, calibrated, lambda e: e.psnr - draft.usual(e.features)),
         "heart": _regression(
@@ -149,7 +165,7 @@ def _draft(intact: Sequence[Example], n_fitted: int, n_calibrated: int) -> Calib
     empty = Regression(weights=(), spread_weights=(), limits_as_expected=(0, 0), limits_otherwise=(0, 0))
     draft = Calibration(
         n_fitted=n_fitted, n_calibrated=n_calibrated, names=names, limits=limits, expected=(), scale=(), low=(),
-        high=(), usual_psnr=(), psnr=empty, heart=empty, risk=(), threshold=0.0,
+        high=(), usual_psnr=(), psnr=empty, heart=empty, risk=(), threshold=0.0, checks={}, causes={},
     )  # fmt: skip
     designs = np.stack([draft.design(example.features) for example in intact])
     expected, low, high, scale = [], [], [], []
@@ -167,6 +183,23 @@ def _draft(intact: Sequence[Example], n_fitted: int, n_calibrated: int) -> Calib
         scale.append(max(float(rest.std()), MIN_SCALE))
     update = {"expected": tuple(expected), "low": tuple(low), "high": tuple(high), "scale": tuple(scale)}
     return draft.model_copy(update=update)
+
+
+def _checks(draft: Calibration, intact: Sequence[Example]) -> dict[str, float]:
+    """Limits above all intact scans of the features that are signs of a failure by themselves."""
+    values = [draft.standardised(example.features) for example in intact]
+    return {name: max(value[name] for value in values) + CHECK_MARGIN for name in CHECKED}
+
+
+def _causes(draft: Calibration, failures: Sequence[Example]) -> dict[str, tuple[float, ...]]:
+    """Weights of a logistic model of each kind of failure against the others."""
+    n = 1 + len(draft.names)
+    vectors = np.stack([draft.vector(example.features)[:n] for example in failures]) if failures else np.empty((0, n))
+    kinds = [example.kind for example in failures]
+    return {
+        name: tuple(logistic(vectors, np.array([kind == name for kind in kinds], float), RIDGE_CAUSE))
+        for name in dict.fromkeys(kinds)
+    }
 
 
 def _regression(
@@ -189,7 +222,7 @@ def _regression(
     for example in calibrated:
         vector = draft.vector(example.features)
         score = (target(example) - model.estimate(vector)) / model.spread(vector)
-        scores[draft.logit(example.features) < draft.threshold].append(score)
+        scores[draft.is_usual(example.features)].append(score)
     limits = {group: conformal_limits(np.array(values)) for group, values in scores.items()}
     return model.model_copy(update={"limits_as_expected": limits[True], "limits_otherwise": limits[False]})
 

@@ -16,6 +16,7 @@ from cinerecon.cine import CineData
 from cinerecon.methods.base import compress_coils, make_encoding
 from cinerecon.methods.classical.admm_methods import KtSlr
 from cinerecon.methods.classical.config import KtSlrConfig
+from cinerecon.physics.noise import noise_level
 from cinerecon.physics.sampling import sampling_kind
 
 HELD_OUT_SHARE = 0.125
@@ -24,7 +25,7 @@ N_CENTRAL = 2
 """Lines (or rings of points) around the centre of k-space that are never left out, as they carry the brightness."""
 TILE = 4
 """Side of the squares of points that are left out together, where single points were sampled."""
-SETTINGS = KtSlrConfig(n_iterations=5, n_cg_iterations=1)
+SETTINGS = KtSlrConfig(n_iterations=4, n_cg_iterations=1)
 """Settings of the k-t SLR that predicts."""
 N_VIRTUAL_COILS = 4
 """More coils are compressed to this number for the prediction, to save time."""
@@ -48,6 +49,8 @@ class Prediction:
         ``(frames,)`` mean square error over that expected at the same rings; NaN where none was left out.
     mean_square_error
         Mean square error of a pixel of the image, estimated by Parseval's theorem.
+    noise_std
+        Standard deviation of the complex noise of a sample.
     """
 
     image: Tensor
@@ -55,9 +58,10 @@ class Prediction:
     share_by_ring: Tensor
     error_by_frame: Tensor
     mean_square_error: float
+    noise_std: float
 
 
-def predict_held_out(data: CineData, noise_std: float, seed: int = 0) -> Prediction:
+def predict_held_out(data: CineData, noise_std: float | None = None, seed: int = 0) -> Prediction:
     """Leave samples out, predict them, and compare.
 
     Parameters
@@ -65,10 +69,11 @@ def predict_held_out(data: CineData, noise_std: float, seed: int = 0) -> Predict
     data
         One cine without batch axes.
     noise_std
-        Standard deviation of the complex noise of a sample.
+        Standard deviation of the complex noise of a sample; estimated from the data if None.
     seed
         Seed of the choice.
     """
+    noise_std = float(noise_level(data.kspace, data.mask)) if noise_std is None else noise_std
     data = compress_coils(data, N_VIRTUAL_COILS)
     held_out = choose_held_out(data.mask, seed)
     rest = data.mask & ~held_out
@@ -140,7 +145,7 @@ def _compare(
     n_missing = torch.einsum("tyx,yxr->r", (~sampled).to(error), of_ring)
     missing_error = (_filled(by_ring) * n_missing).sum() + noise_std**2 * sampled.sum()
     share = by_ring / (mean_energy - noise).clamp(min=0.1 * noise + 1e-12 * float(energy.max()))
-    return Prediction(image, by_ring, share, by_frame, float(missing_error) / error.numel())
+    return Prediction(image, by_ring, share, by_frame, float(missing_error) / error.numel(), noise_std)
 
 
 def _filled(values: Tensor) -> Tensor:

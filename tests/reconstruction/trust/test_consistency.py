@@ -63,28 +63,6 @@ def test_repeated_samples_of_a_still_image_agree_and_phase_errors_are_measured(d
     assert 0.15 < 10 ** (values["phase_mismatch"] / 20) < 0.35
 
 
-def test_wrap_around_differs_from_a_body_that_is_cut():
-    y, x = torch.meshgrid(torch.linspace(-1.4, 1.4, 90), torch.linspace(-1, 1, 64), indexing="ij")
-    body = (1 + 0.5 * torch.sin(3 * y) + 0.3 * torch.cos(9 * x + y)) * (y.abs() < 1.3)
-    cut = body[13:77]
-    folded = cut.clone()
-    folded[-13:] += body[:13]
-    folded[:13] += body[77:]
-    cut_values, folded_values = (consistency.edge_values(series_of(image)) for image in (cut, folded))
-    assert cut_values["edge_signal"] > -12
-    assert folded_values["wrap_around"] > cut_values["wrap_around"] + 12
-    # a body that ends at one edge has no signal to continue
-    shifted = torch.cat([body[30:], torch.zeros(4, 64)])
-    assert consistency.edge_values(series_of(shifted))["wrap_around"] == consistency.WRAP_FLOOR
-    # nor is it continuous if the phase differs
-    turned = consistency.edge_values(series_of(folded * torch.exp(0.5j * y[:64])))
-    assert turned["wrap_around"] < folded_values["wrap_around"] - 3
-
-
-def series_of(image):
-    return image.expand(8, -1, -1).to(torch.complex64)
-
-
 def test_lines_at_wrong_positions_have_another_energy(data):
     usual = consistency.line_values(data, NOISE)["line_energy"]
     assert usual < 1.5

@@ -1,11 +1,12 @@
 """The fit on made-up features of known law: coverage of the intervals, threshold, verdicts, reasons."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from cinerecon.reconstruction.trust.calibration import FILE_NAME, UNCLEAR, calibration_of
+from cinerecon.reconstruction.trust.calibration import CAUSES, FILE_NAME, UNCLEAR, calibration_of
 from cinerecon.reconstruction.trust.features import FEATURES
 from cinerecon.reconstruction.trust.fitting import Example, conformal_limits, fit, is_failed, logistic, ridge
 from cinerecon.verdict import worst_status
@@ -25,7 +26,7 @@ def draw(rng, n, *, failed_share=0.3):
             features["mismatch"] += strength
             psnr -= 1.2 * strength
         heart = 10 ** ((10 - psnr + rng.normal()) / 20)
-        examples.append(Example(features, twin, not is_failure, psnr, heart))
+        examples.append(Example(features, twin, "phase" if is_failure else "intact", psnr, heart))
     return examples
 
 
@@ -58,7 +59,35 @@ def test_failures_are_detected_and_intact_scans_pass(calibration):
     assert np.mean([calibration.judge(e.features).status == "do not use" for e in failed]) > 0.9
     assert np.mean([calibration.judge(e.features).status != "as expected" for e in intact]) < 0.03
     worst = max(failed, key=lambda example: example.features["mismatch"])
-    assert calibration.judge(worst.features).reasons[0] == FEATURES["mismatch"]
+    assert calibration.judge(worst.features).reasons == (CAUSES["phase"], FEATURES["mismatch"])
+
+
+def test_kinds_of_failures_are_named():
+    rng = np.random.default_rng(6)
+    signs = {"phase": "phase_mismatch", "breathing": "line_displacement", "wrap-around": "wrap_around"}
+
+    def failure(example, kind):
+        raised = example.features | {signs[kind]: example.features[signs[kind]] + 8}
+        return replace(example, features=raised, kind=kind, psnr=example.psnr - 10)
+
+    intact = draw(rng, 300, failed_share=0)
+    kinds = [list(signs)[n % 3] for n in range(90)]
+    failures = [failure(example, kind) for example, kind in zip(intact, kinds, strict=False)]
+    calibration = fit([*intact[:150], *failures], intact[150:])
+    others = draw(rng, 30, failed_share=0)
+    for example, kind in zip(others, kinds, strict=False):
+        verdict = calibration.judge(failure(example, kind).features)
+        assert verdict.status != "as expected"
+        assert verdict.reasons[0] == CAUSES[kind]
+
+
+def test_one_certain_sign_is_enough(calibration):
+    example = draw(np.random.default_rng(7), 1, failed_share=0)[0]
+    features = dict.fromkeys(example.features, 0.0) | {"acceleration": 2.0, "noise": -38.0}
+    assert calibration.judge(features).status == "as expected"
+    folded = calibration.judge(features | {"wrap_around": 6.0})
+    assert folded.status == "doubtful"
+    assert FEATURES["wrap_around"] in folded.reasons
 
 
 def test_the_usual_error_does_not_follow_a_failure(calibration):

@@ -1,0 +1,74 @@
+"""Wrap-around: signal at both edges of the field of view that continues across them in the images of the coils."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from cinerecon.cine import CineData
+from cinerecon.physics.coils import time_average
+from cinerecon.physics.fourier import fft2c, ifft2c
+from cinerecon.reconstruction.trust.consistency import brightness_of, decibels
+
+N_SIGNAL_ROWS = 2
+"""Rows at each edge of the field of view whose signal is measured."""
+N_ROWS = 10
+"""Rows at each edge between which differences are taken."""
+DISTANCES = (1, 3, 5)
+"""Distances between rows whose differences are compared [pixels]; more than 1 for images of low resolution."""
+WRAP_FLOOR = -40.0
+"""Least sign of wrap-around that is distinguished from none [dB]."""
+
+
+def edge_values(data: CineData, image: Tensor) -> Mapping[str, float]:
+    """Signs of wrap-around along y [dB]: signal at the edges of the field of view, and that it continues across them.
+
+    The image of an object that is larger than the field of view has signal at both edges, and in the image of each coil
+    it continues, in magnitude and phase, from the last row to the first. An image that was merely cut does not, one
+    that ends inside the field of view has no signal at one edge. ``wrap_around`` is the common energy of first and last
+    row over the brightness of the image, minus half of the excess of differences across the edges over those between
+    rows at the same distance inside, summed over `DISTANCES`. The least value where outer rows are discarded
+    (oversampling of the phase direction), as they are where wrapped tissue appears.
+
+    Parameters
+    ----------
+    data
+        The measured data, without batch axes.
+    image
+        ``(frames, y, x)``
+    """
+    brightness = max(brightness_of(image), 1e-30)
+    magnitude = image.abs().mean(0)
+    signal = torch.cat([magnitude[-N_SIGNAL_ROWS:], magnitude[:N_SIGNAL_ROWS]])
+    values = {"edge_signal": 2 * decibels(float(signal.mean()) / brightness), "wrap_around": WRAP_FLOOR}
+    if data.meta.crop_y is None:
+        coils = coil_images(data, image)
+        rows = torch.cat([coils[:, -N_ROWS:], coils[:, :N_ROWS]], 1)
+        common = (rows[:, N_ROWS - 1].conj() * rows[:, N_ROWS]).real.sum(0).mean()
+        excess = sum(max(0.0, excess_across(rows, distance)) for distance in DISTANCES)
+        values["wrap_around"] = max(decibels(float(common) / brightness**2) - excess / 2, WRAP_FLOOR)
+    return values
+
+
+def excess_across(rows: Tensor, distance: int) -> float:
+    """Squared difference of two rows across the edges over the mean of that between rows inside [dB].
+
+    Parameters
+    ----------
+    rows
+        ``(coils, rows, x)``, the last rows of the image, then as many of the first.
+    distance
+        Distance of the two rows, odd.
+    """
+    n_inside = rows.shape[1] // 2 - distance
+    differences = torch.view_as_real(rows[:, distance:] - rows[:, :-distance]).square().sum((0, 2, 3))
+    inside = torch.cat([differences[:n_inside], differences[-n_inside:]]).mean()
+    across = differences[len(differences) // 2]
+    return decibels(float(across / inside.clamp(min=1e-30)))
+
+
+def coil_images(data: CineData, image: Tensor) -> Tensor:
+    """Images of the coils, averaged over time ``(coils, y, x)``: as measured, and as the image where nothing was."""
+    mean = image.mean(0)
+    predicted = fft2c(mean[None] if data.csm is None else data.csm * mean)
+    return ifft2c(torch.where(data.mask.any(0), time_average(data.kspace, data.mask), predicted))

@@ -1,0 +1,97 @@
+"""Motion between heart beats: displacement of lines of k-space, and time courses of lines that contradict each other.
+
+The lines of a frame are measured in several heart beats. Where the body moved between them, a line of one beat is that
+of the displaced body: its phase changes linearly along kx, and from line to line. Where the heart contracted in
+another way, the line changes over the frames in another way than the other lines do.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from cinerecon.axes import centre_crop
+from cinerecon.cine import CineData
+from cinerecon.physics.sampling import sampling_kind
+
+DISPLACEMENT_EXTENT = 0.3
+"""Part of k-space around its centre whose lines are compared for displacements."""
+LEAST_ENERGY = 1e-3
+"""Energy of a line, relative to the strongest one, below which its displacement is not measured."""
+LEAST_DISPLACEMENT = 0.05
+"""Least displacement that is distinguished from none [pixels]."""
+MAX_LINE = 6
+"""Distance from the centre up to which time courses of lines are compared."""
+N_COMPONENTS = 2
+"""Number of principal components over time that are compared between two lines."""
+MIN_SIGNAL = 1.5
+"""Largest singular value of a line's change over time, over that of noise, below which a line is not compared."""
+
+Values = Mapping[str, float]
+
+
+def displacement_values(data: CineData) -> Values:
+    """How far lines around the centre are displaced against the mean of the same lines in other frames.
+
+    The product of a line with the conjugate of that mean has a phase that is linear along kx, by its displacement along
+    x, and the rest of the phase is that of a displacement along y times ky. ``line_displacement`` is the root sum of
+    squares of the median displacements along x and y [dB of a pixel]. NaN for single points, for scans in real time,
+    whose frames may be displaced against each other without harm, and where no line was sampled twice.
+    """
+    if sampling_kind(data.mask) == "points" or data.meta.is_real_time:
+        return {"line_displacement": math.nan}
+    n_y, n_x = data.matrix
+    size = max(4, round(DISPLACEMENT_EXTENT * n_y)), max(4, round(DISPLACEMENT_EXTENT * n_x))
+    mask = centre_crop(data.mask.any(-1, keepdim=True), (size[0], 1))
+    mask = mask & (mask.sum(0) > 1)
+    kspace = centre_crop(data.kspace, size) * mask
+    others = (kspace.sum(0) - kspace) / (mask.sum(0) - 1).clamp(min=1) * mask
+    product = (kspace * others.conj()).sum(1)  # (frames, ky, kx)
+    lengths = (_power(kspace).sum(1) * _power(others).sum(1)).sqrt()
+    pairs = lengths[..., 1:] * lengths[..., :-1]
+    steps = product[..., 1:] * product[..., :-1].conj() / pairs.sqrt().clamp(min=1e-30)
+    slope = steps.sum(-1).angle()  # (frames, ky), per sample along kx
+    energy = pairs.sqrt().sum(-1)
+    y, x = (torch.arange(n, device=mask.device) - n // 2 for n in size)
+    counted = (energy > LEAST_ENERGY * energy.max()) & (y != 0)
+    if not counted.any():
+        return {"line_displacement": math.nan}
+    rest = (product * torch.polar(torch.ones_like(slope), -slope)[..., None] ** x).sum(-1).angle()
+    along_x = (slope * n_x / (2 * math.pi))[counted].abs().median()
+    along_y = (rest * n_y / (2 * math.pi * y))[counted].abs().median()
+    distance = max(math.hypot(float(along_x), float(along_y)), LEAST_DISPLACEMENT)
+    return {"line_displacement": 20 * math.log10(distance)}
+
+
+def time_course_values(data: CineData, noise_std: float) -> Values:
+    """Whether lines around the centre that all frames sampled change over the frames in the same way.
+
+    The principal components over time of two lines span nearly the same space if all lines show the same heart beat.
+    ``time_course_mismatch`` is 1 - the mean squared canonical correlation, averaged over pairs of lines by their signal
+    above the noise. NaN for single points, and where fewer than two such lines stand out of the noise.
+    """
+    unknown = {"time_course_mismatch": math.nan}
+    if sampling_kind(data.mask) == "points":
+        return unknown
+    rows = data.mask[:, 0, :, 0].all(0).nonzero().ravel()
+    rows = rows[(rows - data.matrix[0] // 2).abs() <= MAX_LINE]
+    if len(rows) < 2:
+        return unknown
+    lines = data.kspace[:, :, rows].movedim(2, 0)  # (lines, frames, coils, kx)
+    lines = torch.fft.ifft(torch.fft.ifftshift(lines, dim=-1), norm="ortho").flatten(2)  # order along x is immaterial
+    components, strength, _ = torch.linalg.svd(lines - lines.mean(1, keepdim=True), full_matrices=False)
+    noise = noise_std * (math.sqrt(lines.shape[1]) + math.sqrt(lines.shape[2]))
+    weight = (strength[:, 0] / max(noise, 1e-30) - MIN_SIGNAL).clamp(min=0, max=1e6)
+    first, second = torch.triu_indices(len(rows), len(rows), 1, device=rows.device)
+    weights = torch.minimum(weight[first], weight[second])
+    if not float(weights.sum()) > 0:
+        return unknown
+    spaces = components[..., :N_COMPONENTS]
+    overlap = spaces[first].mH @ spaces[second]  # (pairs, components, components)
+    mismatch = 1 - _power(overlap).sum((1, 2)) / N_COMPONENTS
+    return {"time_course_mismatch": float((weights * mismatch).sum() / weights.sum())}
+
+
+def _power(values: Tensor) -> Tensor:
+    return torch.view_as_real(values).square().sum(-1)
