@@ -100,7 +100,7 @@ RENAMED_OPTIONS = {
 """Former names of options, still accepted, with the present ones; after a space what their value begins with today."""
 
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EFBIG, errno.EDQUOT)
-"""Errors of standard output: those of files are a `FileError` by the time they get here."""
+"""Errors of standard output; those of files have become a `FileError` before."""
 STOPPED = 130
 """Exit code of a process that Ctrl-C ended."""
 

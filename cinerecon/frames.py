@@ -1,4 +1,4 @@
-"""Frames of a series that hold nothing of their own: which are left out, and how they are named."""
+"""Frames of a series that were not measured, or follow from others: which are left out, and warnings about them."""
 
 from collections.abc import Mapping, Sequence
 

@@ -23,7 +23,7 @@ MOST_VALUES = 2**23
 UNKNOWN_FRAME_MS = 40.0
 """Frame interval of movies if the scan does not contain it; never written to files as a time [ms]."""
 QUANTITIES = {"snr": "SNR", "noise": "noise", "uncertainty": "uncertainty", "velocity": "velocity"}
-"""Maps that accompany an image, by the part of the file name, with their names."""
+"""Maps of an image: the part of the file name, and the name of the quantity."""
 BACKGROUND_PHASE = "background phase offset is not corrected"
 """Note on all velocities."""
 DEIDENTIFIED = "of patient and study nothing is kept but the protocol's name"

@@ -1,4 +1,4 @@
-"""How images were made, and for whom: what accompanies them into every file format.
+"""The provenance of images, and the identity of a patient, as they are written to files.
 
 Hashes of identifiers allow scans of one subject or study to be matched, without storing who was scanned.
 """

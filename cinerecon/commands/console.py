@@ -77,9 +77,9 @@ def _print_notes(console: "Console", notes: Sequence[str]) -> None:
 
 @contextmanager
 def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
-    """Lend a function to be called with what is being done and the fraction done.
+    """A function that shows the progress: it is called with a description of the step and the fraction done.
 
-    The bar appears on standard error once two seconds have passed, and is gone at the end.
+    The bar appears on standard error after two seconds, and is removed at the end.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

@@ -21,7 +21,7 @@ O = TypeVar("O", bound=ArchiveOptions)  # noqa: E741
 LOGS = "logs"
 """Folder below that of the shards for what the jobs print."""
 POLL_S = 2.0
-"""Time between two looks at the jobs [s]."""
+"""Interval at which the state of the jobs is queried [s]."""
 GRACE_S = 10.0
 """Time for which the result of a job that has left the queue may be invisible on a shared file system [s]."""
 

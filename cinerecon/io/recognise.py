@@ -68,7 +68,7 @@ def is_case(path: Path) -> bool:
 
 
 def is_matlab(path: Path) -> bool:
-    """Whether a file begins as MATLAB files do, or is called so."""
+    """Whether a file is a MATLAB file, by its ending or its first bytes."""
     return path.suffix.lower() == ".mat" or _start(path, len(MATLAB)) == MATLAB
 
 

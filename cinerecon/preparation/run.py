@@ -24,8 +24,8 @@ from cinerecon.preparation.report import PrepareReport, Rejection
 from cinerecon.preparation.sources import FORMATS, Item, Source, find_sources
 from cinerecon.version import __version__
 
-FEW = 4
-"""Tasks that are not worth the seconds a further process takes to start."""
+MAX_SERIAL_TASKS = 4
+"""Largest number of tasks for which no further process is started, as that takes seconds."""
 
 Progress = Callable[[str, float], None]
 
@@ -146,7 +146,7 @@ def _prepare_slices(
     """The cases of each slice, with those that are new added to the index; and the slices that are refused."""
     prepared: list[PreparedSlice] = []
     rejected: list[Rejection] = []
-    for n, outcome in enumerate(in_processes(prepare_slice, jobs, _worth(len(jobs), n_processes))):
+    for n, outcome in enumerate(in_processes(prepare_slice, jobs, _processes_for(len(jobs), n_processes))):
         report(f"slice {n + 1} of {len(jobs)}", (n + 1) / len(jobs))
         if isinstance(outcome, Rejection):
             rejected.append(outcome)
@@ -171,7 +171,7 @@ def _survey_all(
             others.append(source)
         else:
             found += items
-    for survey in in_processes(partial(survey_source, config=config), others, _worth(len(others), n_processes)):
+    for survey in in_processes(partial(survey_source, config=config), others, _processes_for(len(others), n_processes)):
         known.add_survey(survey)
         found += survey.found
     return (
@@ -237,6 +237,6 @@ def _without_copies(items: list[Item], before: ExistingCases) -> tuple[list[Item
     return list(first.values()), len(items) - len(first)
 
 
-def _worth(n_tasks: int, n_processes: int) -> int:
-    """The processes that so many tasks are worth."""
-    return 1 if n_tasks <= FEW else n_processes
+def _processes_for(n_tasks: int, n_processes: int) -> int:
+    """Number of processes for a number of tasks."""
+    return 1 if n_tasks <= MAX_SERIAL_TASKS else n_processes

@@ -1,4 +1,4 @@
-"""Which files of an archive hold cines, and who was scanned."""
+"""The files of an archive that hold cines, and their subjects."""
 
 import re
 import zipfile

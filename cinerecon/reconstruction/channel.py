@@ -9,7 +9,7 @@ from threading import Event
 from cinerecon.io.mrd_stream.messages import Message, message_bytes
 
 POLL_SECONDS = 0.2
-"""Time after which a waiting connection looks whether the server is to stop [s]."""
+"""Interval at which a waiting connection checks whether the server is to stop [s]."""
 QUIET_SECONDS = 2.0
 """Time without data after which a connection ends when the server is to stop [s]."""
 LONGEST_SECONDS = 30.0

@@ -13,7 +13,7 @@ from cinerecon.reconstruction.trust import calibration_of
 PICTURES, VOLUMES = (".png", ".gif", ".mp4"), (".nii", ".nii.gz")
 """Endings of files for which all slices are drawn or stacked together."""
 PICTURE_BYTES = 4 << 20
-"""A slice in a picture, and its panels."""
+"""Memory of a slice in a picture with its panels [bytes]."""
 N_WINDOW_ARRAYS = 3
 """Copies of the pixels from which a display window is determined."""
 FLOAT = 4
@@ -69,8 +69,8 @@ def _n_repeated_series(request: ReconRequest) -> int:
 def written_bytes(outputs: Sequence[str], n_slices: int, size: SliceSize) -> int:
     """Memory in which the images of all slices are written; without outputs, these are the default ones.
 
-    Slices are read one after the other. All are held of display windows, which are limited, of pictures, of movies and
-    of NIfTI volumes.
+    Slices are read one after the other. All of them are held for display windows, from a limited number of values, and
+    for pictures, movies and NIfTI volumes.
     """
     pixels = size.ky * size.kx
     total = N_WINDOW_ARRAYS * FLOAT * min(MOST_VALUES, 8 * pixels * n_slices)

@@ -182,7 +182,7 @@ def iterate_slices(
     Parameters
     ----------
     request
-        What to do, with a device that is resolved; its outputs play no part.
+        What to do, with a device that is resolved; its outputs are not used.
     method
         What reconstructs.
     observer
@@ -222,7 +222,7 @@ def iterate_slices(
 
 
 def open_source(request: ReconRequest, method: Reconstructor) -> CineSource:
-    """The scan of a request; one of two sets is phase contrast."""
+    """Open the scan of a request; a raw scan of two sets is read as phase contrast."""
     config, path = request.preprocessing(method), request.scan
     kind = kind_of(path)
     if kind == RAW_SCAN:
@@ -235,7 +235,7 @@ def open_source(request: ReconRequest, method: Reconstructor) -> CineSource:
 
 
 def source_of(raw: RawScan, request: ReconRequest, method: Reconstructor) -> Scan:
-    """A raw scan that is open as the scan of a request; one of two sets is phase contrast."""
+    """Process an open raw scan by the settings of a request; a scan of two sets is read as phase contrast."""
     config = request.preprocessing(method)
     scan = phase_contrast_of(raw, config, request.noise)
     if scan is not None:
@@ -303,7 +303,7 @@ def _reconstruct_index(
     n_runs = 1 + (request.n_variants if request.uncertainty else 0)
 
     def report_runs(done: int, total: int, first: int = 0, runs: int = 1) -> None:
-        """The progress of so many reconstructions, of which some precede."""
+        """Report the progress of some of the reconstructions, after those that precede them."""
         report("reconstructing", READING + (1 - READING) * (first + runs * done / max(total, 1)) / n_runs)
 
     data, seconds, encoded = _read_frames(request, scan, index)

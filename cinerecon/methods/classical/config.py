@@ -125,11 +125,11 @@ class LpsConfig(ShrinkageConfig):
     @classmethod
     def _is_a_share(cls, value: float) -> float:
         if value != ShrinkageConfig.model_fields["threshold"].default:
-            raise ValueError("for networks only; here weight_lowrank is the share of s_1")
+            raise ValueError("for networks only; here weight_lowrank is the threshold, relative to s_1")
         return value
 
     @model_validator(mode="after")
     def _only_a_share_is_frozen(self) -> "LpsConfig":
         if self.frozen and self.shrinkage != "relative_soft":
-            raise ValueError(f"frozen is of the relative rule, {self.shrinkage} takes no share of s_1")
+            raise ValueError(f"frozen needs the rule relative_soft, {self.shrinkage} has no threshold relative to s_1")
         return self
