@@ -142,7 +142,8 @@ def _echo_centre(raw: RawScan, image: Index, n_samples: Index, grid: Grid, warn:
     samples = raw.samples(image[i : i + 1])[0, :, before[i] : before[i] + n_samples[i]]
     peak = int(np.argmax((np.abs(samples[:, :: -1 if has_flag(heads[i : i + 1], REVERSE)[0] else 1]) ** 2).sum(0)))
     standard = abs(peak - readings[0][i]) <= abs(peak - readings[1][i])
-    warn(f"center_sample is counted {'before' if standard else 'after'} the discarded samples, as the echo shows")
+    if not standard:
+        warn("center_sample is counted after the discarded samples, as the echo shows")
     return readings[0 if standard else 1]
 
 

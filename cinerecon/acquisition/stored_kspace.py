@@ -21,6 +21,8 @@ from cinerecon.errors import DataError
 from cinerecon.physics.fourier import is_image_along
 
 AXES = {-2: "ky", -1: "kx"}
+ALIKE, CLEARLY_MORE = 0.9, 0.05
+"""Correlation of adjacent frames of a cine, and a difference that noise does not cause."""
 
 
 def require_kspace(kspace: Tensor, where: str) -> None:
@@ -77,6 +79,31 @@ def gain_and_sign_warnings(kspace: Tensor, mask: Tensor, where: str) -> Iterator
     if backward.size:
         yield f"{describe_backward(backward, samples)}: if so, the image is not to be trusted"
     yield from sign_warnings(samples, frames, ky)
+    if _are_exchanged(kspace[:, :, rows], is_measured[:, rows]):
+        yield "coils resemble each other more than frames do: are the axes of frames and coils exchanged?"
+
+
+def _are_exchanged(kspace: Tensor, is_measured: Tensor) -> bool:
+    """Whether adjacent coils are more alike than adjacent frames, which share all that does not move.
+
+    Parameters
+    ----------
+    kspace
+        ``(frames, coils, ky, kx)`` near the centre of k-space.
+    is_measured
+        ``(frames, ky)``
+    """
+    lines = kspace[:, :, is_measured.all(0)].flatten(2)
+    if min(lines.shape) < 2:
+        return False
+    between_frames, between_coils = _likeness(lines[:-1], lines[1:]), _likeness(lines[:, :-1], lines[:, 1:])
+    return between_coils > ALIKE and between_coils > between_frames + CLEARLY_MORE
+
+
+def _likeness(one: Tensor, other: Tensor) -> float:
+    """Mean magnitude of the correlation of vectors along the last axis."""
+    norms = one.norm(dim=-1) * other.norm(dim=-1)
+    return float(((one * other.conj()).sum(-1).abs() / norms.clamp_min(torch.finfo(norms.dtype).tiny)).mean())
 
 
 def _require_one_mask(by_coil: Tensor, is_measured: Tensor, where: str) -> None:

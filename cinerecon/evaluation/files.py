@@ -16,6 +16,7 @@ from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, ShapeError
 from cinerecon.evaluation.image_files import ImageSeries, files_in, read_series, read_truth
 from cinerecon.evaluation.images import store_image
+from cinerecon.evaluation.orientation import turned_like
 from cinerecon.evaluation.orientation_check import orientation_warnings
 from cinerecon.evaluation.score import Score, append_scores, read_scores
 from cinerecon.evaluation.score_slice import measure_image, measure_ventricle
@@ -168,8 +169,7 @@ def compare_files(
     known = {score.task for score in read_scores(output)} if output else set()
     scores = []
     for path, label in labels_of(path.absolute() for path in recons).items():
-        series = read_series(path)
-        numbers = _matched(series, truth, path)
+        numbers, series = _matched(read_series(path), truth, path)
         content = f"{_hash(path)}{_hash(reference)}{profile}{'' if label == path.stem else label}"
         for number, own in sorted(zip(numbers, series, strict=True), key=lambda pair: pair[0]):
             task = hashlib.sha256(f"{content}{number}".encode()).hexdigest()[:20]
@@ -213,8 +213,13 @@ def _ventricle(truth: ImageSeries) -> Ventricle | None:
     return None if truth.pixel_size_mm is None else locate_ventricle(truth.image, truth.pixel_size_mm)
 
 
-def _matched(series: Sequence[ImageSeries], truth: Sequence[ImageSeries], path: Path) -> list[int]:
-    """The slice of the truth for each slice of images: by position where both have one, else by number.
+def _matched(
+    series: Sequence[ImageSeries], truth: Sequence[ImageSeries], path: Path
+) -> tuple[list[int], list[ImageSeries]]:
+    """The slice of the truth for each slice of images: by position where both have one, else by number; and the images.
+
+    Images whose directions are known are turned as those of the truth: other programs store columns as rows, or in
+    reverse order.
 
     Raises
     ------
@@ -225,17 +230,24 @@ def _matched(series: Sequence[ImageSeries], truth: Sequence[ImageSeries], path: 
     """
     matched = match_slices([one.geometry for one in series], [one.geometry for one in truth], str(path))
     numbers = list(range(len(truth))) if matched is None else matched
+    if matched is not None:
+        series = [turned_like(own, truth[n].geometry) for own, n in zip(series, numbers, strict=True)]
     found, expected = ([tuple(one.image.shape) for one in some] for some in (series, [truth[n] for n in numbers]))
     if found != expected:
         shown, wanted = (", ".join(map(str, shapes)) for shapes in (found, expected))
         is_swapped = [(n, x, y) for n, y, x in found] == expected
         what = f"images (frames, y, x) are {shown}, those of the truth {wanted}"
         raise ShapeError(what, where=str(path), hint="swap y and x" if is_swapped else "")
-    return numbers
+    return numbers, list(series)
 
 
 def _marks(image: Tensor, truth: Sequence[ImageSeries], number: int, profile: str) -> Iterator[str]:
     """Marks of the score of a slice: departures of the images from the reference in position or orientation."""
+    empty = [n for n, frame in enumerate(image) if not frame.any()]
+    if empty:
+        yield "all frames are empty" if len(empty) == len(image) else f"empty frames: {', '.join(map(str, empty))}"
+    if len(empty) == len(image):
+        return
     magnitudes = [one.image.abs() for one in truth]
     other = looks_like_another(image.abs(), magnitudes, number)
     if other is not None:

@@ -63,6 +63,17 @@ def test_discarded_samples(read, counted_before):
     assert relative_error(data.kspace, scan.kspace[0] * mask) < 1e-5
 
 
+def test_zeros_in_place_of_an_asymmetric_echo_are_not_discarded_samples(read):
+    """Nothing is reported of how center_sample is counted where the header discards no samples."""
+    scan = small_scan(oversampling=1, vendor="GE")
+    for samples in scan.samples:
+        samples[:, :4] = 0
+    data = read(scan)
+    assert relative_error(data.kspace, scan.kspace[0] * (torch.arange(16) >= 4)) < 1e-5
+    assert any("nothing but zeros" in text for text in data.meta.warnings)
+    assert not any("center_sample" in text for text in data.meta.warnings)
+
+
 def test_reversed_readouts(read):
     scan = small_scan()
     for i in range(0, len(scan.heads), 2):

@@ -83,3 +83,7 @@ def test_lines_of_another_gain_and_alternating_signs_are_reported(kspace):
 def test_points_are_not_examined(kspace):
     mask = torch.from_numpy(np.random.default_rng(0).random((6, 1, 48, 56)) < 0.3)
     assert not list(gain_and_sign_warnings(kspace * mask, mask, "x"))
+
+
+def test_exchanged_frames_and_coils_are_reported(kspace):
+    assert any("axes of frames and coils exchanged" in text for text in warnings_of(kspace.transpose(0, 1).contiguous()))
