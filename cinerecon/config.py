@@ -1,6 +1,7 @@
 """Typed configuration: each recipe is YAML, validated by a model defined next to the class that it configures."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -40,6 +41,16 @@ class Config(BaseModel):
         if not isinstance(values, Mapping):
             return values
         return {cls.present_name(str(key)): value for key, value in values.items()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_truth_as_number(cls, values: Any) -> Any:
+        """Refuse ``yes`` and ``true``, which YAML reads as a truth value, where a number is expected; it would be 1."""
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            types = _alternatives(cls.model_fields[name].annotation) if name in cls.model_fields else []
+            if isinstance(value, bool) and bool not in types and not {int, float}.isdisjoint(types):
+                raise ValueError(f"setting '{name}': expected a number, found {value}")
+        return values
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, where: str = "") -> Self:
@@ -155,18 +166,36 @@ def _alternatives(annotation: Any) -> list[Any]:
     return [annotation]
 
 
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Reads YAML in which no mapping has a key twice; the standard loader takes the last value."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping.
+
+        Raises
+        ------
+        yaml.YAMLError
+            If a key occurs twice.
+        """
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        twice = next((key for key, count in keys.items() if count > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"the key '{twice}' occurs twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
     Raises
     ------
     ConfigError
-        If the file is missing, is not YAML, or is not a mapping.
+        If the file is missing, is not YAML, is not a mapping, or has a key twice in one mapping.
     """
     if path.exists() and not path.is_file():  # reading a pipe would wait for its other end
         raise ConfigError("the recipe is no regular file", where=str(path))
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the recipe: {error}", where=str(path)) from None
     except yaml.YAMLError as error:

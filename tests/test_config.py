@@ -125,3 +125,37 @@ def test_settings_that_contradict_each_other_name_no_key():
 def test_the_message_of_a_value_does_not_name_its_kind():
     with pytest.raises(ConfigError, match="setting 'n_virtual_coils': expected a whole number of at least 1, or auto"):
         AcquisitionConfig.parse({"n_virtual_coils": 0})
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("network: slrnet\nnetwork: istanet\n", "the key 'network' occurs twice"),
+        ("training: {n_steps: 3, seed: 1, n_steps: 4}\n", "the key 'n_steps' occurs twice"),
+    ],
+)
+def test_a_key_that_occurs_twice_is_an_error(tmp_path, text, what):
+    """The YAML library would take the last value."""
+    path = tmp_path / "model.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=what):
+        read_yaml(path)
+
+
+def test_a_key_may_override_what_is_merged(tmp_path):
+    path = tmp_path / "model.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\n")
+    assert read_yaml(path)["b"] == {"x": 1, "y": 3}
+
+
+class Numbers(Config):
+    n: int = 1
+    width: float | None = None
+    is_on: bool = False
+
+
+@pytest.mark.parametrize("setting", ["n=yes", "width=true", "n=off"])
+def test_a_truth_value_is_no_number(setting):
+    with pytest.raises(ConfigError, match=f"setting '{setting.partition('=')[0]}': expected a number, found"):
+        Numbers().with_settings([setting])
+    assert Numbers().with_settings(["is_on=yes", "n=2", "width=null"]) == Numbers(is_on=True, n=2)

@@ -86,4 +86,6 @@ def test_points_are_not_examined(kspace):
 
 
 def test_exchanged_frames_and_coils_are_reported(kspace):
-    assert any("axes of frames and coils exchanged" in text for text in warnings_of(kspace.transpose(0, 1).contiguous()))
+    assert any(
+        "axes of frames and coils exchanged" in text for text in warnings_of(kspace.transpose(0, 1).contiguous())
+    )
