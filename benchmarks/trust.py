@@ -20,7 +20,7 @@ from trust_cases import FAILURES, Anatomy, Plan, measured, phantoms, plan_cases
 from trust_measure import Record, measure_all
 
 from cinerecon.io.atomic import write_text
-from cinerecon.reconstruction.trust.calibration import FILE_NAME, Calibration, calibration_of
+from cinerecon.reconstruction.trust.calibration import CAUSES, FILE_NAME, Calibration, calibration_of
 from cinerecon.reconstruction.trust.fitting import Example, fit, is_failed
 from cinerecon.verdict import Verdict
 
@@ -55,7 +55,9 @@ def examples_of(records: Sequence[Record], method: str) -> list[Example]:
 def pairs_of(records: Sequence[Record], method: str) -> list[tuple[Record, Example]]:
     """Records of a method, each with what the fit needs of it."""
     own = {record.name: record for record in records if record.method == method}
-    return [(r, Example(r.features, own[r.twin].features, r.kind, r.psnr, r.heart_error)) for r in own.values()]
+    return [
+        (r, Example(r.features, own[r.twin].features, r.kind, r.psnr, r.heart_error, r.subject)) for r in own.values()
+    ]
 
 
 class Judged:
@@ -71,6 +73,11 @@ class Judged:
     def is_flagged(self) -> bool:
         """Whether the verdict is another one than as expected."""
         return self.verdict.status != EXPECTED
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the first reason is the kind of its failure."""
+        return self.verdict.reasons[:1] == (CAUSES.get(self.record.kind, ""),)
 
     @property
     def is_covered(self) -> tuple[bool, bool]:
@@ -105,6 +112,7 @@ def summary_table(judged: dict[str, list[Judged]]) -> str:
         "mean absolute error of the expected PSNR, intact [dB]": [],
         "false alarms among intact images": [],
         "intact images with an error above twice the usual": [],
+        "kind of failure named, of the flagged failures": [],
         "time over that of the reconstruction, all images": [],
     }
     for images in judged.values():
@@ -123,6 +131,7 @@ def summary_table(judged: dict[str, list[Judged]]) -> str:
             f"{np.mean(errors):.2f}",
             percentage(sum(image.is_flagged for image in sound), len(sound)),
             percentage(len(intact) - len(sound), len(intact)),
+            percentage(sum(image.is_named for image in failures), sum(image.is_flagged for image in failures)),
             f"{cost:.0%}",
         ]
         for row, cell in zip(rows.values(), cells, strict=True):

@@ -32,11 +32,11 @@ MIN_SCALE = 1e-3
 N_NEWTON_STEPS = 30
 SPREAD_OFFSET_DB = 0.3
 """Added to residuals before the logarithm, so that single small ones do not count."""
-CHECK_MARGIN = 0.25
+CHECK_MARGIN = 0.5
 """Distance of the limit of a feature that is a sign of a failure from all intact scans [standard deviations]."""
 MAX_FALSE_ALARMS = 0.01
 """Share of intact scans of the calibration that may be above the threshold."""
-RISK_MARGIN = 0.25
+RISK_MARGIN = 0.5
 """Added to the threshold, as a logit, since other subjects differ more than those of the calibration."""
 
 
@@ -56,6 +56,8 @@ class Example:
         PSNR of the magnitude [dB].
     heart_error
         Relative error of the heart.
+    subject
+        Whose image it is: images of a subject are left out together.
     """
 
     features: Mapping[str, float]
@@ -63,6 +65,7 @@ class Example:
     kind: str
     psnr: float
     heart_error: float
+    subject: str
 
     @property
     def is_intact(self) -> bool:
@@ -208,13 +211,17 @@ def _regression(
     calibrated: Sequence[Example],
     target: Callable[[Example], float],
 ) -> Regression:
-    """A model of a target, its spread, and its limits on the calibration."""
+    """A model of a target, its spread, and its limits.
+
+    Limits of images that are as expected are those of the calibration and of fitted images, each by a model that was
+    fitted without its subject, which makes them steadier; those of other images are of the calibration alone.
+    """
     vectors = np.stack([draft.vector(example.features) for example in fitted])
     targets = np.array([target(example) for example in fitted])
     importance = np.array([1.0 if example.is_intact else FAILURE_WEIGHT for example in fitted])
     weights = ridge(vectors, targets, RIDGE, importance)
-    residuals = np.abs(targets - _left_out(vectors, targets, importance))
-    spread = ridge(vectors, np.log(residuals + SPREAD_OFFSET_DB), RIDGE)
+    residuals = targets - _left_out(vectors, targets, importance, [example.subject for example in fitted])
+    spread = ridge(vectors, np.log(np.abs(residuals) + SPREAD_OFFSET_DB), RIDGE)
     model = Regression(
         weights=tuple(weights), spread_weights=tuple(spread), limits_as_expected=(0, 0), limits_otherwise=(0, 0)
     )
@@ -223,14 +230,19 @@ def _regression(
         vector = draft.vector(example.features)
         score = (target(example) - model.estimate(vector)) / model.spread(vector)
         scores[draft.is_usual(example.features)].append(score)
-    limits = {group: conformal_limits(np.array(values)) for group, values in scores.items()}
+    pairs = zip(fitted, vectors, residuals, strict=True)
+    scores[True] += [rest / model.spread(vector) for e, vector, rest in pairs if draft.is_usual(e.features)]
+    limits = {group: conformal_limits(np.array(values or scores[True])) for group, values in scores.items()}
     return model.model_copy(update={"limits_as_expected": limits[True], "limits_otherwise": limits[False]})
 
 
-def _left_out(vectors: Vector, targets: Vector, importance: Vector, n_parts: int = 10) -> Vector:
-    """The estimate of each target by a model that was fitted without it, so that residuals are those of new images."""
-    part, estimates = np.arange(len(targets)) % n_parts, np.empty(len(targets))
-    for number in range(n_parts):
+def _left_out(
+    vectors: Vector, targets: Vector, importance: Vector, subjects: Sequence[str], n_parts: int = 10
+) -> Vector:
+    """The estimate of each target by a model fitted without its subject, so that residuals are those of new images."""
+    numbers = {subject: number % n_parts for number, subject in enumerate(dict.fromkeys(subjects))}
+    part, estimates = np.array([numbers[subject] for subject in subjects]), np.empty(len(targets))
+    for number in set(numbers.values()):
         outside, inside = part != number, part == number
         weights = ridge(vectors[outside], targets[outside], RIDGE, importance[outside])
         estimates[inside] = vectors[inside] @ weights

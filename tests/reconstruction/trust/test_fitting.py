@@ -15,7 +15,7 @@ from cinerecon.verdict import worst_status
 def draw(rng, n, *, failed_share=0.3):
     """Scans whose PSNR falls with acceleration, and whose failures raise the mismatch and lower the PSNR."""
     examples = []
-    for _ in range(n):
+    for number in range(n):
         twin = {name: float(rng.normal()) for name in FEATURES}
         twin |= {"acceleration": rng.uniform(1, 3), "coils": 0.0, "points": 0.0, "never_sampled": rng.uniform(0, 0.5)}
         twin |= {"noise": rng.uniform(-45, -30), "map_misfit": math.nan}
@@ -26,7 +26,7 @@ def draw(rng, n, *, failed_share=0.3):
             features["mismatch"] += strength
             psnr -= 1.2 * strength
         heart = 10 ** ((10 - psnr + rng.normal()) / 20)
-        examples.append(Example(features, twin, "phase" if is_failure else "intact", psnr, heart))
+        examples.append(Example(features, twin, "phase" if is_failure else "intact", psnr, heart, f"subject {number}"))
     return examples
 
 
