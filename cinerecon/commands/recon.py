@@ -71,6 +71,12 @@ class ReconOptions(ReconSettings, ArchiveOptions):
         None, description="DICOM image whose patient, study and frame of reference are copied to the images"
     )
 
+    @property
+    def is_batch(self) -> bool:
+        """Whether this may be more than one scan by one method."""
+        n_parts = max(len(self.scans), len(self.models))
+        return n_parts > 1 or bool(self.formats) or any(path.is_dir() for path in self.scans)
+
     def request(self) -> "ReconRequest":
         """The reconstruction of the first scan by the first method."""
         from cinerecon.io.export.dicom_patient import make_patient
@@ -122,12 +128,11 @@ def _require_one_stream(options: ReconOptions) -> None:
         Naming the option.
     """
     from cinerecon.errors import ConfigError
-    from cinerecon.reconstruction.batch import is_batch
 
     if options.as_json:
         raise ConfigError("standard output receives the images", where="--json", hint="-o cine.mrd --json")
     is_one = len(options.scans) == options.outputs.count("-") == 1 and not (options.lists or options.submit)
-    if not is_one or is_batch(options.scans, options.models, options.formats):
+    if not is_one or options.is_batch:
         raise ConfigError("standard output receives the images of one scan by one method", where="-o -", hint="-o out/")
 
 
@@ -135,17 +140,19 @@ def _recon(options: ReconOptions, unlisted: Path | None) -> None:
     from cinerecon.commands.console import announce_models, run_log
     from cinerecon.commands.scans import print_shard, scans_of, shard_of
     from cinerecon.errors import ConfigError
-    from cinerecon.reconstruction.batch import is_batch, plan_batch
 
     shard = shard_of(options)
     scans, is_listed = scans_of(options.scans, options.lists)
-    request = options.model_copy(update={"scans": scans}).request()
+    options = options.model_copy(update={"scans": scans})
+    request = options.request()
     with run_log(options.log, quiet=options.quiet, sources=[*scans, *request.sources]):
         announce_models(options.models)
-        if shard or is_listed or is_batch(scans, options.models, options.formats):
+        if shard or is_listed or options.is_batch:
             if options.verbose:
                 what = "the convergence is reported for one scan and one method"
                 raise ConfigError(what, where="--verbose", hint="leave it out; .npz files hold the convergence")
+            from cinerecon.reconstruction.batch import plan_batch
+
             batch = plan_batch(scans, options.models, options.outputs, options.formats, request, shard)
             _run_batch(batch, quiet=options.quiet, as_json=options.as_json)
             if shard and batch.folder and not options.as_json:

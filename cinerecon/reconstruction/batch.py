@@ -88,11 +88,6 @@ class Batch:
         }
 
 
-def is_batch(scans: Sequence[Path], models: Sequence[str], formats: Sequence[str]) -> bool:
-    """Whether this may be more than one scan by one method."""
-    return len(scans) > 1 or len(models) > 1 or bool(formats) or any(path.is_dir() for path in scans)
-
-
 def plan_batch(
     scans: Sequence[Path],
     models: Sequence[str],
