@@ -97,7 +97,13 @@ def _frame_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> t
         text = f"a frame takes {tr_ms:.3g} ms by the header's TR, {interval_ms:.3g} ms by the time stamps: TR is taken"
         return times, [text]
     text = "the times of the frames are unknown: neither TR nor time stamps give them, the speed of movies is arbitrary"
-    return stamped, [] if stamped else [text]
+    if not stamped:
+        return (), [text]
+    interval_ms = stamped[-1] / (n_frames - 1)
+    if interval_ms <= LONGEST_TR_MS:
+        return stamped, []
+    hint = "the unit of the stamps is probably another, --set preprocessing.tick_ms=..., and frame times are wrong"
+    return stamped, [f"frames are {interval_ms:.4g} ms apart by the time stamps, which is long for a cine: {hint}"]
 
 
 def _stamped_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> tuple[float, ...]:
@@ -123,7 +129,7 @@ def _is_one_beat(raw: RawScan, lines: Lines) -> bool:
     return bool((np.diff(lines.frames[order]) < 0).any())
 
 
-SMALLEST_FOV_MM, LARGEST_FOV_MM = 5.0, 3000.0
+SMALLEST_FOV_MM, LARGEST_FOV_MM = 5.0, 1500.0
 """Fields of view beyond these are impossible, even of small animals and with readout oversampling."""
 SMALL_ANIMAL_MM = 60.0
 """Fields of view below this are those of rodents, or of patients in centimetres."""

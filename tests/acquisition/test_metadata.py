@@ -1,5 +1,8 @@
 """Metadata of a slice: orientation, frame times, reference, and whether its frames are one heartbeat."""
 
+import re
+
+import h5py
 import numpy as np
 import pytest
 from raw_scan import READ, small_scan
@@ -84,3 +87,29 @@ def test_missing_elements_of_the_header_give_warnings(tmp_path, bend, words):
         opened = open_scan(scan.write(path), PLAIN)
         for warnings in (opened.plan.warnings, opened.read_slice(0).meta.warnings):
             assert sum(words in text for text in warnings) == is_bent
+
+
+def test_frame_times_no_cine_has_are_reported_with_the_unit_that_mends_them(tmp_path):
+    """Stamps in units of 0.1 ms that are read as those of 2.5 ms."""
+    scan = small_scan(vendor="SIEMENS")
+    line = scan.heads["idx"]["phase"] * 250 + scan.heads["idx"]["kspace_encode_step_1"] * 10
+    scan.heads["acquisition_time_stamp"] = 1000 + line
+    path = scan.write(tmp_path / "scan.h5")
+    meta = open_scan(path, PLAIN).read_slice(0).meta
+    assert any("ms apart by the time stamps, which is long for a cine" in text for text in meta.warnings)
+    meta = open_scan(path, PLAIN.model_copy(update={"tick_ms": 0.1})).read_slice(0).meta
+    assert meta.frame_times_ms == pytest.approx((0, 25, 50))
+    assert not any("time stamps" in text for text in meta.warnings)
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"), [(0.001, "in metres"), (0.1, "in centimetres"), (10, "no scanner is as wide")]
+)
+def test_fields_of_view_in_other_units_are_reported(tmp_path, factor, words):
+    path = tmp_path / "scan.h5"
+    simulate_scan(path, SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2))
+    with h5py.File(path, "r+") as file:
+        size = re.compile(rb"(<fieldOfView_mm><x>)([\d.]+)(</x><y>)([\d.]+)")
+        scaled = lambda m: b"%s%f%s%f" % (m[1], factor * float(m[2]), m[3], factor * float(m[4]))  # noqa: E731
+        file["dataset/xml"][0] = size.sub(scaled, file["dataset/xml"][0])
+    assert any(words in text for text in open_scan(path, PLAIN).plan.warnings)
