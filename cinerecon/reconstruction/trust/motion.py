@@ -69,7 +69,7 @@ def time_course_values(data: CineData, noise_std: float) -> Values:
 
     The principal components over time of two lines span nearly the same space if all lines show the same heart beat.
     ``time_course_mismatch`` is 1 - the mean squared canonical correlation, averaged over pairs of lines by their signal
-    above the noise. NaN for single points, and where fewer than two such lines stand out of the noise.
+    above the noise. NaN for single points, and where fewer than two such lines exceed the noise.
     """
     unknown = {"time_course_mismatch": math.nan}
     if sampling_kind(data.mask) == "points":
