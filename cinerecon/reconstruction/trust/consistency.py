@@ -33,8 +33,8 @@ def decibels(ratio: float) -> float:
 
 
 def brightness_of(image: Tensor) -> float:
-    """The magnitude of bright pixels of a series."""
-    return quantile(image.abs(), BRIGHT_QUANTILE)
+    """The magnitude of bright pixels of a series, more than 0."""
+    return max(quantile(image.abs(), BRIGHT_QUANTILE), 1e-30)
 
 
 def quantile(values: Tensor, share: float) -> float:
@@ -158,7 +158,7 @@ def frame_values(image: Tensor) -> Values:
     }
 
 
-def content_values(image: Tensor) -> Values:
+def content_values(image: Tensor, brightness: float) -> Values:
     """Properties of the image itself [dB]: peak, moving share, share of high frequencies, and background."""
     magnitude = image.abs()
     power = float(magnitude.square().mean())
@@ -166,7 +166,7 @@ def content_values(image: Tensor) -> Values:
     kspace = _power(fft2c(image)).sum(0)
     y, x = kspace.shape
     inner = float(centre_crop(kspace, (y // 2, x // 2)).sum())
-    background = quantile(magnitude.mean(0), 0.05) / max(brightness_of(image), 1e-30)
+    background = quantile(magnitude.mean(0), 0.05) / brightness
     return {
         "peak": decibels(float(magnitude.max()) ** 2 / max(power, 1e-30)),
         "moving_share": decibels(moving / max(power, 1e-30)),

@@ -95,18 +95,18 @@ def measure_features(
         Held-out samples, where they were predicted already.
     """
     prediction = prediction or predict_held_out(data)
-    noise_std = prediction.noise_std
+    noise_std, brightness = prediction.noise_std, brightness_of(image)
     return {
         **_sampling_values(data),
-        "noise": 2 * decibels(noise_std / max(brightness_of(image), 1e-30)),
-        **content_values(image),
+        "noise": 2 * decibels(noise_std / brightness),
+        **content_values(image, brightness),
         **_prediction_values(prediction, image),
         **residual_values(data, image, noise_std),
         **map_values(data),
         **repeated_sample_values(data, noise_std),
         **line_values(data, noise_std),
         **frame_values(image),
-        **edge_values(data, image),
+        **edge_values(data, image, brightness),
         **displacement_values(data),
         **time_course_values(data, noise_std),
         **plausibility_values(image),

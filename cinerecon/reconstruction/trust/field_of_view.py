@@ -8,7 +8,7 @@ from torch import Tensor
 from cinerecon.cine import CineData
 from cinerecon.physics.coils import time_average
 from cinerecon.physics.fourier import fft2c, ifft2c
-from cinerecon.reconstruction.trust.consistency import brightness_of, decibels
+from cinerecon.reconstruction.trust.consistency import decibels
 
 N_SIGNAL_ROWS = 2
 """Rows at each edge of the field of view whose signal is measured."""
@@ -20,7 +20,7 @@ WRAP_FLOOR = -40.0
 """Least sign of wrap-around that is distinguished from none [dB]."""
 
 
-def edge_values(data: CineData, image: Tensor) -> Mapping[str, float]:
+def edge_values(data: CineData, image: Tensor, brightness: float) -> Mapping[str, float]:
     """Signs of wrap-around along y [dB]: signal at the edges of the field of view, and that it continues across them.
 
     The image of an object that is larger than the field of view has signal at both edges, and in the image of each coil
@@ -36,8 +36,9 @@ def edge_values(data: CineData, image: Tensor) -> Mapping[str, float]:
         The measured data, without batch axes.
     image
         ``(frames, y, x)``
+    brightness
+        The magnitude of its bright pixels.
     """
-    brightness = max(brightness_of(image), 1e-30)
     magnitude = image.abs().mean(0)
     signal = torch.cat([magnitude[-N_SIGNAL_ROWS:], magnitude[:N_SIGNAL_ROWS]])
     values = {"edge_signal": 2 * decibels(float(signal.mean()) / brightness), "wrap_around": WRAP_FLOOR}
