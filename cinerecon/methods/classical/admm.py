@@ -37,7 +37,6 @@ from cinerecon.methods.base import (
     ClassicalMethod,
     Convergence,
     Progress,
-    compress_coils,
     make_encoding,
     reconstruct_each,
     view_shared_image,
@@ -263,7 +262,6 @@ class AdmmMethod(ClassicalMethod):
 
     def __init__(self, config: SolverConfig) -> None:
         self.config = config
-        self.n_series = type(self).n_series + config.n_virtual_coils
 
     @abstractmethod
     def penalties(self, *, is_cyclic: bool = True) -> list[Penalty]:
@@ -274,8 +272,6 @@ class AdmmMethod(ClassicalMethod):
         return reconstruct_each(data, lambda cine, report: self._iterate(cine, report, convergence), progress)
 
     def _iterate(self, data: CineData, progress: Progress, convergence: Convergence | None) -> Tensor:
-        if self.config.n_virtual_coils:
-            data = compress_coils(data, self.config.n_virtual_coils)
         start = view_shared_image(data)
         scale = start.abs().max()
         if scale == 0:

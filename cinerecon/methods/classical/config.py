@@ -15,7 +15,6 @@ class SolverConfig(Config):
     tolerance: float = Field(1e-3, ge=0, description="stop once the image changes by less than this fraction of it")
     n_averaged: int = Field(7, ge=1, description="iterations averaged, about, where blocks move at random")
     n_cg_iterations: int = Field(1, ge=1, description="conjugate gradient steps in each iteration (several coils)")
-    n_virtual_coils: int = Field(0, ge=0, description="virtual coils, to which more coils are compressed; 0: never")
 
 
 class LowRankConfig(ShrinkageConfig):

@@ -15,7 +15,6 @@ from cinerecon.methods.classical.admm import ExactUpdate, GradientUpdate, choose
 from cinerecon.methods.classical.admm_methods import KtSlr, Ttv
 from cinerecon.methods.classical.config import KtSlrConfig
 from cinerecon.methods.classical.penalties import Coupling
-from cinerecon.physics.coils import transform_coils, transform_maps
 from cinerecon.physics.operators import Encoding
 
 CONVEX = {"p": 1.0, "block_size": 0, "continuation": 1.0, "weight_lowrank": 5e-3}
@@ -203,15 +202,3 @@ def test_the_effective_sampling_is_the_diagonal_in_kspace(make_cine, whole_reado
         point[:, 0, ky, kx] = 1
         entry = transform.forward(encoding.normal(transform.adjoint(point)))[:, 0, ky, kx]
         torch.testing.assert_close(entry.real, found[:, ky, kx])
-
-
-def test_coils_without_information_of_their_own_may_be_compressed_away(make_cine):
-    data = make_cine(4, dtype=torch.complex128)
-    basis = torch.linalg.qr(complex_randn(7, 4)).Q
-    more = replace(data, kspace=transform_coils(basis, data.kspace), csm=transform_maps(basis, data.csm))
-    expected, _ = record(data, n_iterations=6)
-    assert torch.equal(expected, record(data, n_iterations=6, n_virtual_coils=4)[0])
-    found, convergence = record(more, n_iterations=6, n_virtual_coils=4)
-    assert relative_error(found, expected) < 1e-6
-    assert len(convergence.cost) == 6
-    assert KtSlr(KtSlrConfig(n_virtual_coils=4)).n_series == KtSlr(KtSlrConfig()).n_series + 4
