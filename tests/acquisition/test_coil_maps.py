@@ -50,9 +50,15 @@ def test_the_number_of_virtual_coils_may_follow_from_the_data(read):
     assert relative_error(shown, expected) < 0.05
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "few", "2.5", "true"])
-def test_a_wrong_number_of_virtual_coils_is_refused(value):
-    with pytest.raises(ConfigError, match="expected a whole number of at least 1, or auto"):
+WHOLE_NUMBER = "expected a whole number of at least 1, or auto"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [*((value, WHOLE_NUMBER) for value in ("0", "-1", "few", "2.5")), ("true", "expected a number")],
+)
+def test_a_wrong_number_of_virtual_coils_is_refused(value, reason):
+    with pytest.raises(ConfigError, match=reason):
         AcquisitionConfig().with_settings([f"n_virtual_coils={value}"])
 
 
