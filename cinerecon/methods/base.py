@@ -14,11 +14,10 @@ from cinerecon.cine import CineData
 from cinerecon.config import Config
 from cinerecon.memory import workspace
 from cinerecon.methods.card import Card
-from cinerecon.physics.coils import compression_matrix, transform_coils, transform_maps
 from cinerecon.physics.operators import Encoding
 
 SAMPLES_AT_ONCE = 2**16
-"""Samples of coil images transformed together on a CPU; larger buffers are allocated at each call, 3 times slower."""
+"""Samples of coil images transformed together on a CPU, so few that they stay in its cache."""
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, number of steps)."""
@@ -203,14 +202,6 @@ def coils_at_once(data: CineData) -> int | None:
         return limit
     y, x = data.matrix
     return max(1, SAMPLES_AT_ONCE // (data.n_frames * y * x)) if data.kspace.device.type == "cpu" else None
-
-
-def compress_coils(data: CineData, n_virtual: int) -> CineData:
-    """The data of the strongest virtual coils, in which noise stays white; as they are if there are no more coils."""
-    if data.csm is None or data.n_coils <= n_virtual:
-        return data
-    matrix = compression_matrix(data.kspace, n_virtual)
-    return replace(data, kspace=transform_coils(matrix, data.kspace), csm=transform_maps(matrix, data.csm))
 
 
 def share_views(kspace: Tensor, mask: Tensor) -> Tensor:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from cinerecon.cine import CineData
-from cinerecon.methods.base import compress_coils, make_encoding
+from cinerecon.methods.base import make_encoding
 from cinerecon.methods.classical.admm_methods import KtSlr
 from cinerecon.methods.classical.config import KtSlrConfig
+from cinerecon.physics.coils import compression_matrix, transform_coils, transform_maps
 from cinerecon.physics.noise import noise_level
 from cinerecon.physics.sampling import sampling_kind
 
@@ -74,7 +75,7 @@ def predict_held_out(data: CineData, noise_std: float | None = None, seed: int =
         Seed of the choice.
     """
     noise_std = float(noise_level(data.kspace, data.mask)) if noise_std is None else noise_std
-    data = compress_coils(data, N_VIRTUAL_COILS)
+    data = _compressed(data)
     held_out = choose_held_out(data.mask, seed)
     rest = data.mask & ~held_out
     method = KtSlr(SETTINGS)
@@ -120,6 +121,14 @@ def ring_numbers(mask: Tensor, matrix: tuple[int, int]) -> Tensor:
     radius = y[:, None].expand(matrix) if sampling_kind(mask) != "points" else torch.hypot(y[:, None], x)
     edges = torch.tensor(RADII[1:-1], device=mask.device)
     return torch.bucketize(radius.contiguous(), edges, right=True)
+
+
+def _compressed(data: CineData) -> CineData:
+    """The data with few virtual coils; noise stays white."""
+    if data.csm is None or data.n_coils <= N_VIRTUAL_COILS:
+        return data
+    matrix = compression_matrix(data.kspace, N_VIRTUAL_COILS)
+    return replace(data, kspace=transform_coils(matrix, data.kspace), csm=transform_maps(matrix, data.csm))
 
 
 def _compare(
