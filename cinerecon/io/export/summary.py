@@ -29,14 +29,15 @@ class Motion:
 
     Attributes
     ----------
-    diastole, systole
-        Frames with the most and the least blood in the moving region.
+    most_blood, least_blood
+        Frames with the most and the least blood in the moving region. In short-axis slices these are end-diastole and
+        end-systole; in long-axis slices, where the atria fill while the ventricles empty, they may be the other way.
     column
         Image column through the middle of the motion.
     """
 
-    diastole: int
-    systole: int
+    most_blood: int
+    least_blood: int
     column: int
 
 
@@ -44,7 +45,7 @@ def find_motion(magnitude: Array) -> Motion:
     """Find the moving heart in ``(frames, y, x)`` magnitude.
 
     The standard deviation over time, smoothed over a twentieth of the image, is largest at the heart. Blood is
-    bright in cine: the mean over the moving region is highest with full ventricles, lowest with empty ones.
+    bright in cine: the mean over the moving region is highest in the frame with the most blood.
     """
     spread = _smooth(magnitude.std(axis=0), max(1, min(magnitude.shape[1:]) // 20))
     weights = np.where(spread >= 0.3 * spread.max(), spread, 0)
@@ -75,7 +76,7 @@ def write_png(path: Path, cines: list[CineImage]) -> None:
 
 
 def draw_summary(cines: list[CineImage]) -> Image.Image:
-    """One row per slice on dark ground: diastole, systole, profile over time, and the error where there is a reference.
+    """One row per slice: frames with the most and the least blood, profile over time, error if there is a reference.
 
     Warnings are printed below.
     """
@@ -148,26 +149,27 @@ def _panels(cine: CineImage) -> Panels:
     magnitude = cine.magnitude
     white = window([magnitude])
     motion = find_motion(magnitude)
-    diastole = _panel(cine, magnitude[motion.diastole], white)
-    _mark_column(diastole, motion.column / cine.matrix[1])
+    most = _panel(cine, magnitude[motion.most_blood], white)
+    _mark_column(most, motion.column / cine.matrix[1])
+    least = _panel(cine, magnitude[motion.least_blood], white)
     panels: Panels = [
-        (f"diastole  ·  {frame_label(cine, motion.diastole)}", diastole),
-        (f"systole  ·  {frame_label(cine, motion.systole)}", _panel(cine, magnitude[motion.systole], white)),
+        (f"most blood  ·  {frame_label(cine, motion.most_blood)}", most),
+        (f"least blood  ·  {frame_label(cine, motion.least_blood)}", least),
         _profile(cine, magnitude[:, :, motion.column], white),
     ]
     if cine.snr is not None:
-        values = cine.snr[motion.diastole]
-        most = window([values])
-        panels.append((f"SNR at diastole, white is {most:.3g}", _panel(cine, values, most, heat=True)))
+        values = cine.snr[motion.most_blood]
+        limit = window([values])
+        panels.append((f"SNR at most blood, white is {limit:.3g}", _panel(cine, values, limit, heat=True)))
     if cine.uncertainty is not None:
-        values = cine.uncertainty[motion.systole]
-        most = window([values])
-        share = most / white  # of the brightness that the images show as white
-        panels.append((f"uncertainty at systole, white is {share:.1%}", _panel(cine, values, most, heat=True)))
+        values = cine.uncertainty[motion.least_blood]
+        limit = window([values])
+        share = limit / white  # of the brightness that the images show as white
+        panels.append((f"uncertainty at least blood, white is {share:.1%}", _panel(cine, values, limit, heat=True)))
     if cine.reference is not None:
         # compared as a viewer compares: magnitudes, each picture as it is, no fit of scale
-        error = np.abs(magnitude - np.abs(cine.reference))[motion.systole]
-        caption = "difference from all samples" if cine.meta.is_own_reference else "error at systole"
+        error = np.abs(magnitude - np.abs(cine.reference))[motion.least_blood]
+        caption = "difference from all samples" if cine.meta.is_own_reference else "error at least blood"
         panels.append((f"{caption}, {ERROR_GAIN} times", _panel(cine, error * ERROR_GAIN, white, heat=True)))
     return panels
 

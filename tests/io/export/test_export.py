@@ -316,7 +316,7 @@ def beating_disc():
 
 def test_motion_is_found():
     motion = find_motion(beating_disc().magnitude)
-    assert (motion.diastole, motion.systole) == (0, 4)
+    assert (motion.most_blood, motion.least_blood) == (0, 4)
     assert abs(motion.column - 35) <= 1
 
 
