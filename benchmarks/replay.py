@@ -1,11 +1,10 @@
 """Replay a simulated scan at the pace of a scanner through `cinerecon serve`: latency of each slice, memory, images.
 
-The latency of a slice is the time from its last readout, as it is sent, to its last image, as it is received. Next to
-it is the latency of a server with cores of its own, computed from its CPU time: slices are reconstructed one after the
-other, each in the mean time of all. Memory is the resident set of the server after each scan. The images of the first
-and the last slice are compared with those of the file.
+The latency of a slice is the time from its last readout, as it is sent, to its last image, as it is received. Memory
+is the resident set of the server after each scan. The images of the first and the last slice are compared with those of
+the file.
 
-    python benchmarks/replay.py --write
+    python benchmarks/replay.py --scans 10 --undersample gaussian:4 --write replay
     python benchmarks/replay.py --scans 10 --model zerofilled --slices 3 --matrix 64 64 --frames 8 --coils 4 --tr 0
 """
 
@@ -23,7 +22,6 @@ from pathlib import Path
 import numpy as np
 from report import machine, write_section
 
-from cinerecon.io.mrd_stream.hdf5 import scan_messages
 from cinerecon.io.mrd_stream.messages import AcquisitionMessage, ImageMessage, Message, TextMessage
 from cinerecon.reconstruction.client import exchange
 from cinerecon.reconstruction.public import reconstruct
@@ -96,17 +94,6 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def computed_latency_s(part: Replay, tr_ms: float, n_readouts: int, n_cores: int) -> list[float]:
-    """Latency of each slice if the server had cores of its own, and they shared its work evenly."""
-    n_slices = len(part.latency_s)
-    seconds, free, latencies = part.cpu_s / n_slices / n_cores, 0.0, []
-    for number in range(n_slices):
-        sent = (number + 1) * n_readouts / n_slices * tr_ms / 1e3
-        free = max(free, sent) + seconds
-        latencies.append(free - sent)
-    return latencies
-
-
 def largest_difference(images: dict[int, list[np.ndarray]], scan: Path, model: str) -> float:
     """Largest difference from the images of the file in the first and the last slice, relative to their maximum."""
     chosen = (0, len(images) - 1)
@@ -117,26 +104,21 @@ def largest_difference(images: dict[int, list[np.ndarray]], scan: Path, model: s
     return float(max(differences) / max(np.abs(part.image).max() for part in parts))
 
 
-def describe(
-    config: SimulateConfig, options: argparse.Namespace, replays: list[Replay], n_readouts: int, difference: float
-) -> str:
-    """What was replayed, the latency of each slice, and the memory after each scan."""
-    first = replays[0]
-    n_slices, load = len(first.latency_s), os.getloadavg()[1]
-    sizes = f"{n_slices} slices x {config.n_frames} frames x {config.n_coils} coils, {config.ky} x {config.kx}"
-    computed = [computed_latency_s(first, options.tr, n_readouts, n_cores) for n_cores in (1, 2)]
+def describe(config: SimulateConfig, options: argparse.Namespace, replays: list[Replay], difference: float) -> str:
+    """What was replayed, the latency of each slice over all replays, and the memory after each of them."""
+    slices = list(replays[0].latency_s)
+    latencies = np.array([[part.latency_s[number] for number in slices] for part in replays])
+    cpu_s = np.mean([part.cpu_s for part in replays]) / len(slices)
+    sizes = f"{len(slices)} slices x {config.n_frames} frames x {config.n_coils} coils, {config.ky} x {config.kx}"
     lines = [
         f"{machine()} {sizes}, {config.undersample or 'all lines'}, TR {options.tr:g} ms, `{options.model}`. "
-        f"Load average of the machine {load:.1f}; CPU time of the server {first.cpu_s / n_slices:.1f} s per slice. "
+        f"Load average of the machine {os.getloadavg()[1]:.1f}; CPU time of the server {cpu_s:.1f} s per slice. "
         f"Largest difference from the images of the file, relative to their maximum: {difference:.1g}.",
         "",
-        "| slice | " + " | ".join(map(str, first.latency_s)) + " |",
-        "|" + "---|" * (n_slices + 1),
-        "| latency, measured [s] | " + " | ".join(f"{value:.1f}" for value in first.latency_s.values()) + " |",
-        *(
-            f"| latency with {n} free core{'s' * (n > 1)}, computed [s] | " + " | ".join(f"{v:.1f}" for v in row) + " |"
-            for n, row in enumerate(computed, 1)
-        ),
+        "| slice | " + " | ".join(map(str, slices)) + " |",
+        "|" + "---|" * (len(slices) + 1),
+        "| latency, median [s] | " + " | ".join(f"{value:.1f}" for value in np.median(latencies, axis=0)) + " |",
+        "| latency, largest [s] | " + " | ".join(f"{value:.1f}" for value in latencies.max(axis=0)) + " |",
         "",
         "| scan | " + " | ".join(map(str, range(1, len(replays) + 1))) + " |",
         "|" + "---|" * (len(replays) + 1),
@@ -171,11 +153,8 @@ def main() -> None:
         scan = Path(folder) / "scan.h5"
         simulate_scan(scan, config)
         with server(options.model) as (process, address):
-            n_readouts = sum(isinstance(message, AcquisitionMessage) for message in scan_messages(scan))
             replays = [replay(scan, process, address, options.tr) for _ in range(options.scans)]
-        text = describe(
-            config, options, replays, n_readouts, largest_difference(replays[-1].images, scan, options.model)
-        )
+        text = describe(config, options, replays, largest_difference(replays[-1].images, scan, options.model))
     print(text)
     if options.write:
         write_section(options.write, text)
