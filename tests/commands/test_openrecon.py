@@ -57,10 +57,6 @@ def labels_of(path):
     return {LABEL_KEY: base64.b64encode(path.read_bytes()).decode()}
 
 
-def test_the_schema_is_one():
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-
-
 @pytest.mark.parametrize(
     "options",
     [{}, {"gpu": True, "injector": "compleximage"}, {"models": tuple(METHODS), "id": "Cine2", "made_in": "Berlin"}],

@@ -26,7 +26,31 @@ PAGES = [
 def test_commands_and_programs_of_a_page_run(page, tmp_path):
     for name in ("sample_data", "models"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    run_steps(steps_of(page.read_text(encoding="utf-8")), tmp_path)
+    steps = list(steps_of(page.read_text(encoding="utf-8")))
+    assert steps
+    run_steps(steps, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "```sh\nfalse\n```\n",
+        "```python\nassert 1 == 2\n```\n",
+        "```sh\ncinerecon inspect missing.h5\n```\n",
+    ],
+    ids=["shell", "python", "cinerecon"],
+)
+def test_a_step_that_fails_is_named(page, tmp_path):
+    step = page.splitlines()[1]
+    with pytest.raises(AssertionError, match=f"this failed:\n{re.escape(step)}"):
+        run_steps(steps_of(page), tmp_path)
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_of_a_page_are_in_blocks_that_run(page):
+    """Under another name than ``sh`` or ``python`` they would not be tested; ``console`` marks what cannot run here."""
+    names = set(re.findall(r"^```(\w+)", page.read_text(encoding="utf-8"), re.MULTILINE))
+    assert names <= {"sh", "python", "yaml", "json", "text", "console"}
 
 
 def test_settings_page_is_that_of_the_code():

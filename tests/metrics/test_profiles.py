@@ -113,8 +113,10 @@ def test_a_crop_smaller_than_the_window_is_an_error(pair):
 def test_an_image_that_failed_to_zero_is_measured(pair, name):
     """Left out of a mean it would pass for no failure."""
     _, reference = pair
-    found = measure(PROFILES[name], torch.zeros_like(reference), reference)
-    assert all(np.isfinite(value) for value in found.values())
+    scores = measure(PROFILES[name], torch.zeros_like(reference), reference)
+    assert all(np.isfinite(value) for value in scores.values())
+    assert scores["nmse"] == pytest.approx(1)
+    assert scores["ssim"] < 0.01
 
 
 def test_odd_sizes_are_cropped_to_the_nearest():

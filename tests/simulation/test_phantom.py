@@ -162,6 +162,8 @@ def test_odd_sizes_and_one_frame():
     image = draw_phantom(8, PhantomConfig(n_frames=1, matrix=(33, 51), view="long"))
     assert image.shape == (1, 33, 51)
     assert torch.isfinite(image.abs()).all()
+    middle, corner = image[:, 12:21, 20:31].abs(), image[:, :2, :2].abs()
+    assert middle.mean() > 5 * corner.max()
 
 
 @pytest.mark.parametrize("matrix", [(6, 5), (5, 8)])

@@ -187,6 +187,7 @@ def test_patterns_of_points_have_crops_of_their_own(make):
         batch = batches[number]
         is_pointwise = batch.encoding.mask.shape[-1] > 1
         assert tuple(batch.target.shape[-2:]) == ((24, 24) if is_pointwise else (40, 12))
+        assert relative_error(batch.encoding.forward(batch.target), batch.kspace) < 1e-5
 
 
 @pytest.mark.parametrize("n_workers", [0, 1])

@@ -119,8 +119,11 @@ def test_frames_taken_from_a_batch_have_consistent_measurements(tmp_path):
 
 
 def test_all_frames_are_taken_by_default():
-    batch = vary(make_batch(), None, np.random.default_rng(0))
-    assert batch.target.shape[1] == 6
+    batch = make_batch()
+    varied = vary(batch, None, np.random.default_rng(0))
+    assert varied.target.shape[1] == 6
+    norms, expected = (x.target.flatten(2).norm(dim=-1)[0].sort().values for x in (varied, batch))
+    assert relative_error(norms, expected) < HALF
 
 
 def test_another_text_is_another_folder():
