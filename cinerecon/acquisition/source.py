@@ -155,7 +155,12 @@ class GridSource(CineSource):
     @property
     @abstractmethod
     def path(self) -> Path:
-        """The file, for errors."""
+        """The file of k-space."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """See `CineSource.files`."""
+        return (self.path,)
 
     @property
     @abstractmethod
@@ -163,14 +168,14 @@ class GridSource(CineSource):
         """Stored frames, coils, ky and kx of a slice."""
 
     @property
-    @abstractmethod
     def oversampling(self) -> float | None:
         """Columns of k-space per column of the image; None where it is unknown."""
+        return None
 
     @property
-    @abstractmethod
     def n_copies(self) -> float:
         """See `SliceSize`."""
+        return 1.0
 
     @property
     def n_columns(self) -> int:

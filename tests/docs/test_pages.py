@@ -122,14 +122,14 @@ def test_input_format_of_the_page_is_read(tmp_path, monkeypatch):
     entry = eval(codes["the entry in GRIDDED_FORMATS"].strip(), names)
     monkeypatch.setattr(formats, "GRIDDED_FORMATS", [*formats.GRIDDED_FORMATS, entry])
 
-    (cine,) = cinerecon.simulate_cine(
-        SimulateConfig(n_frames=4, ky=32, kx=32, n_coils=2, undersample="gaussian:2,acs=8")
-    )
-    kspace, path = cine.kspace.numpy(), tmp_path / "scan.ksp"
-    path.write_bytes(b"KSPACE 4 2 32 32\n" + kspace.tobytes())
-    (part,) = cinerecon.reconstruct(path, method="cgsense", device="cpu", verdict=False)
-    expected = cinerecon.reconstruct(kspace, method="cgsense", device="cpu")
-    np.testing.assert_allclose(part.image, expected, rtol=1e-4, atol=1e-5 * abs(expected).max())
+    config = SimulateConfig(n_frames=4, ky=32, kx=32, n_coils=2, n_slices=2, undersample="gaussian:2,acs=8")
+    kspace = np.stack([cine.kspace.numpy() for cine in cinerecon.simulate_cine(config)])
+    path = tmp_path / "scan.ksp"
+    path.write_bytes(b"KSPACE 2 4 2 32 32\n" + kspace.tobytes())
+    slices = cinerecon.reconstruct(path, method="cgsense", device="cpu", verdict=False)
+    for part, own in zip(slices, kspace, strict=True):
+        expected = cinerecon.reconstruct(own, method="cgsense", device="cpu")
+        np.testing.assert_allclose(part.image, expected, rtol=1e-4, atol=1e-5 * abs(expected).max())
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(DataError, match="expected 65536"):
+    with pytest.raises(DataError, match="expected 131072"):
         cinerecon.open_scan(path).read_slice(0)
