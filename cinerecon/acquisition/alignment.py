@@ -1,4 +1,4 @@
-"""Direction, sign and gain of the central readouts, determined from their samples: headers may not state them.
+"""Direction, sign, gain and agreement of the central readouts, by their samples: headers may not state them.
 
 Near the centre of k-space the magnitudes of adjacent lines along x are nearly equal. A readout that ran backwards and
 is not flagged as such is mirrored. The signs of adjacent samples are nearly equal if the image is in the middle of the
@@ -6,23 +6,31 @@ field of view; where they alternate, by RF phase cycling or a transform without 
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cinerecon.acquisition.coherence import (
+    PATCH_DISTANCE,
+    PHASE_DISTANCE,
+    Samples,
+    coherence_warnings,
+    displacement_warnings,
+)
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.acquisition.repeats import line_samples
 from cinerecon.axes import centre_slice, mirrored_indices
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
 
-Samples = NDArray[np.complexfloating[Any, Any]]
-
 MAX_DISTANCE = 1
 """Largest distance of the examined lines from the centre of k-space."""
 MAX_READOUTS = 24
 """Largest number of readouts that are examined."""
+MAX_PHASE_FRAMES = 24
+"""Largest number of frames whose phases are compared."""
+MAX_PATCH_FRAMES = 4
+"""Largest number of readouts of a line that are averaged for the comparison with the next lines."""
 MIN_MIRRORED = 2
 """Smallest number of readouts that run backwards."""
 CLEAR_DIFFERENCE = 0.03
@@ -39,6 +47,13 @@ MAX_ENERGY_OUTSIDE = 0.4
 """Share of the energy outside of the field of view from which the image is cut off; arms have less, noise has none."""
 LOUD_COIL_RATIO = 50.0
 """Amplitude of the loudest coil over the median of all from which gains differ; coils near the heart have 10."""
+PROFILE_DISTANCE = 4
+"""Largest distance from the centre of k-space of the lines that give the profile of the image along y."""
+N_PROFILE = 64
+"""Number of points of the profile."""
+MIN_MIDDLE = 0.5
+"""Energy of the middle of the field of view over that of its edges, below which the image is at the edges; hearts in
+the middle have 1.3 and more."""
 OPPOSITE_SIGNS = -0.5
 """Correlation of adjacent samples below which their signs alternate; images that fill the field of view have -0.4."""
 
@@ -75,22 +90,47 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
             f"{describe_backward(backward, samples)}, such as acquisition {central.row[backward[0]]}; {n_flagged} have "
             "flag 22 (reverse): if the flags are wrong, lines are mirrored, and the image is not to be trusted"
         )
-    yield from sign_warnings(samples, central.frames, central.ky)
+    yield from _agreement_warnings(raw, lines, coils, grid, is_aligned=backward.size == 0)
 
 
-def sign_warnings(samples: Samples, frames: Index, ky: Index) -> Iterator[str]:
+def _agreement_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid, *, is_aligned: bool) -> Iterator[str]:
+    """Warnings where lines of the middle slice do not agree over frames or with those next to them."""
+    own = lines.of_slice(int(lines.slices.max()) // 2)
+    ky, order = own.ky - grid.ky // 2, np.unique(own.row, return_inverse=True)[1].ravel()
+    chosen = spread_over_frames(own.frames, ky, PHASE_DISTANCE, MAX_PHASE_FRAMES)
+    samples = _on_grid(raw, own.where(chosen), grid)[:, coils]
+    yield from coherence_warnings(samples, own.frames[chosen], ky[chosen], coils)
+    chosen = spread_over_frames(own.frames, ky, PATCH_DISTANCE, MAX_PATCH_FRAMES)
+    samples = _on_grid(raw, own.where(chosen), grid)[:, coils]
+    yield from sign_warnings(samples, ky[chosen])
+    if is_aligned:  # the reason is known otherwise
+        yield from displacement_warnings(samples, ky[chosen], order[chosen])
+
+
+def spread_over_frames(frames: Index, ky: Index, distance: int, n_frames: int) -> Index:
+    """Positions of the readouts of each line near the centre, in a number of frames that are spread over the cine."""
+    chosen = [np.empty(0, np.intp)]
+    for line in np.unique(ky[np.abs(ky) <= distance]):
+        readouts = np.flatnonzero(ky == line)
+        readouts = readouts[np.argsort(frames[readouts], kind="stable")]
+        chosen.append(readouts[np.unique(np.linspace(0, len(readouts) - 1, n_frames).round().astype(int))])
+    return np.concatenate(chosen)
+
+
+def sign_warnings(samples: Samples, ky: Index) -> Iterator[str]:
     """Warnings where the signs alternate from sample to sample, or from line to line.
 
     Parameters
     ----------
     samples
         ``(readouts, coils, kx)`` readouts near the centre of k-space.
-    frames, ky
-        ``(readouts,)``
+    ky
+        ``(readouts,)``, counted from the centre.
     """
-    if _correlation_along_x(samples) < OPPOSITE_SIGNS:
+    lines = {int(line): samples[ky == line].mean(0) for line in np.unique(ky[np.abs(ky) <= PROFILE_DISTANCE])}
+    if _correlation_along_x(samples[np.abs(ky) <= MAX_DISTANCE]) < OPPOSITE_SIGNS:
         yield f"the signs of the samples alternate along the readouts: {ALTERNATING} along x"
-    if _correlation_along_y(samples, frames, ky) < OPPOSITE_SIGNS:
+    if _correlation_along_y(lines) < OPPOSITE_SIGNS or _middle_over_edges(lines) < MIN_MIDDLE:
         yield f"the signs of the lines alternate: {ALTERNATING} along y"
 
 
@@ -172,11 +212,26 @@ def _correlation_along_x(samples: Samples) -> float:
     return float((samples[..., 1:] * samples[..., :-1].conj()).real.sum()) / energy if energy else 0.0
 
 
-def _correlation_along_y(samples: Samples, frames: Index, ky: Index) -> float:
-    """Real part of the correlation of adjacent lines of the same frame; 0 if there are none."""
-    order = np.lexsort((ky, frames))
-    before, after = order[:-1], order[1:]
-    is_adjacent = (frames[before] == frames[after]) & (ky[after] - ky[before] == 1)
-    first, second = samples[before[is_adjacent]], samples[after[is_adjacent]]
-    norms = np.linalg.norm(first, axis=(1, 2)) * np.linalg.norm(second, axis=(1, 2))
-    return float((second * first.conj()).real.sum() / norms.sum()) if norms.any() else 0.0
+def _correlation_along_y(lines: dict[int, Samples]) -> float:
+    """Real part of the correlation of adjacent central lines ``(coils, kx)``; 0 if there are none."""
+    pairs = [
+        (lines[line], lines[line + 1]) for line in range(-MAX_DISTANCE, MAX_DISTANCE) if {line, line + 1} <= {*lines}
+    ]
+    norms = sum(float(np.linalg.norm(first) * np.linalg.norm(second)) for first, second in pairs)
+    return sum(float(np.vdot(first, second).real) for first, second in pairs) / norms if norms else 0.0
+
+
+def _middle_over_edges(lines: dict[int, Samples]) -> float:
+    """Energy of the middle eighth of the field of view along y over that of the two sixteenths at its edges.
+
+    Infinite if a line next to the centre is missing.
+    """
+    if not {-2, -1, 0, 1, 2} <= {*lines}:
+        return np.inf
+    n, window = N_PROFILE, np.hanning(2 * PROFILE_DISTANCE + 3)[1:-1]
+    kspace = np.zeros((n, *lines[0].shape), np.complex128)
+    for line, values in lines.items():
+        kspace[line % n] = window[line + PROFILE_DISTANCE] * values
+    profile = np.fft.fftshift((np.abs(np.fft.ifft(kspace, axis=0)) ** 2).sum((1, 2)))
+    edges = float(np.concatenate([profile[: n // 16], profile[-n // 16 :]]).sum())
+    return float(profile[centre_slice(n, n // 8)].sum()) / edges if edges else np.inf

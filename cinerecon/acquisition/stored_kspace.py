@@ -11,12 +11,21 @@ from torch import Tensor
 
 from cinerecon.acquisition.alignment import (
     MAX_DISTANCE,
+    MAX_PATCH_FRAMES,
+    MAX_PHASE_FRAMES,
     MAX_READOUTS,
     describe_backward,
     find_backward,
     sign_warnings,
+    spread_over_frames,
 )
 from cinerecon.acquisition.amplitudes import table_warnings
+from cinerecon.acquisition.coherence import (
+    PATCH_DISTANCE,
+    PHASE_DISTANCE,
+    coherence_warnings,
+    displacement_warnings,
+)
 from cinerecon.errors import DataError
 from cinerecon.physics.fourier import is_image_along
 
@@ -78,9 +87,23 @@ def gain_and_sign_warnings(kspace: Tensor, mask: Tensor, where: str) -> Iterator
     backward = find_backward(samples)
     if backward.size:
         yield f"{describe_backward(backward, samples)}: if so, the image is not to be trusted"
-    yield from sign_warnings(samples, frames, ky)
+    yield from _agreement_warnings(kspace, is_measured, is_aligned=backward.size == 0)
     if _are_exchanged(kspace[:, :, rows], is_measured[:, rows]):
         yield "coils resemble each other more than frames do: are the axes of frames and coils exchanged?"
+
+
+def _agreement_warnings(kspace: Tensor, is_measured: Tensor, *, is_aligned: bool) -> Iterator[str]:
+    """Warnings where lines near the centre do not agree over frames or with those next to them."""
+    frames, rows = is_measured.nonzero().numpy().T
+    ky = rows - kspace.shape[-2] // 2
+    chosen = spread_over_frames(frames, ky, PHASE_DISTANCE, MAX_PHASE_FRAMES)
+    samples = kspace[frames[chosen], :, rows[chosen]].numpy()
+    yield from coherence_warnings(samples, frames[chosen], ky[chosen], np.arange(kspace.shape[1]))
+    chosen = spread_over_frames(frames, ky, PATCH_DISTANCE, MAX_PATCH_FRAMES)
+    samples = kspace[frames[chosen], :, rows[chosen]].numpy()
+    yield from sign_warnings(samples, ky[chosen])
+    if is_aligned:  # the reason is known otherwise
+        yield from displacement_warnings(samples, ky[chosen], None)
 
 
 def _are_exchanged(kspace: Tensor, is_measured: Tensor) -> bool:

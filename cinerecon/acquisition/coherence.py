@@ -1,0 +1,198 @@
+"""Agreement of the central readouts: of the same line in all frames, and of adjacent lines across coils.
+
+The phase of a line near the centre of k-space hardly changes over the frames of a cine. Where it does, an RF phase or a
+drift of the frequency was not undone; each frame may be right by itself, but frames cannot be combined.
+
+A point of k-space is a linear combination of the points around it in all coils, so that the matrix of all patches of
+the centre has few large singular values (ESPIRiT, 10.1002/mrm.24751). Readouts displaced against those next to them
+raise the others: readouts of alternating direction or with a delay of the gradients that was not corrected.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from cinerecon.axes import centre_slice
+from cinerecon.io.ismrmrd.raw import Index
+
+Samples = NDArray[np.complexfloating[Any, Any]]
+
+PHASE_DISTANCE = 4
+"""Largest distance from the centre of k-space of the lines whose phase is compared."""
+MIN_COHERENCE = 0.85
+"""Coherence of the phase over the frames, 1 where it is constant, below which it is reported; cines have 0.93."""
+MIN_READOUTS = 3
+"""Smallest number of readouts of a line whose phases are compared."""
+MIN_COMPARED = 4
+"""Smallest number of pairs of readouts from which the phase is judged."""
+NOISE_CORRELATION, SIGNAL_CORRELATION = 0.25, 0.6
+"""Correlation of a line with the next frame of a coil of nothing but noise, at most, and of others, at least."""
+NOISE_AMPLITUDE = 0.5
+"""Smallest amplitude over the median of all coils of a coil of noise that is reported; others do no harm."""
+MIN_SAMPLES = 64
+"""Smallest number of samples of a readout from which noise and signal differ clearly in their correlation."""
+
+PATCH_DISTANCE = 12
+"""Largest distance from the centre of k-space, along ky and kx, of the patches."""
+PATCH = (5, 3)
+"""Size of the patches along ky and kx."""
+MAX_COILS = 6
+"""Number of principal components of the coils whose patches are compared."""
+SIGNAL_FRACTION = 1 / 3
+"""Part of the singular values that may be those of signal."""
+MIN_PATCHES = 2.0
+"""Smallest number of patches over that of the points of a patch."""
+MAX_DISPLACEMENT = 3
+"""Largest displacement that is tried, in samples."""
+DISPLACED_RATIO = 1.15
+"""Energy of the small singular values over that without a displacement from which there is one: 1.1 to 10 where lines
+are displaced by a sample, at most 1 in intact scans."""
+
+
+def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
+    """Warnings about lines whose phase differs between frames, and about loud coils without signal.
+
+    Parameters
+    ----------
+    samples
+        ``(readouts, coils, kx)`` readouts near the centre of k-space.
+    frames, ky
+        ``(readouts,)``; ky is counted from the centre.
+    coils
+        ``(coils,)`` their numbers.
+    """
+    near = np.abs(ky) <= PHASE_DISTANCE
+    samples, frames, ky = samples[near], frames[near], ky[near]
+    yield from _noisy_coils(samples, frames, ky, coils)
+    pairs = _pairs_with_strongest(samples, ky)
+    if len(pairs) < MIN_COMPARED:
+        return
+    products = np.einsum("rcx,rcx->r", samples[pairs[:, 0]], samples[pairs[:, 1]].conj())
+    sums = sum(abs(products[ky[pairs[:, 0]] == line].sum()) for line in np.unique(ky))
+    coherence = float(sums / np.abs(products).sum()) if products.any() else 1.0
+    if coherence < MIN_COHERENCE:
+        yield (
+            f"the phase of the central lines changes from frame to frame (coherence {coherence:.2f}, of cines 0.93 to "
+            "1): an RF phase or a frequency drift was not undone; do not trust images that combine frames"
+        )
+
+
+def _pairs_with_strongest(samples: Samples, ky: Index) -> Index:
+    """Each readout with the strongest one of its line, of another frame; ``(pairs, 2)``."""
+    norms = np.linalg.norm(samples, axis=(1, 2))
+    pairs = []
+    for line in np.unique(ky):
+        readouts = np.flatnonzero(ky == line)
+        if len(readouts) < MIN_READOUTS:
+            continue
+        strongest = int(readouts[norms[readouts].argmax()])
+        pairs += [(int(i), strongest) for i in readouts if i != strongest]
+    return np.array(pairs, np.intp).reshape(-1, 2)
+
+
+def _noisy_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
+    """Coils as loud as the others whose lines have nothing in common with those of the next frame."""
+    order = np.lexsort((frames, ky))
+    is_pair = ky[order[1:]] == ky[order[:-1]]
+    first, second = samples[order[:-1][is_pair]], samples[order[1:][is_pair]]
+    if len(first) < MIN_COMPARED or len(coils) < 2 or samples.shape[-1] < MIN_SAMPLES:
+        return
+    norms = (np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)).sum(0)
+    correlation = np.abs((first * second.conj()).sum(-1)).sum(0) / np.where(norms > 0, norms, 1)
+    amplitude = np.linalg.norm(samples, axis=(0, 2))
+    is_loud = amplitude > NOISE_AMPLITUDE * np.median(amplitude)
+    noisy = coils[is_loud & (correlation < NOISE_CORRELATION)]
+    if len(noisy) and np.median(correlation) > SIGNAL_CORRELATION:
+        listed = ",".join(map(str, noisy))
+        yield (
+            f"coil{'s' if len(noisy) > 1 else ''} {listed}: noise as strong as the signal of the others, no signal; "
+            f"--set preprocessing.exclude_coils=[{listed}] leaves out"
+        )
+
+
+class Displacement(NamedTuple):
+    """Readouts that are displaced against those between: which ones, and by how many samples; 0 if the sign differs."""
+
+    which: str
+    n_samples: int
+
+
+def displacement_warnings(samples: Samples, ky: Index, order: Index | None) -> Iterator[str]:
+    """A warning where every other readout is displaced or has the opposite sign. Parameters as `find_displacement`."""
+    displacement = find_displacement(samples, ky, order)
+    if displacement:
+        which, n = displacement
+        by = f"displaced by {n} sample{'s' if n > 1 else ''} along kx" if n else "of the opposite sign"
+        yield (
+            f"{which} seems {by}: alternating readouts were not corrected; the image has ghosts along y and is not to "
+            "be trusted"
+        )
+
+
+def find_displacement(samples: Samples, ky: Index, order: Index | None) -> Displacement | None:
+    """Whether every other line or every other readout in time is displaced or negated; None with few coils or lines.
+
+    Parameters
+    ----------
+    samples
+        ``(readouts, coils, kx)``, up to `PATCH_DISTANCE` lines from the centre.
+    ky
+        ``(readouts,)`` lines, counted from the centre.
+    order
+        ``(readouts,)`` number of each readout in the order of time, None if unknown.
+    """
+    if samples.shape[1] < 2:
+        return None
+    centre = _principal_coils(samples)
+    order = np.zeros_like(ky) if order is None else order
+    once = np.unique(ky, return_index=True)[1]  # the mean over time conceals what changes from frame to frame
+    return _displacement(centre, ky, order) or _displacement(centre[once], ky[once], order[once])
+
+
+def _displacement(centre: Samples, ky: Index, order: Index) -> Displacement | None:
+    """See `find_displacement`; from the principal components of the coils."""
+    intact = _residual(centre, ky)
+    if intact is None:
+        return None
+    best, displacement = intact / DISPLACED_RATIO, None
+    groups = (("every other line", ky % 2 == 1), ("every other readout", order % 2 == 1))
+    for (which, is_moved), shift in product(groups, range(-MAX_DISPLACEMENT, MAX_DISPLACEMENT + 1)):
+        other = np.roll(centre, shift, -1) if shift else -centre
+        residual = _residual(np.where(is_moved[:, None, None], other, centre), ky)
+        if residual is not None and residual < best:
+            best, displacement = residual, Displacement(which, abs(shift))
+    return displacement
+
+
+def _principal_coils(samples: Samples) -> Samples:
+    """The middle of the readouts, with room for a displacement, in the first principal components of the coils."""
+    width = min(2 * (PATCH_DISTANCE + MAX_DISPLACEMENT) + 1, samples.shape[-1])
+    middle = samples[..., centre_slice(samples.shape[-1], width)]
+    if middle.shape[1] <= MAX_COILS:
+        return middle
+    _, vectors = np.linalg.eigh(np.einsum("rcx,rdx->cd", middle, middle.conj()))
+    return np.asarray(np.einsum("rcx,cd->rdx", middle, vectors[:, -MAX_COILS:].conj()))
+
+
+def _residual(samples: Samples, ky: Index) -> float | None:
+    """Share of the small singular values in the energy of all patches of the mean over time; None if they are few."""
+    lines = np.arange(-PATCH_DISTANCE, PATCH_DISTANCE + 1)
+    is_measured = np.isin(lines, ky)
+    inner = samples[..., MAX_DISPLACEMENT:-MAX_DISPLACEMENT]
+    average = np.zeros((inner.shape[1], len(lines), inner.shape[2]), np.complex128)
+    for i in np.flatnonzero(is_measured):
+        average[:, i] = inner[ky == lines[i]].mean(0)
+    n_points = len(inner[0]) * PATCH[0] * PATCH[1]
+    if inner.shape[2] < PATCH[1]:
+        return None
+    is_whole = sliding_window_view(is_measured, PATCH[0]).all(1)
+    patches = sliding_window_view(average, PATCH, axis=(1, 2)).transpose(1, 2, 0, 3, 4)[is_whole].reshape(-1, n_points)
+    if len(patches) < MIN_PATCHES * n_points:
+        return None
+    energies = np.linalg.eigvalsh(patches.conj().T @ patches)
+    total = float(energies.sum())
+    return float(energies[: -max(int(SIGNAL_FRACTION * n_points), 1)].clip(0).sum()) / total if total > 0 else None

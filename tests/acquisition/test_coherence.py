@@ -1,0 +1,128 @@
+"""Agreement of the readouts near the centre of k-space, which damages of known kinds destroy."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from raw_scan import RawFile, small_scan
+
+from cinerecon.acquisition.coherence import Displacement, find_displacement
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import open_scan
+from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings
+
+PLAIN = AcquisitionConfig(csm="walsh")
+REPORTED = ("phase of the central lines", "seems", "no signal", "signs of")
+
+
+@pytest.fixture
+def scan() -> RawFile:
+    scan = small_scan(matrix=(32, 32), n_frames=6, n_coils=4)
+    generator = np.random.default_rng(0)
+    for samples in scan.samples:
+        noise = generator.normal(size=(2, *samples.shape))
+        samples += (1e-3 * (noise[0] + 1j * noise[1])).astype(np.complex64)
+    return scan
+
+
+def reported(scan: RawFile, path: Path) -> list[str]:
+    warnings = open_scan(scan.write(path / "scan.h5"), PLAIN).plan.warnings
+    return [text for text in warnings if any(word in text for word in REPORTED)]
+
+
+def multiply(scan: RawFile, factor: Callable[[int, int], complex]) -> None:
+    """Multiply each readout by a function of its frame and number."""
+    for row, frame in enumerate(scan.heads["idx"]["phase"].astype(int)):
+        scan.samples[row] = (scan.samples[row] * factor(frame, row)).astype(np.complex64)
+
+
+def displace(scan: RawFile, rows: np.ndarray, n_samples: int) -> None:
+    for row in rows:
+        scan.samples[row] = np.roll(scan.samples[row], n_samples, -1)
+
+
+def test_an_intact_scan_is_not_reported(scan, tmp_path):
+    assert reported(scan, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "phase",
+    [
+        lambda frame, _: np.pi * frame,
+        lambda frame, _: 2 * np.pi * frame / 6,
+        lambda _, row: np.random.default_rng(row).uniform(0, 2 * np.pi),
+    ],
+    ids=["alternating", "drift", "random"],
+)
+def test_a_phase_that_changes_over_frames_is_reported(scan, tmp_path, phase):
+    multiply(scan, lambda frame, row: np.exp(1j * phase(frame, row)))
+    texts = reported(scan, tmp_path)
+    coherence = [float(text.split("coherence ")[1][:4]) for text in texts if "coherence" in text]
+    assert len(coherence) == 1 and coherence[0] < 0.6
+
+
+def test_a_small_change_of_phase_is_not_reported(scan, tmp_path):
+    multiply(scan, lambda frame, _: np.exp(0.3j * np.sin(frame)))
+    assert reported(scan, tmp_path) == []
+
+
+@pytest.mark.parametrize("n_samples", [1, -2])
+def test_displaced_lines_are_reported(scan, tmp_path, n_samples):
+    displace(scan, np.flatnonzero(scan.heads["idx"]["kspace_encode_step_1"] % 2), n_samples)
+    (text,) = reported(scan, tmp_path)
+    assert f"every other line seems displaced by {abs(n_samples)} sample" in text
+
+
+@pytest.mark.parametrize("n_samples", [0, 1])
+def test_displaced_and_negated_readouts_are_found_by_their_order_in_time(scan, tmp_path, n_samples):
+    """Seven lines of each frame are missing, so that the order is not that of the lines."""
+    lines, frames = (scan.heads["idx"][name].astype(int) for name in ("kspace_encode_step_1", "phase"))
+    scan.keep((lines - 5 * frames) % 32 > 6)
+    odd = np.arange(1, len(scan.samples), 2)
+    if n_samples:
+        displace(scan, odd, n_samples)
+    else:
+        multiply(scan, lambda _, row: (-1.0) ** row)
+    texts = reported(scan, tmp_path)
+    what = "displaced by 1 sample along kx" if n_samples else "of the opposite sign"
+    assert any(f"every other readout seems {what}" in text for text in texts)
+
+
+def test_lines_without_others_next_to_them_are_not_examined(scan):
+    ky = np.arange(-12, 13, 4)
+    samples = np.random.default_rng(0).normal(size=(len(ky), 4, 64)).astype(np.complex64)
+    assert find_displacement(samples, ky, None) is None
+
+
+def test_displaced_lines_of_an_array_are_found(scan):
+    kspace = scan.kspace[0].clone()
+    generator = torch.Generator().manual_seed(0)
+    kspace += 1e-3 * torch.randn(kspace.shape, generator=generator, dtype=torch.complex64)
+    mask = torch.ones(6, 1, 32, 1, dtype=torch.bool)
+    assert list(gain_and_sign_warnings(kspace, mask, "")) == []
+    kspace[:, :, 1::2] = kspace[:, :, 1::2].roll(1, -1)
+    (text,) = gain_and_sign_warnings(kspace, mask, "")
+    assert "every other line seems displaced by 1 sample along kx" in text
+    samples = kspace[0].movedim(1, 0).numpy()
+    assert find_displacement(samples, np.arange(32) - 16, None) == Displacement("every other line", 1)
+
+
+def test_a_coil_of_noise_is_reported_if_it_is_as_loud_as_the_others(scan, tmp_path):
+    generator = np.random.default_rng(1)
+    level = np.abs(np.stack(scan.samples)).mean()
+    for gain, n_reported in ((0.1, 0), (5.0, 1)):
+        for samples in scan.samples:
+            noise = generator.normal(size=(2, samples.shape[-1]))
+            samples[2] = gain * level * (noise[0] + 1j * noise[1])
+        texts = [text for text in reported(scan, tmp_path) if "exclude_coils=[2]" in text]
+        assert len(texts) == n_reported
+
+
+def test_an_image_at_the_edges_is_reported_by_its_profile(scan, tmp_path):
+    """A wide object: the correlation of adjacent lines alone is not clear."""
+    for row, line in enumerate(scan.heads["idx"]["kspace_encode_step_1"].astype(int)):
+        scan.samples[row] = scan.samples[row] * (-1.0) ** line
+    (text,) = reported(scan, tmp_path)
+    assert "at the edges of the field of view along y" in text
