@@ -1,6 +1,6 @@
 """A simulated archive of thousands of scans: overhead per scan, memory, resume after a kill, gain of two shards.
 
-    python benchmarks/archive.py /tmp/archive --scans 20000 --worked 2000
+    python benchmarks/archive.py /tmp/archive --scans 20000 --worked 2000 --write
 
 All scans are listed, and a run is killed and resumed among all of them; ``--worked`` of them are worked through. The
 scans are of 16 x 16 pixels, 2 frames and 2 coils, so that nearly all of the time is overhead: opening, checks, records.
@@ -21,6 +21,8 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from report import machine, write_section
 
 from cinerecon.evaluation import evaluate, read_scores
 from cinerecon.evaluation.jobs import JobList, Listing
@@ -248,6 +250,28 @@ def measure(command: str, part: str, folder: Path, worked: list[Path], linked: l
     return {"load at the start": load} | figures
 
 
+def describe(results: dict[str, dict[str, float]], n_worked: int, n_scans: int) -> str:
+    """A table of the commands of which both parts are measured."""
+    lines = [
+        f"{machine()} {n_worked:,} scans worked through; {n_scans:,} listed, of which 19 in 20 were finished.",
+        "",
+        "| command | per scan [ms] | CPU [ms] | peak memory [MB] | growth per scan [kB] | resumed after [s] "
+        "| CPU [s] | load of the machine | two shards, CPU |",
+        "|" + "---|" * 9,
+    ]
+    for command in COMMANDS:
+        work, resume = results.get(f"{command} work {n_worked}"), results.get(f"{command} resume {n_scans}")
+        if work and resume:
+            lines.append(
+                f"| `{command}` | {work['ms per scan']:.0f} | {work['processor ms per scan']:.0f} "
+                f"| {work['peak memory [MB]']:.0f} | {work['growth per scan [kB]']:.1f} "
+                f"| {resume['next result after [s]']:.1f} | {resume['next result after [processor s]']:.1f} "
+                f"| {work['load at the start']:.1f}, {resume['load at the start']:.1f} "
+                f"| {work['two shards over one, processor']:.2f} x |"
+            )
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure all that is not measured yet, and print it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -257,6 +281,7 @@ def main() -> None:
     parser.add_argument("--command", choices=COMMANDS, action="append", help="default: all")
     parser.add_argument("--part", choices=("work", "resume"), action="append", help="default: both")
     parser.add_argument("--again", action="store_true", help="measure again what is in results.json")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     arguments = parser.parse_args()
     folder = arguments.folder.absolute()
     (folder / "out").mkdir(parents=True, exist_ok=True)
@@ -272,6 +297,8 @@ def main() -> None:
                 results[key] = {name: round(v, 3) if isinstance(v, float) else v for name, v in figures.items()}
                 write_text(path, json.dumps(results, indent=1) + "\n")
             print(json.dumps({key: results[key]}), flush=True)
+    if arguments.write:
+        write_section("archive", describe(results, len(worked), len(linked)))
 
 
 if __name__ == "__main__":
