@@ -89,7 +89,7 @@ def judge(group: str, paths: list[Path], arguments: argparse.Namespace) -> list[
     return [replace(score, subject=VOLUNTEER) for score in scores] if group == VOLUNTEER else scores
 
 
-def describe_group(group: str, scores: list[Score], arguments: argparse.Namespace) -> str:
+def group_caption(group: str, scores: list[Score], arguments: argparse.Namespace) -> str:
     """The tables of a group."""
     series, subjects = (len({getattr(score, key) for score in scores}) for key in ("scan", "subject"))
     series //= len(arguments.coils)
@@ -117,7 +117,7 @@ def main() -> None:
     for group, paths in make_scans(arguments).items():
         scores = judge(group, paths, arguments)
         everything += scores
-        page.append(describe_group(group, scores, arguments))
+        page.append(group_caption(group, scores, arguments))
         print(page[-1], flush=True)
         if group == SUBJECTS and arguments.write and arguments.section == "quality":
             few = [name for name in arguments.model if name in IN_README]

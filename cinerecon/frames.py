@@ -28,17 +28,17 @@ def choose_frames(n_frames: int, missing: Reasons, redundant: Reasons, where: st
     DataError
         If frames are missing between others, or fewer than two are left.
     """
-    kept = [n for n in range(n_frames) if not any(n in numbers for numbers in missing.values())]
+    frames = [n for n in range(n_frames) if not any(n in numbers for numbers in missing.values())]
     for what, numbers in missing.items():
-        if inside := [n for n in numbers if kept and kept[0] < n < kept[-1]]:
+        if inside := [n for n in numbers if frames and frames[0] < n < frames[-1]]:
             hint = "a cine needs data in every frame: leave them out of the file"
             raise DataError(f"{name_frames(inside)} of {n_frames}: {what}", where=where, hint=hint)
-    kept = [n for n in kept if not any(n in numbers for numbers in redundant.values())]
+    frames = [n for n in frames if not any(n in numbers for numbers in redundant.values())]
     reasons = [(what, numbers) for what, numbers in (*missing.items(), *redundant.items()) if numbers]
-    if len(kept) < 2 <= n_frames:
+    if len(frames) < 2 <= n_frames:
         counts = ", ".join(f"{len(numbers)} {what}" for what, numbers in reasons)
         raise DataError(f"a cine needs several frames: of {n_frames}, {counts}", where=where)
-    return kept, [f"{name_frames(numbers)} of {n_frames} left out: {what}" for what, numbers in reasons]
+    return frames, [f"{name_frames(numbers)} of {n_frames} left out: {what}" for what, numbers in reasons]
 
 
 def name_frames(numbers: Sequence[int]) -> str:

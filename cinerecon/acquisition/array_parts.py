@@ -64,23 +64,23 @@ def read_pattern(array: KspaceArray, text: str | None, kspace: Tensor, number: i
     ConfigError, ShapeError
         If the pattern does not fit k-space.
     """
-    holds = (kspace != 0).any(1, keepdim=True)
+    has_signal = (kspace != 0).any(1, keepdim=True)
     given = _given_pattern(array, text, number)
     if given is None:
-        mask = _without_few_zeros(holds)
+        mask = _without_few_zeros(has_signal)
         warning = "no sampling pattern is given: samples that are zero in all coils count as not measured"
         return mask, [] if bool(mask.all()) else [warning]
     mask = torch.from_numpy(given.copy())
-    n_lines = int((holds & ~mask).any(-1).sum())
+    n_lines = int((has_signal & ~mask).any(-1).sum())
     return mask, [f"the array holds samples on {n_lines} lines that its pattern leaves out: not used"] * (n_lines > 0)
 
 
-def _without_few_zeros(holds: Tensor) -> Tensor:
+def _without_few_zeros(has_signal: Tensor) -> Tensor:
     """Lines and columns with samples, if they hold few zeros; else the points themselves."""
-    lines, columns = holds.any(-1, keepdim=True), holds.any(2, keepdim=True).any(0, keepdim=True)
+    lines, columns = has_signal.any(-1, keepdim=True), has_signal.any(2, keepdim=True).any(0, keepdim=True)
     block = lines & columns
-    if int((block & ~holds).sum()) > FEW_ZEROS * int(block.sum()):
-        return holds
+    if int((block & ~has_signal).sum()) > FEW_ZEROS * int(block.sum()):
+        return has_signal
     return lines if bool(columns.all()) else block
 
 

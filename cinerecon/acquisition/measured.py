@@ -70,22 +70,22 @@ def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measure
         If frames between others are empty, or fewer than two remain.
     """
     n_frames, _, ky, kx = kspace.shape
-    claims = torch.ones(n_frames, ky, kx, dtype=torch.bool)
-    claims = claims if claimed is None else claimed[:, 0] & claims
+    claimed_points = torch.ones(n_frames, ky, kx, dtype=torch.bool)
+    claimed_points = claimed_points if claimed is None else claimed[:, 0] & claimed_points
     power = _power(kspace)
-    holds = claims & (power > EMPTY_LINE_RATIO * power.mean())
-    has_signal = holds.any(-1)
+    has_signal_at = claimed_points & (power > EMPTY_LINE_RATIO * power.mean())
+    has_signal = has_signal_at.any(-1)
     redundant = _redundant_lines(kspace, has_signal)
     missing = {"empty": (~has_signal.any(-1)).nonzero().ravel().tolist()}
     frames, warnings = choose_frames(n_frames, missing, _redundant_frames(has_signal, redundant), where)
-    claims, holds = claims[frames], holds[frames]
-    measured = _without_empty(claims, holds, kspace[frames[:1]])
-    warnings += _describe(claims, measured, is_full=claimed is None)
+    claimed_points, has_signal_at = claimed_points[frames], has_signal_at[frames]
+    measured = _without_empty(claimed_points, has_signal_at, kspace[frames[:1]])
+    warnings += _describe(claimed_points, measured, is_full=claimed is None)
     for what, lines in redundant.items():
         measured = measured & ~lines[frames, :, None]
         if lines[frames].any():
             n = int(lines[frames].sum())
-            warnings.append(f"{n} of {holds.any(-1).sum()} lines are {what}: they count as not measured")
+            warnings.append(f"{n} of {has_signal_at.any(-1).sum()} lines are {what}: they count as not measured")
     incomplete = describe_incomplete_frames(measured.any(-1).numpy(), ky // 2)
     is_whole = bool((measured == measured.any(-1, keepdim=True)).all())
     mask = measured.any(-1, keepdim=True) if is_whole else measured
@@ -159,13 +159,13 @@ def _power(kspace: Tensor) -> Tensor:
     return power
 
 
-def _without_empty(claims: Tensor, holds: Tensor, first_frame: Tensor) -> Tensor:
+def _without_empty(claimed_points: Tensor, has_signal_at: Tensor, first_frame: Tensor) -> Tensor:
     """The claimed points without empty lines and columns, and without empty points where they are many."""
-    lines, columns = holds.any(-1, keepdim=True), holds.flatten(0, 1).any(0)
-    measured = claims & lines & columns
-    n_empty = int((measured & ~holds).sum())
+    lines, columns = has_signal_at.any(-1, keepdim=True), has_signal_at.flatten(0, 1).any(0)
+    measured = claimed_points & lines & columns
+    n_empty = int((measured & ~has_signal_at).sum())
     is_sparse = n_empty > EMPTY_POINT_FRACTION * int(measured.sum()) and not _is_quantised(first_frame)
-    return holds if is_sparse else measured
+    return has_signal_at if is_sparse else measured
 
 
 def _is_quantised(frame: Tensor) -> bool:
@@ -175,9 +175,9 @@ def _is_quantised(frame: Tensor) -> bool:
     return float(amplitudes.median()) < QUANTISED_RATIO * float(amplitudes.min())
 
 
-def _describe(claims: Tensor, measured: Tensor, *, is_full: bool) -> Iterator[str]:
+def _describe(claimed_points: Tensor, measured: Tensor, *, is_full: bool) -> Iterator[str]:
     """Warnings about samples that the mask includes and that were not measured."""
-    claimed_lines, lines = claims.any(-1), measured.any(-1)
+    claimed_lines, lines = claimed_points.any(-1), measured.any(-1)
     n_empty = int((claimed_lines & ~lines).sum())
     outer = {"lines": _n_outer(lines.any(0)), "columns": _n_outer(measured.any(0).any(0))}
     if is_full and n_empty > len(lines) * outer["lines"]:
@@ -189,7 +189,7 @@ def _describe(claims: Tensor, measured: Tensor, *, is_full: bool) -> Iterator[st
     if n_empty and not (is_full and outer["lines"]):
         claim = "though the file counts as fully sampled" if is_full else "though its mask has them as measured"
         yield f"{n_empty} of {claimed_lines.sum()} lines hold nothing but zeros, {claim}: they count as not measured"
-    n_points = int((claims & lines[..., None] & measured.flatten(0, 1).any(0) & ~measured).sum())
+    n_points = int((claimed_points & lines[..., None] & measured.flatten(0, 1).any(0) & ~measured).sum())
     if n_points:
         claim = "the file counts as fully sampled" if is_full else "its mask has them as measured"
         yield f"{n_points} points of k-space hold nothing but zeros, though {claim}: they count as not measured"

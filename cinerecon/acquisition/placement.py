@@ -234,7 +234,7 @@ def incomplete_frame_warnings(lines: Lines, n_frames: Iterable[int], grid: Grid)
             yield text
 
 
-def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, place: str = "") -> str:
+def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, location: str = "") -> str:
     """Name the frames of a slice that were measured in part; empty if there are none.
 
     Parameters
@@ -252,7 +252,7 @@ def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, place: str 
     parts = "; ".join(_incomplete_texts(mask, incomplete, centre))
     complete = _complete_run(incomplete)
     option = f"; --frames {complete[0]}:{complete[1]} leaves them out" if complete else ""
-    return f"frames measured in part{place}: {parts} - their images are not to be trusted{option}"
+    return f"frames measured in part{location}: {parts} - their images are not to be trusted{option}"
 
 
 def _incomplete(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -128,5 +128,5 @@ def line_samples(raw: RawScan, lines: Lines, i: int) -> NDArray[np.complex128]:
     stored = raw.samples(lines.row[i : i + 1])[0]
     if raw.header.has_pilot_tone:
         stored[:, : PILOT_TONE_SAMPLES[0]] = stored[:, -PILOT_TONE_SAMPLES[1] :] = 0
-    kept = stored[:, lines.skip[i] : lines.skip[i] + lines.n_samples[i]].astype(np.complex128)
-    return np.asarray(kept[:, ::-1] if lines.reverse[i] else kept)
+    samples = stored[:, lines.skip[i] : lines.skip[i] + lines.n_samples[i]].astype(np.complex128)
+    return np.asarray(samples[:, ::-1] if lines.reverse[i] else samples)

@@ -249,10 +249,10 @@ def require_alike(raw: RawScan, image: Index) -> None:
 
 
 def _require_common(raw: RawScan, rows: Index, values: NDArray[np.integer], unit: str, where: str = "") -> None:
-    found, counts = np.unique(values, return_counts=True)
-    if len(found) == 1:
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) == 1:
         return
-    common = int(found[counts.argmax()])
+    common = int(distinct[counts.argmax()])
     i = np.flatnonzero(values != common)[0]
     what = f"acquisition {rows[i]} has {values[i]} {unit}, the others {common}{where}"
     raise DataError(what, where=raw.at(rows[i]), hint="the file mixes two measurements, or is damaged")

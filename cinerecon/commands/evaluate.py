@@ -130,7 +130,7 @@ def _evaluate_scans(
         case = f"{outcome.scan} slice {outcome.slice}, {outcome.n_coils} coils, {outcome.sampling}, {outcome.method}"
         console.print(f"{case}: PSNR {outcome.psnr:.2f} dB, SSIM {outcome.ssim:.4f}, {outcome.seconds:.1f} s")
 
-    def report_kept(number: int) -> None:
+    def report_existing(number: int) -> None:
         if number:
             console.print(f"kept     {number} score{'' if number == 1 else 's'} of an earlier run of this folder")
 
@@ -155,7 +155,7 @@ def _evaluate_scans(
         config=AcquisitionConfig().with_arrays(options).with_set(options.set_index),
         shard=shard_of(options),
         report=report,
-        kept=report_kept,
+        report_existing=report_existing,
     )
     return evaluation.scores, evaluation.failures, request.named
 

@@ -69,9 +69,9 @@ def print_cases(report: "PrepareReport", verb: str = "prepared") -> None:
         table.add_row(name, *map(str, report.count(name)))
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
-    kept = len(report.rows) - report.n_new
+    n_existing = len(report.rows) - report.n_new
     cases = "case" if report.n_new == 1 else "cases"
-    print(f"\n{report.n_new} {cases} {verb}" + (f", {kept} there already" if kept else ""))
+    print(f"\n{report.n_new} {cases} {verb}" + (f", {n_existing} there already" if n_existing else ""))
     for reason, count in report.passed.items():
         print(f"passed over  {count} {reason}")
     n_slices = len({(row.source_sha256, row.slice) for row in report.rows})

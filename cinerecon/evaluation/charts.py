@@ -48,8 +48,8 @@ def draw_boxes(scores: Sequence[Score]) -> "Figure":
     for axis, name in zip(axes, names, strict=False):
         for index, method in enumerate(methods):
             values = [_finite(scores, name, method, group) for group in groups]
-            places = [step * g + index for g in range(len(groups))]
-            _boxes(axis, values, places, style_of(index))
+            positions = [step * g + index for g in range(len(groups))]
+            _boxes(axis, values, positions, style_of(index))
         axis.set_title(MEASURES[name].title, fontsize=10)
         labels = [sampling if len({c for _, c in groups}) == 1 else f"{sampling}\n{c} ch" for sampling, c in groups]
         axis.set_xticks([step * g + (len(methods) - 1) / 2 for g in range(len(groups))], labels, fontsize=8)
@@ -75,11 +75,11 @@ def draw_curves(scores: Sequence[Score]) -> "Figure | None":
         summaries = summarise(at_every_acceleration(families[family, n_coils]))
         for index, method in enumerate(methods):
             line = sorted((s for s in summaries if s.method == method), key=lambda s: s.acceleration)
-            found = [s.measures["psnr"] for s in line]
-            means = [spread.mean for spread in found]
+            spreads = [s.measures["psnr"] for s in line]
+            means = [spread.mean for spread in spreads]
             bars = [
                 [max(0.0, np.nan_to_num(end)) for end in ends]
-                for ends in ([s.mean - s.low for s in found], [s.high - s.mean for s in found])
+                for ends in ([s.mean - s.low for s in spreads], [s.high - s.mean for s in spreads])
             ]
             axis.errorbar(
                 [s.acceleration for s in line],
@@ -112,18 +112,18 @@ def style_of(index: int) -> dict[str, Any]:
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[turn], "linestyle": DASHES[turn]}
 
 
-def _boxes(axis: "Axes", values: list[list[float]], places: list[int], style: dict[str, Any]) -> None:
-    kept = [(value, place) for value, place in zip(values, places, strict=True) if value]
-    if not kept:
+def _boxes(axis: "Axes", values: list[list[float]], positions: list[int], style: dict[str, Any]) -> None:
+    filled = [(value, position) for value, position in zip(values, positions, strict=True) if value]
+    if not filled:
         return
     shape: dict[str, Any] = {"patch_artist": True, "showfliers": False, "widths": 0.7}
-    boxes = axis.boxplot([v for v, _ in kept], positions=[p for _, p in kept], manage_ticks=False, **shape)
+    boxes = axis.boxplot([v for v, _ in filled], positions=[p for _, p in filled], manage_ticks=False, **shape)
     for box, median in zip(boxes["boxes"], boxes["medians"], strict=True):
         box.set(facecolor=style["color"], alpha=0.45, linestyle=style["linestyle"])
         median.set(color="black")
-    for value, place in kept:
+    for value, position in filled:
         shift = np.linspace(-0.2, 0.2, len(value)) if len(value) > 1 else [0.0]
-        axis.plot(np.add(place, shift), value, color=style["color"], marker=style["marker"], linestyle="", markersize=2)
+        axis.plot(position + np.array(shift), value, color=style["color"], marker=style["marker"], ls="", ms=2)
 
 
 def _legend(figure: "Figure", methods: list[str]) -> None:

@@ -42,7 +42,7 @@ class Failure:
 COLUMNS = [field.name for field in fields(Failure)]
 
 
-def place_of(error: CineReconError, path: Path, number: int | None) -> str:
+def location_of(error: CineReconError, path: Path, number: int | None) -> str:
     """Where an error is, beginning with the file it came up in."""
     if str(path) in error.where:
         return error.where

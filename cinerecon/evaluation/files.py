@@ -92,19 +92,20 @@ def looks_like_another(image: Tensor, truth: Sequence[Tensor], number: int) -> i
     return best if scores[best] > scores[number] + CLEARER_CORRELATION else None
 
 
-def _are_distinct(places: Sequence[Geometry | None]) -> bool:
+def _are_distinct(geometries: Sequence[Geometry | None]) -> bool:
     """Whether all positions are known and no two slices are at the same; the origin alone is what writers leave out."""
-    if any(place is None or not any(place.position_mm) for place in places) and len(places) == 1:
+    known = [geometry for geometry in geometries if geometry is not None]
+    if len(known) < len(geometries) or (len(known) == 1 and not any(known[0].position_mm)):
         return False
-    known = [place for place in places if place is not None]
-    return len(known) == len(places) and len({tuple(np.round(place.position_mm, 2)) for place in known}) == len(places)
+    return len({tuple(np.round(geometry.position_mm, 2)) for geometry in known}) == len(known)
 
 
-def _least_spacing(places: Sequence[Geometry | None]) -> float | None:
+def _least_spacing(geometries: Sequence[Geometry | None]) -> float | None:
     """Least distance between parallel planes [mm]; None where there are no two."""
-    known = [place for place in places if place is not None]
+    known = [geometry for geometry in geometries if geometry is not None]
     normal = _normal(known[0])
-    along = sorted(float(np.dot(p.position_mm, normal)) for p in known if abs(_normal(p) @ normal) > PARALLEL)
+    parallel = [geometry for geometry in known if abs(_normal(geometry) @ normal) > PARALLEL]
+    along = sorted(float(np.dot(geometry.position_mm, normal)) for geometry in parallel)
     distances = [after - before for before, after in pairwise(along) if after - before > 0]
     return min(distances, default=None)
 
@@ -116,8 +117,8 @@ def _distance(one: Geometry, other: Geometry) -> float:
     return abs(float(np.subtract(one.position_mm, other.position_mm) @ _normal(other)))
 
 
-def _normal(place: Geometry) -> NDArray[np.float64]:
-    normal: NDArray[np.float64] = np.array(place.slice_dir) / np.linalg.norm(place.slice_dir)
+def _normal(geometry: Geometry) -> NDArray[np.float64]:
+    normal: NDArray[np.float64] = np.array(geometry.slice_dir) / np.linalg.norm(geometry.slice_dir)
     return normal
 
 
@@ -232,11 +233,11 @@ def _matched(
     numbers = list(range(len(truth))) if matched is None else matched
     if matched is not None:
         series = [turned_like(own, truth[n].geometry) for own, n in zip(series, numbers, strict=True)]
-    found, expected = ([tuple(one.image.shape) for one in some] for some in (series, [truth[n] for n in numbers]))
-    if found != expected:
-        shown, wanted = (", ".join(map(str, shapes)) for shapes in (found, expected))
-        is_swapped = [(n, x, y) for n, y, x in found] == expected
-        what = f"images (frames, y, x) are {shown}, those of the truth {wanted}"
+    actual, expected = ([tuple(one.image.shape) for one in some] for some in (series, [truth[n] for n in numbers]))
+    if actual != expected:
+        shown, required = (", ".join(map(str, shapes)) for shapes in (actual, expected))
+        is_swapped = [(n, x, y) for n, y, x in actual] == expected
+        what = f"images (frames, y, x) are {shown}, those of the truth {required}"
         raise ShapeError(what, where=str(path), hint="swap y and x" if is_swapped else "")
     return numbers, list(series)
 

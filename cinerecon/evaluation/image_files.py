@@ -105,24 +105,30 @@ def read_series(path: Path, names: tuple[str, ...] = IMAGE_NAMES) -> list[ImageS
     """
     if not path.exists():
         raise FileError("there is no such file", where=str(path))
-    slices = _read_slices(path, names)
-    series = [(one, place) for array, place in slices for one in (array[None] if array.ndim == 3 else array)]
-    if not series or any(one.ndim != 3 or one.dtype.kind not in "fciu" for one, _ in series):
+    series = [
+        (image, placement)
+        for array, placement in _read_slices(path, names)
+        for image in (array[None] if array.ndim == 3 else array)
+    ]
+    if not series or any(image.ndim != 3 or image.dtype.kind not in "fciu" for image, _ in series):
         raise DataError("expected images (frames, y, x) or (slices, frames, y, x)", where=str(path))
-    if not all(np.isfinite(one).all() for one, _ in series):
+    if not all(np.isfinite(image).all() for image, _ in series):
         raise DataError("the images hold numbers that are not finite", where=str(path))
-    for one, _ in series:
-        refuse_segmentation(np.abs(one), path)
-    types = {True: np.complex64, False: np.float32}
+    for image, _ in series:
+        refuse_segmentation(np.abs(image), path)
     return [
-        ImageSeries(torch.from_numpy(one.astype(types[one.dtype.kind == "c"])), place.geometry, place.pixel_size_mm)
-        for one, place in series
+        ImageSeries(_single_precision(image), placement.geometry, placement.pixel_size_mm)
+        for image, placement in series
     ]
 
 
 def files_in(folder: Path) -> list[Path]:
     """The files of a folder, in the order of their names."""
     return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+def _single_precision(image: Array) -> Tensor:
+    return torch.from_numpy(image.astype(np.complex64 if image.dtype.kind == "c" else np.float32))
 
 
 def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placement]]:
@@ -157,11 +163,11 @@ def _pixels_of(images: MagnitudeImages) -> list[tuple[Array, Placement]]:
 
 def _open_dicom(path: Path) -> MagnitudeImages:
     folder, files = (path, files_in(path)) if path.is_dir() else (path.parent, [path])
-    found = open_dicom(folder, [file for file in files if is_dicom(file)], fewest_frames=1)
-    if len(found) != 1:
+    cines = open_dicom(folder, [file for file in files if is_dicom(file)], fewest_frames=1)
+    if len(cines) != 1:
         hint = "give the folder of one cine, with all its images"
-        raise DataError(f"{len(found) or 'no'} DICOM cines are found", where=str(path), hint=hint)
-    return found[0]
+        raise DataError(f"{len(cines) or 'no'} DICOM cines are found", where=str(path), hint=hint)
+    return cines[0]
 
 
 def _load_npy(path: Path) -> Array:
@@ -199,8 +205,8 @@ def _placements(arrays: dict[str, Array], n_slices: int) -> list[Placement]:
 
 def _geometries(arrays: dict[str, Array], n_slices: int) -> list[Geometry | None]:
     """Positions of slices in an archive as `io.export.npz` writes it; None for each where it has none."""
-    found = [arrays.get(name) for name in ("position_mm", *DIRECTIONS)]
-    if any(one is None or one.shape != (n_slices, 3) or one.dtype.kind != "f" for one in found):
+    vectors = [arrays.get(name) for name in ("position_mm", *DIRECTIONS)]
+    if any(vector is None or vector.shape != (n_slices, 3) or vector.dtype.kind != "f" for vector in vectors):
         return [None] * n_slices
-    rows = zip(*(one for one in found if one is not None), strict=True)
+    rows = zip(*(vector for vector in vectors if vector is not None), strict=True)
     return [geometry_of(row) if np.isfinite(row).all() else None for row in rows]

@@ -15,7 +15,7 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import find_cines, open_scan
 from cinerecon.acquisition.source import subject_in_header, subject_in_path
 from cinerecon.errors import CineReconError, FileError
-from cinerecon.evaluation.failures import Failure, place_of, read_failures, rewrite_failures
+from cinerecon.evaluation.failures import Failure, location_of, read_failures, rewrite_failures
 from cinerecon.evaluation.score import Score, iterate_scores, rewrite_scores
 from cinerecon.evaluation.score_slice import Job, Plan
 from cinerecon.io.atomic import file_state, hash_file
@@ -30,20 +30,20 @@ from cinerecon.physics.sampling import fingerprint_pattern
 from cinerecon.version import __version__
 
 LISTING = "scans.jsonl"
-"""File in the folder of results with what was found in each scan."""
+"""File in the folder of results with an entry for each scan that was opened."""
 COMMAND = "evaluate"
 
 
 @dataclass(frozen=True)
-class ListedScan:
-    """What decides the tasks of a scan.
+class ScanEntry:
+    """The properties of a scan that determine its tasks.
 
     Attributes
     ----------
     n_slices
         Number of slices.
     content
-        Checksums of its files, or its path where nothing is kept.
+        Checksums of its files, or its path where no folder of results is given.
     subject
         The subject in its header; empty if unknown.
     """
@@ -54,35 +54,35 @@ class ListedScan:
 
 
 class Listing:
-    """The content of scans that were opened before, in this run or an earlier one, as long as their files stay.
+    """Entries of the scans that this run or an earlier one has opened, valid as long as their files do not change.
 
     Parameters
     ----------
     folder
-        Folder of the records; None if nothing is kept.
+        Folder of the records; None if there are none.
     config
         How scans are read; records of others are not used.
     """
 
     def __init__(self, folder: Path | None, config: AcquisitionConfig | None = None) -> None:
-        self._config, self._reading = config, _reading(config or AcquisitionConfig())
+        self._config, self._settings_text = config, _settings_text(config or AcquisitionConfig())
         self._journal = None if folder is None else Journal(folder / LISTING)
 
-    def find(self, path: Path) -> ListedScan | None:
-        """What is recorded of a scan; None if it is not there, or a file has another size or time than then."""
+    def find(self, path: Path) -> ScanEntry | None:
+        """The entry of a scan; None if there is none, or the size or time of a file has changed."""
         entry = None if self._journal is None else self._journal.get(str(path.absolute()))
-        if entry is None or entry.get("reading", "") != self._reading:
+        if entry is None or entry.get("reading", "") != self._settings_text:
             return None
         if any(file_state(Path(file)) != state for file, *state in entry["files"]):
             return None
-        return ListedScan(entry["n_slices"], entry["content"], entry["subject"])
+        return ScanEntry(entry["n_slices"], entry["content"], entry["subject"])
 
     def knows(self, path: Path) -> bool:
-        """Whether a file was opened before; its present content is not looked at."""
+        """Whether a file was opened before; whether it has changed is not checked."""
         return self._journal is not None and str(path.absolute()) in self._journal
 
-    def open(self, path: Path) -> ListedScan:
-        """Open a scan and record what it holds.
+    def open(self, path: Path) -> ScanEntry:
+        """Open a scan and record its entry.
 
         Raises
         ------
@@ -90,14 +90,14 @@ class Listing:
             If it cannot be opened.
         """
         source = open_scan(path, self._config)
-        # without a folder of results nothing is looked up, and large files need not be read twice
+        # without a folder of results no entries are stored, and large files need not be read twice
         files = source.files if self._journal is not None else ()
         states = [[str(file.absolute()), *(file_state(file) or ())] for file in files]
         content = ",".join(map(hash_file, files)) if files else str(path)
-        scan = ListedScan(source.n_slices, content, subject_in_header(source))
+        scan = ScanEntry(source.n_slices, content, subject_in_header(source))
         if self._journal is not None:
             entry = {"files": states, "n_slices": scan.n_slices, "content": content, "subject": scan.subject}
-            entry |= {"reading": self._reading} if self._reading else {}
+            entry |= {"reading": self._settings_text} if self._settings_text else {}
             self._journal.add(str(path.absolute()), entry)
         return scan
 
@@ -114,9 +114,9 @@ class JobList:
     methods
         The loaded methods.
     listing
-        What is known of the scans.
+        Entries of scans that were opened before.
     pictures
-        Number of slices, evenly chosen among those of all scans, that are pictured.
+        Number of slices, evenly chosen among those of all scans, whose images are stored.
     shard
         The part of the scans to score.
     """
@@ -134,24 +134,24 @@ class JobList:
         self.labels = dict(zip(scans, labels_of_scans(scans), strict=True))
         self.scans = (shard or Shard()).part(scans)
         self._order = {path: number for number, path in enumerate(scans)}
-        self._prints = {name: fingerprint(method) for name, method in methods.items()}
+        self._fingerprints = {name: fingerprint(method) for name, method in methods.items()}
         self._patterns = {pattern: fingerprint_pattern(pattern) for pattern in plan.patterns}
         self._positions = [(2 * i + 1) / (2 * pictures) * len(scans) for i in range(pictures)]
         self._rules: tuple[str, ...] = (str(plan.seed), plan.profile, plan.device, __version__)
-        self._rules += (_reading(plan.config),) if _reading(plan.config) else ()
+        self._rules += (_settings_text(plan.config),) if _settings_text(plan.config) else ()
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
         """Fingerprints of the methods."""
-        return self._prints
+        return self._fingerprints
 
     def known_jobs(self, path: Path) -> list[Job]:
-        """The jobs of a scan as far as they are known without opening it."""
+        """The jobs of a scan that was opened before; empty for others."""
         scan = self.listing.find(path)
         return [] if scan is None else self.jobs(path, scan)
 
-    def read(self, path: Path) -> ListedScan:
-        """What decides the tasks of a scan, which is opened unless that is known.
+    def read(self, path: Path) -> ScanEntry:
+        """The entry of a scan, which is opened if there is none.
 
         Raises
         ------
@@ -160,7 +160,7 @@ class JobList:
         """
         return self.listing.find(path) or self.listing.open(path)
 
-    def jobs(self, path: Path, scan: ListedScan) -> list[Job]:
+    def jobs(self, path: Path, scan: ScanEntry) -> list[Job]:
         """The jobs of a scan, one for each slice, with the hash of each task.
 
         Raises
@@ -178,7 +178,7 @@ class JobList:
 
     def failures(self, path: Path, error: CineReconError) -> Iterator[Failure]:
         """The tasks of a scan that cannot be opened."""
-        reason = (error.what, place_of(error, path, None), _hint_of_images(path) or error.hint)
+        reason = (error.what, location_of(error, path, None), _hint_of_images(path) or error.hint)
         for pattern in self.plan.patterns:
             yield from (Failure(self.labels[path], None, pattern, model_label(n), *reason) for n in self.methods)
 
@@ -186,16 +186,16 @@ class JobList:
         return {
             (pattern, name): _hash(label, content, str(number), fingerprint_, method, *self._rules)
             for pattern, fingerprint_ in self._patterns.items()
-            for name, method in self._prints.items()
+            for name, method in self._fingerprints.items()
         }
 
     def _pictured(self, position: int, n_slices: int) -> set[int]:
-        """Numbers of the slices of a scan that are pictured; each scan has an equal part of the range."""
+        """Numbers of the slices of a scan whose images are stored; each scan has an equal part of the range."""
         return {int((point - position) * n_slices) for point in self._positions if position <= point < position + 1}
 
 
 def labels_of_scans(scans: Sequence[Path]) -> list[str]:
-    """What each scan is called in results."""
+    """The name of each scan in the results."""
     labels = labels_of(path.absolute() for path in scans)
     return [labels[path.absolute()] for path in scans]
 
@@ -227,7 +227,7 @@ def _hint_of_images(path: Path) -> str:
     return f"if these are images: cinerecon evaluate --recon {path} --reference TRUTH" if is_image else ""
 
 
-def _reading(config: AcquisitionConfig) -> str:
+def _settings_text(config: AcquisitionConfig) -> str:
     """The settings by which scans are read, as a text; empty for the defaults, so that earlier scores hold."""
     return "" if config == AcquisitionConfig() else config.model_dump_json()
 

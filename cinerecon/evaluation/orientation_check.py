@@ -56,9 +56,9 @@ def orientation_warnings(image: Tensor, reference: Tensor, *, sees_scale: bool =
         yield f"{word} by a factor of {float(f'{times:.3g}'):g}?"
     if error <= FITTING_ERROR * float((reference**2).sum()):
         return
-    found = sorted(_corrections(image, reference), key=lambda correction: len(correction.words))
-    least = min(correction.error for correction in found)
-    best = next(correction for correction in found if _gain(correction.error, least) <= SIMPLER_DB)
+    corrections = sorted(_corrections(image, reference), key=lambda correction: len(correction.words))
+    least = min(correction.error for correction in corrections)
+    best = next(correction for correction in corrections if _gain(correction.error, least) <= SIMPLER_DB)
     if best.words and _gain(error, best.error) > GAIN_DB:
         yield f"{', '.join(best.words)}?"
 

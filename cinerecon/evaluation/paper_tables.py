@@ -213,11 +213,11 @@ def lay_out(table: PaperTable, scores: Sequence[Score], also: Sequence[str] = ()
         Methods that the paper does not have, for rows of their own below its rows.
     """
     table = with_rows(table, also)
-    wanted = [score for score in scores if table.holds(score)]
+    matching = [score for score in scores if table.holds(score)]
     by_coils: dict[int | None, dict[tuple[str, str], Summary]] = {}
-    for summary in summarise(wanted):
+    for summary in summarise(matching):
         by_coils.setdefault(summary.n_coils, {})[summary.method, summary.sampling] = summary
-    return [_lay_out(table, n_coils, found, wanted) for n_coils, found in by_coils.items()] or [
+    return [_lay_out(table, n_coils, summaries, matching) for n_coils, summaries in by_coils.items()] or [
         _lay_out(table, None, {}, [])
     ]
 
@@ -235,14 +235,14 @@ def left_over(tables: Sequence[PaperTable], scores: Sequence[Score], also: Seque
 
 
 def _lay_out(
-    table: PaperTable, n_coils: int | None, found: Mapping[tuple[str, str], Summary], scores: Sequence[Score]
+    table: PaperTable, n_coils: int | None, by_column: Mapping[tuple[str, str], Summary], scores: Sequence[Score]
 ) -> Table:
     titles, rows = ["method"], [[Cell(method)] for method in table.methods]
     for sampling in table.samplings:
         prefix = f"{sampling}: " if len(table.samplings) > 1 else ""
         for name in table.measures:
             titles.append(prefix + MEASURES[name].title)
-            summaries = [found.get((method, sampling)) for method in table.methods]
+            summaries = [by_column.get((method, sampling)) for method in table.methods]
             for row, summary in zip(rows, summaries, strict=True):
                 row.append(Cell(_mean(summary, name)))
             distances = [s.distance(name) if s else float("nan") for s in summaries]
@@ -250,19 +250,19 @@ def _lay_out(
     titles += ["gain [dB]", "published gain", "time [s]", "published time", "parameters", "published number"]
     for row, method in zip(rows, table.methods, strict=True):
         published = table.published.get(method, Published())
-        ours = [found[method, s] for s in table.samplings if (method, s) in found]
+        ours = [by_column[method, s] for s in table.samplings if (method, s) in by_column]
         gains = [f"{value} over {rival}, {sampling}" for (rival, sampling), value in published.gain.items()]
         row += [
-            Cell(", ".join(_our_gain(found, method, *pair) for pair in published.gain)),
+            Cell(", ".join(_our_gain(by_column, method, *pair) for pair in published.gain)),
             Cell(", ".join(gains), is_foreign=True),
             Cell(f"{sum(s.seconds for s in ours) / len(ours):.2f}" if ours else ""),
             Cell(published.seconds, is_foreign=True),
             Cell(show_count(ours[0].n_parameters) if ours else ""),
             Cell(published.parameters, is_foreign=True),
         ]
-    n = max((summary.n_slices for summary in found.values()), default=0)
+    n = max((summary.n_slices for summary in by_column.values()), default=0)
     of = "no results yet" if n_coils is None else f"{coils_in_words(n_coils)}, {count_slices(n)}"
-    uneven = sorted({f"{s.method} {s.n_slices}" for s in found.values() if s.n_slices < n})
+    uneven = sorted({f"{s.method} {s.n_slices}" for s in by_column.values() if s.n_slices < n})
     fewer = [f"means over fewer slices: {', '.join(uneven)}"] if uneven else []
     notes = (*fewer, *_notes(table, scores))
     return Table(f"{table.name}. {table.caption} ({of})", tuple(titles), tuple(map(tuple, rows)), notes)
@@ -271,12 +271,12 @@ def _lay_out(
 def _mean(summary: Summary | None, name: str) -> str:
     if summary is None:
         return ""
-    found, measure = summary.measures[name], MEASURES[name]
-    return measure.show(found.mean) + (f" ± {measure.show(found.sd)}" if found.n > 1 else "")
+    spread, measure = summary.measures[name], MEASURES[name]
+    return measure.show(spread.mean) + (f" ± {measure.show(spread.sd)}" if spread.n > 1 else "")
 
 
-def _our_gain(found: Mapping[tuple[str, str], Summary], method: str, rival: str, sampling: str) -> str:
-    pair = [found.get((name, sampling)) for name in (method, rival)]
+def _our_gain(by_column: Mapping[tuple[str, str], Summary], method: str, rival: str, sampling: str) -> str:
+    pair = [by_column.get((name, sampling)) for name in (method, rival)]
     if pair[0] is None or pair[1] is None:
         return ""
     return f"{pair[0].measures['psnr'].mean - pair[1].measures['psnr'].mean:+.2f}"

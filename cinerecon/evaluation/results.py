@@ -23,7 +23,7 @@ from cinerecon.evaluation.figures import Drawn
 from cinerecon.evaluation.latex import PREAMBLE, as_latex
 from cinerecon.evaluation.score import SCORES, Score, write_frames
 from cinerecon.evaluation.summary import LIMITS, MEASURES, Summary, require_baseline, summarise
-from cinerecon.evaluation.tables import Cell, Table, bold_best, describe_group, show_count
+from cinerecon.evaluation.tables import Cell, Table, bold_best, group_caption, show_count
 from cinerecon.evaluation.ventricle import function_tables, slice_functions, stack_functions
 from cinerecon.io.atomic import write_text
 from cinerecon.metrics import find_profile
@@ -152,19 +152,19 @@ def _table(group: list[Summary], measures: list[str], notes: tuple[str, ...]) ->
         rows.append([*cells, Cell(seconds), Cell(memory), Cell(show_count(summary.n_parameters))])
     for column, name in enumerate(shown, start=1 + are_uneven):
         bold_best(rows, column, [summary.distance(name) for summary in group])
-    return Table(describe_group(group), tuple(columns), tuple(map(tuple, rows)), notes)
+    return Table(group_caption(group), tuple(columns), tuple(map(tuple, rows)), notes)
 
 
 def _show_spread(summary: Summary, name: str) -> str:
-    found, measure = summary.measures[name], MEASURES[name]
-    text = measure.show(found.mean)
-    if found.n > 1:
-        text += f" ± {measure.show(found.sd)}"
-    if not math.isnan(found.low):
-        text += f" [{measure.show(found.low)}, {measure.show(found.high)}]"
-    if name in summary.agreement and found.n > 1:
+    spread, measure = summary.measures[name], MEASURES[name]
+    text = measure.show(spread.mean)
+    if spread.n > 1:
+        text += f" ± {measure.show(spread.sd)}"
+    if not math.isnan(spread.low):
+        text += f" [{measure.show(spread.low)}, {measure.show(spread.high)}]"
+    if name in summary.agreement and spread.n > 1:
         text += f", |error| {measure.show(summary.agreement[name].absolute_error)}"
-    return f"{text} (n {found.n})" if 0 < found.n < summary.n_slices else text
+    return f"{text} (n {spread.n})" if 0 < spread.n < summary.n_slices else text
 
 
 def _show_gain(gain: Gain | None) -> str:

@@ -1,4 +1,4 @@
-"""Judge methods alike: the same scans, the same undersampling, the same coil maps, the same measures."""
+"""Score methods on the same scans, with the same undersampling, coil maps and measures."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -12,7 +12,7 @@ from cinerecon.evaluation.failures import FAILURES, Failure, append_failure, rai
 from cinerecon.evaluation.images import image_file
 from cinerecon.evaluation.jobs import COMMAND, JobList, Listing, identity_of, list_scans
 from cinerecon.evaluation.score import Score, append_scores, iterate_scores, repair_scores, rewrite_scores
-from cinerecon.evaluation.score_slice import Job, Plan, judge_slice
+from cinerecon.evaluation.score_slice import Job, Plan, score_slice_tasks
 from cinerecon.io.atomic import require_folder
 from cinerecon.io.lock import sole_writer
 from cinerecon.io.shards import Shard, finish_shard, start_shard
@@ -65,7 +65,7 @@ def evaluate(
     shard: Shard | None = None,
     memory: int | None = None,
     report: Report = lambda _: None,
-    kept: Callable[[int], None] = lambda _: None,
+    report_existing: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
     """Undersample fully sampled scans and reconstruct them with every method.
 
@@ -97,8 +97,8 @@ def evaluate(
     memory
         Most memory of all processes [bytes]; None without a limit. Methods that need more on a slice fail on it.
     report
-        Called with each score and each failure as it is known.
-    kept
+        Called with each score and each failure.
+    report_existing
         Called, before the work, with the number of scores that an earlier run left in ``output``.
 
     Raises
@@ -117,7 +117,9 @@ def evaluate(
         raise ConfigError("shards need a folder for their scores", where="-o", hint="-o results/")
     rules = (settings, seed, pick_device(device), profile, output, subject, config or AcquisitionConfig(), memory)
     plan = Plan(tuple(models), tuple(patterns), *rules)
-    return _evaluate_plan(plan, scans, workers=workers, pictures=pictures, shard=shard, report=report, kept=kept)
+    return _evaluate_plan(
+        plan, scans, workers=workers, pictures=pictures, shard=shard, report=report, report_existing=report_existing
+    )
 
 
 def _evaluate_plan(
@@ -128,7 +130,7 @@ def _evaluate_plan(
     pictures: int,
     shard: Shard | None,
     report: Report,
-    kept: Callable[[int], None],
+    report_existing: Callable[[int], None],
 ) -> Evaluation:
     """The scores of a plan on scans, for the arguments and errors of `evaluate`."""
     methods, output = plan.load_methods(), plan.output
@@ -142,12 +144,12 @@ def _evaluate_plan(
                 output, COMMAND, shard, list(jobs.labels.values()), identity_of(plan, jobs.fingerprints)
             )
         run = _Run(jobs, records, report)
-        kept(run.count_kept())
-        for outcome in _judge(run.remaining(), plan, methods, workers):
+        report_existing(run.count_done())
+        for outcome in _score_jobs(run.remaining(), plan, methods, workers):
             run.add(outcome)
         run.update_subjects()
         if record is not None and output:
-            finish_shard(output, record, tasks=run.wanted)
+            finish_shard(output, record, tasks=run.tasks_by_scan)
             return Evaluation([], run.failures)
         scores = run.scores()
         if run.failures and not scores:
@@ -156,7 +158,9 @@ def _evaluate_plan(
 
 
 class _Run:
-    """What is done in a run, and what remains; of the scores of a folder, only the hashes are held in memory.
+    """Progress of a run: the tasks that are done and those that remain.
+
+    Scores in a folder are read when they are needed; only their hashes and subjects are held in memory.
 
     Parameters
     ----------
@@ -171,24 +175,25 @@ class _Run:
     def __init__(self, jobs: JobList, records: Path | None, report: Report) -> None:
         self._jobs, self._records, self._report = jobs, records, report
         self._scores: dict[str, Score] = {}
-        self._known: dict[str, str] = {}
-        self._renamed: dict[str, str] = {}
-        self.wanted: dict[str, list[tuple[str, int, str, str]]] = {}
+        self._subject_of_done: dict[str, str] = {}
+        self._changed_subjects: dict[str, str] = {}
+        self.tasks_by_scan: dict[str, list[tuple[str, int, str, str]]] = {}
         self.failures: list[Failure] = []
         if records is None or jobs.plan.output is None:
             return
         repair_scores(records)
         for folder in dict.fromkeys((jobs.plan.output, records)):
-            self._known |= {score.task: score.subject for score in iterate_scores(folder)}
+            self._subject_of_done |= {score.task: score.subject for score in iterate_scores(folder)}
         (records / FAILURES).unlink(missing_ok=True)
 
-    def count_kept(self) -> int:
-        """Number of tasks that an earlier run has done; no scan is opened for it."""
-        known = (job for path in self._jobs.scans for job in self._jobs.known_jobs(path)) if self._known else ()
-        return sum(len(job.tasks) - len(self._rest(job).tasks) for job in known)
+    def count_done(self) -> int:
+        """Number of tasks that an earlier run has completed; no scan is opened to count them."""
+        recorded = (job for path in self._jobs.scans for job in self._jobs.known_jobs(path))
+        jobs = recorded if self._subject_of_done else ()
+        return sum(len(job.tasks) - len(self._rest(job).tasks) for job in jobs)
 
     def remaining(self) -> Iterator[Job]:
-        """The jobs with what is to be done on them, each listed when it is asked for."""
+        """The jobs with their remaining tasks, one at a time."""
         for path in self._jobs.scans:
             try:
                 scan = self._jobs.read(path)
@@ -197,12 +202,12 @@ class _Run:
                     self.add(failure)
                 continue
             for job in self._jobs.jobs(path, scan):
-                self.wanted.setdefault(job.label, []).extend(
+                self.tasks_by_scan.setdefault(job.label, []).extend(
                     (task, job.number, pattern, model_label(name)) for (pattern, name), task in job.tasks.items()
                 )
                 for task in job.tasks.values():
-                    if self._known.get(task, job.subject) != job.subject:
-                        self._renamed[task] = job.subject
+                    if self._subject_of_done.get(task, job.subject) != job.subject:
+                        self._changed_subjects[task] = job.subject
                 rest = self._rest(job)
                 if rest.tasks:
                     yield rest
@@ -215,57 +220,59 @@ class _Run:
                 append_failure(self._records, outcome)
         elif self._records:
             append_scores(self._records, [outcome])
-            self._renamed.pop(outcome.task, None)
+            self._changed_subjects.pop(outcome.task, None)
         else:
             self._scores[outcome.task] = outcome
         self._report(outcome)
 
     def update_subjects(self) -> None:
         """Write the subjects of this run to scores of earlier runs, whose other values stay."""
-        if self._records and self._renamed:
+        if self._records and self._changed_subjects:
             scores = list(iterate_scores(self._records))
-            changed = [replace(score, subject=self._renamed.get(score.task, score.subject)) for score in scores]
+            changed = [
+                replace(score, subject=self._changed_subjects.get(score.task, score.subject)) for score in scores
+            ]
             rewrite_scores(self._records, changed)
 
     def scores(self) -> list[Score]:
-        """The scores that this run is about, in the order of scans, slices, patterns and methods."""
-        wanted = dict.fromkeys(task for tasks in self.wanted.values() for task, *_ in tasks)
+        """The scores of all tasks of this run, in the order of scans, slices, patterns and methods."""
+        tasks = dict.fromkeys(task for tasks in self.tasks_by_scan.values() for task, *_ in tasks)
         if self._records:
-            self._scores = {score.task: score for score in iterate_scores(self._records) if score.task in wanted}
-        return [self._scores[task] for task in wanted if task in self._scores]
+            self._scores = {score.task: score for score in iterate_scores(self._records) if score.task in tasks}
+        return [self._scores[task] for task in tasks if task in self._scores]
 
     def _rest(self, job: Job) -> Job:
-        """The job without what is known: a score, and the images where they are wanted."""
+        """The job without the tasks that have a score, and stored images if these are requested."""
         output = self._jobs.plan.output
 
         def is_done(task: str) -> bool:
-            has_image = output is None or not job.is_pictured or image_file(output, task).exists()
-            return task in self._known and has_image
+            has_image = output is None or not job.stores_images or image_file(output, task).exists()
+            return task in self._subject_of_done and has_image
 
         return replace(job, tasks={key: task for key, task in job.tasks.items() if not is_done(task)})
 
 
-def _judge(
+def _score_jobs(
     jobs: Iterator[Job], plan: Plan, methods: Mapping[str, Reconstructor], workers: int
 ) -> Iterator[Score | Failure]:
-    """Scores as they are known, here or in processes of their own."""
+    """Scores one after the other, computed in this process or in several."""
     if workers == 0:
-        most: float | None = None
+        memory_mb: float | None = None  # of the first slice, the largest of all methods
         for job in jobs:
-            for outcome in judge_slice(job, plan, methods):
+            for outcome in score_slice_tasks(job, plan, methods):
                 if isinstance(outcome, Score):
-                    most = max(most or 0.0, outcome.memory_mb)
+                    memory_mb = max(memory_mb or 0.0, outcome.memory_mb)
                 yield outcome
-            if most is not None:  # it is known what a slice takes
+            if memory_mb is not None:
                 break
-        workers = _affordable(plan, most or 0.0)
+        workers = _n_workers(plan, memory_mb or 0.0)
     if workers > 1:
         plan = plan if plan.memory is None else replace(plan, memory=plan.memory // workers)
         for outcomes in in_processes(_Worker.judge, jobs, workers, partial(_Worker.start, plan)):
             yield from outcomes
         return
     for job in jobs:
-        yield from judge_slice(job, plan, methods)
+        yield from score_slice_tasks(job, plan, methods)
 
 
 class _Worker:
@@ -280,11 +287,11 @@ class _Worker:
 
     @classmethod
     def judge(cls, job: Job) -> list[Score | Failure]:
-        return list(judge_slice(job, cls.plan, cls.methods))
+        return list(score_slice_tasks(job, cls.plan, cls.methods))
 
 
-def _affordable(plan: Plan, reconstruction_mb: float) -> int:
-    """Number of processes that cores and memory allow, estimated from the first slice; a GPU is not shared."""
+def _n_workers(plan: Plan, reconstruction_mb: float) -> int:
+    """Number of processes for which cores and memory suffice, by the memory of the first slice; 1 on a GPU."""
     if plan.device != "cpu":
         return 1
     each = RESERVE * (process_memory_mb() + reconstruction_mb)

@@ -1,4 +1,4 @@
-"""Undersample one slice, reconstruct it with every method, and measure what comes out."""
+"""Undersample one slice, reconstruct it with every method, and measure the images."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData, finish_image
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import CineReconError, DataError
-from cinerecon.evaluation.failures import Failure, place_of
+from cinerecon.evaluation.failures import Failure, location_of
 from cinerecon.evaluation.images import InitialImages, store_image
 from cinerecon.evaluation.score import Score
 from cinerecon.memory import Workspace, limited_to, report_out_of_memory
@@ -48,7 +48,7 @@ from cinerecon.physics.sampling import acceleration_of
 
 @dataclass(frozen=True)
 class Plan:
-    """How every slice is scored; plain values, so that it can be sent to other processes.
+    """Settings of an evaluation, as plain values that can be sent to other processes.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Plan:
     profile
         Name of the rules of measuring.
     output
-        Folder of the results; None: nothing is kept.
+        Folder of the results; None: images are not stored.
     subject
         Regular expression that finds the subject in the path of a scan; empty: by the header.
     config
@@ -88,18 +88,18 @@ class Plan:
 
 @dataclass(frozen=True)
 class Job:
-    """One slice, and what is still to be done on it.
+    """One slice with its remaining tasks.
 
     Attributes
     ----------
     path, label, number
-        The file, what it is called in results, the slice.
+        The file, its name in the results, the number of the slice.
     subject
         A word that scans of one subject share; the label where the subject is unknown.
     tasks
-        Hash of each (pattern, model) that is wanted.
-    is_pictured
-        Its images are kept.
+        Hash of each requested (pattern, model).
+    stores_images
+        Whether its images are stored.
     """
 
     path: Path
@@ -107,17 +107,17 @@ class Job:
     number: int
     subject: str = ""
     tasks: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    is_pictured: bool = False
+    stores_images: bool = False
 
     def failed(self, error: CineReconError, pattern: str, name: str) -> Failure:
         """The record of a task that failed."""
-        where = place_of(error, self.path, self.number)
+        where = location_of(error, self.path, self.number)
         return Failure(self.label, self.number, pattern, model_label(name), error.what, where, error.hint)
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """A fully sampled slice, and what all methods on it are measured against.
+    """A fully sampled slice, with which the images of all methods are compared.
 
     Attributes
     ----------
@@ -126,11 +126,11 @@ class Truth:
     reference
         ``(frames, y, x)`` complex.
     heart
-        Where it is; None where nothing moves.
+        The box around the heart; None where nothing moves.
     kspace_peak
         Largest magnitude of its k-space.
     ventricle
-        The left ventricle; None where none is found.
+        The left ventricle; None if it is not found.
     """
 
     source: CineSource
@@ -141,8 +141,8 @@ class Truth:
     ventricle: Ventricle | None = None
 
 
-def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> Iterator[Score | Failure]:
-    """Scores of the tasks of a job, as they are known; pattern by pattern, then method by method.
+def score_slice_tasks(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> Iterator[Score | Failure]:
+    """Score the tasks of a job, pattern by pattern, then method by method.
 
     Errors of the input are recorded for the task they concern, and the other tasks continue.
     """
@@ -166,15 +166,15 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
     ventricle = locate_ventricle(reference, data.meta.pixel_size_mm)
     truth = Truth(source, data, reference, find_heart(reference), peak, ventricle)
     for pattern in dict.fromkeys(pattern for pattern, _ in job.tasks):
-        wanted = {name: method for name, method in methods.items() if (pattern, name) in job.tasks}
+        requested = {name: method for name, method in methods.items() if (pattern, name) in job.tasks}
         try:
             with report_out_of_memory(where, hint):
                 sampled = undersample(data, pattern, seed=pattern_seed(data, plan.seed))
         except CineReconError as error:
-            yield from (job.failed(error, pattern, name) for name in wanted)
+            yield from (job.failed(error, pattern, name) for name in requested)
             continue
         images = InitialImages(sampled, plan.device)
-        for name, method in wanted.items():
+        for name, method in requested.items():
             try:
                 with report_out_of_memory(where, hint), limited_to(limits[name]):
                     outcome: Score | Failure = _judge(job, plan, truth, images, pattern, name, method)
@@ -186,7 +186,7 @@ def judge_slice(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> I
 def plan_methods(
     source: CineSource, job: Job, plan: Plan, methods: Mapping[str, Reconstructor]
 ) -> tuple[dict[str, Workspace], dict[str, CineReconError]]:
-    """The limits of temporary arrays of each method, and why the others do not keep the limit of memory.
+    """Limits of temporary arrays of each method, and the errors of methods that would exceed the limit of memory.
 
     Coils are not compressed for it: all methods are compared on the same data.
     """
@@ -215,14 +215,14 @@ def _judge(
     if not image.isfinite().all():
         where = f"{job.path}, slice {job.number}, {pattern}"
         raise DataError(f"{label} gave an image that is not finite", where=where)
-    found = measure_image(
+    measures = measure_image(
         *(image, truth.reference, truth.heart, data.n_coils, plan.profile, truth.kspace_peak),
         is_cyclic=not data.meta.is_real_time,
     )
     if truth.ventricle is not None:
-        found |= measure_ventricle(image, truth.ventricle, data.meta)
+        measures |= measure_ventricle(image, truth.ventricle, data.meta)
     task = job.tasks[pattern, name]
-    if plan.output and job.is_pictured and task:
+    if plan.output and job.stores_images and task:
         store_image(plan.output, task, image, truth.reference, data.meta)
     return Score(
         scan=job.label,
@@ -240,7 +240,7 @@ def _judge(
         acceleration=acceleration_of(sampled)[0],
         profile=plan.profile,
         task=task,
-        **found,  # type: ignore[arg-type]
+        **measures,  # type: ignore[arg-type]
     )
 
 
@@ -268,21 +268,22 @@ def measure_image(
 ) -> dict[str, float | str | tuple[float, ...]]:
     """All measures of an image series ``(frames, y, x)``, by the names that `Score` has for them."""
     rules = find_profile(profile)
-    found: dict[str, float | str | tuple[float, ...]] = {"crop": rules.crop}
-    found |= measure(rules, image, reference, n_coils=n_coils, kspace_peak=kspace_peak)
-    found |= {f"frame_{name}": values for name, values in compare_frames(image, reference).items()}
-    found["hfen"] = hfen(image, reference) if min(image.shape[-2:]) >= HFEN_SIZE else math.nan
+    measures: dict[str, float | str | tuple[float, ...]] = {"crop": rules.crop}
+    measures |= measure(rules, image, reference, n_coils=n_coils, kspace_peak=kspace_peak)
+    measures |= {f"frame_{name}": values for name, values in compare_frames(image, reference).items()}
+    measures["hfen"] = hfen(image, reference) if min(image.shape[-2:]) >= HFEN_SIZE else math.nan
     scan = scan_correlation(image, reference)
     if scan is not None:
-        found["frc_rate"] = scan.rate()
-        found |= {} if heart is None else {"heart_frc_rate": scan.rate(heart.box)}
+        measures["frc_rate"] = scan.rate()
+        measures |= {} if heart is None else {"heart_frc_rate": scan.rate(heart.box)}
     if heart is not None:
         ours, truth, peak = heart.crop(image).abs(), heart.crop(reference).abs(), float(reference.abs().max())
-        found["heart_psnr"], found["heart_nmse"] = psnr(ours, truth, peak), nmse(ours, truth)
-        found["heart_ssim"], found["xt_ssim"] = ssim(ours, truth, peak), xt_ssim(ours, truth, peak, is_cyclic=is_cyclic)
-        found["sharpness"] = temporal_sharpness(ours, truth, is_cyclic=is_cyclic)
-        found |= area_agreement(image, reference, heart)
-    return found
+        measures["heart_psnr"], measures["heart_nmse"] = psnr(ours, truth, peak), nmse(ours, truth)
+        measures["heart_ssim"] = ssim(ours, truth, peak)
+        measures["xt_ssim"] = xt_ssim(ours, truth, peak, is_cyclic=is_cyclic)
+        measures["sharpness"] = temporal_sharpness(ours, truth, is_cyclic=is_cyclic)
+        measures |= area_agreement(image, reference, heart)
+    return measures
 
 
 def measure_ventricle(
@@ -290,7 +291,7 @@ def measure_ventricle(
 ) -> dict[str, float | str | tuple[float, ...]]:
     """Areas and border of the ventricle in ``(frames, y, x)``, by the names that `Score` has for them."""
     seed = ventricle.seed
-    found: dict[str, float | str | tuple[float, ...]] = {
+    measures: dict[str, float | str | tuple[float, ...]] = {
         "border_sharpness": relative_sharpness(image, ventricle),
         "frame_area": areas_mm2(segment(image, seed), seed),
         "frame_true_area": areas_mm2(ventricle.masks, seed),
@@ -300,8 +301,8 @@ def measure_ventricle(
         (y, x), (dy, dx) = image.shape[-2:], meta.pixel_size_mm
         offsets = (0.0, (seed.centre[0] - y // 2) * dy, (seed.centre[1] - x // 2) * dx)
         directions = (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)
-        found["ventricle_mm"] = tuple(
+        measures["ventricle_mm"] = tuple(
             sum(p * d for p, d in zip(geometry.position_mm, direction, strict=True)) + offset
             for direction, offset in zip(directions, offsets, strict=True)
         )
-    return found
+    return measures

@@ -231,9 +231,9 @@ def _summarise_group(group: list[Score], unit: str) -> Summary:
         unit=unit,
         measures=measures,
         agreement={
-            name: _agreement(name, found, values[name])
-            for name, found in measures.items()
-            if MEASURES[name].is_target and found.n
+            name: _agreement(name, spread, values[name])
+            for name, spread in measures.items()
+            if MEASURES[name].is_target and spread.n
         },
         acceleration=sum(s.acceleration for s in group) / len(group),
         seconds=sum(s.seconds for s in group) / len(group),
@@ -247,13 +247,13 @@ def _summarise_group(group: list[Score], unit: str) -> Summary:
 def _gains(rivals: list[list[Score]], baseline: list[Score], unit: str) -> list[dict[str, Gain]]:
     """Gains of each method over the baseline, by measure; p values are corrected for all methods."""
     of_baseline = {score.case: score for score in baseline}
-    found: list[dict[str, Gain]] = [{} for _ in rivals]
+    gains_of_rivals: list[dict[str, Gain]] = [{} for _ in rivals]
     for name in TESTED:
         gains = []
         for rival in rivals:
             pairs = [(score, of_baseline[score.case]) for score in rival if score.case in of_baseline]
             ours, theirs = ([getattr(pair[side], name) for pair in pairs] for side in (0, 1))
             gains.append(compare_paired(ours, theirs, _units([score for score, _ in pairs], unit)))
-        for gain, of_rival in zip(with_holm(gains), found, strict=True):
+        for gain, of_rival in zip(with_holm(gains), gains_of_rivals, strict=True):
             of_rival[name] = gain
-    return found
+    return gains_of_rivals

@@ -105,7 +105,7 @@ def count_slices(number: int) -> str:
     return f"{number} slice{'' if number == 1 else 's'}"
 
 
-def describe_group(summaries: Sequence[Summary]) -> str:
+def group_caption(summaries: Sequence[Summary]) -> str:
     """Caption of a group: sampling, acceleration, coils, and the largest number of slices of a method."""
     most = max(summaries, key=lambda summary: summary.n_slices)
     known = "" if math.isnan(most.acceleration) else f" (net acceleration {most.acceleration:.1f})"

@@ -81,7 +81,7 @@ def stack_functions(scores: Iterable[Score]) -> list[Function]:
     for score in scores:
         if score.frame_true_area and score.ventricle_mm:
             scans.setdefault((score.scan, score.sampling, score.n_coils, score.method), []).append(score)
-    found = []
+    functions = []
     for key, members in scans.items():
         run = _longest_run(sorted(members, key=lambda score: score.ventricle_mm[0]))
         if len(run) < MIN_SLICES or len({len(score.frame_area) for score in run}) > 1:
@@ -91,8 +91,8 @@ def stack_functions(scores: Iterable[Score]) -> list[Function]:
             tuple((np.array([getattr(score, name) for score in run]).T @ widths / 1000).tolist())
             for name in ("frame_area", "frame_true_area")
         ]
-        found.append(Function(*key, len(run), curves[0], curves[1], True))
-    return found
+        functions.append(Function(*key, len(run), curves[0], curves[1], True))
+    return functions
 
 
 def _longest_run(scores: Sequence[Score]) -> list[Score]:

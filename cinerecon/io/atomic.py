@@ -131,11 +131,11 @@ def series_moved_into_place(folder: Path, pattern: str, *, overwrite: bool = Tru
     FileError
         If the file system refuses, or there are files that fit the pattern and ``overwrite`` is not set.
     """
-    place = folder if folder.is_dir() else folder.parent
-    for left in place.glob(f".partial-*-{glob.escape(folder.name)}") if place.is_dir() else ():
+    parent = folder if folder.is_dir() else folder.parent
+    for left in parent.glob(f".partial-*-{glob.escape(folder.name)}") if parent.is_dir() else ():
         if _is_stale(left):
             _remove(left)
-    with _temporary_path(place, folder) as temporary:
+    with _temporary_path(parent, folder) as temporary:
         new, old = temporary / "new", temporary / "old"
         for part in (new, old):
             part.mkdir(parents=True)
@@ -158,11 +158,11 @@ def series_moved_into_place(folder: Path, pattern: str, *, overwrite: bool = Tru
 
 
 @contextmanager
-def _temporary_path(place: Path, path: Path) -> Iterator[Path]:
+def _temporary_path(parent: Path, path: Path) -> Iterator[Path]:
     """A temporary path in the folder ``place``, gone at the end."""
-    temporary = place / temporary_name(path.name)
+    temporary = parent / temporary_name(path.name)
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        parent.mkdir(parents=True, exist_ok=True)
         _remove(temporary)  # a killed run may have had this number
         yield temporary
     except OSError as error:

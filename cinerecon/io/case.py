@@ -124,7 +124,7 @@ class CaseFile:
 
     def _meta(self) -> CineMeta:
         values, times = self.attributes, member(self._file, "frame_times_ms", str(self.path))
-        place = values.get("geometry")
+        geometry = values.get("geometry")
         dy, dx = values["pixel_size_y_x_mm"]
         return CineMeta(
             source=str(values["source"]),
@@ -132,7 +132,7 @@ class CaseFile:
             frame_times_ms=() if times is None else tuple(times[()].astype(float).tolist()),
             pixel_size_mm=(float(dy), float(dx)),
             slice_thickness_mm=float(values["slice_thickness_mm"]),
-            geometry=None if place is None else _geometry(place),
+            geometry=None if geometry is None else _geometry(geometry),
             protocol=str(values["protocol"]),
             warnings=tuple(values.get("warnings", ())),
             crop_y=int(values["rows_asked_for"]) if "rows_asked_for" in values else None,

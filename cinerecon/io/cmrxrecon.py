@@ -185,8 +185,8 @@ def subject_of(path: Path) -> str | None:
     if first is None:
         return parts[number]
     kinds = ("fullsample", "imgsnapshot", "imageshow", "mask_")
-    kept = [p for p in parts[first:number] if not UNDERSAMPLED.match(p) and not p.lower().startswith(kinds)]
-    return "-".join((*kept, parts[number]))
+    names = [p for p in parts[first:number] if not UNDERSAMPLED.match(p) and not p.lower().startswith(kinds)]
+    return "-".join((*names, parts[number]))
 
 
 def _kspace_variable(mat: MatFile) -> str:

@@ -126,19 +126,21 @@ def fit_mask(values: Mask, sizes: dict[str, int], file: MaskFile) -> Mask:
     if values.ndim == 4 and not named:
         named = "".join(axis for axis, n in zip("tcyx", values.shape, strict=True) if n > 1)
     orders = ["tyx", "ty", "yx", "y", *("".join(p) for n in (3, 2) for p in itertools.permutations("tyx", n))]
-    found: list[Mask] = []
+    readings: list[Mask] = []
     for order in [named] if named else orders:
-        kept = [axis for axis in order if sizes.get(axis, 0) > 1 or not named]
-        if len(kept) != flat.ndim or any(sizes[axis] != n for axis, n in zip(kept, flat.shape, strict=True)):
+        axes = [axis for axis in order if sizes.get(axis, 0) > 1 or not named]
+        if len(axes) != flat.ndim or any(sizes[axis] != n for axis, n in zip(axes, flat.shape, strict=True)):
             continue
-        places = [kept.index(axis) for axis in "tyx" if axis in kept]
-        shape = [sizes[axis] if axis in kept else 1 for axis in "tyx"]
-        mask = np.broadcast_to(flat.transpose(places).reshape(shape), (sizes["t"], *shape[1:]))[:, None]
+        positions = [axes.index(axis) for axis in "tyx" if axis in axes]
+        shape = [sizes[axis] if axis in axes else 1 for axis in "tyx"]
+        mask = np.broadcast_to(flat.transpose(positions).reshape(shape), (sizes["t"], *shape[1:]))[:, None]
         if mask.shape[2] == sizes["y"] and (named or _is_plausible(mask)):
-            found.append(mask)
+            readings.append(mask)
             if order == "tyx":
                 break
-    distinct = [mask for n, mask in enumerate(found) if not any(np.array_equal(mask, other) for other in found[:n])]
+    distinct = [
+        mask for n, mask in enumerate(readings) if not any(np.array_equal(mask, other) for other in readings[:n])
+    ]
     if len(distinct) != 1:
         raise _misfit(values.shape, sizes, file, n_ways=len(distinct))
     return distinct[0]
@@ -152,9 +154,9 @@ def _misfit(shape: tuple[int, ...], sizes: dict[str, int], file: MaskFile, *, n_
         hint = "name the axes, e.g. ,axes=yxt (t frames, y ky, x kx)"
         return ConfigError(f"the mask {shape} fits {size} in more than one way", where=str(file), hint=hint)
     if len(shape) == 4 and shape[1] == 1:
-        for found, (axis, expected) in zip((shape[0], *shape[2:]), sizes.items(), strict=True):
-            if found not in (expected, 1 if axis == "x" else expected):
-                what = f"mask has {found} {names[axis]}, the scan has {expected}"
+        for length, (axis, expected) in zip((shape[0], *shape[2:]), sizes.items(), strict=True):
+            if length not in (expected, 1 if axis == "x" else expected):
+                what = f"mask has {length} {names[axis]}, the scan has {expected}"
                 hint = "cinerecon mask ... " + " ".join(f"--{names[axis]} {n}" for axis, n in sizes.items())
                 return ConfigError(what, where=str(file), hint=hint)
     return ConfigError(f"the mask is {shape}, the scan has {size}", where=str(file))

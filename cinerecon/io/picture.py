@@ -47,8 +47,8 @@ def draw_label(picture: Image.Image, text: str, *, left: int = 0, width: int | N
     while text and font.getlength(text) > width - 2 * LABEL_MARGIN:
         text = text.rstrip("…")[:-1] + "…" if len(text) > 1 and text != "…" else ""
     y, anchor = (bottom - LABEL_MARGIN, "ld") if bottom else (LABEL_MARGIN, "la")
-    place = (left + LABEL_MARGIN, y)
-    ImageDraw.Draw(picture).text(place, text, fill=255, font=font, anchor=anchor, stroke_width=1, stroke_fill=0)
+    position = (left + LABEL_MARGIN, y)
+    ImageDraw.Draw(picture).text(position, text, fill=255, font=font, anchor=anchor, stroke_width=1, stroke_fill=0)
 
 
 def frame_label(cine: CineImage, frame: int) -> str:

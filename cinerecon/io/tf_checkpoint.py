@@ -171,6 +171,6 @@ def _numbers(message: bytes) -> dict[int, int]:
     return {number: value for number, value in _pairs(message) if isinstance(value, int)}
 
 
-def _messages(message: bytes, wanted: int) -> list[bytes]:
+def _messages(message: bytes, field_number: int) -> list[bytes]:
     """All messages inside a message that carry one field number."""
-    return [value for number, value in _pairs(message) if number == wanted and isinstance(value, bytes)]
+    return [value for number, value in _pairs(message) if number == field_number and isinstance(value, bytes)]

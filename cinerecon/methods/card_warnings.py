@@ -49,13 +49,12 @@ def card_warnings(card: Card, data: CineData, pattern: str = "") -> list[str]:
 
 def outside_training(card: Card, data: CineData, pattern: str = "") -> list[str]:
     """Warnings where acceleration, pattern, coils or matrix of a scan are outside the training data."""
-    found, texts = acceleration_of(data)[0], []
-    if card.acceleration and found > ACCELERATION_RATIO * card.acceleration[1]:
-        known = f"{card.acceleration[1]:.3g}"
-        texts.append(
-            f"acceleration is {found:.1f}, the network was trained up to {known}: expect errors that look like anatomy"
-        )
-    if found > MIN_ACCELERATION:
+    acceleration, texts = acceleration_of(data)[0], []
+    if card.acceleration and acceleration > ACCELERATION_RATIO * card.acceleration[1]:
+        highest = f"{card.acceleration[1]:.3g}"
+        what = f"acceleration is {acceleration:.1f}, the network was trained up to {highest}"
+        texts.append(f"{what}: expect errors that look like anatomy")
+    if acceleration > MIN_ACCELERATION:
         texts += _other_pattern(card, data.mask, pattern)
     texts += _other_coils(card, data.n_coils)
     n_lines = data.matrix[0]

@@ -327,10 +327,10 @@ def check_code(config: ModelConfig, weights: Path) -> str:
     """
     from cinerecon.networks.external import load_external
 
-    found = load_external(config.network).code_sha256
+    code_sha256 = load_external(config.network).code_sha256
     trained = {config.code_sha256, read_metadata(weights).get("code_sha256")} - {None}
-    if "any" not in trained and trained - {found}:
+    if "any" not in trained and trained - {code_sha256}:
         what = f"{code_file(config.network).name} is not the code that the weights were trained with"
         hint = "the copy of it in the folder of the run; or --set code_sha256=any, if it computes the same"
         raise WeightsError(what, where=str(code_file(config.network)), hint=hint)
-    return found
+    return code_sha256

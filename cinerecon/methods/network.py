@@ -301,13 +301,13 @@ def zero_parameters(net: nn.Module, names: Sequence[str]) -> None:
         If no parameter has such a name.
     """
     ends = {name.rsplit(".", 1)[-1] for name, _ in net.named_parameters()}
-    for wanted in names:
-        if wanted not in ends:
+    for ending in names:
+        if ending not in ends:
             raise ConfigError(
-                f"no parameter is called '{wanted}'", where="zeroed_parameters", hint=nearest_name(wanted, sorted(ends))
+                f"no parameter is called '{ending}'", where="zeroed_parameters", hint=nearest_name(ending, sorted(ends))
             )
         for name, parameter in net.named_parameters():
-            if name.rsplit(".", 1)[-1] == wanted:
+            if name.rsplit(".", 1)[-1] == ending:
                 parameter.zero_()
 
 

@@ -46,8 +46,8 @@ def merge_cases(folder: Path) -> PrepareReport:
         (folder / case).unlink(missing_ok=True)
     n_sources = len({rows[case].source for case in copies if case in rows})
     passed = {"copies of other files, under another name": n_sources} if n_sources else {}
-    kept = tuple(row for case, row in rows.items() if case not in copies)
-    return PrepareReport(kept, len(kept), tuple(refused), passed, 0, {}, folder / INDEX)
+    remaining = tuple(row for case, row in rows.items() if case not in copies)
+    return PrepareReport(remaining, len(remaining), tuple(refused), passed, 0, {}, folder / INDEX)
 
 
 def _copies(rows: dict[str, IndexRow], before: dict[str, IndexRow]) -> set[str]:

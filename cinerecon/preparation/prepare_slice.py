@@ -116,12 +116,12 @@ class Survey:
 def survey_source(source: Source, config: PrepareConfig) -> Survey:
     """Open a source and hash it; errors of the input become a rejection."""
     try:
-        found, files = survey(source, config)
+        content, files = survey(source, config)
     except NotACineError as error:
-        found, files = [error], []
+        content, files = [error], []
     except CineReconError as error:
         return Survey(source, (Rejection.of(source.path, error),))
-    items = tuple(item if isinstance(item, Item) else _excluded(source, item) for item in found)
+    items = tuple(item if isinstance(item, Item) else _excluded(source, item) for item in content)
     return Survey(source, items, tuple(files))
 
 
@@ -167,14 +167,14 @@ def _make(job: SliceJob) -> tuple[CineData, tuple[str, ...]]:
         where = f"{job.item.source.path}, slice {job.slice}"
         require_memory_to_read(source.size_of(job.slice), job.memory, where)
     data = source.read_slice(job.slice)
-    found, said = find_marks(data)
+    content_marks, mark_warnings = find_marks(data)
     combined = ("combined coils",) if job.config.combine is not None and data.n_coils > 1 else ()
-    marks = tuple(dict.fromkeys((*source.marks, *found, *combined)))
+    marks = tuple(dict.fromkeys((*source.marks, *content_marks, *combined)))
     if job.config.strict:
         refuse_unrealistic(marks, f"{data.meta.source}, slice {data.meta.slice}")
     data = shape_case(data, job.config)
-    told = (*data.meta.warnings, *said, *(MARKS[mark] for mark in marks if mark not in found))
-    return replace(data, meta=replace(data.meta, warnings=tuple(dict.fromkeys(told)))), marks
+    texts = (*data.meta.warnings, *mark_warnings, *(MARKS[mark] for mark in marks if mark not in content_marks))
+    return replace(data, meta=replace(data.meta, warnings=tuple(dict.fromkeys(texts)))), marks
 
 
 _last: tuple[tuple[str, str], CineSource] | None = None
@@ -229,8 +229,8 @@ def _attributes(job: SliceJob, marks: tuple[str, ...], window: Window | None) ->
         "settings_sha256": job.config.sha256,
     }
     listed = {"marks": marks} if marks else {}
-    place = {} if window is None else {"first_frame_row_column": "{}, {}, {}".format(*window.first)}
-    return {**values, **listed, **place, **job.config.as_attributes()}
+    position = {} if window is None else {"first_frame_row_column": "{}, {}, {}".format(*window.first)}
+    return {**values, **listed, **position, **job.config.as_attributes()}
 
 
 def _draw(job: SliceJob, data: CineData, marks: tuple[str, ...], path: Path) -> None:

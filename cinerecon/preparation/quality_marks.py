@@ -50,9 +50,9 @@ def refuse_unrealistic(marks: tuple[str, ...], where: str) -> None:
     UnsupportedError
         With what it is marked as.
     """
-    found = [mark for mark in marks if mark in LESS_REALISTIC]
-    if found:
-        what = "; ".join(f"{mark}: {MARKS[mark]}" for mark in found)
+    unrealistic = [mark for mark in marks if mark in LESS_REALISTIC]
+    if unrealistic:
+        what = "; ".join(f"{mark}: {MARKS[mark]}" for mark in unrealistic)
         raise UnsupportedError(what, where=where, hint="without --strict it is prepared, and marked")
 
 

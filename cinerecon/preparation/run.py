@@ -163,21 +163,21 @@ def _survey_all(
     sources: list[Source], config: PrepareConfig, n_processes: int, known: PrepareRecords
 ) -> tuple[list[Item], list[Rejection], list[ExcludedFile]]:
     """Open all sources that are not known: the scans, what is refused, and the files of folders that hold no cine."""
-    found: list[Item | Rejection | ExcludedFile] = []
+    content: list[Item | Rejection | ExcludedFile] = []
     others: list[Source] = []
     for source in sources:
         items = known.find(source)
         if items is None:
             others.append(source)
         else:
-            found += items
+            content += items
     for survey in in_processes(partial(survey_source, config=config), others, _processes_for(len(others), n_processes)):
         known.add_survey(survey)
-        found += survey.found
+        content += survey.found
     return (
-        [item for item in found if isinstance(item, Item)],
-        [item for item in found if isinstance(item, Rejection)],
-        [item for item in found if isinstance(item, ExcludedFile)],
+        [item for item in content if isinstance(item, Item)],
+        [item for item in content if isinstance(item, Rejection)],
+        [item for item in content if isinstance(item, ExcludedFile)],
     )
 
 
@@ -189,10 +189,10 @@ def _counted(left_out: list[ExcludedFile]) -> dict[str, int]:
 
 def split_of(subject: str, shares: Sequence[float]) -> str:
     """The split of a subject: by a hash of the name, so that it does not depend on the other subjects."""
-    place = int.from_bytes(hashlib.sha256(subject.encode()).digest()[:8]) / 2**64 * sum(shares)
+    remainder = int.from_bytes(hashlib.sha256(subject.encode()).digest()[:8]) / 2**64 * sum(shares)
     for split, share in zip(SPLITS, shares, strict=True):
-        place -= share
-        if place < 0:
+        remainder -= share
+        if remainder < 0:
             return split
     return next(split for split, share in zip(SPLITS, shares, strict=True) if share > 0)
 
@@ -213,7 +213,7 @@ def _job(
 
 def _without_clashes(items: list[Item], before: ExistingCases) -> tuple[list[Item], list[Rejection]]:
     """Scans that would not overwrite the cases of another scan; and those that would."""
-    kept, refused = [], []
+    accepted, refused = [], []
     for item in items:
         path = str(item.source.path)
         rows = (row for number in range(item.n_slices) for row in before.find(item, number))
@@ -223,8 +223,8 @@ def _without_clashes(items: list[Item], before: ExistingCases) -> tuple[list[Ite
             hint = "prepare a folder that holds both, or choose another folder for the cases"
             refused.append(Rejection(item.source.path, what, path, hint))
         else:
-            kept.append(item)
-    return kept, refused
+            accepted.append(item)
+    return accepted, refused
 
 
 def _without_copies(items: list[Item], before: ExistingCases) -> tuple[list[Item], int]:

@@ -31,7 +31,7 @@ class Window:
     @property
     def name(self) -> str:
         """For the name of a file: size and place."""
-        return "x".join(map(str, self.size)) + "_at_" + "_".join(f"{place:03d}" for place in self.first)
+        return "x".join(map(str, self.size)) + "_at_" + "_".join(f"{index:03d}" for index in self.first)
 
 
 def shape_case(data: CineData, config: PrepareConfig) -> CineData:
@@ -65,8 +65,8 @@ def windows(data: CineData, config: PrepareConfig) -> Iterator[Window]:
     shape = (data.n_frames, *data.matrix)
     fitting = [patch for patch in config.patches if all(p <= n for p, n in zip(patch, shape, strict=True))]
     if not fitting:
-        sizes, found = (" or ".join("x".join(map(str, size)) for size in part) for part in (config.patches, (shape,)))
-        raise DataError(f"the case is {found} (frames x y x x), smaller than the patch {sizes}", where=_where(data))
+        sizes, actual = (" or ".join("x".join(map(str, size)) for size in part) for part in (config.patches, (shape,)))
+        raise DataError(f"the case is {actual} (frames x y x x), smaller than the patch {sizes}", where=_where(data))
     for patch in fitting:
         stride = config.stride or tuple(max(size // 2, 1) for size in patch)
         frames, rows, columns = (range(0, n - p + 1, s) for n, p, s in zip(shape, patch, stride, strict=True))

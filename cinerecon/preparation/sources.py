@@ -119,7 +119,7 @@ def find_sources(
     ConfigError
         If two sources would have the same name, or the output folder contains sources.
     """
-    found: list[Source] = []
+    sources: list[Source] = []
     passed: Counter[str] = Counter()
     paths, listed = list(paths), dict.fromkeys(listed)
     for path in (*paths, *listed):
@@ -127,14 +127,14 @@ def find_sources(
             what = "the output folder would contain the files that the cases are prepared from"
             raise ConfigError(what, where=str(path), hint="choose another folder with -o")
         if path.is_dir():
-            found += _walk(path, output, passed, is_known)
+            sources += _walk(path, output, passed, is_known)
         elif path in listed or path.exists():
-            found.append(Source(path, _stem(path), is_given=True))
+            sources.append(Source(path, _stem(path), is_given=True))
         else:
             raise FileError("there is no such file", where=str(path))
-    if not found:
+    if not sources:
         raise FileError("nothing to prepare is found", where=", ".join(map(str, (*paths, *listed))), hint=FORMATS)
-    return _distinct(found), dict(passed)
+    return _distinct(sources), dict(passed)
 
 
 def _distinct(sources: list[Source]) -> list[Source]:
@@ -179,8 +179,8 @@ def _walk(root: Path, output: Path, passed: Counter[str], is_known: Callable[[Pa
             elif path.suffix.lower() == ".mat":
                 passed["MATLAB files that are no k-space of a cine (masks, maps)"] += 1
         if dicom_files:
-            place = relative.as_posix() if relative.parts else root.absolute().name
-            yield Source(folder, place, subject, is_dicom=True)
+            name = relative.as_posix() if relative.parts else root.absolute().name
+            yield Source(folder, name, subject, is_dicom=True)
 
 
 def _is_reconstruction(path: Path) -> bool:

@@ -226,7 +226,7 @@ def test_an_image_that_is_not_finite_stops_no_other(full_scan, monkeypatch):
 def test_stored_scores_are_counted_before_the_work(full_scan, tmp_path):
     counts = []
     for patterns in (["gaussian:2"], ["gaussian:2", "gaussian:3"]):
-        evaluate([full_scan], ["zerofilled"], patterns, output=tmp_path, kept=counts.append)
+        evaluate([full_scan], ["zerofilled"], patterns, output=tmp_path, report_existing=counts.append)
     assert counts == [0, 1]
 
 
@@ -293,7 +293,7 @@ def test_pictures_are_of_slices_chosen_evenly(tmp_path, n_pictures, chosen):
     plan = module.Plan(("zerofilled",), ("gaussian:2",), (), 0, "cpu", "cine", None)
     jobs = JobList([tmp_path / "scan.h5"], plan, plan.load_methods(), pictures=n_pictures)
     jobs = jobs.jobs(tmp_path / "scan.h5", jobs.read(tmp_path / "scan.h5"))
-    assert [job.number for job in jobs if job.is_pictured] == chosen
+    assert [job.number for job in jobs if job.stores_images] == chosen
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_a_shard_opens_its_own_scans_and_none_again(archive, tmp_path):
     n_own = len(Shard(1, N).part(range(N_SCANS)))
     assert counts == {"open_scan": 2 * n_own, "hash_file": n_own, "fingerprint": len(MODELS)}
     with counted(*functions) as counts:
-        run(archive, tmp_path, Shard(1, N), kept=lambda n: counts.update(kept=n))
+        run(archive, tmp_path, Shard(1, N), report_existing=lambda n: counts.update(kept=n))
     assert counts == {"fingerprint": len(MODELS), "kept": n_own * len(MODELS)}
 
 
@@ -119,5 +119,5 @@ def test_pictures_of_shards_are_those_of_the_whole(archive, tmp_path):
     for number in (1, 2):
         listed = jobs.JobList(scans, plan, plan.load_methods(), pictures=3, shard=Shard(number, N))
         of_shard = [job for path in listed.scans for job in listed.jobs(path, listed.read(path))]
-        pictured += [job.label for job in of_shard if job.is_pictured]
+        pictured += [job.label for job in of_shard if job.stores_images]
     assert sorted(pictured) == ["P0/cine", "P2/cine", "P4/cine"]

@@ -160,9 +160,9 @@ def zero_samples(raw: RawScan, image: Index) -> tuple[Index, Index]:
         alike = (kinds == kind).all(1)
         rows = image[alike]
         probes = raw.samples(rows[:: -(-len(rows) // N_ZERO_PROBES)])
-        holds = np.flatnonzero((probes != 0).any((0, 1)))
-        if holds.size:
-            before[alike], after[alike] = holds[0], probes.shape[-1] - 1 - holds[-1]
+        nonzero = np.flatnonzero((probes != 0).any((0, 1)))
+        if nonzero.size:
+            before[alike], after[alike] = nonzero[0], probes.shape[-1] - 1 - nonzero[-1]
     return before, after
 
 

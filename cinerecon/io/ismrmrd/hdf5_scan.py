@@ -93,18 +93,18 @@ def find_dataset(file: h5py.File, name: str | None, where: str) -> h5py.Group:
     HeaderError, DataError
         If the group lacks one of its two parts.
     """
-    found = dict(_groups_of_readouts(file, file))
+    groups = dict(_groups_of_readouts(file, file))
     if name is not None:
         key = name.strip("/")
-        if key in found:
-            return found[key]
-        known = ", ".join(found) or "none"
-        raise FileError(f"no raw data in a group '{name}', found: {known}", where=where, hint=_choice(found))
-    if len(found) > 1:
-        listed = ", ".join(f"'{key}' ({_count(group)})" for key, group in found.items())
-        raise FileError(f"the file holds {len(found)} measurements: {listed}", where=where, hint=_choice(found))
-    if found:
-        return next(iter(found.values()))
+        if key in groups:
+            return groups[key]
+        known = ", ".join(groups) or "none"
+        raise FileError(f"no raw data in a group '{name}', found: {known}", where=where, hint=_choice(groups))
+    if len(groups) > 1:
+        listed = ", ".join(f"'{key}' ({_count(group)})" for key, group in groups.items())
+        raise FileError(f"the file holds {len(groups)} measurements: {listed}", where=where, hint=_choice(groups))
+    if groups:
+        return next(iter(groups.values()))
     raise _nothing_found(file, where)
 
 
@@ -161,8 +161,8 @@ def _nothing_found(file: h5py.File, where: str) -> FileError | HeaderError | Dat
         return FileError(
             "'dataset' is an array, not a group", where=where, hint="expected dataset/xml and dataset/data"
         )
-    found = f"it holds {_listed(names)}" if names else "it is empty"
-    return FileError(f"no ISMRMRD raw data in this HDF5 file: {found}", where=where, hint=CONVERT)
+    content = f"it holds {_listed(names)}" if names else "it is empty"
+    return FileError(f"no ISMRMRD raw data in this HDF5 file: {content}", where=where, hint=CONVERT)
 
 
 def _listed(names: list[str], most: int = 6) -> str:

@@ -289,9 +289,9 @@ def _as_utf8(xml: bytes) -> bytes:
 def _encoding(element: Element, where: str) -> EncodingSpace:
     limits = {}
     for counter in COUNTERS:
-        found = element.find(f"encodingLimits/{counter}")
-        if found is not None:
-            limits[counter] = _limit(found, counter, where)
+        limit = element.find(f"encodingLimits/{counter}")
+        if limit is not None:
+            limits[counter] = _limit(limit, counter, where)
     trajectory = _text(element, "trajectory").lower()
     if trajectory not in (*TRAJECTORIES, ""):
         raise HeaderError(
@@ -355,9 +355,9 @@ def _velocity_range(root: Element) -> float | None:
 
 
 def _parameters(element: Element | None) -> dict[str, int]:
-    found = {}
+    parameters = {}
     for parameter in [] if element is None else element.findall("userParameterLong"):
         value = parse_count(_text(parameter, "value"))
         if value is not None:
-            found[_text(parameter, "name")] = value
-    return found
+            parameters[_text(parameter, "name")] = value
+    return parameters

@@ -141,8 +141,8 @@ def _in_time_order(images: Slice, folder: Path, remarks: list[str]) -> list[Slic
 
 def _are_interleaved(parts: Sequence[Slice], ordered: Slice) -> bool:
     """Whether images of one part come between those of another, as in repetitions of a cine."""
-    place = {image.file: n for n, image in enumerate(ordered)}
-    ranges = sorted((min(where), max(where)) for where in ([place[image.file] for image in part] for part in parts))
+    ranks = {image.file: n for n, image in enumerate(ordered)}
+    ranges = sorted((min(where), max(where)) for where in ([ranks[image.file] for image in part] for part in parts))
     return any(second[0] < first[1] for first, second in pairwise(ranges))
 
 

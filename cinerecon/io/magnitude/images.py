@@ -93,7 +93,7 @@ def _incomplete(values: NDArray[Any]) -> list[int]:
     return result
 
 
-def _copies(values: NDArray[Any], kept: Sequence[int]) -> list[int]:
+def _copies(values: NDArray[Any], frames: Sequence[int]) -> list[int]:
     """Those of some frames that equal an earlier one, pixel by pixel: two measured images never do.
 
     Simulations without noise whose motion is a cosine in time are left as they are: their frame n equals frame -n.
@@ -101,8 +101,8 @@ def _copies(values: NDArray[Any], kept: Sequence[int]) -> list[int]:
     is_static = bool((values == values[:1]).all())
     if not is_static and bool((values[1:] == values[:0:-1]).all()):
         return []
-    first = {values[n].tobytes(): n for n in reversed(kept)}
-    return [n for n in kept if first[values[n].tobytes()] != n]
+    first = {values[n].tobytes(): n for n in reversed(frames)}
+    return [n for n in frames if first[values[n].tobytes()] != n]
 
 
 def has_label_name(path: Path) -> bool:
@@ -151,8 +151,8 @@ def _share_of_equal_neighbours(values: NDArray[Any]) -> float:
 
 
 def _listed(values: NDArray[Any]) -> str:
-    found = np.unique(values)
-    return ", ".join(f"{value:g}" for value in found[:FEW_VALUES]) + (", ..." if len(found) > FEW_VALUES else "")
+    distinct = np.unique(values)
+    return ", ".join(f"{value:g}" for value in distinct[:FEW_VALUES]) + (", ..." if len(distinct) > FEW_VALUES else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,9 +211,9 @@ class MagnitudeImages:
         if float(values.min()) < -0.01 * largest:
             raise DataError("pixels are negative: these are no magnitudes", where=where)
         refuse_segmentation(values, self.path)
-        kept, warnings = usable_frames(values, where)
-        if len(kept) < len(values):
-            values, meta = values[kept], _with_frames(meta, kept, warnings)
+        frames, warnings = usable_frames(values, where)
+        if len(frames) < len(values):
+            values, meta = values[frames], _with_frames(meta, frames, warnings)
         return np.clip(values / largest, 0, None).astype(np.float32), meta
 
     def refuse_segmentation(self) -> None:
@@ -243,9 +243,9 @@ class MagnitudeImages:
         return self._read(number)
 
 
-def _with_frames(meta: CineMeta, kept: Sequence[int], warnings: Sequence[str]) -> CineMeta:
+def _with_frames(meta: CineMeta, frames: Sequence[int], warnings: Sequence[str]) -> CineMeta:
     """The metadata of some of the frames: their times begin with the first."""
-    times = [meta.frame_times_ms[n] for n in kept] if meta.frame_times_ms else []
+    times = [meta.frame_times_ms[n] for n in frames] if meta.frame_times_ms else []
     return replace(
         meta,
         frame_times_ms=tuple(time - times[0] for time in times),
@@ -263,10 +263,10 @@ def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[i
     DataError
         If there are fewer frames or pixels than requested, or those around the centre are all zero.
     """
-    for axis, found, wanted in zip(("frames", "rows", "columns"), magnitude.shape, (n_frames, *matrix), strict=True):
-        if found < wanted:
+    for axis, size, required in zip(("frames", "rows", "columns"), magnitude.shape, (n_frames, *matrix), strict=True):
+        if size < required:
             hint = "ask for fewer with --frames, --ky or --kx"
-            raise DataError(f"the cine has {found} {axis}, {wanted} are requested", where=meta.source, hint=hint)
+            raise DataError(f"the cine has {size} {axis}, {required} are requested", where=meta.source, hint=hint)
     chosen = [number * len(magnitude) // n_frames for number in range(n_frames)]
     y, x = (n // 2 - m // 2 for n, m in zip(magnitude.shape[1:], matrix, strict=True))
     cut = magnitude[chosen, y : y + matrix[0], x : x + matrix[1]]

@@ -123,9 +123,9 @@ class SchattenShrinkage(prox.Prox):
     def _prox(self, alpha: float, series: Array) -> Array:
         casorati = series.reshape(len(series), -1)
         values, vectors = _spectrum(series)
-        kept = values > RANK_TOLERANCE * values.max()
-        powers = np.where(kept, values, 1.0) ** (self.p - 2)
-        share = np.where(kept, np.maximum(1 - alpha * powers, 0), 0)
+        is_kept = values > RANK_TOLERANCE * values.max()
+        powers = np.where(is_kept, values, 1.0) ** (self.p - 2)
+        share = np.where(is_kept, np.maximum(1 - alpha * powers, 0), 0)
         return (((vectors * share) @ vectors.conj().T).astype(series.dtype) @ casorati).reshape(series.shape)
 
     def norm(self, series: Array) -> float:

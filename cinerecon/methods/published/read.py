@@ -79,16 +79,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def _tf_prefix(path: Path) -> Path | None:
     """The path of a TensorFlow checkpoint without its endings; None for anything else."""
     if path.is_dir():
-        found = sorted(path.glob(f"*{INDEX_ENDING}"))
-        if len(found) != 1:
-            what = (
-                f"there are {len(found)} TensorFlow checkpoints in this folder"
-                if found
-                else "no checkpoint in this folder"
-            )
-            names = f"name one: {', '.join(entry.stem for entry in found)}" if found else f"expected {KINDS}"
-            raise FileError(what, where=str(path), hint=names)
-        return found[0].with_suffix("")
+        index_files = sorted(path.glob(f"*{INDEX_ENDING}"))
+        if len(index_files) != 1:
+            if not index_files:
+                raise FileError("no checkpoint in this folder", where=str(path), hint=f"expected {KINDS}")
+            what = f"there are {len(index_files)} TensorFlow checkpoints in this folder"
+            names = ", ".join(entry.stem for entry in index_files)
+            raise FileError(what, where=str(path), hint=f"name one: {names}")
+        return index_files[0].with_suffix("")
     for ending in (INDEX_ENDING, DATA_ENDING):
         if path.name.endswith(ending):
             return path.with_name(path.name.removesuffix(ending))

@@ -83,10 +83,10 @@ class _Decompose(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, rule: Shrinkage) -> tuple[Tensor, Tensor, Tensor]:
-        found = decompose(matrix, rule)
-        ctx.save_for_backward(matrix, found.vectors)
-        ctx.mark_non_differentiable(found.vectors)
-        return found.squares, found.vectors, found.vectors.new_zeros(()).expand_as(found.vectors)
+        spectrum = decompose(matrix, rule)
+        ctx.save_for_backward(matrix, spectrum.vectors)
+        ctx.mark_non_differentiable(spectrum.vectors)
+        return spectrum.squares, spectrum.vectors, spectrum.vectors.new_zeros(()).expand_as(spectrum.vectors)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
