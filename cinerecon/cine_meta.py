@@ -102,7 +102,7 @@ class CineMeta:
 
     @property
     def is_own_reference(self) -> bool:
-        """Whether the reference is the image of the scan's own samples, which says nothing of a scan taken as it is."""
+        """Whether the reference is the image of all samples of the scan; it is meaningful only after undersampling."""
         return self.reference_is in ("all samples", "some samples")
 
     def is_same_slice(self, other: "CineMeta") -> bool:

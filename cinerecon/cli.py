@@ -69,7 +69,7 @@ AFTER_STOP = {
     "recon": "finished slices are kept; the same command with --resume continues",
     "prepare": "finished cases are kept; the same command continues",
     "evaluate": "finished scores are kept; the same command continues",
-    "merge": "the shards are as they were; the same command starts again",
+    "merge": "the shards are unchanged; the same command starts again",
     "train": "the same command with --resume continues from the last checkpoint",
 }
 """What is kept by a command that was interrupted, and how to continue."""

@@ -39,15 +39,15 @@ class CineImage:
     image
         ``(frames, y, x)`` complex64.
     reference
-        ``(frames, y, x)`` complex64, what the image should be, where comparing says something.
+        ``(frames, y, x)`` complex64, the image to compare with; None if there is none.
     meta
-        Source, slice, frame times, geometry, and what the reference is.
+        Source, slice, frame times, geometry, and kind of the reference.
     method
         Name of the method that made it.
     convergence
         Convergence of an iterative method, by name: one number per iteration ``(iterations,)``.
     header_xml
-        XML header of the raw scan without what it says of the patient; empty if there is none.
+        De-identified XML header of the raw scan; empty if there is none.
     provenance
         Provenance of the image.
     noise

@@ -128,8 +128,8 @@ def in_processes(
 ) -> Iterator[Result]:
     """Results as they come, from processes that share the cores, or from this one where one is enough.
 
-    After an error the rest is not begun. An interruption lets what is under way come to its end and gives it out
-    before it is raised; a second one does not wait.
+    After an error no further task is started. At an interruption, running tasks are completed and their results
+    yielded before it is raised; a second interruption does not wait.
 
     Parameters
     ----------
@@ -184,9 +184,9 @@ def in_processes(
 
 @contextmanager
 def deferred_interruption() -> Iterator[Callable[[], bool]]:
-    """Let the code inside come to a good end when it is interrupted.
+    """Defer an interruption until the code inside has ended.
 
-    The function that it gets says whether Ctrl-C was pressed, or the process was asked to end. A second interruption
+    It yields a function that returns whether Ctrl-C was pressed or the process was asked to end. A second interruption
     takes effect at once, the first one at the end, as `KeyboardInterrupt`. In threads other than the main one nothing
     is deferred.
     """

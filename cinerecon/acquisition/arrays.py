@@ -30,7 +30,7 @@ from cinerecon.io.recognise import first_bytes
 
 @dataclass(frozen=True, eq=False)
 class ArrayMeta:
-    """What an array file or the user says about a scan; None where it is unknown.
+    """Metadata of a scan by its array file or the user; None where it is unknown.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """Complete slices of a scan that is still being received, from the headers of its readouts.
 
-A scan says in several ways that a slice is complete:
+A slice is complete if one of these holds:
 
 - the last readout of each of its images has the flag ``last in slice``, or a readout has ``last in measurement``,
 - every line within the limits of the header was measured in every image,
@@ -9,7 +9,7 @@ A scan says in several ways that a slice is complete:
   are interleaved.
 
 The images of a slice are the combinations of contrast, phase, repetition and set, whose number is that of the limits in
-the header. Slices of which nothing of this can be said are complete at the end of the scan.
+the header. Other slices are complete at the end of the scan.
 """
 
 from collections.abc import Mapping

@@ -24,7 +24,7 @@ RAW_SCAN_SETTINGS = (
 
 
 class GriddedFormat(NamedTuple):
-    """A format of k-space on its grid: what it is called, whether a file has it, and what opens the file."""
+    """A format of k-space on its grid: its name, a function that recognises it, and one that opens a file."""
 
     name: str
     has: Callable[[Path], bool]
@@ -64,7 +64,7 @@ def gridded_format(path: Path) -> GriddedFormat | None:
 
 
 def kind_of(path: Path) -> str:
-    """What a file is called by its content."""
+    """The name of the format of a file, by content."""
     entry = gridded_format(path)
     return RAW_SCAN if entry is None else entry.name
 

@@ -101,7 +101,7 @@ class PhaseContrastScan(Scan):
 def phase_contrast_of(
     raw: RawScan, config: AcquisitionConfig, noise: str | Path | None = None
 ) -> PhaseContrastScan | None:
-    """A raw scan of two sets; None if it has another number of sets, or the settings say how to use them.
+    """A raw scan of two sets; None if it has another number of sets, or the settings determine their use.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def phase_contrast_of(
 
 
 def _uses_sets(config: AcquisitionConfig) -> bool:
-    """Whether the settings say how several sets are used."""
+    """Whether the settings determine the use of several sets."""
     return "set" in config.select or "set" in config.combine or config.time_counter == "set"
 
 

@@ -38,7 +38,7 @@ def check_repeated_lines(raw: RawScan, lines: Lines, n_averages: int, *, is_requ
 
     Returns
     -------
-    Warnings about lines that are averaged although no counter says that they are averages.
+    Warnings about lines that are averaged although no counter marks them as averages.
 
     Raises
     ------

@@ -211,7 +211,7 @@ class Scan(CineSource):
             )
 
     def _compressing(self, number: int) -> Assembly:
-        """What assembles a slice: with virtual coils where one matrix makes them, which is found from the readouts."""
+        """The assembly of a slice, with compression to virtual coils if all positions share one matrix."""
         n_virtual = self._config.n_virtual_coils
         is_one_matrix = n_virtual is not None and self._config.compression == "pca" and len(self._layout.coils) > 1
         if n_virtual is None or not is_one_matrix:

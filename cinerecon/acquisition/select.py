@@ -268,7 +268,7 @@ def require_cartesian(raw: RawScan, image: Index, warn: Warn) -> None:
     Raises
     ------
     UnsupportedError
-        If the header says otherwise, the trajectory is not Cartesian, or the scan is 3-D.
+        If the header names another trajectory, the stored one is not Cartesian, or the scan is 3-D.
     """
     encoding = raw.header.encodings[0]
     n_dimensions = raw.heads["trajectory_dimensions"][image]

@@ -20,7 +20,7 @@ class Failure:
     scan, slice
         Scan and slice; the slice is None if the file could not be opened.
     sampling, method
-        How.
+        Sampling pattern and method.
     what, where, hint
         As in `errors.CineReconError`; where begins with the file.
     """
@@ -43,7 +43,7 @@ COLUMNS = [field.name for field in fields(Failure)]
 
 
 def location_of(error: CineReconError, path: Path, number: int | None) -> str:
-    """Where an error is, beginning with the file it came up in."""
+    """The location of an error, beginning with the file."""
     if str(path) in error.where:
         return error.where
     here = str(path) if number is None else f"{path}, slice {number}"
@@ -67,7 +67,7 @@ def read_failures(folder: Path) -> list[Failure]:
 
 
 def rewrite_failures(folder: Path, failures: Sequence[Failure]) -> None:
-    """Write ``failures.csv`` again, whole or not at all; without failures there is no such file."""
+    """Replace ``failures.csv`` in one step; it is removed if there are no failures."""
     rewrite_csv(folder / FAILURES, COLUMNS, [astuple(failure) for failure in failures])
 
 
@@ -77,7 +77,7 @@ def _parse(texts: Mapping[str, str]) -> Failure:
 
 
 def failure_table(failures: Sequence[Failure], n_scores: int) -> Table:
-    """A table of them, one row for each slice and reason."""
+    """A table of failures, one row for each slice and reason."""
     groups: dict[tuple[str, str, str, str], list[Failure]] = {}
     for failure in failures:
         groups.setdefault((failure.case, failure.what, failure.where, failure.hint), []).append(failure)
@@ -91,7 +91,7 @@ def failure_table(failures: Sequence[Failure], n_scores: int) -> Table:
 
 
 def raise_first(failures: Sequence[Failure]) -> None:
-    """Raise the first that went wrong, saying of how many.
+    """Raise the first failure as an error, with the number of different reasons.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Compare image files with the truth in another file, whichever program wrote them.
+"""Compare image files of any program with the truth in another file.
 
 Slices of images are assigned to slices of the reference by their positions, if both files contain them.
 """
@@ -93,7 +93,7 @@ def looks_like_another(image: Tensor, truth: Sequence[Tensor], number: int) -> i
 
 
 def _are_distinct(geometries: Sequence[Geometry | None]) -> bool:
-    """Whether all positions are known and no two slices are at the same; the origin alone is what writers leave out."""
+    """Whether all positions are known and differ; a single slice at the origin counts as unknown, a common default."""
     known = [geometry for geometry in geometries if geometry is not None]
     if len(known) < len(geometries) or (len(known) == 1 and not any(known[0].position_mm)):
         return False
@@ -137,7 +137,7 @@ def compare_files(
     pictures: int = 0,
     report: Callable[[Score], None] = lambda _: None,
 ) -> list[Score]:
-    """Measure image files against the truth, slice by slice; the method is called as the file is.
+    """Measure image files against the truth, slice by slice; the name of the file is that of the method.
 
     Parameters
     ----------
@@ -147,11 +147,11 @@ def compare_files(
         File of the truth, with slices of the same sizes; or the scan that carries it. Slices at the same position are
         compared where both files have positions, else those of the same number.
     profile
-        Rules of measuring; of magnitudes, as nothing is known of coils.
+        Rules of measuring, applied to magnitudes because the coils are unknown.
     output
         Folder whose ``scores.csv`` gets the scores.
     pictures
-        Slices kept there as images, for figures.
+        Number of slices whose images are stored there, for figures.
     report
         Called with each score.
 
@@ -160,7 +160,7 @@ def compare_files(
     FileError
         If a file cannot be read.
     DataError, ShapeError
-        If it holds no images, or other slices or sizes than the truth.
+        If it holds no images, or its slices or sizes differ from those of the truth.
     """
     if output:
         require_folder(output)

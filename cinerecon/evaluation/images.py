@@ -27,7 +27,7 @@ class InitialImages:
     data
         The undersampled slice.
     device
-        Where the methods run.
+        Device of the methods.
     """
 
     data: CineData
@@ -35,7 +35,7 @@ class InitialImages:
     _computed: dict[str, tuple[Tensor, Usage]] = field(default_factory=dict)
 
     def reconstruct(self, method: Reconstructor) -> tuple[Tensor, Usage]:
-        """The image ``(frames, y, x)`` of a method, with what it takes including its initial image."""
+        """The image ``(frames, y, x)`` of a method, with time and memory including those of its initial image."""
         if method.initial_method is None:
             return self._compute(method)
         initial_image, usage = self._compute(method.initial_method)
@@ -44,7 +44,7 @@ class InitialImages:
         return image, Usage(own.seconds + usage.seconds, max(own.memory_mb, usage.memory_mb))
 
     def _compute(self, method: Reconstructor) -> tuple[Tensor, Usage]:
-        """The image of a method that needs no initial image; from memory if it is there."""
+        """The image of a method that needs no initial image, computed once."""
         key = f"{type(method).__qualname__} {method.config.model_dump_json()}"
         if key not in self._computed:
             with measured(self.device) as usage:
@@ -54,7 +54,7 @@ class InitialImages:
 
 
 def image_file(folder: Path, task: str) -> Path:
-    """Where the images of a task are stored."""
+    """The file of the images of a task."""
     return folder / IMAGES / f"{task}.npz"
 
 

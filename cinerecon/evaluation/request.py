@@ -41,12 +41,12 @@ def complete_request(
     layouts: Sequence[PaperTable],
     baseline: str | None = None,
 ) -> Request:
-    """Take from the tables what the user leaves open: methods, patterns, profile.
+    """Complete a request by the methods, patterns and profile of tables.
 
     Raises
     ------
     ConfigError
-        If there is no method or no pattern, or two methods have one name, or the baseline is none of the methods, or
+        If there is no method or no pattern, two methods have the same name, the baseline is none of the methods, or
         tables with different profiles are requested without choosing one.
     """
     profiles = list(dict.fromkeys(layout.profile for layout in layouts))
@@ -79,19 +79,19 @@ def complete_request(
 
 
 def require_files(recons: Sequence[Path], reference: Path | None, others: Sequence[str]) -> tuple[list[Path], Path]:
-    """Check that images come with their truth, and with nothing that has no effect on them.
+    """Check that images are given with their truth, and without options that would have no effect.
 
     Parameters
     ----------
     recons, reference
-        Images and truth.
+        Images, and their truth.
     others
-        Arguments and options that are of scans and methods.
+        Arguments and options that belong to scans and methods.
 
     Raises
     ------
     ConfigError
-        If one of the two is missing, or scans, methods or their options are given, too.
+        If one of the two is missing, or scans, methods or their options are also given.
     """
     if not recons or reference is None:
         missing = "--reference" if recons else "--recon"
@@ -103,7 +103,7 @@ def require_files(recons: Sequence[Path], reference: Path | None, others: Sequen
 
 
 def why_left_out(name: str) -> str:
-    """Why a method of a table cannot be run, and what would mend that."""
+    """The reason that a method of a table cannot be run, and the remedy."""
     if name in METHODS:
         return "no weights yet"
     return "no weights yet: models/train.py --ablations trains it; then --model and its folder"

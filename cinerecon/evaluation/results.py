@@ -63,7 +63,7 @@ def tables_of(
     Parameters
     ----------
     scores
-        Those to lay out.
+        Scores for the tables.
     baseline
         As in `summarise`.
     measures
@@ -205,7 +205,7 @@ def write_summary(
 
 
 def _plain(value: Any) -> Any:
-    """The same with null where nothing is known: JSON has no NaN, and no infinity."""
+    """The same with null for NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -224,9 +224,9 @@ def write_results(
     Parameters
     ----------
     scores
-        Those to report.
+        Scores of the report.
     folder
-        Where `evaluate` kept scores and images.
+        Folder of the scores and images of `evaluate`.
     baseline
         As in `summarise`.
     extra_tables
@@ -248,14 +248,14 @@ def write_results(
 
 
 def write_report(path: Path, scores: Sequence[Score], tables: Sequence[Table], figures: Sequence[Drawn]) -> Path:
-    """Write the page; it is whole or not there.
+    """Write the page in one step.
 
     Parameters
     ----------
     path
         File to write, ``.html``.
     scores
-        Those that tables and figures are of.
+        Scores that the tables and figures show.
     tables, figures
         Tables in their order on the page.
     """

@@ -1,4 +1,4 @@
-"""The score of one method on one slice, and ``scores.csv``, where scores are kept as they are known."""
+"""The score of one method on one slice, and ``scores.csv``, to which scores are appended."""
 
 import csv
 import hashlib
@@ -28,9 +28,9 @@ class Score:
     Attributes
     ----------
     scan, slice, n_coils
-        What was reconstructed.
+        Scan, number of the slice, number of coils.
     sampling, method
-        How.
+        Sampling pattern and method.
     psnr, ssim, nmse, mse
         By the rules of the profile [dB, 1, 1, square of the scale].
     seconds
@@ -58,7 +58,7 @@ class Score:
     acceleration
         K-space points over sampled points.
     memory_mb
-        Most memory of the reconstruction beyond what was held before [MB].
+        Peak memory of the reconstruction, without the memory that was in use before [MB].
     n_parameters
         Learned numbers of the method, those of the method that it starts from not counted.
     n_threads, device
@@ -74,7 +74,7 @@ class Score:
     frame_psnr, frame_ssim, frame_nmse
         Measures of the magnitude of each frame, full field, with the data range of the whole series.
     task
-        Hash of everything that decides the result: scan, slice, sampling, seed, method with its weights, profile.
+        Hash of all that determines the result: scan, slice, sampling, seed, method with its weights, profile.
     """
 
     scan: str
@@ -140,7 +140,7 @@ def read_scores(folder: Path) -> list[Score]:
 
 
 def iterate_scores(folder: Path) -> Iterator[Score]:
-    """The scores of a folder, in the order they were made; rows that were cut short or changed are left out.
+    """The scores of a folder in their order; rows that are incomplete or were edited are left out.
 
     Raises
     ------
@@ -166,18 +166,18 @@ def iterate_scores(folder: Path) -> Iterator[Score]:
 
 
 def append_scores(folder: Path, scores: Iterable[Score]) -> None:
-    """Add rows at the end of ``scores.csv``, whole lines on the disk when this returns."""
+    """Append rows to ``scores.csv``; complete lines are on the disk when this returns."""
     append_csv(folder / SCORES, [*NAMES, HASH], [[*row, _hash(row)] for row in map(_texts, scores)])
 
 
 def rewrite_scores(folder: Path, scores: Iterable[Score]) -> None:
-    """Write ``scores.csv`` again, whole or not at all."""
+    """Replace ``scores.csv`` in one step."""
     rows = map(_texts, scores)
     write_csv(folder / SCORES, [*NAMES, HASH], ([*row, _hash(row)] for row in rows))
 
 
 def repair_scores(folder: Path) -> None:
-    """Remove a row that was cut short by an interruption, since its quotes could enclose the next row."""
+    """Remove the incomplete row of an interruption, since its quotes could enclose the next row."""
     path = folder / SCORES
     if path.exists() and is_cut_short(path):
         rewrite_scores(folder, read_scores(folder))
@@ -197,7 +197,7 @@ def write_frames(folder: Path, scores: Iterable[Score]) -> Path:
 
 
 def _texts(score: Score) -> list[str]:
-    """One cell per field; numbers so that they read back as they were."""
+    """One cell per field, with all digits of the numbers."""
     values = [getattr(score, name) for name in NAMES]
     return [" ".join(repr(float(number)) for number in v) if isinstance(v, tuple) else str(v) for v in values]
 

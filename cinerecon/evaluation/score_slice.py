@@ -214,7 +214,7 @@ def _judge(
     image = finish_image(image, sampled)
     if not image.isfinite().all():
         where = f"{job.path}, slice {job.number}, {pattern}"
-        raise DataError(f"{label} gave an image that is not finite", where=where)
+        raise DataError(f"{label} returned an image with NaN or infinite values", where=where)
     measures = measure_image(
         *(image, truth.reference, truth.heart, data.n_coils, plan.profile, truth.kspace_peak),
         is_cyclic=not data.meta.is_real_time,
@@ -247,7 +247,7 @@ def _judge(
 def method_warnings(
     name: str, method: Reconstructor, data: CineData, pattern: str, source: CineSource
 ) -> Iterator[str]:
-    """Warnings about a method: a scan unlike its training data or part of it, or another preprocessing."""
+    """Warnings about a method: a scan that is in its training data or differs from them, or another preprocessing."""
     card = method.card
     overlap = card.training_overlap(source.checksums, source.subject) if card.cases or card.subjects else []
     yield from (f"{model_label(name)}: {text}" for text in (*overlap, *card_warnings(method.card, data, pattern)))

@@ -24,7 +24,7 @@ class Measure:
     factor
         Factor on the values, as in the papers.
     best
-        ``high``, ``low``; ``one`` or ``zero``: what is nearest to it.
+        Best value: ``high``, ``low``, ``one`` or ``zero``.
     """
 
     label: str
@@ -39,12 +39,12 @@ class Measure:
         return f"{self.label} [{self.unit}]" if self.unit else self.label
 
     def show(self, value: float) -> str:
-        """A value in figures; a dash where it is not known."""
+        """A value as text; a dash if it is NaN."""
         return "–" if math.isnan(value) else f"{self.factor * value:.{self.digits}f}"
 
     @property
     def is_target(self) -> bool:
-        """Whether there is a right value, which can be missed on either side."""
+        """Whether the measure has a target value, from which it can deviate in both directions."""
         return self.best in ("one", "zero")
 
     def distance(self, value: float) -> float:
@@ -73,7 +73,7 @@ MEASURES = {
 }
 """All measures that are summarised, in the order of the tables."""
 TESTED = ("psnr", "ssim", "nmse", "heart_psnr", "xt_ssim")
-"""Those that methods are tested against the baseline by."""
+"""Measures by which methods are tested against the baseline."""
 LIMITS = 1.96
 """Standard deviations from the bias to the limits of agreement."""
 SUBJECTS, SLICES = "subjects", "slices of one subject"
@@ -104,13 +104,13 @@ class Summary:
     Attributes
     ----------
     method, sampling, n_coils, n_slices
-        What is summarised.
+        Group that is summarised.
     unit
-        What intervals and tests count: ``subjects``, or ``slices of one subject`` where there is one alone.
+        Unit of intervals and tests: ``subjects``, or ``slices of one subject`` if there is only one.
     measures
         By name, see `MEASURES`.
     agreement
-        By name, of the measures that have a right value.
+        By name, of the measures with a target value.
     gains
         By name of measure, against the baseline on the same slices; empty for the baseline itself.
     baseline
@@ -120,7 +120,7 @@ class Summary:
     seconds
         Mean wall time of a reconstruction [s].
     memory_mb
-        Most memory that one took [MB].
+        Largest peak memory of a reconstruction [MB].
     n_parameters
         Learned numbers.
     n_threads, device
@@ -198,7 +198,7 @@ def require_baseline(baseline: str, methods: Sequence[str]) -> None:
 
 
 def unit_of(scores: Sequence[Score]) -> str:
-    """What cases of a table are grouped by: subjects; where there is one alone, slices."""
+    """The unit of intervals and tests: subjects, or slices if there is only one subject."""
     return SUBJECTS if len({score.subject or score.scan for score in scores}) > 1 else SLICES
 
 

@@ -86,7 +86,7 @@ class Table:
 
 
 def bold_best(rows: list[list[Cell]], column: int, distances: list[float]) -> None:
-    """Mark the cell of the row that is nearest to the best there could be; nothing where one row alone has a value."""
+    """Mark the cell with the smallest distance from the ideal, if at least two rows have a value."""
     known = [(distance, row) for row, distance in enumerate(distances) if distance == distance]
     if len(known) < 2:
         return
@@ -121,7 +121,7 @@ def lay_out_text(table: Table, width: int | None = None) -> list[Line]:
         The table; its notes are not laid out.
     width
         Characters of a line; None: as many as the table needs. Columns that do not fit follow below, in a band of
-        their own with the first column again. Columns of prose, and such that fit no band, become a block for each row.
+        their own with the first column again. If columns are prose or fit no band, each row becomes a block of lines.
     """
     cell_widths = [max((cell_len(row[n].text) for row in table.rows), default=0) for n in range(len(table.columns))]
     if width is None:

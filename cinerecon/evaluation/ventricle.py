@@ -32,7 +32,7 @@ class Function:
     Attributes
     ----------
     scan, sampling, n_coils, method
-        What was reconstructed, and how.
+        Scan, sampling pattern, number of coils, method.
     n_slices
         Slices that it comes from.
     curve, true_curve

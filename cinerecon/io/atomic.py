@@ -295,7 +295,7 @@ def _is_stale(left: Path) -> bool:
             os.kill(int(found[1]), 0)
     except (ProcessLookupError, OverflowError):
         return True
-    except OSError:  # it is there, but somebody else's; or the file has just been moved into place
+    except OSError:  # the process exists but belongs to another user; or the file has just been moved into place
         pass
     return False
 

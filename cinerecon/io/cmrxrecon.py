@@ -173,7 +173,7 @@ def is_kspace_name(path: Path) -> bool:
 
 
 def subject_of(path: Path) -> str | None:
-    """Who was scanned, e.g. ``TrainingSet-P001`` or ``TrainingSet-Center001-Siemens_30T_Vida-P001``; None if unknown.
+    """The subject, e.g. ``TrainingSet-P001`` or ``TrainingSet-Center001-Siemens_30T_Vida-P001``; None if unknown.
 
     Masks, twins, single- and multi-coil versions and all views of a subject carry the same name.
     """

@@ -6,7 +6,7 @@ scan is open, and adds to what the process holds. K-space is held once in the fi
 series, whose number each method knows (`Reconstructor.n_series`). Resident memory also grows by the code of the
 numerical libraries as it is first used.
 
-The plan prefers what leaves the images as they are: freed memory is returned at once, fewer coils or frames are
+The plan prefers measures that do not change the images: freed memory is returned at once, fewer coils or frames are
 computed together. Only if that does not suffice are coils compressed, to as many virtual ones as fit.
 """
 
@@ -55,7 +55,7 @@ FEWEST_COILS = 4
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done with a slice.
+    """The reconstruction of a slice, for the prediction of its memory.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """The folder of prepared cases: its index, settings and records, and which existing cases are kept.
 
-An interrupted preparation, or one with further scans, neither opens a source again nor reads a case again whose size
-and time of modification have stayed.
+An interrupted preparation that continues, or one with further scans, opens no source and reads no case whose size and
+time of modification are unchanged.
 """
 
 import os
@@ -140,7 +140,7 @@ def finish_index(
 
 
 class PrepareRecords:
-    """What is known of sources and cases from earlier in this run, and from earlier runs.
+    """Records of the sources and cases of this run and of earlier ones.
 
     Parameters
     ----------
@@ -157,18 +157,18 @@ class PrepareRecords:
         self._sources, self._cases = Journal(records / SOURCES), Journal(records / CASES)
 
     def knows(self, path: Path) -> bool:
-        """Whether a file was surveyed before; its present content is not looked at."""
+        """Whether a file was surveyed before; whether it has changed is not checked."""
         return str(path.absolute()) in self._sources
 
     def find(self, source: Source) -> list[Item] | None:
-        """The scans of a source; None if they are not known, or a file has changed."""
+        """The scans of a source; None if it is not recorded, or a file has changed."""
         entry = self._sources.get(str(source.path.absolute()))
         if entry is None or entry["key"] != self._key(source) or entry["files"] != _states(source, entry["files"]):
             return None
         return [Item(source=source, **values) for values in entry["items"]]
 
     def add_survey(self, survey: Survey) -> None:
-        """Record the scans of a source; one that is refused, or holds anything else, is surveyed again."""
+        """Record the scans of a source; one with anything that is not a scan is surveyed again."""
         items = [item for item in survey.found if isinstance(item, Item)]
         if not items or len(items) < len(survey.found):
             return

@@ -1,4 +1,4 @@
-"""Magnitude images as a scan: phase, coils and k-space are simulated, and the marks say so."""
+"""Magnitude images as a scan: phase, coils and k-space are simulated, which the marks state."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from cinerecon.simulation.phantom import draw_coil_maps, draw_phase
 
 @dataclass(frozen=True, eq=False)
 class SimulatedScan(CineSource):
-    """A scan simulated from magnitude images, without added noise: they bring their own.
+    """A scan simulated from magnitude images; no noise is added to that of the images.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class SimulatedScan(CineSource):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files that it is made from."""
+        """The files of the images."""
         return self.images.files
 
     @property

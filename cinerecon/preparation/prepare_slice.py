@@ -43,11 +43,11 @@ class SliceJob:
     config
         Settings of the preparation.
     known
-        Rows of the index for this slice; its cases are kept if they still match.
+        Rows of the index for this slice; its cases are not prepared again if they still match.
     is_forced
-        Prepare the slice even if its cases match.
+        Whether the slice is prepared even if its cases match.
     draws
-        Draw a picture of the slice.
+        Whether a picture of the slice is drawn.
     memory
         Most memory of the process [bytes]; None without a limit.
     is_unchanged
@@ -96,7 +96,7 @@ class ExcludedFile:
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found in a source.
+    """The content of a source.
 
     Attributes
     ----------
@@ -147,7 +147,7 @@ def prepare_slice(job: SliceJob) -> PreparedSlice | Rejection:
 
 
 def _is_done(job: SliceJob) -> bool:
-    """Whether all cases of the slice were made from the same content by the same settings, and are as they were."""
+    """Whether all cases of the slice were made from the same content with the same settings, and are unchanged."""
     hashes = (job.item.sha256, job.config.sha256)
     if not job.known or len(job.known) != job.known[0].n_parts:
         return False
@@ -181,11 +181,11 @@ _last: tuple[tuple[str, str], CineSource] | None = None
 
 
 def _opened(job: SliceJob) -> CineSource:
-    """The source of a slice; neighbouring slices share it, so its headers are read once in each process."""
+    """The source of a slice, which stays open for the next slice: headers are read once in each process."""
     global _last
     key = (job.item.sha256, job.config.sha256)
     if _last is None or _last[0] != key:
-        _last = None  # what is held for the last source is let go before the next is opened
+        _last = None  # frees the memory of the last source before the next is opened
         _last = (key, open_item(job.item, job.config))
     return _last[1]
 

@@ -21,10 +21,10 @@ BAND_WIDTH = 4
 
 
 def find_marks(data: CineData) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Marks of a slice as it was read, and warnings that say how much.
+    """Marks of a slice as it was read, and warnings with numbers.
 
-    ``zero-padded``: k-space is empty, or was not measured, at its edges. ``interpolated``: its power falls off a cliff
-    before the edge, as it does where an image was zero-filled and worked on afterwards. ``magnitude only``: the images
+    ``zero-padded``: k-space is empty, or was not measured, at its edges. ``interpolated``: its power falls
+    abruptly before the edge, as in images that were zero-filled and then processed. ``magnitude only``: the images
     of all coils are real.
     """
     marks, warnings = [], []
@@ -48,7 +48,7 @@ def refuse_unrealistic(marks: tuple[str, ...], where: str) -> None:
     Raises
     ------
     UnsupportedError
-        With what it is marked as.
+        With the marks.
     """
     unrealistic = [mark for mark in marks if mark in LESS_REALISTIC]
     if unrealistic:

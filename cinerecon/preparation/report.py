@@ -1,4 +1,4 @@
-"""The result of a preparation: its cases, and the files that were refused, which are kept as a table."""
+"""The result of a preparation: its cases, and the table of refused files."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class PrepareReport:
 
 
 def write_refused(folder: Path, refused: Iterable[Rejection]) -> None:
-    """List the rejected files; without any, there is no such list."""
+    """Write the list of rejected files; it is removed if there are none."""
     rows = [(refusal.path, refusal.what, refusal.where, refusal.hint) for refusal in refused]
     rewrite_csv(folder / REFUSED, ["path", "what", "where", "hint"], rows)
 

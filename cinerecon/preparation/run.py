@@ -1,4 +1,4 @@
-"""From any archive of scans to prepared cases: survey, split by subject, then slice after slice."""
+"""Prepare an archive of scans: survey the files, assign subjects to splits, then write the cases slice by slice."""
 
 import hashlib
 from collections import Counter
@@ -56,8 +56,8 @@ def prepare(
     workers
         Processes; None: one for each core. A few slices are prepared by one.
     force, draws
-        Prepare existing cases again; those with other settings are removed as soon as there are new ones. Draw a
-        picture of each slice.
+        Whether existing cases are prepared again (those with other settings are removed as soon as there are new
+        ones), and whether a picture of each slice is drawn.
     progress
         Called with the step and the fraction completed.
     listed
@@ -143,7 +143,7 @@ def _prepare_sources(
 def _prepare_slices(
     jobs: list[SliceJob], n_processes: int, report: Progress, known: PrepareRecords
 ) -> tuple[list[PreparedSlice], list[Rejection]]:
-    """The cases of each slice, with those that are new added to the index; and the slices that are refused."""
+    """The cases of each slice, of which new ones are added to the index, and the slices that are refused."""
     prepared: list[PreparedSlice] = []
     rejected: list[Rejection] = []
     for n, outcome in enumerate(in_processes(prepare_slice, jobs, _processes_for(len(jobs), n_processes))):
@@ -162,7 +162,7 @@ def _prepare_slices(
 def _survey_all(
     sources: list[Source], config: PrepareConfig, n_processes: int, known: PrepareRecords
 ) -> tuple[list[Item], list[Rejection], list[ExcludedFile]]:
-    """Open all sources that are not known: the scans, what is refused, and the files of folders that hold no cine."""
+    """Open all sources that are not recorded: the scans, the rejections, and the files of folders that hold no cine."""
     content: list[Item | Rejection | ExcludedFile] = []
     others: list[Source] = []
     for source in sources:
@@ -228,7 +228,7 @@ def _without_clashes(items: list[Item], before: ExistingCases) -> tuple[list[Ite
 
 
 def _without_copies(items: list[Item], before: ExistingCases) -> tuple[list[Item], int]:
-    """Each content under one name, the one it had before: a copy could put one subject into two splits."""
+    """Each content under one name, its former one if it has any: copies could put one subject into two splits."""
     subjects = {(row.source_sha256, row.slice): row.subject for row in before.rows}
     first: dict[tuple[str, str], Item] = {}
     for item in items:

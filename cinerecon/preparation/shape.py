@@ -1,7 +1,7 @@
-"""Cutting a case in time and space, and combining its coils.
+"""Crop a case in time and space, and combine its coils.
 
-Cutting an image resamples its k-space. For k-space that was measured without gaps this is exact; where lines were left
-out it would mix measured with missing points, so an undersampled case keeps its rows.
+Cropping an image resamples its k-space. This is exact if k-space was measured without gaps. Otherwise it would mix
+measured with missing points, so an undersampled case keeps its rows.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class Window:
 
     @property
     def name(self) -> str:
-        """For the name of a file: size and place."""
+        """Size and position, for the name of a file."""
         return "x".join(map(str, self.size)) + "_at_" + "_".join(f"{index:03d}" for index in self.first)
 
 
@@ -40,7 +40,7 @@ def shape_case(data: CineData, config: PrepareConfig) -> CineData:
     Raises
     ------
     DataError
-        If the cine is smaller than what is to be kept.
+        If the cine is smaller than the requested part.
     UnsupportedError
         If undersampled k-space would have to be cut or combined.
     """
@@ -75,7 +75,7 @@ def windows(data: CineData, config: PrepareConfig) -> Iterator[Window]:
 
 
 def cut_case(data: CineData, window: Window) -> CineData:
-    """A part of a case as a case of its own: k-space, maps, reference and place fit it.
+    """A part of a case as a separate case, with its k-space, maps, reference and position.
 
     Raises
     ------
@@ -125,8 +125,8 @@ def _cut_mask(data: CineData, matrix: tuple[int, int]) -> Tensor:
 
 def _moved(data: CineData, rows: slice, columns: slice) -> CineMeta:
     """The metadata with the position of the new pixel (y // 2, x // 2)."""
-    place = data.meta.geometry
-    if place is None:
+    geometry = data.meta.geometry
+    if geometry is None:
         return data.meta
     centres = [part.start + (part.stop - part.start) // 2 for part in (rows, columns)]
     along_y, along_x = (
@@ -134,13 +134,13 @@ def _moved(data: CineData, rows: slice, columns: slice) -> CineMeta:
     )
     x, y, z = (
         p + along_y * phase + along_x * read
-        for p, phase, read in zip(place.position_mm, place.phase_dir, place.read_dir, strict=True)
+        for p, phase, read in zip(geometry.position_mm, geometry.phase_dir, geometry.read_dir, strict=True)
     )
-    return replace(data.meta, geometry=replace(place, position_mm=(x, y, z)))
+    return replace(data.meta, geometry=replace(geometry, position_mm=(x, y, z)))
 
 
 def combine_coils(data: CineData) -> CineData:
-    """One coil: the reference, sampled where the scan was.
+    """A case of one coil: k-space of the reference at the points that were sampled.
 
     Raises
     ------

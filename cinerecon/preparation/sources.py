@@ -33,7 +33,7 @@ class Source:
     Attributes
     ----------
     path
-        Where it is.
+        The file or folder.
     name
         Name of its cases, including folders.
     folder_subject
@@ -99,7 +99,7 @@ def find_sources(
     listed: Iterable[Path] = (),
     is_known: Callable[[Path], bool] = lambda _: False,
 ) -> tuple[list[Source], dict[str, int]]:
-    """Files given by name, and all that may hold cines in folders; and how many files were passed over, by reason.
+    """Files given by name and files of folders that may hold cines, and the number of excluded files by reason.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def find_sources(
     output
         Folder of the cases.
     listed
-        Files and folders of a list of scans; a missing file is found out when it is opened.
+        Files and folders of a list of scans; a missing one is reported when it is opened.
     is_known
         Whether a file is known to hold a cine, and need not be opened.
 
@@ -227,7 +227,7 @@ def survey(source: Source, config: PrepareConfig) -> tuple[list[Item | NotACineE
     NotACineError
         If it holds images without a time axis.
     CineReconError
-        If it cannot be read right, or the index could not name it.
+        If it cannot be read correctly, or its name cannot be written to the index.
     """
     try:
         str(source.path).encode()
@@ -252,7 +252,7 @@ def survey(source: Source, config: PrepareConfig) -> tuple[list[Item | NotACineE
 
 
 def open_item(item: Item, config: PrepareConfig) -> CineSource:
-    """Open a scan again, e.g. in another process; what is simulated for it depends on its content alone."""
+    """Open a scan again, e.g. in another process; phase and coils that are simulated depend on its content alone."""
     opened = dict(_open_all(item.source, config))[item.series]
     return replace(opened, content=item.sha256) if isinstance(opened, SimulatedScan) else opened
 
@@ -267,7 +267,7 @@ def _open_all(source: Source, config: PrepareConfig) -> list[tuple[str, CineSour
 
 
 def _subject(source: Source, opened: CineSource, config: PrepareConfig) -> str:
-    """Who was scanned: by the pattern that was given, the header, the folder, or the study.
+    """The subject of a scan: by the pattern of the settings, the header, the folder, or the study.
 
     Raises
     ------

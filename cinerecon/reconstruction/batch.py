@@ -22,12 +22,12 @@ MOVIES = {".mp4": write_mp4, ".gif": write_gif}
 
 @dataclass(frozen=True)
 class Batch:
-    """What is to be reconstructed.
+    """Scans and methods of a reconstruction.
 
     Attributes
     ----------
     names
-        What each scan is called in the output folder, in the order of reconstruction.
+        Name of each scan in the output folder, in the order of reconstruction.
     common
         The settings that all reconstructions share.
     models
@@ -134,7 +134,9 @@ def plan_batch(
     files = _list_files(scans, folder)
     if common.patient is not None and len(files) > 1:
         what = f"one patient is given for {len(files)} scans"
-        raise ConfigError(what, where="--patient, --name, --accession, --like", hint="reconstruct each scan by itself")
+        raise ConfigError(
+            what, where="--patient, --name, --accession, --like", hint="reconstruct each scan in a run of its own"
+        )
     if movies and (len(models) == 1 or len(files) > 1):
         raise ConfigError("a movie compares several methods on one scan", where=f"-o {movies[0].path}", hint="-o out/")
     if not targets:

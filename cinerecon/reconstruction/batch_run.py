@@ -1,4 +1,4 @@
-"""Run a batch: each reconstruction is independent, so that one failure stops no other, and is recorded at once."""
+"""Run a batch: each reconstruction is recorded when it ends, and a failure does not stop the others."""
 
 import hashlib
 import logging
@@ -80,7 +80,7 @@ class BatchRun:
     Parameters
     ----------
     batch
-        What is to be reconstructed, on a device that is resolved.
+        Scans and methods, with a device that is not ``auto``.
     methods
         The loaded methods by the names of the batch.
     observer
@@ -138,7 +138,7 @@ class BatchRun:
         return outcomes[0], done.slices if compares else ()
 
     def _finished_entry(self, request: ReconRequest, checksum: str) -> dict[str, Any] | None:
-        """What is recorded of a reconstruction whose images are there; None if it is not finished."""
+        """The record of a finished reconstruction whose images exist; None if there is none."""
         key = self._key(request)
         for record in self._records:
             entry = _successful(record.get(key))

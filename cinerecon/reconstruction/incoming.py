@@ -1,4 +1,4 @@
-"""What a client sends: settings, the header and the readouts of one scan, of which some slices are complete."""
+"""The scan that a client sends: settings, header and readouts, and which of its slices are complete."""
 
 import logging
 import time

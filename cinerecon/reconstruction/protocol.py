@@ -1,4 +1,4 @@
-"""What a user at the scanner can set: the parameters of a protocol, and the settings of a reconstruction they become.
+"""Parameters of a protocol at the scanner, and the settings of a reconstruction that they correspond to.
 
 OpenRecon sends the parameters of its user interface as one JSON text before the readouts, e.g.
 ``{"parameters": {"config": "ktslr", "csm": "espirit"}}``; with FIRE the text is a file next to the protocol. The same
@@ -113,12 +113,12 @@ PARAMETERS = (
 
 @dataclass(frozen=True)
 class ProtocolSettings:
-    """What a protocol sets.
+    """The settings of a protocol.
 
     Attributes
     ----------
     model
-        Name of the method; None leaves it to the server.
+        Name of the method; None: the default of the server.
     options
         Fields of `ReconSettings` with their values.
     """
@@ -161,7 +161,7 @@ def read_protocol(text: str) -> ProtocolSettings:
 
 
 def model_of_config(name: str) -> str | None:
-    """The method that the name of a configuration stands for; None leaves it to the server.
+    """The method that the name of a configuration stands for; None: the default of the server.
 
     Raises
     ------

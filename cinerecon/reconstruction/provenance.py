@@ -18,12 +18,12 @@ from cinerecon.version import __version__
 def provenance_of(
     request: ReconRequest, method: Reconstructor, scan: CineSource | CineData, content: str = ""
 ) -> Provenance:
-    """What all slices of a run have in common: acceleration and residual are added by `with_provenance`.
+    """The provenance that all slices of a run share; `with_provenance` adds acceleration and residual.
 
     Parameters
     ----------
     request, method
-        What was asked for, and what reconstructs.
+        The request and its method.
     scan
         The scan, or its data.
     content
@@ -65,7 +65,7 @@ def _hash_data(data: CineData) -> str:
 
 
 def _settings(request: ReconRequest) -> tuple[str, ...]:
-    """What was given and changes the image, as texts. Files are named without their folder, which may name people."""
+    """The settings that change the image, as texts; files without their folder, which may contain names of people."""
     values = {
         "csm": request.csm,
         "compress_coils": request.compress_coils,

@@ -96,7 +96,7 @@ class ReconRequest(ReconSettings):
         return [path for path in paths if path is not None]
 
     def check(self, *, overwrite: bool = False) -> list[Target]:
-        """Check what can be known before any work, and return the targets.
+        """Check the request before the reconstruction starts, and return the targets.
 
         Parameters
         ----------
@@ -127,7 +127,7 @@ class ReconRequest(ReconSettings):
         return self.targets
 
     def check_sources(self) -> None:
-        """Check the scan and the sampling pattern before anything slow is done.
+        """Check the scan and the sampling pattern before the reconstruction starts.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class ReconRequest(ReconSettings):
         self._check_texts()
 
     def _check_texts(self) -> None:
-        """Check what is parsed when it is used: the limit of memory and the sampling pattern."""
+        """Check the texts that are parsed later: the limit of memory and the sampling pattern."""
         _ = self.memory_limit
         if self.undersample:
             parse_sampling(self.undersample)

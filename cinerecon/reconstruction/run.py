@@ -1,4 +1,4 @@
-"""Reconstruct a scan slice by slice, keep each slice as it is finished, and write the images."""
+"""Reconstruct a scan slice by slice, store each finished slice, and write the images."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -42,17 +42,17 @@ from cinerecon.reconstruction.uncertainty import with_uncertainty
 from cinerecon.reconstruction.velocity import require_velocity_range, with_velocity
 
 READING = 0.2
-"""Share of the time of a slice that reading and coil maps are taken to need, for the display of progress."""
+"""Estimated share of reading and coil maps in the time of a slice, for the display of progress."""
 
 NOTICE = logging.INFO + 5
-"""Level of a message that a user should see on a terminal, too."""
+"""Level of messages that are also shown on a terminal."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Observer:
-    """What a run reports while it goes on.
+    """Callbacks that report the progress of a run.
 
     Attributes
     ----------
@@ -72,20 +72,20 @@ class Observer:
 
 @dataclass(frozen=True, eq=False)
 class ReconReport:
-    """All slices of a scan, the files written with the seconds each took, and what a reader should know.
+    """The slices of a scan, the files that were written, and warnings.
 
     Attributes
     ----------
     request
-        What was asked for.
+        The request.
     slices
         The reconstructed slices, in order.
     written
-        Seconds that each file took.
+        Time to write each file [s].
     peak_memory_mb
-        Most memory that the process has held so far, on the GPU if it ran there [MB].
+        Peak memory of the process so far, that of the GPU if the method ran there [MB].
     device
-        Where the method ran.
+        Device of the method.
     warnings
         Each warning once, with the slices it concerns.
     """
@@ -114,20 +114,20 @@ def reconstruct_scan(
     Parameters
     ----------
     request
-        What to do.
+        Scan, method, outputs and settings.
     observer
         Receives progress.
     method
-        The method of the request, where it is loaded already.
+        The method of the request if it is already loaded.
     checksum
-        Checksum of the reconstruction, see `checksum_of`, where it is known already.
+        Checksum of the reconstruction if it is known, see `checksum_of`.
     record
         Called when all images are written, before the finished slices are removed.
 
     Raises
     ------
     CineReconError
-        For anything in the request or the file that does not fit; before any work where it can be known before.
+        If the request or the file is wrong; raised before the reconstruction starts where possible.
     """
     observer = observer or Observer()
     was_interrupted = request.resume and has_finished_slices(request.targets[0].path, checksum)
@@ -182,13 +182,13 @@ def iterate_slices(
     Parameters
     ----------
     request
-        What to do, with a device that is resolved; its outputs are not used.
+        Scan, method and settings, with a device that is not ``auto``; its outputs are not used.
     method
-        What reconstructs.
+        The method.
     observer
         Receives progress.
     cache
-        Where finished slices are kept, and those of an earlier run are taken from.
+        Storage of finished slices, which may hold those of an earlier run.
     """
     observer = observer or Observer()
     scan = open_source(request, method)
@@ -270,7 +270,7 @@ def reconstruct_index(
     method: Reconstructor,
     report: Callable[[str, float], None] = lambda *_: None,
 ) -> ReconstructedSlice:
-    """Reconstruct one slice of an open scan; ``report`` is called with the step and the fraction that is done."""
+    """Reconstruct one slice of an open scan; ``report`` is called with the step and the fraction completed."""
     plan, scan = plan_memory(request, method, scan, [index])
     with _within_memory(plan, task_of(request, scan, index), method):
         return _reconstruct_index(request, scan, index, method, Observer(), report)
@@ -297,13 +297,13 @@ def _reconstruct_index(
     observer: Observer,
     report: Callable[[str, float], None],
 ) -> ReconstructedSlice:
-    """Read one slice, undersample it where that is asked for, and reconstruct it."""
+    """Read one slice, undersample it if requested, and reconstruct it."""
     observer.stage("read")
     report("reading, estimating coil maps", 0.0)
     n_runs = 1 + (request.n_variants if request.uncertainty else 0)
 
     def report_runs(done: int, total: int, first: int = 0, runs: int = 1) -> None:
-        """Report the progress of some of the reconstructions, after those that precede them."""
+        """Report the progress of ``runs`` reconstructions that follow the ``first`` ones."""
         report("reconstructing", READING + (1 - READING) * (first + runs * done / max(total, 1)) / n_runs)
 
     data, seconds, encoded = _read_frames(request, scan, index)
@@ -338,7 +338,7 @@ def _request_of_sets(request: ReconRequest) -> ReconRequest:
 def _read_frames(
     request: ReconRequest, scan: CineSource, index: int
 ) -> tuple[CineData, dict[str, float], CineData | None]:
-    """The chosen frames of a slice on the device, the time [s] of reading and coil maps, and those of a second set."""
+    """The chosen frames of a slice on the device; the time of reading and coil maps [s]; the frames of a second set."""
     seconds: dict[str, float] = {}
     with timed(seconds, "read"):
         part, second = scan.read_pair(index) if isinstance(scan, PhaseContrastScan) else (scan.read_timed(index), None)

@@ -1,4 +1,4 @@
-"""From the measured data of one slice to its finished image: what the command and `cinerecon.reconstruct` share."""
+"""Reconstruct one slice: the steps that the command `recon` and `cinerecon.reconstruct` share."""
 
 import time
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ class ReconstructedSlice:
         Root mean square of the uncertainty over that of the image, in the ``support`` and, where the heart was located,
         around the ``heart``. Empty if it was not mapped.
     partial_fourier
-        What was filled in of k-space, see `fill_partial_fourier`; empty if nothing was missing on one side.
+        Part of k-space that was filled in, see `fill_partial_fourier`; empty if none.
     """
 
     cine: CineImage
@@ -90,7 +90,7 @@ class ReconstructedSlice:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader of the image should know."""
+        """Warnings to show with the image."""
         return self.cine.meta.warnings
 
 
@@ -145,7 +145,7 @@ def reconstruct_slice(
 def _judge(
     data: CineData, image: Tensor, method: Reconstructor, request: ReconRequest, seconds: dict[str, float]
 ) -> Verdict | None:
-    """The verdict on an image; None where there is none. Notes the time that it takes [s]."""
+    """The verdict on an image, None if the method has none; its time [s] is added to ``seconds``."""
     if not is_judged(data, request.label):
         return None
     with timed(seconds, "verdict"):
@@ -158,7 +158,7 @@ def _after(progress: Progress | None) -> Progress | None:
 
 
 def _finite(image: Tensor, data: CineData, label: str) -> Tensor:
-    """The image, if it holds numbers.
+    """The image, checked for finite values.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def _finite(image: Tensor, data: CineData, label: str) -> Tensor:
         If a value is NaN or infinite.
     """
     if not image.isfinite().all():
-        raise DataError(f"{label} gave an image that is not finite", where=data.where)
+        raise DataError(f"{label} returned an image with NaN or infinite values", where=data.where)
     return image
 
 
@@ -199,7 +199,7 @@ def _noise_warnings(before: Tensor, after: Tensor, n_replicas: int) -> list[str]
 def with_quality(part: ReconstructedSlice) -> ReconstructedSlice:
     """The slice with PSNR and SSIM, where a comparison with its reference is meaningful.
 
-    This needs as much memory as k-space of several coils, so it comes when that is no longer held.
+    This needs as much memory as k-space of several coils, and is therefore done after k-space has been freed.
     """
     image, reference = part.image, part.reference
     if reference is None or min(part.cine.matrix) < SSIM_WINDOW or np.array_equal(image, reference):
@@ -215,7 +215,7 @@ def without_own_reference(data: CineData) -> CineData:
 
 @contextmanager
 def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Note how long the code inside takes [s]."""
+    """Context that measures the time of the code inside [s]."""
     start = time.perf_counter()
     yield
     seconds[stage] = time.perf_counter() - start

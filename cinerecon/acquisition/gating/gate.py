@@ -66,7 +66,7 @@ class Gating:
 
     @property
     def report(self) -> GatingReport:
-        """What `inspect` shows."""
+        """The report for `inspect`."""
         report = describe_beats(self.mode, self.source, self.beats, len(self.rows), self.usage)
         return replace(report, is_consecutive=self.is_consecutive)
 

@@ -8,7 +8,7 @@ from cinerecon.io.ismrmrd.raw import Index, RawScan
 COUNTERS = ("average", "repetition", "phase")
 """Counters a change of which begins a frame."""
 MIN_LINES = 2
-"""Readouts of a frame by the counters, below which they change from readout to readout and say nothing of frames."""
+"""Readouts of a frame by the counters; with fewer, the counters change at each readout and are not used."""
 
 
 def number_frames(raw: RawScan, rows: Index, clock: Clock | None, n_lines: int | None) -> Index:

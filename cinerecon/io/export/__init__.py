@@ -39,7 +39,7 @@ FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
     ".mp4": write_mp4,
     ".png": write_png,
 }
-"""Writers by ending. What is heavy they import when they are called."""
+"""Writers by ending; they import heavy libraries when they are called."""
 VOLUMES = (".nii.gz", ".nii", ".cfl")
 """Endings of formats that hold one stack of slices; further stacks go to numbered files."""
 FOLDER = "dicom/"

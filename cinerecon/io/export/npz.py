@@ -20,13 +20,14 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
     """Write ``image`` and ``reference`` (slices, frames, y, x) complex64 and ``frame_times_ms`` (slices, frames).
 
     Slices of different sizes cannot share an array: each then has its own, ``image_slice0``, ``image_slice1``
-    and so on. Unknown times are NaN. The convergence of an iterative method is kept as ``convergence_cost``,
-    ``convergence_data_residual`` and ``convergence_change`` (slices, iterations), NaN once a slice was done.
-    ``warnings`` are texts, ``reference_is`` says what the reference of each slice is, ``verdict`` how far it can be
-    trusted, empty if that was not estimated.
+    and so on. Unknown times are NaN. The convergence of an iterative method is stored as ``convergence_cost``,
+    ``convergence_data_residual`` and ``convergence_change`` (slices, iterations), NaN after the last iteration.
+    ``warnings`` are texts, ``reference_is`` is the kind of the reference of each slice, ``verdict`` the mark of its
+    image, empty if it was not estimated.
 
     Where noise was mapped, ``noise`` and ``snr`` (slices, frames, y, x) are its standard deviation and the magnitude in
-    its units, and ``noise_source`` says where it comes from; likewise ``uncertainty`` and ``uncertainty_source``.
+    its units, and ``noise_source`` is the source of the noise level; likewise ``uncertainty`` and
+    ``uncertainty_source``.
 
     The geometry of the slices is ``pixel_size_mm`` (slices, 2) along (y, x), ``slice_thickness_mm`` (slices,),
     ``position_mm`` of the slice centre, ``read_dir``, ``phase_dir`` and ``slice_dir`` (slices, 3) in patient

@@ -51,7 +51,7 @@ CAUSES: Mapping[str, str] = {
     "corrupted frames": "corrupted data in single frames",
     "network": "the network is not suited to this scan, or its weights are damaged",
 }
-"""Kinds of failures of the fit, and what a reader is shown where one is probable."""
+"""Kinds of failures that the fit distinguishes, with the text for the reader."""
 REQUIRED = {"wrap-around": "wrap_around", "arrhythmia": "time_course_mismatch"}
 """Kinds of failures that are named only if this feature is unusual."""
 MIN_PROBABILITY = 0.4
@@ -61,7 +61,7 @@ DESIGN = ("acceleration", "never_sampled", "points", "coils", "noise")
 CONTENT = ("peak", "high_frequencies", "moving_share")
 """Further features on which the error of an intact scan depends."""
 UNCLEAR = "features together are unlike those of intact scans"
-"""Reason where no feature is unusual by itself."""
+"""Reason if no single feature is unusual."""
 
 
 class Regression(Config):
@@ -168,9 +168,9 @@ class Calibration(Config):
         return dict(zip(self.names, values.tolist(), strict=True))
 
     def reasons(self, features: Mapping[str, float]) -> tuple[str, ...]:
-        """What is unlike intact scans, in words: a kind of failure if one is probable, and the most unusual features.
+        """Reasons for a verdict in words: a kind of failure if one is probable, and the most unusual features.
 
-        Features that are a sign of a failure by themselves come first.
+        Features that prove a failure on their own come first.
         """
         values = self.standardised(features)
         limits = dict(zip(self.names, np.array(self.high) / np.array(self.scale) + MIN_DISTANCE, strict=True))

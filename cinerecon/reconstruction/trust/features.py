@@ -1,6 +1,6 @@
 """The features from which the error of an image is estimated without truth: a number each, in dB where they are ratios.
 
-`FEATURES` lists them with what a reader is shown where one of them is outside of its usual range.
+`FEATURES` lists them with the text for the reader if one of them is outside of its usual range.
 """
 
 import math

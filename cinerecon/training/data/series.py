@@ -61,7 +61,7 @@ def series_warnings(source: SeriesSource, folders: Sequence[Path] = ()) -> list[
 
 
 def subject_of(path: Path) -> str:
-    """A hash of who was scanned; where the archive does not say, all of a folder count as one subject."""
+    """A hash of the subject; if the archive has none, all images of a folder count as one subject."""
     return survey_archive(path).subject or path.resolve().parent.name
 
 
