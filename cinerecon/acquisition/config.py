@@ -118,3 +118,8 @@ class AcquisitionConfig(Config):
         values = {name: getattr(arrays, name) for name in ArrayOptions.model_fields}
         given = {name: value for name, value in values.items() if value not in (None, "")}
         return self.model_copy(update={"arrays": self.arrays.model_copy(update=given)}) if given else self
+
+
+def select_option(counter: str, value: int) -> str:
+    """The option that selects the readouts with one value of a counter."""
+    return f"--set-index={value}" if counter == "set" else f"--set preprocessing.select.{counter}={value}"

@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from cinerecon.acquisition.config import select_option
 from cinerecon.errors import DataError, HeaderError, UnsupportedError
 from cinerecon.io.ismrmrd.header import EncodingSpace, Limit
 from cinerecon.io.ismrmrd.raw import Index, RawScan
@@ -147,8 +148,7 @@ def _require_single(raw: RawScan, counter: str, numbers: NDArray[np.integer]) ->
     if len(numbers) > 1:
         meaning = " (multi-echo)" if counter == "contrast" else ""
         what = f"{len(numbers)} {counter}s{meaning} are not supported, values {_listed(numbers)}"
-        option = "--set-index=" if counter == "set" else f"--set preprocessing.select.{counter}="
-        hint = f"{option}{numbers[0]} takes one, time_counter={counter} takes them as frames"
+        hint = f"{select_option(counter, numbers[0])} takes one, time_counter={counter} takes them as frames"
         raise UnsupportedError(what, where=str(raw.path), hint=hint)
 
 
@@ -191,10 +191,10 @@ def _sorted_slices(raw: RawScan, image: Index, counter: NDArray[np.integer], war
     return slices
 
 
-def _warn_of_missing_values(raw: RawScan, counter: str, n_found: int, warn: Warn) -> None:
+def _warn_of_missing_values(raw: RawScan, counter: str, n_values: int, warn: Warn) -> None:
     limit = raw.header.encodings[0].limits.get(counter)
-    if limit is not None and n_found < limit.maximum + 1 - limit.minimum:
-        warn(f"the header speaks of {limit.maximum + 1 - limit.minimum} {counter}s, the data hold {n_found}")
+    if limit is not None and n_values < limit.maximum + 1 - limit.minimum:
+        warn(f"the header has {limit.maximum + 1 - limit.minimum} {counter}s, the data {n_values}")
 
 
 def _ends_in_zeros(counter: NDArray[np.integer], image: Index, unmeasured: Index, maximum: int, warn: Warn) -> bool:

@@ -113,7 +113,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
     require_cartesian(raw, image, warn)
     counters = read_counters(raw, image, selection.unmeasured, config.select, warn)
     require_alike(raw, image)
-    coils = _kept_coils(raw, int(image[0]), config.exclude_coils)
+    coils = _used_coils(raw, int(image[0]), config.exclude_coils)
     # the encoded grid, from the headers and the samples of a few readouts
     probe = probe_lines(raw, middle_slice(raw, image))
     _require_magnitude(raw, probe.largest_sample)
@@ -225,7 +225,7 @@ def _require_magnitude(raw: RawScan, largest_sample: float) -> None:
         raise DataError(what, where=str(raw.path), hint=RESCALE)
 
 
-def _kept_coils(raw: RawScan, image_row: int, left_out: list[int]) -> Index:
+def _used_coils(raw: RawScan, image_row: int, excluded: list[int]) -> Index:
     """Numbers of the coils that remain.
 
     Raises
@@ -234,11 +234,11 @@ def _kept_coils(raw: RawScan, image_row: int, left_out: list[int]) -> Index:
         If there is no such coil, or none remains.
     """
     coils = np.arange(raw.heads["active_channels"][image_row])
-    unknown = np.setdiff1d(left_out, coils)
+    unknown = np.setdiff1d(excluded, coils)
     if unknown.size:
         what = f"there is no coil {unknown[0]}, the scan has coils 0 to {coils[-1]}"
         raise ConfigError(what, where="--set preprocessing.exclude_coils")
-    remaining = np.setdiff1d(coils, left_out)
+    remaining = np.setdiff1d(coils, excluded)
     if remaining.size == 0:
         raise ConfigError("all coils are to be left out", where="--set preprocessing.exclude_coils")
     return remaining

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.config import AcquisitionConfig, Counter
+from cinerecon.acquisition.config import AcquisitionConfig, Counter, select_option
 from cinerecon.acquisition.counters import Warn
 from cinerecon.errors import DataError, HeaderError, UnsupportedError
 from cinerecon.io.ismrmrd.raw import (
@@ -150,8 +150,7 @@ def keep_selected(raw: RawScan, selection: Selection, select: Mapping[Counter, i
         is_other = values != value
         if is_other.all():
             what = f"no image lines have {counter} {value}, only {', '.join(map(str, np.unique(values)[:8]))}"
-            option = "--set-index=" if counter == "set" else f"--set preprocessing.select.{counter}="
-            hint = f"choose {option}{values.min()}"
+            hint = f"choose {select_option(counter, values.min())}"
             raise DataError(what, where=str(raw.path), hint=hint)
         if is_other.any():
             dropped.append(Dropped(int(is_other.sum()), f"{counter} is not {value}, as selected"))
@@ -161,7 +160,7 @@ def keep_selected(raw: RawScan, selection: Selection, select: Mapping[Counter, i
     return replace(selection, image=image, calibration=calibration[is_kept], dropped=tuple(dropped))
 
 
-def choose_encoding(raw: RawScan, image: Index, asked: int | None, warn: Warn) -> int:
+def choose_encoding(raw: RawScan, image: Index, requested: int | None, warn: Warn) -> int:
     """The encoding to reconstruct: the requested one, otherwise the first that has image readouts.
 
     Raises
@@ -170,11 +169,11 @@ def choose_encoding(raw: RawScan, image: Index, asked: int | None, warn: Warn) -
         If the requested encoding has no image readouts.
     """
     references = np.unique(raw.heads["encoding_space_ref"][image])
-    if asked is not None:
-        if asked not in references:
-            what = f"encoding {asked} has no image lines, only encoding {', '.join(map(str, references))}"
+    if requested is not None:
+        if requested not in references:
+            what = f"encoding {requested} has no image lines, only encoding {', '.join(map(str, references))}"
             raise UnsupportedError(what, where="--set preprocessing.encoding")
-        return asked
+        return requested
     n_encodings = len(raw.header.encodings)
     chosen = int(references[0]) if references.size else 0
     if n_encodings > 1:
@@ -307,11 +306,11 @@ def _straight_paths(raw: RawScan, rows: Index) -> tuple[NDArray[np.float64], NDA
         bend = np.abs(change - step[:, None]).max(1)
         drift = np.ptp(paths[:, :, 1:], axis=1).max(1, initial=0.0)
         worst = np.maximum(np.maximum(bend, drift), np.abs(np.abs(step) - common))
-        crooked = np.flatnonzero(~(worst < 0.05 * common))
-        if crooked.size:
-            what = "the header says cartesian, but the stored trajectory is not: readouts are not parallel, even lines"
+        deviating = np.flatnonzero(~(worst < 0.05 * common))
+        if deviating.size:
+            what = "cartesian by the header, but the stored trajectory is not: readouts are not parallel, even lines"
             hint = "radial, spiral and ramp-sampled scans need regridding first"
-            raise UnsupportedError(what, where=raw.at(block[crooked[0]]), hint=hint)
+            raise UnsupportedError(what, where=raw.at(block[deviating[0]]), hint=hint)
         index = np.searchsorted(rows, block)
         steps[index] = step
         positions[index] = paths[:, :, 1].mean(1) if paths.shape[2] > 1 else 0.0
@@ -356,12 +355,12 @@ def unmeasured_lines(raw: RawScan, image: Index) -> NDArray[np.bool_]:
     """
     amplitude, slices = raw.amplitude[image], raw.heads["idx"]["slice"][image]
     is_valid = np.isfinite(amplitude)  # the others are refused when they are read
-    is_nothing = np.zeros(len(image), bool)
+    is_empty = np.zeros(len(image), bool)
     for value in np.unique(slices):
         here = np.flatnonzero((slices == value) & is_valid)
         if here.size and amplitude[here].any():
-            is_nothing[here] = amplitude[here] <= _empty_amplitude(amplitude[here])
-    return is_nothing
+            is_empty[here] = amplitude[here] <= _empty_amplitude(amplitude[here])
+    return is_empty
 
 
 def _empty_amplitude(amplitude: NDArray[np.float64]) -> float:

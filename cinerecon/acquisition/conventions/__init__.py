@@ -74,8 +74,8 @@ def standardise(raw: RawScan, selection: Selection, config: AcquisitionConfig, w
     raw = correct_encoded_space(raw, image, zeros, warn)
     if config.center_sample is None:
         correct_echo_centre(raw, image, warn)
-    taken = {kind: int(raw.heads["center_sample"][rows[0]]) for kind, rows in claimed.items()}
-    correct_calibration(raw, selection, taken)
+    centres = {kind: int(raw.heads["center_sample"][rows[0]]) for kind, rows in claimed.items()}
+    correct_calibration(raw, selection, centres)
     discard_zero_samples(raw, image, zeros, warn)
     count_lines_from_zero(raw, image, warn)
     raw = move_time(combine_counters(raw, config.combine), config.time_counter)

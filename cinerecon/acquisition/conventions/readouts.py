@@ -99,9 +99,9 @@ def correct_calibration(raw: RawScan, selection: Selection, claimed: Mapping[tup
         The corrected centre for each length and stored centre of the image readouts.
     """
     rows = np.setdiff1d(selection.calibration, selection.image)
-    for (length, centre), taken in claimed.items():
+    for (length, centre), corrected in claimed.items():
         alike = (raw.heads["number_of_samples"][rows] == length) & (raw.heads["center_sample"][rows] == centre)
-        raw.heads["center_sample"][rows[alike]] = taken
+        raw.heads["center_sample"][rows[alike]] = corrected
 
 
 def claimed_centres(raw: RawScan, image: Index) -> dict[tuple[int, int], Index]:
