@@ -130,9 +130,9 @@ def test_memory_bounds_the_processes(monkeypatch):
     monkeypatch.setattr(module, "n_cores", lambda: 64)
     monkeypatch.setattr(module, "process_memory_mb", lambda: 500.0)
     monkeypatch.setattr(module, "free_memory_mb", lambda: 9000.0)
-    assert module._affordable(plan, 1000.0) == 4
-    assert module._affordable(plan, 100_000.0) == 1
-    assert module._affordable(replace(plan, device="cuda"), 1.0) == 1
+    assert module._n_workers(plan, 1000.0) == 4
+    assert module._n_workers(plan, 100_000.0) == 1
+    assert module._n_workers(replace(plan, device="cuda"), 1.0) == 1
 
 
 def test_images_are_kept_of_the_slices_to_picture(full_scan, tmp_path):
