@@ -83,10 +83,10 @@ def evaluate(
     output
         Folder in whose ``scores.csv`` each score is saved at once; existing scores are not computed again.
     workers
-        Processes that judge slices at the same time; the processor's cores are shared among them, so seconds are longer
-        than alone. 0: as many as there are cores and memory for.
+        Processes that score slices at the same time; they share the cores, so that reconstructions take longer. 0: as
+        many as cores and memory allow.
     pictures
-        Slices, evenly chosen among all, that are kept in ``output`` as images, for figures.
+        Number of slices, evenly chosen among all, whose images are stored in ``output`` for figures.
     subject
         Regular expression that finds the subject in the path of a scan; empty: by the header. Confidence intervals and
         tests count subjects.
@@ -117,15 +117,12 @@ def evaluate(
         raise ConfigError("shards need a folder for their scores", where="-o", hint="-o results/")
     rules = (settings, seed, pick_device(device), profile, output, subject, config or AcquisitionConfig(), memory)
     plan = Plan(tuple(models), tuple(patterns), *rules)
-    return _evaluate_plan(
-        plan, scans, workers=workers, pictures=pictures, shard=shard, report=report, report_existing=report_existing
-    )
+    return _evaluate_plan(plan, scans, workers, pictures, shard, report, report_existing)
 
 
 def _evaluate_plan(
     plan: Plan,
     scans: Iterable[Path],
-    *,
     workers: int,
     pictures: int,
     shard: Shard | None,
