@@ -146,8 +146,8 @@ def _on_grid(raw: RawScan, lines: Lines, grid: Grid) -> NDArray[np.complex128]:
     """Samples on the encoded grid, ``(readouts, coils, kx)``."""
     coils = int(raw.heads["active_channels"][lines.row[0]])
     samples = np.zeros((len(lines.row), coils, grid.kx), np.complex128)
-    for i in range(len(lines.row)):
-        samples[i, :, lines.start[i] : lines.start[i] + lines.n_samples[i]] = line_samples(raw, lines, i)
+    for readout, start, kept in zip(samples, lines.start, line_samples(raw, lines), strict=True):
+        readout[:, start : start + kept.shape[1]] = kept
     return samples
 
 

@@ -114,19 +114,26 @@ def compare_readouts(raw: RawScan, lines: Lines, pairs: Index) -> tuple[float, f
     """
     product = energy = 0.0
     gains = []
-    for pair in pairs:
-        one, other = (line_samples(raw, lines, int(i)) for i in pair)
-        norms = [float(np.linalg.norm(samples)) for samples in (one, other)]
+    samples = line_samples(raw, lines.where(pairs.ravel()))
+    for one, other in zip(samples[::2], samples[1::2], strict=True):
+        norms = [float(np.linalg.norm(readout)) for readout in (one, other)]
         product += float(np.vdot(one, other).real)
         energy += norms[0] * norms[1]
         gains.append(norms[1] / norms[0])
     return product / energy if energy else 1.0, float(np.median(gains))
 
 
-def line_samples(raw: RawScan, lines: Lines, i: int) -> NDArray[np.complex128]:
-    """The samples of a placed readout that are kept, in the direction of a forward one, ``(coils, samples)``."""
-    stored = raw.samples(lines.row[i : i + 1])[0]
-    if raw.header.has_pilot_tone:
-        stored[:, : PILOT_TONE_SAMPLES[0]] = stored[:, -PILOT_TONE_SAMPLES[1] :] = 0
-    samples = stored[:, lines.skip[i] : lines.skip[i] + lines.n_samples[i]].astype(np.complex128)
-    return np.asarray(samples[:, ::-1] if lines.reverse[i] else samples)
+def line_samples(raw: RawScan, lines: Lines) -> list[NDArray[np.complex128]]:
+    """The samples that are kept of placed readouts, in the direction of forward ones, ``(coils, samples)`` each."""
+    samples = [np.empty((0, 0), np.complex128)] * len(lines.row)
+    n_stored = raw.heads["number_of_samples"][lines.row]
+    for length in np.unique(n_stored):
+        alike = np.flatnonzero(n_stored == length)
+        rows, position = np.unique(lines.row[alike], return_inverse=True)
+        stored = raw.samples(rows)
+        if raw.header.has_pilot_tone:
+            stored[..., : PILOT_TONE_SAMPLES[0]] = stored[..., -PILOT_TONE_SAMPLES[1] :] = 0
+        for i, readout in zip(alike, stored[position], strict=True):
+            kept = readout[:, lines.skip[i] : lines.skip[i] + lines.n_samples[i]].astype(np.complex128)
+            samples[i] = kept[:, ::-1] if lines.reverse[i] else kept
+    return samples
