@@ -1,4 +1,4 @@
-"""The machine a workflow runs on: its device, its cores and processes, and the memory this process takes."""
+"""The machine: its device, its cores and processes, and the memory of this process."""
 
 import math
 import multiprocessing
@@ -45,7 +45,7 @@ def pick_device(name: str = "auto") -> str:
 
 
 def peak_memory_mb(device: str = "cpu") -> float:
-    """Most memory this process has held so far, on the GPU if it runs there [MB]; NaN if unknown.
+    """Peak memory of this process, on the GPU if it runs there [MB]; NaN if unknown.
 
     On Linux it is read from ``/proc``: the peak of `getrusage` includes that of the process that started this one.
     """
@@ -126,7 +126,7 @@ def in_processes(
     *,
     option: str = "--workers",
 ) -> Iterator[Result]:
-    """Results as they come, from processes that share the cores, or from this one where one is enough.
+    """Results in the order of completion, from processes that share the cores, or from this one if one suffices.
 
     After an error no further task is started. At an interruption, running tasks are completed and their results
     yielded before it is raised; a second interruption does not wait.
@@ -167,12 +167,12 @@ def in_processes(
         while waiting:
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 result = future.result()
-                # one at a time: what the pool has been given it cannot be stopped from doing
+                # one at a time, since tasks that are submitted to the pool cannot be withdrawn
                 waiting |= {pool.submit(function, task) for task in islice(ahead, 1)}
                 waiting.remove(future)
                 yield result
     except BrokenProcessPool:
-        what = "a process died, most often for lack of memory; what is finished is kept"
+        what = "a process died, most often for lack of memory; finished results are kept"
         raise DataError(what, hint=f"run it again with {option} 1") from None
     except KeyboardInterrupt:
         _await_end(pool)
@@ -220,7 +220,7 @@ def _begin_work(threads: int, begin: Callable[[], None] | None) -> None:
 
 
 def _await_end(pool: ProcessPoolExecutor) -> None:
-    """Wait for what is under way, unless there is a second interruption."""
+    """Wait for the running tasks, unless there is a second interruption."""
     try:
         pool.shutdown(cancel_futures=True)
     except KeyboardInterrupt:

@@ -42,7 +42,7 @@ def keep_freed_memory() -> None:
 
 
 def share_freed_memory() -> None:
-    """Let all threads of this process, which must not have begun yet, take arrays from the same memory.
+    """Let all threads, which must not have started yet, allocate arrays from the same memory.
 
     Otherwise each thread keeps what it has freed, and the memory of a server grows with the number of its connections.
     """
@@ -52,7 +52,7 @@ def share_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Return what is kept now, and from now on arrays above 1 MB as soon as they are freed: the opposite setting."""
+    """Return freed memory now and, from now on, that of arrays above 1 MB as soon as they are freed."""
     libc = _c_library()
     if libc is not None and hasattr(libc, "mallopt"):
         libc.mallopt(_MMAP_THRESHOLD, _SMALL)
@@ -61,7 +61,7 @@ def release_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Return what the allocator keeps of freed memory now; the settings stay as they are."""
+    """Return the freed memory that the allocator keeps; its settings do not change."""
     libc = _c_library()
     if libc is not None and hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
@@ -148,7 +148,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def requested_size(error: BaseException) -> int | None:
-    """The size of the array that could not be allocated [bytes]; None where the error does not say."""
+    """The size of the array that could not be allocated [bytes]; None if the error does not contain it."""
     match = REQUESTED.search(str(error))
     if match is None:
         return None
@@ -158,7 +158,7 @@ def requested_size(error: BaseException) -> int | None:
 
 
 def describe_out_of_memory(error: BaseException) -> str:
-    """What happened, with the size that could not be allocated where the error names it."""
+    """Description of an out-of-memory error, with the size of the array if the error contains it."""
     asked = requested_size(error)
     return "out of memory" if asked is None else f"out of memory: {show_size(asked)} more could not be allocated"
 

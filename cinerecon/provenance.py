@@ -22,7 +22,7 @@ _HASHED = re.compile(rf"{PREFIX}[0-9a-f]{{{N_DIGITS}}}")
 
 @dataclass(frozen=True)
 class Provenance:
-    """How an image was made. The same scan, method and settings give the same values, on any machine.
+    """The origin of an image. The same scan, method and settings give the same values on any machine.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Provenance:
 
     @property
     def texts(self) -> dict[str, str]:
-        """The values by name, as files keep them; what is empty is left out."""
+        """The values by name, as they are written to files; empty ones are left out."""
         texts = {
             "software": self.software,
             "scan_sha256": self.scan_sha256,

@@ -12,7 +12,7 @@ COVERAGE = 0.9
 
 @dataclass(frozen=True)
 class Verdict:
-    """How far an image can be trusted, estimated without truth.
+    """Estimated error and status of an image, without a reference.
 
     Attributes
     ----------

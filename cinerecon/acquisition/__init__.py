@@ -1,1 +1,1 @@
-"""From the readouts of a scanner, or another file of k-space, to `CineData`."""
+"""Processing of readouts, or of another file of k-space, to `CineData`."""

@@ -135,7 +135,7 @@ def sign_warnings(samples: Samples, ky: Index) -> Iterator[str]:
 
 
 def _central_lines(lines: Lines, grid: Grid) -> Lines:
-    """Lines of the middle slice near the centre of k-space: whole frames, as many as are examined."""
+    """Lines of the middle slice near the centre of k-space, of the frames that are examined."""
     own = lines.of_slice(int(lines.slices.max()) // 2)
     near = own.where(np.abs(own.ky - grid.ky // 2) <= MAX_DISTANCE)
     order = np.argsort(near.frames, kind="stable")[:MAX_READOUTS]
@@ -152,7 +152,7 @@ def _on_grid(raw: RawScan, lines: Lines, grid: Grid) -> NDArray[np.complex128]:
 
 
 def find_backward(samples: Samples) -> Index:
-    """The readouts that seem to run backwards against the others, which are not fewer; none with few coils.
+    """The minority of readouts that seem to run backwards against the others; none with few coils.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def _energy_outside(samples: Samples, x: int) -> float:
 
 
 def _loud_coils(samples: NDArray[np.complex128], coils: Index) -> Iterator[str]:
-    """A warning where a coil has far more signal than the others: its gain is wrong, or theirs."""
+    """A warning if a coil has far more signal than the others, as with a wrong gain."""
     amplitude = np.linalg.norm(samples, axis=(0, 2))
     usual, loudest = float(np.median(amplitude)), int(amplitude.argmax())
     if len(amplitude) > 2 and amplitude[loudest] > LOUD_COIL_RATIO * usual > 0:

@@ -1,4 +1,4 @@
-"""Amplitudes of the readouts that no scan has: spikes, frames and lines of another gain.
+"""Checks of the amplitudes of readouts: spikes, frames and lines of another gain.
 
 The largest sample of a line hardly changes from frame to frame, and smoothly from line to line. Spikes are left out.
 Changes of the gain are reported; they occur where calibration lines of another contrast are counted as lines of the

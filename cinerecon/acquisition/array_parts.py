@@ -127,7 +127,7 @@ def _aligned(array: KspaceArray, values: NDArray[Any], number: int, name: str, w
 
 
 def read_maps(array: KspaceArray, text: str | None, kspace: Tensor, number: int) -> tuple[Tensor | None, list[str]]:
-    """Given coil maps of a slice, ``(coils, y, x)``, with unit norm; None if they are to be estimated; and warnings.
+    """Given coil maps of a slice, ``(coils, y, x)``, scaled to unit norm, None if none are given; and warnings.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def _centre_warnings(kspace: Tensor, mask: Tensor, dim: int, where: str) -> Iter
 
 
 def _require_order(kspace: Tensor, where: str) -> None:
-    """Refuse coils that are as alike as frames are, next to frames that are as different as coils."""
+    """Refuse coils that are as similar as frames, with frames that differ as much as coils."""
     if kspace.shape[1] < 2:
         return
     coils = min(correlation(one, other) for one, other in pairwise(kspace[0]))
@@ -255,7 +255,7 @@ def _require_order(kspace: Tensor, where: str) -> None:
 
 
 def _require_readouts(mask: Tensor, where: str) -> None:
-    """Refuse a pattern that leaves out columns in the midst of kx where every ky is alike: no sequence does so."""
+    """Refuse a pattern without some columns in the middle of kx at all ky: no sequence samples in this way."""
     columns = mask.any(2)
     is_alike = bool((mask == columns[:, :, None]).all())
     steps = columns[:, 0].int().diff(dim=-1).ne(0).sum(-1) if columns.shape[-1] > 1 else torch.zeros(1)

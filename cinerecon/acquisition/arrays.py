@@ -188,7 +188,7 @@ def open_array(path: Path, config: AcquisitionConfig) -> ArraySource:
 
 
 def _describe(array: KspaceArray, config: AcquisitionConfig) -> ArrayMeta:
-    """The description of a scan by the options; what they leave open, by the file."""
+    """The description of a scan by the options, completed by the file."""
     options, n_frames = config.arrays, array.shape[1]
     thickness = _numbers(array, "slice_thickness_mm", (1,))
     factor = _one(options.oversampling) or _numbers(array, "oversampling", (1,))

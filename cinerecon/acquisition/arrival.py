@@ -107,7 +107,7 @@ class SliceArrival:
         return self.complete[before:] if self.is_sure else []
 
     def after_end(self) -> list[int]:
-        """Counters of further slices that are complete by all that can be known, if the scan ended too early.
+        """Counters of further slices that count as complete if the scan ended too early.
 
         These are the slices before the last one, if each was acquired in one go and has lines in every image.
         """
@@ -165,7 +165,7 @@ class SliceArrival:
         return len(arriving.lines) == self._n_images * self._n_values("average") * self._n_lines
 
     def _end_visit(self, number: int) -> None:
-        """Another slice follows: decide whether this one, of which all images have lines, is complete."""
+        """Decide whether a slice is complete when a readout of another slice follows."""
         if self._is_interleaved or not self.is_sure or number in self.complete or not self._has_all_images(number):
             return
         arriving = self._slices[number]
@@ -187,7 +187,7 @@ def rows_of_slice(heads: Heads, number: int) -> Index:
 
 
 def with_one_slice(header: MrdHeader, number: int) -> MrdHeader:
-    """The header of a scan as that of one slice of it: without limits for other slices."""
+    """The header of a scan without the limits of other slices, for one slice."""
     own = Limit(number, number)
     encodings = (
         replace(encoding, limits={name: own if name == "slice" else limit for name, limit in encoding.limits.items()})

@@ -1,4 +1,4 @@
-"""From the readouts of one slice to its k-space on the image's grid.
+"""Assembly of the readouts of one slice to k-space on the grid of the image.
 
 Each readout is flipped if it ran backwards, whitened, put on the encoded grid, cut to the image's field of view, and
 added to its line with its weight; lines measured several times are averaged, sample by sample.
@@ -174,7 +174,7 @@ def averaged_noise_std(mask: Tensor, n_averages: Tensor | None) -> Tensor:
 
 
 def _weighted(assembly: Assembly, lines: Lines, block: Index, weight: Tensor) -> Tensor:
-    """Readouts times their weights, ``(readouts, coils, x)``; one that contributes to several frames is read once."""
+    """Readouts times their weights, ``(readouts, coils, x)``; a readout of several frames is read once."""
     if bool((weight == 1).all()):
         return _prepare(assembly, lines, block)
     _, first, inverse = np.unique(lines.row[block], return_index=True, return_inverse=True)

@@ -27,7 +27,7 @@ from cinerecon.physics.sampling import block_of_lines, calibration_size
 def place_calibration(
     raw: RawScan, rows: Index, image: Lines, n_frames: Iterable[int], grid: Grid, warn: Warn
 ) -> Lines:
-    """The lines for the coil maps of each slice; none for slices whose image lines cover more of the centre.
+    """The calibration lines of each slice; none for slices whose image lines cover more of the centre.
 
     Calibration lines omit lines that the image measures in any case: image lines among them fill the gaps.
 

@@ -1,4 +1,4 @@
-"""A prepared case as a source of one slice, which is read as it was prepared."""
+"""A prepared case as a source of one slice."""
 
 from dataclasses import dataclass
 from pathlib import Path

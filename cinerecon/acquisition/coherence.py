@@ -95,7 +95,7 @@ def _pairs_with_strongest(samples: Samples, ky: Index) -> Index:
 
 
 def _noisy_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
-    """Coils as loud as the others whose lines have nothing in common with those of the next frame."""
+    """Coils with signal as strong as that of others, whose lines are uncorrelated with those of the next frame."""
     order = np.lexsort((frames, ky))
     is_pair = ky[order[1:]] == ky[order[:-1]]
     first, second = samples[order[:-1][is_pair]], samples[order[1:][is_pair]]

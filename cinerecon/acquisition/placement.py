@@ -264,7 +264,7 @@ def _incomplete(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _incomplete_texts(mask: NDArray[np.bool_], incomplete: NDArray[np.bool_], centre: int) -> Iterator[str]:
-    """Each incomplete frame with its lines; those beyond a few are counted."""
+    """Each incomplete frame with its lines; of many frames, the first ones and the number of the others."""
     n_lines = mask.sum(1)
     expected = int(np.median(n_lines[~incomplete]))
     numbers = np.flatnonzero(incomplete)

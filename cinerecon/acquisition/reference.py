@@ -35,7 +35,7 @@ CORRELATION_MARGIN = 1e-3
 
 
 def attach_reference(data: CineData, truth: Tensor | None = None, kind: str = "truth") -> CineData:
-    """The slice with its truth as the reference; without a truth, the image of its own samples if fully sampled.
+    """The slice with its truth as the reference, or without one the image of its samples if it is fully sampled.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Lines that were measured several times: they are averaged, which is valid only if the measurements agree."""
+"""Check of lines that were measured several times: they are averaged, which is valid only if they agree."""
 
 from collections.abc import Iterator
 

@@ -232,7 +232,7 @@ class Scan(CineSource):
         )
 
     def _crop_y(self, kspace: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Remove phase oversampling where every frame measures one same block of lines; elsewhere the image is cut."""
+        """Remove phase oversampling if all frames measure the same block of lines; otherwise the image is cropped."""
         y = self._layout.grid.y
         if y == kspace.shape[-2] or block_of_lines(mask) is None:
             return kspace, mask
@@ -249,7 +249,7 @@ class Scan(CineSource):
 
 
 def scan_of(raw: RawScan, config: AcquisitionConfig, noise: str | Path | None = None) -> Scan:
-    """A raw scan that is open, as a series of slices: its headers are checked, and the use of each readout determined.
+    """An open raw scan as a series of slices: its headers are checked, and the use of each readout is determined.
 
     Parameters
     ----------

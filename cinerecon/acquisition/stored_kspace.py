@@ -107,7 +107,7 @@ def _agreement_warnings(kspace: Tensor, is_measured: Tensor, *, is_aligned: bool
 
 
 def _are_exchanged(kspace: Tensor, is_measured: Tensor) -> bool:
-    """Whether adjacent coils are more alike than adjacent frames, which share all that does not move.
+    """Whether adjacent coils are more similar than adjacent frames, which share all static tissue.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ LEAST_POWER, LARGEST_POWER = 0.1, 500.0
 
 
 def noise_level_warnings(kspace: Tensor, mask: Tensor, n_averages: Tensor | None) -> Iterator[str]:
-    """A warning where the noise of whitened k-space cannot have the variance that the noise scan gives.
+    """A warning if the noise of whitened k-space cannot have the variance of the noise scan.
 
     Parameters
     ----------

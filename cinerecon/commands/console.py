@@ -1,4 +1,4 @@
-"""What commands print: text that fits the terminal, tables, progress, and lines about a run."""
+"""Printed output of commands: text that fits the terminal, tables, progress, and the log of a run."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ logger = logging.getLogger("cinerecon")
 
 
 def terminal_width() -> int | None:
-    """Characters of a line; None where the output is no terminal and the environment does not say it."""
+    """Characters of a line; None if the output is no terminal and the environment does not set it."""
     is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
     return shutil.get_terminal_size().columns if is_known else None
 
@@ -126,7 +126,7 @@ def announce_code(path: Path | None) -> None:
 
 @contextmanager
 def run_log(file: Path | None, *, quiet: bool, sources: list[Path]) -> Iterator[None]:
-    """Write what the package logs, one line per finished slice.
+    """Context that writes the log of the package to a file, one line per finished slice.
 
     Parameters
     ----------

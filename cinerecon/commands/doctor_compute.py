@@ -1,4 +1,4 @@
-"""Check that this installation computes what it should: device, operators, and a phantom round trip."""
+"""Numerical checks of an installation: device, operators, and a phantom round trip."""
 
 import time
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def examine_computation() -> Iterator[Check]:
 
 
 def _fft_check() -> Check:
-    """Compare with the definition, written out as a matrix, on odd and even sizes."""
+    """Compare the Fourier transform with its matrix, for odd and even sizes."""
     image = torch.randn(15, 16, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
     dft = [_dft_matrix(n) for n in image.shape]
     expected = dft[0] @ image @ dft[1].T

@@ -1,4 +1,4 @@
-"""A Typer command made of a model of options."""
+"""A Typer command from a model of options."""
 
 import inspect
 from collections.abc import Callable

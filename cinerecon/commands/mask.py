@@ -100,7 +100,7 @@ class MaskOptions(Options):
 
 @dataclass(frozen=True)
 class DrawnMask:
-    """What was drawn.
+    """A mask with its acceleration.
 
     Attributes
     ----------

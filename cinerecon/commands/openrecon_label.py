@@ -1,4 +1,4 @@
-"""The label of an OpenRecon package: what the application is and needs, and its user interface at the scanner.
+"""The label of an OpenRecon package: the application, its requirements, and its user interface at the scanner.
 
 Schema version 1.1.0, as described in the packaging guide of the manufacturer (see docs/how-to/openrecon-and-fire.md).
 The parameters are those that `cinerecon.reconstruction.protocol` reads.
@@ -81,7 +81,7 @@ def _general(options: LabelOptions) -> Label:
 
 
 def _reconstruction(options: LabelOptions) -> Label:
-    """What the application needs; it compresses coils itself and expects unfiltered readouts."""
+    """Requirements of the application, which compresses coils itself and expects unfiltered readouts."""
     return {
         "transfer_protocol": {"protocol": "ISMRMRD", "version": "1.4.1"},
         "port": MRD_PORT,

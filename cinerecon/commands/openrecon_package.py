@@ -161,7 +161,7 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 def _check_image(image: ContainerImage, label: Label, options: PackageOptions) -> None:
-    """Make sure that the image is one that the scanner accepts with this label.
+    """Check that the scanner accepts the image with this label.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def _read_guide(path: Path) -> bytes:
 
 
 def guide_of(label: Label) -> bytes:
-    """An application guide of one page, PDF: what the application is, and its parameters."""
+    """An application guide of one page, PDF: the application and its parameters."""
     import io
     import textwrap
 

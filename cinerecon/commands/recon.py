@@ -213,7 +213,7 @@ def _print_warnings(texts: Iterable[str]) -> None:
 
 @dataclass
 class Allocator:
-    """Keeps or returns freed memory in the stages of a reconstruction, as its plan says.
+    """Keeps or returns freed memory in the stages of a reconstruction, by its plan.
 
     Attributes
     ----------
@@ -227,7 +227,7 @@ class Allocator:
     keeps_freed: bool = True
 
     def follow(self, plan: "MemoryPlan") -> None:
-        """Take over a plan, and report it where memory has a limit."""
+        """Use a plan, and report it if memory has a limit."""
         from cinerecon.reconstruction.run import NOTICE
 
         self.keeps_freed = plan.keeps_freed

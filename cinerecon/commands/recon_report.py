@@ -17,7 +17,7 @@ REPORT_WIDTH, BATCH_WIDTH = 100, 112
 
 
 def print_report(report: "ReconReport") -> None:
-    """A line for each slice, the files written, and how near the images are to their references."""
+    """Print a line for each slice, the files, and PSNR and SSIM if there is a reference."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
@@ -48,7 +48,7 @@ def print_report(report: "ReconReport") -> None:
 
 
 def print_convergence(report: "ReconReport") -> None:
-    """Cost, data residual and change of some iterations of each slice."""
+    """Print cost, data residual and change of some iterations of each slice."""
     from rich.console import Console
     from rich.table import Table
 
@@ -74,7 +74,7 @@ def some_iterations(n_iterations: int, most: int = 12) -> list[int]:
 
 
 def quality_line(part: "ReconstructedSlice") -> str:
-    """How good an image is, and against what, in words."""
+    """PSNR and SSIM of an image, and the kind of the reference."""
     from cinerecon.cine_meta import REFERENCES
 
     against = REFERENCES.get(part.cine.meta.reference_is, "the reference in the file")
@@ -145,7 +145,7 @@ def report_as_plain(report: "ReconReport") -> dict[str, object]:
 
 
 def print_batch(outcomes: Sequence["Outcome"]) -> None:
-    """A line for each scan and method, with the reason where it failed."""
+    """Print a line for each scan and method."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -175,7 +175,7 @@ def print_batch(outcomes: Sequence["Outcome"]) -> None:
 
 
 def _wide_console(width: int) -> "Console":
-    """A console as wide as the terminal, or so wide in a file or a pipe."""
+    """A console as wide as the terminal; of the given width in a file or a pipe."""
     from rich.console import Console
 
     console = Console(markup=False, highlight=False)

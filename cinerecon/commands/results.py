@@ -28,7 +28,7 @@ def report_results(
     Parameters
     ----------
     scores, failures
-        What is reported.
+        Scores and failures.
     output
         Folder of the results; None prints them only.
     baseline
@@ -54,7 +54,7 @@ def report_results(
 
 
 def print_cases(report: "PrepareReport", verb: str = "prepared") -> None:
-    """The numbers of cases, the warnings, and the first rejections; the verb is what was done to the cases."""
+    """Print the numbers of cases, the warnings, and the first rejections; the verb is ``prepared`` or ``merged``."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

@@ -55,7 +55,7 @@ class ShardJob:
         return ""
 
     def checkpoint(self, *_: Any) -> Any:
-        """What a job that Slurm stops before its end is queued again with: it continues where it was."""
+        """The function and arguments with which Slurm queues a stopped job again; it continues where it stopped."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(replace(self, options=resumed(self.options)))
@@ -165,7 +165,7 @@ def _wait(jobs: "Sequence[Job[str]]", output: Path) -> None:
 
 
 def _queued(jobs: "Sequence[Job[str]]") -> set[str]:
-    """The jobs that wait or run. The queue of Slurm is asked, since its accounting is not set up everywhere."""
+    """The jobs that wait or run, from the queue of Slurm, since accounting is not set up everywhere."""
     from submitit import SlurmJob
 
     if not isinstance(jobs[0], SlurmJob):

@@ -128,7 +128,7 @@ def _train(options: TrainOptions, recipe: "Recipe", *, is_main_process: bool) ->
 
 
 def _describe_waiting(step: "Step", workers: int) -> str:
-    """How long the steps waited for their batches, with a hint where more processes would shorten that."""
+    """The time that the steps waited for their batches, with a hint if more processes would shorten it."""
     share = step.waited_seconds / step.seconds if step.seconds else 0.0
     hint = f"; try --workers {max(2 * workers, 1)}" if share > LONG_WAIT else ""
     return f"waited   {step.waited_seconds:.1f} s of {step.seconds:.0f} s for batches ({share:.1%}){hint}"

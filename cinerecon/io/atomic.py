@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written under a temporary name, then moved into place."""
+"""Atomic writing: files get a temporary name and are moved into place when they are complete."""
 
 import glob
 import hashlib
@@ -25,7 +25,7 @@ _PARTIAL = re.compile(r"\.partial-(\d+)-(?:([0-9a-f]{8})-)?")
 
 @cache
 def machine_code() -> str:
-    """Identifies this machine, or container, among those that share a file system: each numbers its own processes."""
+    """A code of this machine or container, which distinguishes its process numbers on a shared file system."""
     try:
         namespace = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -34,7 +34,7 @@ def machine_code() -> str:
 
 
 def refuse_existing(path: Path, *, force: bool = False) -> None:
-    """Make sure that a file may be written here, before any work is done for it.
+    """Check that a file may be written, before the work for it starts.
 
     Raises
     ------
@@ -55,13 +55,13 @@ def refuse_existing(path: Path, *, force: bool = False) -> None:
 
 
 def would_overwrite(source: Path, target: Path) -> FileError:
-    """The error where a command would write over what it reads, which not even ``--force`` means."""
+    """The error of a command that would overwrite its input, which ``--force`` does not permit either."""
     what = f"{source.name} is read here, and would be overwritten"
     return FileError(what, where=str(target), hint="choose another name with -o")
 
 
 def is_same_file(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one file, which need not exist yet."""
+    """Whether two paths are the same file, which need not exist yet."""
     try:
         return one.samefile(other)
     except OSError:
@@ -94,7 +94,7 @@ def moved_into_place(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Have the file on the disk before it gets its name, so that a crash of the machine leaves no empty file."""
+    """Write the file to the disk before it is renamed, so that a crash of the machine leaves no empty file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -103,7 +103,7 @@ def _flush(path: Path) -> None:
 
 
 def _move_without_overwriting(temporary: Path, path: Path) -> None:
-    """Move a file in one step that fails where the name is taken; a plain move would replace the other file."""
+    """Move a file in one step that fails if the name is taken; a plain move would replace the other file."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -115,7 +115,7 @@ def _move_without_overwriting(temporary: Path, path: Path) -> None:
 
 
 def written_meanwhile(path: Path) -> FileError:
-    """The error where a file that was not there at the start exists at the end."""
+    """The error if a file appeared while another one of its name was written."""
     what = f"{path.name} was written by another program meanwhile, and is left as it is"
     return FileError(what, where=str(path), hint="choose another name with -o, or --force to overwrite it")
 
@@ -159,7 +159,7 @@ def series_moved_into_place(folder: Path, pattern: str, *, overwrite: bool = Tru
 
 @contextmanager
 def _temporary_path(parent: Path, path: Path) -> Iterator[Path]:
-    """A temporary path in the folder ``place``, gone at the end."""
+    """A temporary path in the folder ``parent``, which is removed at the end."""
     temporary = parent / temporary_name(path.name)
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def _temporary_path(parent: Path, path: Path) -> Iterator[Path]:
 
 
 def temporary_name(name: str) -> str:
-    """A name that no other process of any machine uses, not longer than a file system allows."""
+    """A name that no other process of any machine uses, within the length that file systems allow."""
     prefix = f".partial-{os.getpid()}-{machine_code()}-"
     if len(os.fsencode(prefix + name)) <= LONGEST_NAME:
         return prefix + name
@@ -180,7 +180,7 @@ def temporary_name(name: str) -> str:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text file, whole or not at all, and return its path.
+    """Write a text file atomically, and return its path.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add lines at the end of a file, on the disk when this returns; its folder is made if missing.
+    """Append lines to a file, flushed to the disk; a missing folder is created.
 
     The text begins on a line of its own, also after a line that was cut short by an interruption.
 
@@ -228,7 +228,7 @@ def _is_line_open(file: BinaryIO) -> bool:
 
 
 def require_folder(folder: Path) -> None:
-    """Make sure, before any work, that files can be written into a folder; it is made if missing.
+    """Check, before the work starts, that files can be written into a folder; a missing one is created.
 
     Raises
     ------
@@ -275,14 +275,14 @@ def hash_files(paths: Sequence[Path]) -> str:
 
 
 def clear_partial(folder: Path, *, below: bool = True) -> None:
-    """Remove what interrupted programs left unfinished in a folder and below, and not what others are writing now."""
+    """Remove unfinished files of interrupted programs in a folder and below, except those that are being written."""
     for left in list(folder.rglob(".partial-*") if below else folder.glob(".partial-*")):
         if _is_stale(left):
             _remove(left)
 
 
 def _is_stale(left: Path) -> bool:
-    """Whether the process that wrote a temporary file has ended, or has not touched it for long.
+    """Whether the process that wrote a temporary file has ended, or has not changed it for long.
 
     The processes of other machines, which may write to the same file system, are not known here.
     """

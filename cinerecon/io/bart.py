@@ -87,7 +87,7 @@ def open_cfl_images(path: Path) -> list[NDArray[np.complex64]]:
 
 
 def holds_cfl_images(path: Path) -> bool:
-    """Whether the header of an array says that it holds images of this package, which are no k-space."""
+    """Whether an array holds images of this package, by its header, and not k-space."""
     return {*IMAGE_NOTE} <= {*_read_lines(cfl_files(path)[0])}
 
 

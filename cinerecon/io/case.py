@@ -204,7 +204,7 @@ def _read_attributes(group: h5py.Group, *, depth: int = 1) -> dict[str, Any]:
 
 
 def write_case(path: Path, data: "CineData", attributes: Attributes | None = None) -> None:
-    """Write a case; the file is whole or not there.
+    """Write a case atomically.
 
     Parameters
     ----------
@@ -260,7 +260,7 @@ def read_case(path: Path) -> "CineData":
 
 
 def _describe(meta: CineMeta) -> dict[str, Any]:
-    """The metadata under names that need no manual."""
+    """The metadata as attributes with names in full."""
     values: dict[str, Any] = {
         "source": meta.source,
         "slice": meta.slice,

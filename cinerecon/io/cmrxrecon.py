@@ -1,4 +1,4 @@
-"""The files of the CMRxRecon challenges 2023, 2024 and 2025: which array is k-space, and what belongs to it.
+"""The files of the CMRxRecon challenges 2023, 2024 and 2025: k-space with its mask, fully sampled twin and table.
 
 Axes of k-space, in the order of HDF5: (frames, slices, coils, ky, kx), without coils in the single-coil sets. Masks are
 in files of their own, acquisition parameters in tables, fully sampled twins in neighbouring folders:
@@ -34,7 +34,7 @@ SET = re.compile(r"^(Train|Training|Validation|Test)\w*Set$", re.IGNORECASE)
 
 @dataclass(frozen=True, eq=False)
 class CmrFile:
-    """One k-space file and what belongs to it.
+    """One k-space file with its mask, fully sampled twin and table.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class CmrFile:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files that it is read from."""
+        """K-space, mask, twin and table."""
         return tuple(file for file in (self.path, self.mask, self.twin, self.table) if file is not None)
 
     @property
@@ -134,7 +134,7 @@ class CmrFile:
 
 
 def open_cmrxrecon(path: Path) -> CmrFile:
-    """Understand one k-space file by its name, its folder and its arrays; no k-space is read.
+    """Interpret a k-space file by its name, its folder and the sizes of its arrays; no k-space is read.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Tables as CSV files: written whole or not at all, or row by row; rows cut short by an interruption are left out."""
+"""Tables as CSV files, written atomically or row by row; incomplete rows of an interruption are left out."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table, whole or not at all; of a text that is not Unicode, what is wrong is written as an escape.
+    """Write a table atomically; characters that are not Unicode are written as escapes.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def rewrite_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a table again; without rows there is no such file. Errors as for `write_csv`."""
+    """Replace a table, which is removed if there are no rows. Errors as for `write_csv`."""
     if rows:
         write_csv(path, header, rows)
     else:
@@ -43,7 +43,7 @@ def rewrite_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[objec
 
 
 def append_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Add rows at the end of a table, on the disk when this returns; a new table begins with its header.
+    """Append rows to a table, flushed to the disk; a new table begins with its header.
 
     Raises
     ------

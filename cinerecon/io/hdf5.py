@@ -72,7 +72,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
 
 
 def require_hdf5(path: Path) -> None:
-    """Check that there is an HDF5 file, before the HDF5 library meets it.
+    """Check that a file is HDF5, before the HDF5 library opens it.
 
     Raises
     ------

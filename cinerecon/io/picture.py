@@ -74,7 +74,7 @@ def write_mask_picture(path: Path, mask: NDArray[np.bool_], kx: int) -> None:
 
 
 def _points(mask: NDArray[np.bool_]) -> Image.Image:
-    """Whole pixels per point, so that no line is lost; narrow masks are widened until they can be seen."""
+    """Whole pixels per point, so that no line is lost; narrow masks are enlarged to a visible width."""
     y, x = mask.shape
     scale_y = max(1, MASK_SIDE // y)
     scale_x = max(1, MASK_SIDE // x) if x < y / 2 else scale_y

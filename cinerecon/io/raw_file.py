@@ -89,7 +89,7 @@ def is_raw_format(path: Path) -> bool:
 
 
 def require_raw_scan(path: Path) -> None:
-    """Check the format of a raw scan before anything slow is done for it.
+    """Check the format of a raw scan by its first bytes.
 
     Raises
     ------

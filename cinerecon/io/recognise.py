@@ -56,7 +56,7 @@ def _start(path: Path, n_bytes: int) -> bytes:
 
 
 def is_case(path: Path) -> bool:
-    """Whether a file is a prepared case, by its format attribute; False for anything that cannot be read."""
+    """Whether a file is a prepared case, by its format attribute; False if it cannot be read."""
     try:
         if not path.is_file():  # opening a pipe would wait for its other end
             return False

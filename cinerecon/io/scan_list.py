@@ -47,7 +47,7 @@ def with_lists(paths: Iterable[Path], lists: Iterable[Path] = ()) -> tuple[Path,
 
 
 def tidy(path: Path) -> Path:
-    """The path without ``..`` after a folder, so that each file has one name; as it is, where a link would mislead."""
+    """The path without ``..`` after a folder, so that each file has one name; unchanged where that folder is a link."""
     if ".." not in path.parts:
         return path
     short = Path(os.path.normpath(path))
@@ -84,7 +84,7 @@ def read_scan_list(path: Path) -> list[Path]:
 
 
 def labels_of(paths: Iterable[Path]) -> dict[Path, str]:
-    """The stem of each file; where several share it, with as many of their folders as it takes: ``P001/cine_sax``."""
+    """The stem of each file, preceded by as many folders as needed to be unique: ``P001/cine_sax``."""
     paths = list(dict.fromkeys(paths))
     in_folder = Counter((path.parent, path.stem) for path in paths)
     parts = {}

@@ -58,7 +58,7 @@ class Shard:
         return list(items[self.number - 1 :: self.n])
 
     def folder(self, output: Path, command: str) -> Path:
-        """Where the records of this shard of a command are."""
+        """The folder of the records of this shard of a command."""
         return output / SHARDS / f"{command}-{self.number}-of-{self.n}"
 
 
@@ -100,7 +100,7 @@ class ShardRecord:
 def start_shard(
     output: Path, command: str, shard: Shard, scans: Sequence[str], identity: Mapping[str, Any]
 ) -> ShardRecord:
-    """Write that a shard is being worked on.
+    """Record that a shard has started.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def start_shard(
 
 
 def finish_shard(output: Path, record: ShardRecord, **details: Any) -> None:
-    """Write that a shard is finished, with the checksums of its records."""
+    """Record that a shard is finished, with the checksums of its records."""
     folder = Shard(record.number, record.n).folder(output, record.command)
     values = {name: getattr(record, name) for name in ("command", "number", "n", "identity", "all_scans", "scans")}
     _write(folder, ShardRecord(**values, files=_checksums(folder), details=details))

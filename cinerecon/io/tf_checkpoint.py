@@ -96,7 +96,7 @@ def _read_variables(entries: dict[str, bytes], data: bytes) -> Iterator[tuple[st
 
 
 def masked_crc32c(content: bytes) -> int:
-    """The checksum of LevelDB: CRC-32 of Castagnoli, turned and shifted so that it may itself be checked."""
+    """The checksum of LevelDB: CRC-32 of Castagnoli, rotated and shifted."""
     crc = 0xFFFFFFFF
     for byte in content:
         crc = _CRC_OF_BYTE[(crc ^ byte) & 0xFF] ^ (crc >> 8)

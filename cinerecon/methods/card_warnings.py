@@ -31,7 +31,7 @@ TRAINING_KINDS: Mapping[SamplingKind, str] = {
 
 
 def card_warnings(card: Card, data: CineData, pattern: str = "") -> list[str]:
-    """Warnings about weights used outside their training: imported weights, or a scan unlike the training data.
+    """Warnings about weights: imported ones, or a scan that differs from the training data.
 
     Parameters
     ----------

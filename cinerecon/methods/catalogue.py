@@ -1,4 +1,4 @@
-"""The list of methods and trained models, with the cards of their weights, and their settings: what ``--set`` takes."""
+"""The list of methods and trained models, with the cards of their weights and the settings of ``--set``."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -130,7 +130,7 @@ def list_models() -> list[ModelEntry]:
 
 
 def describe_model(name: str) -> ModelEntry:
-    """One method or model, by what ``--model`` takes.
+    """One method or model, by the text of ``--model``.
 
     Raises
     ------

@@ -247,7 +247,7 @@ def _plans(task: Task, method: Reconstructor) -> Iterator[MemoryPlan]:
 
 
 def _halves(n: int) -> Iterator[int]:
-    """N / 2, n / 4, ... 1, rounded up."""
+    """The numbers n / 2, n / 4, ... 1, rounded up."""
     while n > 1:
         n = math.ceil(n / 2)
         yield n

@@ -1,4 +1,4 @@
-"""A model on disk: its place, the network, its settings, its weights and their card.
+"""A model on disk: its folder, the network, its settings, its weights and their card.
 
 It has two forms. A folder holds the recipe ``model.yaml`` and ``weights.safetensors``. A single safetensors file holds
 the weights, and the recipe in its metadata: one text per key of ``model.yaml``, lists and mappings as JSON, and the
@@ -84,7 +84,7 @@ class InitialMethodConfig(Config):
 
 
 class ModelConfig(Config):
-    """A network and how it is run: the part of ``model.yaml`` that reconstruction needs."""
+    """A network with its settings: the part of ``model.yaml`` that reconstruction needs."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "start": "initial_method",
@@ -174,14 +174,14 @@ def external_code(source: str | Path) -> Path | None:
 
 
 def to_metadata(config: ModelConfig) -> dict[str, str]:
-    """The recipe as texts by name; what is at its default is left out."""
+    """The recipe as texts by name; defaults are left out."""
     values = config.model_dump(mode="json", exclude_defaults=True)
     values |= values.pop("card", {})
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
 
 
 def from_metadata(texts: Mapping[str, str], *, where: str = "") -> ModelConfig:
-    """The recipe that `to_metadata` made texts of.
+    """The recipe from the texts of `to_metadata`.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def read_card(path: Path) -> Card:
 
 
 def _read_card(texts: Mapping[str, str], where: str) -> Card:
-    """The card among the texts of a file; what is no text there is JSON."""
+    """The card among the texts of a file; values that are not texts are JSON."""
     is_text = {name: field.annotation is str for name, field in Card.model_fields.items()}
     try:
         return Card.from_values(
@@ -224,7 +224,7 @@ def _read_card(texts: Mapping[str, str], where: str) -> Card:
 
 
 def _plain(text: str) -> Any:
-    """A list or mapping as such, anything else as the text it is."""
+    """A list or mapping from JSON; other texts unchanged."""
     return json.loads(text) if text[:1] in ("{", "[") else text
 
 

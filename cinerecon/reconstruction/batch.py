@@ -64,7 +64,7 @@ class Batch:
         ]
 
     def comparisons(self, scan: Path) -> tuple[Target, ...]:
-        """Where the methods on a scan are shown side by side."""
+        """The movies that show all methods on a scan side by side."""
         if len(self.models) == 1:
             return ()
         own = () if self.folder is None else (Target(self.folder / f"{self.names[scan]}.compare.mp4", ".mp4"),)
@@ -164,7 +164,7 @@ def _list_files(scans: Sequence[Path], output: Path | None) -> list[Path]:
 
 
 def _scans_of_record(output: Path | None) -> set[Path]:
-    """The scans of finished reconstructions, which need not be opened to find out that they are scans."""
+    """The scans of finished reconstructions, which need not be opened to recognise them."""
     if output is None:
         return set()
     records = [output / RECORD, *(folder / RECORD for folder, _ in shard_folders(output, COMMAND))]

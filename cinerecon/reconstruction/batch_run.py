@@ -150,7 +150,7 @@ class BatchRun:
         return None
 
     def _store(self, request: ReconRequest, outcome: Outcome, checksum: str) -> None:
-        """Record an outcome; an error is recorded together with the images that are there."""
+        """Record an outcome; an error is recorded together with the existing images."""
         if not self._records:
             return
         key, entry = self._key(request), outcome.as_entry(request.scan, self._identity(checksum))

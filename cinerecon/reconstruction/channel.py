@@ -17,7 +17,7 @@ LONGEST_SECONDS = 30.0
 
 
 class LostConnectionError(OSError):
-    """The client is gone, or has neither sent nor taken data for too long."""
+    """The client has disconnected, or has neither sent nor received data for too long."""
 
 
 class Channel(RawIOBase):
@@ -77,7 +77,7 @@ class Channel(RawIOBase):
         return 0
 
     def send(self, message: Message) -> None:
-        """Send a message; a client that takes none while it sends is waited for.
+        """Send a message; waits for a client that does not receive while it sends.
 
         Raises
         ------

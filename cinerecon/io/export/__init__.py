@@ -80,7 +80,7 @@ class Target:
         raise ConfigError(f"no image format for '{text}'", where="-o", hint=hint)
 
     def check(self, *, force: bool = False) -> None:
-        """Refuse, before any work, what could not be written at the end.
+        """Refuse a target that could not be written, before the work starts.
 
         Raises
         ------
@@ -141,7 +141,7 @@ class Target:
 def export(
     cines: list[CineImage], target: Target, *, overwrite: bool = True, patient: Patient | None = None
 ) -> dict[Path, float]:
-    """Write the slices to one target, and their maps next to it. Each file is whole or not there.
+    """Write the slices to one target, and their maps next to it, each file atomically.
 
     Parameters
     ----------

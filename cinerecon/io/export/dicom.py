@@ -96,7 +96,7 @@ def _provenance_of_pixels(cines: list[CineImage]) -> Provenance:
 
 
 def is_own(path: Path) -> bool:
-    """Whether a file was written here; False for anything that cannot be read."""
+    """Whether a file was written by this package; False if it cannot be read."""
     import pydicom
 
     try:
@@ -107,7 +107,7 @@ def is_own(path: Path) -> bool:
 
 
 def holds_reconstruction(path: Path) -> bool:
-    """Whether a file holds what a method made, written here; False for anything that cannot be read."""
+    """Whether a file holds images of a method, written by this package; False if it cannot be read."""
     import pydicom
 
     try:
@@ -179,7 +179,7 @@ def _describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
 
 
 def _add_verdict(dataset: "Dataset", cine: CineImage) -> None:
-    """The verdict in a private block, its numbers as such; the comments hold it in words."""
+    """The verdict in a private block as numbers; the comments hold it in words."""
     verdict = cine.verdict
     if verdict is None:
         return
@@ -193,12 +193,12 @@ def _add_verdict(dataset: "Dataset", cine: CineImage) -> None:
 
 
 def _short_text(text: str) -> str:
-    """A text as an element of 64 letters can hold it."""
+    """A text, shortened to the 64 letters of an element."""
     return text.replace("\\", "/")[:64].strip()
 
 
 def _identify(dataset: "Dataset", patient: Patient | None, study: str) -> None:
-    """The patient and the study, as far as the user gave them; otherwise anonymous.
+    """The patient and the study if the user gave them; otherwise anonymous.
 
     Archives merge patients with the same ID, so anonymous ones have an ID for each study.
     """
@@ -263,7 +263,7 @@ def _place(dataset: "Dataset", cine: CineImage, spacing_mm: float) -> None:
 
 
 def _time(dataset: "Dataset", cine: CineImage, frame: int) -> None:
-    """When the frame was measured.
+    """The time of the frame.
 
     Trigger times belong to gated scans, whose frames cover the whole cardiac cycle; the R-R interval is known only of
     these. Frames in real time have an offset in time.

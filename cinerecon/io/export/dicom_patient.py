@@ -34,7 +34,7 @@ LONGEST = {"--patient": 64, "--name": 64, "--accession": 16}
 def make_patient(
     patient_id: str | None = None, name: str | None = None, accession: str | None = None, like: Path | None = None
 ) -> Patient | None:
-    """The patient of the options; an existing image gives what is not in them.
+    """The patient of the options, completed by an existing image.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def read_patient(path: Path) -> Patient:
 
 
 def require_same_patient(patient: Patient | None, subject: str, frame_of_reference: str, where: str) -> None:
-    """Compare an existing image with the header of the scan, as far as that has identifiers.
+    """Compare an existing image with the identifiers in the header of the scan, if there are any.
 
     A patient ID that the user gave in addition is taken as confirmed: raw data may be pseudonymised.
 
@@ -122,7 +122,7 @@ def require_same_patient(patient: Patient | None, subject: str, frame_of_referen
 
 
 def _checked(option: str, text: str) -> str:
-    """A text that DICOM can hold.
+    """A text, checked for the characters and the length that DICOM permits.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Write images as NIfTI: one volume over time, its place in RAS coordinates."""
+"""Write images as NIfTI: one volume over time, positioned in RAS coordinates."""
 
 import re
 from pathlib import Path
@@ -56,7 +56,7 @@ def write_nifti(path: Path, stack: list[CineImage]) -> None:
 
 
 def holds_reconstruction(path: Path) -> bool:
-    """Whether a file holds what a method made, written here; False for anything that cannot be read."""
+    """Whether a file holds images of a method, written by this package; False if it cannot be read."""
     import nibabel
 
     try:

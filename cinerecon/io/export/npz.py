@@ -49,7 +49,7 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
 
 
 def _series_of(cine: CineImage, name: str) -> NDArray[Any] | None:
-    """A series of a slice, or a number or numbers that each slice has one of."""
+    """A series of a slice, or values of each slice."""
     if name == "frame_times_ms":
         return _times(cine)
     if name == "venc_cm_s":

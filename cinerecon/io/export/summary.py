@@ -25,7 +25,7 @@ LINE = 20
 
 @dataclass(frozen=True)
 class Motion:
-    """Where and when the heart moves.
+    """Position and frames of the motion of the heart.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ def draw_summary(cines: list[CineImage]) -> Image.Image:
 
 
 def write_case_picture(path: Path, cine: CineImage, kspace: NDArray[np.complex64]) -> None:
-    """Write the picture of a prepared case: the cine, and its k-space, which shows what was sampled.
+    """Write the picture of a prepared case: the cine, and its k-space with the sampled points.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def _profile(cine: CineImage, lines: Array, white: float) -> tuple[str, Image.Im
 
 
 def _mark_column(panel: Image.Image, fraction: float) -> None:
-    """Two ticks at the edges, so that the image itself stays untouched."""
+    """Two ticks at the edges, which leave the image free."""
     pen = ImageDraw.Draw(panel)
     x = round(fraction * panel.width)
     pen.line([(x, 0), (x, 14)], fill=ACCENT, width=2)

@@ -32,7 +32,7 @@ def find_noise(scan: RawScan) -> RawScan | None:
 
 
 def _noise_of(scan: RawScan, measurement: Measurement) -> RawScan | None:
-    """A measurement, if it has noise readouts of the channels of a scan."""
+    """A measurement if it has noise readouts of the channels of a scan, else None."""
     try:
         other = read_measurement(scan.path, measurement)
     except CineReconError:  # it is not needed for the scan, which is read
