@@ -130,7 +130,7 @@ class IncomingScan:
         return []
 
     def after_end(self) -> list[int]:
-        """Counters of further slices that are complete by all that can be known, after the stream was cut."""
+        """Counters of further slices that count as complete after the stream was cut."""
         return [] if self._arrival is None else self._arrival.after_end()
 
     def _add_text(self, message: TextMessage) -> None:

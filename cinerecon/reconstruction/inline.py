@@ -67,7 +67,7 @@ class InlineReconstruction:
         self._waits = False
 
     def complete_slice(self, number: int) -> SliceTask | None:
-        """A slice of which all readouts have arrived; None if it has to wait for the end of the scan.
+        """A slice with all its readouts; None if it has to wait for the end of the scan.
 
         It waits if its frames are determined from the times of all readouts, or if its readouts alone are not a scan of
         one slice. Then all others wait, too. If slices before it were valid and it is not, it fails, and others do not
@@ -90,7 +90,7 @@ class InlineReconstruction:
         return SliceTask(number, False, partial(self._reconstruct, scan, 0, number))
 
     def other_slices(self) -> Iterator[SliceTask]:
-        """The slices that were not reconstructed early, or give another image now that the scan is whole.
+        """The slices that were not reconstructed early, or whose image differs now that the scan is complete.
 
         If the whole scan is not valid, but slices of it were, the others are reconstructed alone.
 
@@ -138,7 +138,7 @@ class InlineReconstruction:
         return source_of(replace(raw, header=with_one_slice(raw.header, number)), self._request, self._method), rows
 
     def _slices_alone(self) -> Iterator[SliceTask]:
-        """The slices that are left, each as a scan of its own."""
+        """The remaining slices, each as a scan of its own."""
         for number in self._incoming.slices:
             if number in self._early or number in self._failed:
                 continue
@@ -159,7 +159,7 @@ class InlineReconstruction:
         return SliceTask(number, False, fail)
 
     def _early_reading(self, scan: Scan, index: int) -> tuple[Scan, Index] | None:
-        """How the readouts of a slice were read before, if they were."""
+        """The early reading of a slice; None if it was not read early."""
         counter = int(self._incoming.spool.heads()["idx"]["slice"][scan.first_row(index)])
         return self._early.get(counter)
 

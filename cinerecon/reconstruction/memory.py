@@ -67,7 +67,7 @@ def _n_repeated_series(request: ReconRequest) -> int:
 
 
 def written_bytes(outputs: Sequence[str], n_slices: int, size: SliceSize) -> int:
-    """Memory in which the images of all slices are written; without outputs, these are the default ones.
+    """Memory in which the images of all slices are written, to the default outputs if none are given.
 
     Slices are read one after the other. All of them are held for display windows, from a limited number of values, and
     for pictures, movies and NIfTI volumes.

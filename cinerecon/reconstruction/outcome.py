@@ -1,4 +1,4 @@
-"""The outcomes of a batch as its record holds them, and the records of its shards joined."""
+"""The outcomes of a batch, their record, and the joined record of its shards."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -161,7 +161,7 @@ def read_protocol(text: str) -> ProtocolSettings:
 
 
 def model_of_config(name: str) -> str | None:
-    """The method that the name of a configuration stands for; None: the default of the server.
+    """The method of a configuration by its name; None: the default of the server.
 
     Raises
     ------

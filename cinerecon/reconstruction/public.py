@@ -1,4 +1,4 @@
-"""`cinerecon.reconstruct` and `cinerecon.export`: from Python the images that the command writes."""
+"""`cinerecon.reconstruct` and `cinerecon.export`: the images of the command `recon` from Python."""
 
 import os
 import warnings
@@ -245,7 +245,7 @@ def _check_settings(scan: object, method: object, settings: Sequence[str], weigh
 def _data_of_arrays(
     scan: Array | Tensor, mask: Array | Tensor | None, csm: str | Array | Tensor | None, config: AcquisitionConfig
 ) -> CineData:
-    """K-space, mask and maps as a scan would give them: in single precision, zero outside the mask, maps scaled."""
+    """K-space, mask and maps as those of a scan: in single precision, zero outside the mask, maps scaled."""
     kspace = as_tensor(scan)
     if kspace.ndim != len(KSPACE):
         raise ShapeError(f"k-space has {kspace.ndim} axes, expected ({', '.join(KSPACE)})", hint="one slice at a time")

@@ -164,7 +164,7 @@ def _send_task(incoming: IncomingScan, task: SliceTask, sender: "_Sender") -> No
 
 
 class _Sender:
-    """Sends images and texts, and knows what was sent.
+    """Sends images and texts, and records what was sent.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ class SliceCache:
         return sorted(int(path.stem) for path in self.folder.glob("*.json") if path.stem.isdecimal())
 
     def load(self, index: int) -> ReconstructedSlice | None:
-        """A finished slice, its arrays mapped from their files; None if it is not there, or cannot be read."""
+        """A finished slice, its arrays mapped from their files; None if there is none, or it cannot be read."""
         try:
             record = json.loads(self._path(index, ".json").read_text(encoding="utf-8"))
             cine = record["cine"]
@@ -101,7 +101,7 @@ def has_finished_slices(output: Path, checksum: str = "") -> bool:
 
 
 def checksum_of(request: ReconRequest, method: str) -> str:
-    """Identifies scan, method and settings, by everything that changes the image of a slice; 8 hexadecimal digits.
+    """Checksum of scan, method and all settings that change the image of a slice; 8 hexadecimal digits.
 
     Parameters
     ----------
@@ -131,14 +131,14 @@ def _state(path: Path | None) -> tuple[str, int, int] | None:
 
 
 def _encoded(value: object) -> object:
-    """For `json.dumps`: data classes and slices as JSON has them."""
+    """Data classes and slices as plain values, for `json.dumps`."""
     if isinstance(value, slice):
         return [value.start, value.stop]
     return {field.name: getattr(value, field.name) for field in fields(value)}  # type: ignore[arg-type]
 
 
 def _decoded(hint: Any, value: Any) -> Any:
-    """A value of the type that a hint names, from what `json.loads` gives."""
+    """A value of the type of a hint, from the plain value of `json.loads`."""
     arguments = get_args(hint)
     if get_origin(hint) in (Union, UnionType):
         return None if value is None else _decoded(next(kind for kind in arguments if kind is not NoneType), value)

@@ -75,7 +75,7 @@ class ReconstructedSlice:
 
     @property
     def reference(self) -> NDArray[np.complex64] | None:
-        """``(frames, y, x)`` complex64, the image as it should be; None where it is not known."""
+        """``(frames, y, x)`` complex64, the true image; None if it is not known."""
         return self.cine.reference
 
     @property
@@ -97,7 +97,7 @@ class ReconstructedSlice:
 def reconstruct_slice(
     data: CineData, method: Reconstructor, request: ReconRequest, progress: Progress | None = None
 ) -> ReconstructedSlice:
-    """Reconstruct one slice, finish its image, and measure what can be measured.
+    """Reconstruct one slice, scale its image, and compute residual, noise and verdict.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def _residual_warnings(residual: float) -> list[str]:
 
 
 def _noise_warnings(before: Tensor, after: Tensor, n_replicas: int) -> list[str]:
-    """A warning where the noise was mapped of an image without the partial Fourier step."""
+    """A warning if the noise was mapped for an image without the partial Fourier step."""
     text = "the noise map is that before the partial Fourier step: --partial-fourier none gives maps that agree"
     return [text] if n_replicas and after is not before else []
 
@@ -208,7 +208,7 @@ def with_quality(part: ReconstructedSlice) -> ReconstructedSlice:
 
 
 def without_own_reference(data: CineData) -> CineData:
-    """The data of a scan reconstructed as it was measured: its own samples are no reference to compare with."""
+    """The data without a reference that is the image of its own samples, for a scan that is not undersampled."""
     is_meaningful = not data.meta.is_own_reference if data.meta.reference_is else block_of_lines(data.mask) is None
     return data if is_meaningful else replace(data, reference=None, meta=replace(data.meta, reference_is=""))
 

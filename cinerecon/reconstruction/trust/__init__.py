@@ -1,4 +1,4 @@
-"""How far an image can be trusted, estimated without truth: features, expected error with interval, verdict."""
+"""The verdict on an image, estimated without a reference: features, expected error with interval, status."""
 
 from cinerecon.reconstruction.trust.calibration import Calibration, calibration_of
 from cinerecon.reconstruction.trust.features import measure_features

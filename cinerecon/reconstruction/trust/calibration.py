@@ -1,4 +1,4 @@
-"""From features to a verdict, by the numbers of ``models/verdict.json``.
+"""Computation of a verdict from features, by the numbers in ``models/verdict.json``.
 
 Most features depend on acceleration, coils, sampling and noise: the value expected of an intact scan of that design is
 subtracted first. Expected PSNR and error of the heart [dB], relative to the PSNR of an intact scan, are linear in the
