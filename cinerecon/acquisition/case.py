@@ -1,9 +1,10 @@
 """A prepared case as a source of one slice."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cinerecon.acquisition.coil_maps import scale_maps
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import keep_measured
 from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
@@ -61,7 +62,7 @@ class CaseSource(CineSource):
         return SliceSize(n_frames, n_coils, ky, kx, n_copies=0.25)
 
     def read_timed(self, number: int) -> TimedSlice:
-        """Read the case; samples that the mask includes although k-space is zero there count as not measured.
+        """Read the case with maps of unit norm; samples of the mask where k-space is zero count as not measured.
 
         Raises
         ------
@@ -70,7 +71,11 @@ class CaseSource(CineSource):
         """
         if number != 0:
             raise DataError(f"slice {number}, a prepared case has slice 0 alone", where=str(self.path))
-        return TimedSlice(keep_measured(read_case(self.path)).with_warnings(*self._differences()))
+        data = keep_measured(read_case(self.path)).with_warnings(*self._differences())
+        csm = None if data.csm is None else scale_maps(data.csm)
+        if csm is not data.csm:
+            data = replace(data, csm=csm).with_warnings("the sum of the squared coil maps was not 1: they are scaled")
+        return TimedSlice(data)
 
     @property
     def _attributes(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -10,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cinerecon.acquisition.array_parts import axes_warnings
 from cinerecon.acquisition.coil_maps import finish_slice, scale_maps
 from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings, require_kspace
 from cinerecon.axes import KSPACE, MASK
 from cinerecon.cine import CineData, as_tensor, require_finite
 from cinerecon.cine_meta import CineMeta
@@ -177,6 +180,7 @@ def _reconstruct(
         return list(iterate_slices(request, method))
     if isinstance(scan, CineData):
         data = without_own_reference(scan)
+        data = data if data.csm is None else replace(data, csm=scale_maps(data.csm))
     else:
         data = _data_of_arrays(scan, mask, csm, request.preprocessing(method))
     data = data.to(request.device)
@@ -245,7 +249,13 @@ def _check_settings(scan: object, method: object, settings: Sequence[str], weigh
 def _data_of_arrays(
     scan: Array | Tensor, mask: Array | Tensor | None, csm: str | Array | Tensor | None, config: AcquisitionConfig
 ) -> CineData:
-    """K-space, mask and maps as those of a scan: in single precision, zero outside the mask, maps scaled."""
+    """K-space, mask and maps as those of a scan: in single precision, zero outside the mask, maps scaled.
+
+    Raises
+    ------
+    ShapeError, DataError
+        If the axes do not fit, numbers are not finite, or the array holds images or k-space that is not centred.
+    """
     kspace = as_tensor(scan)
     if kspace.ndim != len(KSPACE):
         raise ShapeError(f"k-space has {kspace.ndim} axes, expected ({', '.join(KSPACE)})", hint="one slice at a time")
@@ -263,12 +273,21 @@ def _data_of_arrays(
         sampled = sampled & ~empty
     whole = sampled.any(-1, keepdim=True)
     sampled = whole if bool((sampled == whole).all()) else sampled
-    kspace, meta = kspace * sampled, CineMeta(warnings=tuple(texts))
+    kspace = kspace * sampled
     if not kspace.any():
         raise DataError("there is no signal at the samples of the mask")
+    texts += _kspace_warnings(kspace.cpu(), sampled.cpu())
+    meta = CineMeta(warnings=tuple(texts))
     if not isinstance(csm, str | None):
         return CineData(kspace, sampled, scale_maps(as_tensor(csm).to(kspace)), meta=meta)
     return finish_slice(kspace, sampled, meta, config).data
+
+
+def _kspace_warnings(kspace: Tensor, mask: Tensor) -> list[str]:
+    """The checks of k-space in array files: images, wrong axes and a wrong centre are refused."""
+    where = "kspace"
+    require_kspace(kspace, where)
+    return [*axes_warnings(kspace, mask, where), *gain_and_sign_warnings(kspace, mask, where)]
 
 
 def _as_mask(mask: Array | Tensor, kspace: Tensor) -> Tensor:

@@ -210,13 +210,22 @@ class ReconRequest(ReconSettings):
         ConfigError
             If the text is neither ``first:last`` nor an index, or no frame remains.
         """
-        first, colon, last = ("" if self._counts_frames else self.frames).partition(":")
-        try:
-            start = int(first or 0)
-            stop = start + 1 if first and not colon else int(last or n_frames)
-        except ValueError:
-            raise ConfigError(f"'{self.frames}' is not first:last", where="--frames", hint="e.g. 0:12") from None
+        start, stop = self._requested_frames(n_frames)
         if not 0 <= start < min(stop, n_frames):
             what = f"no frame in {self.frames}, {where} has {n_frames} frames"
             raise ConfigError(what, where="--frames")
         return slice(start, min(stop, n_frames))
+
+    def frame_warnings(self, n_frames: int, where: str) -> list[str]:
+        """A warning if ``--frames`` asks for frames after the last one."""
+        _, stop = self._requested_frames(n_frames)
+        return [f"--frames {self.frames}: {where} has {n_frames} frames, the others do not exist"] * (stop > n_frames)
+
+    def _requested_frames(self, n_frames: int) -> tuple[int, int]:
+        """The first frame and the one after the last, whether they exist or not."""
+        first, colon, last = ("" if self._counts_frames else self.frames).partition(":")
+        try:
+            start = int(first or 0)
+            return start, start + 1 if first and not colon else int(last or n_frames)
+        except ValueError:
+            raise ConfigError(f"'{self.frames}' is not first:last", where="--frames", hint="e.g. 0:12") from None

@@ -342,7 +342,8 @@ def _read_frames(
     seconds: dict[str, float] = {}
     with timed(seconds, "read"):
         part, second = scan.read_pair(index) if isinstance(scan, PhaseContrastScan) else (scan.read_timed(index), None)
-        frames = request.chosen_frames(part.data.n_frames, f"slice {index}")
-        data = keep_frames(part.data, frames).to(request.device)
+        n_frames, where = part.data.n_frames, f"slice {index}"
+        frames = request.chosen_frames(n_frames, where)
+        data = keep_frames(part.data, frames).to(request.device).with_warnings(*request.frame_warnings(n_frames, where))
         second = None if second is None else keep_frames(second, frames).to(request.device)
     return data, {"read": seconds["read"] - part.csm_seconds, "maps": part.csm_seconds}, second

@@ -302,3 +302,16 @@ def test_repeated_frames_of_a_raw_scan_are_named(raw_scan, tmp_path):
     data = open_scan(scan.write(tmp_path / "a.h5"), PLAIN).read_slice(0)
     assert data.mask.all()
     assert warned(data, "frame 3 of 4 not measured: copies of other lines; --frames 0:3 leaves them out")
+
+
+def test_maps_of_a_case_are_scaled_to_unit_norm(make_cine, tmp_path):
+    cine = make_cine()
+    write_case(tmp_path / "case.h5", cine)
+    intact = open_scan(tmp_path / "case.h5", PLAIN).read_slice(0)
+    assert torch.equal(intact.csm, cine.csm)
+    assert not any("scaled" in text for text in intact.meta.warnings)
+    ramp = torch.linspace(0.5, 2, cine.csm.shape[-1])
+    write_case(tmp_path / "other.h5", replace(cine, csm=cine.csm * ramp))
+    other = open_scan(tmp_path / "other.h5", PLAIN).read_slice(0)
+    torch.testing.assert_close(other.csm, cine.csm)
+    assert any("squared coil maps was not 1" in text for text in other.meta.warnings)

@@ -14,9 +14,10 @@ from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
 from cinerecon.methods.card import Card
 from cinerecon.methods.classical.linear import ZeroFilled
 from cinerecon.options import METHOD
+from cinerecon.physics.fourier import ifft2c
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import reconstruct_scan
-from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
 SIZES = {"n_frames": 4, "ky": 32, "kx": 36, "n_coils": 3, "n_slices": 2, "undersample": "uniform:2,acs=12"}
 
@@ -127,6 +128,35 @@ def test_a_mask_that_includes_lines_without_signal_is_corrected_with_a_warning(p
     with pytest.warns(cinerecon.CineReconWarning, match=f"{n_lines} lines without any signal"):
         image = cinerecon.reconstruct(cine.kspace, everywhere, method="cgsense")
     assert torch.equal(image, cinerecon.reconstruct(cine.kspace, cine.mask, method="cgsense"))
+
+
+def test_maps_of_a_slice_are_scaled(plain):
+    _, cine = plain
+    (expected, image) = (
+        cinerecon.reconstruct(part, method="cgsense").image for part in (cine, replace(cine, csm=3 * cine.csm))
+    )
+    assert np.abs(image - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (ifft2c, "no k-space along ky and kx"),
+        (lambda kspace: torch.fft.ifftshift(kspace, dim=(-2, -1)), "not centred"),
+    ],
+    ids=["images", "not shifted"],
+)
+def test_arrays_that_are_no_centred_k_space_are_refused(change, match):
+    cine = simulate_cine(SimulateConfig(n_frames=3, ky=48, kx=48, n_coils=2))[0]
+    with pytest.raises(DataError, match=match):
+        cinerecon.reconstruct(change(cine.kspace), method="zerofilled")
+
+
+def test_k_space_that_is_damaged_gives_a_warning(plain):
+    _, cine = plain
+    signs = (-1.0) ** torch.arange(cine.n_frames)
+    with pytest.warns(cinerecon.CineReconWarning, match="phase of the central lines"):
+        cinerecon.reconstruct(cine.kspace * signs.view(-1, 1, 1, 1), cine.mask, method="zerofilled")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

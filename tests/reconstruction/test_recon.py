@@ -81,6 +81,16 @@ def test_only_the_chosen_slices_and_frames(scan, tmp_path):
     assert np.allclose(part.cine.image, whole.slices[1].cine.image[1:4])
 
 
+def test_frames_that_do_not_exist_are_reported(scan, tmp_path):
+    whole = run(scan, tmp_path, "whole.npz", slices=(0,))
+    n_frames = whole.slices[0].cine.n_frames
+    cut = run(scan, tmp_path, slices=(0,), frames="2:100")
+    assert np.allclose(cut.slices[0].cine.image, whole.slices[0].cine.image[2:])
+    assert f"--frames 2:100: slice 0 has {n_frames} frames, the others do not exist" in cut.slices[0].cine.meta.warnings
+    exact = run(scan, tmp_path, "exact.npz", slices=(0,), frames=f"2:{n_frames}")
+    assert not any("--frames" in text for text in exact.slices[0].cine.meta.warnings)
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
