@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SCAN := sample_data/phantom_cine.h5
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs bench
+.PHONY: help demo test fast check docs bench
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -17,11 +17,14 @@ demo: $(VENV)/.run ## Reconstruct the sample scan
 test: $(VENV)/.dev ## Run the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-check: $(VENV)/.dev ## Format, lint, types and the fast tests, before every commit
+fast: $(VENV)/.dev ## Run the fast tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
+
+check: $(VENV)/.dev ## Format, lint, types, and the fast tests of changed files, before every commit
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow" $$($(BIN)/python tests/changed.py $(SINCE))
 
 docs: $(VENV)/.docs ## Build the documentation into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

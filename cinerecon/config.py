@@ -44,7 +44,7 @@ class Config(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_truth_as_number(cls, values: Any) -> Any:
+    def _refuse_bool_as_number(cls, values: Any) -> Any:
         """Refuse ``yes`` and ``true``, which YAML reads as a truth value, where a number is expected; it would be 1."""
         for name, value in values.items() if isinstance(values, Mapping) else ():
             types = _alternatives(cls.model_fields[name].annotation) if name in cls.model_fields else []

@@ -4,6 +4,7 @@ import ast
 import importlib.metadata
 import subprocess
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -51,9 +52,15 @@ def source_of(path):
     return (PACKAGE / path).with_suffix(".py").read_text()
 
 
+@cache
+def nodes_of(path):
+    """All nodes of the syntax tree of a file."""
+    return list(ast.walk(ast.parse(source_of(path))))
+
+
 def imported_files(path):
     """The files of the package that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(source_of(path))):
+    for node in nodes_of(path):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
@@ -84,9 +91,8 @@ def test_imports_make_no_circle():
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_files_and_functions_are_short(path):
-    text = source_of(path)
-    assert text.count("\n") <= 400
-    for node in ast.walk(ast.parse(text)):
+    assert source_of(path).count("\n") <= 400
+    for node in nodes_of(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno + 1 <= 70, f"{node.name} is long"
 
@@ -94,7 +100,7 @@ def test_files_and_functions_are_short(path):
 def test_only_commands_print_or_exit():
     for path in FILES:
         if path.parts[0] not in ("commands", "cli"):
-            calls = (node.func for node in ast.walk(ast.parse(source_of(path))) if isinstance(node, ast.Call))
+            calls = (node.func for node in nodes_of(path) if isinstance(node, ast.Call))
             assert not {call.id for call in calls if isinstance(call, ast.Name)} & {"print", "exit", "quit"}, path
 
 

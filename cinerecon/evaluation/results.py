@@ -244,26 +244,19 @@ def write_results(
     if failures:
         tables.append(failure_table(failures, len(scores)))
         paths.append(folder / FAILURES)
-    return [*paths, write_report(folder / REPORT, scores, tables, figures)]
-
-
-def write_report(path: Path, scores: Sequence[Score], tables: Sequence[Table], figures: Sequence[Drawn]) -> Path:
-    """Write the page in one step.
-
-    Parameters
-    ----------
-    path
-        File to write, ``.html``.
-    scores
-        Scores that the tables and figures show.
-    tables, figures
-        Tables in their order on the page.
-    """
-    return write_text(path, make_page(scores, tables, figures))
+    return [*paths, write_text(folder / REPORT, make_page(scores, tables, figures))]
 
 
 def make_page(scores: Sequence[Score], tables: Sequence[Table], figures: Sequence[Drawn]) -> str:
-    """The page as text."""
+    """The HTML page.
+
+    Parameters
+    ----------
+    scores
+        Scores that the tables and figures show.
+    tables, figures
+        Tables and figures in their order on the page.
+    """
     methods = list(dict.fromkeys(score.method for score in scores))
     facts = {
         "methods": ", ".join(methods),

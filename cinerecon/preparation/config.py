@@ -52,7 +52,7 @@ class PrepareConfig(Config):
         return subject
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
+    def _check_consistency(self) -> Self:
         sizes = [*self.patches, *([self.stride] if self.stride else []), *([self.crop] if self.crop else [])]
         if any(size < 1 for part in sizes for size in part):
             raise ValueError("sizes and strides must be at least 1")

@@ -81,7 +81,7 @@ class TrainConfig(Config):
     data: DataConfig = Field(default_factory=DataConfig, description="what to train on")
 
     @model_validator(mode="after")
-    def _is_sound(self) -> "TrainConfig":
+    def _check_consistency(self) -> "TrainConfig":
         if self.loss == "ssdu" and (self.ssim_weight or self.high_frequency_weight):
             raise ValueError("loss ssdu has no image to compare with, ssim_weight and high_frequency_weight must be 0")
         return self
