@@ -107,6 +107,9 @@ def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_conti
     """
     number = np.searchsorted(r_waves_ms, time_ms, side="right") - 1
     measured = np.unique(number[number >= 0])
+    if measured.size == 0:
+        none, flags = np.empty(0), np.empty(0, bool)
+        return Beats(none, none, flags, flags, none)
     last_ms = np.array([time_ms[number == beat].max() for beat in measured])
     start = r_waves_ms[measured]
     span = last_ms - start + (np.median(np.diff(np.sort(time_ms))) if len(time_ms) > 1 else 0.0)

@@ -5,6 +5,7 @@ others count milliseconds or microseconds. The counters have 32 bits and wrap ar
 midnight.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +21,14 @@ TICKS_MS = (2.5, 1.0, 0.1, 0.01, 0.001)
 """Units of time stamps that occur [ms]."""
 SHORTEST_FRAME_MS = 10.0
 """A header TR below this [ms] is the time between excitations, above it the temporal resolution of the cine."""
+SHORTEST_SPACING_MS = 0.5
+"""Shortest time between readouts [ms]; below it the header has another unit."""
 REPETITION_PER_READOUT = 2.2
 """Typical time between balanced SSFP readouts over the duration of one."""
 MAX_UNIT_ERROR = 0.2
 """Largest relative difference of the rates of both time stamps from that of a known unit."""
+MAX_SPACING_ERROR = 0.1
+"""Largest relative difference of the time between readouts by the time stamps and by the header."""
 LONGEST_DELAY_MS = 20_000.0
 """Largest plausible time since an R wave [ms]; beyond it the time stamp was not set."""
 SIMULATED = "cinerecon"
@@ -96,22 +101,54 @@ def _tick_ms(raw: RawScan, rows: Index, ticks: NDArray[np.int64], warn: Warn) ->
     """The unit of the time stamps: that of the vendor, or the one that fits the time between readouts best."""
     if raw.header.is_siemens or raw.header.vendor == SIMULATED:
         return TICK_MS
-    steps = np.diff(np.sort(ticks)).astype(np.float64)
-    spacing = float(steps[steps <= 4 * max(float(np.median(steps)), 1.0)].mean())
-    tr_ms = raw.header.tr_ms
-    if tr_ms is not None and 0.5 <= tr_ms < SHORTEST_FRAME_MS:
-        expected_ms, source = tr_ms, f"TR of {tr_ms:.3g} ms in the header"
-    else:
+    spacing = _spacing(ticks)
+    expected_ms, source = _spacing_by_header(raw)
+    if not expected_ms:
         heads = raw.heads[rows[:1]]
         duration_ms = 1e-3 * float(heads["sample_time_us"][0]) * float(heads["number_of_samples"][0])
-        if duration_ms <= 0 or spacing <= 0:
-            return TICK_MS
         expected_ms, source = REPETITION_PER_READOUT * duration_ms, f"duration of a readout, {duration_ms:.3g} ms"
-    if spacing <= 0:
+    if spacing <= 0 or expected_ms <= 0:
         return TICK_MS
     tick_ms = min(TICKS_MS, key=lambda unit: abs(np.log(unit * spacing / expected_ms)))
     warn(f"time stamps count {tick_ms:g} ms by the {source}; --set preprocessing.tick_ms=... sets the unit")
     return tick_ms
+
+
+def _spacing(ticks: NDArray[np.int64]) -> float:
+    """Mean difference of successive time stamps without the pauses of the scan."""
+    steps = np.diff(np.sort(ticks)).astype(np.float64)
+    return float(steps[steps <= 4 * max(float(np.median(steps)), 1.0)].mean())
+
+
+def unit_warnings(raw: RawScan, clock: Clock) -> Iterator[str]:
+    """A warning if the readouts are as far apart as by the header only where the time stamps have another unit.
+
+    The header gives the echo spacing, or a TR that is the time between excitations. Nothing is reported where it gives
+    neither, or no unit that occurs agrees with it: readouts may have been left out.
+    """
+    expected_ms, source = _spacing_by_header(raw)
+    if not expected_ms:
+        return
+    spacing = _spacing(np.round(clock.time_ms / clock.tick_ms).astype(np.int64))
+    ratios = {unit: unit * spacing / expected_ms for unit in TICKS_MS}
+    fitting = [unit for unit, ratio in ratios.items() if abs(ratio - 1) < MAX_SPACING_ERROR]
+    if fitting and clock.tick_ms not in fitting:
+        yield (
+            f"readouts are {clock.tick_ms * spacing:.3g} ms apart by time stamps in units of {clock.tick_ms:g} ms, not "
+            f"as by the {source}: the unit is probably {fitting[0]:g} ms, and the times of frames and beats are wrong; "
+            f"--set preprocessing.tick_ms={fitting[0]:g} sets it"
+        )
+
+
+def _spacing_by_header(raw: RawScan) -> tuple[float, str]:
+    """The time between readouts by the header [ms], 0 if it gives none; and its source in words.
+
+    The TR may be the temporal resolution of the cine, which is longer.
+    """
+    for name, value in (("TR", raw.header.tr_ms), ("echo spacing", raw.header.echo_spacing_ms)):
+        if value is not None and SHORTEST_SPACING_MS <= value < SHORTEST_FRAME_MS:
+            return value, f"{name} of {value:.3g} ms in the header"
+    return 0.0, ""
 
 
 def _since_trigger(raw: RawScan, rows: Index, time_ms: Numbers, tick_ms: float, warn: Warn) -> Numbers:

@@ -11,7 +11,7 @@ import numpy as np
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.counters import Counters, Warn, require_within_limit
 from cinerecon.acquisition.gating.beats import Beats, find_beats, is_consecutive, r_waves_of_stamps
-from cinerecon.acquisition.gating.clock import Clock, read_clock
+from cinerecon.acquisition.gating.clock import Clock, read_clock, unit_warnings
 from cinerecon.acquisition.gating.interpolation import interpolate, is_dense
 from cinerecon.acquisition.gating.r_waves import r_waves_of_ecg
 from cinerecon.acquisition.gating.real_time import number_frames
@@ -220,6 +220,9 @@ def plan_gating(raw: RawScan, rows: Index, config: AcquisitionConfig, warn: Warn
     if mode != "counter":
         for note in notes:
             warn(note)
+    if clock is not None and config.tick_ms is None:
+        for text in unit_warnings(raw, clock):
+            warn(text)
     consecutive = clock is not None and beats is not None and is_consecutive(raw, rows, clock, beats)
     return Gating(mode, clock, beats, rows, config.gated_frames, source, consecutive)
 
@@ -297,6 +300,8 @@ def _why_not_counter(raw: RawScan, rows: Index, clock: Clock | None, beats: Beat
     used = np.flatnonzero(beats.is_used & beats.is_known)
     phases = [idx["phase"][number == beat] for beat in used]
     phases = [values.astype(int) for values in phases if values.size]
+    if not phases:
+        return ""
     first = int(idx["phase"].min())
     restarts = np.mean([values.min() == first for values in phases]) >= RESTART_FRACTION
     last = np.array([values.max() for values in phases])

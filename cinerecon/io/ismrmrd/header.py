@@ -166,6 +166,7 @@ class MrdHeader:
     patient_position: str = ""
     tr_ms: float | None = None
     te_ms: float | None = None
+    echo_spacing_ms: float | None = None
     flip_degrees: float | None = None
     sequence: str = ""
     parameters: Mapping[str, int] = field(default_factory=dict)
@@ -219,6 +220,7 @@ def parse_header(xml: bytes, where: str = "") -> MrdHeader:
         patient_position=_text(measurement, "patientPosition"),
         tr_ms=_optional_number(times, "TR"),
         te_ms=_optional_number(times, "TE"),
+        echo_spacing_ms=_optional_number(times, "echo_spacing"),
         flip_degrees=_optional_number(times, "flipAngle_deg"),
         sequence=_text(measurement, "sequenceName") or _text(times, "sequence_type"),
         parameters=_parameters(root.find("userParameters")),

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
-from timed_scan import REGULAR, changed, simulated
+from timed_scan import ARRHYTHMIC, REGULAR, changed, simulated
 
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import read_clock, unwrap
+from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 
@@ -87,3 +89,50 @@ def test_constant_time_is_an_error(scan, tmp_path):
 
     with pytest.raises(DataError, match=r"acquisition_time_stamp is constant \(7\)"):
         clock_of(changed(scan, tmp_path / "constant.h5", constant))
+
+
+def warnings_of(path, **settings):
+    texts = open_scan(path, AcquisitionConfig(**settings)).plan.warnings
+    return [text for text in texts if "the unit is probably" in text]
+
+
+def test_a_unit_that_contradicts_the_header_is_reported(scan, tmp_path):
+    """The vendor's unit is 2.5 ms; stamps in ms make all times 2.5 times as long."""
+    assert warnings_of(scan) == []
+
+    def in_milliseconds(heads):
+        heads["acquisition_time_stamp"] = np.round(2.5 * heads["acquisition_time_stamp"].astype(float))
+        heads["physiology_time_stamp"] = np.round(2.5 * heads["physiology_time_stamp"].astype(float))
+
+    other = changed(scan, tmp_path / "ms.h5", in_milliseconds)
+    (text,) = warnings_of(other)
+    assert "the unit is probably 1 ms" in text
+    assert warnings_of(other, tick_ms=1.0) == []
+    times = [
+        open_scan(path, AcquisitionConfig(tick_ms=tick)).read_slice(0).meta.frame_times_ms
+        for path, tick in ((scan, 2.5), (other, 1.0))
+    ]
+    assert times[1] == pytest.approx(times[0], abs=0.5)
+
+
+def test_left_out_readouts_are_no_contradiction(scan, tmp_path):
+    """Every other time: the readouts are twice as far apart as by the header, which no unit explains."""
+
+    def twice_as_long(heads):
+        stamps = heads["acquisition_time_stamp"].astype(np.int64)
+        heads["acquisition_time_stamp"] = stamps[0] + 2 * (stamps - stamps[0])
+
+    assert warnings_of(changed(scan, tmp_path / "sparse.h5", twice_as_long)) == []
+
+
+def test_an_ecg_without_a_beat_during_the_readouts_does_not_gate(tmp_path):
+    """The clock of the readouts is wrong by a factor: all R waves come after the last readout."""
+
+    def slow(heads):
+        heads["acquisition_time_stamp"] = np.round(1e-3 * heads["acquisition_time_stamp"].astype(float))
+        heads["physiology_time_stamp"] = 0
+
+    path = changed(simulated(tmp_path, ARRHYTHMIC), tmp_path / "slow.h5", slow)
+    assert open_scan(path, AcquisitionConfig()).read_slice(0).n_frames > 1
+    with pytest.raises(DataError, match="the R waves are unknown"):
+        open_scan(path, AcquisitionConfig(gating="retro"))
