@@ -247,8 +247,8 @@ def _require_order(kspace: Tensor, where: str) -> None:
     """Refuse coils that are as similar as frames, with frames that differ as much as coils."""
     if kspace.shape[1] < 2:
         return
-    coils = min(correlation(one, other) for one, other in pairwise(kspace[0]))
-    frames = max(correlation(one, other) for one, other in pairwise(kspace[:, 0]))
+    coils = min(correlation(first, second) for first, second in pairwise(kspace[0]))
+    frames = max(correlation(first, second) for first, second in pairwise(kspace[:, 0]))
     if coils > SIMILAR_COILS and frames < coils - CORRELATION_MARGIN:
         what = f"adjacent coils are more alike (correlation {coils:.2f}) than adjacent frames ({frames:.2f})"
         raise DataError(f"{what}: these axes seem to be exchanged", where=where, hint="--axes names them in order")

@@ -115,9 +115,9 @@ def compare_readouts(raw: RawScan, lines: Lines, pairs: Index) -> tuple[float, f
     product = energy = 0.0
     gains = []
     samples = line_samples(raw, lines.where(pairs.ravel()))
-    for one, other in zip(samples[::2], samples[1::2], strict=True):
-        norms = [float(np.linalg.norm(readout)) for readout in (one, other)]
-        product += float(np.vdot(one, other).real)
+    for first_samples, second_samples in zip(samples[::2], samples[1::2], strict=True):
+        norms = [float(np.linalg.norm(readout)) for readout in (first_samples, second_samples)]
+        product += float(np.vdot(first_samples, second_samples).real)
         energy += norms[0] * norms[1]
         gains.append(norms[1] / norms[0])
     return product / energy if energy else 1.0, float(np.median(gains))

@@ -30,7 +30,7 @@ from cinerecon.errors import DataError
 from cinerecon.physics.fourier import is_image_along
 
 AXES = {-2: "ky", -1: "kx"}
-ALIKE, CLEARLY_MORE = 0.9, 0.05
+SIMILAR, SIMILARITY_MARGIN = 0.9, 0.05
 """Correlation of adjacent frames of a cine, and a difference that noise does not cause."""
 
 
@@ -119,14 +119,17 @@ def _are_exchanged(kspace: Tensor, is_measured: Tensor) -> bool:
     lines = kspace[:, :, is_measured.all(0)].flatten(2)
     if min(lines.shape) < 2:
         return False
-    between_frames, between_coils = _likeness(lines[:-1], lines[1:]), _likeness(lines[:, :-1], lines[:, 1:])
-    return between_coils > ALIKE and between_coils > between_frames + CLEARLY_MORE
+    between_frames, between_coils = (
+        _mean_correlation(lines[:-1], lines[1:]),
+        _mean_correlation(lines[:, :-1], lines[:, 1:]),
+    )
+    return between_coils > SIMILAR and between_coils > between_frames + SIMILARITY_MARGIN
 
 
-def _likeness(one: Tensor, other: Tensor) -> float:
+def _mean_correlation(first: Tensor, second: Tensor) -> float:
     """Mean magnitude of the correlation of vectors along the last axis."""
-    norms = one.norm(dim=-1) * other.norm(dim=-1)
-    return float(((one * other.conj()).sum(-1).abs() / norms.clamp_min(torch.finfo(norms.dtype).tiny)).mean())
+    norms = first.norm(dim=-1) * second.norm(dim=-1)
+    return float(((first * second.conj()).sum(-1).abs() / norms.clamp_min(torch.finfo(norms.dtype).tiny)).mean())
 
 
 def _require_one_mask(by_coil: Tensor, is_measured: Tensor, where: str) -> None:

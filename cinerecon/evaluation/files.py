@@ -110,11 +110,11 @@ def _least_spacing(geometries: Sequence[Geometry | None]) -> float | None:
     return min(distances, default=None)
 
 
-def _distance(one: Geometry, other: Geometry) -> float:
+def _distance(first: Geometry, second: Geometry) -> float:
     """Distance of two parallel planes [mm]; infinite where they are not parallel."""
-    if abs(_normal(one) @ _normal(other)) < PARALLEL:
+    if abs(_normal(first) @ _normal(second)) < PARALLEL:
         return float("inf")
-    return abs(float(np.subtract(one.position_mm, other.position_mm) @ _normal(other)))
+    return abs(float(np.subtract(first.position_mm, second.position_mm) @ _normal(second)))
 
 
 def _normal(geometry: Geometry) -> NDArray[np.float64]:
@@ -122,8 +122,8 @@ def _normal(geometry: Geometry) -> NDArray[np.float64]:
     return normal
 
 
-def _correlation(one: Tensor, other: Tensor) -> float:
-    a, b = (x.double().ravel() - x.double().mean() for x in (one, other))
+def _correlation(first: Tensor, second: Tensor) -> float:
+    a, b = (x.double().ravel() - x.double().mean() for x in (first, second))
     norm = float(a.norm() * b.norm())
     return float(a @ b) / norm if norm > 0 else 0.0
 
@@ -165,8 +165,8 @@ def compare_files(
     if output:
         require_folder(output)
     truth = read_truth(reference)
-    hearts = [find_heart(one.image) for one in truth]
-    ventricles = [_ventricle(one) for one in truth]
+    hearts = [find_heart(slice_truth.image) for slice_truth in truth]
+    ventricles = [_ventricle(slice_truth) for slice_truth in truth]
     known = {score.task for score in read_scores(output)} if output else set()
     scores = []
     for path, label in labels_of(path.absolute() for path in recons).items():
@@ -249,7 +249,7 @@ def _marks(image: Tensor, truth: Sequence[ImageSeries], number: int, profile: st
         yield "all frames are empty" if len(empty) == len(image) else f"empty frames: {', '.join(map(str, empty))}"
     if len(empty) == len(image):
         return
-    magnitudes = [one.image.abs() for one in truth]
+    magnitudes = [slice_truth.image.abs() for slice_truth in truth]
     other = looks_like_another(image.abs(), magnitudes, number)
     if other is not None:
         yield f"slice {number} looks like slice {other} of the truth?"

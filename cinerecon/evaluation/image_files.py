@@ -68,8 +68,8 @@ def read_truth(path: Path) -> list[ImageSeries]:
     is_raw = is_raw_format(path) and not is_case(path) and not holds_images_only(path)
     if not (is_raw or is_matlab(path)):
         series = read_series(path, TRUTH_NAMES)
-        for number, one in enumerate(series):
-            require_images(one.image.abs().numpy(), f"{path}, slice {number}")
+        for number, slice_series in enumerate(series):
+            require_images(slice_series.image.abs().numpy(), f"{path}, slice {number}")
         return series
     source = open_scan(path)
     truth = []

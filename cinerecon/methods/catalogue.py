@@ -78,11 +78,13 @@ def _alternatives(annotation: Any) -> list[str]:
     if origin is Annotated:
         return _alternatives(inner[0])
     if origin in (Union, UnionType):
-        return [text for one in inner for text in _alternatives(one)]
+        return [text for inner_type in inner for text in _alternatives(inner_type)]
     if origin is Literal:
         return [str(value) for value in inner]
     if origin in (tuple, list):
-        parts = dict.fromkeys(text for one in inner if one is not ... for text in _alternatives(one))
+        parts = dict.fromkeys(
+            text for inner_type in inner if inner_type is not ... for text in _alternatives(inner_type)
+        )
         return [f"list of {' or '.join(parts)}"]
     if origin is dict or (isinstance(annotation, type) and issubclass(annotation, Mapping | Config)):
         return ["mapping"]
@@ -155,7 +157,7 @@ def list_all_settings(entry: ModelEntry) -> Iterator[Setting]:
         yield from list_settings(entry.config) if entry.config else ()
         return
     model = entry.config
-    yield from (one for one in list_settings(model) if one.key.partition(".")[0] not in NOT_SETTABLE)
+    yield from (setting for setting in list_settings(model) if setting.key.partition(".")[0] not in NOT_SETTABLE)
     architecture = _architecture_class(model.network).parse(model.architecture, where=entry.name)
     yield from list_settings(architecture, ARCHITECTURE)
 

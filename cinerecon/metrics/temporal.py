@@ -32,7 +32,7 @@ def xt_ssim(image: Tensor, reference: Tensor, data_range: float | None = None, *
     mirror = around % (2 * n)
     around = around % n if is_cyclic else torch.minimum(mirror, 2 * n - 1 - mirror)
     planes = [[x[around].movedim(0, -1), x[around].movedim(0, -1).transpose(0, 1)] for x in (a, b)]
-    return sum(ssim(one, other, peak) for one, other in zip(*planes, strict=True)) / 2
+    return sum(ssim(plane, reference_plane, peak) for plane, reference_plane in zip(*planes, strict=True)) / 2
 
 
 def temporal_sharpness(image: Tensor, reference: Tensor, *, is_cyclic: bool = True) -> float:

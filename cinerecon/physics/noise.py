@@ -74,7 +74,7 @@ def noise_level(kspace: Tensor, mask: Tensor) -> Tensor:
     batch = kspace.shape[:-4]
     masks = mask.expand(*batch, *mask.shape[-4:]).flatten(0, -5) if batch else mask[None]
     series = kspace.flatten(0, -5) if batch else kspace[None]
-    levels = [_level(one, its_mask) for one, its_mask in zip(series, masks, strict=True)]
+    levels = [_level(cine, cine_mask) for cine, cine_mask in zip(series, masks, strict=True)]
     return torch.stack(levels).reshape(batch)
 
 

@@ -183,8 +183,8 @@ def _survey_all(
 
 def _counted(left_out: list[ExcludedFile]) -> dict[str, int]:
     """Number of excluded files of each kind, with an example."""
-    example = {one.kind: one.path.name for one in reversed(left_out)}
-    return {f"{kind}, such as {example[kind]}": n for kind, n in Counter(one.kind for one in left_out).items()}
+    example = {file.kind: file.path.name for file in reversed(left_out)}
+    return {f"{kind}, such as {example[kind]}": n for kind, n in Counter(file.kind for file in left_out).items()}
 
 
 def split_of(subject: str, shares: Sequence[float]) -> str:

@@ -221,7 +221,7 @@ def effective_sampling(encoding: Encoding) -> Tensor:
     if csm is None:
         return mask
     y, x = encoding.matrix
-    spectra = (torch.fft.fft2(one.to(torch.complex128)).abs().square() for one in csm)  # coil by coil
+    spectra = (torch.fft.fft2(coil_map.to(torch.complex128)).abs().square() for coil_map in csm)  # coil by coil
     power = reduce(torch.add, spectra) / (y * x) ** 2
     if mask.shape[-1] == 1:
         power = power.sum(-1, keepdim=True)

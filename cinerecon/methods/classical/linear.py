@@ -144,7 +144,7 @@ class CgSense(ClassicalMethod):
 
     def _record(self, record: Convergence, residual: float, size: float, image: Tensor, before: Tensor) -> None:
         """Record the convergence of all frames together, since they are solved in parallel; the size is ||y||."""
-        length, change = (float(torch.linalg.vector_norm(one)) for one in (image, image - before))
+        length, change = (float(torch.linalg.vector_norm(vector)) for vector in (image, image - before))
         cost = (residual * size) ** 2 + self.config.weight_tikhonov * length**2
         record.add(cost, residual, ratio(change, length))
 

@@ -143,7 +143,7 @@ class TotalVariationPenalty:
         self.config, self.is_cyclic = config, is_cyclic
         factors = (config.temporal_weight, config.spatial_weight, config.spatial_weight)
         self.axes = [(axis, factor) for axis, factor in enumerate(factors) if factor > 0]
-        self.groups = [self.axes] if config.isotropic and self.axes else [[one] for one in self.axes]
+        self.groups = [self.axes] if config.isotropic and self.axes else [[axis] for axis in self.axes]
         time, y, x = (config.penalty_sparse * factor**2 for factor in factors)
         self.coupling = Coupling(0.0, time, y, x, is_cyclic)
 

@@ -89,8 +89,8 @@ def gram(matrix: Tensor, *, precise: bool = False) -> Tensor:
     if matrix.shape[-1] <= _CHUNK_COLUMNS and not precise:
         return (matrix @ matrix.mH).to(double)
     total = matrix.new_zeros(*matrix.shape[:-1], matrix.shape[-2], dtype=double)
-    for one, sum_of_one in zip(matrix, total, strict=True):
-        for piece in one.split(_CHUNK_COLUMNS, -1):
+    for series, sum_of_one in zip(matrix, total, strict=True):
+        for piece in series.split(_CHUNK_COLUMNS, -1):
             piece = piece.to(double) if precise else piece
             sum_of_one += torch.mm(piece, piece.mH)
     return total
@@ -131,8 +131,8 @@ def gram_single_precision(matrix: Tensor) -> Tensor:
     if matrix.device.type != "cpu":
         return matrix @ matrix.mH
     result = matrix.new_empty(*matrix.shape[:-1], matrix.shape[-2])
-    for one, place in zip(matrix, result, strict=True):
-        torch.mm(one, one.mH, out=place)
+    for series, product in zip(matrix, result, strict=True):
+        torch.mm(series, series.mH, out=product)
     return result
 
 

@@ -68,9 +68,9 @@ def _slopes(squares: Tensor, measured: Measured, rule: Shrinkage, spectrum_of: S
     """
     leaf = squares.requires_grad_()
     values = singular_values(leaf)
-    if any(one.shape[-1] > 1 for one in measured):
+    if any(quantity.shape[-1] > 1 for quantity in measured):
         measured = rule.measure(spectrum_of(values))
-    shares = rule.share(values, *(one if one.shape[-1] > 1 else one.detach() for one in measured))
+    shares = rule.share(values, *(quantity if quantity.shape[-1] > 1 else quantity.detach() for quantity in measured))
     return torch.autograd.grad(shares.sum() + 0 * leaf.sum(), leaf)[0]
 
 
