@@ -18,7 +18,7 @@ Vector = NDArray[np.float64]
 Place = tuple[Vector, Vector, Vector, Vector]
 """Centre of the first voxel [mm], and the unit vectors along x, along y and across the slice (LPS)."""
 
-MOST_VALUES = 2**23
+MAX_WINDOW_PIXELS = 2**23
 """Pixels that a display window is determined from; of larger series, every second one, or fewer."""
 UNKNOWN_FRAME_MS = 40.0
 """Frame interval of movies if the scan does not contain it; never written to files as a time [ms]."""
@@ -267,7 +267,7 @@ def window(images: Iterable[NDArray[np.float32]], percentile: float = 99.5) -> f
     step = 1
     for image in images:
         parts.append(image[:: max(1, len(image) // 8)].ravel()[::step].copy())
-        if sum(map(len, parts)) > MOST_VALUES:
+        if sum(map(len, parts)) > MAX_WINDOW_PIXELS:
             parts, step = [np.concatenate(parts)[::2].copy()], 2 * step
     white = float(np.percentile(np.concatenate(parts), percentile, overwrite_input=True))
     return white if math.isfinite(white) and white > 0 else 1.0

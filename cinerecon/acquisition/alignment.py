@@ -33,7 +33,7 @@ MAX_PATCH_FRAMES = 4
 """Largest number of readouts of a line that are averaged for the comparison with the next lines."""
 MIN_MIRRORED = 2
 """Smallest number of readouts that run backwards."""
-CLEAR_DIFFERENCE = 0.03
+CORRELATION_DIFFERENCE = 0.03
 """Difference of the correlations with and without mirroring from which the direction is known; 0.05 to 0.5 in scans."""
 MIN_COILS = 3
 """Number of coils from which images along x differ clearly from their mirror images."""
@@ -169,7 +169,7 @@ def find_backward(samples: Samples) -> Index:
     mirrored = image[..., mirrored_indices(image.shape[-1])]
     reference = image[int(np.linalg.norm(image, axis=(1, 2)).argmax())]
     difference = _correlation(mirrored, reference) - _correlation(image, reference)
-    groups = [np.flatnonzero(difference > CLEAR_DIFFERENCE), np.flatnonzero(difference < -CLEAR_DIFFERENCE)]
+    groups = [np.flatnonzero(difference > CORRELATION_DIFFERENCE), np.flatnonzero(difference < -CORRELATION_DIFFERENCE)]
     fewer = min(groups, key=len)
     if len(fewer) < MIN_MIRRORED:
         return fewer[:0]

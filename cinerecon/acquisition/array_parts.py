@@ -25,7 +25,7 @@ from cinerecon.io.kspace_array import PARTS, SINGLE, KspaceArray, arrange, open_
 from cinerecon.io.mask import MaskFile, fit_mask
 from cinerecon.io.recognise import is_cfl
 
-FEW_ZEROS = 0.01
+MAX_ZERO_FRACTION = 0.01
 """Share of zeros in the lines and columns with samples, up to which they are samples that happen to be zero."""
 SIMILAR_COILS, CORRELATION_MARGIN = 0.9, 0.1
 """Correlation of adjacent coils that suggests that they are frames, and the margin by which that of frames is lower."""
@@ -79,7 +79,7 @@ def _without_few_zeros(has_signal: Tensor) -> Tensor:
     """Lines and columns with samples, if they hold few zeros; else the points themselves."""
     lines, columns = has_signal.any(-1, keepdim=True), has_signal.any(2, keepdim=True).any(0, keepdim=True)
     block = lines & columns
-    if int((block & ~has_signal).sum()) > FEW_ZEROS * int(block.sum()):
+    if int((block & ~has_signal).sum()) > MAX_ZERO_FRACTION * int(block.sum()):
         return has_signal
     return lines if bool(columns.all()) else block
 

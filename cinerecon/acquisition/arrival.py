@@ -26,7 +26,7 @@ LAST_IN_SLICE, LAST_IN_MEASUREMENT = 8, 25
 IMAGES = ("contrast", "phase", "repetition", "set")
 """Counters that number the images of a slice."""
 NO_LIMIT = Limit(0, 0)
-OTHER = sum(1 << (flag - 1) for flag in (NOISE, *NOT_IMAGE))
+NOT_IMAGE_FLAGS = sum(1 << (flag - 1) for flag in (NOISE, *NOT_IMAGE))
 """Flags of readouts that belong to no image."""
 
 Image = tuple[int, ...]
@@ -178,7 +178,7 @@ class SliceArrival:
 def is_image_line(head: np.void) -> bool:
     """Whether a readout belongs to an image, by its flags."""
     is_calibration = _has(head, CALIBRATION) and not _has(head, CALIBRATION_AND_IMAGING)
-    return not is_calibration and not int(head["flags"]) & OTHER
+    return not is_calibration and not int(head["flags"]) & NOT_IMAGE_FLAGS
 
 
 def rows_of_slice(heads: Heads, number: int) -> Index:

@@ -150,7 +150,7 @@ def _require_one_mask(by_coil: Tensor, is_measured: Tensor, where: str) -> None:
 
 QUIET_QUANTILE = 0.05
 """Quantile of the power of k-space that is little but noise."""
-LEAST_POWER, LARGEST_POWER = 0.1, 500.0
+SMALLEST_POWER, LARGEST_POWER = 0.1, 500.0
 """Power of the quietest part of whitened k-space, 1 if it is noise alone, beyond which the noise scan does not fit."""
 
 
@@ -171,7 +171,7 @@ def noise_level_warnings(kspace: Tensor, mask: Tensor, n_averages: Tensor | None
     power = (power * weight[:, 0]).sum(0) / (mask[:, 0].sum(0) * kspace.shape[1]).clamp_min(1)
     measured = power[mask[:, 0].any(0).expand_as(power)]
     quiet = float(measured.quantile(QUIET_QUANTILE)) if measured.numel() else 1.0
-    if not LEAST_POWER < quiet < LARGEST_POWER:
+    if not SMALLEST_POWER < quiet < LARGEST_POWER:
         yield (
             f"the quietest part of k-space has {quiet**0.5:.2g} times the amplitude of the noise scan, expected 1 to "
             "10: the noise scan has another gain or dwell time, and noise level and SNR are wrong"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LABEL = 13
 """Width [characters] of the labels before text."""
-LEAST_TEXT = 20
+MIN_TEXT_WIDTH = 20
 STYLES = {"": "", "caption": "italic", "head": "bold", "best": "bold", "foreign": "bright_black"}
 PATIENCE_S = 2.0
 """Time after which a progress bar appears."""
@@ -40,7 +40,7 @@ def wrap(text: str, first: str = "", others: str = "  ") -> str:
     width = terminal_width()
     if width is None:
         return first + text
-    room = max(width, len(others) + LEAST_TEXT)
+    room = max(width, len(others) + MIN_TEXT_WIDTH)
     return textwrap.fill(
         text, room, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False
     )

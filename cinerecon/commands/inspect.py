@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cinerecon.acquisition.inspection import ScanPlan
     from cinerecon.acquisition.source import CineSummary
 
-PARTIAL = 0.9
+PARTIAL_FOURIER_FRACTION = 0.9
 """Fraction of k-space along y below which a scan counts as partial Fourier."""
 
 
@@ -115,7 +115,11 @@ def _rows_of_plan(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     yield "matrix", f"{_pixels(plan)}, encoded {' x '.join(map(str, plan.encoded_matrix))}"
     echo = "symmetric" if plan.echo_fraction == 1 else f"asymmetric, {plan.echo_fraction:.0%} of the readout measured"
     yield "readout", f"oversampled {plan.oversampling:.3g}x, echo {echo}"
-    partial = f", partial Fourier: {plan.phase_fraction:.0%} of k-space" if plan.phase_fraction < PARTIAL else ""
+    partial = (
+        f", partial Fourier: {plan.phase_fraction:.0%} of k-space"
+        if plan.phase_fraction < PARTIAL_FOURIER_FRACTION
+        else ""
+    )
     yield "lines", f"{_lines_per_frame(plan)} of {plan.n_lines} per frame{partial}"
     yield "acceleration", _acceleration(plan)
     yield "averages", str(plan.n_averages)

@@ -14,7 +14,7 @@ from cinerecon.options import TRAINING_WORKERS, DeviceOptions, Flag
 if TYPE_CHECKING:
     from cinerecon.training import DataPaths, Estimate, Recipe, Step
 
-LONG_WAIT = 0.05
+MAX_WAIT_SHARE = 0.05
 """Share of the time spent waiting for batches above which more processes are recommended."""
 
 
@@ -130,7 +130,7 @@ def _train(options: TrainOptions, recipe: "Recipe", *, is_main_process: bool) ->
 def _describe_waiting(step: "Step", workers: int) -> str:
     """The time that the steps waited for their batches, with a hint if more processes would shorten it."""
     share = step.waited_seconds / step.seconds if step.seconds else 0.0
-    hint = f"; try --workers {max(2 * workers, 1)}" if share > LONG_WAIT else ""
+    hint = f"; try --workers {max(2 * workers, 1)}" if share > MAX_WAIT_SHARE else ""
     return f"waited   {step.waited_seconds:.1f} s of {step.seconds:.0f} s for batches ({share:.1%}){hint}"
 
 

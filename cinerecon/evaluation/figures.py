@@ -31,7 +31,7 @@ Array = NDArray[np.float32]
 
 LARGEST_ERROR = 0.07
 """End of the scale of error maps, on images of maximum 1: that of the papers."""
-WHITE = 99.7
+WHITE_PERCENTILE = 99.7
 """Percentile of the truth that is shown white."""
 DPI = 150
 WIDTH, SCALE = 2.1, 0.06
@@ -43,7 +43,7 @@ CANDIDATES_CAPTION = (
 )
 CANDIDATES_WIDTH = 2.6
 """Width of a panel of the candidates for hallucinations [inches]."""
-IN_A_ROW = 6
+IMAGES_PER_ROW = 6
 """Images side by side; further methods follow in further rows."""
 
 
@@ -123,7 +123,7 @@ def draw_images(scores: Sequence[Score], folder: Path) -> "Figure":
     figure = new_figure(WIDTH * (len(series) + SCALE) + 0.3, WIDTH * sum(heights) + 0.5)
     ratios = {"height_ratios": heights, "width_ratios": [*[1.0] * len(series), SCALE]}
     axes = figure.subplots(len(rows), len(series) + 1, squeeze=False, gridspec_kw=ratios)
-    white = float(np.percentile(reference, WHITE))
+    white = float(np.percentile(reference, WHITE_PERCENTILE))
     for line, row in zip(axes, rows, strict=True):
         line[0].set_ylabel(row.title, fontsize=8)
         for axis in (*line[:-1], *([] if row.is_error else line[-1:])):
@@ -307,6 +307,6 @@ def draw_movies(scores: Sequence[Score], folder: Path) -> list[Drawn]:
         cines = [pairs[0][1], *(image for image, _ in pairs)]
         path = figure_file(folder, "movie " + " ".join(map(str, case)), ".mp4")
         with moved_into_place(path) as temporary:
-            write_mp4(temporary, cines, min(len(cines), IN_A_ROW))
+            write_mp4(temporary, cines, min(len(cines), IMAGES_PER_ROW))
         drawn.append(Drawn(path, f"{describe_case(of_case[0])}. Magnitudes, all with the same window."))
     return drawn

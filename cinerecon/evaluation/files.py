@@ -28,7 +28,7 @@ from cinerecon.metrics.ventricle import Ventricle, locate_ventricle
 
 SAME_PLANE_MM = 4.0
 """Largest distance of planes of the same slice, if the spacing is unknown because there is one slice only."""
-PARALLEL = 0.98
+PARALLEL_COSINE = 0.98
 """Cosine of the angle between the normals of planes that are parallel."""
 CLEARER_CORRELATION = 0.05
 """Difference of correlations above which images are assigned to another slice of the reference."""
@@ -104,7 +104,7 @@ def _least_spacing(geometries: Sequence[Geometry | None]) -> float | None:
     """Least distance between parallel planes [mm]; None where there are no two."""
     known = [geometry for geometry in geometries if geometry is not None]
     normal = _normal(known[0])
-    parallel = [geometry for geometry in known if abs(_normal(geometry) @ normal) > PARALLEL]
+    parallel = [geometry for geometry in known if abs(_normal(geometry) @ normal) > PARALLEL_COSINE]
     along = sorted(float(np.dot(geometry.position_mm, normal)) for geometry in parallel)
     distances = [after - before for before, after in pairwise(along) if after - before > 0]
     return min(distances, default=None)
@@ -112,7 +112,7 @@ def _least_spacing(geometries: Sequence[Geometry | None]) -> float | None:
 
 def _distance(first: Geometry, second: Geometry) -> float:
     """Distance of two parallel planes [mm]; infinite where they are not parallel."""
-    if abs(_normal(first) @ _normal(second)) < PARALLEL:
+    if abs(_normal(first) @ _normal(second)) < PARALLEL_COSINE:
         return float("inf")
     return abs(float(np.subtract(first.position_mm, second.position_mm) @ _normal(second)))
 

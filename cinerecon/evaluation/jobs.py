@@ -29,7 +29,7 @@ from cinerecon.methods.model_file import model_label
 from cinerecon.physics.sampling import fingerprint_pattern
 from cinerecon.version import __version__
 
-LISTING = "scans.jsonl"
+SCAN_RECORDS = "scans.jsonl"
 """File in the folder of results with an entry for each scan that was opened."""
 COMMAND = "evaluate"
 
@@ -66,7 +66,7 @@ class Listing:
 
     def __init__(self, folder: Path | None, config: AcquisitionConfig | None = None) -> None:
         self._config, self._settings_text = config, _settings_text(config or AcquisitionConfig())
-        self._journal = None if folder is None else Journal(folder / LISTING)
+        self._journal = None if folder is None else Journal(folder / SCAN_RECORDS)
 
     def find(self, path: Path) -> ScanEntry | None:
         """The entry of a scan; None if there is none, or the size or time of a file has changed."""

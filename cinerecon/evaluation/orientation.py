@@ -7,7 +7,7 @@ import numpy as np
 from cinerecon.cine_meta import Geometry
 from cinerecon.evaluation.image_files import ImageSeries
 
-ALONG = 0.98
+PARALLEL_COSINE = 0.98
 """Cosine of the angle between directions of which one counts as along the other."""
 
 
@@ -22,7 +22,7 @@ def turned_like(series: ImageSeries, truth: Geometry | None) -> ImageSeries:
     rows = np.array([own.phase_dir, own.read_dir]), np.array([truth.phase_dir, truth.read_dir])
     directions = [axes / np.linalg.norm(axes, axis=1, keepdims=True) for axes in rows]
     cosines = directions[0] @ directions[1].T  # (y, x) of the images, (y, x) of the truth
-    is_along = np.abs(cosines) > ALONG
+    is_along = np.abs(cosines) > PARALLEL_COSINE
     if (is_along.sum(0) != 1).any() or (is_along.sum(1) != 1).any():
         return series
     is_swapped, pixel_mm = bool(is_along[0, 1]), series.pixel_size_mm

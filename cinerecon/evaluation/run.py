@@ -22,7 +22,7 @@ from cinerecon.methods.model_file import model_label
 from cinerecon.metrics import DEFAULT_PROFILE, find_profile
 from cinerecon.options import DEVICE, EVALUATION_WORKERS, SEED
 
-RESERVE = 1.5
+MEMORY_RESERVE = 1.5
 """Factor on the memory that the first slice needed, since others may be larger."""
 
 Report = Callable[[Score | Failure], None]
@@ -291,6 +291,6 @@ def _n_workers(plan: Plan, reconstruction_mb: float) -> int:
     """Number of processes for which cores and memory suffice, by the memory of the first slice; 1 on a GPU."""
     if plan.device != "cpu":
         return 1
-    each = RESERVE * (process_memory_mb() + reconstruction_mb)
+    each = MEMORY_RESERVE * (process_memory_mb() + reconstruction_mb)
     free_mb = free_memory_mb() if plan.memory is None else min(free_memory_mb(), plan.memory / 2**20)
     return int(min(n_cores(), max(1.0, free_mb // each))) if each > 0 else 1

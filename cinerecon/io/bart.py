@@ -20,7 +20,7 @@ N_DIMENSIONS = 16
 READ, PHASE_1, COIL, MAPS, TIME, SLICE = 0, 1, 3, 4, 10, 13
 NAMES = {READ: "kx", PHASE_1: "ky", COIL: "coils", TIME: "frames", SLICE: "slices"}
 """Names of the axes of a cine, by their dimension."""
-MARK = "# Dimensions"
+FIRST_LINE = "# Dimensions"
 IMAGE_NOTE = ("cinerecon", "not for diagnostic use")
 """Lines in the header of an array of images that this package writes."""
 LARGEST_HEADER = 1 << 20
@@ -102,9 +102,9 @@ def _read_lines(header: Path) -> list[str]:
 def _read_dimensions(header: Path) -> tuple[int, ...]:
     """The sizes in a header, without ones at the end."""
     lines = _read_lines(header)
-    number = next((number for number, line in enumerate(lines) if line.strip() == MARK), None)
+    number = next((number for number, line in enumerate(lines) if line.strip() == FIRST_LINE), None)
     if number is None or number + 1 >= len(lines):
-        raise DataError(f"this is no header of BART: '{MARK}' is missing", where=str(header))
+        raise DataError(f"this is no header of BART: '{FIRST_LINE}' is missing", where=str(header))
     words = lines[number + 1].split()
     if not words or not all(word.isdecimal() and 1 <= int(word) <= LARGEST_SIZE for word in words):
         raise DataError(f"the dimensions are '{lines[number + 1][:60]}', expected sizes from 1", where=str(header))
@@ -145,7 +145,7 @@ def write_cfl(
     with path.open("wb") as file:
         for part in parts:
             file.write(np.ascontiguousarray(part, "<c8").data)
-    lines = [MARK, " ".join(map(str, sizes)), "# Creator", *(f"{line}" for line in note.splitlines())]
+    lines = [FIRST_LINE, " ".join(map(str, sizes)), "# Creator", *(f"{line}" for line in note.splitlines())]
     header.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

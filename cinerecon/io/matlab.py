@@ -18,7 +18,7 @@ from cinerecon.io.hdf5 import member, open_hdf5, require_plausible
 from cinerecon.io.recognise import first_bytes, looks_like
 
 SIGNATURE = b"MATLAB"
-AGAIN = "copy or download it again"
+COPY_HINT = "copy or download it again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +73,9 @@ def open_matlab(path: Path) -> MatFile:
     start = first_bytes(path)
     is_hdf5 = bool(h5py.is_hdf5(path))
     if not is_hdf5 and start.startswith(b"MATLAB 7.3"):
-        raise FileError("the MATLAB 7.3 file is damaged: it is no HDF5 any more", where=str(path), hint=AGAIN)
+        raise FileError("the MATLAB 7.3 file is damaged: it is no HDF5 any more", where=str(path), hint=COPY_HINT)
     if not is_hdf5 and not start.startswith(SIGNATURE):
-        raise FileError(f"this is not a MATLAB file, but {looks_like(path, start)}", where=str(path), hint=AGAIN)
+        raise FileError(f"this is not a MATLAB file, but {looks_like(path, start)}", where=str(path), hint=COPY_HINT)
     shapes = _shapes_hdf5(path) if is_hdf5 else _shapes_v5(path)
     for name, shape in shapes.items():
         require_plausible(name, 4 * float(np.prod(shape, dtype=np.float64)), path)
@@ -103,7 +103,7 @@ def _shapes_v5(path: Path) -> dict[str, tuple[int, ...]]:
     try:
         return {name: tuple(reversed(shape)) for name, shape, kind in whosmat(path) if kind in numbers}
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
-        raise FileError(f"the MATLAB file is damaged: {_first_line(error)}", where=str(path), hint=AGAIN) from None
+        raise FileError(f"the MATLAB file is damaged: {_first_line(error)}", where=str(path), hint=COPY_HINT) from None
 
 
 def _load_v5(path: Path, name: str) -> NDArray[Any]:
@@ -112,7 +112,7 @@ def _load_v5(path: Path, name: str) -> NDArray[Any]:
     try:
         return np.asarray(loadmat(path, variable_names=[name])[name])
     except Exception as error:  # as above
-        raise FileError(f"the MATLAB file is damaged: {_first_line(error)}", where=str(path), hint=AGAIN) from None
+        raise FileError(f"the MATLAB file is damaged: {_first_line(error)}", where=str(path), hint=COPY_HINT) from None
 
 
 def _first_line(error: Exception) -> str:

@@ -35,11 +35,11 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "a PDF document"),
 )
 """Offset and first bytes of other formats, and what they are called in errors."""
-MOST_MEASUREMENTS = 64
+MAX_MEASUREMENTS = 64
 """Entries of the table of measurements."""
 LONGEST_TABLE_HEADER = 32
 """First number of a file of line VD or later; in a file of line VB it is the length of the protocol."""
-MOST_BUFFERS = 64
+MAX_BUFFERS = 64
 """Largest number of buffers of a protocol."""
 BUFFER_NAME = re.compile(rb"[A-Z][A-Za-z]{3,30}\0")
 
@@ -140,9 +140,9 @@ def software_line(start: bytes) -> str:
     if len(start) < 8:
         return ""
     first, second = (int.from_bytes(start[i : i + 4], "little") for i in (0, 4))
-    if first <= LONGEST_TABLE_HEADER and 1 <= second <= MOST_MEASUREMENTS:
+    if first <= LONGEST_TABLE_HEADER and 1 <= second <= MAX_MEASUREMENTS:
         return "VD"
-    if first > LONGEST_TABLE_HEADER and 1 <= second <= MOST_BUFFERS and BUFFER_NAME.match(start, 8):
+    if first > LONGEST_TABLE_HEADER and 1 <= second <= MAX_BUFFERS and BUFFER_NAME.match(start, 8):
         return "VB"
     return ""
 

@@ -28,7 +28,7 @@ SCALES: dict[Scale, str] = {
     "own-percentile": "own 99.5th percentile",
 }
 """Descriptions of the scales."""
-OWN: tuple[Scale, ...] = ("own-maximum", "own-deviation", "own-percentile")
+FRAME_SCALES: tuple[Scale, ...] = ("own-maximum", "own-deviation", "own-percentile")
 """Scales that are computed for each frame of image and reference separately."""
 
 
@@ -86,7 +86,7 @@ class Profile:
     @property
     def sees_scale(self) -> bool:
         """Whether an overall scale factor of the image counts as an error."""
-        return self.scale not in OWN
+        return self.scale not in FRAME_SCALES
 
     @property
     def data_range_in_words(self) -> str:

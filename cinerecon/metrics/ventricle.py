@@ -25,7 +25,7 @@ from cinerecon.metrics.heart import find_heart, otsu
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-REACH = 1.6
+SEARCH_RADIUS_RATIO = 1.6
 """Radius of the searched disc over that of the ventricle at its largest."""
 THRESHOLDS = (0.7, 1.0, 1.4)
 """Multiples of Otsu's threshold by which candidates are searched."""
@@ -224,7 +224,7 @@ def segment(image: Tensor, seed: Seed) -> Mask:
     magnitude = image[..., *box].abs().double().cpu().numpy()
     y, x = np.mgrid[box]
     distance = np.hypot(y - seed.centre[0], x - seed.centre[1])
-    disc = distance <= REACH * seed.radius
+    disc = distance <= SEARCH_RADIUS_RATIO * seed.radius
     threshold, _ = otsu(magnitude[:, disc].ravel())
     masks = np.zeros(tuple(image.shape), bool)
     for mask, frame in zip(masks, magnitude, strict=True):
@@ -234,7 +234,7 @@ def segment(image: Tensor, seed: Seed) -> Mask:
 
 def _box(seed: Seed, matrix: Sequence[int]) -> tuple[slice, slice]:
     """The part of an image that the disc around the seed covers."""
-    reach = REACH * seed.radius + 1
+    reach = SEARCH_RADIUS_RATIO * seed.radius + 1
     y, x = (
         slice(max(0, math.floor(middle - reach)), min(size, math.ceil(middle + reach) + 1))
         for middle, size in zip(seed.centre, matrix, strict=True)

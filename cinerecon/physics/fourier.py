@@ -131,7 +131,7 @@ PEAK_PART = 1 / 16
 """Part of an axis on each side of its strongest point in which the energy of k-space is concentrated."""
 CONCENTRATION_RATIO = 1.5
 """Energy around the peak after a transform over that before it, from which an array was an image; 0.9 in k-space."""
-SMALLEST_AXIS = 48
+MIN_AXIS_LENGTH = 48
 """Points of an axis from which k-space and images differ clearly."""
 
 
@@ -147,7 +147,7 @@ def is_image_along(array: Tensor, dim: int) -> bool:
     dim
         The axis.
     """
-    if array.shape[dim] < SMALLEST_AXIS:
+    if array.shape[dim] < MIN_AXIS_LENGTH:
         return False
     transformed = torch.fft.fft(array, dim=dim)
     return _peak_energy(transformed, dim) > CONCENTRATION_RATIO * _peak_energy(array, dim)

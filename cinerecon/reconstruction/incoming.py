@@ -27,7 +27,7 @@ from cinerecon.reconstruction.request import ReconRequest
 
 logger = logging.getLogger(__name__)
 
-MOST_EARLY_WAVEFORMS = 4096
+MAX_EARLY_WAVEFORMS = 4096
 """Largest number of blocks of waveforms before the header that are kept, the last ones: minutes of an ECG."""
 
 
@@ -57,7 +57,7 @@ class IncomingScan:
         self._path, self._request, self.client = path, request, client
         self._settings = ProtocolSettings()
         self._model: str | None = None
-        self._early: deque[Waveform] = deque(maxlen=MOST_EARLY_WAVEFORMS)
+        self._early: deque[Waveform] = deque(maxlen=MAX_EARLY_WAVEFORMS)
         self._spool: Spool | None = None
         self._arrival: SliceArrival | None = None
         self.is_closed = False

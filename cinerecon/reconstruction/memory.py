@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cinerecon.acquisition.source import CineSource, SliceSize
-from cinerecon.image import MOST_VALUES
+from cinerecon.image import MAX_WINDOW_PIXELS
 from cinerecon.io.export.movie import TILE_HEIGHT
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.memory_plan import MemoryPlan, Task, make_plan
@@ -73,7 +73,7 @@ def written_bytes(outputs: Sequence[str], n_slices: int, size: SliceSize) -> int
     for pictures, movies and NIfTI volumes.
     """
     pixels = size.ky * size.kx
-    total = N_WINDOW_ARRAYS * FLOAT * min(MOST_VALUES, 8 * pixels * n_slices)
+    total = N_WINDOW_ARRAYS * FLOAT * min(MAX_WINDOW_PIXELS, 8 * pixels * n_slices)
     if not outputs or any(output.lower().endswith(PICTURES) for output in outputs):
         total += n_slices * (PICTURE_BYTES + 2 * TILE_HEIGHT**2 * size.n_frames)
     if any(output.lower().endswith(VOLUMES) for output in outputs):

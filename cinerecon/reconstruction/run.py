@@ -41,7 +41,7 @@ from cinerecon.reconstruction.slices import (
 from cinerecon.reconstruction.uncertainty import with_uncertainty
 from cinerecon.reconstruction.velocity import require_velocity_range, with_velocity
 
-READING = 0.2
+READING_SHARE = 0.2
 """Estimated share of reading and coil maps in the time of a slice, for the display of progress."""
 
 NOTICE = logging.INFO + 5
@@ -304,7 +304,7 @@ def _reconstruct_index(
 
     def report_runs(done: int, total: int, first: int = 0, runs: int = 1) -> None:
         """Report the progress of ``runs`` reconstructions that follow the ``first`` ones."""
-        report("reconstructing", READING + (1 - READING) * (first + runs * done / max(total, 1)) / n_runs)
+        report("reconstructing", READING_SHARE + (1 - READING_SHARE) * (first + runs * done / max(total, 1)) / n_runs)
 
     data, seconds, encoded = _read_frames(request, scan, index)
     if request.undersample:

@@ -36,7 +36,7 @@ from cinerecon.physics.snr import average_pixels, support_of
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice, timed
 
-LEFT_OUT = 0.1
+OMISSION_PROBABILITY = 0.1
 """Probability with which a sample of a variant is left out."""
 LINEAR = "the uncertainty of a linear method agrees less with its error than brightness does; --snr maps its noise"
 
@@ -129,7 +129,7 @@ def draw_variants(data: CineData, n_variants: int, seed: int = 0) -> list[Varian
         mirrored = tuple(axis for bit, axis in ((1, -2), (2, -1)) if number & bit)
         first = int(rng.integers(data.n_frames)) if data.meta.is_one_beat else 0
         phase = float(rng.uniform(0, 2 * math.pi))
-        variants.append(Variant(mirrored, first, phase, LEFT_OUT, (seed, 12, number)))
+        variants.append(Variant(mirrored, first, phase, OMISSION_PROBABILITY, (seed, 12, number)))
     return variants
 
 

@@ -24,7 +24,13 @@ from cinerecon.physics.sampling import parse_mask
 from cinerecon.reconstruction.public import reconstruct
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import reconstruct_scan
-from cinerecon.reconstruction.uncertainty import LEFT_OUT, Variant, draw_left_out, draw_variants, map_uncertainty
+from cinerecon.reconstruction.uncertainty import (
+    OMISSION_PROBABILITY,
+    Variant,
+    draw_left_out,
+    draw_variants,
+    map_uncertainty,
+)
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
 SIZES = {"n_frames": 4, "ky": 32, "kx": 28, "n_coils": 3, "noise": 0.01}
@@ -72,16 +78,16 @@ def test_a_partial_extent_is_mirrored_with_the_samples():
 
 def test_a_tenth_of_the_outer_lines_is_left_out():
     mask = cine(n_frames=25, ky=128).mask
-    chosen = draw_left_out(mask, LEFT_OUT, np.random.default_rng(0))
+    chosen = draw_left_out(mask, OMISSION_PROBABILITY, np.random.default_rng(0))
     acs = slice(62, 66)
     assert not chosen[:, :, acs].any()
     assert not (chosen & ~mask).any()
     share = float(chosen.sum() / (mask.sum() - mask[:, :, acs].sum()))
-    assert share == pytest.approx(LEFT_OUT, abs=0.03)
+    assert share == pytest.approx(OMISSION_PROBABILITY, abs=0.03)
     assert (chosen == chosen[..., :1]).all()
     assert not draw_left_out(torch.ones(3, 1, 8, 1, dtype=torch.bool), 1.0, np.random.default_rng(0)).any()
     points = sampled(cine(undersample=None), "radial:4").mask
-    assert not (draw_left_out(points, LEFT_OUT, np.random.default_rng(0)) == points).all(-1).all()
+    assert not (draw_left_out(points, OMISSION_PROBABILITY, np.random.default_rng(0)) == points).all(-1).all()
 
 
 def test_frames_are_shifted_within_one_beat_alone():
@@ -105,7 +111,7 @@ def test_the_map_is_the_standard_deviation_that_left_out_lines_cause():
     image = method(data)
     terms = torch.stack([ifft2c(data.kspace[:, 0] * (torch.arange(24) == line)[:, None]) for line in range(24)])
     along = (terms * torch.sgn(image).conj()).real[[line for line in range(24) if not 10 <= line < 14]]
-    variance = (LEFT_OUT * (1 - LEFT_OUT) * along.square()).sum(0)
+    variance = (OMISSION_PROBABILITY * (1 - OMISSION_PROBABILITY) * along.square()).sum(0)
     expected = torch.nn.functional.avg_pool2d(variance[:, None], 3, 1, 1, count_include_pad=False)[:, 0].sqrt()
     std = map_uncertainty(data, method, image, n_variants=300)
     assert torch.allclose(std, expected, rtol=0.2)

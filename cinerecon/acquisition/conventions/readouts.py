@@ -19,7 +19,7 @@ from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
 
 ECHO_PART = 1 / 8
 """Largest distance of the echo from the middle of a readout, over its length, at which the middle is its centre."""
-CLEARLY_SQUARER = 0.1
+ANISOTROPY_MARGIN = 0.1
 """Smallest difference of the logarithms of two pixel anisotropies for one to be clearly closer to a square."""
 
 
@@ -76,7 +76,7 @@ def _is_removed(encoding: EncodingSpace, raw: RawScan, image: Index, n: int, fac
     rows = round(y / factor)
     span = int(np.ptp(raw.heads["idx"]["kspace_encode_step_1"][image].astype(int))) + 1
     filled = abs(np.log((fov_x / n) / (fov_y / (rows if span <= rows else y))))
-    return bool(abs(np.log(anisotropy(encoding, y))) < filled - CLEARLY_SQUARER)
+    return bool(abs(np.log(anisotropy(encoding, y))) < filled - ANISOTROPY_MARGIN)
 
 
 def _has_echo_in_the_middle(raw: RawScan, image: Index) -> bool:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from pydicom.uid import UID
 
-WHITE = 4095
+WHITE_VALUE = 4095
 """Stored value of the brightest pixel: 12 bits, as scanners write."""
 
-STILL = 2048
+ZERO_VELOCITY = 2048
 """Stored value of velocity 0."""
 
 FILE_PATTERN = "slice*_frame*.dcm"
@@ -60,7 +60,7 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
     """
     folder.mkdir(parents=True, exist_ok=True)
     made, now = cines[0].provenance or _provenance_of_pixels(cines), datetime.datetime.now().astimezone()
-    scale = max(float(cine.magnitude.max()) for cine in each(cines)) / WHITE or 1.0
+    scale = max(float(cine.magnitude.max()) for cine in each(cines)) / WHITE_VALUE or 1.0
     white = max(round(window(cine.magnitude for cine in each(cines)) / scale), 1)
     header = parse_header(cines[0].header_xml.encode()) if cines[0].header_xml else None
     for number, stack in enumerate(stacks(cines)):
@@ -295,19 +295,19 @@ def _pixels(dataset: "Dataset", stored: np.ndarray, white: int) -> None:
 
 
 def _stored(cine: CineImage, scale: float) -> NDArray[np.uint16]:
-    """Pixels of 12 bits, ``(frames, y, x)``: magnitude from 0, velocities around `STILL`."""
+    """Pixels of 12 bits, ``(frames, y, x)``: magnitude from 0, velocities around `ZERO_VELOCITY`."""
     if cine.quantity == "velocity":
-        values = np.round(cine.values / (cine.venc_cm_s / STILL)) + STILL
-        return values.clip(0, WHITE).astype(np.uint16)
+        values = np.round(cine.values / (cine.venc_cm_s / ZERO_VELOCITY)) + ZERO_VELOCITY
+        return values.clip(0, WHITE_VALUE).astype(np.uint16)
     return np.round(cine.magnitude / scale).astype(np.uint16)
 
 
 def _velocity_values(dataset: "Dataset", venc_cm_s: float) -> None:
     """Rescale stored values to cm/s, shown from -VENC to VENC (PS3.3 C.11.1, C.8.3.1.1.1: VELOCITY MAP)."""
-    dataset.RescaleSlope, dataset.RescaleIntercept = f"{venc_cm_s / STILL:.10g}", f"{-venc_cm_s:.10g}"
+    dataset.RescaleSlope, dataset.RescaleIntercept = f"{venc_cm_s / ZERO_VELOCITY:.10g}", f"{-venc_cm_s:.10g}"
     dataset.RescaleType = "cm/s"
     dataset.WindowCenter, dataset.WindowWidth = "0", f"{max(2 * venc_cm_s, 1):g}"
-    _real_world_values(dataset, "velocity", ("cm/s", "centimeter per second"), venc_cm_s / STILL, -venc_cm_s)
+    _real_world_values(dataset, "velocity", ("cm/s", "centimeter per second"), venc_cm_s / ZERO_VELOCITY, -venc_cm_s)
 
 
 def _map_values(dataset: "Dataset", name: str, scale: float) -> None:
@@ -325,6 +325,6 @@ def _real_world_values(
     unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = unit_code[0], "UCUM", unit_code[1]
     item.MeasurementUnitsCodeSequence = [unit]
     item.LUTExplanation = item.LUTLabel = name
-    item.RealWorldValueFirstValueMapped, item.RealWorldValueLastValueMapped = 0, WHITE
+    item.RealWorldValueFirstValueMapped, item.RealWorldValueLastValueMapped = 0, WHITE_VALUE
     item.RealWorldValueIntercept, item.RealWorldValueSlope = intercept, slope
     dataset.RealWorldValueMappingSequence = [item]

@@ -13,7 +13,7 @@ from cinerecon.io.picture import draw_label, frame_label
 TILE_HEIGHT = 384
 """Height of a slice [pixels] in a movie of few slices; of many, smaller, so that the movie fits a screen."""
 MOVIE_WIDTH = 1600
-LEAST_SECONDS = 4.0
+MIN_SECONDS = 4.0
 """A movie file is played once by most players, so the heartbeat is repeated up to this length."""
 
 
@@ -44,7 +44,7 @@ def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) ->
 
     frames = montage(cines, columns)
     rate = min(max(1000 / _interval_ms(cines), 1.0), 60.0)
-    repeats = max(1, round(LEAST_SECONDS * rate / len(frames)))
+    repeats = max(1, round(MIN_SECONDS * rate / len(frames)))
     y, x = frames.shape[1:]
     if y % 2 or x % 2:
         frames = np.pad(frames, ((0, 0), (0, y % 2), (0, x % 2)))

@@ -23,19 +23,19 @@ from cinerecon.cine_meta import CineMeta, Geometry, vector
 from cinerecon.errors import DataError, NotACineError
 from cinerecon.frames import choose_frames, name_frames
 
-LARGEST_CUT = 0.05
+MAX_EMPTY_FRACTION = 0.05
 """Share of the rows or columns that may be empty in one frame and not in the others."""
 LABEL_NAME = re.compile(
     r"(^|[^a-z])(gt|ground_?truth|seg(s|mentations?|mented)?|labels?|lbl|masks?|rois?|contours?|annotations?|ann)([^a-z]|$)"
 )
 """Words in the name of a file that say that it holds labels."""
-FEW_VALUES = 8
+MAX_LABEL_VALUES = 8
 """Values of all pixels that no image is limited to."""
-MANY_VALUES = 64
+MAX_SEGMENTATION_VALUES = 64
 """Values that segmentations of the heart and its surroundings do not exceed."""
-EQUAL_NEIGHBOURS = 0.7
+MIN_EQUAL_FRACTION = 0.7
 """Fraction of adjacent pixels with equal values, both not zero, of a segmentation."""
-EQUAL_BY_NAME = 0.4
+MIN_EQUAL_FRACTION_BY_NAME = 0.4
 """The same where the name of the file says that it is one."""
 Magnitude = NDArray[np.float32]
 LARGEST_TESLA = 30.0
@@ -88,7 +88,7 @@ def _incomplete(values: NDArray[Any]) -> list[int]:
     for axis in (1, 2):
         is_zero = ~values[shown].any(axis)
         missing = (is_zero & (is_zero.mean(0) < 0.5)).sum(1)
-        cut |= missing > max(LARGEST_CUT * is_zero.shape[1], 1)
+        cut |= missing > max(MAX_EMPTY_FRACTION * is_zero.shape[1], 1)
     result: list[int] = shown[cut].tolist()
     return result
 
@@ -121,10 +121,10 @@ def is_segmentation(values: NDArray[Any], path: Path) -> bool:
         The file, whose name decides in ambiguous cases.
     """
     equal = _share_of_equal_neighbours(values)
-    if equal >= EQUAL_BY_NAME and has_label_name(path):
+    if equal >= MIN_EQUAL_FRACTION_BY_NAME and has_label_name(path):
         return True
     n_values = len(np.unique(values))
-    return n_values <= FEW_VALUES or (n_values <= MANY_VALUES and equal >= EQUAL_NEIGHBOURS)
+    return n_values <= MAX_LABEL_VALUES or (n_values <= MAX_SEGMENTATION_VALUES and equal >= MIN_EQUAL_FRACTION)
 
 
 def refuse_segmentation(values: NDArray[Any], path: Path) -> None:
@@ -152,7 +152,9 @@ def _share_of_equal_neighbours(values: NDArray[Any]) -> float:
 
 def _listed(values: NDArray[Any]) -> str:
     distinct = np.unique(values)
-    return ", ".join(f"{value:g}" for value in distinct[:FEW_VALUES]) + (", ..." if len(distinct) > FEW_VALUES else "")
+    return ", ".join(f"{value:g}" for value in distinct[:MAX_LABEL_VALUES]) + (
+        ", ..." if len(distinct) > MAX_LABEL_VALUES else ""
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ SMALLEST, LARGEST = 128, 512
 MARGIN = 4
 LETTER_WIDTH = 6
 """Width of a letter of the font; lines are broken accordingly."""
-WHITE = 1000.0
+WHITE_VALUE = 1000.0
 
 
 def error_image(header: MrdHeader, head: np.void, number: int, text: str) -> ImageMessage:
@@ -50,8 +50,8 @@ def error_image(header: MrdHeader, head: np.void, number: int, text: str) -> Ima
         "ImageComments": ("not for diagnostic use", f"error: {text}"),
         ERROR_NAME: text,
         "Keep_image_geometry": 1,
-        "WindowCenter": f"{WHITE / 2:g}",
-        "WindowWidth": f"{WHITE:g}",
+        "WindowCenter": f"{WHITE_VALUE / 2:g}",
+        "WindowWidth": f"{WHITE_VALUE:g}",
     }
     message: np.void = image[0]
     return ImageMessage(message, meta_xml(attributes), draw_text(f"cinerecon: slice {number}: {text}", (y, x)))
@@ -69,4 +69,4 @@ def draw_text(text: str, matrix: tuple[int, int]) -> NDArray[np.float32]:
     ascii_text = text.encode("ascii", "replace").decode()
     lines = textwrap.wrap(ascii_text, max((x - 2 * MARGIN) // LETTER_WIDTH, 1))
     ImageDraw.Draw(canvas).multiline_text((MARGIN, MARGIN), "\n".join(lines), fill=255)
-    return (np.asarray(canvas, np.float32) * (WHITE / 255))[None, None]
+    return (np.asarray(canvas, np.float32) * (WHITE_VALUE / 255))[None, None]

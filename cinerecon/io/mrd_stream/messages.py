@@ -28,7 +28,7 @@ LONGEST_TEXT = 16 << 20
 """Longest text [bytes]."""
 LARGEST_ARRAY = 1 << 30
 """Largest size of the samples of a message [bytes]."""
-PIECE = 1 << 20
+MAX_READ_BYTES = 1 << 20
 """Largest number of bytes that are read at once."""
 HEAD = np.dtype(acquisition_dtype["head"])
 
@@ -238,7 +238,7 @@ class _Reader:
     def _bytes(self, count: int) -> bytes:
         data = bytearray()
         while len(data) < count:
-            piece = self.file.read(min(PIECE, count - len(data)))
+            piece = self.file.read(min(MAX_READ_BYTES, count - len(data)))
             if not piece:
                 what = f"the stream is cut: it ends at message {self.number}{self.kind}, without a close message"
                 raise CutStreamError(what, where=self.where, hint="copy or send it again")

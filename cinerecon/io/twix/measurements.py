@@ -12,7 +12,7 @@ from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.recognise import software_line
 from cinerecon.io.twix.definitions import twixtools_module
 
-AGAIN = "the copy is incomplete: copy the file again, or export it again at the scanner"
+COPY_HINT = "the copy is incomplete: copy the file again, or export it again at the scanner"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def list_measurements(path: Path) -> tuple[Measurement, ...]:
         return (Measurement(1, 1, "VB", 0, size),)
     if len(start) < layout.itemsize:
         what = f"the Siemens raw file is cut: its table of measurements has {layout.itemsize} bytes, the file {size}"
-        raise FileError(what, where=str(path), hint=AGAIN)
+        raise FileError(what, where=str(path), hint=COPY_HINT)
     table = np.frombuffer(start, layout)[0]
     entries = table["entry"][: int(table["hdr"]["count_"])]
     starts = [int(entry["off_"]) for entry in entries]
@@ -83,10 +83,10 @@ def _require_inside(measurement: Measurement, n_table: int, size: int, path: Pat
     where = f"{path}, {measurement.label}"
     if measurement.start < n_table:
         what = f"the table of measurements is damaged: bytes {measurement.start} to {measurement.end} of {size}"
-        raise FileError(what, where=where, hint=AGAIN)
+        raise FileError(what, where=where, hint=COPY_HINT)
     if measurement.end > size:
         what = f"the Siemens raw file is cut: the measurement ends at byte {measurement.end}, the file has {size}"
-        raise FileError(what, where=where, hint=AGAIN)
+        raise FileError(what, where=where, hint=COPY_HINT)
 
 
 def choose_measurement(measurements: tuple[Measurement, ...], number: int | None, path: Path) -> Measurement:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.errors import FileError, HeaderError
-from cinerecon.io.recognise import MOST_BUFFERS
+from cinerecon.io.recognise import MAX_BUFFERS
 from cinerecon.io.twix.definitions import twixtools_module
-from cinerecon.io.twix.measurements import AGAIN, Measurement
+from cinerecon.io.twix.measurements import COPY_HINT, Measurement
 
 DERIVED = ("Meas", "Dicom", "Config")
 """Buffers of derived parameters, in the order in which they are searched."""
@@ -127,7 +127,7 @@ def read_protocol(path: Path, measurement: Measurement) -> Protocol:
     for name in ("MeasYaps", "Meas"):
         if name not in buffers:
             what = f"the protocol has no buffer '{name}', only {', '.join(buffers) or 'none'}"
-            raise HeaderError(what, where=where, hint=AGAIN)
+            raise HeaderError(what, where=where, hint=COPY_HINT)
     parser = twixtools_module("twixprot", where)
     lines = _ASSIGNMENT.findall(buffers["MeasYaps"])
     text = "".join(f"{name} = {value.replace(' ', '_')}\n" for name, value in lines if not _LARGE_INDEX.search(name))
@@ -135,7 +135,7 @@ def read_protocol(path: Path, measurement: Measurement) -> Protocol:
         chosen = parser.parse_ascconv(text)
         derived = tuple(parser.parse_xprot(_BLANKS.sub(" ", buffers.get(name, ""))) for name in DERIVED)
     except (TypeError, AttributeError, LookupError, ValueError, RecursionError) as error:
-        raise HeaderError(f"the protocol is damaged: {error}", where=where, hint=AGAIN) from None
+        raise HeaderError(f"the protocol is damaged: {error}", where=where, hint=COPY_HINT) from None
     return Protocol(where, size, chosen, derived)
 
 
@@ -148,10 +148,10 @@ def _read_buffers(path: Path, measurement: Measurement, where: str) -> tuple[dic
         available = measurement.end - measurement.start
         if size > available and measurement.line == "VB":
             what = f"the Siemens raw file is cut: its protocol has {size} bytes, the file {available}"
-            raise FileError(what, where=where, hint=AGAIN)
-        if not 8 < size <= min(available, LARGEST_PROTOCOL) or not 1 <= n_buffers <= MOST_BUFFERS:
+            raise FileError(what, where=where, hint=COPY_HINT)
+        if not 8 < size <= min(available, LARGEST_PROTOCOL) or not 1 <= n_buffers <= MAX_BUFFERS:
             what = f"the protocol is damaged: {n_buffers} buffers in {size} bytes, the measurement has {available}"
-            raise FileError(what, where=where, hint=AGAIN)
+            raise FileError(what, where=where, hint=COPY_HINT)
         content = file.read(size - 8)
     buffers, offset = {}, 0
     for number in range(n_buffers):
@@ -160,7 +160,7 @@ def _read_buffers(path: Path, measurement: Measurement, where: str) -> tuple[dic
         length = int.from_bytes(content[end - 4 : end], "little")
         if name is None or end + length > len(content):
             what = f"the protocol is damaged: buffer {number + 1} of {n_buffers} at byte {offset + 8} is not readable"
-            raise FileError(what, where=where, hint=AGAIN)
+            raise FileError(what, where=where, hint=COPY_HINT)
         buffers[name[1].decode("ascii", "replace")] = content[end : end + length].decode("latin-1")
         offset = end + length
     return buffers, size

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.ismrmrd.raw import Index, largest_part
 from cinerecon.io.twix.definitions import Layout, offset_of
-from cinerecon.io.twix.measurements import AGAIN, Measurement
+from cinerecon.io.twix.measurements import COPY_HINT, Measurement
 
 Mdh = NDArray[np.void]
 """``(readouts,)`` structured array, the fields of the measurement data header of a readout."""
@@ -159,7 +159,7 @@ def read_headers(
             is_other = bool(headers) and head[at_uid : at_uid + 4] != headers[0][at_uid : at_uid + 4]
             if size < layout.header.itemsize or is_other:
                 what = f"the Siemens raw file is damaged: there is no readout at byte {position}, after {len(offsets)}"
-                raise FileError(what, where=where, hint=AGAIN)
+                raise FileError(what, where=where, hint=COPY_HINT)
             position += size
             if position > measurement.end:
                 raise _cut(len(offsets), measurement, where)
@@ -175,7 +175,7 @@ def _cut(n_readouts: int, measurement: Measurement, where: str) -> FileError:
         f"the Siemens raw file is cut: it ends at byte {measurement.end}, in readout {n_readouts}, without the mark "
         f"that ends the measurement"
     )
-    return FileError(what, where=where, hint=AGAIN)
+    return FileError(what, where=where, hint=COPY_HINT)
 
 
 def has_flag(mdh: Mdh, layout: Layout, *names: str) -> NDArray[np.bool_]:

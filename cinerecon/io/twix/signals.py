@@ -29,13 +29,13 @@ TICKS_US = 100.0
 ECG = ("ECG1", "ECG2", "ECG3", "ECG4")
 NUMBERS = {"ECG": 0, "PULS": 1, "RESP": 2, "EXT1": 3, "EXT2": 4, "CardPT": 10, "RespPT": 11}
 """Numbers of the waveforms; those of the pilot tone (PT) are our own."""
-LEARNING = {0: 5, 1: 6, 2: 7, 3: 8, 4: 9, 10: 12, 11: 13}
+LEARNING_PHASE_NUMBERS = {0: 5, 1: 6, 2: 7, 3: 8, 4: 9, 10: 12, 11: 13}
 """Number of each signal in the learning phase."""
 KINDS = {"ECG": "ecg", "PULS": "pulse", "RESP": "respiratory", "EXT1": "trigger", "EXT2": "trigger"}
 """Kinds of signals in the ISMRMRD header; all others are ``other``."""
 EVENT_BITS = {**dict.fromkeys(ECG, 2), "PULS": 4, "RESP": 8, "EXT1": 16, "EXT2": 32, "CardPT": 64, "RespPT": 128}
 """Bit of the trigger of each signal in the channel of events that lines VA of the sequence environment store."""
-FIRST_WITHOUT = 61
+FIRST_UNREAD_XA = 61
 """First version XA whose packets have another layout, which is not read."""
 
 
@@ -58,14 +58,14 @@ class PacketLayout:
     has_events: bool
 
 
-EARLY = PacketLayout(
+LAYOUT_BEFORE_XA = PacketLayout(
     {0x01FF0000: "END"}
     | {0x01000000 + (n << 16): name for n, name in enumerate((*ECG, "PULS", "RESP", "EXT1", "EXT2"), 1)},
     duration_mask=0xFFFFFFFF,
     has_events=False,
 )
 """Packets of the lines VB, VD and VE."""
-LATE = PacketLayout(
+LAYOUT_XA = PacketLayout(
     {0xFFFFFFFF: "END"} | dict(enumerate((*ECG, "PULS", "RESP", "EXT1", "EXT2", "EVENTS", "CardPT", "RespPT"))),
     duration_mask=0xFFFFFF,
     has_events=True,
@@ -90,7 +90,7 @@ def read_signals(
         Version of the software as in the protocol, e.g. ``syngo MR E11`` or ``syngo MR XA30``.
     """
     version = re.search(r"XA(\d+)", software)
-    layout = LATE if version else EARLY
+    layout = LAYOUT_XA if version else LAYOUT_BEFORE_XA
     waveforms, n_damaged, n_other = list[Waveform](), 0, 0
     with path.open("rb") as file:
         for packet in packets:
@@ -98,7 +98,7 @@ def read_signals(
             content = file.read(packet.size)
             if not content[4 : 4 + ID_BYTES].startswith(b"PMU"):
                 continue
-            if version and int(version[1]) >= FIRST_WITHOUT:
+            if version and int(version[1]) >= FIRST_UNREAD_XA:
                 n_other += 1
                 continue
             number = max(packet.n_readouts - 1, 0)
@@ -111,7 +111,7 @@ def read_signals(
     if n_damaged:
         warnings.append(f"{n_damaged} packets of physiological signals are damaged: they are left out")
     if n_other:
-        warnings.append(f"physiological signals of XA{FIRST_WITHOUT} and later are not read: {n_other} packets")
+        warnings.append(f"physiological signals of XA{FIRST_UNREAD_XA} and later are not read: {n_other} packets")
     return tuple(waveforms), tuple(warnings)
 
 
@@ -135,7 +135,7 @@ def _waveforms(content: bytes, layout: PacketLayout, counters: Mapping[str, int]
     groups = ({"ECG": leads} if leads else {}) | {name: {name: values} for name, values in signals.items()}
     for name, parts in groups.items():
         values = _with_triggers(parts, events, layout)
-        number = LEARNING[NUMBERS[name]] if is_learning else NUMBERS[name]
+        number = LEARNING_PHASE_NUMBERS[NUMBERS[name]] if is_learning else NUMBERS[name]
         if values.shape[1]:
             yield Waveform(number, time_stamp, TICKS_US * duration / values.shape[1], values, **counters)
 
@@ -180,7 +180,7 @@ def _with_triggers(parts: Mapping[str, Samples], events: Samples, layout: Packet
 def describe_signals(waveforms: tuple[Waveform, ...]) -> list[dict[str, object]]:
     """The elements ``waveformInformation`` of the ISMRMRD header: kind of each signal, and its channel of triggers."""
     names = {number: name for name, number in NUMBERS.items()}
-    names |= {later: f"LEARN_{names[number]}" for number, later in LEARNING.items()}
+    names |= {later: f"LEARN_{names[number]}" for number, later in LEARNING_PHASE_NUMBERS.items()}
     n_channels = {block.number: len(block.values) for block in waveforms}
     return [
         {

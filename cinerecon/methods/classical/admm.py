@@ -45,7 +45,7 @@ from cinerecon.methods.classical.config import SolverConfig
 from cinerecon.methods.classical.penalties import Coupling, difference_spectrum
 from cinerecon.physics.operators import Encoding
 
-PARALLEL = 1e-4
+PARALLEL_SINE_SQUARED = 1e-4
 """Squared sine of the angle below which two directions count as parallel; rounding errors of float32 are 1e-6."""
 PROXIMAL_WEIGHT = 1e-4
 """Weight of ||u - u_previous||^2 where no penalty depends on u itself: undetermined components stay unchanged."""
@@ -209,7 +209,7 @@ def lengths_in_plane(
         return alone, torch.zeros_like(alone)
     last_slope, last_curvature, mixed = inner(residual, last[0]), inner(*last), inner(step[0], last[1])
     determinant = curvature * last_curvature - mixed**2
-    is_plane = determinant > PARALLEL * curvature * last_curvature
+    is_plane = determinant > PARALLEL_SINE_SQUARED * curvature * last_curvature
     length = (slope * last_curvature - last_slope * mixed) / determinant
     last_length = (last_slope * curvature - slope * mixed) / determinant
     return torch.where(is_plane, length, alone), torch.where(is_plane, last_length, 0)

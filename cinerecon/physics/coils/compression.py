@@ -22,7 +22,7 @@ from cinerecon.errors import ShapeError
 from cinerecon.options import AUTO_LOSS
 from cinerecon.physics.fourier import fft1c, ifft1c
 
-EDGE = 0.8
+NOISE_EDGE = 0.8
 """Distance of a line from the centre of ky, over that of the farthest one, from which its energy counts as noise."""
 
 Compression = Literal["pca", "geometric"]
@@ -88,7 +88,7 @@ class CoilStatistics:
         """Mean energy of a sample of one coil in the lines farthest from the centre of k-space."""
         n = len(self.energy)
         distance = (torch.arange(n) - n // 2).abs() * (self.n_samples > 0)
-        at_edge = (self.n_samples > 0) & (distance >= EDGE * distance.max())
+        at_edge = (self.n_samples > 0) & (distance >= NOISE_EDGE * distance.max())
         return float(self.energy[at_edge].sum() / (self.n_coils * self.n_samples[at_edge].sum()).clamp(min=1))
 
     def n_virtual(self, asked: int | Literal["auto"] | None) -> int:

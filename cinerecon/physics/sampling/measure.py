@@ -18,7 +18,7 @@ Mask = Union[Flags, "Tensor"]
 
 EVEN_DENSITY_RATIO = 0.85
 """Outer over inner density of k-space, above which a pattern does not thin out."""
-MANY_POSITIONS = 8
+MIN_POSITIONS = 8
 """Number of sampled positions opposite to an empty edge that occurs by chance in less than 1 of 1000 patterns."""
 
 SamplingKind = Literal["points", "lines", "same lines", "changing lines"]
@@ -102,8 +102,8 @@ def _extent(sampled: Flags) -> slice:
     by_chance = n if _thins_out(sampled[:, first:end]) else 2 * (int(np.diff(positions).max()) - 1)
     n_opposite_first = int((positions > 2 * (n // 2) - first).sum())
     n_opposite_end = int((positions <= 2 * (n // 2) - end).sum())
-    starts_later = first > by_chance or n_opposite_first >= MANY_POSITIONS
-    ends_earlier = n - end > by_chance or n_opposite_end >= MANY_POSITIONS
+    starts_later = first > by_chance or n_opposite_first >= MIN_POSITIONS
+    ends_earlier = n - end > by_chance or n_opposite_end >= MIN_POSITIONS
     return slice(first if starts_later else 0, end if ends_earlier else n)
 
 

@@ -31,12 +31,12 @@ Vector = NDArray[np.float64]
 FILE_NAME = "verdict.json"
 TWICE_DB = 20 * math.log10(2)
 """Twice the error [dB]."""
-CLIP = 6.0
+MAX_STANDARDISED = 6.0
 """Largest standardised feature, and distance from the usual range, that is distinguished [standard deviations]."""
 MIN_DISTANCE = 0.25
 """Distance from the usual range above which a feature is a reason [standard deviations]."""
 N_REASONS = 2
-CHECKED = ("wrap_around", "line_displacement", "time_course_mismatch")
+SUFFICIENT_FEATURES = ("wrap_around", "line_displacement", "time_course_mismatch")
 """Features that are a sign of a failure by themselves, as each has one physical cause."""
 CAUSES: Mapping[str, str] = {
     "acceleration": "the acceleration is too high for the method",
@@ -106,7 +106,9 @@ class Calibration(Config):
     heart: Regression = Field(description="error of the heart plus the PSNR of an intact scan [dB]")
     risk: tuple[float, ...] = Field(description="weights of the logistic models")
     threshold: float = Field(description="risk, as a logit, above which an image is not as expected")
-    checks: dict[str, float] = Field(description="limits of the standardised differences of the features of `CHECKED`")
+    checks: dict[str, float] = Field(
+        description="limits of the standardised differences of the features of `SUFFICIENT_FEATURES`"
+    )
     causes: dict[str, tuple[float, ...]] = Field(description="weights of a logistic model for each kind of failure")
 
     def rounded(self, n_digits: int = 6) -> "Calibration":
@@ -129,8 +131,8 @@ class Calibration(Config):
         """A constant, then each difference standardised, its distance above the usual range, and that below."""
         values = self.difference(features)
         scale, low, high = (np.array(numbers) for numbers in (self.scale, self.low, self.high))
-        inside = np.clip(values / scale, -CLIP, CLIP)
-        outside = [np.clip(distance / scale, 0, CLIP) for distance in (values - high, low - values)]
+        inside = np.clip(values / scale, -MAX_STANDARDISED, MAX_STANDARDISED)
+        outside = [np.clip(distance / scale, 0, MAX_STANDARDISED) for distance in (values - high, low - values)]
         return np.concatenate([[1.0], np.nan_to_num(np.concatenate([inside, *outside]))])
 
     def usual_vector(self, features: Mapping[str, float]) -> Vector:
@@ -201,7 +203,7 @@ class Calibration(Config):
         return cause if is_supported and probability > MIN_PROBABILITY else ""
 
     def is_usual(self, features: Mapping[str, float]) -> bool:
-        """Whether the risk is below its threshold, and no feature of `CHECKED` beyond its limit."""
+        """Whether the risk is below its threshold, and no feature of `SUFFICIENT_FEATURES` beyond its limit."""
         values = self.standardised(features)
         is_inside = all(values[name] <= limit for name, limit in self.checks.items())
         return is_inside and self.logit(features) < self.threshold

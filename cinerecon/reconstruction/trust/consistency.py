@@ -15,7 +15,7 @@ from cinerecon.physics.sampling import calibration_size, sampling_kind
 
 Values = Mapping[str, float]
 
-INNER = 0.2
+CENTRE_RADIUS = 0.2
 """Distance from the centre over the extent of k-space within which repeated lines are compared: signal above noise."""
 FINE_PIXELS, MAX_GHOSTS = 7, 10
 """Fine structure is what differs from the mean over so many pixels; ghosts are at least a tenth of the image apart."""
@@ -90,7 +90,7 @@ def repeated_sample_values(data: CineData, noise_std: float) -> Values:
     ``phase_mismatch`` the mean square of the phase difference to the mean, and ``mismatch_of_worst_frame`` that of a
     frame over the median. NaN where no point was sampled twice.
     """
-    size = [max(4, round(INNER * n)) for n in data.matrix]
+    size = [max(4, round(CENTRE_RADIUS * n)) for n in data.matrix]
     kspace = centre_crop(data.kspace, (size[0], size[1]))
     mask = centre_crop(data.mask.expand(*data.mask.shape[:-1], data.matrix[1]), (size[0], size[1]))
     mask = mask & (mask.sum(0) > 1)
@@ -122,7 +122,7 @@ def line_values(data: CineData, noise_std: float) -> Values:
     """
     if sampling_kind(data.mask) == "points":
         return {"line_energy": math.nan}
-    size = [max(4, round(INNER * n)) for n in data.matrix]
+    size = [max(4, round(CENTRE_RADIUS * n)) for n in data.matrix]
     energy = _power(centre_crop(data.kspace, (size[0], size[1]))).mean((1, 3)) + 4 * noise_std**2  # (frames, ky)
     sampled = centre_crop(data.mask.any(-1, keepdim=True), (size[0], 1))[:, 0, :, 0]
     level = torch.where(sampled, 10 * energy.clamp(min=1e-30).log10(), torch.nan)
@@ -184,7 +184,7 @@ def plausibility_values(image: Tensor) -> Values:
     few edges.
     """
     y, x = image.shape[-2:]
-    size = max(4, round(INNER * y)), max(4, round(INNER * x))
+    size = max(4, round(CENTRE_RADIUS * y)), max(4, round(CENTRE_RADIUS * x))
     mean = image.mean(0)
     smooth = torch.zeros_like(mean)
     centre_crop(smooth, size).copy_(centre_crop(fft2c(mean), size))

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.reconstruction.trust.calibration import CHECKED, CONTENT, DESIGN, TWICE_DB, Calibration, Regression
+from cinerecon.reconstruction.trust.calibration import (
+    CONTENT,
+    DESIGN,
+    SUFFICIENT_FEATURES,
+    TWICE_DB,
+    Calibration,
+    Regression,
+)
 from cinerecon.reconstruction.trust.features import FEATURES
 from cinerecon.verdict import COVERAGE
 
@@ -191,7 +198,7 @@ def _draft(intact: Sequence[Example], n_fitted: int, n_calibrated: int) -> Calib
 def _checks(draft: Calibration, intact: Sequence[Example]) -> dict[str, float]:
     """Limits above all intact scans of the features that are signs of a failure by themselves."""
     values = [draft.standardised(example.features) for example in intact]
-    return {name: max(value[name] for value in values) + CHECK_MARGIN for name in CHECKED}
+    return {name: max(value[name] for value in values) + CHECK_MARGIN for name in SUFFICIENT_FEATURES}
 
 
 def _causes(draft: Calibration, failures: Sequence[Example]) -> dict[str, tuple[float, ...]]:

@@ -17,9 +17,9 @@ from cinerecon.physics.sampling import sampling_kind
 
 DISPLACEMENT_EXTENT = 0.3
 """Part of k-space around its centre whose lines are compared for displacements."""
-LEAST_ENERGY = 1e-3
+MIN_LINE_ENERGY = 1e-3
 """Energy of a line, relative to the strongest one, below which its displacement is not measured."""
-LEAST_DISPLACEMENT = 0.05
+MIN_DISPLACEMENT = 0.05
 """Least displacement that is distinguished from none [pixels]."""
 MAX_LINE = 6
 """Distance from the centre up to which time courses of lines are compared."""
@@ -54,13 +54,13 @@ def displacement_values(data: CineData) -> Values:
     slope = steps.sum(-1).angle()  # (frames, ky), per sample along kx
     energy = pairs.sqrt().sum(-1)
     y, x = (torch.arange(n, device=mask.device) - n // 2 for n in size)
-    counted = (energy > LEAST_ENERGY * energy.max()) & (y != 0)
+    counted = (energy > MIN_LINE_ENERGY * energy.max()) & (y != 0)
     if not counted.any():
         return {"line_displacement": math.nan}
     rest = (product * torch.polar(torch.ones_like(slope), -slope)[..., None] ** x).sum(-1).angle()
     along_x = (slope * n_x / (2 * math.pi))[counted].abs().median()
     along_y = (rest * n_y / (2 * math.pi * y))[counted].abs().median()
-    distance = max(math.hypot(float(along_x), float(along_y)), LEAST_DISPLACEMENT)
+    distance = max(math.hypot(float(along_x), float(along_y)), MIN_DISPLACEMENT)
     return {"line_displacement": 20 * math.log10(distance)}
 
 

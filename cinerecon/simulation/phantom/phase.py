@@ -76,7 +76,7 @@ def add_phase(signal: Tensor, rng: Generator, config: PhaseConfig | None = None)
     beating = [field - mean for field, mean in zip(fields, means, strict=True)]
     moving = _mixture([*beating, *(make(scene) for make in MOVING)], scene, _change_per_frame)
     moving = moving * per_frame
-    still = _mixture([*means, *(make(scene)[None] for make in STILL)], scene, _change_per_pixel)
+    still = _mixture([*means, *(make(scene)[None] for make in STATIC_PHASE)], scene, _change_per_pixel)
     phase = _with_change(moving, still, per_pixel, scene) + rng.uniform(-math.pi, math.pi)
     return image * torch.polar(torch.ones_like(phase), phase)
 
@@ -224,7 +224,7 @@ def _drift(scene: _Scene) -> Tensor:
 
 
 MOVING = (_beat, _blood, _vessels, _drift)
-STILL = (_receive, _fine)
+STATIC_PHASE = (_receive, _fine)
 
 
 def _course(rng: Generator, n_frames: int) -> Tensor:
