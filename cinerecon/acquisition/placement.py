@@ -243,8 +243,8 @@ def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, location: s
         ``(frames, ky)``
     centre
         The row at the centre of k-space.
-    place
-        Which slice it is, in words, where there are several.
+    location
+        The slice in words, if there are several.
     """
     incomplete = _incomplete(mask)
     if not incomplete.any():

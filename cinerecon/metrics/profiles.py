@@ -57,9 +57,9 @@ class Profile:
         PSNR and NMSE are averaged over frames; otherwise computed from the whole series.
     n_frames
         Number of first frames to measure; None: all.
-    kept
+    crop_fraction
         Size of the central crop as a fraction of (y, x).
-    fixed_range_too
+    has_fixed_range
         Also compute ``ssim_fixed``, the SSIM with a data range of 1.
     remark
         Remaining differences from the original.

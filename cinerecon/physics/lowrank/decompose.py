@@ -253,7 +253,7 @@ class Leading:
         The retained vectors and their shares, ``(batch, rows, n)`` and ``(batch, n)``.
     error
         Relative error of the shrunk matrix due to the vectors, to first order ``(batch,)``.
-    trusted
+    is_reliable
         Whether that is small and no retained value was missed ``(batch,)``.
     """
 

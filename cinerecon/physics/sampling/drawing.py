@@ -32,7 +32,7 @@ class MaskRequest:
         Nominal acceleration; for ``radial`` the count of spokes.
     n_acs
         Fully sampled central ky lines.
-    words
+    flags
         Options without a value, e.g. ``shifted``.
     """
 

@@ -33,7 +33,7 @@ class Pattern:
         The kind of sampling without further options.
     n_acs
         Central lines by default; None if the pattern has no central lines.
-    words
+    flags
         Options without a value, in addition to ``fixed``, which uses one draw for all frames.
     order
         Draws the lines in the order of time, ``(frames, lines)``, where the pattern has one.
@@ -79,7 +79,7 @@ class MaskSpec:
         Nominal acceleration; the count of spokes for ``radial``.
     n_acs
         Fully sampled central ky lines; None takes the pattern's own default.
-    words
+    flags
         Options without a value.
     """
 
