@@ -59,6 +59,8 @@ class ScanLayout:
         Numbers of the coils that are not left out.
     noise, noise_rows
         The file with the noise readouts, most often the scan itself, and their numbers; None without noise.
+    meta
+        Metadata of each slice.
     warnings
         Warnings that apply to all slices; those of one slice are in its metadata.
     """

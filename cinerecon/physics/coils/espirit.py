@@ -81,6 +81,8 @@ def patch_gram(acs: Tensor, kernel_size: int) -> Tensor:
     ----------
     acs
         ``(batch, coils, ky, kx)``.
+    kernel_size
+        Side k of a patch.
 
     Returns
     -------
