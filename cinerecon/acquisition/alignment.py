@@ -21,6 +21,7 @@ from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.acquisition.repeats import line_samples
 from cinerecon.axes import centre_slice, mirrored_indices
+from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
 
 MAX_DISTANCE = 1
@@ -71,11 +72,17 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
         Numbers of the coils that are not left out.
     grid
         The encoded grid.
+
+    Raises
+    ------
+    DataError
+        If the samples are real numbers.
     """
     central = _central_lines(lines, grid)
     if len(central.row) < 2 * MIN_MIRRORED:
         return
     samples = _on_grid(raw, central, grid)[:, coils]
+    require_complex(bool(samples.real.any()), bool(samples.imag.any()), str(raw.path))
     yield from _loud_coils(samples, coils)
     outside = _energy_outside(samples, grid.x)
     if outside > MAX_ENERGY_OUTSIDE:
@@ -91,6 +98,19 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
             "flag 22 (reverse): if the flags are wrong, lines are mirrored, and the image is not to be trusted"
         )
     yield from _agreement_warnings(raw, lines, coils, grid, is_aligned=backward.size == 0)
+
+
+def require_complex(has_real: bool, has_imaginary: bool, where: str) -> None:
+    """Refuse real samples: with noise, none of a receiver is real, and the image would be added to its mirror image.
+
+    Raises
+    ------
+    DataError
+        If no sample has an imaginary part, and some have a real one.
+    """
+    if has_real and not has_imaginary:
+        hint = "write real and imaginary parts of the samples, not their magnitude or real part"
+        raise DataError("no sample has an imaginary part: k-space is complex", where=where, hint=hint)
 
 
 def _agreement_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid, *, is_aligned: bool) -> Iterator[str]:

@@ -16,6 +16,7 @@ from cinerecon.acquisition.alignment import (
     MAX_READOUTS,
     describe_backward,
     find_backward,
+    require_complex,
     sign_warnings,
     spread_over_frames,
 )
@@ -35,7 +36,7 @@ SIMILAR, SIMILARITY_MARGIN = 0.9, 0.05
 
 
 def require_kspace(kspace: Tensor, where: str) -> None:
-    """Refuse images, and k-space that was transformed along one axis.
+    """Refuse images, real numbers, and k-space that was transformed along one axis.
 
     Parameters
     ----------
@@ -47,8 +48,9 @@ def require_kspace(kspace: Tensor, where: str) -> None:
     Raises
     ------
     DataError
-        If a transform along an axis concentrates the energy in the middle.
+        If a transform along an axis concentrates the energy in the middle, or no sample has an imaginary part.
     """
+    require_complex(bool(kspace.real.any()), bool(kspace.imag.any()), where)
     frame = kspace[int((kspace[:, 0] != 0).sum((-2, -1)).argmax())]
     transformed = [name for dim, name in AXES.items() if is_image_along(frame, dim)]
     if transformed:

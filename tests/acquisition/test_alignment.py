@@ -7,7 +7,7 @@ from raw_scan import RawFile, small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
-from cinerecon.errors import HeaderError, UnsupportedError
+from cinerecon.errors import DataError, HeaderError, UnsupportedError
 
 PLAIN = AcquisitionConfig(csm="walsh")
 
@@ -61,6 +61,14 @@ def test_a_trajectory_says_which_readouts_run_backwards(scan, tmp_path):
 def test_a_trajectory_off_the_grid_is_refused(scan, tmp_path):
     trajectory(scan, np.empty(0), off_grid=0.4)
     with pytest.raises(UnsupportedError, match=r"line 5 is 0\.\d+ line spacings off"):
+        open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+
+
+@pytest.mark.parametrize("part", [np.real, np.abs])
+def test_real_samples_are_refused(scan, tmp_path, part):
+    """The image would be the sum of itself and its mirror image."""
+    scan.samples = [part(samples).astype(np.complex64) for samples in scan.samples]
+    with pytest.raises(DataError, match="no sample has an imaginary part"):
         open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
 
 

@@ -146,6 +146,15 @@ def test_cut_streams_say_where(tmp_path):
         read_mrd2(tmp_path / "cut.mrd2")
 
 
+@pytest.mark.parametrize("added", [b"\0", None], ids=["a byte", "a second scan"])
+def test_bytes_after_the_end_are_refused(tmp_path, added):
+    """Two streams in one file would be read as the first alone."""
+    whole = converted(small_scan().write(tmp_path / "scan.h5")).read_bytes()
+    (tmp_path / "two.mrd2").write_bytes(whole + (whole if added is None else added))
+    with pytest.raises(DataError, match="bytes follow the end mark"):
+        open_scan(tmp_path / "two.mrd2", PLAIN)
+
+
 def test_mutated_streams_are_read_or_refused(tmp_path):
     whole = converted(small_scan(matrix=(8, 8), n_frames=2).write(tmp_path / "scan.h5")).read_bytes()
     rng, n_refused = np.random.default_rng(3), 0

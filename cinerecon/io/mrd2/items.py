@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
 
-from cinerecon.errors import CineReconError, FileError
+from cinerecon.errors import CineReconError, DataError, FileError
 
 
 def read_items(file: BinaryIO, path: Path, mrd: ModuleType) -> tuple[Any, Iterator[Any]]:
@@ -36,9 +36,25 @@ def _checked(reader: Any, path: Path) -> Iterator[Any]:
         try:
             item = _next(items, path, n_read)
         except StopIteration:
+            _require_end(reader, path)
             return
         n_read += 1
         yield item
+
+
+def _require_end(reader: Any, path: Path) -> None:
+    """Check that nothing follows the end mark: a second scan would be lost.
+
+    Raises
+    ------
+    DataError
+        If there are more bytes.
+    """
+    try:
+        reader._stream.read_view(1)
+    except (EOFError, BufferError):
+        return
+    raise DataError("bytes follow the end mark of the stream", where=str(path), hint="one scan per stream")
 
 
 def _calls(function: Callable[[], Any]) -> Iterator[Any]:
