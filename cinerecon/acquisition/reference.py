@@ -24,7 +24,7 @@ from cinerecon.io.hdf5 import member, open_hdf5
 from cinerecon.io.ismrmrd.hdf5_scan import Hdf5Samples
 from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.physics.coils import estimate_csm, transform_maps
-from cinerecon.physics.operators import Encoding
+from cinerecon.physics.operators import Encoding, norm
 from cinerecon.physics.sampling import block_of_lines, csm_warning, measured_extent, parse_sampling
 
 GROUP = "truth"
@@ -113,8 +113,8 @@ def read_truth(
         csm = _read_maps(maps, number)
     if csm is None:
         encoding = Encoding(data.mask, data.csm, matrix=data.matrix, coils_at_once=1)
-        energy = sum(float(torch.linalg.vector_norm(part)) ** 2 for part in encoding.forward_in_parts(image))
-        return image * (float(torch.linalg.vector_norm(data.kspace)) / energy**0.5), warnings
+        energy = sum(norm(part) ** 2 for part in encoding.forward_in_parts(image))
+        return image * (norm(data.kspace) / energy**0.5), warnings
     mixed = csm if coil_matrix is None else transform_maps(coil_matrix, csm)
     gain = _least_squares_gain(Encoding(data.mask, mixed, coils_at_once=1), image, data.kspace)
     return combine_truth(image, csm, data, coil_matrix) * gain, warnings
@@ -125,7 +125,7 @@ def _least_squares_gain(encoding: Encoding, image: Tensor, kspace: Tensor) -> fl
     product, energy = 0.0, 0.0
     for expected, measured in zip(encoding.forward_in_parts(image), torch.split(kspace, 1, -3), strict=True):
         product += float(torch.vdot(expected.ravel(), measured.ravel()).real)
-        energy += float(torch.linalg.vector_norm(expected)) ** 2
+        energy += norm(expected) ** 2
     return product / energy
 
 
@@ -144,9 +144,8 @@ def _match_slice(
         csm = _read_maps(maps, number)
         csm = data.csm if csm is None else csm if coil_matrix is None else transform_maps(coil_matrix, csm)
         expected = Encoding(data.mask[frame : frame + 1], csm, matrix=data.matrix).forward(image)
-        norm = torch.linalg.vector_norm(expected) * torch.linalg.vector_norm(measured)
-        product = float(torch.vdot(expected.ravel(), measured.ravel()).abs() / norm) if norm > 0 else 0.0
-        correlations.append(product)
+        product, lengths = torch.vdot(expected.ravel(), measured.ravel()), norm(expected) * norm(measured)
+        correlations.append(float(product.abs()) / lengths if lengths else 0.0)
     own, best = data.meta.slice, int(np.argmax(correlations))
     is_own = own < len(correlations) and correlations[best] < correlations[own] + CORRELATION_MARGIN
     number = own if is_own else best

@@ -19,6 +19,14 @@ SAMPLES_IN_CACHE = 2**16
 """Complex numbers of one coil, 0.5 MB, that a core transforms at a time."""
 
 
+def norm(x: Tensor) -> float:
+    """Euclidean norm of a complex array, from real and imaginary parts.
+
+    `torch.linalg.vector_norm` of complex numbers takes 50 times as long on a CPU and is less accurate.
+    """
+    return float(torch.linalg.vector_norm(torch.view_as_real(x)))
+
+
 class LinearOperator(ABC):
     """A linear map with its adjoint. There is no operator algebra."""
 
@@ -123,8 +131,8 @@ class Encoding(LinearOperator):
     def relative_residual(self, x: Tensor, y: Tensor) -> float:
         """||A x - y|| / ||y||, a few coils at a time; 0 where y vanishes."""
         parts = zip(self.forward_in_parts(x), y.split(self.coils_at_once, -3), strict=True)
-        misfit = sum(float(torch.linalg.vector_norm(part.sub_(measured))) ** 2 for part, measured in parts)
-        energy = float(torch.linalg.vector_norm(y)) ** 2
+        misfit = sum(norm(part.sub_(measured)) ** 2 for part, measured in parts)
+        energy = norm(y) ** 2
         return (misfit / energy) ** 0.5 if energy else 0.0
 
     def adjoint(self, y: Tensor) -> Tensor:

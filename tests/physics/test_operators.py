@@ -118,3 +118,14 @@ def test_a_few_frames_at_a_time_are_the_same_operator(coils):
     found = torch.cat([part.normal(some) for part, some in zip(parts, x.split(2), strict=True)])
     assert relative_error(found, encoding.normal(x)) < 1e-12
     assert all(part.csm is encoding.csm for part in parts)
+
+
+def test_relative_residual_is_that_of_double_precision():
+    mask = torch.rand(4, 1, 24, 1) < 0.5
+    csm, image, noise = complex_randn(3, 24, 20), complex_randn(4, 24, 20), complex_randn(4, 3, 24, 20)
+    encoding = Encoding(mask, csm)
+    measured = encoding.forward(image) + 0.1 * mask * noise
+    misfit = (encoding.forward(image) - measured).to(torch.complex128)
+    expected = torch.linalg.vector_norm(misfit) / torch.linalg.vector_norm(measured.to(torch.complex128))
+    assert encoding.relative_residual(image, measured) == pytest.approx(float(expected), rel=1e-5)
+    assert encoding.relative_residual(image, torch.zeros_like(measured)) == 0.0

@@ -38,12 +38,13 @@ from cinerecon.methods.base import (
     Convergence,
     Progress,
     make_encoding,
+    ratio,
     reconstruct_each,
     view_shared_image,
 )
 from cinerecon.methods.classical.config import SolverConfig
 from cinerecon.methods.classical.penalties import Coupling, difference_spectrum
-from cinerecon.physics.operators import Encoding
+from cinerecon.physics.operators import Encoding, norm
 
 PARALLEL_SINE_SQUARED = 1e-4
 """Squared sine of the angle below which two directions count as parallel; rounding errors of float32 are 1e-6."""
@@ -328,16 +329,10 @@ class AdmmIteration:
         share = 1 / min(self.n_steps, self.n_averaged)
         move = torch.sub(self.u, self.image, out=self.buffer)
         self.image.add_(move, alpha=share)
-        return share * float(norm(move) / norm(self.image))
+        return share * ratio(norm(move), norm(self.image))
 
     def measure(self) -> tuple[float, float]:
         """The cost, and ||A u - y|| / ||y||."""
         residual = self.encoding.relative_residual(self.u * self.scale, self.kspace)
-        misfit = residual * float(norm(self.kspace) / self.scale)
+        misfit = residual * norm(self.kspace) / float(self.scale)
         return misfit**2 / 2 + sum(penalty.cost(self.u) for penalty in self.penalties), residual
-
-
-def norm(x: Tensor) -> Tensor:
-    """||x||; of real and imaginary parts, since the magnitude of complex numbers is slow."""
-    length: Tensor = torch.linalg.vector_norm(torch.view_as_real(x))
-    return length

@@ -11,7 +11,7 @@ from cinerecon.methods.base import ClassicalMethod, Convergence, Progress, make_
 from cinerecon.methods.classical.config import CgSenseConfig, ViewSharedConfig, ZeroFilledConfig
 from cinerecon.physics.cg import CgSteps, conjugate_gradients
 from cinerecon.physics.fourier import fft2c, ifft2c
-from cinerecon.physics.operators import Encoding
+from cinerecon.physics.operators import Encoding, norm
 from cinerecon.physics.sampling import measured_extent
 from cinerecon.physics.snr import filtered_noise, zerofilled_noise
 
@@ -89,7 +89,7 @@ class CgSense(ClassicalMethod):
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
         """See `ClassicalMethod.solve`."""
         config, encoding, extent = self.config, make_encoding(data), extent_mask(data)
-        size = 0.0 if convergence is None else float(torch.linalg.vector_norm(data.kspace))
+        size = 0.0 if convergence is None else norm(data.kspace)
         n_together = data.n_frames if convergence is not None else frames_at_once(data)
         parts = list(zip(encoding.split(n_together), data.kspace.split(n_together, -4), strict=True))
         images = []
@@ -144,7 +144,7 @@ class CgSense(ClassicalMethod):
 
     def _record(self, record: Convergence, residual: float, size: float, image: Tensor, before: Tensor) -> None:
         """Record the convergence of all frames together, since they are solved in parallel; the size is ||y||."""
-        length, change = (float(torch.linalg.vector_norm(vector)) for vector in (image, image - before))
+        length, change = norm(image), norm(image - before)
         cost = (residual * size) ** 2 + self.config.weight_tikhonov * length**2
         record.add(cost, residual, ratio(change, length))
 

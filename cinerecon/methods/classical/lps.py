@@ -40,6 +40,7 @@ from cinerecon.methods.base import (
 )
 from cinerecon.methods.classical.config import LpsConfig
 from cinerecon.physics.lowrank import RelativeSoft, Schatten, Shrinkage, make_rule, shrink_casorati
+from cinerecon.physics.operators import norm
 
 Pair = tuple[Tensor, Tensor]
 
@@ -88,13 +89,13 @@ class Lps(ClassicalMethod):
             mixed = image - encoding.normal(image) + start
             if convergence is not None:
                 residual = encoding.relative_residual(image * scale, data.kspace)
-                misfit = residual * _norm(data.kspace) / float(scale)
+                misfit = residual * norm(data.kspace) / float(scale)
                 penalty = self._penalty(low_rank, sparse, start if config.frozen else unshrunk, is_cyclic=is_cyclic)
-                change = ratio(_norm(image - last_sum), _norm(image))
+                change = ratio(norm(image - last_sum), norm(image))
                 convergence.add(misfit**2 / 2 + penalty, residual, change)
             if progress:
                 progress(step + 1, config.n_iterations)
-            if _norm(mixed - last_mixed) < config.tolerance * _norm(last_mixed):
+            if norm(mixed - last_mixed) < config.tolerance * norm(last_mixed):
                 break
         return low_rank, sparse
 
@@ -145,8 +146,3 @@ def _singular_values(series: Tensor) -> Tensor:
     casorati = series.flatten(1)
     result: Tensor = torch.linalg.eigvalsh((casorati @ casorati.mH).to(torch.complex128)).clamp(min=0).sqrt()
     return result
-
-
-def _norm(array: Tensor) -> float:
-    """Euclidean norm, from real and imaginary parts: the magnitude of complex numbers is slow."""
-    return float(torch.linalg.vector_norm(torch.view_as_real(array)))
