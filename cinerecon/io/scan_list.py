@@ -1,6 +1,4 @@
-"""Lists of scans: text files with one path per line, given as ``@list.txt`` in place of scans; and unique names of
-scans.
-"""
+"""Lists of scans, text files with one path per line that are given as ``@list.txt``; and unique names of scans."""
 
 import codecs
 import os
