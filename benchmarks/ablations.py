@@ -14,7 +14,8 @@ from statistics import mean
 from quality import PHANTOMS, group_of, make_scans
 from report import write_section
 
-from cinerecon.evaluation import Score, evaluate
+from cinerecon.evaluation.run import evaluate
+from cinerecon.evaluation.score import Score
 
 QUESTIONS = {
     "SLR-Net without and with its low-rank branch": ("istanet", "slrnet"),

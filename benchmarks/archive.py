@@ -24,9 +24,9 @@ from pathlib import Path
 
 from report import machine, write_section
 
-from cinerecon.evaluation import evaluate, read_scores
 from cinerecon.evaluation.jobs import JobList, Listing
-from cinerecon.evaluation.score import append_scores
+from cinerecon.evaluation.run import evaluate
+from cinerecon.evaluation.score import append_scores, read_scores
 from cinerecon.evaluation.score_slice import Plan
 from cinerecon.io.atomic import file_state, write_text
 from cinerecon.io.case_index import append_rows, read_index

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from report import machine, write_section
 
-from cinerecon.evaluation import Score, evaluate
+from cinerecon.evaluation.run import evaluate
+from cinerecon.evaluation.score import Score
 from cinerecon.evaluation.ventricle import AREA_QUANTITIES, limits_of, slice_functions
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 

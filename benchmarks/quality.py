@@ -16,7 +16,9 @@ from pathlib import Path
 from quality_tables import describe_losses, gain_table, time_table, value_table
 from report import machine, write_section
 
-from cinerecon.evaluation import Score, evaluate, write_results
+from cinerecon.evaluation.results import write_results
+from cinerecon.evaluation.run import evaluate
+from cinerecon.evaluation.score import Score
 from cinerecon.methods.catalogue import list_models
 from cinerecon.methods.table import METHODS
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import mean, median
 
-from cinerecon.evaluation import Score
+from cinerecon.evaluation.score import Score
 from cinerecon.metrics.statistics import Gain, compare_paired, summarise_mean, with_holm
 
 Column = tuple[str, int]

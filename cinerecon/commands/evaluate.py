@@ -19,8 +19,9 @@ from cinerecon.options import (
 )
 
 if TYPE_CHECKING:
-    from cinerecon.evaluation import Failure, Score
+    from cinerecon.evaluation.failures import Failure
     from cinerecon.evaluation.paper_tables import PaperTable
+    from cinerecon.evaluation.score import Score
 
 
 class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
@@ -81,21 +82,24 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
 
 def evaluate(options: EvaluateOptions) -> None:
     """Evaluate methods on scans, or compare image files, and print and write the tables."""
-    from cinerecon import evaluation as workflow
     from cinerecon.commands.results import report_results
     from cinerecon.commands.scans import print_shard
     from cinerecon.commands.submit import submit
+    from cinerecon.evaluation.files import compare_files
+    from cinerecon.evaluation.paper_tables import find_paper_table
+    from cinerecon.evaluation.request import require_files
     from cinerecon.memory import keep_freed_memory
+    from cinerecon.metrics import DEFAULT_PROFILE
 
     keep_freed_memory()
     output = options.output
-    layouts = [workflow.find_paper_table(name) for name in options.tables]
+    layouts = [find_paper_table(name) for name in options.tables]
     failures: list[Failure] = []
     names: tuple[str, ...] = ()
     if options.recons or options.reference:
-        paths, truth = workflow.require_files(options.recons, options.reference, options.without_effect_on_files())
-        profile, n_pictures = options.profile or workflow.DEFAULT_PROFILE, options.pictures if output else 0
-        scores = workflow.compare_files(paths, truth, profile=profile, output=output, pictures=n_pictures)
+        paths, truth = require_files(options.recons, options.reference, options.without_effect_on_files())
+        profile, n_pictures = options.profile or DEFAULT_PROFILE, options.pictures if output else 0
+        scores = compare_files(paths, truth, profile=profile, output=output, pictures=n_pictures)
     elif options.submit:
         submit(options, evaluate)
         return
@@ -115,16 +119,18 @@ def _evaluate_scans(
     """Scores, failures, and the names of the methods that the user gave."""
     from rich.console import Console
 
-    from cinerecon import evaluation as workflow
     from cinerecon.acquisition.config import AcquisitionConfig
     from cinerecon.commands.console import announce_models
     from cinerecon.commands.scans import shard_of
+    from cinerecon.evaluation import run
+    from cinerecon.evaluation.failures import Failure
+    from cinerecon.evaluation.request import complete_request, why_left_out
     from cinerecon.io.scan_list import with_lists
 
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     def report(outcome: "Score | Failure") -> None:
-        if isinstance(outcome, workflow.Failure):
+        if isinstance(outcome, Failure):
             console.print(f"failed   {outcome.case}, {outcome.sampling}, {outcome.method}: {outcome.what}")
             return
         case = f"{outcome.scan} slice {outcome.slice}, {outcome.n_coils} coils, {outcome.sampling}, {outcome.method}"
@@ -135,11 +141,11 @@ def _evaluate_scans(
             console.print(f"kept     {number} score{'' if number == 1 else 's'} of an earlier run of this folder")
 
     models, patterns = options.models, options.undersample
-    request = workflow.complete_request(models, patterns, options.profile, layouts, options.baseline)
+    request = complete_request(models, patterns, options.profile, layouts, options.baseline)
     for name in request.left_out:
-        console.print(f"left out  {name}: {workflow.why_left_out(name)}")
+        console.print(f"left out  {name}: {why_left_out(name)}")
     announce_models(request.models)
-    evaluation = workflow.evaluate(
+    evaluation = run.evaluate(
         with_lists(options.scans, options.lists),
         request.models,
         request.patterns,

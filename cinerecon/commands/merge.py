@@ -77,7 +77,8 @@ def _merge_images(options: MergeOptions) -> bool:
 
 def _merge_scores(options: MergeOptions) -> bool:
     from cinerecon.commands.results import report_results
-    from cinerecon.evaluation import find_paper_table, merge_scores
+    from cinerecon.evaluation.jobs import merge_scores
+    from cinerecon.evaluation.paper_tables import find_paper_table
 
     scores, failures = merge_scores(options.folder)
     layouts = [find_paper_table(name) for name in options.tables]

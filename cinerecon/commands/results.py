@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cinerecon.evaluation import Failure, Score
+    from cinerecon.evaluation.failures import Failure
     from cinerecon.evaluation.paper_tables import PaperTable
+    from cinerecon.evaluation.score import Score
 if TYPE_CHECKING:
     from cinerecon.preparation.report import PrepareReport
 
@@ -38,17 +39,20 @@ def report_results(
     names
         Methods that the user requested, which are in no table of a paper.
     """
-    from cinerecon import evaluation as workflow
     from cinerecon.commands.console import print_tables
+    from cinerecon.evaluation.failures import failure_table
+    from cinerecon.evaluation.paper_tables import lay_out, left_over
+    from cinerecon.evaluation.results import BRIEF, tables_of, write_results
+    from cinerecon.evaluation.ventricle import function_tables
 
-    extra = [laid_out for layout in layouts for laid_out in workflow.lay_out(layout, scores, names)]
-    rest = workflow.left_over(layouts, scores, names)
-    tables = [*extra, *workflow.tables_of(rest, baseline, workflow.BRIEF, failures)]
-    print_tables([*tables, *workflow.function_tables(scores)])
+    extra = [laid_out for layout in layouts for laid_out in lay_out(layout, scores, names)]
+    rest = left_over(layouts, scores, names)
+    tables = [*extra, *tables_of(rest, baseline, BRIEF, failures)]
+    print_tables([*tables, *function_tables(scores)])
     if failures:
-        print_tables([workflow.failure_table(failures, len(scores))])
+        print_tables([failure_table(failures, len(scores))])
     if output:
-        results = workflow.write_results(scores, output, baseline=baseline, extra_tables=extra, failures=failures)
+        results = write_results(scores, output, baseline=baseline, extra_tables=extra, failures=failures)
         for path in results:
             print(f"wrote    {path}")
 

@@ -5,7 +5,7 @@ from raw_scan import small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import find_cines
-from cinerecon.evaluation import list_scans
+from cinerecon.evaluation.jobs import list_scans
 from cinerecon.preparation.sources import find_sources
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import reconstruct_scan

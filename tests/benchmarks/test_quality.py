@@ -5,7 +5,7 @@ import quality
 import quality_tables
 from pytest import approx, fixture
 
-from cinerecon.evaluation import Score
+from cinerecon.evaluation.score import Score
 
 COLUMN = ("gaussian:8", 1)
 

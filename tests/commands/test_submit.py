@@ -10,7 +10,8 @@ from cinerecon.commands import submit as module
 from cinerecon.commands.evaluate import EvaluateOptions
 from cinerecon.commands.recon import ReconOptions
 from cinerecon.errors import ConfigError, DataError
-from cinerecon.evaluation import evaluate, read_scores
+from cinerecon.evaluation.run import evaluate
+from cinerecon.evaluation.score import read_scores
 from cinerecon.io.scan_list import read_scan_list
 
 submitit = pytest.importorskip("submitit")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cinerecon.evaluation import Score
+from cinerecon.evaluation.score import Score
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 SIZES = {"n_frames": 8, "ky": 48, "kx": 40, "n_coils": 3}

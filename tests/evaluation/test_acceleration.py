@@ -6,7 +6,7 @@ from raw_scan import small_scan
 
 from cinerecon.acquisition.open import open_scan
 from cinerecon.acquisition.reference import undersample
-from cinerecon.evaluation import evaluate
+from cinerecon.evaluation.run import evaluate
 from cinerecon.methods.card import Card
 from cinerecon.methods.card_warnings import outside_training
 from cinerecon.reconstruction.run import ReconRequest, reconstruct_scan

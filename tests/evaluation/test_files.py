@@ -10,9 +10,11 @@ from conftest import beating_cine
 
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
-from cinerecon.evaluation import compare_files, read_scores, require_files, write_results
-from cinerecon.evaluation.files import match_slices
+from cinerecon.evaluation.files import compare_files, match_slices
 from cinerecon.evaluation.image_files import read_series, read_truth
+from cinerecon.evaluation.request import require_files
+from cinerecon.evaluation.results import write_results
+from cinerecon.evaluation.score import read_scores
 from cinerecon.image import CineImage
 from cinerecon.io.bart import write_cfl
 from cinerecon.io.export import FOLDER, FORMATS, Target, export

@@ -7,9 +7,9 @@ import torch
 from helpers import complex_randn
 
 from cinerecon.cine import CineData
-from cinerecon.evaluation import evaluate
 from cinerecon.evaluation.figures import draw_movies
 from cinerecon.evaluation.images import InitialImages, read_image
+from cinerecon.evaluation.run import evaluate
 from cinerecon.methods.base import Reconstruction, Reconstructor, fingerprint
 from cinerecon.methods.classical.linear import ZeroFilled
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cinerecon.errors import ConfigError, DataError
-from cinerecon.evaluation import evaluate
+from cinerecon.evaluation.run import evaluate
 from cinerecon.methods import memory_plan
 from cinerecon.methods.classical.linear import ZeroFilled
 

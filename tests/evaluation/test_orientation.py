@@ -6,7 +6,7 @@ import pytest
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from cinerecon.cine_meta import CineMeta, Geometry
-from cinerecon.evaluation import compare_files
+from cinerecon.evaluation.files import compare_files
 from cinerecon.image import CineImage
 from cinerecon.io.export.nifti import write_nifti
 

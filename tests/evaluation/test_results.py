@@ -12,23 +12,14 @@ import pytest
 from PIL import Image
 
 from cinerecon.errors import ConfigError
-from cinerecon.evaluation import (
-    BRIEF,
-    PAPER_TABLES,
-    Cell,
-    Failure,
-    Table,
-    charts,
-    complete_request,
-    evaluate,
-    find_paper_table,
-    lay_out,
-    left_over,
-    summarise,
-    tables_of,
-    why_left_out,
-    write_results,
-)
+from cinerecon.evaluation import charts
+from cinerecon.evaluation.failures import Failure
+from cinerecon.evaluation.paper_tables import PAPER_TABLES, find_paper_table, lay_out, left_over
+from cinerecon.evaluation.request import complete_request, why_left_out
+from cinerecon.evaluation.results import BRIEF, tables_of, write_results
+from cinerecon.evaluation.run import evaluate
+from cinerecon.evaluation.summary import summarise
+from cinerecon.evaluation.tables import Cell, Table
 
 
 def column(table, title):

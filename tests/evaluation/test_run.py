@@ -12,10 +12,12 @@ import pytest
 
 from cinerecon.acquisition.open import intake
 from cinerecon.errors import ConfigError, DataError, FileError
-from cinerecon.evaluation import evaluate, read_scores, tables_of, write_results
 from cinerecon.evaluation import run as module
 from cinerecon.evaluation.images import image_file
 from cinerecon.evaluation.jobs import JobList, Listing
+from cinerecon.evaluation.results import tables_of, write_results
+from cinerecon.evaluation.run import evaluate
+from cinerecon.evaluation.score import read_scores
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.case import write_case
 from cinerecon.methods.base import fingerprint

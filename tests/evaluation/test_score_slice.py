@@ -4,7 +4,7 @@ import pytest
 from raw_scan import small_scan
 from small_recipe import RECIPE
 
-from cinerecon.evaluation import evaluate
+from cinerecon.evaluation.run import evaluate
 from cinerecon.methods.model_file import read_model
 from cinerecon.preparation.config import PrepareConfig, parse_split
 from cinerecon.preparation.run import prepare

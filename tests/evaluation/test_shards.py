@@ -7,8 +7,11 @@ import pytest
 from archive import N_SCANS, counted, kill_and_continue, make_archive
 
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.evaluation import evaluate, jobs, merge_scores, read_scores, score, score_slice
+from cinerecon.evaluation import jobs, score, score_slice
 from cinerecon.evaluation.failures import read_failures
+from cinerecon.evaluation.jobs import merge_scores
+from cinerecon.evaluation.run import evaluate
+from cinerecon.evaluation.score import read_scores
 from cinerecon.io.scan_list import read_scan_list
 from cinerecon.io.shards import Shard
 

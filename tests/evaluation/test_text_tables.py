@@ -2,8 +2,8 @@
 
 import pytest
 
-from cinerecon.evaluation import BRIEF, Cell, Table, tables_of
-from cinerecon.evaluation.tables import lay_out_text
+from cinerecon.evaluation.results import BRIEF, tables_of
+from cinerecon.evaluation.tables import Cell, Table, lay_out_text
 
 SMALL = Table(
     "two methods",

@@ -7,9 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from cinerecon.evaluation import compare_files, evaluate, function_tables, write_results
+from cinerecon.evaluation.files import compare_files
+from cinerecon.evaluation.results import write_results
+from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import Score
-from cinerecon.evaluation.ventricle import limits_of, slice_functions, stack_functions
+from cinerecon.evaluation.ventricle import function_tables, limits_of, slice_functions, stack_functions
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 

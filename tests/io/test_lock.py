@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cinerecon.errors import FileError
-from cinerecon.evaluation import evaluate
+from cinerecon.evaluation.run import evaluate
 from cinerecon.io.lock import sole_writer
 from cinerecon.io.shards import Shard
 from cinerecon.preparation.run import prepare

@@ -13,7 +13,7 @@ from cinerecon.acquisition.open import open_scan
 from cinerecon.cine import finish_image
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
-from cinerecon.evaluation import evaluate
+from cinerecon.evaluation.run import evaluate
 from cinerecon.io.case import read_case
 from cinerecon.io.cmrxrecon import is_kspace_name
 from cinerecon.io.raw_file import read_raw_scan

@@ -8,7 +8,7 @@ from archive import N_SCANS, counted, kill_and_continue, make_archive
 
 from cinerecon.acquisition.open import find_cines
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.evaluation import evaluate
+from cinerecon.evaluation.run import evaluate
 from cinerecon.io.case import read_case
 from cinerecon.io.case_index import read_index
 from cinerecon.io.scan_list import read_scan_list
