@@ -50,7 +50,7 @@ def test_the_baseline_can_be_chosen(make_scores):
 
 
 def test_a_baseline_that_failed_is_no_wrong_name(make_scores):
-    failed = [Failure("scan0", 0, "gaussian:8", "mine", "gave an image that is not finite")]
+    failed = [Failure("scan0", 0, "gaussian:8", "mine", "returned an image with NaN or infinite values")]
     (table,) = tables_of(make_scores(2), "mine", failures=failed)
     assert not any(name.startswith("Δ PSNR") for name in table.columns)
     assert table.notes[0] == "failed, and so missing in these means: mine 1"

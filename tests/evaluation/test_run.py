@@ -222,7 +222,7 @@ def test_an_image_that_is_not_finite_stops_no_other(full_scan, monkeypatch):
     monkeypatch.setattr(module.Plan, "load_methods", lambda _: methods)
     found = evaluate([full_scan], ["zerofilled", "cgsense"], ["gaussian:2"])
     assert [score.method for score in found.scores] == ["cgsense"]
-    assert "zerofilled gave an image that is not finite" in found.failures[0].what
+    assert "zerofilled returned an image with NaN or infinite values" in found.failures[0].what
 
 
 def test_stored_scores_are_counted_before_the_work(full_scan, tmp_path):
