@@ -1,8 +1,7 @@
 """HDF5 files of any kind: checks of format and completeness, arrays of the file itself, and files to be written.
 
 The HDF5 library does not survive a failed write: it ends in a segmentation fault when the file is closed. So it writes
-to a Python object that never fails: after the first error it discards what follows, and the error is raised once the
-library has closed the file.
+to a Python object that never fails (`full_disk`), and the error is raised once the library has closed the file.
 
 Validation of the heaps precedes reading by that library. Samples of variable length are stored in "global heap
 collections": a header, then objects, each with its own size. An incomplete copy of full length has zeros there, and at
@@ -10,18 +9,18 @@ an object of size zero the library loops endlessly. Every collection is therefor
 parallel, one object per step.
 """
 
-import io
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError
+from cinerecon.io.full_disk import FaultTolerantFile
 from cinerecon.io.recognise import first_bytes, looks_like
 
 CHUNK_CACHE = {"rdcc_nslots": 100_003, "rdcc_nbytes": 64 << 20}
@@ -125,75 +124,6 @@ def require_plausible(name: str, n_bytes: float, path: Path) -> None:
         raise DataError(what, where=str(path), hint="copy or download it again")
 
 
-class _FaultTolerantFile(io.RawIOBase):
-    """A file for the HDF5 library whose operations always succeed; the first error is kept in `error`."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.error: OSError | None = None
-        self.position = 0
-
-    def readable(self) -> bool:
-        """HDF5 reads back what it wrote."""
-        return True
-
-    def writable(self) -> bool:
-        """HDF5 writes."""
-        return True
-
-    def seekable(self) -> bool:
-        """HDF5 writes at any position."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a position."""
-        if whence == io.SEEK_END:
-            offset += self.file.seek(0, io.SEEK_END)
-        elif whence == io.SEEK_CUR:
-            offset += self.position
-        self.position = offset
-        return offset
-
-    def tell(self) -> int:
-        """The position."""
-        return self.position
-
-    def write(self, values: Any) -> int:
-        """Write at the position; after an error nothing is written."""
-        n_bytes = memoryview(values).nbytes
-        if self.error is None:
-            try:
-                self.file.seek(self.position)
-                self.file.write(values)
-            except OSError as error:
-                self.error = error
-        self.position += n_bytes
-        return n_bytes
-
-    def readinto(self, buffer: Any) -> int:
-        """Read from the position; what was not written is zero."""
-        view = memoryview(buffer).cast("B")
-        self.file.seek(self.position)
-        content = self.file.read(view.nbytes)
-        view[: len(content)] = content
-        view[len(content) :] = bytes(view.nbytes - len(content))
-        self.position += view.nbytes
-        return view.nbytes
-
-    def truncate(self, size: int | None = None) -> int:
-        """Set the size of the file."""
-        size = self.position if size is None else size
-        if self.error is None:
-            try:
-                self.file.truncate(size)
-            except OSError as error:
-                self.error = error
-        return size
-
-    def flush(self) -> None:
-        """Nothing is buffered here."""
-
-
 @contextmanager
 def new_hdf5(path: Path, **options: Any) -> Iterator[h5py.File]:
     """Create an HDF5 file.
@@ -211,7 +141,7 @@ def new_hdf5(path: Path, **options: Any) -> Iterator[h5py.File]:
         If the file system refuses, e.g. because the disk is full.
     """
     with path.open("w+b", buffering=0) as raw:
-        tolerant = _FaultTolerantFile(raw)
+        tolerant = FaultTolerantFile(raw)
         try:
             with h5py.File(tolerant, "w", **options) as file:
                 yield file

@@ -15,8 +15,10 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cinerecon.acquisition.array_parts import files_of
+from cinerecon.errors import FileError
 from cinerecon.io.atomic import moved_into_place, write_text
 from cinerecon.physics.sampling import fingerprint_pattern
 from cinerecon.reconstruction.request import ReconRequest
@@ -76,13 +78,29 @@ class SliceCache:
         cine = {field.name: getattr(part.cine, field.name) for field in fields(part.cine)}
         for name in ARRAYS:
             if cine[name] is not None:
-                with moved_into_place(self._path(index, f".{name}.npy")) as temporary, temporary.open("wb") as file:
-                    np.save(file, cine[name])
+                self._write(self._path(index, f".{name}.npy"), cine[name])
             cine[name] = cine[name] is not None
         cine[CURVES] = {name: curve.tolist() for name, curve in cine[CURVES].items()}
         record = {field.name: getattr(part, field.name) for field in fields(part)} | {"cine": cine}
         write_text(self._path(index, ".json"), json.dumps(record, default=_encoded))
         return self.load(index) or part
+
+    def _write(self, path: Path, array: NDArray[Any]) -> None:
+        """Write an array; no empty folder remains after an error.
+
+        Raises
+        ------
+        FileError
+            If the file system refuses, for the reason that it gives: `numpy.save` hides it.
+        """
+        try:
+            with moved_into_place(path) as temporary, temporary.open("wb") as file:
+                np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+                file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        except FileError:
+            if not any(self.folder.iterdir()):
+                self.folder.rmdir()
+            raise
 
     def remove(self) -> None:
         """Remove the folder; mapped arrays stay valid."""

@@ -1,5 +1,6 @@
 """On a full disk every writer raises the same error, the process continues, and no partial file remains."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -12,7 +13,9 @@ import pytest
 
 from cinerecon.errors import FileError
 from cinerecon.io.atomic import moved_into_place, write_text
+from cinerecon.io.full_disk import FaultTolerantFile
 from cinerecon.io.hdf5 import new_hdf5
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of file sizes as on Linux")
 
@@ -68,22 +71,76 @@ except FileError as error:
     assert not list(tmp_path.iterdir())
 
 
+SIMULATE = ["simulate", "-o", "x.h5", "--frames", "4", "--ky", "32", "--kx", "32", "--coils", "2"]
+
+
 @linux
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ["simulate", "-o", "x.h5", "--frames", "4", "--ky", "32", "--kx", "32", "--coils", "2"],
-        ["mask", "radial:8", "-o", "x.npz", "--ky", "300", "--kx", "300"],
-    ],
-    ids=lambda arguments: arguments[0],
+    ("arguments", "limit"),
+    [(SIMULATE, 2000), (SIMULATE, 100_000), (["mask", "radial:8", "-o", "x.npz", "--ky", "300", "--kx", "300"], 2000)],
+    ids=["simulate", "simulate, within the readouts", "mask"],
 )
-def test_a_command_that_cannot_write_says_so_and_leaves_nothing(tmp_path, arguments):
-    done = run_limited(arguments, 2000, tmp_path)
+def test_a_command_that_cannot_write_says_so_and_leaves_nothing(tmp_path, arguments, limit):
+    done = run_limited(arguments, limit, tmp_path)
     assert done.returncode == 2, done.stderr
     first, where = done.stderr.splitlines()[:2]
     assert first == "error  cannot write: File too large"
     assert where.startswith("where  x")
     assert not list(tmp_path.iterdir())
+
+
+@linux
+def test_images_that_do_not_fit_leave_nothing(tmp_path):
+    scan = tmp_path / "scan.h5"
+    simulate_scan(scan, SimulateConfig(n_frames=4, ky=32, kx=32, n_coils=2))
+    done = run_limited(["recon", "scan.h5", "--model", "zerofilled", "-o", "x.npz"], 5000, tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[0] == "error  cannot write: File too large"
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.h5"]
+
+
+class _ShortWrites:
+    """A disk of some bytes: as on Linux, the write that fills it succeeds in part, and only the next one fails."""
+
+    def __init__(self, size):
+        self.content, self.position, self.size = bytearray(size), 0, size
+
+    def seek(self, offset, whence=0):
+        self.position = offset
+        return offset
+
+    def write(self, values):
+        n_bytes = min(len(values), self.size - self.position)
+        self.content[self.position : self.position + n_bytes] = values[:n_bytes]
+        self.position += n_bytes
+        return n_bytes
+
+    def read(self, n_bytes):
+        return bytes(self.content[self.position : self.position + n_bytes])
+
+
+def test_what_does_not_fit_is_an_error_and_can_be_read_back():
+    """Also what was written to the disk before, in the same page."""
+    values = np.random.default_rng(0).integers(0, 256, 20_000, np.uint8).tobytes()
+    file = FaultTolerantFile(_ShortWrites(9000))
+    for start in range(0, 20_000, 1500):
+        file.write(values[start : start + 1500])
+    assert file.error is not None
+    assert file.error.errno == errno.ENOSPC
+    for start, stop in ((0, 20_000), (8000, 9500), (12_287, 12_289)):
+        buffer = bytearray(stop - start)
+        file.seek(start)
+        file.readinto(buffer)
+        assert bytes(buffer) == values[start:stop]
+
+
+def test_a_last_write_in_part_is_an_error():
+    file = FaultTolerantFile(_ShortWrites(1000))
+    file.write(bytes(1000))
+    assert file.error is None
+    file.seek(500)
+    file.write(bytes(501))
+    assert file.error is not None
 
 
 def test_the_longest_name_is_written(tmp_path):

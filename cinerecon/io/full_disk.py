@@ -1,0 +1,127 @@
+"""A file for the HDF5 library on a disk that may be full.
+
+The library cannot close a file in which a write failed, and ends the process with a crash. To it, all writes succeed:
+what does not fit on the disk is kept in memory until the file is closed, and the error is raised after that.
+"""
+
+import errno
+import io
+import os
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+PAGE = 4096
+"""Bytes that are kept together."""
+MAX_PAGES = 65_536
+"""Largest number of pages in memory, 256 MiB; what comes after them is lost, as the whole file is."""
+
+
+class FaultTolerantFile(io.RawIOBase):
+    """A file whose operations always succeed; the first error is kept in `error`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+        self.position = 0
+        self.pages: dict[int, bytearray] = {}
+
+    def readable(self) -> bool:
+        """HDF5 reads back what it wrote."""
+        return True
+
+    def writable(self) -> bool:
+        """HDF5 writes."""
+        return True
+
+    def seekable(self) -> bool:
+        """HDF5 writes at any position."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a position."""
+        if whence == io.SEEK_END:
+            offset += self.file.seek(0, io.SEEK_END)
+        elif whence == io.SEEK_CUR:
+            offset += self.position
+        self.position = offset
+        return offset
+
+    def tell(self) -> int:
+        """The position."""
+        return self.position
+
+    def write(self, values: Any) -> int:
+        """Write at the position, in memory after the first error."""
+        content = memoryview(values).cast("B")
+        if self.error is None:
+            try:
+                self._write_whole(content)
+            except OSError as error:
+                self.error = error
+        if self.error is not None:
+            self._keep(content)
+        self.position += len(content)
+        return len(content)
+
+    def _write_whole(self, content: memoryview) -> None:
+        """Write all bytes; the system may write fewer where the disk becomes full."""
+        self.file.seek(self.position)
+        written = 0
+        while written < len(content):
+            n_bytes = self.file.write(content[written:])
+            if not n_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written += n_bytes
+
+    def _keep(self, content: memoryview) -> None:
+        """Keep bytes at the position in memory."""
+        done = 0
+        for number, part in self._parts(len(content)):
+            if number not in self.pages and len(self.pages) < MAX_PAGES:
+                self.pages[number] = self._page_on_disk(number)
+            if number in self.pages:
+                self.pages[number][part] = content[done : done + part.stop - part.start]
+            done += part.stop - part.start
+
+    def readinto(self, buffer: Any) -> int:
+        """Read from the position; what was never written is zero."""
+        view = memoryview(buffer).cast("B")
+        if self.pages:
+            done = 0
+            for number, part in self._parts(len(view)):
+                page = self.pages.get(number) or self._page_on_disk(number)
+                view[done : done + part.stop - part.start] = page[part]
+                done += part.stop - part.start
+        else:
+            self.file.seek(self.position)
+            content = self.file.read(len(view))
+            view[: len(content)] = content
+            view[len(content) :] = bytes(len(view) - len(content))
+        self.position += len(view)
+        return len(view)
+
+    def _parts(self, n_bytes: int) -> Iterator[tuple[int, slice]]:
+        """The pages of the next bytes, each with the part of it that they cover."""
+        start, end = self.position, self.position + n_bytes
+        while start < end:
+            number, first = divmod(start, PAGE)
+            last = min(PAGE, first + end - start)
+            yield number, slice(first, last)
+            start += last - first
+
+    def _page_on_disk(self, number: int) -> bytearray:
+        self.file.seek(number * PAGE)
+        return bytearray(self.file.read(PAGE).ljust(PAGE, b"\0"))
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size of the file."""
+        size = self.position if size is None else size
+        if self.error is None:
+            try:
+                self.file.truncate(size)
+            except OSError as error:
+                self.error = error
+        return size
+
+    def flush(self) -> None:
+        """Nothing is buffered here."""
