@@ -111,7 +111,7 @@ def draw_images(scores: Sequence[Score], folder: Path) -> "Figure":
     scores
         Scores of one slice and sampling pattern, one per method.
     folder
-        Where their images are kept.
+        Folder of their images.
     """
     pairs = [read_image(folder, score.task, score.method, score.slice) for score in scores]
     reference = pairs[0][1].magnitude
@@ -168,7 +168,7 @@ class _Row:
         return {"cmap": colours, "vmin": 0, "vmax": largest, "aspect": aspect, "interpolation": "nearest"}
 
     def height(self, y: int, x: int, heart: Heart) -> float:
-        """Over the width."""
+        """Height over width."""
         top, bottom, left, right = heart.box
         if self.is_profile:
             return 0.6
@@ -190,7 +190,7 @@ def _rows(heart: Heart, reference: Array) -> list[_Row]:
 
 
 def _middle(reference: Array) -> Heart:
-    """Where nothing beats: the middle of the field, first frame and middle frame."""
+    """The middle of the field, with the first and the middle frame, where no heart was found."""
     n, y, x = reference.shape
     return Heart((y // 4, y - y // 4, x // 4, x - x // 4), x // 2, 0, n // 2)
 
@@ -230,7 +230,7 @@ def _bare(axis: "Axes") -> None:
 
 
 def figure_file(folder: Path, name: str, ending: str = ".png") -> Path:
-    """Where a figure or movie of a name is written."""
+    """The file of a figure or movie with a name."""
     return folder / "figures" / (re.sub(r"[^\w.-]+", "_", name) + ending)
 
 
@@ -262,7 +262,7 @@ def draw_candidates(scores: Sequence[Score], folder: Path) -> "Figure | None":
     y, x = reference.shape[1:]
     figure = new_figure(CANDIDATES_WIDTH * (len(scans) + 1) + 0.5, 2 * CANDIDATES_WIDTH * y / x + 0.6)
     axes = figure.subplots(2, len(scans) + 1, squeeze=False)
-    white = float(np.percentile(reference, 99.7))
+    white = float(np.percentile(reference, WHITE_PERCENTILE))
     axes[0][0].imshow(reference[frame], cmap="gray", vmin=0, vmax=white)
     axes[0][0].set_title(f"{TRUTH}\nframe {frame}", fontsize=9)
     for (above, below), score, (image, _), scan in zip(axes.T[1:], scores, pairs, scans, strict=True):

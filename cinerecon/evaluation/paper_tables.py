@@ -74,8 +74,8 @@ class PaperTable:
     source: str
     published: Mapping[str, Published] = field(default_factory=dict)
 
-    def holds(self, score: Score) -> bool:
-        """Whether there is a place for it."""
+    def has_cell_for(self, score: Score) -> bool:
+        """Whether the table has a cell for a score."""
         return score.method in self.methods and score.sampling in self.samplings
 
 
@@ -213,7 +213,7 @@ def lay_out(table: PaperTable, scores: Sequence[Score], also: Sequence[str] = ()
         Methods that the paper does not have, for rows of their own below its rows.
     """
     table = with_rows(table, also)
-    matching = [score for score in scores if table.holds(score)]
+    matching = [score for score in scores if table.has_cell_for(score)]
     by_coils: dict[int | None, dict[tuple[str, str], Summary]] = {}
     for summary in summarise(matching):
         by_coils.setdefault(summary.n_coils, {})[summary.method, summary.sampling] = summary
@@ -230,7 +230,7 @@ def with_rows(table: PaperTable, also: Sequence[str]) -> PaperTable:
 def left_over(tables: Sequence[PaperTable], scores: Sequence[Score], also: Sequence[str] = ()) -> list[Score]:
     """The scores of all sampling patterns with a method that is in none of the layouts."""
     wide = [with_rows(table, also) for table in tables]
-    samplings = {score.sampling for score in scores if not any(table.holds(score) for table in wide)}
+    samplings = {score.sampling for score in scores if not any(table.has_cell_for(score) for table in wide)}
     return [score for score in scores if score.sampling in samplings]
 
 
