@@ -5,9 +5,9 @@ to ``slr-5``. Position-aware singular value shrinkage for dynamic MRI (PASSNet),
 https://openreview.net/forum?id=JwJiDLvJWm, tables 1 to 3: ``pass-1`` to ``pass-3``.
 
 Departs from the papers in: the data, which are not public in the form that the papers used; published numbers therefore
-show the kind of result to expect, and do not test the programs. Rows and columns hold the methods and samplings that the papers compare;
-their order, and the assignment of comparisons to tables II to IV, is our interpretation. Published cells are empty
-where the number was not at hand; none is read off a plot or derived.
+show the kind of result to expect, and do not test the programs. Rows and columns hold the methods and samplings that
+the papers compare; their order, and the assignment of comparisons to tables II to IV, is our interpretation. Published
+cells are empty where the number was not available; none is read off a plot or derived.
 """
 
 from collections.abc import Mapping, Sequence

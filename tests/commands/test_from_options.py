@@ -68,7 +68,10 @@ def test_a_wrong_value_names_the_setting(run):
 
 
 def test_a_missing_argument_is_an_error(run):
-    assert run()[0].exit_code == 2
+    result, options = run()
+    assert result.exit_code == 2
+    assert "Missing argument" in result.output
+    assert options is None
 
 
 def test_only_given_options_are_set(run):
