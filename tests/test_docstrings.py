@@ -65,7 +65,7 @@ class Scale:
     Attributes
     ----------
     factor, unit
-        Of the scale.
+        Factor and unit.
     """
 
     factor: float
