@@ -124,7 +124,8 @@ class Scan(CineSource):
         data = self.with_truth(finished.data, finished.coil_matrix).with_warnings(*part.warnings)
         if self._assembly.has_unit_noise:
             data = replace(data, noise_std=averaged_noise_std(data.mask, part.n_averages))
-            data = data.with_warnings(*noise_level_warnings(part.kspace, part.mask, part.n_averages))
+            coils = self._layout.coils if not assembly.compression else self._layout.coils[:0]
+            data = data.with_warnings(*noise_level_warnings(part.kspace, part.mask, part.n_averages, coils))
         return TimedSlice(data, finished.csm_seconds)
 
     def grid_slice(self, number: int, assembly: Assembly | None = None) -> "SliceOnGrid":

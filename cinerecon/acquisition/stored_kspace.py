@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cinerecon.acquisition.alignment import (
@@ -28,6 +29,7 @@ from cinerecon.acquisition.coherence import (
     displacement_warnings,
 )
 from cinerecon.errors import DataError
+from cinerecon.io.ismrmrd.raw import Index
 from cinerecon.physics.fourier import is_image_along
 
 AXES = {-2: "ky", -1: "kx"}
@@ -156,8 +158,15 @@ SMALLEST_POWER, LARGEST_POWER = 0.1, 500.0
 """Power of the quietest part of whitened k-space, 1 if it is noise alone, beyond which the noise scan does not fit."""
 
 
-def noise_level_warnings(kspace: Tensor, mask: Tensor, n_averages: Tensor | None) -> Iterator[str]:
-    """A warning if the noise of whitened k-space cannot have the variance of the noise scan.
+LOUDER, QUIETER = 5.0, 0.33
+"""Amplitude of the quietest part of a coil over the median of all, from which its gain is not that of the noise scan;
+0.8 to 1.3 in scans."""
+LESS_THAN_NOISE = 0.04
+"""Power of the quietest part of whitened k-space that noise of unit variance does not have, not even of one readout."""
+
+
+def noise_level_warnings(kspace: Tensor, mask: Tensor, n_averages: Tensor | None, coils: Index) -> Iterator[str]:
+    """A warning where the noise of whitened k-space, or of one coil, cannot have the variance of the noise scan.
 
     Parameters
     ----------
@@ -165,16 +174,37 @@ def noise_level_warnings(kspace: Tensor, mask: Tensor, n_averages: Tensor | None
         ``(frames, coils, ky, kx)`` with noise of unit variance, ``(frames, 1, ky, kx or 1)``.
     n_averages
         ``(frames, 1, ky, kx or 1)``, how often each sample was measured; None for once.
+    coils
+        Numbers of the coils, to name one; not as many as in k-space if these are virtual coils, which are not compared.
     """
     weight = mask.to(torch.float32) if n_averages is None or n_averages.shape[-2] != mask.shape[-2] else n_averages
-    power = torch.zeros(kspace[:, 0].shape)
+    n_measured = mask[:, 0].sum(0).clamp_min(1)
+    is_measured = mask[:, 0].any(0).expand(kspace.shape[-2:])
+    power, quiet_of_coils = torch.zeros(kspace.shape[-2:]), []
     for coil in kspace.unbind(1):
-        power += torch.view_as_real(coil).square().sum(-1)
-    power = (power * weight[:, 0]).sum(0) / (mask[:, 0].sum(0) * kspace.shape[1]).clamp_min(1)
-    measured = power[mask[:, 0].any(0).expand_as(power)]
-    quiet = float(measured.quantile(QUIET_QUANTILE)) if measured.numel() else 1.0
+        of_coil = (torch.view_as_real(coil).square().sum(-1) * weight[:, 0]).sum(0) / n_measured
+        quiet_of_coils.append(_quietest(of_coil[is_measured]))
+        power += of_coil / kspace.shape[1]
+    quiet = _quietest(power[is_measured])
     if not SMALLEST_POWER < quiet < LARGEST_POWER:
         yield (
             f"the quietest part of k-space has {quiet**0.5:.2g} times the amplitude of the noise scan, expected 1 to "
             "10: the noise scan has another gain or dwell time, and noise level and SNR are wrong"
         )
+    if len(coils) == kspace.shape[1]:
+        yield from _coils_of_other_gain(np.array(quiet_of_coils), coils)
+
+
+def _coils_of_other_gain(power: NDArray[np.float64], coils: Index) -> Iterator[str]:
+    """Coils whose quietest part, ``(coils,)`` power, is far louder than that of the others, or quieter than noise."""
+    ratio = np.sqrt(power / max(float(np.median(power)), float(np.finfo(float).tiny)))
+    for i in np.flatnonzero((ratio > LOUDER) | ((ratio < QUIETER) & (power < LESS_THAN_NOISE))):
+        yield (
+            f"coil {coils[i]}: its noise over that in the noise scan is {ratio[i]:.2g} times that of the others: "
+            f"another gain, or no signal; --set preprocessing.exclude_coils=[{coils[i]}] leaves it out"
+        )
+
+
+def _quietest(power: Tensor) -> float:
+    """The power that is little but noise; 1 where nothing was measured."""
+    return float(power.quantile(QUIET_QUANTILE)) if power.numel() else 1.0

@@ -210,3 +210,19 @@ def test_a_noise_scan_of_another_gain_is_reported(read, factor, is_reported):
     assert len(texts) == is_reported
     if is_reported:
         assert float(texts[0].split("has ")[1].split()[0]) == pytest.approx(1 / factor, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("gain", "n_reported"), [(20.0, 1), (2.0, 0), (0.05, 1), (0.0, 1)], ids=["loud", "similar", "quiet", "off"]
+)
+def test_a_coil_whose_gain_differs_from_that_in_the_noise_scan_is_reported(tmp_path, gain, n_reported):
+    scan = small_scan(matrix=(48, 48), n_frames=4)
+    signal = [1e-2 * samples for samples in scan.samples]
+    add_noise(scan, 40, 1e-3 * np.eye(3), dwell_us=2.0)
+    for samples, added in zip(scan.samples, signal, strict=False):  # the noise readouts follow
+        samples += added
+        samples[1] *= gain
+    warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).read_slice(0).meta.warnings
+    texts = [text for text in warnings if "coil 1: its noise" in text]
+    assert len(texts) == n_reported
+    assert not any("coil 0" in text or "coil 2" in text for text in warnings)
