@@ -40,6 +40,8 @@ PATCH_DISTANCE = 12
 """Largest distance from the centre of k-space, along ky and kx, of the patches."""
 PATCH = (5, 3)
 """Size of the patches along ky and kx."""
+MIN_COILS = 3
+"""Number of coils from which adjacent lines follow from each other; with two, intact scans are reported."""
 MAX_COILS = 6
 """Number of principal components of the coils whose patches are compared."""
 SIGNAL_FRACTION = 1 / 3
@@ -145,7 +147,7 @@ def find_displacement(samples: Samples, ky: Index, order: Index | None) -> Displ
     order
         ``(readouts,)`` number of each readout in the order of time, None if unknown.
     """
-    if samples.shape[1] < 2:
+    if samples.shape[1] < MIN_COILS:
         return None
     centre = _principal_coils(samples)
     order = np.zeros_like(ky) if order is None else order

@@ -12,9 +12,11 @@ from cinerecon.acquisition.coherence import Displacement, find_displacement
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings
+from cinerecon.simulation.config import SimulateConfig
+from cinerecon.simulation.scan import simulate_scan
 
 PLAIN = AcquisitionConfig(csm="walsh")
-REPORTED = ("phase of the central lines", "seems", "no signal", "signs of")
+REPORTED = ("phase of the central lines", "seems", "no signal", "signs of", "edges of")
 
 
 @pytest.fixture
@@ -94,6 +96,13 @@ def test_lines_without_others_next_to_them_are_not_examined(scan):
     ky = np.arange(-12, 13, 4)
     samples = np.random.default_rng(0).normal(size=(len(ky), 4, 64)).astype(np.complex64)
     assert find_displacement(samples, ky, None) is None
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_intact_scan_of_two_coils_is_not_reported(seed, tmp_path):
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=6, ky=96, kx=96, n_coils=2, seed=seed))
+    warnings = open_scan(tmp_path / "scan.h5").read_slice(0).meta.warnings
+    assert not any("displaced" in text for text in warnings)
 
 
 def test_displaced_lines_of_an_array_are_found(scan):
