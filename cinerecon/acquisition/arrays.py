@@ -19,6 +19,7 @@ from cinerecon.acquisition.array_parts import (
 )
 from cinerecon.acquisition.coil_maps import finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.measured import require_own_pattern
 from cinerecon.acquisition.reference import attach_reference
 from cinerecon.acquisition.source import GridSource, TimedSlice
 from cinerecon.axes import mirrored_indices
@@ -123,6 +124,7 @@ class ArraySource(GridSource):
         kspace = torch.from_numpy(self.array.read_slice(number))
         require_magnitude(kspace, where)
         claimed, warnings = read_pattern(self.array, self.config.arrays.pattern, kspace, number)
+        require_own_pattern(claimed.expand(-1, 1, *kspace.shape[-2:])[:, 0], (kspace != 0).any(1), where)
         kspace.mul_(claimed)  # in place, here and below: the array was read for this slice
         require_magnitude(kspace, where)
         if self.config.transform == "fft":

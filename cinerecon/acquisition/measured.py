@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cinerecon.acquisition.placement import describe_incomplete_frames
 from cinerecon.cine import CineData
+from cinerecon.errors import DataError
 from cinerecon.frames import choose_frames, name_frames
 
 SAME_POWER_RATIO = 1e-10
@@ -24,6 +25,8 @@ EMPTY_POINT_FRACTION = 0.01
 """Share of empty points in lines with signal from which points were left out of them, as in radial patterns."""
 QUANTISED_RATIO = 10.0
 """Median amplitude over the smallest one, below which samples are integers so small that noise is rounded to zero."""
+MISPLACED_FRACTION = 0.2
+"""Share of the lines of a pattern that are empty, and of others that are not, above which it is not that of k-space."""
 EMPTY_LINE_RATIO = 1e-12
 """Power of an empty line over the mean of all lines: noise is orders above, rounding errors of a transform below."""
 
@@ -67,7 +70,7 @@ def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measure
     Raises
     ------
     DataError
-        If frames between others are empty, or fewer than two remain.
+        If frames between others are empty, fewer than two remain, or the mask is that of another scan.
     """
     n_frames, _, ky, kx = kspace.shape
     claimed_points = torch.ones(n_frames, ky, kx, dtype=torch.bool)
@@ -90,6 +93,33 @@ def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measure
     is_whole = bool((measured == measured.any(-1, keepdim=True)).all())
     mask = measured.any(-1, keepdim=True) if is_whole else measured
     return Measured(frames, mask[:, None], (*warnings, *([incomplete] if incomplete else [])))
+
+
+def require_own_pattern(claims: Tensor, has_signal: Tensor, where: str) -> None:
+    """Refuse a pattern that is flipped, shifted, of another scan or in another order of the frames.
+
+    Many of its lines are empty then, and as many others hold samples; of a pattern with too few or too many lines only
+    the one or the other is true.
+
+    Parameters
+    ----------
+    claims, has_signal
+        ``(frames, ky, kx)`` bool, the pattern and the samples that are not zero.
+    where
+        File and slice, for errors.
+
+    Raises
+    ------
+    DataError
+        With the numbers of lines.
+    """
+    claimed, measured = claims.any(-1), has_signal.any(-1)
+    n_claimed, n_empty = int(claimed.sum()), int((claimed & ~measured).sum())
+    n_other = int((measured & ~claimed).sum())
+    if min(n_empty, n_other) > MISPLACED_FRACTION * n_claimed:
+        what = f"{n_empty} of {n_claimed} lines of the pattern are empty, and {n_other} others hold samples"
+        hint = "is it of another scan, flipped, not shifted (,uncentred), or are its frames in another order?"
+        raise DataError(f"the pattern is not that of k-space: {what}", where=where, hint=hint)
 
 
 def _n_outer(is_measured: Tensor) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 from cinerecon.acquisition.array_parts import axes_warnings
 from cinerecon.acquisition.coil_maps import finish_slice, scale_maps
 from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.measured import require_own_pattern
 from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings, require_kspace
 from cinerecon.axes import KSPACE, MASK
 from cinerecon.cine import CineData, as_tensor, require_finite
@@ -266,6 +267,7 @@ def _data_of_arrays(
     measured = (kspace != 0).any(1, keepdim=True)  # (frames, 1, ky, kx)
     texts = []
     sampled = measured if mask is None else _as_mask(mask, kspace)
+    require_own_pattern(sampled.expand_as(measured)[:, 0], measured[:, 0], "mask")
     empty = sampled & ~measured.any(-1, keepdim=True)
     if empty.any():
         n_lines = int(empty.any(-1).sum())

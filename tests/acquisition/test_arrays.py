@@ -14,6 +14,7 @@ from cinerecon.errors import CineReconError, CineReconWarning, ConfigError, Data
 from cinerecon.io.bart import PHASE_1, READ, SLICE, TIME, open_cfl, write_cfl
 from cinerecon.options import ArrayOptions
 from cinerecon.reconstruction.public import reconstruct
+from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 AXES = "slices frames coils ky kx"
 MATRIX = (20, 24)
@@ -208,6 +209,21 @@ def test_patterns_that_do_not_fit(scan, tmp_path):
     np.savez(tmp_path / "k.npz", kspace=kspace, axes=AXES, mask=2 * (kspace != 0))
     with pytest.raises(DataError, match="other numbers than 0 and 1"):
         open_scan(tmp_path / "k.npz", config()).read_slice(0)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda mask: mask[:, ::-1], lambda mask: np.roll(mask, 1, 0)], ids=["flipped", "frames moved"]
+)
+def test_a_pattern_of_other_lines_is_refused(tmp_path, change):
+    cine = simulate_cine(SimulateConfig(n_frames=5, ky=48, kx=48, n_coils=3, undersample="gaussian:4,acs=4"))[0]
+    kspace, mask, axes = cine.kspace.numpy(), cine.mask[:, 0, :, 0].numpy(), "frames coils ky kx"
+    np.savez(tmp_path / "good.npz", kspace=kspace, axes=axes, mask=mask)
+    assert torch.equal(open_scan(tmp_path / "good.npz", config()).read_slice(0).mask, cine.mask)
+    np.savez(tmp_path / "other.npz", kspace=kspace, axes=axes, mask=change(mask))
+    with pytest.raises(DataError, match="the pattern is not that of k-space"):
+        open_scan(tmp_path / "other.npz", config()).read_slice(0)
+    with pytest.raises(DataError, match="the pattern is not that of k-space"):
+        reconstruct(kspace, change(mask)[..., None].copy(), method="zerofilled")
 
 
 def test_samples_outside_of_the_pattern_are_not_used(scan, tmp_path):
