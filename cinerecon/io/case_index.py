@@ -122,8 +122,8 @@ def list_cases(folder: Path, split: str | None = None) -> list[Path]:
         raise FileError(f"no prepared cases here: there is no {INDEX}", where=str(folder), hint="cinerecon prepare")
     paths = [folder / row.case for row in read_index(folder) if split in (None, row.split)]
     if not paths:
-        of = f" of the split '{split}'" if split else ""
+        of_split = f" of the split '{split}'" if split else ""
         others = " or ".join(sorted({str(folder / row.case.split("/")[0]) for row in read_index(folder)}))
         hint = f"prepare some with --split {split or 'test'}" + (f", or name another split: {others}" if others else "")
-        raise FileError(f"the index lists no case{of}", where=str(folder / INDEX), hint=hint)
+        raise FileError(f"the index lists no case{of_split}", where=str(folder / INDEX), hint=hint)
     return sorted(paths)

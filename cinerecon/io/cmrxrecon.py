@@ -149,7 +149,7 @@ def open_cmrxrecon(path: Path) -> CmrFile:
     variable = _kspace_variable(mat)
     shape, order = _axes(mat, variable)
     is_full = variable in ("kspace", "kspace_full", "kspace_single_full") and not _undersampled_folder(path)
-    table = next((place for place in _tables(path) if place.is_file()), None)
+    table = next((candidate for candidate in _tables(path) if candidate.is_file()), None)
     info = {} if table is None else _read_table(table)
     fov = (info.get("fovy", 0.0), info.get("fovx", 0.0))
     return CmrFile(
@@ -196,8 +196,8 @@ def _kspace_variable(mat: MatFile) -> str:
 
 def _only(mat: MatFile, names: list[str], meaning: str) -> str:
     if len(names) != 1:
-        found = ", ".join(f"'{name}' {shape}" for name, shape in mat.shapes.items()) or "no arrays"
-        what = f"it is not clear which array is the {meaning}: found {found}"
+        arrays = ", ".join(f"'{name}' {shape}" for name, shape in mat.shapes.items()) or "no arrays"
+        what = f"it is not clear which array is the {meaning}: found {arrays}"
         raise DataError(what, where=str(mat.path), hint="expected kspace, kspace_full or kus, as CMRxRecon has them")
     return names[0]
 
@@ -243,18 +243,19 @@ def _find_mask(path: Path) -> Path:
         If it is not where the challenges put it; a mask is not guessed from zeros.
     """
     name = path.name.replace("_kus_", "_mask_") if "_kus_" in path.name else f"{path.stem}_mask.mat"
-    places = [path.with_name(name)]
+    candidates = [path.with_name(name)]
     folder = _undersampled_folder(path)
     if folder is not None:
         task = folder.partition("_")[2]
-        others = [f"Mask_{task}", "Mask_TaskAll"] if task else []
-        here = [_in_folder(path, folder, other).with_name(name) for other in others]
-        own = next((part for part in path.parent.parts if SET.match(part)), "")
-        places += here + [_in_folder(place, own, other) for other in SETS if other != own for place in here]
-    for place in places:
-        if place.is_file():
-            return place
-    hint = f"expected {places[1 if len(places) > 1 else 0]}"
+        mask_folders = [f"Mask_{task}", "Mask_TaskAll"] if task else []
+        in_tasks = [_in_folder(path, folder, mask_folder).with_name(name) for mask_folder in mask_folders]
+        own_set = next((part for part in path.parent.parts if SET.match(part)), "")
+        other_sets = [name for name in SETS if name != own_set]
+        candidates += in_tasks + [_in_folder(mask, own_set, other) for other in other_sets for mask in in_tasks]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    hint = f"expected {candidates[1 if len(candidates) > 1 else 0]}"
     raise FileError("the mask of this undersampled file is missing", where=str(path), hint=hint)
 
 

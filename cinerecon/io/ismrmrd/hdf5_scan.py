@@ -321,9 +321,9 @@ def _blocks(data: h5py.Dataset) -> Iterator[NDArray[np.void]]:
 def _require_claims(scan: RawScan) -> None:
     """No readout may claim more samples than the whole file has bytes for."""
     size = scan.path.stat().st_size
-    claims = scan.heads["number_of_samples"].astype(np.int64) * scan.heads["active_channels"]
+    claimed_samples = scan.heads["number_of_samples"].astype(np.int64) * scan.heads["active_channels"]
     smallest = 2  # bytes of a complex sample, were it stored in 8-bit integers
-    wrong = np.flatnonzero(claims * smallest > size)
+    wrong = np.flatnonzero(claimed_samples * smallest > size)
     if wrong.size:
         i = wrong[0]
         coils, n_samples = scan.heads["active_channels"][i], scan.heads["number_of_samples"][i]
@@ -331,6 +331,6 @@ def _require_claims(scan: RawScan) -> None:
             f"acquisition {i} claims {n_samples} samples x {coils} channels, more than the file's {size} bytes can hold"
         )
         raise DataError(what, where=scan.at(i))
-    if claims.sum() * smallest > size:
-        what = f"the acquisitions claim {claims.sum()} samples, more than the file's {size} bytes can hold"
+    if claimed_samples.sum() * smallest > size:
+        what = f"the acquisitions claim {claimed_samples.sum()} samples, more than the file's {size} bytes can hold"
         raise DataError(what, where=str(scan.path))
