@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cinerecon.acquisition.placement import CENTRE_HALF_WIDTH
 from cinerecon.cine import CineData, as_tensor
-from cinerecon.errors import DataError
+from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.cmrxrecon import subject_of
 from cinerecon.io.hdf5 import member, open_hdf5
 from cinerecon.io.ismrmrd.hdf5_scan import Hdf5Samples
@@ -216,9 +217,25 @@ def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smoo
         )
     drawn = parse_sampling(pattern).draw(data.n_frames, *data.matrix, seed)
     mask = as_tensor(drawn).to(data.mask.device) & data.mask
+    _require_centre(mask, pattern)
     kspace = data.kspace * mask
     maps = estimate_csm(kspace, mask, csm)  # type: ignore[arg-type]
     doubt = None if maps is None else csm_warning(mask, data.matrix[1])
     warnings = data.meta.warnings if doubt is None else (*data.meta.warnings, doubt)
     meta = replace(data.meta, extent=measured_extent(data.mask), warnings=warnings)
     return replace(data, kspace=kspace, mask=mask, csm=maps, meta=meta)
+
+
+def _require_centre(mask: Tensor, pattern: str) -> None:
+    """Check that some frame samples a line at the centre of k-space: an inverted mask, for one, does not.
+
+    Raises
+    ------
+    ConfigError
+        If none does: the image would have edges only.
+    """
+    centre = mask.shape[-2] // 2
+    rows = slice(max(centre - CENTRE_HALF_WIDTH, 0), centre + CENTRE_HALF_WIDTH + 1)
+    if not bool(mask[:, 0, rows].any()):
+        hint = "is the mask inverted, or its zero frequency at index 0 (,uncentred)?"
+        raise ConfigError(f"no line at the centre of k-space, {centre}, is sampled", where=pattern, hint=hint)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cinerecon.acquisition.reference import pattern_seed, undersample
+from cinerecon.errors import ConfigError
 from cinerecon.physics.sampling import acceleration_of, parse_mask
 
 
@@ -67,3 +68,16 @@ def test_a_pattern_has_the_acceleration_of_its_mask(make_cine, pattern):
     measured[..., :10] = False
     echo = replace(data, mask=measured, kspace=data.kspace * measured)
     assert acceleration_of(undersample(echo, pattern, seed=5))[0] == 3 * 48 * 30 / int(drawn[..., 10:].sum())
+
+
+def test_a_mask_without_the_centre_is_refused(make_cine, tmp_path):
+    """An inverted mask, without lines 5 to 10 of 16; one line near the centre in one frame suffices."""
+    data = make_cine(n_frames=2, matrix=(16, 16), per_frame=None)
+    mask = np.ones((2, 16), bool)
+    mask[:, 5:11] = False
+    np.save(tmp_path / "inverted.npy", mask)
+    with pytest.raises(ConfigError, match="no line at the centre of k-space, 8, is sampled"):
+        undersample(data, str(tmp_path / "inverted.npy"))
+    mask[1, 6] = True
+    np.save(tmp_path / "one.npy", mask)
+    assert undersample(data, str(tmp_path / "one.npy")).mask[1, 0, 6].all()
