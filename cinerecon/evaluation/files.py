@@ -16,8 +16,7 @@ from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, ShapeError
 from cinerecon.evaluation.image_files import ImageSeries, files_in, read_series, read_truth
 from cinerecon.evaluation.images import store_image
-from cinerecon.evaluation.orientation import turned_like
-from cinerecon.evaluation.orientation_check import orientation_warnings
+from cinerecon.evaluation.orientation import PARALLEL_COSINE, orientation_warnings, turned_like
 from cinerecon.evaluation.score import Score, append_scores, read_scores
 from cinerecon.evaluation.score_slice import measure_image, measure_ventricle
 from cinerecon.io.atomic import hash_file, require_folder
@@ -28,8 +27,6 @@ from cinerecon.metrics.ventricle import Ventricle, locate_ventricle
 
 SAME_PLANE_MM = 4.0
 """Largest distance of planes of the same slice, if the spacing is unknown because there is one slice only."""
-PARALLEL_COSINE = 0.98
-"""Cosine of the angle between the normals of planes that are parallel."""
 CLEARER_CORRELATION = 0.05
 """Difference of correlations above which images are assigned to another slice of the reference."""
 AS_GIVEN = "as given"

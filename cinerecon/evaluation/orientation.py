@@ -1,14 +1,44 @@
-"""Images turned by their directions as those of the truth are: programs store rows and columns in different orders."""
+"""Orientation of images of other programs, which store rows and columns in different orders.
 
-from dataclasses import replace
+Images whose directions are known are turned as those of the reference. Departures of orientation, position and scale
+that remain are reported, not corrected.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from cinerecon.cine_meta import Geometry
 from cinerecon.evaluation.image_files import ImageSeries
 
 PARALLEL_COSINE = 0.98
-"""Cosine of the angle between directions of which one counts as along the other."""
+"""Cosine of the angle below which two directions count as parallel."""
+GAIN_DB = 3.0
+"""Smallest gain of a correction that is reported [dB]."""
+SIMPLER_DB = 0.5
+"""Smallest gain of a further correction over a simpler one [dB]."""
+FITTING_ERROR = 1e-3
+"""Part of the power that may be wrong in images whose orientation needs no check."""
+
+TURNS: dict[str, Callable[[Tensor], Tensor]] = {
+    "": lambda image: image,
+    "flipped along y": lambda image: image.flip(-2),
+    "flipped along x": lambda image: image.flip(-1),
+    "turned by 180 degrees": lambda image: image.flip(-2, -1),
+    "y and x swapped": lambda image: image.mT,
+    "y and x swapped, flipped along y": lambda image: image.mT.flip(-2),
+    "y and x swapped, flipped along x": lambda image: image.mT.flip(-1),
+    "y and x swapped, turned by 180 degrees": lambda image: image.mT.flip(-2, -1),
+}
+"""The eight orientations of an image."""
+ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "": lambda image: image,
+    "frames in reverse order": lambda image: image.flip(-3),
+}
 
 
 def turned_like(series: ImageSeries, truth: Geometry | None) -> ImageSeries:
@@ -32,3 +62,118 @@ def turned_like(series: ImageSeries, truth: Geometry | None) -> ImageSeries:
     image = image.flip(reversed_axes) if reversed_axes else image
     pixel_mm = pixel_mm[::-1] if is_swapped and pixel_mm else pixel_mm
     return replace(series, image=image, pixel_size_mm=pixel_mm)
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A possible error of an image as text, with the squared error that remains after its correction."""
+
+    words: tuple[str, ...]
+    error: float
+
+
+def orientation_warnings(image: Tensor, reference: Tensor, *, sees_scale: bool = True) -> Iterator[str]:
+    """Warnings if one factor, another orientation, or a shift in space or time would reduce the error considerably.
+
+    Parameters
+    ----------
+    image, reference
+        ``(frames, y, x)`` magnitudes.
+    sees_scale
+        Whether a factor matters to the measures.
+    """
+    image, reference = image.double(), reference.double()
+    factor, error = _best_factor(image, reference)
+    if sees_scale and _gain(float(((image - reference) ** 2).sum()), error) > GAIN_DB and factor > 0:
+        word, times = ("brighter", 1 / factor) if factor < 1 else ("darker", factor)
+        yield f"{word} by a factor of {float(f'{times:.3g}'):g}?"
+    if error <= FITTING_ERROR * float((reference**2).sum()):
+        return
+    corrections = sorted(_corrections(image, reference), key=lambda correction: len(correction.words))
+    least = min(correction.error for correction in corrections)
+    best = next(correction for correction in corrections if _gain(correction.error, least) <= SIMPLER_DB)
+    if best.words and _gain(error, best.error) > GAIN_DB:
+        yield f"{', '.join(best.words)}?"
+
+
+def _corrections(image: Tensor, reference: Tensor) -> Iterator[Correction]:
+    """Every orientation and order of frames that fits the sizes, as it is and with its best shift."""
+    spectrum = torch.fft.rfftn(reference.float()).conj()
+    for order, in_order in ORDERS.items():
+        for turn, turned in TURNS.items():
+            candidate = in_order(turned(image))
+            if candidate.shape != reference.shape:
+                continue
+            words = tuple(text for text in (turn, order) if text)
+            yield Correction(words, _best_factor(candidate, reference)[1])
+            shift, part = _best_shift(candidate, spectrum)
+            moved = candidate.roll(tuple(-pixels for pixels in shift), (-3, -2, -1))
+            if any(shift):
+                remark = _in_words(shift, reference.shape)
+                yield Correction((*words, *remark), _best_factor(moved, reference)[1])
+            if max(map(abs, part)) >= 0.2:
+                exact = (shift[0], shift[1] + part[0], shift[2] + part[1])
+                error = _best_factor(_moved_by_part(moved, part), reference)[1]
+                yield Correction((*words, *_in_words(exact, reference.shape)), error)
+
+
+def _best_shift(image: Tensor, spectrum: Tensor) -> tuple[tuple[int, int, int], tuple[float, float]]:
+    """Circular shift that explains an image best: in whole frames, rows, columns, and parts of rows and columns.
+
+    Parameters
+    ----------
+    image
+        ``(frames, y, x)``
+    spectrum
+        Complex conjugate of the transform of the reference, as of `torch.fft.rfftn`.
+    """
+    correlation = torch.fft.irfftn(torch.fft.rfftn(image.float()) * spectrum, s=image.shape)
+    peak = torch.unravel_index(correlation.argmax(), correlation.shape)
+    t, y, x = (int(index) for index in peak)
+    whole = tuple(index - n if index > n // 2 else index for index, n in zip((t, y, x), image.shape, strict=True))
+    part = _peak_between(correlation[t, :, x], y), _peak_between(correlation[t, y], x)
+    return whole, part  # type: ignore[return-value]
+
+
+def _peak_between(values: Tensor, peak: int) -> float:
+    """Distance from the largest value to the top of the parabola through it and the adjacent values, in -0.5 to 0.5."""
+    before, top, after = (float(values[(peak + step) % len(values)]) for step in (-1, 0, 1))
+    curvature = before - 2 * top + after
+    return round(0.5 * (before - after) / curvature, 1) if curvature < 0 else 0.0
+
+
+def _moved_by_part(image: Tensor, part: tuple[float, float]) -> Tensor:
+    """The image moved back by parts of a pixel along y and x."""
+    y, x = (torch.fft.fftfreq(n, dtype=torch.float64) for n in image.shape[-2:])
+    ramp = torch.exp(2j * torch.pi * (y[:, None] * part[0] + x * part[1]))
+    shifted: Tensor = torch.fft.ifft2(torch.fft.fft2(image) * ramp).real
+    return shifted
+
+
+def _in_words(shift: tuple[float, float, float], shape: torch.Size) -> tuple[str, ...]:
+    """Along which axes, and how far; an odd matrix has no exact half."""
+    frames, *pixels = shift
+    parts: dict[str, list[str]] = {}
+    for axis, far, size in zip("yx", pixels, shape[-2:], strict=True):
+        if far:
+            is_half = abs(far) >= size // 2
+            plural = "" if abs(far) == 1 else "s"
+            text = "half the field of view" if is_half else f"{abs(far):g} pixel{plural}"
+            parts.setdefault(text, []).append(axis)
+    words = "shifted by " + ", ".join(f"{far} along {' and '.join(axes)}" for far, axes in parts.items())
+    in_time = f"shifted in time by {abs(frames)} frame{'' if abs(frames) == 1 else 's'}"
+    return (*[words] * bool(parts), *[in_time] * bool(frames))
+
+
+def _best_factor(image: Tensor, reference: Tensor) -> tuple[float, float]:
+    """The factor a that minimises |a image - reference|^2, and what remains."""
+    power = float((image**2).sum())
+    factor = float((image * reference).sum()) / power if power > 0 else 0.0
+    return factor, float(torch.sum((factor * image - reference) ** 2))
+
+
+def _gain(before: float, after: float) -> float:
+    """In dB; infinite where nothing remains."""
+    if before <= 0:
+        return 0.0
+    return 10 * math.log10(before / after) if after > 0 else math.inf
