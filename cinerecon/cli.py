@@ -66,7 +66,7 @@ app = typer.Typer(
 
 
 AFTER_STOP = {
-    "recon": "finished slices are kept; the same command with --resume continues",
+    "recon": "finished slices, if there are any, are kept; the same command with --resume continues",
     "prepare": "finished cases are kept; the same command continues",
     "evaluate": "finished scores are kept; the same command continues",
     "merge": "the shards are unchanged; the same command starts again",
