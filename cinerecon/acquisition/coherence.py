@@ -17,6 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from cinerecon.axes import centre_slice
+from cinerecon.frames import name_frames
 from cinerecon.io.ismrmrd.raw import Index
 
 Samples = NDArray[np.complexfloating[Any, Any]]
@@ -29,10 +30,16 @@ MIN_READOUTS = 3
 """Smallest number of readouts of a line whose phases are compared."""
 MIN_COMPARED = 4
 """Smallest number of pairs of readouts from which the phase is judged."""
+MIN_OTHERS = 2
+"""Smallest number of other frames with a line for the comparison of line numbers."""
+MIN_DIFFERENCE = 0.05
+"""Smallest difference of the correlations with the adjacent and with the same line from which the number of a line is
+wrong; 0.2 and more if it is, -0.1 and less in scans."""
 NOISE_CORRELATION, SIGNAL_CORRELATION = 0.25, 0.6
 """Correlation of a line with the next frame of a coil of nothing but noise, at most, and of others, at least."""
-NOISE_AMPLITUDE = 0.5
-"""Smallest amplitude over the median of all coils of a coil of noise that is reported; others do no harm."""
+NOISE_AMPLITUDE = 0.8
+"""Smallest amplitude over the median of all coils of a coil of noise that is reported: coils far from the heart have
+less, since their noise is that of the others."""
 MIN_SAMPLES = 64
 """Smallest number of samples of a readout from which noise and signal differ clearly in their correlation."""
 
@@ -70,6 +77,12 @@ def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index)
     near = np.abs(ky) <= PHASE_DISTANCE
     samples, frames, ky = samples[near], frames[near], ky[near]
     yield from _noisy_coils(samples, frames, ky, coils)
+    displaced = displaced_frames(samples, frames, ky)
+    if displaced:
+        yield (
+            f"{name_frames(displaced)}: the central lines resemble adjacent ones of other frames: their line numbers "
+            "are wrong, and the image is not to be trusted"
+        )
     pairs = _pairs_with_strongest(samples, ky)
     if len(pairs) < MIN_COMPARED:
         return
@@ -81,6 +94,37 @@ def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index)
             f"the phase of the central lines changes from frame to frame (coherence {coherence:.2f}, of cines 0.93 to "
             "1): an RF phase or a frequency drift was not undone; do not trust images that combine frames"
         )
+
+
+def displaced_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:
+    """The frames whose lines agree better with the adjacent line of the other frames than with the same one.
+
+    Parameters
+    ----------
+    samples, frames, ky
+        As for `coherence_warnings`.
+    """
+    sums = {int(line): samples[ky == line].sum(0) for line in np.unique(ky)}
+    counts = {line: int((ky == line).sum()) for line in sums}
+    displaced = []
+    for frame in np.unique(frames):
+        own = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == frame)}
+        others = {
+            line: total - own.get(line, 0.0)
+            for line, total in sums.items()
+            if counts[line] - (line in own) >= MIN_OTHERS
+        }
+        lines = [line for line in own if {line - 1, line, line + 1} <= {*others}]
+        agreement = [_agreement([(own[line], others[line + step]) for line in lines]) for step in (-1, 0, 1)]
+        if len(lines) >= 2 and max(agreement[0], agreement[2]) > agreement[1] + MIN_DIFFERENCE:
+            displaced.append(int(frame))
+    return displaced
+
+
+def _agreement(pairs: list[tuple[Samples, Samples]]) -> float:
+    """Magnitude of the correlation of pairs of lines ``(coils, kx)``, weighted by their energy; 0 without pairs."""
+    norms = sum(float(np.linalg.norm(line) * np.linalg.norm(other)) for line, other in pairs)
+    return sum(abs(complex(np.vdot(line, other))) for line, other in pairs) / norms if norms else 0.0
 
 
 def _pairs_with_strongest(samples: Samples, ky: Index) -> Index:
@@ -111,7 +155,7 @@ def _noisy_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> It
     if len(noisy) and np.median(correlation) > SIGNAL_CORRELATION:
         listed = ",".join(map(str, noisy))
         yield (
-            f"coil{'s' if len(noisy) > 1 else ''} {listed}: noise as strong as the signal of the others, no signal; "
+            f"coil{'s' if len(noisy) > 1 else ''} {listed}: noise stronger than the signal of the others, no signal; "
             f"--set preprocessing.exclude_coils=[{listed}] leaves out"
         )
 
@@ -150,21 +194,19 @@ def find_displacement(samples: Samples, ky: Index, order: Index | None) -> Displ
     if samples.shape[1] < MIN_COILS:
         return None
     centre = _principal_coils(samples)
-    order = np.zeros_like(ky) if order is None else order
-    once = np.unique(ky, return_index=True)[1]  # the mean over time conceals what changes from frame to frame
-    return _displacement(centre, ky, order) or _displacement(centre[once], ky[once], order[once])
-
-
-def _displacement(centre: Samples, ky: Index, order: Index) -> Displacement | None:
-    """See `find_displacement`; from the principal components of the coils."""
+    if order is not None:
+        # readouts of a line that are displaced and others that are not would be averaged to an image of less extent
+        _, first, line = np.unique(ky, return_index=True, return_inverse=True)
+        alike = order % 2 == order[first][line.ravel()] % 2
+        centre, ky, order = centre[alike], ky[alike], order[alike]
+    groups = [("every other line", ky)] if order is None else [("every other line", ky), ("every other readout", order)]
     intact = _residual(centre, ky)
     if intact is None:
         return None
     best, displacement = intact / DISPLACED_RATIO, None
-    groups = (("every other line", ky % 2 == 1), ("every other readout", order % 2 == 1))
-    for (which, is_moved), shift in product(groups, range(-MAX_DISPLACEMENT, MAX_DISPLACEMENT + 1)):
+    for (which, number), shift in product(groups, range(-MAX_DISPLACEMENT, MAX_DISPLACEMENT + 1)):
         other = np.roll(centre, shift, -1) if shift else -centre
-        residual = _residual(np.where(is_moved[:, None, None], other, centre), ky)
+        residual = _residual(np.where((number % 2 == 1)[:, None, None], other, centre), ky)
         if residual is not None and residual < best:
             best, displacement = residual, Displacement(which, abs(shift))
     return displacement
