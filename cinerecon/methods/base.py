@@ -15,6 +15,7 @@ from cinerecon.config import Config
 from cinerecon.memory import workspace
 from cinerecon.methods.card import Card
 from cinerecon.physics.operators import Encoding
+from cinerecon.physics.views import share_views
 
 SAMPLES_AT_ONCE = 2**16
 """Samples of coil images transformed together on a CPU, so few that they stay in its cache."""
@@ -202,37 +203,6 @@ def coils_at_once(data: CineData) -> int | None:
         return limit
     y, x = data.matrix
     return max(1, SAMPLES_AT_ONCE // (data.n_frames * y * x)) if data.kspace.device.type == "cpu" else None
-
-
-def share_views(kspace: Tensor, mask: Tensor) -> Tensor:
-    """Fill each point that a frame did not sample from the frames that did, linearly in time.
-
-    Parameters
-    ----------
-    kspace
-        ``(*batch, frames, coils, ky, kx)``, zero where not sampled.
-    mask
-        ``(*batch, frames, 1, ky, kx or 1)`` bool.
-
-    Returns
-    -------
-    Tensor
-        ``(*batch, frames, coils, ky, kx)``; before the first and after the last sampled frame the nearest one is
-        taken, a point that no frame samples stays zero.
-    """
-    n_frames = mask.shape[-4]
-    time = torch.arange(n_frames, device=mask.device).view(-1, 1, 1, 1)
-    before = torch.where(mask, time, -1).cummax(-4).values
-    after = torch.where(mask, time, n_frames).flip(-4).cummin(-4).values.flip(-4)
-    has_before, has_after = before >= 0, after < n_frames
-    first = torch.where(has_before, before, after).clamp(0, n_frames - 1)
-    second = torch.where(has_after, after, before).clamp(0, n_frames - 1)
-    weight = (time - first).to(kspace.real.dtype) / (second - first).clamp(min=1)
-
-    def take(index: Tensor) -> Tensor:
-        return kspace.gather(-4, index.expand(kspace.shape))
-
-    return torch.lerp(take(first), take(second), weight.to(kspace.dtype).expand(kspace.shape))
 
 
 def view_shared_image(data: CineData) -> Tensor:

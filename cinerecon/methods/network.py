@@ -47,8 +47,8 @@ from cinerecon.methods.model_file import (
 from cinerecon.networks import bfloat16
 from cinerecon.networks.table import is_external, portable
 from cinerecon.networks.unrolled import count_parameters
-from cinerecon.physics.coils import time_average
 from cinerecon.physics.operators import Encoding
+from cinerecon.physics.views import time_average
 
 N_IMAGE_SERIES = 8.0
 """Complex image series that a network holds in addition to its features."""

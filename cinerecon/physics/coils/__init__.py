@@ -12,7 +12,7 @@ from cinerecon.physics.coils.compression import (
     transform_maps,
 )
 from cinerecon.physics.coils.espirit import espirit, espirit_eigenmaps
-from cinerecon.physics.coils.estimate import estimate_csm, smooth_maps, time_average
+from cinerecon.physics.coils.estimate import estimate_csm, smooth_maps
 from cinerecon.physics.coils.walsh import walsh
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "estimate_csm",
     "geometric_compression_matrices",
     "smooth_maps",
-    "time_average",
     "transform_coils",
     "transform_maps",
     "walsh",

@@ -1,17 +1,19 @@
-"""Coil maps of a cine, undersampled or not, from its own time average; smooth maps are splines of all pixels.
+"""Coil maps of a cine, undersampled or not, from its own data; smooth maps are splines of all pixels and frames.
 
-Coil sensitivities are quasi-static magnetic fields: they vary slowly, for any object. Modelled as I_c = S_c m with
-S_c = sum_k a_ck B_k, the maps are the smooth factors of the coil images I,
+Coil sensitivities are quasi-static magnetic fields: they vary slowly, for any object. Modelled as I_ct = S_c m_t with
+S_c = sum_k a_ck B_k, the maps are the smooth factors, equal in all frames t, of the coil images I,
 
-    min_(a, m)  sum_cq |I_cq - S_cq m_q|^2  +  weight_smooth |m|^2_mean ||D a||^2,
+    min_(a, m)  sum_ctq |I_ctq - S_cq m_tq|^2  +  weight_smooth |m|^2_mean ||D a||^2,
 
 with tensor products of cubic B-splines B_k on a coarse grid of knots and second differences D of the coefficients
 (P-splines: Eilers, Marx 1996, doi:10.1214/ss/1038425655). Alternating between m and a, as in the joint estimation of
-image and sensitivities (Ying, Sheng 2007, doi:10.1002/mrm.21245), takes two or three steps.
+image and sensitivities (Ying, Sheng 2007, doi:10.1002/mrm.21245), takes two or three steps. The frames t
+are averages over windows in time, after the phase of each frame is removed. The average over the whole cine alone is
+not enough: where the phase changes between frames, its lines do not fit together, and the maps are wrong.
 
 Advantages over local methods: maps need not be periodic, so the cut of the field of view through tissue (after the
-removal of readout oversampling, always) does no harm; noise and the incoherent aliasing of motion in a time average are
-averaged over hundreds of pixels; and pixels without signal get the continuation of their surroundings.
+removal of readout oversampling, always) does no harm; noise and the incoherent aliasing of motion are averaged over
+hundreds of pixels; and pixels without signal get the continuation of their surroundings.
 
 Departs from the papers in: splines instead of global polynomials; both factors are in image space; after each step the
 maps are scaled to unit norm.
@@ -29,9 +31,13 @@ from cinerecon.physics.coils.espirit import espirit
 from cinerecon.physics.coils.walsh import walsh
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.physics.sampling import calibration_size
+from cinerecon.physics.views import frame_phases, time_average, windowed_averages
 
 MIN_SPLINE_SIZE = 3
 """Smallest calibration region (lines, columns) for a fit of splines; `walsh` is used for smaller regions."""
+
+N_WINDOWS, WINDOW_WIDTH = 6, 0.2
+"""Number and standard deviation, in parts of the cine, of the windows in time to whose averages splines are fitted."""
 
 MAX_SPLINE_SIZE = 128
 """Largest matrix to which splines are fitted; a larger one would not improve them."""
@@ -51,8 +57,9 @@ def smooth_maps(
     Parameters
     ----------
     coil_images
-        ``(*batch, coils, n_y, n_x)`` complex, of the whole field of view at any resolution finer than the knots, with
-        pixels that divide it evenly, as `resample_field_of_view` gives them.
+        ``(*batch, frames, coils, n_y, n_x)`` complex, of the whole field of view at any resolution finer than the
+        knots, with pixels that divide it evenly, as `resample_field_of_view` gives them. The maps are those of all
+        frames, whose phase may differ.
     csm
         ``(*batch, coils, n_y, n_x)`` the first estimate, e.g. by `walsh`; its phase must be smooth.
     matrix
@@ -68,20 +75,30 @@ def smooth_maps(
     -------
     ``(*batch, coils, y, x)``, sum of squared magnitudes 1 at every pixel.
     """
-    batch, shape = coil_images.shape[:-3], coil_images.shape[-3:]
-    images, maps = (array.reshape(-1, *shape).to(torch.complex128) for array in (coil_images, csm))
-    images = images / images.abs().square().sum(1).mean((1, 2)).sqrt().clamp_min(1e-300)[:, None, None, None]
+    batch, shape = coil_images.shape[:-4], coil_images.shape[-3:]
+    images, maps = coil_images.reshape(-1, *coil_images.shape[-4:]), csm.reshape(-1, *shape).to(torch.complex128)
+    energy = images.abs().square().sum(2).mean((1, 2, 3), keepdim=True)
+    images = images / energy.sqrt().clamp_min(1e-30)[..., None]
     along_y, along_x = (cubic_splines(n, n_intervals).to(images.device) for n in shape[1:])
     penalty = second_difference_penalty(n_intervals + 3).to(along_y) * weight_smooth
     penalty *= shape[1] * shape[2] / n_intervals**2
     for _ in range(n_iterations):
-        image = (maps.conj() * images).sum(1)
-        weight = image.abs().square() + _PREVIOUS_MAPS_WEIGHT
-        target = image.conj()[:, None] * images + _PREVIOUS_MAPS_WEIGHT * maps
+        weight, target = _correlate(images, maps)
+        weight, target = weight + _PREVIOUS_MAPS_WEIGHT, target + _PREVIOUS_MAPS_WEIGHT * maps
         coefficients = _solve(_spline_gram(weight, along_y, along_x) + penalty, _project(target, along_y, along_x))
         maps = _evaluate(coefficients, along_y, along_x)
     fine_y, fine_x = (cubic_splines(n, n_intervals).to(images.device) for n in matrix)
     return _evaluate(coefficients, fine_y, fine_x).to(coil_images.dtype).reshape(*batch, shape[0], *matrix)
+
+
+def _correlate(images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Means over the frames of |m|^2 and of conj(m) I, with the image m = S^H I of each frame."""
+    weight, target = torch.zeros_like(maps[:, 0].real), torch.zeros_like(maps)
+    for frame in images.unbind(1):
+        image = (maps.conj() * frame).sum(1)
+        weight += image.abs().square()
+        target += image.conj()[:, None] * frame
+    return weight / images.shape[1], target / images.shape[1]
 
 
 _PREVIOUS_MAPS_WEIGHT = 1e-6
@@ -135,30 +152,14 @@ def _solve(matrix: Tensor, right: Tensor) -> Tensor:
     return torch.complex(real, imag)
 
 
-def time_average(kspace: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the frames that sampled each point, 0 where none did.
-
-    Parameters
-    ----------
-    kspace
-        ``(*batch, frames, coils, ky, kx)``, zero where not sampled.
-    mask
-        ``(*batch, frames, 1, ky, kx or 1)`` bool.
-
-    Returns
-    -------
-    ``(*batch, coils, ky, kx)``
-    """
-    return kspace.sum(-4) / mask.sum(-4).clamp_min(1)
-
-
 def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> Tensor | None:
-    """Coil sensitivity maps of a cine from its time average.
+    """Coil sensitivity maps of a cine.
 
-    ``smooth`` starts from the adaptive combination of the low-resolution coil images and fits splines; it is the
-    most faithful, above all where the edge of the field of view cuts tissue (`benchmarks/coils.py` measures it).
-    ``espirit`` and ``walsh`` are the standard methods on the same calibration region. If that has one or two
-    lines, ``walsh`` replaces ``smooth``.
+    The phase of each frame is removed first. ``smooth`` starts from the adaptive combination of the low-resolution time
+    average and fits splines to averages of parts of the cine; it is the most faithful, above all where the edge of the
+    field of view cuts tissue (`benchmarks/coils.py` measures it) and where the phase changes over the cine.
+    ``espirit`` and ``walsh`` are the standard methods on the calibration region of the time average. If that has one
+    or two lines, ``walsh`` replaces ``smooth``.
 
     All maps have unit norm at every pixel, also without signal: no part of an image is lost by a wrong estimate of
     the support, and the combination S^H I of white noise is white noise of the same variance.
@@ -188,13 +189,17 @@ def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> 
     if kspace.shape[-3] == 1:
         return None
     matrix = (kspace.shape[-2], kspace.shape[-1])
-    average, (n_y, n_x) = time_average(kspace, mask), calibration_size(mask, matrix[1])
+    n_y, n_x = calibration_size(mask, matrix[1])
+    phases = frame_phases(kspace, mask)
+    average = torch.cat([time_average(coil / phases, mask) for coil in kspace.split(1, -3)], -3)
     if method == "espirit":
         return espirit(average, n_acs=min(n_y, n_x, 32), threshold=1e-4, crop=0)
     if method == "walsh" or min(n_y, n_x) < MIN_SPLINE_SIZE:
         return walsh(ifft2c(_outside_zero(average, n_y, n_x)))
-    coil_images = resample_field_of_view(average, min(n_y, MAX_SPLINE_SIZE), min(n_x, MAX_SPLINE_SIZE))
-    return smooth_maps(coil_images, walsh(coil_images), matrix)
+    size = min(n_y, MAX_SPLINE_SIZE), min(n_x, MAX_SPLINE_SIZE)
+    coils = (windowed_averages(coil / phases, mask, N_WINDOWS, WINDOW_WIDTH) for coil in kspace.split(1, -3))
+    frames = torch.cat([resample_field_of_view(coil, *size) for coil in coils], -3)
+    return smooth_maps(frames, walsh(resample_field_of_view(average, *size)), matrix)
 
 
 def resample_field_of_view(kspace: Tensor, n_y: int, n_x: int) -> Tensor:

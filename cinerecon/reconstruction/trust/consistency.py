@@ -9,9 +9,9 @@ from torch import Tensor
 from cinerecon.axes import centre_crop
 from cinerecon.cine import CineData
 from cinerecon.methods.base import make_encoding
-from cinerecon.physics.coils import time_average
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.sampling import calibration_size, sampling_kind
+from cinerecon.physics.views import time_average
 
 Values = Mapping[str, float]
 

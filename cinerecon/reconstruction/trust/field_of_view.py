@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from cinerecon.cine import CineData
-from cinerecon.physics.coils import time_average
 from cinerecon.physics.fourier import fft2c, ifft2c
+from cinerecon.physics.views import time_average
 from cinerecon.reconstruction.trust.consistency import decibels
 
 N_SIGNAL_ROWS = 2

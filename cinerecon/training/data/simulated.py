@@ -15,10 +15,11 @@ from torch import Tensor
 from cinerecon.cine import as_tensor
 from cinerecon.io.magnitude import open_archive, survey_archive
 from cinerecon.methods.network import image_scale
-from cinerecon.physics.coils import estimate_csm, time_average
+from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.noise import white_noise
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import parse_mask
+from cinerecon.physics.views import time_average
 from cinerecon.simulation.phantom import PhantomConfig, add_phase, draw_coil_maps, draw_signal
 from cinerecon.training.data.case import Shape, SimulatedArrays, SimulatedCase
 from cinerecon.training.data.config import PhantomSource, SeriesSource, SimulatedSource

@@ -7,12 +7,13 @@ import torch
 from helpers import complex_randn, relative_error
 
 from cinerecon.cine import CineData
-from cinerecon.methods.base import make_encoding, share_views
+from cinerecon.methods.base import make_encoding
 from cinerecon.methods.classical.config import CgSenseConfig
 from cinerecon.methods.classical.linear import CgSense, ZeroFilled
 from cinerecon.methods.table import load_method
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.sampling import parse_mask
+from cinerecon.physics.views import share_views
 
 
 def test_one_coil_is_the_inverse_transform_of_the_sampled_points(make_cine):

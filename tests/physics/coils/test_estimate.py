@@ -1,13 +1,16 @@
+import math
+
 import pytest
 import torch
 from coil_phantom import agreement, smooth_coils
 from helpers import complex_randn, relative_error
 
 from cinerecon.errors import ConfigError
-from cinerecon.physics.coils import estimate_csm, time_average
+from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.coils.estimate import resample_field_of_view
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.sampling import calibration_size
+from cinerecon.physics.views import frame_phases, time_average, windowed_averages
 
 METHODS = ("smooth", "espirit", "walsh")
 
@@ -38,6 +41,38 @@ def test_maps_come_from_undersampled_frames(method, worst):
     assert float(agreement(maps, csm)[image.abs() > 0].quantile(0.01)) > worst
     assert float((maps.norm(dim=0) - 1).abs().max()) < 1e-9
     assert torch.equal(kspace, before)
+
+
+@pytest.mark.parametrize(("method", "lost"), [("smooth", 1e-3), ("espirit", 3e-3), ("walsh", 3e-3)])
+def test_maps_do_not_depend_on_phase_that_changes_between_frames(method, lost):
+    """The phase changes by up to 4 rad over the cine, of another shape in each frame: lines do not fit together."""
+    csm, image, _, mask = scan(n_frames=20, acceleration=8, n_acs=4)
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, n, dtype=torch.float64) for n in image.shape), indexing="ij")
+    time = torch.linspace(0, 2 * torch.pi, 20, dtype=torch.float64)[:, None, None]
+    moving = 1.5 * (0.7 * time.cos() * (1 + 0.5 * y) + 0.4 * time.sin() * x)
+    phase = moving + 8 * torch.cos(3 * y + x) + 6 * torch.sin(2 * x * y + 2 * x)
+    kspace = fft2c(csm * (image * torch.polar(torch.ones_like(phase), phase))[:, None]) * mask
+    similar = agreement(estimate_csm(kspace, mask, method), csm)[image.abs() > 0]
+    assert 1 - float(similar.mean()) < lost
+
+
+def test_phases_of_frames_are_found_from_points_that_all_frames_sampled():
+    *_, kspace, mask = scan()
+    phase = torch.linspace(-2, 2, 12, dtype=torch.float64)[:, None, None, None]
+    found = frame_phases(kspace * torch.polar(torch.ones_like(phase), phase), mask)
+    assert float((found / found[:1] - torch.polar(torch.ones_like(phase), phase - phase[:1])).abs().max()) < 1e-9
+    assert torch.equal(frame_phases(torch.zeros_like(kspace), mask), torch.ones(12, 1, 1, 1, dtype=kspace.dtype))
+
+
+def test_windowed_averages_are_weighted_means_of_the_sampled_frames():
+    mask = torch.tensor([[1, 0], [1, 1], [0, 0], [0, 1]], dtype=torch.bool)[:, None, :, None]
+    kspace = complex_randn(4, 2, 2, 3) * mask
+    first, last = windowed_averages(kspace, mask, 2, 0.5)
+    near, far = math.exp(-0.5 * 0.5**2), math.exp(-0.5)
+    assert relative_error(first[:, 0], (kspace[0, :, 0] + near * kspace[1, :, 0]) / (1 + near)) < 1e-12
+    assert relative_error(last[:, 1], (far * kspace[1, :, 1] + kspace[3, :, 1]) / (1 + far)) < 1e-12
+    static = kspace[1:2].expand(4, -1, -1, -1) * mask
+    assert relative_error(windowed_averages(static, mask, 3, 0.2)[:, :, 1], static[1:2, :, 1].expand(3, -1, -1)) < 1e-12
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -24,7 +24,7 @@ def test_smooth_maps_improve_their_start_also_where_the_field_of_view_cuts_the_o
     csm, image = smooth_coils(6, 40, 37)
     image = image + 0.5  # signal up to the edge on all sides
     start = walsh(csm * image)
-    found = smooth_maps(csm * image, start, (40, 37))
+    found = smooth_maps((csm * image)[None], start, (40, 37))
     edge = torch.ones_like(image.real, dtype=torch.bool)
     edge[4:-4, 4:-4] = False
     assert float(agreement(start, csm)[edge].min()) < 0.98
@@ -34,7 +34,7 @@ def test_smooth_maps_improve_their_start_also_where_the_field_of_view_cuts_the_o
 
 def test_unit_norm_everywhere_and_any_size():
     csm, image = smooth_coils(4, 30, 25)
-    maps = smooth_maps(csm * image, walsh(csm * image), (61, 48))
+    maps = smooth_maps((csm * image)[None], walsh(csm * image), (61, 48))
     assert maps.shape == (4, 61, 48)
     assert float((maps.norm(dim=0) - 1).abs().max()) < 1e-12
 
@@ -43,7 +43,7 @@ def test_noise_is_averaged_over_many_pixels():
     csm, image = smooth_coils(4, 96, 91)
     noisy = csm * image + 0.2 * complex_randn(4, 96, 91)
     start = walsh(noisy)
-    smooth = smooth_maps(noisy, start, (96, 91))
+    smooth = smooth_maps(noisy[None], start, (96, 91))
     lost_start, lost = (float((1 - agreement(maps, csm)[image.abs() > 0] ** 2).mean()) for maps in (start, smooth))
     assert lost < 0.5 * lost_start
 
@@ -51,7 +51,7 @@ def test_noise_is_averaged_over_many_pixels():
 def test_scale_does_not_matter_and_an_empty_slice_does_no_harm():
     csm, image = smooth_coils(4, 30, 25)
     images = torch.stack([csm * image, 1e-9 * csm * image, torch.zeros_like(csm)])
-    maps = smooth_maps(images, walsh(images), (30, 25))
+    maps = smooth_maps(images[:, None], walsh(images), (30, 25))
     assert relative_error(maps[1], maps[0]) < 1e-9
     assert bool(maps.isfinite().all())
 
@@ -59,5 +59,5 @@ def test_scale_does_not_matter_and_an_empty_slice_does_no_harm():
 def test_batched_equals_looped():
     csm, image = smooth_coils(4, 30, 25)
     images = torch.stack([csm * image, csm.flip(-1) * image, csm * image.flip(-2)])
-    looped = torch.stack([smooth_maps(one, walsh(one), (30, 25)) for one in images])
-    assert relative_error(smooth_maps(images, walsh(images), (30, 25)), looped) < 1e-9
+    looped = torch.stack([smooth_maps(one[None], walsh(one), (30, 25)) for one in images])
+    assert relative_error(smooth_maps(images[:, None], walsh(images), (30, 25)), looped) < 1e-9
