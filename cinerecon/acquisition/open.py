@@ -9,6 +9,7 @@ from cinerecon.acquisition.formats import RAW_SCAN, gridded_format, require_opti
 from cinerecon.acquisition.scan import scan_of
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData
+from cinerecon.io.atomic import file_state
 from cinerecon.io.case_index import holds_cases, list_cases
 from cinerecon.io.cmrxrecon import is_kspace_name
 from cinerecon.io.ismrmrd.hdf5_scan import SCAN_ENDINGS
@@ -57,6 +58,38 @@ def open_scan(
     if entry is None:
         return scan_of(read_raw_scan(path, dataset, measurement), config, noise)
     return entry.open(path, config)
+
+
+class ScanOpener:
+    """Opens files with the same settings, and keeps the last one open for its further slices.
+
+    Parameters
+    ----------
+    config
+        How files are read; the defaults if None.
+    """
+
+    def __init__(self, config: AcquisitionConfig | None = None) -> None:
+        self.config = config or AcquisitionConfig()
+        self._last: tuple[Path, CineSource, list[list[int] | None]] | None = None
+
+    def open(self, path: Path) -> CineSource:
+        """The open file; it is opened again if the size or time of one of its files has changed.
+
+        Raises
+        ------
+        CineReconError
+            As `open_scan` does.
+        """
+        if self._last is not None:
+            last_path, source, states = self._last
+            if last_path == path and states == list(map(file_state, source.files)):
+                return source
+            self._last = None
+            del source  # frees the memory of the last file before the next one is opened
+        source = open_scan(path, self.config)
+        self._last = (path, source, list(map(file_state, source.files)))
+        return source
 
 
 def intake(

@@ -4,7 +4,6 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -131,19 +130,13 @@ class CineSource(ABC):
     @property
     def checksums(self) -> tuple[str, ...]:
         """SHA-256 of the files, and of the file that a prepared case was derived from."""
-        checksum = _hash(self.files, tuple(path.stat().st_mtime_ns for path in self.files))
+        checksum = hash_files(self.files)
         return (checksum, self.derived_from) if self.derived_from else (checksum,)
 
     @property
     def marks(self) -> tuple[str, ...]:
         """Properties that distinguish the data from those of a measured scan, as named in `io.case.MARKS`."""
         return ()
-
-
-@lru_cache(maxsize=16)
-def _hash(files: tuple[Path, ...], _: tuple[int, ...]) -> str:
-    """Hash files, once as long as they do not change."""
-    return hash_files(files)
 
 
 @dataclass(frozen=True, eq=False)

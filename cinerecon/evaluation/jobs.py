@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import find_cines, open_scan
+from cinerecon.acquisition.open import ScanOpener, find_cines
 from cinerecon.acquisition.source import subject_in_header, subject_in_path
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.evaluation.failures import Failure, location_of, read_failures, rewrite_failures
 from cinerecon.evaluation.score import Score, iterate_scores, rewrite_scores
 from cinerecon.evaluation.score_slice import Job, Plan
-from cinerecon.io.atomic import file_state, hash_file
+from cinerecon.io.atomic import file_state, hash_unchanged
 from cinerecon.io.journal import Journal
 from cinerecon.io.magnitude import NIFTI_ENDINGS
 from cinerecon.io.raw_file import holds_images_only
@@ -60,12 +60,13 @@ class Listing:
     ----------
     folder
         Folder of the records; None if there are none.
-    config
-        How scans are read; records of others are not used.
+    opener
+        Opens scans; records of scans that were read with other settings are not used.
     """
 
-    def __init__(self, folder: Path | None, config: AcquisitionConfig | None = None) -> None:
-        self._config, self._settings_text = config, _settings_text(config or AcquisitionConfig())
+    def __init__(self, folder: Path | None, opener: ScanOpener | None = None) -> None:
+        self._opener = opener or ScanOpener()
+        self._settings_text = _settings_text(self._opener.config)
         self._journal = None if folder is None else Journal(folder / SCAN_RECORDS)
 
     def find(self, path: Path) -> ScanEntry | None:
@@ -89,11 +90,11 @@ class Listing:
         CineReconError
             If it cannot be opened.
         """
-        source = open_scan(path, self._config)
+        source = self._opener.open(path)
         # without a folder of results no entries are stored, and large files need not be read twice
         files = source.files if self._journal is not None else ()
         states = [[str(file.absolute()), *(file_state(file) or ())] for file in files]
-        content = ",".join(map(hash_file, files)) if files else str(path)
+        content = ",".join(map(hash_unchanged, files)) if files else str(path)
         scan = ScanEntry(source.n_slices, content, subject_in_header(source))
         if self._journal is not None:
             entry = {"files": states, "n_slices": scan.n_slices, "content": content, "subject": scan.subject}
@@ -130,7 +131,7 @@ class JobList:
         pictures: int = 0,
         shard: Shard | None = None,
     ) -> None:
-        self.plan, self.methods, self.listing = plan, methods, listing or Listing(None, plan.config)
+        self.plan, self.methods, self.listing = plan, methods, listing or Listing(None, ScanOpener(plan.config))
         self.labels = dict(zip(scans, labels_of_scans(scans), strict=True))
         self.scans = (shard or Shard()).part(scans)
         self._order = {path: number for number, path in enumerate(scans)}

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import ScanOpener
 from cinerecon.errors import CineReconError, ConfigError
 from cinerecon.evaluation.failures import FAILURES, Failure, append_failure, raise_first
 from cinerecon.evaluation.images import image_file
@@ -133,7 +134,8 @@ def _evaluate_plan(
     methods, output = plan.load_methods(), plan.output
     records = shard.folder(output, COMMAND) if shard and output else output
     with sole_writer(records) if records else nullcontext():
-        listing = Listing(records, plan.config)
+        opener = ScanOpener(plan.config)
+        listing = Listing(records, opener)
         jobs = JobList(list_scans(scans, listing, output), plan, methods, listing, pictures, shard)
         record = None
         if shard and output:
@@ -142,7 +144,7 @@ def _evaluate_plan(
             )
         run = _Run(jobs, records, report)
         report_existing(run.count_done())
-        for outcome in _score_jobs(run.remaining(), plan, methods, workers):
+        for outcome in _score_jobs(run.remaining(), plan, methods, opener, workers):
             run.add(outcome)
         run.update_subjects()
         if record is not None and output:
@@ -250,13 +252,13 @@ class _Run:
 
 
 def _score_jobs(
-    jobs: Iterator[Job], plan: Plan, methods: Mapping[str, Reconstructor], workers: int
+    jobs: Iterator[Job], plan: Plan, methods: Mapping[str, Reconstructor], opener: ScanOpener, workers: int
 ) -> Iterator[Score | Failure]:
     """Scores one after the other, computed in this process or in several."""
     if workers == 0:
         memory_mb: float | None = None  # of the first slice, the largest of all methods
         for job in jobs:
-            for outcome in score_slice_tasks(job, plan, methods):
+            for outcome in score_slice_tasks(job, plan, methods, opener):
                 if isinstance(outcome, Score):
                     memory_mb = max(memory_mb or 0.0, outcome.memory_mb)
                 yield outcome
@@ -269,7 +271,7 @@ def _score_jobs(
             yield from outcomes
         return
     for job in jobs:
-        yield from score_slice_tasks(job, plan, methods)
+        yield from score_slice_tasks(job, plan, methods, opener)
 
 
 class _Worker:
@@ -277,14 +279,15 @@ class _Worker:
 
     plan: Plan
     methods: Mapping[str, Reconstructor]
+    opener: ScanOpener
 
     @classmethod
     def start(cls, plan: Plan) -> None:
-        cls.plan, cls.methods = plan, plan.load_methods()
+        cls.plan, cls.methods, cls.opener = plan, plan.load_methods(), ScanOpener(plan.config)
 
     @classmethod
     def judge(cls, job: Job) -> list[Score | Failure]:
-        return list(score_slice_tasks(job, cls.plan, cls.methods))
+        return list(score_slice_tasks(job, cls.plan, cls.methods, cls.opener))
 
 
 def _n_workers(plan: Plan, reconstruction_mb: float) -> int:

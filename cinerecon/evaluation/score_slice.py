@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import open_scan
+from cinerecon.acquisition.open import ScanOpener
 from cinerecon.acquisition.reference import pattern_seed, undersample
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData, finish_image
@@ -141,14 +141,16 @@ class Truth:
     ventricle: Ventricle | None = None
 
 
-def score_slice_tasks(job: Job, plan: Plan, methods: Mapping[str, Reconstructor]) -> Iterator[Score | Failure]:
+def score_slice_tasks(
+    job: Job, plan: Plan, methods: Mapping[str, Reconstructor], opener: ScanOpener
+) -> Iterator[Score | Failure]:
     """Score the tasks of a job, pattern by pattern, then method by method.
 
     Errors of the input are recorded for the task they concern, and the other tasks continue.
     """
     where, hint = f"{job.path}, slice {job.number}", "--workers 1, or a machine with more memory"
     try:
-        source = open_scan(job.path, plan.config)
+        source = opener.open(job.path)
         limits, refused = plan_methods(source, job, plan, methods)
         yield from (job.failed(refused[name], pattern, name) for pattern, name in job.tasks if name in refused)
         if not limits:

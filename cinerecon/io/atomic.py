@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -259,6 +259,16 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def hash_unchanged(path: Path) -> str:
+    """As `hash_file`, computed once as long as the size and the time of modification of the file do not change."""
+    return _hash_of_state(path, *(file_state(path) or ()))
+
+
+@lru_cache(maxsize=64)
+def _hash_of_state(path: Path, *_: int) -> str:
+    return hash_file(path)
+
+
 def file_state(path: Path) -> list[int] | None:
     """Size and time of modification of a file, by which it is recognised as unchanged; None if it is missing."""
     try:
@@ -270,7 +280,7 @@ def file_state(path: Path) -> list[int] | None:
 
 def hash_files(paths: Sequence[Path]) -> str:
     """SHA-256 of a file, or of the hashes of several, as hexadecimal digits."""
-    hashes = [hash_file(path) for path in paths]
+    hashes = [hash_unchanged(path) for path in paths]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 

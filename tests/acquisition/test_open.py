@@ -1,14 +1,18 @@
-"""All commands find the same files with cines in a folder."""
+"""All commands find the same files with cines in a folder, and open each once."""
 
 import pytest
+from archive import counted
 from raw_scan import small_scan
 
+from cinerecon.acquisition import open as module
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import find_cines
+from cinerecon.acquisition.open import ScanOpener, find_cines
 from cinerecon.evaluation.jobs import list_scans
+from cinerecon.evaluation.run import evaluate
 from cinerecon.preparation.sources import find_sources
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import reconstruct_scan
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 from cinerecon.training.scans import open_scans
 
 
@@ -31,3 +35,22 @@ def test_all_commands_find_the_same(folder, tmp_path):
     assert list_scans([folder]) == expected
     assert [source.path for source in find_sources([folder], tmp_path / "data")[0]] == expected
     assert [path for path, _ in open_scans([folder], AcquisitionConfig(csm="walsh"), "brightness").slices] == expected
+
+
+def test_a_file_stays_open_until_the_next_one_or_until_it_changes(tmp_path):
+    a, b = (small_scan().write(tmp_path / name) for name in ("a.h5", "b.h5"))
+    opener = ScanOpener(AcquisitionConfig(csm="walsh"))
+    with counted((module, "open_scan")) as counts:
+        first = opener.open(a)
+        assert opener.open(a) is first and counts["open_scan"] == 1
+        assert opener.open(b).files == (b,) and opener.open(a) is not first and counts["open_scan"] == 3
+        small_scan(n_frames=5).write(a)
+        assert opener.open(a).read_slice(0).n_frames == 5 and counts["open_scan"] == 4
+
+
+def test_an_evaluation_opens_a_scan_once_for_all_slices_patterns_and_methods(tmp_path):
+    path = tmp_path / "scan.h5"
+    simulate_scan(path, SimulateConfig(n_slices=3, n_frames=2, ky=16, kx=16, n_coils=2))
+    with counted((module, "open_scan")) as counts:
+        scores = evaluate([path], ["zerofilled", "viewshared"], ["gaussian:2", "gaussian:4"], output=tmp_path).scores
+    assert len(scores) == 12 and counts == {"open_scan": 1}

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 from archive import N_SCANS, counted, kill_and_continue, make_archive
 
+from cinerecon.acquisition import open as acquisition
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.evaluation import jobs, score, score_slice
 from cinerecon.evaluation.failures import read_failures
@@ -87,11 +88,11 @@ def test_a_row_that_was_cut_short_is_computed_again(archive, whole, tmp_path, n_
 
 
 def test_a_shard_opens_its_own_scans_and_none_again(archive, tmp_path):
-    functions = [(jobs, "open_scan"), (jobs, "hash_file"), (score_slice, "open_scan"), (jobs, "fingerprint")]
+    functions = [(acquisition, "open_scan"), (jobs, "hash_unchanged"), (jobs, "fingerprint")]
     with counted(*functions) as counts:
         run(archive, tmp_path, Shard(1, N))
     n_own = len(Shard(1, N).part(range(N_SCANS)))
-    assert counts == {"open_scan": 2 * n_own, "hash_file": n_own, "fingerprint": len(MODELS)}
+    assert counts == {"open_scan": n_own, "hash_unchanged": n_own, "fingerprint": len(MODELS)}
     with counted(*functions) as counts:
         run(archive, tmp_path, Shard(1, N), report_existing=lambda n: counts.update(kept=n))
     assert counts == {"fingerprint": len(MODELS), "kept": n_own * len(MODELS)}
