@@ -6,6 +6,7 @@ Minimises 1/2 ||A u - y||^2 + sum_k g_k(K_k u). Each K_k u is split off as z_k; 
     u = argmin 1/2 ||A u - y||^2 + sum_k rho_k/2 ||K_k u - z_k + v_k||^2.
 
 Data are scaled so that the view-shared image, from which it starts, has a peak of 1: all weights are free of units.
+They grow with the variance of the noise where its level, measured in the data, exceeds `noise_threshold`.
 
 It stops once the image changes by less than `tolerance` of itself, or after `n_iterations`. For convex penalties the
 cost falls steadily after the first iterations, and to the minimum. Blocks placed at random minimise the mean of the
@@ -44,10 +45,13 @@ from cinerecon.methods.base import (
 )
 from cinerecon.methods.classical.config import SolverConfig
 from cinerecon.methods.classical.penalties import Coupling, difference_spectrum
+from cinerecon.physics.noise import noise_level
 from cinerecon.physics.operators import Encoding, norm
 
 PARALLEL_SINE_SQUARED = 1e-4
 """Squared sine of the angle below which two directions count as parallel; rounding errors of float32 are 1e-6."""
+N_COILS_FOR_NOISE = 4
+"""Number of coils, about, from which the noise is estimated."""
 PROXIMAL_WEIGHT = 1e-4
 """Weight of ||u - u_previous||^2 where no penalty depends on u itself: undetermined components stay unchanged."""
 
@@ -265,8 +269,8 @@ class AdmmMethod(ClassicalMethod):
         self.config = config
 
     @abstractmethod
-    def penalties(self, *, is_cyclic: bool = True) -> list[Penalty]:
-        """The penalties, for images of peak 1; in a cyclic series the first frame follows the last."""
+    def penalties(self, factor: float = 1.0, *, is_cyclic: bool = True) -> list[Penalty]:
+        """The penalties, for images of peak 1, a factor on their weights; cyclic: the first frame follows the last."""
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
         """See `ClassicalMethod.solve`."""
@@ -277,7 +281,8 @@ class AdmmMethod(ClassicalMethod):
         scale = start.abs().max()
         if scale == 0:
             return start
-        penalties = self.penalties(is_cyclic=not data.meta.is_real_time)
+        factor = noise_factor(data, float(scale), self.config.noise_threshold)
+        penalties = self.penalties(factor, is_cyclic=not data.meta.is_real_time)
         splitting = AdmmIteration(make_encoding(data), data.kspace, start / scale, penalties, self.config, scale)
         for n in range(self.config.n_iterations):
             change = splitting.step((n + 1) / self.config.n_iterations)
@@ -287,6 +292,30 @@ class AdmmMethod(ClassicalMethod):
             if change < self.config.tolerance:
                 break
         return splitting.image * scale
+
+
+def noise_factor(data: CineData, scale: float, threshold: float) -> float:
+    """The factor on the weights of penalties for the noise of a cine.
+
+    The posterior mode needs weights that grow with the variance of the noise. Below a threshold, errors of the
+    penalties as a model of the image are larger than the noise, and the weights are constant. The variance counts in
+    proportion to the part of the image that is determined by samples, at most 1: `n_coils` samples over acceleration.
+
+    Parameters
+    ----------
+    data
+        One cine, without batch axes.
+    scale
+        Peak of the image.
+    threshold
+        Noise level of a sample, relative to the scale, from which on the weights grow; 0: never.
+    """
+    if threshold == 0:
+        return 1.0
+    every = -(-data.n_coils // N_COILS_FOR_NOISE)
+    level = float(noise_level(data.kspace[:, ::every], data.mask)) / scale
+    determined = min(1.0, data.n_coils * float(data.mask.double().mean()))
+    return max(1.0, determined * (level / threshold) ** 2)
 
 
 class AdmmIteration:

@@ -15,6 +15,9 @@ class SolverConfig(Config):
     tolerance: float = Field(1e-3, ge=0, description="stop once the image changes by less than this fraction of it")
     n_averaged: int = Field(7, ge=1, description="iterations averaged, about, where blocks move at random")
     n_cg_iterations: int = Field(1, ge=1, description="conjugate gradient steps in each iteration (several coils)")
+    noise_threshold: float = Field(
+        9e-3, ge=0, description="noise level, for peak 1, above which the weights grow with its square; 0: they do not"
+    )
 
 
 class LowRankConfig(ShrinkageConfig):

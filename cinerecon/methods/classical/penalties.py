@@ -81,10 +81,18 @@ class LowRankPenalty:
 
     With the Schatten rule it is the penalty (mu / p) sum s^p. Rules that are not the proximal map of such a norm
     replace it, and contribute nothing to the cost.
+
+    Parameters
+    ----------
+    config
+        Settings.
+    factor
+        Factor on the weight mu.
     """
 
-    def __init__(self, config: LowRankConfig) -> None:
+    def __init__(self, config: LowRankConfig, factor: float = 1.0) -> None:
         self.config = config
+        self.weight = factor * config.weight_lowrank
         self.coupling = Coupling(identity=config.penalty_lowrank)
         self.is_random = config.block_size > 0
 
@@ -107,7 +115,7 @@ class LowRankPenalty:
         if config.shrinkage not in WEIGHTED_RULES:
             return make_rule(config)
         excess = max(1.0, config.continuation ** (1 - progress / CONTINUATION_FRACTION))
-        level = excess * config.weight_lowrank / config.penalty_lowrank
+        level = excess * self.weight / config.penalty_lowrank
         return make_rule(config.model_copy(update={"prox_weight": level}))
 
     def _shrink(self, series: Tensor, rule: Shrinkage) -> Tensor:
@@ -124,7 +132,7 @@ class LowRankPenalty:
             return 0.0
         p = PENALTY_EXPONENTS[config.shrinkage] or config.p
         values = torch.linalg.eigvalsh(gram_matrices(u, config.block_size)).clamp(min=0).sqrt()
-        return config.weight_lowrank / p * float((values**p).sum())
+        return self.weight / p * float((values**p).sum())
 
 
 def gram_matrices(u: Tensor, block_size: int) -> Tensor:
@@ -135,12 +143,23 @@ def gram_matrices(u: Tensor, block_size: int) -> Tensor:
 
 
 class TotalVariationPenalty:
-    """tau (w_t |D_t u| + w_s |D_y u| + w_s |D_x u|) summed over the voxels, or the length of that gradient."""
+    """tau (w_t |D_t u| + w_s |D_y u| + w_s |D_x u|) summed over the voxels, or the length of that gradient.
+
+    Parameters
+    ----------
+    config
+        Settings.
+    factor
+        Factor on the weight tau.
+    is_cyclic
+        Whether the first frame follows the last.
+    """
 
     is_random = False
 
-    def __init__(self, config: VariationConfig, *, is_cyclic: bool = True) -> None:
+    def __init__(self, config: VariationConfig, factor: float = 1.0, *, is_cyclic: bool = True) -> None:
         self.config, self.is_cyclic = config, is_cyclic
+        self.weight = factor * config.weight_sparse
         factors = (config.temporal_weight, config.spatial_weight, config.spatial_weight)
         self.axes = [(axis, factor) for axis, factor in enumerate(factors) if factor > 0]
         self.groups = [self.axes] if config.isotropic and self.axes else [[axis] for axis in self.axes]
@@ -174,7 +193,7 @@ class TotalVariationPenalty:
         """Fraction of K u + v that shrinkage removes, which becomes v."""
         square_length(moved, self.size)
         reciprocal = self.size.clamp_(min=torch.finfo(self.size.dtype).tiny).rsqrt_()
-        return reciprocal.mul_(self.config.weight_sparse / self.config.penalty_sparse).clamp_(max=1)
+        return reciprocal.mul_(self.weight / self.config.penalty_sparse).clamp_(max=1)
 
     def cost(self, u: Tensor) -> float:
         """See `Penalty`."""
@@ -185,7 +204,7 @@ class TotalVariationPenalty:
                 for (axis, factor), moved in zip(group, self.buffers, strict=True)
             ]
             total += float(square_length(parts, self.size).sqrt_().sum(dtype=torch.float64))
-        return self.config.weight_sparse * total
+        return self.weight * total
 
 
 def square_length(vectors: list[Tensor], out: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from helpers import relative_error
@@ -9,12 +10,14 @@ from helpers import relative_error
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
 from cinerecon.methods.base import make_encoding, view_shared_image
+from cinerecon.methods.classical.admm import noise_factor
 from cinerecon.methods.classical.admm_methods import KtSlr, Llr, Ttv
 from cinerecon.methods.classical.config import KtSlrConfig, LlrConfig, TtvConfig
 from cinerecon.methods.classical.linear import ZeroFilled
 from cinerecon.methods.classical.penalties import LowRankPenalty
 from cinerecon.metrics.measures import psnr
 from cinerecon.physics.fourier import fft2c
+from cinerecon.physics.noise import white_noise
 
 
 def test_without_penalties_full_sampling_gives_the_truth(make_cine):
@@ -94,3 +97,27 @@ def test_first_frame_does_not_follow_the_last_in_real_time():
         data = CineData(fft2c(image)[:, None], mask, meta=CineMeta(is_real_time=is_real_time))
         expected = image + torch.tensor([moved, -moved])[:, None, None]
         torch.testing.assert_close(Ttv(config)(data), expected, atol=2e-3, rtol=0)
+
+
+def with_noise(data: CineData, level: float) -> CineData:
+    noise = level * white_noise(np.random.default_rng(0), data.kspace.shape)
+    return replace(data, kspace=data.kspace + noise * data.mask)
+
+
+def test_weights_grow_with_the_variance_of_strong_noise(make_cine):
+    data = make_cine(n_coils=4)
+    peak = float(data.reference.abs().max())
+    weak, strong, stronger = (noise_factor(with_noise(data, n * peak), peak, 9e-3) for n in (1e-3, 0.1, 0.2))
+    assert weak == 1
+    assert strong == pytest.approx(min(1, 4 * float(data.mask.double().mean())) * (0.1 / 9e-3) ** 2, rel=0.3)
+    assert stronger == pytest.approx(4 * strong, rel=0.1)
+    assert noise_factor(with_noise(data, 0.2 * peak), peak, 0) == 1
+
+
+@pytest.mark.parametrize("method", [(KtSlr, KtSlrConfig), (Llr, LlrConfig)])
+def test_strong_noise_in_several_coils_is_suppressed(make_cine, method):
+    data = make_cine(n_coils=4)
+    noisy = with_noise(data, 0.05 * float(data.reference.abs().max()))
+    build, config = method
+    adapted, constant = (build(config(**settings))(noisy) for settings in ({}, {"noise_threshold": 0}))
+    assert psnr(adapted, data.reference) > psnr(constant, data.reference) + 2
