@@ -141,8 +141,12 @@ def header_xml(
     depth: int = 1,
     thickness: float = 8,
     extra: str = "",
+    extra_encoding: str = "",
 ) -> str:
-    """The XML header; ``extra`` follows the encoding; limits are maximum, centre and, unless 0, minimum."""
+    """The XML header; ``extra_encoding`` ends the encoding, ``extra`` follows it.
+
+    Limits are maximum, centre and, unless 0, minimum.
+    """
 
     def space(name: str, size: tuple[int, int], length: tuple[float, float]) -> str:
         sizes = f"<matrixSize><x>{size[0]}</x><y>{size[1]}</y><z>{depth}</z></matrixSize>"
@@ -157,5 +161,6 @@ def header_xml(
         '<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><acquisitionSystemInformation>'
         f"<systemVendor>{vendor}</systemVendor></acquisitionSystemInformation><encoding>"
         f"{space('encodedSpace', matrix, fov)}{space('reconSpace', recon, recon_fov)}"
-        f"<encodingLimits>{ranges}</encodingLimits><trajectory>{trajectory}</trajectory></encoding>{extra}</ismrmrdHeader>"
+        f"<encodingLimits>{ranges}</encodingLimits><trajectory>{trajectory}</trajectory>{extra_encoding}</encoding>"
+        f"{extra}</ismrmrdHeader>"
     )

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cinerecon.acquisition.coil_maps import scale_maps
-from cinerecon.acquisition.grid import CENTRE_TOLERANCE, LARGEST_CENTRE_ERROR, PEAK_POWER_RATIO
+from cinerecon.acquisition.grid import LARGEST_CENTRE_ERROR
+from cinerecon.acquisition.probe import CENTRE_TOLERANCE, PEAK_POWER_RATIO
 from cinerecon.axes import centre_slice
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
 from cinerecon.io.bart import MAPS, cfl_files, open_cfl

@@ -27,6 +27,7 @@ from cinerecon.acquisition.coil_maps import describe_compression
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.axes import mirrored_indices
+from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.physics.coils import CoilStatistics, apply_coil_matrix
 from cinerecon.physics.fourier import crop_kspace, crop_sampled
@@ -49,6 +50,8 @@ class Assembly:
         Whether the image is the forward transform of the file's k-space.
     spoiled
         Corrupted samples at the start and the end of each stored readout.
+    coils
+        Numbers of the coils that are not left out.
     coil_matrix
         ``(kept coils, coils)`` complex64, selection and whitening of the coils; None for the identity.
     warnings
@@ -63,6 +66,7 @@ class Assembly:
     grid: Grid
     mirrored: bool
     spoiled: tuple[int, int]
+    coils: Index
     coil_matrix: Tensor | None
     warnings: tuple[str, ...] = ()
     has_unit_noise: bool = False
@@ -88,11 +92,50 @@ class GriddedSlice(NamedTuple):
     n_averages: Tensor | None
 
 
+class CoilDropouts:
+    """Counts the readouts in which a coil holds only zeros while others have signal."""
+
+    def __init__(self, n_coils: int) -> None:
+        self.n_empty, self.n_readouts = torch.zeros(n_coils, dtype=torch.int64), 0
+
+    def add(self, stored: Tensor) -> None:
+        """Count readouts ``(readouts, coils, samples)``."""
+        self.n_readouts += len(stored)
+        middle = stored[..., stored.shape[-1] // 2]
+        if bool((middle == 0).any()):  # nearly never in measured samples, and quick to see
+            is_empty = ~stored.any(-1)
+            self.n_empty += (is_empty & ~is_empty.all(1, keepdim=True)).sum(0)
+
+    def require_none(self, coils: Index, where: str) -> None:
+        """Check that coils have signal in all readouts or in none.
+
+        Raises
+        ------
+        DataError
+            Naming the first coil that was lost in a part of them.
+        """
+        n_empty = self.n_empty[torch.from_numpy(coils)]
+        lost = ((n_empty > 0) & (n_empty < self.n_readouts)).nonzero().ravel().tolist()
+        if lost:
+            coil = int(coils[lost[0]])
+            what = f"coil {coil} holds nothing but zeros in {int(n_empty[lost[0]])} of {self.n_readouts} readouts"
+            hint = f"--set preprocessing.exclude_coils=[{','.join(str(coils[i]) for i in lost)}] leaves it out"
+            raise DataError(f"{what} that other coils have measured", where=where, hint=hint)
+
+
 def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> GriddedSlice:
-    """Put the readouts of one slice on the grid of the image."""
+    """Put the readouts of one slice on the grid of the image.
+
+    Raises
+    ------
+    DataError
+        If a coil has no samples in a part of the readouts.
+    """
     grid = assembly.grid
     coil_matrix = assembly.coil_matrix
-    coils = int(assembly.raw.heads["active_channels"][lines.row[0]]) if coil_matrix is None else len(coil_matrix)
+    n_stored = int(assembly.raw.heads["active_channels"][lines.row[0]])
+    coils = n_stored if coil_matrix is None else len(coil_matrix)
+    dropouts = CoilDropouts(n_stored)
     kspace = torch.zeros(n_frames, coils, grid.ky, grid.x, dtype=torch.complex64)
     total, squares = torch.zeros(2, n_frames, grid.ky, grid.x)
     rows = _grid_rows(assembly, lines)
@@ -101,7 +144,7 @@ def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> GriddedSlice:
         for start in range(0, len(alike), BLOCK):
             block = alike[start : start + BLOCK]
             weight = torch.from_numpy(lines.weight[block].astype(np.float32))
-            samples = _weighted(assembly, lines, block, weight)
+            samples = _weighted(assembly, lines, block, weight, dropouts)
             samples = samples if bool(columns.all()) else samples * columns
             for unique in _without_repeats(lines.frames[block], rows[block]):
                 frame, row = lines.frames[block][unique], rows[block][unique]
@@ -110,6 +153,7 @@ def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> GriddedSlice:
                 kspace[frame, :, row] = kspace[frame, :, row] + added if repeated else added
                 total[frame, row] += weight[unique, None] * columns
                 squares[frame, row] += weight[unique, None] ** 2 * columns
+    dropouts.require_none(assembly.coils, f"{assembly.raw.path}, slice {lines.slices[0]}")
     mask = (total > 0).unsqueeze(1)
     n_averages = None
     if bool((total > 1).any()) or not bool((lines.weight == 1).all()):
@@ -173,12 +217,12 @@ def averaged_noise_std(mask: Tensor, n_averages: Tensor | None) -> Tensor:
     return variance.sqrt()
 
 
-def _weighted(assembly: Assembly, lines: Lines, block: Index, weight: Tensor) -> Tensor:
+def _weighted(assembly: Assembly, lines: Lines, block: Index, weight: Tensor, dropouts: CoilDropouts) -> Tensor:
     """Readouts times their weights, ``(readouts, coils, x)``; a readout of several frames is read once."""
     if bool((weight == 1).all()):
-        return _prepare(assembly, lines, block)
+        return _prepare(assembly, lines, block, dropouts)
     _, first, inverse = np.unique(lines.row[block], return_index=True, return_inverse=True)
-    return _prepare(assembly, lines, block[first])[inverse.ravel()] * weight[:, None, None]
+    return _prepare(assembly, lines, block[first], dropouts)[inverse.ravel()] * weight[:, None, None]
 
 
 def _alike(raw: RawScan, lines: Lines) -> Iterator[Index]:
@@ -213,12 +257,14 @@ def _spoiled(assembly: Assembly, lines: Lines, i: int) -> tuple[int, int]:
     return (after, before) if lines.reverse[i] else (before, after)
 
 
-def _prepare(assembly: Assembly, lines: Lines, block: Index) -> Tensor:
-    """Readouts of one layout on the image's grid, ``(readouts, coils, x)``."""
+def _prepare(assembly: Assembly, lines: Lines, block: Index, dropouts: CoilDropouts | None = None) -> Tensor:
+    """Readouts of one layout on the image's grid, ``(readouts, coils, x)``; coils without samples are counted."""
     i, grid = block[0], assembly.grid
     start, n_samples, skip = int(lines.start[i]), int(lines.n_samples[i]), int(lines.skip[i])
     stored = torch.from_numpy(assembly.raw.samples(lines.row[block]))
     measured = stored[..., skip : skip + n_samples]
+    if dropouts is not None:
+        dropouts.add(measured)
     measured = measured.flip(-1) if lines.reverse[i] else measured
     before, after = _spoiled(assembly, lines, i)
     encoded = measured.new_zeros(*measured.shape[:-1], grid.kx)

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.counters import Counters, Warn
-from cinerecon.acquisition.grid import Grid, probe_lines, stronger_line
+from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines, fits_grid, locate_lines
+from cinerecon.acquisition.probe import probe_lines, stronger_line
 from cinerecon.acquisition.repeats import LARGEST_GAIN, REPEAT_CORRELATION, compare_readouts
 from cinerecon.acquisition.select import Selection, is_calibration_only
 from cinerecon.io.ismrmrd.raw import CALIBRATION_AND_IMAGING, Index, RawScan

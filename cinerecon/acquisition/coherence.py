@@ -41,6 +41,9 @@ NOISE_CORRELATION, SIGNAL_CORRELATION = 0.25, 0.6
 NOISE_AMPLITUDE = 0.8
 """Smallest amplitude over the median of all coils of a coil of noise that is reported: coils far from the heart have
 less, since their noise is that of the others."""
+COIL_GAIN = 3.0
+"""Amplitude of a coil in a frame over its median in all frames, or the inverse, from which it was lost or has another
+gain; motion changes it by less than 1.5."""
 MIN_SAMPLES = 64
 """Smallest number of samples of a readout from which noise and signal differ clearly in their correlation."""
 
@@ -64,7 +67,7 @@ are displaced by a sample, at most 1 in intact scans."""
 
 
 def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
-    """Warnings about lines whose phase differs between frames, and about loud coils without signal.
+    """Warnings about lines whose phase or gain differs between frames, and about loud coils without signal.
 
     Parameters
     ----------
@@ -78,6 +81,7 @@ def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index)
     near = np.abs(ky) <= PHASE_DISTANCE
     samples, frames, ky = samples[near], frames[near], ky[near]
     yield from _noisy_coils(samples, frames, ky, coils)
+    yield from _changing_coils(samples, frames, ky, coils)
     displaced = displaced_frames(samples, frames, ky)
     if displaced:
         yield (
@@ -159,6 +163,31 @@ def _noisy_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> It
             f"coil{'s' if len(noisy) > 1 else ''} {listed}: noise as strong as the signal of the others and no signal; "
             f"--set preprocessing.exclude_coils=[{listed}] leaves {'them' if len(noisy) > 1 else 'it'} out"
         )
+
+
+def _changing_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
+    """Coils whose amplitude in some frames differs from that in the others, while that of the other coils does not."""
+    norms = np.linalg.norm(samples, axis=-1)  # (readouts, coils)
+    if len(coils) < 2 or len(np.unique(frames)) < MIN_READOUTS:
+        return
+    gain = np.ones(norms.shape)
+    for line in np.unique(ky):
+        readouts = np.flatnonzero(ky == line)
+        usual = np.median(norms[readouts], axis=0)
+        if len(readouts) >= MIN_READOUTS and usual.all():
+            gain[readouts] = norms[readouts] / usual
+    of_all_coils = np.median(gain, axis=1, keepdims=True)
+    gain /= np.where(of_all_coils > 0, of_all_coils, 1)
+    is_strong = norms.mean(0) > np.median(norms.mean(0)) / 2
+    for i in np.flatnonzero(is_strong):
+        gains = {int(frame): float(np.median(gain[frames == frame, i])) for frame in np.unique(frames)}
+        differing = [frame for frame in gains if not 1 / COIL_GAIN < gains[frame] < COIL_GAIN]
+        if differing:
+            yield (
+                f"coil {coils[i]} in {name_frames(differing)}: {gains[differing[0]]:.2g} times its amplitude in the "
+                "others: it was lost, or has another gain; "
+                f"--set preprocessing.exclude_coils=[{coils[i]}] leaves it out"
+            )
 
 
 class Displacement(NamedTuple):

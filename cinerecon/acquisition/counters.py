@@ -23,6 +23,8 @@ SAME_POSITION_MM = 1e-3
 """Largest distance of slices at the same position [mm]."""
 MIN_SPACING_FRACTION = 0.02
 """Distance of adjacent slices over their thickness, below which their positions are not in mm."""
+MAX_OVERLAP = 1.5
+"""Thickness over the distance of adjacent slices above which it is probably that of all slices together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,6 +186,11 @@ def _sorted_slices(raw: RawScan, image: Index, counter: NDArray[np.integer], war
             warn("two slices have the same position: they stay in the order of their counter")
         elif spacing < MIN_SPACING_FRACTION * thickness:
             warn(f"slices of {thickness:.3g} mm are {spacing:.2g} mm apart: positions are probably in another unit")
+        elif thickness > MAX_OVERLAP * spacing:
+            warn(
+                f"slices of {thickness:.3g} mm are {spacing:.3g} mm apart: fieldOfView_mm z of the header is probably "
+                "that of all slices, and the slice thickness in the images is wrong"
+            )
         order = np.argsort(along, kind="stable")
         return np.asarray(np.argsort(order)[slices])
     if not normals.any():

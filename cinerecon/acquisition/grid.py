@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.counters import Warn
+from cinerecon.acquisition.probe import Probe, stronger_line
 from cinerecon.errors import ConfigError, DataError, HeaderError
 from cinerecon.io.ismrmrd.header import EncodingSpace
-from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 LARGEST_CENTRE_ERROR = 1 / 8
 """Largest distance of the centre in the header from that of the data, over the number of rows. Beyond it, coil
@@ -32,20 +33,14 @@ LARGEST_INTERPOLATION = 4
 """Largest factor of an interpolated matrix; with a larger one the header belongs to another scan."""
 SQUARE_TOLERANCE, UNEVEN_RATIO = 0.02, 1.2
 """Largest relative difference of the sides of square pixels, and smallest ratio of the sides of anisotropic ones."""
+SMALLEST_PHASE_OVERSAMPLING = 1.1
+"""Smallest ratio of the matrices along y that is phase oversampling."""
 LARGEST_ANISOTROPY, EXCHANGE_TOLERANCE = 3.0, 0.1
 """Largest ratio of the sides of a pixel, and largest difference from 1 of that of square ones after an exchange."""
 LARGEST_OVERSAMPLING = 8.5
 """Encoded over image field of view above which the header is wrong."""
 N_OVERSAMPLING_PROBES = 16
 """Number of readouts next to the centre of k-space that are examined."""
-PROBES_PER_LINE = 2
-"""Number of readouts of each line that are examined."""
-ECHO_HALF_WIDTH = 8
-"""Samples on each side of the echo centre that are examined."""
-CENTRE_TOLERANCE = 3
-"""Largest distance of the strongest line from the centre [lines]: a smooth image phase shifts it slightly."""
-PEAK_POWER_RATIO = 4.0
-"""Power of the strongest line over that at the centre of the header above which the header is wrong."""
 
 
 @dataclass(frozen=True)
@@ -70,63 +65,6 @@ class Grid:
     y: int
     x: int
     pixel_size_mm: tuple[float, float]
-
-
-def middle_slice(raw: RawScan, rows: Index) -> Index:
-    """The readouts of the middle slice, which has the most signal."""
-    slices = raw.heads["idx"]["slice"][rows]
-    present = np.unique(slices)
-    return np.asarray(rows[slices == present[len(present) // 2]])
-
-
-@dataclass(frozen=True, eq=False)
-class Probe:
-    """The lines that occur in a slice, and the power of each around its echo, both ``(lines,)``."""
-
-    lines: Index
-    power: NDArray[np.float64]
-
-    @property
-    def largest_sample(self) -> float:
-        """Approximate magnitude of the largest sample."""
-        return float(np.sqrt(self.power.max()))
-
-
-def probe_lines(raw: RawScan, rows: Index) -> Probe:
-    """Measure the power of each line around its echo in a few readouts.
-
-    Parameters
-    ----------
-    raw
-        The scan.
-    rows
-        Row numbers of readouts, of one slice.
-    """
-    numbers = raw.heads["idx"]["kspace_encode_step_1"].astype(np.intp)
-    order = np.argsort(numbers[rows], kind="stable")
-    lines, first, counts = np.unique(numbers[rows][order], return_index=True, return_counts=True)
-    probes = np.unique(np.concatenate([rows[order[first + np.minimum(n, counts - 1)]] for n in range(PROBES_PER_LINE)]))
-    power, counted = np.zeros(len(lines)), np.zeros(len(lines))
-    heads = raw.heads[probes]
-    layout = np.stack([heads["number_of_samples"], heads["center_sample"], has_flag(heads, REVERSE)], 1).astype(np.intp)
-    for n_samples, centre, is_reverse in np.unique(layout, axis=0):
-        alike = probes[(layout == (n_samples, centre, is_reverse)).all(1)]
-        samples = raw.samples(alike)[..., :: -1 if is_reverse else 1]
-        echo = samples[..., max(centre - ECHO_HALF_WIDTH, 0) : centre + ECHO_HALF_WIDTH + 1].astype(np.complex128)
-        index = np.searchsorted(lines, numbers[alike])
-        np.add.at(power, index, (np.abs(echo) ** 2).sum((1, 2)))
-        np.add.at(counted, index, 1)
-    return Probe(lines, power / np.maximum(counted, 1))
-
-
-def stronger_line(probe: Probe, centre: int) -> int | None:
-    """The line of most signal if it is far from an assumed centre and clearly stronger, otherwise None."""
-    distance, power = np.abs(probe.lines - centre), probe.power
-    strongest = int(power.argmax())
-    at_centre = power[distance <= max(1, int(distance.min()))].max()  # of its next neighbours where it was left out
-    if distance[strongest] <= CENTRE_TOLERANCE or power[strongest] <= PEAK_POWER_RATIO * at_centre:
-        return None
-    return int(probe.lines[strongest])
 
 
 def plan_grid(raw: RawScan, image: Index, probe: Probe, config: AcquisitionConfig, warn: Warn) -> Grid:
@@ -159,7 +97,7 @@ def plan_grid(raw: RawScan, image: Index, probe: Probe, config: AcquisitionConfi
     centre = _centre_line(raw, encoding, int(lines.max()), probe, config.ky_centre, warn)
     ky, first_row = _phase_encode(raw, image, encoding, lines, centre, warn, is_given=config.ky_centre is not None)
     _require_axes_in_order(raw, encoding, ky)
-    kx, fov_y = encoding.encoded.matrix[0], encoding.encoded.fov_mm[1]
+    kx, fov_y = encoding.encoded.matrix[0], _field_of_view_y(encoding, ky, warn)
     ratio = readout_oversampling(raw, image, ky, warn)
     x = max(round(kx / ratio), 1) if config.remove_oversampling else kx
     y = round(ky * encoding.recon.fov_mm[1] / fov_y)
@@ -169,6 +107,20 @@ def plan_grid(raw: RawScan, image: Index, probe: Probe, config: AcquisitionConfi
         y = ky
     pixel_size_mm = (fov_y / ky, ratio * encoding.recon.fov_mm[0] / kx)
     return Grid(ky=ky, kx=kx, first_row=first_row, y=max(y, 1), x=x, pixel_size_mm=pixel_size_mm)
+
+
+def _field_of_view_y(encoding: EncodingSpace, ky: int, warn: Warn) -> float:
+    """Encoded field of view along y [mm], enlarged where only the matrix has the phase oversampling."""
+    fov, recon_fov = encoding.encoded.fov_mm[1], encoding.recon.fov_mm[1]
+    by_matrix = encoding.encoded.matrix[1] / encoding.recon.matrix[1]
+    is_square = abs(anisotropy(encoding, ky) / by_matrix - 1) < SQUARE_TOLERANCE
+    if abs(fov / recon_fov - 1) > 0.01 or by_matrix < SMALLEST_PHASE_OVERSAMPLING or not is_square:
+        return fov
+    warn(
+        f"the encoded field of view along y is that of the image, {fov:g} mm, but the matrix is {by_matrix:.3g} times "
+        f"as large, and pixels are square with that phase oversampling: {fov * by_matrix:.4g} mm is taken"
+    )
+    return fov * by_matrix
 
 
 def _require_axes_in_order(raw: RawScan, encoding: EncodingSpace, ky: int) -> None:

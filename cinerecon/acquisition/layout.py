@@ -14,7 +14,7 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.conventions import standardise
 from cinerecon.acquisition.counters import Counters, read_counters, require_sane_claim
 from cinerecon.acquisition.gating import Gating, plan_gating
-from cinerecon.acquisition.grid import Grid, middle_slice, plan_grid, probe_lines
+from cinerecon.acquisition.grid import Grid, plan_grid
 from cinerecon.acquisition.metadata import implausible_size_warnings, slice_meta
 from cinerecon.acquisition.noise import (
     Matrix,
@@ -24,7 +24,14 @@ from cinerecon.acquisition.noise import (
     read_whitening,
     select_coils,
 )
-from cinerecon.acquisition.placement import Lines, incomplete_frame_warnings, place_lines, require_central_lines
+from cinerecon.acquisition.placement import (
+    Lines,
+    incomplete_frame_warnings,
+    place_lines,
+    require_central_lines,
+    require_gaps,
+)
+from cinerecon.acquisition.probe import middle_slice, probe_lines
 from cinerecon.acquisition.repeats import check_repeated_lines
 from cinerecon.acquisition.select import (
     Dropped,
@@ -124,6 +131,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
     lines = without_other_contrast(raw, place_lines(raw, image, counters, grid, warn), selection.calibration, warn)
     lines = without_spikes(raw, lines, warn)
     require_central_lines(raw, lines, grid)
+    require_gaps(raw, lines, grid)
     lines, counters, gating = gating.gate(lines, counters, warn)
     calibration = place_calibration(raw, selection.calibration, lines, counters.n_frames, grid, warn)
     _require_memory(raw, counters, grid, config.memory_limit_gb)

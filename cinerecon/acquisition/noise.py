@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.grid import middle_slice
+from cinerecon.acquisition.probe import middle_slice
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import NOISE, Index, RawScan, has_flag
 from cinerecon.io.raw_file import read_raw_scan

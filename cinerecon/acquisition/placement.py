@@ -20,6 +20,9 @@ INCOMPLETE_FRACTION = 0.75
 """Lines of a frame over the median of all frames, below which it is incomplete. Random patterns vary less."""
 CENTRE_HALF_WIDTH = 2
 """Rows on each side of the centre of k-space, one of which a frame needs for the contrast of its image."""
+FILLED_FRACTION = 0.9
+"""Smallest distance of the outermost line from the centre times the acceleration factor, over half of the rows of the
+grid, and its inverse, at which lines with gaps would reach the edge of the grid."""
 MAX_LISTED_FRAMES = 8
 """Largest number of frames that a warning names; more are counted."""
 
@@ -208,6 +211,46 @@ def require_central_lines(raw: RawScan, lines: Lines, grid: Grid) -> None:
         f"{' and '.join(str(line) for line in np.sort(nearest))}"
     )
     hint = "central lines that are flagged as calibration or noise, but not as imaging, are not lines of the image"
+    raise DataError(what, where=str(raw.path), hint=hint)
+
+
+def require_gaps(raw: RawScan, lines: Lines, grid: Grid) -> None:
+    """Check that lines of a regularly undersampled scan are not numbered without the lines between them.
+
+    They would be placed next to each other, and the image would be stretched along y and aliased.
+
+    Parameters
+    ----------
+    raw
+        The scan, its header with the reconstructed encoding.
+    lines
+        The image readouts of all slices, placed.
+    grid
+        The encoded grid.
+
+    Raises
+    ------
+    DataError
+        If no frame has gaps, while with the gaps of the header's acceleration factor the lines would fill the grid.
+    """
+    factor = round(raw.header.encodings[0].acceleration)
+    different = np.unique(np.stack([lines.slices, lines.frames, lines.ky], 1), axis=0)
+    _, first, n_lines = np.unique(different[:, :2], axis=0, return_index=True, return_counts=True)
+    span = different[first + n_lines - 1, 2] - different[first, 2] + 1
+    from_centre = different[:, 2] - grid.ky // 2
+    reach = factor * max(-int(from_centre.min()), int(from_centre.max()) + 1) / max(grid.ky // 2, 1)
+    is_at_edge = FILLED_FRACTION <= reach <= 1 / FILLED_FRACTION
+    if factor < 2 or bool((span > n_lines).any()) or not is_at_edge:
+        return
+    numbers = different[:, 2] - grid.first_row
+    what = (
+        f"the header has {factor}-fold acceleration along ky and {grid.ky} rows, but lines {numbers.min()} to "
+        f"{numbers.max()} are all measured: are they numbered without the lines between them?"
+    )
+    hint = (
+        f"number them 0, {factor}, {2 * factor}, ..., with the limits and the centre; or, if the phase resolution is "
+        "low and nothing was left out, set accelerationFactor to 1"
+    )
     raise DataError(what, where=str(raw.path), hint=hint)
 
 

@@ -84,15 +84,25 @@ def _by_line(lines: Lines) -> tuple[Index, Index, Index]:
 
 
 def _pairs(raw: RawScan, lines: Lines, order: Index, first: Index, counts: Index) -> Iterator[tuple[int, int]]:
-    """The first and the last measurement of the repeated lines of most signal, where both cover the same columns."""
-    amplitude = raw.amplitude[lines.row]
-    strongest = np.argsort(-amplitude[order[first]], kind="stable")[:N_COMPARED]
+    """Pairs of measurements of the repeated lines of most signal, where both cover the same columns.
+
+    The first is compared with the last, or with that of the most different amplitude where the gain is not that of
+    repeats: another readout in place of a line, such as a navigator that is not flagged.
+    """
+    amplitude = np.maximum(raw.amplitude[lines.row], np.finfo(float).tiny)
+    measurements = [order[begin : begin + n] for begin, n in zip(first, counts, strict=True)]
+    largest = np.array([amplitude[readouts].max() for readouts in measurements])
     weakest = float(np.quantile(amplitude, 0.1))
-    for i in strongest:
-        one, other = int(order[first[i]]), int(order[first[i] + counts[i] - 1])
-        is_alike = lines.start[one] == lines.start[other] and lines.n_samples[one] == lines.n_samples[other]
-        if is_alike and amplitude[one] > SIGNAL_TO_NOISE * weakest:
-            yield one, other
+    for i in np.argsort(-largest, kind="stable")[:N_COMPARED]:
+        readouts = measurements[i]
+        gain = np.abs(np.log(amplitude[readouts] / amplitude[readouts[0]]))
+        is_other = gain.max() > np.log(LARGEST_GAIN)
+        initial, compared = int(readouts[0]), int(readouts[gain.argmax() if is_other else -1])
+        is_alike = (
+            lines.start[initial] == lines.start[compared] and lines.n_samples[initial] == lines.n_samples[compared]
+        )
+        if is_alike and largest[i] > SIGNAL_TO_NOISE * weakest:
+            yield initial, compared
 
 
 def compare_readouts(raw: RawScan, lines: Lines, pairs: Index) -> tuple[float, float]:

@@ -227,6 +227,7 @@ class Scan(CineSource):
             grid=layout.grid,
             mirrored=uses_fft(layout.raw, self._config),
             spoiled=PILOT_TONE_SAMPLES if layout.raw.header.has_pilot_tone else (0, 0),
+            coils=layout.coils,
             coil_matrix=None if coils.matrix is None else torch.from_numpy(coils.matrix),
             warnings=coils.warnings,
             has_unit_noise=coils.has_unit_noise,

@@ -95,11 +95,12 @@ class BatchRun:
 
     def reconstruct(self, scan: Path) -> Iterator[tuple[Outcome, Sequence[ReconstructedSlice]]]:
         """The outcome of each method on a scan; and the slices, where methods are compared."""
+        compares = self._must_compare(scan)
         for request in self.batch.requests(scan):
             name, checksum = self.batch.names[scan], ""
             try:
                 checksum = checksum_of(request, self._fingerprints[request.model])
-                yield self._run(request, checksum)
+                yield self._run(request, checksum, compares=compares)
                 continue
             except CineReconError as error:
                 logger.error("%s, %s: %s", name, request.label, error.what)
@@ -111,9 +112,28 @@ class BatchRun:
             self._store(request, outcome, checksum)
             yield outcome, ()
 
-    def _run(self, request: ReconRequest, checksum: str) -> tuple[Outcome, Sequence[ReconstructedSlice]]:
-        """One reconstruction, or its entry in the record."""
-        method, compares = self.methods[request.model], len(self.batch.models) > 1
+    def _must_compare(self, scan: Path) -> bool:
+        """Whether the methods are to be compared in a movie that is missing, or older than images of the record."""
+        targets = self.batch.comparisons(scan)
+        if not targets or not self.batch.common.resume or not all(target.path.exists() for target in targets):
+            return bool(targets)
+        written: list[str] = []
+        for request in self.batch.requests(scan):
+            try:
+                entry = self._finished_entry(request, checksum_of(request, self._fingerprints[request.model]))
+            except CineReconError:
+                return True  # the reason is reported when it is reconstructed
+            if entry is None:
+                return True
+            written += entry["written"]
+        newest = max(Path(file).stat().st_mtime_ns for file in written)
+        return any(target.path.stat().st_mtime_ns < newest for target in targets)
+
+    def _run(
+        self, request: ReconRequest, checksum: str, *, compares: bool
+    ) -> tuple[Outcome, Sequence[ReconstructedSlice]]:
+        """One reconstruction, or its entry in the record; the slices are returned for a comparison."""
+        method = self.methods[request.model]
         entry = self._finished_entry(request, checksum) if request.resume else None
         if entry is not None:
             SliceCache(request.targets[0].path, checksum).remove()  # left by a kill just after the end

@@ -10,6 +10,7 @@ from raw_scan import small_scan
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import intake, open_scan
 from cinerecon.axes import mirrored_indices
+from cinerecon.errors import DataError
 from cinerecon.physics.fourier import ifft2c
 
 PLAIN = AcquisitionConfig(csm="walsh")
@@ -77,3 +78,30 @@ def test_truth_in_the_units_of_the_image(tmp_path, n_virtual_coils):
             if isinstance(keep, slice):
                 adjoint = (data.csm.conj() * ifft2c(data.kspace)).sum(-3)
                 assert relative_error(data.reference, adjoint) < 1e-3
+
+
+@pytest.mark.parametrize("lost", ["frame", "odd lines", "one line"])
+def test_a_coil_that_is_lost_in_a_part_of_the_scan_is_refused_unless_it_is_left_out(tmp_path, lost):
+    """The samples would be those of a dark coil, and the image shaded and aliased."""
+    scan = small_scan()
+    idx = scan.heads["idx"]
+    rows = {
+        "frame": idx["phase"] == 1,
+        "odd lines": idx["kspace_encode_step_1"] % 2 == 1,
+        "one line": np.arange(len(idx)) == 5,
+    }
+    for row in np.flatnonzero(rows[lost]):
+        scan.samples[row] = scan.samples[row] * np.array([[1], [1], [0]], np.complex64)
+    path = scan.write(tmp_path / "scan.h5")
+    with pytest.raises(DataError, match=f"coil 2 holds nothing but zeros in {rows[lost].sum()} of 36") as caught:
+        open_scan(path, PLAIN).read_slice(0)
+    assert "exclude_coils=[2]" in caught.value.hint
+    data = open_scan(path, AcquisitionConfig(csm="walsh", exclude_coils=[2])).read_slice(0)
+    assert relative_error(data.kspace, scan.kspace[0, :, :2]) < 1e-5
+
+
+def test_a_coil_without_any_samples_is_no_dropout(read):
+    scan = small_scan()
+    for row, samples in enumerate(scan.samples):
+        scan.samples[row] = samples * np.array([[1], [1], [0]], np.complex64)
+    assert relative_error(read(scan).kspace[:, :2], scan.kspace[0, :, :2]) < 1e-5

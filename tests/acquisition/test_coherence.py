@@ -144,3 +144,20 @@ def test_an_image_at_the_edges_is_reported_by_its_profile(scan, tmp_path):
         scan.samples[row] = scan.samples[row] * (-1.0) ** line
     (text,) = reported(scan, tmp_path)
     assert "at the edges of the field of view along y" in text
+
+
+@pytest.mark.parametrize("gain", [0.05, 6.0])
+@pytest.mark.parametrize("frames", [[2], [0, 5]])
+def test_a_coil_of_another_gain_in_some_frames_is_reported(scan, tmp_path, gain, frames):
+    for row in np.flatnonzero(np.isin(scan.heads["idx"]["phase"], frames)):
+        scan.samples[row][1] *= gain
+    warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings
+    name = "frame 2" if frames == [2] else "frames 0, 5"
+    assert any(text.startswith(f"coil 1 in {name}: ") for text in warnings), warnings
+
+
+def test_a_gain_of_all_coils_is_none_of_one_coil(scan, tmp_path):
+    multiply(scan, lambda frame, _: 8.0 if frame == 3 else 1.0)
+    warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings
+    assert not any(text.startswith("coil ") for text in warnings)
+    assert any("frame 3" in text for text in warnings)

@@ -90,3 +90,12 @@ def test_counters_may_begin_at_one(tmp_path):
     scan.space["limits"]["phase"] = (2, 1, 1)
     with pytest.raises(HeaderError, match="phase = 3, limit 2"):
         open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+
+
+@pytest.mark.parametrize(("spacing", "is_reported"), [(8.0, False), (10.0, False), (6.0, False), (2.7, True)])
+def test_a_thickness_of_all_slices_together_is_reported(tmp_path, spacing, is_reported):
+    """Three slices of 8 mm, which do not overlap by much unless 8 mm is the extent of the stack."""
+    scan = small_scan(n_slices=3)
+    scan.heads["position"][:, 2] = spacing * scan.heads["idx"]["slice"]
+    warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings
+    assert any("slices of 8 mm are 2.7 mm apart" in text for text in warnings) == is_reported

@@ -152,3 +152,23 @@ def test_lines_that_fill_the_matrix_have_their_centre_in_its_middle(tmp_path, ce
     assert any(f"at line {centre}; lines 0 to 23 fill" in text for text in opened.plan.warnings)
     data = open_scan(tmp_path / "scan.h5", AcquisitionConfig(csm="walsh", ky_centre=centre)).read_slice(0)
     assert data.kspace.shape[-2] > 24
+
+
+def test_phase_oversampling_of_the_matrix_alone(tmp_path):
+    """The header has the field of view of the image in both spaces: pixels would be too small along y."""
+    scan = small_scan(rows=16, vendor="GE")
+    scan.space["fov"] = (640.0, 240.0)
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    data = opened.read_slice(0)
+    assert data.meta.pixel_size_mm == (20.0, 20.0)
+    assert relative_error(data.kspace, scan.kspace[0]) < 1e-5
+    assert any("with that phase oversampling: 320 mm is taken" in text for text in opened.plan.warnings)
+
+
+@pytest.mark.parametrize("recon", [(16, 16), (16, 12)])
+def test_pixels_that_are_not_square_with_phase_oversampling_stay(read, recon):
+    scan = small_scan(matrix=(16, 16), vendor="GE")
+    scan.space |= {"recon": recon, "fov": (640.0, 320.0), "recon_fov": (320.0, 320.0)}
+    data = read(scan)
+    assert data.meta.pixel_size_mm == (20.0, 20.0)
+    assert relative_error(data.kspace, scan.kspace[0]) < 1e-5

@@ -168,3 +168,44 @@ def test_the_pilot_tone_spoils_reversed_readouts_at_their_other_end(read):
     data = read(scan)
     assert torch.equal(data.mask[1, 0], mask)
     assert relative_error(data.kspace, scan.kspace[0] * mask) < 1e-5
+
+
+@pytest.mark.parametrize("partial", [1.0, 0.75])
+def test_lines_numbered_without_those_between_are_refused(read, partial):
+    """Of a scan with twofold acceleration, so that the image would be stretched."""
+    scan = small_scan(matrix=(24, 32))
+    lines = scan.heads["idx"]["kspace_encode_step_1"]
+    scan.keep((lines % 2 == 0) & (lines < 24 * partial))
+    scan.space["extra_encoding"] = PARALLEL
+    with_gaps = read(scan)
+    assert with_gaps.mask[0].sum() == 12 * partial
+    scan.heads["idx"]["kspace_encode_step_1"] //= 2
+    scan.space["limits"]["kspace_encoding_step_1"] = (11, 6)
+    with pytest.raises(
+        DataError, match=r"2-fold acceleration along ky and 24 rows, but lines 0 to .* numbered without"
+    ):
+        read(scan)
+
+
+def test_lines_without_gaps_that_fill_the_grid_are_in_place(read):
+    """The header has the acceleration of the protocol, but the missing lines were filled in."""
+    scan = small_scan(matrix=(24, 32))
+    scan.space["extra_encoding"] = PARALLEL
+    assert relative_error(read(scan).kspace, scan.kspace[0]) < 1e-5
+
+
+PARALLEL = (
+    "<parallelImaging><accelerationFactor><kspace_encoding_step_1>2</kspace_encoding_step_1>"
+    "<kspace_encoding_step_2>1</kspace_encoding_step_2></accelerationFactor></parallelImaging>"
+)
+
+
+@pytest.mark.parametrize("position", [1, 2])
+def test_navigators_in_place_of_repeats_are_refused(tmp_path, position):
+    """They are not flagged and have the number of a weak line, alone or between two measurements of it."""
+    scan = small_scan(matrix=(32, 32), vendor="GE")
+    centre, weak = 16, 3
+    for measurement, frame in np.ndindex(2, 3):
+        scan.append(weak + 32 * frame, scan.samples[(centre if measurement + 1 == position else weak) + 32 * frame])
+    with pytest.raises(DataError, match="were measured more than once, and the measurements differ"):
+        open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)

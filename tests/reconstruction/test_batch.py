@@ -180,3 +180,20 @@ def test_the_record_names_figures_and_files(scans, tmp_path, monkeypatch, capsys
     assert len(list((tmp_path / "out/other.zerofilled.dicom").glob("*.dcm"))) == 4
     assert entry["figures"]["psnr"] == result["psnr"] > 20
     assert h5py.is_hdf5(path)
+
+
+def test_a_finished_comparison_is_not_reconstructed_again(scans, tmp_path, monkeypatch, capsys, reconstructed):
+    """Its methods are if the movie is missing."""
+    scan, output = scans / "other.h5", f"{tmp_path}/out/"
+    methods = ("-m", "zerofilled", "-m", "viewshared", "--csm", "walsh")
+    arguments = (scan, *methods, "-o", output, "--format", "npz", "--resume")
+    assert recon(monkeypatch, capsys, *arguments)[0] == 0
+    reconstructed.clear()
+    code, out, _ = recon(monkeypatch, capsys, *arguments)
+    assert (code, reconstructed) == (0, [])
+    assert out.count("finished earlier") == 2
+    movie = tmp_path / "out/other.compare.mp4"
+    movie.unlink()
+    assert recon(monkeypatch, capsys, *arguments)[0] == 0
+    assert movie.exists()
+    assert len(reconstructed) == 2

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.counters import Warn
-from cinerecon.acquisition.grid import LARGEST_INTERPOLATION, PEAK_POWER_RATIO, anisotropy
+from cinerecon.acquisition.grid import LARGEST_INTERPOLATION, anisotropy
 from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
+from cinerecon.acquisition.probe import PEAK_POWER_RATIO
 from cinerecon.errors import ConfigError, HeaderError
 from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import NOISE, REVERSE, Heads, Index, RawScan, has_flag

@@ -36,6 +36,7 @@ COUNTERS = (
     "segment",
 )
 
+PARALLEL_FACTORS = "parallelImaging/accelerationFactor"
 NAMESPACE = "http://www.ismrm.org/ISMRMRD"
 PERSONAL = (
     *("subjectInformation", "studyInformation", "institutionName", "stationID", "deviceID"),
@@ -135,12 +136,15 @@ class EncodingSpace:
         By the name of the counter; counters that are missing in the header are absent.
     trajectory
         One of the schema's values, in lower case; empty if the header has none.
+    acceleration
+        Factor of parallel imaging along ky; 1 if the header has none.
     """
 
     encoded: Space
     recon: Space
     limits: Mapping[str, Limit] = field(default_factory=dict)
     trajectory: str = "cartesian"
+    acceleration: float = 1.0
 
     @property
     def centre_line(self) -> int:
@@ -305,6 +309,7 @@ def _encoding(element: Element, where: str) -> EncodingSpace:
         recon=_space(element, "reconSpace", where),
         limits=limits,
         trajectory=trajectory,
+        acceleration=_optional_number(element.find(PARALLEL_FACTORS), "kspace_encoding_step_1") or 1.0,
     )
 
 
