@@ -223,19 +223,14 @@ def axes_warnings(kspace: Tensor, mask: Tensor, where: str) -> list[str]:
 def _centre_warnings(kspace: Tensor, mask: Tensor, dim: int, where: str) -> Iterator[str]:
     """Compare the position of the strongest line with the middle of an axis, ``n // 2``."""
     name, n = AXES[dim], kspace.shape[dim]
-    others = [axis for axis in range(4) if axis != 4 + dim]
-    n_sampled = mask.expand(-1, 1, -1, kspace.shape[-1]).sum(others).clamp_min(1)
-    coils = (torch.view_as_real(coil).square().sum(-1)[:, None] for coil in kspace.unbind(1))
-    power = reduce(torch.add, (coil.sum(others, dtype=torch.float64) for coil in coils)) / n_sampled
-    peak, middle = int(power.argmax()), n // 2
-    if abs(peak - middle) <= CENTRE_TOLERANCE:
+    peak, middle = _clear_peak(kspace, mask, dim), n // 2
+    if peak is None:
         return
-    if float(power[peak]) <= PEAK_POWER_RATIO * float(power[max(middle - 1, 0) : middle + 2].max()):
-        return
-    if min(peak, n - peak) <= min(CENTRE_TOLERANCE, n // 8):
+    if _is_at_end(peak, n):
         what = f"k-space is not centred: along {name} its peak is at index {peak} of {n}, expected {middle}"
-        axes = "(ky, kx)"
-        hint = f"kspace = np.fft.fftshift(kspace, axes={axes}) puts the zero frequency into the middle"
+        peaks = {axis: _clear_peak(kspace, mask, axis) for axis in AXES}
+        axes = [AXES[axis] for axis, at in peaks.items() if at is not None and _is_at_end(at, kspace.shape[axis])]
+        hint = f"kspace = np.fft.fftshift(kspace, axes=({', '.join(axes)})) puts the zero frequency into the middle"
         raise DataError(what, where=where, hint=hint)
     what = f"along {name} k-space has its peak at index {peak} of {n}, expected at the middle, {middle}"
     if abs(peak - middle) > LARGEST_CENTRE_ERROR * n:
@@ -244,9 +239,25 @@ def _centre_warnings(kspace: Tensor, mask: Tensor, dim: int, where: str) -> Iter
     yield what
 
 
+def _clear_peak(kspace: Tensor, mask: Tensor, dim: int) -> int | None:
+    """Index of the strongest line along an axis; None if it is near the middle, or not clearly stronger than that."""
+    n, others = kspace.shape[dim], [axis for axis in range(4) if axis != 4 + dim]
+    n_sampled = mask.expand(-1, 1, -1, kspace.shape[-1]).sum(others).clamp_min(1)
+    coils = (torch.view_as_real(coil).square().sum(-1)[:, None] for coil in kspace.unbind(1))
+    power = reduce(torch.add, (coil.sum(others, dtype=torch.float64) for coil in coils)) / n_sampled
+    peak, middle = int(power.argmax()), n // 2
+    at_middle = float(power[max(middle - 1, 0) : middle + 2].max())
+    is_clear = abs(peak - middle) > CENTRE_TOLERANCE and float(power[peak]) > PEAK_POWER_RATIO * at_middle
+    return peak if is_clear else None
+
+
+def _is_at_end(peak: int, n: int) -> bool:
+    return min(peak, n - peak) <= min(CENTRE_TOLERANCE, n // 8)
+
+
 def _require_order(kspace: Tensor, where: str) -> None:
     """Refuse coils that are as similar as frames, with frames that differ as much as coils."""
-    if kspace.shape[1] < 2:
+    if min(kspace.shape[:2]) < 2:
         return
     coils = min(correlation(first, second) for first, second in pairwise(kspace[0]))
     frames = max(correlation(first, second) for first, second in pairwise(kspace[:, 0]))

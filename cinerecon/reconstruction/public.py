@@ -281,7 +281,7 @@ def _data_of_arrays(
     texts += _kspace_warnings(kspace.cpu(), sampled.cpu())
     meta = CineMeta(warnings=tuple(texts))
     if not isinstance(csm, str | None):
-        return CineData(kspace, sampled, scale_maps(as_tensor(csm).to(kspace)), meta=meta)
+        return CineData(kspace, sampled, scale_maps(_as_maps(csm, kspace)), meta=meta)
     return finish_slice(kspace, sampled, meta, config).data
 
 
@@ -290,6 +290,26 @@ def _kspace_warnings(kspace: Tensor, mask: Tensor) -> list[str]:
     where = "kspace"
     require_kspace(kspace, where)
     return [*axes_warnings(kspace, mask, where), *gain_and_sign_warnings(kspace, mask, where)]
+
+
+def _as_maps(csm: Array | Tensor, kspace: Tensor) -> Tensor:
+    """The coil maps ``(coils, y, x)`` complex64.
+
+    Raises
+    ------
+    ShapeError
+        If their axes do not fit those of k-space.
+    DataError
+        If they are zero or not finite.
+    """
+    maps = as_tensor(csm).to(kspace)
+    _, coils, y, x = kspace.shape
+    if maps.shape != (coils, y, x):
+        sizes = " x ".join(map(str, maps.shape))
+        raise ShapeError(f"the coil maps are {sizes}, expected ({coils} coils, {y} y, {x} x)", where="csm")
+    if not bool(torch.isfinite(torch.view_as_real(maps)).all()) or not bool(maps.any()):
+        raise DataError("the coil maps are not finite, or all zero", where="csm")
+    return maps
 
 
 def _as_mask(mask: Array | Tensor, kspace: Tensor) -> Tensor:

@@ -154,7 +154,7 @@ def test_k_space_that_is_not_centred_is_refused(scan, tmp_path, axes):
     np.save(tmp_path / "k.npy", np.fft.ifftshift(kspace, axes=axes))
     with pytest.raises(DataError, match="not centred") as info:
         open_scan(tmp_path / "k.npy", config(axes=AXES)).read_slice(0)
-    assert "fftshift" in info.value.hint
+    assert f"fftshift(kspace, axes=({', '.join({-2: 'ky', -1: 'kx'}[axis] for axis in axes)}))" in info.value.hint
 
 
 def test_a_peak_far_from_the_middle_is_refused_and_a_near_one_is_a_warning(tmp_path):

@@ -121,6 +121,30 @@ def test_maps_of_another_scale_give_the_image_of_scaled_maps(plain):
     torch.testing.assert_close(image, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
 
 
+def test_one_frame_is_reconstructed(plain):
+    _, cine = plain
+    expected = cinerecon.reconstruct(cine.kspace, cine.mask, csm=cine.csm, method="zerofilled")
+    image = cinerecon.reconstruct(cine.kspace[:1], cine.mask[:1], csm=cine.csm, method="zerofilled")
+    assert torch.equal(image, expected[:1])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        (lambda maps: maps[None], ShapeError, "coil maps are 1 x 3 x 32"),
+        (lambda maps: maps.movedim(0, -1), ShapeError, r"coil maps are 32 x .*, expected \(3 coils"),
+        (lambda maps: torch.where(maps.abs() > maps.abs().median(), maps, torch.nan), DataError, "not finite"),
+        (lambda maps: 0 * maps, DataError, "all zero"),
+    ],
+    ids=["frames", "coils last", "NaN", "zero"],
+)
+def test_maps_that_do_not_fit_are_refused(plain, change, error, match):
+    _, cine = plain
+    with pytest.raises(error, match=match) as info:
+        cinerecon.reconstruct(cine.kspace, cine.mask, csm=change(cine.csm), method="zerofilled")
+    assert info.value.where == "csm"
+
+
 def test_a_mask_that_includes_lines_without_signal_is_corrected_with_a_warning(plain):
     _, cine = plain
     everywhere = np.ones(cine.mask.shape, bool)
