@@ -288,11 +288,18 @@ def require_cartesian(raw: RawScan, image: Index, warn: Warn) -> None:
         raise UnsupportedError(what, where=str(raw.path), hint=hint)
     rows = image[n_dimensions > 0]
     steps, positions = _straight_paths(raw, rows)
-    _require_on_lines(raw, rows, positions)
+    spacing = _require_on_lines(raw, rows, positions)
     backward = rows[steps < 0]
     if 0 < backward.size < rows.size and not has_flag(raw.heads[rows], REVERSE).any():
         warn(f"{backward.size} of {rows.size} readouts run backwards by their trajectory: they are read as reversed")
         raw.heads["flags"][backward] |= np.uint64(1 << (REVERSE - 1))
+    is_mirrored_x = bool(rows.size and ((steps < 0) != has_flag(raw.heads[rows], REVERSE)).all())
+    if spacing and is_mirrored_x != (spacing < 0):
+        axis, what = ("x", "the readouts run") if is_mirrored_x else ("y", "the line numbers count")
+        warn(
+            f"by the stored trajectory {what} in the opposite direction along k{axis}, and not along the other axis: "
+            "the image is mirrored, or the trajectory has another sign"
+        )
 
 
 def _straight_paths(raw: RawScan, rows: Index) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -317,11 +324,14 @@ def _straight_paths(raw: RawScan, rows: Index) -> tuple[NDArray[np.float64], NDA
     return steps, positions
 
 
-def _require_on_lines(raw: RawScan, rows: Index, positions: NDArray[np.float64]) -> None:
-    """Check that the second coordinate of the trajectory is proportional to the line number, unless it is constant."""
+def _require_on_lines(raw: RawScan, rows: Index, positions: NDArray[np.float64]) -> float:
+    """Check that the second coordinate of the trajectory is proportional to the line number, unless it is constant.
+
+    Returns the spacing of the lines in its units; 0 if it is unknown.
+    """
     lines = raw.heads["idx"]["kspace_encode_step_1"][rows].astype(np.float64)
     if rows.size == 0 or np.ptp(positions) == 0 or np.ptp(lines) == 0:
-        return
+        return 0.0
     spacing, _ = np.polyfit(lines, positions, 1)
     error = np.abs(positions - positions.mean() - spacing * (lines - lines.mean()))
     worst = int(error.argmax())
@@ -331,6 +341,7 @@ def _require_on_lines(raw: RawScan, rows: Index, positions: NDArray[np.float64])
             "spacings off the Cartesian grid"
         )
         raise UnsupportedError(what, where=raw.at(rows[worst]), hint="scans off the grid need regridding first")
+    return float(spacing)
 
 
 EMPTY_AMPLITUDE = 1e-5

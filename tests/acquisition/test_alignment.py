@@ -144,3 +144,14 @@ def test_an_image_outside_of_its_field_of_view_is_reported(scan, tmp_path):
     whole = open_scan(path, AcquisitionConfig(csm="walsh", remove_oversampling=False))
     assert whole.read_slice(0).matrix == (24, 64)
     assert not any("outside of the image's field of view" in text for text in whole.plan.warnings)
+
+
+@pytest.mark.parametrize("mirrored", ["", "x", "y", "xy"])
+def test_a_trajectory_that_runs_against_the_counters_along_one_axis_is_reported(scan, tmp_path, mirrored):
+    """Along both axes the trajectory has the other sign, and the image is not mirrored."""
+    trajectory(scan, np.empty(0))
+    signs = np.array([-1 if "x" in mirrored else 1, -1 if "y" in mirrored else 1], np.float32)
+    scan.trajectories = [path * signs for path in scan.trajectories]
+    texts = [text for text in open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings if "mirrored" in text]
+    assert len(texts) == (len(mirrored) == 1)
+    assert all(f"in the opposite direction along k{mirrored}" in text for text in texts)

@@ -172,7 +172,7 @@ def test_the_pilot_tone_spoils_reversed_readouts_at_their_other_end(read):
 
 @pytest.mark.parametrize("partial", [1.0, 0.75])
 def test_lines_numbered_without_those_between_are_refused(read, partial):
-    """Of a scan with twofold acceleration, so that the image would be stretched."""
+    """They are those of a scan with twofold acceleration, so that the image would be stretched."""
     scan = small_scan(matrix=(24, 32))
     lines = scan.heads["idx"]["kspace_encode_step_1"]
     scan.keep((lines % 2 == 0) & (lines < 24 * partial))
