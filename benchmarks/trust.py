@@ -5,8 +5,8 @@
 
 The first writes ``models/verdict.json``: linear and logistic models are fitted to some subjects and phantoms, their
 limits and the threshold calibrated on others. The second makes the tables of ``docs/how-to/trust.md`` from subjects and
-phantoms that were in neither. Images that were measured already are taken from the output folder; remove it after a
-change of a method or a feature.
+phantoms that were in neither. ``--methods`` restricts both to some methods; numbers of others are kept. Images that
+were measured already are taken from the output folder; remove it after a change of a method or a feature.
 """
 
 import argparse
@@ -155,14 +155,20 @@ def failure_table(judged: dict[str, list[Judged]]) -> str:
     return "\n".join(lines)
 
 
-def run_fit(cines: Path, output: Path, n_jobs: int) -> None:
-    """Fit and calibrate, and write the numbers."""
+def run_fit(cines: Path, methods: Sequence[str], output: Path, n_jobs: int) -> None:
+    """Fit and calibrate, and write the numbers; those of other methods are kept."""
     plans = fit_plans(cines)
     records = [
-        measure_all(part, METHODS, output / f"{name}.jsonl", n_jobs)
+        measure_all(part, methods, output / f"{name}.jsonl", n_jobs)
         for name, part in zip(("fit", "calibrate"), plans, strict=True)
     ]
-    write_numbers({name: fit(*(examples_of(part, name) for part in records)).rounded() for name in METHODS})
+    numbers = {}
+    for name in METHODS:
+        is_fitted = name in methods
+        calibration = fit(*(examples_of(part, name) for part in records)) if is_fitted else calibration_of(name)
+        if calibration is not None:
+            numbers[name] = calibration.rounded()
+    write_numbers(numbers)
 
 
 def write_numbers(numbers: Mapping[str, Calibration]) -> None:
@@ -174,11 +180,11 @@ def write_numbers(numbers: Mapping[str, Calibration]) -> None:
     write_text(ROOT / "models" / FILE_NAME, "{\n" + ",\n".join(methods) + "\n}\n")
 
 
-def run_test(plans: list[Plan], output: Path, n_jobs: int, *, write: bool) -> None:
+def run_test(plans: list[Plan], methods: Sequence[str], output: Path, n_jobs: int, *, write: bool) -> None:
     """Measure the cases of the test, and print the tables."""
-    records = measure_all(plans, METHODS, output / "test.jsonl", n_jobs)
+    records = measure_all(plans, methods, output / "test.jsonl", n_jobs)
     judged = {}
-    for name in METHODS:
+    for name in methods:
         calibration = calibration_of(name)
         assert calibration is not None, "run fit first"
         judged[name] = [Judged(record, example, calibration) for record, example in pairs_of(records, name)]
@@ -199,15 +205,16 @@ def main() -> None:
     parser.add_argument(
         "--series", type=Path, help="folder of measured cines of the test, sax_mid.npz and lax_4ch.npz among them"
     )
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="methods to fit or test")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/how-to/trust.md")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "results/trust")
     parser.add_argument("--workers", type=int, default=1, help="processes that measure")
     arguments = parser.parse_args()
     if arguments.step == "fit":
-        run_fit(arguments.train, arguments.output, arguments.workers)
+        run_fit(arguments.train, arguments.methods, arguments.output, arguments.workers)
     else:
         plans = held_out_plans(arguments.report, arguments.series)
-        run_test(plans, arguments.output, arguments.workers, write=arguments.write)
+        run_test(plans, arguments.methods, arguments.output, arguments.workers, write=arguments.write)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ MAX_STANDARDISED = 6.0
 MIN_DISTANCE = 0.25
 """Distance from the usual range above which a feature is a reason [standard deviations]."""
 N_REASONS = 2
-SUFFICIENT_FEATURES = ("wrap_around", "line_displacement", "time_course_mismatch")
+SUFFICIENT_FEATURES = ("noise", "wrap_around", "line_displacement", "time_course_mismatch")
 """Features that are a sign of a failure by themselves, as each has one physical cause."""
 CAUSES: Mapping[str, str] = {
     "acceleration": "the acceleration is too high for the method",

@@ -44,11 +44,12 @@ def quantile(values: Tensor, share: float) -> float:
 
 def residual_values(data: CineData, image: Tensor, noise_std: float) -> Values:
     """The data residual over noise and over signal, and how uneven it is among frames and among coils [dB]."""
-    error = _power(make_encoding(data).forward(image) - data.kspace)  # (frames, coils, ky, kx)
+    error = torch.view_as_real(make_encoding(data).forward(image).sub_(data.kspace))
+    by_frame_and_coil = torch.linalg.vector_norm(error, dim=(2, 3, 4)).square()
     n_samples = data.mask.expand(-1, -1, *data.matrix).sum((1, 2, 3)).clamp(min=1)  # (frames,)
-    by_frame = error.sum((1, 2, 3)) / (n_samples * data.n_coils)
-    by_coil = error.sum((0, 2, 3)) / n_samples.sum()
-    energy = _power(data.kspace).sum() / (n_samples.sum() * data.n_coils)
+    by_frame = by_frame_and_coil.sum(1) / (n_samples * data.n_coils)
+    by_coil = by_frame_and_coil.sum(0) / n_samples.sum()
+    energy = torch.linalg.vector_norm(torch.view_as_real(data.kspace)).square() / (n_samples.sum() * data.n_coils)
     mean = float(by_coil.mean())
     return {
         "residual_over_noise": decibels(mean / max(noise_std**2, 1e-30)),

@@ -26,7 +26,7 @@ from cinerecon.reconstruction.trust.consistency import (
     residual_values,
 )
 from cinerecon.reconstruction.trust.field_of_view import edge_values
-from cinerecon.reconstruction.trust.hold_out import Prediction, predict_held_out
+from cinerecon.reconstruction.trust.hold_out import Prediction, at_its_resolution, predict_held_out
 from cinerecon.reconstruction.trust.motion import displacement_values, time_course_values
 
 FEATURES: Mapping[str, str] = {
@@ -149,6 +149,7 @@ def gaps_at_centre(sampled: Tensor) -> float:
 
 def _prediction_values(prediction: Prediction, image: Tensor) -> dict[str, float]:
     """Errors of held-out samples [dB], and the difference of the image from the prediction."""
+    image = at_its_resolution(image)
     peak = float(image.abs().max())
     difference = float(torch.view_as_real(image - prediction.image).square().sum(-1).mean())
     power = float(torch.view_as_real(image).square().sum(-1).mean())

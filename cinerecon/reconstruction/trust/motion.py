@@ -24,7 +24,7 @@ MIN_DISPLACEMENT = 0.05
 MAX_LINE = 6
 """Distance from the centre up to which time courses of lines are compared."""
 N_COMPONENTS = 2
-"""Number of principal components over time that are compared between two lines."""
+"""Number of principal components over time that are compared between two lines, of more points than that."""
 MIN_SIGNAL = 1.5
 """Largest singular value of a line's change over time, over that of noise, below which a line is not compared."""
 
@@ -65,28 +65,26 @@ def displacement_values(data: CineData) -> Values:
 
 
 def time_course_values(data: CineData, noise_std: float) -> Values:
-    """Whether lines around the centre that all frames sampled change over the frames in the same way.
+    """Whether lines around the centre change over the frames in the same way, by the points that all frames sampled.
 
     The principal components over time of two lines span nearly the same space if all lines show the same heart beat.
     ``time_course_mismatch`` is 1 - the mean squared canonical correlation, averaged over pairs of lines by their signal
-    above the noise. NaN for single points, and where fewer than two such lines exceed the noise.
+    above the noise. NaN where fewer than two such lines exceed the noise.
     """
-    unknown = {"time_course_mismatch": math.nan}
-    if sampling_kind(data.mask) == "points":
-        return unknown
-    rows = data.mask[:, 0, :, 0].all(0).nonzero().ravel()
+    common = data.mask.all(0)[0].expand(data.matrix)  # (ky, kx)
+    n_points = common.sum(1)
+    rows = (n_points > N_COMPONENTS).nonzero().ravel()
     rows = rows[(rows - data.matrix[0] // 2).abs() <= MAX_LINE]
     if len(rows) < 2:
-        return unknown
-    lines = data.kspace[:, :, rows].movedim(2, 0)  # (lines, frames, coils, kx)
-    lines = torch.fft.ifft(torch.fft.ifftshift(lines, dim=-1), norm="ortho").flatten(2)  # order along x is immaterial
+        return {"time_course_mismatch": math.nan}
+    lines = (data.kspace[:, :, rows] * common[rows]).movedim(2, 0).flatten(2)  # (lines, frames, samples)
     components, strength, _ = torch.linalg.svd(lines - lines.mean(1, keepdim=True), full_matrices=False)
-    noise = noise_std * (math.sqrt(lines.shape[1]) + math.sqrt(lines.shape[2]))
-    weight = (strength[:, 0] / max(noise, 1e-30) - MIN_SIGNAL).clamp(min=0, max=1e6)
+    noise = noise_std * (math.sqrt(data.n_frames) + (n_points[rows] * data.n_coils).sqrt())
+    weight = (strength[:, 0] / noise.clamp(min=1e-30) - MIN_SIGNAL).clamp(min=0, max=1e6)
     first, second = torch.triu_indices(len(rows), len(rows), 1, device=rows.device)
     weights = torch.minimum(weight[first], weight[second])
     if not float(weights.sum()) > 0:
-        return unknown
+        return {"time_course_mismatch": math.nan}
     spaces = components[..., :N_COMPONENTS]
     overlap = spaces[first].mH @ spaces[second]  # (pairs, components, components)
     mismatch = 1 - _power(overlap).sum((1, 2)) / N_COMPONENTS

@@ -81,13 +81,14 @@ def test_kinds_of_failures_are_named():
         assert verdict.reasons[0] == CAUSES[kind]
 
 
-def test_one_certain_sign_is_enough(calibration):
+@pytest.mark.parametrize(("feature", "value"), [("wrap_around", 6.0), ("noise", -20.0)])
+def test_one_certain_sign_is_enough(calibration, feature, value):
     example = draw(np.random.default_rng(7), 1, failed_share=0)[0]
     features = dict.fromkeys(example.features, 0.0) | {"acceleration": 2.0, "noise": -38.0}
     assert calibration.judge(features).status == "as expected"
-    folded = calibration.judge(features | {"wrap_around": 6.0})
-    assert folded.status == "doubtful"
-    assert FEATURES["wrap_around"] in folded.reasons
+    failed = calibration.judge(features | {feature: value})
+    assert failed.status == "doubtful"
+    assert FEATURES[feature] in failed.reasons
 
 
 def test_the_usual_error_does_not_follow_a_failure(calibration):
