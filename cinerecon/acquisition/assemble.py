@@ -100,11 +100,14 @@ class CoilDropouts:
 
     def add(self, stored: Tensor) -> None:
         """Count readouts ``(readouts, coils, samples)``."""
-        self.n_readouts += len(stored)
         middle = stored[..., stored.shape[-1] // 2]
         if bool((middle == 0).any()):  # nearly never in measured samples, and quick to see
             is_empty = ~stored.any(-1)
-            self.n_empty += (is_empty & ~is_empty.all(1, keepdim=True)).sum(0)
+            is_empty = is_empty[~is_empty.all(1)]
+            self.n_empty += is_empty.sum(0)
+            self.n_readouts += len(is_empty)
+        else:
+            self.n_readouts += len(stored)
 
     def require_none(self, coils: Index, where: str) -> None:
         """Check that coils have signal in all readouts or in none.

@@ -27,6 +27,19 @@ def test_nifti_without_position_or_times(tmp_path):
     assert meta.frame_times_ms == ()
 
 
+@pytest.mark.parametrize(("unit", "factor"), [("mm", 1.0), ("meter", 1000.0), ("micron", 0.001), ("unknown", 1.0)])
+def test_lengths_of_nifti_are_in_its_unit(tmp_path, unit, factor):
+    affine = np.array([[-1.5, 0, 0, 30], [0, -1.25, 0, 40], [0, 0, 8, 50], [0, 0, 0, factor]]) / factor
+    pixels = np.arange(144, dtype=np.int16).reshape(6, 4, 2, 3) ** 2 % 1009
+    image = nibabel.Nifti1Image(pixels, affine)
+    image.header.set_xyzt_units(unit, "msec")
+    nibabel.save(image, tmp_path / "cine.nii")
+    _, meta = open_nifti(tmp_path / "cine.nii").read_slice(1)
+    assert meta.pixel_size_mm == pytest.approx((1.25, 1.5))
+    assert meta.slice_thickness_mm == pytest.approx(8)
+    assert meta.geometry.position_mm == pytest.approx((-30 + 3 * 1.5, -40 + 2 * 1.25, 58), abs=1e-3)
+
+
 def test_nifti_that_is_no_cine(tmp_path):
     path = tmp_path / "cine.nii"
     for shape in ((6, 5), (6, 5, 2), (6, 5, 2, 1)):

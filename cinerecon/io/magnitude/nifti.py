@@ -13,6 +13,7 @@ from cinerecon.io.untrusted import refuse_pipe
 
 ENDINGS = (".nii", ".nii.gz")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 MILLISECONDS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
 
 
@@ -62,12 +63,13 @@ def open_nifti(path: Path, *, fewest_frames: int = 2) -> MagnitudeImages:
 def _nifti_meta(path: Path, image: Any, number: int) -> CineMeta:
     """Place and times: x of the image is the file's first axis, y its second."""
     x, y, _, frames = image.shape
-    affine = np.asarray(image.affine, float)
+    length_unit, time_unit = image.header.get_xyzt_units()
+    affine = np.asarray(image.affine, float) * MILLIMETRES.get(length_unit, 1.0)
     columns = RAS_TO_LPS @ affine[:3, :3]
     dx, dy, thickness = (float(length) for length in np.linalg.norm(columns, axis=0))
     centre = RAS_TO_LPS @ (affine[:3] @ [x // 2, y // 2, number, 1])
     has_place = int(image.header["sform_code"]) > 0 or int(image.header["qform_code"]) > 0
-    step = float(image.header.get_zooms()[3]) * MILLISECONDS.get(image.header.get_xyzt_units()[1], 0.0)
+    step = float(image.header.get_zooms()[3]) * MILLISECONDS.get(time_unit, 0.0)
     return CineMeta(
         source=str(path),
         slice=number,
