@@ -34,6 +34,10 @@ class FileError(CineReconError):
     """The file is missing, damaged, of another kind, or would be overwritten."""
 
 
+class StorageError(FileError):
+    """The file system accepts no more data: it is full, read-only or faulty. It would refuse further files, too."""
+
+
 class HeaderError(CineReconError):
     """The header is missing, malformed, or contradicts the data."""
 

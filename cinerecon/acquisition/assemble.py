@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition.coil_maps import describe_compression
+from cinerecon.acquisition.coil_maps import describe_compression, describe_kept_coils
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.axes import mirrored_indices
@@ -187,7 +187,7 @@ def with_virtual_coils(assembly: Assembly, lines: Lines, n_virtual: int | Litera
     assert statistics is not None
     number = statistics.n_virtual(n_virtual)
     if number >= statistics.n_coils:
-        return assembly
+        return replace(assembly, compression=describe_kept_coils(statistics.n_coils, n_virtual))
     matrix = statistics.matrix(number)
     return replace(
         assembly,

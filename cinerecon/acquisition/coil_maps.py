@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import UnsupportedError
+from cinerecon.options import AUTO_LOSS
 from cinerecon.physics.coils import (
     CoilStatistics,
     Compression,
@@ -113,15 +115,35 @@ def describe_compression(statistics: CoilStatistics, n_virtual: int, kind: Compr
     return f"{compressed}: {loss:.2%} of the energy of the signal is left out"
 
 
+def describe_kept_coils(n_coils: int, n_virtual: int | Literal["auto"] | None) -> str:
+    """Why no coils are compressed although the settings ask for it, in words; empty if they do not, or ask for as many.
+
+    Parameters
+    ----------
+    n_coils
+        Number of coils, which are all kept.
+    n_virtual
+        Number of virtual coils by the settings.
+    """
+    if n_virtual == "auto":
+        reason = f"fewer leave out more than {AUTO_LOSS:.0%} of the energy of the signal"
+        return f"all {n_coils} coils are kept: {reason}" if n_coils > 1 else ""
+    if n_virtual is None or n_virtual <= n_coils:
+        return ""
+    coils = "the one coil is" if n_coils == 1 else f"all {n_coils} coils are"
+    return f"{coils} kept: {n_virtual} virtual coils were requested"
+
+
 def _compression(kspace: Tensor, mask: Tensor, config: AcquisitionConfig, where: str) -> tuple[Tensor | None, str]:
     """The matrices of the virtual coils, as `transform_coils` takes them, None if there are none; and in words."""
-    if config.n_virtual_coils is None or kspace.shape[-3] == 1:
-        return None, ""
+    n_coils, asked = kspace.shape[-3], config.n_virtual_coils
+    if asked is None or n_coils == 1 or (asked != "auto" and asked >= n_coils):
+        return None, describe_kept_coils(n_coils, asked)
     if config.compression == "geometric" and mask.shape[-1] != 1:
         what = "coils cannot be compressed for each position along readouts that were not measured whole"
         raise UnsupportedError(what, where=where, hint="take compression=pca")
     statistics = CoilStatistics.of_kspace(kspace, mask, config.compression)
-    n_virtual = statistics.n_virtual(config.n_virtual_coils)
-    if n_virtual >= kspace.shape[-3]:
-        return None, ""
+    n_virtual = statistics.n_virtual(asked)
+    if n_virtual >= n_coils:
+        return None, describe_kept_coils(n_coils, asked)
     return statistics.matrix(n_virtual), describe_compression(statistics, n_virtual, config.compression)

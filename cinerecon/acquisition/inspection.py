@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cinerecon.acquisition.coil_maps import describe_kept_coils
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating import GatingReport
 from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, lay_out, require_signal, uses_fft
@@ -197,7 +198,10 @@ def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
         yield f"average {layout.counters.n_averages} measurements of each line"
     if grid.y < grid.ky:
         yield f"cut the image from {grid.ky} to {grid.y} rows: phase oversampling"
-    if config.n_virtual_coils is not None:
+    kept = describe_kept_coils(len(layout.coils), config.n_virtual_coils) if config.n_virtual_coils != "auto" else ""
+    if kept:
+        yield kept
+    elif config.n_virtual_coils is not None:
         each = "of each position along the readout" if config.compression == "geometric" else "of all samples"
         number = f"as few as keep {1 - AUTO_LOSS:.0%} of the energy of the signal"
         number = number if config.n_virtual_coils == "auto" else f"{config.n_virtual_coils}"

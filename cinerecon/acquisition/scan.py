@@ -124,7 +124,8 @@ class Scan(CineSource):
         data = self.with_truth(finished.data, finished.coil_matrix).with_warnings(*part.warnings)
         if self._assembly.has_unit_noise:
             data = replace(data, noise_std=averaged_noise_std(data.mask, part.n_averages))
-            coils = self._layout.coils if not assembly.compression else self._layout.coils[:0]
+            is_compressed = part.kspace.shape[-3] < len(self._layout.coils)
+            coils = self._layout.coils[:0] if is_compressed else self._layout.coils
             data = data.with_warnings(*noise_level_warnings(part.kspace, part.mask, part.n_averages, coils))
         return TimedSlice(data, finished.csm_seconds)
 
@@ -141,16 +142,16 @@ class Scan(CineSource):
     def finish(self, number: int, kspace: Tensor, mask: Tensor, assembly: Assembly | None = None) -> FinishedSlice:
         """Estimate the coil maps of a slice, whose frames may be those of several sets.
 
-        Its coils are compressed first, unless the assembly has done so already.
+        Its coils are compressed first, unless this was decided for the assembly already.
         """
         layout, assembly = self._layout, assembly or self._assembly
         calibration = layout.calibration.of_slice(number)
-        is_compressed = bool(assembly.compression)
+        is_decided = bool(assembly.compression)
         return finish_slice(
             kspace,
             mask,
             replace(self._meta(number, mask.shape[-2]), compression=assembly.compression),
-            self._config.model_copy(update={"n_virtual_coils": None}) if is_compressed else self._config,
+            self._config.model_copy(update={"n_virtual_coils": None}) if is_decided else self._config,
             coil_matrix=assembly.coil_matrix,
             calibration=assemble(assembly, calibration, 1)[:2] if calibration.row.size else None,
         )
@@ -213,9 +214,9 @@ class Scan(CineSource):
 
     def _compressing(self, number: int) -> Assembly:
         """The assembly of a slice, with compression to virtual coils if all positions share one matrix."""
-        n_virtual = self._config.n_virtual_coils
-        is_one_matrix = n_virtual is not None and self._config.compression == "pca" and len(self._layout.coils) > 1
-        if n_virtual is None or not is_one_matrix:
+        n_virtual, n_coils = self._config.n_virtual_coils, len(self._layout.coils)
+        is_fewer = n_coils > 1 and (n_virtual == "auto" or (n_virtual is not None and n_virtual < n_coils))
+        if n_virtual is None or not is_fewer or self._config.compression != "pca":
             return self._assembly
         return with_virtual_coils(self._assembly, self._layout.lines.of_slice(number), n_virtual)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import ScanOpener
-from cinerecon.errors import CineReconError, ConfigError
+from cinerecon.errors import CineReconError, ConfigError, StorageError
 from cinerecon.evaluation.failures import FAILURES, Failure, append_failure, raise_first
 from cinerecon.evaluation.images import image_file
 from cinerecon.evaluation.jobs import COMMAND, JobList, Listing, identity_of, list_scans
@@ -108,6 +108,8 @@ def evaluate(
         If there is no scan, or another process works on the folder or the shard.
     ConfigError
         If a name, a pattern or a setting is wrong.
+    StorageError
+        If the disk is full, read-only or faulty.
     DataError
         If all tasks fail, or a process dies. If some tasks fail, the result contains the reasons.
     """
@@ -196,6 +198,8 @@ class _Run:
         for path in self._jobs.scans:
             try:
                 scan = self._jobs.read(path)
+            except StorageError:  # of the records; the scan is not at fault
+                raise
             except CineReconError as error:
                 for failure in self._jobs.failures(path, error):
                     self.add(failure)

@@ -14,7 +14,7 @@ from cinerecon.acquisition.reference import pattern_seed, undersample
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData, finish_image
 from cinerecon.cine_meta import CineMeta
-from cinerecon.errors import CineReconError, DataError
+from cinerecon.errors import CineReconError, DataError, StorageError
 from cinerecon.evaluation.failures import Failure, location_of
 from cinerecon.evaluation.images import InitialImages, store_image
 from cinerecon.evaluation.score import Score
@@ -180,6 +180,8 @@ def score_slice_tasks(
             try:
                 with report_out_of_memory(where, hint), limited_to(limits[name]):
                     outcome: Score | Failure = _judge(job, plan, truth, images, pattern, name, method)
+            except StorageError:  # of the stored images; the method is not at fault
+                raise
             except CineReconError as error:
                 outcome = job.failed(error, pattern, name)
             yield outcome

@@ -1,7 +1,9 @@
 """Atomic writing: files get a temporary name and are moved into place when they are complete."""
 
+import errno
 import glob
 import hashlib
+import io
 import os
 import platform
 import re
@@ -13,13 +15,16 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from cinerecon.errors import FileError
+from cinerecon.errors import FileError, StorageError
 from cinerecon.io.untrusted import refuse_pipe
 
 LONGEST_NAME = 255
 """Bytes that the name of a file may have in common file systems."""
 STALE_S = 3600
 """Age [s] above which a temporary file is no longer being written."""
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FAULTY = {errno.EIO, errno.EROFS}
+"""Numbers of the errors of a file system that would refuse any other file, too."""
 _PARTIAL = re.compile(r"\.partial-(\d+)-(?:([0-9a-f]{8})-)?")
 
 
@@ -81,8 +86,10 @@ def moved_into_place(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
 
     Raises
     ------
+    StorageError
+        If the disk is full, read-only or faulty.
     FileError
-        If the file system refuses, e.g. because the disk is full, or the file exists and is not to be replaced.
+        If the file system refuses for another reason, or the file exists and is not to be replaced.
     """
     with _temporary_path(path.parent, path) as temporary:
         yield temporary
@@ -166,9 +173,16 @@ def _temporary_path(parent: Path, path: Path) -> Iterator[Path]:
         _remove(temporary)  # a killed run may have had this number
         yield temporary
     except OSError as error:
-        raise FileError(f"cannot write: {error.strerror or error}", where=str(path)) from error
+        raise refused_write(error, path) from error
     finally:
         _remove(temporary)
+
+
+def refused_write(error: OSError, path: Path) -> FileError:
+    """The error if the file system refuses to write a file."""
+    kind = StorageError if error.errno in FULL | FAULTY else FileError
+    hint = "free space, or write to another disk with -o" if error.errno in FULL else ""
+    return kind(f"cannot write: {error.strerror or error}", where=str(path), hint=hint)
 
 
 def temporary_name(name: str) -> str:
@@ -195,22 +209,36 @@ def write_text(path: Path, text: str) -> Path:
 def append_text(path: Path, text: str) -> None:
     """Append lines to a file, flushed to the disk; a missing folder is created.
 
-    The text begins on a line of its own, also after a line that was cut short by an interruption.
+    The text begins on a line of its own, also after a line that was cut short by an interruption. Where the disk is
+    full, the file is left as it was.
 
     Raises
     ------
+    StorageError
+        If the disk is full, read-only or faulty.
     FileError
-        If the file system refuses.
+        If the file system refuses for another reason.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as file:
-            file.write(b"\n" if _is_line_open(file) else b"")
-            file.write(text.encode(errors="backslashreplace"))
-            file.flush()
-            os.fsync(file.fileno())
+        with path.open("ab+", buffering=0) as file:
+            before = file.seek(0, os.SEEK_END)
+            start = b"\n" if _is_line_open(file) else b""
+            try:
+                _write_whole(file, start + text.encode(errors="backslashreplace"))
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(before)
+                raise
     except OSError as error:
-        raise FileError(f"cannot write: {error.strerror or error}", where=str(path)) from None
+        raise refused_write(error, path) from None
+
+
+def _write_whole(file: io.FileIO, content: bytes) -> None:
+    """Write all bytes; where the disk becomes full the system writes some of them, and fails at the next call."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def is_cut_short(path: Path) -> bool:
@@ -219,7 +247,7 @@ def is_cut_short(path: Path) -> bool:
         return _is_line_open(file)
 
 
-def _is_line_open(file: BinaryIO) -> bool:
+def _is_line_open(file: BinaryIO | io.FileIO) -> bool:
     """Whether a file ends within a line; one byte is read."""
     if file.seek(0, os.SEEK_END) == 0:
         return False

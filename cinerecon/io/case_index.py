@@ -100,6 +100,34 @@ def read_index(folder: Path) -> list[IndexRow]:
     return [row for row in rows if row is not None]
 
 
+def remove_cases(folder: Path, rows: Iterable[IndexRow]) -> None:
+    """Remove the files of cases; the index is left as it is, see `keep_existing_rows`."""
+    for row in rows:
+        (folder / row.case).unlink(missing_ok=True)
+
+
+def keep_existing_rows(folder: Path, cases: Path) -> int:
+    """Remove the rows of an index whose cases do not exist, and return the number of the others.
+
+    Parameters
+    ----------
+    folder
+        Folder of the index.
+    cases
+        Folder of the cases.
+
+    Raises
+    ------
+    FileError
+        If the file system refuses.
+    """
+    rows = read_index(folder)
+    existing = [row for row in rows if (cases / row.case).exists()]
+    if len(existing) < len(rows):
+        write_index(folder, existing)
+    return len(existing)
+
+
 def append_rows(folder: Path, rows: Iterable[IndexRow]) -> None:
     """Add rows at the end of the index."""
     append_csv(folder / INDEX, NAMES, map(astuple, rows))

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import torch
 
+from cinerecon.acquisition.coil_maps import describe_kept_coils
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData, finish_image
-from cinerecon.errors import CineReconError, NotACineError
+from cinerecon.errors import CineReconError, NotACineError, StorageError
 from cinerecon.image import CineImage
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.case import MARKS, Attributes, write_case
-from cinerecon.io.case_index import IndexRow
+from cinerecon.io.case_index import IndexRow, remove_cases
 from cinerecon.io.export.summary import write_case_picture
 from cinerecon.memory import report_out_of_memory
 from cinerecon.methods.memory_plan import require_memory_to_read
@@ -131,19 +132,33 @@ def _excluded(source: Source, error: NotACineError) -> Rejection | ExcludedFile:
 
 
 def prepare_slice(job: SliceJob) -> PreparedSlice | Rejection:
-    """Prepare one slice, unless it exists already; errors of the input become a rejection."""
+    """Prepare one slice, unless it exists already; errors of the input become a rejection.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full, read-only or faulty; the slice has no cases then.
+    """
     if not job.is_forced and _is_done(job):
         return PreparedSlice(job.known, is_new=False)
     try:
         where = f"{job.item.source.path}, slice {job.slice}"
         with report_out_of_memory(where, "--workers 1, or --compress-coils auto"):
             data, marks = _make(job)
-            rows = tuple(_write(job, data, marks))
+            rows = _write_all(job, data, marks)
+    except StorageError:  # it is no property of the scan, and would refuse the next slice, too
+        raise
     except CineReconError as error:
         return Rejection.of(job.item.source.path, error)
     for stale in {row.case for row in job.known} - {row.case for row in rows}:
         (job.folder / stale).unlink(missing_ok=True)
-    return PreparedSlice(rows, is_new=True, warnings=data.meta.warnings)
+    return PreparedSlice(rows, is_new=True, warnings=(*data.meta.warnings, *_kept_coils(data, job.config)))
+
+
+def _kept_coils(data: CineData, config: PrepareConfig) -> tuple[str, ...]:
+    """The statement that fewer coils than requested were there, which is reported and stored, but is no warning."""
+    text = data.meta.compression
+    return (text,) if text and text == describe_kept_coils(data.n_coils, config.maps.n_virtual_coils) else ()
 
 
 def _is_done(job: SliceJob) -> bool:
@@ -188,6 +203,17 @@ def _opened(job: SliceJob) -> CineSource:
         _last = None  # frees the memory of the last source before the next is opened
         _last = (key, open_item(job.item, job.config))
     return _last[1]
+
+
+def _write_all(job: SliceJob, data: CineData, marks: tuple[str, ...]) -> tuple[IndexRow, ...]:
+    """Write the cases of a slice, or none where the disk becomes full."""
+    rows: list[IndexRow] = []
+    try:
+        rows += _write(job, data, marks)  # after an error the list holds the rows before it
+    except StorageError:
+        remove_cases(job.folder, rows)
+        raise
+    return tuple(rows)
 
 
 def _write(job: SliceJob, data: CineData, marks: tuple[str, ...]) -> Iterator[IndexRow]:

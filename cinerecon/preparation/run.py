@@ -3,11 +3,12 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from cinerecon.errors import FileError
-from cinerecon.io.case_index import INDEX, PREPARE, append_rows
+from cinerecon.errors import FileError, StorageError
+from cinerecon.io.case_index import INDEX, PREPARE, append_rows, keep_existing_rows, remove_cases
 from cinerecon.io.lock import sole_writer
 from cinerecon.io.shards import Shard, finish_shard, start_shard
 from cinerecon.machine import in_processes, n_cores
@@ -73,6 +74,8 @@ def prepare(
         If nothing is found, another process works on the folder or the shard, or the folder cannot be written.
     ConfigError
         If the folder holds cases prepared with other settings, and `force` is not set.
+    StorageError
+        If the disk is full, read-only or faulty; the index lists the cases that are complete.
     DataError
         If a process dies, most often for lack of memory.
     """
@@ -130,7 +133,13 @@ def _prepare_sources(
     passed |= _counted(left_out)
     passed |= {"copies of other files, under another name": n_copies} if n_copies else {}
     jobs = [_job(item, number, config, before, known, make_job) for item in items for number in range(item.n_slices)]
-    prepared, rejected = _prepare_slices(jobs, n_processes, report, known)
+    try:
+        prepared, rejected = _prepare_slices(jobs, n_processes, report, known, folder)
+    except StorageError as error:
+        with suppress(FileError):  # no space for it; rows without cases are removed when the preparation continues
+            n = keep_existing_rows(known.folder, folder)
+            error.hint = f"free space and repeat the command, which continues: {n} cases are in the index"
+        raise
     refused = sorted([*refused, *rejected], key=lambda refusal: (str(refusal.path), refusal.where))
     rows = tuple(row for cases in prepared for row in cases.rows)
     finish_index(folder, rows, refused, known.folder)
@@ -141,7 +150,7 @@ def _prepare_sources(
 
 
 def _prepare_slices(
-    jobs: list[SliceJob], n_processes: int, report: Progress, known: PrepareRecords
+    jobs: list[SliceJob], n_processes: int, report: Progress, known: PrepareRecords, folder: Path
 ) -> tuple[list[PreparedSlice], list[Rejection]]:
     """The cases of each slice, of which new ones are added to the index, and the slices that are refused."""
     prepared: list[PreparedSlice] = []
@@ -152,7 +161,11 @@ def _prepare_slices(
             rejected.append(outcome)
             continue
         if outcome.is_new:
-            append_rows(known.folder, outcome.rows)
+            try:
+                append_rows(known.folder, outcome.rows)
+            except StorageError:
+                remove_cases(folder, outcome.rows)
+                raise
         if outcome.is_new or not known.are_unchanged(outcome.rows):
             known.add_cases(outcome.rows)
         prepared.append(outcome)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cinerecon.errors import CineReconError
+from cinerecon.errors import CineReconError, StorageError
 from cinerecon.image import CineImage
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.export import Target
@@ -35,6 +35,8 @@ def run_batch(
     ------
     CineReconError
         If a method or a setting that all share is wrong, or another process works on the shard, before any work.
+    StorageError
+        If the disk is full, read-only or faulty.
     """
     common = batch.common.with_values(device=pick_device(batch.common.device))
     batch = replace(batch, common=common)
@@ -102,6 +104,8 @@ class BatchRun:
                 checksum = checksum_of(request, self._fingerprints[request.model])
                 yield self._run(request, checksum, compares=compares)
                 continue
+            except StorageError:  # the images of the next scan would not fit, either
+                raise
             except CineReconError as error:
                 logger.error("%s, %s: %s", name, request.label, error.what)
                 outcome = Outcome(name, request.label, {}, error=error)

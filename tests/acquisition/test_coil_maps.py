@@ -39,6 +39,32 @@ def test_coils_compressed_while_readouts_are_read_are_those_of_whole_kspace(read
     assert plain.meta.compression == ""
 
 
+@pytest.mark.parametrize("compression", ["pca", "geometric"])
+@pytest.mark.parametrize(
+    ("n_coils", "asked", "text"),
+    [
+        (4, 40, "all 4 coils are kept: 40 virtual coils were requested"),
+        (1, 2, "the one coil is kept: 2 virtual coils were requested"),
+        (4, 4, ""),
+        (1, "auto", ""),
+    ],
+)
+def test_coils_that_are_all_kept_are_stated(read, n_coils, asked, text, compression):
+    scan = small_scan(n_coils=n_coils)
+    plain = read(scan)
+    data = read(scan, config=AcquisitionConfig(csm="walsh", n_virtual_coils=asked, compression=compression))
+    assert data.meta.compression == text
+    assert torch.equal(data.kspace, plain.kspace)
+    assert data.meta.warnings == plain.meta.warnings
+
+
+def test_coils_that_all_hold_signal_are_kept(read):
+    data = read(small_scan(n_coils=2), config=AcquisitionConfig(csm="walsh", n_virtual_coils="auto"))
+    assert data.n_coils == 2
+    text = "all 2 coils are kept: fewer leave out more than 1% of the energy of the signal"
+    assert data.meta.compression == text
+
+
 def test_the_number_of_virtual_coils_may_follow_from_the_data(read):
     scan = small_scan(n_coils=8)
     plain = read(scan)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pytest
 
@@ -79,6 +80,19 @@ def test_recon_prints_table_paths_and_quality(monkeypatch, capsys, scan, tmp_pat
     assert "against the truth in the scan" in printed.splitlines()[-1]
     assert np.load(output)["image"].shape == (1, 4, 32, 36)
     assert len(list((tmp_path / "dicom").glob("*.dcm"))) == 4
+
+
+def test_more_virtual_coils_than_coils_are_stated_by_each_command(monkeypatch, capsys, scan, tmp_path):
+    text, data = "all 3 coils are kept: 40 virtual coils were requested", tmp_path / "data"
+    asked = ("--compress-coils", "40")
+    assert call(monkeypatch, "recon", scan, "-m", "zerofilled", "-o", tmp_path / "out.npz", *asked) == 0
+    assert f"slice 0  {text}" in capsys.readouterr().out
+    assert call(monkeypatch, "prepare", scan, "-o", data, "--no-pictures", *asked) == 0
+    assert text in " ".join(capsys.readouterr().out.split())
+    with h5py.File(next(data.rglob("*.h5"))) as case:
+        assert case.attrs["coil_compression"] == text
+    assert call(monkeypatch, "inspect", scan, "--set", "preprocessing.n_virtual_coils=40") == 0
+    assert text in " ".join(capsys.readouterr().out.split())
 
 
 def test_recon_prints_json(monkeypatch, capsys, scan, tmp_path):

@@ -99,6 +99,19 @@ def test_images_that_do_not_fit_leave_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["scan.h5"]
 
 
+@linux
+def test_cases_that_do_not_fit_are_an_error_and_not_refused_scans(tmp_path):
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=4, ky=32, kx=32, n_coils=2))
+    done = run_limited(["prepare", "scan.h5", "-o", "data", "--workers", "1"], 5000, tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    first, where, hint = done.stderr.splitlines()
+    assert first == "error  cannot write: File too large"
+    assert where.startswith("where  data/") and where.endswith("scan_slice00.h5")
+    assert hint == "try    free space and repeat the command, which continues: 0 cases are in the index"
+    assert not list((tmp_path / "data").rglob("*.h5"))
+    assert not (tmp_path / "data" / "refused.csv").exists()
+
+
 class _ShortWrites:
     """A disk of some bytes: as on Linux, the write that fills it succeeds in part, and only the next one fails."""
 
