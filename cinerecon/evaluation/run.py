@@ -105,11 +105,9 @@ def evaluate(
     Raises
     ------
     FileError
-        If there is no scan, or another process works on the folder or the shard.
+        If there is no scan, the disk is full, or another process works on the folder or the shard.
     ConfigError
         If a name, a pattern or a setting is wrong.
-    StorageError
-        If the disk is full, read-only or faulty.
     DataError
         If all tasks fail, or a process dies. If some tasks fail, the result contains the reasons.
     """
