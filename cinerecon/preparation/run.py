@@ -71,11 +71,10 @@ def prepare(
     Raises
     ------
     FileError
-        If nothing is found, another process works on the folder or the shard, or the folder cannot be written.
+        If nothing is found, another process works on the folder or the shard, or the folder cannot be written;
+        the index lists the complete cases.
     ConfigError
         If the folder holds cases prepared with other settings, and `force` is not set.
-    StorageError
-        If the disk is full, read-only or faulty; the index lists the cases that are complete.
     DataError
         If a process dies, most often for lack of memory.
     """
