@@ -71,8 +71,7 @@ def prepare(
     Raises
     ------
     FileError
-        If nothing is found, another process works on the folder or the shard, or the folder cannot be written;
-        the index lists the complete cases.
+        If nothing is found, another process works on the folder or the shard, or the disk is full.
     ConfigError
         If the folder holds cases prepared with other settings, and `force` is not set.
     DataError
