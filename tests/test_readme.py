@@ -62,3 +62,5 @@ def test_commands_run_in_order(tmp_path):
     assert sum(kind == "sh" for kind, _ in steps) >= 6
     (quality,) = re.findall("^slice 0  PSNR.*$", README, re.MULTILINE)
     assert quality in printed
+    (residual,) = re.findall(r"^ +0 +12 .* ([\d.]+)$", README, re.MULTILINE)
+    assert re.search(rf"^ +0 +12 .* {re.escape(residual)} *$", printed, re.MULTILINE)

@@ -41,9 +41,9 @@ NOISE_CORRELATION, SIGNAL_CORRELATION = 0.25, 0.6
 NOISE_AMPLITUDE = 0.8
 """Smallest amplitude over the median of all coils of a coil of noise that is reported: coils far from the heart have
 less, since their noise is that of the others."""
-COIL_GAIN = 3.0
+COIL_GAIN = 2.0
 """Amplitude of a coil in a frame over its median in all frames, or the inverse, from which it was lost or has another
-gain; motion changes it by less than 1.5."""
+gain; motion changes it by less than 1.2."""
 MIN_SAMPLES = 64
 """Smallest number of samples of a readout from which noise and signal differ clearly in their correlation."""
 
