@@ -51,6 +51,6 @@ def mirrored_indices(n: int) -> NDArray[np.intp]:
 
 
 def centre_crop(array: "Tensor", sizes: tuple[int, int]) -> "Tensor":
-    """A view of the central part of the last two axes ``(..., y, x)``, of the given sizes or all there is."""
+    """A view of the central part of the last two axes ``(..., y, x)``, of the given sizes, or all of it if smaller."""
     rows, columns = (centre_slice(n, size) for n, size in zip(array.shape[-2:], sizes, strict=True))
     return array[..., rows, columns]

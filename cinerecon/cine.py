@@ -118,7 +118,7 @@ class CineData:
 
 
 def keep_frames(data: CineData, frames: slice) -> CineData:
-    """Some neighbouring frames as a cine of its own: its time begins with its first frame."""
+    """Consecutive frames as a separate cine, with times relative to its first frame."""
     times = data.meta.frame_times_ms[frames]
     kspace = data.kspace[..., frames, :, :, :]
     is_whole = kspace.shape[-4] == data.n_frames

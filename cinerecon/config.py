@@ -30,7 +30,7 @@ class Config(BaseModel):
 
     @classmethod
     def present_name(cls, name: str) -> str:
-        """The name of a setting today; a name that never changed is returned as it is."""
+        """The present name of a setting, which may be a former one."""
         return next(
             (base.renamed[name] for base in cls.__mro__ if issubclass(base, Config) and name in base.renamed), name
         )
@@ -170,7 +170,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     """Reads YAML in which no mapping has a key twice; the standard loader takes the last value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping.
+        """A mapping without repeated keys.
 
         Raises
         ------
@@ -193,7 +193,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         If the file is missing, is not YAML, is not a mapping, or has a key twice in one mapping.
     """
     if path.exists() and not path.is_file():  # reading a pipe would wait for its other end
-        raise ConfigError("the recipe is no regular file", where=str(path))
+        raise ConfigError("the recipe is not a regular file", where=str(path))
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
     except (OSError, UnicodeDecodeError) as error:

@@ -51,7 +51,7 @@ class UnsupportedError(CineReconError):
 
 
 class NotACineError(UnsupportedError):
-    """The file is whole, and holds no cine: among the files of a folder it is left out.
+    """The file is intact but holds no cine: among the files of a folder it is left out.
 
     Attributes
     ----------

@@ -15,7 +15,7 @@ from cinerecon.provenance import Provenance
 from cinerecon.verdict import Verdict
 
 Vector = NDArray[np.float64]
-Place = tuple[Vector, Vector, Vector, Vector]
+FirstVoxel = tuple[Vector, Vector, Vector, Vector]
 """Centre of the first voxel [mm], and the unit vectors along x, along y and across the slice (LPS)."""
 
 MAX_WINDOW_PIXELS = 2**23
@@ -154,10 +154,10 @@ class CineImage:
         return ("not for diagnostic use", *map_texts, *verdict_texts, *warnings)
 
     @property
-    def place(self) -> Place | None:
-        """Position and orientation of the image in the patient; None if the scan has no geometry."""
+    def first_voxel(self) -> FirstVoxel | None:
+        """Position of the first voxel and orientation of the image; None if the scan has no geometry."""
         geometry = self.meta.geometry
-        return None if geometry is None else first_voxel(geometry, self.meta.pixel_size_mm, self.matrix)
+        return None if geometry is None else locate_first_voxel(geometry, self.meta.pixel_size_mm, self.matrix)
 
 
 def as_map(cine: CineImage, quantity: str) -> CineImage:
@@ -185,8 +185,8 @@ def as_map(cine: CineImage, quantity: str) -> CineImage:
     )
 
 
-def first_voxel(geometry: Geometry, pixel_size_mm: tuple[float, float], matrix: tuple[int, int]) -> Place:
-    """Find the centre of the voxel [0, 0].
+def locate_first_voxel(geometry: Geometry, pixel_size_mm: tuple[float, float], matrix: tuple[int, int]) -> FirstVoxel:
+    """The centre of the voxel [0, 0], and the directions.
 
     The position of a slice is that of the pixel (y // 2, x // 2), where the centred Fourier transform puts the point of
     zero phase: p0 = p - (y // 2) dy phase_dir - (x // 2) dx read_dir.
@@ -229,25 +229,24 @@ def _continues(stack: list[CineImage], cine: CineImage) -> bool:
     last = stack[-1]
     if cine.image.shape != last.image.shape or cine.meta.pixel_size_mm != last.meta.pixel_size_mm:
         return False
-    here, before = cine.place, last.place
-    if here is None or before is None:
-        return here is before
-    step = here[0] - before[0]
-    parallel = all(float(a @ b) > 1 - 1e-4 for a, b in zip(here[1:], before[1:], strict=True))
-    along = abs(float(step @ here[3]))
+    voxel, previous = cine.first_voxel, last.first_voxel
+    if voxel is None or previous is None:
+        return voxel is previous
+    step = voxel[0] - previous[0]
+    parallel = all(float(a @ b) > 1 - 1e-4 for a, b in zip(voxel[1:], previous[1:], strict=True))
+    along = abs(float(step @ voxel[3]))
     straight = along > 0.1 and np.linalg.norm(step) < along * 1.001 + 0.05
     if len(stack) == 1:
         return bool(parallel and straight)
-    first = stack[0].place
+    first = stack[0].first_voxel
     assert first is not None
-    spacing = (before[0] - first[0]) / (len(stack) - 1)
+    spacing = (previous[0] - first[0]) / (len(stack) - 1)
     return bool(parallel and straight and np.linalg.norm(step - spacing) < 0.1)
 
 
 def slice_spacing_mm(stack: list[CineImage]) -> float:
-    """Signed distance of neighbouring slices along slice_dir [mm]; of a single slice, its thickness."""
-    places = [cine.place for cine in stack]
-    first, last = places[0], places[-1]
+    """Signed distance of adjacent slices along slice_dir [mm]; the thickness of a single slice."""
+    first, last = stack[0].first_voxel, stack[-1].first_voxel
     if len(stack) == 1 or first is None or last is None:
         return stack[0].meta.slice_thickness_mm
     return float((last[0] - first[0]) @ first[3]) / (len(stack) - 1)

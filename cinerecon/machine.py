@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 def pick_device(name: str = "auto") -> str:
-    """Resolve ``auto`` to a GPU where there is one, and check any other name.
+    """Resolve ``auto`` to a GPU if there is one, and check any other name.
 
     Raises
     ------
@@ -100,12 +100,12 @@ def free_memory_mb() -> float:
 
 
 def process_memory_mb(name: str = "VmRSS") -> float:
-    """Memory that this process holds now, or its peak since it was last forgotten, ``VmHWM`` [MB]; NaN if unknown."""
+    """Memory of this process [MB], or with ``VmHWM`` its peak since the last reset; NaN if unknown."""
     return _read_kilobytes(Path("/proc/self/status"), name, math.nan)
 
 
 def _read_kilobytes(path: Path, name: str, otherwise: float) -> float:
-    """A line ``name:  1234 kB`` of the kernel's, in MB."""
+    """The value of a line ``name:  1234 kB`` in a file of the kernel [MB]."""
     with suppress(OSError):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith(f"{name}:"):

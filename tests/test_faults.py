@@ -99,7 +99,7 @@ def recon(scan: str, tmp_path: Path, *options: str, model: str = "cgsense") -> O
 
 READ = {
     "beats_in_repetition": "8 values of repetition measure other lines of the same phase",
-    "centre_sample_0": "center_sample is 0 in 512 readouts of all 128 samples: 64 is taken",
+    "centre_sample_0": "center_sample is 0 in 512 readouts of all 128 samples: 64 is used",
     "image_in_encoding_1": "encoding 1 is reconstructed",
     "lines_from_1": "lines are counted from 1 to 64, by the header from 0 to 63",
     "metres": "the field of view is 0.254 x 0.254 mm, pixels of 0.004 mm: the header is probably in metres",

@@ -1,1 +1,1 @@
-"""Processing of readouts, or of another file of k-space, to `CineData`."""
+"""Processing of raw readouts and of other k-space files to `CineData`."""

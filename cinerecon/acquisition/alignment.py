@@ -1,4 +1,4 @@
-"""Direction, sign, gain and agreement of the central readouts, by their samples: headers may not state them.
+"""Direction, sign, gain and agreement of the central readouts, judged by their samples, not by the header.
 
 Near the centre of k-space the magnitudes of adjacent lines along x are nearly equal. A readout that ran backwards and
 is not flagged as such is mirrored. The signs of adjacent samples are nearly equal if the image is in the middle of the
@@ -33,29 +33,29 @@ MAX_PHASE_FRAMES = 24
 MAX_PATCH_FRAMES = 4
 """Largest number of readouts of a line that are averaged for the comparison with the next lines."""
 MIN_MIRRORED = 2
-"""Smallest number of readouts that run backwards."""
+"""Smallest number of readouts that are reported as mirrored."""
 CORRELATION_DIFFERENCE = 0.03
-"""Difference of the correlations with and without mirroring from which the direction is known; 0.05 to 0.5 in scans."""
+"""Smallest difference of the correlations with and without mirroring that shows the direction; 0.05 to 0.5 in scans."""
 MIN_COILS = 3
-"""Number of coils from which images along x differ clearly from their mirror images."""
+"""Smallest number of coils with which images along x differ clearly from their mirror images."""
 MIN_BALANCE = 0.6
 """Smallest ratio of the mean differences of the two directions; readouts that resemble their own mirror image have
 small ones."""
-ALTERNATING = "an RF phase cycle or a shift was not undone, and the image is at the edges of the field of view"
+ALTERNATING = "an RF phase cycle or a shift was not corrected, and the image is at the edges of the field of view"
 SMALLEST_CORRELATION = 0.2
 """Correlation of adjacent samples of a readout, positive or negative, below which they are mostly noise."""
 MAX_ENERGY_OUTSIDE = 0.4
-"""Share of the energy outside of the field of view from which the image is cut off; arms have less, noise has none."""
+"""Fraction of the energy outside the field of view above which the image is cut off; arms have less."""
 LOUD_COIL_RATIO = 50.0
-"""Amplitude of the loudest coil over the median of all from which gains differ; coils near the heart have 10."""
+"""Ratio of the amplitude of the loudest coil to the median above which gains differ; coils near the heart have 10."""
 PROFILE_DISTANCE = 4
 """Largest distance from the centre of k-space of the lines that give the profile of the image along y."""
 N_PROFILE = 64
 """Number of points of the profile."""
 MIN_MIDDLE = 0.4
-"""Energy of the middle of the field of view over that of its edges, below which the image may be at the edges. Hearts
-have 0.6 and more, 7 of 10 have less than 0.4 once they are shifted by half a field of view; 4 % of the phantoms, which
-fill the field of view, have less without a shift."""
+"""Ratio of the energy in the middle of the field of view to that at its edges, below which the image may be at the
+edges. Hearts have at least 0.6; shifted by half a field of view, 7 of 10 have less than 0.4. So have 4 % of the
+phantoms, which fill the field of view, without a shift."""
 OPPOSITE_SIGNS = -0.5
 """Correlation of adjacent samples below which their signs alternate; images that fill the field of view have -0.4."""
 
@@ -68,7 +68,7 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
     raw
         The scan.
     lines
-        Its image readouts, placed.
+        Its image readouts, located on the grid.
     coils
         Numbers of the coils that are not left out.
     grid
@@ -88,7 +88,7 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
     outside = _energy_outside(samples, grid.x)
     if outside > MAX_ENERGY_OUTSIDE:
         yield (
-            f"{outside:.0%} of the signal is outside of the image's field of view along x, and cut off; "
+            f"{outside:.0%} of the signal is outside the field of view of the image along x, and cut off; "
             "--set preprocessing.remove_oversampling=false keeps it"
         )
     backward = find_backward(samples)
@@ -102,7 +102,7 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
 
 
 def require_complex(has_real: bool, has_imaginary: bool, where: str) -> None:
-    """Refuse real samples: with noise, none of a receiver is real, and the image would be added to its mirror image.
+    """Refuse real samples: those of a receiver are complex, and the image would be added to its mirror image.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def require_complex(has_real: bool, has_imaginary: bool, where: str) -> None:
 
 
 def _agreement_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid, *, is_aligned: bool) -> Iterator[str]:
-    """Warnings where lines of the middle slice do not agree over frames or with those next to them."""
+    """Warnings if lines of the middle slice do not agree between frames or with adjacent lines."""
     own = lines.of_slice(int(lines.slices.max()) // 2)
     ky, order = own.ky - grid.ky // 2, np.unique(own.row, return_inverse=True)[1].ravel()
     chosen = spread_over_frames(own.frames, ky, PHASE_DISTANCE, MAX_PHASE_FRAMES)
@@ -124,12 +124,12 @@ def _agreement_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid, *,
     chosen = spread_over_frames(own.frames, ky, PATCH_DISTANCE, MAX_PATCH_FRAMES)
     samples = _on_grid(raw, own.where(chosen), grid)[:, coils]
     yield from sign_warnings(samples, ky[chosen])
-    if is_aligned:  # the reason is known otherwise
+    if is_aligned:  # otherwise the cause has been reported already
         yield from displacement_warnings(samples, ky[chosen], order[chosen])
 
 
 def spread_over_frames(frames: Index, ky: Index, distance: int, n_frames: int) -> Index:
-    """Positions of the readouts of each line near the centre, in a number of frames that are spread over the cine."""
+    """Indices of readouts of each line near the centre, from frames spread evenly over the cine."""
     chosen = [np.empty(0, np.intp)]
     for line in np.unique(ky[np.abs(ky) <= distance]):
         readouts = np.flatnonzero(ky == line)
@@ -139,7 +139,7 @@ def spread_over_frames(frames: Index, ky: Index, distance: int, n_frames: int) -
 
 
 def sign_warnings(samples: Samples, ky: Index) -> Iterator[str]:
-    """Warnings where the signs alternate from sample to sample, or from line to line.
+    """Warnings if the signs alternate from sample to sample or from line to line.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def sign_warnings(samples: Samples, ky: Index) -> Iterator[str]:
 
 
 def _central_lines(lines: Lines, grid: Grid) -> Lines:
-    """Lines of the middle slice near the centre of k-space, of the frames that are examined."""
+    """Lines of the middle slice near the centre of k-space, from the first frames."""
     own = lines.of_slice(int(lines.slices.max()) // 2)
     near = own.where(np.abs(own.ky - grid.ky // 2) <= MAX_DISTANCE)
     order = np.argsort(near.frames, kind="stable")[:MAX_READOUTS]
@@ -172,13 +172,13 @@ def _on_grid(raw: RawScan, lines: Lines, grid: Grid) -> NDArray[np.complex128]:
     """Samples on the encoded grid, ``(readouts, coils, kx)``."""
     coils = int(raw.heads["active_channels"][lines.row[0]])
     samples = np.zeros((len(lines.row), coils, grid.kx), np.complex128)
-    for readout, start, kept in zip(samples, lines.start, line_samples(raw, lines), strict=True):
-        readout[:, start : start + kept.shape[1]] = kept
+    for readout, start, measured in zip(samples, lines.start, line_samples(raw, lines), strict=True):
+        readout[:, start : start + measured.shape[1]] = measured
     return samples
 
 
 def find_backward(samples: Samples) -> Index:
-    """The minority of readouts that seem to run backwards against the others; none with few coils.
+    """Indices of the readouts that seem to run opposite to the majority; empty with few coils.
 
     Parameters
     ----------
@@ -199,13 +199,13 @@ def find_backward(samples: Samples) -> Index:
     fewer = min(groups, key=len)
     if len(fewer) < MIN_MIRRORED:
         return fewer[:0]
-    clear = [float(np.abs(difference[group]).mean()) for group in groups]
-    return fewer if min(clear) >= MIN_BALANCE * max(clear) else fewer[:0]
+    means = [float(np.abs(difference[group]).mean()) for group in groups]
+    return fewer if min(means) >= MIN_BALANCE * max(means) else fewer[:0]
 
 
 def describe_backward(backward: Index, samples: Samples) -> str:
-    """The number of readouts that run backwards, in words."""
-    return f"{len(backward)} of {len(samples)} central readouts seem to run backwards against the others"
+    """Text with the number of readouts that run backwards."""
+    return f"{len(backward)} of {len(samples)} central readouts seem to run opposite to the others"
 
 
 def _correlation(images: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -215,7 +215,7 @@ def _correlation(images: NDArray[np.float64], reference: NDArray[np.float64]) ->
 
 
 def _energy_outside(samples: Samples, x: int) -> float:
-    """Share of the energy outside of the ``x`` central columns of the image along the readouts."""
+    """Fraction of the energy outside the ``x`` central columns of the image along the readouts."""
     power = (np.abs(np.fft.fftshift(np.fft.fft(np.fft.ifftshift(samples, axes=-1), axis=-1), axes=-1)) ** 2).sum((0, 1))
     total = float(power.sum())
     return 1 - float(power[centre_slice(len(power), x)].sum()) / total if total else 0.0
@@ -227,8 +227,8 @@ def _loud_coils(samples: NDArray[np.complex128], coils: Index) -> Iterator[str]:
     usual, loudest = float(np.median(amplitude)), int(amplitude.argmax())
     if len(amplitude) > 2 and amplitude[loudest] > LOUD_COIL_RATIO * usual > 0:
         yield (
-            f"coil {coils[loudest]} has {amplitude[loudest] / usual:.3g} times the amplitude of the others, and alone "
-            f"shades the image; --set preprocessing.exclude_coils=[{coils[loudest]}] leaves it out"
+            f"coil {coils[loudest]} has {amplitude[loudest] / usual:.3g} times the amplitude of the others and "
+            f"dominates the image; --set preprocessing.exclude_coils=[{coils[loudest]}] leaves it out"
         )
 
 

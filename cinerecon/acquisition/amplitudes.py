@@ -1,8 +1,8 @@
-"""Checks of the amplitudes of readouts: spikes, frames and lines of another gain.
+"""Checks of the amplitudes of readouts: spikes, and frames or lines with a different gain.
 
 The largest sample of a line hardly changes from frame to frame, and smoothly from line to line. Spikes are left out.
-Changes of the gain are reported; they occur where calibration lines of another contrast are counted as lines of the
-image, or where parts of the data were scaled apart.
+Changes of the gain are reported; they occur if calibration lines of another contrast are counted as lines of the
+image, or parts of the data were scaled separately.
 """
 
 from collections.abc import Iterator
@@ -17,17 +17,18 @@ from cinerecon.frames import name_frames
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 SPIKE_RATIO = 20.0
-"""Largest sample of a readout over those of its line and the adjacent ones in other frames, that is a spike."""
+"""Ratio of the largest sample of a readout to those of its line and adjacent ones in other frames above which it is a
+spike."""
 MAX_SPIKE_FRACTION = 0.01
-"""Largest fraction of the readouts that are spikes; more have another cause."""
+"""Largest fraction of readouts that are spikes; more have another cause."""
 MIN_SPIKE_FRAMES = 3
-"""Smallest number of readouts with which one is compared."""
+"""Smallest number of readouts of a line for the comparison."""
 FRAME_GAIN = 1.5
-"""Ratio of the amplitudes of a frame to those of the same lines in the others, or its inverse, that is reported."""
+"""Ratio of the amplitudes of a frame to those of the same lines in other frames, or its inverse, that is reported."""
 MIN_SHARED_FRACTION = 0.5
 """Smallest fraction of the frames that measure a line, for the comparison of frames."""
 STEP_RATIO = 1.6
-"""Ratio of the amplitudes of adjacent lines, beyond that of the lines around them, that is a step of the gain."""
+"""Ratio of the amplitudes of adjacent lines, relative to that of the lines around them, that is a step of the gain."""
 SINGLE_STEP_RATIO = 4.0
 """The same for a step without one of the opposite sign."""
 CENTRE_HALF_WIDTH = 2
@@ -39,14 +40,14 @@ MAX_STEP_DIFFERENCE = 0.5
 
 
 def without_spikes(raw: RawScan, lines: Lines, warn: Warn) -> Lines:
-    """Leave out readouts with a sample far larger than any of the same and the adjacent lines in other frames.
+    """Leave out readouts with a sample far larger than those of the same and adjacent lines in other frames.
 
     Parameters
     ----------
     raw
         The scan.
     lines
-        Its image readouts, placed.
+        Its image readouts, located on the grid.
     warn
         Called with the readouts that are left out.
     """
@@ -67,7 +68,7 @@ def without_spikes(raw: RawScan, lines: Lines, warn: Warn) -> Lines:
 
 
 def _usual_amplitude(ky: NDArray[np.intp], amplitude: NDArray[np.float64]) -> NDArray[np.float64]:
-    """For each readout the largest median amplitude of its line and of the adjacent measured ones; infinite if few."""
+    """The largest median amplitude of the line of each readout and adjacent ones; infinite with few readouts."""
     different, inverse, counts = np.unique(ky, return_inverse=True, return_counts=True)
     medians = np.array([np.median(amplitude[inverse == i]) for i in range(len(different))])
     medians[counts < MIN_SPIKE_FRAMES] = 0.0  # one of two readouts may be the spike
@@ -78,14 +79,14 @@ def _usual_amplitude(ky: NDArray[np.intp], amplitude: NDArray[np.float64]) -> ND
 
 
 def gain_warnings(raw: RawScan, lines: Lines, calibration: Index, grid: Grid) -> Iterator[str]:
-    """Warnings about frames and about blocks of lines whose amplitudes differ from the others by a factor.
+    """Warnings about frames and blocks of lines whose amplitudes differ from the others by a factor.
 
     Parameters
     ----------
     raw
         The scan.
     lines
-        Its image readouts, placed, without spikes.
+        Its image readouts, located on the grid, without spikes.
     calibration
         Row numbers of the readouts flagged as calibration.
     grid
@@ -102,18 +103,18 @@ def gain_warnings(raw: RawScan, lines: Lines, calibration: Index, grid: Grid) ->
 def table_warnings(
     table: NDArray[np.float64], calibration: NDArray[np.bool_], first_row: int = 0, where: str = ""
 ) -> Iterator[str]:
-    """Warnings about frames and blocks of lines of another gain, from the amplitudes of the lines.
+    """Warnings about frames and blocks of lines with a different gain, from the amplitudes of the lines.
 
     Parameters
     ----------
     table
         ``(frames, ky)``, NaN where a line was not measured.
     calibration
-        ``(ky,)`` the lines flagged as calibration, whose ends are known and are examined less strictly.
+        ``(ky,)`` lines flagged as calibration; smaller steps are reported at the ends of such blocks.
     first_row
         Row of line 0.
     where
-        The slice, in words.
+        Text that names the slice.
     """
     yield from _frame_gains(table, where)
     yield from _line_gains(table, calibration, first_row, where)
@@ -141,14 +142,14 @@ def _frame_gains(table: NDArray[np.float64], where: str) -> Iterator[str]:
         most = ratio[differing[np.abs(np.log(ratio[differing])).argmax()]]
         yield (
             f"{name_frames(differing.tolist())}{where} of {len(table)}: {most:.2g} times the amplitude of the others; "
-            "another gain or contrast, or not in the steady state"
+            "different gain or contrast, or not in the steady state"
         )
 
 
 def _line_gains(
     table: NDArray[np.float64], calibration: NDArray[np.bool_], first_row: int, where: str
 ) -> Iterator[str]:
-    """A block of lines around the centre whose amplitudes differ by a step at both ends, or one large step."""
+    """Warning about a block of lines around the centre with opposite steps at its ends, or about one large step."""
     centre = table.shape[1] // 2
     ky = np.flatnonzero(np.isfinite(table).any(0))
     if len(ky) < 4 * STEP_WINDOW:
@@ -172,7 +173,7 @@ def _line_gains(
     if abs(steps[largest]) > np.log(SINGLE_STEP_RATIO):
         yield (
             f"the amplitude changes {np.exp(abs(steps[largest])):.2g}-fold between lines "
-            f"{ky[largest] - first_row} and {ky[largest + 1] - first_row}{where}: another gain? do not trust "
+            f"{ky[largest] - first_row} and {ky[largest + 1] - first_row}{where}: a different gain? do not trust "
             "the image"
         )
 

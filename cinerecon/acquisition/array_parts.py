@@ -1,7 +1,7 @@
 """Sampling pattern and coil maps of k-space in a plain array, and checks of its axes.
 
-Pattern and maps come from its archive or from files of their own. Nothing but the samples shows a wrong order of the
-axes, or one that is not centred.
+Pattern and maps come from the same archive or from separate files. A wrong order of the axes, or k-space that is not
+centred, shows only in the samples.
 """
 
 from collections.abc import Iterator
@@ -27,16 +27,16 @@ from cinerecon.io.mask import MaskFile, fit_mask
 from cinerecon.io.recognise import is_cfl
 
 MAX_ZERO_FRACTION = 0.01
-"""Share of zeros in the lines and columns with samples, up to which they are samples that happen to be zero."""
+"""Largest fraction of zeros in sampled lines and columns that count as measured."""
 SIMILAR_COILS, CORRELATION_MARGIN = 0.9, 0.1
-"""Correlation of adjacent coils that suggests that they are frames, and the margin by which that of frames is lower."""
+"""Correlation of adjacent coils above which they may be frames, and by how much more than that of frames."""
 SIMILAR_SLICES, SLICES_MARGIN = 0.9, 0.03
 """The same for adjacent slices."""
 AXES = {-2: "ky", -1: "kx"}
 
 
 def files_of(text: str | None) -> tuple[Path, ...]:
-    """The files of maps or of a pattern, by the text of the option."""
+    """The files that the text of the option --maps or --pattern names."""
     if text is None:
         return ()
     mask = MaskFile.parse(text)
@@ -52,7 +52,8 @@ def read_pattern(array: KspaceArray, text: str | None, kspace: Tensor, number: i
     array
         K-space, which may have its mask in the same archive.
     text
-        The file of the pattern; None without one. Samples that are zero in all coils then count as not measured.
+        The file of the pattern; None for that of the archive. Without either, samples that are zero in all coils count
+        as not measured.
     kspace
         ``(frames, coils, ky, kx)``
     number
@@ -66,18 +67,18 @@ def read_pattern(array: KspaceArray, text: str | None, kspace: Tensor, number: i
         If the pattern does not fit k-space.
     """
     has_signal = (kspace != 0).any(1, keepdim=True)
-    given = _given_pattern(array, text, number)
-    if given is None:
+    pattern = _read_given_pattern(array, text, number)
+    if pattern is None:
         mask = _without_few_zeros(has_signal)
         warning = "no sampling pattern is given: samples that are zero in all coils count as not measured"
         return mask, [] if bool(mask.all()) else [warning]
-    mask = torch.from_numpy(given.copy())
+    mask = torch.from_numpy(pattern.copy())
     n_lines = int((has_signal & ~mask).any(-1).sum())
     return mask, [f"the array holds samples on {n_lines} lines that its pattern leaves out: not used"] * (n_lines > 0)
 
 
 def _without_few_zeros(has_signal: Tensor) -> Tensor:
-    """Lines and columns with samples, if they hold few zeros; else the points themselves."""
+    """All points on lines and columns with samples if few of them are zero, otherwise only the points with samples."""
     lines, columns = has_signal.any(-1, keepdim=True), has_signal.any(2, keepdim=True).any(0, keepdim=True)
     block = lines & columns
     if int((block & ~has_signal).sum()) > MAX_ZERO_FRACTION * int(block.sum()):
@@ -85,8 +86,8 @@ def _without_few_zeros(has_signal: Tensor) -> Tensor:
     return lines if bool(columns.all()) else block
 
 
-def _given_pattern(array: KspaceArray, text: str | None, number: int) -> NDArray[np.bool_] | None:
-    """The mask of the option, else of the archive, ``(frames, 1, ky, kx or 1)``; None without either."""
+def _read_given_pattern(array: KspaceArray, text: str | None, number: int) -> NDArray[np.bool_] | None:
+    """The mask of the option, otherwise of the archive, ``(frames, 1, ky, kx or 1)``; None without either."""
     _, frames, _, ky, kx = array.shape
     if text is not None and is_cfl(Path(text)):
         values: NDArray[Any] = open_cfl(Path(text))
@@ -94,7 +95,7 @@ def _given_pattern(array: KspaceArray, text: str | None, number: int) -> NDArray
     elif text is not None:
         file = MaskFile.parse(text)
         if file is None:
-            raise ConfigError(f"'{text}' is no file of a sampling pattern", where="--pattern", hint="e.g. mask.npz")
+            raise ConfigError(f"'{text}' is not a file of a sampling pattern", where="--pattern", hint="e.g. mask.npz")
         return file.draw(frames, ky, kx)
     elif "mask" in array.extras:
         values, where = array.extras["mask"], f"{array.path}, mask"
@@ -128,14 +129,14 @@ def _aligned(array: KspaceArray, values: NDArray[Any], number: int, name: str, w
 
 
 def read_maps(array: KspaceArray, text: str | None, kspace: Tensor, number: int) -> tuple[Tensor | None, list[str]]:
-    """Given coil maps of a slice, ``(coils, y, x)``, scaled to unit norm, None if none are given; and warnings.
+    """The given coil maps of a slice, ``(coils, y, x)`` scaled to unit norm, or None without any; and warnings.
 
     Parameters
     ----------
     array
         K-space, which may have its maps in the same archive.
     text
-        The file of the maps; None without one.
+        The file of the maps; None for those of the archive.
     kspace
         ``(frames, coils, ky, kx)`` on the grid of the image.
     number
@@ -146,7 +147,7 @@ def read_maps(array: KspaceArray, text: str | None, kspace: Tensor, number: int)
     FileError, DataError
         If the file cannot be read, or the maps are zero or not finite.
     ShapeError
-        If they do not fit the image, nor the readout as stored.
+        If they fit neither the image nor the stored readouts.
     """
     stored = array.extras.get("csm") if text is None else None
     if text is None and stored is None:
@@ -185,12 +186,12 @@ def _read_plain_maps(path: Path) -> NDArray[Any]:
 
 
 def require_magnitude(kspace: Tensor, where: str) -> None:
-    """Check that k-space has signal, of a size that single precision represents.
+    """Check that k-space has signal within the range of single precision.
 
     Raises
     ------
     DataError
-        If it has none, or is too large or too small.
+        If it has no signal, or its largest sample is out of range.
     """
     largest = max(float(coil.abs().max()) for coil in kspace.unbind(1))
     if largest == 0:
@@ -256,7 +257,7 @@ def _is_at_end(peak: int, n: int) -> bool:
 
 
 def _require_order(kspace: Tensor, where: str) -> None:
-    """Refuse coils that are as similar as frames, with frames that differ as much as coils."""
+    """Refuse axes of coils and frames that are exchanged: the coils resemble each other more than the frames."""
     if min(kspace.shape[:2]) < 2:
         return
     coils = min(correlation(first, second) for first, second in pairwise(kspace[0]))
@@ -267,7 +268,7 @@ def _require_order(kspace: Tensor, where: str) -> None:
 
 
 def _require_readouts(mask: Tensor, where: str) -> None:
-    """Refuse a pattern without some columns in the middle of kx at all ky: no sequence samples in this way."""
+    """Refuse a pattern that leaves out inner columns of kx at all ky: no Cartesian sequence samples in this way."""
     columns = mask.any(2)
     is_alike = bool((mask == columns[:, :, None]).all())
     steps = columns[:, 0].int().diff(dim=-1).ne(0).sum(-1) if columns.shape[-1] > 1 else torch.zeros(1)

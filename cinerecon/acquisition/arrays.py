@@ -31,7 +31,7 @@ from cinerecon.io.recognise import first_bytes
 
 @dataclass(frozen=True, eq=False)
 class ArrayMeta:
-    """Metadata of a scan by its array file or the user; None where it is unknown.
+    """Metadata of a scan from its array file or the user; None if unknown.
 
     Attributes
     ----------
@@ -57,10 +57,10 @@ class ArrayMeta:
         if self.frame_times_ms is None:
             yield "the times of the frames are unknown: the speed of movies is arbitrary (--frame-time)"
         if self.slice_thickness_mm is None:
-            yield "the array has no slice thickness: images carry 1 mm"
+            yield "the array has no slice thickness: 1 mm is assumed"
         if self.oversampling is None:
             yield "the readout oversampling is unknown: readouts are not cropped (--oversampling)"
-        yield "the array has no geometry: images carry no orientation"
+        yield "the array has no geometry: images have no orientation"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class ArraySource(GridSource):
     """K-space of an array file; its slices are read one at a time.
 
     The image is the centred inverse Fourier transform of k-space, or with ``transform=fft`` the forward transform. The
-    file holds no noise and no position: coils are not whitened, and images carry no orientation.
+    file holds no noise and no position: coils are not whitened, and images have no orientation.
     """
 
     array: KspaceArray
@@ -113,8 +113,8 @@ class ArraySource(GridSource):
         Raises
         ------
         DataError
-            If the slice does not exist, its samples are zero or not finite, its centre is not the zero frequency, or
-            its axes seem to be exchanged.
+            If the slice does not exist, its samples are zero or not finite, k-space is not centred, or its axes
+            seem to be exchanged.
         ConfigError, ShapeError
             If pattern or maps do not fit it.
         """
@@ -125,7 +125,7 @@ class ArraySource(GridSource):
         require_magnitude(kspace, where)
         claimed, warnings = read_pattern(self.array, self.config.arrays.pattern, kspace, number)
         require_own_pattern(claimed.expand(-1, 1, *kspace.shape[-2:])[:, 0], (kspace != 0).any(1), where)
-        kspace.mul_(claimed)  # in place, here and below: the array was read for this slice
+        kspace.mul_(claimed)  # in place: the array was read for this slice
         require_magnitude(kspace, where)
         if self.config.transform == "fft":
             kspace, claimed = _mirrored(kspace), _mirrored(claimed)
@@ -138,7 +138,7 @@ class ArraySource(GridSource):
         return TimedSlice(attach_reference(finished.data), finished.csm_seconds)
 
     def _require_order(self) -> None:
-        """Refuse a file whose slices seem to be its frames."""
+        """Refuse a file in which the axes of slices and frames seem to be exchanged."""
         if self._has_exchanged_slices:
             what = "adjacent slices are more alike than adjacent frames: these axes seem to be exchanged"
             raise DataError(what, where=str(self.array.path), hint="--axes names the axes in their order")
@@ -173,9 +173,9 @@ def open_array(path: Path, config: AcquisitionConfig) -> ArraySource:
     Raises
     ------
     FileError, DataError
-        If the file cannot be read, does not hold k-space, or is larger than the limit of memory.
+        If the file cannot be read, does not hold k-space, or exceeds the memory limit.
     ConfigError
-        If its axes are not named, or another description is wrong.
+        If its axes are not named, or another description is invalid.
     """
     for file in (*files_of(config.arrays.maps), *files_of(config.arrays.pattern)):
         first_bytes(file)
@@ -190,14 +190,14 @@ def open_array(path: Path, config: AcquisitionConfig) -> ArraySource:
 
 
 def _describe(array: KspaceArray, config: AcquisitionConfig) -> ArrayMeta:
-    """The description of a scan by the options, completed by the file."""
+    """The metadata given by the options, completed by those in the file."""
     options, n_frames = config.arrays, array.shape[1]
     thickness = _numbers(array, "slice_thickness_mm", (1,))
-    factor = _one(options.oversampling) or _numbers(array, "oversampling", (1,))
+    factor = _as_tuple(options.oversampling) or _numbers(array, "oversampling", (1,))
     size = options.pixel_size or _numbers(array, "pixel_size_mm", (1, 2))
     if size is not None and not all(0 < length < np.inf for length in size):
         raise ConfigError(f"the pixel size is {' x '.join(map(str, size))} mm", where="--pixel-size")
-    step = _one(options.frame_time) or _numbers(array, "frame_time_ms", (1,))
+    step = _as_tuple(options.frame_time) or _numbers(array, "frame_time_ms", (1,))
     times = None if options.frame_time is not None else _numbers(array, "frame_times_ms", (n_frames,))
     if times is not None and not all(np.diff(times) > 0):
         raise DataError("the times in 'frame_times_ms' do not increase", where=str(array.path))
@@ -211,7 +211,7 @@ def _describe(array: KspaceArray, config: AcquisitionConfig) -> ArrayMeta:
     )
 
 
-def _one(value: float | None) -> tuple[float, ...] | None:
+def _as_tuple(value: float | None) -> tuple[float, ...] | None:
     return None if value is None else (value,)
 
 

@@ -1,15 +1,15 @@
-"""Complete slices of a scan that is still being received, from the headers of its readouts.
+"""Detection of complete slices while a scan is being received, from the headers of its readouts.
 
-A slice is complete if one of these holds:
+A slice is complete if one of these conditions holds:
 
 - the last readout of each of its images has the flag ``last in slice``, or a readout has ``last in measurement``,
 - every line within the limits of the header was measured in every image,
 - a readout of another slice follows, all images have lines, and the last readout has ``last in slice``, or together
-  they have all lines within the limits, or there are as many readouts as of a slice before. This is not used if slices
-  are interleaved.
+  they have all lines within the limits, or there are as many readouts as of an earlier slice. This does not apply to
+  interleaved slices.
 
-The images of a slice are the combinations of contrast, phase, repetition and set, whose number is that of the limits in
-the header. Other slices are complete at the end of the scan.
+The images of a slice are the combinations of contrast, phase, repetition and set within the limits in the header. Other
+slices are complete at the end of the scan.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ IMAGES = ("contrast", "phase", "repetition", "set")
 """Counters that number the images of a slice."""
 NO_LIMIT = Limit(0, 0)
 NOT_IMAGE_FLAGS = sum(1 << (flag - 1) for flag in (NOISE, *NOT_IMAGE))
-"""Flags of readouts that belong to no image."""
+"""Flags of readouts that do not belong to an image."""
 
 Image = tuple[int, ...]
 """Values of the counters `IMAGES`."""
@@ -35,20 +35,20 @@ Image = tuple[int, ...]
 
 @dataclass(eq=False)
 class _Arriving:
-    """The readouts of a slice so far.
+    """The readouts of a slice that have arrived.
 
     Attributes
     ----------
     images
-        Averages of images of which a line was measured.
+        Images and averages with at least one line.
     lines
-        Lines of each.
+        Their lines.
     ended
-        Images whose last line was measured, by its flag.
+        Images whose last line has arrived, according to its flag.
     n_readouts
         Number of readouts.
     has_last_flag
-        Whether the last readout has that flag.
+        Whether the latest readout has the flag ``last in slice``.
     """
 
     images: set[tuple[Image, int]] = field(default_factory=set)
@@ -59,7 +59,7 @@ class _Arriving:
 
 
 class SliceArrival:
-    """Recognises complete slices of a scan from the headers of its readouts, in the order of arrival.
+    """Detect complete slices of a scan from the headers of its readouts, in the order of arrival.
 
     Parameters
     ----------
@@ -69,10 +69,10 @@ class SliceArrival:
     Attributes
     ----------
     is_sure
-        Whether slices can be complete before the end: the counters do not contradict the header, and no readout of a
-        complete slice followed.
+        Whether slices can be complete before the end: counters agree with the header, and no readout of a complete
+        slice arrived later.
     complete
-        Counters of the complete slices, in that order.
+        Counters of the complete slices, in the order of their completion.
     """
 
     def __init__(self, header: MrdHeader) -> None:
@@ -87,7 +87,7 @@ class SliceArrival:
         self._is_interleaved = False
 
     def add(self, head: np.void) -> list[int]:
-        """Counters of the slices that are complete with this readout."""
+        """Add a readout, and return the counters of the slices that it completes."""
         if not is_image_line(head):
             return []
         self._choose_encoding(int(head["encoding_space_ref"]))
@@ -99,7 +99,7 @@ class SliceArrival:
         if number != self._current:
             self._is_interleaved |= number in self._slices
             if self._current is not None:
-                self._end_visit(self._current)
+                self._leave_slice(self._current)
             self._current = number
         self._note(self._slices.setdefault(number, _Arriving()), head)
         if self.is_sure and number not in self.complete and self._has_ended(number, head):
@@ -107,9 +107,9 @@ class SliceArrival:
         return self.complete[before:] if self.is_sure else []
 
     def after_end(self) -> list[int]:
-        """Counters of further slices that count as complete if the scan ended too early.
+        """Counters of further slices that count as complete if the scan is aborted.
 
-        These are the slices before the last one, if each was acquired in one go and has lines in every image.
+        These are the slices before the last one that have lines in every image, unless slices are interleaved.
         """
         if self._is_interleaved or not self.is_sure:
             return []
@@ -122,7 +122,7 @@ class SliceArrival:
         return [number for number in self._slices if number not in self.complete]
 
     def _choose_encoding(self, number: int) -> None:
-        """Take the limits of the encoding of the first image line; several encodings may give several images."""
+        """Use the limits of the encoding of the first image line; with several encodings, completion is not sure."""
         if self._encoding is None and number < len(self._encodings):
             self._encoding, self._limits = number, self._encodings[number].limits
             self._n_images = prod(self._n_values(name) for name in IMAGES)
@@ -156,7 +156,7 @@ class SliceArrival:
         return len(self._slices[number].images) == self._n_images * self._n_values("average")
 
     def _has_ended(self, number: int, head: np.void) -> bool:
-        """Whether flags or limits show that a slice is complete; a header with one image per slice may be wrong."""
+        """Whether flags or limits show that a slice is complete; not judged if the header has one image per slice."""
         arriving = self._slices[number]
         if self._n_images == 1 or not self._has_all_images(number):
             return False
@@ -164,7 +164,7 @@ class SliceArrival:
             return True
         return len(arriving.lines) == self._n_images * self._n_values("average") * self._n_lines
 
-    def _end_visit(self, number: int) -> None:
+    def _leave_slice(self, number: int) -> None:
         """Decide whether a slice is complete when a readout of another slice follows."""
         if self._is_interleaved or not self.is_sure or number in self.complete or not self._has_all_images(number):
             return
@@ -187,7 +187,7 @@ def rows_of_slice(heads: Heads, number: int) -> Index:
 
 
 def with_one_slice(header: MrdHeader, number: int) -> MrdHeader:
-    """The header of a scan without the limits of other slices, for one slice."""
+    """The header of a scan with the limits of the slice counter reduced to one slice."""
     own = Limit(number, number)
     encodings = (
         replace(encoding, limits={name: own if name == "slice" else limit for name, limit in encoding.limits.items()})

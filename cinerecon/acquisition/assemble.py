@@ -1,17 +1,17 @@
 """Assembly of the readouts of one slice to k-space on the grid of the image.
 
-Each readout is flipped if it ran backwards, whitened, put on the encoded grid, cut to the image's field of view, and
-added to its line with its weight; lines measured several times are averaged, sample by sample.
+Each readout is flipped if it ran backwards, whitened, placed on the encoded grid, cropped to the field of view of the
+image, and added to its line with its weight; lines measured several times are averaged, sample by sample.
 
-Two conventions are unified here. A Siemens image is the forward transform of its k-space, elsewhere the inverse
-one; mirroring k-space about its centre turns the first into the second, and keeps image, phase and geometry of the
-scanner. And the oversampled readout becomes one of the image's own grid by going to the image, cropping, and
-coming back: sums of squares are kept, so noise stays white and keeps its variance.
+Two conventions are unified here. A Siemens image is the forward transform of its k-space, that of other vendors the
+inverse one; mirroring k-space about its centre turns the first into the second and preserves image, phase and geometry.
+An oversampled readout is transformed to the image, cropped and transformed back: the transform is orthonormal, so noise
+stays white and keeps its variance.
 
 Cropping the image resamples k-space: each new point is interpolated from adjacent points of the encoded grid. Next to
-a part that was not measured (asymmetric echo, partial Fourier) these are missing and the point would be wrong, by a
-quarter at the last one. A point counts as sampled only if one new grid step on each side of it was measured;
-all others are zero, and False in the mask.
+a part that was not measured (asymmetric echo, partial Fourier) these are missing, and the point would be wrong, by a
+quarter at the last one. A point counts as sampled only if one new grid step on each side of it was measured; all others
+are zero, and False in the mask.
 """
 
 from collections.abc import Iterator
@@ -33,33 +33,33 @@ from cinerecon.physics.coils import CoilStatistics, apply_coil_matrix
 from cinerecon.physics.fourier import crop_kspace, crop_sampled
 
 BLOCK = 64
-"""Number of readouts transformed at a time, so small that their samples stay in the cache."""
+"""Number of readouts transformed at a time; few enough for their samples to fit into the cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Assembly:
-    """The properties that all slices of a scan share.
+    """The processing that all slices of a scan share.
 
     Attributes
     ----------
     raw
         The scan.
     grid
-        The encoded grid and the image's.
+        The encoded grid and the grid of the image.
     mirrored
         Whether the image is the forward transform of the file's k-space.
     spoiled
-        Corrupted samples at the start and the end of each stored readout.
+        Number of corrupted samples at the start and at the end of each stored readout.
     coils
         Numbers of the coils that are not left out.
     coil_matrix
-        ``(kept coils, coils)`` complex64, selection and whitening of the coils; None for the identity.
+        ``(used coils, coils)`` complex64, selection, whitening and compression of the coils; None for the identity.
     warnings
         Warnings about the noise.
     has_unit_noise
         Whether the coil matrix gives the noise of a sample unit variance.
     compression
-        The virtual coils that the coil matrix makes, in words; empty if coils are not compressed.
+        Text on the virtual coils; empty if coils are not compressed.
     """
 
     raw: RawScan
@@ -83,8 +83,8 @@ class GriddedSlice(NamedTuple):
     mask
         ``(frames, 1, ky, x or 1)`` bool.
     n_averages
-        ``(frames, 1, ky, x or 1)`` float, how often each sample was measured, or as often as gives the noise of
-        a weighted mean; None if each was measured once.
+        ``(frames, 1, ky, x or 1)`` float, how often each sample was measured; for a weighted mean, the number
+        with the same noise. None if each was measured once.
     """
 
     kspace: Tensor
@@ -142,10 +142,10 @@ def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> GriddedSlice:
     kspace = torch.zeros(n_frames, coils, grid.ky, grid.x, dtype=torch.complex64)
     total, squares = torch.zeros(2, n_frames, grid.ky, grid.x)
     rows = _grid_rows(assembly, lines)
-    for alike in _alike(assembly.raw, lines):
-        columns = torch.from_numpy(_sampled_columns(assembly, lines, alike[0]))
-        for start in range(0, len(alike), BLOCK):
-            block = alike[start : start + BLOCK]
+    for group in _groups_of_layout(assembly.raw, lines):
+        columns = torch.from_numpy(_sampled_columns(assembly, lines, group[0]))
+        for start in range(0, len(group), BLOCK):
+            block = group[start : start + BLOCK]
             weight = torch.from_numpy(lines.weight[block].astype(np.float32))
             samples = _weighted(assembly, lines, block, weight, dropouts)
             samples = samples if bool(columns.all()) else samples * columns
@@ -169,18 +169,18 @@ def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> GriddedSlice:
 
 
 def with_virtual_coils(assembly: Assembly, lines: Lines, n_virtual: int | Literal["auto"]) -> Assembly:
-    """The properties with a coil matrix that compresses the coils of a slice to their principal components.
+    """The processing with a coil matrix that also compresses the coils of a slice to their principal components.
 
-    The readouts are read for it, and once more by `assemble`: k-space of all coils is never in memory.
+    The readouts are read here and again by `assemble`, so that k-space of all coils is never in memory.
     """
     _, first = np.unique(lines.row, return_index=True)
     lines = lines.where(np.isin(np.arange(len(lines.row)), first))
     rows = torch.from_numpy(_grid_rows(assembly, lines))
     statistics: CoilStatistics | None = None
-    for alike in _alike(assembly.raw, lines):
-        columns = torch.from_numpy(_sampled_columns(assembly, lines, alike[0]))
-        for start in range(0, len(alike), BLOCK):
-            block = alike[start : start + BLOCK]
+    for group in _groups_of_layout(assembly.raw, lines):
+        columns = torch.from_numpy(_sampled_columns(assembly, lines, group[0]))
+        for start in range(0, len(group), BLOCK):
+            block = group[start : start + BLOCK]
             samples = _prepare(assembly, lines, block) * columns
             statistics = statistics or CoilStatistics(samples.shape[1], assembly.grid.ky)
             statistics.add(samples, rows[block], columns.sum().expand(len(block)))
@@ -209,8 +209,8 @@ def averaged_noise_std(mask: Tensor, n_averages: Tensor | None) -> Tensor:
     mask
         ``(frames, 1, ky, kx or 1)`` bool.
     n_averages
-        ``(frames, 1, ky, x or 1)``, how often each sample was measured; None for once. Where it has more lines than the
-        mask, which has lost phase oversampling, the mean over the measured lines is taken.
+        ``(frames, 1, ky, x or 1)``, how often each sample was measured; None for once. If the phase oversampling of the
+        mask was removed, the mean over the measured lines is taken.
     """
     if n_averages is None:
         return torch.ones(len(mask), 1, 1, 1)
@@ -221,14 +221,14 @@ def averaged_noise_std(mask: Tensor, n_averages: Tensor | None) -> Tensor:
 
 
 def _weighted(assembly: Assembly, lines: Lines, block: Index, weight: Tensor, dropouts: CoilDropouts) -> Tensor:
-    """Readouts times their weights, ``(readouts, coils, x)``; a readout of several frames is read once."""
+    """Readouts times their weights, ``(readouts, coils, x)``; a readout that several frames share is read once."""
     if bool((weight == 1).all()):
         return _prepare(assembly, lines, block, dropouts)
     _, first, inverse = np.unique(lines.row[block], return_index=True, return_inverse=True)
     return _prepare(assembly, lines, block[first], dropouts)[inverse.ravel()] * weight[:, None, None]
 
 
-def _alike(raw: RawScan, lines: Lines) -> Iterator[Index]:
+def _groups_of_layout(raw: RawScan, lines: Lines) -> Iterator[Index]:
     """Groups of readouts with the same samples on the same columns."""
     stored = raw.heads["number_of_samples"][lines.row]
     layout = np.stack([stored, lines.start, lines.n_samples, lines.skip, lines.reverse], 1)
@@ -238,7 +238,7 @@ def _alike(raw: RawScan, lines: Lines) -> Iterator[Index]:
 
 
 def _without_repeats(frames: Index, rows: Index) -> Iterator[Index]:
-    """Split readouts so that no part has the same line of the same frame twice."""
+    """Split readouts into parts that contain each line of a frame at most once."""
     rest = np.arange(len(rows))
     while rest.size:
         _, first = np.unique(frames[rest] * (int(rows.max()) + 1) + rows[rest], return_index=True)

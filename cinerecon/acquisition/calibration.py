@@ -1,12 +1,12 @@
 """Calibration lines for the coil maps.
 
 Accelerated scans sample the centre of k-space densely in calibration lines, within the scan or before it. Lines of
-another contrast cannot enter the image, but are valid for coil maps. If the scan is undersampled and the calibration
-lines cover more of the centre than the time average of the image lines, the maps are estimated from them.
+another contrast cannot be used for the image, but are valid for coil maps. If the scan is undersampled and the
+calibration lines cover more of the centre than the time average of the image lines, the maps are estimated from them.
 
-Programs mix up the two flags of calibration lines. Central lines of every frame that are flagged as calibration only,
-while no image line is at the centre, are lines of the image as well. Lines flagged as calibration and imaging that
-differ from the image lines measured at the same point of k-space are of another contrast, for coil maps only.
+Programs confuse the two flags of calibration lines. Lines that are flagged as calibration only are also image lines if
+every frame has them at the centre of k-space and there are no others. Lines flagged as calibration and imaging that
+differ from the image lines at the same point of k-space have another contrast, and are used only for coil maps.
 """
 
 from collections.abc import Iterable
@@ -28,9 +28,9 @@ from cinerecon.physics.sampling import block_of_lines, calibration_size
 def place_calibration(
     raw: RawScan, rows: Index, image: Lines, n_frames: Iterable[int], grid: Grid, warn: Warn
 ) -> Lines:
-    """The calibration lines of each slice; none for slices whose image lines cover more of the centre.
+    """Locate the calibration lines of each slice; slices whose image lines cover more of the centre have none.
 
-    Calibration lines omit lines that the image measures in any case: image lines among them fill the gaps.
+    Calibration scans may omit lines that the image contains: such gaps are filled with image lines.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ def place_calibration(
     image
         The lines of the image.
     n_frames
-        Per slice.
+        Number of frames of each slice.
     grid
         The encoded grid.
     warn
-        Called where calibration lines cannot be used.
+        Called if calibration lines cannot be used.
     """
     placed = _place(raw, rows, image, grid, warn)
     chosen = []
@@ -57,8 +57,8 @@ def place_calibration(
         both = _with_gaps_filled(extra, own).in_one_frame()
         if _n_central(both.mask(1, grid.ky)) > _n_central(own_mask):
             chosen.append(both)
-    none = placed.where(np.zeros(len(placed.row), bool))
-    return none.joined(*chosen)
+    empty = placed.where(np.zeros(len(placed.row), bool))
+    return empty.joined(*chosen)
 
 
 def _n_central(mask: NDArray[np.bool_]) -> int:
@@ -67,7 +67,7 @@ def _n_central(mask: NDArray[np.bool_]) -> int:
 
 
 def _with_gaps_filled(calibration: Lines, image: Lines) -> Lines:
-    """Calibration lines of a slice; where they omit lines, with the image lines between and next to them."""
+    """The calibration lines of a slice and, if they have gaps, the image lines between and next to them."""
     first, last = int(calibration.ky.min()), int(calibration.ky.max())
     if len(np.unique(calibration.ky)) == last - first + 1:
         return calibration
@@ -76,7 +76,7 @@ def _with_gaps_filled(calibration: Lines, image: Lines) -> Lines:
 
 
 def _place(raw: RawScan, rows: Index, image: Lines, grid: Grid, warn: Warn) -> Lines:
-    """Calibration readouts of the slices and coils of the image that fit its grid, all in one frame."""
+    """Locate the calibration readouts of the slices and coils of the image that fit its grid, in one frame."""
     heads = raw.heads
     slice_of = dict(zip(heads["idx"]["slice"][image.row].tolist(), image.slices.tolist(), strict=True))
     n_samples = heads["number_of_samples"].astype(int) - heads["discard_pre"] - heads["discard_post"]
@@ -107,14 +107,14 @@ N_COMPARED = 64
 
 
 def add_central_lines(raw: RawScan, selection: Selection, warn: Warn) -> Selection:
-    """Add lines flagged as calibration only to the image if they are those at its centre.
+    """Add lines flagged as calibration only to the image if they are its central lines.
 
-    This is so if every image has such lines, at the centre of k-space, where it has no others.
+    They are if every image has them, and there are no other lines at the centre of k-space.
 
     Parameters
     ----------
     raw
-        The scan, its line numbers as the standard defines them; the flags of added lines are changed.
+        The scan, with line numbers according to the standard; the flags of added lines are changed.
     selection
         Its readouts by their use.
     warn
@@ -150,7 +150,7 @@ def without_other_contrast(raw: RawScan, lines: Lines, calibration: Index, warn:
     raw
         The scan.
     lines
-        Its image lines, placed.
+        Its image lines, located on the grid.
     calibration
         Row numbers of the readouts flagged as calibration.
     warn

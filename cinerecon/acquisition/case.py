@@ -32,7 +32,7 @@ class CaseSource(CineSource):
 
     @property
     def n_slices(self) -> int:
-        """A case holds one slice."""
+        """One: a case holds one slice."""
         return 1
 
     @property
@@ -62,19 +62,19 @@ class CaseSource(CineSource):
         return SliceSize(n_frames, n_coils, ky, kx, n_copies=0.25)
 
     def read_timed(self, number: int) -> TimedSlice:
-        """Read the case with maps of unit norm; samples of the mask where k-space is zero count as not measured.
+        """Read the case with coil maps of unit norm, and without masked samples that are zero in k-space.
 
         Raises
         ------
         FileError, DataError, ShapeError
-            As `read_case` does, and if the number is not 0.
+            As `read_case`, and if the number is not 0.
         """
         if number != 0:
-            raise DataError(f"slice {number}, a prepared case has slice 0 alone", where=str(self.path))
+            raise DataError(f"there is no slice {number}: a prepared case has only slice 0", where=str(self.path))
         data = keep_measured(read_case(self.path)).with_warnings(*self._differences())
         csm = None if data.csm is None else scale_maps(data.csm)
         if csm is not data.csm:
-            data = replace(data, csm=csm).with_warnings("the sum of the squared coil maps was not 1: they are scaled")
+            data = replace(data, csm=csm).with_warnings("the sum of the squared coil maps was not 1: they were scaled")
         return TimedSlice(data)
 
     @property
@@ -88,11 +88,11 @@ class CaseSource(CineSource):
         if not isinstance(prepared, dict):
             return []
         texts = [
-            f"{name} {_setting_text(prepared.get(name))} (asked for: {_setting_text(requested[name])})"
+            f"{name} {_setting_text(prepared.get(name))} (requested: {_setting_text(requested[name])})"
             for name in SETTINGS
             if prepared.get(name) != requested[name]
         ]
-        return [f"the case was prepared with {', '.join(texts)}, and is taken as it is"] if texts else []
+        return [f"the case was prepared with {', '.join(texts)}, and is used as it is"] if texts else []
 
 
 def _setting_text(value: object) -> str:

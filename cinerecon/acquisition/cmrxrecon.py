@@ -29,7 +29,7 @@ class CmrxreconSource(GridSource):
     """A k-space file of a CMRxRecon challenge; its slices are read one at a time.
 
     Images are the centred inverse transform of k-space. The files hold neither noise nor position: coils are not
-    whitened, and images carry no orientation.
+    whitened, and images have no orientation.
     """
 
     file: CmrFile
@@ -46,7 +46,7 @@ class CmrxreconSource(GridSource):
 
     @property
     def n_slices(self) -> int:
-        """Number of slices; of long-axis files, of views."""
+        """Number of slices, or of views in long-axis files."""
         return self.file.shape[1]
 
     @property
@@ -71,14 +71,14 @@ class CmrxreconSource(GridSource):
         return 1.0 if self._twin is None else 2.0
 
     def read_timed(self, number: int) -> TimedSlice:
-        """Read one slice with coil maps, and with the truth where the archive holds the fully sampled twin.
+        """Read one slice with coil maps, and with the truth if the archive holds the fully sampled twin.
 
         Raises
         ------
         FileError
             If a file is damaged, or the mask missing.
         DataError
-            If the slice does not exist or is empty, frames between others are empty, samples are outside of the mask,
+            If the slice does not exist or is empty, frames between others are empty, samples are outside the mask,
             or the axes of time and slices are exchanged.
         """
         kspace = self._kspace(number)
@@ -115,7 +115,7 @@ class CmrxreconSource(GridSource):
         mask = torch.from_numpy(stored)
         if any(bool((coil * ~mask[:, 0]).any()) for coil in kspace.unbind(1)):
             what = "the file holds samples where its mask says that nothing was measured"
-            raise DataError(what, where=where, hint=f"the mask is {self.file.mask}: is it of another file?")
+            raise DataError(what, where=where, hint=f"does the mask {self.file.mask} belong to another file?")
         return mask
 
     @cached_property
@@ -137,11 +137,11 @@ class CmrxreconSource(GridSource):
         kspace = torch.from_numpy(self._twin.read_slice(number))[frames]
         measured = find_measured(kspace, None, f"{self._twin.path}, slice {number}") if kspace.any() else None
         if measured is None or len(measured.frames) < len(frames) or block_of_lines(measured.mask) is None:
-            return None, ["the twin in the folder of fully sampled files is not fully sampled: it is no truth"]
+            return None, ["the twin in the folder of fully sampled files is not fully sampled: it is not used as truth"]
         kspace = crop_frames(kspace, data.matrix[1], -1)
         kspace = kspace if finished.coil_matrix is None else transform_coils(finished.coil_matrix, kspace)
         if correlation(kspace * data.mask, data.kspace) < MIN_CORRELATION:
-            return None, ["the fully sampled twin is of another scan: it is no truth"]
+            return None, ["the fully sampled twin is of another scan: it is not used as truth"]
         full = torch.ones(data.n_frames, 1, data.matrix[0], 1, dtype=torch.bool)
         return Encoding(full, data.csm, matrix=data.matrix, coils_at_once=1).adjoint(kspace), []
 

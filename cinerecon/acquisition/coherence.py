@@ -1,11 +1,11 @@
 """Agreement of the central readouts: of the same line in all frames, and of adjacent lines across coils.
 
-The phase of a line near the centre of k-space hardly changes over the frames of a cine. Where it does, an RF phase or a
-drift of the frequency was not undone; each frame may be right by itself, but frames cannot be combined.
+The phase of a line near the centre of k-space hardly changes over the frames of a cine. If it does, an RF phase or a
+frequency drift was not corrected; single frames may be correct, but frames cannot be combined.
 
 A point of k-space is a linear combination of the points around it in all coils, so that the matrix of all patches of
-the centre has few large singular values (ESPIRiT, 10.1002/mrm.24751). Readouts displaced against those next to them
-raise the others: readouts of alternating direction or with a delay of the gradients that was not corrected.
+the centre has few large singular values (ESPIRiT, 10.1002/mrm.24751). Readouts that are displaced relative to
+adjacent ones, by an uncorrected alternating direction or gradient delay, raise the small singular values.
 """
 
 from collections.abc import Iterator
@@ -25,25 +25,25 @@ Samples = NDArray[np.complexfloating[Any, Any]]
 PHASE_DISTANCE = 4
 """Largest distance from the centre of k-space of the lines whose phase is compared."""
 MIN_COHERENCE = 0.75
-"""Coherence of the phase over the frames, 1 where it is constant, below which it is reported; cines with phase as fast
-as measured have 0.83 and more."""
+"""Coherence of the phase over the frames (1 if constant) below which it is reported; cines with phase changes as fast
+as measured ones have at least 0.83."""
 MIN_READOUTS = 3
 """Smallest number of readouts of a line whose phases are compared."""
 MIN_COMPARED = 4
-"""Smallest number of pairs of readouts from which the phase is judged."""
+"""Smallest number of pairs of readouts whose phases are compared."""
 MIN_OTHERS = 2
 """Smallest number of other frames with a line for the comparison of line numbers."""
 MIN_DIFFERENCE = 0.05
-"""Smallest difference of the correlations with the adjacent and with the same line from which the number of a line is
-wrong; 0.2 and more if it is, -0.1 and less in scans."""
+"""Difference of the correlations with the adjacent and with the same line above which the number of a line is wrong; at
+least 0.2 if it is, at most -0.1 in intact scans."""
 NOISE_CORRELATION, SIGNAL_CORRELATION = 0.25, 0.6
-"""Correlation of a line with the next frame of a coil of nothing but noise, at most, and of others, at least."""
+"""Largest correlation of a line with the next frame in a coil with only noise, and smallest median of all coils."""
 NOISE_AMPLITUDE = 0.8
-"""Smallest amplitude over the median of all coils of a coil of noise that is reported: coils far from the heart have
-less, since their noise is that of the others."""
+"""Ratio of amplitude to the median of all coils above which a coil of noise is reported; coils far from the heart have
+less, with the noise of the others."""
 COIL_GAIN = 2.0
-"""Amplitude of a coil in a frame over its median in all frames, or the inverse, from which it was lost or has another
-gain; motion changes it by less than 1.2."""
+"""Ratio of the amplitude of a coil in a frame to its median in all frames, or the inverse, from which the coil was lost
+or has a different gain; motion changes it by less than 1.2."""
 MIN_SAMPLES = 64
 """Smallest number of samples of a readout from which noise and signal differ clearly in their correlation."""
 
@@ -52,18 +52,18 @@ PATCH_DISTANCE = 12
 PATCH = (5, 3)
 """Size of the patches along ky and kx."""
 MIN_COILS = 3
-"""Number of coils from which adjacent lines follow from each other; with two, intact scans are reported."""
+"""Smallest number of coils that predict adjacent lines from each other; with two, intact scans would be reported."""
 MAX_COILS = 6
 """Number of principal components of the coils whose patches are compared."""
 SIGNAL_FRACTION = 1 / 3
-"""Part of the singular values that may be those of signal."""
+"""Fraction of the singular values that count as signal."""
 MIN_PATCHES = 2.0
-"""Smallest number of patches over that of the points of a patch."""
+"""Smallest ratio of the number of patches to the number of points in a patch."""
 MAX_DISPLACEMENT = 3
 """Largest displacement that is tried, in samples."""
 DISPLACED_RATIO = 1.15
-"""Energy of the small singular values over that without a displacement from which there is one: 1.1 to 10 where lines
-are displaced by a sample, at most 1 in intact scans."""
+"""Ratio of the energy of the small singular values as stored to that after a correction, above which readouts are
+displaced: 1.1 to 10 if lines are displaced by a sample, at most 1 in intact scans."""
 
 
 def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
@@ -97,7 +97,7 @@ def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index)
     if coherence < MIN_COHERENCE:
         yield (
             f"the phase of the central lines changes from frame to frame (coherence {coherence:.2f}, of cines 0.83 to "
-            "1): an RF phase or a frequency drift was not undone; do not trust images that combine frames"
+            "1): an RF phase or a frequency drift was not corrected; do not trust images that combine frames"
         )
 
 
@@ -133,7 +133,7 @@ def _agreement(pairs: list[tuple[Samples, Samples]]) -> float:
 
 
 def _pairs_with_strongest(samples: Samples, ky: Index) -> Index:
-    """Each readout with the strongest one of its line, of another frame; ``(pairs, 2)``."""
+    """Pairs of each readout and the strongest one of its line, ``(pairs, 2)``."""
     norms = np.linalg.norm(samples, axis=(1, 2))
     pairs = []
     for line in np.unique(ky):
@@ -146,7 +146,7 @@ def _pairs_with_strongest(samples: Samples, ky: Index) -> Index:
 
 
 def _noisy_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
-    """Coils with signal as strong as that of others, whose lines are uncorrelated with those of the next frame."""
+    """Warning about coils of normal amplitude whose lines are uncorrelated with those of the next frame."""
     order = np.lexsort((frames, ky))
     is_pair = ky[order[1:]] == ky[order[:-1]]
     first, second = samples[order[:-1][is_pair]], samples[order[1:][is_pair]]
@@ -166,7 +166,7 @@ def _noisy_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> It
 
 
 def _changing_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
-    """Coils whose amplitude in some frames differs from that in the others, while that of the other coils does not."""
+    """Warning about each coil whose amplitude in some frames differs, while that of the other coils does not."""
     norms = np.linalg.norm(samples, axis=-1)  # (readouts, coils)
     if len(coils) < 2 or len(np.unique(frames)) < MIN_READOUTS:
         return
@@ -185,20 +185,20 @@ def _changing_coils(samples: Samples, frames: Index, ky: Index, coils: Index) ->
         if differing:
             yield (
                 f"coil {coils[i]} in {name_frames(differing)}: {gains[differing[0]]:.2g} times its amplitude in the "
-                "others: it was lost, or has another gain; "
+                "others: it was lost, or has a different gain; "
                 f"--set preprocessing.exclude_coils=[{coils[i]}] leaves it out"
             )
 
 
 class Displacement(NamedTuple):
-    """Readouts that are displaced against those between: which ones, and by how many samples; 0 if the sign differs."""
+    """Readouts that are displaced relative to the others: which, and by how many samples; 0 if the sign differs."""
 
     which: str
     n_samples: int
 
 
 def displacement_warnings(samples: Samples, ky: Index, order: Index | None) -> Iterator[str]:
-    """A warning where every other readout is displaced or has the opposite sign. Parameters as `find_displacement`."""
+    """A warning if every other readout is displaced or has the opposite sign. Parameters as `find_displacement`."""
     displacement = find_displacement(samples, ky, order)
     if displacement:
         which, n = displacement
@@ -210,7 +210,7 @@ def displacement_warnings(samples: Samples, ky: Index, order: Index | None) -> I
 
 
 def find_displacement(samples: Samples, ky: Index, order: Index | None) -> Displacement | None:
-    """Whether every other line or every other readout in time is displaced or negated; None with few coils or lines.
+    """Find a displacement or sign of every other line or readout; None without one, or with few coils or lines.
 
     Parameters
     ----------
@@ -219,13 +219,13 @@ def find_displacement(samples: Samples, ky: Index, order: Index | None) -> Displ
     ky
         ``(readouts,)`` lines, counted from the centre.
     order
-        ``(readouts,)`` number of each readout in the order of time, None if unknown.
+        ``(readouts,)`` number of each readout in temporal order; None if unknown.
     """
     if samples.shape[1] < MIN_COILS:
         return None
     centre = _principal_coils(samples)
     if order is not None:
-        # readouts of a line that are displaced and others that are not would be averaged to an image of less extent
+        # of each line, only readouts with the parity of the first one: displaced and other readouts would be averaged
         _, first, line = np.unique(ky, return_index=True, return_inverse=True)
         alike = order % 2 == order[first][line.ravel()] % 2
         centre, ky, order = centre[alike], ky[alike], order[alike]
@@ -243,7 +243,7 @@ def find_displacement(samples: Samples, ky: Index, order: Index | None) -> Displ
 
 
 def _principal_coils(samples: Samples) -> Samples:
-    """The middle of the readouts, with room for a displacement, in the first principal components of the coils."""
+    """The middle of the readouts, with a margin for displacements, in the first principal components of the coils."""
     width = min(2 * (PATCH_DISTANCE + MAX_DISPLACEMENT) + 1, samples.shape[-1])
     middle = samples[..., centre_slice(samples.shape[-1], width)]
     if middle.shape[1] <= MAX_COILS:
@@ -253,7 +253,7 @@ def _principal_coils(samples: Samples) -> Samples:
 
 
 def _residual(samples: Samples, ky: Index) -> float | None:
-    """Share of the small singular values in the energy of all patches of the mean over time; None if they are few."""
+    """Fraction of the energy of patches of the time average in the small singular values; None with few patches."""
     lines = np.arange(-PATCH_DISTANCE, PATCH_DISTANCE + 1)
     is_measured = np.isin(lines, ky)
     inner = samples[..., MAX_DISPLACEMENT:-MAX_DISPLACEMENT]

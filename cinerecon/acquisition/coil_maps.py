@@ -23,7 +23,7 @@ from cinerecon.physics.coils import (
 from cinerecon.physics.sampling import block_of_lines, csm_warning
 
 NORM_TOLERANCE = 1e-3
-"""Deviation from 1 of the sum of squared coil maps, above which they are scaled."""
+"""Deviation of the sum of squared coil maps from 1 above which they are scaled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +35,9 @@ class FinishedSlice:
     data
         K-space, mask, maps, shading and metadata.
     coil_matrix
-        Product of whitening and compression, as `transform_maps` takes it; None if the coils are the measured ones.
+        Product of whitening and compression, for `transform_maps`; None for the measured coils.
     csm_seconds
-        Time that the estimation of the maps took [s].
+        Duration of the estimation of the maps [s].
     """
 
     data: CineData
@@ -68,16 +68,16 @@ def finish_slice(
     config
         Number of virtual coils, and method of the maps.
     coil_matrix
-        ``(coils, measured coils)`` transform that k-space has undergone so far; None for the identity.
+        ``(coils, measured coils)`` transform that was applied to k-space; None for the identity.
     calibration
-        K-space ``(1, coils, ky, kx)`` for the maps, and its mask; None takes the slice itself.
+        K-space ``(1, coils, ky, kx)`` for the maps, and its mask; None for the slice itself.
     csm
         ``(coils, y, x)`` maps of the coils of ``kspace``; None estimates them.
 
     Raises
     ------
     UnsupportedError
-        If coils are to be compressed for each position along readouts that were not measured completely.
+        If geometric compression is requested but readouts were not measured completely.
     """
     compression, text = _compression(kspace, mask, config, f"{meta.source}, slice {meta.slice}")
     meta = replace(meta, compression=text or meta.compression)
@@ -108,10 +108,10 @@ def scale_maps(csm: Tensor) -> Tensor:
 
 
 def describe_compression(statistics: CoilStatistics, n_virtual: int, kind: Compression) -> str:
-    """The virtual coils and the loss of signal by them, in words."""
-    each = " at each position along the readout" if kind == "geometric" else ""
+    """Text with the number of virtual coils and the loss of signal."""
+    scope = " at each position along the readout" if kind == "geometric" else ""
     loss = float(statistics.loss[n_virtual - 1])
-    compressed = f"{statistics.n_coils} coils compressed to {n_virtual}{each}"
+    compressed = f"{statistics.n_coils} coils compressed to {n_virtual}{scope}"
     return f"{compressed}: {loss:.2%} of the energy of the signal is left out"
 
 
@@ -135,15 +135,15 @@ def describe_kept_coils(n_coils: int, n_virtual: int | Literal["auto"] | None) -
 
 
 def _compression(kspace: Tensor, mask: Tensor, config: AcquisitionConfig, where: str) -> tuple[Tensor | None, str]:
-    """The matrices of the virtual coils, as `transform_coils` takes them, None if there are none; and in words."""
-    n_coils, asked = kspace.shape[-3], config.n_virtual_coils
-    if asked is None or n_coils == 1 or (asked != "auto" and asked >= n_coils):
-        return None, describe_kept_coils(n_coils, asked)
+    """The matrices of the virtual coils for `transform_coils`, None without compression; and a text on them."""
+    n_coils, requested = kspace.shape[-3], config.n_virtual_coils
+    if requested is None or n_coils == 1 or (requested != "auto" and requested >= n_coils):
+        return None, describe_kept_coils(n_coils, requested)
     if config.compression == "geometric" and mask.shape[-1] != 1:
-        what = "coils cannot be compressed for each position along readouts that were not measured whole"
-        raise UnsupportedError(what, where=where, hint="take compression=pca")
+        what = "geometric coil compression needs completely measured readouts"
+        raise UnsupportedError(what, where=where, hint="--set preprocessing.compression=pca")
     statistics = CoilStatistics.of_kspace(kspace, mask, config.compression)
-    n_virtual = statistics.n_virtual(asked)
+    n_virtual = statistics.n_virtual(requested)
     if n_virtual >= n_coils:
-        return None, describe_kept_coils(n_coils, asked)
+        return None, describe_kept_coils(n_coils, requested)
     return statistics.matrix(n_virtual), describe_compression(statistics, n_virtual, config.compression)

@@ -1,4 +1,4 @@
-"""Settings of the acquisition. They are stored with a model, so that `recon` prepares data exactly as in training."""
+"""Settings of the acquisition, which are stored with a model so that `recon` processes data exactly as in training."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -19,11 +19,11 @@ class AcquisitionConfig(Config):
 
     renamed: ClassVar[Mapping[str, str]] = {"leave_out_coils": "exclude_coils"}
 
-    whiten: bool = Field(True, description="Decorrelate the noise of the coils, where the scan has noise readouts.")
+    whiten: bool = Field(True, description="Decorrelate the noise of the coils if the scan has noise readouts.")
     n_virtual_coils: int | Literal["auto"] | None = Field(
         None,
-        description="Compress to this many virtual coils; auto to as few as keep 99 % of the energy of the signal; null"
-        " keeps all.",
+        description="Compress to this many virtual coils; auto keeps 99 % of the signal energy with as few as"
+        " possible; null keeps all.",
     )
     compression: Literal["pca", "geometric"] = Field(
         COMPRESSION, description="Principal components of all samples, or of each position along the readout."
@@ -44,28 +44,33 @@ class AcquisitionConfig(Config):
     )
     combine: list[Counter] = Field(
         default_factory=list,
-        description="Counters of parts of one image, e.g. [repetition] where it counts heartbeats.",
+        description="Counters of parts of one image, e.g. [repetition] if it counts heartbeats.",
     )
     gating: GatingMode = Field(
         "auto",
         description="Frames by the counters (counter), by the time since the R wave (retro), or as measured in real"
-        " time (none); auto takes the counters unless they clearly number no frames.",
+        " time (none); auto uses the counters unless they clearly do not number frames.",
     )
     gated_frames: int = Field(25, ge=2, le=1000, description="Frames of a retrospectively gated cine.")
     rr_window: float = Field(
         0.35,
         gt=0,
         le=1,
-        description="Largest relative difference of an R-R interval from the mean of the middle half of them.",
+        description="Largest relative difference of an R-R interval from the mean of the middle half of all.",
     )
     r_waves: Literal["auto", "stamps", "ecg"] = Field(
-        "auto", description="R waves of the physiological time stamps or of the ECG in the file; auto prefers stamps."
+        "auto",
+        description="R waves from the physiological time stamps or from the ECG in the file; auto prefers stamps.",
     )
     tick_ms: float | None = Field(
-        None, gt=0, description="Unit of acquisition_time_stamp [ms]; null is 2.5 for Siemens, and else determined."
+        None,
+        gt=0,
+        description="Unit of acquisition_time_stamp [ms]; null is 2.5 for Siemens, otherwise it is determined.",
     )
     real_time_lines: int | None = Field(
-        None, ge=1, description="Readouts of each frame in real time; null is by the counters, or until a line recurs."
+        None,
+        ge=1,
+        description="Readouts of each frame in real time; null follows the counters, or ends before a line recurs.",
     )
     repeats: Uncounted = Field(
         "auto",
@@ -74,8 +79,8 @@ class AcquisitionConfig(Config):
     )
     positions: Literal["auto", "slices", "one"] = Field(
         "auto",
-        description="Readouts of one slice at several positions: slices of their own, or one slice that follows the"
-        " motion; auto takes several full sets of lines as slices, and refuses the rest.",
+        description="Readouts of one slice at several positions: separate slices, or one slice that follows the motion;"
+        " auto reads several full sets of lines as slices, and refuses others.",
     )
     encoding: int | None = Field(
         None,
@@ -85,18 +90,18 @@ class AcquisitionConfig(Config):
     center_sample: int | None = Field(
         None,
         ge=0,
-        description="Sample at the centre of k-space; null is that of the readout headers, which is checked.",
+        description="Sample at the centre of k-space; null is that in the readout headers, which is checked.",
     )
     ky_centre: int | None = Field(
         None,
         ge=0,
-        description="Line at the centre of k-space; null is that of the header, which is checked with the data.",
+        description="Line at the centre of k-space; null is that in the header, which is compared with the data.",
     )
     exclude_coils: list[int] = Field(
         default_factory=list, description="Coils to leave out, counted from 0, e.g. [2] if coil 2 is broken."
     )
     arrays: ArrayOptions = Field(
-        ArrayOptions(), description="Description of k-space in plain array files, as the options --axes and so on."
+        ArrayOptions(), description="Description of k-space in plain array files, as by --axes and similar options."
     )
     memory_limit_gb: float = Field(
         16.0, gt=0, description="Refuse a scan whose slices need more than this for k-space [GB]."
@@ -116,8 +121,8 @@ class AcquisitionConfig(Config):
     def with_arrays(self, arrays: ArrayOptions) -> "AcquisitionConfig":
         """A copy in which the description of array files is updated by the options that are set."""
         values = {name: getattr(arrays, name) for name in ArrayOptions.model_fields}
-        given = {name: value for name, value in values.items() if value not in (None, "")}
-        return self.model_copy(update={"arrays": self.arrays.model_copy(update=given)}) if given else self
+        changed = {name: value for name, value in values.items() if value not in (None, "")}
+        return self.model_copy(update={"arrays": self.arrays.model_copy(update=changed)}) if changed else self
 
 
 def select_option(counter: str, value: int) -> str:

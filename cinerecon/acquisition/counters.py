@@ -15,28 +15,28 @@ from cinerecon.io.ismrmrd.raw import Index, RawScan
 Warn = Callable[[str], None]
 
 COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
-"""The counters that distinguish images, or averages."""
+"""The counters that distinguish images or averages."""
 MAX_CLAIM_TB = 1.0
 """Largest k-space of a valid header [TB]."""
 
 SAME_POSITION_MM = 1e-3
 """Largest distance of slices at the same position [mm]."""
 MIN_SPACING_FRACTION = 0.02
-"""Distance of adjacent slices over their thickness, below which their positions are not in mm."""
+"""Ratio of the distance of adjacent slices to their thickness below which positions are not in mm."""
 MAX_OVERLAP = 1.5
-"""Thickness over the distance of adjacent slices above which it is probably that of all slices together."""
+"""Ratio of slice thickness to the distance of adjacent slices above which it is probably that of all slices."""
 
 
 @dataclass(frozen=True, eq=False)
 class Counters:
-    """Slice and frame of every image readout, both counted from 0 in the order of the image.
+    """Slice and frame of every image readout, both counted from 0.
 
     Attributes
     ----------
     slices, frames
-        ``(readouts,)``
+        ``(readouts,)`` slices sorted by position, frames in temporal order.
     n_frames
-        Per slice.
+        Number of frames of each slice.
     n_averages
         Values of the counter `average`.
     time
@@ -51,12 +51,12 @@ class Counters:
 
 
 def require_sane_claim(raw: RawScan) -> None:
-    """Refuse a header whose sizes multiply to an impossible amount of k-space.
+    """Refuse a header whose sizes give an impossible amount of k-space.
 
     Raises
     ------
     HeaderError
-        With the size of k-space, the limit, and the size of the file.
+        If k-space exceeds `MAX_CLAIM_TB`.
     """
     claim = max(map(_claimed_samples, raw.header.encodings)) * 8 * (raw.header.receiver_channels or 1)
     if claim > MAX_CLAIM_TB * 1e12:
@@ -69,7 +69,7 @@ def require_sane_claim(raw: RawScan) -> None:
 
 
 def _claimed_samples(encoding: EncodingSpace) -> int:
-    """Samples of each channel that the matrix and the limits of an encoding multiply to."""
+    """Number of samples of each channel by the matrix and the limits of an encoding."""
     limits = (encoding.limits[name].maximum for name in COUNTERS if name in encoding.limits)
     return prod(encoding.encoded.matrix) * prod(maximum + 1 for maximum in limits)
 
@@ -86,7 +86,7 @@ def read_counters(raw: RawScan, image: Index, unmeasured: Index, selected: Conta
     unmeasured
         Row numbers of readouts that contain only zeros: the last frames may consist of them.
     selected
-        Counters of which the user selected one value: their range in the header does not apply.
+        Counters for which the user selected one value, so that their range in the header does not apply.
     warn
         Called with each warning.
 
@@ -117,12 +117,12 @@ def read_counters(raw: RawScan, image: Index, unmeasured: Index, selected: Conta
 
 
 def require_within_limit(raw: RawScan, image: Index, name: str, values: NDArray[np.integer], warn: Warn) -> None:
-    """Check a counter against its limit: a single value beyond it is an error; where all up to it occur, it is wrong.
+    """Check a counter against its limit: an isolated value above it is an error; if all occur, the limit is wrong.
 
     Raises
     ------
     HeaderError
-        Naming the readout.
+        If an isolated value exceeds the limit; the error names the readout.
     """
     limit = raw.header.encodings[0].limits.get(name)
     if limit is None or values.max() <= limit.maximum:
@@ -141,7 +141,7 @@ def require_within_limit(raw: RawScan, image: Index, name: str, values: NDArray[
 
 
 def _is_counted_from_one(numbers: NDArray[np.integer], limit: Limit) -> bool:
-    """Whether a counter without gaps begins at 1 where the header has 0, and so ends beyond its limit."""
+    """Whether a counter without gaps begins at 1 instead of 0, and so exceeds its limit."""
     is_dense = len(numbers) == int(numbers[-1]) - int(numbers[0]) + 1
     return bool(is_dense and limit.minimum == 0 and numbers[0] == 1 and numbers[-1] > limit.maximum)
 
@@ -150,7 +150,7 @@ def _require_single(raw: RawScan, counter: str, numbers: NDArray[np.integer]) ->
     if len(numbers) > 1:
         meaning = " (multi-echo)" if counter == "contrast" else ""
         what = f"{len(numbers)} {counter}s{meaning} are not supported, values {_listed(numbers)}"
-        hint = f"{select_option(counter, numbers[0])} takes one, time_counter={counter} takes them as frames"
+        hint = f"{select_option(counter, numbers[0])} reads one, time_counter={counter} reads them as frames"
         raise UnsupportedError(what, where=str(raw.path), hint=hint)
 
 
@@ -172,7 +172,7 @@ def _time_counter(raw: RawScan, idx: NDArray[np.void]) -> str:
 
 
 def _sorted_slices(raw: RawScan, image: Index, counter: NDArray[np.integer], warn: Warn) -> Index:
-    """Number the slices by their position along the slice direction: the counter runs in the order of acquisition."""
+    """Number the slices by their position along the slice direction; their counter is in the order of acquisition."""
     values, first, inverse = np.unique(counter, return_index=True, return_inverse=True)
     slices: Index = np.asarray(inverse, np.intp)
     heads = raw.heads[image[first]]
@@ -183,7 +183,7 @@ def _sorted_slices(raw: RawScan, image: Index, counter: NDArray[np.integer], war
     if np.all(normals @ normals[0] > 0.99):
         spacing, thickness = float(np.diff(np.sort(along)).min()), raw.header.encodings[0].recon.fov_mm[2]
         if spacing < SAME_POSITION_MM:
-            warn("two slices have the same position: they stay in the order of their counter")
+            warn("two slices have the same position: they are in the order of their counter")
         elif spacing < MIN_SPACING_FRACTION * thickness:
             warn(f"slices of {thickness:.3g} mm are {spacing:.2g} mm apart: positions are probably in another unit")
         elif thickness > MAX_OVERLAP * spacing:
@@ -194,7 +194,7 @@ def _sorted_slices(raw: RawScan, image: Index, counter: NDArray[np.integer], war
         order = np.argsort(along, kind="stable")
         return np.asarray(np.argsort(order)[slices])
     if not normals.any():
-        warn("slices have no direction, so they stay in the order of their counter")
+        warn("slices have no direction: they are in the order of their counter")
     return slices
 
 
@@ -205,7 +205,7 @@ def _warn_of_missing_values(raw: RawScan, counter: str, n_values: int, warn: War
 
 
 def _ends_in_zeros(counter: NDArray[np.integer], image: Index, unmeasured: Index, maximum: int, warn: Warn) -> bool:
-    """Whether all frames after the last measured one are stored, as zeros: the series was filled up."""
+    """Whether all frames after the last measured one are stored as zeros, i.e. the series was padded."""
     measured, stored = counter[image], np.union1d(counter[image], counter[unmeasured])
     filled = stored[stored > measured.max()]
     if filled.size == 0 or stored.max() < maximum:

@@ -1,4 +1,4 @@
-"""The formats of files that hold cines, each recognised by content, and the options that belong to each.
+"""The file formats of cines, which are recognised by content, and the options that apply to each.
 
 Readers import PyTorch, and are therefore imported when they are called.
 """
@@ -55,7 +55,7 @@ GRIDDED_FORMATS = [
     GriddedFormat("a MATLAB file", is_matlab, _open_cmrxrecon),
     GriddedFormat(PLAIN_ARRAY, is_kspace_array, _open_array),
 ]
-"""Formats that are recognised by content. Any other file counts as a raw scan, whose reader reports what it is."""
+"""Formats that are recognised by content. Any other file counts as a raw scan, whose reader reports errors."""
 
 
 def gridded_format(path: Path) -> GriddedFormat | None:
@@ -70,12 +70,12 @@ def kind_of(path: Path) -> str:
 
 
 def require_cine(path: Path) -> None:
-    """Check the format of a file before anything slow is done for it.
+    """Check the format of a file before a long computation.
 
     Raises
     ------
     FileError
-        If it is missing, or `open_scan` does not read its format.
+        If it is missing, or `open_scan` cannot read its format.
     """
     if not path.is_file() or gridded_format(path) is None:
         require_raw_scan(path)
@@ -90,18 +90,18 @@ def require_options(
     dataset: str | None = None,
     measurement: int | None = None,
 ) -> None:
-    """Refuse options that belong to another kind of file; parameters as for `open_scan`, which reads it.
+    """Refuse options that apply to another kind of file; parameters as for `open_scan`.
 
     Raises
     ------
     ConfigError
-        Naming the first such option.
+        If there is such an option; the error names the first.
     """
     defaults = AcquisitionConfig()
-    given = next((name for name, value in config.arrays if value != getattr(defaults.arrays, name)), None)
-    if kind != PLAIN_ARRAY and given is not None:
-        option = f"--{given.replace('_', '-')}"
-        raise ConfigError(f"{option} belongs to plain arrays (BART, NumPy), this is {kind}", where=str(path))
+    changed = next((name for name, value in config.arrays if value != getattr(defaults.arrays, name)), None)
+    if kind != PLAIN_ARRAY and changed is not None:
+        option = f"--{changed.replace('_', '-')}"
+        raise ConfigError(f"{option} applies to plain arrays (BART, NumPy), this is {kind}", where=str(path))
     if kind == RAW_SCAN:
         return
     is_given = {
@@ -114,4 +114,4 @@ def require_options(
         },
     }
     for option in (option for option, value in is_given.items() if value):
-        raise ConfigError(f"{option} belongs to ISMRMRD and Siemens raw scans, this is {kind}", where=str(path))
+        raise ConfigError(f"{option} applies to ISMRMRD and Siemens raw scans, this is {kind}", where=str(path))

@@ -2,15 +2,15 @@
 
 Three grids are involved: the measured one (shorter than the encoded grid where the echo is asymmetric or the phase
 resolution is below 100 %), the encoded one (twice the field of view along the readout, slightly more along the phase
-encode), and the image grid. The image keeps the measured resolution: the interpolated matrix of a scanner carries no
+encode), and the image grid. The image keeps the measured resolution: the interpolated matrix of a scanner contains no
 information about the measurement, so all sizes follow from the fields of view.
 
 The readout oversampling is the ratio of the encoded to the image field of view, never the ratio of the matrices, which
-interpolation changes. Some writers claim 2x regardless of the acquisition. Pixels then come out anisotropic that would
-be square without the claim. A low phase resolution also gives anisotropic pixels, so the claim is corrected only if it
-is absurd (pixels twice as long along the readout) or if the readouts show no signal outside the smaller field of view.
+interpolation changes. Some writers claim 2x regardless of the acquisition, which makes square pixels anisotropic. A
+low phase resolution also gives anisotropic pixels, so the claim is corrected only if it is absurd (pixels twice as long
+along the readout) or if the readouts show no signal outside the smaller field of view.
 
-The centre of k-space is taken from the header and compared with the line of most signal.
+The centre of k-space is taken from the header and compared with the line with the most signal.
 """
 
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 LARGEST_CENTRE_ERROR = 1 / 8
-"""Largest distance of the centre in the header from that of the data, over the number of rows. Beyond it, coil
-maps would come from the outer lines, and the image from half of k-space."""
+"""Largest distance between the centres in header and data, as fraction of the rows. Above it, coil maps would come from
+outer lines, and the image from half of k-space."""
 
 LARGEST_INTERPOLATION = 4
 """Largest factor of an interpolated matrix; with a larger one the header belongs to another scan."""
@@ -36,9 +36,10 @@ SQUARE_TOLERANCE, UNEVEN_RATIO = 0.02, 1.2
 SMALLEST_PHASE_OVERSAMPLING = 1.1
 """Smallest ratio of the matrices along y that is phase oversampling."""
 LARGEST_ANISOTROPY, EXCHANGE_TOLERANCE = 3.0, 0.1
-"""Largest ratio of the sides of a pixel, and largest difference from 1 of that of square ones after an exchange."""
+"""Largest ratio of the sides of a pixel, and largest difference of the ratio from 1 for square pixels after an
+exchange."""
 LARGEST_OVERSAMPLING = 8.5
-"""Encoded over image field of view above which the header is wrong."""
+"""Ratio of encoded to image field of view above which the header is wrong."""
 N_OVERSAMPLING_PROBES = 16
 """Number of readouts next to the centre of k-space that are examined."""
 
@@ -103,7 +104,7 @@ def plan_grid(raw: RawScan, image: Index, probe: Probe, config: AcquisitionConfi
     y = round(ky * encoding.recon.fov_mm[1] / fov_y)
     if y > ky:
         if encoding.recon.fov_mm[1] > 1.01 * fov_y:
-            warn(f"the image's field of view along y exceeds the encoded one, {fov_y:g} mm, and is cut to it")
+            warn(f"the image's field of view along y exceeds the encoded one, {fov_y:g} mm, and is reduced to it")
         y = ky
     pixel_size_mm = (fov_y / ky, ratio * encoding.recon.fov_mm[0] / kx)
     return Grid(ky=ky, kx=kx, first_row=first_row, y=max(y, 1), x=x, pixel_size_mm=pixel_size_mm)
@@ -129,8 +130,8 @@ def _require_axes_in_order(raw: RawScan, encoding: EncodingSpace, ky: int) -> No
     Raises
     ------
     HeaderError
-        If pixels are so anisotropic as no scan has, and square after the exchange; or if the readout oversampling is a
-        whole number only after it.
+        If pixels are implausibly anisotropic, but square after the exchange; or if the readout oversampling is an
+        integer only after it.
     """
     (kx, _, _), (fov_x, fov_y, _) = encoding.encoded.matrix, encoding.encoded.fov_mm
     recon_x, recon_y, _ = encoding.recon.fov_mm
@@ -156,14 +157,14 @@ def _is_whole(oversampling: float) -> bool:
 
 
 def _centre_line(
-    raw: RawScan, encoding: EncodingSpace, largest: int, probe: Probe, asked: int | None, warn: Warn
+    raw: RawScan, encoding: EncodingSpace, largest: int, probe: Probe, requested: int | None, warn: Warn
 ) -> int:
     """The line at the centre of k-space: the requested one, or that of the header if the data do not contradict it."""
-    if asked is not None:
-        if asked > largest:
-            what = f"the centre of k-space is to be line {asked}, the scan has lines up to {largest}"
+    if requested is not None:
+        if requested > largest:
+            what = f"the requested centre of k-space is line {requested}, the scan has lines up to {largest}"
             raise ConfigError(what, where="--set preprocessing.ky_centre")
-        return asked
+        return requested
     limit, ky = encoding.limits.get("kspace_encoding_step_1"), encoding.encoded.matrix[1]
     if limit is None or limit.centre is None:
         centre, source = ky // 2, "the header does not give the centre of k-space, which would be line"
@@ -179,7 +180,7 @@ def _centre_line(
     if strongest is not None:
         what = f"{source} {centre}; the signal has its peak at line {strongest}"
         if abs(strongest - centre) > LARGEST_CENTRE_ERROR * (largest + 1):
-            hint = f"--set preprocessing.ky_centre={strongest} believes the data, ky_centre={centre} the header"
+            hint = f"--set preprocessing.ky_centre={strongest} follows the data, ky_centre={centre} the header"
             if len(probe.lines) == ky and min(strongest, ky - strongest) <= 1:
                 hint = "the lines are in the order of an FFT: number them with the centre of k-space in the middle"
             raise HeaderError(what, where=str(raw.path), hint=hint)
@@ -202,9 +203,9 @@ def _phase_encode(
     ky = encoding.encoded.matrix[1]
     measured = _measured_rows(encoding, lines, centre)
     if measured < ky:
-        made = f"halved to {measured}" if measured == ky // 2 else f"reduced to {measured}"
+        correction = f"halved to {measured}" if measured == ky // 2 else f"reduced to {measured}"
         kind = "doubled" if measured == ky // 2 else "enlarged"
-        warn(f"encodedSpace y ({ky}) is {kind} by interpolation while its field of view is not: {made}")
+        warn(f"encodedSpace y ({ky}) is {kind} by interpolation while its field of view is not: {correction}")
         ky = measured
     _require_rows(raw, ky, lines)
     first_row = ky // 2 - centre
@@ -236,18 +237,18 @@ def _phase_encode(
 
 
 def _require_rows(raw: RawScan, ky: int, lines: NDArray[np.int64]) -> None:
-    """Refuse a matrix that the lines of the data fill to a small part only."""
+    """Refuse a matrix of which the lines of the data fill only a small part."""
     if ky > max(4 * (int(lines.max()) + 1), 64):
-        what = f"the header places lines on {ky} rows, the data have lines up to {lines.max()} only"
+        what = f"the header places lines on {ky} rows, the data only have lines up to {lines.max()}"
         raise HeaderError(what, where=str(raw.path), hint="the matrix in the header is not that of this scan")
 
 
 def _measured_rows(encoding: EncodingSpace, lines: NDArray[np.int64], centre: int) -> int:
     """Rows of the grid without the interpolation of the scanner along y; those of the header if there is none.
 
-    Free.Max scanners double encodedSpace y with the interpolation, but not its field of view: pixels come out half as
-    long along y as along x, while the lines fill no more than half of the rows. Other factors are recognised where the
-    rows that the lines reach to make the pixels square.
+    Free.Max scanners double encodedSpace y with the interpolation, but not its field of view: pixels then appear
+    half as long along y as along x, while the lines fill at most half of the rows. Other factors are recognised if the
+    rows that the lines reach make the pixels square.
     """
     ky = encoding.encoded.matrix[1]
     half = ky // 2
@@ -263,13 +264,13 @@ def _measured_rows(encoding: EncodingSpace, lines: NDArray[np.int64], centre: in
 
 
 def anisotropy(encoding: EncodingSpace, ky: int) -> float:
-    """Length of the encoded pixels along x over that along y, for ``ky`` rows."""
+    """Ratio of the lengths of the encoded pixels along x and y, for ``ky`` rows."""
     (kx, _, _), (fov_x, fov_y, _) = encoding.encoded.matrix, encoding.encoded.fov_mm
     return (fov_x / kx) / (fov_y / ky)
 
 
 def readout_oversampling(raw: RawScan, image: Index, ky: int, warn: Warn) -> float:
-    """Encoded over image field of view along the readout.
+    """Ratio of encoded to image field of view along the readout.
 
     Parameters
     ----------
@@ -280,7 +281,7 @@ def readout_oversampling(raw: RawScan, image: Index, ky: int, warn: Warn) -> flo
     ky
         Rows of the encoded grid.
     warn
-        Called where the oversampling in the header is not an integer, or is corrected.
+        Called if the oversampling in the header is not an integer, or is corrected.
 
     Raises
     ------
@@ -300,7 +301,7 @@ def readout_oversampling(raw: RawScan, image: Index, ky: int, warn: Warn) -> flo
     if claimed < 1.01 and round(by_matrix) > 1 and abs(square - by_matrix) < 0.01 * by_matrix:
         warn(
             f"the encoded field of view is not larger than the image's, but the matrix is {by_matrix:.3g} times as "
-            "long, and pixels are square with that oversampling: it is taken"
+            "long, and pixels are square with that oversampling: it is used"
         )
         return by_matrix
     uneven = round(claimed) > 1 and round(square) >= 1 and abs(square / claimed - 1) > 0.2

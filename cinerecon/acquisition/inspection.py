@@ -1,4 +1,4 @@
-"""Inspection of a raw scan, without an image: its content and processing as a report, and a check of all samples."""
+"""Inspection of a raw scan without reconstruction: a report on content and processing, and a check of all samples."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from cinerecon.options import AUTO_LOSS
 from cinerecon.physics.sampling import count_acs, measured_extent, scan_acceleration
 
 CHECKED_AT_ONCE = 1024
-"""Number of readouts in memory while samples are only checked."""
+"""Number of readouts that are checked at once, to save memory."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class ScanPlan:
     encoded_matrix, matrix, pixel_size_mm
         (ky, kx) as measured, (y, x) of the image, and (y, x) of a pixel [mm].
     oversampling
-        Encoded over image field of view along the readout.
+        Ratio of encoded to image field of view along the readout.
     echo_fraction
-        Part of the readout that was measured: 1 for a symmetric echo.
+        Fraction of the readout that was measured: 1 for a symmetric echo.
     phase_fraction
-        Part of k-space along y that was measured: below 1 for partial Fourier.
+        Fraction of k-space along y that was measured: below 1 for partial Fourier.
     lines_per_frame, fewest_lines, most_lines, n_lines
-        Different lines of a frame on average, at the least and at the most, and those of the extent that the scan
-        covers.
+        Mean, smallest and largest number of different lines of a frame, and number of lines within the extent that the
+        scan covers.
     acceleration, acceleration_without_acs
-        These lines over those of a frame; the second with the calibration lines left out of both.
+        Lines of the extent over lines of a frame, the second without the calibration lines in both.
     n_acs
         Central lines that every frame measures.
     transform
@@ -65,10 +65,9 @@ class ScanPlan:
     flags
         Number of readouts with each flag.
     n_readouts, n_kept, n_noise, n_calibration, dropped
-        Readouts in the file, those of the image, those of noise, those for coil maps alone, and the others with their
-        reason.
+        Numbers of readouts: in the file, of the image, of noise, for coil maps only; and the dropped ones with reasons.
     gating
-        How the frames were determined, and the heartbeats.
+        Kind of gating, and heartbeats.
     signals
         The recorded signals, such as the ECG.
     warnings
@@ -167,7 +166,7 @@ def _sampled_lines(layout: ScanLayout, *, is_mirrored: bool) -> NDArray[np.bool_
 
 
 def _phase_fraction(rows: slice, ky: int) -> float:
-    """Part of k-space that lines measure around its centre, 1 where they reach as far on both sides."""
+    """Fraction of k-space around the centre that lines cover; 1 if they extend equally far on both sides."""
     before, after = ky // 2 - rows.start, rows.stop - 1 - ky // 2
     return float(min((rows.stop - rows.start) / (2 * max(before, after, 1)), 1.0))
 
@@ -175,13 +174,13 @@ def _phase_fraction(rows: slice, ky: int) -> float:
 def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
     grid, lines = layout.grid, layout.lines
     if lines.skip.any() or (layout.raw.heads["discard_post"][lines.row] > 0).any():
-        yield "cut off the samples marked to be discarded"
+        yield "remove the samples marked to be discarded"
     if lines.reverse.any():
         yield f"flip {len(np.unique(lines.row[lines.reverse]))} readouts that ran backwards"
     if layout.raw.header.has_pilot_tone:
-        yield "leave out the samples that the pilot tone spoils: the first 3 and the last of each readout"
+        yield "leave out the samples that the pilot tone corrupts: the first 3 and the last of each readout"
     if lines.n_samples.min() < grid.kx:
-        yield f"place readouts of {lines.n_samples.min()} samples on {grid.kx} by their echo centre, the rest is zero"
+        yield f"place readouts of {lines.n_samples.min()} samples on {grid.kx} by their echo, zero-filled"
     if uses_fft(layout.raw, config):
         yield "mirror k-space: Siemens images are its forward transform"
     if grid.x < grid.kx:
@@ -193,19 +192,19 @@ def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
     if layout.gating.is_retro:
         yield _describe_gating(layout.gating.report, layout.gating.n_frames)
     elif layout.gating.mode == "none":
-        yield "take the frames in real time, one after the other"
+        yield "divide the readouts into frames in temporal order (real time)"
     if layout.counters.n_averages > 1:
         yield f"average {layout.counters.n_averages} measurements of each line"
     if grid.y < grid.ky:
-        yield f"cut the image from {grid.ky} to {grid.y} rows: phase oversampling"
+        yield f"crop the image from {grid.ky} to {grid.y} rows: phase oversampling"
     kept = describe_kept_coils(len(layout.coils), config.n_virtual_coils) if config.n_virtual_coils != "auto" else ""
     if kept:
         yield kept
     elif config.n_virtual_coils is not None:
-        each = "of each position along the readout" if config.compression == "geometric" else "of all samples"
-        number = f"as few as keep {1 - AUTO_LOSS:.0%} of the energy of the signal"
+        scope = "of each position along the readout" if config.compression == "geometric" else "of all samples"
+        number = f"as few as keep {1 - AUTO_LOSS:.0%} of the signal energy"
         number = number if config.n_virtual_coils == "auto" else f"{config.n_virtual_coils}"
-        yield f"compress to virtual coils, {number}, the principal components {each}"
+        yield f"compress to virtual coils, {number}, the principal components {scope}"
     if len(layout.coils) > 1:
         n_calibration = len(np.unique(layout.calibration.ky))
         source = f"{n_calibration} calibration lines" if n_calibration else "the time average"
@@ -213,10 +212,10 @@ def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
 
 
 def _describe_gating(report: GatingReport, n_frames: int) -> str:
-    way = "interpolate each line in time" if report.is_interpolated else "average the measurements of each line"
+    processing = "interpolate each line in time" if report.is_interpolated else "average the measurements of each line"
     return (
         f"gate by {report.source}: {report.n_used_beats} of {report.n_beats} heartbeats, systole and diastole scaled "
-        f"to those of {report.rr_used_ms:.0f} ms; {way}, for {n_frames} frames"
+        f"to those of {report.rr_used_ms:.0f} ms; {processing}, for {n_frames} frames"
     )
 
 
@@ -270,10 +269,10 @@ def inspect_scan(
 
 
 def _check_rows(raw: RawScan, rows: Index) -> bool:
-    """Read some readouts; return whether they have signal."""
+    """Read readouts, and return whether they have signal."""
     is_signal = False
-    for some in np.array_split(rows, max(len(rows) // CHECKED_AT_ONCE, 1)):
-        for length in np.unique(raw.heads["number_of_samples"][some]):
-            samples = raw.samples(some[raw.heads["number_of_samples"][some] == length])
+    for block in np.array_split(rows, max(len(rows) // CHECKED_AT_ONCE, 1)):
+        for length in np.unique(raw.heads["number_of_samples"][block]):
+            samples = raw.samples(block[raw.heads["number_of_samples"][block] == length])
             is_signal = is_signal or bool(samples.any())
     return is_signal

@@ -1,4 +1,4 @@
-"""The layout of a raw scan, determined from its headers: the used readouts, their positions in k-space, the noise."""
+"""The layout of a raw scan, determined from its headers: readouts used, their positions in k-space, noise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -50,7 +50,7 @@ from cinerecon.physics.sampling import csm_warning
 
 @dataclass(frozen=True, eq=False)
 class ScanLayout:
-    """The placement of the readouts of a scan, its noise readouts, the metadata of its slices, and warnings.
+    """The positions of the readouts of a scan, its noise readouts, the metadata of its slices, and warnings.
 
     Attributes
     ----------
@@ -59,13 +59,13 @@ class ScanLayout:
     selection, lines, counters, grid
         The used readouts, their positions, slices and frames, and the encoded grid.
     gating
-        How the frames were determined.
+        Determination of the frames.
     calibration
         The lines for the coil maps, for slices whose image lines cover less of the centre.
     coils
         Numbers of the coils that are not left out.
     noise, noise_rows
-        The file with the noise readouts, most often the scan itself, and their numbers; None without noise.
+        The scan with the noise readouts, usually the scan itself, and their row numbers; None without noise.
     meta
         Metadata of each slice.
     warnings
@@ -106,11 +106,11 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
     Raises
     ------
     HeaderError, DataError, UnsupportedError
-        If the scan is invalid or not supported, naming the readout.
+        If the scan is invalid or not supported; the error names the readout.
     """
     warnings = list(raw.warnings)
     warn = warnings.append
-    # which readouts, and which slice, frame and line each of them is
+    # readouts, with their slice, frame and line
     noise = open_noise(raw, noise_path, whiten=config.whiten)
     require_sane_claim(raw)
     selection = select_readouts(raw, config, warn)
@@ -156,7 +156,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
 
 
 def _check_layout(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
-    """Warnings about the samples of a scan that is laid out, and about sizes and coils.
+    """Warnings about samples, sizes and coils of a scan.
 
     Raises
     ------
@@ -184,7 +184,7 @@ class CoilMatrix(NamedTuple):
     Attributes
     ----------
     matrix
-        ``(kept coils, coils)`` complex64; None for the identity.
+        ``(used coils, coils)`` complex64; None for the identity.
     warnings
         Warnings about the noise.
     has_unit_noise
@@ -197,7 +197,7 @@ class CoilMatrix(NamedTuple):
 
 
 def determine_coil_matrix(layout: ScanLayout, config: AcquisitionConfig) -> CoilMatrix:
-    """Determine the matrix of the coils, from the noise readouts where coils are whitened.
+    """Determine the matrix of the coils, from the noise readouts if coils are whitened.
 
     Raises
     ------
@@ -236,12 +236,12 @@ def _require_magnitude(raw: RawScan, largest_sample: float) -> None:
 
 
 def _used_coils(raw: RawScan, image_row: int, excluded: list[int]) -> Index:
-    """Numbers of the coils that remain.
+    """Numbers of the coils that are not excluded.
 
     Raises
     ------
     ConfigError
-        If there is no such coil, or none remains.
+        If an excluded coil does not exist, or none remains.
     """
     coils = np.arange(raw.heads["active_channels"][image_row])
     unknown = np.setdiff1d(excluded, coils)
@@ -250,7 +250,7 @@ def _used_coils(raw: RawScan, image_row: int, excluded: list[int]) -> Index:
         raise ConfigError(what, where="--set preprocessing.exclude_coils")
     remaining = np.setdiff1d(coils, excluded)
     if remaining.size == 0:
-        raise ConfigError("all coils are to be left out", where="--set preprocessing.exclude_coils")
+        raise ConfigError("all coils are excluded", where="--set preprocessing.exclude_coils")
     return remaining
 
 
@@ -260,12 +260,12 @@ def uses_fft(raw: RawScan, config: AcquisitionConfig) -> bool:
 
 
 def _require_memory(raw: RawScan, counters: Counters, grid: Grid, limit_gb: float) -> None:
-    """Check the memory of one slice, from the counters of the data.
+    """Check that k-space of one slice fits the memory limit.
 
     Raises
     ------
     DataError
-        With the sizes and the limit.
+        If it exceeds the limit.
     """
     coils = int(raw.heads["active_channels"].max())
     n_frames = max(counters.n_frames)
@@ -279,18 +279,18 @@ def _require_memory(raw: RawScan, counters: Counters, grid: Grid, limit_gb: floa
 
 
 def _unused(raw: RawScan, selection: Selection, calibration: Lines, lines: Lines) -> Iterator[Dropped]:
-    """Calibration-only readouts that are not used for coil maps, and image readouts outside of the gated beats."""
+    """Calibration-only readouts that are not used for coil maps, and image readouts outside the gated beats."""
     rows = selection.calibration[is_calibration_only(raw.heads[selection.calibration])]
     n_unused = len(np.setdiff1d(rows, calibration.row))
     if n_unused:
-        yield Dropped(n_unused, f"flag {CALIBRATION}: calibration only, and the image's own lines show as much")
+        yield Dropped(n_unused, f"flag {CALIBRATION}: calibration only, and the image lines cover as much")
     n_rejected = len(np.setdiff1d(selection.image, lines.row))
     if n_rejected:
         yield Dropped(n_rejected, "gating: in rejected heartbeats, or without a frame near its cardiac phase")
 
 
 def _csm_warnings(lines: Lines, calibration: Lines, counters: Counters, grid: Grid) -> Iterator[str]:
-    """A warning for each slice whose coil maps come from too few lines."""
+    """A warning for each slice with too few lines for coil maps."""
     for number, n_frames in enumerate(counters.n_frames):
         extra, own = calibration.of_slice(number), lines.of_slice(number)
         warning = csm_warning(extra.mask(1, grid.ky) if extra.row.size else own.mask(n_frames, grid.ky), grid.kx)

@@ -1,9 +1,8 @@
-"""The measured samples of stored k-space: the mask, or the claim of full sampling, is compared with the data.
+"""The measured samples of stored k-space: the mask, or the assumption of full sampling, is compared with the data.
 
-Programs that store whole matrices fill what was not measured with zeros, with the same line of another frame (view
-sharing), with lines interpolated between adjacent ones, or with the complex conjugates of the other half. Because
-of noise, two measured lines are never equal, and none is the mean of the two next to it. Such lines count as not
-measured, with a warning.
+Programs that store whole matrices fill missing lines with zeros, with the same line of another frame (view sharing),
+with the mean of adjacent lines, or with the complex conjugates of the other half. Because of noise, two measured lines
+are never equal, and none is the mean of the adjacent ones. Such lines count as not measured, with a warning.
 """
 
 from collections.abc import Iterator
@@ -18,17 +17,17 @@ from cinerecon.errors import DataError
 from cinerecon.frames import choose_frames, name_frames
 
 SAME_POWER_RATIO = 1e-10
-"""Power of the difference of two lines over that of one, up to which they are the same: rounding leaves less."""
+"""Ratio of the power of the difference of two lines to that of one up to which they are equal except for rounding."""
 CENTRE_SAMPLES = 4
 """Samples to each side of the centre of a line that are compared first."""
 EMPTY_POINT_FRACTION = 0.01
-"""Share of empty points in lines with signal from which points were left out of them, as in radial patterns."""
+"""Fraction of empty points in lines with signal above which single points were not measured, as in radial patterns."""
 QUANTISED_RATIO = 10.0
-"""Median amplitude over the smallest one, below which samples are integers so small that noise is rounded to zero."""
+"""Ratio of the median to the smallest amplitude below which samples are integers with noise rounded to zero."""
 MISPLACED_FRACTION = 0.2
-"""Share of the lines of a pattern that are empty, and of others that are not, above which it is not that of k-space."""
+"""Fraction of lines of a pattern that are empty, and of others with samples, above which it is not that of k-space."""
 EMPTY_LINE_RATIO = 1e-12
-"""Power of an empty line over the mean of all lines: noise is orders above, rounding errors of a transform below."""
+"""Ratio of the power of an empty line to the mean of all: noise is far above, rounding errors are below."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +39,9 @@ class Measured:
     frames
         The frames to keep.
     mask
-        ``(kept frames, 1, ky, kx or 1)`` bool.
+        ``(used frames, 1, ky, kx or 1)`` bool.
     warnings
-        Frames and lines that count as not measured.
+        Warnings about frames and lines that count as not measured.
     """
 
     frames: list[int]
@@ -50,7 +49,7 @@ class Measured:
     warnings: tuple[str, ...]
 
     def keep_(self, kspace: Tensor) -> Tensor:
-        """K-space of the kept frames, zero where not measured; in place where all frames are kept."""
+        """K-space of the frames to keep, zero where not measured; in place if all are kept."""
         chosen = kspace if len(self.frames) == len(kspace) else kspace[self.frames]
         return chosen.mul_(self.mask)
 
@@ -63,7 +62,7 @@ def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measure
     kspace
         ``(frames, coils, ky, kx)``, not all zero.
     claimed
-        ``(frames, 1, ky, kx or 1)``, the mask of the file; None where all of k-space counts as measured.
+        ``(frames, 1, ky, kx or 1)``, the mask of the file; None if all of k-space counts as measured.
     where
         The file and the slice, for errors.
 
@@ -96,10 +95,10 @@ def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measure
 
 
 def require_own_pattern(claims: Tensor, has_signal: Tensor, where: str) -> None:
-    """Refuse a pattern that is flipped, shifted, of another scan or in another order of the frames.
+    """Refuse a pattern that is flipped, shifted, of another scan, or with frames in another order.
 
-    Many of its lines are empty then, and as many others hold samples; of a pattern with too few or too many lines only
-    the one or the other is true.
+    Many of its lines are then empty, and many others hold samples. A pattern with only too few or only too many lines
+    is not refused here.
 
     Parameters
     ----------
@@ -111,7 +110,7 @@ def require_own_pattern(claims: Tensor, has_signal: Tensor, where: str) -> None:
     Raises
     ------
     DataError
-        With the numbers of lines.
+        If the pattern is not that of k-space.
     """
     claimed, measured = claims.any(-1), has_signal.any(-1)
     n_claimed, n_empty = int(claimed.sum()), int((claimed & ~measured).sum())
@@ -129,7 +128,7 @@ def _n_outer(is_measured: Tensor) -> int:
 
 
 def own_lines(kspace: Tensor, mask: Tensor) -> tuple[Tensor, list[str]]:
-    """The mask of a raw scan without lines that follow from others, of frames that have lines of their own.
+    """The mask of a raw scan without lines that follow from others, except in frames that consist of them.
 
     Parameters
     ----------
@@ -161,7 +160,7 @@ def own_lines(kspace: Tensor, mask: Tensor) -> tuple[Tensor, list[str]]:
 def keep_measured(data: CineData) -> CineData:
     """A slice restricted to its measured samples; a reference made of all samples is removed if samples are missing.
 
-    K-space of the slice that is given is changed.
+    K-space of the given slice may be changed.
 
     Raises
     ------
@@ -190,7 +189,7 @@ def _power(kspace: Tensor) -> Tensor:
 
 
 def _without_empty(claimed_points: Tensor, has_signal_at: Tensor, first_frame: Tensor) -> Tensor:
-    """The claimed points without empty lines and columns, and without empty points where they are many."""
+    """The claimed points without empty lines and columns, and without empty points if there are many."""
     lines, columns = has_signal_at.any(-1, keepdim=True), has_signal_at.flatten(0, 1).any(0)
     measured = claimed_points & lines & columns
     n_empty = int((measured & ~has_signal_at).sum())
@@ -199,14 +198,14 @@ def _without_empty(claimed_points: Tensor, has_signal_at: Tensor, first_frame: T
 
 
 def _is_quantised(frame: Tensor) -> bool:
-    """Whether the samples are so coarse that many are zero by rounding."""
+    """Whether the samples are integers so small that noise is rounded to zero."""
     amplitudes = torch.view_as_real(frame).abs()
     amplitudes = amplitudes[amplitudes > 0]
     return float(amplitudes.median()) < QUANTISED_RATIO * float(amplitudes.min())
 
 
 def _describe(claimed_points: Tensor, measured: Tensor, *, is_full: bool) -> Iterator[str]:
-    """Warnings about samples that the mask includes and that were not measured."""
+    """Warnings about samples that the mask includes but that were not measured."""
     claimed_lines, lines = claimed_points.any(-1), measured.any(-1)
     n_empty = int((claimed_lines & ~lines).sum())
     outer = {"lines": _n_outer(lines.any(0)), "columns": _n_outer(measured.any(0).any(0))}
@@ -215,20 +214,20 @@ def _describe(claimed_points: Tensor, measured: Tensor, *, is_full: bool) -> Ite
     for name, n_outer in outer.items() if is_full else ():
         if n_outer:
             n = measured.shape[1 if name == "lines" else 2]
-            yield f"the outer {n_outer} of {n} {name} of k-space are empty: taken as not measured"
+            yield f"the outer {n_outer} of {n} {name} of k-space are empty: they count as not measured"
     if n_empty and not (is_full and outer["lines"]):
-        claim = "though the file counts as fully sampled" if is_full else "though its mask has them as measured"
+        claim = "though the file counts as fully sampled" if is_full else "though its mask marks them as measured"
         yield f"{n_empty} of {claimed_lines.sum()} lines hold nothing but zeros, {claim}: they count as not measured"
     n_points = int((claimed_points & lines[..., None] & measured.flatten(0, 1).any(0) & ~measured).sum())
     if n_points:
-        claim = "the file counts as fully sampled" if is_full else "its mask has them as measured"
+        claim = "the file counts as fully sampled" if is_full else "its mask marks them as measured"
         yield f"{n_points} points of k-space hold nothing but zeros, though {claim}: they count as not measured"
 
 
 def _redundant_lines(kspace: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
-    """Lines ``(frames, ky)`` with signal that follow from others, by the coil of most signal.
+    """Lines ``(frames, ky)`` with signal that follow from others, judged by the coil with the most signal.
 
-    Their centres are compared first: in measured data no two are equal, and no more is computed.
+    Their centres are compared first: whole lines are compared only if some are equal there.
     """
     centre = kspace.shape[-1] // 2
     middle = kspace[..., max(centre - CENTRE_SAMPLES, 0) : centre + CENTRE_SAMPLES + 1]
@@ -254,15 +253,15 @@ def _compare_lines(coil: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
     conjugate = _is_conjugate(coil, energy, has_signal) & ~copied & ~interpolated
     return {
         "copies of other lines": copied,
-        "the mean of their neighbours": interpolated,
+        "the mean of adjacent lines": interpolated,
         "the complex conjugates of others": conjugate,
     }
 
 
 def _is_conjugate(coil: Tensor, energy: Tensor, has_signal: Tensor) -> Tensor:
-    """Lines after the centre that are filled with the conjugates of those before it (partial Fourier).
+    """Lines after the centre that are the conjugates of those before it (partial Fourier).
 
-    Where those next to the centre are, k-space is that of real images, and does not show which lines were measured.
+    If this includes the lines next to the centre, the image is real, and k-space does not show which were measured.
     """
     ky, kx = coil.shape[1:]
     centre = ky // 2
@@ -286,7 +285,7 @@ def _is_symmetric_motion(coil: Tensor, energy: Tensor) -> bool:
 
 
 def _is_mean(coil: Tensor, energy: Tensor, axis: int) -> Tensor:
-    """The lines that are the mean of the two next to them, along frames or ky; without the first and the last."""
+    """Whether inner lines are the mean of the two adjacent ones along frames or ky."""
     n = max(coil.shape[axis] - 2, 0)
     before, middle, after = (coil.narrow(axis, min(start, coil.shape[axis]), n) for start in (0, 1, 2))
     previous, own, following = (energy.narrow(axis, min(start, coil.shape[axis]), n) for start in (0, 1, 2))
@@ -294,7 +293,7 @@ def _is_mean(coil: Tensor, energy: Tensor, axis: int) -> Tensor:
 
 
 def _redundant_frames(has_signal: Tensor, redundant: dict[str, Tensor]) -> dict[str, list[int]]:
-    """Frames without an independent line, by the kind of most of their lines."""
+    """Frames without independent lines, by the kind of most of their lines."""
     follows = torch.stack([*redundant.values()]).any(0)
     frames = (has_signal.any(-1) & (follows | ~has_signal).all(-1)).nonzero().ravel().tolist()
     by_kind: dict[str, list[int]] = {what: [] for what in redundant}
@@ -309,7 +308,7 @@ def _energy(lines: Tensor) -> Tensor:
 
 
 def lines_with_signal(kspace: Tensor) -> tuple[Tensor, Tensor]:
-    """Which rows ``(ky,)`` and columns ``(kx,)`` hold any signal.
+    """The rows ``(ky,)`` and columns ``(kx,)`` that hold signal, bool.
 
     Parameters
     ----------
@@ -317,8 +316,8 @@ def lines_with_signal(kspace: Tensor) -> tuple[Tensor, Tensor]:
         ``(frames, coils, ky, kx)``
     """
     power = torch.view_as_real(kspace).square().sum((0, 1, 4))
-    return _above_nothing(power.sum(1)), _above_nothing(power.sum(0))
+    return _has_power(power.sum(1)), _has_power(power.sum(0))
 
 
-def _above_nothing(power: Tensor) -> Tensor:
+def _has_power(power: Tensor) -> Tensor:
     return power > EMPTY_LINE_RATIO * power.mean()

@@ -16,13 +16,13 @@ from cinerecon.io.ismrmrd.header import MrdHeader
 from cinerecon.io.ismrmrd.raw import Heads, RawScan
 
 FRAME_TIME_RATIO = 1.3
-"""Ratio of the frame times of time stamps and header, or its inverse, above which one of them is wrong."""
+"""Ratio of the frame durations by time stamps and header, or its inverse, above which one of them is wrong."""
 
 
 def slice_meta(
     raw: RawScan, lines: Lines, number: int, n_frames: int, pixel_size_mm: tuple[float, float], gating: Gating
 ) -> CineMeta:
-    """Geometry, frame times and slice thickness of a slice, with warnings where the headers do not give them.
+    """Geometry, frame times and slice thickness of a slice, with warnings about what the headers lack.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def slice_meta(
         times, time_warnings = _frame_times(raw, lines, n_frames, gating)
     geometry, geometry_warnings = _geometry(raw.heads[lines.row], raw.header.patient_position)
     thickness_mm = raw.header.encodings[0].recon.fov_mm[2]
-    no_thickness = ["the header has no slice thickness: images carry 1 mm"] if thickness_mm <= 0 else []
+    no_thickness = ["the header has no slice thickness: 1 mm is assumed"] if thickness_mm <= 0 else []
     return CineMeta(
         source=str(raw.path),
         slice=number,
@@ -65,24 +65,24 @@ def _geometry(heads: Heads, patient_position: str) -> tuple[Geometry | None, lis
     directions = np.array([first[name] for name in ("read_dir", "phase_dir", "slice_dir")], float)
     position = np.array(first["position"], float)
     if not directions.any():
-        return None, ["the geometry is missing (all directions are zero): images carry no orientation"]
+        return None, ["the geometry is missing (all directions are zero): images have no orientation"]
     if not np.isfinite(directions).all() or np.abs(directions @ directions.T - np.eye(3)).max() > 0.01:
-        return None, ["the directions are not orthonormal: images carry no orientation"]
+        return None, ["the directions are not orthonormal: images have no orientation"]
     if not np.isfinite(position).all():
-        return None, ["the position is not finite: images carry no orientation"]
+        return None, ["the position is not finite: images have no orientation"]
     rotation = max(float(np.abs(heads[name] - first[name]).max()) for name in ("read_dir", "phase_dir", "slice_dir"))
     is_moving = rotation > 0.01 or float(np.abs(heads["position"] - first["position"]).max()) > 0.1
     read, phase, across = (vector(direction / np.linalg.norm(direction)) for direction in directions)
-    warning = "position or directions change within a slice: those of its first readout are kept"
+    warning = "position or directions change within a slice: those of its first readout are used"
     return Geometry(vector(position), read, phase, across, patient_position), [warning] if is_moving else []
 
 
 def _frame_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> tuple[tuple[float, ...], list[str]]:
     """Time of each frame since the first [ms]; empty, with a warning, if unknown.
 
-    The TR in the header of a cine is its temporal resolution, lines per frame times echo spacing. Where it is absent,
-    or a true TR, Siemens time stamps are used: the mean of each frame, because gated frames are measured over several
-    heartbeats.
+    The TR in the header of a cine is its temporal resolution, lines per frame times echo spacing. If it is absent,
+    or is the time between excitations, Siemens time stamps are used: the mean over each frame, because gated frames are
+    measured over several heartbeats.
     """
     if n_frames == 1:
         return (0.0,), []
@@ -94,9 +94,9 @@ def _frame_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> t
         interval_ms = stamped[-1] / (n_frames - 1) if stamped else tr_ms
         if 1 / FRAME_TIME_RATIO <= interval_ms / tr_ms <= FRAME_TIME_RATIO:
             return times, []
-        text = f"a frame takes {tr_ms:.3g} ms by the header's TR, {interval_ms:.3g} ms by the time stamps: TR is taken"
+        text = f"a frame takes {tr_ms:.3g} ms by TR in the header, {interval_ms:.3g} ms by the time stamps: TR is used"
         return times, [text]
-    text = "the times of the frames are unknown: neither TR nor time stamps give them, the speed of movies is arbitrary"
+    text = "the times of the frames are unknown without TR or time stamps: the speed of movies is arbitrary"
     if not stamped:
         return (), [text]
     interval_ms = stamped[-1] / (n_frames - 1)
@@ -120,8 +120,8 @@ def _stamped_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) ->
 def _is_one_beat(raw: RawScan, lines: Lines) -> bool:
     """Whether the frames are one heartbeat: a gated scan returns to each frame in every beat.
 
-    In a real-time scan the frames are measured one after the other. So are those of a simulated scan of few lines,
-    which has a single beat.
+    In a real-time scan the frames are measured one after the other, as in a simulated scan of few lines, which has a
+    single beat.
     """
     if raw.header.vendor == SIMULATED:
         return True
@@ -130,14 +130,14 @@ def _is_one_beat(raw: RawScan, lines: Lines) -> bool:
 
 
 SMALLEST_FOV_MM, LARGEST_FOV_MM = 5.0, 1500.0
-"""Fields of view beyond these are impossible, even of small animals and with readout oversampling."""
+"""Smallest and largest possible field of view, even for small animals and with readout oversampling."""
 SMALL_ANIMAL_MM = 60.0
-"""Fields of view below this are those of rodents, or of patients in centimetres."""
+"""Fields of view below this are of rodents, or in centimetres."""
 SMALLEST_PIXEL_MM = 0.05
-"""Pixels below this have no signal."""
+"""Smallest plausible pixel."""
 THICKEST_SLICE_MM, THINNEST_SLICE_MM = 50.0, 0.1
 SHORTEST_TR_MS, LONGEST_TR_MS = 0.5, 500.0
-"""Shortest time between excitations, and longest between the frames of a cine; a heartbeat takes a second."""
+"""Shortest time between excitations, and longest between frames of a cine; a heartbeat takes about a second."""
 
 
 def implausible_size_warnings(header: MrdHeader, grid: Grid) -> Iterator[str]:
@@ -162,12 +162,12 @@ def _sizes(header: MrdHeader, grid: Grid) -> Iterator[str]:
     elif min(fov_x, fov_y) < SMALL_ANIMAL_MM:
         yield f"{fov}: this is a small animal, or the header is in centimetres and sizes in the images are wrong"
     elif max(fov_x, fov_y) > LARGEST_FOV_MM:
-        yield f"{fov}: no scanner is as wide, sizes in the images are wrong"
+        yield f"{fov}: larger than any scanner, sizes in the images are wrong"
     elif min(grid.pixel_size_mm) < SMALLEST_PIXEL_MM:
-        yield f"{fov}: no scan resolves them, the matrix or the field of view in the header is wrong"
+        yield f"{fov}: too small, the matrix or the field of view in the header is wrong"
     thickness = header.encodings[0].recon.fov_mm[2]
     if thickness > 0 and not THINNEST_SLICE_MM <= thickness <= THICKEST_SLICE_MM:
-        yield f"slices are {thickness:.3g} mm thick by the header: no 2-D slice of a heart is"
+        yield f"slices are {thickness:.3g} mm thick by the header, which is implausible for the heart"
 
 
 def _times(header: MrdHeader) -> Iterator[str]:
@@ -175,4 +175,4 @@ def _times(header: MrdHeader) -> Iterator[str]:
     if tr_ms is not None and 0 < tr_ms < SHORTEST_TR_MS:
         yield f"TR is {tr_ms:.3g} ms in the header: it is probably in seconds, {1e3 * tr_ms:.4g} ms"
     elif tr_ms is not None and tr_ms > LONGEST_TR_MS:
-        yield f"TR is {tr_ms:.4g} ms in the header: no frame of a cine takes as long; frame times are wrong"
+        yield f"TR is {tr_ms:.4g} ms in the header, too long for a frame of a cine: frame times are wrong"

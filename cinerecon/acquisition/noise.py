@@ -1,6 +1,6 @@
 """Noise covariance and prewhitening, from noise readouts of the scan or of a separate file.
 
-After whitening all coils carry independent noise of unit variance, as least squares assumes (Roemer et al. 1990, DOI
+After whitening all coils have independent noise of unit variance, as least squares assumes (Roemer et al. 1990, DOI
 10.1002/mrm.1910160203).
 """
 
@@ -19,14 +19,13 @@ from cinerecon.io.twix.readouts import TwixSamples
 
 Matrix = NDArray[np.complexfloating[Any, Any]]
 SIEMENS_NOISE_BANDWIDTH = 0.793
-"""Effective over nominal bandwidth of Siemens receivers, for headers without it."""
+"""Ratio of effective to nominal bandwidth of Siemens receivers, for headers without it."""
 
 
 def noise_covariance(noise: Matrix) -> Matrix:
     """Covariance of the noise between coils, E[n n^H].
 
-    Noise has zero mean, and the reader of the file corrects its scale (dwell time, receiver bandwidth): the samples
-    are used without changes.
+    The mean is assumed to be zero; `read_covariance` scales the result for dwell time and receiver bandwidth.
 
     Parameters
     ----------
@@ -41,7 +40,7 @@ def noise_covariance(noise: Matrix) -> Matrix:
 
 
 def whitening_matrix(covariance: Matrix) -> Matrix:
-    """The matrix W with W covariance W^H = 1: the inverse of the lower Cholesky factor, so lower triangular.
+    """The lower triangular matrix W with W covariance W^H = 1, the inverse of the Cholesky factor.
 
     Parameters
     ----------
@@ -59,22 +58,22 @@ def whitening_matrix(covariance: Matrix) -> Matrix:
     values = np.linalg.eigvalsh(correlation)
     if values[0] <= 10 * np.finfo(values.dtype).eps * values[-1]:
         silent = np.flatnonzero(variance <= 0)
-        what = f"coil {silent[0]} carries no noise" if silent.size else "the noise covariance is singular"
+        what = f"coil {silent[0]} has no noise" if silent.size else "the noise covariance is singular"
         raise DataError(what, hint="use a longer noise scan, leave the coil out, or reconstruct without whitening")
     return np.asarray(np.tril(np.linalg.inv(np.linalg.cholesky(correlation))) * scale)
 
 
 def open_noise(raw: RawScan, path: str | Path | None, *, whiten: bool) -> RawScan | None:
-    """Open the noise measurement in a separate file or in the twix file of a scan; None if it is the scan itself.
+    """Open the noise scan in a separate file, or in the twix file of the scan; None if it is the scan itself.
 
     Parameters
     ----------
     raw
         The scan.
     path
-        A separate file, whose last measurement may be another scan of the same coils; None if there is none.
+        A separate file, whose last measurement may be another scan with the same coils; None without one.
     whiten
-        Whether the noise is needed, to whiten the coils.
+        Whether the noise is needed for whitening.
     """
     source = raw if path is None else read_raw_scan(path)
     is_silent = isinstance(source.store, TwixSamples) and not has_flag(source.heads, NOISE).any()
@@ -97,7 +96,7 @@ def noise_readouts(noise: RawScan) -> Index:
 
 
 def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -> tuple[Matrix, list[str]]:
-    """Covariance of the noise of an image sample between coils, ``(coils, coils)`` complex128; and warnings.
+    """Covariance of the noise of image samples between coils, ``(coils, coils)`` complex128; and warnings.
 
     Noise power is proportional to the receiver bandwidth, so the covariance is scaled to the image readouts:
     C_image = C_noise dwell_noise / (dwell_image b), with the relative receiver noise bandwidth b.
@@ -109,7 +108,7 @@ def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -
     image_row
         Number of one of its image readouts.
     noise
-        The file with the noise readouts, most often the scan itself.
+        The scan with the noise readouts, usually the scan itself.
     rows
         Their row numbers.
 
@@ -134,7 +133,7 @@ def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -
     covariance = noise_covariance(joined.astype(np.complex128))
     scale = noise_scale(raw, image_row, noise, int(rows[0]))
     if scale is None:
-        text = "dwell times are missing: the noise level after whitening is not known, only the coils are balanced"
+        text = "dwell times are missing: the coils are whitened, but the noise level is unknown"
         return covariance, [text]
     return covariance * scale, []
 
@@ -142,7 +141,7 @@ def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -
 def read_whitening(
     raw: RawScan, image: Index, noise: RawScan, rows: Index, coils: Index
 ) -> tuple[Matrix | None, list[str]]:
-    """The matrix that gives the noise of the image samples unit variance, and no correlation between coils.
+    """The matrix that makes the noise of image samples uncorrelated between coils, with unit variance.
 
     Parameters
     ----------
@@ -157,14 +156,14 @@ def read_whitening(
 
     Returns
     -------
-    ``(kept coils, coils)`` complex64; coils without noise and without signal are left out. None if all noise samples
-    are zero. And warnings.
+    ``(used coils, coils)`` complex64, without coils that have neither noise nor signal, or None if all noise samples
+    are zero; and warnings.
 
     Raises
     ------
     DataError
-        If the noise is not finite, comes from other coils, or cannot be whitened: a coil with signal shows no noise, or
-        there are fewer samples than coils.
+        If the noise is not finite, comes from other coils, or cannot be whitened because a coil with signal has no
+        noise, or there are fewer samples than coils.
     """
     covariance, warnings = read_covariance(raw, int(image[0]), noise, rows)
     silent = coils[covariance.diagonal()[coils].real == 0]
@@ -173,19 +172,19 @@ def read_whitening(
     for coil in silent.tolist():
         if _has_signal(raw, image, coil):
             hint = f"--set preprocessing.exclude_coils=[{coil}] leaves it out, preprocessing.whiten=false keeps all"
-            raise DataError(f"coil {coil} carries signal, but no noise", where=str(noise.path), hint=hint)
-        warnings.append(f"coil {coil} carries neither noise nor signal: it is left out")
+            raise DataError(f"coil {coil} has signal, but no noise", where=str(noise.path), hint=hint)
+        warnings.append(f"coil {coil} has neither noise nor signal: it is left out")
     measured = np.setdiff1d(coils, silent)
     try:
         whitening = whitening_matrix(covariance[measured][:, measured]).astype(np.complex64)
     except DataError as error:
-        hint = "name a longer noise scan with --noise, or take --set preprocessing.whiten=false"
+        hint = "give a longer noise scan with --noise, or use --set preprocessing.whiten=false"
         raise DataError(error.what, where=str(noise.path), hint=hint) from None
     return whitening @ select_coils(measured, len(covariance)), warnings
 
 
 def select_coils(chosen: Index, n_coils: int) -> Matrix:
-    """The matrix that selects coils, ``(kept coils, coils)`` complex64."""
+    """The matrix that selects coils, ``(selected coils, coils)`` complex64."""
     return np.asarray(np.eye(n_coils, dtype=np.complex64)[chosen])
 
 
@@ -197,7 +196,7 @@ def _has_signal(raw: RawScan, image: Index, coil: int) -> bool:
 
 
 def noise_scale(raw: RawScan, image_row: int, noise: RawScan, noise_row: int) -> float | None:
-    """Noise power of image samples over that of noise samples; None if the dwell times are missing."""
+    """Ratio of the noise power of image samples to that of noise samples; None if the dwell times are missing."""
     dwell = float(raw.heads["sample_time_us"][image_row])
     dwell_noise = float(noise.heads["sample_time_us"][noise_row])
     if not (dwell > 0 and dwell_noise > 0 and np.isfinite(dwell) and np.isfinite(dwell_noise)):

@@ -1,4 +1,4 @@
-"""Find and open files that hold cines, of any supported format."""
+"""Find and open cines in files of any supported format."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ def open_scan(
     FileError, HeaderError, DataError, UnsupportedError
         If the file cannot be read correctly.
     ConfigError
-        If options are given that belong to another format.
+        If options are given that apply to another format.
     """
     path, config = Path(path), config or AcquisitionConfig()
     entry = gridded_format(path)
@@ -116,9 +116,9 @@ def find_cines(
     without: Path | None = None,
     is_known: Callable[[Path], bool] = lambda _: False,
 ) -> list[Path]:
-    """The files below a folder that `open_scan` reads; of prepared cases, those of a split.
+    """The files below a folder that `open_scan` reads, or the prepared cases of a split.
 
-    Hidden files are skipped, and so are images, which a reconstruction writes next to its scan.
+    Hidden files are skipped, and so are images that a reconstruction wrote next to its scan.
 
     Parameters
     ----------
@@ -127,9 +127,9 @@ def find_cines(
     split
         Split of prepared cases; None for all.
     without
-        A folder that is skipped, e.g. that of the results.
+        A folder to skip, e.g. that of the results.
     is_known
-        Whether a file is known to hold a cine, and need not be opened.
+        Whether a file is known to hold a cine, so that it need not be opened.
 
     Raises
     ------
@@ -143,14 +143,14 @@ def find_cines(
 
 
 def walk_visible(root: Path, without: Path | None = None) -> Iterator[tuple[Path, list[Path]]]:
-    """The folders below a root, itself included, each with its files; without hidden ones, pipes, and one folder."""
+    """A folder and those below, each with its files; hidden ones, pipes and the folder ``without`` are skipped."""
     left_out = without and without.resolve()
     waiting = [root]
     while waiting:
         folder = waiting.pop()
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError:  # a folder that may not be read is as if it were empty
+        except OSError:  # an unreadable folder counts as empty
             continue
         visible = [entry for entry in entries if not entry.name.startswith(".")]
         yield folder, [folder / entry.name for entry in visible if not entry.is_dir() and not _is_pipe(entry)]
@@ -159,19 +159,19 @@ def walk_visible(root: Path, without: Path | None = None) -> Iterator[tuple[Path
 
 
 def _is_pipe(entry: os.DirEntry[str]) -> bool:
-    """As `is_pipe`, mostly without another call of the system."""
+    """As `is_pipe`, in most cases without a system call."""
     return not entry.is_file() and is_pipe(Path(entry.path))
 
 
 def _is_folder(path: Path, folder: Path) -> bool:
-    """Whether a path that is no link is a resolved folder."""
+    """Whether a path that is not a link is the resolved folder."""
     return path.name == folder.name and path.resolve() == folder
 
 
 def is_cine_name(path: Path) -> bool:
     """Whether a file is a raw scan, a prepared case or CMRxRecon k-space by its name, or an archive of k-space.
 
-    Many programs name their files ``.dat``: those of Siemens scanners are recognised by their content.
+    Many programs use ``.dat``, so files of Siemens scanners are recognised by their content.
     """
     is_raw = path.name.lower().endswith(SCAN_ENDINGS) or (path.suffix.lower() == ".dat" and is_twix(path))
     return is_raw or is_kspace_name(path) or holds_kspace(path)

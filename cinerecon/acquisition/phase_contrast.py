@@ -19,19 +19,19 @@ from cinerecon.io.ismrmrd.raw import NOISE, Index, RawScan, has_flag
 
 @dataclass(frozen=True, eq=False)
 class PhaseContrastScan(Scan):
-    """A scan of two sets: as a scan, the set with the lower number; coil maps are those of both sets together.
+    """A scan of two sets, which is itself the set with the lower number; both share coil maps.
 
     Attributes
     ----------
     encoded
-        The other set, whose phase has the velocity in addition.
+        The other set, whose phase also encodes velocity.
     """
 
     encoded: Scan = field(repr=False)
 
     @property
     def venc_cm_s(self) -> float | None:
-        """Velocity at which the phase difference is pi, by the header [cm/s]; None if the header has none."""
+        """Velocity at which the phase difference is pi [cm/s]; None if it is not in the header."""
         return self._layout.raw.header.venc_cm_s
 
     @property
@@ -53,7 +53,7 @@ class PhaseContrastScan(Scan):
         )
 
     def size_of(self, number: int) -> SliceSize:
-        """See `CineSource.size_of`; coils are compressed when both sets are in memory, whose copies are joined."""
+        """See `CineSource.size_of`; both sets are in memory and are joined before coils are compressed."""
         size = super().size_of(number)
         return replace(size, n_frames=2 * size.n_frames, is_compressed_in_reading=False, n_copies=1 + size.n_copies)
 
@@ -77,15 +77,15 @@ class PhaseContrastScan(Scan):
         sizes = [tuple(part.kspace.shape) for part in parts]
         if sizes[0] != sizes[1]:
             what = f"slice {number}: the two sets differ in (frames, coils, ky, kx): {sizes[0]} and {sizes[1]}"
-            raise DataError(what, where=str(self.files[0]), hint="--set-index 0 reconstructs the first set alone")
+            raise DataError(what, where=str(self.files[0]), hint="--set-index 0 reconstructs only the first set")
         n_frames = sizes[0][0]
         kspace = torch.cat([part.kspace for part in parts])
         columns = max(part.mask.shape[-1] for part in parts)
         masks = [part.mask.expand(*part.mask.shape[:-1], columns) for part in parts]
         finished = self.finish(number, kspace, torch.cat(masks))
-        unlike = int((masks[0] != masks[1]).flatten(1).any(1).sum())
-        text = f"the sets sample different lines in {unlike} of {n_frames} frames: their aliasing does not cancel"
-        warnings = (*parts[0].warnings, *parts[1].warnings, *([text] if unlike else []))
+        n_different = int((masks[0] != masks[1]).flatten(1).any(1).sum())
+        text = f"the sets sample different lines in {n_different} of {n_frames} frames: their aliasing does not cancel"
+        warnings = (*parts[0].warnings, *parts[1].warnings, *([text] if n_different else []))
         first, second = (
             replace(
                 finished.data,
@@ -106,7 +106,7 @@ def phase_contrast_of(
     Raises
     ------
     DataError
-        If the sets differ in the number of slices; and as `scan_of`.
+        If the sets differ in the number of slices, or as for `scan_of`.
     """
     if _uses_sets(config):
         return None
@@ -114,16 +114,16 @@ def phase_contrast_of(
     if len(sets) != 2:
         return None
     configs = [config.model_copy(update={"select": config.select | {"set": number}}) for number in sets]
-    layouts = [lay_out(raw, chosen, noise) for chosen in configs]
+    layouts = [lay_out(raw, config_of_set, noise) for config_of_set in configs]
     n_slices = [len(layout.meta) for layout in layouts]
     if n_slices[0] != n_slices[1]:
         what = f"the two sets have {n_slices[0]} and {n_slices[1]} slices"
-        raise DataError(what, where=str(raw.path), hint="--set-index 0 reconstructs the first set alone")
+        raise DataError(what, where=str(raw.path), hint="--set-index 0 reconstructs only the first set")
     return PhaseContrastScan(layouts[0], configs[0], Scan(layouts[1], configs[1]))
 
 
 def _uses_sets(config: AcquisitionConfig) -> bool:
-    """Whether the settings determine the use of several sets."""
+    """Whether the settings already determine the use of several sets."""
     return "set" in config.select or "set" in config.combine or config.time_counter == "set"
 
 

@@ -1,4 +1,4 @@
-"""Placement of the readouts: row and columns on the encoded grid, slice and frame; and warnings about missing lines."""
+"""Position of the readouts on the encoded grid, with slice and frame; and warnings about missing lines."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,19 +12,19 @@ from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
 
 MIN_ECHO_FRACTION = 0.4
-"""Smallest part of the readout that an asymmetric echo covers; below it the matrix in the header is wrong."""
+"""Smallest fraction of the readout that an asymmetric echo covers; below it the matrix in the header is wrong."""
 
 PILOT_TONE_SAMPLES = (3, 1)
 """Samples at the start and the end of each readout that the pilot tone corrupts."""
 INCOMPLETE_FRACTION = 0.75
-"""Lines of a frame over the median of all frames, below which it is incomplete. Random patterns vary less."""
+"""Ratio of the lines of a frame to the median of all frames below which it is incomplete; random patterns vary less."""
 CENTRE_HALF_WIDTH = 2
 """Rows on each side of the centre of k-space, one of which a frame needs for the contrast of its image."""
 FILLED_FRACTION = 0.9
-"""Smallest distance of the outermost line from the centre times the acceleration factor, over half of the rows of the
-grid, and its inverse, at which lines with gaps would reach the edge of the grid."""
+"""The distance of the outermost line from the centre times the acceleration factor, relative to half of the rows, lies
+between this and its inverse if lines with gaps reach the edge of the grid."""
 MAX_LISTED_FRAMES = 8
-"""Largest number of frames that a warning names; more are counted."""
+"""Largest number of frames that a warning names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +38,9 @@ class Lines:
     ky
         Row of the encoded grid.
     start, n_samples
-        Column of the encoded grid of the first sample kept, and how many are kept.
+        Column of the encoded grid of the first sample that is used, and number of samples.
     skip
-        Samples before the first one kept, in the order they were stored.
+        Number of stored samples before the first one that is used.
     reverse
         Whether the samples run backwards.
     slices, frames
@@ -64,7 +64,7 @@ class Lines:
         return self.where(self.slices == number)
 
     def where(self, chosen: NDArray[np.bool_] | Index) -> "Lines":
-        """The readouts for which ``chosen``, ``(readouts,)``, is True, or those of these positions."""
+        """The readouts for which ``chosen``, ``(readouts,)``, is True, or those at these indices."""
         return replace(self, **{name: values[chosen] for name, values in vars(self).items()})
 
     def joined(self, *others: "Lines") -> "Lines":
@@ -76,7 +76,7 @@ class Lines:
         )
 
     def renumbered(self, rows: Index) -> "Lines":
-        """The same readouts with other numbers, those of ``rows``, ``(readouts,)``."""
+        """The same readouts with the numbers ``rows``, ``(readouts,)``."""
         return replace(self, row=rows[self.row])
 
     def equals(self, other: "Lines") -> bool:
@@ -89,14 +89,14 @@ class Lines:
         return replace(self, frames=np.zeros_like(self.frames))
 
     def mask(self, n_frames: int, ky: int) -> NDArray[np.bool_]:
-        """The sampling mask of the rows, ``(frames, 1, ky, 1)`` bool; for the readouts of one slice."""
+        """The sampling mask of the readouts of one slice, ``(frames, 1, ky, 1)`` bool."""
         mask = np.zeros((n_frames, 1, ky, 1), dtype=bool)
         mask[self.frames, 0, self.ky, 0] = True
         return mask
 
 
 def place_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, warn: Warn) -> Lines:
-    """Place every image readout by its line number and its own echo centre.
+    """Locate every image readout on the grid by its line number and echo centre.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def place_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, warn
 
 
 def locate_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, warn: Warn) -> Lines:
-    """The positions of readouts, which may be outside of the grid; otherwise as `place_lines`."""
+    """The positions of readouts, which may be outside the grid; otherwise as `place_lines`."""
     heads = raw.heads[image]
     before, after = (heads[name].astype(np.intp) for name in ("discard_pre", "discard_post"))
     n_samples = heads["number_of_samples"].astype(np.intp) - before - after
@@ -128,26 +128,26 @@ def locate_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, war
 
 
 def _echo_centre(raw: RawScan, image: Index, n_samples: Index, grid: Grid, warn: Warn) -> Index:
-    """Index of the echo centre among the samples that are kept.
+    """Index of the echo centre among the samples that are used.
 
     The standard counts center_sample from the first stored sample; some programs count it after the discarded ones.
-    Where samples are discarded, the reading is taken that fits the grid, and if both do, the one nearer to the echo.
+    If samples are discarded, the interpretation that fits the grid is used, or if both do, the one nearer to the echo.
     """
     heads = raw.heads[image]
     centre, before = (heads[name].astype(np.intp) for name in ("center_sample", "discard_pre"))
     if not before.any():
         return centre
-    readings = [centre - before, centre]
-    fits = [_fits(reading, n_samples, grid.kx) for reading in readings]
+    candidates = [centre - before, centre]
+    fits = [_fits(candidate, n_samples, grid.kx) for candidate in candidates]
     if fits != [True, True]:
-        return readings[1] if fits == [False, True] else readings[0]
+        return candidates[1] if fits == [False, True] else candidates[0]
     i = int(np.argmin(np.abs(heads["idx"]["kspace_encode_step_1"] + grid.first_row - grid.ky // 2)))
     samples = raw.samples(image[i : i + 1])[0, :, before[i] : before[i] + n_samples[i]]
     peak = int(np.argmax((np.abs(samples[:, :: -1 if has_flag(heads[i : i + 1], REVERSE)[0] else 1]) ** 2).sum(0)))
-    standard = abs(peak - readings[0][i]) <= abs(peak - readings[1][i])
+    standard = abs(peak - candidates[0][i]) <= abs(peak - candidates[1][i])
     if not standard:
         warn("center_sample is counted after the discarded samples, as the echo shows")
-    return readings[0 if standard else 1]
+    return candidates[0 if standard else 1]
 
 
 def fits_grid(lines: Lines, grid: Grid) -> NDArray[np.bool_]:
@@ -168,7 +168,7 @@ def require_placement(raw: RawScan, image: Index, start: Index, n_samples: Index
     Raises
     ------
     DataError
-        Naming the first readout that does not.
+        If a readout does not fit; the error names the first.
     """
     too_long = np.flatnonzero(n_samples > kx)
     if too_long.size:
@@ -197,7 +197,7 @@ def require_central_lines(raw: RawScan, lines: Lines, grid: Grid) -> None:
     Raises
     ------
     DataError
-        If a slice has none: its image would have edges only.
+        If a slice has none: its image would show only edges.
     """
     central = np.unique(lines.slices[np.abs(lines.ky - grid.ky // 2) <= CENTRE_HALF_WIDTH])
     without = np.setdiff1d(lines.slices, central)
@@ -255,17 +255,17 @@ def require_gaps(raw: RawScan, lines: Lines, grid: Grid) -> None:
 
 
 def incomplete_frame_warnings(lines: Lines, n_frames: Iterable[int], grid: Grid) -> Iterator[str]:
-    """A warning for each slice with frames that were measured in part.
+    """A warning for each slice with frames that were measured incompletely.
 
-    Where all frames measure lines of one set, every frame that lacks some of them is named; where the patterns differ,
-    those that have far fewer.
+    If all frames share one pattern, these are frames that lack some of its lines; if patterns differ, frames with far
+    fewer lines.
 
     Parameters
     ----------
     lines
-        The image readouts of all slices, placed.
+        The image readouts of all slices, located on the grid.
     n_frames
-        Per slice.
+        Number of frames of each slice.
     grid
         The encoded grid.
     """
@@ -278,7 +278,7 @@ def incomplete_frame_warnings(lines: Lines, n_frames: Iterable[int], grid: Grid)
 
 
 def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, location: str = "") -> str:
-    """Name the frames of a slice that were measured in part; empty if there are none.
+    """Text that names the frames of a slice that were measured incompletely; empty if there are none.
 
     Parameters
     ----------
@@ -287,7 +287,7 @@ def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, location: s
     centre
         The row at the centre of k-space.
     location
-        The slice in words, if there are several.
+        Text that names the slice, if there are several.
     """
     incomplete = _incomplete(mask)
     if not incomplete.any():
@@ -295,11 +295,11 @@ def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, location: s
     parts = "; ".join(_incomplete_texts(mask, incomplete, centre))
     complete = _complete_run(incomplete)
     option = f"; --frames {complete[0]}:{complete[1]} leaves them out" if complete else ""
-    return f"frames measured in part{location}: {parts} - their images are not to be trusted{option}"
+    return f"frames measured incompletely{location}: {parts} - do not trust their images{option}"
 
 
 def _incomplete(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which frames lack lines that the others have, ``(frames,)``; from ``(frames, ky)``."""
+    """The frames that lack lines, ``(frames,)`` bool, from the mask ``(frames, ky)``."""
     n_lines = mask.sum(1)
     fullest = mask[n_lines.argmax()]
     is_one_pattern = not (mask & ~fullest).any()
@@ -307,7 +307,7 @@ def _incomplete(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _incomplete_texts(mask: NDArray[np.bool_], incomplete: NDArray[np.bool_], centre: int) -> Iterator[str]:
-    """Each incomplete frame with its lines; of many frames, the first ones and the number of the others."""
+    """Texts on the first incomplete frames with their numbers of lines, and on the number of others."""
     n_lines = mask.sum(1)
     expected = int(np.median(n_lines[~incomplete]))
     numbers = np.flatnonzero(incomplete)

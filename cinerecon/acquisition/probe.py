@@ -1,4 +1,4 @@
-"""The signal of the lines of a slice, from a few readouts, and the line of most signal: the centre of k-space."""
+"""The signal of the lines of a slice, from a few readouts, and the line with the most signal: the centre of k-space."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ ECHO_HALF_WIDTH = 8
 CENTRE_TOLERANCE = 3
 """Largest distance of the strongest line from the centre [lines]: a smooth image phase shifts it slightly."""
 PEAK_POWER_RATIO = 4.0
-"""Power of the strongest line over that at the centre of the header above which the header is wrong."""
+"""Ratio of the power of the strongest line to that at the centre in the header above which the header is wrong."""
 
 
 def middle_slice(raw: RawScan, rows: Index) -> Index:
@@ -65,10 +65,10 @@ def probe_lines(raw: RawScan, rows: Index) -> Probe:
 
 
 def stronger_line(probe: Probe, centre: int) -> int | None:
-    """The line of most signal if it is far from an assumed centre and clearly stronger, otherwise None."""
+    """The line with the most signal if it is far from an assumed centre and clearly stronger, otherwise None."""
     distance, power = np.abs(probe.lines - centre), probe.power
     strongest = int(power.argmax())
-    at_centre = power[distance <= max(1, int(distance.min()))].max()  # of its next neighbours where it was left out
+    at_centre = power[distance <= max(1, int(distance.min()))].max()  # or of the nearest lines
     if distance[strongest] <= CENTRE_TOLERANCE or power[strongest] <= PEAK_POWER_RATIO * at_centre:
         return None
     return int(probe.lines[strongest])

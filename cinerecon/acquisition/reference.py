@@ -1,10 +1,9 @@
 """The reference of a slice: the truth of a simulated scan in the units of A^H y, or the image of all samples.
 
-Fully sampled slices are undersampled here, so that a reconstruction can be compared with the image of all samples.
+Fully sampled slices are undersampled here to compare a reconstruction with the image of all samples.
 
-The slices of a scan are sorted by position; those of the stored truth are in the order of the program that wrote them.
-The measured samples decide which slice of the truth belongs to which slice of the scan: they are correlated with the
-samples that each slice of the truth would give.
+The slices of a scan are sorted by position; those of the stored truth may have another order. They are matched by
+the correlation of the measured samples with those that each slice of the truth would give.
 """
 
 import hashlib
@@ -32,11 +31,11 @@ GROUP = "truth"
 MIN_CORRELATION = 0.7
 """Correlation of a slice with its truth below which the truth belongs to another scan."""
 CORRELATION_MARGIN = 1e-3
-"""Difference of correlations from which another slice of the truth is used instead of the slice of the same number."""
+"""Difference of correlations from which another slice of the truth is used than that of the same number."""
 
 
 def attach_reference(data: CineData, truth: Tensor | None = None, kind: str = "truth") -> CineData:
-    """The slice with its truth as the reference, or without one the image of its samples if it is fully sampled.
+    """The slice with its truth as reference or, without truth, the image of its samples if it is fully sampled.
 
     Parameters
     ----------
@@ -57,7 +56,7 @@ def attach_reference(data: CineData, truth: Tensor | None = None, kind: str = "t
 
 
 def combine_truth(image: Tensor, csm: Tensor, data: CineData, coil_matrix: Tensor | None) -> Tensor:
-    """The image that the maps of a slice give from noise-free samples of every point: csm^H M c x, ``(frames, y, x)``.
+    """The image that noise-free full sampling gives with the maps of a slice: csm^H M c x, ``(frames, y, x)``.
 
     Parameters
     ----------
@@ -68,7 +67,7 @@ def combine_truth(image: Tensor, csm: Tensor, data: CineData, coil_matrix: Tenso
     data
         The slice, with its estimated maps.
     coil_matrix
-        The matrix M of whitening and compression, as `transform_maps` takes it; None for the identity.
+        The matrix M of whitening and compression, for `transform_maps`; None for the identity.
     """
     mixed = csm if coil_matrix is None else transform_maps(coil_matrix, csm)
     return image * (mixed if data.csm is None else data.csm.conj() * mixed).sum(0)
@@ -79,8 +78,8 @@ def read_truth(
 ) -> tuple[Tensor | None, list[str]]:
     """Read the image that a slice was simulated from, in the units of A^H y.
 
-    With the true maps in the file this is the image of `combine_truth` times a least-squares gain; without maps only
-    the scale is adapted.
+    With true maps in the file, this is the image of `combine_truth` times a least-squares gain; without maps, only the
+    scale is fitted.
 
     Parameters
     ----------
@@ -91,11 +90,11 @@ def read_truth(
     data
         The slice as read.
     coil_matrix
-        The product of whitening and compression, as `transform_maps` takes it; None if there was neither.
+        The product of whitening and compression, for `transform_maps`; None if there was neither.
 
     Returns
     -------
-    ``(frames, y, x)`` complex64, or None if the file holds no truth that fits; and warnings.
+    ``(frames, y, x)`` complex64, or None if the file holds no matching truth; and warnings.
     """
     if not isinstance(raw.store, Hdf5Samples):
         return None, []
@@ -133,9 +132,9 @@ def _least_squares_gain(encoding: Encoding, image: Tensor, kspace: Tensor) -> fl
 def _match_slice(
     images: h5py.Dataset, maps: h5py.Dataset | None, data: CineData, coil_matrix: Tensor | None
 ) -> tuple[int | None, list[str]]:
-    """The slice of the truth that the samples were simulated from, None if none fits; and warnings.
+    """The number of the slice of the truth that matches the samples, None if none does; and warnings.
 
-    Only the frame of most samples is compared.
+    Only the frame with the most samples is compared.
     """
     frame = int(data.mask.sum((1, 2, 3)).argmax())
     measured = data.kspace[frame : frame + 1]
@@ -145,17 +144,15 @@ def _match_slice(
         csm = _read_maps(maps, number)
         csm = data.csm if csm is None else csm if coil_matrix is None else transform_maps(coil_matrix, csm)
         expected = Encoding(data.mask[frame : frame + 1], csm, matrix=data.matrix).forward(image)
-        product, lengths = torch.vdot(expected.ravel(), measured.ravel()), norm(expected) * norm(measured)
-        correlations.append(float(product.abs()) / lengths if lengths else 0.0)
+        product, norms = torch.vdot(expected.ravel(), measured.ravel()), norm(expected) * norm(measured)
+        correlations.append(float(product.abs()) / norms if norms else 0.0)
     own, best = data.meta.slice, int(np.argmax(correlations))
     is_own = own < len(correlations) and correlations[best] < correlations[own] + CORRELATION_MARGIN
     number = own if is_own else best
     if correlations[number] < MIN_CORRELATION:
         return None, ["the truth in the file is of another scan than its samples: it is not used"]
     if number != own:
-        text = (
-            "the slices of the truth in the file are in another order: each is compared with the one it was made from"
-        )
+        text = "the slices of the truth in the file are in another order: they are matched by their content"
         return number, [text]
     return number, []
 
@@ -165,7 +162,7 @@ def _read_maps(maps: h5py.Dataset | None, number: int) -> Tensor | None:
 
 
 def _array(group: Any, name: str, data: CineData) -> h5py.Dataset | None:
-    """An array of the group that fits the matrix of a slice, not yet read."""
+    """An array of the group that fits the matrix of a slice, without reading it; None if there is none."""
     stored = member(group, name, data.meta.source)
     if not isinstance(stored, h5py.Dataset) or stored.ndim != 4 or stored.dtype.kind not in "fc":
         return None
@@ -173,9 +170,9 @@ def _array(group: Any, name: str, data: CineData) -> h5py.Dataset | None:
 
 
 def pattern_seed(data: CineData, seed: int) -> int:
-    """The seed of the pattern of a slice, from the name of its scan, its number, and the subject in an archive of many.
+    """The seed of the pattern of a slice, from a seed, the name of the scan, its number, and the subject in an archive.
 
-    It depends on nothing else, so a scan has the same pattern alone and among others, in `recon` and in `evaluate`.
+    A scan thus has the same pattern alone and among others, in `recon` and in `evaluate`.
     """
     source = Path(data.meta.source)
     subject = subject_of(source)
@@ -184,9 +181,9 @@ def pattern_seed(data: CineData, seed: int) -> int:
 
 
 def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smooth") -> CineData:
-    """Undersample a fully sampled slice: maps are estimated from the remaining points, the reference is kept.
+    """Undersample a fully sampled slice: maps are estimated from the remaining samples, the reference is kept.
 
-    The metadata have a warning if the maps come from too few lines.
+    There is a warning if the maps come from too few lines.
 
     Parameters
     ----------
@@ -211,28 +208,28 @@ def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smoo
     where = f"{data.meta.source}, slice {data.meta.slice}"
     if block_of_lines(data.mask) is None:
         raise DataError(
-            "the scan is undersampled already",
+            "the scan is already undersampled",
             where=where,
-            hint="a scan as it was measured is reconstructed without --undersample, and compared by evaluate --recon",
+            hint="reconstruct it without --undersample, and compare images with evaluate --recon",
         )
     drawn = parse_sampling(pattern).draw(data.n_frames, *data.matrix, seed)
     mask = as_tensor(drawn).to(data.mask.device) & data.mask
     _require_centre(mask, pattern)
     kspace = data.kspace * mask
     maps = estimate_csm(kspace, mask, csm)  # type: ignore[arg-type]
-    doubt = None if maps is None else csm_warning(mask, data.matrix[1])
-    warnings = data.meta.warnings if doubt is None else (*data.meta.warnings, doubt)
+    warning = None if maps is None else csm_warning(mask, data.matrix[1])
+    warnings = data.meta.warnings if warning is None else (*data.meta.warnings, warning)
     meta = replace(data.meta, extent=measured_extent(data.mask), warnings=warnings)
     return replace(data, kspace=kspace, mask=mask, csm=maps, meta=meta)
 
 
 def _require_centre(mask: Tensor, pattern: str) -> None:
-    """Check that some frame samples a line at the centre of k-space: an inverted mask, for one, does not.
+    """Check that a frame samples lines at the centre of k-space, which an inverted mask does not.
 
     Raises
     ------
     ConfigError
-        If none does: the image would have edges only.
+        If none does: the image would show only edges.
     """
     centre = mask.shape[-2] // 2
     rows = slice(max(centre - CENTRE_HALF_WIDTH, 0), centre + CENTRE_HALF_WIDTH + 1)

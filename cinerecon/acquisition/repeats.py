@@ -10,14 +10,14 @@ from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 N_COMPARED = 64
-"""Number of repeated lines that are compared, those of most signal."""
+"""Number of repeated lines that are compared, those with the most signal."""
 SIGNAL_TO_NOISE = 5.0
-"""Amplitude of a compared line over that of the weakest tenth of all lines, which show little but noise."""
+"""Smallest ratio of the amplitude of a compared line to the first decile of all lines, which are mostly noise."""
 REPEAT_CORRELATION = 0.95
-"""Correlation of repeated measurements below which they belong to different images. Noise and small motion leave more
-than 0.97; adjacent slices and the two ends of a heartbeat have 0.9."""
+"""Correlation of repeated measurements below which they belong to different images. With noise and small motion it is
+above 0.97; adjacent slices and the two ends of a heartbeat have 0.9."""
 AVERAGE_CORRELATION = 0.5
-"""The same for measurements that the file counts as averages: breathing may have changed between them."""
+"""The same for measurements that are counted as averages, which breathing may change."""
 LARGEST_GAIN = 1.3
 """Largest ratio of the amplitudes of repeated measurements; noise and motion change them by a few per cent."""
 
@@ -30,11 +30,11 @@ def check_repeated_lines(raw: RawScan, lines: Lines, n_averages: int, *, is_requ
     raw
         The scan.
     lines
-        Its image readouts, placed.
+        Its image readouts, located on the grid.
     n_averages
-        Averages that the file counts.
+        Number of averages by the counter.
     is_requested
-        Whether the user requested averages: then a contradiction is a warning.
+        Whether the user requested averages, so that a contradiction is only a warning.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def check_repeated_lines(raw: RawScan, lines: Lines, n_averages: int, *, is_requ
     Raises
     ------
     DataError
-        If the measurements of a line contradict each other, naming two readouts.
+        If the measurements of a line contradict each other; the error names two readouts.
     """
     order, first, counts = _by_line(lines)
     n_repeated = int((counts - 1).sum())
@@ -63,31 +63,33 @@ def check_repeated_lines(raw: RawScan, lines: Lines, n_averages: int, *, is_requ
     first_row, last_row = lines.row[pairs[0]]
     what = f"{n_repeated} lines were measured more than once, and the measurements {how}"
     is_averageable = is_one_image or (n_averages > 1 and correlation >= AVERAGE_CORRELATION)
-    is_uniform = is_one_gain or bool((counts == counts[0]).all())  # a gain of all lines is one of the image
+    is_uniform = is_one_gain or bool(
+        (counts == counts[0]).all()
+    )  # if all lines are repeated, a gain scales the whole image
     if is_requested or (is_averageable and is_uniform):
         return [*warnings, f"{what}: they are averaged"]
     if n_averages > 1:
-        hint = "--set preprocessing.select.average=0 takes the first average, repeats=average averages all the same"
+        hint = "--set preprocessing.select.average=0 reads the first average, repeats=average averages anyway"
     else:
         hint = (
             "a counter is missing: --set preprocessing.repeats=set, contrast, repetition or slice numbers them, "
-            "repeats=average averages all the same"
+            "repeats=average averages anyway"
         )
     raise DataError(f"{what}, such as acquisitions {first_row} and {last_row}", where=raw.at(last_row), hint=hint)
 
 
 def _by_line(lines: Lines) -> tuple[Index, Index, Index]:
-    """Readouts sorted by slice, frame and line; where each line begins among them, and how often it was measured."""
+    """Readouts sorted by slice, frame and line; the index at which each line begins, and how often it was measured."""
     keys = np.stack([lines.slices, lines.frames, lines.ky], 1)
     _, line, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
     return np.argsort(line.ravel(), kind="stable"), np.cumsum(counts) - counts, counts
 
 
 def _pairs(raw: RawScan, lines: Lines, order: Index, first: Index, counts: Index) -> Iterator[tuple[int, int]]:
-    """Pairs of measurements of the repeated lines of most signal, where both cover the same columns.
+    """Pairs of measurements of the repeated lines with the most signal, if both cover the same columns.
 
-    The first is compared with the last, or with that of the most different amplitude where the gain is not that of
-    repeats: another readout in place of a line, such as a navigator that is not flagged.
+    The first is compared with the last, or with that of the most different amplitude if the difference is too large for
+    repeats: it may be another kind of readout, such as a navigator that is not flagged.
     """
     amplitude = np.maximum(raw.amplitude[lines.row], np.finfo(float).tiny)
     measurements = [order[begin : begin + n] for begin, n in zip(first, counts, strict=True)]
@@ -98,10 +100,10 @@ def _pairs(raw: RawScan, lines: Lines, order: Index, first: Index, counts: Index
         gain = np.abs(np.log(amplitude[readouts] / amplitude[readouts[0]]))
         is_other = gain.max() > np.log(LARGEST_GAIN)
         initial, compared = int(readouts[0]), int(readouts[gain.argmax() if is_other else -1])
-        is_alike = (
+        covers_same = (
             lines.start[initial] == lines.start[compared] and lines.n_samples[initial] == lines.n_samples[compared]
         )
-        if is_alike and largest[i] > SIGNAL_TO_NOISE * weakest:
+        if covers_same and largest[i] > SIGNAL_TO_NOISE * weakest:
             yield initial, compared
 
 
@@ -113,14 +115,14 @@ def compare_readouts(raw: RawScan, lines: Lines, pairs: Index) -> tuple[float, f
     raw
         The scan.
     lines
-        Its readouts, placed.
+        Its readouts, located on the grid.
     pairs
-        ``(pairs, 2)`` positions in ``lines``.
+        ``(pairs, 2)`` indices of ``lines``.
 
     Returns
     -------
-    The correlation, weighted by the energy: 1 where they differ by a factor alone; and the amplitude of the second
-    readouts over that of the first.
+    The correlation, weighted by the energy and 1 if readouts differ only by a factor, and the ratio of the amplitudes
+    of second to first readouts.
     """
     product = energy = 0.0
     gains = []
@@ -134,7 +136,7 @@ def compare_readouts(raw: RawScan, lines: Lines, pairs: Index) -> tuple[float, f
 
 
 def line_samples(raw: RawScan, lines: Lines) -> list[NDArray[np.complex128]]:
-    """The samples that are kept of placed readouts, in the direction of forward ones, ``(coils, samples)`` each."""
+    """The used samples of located readouts in the forward direction, ``(coils, samples)`` each."""
     samples = [np.empty((0, 0), np.complex128)] * len(lines.row)
     n_stored = raw.heads["number_of_samples"][lines.row]
     for length in np.unique(n_stored):
@@ -144,6 +146,6 @@ def line_samples(raw: RawScan, lines: Lines) -> list[NDArray[np.complex128]]:
         if raw.header.has_pilot_tone:
             stored[..., : PILOT_TONE_SAMPLES[0]] = stored[..., -PILOT_TONE_SAMPLES[1] :] = 0
         for i, readout in zip(alike, stored[position], strict=True):
-            kept = readout[:, lines.skip[i] : lines.skip[i] + lines.n_samples[i]].astype(np.complex128)
-            samples[i] = kept[:, ::-1] if lines.reverse[i] else kept
+            used = readout[:, lines.skip[i] : lines.skip[i] + lines.n_samples[i]].astype(np.complex128)
+            samples[i] = used[:, ::-1] if lines.reverse[i] else used
     return samples

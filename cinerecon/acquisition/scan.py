@@ -38,7 +38,7 @@ class SliceOnGrid(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Scan(CineSource):
-    """A raw scan whose headers are checked; its slices are read one at a time."""
+    """A raw scan with checked headers, whose slices are read one at a time."""
 
     _layout: ScanLayout = field(repr=False)
     _config: AcquisitionConfig = field(repr=False)
@@ -60,7 +60,7 @@ class Scan(CineSource):
 
     @property
     def frame_of_reference(self) -> str:
-        """A hash of the coordinate system that positions refer to; empty if unknown."""
+        """A hash of the frame of reference of the positions; empty if unknown."""
         return self._layout.raw.header.frame_of_reference
 
     @property
@@ -115,7 +115,8 @@ class Scan(CineSource):
         Raises
         ------
         DataError
-            If the slice does not exist, or its samples are not finite, all zero, or not as many as the header says.
+            If the slice does not exist, or its samples are not finite, all zero, or not as many as stated in the
+            header.
         """
         self._require_slice(number)
         assembly = self._compressing(number)
@@ -140,9 +141,9 @@ class Scan(CineSource):
         return SliceOnGrid(kspace, mask, n_averages, tuple(warnings))
 
     def finish(self, number: int, kspace: Tensor, mask: Tensor, assembly: Assembly | None = None) -> FinishedSlice:
-        """Estimate the coil maps of a slice, whose frames may be those of several sets.
+        """Compress the coils of a slice and estimate their maps; the frames may be those of several sets.
 
-        Its coils are compressed first, unless this was decided for the assembly already.
+        The coils are not compressed if the assembly has done so already.
         """
         layout, assembly = self._layout, assembly or self._assembly
         calibration = layout.calibration.of_slice(number)
@@ -162,7 +163,7 @@ class Scan(CineSource):
         return attach_reference(data, truth).with_warnings(*warnings)
 
     def slice_counter(self, number: int) -> int:
-        """The counter ``slice`` of a slice, which is in the order of acquisition."""
+        """The counter ``slice`` of a slice in the file, unlike its number by position."""
         return int(self._layout.raw.heads["idx"]["slice"][self.first_row(number)])
 
     def first_row(self, number: int) -> int:
@@ -171,11 +172,11 @@ class Scan(CineSource):
 
     @property
     def is_gated_by_time(self) -> bool:
-        """Whether frames are determined from times, so that those of a slice depend on the readouts of others."""
+        """Whether frames are determined from times, and thus depend on the readouts of other slices."""
         return self._layout.gating.mode != "counter"
 
     def is_same_slice(self, number: int, other: "Scan", other_number: int, rows: Index) -> bool:
-        """Whether a slice has the same image as a slice of another scan, which has the readouts of this one.
+        """Whether a slice has the same image as one of another scan, which contains the readouts of this scan.
 
         Parameters
         ----------
@@ -203,13 +204,14 @@ class Scan(CineSource):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings of the headers and of the noise, whose readouts are read for them."""
+        """Warnings about headers and noise; the noise readouts are read for this."""
         return tuple(dict.fromkeys((*self._layout.all_warnings, *self._assembly.warnings)))
 
     def _require_slice(self, number: int) -> None:
         if not 0 <= number < self.n_slices:
             raise DataError(
-                f"slice {number}, the scan has slices 0 to {self.n_slices - 1}", where=str(self._layout.raw.path)
+                f"there is no slice {number}, the scan has slices 0 to {self.n_slices - 1}",
+                where=str(self._layout.raw.path),
             )
 
     def _compressing(self, number: int) -> Assembly:
@@ -245,14 +247,14 @@ class Scan(CineSource):
         return crop_frames(kspace, y, -2).mul_(mask), mask
 
     def _meta(self, number: int, n_rows: int) -> CineMeta:
-        """Metadata of a slice with the warnings of the whole scan; rows of phase oversampling are to be cropped."""
+        """Metadata of a slice with the warnings of the whole scan, and the rows to which the image is cropped."""
         meta, y = self._layout.meta[number], self._layout.grid.y
         warnings = dict.fromkeys((*self._layout.warnings, *self._assembly.warnings, *meta.warnings))
         return replace(meta, warnings=tuple(warnings), crop_y=y if y < n_rows else None)
 
 
 def scan_of(raw: RawScan, config: AcquisitionConfig, noise: str | Path | None = None) -> Scan:
-    """An open raw scan as a series of slices: its headers are checked, and the use of each readout is determined.
+    """Open a raw scan as a series of slices: check the headers, and determine the use of each readout.
 
     Parameters
     ----------
@@ -261,8 +263,8 @@ def scan_of(raw: RawScan, config: AcquisitionConfig, noise: str | Path | None = 
     config
         Settings.
     noise
-        A separate file with the noise readouts of the same coils. None: those of the scan, or of another measurement
-        in its twix file.
+        A separate file with the noise readouts of the same coils; None for those of the scan, or of another
+        measurement in its twix file.
 
     Raises
     ------

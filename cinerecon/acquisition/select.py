@@ -1,6 +1,6 @@
 """Selection of the image, noise and calibration readouts by flags and encoding, and checks of their headers.
 
-Readouts that contain only zeros are lines that were not measured, stored by programs that write whole matrices.
+Readouts that contain only zeros count as not measured: some programs store whole matrices.
 """
 
 from collections.abc import Mapping
@@ -36,12 +36,12 @@ NOT_IMAGE = {
 }
 COMPRESSED = (53, 54, 55, 56)
 LARGEST_LINE_ERROR = 0.1
-"""Largest distance of a readout from its line by the stored trajectory, over the spacing of the lines."""
+"""Largest distance of a readout from its line by the stored trajectory, as fraction of the line spacing."""
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """Number of readouts that do not enter the image, and the reason."""
+    """Number of readouts that are not used for the image, and the reason."""
 
     n_readouts: int
     reason: str
@@ -58,9 +58,9 @@ class Selection:
     calibration
         Readouts flagged as calibration; some of them are image readouts as well.
     dropped
-        The other readouts, without those for calibration only.
+        All other readouts, except those for calibration only.
     encoding
-        Number of the header's encoding that the image readouts belong to.
+        Number of the encoding of the image readouts in the header.
     unmeasured
         Dropped readouts that contain only zeros.
     """
@@ -85,11 +85,11 @@ def select_readouts(raw: RawScan, config: AcquisitionConfig, warn: Warn) -> Sele
     Raises
     ------
     UnsupportedError
-        If readouts are compressed, or several encodings have image lines and none is the first.
+        If readouts are compressed, or the requested encoding has no image lines.
     DataError
         If no image lines remain.
     HeaderError
-        If a readout belongs to an encoding the header does not describe.
+        If a readout belongs to an encoding that the header does not describe.
     """
     heads = raw.heads
     _require_uncompressed(raw)
@@ -109,8 +109,8 @@ def select_readouts(raw: RawScan, config: AcquisitionConfig, warn: Warn) -> Sele
     calibration_only = rest & is_calibration_only(heads)
     _require_known_encodings(raw, np.flatnonzero(rest & ~calibration_only))
     encoding = choose_encoding(raw, np.flatnonzero(rest & ~calibration_only), config.encoding, warn)
-    elsewhere = calibration_only & ~np.isin(heads["encoding_space_ref"], _alike_encodings(raw, encoding))
-    drop(elsewhere, f"flag {CALIBRATION}: calibration only, of another encoding")
+    is_incompatible = calibration_only & ~np.isin(heads["encoding_space_ref"], _compatible_encodings(raw, encoding))
+    drop(is_incompatible, f"flag {CALIBRATION}: calibration only, of another encoding")
     rest &= ~calibration_only
     for reference in np.unique(heads["encoding_space_ref"][rest]):
         if reference != encoding:
@@ -122,10 +122,10 @@ def select_readouts(raw: RawScan, config: AcquisitionConfig, warn: Warn) -> Sele
     unmeasured = np.zeros(len(raw), bool)
     unmeasured[np.flatnonzero(rest)] = unmeasured_lines(raw, np.flatnonzero(rest))
     n_image = int(rest.sum())
-    drop(unmeasured, "nothing but zeros: not measured")
+    drop(unmeasured, "only zeros: not measured")
     if unmeasured.any():
         warn(f"{int(unmeasured.sum())} of {n_image} lines hold nothing but zeros: they count as not measured")
-    calibration = (calibration_only & ~elsewhere) | (rest & has_flag(heads, CALIBRATION_AND_IMAGING))
+    calibration = (calibration_only & ~is_incompatible) | (rest & has_flag(heads, CALIBRATION_AND_IMAGING))
     return Selection(
         image=np.flatnonzero(rest),
         noise=np.flatnonzero(is_noise),
@@ -142,7 +142,7 @@ def keep_selected(raw: RawScan, selection: Selection, select: Mapping[Counter, i
     Raises
     ------
     DataError
-        If none remain, listing the values that occur.
+        If none remain; the error lists the values that occur.
     """
     image, dropped = selection.image, list(selection.dropped)
     for counter, value in select.items():
@@ -177,7 +177,7 @@ def choose_encoding(raw: RawScan, image: Index, requested: int | None, warn: War
     n_encodings = len(raw.header.encodings)
     chosen = int(references[0]) if references.size else 0
     if n_encodings > 1:
-        others = f"; --set preprocessing.encoding={references[1]} takes another" if len(references) > 1 else ""
+        others = f"; --set preprocessing.encoding={references[1]} chooses another" if len(references) > 1 else ""
         warn(f"the header describes {n_encodings} encodings: encoding {chosen} is reconstructed{others}")
     return chosen
 
@@ -204,26 +204,26 @@ def _require_known_encodings(raw: RawScan, rows: Index) -> None:
         raise HeaderError(what, where=raw.at(unknown[0]))
 
 
-def _alike_encodings(raw: RawScan, encoding: int) -> list[int]:
-    """The encodings with the field of view of one of them, so that their lines have the same spacing in k-space."""
+def _compatible_encodings(raw: RawScan, encoding: int) -> list[int]:
+    """The encodings with the same field of view, and thus the same line spacing, as the given one."""
     spaces = [np.array(other.encoded.fov_mm[:2]) for other in raw.header.encodings]
     return [number for number, fov in enumerate(spaces) if np.allclose(fov, spaces[encoding], rtol=0.01)]
 
 
 def _nothing_left(raw: RawScan, is_noise: NDArray[np.bool_], dropped: list[Dropped]) -> str:
     if is_noise.all():
-        return f"noise readouts only ({len(raw)}), no image lines"
+        return f"only noise readouts ({len(raw)}), no image lines"
     reasons = "; ".join(f"{d.n_readouts} {d.reason}" for d in dropped)
     return f"no image lines among {len(raw)} readouts ({reasons})"
 
 
 def require_alike(raw: RawScan, image: Index) -> None:
-    """Check that image readouts agree in the number of coils, and of samples around the same centre.
+    """Check that image readouts have the same number of coils, and of samples if their centre is the same.
 
     Raises
     ------
     DataError
-        Naming the first readout that differs, its value and that of the others.
+        If they differ; the error names the first such readout, its value and that of the others.
     """
     heads = raw.heads[image]
     coils = heads["active_channels"]
@@ -235,7 +235,7 @@ def require_alike(raw: RawScan, image: Index) -> None:
     empty = np.flatnonzero(remaining <= 0)
     if empty.size:
         i = empty[0]
-        what = f"{stored[i]} samples, {stored[i] - remaining[i]} of them to be discarded: nothing is left"
+        what = f"{stored[i]} samples, {stored[i] - remaining[i]} of them to be discarded: none is left"
         raise DataError(what, where=raw.at(image[i]))
     for centre in np.unique(heads["center_sample"]):
         same = heads["center_sample"] == centre
@@ -258,11 +258,11 @@ def _require_common(raw: RawScan, rows: Index, values: NDArray[np.integer], unit
 
 
 def require_cartesian(raw: RawScan, image: Index, warn: Warn) -> None:
-    """Check that the scan is 2-D Cartesian, by its header and by the trajectory stored with it, if there is one.
+    """Check that the scan is 2-D Cartesian, by its header and by the stored trajectory, if there is one.
 
-    A stored trajectory is Cartesian when every readout advances along its first coordinate in one common even step, and
-    keeps the other coordinates, of which the second is proportional to the line number. Readouts that run backwards by
-    the trajectory alone are flagged in the headers of the scan.
+    A stored trajectory is Cartesian if all readouts have the same uniform step along the first coordinate and constant
+    other coordinates, of which the second is proportional to the line number. Readouts that run backwards according to
+    the trajectory are flagged in the headers of the scan.
 
     Raises
     ------
@@ -287,7 +287,7 @@ def require_cartesian(raw: RawScan, image: Index, warn: Warn) -> None:
         hint = "a 2-D scan has encodedSpace z = 1" if len(partitions) == 1 else ""
         raise UnsupportedError(what, where=str(raw.path), hint=hint)
     rows = image[n_dimensions > 0]
-    steps, positions = _straight_paths(raw, rows)
+    steps, positions = _readout_steps(raw, rows)
     spacing = _require_on_lines(raw, rows, positions)
     backward = rows[steps < 0]
     if 0 < backward.size < rows.size and not has_flag(raw.heads[rows], REVERSE).any():
@@ -302,25 +302,25 @@ def require_cartesian(raw: RawScan, image: Index, warn: Warn) -> None:
         )
 
 
-def _straight_paths(raw: RawScan, rows: Index) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The step along the first coordinate, and the mean of the second one, 0 without one; both ``(readouts,)``."""
+def _readout_steps(raw: RawScan, rows: Index) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The step along the first coordinate, and the mean of the second one or 0; both ``(readouts,)``."""
     common: float | None = None
     steps, positions = np.zeros(len(rows)), np.zeros(len(rows))
-    for block, paths in raw.trajectories(rows):
-        change = np.diff(paths[:, :, 0], axis=1)
+    for block, points in raw.trajectories(rows):
+        change = np.diff(points[:, :, 0], axis=1)
         step = np.median(change, axis=1)
         common = float(np.abs(step[0])) if common is None else common
         bend = np.abs(change - step[:, None]).max(1)
-        drift = np.ptp(paths[:, :, 1:], axis=1).max(1, initial=0.0)
+        drift = np.ptp(points[:, :, 1:], axis=1).max(1, initial=0.0)
         worst = np.maximum(np.maximum(bend, drift), np.abs(np.abs(step) - common))
         deviating = np.flatnonzero(~(worst < 0.05 * common))
         if deviating.size:
-            what = "cartesian by the header, but the stored trajectory is not: readouts are not parallel, even lines"
+            what = "the scan is Cartesian by the header, but the stored trajectory is not uniform along parallel lines"
             hint = "radial, spiral and ramp-sampled scans need regridding first"
             raise UnsupportedError(what, where=raw.at(block[deviating[0]]), hint=hint)
         index = np.searchsorted(rows, block)
         steps[index] = step
-        positions[index] = paths[:, :, 1].mean(1) if paths.shape[2] > 1 else 0.0
+        positions[index] = points[:, :, 1].mean(1) if points.shape[2] > 1 else 0.0
     return steps, positions
 
 
@@ -340,22 +340,24 @@ def _require_on_lines(raw: RawScan, rows: Index, positions: NDArray[np.float64])
             f"by the stored trajectory line {lines[worst]:.0f} is {error[worst] / max(abs(spacing), 1e-30):.2g} line "
             "spacings off the Cartesian grid"
         )
-        raise UnsupportedError(what, where=raw.at(rows[worst]), hint="scans off the grid need regridding first")
+        raise UnsupportedError(
+            what, where=raw.at(rows[worst]), hint="scans that are not on a grid need regridding first"
+        )
     return float(spacing)
 
 
 EMPTY_AMPLITUDE = 1e-5
-"""Largest amplitude of a line that may be empty, over that of the strongest lines; noise is above it."""
+"""Largest ratio of the amplitude of an empty line to that of the strongest lines; noise is above it."""
 EMPTY_GAP = 10.0
-"""Smallest ratio of the amplitude of the weakest measured line to that of the rounding errors of empty ones."""
+"""Smallest ratio of the amplitude of the weakest measured line to that of rounding errors in empty ones."""
 STRONGEST_QUANTILE = 0.98
-"""Quantile of the amplitudes of a slice that counts as strong; above it there may be spikes."""
+"""Quantile of the amplitudes of a slice that represents the strongest lines; above it there may be spikes."""
 
 
 def unmeasured_lines(raw: RawScan, image: Index) -> NDArray[np.bool_]:
     """The image readouts that contain only zeros, or rounding errors of zeros, ``(readouts,)`` bool.
 
-    Others of their slice have signal: a slice without any signal is left unchanged, and reading it raises an error.
+    A slice without any signal is left unchanged: reading it raises an error.
 
     Parameters
     ----------
@@ -365,12 +367,12 @@ def unmeasured_lines(raw: RawScan, image: Index) -> NDArray[np.bool_]:
         Row numbers of the image readouts.
     """
     amplitude, slices = raw.amplitude[image], raw.heads["idx"]["slice"][image]
-    is_valid = np.isfinite(amplitude)  # the others are refused when they are read
+    is_valid = np.isfinite(amplitude)  # others are refused when they are read
     is_empty = np.zeros(len(image), bool)
     for value in np.unique(slices):
-        here = np.flatnonzero((slices == value) & is_valid)
-        if here.size and amplitude[here].any():
-            is_empty[here] = amplitude[here] <= _empty_amplitude(amplitude[here])
+        own = np.flatnonzero((slices == value) & is_valid)
+        if own.size and amplitude[own].any():
+            is_empty[own] = amplitude[own] <= _empty_amplitude(amplitude[own])
     return is_empty
 
 

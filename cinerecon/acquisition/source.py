@@ -1,4 +1,4 @@
-"""An opened file of any kind as a series of slices, and a summary of its slices."""
+"""An opened file of any format as a series of slices, and a summary of its slices."""
 
 import re
 from abc import ABC, abstractmethod
@@ -19,25 +19,25 @@ from cinerecon.physics.fourier import crop_frames
 from cinerecon.physics.sampling import acceleration_of, count_acs, measured_extent
 
 N_STUDY_DIGITS = 10
-"""Hexadecimal digits of the hash of a study that stand for its subject."""
+"""Number of hexadecimal digits of the hash of a study that identify its subject."""
 
 
 @dataclass(frozen=True)
 class SliceSize:
-    """The size of a slice, from headers alone.
+    """The size of a slice, determined from headers only.
 
     Attributes
     ----------
     n_frames, n_coils, ky, kx
-        K-space as it is held in memory, of all sets together; coils before compression.
+        Size of k-space in memory, of all sets together; coils before compression.
     n_virtual
-        Number of virtual coils that the settings ask for; None where all coils are kept, or the data decide.
+        Requested number of virtual coils; None if all coils are used, or the number depends on the data.
     is_compressed_in_reading
-        Whether k-space of all coils is never in memory where coils are compressed.
+        Whether coils are compressed while reading, so that k-space of all coils is never in memory.
     n_copies
-        Further copies of k-space in reading.
+        Further copies of k-space while reading.
     block_bytes
-        Readouts that are transformed together.
+        Size of the readouts that are transformed together [bytes].
     """
 
     n_frames: int
@@ -55,13 +55,13 @@ class SliceSize:
         return min(self.n_virtual or self.n_coils, self.n_coils)
 
     def __str__(self) -> str:
-        """The sizes in words."""
+        """The sizes as text."""
         return f"{self.n_frames} frames x {self.n_coils} coils x {self.ky} x {self.kx}"
 
 
 @dataclass(frozen=True, eq=False)
 class TimedSlice:
-    """A slice, and the time that the estimation of its coil maps took [s]."""
+    """A slice, and the duration of the estimation of its coil maps [s]."""
 
     data: CineData
     csm_seconds: float = 0.0
@@ -82,18 +82,18 @@ class CineSource(ABC):
 
     @abstractmethod
     def read_timed(self, number: int) -> TimedSlice:
-        """Read one slice with its coil maps, as `read_slice` does, and measure the time that the maps take."""
+        """Read one slice as `read_slice`, and measure the duration of the estimation of its coil maps."""
 
     @abstractmethod
     def size_of(self, number: int) -> SliceSize:
         """The size of a slice, without reading its samples."""
 
     def with_virtual_coils(self, n_virtual: int) -> "CineSource | None":  # noqa: ARG002
-        """The same file, its coils compressed to a number of virtual ones; None where they are stored as they are."""
+        """The same file with coils compressed to a number of virtual coils; None if this is not possible."""
         return None
 
     def read_slice(self, number: int) -> CineData:
-        """Read one slice with its coil maps, and with a reference where there is one.
+        """Read one slice with its coil maps, and with a reference if there is one.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class CineSource(ABC):
 
     @property
     def frame_of_reference(self) -> str:
-        """A hash of the coordinate system that positions refer to; empty if unknown."""
+        """A hash of the frame of reference of the positions; empty if unknown."""
         return ""
 
     @property
@@ -141,7 +141,7 @@ class CineSource(ABC):
 
 @dataclass(frozen=True, eq=False)
 class GridSource(CineSource):
-    """A file of k-space that is stored on its grid, with the settings by which slices are finished."""
+    """A file of k-space that is stored on its grid, with the settings of its processing."""
 
     config: AcquisitionConfig
 
@@ -162,7 +162,7 @@ class GridSource(CineSource):
 
     @property
     def oversampling(self) -> float | None:
-        """Columns of k-space per column of the image; None where it is unknown."""
+        """Columns of k-space per column of the image; None if unknown."""
         return None
 
     @property
@@ -172,7 +172,7 @@ class GridSource(CineSource):
 
     @property
     def n_columns(self) -> int:
-        """Columns of the image, without readout oversampling where it is known and to be removed."""
+        """Columns of the image, without readout oversampling if it is known and to be removed."""
         kx = self.slice_shape[-1]
         factor = self.oversampling if self.config.remove_oversampling else None
         return kx if factor is None or factor <= 1 else max(round(kx / factor), 1)
@@ -195,15 +195,17 @@ class GridSource(CineSource):
         return replace(self, config=self.config.model_copy(update={"n_virtual_coils": n_virtual}))
 
     def require_slice(self, number: int) -> None:
-        """Check that there is a slice.
+        """Check that a slice exists.
 
         Raises
         ------
         DataError
-            If there is none of this number.
+            If it does not.
         """
         if not 0 <= number < self.n_slices:
-            raise DataError(f"slice {number}, the file has slices 0 to {self.n_slices - 1}", where=str(self.path))
+            raise DataError(
+                f"there is no slice {number}, the file has slices 0 to {self.n_slices - 1}", where=str(self.path)
+            )
 
     def keep_measured(
         self, kspace: Tensor, claimed: Tensor | None, where: str
@@ -213,7 +215,7 @@ class GridSource(CineSource):
         Parameters
         ----------
         kspace, claimed
-            ``(frames, coils, ky, kx)``, which is changed, and its mask by the file, ``(frames, 1, ky, kx or 1)``; None
+            ``(frames, coils, ky, kx)``, which is changed, and the mask in the file, ``(frames, 1, ky, kx or 1)``; None
             if all of k-space counts as measured.
         where
             File and slice, for errors.
@@ -229,7 +231,7 @@ class GridSource(CineSource):
         kspace, mask = measured.keep_(kspace), measured.mask
         warnings = [*measured.warnings, *gain_and_sign_warnings(kspace, mask, where)]
         if self.n_columns != kspace.shape[-1] and mask.shape[-1] != 1:
-            warnings.append("readouts were not measured whole: their oversampling stays")
+            warnings.append("readouts were not measured completely: their oversampling is kept")
         elif self.n_columns != kspace.shape[-1]:
             kspace = crop_frames(kspace, self.n_columns, -1).mul_(mask)
         return kspace, mask, measured.frames, warnings
@@ -276,7 +278,7 @@ class CineSummary:
 
 
 def summarise(source: CineSource, progress: Callable[[int, int], None] | None = None) -> CineSummary:
-    """Read all slices of a file one after the other and summarise them; the sampling is that of the first slice.
+    """Read all slices of a file one after the other and summarise them, with the sampling of the first slice.
 
     Raises
     ------
@@ -313,24 +315,24 @@ def summarise(source: CineSource, progress: Callable[[int, int], None] | None = 
 
 
 def subject_in_path(pattern: str, path: Path) -> str:
-    """The subject that a regular expression finds in a path: its groups, or all that it matches.
+    """The subject that a regular expression finds in a path: its groups, or the whole match.
 
     Raises
     ------
     ConfigError
-        If the pattern is no regular expression.
+        If the pattern is not a regular expression.
     DataError
-        If the path does not fit it.
+        If the path does not match.
     """
     try:
         match = re.search(pattern, path.as_posix())
     except re.error as error:
         raise ConfigError(f"'{pattern}' is not a regular expression: {error}", where="--subject") from None
     if match is None:
-        raise DataError(f"the path does not fit the pattern of subjects '{pattern}'", where=str(path))
+        raise DataError(f"the path does not match the pattern of subjects '{pattern}'", where=str(path))
     return "-".join(part for part in match.groups() if part) or match.group()
 
 
 def subject_in_header(source: CineSource) -> str:
-    """A word that scans of one subject share: a hash of the patient's number, else of the study; empty if unknown."""
+    """A pseudonym of the subject: a hash of the patient ID, otherwise of the study; empty if unknown."""
     return source.subject or (f"study-{source.study[:N_STUDY_DIGITS]}" if source.study else "")

@@ -1,4 +1,4 @@
-"""Checks of k-space as an array: whether it is k-space, whether its lines belong together, and the level of its noise.
+"""Checks of k-space in an array: whether it is k-space, whether its lines agree, and its noise level.
 
 Arrays of images, and k-space that was transformed along one axis, are refused.
 """
@@ -34,7 +34,7 @@ from cinerecon.physics.fourier import is_image_along
 
 AXES = {-2: "ky", -1: "kx"}
 SIMILAR, SIMILARITY_MARGIN = 0.9, 0.05
-"""Correlation of adjacent frames of a cine, and a difference that noise does not cause."""
+"""Correlation of adjacent coils above which axes may be exchanged, and by how much more than that of frames."""
 
 
 def require_kspace(kspace: Tensor, where: str) -> None:
@@ -56,18 +56,19 @@ def require_kspace(kspace: Tensor, where: str) -> None:
     frame = kspace[int((kspace[:, 0] != 0).sum((-2, -1)).argmax())]
     transformed = [name for dim, name in AXES.items() if is_image_along(frame, dim)]
     if transformed:
-        what = f"the array is no k-space along {' and '.join(transformed)}: a transform concentrates it in the middle"
+        axes = " and ".join(transformed)
+        what = f"the array is not k-space along {axes}: a transform concentrates its energy in the middle"
         hint = "k-space is np.fft.fftshift(np.fft.fft(np.fft.ifftshift(image, axes), axes=axes), axes) of coil images"
         raise DataError(what, where=where, hint=hint)
 
 
 def gain_and_sign_warnings(kspace: Tensor, mask: Tensor, where: str) -> Iterator[str]:
-    """Warnings about frames and lines of another gain, and about alternating signs.
+    """Warnings about frames and lines with a different gain, and about alternating signs.
 
     Parameters
     ----------
     kspace, mask
-        ``(frames, coils, ky, kx)``, ``(frames, 1, ky, kx or 1)``; nothing is examined where points are sampled.
+        ``(frames, coils, ky, kx)``, ``(frames, 1, ky, kx or 1)``; nothing is checked if single points were sampled.
     where
         File and slice, for errors.
 
@@ -90,14 +91,14 @@ def gain_and_sign_warnings(kspace: Tensor, mask: Tensor, where: str) -> Iterator
     samples = kspace[:, :, rows].movedim(2, 1)[frames, ky].numpy()
     backward = find_backward(samples)
     if backward.size:
-        yield f"{describe_backward(backward, samples)}: if so, the image is not to be trusted"
+        yield f"{describe_backward(backward, samples)}: if so, do not trust the image"
     yield from _agreement_warnings(kspace, is_measured, is_aligned=backward.size == 0)
     if _are_exchanged(kspace[:, :, rows], is_measured[:, rows]):
         yield "coils resemble each other more than frames do: are the axes of frames and coils exchanged?"
 
 
 def _agreement_warnings(kspace: Tensor, is_measured: Tensor, *, is_aligned: bool) -> Iterator[str]:
-    """Warnings where lines near the centre do not agree over frames or with those next to them."""
+    """Warnings if lines near the centre do not agree between frames or with adjacent lines."""
     frames, rows = is_measured.nonzero().numpy().T
     ky = rows - kspace.shape[-2] // 2
     chosen = spread_over_frames(frames, ky, PHASE_DISTANCE, MAX_PHASE_FRAMES)
@@ -106,7 +107,7 @@ def _agreement_warnings(kspace: Tensor, is_measured: Tensor, *, is_aligned: bool
     chosen = spread_over_frames(frames, ky, PATCH_DISTANCE, MAX_PATCH_FRAMES)
     samples = kspace[frames[chosen], :, rows[chosen]].numpy()
     yield from sign_warnings(samples, ky[chosen])
-    if is_aligned:  # the reason is known otherwise
+    if is_aligned:  # otherwise the cause has been reported already
         yield from displacement_warnings(samples, ky[chosen], None)
 
 
@@ -148,25 +149,23 @@ def _require_one_mask(by_coil: Tensor, is_measured: Tensor, where: str) -> None:
             f"coil {coil} holds nothing but zeros on {int(n_empty[coil])} of {n_lines} lines that other coils have "
             "measured: the coils have different masks"
         )
-        hint = "all coils are measured at once: leave the coil out, or correct its lines"
+        hint = "all coils measure the same lines: leave the coil out, or correct its lines"
         raise DataError(what, where=where, hint=hint)
 
 
-QUIET_QUANTILE = 0.05
-"""Quantile of the power of k-space that is little but noise."""
+WEAK_QUANTILE = 0.05
+"""Quantile of the power of k-space that is mostly noise."""
 SMALLEST_POWER, LARGEST_POWER = 0.1, 500.0
-"""Power of the quietest part of whitened k-space, 1 if it is noise alone, beyond which the noise scan does not fit."""
-
-
+"""Range of the power of the weakest part of whitened k-space, 1 for pure noise, if the noise scan fits."""
 LOUDER, QUIETER = 5.0, 0.33
-"""Amplitude of the quietest part of a coil over the median of all, from which its gain is not that of the noise scan;
-0.8 to 1.3 in scans."""
+"""Ratios of the amplitude of the weakest part of a coil to the median above and below which its gain differs from that
+in the noise scan; 0.8 to 1.3 in scans."""
 LESS_THAN_NOISE = 0.04
-"""Power of the quietest part of whitened k-space that noise of unit variance does not have, not even of one readout."""
+"""Power of the weakest part of whitened k-space below that of noise of unit variance, even of one readout."""
 
 
 def noise_level_warnings(kspace: Tensor, mask: Tensor, n_averages: Tensor | None, coils: Index) -> Iterator[str]:
-    """A warning where the noise of whitened k-space, or of one coil, cannot have the variance of the noise scan.
+    """Warnings if the noise of whitened k-space, or of one coil, does not have the variance of the noise scan.
 
     Parameters
     ----------
@@ -175,28 +174,28 @@ def noise_level_warnings(kspace: Tensor, mask: Tensor, n_averages: Tensor | None
     n_averages
         ``(frames, 1, ky, kx or 1)``, how often each sample was measured; None for once.
     coils
-        Numbers of the coils, to name one; not as many as in k-space if these are virtual coils, which are not compared.
+        Numbers of the coils; empty for virtual coils, which are not compared.
     """
     weight = mask.to(torch.float32) if n_averages is None or n_averages.shape[-2] != mask.shape[-2] else n_averages
     n_measured = mask[:, 0].sum(0).clamp_min(1)
     is_measured = mask[:, 0].any(0).expand(kspace.shape[-2:])
-    power, quiet_of_coils = torch.zeros(kspace.shape[-2:]), []
+    power, weakest_of_coils = torch.zeros(kspace.shape[-2:]), []
     for coil in kspace.unbind(1):
         of_coil = (torch.view_as_real(coil).square().sum(-1) * weight[:, 0]).sum(0) / n_measured
-        quiet_of_coils.append(_quietest(of_coil[is_measured]))
+        weakest_of_coils.append(_weakest(of_coil[is_measured]))
         power += of_coil / kspace.shape[1]
-    quiet = _quietest(power[is_measured])
-    if not SMALLEST_POWER < quiet < LARGEST_POWER:
+    weakest = _weakest(power[is_measured])
+    if not SMALLEST_POWER < weakest < LARGEST_POWER:
         yield (
-            f"the quietest part of k-space has {quiet**0.5:.2g} times the amplitude of the noise scan, expected 1 to "
+            f"the weakest part of k-space has {weakest**0.5:.2g} times the amplitude of the noise scan, expected 1 to "
             "10: the noise scan has another gain or dwell time, and noise level and SNR are wrong"
         )
     if len(coils) == kspace.shape[1]:
-        yield from _coils_of_other_gain(np.array(quiet_of_coils), coils)
+        yield from _coils_of_other_gain(np.array(weakest_of_coils), coils)
 
 
 def _coils_of_other_gain(power: NDArray[np.float64], coils: Index) -> Iterator[str]:
-    """Coils whose quietest part, ``(coils,)`` power, is far louder than that of the others, or quieter than noise."""
+    """Warnings about coils whose weakest part, ``(coils,)`` power, is far above that of others, or below noise."""
     ratio = np.sqrt(power / max(float(np.median(power)), float(np.finfo(float).tiny)))
     for i in np.flatnonzero((ratio > LOUDER) | ((ratio < QUIETER) & (power < LESS_THAN_NOISE))):
         yield (
@@ -205,6 +204,6 @@ def _coils_of_other_gain(power: NDArray[np.float64], coils: Index) -> Iterator[s
         )
 
 
-def _quietest(power: Tensor) -> float:
-    """The power that is little but noise; 1 where nothing was measured."""
-    return float(power.quantile(QUIET_QUANTILE)) if power.numel() else 1.0
+def _weakest(power: Tensor) -> float:
+    """The power of the weakest part, which is mostly noise; 1 if nothing was measured."""
+    return float(power.quantile(WEAK_QUANTILE)) if power.numel() else 1.0

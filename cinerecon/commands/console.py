@@ -30,29 +30,34 @@ logger = logging.getLogger("cinerecon")
 
 
 def terminal_width() -> int | None:
-    """Characters of a line; None if the output is no terminal and the environment does not set it."""
+    """Characters of a line; None if the output is not a terminal and COLUMNS is not set."""
     is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
     return shutil.get_terminal_size().columns if is_known else None
 
 
 def wrap(text: str, first: str = "", others: str = "  ") -> str:
-    """Break a text into lines that fit, the first line after `first`, the others after `others`."""
+    """Break a text into lines that fit, with the prefix `first` on the first line and `others` on the others."""
     width = terminal_width()
     if width is None:
         return first + text
-    room = max(width, len(others) + MIN_TEXT_WIDTH)
+    n_characters = max(width, len(others) + MIN_TEXT_WIDTH)
     return textwrap.fill(
-        text, room, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False
+        text,
+        n_characters,
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 
 def print_labelled(label: str, text: str) -> None:
-    """Print a text after its label, its further lines below its first."""
+    """Print a text after its label, with further lines aligned below the first."""
     print(wrap(text, f"{label:<{LABEL}}", " " * LABEL))
 
 
 def print_tables(tables: "Sequence[Table]") -> None:
-    """Print each table with its own notes; notes that all tables share follow once, after the last."""
+    """Print each table with its notes; notes that all tables share are printed once, after the last."""
     from rich.console import Console
     from rich.text import Text
 
@@ -77,7 +82,7 @@ def _print_notes(console: "Console", notes: Sequence[str]) -> None:
 
 @contextmanager
 def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
-    """A function that shows the progress: it is called with a description of the step and the fraction done.
+    """Provide a function that shows the progress, called with the name of the step and the fraction done.
 
     The bar appears on standard error after two seconds, and is removed at the end.
     """
@@ -110,7 +115,7 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[str, float], None
 
 
 def announce_models(models: Iterable[str]) -> None:
-    """Print the file of each model whose network is code from outside the package."""
+    """Print the file of each model whose network is defined outside the package."""
     from cinerecon.methods.model_file import external_code, find_model
 
     for model in models:
@@ -119,19 +124,19 @@ def announce_models(models: Iterable[str]) -> None:
 
 
 def announce_code(path: Path | None) -> None:
-    """Print the file of a network from outside the package; None: the network is one of the package."""
+    """Print the file of a network from outside the package; None for a network of the package."""
     if path is not None:
-        print(f"code     {path} runs: a network from outside the package", file=sys.stderr)
+        print(f"code     {path} is run: a network from outside the package", file=sys.stderr)
 
 
 @contextmanager
 def run_log(file: Path | None, *, quiet: bool, sources: list[Path]) -> Iterator[None]:
-    """Context that writes the log of the package to a file, one line per finished slice.
+    """Write the log of the package to a file within a context, one line per finished slice.
 
     Parameters
     ----------
     file
-        Log file, to which lines are appended; it also gets warnings and errors.
+        Log file, to which lines are appended, also warnings and errors.
     quiet
         Write no lines about slices to standard error.
     sources
@@ -140,7 +145,7 @@ def run_log(file: Path | None, *, quiet: bool, sources: list[Path]) -> Iterator[
     Raises
     ------
     FileError
-        If the file cannot be written, is read, or is no log file.
+        If the file cannot be written, is one of the sources, or is not a log file.
     """
     handlers: list[logging.Handler] = []
     if file is not None:
@@ -178,8 +183,8 @@ def _check_log_file(file: Path, sources: list[Path]) -> None:
         raise would_overwrite(source, file)
     refuse_existing(file, force=True)
     if not file.parent.is_dir():
-        raise FileError("there is no such folder", where=str(file.parent), hint="make it, or choose another --log")
+        raise FileError("there is no such folder", where=str(file.parent), hint="create it, or choose another --log")
     if file.exists() and not file.is_file():
-        raise FileError("the log is no regular file", where=str(file))
+        raise FileError("the log is not a regular file", where=str(file))
     if file.exists() and file.stat().st_size and not _LOG_LINE.match(file.read_bytes()[:20]):
-        raise FileError(f"{file.name} exists already and is no log", where=str(file), hint="choose another --log")
+        raise FileError(f"{file.name} exists already and is not a log", where=str(file), hint="choose another --log")

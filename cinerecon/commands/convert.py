@@ -23,7 +23,7 @@ class ConvertOptions(Options):
     measurement: int | None = Field(
         None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
     )
-    force: bool = Field(False, description="overwrite an existing file, except the one that is read")
+    force: bool = Field(False, description="overwrite an existing file, except the scan itself")
 
 
 def convert(options: ConvertOptions) -> None:

@@ -16,7 +16,9 @@ def doctor() -> None:
     """Check this installation: versions, device, operators, a phantom round trip, for bug reports."""
     for name, text in examine_versions():
         _print(name, text, None)
-    from cinerecon.commands.doctor_compute import examine_computation  # an import that fails follows the versions
+    from cinerecon.commands.doctor_compute import (
+        examine_computation,
+    )  # imported late: if this fails, the versions are already printed
 
     results = []
     for name, text, is_good in examine_computation():
@@ -27,7 +29,7 @@ def doctor() -> None:
 
 
 def examine_versions() -> Iterator[tuple[str, str]]:
-    """Yield Python with its platform, and the installed packages, of which none is loaded: name and text of a line."""
+    """Yield name and text of a line: Python with its platform, and the packages, which are not imported."""
     yield "python", f"{platform.python_version()} on {platform.platform()}"
     yield "packages", ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
 

@@ -16,16 +16,16 @@ from cinerecon.physics.sampling import parse_mask
 from cinerecon.simulation.phantom import PhantomConfig, draw_coil_maps, draw_phantom
 
 Check = tuple[str, str, bool | None]
-"""Name and text of a line, and whether the result is right; None where nothing is compared."""
+"""Name and text of a line, and whether the result is correct; None if nothing is compared."""
 TOLERANCE = 1e-5
-"""Largest relative gap that single precision explains."""
+"""Largest relative difference due to single precision."""
 LEAST_PSNR_DB = 50.0
-"""The round trip gives 55.0 dB; coil maps shifted by one pixel give 42, two coils exchanged or half a pixel of shift 30
-or less, so 5 dB below what is right is a fault and not rounding."""
+"""Smallest PSNR of the round trip. The correct result is 55.0 dB; coil maps shifted by one pixel give 42 dB, two coils
+exchanged or an image shifted by half a pixel at most 30 dB."""
 
 
 def examine_computation() -> Iterator[Check]:
-    """Yield the results one by one, the quick ones first."""
+    """Yield the results of the checks one by one, fast checks first."""
     device = pick_device("auto")
     name = torch.cuda.get_device_name() if device.startswith("cuda") else f"{torch.get_num_threads()} threads"
     yield "device", f"{device}, {name}", None
@@ -81,5 +81,5 @@ def _round_trip(device: str) -> Check:
     return "phantom", text, quality > LEAST_PSNR_DB
 
 
-def _relative(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float(torch.linalg.vector_norm(found - expected) / torch.linalg.vector_norm(expected))
+def _relative(result: torch.Tensor, expected: torch.Tensor) -> float:
+    return float(torch.linalg.vector_norm(result - expected) / torch.linalg.vector_norm(expected))

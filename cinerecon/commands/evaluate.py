@@ -45,7 +45,7 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
         None, description="method to test against"
     )
     profile: str | None = Field(
-        None, description="rules of measuring: cine, paper-slr, paper-pass, fastmri, cmrxrecon23, 24 or 25"
+        None, description="conventions of the measures: cine, paper-slr, paper-pass, fastmri, cmrxrecon23, 24 or 25"
     )
     tables: Annotated[tuple[str, ...], Flag(("--table",))] = Field(
         (), description="table of a paper, slr-1 to slr-5 or pass-1 to pass-3; gives layout, models and patterns"
@@ -59,11 +59,11 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
         description="parallel processes, which share the cores; 0: as many as memory allows",
     )
     memory: str | None = Field(
-        None, description="most memory of all processes, e.g. 4GB; methods that need more on a slice fail on it"
+        None, description="memory limit of all processes, e.g. 4GB; methods that need more on a slice fail on it"
     )
     seed: int = Field(SEED, description="seed of the sampling patterns")
     subject: Annotated[str, Flag(default_text="by the header")] = Field(
-        "", description=r"regular expression that finds the subject in the path of a scan, e.g. 'P\d+'"
+        "", description=r"regular expression for the subject in the path of a scan, e.g. 'P\d+'"
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field((), description="setting of all methods, key=value")
     recons: Annotated[tuple[Path, ...], Flag(("--recon",))] = Field(
@@ -73,7 +73,7 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
     reference: Path | None = Field(None, description="the truth for --recon: images, or a scan with its truth")
 
     def without_effect_on_files(self) -> list[str]:
-        """Arguments and options given that concern scans and methods, not images."""
+        """The given arguments and options that apply to scans and methods, not to image files."""
         fields = ("models", "undersample", "tables", "settings", "seed", "subject", "workers", "memory")
         bases = (DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions)
         names = (*fields, *(name for base in bases for name in base.model_fields))

@@ -19,10 +19,10 @@ def app_of(options: type[O], run: Callable[[O], None]) -> typer.Typer:
 
 
 def command(options: type[O], run: Callable[[O], None]) -> Callable[..., None]:
-    """A function with one parameter per field of `options`, as Typer expects it, that calls `run` with an instance.
+    """A function for Typer with one parameter per field of `options`, which calls `run` with an instance.
 
-    Fields of the model itself come before those that it inherits, nearest base first. Only options that are given on
-    the command line are set in the instance; the defaults are those of the model.
+    Fields of the model come before inherited ones, nearest base first. Only options that are given on the command line
+    are set in the instance.
     """
 
     def call(context: typer.Context, **values: Any) -> None:
@@ -59,7 +59,7 @@ def _parameter(options: type[Options], name: str) -> inspect.Parameter:
     shown: Any = flag.default_text or (not is_repeatable and default != "")
     description = field.description or ""
     text = f"{description[:1].upper()}{description[1:]}" + ("" if description.endswith(".") else ".")
-    text = text.replace("[", r"\[")  # a unit, such as [ms], is no markup of Rich
+    text = text.replace("[", r"\[")  # Rich would read a unit such as [ms] as markup
     if flag.is_argument:
         info = typer.Argument(default, help=text, show_default=shown)
     else:

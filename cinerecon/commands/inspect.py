@@ -20,7 +20,7 @@ PARTIAL_FOURIER_FRACTION = 0.9
 
 
 class _Part(TypedDict):
-    """The part of a raw scan that is read, and its noise scan."""
+    """The measurement in a raw file, and its noise scan."""
 
     noise: Path | None
     dataset: str | None
@@ -28,7 +28,7 @@ class _Part(TypedDict):
 
 
 class InspectOptions(ArrayOptions, SetOptions):
-    """Report the content of a scan; for a raw scan also what is kept, what is dropped, and why."""
+    """Report the content of a scan; for a raw scan also which readouts are used or dropped, and why."""
 
     scan: Annotated[Path, Flag(is_argument=True)] = Field(
         description="raw scan, ISMRMRD (.h5) or Siemens (.dat), CMRxRecon file (.mat), k-space of BART (.cfl) or NumPy "
@@ -128,8 +128,8 @@ def _rows_of_plan(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     yield from _labelled("flags", (f"{count:>6} {name}" for name, count in plan.flags.items()))
     yield "kept", f"{plan.n_kept} of {plan.n_readouts} readouts"
     aside = (
-        (plan.n_noise, "flag 19: noise, for whitening alone"),
-        (plan.n_calibration, "flag 20: for coil maps alone"),
+        (plan.n_noise, "flag 19: noise, only for whitening"),
+        (plan.n_calibration, "flag 20: only for coil maps"),
     )
     yield from _labelled("aside", [f"{count:>6} {reason}" for count, reason in aside if count])
     yield from _labelled("dropped", [f"{part.n_readouts:>6} {part.reason}" for part in plan.dropped])
@@ -138,7 +138,7 @@ def _rows_of_plan(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
 
 
 def _gating(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
-    """The way in which frames were determined, the heartbeats, and the coverage of k-t space."""
+    """The kind of gating, the heartbeats, and the coverage of k-t space."""
     gating = plan.gating
     names = {"counter": "by the counters", "retro": "retrospective", "none": "none, real time"}
     yield "gating", names[gating.mode]
@@ -150,13 +150,13 @@ def _gating(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
         yield "R-R", f"{mean:.0f} ms on average, {low:.0f} to {high:.0f} ms, {60_000 / mean:.0f} beats per minute"
         yield from _labelled("", gating.histogram_text())
     if gating.mode == "retro":
-        way = "interpolated in time" if gating.is_interpolated else "averaged within each frame"
-        used = f"{gating.n_used_readouts} of {gating.n_readouts} readouts used, {way}"
+        processing = "interpolated in time" if gating.is_interpolated else "averaged within each frame"
+        used = f"{gating.n_used_readouts} of {gating.n_readouts} readouts used, {processing}"
         yield "k-t space", f"frames have {gating.coverage:.1%} of the measured lines; {used}"
 
 
 def _lines_per_frame(plan: "ScanPlan") -> str:
-    """The number of lines where frames have equally many, else its range and mean."""
+    """The number of lines of a frame, or its range and mean if frames differ."""
     if plan.fewest_lines == plan.most_lines:
         return str(plan.most_lines)
     return f"{plan.fewest_lines} to {plan.most_lines}, on average {plan.lines_per_frame:.4g},"
@@ -176,7 +176,7 @@ def _rows_of_summary(summary: "CineSummary") -> Iterator[tuple[str, str]]:
 
 
 def _span(counts: tuple[int, ...]) -> str:
-    """Smallest and largest number, or one number where they are equal."""
+    """Smallest and largest number, or only one if they are equal."""
     return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
@@ -191,6 +191,6 @@ def _acceleration(content: "ScanPlan | CineSummary") -> str:
 
 
 def _labelled(label: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Only the first text has the label."""
+    """Rows for several texts, of which only the first has the label."""
     for number, text in enumerate(texts):
         yield label if number == 0 else "", text

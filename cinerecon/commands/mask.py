@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from cinerecon.physics.sampling import LineOrder, Sampling
 
 ACCELERATION = 8.0
-"""Nominal acceleration of a pattern that is given by its name alone."""
-
+"""Nominal acceleration of a pattern that is given only by its name."""
 ORDER_COLUMNS = ("time_ms", "frame", "ky", "segment")
 """Columns of the table of readouts, all counted from 0."""
 
@@ -27,8 +26,8 @@ class MaskOptions(Options):
     poisson. Points: radial, kt-radial, vds, uniform-2d, poisson-2d.
 
     The name is followed by the acceleration (for radial the number of spokes) and options: acs=LINES; fixed, one draw
-    for all frames; for equispaced also adjusted, the centre counted in, and shifted, drawn for each frame.
-    A file is followed by array=NAME; axes=tyx, the meaning of its axes; uncentred.
+    for all frames; for equispaced also adjusted, acceleration with central lines, and shifted, drawn for each frame.
+    A file may be followed by array=NAME; axes=tyx, the meaning of its axes; uncentred.
     """
 
     pattern: Annotated[str, Flag(is_argument=True)] = Field(
@@ -41,14 +40,14 @@ class MaskOptions(Options):
         None, description="nominal acceleration; for radial the number of spokes"
     )
     n_acs: Annotated[int | None, Flag(("--acs",))] = Field(None, description="central lines sampled in every frame")
-    seed: int = Field(0, ge=0, description="the same seed draws the same mask, on every machine")
+    seed: int = Field(0, ge=0, description="seed; the same seed gives the same mask on every machine")
     output: Annotated[Path, Flag(("-o", "--output"))] = Field(
         Path("mask.npz"), description="file to write; a picture is written next to it"
     )
     order: Annotated[str | None, Flag(default_text="no table")] = Field(
         None,
         description="write the order of the lines in time as a .csv table: linear, alternating, centre-out, "
-        "interleaved, or pattern, the order of cava itself",
+        "interleaved, or pattern (the order of cava)",
     )
     n_segments: Annotated[int, Flag(("--segments",), needs=("order",))] = Field(
         1, description="with --order: heartbeats over which the lines of a frame are distributed; 1 in real time"
@@ -70,7 +69,7 @@ class MaskOptions(Options):
         Raises
         ------
         ConfigError
-            If they are given twice.
+            If the text and the options both give them.
         """
         name, acs = self.pattern, self.n_acs
         is_bare_name = name != "full" and (name.isidentifier() or name.replace("-", "").isalnum())
@@ -79,12 +78,12 @@ class MaskOptions(Options):
             return f"{name}:{acceleration:g}" + ("" if acs is None else f",acs={acs}")
         if self.acceleration is not None or acs is not None:
             what = f"'{name}' includes its acceleration and central lines"
-            hint = "leave them out, or give the name of a pattern alone"
+            hint = "leave them out, or give only the name of the pattern"
             raise ConfigError(what, where="--acceleration, --acs", hint=hint)
         return name
 
     def line_order(self) -> "LineOrder | None":
-        """The order of the lines, if one is to be written.
+        """The order of the lines; None if it is not to be written.
 
         Raises
         ------
@@ -105,11 +104,11 @@ class DrawnMask:
     Attributes
     ----------
     acceleration
-        K-space points over sampled points.
+        Number of k-space points over number of sampled points.
     acceleration_without_acs
-        The same outside the lines that every frame samples around the centre.
+        The same, without the central lines that every frame samples.
     n_acs
-        Count of these lines.
+        Number of these lines.
     paths
         Files written.
     """
@@ -136,10 +135,10 @@ def draw_mask(
     Raises
     ------
     ConfigError
-        If a size is not positive, the pattern does not fit the matrix, the order does not fit the mask, or the file is
-        to be no ``.npz``.
+        If a size is not positive, the pattern does not fit the matrix, the order does not fit the mask, or the file
+        is not ``.npz``.
     FileError
-        If a file exists and ``force`` is not set, or is the mask that is read, or that mask cannot be read.
+        If a file exists and ``force`` is not set, or is the input, or the input cannot be read.
     """
     from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
     from cinerecon.io.csv_file import write_csv

@@ -12,23 +12,23 @@ from cinerecon.options import Flag, Options
 
 
 class MergeOptions(Options):
-    """Join the results of the shards of prepare, recon or evaluate in a folder.
+    """Merge the results of the shards of prepare, recon or evaluate in a folder.
 
-    All shards must have finished, with the same scans and settings. The command may be repeated; the result is the
-    same. If some scans failed, they are listed and the exit code is 2.
+    All shards must have finished, with the same scans and settings. The command may be repeated, with the
+    same result. If some scans failed, they are listed and the exit code is 2.
     """
 
     folder: Annotated[Path, Flag(is_argument=True)] = Field(description="output folder of the shards")
     baseline: Annotated[str | None, Flag(default_text="the first method")] = Field(
-        None, description="method to test against, of an evaluation"
+        None, description="for scores: method to test against"
     )
     tables: Annotated[tuple[str, ...], Flag(("--table",))] = Field(
-        (), description="table of a paper, of an evaluation; may be repeated"
+        (), description="for scores: table of a paper; may be repeated"
     )
 
 
 def merge(options: MergeOptions) -> None:
-    """Join all shards of a folder, and print the results."""
+    """Merge all shards of a folder, and print the results."""
     from cinerecon.errors import ConfigError, FileError
     from cinerecon.io.shards import SHARDS, sharded_commands
 
@@ -37,14 +37,14 @@ def merge(options: MergeOptions) -> None:
         "recon": _merge_images,
         "evaluate": _merge_scores,
     }
-    given = next((name for name in ("baseline", "tables") if options.is_changed(name)), None)
+    for_scores = next((name for name in ("baseline", "tables") if options.is_changed(name)), None)
     commands = [command for command in sharded_commands(options.folder) if command in mergers]
     if not commands:
         hint = "give the output folder of prepare, recon or evaluate with --shard"
         raise FileError("there are no shards", where=str(options.folder / SHARDS), hint=hint)
-    if given is not None and "evaluate" not in commands:
-        what = f"{options.option_of(given)} concerns scores, these are shards of {' and '.join(commands)}"
-        raise ConfigError(what, where=options.option_of(given), hint="leave it out")
+    if for_scores is not None and "evaluate" not in commands:
+        what = f"{options.option_of(for_scores)} applies to scores, these are shards of {' and '.join(commands)}"
+        raise ConfigError(what, where=options.option_of(for_scores), hint="leave it out")
     have_failures = [mergers[command](options) for command in commands]
     if any(have_failures):
         raise typer.Exit(2)

@@ -25,7 +25,7 @@ def models(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """List the names that --model takes, one per line. Details: cinerecon models show NAME."""
+    """List the names that --model accepts, one per line. Details: cinerecon models show NAME."""
     if context.invoked_subcommand:
         return
     from cinerecon.methods.catalogue import list_models
@@ -66,7 +66,7 @@ def show(options: ShowOptions) -> None:
 
 
 class ImportOptions(Options):
-    """Import published weights as one file for --model. No code of the checkpoint is run."""
+    """Import published weights as one file for --model. Code in the checkpoint is never run."""
 
     checkpoint: Annotated[Path, Flag(is_argument=True)] = Field(
         description="TensorFlow checkpoint (folder, prefix or .index) of UnrollingNets-dMRI, JotlasNet or T2LR-Net, "
@@ -128,7 +128,7 @@ def _print_details(name: str, entry: "ModelEntry") -> None:
         "name": entry.name,
         "method": entry.summary,
         "kind": entry.kind,
-        "weights": {"none": "none yet", "": "needs none"}.get(entry.weights, entry.weights),
+        "weights": {"none": "none yet", "": "not needed"}.get(entry.weights, entry.weights),
         "file": str(entry.path or ""),
         "parameters": "" if entry.n_parameters is None else f"{entry.n_parameters:,}",
         "network": "" if model is None else ", ".join((model.network, *map(_pair, model.architecture.items()))),

@@ -18,7 +18,7 @@ from cinerecon.reconstruction.protocol import MODEL, PARAMETERS, ProtocolParamet
 LABEL_KEY = "com.siemens-healthineers.magneticresonance.openrecon.metadata:1.1.0"
 """Key of the label in the container image; its value is the JSON text in base64."""
 INJECTORS = ("image", "compleximage")
-"""Where the images return to the reconstruction of the scanner: as images, or in place of its Fourier transform."""
+"""How images enter the reconstruction of the scanner: as images, or in place of its Fourier transform."""
 
 Label = dict[str, Any]
 
@@ -29,7 +29,7 @@ def make_label(options: LabelOptions) -> Label:
     Raises
     ------
     ConfigError
-        If a method or the injector is unknown, or a name is not of letters and digits.
+        If a method or the injector is unknown, or a name does not consist of letters and digits.
     """
     for option, name in (("--id", options.id), ("--vendor", options.vendor)):
         if not re.fullmatch(r"[A-Za-z0-9]+", name):
@@ -49,7 +49,7 @@ def make_label(options: LabelOptions) -> Label:
 
 
 def release() -> str:
-    """Major, minor and patch version, which is the form that the label allows."""
+    """Major, minor and patch version, the form that the label requires."""
     numbers = re.match(r"\d+(\.\d+){0,2}", version("cinerecon"))
     parts = numbers[0].split(".") if numbers else ["0"]
     return ".".join([*parts, "0", "0"][:3])
@@ -81,7 +81,7 @@ def _general(options: LabelOptions) -> Label:
 
 
 def _reconstruction(options: LabelOptions) -> Label:
-    """Requirements of the application, which compresses coils itself and expects unfiltered readouts."""
+    """Requirements of the application, which compresses coils itself and needs unfiltered readouts."""
     return {
         "transfer_protocol": {"protocol": "ISMRMRD", "version": "1.4.1"},
         "port": MRD_PORT,
@@ -100,7 +100,7 @@ def _reconstruction(options: LabelOptions) -> Label:
 
 
 def _method_parameter(models: tuple[str, ...]) -> Label:
-    """The choice of the method, the first one by default."""
+    """The parameter that chooses the method; the first one is the default."""
     return {
         "id": MODEL,
         "type": "choice",
@@ -112,7 +112,7 @@ def _method_parameter(models: tuple[str, ...]) -> Label:
 
 
 def _parameter(parameter: ProtocolParameter) -> Label:
-    """A parameter as the user interface shows it."""
+    """The entry of a parameter in the user interface."""
     description = parameter.description
     entry: Label = {
         "id": parameter.id,

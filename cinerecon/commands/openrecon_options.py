@@ -9,7 +9,7 @@ from cinerecon.options import Flag, Options
 
 
 class LabelOptions(Options):
-    """Write the label of an OpenRecon package: what it needs, and what the user at the scanner can set."""
+    """Write the label of an OpenRecon package: its requirements, and the parameters at the scanner."""
 
     models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field(
         ("ktslr", "stvarnet", "slrnet", "llr", "cgsense", "zerofilled"),
@@ -17,17 +17,18 @@ class LabelOptions(Options):
     )
     id: str = Field("cinerecon", description="name of the application, letters and digits")
     vendor: str = Field("cinerecon", description="your name or that of your institution, letters and digits")
-    address: str = Field("", description="address of the one who makes the package")
-    made_in: str = Field("", description="place where the package is made")
+    address: str = Field("", description="address of the manufacturer of the package")
+    made_in: str = Field("", description="country in which the package is made")
     date: str | None = Field(None, description="date of the package, YYYY/MM/DD; today if not given")
     injector: str = Field(
-        "image", description="where images return to the scanner: image, or compleximage in place of its transform"
+        "image",
+        description="how images return to the scanner: image, or compleximage in place of its Fourier transform",
     )
-    gpu: bool = Field(False, description="ask for a GPU where the scanner has one")
+    gpu: bool = Field(False, description="use a GPU if the scanner has one")
     gpu_memory_mb: Annotated[int, Flag(needs=("gpu",))] = Field(
-        8192, ge=0, description="memory of the GPU that a reconstruction needs at most [MB]"
+        8192, ge=0, description="GPU memory that a reconstruction needs [MB]"
     )
-    memory_mb: int = Field(16384, ge=0, description="memory that a reconstruction needs at most [MB]")
+    memory_mb: int = Field(16384, ge=0, description="memory that a reconstruction needs [MB]")
     cores: int = Field(4, ge=1, description="processor cores")
     output: Annotated[Path, Flag(("-o", "--output"))] = Field(
         Path("OpenReconLabel.json"), description="file to write, .json"
@@ -41,7 +42,7 @@ class PackageOptions(Options):
     image: Annotated[Path, Flag(is_argument=True)] = Field(
         description="container image, a .tar of docker save or podman save --format docker-archive"
     )
-    label: Path = Field(Path("OpenReconLabel.json"), description="label of the package, as openrecon label writes it")
+    label: Path = Field(Path("OpenReconLabel.json"), description="label of the package, written by openrecon label")
     software: str = Field(
         "va60", description="software of the scanner: va60, which reads the label of the image, or va70 and later"
     )

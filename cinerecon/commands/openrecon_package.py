@@ -22,7 +22,7 @@ from cinerecon.errors import ConfigError, FileError, nearest_name
 from cinerecon.io.atomic import moved_into_place, refuse_existing
 
 SOFTWARE = ("va60", "va70")
-"""Versions of the software of the scanner at which the layout changes."""
+"""Software versions of the scanner that introduced a layout."""
 ROOT = "root"
 
 
@@ -33,13 +33,13 @@ class ContainerImage:
     Attributes
     ----------
     digest
-        ``sha256:...`` of its configuration.
+        Digest of its configuration, ``sha256:...``.
     labels
         Its labels.
     user
         The user that it runs as.
     is_oci
-        It has the OCI layout, which VA60 does not import.
+        Whether it has the OCI layout, which VA60 does not import.
     """
 
     digest: str
@@ -57,7 +57,7 @@ class Archive:
     path
         The file.
     digest, user
-        Those of the image.
+        Digest and user of the image.
     """
 
     path: Path
@@ -109,14 +109,13 @@ def read_label(path: Path) -> Label:
     except OSError as error:
         raise FileError(f"cannot read the label: {error.strerror}", where=str(path), hint="openrecon label") from None
     except (ValueError, KeyError, TypeError):
-        raise FileError(
-            "not a label of OpenRecon", where=str(path), hint="cinerecon openrecon label writes it"
-        ) from None
+        hint = "cinerecon openrecon label writes it"
+        raise FileError("not an OpenRecon label", where=str(path), hint=hint) from None
     return dict(label)
 
 
 def read_image(path: Path) -> ContainerImage:
-    """Read the configuration of an image of ``docker save``, ``podman save`` or in the OCI layout.
+    """Read the configuration of an image from ``docker save`` or ``podman save``, or in the OCI layout.
 
     Raises
     ------
@@ -166,7 +165,7 @@ def _check_image(image: ContainerImage, label: Label, options: PackageOptions) -
     Raises
     ------
     FileError
-        If it is not.
+        If it does not.
     """
     where = str(options.image)
     stored = image.labels.get(LABEL_KEY)
@@ -178,22 +177,20 @@ def _check_image(image: ContainerImage, label: Label, options: PackageOptions) -
         hint = "podman save --format docker-archive, or docker 24"
         raise FileError("VA60 does not import the OCI layout", where=where, hint=hint)
     if stored is None:
-        raise FileError(
-            "the image has no label of OpenRecon", where=where, hint=f'docker build --label "{LABEL_KEY}=..."'
-        )
+        raise FileError("the image has no OpenRecon label", where=where, hint=f'docker build --label "{LABEL_KEY}=..."')
     try:
         is_same = json.loads(base64.b64decode(stored, validate=True)) == label
     except (binascii.Error, ValueError):
         is_same = False
     if not is_same:
-        hint = "build the image with this label, or give that of the image by --label"
-        raise FileError(f"the label of the image is not that in {options.label.name}", where=where, hint=hint)
+        hint = "build the image with this label, or give the label of the image with --label"
+        raise FileError(f"the label of the image differs from {options.label.name}", where=where, hint=hint)
 
 
 def properties_of(label: Label, image: ContainerImage) -> dict[str, Any]:
-    """The content of ``Properties.json``; the identifier depends on the vendor and the application alone."""
+    """The content of ``Properties.json``; the identifier depends only on vendor and application."""
     general = label["general"]
-    name = "".join(letter for letter in general["id"].lower() if letter.isalnum())
+    name = "".join(filter(str.isalnum, general["id"].lower()))
     return {
         "package_format": "Alpaca",
         "application_guid": str(uuid.uuid5(uuid.NAMESPACE_URL, f"openrecon/{general['vendor']}/{general['id']}")),
@@ -222,7 +219,7 @@ def _read_guide(path: Path) -> bytes:
 
 
 def guide_of(label: Label) -> bytes:
-    """An application guide of one page, PDF: the application and its parameters."""
+    """An application guide of one page (PDF) with the application and its parameters."""
     import io
     import textwrap
 

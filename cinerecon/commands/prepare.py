@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
     """Prepare scans of any archive as cases for training and evaluation: one HDF5 file per slice.
 
-    The same command continues after an interruption, or adds scans: existing cases are kept.
+    The same command continues after an interruption and adds new scans: existing cases are kept.
     """
 
     sources: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
@@ -44,17 +44,19 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
     csm: str | None = Field(None, description="method for the coil maps: smooth, espirit or walsh")
     compress_coils: str | None = Field(
         None,
-        description="number of virtual coils to compress to, or auto: as few as keep 99 % of the energy of the signal",
+        description="number of virtual coils to compress to, or auto: as few as keep 99 % of the signal energy",
     )
     compression: Annotated[str | None, Flag(default_text=COMPRESSION)] = Field(
         None, description="pca, or geometric (at each position along the readout)"
     )
     combine: str | None = Field(
-        None, description="combine to one coil, then sample: adaptive (Walsh), espirit or smooth maps"
+        None, description="combine to one coil before sampling: adaptive (Walsh), espirit or smooth maps"
     )
     crop_readout: int | None = Field(None, description="central columns to keep, e.g. 192")
     crop: str | None = Field(None, description="central rows x columns to keep, e.g. 160x192")
-    n_frames: Annotated[int | None, Flag(("--frames",))] = Field(None, description="number of first frames to keep")
+    n_frames: Annotated[int | None, Flag(("--frames",))] = Field(
+        None, description="number of frames to keep, from the first"
+    )
     patches: Annotated[tuple[str, ...], Flag(("--patch",))] = Field(
         (), description="size of patches, frames x y x x, e.g. 16x192x192; may be repeated"
     )
@@ -65,10 +67,10 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
         N_SIMULATED_COILS, description="number of coils simulated for magnitude images; 1 for none"
     )
     seed: int = Field(SEED, description="seed of the simulation for magnitude images")
-    subject: str = Field("", description=r"regular expression that finds the subject in the path, e.g. 'P\d+'")
+    subject: str = Field("", description=r"regular expression for the subject in the path, e.g. 'P\d+'")
     split: str = Field(
         ",".join(f"{share:g}" for share in SPLIT_SHARES),
-        description="shares of train, val and test, or the name of one for all; each subject is in one only",
+        description="shares of train, val and test, or one of these names for all; a subject is in only one of them",
     )
     strict: bool = Field(
         REFUSES_UNREALISTIC,
@@ -81,7 +83,7 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
         None, ge=1, description="parallel processes"
     )
     memory: str | None = Field(
-        None, description="most memory of all processes together, e.g. 4GB; slices that need more are refused"
+        None, description="memory limit of all processes together, e.g. 4GB; slices that need more are refused"
     )
     pictures: Annotated[bool, Flag(("--pictures/--no-pictures",))] = Field(
         True, description="draw a picture of each slice"
@@ -94,7 +96,7 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
         Raises
         ------
         ConfigError
-            If a value is wrong.
+            If a value is invalid.
         """
         from cinerecon.preparation.config import COMBINING_MAPS, PrepareConfig, parse_sizes, parse_split
 
@@ -106,8 +108,8 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
             raise ConfigError(what, where="--csm, --combine", hint="leave out --csm")
         values = {"--compression": ("compression", self.compression), "--csm": ("csm", self.csm)}
         for option, (key, value) in (values | {"--compress-coils": ("n_virtual_coils", self.compress_coils)}).items():
-            given = [] if value is None else [f"{key}={value}"]
-            preprocessing = preprocessing.with_settings(given, where=option)
+            settings = [] if value is None else [f"{key}={value}"]
+            preprocessing = preprocessing.with_settings(settings, where=option)
         return PrepareConfig.parse(
             {
                 "intake": preprocessing.model_dump(),
@@ -140,12 +142,12 @@ def prepare(options: PrepareOptions) -> None:
         submit(options, prepare)
         return
     scans_of(options.sources, options.lists)
-    given = [path for path in options.sources if not is_list(path)]
+    files = [path for path in options.sources if not is_list(path)]
     if options.compression and not options.config().intake.n_virtual_coils:
         print("warning  --compression has no effect without --compress-coils", file=sys.stderr)
     with progress_bar() as progress:
         report = run(
-            given,
+            files,
             options.output,
             options.config(),
             workers=options.workers,

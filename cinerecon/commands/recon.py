@@ -17,7 +17,7 @@ from cinerecon.options import METHOD, ArchiveOptions, Flag
 from cinerecon.reconstruction.options import ReconSettings
 
 FRUGAL_METHODS = ("zerofilled", "cgsense")
-"""Methods that gain little time from keeping the memory of freed arrays."""
+"""Methods that are hardly faster if freed memory is kept."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class ReconOptions(ReconSettings, ArchiveOptions):
         " dicom",
     )
     quiet: Annotated[bool, Flag(("--quiet", "-q"), excludes=("verbose",))] = Field(
-        False, description="print warnings and errors only"
+        False, description="print only warnings and errors"
     )
     log: Path | None = Field(None, description="file to which each slice, warning and error is appended as a line")
     as_json: Annotated[bool, Flag(("--json",))] = Field(False, description="print the report as JSON")
@@ -73,12 +73,12 @@ class ReconOptions(ReconSettings, ArchiveOptions):
 
     @property
     def is_batch(self) -> bool:
-        """Whether this may be more than one scan by one method."""
+        """Whether there may be several scans or methods."""
         n_parts = max(len(self.scans), len(self.models))
         return n_parts > 1 or bool(self.formats) or any(path.is_dir() for path in self.scans)
 
     def request(self) -> "ReconRequest":
-        """The reconstruction of the first scan by the first method."""
+        """The request for the first scan and the first method."""
         from cinerecon.io.export.dicom_patient import make_patient
         from cinerecon.reconstruction.request import ReconRequest
 
@@ -101,14 +101,14 @@ def recon(options: ReconOptions) -> None:
 
     if options.submit and str(STANDARD) not in options.outputs:
         if STANDARD in options.scans:
-            raise ConfigError("standard input is not submitted to other processes", where="--submit")
+            raise ConfigError("standard input cannot be submitted as jobs", where="--submit")
         submit(options, recon)
         return
     with ExitStack() as stack:
         folder = None
         if STANDARD in options.scans:
             if len(options.scans) > 1 or not options.outputs:
-                raise ConfigError("a scan from standard input is the only one, and its images need a name", where="-o")
+                raise ConfigError("standard input must be the only scan, and its images need a name", where="-o")
             path = stack.enter_context(scan_file(STANDARD))
             options = options.model_copy(update={"scans": (path,)})
         if str(STANDARD) in options.outputs:
@@ -125,14 +125,14 @@ def _require_one_stream(options: ReconOptions) -> None:
     Raises
     ------
     ConfigError
-        Naming the option.
+        If there are several, or ``--json`` is given.
     """
     from cinerecon.errors import ConfigError
 
     if options.as_json:
         raise ConfigError("standard output receives the images", where="--json", hint="-o cine.mrd --json")
-    is_one = len(options.scans) == options.outputs.count("-") == 1 and not (options.lists or options.submit)
-    if not is_one or options.is_batch:
+    is_single = len(options.scans) == options.outputs.count("-") == 1 and not (options.lists or options.submit)
+    if not is_single or options.is_batch:
         raise ConfigError("standard output receives the images of one scan by one method", where="-o -", hint="-o out/")
 
 
@@ -213,21 +213,21 @@ def _print_warnings(texts: Iterable[str]) -> None:
 
 @dataclass
 class Allocator:
-    """Keeps or returns freed memory in the stages of a reconstruction, by its plan.
+    """Keep or return freed memory during the stages of a reconstruction, as planned.
 
     Attributes
     ----------
     model
         The method.
     keeps_freed
-        Whether freed memory may be kept while the method runs, which can be faster.
+        Whether freed memory is kept while the method runs, which can be faster.
     """
 
     model: str
     keeps_freed: bool = True
 
     def follow(self, plan: "MemoryPlan") -> None:
-        """Use a plan, and report it if memory has a limit."""
+        """Follow a plan, and log it if memory has a limit."""
         from cinerecon.reconstruction.run import NOTICE
 
         self.keeps_freed = plan.keeps_freed
@@ -235,7 +235,7 @@ class Allocator:
             logger.log(NOTICE, "memory: %s", plan)
 
     def begin_stage(self, stage: str) -> None:
-        """Return freed memory between the stages of a slice."""
+        """Return freed memory, and keep it from here on if the stage and the plan allow it."""
         from cinerecon.memory import keep_freed_memory, release_freed_memory
 
         release_freed_memory()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 REPORT_WIDTH, BATCH_WIDTH = 100, 112
-"""Letters in a line of the table of a scan, and of a batch without the name of the scan."""
+"""Width [characters] of the table of a scan, and of a batch without the name of the scan."""
 
 
 def print_report(report: "ReconReport") -> None:
@@ -54,7 +54,7 @@ def print_convergence(report: "ReconReport") -> None:
 
     without_record = dict.fromkeys(part.cine.method for part in report.slices if not part.cine.convergence)
     for method in without_record:
-        print(f"{method} keeps no record of iterations")
+        print(f"{method} does not record its convergence")
     for part in report.slices:
         convergence = part.cine.convergence
         if not convergence:
@@ -69,8 +69,8 @@ def print_convergence(report: "ReconReport") -> None:
 
 def some_iterations(n_iterations: int, most: int = 12) -> list[int]:
     """Indices of the iterations to show: the first, every n-th, and the last."""
-    every = -(-n_iterations // (most - 1))
-    return sorted({0, *range(every - 1, n_iterations, every), n_iterations - 1})
+    step = -(-n_iterations // (most - 1))
+    return sorted({0, *range(step - 1, n_iterations, step), n_iterations - 1})
 
 
 def quality_line(part: "ReconstructedSlice") -> str:
@@ -175,7 +175,7 @@ def print_batch(outcomes: Sequence["Outcome"]) -> None:
 
 
 def _wide_console(width: int) -> "Console":
-    """A console as wide as the terminal; of the given width in a file or a pipe."""
+    """A console as wide as the terminal, or of the given width if the output is a file or a pipe."""
     from rich.console import Console
 
     console = Console(markup=False, highlight=False)

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from cinerecon.evaluation.failures import Failure
     from cinerecon.evaluation.paper_tables import PaperTable
     from cinerecon.evaluation.score import Score
-if TYPE_CHECKING:
     from cinerecon.preparation.report import PrepareReport
 
 MAX_PRINTED_REJECTIONS = 5
@@ -29,15 +28,15 @@ def report_results(
     Parameters
     ----------
     scores, failures
-        Scores and failures.
+        Results of the evaluation.
     output
-        Folder of the results; None prints them only.
+        Folder for the files; None only prints the tables.
     baseline
         Method to test against.
     layouts
-        Tables of papers.
+        Layouts of tables of papers.
     names
-        Methods that the user requested, which are in no table of a paper.
+        Methods that the user requested in addition to those of the papers.
     """
     from cinerecon.commands.console import print_tables
     from cinerecon.evaluation.failures import failure_table
@@ -58,7 +57,7 @@ def report_results(
 
 
 def print_cases(report: "PrepareReport", verb: str = "prepared") -> None:
-    """Print the numbers of cases, the warnings, and the first rejections; the verb is ``prepared`` or ``merged``."""
+    """Print the numbers of cases, which were ``prepared`` or ``merged``, the warnings, and the first rejections."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -75,16 +74,16 @@ def print_cases(report: "PrepareReport", verb: str = "prepared") -> None:
     console.print(table)
     n_existing = len(report.rows) - report.n_new
     cases = "case" if report.n_new == 1 else "cases"
-    print(f"\n{report.n_new} {cases} {verb}" + (f", {n_existing} there already" if n_existing else ""))
+    print(f"\n{report.n_new} {cases} {verb}" + (f", {n_existing} existed already" if n_existing else ""))
     for reason, count in report.passed.items():
-        print(f"passed over  {count} {reason}")
+        print(f"skipped  {count} {reason}")
     n_slices = len({(row.source_sha256, row.slice) for row in report.rows})
     for text, count in report.warnings.items():
         share = "" if count >= n_slices else f"{count} of {n_slices} slices: "
         console.print(f"[yellow]warning[/]  {share}{escape(text)}")
     if report.n_unknown_subjects > 1:
         files = f"{report.n_unknown_subjects} files"
-        text = f"the subject is unknown in {files}: each counts as a subject (--subject finds it in the path)"
+        text = f"the subject of {files} is unknown: each counts as a subject (--subject finds it in the path)"
         console.print(f"[yellow]warning[/]  {text}")
     print(f"wrote    {report.index}")
     for refusal in report.refused[:MAX_PRINTED_REJECTIONS]:

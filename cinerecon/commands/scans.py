@@ -1,4 +1,4 @@
-"""The scans and the shard that the options of a command give."""
+"""Scans, shards and standard streams from the options of a command."""
 
 import shutil
 import sys
@@ -13,6 +13,7 @@ from cinerecon.options import ArchiveOptions
 
 if TYPE_CHECKING:
     from cinerecon.io.shards import Shard
+
 STANDARD = Path("-")
 """Standard input as a scan, standard output as a file to write."""
 STREAM_NAME = "stdout.mrd"
@@ -24,7 +25,7 @@ def shard_of(options: ArchiveOptions) -> "Shard | None":
     Raises
     ------
     ConfigError
-        If it is not understood.
+        If it is invalid.
     """
     from cinerecon.io.shards import Shard
 
@@ -32,7 +33,7 @@ def shard_of(options: ArchiveOptions) -> "Shard | None":
 
 
 def scans_of(paths: Sequence[Path], lists: Sequence[Path]) -> tuple[tuple[Path, ...], bool]:
-    """The given files and folders with those in lists, and whether there are lists.
+    """The files and folders, including those in lists, and whether there are lists.
 
     Raises
     ------
@@ -50,13 +51,13 @@ def scans_of(paths: Sequence[Path], lists: Sequence[Path]) -> tuple[tuple[Path, 
 
 
 def print_shard(options: ArchiveOptions, output: Path) -> None:
-    """Print that a shard is finished, and how the results of all are joined."""
+    """Print that a shard is finished, and the command that merges all."""
     names = [name for name in ("baseline", "tables") if hasattr(options, name) and options.is_changed(name)]
     values = {options.option_of(name): getattr(options, name) for name in names}
-    given = [
+    arguments = [
         f" {option} {v}" for option, value in values.items() for v in ([value] if isinstance(value, str) else value)
     ]
-    print(f"shard {options.shard} is finished; when all are: cinerecon merge {output}{''.join(given)}")
+    print(f"shard {options.shard} is finished; when all are: cinerecon merge {output}{''.join(arguments)}")
 
 
 @contextmanager
@@ -90,8 +91,8 @@ def binary_output() -> BinaryIO:
 def images_to_standard_output() -> Iterator[Path]:
     """A temporary file for a stream of images, which is sent to standard output when the block has succeeded.
 
-    Streams of maps next to it follow as further series: SNR, noise, uncertainty, velocity. What is printed in the block
-    goes to standard error.
+    Streams of maps next to it follow as further series: SNR, noise, uncertainty, velocity. Text that is printed in the
+    block goes to standard error.
 
     Raises
     ------

@@ -19,7 +19,9 @@ class SendOptions(Options):
     )
     address: Annotated[str, Flag(is_argument=True)] = Field(description="address of the server, host:port")
     output: Annotated[Path, Flag(("-o", "--output"))] = Field(description="file for the images (.h5)")
-    config: str = Field("", description="configuration, for cinerecon serve a method; that of the server if empty")
+    config: str = Field(
+        "", description="name of the configuration, for cinerecon serve a method; empty for that of the server"
+    )
     pace_ms: Annotated[float, Flag(("--pace",))] = Field(
         0.0, ge=0, allow_inf_nan=False, description="time between readouts [ms]; 0: as fast as possible"
     )
@@ -37,17 +39,17 @@ def send(options: SendOptions) -> None:
     refuse_existing(options.output, force=options.force)
     header = next(messages_of(options.scan))
     assert isinstance(header, TextMessage)
-    images, is_whole = [], True
+    images, has_error = [], False
     for message in exchange(options.scan, options.address, options.config, options.pace_ms):
         if isinstance(message, ImageMessage):
             images += [] if is_error_image(message) else [message]
         elif isinstance(message, TextMessage):
             print(message.text, file=sys.stderr)
-            is_whole = is_whole and not message.text.startswith("error")
+            has_error |= message.text.startswith("error")
     if images:
         write_image_messages(options.output, images, header.text, force=options.force)
         print(f"wrote  {options.output}  ({len(images)} images)")
-    if not images or not is_whole:
+    if not images or has_error:
         raise typer.Exit(2)
 
 

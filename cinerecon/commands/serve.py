@@ -16,14 +16,14 @@ from cinerecon.options import METHOD, DeviceOptions, Flag
 class ServeOptions(DeviceOptions):
     """Reconstruct the scans that scanners or clients send over connections (MRD server, OpenRecon, FIRE)."""
 
-    host: str = Field("127.0.0.1", description="address to listen at; 0.0.0.0: reachable from other computers")
-    port: int = Field(MRD_PORT, ge=0, le=65535, description="port to listen at")
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for connections from other computers")
+    port: int = Field(MRD_PORT, ge=0, le=65535, description="port to listen on")
     n_jobs: Annotated[int, Flag(("--jobs",))] = Field(2, ge=1, description="connections served at once; others wait")
     model: Annotated[str, Flag(("--model", "-m"))] = Field(
-        METHOD, description="method for clients that choose none, see cinerecon models"
+        METHOD, description="method for clients that do not choose one, see cinerecon models"
     )
     memory: str | None = Field(
-        None, description="most memory of the server while it reconstructs one slice, e.g. 4GB; see recon --memory"
+        None, description="memory limit while one slice is reconstructed, e.g. 4GB; see recon --memory"
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
         (), description="setting of the method, key=value, or of the preprocessing, preprocessing.key=value"
@@ -43,8 +43,8 @@ def serve(options: ServeOptions) -> None:
     if options.memory is None:
         keep_freed_memory()
     device = pick_device(options.device)
-    given = {"memory": options.memory, "settings": options.settings}
-    request = ReconRequest(Path("scan.h5"), options.model, device=device).with_values(**given)
+    request = ReconRequest(Path("scan.h5"), options.model, device=device)
+    request = request.with_values(memory=options.memory, settings=options.settings)
     request.check_settings(load_request_method(request))
     with Server(request, options.host, options.port, n_jobs=options.n_jobs, on_closed=return_freed_memory) as server:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""Shards as jobs of Slurm, or by the same code as processes of this machine, through submitit."""
+"""Shards as Slurm jobs, or as processes of this machine, through submitit."""
 
 import subprocess
 import time
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 O = TypeVar("O", bound=ArchiveOptions)  # noqa: E741
 
 LOGS = "logs"
-"""Folder below that of the shards for what the jobs print."""
+"""Name of the folder for the output of the jobs, in that of the shards."""
 POLL_S = 2.0
 """Interval at which the state of the jobs is queried [s]."""
 GRACE_S = 10.0
-"""Time for which the result of a job that has left the queue may be invisible on a shared file system [s]."""
+"""Time that the result of a finished job may take to appear on a shared file system [s]."""
 
 
 @dataclass(frozen=True)
 class ShardJob:
-    """One shard of a command, as it is run by a job.
+    """A job that runs one shard of a command.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class ShardJob:
         return ""
 
     def checkpoint(self, *_: Any) -> Any:
-        """The function and arguments with which Slurm queues a stopped job again; it continues where it stopped."""
+        """The function and arguments with which a stopped job is queued again, to continue where it stopped."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(replace(self, options=resumed(self.options)))
@@ -74,7 +74,7 @@ def submit(options: O, run: Callable[[O], None]) -> None:
     Raises
     ------
     ConfigError
-        If submitit is not installed, a setting of the jobs is wrong, or there is no folder of results.
+        If submitit is not installed, a setting of the jobs is invalid, or there is no folder of results.
     DataError
         If a job dies; finished shards are kept.
     """
@@ -109,7 +109,7 @@ def output_of(options: ArchiveOptions) -> Path:
 
 
 def resumed(options: ArchiveOptions) -> ArchiveOptions:
-    """The options of the same run when it continues."""
+    """The options with which an interrupted run continues."""
     return options.model_copy(update={"resume": True}) if hasattr(options, "resume") else options
 
 
@@ -146,17 +146,17 @@ def _wait(jobs: "Sequence[Job[str]]", output: Path) -> None:
     Raises
     ------
     DataError
-        If some died, or could not run.
+        If a job died or failed.
     """
     from cinerecon.commands.console import progress_bar
 
     with progress_bar() as progress:
-        n_over = 0
-        while n_over < len(jobs):
+        n_finished = 0
+        while n_finished < len(jobs):
             time.sleep(POLL_S)
             queued = _queued(jobs)
-            n_over = sum(job.paths.result_pickle.exists() or job.job_id not in queued for job in jobs)
-            progress(f"{n_over} of {len(jobs)} shards finished", n_over / len(jobs))
+            n_finished = sum(job.paths.result_pickle.exists() or job.job_id not in queued for job in jobs)
+            progress(f"{n_finished} of {len(jobs)} shards finished", n_finished / len(jobs))
     for number, job in enumerate(jobs, start=1):
         what, where = _error_of(job)
         if what:
@@ -165,21 +165,21 @@ def _wait(jobs: "Sequence[Job[str]]", output: Path) -> None:
 
 
 def _queued(jobs: "Sequence[Job[str]]") -> set[str]:
-    """The jobs that wait or run, from the queue of Slurm, since accounting is not set up everywhere."""
+    """The jobs that are queued or running, from squeue, since not every cluster has accounting."""
     from submitit import SlurmJob
 
     if not isinstance(jobs[0], SlurmJob):
         return {job.job_id for job in jobs if not job.done()}
     arrays = ",".join(sorted({job.job_id.partition("_")[0] for job in jobs}))
     command = ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={arrays}"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    if answer.returncode and "Invalid job id" not in answer.stderr:  # the controller may be away for a while
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode and "Invalid job id" not in result.stderr:  # the controller is temporarily unavailable
         return {job.job_id for job in jobs}
-    return set(answer.stdout.split())
+    return set(result.stdout.split())
 
 
 def _error_of(job: "Job[str]") -> tuple[str, str]:
-    """The error that ended a job, and its place; both empty if it finished."""
+    """The error that ended a job, and where it occurred; both empty if it finished."""
     end = time.monotonic() + GRACE_S
     while not job.paths.result_pickle.exists():
         if time.monotonic() > end:
@@ -195,5 +195,5 @@ def _error_of(job: "Job[str]") -> tuple[str, str]:
 def _merge(options: ArchiveOptions, output: Path) -> None:
     from cinerecon.commands.merge import MergeOptions, merge
 
-    given = {name: getattr(options, name) for name in ("baseline", "tables") if hasattr(options, name)}
-    merge(MergeOptions(folder=output, **given))
+    values = {name: getattr(options, name) for name in ("baseline", "tables") if hasattr(options, name)}
+    merge(MergeOptions(folder=output, **values))

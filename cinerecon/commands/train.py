@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cinerecon.training import DataPaths, Estimate, Recipe, Step
 
 MAX_WAIT_SHARE = 0.05
-"""Share of the time spent waiting for batches above which more processes are recommended."""
+"""Fraction of time spent waiting for batches above which more processes are recommended."""
 
 
 class TrainOptions(DeviceOptions):
@@ -29,7 +29,7 @@ class TrainOptions(DeviceOptions):
         None, description="folder of prepared cases to train on, in place of the sources of the recipe"
     )
     scans: Annotated[tuple[Path, ...], Flag(("--scan",))] = Field(
-        (), description="undersampled scan, or folder of scans or cases, to train on without reference: --loss ssdu"
+        (), description="undersampled scan, or folder of scans or cases, to train on without a reference (--loss ssdu)"
     )
     series: tuple[Path, ...] = Field(
         (), description="folder of measured magnitude cines (.npz) for the recipe; may be repeated"
@@ -41,11 +41,13 @@ class TrainOptions(DeviceOptions):
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
         (), description="setting of the recipe, e.g. training.n_steps=500"
     )
-    resume: bool = Field(False, description="continue from the last checkpoint with identical results")
+    resume: bool = Field(
+        False, description="continue from the last checkpoint, with the results of an uninterrupted run"
+    )
     tensorboard: bool = Field(False, description="write the log for TensorBoard, too")
     estimate: bool = Field(False, description="report parameters, memory and time from a few steps, and stop")
     minutes: float = Field(
-        float("inf"), ge=0, description="stop after this time, resumable; the schedule is that of training.n_steps"
+        float("inf"), ge=0, description="stop after this time, resumable; the schedule still follows training.n_steps"
     )
 
     def data_paths(self) -> "DataPaths":
@@ -63,7 +65,7 @@ class TrainOptions(DeviceOptions):
             If the sources of the recipe are replaced twice.
         """
         if self.data and self.scans:
-            what = "--scan replaces all sources, and so does --data"
+            what = "--scan and --data both replace the sources of the recipe"
             raise ConfigError(what, where="--data, --scan", hint="leave out one; --scan takes a folder of cases, too")
         source = json.dumps({"data": {"kind": "prepared", "folder": str(self.data)}})
         settings = [f"training.data.sources={source}"] if self.data else []
@@ -128,7 +130,7 @@ def _train(options: TrainOptions, recipe: "Recipe", *, is_main_process: bool) ->
 
 
 def _describe_waiting(step: "Step", workers: int) -> str:
-    """The time that the steps waited for their batches, with a hint if more processes would shorten it."""
+    """The time spent waiting for batches, with a hint if more processes would shorten it."""
     share = step.waited_seconds / step.seconds if step.seconds else 0.0
     hint = f"; try --workers {max(2 * workers, 1)}" if share > MAX_WAIT_SHARE else ""
     return f"waited   {step.waited_seconds:.1f} s of {step.seconds:.0f} s for batches ({share:.1%}){hint}"
@@ -140,11 +142,12 @@ app = app_of(TrainOptions, train)
 def _print_unused_sources(recipe: "Recipe", series: tuple[Path, ...]) -> None:
     from cinerecon.training.data import series_warnings
 
-    left_out = [name for name, one in recipe.training.data.sources.items() if one.kind == "series" and not one.folder]
+    sources = recipe.training.data.sources
+    left_out = [name for name, source in sources.items() if source.kind == "series" and not source.folder]
     if left_out and not series:
         print(f"note     left out, as there is no --series: {', '.join(left_out)}")
-    for one in recipe.training.data.sources.values():
-        for remark in series_warnings(one, series) if one.kind == "series" else ():
+    for source in sources.values():
+        for remark in series_warnings(source, series) if source.kind == "series" else ():
             print(f"note     {remark}")
 
 
@@ -156,7 +159,7 @@ def _print_estimate(estimate: "Estimate", recipe: "Recipe") -> None:
         "step": f"{estimate.step_s:.3f} s, and {estimate.draw_s:.3f} s to draw its data",
         **(ahead if estimate.n_ahead else {}),
         "epoch": f"{_duration(estimate.epoch_s)} for {recipe.training.n_steps_per_epoch:,} steps",
-        "run": f"{_duration(estimate.run_s)} for {recipe.training.n_steps:,} steps, validation left out",
+        "run": f"{_duration(estimate.run_s)} for {recipe.training.n_steps:,} steps, without validation",
     }
     for label, text in lines.items():
         print(f"{label:<11}{text}")

@@ -127,7 +127,7 @@ def _height(row: Sequence[Cell], columns: list[int]) -> int:
 
 
 def _column_width(table: Table, column: int) -> float:
-    """In points, of the widest line of its cells and its title."""
+    """Width of a column [points]: that of the widest line of its cells and title."""
     lines = [(line, cell.is_best) for row in table.rows for cell in [row[column]] for line in _lines(cell.text)]
     widest = max((_width(line, is_bold=is_bold) for line, is_bold in lines), default=0.0)
     return max(widest, *(_width(line) for line in wrap_title(table.columns[column], int(widest / DIGIT_PT))))

@@ -166,14 +166,14 @@ def _in_words(shift: tuple[float, float, float], shape: torch.Size) -> tuple[str
 
 
 def _best_factor(image: Tensor, reference: Tensor) -> tuple[float, float]:
-    """The factor a that minimises |a image - reference|^2, and what remains."""
+    """The factor a that minimises |a image - reference|^2, and the remaining error."""
     power = float((image**2).sum())
     factor = float((image * reference).sum()) / power if power > 0 else 0.0
     return factor, float(torch.sum((factor * image - reference) ** 2))
 
 
 def _gain(before: float, after: float) -> float:
-    """In dB; infinite where nothing remains."""
+    """Reduction of a squared error [dB]; infinite if none remains."""
     if before <= 0:
         return 0.0
     return 10 * math.log10(before / after) if after > 0 else math.inf

@@ -188,7 +188,7 @@ PAPER_TABLES = {
 
 
 def find_paper_table(name: str) -> PaperTable:
-    """The layout of a name.
+    """The layout of the table with a name.
 
     Raises
     ------

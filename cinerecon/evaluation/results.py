@@ -205,7 +205,7 @@ def write_summary(
 
 
 def _plain(value: Any) -> Any:
-    """The same with null for NaN and infinity, which JSON does not have."""
+    """A value for JSON, with None for NaN and infinity."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

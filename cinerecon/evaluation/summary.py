@@ -208,7 +208,7 @@ def _units(scores: Sequence[Score], unit: str) -> list[str]:
 
 
 def _groups(groups: Iterable[tuple[int, str, str]]) -> list[tuple[int, str]]:
-    """Coils and sampling of each, once."""
+    """The different pairs of coils and sampling, in order."""
     return list(dict.fromkeys((n_coils, sampling) for n_coils, sampling, _ in groups))
 
 

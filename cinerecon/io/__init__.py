@@ -1,1 +1,1 @@
-"""The container and its file formats."""
+"""File formats: readers, writers, and atomic writing."""

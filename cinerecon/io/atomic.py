@@ -39,7 +39,7 @@ def machine_code() -> str:
 
 
 def refuse_existing(path: Path, *, force: bool = False) -> None:
-    """Check that a file may be written, before the work for it starts.
+    """Check, before the work starts, that a file can be written.
 
     Raises
     ------
@@ -56,21 +56,21 @@ def refuse_existing(path: Path, *, force: bool = False) -> None:
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise FileError(f"cannot write to {folder}", where=str(path), hint="choose another place with -o")
+        raise FileError(f"cannot write to {folder}", where=str(path), hint="choose another folder with -o")
 
 
 def would_overwrite(source: Path, target: Path) -> FileError:
     """The error of a command that would overwrite its input, which ``--force`` does not permit either."""
-    what = f"{source.name} is read here, and would be overwritten"
+    what = f"{source.name} is the input and would be overwritten"
     return FileError(what, where=str(target), hint="choose another name with -o")
 
 
-def is_same_file(one: Path, other: Path) -> bool:
+def is_same_file(first: Path, second: Path) -> bool:
     """Whether two paths are the same file, which need not exist yet."""
     try:
-        return one.samefile(other)
+        return first.samefile(second)
     except OSError:
-        return os.path.realpath(one) == os.path.realpath(other)
+        return os.path.realpath(first) == os.path.realpath(second)
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def written_meanwhile(path: Path) -> FileError:
 def series_moved_into_place(folder: Path, pattern: str, *, overwrite: bool = True) -> Iterator[Path]:
     """Provide a temporary folder; its files replace all in ``folder`` that match the pattern, or none after an error.
 
-    Other files in the folder stay. It may be a mount point: what is in it is moved within it alone.
+    Other files in the folder are left as they are. The folder may be a mount point: files are moved only within it.
 
     Raises
     ------
@@ -139,9 +139,9 @@ def series_moved_into_place(folder: Path, pattern: str, *, overwrite: bool = Tru
         If the file system refuses, or there are files that fit the pattern and ``overwrite`` is not set.
     """
     parent = folder if folder.is_dir() else folder.parent
-    for left in parent.glob(f".partial-*-{glob.escape(folder.name)}") if parent.is_dir() else ():
-        if _is_stale(left):
-            _remove(left)
+    for partial in parent.glob(f".partial-*-{glob.escape(folder.name)}") if parent.is_dir() else ():
+        if _is_stale(partial):
+            _remove(partial)
     with _temporary_path(parent, folder) as temporary:
         new, old = temporary / "new", temporary / "old"
         for part in (new, old):
@@ -155,12 +155,12 @@ def series_moved_into_place(folder: Path, pattern: str, *, overwrite: bool = Tru
         moves = [(path, old / path.name) for path in folder.glob(pattern)]
         moves += [(path, folder / path.name) for path in new.iterdir()]
         try:
-            for here, there in moves:
-                here.replace(there)
+            for source, target in moves:
+                source.replace(target)
         except BaseException:  # an interruption, too: a series of two reconstructions would look like one
-            for here, there in reversed(moves):
-                if not here.exists():
-                    there.replace(here)
+            for source, target in reversed(moves):
+                if not source.exists():
+                    target.replace(source)
             raise
 
 
@@ -170,7 +170,7 @@ def _temporary_path(parent: Path, path: Path) -> Iterator[Path]:
     temporary = parent / temporary_name(path.name)
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)  # a killed run may have had this number
+        _remove(temporary)  # a killed run may have had this process number
         yield temporary
     except OSError as error:
         raise refused_write(error, path) from error
@@ -261,17 +261,17 @@ def require_folder(folder: Path) -> None:
     Raises
     ------
     FileError
-        If it is a file, or cannot be made or written.
+        If it is a file, or cannot be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise FileError("this is a file, results need a folder", where=str(folder), hint="-o results/") from None
     except OSError as error:
-        what = f"cannot make the folder: {error.strerror or error}"
-        raise FileError(what, where=str(folder), hint="choose another place with -o") from None
+        what = f"cannot create the folder: {error.strerror or error}"
+        raise FileError(what, where=str(folder), hint="choose another folder with -o") from None
     if not os.access(folder, os.W_OK):
-        raise FileError("cannot write to this folder", where=str(folder), hint="choose another place with -o")
+        raise FileError("cannot write to this folder", where=str(folder), hint="choose another folder with -o")
 
 
 def hash_file(path: Path) -> str:
@@ -314,23 +314,23 @@ def hash_files(paths: Sequence[Path]) -> str:
 
 def clear_partial(folder: Path, *, below: bool = True) -> None:
     """Remove unfinished files of interrupted programs in a folder and below, except those that are being written."""
-    for left in list(folder.rglob(".partial-*") if below else folder.glob(".partial-*")):
-        if _is_stale(left):
-            _remove(left)
+    for path in list(folder.rglob(".partial-*") if below else folder.glob(".partial-*")):
+        if _is_stale(path):
+            _remove(path)
 
 
-def _is_stale(left: Path) -> bool:
-    """Whether the process that wrote a temporary file has ended, or has not changed it for long.
+def _is_stale(path: Path) -> bool:
+    """Whether the process that wrote a temporary file has ended, or has not changed it for an hour.
 
-    The processes of other machines, which may write to the same file system, are not known here.
+    Only the age is known of files that other machines write to the same file system.
     """
-    found = _PARTIAL.match(left.name)
-    is_own = found is not None and found[2] in (None, machine_code())
+    match = _PARTIAL.match(path.name)
+    is_own = match is not None and match[2] in (None, machine_code())
     try:
-        if time.time() - left.stat().st_mtime > STALE_S:
+        if time.time() - path.stat().st_mtime > STALE_S:
             return True
-        if found and is_own and os.name == "posix":  # elsewhere the signal 0 ends a process
-            os.kill(int(found[1]), 0)
+        if match and is_own and os.name == "posix":  # elsewhere the signal 0 ends a process
+            os.kill(int(match[1]), 0)
     except (ProcessLookupError, OverflowError):
         return True
     except OSError:  # the process exists but belongs to another user; or the file has just been moved into place

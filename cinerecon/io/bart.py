@@ -1,7 +1,7 @@
-"""Arrays of BART: a text header ``.hdr`` with the dimensions, and complex64 samples ``.cfl`` in column-major order.
+"""BART arrays: a text header ``.hdr`` with the dimensions, and complex64 samples ``.cfl`` in column-major order.
 
-BART gives each dimension a fixed meaning (its file ``src/misc/mri.h``): the readout is dimension 0, the phase encode 1,
-coils 3, sets of maps 4, time 10, slices 13.
+Each dimension has a fixed meaning (``src/misc/mri.h`` of BART): readout 0, phase encode 1, coils 3, sets of maps 4,
+time 10, slices 13.
 """
 
 from collections.abc import Iterable
@@ -22,11 +22,11 @@ NAMES = {READ: "kx", PHASE_1: "ky", COIL: "coils", TIME: "frames", SLICE: "slice
 """Names of the axes of a cine, by their dimension."""
 FIRST_LINE = "# Dimensions"
 IMAGE_NOTE = ("cinerecon", "not for diagnostic use")
-"""Lines in the header of an array of images that this package writes."""
+"""Lines that mark an array as images written by this package."""
 LARGEST_HEADER = 1 << 20
-"""Largest size of a header [bytes]; command lines of long pipelines are part of it."""
+"""Largest size of a header [bytes]; BART records its command lines there."""
 LARGEST_SIZE = 1 << 40
-"""Largest size of a dimension, and of the product of all."""
+"""Largest size of a dimension, and of the whole array."""
 
 
 def cfl_files(path: Path) -> tuple[Path, Path]:
@@ -35,7 +35,7 @@ def cfl_files(path: Path) -> tuple[Path, Path]:
 
 
 def open_cfl(path: Path) -> NDArray[np.complex64]:
-    """Map an array into memory. Its axes are those of the header in the opposite order, without ones at its end.
+    """Map an array into memory, its axes in the opposite order of the header, without trailing dimensions of size 1.
 
     Parameters
     ----------
@@ -74,21 +74,23 @@ def open_cfl_images(path: Path) -> list[NDArray[np.complex64]]:
     Raises
     ------
     DataError
-        If other dimensions than those of x, y, time and slices are longer than 1, such as that of the coils.
+        If a dimension other than x, y, time and slices is longer than 1, e.g. that of the coils.
     """
     stored = open_cfl(path)
     sizes = (*reversed(stored.shape), *[1] * (N_DIMENSIONS - stored.ndim))
     others = [number for number, size in enumerate(sizes) if size > 1 and number not in (READ, PHASE_1, TIME, SLICE)]
     if others:
         what = f"dimension {others[0]} of the array is {sizes[others[0]]}, that of images is 1"
-        raise DataError(what, where=str(path), hint="coils (3) are combined first, maps (4) are chosen by bart slice")
+        raise DataError(
+            what, where=str(path), hint="combine the coils (3) first; choose one set of maps (4) with bart slice"
+        )
     image = np.asarray(stored).reshape(sizes[SLICE], sizes[TIME], sizes[PHASE_1], sizes[READ])
     return list(image)
 
 
 def holds_cfl_images(path: Path) -> bool:
-    """Whether an array holds images of this package, by its header, and not k-space."""
-    return {*IMAGE_NOTE} <= {*_read_lines(cfl_files(path)[0])}
+    """Whether the header marks an array as images written by this package; otherwise it holds k-space."""
+    return set(IMAGE_NOTE) <= set(_read_lines(cfl_files(path)[0]))
 
 
 def _read_lines(header: Path) -> list[str]:
@@ -100,14 +102,16 @@ def _read_lines(header: Path) -> list[str]:
 
 
 def _read_dimensions(header: Path) -> tuple[int, ...]:
-    """The sizes in a header, without ones at the end."""
+    """The sizes in a header, without trailing ones."""
     lines = _read_lines(header)
     number = next((number for number, line in enumerate(lines) if line.strip() == FIRST_LINE), None)
     if number is None or number + 1 >= len(lines):
-        raise DataError(f"this is no header of BART: '{FIRST_LINE}' is missing", where=str(header))
+        raise DataError(f"this is not a BART header: '{FIRST_LINE}' is missing", where=str(header))
     words = lines[number + 1].split()
     if not words or not all(word.isdecimal() and 1 <= int(word) <= LARGEST_SIZE for word in words):
-        raise DataError(f"the dimensions are '{lines[number + 1][:60]}', expected sizes from 1", where=str(header))
+        raise DataError(
+            f"the dimensions are '{lines[number + 1][:60]}', expected sizes of at least 1", where=str(header)
+        )
     sizes = [int(word) for word in words]
     if int(np.prod(sizes, dtype=object)) > LARGEST_SIZE:
         raise DataError(f"the dimensions are {' x '.join(words)}, more than any scan", where=str(header))
@@ -129,7 +133,7 @@ def write_cfl(
     Parameters
     ----------
     path, header
-        The two files; of the same name for BART, except for the ending.
+        The two files; BART expects names that differ only in the ending.
     parts
         ``(..., dimension 1, dimension 0)``, the array in parts along its first axis.
     shape
@@ -145,7 +149,7 @@ def write_cfl(
     with path.open("wb") as file:
         for part in parts:
             file.write(np.ascontiguousarray(part, "<c8").data)
-    lines = [FIRST_LINE, " ".join(map(str, sizes)), "# Creator", *(f"{line}" for line in note.splitlines())]
+    lines = [FIRST_LINE, " ".join(map(str, sizes)), "# Creator", *note.splitlines()]
     header.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -160,6 +164,5 @@ def write_bart(path: Path, stack: list[CineImage]) -> None:
     header, _ = cfl_files(path)
     shape = (len(stack), *stack[0].image.shape)  # (slices, frames, y, x)
     parts = (cine.image for cine in each(stack))
-    write_cfl(
-        path, header, parts, shape, (SLICE, TIME, PHASE_1, READ), "\n".join(" ".join(line.split()) for line in lines)
-    )
+    note = "\n".join(" ".join(line.split()) for line in lines)
+    write_cfl(path, header, parts, shape, (SLICE, TIME, PHASE_1, READ), note)

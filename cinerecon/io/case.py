@@ -2,13 +2,13 @@
 
     kspace          (frames, coils, ky, kx) complex64, zero where not sampled
     mask            (frames, 1, ky, kx or 1) bool
-    csm             (coils, y, x) complex64; not there for one coil
+    csm             (coils, y, x) complex64; absent for one coil
     reference       (frames, y, x) complex64, the fully sampled truth, where there is one
     shading         (y, x) float32, where coils were whitened
     frame_times_ms  (frames,) where known
     geometry        a group of attributes, where known
 
-Arrays are stored uncompressed, so that parts can be read without the rest. The attributes of each array contain its
+Arrays are stored uncompressed, so that parts of them can be read. The attributes of each array contain its
 axes and meaning; all other metadata are attributes of the file.
 """
 
@@ -43,19 +43,19 @@ ARRAYS = {
     "mask": (MASK, "b", "which points of k-space were sampled"),
     "csm": (CSM, "c", "coil sensitivity maps, sum of squared magnitudes 1"),
     "reference": (IMAGE, "c", "fully sampled image, combined by the maps"),
-    "shading": (CSM[1:], "f", "factor that takes the shading of whitened coils from an image"),
+    "shading": (CSM[1:], "f", "factor that removes the shading of whitened coils from an image"),
 }
 """Axes, kind of numbers and meaning of each array."""
 TYPES = {"c": np.complex64, "b": np.bool_, "f": np.float32}
 MARKS = {
     "simulated": "the scan is simulated",
-    "magnitude only": "made from magnitude images: phase, coils and noise of the measurement are gone",
+    "magnitude only": "made from magnitude images: phase, coils and noise of the measurement are lost",
     "simulated phase and coils": "phase and coil maps are simulated",
-    "combined coils": "the coils were combined before sampling is simulated: no scanner measures such data",
+    "combined coils": "the coils were combined before sampling was simulated: no scanner measures such data",
     "zero-padded": "the outer part of k-space is empty: it is easier to reconstruct than measured data",
     "interpolated": "the images were interpolated to a finer matrix: they are easier to reconstruct than measured data",
 }
-"""Properties of a case that change results, usually for the better, compared with a measured scan."""
+"""Marks of a case whose results differ from those of a measured scan, usually for the better."""
 
 
 class CaseFile:
@@ -88,14 +88,12 @@ class CaseFile:
         try:
             self._file = h5py.File(path, "r", locking=False)
         except OSError as error:
-            hint = "prepare it again"
-            raise FileError(f"the prepared case is damaged: {error}", where=str(path), hint=hint) from None
+            raise _damaged(path, error) from None
         try:
             self._read_head()
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
             self.close()
-            what = f"the prepared case is damaged: {error}"
-            raise FileError(what, where=str(path), hint="prepare it again") from None
+            raise _damaged(path, error) from None
         except Exception:
             self.close()
             raise
@@ -105,8 +103,8 @@ class CaseFile:
         if self.attributes.get("format") != CASE_FORMAT:
             raise FileError("this is not a prepared case", where=str(self.path), hint="cinerecon prepare writes them")
         if self.attributes.get("format_version") != VERSION:
-            what = f"the case has format version {self.attributes.get('format_version')}, known is {VERSION}"
-            raise FileError(what, where=str(self.path), hint="a newer cinerecon wrote it")
+            what = f"the case has format version {self.attributes.get('format_version')}, expected {VERSION}"
+            raise FileError(what, where=str(self.path), hint="a newer version of cinerecon wrote it: update this one")
         self.kspace, self.mask = (self._array(name, is_needed=True) for name in ("kspace", "mask"))
         self.csm, self.reference, self.shading = (self._array(name) for name in ("csm", "reference", "shading"))
         self.meta = self._meta()
@@ -164,8 +162,7 @@ class CaseFile:
         try:
             array: NDArray[Any] = stored[()].astype(TYPES[ARRAYS[name][1]], copy=False)
         except (OSError, RuntimeError) as error:
-            hint = "prepare it again"
-            raise FileError(f"the prepared case is damaged: {error}", where=str(self.path), hint=hint) from None
+            raise _damaged(self.path, error) from None
         if array.dtype != bool and not np.isfinite(array).all():
             raise DataError(f"'{name}' holds numbers that are not finite", where=str(self.path))
         return array
@@ -181,6 +178,10 @@ class CaseFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _damaged(path: Path, error: Exception) -> FileError:
+    return FileError(f"the prepared case is damaged: {error}", where=str(path), hint="prepare it again")
 
 
 def _geometry(values: Mapping[str, Any]) -> Geometry:
@@ -209,7 +210,7 @@ def write_case(path: Path, data: "CineData", attributes: Attributes | None = Non
     Parameters
     ----------
     path
-        File to write, ``.h5``; its folder is made if missing.
+        File to write, ``.h5``; a missing folder is created.
     data
         One slice, without batch axes.
     attributes
@@ -242,7 +243,7 @@ def read_case(path: Path) -> "CineData":
     FileError
         If the file is missing, damaged, or no case.
     DataError
-        If an array is missing, is of the wrong kind, or holds what cannot be right.
+        If an array is missing, is of the wrong kind, or holds invalid values.
     ShapeError
         If the arrays do not fit each other.
     """
@@ -260,7 +261,7 @@ def read_case(path: Path) -> "CineData":
 
 
 def _describe(meta: CineMeta) -> dict[str, Any]:
-    """The metadata as attributes with names in full."""
+    """The metadata as attributes with descriptive names."""
     values: dict[str, Any] = {
         "source": meta.source,
         "slice": meta.slice,

@@ -12,7 +12,7 @@ from cinerecon.io.shards import sharded_commands
 
 INDEX = "index.csv"
 PREPARE = "prepare"
-"""Command that prepares cases, by which its shards are called."""
+"""The command that prepares cases, after which its shards are named."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class IndexRow:
     subject
         Name of the subject; all cases of a subject are in one split.
     source, slice
-        Source of the case.
+        File that the case was made from, and number of the slice in it.
     part, n_parts
         Number of the patch among those cut from the slice; 0 of 1 for a whole slice.
     frames, coils, ky, kx
         Sizes of k-space.
     acceleration
-        K-space points over sampled points.
+        Number of k-space points over number of sampled points.
     marks
         Marks of the case, see `io.case.MARKS`, separated by semicolons.
     source_sha256, settings_sha256, sha256

@@ -1,7 +1,7 @@
 """The files of the CMRxRecon challenges 2023, 2024 and 2025: k-space with its mask, fully sampled twin and table.
 
 Axes of k-space, in the order of HDF5: (frames, slices, coils, ky, kx), without coils in the single-coil sets. Masks are
-in files of their own, acquisition parameters in tables, fully sampled twins in neighbouring folders:
+in files of their own, acquisition parameters in tables, fully sampled twins in separate folders:
 
     2023   FullSample/P001/cine_sax.mat        AccFactor04/P001/cine_sax.mat, cine_sax_mask.mat
     2024   FullSample/P001/cine_sax.mat        UnderSample_Task1/P001/cine_sax_kus_Uniform4.mat
@@ -45,7 +45,7 @@ class CmrFile:
     shape
         (frames, slices, coils, ky, kx).
     order
-        Which axes of the array these are.
+        The axis of the stored array for each of these.
     mask
         The file of its mask; None where all is sampled.
     twin
@@ -57,7 +57,7 @@ class CmrFile:
     slice_thickness_mm
         None if unknown.
     table
-        The file these are from; None if there is none.
+        The file of the last three values; None if there is none.
     """
 
     mat: MatFile
@@ -83,7 +83,7 @@ class CmrFile:
 
     @property
     def is_reversed(self) -> bool:
-        """Whether the axes have the opposite order, as programs in Python write them by MATLAB's list of axes."""
+        """Whether the axes have the opposite order, as when Python writes them in the order that MATLAB lists."""
         return self.order[0] > self.order[-1]
 
     @property
@@ -167,7 +167,7 @@ def open_cmrxrecon(path: Path) -> CmrFile:
 
 
 def is_kspace_name(path: Path) -> bool:
-    """Whether a file of an archive is the k-space of a cine, by its name: no mask, no mapping, no image."""
+    """Whether the name of a file is that of the k-space of a cine, not of a mask, mapping or image."""
     name = path.name.lower()
     return name.startswith("cine") and name.endswith(".mat") and "_mask" not in name
 
@@ -217,7 +217,7 @@ def _axes(mat: MatFile, variable: str) -> tuple[tuple[int, int, int, int, int], 
     if len(stored) != (4 if is_single else 5):
         expected = "(kx, ky, slices, frames)" if is_single else "(kx, ky, coils, slices, frames)"
         what = f"'{variable}' has the MATLAB size {tuple(reversed(stored))}, a cine has {expected}"
-        raise UnsupportedError(what, where=str(mat.path), hint="series without a time axis are no cines")
+        raise UnsupportedError(what, where=str(mat.path), hint="a series without a time axis is not a cine")
     order = tuple(range(len(stored)))
     if min(stored[-2:]) < SMALLEST_MATRIX <= sorted(stored)[-2]:
         if min(stored[:2]) < SMALLEST_MATRIX:
@@ -235,7 +235,7 @@ def _undersampled_folder(path: Path) -> str | None:
 
 
 def _find_mask(path: Path) -> Path:
-    """Find the mask of an undersampled file: next to it, in the folder of its task, or there in another set.
+    """Find the mask of an undersampled file: next to it, in the folder of its task, or in that of another set.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """A file for the HDF5 library on a disk that may be full.
 
-The library cannot close a file in which a write failed, and ends the process with a crash. To it, all writes succeed:
-what does not fit on the disk is kept in memory until the file is closed, and the error is raised after that.
+After a failed write, the library crashes the process when it closes the file. Here all writes succeed: what does not
+fit on the disk is kept in memory until the file is closed, and the error is raised after that.
 """
 
 import errno
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 PAGE = 4096
-"""Bytes that are kept together."""
+"""Size of a page in memory [bytes]."""
 MAX_PAGES = 65_536
 """Largest number of pages in memory, 256 MiB; what comes after them is lost, as the whole file is."""
 
@@ -26,15 +26,15 @@ class FaultTolerantFile(io.RawIOBase):
         self.pages: dict[int, bytearray] = {}
 
     def readable(self) -> bool:
-        """HDF5 reads back what it wrote."""
+        """True: HDF5 reads back what it wrote."""
         return True
 
     def writable(self) -> bool:
-        """HDF5 writes."""
+        """True."""
         return True
 
     def seekable(self) -> bool:
-        """HDF5 writes at any position."""
+        """True: HDF5 writes at any position."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -47,7 +47,7 @@ class FaultTolerantFile(io.RawIOBase):
         return offset
 
     def tell(self) -> int:
-        """The position."""
+        """The current position."""
         return self.position
 
     def write(self, values: Any) -> int:
@@ -64,7 +64,7 @@ class FaultTolerantFile(io.RawIOBase):
         return len(content)
 
     def _write_whole(self, content: memoryview) -> None:
-        """Write all bytes; the system may write fewer where the disk becomes full."""
+        """Write all bytes; a single write may be incomplete when the disk becomes full."""
         self.file.seek(self.position)
         written = 0
         while written < len(content):
@@ -124,4 +124,4 @@ class FaultTolerantFile(io.RawIOBase):
         return size
 
     def flush(self) -> None:
-        """Nothing is buffered here."""
+        """Do nothing: there is no buffer."""

@@ -3,10 +3,10 @@
 The HDF5 library does not survive a failed write: it ends in a segmentation fault when the file is closed. So it writes
 to a Python object that never fails (`full_disk`), and the error is raised once the library has closed the file.
 
-Validation of the heaps precedes reading by that library. Samples of variable length are stored in "global heap
-collections": a header, then objects, each with its own size. An incomplete copy of full length has zeros there, and at
-an object of size zero the library loops endlessly. Every collection is therefore traversed first, all of them in
-parallel, one object per step.
+Heaps are validated before the library reads them. Samples of variable length are stored in "global heap collections": a
+header, then objects, each with its own size. An incomplete copy of full length has zeros there, and at an object of
+size zero the library loops endlessly. Every collection is therefore traversed first, all of them in parallel, one
+object per step.
 """
 
 import mmap
@@ -24,7 +24,7 @@ from cinerecon.io.full_disk import FaultTolerantFile
 from cinerecon.io.recognise import first_bytes, looks_like
 
 CHUNK_CACHE = {"rdcc_nslots": 100_003, "rdcc_nbytes": 64 << 20}
-"""Raw scans keep each readout in a chunk of its own; the default cache forgets them between two reads."""
+"""Raw scans store each readout in its own chunk; the default cache is too small to keep them between two reads."""
 
 
 CONVERT = (
@@ -34,7 +34,7 @@ CONVERT = (
 IMAGES = "these are images: `cinerecon prepare` makes cases of them, `cinerecon simulate --from` a raw scan"
 
 LARGEST_RATIO = 1100
-"""No HDF5 filter, and no compression of MATLAB's, packs numbers tighter than this: a larger array is a false claim."""
+"""Largest compression ratio of HDF5 filters and MATLAB files: an array that claims to be larger is refused."""
 COLLECTION = b"GCOL\x01\0\0\0"
 HEAD = 16
 """Bytes of the header of a collection, and of each object."""
@@ -91,7 +91,7 @@ def member(group: h5py.Group, name: str, where: str) -> Any:
     Raises
     ------
     FileError
-        If it is a link to another file, or keeps its bytes in one.
+        If it is a link to another file, or its values are stored in one.
     """
     link = group.get(name, getlink=True)
     if link is None:
@@ -100,7 +100,7 @@ def member(group: h5py.Group, name: str, where: str) -> Any:
         raise FileError(f"'{name}' is a link to another file ('{link.filename}'), which is not followed", where=where)
     item = group.get(name)
     if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-        raise FileError(f"'{name}' keeps its values in another file, which is not opened", where=where)
+        raise FileError(f"'{name}' has its values in another file, which is not opened", where=where)
     return item
 
 
@@ -116,7 +116,7 @@ def require_plausible(name: str, n_bytes: float, path: Path) -> None:
     Raises
     ------
     DataError
-        With the claim and the size of the file.
+        If it claims more than the file can hold.
     """
     size = path.stat().st_size
     if n_bytes > LARGEST_RATIO * size:
@@ -158,7 +158,7 @@ def require_sound_heaps(path: Path) -> None:
     Raises
     ------
     FileError
-        If one cannot: it contains zeros instead of samples.
+        If a heap has zeros instead of samples.
     """
     if path.stat().st_size < 4 * HEAD:
         return
@@ -176,7 +176,7 @@ def require_sound_heaps(path: Path) -> None:
 
 
 def _release_pages(content: mmap.mmap) -> None:
-    """Release the pages read so far; they are read again if they are needed."""
+    """Release the pages read so far; they are read again if needed."""
     if hasattr(mmap, "MADV_DONTNEED"):
         content.madvise(mmap.MADV_DONTNEED)
 
@@ -223,7 +223,7 @@ def _first_empty_object(mapped: mmap.mmap, starts: NDArray[np.int64]) -> int | N
 
 
 def _number(content: NDArray[np.uint8], offsets: NDArray[np.int64], width: int) -> NDArray[np.int64]:
-    """Little-endian numbers at some offsets, limited to 2^60."""
+    """Little-endian numbers at the offsets, limited to 2^60."""
     raw = np.zeros((len(offsets), 8), np.uint8)
     raw[:, :width] = content[offsets[:, None] + np.arange(width)]
     return np.asarray(np.minimum(raw.view("<u8")[:, 0], np.uint64(1 << 60)).astype(np.int64))

@@ -1,4 +1,4 @@
-"""A journal: a file of JSON lines to which results are appended as they are known, and which survives a kill."""
+"""A journal: a file of JSON lines to which results are appended as soon as they are available."""
 
 import json
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from cinerecon.io.atomic import append_text, write_text
 
 
 class Journal:
-    """Entries by key, each on the disk when it has been added; a later entry replaces an earlier one with its key.
+    """Entries by key, each written to the disk when it is added; a later entry replaces an earlier one of its key.
 
-    A line that an interruption cut short is ignored. Entries are held as text, since there may be many.
+    A line that an interruption cut short is ignored. Entries are kept in memory as text, which takes less.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ from cinerecon.memory import release_pages
 KSPACE_AXES = ("slices", "frames", "coils", "ky", "kx")
 """The axes of k-space in the order of this package."""
 PARTS = "parts"
-"""Axis of length 2 for the real and the imaginary part, where an array is not complex."""
+"""Axis of length 2 for the real and imaginary parts of an array that is not complex."""
 SINGLE = "1"
 """Name of an axis of length 1 without a meaning."""
 KNOWN_AXES = (*KSPACE_AXES, PARTS, SINGLE)
@@ -83,7 +83,7 @@ class KspaceArray:
         _, n_frames, *shape = self.shape
         kspace = np.empty((n_frames, *shape), np.complex64)
         n_together = max(1, NUMBERS_AT_ONCE // math.prod(shape))
-        for start in range(0, n_frames, n_together):  # for the temporary arrays, and the pages of a mapped file
+        for start in range(0, n_frames, n_together):  # limits the temporary arrays and the mapped pages in memory
             frames = slice(start, start + n_together)
             with np.errstate(over="ignore"):
                 kspace[frames] = arrange(self.values, self.axes, number, frames)[0]
@@ -96,7 +96,7 @@ class KspaceArray:
 def arrange(
     values: NDArray[Any], axes: tuple[str, ...], number: int | None = None, frames: slice = slice(None)
 ) -> NDArray[Any]:
-    """An array in the order of `KSPACE_AXES`, complex where it has an axis of parts; of one slice and some frames."""
+    """Select a slice and frames, join real and imaginary parts, and bring the axes into the order of `KSPACE_AXES`."""
     parts = {"frames": frames} | ({} if number is None else {"slices": slice(number, number + 1)})
     values = values[tuple(parts.get(axis, slice(None)) for axis in axes)]
     if PARTS in axes:
@@ -114,7 +114,7 @@ def _without(axes: tuple[str, ...], name: str) -> tuple[str, ...]:
 
 
 def holds_kspace(path: Path, *, has_axes: bool = True) -> bool:
-    """Whether a file is an archive that holds ``kspace``, and the names of its ``axes`` unless they are given."""
+    """Whether a file is an archive with an array ``kspace`` and, if ``has_axes``, the names of its ``axes``."""
     if path.suffix.lower() != ".npz":
         return False
     try:
@@ -134,7 +134,7 @@ def open_kspace_array(path: Path, axes: str = "", limit_gb: float = math.inf) ->
         The file: ``.npy``, ``.npz``, or either file of a BART array.
     axes
         Names of all axes, or of those longer than 1, in the order of the array; for BART in the order of its
-        dimensions. Empty: as the archive or BART's dimensions say.
+        dimensions. Empty: the names in the archive, or the meaning of BART's dimensions.
     limit_gb
         Largest size of an archive in memory [GB].
 
@@ -151,7 +151,7 @@ def open_kspace_array(path: Path, axes: str = "", limit_gb: float = math.inf) ->
     if is_cfl(path):
         values, files = open_cfl(path), cfl_files(path)
         if holds_cfl_images(path):
-            raise DataError("the array holds images that cinerecon wrote, no k-space", where=where)
+            raise DataError("the array holds images that cinerecon wrote, not k-space", where=where)
         names = parse_axes(axes, values.shape[::-1], where)[::-1] if axes else _bart_axes(values.shape, where)
         array = KspaceArray(path, files, values, names)
     elif path.suffix.lower() == ".npy":
@@ -181,8 +181,8 @@ def parse_axes(text: str, shape: tuple[int, ...], where: str) -> tuple[str, ...]
             raise ConfigError(f"the axis '{name}' is named twice", where=f"--axes '{text}'")
     longer = [n for n, size in enumerate(shape) if size > 1]
     if len(names) == len(longer) < len(shape) and SINGLE not in names:
-        given = dict(zip(longer, names, strict=True))
-        names = [given.get(n, SINGLE) for n in range(len(shape))]
+        by_axis = dict(zip(longer, names, strict=True))
+        names = [by_axis.get(n, SINGLE) for n in range(len(shape))]
     if len(names) != len(shape):
         what = f"{len(names)} axes are named, the array {shape} has {len(shape)}"
         raise ConfigError(what, where=f"{where}, --axes '{text}'", hint=f"name every axis once, {EXAMPLE}")
@@ -197,13 +197,13 @@ def parse_axes(text: str, shape: tuple[int, ...], where: str) -> tuple[str, ...]
 
 
 def _bart_axes(shape: tuple[int, ...], where: str) -> tuple[str, ...]:
-    """The axes of a BART array by its dimensions, in the order of ``shape``, the opposite one."""
+    """The axes of a BART array by its dimensions, in the order of ``shape``, the reverse of BART's."""
     names = []
     for dimension, size in enumerate(reversed(shape)):
         name = NAMES.get(dimension, SINGLE)
         if name == SINGLE and size > 1:
             what = f"dimension {dimension} of the BART array is {size}: only {_bart_names()} are read"
-            hint = f"bart slice takes a part of it, or name the dimensions, {EXAMPLE}"
+            hint = f"extract a part with bart slice, or name the dimensions, {EXAMPLE}"
             raise ConfigError(what, where=where, hint=hint)
         names.append(name)
     return tuple(reversed(names))
@@ -237,7 +237,7 @@ def open_npy(path: Path) -> NDArray[Any]:
     Raises
     ------
     FileError
-        If it is missing, cut, or no array of numbers.
+        If it is missing, truncated, or not an array of numbers.
     """
     refuse_pipe(path)
     try:
@@ -246,8 +246,12 @@ def open_npy(path: Path) -> NDArray[Any]:
     except OSError as error:
         raise FileError(f"cannot read: {error.strerror or error}", where=str(path)) from None
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
-        what = "the file is cut: its header says more numbers than it holds" if "mmap" in str(error) else str(error)
-        raise FileError(f"no array is read: {what}"[:200], where=str(path), hint="copy it again") from None
+        what = (
+            "the file is truncated: its header claims more numbers than it holds"
+            if "mmap" in str(error)
+            else str(error)
+        )
+        raise FileError(f"cannot read the array: {what}"[:200], where=str(path), hint="copy it again") from None
 
 
 def _open_npz(path: Path, axes: str, limit_gb: float) -> KspaceArray:

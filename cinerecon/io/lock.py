@@ -14,19 +14,19 @@ except ImportError:  # Windows has no locks of this kind
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
-"""File in a folder that is being written to; a process that was killed holds its lock no longer."""
+"""Name of the file that is locked; a process that was killed no longer holds the lock."""
 
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Context in which no other process enters this context for the same folder, which is made if missing.
+    """Context that only one process at a time can enter for a folder; a missing folder is created.
 
-    The lock is one of the operating system, and ends with the process. On file systems without locks it has no effect.
+    The operating system holds the lock, which ends with the process. On file systems without locks it has no effect.
 
     Raises
     ------
     FileError
-        If another process is working on the folder, or it cannot be made.
+        If another process is working on the folder, or it cannot be created.
     """
     is_new = not folder.exists()
     require_folder(folder)
@@ -58,7 +58,10 @@ def _locked(path: Path) -> int | None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            what, hint = "another process is writing to this folder", "wait until it has finished, or another folder"
+            what, hint = (
+                "another process is writing to this folder",
+                "wait until it has finished, or choose another folder",
+            )
             raise FileError(what, where=str(path.parent), hint=hint) from None
         except OSError:
             os.close(descriptor)
@@ -66,4 +69,4 @@ def _locked(path: Path) -> int | None:
         with suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
-        os.close(descriptor)  # its holder has removed it in between
+        os.close(descriptor)  # the previous owner has removed the file in the meantime

@@ -1,4 +1,4 @@
-"""Sampling masks in files: our own, and those that other programs left as ``.npz``, ``.npy``, ``.mat`` or ``.h5``."""
+"""Sampling masks in files of this package and of others: ``.npz``, ``.npy``, ``.mat`` or ``.h5``."""
 
 import itertools
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ KINDS = "biuf"
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask in a file, by one line of text: ``mask.npz``, ``vista.mat,axes=yt``.
+    """A mask in a file, described by one line of text: ``mask.npz``, ``vista.mat,axes=yt``.
 
     Attributes
     ----------
     path
         The file.
     array
-        Name of the array in it; empty if there is only one, or one called ``mask``.
+        Name of the array in it; empty for the only one, or the one called ``mask``.
     axes
-        Its axes in order, of t (frames), y (ky) and x (kx); empty if they follow from the sizes.
+        Its axes in order: t (frames), y (ky) and x (kx); empty if they follow from the sizes.
     uncentred
         The zero frequency is at index 0.
     """
@@ -46,7 +46,7 @@ class MaskFile:
 
     @classmethod
     def parse(cls, text: str) -> "MaskFile | None":
-        """Read the text; None if it names no file.
+        """Parse the text; None if it is not the name of a mask file.
 
         Raises
         ------
@@ -63,10 +63,10 @@ class MaskFile:
             key, sign, value = option.strip().partition("=")
             if key not in ("array", "axes", "uncentred") or (key == "uncentred") == bool(sign):
                 hint = nearest_name(key, ["array=", "axes=", "uncentred"])
-                raise ConfigError(f"'{option}' is no option of a mask file", where=text, hint=hint)
+                raise ConfigError(f"'{option}' is not an option of a mask file", where=text, hint=hint)
             settings[key] = value or True
         if set(axes := settings.get("axes", "")) - set("tyx") or len(set(axes)) < len(axes):
-            raise ConfigError(f"axes={axes} are not some of t, y and x", where=text, hint="e.g. axes=tyx")
+            raise ConfigError(f"axes={axes} are not distinct letters of t, y and x", where=text, hint="e.g. axes=tyx")
         return cls(path, **settings)
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ class MaskFile:
         return ",".join([str(self.path), *options, *["uncentred"] * self.uncentred])
 
     def draw(self, n_frames: int, ky: int, kx: int, _: object = None) -> Mask:
-        """The mask ``(frames, 1, ky, kx or 1)`` bool; the same for every seed.
+        """Read the mask ``(frames, 1, ky, kx or 1)`` bool; it does not depend on a seed.
 
         Raises
         ------
@@ -95,7 +95,7 @@ class MaskFile:
 
 
 def write_mask(path: Path, mask: Mask, pattern: str, seed: int) -> None:
-    """Write ``mask`` ``(frames, 1, ky, kx or 1)`` bool with the text and the seed it was drawn from."""
+    """Write ``mask`` ``(frames, 1, ky, kx or 1)`` bool with the pattern and the seed it was drawn from."""
     with moved_into_place(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, mask=mask, pattern=np.array(pattern), seed=np.array(seed))
 
@@ -155,7 +155,7 @@ def _misfit(shape: tuple[int, ...], sizes: dict[str, int], file: MaskFile, *, n_
         return ConfigError(f"the mask {shape} fits {size} in more than one way", where=str(file), hint=hint)
     if len(shape) == 4 and shape[1] == 1:
         for length, (axis, expected) in zip((shape[0], *shape[2:]), sizes.items(), strict=True):
-            if length not in (expected, 1 if axis == "x" else expected):
+            if length != expected and not (axis == "x" and length == 1):
                 what = f"mask has {length} {names[axis]}, the scan has {expected}"
                 hint = "cinerecon mask ... " + " ".join(f"--{names[axis]} {n}" for axis, n in sizes.items())
                 return ConfigError(what, where=str(file), hint=hint)
@@ -163,13 +163,13 @@ def _misfit(shape: tuple[int, ...], sizes: dict[str, int], file: MaskFile, *, n_
 
 
 def _is_plausible(mask: Mask) -> bool:
-    """Whether it does not leave out whole columns of kx where every ky is alike."""
+    """False for a mask that leaves out kx and is equal for all ky, which no Cartesian sequence acquires."""
     return not (mask == mask[:, :, :1]).all() or bool(mask.all())
 
 
 @lru_cache(maxsize=8)
 def _read_arrays(path: Path, _: int) -> dict[str, NDArray[Any]]:
-    """The real arrays of a file by name. They are kept until it is written again."""
+    """The real arrays of a file by name, cached until the file changes."""
     refuse_pipe(path)
     suffix = path.suffix.lower()
     if suffix == ".mat":

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.hdf5 import member, open_hdf5, require_plausible
-from cinerecon.io.recognise import first_bytes, looks_like
+from cinerecon.io.recognise import MATLAB, first_bytes, looks_like
 
-SIGNATURE = b"MATLAB"
 COPY_HINT = "copy or download it again"
 
 
@@ -55,7 +54,7 @@ class MatFile:
             with open_hdf5(self.path) as file:
                 return _plain(member(file, name, str(self.path))[index])
         if name not in self._read:
-            self._read.clear()  # one array at a time: it may be all the memory there is
+            self._read.clear()  # one array at a time, to save memory
             self._read[name] = _plain(_load_v5(self.path, name).T)
         return self._read[name][index]
 
@@ -73,8 +72,8 @@ def open_matlab(path: Path) -> MatFile:
     start = first_bytes(path)
     is_hdf5 = bool(h5py.is_hdf5(path))
     if not is_hdf5 and start.startswith(b"MATLAB 7.3"):
-        raise FileError("the MATLAB 7.3 file is damaged: it is no HDF5 any more", where=str(path), hint=COPY_HINT)
-    if not is_hdf5 and not start.startswith(SIGNATURE):
+        raise FileError("the MATLAB 7.3 file is damaged: it is not valid HDF5", where=str(path), hint=COPY_HINT)
+    if not is_hdf5 and not start.startswith(MATLAB):
         raise FileError(f"this is not a MATLAB file, but {looks_like(path, start)}", where=str(path), hint=COPY_HINT)
     shapes = _shapes_hdf5(path) if is_hdf5 else _shapes_v5(path)
     for name, shape in shapes.items():

@@ -1,4 +1,4 @@
-"""Images in ISMRMRD files (HDF5) and in streams of MRD version 1 and 2, of any program, slice by slice."""
+"""Images in ISMRMRD files (HDF5) and in streams of MRD version 1 and 2, written by any program."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ Heads = NDArray[np.void]
 
 DIRECTIONS = ("read_dir", "phase_dir", "slice_dir")
 NOT_SHOWN = (2, 3, 4)
-"""Types of ISMRMRD images that are no image alone: phase, real part, imaginary part."""
+"""Types of ISMRMRD images that are not read: phase, real part, imaginary part."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Placement:
     geometry
         Position and orientation.
     pixel_size_mm
-        Distance of neighbouring pixels along (y, x) [mm].
+        Distance of adjacent pixels along (y, x) [mm].
     """
 
     geometry: Geometry | None = None
@@ -43,9 +43,9 @@ class Placement:
 
 
 def read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:
-    """The slices of all series, ``(frames, y, x)`` with their positions; of a slice its last series.
+    """The slices, ``(frames, y, x)`` with their placement, each from the last series that contains it.
 
-    Complex series are taken where there are some, as they follow the magnitudes.
+    These are complex images if there are any, since they follow the magnitudes.
 
     Raises
     ------
@@ -62,11 +62,11 @@ def read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:
         if not set(heads["image_type"]) & set(NOT_SHOWN):
             slices |= _slices_of(values, heads)
     if not slices and not is_empty:
-        what = "all images are phases, or real or imaginary parts alone: no magnitude or complex images"
+        what = "there are only phase, real or imaginary images, no magnitude or complex images"
         raise DataError(what, where=str(path))
     if not slices:
         what = "the stream holds no images" if is_stream else "the file holds no ISMRMRD images"
-        hint = f"a raw scan is reconstructed first: cinerecon recon {path.name}"
+        hint = f"reconstruct a raw scan first: cinerecon recon {path.name}"
         raise DataError(what, where=str(path), hint=hint)
     return [slices[number] for number in sorted(slices)]
 
@@ -77,18 +77,18 @@ def _stream_series(path: Path) -> Iterator[tuple[Array, Heads]]:
     Raises
     ------
     DataError
-        If a server sent an image of an error in place of a slice.
+        If the stream has an error image in place of a slice.
     """
     for images in read_mrd2_images(path) if is_mrd2(path) else read_stream_images(path):
         failed = sorted({int(image.head["slice"]) for image in images if is_error_image(image)})
         if failed:
-            what = f"slice {', '.join(map(str, failed))} failed at the server: the stream has an image of the error"
+            what = f"slice {', '.join(map(str, failed))} failed at the server: the stream has an error image"
             raise DataError(what, where=str(path))
         yield np.stack([image.values[0, 0] for image in images]), np.array([image.head for image in images])
 
 
 def _file_series(path: Path) -> Iterator[tuple[Array, Heads]]:
-    """The same of an HDF5 file."""
+    """``(images, y, x)`` pixels of the first channel, and the headers, of each series of an HDF5 file."""
     require_hdf5(path)
     try:
         with h5py.File(path, "r", locking=False) as file:
@@ -102,7 +102,7 @@ def _file_series(path: Path) -> Iterator[tuple[Array, Heads]]:
 
 
 def _group_of_images(file: h5py.File, path: Path) -> h5py.Group | None:
-    """The group of the series: ``dataset``, or the only one, as some programs name it by the date; None without one.
+    """The group of the series: ``dataset``, or the only one, which may have another name; None if there is none.
 
     Raises
     ------
@@ -126,23 +126,23 @@ def _is_series(group: h5py.Group, name: str) -> bool:
 
 
 def _slices_of(images: Array, heads: Heads) -> dict[int, tuple[Array, Placement]]:
-    """The images of a series by slice, in the order of their cardiac phase."""
+    """The images of a series by slice, in the order of the counter ``phase``."""
     if images.dtype.names:
         images = images["real"] + 1j * images["imag"]
     slices = {}
     for number in np.unique(heads["slice"]):
         of_slice = heads["slice"] == number
         first = heads[of_slice][0]
-        has_place = all(np.linalg.norm(first[name]) > 0.5 for name in DIRECTIONS)
-        place = geometry_of([first[name] for name in ("position", *DIRECTIONS)]) if has_place else None
+        has_geometry = all(np.linalg.norm(first[name]) > 0.5 for name in DIRECTIONS)
+        geometry = geometry_of([first[name] for name in ("position", *DIRECTIONS)]) if has_geometry else None
         width, height = first["field_of_view"][:2] / np.maximum(first["matrix_size"][:2], 1)
         size = (float(height), float(width)) if min(width, height) > 0 else None
-        own = images[of_slice][np.argsort(heads["phase"][of_slice], kind="stable")]
-        slices[int(number)] = own, Placement(place, size)
+        frames = images[of_slice][np.argsort(heads["phase"][of_slice], kind="stable")]
+        slices[int(number)] = frames, Placement(geometry, size)
     return slices
 
 
 def geometry_of(vectors: Sequence[Array]) -> Geometry:
-    """From position and directions along x, along y and across."""
+    """The geometry from the position and the directions along x, along y and across the slice."""
     position, read, phase, across = map(vector, vectors)
     return Geometry(position, read, phase, across)

@@ -1,4 +1,4 @@
-"""Pictures that are written to files: colours, margins, font, labels on images, and the picture of a sampling mask."""
+"""Pictures: colours, margins, font, labels on images, and the picture of a sampling mask."""
 
 from pathlib import Path
 
@@ -16,29 +16,29 @@ PAPER, INK, QUIET, ACCENT = (17, 19, 23), (236, 238, 241), (150, 156, 166), (255
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 LABEL_LINES = 24
-"""Height of an image over that of its label."""
+"""Ratio of the height of an image to that of its label."""
 SMALLEST_FONT = 10
 LABEL_MARGIN = 4
 MASK_SIDE = 384
-"""Smallest side of a panel of a mask that has fewer points [pixels]."""
+"""Side to which the panel of a small mask is enlarged [pixels]."""
 
 
 def font_of_size(size: int) -> Font:
-    """The font of all texts in pictures."""
+    """The font of pictures in a size [pixels]."""
     return ImageFont.load_default(size)
 
 
 def draw_label(picture: Image.Image, text: str, *, left: int = 0, width: int | None = None, bottom: int = 0) -> None:
-    """Write one line at the top of a picture, or above a position from which it is measured.
+    """Write one line of text at the top of a picture, or above ``bottom``.
 
     Parameters
     ----------
     picture
         8 bits; it is changed.
     text
-        The line; what does not fit the width is cut, with dots.
+        The line; it is shortened with an ellipsis if it does not fit the width.
     left, width
-        The part of the picture that it belongs to [pixels]; None is up to the right edge.
+        The part of the picture that the line labels [pixels]; None extends to the right edge.
     bottom
         If not 0, the line ends here [pixels from the top].
     """
@@ -52,13 +52,13 @@ def draw_label(picture: Image.Image, text: str, *, left: int = 0, width: int | N
 
 
 def frame_label(cine: CineImage, frame: int) -> str:
-    """Number and time of a frame, e.g. ``frame 3  ·  120 ms``; without time where it is not known."""
+    """Number and time of a frame, e.g. ``frame 3  ·  120 ms``; without the time if it is unknown."""
     times = cine.meta.frame_times_ms
     return f"frame {frame}" + (f"  ·  {times[frame]:.0f} ms" if len(times) == cine.n_frames else "")
 
 
 def write_mask_picture(path: Path, mask: NDArray[np.bool_], kx: int) -> None:
-    """Draw a mask ``(frames, 1, ky, kx or 1)``: ky over time in the centre of kx, and the first frame, ky over kx."""
+    """Draw a mask ``(frames, 1, ky, kx or 1)``: ky over time at the centre of kx, and the first frame."""
     first = np.broadcast_to(mask[0, 0], (mask.shape[2], kx))
     tiles = [("ky over frames", _points(mask[:, 0, :, mask.shape[3] // 2].T)), ("ky over kx, frame 0", _points(first))]
     width = sum(tile.width + MARGIN for _, tile in tiles) + MARGIN
@@ -74,7 +74,7 @@ def write_mask_picture(path: Path, mask: NDArray[np.bool_], kx: int) -> None:
 
 
 def _points(mask: NDArray[np.bool_]) -> Image.Image:
-    """Whole pixels per point, so that no line is lost; narrow masks are enlarged to a visible width."""
+    """Draw points as blocks of whole pixels, so that no line is lost; narrow masks are widened."""
     y, x = mask.shape
     scale_y = max(1, MASK_SIDE // y)
     scale_x = max(1, MASK_SIDE // x) if x < y / 2 else scale_y

@@ -39,29 +39,29 @@ def read_raw_scan(path: str | Path, dataset: str | None = None, measurement: int
     path = Path(path)
     if is_twix(path):
         if dataset is not None:
-            what = "--dataset belongs to ISMRMRD scans, this is a Siemens raw file"
+            what = "--dataset applies to ISMRMRD scans, this is a Siemens raw file"
             raise ConfigError(what, where=str(path), hint="--measurement N chooses one of its measurements")
         return read_twix(path, measurement)
     if measurement is not None:
-        what = "--measurement belongs to Siemens raw files, this is another format"
+        what = "--measurement applies to Siemens raw files, this is another format"
         raise ConfigError(what, where=str(path), hint="--dataset NAME chooses a group of an ISMRMRD file")
     read_stream = read_mrd2 if is_mrd2(path) else read_mrd_stream if is_mrd_stream(path) else None
     if read_stream is None:
         return read_mrd(path, dataset)
     if dataset is not None:
-        raise ConfigError("--dataset belongs to HDF5 files, a stream holds one measurement", where=str(path))
+        raise ConfigError("--dataset applies to HDF5 files, a stream holds one measurement", where=str(path))
     return read_stream(path)
 
 
 def holds_images_only(path: Path) -> bool:
-    """Whether an ISMRMRD file or a stream holds images and no raw data, as a reconstruction writes it."""
+    """Whether an ISMRMRD file or a stream holds images and no raw data, as after a reconstruction."""
     return holds_hdf5_images(path) or holds_stream_images(path) or holds_mrd2_images(path)
 
 
 def write_raw_scan(raw: RawScan, path: Path, *, force: bool = False) -> None:
     """Write a raw scan: ``.mrd`` is a stream of version 1, ``.mrd2`` one of version 2, ``.h5`` and ``.hdf5`` HDF5.
 
-    The header is written without what identifies the patient.
+    The header is written without elements that identify the patient.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def write_raw_scan(raw: RawScan, path: Path, *, force: bool = False) -> None:
 
 
 def is_raw_format(path: Path) -> bool:
-    """Whether a file has one of the formats of raw scans, which images and prepared cases may have, too."""
+    """Whether a file has a format of raw scans; images and prepared cases may have it, too."""
     return path.is_file() and (h5py.is_hdf5(path) or is_mrd2(path) or is_mrd_stream(path) or is_twix(path))
 
 

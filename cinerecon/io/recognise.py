@@ -1,4 +1,4 @@
-"""The format of a file, recognised by its ending and its first bytes; pipes, which would wait, are not opened."""
+"""The format of a file, recognised by its ending and its first bytes; pipes are not opened, since that would block."""
 
 import gzip
 import re
@@ -34,18 +34,18 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89PNG", "a PNG picture"),
     (0, b"%PDF", "a PDF document"),
 )
-"""Offset and first bytes of other formats, and what they are called in errors."""
+"""Offset and signature of other formats, and their names in errors."""
 MAX_MEASUREMENTS = 64
-"""Entries of the table of measurements."""
+"""Largest number of measurements in a twix file."""
 LONGEST_TABLE_HEADER = 32
-"""First number of a file of line VD or later; in a file of line VB it is the length of the protocol."""
+"""Largest first number of a twix file of line VD or later; in line VB it is the length of the protocol."""
 MAX_BUFFERS = 64
 """Largest number of buffers of a protocol."""
 BUFFER_NAME = re.compile(rb"[A-Z][A-Za-z]{3,30}\0")
 
 
 def _start(path: Path, n_bytes: int) -> bytes:
-    """The first bytes of a regular file; empty if there is none or it cannot be read."""
+    """The first bytes of a regular file; empty if it is missing or cannot be read."""
     if not path.is_file():
         return b""
     try:
@@ -58,7 +58,7 @@ def _start(path: Path, n_bytes: int) -> bytes:
 def is_case(path: Path) -> bool:
     """Whether a file is a prepared case, by its format attribute; False if it cannot be read."""
     try:
-        if not path.is_file():  # opening a pipe would wait for its other end
+        if not path.is_file():  # opening a pipe would block
             return False
         with h5py.File(path, "r", locking=False) as file:
             result: bool = file.attrs.get("format") == CASE_FORMAT
@@ -73,12 +73,12 @@ def is_matlab(path: Path) -> bool:
 
 
 def is_cfl(path: Path) -> bool:
-    """Whether a path is an array of BART, by its ending; of ``.hdr``, which others write too, by the content."""
+    """Whether a path is a BART array, by its ending; for ``.hdr``, which others use as well, by its content."""
     return path.suffix == ".cfl" or (path.suffix == ".hdr" and _start(path, 64).lstrip().startswith(b"#"))
 
 
 def is_kspace_array(path: Path) -> bool:
-    """Whether a file is an array of BART, a ``.npy`` file, or an archive of arrays; by name and first bytes."""
+    """Whether a file is a BART array, a ``.npy`` file, or an archive of arrays, by name and first bytes."""
     return is_cfl(path) or (path.suffix.lower() in (".npy", ".npz") and _start(path, 4) in ARRAYS)
 
 
@@ -95,8 +95,8 @@ def is_mrd_stream(path: Path) -> bool:
 def starts_stream(start: bytes) -> bool:
     """Whether bytes are the beginning of a stream.
 
-    A stream begins with a configuration, a header or a text, which are readable; streams that lack these begin with a
-    readout or an image of version 1, or end at once.
+    A stream begins with a configuration, a header or a text, all readable; without these, with a readout or an image of
+    version 1, or with the close message.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def first_bytes(path: Path) -> bytes:
     Raises
     ------
     FileError
-        If it is missing, a folder, no regular file, or unreadable.
+        If it is missing, a folder, not a regular file, or unreadable.
     """
     if not path.exists():
         raise FileError("there is no such file", where=str(path))
@@ -168,7 +168,7 @@ def first_bytes(path: Path) -> bytes:
 
 
 def looks_like(path: Path, start: bytes) -> str:
-    """Guess what a file that is not HDF5 is, from its first bytes."""
+    """Describe the probable format of a file that is not HDF5, from its first bytes."""
     if not start:
         return "an empty file"
     if start.startswith(b"\x1f\x8b"):
@@ -182,7 +182,7 @@ def looks_like(path: Path, start: bytes) -> str:
         return "the damaged beginning of one"
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<html", b"<!doctype html")):
-        return "an HTML page (text), perhaps of a download that failed"
+        return "an HTML page (text), perhaps from a failed download"
     if text.startswith((b"<?xml", b"<ismrmrdheader")):
         return "XML text without data"
     if software_line(start):

@@ -13,18 +13,18 @@ from cinerecon.io.atomic import is_same_file
 SIGN = "@"
 COMMENT = "#"
 LONGEST_START = 1 << 16
-"""Bytes that are read before a file is known to be a text."""
+"""Bytes that are read to check that a file is a text."""
 CONTROL = re.compile(b"[\0-\x08\x0e-\x1f]")
-"""Characters that no list of paths has, but every binary file, and texts in UTF-16."""
+"""Characters that occur in binary files and UTF-16 texts, but not in lists of paths."""
 
 
 def is_list(path: Path) -> bool:
-    """Whether an argument is a list of scans; a file whose own name begins with @ is given as ``./@name``."""
+    """Whether an argument is a list of scans; a file whose name begins with @ is given as ``./@name``."""
     return str(path).startswith(SIGN)
 
 
 def list_of(path: Path) -> Path:
-    """The file of the list that an argument such as ``@list.txt`` gives."""
+    """The file of the list that an argument such as ``@list.txt`` names."""
     return Path(str(path).removeprefix(SIGN))
 
 
@@ -36,16 +36,16 @@ def with_lists(paths: Iterable[Path], lists: Iterable[Path] = ()) -> tuple[Path,
     FileError
         If a list cannot be read.
     """
-    every: list[Path] = []
+    scans: list[Path] = []
     for path in paths:
-        every += read_scan_list(list_of(path)) if is_list(path) else [path]
+        scans += read_scan_list(list_of(path)) if is_list(path) else [path]
     for path in lists:
-        every += read_scan_list(path)
-    return tuple(map(tidy, every))
+        scans += read_scan_list(path)
+    return tuple(map(tidy, scans))
 
 
 def tidy(path: Path) -> Path:
-    """The path without ``..`` after a folder, so that each file has one name; unchanged where that folder is a link."""
+    """The path without ``..`` after a folder, so that each file has one name; unchanged if that folder is a link."""
     if ".." not in path.parts:
         return path
     short = Path(os.path.normpath(path))
@@ -53,7 +53,7 @@ def tidy(path: Path) -> Path:
 
 
 def read_scan_list(path: Path) -> list[Path]:
-    """The paths in a list, each once; relative paths begin at the folder of the list.
+    """The paths in a list, each once; relative paths are relative to the folder of the list.
 
     Empty lines, and lines that begin with ``#``, are ignored. The scans themselves are not opened. Names need not be
     UTF-8, as file systems do not require it.
@@ -61,7 +61,7 @@ def read_scan_list(path: Path) -> list[Path]:
     Raises
     ------
     FileError
-        If the list is missing, is no text, or names no scan.
+        If the list is missing, is not a text, or names no scan.
     """
     try:
         with path.open("rb") as file:
@@ -72,7 +72,7 @@ def read_scan_list(path: Path) -> list[Path]:
         raise FileError(what, where=str(path), hint="find archive -name '*.h5' > list.txt") from None
     if CONTROL.search(content):
         hint = "give a scan without @; a list is a text file (UTF-8) with one path per line"
-        raise FileError("this is no list of scans", where=str(path), hint=hint)
+        raise FileError("this is not a list of scans", where=str(path), hint=hint)
     text = os.fsdecode(content.removeprefix(codecs.BOM_UTF8))
     names = (line.strip() for line in re.split("[\r\n]+", text))
     scans = dict.fromkeys(tidy(path.parent / name) for name in names if name and not name.startswith(COMMENT))
@@ -87,16 +87,16 @@ def labels_of(paths: Iterable[Path]) -> dict[Path, str]:
     in_folder = Counter((path.parent, path.stem) for path in paths)
     parts = {}
     for path in paths:
-        own = path.stem if in_folder[path.parent, path.stem] == 1 else path.name
-        # a name never leads out of the folder of results
+        name = path.stem if in_folder[path.parent, path.stem] == 1 else path.name
+        # names with .. would write outside of the folder of results
         folder = path.parent.resolve() if ".." in path.parts else path.parent
-        parts[path] = (*(part for part in folder.parts if part != folder.anchor), own)
-    taken = dict.fromkeys(paths, 1)
+        parts[path] = (*(part for part in folder.parts if part != folder.anchor), name)
+    n_parts = dict.fromkeys(paths, 1)
     while True:
-        labels = {path: "/".join(parts[path][-n:]) for path, n in taken.items()}
+        labels = {path: "/".join(parts[path][-n:]) for path, n in n_parts.items()}
         count = Counter(labels.values())
-        longer = [path for path in paths if count[labels[path]] > 1 and taken[path] < len(parts[path])]
+        longer = [path for path in paths if count[labels[path]] > 1 and n_parts[path] < len(parts[path])]
         if not longer:
             return labels
         for path in longer:
-            taken[path] += 1
+            n_parts[path] += 1

@@ -1,8 +1,8 @@
-"""Shards of a run over many scans: each writes records of its own, which are joined when all have finished.
+"""Shards of a run over many scans: each writes its own records, which are merged when all have finished.
 
 The records of a shard are in a folder below the output folder, e.g. ``shards/evaluate-2-of-4``. Its ``shard.json``
-is written twice: at the start, and at the end with the checksums of the other records. Both times it appears whole or
-not at all, so that a shard that was killed at any moment is recognised as unfinished.
+is written twice, at the start, and at the end with the checksums of the other records, both times atomically: a shard
+that was killed at any moment is recognised as unfinished.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ class Shard:
         """
         parts = re.fullmatch(r"(\d+)/(\d+)", text.strip())
         if parts is None:
-            raise ConfigError(f"'{text}' is no shard", where="--shard", hint="e.g. --shard 2/4, the second of four")
+            raise ConfigError(f"'{text}' is not a shard", where="--shard", hint="e.g. --shard 2/4, the second of four")
         number, n = int(parts[1]), int(parts[2])
         if not 1 <= number <= n:
             hint = f"--shard 1/{n} to --shard {n}/{n}" if n else "e.g. --shard 1/4"
@@ -54,7 +54,7 @@ class Shard:
         return f"{self.number}/{self.n}"
 
     def part(self, items: Sequence[Item]) -> list[Item]:
-        """The items of this shard: every n-th, so that shards of a list in any order are alike."""
+        """The items of this shard: every n-th, so that shards of a sorted list are similar."""
         return list(items[self.number - 1 :: self.n])
 
     def folder(self, output: Path, command: str) -> Path:
@@ -69,17 +69,17 @@ class ShardRecord:
     Attributes
     ----------
     command, number, n
-        Which shard it is.
+        The command, the number of the shard, and the number of shards.
     identity
-        All settings that decide the results; equal for all shards.
+        All settings that affect the results; equal for all shards.
     all_scans
         Number of scans of all shards, and a checksum of their names.
     scans
         Names of the scans of this shard, in order.
     files
-        Checksums of the other records; None as long as the shard is not finished.
+        Checksums of the other records; None until the shard has finished.
     details
-        Values that are particular to the command.
+        Values that are specific to the command.
     """
 
     command: str
@@ -93,7 +93,7 @@ class ShardRecord:
 
     @property
     def name(self) -> str:
-        """The shard in words."""
+        """The name of the shard in messages."""
         return f"shard {self.number}/{self.n}"
 
 
@@ -109,20 +109,20 @@ def start_shard(
     command
         Name of the command.
     shard
-        Which shard.
+        The shard.
     scans
         Names of the scans of all shards, in order.
     identity
-        All settings that decide the results, as JSON has them.
+        All settings that affect the results; values are converted to JSON.
 
     Raises
     ------
     ConfigError
-        If the folder has shards of another division.
+        If the folder has shards of another number of shards.
     """
     for folder, other in shard_folders(output, command):
         if other.n != shard.n:
-            what = f"the folder has shards of {other.n}, this is one of {shard.n}"
+            what = f"the folder has shards i/{other.n}, this is shard {shard}"
             hint = f"--shard i/{other.n}; or merge and remove them, their results are kept: {folder.parent}"
             raise ConfigError(what, where="--shard", hint=hint)
     folder = shard.folder(output, command)
@@ -145,34 +145,34 @@ def finish_shard(output: Path, record: ShardRecord, **details: Any) -> None:
 
 
 def shard_folders(output: Path, command: str) -> list[tuple[Path, Shard]]:
-    """The folders of the shards of a command, in the order of their numbers, by their names."""
+    """The folders of the shards of a command, identified by their names, in the order of their numbers."""
     matches = [(folder, _FOLDER.fullmatch(folder.name)) for folder in (output / SHARDS).glob(f"{command}-*")]
     shards = [(folder, Shard(int(name[2]), int(name[3]))) for folder, name in matches if name and name[1] == command]
     return sorted(shards, key=lambda pair: (pair[1].n, pair[1].number))
 
 
 def sharded_commands(output: Path) -> list[str]:
-    """The commands of which a folder has shards."""
+    """The commands whose shards a folder has."""
     names = (_FOLDER.fullmatch(folder.name) for folder in (output / SHARDS).glob("*"))
     return sorted({name[1] for name in names if name})
 
 
 def read_finished_shards(output: Path, command: str) -> list[ShardRecord]:
-    """The records of all shards of a command, in order, which are checked to make up one run.
+    """Read the records of all shards of a command, in order, and check that they belong to one run.
 
     Raises
     ------
     FileError
-        If there is no shard, or one is missing, unfinished, changed since, or there twice.
+        If there is no shard, or one is missing, unfinished, changed since it finished, or duplicated.
     ConfigError
-        If the shards belong to different divisions, lists of scans or settings.
+        If the shards differ in their number of shards, list of scans or settings.
     """
     folders = shard_folders(output, command)
     if not folders:
         raise FileError("there are no shards", where=str(output / SHARDS), hint=f"cinerecon {command} ... --shard 1/4")
     numbers = sorted({shard.n for _, shard in folders})
     if len(numbers) > 1:
-        what = f"there are shards of {' and of '.join(map(str, numbers))}"
+        what = f"there are shards of different runs: {', '.join(f'i/{n}' for n in numbers)}"
         raise ConfigError(what, where=str(output / SHARDS), hint="remove those that do not belong to this run")
     _require_all(folders, output, command)
     records = [_read(folder, shard, command) for folder, shard in folders]
@@ -224,14 +224,14 @@ def _require_each_scan_once(records: Sequence[ShardRecord], output: Path) -> Non
                 raise FileError(what, where=str(output / SHARDS), hint="run both shards again")
             shard_of[scan] = record.name
     if len(shard_of) != n_scans or _checksum(in_list_order(records)) != checksum:
-        what = f"the shards hold {len(shard_of)} scans, the list had {n_scans}, or others"
+        what = f"the {len(shard_of)} scans of the shards are not the {n_scans} of the list"
         raise FileError(what, where=str(output / SHARDS), hint="run all shards again")
 
 
 def _read(folder: Path, shard: Shard, command: str) -> ShardRecord:
     """The record of a finished shard."""
-    again = f"cinerecon {command} ... --shard {shard}"
-    unfinished = FileError(f"shard {shard} is not finished", where=str(folder), hint=f"{again} continues it")
+    rerun = f"cinerecon {command} ... --shard {shard}"
+    unfinished = FileError(f"shard {shard} is not finished", where=str(folder), hint=f"{rerun} continues it")
     try:
         values = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         values |= {"all_scans": tuple(values["all_scans"]), "scans": tuple(values["scans"])}
@@ -239,14 +239,14 @@ def _read(folder: Path, shard: Shard, command: str) -> ShardRecord:
     except FileNotFoundError:
         raise unfinished from None
     except (OSError, ValueError, KeyError, TypeError):
-        raise FileError(f"shard {shard} has no readable record", where=str(folder / RECORD), hint=again) from None
+        raise FileError(f"shard {shard} has no readable record", where=str(folder / RECORD), hint=rerun) from None
     if (record.command, record.number, record.n) != (command, shard.number, shard.n):
-        what = f"this is {record.command} {record.name}, there twice or under a wrong name"
-        raise FileError(what, where=str(folder), hint=f"remove this folder, then {again}")
+        what = f"this is {record.command} {record.name}, duplicated or under a wrong name"
+        raise FileError(what, where=str(folder), hint=f"remove this folder, then {rerun}")
     if record.files is None:
         raise unfinished
     if record.files != _checksums(folder):
-        raise FileError(f"the records of shard {shard} have changed since it finished", where=str(folder), hint=again)
+        raise FileError(f"the records of shard {shard} have changed since it finished", where=str(folder), hint=rerun)
     return record
 
 

@@ -1,8 +1,8 @@
 """Read the variables of a TensorFlow checkpoint without TensorFlow.
 
 A V2 checkpoint is a pair of files. ``NAME.index`` is a LevelDB table: blocks of entries whose keys share prefixes with
-their predecessors, found through an index block, found through a 48-byte footer. Each value is a protocol buffer that
-says type, shape, place and checksum of one variable in ``NAME.data-00000-of-00001``: raw little-endian numbers.
+their predecessors, located by an index block, which a 48-byte footer locates. Each value is a protocol buffer with
+type, shape, position and checksum of one variable in ``NAME.data-00000-of-00001``: raw little-endian numbers.
 """
 
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ INDEX_ENDING, DATA_ENDING = ".index", ".data-00000-of-00001"
 DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8"}
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 N_SHARDS, DTYPE, SHAPE, OFFSET, SIZE, CHECKSUM = 1, 1, 2, 4, 5, 6
-"""Field numbers: of the header, the entry with the empty name, the first; of all other entries the rest."""
+"""Field numbers: the first in the header (the entry with an empty name), the others in all other entries."""
 
 
 def read_tf_checkpoint(prefix: Path) -> dict[str, NDArray[np.generic]]:
-    """Read all numeric variables, by their path in the model.
+    """Read all numeric variables by their path in the model.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def read_tf_checkpoint(prefix: Path) -> dict[str, NDArray[np.generic]]:
     FileError
         If one of the two files is missing.
     UnsupportedError
-        If TensorFlow 1 wrote it, which kept variables by another kind of name, or its data are in several files.
+        If TensorFlow 1 wrote it, whose variables have other names, or its data are in several files.
     WeightsError
         If it is damaged, compressed or not a checkpoint.
     """
@@ -52,7 +52,9 @@ def read_tf_checkpoint(prefix: Path) -> dict[str, NDArray[np.generic]]:
             raise UnsupportedError(f"the checkpoint has its data in {n_shards} files", where=str(index_path))
         if not any(name.endswith(SUFFIX) for name in entries):
             raise UnsupportedError(
-                "a checkpoint of TensorFlow 1", where=str(index_path), hint="the published ones are of TensorFlow 2"
+                "a checkpoint of TensorFlow 1",
+                where=str(index_path),
+                hint="the published checkpoints are of TensorFlow 2",
             )
         if not data_path.is_file():
             raise FileError("a part of the checkpoint is missing", where=str(data_path))
@@ -70,7 +72,9 @@ def is_table(content: bytes) -> bool:
 def _read_index(index: bytes) -> Iterator[tuple[str, bytes]]:
     """Name and message of every entry of the table."""
     position = len(index) - FOOTER_BYTES
-    list(_entries(index, *_handle(index, position)))  # the meta-index comes first; it is empty, and only checked
+    list(
+        _entries(index, *_handle(index, position))
+    )  # the meta-index comes first: it is empty, and read only for its checksum
     for _ in range(2):
         _, position = _varint(index, position)
     for _, handle in _entries(index, *_handle(index, position)):
@@ -114,7 +118,7 @@ _CRC_OF_BYTE = tuple(map(_crc_of_byte, range(256)))
 
 
 def _varint(buffer: bytes, position: int) -> tuple[int, int]:
-    """An integer in groups of seven bits, and the position behind it."""
+    """An integer in groups of seven bits, and the position after it."""
     value = shift = 0
     while True:
         byte = buffer[position]
@@ -172,5 +176,5 @@ def _numbers(message: bytes) -> dict[int, int]:
 
 
 def _messages(message: bytes, field_number: int) -> list[bytes]:
-    """All messages inside a message that carry one field number."""
+    """The messages inside a message that have a field number."""
     return [value for number, value in _pairs(message) if number == field_number and isinstance(value, bytes)]

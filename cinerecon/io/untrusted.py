@@ -1,6 +1,6 @@
-"""Files of other programs that are safe to open: no pipes or devices, and no code in archives or checkpoints.
+"""Safe reading of files of other programs: no pipes or devices, and no code in archives or checkpoints.
 
-Opening a pipe or a device would wait for its other end. NumPy archives and PyTorch checkpoints can carry pickled code,
+Opening a pipe or a device would block. NumPy archives and PyTorch checkpoints can carry pickled code,
 which is never executed.
 """
 
@@ -25,7 +25,7 @@ def is_pipe(path: Path) -> bool:
 
 
 def refuse_pipe(path: Path) -> None:
-    """Refuse a pipe or a device; what is missing, or a folder, is left to the reader.
+    """Refuse a pipe or a device; missing files and folders are left to the reader.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def refuse_pipe(path: Path) -> None:
         If the path is a pipe or a device.
     """
     if is_pipe(path):
-        raise FileError("this is no regular file (a pipe or a device)", where=str(path))
+        raise FileError("this is not a regular file (a pipe or a device)", where=str(path))
 
 
 def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
@@ -85,9 +85,9 @@ def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
         if "Unsupported" in text or "GLOBAL" in text or "not an allowed" in text:
             hint = "only dictionaries of tensors are read: code in a file is never run"
             raise WeightsError("the file holds objects or code, not only numbers", where=str(path), hint=hint) from None
-        raise WeightsError("the checkpoint is damaged, or no PyTorch checkpoint", where=str(path)) from None
-    except Exception as error:  # what a damaged pickle or archive makes torch raise is not to be foreseen
-        what = f"the checkpoint is damaged, or no PyTorch checkpoint: {' '.join(str(error).split())[:120]}"
+        raise WeightsError("the checkpoint is damaged, or not a PyTorch checkpoint", where=str(path)) from None
+    except Exception as error:  # a damaged pickle or archive may raise any exception
+        what = f"the checkpoint is damaged, or not a PyTorch checkpoint: {' '.join(str(error).split())[:120]}"
         raise WeightsError(what, where=str(path)) from None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
@@ -97,7 +97,7 @@ def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
 
 
 def _as_numpy(tensor: "torch.Tensor") -> NDArray[np.generic]:
-    """The numbers of a tensor; NumPy does not have all short floating-point formats."""
+    """A tensor as array; 16-bit numbers become float32, since NumPy lacks some of these formats."""
     import torch
 
     is_short = tensor.is_floating_point() and tensor.element_size() < torch.float32.itemsize

@@ -167,7 +167,7 @@ PROFILES = {
 
 
 def find_profile(name: str) -> Profile:
-    """The profile of a name.
+    """The profile with a name.
 
     Raises
     ------

@@ -124,7 +124,7 @@ class ConvStack(nn.Sequential):
 
     @property
     def convolutions(self) -> list[Convolution]:
-        """Apply all convolutions."""
+        """The convolutions of the stack, in order."""
         return [layer for layer in self if isinstance(layer, Conv3d | Conv2d)]
 
 

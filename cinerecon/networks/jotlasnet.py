@@ -56,7 +56,7 @@ class JotlasNet(Unrolled[JotlasNetConfig]):
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
-        """The momentum needs the previous mean. Extras: low-rank and sparse part of the last cascade, as L and S."""
+        """Pass image and previous mean through all cascades. Extras: parts L and S of the last cascade."""
         previous = image
         for cascade in self.cascades:
             image, previous, lowrank, sparse = run(cascade, image, previous)

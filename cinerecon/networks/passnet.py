@@ -89,7 +89,10 @@ class PassNet(Unrolled[PassNetConfig]):
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
-        """Extras: low-rank part, sparse part and fusion weight (none with addition) of the last cascade, as L, S, W."""
+        """Pass the image through all cascades; the extras are the parts of the last one.
+
+        They are the low-rank part L, the sparse part S and the fusion weight W. There is no W if L and S are added.
+        """
         for cascade in self.cascades:
             image, parts = run(cascade, image)
         return image, parts

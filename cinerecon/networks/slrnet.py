@@ -94,8 +94,9 @@ class SlrNet(Unrolled[SlrNetConfig]):
         self.cascades = nn.ModuleList(Cascade(self.config, is_last=i == n - 1) for i in range(n))
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
-        """Initialise the low-rank part with the initial image if it is given, else with zero as in the paper.
+        """Pass image, low-rank part and multiplier through all cascades.
 
+        The low-rank part begins with the initial image if one is given, otherwise with zero as in the paper.
         Extras: ``{"symmetry": [...]}``, one residual ``(batch, 2, frames, y, x)`` per cascade, for the loss.
         """
         zeros = torch.zeros_like(image)

@@ -187,7 +187,7 @@ class StVarNet(Unrolled[StVarNetConfig]):
         return [cast(Cascade, cascade).decode for cascade in self.cascades]
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
-        """Extras: the image after each cascade, as ``images``."""
+        """Pass image and features through all cascades. Extras: ``images``, the image after each cascade."""
         assert run.kspace is not None
         conditions = describe(run.kspace, run.encoding)
         state: State = (image, None)

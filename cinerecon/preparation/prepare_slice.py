@@ -127,7 +127,7 @@ def survey_source(source: Source, config: PrepareConfig) -> Survey:
 
 
 def _excluded(source: Source, error: NotACineError) -> Rejection | ExcludedFile:
-    """Images of a folder that are no cine are left out; a file that the user named is refused."""
+    """The record of a file that is not a cine: refused if the user named it, excluded if it is one of a folder."""
     return Rejection.of(source.path, error) if source.is_given else ExcludedFile(source.path, error.kind, error.what)
 
 

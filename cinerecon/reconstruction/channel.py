@@ -120,7 +120,7 @@ class Channel(RawIOBase):
         self._connection.close()
 
     def _is_to_stop(self, start: float) -> bool:
-        """Whether the server is to stop, and the client has been quiet for a time or has had its time."""
+        """Whether to end the connection: the server is stopping, and the client is idle or its time has expired."""
         if not self._stop.is_set():
             return False
         now = time.monotonic()

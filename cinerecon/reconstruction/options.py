@@ -32,7 +32,7 @@ class ReconSettings(DeviceOptions, ArrayOptions):
     )
     memory: str | None = Field(
         None,
-        description="most memory to use, e.g. 4GB: a plan is made and reported before the start; coils are compressed"
+        description="memory limit, e.g. 4GB: a plan is made and reported before the start; coils are compressed"
         " only if nothing else keeps the limit",
     )
     noise: Path | None = Field(None, description="separate noise scan, ISMRMRD or Siemens raw")

@@ -268,7 +268,7 @@ def _protocol(config: SimulateConfig, part: _Slice, images: MagnitudeImages | No
 def _schedules(
     parts: list[_Slice], config: SimulateConfig, repetition_ms: float
 ) -> tuple[list[Schedule], NDArray[np.uint32] | None]:
-    """When each slice is measured, and the ECG of the whole scan; None without one."""
+    """The schedules of all slices, and the ECG of the whole scan; None without one."""
     if not config.is_timed:
         schedules, start_ms = [], 0.0
         for part in parts:
@@ -292,7 +292,7 @@ def _schedules(
 def _over_beats(
     parts: list[_Slice], config: SimulateConfig, rhythm: Rhythm, repetition_ms: float
 ) -> tuple[list[Schedule], list[Beat], list[Beat]]:
-    """When each slice is measured in the beats of a rhythm, these beats, and those that are skipped after a slice."""
+    """The schedules of all slices in the beats of a rhythm, these beats, and those that are skipped after a slice."""
     pauses: list[Beat] = []
     past: list[Beat] = []
     beats = _recorded(rhythm.beats(np.random.default_rng([config.seed, 9])), past)

@@ -1,4 +1,4 @@
-"""When each line of a simulated scan is measured: frame by frame, or over heartbeats of unequal length."""
+"""Schedules of the lines of a simulated scan: frame by frame, or over heartbeats of unequal length."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

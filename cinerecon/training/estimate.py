@@ -59,7 +59,7 @@ class Estimate:
 def estimate(
     recipe: Recipe, paths: DataPaths | None = None, *, device: str = DEVICE, workers: int = TRAINING_WORKERS
 ) -> Estimate:
-    """Take the first steps of a training, several sizes of crops among them perhaps, and forget them.
+    """Estimate memory and duration from the first steps of a training, whose results are discarded.
 
     Raises
     ------

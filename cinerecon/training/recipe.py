@@ -1,4 +1,4 @@
-"""The recipe: what to train, on what, by which loss, and how the weights are moved."""
+"""The recipe of a training: network, data, loss and optimizer."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,13 +1,13 @@
-"""The run folder: all that a run is, was made of, and has reached. Each file is whole at any moment.
+"""The run folder: recipe, data, log, state and weights of a training. Each file is written atomically.
 
 ``model.yaml``          the recipe, every setting resolved
 ``*.py``                the code of a network from outside the package
-``run.json``            versions, git revision, seed, device, checksum of the data, when it began and went on
+``run.json``            versions, git revision, seed, device, checksum of the data, when it began and was resumed
 ``data.txt``          the data, a line each
 ``log.csv``             a line per validation
 ``last.pt``             the state, to resume from
 ``last.safetensors``    averaged weights of the same step
-``weights.safetensors`` averaged weights that were best on the validation, with recipe and card: what ``--model`` takes
+``weights.safetensors`` averaged weights that were best on the validation, with recipe and card: which ``--model`` loads
 ``validation.png``      zero-filled, network, truth and error of a validation patch
 """
 
@@ -104,7 +104,7 @@ class RunFolder:
         return has_checkpoint
 
     def create(self, recipe: Recipe, data: str, device: torch.device, weights: Path | None = None) -> None:
-        """Write what the run is, and the weights it begins with, before its first step."""
+        """Write recipe, data and provenance of the run, and its initial weights, before the first step."""
         about = {
             "began": _now(),
             "seed": recipe.training.seed,

@@ -95,13 +95,13 @@ class State:
         return all(step.validation < self.log[-1].validation for step in self.log[:-1])
 
     def dump(self) -> dict[str, Any]:
-        """All of it at a report, as tensors and plain values."""
+        """The state at a validation, as tensors and plain values."""
         plain = {"done": self.n_steps_done, "smooth": self.loss_ema, "lowest": self.lowest_loss_ema}
         parts = {name: part.state_dict() for name, part in self.parts.items()}
         return {**parts, **plain, "log": [asdict(step) for step in self.log]}
 
     def restore(self, saved: Mapping[str, Any], config: TrainConfig) -> None:
-        """Take over what `dump` gave; the optimizer keeps its moments, with the present settings."""
+        """Restore a state from `dump`; the optimizer keeps its moments, with the present settings."""
         for name, part in self.parts.items():
             part.load_state_dict(saved[name])
         for group in self.optimizer.param_groups:
@@ -112,7 +112,7 @@ class State:
 
 
 def make_optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam, AdamW or Muon for all that is learned."""
+    """Create Adam, AdamW or Muon for all learned parameters."""
     learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
     if config.optimizer == "muon":
         return Muon(learned, hidden_weights(net), config.learning_rate, **optimizer_settings(config))
@@ -126,12 +126,12 @@ def optimizer_settings(config: TrainConfig) -> dict[str, Any]:
 
 
 def optimizer_step(state: State, config: TrainConfig) -> None:
-    """One optimiser step along the gradients, clipped, at the learning rate of the schedule; the average follows.
+    """Take one optimizer step with clipped gradients and the scheduled learning rate, and update the average.
 
     Raises
     ------
     CineReconError
-        If a gradient is not finite; then the weights stay as they are.
+        If a gradient is not finite; the weights are then unchanged.
     """
     norm = nn.utils.clip_grad_norm_(state.net.parameters(), config.clip_norm or math.inf)
     if not norm.isfinite():
@@ -147,7 +147,7 @@ def optimizer_step(state: State, config: TrainConfig) -> None:
 
 
 def check_divergence(state: State, loss: float, config: TrainConfig) -> None:
-    """Take note of the loss of a step about to be taken.
+    """Record the loss of the next step, and check it for divergence.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def check_divergence(state: State, loss: float, config: TrainConfig) -> None:
 
 
 def fail(state: State, what: str) -> NoReturn:
-    """End a run whose numbers went wrong.
+    """End a run with an error and a hint on how to resume it.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def fail(state: State, what: str) -> NoReturn:
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:
-    """Share of the peak learning rate: linear warm-up, then a cosine down to 1 %, a decay per epoch, or all of it."""
+    """Fraction of the peak learning rate: linear warm-up, then a cosine to 1 %, a decay per epoch, or constant."""
     if step < config.n_warmup:
         return (step + 1) / config.n_warmup
     if config.schedule == "constant":
@@ -193,6 +193,6 @@ def learning_rate_factor(step: int, config: TrainConfig) -> float:
 
 @torch.no_grad()
 def update_ema(average: nn.Module, net: nn.Module, decay: float) -> None:
-    """Move the averaged weights towards the present ones."""
+    """Update the exponential moving average of the weights."""
     for slow, fast in zip(average.parameters(), net.parameters(), strict=True):
         slow.lerp_(fast, 1 - decay)

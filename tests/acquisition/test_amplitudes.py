@@ -1,4 +1,4 @@
-"""Spikes, and frames and lines of another gain, in the small scan with noise."""
+"""Spikes, and frames and lines with a different gain, in the small scan with noise."""
 
 import numpy as np
 import pytest

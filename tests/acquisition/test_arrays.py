@@ -246,7 +246,7 @@ def test_wrong_numbers_in_an_archive(scan, tmp_path, name, value):
 
 
 def test_a_description_of_arrays_is_refused_for_other_files(scan):
-    with pytest.raises(ConfigError, match="--axes belongs to plain arrays"):
+    with pytest.raises(ConfigError, match="--axes applies to plain arrays"):
         open_scan(scan[0], config(axes=AXES))
 
 

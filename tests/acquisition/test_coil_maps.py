@@ -107,5 +107,5 @@ def test_coils_are_compressed_at_each_position_along_the_readout(read):
         scan.samples[i] = samples[:, 8:]
     scan.heads["number_of_samples"] -= 8
     scan.heads["center_sample"] -= 8
-    with pytest.raises(UnsupportedError, match="readouts that were not measured whole"):
+    with pytest.raises(UnsupportedError, match="needs completely measured readouts"):
         read(scan, config=config)

@@ -468,7 +468,7 @@ class TestEncodedSpace:
         for row in range(36):
             scan.append(row, 5 * scan.samples[row])["encoding_space_ref"] = 1
         assert_slices(opened(scan), scan.kspace)
-        assert warned(opened(scan), "--set preprocessing.encoding=1 takes another")
+        assert warned(opened(scan), "--set preprocessing.encoding=1 chooses another")
         assert_slices(opened(scan, "encoding=1"), 5 * scan.kspace)
         with pytest.raises(UnsupportedError, match="encoding 2 has no image lines, only encoding 0, 1"):
             opened(scan, "encoding=2")
@@ -618,10 +618,10 @@ class TestIncompleteFrames:
         scan = small_scan(matrix=(24, 32), n_frames=6)
         line, frame = (scan.heads["idx"][name].astype(int) for name in ("kspace_encode_step_1", "phase"))
         scan.keep(((line + frame) % 4 == 0) | (abs(line - 12) < 3) | ((frame == 2) & (line == 20)))
-        assert not warned(opened(scan), "measured in part")
+        assert not warned(opened(scan), "measured incompletely")
 
     def test_all_frames_are_complete(self, opened):
-        assert not warned(opened(small_scan()), "measured in part")
+        assert not warned(opened(small_scan()), "measured incompletely")
 
 
 @pytest.mark.parametrize(

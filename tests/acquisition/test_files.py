@@ -44,7 +44,7 @@ REFUSED = {
     "nan_data.h5": "NaN in acquisition 9",
     "nan_noise.h5": "NaN.*noise readout",
     "no_data.h5": "no acquisitions are stored",
-    "noise_only.h5": "noise readouts only.*no image lines",
+    "noise_only.h5": "only noise readouts.*no image lines",
     "not_hdf5.h5": "not an HDF5 file, but .*text",
     "phase_and_repetition.h5": "2 phases x 2 repetitions: which of them is time",
     "phase_beyond_limit.h5": "phase = 40, limit 1",

@@ -58,7 +58,7 @@ def test_a_centre_that_the_data_contradict(tmp_path, is_told):
     peak = 32 if is_told else 16
     with pytest.raises(HeaderError, match=f"peak at line {peak}") as caught:
         open_scan(path, PLAIN)
-    assert f"ky_centre={peak} believes the data" in caught.value.hint
+    assert f"ky_centre={peak} follows the data" in caught.value.hint
     data = open_scan(path, AcquisitionConfig(csm="walsh", ky_centre=peak)).read_slice(0)
     assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
     assert data.mask.sum() == len(scan.heads)

@@ -85,7 +85,7 @@ def test_a_mask_that_claims_more_than_was_measured(tmp_path, kspace):
     full_file(tmp_path, kspace)
     data = open_scan(undersampled_file(tmp_path, kspace, lines(8), lines(4)), PLAIN).read_slice(1)
     assert torch.equal(data.mask, lines(8))
-    assert warned(data, "of 75 lines hold nothing but zeros, though its mask has them as measured")
+    assert warned(data, "of 75 lines hold nothing but zeros, though its mask marks them as measured")
     assert data.meta.reference_is == "twin"
     truth = open_scan(tmp_path / FULL, PLAIN).read_slice(1).kspace
     assert relative_error(data.kspace, truth * lines(8)) < 1e-6
@@ -110,7 +110,7 @@ def test_a_twin_that_is_no_truth(tmp_path, kspace, bend, reason):
     data = open_scan(undersampled_file(tmp_path, kspace, lines(4), lines(4)), PLAIN).read_slice(1)
     assert (data.reference, data.meta.reference_is) == (None, "")
     assert warned(data, reason)
-    assert warned(data, "it is no truth")
+    assert warned(data, "it is not used as truth")
 
 
 def test_empty_frames_at_the_end(tmp_path, kspace):
@@ -128,7 +128,7 @@ def test_a_frame_measured_in_part_is_named(tmp_path, kspace):
     kspace = kspace.clone()
     kspace[:, -1, :, 10:] = 0
     data = open_scan(full_file(tmp_path, kspace), PLAIN).read_slice(0)
-    assert warned(data, "frames measured in part: frame 4 has 10 of 40 lines, none at the centre")
+    assert warned(data, "frames measured incompletely: frame 4 has 10 of 40 lines, none at the centre")
     assert data.reference is None
     assert int(data.mask[-1].sum()) == 10
 
@@ -156,7 +156,7 @@ def test_interpolated_frames(tmp_path, kspace):
     dense[:, 1::2] = (kspace[:, 1:] + kspace[:, :-1]) / 2
     data = open_scan(full_file(tmp_path, dense), PLAIN).read_slice(0)
     assert torch.equal(data.kspace, kspace[0])
-    assert warned(data, "frames 1, 3, 5, 7 of 9 left out: the mean of their neighbours")
+    assert warned(data, "frames 1, 3, 5, 7 of 9 left out: the mean of adjacent lines")
 
 
 def test_shared_lines_are_measured_once(tmp_path, kspace):
@@ -224,7 +224,7 @@ def test_a_prepared_case_that_claims_more_than_was_measured(tmp_path, kspace):
         data = open_scan(tmp_path / "case.h5", PLAIN).read_slice(0)
         assert torch.equal(data.mask, mask)
         assert (data.reference is not None) == is_kept
-        assert warned(data, "lines hold nothing but zeros, though its mask has them as measured")
+        assert warned(data, "lines hold nothing but zeros, though its mask marks them as measured")
     padded = replace(case, kspace=case.kspace.clone())
     padded.kspace[3:] = 0
     write_case(tmp_path / "case.h5", padded)

@@ -52,7 +52,7 @@ def test_no_orientation_is_invented(tmp_path, direction):
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
     data = opened.read_slice(0)
     assert data.meta.geometry is None
-    assert sum("carry no orientation" in warning for warning in data.meta.warnings) == 1
+    assert sum("images have no orientation" in warning for warning in data.meta.warnings) == 1
 
 
 @pytest.mark.parametrize(("tr_ms", "expected"), [(31.5, (0, 31.5, 63)), (2.9, (0, 25, 50)), (None, (0, 25, 50))])

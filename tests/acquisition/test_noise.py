@@ -99,7 +99,7 @@ def test_coils_that_are_broken(tmp_path):
     scan.space["vendor"] = "SIEMENS"
     path = scan.write(tmp_path / "scan.h5")
     opened = open_scan(path, config)
-    assert "coil 1 carries neither noise nor signal: it is left out" in inspect_scan(path, config).warnings
+    assert "coil 1 has neither noise nor signal: it is left out" in inspect_scan(path, config).warnings
     data = opened.read_slice(0)
     assert data.n_coils == 2
     expected = torch.linalg.vector_norm(ifft2c(scan.kspace[0])[:, [0, 2]], dim=1)
@@ -107,7 +107,7 @@ def test_coils_that_are_broken(tmp_path):
     for number in range(len(signal)):
         scan.samples[number][1] = signal[number][1]
     scan.write(path)
-    with pytest.raises(DataError, match="coil 1 carries signal, but no noise") as caught:
+    with pytest.raises(DataError, match="coil 1 has signal, but no noise") as caught:
         open_scan(path, config).read_slice(0)
     assert (caught.value.where, "exclude_coils=[1]" in caught.value.hint) == (str(path), True)
     for whiten in ("true", "false"):
@@ -182,7 +182,7 @@ def test_coils_of_very_different_gain_are_whitened_in_single_precision():
 
 def test_dead_coil_is_named(noise):
     noise[3] = 0
-    with pytest.raises(DataError, match="coil 3 carries no noise"):
+    with pytest.raises(DataError, match="coil 3 has no noise"):
         whitening_matrix(noise_covariance(noise))
 
 

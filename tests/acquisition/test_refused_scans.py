@@ -102,7 +102,7 @@ def radial_trajectory(scan: RawFile) -> None:
 BENT = {
     "dangling encoding": (set_head("encoding_space_ref", 9, 3), HeaderError, "encoding_space_ref is 3"),
     "compressed": (lambda s: s.flag(9, 53), UnsupportedError, "flag 53"),
-    "only noise": (lambda s: [s.flag(i, 19) for i in range(36)], DataError, "noise readouts only"),
+    "only noise": (lambda s: [s.flag(i, 19) for i in range(36)], DataError, "only noise readouts"),
     "centre sample": (set_head("center_sample", slice(None), 400), DataError, "center_sample is 400 of 32 samples"),
     "centre does not fit": (set_head("center_sample", 9, 10), DataError, "center_sample 10 puts 32 samples"),
     "centre line": (set_limit("kspace_encoding_step_1", 11, 99), HeaderError, r"centre is 99, outside 0\.\.11"),

@@ -50,7 +50,7 @@ def test_noise_is_not_called_an_image(dim):
 def test_lines_that_run_backwards_are_reported(kspace):
     kspace[:, :, 1::2] = kspace[:, :, 1::2].flip(-1)
     (text,) = warnings_of(kspace)
-    assert "seem to run backwards against the others" in text
+    assert "seem to run opposite to the others" in text
 
 
 def test_coils_with_different_masks_are_refused(kspace):

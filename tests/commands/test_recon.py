@@ -50,7 +50,7 @@ def test_verbose_shows_cost_residual_and_change(scan, tmp_path):
 
 
 def test_a_method_without_iterations_says_so(scan, tmp_path):
-    assert "zerofilled keeps no record" in recon(scan, tmp_path, "--model", "zerofilled", "--verbose")
+    assert "zerofilled does not record its convergence" in recon(scan, tmp_path, "--model", "zerofilled", "--verbose")
 
 
 def test_json_holds_the_whole_record(scan, tmp_path):
@@ -124,8 +124,8 @@ def test_a_log_is_appended_to_no_other_file(scan, tmp_path):
     (tmp_path / "notes.txt").write_text("precious\n")
     before = scan.read_bytes()
     for log, match in (
-        (scan, "is read here"),
-        (tmp_path / "notes.txt", "is no log"),
+        (scan, "is the input"),
+        (tmp_path / "notes.txt", "is not a log"),
         (tmp_path / "x/y", "no such folder"),
     ):
         result = invoke(scan, "-m", "zerofilled", "-o", tmp_path / "a.npz", "--log", log)
@@ -154,7 +154,7 @@ def test_no_image_is_written_next_to_a_device(scan, tmp_path):
         assert error.what == "no images are written next to a device"
         assert invoke(link, "-m", "zerofilled", "-o", tmp_path / "a.npz").exit_code == 0
     os.mkfifo(tmp_path / "pipe")
-    assert "no regular file" in invoke(tmp_path / "pipe", "-m", "zerofilled").exception.what
+    assert "not a regular file" in invoke(tmp_path / "pipe", "-m", "zerofilled").exception.what
 
 
 def test_a_mistyped_pattern_is_named_before_anything_else(scan, tmp_path):
@@ -167,7 +167,7 @@ def test_a_missing_record_of_iterations_is_reported_once(tmp_path):
     path = tmp_path / "two.h5"
     simulate_scan(path, SimulateConfig(n_frames=4, ky=32, kx=36, n_coils=3, n_slices=2))
     result = invoke(path, "-m", "zerofilled", "-o", tmp_path / "a.h5", "-v")
-    assert result.stdout.count("keeps no record") == 1
+    assert result.stdout.count("does not record its convergence") == 1
 
 
 def test_a_stopped_run_states_what_is_stored(scan, tmp_path, monkeypatch):

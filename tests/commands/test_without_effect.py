@@ -71,14 +71,14 @@ def test_settings_of_scores_are_refused_for_other_shards(call, tmp_path, command
     for option in ("--baseline ktslr", "--table slr-1"):
         code, printed = call(f"merge {tmp_path} {option}")
         assert code == 2
-        assert f"{option.split()[0]} concerns scores, these are shards of {command}" in printed
+        assert f"{option.split()[0]} applies to scores, these are shards of {command}" in printed
 
 
 def test_sets_belong_to_raw_scans(call, tmp_path):
     np.save(tmp_path / "k.npy", np.ones((4, 2, 16, 16), np.complex64))
     code, printed = call("inspect k.npy --axes frames,coils,ky,kx --set-index 1")
     assert code == 2
-    assert "preprocessing.select belongs to ISMRMRD and Siemens raw scans" in printed
+    assert "preprocessing.select applies to ISMRMRD and Siemens raw scans" in printed
 
 
 def test_the_library_refuses_them_too(tmp_path):

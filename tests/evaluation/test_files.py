@@ -128,7 +128,7 @@ def test_damaged_or_foreign_streams_are_refused(truth, tmp_path):
         path = tmp_path / f"ours{ending}"
         export(placed(images), Target.parse(str(path)))
         path.write_bytes(path.read_bytes()[:-50])
-        with pytest.raises(FileError, match="the stream is cut"):
+        with pytest.raises(FileError, match="the stream is truncated"):
             read_series(path)
     simulate_scan(tmp_path / "scan.mrd2", SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2))
     with pytest.raises(DataError, match="the stream holds no images") as error:

@@ -235,7 +235,7 @@ def test_stored_scores_are_counted_before_the_work(full_scan, tmp_path):
 def test_an_undersampled_scan_is_refused(tmp_path):
     path = tmp_path / "fast.h5"
     simulate_scan(path, SimulateConfig(n_frames=8, ky=48, kx=40, n_coils=3, undersample="gaussian:4"))
-    with pytest.raises(DataError, match="undersampled already"):
+    with pytest.raises(DataError, match="already undersampled"):
         evaluate([path], ["zerofilled"], ["gaussian:4"])
 
 
@@ -316,7 +316,7 @@ def test_subjects_are_found_by_path_header_or_study(two_series, tmp_path):
     assert subjects() == ["sax", "lax"]
     assert subjects(subject=r"P\d+") == ["P007", "P007"]
     assert subjects() == ["sax", "lax"]
-    with pytest.raises(DataError, match="does not fit the pattern of subjects"):
+    with pytest.raises(DataError, match="does not match the pattern of subjects"):
         subjects(subject="sax")
     with pytest.raises(ConfigError, match="not a regular expression"):
         subjects(subject="(")

@@ -64,5 +64,5 @@ def test_a_pipe_is_refused_at_once(tmp_path):
     os.mkfifo(pipe)
     assert not is_case(pipe)
     assert not holds_images_only(pipe)
-    with pytest.raises(FileError, match=r"no regular file \(a pipe or a device\)"):
+    with pytest.raises(FileError, match=r"not a regular file \(a pipe or a device\)"):
         require_hdf5(pipe)

@@ -104,13 +104,13 @@ def test_other_bart_dimensions_are_refused_or_named(tmp_path):
     [
         ("# Dimensions\n8 6 1 4 1 1 1 1 1 1 3\n", 8 * 575, "scan.cfl has 4600 bytes"),
         ("# Dimensions\n8 6 1 4 1 1 1 1 1 1 3\n", 8 * 577, "scan.cfl has 4616 bytes"),
-        ("# Dimensions\n8 6 -1 4\n", 8, "expected sizes from 1"),
-        ("# Dimensions\n8 0 4\n", 0, "expected sizes from 1"),
-        ("# Dimensions\n8 six\n", 8, "expected sizes from 1"),
+        ("# Dimensions\n8 6 -1 4\n", 8, "expected sizes of at least 1"),
+        ("# Dimensions\n8 0 4\n", 0, "expected sizes of at least 1"),
+        ("# Dimensions\n8 six\n", 8, "expected sizes of at least 1"),
         ("# Dimensions\n", 8, "'# Dimensions' is missing"),
         ("# Command\nfft\n", 8, "'# Dimensions' is missing"),
         (f"# Dimensions\n{'99999 ' * 9}\n", 8, "more than any scan"),
-        (f"# Dimensions\n{'9' * 30}\n", 8, "expected sizes from 1"),
+        (f"# Dimensions\n{'9' * 30}\n", 8, "expected sizes of at least 1"),
     ],
 )
 def test_headers_that_are_wrong(tmp_path, header, n_bytes, message):
@@ -186,7 +186,7 @@ def test_archives_that_claim_more_than_they_hold(tmp_path):
     with pytest.raises(DataError, match="limit 1e-06 GB"):
         open_kspace_array(tmp_path / "k.npz", "frames ky kx", limit_gb=1e-6)
     (tmp_path / "k.npy").write_bytes(header.getvalue())
-    with pytest.raises(FileError, match="cut"):
+    with pytest.raises(FileError, match="truncated"):
         open_kspace_array(tmp_path / "k.npy", "ky kx")
 
 

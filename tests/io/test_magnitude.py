@@ -107,7 +107,7 @@ def test_archives_need_arrays_of_the_right_size(tmp_path, name, values):
 def test_a_dark_centre_is_refused():
     magnitude = np.ones((2, 8, 8), np.float32)
     magnitude[:, 2:6, 2:6] = 0
-    with pytest.raises(DataError, match="central 4 x 4 pixels are zero"):
+    with pytest.raises(DataError, match="central 4 x 4 pixels are all zero"):
         cut_out(magnitude, CineMeta(), 2, (4, 4))
 
 

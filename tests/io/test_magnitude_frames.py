@@ -42,7 +42,9 @@ def archive(path, frames):
 @pytest.mark.parametrize("labels", [LABELS, LABELS * 85, LABELS.astype(np.float32), LABELS > 1])
 def test_segmentations_are_known_by_their_values(tmp_path, labels):
     labels = labels.astype(np.uint8) if labels.dtype == bool else labels
-    with pytest.raises(NotACineError, match="this is a segmentation, no image: its pixels are labels, 0, ") as caught:
+    with pytest.raises(
+        NotACineError, match="this is a segmentation, not an image: its pixels are labels, 0, "
+    ) as caught:
         nifti(tmp_path / "a.nii.gz", labels).read_slice(0)
     assert caught.value.kind == "segmentations"
     with pytest.raises(NotACineError):

@@ -211,7 +211,7 @@ def test_convert_writes_files_and_standard_output(raw, tmp_path):
         assert np.array_equal(read_raw_scan(tmp_path / name).samples(np.arange(9)), raw.samples(np.arange(9)))
     with h5py.File(tmp_path / "again.h5") as file:
         assert list(file["dataset"]) == ["data", "xml"]
-    for output, text in ((str(raw.path), "read here"), (str(tmp_path / "scan.nii"), "written as ISMRMRD")):
+    for output, text in ((str(raw.path), "is the input"), (str(tmp_path / "scan.nii"), "written as ISMRMRD")):
         error = run.invoke(app, ["convert", str(raw.path), "-o", output, "--force"]).exception
         assert isinstance(error, FileError) and text in str(error)
 

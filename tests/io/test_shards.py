@@ -75,7 +75,7 @@ def test_a_shard_that_is_there_twice_is_refused(make, tmp_path):
     make(1)
     make(2)
     shutil.copytree(tmp_path / "shards/recon-1-of-3", tmp_path / "shards/recon-3-of-3")
-    with pytest.raises(FileError, match="this is recon shard 1/3, there twice"):
+    with pytest.raises(FileError, match="this is recon shard 1/3, duplicated"):
         read_finished_shards(tmp_path, "recon")
     path = tmp_path / "shards/recon-3-of-3/shard.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"number": 3}))
@@ -85,7 +85,7 @@ def test_a_shard_that_is_there_twice_is_refused(make, tmp_path):
 
 def test_shards_of_several_runs_are_refused(make, tmp_path):
     make(1)
-    with pytest.raises(ConfigError, match="the folder has shards of 3, this is one of 2"):
+    with pytest.raises(ConfigError, match="the folder has shards i/3, this is shard "):
         make(1, n=2)
     make(2, scans=[*SCANS, "P7"])
     make(3)

@@ -164,4 +164,4 @@ def test_code_is_announced_before_it_runs(model):
     (model / "net.py").write_text("raise ValueError")
     result = CliRunner().invoke(app, ["models", "show", str(model)])
     assert isinstance(result.exception, ConfigError)
-    assert result.stderr == f"code     {model / 'net.py'} runs: a network from outside the package\n"
+    assert result.stderr == f"code     {model / 'net.py'} is run: a network from outside the package\n"

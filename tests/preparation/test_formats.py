@@ -154,12 +154,12 @@ def test_a_case_warns_of_other_settings(scan, tmp_path):
     assert open_scan(case, config).read_slice(0).meta.warnings == ("the scan is simulated",)
     *_, warning = open_scan(case).read_slice(0).meta.warnings
     assert warning == (
-        "the case was prepared with n_virtual_coils 3 (asked for: not set), csm walsh (asked for: smooth), "
-        "and is taken as it is"
+        "the case was prepared with n_virtual_coils 3 (requested: not set), csm walsh (requested: smooth), "
+        "and is used as it is"
     )
-    with pytest.raises(DataError, match="slice 1, a prepared case has slice 0 alone"):
+    with pytest.raises(DataError, match="there is no slice 1: a prepared case has only slice 0"):
         open_scan(case).read_slice(1)
-    with pytest.raises(ConfigError, match="--noise belongs to ISMRMRD and Siemens raw scans, this is a prepared case"):
+    with pytest.raises(ConfigError, match="--noise applies to ISMRMRD and Siemens raw scans, this is a prepared case"):
         open_scan(case, noise=scan)
 
 

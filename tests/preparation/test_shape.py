@@ -51,7 +51,7 @@ def test_every_pixel_stays_where_it_is_in_the_patient(full):
     """The corner of the cut image, found by the writers' own rule, is the pixel it was cut at."""
     for first, size in (((0, 0, 0), (8, 24, 21)), ((0, 3, 4), (8, 17, 12)), ((0, 2, 1), (8, 18, 20))):
         cut = cut_case(full, Window(first, size))
-        whole, part = (CineImage(data.reference.numpy(), meta=data.meta).place for data in (full, cut))
+        whole, part = (CineImage(data.reference.numpy(), meta=data.meta).first_voxel for data in (full, cut))
         corner = whole[0] + first[1] * 2.0 * whole[2] + first[2] * 1.5 * whole[1]
         np.testing.assert_allclose(part[0], corner, atol=1e-9)
 

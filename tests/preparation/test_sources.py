@@ -150,7 +150,7 @@ def test_settings_with_the_former_name_of_the_pattern_are_the_same():
 def test_a_path_that_does_not_fit_the_pattern_is_refused(run, archive):
     report = run(archive, subject="(anna)")
     assert {row.subject for row in report.rows} == {"anna"}
-    assert report.refused[0].what == "the path does not fit the pattern of subjects '(anna)'"
+    assert report.refused[0].what == "the path does not match the pattern of subjects '(anna)'"
     with pytest.raises(ConfigError, match="not a regular expression"):
         run(archive, to="other", subject="(anna")
 
@@ -278,7 +278,7 @@ def test_what_is_no_cine_is_left_out_of_folders_and_refused_by_name(run, archive
         "segmentations, such as a_sa_gt.nii.gz": 1,
     }
     (refusal,) = run(archive / "anna" / "a_sa_gt.nii.gz", to="others").refused
-    assert refusal.what == "this is a segmentation, no image: its pixels are labels, 0, 2, 3"
+    assert refusal.what == "this is a segmentation, not an image: its pixels are labels, 0, 2, 3"
 
 
 def test_a_segmentation_among_dicom_series_is_left_out(run, tmp_path, cine):

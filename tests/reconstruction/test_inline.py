@@ -236,7 +236,7 @@ def test_a_stream_without_its_end_gives_the_complete_slices_and_a_text(address, 
 
 def test_a_stream_that_ends_within_its_first_slice_is_an_error(address, scan):
     texts, values = answer_to(address, cut(list(scan_messages(scan)), 0))
-    assert not values and texts[0].startswith("error: the stream is cut")
+    assert not values and texts[0].startswith("error: the stream is truncated")
 
 
 def test_the_file_on_disk_is_gone_at_the_end_of_a_scan(scan, tmp_path):

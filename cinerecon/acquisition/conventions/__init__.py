@@ -1,7 +1,7 @@
-"""Conversion of deviations from the ISMRMRD standard, as programs write them, to the standard.
+"""Correction of common deviations of files from the ISMRMRD standard.
 
-Missing counters, lines counted from 1, a matrix without the oversampling: each deviation is recognised from the
-readouts. It is corrected with a warning if there is one possible interpretation. If there are several, the scan is
+Deviations such as missing counters, lines counted from 1, or a matrix without oversampling are recognised from the
+readouts. They are corrected with a warning if there is one possible interpretation. If there are several, the scan is
 refused, and the error names the setting that decides. All later steps assume the standard.
 """
 

@@ -17,23 +17,23 @@ from cinerecon.io.ismrmrd.header import Limit
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 MAX_SHARED_FRACTION = 0.5
-"""Largest fraction of lines shared by several values of a counter that are merged as parts of one image."""
+"""Largest fraction of lines that several values of a counter share if they are merged as parts of one image."""
 MAX_PART_FRACTION = 0.75
-"""Largest fraction of the lines of an image that one value of a counter has as a part of this image."""
+"""Largest fraction of the lines of an image that one value of such a counter has."""
 
 SAME_POSITION = 0.1
 """Largest difference of positions [mm] and directions of readouts of one slice."""
 
 
 def combine_counters(raw: RawScan, counters: Iterable[str]) -> RawScan:
-    """Set counters to 0 that number parts or averages of one image according to the settings."""
+    """Set counters to 0 that the settings declare to number parts or averages of one image."""
     for counter in counters:
         raw.heads["idx"][counter] = 0
     return _with_limits(raw, dict.fromkeys(counters))
 
 
 def move_time(raw: RawScan, counter: str) -> RawScan:
-    """Move the counter that the settings declare to be time to ``phase``; the previous phases are combined."""
+    """Move the counter that the settings declare as time to ``phase``; the previous phases are combined."""
     if counter == "auto":
         return raw
     idx, limits = raw.heads["idx"], raw.header.encodings[0].limits
@@ -41,7 +41,7 @@ def move_time(raw: RawScan, counter: str) -> RawScan:
         return combine_counters(raw, ["repetition"])
     limit = limits.get(counter)
     if limit is not None and limit.maximum < idx[counter].max():
-        limit = None  # it is that of a counter which was not meant to be used
+        limit = None  # not the limit of this use of the counter
     idx["phase"] = idx[counter]
     idx[counter] = 0
     return _with_limits(raw, {"phase": limit, counter: None})
@@ -55,7 +55,7 @@ def _with_limits(raw: RawScan, limits: Mapping[str, Limit | None]) -> RawScan:
 
 
 def merge_segments(raw: RawScan, image: Index, warn: Warn) -> None:
-    """Merge the heartbeats of a segmented cine that were counted as repetitions, or as phases of each repetition.
+    """Merge heartbeats of a segmented cine that were counted as repetitions, or as phases of each repetition.
 
     They are parts of one image if no repetition is a complete image: each measures different lines of the same phases.
 
@@ -66,7 +66,7 @@ def merge_segments(raw: RawScan, image: Index, warn: Warn) -> None:
     image
         Row numbers of the image readouts.
     warn
-        Called where a counter was merged.
+        Called if a counter was merged.
     """
     idx = raw.heads["idx"]
     n_values = {name: len(np.unique(idx[name][image])) for name in ("phase", "repetition")}
@@ -76,7 +76,7 @@ def merge_segments(raw: RawScan, image: Index, warn: Warn) -> None:
         if _are_parts(raw, image, segments, ("slice", time)):
             warn(
                 f"{n_values[segments]} values of {segments} measure other lines of the same {time}: they are merged as "
-                f"segments of one image; --set preprocessing.select.{segments}=... takes one alone"
+                f"segments of one image; --set preprocessing.select.{segments}=... reads only one"
             )
             idx[segments] = 0
             return
@@ -90,8 +90,8 @@ def merge_slices(raw: RawScan, image: Index, warn: Warn) -> RawScan:
     heads = raw.heads[image]
     n_slices = len(np.unique(heads["idx"]["slice"]))
     geometry = np.concatenate([heads[name] for name in ("position", "read_dir", "phase_dir", "slice_dir")], axis=1)
-    is_one_place = bool(geometry[0, 3:].any() and np.ptp(geometry, axis=0).max() < SAME_POSITION)
-    if n_slices == 1 or not is_one_place:
+    is_one_position = bool(geometry[0, 3:].any() and np.ptp(geometry, axis=0).max() < SAME_POSITION)
+    if n_slices == 1 or not is_one_position:
         return raw
     is_one_frame = all(len(np.unique(heads["idx"][name])) == 1 for name in ("phase", "repetition"))
     if is_one_frame and _count_repeats(raw, image, without="slice").counts.max() > 1:
@@ -110,12 +110,12 @@ def _slices_as_frames(raw: RawScan, n_slices: int, warn: Warn) -> RawScan:
         if name in limits and limits[name].maximum + 1 - limits[name].minimum == n_slices:
             warn(f"{what}: they are read as the {n_slices} values of {name} in the header")
             return move_time(raw, "slice")
-    hint = "--set preprocessing.time_counter=slice takes them as frames, select.slice=0 takes one"
+    hint = "--set preprocessing.time_counter=slice reads them as frames, select.slice=0 reads one"
     raise UnsupportedError(f"{what}: are they frames?", where=str(raw.path), hint=hint)
 
 
 def require_whole_images(raw: RawScan, image: Index, counter: str) -> None:
-    """Check that each set or contrast is a complete image and not a part of one, with different lines from the others.
+    """Check that each set or contrast is a complete image, and not a part of one with other lines.
 
     Raises
     ------
@@ -127,15 +127,15 @@ def require_whole_images(raw: RawScan, image: Index, counter: str) -> None:
         what = (
             f"{n_values} {counter}s measure other lines of the same frames: segments of one image, or several images?"
         )
-        hint = f"--set preprocessing.combine=[{counter}] merges them as segments, select.{counter}=... takes one alone"
+        hint = f"--set preprocessing.combine=[{counter}] merges them as segments, select.{counter}=... reads only one"
         raise UnsupportedError(what, where=str(raw.path), hint=hint)
 
 
 def _are_parts(raw: RawScan, image: Index, segments: str, images: tuple[str, ...]) -> bool:
-    """Whether the lines of an image are distributed over the values of a counter with few lines measured twice."""
+    """Whether the lines of an image are distributed over the values of a counter, with few lines in several of them."""
     idx = raw.heads["idx"][image]
     values = np.unique(idx[segments]).astype(int)
-    if len(values) != values[-1] - values[0] + 1:  # a gap: some of them are damaged
+    if len(values) != values[-1] - values[0] + 1:  # with a gap, some values are damaged
         return False
     others = (name for name in ("contrast", "set", "average", *images) if name != segments)
     keys = [idx[name].astype(np.int64) for name in others]
@@ -155,20 +155,20 @@ def _most_lines(keys: list[NDArray[np.int64]]) -> int:
 
 
 COMPLETE_FRACTION = 0.95
-"""Smallest fraction of lines measured as often as the header declares; a few may have been lost."""
+"""Smallest fraction of lines that were measured as often as the header declares; a few may have been lost."""
 REPEATED_FRACTION = 0.5
 """Smallest fraction of repeated lines that indicates a missing counter."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Repeats:
-    """Number of measurements of each line of each image, ``(lines,)``, and their order, ``(readouts,)``."""
+    """Number of measurements of each line of each image, ``(lines,)``, and their order in time, ``(readouts,)``."""
 
     counts: Index
     order: Index
 
     @property
-    def are_alike(self) -> bool:
+    def are_equal(self) -> bool:
         """Whether all lines were measured equally often, except for a few that were lost."""
         return bool((self.counts == self.counts.max()).mean() >= COMPLETE_FRACTION)
 
@@ -188,19 +188,19 @@ def restore_counter(raw: RawScan, image: Index, config: AcquisitionConfig, warn:
     config
         Settings, of which ``repeats`` is used.
     warn
-        Called where a counter was written.
+        Called if a counter was written.
 
     Raises
     ------
     UnsupportedError
-        If lines were measured several times and it is not clear which counter is missing, or if there is one frame.
+        If lines were measured several times and it is not clear which counter is missing, or there is only one frame.
     """
     if config.repeats == "average":
         return
     repeats = _count_repeats(raw, image)
     most = int(repeats.counts.max())
     if most > 1 and config.repeats != "auto":
-        _require_alike(raw, repeats, f"--set preprocessing.repeats={config.repeats}")
+        _require_equal(raw, repeats, f"--set preprocessing.repeats={config.repeats}")
         raw.heads["idx"][config.repeats][image] = repeats.order
     elif most > 1:
         _restore_by_header(raw, image, repeats, warn)
@@ -219,23 +219,23 @@ def _restore_by_header(raw: RawScan, image: Index, repeats: _Repeats, warn: Warn
         )
         raw.heads["idx"][name][image] = repeats.order
         return
-    unclear = complete or [name for name in missing if name != "average"]
+    candidates = complete or [name for name in missing if name != "average"]
     segments = len(np.unique(raw.heads["idx"]["segment"][image]))
-    times = [name for name in unclear if name in ("phase", "repetition") and missing[name] == segments]
+    times = [name for name in candidates if name in ("phase", "repetition") and missing[name] == segments]
     if len(times) == 1 and _count_repeats(raw, image, "segment").counts.max() == 1:
         warn(
             f"the header has {segments} values of {times[0]}, the readouts have as many segments: segment is {times[0]}"
         )
         raw.heads["idx"][times[0]] = raw.heads["idx"]["segment"]
         return
-    if unclear and (repeats.counts > 1).mean() >= REPEATED_FRACTION:
-        raise _not_clear(raw, repeats, {name: missing[name] for name in unclear})
+    if candidates and (repeats.counts > 1).mean() >= REPEATED_FRACTION:
+        raise _not_clear(raw, repeats, {name: missing[name] for name in candidates})
 
 
 def _count_repeats(raw: RawScan, image: Index, extra: str = "", *, without: str = "") -> _Repeats:
-    """Count the readouts of each line that have equal counters; their order is that of the time stamps.
+    """Count the readouts of each line with equal counters, and order them by their time stamps.
 
-    The counters are those that distinguish images, an extra one if it is named, and without another one.
+    The counters are those that distinguish images, plus ``extra`` and minus ``without`` if named.
     """
     idx, stamps = raw.heads["idx"][image], raw.heads["acquisition_time_stamp"][image]
     extras = [extra] if extra else []
@@ -249,7 +249,7 @@ def _count_repeats(raw: RawScan, image: Index, extra: str = "", *, without: str 
 
 
 def _missing_counters(raw: RawScan, image: Index) -> dict[str, int]:
-    """Counters with several values by the limits of the header and one in the data, with the number of values."""
+    """Counters with one value in the data but several in the header, with the number of values."""
     limits, idx = raw.header.encodings[0].limits, raw.heads["idx"][image]
     missing = {}
     for name in COUNTERS:
@@ -259,12 +259,11 @@ def _missing_counters(raw: RawScan, image: Index) -> dict[str, int]:
     return missing
 
 
-def _require_alike(raw: RawScan, repeats: _Repeats, where: str) -> None:
+def _require_equal(raw: RawScan, repeats: _Repeats, where: str) -> None:
     """Check that all lines were measured equally often; otherwise their order does not determine the image."""
-    if not repeats.are_alike:
-        what = (
-            f"lines were measured {repeats.counts.min()} to {repeats.counts.max()} times: their order numbers nothing"
-        )
+    if not repeats.are_equal:
+        counts = f"{repeats.counts.min()} to {repeats.counts.max()}"
+        what = f"lines were measured {counts} times: their order does not determine a counter"
         raise UnsupportedError(what, where=where, hint=f"write the counter into {raw.path.name}")
 
 
@@ -275,20 +274,20 @@ def _not_clear(raw: RawScan, repeats: _Repeats, missing: dict[str, int]) -> Unsu
         f"{repeats.counts.max()} times: which counter is missing?"
     )
     options = " or ".join(f"--set preprocessing.repeats={name}" for name in missing)
-    hint = f"{options} numbers them; " if repeats.are_alike else "write the counter into the file; "
+    hint = f"{options} numbers them; " if repeats.are_equal else "write the counter into the file; "
     return UnsupportedError(what, where=str(raw.path), hint=f"{hint}repeats=average averages them")
 
 
 def _require_frames(raw: RawScan, image: Index) -> None:
     """Check that a scan of one frame has no repeated lines, since the repeats are most likely its frames.
 
-    In an undersampled cine without a counter of its frames only the central lines are repeated, as often as it has
-    frames. Twice may be an average of them.
+    In an undersampled cine whose frames are not counted, only the central lines are repeated, once in each frame. Lines
+    that are measured twice may be averages.
 
     Raises
     ------
     UnsupportedError
-        If it has; the error names the counter that may be time.
+        If lines are repeated; the error names the counter that may be time.
     """
     idx: NDArray[np.void] = raw.heads["idx"][image]
     is_one_frame = all(len(np.unique(idx[name])) == 1 for name in ("phase", "repetition"))
@@ -302,7 +301,7 @@ def _require_frames(raw: RawScan, image: Index) -> None:
     lines = "each line was" if counts.min() == most else "lines were"
     times = f"{most} times" if counts.min() == most else f"{counts.min()} to {most} times"
     what = f"there is one frame, and {lines} measured {times}: are these frames or averages?"
-    hint = f"{frames} takes the measurements as frames, repeats=average averages them"
-    if not named and not repeats.are_alike:
+    hint = f"{frames} reads the measurements as frames, repeats=average averages them"
+    if not named and not repeats.are_equal:
         hint = "write the counter of the frames into the file; --set preprocessing.repeats=average averages them"
     raise UnsupportedError(what, where=str(raw.path), hint=hint)

@@ -25,11 +25,11 @@ from cinerecon.io.ismrmrd.raw import NOISE, REVERSE, Heads, Index, RawScan, has_
 LARGEST_UNDECLARED_OVERSAMPLING = 4
 """Largest ratio of the readout length to a matrix that omits the oversampling."""
 MEASURED_PART = 0.9
-"""Ratio of the length of symmetric readouts to the matrix below which the matrix is zero-filled."""
+"""Ratio of the length of symmetric readouts to the matrix below which the matrix counts as zero-filled."""
 
 
 def correct_encoded_space(raw: RawScan, image: Index, zeros: tuple[Index, Index], warn: Warn) -> RawScan:
-    """Replace the encoded grid by the one that the readouts were measured on.
+    """Replace the encoded grid by the one on which the readouts were measured.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def _with_matrix(encoding: EncodingSpace, x: int, y: int, z: int, fov_x_mm: floa
 
 
 def _without_empty_partitions(encoding: EncodingSpace, raw: RawScan, image: Index, warn: Warn) -> EncodingSpace:
-    """A 2-D scan whose encodedSpace z is larger than 1, as Pulseq sequences write it.
+    """Set encodedSpace z of a 2-D scan to 1, if it is larger, as Pulseq sequences write it.
 
     The number of partitions is taken from the limit of the counter or, if there is none, from the image matrix.
     """
@@ -76,7 +76,7 @@ def _without_empty_partitions(encoding: EncodingSpace, raw: RawScan, image: Inde
 
 
 def _with_oversampling(encoding: EncodingSpace, raw: RawScan, image: Index, warn: Warn) -> EncodingSpace:
-    """Correct a matrix without oversampling: the length of the readouts is a multiple of encodedSpace x.
+    """Correct a matrix without oversampling, if the length of the readouts is a multiple of encodedSpace x.
 
     An asymmetric echo reaches one edge of the oversampled grid and is truncated on the other side of its centre.
 
@@ -126,10 +126,10 @@ def _without_zero_filling(
     reduced = _with_matrix(encoding, measured, y, z)
     uneven = [abs(np.log(anisotropy(reduced, n))) for n in (rows, y)]
     rows = rows if _span(raw, image) <= rows and uneven[0] <= uneven[1] + 1e-3 else y
-    held = int((n_samples - sum(zeros)).max())
+    n_nonzero = int((n_samples - sum(zeros)).max())
     warn(
-        f"encodedSpace is zero-filled, {x} x {y}: the readouts hold {held} samples around their centre, "
-        f"so {measured} x {rows} is taken, and the image keeps the measured resolution"
+        f"encodedSpace is zero-filled, {x} x {y}: the readouts hold {n_nonzero} samples around their centre, "
+        f"so {measured} x {rows} is used, and the image keeps the measured resolution"
     )
     return _with_matrix(encoding, measured, rows, z)
 
@@ -140,7 +140,7 @@ def _span(raw: RawScan, image: Index) -> int:
 
 
 N_ZERO_PROBES = 64
-"""Number of readouts examined of each kind."""
+"""Number of readouts of each kind that are examined."""
 
 
 def zero_samples(raw: RawScan, image: Index) -> tuple[Index, Index]:
@@ -168,7 +168,7 @@ def zero_samples(raw: RawScan, image: Index) -> tuple[Index, Index]:
 
 
 def discard_zero_samples(raw: RawScan, image: Index, zeros: tuple[Index, Index], warn: Warn) -> None:
-    """Mark zero samples at the ends of the readouts to be discarded, as the standard provides.
+    """Mark zero samples at the ends of the readouts as discarded, with the fields of the standard.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def discard_zero_samples(raw: RawScan, image: Index, zeros: tuple[Index, Index],
     zeros
         Number of samples at the start and at the end, from `zero_samples`.
     warn
-        Called where there are any.
+        Called if there are any.
     """
     added = 0
     for name, n in zip(("discard_pre", "discard_post"), zeros, strict=True):
@@ -190,18 +190,18 @@ def discard_zero_samples(raw: RawScan, image: Index, zeros: tuple[Index, Index],
 
 
 def _kinds(heads: Heads) -> Index:
-    """Length and direction of each readout, ``(readouts, 3)``, and its number of channels."""
+    """Length, number of channels and direction of each readout, ``(readouts, 3)``."""
     return np.stack([heads["number_of_samples"], heads["active_channels"], has_flag(heads, REVERSE)], 1).astype(np.intp)
 
 
 N_ECHO_PROBES = 16
-"""Number of readouts, those of the largest samples, from which the echo position is determined."""
+"""Number of readouts, those with the largest samples, that determine the position of the echo."""
 ECHO_TOLERANCE = 1 / 8
-"""Largest distance of echo and centre of k-space over the readout length; field inhomogeneity shifts the echo."""
+"""Largest distance of echo and centre of k-space as fraction of the readout; field inhomogeneity shifts the echo."""
 
 
 def set_echo_centre(raw: RawScan, image: Index, centre: int) -> None:
-    """Set the centre of all readouts to that of the user.
+    """Set the centre of all readouts to the one that the user gives.
 
     Parameters
     ----------
@@ -219,13 +219,13 @@ def set_echo_centre(raw: RawScan, image: Index, centre: int) -> None:
     """
     n_samples = int(raw.heads["number_of_samples"][image].min())
     if centre >= n_samples:
-        what = f"the centre is to be sample {centre}, the readouts hold {n_samples}"
+        what = f"the requested centre is sample {centre}, the readouts hold {n_samples}"
         raise ConfigError(what, where="--set preprocessing.center_sample")
     raw.heads["center_sample"][image] = centre
 
 
 def correct_echo_centre(raw: RawScan, image: Index, warn: Warn) -> None:
-    """Set ``center_sample`` where it is missing or is not possible for a readout of all columns.
+    """Set ``center_sample`` if it is missing, or impossible for a readout of all columns.
 
     The centre of a readout as long as encodedSpace x is its middle. The centre of a shorter one is its echo.
 
@@ -241,7 +241,7 @@ def correct_echo_centre(raw: RawScan, image: Index, warn: Warn) -> None:
     Raises
     ------
     HeaderError
-        If the echo is far from the header's centre.
+        If the echo is far from the centre in the header.
     """
     n_samples = raw.heads["number_of_samples"][image].astype(np.intp)
     centre = raw.heads["center_sample"]
@@ -249,7 +249,7 @@ def correct_echo_centre(raw: RawScan, image: Index, warn: Warn) -> None:
     whole = image[n_samples == kx]
     missing = whole[centre[whole] == 0] if kx > 1 else whole[:0]
     if missing.size:
-        warn(f"center_sample is 0 in {missing.size} readouts of all {kx} samples: {kx // 2} is taken")
+        warn(f"center_sample is 0 in {missing.size} readouts of all {kx} samples: {kx // 2} is used")
         centre[missing] = kx // 2
     _count_reversed_forward(raw, image, kx, warn)
     for length in np.unique(n_samples):
@@ -261,7 +261,7 @@ def correct_echo_centre(raw: RawScan, image: Index, warn: Warn) -> None:
 
 
 def _count_reversed_forward(raw: RawScan, image: Index, kx: int, warn: Warn) -> None:
-    """Count ``center_sample`` of reversed readouts in the order of forward ones, where it is that of the storage."""
+    """Convert ``center_sample`` of reversed readouts to the order of forward ones, if it counts samples as stored."""
     heads = raw.heads[image]
     kinds = np.stack([heads["number_of_samples"], heads["center_sample"]], 1).astype(np.intp)
     is_reverse = has_flag(heads, REVERSE)
@@ -272,7 +272,9 @@ def _count_reversed_forward(raw: RawScan, image: Index, kx: int, warn: Warn) -> 
             continue
         peak, _ = _echo(raw, rows, claimed)
         if abs(peak - forward) < ECHO_TOLERANCE * length < abs(peak - claimed):
-            warn(f"center_sample of reversed readouts is {claimed} of {length} as stored: {forward} of a forward one")
+            warn(
+                f"center_sample of reversed readouts is {claimed} of {length} as stored, {forward} as forward readouts"
+            )
             raw.heads["center_sample"][rows] = forward
 
 
@@ -290,10 +292,10 @@ def _checked_centre(raw: RawScan, rows: Index, claimed: int, kx: int, warn: Warn
     is_near = abs(nearest - peak) <= ECHO_TOLERANCE * length and 0 < nearest < length
     if length == kx and claimed != kx // 2:
         if abs(claimed - kx // 2) <= 1 or abs(peak - kx // 2) <= ECHO_TOLERANCE * kx:
-            warn(f"center_sample is {claimed} in readouts of all {kx} samples: {kx // 2} is taken")
+            warn(f"center_sample is {claimed} in readouts of all {kx} samples: {kx // 2} is used")
             return kx // 2
     elif claimed == 0 and is_near:
-        warn(f"center_sample is 0, the echo of the readouts is at sample {peak}: {nearest} is taken")
+        warn(f"center_sample is 0, the echo of the readouts is at sample {peak}: {nearest} is used")
         return nearest
     if not is_far:
         return claimed
@@ -322,16 +324,16 @@ def _echo(raw: RawScan, rows: Index, claimed: int) -> tuple[int, bool]:
 
 
 def _power(samples: NDArray[np.complex64], heads: Heads) -> NDArray[np.float64]:
-    """Median share of each sample in the power of a readout, in the order of a forward one; ``(samples,)``."""
+    """Median fraction of the power of a readout in each sample, in the forward direction, ``(samples,)``."""
     power = (np.abs(samples.astype(np.complex128)) ** 2).sum(1)
     is_reverse = has_flag(heads, REVERSE)
     power[is_reverse] = power[is_reverse, ::-1]
     total = power.sum(1, keepdims=True)
-    return np.asarray(np.median(power / np.where(total > 0, total, 1.0), axis=0))  # not that of spikes
+    return np.asarray(np.median(power / np.where(total > 0, total, 1.0), axis=0))  # robust against spikes
 
 
 def count_lines_from_zero(raw: RawScan, image: Index, warn: Warn) -> None:
-    """Count lines from 0 that are counted from 1 and exceed the header's limit or the last row by 1, or are signed.
+    """Count lines from 0 that are counted from 1, and exceed limit or grid by one, or from the centre of k-space.
 
     Parameters
     ----------
@@ -362,7 +364,7 @@ def count_lines_from_zero(raw: RawScan, image: Index, warn: Warn) -> None:
 
 
 def _count_from_edge(raw: RawScan, image: Index, warn: Warn) -> None:
-    """Add the centre to line numbers that are counted from it; negative ones are stored modulo 65536."""
+    """Add the centre to line numbers that are counted from it; negative numbers are stored modulo 65536."""
     numbers = raw.heads["idx"]["kspace_encode_step_1"]
     encoding, signed = raw.header.encodings[0], numbers.astype(np.int16)
     first, last = int(signed[image].min()), int(signed[image].max())

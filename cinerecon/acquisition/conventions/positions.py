@@ -1,4 +1,4 @@
-"""Slices without a slice counter: readouts are grouped by position and direction."""
+"""Slices of scans without a slice counter: readouts are grouped by position and direction."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from cinerecon.io.ismrmrd.raw import Heads, Index, RawScan
 SAME_POSITION_MM, SAME_DIRECTION = 0.5, 0.03
 """Differences below which positions and directions are equal; rounding and table settling are smaller."""
 MAX_ROTATION = 0.17
-"""Largest change of a direction within a slice: 10 degrees."""
+"""Largest change of a direction within a slice, 10 degrees."""
 MAX_POSITIONS = 128
-"""Largest number of positions that are slices; more are motion."""
+"""Largest number of positions that count as slices; more are motion."""
 MIN_LINE_FRACTION = 0.5
-"""Smallest ratio of the lines at a position to the largest number at any position, for a separate slice."""
+"""Smallest ratio of the number of lines at a position to the largest at any position, for a separate slice."""
 MIN_REPEAT_RATIO = 1.1
 """Ratio of all lines to different lines below which the positions are parts of one image."""
 
@@ -31,10 +31,10 @@ def separate_positions(raw: RawScan, image: Index, how: str, warn: Warn) -> None
     image
         Row numbers of the image readouts.
     how
-        ``slices`` takes each position as a slice, ``one`` takes all as one slice; ``auto`` takes positions as slices
-        if each has a full set of lines, and refuses others that are more than half a slice apart.
+        ``slices`` reads each position as a slice, ``one`` reads all as one slice; ``auto`` reads positions as slices if
+        each has a full set of lines, and refuses others that are more than half a slice apart.
     warn
-        Called where slices were separated.
+        Called if slices were separated.
 
     Raises
     ------
@@ -48,18 +48,18 @@ def separate_positions(raw: RawScan, image: Index, how: str, warn: Warn) -> None
     labels = np.zeros(len(raw), np.intp)
     for value in np.unique(idx["slice"][image]):
         rows = image[idx["slice"][image] == value]
-        places = _places(raw.heads[rows])
-        is_countable = len(places.position) <= MAX_POSITIONS
-        if len(places.position) > 1 and is_countable and (how == "slices" or _are_slices(raw, rows, places)):
+        positions = _group_by_position(raw.heads[rows])
+        is_countable = len(positions.position) <= MAX_POSITIONS
+        if len(positions.position) > 1 and is_countable and (how == "slices" or _are_slices(raw, rows, positions)):
             others = np.setdiff1d(np.flatnonzero(idx["slice"] == value), rows)
-            labels[rows], labels[others] = places.of_readout, places.nearest(raw.heads[others])
-            listed = "; ".join(_in_words(position) for position in places.position[:4])
+            labels[rows], labels[others] = positions.of_readout, positions.nearest(raw.heads[others])
+            listed = "; ".join(_text(position) for position in positions.position[:4])
             warn(
-                f"the slice counter is {value} at {len(places.position)} positions ({listed} mm"
-                f"{', ...' if len(places.position) > 4 else ''}): each is read as a slice of its own"
+                f"the slice counter is {value} at {len(positions.position)} positions ({listed} mm"
+                f"{', ...' if len(positions.position) > 4 else ''}): each is read as a separate slice"
             )
-        elif len(places.position) > 1:
-            _require_at_rest(raw, rows, places)
+        elif len(positions.position) > 1:
+            _require_at_rest(raw, rows, positions)
     if labels.any():
         _, numbers = np.unique(np.stack([idx["slice"][image], labels[image]], 1), axis=0, return_inverse=True)
         _clear_counters_of_slices(raw, image, numbers.ravel(), warn)
@@ -81,19 +81,19 @@ def _fill_missing_directions(raw: RawScan, image: Index, warn: Warn) -> None:
                 raw.heads[name][missing] = raw.heads[name][source]
             n_filled += len(missing)
     if n_filled:
-        warn(f"{n_filled} of {len(image)} readouts have no position: that of other readouts of their slice is taken")
+        warn(f"{n_filled} of {len(image)} readouts have no position: that of other readouts of their slice is used")
 
 
 @dataclass(frozen=True, eq=False)
-class _Places:
-    """Different positions and directions of the readouts of one slice counter, and the index of each readout.
+class _Positions:
+    """The different positions and directions of readouts with one slice counter, and the position of each readout.
 
     Attributes
     ----------
     position, directions
-        ``(places, 3)`` [mm] and ``(places, 9)``.
+        ``(positions, 3)`` [mm] and ``(positions, 9)``.
     of_readout
-        ``(readouts,)``
+        ``(readouts,)`` index of the position of each readout.
     """
 
     position: NDArray[np.float64]
@@ -113,11 +113,11 @@ def _geometry(heads: Heads) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return heads["position"].astype(np.float64), directions.astype(np.float64)
 
 
-def _places(heads: Heads) -> _Places:
+def _group_by_position(heads: Heads) -> _Positions:
     """Group readouts by position, into at most ``MAX_POSITIONS + 1`` groups; one if positions are not finite."""
     position, directions = _geometry(heads)
     if not (np.isfinite(position).all() and np.isfinite(directions).all()):
-        return _Places(position[:1], directions[:1], np.zeros(len(heads), np.intp))
+        return _Positions(position[:1], directions[:1], np.zeros(len(heads), np.intp))
     both = np.concatenate([position.round(1), directions.round(2)], axis=1)
     different, first, inverse = np.unique(both, axis=0, return_index=True, return_inverse=True)
     centres: list[int] = []
@@ -133,26 +133,26 @@ def _places(heads: Heads) -> _Places:
             group[number] = len(centres)
             centres.append(number)
     rows = first[centres]
-    return _Places(position[rows], directions[rows], group[inverse.ravel()])
+    return _Positions(position[rows], directions[rows], group[inverse.ravel()])
 
 
-def _are_slices(raw: RawScan, rows: Index, places: _Places) -> bool:
+def _are_slices(raw: RawScan, rows: Index, positions: _Positions) -> bool:
     """Whether each position has a full set of lines, in all frames, that is also measured at the others."""
     idx = raw.heads["idx"][rows]
     frames = np.stack([idx["phase"], idx["repetition"]], 1).astype(np.int64)
     lines = np.column_stack([frames, idx["kspace_encode_step_1"].astype(np.int64)])
     n_lines, n_frames = [], []
-    for number in range(len(places.position)):
-        here = places.of_readout == number
-        n_lines.append(len(np.unique(lines[here], axis=0)))
-        n_frames.append(len(np.unique(frames[here], axis=0)))
+    for number in range(len(positions.position)):
+        is_here = positions.of_readout == number
+        n_lines.append(len(np.unique(lines[is_here], axis=0)))
+        n_frames.append(len(np.unique(frames[is_here], axis=0)))
     is_full = min(n_lines) >= MIN_LINE_FRACTION * max(n_lines) and min(n_frames) >= MIN_LINE_FRACTION * max(n_frames)
     is_cine = min(n_frames) > 1 or len(np.unique(frames, axis=0)) == 1
     is_repeated = sum(n_lines) >= MIN_REPEAT_RATIO * len(np.unique(np.delete(lines, 1, axis=1), axis=0))
     return is_full and is_repeated and is_cine
 
 
-def _require_at_rest(raw: RawScan, rows: Index, places: _Places) -> None:
+def _require_at_rest(raw: RawScan, rows: Index, positions: _Positions) -> None:
     """Check that a slice does not move by more than half its thickness or rotate."""
     thickness_mm = raw.header.encodings[0].recon.fov_mm[2]
     position, directions = _geometry(raw.heads[rows])
@@ -160,20 +160,21 @@ def _require_at_rest(raw: RawScan, rows: Index, places: _Places) -> None:
     turned = np.abs(directions - directions[0]).max()
     if moved.max() <= max(thickness_mm / 2, SAME_POSITION_MM) and turned <= MAX_ROTATION:
         return
-    listed = f"{_in_words(position[0])} and {_in_words(position[int(moved.argmax())])}"
+    listed = f"{_text(position[0])} and {_text(position[int(moved.argmax())])}"
     change = f"moves by {moved.max():.3g} mm" if moved.max() > 0 else "turns"
+    number = raw.heads["idx"]["slice"][rows[0]]
     what = (
-        f"the position {change} within slice {raw.heads['idx']['slice'][rows[0]]}: {len(places.position)} positions, "
-        f"such as {listed} mm; slices are {thickness_mm:g} mm thick"
+        f"the position {change} within slice {number}: {len(positions.position)} positions, such as {listed} mm; "
+        f"slices are {thickness_mm:g} mm thick"
     )
-    hint = "--set preprocessing.positions=slices makes a slice of each, positions=one one slice that was followed"
+    hint = "--set preprocessing.positions=slices reads separate slices, positions=one a slice that follows the motion"
     raise UnsupportedError(
-        what, where=raw.at(rows[int((places.of_readout != places.of_readout[0]).argmax())]), hint=hint
+        what, where=raw.at(rows[int((positions.of_readout != positions.of_readout[0]).argmax())]), hint=hint
     )
 
 
 def _clear_counters_of_slices(raw: RawScan, image: Index, numbers: Index, warn: Warn) -> None:
-    """Set counters to 0 that number the separated slices, with a different value at each position."""
+    """Set counters to 0 that number the separated slices, one value at each position."""
     idx = raw.heads["idx"]
     for name in ("repetition", "set", "contrast", "average"):
         pairs = np.unique(np.stack([numbers, idx[name][image].astype(np.intp)], 1), axis=0)
@@ -191,5 +192,5 @@ def _renumber(idx: NDArray[np.void], labels: Index, image: Index) -> None:
     idx["slice"] = [numbers.get(tuple(pair), unused) for pair in both.tolist()]
 
 
-def _in_words(position: NDArray[np.float64]) -> str:
+def _text(position: NDArray[np.float64]) -> str:
     return "(" + ", ".join(f"{value:.4g}" for value in position) + ")"

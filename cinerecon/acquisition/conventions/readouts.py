@@ -1,4 +1,4 @@
-"""Correction of readouts whose oversampling was removed before the file was written, and of their calibration lines.
+"""Correction of readouts whose oversampling was removed before writing, and of their calibration lines.
 
 Programs that remove the readout oversampling may keep ``center_sample``, the encoded matrix and its field of view of
 the measured readout. The centre is then outside the readout, or the header describes a larger grid than the readouts
@@ -18,13 +18,13 @@ from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
 
 ECHO_PART = 1 / 8
-"""Largest distance of the echo from the middle of a readout, over its length, at which the middle is its centre."""
+"""Largest distance of the echo from the middle of a readout, as fraction of its length, if the middle is its centre."""
 ANISOTROPY_MARGIN = 0.1
 """Smallest difference of the logarithms of two pixel anisotropies for one to be clearly closer to a square."""
 
 
 def correct_removed_oversampling(raw: RawScan, image: Index, warn: Warn) -> RawScan:
-    """Correct centre and grid of the readouts if both are those before the removal of oversampling.
+    """Correct centre and grid of the readouts if the header describes them before the removal of oversampling.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def correct_removed_oversampling(raw: RawScan, image: Index, warn: Warn) -> RawS
     is_old_centre = any(centre == factor * n // 2 for factor in factors) and _has_echo_in_the_middle(raw, image)
     encoding = raw.header.encodings[0]
     if is_old_centre:
-        warn(f"center_sample is {centre}, that of readouts before oversampling was removed: {n // 2} of {n} is taken")
+        warn(f"center_sample is {centre}, that of readouts before oversampling was removed: {n // 2} of {n} is used")
         raw.heads["center_sample"][image] = n // 2
     elif centre != n // 2:
         return raw
@@ -62,7 +62,7 @@ def correct_removed_oversampling(raw: RawScan, image: Index, warn: Warn) -> RawS
 
 
 def _is_removed(encoding: EncodingSpace, raw: RawScan, image: Index, n: int, factor: int, *, is_proven: bool) -> bool:
-    """Whether readouts shorter than the matrix lost their oversampling, and not resolution.
+    """Whether readouts are shorter than the matrix because oversampling was removed, and not resolution.
 
     The header must have that oversampling, and the pixels must be closer to squares than with the readouts in the
     middle of the matrix; both interpretations may reduce the rows with the columns if the lines fit.
@@ -118,7 +118,7 @@ def claimed_centres(raw: RawScan, image: Index) -> dict[tuple[int, int], Index]:
 def place_calibration_of_other_encodings(
     raw: RawScan, selection: Selection, encodings: tuple[EncodingSpace, ...]
 ) -> None:
-    """Number the lines of calibration readouts as in the encoding of the image, which has the same k-space spacing.
+    """Number the lines of calibration readouts as in the encoding of the image, assuming the same line spacing.
 
     Parameters
     ----------
@@ -135,4 +135,6 @@ def place_calibration_of_other_encodings(
         rows = selection.calibration[references == reference]
         shift = own - encodings[reference].centre_line
         lines = raw.heads["idx"]["kspace_encode_step_1"][rows].astype(np.int64) + shift
-        raw.heads["idx"]["kspace_encode_step_1"][rows] = lines.astype(np.uint16)  # negative ones end off the grid
+        raw.heads["idx"]["kspace_encode_step_1"][rows] = lines.astype(
+            np.uint16
+        )  # negative numbers wrap around to lines outside the grid

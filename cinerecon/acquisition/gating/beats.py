@@ -1,4 +1,4 @@
-"""Heartbeats of a scan: R waves of the time stamps, R-R intervals, arrhythmia, and cardiac phase of the readouts."""
+"""Heartbeats of a scan: R waves from time stamps, R-R intervals, arrhythmia, and cardiac phase of the readouts."""
 
 from dataclasses import dataclass
 
@@ -13,16 +13,16 @@ Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 SAME_BEAT_MS = 100.0
-"""Largest difference of the R waves that readouts of one beat refer to [ms]."""
+"""Largest difference between the R waves to which readouts of one beat refer [ms]."""
 MIN_READOUTS_FRACTION = 0.05
-"""Readouts of a beat over the median of all beats, below which their time stamps are damaged."""
+"""Ratio of the number of readouts of a beat to the median below which their time stamps are damaged."""
 PAUSE_RATIO = 1.75
-"""An interval at least this much longer than the one before is the pause after an ectopic beat. Respiratory variation
+"""Ratio of an interval to the previous one from which it is the pause after an ectopic beat. Respiratory variation
 of 25 % remains below it; a beat that comes after 70 % of an interval gives 1.86."""
 QRS_ONSET_MS = 40.0
-"""The ventricles are activated this long before the R wave: a beat that an ectopic one cuts ends then [ms]."""
+"""Time between ventricular activation and R wave: a beat that is cut short by an ectopic one ends this early [ms]."""
 GAP_FRACTION = 0.5
-"""A beat ends at the next R wave if readouts continue until this part of a median interval before it."""
+"""A beat ends at the next R wave if readouts continue to within this fraction of a median interval before it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +34,15 @@ class Beats:
     start_ms
         Time of the R wave [ms].
     length_ms
-        R-R interval [ms]; where the next R wave is unknown, the time to the last readout, as segmented scans end at an
-        R wave, or the usual length if that is too short for a beat.
+        R-R interval [ms]. If the next R wave is unknown, the time to the last readout, since segmented scans end at an
+        R wave, or the usual length if that time is too short for a beat.
     is_known
         Whether the next R wave is known.
     is_used
         Whether the interval is within the R-R window and not the pause after an ectopic beat.
     whole_ms
-        Length by which phases are scaled [ms]: the R-R interval, or, of a beat that an ectopic one cut, what it would
-        have been. The pause after an ectopic beat makes up for its early arrival, so this is half of both intervals.
+        Length by which phases are scaled [ms]: the R-R interval or, for a beat cut short by an ectopic one, its length
+        without that: half of both intervals, since the compensatory pause makes up for the early beat.
     """
 
     start_ms: Numbers
@@ -69,7 +69,7 @@ class Beats:
         return np.asarray(number, np.intp)
 
     def phase(self, time_ms: Numbers) -> Numbers:
-        """The cardiac phase of readouts, ``(readouts,)``, 0 to 1; NaN in rejected beats and between beats."""
+        """The cardiac phase of readouts, ``(readouts,)`` from 0 to 1; NaN in rejected beats and between beats."""
         number = self.number(time_ms)
         own = np.maximum(number, 0)
         length, mean = self.whole_ms[own], self.mean_ms
@@ -80,7 +80,7 @@ class Beats:
 
 
 def r_waves_of_stamps(clock: Clock) -> Numbers:
-    """R waves that the time stamps of the readouts refer to, ``(beats,)`` [ms]; empty if none were stored."""
+    """R waves to which the time stamps of the readouts refer, ``(beats,)`` [ms]; empty without time stamps."""
     is_known = np.isfinite(clock.since_trigger_ms)
     waves = np.sort((clock.time_ms - clock.since_trigger_ms)[is_known])
     if waves.size == 0:
@@ -91,7 +91,7 @@ def r_waves_of_stamps(clock: Clock) -> Numbers:
 
 
 def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_continuous: bool) -> Beats:
-    """The beats in which readouts were measured.
+    """Find the beats in which readouts were measured.
 
     Parameters
     ----------
@@ -102,14 +102,14 @@ def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_conti
     window
         Largest relative difference of an R-R interval from the mean of the middle half of them.
     is_continuous
-        Whether the R waves were recorded without readouts as well, as in an ECG: otherwise the beat before a pause of
-        the scan has no known end.
+        Whether R waves were also recorded between readouts, as in an ECG; otherwise the beat before a pause of the scan
+        has no known end.
     """
     number = np.searchsorted(r_waves_ms, time_ms, side="right") - 1
     measured = np.unique(number[number >= 0])
     if measured.size == 0:
-        none, flags = np.empty(0), np.empty(0, bool)
-        return Beats(none, none, flags, flags, none)
+        times, flags = np.empty(0), np.empty(0, bool)
+        return Beats(times, times, flags, flags, times)
     last_ms = np.array([time_ms[number == beat].max() for beat in measured])
     start = r_waves_ms[measured]
     span = last_ms - start + (np.median(np.diff(np.sort(time_ms))) if len(time_ms) > 1 else 0.0)
@@ -130,16 +130,16 @@ def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_conti
 
 
 def _middle_mean(length: Numbers) -> float:
-    """Mean of the middle half of the intervals: unlike the median it does not jump where they fall into two groups."""
+    """Mean of the middle half of the intervals, which unlike the median does not jump between two groups."""
     first, last = len(length) // 4, len(length) - len(length) // 4
     return float(np.sort(length)[first:last].mean())
 
 
 def _after_ectopic(length: Numbers, is_known: Flags, number: NDArray[np.intp]) -> Flags:
-    """The pauses after ectopic beats, which begin with the ectopic contraction; the beat before each was cut."""
+    """Flags of the pauses after ectopic beats, which begin with an ectopic contraction."""
     is_next = (np.diff(number) == 1) & is_known[:-1] & is_known[1:]
     is_pause = is_next & (length[1:] >= PAUSE_RATIO * length[:-1])
-    is_pause[1:] &= ~is_pause[:-1]  # the beat that is cut is no pause itself
+    is_pause[1:] &= ~is_pause[:-1]  # a beat that is cut short is not itself a pause
     after: Flags = np.concatenate([[False], is_pause])
     return after
 

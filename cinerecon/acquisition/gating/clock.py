@@ -18,19 +18,19 @@ from cinerecon.io.ismrmrd.raw import TICK_MS, Index, RawScan
 Numbers = NDArray[np.float64]
 
 TICKS_MS = (2.5, 1.0, 0.1, 0.01, 0.001)
-"""Units of time stamps that occur [ms]."""
+"""Known units of time stamps [ms]."""
 SHORTEST_FRAME_MS = 10.0
-"""A header TR below this [ms] is the time between excitations, above it the temporal resolution of the cine."""
+"""A TR in the header below this is the time between excitations, above it the temporal resolution [ms]."""
 SHORTEST_SPACING_MS = 0.5
-"""Shortest time between readouts [ms]; below it the header has another unit."""
+"""Shortest plausible time between readouts [ms]; smaller values in the header have another unit."""
 REPETITION_PER_READOUT = 2.2
-"""Typical time between balanced SSFP readouts over the duration of one."""
+"""Typical ratio of the time between balanced SSFP readouts to the duration of one."""
 MAX_UNIT_ERROR = 0.2
-"""Largest relative difference of the rates of both time stamps from that of a known unit."""
+"""Largest relative difference of the unit of a trigger time stamp from a known unit."""
 MAX_SPACING_ERROR = 0.1
-"""Largest relative difference of the time between readouts by the time stamps and by the header."""
+"""Largest relative difference between the times between readouts from time stamps and header."""
 LONGEST_DELAY_MS = 20_000.0
-"""Largest plausible time since an R wave [ms]; beyond it the time stamp was not set."""
+"""Largest plausible time since an R wave [ms]; above it the time stamp was not set."""
 SIMULATED = "cinerecon"
 """Vendor of scans simulated by this package, whose time stamps have the Siemens unit."""
 
@@ -69,7 +69,7 @@ def read_clock(raw: RawScan, rows: Index, tick_ms: float | None, warn: Warn) -> 
     tick_ms
         Unit of ``acquisition_time_stamp`` [ms]; None to determine it.
     warn
-        Called where the unit was determined from the data.
+        Called if the unit was determined from the data.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def read_clock(raw: RawScan, rows: Index, tick_ms: float | None, warn: Warn) -> 
     ticks = unwrap(stamps)
     if np.ptp(ticks) == 0:
         what = f"acquisition_time_stamp is constant ({stamps[0]}): the times of the readouts are unknown"
-        raise DataError(what, where=str(raw.path), hint="--gating counter takes the counters as they are")
+        raise DataError(what, where=str(raw.path), hint="--gating counter uses the counters as they are")
     tick_ms = tick_ms or _tick_ms(raw, rows, ticks, warn)
     first = int(ticks.argmin())
     time_ms = (ticks - ticks[first]) * tick_ms
@@ -88,7 +88,7 @@ def read_clock(raw: RawScan, rows: Index, tick_ms: float | None, warn: Warn) -> 
 
 
 def unwrap(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Time stamps in the order of the file without the jumps of counters that wrap around or start at midnight."""
+    """Time stamps in file order, without the jumps of counters that wrap around or restart at midnight."""
     steps = (np.diff(stamps) + 2**31) % 2**32 - 2**31
     for day_ms, tick_ms in ((86_400_000, 2.5), (86_400_000, 1.0)):
         day = int(day_ms / tick_ms)
@@ -121,10 +121,10 @@ def _spacing(ticks: NDArray[np.int64]) -> float:
 
 
 def unit_warnings(raw: RawScan, clock: Clock) -> Iterator[str]:
-    """A warning if the readouts are as far apart as by the header only where the time stamps have another unit.
+    """A warning if the time between readouts agrees with the header only with another unit of the time stamps.
 
-    The header gives the echo spacing, or a TR that is the time between excitations. Nothing is reported where it gives
-    neither, or no unit that occurs agrees with it: readouts may have been left out.
+    The header gives it as TR or as echo spacing. There is no warning if it has neither, or if no known unit agrees:
+    readouts may have been left out.
     """
     expected_ms, source = _spacing_by_header(raw)
     if not expected_ms:
@@ -141,9 +141,9 @@ def unit_warnings(raw: RawScan, clock: Clock) -> Iterator[str]:
 
 
 def _spacing_by_header(raw: RawScan) -> tuple[float, str]:
-    """The time between readouts by the header [ms], 0 if it gives none; and its source in words.
+    """The time between readouts in the header [ms], 0 if it has none, and a text on its source.
 
-    The TR may be the temporal resolution of the cine, which is longer.
+    A TR that is the temporal resolution of the cine, which is longer, is not used.
     """
     for name, value in (("TR", raw.header.tr_ms), ("echo spacing", raw.header.echo_spacing_ms)):
         if value is not None and SHORTEST_SPACING_MS <= value < SHORTEST_FRAME_MS:
@@ -152,7 +152,7 @@ def _spacing_by_header(raw: RawScan) -> tuple[float, str]:
 
 
 def _since_trigger(raw: RawScan, rows: Index, time_ms: Numbers, tick_ms: float, warn: Warn) -> Numbers:
-    """Time since the R wave [ms] from ``physiology_time_stamp``, of the ECG or else of the pulse; NaN where unknown."""
+    """Time since the R wave [ms] by ``physiology_time_stamp`` of the ECG, otherwise of the pulse; NaN if unknown."""
     unknown = np.full(len(rows), np.nan)
     if "physiology_time_stamp" not in (raw.heads.dtype.names or ()):
         return unknown
@@ -173,7 +173,7 @@ def _since_trigger(raw: RawScan, rows: Index, time_ms: Numbers, tick_ms: float, 
 
 
 def _trigger_unit(stamps: Numbers, time_ms: Numbers, tick_ms: float) -> float | None:
-    """The unit of the physiological time stamps [ms], by their rate between R waves; None if they have no rate."""
+    """The unit of the physiological time stamps [ms] from their rate between R waves; None if it is unknown."""
     order = np.argsort(time_ms, kind="stable")
     steps, times = np.diff(stamps[order]), np.diff(time_ms[order])
     advances = (steps >= 0) & (times > 0) & (times < 1000)

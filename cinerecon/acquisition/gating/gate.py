@@ -1,7 +1,7 @@
 """The frames of a scan: by its counters, by cardiac phase (retrospective gating), or in real time.
 
-Gating has two steps. Before the counters are read, those that retrospective gating or real time replace are set; once
-the lines are placed on the grid, each is interpolated between its measured cardiac phases.
+Gating has two steps. Before the counters are read, those that retrospective gating or real time replace are set. After
+the lines have been located on the grid, each is interpolated between its measured cardiac phases.
 """
 
 from dataclasses import dataclass, replace
@@ -26,9 +26,9 @@ SHORTEST_MEAN_RR_MS, LONGEST_MEAN_RR_MS = 250.0, 2500.0
 REPLACED = ("phase", "repetition", "average", "segment")
 """Counters that number parts of the frames of a gated scan."""
 RESTART_FRACTION = 0.9
-"""Part of the beats in which a counter that counts from the R wave begins at its smallest value."""
+"""Smallest fraction of beats in which a counter that counts from the R wave begins at its smallest value."""
 COMMON_FRACTION = 0.5
-"""Part of the beats that end at the same value of the counter if it is the final frame."""
+"""Smallest fraction of beats that end at the same value of a counter of final frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Gating:
     is_consecutive
         Whether the frames by the counter were measured one after the other over several beats, in every slice.
     usage
-        How the readouts of a retrospectively gated scan contribute to its frames; None before they are distributed.
+        Use of the readouts in a retrospectively gated scan; None before they are distributed.
     """
 
     mode: str
@@ -90,7 +90,7 @@ class Gating:
         return self.mode == "counter" and self.is_consecutive
 
     def set_counters(self, raw: RawScan, config: AcquisitionConfig, warn: Warn) -> tuple[RawScan, AcquisitionConfig]:
-        """The scan with the counters that gating replaces, and the settings with which they are read.
+        """Replace the counters of the scan as gating requires, and return it with the settings for reading them.
 
         Raises
         ------
@@ -129,7 +129,7 @@ class Gating:
         return replace(raw, header=replace(raw.header, encodings=encodings)), config
 
     def gate(self, lines: Lines, counters: Counters, warn: Warn) -> tuple[Lines, Counters, "Gating"]:
-        """Distribute placed lines over the frames of a retrospectively gated cine; other scans are left unchanged.
+        """Distribute located lines over the frames of a retrospectively gated cine; other scans are unchanged.
 
         Raises
         ------
@@ -159,19 +159,19 @@ class Gating:
         return gated, counters, replace(self, usage=usage)
 
     def _require_lines(self, lines: Lines, gated: Lines, number: int, warn: Warn) -> None:
-        """Check that every frame of a slice has lines, and warn of lines that were measured in rejected beats alone."""
-        own, left = lines.of_slice(number), gated.of_slice(number)
-        empty = np.setdiff1d(np.arange(self.n_frames), left.frames)
+        """Check that every frame of a slice has lines, and warn about lines measured only in rejected beats."""
+        own, used = lines.of_slice(number), gated.of_slice(number)
+        empty = np.setdiff1d(np.arange(self.n_frames), used.frames)
         if empty.size:
             what = f"gating leaves no line for frame {empty[0]} of {self.n_frames} of slice {number}"
             hint = "fewer frames, or a wider --set preprocessing.rr_window"
             n_used, n_beats = (0, 0) if self.beats is None else (int(self.beats.is_used.sum()), len(self.beats))
             raise DataError(what, where=f"{n_used} of {n_beats} beats used", hint=hint)
-        missing = np.setdiff1d(own.ky, left.ky)
+        missing = np.setdiff1d(own.ky, used.ky)
         if missing.size:
             warn(
-                f"{missing.size} of {len(np.unique(own.ky))} lines of slice {number} were measured in rejected beats "
-                "alone: they count as not measured; a wider --set preprocessing.rr_window uses them"
+                f"{missing.size} of {len(np.unique(own.ky))} lines of slice {number} were measured only in rejected "
+                "beats and count as not measured; a wider --set preprocessing.rr_window uses them"
             )
 
 
@@ -187,12 +187,12 @@ def plan_gating(raw: RawScan, rows: Index, config: AcquisitionConfig, warn: Warn
     config
         Settings of the gating.
     warn
-        Called where the counters are not taken, or beats are rejected.
+        Called if the counters are not used, or beats are rejected.
 
     Raises
     ------
     DataError
-        If retrospective gating is requested, and R waves are unknown or implausible.
+        If retrospective gating is requested, but R waves are unknown or implausible.
     """
     notes: list[str] = []
     try:
@@ -213,7 +213,7 @@ def plan_gating(raw: RawScan, rows: Index, config: AcquisitionConfig, warn: Warn
         reason = "" if beats is None else _why_not_counter(raw, rows, clock, beats, config)
         mode = "retro" if reason else "counter"
         if reason:
-            warn(f"{reason}: the scan is gated retrospectively; --gating counter takes the counter as it is")
+            warn(f"{reason}: the scan is gated retrospectively; --gating counter uses the counter as it is")
     if mode == "retro":
         beats = _require_beats(raw, rows, beats, source)
         _warn_of_rejected(beats, config, warn)
@@ -228,7 +228,7 @@ def plan_gating(raw: RawScan, rows: Index, config: AcquisitionConfig, warn: Warn
 
 
 def _r_waves(raw: RawScan, clock: Clock, config: AcquisitionConfig) -> tuple[str, np.ndarray]:
-    """Where R waves come from, and their times [ms]."""
+    """The source of the R waves, and their times [ms]."""
     if config.r_waves in ("auto", "stamps"):
         waves = r_waves_of_stamps(clock)
         if waves.size:
@@ -246,7 +246,7 @@ def _require_beats(raw: RawScan, rows: Index, beats: Beats | None, source: str) 
         stamps_text = f"constant ({stamps[0]})" if len(stamps) == 1 else "not usable"
         ecg = "its ECG shows no R wave" if ecg_of(raw.waveforms) else "the file holds no ECG"
         what = f"the R waves are unknown: physiology_time_stamp is {stamps_text}, and {ecg}"
-        raise DataError(what, where=where, hint="--gating counter takes the counters, --gating none real time")
+        raise DataError(what, where=where, hint="--gating counter uses the counters, --gating none the order in time")
     if not _is_plausible(beats):
         mean_ms = _mean_rr_ms(beats)
         what = f"the mean R-R interval by {source} is {mean_ms:.4g} ms, expected {SHORTEST_MEAN_RR_MS:g} to "
@@ -258,7 +258,7 @@ def _require_beats(raw: RawScan, rows: Index, beats: Beats | None, source: str) 
 
 
 def _mean_rr_ms(beats: Beats) -> float:
-    """Mean R-R interval of all beats with a known end, or else of all."""
+    """Mean R-R interval of the beats with a known end, or of all if there are none."""
     return float(beats.length_ms[beats.is_known if beats.is_known.any() else slice(None)].mean())
 
 
@@ -267,7 +267,7 @@ def _is_plausible(beats: Beats) -> bool:
 
 
 def _warn_of_rejected(beats: Beats, config: AcquisitionConfig, warn: Warn) -> None:
-    """Report rejected beats, and a single beat whose length is a guess."""
+    """Warn about rejected beats, and about a single beat of unknown length."""
     n_rejected = int((~beats.is_used).sum())
     if n_rejected:
         warn(
@@ -276,15 +276,15 @@ def _warn_of_rejected(beats: Beats, config: AcquisitionConfig, warn: Warn) -> No
         )
     if not beats.is_known.any():
         warn(
-            "one heartbeat without an R wave after it: it is taken to end with its last readout, "
+            "one heartbeat without an R wave after it: it is assumed to end with its last readout, "
             f"{beats.mean_ms:.0f} ms"
         )
 
 
 def _why_not_counter(raw: RawScan, rows: Index, clock: Clock | None, beats: Beats, config: AcquisitionConfig) -> str:
     """Why the counters of a scan are clearly not its final frames; empty if they may be."""
-    asked = config.time_counter != "auto" or config.repeats != "auto" or config.combine or config.select
-    if asked or clock is None or beats.is_known.sum() < 2:
+    is_chosen = config.time_counter != "auto" or config.repeats != "auto" or config.combine or config.select
+    if is_chosen or clock is None or beats.is_known.sum() < 2:
         return ""
     idx, limits = raw.heads["idx"][rows], raw.header.encodings[0].limits
     n_values = {name: len(np.unique(idx[name])) for name in ("phase", "repetition", "contrast", "set")}

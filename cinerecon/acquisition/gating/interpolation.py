@@ -1,15 +1,15 @@
-"""Frames of a cine from readouts at measured cardiac phases: each line is interpolated in time on its own.
+"""Frames of a cine from readouts at measured cardiac phases: each line is interpolated in time separately.
 
-A line of a segmented scan is measured again and again during a beat, at phases that differ from line to line. As
-scanners do, each line of a frame is interpolated between measurements before and after the frame (Feinstein et al.,
+A line of a segmented scan is measured repeatedly during a beat, at phases that differ from line to line. As scanners
+do, each line of a frame is interpolated between measurements before and after the frame (Feinstein et al.,
 Retrospective cardiac gating, 1997, 10.1002/mrm.1910380502 compares such schemes). Where several measurements are within
 a frame of it, a parabola is fitted to them, with weights that fall with their distance (local polynomial regression,
-Cleveland, Robust locally weighted regression, 1979, 10.1080/01621459.1979.10481038): it keeps the curvature of the
-motion, which a mean or a straight line flatten, and averages noise. Otherwise the two measurements on each side
-determine a cubic polynomial. A straight line is taken where the polynomial would amplify noise.
+Cleveland, Robust locally weighted regression, 1979, 10.1080/01621459.1979.10481038): it preserves the curvature of the
+motion, which a mean or a straight line would flatten, and averages noise. Otherwise the two measurements on each side
+determine a cubic polynomial. A straight line is used where the polynomial would amplify noise.
 
-Lines of undersampled scans are not measured often enough: between distant measurements the heart does not move along a
-line. A frame then takes the mean of those measurements of a line that fall into it.
+Lines of undersampled scans are not measured often enough: motion between distant measurements is not linear. A frame
+then takes the mean of the measurements of a line that fall into it.
 """
 
 from dataclasses import dataclass
@@ -33,12 +33,12 @@ LARGEST_NOISE = 0.8
 LONGEST_GAP = 3.0
 """Longest time between two measurements of a line that is interpolated [frames]."""
 DENSE_FRACTION = 0.9
-"""Part of all lines of all frames that have measurements so close that the scan is interpolated."""
+"""Smallest fraction of lines, over all frames, with measurements close enough for interpolation."""
 
 
 @dataclass(frozen=True, eq=False)
 class Contributions:
-    """Which readouts contribute to which frame, all ``(contributions,)``; the weights of a line of a frame sum to 1."""
+    """Readouts, frames and weights, all ``(contributions,)``; the weights of each line of a frame sum to 1."""
 
     readout: Index
     frame: Index
@@ -46,7 +46,7 @@ class Contributions:
 
 
 def is_dense(lines: Index, phase: Numbers, n_frames: int) -> bool:
-    """Whether most lines are measured so often that they are interpolated.
+    """Whether most lines are measured often enough for interpolation.
 
     Parameters
     ----------
@@ -105,13 +105,13 @@ def _by_line(lines: Index) -> list[Index]:
 
 
 def _distances(phase: Numbers, n_frames: int) -> Numbers:
-    """Time from each frame to each measurement, ``(frames, measurements)`` [frames]; the beat is a circle."""
+    """Time from each frame to each measurement, ``(frames, measurements)`` [frames], with periodic beats."""
     difference = phase[None] * n_frames - np.arange(n_frames)[:, None]
     return (difference + n_frames / 2) % n_frames - n_frames / 2
 
 
 def _nearest(distance: Numbers) -> tuple[Numbers, Numbers]:
-    """Distance of the nearest measurement up to each frame and of that after it, ``(frames,)`` [frames]."""
+    """Distances to the nearest measurements before and after each frame, ``(frames,)`` [frames]."""
     before = np.where(distance <= 0, -distance, np.inf).min(1)
     after = np.where(distance > 0, distance, np.inf).min(1)
     return before, after
@@ -129,13 +129,13 @@ def _interpolated(distance: Numbers) -> Numbers:
     """Weights of a parabola, a cubic polynomial, or a straight line, the first that is possible."""
     weight = _straight(distance)
     for better in (_cubic(distance), _parabola(distance)):
-        is_possible = (better**2).sum(1) <= LARGEST_NOISE  # not a number where it is not determined
+        is_possible = (better**2).sum(1) <= LARGEST_NOISE  # NaN if it is not determined
         weight[is_possible] = better[is_possible]
     return weight
 
 
 def _parabola(distance: Numbers) -> Numbers:
-    """Weights of the parabola that is fitted to the measurements around each frame; NaN where they are too few."""
+    """Weights of the parabola that is fitted to the measurements around each frame; NaN with too few of them."""
     kernel = np.clip(1 - (distance / FIT_WIDTH) ** 2, 0, None)
     is_near = kernel > 0
     has_sides = [(is_near & is_side).any(1) for is_side in (distance <= 0, distance > 0)]
@@ -179,8 +179,8 @@ def _straight(distance: Numbers) -> Numbers:
     for is_side in (distance <= 0, distance > 0):
         nearest = np.abs(np.where(is_side, distance, np.inf)).argmin(1)
         weight = kernel * is_side
-        lonely = weight.sum(1) == 0
-        weight[lonely, nearest[lonely]] = 1.0
+        is_empty = weight.sum(1) == 0
+        weight[is_empty, nearest[is_empty]] = 1.0
         sides.append(weight / weight.sum(1, keepdims=True))
     before, after = (np.abs((weight * distance).sum(1, keepdims=True)) for weight in sides)
     span = before + after

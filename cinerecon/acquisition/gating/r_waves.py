@@ -3,9 +3,9 @@
 The detector follows Pan and Tompkins, A real-time QRS detection algorithm (1985), 10.1109/TBME.1985.325532:
 band-pass filter, slope, square, moving mean, and thresholds that follow the heights of the QRS complexes and the noise.
 
-Departs from the paper in: filters without delay, since the whole recording is known; all leads are used, each scaled by
-its own noise; the search back for missed beats takes half of the threshold; and the R wave is where the filtered leads
-are strongest, which the shape of ectopic beats shifts by a few ms.
+Departs from the paper in: zero-phase filters, since the whole recording is known; all leads, each scaled by its noise;
+half the threshold in the search back for missed beats; and the R wave is the maximum of the filtered leads, which the
+shape of ectopic beats shifts by a few ms.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ SHORTEST_RR_MS = 200.0
 """Shortest interval between two R waves [ms], the refractory period."""
 
 QRS_BAND_HZ = (5.0, 15.0)
-"""Frequencies of QRS complexes."""
+"""Pass band of the filter for QRS complexes [Hz]."""
 QRS_WIDTH_MS = 150.0
 """Window of the moving mean [ms]."""
 T_WAVE_MS, T_WAVE = 360.0, 0.5
-"""A peak that comes earlier than this after a QRS complex [ms], and has less of its energy, is a T wave."""
+"""A peak within this time after a QRS complex [ms], with less than this fraction of its energy, is a T wave."""
 SEARCH_BACK = 1.66
-"""An interval longer than this, over the mean of the last ones, is searched for a weaker QRS complex."""
+"""Ratio of an interval to the mean of the last ones above which it is searched for a weaker QRS complex."""
 N_RECENT = 8
 """Number of intervals in that mean."""
 
@@ -73,7 +73,7 @@ def detect_r_waves(ecg: Numbers, step_ms: float) -> Numbers:
     Parameters
     ----------
     ecg
-        ``(channels, samples)`` leads, and possibly channels of triggers, which are not used unless there is no lead.
+        ``(channels, samples)`` leads and channels of triggers; triggers are used only without leads.
     step_ms
         Time between samples [ms].
 
@@ -101,14 +101,14 @@ def detect_r_waves(ecg: Numbers, step_ms: float) -> Numbers:
 
 
 def _triggers(channels: Numbers) -> Numbers:
-    """Samples at which a channel of triggers rises from its rest."""
-    rest = np.median(channels, axis=1, keepdims=True)
-    is_high = (channels != rest).any(0)
+    """Samples at which a channel of triggers leaves its baseline."""
+    baseline = np.median(channels, axis=1, keepdims=True)
+    is_high = (channels != baseline).any(0)
     return np.flatnonzero(is_high & ~np.concatenate([[False], is_high[:-1]])).astype(np.float64)
 
 
 def _qrs_complexes(energy: Numbers, step_ms: float) -> list[int]:
-    """Peaks of the energy that are QRS complexes, by thresholds that adapt to them and to the noise."""
+    """Peaks of the energy that are QRS complexes, by thresholds that adapt to signal and noise."""
     from scipy.signal import find_peaks
 
     bounded = np.pad(energy, 1)  # a QRS complex at the start of the recording is a peak, too

@@ -1,4 +1,4 @@
-"""Frames of a real-time scan: consecutive readouts, in the order of time."""
+"""Frames of a real-time scan: consecutive readouts in temporal order."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ from cinerecon.acquisition.gating.clock import Clock
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 COUNTERS = ("average", "repetition", "phase")
-"""Counters a change of which begins a frame."""
+"""Counters whose change begins a frame."""
 MIN_LINES = 2
-"""Readouts of a frame by the counters; with fewer, the counters change at each readout and are not used."""
+"""Smallest mean number of readouts of a frame by the counters; with fewer, the counters are not used."""
 
 
 def number_frames(raw: RawScan, rows: Index, clock: Clock | None, n_lines: int | None) -> Index:
-    """Number the frames of each slice from 0, in the order of time.
+    """Number the frames of each slice from 0, in temporal order.
 
     A frame is a run of readouts with the same counters, of a given number of readouts, or, where the counters are
     constant, of readouts up to the first line that occurs again.
@@ -24,7 +24,7 @@ def number_frames(raw: RawScan, rows: Index, clock: Clock | None, n_lines: int |
     rows
         Row numbers of the image readouts.
     clock
-        Their times; None for the order of the file.
+        Their times; None for file order.
     n_lines
         Readouts of each frame; None for the rule above.
 
@@ -43,7 +43,7 @@ def number_frames(raw: RawScan, rows: Index, clock: Clock | None, n_lines: int |
 
 
 def _number(idx: np.ndarray, n_lines: int | None) -> Index:
-    """Frames of the readouts of one slice in the order of time."""
+    """Frames of the readouts of one slice, which are in temporal order."""
     if n_lines is not None:
         return np.minimum(np.arange(len(idx)) // n_lines, max(len(idx) // n_lines - 1, 0))
     counters = np.stack([idx[name].astype(np.int64) for name in COUNTERS], 1)

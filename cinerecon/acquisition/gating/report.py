@@ -1,4 +1,4 @@
-"""What the R waves of a scan show: R-R intervals, beats that are used, coverage of k-t space."""
+"""Report on the gating of a scan: R-R intervals, used beats, coverage of k-t space."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +14,7 @@ LONGEST_BAR = 40
 
 
 class Usage(NamedTuple):
-    """The readouts that contribute to a frame of a gated cine, whether they are interpolated, and the coverage."""
+    """Number of readouts that contribute to a gated cine, whether they are interpolated, and coverage of k-t space."""
 
     n_readouts: int
     is_interpolated: bool
@@ -23,7 +23,7 @@ class Usage(NamedTuple):
 
 @dataclass(frozen=True)
 class GatingReport:
-    """How the frames of a scan were determined, and the beats it was measured in.
+    """The kind of gating of a scan, and the beats in which it was measured.
 
     Attributes
     ----------
@@ -38,13 +38,13 @@ class GatingReport:
     rr_used_ms
         Mean R-R interval of the beats that are used, the length of the cine of a retrospectively gated scan [ms].
     histogram
-        Number of beats by the start of their bin of 50 ms [ms].
+        Number of beats in each bin of 50 ms, by the start of the bin [ms].
     n_readouts, n_used_readouts
         Image readouts, and those that contribute to a frame.
     is_interpolated
         Whether lines were interpolated in time, instead of averaged within each frame.
     coverage
-        Part of the measured lines that a frame has, on average.
+        Mean fraction of the measured lines that a frame has.
     is_consecutive
         Whether the frames by the counter were measured one after the other over several beats, in every slice.
     """
@@ -77,7 +77,7 @@ class GatingReport:
 def describe_beats(
     mode: str, source: str, beats: Beats | None, n_readouts: int, usage: Usage | None = None
 ) -> GatingReport:
-    """The report of a scan; without a usage all readouts contribute to a frame, each to one."""
+    """The report of a scan; without ``usage``, each readout contributes to one frame."""
     usage = usage or Usage(n_readouts, is_interpolated=False, coverage=1.0)
     if beats is None:
         return GatingReport(mode, source, n_readouts=n_readouts, n_used_readouts=n_readouts)

@@ -1,4 +1,4 @@
-"""Images to files: the ending of a name decides the format. This file alone lists all formats."""
+"""Export of images to files: the ending of the name decides the format, see `FORMATS`."""
 
 import os
 import re
@@ -86,7 +86,7 @@ class Target:
         ------
         FileError
             If the file, or a numbered one that further stacks of slices would need, exists, or the folder holds DICOM
-            files, and ``force`` is not set; if files of other programs are in the way; or if it is not writable.
+            files, and ``force`` is not set; if files of other programs would be replaced; or if it is not writable.
         """
         if self.ending != FOLDER:
             for path in (self.path, *self._numbered_files(), *companions(self.path)):
@@ -98,13 +98,13 @@ class Target:
             refuse_existing(inside or self.path / "slice00_frame000.dcm", force=force)
             foreign = next((path for path in self.path.glob(FILE_PATTERN) if not is_own(path)), None)
             if foreign is not None:
-                what = f"{foreign.name} is not of cinerecon, and a new series would replace it"
+                what = f"{foreign.name} was not written by cinerecon, and a new series would replace it"
                 raise FileError(what, where=str(self.path), hint="choose another folder")
         else:
             refuse_existing(self.path)
 
     def may_write(self, path: Path) -> bool:
-        """Whether this file may be written here: for NIfTI also a numbered one, for DICOM any of the series."""
+        """Whether this export may write a file: the target itself, a numbered one, or any DICOM file of the series."""
         if any(is_same_file(path, own) for own in (self.path, *companions(self.path))):
             return True
         real = Path(os.path.realpath(path))
@@ -113,12 +113,12 @@ class Target:
         return is_same_file(real.parent, self.path.parent) and self._is_numbered(real.name)
 
     def numbered(self, number: int) -> Path:
-        """``cine.nii.gz`` and 2 to ``cine.2.nii.gz``: slices that do not fit one volume get files of their own."""
+        """The path of a further stack of slices: ``cine.2.nii.gz`` for ``cine.nii.gz`` and 2."""
         stem, ending = self.path.name[: -len(self.ending)], self.path.name[-len(self.ending) :]
         return self.path if number == 1 else self.path.with_name(f"{stem}.{number}{ending}")
 
     def of_map(self, quantity: str) -> "Target":
-        """``cine.nii.gz`` to ``cine.snr.nii.gz``, ``dicom/`` to ``dicom.snr/``: a map is a series of its own."""
+        """The target of a map: ``cine.snr.nii.gz`` for ``cine.nii.gz``, ``dicom.snr/`` for ``dicom/``."""
         stem = self.path.name if self.ending == FOLDER else self.path.name[: -len(self.ending)]
         ending = "" if self.ending == FOLDER else self.path.name[-len(self.ending) :]
         return Target(self.path.with_name(f"{stem}.{quantity}{ending}"), self.ending)
@@ -150,9 +150,9 @@ def export(
     target
         File or folder, see `Target.parse`.
     overwrite
-        Replace files that exist by then.
+        Replace existing files.
     patient
-        Identity to write into DICOM files; None: anonymous, as all other formats are.
+        Identity to write into DICOM files; None for anonymous files. All other formats are anonymous.
 
     Returns
     -------

@@ -32,7 +32,7 @@ MANUFACTURER = "cinerecon"
 PRIVATE_GROUP, PRIVATE_CREATOR = 0x0071, "CINERECON VERDICT"
 """The private block of the verdict."""
 LONGEST_TEXT, LONGEST_COMMENT = 1024, 10240
-"""Letters that the short text of a derivation and the long text of comments may have."""
+"""Largest number of characters of the derivation and of the comments."""
 FIRST_SERIES_NUMBER, N_SERIES_NUMBERS = 1000, 90000
 """Range of series numbers, above those that scanners use; each series has its own by its checksum."""
 POSITIONS = {
@@ -40,26 +40,25 @@ POSITIONS = {
     *(f"{first}{turn}" for first in ("L", "R") for turn in ("FP", "FS")),
     *(f"{first}{turn}" for first in ("AF", "PF") for turn in ("DR", "DL")),
 }
-"""Defined terms of the patient position."""
+"""Patient positions that DICOM defines."""
 
 
 def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = None) -> None:
     """Write ``slice00_frame000.dcm`` and so on into a folder: one study, one series per stack of slices.
 
-    Without geometry in the scan, orientation and position are left empty rather than invented, and so is what the
-    header of the scan does not contain.
+    Elements that neither the geometry nor the header of the scan determines are left empty.
 
     Parameters
     ----------
     folder
-        Where the files are written.
+        Folder of the files; created if missing.
     cines
         Slices of one scan, in order.
     patient
-        Identity; None: anonymous.
+        Identity; None for anonymous files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made, now = cines[0].provenance or _provenance_of_pixels(cines), datetime.datetime.now().astimezone()
+    provenance, now = cines[0].provenance or _provenance_of_pixels(cines), datetime.datetime.now().astimezone()
     scale = max(float(cine.magnitude.max()) for cine in each(cines)) / WHITE_VALUE or 1.0
     white = max(round(window(cine.magnitude for cine in each(cines)) / scale), 1)
     header = parse_header(cines[0].header_xml.encode()) if cines[0].header_xml else None
@@ -69,13 +68,13 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
             stored = _stored(cine, scale)
             for frame in range(cine.n_frames):
                 instance += 1
-                dataset = _new_dataset(made, patient or Patient(), number, instance, cine.quantity)
+                dataset = _new_dataset(provenance, patient or Patient(), number, instance, cine.quantity)
                 _date(dataset, patient, now)
                 _describe(dataset, cine, scale)
                 _add_verdict(dataset, cine)
-                _identify(dataset, patient, made.study)
+                _identify(dataset, patient, provenance.study)
                 _acquired(dataset, header)
-                _place(dataset, cine, slice_spacing_mm(stack))
+                _geometry(dataset, cine, slice_spacing_mm(stack))
                 _time(dataset, cine, frame)
                 _pixels(dataset, stored[frame], white)
                 if cine.quantity == "velocity":
@@ -86,7 +85,7 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
 
 
 def _provenance_of_pixels(cines: list[CineImage]) -> Provenance:
-    """Texts that identify images without provenance."""
+    """Identifiers computed from the pixels, for images without provenance."""
     digest = hashlib.sha256()
     for cine in each(cines):
         digest.update(repr((cine.image.shape, cine.meta.geometry)).encode())
@@ -117,16 +116,16 @@ def holds_reconstruction(path: Path) -> bool:
         return False
 
 
-def _new_dataset(made: Provenance, patient: Patient, stack: int, instance: int, quantity: str) -> "Dataset":
+def _new_dataset(provenance: Provenance, patient: Patient, stack: int, instance: int, quantity: str) -> "Dataset":
     """A dataset with its identifiers: the study is that of the scan, the series that of the run and the stack.
 
-    Images of another patient are others, since an archive keeps one patient for each identifier.
+    The identifiers depend on the patient ID, since an archive expects one patient for each identifier.
     """
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
-    study_uid: str = patient.study_uid or _derived_uid("study", made.study, patient.patient_id)
-    series = " ".join(filter(None, (made.series, str(study_uid), str(stack), quantity)))
+    study_uid: str = patient.study_uid or _derived_uid("study", provenance.study, patient.patient_id)
+    series = " ".join(filter(None, (provenance.series, str(study_uid), str(stack), quantity)))
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = MRImageStorage
     meta.MediaStorageSOPInstanceUID = _derived_uid("instance", series, instance)
@@ -135,8 +134,8 @@ def _new_dataset(made: Provenance, patient: Patient, stack: int, instance: int, 
     dataset.SOPClassUID, dataset.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.StudyInstanceUID = study_uid
-    own_frame = _derived_uid("frame of reference", made.frame_of_reference, patient.patient_id)
-    dataset.FrameOfReferenceUID = patient.frame_of_reference_uid or own_frame
+    frame_uid = _derived_uid("frame of reference", provenance.frame_of_reference, patient.patient_id)
+    dataset.FrameOfReferenceUID = patient.frame_of_reference_uid or frame_uid
     dataset.SeriesInstanceUID = _derived_uid("series", series)
     dataset.SeriesNumber = FIRST_SERIES_NUMBER + int(hashlib.sha256(series.encode()).hexdigest(), 16) % N_SERIES_NUMBERS
     dataset.InstanceNumber = instance
@@ -144,14 +143,14 @@ def _new_dataset(made: Provenance, patient: Patient, stack: int, instance: int, 
 
 
 def _derived_uid(*parts: object) -> "UID":
-    """A UID that depends on its parts alone."""
+    """A UID that depends only on its parts."""
     from pydicom.uid import generate_uid
 
     return generate_uid(entropy_srcs=[repr(parts)])  # several sources would be joined without a separator
 
 
 def _date(dataset: "Dataset", patient: Patient | None, now: datetime.datetime) -> None:
-    """Series and images have the time of writing; that of the study is known only from the patient's other images."""
+    """Set the time of writing for series and images; the study time is known only from the patient's other images."""
     dataset.StudyDate, dataset.StudyTime = (patient.study_date, patient.study_time) if patient else ("", "")
     dataset.SeriesDate = dataset.ContentDate = now.strftime("%Y%m%d")
     dataset.SeriesTime = dataset.ContentTime = now.strftime("%H%M%S")
@@ -162,12 +161,13 @@ def _describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
     quantity = QUANTITIES.get(cine.quantity, "")
     dataset.Modality, dataset.BodyPartExamined = "MR", "HEART"
     dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER", cine.quantity.upper() or "M"]
-    made = cine.provenance
-    how = "" if made is None else "; " + ", ".join(f"{name} {text}" for name, text in made.texts.items())
-    dataset.DerivationDescription = f"cinerecon {cine.title}, not for diagnostic use{how}"[:LONGEST_TEXT]
-    settings = () if made is None else made.settings  # viewers show series by their description
+    provenance = cine.provenance
+    texts = () if provenance is None else (f"{name} {text}" for name, text in provenance.texts.items())
+    details = "" if provenance is None else "; " + ", ".join(texts)
+    dataset.DerivationDescription = f"cinerecon {cine.title}, not for diagnostic use{details}"[:LONGEST_TEXT]
+    settings = () if provenance is None else provenance.settings  # viewers show series by their description
     dataset.SeriesDescription = _short_text(" ".join((f"cinerecon {cine.title}", *settings)))
-    dataset.SoftwareVersions = made.software if made else MANUFACTURER
+    dataset.SoftwareVersions = provenance.software if provenance else MANUFACTURER
     stored = f"{quantity or 'magnitude'} = stored value x {scale:.9g}"
     if cine.quantity == "velocity":
         dataset.ImageType = ["DERIVED", "SECONDARY", "VELOCITY MAP", "P"]
@@ -179,7 +179,7 @@ def _describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
 
 
 def _add_verdict(dataset: "Dataset", cine: CineImage) -> None:
-    """The verdict in a private block as numbers; the comments hold it in words."""
+    """Add the verdict as numbers in a private block; the comments hold it as text."""
     verdict = cine.verdict
     if verdict is None:
         return
@@ -193,12 +193,12 @@ def _add_verdict(dataset: "Dataset", cine: CineImage) -> None:
 
 
 def _short_text(text: str) -> str:
-    """A text, shortened to the 64 letters of an element."""
+    """A text, shortened to the 64 characters that an element may have."""
     return text.replace("\\", "/")[:64].strip()
 
 
 def _identify(dataset: "Dataset", patient: Patient | None, study: str) -> None:
-    """The patient and the study if the user gave them; otherwise anonymous.
+    """Set patient and study to those that the user gave, otherwise to anonymous ones.
 
     Archives merge patients with the same ID, so anonymous ones have an ID for each study.
     """
@@ -218,7 +218,7 @@ def _identify(dataset: "Dataset", patient: Patient | None, study: str) -> None:
 
 
 def _acquired(dataset: "Dataset", header: MrdHeader | None) -> None:
-    """Acquisition parameters, as far as the header contains them."""
+    """Set the acquisition parameters that the header contains."""
     dataset.ScanningSequence, dataset.SequenceVariant, dataset.ScanOptions = "RM", "NONE", ""
     dataset.MRAcquisitionType = "2D"
     dataset.EchoTime = dataset.RepetitionTime = dataset.EchoTrainLength = None
@@ -244,29 +244,29 @@ def _acquired(dataset: "Dataset", header: MrdHeader | None) -> None:
     dataset.InPlanePhaseEncodingDirection = "COL"
 
 
-def _place(dataset: "Dataset", cine: CineImage, spacing_mm: float) -> None:
-    """Pixel size and place. A row of the image runs along read_dir, a column along phase_dir."""
+def _geometry(dataset: "Dataset", cine: CineImage, spacing_mm: float) -> None:
+    """Set pixel size and position. A row of the image runs along read_dir, a column along phase_dir."""
     dataset.PixelSpacing = [f"{size:.8g}" for size in cine.meta.pixel_size_mm]
     dataset.SliceThickness = f"{cine.meta.slice_thickness_mm:.8g}"
     dataset.SpacingBetweenSlices = f"{abs(spacing_mm):.8g}"
     dataset.PositionReferenceIndicator = ""
-    geometry, place = cine.meta.geometry, cine.place
+    geometry, voxel = cine.meta.geometry, cine.first_voxel
     position = "" if geometry is None else geometry.patient_position
     dataset.PatientPosition = position if position in POSITIONS else ""
-    if place is None:
+    if voxel is None:
         dataset.ImagePositionPatient = dataset.ImageOrientationPatient = None
         return
-    corner, read, phase, across = place
+    corner, read, phase, across = voxel
     dataset.ImagePositionPatient = [f"{value:.8g}" for value in corner]
     dataset.ImageOrientationPatient = [f"{value:.8g}" for value in (*read, *phase)]
     dataset.SliceLocation = f"{float(corner @ across):.8g}"
 
 
 def _time(dataset: "Dataset", cine: CineImage, frame: int) -> None:
-    """The time of the frame.
+    """Set the time of the frame.
 
-    Trigger times belong to gated scans, whose frames cover the whole cardiac cycle; the R-R interval is known only of
-    these. Frames in real time have an offset in time.
+    Gated scans, whose frames cover one cardiac cycle, have trigger times and an R-R interval; real-time scans have
+    offsets in time.
     """
     dataset.TemporalPositionIdentifier = frame + 1
     dataset.NumberOfTemporalPositions = cine.n_frames
@@ -285,7 +285,7 @@ def _time(dataset: "Dataset", cine: CineImage, frame: int) -> None:
 
 
 def _pixels(dataset: "Dataset", stored: np.ndarray, white: int) -> None:
-    """12 bits, shown from 0 to white. A slope would shrink the window below 1, which the standard forbids."""
+    """Set pixels of 12 bits, shown from 0 to white, without a slope: DICOM forbids window widths below 1."""
     dataset.Rows, dataset.Columns = stored.shape
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
@@ -311,14 +311,14 @@ def _velocity_values(dataset: "Dataset", venc_cm_s: float) -> None:
 
 
 def _map_values(dataset: "Dataset", name: str, scale: float) -> None:
-    """The values of a map as real world values, which viewers show in place of the stored ones."""
+    """Set the real world values of a map, which viewers show in place of the stored values."""
     _real_world_values(dataset, name, ("1", "no units"), scale, 0.0)
 
 
 def _real_world_values(
     dataset: "Dataset", name: str, unit_code: tuple[str, str], slope: float, intercept: float
 ) -> None:
-    """Slope and intercept of a quantity with its unit, a code of UCUM and its meaning."""
+    """Set slope and intercept of a quantity, with its unit as a UCUM code and its meaning."""
     from pydicom.dataset import Dataset
 
     unit, item = Dataset(), Dataset()

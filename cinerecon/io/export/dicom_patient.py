@@ -1,4 +1,4 @@
-"""The identity of a patient for DICOM files: from options, or from an image that exists."""
+"""The identity of a patient for DICOM files, from options or from an existing image."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +24,9 @@ ELEMENTS = {
 }
 """DICOM elements of the fields of `Patient`."""
 REQUIRED = ("patient_id", "study_uid", "frame_of_reference_uid")
-"""Fields without which an existing image is of no use."""
-
-
+"""Fields that an existing image must have."""
 LONGEST = {"--patient": 64, "--name": 64, "--accession": 16}
-"""Letters that DICOM allows."""
+"""Largest numbers of characters that DICOM allows."""
 
 
 def make_patient(
@@ -44,7 +42,7 @@ def make_patient(
     Raises
     ------
     ConfigError
-        If DICOM cannot hold a value, it is not that of the existing image, or there is no patient ID.
+        If a value is invalid in DICOM or differs from the existing image, or the patient ID is missing.
     FileError
         If the existing image cannot be read, or lacks patient, study or frame of reference.
     """
@@ -100,7 +98,7 @@ def require_same_patient(patient: Patient | None, subject: str, frame_of_referen
     patient
         From options and the existing image.
     subject, frame_of_reference
-        Hashes of the patient's number and of the coordinate system in the header; empty if unknown.
+        Hashes of the patient ID and of the frame of reference in the header; empty if unknown.
     where
         The scan, for errors.
 
@@ -114,15 +112,15 @@ def require_same_patient(patient: Patient | None, subject: str, frame_of_referen
     other = hashed_subject(patient.patient_id)
     if subject and other and subject != other and not patient.is_confirmed:
         hint = f"if it is the same patient under another ID, add --patient '{patient.patient_id}'"
-        raise ConfigError(f"the scan is of another patient than {patient.source}", where=where, hint=hint)
+        raise ConfigError(f"the scan is not of the patient of {patient.source}", where=where, hint=hint)
     other = hashed_identifier(patient.frame_of_reference_uid)
     if frame_of_reference and other and frame_of_reference != other:
-        what = f"the positions of the scan refer to another coordinate system than those of {patient.source}"
+        what = f"the frame of reference of the scan is not that of {patient.source}"
         raise ConfigError(what, where=where, hint="give an image with the frame of reference of the scan")
 
 
 def _checked(option: str, text: str) -> str:
-    """A text, checked for the characters and the length that DICOM permits.
+    """A text without surrounding spaces, checked for the characters and the length that DICOM permits.
 
     Raises
     ------
@@ -132,7 +130,7 @@ def _checked(option: str, text: str) -> str:
     if not text.strip():
         raise ConfigError("the value is empty", where=option)
     if len(text) > LONGEST[option]:
-        raise ConfigError(f"'{text}' has {len(text)} letters, DICOM allows {LONGEST[option]}", where=option)
+        raise ConfigError(f"'{text}' has {len(text)} characters, DICOM allows {LONGEST[option]}", where=option)
     if "\\" in text or not text.isprintable():
         raise ConfigError(f"{text!r} holds a backslash or control characters", where=option)
     return text.strip()

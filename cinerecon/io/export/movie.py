@@ -1,4 +1,4 @@
-"""Write images as movies: all slices side by side, or several methods, one heartbeat over and over."""
+"""Write images as movies: slices or methods side by side, one heartbeat in a loop."""
 
 import subprocess
 from pathlib import Path
@@ -11,10 +11,10 @@ from cinerecon.image import UNKNOWN_FRAME_MS, CineImage, each, grey, window
 from cinerecon.io.picture import draw_label, frame_label
 
 TILE_HEIGHT = 384
-"""Height of a slice [pixels] in a movie of few slices; of many, smaller, so that the movie fits a screen."""
+"""Height of a slice [pixels]; reduced for many slices, so that the movie fits a screen."""
 MOVIE_WIDTH = 1600
 MIN_SECONDS = 4.0
-"""A movie file is played once by most players, so the heartbeat is repeated up to this length."""
+"""Length to which the heartbeat is repeated, since most players play a file only once [s]."""
 
 
 def write_gif(path: Path, cines: list[CineImage], columns: int | None = None) -> None:
@@ -56,31 +56,31 @@ def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) ->
         *("-c:v", "libx264", "-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"),
         str(path.absolute()),  # ffmpeg reads the part of a relative path before a colon as a protocol
     ]
-    done = subprocess.run(command, input=frames.ravel().data, capture_output=True)
-    if done.returncode:
-        first_line = (done.stderr.decode(errors="replace").splitlines() or ["ffmpeg failed"])[0]
-        raise OSError(first_line.rpartition(": ")[2])  # what follows are consequences
+    result = subprocess.run(command, input=frames.ravel().data, capture_output=True)
+    if result.returncode:
+        first_line = (result.stderr.decode(errors="replace").splitlines() or ["ffmpeg failed"])[0]
+        raise OSError(first_line.rpartition(": ")[2])  # further lines are consequences
 
 
 def montage(cines: list[CineImage], columns: int | None = None) -> NDArray[np.uint8]:
     """Lay out images in a grid, ``(frames, y, x)`` 8 bits, with square pixels and labels of method, slice, frame, time.
 
-    Images of the same slice have the same window, so that methods can be compared. Slices with fewer frames than others
-    are slowed to one heartbeat of the same length.
+    Images of the same slice have the same window, so that methods can be compared. Slices with fewer frames
+    repeat some of them, so that all show one heartbeat in the same time.
 
     Parameters
     ----------
     cines
         Images, row by row.
     columns
-        Images in a row; None chooses it by their number.
+        Images in a row; None chooses it by the number of images.
     """
     n_frames = max(cine.n_frames for cine in cines)
     columns = columns or int(np.ceil(np.sqrt(len(cines) * 1.4)))
     by_slice: dict[int, list[CineImage]] = {}
     for cine in cines:
         by_slice.setdefault(cine.meta.slice, []).append(cine)
-    whites = {number: window(cine.magnitude for cine in each(alike)) for number, alike in by_slice.items()}
+    whites = {number: window(cine.magnitude for cine in each(same)) for number, same in by_slice.items()}
     height = TILE_HEIGHT
     tiles = [_tile(cine, height, whites[cine.meta.slice]) for cine in each(cines)]
     widest = max(tile.shape[2] for tile in tiles)

@@ -20,9 +20,9 @@ def affine_ras(stack: list[CineImage]) -> NDArray[np.float64]:
     """
     cine = stack[0]
     dy, dx = cine.meta.pixel_size_mm
-    if cine.place is None:
+    if cine.first_voxel is None:
         return np.diag([dx, dy, cine.meta.slice_thickness_mm, 1.0])
-    corner, read, phase, across = cine.place
+    corner, read, phase, across = cine.first_voxel
     affine = np.eye(4)
     affine[:3] = np.stack([dx * read, dy * phase, slice_spacing_mm(stack) * across, corner], axis=1)
     return LPS_TO_RAS @ affine
@@ -31,14 +31,14 @@ def affine_ras(stack: list[CineImage]) -> NDArray[np.float64]:
 def write_nifti(path: Path, stack: list[CineImage]) -> None:
     """Write one stack of slices as magnitude (x, y, slice, frames) float32, with times in the fourth pixel size.
 
-    The description has room for 79 letters: it counts the warnings, whose text is a comment in the header's extension,
-    with the provenance of the images.
+    The description, of at most 79 characters, gives the number of warnings; their text and the provenance are a comment
+    in a header extension.
     """
     import nibabel
 
     affine = affine_ras(stack)
     image = nibabel.Nifti1Image(np.stack([cine.values.transpose(2, 1, 0) for cine in each(stack)], axis=2), affine)
-    code = "unknown" if stack[0].place is None else "scanner"
+    code = "unknown" if stack[0].first_voxel is None else "scanner"
     image.set_sform(affine, code=code)
     image.set_qform(affine, code=code)
     dy, dx = stack[0].meta.pixel_size_mm

@@ -13,7 +13,7 @@ from cinerecon.io.export.nifti import affine_ras
 from cinerecon.provenance import series_texts
 
 SERIES = ("image", "frame_times_ms", "noise", "snr", "uncertainty", "velocity", "venc_cm_s", "reference")
-"""Arrays with a part of each slice, written where all slices have one."""
+"""Arrays with one entry for each slice, written if all slices have it."""
 
 
 def write_npz(path: Path, cines: list[CineImage]) -> None:
@@ -22,8 +22,8 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
     Slices of different sizes cannot share an array: each then has its own, ``image_slice0``, ``image_slice1``
     and so on. Unknown times are NaN. The convergence of an iterative method is stored as ``convergence_cost``,
     ``convergence_data_residual`` and ``convergence_change`` (slices, iterations), NaN after the last iteration.
-    ``warnings`` are texts, ``reference_is`` is the kind of the reference of each slice, ``verdict`` the mark of its
-    image, empty if it was not estimated.
+    ``warnings`` are texts, ``reference_is`` is the kind of the reference of each slice, ``verdict`` the
+    verdict on its image, empty if none was estimated.
 
     Where noise was mapped, ``noise`` and ``snr`` (slices, frames, y, x) are its standard deviation and the magnitude in
     its units, and ``noise_source`` is the source of the noise level; likewise ``uncertainty`` and
@@ -49,7 +49,7 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
 
 
 def _series_of(cine: CineImage, name: str) -> NDArray[Any] | None:
-    """A series of a slice, or values of each slice."""
+    """The entry of a slice in an array of `SERIES`; None if it has none."""
     if name == "frame_times_ms":
         return _times(cine)
     if name == "venc_cm_s":
@@ -59,7 +59,7 @@ def _series_of(cine: CineImage, name: str) -> NDArray[Any] | None:
 
 
 def _write_stacked(file: zipfile.ZipFile, name: str, cines: list[CineImage], ending: str = "") -> None:
-    """Write a series of slices of one size as one array, slice by slice; with an ending that of a single slice."""
+    """Write slices of one size as one array, slice by slice; a name with an ending holds a single slice."""
     with file.open(f"{name}{ending}.npy", "w", force_zip64=True) as member:
         for number, cine in enumerate(each(cines)):
             values = np.ascontiguousarray(_series_of(cine, name))

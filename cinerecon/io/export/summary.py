@@ -1,4 +1,4 @@
-"""Pictures: per slice the heart filled and contracted, its motion over time, and the error."""
+"""Summary pictures: for each slice, the heart filled and contracted, its motion over time, and the error."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,7 @@ def find_motion(magnitude: Array) -> Motion:
     """Find the moving heart in ``(frames, y, x)`` magnitude.
 
     The standard deviation over time, smoothed over a twentieth of the image, is largest at the heart. Blood is
-    bright in cine: the mean over the moving region is highest in the frame with the most blood.
+    bright in cine images: the mean over the moving region is highest in the frame with the most blood.
     """
     spread = _smooth(magnitude.std(axis=0), max(1, min(magnitude.shape[1:]) // 20))
     weights = np.where(spread >= 0.3 * spread.max(), spread, 0)
@@ -84,12 +84,12 @@ def draw_summary(cines: list[CineImage]) -> Image.Image:
 
 
 def write_case_picture(path: Path, cine: CineImage, kspace: NDArray[np.complex64]) -> None:
-    """Write the picture of a prepared case: the cine, and its k-space with the sampled points.
+    """Write the picture of a prepared case atomically: the cine, and its k-space with the sampled points.
 
     Parameters
     ----------
     path
-        File to write, ``.png``; whole or not there.
+        File to write, ``.png``.
     cine
         The image to show.
     kspace
@@ -136,7 +136,7 @@ def _verdicts(cines: list[CineImage]) -> list[tuple[str, tuple[int, int, int]]]:
 
 
 def _kspace_panel(kspace: NDArray[np.complex64]) -> Image.Image:
-    """Magnitude over all coils, six decades; every point as large as the next, so that no line is lost."""
+    """Magnitude over all coils, over six decades; all points are equally large, so that no line is lost."""
     magnitude = np.sqrt((np.abs(kspace) ** 2).sum(0))
     decades = 6 + np.log10(np.maximum(magnitude / max(float(magnitude.max()), 1e-30), 1e-6))
     ky, kx = magnitude.shape
@@ -167,7 +167,7 @@ def _panels(cine: CineImage) -> Panels:
         share = limit / white  # of the brightness that the images show as white
         panels.append((f"uncertainty at least blood, white is {share:.1%}", _panel(cine, values, limit, heat=True)))
     if cine.reference is not None:
-        # compared as a viewer compares: magnitudes, each picture as it is, no fit of scale
+        # magnitudes as a viewer sees them, without fitting the scale
         error = np.abs(magnitude - np.abs(cine.reference))[motion.least_blood]
         caption = "difference from all samples" if cine.meta.is_own_reference else "error at least blood"
         panels.append((f"{caption}, {ERROR_GAIN} times", _panel(cine, error * ERROR_GAIN, white, heat=True)))
@@ -175,7 +175,7 @@ def _panels(cine: CineImage) -> Panels:
 
 
 def _panel(cine: CineImage, values: Array, white: float, *, heat: bool = False) -> Image.Image:
-    """One frame, its pixels made square, at the height of the row."""
+    """One frame with square pixels, at the height of the row."""
     (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
     size = (max(1, round(PANEL_HEIGHT * x * dx / (y * dy))), PANEL_HEIGHT)
     image = Image.fromarray(grey(values, white)).resize(size, Image.Resampling.BICUBIC)
@@ -185,7 +185,7 @@ def _panel(cine: CineImage, values: Array, white: float, *, heat: bool = False) 
 def _profile(cine: CineImage, lines: Array, white: float) -> tuple[str, Image.Image]:
     """Magnitude along the marked line, downwards, over time, to the right: ``(frames, y)``.
 
-    A heart beat is shown twice, so that the step from last to first frame is seen.
+    A heartbeat is shown twice, so that the step from the last to the first frame is visible.
     """
     caption, n_cycles = ("marked line over two beats", 2) if cine.meta.is_one_beat else ("marked line over time", 1)
     shades = Image.fromarray(grey(np.tile(lines, (n_cycles, 1)).T, white))
@@ -193,7 +193,7 @@ def _profile(cine: CineImage, lines: Array, white: float) -> tuple[str, Image.Im
 
 
 def _mark_column(panel: Image.Image, fraction: float) -> None:
-    """Two ticks at the edges, which leave the image free."""
+    """Draw a tick at the top and at the bottom edge."""
     pen = ImageDraw.Draw(panel)
     x = round(fraction * panel.width)
     pen.line([(x, 0), (x, 14)], fill=ACCENT, width=2)
@@ -201,7 +201,7 @@ def _mark_column(panel: Image.Image, fraction: float) -> None:
 
 
 def _heat(shades: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Black over red and orange to white, evenly rising in lightness."""
+    """Colours from black over red and orange to white, of evenly rising lightness."""
     level = shades.astype(np.float32) / 255
     stops = np.array([0, 0.25, 0.5, 0.75, 1])
     colours = np.array([(0, 0, 0), (96, 16, 72), (200, 56, 40), (252, 160, 40), (255, 250, 220)], np.float32)

@@ -18,11 +18,12 @@ from cinerecon.io.hdf5 import CONVERT, is_group, member, open_hdf5, require_hdf5
 from cinerecon.io.ismrmrd.header import parse_header, without_patient
 from cinerecon.io.ismrmrd.raw import BLOCK, Heads, Index, RawScan, largest_part
 from cinerecon.io.ismrmrd.waveforms import read_waveforms
+from cinerecon.io.recognise import CASE_FORMAT
 
 SCAN_ENDINGS = (".h5", ".hdf5", ".mrd", ".mrd2")
 """Suffixes of raw scans."""
 STREAM_ENDINGS = (".mrd", ".mrd2")
-"""Those that are written as streams, of version 1 and 2."""
+"""Suffixes of scans that are written as streams, of version 1 and 2."""
 MAX_DEPTH = 3
 """Largest depth of a group of readouts; it also ends the search along circular links."""
 READ_AT_ONCE = 512 << 20
@@ -31,9 +32,9 @@ Files of several slices are read one slice at a time, so that memory does not gr
 ALWAYS_AT_ONCE = 16 << 20
 """Files up to this size [bytes] are read at once, with any number of slices."""
 BLOCK_BYTES = 8 << 20
-"""Samples [bytes] that are read together where only their headers are kept."""
+"""Samples [bytes] that are read together where only the headers are kept."""
 FIRST_BLOCK = 16
-"""Rows that are read first, whose size is not known yet."""
+"""Rows that are read first, while their size is unknown."""
 LARGEST_XML = 16 << 20
 """Largest size of a header [bytes]."""
 
@@ -62,7 +63,7 @@ def require_scan_name(path: Path) -> None:
 
 
 def holds_hdf5_images(path: Path) -> bool:
-    """Whether an HDF5 file has ISMRMRD images and no raw data, as a reconstruction writes it."""
+    """Whether an HDF5 file has ISMRMRD images and no raw data, as after a reconstruction."""
     if not path.is_file() or not h5py.is_hdf5(path):
         return False
     try:
@@ -82,18 +83,18 @@ def find_dataset(file: h5py.File, name: str | None, where: str) -> h5py.Group:
     file
         The open file.
     name
-        Name of the group; None is the only group of readouts.
+        Name of the group; None for the only group of readouts.
     where
         The file, for messages.
 
     Raises
     ------
     FileError
-        If no group holds readouts, or several do and none was named, or the named one is missing.
+        If no group holds readouts, several do and ``name`` is None, or the named one is missing.
     HeaderError, DataError
         If the group lacks one of its two parts.
     """
-    groups = dict(_groups_of_readouts(file, file))
+    groups = dict(_groups_of_readouts(file))
     if name is not None:
         key = name.strip("/")
         if key in groups:
@@ -108,13 +109,13 @@ def find_dataset(file: h5py.File, name: str | None, where: str) -> h5py.Group:
     raise _nothing_found(file, where)
 
 
-def _groups_of_readouts(group: h5py.Group, file: h5py.File, depth: int = 0) -> Iterator[tuple[str, h5py.Group]]:
+def _groups_of_readouts(group: h5py.Group, depth: int = 0) -> Iterator[tuple[str, h5py.Group]]:
     if _has(group, "xml") and _has(group, "data"):
         yield (group.name.strip("/") or "/"), group
         return
     for name in group if depth < MAX_DEPTH else ():
         if is_group(group, name):
-            yield from _groups_of_readouts(group[name], file, depth + 1)
+            yield from _groups_of_readouts(group[name], depth + 1)
 
 
 def _has(group: h5py.Group, name: str) -> bool:
@@ -132,9 +133,9 @@ def _choice(groups: dict[str, h5py.Group]) -> str:
 
 
 def _nothing_found(file: h5py.File, where: str) -> FileError | HeaderError | DataError:
-    """The error for a file without readouts, which identifies its format."""
+    """The error for a file without readouts, which names its format."""
     names = list(file)
-    if file.attrs.get("format") == "cinerecon case":
+    if file.attrs.get("format") == CASE_FORMAT:
         return FileError(
             "this is a prepared case, not a raw scan", where=where, hint="recon, evaluate and inspect read it"
         )
@@ -189,9 +190,9 @@ class Hdf5Samples:
     rows: NDArray[np.object_] | None = None
 
     def read(self, name: Literal["data", "traj"], rows: Index) -> NDArray[np.object_]:
-        """One field of some readouts; a run of neighbours as a slice, which HDF5 reads fastest.
+        """See `SampleStore.read`; nearly contiguous rows are read as a slice, which HDF5 reads fastest.
 
-        Rows are read whole: HDF5 reads all fields in any case, and frees only those it was asked for.
+        Rows are read whole: HDF5 reads all fields in any case, and frees only those that were requested.
         """
         if name == "data" and self.rows is not None:
             return self.rows[rows]
@@ -206,7 +207,7 @@ class Hdf5Samples:
 
 
 def read_mrd(path: str | Path, dataset: str | None = None) -> RawScan:
-    """Open a raw scan: its header and the headers of all readouts. The samples follow on demand.
+    """Read the header of a raw scan and the headers of all readouts; the samples are read on demand.
 
     Parameters
     ----------
@@ -218,9 +219,9 @@ def read_mrd(path: str | Path, dataset: str | None = None) -> RawScan:
     Raises
     ------
     FileError
-        If the file is missing, damaged or of another kind, or the group is not clear.
+        If the file is missing, damaged or of another kind, or the group is ambiguous.
     HeaderError
-        If the XML header is missing or senseless.
+        If the XML header is missing or invalid.
     DataError
         If there are no readouts, or they are not stored as the standard says.
     """
@@ -277,38 +278,42 @@ def _require_readouts(data: Any, path: Path) -> None:
             )
             raise DataError(what, where=where, hint="write signed integers or floating-point numbers")
     if data.size == 0:
-        raise DataError("zero acquisitions are stored", where=where, hint="the scan was stopped, or lost on its way")
+        raise DataError(
+            "zero acquisitions are stored", where=where, hint="the scan was aborted, or its data were lost in transfer"
+        )
     if data.ndim != 1:
         raise DataError(f"'data' has {data.ndim} axes, expected one list of acquisitions", where=where)
     require_plausible("data", data.shape[0] * data.dtype.itemsize, path)
 
 
 def _read_rows(data: h5py.Dataset, path: Path) -> tuple[Heads, NDArray[np.float64], NDArray[np.object_] | None]:
-    """The headers and amplitudes, block by block; of a small file, or one that holds a single slice, the samples, too.
+    """The headers and amplitudes of all readouts; the samples, too, of a small file or one with a single slice.
 
-    Whole rows are read even where the headers alone are kept: HDF5 reads the samples in any case, and where they were
-    not asked for it never frees them.
+    Whole rows are read even where only the headers are kept: HDF5 reads the samples in any case, and never frees them
+    if they were not requested.
     """
     size = path.stat().st_size
     heads: list[Heads] = []
     amplitudes: list[NDArray[np.float64]] = []
     rows: list[NDArray[np.object_]] = []
     ends = np.concatenate([data[:1]["head"], data[-1:]["head"]])
-    keep = size <= ALWAYS_AT_ONCE or (size <= READ_AT_ONCE and bool(ends["idx"]["slice"][0] == ends["idx"]["slice"][1]))
+    keep_samples = size <= ALWAYS_AT_ONCE or (
+        size <= READ_AT_ONCE and bool(ends["idx"]["slice"][0] == ends["idx"]["slice"][1])
+    )
     for block in _blocks(data):
         heads.append(block["head"].copy())
         amplitudes.append(np.fromiter(map(largest_part, block["data"]), np.float64, len(block)))
         if size > ALWAYS_AT_ONCE:
-            keep &= bool((heads[-1]["idx"]["slice"] == heads[0]["idx"]["slice"][0]).all())
-        if keep:
+            keep_samples &= bool((heads[-1]["idx"]["slice"] == heads[0]["idx"]["slice"][0]).all())
+        if keep_samples:
             rows.append(block["data"].copy())
         else:
             rows.clear()
-    return np.concatenate(heads), np.concatenate(amplitudes), np.concatenate(rows) if keep else None
+    return np.concatenate(heads), np.concatenate(amplitudes), np.concatenate(rows) if keep_samples else None
 
 
 def _blocks(data: h5py.Dataset) -> Iterator[NDArray[np.void]]:
-    """Whole rows, as many at a time as take `BLOCK_BYTES`, judged by those before."""
+    """Blocks of whole rows of about `BLOCK_BYTES`, estimated from the previous block."""
     start, n_rows = 0, FIRST_BLOCK
     while start < data.shape[0]:
         block = data[start : start + n_rows]
@@ -319,10 +324,10 @@ def _blocks(data: h5py.Dataset) -> Iterator[NDArray[np.void]]:
 
 
 def _require_claims(scan: RawScan) -> None:
-    """No readout may claim more samples than the whole file has bytes for."""
+    """Check that no readout, nor all together, claim more samples than the file has bytes for."""
     size = scan.path.stat().st_size
     claimed_samples = scan.heads["number_of_samples"].astype(np.int64) * scan.heads["active_channels"]
-    smallest = 2  # bytes of a complex sample, were it stored in 8-bit integers
+    smallest = 2  # bytes of a complex sample in 8-bit integers
     wrong = np.flatnonzero(claimed_samples * smallest > size)
     if wrong.size:
         i = wrong[0]

@@ -1,8 +1,8 @@
 """The XML header of an ISMRMRD raw scan, read tolerantly into plain values.
 
-The standard's schema is stricter than the files in circulation: patient data are removed, vendors add elements of their
-own, and parts that are rarely used are missing. Only elements that a reconstruction needs are required, all others are
-optional. Elements that are present must be valid: numbers finite, sizes at least 1, fields of view positive.
+Files in circulation do not follow the schema strictly: patient data are removed, vendors add elements of their own, and
+parts that are rarely used are missing. Only elements that a reconstruction needs are required, all others are optional.
+Elements that are present must be valid: numbers finite, sizes at least 1, fields of view positive.
 """
 
 import math
@@ -18,7 +18,7 @@ from cinerecon.errors import HeaderError
 from cinerecon.provenance import hashed_identifier, hashed_subject
 
 ROUNDING = 0.01
-"""Largest distance from an integer of a size that is written as a decimal; converters compute 35.9996 for 36."""
+"""Largest difference of a decimal number from an integer; some converters write 35.9996 for 36."""
 TRAJECTORIES = ("cartesian", "epi", "radial", "goldenangle", "spiral", "other")
 """The values of the schema."""
 
@@ -76,7 +76,7 @@ def required_number(parent: Element, path: str, where: str, within: str = "") ->
 
 
 def required_count(parent: Element, path: str, where: str, within: str = "") -> int:
-    """An integer of the header, also if it is written as a decimal. Errors as for `required_number`."""
+    """An integer of the header, which may be written as a decimal. Errors as for `required_number`."""
     text = (parent.findtext(path) or "").strip()
     value = parse_count(text)
     if text and value is None:
@@ -97,7 +97,7 @@ def parse_number(text: str) -> float | None:
 
 
 def parse_count(text: str) -> int | None:
-    """Parse an integer, also written as a decimal; None if the text is not close to an integer."""
+    """Parse an integer, which may be written as a decimal; None if the text is not close to an integer."""
     try:
         return int(text)
     except ValueError:
@@ -155,9 +155,9 @@ class EncodingSpace:
 
 @dataclass(frozen=True)
 class MrdHeader:
-    """The content of the header of a scan. Optional values are None or empty if they are missing.
+    """The content of the header of a scan. Missing optional values are None or empty.
 
-    Patient, study and frame of reference are kept as hashes, which show whether those of two scans are the same.
+    Patient, study and frame of reference are hashes, by which those of two scans can be compared.
     """
 
     encodings: tuple[EncodingSpace, ...]
@@ -191,7 +191,7 @@ class MrdHeader:
 
 
 SHORTEST_NAME = 3
-"""Letters of a part of a name from which it is recognised in free texts."""
+"""Smallest number of characters of a word that is removed from free texts."""
 FREE_TEXTS = ("protocolName", "seriesDescription", "measurementID", "userParameterString/value")
 REMOVED = "(removed)"
 
@@ -202,17 +202,19 @@ def parse_header(xml: bytes, where: str = "") -> MrdHeader:
     Raises
     ------
     HeaderError
-        If the XML is malformed, is no ISMRMRD header, lacks an encoding, or holds impossible numbers.
+        If the XML is malformed, is not an ISMRMRD header, lacks an encoding, or holds impossible numbers.
     """
     root = _parse(xml, where)
     if root.tag != "ismrmrdHeader":
         raise HeaderError(f"the root element of the XML header is '{root.tag}', expected 'ismrmrdHeader'", where=where)
     encodings = tuple(_encoding(element, where) for element in root.findall("encoding"))
     if not encodings:
-        raise HeaderError("the XML header has no <encoding>", where=where, hint="was it cut or anonymised too far?")
+        raise HeaderError(
+            "the XML header has no <encoding>", where=where, hint="was it truncated, or removed by anonymisation?"
+        )
     system = root.find("acquisitionSystemInformation")
     measurement = root.find("measurementInformation")
-    times = root.find("sequenceParameters")
+    sequence = root.find("sequenceParameters")
     return MrdHeader(
         encodings=encodings,
         vendor=_text(system, "systemVendor"),
@@ -222,11 +224,11 @@ def parse_header(xml: bytes, where: str = "") -> MrdHeader:
         noise_bandwidth=_optional_number(system, "relativeReceiverNoiseBandwidth"),
         protocol=_text(measurement, "protocolName"),
         patient_position=_text(measurement, "patientPosition"),
-        tr_ms=_optional_number(times, "TR"),
-        te_ms=_optional_number(times, "TE"),
-        echo_spacing_ms=_optional_number(times, "echo_spacing"),
-        flip_degrees=_optional_number(times, "flipAngle_deg"),
-        sequence=_text(measurement, "sequenceName") or _text(times, "sequence_type"),
+        tr_ms=_optional_number(sequence, "TR"),
+        te_ms=_optional_number(sequence, "TE"),
+        echo_spacing_ms=_optional_number(sequence, "echo_spacing"),
+        flip_degrees=_optional_number(sequence, "flipAngle_deg"),
+        sequence=_text(measurement, "sequenceName") or _text(sequence, "sequence_type"),
         parameters=_parameters(root.find("userParameters")),
         venc_cm_s=_velocity_range(root),
         subject=hashed_subject(_text(root.find("subjectInformation"), "patientID")),
@@ -284,7 +286,7 @@ def _hide_subject(root: Element) -> None:
 
 
 def _as_utf8(xml: bytes) -> bytes:
-    """Text that is not UTF-8 is most often Latin-1, written by a program that copies bytes."""
+    """Convert to UTF-8; text in another encoding is most often Latin-1, from programs that copy bytes."""
     try:
         xml.decode("utf-8")
     except UnicodeDecodeError:
@@ -335,7 +337,7 @@ def _limit(element: Element, counter: str, where: str) -> Limit:
 
 
 def _optional_number(parent: Element | None, name: str) -> float | None:
-    """A number that no image depends on; None if it is missing or invalid."""
+    """A number on which no image depends; None if it is missing or invalid."""
     value = parse_number(_text(parent, name))
     return value if value is not None and math.isfinite(value) else None
 

@@ -18,11 +18,11 @@ MAGNITUDE, PHASE, COMPLEX = 1, 2, 5
 
 
 def write_mrd_images(path: Path, cines: list[CineImage]) -> None:
-    """Write magnitude series, then complex series unless they are maps: ``dataset/image_0``, ``image_1`` and so on.
+    """Write magnitude series, then, except for maps, complex series: ``dataset/image_0``, ``image_1`` and so on.
 
     A series holds one matrix size; slices of different sizes go to series of their own. Each series is three datasets:
-    ``data`` (images, channel, z, y, x), ``header`` and ``attributes``. The header of the raw scan is copied, so that
-    programs which ask for one can open the file.
+    ``data`` (images, channel, z, y, x), ``header`` and ``attributes``. The header of the raw scan is copied for
+    programs that require one.
     """
     with new_hdf5(path) as file:
         group = file.create_group("dataset")
@@ -34,7 +34,7 @@ def write_mrd_images(path: Path, cines: list[CineImage]) -> None:
 
 
 def image_series(cines: Sequence[CineImage]) -> list[tuple[list[CineImage], bool]]:
-    """The slices of each series, and whether it is complex: the magnitudes, then the complex images unless of maps.
+    """The slices of each series, and whether it is complex: magnitudes, then, except for maps, complex images.
 
     A series holds one matrix size.
     """
@@ -46,7 +46,7 @@ def image_series(cines: Sequence[CineImage]) -> list[tuple[list[CineImage], bool
 
 
 def _write_series(group: h5py.Group, index: int, cines: list[CineImage], is_complex: bool) -> None:
-    # the format names the parts of a complex number real and imag, h5py would name them r and i
+    # the format requires the names real and imag; h5py uses r and i
     stored = np.dtype([("real", "<f4"), ("imag", "<f4")]) if is_complex else np.dtype("<f4")
     n_images = sum(cine.n_frames for cine in cines)
     y, x = cines[0].matrix
@@ -68,7 +68,7 @@ def _write_series(group: h5py.Group, index: int, cines: list[CineImage], is_comp
 
 
 def image_headers(cine: CineImage, series: int, first: int, is_complex: bool) -> NDArray[np.void]:
-    """Headers of the frames of a slice in a series, of which ``first`` images come before."""
+    """Headers of the frames of a slice in a series, in which ``first`` images precede them."""
     headers = np.zeros(cine.n_frames, image_header_dtype)
     frames = np.arange(cine.n_frames)
     (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm

@@ -1,8 +1,8 @@
 """Raw scans in ISMRMRD terms: the headers of all readouts as one array, the samples in bulk.
 
 A scan is a list of readouts in the order of acquisition, each with a header of 340 bytes and samples of its own length.
-The readers of all raw formats return a `RawScan`. It knows the headers; a `SampleStore` reads the samples on demand,
-and they are compared with their header. Readouts are numbered from 0, in file order.
+The readers of all raw formats return a `RawScan`. It holds the headers; a `SampleStore` reads the samples on demand,
+and they are checked against the headers. Readouts are numbered from 0, in file order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,15 +22,15 @@ Heads = NDArray[np.void]
 Index = NDArray[np.intp]
 
 BLOCK = 1024
-"""Readouts per read: large enough to be fast, small enough to keep memory flat."""
+"""Readouts per read: large enough to be fast, small enough to save memory."""
 SMALLEST_SAMPLE, LARGEST_SAMPLE = 1e-15, 1e15
 """Range of the largest sample of a scan, in which single precision represents its square."""
-RESCALE = "the scale of the file is senseless: multiply its samples by a number that makes them about 1"
+RESCALE = "the scale of the samples is implausible: rescale them to about 1"
 TICK_MS = 2.5
 """Unit of Siemens time stamps [ms]."""
 
 NOISE, CALIBRATION, CALIBRATION_AND_IMAGING, REVERSE = 19, 20, 21, 22
-"""Numbers of the flags of readouts that decide their use."""
+"""Numbers of the flags that determine the use of a readout."""
 FLAGS = {
     1: "first in encode step 1",
     2: "last in encode step 1",
@@ -209,7 +209,7 @@ class RawScan:
         Raises
         ------
         DataError
-            Naming the first that does not.
+            If one does not; the error names the first.
         """
         per_sample = 1 if np.iscomplexobj(stored[0]) else 2
         lengths = np.fromiter(map(len, stored), np.int64, len(stored))
@@ -223,15 +223,14 @@ class RawScan:
                 f"acquisition {int(rows[i])}: the header says {coils[i]} x {n_samples[i]} samples, "
                 f"{lengths[i] // per_sample} are stored"
             )
-            raise DataError(what, where=self.at(rows[i]), hint="the file is damaged, or its writer is at fault")
+            raise DataError(what, where=self.at(rows[i]), hint="the file is damaged, or was not written correctly")
 
     def _require_finite(self, rows: Index, samples: NDArray[np.complex64]) -> None:
         values = samples.reshape(len(rows), -1).view(np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
             if np.vdot(values, values) < LARGEST_SAMPLE**2:  # one fast pass; NaN, too, is not less
                 return
-        good = np.isfinite(values)
-        wrong = np.flatnonzero(~good.all(1))
+        wrong = np.flatnonzero(~np.isfinite(values).all(1))
         if wrong.size:
             i = wrong[0]
             kind = "NaN" if np.isnan(values[i]).any() else "Inf"
@@ -253,7 +252,13 @@ def as_objects(rows: Sequence[NDArray[Any]]) -> NDArray[np.object_]:
     return out
 
 
+def as_complex(stored: NDArray[Any]) -> NDArray[np.complex64]:
+    """Samples of a readout as complex64, also from real and imaginary parts one after the other."""
+    values = np.ascontiguousarray(stored, np.complex64 if np.iscomplexobj(stored) else np.float32)
+    return values.view(np.complex64)
+
+
 def largest_part(stored: NDArray[Any]) -> float:
-    """The largest real or imaginary part of the samples of a readout; NaN where one of them is."""
+    """The largest real or imaginary part of the samples of a readout; NaN if one of them is NaN."""
     parts = stored.view(stored.real.dtype) if np.iscomplexobj(stored) else stored
     return max(float(parts.max()), -float(parts.min())) if parts.size else 0.0

@@ -1,4 +1,4 @@
-"""Waveforms of an ISMRMRD raw scan: the ECG and all other signals that were recorded during it."""
+"""Waveforms of an ISMRMRD raw scan: the ECG and all other signals recorded during it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ ECG_ID = 0
 phase before the scan; other numbers are those of ``waveformInformation`` in the header."""
 SIGNALS = dict(enumerate(("ECG", "pulse", "respiration", "external signal", "second external signal")))
 SIGNALS |= {number + len(SIGNALS): f"{name} before the scan" for number, name in SIGNALS.items()}
-"""Names of signals by their number, those of siemens_to_ismrmrd."""
+"""Names of signals by their number, as siemens_to_ismrmrd numbers them."""
 MAX_WAVEFORM_SAMPLES = 50_000_000
-"""Largest number of samples of all waveforms that are read, a day of ECG."""
+"""Largest number of samples of all waveforms that are read, about a day of ECG."""
 LONGEST_BLOCK = 65535
 """Largest number of samples or channels of a block in version 1."""
 FIELDS = ("time_stamp", "number_of_samples", "channels", "sample_time_us", "waveform_id")
@@ -54,7 +54,7 @@ class Waveform:
 
     @classmethod
     def of(cls, head: np.void, values: NDArray[Any]) -> "Waveform":
-        """From a header of version 1, and samples ``(channels, samples)``."""
+        """A block from its header of version 1 and its samples ``(channels, samples)``."""
         names = head.dtype.names or ()
         counters = {name: int(head[name]) for name in COUNTERS if name in names}
         number, time_stamp = int(head["waveform_id"]), int(head["time_stamp"])
@@ -71,7 +71,7 @@ class Waveform:
         Raises
         ------
         DataError
-            If the block has more samples or channels, or a larger number, than version 1 represents.
+            If the block has more samples or channels, or a larger number, than version 1 can store.
         """
         if max(*self.values.shape, self.number) > LONGEST_BLOCK:
             what = f"waveform {self.number} has a block of {self.values.shape[0]} channels x {self.values.shape[1]} "
@@ -105,7 +105,7 @@ def describe_waveforms(waveforms: Iterable[Waveform]) -> tuple[str, ...]:
 
 
 def within_limit(waveforms: Sequence[Waveform]) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
-    """The waveforms as far as they are not too long, and warnings about those that are left out or not usable."""
+    """The waveforms within `MAX_WAVEFORM_SAMPLES`, and warnings about those that are left out or unusable."""
     is_read, warnings = _choose(
         np.array([block.number for block in waveforms]), np.array([block.values.size for block in waveforms])
     )
@@ -114,7 +114,7 @@ def within_limit(waveforms: Sequence[Waveform]) -> tuple[tuple[Waveform, ...], t
 
 
 def _choose(numbers: NDArray[Any], sizes: NDArray[Any]) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """Which blocks are read: all, or the ECG alone, or none, by their number of samples; and a warning."""
+    """Which blocks are read, and a warning: all, or only the ECG, or none, by their number of samples."""
     is_ecg = numbers == ECG_ID
     limit = f"the waveforms have more than {MAX_WAVEFORM_SAMPLES} samples: "
     if int(sizes.sum()) <= MAX_WAVEFORM_SAMPLES:
@@ -138,12 +138,12 @@ def read_waveforms(stored: Any) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
     Parameters
     ----------
     stored
-        The member ``waveforms`` of the measurement; None without one.
+        The member ``waveforms`` of the measurement; None if it is missing.
     """
     if stored is None:
         return (), ()
     if not _is_standard(stored):
-        return (), ("the waveforms in the file are not stored as the standard says: they are not used",)
+        return (), ("the waveforms in the file are not stored as the standard requires: they are not used",)
     try:
         heads = stored["head"] if stored.size else np.zeros(0, stored.dtype["head"])
         sizes = heads["number_of_samples"].astype(np.int64) * heads["channels"]
@@ -168,7 +168,7 @@ def _is_standard(stored: Any) -> bool:
 
 
 def _checked(heads: NDArray[np.void], blocks: Iterable[Any]) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
-    """The blocks whose size is that of their header."""
+    """The blocks with the size in their header, and a warning about others."""
     waveforms, n_damaged = [], 0
     for head, block in zip(heads, blocks, strict=True):
         shape, values = (int(head["channels"]), int(head["number_of_samples"])), np.asarray(block)
@@ -181,7 +181,7 @@ def _checked(heads: NDArray[np.void], blocks: Iterable[Any]) -> tuple[tuple[Wave
 
 
 def waveform_rows(waveforms: Sequence[Waveform], where: str) -> NDArray[np.void]:
-    """The rows of an HDF5 file. Errors as for `Waveform.head`."""
+    """Waveforms as rows of an HDF5 file. Errors as for `Waveform.head`."""
     rows = np.zeros(len(waveforms), waveform_dtype)
     for row, block in zip(rows, waveforms, strict=True):
         head = block.head(where)

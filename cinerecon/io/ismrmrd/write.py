@@ -1,7 +1,7 @@
-"""Write an ISMRMRD (MRD) raw scan of a Cartesian cine that other programs read.
+"""Write an ISMRMRD (MRD) raw scan of a Cartesian cine that other programs can read.
 
-Layout: group ``dataset`` with ``xml`` and ``data``, one row per readout: noise first, then the lines in the order of
-time. The images and maps that the scan was simulated from are in the group ``truth``, which readers of raw data ignore.
+Layout: group ``dataset`` with ``xml`` and ``data``, one row per readout: noise first, then the lines in temporal order.
+The images and maps that the scan was simulated from are in the group ``truth``, which readers of raw data ignore.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,9 +23,9 @@ from cinerecon.io.ismrmrd.waveforms import ECG_ID, Waveform, waveform_rows
 FIRST_IN_SLICE, LAST_IN_SLICE, LAST_IN_REPETITION, NOISE, LAST_IN_MEASUREMENT = (1 << n - 1 for n in (7, 8, 14, 19, 25))
 """Flags of a readout; flag n of the standard is bit n - 1."""
 HZ_PER_TESLA = 42.58e6
-"""Resonance frequency of protons over the field strength."""
-MIDNIGHT_TICKS = 14_400_000
-"""Time stamp of the first readout: ten in the morning."""
+"""Resonance frequency of protons per field strength [Hz/T]."""
+START_TICKS = 14_400_000
+"""Time stamp of the first image readout: 10:00, in ticks since midnight."""
 WAVEFORM_BLOCK = 200
 """Samples of each channel in one block of the ECG."""
 
@@ -57,7 +57,7 @@ class Protocol:
     noise_bandwidth
         Noise power at the ends of a noise readout's band, relative to its middle.
     field_strength_tesla
-        Field strength [T]; None: unknown, and not in the header.
+        Field strength [T]; None if unknown, and then not in the header.
     subject
         Pseudonym of the subject; empty if unknown.
     venc_cm_s
@@ -104,7 +104,7 @@ class SliceReadouts:
     geometry
         Position and orientation.
     encoding_set
-        ``(readouts,)`` number of the set; None if there is one.
+        ``(readouts,)`` number of the set; None if there is only one.
     """
 
     samples: NDArray[np.complex64]
@@ -117,7 +117,7 @@ class SliceReadouts:
     encoding_set: NDArray[np.int64] | None = None
 
     def interleaved(self, other: "SliceReadouts", delay_ms: float) -> "SliceReadouts":
-        """Each readout, followed after a delay by that of another set."""
+        """The readouts of two sets: each readout is followed by that of the other set after a delay."""
         names = ("samples", "line", "frame", "segment", "time_ms", "since_trigger_ms")
         later = {name: getattr(other, name) + delay_ms for name in names[-2:]}
         pairs = {name: np.stack([getattr(self, name), later.get(name, getattr(other, name))], 1) for name in names}
@@ -170,7 +170,7 @@ def write_raw(
     """
     refuse_existing(path, force=force)
     with moved_into_place(path) as temporary, new_hdf5(temporary, libver="earliest", track_order=True) as file:
-        if truth:  # first in order of creation: clients that read the last group of a file get the readouts
+        if truth:  # created first: clients that read the last group of a file then read the readouts
             file["truth"] = h5py.SoftLink("/dataset/truth")
         group = file.create_group("dataset")
         group.create_dataset("xml", data=[header_xml(protocol).encode()], dtype=h5py.special_dtype(vlen=bytes))
@@ -196,7 +196,7 @@ def _append(data: h5py.Dataset, rows: NDArray[np.void]) -> None:
 
 
 def _rows(samples: NDArray[np.complex64], first_scan: int) -> NDArray[np.void]:
-    """Rows of the file with the fields that all readouts share."""
+    """Rows of the file with the samples and the fields that all readouts share."""
     n_readouts, n_coils, n_samples = samples.shape
     rows = np.zeros(n_readouts, acquisition_dtype)
     head = rows["head"]
@@ -216,7 +216,7 @@ def _noise_rows(noise: NDArray[np.complex64], protocol: Protocol) -> NDArray[np.
     rows = _rows(noise, 0)
     rows["head"]["flags"] = NOISE
     rows["head"]["sample_time_us"] = protocol.noise_dwell_us
-    rows["head"]["acquisition_time_stamp"] = MIDNIGHT_TICKS - len(rows) + np.arange(len(rows))
+    rows["head"]["acquisition_time_stamp"] = START_TICKS - len(rows) + np.arange(len(rows))
     return rows
 
 
@@ -230,7 +230,7 @@ def _image_rows(readouts: SliceReadouts, number: int, first_scan: int, protocol:
     head["sample_time_us"] = protocol.dwell_us
     n_samples = protocol.oversampling * protocol.matrix[1]
     head["center_sample"] = n_samples // 2 - (n_samples - readouts.samples.shape[-1])
-    head["acquisition_time_stamp"] = MIDNIGHT_TICKS + np.round(readouts.time_ms / TICK_MS).astype(np.int64)
+    head["acquisition_time_stamp"] = START_TICKS + np.round(readouts.time_ms / TICK_MS).astype(np.int64)
     head["physiology_time_stamp"][:, 0] = np.round(readouts.since_trigger_ms / TICK_MS)
     geometry = readouts.geometry
     head["position"], head["slice_dir"] = geometry.position_mm, geometry.slice_dir
@@ -243,7 +243,7 @@ def _ecg_blocks(ecg: NDArray[np.uint32]) -> list[Waveform]:
     return [
         Waveform(
             ECG_ID,
-            MIDNIGHT_TICKS + start,
+            START_TICKS + start,
             1e3 * TICK_MS,
             ecg[:, start : start + WAVEFORM_BLOCK],
             measurement_uid=1,
@@ -254,7 +254,7 @@ def _ecg_blocks(ecg: NDArray[np.uint32]) -> list[Waveform]:
 
 
 def _flags(frame: NDArray[np.int64], *, is_last_slice: bool) -> NDArray[np.uint64]:
-    """The first and the last readout of each frame; at the end, of the scan."""
+    """Flags of the first and last readout of each frame, and of the last readout of the scan."""
     flags = np.zeros(len(frame), np.uint64)
     flags[np.unique(frame, return_index=True)[1]] |= np.uint64(FIRST_IN_SLICE)
     flags[len(frame) - 1 - np.unique(frame[::-1], return_index=True)[1]] |= np.uint64(LAST_IN_SLICE)
@@ -277,7 +277,7 @@ def header_xml(protocol: Protocol) -> str:
     venc = ""
     if protocol.venc_cm_s is not None:
         venc = _tags("userParameterDouble", _tags("name", "VENC") + _tags("value", f"{protocol.venc_cm_s:g}"))
-    frequency_hz = round(HZ_PER_TESLA * (protocol.field_strength_tesla or 0))  # the schema demands it; 0: unknown
+    frequency_hz = round(HZ_PER_TESLA * (protocol.field_strength_tesla or 0))  # required by the schema; 0 if unknown
     parts = {
         **({"subjectInformation": _tags("patientID", escape(protocol.subject))} if protocol.subject else {}),
         "measurementInformation": measurement,

@@ -8,7 +8,7 @@ from ismrmrd.hdf5 import acquisition_dtype
 from numpy.typing import NDArray
 
 from cinerecon.io.hdf5 import new_hdf5
-from cinerecon.io.ismrmrd.raw import BLOCK, RawScan
+from cinerecon.io.ismrmrd.raw import BLOCK, RawScan, as_complex
 from cinerecon.io.ismrmrd.waveforms import waveform_rows
 
 
@@ -33,13 +33,12 @@ def write_hdf5_scan(raw: RawScan, path: Path) -> None:
 
 
 def _rows(raw: RawScan, index: NDArray[np.intp]) -> NDArray[np.void]:
-    stored, paths = raw.store.read("data", index), raw.store.read("traj", index)
+    stored, trajectories = raw.store.read("data", index), raw.store.read("traj", index)
     raw.require_lengths(index, stored)
     rows = np.zeros(len(index), acquisition_dtype)
     for name in set(rows["head"].dtype.names or ()) & set(raw.heads.dtype.names or ()):
         rows["head"][name] = raw.heads[name][index]
-    for row, samples, trajectory in zip(rows, stored, paths, strict=True):
-        is_complex = np.iscomplexobj(samples)
-        row["data"] = np.ascontiguousarray(samples, np.complex64 if is_complex else np.float32).view(np.float32)
+    for row, samples, trajectory in zip(rows, stored, trajectories, strict=True):
+        row["data"] = as_complex(samples).view(np.float32)
         row["traj"] = np.asarray(trajectory, np.float32)
     return rows

@@ -29,12 +29,12 @@ __all__ = [
 def open_magnitude(path: Path) -> list[MagnitudeImages]:
     """The magnitude cines of a NIfTI file, of a NumPy archive, or of the DICOM images in a folder: one for each series.
 
-    Reconstructions that were written here are not read with the images of a scanner.
+    Reconstructions by this package are left out where the folder also holds images of a scanner.
 
     Raises
     ------
     FileError
-        If the path is missing, is no regular file, or the file is damaged.
+        If the path is missing, is not a regular file, or the file is damaged.
     DataError
         If there is no cine among the DICOM images.
     """
@@ -43,14 +43,18 @@ def open_magnitude(path: Path) -> list[MagnitudeImages]:
         originals = [file for file in files if not holds_reconstruction(file)]
         cines = open_dicom(path, originals or files)
         if not cines:
-            what = "the DICOM images hold no cine: no slice has several times" if files else "no DICOM image is here"
+            what = (
+                "the DICOM images hold no cine: no slice has several times"
+                if files
+                else "the folder holds no DICOM images"
+            )
             raise DataError(what, where=str(path))
         return cines
     return [open_nifti(path) if path.name.lower().endswith(NIFTI_ENDINGS) else open_archive(path)]
 
 
 def open_one_magnitude(path: Path) -> MagnitudeImages:
-    """The one magnitude cine of a path, see `open_magnitude`.
+    """The only magnitude cine of a path, see `open_magnitude`.
 
     Raises
     ------
@@ -60,10 +64,10 @@ def open_one_magnitude(path: Path) -> MagnitudeImages:
         Also if a folder holds several series.
     """
     if path.is_file() and is_dicom(path):
-        raise FileError("this is one DICOM image, not a cine", where=str(path), hint=f"its folder, {path.parent}")
+        raise FileError("this is one DICOM image, not a cine", where=str(path), hint=f"give its folder, {path.parent}")
     cines = open_magnitude(path)
     if len(cines) > 1:
         names = ", ".join(cine.name for cine in cines)
-        hint = "a folder for each series"
+        hint = "put each series into a folder of its own"
         raise DataError(f"the folder holds {len(cines)} series: {names}", where=str(path), hint=hint)
     return cines[0]

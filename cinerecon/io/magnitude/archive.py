@@ -35,7 +35,7 @@ class Survey:
     Attributes
     ----------
     n_frames
-        Number of frames that hold an image; 0 of a segmentation.
+        Number of frames that hold an image; 0 for a segmentation.
     subject
         A hash of the subject, empty if unknown.
     licence
@@ -51,7 +51,7 @@ class Survey:
 
 
 def survey_archive(path: Path) -> Survey:
-    """Read an archive, to see what is in it; no pixel is kept.
+    """Summarise the contents of an archive; no pixels are kept.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def survey_archive(path: Path) -> Survey:
 
 @lru_cache(maxsize=4096)
 def _survey(path: Path, _: int) -> Survey:
-    """The survey of a file; it is kept until the file is written again."""
+    """The survey of a file, cached until the file changes."""
     images, licence = open_archive(path), _text(path, "licence")
     try:
         magnitude, meta = images.read_slice(0)
@@ -79,7 +79,7 @@ def _text(path: Path, name: str) -> str:
 
 
 def open_archive(path: Path) -> MagnitudeImages:
-    """Open a NumPy archive: ``magnitude`` (frames, rows, columns), and as in DICOM its times, pixels and place.
+    """Open a NumPy archive: ``magnitude`` (frames, rows, columns), with times and geometry as in DICOM.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def open_archive(path: Path) -> MagnitudeImages:
     """
     refuse_pipe(path)
     if not zipfile.is_zipfile(path):
-        what = "this is no NumPy archive" if path.exists() else "there is no such file"
+        what = "this is not a NumPy archive" if path.exists() else "there is no such file"
         hint = "measured magnitude cines are read from .npz, NIfTI, or a folder of DICOM" if path.exists() else ""
         raise FileError(f"cannot read the cine: {what}", where=str(path), hint=hint)
     try:
@@ -98,7 +98,7 @@ def open_archive(path: Path) -> MagnitudeImages:
             missing = [name for name in ARRAYS if name not in file.files]
             arrays = {name: np.asarray(file[name], np.float64) for name in ARRAYS if name not in missing}
             field_tesla = float(file[FIELD_STRENGTH]) if FIELD_STRENGTH in file.files else None
-        subject = hashed_subject(_text(path, "subject") or _text(path, "person"))  # the latter in older archives
+        subject = hashed_subject(_text(path, "subject") or _text(path, "person"))  # older archives use the second name
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
         raise FileError(f"cannot read the cine: {error}", where=str(path)) from None
     if missing:

@@ -1,8 +1,8 @@
 """Magnitude cines in DICOM files: one image per file, one or several series per folder.
 
 The images of a series are grouped into slices by position and direction, and the images of a slice are ordered in time.
-Other images than magnitude images of a cine are excluded with a remark, which is a warning of the cines of the folder.
-Images that do not determine one cine, e.g. because two of a slice have the same time, are refused.
+Images that are not magnitude images of a cine are excluded with a remark, a warning for the cines of the folder.
+Ambiguous images, e.g. two of a slice with the same time, are refused.
 """
 
 from collections import Counter
@@ -23,13 +23,13 @@ from cinerecon.provenance import hashed_subject
 __all__ = ["is_dicom", "open_dicom"]
 
 INTERPOLATED = 1.25
-"""Pixels over measured points above which an image counts as interpolated."""
+"""Ratio of pixels to measured points above which an image counts as interpolated."""
 UNEVEN = 1.5
-"""Longest interval over the median above which a frame may be missing."""
+"""Ratio of the longest interval to the median above which a frame may be missing."""
 SERIES = ("PatientID", "StudyInstanceUID", "SeriesNumber", "SeriesInstanceUID")
 """Elements that all images of a series share."""
 PLAUSIBLE_INTERVAL_MS = (2.0, 300.0)
-"""Times between frames of cines of the heart."""
+"""Range of the time between frames of a cardiac cine."""
 
 
 def open_dicom(folder: Path, files: Iterable[Path], fewest_frames: int = 2) -> list[MagnitudeImages]:
@@ -75,7 +75,7 @@ def open_dicom(folder: Path, files: Iterable[Path], fewest_frames: int = 2) -> l
 def _sort_into_series(files: Iterable[Path]) -> tuple[dict[tuple[str, ...], list[DicomImage]], list[str]]:
     """Images by patient and series, each SOP instance once, and remarks on what is excluded.
 
-    Programs that make images anonymous may give the same UID to different series, or even images.
+    Programs that anonymise images may give the same UID to different series, or even images.
     """
     series: dict[tuple[str, ...], list[DicomImage]] = {}
     remarks: Counter[str] = Counter()
@@ -169,11 +169,11 @@ def _meta(folder: Path, number: int, images: Slice, remarks: Sequence[str]) -> C
 
 
 def _time_warnings(times: Sequence[float]) -> list[str]:
-    """Warnings where the times of the frames leave a gap, or are not those of a heart."""
+    """Warnings if the frame times have a gap, or are implausible for a cardiac cine."""
     intervals = np.diff(times)
     middle, (shortest, longest) = float(np.median(intervals)), PLAUSIBLE_INTERVAL_MS
     if not shortest <= middle <= longest:
-        return [f"{middle:.3g} ms from frame to frame are unusual for a cine of the heart: check the unit of the times"]
+        return [f"{middle:.3g} ms from frame to frame are unusual for a cardiac cine: check the unit of the times"]
     if len(intervals) < 3 or intervals.max() <= UNEVEN * middle:
         return []
     n = int(intervals.argmax())

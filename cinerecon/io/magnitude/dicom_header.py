@@ -13,7 +13,7 @@ DICM = b"DICM"
 GROUPS = (b"\x08\x00", b"\x02\x00")
 """First group of a file without a preamble, little endian: identification, or file meta information."""
 LARGEST_FIRST_ELEMENT = 0x70
-"""Elements that may begin group 0008; a larger number there is not the beginning of a DICOM file."""
+"""Largest number of an element that may begin group 0008 at the start of a file."""
 
 NOT_MAGNITUDE = {"P", "PHASE", "VELOCITY", "REAL", "R", "IMAGINARY", "I", "PHASE MAP", "VELOCITY MAP"}
 """Values of ImageType of images that are not magnitudes; Philips writes them with a suffix, e.g. ``P_FFE``."""
@@ -30,14 +30,14 @@ ENHANCED_MR_STORAGE = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4
 
 @dataclass(frozen=True, eq=False)
 class DicomImage:
-    """One magnitude image, known by its header.
+    """The header of one magnitude image.
 
     Attributes
     ----------
     file
-        Where it is.
+        The file.
     header
-        All elements but the pixels.
+        All elements except the pixels.
     position_mm
         Centre of the first pixel (LPS), ``(3,)``.
     directions
@@ -61,24 +61,24 @@ class DicomImage:
 
     @property
     def pixel_size_mm(self) -> tuple[float, float]:
-        """Distance of neighbouring rows and of neighbouring columns [mm]."""
+        """Distance of adjacent rows and of adjacent columns [mm]."""
         dy, dx = (float(size) for size in self.header.PixelSpacing)
         return dy, dx
 
     @property
     def thickness_mm(self) -> float:
-        """Thickness of the slice [mm]; 1 where the header does not have it."""
+        """Thickness of the slice [mm]; 1 if it is not in the header."""
         return self.number("SliceThickness") or 1.0
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """Elements that differ between images that are not copies: series, position, number and times."""
+        """Series, number, times and position, which are equal only for copies of an image."""
         names = ("SeriesInstanceUID", "InstanceNumber", "TriggerTime", "TemporalPositionIdentifier")
         return (*map(self.text, names), str(self.position_mm.tolist()))
 
     @property
     def time_ms(self) -> float | None:
-        """Time after the R wave, or after the first frame of a scan in real time [ms]; None where it is not known."""
+        """Time after the R wave, or after the first frame of a real-time scan [ms]; None if unknown."""
         offset = self.number("TemporalPositionTimeOffset")  # [s]
         time = self.number("TriggerTime")
         return offset * 1000 if time is None and offset is not None else time
@@ -100,7 +100,7 @@ class DicomImage:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file starts as DICOM does: with a preamble and ``DICM``, or, as older exports, without a preamble."""
+    """Whether a file starts like DICOM: with a preamble and ``DICM``, or without a preamble, as in older exports."""
     if not path.is_file():
         return False
     try:
@@ -115,7 +115,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def read_header(file: Path) -> Any:
-    """Read all elements but the pixels.
+    """Read all elements except the pixels.
 
     Raises
     ------

@@ -13,9 +13,9 @@ from cinerecon.io.magnitude.dicom_header import DicomImage
 SAME_POSITION_MM, SAME_DIRECTION = 0.1, 1e-3
 """Differences of position [mm] and of unit vectors that are rounding: the images show the same slice."""
 OVERLAP = 0.25
-"""Distance of parallel slices over their thickness below which they are one slice whose position is inconsistent."""
+"""Ratio of distance to thickness below which parallel slices are one slice with an inconsistent position."""
 CONTRAST = ("ImageType", "EchoTime", "EchoNumbers", "InversionTime", "FlipAngle", "DiffusionBValue")
-"""Elements that are the same in all frames of a cine: images that differ in them are never frames of the same one."""
+"""Elements that are the same in all frames of a cine: images that differ in them belong to different cines."""
 REPEATS = ("AcquisitionNumber", "TriggerDelay")
 """Elements that may distinguish several cines of a slice, or count the frames of one."""
 
@@ -23,7 +23,7 @@ Slice = Sequence[DicomImage]
 
 
 def split_into_slices(images: Slice, folder: Path, fewest_frames: int = 2) -> tuple[list[Slice], list[str]]:
-    """The slices of a series, along the normal of the first image, each in the order of time.
+    """The slices of a series, along the normal of the first image, each in temporal order.
 
     Parameters
     ----------
@@ -32,13 +32,13 @@ def split_into_slices(images: Slice, folder: Path, fewest_frames: int = 2) -> tu
     folder
         Their folder, for errors.
     fewest_frames
-        Images that a slice has at least. With 1, a series of single images is a slice each; where slices have several
-        images, a single one is excluded in any case.
+        Smallest number of images of a slice. With 1, a series with one image per slice is accepted; where other slices
+        have several images, single images are excluded in any case.
 
     Returns
     -------
     slices, remarks
-        The slices, and what was excluded or is uncertain.
+        The slices, and texts on what was excluded or is uncertain.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def _is_same_slice(a: DicomImage, b: DicomImage) -> bool:
 
 
 def _require_separate(firsts: Slice, folder: Path) -> None:
-    """Refuse parallel slices that overlap almost completely: they are one slice that moved."""
+    """Refuse parallel slices that overlap almost completely: they are one slice at inconsistent positions."""
     for n, a in enumerate(firsts):
         for b in firsts[:n]:
             step = b.position_mm - a.position_mm
@@ -91,7 +91,7 @@ def _require_separate(firsts: Slice, folder: Path) -> None:
                 what = (
                     f"images of one slice differ in position by {shift:.2g} mm, its thickness is {a.thickness_mm:g} mm"
                 )
-                hint = "give the files of one position apart, each in a folder of its own"
+                hint = "put the files of each position into a folder of its own"
                 raise DataError(what, where=f"{folder}, {b.file.name} and {a.file.name}", hint=hint)
 
 
@@ -116,7 +116,7 @@ def _split(images: Slice, name: str) -> list[Slice]:
 
 
 def _in_time_order(images: Slice, folder: Path, remarks: list[str]) -> list[Slice]:
-    """The images of one slice in the order of time; several cines if an element distinguishes them.
+    """The images of one slice in temporal order; several cines if an element distinguishes them.
 
     Raises
     ------
@@ -142,15 +142,16 @@ def _in_time_order(images: Slice, folder: Path, remarks: list[str]) -> list[Slic
 def _are_interleaved(parts: Sequence[Slice], ordered: Slice) -> bool:
     """Whether images of one part come between those of another, as in repetitions of a cine."""
     ranks = {image.file: n for n, image in enumerate(ordered)}
-    ranges = sorted((min(where), max(where)) for where in ([ranks[image.file] for image in part] for part in parts))
+    part_ranks = ([ranks[image.file] for image in part] for part in parts)
+    ranges = sorted((min(numbers), max(numbers)) for numbers in part_ranks)
     return any(second[0] < first[1] for first, second in pairwise(ranges))
 
 
 def _ordered(images: Slice) -> tuple[Slice, str]:
-    """The images in the order of time, and the element that gives it; no images if several have the same time.
+    """The images in temporal order, and the element that gives it; no images if several have the same time.
 
-    The trigger time says when a frame was measured. Where it is missing, TemporalPositionIdentifier is the order that
-    the standard defines; the instance number is a mere counter of files, and the content time comes last.
+    The trigger time is preferred, then TemporalPositionIdentifier, the order that the standard defines, then the
+    instance number, which only counts files, and then the content time.
     """
     for name in ("TriggerTime", "TemporalPositionIdentifier", "InstanceNumber", "ContentTime"):
         values = [image.number(name) for image in images]

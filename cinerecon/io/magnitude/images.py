@@ -1,7 +1,7 @@
 """A magnitude cine from a file of any format, whose slices are read one at a time.
 
-Frames that hold no image of their own are left out: archives fill series up to a common number of frames, and series
-that were stopped early end in part of an image.
+Frames that hold no image of their own are left out: archives pad series to a common number of frames, and series
+that were stopped early end with an incomplete image.
 
 Segmentations, which archives store next to images in the same formats, are recognised by their pixels. Adjacent pixels
 of a segmentation have the same label almost everywhere, and there are few labels. Images have noise and shading: even
@@ -24,22 +24,22 @@ from cinerecon.errors import DataError, NotACineError
 from cinerecon.frames import choose_frames, name_frames
 
 MAX_EMPTY_FRACTION = 0.05
-"""Share of the rows or columns that may be empty in one frame and not in the others."""
+"""Largest fraction of rows or columns that may be empty in one frame but not in others."""
 LABEL_NAME = re.compile(
     r"(^|[^a-z])(gt|ground_?truth|seg(s|mentations?|mented)?|labels?|lbl|masks?|rois?|contours?|annotations?|ann)([^a-z]|$)"
 )
-"""Words in the name of a file that say that it holds labels."""
+"""Words in the name of a file that indicate labels."""
 MAX_LABEL_VALUES = 8
-"""Values of all pixels that no image is limited to."""
+"""Number of distinct values up to which pixels are always labels."""
 MAX_SEGMENTATION_VALUES = 64
-"""Values that segmentations of the heart and its surroundings do not exceed."""
+"""Largest number of distinct values of a segmentation of the heart and its surroundings."""
 MIN_EQUAL_FRACTION = 0.7
-"""Fraction of adjacent pixels with equal values, both not zero, of a segmentation."""
+"""Smallest fraction of equal values among adjacent non-zero pixels of a segmentation."""
 MIN_EQUAL_FRACTION_BY_NAME = 0.4
-"""The same where the name of the file says that it is one."""
+"""The same for a file whose name indicates a segmentation."""
 Magnitude = NDArray[np.float32]
 LARGEST_TESLA = 30.0
-"""Above this, a field strength is given in gauss, as older scanners do."""
+"""Field strengths above this are in gauss, as in files of older scanners."""
 
 
 def usable_frames(values: NDArray[Any], where: str) -> tuple[list[int], list[str]]:
@@ -56,7 +56,7 @@ def usable_frames(values: NDArray[Any], where: str) -> tuple[list[int], list[str
 
 
 def without_missing_frames(values: NDArray[Any]) -> NDArray[Any]:
-    """Frames ``(frames, y, x)`` without a finite pixel are as empty as those of zeros, and become zero."""
+    """Set frames ``(frames, y, x)`` without a finite pixel to zero: they are empty."""
     if values.dtype.kind != "f" or np.isfinite(values).all():
         return values
     is_missing = ~np.isfinite(values).any((1, 2))
@@ -64,12 +64,12 @@ def without_missing_frames(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def require_images(values: NDArray[Any], where: str) -> None:
-    """Check that every frame ``(frames, y, x)`` holds an image, where none can be left out.
+    """Check that every frame ``(frames, y, x)`` holds an image, if none may be left out.
 
     Raises
     ------
     DataError
-        Naming the empty and incomplete frames.
+        If frames are empty or incomplete; the error names them.
     """
     for what, numbers in (("empty", _empty(values)), ("incomplete", _incomplete(values))):
         if numbers:
@@ -77,26 +77,26 @@ def require_images(values: NDArray[Any], where: str) -> None:
 
 
 def _empty(values: NDArray[Any]) -> list[int]:
-    """Frames whose pixels are all equal, zero or another value that fills a series up."""
+    """Frames whose pixels are all equal, as padding is."""
     return np.flatnonzero(np.ptp(values, axis=(1, 2)) == 0).tolist()
 
 
 def _incomplete(values: NDArray[Any]) -> list[int]:
     """Frames with rows or columns of zeros that hold signal in most of the frames that are not empty."""
-    shown = np.flatnonzero(values.any((1, 2)))
-    cut = np.zeros(len(shown), bool)
+    filled = np.flatnonzero(values.any((1, 2)))
+    is_incomplete = np.zeros(len(filled), bool)
     for axis in (1, 2):
-        is_zero = ~values[shown].any(axis)
+        is_zero = ~values[filled].any(axis)
         missing = (is_zero & (is_zero.mean(0) < 0.5)).sum(1)
-        cut |= missing > max(MAX_EMPTY_FRACTION * is_zero.shape[1], 1)
-    result: list[int] = shown[cut].tolist()
+        is_incomplete |= missing > max(MAX_EMPTY_FRACTION * is_zero.shape[1], 1)
+    result: list[int] = filled[is_incomplete].tolist()
     return result
 
 
 def _copies(values: NDArray[Any], frames: Sequence[int]) -> list[int]:
-    """Those of some frames that equal an earlier one, pixel by pixel: two measured images never do.
+    """The frames that equal an earlier one in every pixel, which measured images never do.
 
-    Simulations without noise whose motion is a cosine in time are left as they are: their frame n equals frame -n.
+    Noise-free simulations whose motion is a cosine over time are left as they are: their frames n and -n are equal.
     """
     is_static = bool((values == values[:1]).all())
     if not is_static and bool((values[1:] == values[:0:-1]).all()):
@@ -106,7 +106,7 @@ def _copies(values: NDArray[Any], frames: Sequence[int]) -> list[int]:
 
 
 def has_label_name(path: Path) -> bool:
-    """Whether the name of a file says that it is a segmentation, e.g. ``patient001_frame01_gt.nii.gz``."""
+    """Whether the name of a file indicates a segmentation, e.g. ``patient001_frame01_gt.nii.gz``."""
     return LABEL_NAME.search(path.name.lower()) is not None
 
 
@@ -120,7 +120,7 @@ def is_segmentation(values: NDArray[Any], path: Path) -> bool:
     path
         The file, whose name decides in ambiguous cases.
     """
-    equal = _share_of_equal_neighbours(values)
+    equal = _fraction_of_equal_pairs(values)
     if equal >= MIN_EQUAL_FRACTION_BY_NAME and has_label_name(path):
         return True
     n_values = len(np.unique(values))
@@ -136,17 +136,17 @@ def refuse_segmentation(values: NDArray[Any], path: Path) -> None:
         If the pixels ``(frames, y, x)`` are labels.
     """
     if values.any() and is_segmentation(values, path):
-        what = f"this is a segmentation, no image: its pixels are labels, {_listed(values)}"
+        what = f"this is a segmentation, not an image: its pixels are labels, {_listed(values)}"
         raise NotACineError(what, kind="segmentations", where=str(path))
 
 
-def _share_of_equal_neighbours(values: NDArray[Any]) -> float:
+def _fraction_of_equal_pairs(values: NDArray[Any]) -> float:
     """Fraction of equal values among adjacent pixels along x or y that are both not zero; 0 without pairs."""
     n_pairs = n_equal = 0
-    for one, other in ((values[:, 1:], values[:, :-1]), (values[:, :, 1:], values[:, :, :-1])):
-        is_pair = (one != 0) & (other != 0)
+    for a, b in ((values[:, 1:], values[:, :-1]), (values[:, :, 1:], values[:, :, :-1])):
+        is_pair = (a != 0) & (b != 0)
         n_pairs += int(is_pair.sum())
-        n_equal += int((is_pair & (one == other)).sum())
+        n_equal += int((is_pair & (a == b)).sum())
     return n_equal / n_pairs if n_pairs else 0.0
 
 
@@ -170,7 +170,7 @@ class MagnitudeImages:
     n_slices
         Number of slices.
     subject
-        A hash of the patient's number, empty if unknown.
+        A hash of the patient ID, empty if unknown.
     is_interpolated
         Whether the images are known to have a finer matrix than was measured.
     files
@@ -189,7 +189,7 @@ class MagnitudeImages:
     field_strength_tesla: float | None = None
 
     def read_slice(self, number: int) -> tuple[Magnitude, CineMeta]:
-        """Read one slice: ``(frames, y, x)`` float32, largest value 1, and its place and times.
+        """Read one slice: ``(frames, y, x)`` float32, largest value 1, and its metadata.
 
         Frames without an image of their own are left out, with a warning (`usable_frames`).
 
@@ -211,7 +211,7 @@ class MagnitudeImages:
         if largest <= 0:
             raise DataError("all pixels are zero", where=where)
         if float(values.min()) < -0.01 * largest:
-            raise DataError("pixels are negative: these are no magnitudes", where=where)
+            raise DataError("pixels are negative: these are not magnitudes", where=where)
         refuse_segmentation(values, self.path)
         frames, warnings = usable_frames(values, where)
         if len(frames) < len(values):
@@ -219,7 +219,7 @@ class MagnitudeImages:
         return np.clip(values / largest, 0, None).astype(np.float32), meta
 
     def refuse_segmentation(self) -> None:
-        """Refuse labels, as `read_slice` does, by the slice nearest to the middle that is not empty.
+        """Refuse labels as `read_slice` does, judged by the non-empty slice nearest to the middle.
 
         Raises
         ------
@@ -235,7 +235,7 @@ class MagnitudeImages:
                 return
 
     def read_pixels(self, number: int) -> tuple[NDArray[Any], CineMeta]:
-        """Read one slice: ``(frames, y, x)`` in the units of the file, and its place and times.
+        """Read one slice: ``(frames, y, x)`` in the units of the file, and its metadata.
 
         Raises
         ------
@@ -246,7 +246,7 @@ class MagnitudeImages:
 
 
 def _with_frames(meta: CineMeta, frames: Sequence[int], warnings: Sequence[str]) -> CineMeta:
-    """The metadata of some of the frames: their times begin with the first."""
+    """The metadata of a selection of frames, with times relative to the first."""
     times = [meta.frame_times_ms[n] for n in frames] if meta.frame_times_ms else []
     return replace(
         meta,
@@ -256,9 +256,9 @@ def _with_frames(meta: CineMeta, frames: Sequence[int], warnings: Sequence[str])
 
 
 def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[int, int]) -> tuple[Magnitude, CineMeta]:
-    """Frames spread evenly over a cine, cut out around its centre, the largest value 1 again.
+    """Select frames evenly over a cine, crop them around the centre, and scale the maximum to 1.
 
-    No frame is interpolated, and the times stay those of the frames: fewer frames still cover the whole heart beat.
+    Frames are not interpolated and keep their times, so fewer frames still cover the whole heartbeat.
 
     Raises
     ------
@@ -274,19 +274,19 @@ def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[i
     cut = magnitude[chosen, y : y + matrix[0], x : x + matrix[1]]
     largest = cut.max()
     if largest <= 0:
-        what = f"the central {matrix[0]} x {matrix[1]} pixels are zero and cannot be scanned"
+        what = f"the central {matrix[0]} x {matrix[1]} pixels are all zero"
         raise DataError(what, where=meta.source, hint="ask for more with --ky or --kx")
     times = meta.frame_times_ms
     return cut / largest, replace(meta, frame_times_ms=tuple(times[number] for number in chosen) if times else ())
 
 
 def plausible_tesla(value: float | None) -> float | None:
-    """A field strength in tesla, also where it was written in gauss; None where it is none of a scanner for humans."""
+    """A field strength in tesla, converted from gauss if necessary; None if it is implausible."""
     tesla = value if value is None or value < LARGEST_TESLA else value / 10_000
     return tesla if tesla is not None and 0 < tesla < LARGEST_TESLA else None
 
 
 def geometry_of(centre: NDArray[Any], row: NDArray[Any], column: NDArray[Any], patient_position: str = "") -> Geometry:
-    """The place of a slice from its centre and the directions along x and along y, which need no unit length."""
+    """The geometry of a slice from its centre and directions along x and y of any length."""
     read, phase = row / np.linalg.norm(row), column / np.linalg.norm(column)
     return Geometry(vector(centre), vector(read), vector(phase), vector(np.cross(read, phase)), patient_position)

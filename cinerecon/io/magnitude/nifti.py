@@ -61,14 +61,14 @@ def open_nifti(path: Path, *, fewest_frames: int = 2) -> MagnitudeImages:
 
 
 def _nifti_meta(path: Path, image: Any, number: int) -> CineMeta:
-    """Place and times: x of the image is the file's first axis, y its second."""
+    """Geometry and times: x of the image is the first axis of the file, y the second."""
     x, y, _, frames = image.shape
     length_unit, time_unit = image.header.get_xyzt_units()
     affine = np.asarray(image.affine, float) * MILLIMETRES.get(length_unit, 1.0)
     columns = RAS_TO_LPS @ affine[:3, :3]
     dx, dy, thickness = (float(length) for length in np.linalg.norm(columns, axis=0))
     centre = RAS_TO_LPS @ (affine[:3] @ [x // 2, y // 2, number, 1])
-    has_place = int(image.header["sform_code"]) > 0 or int(image.header["qform_code"]) > 0
+    has_position = int(image.header["sform_code"]) > 0 or int(image.header["qform_code"]) > 0
     step = float(image.header.get_zooms()[3]) * MILLISECONDS.get(time_unit, 0.0)
     return CineMeta(
         source=str(path),
@@ -76,5 +76,5 @@ def _nifti_meta(path: Path, image: Any, number: int) -> CineMeta:
         frame_times_ms=tuple(step * frame for frame in range(frames)) if step > 0 else (),
         pixel_size_mm=(dy or 1.0, dx or 1.0),
         slice_thickness_mm=thickness or 1.0,
-        geometry=geometry_of(centre, columns[:, 0], columns[:, 1]) if has_place else None,
+        geometry=geometry_of(centre, columns[:, 0], columns[:, 1]) if has_position else None,
     )

@@ -14,7 +14,7 @@ from cinerecon.io.ismrmrd.header import NAMESPACE
 
 
 def header_as_xml(header: Any) -> bytes:
-    """The XML header of version 1 that describes the same scan, with all elements that version 1 has, too.
+    """The XML header of version 1 with the elements that both versions have.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def _children(part: Any, kind: type) -> str:
 
 
 def _content(value: Any, kind: Any) -> str:
-    """A part as elements, or a value as text; numbers of single precision with no more digits than they have."""
+    """A part as elements, or a value as text, numbers with the digits of single precision."""
     if is_dataclass(kind):
         return _children(value, cast("type", kind))
     if isinstance(value, Enum):
@@ -56,16 +56,16 @@ def _content(value: Any, kind: Any) -> str:
 
 
 def _plain_type(hint: Any) -> Any:
-    """The type of a value that may be missing or repeated."""
+    """The type of the values of a field that may be missing or repeated."""
     parts = [part for part in get_args(hint) if part is not NoneType]
     return _plain_type(parts[0]) if parts and get_origin(hint) is not Annotated else hint
 
 
 def header_from_xml(xml: bytes, mrd: ModuleType) -> Any:
-    """An ``mrd.Header`` with the elements of a header of version 1 that version 2 has, too.
+    """An ``mrd.Header`` from an XML header of version 1, with the elements that both versions have.
 
-    Both have the same names, but for capital letters and underscores. Version 2 has no unknown patient position:
-    without one, the part with the name of the protocol is left out.
+    Names differ only in capital letters and underscores. Version 2 requires the patient position: without one, the
+    part that also holds the name of the protocol is left out.
     """
     root = fromstring(xml)
     header, position = _object(root, mrd.Header), root.findtext("{*}measurementInformation/{*}patientPosition", "")
@@ -80,7 +80,7 @@ def _plain_name(name: str) -> str:
 
 
 def _object(element: Element, kind: type) -> Any:
-    """A part of the header, from the elements that its constructor names."""
+    """A part of the header from the elements that are arguments of its constructor."""
     hints = get_type_hints(vars(kind)["__init__"])
     names = {_plain_name(name): name for name in hints}
     children: dict[str, list[Element]] = {}

@@ -20,7 +20,7 @@ from cinerecon.io.mrd_stream.messages import ImageMessage
 
 VECTORS = ("field_of_view", "position", "col_dir", "line_dir", "slice_dir", "patient_table_position")
 NAMES = {"col_dir": "read_dir", "line_dir": "phase_dir"}
-"""Fields of version 2 that have another name in version 1: the direction along a row, and along a column."""
+"""Fields of version 2 with another name in version 1: the directions along a row and along a column."""
 COUNTERS = (
     *("average", "slice", "contrast", "phase", "repetition", "set"),
     *("acquisition_time_stamp", "image_index", "image_series_index"),
@@ -28,7 +28,7 @@ COUNTERS = (
 
 
 def write_mrd2_images(path: Path, cines: list[CineImage]) -> None:
-    """Write the series of `write_mrd_images`: magnitudes or a map, then the complex images unless of maps.
+    """Write the series of `write_mrd_images`: magnitudes, then, except for maps, complex images.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def read_mrd2_images(path: Path) -> list[list[ImageMessage]]:
     Raises
     ------
     FileError
-        If the package ``mrd-python`` is not installed, or the stream is damaged or cut.
+        If the package ``mrd-python`` is not installed, or the stream is damaged or truncated.
     DataError
         If the images of a series differ in size.
     """

@@ -23,10 +23,10 @@ def read_items(file: BinaryIO, path: Path, mrd: ModuleType) -> tuple[Any, Iterat
     Raises
     ------
     FileError
-        If the stream is damaged or cut, also while the items are read.
+        If the stream is damaged or truncated, also while the items are read.
     """
     reader = _open(file, path, mrd)
-    header = _next(_calls(reader.read_header), path, 0)
+    header = _read(reader.read_header, path, 0)
     return header, _checked(reader, path)
 
 
@@ -34,7 +34,7 @@ def _checked(reader: Any, path: Path) -> Iterator[Any]:
     items, n_read = iter(reader.read_data()), 0
     while True:
         try:
-            item = _next(items, path, n_read)
+            item = _read(items.__next__, path, n_read)
         except StopIteration:
             _require_end(reader, path)
             return
@@ -57,18 +57,13 @@ def _require_end(reader: Any, path: Path) -> None:
     raise DataError("bytes follow the end mark of the stream", where=str(path), hint="one scan per stream")
 
 
-def _calls(function: Callable[[], Any]) -> Iterator[Any]:
-    """The result of a function as a stream of one item."""
-    yield function()
-
-
 def _open(file: BinaryIO, path: Path, mrd: ModuleType) -> Any:
     """A reader that allocates no more memory than the file has bytes, though the stream may claim more."""
     try:
         reader = mrd.BinaryMrdReader(file)
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
         what = f"the stream cannot be read: {error or type(error).__name__}"[:200]
-        hint = "written by another version of MRD 2?" if "schema" in str(error) else "copy it again"
+        hint = "was it written by another version of MRD 2?" if "schema" in str(error) else "copy it again"
         raise FileError(what, where=str(path), hint=hint) from None
     size, read_view = path.stat().st_size, reader._stream.read_view
 
@@ -82,20 +77,20 @@ def _open(file: BinaryIO, path: Path, mrd: ModuleType) -> Any:
     return reader
 
 
-def _next(items: Iterator[Any], path: Path, n_read: int) -> Any:
-    """The next item of a stream; `StopIteration` at its end.
+def _read(read: Callable[[], Any], path: Path, n_read: int) -> Any:
+    """The header or the next item of a stream, after ``n_read`` items; `StopIteration` at its end.
 
     Raises
     ------
     FileError
-        If the stream is cut or damaged, with the number of items before that.
+        If the stream is truncated or damaged.
     """
     try:
-        return next(items)
+        return read()
     except (StopIteration, CineReconError):
         raise
-    except (EOFError, BufferError):  # the second where the package meets the end within a number
-        what = f"the stream is cut: it ends within item {n_read}, without its end mark"
+    except (EOFError, BufferError):  # the latter if the stream ends within a number
+        what = f"the stream is truncated: it ends within item {n_read}, without its end mark"
         raise FileError(what, where=str(path), hint="copy or send it again") from None
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
         what = f"the stream is damaged at item {n_read}: {error or type(error).__name__}"[:200]

@@ -29,7 +29,7 @@ COUNTERS = (
 NUMBERS = ("discard_pre", "discard_post", "center_sample", "encoding_space_ref")
 VECTORS = ("position", "read_dir", "phase_dir", "slice_dir", "patient_table_position")
 LARGEST_COUNT = 65535
-"""Largest counter, size or index of version 1, which no scan of a heart exceeds."""
+"""Largest counter, size or index of version 1, which no cardiac scan exceeds."""
 LARGEST_STAMP = 2**32 - 1
 
 
@@ -56,11 +56,11 @@ def read_mrd2(path: Path) -> RawScan:
     Raises
     ------
     FileError
-        If the package is not installed, or the file is damaged or cut.
+        If the package is not installed, or the file is damaged or truncated.
     HeaderError
-        If there is no header, or it is senseless.
+        If the header is missing or invalid.
     DataError
-        If there are no readouts, or a number in one of them is beyond every scan.
+        If there are no readouts, or a number in one of them exceeds `LARGEST_COUNT`.
     """
     refuse_pipe(path)
     mrd = load_mrd(str(path))
@@ -69,15 +69,15 @@ def read_mrd2(path: Path) -> RawScan:
         if header is None:
             raise HeaderError("the stream has no header", where=str(path))
         xml = header_as_xml(header)
-        plain, text = parse_header(xml, str(path)), without_patient(xml, str(path))
-        heads, rows, paths, waveforms, n_images = _collect(items, path, mrd)
+        parsed, text = parse_header(xml, str(path)), without_patient(xml, str(path))
+        heads, rows, trajectories, waveforms, n_images = _collect(items, path, mrd)
     if not heads:
         what = f"the stream holds {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"
         raise DataError(what, where=str(path))
-    store = MemorySamples(as_objects(rows), as_objects(paths))
+    store = MemorySamples(as_objects(rows), as_objects(trajectories))
     amplitude = np.array([largest_part(row) for row in rows])
     signals, warnings = within_limit(waveforms)
-    scan = RawScan(path, "stream", plain, text, np.concatenate(heads), amplitude, store, warnings, signals)
+    scan = RawScan(path, "stream", parsed, text, np.concatenate(heads), amplitude, store, warnings, signals)
     scan.require_lengths(np.arange(len(rows)), store.rows)
     return scan
 
@@ -101,7 +101,7 @@ def _collect(
     items: Iterator[Any], path: Path, mrd: ModuleType
 ) -> tuple[list[NDArray[np.void]], list[NDArray[Any]], list[NDArray[Any]], list[Waveform], int]:
     """Headers, samples and trajectories of all readouts, waveforms, and the number of images."""
-    heads, rows, paths = list[NDArray[np.void]](), list[NDArray[Any]](), list[NDArray[Any]]()
+    heads, rows, trajectories = list[NDArray[np.void]](), list[NDArray[Any]](), list[NDArray[Any]]()
     waveforms, n_images = list[Waveform](), 0
     for item in items:
         n_images += item.tag.startswith("Image")
@@ -109,8 +109,8 @@ def _collect(
         for acquisition in _acquisitions(item, mrd):
             heads.append(_head(acquisition, f"{path}, acquisition {len(heads)}"))
             rows.append(np.array(acquisition.data, np.complex64).ravel())
-            paths.append(np.array(acquisition.trajectory, np.float32).T.ravel())
-    return heads, rows, paths, waveforms, n_images
+            trajectories.append(np.array(acquisition.trajectory, np.float32).T.ravel())
+    return heads, rows, trajectories, waveforms, n_images
 
 
 def _waveform(block: Any) -> Waveform:
@@ -141,7 +141,7 @@ def _head(acquisition: Any, where: str) -> NDArray[np.void]:
     Raises
     ------
     DataError
-        If a counter or a size is larger than version 1 represents.
+        If a counter or a size exceeds the range of version 1.
     """
     source, data = acquisition.head, acquisition.data
     if data.ndim != 2:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.io.ismrmrd.raw import BLOCK, RawScan
+from cinerecon.io.ismrmrd.raw import BLOCK, RawScan, as_complex
 from cinerecon.io.ismrmrd.waveforms import COUNTERS as WAVEFORM_COUNTERS
 from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.mrd2.header import header_from_xml
@@ -39,9 +39,9 @@ def _items(raw: RawScan, mrd: ModuleType) -> Iterator[Any]:
         yield mrd.StreamItem.WaveformUint32(_waveform(block, mrd))
     for start in range(0, len(raw), BLOCK):
         rows = np.arange(start, min(start + BLOCK, len(raw)))
-        stored, paths = raw.store.read("data", rows), raw.store.read("traj", rows)
+        stored, trajectories = raw.store.read("data", rows), raw.store.read("traj", rows)
         raw.require_lengths(rows, stored)
-        for row, samples, trajectory in zip(rows, stored, paths, strict=True):
+        for row, samples, trajectory in zip(rows, stored, trajectories, strict=True):
             yield mrd.StreamItem.Acquisition(_acquisition(raw.heads[row], samples, trajectory, mrd))
 
 
@@ -56,7 +56,7 @@ def _waveform(block: Waveform, mrd: ModuleType) -> Any:
 
 
 def _acquisition(head: np.void, samples: NDArray[Any], trajectory: NDArray[Any], mrd: ModuleType) -> Any:
-    """A readout of version 1 as one of version 2; trajectories are (dimensions, samples) there."""
+    """A readout of version 1 as one of version 2, in which trajectories are (dimensions, samples)."""
     out = mrd.AcquisitionHeader(flags=mrd.AcquisitionFlags(int(head["flags"])))
     names = set(head.dtype.names or ())
     for name in (*NUMBERS, *STAMPS):
@@ -72,8 +72,6 @@ def _acquisition(head: np.void, samples: NDArray[Any], trajectory: NDArray[Any],
             setattr(out, name, head[name].tolist())
     out.sample_time_us = float(head["sample_time_us"])
     n_coils, n_samples = int(head["active_channels"]), int(head["number_of_samples"])
-    is_complex = np.iscomplexobj(samples)
-    values = np.ascontiguousarray(samples, np.complex64 if is_complex else np.float32).view(np.complex64)
-    path = np.asarray(trajectory, np.float32).reshape(n_samples, -1).T if trajectory.size else np.zeros((0, 0))
-    data = values.reshape(n_coils, n_samples)
-    return mrd.Acquisition(head=out, data=data, trajectory=np.ascontiguousarray(path, np.float32))
+    points = trajectory.reshape(n_samples, -1).T if trajectory.size else np.zeros((0, 0))
+    data = as_complex(samples).reshape(n_coils, n_samples)
+    return mrd.Acquisition(head=out, data=data, trajectory=np.ascontiguousarray(points, np.float32))

@@ -1,4 +1,4 @@
-"""An image that shows why a slice has no images: scanners show images to the operator, but not all show texts."""
+"""An image with the error of a slice: all scanners show images to the operator, but not all show texts."""
 
 import textwrap
 
@@ -16,15 +16,15 @@ ERROR_SERIES = 99
 ERROR_NAME = "cinerecon_error"
 """Meta attribute with the text."""
 SMALLEST, LARGEST = 128, 512
-"""Bounds of the sides of an error image, which has the size of the images of the header within them."""
+"""Bounds of the sides of an error image, which has the matrix of the header within them."""
 MARGIN = 4
 LETTER_WIDTH = 6
-"""Width of a letter of the font; lines are broken accordingly."""
+"""Width of a character of the font [pixels], by which lines are broken."""
 WHITE_VALUE = 1000.0
 
 
 def error_image(header: MrdHeader, head: np.void, number: int, text: str) -> ImageMessage:
-    """A white text on black at the position of a slice.
+    """An image of white text on black at the position of a slice.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def is_error_image(message: ImageMessage) -> bool:
 
 
 def draw_text(text: str, matrix: tuple[int, int]) -> NDArray[np.float32]:
-    """A text in lines that fit, ``(1, 1, y, x)`` float32; letters that the font lacks are left out."""
+    """Draw a text with line breaks, ``(1, 1, y, x)`` float32; characters other than ASCII become question marks."""
     y, x = matrix
     canvas = Image.new("L", (x, y))
     ascii_text = text.encode("ascii", "replace").decode()

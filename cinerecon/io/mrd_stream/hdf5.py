@@ -1,4 +1,4 @@
-"""Stored ISMRMRD scans as the messages of a stream, as a client sends them."""
+"""Stored ISMRMRD scans as messages of a stream, as a client sends them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ def scan_messages(path: Path, group: str = "dataset") -> Iterator[Message]:
     Raises
     ------
     FileError
-        If it is no HDF5 file.
+        If it is not an HDF5 file.
     HeaderError
         If the group holds no raw scan.
     """

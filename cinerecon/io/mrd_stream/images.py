@@ -1,4 +1,4 @@
-"""Images as messages of a stream, messages of images to a file, and from one."""
+"""Images as messages of a stream, written to files and read from them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,9 +25,9 @@ from cinerecon.io.mrd_stream.messages import (
 
 
 def image_messages(cine: CineImage, first: int, first_series: int = 0) -> Iterator[ImageMessage]:
-    """The frames of a slice: magnitude, the first series, and of phase contrast the velocity, the next one.
+    """The frames of a slice: the magnitude as first series and, for phase contrast, the velocity as the next one.
 
-    Headers and attributes are those of the image file; the display window is that of the slice.
+    Headers and attributes are those of the image file; each slice has its own display window.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def write_stream_images(path: Path, cines: list[CineImage]) -> None:
 
 
 def stream_of_images(cines: Sequence[CineImage]) -> Iterator[Message]:
-    """The messages of a stream of images of all slices, one series after the other."""
+    """The messages of a stream with the images of all slices, one series after the other."""
     if cines[0].header_xml:
         yield TextMessage(MessageId.HEADER, cines[0].header_xml.encode())
     for index, (members, is_complex) in enumerate(image_series(cines)):
@@ -68,15 +68,15 @@ def stream_of_images(cines: Sequence[CineImage]) -> Iterator[Message]:
 
 
 def join_streams(paths: Sequence[Path], file: BinaryIO) -> None:
-    """Write several streams of images as one: the header of the first, and all series, numbered in their order."""
+    """Write several streams of images as one: the header of the first, and all series, numbered consecutively."""
     n_series = 0
     for number, path in enumerate(paths):
-        last = n_series
+        offset = n_series
         with path.open("rb") as source:
             for message in read_messages(source, str(path)):
                 if isinstance(message, ImageMessage):
                     head = message.head.copy()
-                    head["image_series_index"] += last
+                    head["image_series_index"] += offset
                     n_series = max(n_series, int(head["image_series_index"]) + 1)
                     write_message(file, replace(message, head=head))
                 elif isinstance(message, TextMessage) and not number:
@@ -90,7 +90,7 @@ def read_stream_images(path: Path) -> list[list[ImageMessage]]:
     Raises
     ------
     FileError
-        If the stream is cut or damaged.
+        If the stream is truncated or damaged.
     DataError
         If the images of a series differ in size.
     """
@@ -128,10 +128,10 @@ def by_series(images: Sequence[ImageMessage], where: str) -> list[tuple[int, lis
     DataError
         If those of a series differ in size or data type.
     """
-    by_series: dict[int, list[ImageMessage]] = {}
+    series: dict[int, list[ImageMessage]] = {}
     for image in images:
-        by_series.setdefault(int(image.head["image_series_index"]), []).append(image)
-    for index, members in by_series.items():
+        series.setdefault(int(image.head["image_series_index"]), []).append(image)
+    for index, members in series.items():
         if len({(image.values.shape, image.values.dtype) for image in members}) > 1:
             raise DataError(f"the images of series {index} differ in size or data type", where=where)
-    return sorted(by_series.items())
+    return sorted(series.items())

@@ -23,7 +23,7 @@ from cinerecon.errors import FileError
 from cinerecon.io.ismrmrd.waveforms import Waveform
 
 CONFIG_BYTES = 1024
-"""Length of the name of a configuration, filled up with NUL."""
+"""Length of the name of a configuration, padded with NUL."""
 LONGEST_TEXT = 16 << 20
 """Longest text [bytes]."""
 LARGEST_ARRAY = 1 << 30
@@ -115,7 +115,7 @@ class ImageMessage:
 
 @dataclass(frozen=True, eq=False)
 class ArrayMessage:
-    """An array of any meaning, which a scan does not need.
+    """An array, which a raw scan does not need.
 
     Attributes
     ----------
@@ -142,12 +142,12 @@ def read_messages(file: BinaryIO, where: str) -> Iterator[Message]:
     file
         An open binary file, a pipe, or ``socket.makefile("rb")``.
     where
-        Name of the stream for messages.
+        Name of the stream, for errors.
 
     Raises
     ------
     CutStreamError
-        If the stream ends before its close message, with the number of the message, counted from 0.
+        If the stream ends before its close message; the error gives the number of the message, counted from 0.
     FileError
         If the stream is damaged.
     """
@@ -240,7 +240,7 @@ class _Reader:
         while len(data) < count:
             piece = self.file.read(min(MAX_READ_BYTES, count - len(data)))
             if not piece:
-                what = f"the stream is cut: it ends at message {self.number}{self.kind}, without a close message"
+                what = f"the stream is truncated: it ends at message {self.number}{self.kind}, without a close message"
                 raise CutStreamError(what, where=self.where, hint="copy or send it again")
             data += piece
         return bytes(data)
@@ -251,14 +251,14 @@ class _Reader:
 
 
 def message_bytes(message: Message) -> bytes:
-    """A message as it is sent.
+    """The bytes of a message in the stream.
 
     Raises
     ------
     ValueError
         If the name of a configuration is longer than 1023 bytes.
     DataError
-        If a block of a waveform is longer than version 1 represents.
+        If a block of a waveform is longer than version 1 can store.
     """
     if isinstance(message, CloseMessage):
         return _code(MessageId.CLOSE)

@@ -11,7 +11,7 @@ import numpy as np
 
 from cinerecon.errors import DataError, FileError, HeaderError
 from cinerecon.io.ismrmrd.header import parse_header, without_patient
-from cinerecon.io.ismrmrd.raw import BLOCK, MemorySamples, RawScan, as_objects, largest_part
+from cinerecon.io.ismrmrd.raw import BLOCK, MemorySamples, RawScan, as_complex, as_objects, largest_part
 from cinerecon.io.ismrmrd.waveforms import Waveform, within_limit
 from cinerecon.io.mrd_stream.messages import (
     HEAD,
@@ -48,9 +48,9 @@ def read_mrd_stream(path: Path) -> RawScan:
     Raises
     ------
     FileError
-        If the stream is cut or damaged, with the number of the message.
+        If the stream is truncated or damaged; the error gives the number of the message.
     HeaderError
-        If it has no header, several, or a senseless one.
+        If it has no header, several, or an invalid one.
     DataError
         If there are no readouts.
     """
@@ -64,7 +64,7 @@ def read_mrd_stream(path: Path) -> RawScan:
 
 
 def scan_of_messages(messages: list[Message], path: Path) -> RawScan:
-    """The raw scan in the messages of a stream; ``path`` names it in messages. Errors as for `read_mrd_stream`."""
+    """The raw scan in the messages of a stream; ``path`` names it in errors. Errors as for `read_mrd_stream`."""
     where = str(path)
     headers = [m.content for m in messages if isinstance(m, TextMessage) and m.id is MessageId.HEADER]
     if len(headers) != 1:
@@ -97,7 +97,7 @@ def write_raw_stream(raw: RawScan, file: BinaryIO) -> None:
     ------
     DataError
         If a readout holds another number of samples or coordinates than its header says, or a block of a waveform is
-        longer than version 1 represents.
+        longer than version 1 can store.
     """
     for message in messages_of_scan(raw):
         write_message(file, message)
@@ -112,14 +112,12 @@ def messages_of_scan(raw: RawScan) -> Iterator[Message]:
         heads[name] = raw.heads[name]
     for start in range(0, len(raw), BLOCK):
         rows = np.arange(start, min(start + BLOCK, len(raw)))
-        stored, paths = raw.store.read("data", rows), raw.store.read("traj", rows)
+        stored, trajectories = raw.store.read("data", rows), raw.store.read("traj", rows)
         raw.require_lengths(rows, stored)
-        for row, samples, path in zip(rows, stored, paths, strict=True):
+        for row, samples, trajectory in zip(rows, stored, trajectories, strict=True):
             n_coordinates = int(heads[row]["number_of_samples"]) * int(heads[row]["trajectory_dimensions"])
-            if len(path) != n_coordinates:
-                what = f"the header says {n_coordinates} trajectory coordinates, {len(path)} are stored"
+            if len(trajectory) != n_coordinates:
+                what = f"the header says {n_coordinates} trajectory coordinates, {len(trajectory)} are stored"
                 raise DataError(what, where=raw.at(row))
-            is_complex = np.iscomplexobj(samples)
-            values = np.ascontiguousarray(samples, np.complex64 if is_complex else np.float32).view(np.complex64)
-            yield AcquisitionMessage(heads[row], values, np.asarray(path, np.float32))
+            yield AcquisitionMessage(heads[row], as_complex(samples), np.asarray(trajectory, np.float32))
     yield CloseMessage()

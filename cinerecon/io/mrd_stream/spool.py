@@ -1,7 +1,7 @@
 """A scan that is still being received: the samples are stored in a file, the headers in memory.
 
-The file is written at its end and read at known positions, so that one thread may add readouts while another one reads
-those before.
+The file is written at its end and read at known positions, so that one thread may add readouts while another reads
+earlier ones.
 """
 
 import os
@@ -20,7 +20,7 @@ from cinerecon.io.ismrmrd.waveforms import ECG_ID, MAX_WAVEFORM_SAMPLES, Wavefor
 from cinerecon.io.mrd_stream.messages import HEAD, AcquisitionMessage
 
 HEADS_AT_ONCE = 4096
-"""Number of readouts by which the array of headers grows at first."""
+"""Number of readouts for which the array of headers has room at first; it doubles when it is full."""
 
 
 class Spool:
@@ -66,7 +66,7 @@ class Spool:
 
     @property
     def identity(self) -> str:
-        """Checksum of the header and the first readout, whose noise no other scan has."""
+        """Checksum of the header and the first readout, whose noise is unique to the scan."""
         return self._digest.hexdigest()
 
     def add(self, message: AcquisitionMessage | Waveform) -> None:
@@ -103,7 +103,7 @@ class Spool:
             raise FileError(what, where=str(self.path.parent), hint="TMPDIR chooses another folder") from None
 
     def scan(self, rows: Index | None = None) -> RawScan:
-        """The scan as received so far, or some of its readouts, with numbers of their own.
+        """The scan as received so far, or only some of its readouts, renumbered from 0.
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ def _lengths(heads: NDArray[np.void]) -> tuple[Index, Index]:
 
 
 class _SpooledSamples:
-    """Samples in an open file: a trajectory, then the samples of each readout, all lengths as the headers say."""
+    """Samples in an open file: trajectory and samples of each readout, with the lengths in the headers."""
 
     def __init__(self, file: int, starts: Index, n_coordinates: Index, n_samples: Index) -> None:
         self._file, self._starts, self._n_coordinates, self._n_samples = file, starts, n_coordinates, n_samples

@@ -1,1 +1,1 @@
-"""Siemens raw data (twix, ``.dat``) as `RawScan`: the same header, readouts and samples as converted to ISMRMRD."""
+"""Siemens raw data (twix, ``.dat``) as `RawScan`, with header, readouts and samples as after conversion to ISMRMRD."""

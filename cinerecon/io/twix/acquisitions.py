@@ -1,7 +1,7 @@
 """Headers of twix readouts as ISMRMRD acquisition headers: flags, counters, times, position and directions.
 
 The meaning of each field is that of siemens_to_ismrmrd (https://github.com/ismrmrd/siemens_to_ismrmrd), the converter
-of the ISMRMRD project, so that a scan is the same whether it was converted before or is read directly.
+of the ISMRMRD project, so that a scan that is read directly is the same as a converted one.
 
 The directions of a slice in the patient (LPS) are computed from the quaternion of a readout or from the protocol. The
 quaternion (w, x, y, z) is the rotation whose columns are the directions of phase encoding, readout and slice, in
@@ -40,9 +40,9 @@ FLAGS = {
 }
 """Numbers of the ISMRMRD flags of each twix flag."""
 NOT_IMAGE = tuple(name for name in FLAGS if not name.startswith(("FIRST", "LAST", "REFLECT", "PATREFAND", "RETRO_END")))
-"""Twix flags of readouts that are no image lines."""
+"""Twix flags of readouts that are not image lines."""
 NO_READOUT = ("B1_CONTROLLOOP", "MDH_VOP", "SLICE_ACCEL_REFSCAN", "SLICE_ACCEL_PHASCOR", "noname60")
-"""Twix flags of readouts that measure no part of this image, and that ISMRMRD has no flag for."""
+"""Twix flags of readouts that are left out: they are not part of the image, and ISMRMRD has no flag for them."""
 COUNTERS = {
     "kspace_encode_step_1": "Lin",
     "kspace_encode_step_2": "Par",
@@ -54,7 +54,7 @@ COUNTERS = {
     "set": "Set",
     "segment": "Seg",
 }
-"""The counter of a twix readout that each ISMRMRD counter is."""
+"""ISMRMRD counters, and the twix counters with their values."""
 ADJUSTMENT_DWELL_US = {"AdjCoilSens": 5.0, "AdjQuietCoilSens": 4.0}
 """Dwell time of the noise readouts of an adjustment measurement, by the name of its protocol [us]."""
 
@@ -69,10 +69,10 @@ def directions_of_quaternions(quaternions: NDArray[np.floating]) -> Directions:
 
 
 def directions_of_normal(normal: NDArray[np.float64], rotation: float) -> Directions:
-    """Read, phase and slice direction of a slice, from its normal and its rotation in the plane.
+    """Read, phase and slice direction of a slice from its normal and its in-plane rotation.
 
-    Without rotation, phase encoding is along the projection of anterior to posterior in a transversal slice, of right
-    to left in a coronal or sagittal one, as the scanner defines it.
+    Without rotation, phase encoding is along the projection of anterior to posterior in a transversal or sagittal
+    slice, and of right to left in a coronal one, as the scanner defines it.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def directions_of_normal(normal: NDArray[np.float64], rotation: float) -> Direct
     """
     across = normal / np.linalg.norm(normal)
     sagittal, coronal, transversal = across
-    main = int(np.argmax(np.abs(across.round(6)[::-1])))  # transversal before coronal before sagittal where equal
+    main = int(np.argmax(np.abs(across.round(6)[::-1])))  # ties: transversal before coronal before sagittal
     if main == 0:
         phase = np.array([0.0, transversal, -coronal]) / np.hypot(coronal, transversal)
     elif main == 1:
@@ -140,11 +140,11 @@ def _flags(mdh: Mdh, layout: Layout) -> NDArray[np.uint64]:
         bits = np.uint64(sum(1 << number - 1 for number in numbers))
         flags |= np.where(has_flag(mdh, layout, name), bits, np.uint64(0))
     is_both = has_flag(mdh, layout, "PATREFANDIMASCAN")
-    return np.where(is_both, flags & ~np.uint64(1 << 19), flags)  # a line of both kinds has flag 21 alone
+    return np.where(is_both, flags & ~np.uint64(1 << 19), flags)  # a line for calibration and image has only flag 21
 
 
 def _dwell_times(mdh: Mdh, layout: Layout, protocol: Protocol) -> NDArray[np.float64]:
-    """Time per sample of each readout [us]; noise within a scan has a bandwidth of its own."""
+    """Time per sample of each readout [us]; noise readouts have their own bandwidth."""
     image = (protocol.number("sRXSPEC.alDwellTime[0]") or 0.0) / 1000
     n_samples = mdh["SamplesInScan"].astype(np.float64)
     adjustment = ADJUSTMENT_DWELL_US.get(protocol.text("tProtocolName"))
@@ -160,7 +160,7 @@ def _dwell_times(mdh: Mdh, layout: Layout, protocol: Protocol) -> NDArray[np.flo
 def _directions(
     mdh: Mdh, position: NDArray[np.float32], protocol: Protocol
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Read, phase and slice direction of each readout; of the nearest slice of the protocol without a quaternion."""
+    """Read, phase and slice direction of each readout, from its quaternion or the nearest slice in the protocol."""
     quaternions = mdh["SliceData"]["Quaternion"].astype(np.float64)
     norm = np.linalg.norm(quaternions, axis=1)
     is_known = np.abs(norm - 1) < 0.1
@@ -175,8 +175,8 @@ def _directions(
         nearest = np.linalg.norm(position[:, None] - centres, axis=-1).argmin(1)
         for number, (_, normal, rotation) in enumerate(slices):
             if normal.any():
-                here = (nearest == number) & ~is_known
-                directions[:, here] = np.stack(directions_of_normal(normal, rotation))[:, None]
+                is_here = (nearest == number) & ~is_known
+                directions[:, is_here] = np.stack(directions_of_normal(normal, rotation))[:, None]
     read, phase, across = directions
     return read, phase, across
 

@@ -1,4 +1,4 @@
-"""The binary layout of twix files, as the package twixtools defines it for each software line."""
+"""The binary layout of twix files, as defined by the package twixtools for each software line."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ class Layout:
     header
         Type of the header of a readout.
     lead
-        Bytes of a readout before its first channel; the header is stored once, or (VB) for each channel.
+        Bytes of a readout before its first channel; 0 in line VB, which repeats the header for each channel.
     channel_header
         Bytes before the samples of each channel.
     channel_id
-        Offset of the number of the channel in these bytes.
+        Offset of the channel number in these bytes.
     flags
-        Number of the bit of each flag of a readout.
+        Bit number of each flag of a readout.
     """
 
     line: str
@@ -71,7 +71,7 @@ def twixtools_module(name: str, where: str) -> ModuleType:
     name
         Name of the module.
     where
-        The file that is to be read, for messages.
+        The file to be read, for errors.
 
     Raises
     ------

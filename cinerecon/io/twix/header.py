@@ -1,7 +1,7 @@
 """The protocol of a twix measurement as an ISMRMRD header.
 
 The header is that of siemens_to_ismrmrd (https://github.com/ismrmrd/siemens_to_ismrmrd), except that the line at the
-centre of k-space and the range of frames are those of the readouts, which are right for partial Fourier, too.
+centre of k-space and the range of frames are taken from the readouts, which is also correct for partial Fourier.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ import numpy as np
 
 from cinerecon.errors import UnsupportedError
 from cinerecon.io.ismrmrd.header import NAMESPACE
-from cinerecon.io.ismrmrd.raw import Heads
+from cinerecon.io.ismrmrd.raw import REVERSE, Heads, has_flag
 from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.twix.protocol import Protocol
 from cinerecon.io.twix.signals import describe_signals
@@ -24,8 +24,7 @@ CALIBRATION = {2: "embedded", 4: "separate", 8: "separate", 16: "interleaved", 3
 THREE_DIMENSIONS = 4
 """Number of dimensions in the protocol of a 3-D scan."""
 NOISE_BANDWIDTH = 0.793
-"""Effective over nominal bandwidth of the receivers."""
-REVERSE = 22
+"""Ratio of effective to nominal bandwidth of the receivers."""
 
 
 def header_xml(protocol: Protocol, image: Heads, waveforms: tuple[Waveform, ...] = ()) -> tuple[bytes, list[str]]:
@@ -87,8 +86,8 @@ def _require_supported(protocol: Protocol, image: Heads) -> None:
 
 
 def _is_epi(protocol: Protocol, image: Heads) -> bool:
-    """Whether several lines follow each excitation, forwards and backwards."""
-    is_reversed = bool(((image["flags"] >> np.uint64(REVERSE - 1)) & np.uint64(1)).any())
+    """Whether several lines follow each excitation, with alternating readout direction."""
+    is_reversed = bool(has_flag(image, REVERSE).any())
     return is_reversed and protocol.count("sFastImaging.lEPIFactor", 1) > 1
 
 
@@ -99,7 +98,7 @@ def _trajectory(protocol: Protocol, image: Heads) -> str:
 
 
 def _study(protocol: Protocol) -> str:
-    """An identifier of the study; the scanner counts studies, so the number of the scanner is part of it."""
+    """An identifier of the study: its number, which each scanner counts, and the number of the scanner."""
     study, scanner = protocol.text("StudyLOID"), protocol.text("DeviceSerialNumber")
     return f"{scanner}_{study}" if study and scanner.strip("x") else ""
 
@@ -129,7 +128,7 @@ def _coil_names(protocol: Protocol) -> list[str]:
 
 
 def _spaces(protocol: Protocol) -> dict[str, Any]:
-    """The measured grid, with its oversampling, and the grid of the scanner's images."""
+    """The measured grid, with oversampling, and the grid of the images of the scanner."""
     base = round(protocol.required("sKSpace.lBaseResolution"))
     fov_x, fov_y = (protocol.required(f"sSliceArray.asSlice[0].d{name}FOV") for name in ("Readout", "Phase"))
     thickness = protocol.required("sSliceArray.asSlice[0].dThickness")
@@ -156,7 +155,7 @@ def _space(matrix: tuple[int, int, int], fov_mm: tuple[float, float, float]) -> 
 
 
 def _limits(protocol: Protocol, image: Heads) -> tuple[dict[str, Any], list[str]]:
-    """The range of each counter; the protocol and the readouts may differ in the number of frames."""
+    """The range of each counter, and warnings if there are fewer frames than planned in the protocol."""
     idx = image["idx"]
     n_lines = protocol.count("iNoOfFourierLines", int(idx["kspace_encode_step_1"].max()) + 1)
     counts = {
@@ -190,7 +189,7 @@ def _limits(protocol: Protocol, image: Heads) -> tuple[dict[str, Any], list[str]
 
 
 def _centre_line(protocol: Protocol, image: Heads) -> int:
-    """The line at the centre of k-space: that of the readouts, or of the protocol where they do not agree on one."""
+    """The line at the centre of k-space, from the readouts, or from the protocol if the readouts differ."""
     stored = np.unique(image["idx"]["user"][:, 5])
     if len(stored) == 1 and (stored[0] > 0 or image["idx"]["kspace_encode_step_1"].max() == 0):
         return int(stored[0])
@@ -222,7 +221,7 @@ def _sequence(protocol: Protocol) -> dict[str, Any]:
 
 
 def _append(parent: Element, content: Mapping[str, Any]) -> None:
-    """Append elements below an element; those without content are left out, and lists are repeated elements."""
+    """Append elements below an element; empty ones are left out, and lists become repeated elements."""
     for name, value in content.items():
         for item in _items(value):
             if isinstance(item, Mapping):
@@ -243,4 +242,4 @@ def _items(value: Any) -> Iterator[Any]:
 
 def _printable(text: str) -> str:
     """Text without characters that XML cannot represent."""
-    return "".join(letter for letter in text if letter.isprintable())
+    return "".join(filter(str.isprintable, text))

@@ -1,6 +1,6 @@
 """The measurements of a twix file. Files of line VB hold one; later ones begin with a table of up to 64.
 
-The scan is the last measurement: scanners write the adjustments that it depends on, such as its noise, before it.
+The scan is the last measurement; adjustments that it depends on, such as the noise scan, precede it.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Measurement:
     line
         The software line of the file, ``VB`` or ``VD``.
     start, end
-        Its first byte, and the byte after its last.
+        Its first byte, and the byte after the last one.
     protocol_name
         Name of its protocol in the table of measurements; empty in files of line VB.
     """
@@ -50,7 +50,7 @@ def list_measurements(path: Path) -> tuple[Measurement, ...]:
     Raises
     ------
     FileError
-        If the file is cut, or its table of measurements is damaged.
+        If the file is truncated, or its table of measurements is damaged.
     UnsupportedError
         If twixtools is not installed.
     """
@@ -61,7 +61,9 @@ def list_measurements(path: Path) -> tuple[Measurement, ...]:
     if software_line(start) == "VB":
         return (Measurement(1, 1, "VB", 0, size),)
     if len(start) < layout.itemsize:
-        what = f"the Siemens raw file is cut: its table of measurements has {layout.itemsize} bytes, the file {size}"
+        what = (
+            f"the Siemens raw file is truncated: its table of measurements has {layout.itemsize} bytes, the file {size}"
+        )
         raise FileError(what, where=str(path), hint=COPY_HINT)
     table = np.frombuffer(start, layout)[0]
     entries = table["entry"][: int(table["hdr"]["count_"])]
@@ -79,18 +81,18 @@ def list_measurements(path: Path) -> tuple[Measurement, ...]:
 
 
 def _require_inside(measurement: Measurement, n_table: int, size: int, path: Path) -> None:
-    """Check the place of a measurement in its file."""
+    """Check that a measurement is within its file."""
     where = f"{path}, {measurement.label}"
     if measurement.start < n_table:
         what = f"the table of measurements is damaged: bytes {measurement.start} to {measurement.end} of {size}"
         raise FileError(what, where=where, hint=COPY_HINT)
     if measurement.end > size:
-        what = f"the Siemens raw file is cut: the measurement ends at byte {measurement.end}, the file has {size}"
+        what = f"the Siemens raw file is truncated: the measurement ends at byte {measurement.end}, the file has {size}"
         raise FileError(what, where=where, hint=COPY_HINT)
 
 
 def choose_measurement(measurements: tuple[Measurement, ...], number: int | None, path: Path) -> Measurement:
-    """The measurement of a number, counted from 1; the last one if None.
+    """The measurement with a number, counted from 1; None for the last one.
 
     Raises
     ------

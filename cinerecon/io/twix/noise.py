@@ -7,18 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import CineReconError
-from cinerecon.io.ismrmrd.raw import Index, RawScan, SampleStore, has_flag
+from cinerecon.io.ismrmrd.raw import NOISE, Index, RawScan, SampleStore, has_flag
 from cinerecon.io.twix.measurements import Measurement, list_measurements
 from cinerecon.io.twix.readouts import TwixSamples
 from cinerecon.io.twix.scan import read_measurement
 
-NOISE = 19
-
 
 def find_noise(scan: RawScan) -> RawScan | None:
-    """The measurement of the same file that measured the noise of the coils of a scan; None if there is none.
+    """The measurement in the same file with noise readouts of the same channels in the same order; None without one.
 
-    Adjustments precede the scan, so the last one before it is used. It must have the same channels in the same order.
+    Adjustments precede the scan: the last one before it is preferred.
 
     Parameters
     ----------
@@ -32,10 +30,10 @@ def find_noise(scan: RawScan) -> RawScan | None:
 
 
 def _noise_of(scan: RawScan, measurement: Measurement) -> RawScan | None:
-    """A measurement if it has noise readouts of the channels of a scan, else None."""
+    """The measurement if it has noise readouts of the channels of the scan, otherwise None."""
     try:
         other = read_measurement(scan.path, measurement)
-    except CineReconError:  # it is not needed for the scan, which is read
+    except CineReconError:  # the scan can be read without it
         return None
     rows = np.flatnonzero(has_flag(other.heads, NOISE))
     image = int(np.flatnonzero(~has_flag(scan.heads, NOISE))[0])
@@ -52,11 +50,11 @@ class JoinedSamples:
     Attributes
     ----------
     first
-        The measurement whose readouts precede.
+        Samples of the measurement whose readouts come first.
     rows
-        Their numbers in it.
+        Numbers of these readouts.
     second
-        The other measurement.
+        Samples of the other measurement.
     """
 
     first: SampleStore
@@ -74,9 +72,9 @@ class JoinedSamples:
 
 
 def with_noise(scan: RawScan) -> RawScan:
-    """A measurement preceded by the noise readouts of another one in its file, unless it has its own.
+    """A measurement preceded by noise readouts of another one in its file, unless it has its own.
 
-    A file of another format that it is written to then gives the same images.
+    Converted to another format, it then gives the same images.
     """
     if not isinstance(scan.store, TwixSamples) or has_flag(scan.heads, NOISE).any():
         return scan

@@ -1,8 +1,8 @@
 """The protocol of a measurement, which a twix file stores before the readouts as named text buffers.
 
-``MeasYaps`` lists the parameters that the user set (ASCCONV); ``Meas``, ``Dicom`` and ``Config`` hold what the scanner
-derived from them (XProtocol). twixtools parses both; lines that no scanner writes are left out first, because damaged
-text would make the parser slow or exhaust the memory.
+``MeasYaps`` lists the parameters that the user set (ASCCONV); ``Meas``, ``Dicom`` and ``Config`` hold those that the
+scanner derived (XProtocol). twixtools parses both; invalid lines are removed first, because damaged text would make the
+parser slow or exhaust the memory.
 """
 
 import math
@@ -35,13 +35,13 @@ class Protocol:
     Attributes
     ----------
     where
-        The file and the measurement, for messages.
+        The file and the measurement, for errors.
     size
-        Bytes of the protocol, after which the readouts begin.
+        Size of the protocol [bytes], after which the readouts begin.
     chosen
         The parameters of ``MeasYaps``, nested.
     derived
-        Those of the other buffers, by their last name.
+        The parameters of each other buffer, by the last part of their path.
     """
 
     where: str
@@ -52,15 +52,15 @@ class Protocol:
     def value(self, path: str) -> Any:
         """A parameter by its path in ``MeasYaps``, e.g. ``sSliceArray.asSlice[0].dPhaseFOV``; None if missing.
 
-        A parameter that ``MeasYaps`` lacks is searched in the other buffers, by the last part of its path. The first
-        value of a list is returned.
+        A parameter that is not in ``MeasYaps`` is searched for in the other buffers by the last part of its path. The
+        first value of a list is returned.
         """
         name = path.split(".")[-1].partition("[")[0]
         candidates = (self._chosen(path), *(buffer.get(name) for buffer in self.derived))
         return next((part for part in map(_first, candidates) if part not in (None, "")), None)
 
     def number(self, path: str) -> float | None:
-        """A parameter as a finite number; None if it is missing or no number."""
+        """A parameter as a finite number; None if it is missing or not a number."""
         value = self.value(path)
         try:
             number = float(int(value, 16)) if isinstance(value, str) and value.startswith("0x") else float(value)
@@ -118,7 +118,7 @@ def read_protocol(path: Path, measurement: Measurement) -> Protocol:
     Raises
     ------
     FileError
-        If it is cut or damaged.
+        If it is truncated or damaged.
     HeaderError
         If it lacks the parameters of the scan.
     """
@@ -147,7 +147,7 @@ def _read_buffers(path: Path, measurement: Measurement, where: str) -> tuple[dic
         size, n_buffers = (int.from_bytes(start[i : i + 4], "little") for i in (0, 4))
         available = measurement.end - measurement.start
         if size > available and measurement.line == "VB":
-            what = f"the Siemens raw file is cut: its protocol has {size} bytes, the file {available}"
+            what = f"the Siemens raw file is truncated: its protocol has {size} bytes, the file {available}"
             raise FileError(what, where=where, hint=COPY_HINT)
         if not 8 < size <= min(available, LARGEST_PROTOCOL) or not 1 <= n_buffers <= MAX_BUFFERS:
             what = f"the protocol is damaged: {n_buffers} buffers in {size} bytes, the measurement has {available}"

@@ -62,12 +62,12 @@ class TwixSamples:
     n_samples: Index
 
     def read(self, name: Literal["data", "traj"], rows: Index) -> NDArray[np.object_]:
-        """The samples of some readouts, a flat complex64 array of each; trajectories are never stored.
+        """The samples of some readouts, a flat complex64 array each; trajectories are never stored.
 
         Raises
         ------
         FileError
-            If the file became shorter after it was opened.
+            If the file was truncated after it was opened.
         """
         stored = np.empty(len(rows), object)
         if name == "traj":
@@ -103,14 +103,14 @@ class TwixSamples:
         file.seek(int(self.offsets[row]) + layout.lead)
         content = file.read(n_channels * block.itemsize)
         if len(content) < n_channels * block.itemsize:
-            raise FileError("the file became shorter while it was read", where=f"{self.path}, acquisition {row}")
+            raise FileError("the file was truncated while it was read", where=f"{self.path}, acquisition {row}")
         return np.frombuffer(content, block, n_channels)
 
 
 def read_headers(
     path: Path, measurement: Measurement, layout: Layout, start: int
 ) -> tuple[Mdh, TwixSamples, tuple[Packet, ...]]:
-    """Read the headers of all readouts of a measurement and the places of packets; the samples are read on demand.
+    """Read the headers of all readouts and the positions of packets of a measurement; the samples are read on demand.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def read_headers(
     Raises
     ------
     FileError
-        If the measurement is cut or damaged, with the byte.
+        If the measurement is truncated or damaged; the error gives the byte.
     DataError
         If it has no readouts.
     """
@@ -144,7 +144,7 @@ def read_headers(
             file.seek(position)
             head = file.read(layout.header.itemsize) if position + layout.header.itemsize <= measurement.end else b""
             if len(head) < layout.header.itemsize:
-                raise _cut(len(offsets), measurement, where)
+                raise _truncated(len(offsets), measurement, where)
             flags = int.from_bytes(head[at_flags : at_flags + 8], "little")
             if flags & end_flag:
                 break
@@ -162,23 +162,25 @@ def read_headers(
                 raise FileError(what, where=where, hint=COPY_HINT)
             position += size
             if position > measurement.end:
-                raise _cut(len(offsets), measurement, where)
+                raise _truncated(len(offsets), measurement, where)
     if not headers:
-        raise DataError("the measurement has no readouts", where=where, hint="the scan was stopped before it began")
+        raise DataError(
+            "the measurement has no readouts", where=where, hint="the scan was aborted before its first readout"
+        )
     mdh = np.frombuffer(b"".join(headers), layout.header)
     sizes = (mdh[name].astype(np.intp) for name in ("UsedChannels", "SamplesInScan"))
     return mdh, TwixSamples(path, layout, np.array(offsets, np.int64), *sizes), tuple(packets)
 
 
-def _cut(n_readouts: int, measurement: Measurement, where: str) -> FileError:
+def _truncated(n_readouts: int, measurement: Measurement, where: str) -> FileError:
     what = (
-        f"the Siemens raw file is cut: it ends at byte {measurement.end}, in readout {n_readouts}, without the mark "
-        f"that ends the measurement"
+        f"the Siemens raw file is truncated: it ends at byte {measurement.end}, in readout {n_readouts}, without the "
+        f"mark that ends the measurement"
     )
     return FileError(what, where=where, hint=COPY_HINT)
 
 
 def has_flag(mdh: Mdh, layout: Layout, *names: str) -> NDArray[np.bool_]:
-    """The readouts with any of some flags, ``(readouts,)`` bool."""
+    """The readouts with at least one of the flags, ``(readouts,)`` bool."""
     bits = np.uint64(sum(1 << layout.flags[name] for name in names))
     return np.asarray(mdh["EvalInfoMask"] & bits != 0)

@@ -31,13 +31,13 @@ def read_twix(path: str | Path, measurement: int | None = None) -> RawScan:
     Raises
     ------
     FileError
-        If the file is missing, cut or damaged.
+        If the file is missing, truncated or damaged.
     HeaderError
-        If the protocol lacks what a reconstruction needs.
+        If the protocol lacks a required parameter.
     DataError
         If there are no readouts.
     UnsupportedError
-        If the scan is of a kind that is not reconstructed, or twixtools is not installed.
+        If the kind of scan is not supported, or twixtools is not installed.
     ConfigError
         If there is no such measurement.
     """
@@ -47,7 +47,7 @@ def read_twix(path: str | Path, measurement: int | None = None) -> RawScan:
 
 
 def read_measurement(path: Path, measurement: Measurement) -> RawScan:
-    """One of the measurements of a file. Errors as for `read_twix`, without the last."""
+    """Read one of the measurements of a file. Errors as for `read_twix`."""
     where = f"{path}, {measurement.label}"
     layout = layout_of(measurement.line, where)
     protocol = read_protocol(path, measurement)
@@ -55,7 +55,7 @@ def read_measurement(path: Path, measurement: Measurement) -> RawScan:
     used = np.flatnonzero(~has_flag(mdh, layout, *NO_READOUT))
     waveforms, warnings = read_signals(path, packets, mdh, protocol.text("SoftwareVersions"))
     if len(used) == 0:
-        raise DataError("no readout of the measurement is of an image or of noise", where=where)
+        raise DataError("the measurement has no readouts of images or noise", where=where)
     if len(used) < len(mdh):
         warnings += (f"readouts of the scanner's own adjustments are left out: {len(mdh) - len(used)}",)
     mdh = mdh[used]
@@ -65,7 +65,9 @@ def read_measurement(path: Path, measurement: Measurement) -> RawScan:
     heads = acquisition_heads(mdh, layout, protocol)
     is_image = is_image_line(mdh, layout)
     if has_flag(mdh[is_image], layout, "RAWDATACORRECTION").any():
-        warnings += ("the scanner marks readouts for a correction of each coil (RAWDATACORRECTION): it is not made",)
+        warnings += (
+            "the scanner marks readouts for a correction of each coil (RAWDATACORRECTION), which is not applied",
+        )
     xml, header_warnings = header_xml(protocol, heads[is_image] if is_image.any() else heads, waveforms)
     return RawScan(
         path=path,

@@ -1,6 +1,6 @@
-"""Physiological signals (PMU) of a twix file, which are stored in packets between the readouts, as waveforms.
+"""Physiological signals (PMU) of a twix file as waveforms; they are stored in packets between the readouts.
 
-Each packet holds a part of some signals, from a time on that is counted as that of the readouts: the ECG with up to
+Each packet holds a part of some signals, with a start time in the units of the readouts: the ECG with up to
 four leads, pulse, respiration, external triggers, and in later software the heart and respiration signal of the pilot
 tone. Waveforms have the numbers and channels of siemens_to_ismrmrd: the samples, then a channel of triggers; signals
 recorded before the scan (the learning phase) have numbers of their own.
@@ -22,35 +22,35 @@ from cinerecon.io.twix.readouts import Mdh, Packet
 Samples = NDArray[np.uint32]
 
 ID_BYTES = 52
-"""Length of the name of the kind of a packet, which follows its size."""
+"""Length of the name of a packet's kind [bytes], which follows the size of the packet."""
 HEADER_BYTES = 4 + ID_BYTES + 4
 TICKS_US = 100.0
 """Unit of the duration of a packet and of the time between samples [us]."""
 ECG = ("ECG1", "ECG2", "ECG3", "ECG4")
 NUMBERS = {"ECG": 0, "PULS": 1, "RESP": 2, "EXT1": 3, "EXT2": 4, "CardPT": 10, "RespPT": 11}
-"""Numbers of the waveforms; those of the pilot tone (PT) are our own."""
+"""Numbers of the waveforms; siemens_to_ismrmrd has none for the pilot tone (PT)."""
 LEARNING_PHASE_NUMBERS = {0: 5, 1: 6, 2: 7, 3: 8, 4: 9, 10: 12, 11: 13}
 """Number of each signal in the learning phase."""
 KINDS = {"ECG": "ecg", "PULS": "pulse", "RESP": "respiratory", "EXT1": "trigger", "EXT2": "trigger"}
 """Kinds of signals in the ISMRMRD header; all others are ``other``."""
 EVENT_BITS = {**dict.fromkeys(ECG, 2), "PULS": 4, "RESP": 8, "EXT1": 16, "EXT2": 32, "CardPT": 64, "RespPT": 128}
-"""Bit of the trigger of each signal in the channel of events that lines VA of the sequence environment store."""
+"""Bit of the trigger of each signal in the channel of events, which line XA stores."""
 FIRST_UNREAD_XA = 61
-"""First version XA whose packets have another layout, which is not read."""
+"""First version XA with another layout of packets, which is not read."""
 
 
 @dataclass(frozen=True)
 class PacketLayout:
-    """How the signals of a packet are stored.
+    """Storage of the signals in a packet.
 
     Attributes
     ----------
     codes
         Name of each signal by its code; the code of ``END`` ends the packet.
     duration_mask
-        Bits of the duration in its word.
+        Bits of the word of the duration that hold it.
     has_events
-        Whether triggers are a signal of their own, instead of the upper half of each sample.
+        Whether triggers are a separate signal; otherwise they are in the upper half of each sample.
     """
 
     codes: Mapping[int, str]
@@ -83,7 +83,7 @@ def read_signals(
     path
         The file.
     packets
-        Where packets are in it.
+        Positions of the packets in it.
     mdh
         Headers of all readouts.
     software
@@ -121,7 +121,7 @@ def _waveforms(content: bytes, layout: PacketLayout, counters: Mapping[str, int]
     Raises
     ------
     ValueError
-        If the packet is shorter than its signals, or does not end as it should.
+        If the packet is shorter than its signals, or has no end mark.
     """
     is_learning = content[4 : 4 + ID_BYTES].startswith(b"PMULearnPhase")
     data = content[HEADER_BYTES:]
@@ -160,7 +160,7 @@ def _signals(words: Samples, layout: PacketLayout, duration: int) -> dict[str, S
 
 
 def _with_triggers(parts: Mapping[str, Samples], events: Samples, layout: PacketLayout) -> Samples:
-    """``(channels, samples)`` samples of a signal, and in the last channel its triggers.
+    """Append the triggers of a signal as last channel, ``(channels, samples)``.
 
     Raises
     ------

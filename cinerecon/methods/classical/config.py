@@ -52,11 +52,11 @@ class VariationConfig(Config):
 
 
 class ZeroFilledConfig(Config):
-    """Zero filling has nothing to set."""
+    """Settings of zero filling: none."""
 
 
 class ViewSharedConfig(Config):
-    """View sharing has nothing to set."""
+    """Settings of view sharing: none."""
 
 
 class CgSenseConfig(Config):

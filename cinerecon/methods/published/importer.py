@@ -131,7 +131,7 @@ def _recognise(cells: Mapping[int | None, Mapping[str, Any]], where: str) -> Che
 
 
 def _require_complete(cells: Mapping[int | None, Mapping[str, Any]], layout: CheckpointLayout, where: str) -> None:
-    """Iterations count from 0 without a gap, and all have the same variables; the last may lack some."""
+    """Check that iterations count from 0 without a gap, and have the same variables; the last may lack some."""
     everywhere = set().union(*cells.values())
     for n in range(len(cells)):
         iteration = n if n in cells else None
@@ -192,7 +192,7 @@ def import_checkpoint(path: Path, **architecture: Any) -> tuple[nn.Module, Model
 
 
 def _scale(sampling: re.Match[str] | None) -> ScaleName:
-    """Single-coil weights were trained on images of maximum 1, those for VISTA on multi-coil k-space of maximum 1."""
+    """The scale of training: images of maximum 1, or for VISTA (several coils) k-space of maximum 1."""
     return "kspace_max" if sampling and sampling[1] == "vista" else "max"
 
 

@@ -189,7 +189,7 @@ def _move_body(
 
 
 def _finish(rng: np.random.Generator, image: Tensor) -> Tensor:
-    """Coil shading, a dark band at times, and the resolution of the scan in space and time."""
+    """Apply coil shading, sometimes a dark band, and the resolution in space and time."""
     shading = torch.exp(rng.uniform(0.1, 0.5) * smooth_field(rng, tuple(image.shape[-2:]), rng.uniform(0.6, 1.2)))
     if rng.random() < 0.35:
         phase = math.pi * (rng.uniform(0.2, 0.5) * smooth_field(rng, tuple(image.shape[-2:]), 1.2))
@@ -202,6 +202,6 @@ def _finish(rng: np.random.Generator, image: Tensor) -> Tensor:
 
 
 def _resolution(rng: np.random.Generator, n: int) -> Tensor:
-    """A soft end of k-space, at or inside its border."""
+    """A smooth low-pass window for k-space, ``(n,)``, with a random cut-off."""
     frequency = (torch.arange(n) - n // 2).abs() / (n / 2)
     return ((rng.uniform(0.65, 1.0) - frequency) / 0.2 + 0.5).clamp(0, 1)

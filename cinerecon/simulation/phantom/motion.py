@@ -42,7 +42,7 @@ class Cycle:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Cycle":
-        """A heart at rest: systole takes a good third of the beat."""
+        """Draw the cycle of a heart at rest, with a systole of about a third of the beat."""
         end_systole = rng.uniform(0.31, 0.42)
         return cls(end_systole, rng.uniform(0.13, 0.22), rng.uniform(0.1, 0.35), rng.uniform(0.78, 0.88))
 

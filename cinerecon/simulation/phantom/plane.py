@@ -35,7 +35,7 @@ class Pose:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, length_mm: float, front_mm: float) -> "Pose":
-        """The long axis to the left, the front and the feet, by various amounts; the apex near the chest wall."""
+        """Draw a pose with the long axis to the left, front and feet, and the apex near the chest wall."""
         w = unit(np.array([0.58, -0.58, -0.57]) + rng.normal(0, 0.12, 3))
         u = unit(perpendicular(np.array([-0.86, -0.31, -0.35]) + rng.normal(0, 0.1, 3), w))
         apex = 0.55 * length_mm * w[1]

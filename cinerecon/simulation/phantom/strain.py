@@ -49,7 +49,7 @@ class Size:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Size":
-        """Healthy hearts mostly; thick, wide and weak ones too."""
+        """Draw the sizes of a heart: mostly healthy ones, some with thick walls or weak contraction."""
         scale = rng.uniform(0.95, 1.2)
         weak = rng.random() < 0.2
         length, radius = scale * rng.uniform(84, 100), scale * rng.uniform(30, 37)

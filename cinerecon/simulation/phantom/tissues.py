@@ -24,7 +24,7 @@ class Tissues:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Tissues":
-        """Contrast of various flip angles, repetition times and field strengths."""
+        """Draw the contrast of a random flip angle, repetition time and field strength."""
         opposed = rng.random() < 0.6
         return cls(
             blood=1.0,

@@ -15,7 +15,7 @@ from raw_scan import header_xml
 
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.image import CineImage, first_voxel, stacks
+from cinerecon.image import CineImage, locate_first_voxel, stacks
 from cinerecon.io import atomic as files
 from cinerecon.io.export import Target, export
 from cinerecon.io.export.nifti import affine_ras
@@ -48,7 +48,7 @@ def written(tmp_path, name, cines):
 def test_position_is_that_of_the_centre_pixel():
     for matrix in ((9, 12), (8, 11)):
         cine = make_cine(matrix=matrix)
-        corner, read, phase, _ = cine.place
+        corner, read, phase, _ = cine.first_voxel
         y, x = matrix[0] // 2, matrix[1] // 2
         assert np.allclose(corner + y * PIXEL[0] * phase + x * PIXEL[1] * read, CENTRE)
 
@@ -196,7 +196,7 @@ def test_dicom_of_other_programs_is_never_replaced(tmp_path):
     head = pydicom.dcmread(tmp_path / "dicom/slice00_frame001.dcm")
     head.Manufacturer = "scanner"
     head.save_as(tmp_path / "dicom/slice07_frame001.dcm")
-    with pytest.raises(FileError, match=r"slice07_frame001\.dcm is not of cinerecon"):
+    with pytest.raises(FileError, match=r"slice07_frame001\.dcm was not written by cinerecon"):
         target.check(force=True)
 
 
@@ -428,7 +428,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_half_one(tmp_path, monkeypatc
 def test_first_voxel_is_independent_of_the_crop():
     """Cropping around the centre pixel moves no remaining pixel in the patient."""
     geometry = make_cine().meta.geometry
-    large, small = (first_voxel(geometry, PIXEL, matrix)[0] for matrix in ((9, 12), (5, 7)))
+    large, small = (locate_first_voxel(geometry, PIXEL, matrix)[0] for matrix in ((9, 12), (5, 7)))
     assert np.allclose(small - large, 2 * 1.5 * PHASE + 3 * 1.25 * READ)
 
 

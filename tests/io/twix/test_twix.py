@@ -172,7 +172,7 @@ def test_the_last_measurement_is_read_unless_another_is_chosen(tmp_path, capsys,
     assert open_scan(twix, PLAIN, measurement=1).read_slice(0).n_frames == 2
     with pytest.raises(ConfigError, match="no measurement 3, the file holds 2: 1 'cine', 2 'cine'"):
         open_scan(twix, PLAIN, measurement=3)
-    with pytest.raises(ConfigError, match="--dataset belongs to ISMRMRD"):
+    with pytest.raises(ConfigError, match="--dataset applies to ISMRMRD"):
         open_scan(twix, PLAIN, dataset="dataset")
     with pytest.raises(ConfigError, match="--measurement belongs to Siemens"):
         open_scan(first.write(tmp_path / "scan.h5"), PLAIN, measurement=1)
@@ -418,7 +418,7 @@ def test_readouts_of_adjustments_are_left_out_and_corrections_are_reported(tmp_p
     assert torch.equal(opened.read_slice(0).kspace, expected.kspace)
     assert opened.plan.warnings[:2] == (
         "readouts of the scanner's own adjustments are left out: 1",
-        "the scanner marks readouts for a correction of each coil (RAWDATACORRECTION): it is not made",
+        "the scanner marks readouts for a correction of each coil (RAWDATACORRECTION), which is not applied",
     )
 
 

@@ -97,7 +97,7 @@ def test_segmentations_and_empty_frames_among_series_are_left_out(tmp_path, writ
     assert group.cases[0].draw().image.shape == (3, 32, 32)
     assert series_warnings(config.sources["real"]) == [
         "cine.npz: frame 3 of 4 left out: empty",
-        "cine_gt.npz: this is a segmentation, no image: its pixels are labels, 0, 1, 2: left out",
+        "cine_gt.npz: this is a segmentation, not an image: its pixels are labels, 0, 1, 2: left out",
     ]
 
 
