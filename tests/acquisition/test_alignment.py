@@ -42,7 +42,7 @@ def test_readouts_that_run_backwards_without_their_flag_are_reported(scan, tmp_p
     for row in odd_lines(scan) if is_flagged else []:
         scan.flag(row, 22)
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
-    texts = [text for text in opened.plan.warnings if "seem to run backwards" in text]
+    texts = [text for text in opened.plan.warnings if "seem to run opposite" in text]
     if is_flagged:
         assert relative_error(opened.read_slice(0).kspace, scan.kspace[0]) < 1e-5
         assert not texts

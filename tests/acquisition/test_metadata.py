@@ -72,7 +72,7 @@ def test_frame_times(read, tr_ms, expected):
         (lambda scan: scan.space.update(vendor="GE"), "times of the frames are unknown"),
         (
             lambda scan: scan.space.update(extra="<sequenceParameters><TR>12</TR></sequenceParameters>"),
-            "12 ms by the header's TR, 25 ms by the time stamps",
+            "12 ms by TR in the header, 25 ms by the time stamps",
         ),
         (lambda scan: scan.space.update(thickness=0), "no slice thickness"),
     ],
@@ -103,7 +103,7 @@ def test_frame_times_no_cine_has_are_reported_with_the_unit_that_mends_them(tmp_
 
 
 @pytest.mark.parametrize(
-    ("factor", "words"), [(0.001, "in metres"), (0.1, "in centimetres"), (10, "no scanner is as wide")]
+    ("factor", "words"), [(0.001, "in metres"), (0.1, "in centimetres"), (10, "larger than any scanner")]
 )
 def test_fields_of_view_in_other_units_are_reported(tmp_path, factor, words):
     path = tmp_path / "scan.h5"

@@ -37,7 +37,7 @@ def test_k_space_passes(kspace, step):
 @pytest.mark.parametrize(("dims", "words"), [((-1,), "along kx"), ((-2,), "along ky"), ((-2, -1), "along ky and kx")])
 def test_images_are_refused(kspace, dims, words):
     image = torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(kspace, dims), dim=dims), dims)
-    with pytest.raises(DataError, match=f"no k-space {words}:"):
+    with pytest.raises(DataError, match=f"not k-space {words}:"):
         require_kspace(image, "x")
 
 

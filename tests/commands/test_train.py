@@ -99,7 +99,7 @@ def test_scans_and_prepared_cases_do_not_go_together(tmp_path):
     arguments = ["train", "slrnet", "-o", "x", "--data", str(tmp_path), "--scan", "y.h5", "--loss", "ssdu"]
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, ConfigError)
-    assert "--scan replaces all sources" in result.exception.what
+    assert "--scan and --data both replace the sources" in result.exception.what
 
 
 def test_a_misspelt_network_gets_the_nearest(tmp_path):

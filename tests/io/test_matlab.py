@@ -83,7 +83,7 @@ def test_other_files_are_named(tmp_path):
     with pytest.raises(FileError, match="not a MATLAB file, but an HTML page"):
         open_matlab(path)
     path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(2000))
-    with pytest.raises(FileError, match="no HDF5 any more"):
+    with pytest.raises(FileError, match="not valid HDF5"):
         open_matlab(path)
 
 

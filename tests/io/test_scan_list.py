@@ -30,8 +30,8 @@ def test_lists_and_scans_are_given_together(tmp_path):
         (None, "there is no such list"),
         (b"", "names no scan"),
         (b"# none\n", "names no scan"),
-        (b"\x89HDF\r\n\x1a\n\xff", "no list"),
-        ("P1/cine.h5\n".encode("utf-16"), "no list"),
+        (b"\x89HDF\r\n\x1a\n\xff", "not a list"),
+        ("P1/cine.h5\n".encode("utf-16"), "not a list"),
     ],
 )
 def test_what_is_no_list_is_refused(tmp_path, content, match):

@@ -174,7 +174,7 @@ def test_the_last_measurement_is_read_unless_another_is_chosen(tmp_path, capsys,
         open_scan(twix, PLAIN, measurement=3)
     with pytest.raises(ConfigError, match="--dataset applies to ISMRMRD"):
         open_scan(twix, PLAIN, dataset="dataset")
-    with pytest.raises(ConfigError, match="--measurement belongs to Siemens"):
+    with pytest.raises(ConfigError, match="--measurement applies to Siemens"):
         open_scan(first.write(tmp_path / "scan.h5"), PLAIN, measurement=1)
     assert find_cines(tmp_path) == [twix, tmp_path / "scan.h5"]
     assert run("inspect", twix, "--measurement", "1") == 0
