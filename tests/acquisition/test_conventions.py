@@ -350,7 +350,7 @@ class TestFramesInOtherCounters:
         scan = self.scan(counter, n_phases=1)
         with pytest.raises(UnsupportedError, match="one frame") as caught:
             opened(scan)
-        assert f"time_counter={counter} takes" in caught.value.hint
+        assert f"time_counter={counter} reads" in caught.value.hint
         assert_slices(opened(scan, f"time_counter={counter}"), scan.kspace)
 
     @pytest.mark.parametrize("counter", ["segment", "slice"])

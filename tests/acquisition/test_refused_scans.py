@@ -122,7 +122,7 @@ BENT = {
     "frame missing in a slice": (lose(phase=1, slice=0), DataError, "frame 1"),
     "65536 phases": (set_limit("phase", 65535), DataError, "phase limit 65535 against 3 phase"),
     "terabytes": (set_space(matrix=(65535, 65535)), HeaderError, "TB of k-space, limit is 1 TB|rows|samples"),
-    "matrix of another scan": (set_space(matrix=(32, 640)), HeaderError, "640 rows, the data have lines up to 11"),
+    "matrix of another scan": (set_space(matrix=(32, 640)), HeaderError, "640 rows, the data only have lines up to 11"),
     "wide matrix": (set_space(matrix=(640, 12), fov=(12800.0, 240.0)), HeaderError, "makes no sense|640"),
     "short readouts": (set_space(matrix=(320, 12)), DataError, "encodedSpace x is 320, but"),
     "field of view": (set_space(recon_fov=(1280.0, 240.0)), HeaderError, "oversampling of 0.5 makes no sense"),
