@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make a chroot image for FIRE of a container image, without root:
+# Make a chroot image for FIRE from a container image, without root:
 #
 #   examples/fire/make_chroot.sh ROOT.tar cinerecon-chroot.img [FREE_MB]
 #
