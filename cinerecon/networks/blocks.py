@@ -218,9 +218,11 @@ class _Soft(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, threshold: Tensor) -> Tensor:
-        if features.device.type == "cpu" and bool((threshold >= 0).all()):  # the same in two passes instead of five
+        if features.device.type == "cpu" and bool((threshold >= 0).all()):  # the same in fewer passes
             shrunk = features.clamp(-threshold, threshold)
             torch.sub(features, shrunk, out=shrunk)
+        elif features.device.type == "cpu" and bool((threshold <= 0).all()):
+            shrunk = torch.addcmul(features, features.sign(), threshold, value=-1)
         else:
             shrunk = features.abs().sub_(threshold).relu_().mul_(features.sign())
         ctx.save_for_backward(shrunk)
