@@ -21,7 +21,7 @@ INCOMPLETE_FRACTION = 0.75
 CENTRE_HALF_WIDTH = 2
 """Rows on each side of the centre of k-space, one of which a frame needs for the contrast of its image."""
 FILLED_FRACTION = 0.9
-"""The distance of the outermost line from the centre times the acceleration factor, relative to half of the rows, lies
+"""The distance of the outermost line from the centre times the acceleration factor, relative to half of the rows, is
 between this and its inverse if lines with gaps reach the edge of the grid."""
 MAX_LISTED_FRAMES = 8
 """Largest number of frames that a warning names."""

@@ -223,7 +223,7 @@ def read_mrd(path: str | Path, dataset: str | None = None) -> RawScan:
     HeaderError
         If the XML header is missing or invalid.
     DataError
-        If there are no readouts, or they are not stored as the standard says.
+        If there are no readouts, or they are not stored as the standard requires.
     """
     path = Path(path)
     require_hdf5(path)

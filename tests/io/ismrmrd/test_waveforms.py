@@ -68,7 +68,7 @@ def test_the_ecg_is_read_where_other_signals_are_too_long(tmp_path, monkeypatch)
 
 def test_another_kind_of_array_is_not_used_and_the_scan_is_read(tmp_path):
     path = with_waveforms(tmp_path / "scan.h5", np.arange(5))
-    assert "not stored as the standard says" in read_mrd(path).warnings[0]
+    assert "not stored as the standard requires" in read_mrd(path).warnings[0]
     assert bool(open_scan(path).read_slice(0).kspace.any())
 
 
