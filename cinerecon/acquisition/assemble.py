@@ -23,7 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition.coil_maps import describe_compression, describe_kept_coils
+from cinerecon.acquisition.coil_maps import describe_compression
+from cinerecon.acquisition.config import describe_kept_coils
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.axes import mirrored_indices

@@ -2,16 +2,14 @@
 
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.config import AcquisitionConfig, describe_kept_coils
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import UnsupportedError
-from cinerecon.options import AUTO_LOSS
 from cinerecon.physics.coils import (
     CoilStatistics,
     Compression,
@@ -113,25 +111,6 @@ def describe_compression(statistics: CoilStatistics, n_virtual: int, kind: Compr
     loss = float(statistics.loss[n_virtual - 1])
     compressed = f"{statistics.n_coils} coils compressed to {n_virtual}{scope}"
     return f"{compressed}: {loss:.2%} of the energy of the signal is left out"
-
-
-def describe_kept_coils(n_coils: int, n_virtual: int | Literal["auto"] | None) -> str:
-    """Why no coils are compressed although the settings ask for it, in words; empty if they do not, or ask for as many.
-
-    Parameters
-    ----------
-    n_coils
-        Number of coils, which are all kept.
-    n_virtual
-        Number of virtual coils by the settings.
-    """
-    if n_virtual == "auto":
-        reason = f"fewer leave out more than {AUTO_LOSS:.0%} of the energy of the signal"
-        return f"all {n_coils} coils are kept: {reason}" if n_coils > 1 else ""
-    if n_virtual is None or n_virtual <= n_coils:
-        return ""
-    coils = "the one coil is" if n_coils == 1 else f"all {n_coils} coils are"
-    return f"{coils} kept: {n_virtual} virtual coils were requested"
 
 
 def _compression(kspace: Tensor, mask: Tensor, config: AcquisitionConfig, where: str) -> tuple[Tensor | None, str]:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from cinerecon.config import Config
-from cinerecon.options import COMPRESSION, ArrayOptions, CsmMethod
+from cinerecon.options import AUTO_LOSS, COMPRESSION, ArrayOptions, CsmMethod
 
 Uncounted = Literal["auto", "average", "slice", "contrast", "phase", "repetition", "set"]
 TimeCounter = Literal["auto", "phase", "repetition", "average", "contrast", "set", "segment", "slice"]
@@ -128,3 +128,22 @@ class AcquisitionConfig(Config):
 def select_option(counter: str, value: int) -> str:
     """The option that selects the readouts with one value of a counter."""
     return f"--set-index={value}" if counter == "set" else f"--set preprocessing.select.{counter}={value}"
+
+
+def describe_kept_coils(n_coils: int, n_virtual: int | Literal["auto"] | None) -> str:
+    """Why no coils are compressed although the settings ask for it, in words; empty if they do not, or ask for as many.
+
+    Parameters
+    ----------
+    n_coils
+        Number of coils, which are all kept.
+    n_virtual
+        Number of virtual coils by the settings.
+    """
+    if n_virtual == "auto":
+        reason = f"fewer leave out more than {AUTO_LOSS:.0%} of the energy of the signal"
+        return f"all {n_coils} coils are kept: {reason}" if n_coils > 1 else ""
+    if n_virtual is None or n_virtual <= n_coils:
+        return ""
+    coils = "the one coil is" if n_coils == 1 else f"all {n_coils} coils are"
+    return f"{coils} kept: {n_virtual} virtual coils were requested"

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.coil_maps import describe_kept_coils
-from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.config import AcquisitionConfig, describe_kept_coils
 from cinerecon.acquisition.gating import GatingReport
 from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, lay_out, require_signal, uses_fft
 from cinerecon.acquisition.select import Dropped, count_flags, is_calibration_only

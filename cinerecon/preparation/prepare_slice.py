@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from cinerecon.acquisition.coil_maps import describe_kept_coils
+from cinerecon.acquisition.config import describe_kept_coils
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData, finish_image
 from cinerecon.errors import CineReconError, NotACineError, StorageError

@@ -399,7 +399,7 @@ def test_a_full_disk_is_a_short_error(tmp_path, monkeypatch, capfd, ending):
     temporary.symlink_to("/dev/full")
     with pytest.raises(FileError, match="cannot write: No space left on device\n") as raised:
         export([make_cine()], Target.parse(str(path)))
-    assert str(raised.value).count("\n") == 1
+    assert str(raised.value).count("\n") == 2
     assert capfd.readouterr().err == ""
     assert not path.exists()
 
