@@ -1,5 +1,7 @@
 """Write images as movies: slices or methods side by side, one heartbeat in a loop."""
 
+import errno
+import os
 import subprocess
 from pathlib import Path
 
@@ -59,7 +61,9 @@ def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) ->
     result = subprocess.run(command, input=frames.ravel().data, capture_output=True)
     if result.returncode:
         first_line = (result.stderr.decode(errors="replace").splitlines() or ["ffmpeg failed"])[0]
-        raise OSError(first_line.rpartition(": ")[2])  # further lines are consequences
+        reason = first_line.rpartition(": ")[2]  # further lines are consequences
+        numbers = [number for number in errno.errorcode if os.strerror(number) == reason]
+        raise OSError(*numbers[:1], reason)
 
 
 def montage(cines: list[CineImage], columns: int | None = None) -> NDArray[np.uint8]:
