@@ -16,7 +16,7 @@ from statistics import mean
 from typing import Any
 
 from safetensors.torch import load_file
-from train import MODELS, NETWORKS, OWN, read
+from train import MODELS, NETWORKS, ON_ALL_SUBJECTS, read
 
 from cinerecon import networks
 from cinerecon.evaluation.paper_tables import PAPER_TABLES
@@ -30,7 +30,7 @@ from cinerecon.training.recipe import read_recipe
 
 SOURCE = "this project"
 TRAINED_ON = "6 magnitude cines of one volunteer, not sax_mid or lax_4ch, and 60 phantoms; all else simulated"
-OWN_TRAINED_ON = (
+TRAINED_ON_ALL = (
     "45 magnitude cines of two patients, two volunteers and a pig, not sax_mid or lax_4ch, and 100 phantoms; "
     "all else simulated"
 )
@@ -95,7 +95,7 @@ def ship(name: str, stages: list[Path], results: Results) -> None:
         raise SystemExit(f"{run} is not what {MODELS / name}/model.yaml says")
     config, path = read_model(run)
     weights = load_file(path)
-    trained_on = OWN_TRAINED_ON if name in OWN else TRAINED_ON
+    trained_on = TRAINED_ON_ALL if name in ON_ALL_SUBJECTS else TRAINED_ON
     fields = {"source": SOURCE, "trained_on": trained_on, "reports": report(name, results)}
     net = networks.build(config.network, config.architecture)
     fields["n_parameters"] = count_parameters(net)
@@ -145,6 +145,12 @@ def describe_start(initial: dict[str, Any] | None) -> str:
     return f"`{initial['method'] if initial else 'zerofilled'}`, {', '.join(settings) or 'default settings'}"
 
 
+def describe_phase(smoothing: float) -> str:
+    """What is done with the phase of the initial image, and the width of a Gaussian [pixels]."""
+    mean = "the phase of the time average of the initial image"
+    return f"{mean}, smoothed by a Gaussian of {smoothing:g} pixels, is removed" if smoothing else f"{mean} is removed"
+
+
 def describe(name: str, stages: list[Path], checksum: str, card: Card, results: Results) -> str:
     """The card as a page."""
     recipe = read(stages[-1] / "model.yaml")
@@ -163,7 +169,7 @@ def describe(name: str, stages: list[Path], checksum: str, card: Card, results: 
         "| | |\n|---|---|\n"
         f"| architecture | {summary}; {card.n_parameters:,} numbers, all settings in `model.yaml` |\n"
         f"| initial image | {describe_start(start)} |\n"
-        "| phase | the phase of each voxel is rotated so that the time average of the initial image is real |\n"
+        f"| phase | {describe_phase(recipe.get('phase_smoothing', 0.0))} |\n"
         "| one set of weights for | single-coil and multi-coil scans |\n"
         f"| licence | {recipe['training']['licence']}, as the program; trained from random weights |\n"
         f"| checksum (SHA-256) | `{checksum}` |\n"
@@ -239,7 +245,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="folder of benchmarks/quality.py")
     arguments = parser.parse_args()
     results = Results.of(read_scores(arguments.results) if arguments.results else [])
-    for name in (*NETWORKS, *OWN):
+    for name in dict.fromkeys((*NETWORKS, *ON_ALL_SUBJECTS)):
         stages = [folder / name for folder in arguments.runs]
         if stages and all((run / "done").exists() for run in stages):
             ship(name, stages, results)

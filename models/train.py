@@ -4,7 +4,7 @@
     python models/train.py --series FOLDER -o runs/shipped --second runs/first   # what models/ holds
     python models/train.py --series FOLDER -o runs/ablations --ablations         # from random weights
     python models/train.py --series FOLDER -o runs/published --published         # as large as published, on a GPU
-    python models/train.py stvarnet --series FOLDER --series FOLDER -o runs/own  # the network of this package
+    python models/train.py stvarnet slrnet --series FOLDER --series FOLDER -o runs/own  # those trained on all subjects
 
 Networks that are trained already are left alone, interrupted ones go on where they were. `--jobs 2` trains two at the
 same time on half of the cores each. Batches are drawn once, by whoever needs them first, and are the same for all.
@@ -27,15 +27,15 @@ NETWORKS = (
     *("slrnet", "istanet", "istanet-lr", "dccnn", "dccnn-lr", "crnn", "crnn-lr"),
     *("lsnet", "t2lrnet", "jotlasnet", "passnet"),
 )
-OWN = ("stvarnet",)
-"""Networks of this package, each with a training of its own in one stage."""
+ON_ALL_SUBJECTS = ("slrnet", "stvarnet")
+"""Networks that are trained in one stage, by ``training-subjects.yaml``; with `--published`, by that recipe."""
 BRIEF = tuple(f"training.{setting}" for setting in ("n_steps=600", "learning_rate=1.5e-3", "data.n_frames_of_kept=8"))
 """What lets a dozen variants be trained on two cores."""
 SHALLOW = ("architecture.n_channels=8", "training.n_steps=150")
 """What lets a PASSNet of 17 stages be trained on two cores."""
 ABLATIONS = {
     "istanet": ("istanet", ()),  # SLR-Net without its low-rank branch
-    "slrnet": ("slrnet", ()),
+    "slrnet": ("slrnet", ("initial_method.settings=[]", "phase_smoothing=0.0")),  # the start of the others
     "dccnn": ("dccnn", ()),
     "dccnn-lr-L1": ("dccnn-lr", ("architecture.lowrank.position=L1",)),
     "dccnn-lr": ("dccnn-lr", ()),  # at L2
@@ -58,7 +58,7 @@ def train(name: str, arguments: argparse.Namespace) -> bool:
     run, recipe = arguments.output / name, MODELS / model / "model.yaml"
     if arguments.published:
         recipe = write_recipe(as_published(read(recipe)), PUBLISHED, arguments.output / f"{name}.yaml")
-    elif name not in OWN and (arguments.second or arguments.ablations):
+    elif arguments.ablations or (arguments.second and name not in ON_ALL_SUBJECTS):
         recipe = write_recipe(read(recipe), SECOND, arguments.output / f"{name}.yaml")
     command = [sys.executable, "-m", "cinerecon.cli", "train", str(recipe), "-o", str(run)]
     command += [part for folder in arguments.series for part in ("--series", str(folder))]
@@ -104,7 +104,7 @@ def write_recipe(recipe: dict[str, Any], training: Path, path: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="name", help="default: all")
+    parser.add_argument("names", nargs="*", metavar="name", help="default: all of the papers that are trained that way")
     parser.add_argument("--series", type=Path, required=True, action="append", help="folder of magnitude cines (.npz)")
     parser.add_argument("--cache", type=Path, default=Path("runs/cases"), help="where simulated cines are kept")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of run folders")
@@ -117,7 +117,9 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="setting for all, e.g. training.n_steps=50000")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    names = arguments.names or list(ABLATIONS if arguments.ablations else NETWORKS)
+    in_two_stages = [name for name in NETWORKS if name not in ON_ALL_SUBJECTS]
+    default = ABLATIONS if arguments.ablations else NETWORKS if arguments.published else in_two_stages
+    names = arguments.names or list(default)
     with ThreadPoolExecutor(arguments.jobs) as pool:
         ended = list(pool.map(lambda name: train(name, arguments), names))
     if not all(ended):
