@@ -165,7 +165,7 @@ def test_maps_of_a_slice_are_scaled(plain):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (ifft2c, "no k-space along ky and kx"),
+        (ifft2c, "not k-space along ky and kx"),
         (lambda kspace: torch.fft.ifftshift(kspace, dim=(-2, -1)), "not centred"),
     ],
     ids=["images", "not shifted"],

@@ -21,7 +21,7 @@ SIZES = {"seed": 7000, "n_frames": 12, "ky": 96, "kx": 96, "n_coils": 1, "oversa
 def scans(tmp_path_factory):
     folder = tmp_path_factory.mktemp("verdict")
     simulate_scan(folder / "intact.h5", SimulateConfig(**SIZES, noise=0.01, undersample="gaussian:6,acs=4"))
-    simulate_scan(folder / "noisy.h5", SimulateConfig(**SIZES, noise=0.2, undersample="gaussian:6,acs=4"))
+    simulate_scan(folder / "noisy.h5", SimulateConfig(**SIZES, noise=0.4, undersample="gaussian:6,acs=4"))
     return folder
 
 
