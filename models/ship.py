@@ -175,7 +175,7 @@ def describe(name: str, stages: list[Path], checksum: str, card: Card, results: 
         f"| checksum (SHA-256) | `{checksum}` |\n"
         f"| checksum of the data | `{about['data_sha256']}` |",
         "## How it was trained",
-        f"See [TRAINING.md](../TRAINING.md). On {card.trained_on}; phase, coils and noise are simulated.",
+        f"See [TRAINING.md](../TRAINING.md). On {card.trained_on}: phase, coils and noise.",
         f"{stages_of_steps} of one patch each, {minutes:.0f} minutes in all, on one core of a shared machine of two "
         f"(x86-64, torch {about['torch']}). Shipped are the averaged weights of step {card.metrics['step']:.0f} of the "
         "last stage, the best on patches that training never saw: "

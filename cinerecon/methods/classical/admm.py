@@ -308,7 +308,11 @@ def noise_factor(data: CineData, scale: float, threshold: float) -> float:
     scale
         Peak of the image.
     threshold
-        Noise level of a sample, relative to the scale, from which on the weights grow; 0: never.
+        Noise level of a sample, relative to the scale, above which the weights grow; 0: never.
+
+    Returns
+    -------
+        At least 1.
     """
     if threshold == 0:
         return 1.0
