@@ -1,6 +1,7 @@
 """The command line from outside: help, errors and their exit codes, and what a run prints."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cinerecon.cli import COMMANDS, RENAMED_OPTIONS, load_command, main, with_present_options
+from cinerecon.cli import COMMANDS, RENAMED_OPTIONS, SPIN_COUNT, load_command, main, with_present_options
 from cinerecon.errors import ConfigError
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
@@ -59,6 +60,27 @@ def test_help_lists_the_commands_and_is_quick(arguments):
     assert has_torch == "False"
     others = {f"cinerecon.commands.{name}" for name in COMMANDS if [name] != arguments[:1]}
     assert not others & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [({}, SPIN_COUNT), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "passive"}, "0")],
+    ids=["default", "spin count of the user", "policy of the user"],
+)
+def test_idle_threads_soon_sleep(setting, expected):
+    """The library of the threads prints the settings that it has read."""
+    code = (
+        "import sys; sys.argv = ['cinerecon', '--help']\n"
+        "from cinerecon.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: import torch"
+    )
+    environment = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    environment |= {"OMP_DISPLAY_ENV": "VERBOSE", **setting}
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    if "GOMP_SPINCOUNT" not in outcome.stderr:
+        pytest.skip("the threads of this torch are not those of libgomp")
+    assert f"GOMP_SPINCOUNT = '{expected}'" in outcome.stderr
 
 
 @pytest.mark.parametrize("name", COMMANDS)
