@@ -1,5 +1,6 @@
 """Shards as Slurm jobs, or as processes of this machine, through submitit."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -121,10 +122,19 @@ def _executor(options: ArchiveOptions, logs: Path, command: str) -> "AutoExecuto
         raise ConfigError("jobs are submitted through submitit, which is not installed", hint=hint) from None
     try:
         executor = submitit.AutoExecutor(logs, cluster=options.submit)
+        if executor.cluster == "local":
+            share_cores(options.n_shards)
         executor.update_parameters(name=f"cinerecon-{command}", **_parameters(options.job_settings))
     except (RuntimeError, NameError, TypeError, ValueError) as error:
         raise ConfigError(str(error).splitlines()[0], where="--submit, --job", hint="--job timeout_min=120") from None
     return executor
+
+
+def share_cores(n_processes: int) -> None:
+    """Give processes that are started from now on equal shares of the cores, unless the number of threads is set."""
+    from cinerecon.machine import n_cores
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, n_cores() // n_processes)))
 
 
 def _parameters(settings: Sequence[str]) -> dict[str, Any]:

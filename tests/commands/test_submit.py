@@ -1,5 +1,6 @@
 """Shards as jobs, through the local executor of submitit; the queue of Slurm is a script here."""
 
+import os
 import sys
 
 import pytest
@@ -34,12 +35,23 @@ def command(monkeypatch, capsys, *arguments):
 def test_submitted_shards_give_the_scores_of_one_run(archive, tmp_path, monkeypatch, capsys):
     arguments = ("evaluate", f"@{archive}/list.txt", "--model", "zerofilled", "--undersample", "gaussian:2")
     jobs = ("--submit", "local", "--shards", 2, "--job", "timeout_min=5")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     code, out, _ = command(monkeypatch, capsys, *arguments, "-o", tmp_path / "out", *jobs)
     assert code == 2, "one scan is damaged"
     assert "submitted  2 shards" in out
     expected = evaluate(read_scan_list(archive / "list.txt"), ["zerofilled"], ["gaussian:2"]).scores
     assert [(s.scan, s.psnr) for s in read_scores(tmp_path / "out")] == [(s.scan, s.psnr) for s in expected]
     assert (tmp_path / "out/report.html").exists()
+
+
+@pytest.mark.parametrize(("present", "n", "expected"), [(None, 2, "3"), (None, 7, "1"), ("4", 2, "4")])
+def test_local_shards_share_the_cores(monkeypatch, present, n, expected):
+    monkeypatch.setattr("cinerecon.machine.n_cores", lambda: 6)
+    monkeypatch.setenv("OMP_NUM_THREADS", present or "")  # also restores it after the test
+    if present is None:
+        del os.environ["OMP_NUM_THREADS"]
+    module.share_cores(n)
+    assert os.environ["OMP_NUM_THREADS"] == expected
 
 
 def test_a_list_in_shards_from_the_command_line(archive, tmp_path, monkeypatch, capsys):
