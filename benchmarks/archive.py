@@ -1,13 +1,13 @@
-"""A simulated archive of thousands of scans: overhead per scan, memory, resume after a kill, gain of two shards.
+"""Overhead in a simulated archive of thousands of scans: time and memory per scan, resumption, gain of two shards.
 
     python benchmarks/archive.py /tmp/archive --scans 20000 --worked 2000 --write
 
-All scans are listed, and a run is killed and resumed among all of them; ``--worked`` of them are worked through. The
-scans are of 16 x 16 pixels, 2 frames and 2 coils, so that nearly all of the time is overhead: opening, checks, records.
-On a machine that is busy with other work, wall time says little, and processor time counts.
+Scans have 16 x 16 pixels, 2 frames and 2 coils, so that nearly all of the time is overhead: opening, checks, records.
+``--worked`` scans are processed. ``--scans`` scans are listed for a run that is killed and resumed, with 19 of 20 of
+them finished. If other programs are running, CPU times are more meaningful than wall times.
 
-Results are kept in ``results.json`` in the folder: after an interruption, the same command continues with the part that
-it was in. ``--again`` measures everything again.
+Results are stored in ``results.json`` in the folder: after an interruption, the same command continues with the part
+that was interrupted. ``--again`` measures everything again.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from report import machine, write_section
+from pages import machine, markdown_table, write_section
 
 from cinerecon.evaluation.jobs import JobList, Listing
 from cinerecon.evaluation.run import evaluate
@@ -57,7 +57,7 @@ COMMANDS = {
 
 @dataclass
 class Run:
-    """Wall and processor time [s] and peak memory [MB] of a process."""
+    """Wall and CPU time [s] and peak memory [MB] of a process."""
 
     seconds: float
     cpu_seconds: float
@@ -66,9 +66,7 @@ class Run:
 
 def make_archive(folder: Path, n_scans: int) -> list[Path]:
     """Copies of a scan, each with a subject of its own, 1000 in a folder."""
-    template = folder / "template.h5"
-    if not template.exists():
-        simulate_scan(template, TEMPLATE)
+    template = write_template(folder)
     content, name = template.read_bytes(), hashed_name(SUBJECT).encode()
     assert content.count(name) == 1
     scans = []
@@ -81,8 +79,27 @@ def make_archive(folder: Path, n_scans: int) -> list[Path]:
     return scans
 
 
+def link_archive(folder: Path, n_scans: int) -> list[Path]:
+    """Links to one scan, 1000 in a folder, where only names, sizes and times of files matter."""
+    template = write_template(folder)
+    scans = [folder / f"linked/{number // 1000:02d}/{number:05d}.h5" for number in range(n_scans)]
+    for path in scans:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.hardlink_to(template)
+    return scans
+
+
+def write_template(folder: Path) -> Path:
+    """Simulate the scan that is copied, unless it exists."""
+    template = folder / "template.h5"
+    if not template.exists():
+        simulate_scan(template, TEMPLATE)
+    return template
+
+
 def write_list(folder: Path, name: str, scans: list[Path]) -> Path:
-    """A list of scans."""
+    """Write a list of scans."""
     path = folder / f"{name}.txt"
     path.write_text("".join(f"{scan.relative_to(folder)}\n" for scan in scans))
     return path
@@ -96,7 +113,7 @@ def start(command: str, scans: Path, output: Path, *options: str) -> subprocess.
 
 
 def finish(process: subprocess.Popen, begin: float) -> Run:
-    """Wait for a process, and what it took."""
+    """Wait for a process that was started at a time of `perf_counter`, and measure it."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, -signal.SIGKILL):
@@ -105,7 +122,7 @@ def finish(process: subprocess.Popen, begin: float) -> Run:
 
 
 def has_ended(process: subprocess.Popen) -> bool:
-    """Whether a process has ended; what it took can still be asked for."""
+    """Whether a process has ended; `finish` can still measure it."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
@@ -116,46 +133,35 @@ def run(command: str, scans: Path, output: Path, *options: str) -> Run:
 
 
 def measure_work(command: str, folder: Path, scans: list[Path]) -> dict[str, float]:
-    """Time per scan and growth of memory from a tenth of the scans to all, one process; and the gain of two shards.
+    """Time and memory per scan, from a run on a tenth of the scans and one on all of them; and the gain of two shards.
 
-    The start of the processes is left out of the gain: it is that of a run over no scan, as the first two runs give it.
+    The gain does not count the start of the processes, which is extrapolated from the first two runs to no scans.
     """
-    few = len(scans) // 10
-    short = run(command, write_list(folder, "few", scans[:few]), folder / f"out/{command}-few", "--shard", "1/1")
-    listed = write_list(folder, "worked", scans)
-    whole = run(command, listed, folder / f"out/{command}-worked", "--shard", "1/1")
+    n_few = len(scans) // 10
+    short = run(command, write_list(folder, "few", scans[:n_few]), folder / f"out/{command}-few", "--shard", "1/1")
+    list_file = write_list(folder, "worked", scans)
+    whole = run(command, list_file, folder / f"out/{command}-worked", "--shard", "1/1")
     begin = time.perf_counter()
-    started = [start(command, listed, folder / f"out/{command}-by-2", "--shard", f"{i}/2") for i in (1, 2)]
+    started = [start(command, list_file, folder / f"out/{command}-by-2", "--shard", f"{i}/2") for i in (1, 2)]
     shards = [finish(process, begin) for process in started]
-    n = len(scans) - few
-    wall, processor = (whole.seconds - short.seconds) / n, (whole.cpu_seconds - short.cpu_seconds) / n
-    begun_wall, begun_processor = whole.seconds - len(scans) * wall, whole.cpu_seconds - len(scans) * processor
-    slower, busier = max(part.seconds for part in shards), max(part.cpu_seconds for part in shards)
+    n = len(scans) - n_few
+    wall, cpu = (whole.seconds - short.seconds) / n, (whole.cpu_seconds - short.cpu_seconds) / n
+    start_wall, start_cpu = whole.seconds - len(scans) * wall, whole.cpu_seconds - len(scans) * cpu
+    shard_wall, shard_cpu = max(part.seconds for part in shards), max(part.cpu_seconds for part in shards)
     return {
         "ms per scan": 1000 * wall,
-        "processor ms per scan": 1000 * processor,
+        "CPU ms per scan": 1000 * cpu,
         "peak memory [MB]": whole.memory_mb,
         "growth per scan [kB]": 1024 * (whole.memory_mb - short.memory_mb) / n,
-        "two shards over one": len(scans) * wall / (slower - begun_wall),
-        "two shards over one, processor": len(scans) * processor / (busier - begun_processor),
+        "gain of two shards": len(scans) * wall / (shard_wall - start_wall),
+        "gain of two shards, CPU": len(scans) * cpu / (shard_cpu - start_cpu),
     }
 
 
 def n_recorded(output: Path) -> int:
-    """Lines in the records of all shards: one for each result, or for each source of cases."""
+    """Number of lines in the records of all shards: one for each result, or for each source of cases."""
     names = ("recon.jsonl", "sources.jsonl", "scores.csv")
     return sum(path.read_bytes().count(b"\n") for name in names for path in output.glob(f"shards/*/{name}"))
-
-
-def link_archive(folder: Path, n_scans: int) -> list[Path]:
-    """Scans of which only names, sizes and times matter, 1000 in a folder: links to one file."""
-    template = folder / "template.h5"
-    scans = [folder / f"linked/{number // 1000:02d}/{number:05d}.h5" for number in range(n_scans)]
-    for path in scans:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.hardlink_to(template)
-    return scans
 
 
 def fill_recon(output: Path, scans: list[Path], finished: int) -> None:
@@ -181,11 +187,11 @@ def fill_evaluate(output: Path, scans: list[Path], finished: int) -> None:
     (score,) = read_scores(records)
     plan = Plan(("zerofilled",), ("gaussian:2",), output=output, device=pick_device())
     listing = Listing(records)
-    known = listing.find(scans[0])
+    first = listing.find(scans[0])
     jobs = JobList(scans, plan, plan.load_methods(), listing)
     for scan in scans[1:finished]:
         files = [[str(scan), *file_state(scan)]]
-        entry = {"files": files, "n_slices": 1, "content": known.content, "subject": known.subject}
+        entry = {"files": files, "n_slices": 1, "content": first.content, "subject": first.subject}
         listing._journal.add(str(scan), entry)
         (job,) = jobs.known_jobs(scan)
         (task,) = job.tasks.values()
@@ -197,36 +203,36 @@ def fill_prepare(output: Path, scans: list[Path], finished: int) -> None:
     prepare([], output, workers=1, draws=False, listed=scans[:1], shard=Shard())
     records = Shard().folder(output, "prepare")
     (row,) = read_index(records)
-    config = PrepareConfig()
-    known = PrepareRecords(output, records, config)
+    prepared = PrepareRecords(output, records, PrepareConfig())
     sources, _ = find_sources([], output, scans)
-    (item,) = known.find(sources[0])
+    (item,) = prepared.find(sources[0])
     for source in sources[1:finished]:
-        sha256 = hashlib.sha256(source.name.encode()).hexdigest()  # equal contents would count once
-        own = replace(item, source=source, name=source.name, sha256=sha256)
-        case = replace(row, case=f"{row.split}/{own.case_name(0)}.h5", source=str(source.path), source_sha256=sha256)
+        sha256 = hashlib.sha256(source.name.encode()).hexdigest()  # scans of equal content would count once
+        copy = replace(item, source=source, name=source.name, sha256=sha256)
+        case = replace(row, case=f"{row.split}/{copy.case_name(0)}.h5", source=str(source.path), source_sha256=sha256)
         (output / case.case).hardlink_to(output / row.case)
-        known.add_survey(Survey(source, (own,), (source.path,)))
+        prepared.add_survey(Survey(source, (copy,), (source.path,)))
         append_rows(records, [case])
-        known.add_cases([case])
+        prepared.add_cases([case])
 
 
 FILL = {"recon": fill_recon, "evaluate": fill_evaluate, "prepare": fill_prepare}
 
 
 def measure_resume(command: str, folder: Path, scans: list[Path]) -> dict[str, float]:
-    """Time from the start of a resumed run until its next result, with nearly all scans finished before a kill.
+    """Time from the start of a resumed run to its next result, where nearly all scans were finished before.
 
-    The records are filled by the program's own functions instead of the work, without forcing each line to the disk.
+    Instead of processing these scans, their records are written by the functions of the program, without forcing each
+    line to the disk.
     """
     output, fsync = folder / f"out/{command}-resumed", os.fsync
     os.fsync = lambda _: None
     FILL[command](output, scans, len(scans) - max(50, len(scans) // 20))
     os.fsync = fsync
-    listed = write_list(folder, "linked", scans)
+    list_file = write_list(folder, "linked", scans)
     for _ in range(2):
         before, begin = n_recorded(output), time.perf_counter()
-        process = start(command, listed, output, "--shard", "1/1")
+        process = start(command, list_file, output, "--shard", "1/1")
         while n_recorded(output) == before and not has_ended(process):
             time.sleep(0.1)
         os.kill(process.pid, signal.SIGKILL)  # `Popen.kill` would reap a process that has ended
@@ -236,52 +242,52 @@ def measure_resume(command: str, folder: Path, scans: list[Path]) -> dict[str, f
     return {
         "scans finished": before,
         "next result after [s]": resumed.seconds,
-        "next result after [processor s]": resumed.cpu_seconds,
+        "next result after [CPU s]": resumed.cpu_seconds,
         "memory of the resumed run [MB]": resumed.memory_mb,
     }
 
 
 def measure(command: str, part: str, folder: Path, worked: list[Path], linked: list[Path]) -> dict[str, float]:
-    """One part of the measurements, with the load of the machine at its start; what was left of it is removed."""
-    for left in (folder / "out").glob(f"{command}-*"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    """Remove former outputs of a command, and make one part of its measurements, with the load at its start."""
+    for former in (folder / "out").glob(f"{command}-*"):
+        shutil.rmtree(former) if former.is_dir() else former.unlink()
     load = os.getloadavg()[0]
     figures = measure_work(command, folder, worked) if part == "work" else measure_resume(command, folder, linked)
     return {"load at the start": load} | figures
 
 
 def describe(results: dict[str, dict[str, float]], n_worked: int, n_scans: int) -> str:
-    """A table of the commands of which both parts are measured."""
-    lines = [
-        f"{machine()} {n_worked:,} scans worked through; {n_scans:,} listed, of which 19 in 20 were finished.",
-        "",
-        "| command | per scan [ms] | CPU [ms] | peak memory [MB] | growth per scan [kB] | resumed after [s] "
-        "| CPU [s] | load of the machine | two shards, CPU |",
-        "|" + "---|" * 9,
-    ]
+    """A table of the commands for which both parts are measured."""
+    heads = "command", "per scan [ms]", "CPU [ms]", "peak memory [MB]", "growth per scan [kB]", "resumed after [s]"
+    rows = []
     for command in COMMANDS:
         work, resume = results.get(f"{command} work {n_worked}"), results.get(f"{command} resume {n_scans}")
         if work and resume:
-            lines.append(
-                f"| `{command}` | {work['ms per scan']:.0f} | {work['processor ms per scan']:.0f} "
-                f"| {work['peak memory [MB]']:.0f} | {work['growth per scan [kB]']:.1f} "
-                f"| {resume['next result after [s]']:.1f} | {resume['next result after [processor s]']:.1f} "
-                f"| {work['load at the start']:.1f}, {resume['load at the start']:.1f} "
-                f"| {work['two shards over one, processor']:.2f} x |"
+            cells = (
+                f"{work['ms per scan']:.0f}",
+                f"{work['CPU ms per scan']:.0f}",
+                f"{work['peak memory [MB]']:.0f}",
+                f"{work['growth per scan [kB]']:.1f}",
+                f"{resume['next result after [s]']:.1f}",
+                f"{resume['next result after [CPU s]']:.1f}",
+                f"{work['load at the start']:.1f}, {resume['load at the start']:.1f}",
+                f"{work['gain of two shards, CPU']:.2f} x",
             )
-    return "\n".join(lines)
+            rows.append((f"`{command}`", *cells))
+    table = markdown_table((*heads, "CPU [s]", "load of the machine", "two shards, CPU"), rows)
+    return f"{machine()} {n_worked:,} scans processed; {n_scans:,} listed, of which 19 in 20 were finished.\n\n{table}"
 
 
 def main() -> None:
-    """Measure all that is not measured yet, and print it as JSON."""
+    """Make the measurements that are not stored yet, and print all as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scans", type=int, default=20_000, help="scans of the resumed run")
-    parser.add_argument("--worked", type=int, default=2000, help="scans that are worked through")
+    parser.add_argument("--worked", type=int, default=2000, help="scans that are processed")
     parser.add_argument("--command", choices=COMMANDS, action="append", help="default: all")
     parser.add_argument("--part", choices=("work", "resume"), action="append", help="default: both")
-    parser.add_argument("--again", action="store_true", help="measure again what is in results.json")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    parser.add_argument("--again", action="store_true", help="ignore results.json")
+    parser.add_argument("--write", action="store_true", help="write the table to docs/benchmarks.md")
     arguments = parser.parse_args()
     folder = arguments.folder.absolute()
     (folder / "out").mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,11 @@
-"""BART's `pics` on a cine, where the program `bart` is installed.
+"""Reconstruct a cine by BART's `pics`, if the program `bart` is installed.
 
-Data go in as they are, of peak 1 in the image (`-w 1`), with the same coil maps; one coil has a map of ones. Weights
-are those of `bart_weights.yaml`, found by `classical.py --tune`.
+BART gets the same data, whose image has a peak of 1 (`-w 1`), and the same coil maps; a map of ones for one coil. The
+weights are those of `bart_weights.yaml`, which `classical.py --tune` writes.
 """
 
-import json
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +16,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 from torch import Tensor
-from worker import Usage
+from usage import Usage, run_measured
 
 from cinerecon.cine import CineData
 
@@ -26,7 +24,7 @@ N_DIMENSIONS = 16
 COIL, TIME = 3, 10
 SPACE_FLAGS, TIME_FLAGS = 0b11, 1 << TIME
 WEIGHTS_FILE = Path(__file__).with_name("bart_weights.yaml")
-HEADER = "# BART's weights for data of peak 1: the best on a grid of factors of 2, `benchmarks/classical.py --tune`\n"
+HEADER = "# BART's weights for images of peak 1, searched in factors of 2 by `benchmarks/classical.py --tune`\n"
 
 
 @dataclass(frozen=True)
@@ -36,11 +34,11 @@ class Weights:
     Attributes
     ----------
     low_rank
-        Weight of locally low rank in blocks of 16 x 16 pixels.
+        Weight of the locally low-rank penalty, in blocks of 16 x 16 pixels.
     time, space
         Weights of the total variation in time and in space.
     rho
-        ADMM's penalty.
+        Penalty parameter of ADMM.
     """
 
     low_rank: float = 0.0
@@ -64,25 +62,25 @@ METHODS = ("bart llr", "bart ttv", "bart llr+tv")
 
 
 def read_weights(method: str, n_coils: int) -> Weights:
-    """Weights found before for one coil or for several."""
-    found = yaml.safe_load(WEIGHTS_FILE.read_text(encoding="utf-8"))[_group(n_coils)][method]
-    return Weights(**{name: value for name, value in found.items() if name != "found_on"})
+    """Tuned weights, for one coil or for several."""
+    stored = yaml.safe_load(WEIGHTS_FILE.read_text(encoding="utf-8"))[_group(n_coils)][method]
+    return Weights(**{name: value for name, value in stored.items() if name != "tuned_on"})
 
 
-def write_weights(method: str, n_coils: int, weights: Weights, found_on: str) -> None:
-    """Put weights in the place of those found before."""
-    found = yaml.safe_load(WEIGHTS_FILE.read_text(encoding="utf-8"))
-    found[_group(n_coils)][method] = {k: v for k, v in asdict(weights).items() if v} | {"found_on": found_on}
-    WEIGHTS_FILE.write_text(HEADER + yaml.safe_dump(found, sort_keys=False), encoding="utf-8")
+def write_weights(method: str, n_coils: int, weights: Weights, tuned_on: str) -> None:
+    """Replace the stored weights."""
+    stored = yaml.safe_load(WEIGHTS_FILE.read_text(encoding="utf-8"))
+    stored[_group(n_coils)][method] = {k: v for k, v in asdict(weights).items() if v} | {"tuned_on": tuned_on}
+    WEIGHTS_FILE.write_text(HEADER + yaml.safe_dump(stored, sort_keys=False), encoding="utf-8")
 
 
 def _group(n_coils: int) -> str:
     return "one coil" if n_coils == 1 else "several coils"
 
 
-def search(start: Weights, judge: Callable[[Weights], float], factor: float = 2.0) -> tuple[Weights, float]:
-    """The best weights on a grid of powers of the factor around the start, one number at a time until none helps."""
-    best, best_score = start, judge(start)
+def search(start: Weights, score_of: Callable[[Weights], float], factor: float = 2.0) -> tuple[Weights, float]:
+    """Coordinate search for the weights of highest score, in steps of a factor, until no weight improves it."""
+    best, best_score = start, score_of(start)
     names = [name for name, value in asdict(start).items() if value]
     tried, since_gain = {start}, 0
     while since_gain < len(names):
@@ -92,7 +90,7 @@ def search(start: Weights, judge: Callable[[Weights], float], factor: float = 2.
         for step in (factor, 1 / factor):
             while (candidate := replace(best, **{name: getattr(best, name) * step})) not in tried:
                 tried.add(candidate)
-                score = judge(candidate)
+                score = score_of(candidate)
                 if score <= best_score:
                     break
                 best, best_score, since_gain = candidate, score, 0
@@ -108,7 +106,7 @@ def version() -> str:
 
 
 def reconstruct(data: CineData, weights: Weights) -> tuple[Tensor, Usage]:
-    """The image ``(frames, y, x)`` of a cine without batch axes, and what the run took."""
+    """The image ``(frames, y, x)`` of a cine without batch axes, with time and memory of the run."""
     with tempfile.TemporaryDirectory() as folder:
         kspace, maps, mask, image = (Path(folder) / name for name in ("kspace", "maps", "mask", "image"))
         sampled = data.mask.expand(-1, 1, *data.matrix).to(torch.complex64)
@@ -116,21 +114,12 @@ def reconstruct(data: CineData, weights: Weights) -> tuple[Tensor, Usage]:
         write_cfl(kspace, data.kspace)
         write_cfl(mask, sampled)
         write_cfl(maps, csm[None])
-        usage = run(["bart", "pics", *weights.arguments, "-p", str(mask), str(kspace), str(maps), str(image)])
+        usage = run_measured(["bart", "pics", *weights.arguments, "-p", str(mask), str(kspace), str(maps), str(image)])
         return read_cfl(image)[:, 0], usage
 
 
-def run(command: list[str]) -> Usage:
-    """Run a command to its end."""
-    launcher = Path(__file__).with_name("launch.py")
-    done = subprocess.run([sys.executable, str(launcher), *command], capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-    return Usage(**json.loads(done.stdout))
-
-
 def write_cfl(path: Path, array: Tensor) -> None:
-    """Write ``(frames, coils, y, x)``: in memory that is BART's order, x first."""
+    """Write ``(frames, coils, y, x)``; BART's order, with x varying fastest, is the same in memory."""
     frames, coils, y, x = array.shape
     sizes = [1] * N_DIMENSIONS
     sizes[0], sizes[1], sizes[COIL], sizes[TIME] = x, y, coils, frames

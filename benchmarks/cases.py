@@ -1,6 +1,6 @@
-"""Undersampled cines of known truth: phantoms, and measured magnitudes under simulated phase, coils and noise."""
+"""Undersampled cines of known truth: phantoms, and measured magnitudes with simulated phase, coils and noise."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import parse_mask
 from cinerecon.simulation.phantom import PhantomConfig, draw_coil_maps, draw_phantom, draw_phase
 
-TUNED_ON = ("sax_base", "phantom:100", "phantom:101")
-"""Anatomies that weights may be tuned on; they are in no table of results."""
+TUNING_ANATOMIES = ("sax_base", "phantom:100", "phantom:101")
+"""Anatomies on which weights may be tuned; they are in no table of results."""
 HELD_OUT_PHANTOMS = ("phantom:200", "phantom:201")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One cine, undersampled one way.
+    """One undersampled cine.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Case:
     sampling
         Text of the pattern.
     data
-        With the truth, of peak 1, in ``reference``.
+        K-space and, in ``reference``, the truth of peak 1.
     """
 
     anatomy: str
@@ -48,7 +48,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What all cases of a run have in common; noise is that of a sample over the peak of the image."""
+    """What all cases of a run have in common; the noise of a sample is relative to the peak of the image."""
 
     frames: int = 16
     matrix: tuple[int, int] = (192, 192)
@@ -56,31 +56,36 @@ class Sizes:
     seed: int = 0
 
 
-def list_anatomies(real: Path | None) -> list[str]:
-    """Those that nothing is tuned on: the series of the folder, and phantoms."""
-    series = sorted(path.stem for path in real.glob("*.npz")) if real else []
-    return [name for name in series if name not in TUNED_ON] + list(HELD_OUT_PHANTOMS)
+def list_anatomies(series: Path | None) -> list[str]:
+    """Anatomies on which nothing is tuned: the series of the folder, and phantoms."""
+    names = sorted(path.stem for path in series.glob("*.npz")) if series else []
+    return [name for name in names if name not in TUNING_ANATOMIES] + list(HELD_OUT_PHANTOMS)
 
 
 def make_cases(
-    anatomies: list[str], coils: list[int], samplings: list[str], real: Path | None, sizes: Sizes, maps: str = "true"
+    anatomies: Sequence[str],
+    coils: Sequence[int],
+    samplings: Sequence[str],
+    series: Path | None,
+    sizes: Sizes,
+    maps: str = "true",
 ) -> Iterator[Case]:
-    """Every anatomy, ``phantom:seed`` or a series in the folder, with every count of coils and every sampling."""
+    """Every anatomy, ``phantom:seed`` or a series in the folder, with every number of coils and every sampling."""
     for anatomy in anatomies:
-        image = draw_image(anatomy, real, sizes)
+        image = draw_image(anatomy, series, sizes)
         for n_coils in coils:
             for sampling in samplings:
                 yield Case(anatomy, sampling, undersample(image, n_coils, sampling, sizes, maps))
 
 
-def draw_image(anatomy: str, real: Path | None, sizes: Sizes) -> Tensor:
-    """The truth ``(frames, y, x)``, of peak 1."""
+def draw_image(anatomy: str, series: Path | None, sizes: Sizes) -> Tensor:
+    """The truth ``(frames, y, x)``, of peak 1; of a measured series the central part, with simulated phase."""
     name, _, seed = anatomy.partition(":")
     if name == "phantom":
         return draw_phantom(int(seed), PhantomConfig(n_frames=sizes.frames, matrix=sizes.matrix))
-    if real is None:
+    if series is None:
         raise SystemExit(f"'{anatomy}' is a measured series: give its folder by --series")
-    magnitude = torch.from_numpy(np.load(real / f"{anatomy}.npz")["magnitude"].astype(np.float32))[: sizes.frames]
+    magnitude = torch.from_numpy(np.load(series / f"{anatomy}.npz")["magnitude"].astype(np.float32))[: sizes.frames]
     y, x = ((size - wanted) // 2 for size, wanted in zip(magnitude.shape[1:], sizes.matrix, strict=True))
     magnitude = magnitude[:, y : y + sizes.matrix[0], x : x + sizes.matrix[1]]
     return torch.polar(magnitude / magnitude.max(), draw_phase(sizes.seed, len(magnitude), sizes.matrix))

@@ -1,15 +1,16 @@
 """Quality, time and memory of the classical methods, and of BART where it is installed.
 
-    python benchmarks/classical.py --series FOLDER            # every case; prints a table
-    python benchmarks/classical.py --series FOLDER --write    # and puts it into docs/benchmarks.md
-    python benchmarks/classical.py --series FOLDER --tune     # search BART's weights on the tuning case
+    python benchmarks/classical.py --series FOLDER            # all cases; prints a table
+    python benchmarks/classical.py --series FOLDER --write    # also writes it to docs/benchmarks.md
+    python benchmarks/classical.py --series FOLDER --tune     # tunes BART's weights on the tuning case
     python benchmarks/classical.py --series FOLDER --converged --matrix 96 96  # k-t SLR against the released algorithm
 
-With `--keep FILE` a table can be made in parts, by several runs that choose cases or methods; the last one writes it.
+With `--keep FILE`, several runs that choose cases or methods can share the work on a table; the last one writes it.
 
-Cases are held-out phantoms and measured magnitude series (`.npz` with `magnitude`) under simulated phase, coils and
-noise, undersampled; nothing was tuned on them. PSNR and SSIM are those of magnitudes. Each run has a process of its
-own. Times are those of the reconstruction alone, BART's with reading and writing its files; memory that of the process.
+Cases are held-out phantoms and measured magnitude series (`.npz` with `magnitude`), undersampled, with simulated phase,
+coils and noise; nothing was tuned on them. PSNR and SSIM are those of magnitudes. Each reconstruction is a process of
+its own. Times are those of the reconstruction alone; BART's include reading and writing its files. Memory is the peak
+of the process.
 """
 
 import argparse
@@ -25,20 +26,22 @@ import bart_pics
 import converged
 import torch
 from cases import Case, Sizes, list_anatomies, make_cases
-from kept import KeptRows
-from report import Row, describe_results, machine, write_section
-from worker import Usage, work
+from classical_tables import Row, describe_results
+from pages import machine, write_section
+from stored_rows import StoredRows
+from usage import Usage
+from worker import work
 
 from cinerecon.methods.table import METHODS
 from cinerecon.metrics.measures import compare
 
 Methods = dict[str, tuple[str, list[str]]]
-"""Label, then the name of a method and its settings."""
+"""Label of a method, its name and its settings."""
 SAMPLINGS = ("gaussian:8,acs=4", "radial:16")
 OURS: Methods = {
     name: (name, [])
     for name, entry in METHODS.items()
-    if entry.kind == "classical" and name != "ktslr-reference"  # minutes a cine: `--converged` compares with it
+    if entry.kind == "classical" and name != "ktslr-reference"  # takes minutes per cine, see `--converged`
 } | {"ktslr global": ("ktslr", ["block_size=0"])}
 HEADINGS = f"{'case':38}{'method':18}{'PSNR [dB]':>9}{'SSIM':>8}{'wall [s]':>10}{'CPU [s]':>9}{'memory [MB]':>13}"
 
@@ -72,13 +75,13 @@ def run_all(args: argparse.Namespace, methods: Methods) -> list[Row]:
         "noise": args.noise,
         "maps": args.maps,
     }
-    kept = KeptRows(args.keep, common)
+    stored = StoredRows(args.keep, common)
     print(HEADINGS)
     for case in selected_cases(args):
         for label in args.model or methods:
-            if (*case.key, label) not in kept.rows:
-                kept.add(print_row(case, label, *run(case, label, *methods.get(label, (label, [])))))
-    return kept.sorted(list(methods))
+            if (*case.key, label) not in stored.rows:
+                stored.add(print_row(case, label, *run(case, label, *methods.get(label, (label, [])))))
+    return stored.sorted(list(methods))
 
 
 def describe_sizes(args: argparse.Namespace) -> str:
@@ -96,21 +99,21 @@ def sizes_of(args: argparse.Namespace) -> Sizes:
 
 
 def run(case: Case, label: str, name: str, settings: list[str]) -> tuple[torch.Tensor, Usage]:
-    """The image that a method makes in a process of its own, and what it took."""
+    """The image of a method that runs in a process of its own, with time and memory."""
     if label in bart_pics.METHODS:
         return bart_pics.reconstruct(case.data, bart_pics.read_weights(label, case.data.n_coils))
     with tempfile.TemporaryDirectory() as folder:
-        given, made = Path(folder) / "case.pt", Path(folder) / "image.pt"
-        torch.save({name: getattr(case.data, name) for name in ("kspace", "mask", "csm")}, given)
-        command = [sys.executable, __file__, "--worker", name, str(given), str(made), *settings]
+        case_file, image_file = Path(folder) / "case.pt", Path(folder) / "image.pt"
+        torch.save({name: getattr(case.data, name) for name in ("kspace", "mask", "csm")}, case_file)
+        command = [sys.executable, __file__, "--worker", name, str(case_file), str(image_file), *settings]
         output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-        return torch.load(made), Usage(**json.loads(output.splitlines()[-1]))
+        return torch.load(image_file), Usage(**json.loads(output.splitlines()[-1]))
 
 
 def print_row(case: Case, method: str, image: torch.Tensor, usage: Usage) -> Row:
-    """The scores of an image, printed."""
-    found = compare(image, case.data.reference)
-    row = Row(case.anatomy, case.data.n_coils, case.sampling, method, found["psnr"], found["ssim"], usage)
+    """Score an image and print its row."""
+    scores = compare(image, case.data.reference)
+    row = Row(case.anatomy, case.data.n_coils, case.sampling, method, scores["psnr"], scores["ssim"], usage)
     minimum = f"   minimum {usage.minimum_s:.2f} s" if usage.minimum_s else ""
     numbers = f"{row.psnr:9.2f}{row.ssim:8.4f}{usage.wall_s:10.2f}{usage.cpu_s:9.2f}{usage.memory_mb:13.0f}"
     print(f"{case!s:38}{method:18}{numbers}{minimum}", flush=True)
@@ -118,16 +121,16 @@ def print_row(case: Case, method: str, image: torch.Tensor, usage: Usage) -> Row
 
 
 def tune(args: argparse.Namespace) -> None:
-    """Search BART's weights on the tuning case, beginning with those found before, and write them to their file."""
+    """Tune BART's weights on the tuning case, starting from the stored ones, and store them."""
     anatomy, sampling = (args.anatomy or ["sax_base"])[0], args.undersample[0]
     for case in make_cases([anatomy], args.coils, [sampling], args.series, sizes_of(args)):
         for method in args.model or bart_pics.METHODS:
 
-            def judge(weights: bart_pics.Weights, case: Case = case, method: str = method) -> float:
+            def psnr_of(weights: bart_pics.Weights, case: Case = case, method: str = method) -> float:
                 return print_row(case, method, *bart_pics.reconstruct(case.data, weights)).psnr
 
             start = bart_pics.read_weights(method, case.data.n_coils)
-            weights, psnr = bart_pics.search(start, judge)
+            weights, psnr = bart_pics.search(start, psnr_of)
             bart_pics.write_weights(method, case.data.n_coils, weights, f"{anatomy}, {sampling}: {psnr:.2f} dB")
 
 
@@ -135,13 +138,13 @@ def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", type=Path, help="folder of measured magnitude series")
     parser.add_argument(
-        "--anatomy", nargs="+", help="series in it, or phantom:SEED; default: all that nothing is tuned on"
+        "--anatomy", nargs="+", help="series in it, or phantom:SEED; default: all on which nothing is tuned"
     )
     parser.add_argument("--coils", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--undersample", nargs="+", default=SAMPLINGS)
-    parser.add_argument("--noise", type=float, default=Sizes.noise, help="of a sample, over the peak of the image")
+    parser.add_argument("--noise", type=float, default=Sizes.noise, help="noise of a sample relative to the peak")
     parser.add_argument(
-        "--maps", default="true", help="coil maps: true, or how to estimate them: smooth, espirit, walsh"
+        "--maps", default="true", help="coil maps: true, or a method that estimates them: smooth, espirit, walsh"
     )
     parser.add_argument("--frames", type=int, default=Sizes.frames)
     parser.add_argument("--matrix", type=int, nargs=2, default=Sizes.matrix, metavar=("Y", "X"), help="[pixels]")
@@ -149,9 +152,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--model", action="append", choices=choices, help="default: all")
     parser.add_argument("--converged", action="store_true", help="compare with the released algorithm, converged")
     parser.add_argument(
-        "--keep", type=Path, help="file of rows: what it holds is not run again, what is found is added, all is shown"
+        "--keep", type=Path, help="file of rows: those in it are not computed again, new ones are added, all are shown"
     )
-    parser.add_argument("--tune", action="store_true", help="search BART's weights")
+    parser.add_argument("--tune", action="store_true", help="tune BART's weights")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -1,10 +1,10 @@
-"""How fast training data come, against how fast a training step takes them.
+"""Rate at which training data are drawn, compared with the rate at which training steps use them.
 
-    python benchmarks/data.py [--recipe models/slrnet/model.yaml]
+    python benchmarks/data.py --recipe models/slrnet/model.yaml
 
-Draws masks of every pattern at 192 x 192 and 16 frames; then takes a few steps of a recipe, and draws its batches from
-phantoms and from prepared cases with 0, 1 and 2 worker processes. The first image that a recipe may ask for is work of
-a method, not of loading data: it is counted with the step, and its time is given.
+Draws masks of every pattern for 16 frames of 192 x 192 points. Then takes a few training steps of a recipe, and draws
+its batches from phantoms and from prepared cases with 0, 1 and 2 worker processes. The initial image that a recipe may
+ask for is not part of loading the data: its time is counted with the step, and printed.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from pages import markdown_head, markdown_row
 
 from cinerecon.io.case import write_case
 from cinerecon.io.case_index import IndexRow, append_rows
@@ -27,10 +28,12 @@ from cinerecon.training import Recipe, init_state, optimizer_step, read_recipe, 
 from cinerecon.training.data import Batches, DataConfig, PhantomSource, PreparedSource, load_batches, open_pool
 
 N_CASES = 4
+SLOW_BATCHES = 3
+"""Number of batches to draw from phantoms that are simulated for each batch."""
 
 
-def seconds(work: Callable[[int], object], n: int) -> float:
-    """Median time of one piece of work, after one that is not counted."""
+def median_seconds(work: Callable[[int], object], n: int) -> float:
+    """Median time of n calls, after one that is not timed [s]."""
     work(0)
     times = []
     for number in range(1, n + 1):
@@ -41,14 +44,16 @@ def seconds(work: Callable[[int], object], n: int) -> float:
 
 
 def print_masks() -> None:
-    print("| mask, 16 x 192 x 192 | ms |\n|---|---|")
+    """Print the time to draw a mask of each pattern."""
+    print(markdown_head(("mask, 16 x 192 x 192", "ms")))
     for name in PATTERNS:
         spec = parse_mask("full" if name == "full" else f"{name}:{16 if name == 'radial' else 8}")
-        print(f"| {spec} | {1e3 * seconds(lambda seed, spec=spec: spec.draw(16, 192, 192, seed), 15):.2f} |")
+        seconds = median_seconds(lambda seed, spec=spec: spec.draw(16, 192, 192, seed), 15)
+        print(markdown_row((spec, f"{1e3 * seconds:.2f}")))
 
 
 def write_prepared(folder: Path) -> None:
-    """Fully sampled slices of 8 coils, as `cinerecon prepare` leaves them."""
+    """Write fully sampled slices of 8 coils in the format of `cinerecon prepare`."""
     for number in range(N_CASES):
         (data,) = simulate_cine(SimulateConfig(seed=number, n_frames=25, ky=192, kx=192, n_coils=8))
         assert data.csm is not None
@@ -59,32 +64,72 @@ def write_prepared(folder: Path) -> None:
         append_rows(folder, [row])
 
 
+def open_batches(recipe: Recipe, source: PhantomSource | PreparedSource, cache: Path) -> Batches:
+    """Batches of a recipe from one source, whose cases are simulated now if they are stored."""
+    data = recipe.training.data
+    config = DataConfig.parse({**data.model_dump(), "sources": {"only": source.model_dump()}})
+    batches = Batches(open_pool(config, cache), config, recipe.training.batch_size, (0,))
+    if is_stored(source):
+        for group in batches.pool.groups:
+            for case in group.cases:
+                case.motion()  # simulates the case and writes it to the cache
+    return batches
+
+
+def is_stored(source: PhantomSource | PreparedSource) -> bool:
+    """Whether cases are read from files rather than simulated for each batch."""
+    return not isinstance(source, PhantomSource) or source.keep
+
+
 def time_step(recipe: Recipe, batches: Batches, n_steps: int) -> tuple[float, float]:
-    """Time of a training step without its first image, and of the first image [s]."""
-    start = load_initial_method(recipe)
-    whole = replace(batches, start=start)
-    drawn, with_image = (seconds(lambda n, one=one: one[n], n_steps) for one in (batches, whole))
+    """Time of a training step without the initial image, and of the initial image [s]."""
+    initial_method = load_initial_method(recipe)
+    complete = replace(batches, initial_method=initial_method)
+    drawing, with_image = (median_seconds(lambda n, b=b: b[n], n_steps) for b in (batches, complete))
     state = init_state(recipe)
-    given = [whole[number] for number in range(n_steps + 1)]
+    inputs = [complete[number] for number in range(n_steps + 1)]
 
     def take(n: int) -> None:
-        training_loss(state.net, given[n], recipe.training).backward()
+        training_loss(state.net, inputs[n], recipe.training).backward()
         optimizer_step(state, recipe.training)
 
-    step = seconds(take, n_steps)
-    return step, max(with_image - drawn, 0.0) if start else 0.0
+    step = median_seconds(take, n_steps)
+    return step, max(with_image - drawing, 0.0) if initial_method else 0.0
 
 
 def rate(batches: Batches, n_workers: int, n_batches: int) -> float:
-    """Samples a second, once the workers are under way."""
-    warm = 2 * n_workers + 1
-    drawn = load_batches(batches, range(warm + n_batches), n_workers)
-    for _ in range(warm):
+    """Samples per second, after the workers have started."""
+    n_warmup = 2 * n_workers + 1
+    drawn = load_batches(batches, range(n_warmup + n_batches), n_workers)
+    for _ in range(n_warmup):
         next(drawn)
     start = time.perf_counter()
     for _ in range(n_batches):
         next(drawn)
     return n_batches * batches.size / (time.perf_counter() - start)
+
+
+def measure(recipe: Recipe, folder: Path, n_steps: int, n_batches: int) -> None:
+    """Print the time of a step, and the rates of all sources."""
+    write_prepared(folder)
+    sources = {
+        "phantoms, stored in files": PhantomSource(n_cases=N_CASES),
+        "prepared, measured coils": PreparedSource(folder=folder),
+        "prepared, combined image": PreparedSource(folder=folder, signal="combined"),
+        "phantoms, simulated for each batch": PhantomSource(n_cases=100_000, keep=False),
+    }
+    batches_of = {label: open_batches(recipe, source, folder / "cases") for label, source in sources.items()}
+    step, initial = time_step(recipe, batches_of["phantoms, stored in files"], n_steps)
+    used = recipe.training.batch_size / (step + initial)
+    print(
+        f"\n{recipe.network}, {torch.get_num_threads()} threads: a step takes {step:.3f} s, its initial image", end=" "
+    )
+    print(f"{initial:.3f} s; {used:.2f} samples per second are used, {1 / step:.2f} without the initial image\n")
+    print(markdown_head(("samples per second", "0 workers", "1 worker", "2 workers", "fastest / used")))
+    for label, batches in batches_of.items():
+        n = n_batches if is_stored(sources[label]) else SLOW_BATCHES
+        rates = [rate(batches, n_workers, n) for n_workers in (0, 1, 2)]
+        print(markdown_row((label, *(f"{value:.1f}" for value in rates), f"{max(rates) / used:.1f}")), flush=True)
 
 
 def main() -> None:
@@ -94,45 +139,8 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=40, help="batches to draw for each rate")
     arguments = parser.parse_args()
     print_masks()
-    recipe = read_recipe(arguments.recipe)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_prepared(folder)
-        sources = {
-            "phantoms, kept in files": PhantomSource(n_cases=N_CASES),
-            "prepared, measured coils": PreparedSource(folder=folder),
-            "prepared, combined image": PreparedSource(folder=folder, signal="combined"),
-            "phantoms, each drawn once": PhantomSource(n_cases=100_000, keep=False),
-        }
-        of = {label: _batches(recipe, source, folder / "cases") for label, source in sources.items()}
-        step, first = time_step(recipe, of["phantoms, kept in files"], arguments.steps)
-        consumed = recipe.training.batch_size / (step + first)
-        print(
-            f"\n{recipe.network}, {torch.get_num_threads()} threads: a step takes {step:.3f} s, its first image",
-            end=" ",
-        )
-        print(f"{first:.3f} s; {consumed:.2f} samples a second are consumed, {1 / step:.2f} without the first image\n")
-        print("| samples a second | 0 workers | 1 worker | 2 workers | the fastest over what is consumed |")
-        print("|---|---|---|---|---|")
-        for label, batches in of.items():
-            n_batches = 3 if "anew" in label else arguments.batches
-            rates = [rate(batches, n, n_batches) for n in (0, 1, 2)]
-            print(
-                f"| {label} | {' | '.join(f'{value:.1f}' for value in rates)} | {max(rates) / consumed:.1f} |",
-                flush=True,
-            )
-
-
-def _batches(recipe: Recipe, source: PhantomSource | PreparedSource, cache: Path) -> Batches:
-    data = recipe.training.data
-    config = DataConfig.parse({**data.model_dump(), "sources": {"only": source.model_dump()}})
-    batches = Batches(open_pool(config, cache), config, recipe.training.batch_size, (0,))
-    if not getattr(source, "keep", True):
-        return batches
-    for group in batches.pool.groups:
-        for case in group.cases:
-            case.motion()  # draws and keeps what is not there yet
-    return batches
+    with tempfile.TemporaryDirectory() as folder:
+        measure(read_recipe(arguments.recipe), Path(folder), arguments.steps, arguments.batches)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
-"""Calibration of the Fourier ring correlation: false alarms of noise alone, and implanted structures that are detected.
+"""Calibration of the Fourier ring correlation: false alarms caused by noise, and detection of implanted structures.
 
     python benchmarks/frc.py --series ../shared/real --write
 
-Each measured magnitude cine is its own reference. Image and reference differ by white noise, or by a Gaussian blob
-that is added to each frame at a random position inside the body. A blob is detected if a patch that contains its centre
-is a candidate. Printed for thresholds on the cut-off: percentage of candidates, and percentage of blobs detected.
-With ``--write`` the table is put into `docs/how-to/hallucinations.md`.
+Each measured magnitude cine is its own reference. Image and reference differ by white noise, or by a Gaussian blob that
+is added to each frame at a random position inside the body. A blob is detected if a patch that contains its centre is a
+candidate. For several thresholds on the cut-off, the percentage of candidates and the percentage of detected blobs are
+printed. With ``--write`` the table is written to `docs/how-to/hallucinations.md`.
 """
 
 import argparse
 from pathlib import Path
 
 import torch
-from report import write_section
+from pages import markdown_table, write_section
 from torch import Tensor
 
 from cinerecon.io.magnitude import open_one_magnitude
@@ -20,11 +20,11 @@ from cinerecon.metrics.frc import scan_correlation
 
 PAGE = Path(__file__).parents[1] / "docs/how-to/hallucinations.md"
 CINES = ("sax_base", "sax_apex", "lax_3ch")
-"""Cines that no benchmark uses for reporting."""
+"""Cines from which no benchmark reports results."""
 THRESHOLDS = (0.12, 0.16, 0.18, 0.20, 0.25)
 NOISE = (0.02, 0.04, 0.08)
 BLOBS = ((1.0, 0.2), (2.0, 0.2), (2.0, 0.4), (4.0, 0.2))
-"""Standard deviation [pixels] and height over the maximum of the image."""
+"""Standard deviation [pixels], and height relative to the maximum of the image."""
 N_POSITIONS = 12
 
 
@@ -32,39 +32,39 @@ def main() -> None:
     """Print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", type=Path, default=Path("../shared/real"), help="folder of the cines")
-    parser.add_argument("--write", action="store_true", help="put the table into the page")
+    parser.add_argument("--write", action="store_true", help="write the table to the page")
     arguments = parser.parse_args()
-    series = [read(arguments.series / f"{name}.npz") for name in CINES]
-    heads = [f"threshold {threshold:.2f}" for threshold in THRESHOLDS]
-    lines = [f"| difference from the truth | {' | '.join(heads)} |", "|---" * (1 + len(THRESHOLDS)) + "|"]
+    series = [read_cine(arguments.series / f"{name}.npz") for name in CINES]
+    rows = []
     for level in NOISE:
         cutoffs = torch.cat([false_alarms(reference, level) for reference in series])
-        lines.append(row(f"noise, {level:.0%} of the maximum", cutoffs))
+        rows.append(make_row(f"noise, {level:.0%} of the maximum", cutoffs))
     for width, height in BLOBS:
         cutoffs = torch.cat([detections(reference, width, height) for reference in series])
-        lines.append(row(f"blob, deviation {width:g} pixels, height {height:.0%}", cutoffs))
-    print("\n".join(lines))
+        rows.append(make_row(f"blob, deviation {width:g} pixels, height {height:.0%}", cutoffs))
+    table = markdown_table(("difference from the truth", *(f"threshold {value:.2f}" for value in THRESHOLDS)), rows)
+    print(table)
     if arguments.write:
-        write_section("calibration", "\n".join(lines), PAGE)
+        write_section("calibration", table, PAGE)
 
 
-def read(path: Path) -> Tensor:
-    """The first slice of a cine, ``(frames, y, x)`` of maximum 1."""
+def read_cine(path: Path) -> Tensor:
+    """The first slice of a cine, ``(frames, y, x)``, with a maximum of 1."""
     pixels, _ = open_one_magnitude(path).read_pixels(0)
     image = torch.as_tensor(pixels).float()
     return image / image.max()
 
 
 def false_alarms(reference: Tensor, level: float) -> Tensor:
-    """Cut-offs of all patches where the image has noise in real and imaginary part."""
+    """Cut-offs of all patches of an image with noise in the real and the imaginary part."""
     noise = torch.randn(reference.shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
-    found = scan_correlation(reference + level * noise, reference)
-    assert found is not None
-    return found.cutoff[~found.cutoff.isnan()]
+    scan = scan_correlation(reference + level * noise, reference)
+    assert scan is not None
+    return scan.cutoff[~scan.cutoff.isnan()]
 
 
 def detections(reference: Tensor, width: float, height: float) -> Tensor:
-    """Lowest cut-off of the patches around implanted blobs, one number for each."""
+    """Lowest cut-off of the patches around each implanted blob."""
     generator = torch.Generator().manual_seed(1)
     body = (reference.mean(0) > 0.05).nonzero()
     y, x = torch.meshgrid(*(torch.arange(n) for n in reference.shape[1:]), indexing="ij")
@@ -73,16 +73,16 @@ def detections(reference: Tensor, width: float, height: float) -> Tensor:
         row, column = body[index].tolist()
         blob = height * torch.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * width**2))
         noise = 0.01 * torch.randn(reference.shape, generator=generator)
-        found = scan_correlation(reference + blob + noise, reference)
-        assert found is not None
-        lowest.append(found.at_pixels(reference.shape[1:])[:, row, column].nan_to_num(0.5))
+        scan = scan_correlation(reference + blob + noise, reference)
+        assert scan is not None
+        lowest.append(scan.at_pixels(reference.shape[1:])[:, row, column].nan_to_num(0.5))
     return torch.cat(lowest)
 
 
-def row(name: str, cutoffs: Tensor) -> str:
-    """A row of the table: percentage below each threshold."""
+def make_row(name: str, cutoffs: Tensor) -> tuple[str, ...]:
+    """The name of a difference, and the percentage of cut-offs below each threshold."""
     shares = [100 * float((cutoffs < threshold).float().mean()) for threshold in THRESHOLDS]
-    return f"| {name} | " + " | ".join(f"{share:.1f}" for share in shares) + " |"
+    return name, *(f"{share:.1f}" for share in shares)
 
 
 if __name__ == "__main__":

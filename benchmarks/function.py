@@ -1,11 +1,12 @@
-"""Hallucinations and ventricular function of the methods on mid-ventricular slices that no training has seen.
+"""Hallucinations and ventricular function on mid-ventricular slices that were not used for training.
 
     python benchmarks/function.py --report ../shared/cines/report --series ../shared/real --write
 
-Makes scans of the first six patients of ACDC and of one volunteer with `cinerecon simulate`, scores the methods as
-`cinerecon evaluate` does, and prints the rates of candidates of the Fourier ring correlation, and areas and borders of
-the left ventricle against the truth. With ``--write`` the tables are put into `docs/how-to/hallucinations.md` and
-`docs/how-to/ventricle.md`. The anatomy is measured; its phase, coils and noise are simulated.
+Simulates scans from magnitude cines of six patients of ACDC and of one volunteer, and scores the methods like
+`cinerecon evaluate`. Prints the percentage of candidates of the Fourier ring correlation, and areas and border
+sharpness of the left ventricle compared with the truth. With ``--write`` the tables are written to
+`docs/how-to/hallucinations.md` and `docs/how-to/ventricle.md`. Magnitudes are measured; phase, coils and noise are
+simulated.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from report import machine, write_section
+from pages import machine, markdown_table, write_section
 
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import Score
@@ -30,7 +31,7 @@ N_PATIENTS, N_COILS, NOISE = 6, 6, 0.01
 
 
 def make_scans(report: Path, series: Path, folder: Path, pattern: str) -> list[Path]:
-    """Write the scans of the patients and of the volunteer."""
+    """Simulate the scans of the patients and of the volunteer."""
     sources = [*sorted(report.glob(pattern))[:N_PATIENTS], series / "sax_mid.npz"]
     scans = []
     for seed, source in enumerate(sources):
@@ -41,34 +42,27 @@ def make_scans(report: Path, series: Path, folder: Path, pattern: str) -> list[P
     return scans
 
 
-def spread(values: Sequence[float], digits: int) -> str:
-    """Mean ± standard deviation."""
-    known = [value for value in values if math.isfinite(value)]
-    return f"{np.mean(known):.{digits}f} ± {np.std(known, ddof=1):.{digits}f}" if len(known) > 1 else "-"
+def mean_and_deviation(values: Sequence[float], digits: int) -> str:
+    """Mean ± standard deviation of the finite values."""
+    finite = [value for value in values if math.isfinite(value)]
+    return f"{np.mean(finite):.{digits}f} ± {np.std(finite, ddof=1):.{digits}f}" if len(finite) > 1 else "-"
 
 
 def rate_table(scores: Sequence[Score]) -> str:
     """Percentage of candidates of each method and sampling."""
-    lines = [f"| method | {' | '.join(f'`{name}`' for name in SAMPLINGS)} |", "|---" * (1 + len(SAMPLINGS)) + "|"]
+    rows = []
     for method in METHODS:
-        cells = [
-            spread([s.frc_rate for s in scores if (s.method, s.sampling) == (method, sampling)], 2)
-            for sampling in SAMPLINGS
-        ]
-        lines.append(f"| `{method}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rates = [[s.frc_rate for s in scores if (s.method, s.sampling) == (method, name)] for name in SAMPLINGS]
+        rows.append((f"`{method}`", *(mean_and_deviation(values, 2) for values in rates)))
+    return markdown_table(("method", *(f"`{name}`" for name in SAMPLINGS)), rows)
 
 
 def ventricle_table(scores: Sequence[Score]) -> str:
-    """Bias and limits of agreement of areas, and border sharpness, of each method; before it the means of the truth."""
+    """Means of the truth; for each method bias and limits of agreement of areas, and border sharpness."""
     functions = slice_functions(scores)
     truth = [f.pairs for f in functions if f.method == METHODS[0]]
     means = ", ".join(f"{name} {np.mean([pairs[name][1] for pairs in truth]):.1f}" for name in AREA_QUANTITIES)
-    lines = [
-        f"{len(truth)} slices in which the ventricle was found; means of the truth: {means}.\n",
-        f"| method | {' | '.join(AREA_QUANTITIES)} | border sharpness |",
-        "|---" * (2 + len(AREA_QUANTITIES)) + "|",
-    ]
+    rows = []
     for method in METHODS:
         pairs = [f.pairs for f in functions if f.method == method]
         limits = [limits_of([pair[name] for pair in pairs]) for name in AREA_QUANTITIES]
@@ -77,18 +71,19 @@ def ventricle_table(scores: Sequence[Score]) -> str:
             f"{limit.bias:+.{n}f} [{limit.low:+.{n}f}, {limit.high:+.{n}f}]"
             for limit, n in zip(limits, digits, strict=True)
         ]
-        sharpness = spread([s.border_sharpness for s in scores if s.method == method], 2)
-        lines.append(f"| `{method}` | {' | '.join([*cells, sharpness])} |")
-    return "\n".join(lines)
+        sharpness = mean_and_deviation([s.border_sharpness for s in scores if s.method == method], 2)
+        rows.append((f"`{method}`", *cells, sharpness))
+    table = markdown_table(("method", *AREA_QUANTITIES, "border sharpness"), rows)
+    return f"{len(truth)} slices in which the ventricle was found; means of the truth: {means}.\n\n{table}"
 
 
 def main() -> None:
-    """Make the scans, score the methods, print and write the tables."""
+    """Simulate the scans, score the methods, print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--report", type=Path, required=True, help="folder of cines that no training has seen")
-    parser.add_argument("--pattern", default="acdc_*.npz", help="names of those that are used")
+    parser.add_argument("--report", type=Path, required=True, help="folder of cines that were not used for training")
+    parser.add_argument("--pattern", default="acdc_*.npz", help="names of the cines that are used")
     parser.add_argument("--series", type=Path, required=True, help="folder with sax_mid.npz of the volunteer")
-    parser.add_argument("--write", action="store_true", help="put the tables into the pages")
+    parser.add_argument("--write", action="store_true", help="write the tables to the pages")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "results/function")
     arguments = parser.parse_args()
     folder = arguments.output / "scans"

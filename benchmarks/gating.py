@@ -1,19 +1,20 @@
-"""Gating: image quality over R-R variation and ectopic beats, by counter, retrospectively, and by the true phase.
+"""Image quality after gating, for several R-R variations and rates of ectopic beats.
 
-python benchmarks/gating.py [--noise 0.03] [--write]
+    python benchmarks/gating.py --write
 
-Phantoms of 64 x 64 pixels, 25 frames and 4 coils, measured in 12 segments with noise of 1 % of the peak.
-The seeds, 300 to 307, were not used while the method was developed.
-Every image is the fully sampled combination of the coils, so that gating alone makes the difference. The readouts are
-regrouped in copies of each scan, whose counter ``phase`` is then that of
+Phantoms of 64 x 64 pixels, 25 frames and 4 coils, measured in 12 segments with noise of 1 % of the peak. Their seeds
+were not used while the method was developed. All lines are measured, so that only gating makes a difference.
+Retrospective gating by the time stamps and by the ECG is compared with two ways of numbering the frames in the counter
+``phase``, written to copies of each scan:
 
-- *ideal*: the frame of the true cardiac phase, irregular contractions left out; what falls into a frame is averaged;
-- *counter*: the frame at the time of the counter after the R wave, in a beat of mean length, ectopic beats included.
+- *ideal*: by the true cardiac phase, without irregular contractions; the readouts of a frame are averaged;
+- *counter*: by the time after the R wave in a beat of mean length, ectopic beats included.
 
-PSNR of the magnitude where the heart moves, the tenth of the pixels of most change, with the peak of the image.
+PSNR is that of the magnitude in the tenth of the pixels that change most, with the peak of the image.
 """
 
 import argparse
+import itertools
 import re
 import shutil
 import tempfile
@@ -24,7 +25,7 @@ import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from report import write_section
+from pages import markdown_head, markdown_row, write_section
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
@@ -34,17 +35,17 @@ from cinerecon.simulation.scan import simulate_scan
 
 VARIATIONS, ECTOPIES, SEEDS = (0.0, 0.05, 0.15, 0.25), (0.0, 0.1, 0.2), range(300, 308)
 SCAN = SimulateConfig(n_frames=25, ky=64, kx=64, n_coils=4, segments=12, view="short", ecg=True)
-N_NOISE, DUMMY = 16, np.uint64(1 << 26)
-WAYS = ("ideal", "retro", "retro by ECG", "counter")
+N_NOISE_READOUTS, DUMMY_FLAG = 16, np.uint64(1 << 26)
+METHODS = ("ideal", "retro", "retro by ECG", "counter")
 
 
-def regroup(path: Path, target: Path, frame: NDArray[np.int64]) -> Path:
-    """A copy of a scan with another counter of the frames; readouts of frame -1 are left out."""
+def copy_with_frames(path: Path, target: Path, frame: NDArray[np.int64]) -> Path:
+    """Copy a scan with other frame numbers of the readouts; those of frame -1 are flagged to be left out."""
     shutil.copy(path, target)
     with h5py.File(target, "r+") as file:
         rows = file["dataset/data"][:]
-        head = rows["head"][N_NOISE:]
-        head["flags"][frame < 0] |= DUMMY
+        head = rows["head"][N_NOISE_READOUTS:]
+        head["flags"][frame < 0] |= DUMMY_FLAG
         head["idx"]["phase"] = np.maximum(frame, 0)
         file["dataset/data"][:] = rows
         limit = f"<phase><minimum>0</minimum><maximum>{SCAN.n_frames - 1}<".encode()
@@ -53,29 +54,29 @@ def regroup(path: Path, target: Path, frame: NDArray[np.int64]) -> Path:
     return target
 
 
-def scans(path: Path, folder: Path) -> dict[str, tuple[Path, AcquisitionConfig]]:
-    """The files and settings of each way of gating."""
+def gated_scans(path: Path, folder: Path) -> dict[str, tuple[Path, AcquisitionConfig]]:
+    """File and settings for each method of gating."""
     with h5py.File(path) as file:
-        head = file["dataset/data"][N_NOISE:]["head"]
+        head = file["dataset/data"][N_NOISE_READOUTS:]["head"]
         phase, is_regular = file["dataset/truth/cardiac_phase"][:], file["dataset/truth/is_regular"][:] > 0
     n = SCAN.n_frames
     ideal = np.where(is_regular, np.round(phase * n).astype(int) % n, -1)
-    since_ms = 2.5 * head["physiology_time_stamp"][:, 0].astype(float)
-    beat_ms = np.median([since_ms[head["idx"]["segment"] == segment].max() for segment in range(SCAN.segments or 1)])
-    counter = np.round(since_ms / beat_ms * n).astype(int)
+    after_r_ms = 2.5 * head["physiology_time_stamp"][:, 0].astype(float)
+    beat_ms = np.median([after_r_ms[head["idx"]["segment"] == segment].max() for segment in range(SCAN.segments or 1)])
+    counter = np.round(after_r_ms / beat_ms * n).astype(int)
     counter = np.where(counter > n, -1, counter % n)
-    grouped = AcquisitionConfig(gating="counter", repeats="average")
+    by_counter = AcquisitionConfig(gating="counter", repeats="average")
     retro = AcquisitionConfig(gating="retro", gated_frames=n)
     return {
-        "ideal": (regroup(path, folder / "ideal.h5", ideal), grouped),
+        "ideal": (copy_with_frames(path, folder / "ideal.h5", ideal), by_counter),
         "retro": (path, retro),
         "retro by ECG": (path, retro.model_copy(update={"r_waves": "ecg"})),
-        "counter": (regroup(path, folder / "counter.h5", counter), grouped),
+        "counter": (copy_with_frames(path, folder / "counter.h5", counter), by_counter),
     }
 
 
-def quality(path: Path, config: AcquisitionConfig) -> float:
-    """PSNR where the heart moves [dB]."""
+def moving_psnr(path: Path, config: AcquisitionConfig) -> float:
+    """PSNR in the pixels that move [dB]."""
     data = open_scan(path, config).read_slice(0)
     assert data.reference is not None
     image, truth = Encoding(data.mask, data.csm, matrix=data.matrix).adjoint(data.kspace).abs(), data.reference.abs()
@@ -86,31 +87,30 @@ def quality(path: Path, config: AcquisitionConfig) -> float:
 
 
 def table(folder: Path, noise: float) -> str:
-    """One line for each rhythm: the means over the seeds, and the lowest difference from the ideal binning."""
-    lines = ["| R-R variation | ectopic beats | " + " | ".join(WAYS) + " | retro - ideal | lowest | counter - retro |"]
-    lines.append("|" + "---|" * (len(WAYS) + 5))
-    for variation in VARIATIONS:
-        for ectopic in ECTOPIES:
-            found: dict[str, list[float]] = {way: [] for way in WAYS}
-            for seed in SEEDS:
-                values = {"rr_variation": variation, "ectopic": ectopic, "seed": seed, "noise": noise}
-                simulate_scan(folder / "scan.h5", SCAN.model_copy(update=values), force=True)
-                for way, (path, config) in scans(folder / "scan.h5", folder).items():
-                    found[way].append(quality(path, config))
-            means = {way: mean(values) for way, values in found.items()}
-            cells = [f"{variation:.0%}", f"{ectopic:.0%}", *(f"{means[way]:.1f}" for way in WAYS)]
-            lowest = min(retro - ideal for retro, ideal in zip(found["retro"], found["ideal"], strict=True))
-            cells += [f"{means['retro'] - means['ideal']:+.1f}", f"{lowest:+.1f}"]
-            cells.append(f"{means['counter'] - means['retro']:+.1f}")
-            lines.append("| " + " | ".join(cells) + " |")
-            print(lines[-1], flush=True)
+    """A row for each rhythm: means over the seeds, and the lowest difference from the ideal numbering."""
+    heads = ("R-R variation", "ectopic beats", *METHODS, "retro - ideal", "lowest", "counter - retro")
+    lines = [markdown_head(heads)]
+    for variation, ectopic in itertools.product(VARIATIONS, ECTOPIES):
+        psnr: dict[str, list[float]] = {method: [] for method in METHODS}
+        for seed in SEEDS:
+            values = {"rr_variation": variation, "ectopic": ectopic, "seed": seed, "noise": noise}
+            simulate_scan(folder / "scan.h5", SCAN.model_copy(update=values), force=True)
+            for method, (path, config) in gated_scans(folder / "scan.h5", folder).items():
+                psnr[method].append(moving_psnr(path, config))
+        means = {method: mean(values) for method, values in psnr.items()}
+        lowest = min(retro - ideal for retro, ideal in zip(psnr["retro"], psnr["ideal"], strict=True))
+        differences = means["retro"] - means["ideal"], lowest, means["counter"] - means["retro"]
+        numbers = (f"{means[method]:.1f}" for method in METHODS)
+        cells = (f"{variation:.0%}", f"{ectopic:.0%}", *numbers, *(f"{value:+.1f}" for value in differences))
+        lines.append(markdown_row(cells))
+        print(lines[-1], flush=True)
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="write the table into docs/benchmarks.md")
-    parser.add_argument("--noise", type=float, default=0.01, help="noise relative to the peak, default %(default)s")
+    parser.add_argument("--write", action="store_true", help="write the table to docs/benchmarks.md")
+    parser.add_argument("--noise", type=float, default=0.01, help="noise relative to the peak, default: %(default)s")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         text = table(Path(folder), options.noise)

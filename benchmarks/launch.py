@@ -1,6 +1,7 @@
-"""Run a command and print what it took, as JSON: wall time, processor time of all its threads, peak memory.
+"""Run a command and print its wall time, the CPU time of all its threads and its peak memory as JSON.
 
-Linux counts the memory of the process that starts another as the other's peak, so this one is small: no library at all.
+On Linux, the peak memory of a process includes that of the process that started it. This one therefore imports no
+large library.
 """
 
 import json

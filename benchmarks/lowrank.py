@@ -1,14 +1,14 @@
-"""How much faster singular value shrinkage is than by `torch.linalg.svd`, and how exact.
+"""Speed and accuracy of singular value shrinkage, compared with `torch.linalg.svd`.
 
     python benchmarks/lowrank.py                        # the Casorati matrices and the frames of a cine
     python benchmarks/lowrank.py --device cuda
     python benchmarks/lowrank.py --case frames --repeats 20
 
 Relative soft thresholding of complex64 matrices whose singular values fall by a power law, by the singular value
-decomposition and by ours in turn, the best of several runs of each; backward by autograd through the decomposition.
-Casorati matrices are given as frames x voxels. The error is that of the shrunk matrix, relative to double precision.
-"full" takes all singular values, as gradients always do; "truncated" is what runs without gradients: the leading ones,
-and the full method where they are too many or the check of the result fails.
+decomposition and by the methods of this package in turn; the fastest of several runs counts. Gradients of the
+decomposition are those of autograd. Casorati matrices are given as frames x voxels. The error is that of the shrunk
+matrix, relative to double precision. "full" computes all singular values, which gradients always need; "truncated",
+used without gradients, computes the leading ones, and all where these are too many or the check of the result fails.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from pages import markdown_head, markdown_row
 from torch import Tensor
 
 from cinerecon.memory import keep_freed_memory
@@ -27,11 +28,16 @@ from cinerecon.physics.lowrank.spectral import shrink_by_all
 
 Shrink = Callable[[Tensor, RelativeSoft], Tensor]
 THRESHOLDS = (0.1, 0.01, 1e-3)
+"""Relative to the largest singular value."""
+HEADS = (
+    *("matrices", "threshold / s_1", "values above", "method", "svd [ms]", "this package [ms]", "speed-up"),
+    *("speed-up with gradient", "error", "error of svd"),
+)
 
 
 @dataclass(frozen=True)
 class Case:
-    """Matrices, and how their singular values fall: s_i = i^-power."""
+    """Matrices with the singular values s_i = i^-power."""
 
     kind: str
     shape: tuple[int, ...]
@@ -76,7 +82,7 @@ def forward_and_backward(shrink: Shrink, matrix: Tensor, rule: RelativeSoft) -> 
 
 
 def best_times(functions: dict[str, Callable[[], None]], repeats: int, device: str) -> dict[str, float]:
-    """Milliseconds, the best of several runs, one of each in turn."""
+    """Time of the fastest of several runs [ms]; the functions are run in turn."""
     best = dict.fromkeys(functions, math.inf)
     for _ in range(repeats + 1):
         for name, function in functions.items():
@@ -88,25 +94,29 @@ def best_times(functions: dict[str, Callable[[], None]], repeats: int, device: s
     return best
 
 
-def show(case: Case, share: float, repeats: int, device: str) -> None:
+def print_case(case: Case, threshold: float, repeats: int, device: str) -> None:
+    """Print a row for each method of this package."""
     exact = case.draw(device)
-    matrix, rule = exact.to(torch.complex64), RelativeSoft(math.log(share / (1 - share)))
-    roads: dict[str, Shrink] = {"svd": by_svd, "full": shrink_by_all}
+    matrix, rule = exact.to(torch.complex64), RelativeSoft(math.log(threshold / (1 - threshold)))
+    methods: dict[str, Shrink] = {"svd": by_svd, "full": shrink_by_all}
     if case.kind == "frames":
-        roads["truncated"] = shrink_matrix
-    times = best_times({name: partial(forward, road, matrix, rule) for name, road in roads.items()}, repeats, device)
-    learners = {"svd": by_svd, "full": shrink_matrix}
-    steps = {name: partial(forward_and_backward, road, matrix, rule) for name, road in learners.items()}
+        methods["truncated"] = shrink_matrix
+    times = best_times(
+        {name: partial(forward, method, matrix, rule) for name, method in methods.items()}, repeats, device
+    )
+    differentiable = {"svd": by_svd, "full": shrink_matrix}
+    steps = {name: partial(forward_and_backward, method, matrix, rule) for name, method in differentiable.items()}
     step_times = best_times(steps, repeats // 2, device)
     expected = by_svd(exact, rule)
-    survivors = int((torch.linalg.svdvals(exact) > share).sum(-1).max())
+    n_above = int((torch.linalg.svdvals(exact) > threshold).sum(-1).max())
     with torch.no_grad():
-        errors = {name: float((road(matrix, rule) - expected).norm() / expected.norm()) for name, road in roads.items()}
-    for name in list(roads)[1:]:
-        cells = [
+        results = {name: method(matrix, rule) for name, method in methods.items()}
+    errors = {name: float((result - expected).norm() / expected.norm()) for name, result in results.items()}
+    for name in list(methods)[1:]:
+        cells = (
             f"{case.kind} {'x'.join(str(n) for n in case.shape)}",
-            f"{share:g}",
-            f"{survivors}",
+            f"{threshold:g}",
+            n_above,
             name,
             f"{times['svd']:.1f}",
             f"{times[name]:.2f}",
@@ -114,8 +124,8 @@ def show(case: Case, share: float, repeats: int, device: str) -> None:
             f"{step_times['svd'] / step_times['full']:.1f}" if name == "full" else "",
             f"{errors[name]:.1e}",
             f"{errors['svd']:.1e}",
-        ]
-        print("| " + " | ".join(cells) + " |", flush=True)
+        )
+        print(markdown_row(cells), flush=True)
 
 
 def main() -> None:
@@ -125,12 +135,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=10)
     args = parser.parse_args()
     keep_freed_memory()
-    print("| matrices | threshold / s_1 | values above | method | svd [ms] | this package [ms] | speed-up ", end="")
-    print("| speed-up with gradient | error | error of svd |\n|" + 10 * "---|")
+    print(markdown_head(HEADS))
     for case in CASES:
         if args.case in (None, case.kind):
-            for share in THRESHOLDS:
-                show(case, share, args.repeats, args.device)
+            for threshold in THRESHOLDS:
+                print_case(case, threshold, args.repeats, args.device)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Noise maps of pseudo-replicas against the spread of many independent measurements.
+"""Noise maps from pseudo-replicas compared with the standard deviation over independent measurements.
 
     python benchmarks/noise_maps.py --write
 
-On a phantom, for each method: the map of 16 replicas over the standard deviation of 200 reconstructions of the same
-noise-free scan with other noise, in the direction of their mean, in the support. Printed are the median of the ratio
-and the standard deviation of its logarithm; the 200 measurements themselves contribute 0.05 to that. With ``--write``
-the table is put into `docs/how-to/noise-maps.md`.
+The map of 16 replicas is divided by the standard deviation, in the direction of the mean image, of 200 reconstructions
+of the same phantom scan with different noise. For each method, the median of this ratio over the support and the
+standard deviation of its logarithm are printed; the 200 measurements contribute 0.05 to the latter. With ``--write``
+the table is written to `docs/how-to/noise-maps.md`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from report import write_section
+from pages import markdown_head, markdown_row, write_section
 from torch import Tensor
 
 from cinerecon.cine import CineData
@@ -30,7 +30,7 @@ N_MEASURED, N_REPLICAS = 200, 16
 
 
 def make_case() -> CineData:
-    """A noise-free scan of a phantom with its noise level."""
+    """A noise-free scan of a phantom, with the noise level of the measurements."""
     config = SimulateConfig(seed=7, n_frames=8, ky=64, kx=64, n_coils=4, noise=0, undersample="gaussian:4,acs=4")
     (data,) = simulate_cine(config)
     assert data.reference is not None
@@ -47,7 +47,7 @@ def measured_noise(method: Reconstructor, data: CineData) -> tuple[Tensor, Tenso
 
 
 def with_noise(data: CineData, seed: int) -> CineData:
-    """A measurement of the case."""
+    """A simulated measurement: the case with noise."""
     assert data.noise_std is not None
     noise = torch.randn(data.kspace.shape, dtype=data.kspace.dtype, generator=torch.Generator().manual_seed(seed))
     assert data.reference is not None
@@ -69,13 +69,13 @@ def compare(name: str, data: CineData) -> tuple[float, float]:
 def main() -> None:
     """Print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="put the table into the page")
+    parser.add_argument("--write", action="store_true", help="write the table to the page")
     arguments = parser.parse_args()
     data = make_case()
-    lines = ["| method | median | deviation |", "|---|---|---|"]
+    lines = [markdown_head(("method", "median", "deviation"))]
     for name in METHODS:
-        median, spread = compare(name, data)
-        lines.append(f"| `{name}` | {median:.2f} | {spread:.2f} |")
+        median, deviation = compare(name, data)
+        lines.append(markdown_row((f"`{name}`", f"{median:.2f}", f"{deviation:.2f}")))
         print(lines[-1], flush=True)
     if arguments.write:
         write_section("noise-maps", "\n".join(lines), PAGE)

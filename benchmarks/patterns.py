@@ -1,11 +1,11 @@
 """Quality of k-t SLR from each sampling pattern at the same acceleration.
 
-    python benchmarks/patterns.py                      # held-out phantoms; prints a table
-    python benchmarks/patterns.py --series FOLDER        # and measured magnitude series
-    python benchmarks/patterns.py --write              # puts it into docs/benchmarks.md
+    python benchmarks/patterns.py                    # held-out phantoms; prints a table
+    python benchmarks/patterns.py --series FOLDER    # measured magnitude series as well
+    python benchmarks/patterns.py --write            # writes the table to docs/benchmarks.md
 
-Cases, noise and measures are those of `classical.py`; the method is the same for all patterns, and nothing is tuned on
-any of them. Each case is undersampled by several seeds.
+Cases, noise and measures are those of `classical.py`. The settings of the method are the same for all patterns. Each
+case is undersampled with several seeds.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean
 
 from cases import Sizes, list_anatomies, make_cases
-from report import write_section
+from pages import markdown_head, markdown_row, write_section
 
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import compare
@@ -25,7 +25,7 @@ ACCELERATION = 8
 OPTIONS = {"equispaced": "adjusted,acs=8", "kt-gaussian": "acs=4", "kt-radial": "acs=4"}
 """Options without which the net acceleration would be far from the nominal one."""
 NUMBERS = {"radial": 16}
-"""Spokes where the number is not an acceleration."""
+"""Patterns whose number is not an acceleration: spokes."""
 
 
 def main() -> None:
@@ -33,15 +33,14 @@ def main() -> None:
     rows = []
     for n_coils in args.coils:
         for name in args.undersample or [name for name in PATTERNS if name != "full"]:
-            rows.append(row_of(text_of(name), n_coils, args))
+            rows.append(markdown_row(score_pattern(pattern_text(name), n_coils, args)))
             print(rows[-1], flush=True)
     anatomies = args.anatomy or list_anatomies(args.series)
     y, x = args.matrix
     text = "\n".join(
         [
             f"`ktslr`, {args.frames} frames of {y} x {x}; means over {', '.join(anatomies)} and {args.seeds} seeds.\n",
-            "| coils | sampling | kind | net acceleration | PSNR [dB] | lowest | SSIM |",
-            "|" + "---|" * 7,
+            markdown_head(("coils", "sampling", "kind", "net acceleration", "PSNR [dB]", "lowest", "SSIM")),
             *rows,
         ]
     )
@@ -49,14 +48,14 @@ def main() -> None:
         write_section("patterns", text)
 
 
-def text_of(name: str) -> str:
+def pattern_text(name: str) -> str:
     """The text of a pattern at the common acceleration."""
     options = f",{OPTIONS[name]}" if name in OPTIONS else ""
     return f"{name}:{NUMBERS.get(name, ACCELERATION)}{options}"
 
 
-def row_of(sampling: str, n_coils: int, args: argparse.Namespace) -> str:
-    """A row of the table: means over all cases and seeds."""
+def score_pattern(sampling: str, n_coils: int, args: argparse.Namespace) -> tuple[object, ...]:
+    """The cells of a row: means over all cases and seeds."""
     method = load_method("ktslr", [])
     psnr, ssim, net = [], [], []
     for seed in range(args.seeds):
@@ -67,20 +66,20 @@ def row_of(sampling: str, n_coils: int, args: argparse.Namespace) -> str:
             ssim.append(scores["ssim"])
             net.append(net_acceleration(case.data.mask))
     kind = "points" if parse_mask(sampling).kind == "points" else "lines"
-    numbers = f"{mean(net):.2f} | {mean(psnr):.2f} | {min(psnr):.2f} | {mean(ssim):.4f}"
-    return f"| {n_coils} | {sampling} | {kind} | {numbers} |"
+    numbers = f"{mean(net):.2f}", f"{mean(psnr):.2f}", f"{min(psnr):.2f}", f"{mean(ssim):.4f}"
+    return n_coils, sampling, kind, *numbers
 
 
 def read_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--anatomy", nargs="+")
-    parser.add_argument("--undersample", nargs="+", choices=list(PATTERNS))
+    parser.add_argument("--anatomy", nargs="+", help="series, or phantom:SEED; default: all on which nothing is tuned")
+    parser.add_argument("--undersample", nargs="+", choices=list(PATTERNS), help="default: all")
     parser.add_argument("--coils", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--matrix", nargs=2, type=int, default=[160, 160])
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--series", type=Path)
-    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--seeds", type=int, default=2, help="masks per case")
+    parser.add_argument("--series", type=Path, help="folder of measured magnitude series")
+    parser.add_argument("--write", action="store_true", help="write the table to docs/benchmarks.md")
     return parser.parse_args(given)
 
 

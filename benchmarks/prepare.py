@@ -1,14 +1,15 @@
-"""Memory and time of `cinerecon prepare` as the number of slices grows.
+"""Memory and time of `cinerecon prepare` for increasing numbers of slices.
 
-python benchmarks/prepare.py [--slices 1 10 40] [--matrix 128] [--coils 8] [--frames 12]
+python benchmarks/prepare.py --slices 1 10 40
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from pages import markdown_head, markdown_row
+from usage import Usage, run_measured
 
 SIMULATE = "--frames {frames} --ky {matrix} --kx {matrix} --coils {coils} --slices {slices}"
 
@@ -20,30 +21,22 @@ def main() -> None:
     parser.add_argument("--coils", type=int, default=8)
     parser.add_argument("--frames", type=int, default=12)
     options = vars(parser.parse_args())
-    print("| slices | scan [MB] | peak memory [MB] | against one slice | seconds a slice |")
-    print("|---|---|---|---|---|")
-    first = None
+    print(markdown_head(("slices", "scan [MB]", "peak memory [MB]", "relative to the first row", "seconds per slice")))
+    first_mb = None
     for slices in options.pop("slices"):
         with tempfile.TemporaryDirectory() as folder:
             scan, cases = Path(folder, "scan.h5"), Path(folder, "data")
             run("simulate", "-o", scan, *SIMULATE.format(slices=slices, **options).split())
-            start = time.perf_counter()
-            peak_mb = run("prepare", scan, "-o", cases, "--workers", 1)
-            seconds = (time.perf_counter() - start) / slices
-            first = first or peak_mb
-            size_mb = scan.stat().st_size / 1e6
-            print(f"| {slices} | {size_mb:.0f} | {peak_mb:.0f} | {peak_mb / first:.2f} | {seconds:.2f} |", flush=True)
+            usage = run("prepare", scan, "-o", cases, "--workers", 1)
+            first_mb = first_mb or usage.memory_mb
+            ratio, seconds = usage.memory_mb / first_mb, usage.wall_s / slices
+            numbers = f"{scan.stat().st_size / 1e6:.0f}", f"{usage.memory_mb:.0f}", f"{ratio:.2f}", f"{seconds:.2f}"
+            print(markdown_row((slices, *numbers)), flush=True)
 
 
-def run(*arguments: object) -> float:
-    """Run a command in a process of its own; its peak memory [MB]."""
-    code = (
-        "import resource, sys; from cinerecon.cli import app; app(sys.argv[1:], standalone_mode=False); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return int(output.split()[-1]) / (2**20 if sys.platform == "darwin" else 2**10)
+def run(*arguments: object) -> Usage:
+    """Run a command of the program in a process of its own."""
+    return run_measured([sys.executable, "-m", "cinerecon.cli", *map(str, arguments)])
 
 
 if __name__ == "__main__":

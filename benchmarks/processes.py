@@ -1,11 +1,11 @@
-"""Training in two processes against one: patches per second, and the time that steps wait for their batches.
+"""Training in one process and in two: time of a step, and of waiting for its batches.
 
     python benchmarks/processes.py models/slrnet/model.yaml --steps 20
 
-All runs take steps of the same size, two batches: one process computes both, one after the other, two processes one
-each, so that their weights agree up to rounding. Each process computes on one thread. Only the second half of the steps
-is timed: the first one starts the processes that draw batches. A run before them simulates what is kept in the cache.
-Validation is that of a single patch; one, and its checkpoint, is part of the time.
+Each step uses two batches: one process computes them one after the other, two processes one each, so that the weights
+agree up to rounding. Each process has one thread. Only the second half of the steps is timed, since the first half
+includes the start of the processes that draw batches. A run before fills the cache of simulated cases. The time
+includes one validation, on a single patch, and its checkpoint.
 """
 
 import argparse
@@ -19,26 +19,26 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from report import machine
+from pages import machine
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Time of a step, and the part of it in which its batches were waited for [s]."""
+    """Time of a step, and the part of it that is spent waiting for batches [s]."""
 
     step: float
-    waited: float
+    waiting: float
 
 
 def train(recipe: Path, run: Path, n_processes: int, options: argparse.Namespace) -> Timing:
-    """Train in some processes, and time the second half of the steps."""
+    """Train in so many processes, and time the second half of the steps."""
     settings = [f"n_steps={options.steps}", f"save_every={options.steps // 2}", "n_validation=1"]
     settings += [f"n_batches={2 // n_processes}", *options.set]
     words = [word for setting in settings for word in ("--set", f"training.{setting}")]
     words += ["--workers", str(options.workers), "--cache", str(options.cache), "--device", "cpu", "-o", str(run)]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]  # a free one
     launcher = ["torch.distributed.run", "--nproc-per-node", str(n_processes), "--master-port", str(port), "-m"]
     command = [sys.executable, "-m", *(launcher if n_processes > 1 else []), "cinerecon.cli", "train", str(recipe)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw batches, for each training process")
-    parser.add_argument("--set", action="append", default=[], help="setting of the training, key=value")
+    parser.add_argument("--set", action="append", default=[], help="setting of the training, may be repeated")
     parser.add_argument("--cache", type=Path, help="folder of simulated cases, kept for later runs")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +63,8 @@ def main() -> None:
         train(options.recipe, Path(folder) / "first", 1, options)
         one, two = (train(options.recipe, Path(folder) / str(n), n, options) for n in (1, 2))
     figures = {"one process, s per step": one.step, "two processes, s per step": two.step}
-    figures |= {"waited of it, one": one.waited, "waited of it, two": two.waited, "two over one": one.step / two.step}
+    figures |= {"waiting, one process, s": one.waiting, "waiting, two processes, s": two.waiting}
+    figures["gain of two processes"] = one.step / two.step
     print(machine())
     print(json.dumps({name: round(value, 3) for name, value in figures.items()} | {"load": os.getloadavg()[0]}))
 

@@ -1,20 +1,20 @@
-"""How good the methods are on subjects and phantoms that no training has seen.
+"""Image quality of the methods on subjects and phantoms that were not used for training.
 
     python benchmarks/quality.py --report FOLDER --series FOLDER -o results/quality --write
 
-Makes fully sampled raw scans with `cinerecon simulate`, with one coil and with eight, undersamples them (another mask
-in each frame and slice), reconstructs them with every method that has weights, from coil maps estimated of the
-undersampled data, and compares magnitudes with the noise-free truth. The anatomy is measured; its phase, coils and
-noise are simulated. Interrupted, it goes on where it was; `report.html` in the folder shows all.
+Simulates fully sampled raw scans with one coil and with eight, and undersamples each with a mask of its own. The
+classical methods and the networks with weights reconstruct them with coil maps estimated from the undersampled data,
+and magnitudes are compared with the noise-free truth. Magnitudes of the subjects are measured; phase, coils and noise
+are simulated. After an interruption the same command continues. `report.html` in the output folder shows all results.
 """
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pages import machine, write_section
 from quality_tables import describe_losses, gain_table, time_table, value_table
-from report import machine, write_section
 
 from cinerecon.evaluation.results import write_results
 from cinerecon.evaluation.run import evaluate
@@ -25,43 +25,74 @@ from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 HELD_OUT = ("sax_mid", "lax_4ch")
 PHANTOM_SEEDS = range(1, 41)
-"""None of them is among the phantoms of training, whose seeds are of many digits; a test says so."""
+"""Seeds that no phantom of the training has, which a test checks."""
 SAMPLINGS = ("gaussian:8", "radial:16", "equispaced:8")
 CLASSICAL = ("zerofilled", "cgsense", "ttv", "llr", "lps", "ktslr")
-IN_README = ("zerofilled", "ktslr", "slrnet", "passnet", "stvarnet")
-"""Methods in the short table: the networks of the two papers and that of this package."""
+README_METHODS = ("zerofilled", "ktslr", "slrnet", "passnet", "stvarnet")
+"""Methods in the short table of the README."""
 SUBJECTS, VOLUNTEER, PHANTOMS = "subjects", "volunteer", "phantoms"
 PHASES = {"smooth": "smooth phase", "measured": "phase that changes as fast as in measured cines"}
 MEASURES = (("psnr", "ssim"), ("heart_psnr", "xt_ssim"))
 
 
-def make_scans(arguments: argparse.Namespace) -> dict[str, list[Path]]:
-    """Write the scans that are missing; the names of those of a group begin with that of the group."""
-    folder: Path = arguments.output / "scans"
-    folder.mkdir(parents=True, exist_ok=True)
+@dataclass(frozen=True)
+class ScanOptions:
+    """The scans to simulate.
+
+    Attributes
+    ----------
+    folder
+        Folder of the scans.
+    report, series
+        Folders of magnitude cines, of subjects and of the volunteer; None without.
+    n_phantoms
+        Number of phantoms.
+    coils
+        Numbers of coils; each cine becomes one scan for each of them.
+    noise
+        Noise of a sample, relative to the maximum of the image.
+    phase
+        As in `SimulateConfig.phase`.
+    series_per_subject
+        Largest number of series of a subject.
+    """
+
+    folder: Path
+    report: Path | None
+    series: Path | None
+    n_phantoms: int
+    coils: Sequence[int]
+    noise: float = 0.01
+    phase: str = "smooth"
+    series_per_subject: int = 3
+
+
+def make_scans(options: ScanOptions) -> dict[str, list[Path]]:
+    """Write the scans that are missing, and return all of them by group."""
+    options.folder.mkdir(parents=True, exist_ok=True)
     groups: dict[str, list[Path]] = {}
-    for group, name, sizes, source in list_scans(arguments):
-        for coils in arguments.coils:
-            path = folder / f"{group}-{name}-{coils}-{arguments.noise:g}.h5"
+    for group, name, sizes, source in list_cines(options):
+        for n_coils in options.coils:
+            path = options.folder / f"{group}-{name}-{n_coils}-{options.noise:g}.h5"
             if not path.exists():
-                config = SimulateConfig(**sizes, n_coils=coils, noise=arguments.noise, phase=arguments.phase)
+                config = SimulateConfig(**sizes, n_coils=n_coils, noise=options.noise, phase=options.phase)
                 simulate_scan(path, config, source=source)
             groups.setdefault(group, []).append(path)
     return groups
 
 
-def list_scans(arguments: argparse.Namespace) -> Iterator[tuple[str, str, dict[str, int], Path | None]]:
-    """Group, name, sizes and source of each scan, for one number of coils."""
-    for path in choose_series(arguments.report, arguments.series_per_subject) if arguments.report else ():
+def list_cines(options: ScanOptions) -> Iterator[tuple[str, str, dict[str, int], Path | None]]:
+    """Group, name, sizes and source of each cine."""
+    for path in choose_series(options.report, options.series_per_subject) if options.report else ():
         yield SUBJECTS, path.stem, {"seed": 11}, path
-    for name in HELD_OUT if arguments.series else ():
-        yield VOLUNTEER, name, {"seed": 11, "n_frames": 25, "ky": 160, "kx": 192}, arguments.series / f"{name}.npz"
-    for seed in list(PHANTOM_SEEDS)[: arguments.phantoms]:
+    for name in HELD_OUT if options.series else ():
+        yield VOLUNTEER, name, {"seed": 11, "n_frames": 25, "ky": 160, "kx": 192}, options.series / f"{name}.npz"
+    for seed in list(PHANTOM_SEEDS)[: options.n_phantoms]:
         yield PHANTOMS, f"{seed}", {"seed": seed, "n_frames": 16, "ky": 96, "kx": 96}, None
 
 
 def choose_series(folder: Path, n_most: int) -> list[Path]:
-    """Series of each subject, evenly chosen among those of a stack (`scd4_sax00` and so on)."""
+    """At most so many series of each subject, evenly spread over a stack (`scd4_sax00` and so on)."""
     stacks: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*.npz")):
         stacks.setdefault(path.stem.partition("_sax")[0], []).append(path)
@@ -73,13 +104,13 @@ def choose_series(folder: Path, n_most: int) -> list[Path]:
     ]
 
 
-def trained() -> list[str]:
-    """The networks whose weights come with the program."""
+def shipped_networks() -> list[str]:
+    """The networks whose weights are shipped."""
     return [entry.name for entry in list_models() if entry.kind == "deep" and entry.weights == "ours"]
 
 
-def judge(group: str, paths: list[Path], arguments: argparse.Namespace) -> list[Score]:
-    """The scores of a group: every method, every sampling; the volunteer is one subject."""
+def score_group(group: str, paths: list[Path], arguments: argparse.Namespace) -> list[Score]:
+    """Score all methods and samplings on the scans of a group; the volunteer is one subject."""
     scores = evaluate(
         paths,
         arguments.model,
@@ -91,13 +122,13 @@ def judge(group: str, paths: list[Path], arguments: argparse.Namespace) -> list[
     return [replace(score, subject=VOLUNTEER) for score in scores] if group == VOLUNTEER else scores
 
 
-def group_caption(group: str, scores: list[Score], arguments: argparse.Namespace) -> str:
-    """The tables of a group."""
+def describe_group(group: str, scores: list[Score], arguments: argparse.Namespace) -> str:
+    """Heading and tables of a group."""
     series, subjects = (len({getattr(score, key) for score in scores}) for key in ("scan", "subject"))
     series //= len(arguments.coils)
     sizes = {
         SUBJECTS: f"{subjects} subjects, {series} series",
-        VOLUNTEER: f"{series} series of the volunteer whose other series were trained on",
+        VOLUNTEER: f"{series} series of the volunteer whose other series were used for training",
         PHANTOMS: f"{series} phantoms",
     }
     methods, baseline = arguments.model, arguments.baseline
@@ -112,50 +143,61 @@ def group_caption(group: str, scores: list[Score], arguments: argparse.Namespace
 
 
 def main() -> None:
-    """Make the scans, score the methods, print and write the tables."""
+    """Simulate the scans, score the methods, print and write the tables."""
     arguments = read_arguments()
-    everything: list[Score] = []
-    page = [machine()]
-    for group, paths in make_scans(arguments).items():
-        scores = judge(group, paths, arguments)
-        everything += scores
-        page.append(group_caption(group, scores, arguments))
-        print(page[-1], flush=True)
+    options = ScanOptions(
+        arguments.output / "scans",
+        arguments.report,
+        arguments.series,
+        arguments.phantoms,
+        arguments.coils,
+        arguments.noise,
+        arguments.phase,
+        arguments.series_per_subject,
+    )
+    all_scores: list[Score] = []
+    sections = [machine()]
+    for group, paths in make_scans(options).items():
+        scores = score_group(group, paths, arguments)
+        all_scores += scores
+        sections.append(describe_group(group, scores, arguments))
+        print(sections[-1], flush=True)
         if group == SUBJECTS and arguments.write and arguments.section == "quality":
-            few = [name for name in arguments.model if name in IN_README]
-            short = value_table(scores, few, MEASURES[0])
-            write_section("quality", short, Path(__file__).parents[1] / "README.md")
+            methods = [name for name in arguments.model if name in README_METHODS]
+            write_section("quality", value_table(scores, methods, MEASURES[0]), Path(__file__).parents[1] / "README.md")
     if arguments.write:
-        write_section(arguments.section, "\n\n".join(page))
+        write_section(arguments.section, "\n\n".join(sections))
     baseline = arguments.baseline if arguments.baseline in arguments.model else None
-    for path in write_results(everything, arguments.output, baseline=baseline):
+    for path in write_results(all_scores, arguments.output, baseline=baseline):
         print(f"wrote {path}")
 
 
 def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--report", type=Path, help="folder of magnitude cines of subjects that no training has seen")
-    parser.add_argument("--series-per-subject", type=int, default=3, help="series of a stack; default: 3")
-    parser.add_argument("--series", type=Path, help="folder of magnitude cines, sax_mid.npz and lax_4ch.npz among them")
+    parser.add_argument("--report", type=Path, help="magnitude cines of subjects that were not used for training")
+    parser.add_argument("--series-per-subject", type=int, default=3, help="largest number of series of a stack")
+    parser.add_argument("--series", type=Path, help="folder with sax_mid.npz and lax_4ch.npz of the volunteer")
     parser.add_argument("--phantoms", type=int, default=20)
-    parser.add_argument("--noise", type=float, default=0.01, help="noise of a sample over the image's maximum")
+    parser.add_argument("--noise", type=float, default=0.01, help="noise of a sample relative to the maximum")
     parser.add_argument("--phase", choices=("smooth", "measured"), default="smooth", help="as in cinerecon simulate")
     parser.add_argument("--coils", type=int, action="append", help="default: 1 and 8")
-    parser.add_argument("--model", action="append", help="default: classical methods, and networks that have weights")
+    parser.add_argument(
+        "--model", action="append", help="default: classical methods, and networks with shipped weights"
+    )
     parser.add_argument("--undersample", action="append", help=f"default: {' '.join(SAMPLINGS)}")
     parser.add_argument("--baseline", default="ktslr")
-    parser.add_argument("--workers", type=int, default=1, help="0: as many as there are cores and memory for")
+    parser.add_argument("--workers", type=int, default=1, help="processes; 0: as many as cores and memory allow")
     parser.add_argument(
         "--write",
         action="store_true",
-        help="put the tables into docs/benchmarks.md; README.md has those of section quality",
+        help="write the tables to docs/benchmarks.md, and those of section quality to README.md",
     )
     parser.add_argument("--section", default="quality", help="section of docs/benchmarks.md; default: quality")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/quality"))
     arguments = parser.parse_args()
     arguments.coils = arguments.coils or [1, 8]
-    arguments.model = arguments.model or [*CLASSICAL, *trained()]
+    arguments.model = arguments.model or [*CLASSICAL, *shipped_networks()]
     arguments.undersample = arguments.undersample or list(SAMPLINGS)
     return arguments
 

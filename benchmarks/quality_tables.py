@@ -1,7 +1,9 @@
-"""The tables of `quality.py`: measures, gains over the baseline and time, a column for each pattern and coil count."""
+"""The tables of `quality.py`: measures, gains over the baseline and time, by sampling pattern and number of coils."""
 
 from collections.abc import Sequence
 from statistics import mean, median
+
+from pages import markdown_table
 
 from cinerecon.evaluation.score import Score
 from cinerecon.metrics.statistics import Gain, compare_paired, summarise_mean, with_holm
@@ -16,18 +18,18 @@ NOTE = (
 
 
 def columns_of(scores: Sequence[Score]) -> list[Column]:
-    """All patterns and coil counts, those of a pattern next to each other."""
+    """All patterns, each with all numbers of coils."""
     samplings = list(dict.fromkeys(score.sampling for score in scores))
     return [(sampling, coils) for sampling in samplings for coils in sorted({score.n_coils for score in scores})]
 
 
 def values_of(scores: Sequence[Score], method: str, column: Column, field: str) -> dict[str, float]:
-    """A measure of a method in a column, by subject; means over the series of a subject."""
-    found: dict[str, list[float]] = {}
+    """A measure of a method in a column: the mean over the series of each subject."""
+    by_subject: dict[str, list[float]] = {}
     for score in scores:
         if score.method == method and (score.sampling, score.n_coils) == column:
-            found.setdefault(score.subject, []).append(getattr(score, field))
-    return {subject: mean(values) for subject, values in found.items()}
+            by_subject.setdefault(score.subject, []).append(getattr(score, field))
+    return {subject: mean(values) for subject, values in by_subject.items()}
 
 
 def gains_of(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> dict[tuple[str, Column], Gain]:
@@ -35,21 +37,21 @@ def gains_of(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> 
     gains = {}
     for column in columns_of(scores):
         theirs = values_of(scores, baseline, column, "psnr")
-        pairs = [values_of(scores, method, column, "psnr") for method in methods]
-        compared = [compare_paired([ours[s] for s in theirs], list(theirs.values()), list(theirs)) for ours in pairs]
+        values = [values_of(scores, method, column, "psnr") for method in methods]
+        compared = [compare_paired([ours[s] for s in theirs], list(theirs.values()), list(theirs)) for ours in values]
         gains |= {(method, column): gain for method, gain in zip(methods, with_holm(compared), strict=True)}
     return gains
 
 
 def gain_table(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> str:
-    """Mean gains over the baseline with their 95 % intervals; a star if not significant."""
+    """Mean gains over the baseline with 95 % intervals, and a star where they are not significant."""
     gains, columns = gains_of(scores, methods, baseline), columns_of(scores)
     rows = {method: [describe_gain(gains[method, column]) for column in columns] for method in methods}
     return f"{markdown(f'over `{baseline}`, PSNR [dB]', columns, rows)}\n\n{NOTE}"
 
 
 def describe_gain(gain: Gain) -> str:
-    """Mean and interval; for fewer subjects than an interval needs, the mean alone."""
+    """Mean and interval; the mean alone if there are too few subjects for an interval."""
     if gain.low != gain.low:
         return f"{gain.mean:+.2f}"
     star = "" if gain.p_holm < 0.05 else " *"
@@ -57,29 +59,29 @@ def describe_gain(gain: Gain) -> str:
 
 
 def describe_losses(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> str:
-    """Where the mean of a network is below the baseline, and on how many subjects in all columns."""
+    """Sentences on the networks that are below the baseline, on average of a column or on single subjects."""
     gains, columns = gains_of(scores, methods, baseline), columns_of(scores)
     sentences = []
     for method in methods:
-        below = [f"{name(column)} ({gains[method, column].mean:+.2f} dB)" for column in columns]
+        below = [f"{column_title(column)} ({gains[method, column].mean:+.2f} dB)" for column in columns]
         below = [text for text, column in zip(below, columns, strict=True) if gains[method, column].mean < 0]
-        each = [
+        differences = [
             values_of(scores, method, column, "psnr")[subject] - value
             for column in columns
             for subject, value in values_of(scores, baseline, column, "psnr").items()
         ]
         where = f"on average for {', '.join(below)}, and " if below else ""
-        n_below = sum(gain < 0 for gain in each)
+        n_below = sum(difference < 0 for difference in differences)
         if n_below:
             sentences.append(
-                f"`{method}` is below `{baseline}` {where}on {n_below} of {len(each)} combinations of subject, pattern "
-                f"and coils (lowest {min(each):+.2f} dB)."
+                f"`{method}` is below `{baseline}` {where}on {n_below} of {len(differences)} combinations of subject, "
+                f"pattern and coils (lowest {min(differences):+.2f} dB)."
             )
     return " ".join(sentences)
 
 
 def value_table(scores: Sequence[Score], methods: Sequence[str], fields: tuple[str, str]) -> str:
-    """Two measures of every method, means over subjects."""
+    """Two measures of all methods, means over subjects."""
     columns = columns_of(scores)
     rows = {}
     for method in methods:
@@ -89,12 +91,12 @@ def value_table(scores: Sequence[Score], methods: Sequence[str], fields: tuple[s
 
 
 def summarise(scores: Sequence[Score], method: str, column: Column, field: str) -> float:
-    """Mean over subjects; those without the measure are not counted."""
+    """Mean over the subjects for which the measure is defined."""
     return summarise_mean(list(values_of(scores, method, column, field).values())).mean
 
 
 def time_table(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> str:
-    """Median over series of the time as a fraction of that of the baseline, with the initial image."""
+    """Time including the initial image, relative to that of the baseline: median over series."""
     columns = columns_of(scores)
     rows = {}
     for method in methods:
@@ -111,13 +113,14 @@ def time_table(scores: Sequence[Score], methods: Sequence[str], baseline: str) -
     return markdown(f"time over that of `{baseline}`", columns, rows)
 
 
-def name(column: Column) -> str:
-    """Pattern and coils in words."""
+def column_title(column: Column) -> str:
+    """Pattern and number of coils."""
     sampling, coils = column
     return f"{sampling}, {coils} coil{'s' if coils > 1 else ''}"
 
 
 def markdown(head: str, columns: Sequence[Column], rows: dict[str, list[str]]) -> str:
     """A table with a row for each method."""
-    lines = [f"| {head} | {' | '.join(map(name, columns))} |", "|" + "---|" * (1 + len(columns))]
-    return "\n".join([*lines, *(f"| `{method}` | {' | '.join(cells)} |" for method, cells in rows.items())])
+    return markdown_table(
+        (head, *map(column_title, columns)), [(f"`{method}`", *cells) for method, cells in rows.items()]
+    )

@@ -1,8 +1,8 @@
-"""Replay a simulated scan at the pace of a scanner through `cinerecon serve`: latency of each slice, memory, images.
+"""Replay a simulated scan through `cinerecon serve` at the pace of a scanner: latency, memory and images.
 
-The latency of a slice is the time from its last readout, as it is sent, to its last image, as it is received. Memory
-is the resident set of the server after each scan. The images of the first and the last slice are compared with those of
-the file.
+The latency of a slice is the time from sending its last readout to receiving its last image. Memory is the resident set
+of the server after each scan. The images of the first and the last slice are compared with those reconstructed from the
+file.
 
     python benchmarks/replay.py --scans 10 --undersample gaussian:4 --write replay
     python benchmarks/replay.py --scans 10 --model zerofilled --slices 3 --matrix 64 64 --frames 8 --coils 4 --tr 0
@@ -20,24 +20,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from report import machine, write_section
+from pages import machine, markdown_table, write_section
 
 from cinerecon.io.mrd_stream.messages import AcquisitionMessage, ImageMessage, Message, TextMessage
 from cinerecon.reconstruction.client import exchange
 from cinerecon.reconstruction.public import reconstruct
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
-NOISE = 1 << 18
+NOISE_FLAG = 1 << 18
 
 
 @dataclass
 class Replay:
-    """What one replay measured.
+    """Measurements of one replay.
 
     Attributes
     ----------
     sent_s, latency_s
-        Time of the last readout of each slice since the first one [s], and from there to its last image [s].
+        Time of the last readout of each slice since the start [s], and from there to its last image [s].
     images
         ``(frames, y, x)`` of each slice.
     cpu_s
@@ -55,7 +55,7 @@ class Replay:
 
 @contextmanager
 def server(model: str) -> Iterator[tuple[subprocess.Popen, str]]:
-    """The command in a process of its own, and its address."""
+    """Run the server in a process of its own; yields the process and its address."""
     command = [sys.executable, "-m", "cinerecon.cli", "serve", "--port", "0", "--model", model]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -66,14 +66,14 @@ def server(model: str) -> Iterator[tuple[subprocess.Popen, str]]:
 
 
 def replay(scan: Path, process: subprocess.Popen, address: str, tr_ms: float) -> Replay:
-    """Send a scan, and note when its images arrive."""
+    """Send a scan, and record when its images arrive."""
     result, start, cpu_s = Replay(), time.perf_counter(), cpu_seconds(process.pid)
 
-    def note(message: Message) -> None:
-        if isinstance(message, AcquisitionMessage) and not int(message.head["flags"]) & NOISE:
+    def record_time(message: Message) -> None:
+        if isinstance(message, AcquisitionMessage) and not int(message.head["flags"]) & NOISE_FLAG:
             result.sent_s[int(message.head["idx"]["slice"])] = time.perf_counter() - start
 
-    for message in exchange(scan, address, pace_ms=tr_ms, on_sent=note):
+    for message in exchange(scan, address, pace_ms=tr_ms, on_sent=record_time):
         if isinstance(message, TextMessage):
             print(message.text, file=sys.stderr)
         if isinstance(message, ImageMessage):
@@ -95,7 +95,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def largest_difference(images: dict[int, list[np.ndarray]], scan: Path, model: str) -> float:
-    """Largest difference from the images of the file in the first and the last slice, relative to their maximum."""
+    """Largest difference from the images of the file, in the first and the last slice, relative to their maximum."""
     chosen = (0, len(images) - 1)
     parts = reconstruct(scan, method=model, slices=chosen)
     differences = [
@@ -105,26 +105,26 @@ def largest_difference(images: dict[int, list[np.ndarray]], scan: Path, model: s
 
 
 def describe(config: SimulateConfig, options: argparse.Namespace, replays: list[Replay], difference: float) -> str:
-    """What was replayed, the latency of each slice over all replays, and the memory after each of them."""
+    """Settings of the replays, the latency of each slice over all of them, and the memory after each of them."""
     slices = list(replays[0].latency_s)
     latencies = np.array([[part.latency_s[number] for number in slices] for part in replays])
     cpu_s = np.mean([part.cpu_s for part in replays]) / len(slices)
     sizes = f"{len(slices)} slices x {config.n_frames} frames x {config.n_coils} coils, {config.ky} x {config.kx}"
-    lines = [
+    settings = (
         f"{machine()} {sizes}, {config.undersample or 'all lines'}, TR {options.tr:g} ms, `{options.model}`. "
         f"Load average of the machine {os.getloadavg()[1]:.1f}; CPU time of the server {cpu_s:.1f} s per slice. "
-        f"Largest difference from the images of the file, relative to their maximum: {difference:.1g}.",
-        "",
-        "| slice | " + " | ".join(map(str, slices)) + " |",
-        "|" + "---|" * (len(slices) + 1),
-        "| latency, median [s] | " + " | ".join(f"{value:.1f}" for value in np.median(latencies, axis=0)) + " |",
-        "| latency, largest [s] | " + " | ".join(f"{value:.1f}" for value in latencies.max(axis=0)) + " |",
-        "",
-        "| scan | " + " | ".join(map(str, range(1, len(replays) + 1))) + " |",
-        "|" + "---|" * (len(replays) + 1),
-        "| memory afterwards [MB] | " + " | ".join(f"{part.memory_mb:.0f}" for part in replays) + " |",
-    ]
-    return "\n".join(lines)
+        f"Largest difference from the images of the file, relative to their maximum: {difference:.1g}."
+    )
+    medians, largest = ([f"{value:.1f}" for value in f(latencies, axis=0)] for f in (np.median, np.max))
+    latency = markdown_table(
+        ("slice", *map(str, slices)),
+        [("latency, median [s]", *medians), ("latency, largest [s]", *largest)],
+    )
+    memory = markdown_table(
+        ("scan", *map(str, range(1, len(replays) + 1))),
+        [("memory afterwards [MB]", *(f"{part.memory_mb:.0f}" for part in replays))],
+    )
+    return "\n\n".join([settings, latency, memory])
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
-"""Time the stages of a reconstruction: an 8-coil, 160 x 192, 25-frame scan, from the raw file to the images."""
+"""Time the stages of a reconstruction from raw file to images: 8 coils, 160 x 192 points, 25 frames."""
 
 import argparse
 import tempfile
 from pathlib import Path
+
+from pages import markdown_head, markdown_row
 
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import reconstruct_scan
@@ -17,16 +19,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scan = Path(folder) / "scan.h5"
         simulate_scan(scan, SimulateConfig(n_frames=25, ky=160, kx=192, n_coils=8, undersample="gaussian:8,acs=4"))
-        print("| read [s] | maps [s] | reconstruct [s] | write .h5 [s] | around / reconstruct | peak memory [MB] |")
-        print("|---|---|---|---|---|---|")
+        heads = "read [s]", "maps [s]", "reconstruct [s]", "write .h5 [s]", "other / reconstruct", "peak memory [MB]"
+        print(markdown_head(heads))
         for _ in range(options.repeats):
             output = str(Path(folder) / "image.h5")
             report = reconstruct_scan(ReconRequest(scan, options.model, outputs=(output,), force=True))
             seconds, write = report.slices[0].seconds, sum(report.written.values())
-            around = seconds["read"] + seconds["maps"] + write
+            other = seconds["read"] + seconds["maps"] + write
             stages = [f"{value:.2f}" for value in (seconds["read"], seconds["maps"], seconds["reconstruct"], write)]
-            ratio, memory = around / seconds["reconstruct"], report.peak_memory_mb
-            print("| " + " | ".join([*stages, f"{ratio:.2f}", f"{memory:.0f}"]) + " |")
+            ratio = other / seconds["reconstruct"]
+            print(markdown_row((*stages, f"{ratio:.2f}", f"{report.peak_memory_mb:.0f}")), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/start.py
 
-The fastest of several runs counts. Their output is not shown.
+The fastest of several runs counts.
 """
 
 import argparse
@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from pages import markdown_head, markdown_row
 
 SCAN = Path(__file__).parents[1] / "sample_data/phantom_cine.h5"
 COMMANDS = (
@@ -47,12 +49,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     repeats = parser.parse_args().repeats
-    print("| command | CPU time [s] | modules | of PyTorch and SciPy |\n|---|---|---|---|")
+    print(markdown_head(("command", "CPU time [s]", "modules", "of PyTorch and SciPy")))
     with tempfile.TemporaryDirectory() as folder:
         for command in COMMANDS:
             seconds, n_modules, heavy = min(measure(command, folder) for _ in range(repeats))
-            shown = " ".join(command).replace(str(SCAN), SCAN.name)
-            print(f"| `cinerecon {shown}` | {seconds:.2f} | {n_modules} | {heavy} |", flush=True)
+            text = " ".join(command).replace(str(SCAN), SCAN.name)
+            print(markdown_row((f"`cinerecon {text}`", f"{seconds:.2f}", n_modules, heavy)), flush=True)
 
 
 if __name__ == "__main__":

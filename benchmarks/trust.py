@@ -1,12 +1,12 @@
-"""Fit the verdict on images to cases of known truth, and test it on other subjects.
+"""Fit the verdict to images of known error, and test it on other subjects.
 
     python benchmarks/trust.py fit --train ../shared/cines/train
     python benchmarks/trust.py test --report ../shared/cines/report --series ../shared/real --write
 
-The first writes ``models/verdict.json``: linear and logistic models are fitted to some subjects and phantoms, their
-limits and the threshold calibrated on others. The second makes the tables of ``docs/how-to/trust.md`` from subjects and
-phantoms that were in neither. ``--methods`` restricts both to some methods; numbers of others are kept. Images that
-were measured already are taken from the output folder; remove it after a change of a method or a feature.
+The first command writes ``models/verdict.json``: linear and logistic models are fitted to some subjects and phantoms,
+and their limits and the threshold are calibrated on others. The second makes the tables of ``docs/how-to/trust.md``
+from subjects and phantoms that are in neither set. ``--methods`` restricts both to some methods; the numbers of the
+others do not change. Results in the output folder are used again: remove it after a change of a method or a feature.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from report import write_section
-from trust_cases import FAILURES, Anatomy, Plan, measured, phantoms, plan_cases
+from pages import markdown_table, write_section
+from trust_cases import FAILURES, Anatomy, Plan, measured_cines, phantoms, plan_cases
 from trust_measure import Record, measure_all
 
 from cinerecon.io.atomic import write_text
@@ -28,40 +28,40 @@ METHODS = ("ktslr", "slrnet", "stvarnet")
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/how-to/trust.md"
 N_FIT, N_CALIBRATE, N_TEST = (120, 16), (100, 5), (200, 7)
-"""Intact scans, and failures of each kind."""
+"""Numbers of intact scans, and of failures of each kind."""
 EXPECTED = "as expected"
 
 
 def fit_plans(cines: Path) -> tuple[list[Plan], list[Plan]]:
-    """Cases to fit models to, and cases of other subjects to calibrate limits on."""
-    fitted = phantoms(range(2000, 2060)) + measured(cines, "scd1_*", "scd2_*", "pig_*")
-    calibrated = phantoms(range(3000, 3060)) + measured(cines, "scd3_*", "mli_*")
+    """Cases for the fit, and cases of other subjects for the calibration."""
+    fitted = phantoms(range(2000, 2060)) + measured_cines(cines, "scd1_*", "scd2_*", "pig_*")
+    calibrated = phantoms(range(3000, 3060)) + measured_cines(cines, "scd3_*", "mli_*")
     return plan_cases(fitted, *N_FIT, seed=1), plan_cases(calibrated, *N_CALIBRATE, seed=2)
 
 
-def held_out_plans(report: Path | None, real: Path | None) -> list[Plan]:
-    """Cases of subjects and phantoms that are in no fit."""
+def held_out_plans(report: Path | None, series: Path | None) -> list[Plan]:
+    """Cases of subjects and phantoms that are in neither fit nor calibration."""
     anatomies: list[Anatomy] = phantoms(range(4000, 4080))
-    anatomies += measured(report, "*.npz") if report else []
-    anatomies += measured(real, "sax_mid.npz", "lax_4ch.npz") if real else []
+    anatomies += measured_cines(report, "*.npz") if report else []
+    anatomies += measured_cines(series, "sax_mid.npz", "lax_4ch.npz") if series else []
     return plan_cases(anatomies, *N_TEST, seed=3)
 
 
 def examples_of(records: Sequence[Record], method: str) -> list[Example]:
-    """The images of a method with known errors."""
+    """The images of a method, with their errors, for the fit."""
     return [example for _, example in pairs_of(records, method)]
 
 
 def pairs_of(records: Sequence[Record], method: str) -> list[tuple[Record, Example]]:
-    """Records of a method, each with what the fit needs of it."""
+    """The records of a method, each with its example for the fit."""
     own = {record.name: record for record in records if record.method == method}
     return [
         (r, Example(r.features, own[r.twin].features, r.kind, r.psnr, r.heart_error, r.subject)) for r in own.values()
     ]
 
 
-class Judged:
-    """An image of the test: its record, the verdict on it, and whether its error is more than twice the usual."""
+class AssessedImage:
+    """An image of the test: its record, its verdict, and whether its error is more than twice the usual."""
 
     def __init__(self, record: Record, example: Example, calibration: Calibration) -> None:
         self.record = record
@@ -71,17 +71,17 @@ class Judged:
 
     @property
     def is_flagged(self) -> bool:
-        """Whether the verdict is another one than as expected."""
+        """Whether the verdict is not *as expected*."""
         return self.verdict.status != EXPECTED
 
     @property
     def is_named(self) -> bool:
-        """Whether the first reason is the kind of its failure."""
+        """Whether the first reason is the true kind of failure."""
         return self.verdict.reasons[:1] == (CAUSES.get(self.record.kind, ""),)
 
     @property
     def is_covered(self) -> tuple[bool, bool]:
-        """Whether the intervals hold PSNR and error of the heart."""
+        """Whether PSNR and error of the heart are in their intervals."""
         verdict, record = self.verdict, self.record
         return (
             verdict.psnr_low <= record.psnr <= verdict.psnr_high,
@@ -97,11 +97,11 @@ def area_under_curve(scores: Sequence[float], labels: Sequence[bool]) -> float:
 
 
 def percentage(part: int, whole: int) -> str:
-    """A share with its counts."""
+    """A percentage with its counts."""
     return f"{part / whole:.0%} ({part} of {whole})" if whole else "-"
 
 
-def summary_table(judged: dict[str, list[Judged]]) -> str:
+def summary_table(assessed: dict[str, list[AssessedImage]]) -> str:
     """AUROC, coverage, false alarms and cost of each method."""
     rows: dict[str, list[str]] = {
         "images, of them intact": [],
@@ -115,7 +115,7 @@ def summary_table(judged: dict[str, list[Judged]]) -> str:
         "kind of failure named, of the flagged failures": [],
         "time over that of the reconstruction, all images": [],
     }
-    for images in judged.values():
+    for images in assessed.values():
         intact = [image for image in images if image.record.kind == "intact"]
         failures = [image for image in images if image.record.kind != "intact"]
         sound = [image for image in intact if not image.is_failed]
@@ -136,27 +136,30 @@ def summary_table(judged: dict[str, list[Judged]]) -> str:
         ]
         for row, cell in zip(rows.values(), cells, strict=True):
             row.append(cell)
-    lines = [f"| | {' | '.join(f'`{name}`' for name in judged)} |", "|" + "---|" * (1 + len(judged))]
-    return "\n".join([*lines, *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items())])
+    return markdown_table(("", *(f"`{name}`" for name in assessed)), [(name, *cells) for name, cells in rows.items()])
 
 
-def failure_table(judged: dict[str, list[Judged]]) -> str:
-    """For each kind of failure how many images it harmed, and how many of these and of all were flagged."""
-    heads = [f"`{name}`: error above twice the usual | of these flagged | of all flagged" for name in judged]
-    lines = [f"| failure | {' | '.join(heads)} |", "|" + "---|" * (1 + 3 * len(judged))]
+def failure_table(assessed: dict[str, list[AssessedImage]]) -> str:
+    """For each kind of failure, how many images have an error above twice the usual, and how many are flagged."""
+    heads = [
+        head
+        for name in assessed
+        for head in (f"`{name}`: error above twice the usual", "of these flagged", "of all flagged")
+    ]
+    rows = []
     for kind in list(FAILURES)[1:]:
         cells = []
-        for images in judged.values():
+        for images in assessed.values():
             group = [image for image in images if image.record.kind == kind]
             failed = [image for image in group if image.is_failed]
-            flagged = [percentage(sum(i.is_flagged for i in some), len(some)) for some in (failed, group)]
+            flagged = [percentage(sum(i.is_flagged for i in part), len(part)) for part in (failed, group)]
             cells += [f"{len(failed)} of {len(group)}", *flagged] if group else ["-", "-", "-"]
-        lines.append(f"| {kind} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append((kind, *cells))
+    return markdown_table(("failure", *heads), rows)
 
 
 def run_fit(cines: Path, methods: Sequence[str], output: Path, n_jobs: int) -> None:
-    """Fit and calibrate, and write the numbers; those of other methods are kept."""
+    """Fit and calibrate some methods, and write the numbers; those of the other methods do not change."""
     plans = fit_plans(cines)
     records = [
         measure_all(part, methods, output / f"{name}.jsonl", n_jobs)
@@ -164,15 +167,15 @@ def run_fit(cines: Path, methods: Sequence[str], output: Path, n_jobs: int) -> N
     ]
     numbers = {}
     for name in METHODS:
-        is_fitted = name in methods
-        calibration = fit(*(examples_of(part, name) for part in records)) if is_fitted else calibration_of(name)
+        examples = (examples_of(part, name) for part in records)
+        calibration = fit(*examples) if name in methods else calibration_of(name)
         if calibration is not None:
             numbers[name] = calibration.rounded()
     write_numbers(numbers)
 
 
 def write_numbers(numbers: Mapping[str, Calibration]) -> None:
-    """Write the numbers of all methods, a key in each line."""
+    """Write the numbers of all methods, one line per key."""
     methods = []
     for name, calibration in numbers.items():
         lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in calibration.model_dump().items()]
@@ -181,34 +184,34 @@ def write_numbers(numbers: Mapping[str, Calibration]) -> None:
 
 
 def run_test(plans: list[Plan], methods: Sequence[str], output: Path, n_jobs: int, *, write: bool) -> None:
-    """Measure the cases of the test, and print the tables."""
+    """Measure the cases of the test, print and write the tables."""
     records = measure_all(plans, methods, output / "test.jsonl", n_jobs)
-    judged = {}
+    assessed = {}
     for name in methods:
         calibration = calibration_of(name)
         assert calibration is not None, "run fit first"
-        judged[name] = [Judged(record, example, calibration) for record, example in pairs_of(records, name)]
-    tables = f"{summary_table(judged)}\n\n{failure_table(judged)}"
+        assessed[name] = [AssessedImage(record, example, calibration) for record, example in pairs_of(records, name)]
+    tables = f"{summary_table(assessed)}\n\n{failure_table(assessed)}"
     print(tables)
     if write:
         write_section("trust", tables, PAGE)
 
 
 def main() -> None:
-    """Fit or test."""
+    """Run the chosen step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=("fit", "test"))
     parser.add_argument("--train", type=Path, default=ROOT / "../shared/cines/train", help="measured cines of the fit")
     parser.add_argument(
-        "--report", type=Path, help="folder of measured cines of subjects that no training has seen, for the test"
+        "--report", type=Path, help="measured cines of subjects that were not used for training, for the test"
     )
     parser.add_argument(
-        "--series", type=Path, help="folder of measured cines of the test, sax_mid.npz and lax_4ch.npz among them"
+        "--series", type=Path, help="folder with sax_mid.npz and lax_4ch.npz of the volunteer, for the test"
     )
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="methods to fit or test")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/how-to/trust.md")
+    parser.add_argument("--write", action="store_true", help="write the tables to docs/how-to/trust.md")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "results/trust")
-    parser.add_argument("--workers", type=int, default=1, help="processes that measure")
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     arguments = parser.parse_args()
     if arguments.step == "fit":
         run_fit(arguments.train, arguments.methods, arguments.output, arguments.workers)

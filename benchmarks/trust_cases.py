@@ -1,7 +1,7 @@
-"""Cases of known truth on which the verdict is fitted and tested: intact scans, and scans with a failure of a kind.
+"""Cases of known truth, to fit and test the verdict: intact scans, and scans with one kind of failure.
 
-Phantoms, and measured magnitude cines with simulated phase, coils and noise. A case with a failure has a twin without:
-same anatomy, phase, coils, noise and, but for wrong accelerations, the same pattern.
+Phantoms, and measured magnitude cines with simulated phase, coils and noise. Each case with a failure has an intact
+twin with the same anatomy, phase, coils and noise, and with the same pattern unless the acceleration is wrong.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from cinerecon.simulation.phantom import draw_coil_maps
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 SIZES = (*((96, 12),) * 8, (80, 10), (96, 20), (112, 16), (128, 16))
-"""Rows and columns, and frames, drawn with equal probability."""
+"""Number of rows and columns, and number of frames, drawn with equal probability."""
 PATTERNS = (
     *("gaussian:4,acs=4", "gaussian:6,acs=4", "gaussian:8,acs=4", "gaussian:8,acs=4", "gaussian:10,acs=4"),
     *("gaussian:12,acs=4", "gaussian:3,acs=6", "vista:6", "vds:8", "equispaced:6,acs=8", "radial:16", "radial:24"),
@@ -31,12 +31,12 @@ PATTERNS = (
 NOISE = (0.003, 0.025)
 """Range of the noise of intact scans, relative to the maximum of the image."""
 COILS = (1, 1, 1, 1, 4, 4, 8, 12)
-FOLD = (1.1, 1.6)
-"""Range of the length of the body along y over the field of view, where it wraps around."""
+WRAP_RATIO = (1.1, 1.6)
+"""Range of the length of the body along y, relative to the field of view, in scans with wrap-around."""
 BREATHING = (3, 12)
 """Range of the displacement by breathing [pixels]."""
 N_BEATS = 6
-"""Heart beats over which the lines of a frame are spread, where motion differs between beats."""
+"""Number of heart beats over which the lines of a frame are spread in scans with motion between beats."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class Anatomy:
 
     @property
     def has_margin(self) -> bool:
-        """Whether the image shows more than the heart, so that a shorter field of view wraps around."""
+        """Whether the image shows the whole body, so that a shorter field of view causes wrap-around."""
         return self.path is None or not self.path.stem.startswith("acdc")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A case to make; equal plans give equal data."""
+    """The description of a case; equal plans give equal data."""
 
     anatomy: Anatomy
     kind: str
@@ -70,7 +70,7 @@ class Plan:
 
 @dataclass
 class Scan:
-    """A case in the making: what a failure may change."""
+    """A scan before it becomes a case; failures change its attributes."""
 
     image: Tensor
     csm: Tensor | None
@@ -85,7 +85,7 @@ class Scan:
     maps: Tensor | None = None
 
     def sample(self) -> None:
-        """Draw the mask, and measure the image, which is the truth unless that is known already."""
+        """Draw the mask, compute k-space, and take the image as the truth, each unless it is set already."""
         if self.mask is None:
             self.mask = draw_mask(self.pattern, len(self.image), self.image, self.seed)
         self.reference = self.image if self.reference is None else self.reference
@@ -93,12 +93,15 @@ class Scan:
             self.kspace = self.transform(self.image)
 
     def transform(self, image: Tensor) -> Tensor:
-        """All of k-space of an image, ``(frames, coils, ky, kx)``."""
-        coils = image.unsqueeze(1) if self.csm is None else image.unsqueeze(1) * self.csm
-        return fft2c(coils)
+        """Complete k-space of an image, ``(frames, coils, ky, kx)``."""
+        return fft2c(self.coil_images(image))
+
+    def coil_images(self, image: Tensor) -> Tensor:
+        """An image as the coils receive it, ``(frames, coils, y, x)``."""
+        return image.unsqueeze(1) if self.csm is None else image.unsqueeze(1) * self.csm
 
     def finish(self) -> CineData:
-        """Add noise, keep the samples of the mask, and estimate coil maps of them unless they are given."""
+        """Add noise, apply the mask, and estimate coil maps from the samples unless they are given."""
         assert self.kspace is not None and self.mask is not None
         noise = white_noise(np.random.default_rng([self.seed, 5]), self.kspace.shape)
         kspace = (self.kspace + self.noise * noise) * self.mask
@@ -112,7 +115,7 @@ def make_case(plan: Plan) -> CineData:
     n_coils = int(rng.choice(COILS))
     side, n_frames = SIZES[np.random.default_rng([plan.seed, 2]).integers(len(SIZES))]
     is_longer = plan.kind == "wrap-around" and plan.anatomy.path is not None  # phantoms show the whole body
-    rows = round(fold_of(plan.seed) * side) if is_longer else side
+    rows = round(wrap_ratio_of(plan.seed) * side) if is_longer else side
     image, meta = draw_image(plan.anatomy, n_frames, (rows, side), plan.seed)
     csm = draw_coil_maps(plan.seed, n_coils, image.shape[-2:]) if n_coils > 1 else None
     noise = float(np.exp(rng.uniform(*np.log(NOISE))))
@@ -122,18 +125,18 @@ def make_case(plan: Plan) -> CineData:
     return scan.finish()
 
 
-def fold_of(seed: int) -> float:
-    """Length of the body along y over the field of view, where it wraps around."""
-    return float(np.random.default_rng([seed, 3]).uniform(*FOLD))
+def wrap_ratio_of(seed: int) -> float:
+    """Length of the body along y, relative to the field of view."""
+    return float(np.random.default_rng([seed, 3]).uniform(*WRAP_RATIO))
 
 
 def draw_image(anatomy: Anatomy, n_frames: int, size: tuple[int, int], seed: int) -> tuple[Tensor, CineMeta]:
-    """The complex truth ``(frames, y, x)``, of peak 1, with fewer rows or columns where the cine has no more."""
+    """The complex truth ``(frames, y, x)`` of peak 1, with fewer rows or columns if the cine is smaller."""
     y, x = size
     if anatomy.path is not None:
         y, x = (min(n, m) for n, m in zip(size, np.load(anatomy.path)["magnitude"].shape[1:], strict=True))
-    drawn = anatomy.seed if anatomy.path is None else seed
-    config = SimulateConfig(n_frames=n_frames, ky=y, kx=x, n_coils=1, noise=0, seed=drawn)
+    seed = anatomy.seed if anatomy.path is None else seed
+    config = SimulateConfig(n_frames=n_frames, ky=y, kx=x, n_coils=1, noise=0, seed=seed)
     (data,) = simulate_cine(config, source=anatomy.path)
     assert data.reference is not None
     return data.reference / data.reference.abs().max(), data.meta
@@ -149,12 +152,12 @@ def intact(scan: Scan) -> None:
 
 
 def wrong_acceleration(scan: Scan) -> None:
-    """Three times as fast as the fastest intact scan, or nearly."""
+    """1.7 to 2.7 times the highest acceleration of intact scans."""
     scan.pattern = str(scan.rng.choice(["gaussian:24,acs=2", "gaussian:32,acs=2", "vds:32", "gaussian:20,acs=2"]))
 
 
 def wrong_pattern(scan: Scan) -> None:
-    """Lines stored at positions of another pattern, shifted in half of the frames, or the same lines in all frames."""
+    """Lines at positions of another pattern, lines shifted in half of the frames, or the same lines in all frames."""
     choice = scan.rng.integers(3)
     if choice == 2:
         mask = draw_mask(scan.pattern, 1, scan.image, scan.seed)
@@ -164,19 +167,19 @@ def wrong_pattern(scan: Scan) -> None:
     assert scan.kspace is not None and scan.mask is not None
     mask, kspace = scan.mask, scan.kspace
     if choice == 1:
-        odd = torch.from_numpy(scan.rng.random(len(mask)) < 0.5)
+        is_shifted = torch.from_numpy(scan.rng.random(len(mask)) < 0.5)[:, None, None, None]
         step = int(scan.rng.choice([-3, -2, 2, 3]))
-        scan.kspace = torch.where(odd[:, None, None, None], kspace.roll(step, 2), kspace)
-        scan.mask = torch.where(odd[:, None, None, None], mask.roll(step, 2), mask)
+        scan.kspace = torch.where(is_shifted, kspace.roll(step, 2), kspace)
+        scan.mask = torch.where(is_shifted, mask.roll(step, 2), mask)
         return
     other = draw_mask(scan.pattern, len(mask), scan.image, scan.seed + 1)
-    placed, new_mask = torch.zeros_like(kspace), torch.zeros_like(mask)
+    new_kspace, new_mask = torch.zeros_like(kspace), torch.zeros_like(mask)
     for frame in range(len(mask)):
         rows, wrong = (m[frame, 0, :, 0].nonzero().ravel() for m in (mask, other))
         n = min(len(rows), len(wrong))
-        placed[frame][:, wrong[:n]] = kspace[frame][:, rows[:n]]
+        new_kspace[frame][:, wrong[:n]] = kspace[frame][:, rows[:n]]
         new_mask[frame, 0, wrong[:n]] = True
-    scan.kspace, scan.mask = placed, new_mask
+    scan.kspace, scan.mask = new_kspace, new_mask
 
 
 def high_noise(scan: Scan) -> None:
@@ -185,7 +188,7 @@ def high_noise(scan: Scan) -> None:
 
 
 def wrong_maps(scan: Scan) -> None:
-    """Maps in another order of the coils, or those of other coils."""
+    """Maps in another order, or of other coils."""
     assert scan.csm is not None
     n_coils = len(scan.csm)
     if scan.rng.random() < 0.5:
@@ -195,7 +198,7 @@ def wrong_maps(scan: Scan) -> None:
 
 
 def missing_coil(scan: Scan) -> None:
-    """The strongest coil receives nothing but noise, the maps are those of the intact array."""
+    """The coil with the strongest signal receives only noise; the maps are those of all coils."""
     scan.sample()
     assert scan.kspace is not None and scan.csm is not None
     scan.maps = scan.csm
@@ -205,51 +208,50 @@ def missing_coil(scan: Scan) -> None:
 
 
 def breathing(scan: Scan) -> None:
-    """The body moves, from heart beat to heart beat, while the lines of each frame are measured."""
+    """The body moves from beat to beat, while the lines of each frame are measured."""
     size = scan.rng.uniform(*BREATHING)
     angle = scan.rng.uniform(0, 2 * np.pi)
     course = np.linspace(-0.5, 0.5, N_BEATS) if scan.rng.random() < 0.5 else 0.5 * np.sin(np.arange(N_BEATS) * 2.1)
-    moved = [displaced(scan.image, size * s * np.sin(angle), size * s * np.cos(angle)) for s in course]
-    _measure_beats(scan, moved)
+    images = [displace(scan.image, size * s * np.sin(angle), size * s * np.cos(angle)) for s in course]
+    _measure_beats(scan, images)
 
 
 def arrhythmia(scan: Scan) -> None:
     """In a third to two thirds of the beats the heart contracts earlier or later than the frames assume."""
-    moved = []
+    images = []
     n_frames = len(scan.image)
     irregular = set(scan.rng.permutation(N_BEATS)[: scan.rng.integers(2, 5)].tolist())
     for beat in range(N_BEATS):
         if beat not in irregular:
-            moved.append(scan.image)
+            images.append(scan.image)
             continue
         time = (np.arange(n_frames) * scan.rng.uniform(0.5, 1.6) + scan.rng.uniform(-0.4, 0.4) * n_frames) % n_frames
         first = torch.from_numpy(np.floor(time).astype(int)) % n_frames
         weight = torch.from_numpy((time % 1).astype(np.float32))[:, None, None]
-        moved.append(torch.lerp(scan.image[first], scan.image[(first + 1) % n_frames], weight.to(scan.image.dtype)))
-    _measure_beats(scan, moved)
+        images.append(torch.lerp(scan.image[first], scan.image[(first + 1) % n_frames], weight.to(scan.image.dtype)))
+    _measure_beats(scan, images)
 
 
 def wrap_around(scan: Scan) -> None:
-    """The field of view is shorter than the body along y: both ends appear on the opposite side."""
-    n = round(scan.image.shape[1] / fold_of(scan.seed))
+    """The field of view is shorter than the body along y, both ends of which appear on the opposite side."""
+    n = round(scan.image.shape[1] / wrap_ratio_of(scan.seed))
     first = (scan.image.shape[1] - n) // 2
 
-    def folded(values: Tensor) -> Tensor:
+    def wrap(values: Tensor) -> Tensor:
         parts = values[..., first : first + n, :].clone()
         before, after = values[..., :first, :], values[..., first + n :, :]
         parts[..., n - first :, :] += before
         parts[..., : after.shape[-2], :] += after
         return parts
 
-    coils = scan.image.unsqueeze(1) if scan.csm is None else scan.image.unsqueeze(1) * scan.csm
+    scan.kspace = fft2c(wrap(scan.coil_images(scan.image)))
     scan.reference = scan.image[:, first : first + n]
-    scan.kspace = fft2c(folded(coils))
     scan.image = scan.reference
     scan.csm = None if scan.csm is None else scan.csm[:, first : first + n]
 
 
 def phase_errors(scan: Scan) -> None:
-    """A random phase for each line, or a linear one along the readout for each heart beat."""
+    """A random phase of each line, or of each heart beat."""
     scan.sample()
     assert scan.kspace is not None
     frames, _, ky, kx = scan.kspace.shape
@@ -262,7 +264,7 @@ def phase_errors(scan: Scan) -> None:
 
 
 def corrupted_frames(scan: Scan) -> None:
-    """One to four frames are weaker or stronger, of random phase, hold spikes, or are noise."""
+    """One to four frames have another gain, random phases or spikes, or are noise."""
     scan.sample()
     assert scan.kspace is not None
     kspace = scan.kspace.clone()
@@ -283,15 +285,15 @@ def corrupted_frames(scan: Scan) -> None:
     scan.kspace = kspace
 
 
-def displaced(image: Tensor, dy: float, dx: float) -> Tensor:
-    """The image moved by a distance [pixels], as by a linear phase of its k-space."""
+def displace(image: Tensor, dy: float, dx: float) -> Tensor:
+    """Move an image by a distance [pixels], which is a linear phase in k-space."""
     y, x = (torch.arange(n) - n // 2 for n in image.shape[-2:])
     ramp = dy * y[:, None] / len(y) + dx * x / len(x)
     return ifft2c(fft2c(image) * torch.exp(-2j * np.pi * ramp).to(image.dtype))
 
 
-def _measure_beats(scan: Scan, moved: Sequence[Tensor]) -> None:
-    """Lines of k-space of the images of different heart beats, in blocks or interleaved."""
+def _measure_beats(scan: Scan, images: Sequence[Tensor]) -> None:
+    """Take the lines of k-space from the images of different beats, in blocks or interleaved."""
     scan.sample()
     assert scan.mask is not None
     sampled = scan.mask[:, 0].any(-1)  # (frames, ky)
@@ -301,7 +303,7 @@ def _measure_beats(scan: Scan, moved: Sequence[Tensor]) -> None:
         beat = order % N_BEATS
     else:
         beat = (order * N_BEATS / n_lines).long().clamp(0, N_BEATS - 1)
-    kspace = torch.stack([scan.transform(image) for image in moved])  # (beats, frames, coils, ky, kx)
+    kspace = torch.stack([scan.transform(image) for image in images])  # (beats, frames, coils, ky, kx)
     index = beat.clamp(min=0)[None, :, None, :, None].expand(1, *kspace.shape[1:])
     scan.kspace = kspace.gather(0, index)[0]
 
@@ -320,37 +322,37 @@ FAILURES: dict[str, Callable[[Scan], None]] = {
     "corrupted frames": corrupted_frames,
     "network": intact,
 }
-"""What each kind of failure does to a scan; a network far from its training is a matter of its weights."""
+"""How each kind of failure changes a scan; in the kind *network*, the weights are damaged instead."""
 NEEDS_COILS = ("coil maps", "missing coil")
 NEEDS_LINES = ("pattern", "breathing", "arrhythmia", "phase")
 
 
 def phantoms(seeds: range) -> list[Anatomy]:
-    """Phantoms as anatomies."""
+    """Phantoms of these seeds."""
     return [Anatomy(f"phantom {seed}", None, seed) for seed in seeds]
 
 
-def measured(folder: Path, *patterns: str) -> list[Anatomy]:
-    """Measured cines of a folder as anatomies, their subjects by the names of the files."""
+def measured_cines(folder: Path, *patterns: str) -> list[Anatomy]:
+    """Measured cines of a folder; the names of the files give the subjects."""
     paths = sorted(path for pattern in patterns for path in folder.glob(pattern))
     return [Anatomy(path.stem.partition("_")[0] if "acdc" not in path.stem else path.stem, path) for path in paths]
 
 
 def plan_cases(anatomies: Sequence[Anatomy], n_intact: int, n_failures: int, seed: int) -> list[Plan]:
-    """So many intact scans over the anatomies in turn, and of each kind of failure so many twins of them."""
+    """Plan intact scans of the anatomies in turn, and for each kind of failure some twins of them."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(anatomies))
     plans = [Plan(anatomies[order[n % len(order)]], "intact", 1000 * seed + n) for n in range(n_intact)]
     failures = []
     for kind in FAILURES:
-        usable = [plan for plan in plans if suits(replace(plan, kind=kind))] if kind != "intact" else []
+        usable = [plan for plan in plans if is_applicable(replace(plan, kind=kind))] if kind != "intact" else []
         chosen = rng.permutation(len(usable))[:n_failures]
         failures += [replace(usable[number], kind=kind) for number in chosen]
     return [*plans, *failures]
 
 
-def suits(plan: Plan) -> bool:
-    """Whether a kind of failure has a meaning for the anatomy, the coils and the pattern of a plan."""
+def is_applicable(plan: Plan) -> bool:
+    """Whether a kind of failure is possible with the anatomy, the coils and the pattern of a plan."""
     rng = np.random.default_rng([plan.seed, 1])
     n_coils, _, pattern = int(rng.choice(COILS)), rng.uniform(), str(rng.choice(PATTERNS))
     has_lines = not pattern.startswith("radial")

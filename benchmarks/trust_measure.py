@@ -1,4 +1,4 @@
-"""Reconstruct cases of known truth, measure their features without the truth and their errors with it."""
+"""Reconstruct cases of known truth, and measure features, which need no truth, and errors."""
 
 import json
 import time
@@ -27,7 +27,7 @@ DAMAGE = (0.3, 1.5)
 
 @dataclass(frozen=True)
 class Record:
-    """One image: its features, its errors, and the time that it and its features took [s]."""
+    """One image: its features, its errors, and the times of the reconstruction and of the features [s]."""
 
     name: str
     twin: str
@@ -42,29 +42,29 @@ class Record:
 
 
 def measure_all(plans: Sequence[Plan], methods: Sequence[str], path: Path, n_jobs: int = 1) -> list[Record]:
-    """The records of all plans, measured in so many processes; those in the cache are not measured again."""
+    """The records of all plans, measured in so many processes; those in the file are not measured again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     records = {(record.name, record.method): record for record in (Record(**json.loads(line)) for line in lines)}
-    wanted = [(plan.name, name) for plan in plans for name in methods_of(plan, methods)]
+    keys = [(plan.name, name) for plan in plans for name in methods_of(plan, methods)]
     parts = ((plan, [n for n in methods_of(plan, methods) if (plan.name, n) not in records]) for plan in plans)
     missing = [(plan, names) for plan, names in parts if names]
     with path.open("a", encoding="utf-8") as file:
-        for number, new in enumerate(_each_measured(missing, n_jobs)):
+        for number, new in enumerate(_measure_each(missing, n_jobs)):
             for record in new:
                 records[record.name, record.method] = record
                 file.write(json.dumps(asdict(record)) + "\n")
             file.flush()
             print(f"{number + 1} of {len(missing)}: {new[0].name}", flush=True)
-    return [records[key] for key in wanted]
+    return [records[key] for key in keys]
 
 
 def methods_of(plan: Plan, methods: Sequence[str]) -> list[str]:
-    """The methods that a plan is for: a damaged network is a matter of networks alone."""
+    """The methods to which a plan applies: damaged weights are those of networks only."""
     return [name for name in methods if plan.kind != "network" or find_method(name).kind == "deep"]
 
 
-def _each_measured(missing: Sequence[tuple[Plan, list[str]]], n_jobs: int) -> Iterator[list[Record]]:
+def _measure_each(missing: Sequence[tuple[Plan, list[str]]], n_jobs: int) -> Iterator[list[Record]]:
     """The records of each plan, as soon as they are measured."""
     if n_jobs == 1:
         yield from (measure(*part) for part in missing)
@@ -76,14 +76,14 @@ def _each_measured(missing: Sequence[tuple[Plan, list[str]]], n_jobs: int) -> It
 
 @torch.no_grad()
 def measure(plan: Plan, methods: Sequence[str]) -> list[Record]:
-    """The records of a plan, one for each method; held-out samples are predicted once, and count for each."""
+    """The records of a plan, one for each method; the time of the held-out prediction, made once, counts for each."""
     data = make_case(plan)
     begin = time.perf_counter()
     prediction = predict_held_out(data)
     prediction_seconds = time.perf_counter() - begin
     records = []
     for name in methods:
-        method = damaged(name, plan.seed) if plan.kind == "network" else _loaded(name)
+        method = load_damaged(name, plan.seed) if plan.kind == "network" else _load_once(name)
         begin = time.perf_counter()
         image = method.reconstruct(data).image
         seconds = time.perf_counter() - begin
@@ -97,11 +97,11 @@ def measure(plan: Plan, methods: Sequence[str]) -> list[Record]:
     return records
 
 
-_loaded = cache(load_method)
+_load_once = cache(load_method)
 
 
 def errors_of(image: Tensor, data: CineData) -> tuple[float, float]:
-    """PSNR of the magnitude [dB], and the root mean square error over that of the truth around the heart."""
+    """PSNR of the magnitude [dB], and the root mean square error around the heart, relative to that of the truth."""
     assert data.reference is not None
     truth = data.reference.abs()
     heart = find_heart(truth)
@@ -110,8 +110,8 @@ def errors_of(image: Tensor, data: CineData) -> tuple[float, float]:
     return psnr(image.abs(), truth), float(error)
 
 
-def damaged(name: str, seed: int) -> Reconstructor:
-    """The network with noise added to its weights."""
+def load_damaged(name: str, seed: int) -> Reconstructor:
+    """A network with noise added to its weights."""
     method = load_method(name)
     generator = torch.Generator().manual_seed(seed)
     low, high = DAMAGE

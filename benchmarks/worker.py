@@ -1,12 +1,12 @@
-"""One method on one case, in a process of its own: the image, and what it took."""
+"""One method on one case, in a process of its own: the image, with time and memory."""
 
 import resource
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from usage import Usage
 
 from cinerecon.cine import CineData
 from cinerecon.config import Config
@@ -15,29 +15,6 @@ from cinerecon.methods.base import make_encoding
 from cinerecon.methods.table import load_method
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.lowrank import Schatten, shrink_casorati, shrink_patches
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a run took.
-
-    Attributes
-    ----------
-    wall_s, cpu_s
-        Wall time, and processor time of all threads together [s].
-    memory_mb
-        Peak memory of the process [MB].
-    minimum_s
-        Time that the Fourier transforms and the shrinkage of singular values alone take [s]; 0 where not asked for.
-    n_iterations
-        Iterations; 0 for methods without.
-    """
-
-    wall_s: float
-    cpu_s: float
-    memory_mb: float
-    minimum_s: float = 0.0
-    n_iterations: int = 0
 
 
 def work(name: str, case: str, image_file: str, settings: list[str]) -> Usage:
@@ -61,18 +38,18 @@ def cpu_seconds() -> float:
 
 
 def minimum_seconds(data: CineData, image: Tensor, config: Config, n_iterations: int) -> float:
-    """What k-t SLR cannot do without: in each iteration one pair of transforms and one shrinkage.
+    """Lower limit of the time of k-t SLR [s]: one pair of Fourier transforms and one shrinkage in each iteration.
 
-    With several coils the pair is A^H A, once for each of its conjugate gradient steps.
+    With several coils the pair is A^H A, once for each conjugate gradient step.
     """
     size, rule = getattr(config, "block_size", 0), Schatten(1e-3, 0.5)
-    encoding, n_normal = make_encoding(data), getattr(config, "n_cg_iterations", 1)
+    encoding, n_cg = make_encoding(data), getattr(config, "n_cg_iterations", 1)
 
     def step() -> None:
         if data.csm is None:
             ifft2c(fft2c(image))
         else:
-            for _ in range(n_normal):
+            for _ in range(n_cg):
                 encoding.normal(image)
         shrink_patches(image, rule, size, (3, 5)) if size else shrink_casorati(image, rule)
 

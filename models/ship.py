@@ -1,10 +1,11 @@
-"""Copy trained weights next to their recipes, and write their cards.
+"""Copy trained weights to the folders of their recipes, and write their cards.
 
-    python models/ship.py runs/first runs/shipped                             # weights alone
-    python models/ship.py runs/first runs/shipped --results results/quality   # and what benchmarks/quality.py found
+    python models/ship.py runs/first runs/shipped                             # without results
+    python models/ship.py runs/first runs/shipped --results results/quality   # with those of benchmarks/quality.py
     python models/ship.py --results results/quality                           # new results of the shipped weights
 
-The weights are those of each run of the last stage that were best on its validation; they carry the card's lines.
+The weights are those of the last stage that were best in its validation. The file of the weights contains the lines of
+the card.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from statistics import mean
 from typing import Any
 
 from safetensors.torch import load_file
-from train import MODELS, NETWORKS, ON_ALL_SUBJECTS, read
+from train import MODELS, NETWORKS, TRAINED_ON_ALL_SUBJECTS, read_recipe_values
 
 from cinerecon import networks
 from cinerecon.evaluation.paper_tables import PAPER_TABLES
@@ -29,36 +30,44 @@ from cinerecon.training.card import describe_sampling, series_in
 from cinerecon.training.recipe import read_recipe
 
 SOURCE = "this project"
-TRAINED_ON = "6 magnitude cines of one volunteer, not sax_mid or lax_4ch, and 60 phantoms; all else simulated"
+SIMULATED = "; all else simulated"
+TRAINED_ON = f"6 magnitude cines of one volunteer, not sax_mid or lax_4ch, and 60 phantoms{SIMULATED}"
 TRAINED_ON_ALL = (
-    "45 magnitude cines of two patients, two volunteers and a pig, not sax_mid or lax_4ch, and 100 phantoms; "
-    "all else simulated"
+    "45 magnitude cines of two patients, two volunteers and a pig, not sax_mid or lax_4ch, and 100 phantoms" + SIMULATED
 )
+PSNR_LABELS = {"first_image": "initial image", "validation": "network"}
+"""Names in the card for measures of the validation that are not those of a method."""
 BASELINE = "ktslr"
-HOSTS = {"istanet-lr": "istanet", "dccnn-lr": "dccnn", "crnn-lr": "crnn", "slrnet": "istanet", "passnet": "jotlasnet"}
-"""What the papers compare a network with."""
-CLAIMED = {
-    name: (*rival_and_sampling, float(gain))
+COMPARED_IN_PAPER = {
+    "istanet-lr": "istanet",
+    "dccnn-lr": "dccnn",
+    "crnn-lr": "crnn",
+    "slrnet": "istanet",
+    "passnet": "jotlasnet",
+}
+"""Network with which the paper of a network compares it."""
+PUBLISHED_GAINS = {
+    name: (*method_and_sampling, float(gain))
     for table in PAPER_TABLES.values()
     for name, published in table.published.items()
-    for rival_and_sampling, gain in published.gain.items()
+    for method_and_sampling, gain in published.gain.items()
 }
-"""What the papers claim: a network over another method under a sampling [dB], on their data and with one coil."""
+"""Gains of networks over another method that their papers report, with the sampling [dB]; other data, one coil."""
 MAIN_GROUP = "subjects"
-"""The scans of `benchmarks/quality.py` whose means the list of models shows."""
+"""Group of scans of `benchmarks/quality.py` whose mean is shown by `cinerecon models`."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """PSNR [dB] of methods, means over subjects, by group of scans, coils and sampling; counts of a group."""
+    """Mean PSNR over subjects [dB], by group of scans, coils, sampling and method; numbers of subjects and series."""
 
     psnr: dict[tuple[str, int, str, str], float]
     n_subjects: dict[str, int]
     n_series: dict[str, int]
 
     @classmethod
-    def of(cls, scores: list[Score]) -> "Results":
-        """The means of scores; a group is the beginning of the name of a scan."""
+    def from_scores(cls, scores: list[Score]) -> "Results":
+        """Average scores."""
         by_subject: dict[tuple[str, int, str, str], dict[str, list[float]]] = {}
         for score in scores:
             key = (group_of(score), score.n_coils, score.sampling, score.method)
@@ -68,10 +77,10 @@ class Results:
         for score in scores:
             subjects[group_of(score)].add(score.subject)
             series[group_of(score)].add(score.scan.rsplit("-", 2)[0])  # without coils and noise
-        return cls(psnr, *({group: len(names) for group, names in found.items()} for found in (subjects, series)))
+        return cls(psnr, *({group: len(names) for group, names in groups.items()} for groups in (subjects, series)))
 
     def gains(self, method: str, other: str) -> dict[tuple[str, int, str], float]:
-        """Gains over another method [dB], where both have scores."""
+        """Gains of a method over another one [dB], for the combinations that both have."""
         return {
             key[:3]: value - self.psnr[(*key[:3], other)]
             for key, value in self.psnr.items()
@@ -80,28 +89,26 @@ class Results:
 
 
 def group_of(score: Score) -> str:
-    """The group of scans that a score is of."""
+    """The group of the scan of a score, with which the name of the scan begins."""
     return score.scan.partition("-")[0]
 
 
 def ship(name: str, stages: list[Path], results: Results) -> None:
-    """Copy the weights of the last stage, if they belong to the recipe in it, and write the card."""
+    """Copy the weights of the last stage, provided that they belong to the recipe, and write the card."""
     run = stages[-1]
-    trained, wanted = (read(folder / "model.yaml") for folder in (run, MODELS / name))
-    if any(
-        resolved(trained)[key] != resolved(wanted)[key]
-        for key in ("architecture", "demodulate", "phase_smoothing", "initial_method")
-    ):
-        raise SystemExit(f"{run} is not what {MODELS / name}/model.yaml says")
+    recipes = (read_recipe_values(folder / "model.yaml") for folder in (run, MODELS / name))
+    trained, shipped = map(complete_recipe, recipes)
+    if any(trained[key] != shipped[key] for key in ("architecture", "demodulate", "phase_smoothing", "initial_method")):
+        raise SystemExit(f"the settings of {run} differ from {MODELS / name}/model.yaml")
     config, path = read_model(run)
     weights = load_file(path)
-    trained_on = TRAINED_ON_ALL if name in ON_ALL_SUBJECTS else TRAINED_ON
-    fields = {"source": SOURCE, "trained_on": trained_on, "reports": report(name, results)}
+    trained_on = TRAINED_ON_ALL if name in TRAINED_ON_ALL_SUBJECTS else TRAINED_ON
+    fields = {"source": SOURCE, "trained_on": trained_on, "reports": summary_line(name, results)}
     net = networks.build(config.network, config.architecture)
     fields["n_parameters"] = count_parameters(net)
     fields |= describe_sampling(read_recipe(run / "model.yaml").training.data)
-    listed = (run / "data.txt").read_text(encoding="utf-8")
-    card = config.card.model_copy(update=fields).with_training_data(series_in(listed), ())
+    data_list = (run / "data.txt").read_text(encoding="utf-8")
+    card = config.card.model_copy(update=fields).with_training_data(series_in(data_list), ())
     write_model(MODELS / name / "weights.safetensors", weights, config.model_copy(update={"card": card}))
     text = describe(name, stages, hash_weights(weights), card, results)
     (MODELS / name / "CARD.md").write_text(text, encoding="utf-8")
@@ -109,29 +116,29 @@ def ship(name: str, stages: list[Path], results: Results) -> None:
 
 
 def update_results(name: str, results: Results) -> None:
-    """Replace the results in the card of shipped weights, and those that the file of the weights holds."""
+    """Replace the results in the card of shipped weights, and in the file of the weights."""
     page = MODELS / name / "CARD.md"
     heading = "\n\n## Results\n\n"
     before, _, _ = page.read_text(encoding="utf-8").partition(heading)
     page.write_text(
-        before + heading + "\n\n".join([table(name, results), *claims(name, results)]) + "\n", encoding="utf-8"
+        before + heading + "\n\n".join([table(name, results), *describe_gains(name, results)]) + "\n", encoding="utf-8"
     )
     config, path = read_model(MODELS / name / "weights.safetensors")
-    card = config.card.model_copy(update={"reports": report(name, results)})
+    card = config.card.model_copy(update={"reports": summary_line(name, results)})
     write_model(path, load_file(path), config.model_copy(update={"card": card}))
     print(f"{name}: {card.reports}")
 
 
-def resolved(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe without its training, every setting of the network written out."""
+def complete_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe with all settings of the network, without the training."""
     config_class = NETWORKS_OF_PACKAGE[recipe["network"]].config_class
     architecture = config_class.parse(recipe.get("architecture", {}), where=recipe["network"]).model_dump(mode="json")
     model = ModelConfig.parse({**recipe, "training": None, "card": {}, "architecture": architecture}, where="recipe")
     return model.model_dump(mode="json")
 
 
-def report(name: str, results: Results) -> str:
-    """The line that the list of models shows."""
+def summary_line(name: str, results: Results) -> str:
+    """The line that `cinerecon models` shows."""
     ours, theirs = (results.psnr.get((MAIN_GROUP, 1, "gaussian:8", method)) for method in (name, BASELINE))
     if ours is None or theirs is None:
         return ""
@@ -139,52 +146,58 @@ def report(name: str, results: Results) -> str:
     return f"{ours:.2f} dB on {n} other subjects at 8x, one coil; k-t SLR {theirs:.2f} dB"
 
 
-def describe_start(initial: dict[str, Any] | None) -> str:
+def describe_initial_image(initial: dict[str, Any] | None) -> str:
     """The method of the initial image and its settings."""
     settings = initial.get("settings", []) if initial else []
     return f"`{initial['method'] if initial else 'zerofilled'}`, {', '.join(settings) or 'default settings'}"
 
 
 def describe_phase(smoothing: float) -> str:
-    """What is done with the phase of the initial image, and the width of a Gaussian [pixels]."""
+    """The demodulation, by a phase that is smoothed by a Gaussian of this width [pixels]."""
     mean = "the phase of the time average of the initial image"
     return f"{mean}, smoothed by a Gaussian of {smoothing:g} pixels, is removed" if smoothing else f"{mean} is removed"
 
 
 def describe(name: str, stages: list[Path], checksum: str, card: Card, results: Results) -> str:
     """The card as a page."""
-    recipe = read(stages[-1] / "model.yaml")
+    recipe = read_recipe_values(stages[-1] / "model.yaml")
     about = json.loads((stages[-1] / "run.json").read_text(encoding="utf-8"))
-    ends = [read_log(run)[-1] for run in stages]
-    minutes = sum(float(row["seconds"]) for row in ends) / 60
-    *before, last = (row["step"] for row in ends)
-    steps = f"{', '.join(before)} and {last}" if before else last
-    stages_of_steps = f"{len(ends)} stages of {steps} steps" if before else f"{last} steps"
     summary, start = NETWORKS_OF_PACKAGE[recipe["network"]].summary, recipe.get("initial_method", recipe.get("start"))
-    decibels = {key: value for key, value in card.metrics.items() if key.endswith("_db")}
     heading = (MODELS / name / "model.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
     parts = [
-        f"# {name}, as shipped",
+        f"# Model card: {name}",
         heading,
         "| | |\n|---|---|\n"
-        f"| architecture | {summary}; {card.n_parameters:,} numbers, all settings in `model.yaml` |\n"
-        f"| initial image | {describe_start(start)} |\n"
+        f"| architecture | {summary}; {card.n_parameters:,} parameters; all settings are in `model.yaml` |\n"
+        f"| initial image | {describe_initial_image(start)} |\n"
         f"| phase | {describe_phase(recipe.get('phase_smoothing', 0.0))} |\n"
-        "| one set of weights for | single-coil and multi-coil scans |\n"
+        "| coils | the same weights for single-coil and multi-coil scans |\n"
         f"| licence | {recipe['training']['licence']}, as the program; trained from random weights |\n"
         f"| checksum (SHA-256) | `{checksum}` |\n"
         f"| checksum of the data | `{about['data_sha256']}` |",
-        "## How it was trained",
-        f"See [TRAINING.md](../TRAINING.md). On {card.trained_on}: phase, coils and noise.",
-        f"{stages_of_steps} of one patch each, {minutes:.0f} minutes in all, on one core of a shared machine of two "
-        f"(x86-64, torch {about['torch']}). Shipped are the averaged weights of step {card.metrics['step']:.0f} of the "
-        "last stage, the best on patches that training never saw: "
-        + ", ".join(f"{key.removesuffix('_db').replace('_', ' ')} {value:.2f} dB" for key, value in decibels.items())
-        + ".",
+        "## Training",
+        describe_training(stages, card, about["torch"]),
         "## Results",
         table(name, results) or "Not measured yet.",
     ]
-    return "\n\n".join([*parts, *claims(name, results)]) + "\n"
+    return "\n\n".join([*parts, *describe_gains(name, results)]) + "\n"
+
+
+def describe_training(stages: list[Path], card: Card, torch_version: str) -> str:
+    """Data, steps and time of the training, and the validation of the weights."""
+    logs = [read_log(run)[-1] for run in stages]
+    minutes = sum(float(row["seconds"]) for row in logs) / 60
+    *before, last = (row["step"] for row in logs)
+    steps = f"{len(logs)} stages of {', '.join(before)} and {last} steps" if before else f"{last} steps"
+    decibels = {key.removesuffix("_db"): value for key, value in card.metrics.items() if key.endswith("_db")}
+    validation = ", ".join(f"{PSNR_LABELS.get(key, f'`{key}`')} {value:.2f} dB" for key, value in decibels.items())
+    return (
+        f"See [TRAINING.md](../TRAINING.md). Training data: {card.trained_on.removesuffix(SIMULATED)}; phase, coils "
+        "and noise are simulated.\n\n"
+        f"{steps} with one patch each; {minutes:.0f} minutes in total, on one core of a shared two-core machine "
+        f"(x86-64, torch {torch_version}). The shipped weights are the averaged weights of step "
+        f"{card.metrics['step']:.0f} of the last stage, which had the best validation: {validation}."
+    )
 
 
 def read_log(run: Path) -> list[dict[str, str]]:
@@ -194,7 +207,7 @@ def read_log(run: Path) -> list[dict[str, str]]:
 
 
 def table(name: str, results: Results) -> str:
-    """PSNR of k-t SLR and the network for each group of scans, a column for each sampling."""
+    """PSNR of k-t SLR and of the network, with a row for each group and number of coils."""
     keys = [key for key in results.psnr if key[3] == name]
     samplings = list(dict.fromkeys(key[2] for key in keys))
     rows = list(dict.fromkeys(key[:2] for key in keys))
@@ -215,10 +228,10 @@ def table(name: str, results: Results) -> str:
     return where + "\n\n" + "\n".join(lines)
 
 
-def claims(name: str, results: Results) -> list[str]:
-    """Gains over k-t SLR and over the method that its paper compares it with."""
-    found = []
-    for other in (BASELINE, HOSTS.get(name)):
+def describe_gains(name: str, results: Results) -> list[str]:
+    """Sentences on the gains over k-t SLR and over the network with which the paper compares it."""
+    sentences = []
+    for other in (BASELINE, COMPARED_IN_PAPER.get(name)):
         gains = results.gains(name, other) if other else {}
         if gains:
             least, most = min(gains, key=lambda key: gains[key]), max(gains, key=lambda key: gains[key])
@@ -226,26 +239,27 @@ def claims(name: str, results: Results) -> list[str]:
             average = (
                 f"{mean(gains.values()):+.2f} dB on average of {len(gains)} combinations of group, coils and sampling"
             )
-            found.append(f"Over `{other}`: {average}, from {ends[0]} to {ends[1]}.")
-    if name in CLAIMED:
-        other, sampling, bar = CLAIMED[name]
+            sentences.append(f"Over `{other}`: {average}, from {ends[0]} to {ends[1]}.")
+    if name in PUBLISHED_GAINS:
+        other, sampling, published = PUBLISHED_GAINS[name]
         gains = {key: gain for key, gain in results.gains(name, other).items() if key[1:] == (1, sampling)}
         if gains:
             ours = ", ".join(f"{gain:+.2f} on {key[0]}" for key, gain in gains.items())
-            found.append(
-                f"Its paper reports {bar:+.1f} dB over `{other}` ({sampling}, one coil, full training, other data); "
-                f"here {ours}, at best {bar - max(gains.values()):.1f} dB less. TRAINING.md lists what was tried."
+            deficit = published - max(gains.values())
+            sentences.append(
+                f"Its paper reports {published:+.1f} dB over `{other}` ({sampling}, one coil, full training, other "
+                f"data); here {ours}, at best {deficit:.1f} dB less. TRAINING.md lists what was tried."
             )
-    return found
+    return sentences
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="*", help="folders of run folders, stage by stage, see train.py")
-    parser.add_argument("--results", type=Path, help="folder of benchmarks/quality.py")
+    parser.add_argument("runs", type=Path, nargs="*", help="folders of run folders, one per stage, see train.py")
+    parser.add_argument("--results", type=Path, help="output folder of benchmarks/quality.py")
     arguments = parser.parse_args()
-    results = Results.of(read_scores(arguments.results) if arguments.results else [])
-    for name in dict.fromkeys((*NETWORKS, *ON_ALL_SUBJECTS)):
+    results = Results.from_scores(read_scores(arguments.results) if arguments.results else [])
+    for name in dict.fromkeys((*NETWORKS, *TRAINED_ON_ALL_SUBJECTS)):
         stages = [folder / name for folder in arguments.runs]
         if stages and all((run / "done").exists() for run in stages):
             ship(name, stages, results)

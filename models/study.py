@@ -1,10 +1,10 @@
-"""What pays in ST-VarNet: short trainings that differ in one thing each, and a table of their gains.
+"""Contributions of the parts of ST-VarNet: short trainings of variants that differ in one setting, and their gains.
 
     python models/study.py --series FOLDER --series FOLDER -o runs/study
 
-Each arm takes the same 250 steps on the same patches (Gaussian 8x, strips of 128 x 32, one coil in five of six), from
-the same random numbers. The table says how far its image is above the initial one on patches of a subject that training
-never saw, and how long the training took. Arms that are trained already are read, not trained again.
+Each variant is trained for 250 steps on the same patches (Gaussian 8x, strips of 128 x 32, one coil in five of six),
+with the same random numbers. The table has the PSNR of its initial image and of its image on patches of a subject that
+was not used for training, and the time of the training. Finished trainings are not repeated.
 """
 
 import argparse
@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 
 MODELS = Path(__file__).parent
-SHORT = (
+SHORT_TRAINING = (
     *("n_steps=250", "n_warmup=20", "ema_decay=0.95", "save_every=250"),
     *("data.crops=[128x32]", "data.coils={1: 5, 4: 1}", "data.masks=[gaussian:8]", "compared_with=null"),
 )
-ARMS = {
+VARIANTS = {
     "as shipped": (),
     "without low rank": ("architecture.lowrank=null",),
     "low rank of the whole image": ("architecture.block_size=0",),
@@ -35,13 +35,13 @@ ARMS = {
 
 
 def train(name: str, arguments: argparse.Namespace) -> Path:
-    """Train an arm, and return the folder of its run."""
+    """Train a variant, and return its run folder."""
     run = arguments.output / name.replace(" ", "-").replace(",", "")
     if not (run / "log.csv").exists():
         command = [sys.executable, "-m", "cinerecon.cli", "train", str(MODELS / "stvarnet"), "-o", str(run)]
         command += [part for folder in arguments.series for part in ("--series", str(folder))]
         command += ["--cache", str(arguments.cache or arguments.output / "cases")]
-        settings = (*(f"training.{setting}" for setting in SHORT), *ARMS[name])
+        settings = (*(f"training.{setting}" for setting in SHORT_TRAINING), *VARIANTS[name])
         command += [part for setting in settings for part in ("--set", setting)]
         with run.with_suffix(".log").open("w", encoding="utf-8") as log:
             subprocess.run(command, check=True, stdout=log, stderr=log)
@@ -49,25 +49,25 @@ def train(name: str, arguments: argparse.Namespace) -> Path:
 
 
 def row_of(name: str, run: Path) -> str:
-    """A row of the table."""
-    notes = run.with_suffix(".log").read_text(encoding="utf-8").split()
-    initial = float(notes[notes.index("validation") + 1])
+    """The row of a variant in the table."""
+    words = run.with_suffix(".log").read_text(encoding="utf-8").split()
+    initial = float(words[words.index("validation") + 1])
     with (run / "log.csv").open(encoding="utf-8") as file:
         last = list(csv.DictReader(file))[-1]
-    reached = float(last["validation_db"])
-    return f"| {name} | {initial:.2f} | {reached:.2f} | {reached - initial:+.2f} | {float(last['seconds']):.0f} |"
+    final = float(last["validation_db"])
+    return f"| {name} | {initial:.2f} | {final:.2f} | {final - initial:+.2f} | {float(last['seconds']):.0f} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("arms", nargs="*", metavar="arm", help=f"default: all. {'; '.join(ARMS)}")
+    parser.add_argument("variants", nargs="*", metavar="variant", help=f"default: all. {'; '.join(VARIANTS)}")
     parser.add_argument("--series", type=Path, required=True, action="append", help="measured magnitude cines (.npz)")
-    parser.add_argument("--cache", type=Path, help="where simulated cines are kept")
+    parser.add_argument("--cache", type=Path, help="folder of simulated cines")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of run folders")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     print("| | initial image [dB] | after 250 steps [dB] | gain [dB] | seconds |\n|---|---|---|---|---|")
-    for name in arguments.arms or ARMS:
+    for name in arguments.variants or VARIANTS:
         print(row_of(name, train(name, arguments)), flush=True)
 
 

@@ -1,14 +1,14 @@
-"""Train all networks alike, in two stages, and the variants that the ablations compare, each by its ``model.yaml``.
+"""Train the shipped networks, and the variants for the ablations, each with its ``model.yaml``.
 
     python models/train.py --series FOLDER -o runs/first
-    python models/train.py --series FOLDER -o runs/shipped --second runs/first   # what models/ holds
+    python models/train.py --series FOLDER -o runs/shipped --second runs/first   # second stage: the shipped weights
     python models/train.py --series FOLDER -o runs/ablations --ablations         # from random weights
-    python models/train.py --series FOLDER -o runs/published --published         # as large as published, on a GPU
+    python models/train.py --series FOLDER -o runs/published --published         # of published size, on a GPU
     python models/train.py stvarnet slrnet --series FOLDER --series FOLDER -o runs/own  # those trained on all subjects
 
-Networks that are trained already are left alone, interrupted ones go on where they were. `--jobs 2` trains two at the
-same time on half of the cores each. Batches are drawn once, by whoever needs them first, and are the same for all.
-`ship.py` then copies the weights next to their recipes, `benchmarks/ablations.py` compares the variants.
+Finished trainings are skipped, interrupted ones continue. `--jobs 2` trains two networks at a time, each on half of the
+cores. Batches are the same for all networks and are drawn only once. `ship.py` then copies the weights to the folders
+of their recipes; `benchmarks/ablations.py` compares the variants.
 """
 
 import argparse
@@ -27,15 +27,20 @@ NETWORKS = (
     *("slrnet", "istanet", "istanet-lr", "dccnn", "dccnn-lr", "crnn", "crnn-lr"),
     *("lsnet", "t2lrnet", "jotlasnet", "passnet"),
 )
-ON_ALL_SUBJECTS = ("slrnet", "stvarnet")
+TRAINED_ON_ALL_SUBJECTS = ("slrnet", "stvarnet")
 """Networks that are trained in one stage, by ``training-subjects.yaml``; with `--published`, by that recipe."""
-BRIEF = tuple(f"training.{setting}" for setting in ("n_steps=600", "learning_rate=1.5e-3", "data.n_frames_of_kept=8"))
-"""What lets a dozen variants be trained on two cores."""
-SHALLOW = ("architecture.n_channels=8", "training.n_steps=150")
-"""What lets a PASSNet of 17 stages be trained on two cores."""
+SHORT_TRAINING = tuple(
+    f"training.{setting}" for setting in ("n_steps=600", "learning_rate=1.5e-3", "data.n_cached_frames=8")
+)
+"""Settings with which a dozen variants can be trained on two cores."""
+NARROW_NETWORK = ("architecture.n_channels=8", "training.n_steps=150")
+"""Settings with which a PASSNet of 17 stages can be trained on two cores."""
 ABLATIONS = {
     "istanet": ("istanet", ()),  # SLR-Net without its low-rank branch
-    "slrnet": ("slrnet", ("initial_method.settings=[]", "phase_smoothing=0.0")),  # the start of the others
+    "slrnet": (
+        "slrnet",
+        ("initial_method.settings=[]", "phase_smoothing=0.0"),
+    ),  # the initial image and phase of the others
     "dccnn": ("dccnn", ()),
     "dccnn-lr-L1": ("dccnn-lr", ("architecture.lowrank.position=L1",)),
     "dccnn-lr": ("dccnn-lr", ()),  # at L2
@@ -44,22 +49,22 @@ ABLATIONS = {
     "passnet-relative": ("passnet", ("architecture.shrinkage=relative_soft",)),
     "passnet-addition": ("passnet", ("architecture.fusion=addition",)),
     "passnet-fixed-patches": ("passnet", ("training.data.crops=[160x32]", "training.data.crops_2d=[80x80]")),
-    **{f"passnet-{n}": ("passnet", (f"architecture.n_cascades={n}", *SHALLOW)) for n in (9, 13, 15, 17)},
+    **{f"passnet-{n}": ("passnet", (f"architecture.n_cascades={n}", *NARROW_NETWORK)) for n in (9, 13, 15, 17)},
 }
-"""By the names that ``evaluate --table`` knows."""
-KEPT = ("variant", "shrinkage", "position")
-"""Settings of the shipped architectures that are neither sizes nor initial values; all others are as published."""
+"""Model and settings of each variant, by the names in the tables of ``evaluate --table``."""
+UNSCALED = ("variant", "shrinkage", "position")
+"""Settings of the shipped architectures that networks of published size share; all others have published values."""
 
 
 def train(name: str, arguments: argparse.Namespace) -> bool:
-    """Train one network, or go on with it; whether it came to its end."""
+    """Train one network, or continue its training; returns whether it succeeded."""
     model, settings = ABLATIONS[name] if arguments.ablations else (name, ())
-    settings = (*(BRIEF if arguments.ablations else ()), *settings, *arguments.set)
+    settings = (*(SHORT_TRAINING if arguments.ablations else ()), *settings, *arguments.set)
     run, recipe = arguments.output / name, MODELS / model / "model.yaml"
     if arguments.published:
-        recipe = write_recipe(as_published(read(recipe)), PUBLISHED, arguments.output / f"{name}.yaml")
-    elif arguments.ablations or (arguments.second and name not in ON_ALL_SUBJECTS):
-        recipe = write_recipe(read(recipe), SECOND, arguments.output / f"{name}.yaml")
+        recipe = write_recipe(as_published(read_recipe_values(recipe)), PUBLISHED, arguments.output / f"{name}.yaml")
+    elif arguments.ablations or (arguments.second and name not in TRAINED_ON_ALL_SUBJECTS):
+        recipe = write_recipe(read_recipe_values(recipe), SECOND, arguments.output / f"{name}.yaml")
     command = [sys.executable, "-m", "cinerecon.cli", "train", str(recipe), "-o", str(run)]
     command += [part for folder in arguments.series for part in ("--series", str(folder))]
     command += ["--cache", str(arguments.cache), "--workers", str(arguments.workers)]
@@ -81,48 +86,50 @@ def train(name: str, arguments: argparse.Namespace) -> bool:
     return True
 
 
-def read(recipe: Path) -> dict[str, Any]:
+def read_recipe_values(recipe: Path) -> dict[str, Any]:
     """The content of a ``model.yaml``."""
     values: dict[str, Any] = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     return values
 
 
 def as_published(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The same network as large as published, from the zero-filled image."""
+    """The same network in its published size, starting from the zero-filled image."""
     shipped = recipe["architecture"]
-    architecture = {key: shipped[key] for key in KEPT if key in shipped}
+    architecture = {key: shipped[key] for key in UNSCALED if key in shipped}
     if "lowrank" in shipped:
-        architecture["lowrank"] = {key: shipped["lowrank"][key] for key in KEPT if key in shipped["lowrank"]}
+        architecture["lowrank"] = {key: shipped["lowrank"][key] for key in UNSCALED if key in shipped["lowrank"]}
     return {"network": recipe["network"], "architecture": architecture}
 
 
 def write_recipe(recipe: dict[str, Any], training: Path, path: Path) -> Path:
-    """Write a recipe with a training, of another file, to a path, and return that."""
+    """Write a recipe that refers to a file with the training, and return its path."""
     path.write_text(yaml.safe_dump({**recipe, "training": str(training.resolve())}), encoding="utf-8")
     return path
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="name", help="default: all of the papers that are trained that way")
+    parser.add_argument(
+        "names", nargs="*", metavar="name", help="default: all networks of papers that are trained this way"
+    )
     parser.add_argument("--series", type=Path, required=True, action="append", help="folder of magnitude cines (.npz)")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cases"), help="where simulated cines are kept")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cases"), help="folder of simulated cines")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of run folders")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--second", type=Path, metavar="FOLDER", help="the second stage, from the runs of the first")
-    which.add_argument("--ablations", action="store_true", help="train the variants instead, briefly")
-    which.add_argument("--published", action="store_true", help="networks as large as published, for a GPU")
-    parser.add_argument("--jobs", type=int, default=1, help="networks at the same time")
-    parser.add_argument("--workers", type=int, default=0, help="processes of each that draw batches ahead")
+    which.add_argument("--second", type=Path, metavar="FOLDER", help="second stage, from the runs of the first")
+    which.add_argument("--ablations", action="store_true", help="train the variants for the ablations, briefly")
+    which.add_argument("--published", action="store_true", help="networks of published size, for a GPU")
+    parser.add_argument("--jobs", type=int, default=1, help="networks to train at the same time")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw batches, for each network")
     parser.add_argument("--set", action="append", default=[], help="setting for all, e.g. training.n_steps=50000")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    in_two_stages = [name for name in NETWORKS if name not in ON_ALL_SUBJECTS]
+    in_two_stages = [name for name in NETWORKS if name not in TRAINED_ON_ALL_SUBJECTS]
     default = ABLATIONS if arguments.ablations else NETWORKS if arguments.published else in_two_stages
     names = arguments.names or list(default)
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        ended = list(pool.map(lambda name: train(name, arguments), names))
-    if not all(ended):
+        succeeded = list(pool.map(lambda name: train(name, arguments), names))
+    if not all(succeeded):
         raise SystemExit(1)
 
 

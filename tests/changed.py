@@ -1,4 +1,4 @@
-"""Print the test files of the files that differ from a revision, by default the last commit, for ``make check``.
+"""Print the tests of the files that differ from a revision, by default the last commit, for ``make check``.
 
 Tests mirror the package: ``cinerecon/io/mask.py`` is tested by ``tests/io/test_mask.py``. Without a file of that name,
 all tests of the folder are run.
@@ -32,7 +32,7 @@ def tests_of(path: Path) -> Iterator[Path]:
 
 
 def select_tests(paths: Iterable[Path]) -> list[str]:
-    """The test files and folders to run for some changed files, each once."""
+    """The test files and folders to run after changes of some files, each once."""
     tests = {test for path in paths for test in tests_of(path) if test.exists() and test != Path("tests")}
     return sorted({*ALWAYS, *(test.as_posix() for test in tests if tests.isdisjoint(test.parents))})
 

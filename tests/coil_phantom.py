@@ -1,11 +1,11 @@
-"""A small object seen by smooth coils, for the tests of coil maps."""
+"""A small object and smooth coil maps, for the tests of coil maps."""
 
 import torch
 from torch import Tensor
 
 
 def smooth_coils(n_coils: int, n_y: int, n_x: int) -> tuple[Tensor, Tensor]:
-    """Coil maps ``(coils, y, x)`` of unit norm around an ellipse ``(y, x)`` with texture and phase, complex128."""
+    """Maps ``(coils, y, x)`` of unit norm of coils around an ellipse ``(y, x)`` with texture and phase, complex128."""
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, n, dtype=torch.float64) for n in (n_y, n_x)), indexing="ij")
     angle = 2 * torch.pi * torch.arange(n_coils, dtype=torch.float64)[:, None, None] / n_coils
     distance = (y - 1.3 * angle.sin()) ** 2 + (x - 1.3 * angle.cos()) ** 2 + 0.4
@@ -15,7 +15,7 @@ def smooth_coils(n_coils: int, n_y: int, n_x: int) -> tuple[Tensor, Tensor]:
     return csm / csm.norm(dim=0), image
 
 
-def agreement(found: Tensor, expected: Tensor) -> Tensor:
-    """Cosine of the angle between two sets of maps, pixel by pixel, ``(..., y, x)``; 1 is perfect."""
-    norms = found.norm(dim=-3) * expected.norm(dim=-3)
-    return (found.conj() * expected).sum(-3).abs() / norms.clamp_min(torch.finfo(norms.dtype).tiny)
+def agreement(maps: Tensor, expected: Tensor) -> Tensor:
+    """Cosine of the angle between two sets of maps, in each pixel ``(..., y, x)``; 1 is perfect."""
+    norms = maps.norm(dim=-3) * expected.norm(dim=-3)
+    return (maps.conj() * expected).sum(-3).abs() / norms.clamp_min(torch.finfo(norms.dtype).tiny)

@@ -1,4 +1,4 @@
-"""One small beating cine that tests share."""
+"""A small beating cine, and fixtures that apply to all tests."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,10 +34,10 @@ def coil_maps(n_coils: int, matrix: tuple[int, int]) -> torch.Tensor:
 
 
 def line_mask(n_frames: int, n_lines: int, per_frame: int, seed: int) -> torch.Tensor:
-    """The two central ky lines, and others drawn for each frame, ``(frames, 1, ky, 1)`` bool."""
+    """The two central ky lines, and random lines in each frame, ``(frames, 1, ky, 1)`` bool."""
     generator = torch.Generator().manual_seed(seed)
-    centre = torch.exp(-0.5 * ((torch.arange(n_lines) - n_lines // 2) / (n_lines / 6)) ** 2) + 0.05
-    drawn = [torch.multinomial(centre, per_frame, generator=generator) for _ in range(n_frames)]
+    density = torch.exp(-0.5 * ((torch.arange(n_lines) - n_lines // 2) / (n_lines / 6)) ** 2) + 0.05
+    drawn = [torch.multinomial(density, per_frame, generator=generator) for _ in range(n_frames)]
     mask = torch.zeros(n_frames, n_lines, dtype=torch.bool).scatter_(1, torch.stack(drawn), True)
     mask[:, n_lines // 2 - 1 : n_lines // 2 + 1] = True
     return mask[:, None, :, None]
@@ -45,7 +45,7 @@ def line_mask(n_frames: int, n_lines: int, per_frame: int, seed: int) -> torch.T
 
 @pytest.fixture(autouse=True)
 def imported_models(tmp_path, monkeypatch) -> Path:
-    """A folder of imported models of its own for each test: models of the user are not seen."""
+    """An empty folder of imported models for each test, so that models of the user have no effect."""
     folder = tmp_path / "imported_models"
     monkeypatch.setenv("CINERECON_MODELS", str(folder))
     return folder
@@ -84,5 +84,5 @@ def _disc(distance: torch.Tensor, radius: torch.Tensor | float) -> torch.Tensor:
 
 @pytest.fixture(autouse=True)
 def _unknown_terminal_width(monkeypatch):
-    """Output is that of a pipe, also where the environment has the width of a terminal."""
+    """Output is as in a pipe, even if the environment defines the width of a terminal."""
     monkeypatch.delenv("COLUMNS", raising=False)

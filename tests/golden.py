@@ -1,11 +1,11 @@
-"""Outputs of the authors' programs (in the repository), and published weights (not redistributed)."""
+"""Reference outputs of the authors' programs (in the repository), and published weights (not redistributed)."""
 
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pytest
 import torch
-from helpers import BESIDE, DATA
+from helpers import DATA, SHARED_DATA
 from torch import Tensor
 
 from cinerecon.cine import CineData
@@ -14,7 +14,7 @@ from cinerecon.networks.blocks import ConvStack
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.operators import Encoding
 
-GOLDEN, WEIGHTS = DATA / "golden", BESIDE / "weights"
+GOLDEN, WEIGHTS = DATA / "golden", SHARED_DATA / "weights"
 needs_weights = pytest.mark.skipif(
     not WEIGHTS.exists(), reason="published weights are not redistributed; expected in ../shared/weights"
 )
@@ -36,19 +36,19 @@ def golden_input(coils: str) -> tuple[Tensor, Encoding]:
 
 
 def uncentred_input(case: Mapping[str, np.ndarray]) -> tuple[Tensor, Encoding]:
-    """K-space and encoding of the cases whose program puts the zero frequency first; the image is the same."""
+    """K-space and encoding of cases from programs that store the zero frequency first; the image is the same."""
     mask = torch.fft.fftshift(torch.from_numpy(case["mask_uncentred"].astype(bool)), (-2, -1))
     image = torch.fft.ifft2(torch.from_numpy(case["kspace_uncentred"]), norm="ortho")
     return fft2c(image)[:, :, None], Encoding(mask[:, :, None])
 
 
 def mean_square(image: Tensor, reference: np.ndarray) -> Tensor:
-    """The programs' loss: the mean over real and imaginary parts."""
+    """The loss of the programs: mean square over real and imaginary parts."""
     return (image - torch.from_numpy(reference)).abs().square().mean() / 2
 
 
 def assert_gradient_norms(case: Mapping[str, np.ndarray], gradients: Mapping[str, Tensor]) -> None:
-    """Norms of gradients by the program's names, to 1e-3; of those below 1e-5, loosely: they are rounding."""
+    """Compare norms of gradients by the names of the program, to 1e-3; those near zero are rounding errors."""
     assert gradients
     for name, gradient in gradients.items():
         key = f"gradnorm/{name}" if f"gradnorm/{name}" in case else f"grad/{name}"
@@ -57,7 +57,7 @@ def assert_gradient_norms(case: Mapping[str, np.ndarray], gradients: Mapping[str
 
 
 def released_case(coils: str) -> CineData:
-    """The data of the classical cases in double precision, which `golden_input` has in single."""
+    """The data of the classical cases in double precision; `golden_input` returns single precision."""
     inputs, several = golden("inputs"), coils == "mc"
     mask = torch.from_numpy(inputs["mc_mask" if several else "mask"].astype(bool))[:, None]
     csm = torch.from_numpy(inputs["csm"][0, :, 0]).to(torch.complex128) if several else None
@@ -66,7 +66,7 @@ def released_case(coils: str) -> CineData:
 
 
 def published(name: str) -> dict[str, np.ndarray]:
-    """Variables of a published TensorFlow checkpoint, ``folder/prefix``; skips the test where there are none at all."""
+    """Variables of a published TensorFlow checkpoint, ``folder/prefix``; skips the test if they are not available."""
     if not WEIGHTS.exists():
         pytest.skip("published weights are not redistributed; expected in ../shared/weights")
     return read_tf_checkpoint(WEIGHTS / name)

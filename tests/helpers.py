@@ -1,12 +1,15 @@
-"""Property checks that tests share, and the files of other programs that tests read."""
+"""Checks of properties, reference data, and counted calls."""
 
 import hashlib
 import shutil
 import tarfile
 import tempfile
+from collections import Counter
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -15,18 +18,18 @@ from cinerecon.physics.operators import LinearOperator
 DATA = Path(__file__).resolve().parent / "data"
 """Test data that is part of the repository, see its README."""
 
-BESIDE = Path(__file__).resolve().parents[2] / "shared"
-"""More reference material, next to the project: measured series, published weights, more files of other programs."""
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared"
+"""Reference data outside of the repository: measured series, published weights, more files of other programs."""
 
 
 @cache
 def formats_folder() -> Path:
-    """The folder of raw files written by other programs: all of them where they are available, else those in `DATA`.
+    """The folder of raw files written by other programs: all files if they are available, otherwise those in `DATA`.
 
-    The archive is unpacked once per user and version into the temporary folder.
+    The archive is unpacked into the temporary folder, once per user and version.
     """
-    if (BESIDE / "formats").is_dir():
-        return BESIDE / "formats"
+    if (SHARED_DATA / "formats").is_dir():
+        return SHARED_DATA / "formats"
     archive = DATA / "formats.tar.xz"
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"cinerecon-test-formats-{digest}"
@@ -46,16 +49,34 @@ def complex_randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.complex
     return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    """||found - expected|| / ||expected||."""
-    return float((torch.linalg.vector_norm(found - expected) / torch.linalg.vector_norm(expected)).detach())
+def relative_error(actual: Tensor, expected: Tensor) -> float:
+    """||actual - expected|| / ||expected||."""
+    return float((torch.linalg.vector_norm(actual - expected) / torch.linalg.vector_norm(expected)).detach())
 
 
 def assert_adjoint(operator: LinearOperator, x: Tensor, y: Tensor, tolerance: float = 1e-10) -> None:
-    """<A x, y> = <x, A^H y>, and A^H A x from `normal` equals adjoint after forward."""
+    """Check that <A x, y> = <x, A^H y>, and that `normal` equals `adjoint` after `forward`."""
     forward, adjoint = operator.forward(x), operator.adjoint(y)
     assert forward.shape == y.shape
     assert adjoint.shape == x.shape
     left, right = torch.vdot(forward.ravel(), y.ravel()), torch.vdot(x.ravel(), adjoint.ravel())
     assert abs(left - right) <= tolerance * max(abs(left), abs(right), 1e-30)
     assert relative_error(operator.normal(x), operator.adjoint(forward)) <= tolerance
+
+
+@contextmanager
+def counted(*functions):
+    """Count the calls of functions, given as module and name, inside the block."""
+    counts = Counter()
+
+    def count(name, original):
+        def call(*arguments, **options):
+            counts[name] += 1
+            return original(*arguments, **options)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in functions:
+            patch.setattr(module, name, count(name, getattr(module, name)))
+        yield counts

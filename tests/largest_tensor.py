@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class LargestTensor(TorchDispatchMode):
-    """While it is active, notes the largest storage that an operation of torch returns and was not given [bytes]."""
+    """While active, records the largest storage that an operation of torch newly allocates for its results [bytes]."""
 
     def __init__(self) -> None:
         super().__init__()

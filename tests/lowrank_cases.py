@@ -1,4 +1,4 @@
-"""Matrices with given singular values, the rules, and textbook shrinkage."""
+"""Matrices with given singular values, shrinkage rules, and shrinkage by the singular value decomposition."""
 
 import torch
 from helpers import complex_randn
@@ -18,22 +18,22 @@ from cinerecon.physics.lowrank import (
 
 
 def matrix_of(*values, columns=9, seed=0):
-    """A complex matrix ``(len(values), columns)`` with these singular values."""
+    """A complex matrix ``(len(values), columns)`` with the given singular values."""
     left = torch.linalg.qr(complex_randn(len(values), len(values), seed=seed)).Q
     right = torch.linalg.qr(complex_randn(columns, len(values), seed=seed + 1)).Q
     return (left * torch.tensor(values, dtype=torch.float64)) @ right.mH
 
 
 def decaying(*shape, power=1.5, seed=0, dtype=torch.complex128):
-    """Matrices whose singular values fall as those of images do: s_i = i^-power."""
+    """Matrices whose singular values decrease like those of images: s_i = i^-power."""
     noise = complex_randn(*shape, seed=seed)
     u, s, vh = torch.linalg.svd(noise, full_matrices=False)
-    fall = torch.arange(1, s.shape[-1] + 1, dtype=s.dtype) ** -power
-    return ((u * fall) @ vh).to(dtype)
+    decay = torch.arange(1, s.shape[-1] + 1, dtype=s.dtype) ** -power
+    return ((u * decay) @ vh).to(dtype)
 
 
 def position_aware(n_channels=4, strength=0.001, **settings):
-    """PASS whose thresholds are above zero, and of the size of the smaller singular values of the cases."""
+    """PASS with thresholds above zero, of the size of the smaller singular values of the cases."""
     torch.manual_seed(0)
     rule = PositionAware(n_channels, **{"tie_width": 1e-9, **settings}).double()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""A magnitude series that tests write in one format and read back."""
+"""A magnitude series that tests write in some format and read again."""
 
 import numpy as np
 import pytest
@@ -34,5 +34,5 @@ def assert_same(opened, cines, tolerance):
         assert meta.pixel_size_mm == pytest.approx((1.5, 1.25))
         assert meta.frame_times_ms == pytest.approx(cine.meta.frame_times_ms)
         for name in ("position_mm", "read_dir", "phase_dir", "slice_dir"):
-            found, expected = getattr(meta.geometry, name), getattr(cine.meta.geometry, name)
-            assert found == pytest.approx(expected, abs=1e-4), name
+            vector, expected = getattr(meta.geometry, name), getattr(cine.meta.geometry, name)
+            assert vector == pytest.approx(expected, abs=1e-4), name

@@ -6,7 +6,7 @@ from scipy.io import savemat
 
 
 def write_v73(path, **arrays):
-    """Version 7.3: HDF5 with complex numbers as (real, imag), and 512 bytes of text in front."""
+    """Write version 7.3: HDF5 with complex numbers as (real, imag), after 512 bytes of text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w", userblock_size=512) as file:
         for name, array in arrays.items():
@@ -18,7 +18,7 @@ def write_v73(path, **arrays):
 
 
 def write_v5(path, compressed=False, **arrays):
-    """Version 5; axes are named as HDF5 shows them."""
+    """Write version 5; axes are in the order in which HDF5 shows them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     savemat(path, {name: array.T for name, array in arrays.items()}, do_compression=compressed)
     return path

@@ -1,4 +1,4 @@
-"""Properties that every unrolled network has, on small random cases."""
+"""Checks of properties of all unrolled networks, on small random cases."""
 
 import torch
 from helpers import complex_randn, relative_error
@@ -26,14 +26,9 @@ def item(encoding: Encoding, n: int) -> Encoding:
     return Encoding(encoding.mask[n : n + 1], csm, matrix=encoding.matrix, dtype=torch.complex128)
 
 
-def count(net: nn.Module) -> int:
-    """Learned numbers."""
-    return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
-
-
 @torch.no_grad()
-def wake(net: nn.Module) -> nn.Module:
-    """PASS begins as the identity, with a last convolution of zeros; give it thresholds."""
+def set_thresholds(net: nn.Module) -> nn.Module:
+    """Give PASS thresholds above zero: its last convolution is initialised with zeros, which makes it the identity."""
     for module in net.modules():
         if isinstance(module, PositionAware):
             nn.init.normal_(module.mix.weight, std=0.1)
@@ -42,7 +37,7 @@ def wake(net: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def assert_batched_equals_looped(net: nn.Module, coils: int, frames: int = 5) -> None:
-    """Two cines at once, of odd size, come out as one after the other; the input stays as it was."""
+    """Two cines of odd size in a batch give the same images as one after the other; the input is not modified."""
     net = net.double()
     kspace, encoding = random_case(2, frames, coils)
     before = kspace.clone()
@@ -54,7 +49,7 @@ def assert_batched_equals_looped(net: nn.Module, coils: int, frames: int = 5) ->
 
 @torch.no_grad()
 def assert_scale_equivariant(net: nn.Module) -> None:
-    """Data ten times as large make an image ten times as bright."""
+    """Data multiplied by ten give an image multiplied by ten."""
     net = net.double()
     kspace, encoding = random_case(coils=2)
     image = net(kspace, encoding)
@@ -74,7 +69,7 @@ def assert_starts_from_zero_filled(net: nn.Module) -> None:
 
 
 def gradients(net: nn.Module, coils: int = 2) -> dict[str, Tensor]:
-    """Gradients of the image's energy by every learned number, from a start that is not the zero-filled image."""
+    """Gradients of the energy of the image, for an initial image that is not the zero-filled one."""
     net = net.double()
     net.zero_grad()
     kspace, encoding = random_case(coils=coils)
@@ -84,14 +79,14 @@ def gradients(net: nn.Module, coils: int = 2) -> dict[str, Tensor]:
 
 
 def assert_learns_everywhere(net: nn.Module) -> None:
-    """Every learned tensor has a finite gradient that is not all zero."""
+    """All learned tensors have finite gradients that are not zero."""
     for name, gradient in gradients(net).items():
         assert torch.isfinite(gradient).all(), name
         assert gradient.abs().max() > 0, name
 
 
 def assert_checkpointing_changes_nothing(plain: nn.Module, checkpointing: nn.Module) -> None:
-    """The same image and the same gradients with and without."""
+    """Image and gradients are the same with and without gradient checkpointing."""
     checkpointing.load_state_dict(plain.state_dict())
     kspace, encoding = random_case()
     assert torch.equal(plain.double()(kspace, encoding), checkpointing.double()(kspace, encoding))

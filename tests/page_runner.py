@@ -1,4 +1,4 @@
-"""Run the commands and Python programs of a page in order, all in one process, so that libraries are loaded once."""
+"""Run the commands and Python programs of a page in order, in one process, so that libraries are loaded once."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def steps_of(page):
 
 
 def run_steps(steps, folder):
-    """Run steps in a folder; what they print. The first that fails is named."""
+    """Run steps in a folder, and return what they print; the error names the first step that fails."""
     environment = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
     result = subprocess.run(
         [sys.executable, __file__],
@@ -51,11 +51,11 @@ def run_step(kind, text):
 
 
 def run_cinerecon(line):
-    """Call the entry point of the command line with the words that a shell makes of the line."""
+    """Call the entry point of the command line with the arguments that a shell would pass."""
     from cinerecon.cli import main
 
-    words = subprocess.run(f"printf '%s\\0' {line}", shell=True, capture_output=True, text=True, check=True).stdout
-    sys.argv = words.split("\0")[:-1]
+    arguments = subprocess.run(f"printf '%s\\0' {line}", shell=True, capture_output=True, text=True, check=True).stdout
+    sys.argv = arguments.split("\0")[:-1]
     try:
         main()
     except SystemExit as end:

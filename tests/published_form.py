@@ -1,4 +1,4 @@
-"""Checkpoints as the published programs write them, of small random networks."""
+"""Checkpoints of small random networks in the formats of the published programs."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ ARRAYS = "DC-CNN D5C5, frame by frame"
 
 
 def small_network(layout: CheckpointLayout, seed: int = 0) -> nn.Module:
-    """The network of a layout with few channels and, where its iterations differ, few of them; random numbers."""
+    """The network of a layout with few channels, and few cascades if these have different weights; random weights."""
     counts = {"n_channels": 4} | ({} if layout.network == "crnn" else {"n_cascades": 2})
     net = networks.build(layout.network, layout.architecture, **counts)
     generator = torch.Generator().manual_seed(seed)
@@ -27,18 +27,18 @@ def small_network(layout: CheckpointLayout, seed: int = 0) -> nn.Module:
 
 
 def published_form(layout: CheckpointLayout, net: nn.Module) -> dict[str, np.ndarray]:
-    """The numbers of a network by the names, and with the axes, of the program."""
+    """The weights of a network with the names and axes of the program."""
     state, variables = net.state_dict(), {}
     iterations = [None] if layout.network == "crnn" else range(len(net.cascades))
     for n in iterations:
         for path, name in layout.cascade.items():
-            ours = name if n is None else f"cascades.{n}.{name}"
-            if ours in state:
-                variables[_their_name(layout, n, path)] = _their_axes(layout, state[ours])
+            key = name if n is None else f"cascades.{n}.{name}"
+            if key in state:
+                variables[_published_name(layout, n, path)] = _published_axes(layout, state[key])
     return variables
 
 
-def _their_name(layout: CheckpointLayout, n: int | None, path: str) -> str:
+def _published_name(layout: CheckpointLayout, n: int | None, path: str) -> str:
     if layout.title == ARRAYS:
         return f"arr_{10 * n + int(path.removeprefix('arr_'))}"
     if layout.program.kernels == "frames y x in out":
@@ -46,7 +46,7 @@ def _their_name(layout: CheckpointLayout, n: int | None, path: str) -> str:
     return path if n is None else f"conv_blocks.{n}.{path}"
 
 
-def _their_axes(layout: CheckpointLayout, tensor: torch.Tensor) -> np.ndarray:
+def _published_axes(layout: CheckpointLayout, tensor: torch.Tensor) -> np.ndarray:
     if layout.program.kernels == "frames y x in out":
         orders = {5: (2, 3, 4, 1, 0), 2: (1, 0)}
     else:
@@ -56,7 +56,7 @@ def _their_axes(layout: CheckpointLayout, tensor: torch.Tensor) -> np.ndarray:
 
 
 def write_published(folder: Path, layout: CheckpointLayout, net: nn.Module) -> Path:
-    """Write a checkpoint as the program would; the path that is to be imported."""
+    """Write a checkpoint like the program, and return the path to import."""
     variables = published_form(layout, net)
     folder.mkdir(parents=True, exist_ok=True)
     if layout.title == ARRAYS:

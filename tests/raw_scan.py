@@ -1,4 +1,4 @@
-"""A small raw ISMRMRD scan whose k-space is known exactly, and that tests change before it is written."""
+"""A small raw ISMRMRD scan with known k-space, which tests modify before it is written."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ READ, PHASE, SLICE = np.array([0.6, 0.8, 0.0]), np.array([-0.8, 0.6, 0.0]), np.a
 
 @dataclass
 class RawFile:
-    """The header values, the readouts and the truth of a scan. Tests change any of them before `write`."""
+    """Header values, readouts and truth of a scan. Tests may change any of them before `write`."""
 
     space: dict[str, Any]
     heads: NDArray[np.void]
@@ -34,13 +34,13 @@ class RawFile:
         return fft2c(self.images.unsqueeze(-3) * self.csm).to(torch.complex64)
 
     def keep(self, rows: NDArray[np.bool_] | list[int]) -> None:
-        """Remove all other readouts."""
+        """Keep these readouts only."""
         chosen = np.arange(len(self.heads))[rows]
         self.heads = self.heads[chosen]
         self.samples = [self.samples[i] for i in chosen]
 
     def append(self, row: int, samples: NDArray[np.complex64] | None = None) -> NDArray[np.void]:
-        """Add a copy of a readout at the end, with other samples if given; its header is returned, to be changed."""
+        """Append a copy of a readout, with other samples if given, and return its header, which may be changed."""
         self.heads = np.concatenate([self.heads, self.heads[row : row + 1]])
         self.samples.append(self.samples[row] if samples is None else samples)
         if samples is not None:
@@ -52,7 +52,7 @@ class RawFile:
         self.heads["flags"][row] |= np.uint64(1 << (number - 1))
 
     def write(self, path: Path, *, numbers: Any = np.float32, mode: str = "w") -> Path:
-        """Write the file as the C++ library does: one chunk per readout, variable length."""
+        """Write the file like the C++ library: one chunk per readout, of variable length."""
         vlen = h5py.vlen_dtype(numbers)
         dtype = np.dtype([("head", acquisition_dtype["head"]), ("traj", h5py.vlen_dtype(np.float32)), ("data", vlen)])
         rows = np.zeros(len(self.heads), dtype)
@@ -119,7 +119,7 @@ def small_scan(
 
 
 def without_oversampling(scan: RawFile) -> RawFile:
-    """Readouts cropped to the image's field of view, as a converter leaves them; the image is that of SIEMENS, fft."""
+    """Crop the readouts to the field of view of the image, like a converter; with the sign convention of Siemens."""
     n = scan.samples[0].shape[-1] // 2
     for i, samples in enumerate(scan.samples):
         image = np.fft.fftshift(np.fft.fft(np.fft.ifftshift(samples, axes=-1), axis=-1), axes=-1)

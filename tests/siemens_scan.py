@@ -1,4 +1,4 @@
-"""Scans as a Siemens scanner stores them, for comparison of twix files with other formats."""
+"""Scans as a Siemens scanner stores them, to compare twix files with other formats."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +36,7 @@ def as_twix(scan: RawFile, **parameters):
 
 
 def siemens_copy(path: Path, change: Callable[[TwixMeasurement], None] = lambda _: None) -> Path:
-    """A simulated scan as a Siemens scanner would store it: k-space mirrored, the noise in a measurement before it."""
+    """Write a simulated scan like a Siemens scanner: with mirrored k-space, and noise in a separate measurement."""
     raw = read_mrd(path)
     is_noise = has_flag(raw.heads, 19)
     noise, lines = (np.flatnonzero(chosen) for chosen in (is_noise, ~is_noise))
@@ -54,7 +54,7 @@ def siemens_copy(path: Path, change: Callable[[TwixMeasurement], None] = lambda 
         n_frames=int(heads["idx"]["phase"].max()) + 1,
         n_slices=int(heads["idx"]["slice"].max()) + 1,
     )
-    part.chosen["alTR[0]"] = 3000
+    part.meas_yaps["alTR[0]"] = 3000
     change(part)
     adjustment = noise_measurement(part, heads[noise], list(raw.samples(noise)))
     return write_twix(path.with_suffix(".dat"), adjustment, part)

@@ -1,4 +1,4 @@
-"""A recipe small enough to train in seconds, and a network that does nothing, to compare with."""
+"""A recipe that is trained in seconds, and a network that returns the zero-filled image."""
 
 from copy import deepcopy
 
@@ -47,7 +47,7 @@ def write_recipe(folder, **training):
 
 
 class ZeroFilled(nn.Module):
-    """A network that gives A^H y."""
+    """A network that returns A^H y."""
 
     def forward(self, kspace, encoding, start=None):
         return encoding.adjoint(kspace)

@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from helpers import BESIDE
+from helpers import SHARED_DATA
 from typer.testing import CliRunner
 
 from cinerecon.acquisition.open import open_scan
@@ -22,7 +22,7 @@ from cinerecon.cli import app
 from cinerecon.errors import CineReconError
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
-FAULTS = BESIDE / "faults"
+FAULTS = SHARED_DATA / "faults"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not FAULTS.exists(), reason="the scripts that make faulty inputs are not next to the project"),

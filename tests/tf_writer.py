@@ -1,4 +1,4 @@
-"""Write a TensorFlow checkpoint as TensorFlow 2 does, so that tests need none of the published ones."""
+"""Write checkpoints like TensorFlow 2, so that tests do not need published ones."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +18,8 @@ def write_tf_checkpoint(
         value = np.asarray(variables[name])
         content = value.tobytes()
         shape = b"".join(_field(2, _field(1, size)) for size in value.shape)
-        place = _field(4, len(data)) + _field(5, len(content)) + _tag(6, 5) + _fixed(masked_crc32c(content))
-        entries[(name + suffix).encode()] = _field(1, codes[value.dtype]) + _field(2, shape) + place
+        location = _field(4, len(data)) + _field(5, len(content)) + _tag(6, 5) + _fixed(masked_crc32c(content))
+        entries[(name + suffix).encode()] = _field(1, codes[value.dtype]) + _field(2, shape) + location
         data += content
     table, handle = _block(b"", entries)
     table, meta = _block(table, {})
@@ -31,7 +31,7 @@ def write_tf_checkpoint(
 
 
 def _block(table: bytes, entries: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
-    """The table with one more block, and the handle of that block. Keys share what they can with the one before."""
+    """Append a block to the table; returns both the table and the handle of the block. Keys are prefix-compressed."""
     block, before = b"", b""
     for key, value in entries.items():
         shared = next(

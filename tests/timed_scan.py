@@ -1,4 +1,4 @@
-"""A small scan over heartbeats of unequal length whose readout headers and waveforms tests may change."""
+"""A small scan over heartbeats of unequal length, and copies with modified readout headers and waveforms."""
 
 import shutil
 
@@ -9,7 +9,7 @@ from cinerecon.simulation.scan import simulate_scan
 
 REGULAR = SimulateConfig(n_frames=12, ky=32, kx=32, n_coils=3, noise=0.0, segments=8, view="short", seed=3)
 ARRHYTHMIC = REGULAR.model_copy(update={"rr_variation": 0.15, "ectopic": 0.2, "ecg": True})
-N_NOISE = 16
+N_NOISE_READOUTS = 16
 
 
 def simulated(folder, config):
@@ -20,11 +20,11 @@ def simulated(folder, config):
 
 
 def changed(path, target, change, *, waveforms=True):
-    """A copy of a scan after ``change(heads)`` of its image readouts, with or without the waveforms."""
+    """Copy a scan, apply ``change(heads)`` to its image readouts, and keep or remove the waveforms."""
     shutil.copy(path, target)
     with h5py.File(target, "r+") as file:
         rows = file["dataset/data"][:]
-        change(rows["head"][N_NOISE:])
+        change(rows["head"][N_NOISE_READOUTS:])
         file["dataset/data"][:] = rows
         if not waveforms and "waveforms" in file["dataset"]:
             del file["dataset/waveforms"]

@@ -1,4 +1,4 @@
-"""Siemens twix files written by twixtools from ISMRMRD readouts, for comparison with the same scan as HDF5."""
+"""Write Siemens twix files by twixtools from ISMRMRD readouts, to compare them with the same scan in HDF5."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,10 +34,10 @@ COUNTERS = {
 
 @dataclass
 class TwixMeasurement:
-    """The parameters and the readouts of a measurement. Change what you like, then `write_twix`."""
+    """Parameters and readouts of a measurement. Tests may change them before `write_twix`."""
 
-    chosen: dict[str, Any]  # MeasYaps
-    derived: dict[str, Any]  # Meas
+    meas_yaps: dict[str, Any]
+    meas: dict[str, Any]
     heads: np.ndarray
     samples: list[np.ndarray]
     centre_line: int = 0
@@ -52,10 +52,10 @@ class TwixMeasurement:
                 f'<Param{"String" if isinstance(value, str) else "Double"}."{name}"> {{ '
                 + (f'"{value}"' if isinstance(value, str) else f"<Precision> 6 {value}")
                 + " }\n"
-                for name, value in self.derived.items()
+                for name, value in self.meas.items()
             ),
             "MeasYaps": "### ASCCONV BEGIN ###\n"
-            + "".join(f"{name}\t = \t{value}\n" for name, value in self.chosen.items())
+            + "".join(f"{name}\t = \t{value}\n" for name, value in self.meas_yaps.items())
             + "### ASCCONV END ###",
         }
         parts = b"".join(
@@ -119,7 +119,7 @@ def pmu_packet(
     name: bytes = b"PMUData",
     end: int = 0x01FF0000,
 ) -> bytes:
-    """A packet of physiological signals: of each code the time between its samples [0.1 ms], and the samples."""
+    """A packet of physiological signals: for each code the sampling interval [0.1 ms] and the samples."""
     parts = [np.array([time_stamp - 1, time_stamp, 0, duration], "<u4").tobytes()]
     for code, (period, values) in words.items():
         parts += [np.array([code, period], "<u4").tobytes(), np.asarray(values, "<u4").tobytes()]
@@ -150,7 +150,7 @@ def measurement_of(
 ) -> TwixMeasurement:
     """A measurement with the parameters of a 2-D Cartesian scan; ``matrix`` and ``fov_mm`` are (y, x) of the image."""
     (y, x), rows = matrix, rows or matrix[0]
-    chosen = {
+    meas_yaps = {
         "tSequenceFileName": '"%SiemensSeq%\\trufi"',
         "tProtocolName": '"cine sax"',
         "alTR[0]": 40000,
@@ -170,7 +170,7 @@ def measurement_of(
         "sRXSPEC.alDwellTime[0]": round(1000 * float(heads["sample_time_us"][-1])),
         "sPat.lAccelFactPE": 1,
     }
-    derived = {
+    meas = {
         "iNoOfFourierColumns": round(x * oversampling),
         "iNoOfFourierLines": rows,
         "iPEFTLength": rows,
@@ -187,17 +187,17 @@ def measurement_of(
         "tPatientName": "Nobody^Known",
     }
     centre = rows // 2 if centre_line is None else centre_line
-    return TwixMeasurement(chosen, derived, heads, samples, centre)
+    return TwixMeasurement(meas_yaps, meas, heads, samples, centre)
 
 
 def noise_measurement(scan: TwixMeasurement, heads: np.ndarray, samples: list[np.ndarray]) -> TwixMeasurement:
-    """The adjustment of the coils, with noise readouts, that a scanner stores before the scan."""
-    chosen = {**scan.chosen, "tProtocolName": '"AdjCoilSens"'}
-    return TwixMeasurement(chosen, scan.derived, heads, samples, name="AdjCoilSens")
+    """The adjustment of the coils, with noise readouts, which a scanner stores before the scan."""
+    meas_yaps = {**scan.meas_yaps, "tProtocolName": '"AdjCoilSens"'}
+    return TwixMeasurement(meas_yaps, scan.meas, heads, samples, name="AdjCoilSens")
 
 
 def write_twix(path: Path, *measurements: TwixMeasurement, line: str = "VD") -> Path:
-    """Write a file with twixtools, which does not write line VB: there each channel follows a copy of the header."""
+    """Write a file by twixtools; line VB, which it does not write, has a copy of the header before each channel."""
     import twixtools
     from twixtools import hdr_def
 

@@ -1,4 +1,4 @@
-"""Reading of one slice of a small raw scan."""
+"""Read one slice of a small raw scan."""
 
 import pytest
 from raw_scan import RawFile

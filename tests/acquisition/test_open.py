@@ -1,7 +1,7 @@
 """All commands find the same files with cines in a folder, and open each once."""
 
 import pytest
-from archive import counted
+from helpers import counted
 from raw_scan import small_scan
 
 from cinerecon.acquisition import open as module

@@ -1,4 +1,4 @@
-"""Both programs of the benchmark minimise the same cost and reach the same image."""
+"""`ktslr` and the released algorithm minimise the same cost and reach the same image."""
 
 import pytest
 import torch
@@ -29,10 +29,10 @@ def cost(data, image, config):
 def test_both_reach_the_same_image_and_cost(make_cine, n_coils, p):
     data, config = make_cine(n_coils, n_frames=6, matrix=(20, 18), dtype=torch.complex128), KtSlrConfig(p=p)
     gaps = []
-    for standstill in (1e-2, 3e-4):
-        stop = f"tolerance={standstill / 10:g}"
+    for converged_change in (1e-2, 3e-4):
+        stop = f"tolerance={converged_change / 10:g}"
         ours = load_method("ktslr", [*SAME_COST, stop, f"p={p}"])(data)
-        released = load_method("ktslr-reference", held_settings(config, standstill))(data)
+        released = load_method("ktslr-reference", held_settings(config, converged_change))(data)
         gaps.append(relative_error(ours, released))
     assert gaps[1] < 2e-3
     assert gaps[1] < gaps[0] / 3

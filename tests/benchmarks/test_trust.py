@@ -1,4 +1,4 @@
-"""Cases of the verdict's benchmark: failures do what they say, and no subject is in fit, calibration and test."""
+"""Cases of the verdict: failures change the data as described, and fit, calibration and test share no subject."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from trust import METHODS, area_under_curve, fit_plans, held_out_plans
-from trust_cases import FAILURES, Anatomy, Plan, fold_of, make_case, phantoms, plan_cases, suits
+from trust_cases import FAILURES, Anatomy, Plan, is_applicable, make_case, phantoms, plan_cases, wrap_ratio_of
 from trust_measure import measure_all, methods_of
 
 from cinerecon.physics.fourier import fft2c
@@ -19,7 +19,9 @@ PHANTOM = Anatomy("phantom 5", None, 5)
 
 def seed_for(kind):
     return next(
-        seed for seed in range(100) if suits(Plan(PHANTOM, kind, seed)) and suits(Plan(PHANTOM, "coil maps", seed))
+        seed
+        for seed in range(100)
+        if is_applicable(Plan(PHANTOM, kind, seed)) and is_applicable(Plan(PHANTOM, "coil maps", seed))
     )
 
 
@@ -64,7 +66,7 @@ def test_wrap_around_folds_the_body():
     seed = seed_for("wrap-around")
     data, twin = (make_case(Plan(PHANTOM, name, seed)) for name in ("wrap-around", "intact"))
     whole, rows = twin.reference, data.reference.shape[1]
-    assert rows == round(whole.shape[1] / fold_of(seed))
+    assert rows == round(whole.shape[1] / wrap_ratio_of(seed))
     first = (whole.shape[1] - rows) // 2
     assert torch.equal(data.reference, whole[:, first : first + rows])
     index = (torch.arange(whole.shape[1]) - first) % rows

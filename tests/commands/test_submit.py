@@ -4,7 +4,7 @@ import os
 import sys
 
 import pytest
-from archive import make_archive
+from small_archive import make_archive
 
 from cinerecon.cli import main
 from cinerecon.commands import submit as module

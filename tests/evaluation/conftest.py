@@ -1,4 +1,4 @@
-"""A small full scan, and made-up scores, shared by the tests of evaluation."""
+"""A small full scan and invented scores for the tests of evaluation."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def full_scan(tmp_path_factory):
 
 @pytest.fixture
 def make_scores():
-    """Scores of two methods on so many scans, the second better by ``gain`` and a little more on each."""
+    """Scores of two methods on n scans; the second is better by ``gain``, and a little more from scan to scan."""
 
     def make(n=8, gain=1.0, methods=("ktslr", "slrnet"), samplings=("gaussian:8",), n_slices=1):
         return [
@@ -33,7 +33,7 @@ def make_scores():
                 seconds=2.0,
                 mse=4e-5,
                 n_parameters=1000 * index,
-                acceleration=7.5 + at,
+                acceleration=7.5 + position,
                 subject=f"subject{case}",
                 crop="full field, all frames",
                 frame_psnr=(30.0, 31.5),
@@ -43,7 +43,7 @@ def make_scores():
             )
             for case in range(n)
             for number in range(n_slices)
-            for at, sampling in enumerate(samplings)
+            for position, sampling in enumerate(samplings)
             for index, method in enumerate(methods)
         ]
 

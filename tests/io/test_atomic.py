@@ -5,7 +5,7 @@ import hashlib
 import os
 
 import pytest
-from archive import counted
+from helpers import counted
 
 from cinerecon.errors import FileError
 from cinerecon.io import atomic

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import BESIDE
+from helpers import SHARED_DATA
 
 from cinerecon.metrics import area_agreement, find_heart, temporal_sharpness, xt_ssim
 from cinerecon.metrics.measures import SSIM_WINDOW, ssim
 
-REAL = BESIDE / "real"
+REAL = SHARED_DATA / "real"
 N_FRAMES, MATRIX = 16, (80, 96)
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import BESIDE
+from helpers import SHARED_DATA
 
 from cinerecon.metrics.ventricle import (
     areas_mm2,
@@ -92,7 +92,7 @@ def test_a_bright_disc_without_muscle_around_it_is_no_ventricle():
     ("name", "low", "high"), [("sax_mid", 2000, 2700), ("sax_d", 1500, 2100), ("sax_apex", 700, 1000)]
 )
 def test_ventricles_of_a_volunteer(name, low, high):
-    path = BESIDE / f"real/{name}.npz"
+    path = SHARED_DATA / f"real/{name}.npz"
     if not path.exists():
         pytest.skip("the measured series are not available")
     with np.load(path) as arrays:

@@ -4,5 +4,5 @@ import torch
 
 @pytest.fixture(autouse=True)
 def _same_weights_each_time():
-    """Networks begin with random weights; of four ReLUs all may be dead by chance."""
+    """Networks have random initial weights, with which all of four ReLUs may be zero by chance."""
     torch.manual_seed(0)

@@ -7,13 +7,13 @@ from network_checks import (
     assert_checkpointing_changes_nothing,
     assert_learns_everywhere,
     assert_starts_from_zero_filled,
-    count,
     item,
     random_case,
 )
 
 from cinerecon.networks.config import CrnnConfig, LowRankModuleConfig
 from cinerecon.networks.crnn import Crnn
+from cinerecon.networks.unrolled import count_parameters
 from cinerecon.physics.operators import Encoding
 
 SMALL = CrnnConfig(n_cascades=3, n_channels=4)
@@ -51,7 +51,7 @@ def test_equals_the_authors_program_in_output_loss_and_gradients():
     ],
 )
 def test_parameter_counts_of_the_paper(config, expected):
-    assert count(Crnn(config)) == expected
+    assert count_parameters(Crnn(config)) == expected
 
 
 @pytest.mark.parametrize("coils", [1, 3])

@@ -16,12 +16,12 @@ from network_checks import (
     assert_learns_everywhere,
     assert_scale_equivariant,
     assert_starts_from_zero_filled,
-    count,
     random_case,
 )
 
 from cinerecon.networks.config import DcCnnConfig, LowRankModuleConfig
 from cinerecon.networks.dccnn import DcCnn
+from cinerecon.networks.unrolled import count_parameters
 
 SMALL = DcCnnConfig(n_cascades=2, n_channels=4)
 FLAT = SMALL.model_copy(update={"n_dimensions": 2})
@@ -72,7 +72,7 @@ def test_d6c10_equals_the_authors_program_with_published_weights():
     ],
 )
 def test_parameter_counts_of_the_papers_and_the_programs(config, expected):
-    assert count(DcCnn(config)) == expected
+    assert count_parameters(DcCnn(config)) == expected
 
 
 @pytest.mark.parametrize("frames", [1, 2, 6])

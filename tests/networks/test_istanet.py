@@ -8,12 +8,12 @@ from network_checks import (
     assert_learns_everywhere,
     assert_scale_equivariant,
     assert_starts_from_zero_filled,
-    count,
     random_case,
 )
 
 from cinerecon.networks.config import IstaNetConfig, LowRankModuleConfig
 from cinerecon.networks.istanet import RELEASED_PLUS, IstaNet
+from cinerecon.networks.unrolled import count_parameters
 from cinerecon.physics.operators import Encoding
 
 PAPER, S_NET, PLUS = (
@@ -79,7 +79,7 @@ def test_the_released_threshold_of_plus_never_leaves_zero_and_ours_does():
     ],
 )
 def test_parameter_counts_of_the_papers_and_the_programs(config, expected):
-    assert count(IstaNet(config)) == expected
+    assert count_parameters(IstaNet(config)) == expected
 
 
 @pytest.mark.parametrize("frames", [1, 5])

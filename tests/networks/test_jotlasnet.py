@@ -9,13 +9,13 @@ from network_checks import (
     assert_checkpointing_changes_nothing,
     assert_learns_everywhere,
     assert_starts_from_zero_filled,
-    count,
     random_case,
-    wake,
+    set_thresholds,
 )
 
 from cinerecon.networks.config import JotlasNetConfig
 from cinerecon.networks.jotlasnet import JotlasNet
+from cinerecon.networks.unrolled import count_parameters
 from cinerecon.physics.shrinkage import ShrinkageName
 
 SMALL = JotlasNetConfig(n_cascades=3, n_channels=4)
@@ -53,14 +53,14 @@ def test_equals_the_authors_program_with_published_weights():
 
 
 def test_parameter_counts_of_the_authors_program():
-    assert count(JotlasNet()) == 708_045
-    assert count(JotlasNet(JotlasNetConfig(learn_w=True))) == 708_075
+    assert count_parameters(JotlasNet()) == 708_045
+    assert count_parameters(JotlasNet(JotlasNetConfig(learn_w=True))) == 708_075
 
 
 @pytest.mark.parametrize("shrinkage", get_args(ShrinkageName))
 @pytest.mark.parametrize("coils", [1, 3])
 def test_batched_equals_looped(shrinkage, coils):
-    assert_batched_equals_looped(wake(JotlasNet(SMALL.model_copy(update={"shrinkage": shrinkage}))), coils)
+    assert_batched_equals_looped(set_thresholds(JotlasNet(SMALL.model_copy(update={"shrinkage": shrinkage}))), coils)
 
 
 def test_starts_from_the_zero_filled_image():

@@ -10,13 +10,13 @@ from network_checks import (
     assert_learns_everywhere,
     assert_scale_equivariant,
     assert_starts_from_zero_filled,
-    count,
     random_case,
-    wake,
+    set_thresholds,
 )
 
 from cinerecon.networks.config import LsNetConfig
 from cinerecon.networks.lsnet import TOP1, LsNet
+from cinerecon.networks.unrolled import count_parameters
 from cinerecon.physics.shrinkage import ShrinkageName
 
 SMALL = LsNetConfig(n_cascades=3, n_channels=4)
@@ -76,14 +76,14 @@ def test_equals_the_authors_program_with_published_weights():
 
 
 def test_parameter_count_of_the_authors_program():
-    assert count(LsNet()) == 328_339
-    assert count(LsNet(TOP1)) == 328_339 - 10  # no threshold is learned
+    assert count_parameters(LsNet()) == 328_339
+    assert count_parameters(LsNet(TOP1)) == 328_339 - 10  # no threshold is learned
 
 
 @pytest.mark.parametrize("shrinkage", get_args(ShrinkageName))
 @pytest.mark.parametrize("coils", [1, 3])
 def test_batched_equals_looped(shrinkage, coils):
-    assert_batched_equals_looped(wake(LsNet(SMALL.model_copy(update={"shrinkage": shrinkage}))), coils)
+    assert_batched_equals_looped(set_thresholds(LsNet(SMALL.model_copy(update={"shrinkage": shrinkage}))), coils)
 
 
 def test_scale_equivariant():

@@ -8,13 +8,13 @@ from network_checks import (
     assert_checkpointing_changes_nothing,
     assert_learns_everywhere,
     assert_starts_from_zero_filled,
-    count,
     random_case,
-    wake,
+    set_thresholds,
 )
 
 from cinerecon.networks.config import PassNetConfig
 from cinerecon.networks.passnet import PassNet
+from cinerecon.networks.unrolled import count_parameters
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.shrinkage import ShrinkageName
 
@@ -33,13 +33,13 @@ fusions = pytest.mark.parametrize(
 )
 def test_parameter_counts(lsaf, expected):
     for n_cascades, number in expected.items():
-        assert count(PassNet(PassNetConfig(n_cascades=n_cascades, lsaf=lsaf))) == number
+        assert count_parameters(PassNet(PassNetConfig(n_cascades=n_cascades, lsaf=lsaf))) == number
 
 
 @fusions
 @pytest.mark.parametrize("coils", [1, 3])
 def test_batched_equals_looped(settings, coils):
-    assert_batched_equals_looped(wake(PassNet(SMALL.model_copy(update=settings))), coils)
+    assert_batched_equals_looped(set_thresholds(PassNet(SMALL.model_copy(update=settings))), coils)
 
 
 @pytest.mark.parametrize("shrinkage", [name for name in get_args(ShrinkageName) if name != "pass"])
@@ -55,12 +55,12 @@ def test_pass_begins_as_the_identity_and_can_become_another():
     kspace, encoding = random_case()
     expected = kept_whole(kspace, encoding)
     assert relative_error(net(kspace, encoding), expected) < 1e-9
-    assert relative_error(wake(net)(kspace, encoding), expected) > 1e-3
+    assert relative_error(set_thresholds(net)(kspace, encoding), expected) > 1e-3
 
 
 @fusions
 def test_learns_everywhere_once_pass_is_not_the_identity(settings):
-    assert_learns_everywhere(wake(PassNet(SMALL.model_copy(update={**settings, "n_channels": 8}))))
+    assert_learns_everywhere(set_thresholds(PassNet(SMALL.model_copy(update={**settings, "n_channels": 8}))))
 
 
 @fusions
@@ -104,5 +104,5 @@ def test_in_mixed_precision_equal_parts_stay_what_they_are(lsaf):
 
 def test_the_gate_has_the_given_number_of_convolutions():
     few, many = (PassNet(PassNetConfig(n_cascades=1, gate_layers=n)) for n in (2, 3))
-    assert count(few) < count(many)
+    assert count_parameters(few) < count_parameters(many)
     assert PassNetConfig(lsaf="residual4").gate_layers == 2

@@ -5,12 +5,12 @@ from helpers import relative_error
 from network_checks import (
     assert_batched_equals_looped,
     assert_checkpointing_changes_nothing,
-    count,
     random_case,
 )
 
 from cinerecon.networks.config import SlrNetConfig
 from cinerecon.networks.slrnet import RELEASED, SlrNet
+from cinerecon.networks.unrolled import count_parameters
 
 SMALL = SlrNetConfig(n_cascades=3, n_channels=4, shrinkage="topk_soft", coupling=0.2, step=1.0)
 NAMES = {
@@ -80,7 +80,7 @@ def test_equals_the_authors_program_with_published_weights():
     ],
 )
 def test_parameter_counts_of_the_paper_and_the_program(config, expected):
-    assert count(SlrNet(config)) == expected
+    assert count_parameters(SlrNet(config)) == expected
 
 
 @pytest.mark.parametrize("shrinkage", ["topk_hard", "topk_soft", "relative_soft"])

@@ -6,7 +6,6 @@ from network_checks import (
     assert_checkpointing_changes_nothing,
     assert_learns_everywhere,
     assert_starts_from_zero_filled,
-    count,
     random_case,
 )
 
@@ -20,6 +19,7 @@ from cinerecon.networks.stvarnet import (
     shift_frames,
     to_cells,
 )
+from cinerecon.networks.unrolled import count_parameters
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.lowrank import make_rule, shrink_patches
 from cinerecon.physics.operators import Encoding
@@ -154,4 +154,4 @@ def test_number_of_parameters():
     block = 2 * (9 * c * c + c)
     consistency, blocks = 4, 5  # linear in the conditions; a level and its gain
     cascade = consistency + blocks + 1 + (9 * 24 * c + c) + 4 * c + 2 * block + (9 * c * 8 + 8)
-    assert count(StVarNet()) == 3 * cascade + consistency
+    assert count_parameters(StVarNet()) == 3 * cascade + consistency

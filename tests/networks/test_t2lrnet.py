@@ -10,13 +10,13 @@ from network_checks import (
     assert_learns_everywhere,
     assert_scale_equivariant,
     assert_starts_from_zero_filled,
-    count,
     random_case,
-    wake,
+    set_thresholds,
 )
 
 from cinerecon.networks.config import T2lrNetConfig
 from cinerecon.networks.t2lrnet import T2lrNet, proximal_step
+from cinerecon.networks.unrolled import count_parameters
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.shrinkage import ShrinkageName
 
@@ -69,8 +69,8 @@ def test_admm_with_one_coil_and_a_map_is_admm_without():
 
 
 def test_parameter_counts_of_the_authors_programs():
-    assert count(T2lrNet()) == 259_244
-    assert count(T2lrNet(T2lrNetConfig(variant="gradient"))) == 259_230
+    assert count_parameters(T2lrNet()) == 259_244
+    assert count_parameters(T2lrNet(T2lrNetConfig(variant="gradient"))) == 259_230
 
 
 @pytest.mark.parametrize("coils", [1, 4])
@@ -104,7 +104,7 @@ def test_ten_solver_steps_are_enough_for_the_published_weights():
 @pytest.mark.parametrize("coils", [1, 3])
 @variants
 def test_batched_equals_looped(config, shrinkage, coils):
-    assert_batched_equals_looped(wake(T2lrNet(config.model_copy(update={"shrinkage": shrinkage}))), coils)
+    assert_batched_equals_looped(set_thresholds(T2lrNet(config.model_copy(update={"shrinkage": shrinkage}))), coils)
 
 
 @variants

@@ -1,4 +1,4 @@
-"""Small scans to be prepared, and one way to prepare them."""
+"""Small scans, and their preparation."""
 
 import pytest
 from raw_scan import small_scan
@@ -9,7 +9,7 @@ from cinerecon.preparation.run import prepare
 
 @pytest.fixture
 def archive(tmp_path):
-    """Two subjects with a scan of two slices each, and one with an undersampled scan."""
+    """Two subjects, each with a scan of two slices."""
     for number, subject in enumerate(("anna", "bert")):
         scan = small_scan(n_slices=2, n_coils=3)
         scan.samples = [(number + 1) * samples for samples in scan.samples]

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from helpers import BESIDE, formats_folder, relative_error
+from helpers import SHARED_DATA, formats_folder, relative_error
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
@@ -89,11 +89,11 @@ def test_single_coil_files_are_the_truth_of_multi_coil_ones(tmp_path):
 
 @pytest.mark.parametrize("style", ["fs_sola_stk", "us_sola_gro", "fs_avanto_asy"])
 def test_real_anatomy_as_an_ocmr_file(style, tmp_path):
-    real = BESIDE / "real" / "sax_mid.npz"
+    real = SHARED_DATA / "real" / "sax_mid.npz"
     if not real.exists():
         pytest.skip("no measured cine next to the project")
-    img, csm = load(BESIDE / "real" / "make_cine.py").make(real, 6, (96, 112), 6)
-    real = BESIDE / "real"
+    img, csm = load(SHARED_DATA / "real" / "make_cine.py").make(real, 6, (96, 112), 6)
+    real = SHARED_DATA / "real"
     if not real.exists():
         pytest.skip("no measured cine next to the project")
     img, csm = load(real / "make_cine.py").make(real / "sax_mid.npz", 6, (96, 112), 6)

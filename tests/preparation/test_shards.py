@@ -4,7 +4,8 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from archive import N_SCANS, counted, kill_and_continue, make_archive
+from helpers import counted
+from small_archive import N_SCANS, kill_and_continue, make_archive
 
 from cinerecon.acquisition.open import find_cines
 from cinerecon.errors import ConfigError, FileError

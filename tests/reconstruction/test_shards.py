@@ -7,7 +7,8 @@ from functools import partial
 import h5py
 import numpy as np
 import pytest
-from archive import N_SCANS, counted, kill_and_continue, make_archive
+from helpers import counted
+from small_archive import N_SCANS, kill_and_continue, make_archive
 
 from cinerecon.errors import FileError
 from cinerecon.io.export import FORMATS

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import beating_cine
-from stand_in import MEASURED, draw_stand_in
+from fast_phase import MEASURED_CHANGES, draw_fast_phase_cine
 
 from cinerecon.metrics.temporal import phase_change
 from cinerecon.simulation.phantom import PhantomConfig, PhaseConfig, add_phase, draw_signal
@@ -53,9 +53,9 @@ def test_simulated_phase_changes_as_fast_as_measured_phase():
 def test_the_given_changes_are_made(magnitude):
     config = PLAIN.model_copy(update={"per_frame": 0.08, "per_pixel": 0.2, "spread": 0.0})
     for seed in range(4):
-        found = phase_change(add_phase(magnitude, np.random.default_rng(seed), config))
-        assert found.per_frame == pytest.approx(0.08, rel=0.2)
-        assert (found.per_row + found.per_column) / 2 == pytest.approx(0.2, rel=0.25)
+        change = phase_change(add_phase(magnitude, np.random.default_rng(seed), config))
+        assert change.per_frame == pytest.approx(0.08, rel=0.2)
+        assert (change.per_row + change.per_column) / 2 == pytest.approx(0.2, rel=0.25)
 
 
 def test_phase_keeps_the_magnitude_and_follows_from_the_seed(magnitude):
@@ -129,9 +129,9 @@ def test_the_field_of_a_cylinder_is_that_of_a_dipole():
     assert torch.allclose(turned, field.mT, atol=1e-5)
 
 
-def test_the_stand_in_changes_as_the_measured_cine():
+def test_the_fast_phase_changes_like_that_of_a_measured_cine():
     for seed in range(3):
-        found = phase_change(draw_stand_in(seed))
-        assert found.per_frame == pytest.approx(MEASURED["per_frame"], rel=0.2)
-        wanted = (MEASURED["per_row"] + MEASURED["per_column"]) / 2
-        assert (found.per_row + found.per_column) / 2 == pytest.approx(wanted, rel=0.2)
+        change = phase_change(draw_fast_phase_cine(seed))
+        assert change.per_frame == pytest.approx(MEASURED_CHANGES["per_frame"], rel=0.2)
+        expected = (MEASURED_CHANGES["per_row"] + MEASURED_CHANGES["per_column"]) / 2
+        assert (change.per_row + change.per_column) / 2 == pytest.approx(expected, rel=0.2)

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from helpers import BESIDE, relative_error
+from helpers import SHARED_DATA, relative_error
 from pydantic import ValidationError
 
 from cinerecon.errors import ConfigError, DataError, FileError
@@ -13,8 +13,8 @@ from cinerecon.physics.fourier import fft1c, fft2c, ifft2c
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
 SMALL = SimulateConfig(n_frames=4, ky=26, kx=24, n_coils=3, noise=0.0)
-REAL = BESIDE / "real" / "sax_mid.npz"
-REAL = BESIDE / "real"
+REAL = SHARED_DATA / "real" / "sax_mid.npz"
+REAL = SHARED_DATA / "real"
 
 
 def simulate_scan_reference(folder, **settings):

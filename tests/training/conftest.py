@@ -1,4 +1,4 @@
-"""A small recipe, and what it trains on, that all tests of training share."""
+"""A small recipe and its data, shared by all tests of training."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from cinerecon.training import Recipe
 
 @pytest.fixture(scope="session")
 def make_recipe():
-    """Makes the recipe with settings of training."""
+    """Make the recipe with other settings of training."""
 
     def make(*settings):
         return Recipe.parse(RECIPE).with_settings([f"training.{text}" for text in settings])
@@ -24,13 +24,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cases(folder):
-    """Where simulated cases are kept, shared by all tests."""
+    """Folder of simulated cases, shared by all tests."""
     return folder / "cases"
 
 
 @pytest.fixture
 def write_series():
-    """Writes a measured series of four frames, noise if none are given, as a NumPy archive."""
+    """Write a magnitude series of four frames as a NumPy archive; random numbers if no frames are given."""
 
     def write(path, seed=0, magnitude=None, **texts):
         np.savez(

@@ -76,7 +76,7 @@ def late_packet():
 
 
 def with_software(part, version):
-    part.derived["SoftwareVersions"] = f"syngo MR {version}"
+    part.meas["SoftwareVersions"] = f"syngo MR {version}"
     return part
 
 

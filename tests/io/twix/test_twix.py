@@ -126,7 +126,7 @@ def test_partial_fourier_is_centred_on_the_line_of_the_readouts(tmp_path, missin
     expected = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).read_slice(0)
     scan.heads["idx"]["kspace_encode_step_1"] -= missing
     part = as_twix(scan, centre_line=6 - missing)
-    part.derived["iNoOfFourierLines"] = 12 - missing
+    part.meas["iNoOfFourierLines"] = 12 - missing
     data = open_scan(write_twix(tmp_path / "scan.dat", part), PLAIN).read_slice(0)
     assert torch.equal(data.mask, expected.mask)
     assert torch.allclose(data.kspace, expected.kspace)
@@ -250,10 +250,10 @@ def test_orientation_without_quaternion_is_that_of_the_protocol(tmp_path):
     scan = siemens_scan(n_frames=1)
     part = as_twix(scan)
     part.quaternion = False
-    part.chosen["sSliceArray.asSlice[0].sNormal.dCor"] = 1.0
+    part.meas_yaps["sSliceArray.asSlice[0].sNormal.dCor"] = 1.0
     geometry = open_scan(write_twix(tmp_path / "a.dat", part), PLAIN).read_slice(0).meta.geometry
     assert np.allclose([geometry.phase_dir, geometry.read_dir, geometry.slice_dir], [[1, 0, 0], [0, 0, -1], [0, 1, 0]])
-    part.chosen["sSliceArray.asSlice[0].dInPlaneRot"] = np.pi / 2
+    part.meas_yaps["sSliceArray.asSlice[0].dInPlaneRot"] = np.pi / 2
     geometry = open_scan(write_twix(tmp_path / "b.dat", part), PLAIN).read_slice(0).meta.geometry
     assert np.allclose([geometry.phase_dir, geometry.read_dir], [[0, 0, 1], [1, 0, 0]], atol=1e-7)
 
@@ -273,7 +273,7 @@ def test_orientation_without_quaternion_is_that_of_the_protocol(tmp_path):
 )
 def test_unsupported_scans_are_refused(tmp_path, change, kind, text):
     part = as_twix(siemens_scan(n_frames=1))
-    part.chosen |= change
+    part.meas_yaps |= change
     with pytest.raises(kind, match=text):
         open_scan(write_twix(tmp_path / "scan.dat", part))
 
@@ -400,9 +400,9 @@ def test_an_interpolated_matrix_changes_nothing(tmp_path):
     scan = siemens_scan(n_frames=1, rows=14)
     expected = open_scan(write_twix(tmp_path / "a.dat", as_twix(scan)), PLAIN).read_slice(0)
     part = as_twix(scan)
-    part.chosen["sKSpace.uc2DInterpolation"] = "0x1"
+    part.meas_yaps["sKSpace.uc2DInterpolation"] = "0x1"
     for name in ("iPEFTLength", "ImageColumns", "ImageLines"):
-        part.derived[name] *= 2
+        part.meas[name] *= 2
     data = open_scan(write_twix(tmp_path / "b.dat", part), PLAIN).read_slice(0)
     assert torch.equal(data.kspace, expected.kspace)
     assert data.meta.pixel_size_mm == expected.meta.pixel_size_mm == (20.0, 20.0)
@@ -424,7 +424,7 @@ def test_readouts_of_adjustments_are_left_out_and_corrections_are_reported(tmp_p
 
 def test_a_protocol_of_more_frames_than_were_measured_is_a_warning(tmp_path):
     part = as_twix(siemens_scan(n_frames=2))
-    part.chosen["sPhysioImaging.lPhases"] = 25
+    part.meas_yaps["sPhysioImaging.lPhases"] = 25
     opened = open_scan(write_twix(tmp_path / "scan.dat", part), PLAIN)
     assert opened.n_slices == 1 and opened.plan.n_frames == (2,)
     assert any(

@@ -7,7 +7,7 @@ BART = formats_folder() / "bart"
 
 @pytest.fixture
 def bart():
-    """Reader of reference results of BART 0.8.00 by name; the larger ones are not in the repository."""
+    """Read results of BART 0.8.00 by name; the larger ones are not in the repository."""
 
     def read(name):
         path = BART / f"{name}.npz"

@@ -1,4 +1,4 @@
-"""Prepared cases in the form that `cinerecon prepare` leaves."""
+"""Cases in the format of `cinerecon prepare`."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ SIZES = {"a": (10, 3, 40, 48), "b": (8, 4, 48, 40), "c": (10, 3, 40, 48), "d": (
 
 
 def prepare(folder, sizes=SIZES, splits=None):
-    """Small slices with maps and reference, one subject each; by default ``e`` is for validation."""
+    """Write small slices with maps and reference, each of another subject; by default ``e`` is for validation."""
     for number, (name, (frames, coils, ky, kx)) in enumerate(sizes.items()):
         config = SimulateConfig(seed=number, n_frames=frames, n_coils=coils, ky=ky, kx=kx, view="short")
         (data,) = simulate_cine(config)
@@ -37,5 +37,5 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
-    """Where simulated cases are kept, shared by all tests."""
+    """Folder of simulated cases, shared by all tests."""
     return tmp_path_factory.mktemp("cases")

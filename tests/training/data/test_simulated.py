@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from helpers import BESIDE, relative_error
+from helpers import SHARED_DATA, relative_error
 
 from cinerecon.errors import DataError, FileError
 from cinerecon.training.data import PhantomSource, SeriesSource, simulated
 from cinerecon.training.data.augment import AugmentConfig
 from cinerecon.training.data.simulated import phantom_cases, series_cases
 
-REAL = BESIDE / "real"
+REAL = SHARED_DATA / "real"
 
 
 def image_of(case):

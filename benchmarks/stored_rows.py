@@ -1,6 +1,6 @@
-"""Rows of a table kept in a file, so that a long one can be made in parts: each run adds what is not there yet.
+"""Rows of a table in a file, so that several runs can share the work on a long table.
 
-The first line holds what all rows have in common, each further line a row, as JSON.
+The first line of the file holds what all rows have in common, each further line a row, as JSON.
 """
 
 import json
@@ -9,21 +9,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from report import Row
-from worker import Usage
+from classical_tables import Row
+from usage import Usage
 
 Key = tuple[str, int, str, str]
 
 
-class KeptRows:
-    """The rows known so far, by case and method; those in the file to begin with.
+class StoredRows:
+    """Rows by case and method, read from the file and added to it.
 
     Parameters
     ----------
     path
-        The file, which is made where it is missing; None keeps rows in memory alone.
+        The file, which is created if it does not exist; None keeps the rows in memory only.
     common
-        What all rows have in common: the machine and what the cases are like, things that JSON can hold.
+        What all rows have in common, as values that JSON can hold: the machine and the settings of the cases.
     """
 
     def __init__(self, path: Path | None, common: Mapping[str, Any]) -> None:
@@ -43,7 +43,7 @@ class KeptRows:
             self._append(header)
 
     def add(self, row: Row) -> None:
-        """Keep another row."""
+        """Add a row, and write it to the file."""
         self.rows[key_of(row)] = row
         self._append(asdict(row))
 
@@ -51,11 +51,11 @@ class KeptRows:
         """All rows: by anatomy, coils, sampling, then in the order of the methods, others last."""
         anatomies = list(dict.fromkeys(row.anatomy for row in self.rows.values()))
 
-        def place(row: Row) -> tuple[int, int, str, int]:
+        def rank(row: Row) -> tuple[int, int, str, int]:
             order = methods.index(row.method) if row.method in methods else len(methods)
             return anatomies.index(row.anatomy), row.n_coils, row.sampling, order
 
-        return sorted(self.rows.values(), key=place)
+        return sorted(self.rows.values(), key=rank)
 
     def _append(self, content: Mapping[str, Any]) -> None:
         if self.path is not None:
@@ -64,11 +64,11 @@ class KeptRows:
 
 
 def key_of(row: Row) -> Key:
-    """Identifies a row among those of the same machine."""
+    """Identifies a row of the table."""
     return *row.case, row.method
 
 
 def parse(line: str) -> Row:
-    """A row from its line."""
+    """Parse a line of the file."""
     values = json.loads(line)
     return Row(**values | {"usage": Usage(**values["usage"])})

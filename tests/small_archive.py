@@ -1,8 +1,6 @@
-"""A small archive of scans, processes that are killed, and counts of calls, for the tests of shards."""
+"""A small archive of scans, and processes that are killed, for the tests of shards."""
 
 import os
-from collections import Counter
-from contextlib import contextmanager
 
 import pytest
 
@@ -14,7 +12,7 @@ N_SCANS = 5
 
 
 def make_archive(folder):
-    """Five scans of as many subjects, of which one is damaged, and their list."""
+    """Write scans of five subjects, one of which is damaged, and their list."""
     for number in range(N_SCANS):
         (folder / f"P{number}").mkdir(parents=True)
         config = SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2, seed=number, subject=f"P{number}")
@@ -26,20 +24,20 @@ def make_archive(folder):
 
 
 def killed_at(n_writes, function, *arguments):
-    """Run a function in another process that is killed at its n-th write to the disk; whether it was."""
+    """Run a function in another process, which is killed at its n-th write to the disk; whether it was killed."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    left, fsync = n_writes, os.fsync
+    n_left, fsync = n_writes, os.fsync
 
-    def fsync_or_die(descriptor):
-        nonlocal left
-        left -= 1
-        if left < 0:
+    def fsync_or_exit(descriptor):
+        nonlocal n_left
+        n_left -= 1
+        if n_left < 0:
             os._exit(9)
         fsync(descriptor)
 
-    os.fsync = fsync_or_die
+    os.fsync = fsync_or_exit
     try:
         function(*arguments)
     finally:
@@ -52,15 +50,15 @@ def kill_and_continue(folder, run, merge, assert_merged, n_merge_writes=2):
     Parameters
     ----------
     folder
-        Folder for the outputs.
+        Folder of the outputs.
     run
-        Called with the folder of an output and a shard.
+        Called with an output folder and a shard.
     merge
-        Called with the folder of an output, which it returns the results of.
+        Called with an output folder, returns the results.
     assert_merged
-        Called with the folder of an output and its results.
+        Called with an output folder and its results.
     n_merge_writes
-        Number of writes of the merge at which it is killed in turn.
+        The merge is killed at one of its first so many writes.
     """
     n_writes = 0
     while killed_at(n_writes, run, folder / str(n_writes), Shard(1, 2)):
@@ -73,21 +71,3 @@ def kill_and_continue(folder, run, merge, assert_merged, n_merge_writes=2):
         assert_merged(output, merge(output))
         n_writes += 1
     assert n_writes > 8
-
-
-@contextmanager
-def counted(*functions):
-    """Calls of functions, given as module and name, inside the block, by name."""
-    counts = Counter()
-
-    def count(name, original):
-        def call(*arguments, **options):
-            counts[name] += 1
-            return original(*arguments, **options)
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name in functions:
-            patch.setattr(module, name, count(name, getattr(module, name)))
-        yield counts

@@ -1,8 +1,8 @@
-"""Sentences of the report: gains in PSNR, and ratios of time."""
+"""Sentences on gains in PSNR and ratios of time."""
 
+from classical_tables import Row, describe_gains
 from converged import describe_converged
-from report import Row, comparison
-from worker import Usage
+from usage import Usage
 
 
 def row(anatomy, method, psnr, cpu_s, n_coils=1):
@@ -19,7 +19,7 @@ ROWS = [
 
 
 def test_gains_and_shares():
-    (sentence,) = comparison(ROWS, "released, held", "cpu_s")
+    (sentence,) = describe_gains(ROWS, "released, held", "cpu_s")
     assert sentence == (
         "ktslr against released, held, one coil, 2 cases: PSNR +0.40 dB on average (lowest -0.20 dB), "
         "CPU time 0.05 of the other (highest 0.1)."
