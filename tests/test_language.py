@@ -12,6 +12,14 @@ CLEAN = (
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "CITATION.cff",
+    "Containerfile",
+    "Makefile",
+    "mkdocs.yml",
+    "pyproject.toml",
+    ".pre-commit-config.yaml",
+    ".ci",
+    ".github",
     "cinerecon",
     "tests",
     "docs",
@@ -20,7 +28,8 @@ CLEAN = (
     "models",
     "sample_data",
 )
-"""Pages, and folders of Python files and pages."""
+"""Files, and folders of which the files of `KINDS` are read."""
+KINDS = {"*.py", "*.md", "*.yaml", "*.yml", "*.toml", "*.sh", "*.ini", "Containerfile", "Makefile", "run"}
 BANNED = {
     r"(?i)\b(tell|tells|telling|told)\b": "report, show, say",
     r"(?i)\bwhatever\b": "any",
@@ -47,16 +56,16 @@ STRINGS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)
 
 
 def files(entry):
-    """All but this file, which holds the words."""
+    """The files of an entry, except this one, which contains the words."""
     path = ROOT / entry
-    paths = [*path.rglob("*.py"), *path.rglob("*.md")] if path.is_dir() else [path]
-    return sorted(page for page in paths if page != Path(__file__))
+    paths = {file for kind in KINDS for file in path.rglob(kind)} if path.is_dir() else {path}
+    return sorted(file for file in paths if file.is_file() and file != Path(__file__))
 
 
 def prose_of(path):
-    """Comments, strings and names of functions in a source file with their first lines, or the lines of a page.
+    """Comments, strings and names of functions of a Python file with their first lines, or the lines of another file.
 
-    Text in backticks is left out. A string without a space is a name or a key.
+    Text in backticks is left out, and so are the blocks of code of a page. A string without a space is a name or a key.
     """
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
@@ -104,6 +113,9 @@ def test_a_banned_word_is_found(tmp_path, monkeypatch):
         "page.py:7: 'door', rather: the technical term",
         "page.py:3: 'tells', rather: report, show, say",
     ]
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("network: slrnet\n# whatever the `road`\n", encoding="utf-8")
+    assert banned_words(recipe) == ["recipe.yaml:2: 'whatever', rather: any"]
 
 
 if __name__ == "__main__":  # python tests/test_language.py [FILE OR FOLDER ...]: the words that remain
