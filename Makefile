@@ -20,7 +20,7 @@ test: $(VENV)/.dev ## Run the whole test suite
 fast: $(VENV)/.dev ## Run the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
 
-check: $(VENV)/.dev ## Format, lint, types, and the fast tests of changed files, before every commit
+check: $(VENV)/.dev ## Check format, lint and types, and run the fast tests of changed files
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy

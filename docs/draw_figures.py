@@ -64,13 +64,13 @@ def box(x: float, y: float, width: float, height: float, texts: Sequence[str], c
 
 
 def svg(height: float, parts: Sequence[str]) -> str:
-    """A picture of the common width."""
+    """A drawing of the common width."""
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" style="{STYLE}">'
     return "\n".join([head, f'<rect width="{WIDTH}" height="{height:.0f}" fill="white"/>', *parts, "</svg>\n"])
 
 
 def draw_layout() -> str:
-    """Rows of the package, top to bottom; imports go down. Width grows with the lines of code."""
+    """Rows of the package; imports go from top to bottom. Widths increase with the number of lines of code."""
     parts, y, height = list[str](), float(MARGIN), 62
     for title, boxes in ROWS:
         parts.append(f'<text x="{MARGIN}" y="{y + height / 2 + 5:.0f}" fill="#666">{title}</text>')
@@ -89,9 +89,9 @@ def draw_layout() -> str:
 def draw_data_flow() -> str:
     """The path of the data from a raw scan to files."""
     parts, height = list[str](), 58
-    for number, (thing, folder, text) in enumerate(STEPS):
+    for number, (data, folder, text) in enumerate(STEPS):
         y = MARGIN + number * (height + 26)
-        parts += box(MARGIN + 40, y, 180, height, [thing], "#f6e8d0")
+        parts += box(MARGIN + 40, y, 180, height, [data], "#f6e8d0")
         parts += box(MARGIN + 250, y, 560, height, [folder, text], "#dbe7f6")
         if number:
             x = MARGIN + 130
@@ -100,7 +100,7 @@ def draw_data_flow() -> str:
 
 
 def draw_patterns() -> str:
-    """Lines over time of each pattern, and the share of frames that sample a line."""
+    """Lines over time of each pattern."""
     n_frames, ky = PATTERN_SIZE
     gap, below, scale = 22, 34, 3.2
     point = (WIDTH - 2 * MARGIN + gap) / len(PATTERNS) - gap
@@ -118,7 +118,7 @@ def draw_patterns() -> str:
 
 
 def draw_line_orders() -> str:
-    """Ky over time of the first two heartbeats of each order of a segmented scan."""
+    """Lines over time in the two heartbeats of a segmented scan, for each order."""
     n_frames, ky = 4, 48
     gap, height, point = 18, 200.0, (WIDTH - 2 * MARGIN + 18) / len(ORDERS) - 18
     parts, top = list[str](), MARGIN

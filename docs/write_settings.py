@@ -37,7 +37,7 @@ MODEL = (
 
 
 def type_text(annotation: Any) -> str:
-    """A type as a reader would write it."""
+    """A type in words."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return type_text(inner[0])

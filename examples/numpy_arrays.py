@@ -12,9 +12,8 @@ from cinerecon.simulation.scan import SimulateConfig
 def main() -> None:
     """Simulate arrays, reconstruct them with given and with estimated coil maps, and compare the images."""
     (cine,) = cinerecon.simulate_cine(SimulateConfig(n_frames=8, ky=64, kx=64, n_coils=4, undersample="gaussian:4"))
-    kspace = (
-        cine.kspace.numpy()
-    )  # (frames, coils, ky, kx) complex64, centred: zero frequency at index n // 2, orthonormal
+    # k-space is centred, with zero frequency at index n // 2, and its transform is orthonormal
+    kspace = cine.kspace.numpy()  # (frames, coils, ky, kx) complex64
     mask = cine.mask.numpy()  # (frames, 1, ky, 1) bool
     csm = cine.csm.numpy()  # (coils, y, x) complex64
     truth = np.abs(cine.reference.numpy())  # (frames, y, x)

@@ -35,7 +35,7 @@ class GradientNet(nn.Module):
 
 
 def main() -> None:
-    """Minimise the error of masks that change from step to step, then measure on a mask that was not used."""
+    """Train with a new mask in each step. The PSNR is that before the step, so the mask has not been used yet."""
     torch.manual_seed(0)
     (cine,) = cinerecon.simulate_cine(SimulateConfig(n_frames=6, ky=48, kx=48, n_coils=2))
     kspace, csm, reference = cine.kspace[None], cine.csm[None], cine.reference[None]

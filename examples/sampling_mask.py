@@ -1,4 +1,4 @@
-"""Draw sampling masks, measure their acceleration, and write one that `--undersample` takes.
+"""Draw sampling masks, measure their acceleration, and write one for `--undersample`.
 
 python examples/sampling_mask.py
 """

@@ -28,7 +28,7 @@ RECIPE = {
         },
     },
 }
-"""The content of a ``model.yaml``; real training takes larger networks, more phantoms and some thousand steps."""
+"""The content of a ``model.yaml``; real training needs larger networks, more phantoms and some thousand steps."""
 
 
 def main() -> None:

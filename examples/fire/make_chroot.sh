@@ -3,7 +3,7 @@
 #
 #   examples/fire/make_chroot.sh ROOT.tar cinerecon-chroot.img [FREE_MB]
 #
-# ROOT.tar holds the file system of a container: podman create --name c localhost/cinerecon; podman export -o ROOT.tar c
+# ROOT.tar contains the file system of a container: podman create --name c localhost/cinerecon; podman export -o ROOT.tar c
 # FREE_MB is the space left for temporary files, 200 by default. Needs tar, fakeroot and mke2fs (e2fsprogs).
 set -eu
 if [ $# -lt 2 ] || [ $# -gt 3 ]; then

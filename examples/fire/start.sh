@@ -1,6 +1,6 @@
 #!/bin/sh
 # Start the MRD server in the chroot of FIRE:  start.sh [LOG]
-# FIRE starts the program, which may be as root; the server itself runs as an ordinary user where that is possible.
+# If FIRE starts this script as root, the server still runs as an ordinary user.
 set -eu
 log=${1:-/dev/null}
 mkdir -p "$(dirname "$log")"

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Build an OpenRecon archive of this source tree:  examples/openrecon/build.sh [va60|va70]
 #
-#   CONTAINER     the program that builds images, podman (default) or docker
+#   CONTAINER     program that builds images: podman (default) or docker
 #   LABEL_OPTIONS options of `cinerecon openrecon label`, e.g. "--model ktslr --vendor Clinic --gpu"
-#   TORCH_INDEX   where torch comes from; without it, torch for the processor
-#   RUN_AS        user of the server in the container, cinerecon (default) or root
+#   TORCH_INDEX   package index for torch; default: the CPU build
+#   RUN_AS        user of the server in the container: cinerecon (default) or root
 set -eu
 software=${1:-va60}
 container=${CONTAINER:-podman}
