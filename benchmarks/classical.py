@@ -8,8 +8,8 @@
 With `--keep FILE`, several runs that choose cases or methods can share the work on a table; the last one writes it.
 
 Cases are held-out phantoms and measured magnitude series (`.npz` with `magnitude`), undersampled, with simulated phase,
-coils and noise; nothing was tuned on them. PSNR and SSIM are those of magnitudes. Each reconstruction is a process of
-its own. Times are those of the reconstruction alone; BART's include reading and writing its files. Memory is the peak
+coils and noise; nothing was tuned on them. PSNR and SSIM are those of magnitudes. Each reconstruction is a separate
+process. Times are those of the reconstruction alone; BART's include reading and writing its files. Memory is the peak
 of the process.
 """
 
@@ -99,7 +99,7 @@ def sizes_of(args: argparse.Namespace) -> Sizes:
 
 
 def run(case: Case, label: str, name: str, settings: list[str]) -> tuple[torch.Tensor, Usage]:
-    """The image of a method that runs in a process of its own, with time and memory."""
+    """The image of a method that runs in a separate process, with time and memory."""
     if label in bart_pics.METHODS:
         return bart_pics.reconstruct(case.data, bart_pics.read_weights(label, case.data.n_coils))
     with tempfile.TemporaryDirectory() as folder:

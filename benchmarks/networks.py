@@ -5,7 +5,7 @@
 
 Speed: rate of multiplications and additions, counting those of the convolutions only, relative to the rate of a large
 matrix product (sgemm), which is timed between the repeats. Memory: increase by one forward and backward pass, each in a
-process of its own, with and without checkpointing, with all coils at once or one after the other.
+separate process, with and without checkpointing, with all coils at once or one after the other.
 """
 
 import argparse

@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def run(*arguments: object) -> Usage:
-    """Run a command of the program in a process of its own."""
+    """Run a command of the program in a separate process."""
     return run_measured([sys.executable, "-m", "cinerecon.cli", *map(str, arguments)])
 
 

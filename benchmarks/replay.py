@@ -55,7 +55,7 @@ class Replay:
 
 @contextmanager
 def server(model: str) -> Iterator[tuple[subprocess.Popen, str]]:
-    """Run the server in a process of its own; yields the process and its address."""
+    """Run the server in a separate process; yields the process and its address."""
     command = [sys.executable, "-m", "cinerecon.cli", "serve", "--port", "0", "--model", model]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

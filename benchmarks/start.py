@@ -1,4 +1,4 @@
-"""CPU time and number of modules of commands that do not compute, each in a process of its own.
+"""CPU time and number of modules of commands that do not compute, each in a separate process.
 
     python benchmarks/start.py
 

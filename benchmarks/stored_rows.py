@@ -1,6 +1,6 @@
 """Rows of a table in a file, so that several runs can share the work on a long table.
 
-The first line of the file holds what all rows have in common, each further line a row, as JSON.
+The first line of the file contains what all rows have in common, each further line a row, as JSON.
 """
 
 import json
@@ -35,7 +35,7 @@ class StoredRows:
         if path.exists():
             first, *lines = path.read_text(encoding="utf-8").splitlines()
             if json.loads(first) != header:
-                raise SystemExit(f"{path} holds rows of another kind: {first}\nthis run has {json.dumps(header)}")
+                raise SystemExit(f"{path} contains rows of another kind: {first}\nthis run has {json.dumps(header)}")
             for row in map(parse, lines):
                 self.rows[key_of(row)] = row
         else:

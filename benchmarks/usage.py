@@ -1,4 +1,4 @@
-"""Time and memory of a reconstruction, or of a command in a process of its own."""
+"""Time and memory of a reconstruction, or of a command in a separate process."""
 
 import json
 import subprocess

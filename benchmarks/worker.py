@@ -1,4 +1,4 @@
-"""One method on one case, in a process of its own: the image, with time and memory."""
+"""One method on one case, in a separate process: the image, with time and memory."""
 
 import resource
 import time

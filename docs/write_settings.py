@@ -27,7 +27,7 @@ HEAD = """# Settings
 
 All settings with their defaults, generated from the code by `python docs/write_settings.py`. On the command line a
 setting is given as `--set key=value`; nested keys are joined by dots, and values are read as YAML. In Python the same
-texts are passed as `settings=["key=value"]`. Recipes (`model.yaml`) hold them as YAML.
+texts are passed as `settings=["key=value"]`. Recipes (`model.yaml`) contain them as YAML.
 """
 PREPROCESSING = """How the readouts of a raw scan become coil images: `--set preprocessing.KEY=VALUE` of `recon`,
 `inspect` and `prepare`, and `preprocessing` of a model, so that scans are prepared as in its training."""
