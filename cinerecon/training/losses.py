@@ -15,12 +15,12 @@ from cinerecon.training.ssdu import ssdu_loss
 SSIM_LOSS_WINDOW = 7
 """Side of the uniform window of the SSIM term [pixels]; smaller than that of the measure, since patches are small."""
 
-MSE_FLOOR = 1e-10
-"""Mean squared error below which a patch counts no more: 100 dB under an image of brightness 1."""
+MSE_OFFSET = 1e-10
+"""Mean squared error below which a patch has little weight: 100 dB below an image of brightness 1."""
 ERROR_TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "mse": lambda error: error,
-    "rmse": lambda error: (error + MSE_FLOOR).sqrt(),
-    "log": lambda error: (error / MSE_FLOOR).log1p(),
+    "rmse": lambda error: (error + MSE_OFFSET).sqrt(),
+    "log": lambda error: (error / MSE_OFFSET).log1p(),
 }
 """Functions of the mean squared error of a patch, by the name of the loss."""
 

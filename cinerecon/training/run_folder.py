@@ -154,10 +154,10 @@ class RunFolder:
 
     def complete_card(self, card: Card, data: str, weights: Path | None = None) -> Card:
         """Complete the card with checksums of the data of this run, and of those of its initial weights."""
-        told = {"data_sha256": hash_data(data), "source": str(self._read_about().get("source", ""))}
+        fields = {"data_sha256": hash_data(data), "source": str(self._read_about().get("source", ""))}
         path = weights / WEIGHTS if weights and weights.is_dir() else weights or self.path / LAST_WEIGHTS
         before = read_card(path) if path.is_file() else Card()
-        return card.model_copy(update=told).with_training_data((*series_in(data), *before.cases), before.subjects)
+        return card.model_copy(update=fields).with_training_data((*series_in(data), *before.cases), before.subjects)
 
     def save(self, state: State, recipe: Recipe, card: Card, n_shares: int) -> None:
         """Write the state, and the averaged weights with recipe and card; the best ones are kept apart."""
@@ -165,8 +165,8 @@ class RunFolder:
         reached = {**card.metrics, "validation_db": round(step.validation, 3), "step": float(step.number)}
         reports = f"{step.validation:.2f} dB on the validation after {step.number} steps"
         n_parameters = count_parameters(state.net)
-        told = card.model_copy(update={"reports": reports, "metrics": reached, "n_parameters": n_parameters})
-        model = recipe.model_copy(update={"card": told, "network": portable(recipe.network)})
+        card = card.model_copy(update={"reports": reports, "metrics": reached, "n_parameters": n_parameters})
+        model = recipe.model_copy(update={"card": card, "network": portable(recipe.network)})
         for name in (LAST_WEIGHTS, *([WEIGHTS] if state.is_best else [])):
             with moved_into_place(self.path / name) as temporary:
                 write_model(temporary, state.ema_net.state_dict(), model)

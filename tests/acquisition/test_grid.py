@@ -44,25 +44,25 @@ def test_partial_fourier_and_phase_resolution(read):
     assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
 
 
-@pytest.mark.parametrize("is_told", [True, False])
-def test_a_centre_that_the_data_contradict(tmp_path, is_told):
+@pytest.mark.parametrize("is_in_header", [True, False])
+def test_a_centre_that_the_data_contradict(tmp_path, is_in_header):
     """A large contradiction is refused, a small one gives a warning; a setting overrides both."""
     scan = small_scan(matrix=(64, 16), vendor="GE")
-    if is_told:
+    if is_in_header:
         scan.space["limits"]["kspace_encoding_step_1"] = (63, 5)
     else:
         scan.keep(scan.heads["idx"]["kspace_encode_step_1"] >= 16)
         scan.heads["idx"]["kspace_encode_step_1"] -= 16
         del scan.space["limits"]["kspace_encoding_step_1"]
     path = scan.write(tmp_path / "scan.h5")
-    peak = 32 if is_told else 16
+    peak = 32 if is_in_header else 16
     with pytest.raises(HeaderError, match=f"peak at line {peak}") as caught:
         open_scan(path, PLAIN)
     assert f"ky_centre={peak} follows the data" in caught.value.hint
     data = open_scan(path, AcquisitionConfig(csm="walsh", ky_centre=peak)).read_slice(0)
     assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
     assert data.mask.sum() == len(scan.heads)
-    if is_told:
+    if is_in_header:
         assert open_scan(path, AcquisitionConfig(ky_centre=5)).plan.encoded_matrix[0] > 64
         scan.space["limits"]["kspace_encoding_step_1"] = (63, 26)
         assert any("peak at line 32" in text for text in open_scan(scan.write(path), PLAIN).plan.warnings)

@@ -29,15 +29,15 @@ def call(*arguments):
 
 
 def test_the_baseline_is_printed_first_and_the_checkpoint_last(recipe, tmp_path):
-    told = call(recipe, "-o", tmp_path / "run", "--minutes", 0).splitlines()
-    assert told[0] == "cases    train: 2 of phantom; val: 2 of phantom"
-    assert told[1] == "ahead    2 cases or batches are simulated before the first step, and kept for other runs"
-    assert told[2].startswith("ahead    ended after ")
-    assert told[3].startswith("first image  validation ")
-    assert told[4].startswith("step 1  loss ")
-    assert told[5] == "stopped  at step 1 of 30; --resume continues"
-    assert re.match(r"waited   \d+\.\d s of \d+ s for batches \(\d+\.\d%\)", told[6])
-    assert told[7] == f"wrote    {tmp_path / 'run'}"
+    lines = call(recipe, "-o", tmp_path / "run", "--minutes", 0).splitlines()
+    assert lines[0] == "cases    train: 2 of phantom; val: 2 of phantom"
+    assert lines[1] == "ahead    2 cases or batches are simulated before the first step, and kept for other runs"
+    assert lines[2].startswith("ahead    ended after ")
+    assert lines[3].startswith("first image  validation ")
+    assert lines[4].startswith("step 1  loss ")
+    assert lines[5] == "stopped  at step 1 of 30; --resume continues"
+    assert re.match(r"waited   \d+\.\d s of \d+ s for batches \(\d+\.\d%\)", lines[6])
+    assert lines[7] == f"wrote    {tmp_path / 'run'}"
 
 
 def test_more_processes_are_recommended_where_steps_wait_long():

@@ -191,15 +191,15 @@ def test_failures_are_reported_and_the_rest_continues(full_scan, tmp_path):
         tmp_path / "scans/c.h5", SimulateConfig(n_frames=4, ky=24, kx=24, n_coils=2, undersample="gaussian:2")
     )
     simulate_scan(tmp_path / "scans/d.h5", SimulateConfig(n_frames=4, ky=24, kx=24, n_coils=2))
-    patterns, told = ["gaussian:2", "gaussian:8"], []
-    found = evaluate([tmp_path / "scans"], ["zerofilled"], patterns, output=tmp_path / "out", report=told.append)
+    patterns, messages = ["gaussian:2", "gaussian:8"], []
+    found = evaluate([tmp_path / "scans"], ["zerofilled"], patterns, output=tmp_path / "out", report=messages.append)
     assert [(s.scan, s.sampling) for s in found.scores] == [("a", patterns[0]), ("a", patterns[1]), ("d", patterns[0])]
     assert [(f.scan, f.slice, f.sampling) for f in found.failures] == [
         *(("b", None, pattern) for pattern in patterns),
         *(("c", 0, pattern) for pattern in patterns),
         ("d", 0, patterns[1]),
     ]
-    assert len(told) == 8
+    assert len(messages) == 8
     with pytest.raises(DataError, match=r"the first of 3 reasons"):
         found.complete()
     assert "d.h5, slice 0" in found.failures[-1].where
@@ -276,8 +276,8 @@ def test_a_scan_that_is_named_twice_counts_once(full_scan):
 def test_the_card_of_a_network_does_not_change_its_result():
     method = load_method("slrnet")
     before = fingerprint(method)
-    told = method.config.card.model_copy(update={"reports": "better than ever"})
-    method.config = method.config.model_copy(update={"card": told})
+    card = method.config.card.model_copy(update={"reports": "better than ever"})
+    method.config = method.config.model_copy(update={"card": card})
     assert fingerprint(method) == before
     method.config = method.config.model_copy(update={"scale": "max"})
     assert fingerprint(method) != before

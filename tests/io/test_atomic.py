@@ -15,19 +15,19 @@ from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.raw_file import holds_images_only
 from cinerecon.io.recognise import is_case
 
-NOBODY = 2**31 - 2
+UNUSED_PID = 2**31 - 2
 """A process that cannot be."""
 
 
 def test_only_abandoned_temporary_files_are_removed(tmp_path):
     kept = [tmp_path / f".partial-{os.getppid()}-a.h5", tmp_path / f".partial-{os.getpid()}-b.h5"]
-    stale = [tmp_path / "deep" / f".partial-{NOBODY}-c.h5", tmp_path / f".partial-{os.getpid()}-d.h5"]
+    stale = [tmp_path / "deep" / f".partial-{UNUSED_PID}-c.h5", tmp_path / f".partial-{os.getpid()}-d.h5"]
     (tmp_path / "deep").mkdir()
     for path in (*kept, *stale):
         path.write_bytes(b"half")
     os.utime(stale[1], (0, 0))
-    (tmp_path / f".partial-{NOBODY}-series").mkdir()
-    (tmp_path / f".partial-{NOBODY}-series" / "1.dcm").write_bytes(b"half")
+    (tmp_path / f".partial-{UNUSED_PID}-series").mkdir()
+    (tmp_path / f".partial-{UNUSED_PID}-series" / "1.dcm").write_bytes(b"half")
     clear_partial(tmp_path)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
     assert not list(tmp_path.glob("*-series"))

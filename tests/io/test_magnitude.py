@@ -89,7 +89,7 @@ def test_a_survey_of_an_archive_has_licence_and_subject_but_no_name(tmp_path):
     assert (survey.n_frames, survey.licence) == (3, "CC0-1.0")
     assert survey.subject == open_archive(tmp_path / "cine.npz").subject != ""
     assert "SCD" not in survey.subject
-    np.savez(tmp_path / "older.npz", **ARRAYS, person="SCD0000101")  # the former name of the text
+    np.savez(tmp_path / "older.npz", **(ARRAYS | {"person": "SCD0000101"}))  # the former name of the text
     assert survey_archive(tmp_path / "older.npz").subject == survey.subject
 
 

@@ -100,20 +100,20 @@ def test_the_file_describes_its_content(tmp_path):
     path, config = import_model(source, tmp_path / "models")
     assert path == tmp_path / "models" / "slrnet-radial-16.safetensors"
     with safe_open(path, "pt") as file:
-        told = file.metadata()
-    assert told["network"] == "slrnet"
-    assert json.loads(told["architecture"]) == {
+        metadata = file.metadata()
+    assert metadata["network"] == "slrnet"
+    assert json.loads(metadata["architecture"]) == {
         "variant": "code",
         "shrinkage": "relative_soft",
         "n_channels": 4,
         "n_cascades": 2,
     }
-    assert told["scale"] == "max"
-    assert int(told["n_parameters"]) == count_parameters(small_network(SLR))
-    assert told["licence"] == "GPL-3.0"
-    assert "UnrollingNets-dMRI" in told["source"]
-    assert told["sha256"] == read_checkpoint(source).sha256
-    assert "radial, 16 spokes (as its name says)" in told["trained_on"]
+    assert metadata["scale"] == "max"
+    assert int(metadata["n_parameters"]) == count_parameters(small_network(SLR))
+    assert metadata["licence"] == "GPL-3.0"
+    assert "UnrollingNets-dMRI" in metadata["source"]
+    assert metadata["sha256"] == read_checkpoint(source).sha256
+    assert "radial, 16 spokes (as its name says)" in metadata["trained_on"]
     assert read_model(path) == (config, path)
 
 

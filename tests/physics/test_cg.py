@@ -27,7 +27,7 @@ def test_each_frame_stops_at_its_own_convergence():
     _, normal, target = equation()
     target[1] = 0
     seen = []
-    solution = conjugate_gradients(normal, target, 50, 1e-3, lambda *told: seen.append(told))
+    solution = conjugate_gradients(normal, target, 50, 1e-3, lambda *progress: seen.append(progress))
     assert (solution[1] == 0).all()
     assert 1 < len(seen) < 50
     assert [step for step, _, _ in seen] == list(range(1, len(seen) + 1))

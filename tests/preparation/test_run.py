@@ -22,7 +22,7 @@ from cinerecon.preparation import prepare_slice as work
 from cinerecon.preparation.config import SPLITS, parse_split
 from cinerecon.preparation.run import split_of
 
-NOBODY = 2**31 - 2
+UNUSED_PID = 2**31 - 2
 """A process that cannot be."""
 
 
@@ -72,7 +72,7 @@ def test_an_interrupted_run_continues_where_it_stopped(archive, run, tmp_path, m
         calls.append(path)
         if len(calls) == 3:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_name(f".partial-{NOBODY}-{path.name}").write_bytes(b"half")
+            path.with_name(f".partial-{UNUSED_PID}-{path.name}").write_bytes(b"half")
             raise KeyboardInterrupt
         write(path, data, attributes)
 

@@ -195,17 +195,17 @@ def test_a_run_resumes_with_its_own_data_network_and_share(whole, cases, make_re
 
 
 def test_a_resumed_run_reports_changed_settings(folder, cases, make_recipe):
-    run, told = folder / "longer", []
-    train(make_recipe("n_steps=1"), run, TrainOptions(DataPaths(cases)), TrainCallbacks(on_message=told.append))
-    assert [text.split()[0] for text in told] == ["cases", "first"]
-    assert "2 of phantom" in told[0]
+    run, messages = folder / "longer", []
+    train(make_recipe("n_steps=1"), run, TrainOptions(DataPaths(cases)), TrainCallbacks(on_message=messages.append))
+    assert [text.split()[0] for text in messages] == ["cases", "first"]
+    assert "2 of phantom" in messages[0]
     train(
         make_recipe("n_steps=2"),
         run,
         TrainOptions(DataPaths(cases), resume=True),
-        TrainCallbacks(on_message=told.append),
+        TrainCallbacks(on_message=messages.append),
     )
-    assert told[2] == "changed  training.n_steps: 1, now 2"
+    assert messages[2] == "changed  training.n_steps: 1, now 2"
 
 
 def test_a_damaged_state_is_an_error(folder, cases, make_recipe):

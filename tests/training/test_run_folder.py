@@ -21,8 +21,8 @@ from cinerecon.training.card import list_data
 @pytest.fixture(scope="module")
 def run(folder, cases, make_recipe):
     recipe = make_recipe("n_steps=2", "save_every=1", "seed=7", 'data.masks=["gaussian:3", "vds:4"]', "licence=MIT")
-    train(recipe, folder / "told", TrainOptions(DataPaths(cases)))
-    return folder / "told"
+    train(recipe, folder / "reported", TrainOptions(DataPaths(cases)))
+    return folder / "reported"
 
 
 def test_the_folder_describes_the_run(run):

@@ -22,14 +22,14 @@ FINE_PIXELS, MAX_GHOSTS = 7, 10
 OBJECT_LEVEL = 0.1
 """Magnitude of the smoothed image, relative to its maximum, above which a pixel is part of the object."""
 BRIGHT_QUANTILE = 0.995
-"""Quantile of the magnitude that stands for the brightness of an image."""
-FLOOR = 1e-8
-"""Least ratio of powers that is distinguished from none."""
+"""Quantile of the magnitude that is taken as the brightness of an image."""
+SMALLEST_RATIO = 1e-8
+"""Ratios of powers below count as this one."""
 
 
 def decibels(ratio: float) -> float:
     """A ratio of powers [dB]; NaN stays NaN."""
-    return 10 * math.log10(max(ratio, FLOOR)) if math.isfinite(ratio) else math.nan
+    return 10 * math.log10(max(ratio, SMALLEST_RATIO)) if math.isfinite(ratio) else math.nan
 
 
 def brightness_of(image: Tensor) -> float:

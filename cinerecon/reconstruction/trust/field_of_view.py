@@ -16,8 +16,8 @@ N_ROWS = 10
 """Rows at each edge between which differences are taken."""
 DISTANCES = (1, 3, 5)
 """Distances between rows whose differences are compared [pixels]; more than 1 for images of low resolution."""
-WRAP_FLOOR = -40.0
-"""Least sign of wrap-around that is distinguished from none [dB]."""
+LOWEST_WRAP_DB = -40.0
+"""Lowest value of the feature, for images without wrap-around [dB]."""
 
 
 def edge_values(data: CineData, image: Tensor, brightness: float) -> Mapping[str, float]:
@@ -41,13 +41,13 @@ def edge_values(data: CineData, image: Tensor, brightness: float) -> Mapping[str
     """
     magnitude = image.abs().mean(0)
     signal = torch.cat([magnitude[-N_SIGNAL_ROWS:], magnitude[:N_SIGNAL_ROWS]])
-    values = {"edge_signal": 2 * decibels(float(signal.mean()) / brightness), "wrap_around": WRAP_FLOOR}
+    values = {"edge_signal": 2 * decibels(float(signal.mean()) / brightness), "wrap_around": LOWEST_WRAP_DB}
     if data.meta.crop_y is None:
         coils = coil_images(data, image)
         rows = torch.cat([coils[:, -N_ROWS:], coils[:, :N_ROWS]], 1)
         common = (rows[:, N_ROWS - 1].conj() * rows[:, N_ROWS]).real.sum(0).mean()
         excess = sum(max(0.0, excess_across(rows, distance)) for distance in DISTANCES)
-        values["wrap_around"] = max(decibels(float(common) / brightness**2) - excess / 2, WRAP_FLOOR)
+        values["wrap_around"] = max(decibels(float(common) / brightness**2) - excess / 2, LOWEST_WRAP_DB)
     return values
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 from cinerecon.config import Config
 from cinerecon.physics.fourier import fft1c, ifft1c
 
-GAIN_FLOOR = 0.01
+MIN_GAIN_MAGNITUDE = 0.01
+"""Magnitude below which the gain of the gamma augmentation is constant."""
 
 
 class AugmentConfig(Config):
@@ -129,7 +130,7 @@ def draw_gain(image: Tensor, config: AugmentConfig, rng: Generator) -> Tensor:
     and keeps its contrast. Coil images keep their ratios, so maps stay what they are.
     """
     gamma, scale = rng.uniform(*config.gamma), np.exp(rng.uniform(*np.log(config.scale)))
-    gain = float(scale) * image.abs().clamp(min=GAIN_FLOOR).pow(float(gamma) - 1)
+    gain = float(scale) * image.abs().clamp(min=MIN_GAIN_MAGNITUDE).pow(float(gamma) - 1)
     turn = rng.uniform(-math.pi, math.pi)
     matrix = (image.shape[-2], image.shape[-1])
     phase = draw_smooth_map(rng, matrix, config.phase).to(gain)

@@ -8,7 +8,7 @@ import torch
 from cinerecon.cine import CineData
 from cinerecon.physics.fourier import fft2c
 from cinerecon.reconstruction.trust.consistency import brightness_of
-from cinerecon.reconstruction.trust.field_of_view import WRAP_FLOOR, edge_values, excess_across
+from cinerecon.reconstruction.trust.field_of_view import LOWEST_WRAP_DB, edge_values, excess_across
 from cinerecon.simulation.phantom import draw_coil_maps
 
 ROWS, FIRST = 64, 13
@@ -57,13 +57,13 @@ def test_no_sign_of_wrap_around_where_the_body_ends_or_the_phase_differs():
     assert values_of(*scan_of(turned[None], turned))["wrap_around"] < whole - 3
     ends = torch.cat([body()[FIRST + 17 :], torch.zeros(4, 64)])[:ROWS]
     ends = torch.cat([ends, torch.zeros(ROWS - len(ends), 64)])
-    assert values_of(*scan_of(ends[None], ends))["wrap_around"] == WRAP_FLOOR
+    assert values_of(*scan_of(ends[None], ends))["wrap_around"] == LOWEST_WRAP_DB
 
 
 def test_rows_that_are_discarded_may_hold_wrapped_tissue():
     data, image = scan_of(folded(body())[None], folded(body()))
     oversampled = replace(data, meta=replace(data.meta, crop_y=ROWS // 2))
-    assert values_of(oversampled, image)["wrap_around"] == WRAP_FLOOR
+    assert values_of(oversampled, image)["wrap_around"] == LOWEST_WRAP_DB
 
 
 def test_a_step_across_the_edges_exceeds_the_slope_inside():

@@ -131,10 +131,10 @@ def test_a_gain_keeps_the_phase_and_the_order_of_intensities():
     image = beating_cine().to(torch.complex64)
     config = augment.AugmentConfig(gamma=(1.3, 1.3), scale=(2, 2), local_gain=0)
     varied = image * augment.draw_gain(image, config, np.random.default_rng(0))
-    bright = image.abs() > augment.GAIN_FLOOR
+    bright = image.abs() > augment.MIN_GAIN_MAGNITUDE
     expected = 2 * torch.polar(image.abs() ** 1.3, image.angle())
     assert relative_error(varied[bright], expected[bright]) < 1e-5
-    assert relative_error(varied[~bright], 2 * augment.GAIN_FLOOR**0.3 * image[~bright]) < 1e-5
+    assert relative_error(varied[~bright], 2 * augment.MIN_GAIN_MAGNITUDE**0.3 * image[~bright]) < 1e-5
 
 
 def test_a_gain_can_add_a_phase():
