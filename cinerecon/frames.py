@@ -43,12 +43,17 @@ def choose_frames(n_frames: int, missing: Reasons, redundant: Reasons, where: st
 
 def name_frames(numbers: Sequence[int]) -> str:
     """Frame numbers as text, consecutive ones as a range: ``frames 0, 8 to 11``."""
+    return name_numbers("frame", numbers)
+
+
+def name_numbers(noun: str, numbers: Sequence[int]) -> str:
+    """The noun and its numbers, as `name_frames`."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
             runs[-1].append(number)
         else:
             runs.append([number])
-    return f"frame{'s' * (len(numbers) > 1)} " + ", ".join(
+    return f"{noun}{'s' * (len(numbers) > 1)} " + ", ".join(
         f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs
     )

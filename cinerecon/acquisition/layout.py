@@ -23,10 +23,12 @@ from cinerecon.acquisition.noise import (
     open_noise,
     read_whitening,
     select_coils,
+    without_signal,
 )
 from cinerecon.acquisition.placement import (
     Lines,
     incomplete_frame_warnings,
+    missing_line_warnings,
     place_lines,
     require_central_lines,
     require_gaps,
@@ -46,6 +48,9 @@ from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.ismrmrd.raw import CALIBRATION, RESCALE, SMALLEST_SAMPLE, Index, RawScan
 from cinerecon.physics.sampling import csm_warning
+
+SAME_MEASUREMENT = {"measurement_uid": 0.0, "sample_time_us": 0.01}
+"""Values that all readouts of a measurement share, with the largest relative difference."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +140,8 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
     lines, counters, gating = gating.gate(lines, counters, warn)
     calibration = place_calibration(raw, selection.calibration, lines, counters.n_frames, grid, warn)
     _require_memory(raw, counters, grid, config.memory_limit_gb)
-    noise_rows = selection.noise if noise is None else noise_readouts(noise)
+    noise_source, noise_rows = (raw, selection.noise) if noise is None else (noise, noise_readouts(noise))
+    noise_rows = without_signal(noise_source, noise_rows, warn)
     slices = enumerate(counters.n_frames)
     meta = [slice_meta(raw, lines.of_slice(number), number, n, grid.pixel_size_mm, gating) for number, n in slices]
     layout = ScanLayout(
@@ -147,7 +153,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
         grid=grid,
         gating=gating,
         coils=coils,
-        noise=(raw if noise is None else noise) if noise_rows.size else None,
+        noise=noise_source if noise_rows.size else None,
         noise_rows=noise_rows,
         meta=tuple(meta),
         warnings=tuple(warnings),
@@ -170,8 +176,10 @@ def _check_layout(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str
         yield from gain_warnings(raw, lines, layout.selection.calibration, grid)
     yield from alignment_warnings(raw, lines, layout.coils, grid)
     yield from incomplete_frame_warnings(lines, n_frames, grid)
+    yield from missing_line_warnings(raw, lines, n_frames, grid)
     yield from implausible_size_warnings(raw.header, grid)
     yield from _receiver_warnings(raw, lines)
+    yield from _measurement_warnings(raw, lines)
     if len(layout.coils) > 1:
         yield from _csm_warnings(lines, layout.calibration, layout.counters, grid)
     if config.whiten and layout.noise_rows.size == 0:
@@ -296,6 +304,19 @@ def _csm_warnings(lines: Lines, calibration: Lines, counters: Counters, grid: Gr
         warning = csm_warning(extra.mask(1, grid.ky) if extra.row.size else own.mask(n_frames, grid.ky), grid.kx)
         if warning:
             yield warning
+
+
+def _measurement_warnings(raw: RawScan, lines: Lines) -> Iterator[str]:
+    """Warnings about slices whose readouts are of different measurements."""
+    for name, tolerance in SAME_MEASUREMENT.items():
+        values = raw.heads[name][lines.row]
+        for number in np.unique(lines.slices):
+            smallest, largest = values[lines.slices == number].min(), values[lines.slices == number].max()
+            if largest > (1 + tolerance) * smallest:
+                yield (
+                    f"slice {number} combines readouts with {name} {smallest:.10g} and {largest:.10g}: of two "
+                    "measurements? if these are different scans, do not trust the image"
+                )
 
 
 def _receiver_warnings(raw: RawScan, lines: Lines) -> Iterator[str]:

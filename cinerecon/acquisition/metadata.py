@@ -96,7 +96,10 @@ def _frame_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> t
             return times, []
         text = f"a frame takes {tr_ms:.3g} ms by TR in the header, {interval_ms:.3g} ms by the time stamps: TR is used"
         return times, [text]
-    text = "the times of the frames are unknown without TR or time stamps: the speed of movies is arbitrary"
+    text = (
+        "the times of the frames are unknown without TR or time stamps that increase from frame to frame: the speed of "
+        "movies is arbitrary"
+    )
     if not stamped:
         return (), [text]
     interval_ms = stamped[-1] / (n_frames - 1)
@@ -107,14 +110,24 @@ def _frame_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> t
 
 
 def _stamped_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> tuple[float, ...]:
-    """The mean time of each frame since the first by the time stamps [ms]; empty if unknown."""
+    """The mean time of each frame since the first by the time stamps [ms]; empty if unknown.
+
+    If some frames have fewer lines than others, their mean may be that of other heartbeats: the lines that all frames
+    share are taken first.
+    """
     has_known_unit = raw.header.is_siemens or raw.header.vendor == SIMULATED or gating.mode == "none"
     if gating.clock is None or not has_known_unit:
         return ()
     times_ms = gating.clock.time_ms[np.searchsorted(gating.rows, lines.row)]
-    mean = np.bincount(lines.frames, times_ms, n_frames) / np.bincount(lines.frames, minlength=n_frames)
-    times = mean - mean[0]
-    return tuple(float(time) for time in times) if np.all(np.diff(times) > 0) else ()
+    is_measured = lines.mask(n_frames, int(lines.ky.max()) + 1)[:, 0, :, 0]
+    every = np.full(len(lines.ky), True)
+    is_even = len(np.unique(is_measured.sum(1))) == 1
+    for chosen in (every,) if is_even else (is_measured.all(0)[lines.ky], every):
+        counts = np.bincount(lines.frames[chosen], minlength=n_frames)
+        mean = np.bincount(lines.frames[chosen], times_ms[chosen], n_frames) / np.maximum(counts, 1)
+        if np.all(np.diff(mean) > 0):
+            return tuple(float(time) for time in mean - mean[0])
+    return ()
 
 
 def _is_one_beat(raw: RawScan, lines: Lines) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cinerecon.acquisition.counters import Warn
 from cinerecon.acquisition.probe import middle_slice
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import NOISE, Index, RawScan, has_flag
@@ -20,6 +21,9 @@ from cinerecon.io.twix.readouts import TwixSamples
 Matrix = NDArray[np.complexfloating[Any, Any]]
 SIEMENS_NOISE_BANDWIDTH = 0.793
 """Ratio of effective to nominal bandwidth of Siemens receivers, for headers without it."""
+QUIET_QUANTILE, LOUD_RATIO = 0.1, 5.0
+"""Quantile of the amplitudes of noise readouts that is noise alone, and ratio to it above which there is signal; the
+largest samples of noise differ by less than a factor of 1.5."""
 
 
 def noise_covariance(noise: Matrix) -> Matrix:
@@ -93,6 +97,33 @@ def noise_readouts(noise: RawScan) -> Index:
     if rows.size == 0:
         raise DataError("there are no noise readouts (flag 19) in the noise file", where=str(noise.path))
     return rows
+
+
+def without_signal(noise: RawScan, rows: Index, warn: Warn) -> Index:
+    """The noise readouts without those that are far louder than others: lines of the image with a wrong flag.
+
+    Parameters
+    ----------
+    noise
+        The scan with the noise readouts.
+    rows
+        Their row numbers.
+    warn
+        Called with the readouts that are left out.
+    """
+    amplitude = noise.amplitude[rows]
+    if rows.size == 0:
+        return rows
+    usual = float(np.quantile(amplitude, QUIET_QUANTILE))
+    is_loud = amplitude > LOUD_RATIO * usual
+    if usual == 0 or not is_loud.any():
+        return rows
+    warn(
+        f"{int(is_loud.sum())} of {len(rows)} readouts with flag {NOISE} (noise) have up to "
+        f"{amplitude.max() / usual:.2g} times the amplitude of the others, such as acquisition {rows[is_loud][0]}: "
+        "they are not used as noise; if they are lines of the image, it lacks them"
+    )
+    return rows[~is_loud]
 
 
 def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -> tuple[Matrix, list[str]]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cinerecon.acquisition.counters import Counters, Warn
 from cinerecon.acquisition.grid import Grid
 from cinerecon.errors import DataError
+from cinerecon.frames import name_numbers
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
 
 MIN_ECHO_FRACTION = 0.4
@@ -23,6 +24,10 @@ CENTRE_HALF_WIDTH = 2
 FILLED_FRACTION = 0.9
 """The distance of the outermost line from the centre times the acceleration factor, relative to half of the rows, is
 between this and its inverse if lines with gaps reach the edge of the grid."""
+DENSE_FRACTION = 0.75
+"""Fraction of the lines between the first and the last one above which a frame is not undersampled."""
+MAX_UNUSED_LINES = 2
+"""Number of lines at an end of the header's range that scanners leave out, for symmetry about the centre."""
 MAX_LISTED_FRAMES = 8
 """Largest number of frames that a warning names."""
 
@@ -186,6 +191,15 @@ def require_placement(raw: RawScan, image: Index, start: Index, n_samples: Index
             f"to {start[i] + n_samples[i] - 1}, expected 0 to {kx - 1} (encodedSpace x is {kx})"
         )
         raise DataError(what, where=raw.at(image[i]))
+    without_echo = np.flatnonzero((start > kx // 2) | (start + n_samples <= kx // 2))
+    if without_echo.size:
+        head = raw.heads[image[without_echo[0]]]
+        what = (
+            f"center_sample is {head['center_sample']}, outside of the used samples {head['discard_pre']} to "
+            f"{head['number_of_samples'] - head['discard_post'] - 1}: they have no echo"
+        )
+        hint = "correct discard_pre, discard_post or center_sample; --set preprocessing.center_sample=... sets the last"
+        raise DataError(what, where=raw.at(image[without_echo[0]]), hint=hint)
     if n_samples.max() < MIN_ECHO_FRACTION * kx:
         what = f"encodedSpace x is {kx}, but the readouts hold at most {n_samples.max()} samples"
         raise DataError(what, where=str(raw.path), hint="the matrix in the header is not that of this scan")
@@ -275,6 +289,36 @@ def incomplete_frame_warnings(lines: Lines, n_frames: Iterable[int], grid: Grid)
         text = describe_incomplete_frames(mask, grid.ky // 2, f" of slice {number}" if len(counts) > 1 else "")
         if text:
             yield text
+
+
+def missing_line_warnings(raw: RawScan, lines: Lines, n_frames: Iterable[int], grid: Grid) -> Iterator[str]:
+    """A warning for each slice without acceleration that lacks lines in all frames.
+
+    Parameters
+    ----------
+    raw
+        The scan, its header with the reconstructed encoding.
+    lines, n_frames, grid
+        As for `incomplete_frame_warnings`.
+    """
+    encoding = raw.header.encodings[0]
+    limit = encoding.limits.get("kspace_encoding_step_1")
+    for number, n in enumerate(n_frames):
+        mask = lines.of_slice(number).mask(n, grid.ky)[:, 0, :, 0]
+        measured = np.flatnonzero(mask.any(0)) - grid.first_row
+        first, last = int(measured[0]), int(measured[-1])
+        if encoding.acceleration > 1 or np.median(mask.sum(1)) <= DENSE_FRACTION * (last - first + 1):
+            continue
+        if limit is not None:
+            begin, end = min(first, limit.minimum), min(max(last, limit.maximum), grid.ky - 1 - grid.first_row)
+            first = begin if first - begin > MAX_UNUSED_LINES else first
+            last = end if end - last > MAX_UNUSED_LINES else last
+        missing = np.setdiff1d(np.arange(first, last + 1), measured)
+        if missing.size:
+            yield (
+                f"slice {number}: {name_numbers('line', missing.tolist())} of {first} to {last} were measured in no "
+                "frame: partial Fourier, or was the scan stopped, or are readouts lost?"
+            )
 
 
 def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, location: str = "") -> str:

@@ -66,6 +66,17 @@ def test_frame_times(read, tr_ms, expected):
     assert read(scan).meta.frame_times_ms == pytest.approx(expected)
 
 
+def test_frame_times_of_a_scan_that_was_stopped(meta_of):
+    """Each line is measured in one heartbeat; the last frames lack those of the last beat."""
+    scan = small_scan()
+    beat = 400 * (scan.heads["idx"]["kspace_encode_step_1"] // 4)
+    scan.heads["acquisition_time_stamp"] = 1000 + 10 * scan.heads["idx"]["phase"] + beat
+    scan.keep((beat < 800) | (scan.heads["idx"]["phase"] == 0))
+    meta = meta_of(scan)
+    assert meta.frame_times_ms == pytest.approx((0, 25, 50))
+    assert not any("times of the frames" in text for text in meta.warnings)
+
+
 @pytest.mark.parametrize(
     ("bend", "words"),
     [

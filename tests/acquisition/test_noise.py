@@ -198,6 +198,26 @@ def test_matrix_mixes_the_named_axis():
     assert mixed.shape == (4, 2, 5, 6)
 
 
+def test_lines_of_the_image_with_the_flag_of_noise_are_reported(read):
+    scan = small_scan(matrix=(32, 32), n_frames=6)
+    signal = list(scan.samples)
+    add_noise(scan, 40, MIXING, dwell_us=2.0)
+    scan.samples[: len(signal)] = [
+        noise + image for noise, image in zip(scan.samples[: len(signal)], signal, strict=True)
+    ]
+    right = read(scan)
+    assert not any("flag 19" in text for text in right.meta.warnings)
+    flagged = np.flatnonzero(scan.heads["idx"]["kspace_encode_step_1"][: len(signal)] == 17)
+    for row in flagged:
+        scan.flag(row, 19)
+    data = read(scan)
+    assert any(
+        "6 of 46 readouts with flag 19 (noise)" in text and f"acquisition {flagged[0]}" in text
+        for text in data.meta.warnings
+    )
+    assert relative_error(data.kspace, right.kspace * data.mask) < 1e-5
+
+
 @pytest.mark.parametrize(("factor", "is_reported"), [(1.0, False), (10.0, True), (0.01, True)])
 def test_a_noise_scan_of_another_gain_is_reported(read, factor, is_reported):
     scan = small_scan(matrix=(32, 32), n_frames=6)

@@ -209,3 +209,33 @@ def test_navigators_in_place_of_repeats_are_refused(tmp_path, position):
         scan.append(weak + 32 * frame, scan.samples[(centre if measurement + 1 == position else weak) + 32 * frame])
     with pytest.raises(DataError, match="were measured more than once, and the measurements differ"):
         open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        ([], ""),
+        ([0], ""),
+        ([7, 8], "lines 7, 8 of 0 to 23"),
+        ([4, 12, 20], "lines 4, 12, 20 of 0 to 23"),
+        (range(17, 24), "lines 17 to 23 of 0 to 23"),
+        (range(1, 24, 2), ""),
+    ],
+)
+def test_lines_that_no_frame_measured_are_reported(tmp_path, lost, words):
+    """A scan that was stopped lacks the last lines, or every n-th one; an undersampled one lacks many."""
+    scan = small_scan(matrix=(24, 16))
+    scan.keep(~np.isin(scan.heads["idx"]["kspace_encode_step_1"], list(lost)))
+    texts = [text for text in open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings if "no frame" in text]
+    assert len(texts) == bool(words)
+    assert words in "".join(texts)
+
+
+@pytest.mark.parametrize(("name", "value"), [("measurement_uid", 7), ("sample_time_us", 4.0)])
+def test_readouts_of_two_measurements_in_one_slice_are_reported(tmp_path, name, value):
+    scan = small_scan(n_slices=2)
+    path = tmp_path / "scan.h5"
+    for changed, n_reported in ((scan.heads["idx"]["slice"] == 1, 0), (slice(10), 1)):
+        scan.heads[name][changed] = value
+        texts = [text for text in open_scan(scan.write(path), PLAIN).plan.warnings if f"readouts with {name}" in text]
+        assert len(texts) == n_reported

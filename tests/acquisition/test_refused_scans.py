@@ -110,6 +110,7 @@ BENT = {
     "phase": (set_counter("phase", 9, 40), HeaderError, "phase = 40, limit 2"),
     "slice": (set_counter("slice", 9, 40), HeaderError, "slice = 40, limit 0"),
     "channels": (other_channels, DataError, "acquisition 36 has 2 channels, the others 3"),
+    "echo discarded": (set_head("discard_post", slice(None), 18), DataError, "outside of the used samples 0 to 13"),
     "all discarded": (set_head("discard_pre", 9, 32), DataError, "none is left"),
     "radial stored": (radial_trajectory, UnsupportedError, "the stored trajectory is not"),
     "radial header": (set_space(trajectory="radial"), UnsupportedError, "trajectory is radial"),
