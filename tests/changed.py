@@ -1,7 +1,7 @@
 """Print the tests of the files that differ from a revision, by default the last commit, for ``make check``.
 
 Tests mirror the package: ``cinerecon/io/mask.py`` is tested by ``tests/io/test_mask.py``. Without a file of that name,
-all tests of the folder are run.
+all tests of the folder are run. Those of all benchmarks are in ``tests/benchmarks``.
 """
 
 import subprocess
@@ -20,10 +20,12 @@ def changed_files(revision: str) -> list[Path]:
 
 
 def tests_of(path: Path) -> Iterator[Path]:
-    """The test files or folders of one file; none for a file without tests of its own."""
+    """The test files or folders of one file; none for a file without tests."""
     folder = Path("tests", *path.parts[1:-1])
     if path.suffix in (".md", ".yml"):
         yield Path("tests/docs")
+    elif path.parts[0] == "benchmarks":
+        yield Path("tests/benchmarks")
     elif path.parts[0] == "tests":
         yield path if path.name.startswith("test_") else path.parent
     elif path.parts[0] == "cinerecon" and path.suffix == ".py":

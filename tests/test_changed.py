@@ -25,6 +25,7 @@ def at_root(monkeypatch):
         ("tests/acquisition/conftest.py", ["tests/acquisition"]),
         ("tests/helpers.py", []),
         ("docs/index.md", ["tests/docs"]),
+        ("benchmarks/quality.py", ["tests/benchmarks"]),
         ("models/slrnet/weights.safetensors", []),
     ],
 )
