@@ -149,12 +149,24 @@ def finish_image(image: Tensor, data: CineData) -> Tensor:
 
 
 def as_tensor(array: Any) -> Tensor:
-    """A NumPy array as a tensor, sharing memory where the array is writable and in native byte order."""
+    """A NumPy array as a tensor, sharing memory where the array is writable and in native byte order.
+
+    Raises
+    ------
+    ShapeError
+        If it is not an array of numbers.
+    """
     if isinstance(array, Tensor):
         return array
-    array = np.asarray(array)
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return torch.from_numpy(np.require(native, requirements=["C", "W"]))
+    values = np.asarray(array)
+    values = values.astype(
+        np.complex128 if values.dtype.kind == "c" and values.itemsize > 16 else values.dtype.newbyteorder("="),
+        copy=False,
+    )
+    try:
+        return torch.from_numpy(np.require(values, requirements=["C", "W"]))
+    except TypeError:
+        raise ShapeError(f"expected an array of numbers, found {type(array).__name__} of {values.dtype}") from None
 
 
 def require_finite(kspace: Tensor, where: str = "") -> None:

@@ -37,7 +37,7 @@ def pick_device(name: str = "auto") -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
+        torch.empty(1, device=name).item()
     except (RuntimeError, AssertionError):
         available = "auto, cpu" + ", cuda" * torch.cuda.is_available()
         raise ConfigError(f"no device '{name}' here", where="--device", hint=f"available: {available}") from None

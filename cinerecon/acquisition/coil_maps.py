@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition.config import AcquisitionConfig, describe_kept_coils
+from cinerecon.acquisition.given_maps import given_maps_warnings
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import UnsupportedError
@@ -86,15 +87,15 @@ def finish_slice(
     start = perf_counter()
     if csm is None:
         csm = estimate_csm(source, source_mask, config.csm)
-        warning = csm_warning(source_mask, kspace.shape[-1])
+        warning = csm_warning(source_mask, kspace.shape[-1]) if block_of_lines(mask) is None else None
+        warnings = [warning] if warning else []
     else:
-        csm, warning = csm if compression is None else scale_maps(transform_maps(compression, csm)), None
+        csm = csm if compression is None else scale_maps(transform_maps(compression, csm))
+        warnings = [*given_maps_warnings(csm, source, source_mask)]
     csm_seconds = perf_counter() - start
     shading = coil_shading(csm, coil_matrix, (kspace.shape[-2], kspace.shape[-1]))
     data = CineData(kspace, mask, csm, meta=meta, shading=shading)
-    if csm is not None and warning and block_of_lines(mask) is None:
-        data = data.with_warnings(warning)
-    return FinishedSlice(data, coil_matrix, csm_seconds)
+    return FinishedSlice(data if csm is None else data.with_warnings(*warnings), coil_matrix, csm_seconds)
 
 
 def scale_maps(csm: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from cinerecon.acquisition.formats import RAW_SCAN, gridded_format, require_opti
 from cinerecon.acquisition.scan import scan_of
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData
+from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import file_state
 from cinerecon.io.case_index import holds_cases, list_cases
 from cinerecon.io.cmrxrecon import is_kspace_name
@@ -51,6 +52,11 @@ def open_scan(
     ConfigError
         If options are given that apply to another format.
     """
+    if not isinstance(config, AcquisitionConfig | None):
+        hint = "AcquisitionConfig(csm='walsh'), from cinerecon.acquisition.config"
+        raise ConfigError(
+            f"settings are an AcquisitionConfig, found {type(config).__name__}", where="config", hint=hint
+        )
     path, config = Path(path), config or AcquisitionConfig()
     entry = gridded_format(path)
     kind = RAW_SCAN if entry is None else entry.name

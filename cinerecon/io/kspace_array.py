@@ -224,6 +224,8 @@ def _require_samples(array: KspaceArray) -> None:
             raise DataError(what, where=where)
     elif dtype.kind != "c":
         hint = f"where the last axis holds real and imaginary parts, call it '{PARTS}'"
+        if dtype.names is not None and len(dtype.names) == 2:
+            hint = "kspace = array['{}'] + 1j * array['{}']".format(*dtype.names)
         raise DataError(f"the array holds numbers of {dtype}, k-space is complex", where=where, hint=hint)
     if array.size("frames") < 2:
         raise DataError(f"the array {array.values.shape} has one frame, a cine has several", where=where, hint=EXAMPLE)
@@ -251,7 +253,8 @@ def open_npy(path: Path) -> NDArray[Any]:
             if "mmap" in str(error)
             else str(error)
         )
-        raise FileError(f"cannot read the array: {what}"[:200], where=str(path), hint="copy it again") from None
+        hint = "save it as an array of complex numbers" if "object" in what.lower() else "copy it again"
+        raise FileError(f"cannot read the array: {what}"[:200], where=str(path), hint=hint) from None
 
 
 def _open_npz(path: Path, axes: str, limit_gb: float) -> KspaceArray:

@@ -80,7 +80,7 @@ class MaskFile:
         Raises
         ------
         FileError
-            If the file is missing or holds no mask.
+            If the file is missing, holds no mask, or one without ones.
         ConfigError
             If the mask does not fit, or can be read in more than one way.
         """
@@ -88,6 +88,8 @@ class MaskFile:
             hint = f"cinerecon mask gaussian:8 -o {self.path} --frames {n_frames} --ky {ky} --kx {kx}"
             raise FileError("there is no such mask", where=str(self.path), hint=hint)
         values = _find_mask(_read_arrays(self.path, self.path.stat().st_mtime_ns), self)
+        if not values.any():
+            raise FileError("the mask has no ones: nothing would be sampled", where=str(self.path))
         mask = fit_mask(values, {"t": n_frames, "y": ky, "x": kx}, self)
         if self.uncentred:
             mask = np.fft.fftshift(mask, axes=(-2, -1))

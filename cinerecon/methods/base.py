@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.config import Config
+from cinerecon.errors import ShapeError
 from cinerecon.memory import workspace
 from cinerecon.methods.card import Card
 from cinerecon.physics.operators import Encoding
@@ -117,7 +118,16 @@ class Reconstructor(ABC):
         return 0
 
     def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
-        """Reconstruct ``(*batch, frames, y, x)`` complex, in the units of A^H y. The input is not modified."""
+        """Reconstruct ``(*batch, frames, y, x)`` complex, in the units of A^H y. The input is not modified.
+
+        Raises
+        ------
+        ShapeError
+            If ``data`` is an array, or something else than `CineData`.
+        """
+        if not isinstance(data, CineData):
+            hint = "cinerecon.reconstruct(kspace, mask, method=...) takes arrays"
+            raise ShapeError(f"a method takes CineData, found {type(data).__name__}", hint=hint)
         return self.reconstruct(data, progress).image
 
     def noise_std(self, data: CineData) -> Tensor | None:  # noqa: ARG002

@@ -1,5 +1,6 @@
 """The table of all methods, classical and deep; each method is imported when it is loaded."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,6 +193,8 @@ def find_method(name: str) -> Method:
     ConfigError
         If there is no such method or model, with the nearest name as a hint.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise ConfigError(f"a method is a name or a path, found {type(name).__name__}", where="--model")
     if name in METHODS:
         return METHODS[name]
     if find_model(name):

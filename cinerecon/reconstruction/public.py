@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition.array_parts import axes_warnings
+from cinerecon.acquisition.array_parts import axes_warnings, require_magnitude
 from cinerecon.acquisition.coil_maps import finish_slice, scale_maps
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import require_own_pattern
@@ -103,6 +103,7 @@ def reconstruct(
     """
     path = Path(os.fspath(scan)) if isinstance(scan, str | os.PathLike) else None
     settings = (*settings, *_former_settings(options))
+    method = os.fspath(method) if isinstance(method, os.PathLike) else method
     _check_arguments(scan, mask, csm, options)
     _check_settings(scan, method, settings, weights)
     values = {
@@ -235,9 +236,12 @@ def _check_settings(scan: object, method: object, settings: Sequence[str], weigh
     Raises
     ------
     ConfigError
-        If a loaded method is given other weights or settings, or a slice, which is preprocessed already, other
-        preprocessing.
+        If the method is of another type, a loaded method is given other weights or settings, or a slice, which is
+        preprocessed already, other preprocessing.
     """
+    if not isinstance(method, str | Reconstructor):
+        what = f"a method is a name, a path or what load_method returns, found {type(method).__name__}"
+        raise ConfigError(what, where="method")
     of_method, of_preprocessing = split_settings(settings)
     if not isinstance(method, str) and (of_method or weights is not None):
         name = "settings" if weights is None else "weights"
@@ -257,7 +261,7 @@ def _data_of_arrays(
     ShapeError, DataError
         If the axes do not fit, numbers are not finite, or the array holds images or k-space that is not centred.
     """
-    kspace = as_tensor(scan)
+    kspace = as_tensor(scan).detach()
     if kspace.ndim != len(KSPACE):
         raise ShapeError(f"k-space has {kspace.ndim} axes, expected ({', '.join(KSPACE)})", hint="one slice at a time")
     if not kspace.is_complex():
@@ -278,11 +282,11 @@ def _data_of_arrays(
     kspace = kspace * sampled
     if not kspace.any():
         raise DataError("there is no signal at the samples of the mask")
+    require_magnitude(kspace, "kspace")
     texts += _kspace_warnings(kspace.cpu(), sampled.cpu())
     meta = CineMeta(warnings=tuple(texts))
-    if not isinstance(csm, str | None):
-        return CineData(kspace, sampled, scale_maps(_as_maps(csm, kspace)), meta=meta)
-    return finish_slice(kspace, sampled, meta, config).data
+    maps = None if isinstance(csm, str | None) else scale_maps(_as_maps(csm, kspace))
+    return finish_slice(kspace, sampled, meta, config, csm=maps).data
 
 
 def _kspace_warnings(kspace: Tensor, mask: Tensor) -> list[str]:
@@ -302,7 +306,7 @@ def _as_maps(csm: Array | Tensor, kspace: Tensor) -> Tensor:
     DataError
         If they are zero or not finite.
     """
-    maps = as_tensor(csm).to(kspace)
+    maps = as_tensor(csm).detach().to(kspace)
     _, coils, y, x = kspace.shape
     if maps.shape != (coils, y, x):
         sizes = " x ".join(map(str, maps.shape))

@@ -1,5 +1,7 @@
 """Scans in plain arrays give the images of the same scan in HDF5, and refuse what would be a wrong image."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -119,6 +121,29 @@ def test_given_maps_are_used_with_unit_norm(scan, tmp_path):
     np.save(tmp_path / "maps.npy", maps[:, :2])
     with pytest.raises(ShapeError, match=r"expected \(3, 20, 24\)"):
         source.read_slice(0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda maps: maps, ""),
+        (lambda maps: np.roll(maps, (4, -2), (-2, -1)), "shifted by about -4 and 2 pixels"),
+        (lambda maps: maps.conj(), "as their complex conjugates"),
+        (lambda maps: maps[..., ::-1], "mirrored along x"),
+    ],
+)
+def test_maps_of_another_position_are_reported(tmp_path, change, words):
+    data = simulate_cine(SimulateConfig(n_frames=4, ky=64, kx=64, n_coils=4))[0]
+    kspace, csm = data.kspace.numpy(), change(data.csm.numpy())
+    np.savez(tmp_path / "k.npz", kspace=kspace, axes=AXES.split()[1:], csm=csm)
+    opened = open_scan(tmp_path / "k.npz", config(oversampling=1)).read_slice(0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        reconstruct(kspace, csm=csm, method="zerofilled")
+    for found in (opened.meta.warnings, [str(warning.message) for warning in caught]):
+        texts = [text for text in found if "of the central k-space unexplained" in text]
+        assert len(texts) == bool(words)
+        assert words in "".join(texts)
 
 
 def test_first_of_several_sets_of_bart_maps(scan, tmp_path):

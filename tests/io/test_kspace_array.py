@@ -203,3 +203,19 @@ def test_a_single_frame_is_no_cine(tmp_path):
     np.save(tmp_path / "k.npy", numbers("coils", "ky", "kx"))
     with pytest.raises(DataError, match="a cine has several"):
         open_kspace_array(tmp_path / "k.npy", "coils ky kx")
+
+
+@pytest.mark.parametrize("number", ["f4", "i2"])
+def test_pairs_of_real_and_imaginary_parts_are_refused_with_the_way_to_join_them(tmp_path, number):
+    """As h5py reads the complex numbers of MATLAB and of other programs."""
+    np.save(tmp_path / "k.npy", np.zeros((4, 2, 8, 8), [("real", number), ("imag", number)]))
+    with pytest.raises(DataError) as caught:
+        open_kspace_array(tmp_path / "k.npy", "frames coils ky kx")
+    assert caught.value.hint == "kspace = array['real'] + 1j * array['imag']"
+
+
+def test_arrays_of_objects_are_not_called_damaged(tmp_path):
+    np.save(tmp_path / "k.npy", np.array([None, None]), allow_pickle=True)
+    with pytest.raises(FileError, match="cannot read") as caught:
+        open_kspace_array(tmp_path / "k.npy", "frames coils")
+    assert caught.value.hint == "save it as an array of complex numbers"

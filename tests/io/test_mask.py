@@ -109,6 +109,11 @@ def test_the_array_is_found_or_named(tmp_path):
         draw(f"{path},array=times")
 
 
+def test_a_mask_without_ones_is_refused(tmp_path):
+    with pytest.raises(FileError, match="has no ones"):
+        draw(write(tmp_path / "a.npy", np.zeros(LINES.shape)))
+
+
 def test_a_file_written_again_is_read_again(tmp_path):
     path = write(tmp_path / "a.npy", LINES.numpy())
     draw(path)

@@ -202,6 +202,10 @@ def test_values_that_are_not_finite_are_refused(plain, value):
         ({"kspace": lambda k: 0 * k}, DataError, "no signal"),
         ({"mask": lambda m: m[:-1]}, ShapeError, r"mask is 3 x 1 x 32 x 1, expected \(4 frames"),
         ({"mask": lambda m: 2 * m.int()}, DataError, "other numbers"),
+        ({"mask": lambda _: "mask.npz"}, ShapeError, "array of numbers, found str"),
+        ({"kspace": lambda _: None}, ShapeError, "array of numbers, found NoneType"),
+        ({"kspace": lambda k: 1e30 * k}, DataError, r"expected 1e-15 to 1e\+15"),
+        ({"kspace": lambda k: 1e-30 * k}, DataError, r"expected 1e-15 to 1e\+15"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(plain, change, error, match):
@@ -222,6 +226,31 @@ def test_arguments_that_do_not_belong_to_the_scan_are_refused(scan, plain):
         cinerecon.reconstruct(scan, modle="slrnet")
     with pytest.raises(FileError, match="no such file"):
         cinerecon.reconstruct("nowhere.h5")
+
+
+def test_wrong_types_are_named(scan, plain):
+    _, cine = plain
+    for method in (None, 3, ZeroFilled):
+        with pytest.raises(ConfigError, match="what load_method returns, found"):
+            cinerecon.reconstruct(cine.kspace, method=method)
+    with pytest.raises(ConfigError, match="a name or a path, found NoneType"):
+        cinerecon.load_method(None)
+    with pytest.raises(ShapeError, match="takes CineData, found ndarray"):
+        cinerecon.load_method("zerofilled")(cine.kspace.numpy())
+    with pytest.raises(ConfigError, match="an AcquisitionConfig, found dict"):
+        cinerecon.open_scan(scan, {"csm": "walsh"})
+    with pytest.raises(ConfigError, match="no device 'meta'"):
+        cinerecon.reconstruct(cine.kspace, device="meta")
+
+
+def test_arrays_of_every_kind_of_complex_numbers(plain):
+    _, cine = plain
+    expected = cinerecon.reconstruct(cine.kspace.numpy(), method="zerofilled")
+    for dtype in (">c8", "c16", np.clongdouble):
+        image = cinerecon.reconstruct(cine.kspace.numpy().astype(dtype), method="zerofilled")
+        np.testing.assert_array_equal(image, expected)
+    image = cinerecon.reconstruct(cine.kspace.clone().requires_grad_(), method="zerofilled")
+    np.testing.assert_array_equal(image.numpy(), expected)
 
 
 class Trained(ZeroFilled):

@@ -1,0 +1,69 @@
+"""A check of given coil maps: whether they fit the data better elsewhere, mirrored, or as complex conjugates.
+
+Maps S of unit norm that belong to the data explain the coil images I of the central k-space, S S^H I = I. Maps of other
+programs may be displaced, e.g. by the crop of the oversampling or another centre, or have another orientation. The
+fraction of the energy of I that is not explained then falls when the displacement or the orientation is undone.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from cinerecon.axes import centre_crop
+from cinerecon.physics.fourier import ifft2c
+from cinerecon.physics.sampling import calibration_size
+from cinerecon.physics.views import time_average
+
+MAX_SHIFT, SHIFT_STEP = 8, 2
+"""Largest displacement along y and x that is examined, and the step between displacements [pixels]."""
+N_POINTS = 48
+"""Number of points along each axis of the image at which maps and coil images are compared, about."""
+BETTER, MIN_UNEXPLAINED = 0.6, 0.01
+"""Ratio of the unexplained fractions below which other maps fit clearly better, and the fraction below which maps fit
+in any case. Maps that were estimated from the data are improved to 0.89 at best."""
+
+
+def given_maps_warnings(csm: Tensor, kspace: Tensor, mask: Tensor) -> Iterator[str]:
+    """A warning if given maps fit the data much better after a displacement, a mirroring or a conjugation.
+
+    Parameters
+    ----------
+    csm
+        ``(coils, y, x)`` of unit norm.
+    kspace, mask
+        ``(frames, coils, y, x)``, ``(frames, 1, y, x or 1)``
+    """
+    average = time_average(kspace, mask)
+    size = calibration_size(mask, kspace.shape[-1])
+    central = torch.zeros_like(average)
+    centre_crop(central, size).copy_(centre_crop(average, size))
+    rows, columns = (torch.arange(0, n, max(n // N_POINTS, 1), device=csm.device) for n in csm.shape[-2:])
+    images = ifft2c(central)[:, rows[:, None], columns]
+    energy = float(images.abs().square().sum())
+
+    def unexplained(maps: Tensor, dy: int = 0, dx: int = 0) -> float:
+        moved = maps[:, (rows[:, None] - dy) % maps.shape[-2], (columns - dx) % maps.shape[-1]]
+        return 1 - float((moved.conj() * images).sum(0).abs().square().sum()) / energy
+
+    if energy == 0:
+        return
+    own = unexplained(csm)
+    if own < MIN_UNEXPLAINED:
+        return
+    shifts = range(-MAX_SHIFT, MAX_SHIFT + 1, SHIFT_STEP)
+    others = {
+        f"shifted by about {dy} and {dx} pixels along y and x": unexplained(csm, dy, dx)
+        for dy, dx in product(shifts, shifts)
+    }
+    others["as their complex conjugates"] = unexplained(csm.conj())
+    others["mirrored along y"] = unexplained(csm.flip(-2))
+    others["mirrored along x"] = unexplained(csm.flip(-1))
+    others["mirrored along y and x"] = unexplained(csm.flip((-2, -1)))
+    best = min(others, key=others.__getitem__)
+    if others[best] < BETTER * own:
+        yield (
+            f"the coil maps leave {own:.0%} of the central k-space unexplained, and {max(others[best], 0):.0%} {best}: "
+            "are they those of this scan? do not trust the image"
+        )
