@@ -2,7 +2,7 @@
 
     python models/train.py --series FOLDER -o runs/first
     python models/train.py --series FOLDER -o runs/shipped --second runs/first   # second stage: the shipped weights
-    python models/train.py --series FOLDER -o runs/ablations --ablations         # from random weights
+    python models/train.py --series FOLDER -o runs/ablations --ablations --seeds 3
     python models/train.py --series FOLDER -o runs/published --published         # of published size, on a GPU
     python models/train.py stvarnet slrnet --series FOLDER --series FOLDER -o runs/own  # those trained on all subjects
 
@@ -22,33 +22,33 @@ from typing import Any
 import yaml
 
 MODELS = Path(__file__).parent
-SECOND, PUBLISHED = MODELS / "training-2.yaml", MODELS / "training-published.yaml"
+SECOND, PUBLISHED, ABLATION = (MODELS / f"training-{name}.yaml" for name in ("2", "published", "ablations"))
 NETWORKS = (
     *("slrnet", "istanet", "istanet-lr", "dccnn", "dccnn-lr", "crnn", "crnn-lr"),
     *("lsnet", "t2lrnet", "jotlasnet", "passnet"),
 )
 TRAINED_ON_ALL_SUBJECTS = ("slrnet", "stvarnet")
 """Networks that are trained in one stage, by ``training-subjects.yaml``; with `--published`, by that recipe."""
-SHORT_TRAINING = tuple(
-    f"training.{setting}" for setting in ("n_steps=600", "learning_rate=1.5e-3", "data.n_cached_frames=8")
-)
-"""Settings with which a dozen variants can be trained on two cores."""
+VIEW_SHARED = ("initial_method={method: viewshared}", "phase_smoothing=4.0")
+"""The initial image of all variants, made without a low-rank prior in a hundredth of the time of k-t SLR."""
 NARROW_NETWORK = ("architecture.n_channels=8", "training.n_steps=150")
 """Settings with which a PASSNet of 17 stages can be trained on two cores."""
+SIZE_OF_ISTANET = ("architecture.n_cascades=3", "architecture.n_channels=16", "architecture.unshuffle=1")
+"""The shipped `slrnet` is larger; a comparison needs networks of the same size."""
 ABLATIONS = {
     "istanet": ("istanet", ()),  # SLR-Net without its low-rank branch
-    "slrnet": (
-        "slrnet",
-        ("initial_method.settings=[]", "phase_smoothing=0.0"),
-    ),  # the initial image and phase of the others
+    "slrnet": ("slrnet", SIZE_OF_ISTANET),
+    "istanet-lr": ("istanet-lr", ()),
     "dccnn": ("dccnn", ()),
     "dccnn-lr-L1": ("dccnn-lr", ("architecture.lowrank.position=L1",)),
     "dccnn-lr": ("dccnn-lr", ()),  # at L2
     "dccnn-lr-L3": ("dccnn-lr", ("architecture.lowrank.position=L3",)),
+    "crnn": ("crnn", ()),
+    "crnn-lr": ("crnn-lr", ()),
     "passnet": ("passnet", ()),
     "passnet-relative": ("passnet", ("architecture.shrinkage=relative_soft",)),
     "passnet-addition": ("passnet", ("architecture.fusion=addition",)),
-    "passnet-fixed-patches": ("passnet", ("training.data.crops=[160x32]", "training.data.crops_2d=[80x80]")),
+    "passnet-fixed-patches": ("passnet", ("training.data.crops=[128x32]",)),
     **{f"passnet-{n}": ("passnet", (f"architecture.n_cascades={n}", *NARROW_NETWORK)) for n in (9, 13, 15, 17)},
 }
 """Model and settings of each variant, by the names in the tables of ``evaluate --table``."""
@@ -56,19 +56,25 @@ UNSCALED = ("variant", "shrinkage", "position")
 """Settings of the shipped architectures that networks of published size share; all others have published values."""
 
 
-def train(name: str, arguments: argparse.Namespace) -> bool:
+def train(name: str, seed: int, arguments: argparse.Namespace) -> bool:
     """Train one network, or continue its training; returns whether it succeeded."""
     model, settings = ABLATIONS[name] if arguments.ablations else (name, ())
-    settings = (*(SHORT_TRAINING if arguments.ablations else ()), *settings, *arguments.set)
-    run, recipe = arguments.output / name, MODELS / model / "model.yaml"
+    folder, recipe = arguments.output, MODELS / model / "model.yaml"
+    if arguments.ablations:
+        folder = folder / f"seed{seed}"
+        settings = (*VIEW_SHARED, *settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    run = folder / name
     if arguments.published:
-        recipe = write_recipe(as_published(read_recipe_values(recipe)), PUBLISHED, arguments.output / f"{name}.yaml")
-    elif arguments.ablations or (arguments.second and name not in TRAINED_ON_ALL_SUBJECTS):
-        recipe = write_recipe(read_recipe_values(recipe), SECOND, arguments.output / f"{name}.yaml")
+        recipe = write_recipe(as_published(read_recipe_values(recipe)), PUBLISHED, folder / f"{name}.yaml")
+    elif arguments.ablations:
+        recipe = write_recipe(read_recipe_values(recipe), ABLATION, folder / f"{name}.yaml")
+    elif arguments.second and name not in TRAINED_ON_ALL_SUBJECTS:
+        recipe = write_recipe(read_recipe_values(recipe), SECOND, folder / f"{name}.yaml")
     command = [sys.executable, "-m", "cinerecon.cli", "train", str(recipe), "-o", str(run)]
     command += [part for folder in arguments.series for part in ("--series", str(folder))]
     command += ["--cache", str(arguments.cache), "--workers", str(arguments.workers)]
-    command += [part for setting in settings for part in ("--set", setting)]
+    command += [part for setting in (f"training.seed={seed}", *settings, *arguments.set) for part in ("--set", setting)]
     if (run / "last.pt").exists():
         if (run / "done").exists():
             return True
@@ -76,13 +82,13 @@ def train(name: str, arguments: argparse.Namespace) -> bool:
     elif arguments.second:
         command += ["--weights", str(arguments.second / name)]
     threads = str(max(1, (os.cpu_count() or 1) // arguments.jobs))
-    with (arguments.output / f"{name}.log").open("a", encoding="utf-8") as log:
+    with (folder / f"{name}.log").open("a", encoding="utf-8") as log:
         environment = {**os.environ, "OMP_NUM_THREADS": threads}
         if subprocess.run(command, stdout=log, stderr=log, env=environment, check=False).returncode:
-            print(f"{name}: failed, see {log.name}", flush=True)
+            print(f"{run}: failed, see {log.name}", flush=True)
             return False
     (run / "done").touch()
-    print(f"{name}: {(run / 'log.csv').read_text(encoding='utf-8').splitlines()[-1]}", flush=True)
+    print(f"{run}: {(run / 'log.csv').read_text(encoding='utf-8').splitlines()[-1]}", flush=True)
     return True
 
 
@@ -120,15 +126,18 @@ def main() -> None:
     which.add_argument("--ablations", action="store_true", help="train the variants for the ablations, briefly")
     which.add_argument("--published", action="store_true", help="networks of published size, for a GPU")
     parser.add_argument("--jobs", type=int, default=1, help="networks to train at the same time")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each variant, with different random numbers")
     parser.add_argument("--workers", type=int, default=0, help="processes that draw batches, for each network")
     parser.add_argument("--set", action="append", default=[], help="setting for all, e.g. training.n_steps=50000")
     arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    if arguments.seeds > 1 and not arguments.ablations:
+        parser.error("--seeds is for --ablations")
     in_two_stages = [name for name in NETWORKS if name not in TRAINED_ON_ALL_SUBJECTS]
     default = ABLATIONS if arguments.ablations else NETWORKS if arguments.published else in_two_stages
     names = arguments.names or list(default)
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        succeeded = list(pool.map(lambda name: train(name, arguments), names))
+        runs = [(name, seed) for seed in range(arguments.seeds) for name in names]
+        succeeded = list(pool.map(lambda run: train(*run, arguments), runs))
     if not all(succeeded):
         raise SystemExit(1)
 
