@@ -1,77 +1,117 @@
-"""Gains of the parts of the networks: variants that were trained alike, on scans that were not used for training.
+"""Contributions of parts of the networks: variants that were trained alike with several seeds, on other subjects.
 
-    python models/train.py --series FOLDER -o runs/ablations --ablations
-    python benchmarks/ablations.py runs/ablations --series FOLDER --write
+    python models/train.py --series FOLDER --series FOLDER -o runs/ablations --ablations --seeds 3
+    python benchmarks/ablations.py runs/ablations --report FOLDER --write
 
-Scans, masks and measures are those of `quality.py`, with one coil. The variants are trained briefly and from random
-weights, so they should be compared with each other, and not with the shipped weights.
+Scans, masks and measures are those of `quality.py`, with one coil. The variants are trained briefly, from random
+weights, on the view-shared image, so they should be compared with each other and not with the shipped weights.
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
 from pages import markdown_table, write_section
-from quality import PHANTOMS, ScanOptions, make_scans
+from quality import ScanOptions, make_scans
 
 from cinerecon.evaluation.run import evaluate
-from cinerecon.evaluation.score import Score
+from cinerecon.metrics.statistics import bootstrap_interval
 
-COMPARISONS = {
-    "SLR-Net without and with its low-rank branch": ("istanet", "slrnet"),
-    "DC-CNN without a low-rank module, with it at L1, L2, L3": ("dccnn", "dccnn-lr-L1", "dccnn-lr", "dccnn-lr-L3"),
-    "PASSNet: position-aware against relative soft shrinkage": ("passnet", "passnet-relative"),
-    "PASSNet: adaptive fusion against addition": ("passnet", "passnet-addition"),
-    "PASSNet: patches of several sizes against one": ("passnet", "passnet-fixed-patches"),
-    "PASSNet: 9, 13, 15 and 17 stages of 8 channels, 150 steps": tuple(f"passnet-{n}" for n in (9, 13, 15, 17)),
-}
-SAMPLINGS = ("gaussian:8", "vds:10")
-BASELINE = "ktslr"
+SAMPLING = "gaussian:8"
+BASELINES = ("viewshared", "ktslr")
+"""The initial image of the variants, and k-t SLR."""
+
+Means = Mapping[str, Mapping[str, float]]
+"""PSNR [dB] by variant and subject, the mean over the series of the subject."""
 
 
-def anatomy_of(score: Score) -> str:
-    """The cine that a scan was simulated from; all phantoms together."""
-    group, name, *_ = score.scan.split("-")
-    return group if group == PHANTOMS else name
+@dataclass(frozen=True)
+class Comparison:
+    """What a part of a network contributes: the variant with it, and the one without."""
+
+    part: str
+    variant: str
+    other: str
 
 
-def gain_table(scores: list[Score]) -> str:
-    """Gains in PSNR over k-t SLR, by anatomy and sampling, with the rows of each comparison together."""
-    psnr: dict[tuple[str, str, str], list[float]] = {}
-    for score in scores:
-        psnr.setdefault((score.method, anatomy_of(score), score.sampling), []).append(score.psnr)
-    columns = list(dict.fromkeys(key[1:] for key in psnr))
-    baseline = [mean(psnr[BASELINE, *column]) for column in columns]
-    rows: list[tuple[str, ...]] = [(f"`{BASELINE}`", *(f"{value:.2f}" for value in baseline))]
-    for title, variants in COMPARISONS.items():
-        rows.append((f"*{title}*", *("" for _ in columns)))
-        for name in variants:
-            if (name, *columns[0]) in psnr:
-                values = [mean(psnr[name, *column]) for column in columns]
-                gains = [value - reference for value, reference in zip(values, baseline, strict=True)]
-                rows.append((f"`{name}`", *(f"{gain:+.2f}" for gain in gains)))
-    return markdown_table(("PSNR [dB]", *(f"{anatomy}, {sampling}" for anatomy, sampling in columns)), rows)
+COMPARISONS = (
+    Comparison("low-rank branch of SLR-Net", "slrnet", "istanet"),
+    Comparison("low-rank module in ISTA-Net, at L2", "istanet-lr", "istanet"),
+    Comparison("low-rank module in DC-CNN, at L1", "dccnn-lr-L1", "dccnn"),
+    Comparison("low-rank module in DC-CNN, at L2", "dccnn-lr", "dccnn"),
+    Comparison("low-rank module in DC-CNN, at L3", "dccnn-lr-L3", "dccnn"),
+    Comparison("low-rank module in CRNN, at L2", "crnn-lr", "crnn"),
+    Comparison("PASSNet: position-aware instead of relative soft shrinkage", "passnet", "passnet-relative"),
+    Comparison("PASSNet: adaptive fusion instead of addition", "passnet", "passnet-addition"),
+    Comparison("PASSNet: patches of several sizes instead of one", "passnet", "passnet-fixed-patches"),
+    Comparison("PASSNet: 13 instead of 9 stages of 8 channels", "passnet-13", "passnet-9"),
+    Comparison("PASSNet: 17 instead of 9 stages of 8 channels", "passnet-17", "passnet-9"),
+)
+
+
+def means_of(scans: Sequence[Path], models: Sequence[str], output: Path, workers: int) -> Means:
+    """Score models on scans."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for score in evaluate(scans, models, [SAMPLING], output=output, workers=workers).complete():
+        values.setdefault(score.method, {}).setdefault(score.subject, []).append(score.psnr)
+    return {method: {name: mean(group) for name, group in subjects.items()} for method, subjects in values.items()}
+
+
+def value_table(baselines: Means, seeds: Sequence[Means]) -> str:
+    """PSNR of the variants, means over subjects and seeds, and of the baselines."""
+    initial = mean(baselines[BASELINES[0]].values())
+    rows = [(f"`{name}`", f"{mean(values.values()):.2f}", "", "") for name, values in baselines.items()]
+    for name in seeds[0]:
+        by_seed = [mean(means[name].values()) for means in seeds]
+        gain = mean(by_seed) - initial
+        rows.append((f"`{name}`", f"{mean(by_seed):.2f}", f"{gain:+.2f}", f"{min(by_seed):.2f} to {max(by_seed):.2f}"))
+    return markdown_table(("", "PSNR [dB]", "over the initial image", "seeds"), rows)
+
+
+def comparison_table(seeds: Sequence[Means]) -> str:
+    """Differences between variants: mean, interval over subjects, and the value of each seed."""
+    rows = []
+    for comparison in COMPARISONS:
+        if not {comparison.variant, comparison.other} <= seeds[0].keys():
+            continue
+        by_seed = [differences(means, comparison) for means in seeds]
+        by_subject = [mean(values) for values in zip(*(found.values() for found in by_seed), strict=True)]
+        low, high = bootstrap_interval(by_subject)
+        each = ", ".join(f"{mean(found.values()):+.2f}" for found in by_seed)
+        rows.append((comparison.part, f"{mean(by_subject):+.2f}", f"{low:+.2f} to {high:+.2f}", each))
+    return markdown_table(("part", "contribution [dB]", "95 % interval over subjects", "by seed"), rows)
+
+
+def differences(means: Means, comparison: Comparison) -> dict[str, float]:
+    """The difference of two variants for each subject [dB]."""
+    variant, other = means[comparison.variant], means[comparison.other]
+    return {subject: psnr - other[subject] for subject, psnr in variant.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, help="folder of run folders, see models/train.py")
-    parser.add_argument("--series", type=Path, help="folder with sax_mid.npz and lax_4ch.npz of the volunteer")
+    parser.add_argument("runs", type=Path, help="folder of a folder of runs for each seed, see models/train.py")
+    parser.add_argument("--report", type=Path, required=True, help="magnitude cines of subjects of no training")
     parser.add_argument("--scans", type=Path, default=Path("results/quality/scans"), help="folder of simulated scans")
-    parser.add_argument("--phantoms", type=int, default=6)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--write", action="store_true", help="write the table to docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="write the tables to docs/benchmarks.md")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/ablations"))
     arguments = parser.parse_args()
-    names = dict.fromkeys(name for variants in COMPARISONS.values() for name in variants)
-    models = [str(arguments.runs / name) for name in names if (arguments.runs / name / "done").exists()]
-    groups = make_scans(ScanOptions(arguments.scans, None, arguments.series, arguments.phantoms, coils=(1,)))
+    groups = make_scans(ScanOptions(arguments.scans, arguments.report, None, 0, coils=(1,)))
     scans = [path for paths in groups.values() for path in paths]
-    scores = evaluate(scans, [BASELINE, *models], list(SAMPLINGS), output=arguments.output, workers=arguments.workers)
-    table = gain_table(scores.complete())
-    print(table)
+    baselines = means_of(scans, BASELINES, arguments.output / "baselines", arguments.workers)
+    seeds = []
+    for folder in sorted(arguments.runs.glob("seed*")):
+        models = [str(mark.parent) for mark in sorted(folder.glob("*/done"))]
+        seeds.append(means_of(scans, models, arguments.output / folder.name, arguments.workers))
+    n_subjects = len(baselines[BASELINES[0]])
+    about = f"{SAMPLING}, one coil, {n_subjects} subjects, {len(seeds)} seeds."
+    text = "\n\n".join([about, comparison_table(seeds), value_table(baselines, seeds)])
+    print(text)
     if arguments.write:
-        write_section("ablations", f"One coil; {arguments.phantoms} phantoms. Gains over `{BASELINE}`:\n\n{table}")
+        write_section("ablations", text)
 
 
 if __name__ == "__main__":

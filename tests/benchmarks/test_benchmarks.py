@@ -8,8 +8,6 @@ import pages
 import pytest
 import quality
 
-from cinerecon.evaluation.score import Score
-
 FOLDER = Path(pages.__file__).parent
 
 
@@ -29,17 +27,21 @@ def test_a_section_is_replaced(tmp_path):
         pages.write_section("b", "", page)
 
 
-def test_ablations_use_the_scans_of_the_quality_benchmark(tmp_path):
+def test_scans_of_the_quality_benchmark(tmp_path):
     options = quality.ScanOptions(tmp_path, None, None, n_phantoms=1, coils=(1,))
     ((group, paths),) = quality.make_scans(options).items()
     assert (group, [path.name for path in paths]) == (quality.PHANTOMS, ["phantoms-1-1-0.01.h5"])
-    scans = [paths[0].stem, "phantoms-2-1-0.01", "volunteer-sax_mid-1-0.01"]
-    scores = [
-        Score(scan, 0, 1, "gaussian:8", method, psnr, 0.9, 0.01, 1.0)
-        for method, gain in (("ktslr", 0.0), ("istanet", 0.5))
-        for scan, psnr in zip(scans, (30 + gain, 32 + gain, 35 - gain), strict=True)
+
+
+def test_contributions_are_means_over_subjects_and_seeds():
+    subjects = "abcdef"
+    seeds = [
+        {"istanet": dict.fromkeys(subjects, 30.0), "slrnet": {s: 30 + gain + 0.1 * n for n, s in enumerate(subjects)}}
+        for gain in (0.5, 0.7)
     ]
-    table = ablations.gain_table(scores)
-    assert "| PSNR [dB] | phantoms, gaussian:8 | sax_mid, gaussian:8 |" in table
-    assert "| `ktslr` | 31.00 | 35.00 |" in table
-    assert "| `istanet` | +0.50 | -0.50 |" in table
+    (row,) = ablations.comparison_table(seeds).splitlines()[2:]
+    assert row.startswith("| low-rank branch of SLR-Net | +0.85 | +0.7")
+    assert row.endswith("| +0.75, +0.95 |")
+    values = ablations.value_table({"viewshared": dict.fromkeys(subjects, 25.0)}, seeds)
+    assert "| `viewshared` | 25.00 |  |  |" in values
+    assert "| `slrnet` | 30.85 | +5.85 | 30.75 to 30.95 |" in values
