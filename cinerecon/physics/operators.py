@@ -1,5 +1,6 @@
 """Linear operators: the encoding of a cine, A = mask . F . csm."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from copy import copy
@@ -96,7 +97,8 @@ class Encoding(LinearOperator):
         dtype = dtype if csm is None else csm.dtype
         like = torch.empty(0, dtype=dtype, device=mask.device)
         to_fft = image_factor(matrix, like)
-        self._weights = to_fft[None] if csm is None else (csm * to_fft).unsqueeze(-4)  # (*batch, 1, coils, y, x)
+        weights = to_fft[None] if csm is None else (csm * to_fft).unsqueeze(-4)  # (*batch, 1, coils, y, x)
+        self._weights = y_last_in_memory(weights) if mask.shape[-1] == 1 else weights
         self._conjugate_weights = self._weights.conj().resolve_conj()
         self._sampling = mask.to(like.real.dtype)
         self._kspace_factor = kspace_factor(matrix, like)
@@ -153,7 +155,7 @@ class Encoding(LinearOperator):
         n_frames = self._n_frames_in_cache
         is_whole = self.mask.shape[-4] == 1 or n_frames >= x.shape[-3]
         if is_whole or x.device.type != "cpu" or torch.is_grad_enabled():
-            return self._normal(x)
+            return self._normal(x).contiguous()
         pieces = zip(self.split(n_frames), x.split(n_frames, -3), strict=True)
         return torch.cat([piece._normal(part) for piece, part in pieces], -3)
 
@@ -164,9 +166,11 @@ class Encoding(LinearOperator):
 
     def _normal(self, x: Tensor) -> Tensor:
         """A^H A x of all frames together; never more than two series of images of `coils_at_once` coils in memory."""
-        dim = (-2,) if self._sampling.shape[-1] == 1 else (-2, -1)
-        kspaces = (torch.fft.fftn(x.unsqueeze(-3) * weights, dim=dim, norm="ortho") for weights in self._coil_weights())
-        return self._combine(torch.fft.ifftn(part.mul_(self._sampling), dim=dim, norm="ortho") for part in kspaces)
+        x, dim = (y_last_in_memory(x), (-2,)) if self._sampling.shape[-1] == 1 else (x, (-2, -1))
+        kspaces = (torch.fft.fftn(x.unsqueeze(-3) * weights, dim=dim) for weights in self._coil_weights())
+        images = (torch.fft.ifftn(part.mul_(self._sampling), dim=dim, norm="forward") for part in kspaces)
+        n_points = math.prod(x.shape[axis] for axis in dim)
+        return self._combine(images).mul_(1 / n_points)  # scaling in both transforms takes a sixth of their time
 
     def _combine(self, parts: Iterable[Tensor]) -> Tensor:
         """The sum of coil images, given in parts of `coils_at_once` coils and overwritten, times conjugate maps."""
@@ -202,6 +206,11 @@ class Encoding(LinearOperator):
     @property
     def _kspace_dtype(self) -> torch.dtype:
         return torch.complex128 if self._sampling.dtype == torch.float64 else torch.complex64
+
+
+def y_last_in_memory(x: Tensor) -> Tensor:
+    """The same ``(..., y, x)`` with consecutive y in memory, where transforms along y are fastest."""
+    return x.transpose(-1, -2).contiguous().transpose(-1, -2)
 
 
 def _add_coils(total: Tensor | None, part: tuple[Tensor, Tensor]) -> Tensor:
