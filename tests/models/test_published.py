@@ -36,7 +36,9 @@ def program():
 @pytest.mark.parametrize("name", N_LEARNED)
 def test_a_network_is_as_large_as_published(program, tmp_path, name):
     shipped = TRAIN.parent / name / "model.yaml"
-    path = program.write_recipe(program.as_published(program.read_recipe_values(shipped)), program.PUBLISHED, tmp_path / "model.yaml")
+    path = program.write_recipe(
+        program.as_published(program.read_recipe_values(shipped)), program.PUBLISHED, tmp_path / "model.yaml"
+    )
     recipe = read_recipe(path)
     net = networks.build(recipe.network, recipe.architecture)
     n_learned = sum(weight.numel() for weight in net.parameters() if weight.requires_grad)
