@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from cinerecon.errors import CineReconError
+from cinerecon.errors import CineReconError, FileError
 from cinerecon.memory import describe_out_of_memory, is_out_of_memory
 
 COMMANDS = {
@@ -162,21 +162,30 @@ def _run(arguments: Sequence[str], *, is_debug: bool) -> int:
     except KeyboardInterrupt:
         return _report_stop(arguments)
     except CineReconError as error:
-        if is_debug:
-            traceback.print_exc()
-        print(f"error  {error}", file=sys.stderr)
-        return 2
+        return _report(error, is_debug=is_debug)
     except Exception as error:
         if is_out_of_memory(error):
             if is_debug:
                 traceback.print_exc()
             return _report_memory(error, arguments)
+        if isinstance(error, OSError) and error.filename is not None:  # a name that is too long, a closed folder
+            return _report(
+                FileError(f"cannot use this path: {error.strerror}", where=str(error.filename)), is_debug=is_debug
+            )
         # without the values of variables, which may be patient data
         if isinstance(error, OSError) and error.errno in OUTPUT_ERRORS and error.filename is None:
             raise
         traceback.print_exc()
         return 1
     return 0
+
+
+def _report(error: CineReconError, *, is_debug: bool) -> int:
+    """Print an error in three lines, and return the exit code."""
+    if is_debug:
+        traceback.print_exc()
+    print(f"error  {error}", file=sys.stderr)
+    return 2
 
 
 def with_present_options(arguments: Sequence[str]) -> list[str]:

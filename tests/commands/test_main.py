@@ -152,6 +152,23 @@ def test_a_usage_error_is_code_2(monkeypatch, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inspect", "{}.h5"),
+        ("recon", "{}.h5"),
+        ("mask", "gaussian:4", "-o", "{}.npz"),
+        ("prepare", "{}", "-o", "cases"),
+    ],
+)
+def test_a_name_that_the_file_system_refuses_is_an_error_of_use(monkeypatch, capsys, tmp_path, arguments):
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, *(argument.format("n" * 300) for argument in arguments)) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("error  ")
+    assert "too long" in lines[0]
+
+
 @pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt(), 130), (ZeroDivisionError("ours"), 1)])
 def test_interruptions_have_no_traceback_and_bugs_have_one(monkeypatch, capsys, raised, code):
     import cinerecon.methods.catalogue as models

@@ -68,11 +68,14 @@ class Target:
         Raises
         ------
         ConfigError
-            If no format has this ending.
+            If no format has this ending, or the folder is the root of the file system.
         """
         known, path = [*FORMATS, FOLDER], Path(text)
         if text and (text.endswith(("/", "\\")) or path.name == FOLDER.rstrip("/") or path.is_dir()):
-            return cls(path.resolve() if path.name in ("", "..") else path, FOLDER)  # "." has no name to extend
+            path = path.resolve() if path.name in ("", "..") else path  # "." has no name to extend
+            if not path.name:
+                raise ConfigError("images need a folder of their own", where=f"-o {text}", hint=f"-o {path / FOLDER}")
+            return cls(path, FOLDER)
         for ending in FORMATS:
             if path.name.lower().endswith(ending) and len(path.name) > len(ending):
                 return cls(path, ending)

@@ -352,6 +352,8 @@ def test_endings():
     for wrong in ("a.mp3", "a", ".h5", ""):
         with pytest.raises(ConfigError, match="no image format"):
             Target.parse(wrong)
+    with pytest.raises(ConfigError, match="a folder of their own"):
+        Target.parse("/")
 
 
 def test_existing_files_are_refused(tmp_path):
