@@ -122,7 +122,7 @@ def _stamped_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) ->
     is_measured = lines.mask(n_frames, int(lines.ky.max()) + 1)[:, 0, :, 0]
     every = np.full(len(lines.ky), True)
     is_even = len(np.unique(is_measured.sum(1))) == 1
-    for chosen in (every,) if is_even else (is_measured.all(0)[lines.ky], every):
+    for chosen in (every,) if is_even else ((is_measured.sum(0) == n_frames)[lines.ky], every):
         counts = np.bincount(lines.frames[chosen], minlength=n_frames)
         mean = np.bincount(lines.frames[chosen], times_ms[chosen], n_frames) / np.maximum(counts, 1)
         if np.all(np.diff(mean) > 0):

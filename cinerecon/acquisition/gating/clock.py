@@ -29,6 +29,8 @@ MAX_UNIT_ERROR = 0.2
 """Largest relative difference of the unit of a trigger time stamp from a known unit."""
 MAX_SPACING_ERROR = 0.1
 """Largest relative difference between the times between readouts from time stamps and header."""
+CLOSEST_QUANTILE, CLOSEST_RATIO = 0.1, 1.5
+"""Quantile of the times between readouts, and ratio to that of the header up to which no readouts are between them."""
 LONGEST_DELAY_MS = 20_000.0
 """Largest plausible time since an R wave [ms]; above it the time stamp was not set."""
 SIMULATED = "cinerecon"
@@ -123,13 +125,16 @@ def _spacing(ticks: NDArray[np.int64]) -> float:
 def unit_warnings(raw: RawScan, clock: Clock) -> Iterator[str]:
     """A warning if the time between readouts agrees with the header only with another unit of the time stamps.
 
-    The header gives it as TR or as echo spacing. There is no warning if it has neither, or if no known unit agrees:
-    readouts may have been left out.
+    The header gives it as TR or as echo spacing. There is no warning if it has neither, if no known unit agrees, or if
+    some readouts are as close to each other as by the header: the others may have been left out.
     """
     expected_ms, source = _spacing_by_header(raw)
     if not expected_ms:
         return
-    spacing = _spacing(np.round(clock.time_ms / clock.tick_ms).astype(np.int64))
+    ticks = np.round(clock.time_ms / clock.tick_ms).astype(np.int64)
+    spacing, closest = _spacing(ticks), float(np.quantile(np.diff(np.sort(ticks)), CLOSEST_QUANTILE))
+    if closest * clock.tick_ms <= CLOSEST_RATIO * expected_ms <= spacing * clock.tick_ms:
+        return
     ratios = {unit: unit * spacing / expected_ms for unit in TICKS_MS}
     fitting = [unit for unit, ratio in ratios.items() if abs(ratio - 1) < MAX_SPACING_ERROR]
     if fitting and clock.tick_ms not in fitting:

@@ -1,5 +1,8 @@
 """Times of the readouts from time stamps that wrap around, start again at midnight, or count another unit."""
 
+import shutil
+
+import h5py
 import numpy as np
 import pytest
 from timed_scan import ARRHYTHMIC, REGULAR, changed, simulated
@@ -123,6 +126,20 @@ def test_left_out_readouts_are_no_contradiction(scan, tmp_path):
         heads["acquisition_time_stamp"] = stamps[0] + 2 * (stamps - stamps[0])
 
     assert warnings_of(changed(scan, tmp_path / "sparse.h5", twice_as_long)) == []
+
+
+def test_an_undersampled_copy_of_a_scan_is_no_contradiction(scan, tmp_path):
+    """Without most of its readouts, the others are 2.5 times as far apart on average, but some are adjacent."""
+    path = tmp_path / "undersampled.h5"
+    shutil.copy(scan, path)
+    with h5py.File(path, "r+") as file:
+        rows = file["dataset/data"][:]
+        rng = np.random.default_rng(0)
+        kept = rows[np.arange(len(rows)) < 16]
+        kept = np.concatenate([kept, rows[16:][rng.random(len(rows) - 16) < 0.36]])
+        file["dataset/data"].resize((len(kept),))
+        file["dataset/data"][:] = kept
+    assert warnings_of(path) == []
 
 
 def test_an_ecg_without_a_beat_during_the_readouts_does_not_gate(tmp_path):
