@@ -33,11 +33,9 @@ VIEW_SHARED = ("initial_method={method: viewshared}", "phase_smoothing=4.0")
 """The initial image of all variants, made without a low-rank prior in a hundredth of the time of k-t SLR."""
 NARROW_NETWORK = ("architecture.n_channels=8", "training.n_steps=150")
 """Settings with which a PASSNet of 17 stages can be trained on two cores."""
-SIZE_OF_ISTANET = ("architecture.n_cascades=3", "architecture.n_channels=16", "architecture.unshuffle=1")
-"""The shipped `slrnet` is larger; a comparison needs networks of the same size."""
 ABLATIONS = {
     "istanet": ("istanet", ()),  # SLR-Net without its low-rank branch
-    "slrnet": ("slrnet", SIZE_OF_ISTANET),
+    "slrnet": ("slrnet", ()),
     "istanet-lr": ("istanet-lr", ()),
     "dccnn": ("dccnn", ()),
     "dccnn-lr-L1": ("dccnn-lr", ("architecture.lowrank.position=L1",)),

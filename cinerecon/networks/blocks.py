@@ -192,26 +192,6 @@ def to_complex(channels: Tensor) -> Tensor:
     return torch.view_as_complex(channels.permute(0, 2, 3, 4, 1).contiguous())
 
 
-def unshuffle_pixels(channels: Tensor, n: int) -> Tensor:
-    """Take n x n pixels as one voxel: ``(batch, c, frames, y, x)`` to ``(batch, c n n, frames, y / n, x / n)``.
-
-    Sizes that n does not divide are filled up with zeros.
-    """
-    if n == 1:
-        return channels
-    y, x = channels.shape[-2:]
-    padded = functional.pad(channels, (0, -x % n, 0, -y % n))
-    return functional.pixel_unshuffle(padded.transpose(1, 2), n).transpose(1, 2)
-
-
-def shuffle_pixels(channels: Tensor, n: int, size: Sequence[int]) -> Tensor:
-    """The inverse of `unshuffle_pixels`, for images of a size (y, x)."""
-    if n == 1:
-        return channels
-    y, x = size
-    return functional.pixel_shuffle(channels.transpose(1, 2), n).transpose(1, 2)[..., :y, :x]
-
-
 def fold_frames(features: Tensor) -> Tensor:
     """``(batch, channels, frames, y, x)`` to ``(batch * frames, channels, y, x)``; a view if channels are last."""
     return features.transpose(1, 2).flatten(0, 1)

@@ -6,24 +6,14 @@ soft thresholding, shrinkage of the singular values of the Casorati matrix, and 
 
 Departs from the paper in: the residual connection and the symmetry term of the training loss, which only the authors'
 program has (`variant="code"` is that program, with the coupling added instead of subtracted); the first image may be
-given instead of zero-filled; k may be learned through a sigmoid, because a hard count has no derivative; the transform
-may be that of an image whose voxels are `unshuffle` x `unshuffle` pixels each, which costs so many times less.
+given instead of zero-filled; k may be learned through a sigmoid, because a hard count has no derivative.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import (
-    ConvStack,
-    initialise_glorot,
-    initialise_he,
-    shuffle_pixels,
-    soft,
-    to_channels,
-    to_complex,
-    unshuffle_pixels,
-)
+from cinerecon.networks.blocks import ConvStack, initialise_glorot, initialise_he, soft, to_channels, to_complex
 from cinerecon.networks.config import SlrNetConfig
 from cinerecon.networks.lowrank_module import LowRankShrinkage
 from cinerecon.networks.unrolled import Extras, Unrolled, UnrolledPass
@@ -54,10 +44,8 @@ class Cascade(nn.Module):
         self.sparse_threshold = nn.Parameter(torch.tensor(config.sparse_threshold))
         self.multiplier_rate = nn.Parameter(torch.tensor(config.multiplier_rate))
         self.lowrank = LowRankShrinkage(config)
-        self.unshuffle = config.unshuffle
-        n = 2 * config.unshuffle**2
-        self.analysis = ConvStack((n, c, c, c))
-        self.synthesis = ConvStack((c, c, c, n), to_image=True)
+        self.analysis = ConvStack((2, c, c, c))
+        self.synthesis = ConvStack((c, c, c, 2), to_image=True)
         (initialise_glorot if self.released else initialise_he)(self)
         if is_last and self.released:
             self.lowrank.requires_grad_(False)
@@ -83,11 +71,10 @@ class Cascade(nn.Module):
 
     def sparsify(self, image: Tensor, *, symmetry: bool) -> tuple[Tensor, Tensor | None]:
         """The learned transform, thresholded, and back; with the symmetry residual D'(D(r)) - r if requested."""
-        r = unshuffle_pixels(to_channels(image), self.unshuffle)
+        r = to_channels(image)
         features = self.analysis(r)
         out = self.synthesis(soft(features, self.sparse_threshold))
-        sparse = shuffle_pixels(out + r if self.residual else out, self.unshuffle, image.shape[-2:])
-        return to_complex(sparse), self.synthesis(features) - r if symmetry else None
+        return to_complex(out + r if self.residual else out), self.synthesis(features) - r if symmetry else None
 
     def update_multiplier(self, multiplier: Tensor, image: Tensor, lowrank: Tensor) -> Tensor:
         """Beta + eta (x - T)."""
@@ -110,7 +97,7 @@ class SlrNet(Unrolled[SlrNetConfig]):
         """Pass image, low-rank part and multiplier through all cascades.
 
         The low-rank part begins with the initial image if one is given, otherwise with zero as in the paper.
-        Extras: ``{"symmetry": [...]}``, one residual per cascade for the loss, of the shape of the transform's input.
+        Extras: ``{"symmetry": [...]}``, one residual ``(batch, 2, frames, y, x)`` per cascade, for the loss.
         """
         zeros = torch.zeros_like(image)
         state = (image, zeros if run.start is None else image, zeros)

@@ -15,12 +15,10 @@ from cinerecon.networks.blocks import (
     fold_frames,
     initialise_glorot,
     initialise_he,
-    shuffle_pixels,
     soft,
     to_channels,
     to_complex,
     unfold_frames,
-    unshuffle_pixels,
 )
 from cinerecon.networks.priors import SparseBranch
 from cinerecon.physics.fourier import fft2c, ifft2c
@@ -172,12 +170,3 @@ def test_thresholds_are_in_single_precision_among_convolutions_that_are_not():
         assert branch.attention(features).dtype == torch.float32
         assert soft(features, torch.tensor(0.1, dtype=torch.bfloat16)).dtype == torch.float32
     assert seen == [torch.float32]
-
-
-@pytest.mark.parametrize("n", [1, 2, 3])
-def test_pixels_become_voxels_and_pixels_again(n):
-    pixels = torch.randn(2, 3, 4, 7, 9)
-    voxels = unshuffle_pixels(pixels, n)
-    assert voxels.shape == (2, 3 * n * n, 4, -(-7 // n), -(-9 // n))
-    assert torch.equal(shuffle_pixels(voxels, n, (7, 9)), pixels)
-    assert torch.equal(voxels[0, : n * n, 0, 0, 0].view(n, n), pixels[0, 0, 0, :n, :n])
