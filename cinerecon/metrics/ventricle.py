@@ -265,17 +265,18 @@ def _reach(region: Mask, distance: Array, radius: float) -> float:
 
 def _hull(region: Mask) -> Mask:
     """The convex hull of a region; as it is where it has no extent."""
-    from scipy.spatial import Delaunay, QhullError
+    from scipy.spatial import ConvexHull, QhullError
 
-    points = np.argwhere(region)
+    rows = np.flatnonzero(region.any(1))
+    first, last = region[rows].argmax(1), region.shape[1] - 1 - region[rows, ::-1].argmax(1)
     try:
-        triangles = Delaunay(points)
+        sides = ConvexHull(np.concatenate([np.stack([rows, ends], 1) for ends in (first, last)])).equations
     except (QhullError, ValueError):
         return region
-    (top, left), (bottom, right) = points.min(0), points.max(0) + 1
     hull = np.zeros_like(region)
-    box = np.indices((bottom - top, right - left)).reshape(2, -1).T + np.array((top, left))
-    hull[top:bottom, left:right] = (triangles.find_simplex(box, tol=1e-6) >= 0).reshape(bottom - top, right - left)
+    box = np.ix_(np.arange(rows[0], rows[-1] + 1), np.arange(first.min(), last.max() + 1))
+    distances = (sides[:, 0] * box[0][..., None]) + (sides[:, 1] * box[1][..., None]) + sides[:, 2]
+    hull[box] = (distances <= 1e-6).all(-1)
     return hull
 
 
