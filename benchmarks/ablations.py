@@ -63,8 +63,8 @@ def value_table(baselines: Means, seeds: Sequence[Means]) -> str:
     """PSNR of the variants, means over subjects and seeds, and of the baselines."""
     initial = mean(baselines[BASELINES[0]].values())
     rows = [(f"`{name}`", f"{mean(values.values()):.2f}", "", "") for name, values in baselines.items()]
-    for name in seeds[0]:
-        by_seed = [mean(means[name].values()) for means in seeds]
+    for name in dict.fromkeys(name for means in seeds for name in means):
+        by_seed = [mean(means[name].values()) for means in seeds if name in means]
         gain = mean(by_seed) - initial
         rows.append((f"`{name}`", f"{mean(by_seed):.2f}", f"{gain:+.2f}", f"{min(by_seed):.2f} to {max(by_seed):.2f}"))
     return markdown_table(("", "PSNR [dB]", "over the initial image", "seeds"), rows)
@@ -74,9 +74,10 @@ def comparison_table(seeds: Sequence[Means]) -> str:
     """Differences between variants: mean, interval over subjects, and the value of each seed."""
     rows = []
     for comparison in COMPARISONS:
-        if not {comparison.variant, comparison.other} <= seeds[0].keys():
+        pair = {comparison.variant, comparison.other}
+        by_seed = [differences(means, comparison) for means in seeds if pair <= means.keys()]
+        if not by_seed:
             continue
-        by_seed = [differences(means, comparison) for means in seeds]
         by_subject = [mean(values) for values in zip(*(found.values() for found in by_seed), strict=True)]
         low, high = bootstrap_interval(by_subject)
         each = ", ".join(f"{mean(found.values()):+.2f}" for found in by_seed)
