@@ -1,6 +1,6 @@
 """Overhead in a simulated archive of thousands of scans: time and memory per scan, resumption, gain of two shards.
 
-    python benchmarks/archive.py /tmp/archive --scans 20000 --worked 2000 --write
+    python benchmarks/archive.py /tmp/archive --scans 20000 --worked 700 --write
 
 Scans have 16 x 16 pixels, 2 frames and 2 coils, so that nearly all of the time is overhead: opening, checks, records.
 ``--worked`` scans are processed. ``--scans`` scans are listed for a run that is killed and resumed, with 19 of 20 of
@@ -276,7 +276,8 @@ def describe(results: dict[str, dict[str, float]], n_worked: int, n_scans: int) 
             )
             rows.append((f"`{command}`", *cells))
     table = markdown_table((*heads, "CPU [s]", "load of the machine", "two shards, wall and CPU"), rows)
-    return f"{machine()} {n_worked:,} scans processed; {n_scans:,} listed, of which 19 in 20 were finished.\n\n{table}"
+    about = f"{n_worked:,} scans processed; {n_scans:,} listed, of which 19 in 20 were finished."
+    return f"{machine(n_threads=1)} {about}\n\n{table}"
 
 
 def main() -> None:

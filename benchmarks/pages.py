@@ -25,10 +25,10 @@ def markdown_row(cells: Sequence[object]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def machine() -> str:
-    """Processor and versions of the measurement."""
+def machine(n_threads: int | None = None) -> str:
+    """Processor and versions of the measurement, and its number of threads, by default that of this process."""
     bart = f", BART {bart_pics.version()}" if bart_pics.is_installed() else ""
-    threads = torch.get_num_threads()
+    threads = n_threads or torch.get_num_threads()
     return f"{threads} thread{'s' * (threads > 1)} of {processor()}, torch {torch.__version__}{bart}."
 
 
