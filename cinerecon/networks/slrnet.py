@@ -35,7 +35,8 @@ class Cascade(nn.Module):
 
     def __init__(self, config: SlrNetConfig, *, is_last: bool = False) -> None:
         super().__init__()
-        c = config.n_channels
+        c, n_parts = config.n_channels, 2 * config.cell**2
+        self.cell = config.cell
         self.is_last = is_last
         self.released = config.variant == "code"
         self.residual = config.residual
@@ -44,8 +45,8 @@ class Cascade(nn.Module):
         self.sparse_threshold = nn.Parameter(torch.tensor(config.sparse_threshold))
         self.multiplier_rate = nn.Parameter(torch.tensor(config.multiplier_rate))
         self.lowrank = LowRankShrinkage(config)
-        self.analysis = ConvStack((2, c, c, c))
-        self.synthesis = ConvStack((c, c, c, 2), to_image=True)
+        self.analysis = ConvStack((n_parts, c, c, c))
+        self.synthesis = ConvStack((c, c, c, n_parts), to_image=True)
         (initialise_glorot if self.released else initialise_he)(self)
         if is_last and self.released:
             self.lowrank.requires_grad_(False)
@@ -71,10 +72,10 @@ class Cascade(nn.Module):
 
     def sparsify(self, image: Tensor, *, symmetry: bool) -> tuple[Tensor, Tensor | None]:
         """The learned transform, thresholded, and back; with the symmetry residual D'(D(r)) - r if requested."""
-        r = to_channels(image)
+        r = to_channels(image, self.cell)
         features = self.analysis(r)
         out = self.synthesis(soft(features, self.sparse_threshold))
-        return to_complex(out + r if self.residual else out), self.synthesis(features) - r if symmetry else None
+        return to_complex(out + r if self.residual else out, self.cell, image), self.synthesis(features) - r if symmetry else None
 
     def update_multiplier(self, multiplier: Tensor, image: Tensor, lowrank: Tensor) -> Tensor:
         """Beta + eta (x - T)."""
